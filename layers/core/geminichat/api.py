@@ -1,0 +1,295 @@
+"""The edge: API Gateway's event becomes a Request, what a handler returns becomes an answer.
+
+`@endpoint` authenticates (unless told `public=True`), turns an AppError into problem+json
+(RFC 9457), and anything else into a bare 500 that tells the caller nothing but the request id.
+"""
+
+import base64
+import binascii
+import functools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from geminichat import config
+from geminichat.domain import tokens
+from geminichat.errors import (
+    AppError,
+    BodyTooLarge,
+    FieldProblem,
+    InvalidRequest,
+    Unauthorized,
+    UnsupportedMedia,
+)
+from geminichat.log import logger
+
+MAX_BODY = 64 * 1024
+"""Bytes of a request's body."""
+
+PROBLEM_TYPE = "urn:geminichat:problem:"
+"""What every error's type URI begins with; it ends in the error's code."""
+
+MAX_PAGE = 100
+DEFAULT_PAGE = 20
+
+T = TypeVar("T")
+type Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request, parsed as far as every handler needs it."""
+
+    id: str
+    method: str
+    route: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    now: datetime
+    raw: bytes | None
+    """The body's bytes; None where it could not be decoded."""
+    claims: tokens.Claims | None = None
+
+    @property
+    def user_id(self) -> str:
+        """The user whose access token came with the request."""
+        return self._claims.user_id
+
+    @property
+    def session_id(self) -> str:
+        """The session that the access token belongs to."""
+        return self._claims.session_id
+
+    @property
+    def _claims(self) -> tokens.Claims:
+        if self.claims is None:
+            raise RuntimeError("A public endpoint asked who its caller is.")
+        return self.claims
+
+    def body(self, kind: type[T], *, optional: bool = False) -> T:
+        """Return the body as `kind`; an `optional` one may be missing where all its fields may be.
+
+        Raises InvalidRequest with a pointer, BodyTooLarge, UnsupportedMedia.
+        """
+        if self.raw is None:
+            raise InvalidRequest("The body is not valid base64.")
+        if len(self.raw) > MAX_BODY:
+            raise BodyTooLarge(f"A body may have at most {MAX_BODY // 1024} KiB.")
+        if not self.raw and optional:
+            return kind()
+        if not self.raw:
+            raise InvalidRequest("The body is empty. Send one JSON object.")
+        if not _is_json(self.headers.get("content-type", "application/json")):
+            raise UnsupportedMedia("Send the body as 'content-type: application/json'.")
+        return parse_json(self.raw, kind)
+
+    def limit(self) -> int:
+        """Return `?limit=`, 1 to 100, 20 where it is missing. Raises InvalidRequest."""
+        text = self.query.get("limit", str(DEFAULT_PAGE))
+        if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= MAX_PAGE:
+            raise InvalidRequest(f"The query's limit must be a number from 1 to {MAX_PAGE}.")
+        return int(text)
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer; `data` is a msgspec struct or None, `body` is sent as it stands instead."""
+
+    status: int
+    message: str = ""
+    data: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    extensions: Mapping[str, Any] = field(default_factory=dict)
+
+
+def ok(
+    data: Any, message: str, *, headers: Mapping[str, str] | None = None, **extensions: Any
+) -> Response:
+    """Return a 200 with the resource and one sentence for a person."""
+    return Response(200, message, data, headers or {}, extensions=extensions)
+
+
+def created(data: Any, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a 201 with the new resource."""
+    return Response(201, message, data, headers or {})
+
+
+def accepted(data: Any, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a 202: taken on, not done yet."""
+    return Response(202, message, data, headers or {})
+
+
+def no_content() -> Response:
+    """Return a 204."""
+    return Response(204)
+
+
+NO_STORE: Mapping[str, str] = {"cache-control": "no-store"}
+"""For answers that carry tokens or codes."""
+
+
+def endpoint(
+    handler: Callable[[Request], Response] | None = None, *, public: bool = False
+) -> Callable[..., Any]:
+    """Make a Lambda handler of a function from Request to Response."""
+    if handler is None:
+        return functools.partial(endpoint, public=public)
+
+    @functools.wraps(handler)
+    def answer(event: Event, context: Any = None) -> dict[str, Any]:
+        context_of = event.get("requestContext") or {}
+        request_id = str(context_of.get("requestId") or getattr(context, "aws_request_id", "-"))
+        user_id = None
+        try:
+            request = _read(event, request_id)
+            if not public:
+                request = _authenticate(request)
+                user_id = request.user_id
+            reply = _success(handler(request), request_id)
+        except AppError as error:
+            reply = _problem(error, request_id)
+        except Exception:
+            logger.exception("unhandled error", extra={"request_id": request_id})
+            reply = _problem(AppError("Something went wrong on our side."), request_id)
+        logger.info(
+            "request",
+            extra={
+                "request_id": request_id,
+                "route": event.get("routeKey"),
+                "status": reply["statusCode"],
+                "user_id": user_id,
+                **_room_of(event),
+            },
+        )
+        return reply
+
+    return answer
+
+
+def parse_json(raw: bytes, kind: type[T]) -> T:
+    """Return the JSON text as `kind`. Raises InvalidRequest with a pointer to what is wrong."""
+    try:
+        raw.decode()
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        problem = _field_problem(str(error))
+        raise InvalidRequest(
+            f"The body does not fit: {problem.pointer or 'the whole of it'}: {problem.detail}.",
+            errors=[problem],
+        ) from error
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            "The body is not valid JSON.", errors=[FieldProblem("", "Expected one JSON object")]
+        ) from error
+
+
+def _field_problem(said: str) -> FieldProblem:
+    """Turn msgspec's "… - at `$.a[0].b`" into a pointer and a sentence."""
+    detail, _, place = said.partition(" - at `")
+    pointer = re.sub(r"\[(\d+|\.\.\.)\]", r"/\1", place.rstrip("`").removeprefix("$"))
+    pointer = pointer.replace(".", "/")
+    named = re.search(r"(?:unknown|required) field `([^`]*)`", detail)
+    if named:
+        escaped = named[1].replace("~", "~0").replace("/", "~1")
+        pointer = f"{pointer}/{escaped[:100]}"
+        detail = "Unknown field" if "unknown" in detail else "This field is required"
+    return FieldProblem(pointer, detail[:200].replace("`", ""))
+
+
+def _read(event: Event, request_id: str) -> Request:
+    context = event.get("requestContext") or {}
+    http = context.get("http") or {}
+    epoch = context.get("timeEpoch")
+    now = datetime.fromtimestamp(epoch / 1000, UTC) if epoch else datetime.now(UTC)
+    body: str = event.get("body") or ""
+    raw: bytes | None
+    if event.get("isBase64Encoded"):
+        try:
+            raw = base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError):
+            raw = None
+    else:
+        raw = body.encode("utf-8", "surrogatepass")
+    return Request(
+        id=request_id,
+        method=str(http.get("method", "")),
+        route=str(event.get("routeKey", "")),
+        path=event.get("pathParameters") or {},
+        query=event.get("queryStringParameters") or {},
+        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+        now=now,
+        raw=raw,
+    )
+
+
+def _authenticate(request: Request) -> Request:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthorized()
+    claims = tokens.verify(token.strip(), config.signing_keys().keys, request.now)
+    return Request(**{**request.__dict__, "claims": claims})
+
+
+def _is_json(content_type: str) -> bool:
+    """Say whether a content type means JSON in UTF-8 (RFC 8259; RFC 6839 for `+json`)."""
+    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "charset" and value.strip('"') not in ("utf-8", "utf8"):
+            return False
+    return kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
+
+
+def _success(response: Response, request_id: str) -> dict[str, Any]:
+    headers = {"x-request-id": request_id, **response.headers}
+    if response.body is not None:
+        return {"statusCode": response.status, "headers": headers, "body": response.body}
+    if response.status in (204, 304):
+        return {"statusCode": response.status, "headers": headers}
+    envelope = {
+        "success": True,
+        "message": response.message,
+        "data": response.data,
+        **response.extensions,
+    }
+    headers.setdefault("content-type", "application/json")
+    body = msgspec.json.encode(envelope).decode()
+    return {"statusCode": response.status, "headers": headers, "body": body}
+
+
+def _problem(error: AppError, request_id: str) -> dict[str, Any]:
+    problem: dict[str, Any] = {
+        "type": PROBLEM_TYPE + error.code,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": request_id,
+        "success": False,
+        "message": error.detail,
+        **error.extensions,
+    }
+    if error.errors:
+        problem["errors"] = [{"pointer": e.pointer, "detail": e.detail} for e in error.errors]
+    return {
+        "statusCode": error.status,
+        "headers": {
+            "content-type": "application/problem+json",
+            "x-request-id": request_id,
+            **error.headers,
+        },
+        "body": msgspec.json.encode(problem).decode(),
+    }
+
+
+def _room_of(event: Event) -> dict[str, str]:
+    if "/chatroom/{id}" not in str(event.get("routeKey")):
+        return {}
+    return {"chatroom_id": str((event.get("pathParameters") or {}).get("id"))[:64]}

@@ -1,0 +1,103 @@
+"""Settings and secrets, read once a sandbox.
+
+A setting is an environment variable that the template declares. A secret is an SSM SecureString
+parameter whose name is a setting; it is fetched at first use, one call a parameter, and again
+after five minutes so that a rotated key is picked up.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from botocore.config import Config
+
+from geminichat import aws
+
+SECRET_LIFETIME = 300.0
+"""Seconds a fetched secret is used before it is read again."""
+
+
+def setting(name: str) -> str:
+    """Return the environment variable `name`. Raises RuntimeError where it is missing."""
+    value = os.environ.get(name)
+    if value is None:
+        raise RuntimeError(f"The setting {name} is missing: template.yaml declares it in Globals.")
+    return value
+
+
+def number(name: str) -> int:
+    """Return the setting `name` as an integer."""
+    return int(setting(name))
+
+
+@dataclass
+class _Fetched:
+    value: str
+    until: float
+
+
+_fetched: dict[str, _Fetched] = {}
+
+
+def secret(setting_name: str) -> str:
+    """Return the secret whose SSM parameter the setting names, from memory while it is fresh.
+
+    When SSM fails, a value that is already known goes on being used.
+    """
+    parameter = setting(setting_name)
+    known = _fetched.get(parameter)
+    now = time.monotonic()
+    if known and now < known.until:
+        return known.value
+    try:
+        value = _read_parameter(parameter)
+    except Exception:
+        if known is None:
+            raise
+        value = known.value
+    _fetched[parameter] = _Fetched(value, now + SECRET_LIFETIME)
+    return value
+
+
+def forget_secrets() -> None:
+    """Read every secret anew at its next use."""
+    _fetched.clear()
+
+
+_ssm: Any = None
+
+
+def _read_parameter(name: str) -> str:
+    global _ssm
+    if _ssm is None:
+        _ssm = aws.session().create_client(
+            "ssm",
+            config=Config(
+                connect_timeout=1,
+                read_timeout=2,
+                retries={"total_max_attempts": 3, "mode": "standard"},
+            ),
+        )
+    value: str = _ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    return value
+
+
+class SigningKeys(msgspec.Struct, frozen=True):
+    """The keys that sign tokens: `current` names the one in use, all of them are accepted."""
+
+    current: str
+    keys: dict[str, bytes]
+
+
+_signing_keys: tuple[str, SigningKeys] | None = None
+
+
+def signing_keys() -> SigningKeys:
+    """Return the signing keys, as `{"current": kid, "keys": {kid: base64}}` holds them."""
+    global _signing_keys
+    raw = secret("SIGNING_KEYS_PARAMETER")
+    if _signing_keys is None or _signing_keys[0] != raw:
+        _signing_keys = (raw, msgspec.json.decode(raw, type=SigningKeys))
+    return _signing_keys[1]

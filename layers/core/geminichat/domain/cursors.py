@@ -1,0 +1,45 @@
+"""Cursors: where a page ends, authenticated, so that a forged or foreign one is a 400.
+
+The key is derived from the token signing key, so no further secret is needed; a cursor lives as
+long as its key does.
+"""
+
+import base64
+import binascii
+import hmac
+from typing import TypeVar
+
+import msgspec
+
+from geminichat.errors import InvalidRequest
+
+T = TypeVar("T")
+MAC_BYTES = 16
+
+
+def write(position: object, scope: str, kid: str, key: bytes) -> str:
+    """Return an opaque cursor for a position, good for this scope (whose list it is) alone."""
+    payload = msgspec.json.encode(position)
+    tag = _mac(payload, scope, key)
+    text = base64.urlsafe_b64encode(tag + payload).decode().rstrip("=")
+    return f"{kid}.{text}"
+
+
+def read(cursor: str, kind: type[T], scope: str, keys: dict[str, bytes]) -> T:
+    """Return the position a cursor holds. Raises InvalidRequest for one that is not ours."""
+    kid, _, text = cursor.partition(".")
+    try:
+        blob = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        tag, payload = blob[:MAC_BYTES], blob[MAC_BYTES:]
+        if hmac.compare_digest(tag, _mac(payload, scope, keys[kid])):
+            return msgspec.json.decode(payload, type=kind)
+    except (KeyError, binascii.Error, ValueError):
+        pass
+    raise InvalidRequest("The cursor is not valid here. Start again without one.")
+
+
+def _mac(payload: bytes, scope: str, key: bytes) -> bytes:
+    derived = hmac.digest(key, b"geminichat cursor", "sha256")
+    return hmac.digest(derived, scope.encode() + b"\0" + payload, "sha256")[:MAC_BYTES]
+
+

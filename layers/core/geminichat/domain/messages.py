@@ -1,0 +1,76 @@
+"""Messages: prompts and the replies to them."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+CONTENT_LENGTH = 16_000
+
+
+class Status(StrEnum):
+    """Where a prompt stands; answered and failed are final."""
+
+    QUEUED = "queued"
+    GENERATING = "generating"
+    ANSWERED = "answered"
+    FAILED = "failed"
+
+
+class NewPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A prompt to send: 1 to 16,000 characters after trimming."""
+
+    content: Annotated[str, msgspec.Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        """Trim it, and hold what is left against the limits."""
+        content = self.content.strip()
+        if not 1 <= len(content) <= CONTENT_LENGTH:
+            raise ValueError(f"Expected 1 to {CONTENT_LENGTH:,} characters after trimming")
+        msgspec.structs.force_setattr(self, "content", content)
+
+
+class TokenUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Tokens that Gemini counted for one reply."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Why a prompt has no reply: a code for programs, a sentence for its user."""
+
+    code: str
+    message: str
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A message as the wire shows it; fields that its kind does not have are left out."""
+
+    id: str
+    sender: Literal["user", "ai"]
+    content: str
+    created_at: str
+    status: Status | UnsetType = UNSET
+    error: Failure | None | UnsetType = UNSET
+    reply: "Message | None | UnsetType" = UNSET
+    reply_to: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    usage: TokenUsage | UnsetType = UNSET
+
+
+class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Messages in the order of the room."""
+
+    messages: list[Message]
+    next_cursor: str | None
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A prompt that was taken on: it will end answered or failed."""
+
+    message_id: str
+    job_id: str
+    status: Status
+    message: Message

@@ -1,0 +1,90 @@
+"""Chatrooms: what a body may say of one, and what the wire shows."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from geminichat.domain.messages import Message
+from geminichat.domain.text import trimmed
+
+DEFAULT_TITLE = "New Chat"
+
+type Title = Annotated[str, Meta(max_length=120)]
+type Instruction = Annotated[str, Meta(max_length=4_000)]
+type Model = Literal["gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"]
+
+DEFAULT_MODEL: Model = "gemini-2.5-flash"
+
+
+class NewRoom(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """A room to open; an empty title or instruction is as good as none."""
+
+    title: Title | None = None
+    system_instruction: Instruction | None = None
+    model: Model | None = None
+
+    def __post_init__(self) -> None:
+        """Trim what a person typed."""
+        trimmed(self, "title")
+        trimmed(self, "system_instruction")
+
+
+class RoomChange(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """What to change of a room; null puts the default back, an absent field stays as it is."""
+
+    title: Title | None | UnsetType = UNSET
+    system_instruction: Instruction | None | UnsetType = UNSET
+    model: Model | None | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        """Trim what a person typed, and want at least one change."""
+        trimmed(self, "title")
+        trimmed(self, "system_instruction")
+        if self == _NO_CHANGE:
+            raise ValueError("Name at least one of title, systemInstruction and model")
+
+
+_NO_CHANGE = RoomChange.__new__(RoomChange)
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A chatroom as the wire shows it."""
+
+    id: str
+    title: str
+    system_instruction: str | None
+    model: str
+    created_at: str
+    updated_at: str
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a page of rooms ends."""
+
+    chatroom_id: str
+    updated_at: str
+
+
+class RoomPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A page of a user's rooms, latest activity first."""
+
+    chatrooms: list[Room]
+    next_cursor: str | None
+
+
+class RoomWithMessages(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A room and one page of its messages: the newest page first, the oldest of a page first."""
+
+    id: str
+    title: str
+    system_instruction: str | None
+    model: str
+    created_at: str
+    updated_at: str
+    messages: list[Message]
+    next_cursor: str | None

@@ -1,0 +1,153 @@
+"""Google Gemini, behind one door: a prompt and its past go in, a reply or a verdict comes out.
+
+Built on google-generativeai, which is frozen upstream: its successor takes its place here, and
+nowhere else. Only the worker imports this module.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import google.generativeai as genai
+import requests
+from google.api_core import exceptions as google_errors
+from google.generativeai.types import RequestOptions
+
+from geminichat.config import secret
+from geminichat.domain.history import PastTurn
+from geminichat.domain.messages import Failure, TokenUsage
+
+BLOCKED = Failure(
+    code="blocked",
+    message="Gemini declined to answer this prompt. Rephrase it and send it again.",
+)
+REFUSED = Failure(
+    code="not-accepted",
+    message="Gemini could not process this prompt as it stands. Change it and send it again.",
+)
+UNAVAILABLE = Failure(
+    code="gemini-unavailable",
+    message="Gemini could not be reached for a while. The prompt was not counted; try it again.",
+)
+
+_DECLINED = {"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What Gemini answered."""
+
+    content: str
+    tokens: TokenUsage
+
+
+class TryAgain(Exception):
+    """This attempt failed and a later one may not; `after` is the pause in seconds Gemini named."""
+
+    def __init__(self, reason: str, after: float | None = None) -> None:
+        """Keep the reason, for the log, and the pause."""
+        super().__init__(reason)
+        self.after = after
+
+
+class GiveUp(Exception):
+    """No later attempt will fare better; `failure` says why in words for the user."""
+
+    def __init__(self, failure: Failure) -> None:
+        """Keep the failure."""
+        super().__init__(failure.code)
+        self.failure = failure
+
+
+_configured: str | None = None
+
+
+def _configure() -> None:
+    global _configured
+    key = secret("GEMINI_KEY_PARAMETER")
+    if key != _configured:
+        endpoint = os.environ.get("GEMINI_ENDPOINT")
+        options = {"api_endpoint": endpoint} if endpoint else None
+        genai.configure(api_key=key, transport="rest", client_options=options)
+        _configured = key
+
+
+def generate(
+    model: str,
+    system_instruction: str | None,
+    past: Sequence[PastTurn],
+    prompt: str,
+    *,
+    timeout: float,
+) -> Reply:
+    """Return Gemini's reply within `timeout` seconds. Raises TryAgain, GiveUp."""
+    _configure()
+    contents: list[dict[str, Any]] = []
+    for turn in past:
+        contents.append({"role": "user", "parts": [turn.prompt]})
+        contents.append({"role": "model", "parts": [turn.reply]})
+    contents.append({"role": "user", "parts": [prompt]})
+    try:
+        answer = genai.GenerativeModel(
+            model, system_instruction=system_instruction or None
+        ).generate_content(contents, request_options=RequestOptions(timeout=timeout, retry=None))
+    except google_errors.TooManyRequests as error:
+        raise TryAgain("throttled", _named_pause(error)) from error
+    except google_errors.BadRequest as error:
+        if _reason(error) == "API_KEY_INVALID":
+            raise TryAgain("api key refused") from error
+        raise GiveUp(REFUSED) from error
+    except (google_errors.Unauthorized, google_errors.Forbidden) as error:
+        raise TryAgain("api key refused") from error
+    except google_errors.NotFound as error:
+        raise GiveUp(REFUSED) from error
+    except (google_errors.GoogleAPIError, requests.exceptions.RequestException) as error:
+        raise TryAgain(type(error).__name__) from error
+    return _read(answer)
+
+
+def _read(answer: Any) -> Reply:
+    """Read the first candidate's text parts; `answer.text` stumbles over all that is unusual."""
+    if answer.prompt_feedback.block_reason:
+        raise GiveUp(BLOCKED)
+    if not answer.candidates:
+        raise TryAgain("no candidates")
+    candidate = answer.candidates[0]
+    reason = getattr(candidate.finish_reason, "name", str(candidate.finish_reason))
+    if reason in _DECLINED:
+        raise GiveUp(BLOCKED)
+    text = "".join(part.text for part in candidate.content.parts if "text" in part).strip()
+    if not text:
+        raise TryAgain(f"empty reply ({reason})")
+    counted = answer.usage_metadata
+    return Reply(
+        content=text,
+        tokens=TokenUsage(
+            input_tokens=counted.prompt_token_count,
+            output_tokens=counted.candidates_token_count,
+        ),
+    )
+
+
+def _named_pause(error: google_errors.GoogleAPICallError) -> float | None:
+    """Return google.rpc.RetryInfo's delay in seconds, where the error carries one."""
+    for detail in error.details or ():
+        delay = getattr(detail, "retry_delay", None)
+        if delay is not None:
+            return float(delay.seconds) + float(delay.nanos) / 1e9
+        if isinstance(detail, dict) and str(detail.get("retryDelay", "")).endswith("s"):
+            try:
+                return float(detail["retryDelay"][:-1])
+            except ValueError:
+                return None
+    return None
+
+
+def _reason(error: google_errors.GoogleAPICallError) -> str | None:
+    """Return google.rpc.ErrorInfo's reason, where the error carries one."""
+    for detail in error.details or ():
+        reason = detail.get("reason") if isinstance(detail, dict) else getattr(detail, "reason", "")
+        if reason:
+            return str(reason)
+    return None

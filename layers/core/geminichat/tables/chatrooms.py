@@ -1,0 +1,136 @@
+"""The chatrooms table: one partition a user, so a room is only ever found under its owner."""
+
+from datetime import datetime
+
+import msgspec
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.exceptions import UpdateError
+from pynamodb.indexes import AllProjection, LocalSecondaryIndex
+
+from geminichat.config import setting
+from geminichat.domain import ids, rooms, times
+from geminichat.errors import NotFound
+from geminichat.tables.connection import Table
+
+
+class ByActivity(LocalSecondaryIndex["Chatroom"]):
+    """A user's rooms in the order of their latest activity."""
+
+    class Meta:
+        index_name = "by-activity"
+        projection = AllProjection()
+
+    user_id = UnicodeAttribute(hash_key=True)
+    updated_at = UnicodeAttribute(range_key=True)
+
+
+class Chatroom(Table):
+    """A room and its settings; `last_seq` is the place of the last reply that was reserved."""
+
+    class Meta:
+        table_name = setting("CHATROOMS_TABLE")
+
+    user_id = UnicodeAttribute(hash_key=True)
+    chatroom_id = UnicodeAttribute(range_key=True)
+    title = UnicodeAttribute()
+    system_instruction = UnicodeAttribute(null=True)
+    model = UnicodeAttribute()
+    last_seq = NumberAttribute(default=0)
+    created_at = UnicodeAttribute()
+    updated_at = UnicodeAttribute()
+    by_activity = ByActivity()
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt's reserved place, its reply's being the next, and the room's settings by then."""
+
+    user_id: str
+    chatroom_id: str
+    seq: int
+    model: str
+    system_instruction: str | None
+
+
+def create(user_id: str, wanted: rooms.NewRoom, now: datetime) -> rooms.Room:
+    """Open a room and return it."""
+    moment = times.text(now)
+    room = Chatroom(
+        user_id,
+        ids.new("r"),
+        title=wanted.title or rooms.DEFAULT_TITLE,
+        system_instruction=wanted.system_instruction,
+        model=wanted.model or rooms.DEFAULT_MODEL,
+        created_at=moment,
+        updated_at=moment,
+    )
+    room.save(Chatroom.chatroom_id.does_not_exist())
+    return view(room)
+
+
+def get(user_id: str, chatroom_id: str) -> rooms.Room:
+    """Return the user's room. Raises NotFound."""
+    try:
+        found = Chatroom.get(user_id, ids.known("r", chatroom_id), consistent_read=True)
+    except Chatroom.DoesNotExist:
+        raise NotFound("There is no such chatroom.") from None
+    return view(found)
+
+
+def page(
+    user_id: str, limit: int, after: rooms.Position | None = None
+) -> tuple[list[rooms.Room], rooms.Position | None]:
+    """Return a page of the user's rooms, latest activity first, and where the next one starts."""
+    start = after and {
+        "user_id": {"S": user_id},
+        "chatroom_id": {"S": after.chatroom_id},
+        "updated_at": {"S": after.updated_at},
+    }
+    found = list(
+        Chatroom.by_activity.query(
+            user_id,
+            scan_index_forward=False,
+            consistent_read=True,
+            limit=limit + 1,
+            last_evaluated_key=start,
+        )
+    )
+    shown = found[:limit]
+    last = shown[-1] if len(found) > limit else None
+    following = last and rooms.Position(chatroom_id=last.chatroom_id, updated_at=last.updated_at)
+    return [view(room) for room in shown], following
+
+
+def take_turn(user_id: str, chatroom_id: str, now: datetime) -> Turn:
+    """Reserve the next prompt's place and its reply's, and touch the room. Raises NotFound.
+
+    A place that is reserved and not used leaves a gap in the numbers and nothing else.
+    """
+    room = Chatroom(user_id, ids.known("r", chatroom_id))
+    try:
+        room.update(
+            actions=[Chatroom.last_seq.add(2), Chatroom.updated_at.set(times.text(now))],
+            condition=Chatroom.chatroom_id.exists(),
+        )
+    except UpdateError as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            raise NotFound("There is no such chatroom.") from None
+        raise
+    return Turn(
+        user_id=user_id,
+        chatroom_id=chatroom_id,
+        seq=int(room.last_seq) - 1,
+        model=room.model,
+        system_instruction=room.system_instruction,
+    )
+
+
+def view(room: Chatroom) -> rooms.Room:
+    """Return the room as the wire shows it."""
+    return rooms.Room(
+        id=room.chatroom_id,
+        title=room.title,
+        system_instruction=room.system_instruction,
+        model=room.model,
+        created_at=room.created_at,
+        updated_at=room.updated_at,
+    )

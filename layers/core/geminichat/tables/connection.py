@@ -1,0 +1,154 @@
+"""One DynamoDB connection for all tables: one client, one connection pool, one set of deadlines.
+
+PynamoDB gives each model a connection, and so a TLS handshake, of its own; here they share one.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+from botocore.session import Session
+from pynamodb.connection.base import Connection
+from pynamodb.connection.table import TableConnection
+from pynamodb.exceptions import TransactWriteError
+from pynamodb.models import Model
+from pynamodb.transactions import TransactWrite
+
+from geminichat import aws
+from geminichat.errors import Unavailable
+
+CONNECT_TIMEOUT = 1.0
+READ_TIMEOUT = 2.0
+RETRIES = 1
+"""Seconds, seconds, and how often a call is tried again: two tries stay within six seconds."""
+
+CONTENDED = {
+    "TransactionConflict",
+    "TransactionInProgressException",
+    "ThrottlingError",
+    "ProvisionedThroughputExceeded",
+}
+"""Why DynamoDB cancels a transaction that would pass a moment later."""
+
+
+class _SharedConnection(Connection):
+    """PynamoDB's connection on the process's one botocore session, safe to use from threads."""
+
+    _client_lock = Lock()
+
+    @property
+    def session(self) -> Session:
+        return aws.session()
+
+    @property
+    def client(self) -> Any:
+        with self._client_lock:
+            return super().client
+
+
+_shared = _SharedConnection(
+    connect_timeout_seconds=CONNECT_TIMEOUT,
+    read_timeout_seconds=READ_TIMEOUT,
+    max_retry_attempts=RETRIES,
+    max_pool_connections=32,
+)
+
+
+def shared() -> Connection:
+    """Return the connection that all tables share."""
+    return _shared
+
+
+class Table(Model):
+    """A PynamoDB model on the shared connection."""
+
+    @classmethod
+    def _get_connection(cls) -> TableConnection:
+        table = super()._get_connection()
+        if table.connection is not _shared:
+            if table.table_name not in _shared._tables:
+                _shared.add_meta_table(table.get_meta_table())
+            table.connection = _shared
+        return table
+
+
+def get_together(*wanted: tuple[type[Model], Any, Any]) -> list[Any]:
+    """Read items of any tables, strongly consistent, in one network call.
+
+    Each of `wanted` is (model, hash key, range key or None). Returns them in that order, None where
+    there is no such item. Raises Unavailable when DynamoDB keeps back some of them three times.
+    """
+    requests: dict[str, dict[str, Any]] = {}
+    places: list[tuple[str, dict[str, Any], type[Model]]] = []
+    for model, hash_key, range_key in wanted:
+        table = model._get_connection()
+        names = (model._hash_key_attribute(), model._range_key_attribute())
+        key = {
+            attribute.attr_name: {attribute.attr_type: attribute.serialize(value)}
+            for attribute, value in zip(names, (hash_key, range_key), strict=True)
+            if attribute is not None
+        }
+        request = requests.setdefault(table.table_name, {"ConsistentRead": True, "Keys": []})
+        if key not in request["Keys"]:
+            request["Keys"].append(key)
+        places.append((table.table_name, key, model))
+
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in requests}
+    for attempt in range(3):
+        if attempt:
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))
+        answer = _shared.client._make_api_call("BatchGetItem", {"RequestItems": requests})
+        for name, items in answer["Responses"].items():
+            found[name].extend(items)
+        requests = answer.get("UnprocessedKeys") or {}
+        if not requests:
+            break
+    else:
+        raise Unavailable()
+
+    def pick(name: str, key: dict[str, Any], model: type[Model]) -> Any:
+        for item in found[name]:
+            if all(item.get(attribute) == value for attribute, value in key.items()):
+                return model.from_raw_data(dict(item))
+        return None
+
+    return [pick(*place) for place in places]
+
+
+def transact(write: Callable[[TransactWrite], None], *, token: str, seconds: float = 4.0) -> None:
+    """Commit what `write` adds to a transaction, trying again with jitter while others hold an item.
+
+    On AWS transactions that meet on one item are cancelled with TransactionConflict; the same
+    client request token makes trying again safe. Raises TransactWriteError with its cancellation
+    reasons when a condition failed, Unavailable when the conflict outlasts `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    pause = 0.02
+    while True:
+        try:
+            with TransactWrite(connection=_shared, client_request_token=token) as transaction:
+                write(transaction)
+            return
+        except TransactWriteError as error:
+            codes = {reason.code for reason in error.cancellation_reasons if reason}
+            codes = codes or {error.cause_response_code or ""}
+            contended = codes <= CONTENDED
+            if not contended:
+                raise
+            if time.monotonic() + pause > deadline:
+                raise Unavailable() from error
+            time.sleep(random.uniform(0, pause))
+            pause = min(pause * 2, 0.5)
+
+
+def failed_conditions(error: TransactWriteError) -> list[bool]:
+    """Say, for each action of a cancelled transaction in its order, whether its condition failed.
+
+    PynamoDB orders them: condition checks, deletes, puts, updates.
+    """
+    return [
+        bool(reason and reason.code == "ConditionalCheckFailed")
+        for reason in error.cancellation_reasons
+    ]

@@ -1,0 +1,382 @@
+"""The messages table: a room's prompts and replies by their place in it.
+
+A prompt takes place n, its reply n+1, whoever writes it and however often: so a prompt has at most
+one reply and a room always reads question, answer, question, answer. Prompts that are not yet
+answered or failed stand in the sparse index `unfinished`, where the sweep finds them.
+"""
+
+import secrets
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from msgspec import UNSET
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.exceptions import TransactWriteError, UpdateError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+from pynamodb.transactions import TransactWrite
+
+from geminichat.config import setting
+from geminichat.domain import ids, times
+from geminichat.domain.history import PastTurn
+from geminichat.domain.messages import (
+    Failure,
+    Message,
+    NewPrompt,
+    Status,
+    TokenUsage,
+)
+from geminichat.domain.plans import Plan
+from geminichat.domain.quota import Allowance
+from geminichat.errors import NotFound
+from geminichat.tables import subscriptions, usage
+from geminichat.tables.chatrooms import Chatroom, Turn
+from geminichat.tables.connection import Table, failed_conditions, get_together, transact
+from geminichat.tables.subscriptions import Subscription
+from geminichat.tables.usage import Usage
+
+SHARDS = 8
+"""Partitions of the index of unfinished prompts, so that no one of them takes every write."""
+
+
+class Unfinished(GlobalSecondaryIndex["StoredMessage"]):
+    """Prompts that are neither answered nor failed, oldest first within a shard."""
+
+    class Meta:
+        index_name = "unfinished"
+        projection = KeysOnlyProjection()
+
+    unfinished_shard = NumberAttribute(hash_key=True)
+    unfinished_since = UnicodeAttribute(range_key=True)
+
+
+class StoredMessage(Table):
+    """A prompt or a reply. A prompt keeps the room's settings as they were when it was sent."""
+
+    class Meta:
+        table_name = setting("MESSAGES_TABLE")
+
+    chatroom_id = UnicodeAttribute(hash_key=True)
+    seq = NumberAttribute(range_key=True)
+    user_id = UnicodeAttribute()
+    sender = UnicodeAttribute()
+    content = UnicodeAttribute()
+    model = UnicodeAttribute()
+    created_at = UnicodeAttribute()
+
+    status = UnicodeAttribute(null=True)
+    system_instruction = UnicodeAttribute(null=True)
+    attempts = NumberAttribute(null=True)
+    lease = UnicodeAttribute(null=True)
+    leased_until = UnicodeAttribute(null=True)
+    counted_on = UnicodeAttribute(null=True)
+    error_code = UnicodeAttribute(null=True)
+    error_message = UnicodeAttribute(null=True)
+    unfinished_shard = NumberAttribute(null=True)
+    unfinished_since = UnicodeAttribute(null=True)
+
+    input_tokens = NumberAttribute(null=True)
+    output_tokens = NumberAttribute(null=True)
+
+    unfinished = Unfinished()
+
+
+class PlanChanged(Exception):
+    """The plan that a prompt was admitted under is no longer what the table says."""
+
+
+class LimitReached(Exception):
+    """The table has as many prompts of the day as the plan allows."""
+
+
+class LeaseLost(Exception):
+    """Another worker holds the prompt by now, or it is final already."""
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A prompt that is this worker's until its lease ends; `lease` is the fencing token."""
+
+    user_id: str
+    chatroom_id: str
+    seq: int
+    content: str
+    model: str
+    system_instruction: str | None
+    attempts: int
+    lease: str
+    counted_on: str | None
+
+
+def add_prompt(turn: Turn, prompt: NewPrompt, allowance: Allowance) -> Message:
+    """Store the prompt, queued, and count it on the user's day, both or neither.
+
+    Raises LimitReached or PlanChanged when the tables do not bear out the allowance.
+    """
+    moment = times.text(allowance.now)
+    stored = StoredMessage(
+        turn.chatroom_id,
+        turn.seq,
+        user_id=turn.user_id,
+        sender="user",
+        content=prompt.content,
+        model=turn.model,
+        system_instruction=turn.system_instruction,
+        created_at=moment,
+        status=Status.QUEUED,
+        attempts=0,
+        counted_on=allowance.day,
+        unfinished_shard=shard(turn.chatroom_id),
+        unfinished_since=moment,
+    )
+    on_trust = allowance.plan is Plan.PRO
+
+    def write(transaction: TransactWrite) -> None:
+        if on_trust:
+            transaction.condition_check(
+                Subscription, turn.user_id, condition=subscriptions.is_pro(allowance.now)
+            )
+        transaction.save(stored, StoredMessage.seq.does_not_exist())
+        transaction.update(
+            Usage(turn.user_id, allowance.day),
+            actions=usage.count_prompt(allowance.now),
+            condition=usage.below(allowance.limit),
+        )
+
+    try:
+        transact(write, token=secrets.token_hex(16))
+    except TransactWriteError as error:
+        failed = failed_conditions(error)
+        if on_trust and failed[:1] == [True]:
+            raise PlanChanged() from error
+        if failed[-1:] == [True]:
+            raise LimitReached() from error
+        raise
+    return view(stored)
+
+
+def get(user_id: str, chatroom_id: str, message_id: str) -> Message:
+    """Return a message of the user's room; a prompt with its reply. Raises NotFound."""
+    seq = ids.message_seq(ids.known("r", chatroom_id), message_id)
+    room, message, following = get_together(
+        (Chatroom, user_id, chatroom_id),
+        (StoredMessage, chatroom_id, seq),
+        (StoredMessage, chatroom_id, seq + 1),
+    )
+    if room is None or message is None:
+        raise NotFound("There is no such message.")
+    reply = view(following) if message.sender == "user" and following is not None else None
+    return view(message, reply=reply, whole=True)
+
+
+def newest(chatroom_id: str, limit: int, before: int | None) -> tuple[list[Message], int | None]:
+    """Return up to `limit` messages before a place, oldest first, and where older ones end."""
+    found = list(
+        StoredMessage.query(
+            chatroom_id,
+            StoredMessage.seq < before if before else None,
+            scan_index_forward=False,
+            consistent_read=True,
+            limit=limit,
+        )
+    )
+    oldest = int(found[-1].seq) if found else 0
+    more = len(found) == limit and oldest > 1
+    return [view(message) for message in reversed(found)], oldest if more else None
+
+
+def claim(
+    chatroom_id: str, seq: int, lease: str, now: datetime, lasting: timedelta
+) -> Claimed | None:
+    """Take a queued prompt, or one whose lease has run out, and count the attempt.
+
+    Returns None where there is nothing to take: gone, final, or another worker's.
+    """
+    moment = times.text(now)
+    stored = StoredMessage(chatroom_id, seq)
+    takeable = (StoredMessage.status == Status.QUEUED) | (
+        (StoredMessage.status == Status.GENERATING) & (StoredMessage.leased_until < moment)
+    )
+    try:
+        stored.update(
+            actions=[
+                StoredMessage.status.set(Status.GENERATING),
+                StoredMessage.lease.set(lease),
+                StoredMessage.leased_until.set(times.text(now + lasting)),
+                StoredMessage.attempts.add(1),
+            ],
+            condition=takeable,
+        )
+    except UpdateError as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            return None
+        raise
+    return Claimed(
+        user_id=stored.user_id,
+        chatroom_id=chatroom_id,
+        seq=seq,
+        content=stored.content,
+        model=stored.model,
+        system_instruction=stored.system_instruction,
+        attempts=int(stored.attempts or 0),
+        lease=lease,
+        counted_on=stored.counted_on,
+    )
+
+
+def release(prompt: Claimed) -> None:
+    """Put a claimed prompt back to queued, for a later attempt; one that was lost stays as it is."""
+    try:
+        StoredMessage(prompt.chatroom_id, prompt.seq).update(
+            actions=[
+                StoredMessage.status.set(Status.QUEUED),
+                StoredMessage.lease.remove(),
+                StoredMessage.leased_until.remove(),
+            ],
+            condition=_mine(prompt),
+        )
+    except UpdateError as error:
+        if error.cause_response_code != "ConditionalCheckFailedException":
+            raise
+
+
+def history(prompt: Claimed, turns: int) -> list[PastTurn]:
+    """Return the answered turns before a prompt, oldest first, at most `turns` of them."""
+    found = {
+        int(message.seq): message
+        for message in StoredMessage.query(
+            prompt.chatroom_id,
+            StoredMessage.seq < prompt.seq,
+            scan_index_forward=False,
+            consistent_read=True,
+            limit=2 * turns,
+            attributes_to_get=["seq", "sender", "status", "content"],
+        )
+    }
+    return [
+        PastTurn(prompt=message.content, reply=found[seq + 1].content)
+        for seq, message in sorted(found.items())
+        if message.status == Status.ANSWERED and seq + 1 in found
+    ]
+
+
+def answer(prompt: Claimed, content: str, tokens: TokenUsage, now: datetime) -> None:
+    """Store the reply, mark the prompt answered and count the tokens, all or nothing.
+
+    Raises LeaseLost when the prompt is no longer this worker's.
+    """
+    reply = StoredMessage(
+        prompt.chatroom_id,
+        prompt.seq + 1,
+        user_id=prompt.user_id,
+        sender="ai",
+        content=content,
+        model=prompt.model,
+        created_at=times.text(now),
+        input_tokens=tokens.input_tokens,
+        output_tokens=tokens.output_tokens,
+    )
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.save(reply, StoredMessage.seq.does_not_exist())
+        transaction.update(
+            StoredMessage(prompt.chatroom_id, prompt.seq),
+            actions=[StoredMessage.status.set(Status.ANSWERED), *_finish()],
+            condition=_mine(prompt),
+        )
+        transaction.update(
+            Usage(prompt.user_id, times.day(now)),
+            actions=[
+                Usage.input_tokens.add(tokens.input_tokens),
+                Usage.output_tokens.add(tokens.output_tokens),
+                Usage.expires_at.set(int((now + usage.KEPT).timestamp())),
+            ],
+        )
+
+    _close(write)
+
+
+def fail(prompt: Claimed, failure: Failure) -> None:
+    """Mark the prompt failed, saying why, and give its place in the day's quota back, both or none.
+
+    Raises LeaseLost when the prompt is no longer this worker's.
+    """
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.update(
+            StoredMessage(prompt.chatroom_id, prompt.seq),
+            actions=[
+                StoredMessage.status.set(Status.FAILED),
+                StoredMessage.error_code.set(failure.code),
+                StoredMessage.error_message.set(failure.message),
+                StoredMessage.counted_on.remove(),
+                *_finish(),
+            ],
+            condition=_mine(prompt),
+        )
+        if prompt.counted_on:
+            transaction.update(
+                Usage(prompt.user_id, prompt.counted_on), actions=[Usage.prompts.add(-1)]
+            )
+
+    _close(write)
+
+
+def _close(write: Callable[[TransactWrite], None]) -> None:
+    try:
+        transact(write, token=secrets.token_hex(16))
+    except TransactWriteError as error:
+        if any(failed_conditions(error)):
+            raise LeaseLost() from error
+        raise
+
+
+def _mine(prompt: Claimed) -> Condition:
+    return (StoredMessage.status == Status.GENERATING) & (StoredMessage.lease == prompt.lease)
+
+
+def _finish() -> Sequence[Action]:
+    return [
+        StoredMessage.lease.remove(),
+        StoredMessage.leased_until.remove(),
+        StoredMessage.unfinished_shard.remove(),
+        StoredMessage.unfinished_since.remove(),
+    ]
+
+
+def shard(chatroom_id: str) -> int:
+    """Return the shard of the unfinished index that a room's prompts stand in."""
+    return zlib.crc32(chatroom_id.encode()) % SHARDS
+
+
+def view(stored: StoredMessage, *, reply: Message | None = None, whole: bool = False) -> Message:
+    """Return a message as the wire shows it; `whole` shows a prompt's reply, be it null."""
+    message_id = ids.message_id(stored.chatroom_id, int(stored.seq))
+    if stored.sender == "ai":
+        return Message(
+            id=message_id,
+            sender="ai",
+            content=stored.content,
+            created_at=stored.created_at,
+            reply_to=ids.message_id(stored.chatroom_id, int(stored.seq) - 1),
+            model=stored.model,
+            usage=TokenUsage(
+                input_tokens=int(stored.input_tokens or 0),
+                output_tokens=int(stored.output_tokens or 0),
+            ),
+        )
+    failure = None
+    if stored.error_code and stored.status == Status.FAILED:
+        failure = Failure(code=stored.error_code, message=stored.error_message or "")
+    return Message(
+        id=message_id,
+        sender="user",
+        content=stored.content,
+        created_at=stored.created_at,
+        status=Status(stored.status or Status.QUEUED),
+        error=failure,
+        reply=reply if whole else UNSET,
+    )

@@ -1,0 +1,66 @@
+"""The usage table: what a user sent on a UTC day; the last word on the daily limit."""
+
+from datetime import datetime, timedelta
+
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+
+from geminichat.config import setting
+from geminichat.domain import times
+from geminichat.domain.quota import Allowance
+from geminichat.tables import subscriptions
+from geminichat.tables.connection import Table, get_together
+from geminichat.tables.subscriptions import Subscription
+
+KEPT = timedelta(days=90)
+
+
+class Usage(Table):
+    """Prompts accepted and not given back, and tokens, of one user on one day."""
+
+    class Meta:
+        table_name = setting("USAGE_TABLE")
+
+    user_id = UnicodeAttribute(hash_key=True)
+    day = UnicodeAttribute(range_key=True)
+    prompts = NumberAttribute(default=0)
+    input_tokens = NumberAttribute(default=0)
+    output_tokens = NumberAttribute(default=0)
+    expires_at = NumberAttribute(null=True)
+
+
+def allowance(user_id: str, now: datetime) -> Allowance:
+    """Return the user's plan and the prompts counted today, from the tables, in one call."""
+    subscription, usage = get_together(
+        (Subscription, user_id, None), (Usage, user_id, times.day(now))
+    )
+    return allowance_from(user_id, subscription, usage, now)
+
+
+def allowance_from(
+    user_id: str, subscription: Subscription | None, usage: Usage | None, now: datetime
+) -> Allowance:
+    """Return the allowance that these items, or their absence, make."""
+    return Allowance(
+        user_id=user_id,
+        day=times.day(now),
+        plan=subscriptions.plan_of(subscription, now),
+        counted=int(usage.prompts) if usage else 0,
+        now=now,
+    )
+
+
+def count_prompt(now: datetime) -> list[Action]:
+    """Return the update that counts one more prompt."""
+    return [
+        Usage.prompts.add(1),
+        Usage.expires_at.set(int((now + KEPT).timestamp())),
+    ]
+
+
+def below(limit: int | None) -> Condition | None:
+    """Return the condition that one more prompt stays within `limit`; None for no limit."""
+    if limit is None:
+        return None
+    return Usage.prompts.does_not_exist() | (Usage.prompts < limit)
