@@ -1,0 +1,87 @@
+"""A client of Redis' own protocol (RESP2) that hands replies and errors on as they came.
+
+The usual clients rewrite both: SET answers True, and `ERR` is cut from an error. The stand-in for
+Upstash has to show what the server said.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+type Word = str | bytes
+type Reply = bytes | int | RespError | list[Reply] | None
+
+
+class RespError(Exception):
+    """An error reply: the server's words."""
+
+
+class Pool:
+    """Connections to one server, opened when needed and used again."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
+        self._idle: list[_Connection] = []
+
+    async def run(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+        """Send the commands at once on one connection; return a reply or RespError for each.
+        Raises OSError or EOFError where the server is gone."""
+        connection = await self._connection()
+        try:
+            replies = await connection.run(commands)
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return replies
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _connection(self) -> "_Connection":
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open():
+                return connection
+            connection.close()
+        return _Connection(*await asyncio.open_connection(*self._address))
+
+
+class _Connection:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def is_open(self) -> bool:
+        return not self._reader.at_eof() and not self._writer.is_closing()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    async def run(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+        self._writer.write(b"".join(_packed(command) for command in commands))
+        await self._writer.drain()
+        return [await self._reply() for _ in commands]
+
+    async def _reply(self) -> Reply:
+        line = await self._reader.readuntil(b"\r\n")
+        kind, value = line[:1], line[1:-2]
+        if kind == b"+":
+            return value
+        if kind == b"-":
+            return RespError(value.decode(errors="replace"))
+        if kind == b":":
+            return int(value)
+        if kind == b"$":
+            length = int(value)
+            return None if length < 0 else (await self._reader.readexactly(length + 2))[:-2]
+        if kind == b"*":
+            length = int(value)
+            return None if length < 0 else [await self._reply() for _ in range(length)]
+        raise ConnectionError(f"The server does not speak RESP2: {line!r}")
+
+
+def _packed(command: Sequence[Word]) -> bytes:
+    words = [word.encode() if isinstance(word, str) else word for word in command]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)

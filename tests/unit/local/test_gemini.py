@@ -1,0 +1,258 @@
+"""The stand-in for Gemini, driven by google-generativeai over the wire."""
+
+import time
+import warnings
+from typing import Any
+
+import httpx
+import pytest
+import requests
+from google.api_core import exceptions
+
+from infra.local import gemini
+from infra.local.faults import StandIn
+from infra.local.gemini import reply_to, tokens
+from infra.local.serving import served
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import google.generativeai as genai
+    from google.generativeai.types import GenerateContentResponse, RequestOptions
+
+MODEL = "gemini-2.5-flash"
+PATIENCE = RequestOptions(timeout=2, retry=None)
+
+
+@pytest.fixture(autouse=True)
+def configured(google: StandIn, api_key: str) -> None:
+    """The SDK, pointed at the stand-in."""
+    connect(google, api_key)
+
+
+def connect(google: StandIn, key: str) -> None:
+    genai.configure(api_key=key, transport="rest", client_options={"api_endpoint": google.url})
+
+
+def ask(
+    contents: Any, *, model: str = MODEL, instruction: str | None = None, **options: Any
+) -> GenerateContentResponse:
+    asked = genai.GenerativeModel(model, system_instruction=instruction, generation_config=options)
+    return asked.generate_content(contents, request_options=PATIENCE)
+
+
+def test_the_reply_says_what_was_said() -> None:
+    answer = ask("Hello")
+    assert answer.text == "You said: Hello (turn 1)"
+    assert answer.candidates[0].finish_reason.name == "STOP"
+    assert answer.usage_metadata.prompt_token_count == tokens("Hello") == 2
+    assert answer.usage_metadata.candidates_token_count == tokens(answer.text)
+    assert answer.usage_metadata.total_token_count == 2 + tokens(answer.text)
+
+
+def test_the_reply_shows_history_and_system_instruction() -> None:
+    history = [
+        {"role": "user", "parts": ["Hello"]},
+        {"role": "model", "parts": ["Hi!"]},
+        {"role": "user", "parts": ["What is a queue?"]},
+    ]
+    answer = ask(history, instruction="Be brief.")
+    assert answer.text == (
+        "You said: What is a queue? (turn 2; before that: Hello; told: Be brief.)"
+    )
+    wire = [{"role": turn["role"], "parts": [{"text": turn["parts"][0]}]} for turn in history]
+    assert answer.text == reply_to(wire, "Be brief.")
+
+
+def test_a_stream_comes_in_pieces_with_the_usage_at_its_end() -> None:
+    asked = genai.GenerativeModel(MODEL)
+    stream = asked.generate_content("Hello", stream=True, request_options=PATIENCE)
+    pieces = [chunk.text for chunk in stream]
+    assert len(pieces) == 3
+    assert "".join(pieces) == "You said: Hello (turn 1)"
+    assert stream.usage_metadata.candidates_token_count == tokens("".join(pieces))
+    assert stream.candidates[0].finish_reason.name == "STOP"
+
+
+def test_a_longer_reply_than_allowed_is_cut_off() -> None:
+    answer = ask("Hello", max_output_tokens=3)
+    assert answer.text == "You said: He"
+    assert answer.candidates[0].finish_reason.name == "MAX_TOKENS"
+
+
+def test_a_wrong_key_is_refused_as_google_does(google: StandIn) -> None:
+    connect(google, "guess")
+    with pytest.raises(exceptions.BadRequest, match="API key not valid") as refused:
+        ask("Hello")
+    assert refused.value.details[0]["reason"] == "API_KEY_INVALID"
+
+
+def test_no_key_is_forbidden_and_one_in_the_query_will_do(google: StandIn, api_key: str) -> None:
+    url = f"{google.url}/v1beta/models/{MODEL}:generateContent"
+    body = {"contents": [{"parts": [{"text": "Hello"}]}]}
+    assert httpx.post(url, json=body).status_code == 403
+    answer = httpx.post(url, json=body, params={"key": api_key})
+    assert answer.status_code == 200
+    assert answer.json()["candidates"][0]["finishReason"] == "STOP"
+
+
+def test_an_unknown_model_is_not_found() -> None:
+    with pytest.raises(exceptions.NotFound, match="models/gpt-5 is not found"):
+        ask("Hello", model="gpt-5")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"contents": []}',
+        b'{"contents": ["Hello"]}',
+        b'{"contents": [{"role": "user", "parts": [{"text": ""}]}]}',
+        b'{"contents": [{"role": "system", "parts": [{"text": "Hello"}]}]}',
+        b'{"contents": [{"role": "model", "parts": [{"text": "Hello"}]}]}',
+    ],
+)
+def test_a_request_google_would_refuse_is_refused(
+    google: StandIn, api_key: str, body: bytes
+) -> None:
+    url = f"{google.url}/v1beta/models/{MODEL}:generateContent"
+    answer = httpx.post(url, content=body, headers={"x-goog-api-key": api_key})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["status"] == "INVALID_ARGUMENT"
+
+
+def test_the_journal_shows_what_was_asked(google: StandIn) -> None:
+    before = time.time()
+    ask("Hello", instruction="Be brief.", temperature=0.5)
+    [seen] = google.requests()
+    assert before <= seen.pop("time") <= time.time()
+    assert seen == {
+        "model": MODEL,
+        "method": "generateContent",
+        "contents": [{"role": "user", "parts": [{"text": "Hello"}]}],
+        "systemInstruction": "Be brief.",
+        "generationConfig": {"temperature": 0.5},
+    }
+
+
+class TestFaults:
+    """What a test may ask of the stand-in, as the SDK tells it."""
+
+    def test_a_429_names_its_retry_delay(self, google: StandIn) -> None:
+        google.fault("error", status=429, retryDelay="7s")
+        with pytest.raises(exceptions.TooManyRequests) as refused:
+            ask("Hello")
+        [details] = refused.value.details
+        assert details == {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7s"}
+        assert ask("Hello").text == "You said: Hello (turn 1)"
+
+    @pytest.mark.parametrize(
+        ("status", "error"),
+        [
+            (400, exceptions.BadRequest),
+            (403, exceptions.Forbidden),
+            (404, exceptions.NotFound),
+            (500, exceptions.InternalServerError),
+            (503, exceptions.ServiceUnavailable),
+            (504, exceptions.GatewayTimeout),
+        ],
+    )
+    def test_every_other_status_is_raised(
+        self, google: StandIn, status: int, error: type[Exception]
+    ) -> None:
+        google.fault("error", status=status, message="So it goes.")
+        with pytest.raises(error, match="So it goes."):
+            ask("Hello")
+
+    def test_a_stall_outlasts_the_deadline(self, google: StandIn) -> None:
+        google.fault("stall", seconds=1)
+        asked = genai.GenerativeModel(MODEL)
+        with pytest.raises(requests.exceptions.ReadTimeout):
+            asked.generate_content("Hello", request_options=RequestOptions(timeout=0.3, retry=None))
+
+    def test_a_dropped_connection_breaks_the_answer(self, google: StandIn) -> None:
+        google.fault("drop")
+        with pytest.raises(requests.exceptions.RequestException):
+            ask("Hello")
+
+    def test_a_dropped_stream_breaks_after_its_first_piece(self, google: StandIn) -> None:
+        google.fault("drop")
+        asked = genai.GenerativeModel(MODEL)
+        stream = asked.generate_content("Hello", stream=True, request_options=PATIENCE)
+        pieces = []
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            for chunk in stream:
+                pieces.append(chunk.text)  # noqa: PERF401 (what came before the break counts)
+        assert pieces == ["You said"]
+
+    def test_a_body_that_is_no_json_cannot_be_read(self, google: StandIn) -> None:
+        google.fault("garbage")
+        with pytest.raises(Exception, match="Failed to load JSON|Expecting value|ParseError"):
+            ask("Hello")
+
+    def test_a_blocked_prompt_has_no_candidate(self, google: StandIn) -> None:
+        google.fault("blocked", reason="PROHIBITED_CONTENT")
+        answer = ask("Hello")
+        assert list(answer.candidates) == []
+        assert answer.prompt_feedback.block_reason.name == "PROHIBITED_CONTENT"
+
+    def test_a_safety_finish_has_no_text(self, google: StandIn) -> None:
+        google.fault("finish")
+        answer = ask("Hello")
+        assert answer.candidates[0].finish_reason.name == "SAFETY"
+        assert list(answer.candidates[0].content.parts) == []
+
+    def test_an_empty_answer_gives_no_reason(self, google: StandIn) -> None:
+        google.fault("empty")
+        answer = ask("Hello")
+        assert list(answer.candidates) == []
+        assert answer.prompt_feedback.block_reason == 0
+
+    def test_a_candidate_may_have_no_parts(self, google: StandIn) -> None:
+        google.fault("no-text")
+        answer = ask("Hello")
+        assert answer.candidates[0].finish_reason.name == "STOP"
+        assert list(answer.candidates[0].content.parts) == []
+
+    def test_a_thought_is_a_part_the_sdk_does_not_know(self, google: StandIn) -> None:
+        google.fault("thought")
+        answer = ask("Hello")
+        parts = answer.candidates[0].content.parts
+        assert [part.text for part in parts] == ["", "You said: Hello (turn 1)"]
+        with pytest.raises(ValueError, match="Could not convert"):
+            _ = answer.text
+
+    def test_the_reply_may_be_cut_off(self, google: StandIn) -> None:
+        google.fault("max-tokens")
+        answer = ask("Hello")
+        assert "You said: Hello (turn 1)".startswith(answer.text)
+        assert answer.candidates[0].finish_reason.name == "MAX_TOKENS"
+
+    def test_one_room_fails_while_another_does_not(self, google: StandIn) -> None:
+        google.fault("error", match="Hello, room 2", times="always")
+        assert ask("Hello, room 1").text == "You said: Hello, room 1 (turn 1)"
+        for _ in range(3):
+            with pytest.raises(exceptions.ServiceUnavailable):
+                ask("Hello, room 2")
+        assert ask("Hello, room 3").text == "You said: Hello, room 3 (turn 1)"
+
+    def test_faults_are_met_in_order(self, google: StandIn) -> None:
+        google.fault("error", status=503, times=2)
+        google.fault("error", status=500)
+        for error in (
+            exceptions.ServiceUnavailable,
+            exceptions.ServiceUnavailable,
+            exceptions.InternalServerError,
+        ):
+            with pytest.raises(error):
+                ask("Hello")
+        assert ask("Hello").text == "You said: Hello (turn 1)"
+
+
+def test_every_answer_waits_as_long_as_told(api_key: str) -> None:
+    with served(lambda: gemini.create_app(api_key, delay=0.3)) as url:
+        connect(StandIn(url), api_key)
+        started = time.monotonic()
+        assert ask("Hello").text == "You said: Hello (turn 1)"
+        assert time.monotonic() - started >= 0.3
