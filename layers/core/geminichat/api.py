@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from geminichat import config
-from geminichat.domain import tokens
+from geminichat.domain import cursors, tokens
 from geminichat.errors import (
     AppError,
     BodyTooLarge,
@@ -94,6 +94,25 @@ class Request:
         if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= MAX_PAGE:
             raise InvalidRequest(f"The query's limit must be a number from 1 to {MAX_PAGE}.")
         return int(text)
+
+    def page(self, scope: str, kind: type[T]) -> tuple[int, T | None]:
+        """Return `?limit=` and the position that `?cursor=` holds, None for the first page.
+
+        `scope` names the list: a cursor of another list, or another user's, is InvalidRequest.
+        """
+        cursor = self.query.get("cursor")
+        if cursor is None:
+            return self.limit(), None
+        keys = config.signing_keys().keys
+        return self.limit(), cursors.read(cursor, kind, f"{self.user_id} {scope}", keys)
+
+    def cursor(self, scope: str, position: object) -> str | None:
+        """Return the cursor for the page that begins at `position`; None for None."""
+        if position is None:
+            return None
+        signing = config.signing_keys()
+        key = signing.keys[signing.current]
+        return cursors.write(position, f"{self.user_id} {scope}", signing.current, key)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ before a user sees it, and what the table says is remembered; an admission is on
 transaction that stores the prompt has the last word.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from geminichat import cache, upstash
 from geminichat.domain import times
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import DAILY_PROMPTS, Allowance
+from geminichat.errors import QuotaExceeded
 
 KEPT = 600
 """Seconds for which a plan and a count are believed before the table is read again."""
@@ -42,13 +44,38 @@ if tonumber(ARGV[4]) > 0 then redis.call('SET', KEYS[2], '1', 'EX', ARGV[4]) end
 return 1
 """
 
+_UNDO = """
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HINCRBY', KEYS[1], 'counted', -1) end
+return 1
+"""
 
-def admit_prompt(user_id: str, now: datetime, read_table: Callable[[], Allowance]) -> Allowance:
-    """Count one more prompt if the plan allows it, and return the allowance with it counted.
+_FORGET = "return redis.call('DEL', KEYS[1], KEYS[2])"
 
-    Without Redis, or where Redis does not know or refuses, `read_table` decides. Raises
-    QuotaExceeded.
+
+@contextmanager
+def admission(
+    user_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance]
+) -> Iterator[Allowance]:
+    """Count one more prompt while the body stores it, and give the allowance with it counted.
+
+    Without Redis, or where Redis does not know or refuses, `read_table` decides. When the body
+    fails, the count is taken back; when the table refuses after all, what Redis believed is
+    forgotten. Raises QuotaExceeded.
     """
+    allowance = _admit(user_id, now, read_table)
+    try:
+        yield allowance
+    except QuotaExceeded:
+        forget(user_id, now)
+        raise
+    except Exception:
+        upstash.evaluate(_UNDO, _keys(user_id, allowance.day)[:1], [])
+        raise
+
+
+def _admit(
+    user_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance]
+) -> Allowance:
     day = times.day(now)
     limit = DAILY_PROMPTS[Plan.BASIC]
     answer = upstash.evaluate(
@@ -66,13 +93,11 @@ def admit_prompt(user_id: str, now: datetime, read_table: Callable[[], Allowance
                 user_id=user_id, day=day, plan=Plan.BASIC, counted=counted, now=now
             )
             raise refused.refusal()
-    known = read_table()
+    known = read_table(user_id, now)
     if known.exhausted:
         learn(known, confirmed=True)
         raise known.refusal()
-    admitted = Allowance(
-        user_id=user_id, day=day, plan=known.plan, counted=known.counted + 1, now=now
-    )
+    admitted = known.with_one_more()
     if answer is not None:
         learn(admitted)
     return admitted
@@ -85,6 +110,11 @@ def learn(known: Allowance, *, confirmed: bool = False) -> None:
         _keys(known.user_id, known.day),
         [known.plan.value, known.counted, KEPT, CONFIRMED if confirmed else 0],
     )
+
+
+def forget(user_id: str, now: datetime) -> None:
+    """Forget a user's plan and count: the next prompt reads them from the table."""
+    upstash.evaluate(_FORGET, _keys(user_id, times.day(now)), [])
 
 
 def _keys(user_id: str, day: str) -> list[str]:

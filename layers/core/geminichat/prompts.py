@@ -4,6 +4,7 @@ A message names a prompt and holds nothing of it: content stays in the table.
 """
 
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 from botocore.config import Config
@@ -18,7 +19,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     chatroom_id: str
     seq: int
-    request_id: str = "-"
 
     @property
     def prompt_id(self) -> str:
@@ -59,6 +59,14 @@ def send(job: Job, *, round: int = 0) -> str:
     return job_id
 
 
+def reachable() -> bool:
+    """Return True if the queue answers. Raises what botocore raises."""
+    _client().get_queue_attributes(
+        QueueUrl=setting("PROMPTS_QUEUE_URL"), AttributeNames=["ApproximateNumberOfMessages"]
+    )
+    return True
+
+
 def read(body: str) -> Job:
     """Return the job that a queue message's body holds. Raises msgspec.DecodeError."""
     return msgspec.json.decode(body, type=Job)
@@ -79,6 +87,6 @@ def bury(job: Job, reason: str) -> None:
         QueueUrl=setting("DEAD_LETTERS_QUEUE_URL"),
         MessageBody=msgspec.json.encode(job).decode(),
         MessageGroupId=job.chatroom_id,
-        MessageDeduplicationId=f"{job.prompt_id}-{reason}",
+        MessageDeduplicationId=f"{job.prompt_id}-{uuid4().hex}",
         MessageAttributes={"reason": {"DataType": "String", "StringValue": reason}},
     )

@@ -51,6 +51,12 @@ def evaluate(script: str, keys: list[str], arguments: list[str | int]) -> Any:
         return None
 
 
+def reachable() -> bool:
+    """Say whether Redis answers now."""
+    wake()
+    return bool(evaluate("return 1", [], []) == 1)
+
+
 def wake() -> None:
     """Ask Redis again at the next call, even if it failed a moment ago."""
     global _resting_until

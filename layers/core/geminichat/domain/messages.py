@@ -1,7 +1,7 @@
 """Messages: prompts and the replies to them."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -74,3 +74,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     job_id: str
     status: Status
     message: Message
+
+    @classmethod
+    def of(cls, message: Message, job_id: str) -> Self:
+        """Return what a sender is told of a stored prompt."""
+        return cls(message_id=message.id, job_id=job_id, status=Status.QUEUED, message=message)

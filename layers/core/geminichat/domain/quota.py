@@ -47,6 +47,10 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         """Whether no further prompt may be counted."""
         return remaining(self.plan, self.counted) == 0
 
+    def with_one_more(self) -> "Allowance":
+        """Return the allowance with one more prompt counted."""
+        return msgspec.structs.replace(self, counted=self.counted + 1)
+
     def usage(self) -> Usage:
         """Return what the wire shows of it."""
         return Usage(

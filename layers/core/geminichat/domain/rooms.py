@@ -1,6 +1,6 @@
 """Chatrooms: what a body may say of one, and what the wire shows."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -88,3 +88,10 @@ class RoomWithMessages(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     updated_at: str
     messages: list[Message]
     next_cursor: str | None
+
+    @classmethod
+    def of(cls, room: Room, messages: list[Message], next_cursor: str | None) -> Self:
+        """Return the room together with a page of its messages."""
+        return cls(
+            **msgspec.structs.asdict(room), messages=messages, next_cursor=next_cursor
+        )

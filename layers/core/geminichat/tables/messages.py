@@ -5,6 +5,7 @@ one reply and a room always reads question, answer, question, answer. Prompts th
 answered or failed stand in the sparse index `unfinished`, where the sweep finds them.
 """
 
+import math
 import secrets
 import zlib
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ from geminichat.domain.messages import (
 )
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance
-from geminichat.errors import NotFound
+from geminichat.errors import NotFound, Unavailable
 from geminichat.tables import subscriptions, usage
 from geminichat.tables.chatrooms import Chatroom, Turn
 from geminichat.tables.connection import Table, failed_conditions, get_together, transact
@@ -84,12 +85,8 @@ class StoredMessage(Table):
     unfinished = Unfinished()
 
 
-class PlanChanged(Exception):
-    """The plan that a prompt was admitted under is no longer what the table says."""
-
-
-class LimitReached(Exception):
-    """The table has as many prompts of the day as the plan allows."""
+class _AllowanceWrong(Exception):
+    """The table has another plan than was believed, or as many prompts as the plan allows."""
 
 
 class LeaseLost(Exception):
@@ -111,11 +108,26 @@ class Claimed:
     counted_on: str | None
 
 
-def add_prompt(turn: Turn, prompt: NewPrompt, allowance: Allowance) -> Message:
+def add_prompt(
+    turn: Turn, prompt: NewPrompt, allowance: Allowance
+) -> tuple[Message, Allowance]:
     """Store the prompt, queued, and count it on the user's day, both or neither.
 
-    Raises LimitReached or PlanChanged when the tables do not bear out the allowance.
+    The tables have the last word: where they do not bear out the allowance it is read from them,
+    and what they said is returned beside the message. Raises QuotaExceeded.
     """
+    for _ in range(3):
+        try:
+            return _store_prompt(turn, prompt, allowance), allowance
+        except _AllowanceWrong:
+            known = usage.allowance(turn.user_id, allowance.now)
+            if known.exhausted:
+                raise known.refusal() from None
+            allowance = known.with_one_more()
+    raise Unavailable()
+
+
+def _store_prompt(turn: Turn, prompt: NewPrompt, allowance: Allowance) -> Message:
     moment = times.text(allowance.now)
     stored = StoredMessage(
         turn.chatroom_id,
@@ -150,10 +162,8 @@ def add_prompt(turn: Turn, prompt: NewPrompt, allowance: Allowance) -> Message:
         transact(write, token=secrets.token_hex(16))
     except TransactWriteError as error:
         failed = failed_conditions(error)
-        if on_trust and failed[:1] == [True]:
-            raise PlanChanged() from error
-        if failed[-1:] == [True]:
-            raise LimitReached() from error
+        if failed[-1:] == [True] or (on_trust and failed[:1] == [True]):
+            raise _AllowanceWrong() from error
         raise
     return view(stored)
 
@@ -225,6 +235,20 @@ def claim(
         lease=lease,
         counted_on=stored.counted_on,
     )
+
+
+def wait_for(chatroom_id: str, seq: int, now: datetime) -> int | None:
+    """Return seconds to wait for a prompt that could not be claimed; None for a final one."""
+    try:
+        stored = StoredMessage.get(chatroom_id, seq, consistent_read=True)
+    except StoredMessage.DoesNotExist:
+        return None
+    if stored.status == Status.QUEUED:
+        return 1
+    if stored.status != Status.GENERATING or not stored.leased_until:
+        return None
+    left = (times.parse(stored.leased_until) - now).total_seconds()
+    return max(1, math.ceil(left))
 
 
 def release(prompt: Claimed) -> None:

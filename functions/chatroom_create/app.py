@@ -1,0 +1,15 @@
+"""POST /chatroom: open a room."""
+
+from geminichat import cache
+from geminichat.api import Request, Response, created, endpoint
+from geminichat.domain.rooms import NewRoom
+from geminichat.tables import chatrooms
+
+
+@endpoint
+def handler(request: Request) -> Response:
+    """Answer 201 with the room."""
+    wanted = request.body(NewRoom, optional=True)
+    cache.drop_rooms(request.user_id)
+    room = chatrooms.create(request.user_id, wanted, request.now)
+    return created(room, "Chatroom created.", headers={"location": f"/chatroom/{room.id}"})

@@ -1,0 +1,22 @@
+"""GET /chatroom: a page of the user's rooms, latest activity first."""
+
+from geminichat import cache
+from geminichat.api import Request, Response, endpoint, ok
+from geminichat.domain.rooms import Position, RoomPage
+from geminichat.tables import chatrooms
+
+
+@endpoint
+def handler(request: Request) -> Response:
+    """Answer 200 with the page, and say whether it came from the cache."""
+    limit, after = request.page("rooms", Position)
+
+    kept = cache.find_rooms(request.user_id, limit) if after is None else None
+    if kept:
+        return ok(kept, "Chatrooms from cache.", headers={"x-cache": "hit"})
+
+    rooms, following = chatrooms.page(request.user_id, limit, after)
+    page = RoomPage(chatrooms=rooms, next_cursor=request.cursor("rooms", following))
+    if after is None:
+        cache.keep_rooms(request.user_id, limit, page)
+    return ok(page, "Chatrooms from DB.", headers={"x-cache": "miss"})

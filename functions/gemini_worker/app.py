@@ -1,0 +1,135 @@
+"""SQS PromptsQueue: have each prompt answered by Gemini, once, in the order of its room.
+
+The groups of a batch, one a room, run side by side, each in its own order. A prompt that has to
+wait stays on the queue for the length of its pause, and what follows it in its room with it.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from geminichat import config, gemini, prompts
+from geminichat.domain import history, ids, retries, times
+from geminichat.log import logger
+from geminichat.prompts import Job
+from geminichat.tables import messages
+from geminichat.tables.messages import Claimed, LeaseLost
+
+MARGIN = 10.0
+"""Seconds kept back from the invocation's time for what follows Gemini's answer."""
+
+type Record = dict[str, Any]
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Return the messages that are to come again (a partial batch failure)."""
+    ends = time.monotonic() + context.get_remaining_time_in_millis() / 1000
+    records = sorted(event["Records"], key=_group)  # a stable sort: order within a group is kept
+    groups = [list(group) for _, group in groupby(records, key=_group)]
+    with ThreadPoolExecutor(max_workers=max(1, len(groups))) as pool:
+        kept = list(pool.map(lambda group: answer_in_order(group, ends), groups))
+    return {"batchItemFailures": [{"itemIdentifier": one} for some in kept for one in some]}
+
+
+def _group(record: Record) -> str:
+    return str(record["attributes"]["MessageGroupId"])
+
+
+def answer_in_order(records: Sequence[Record], ends: float) -> list[str]:
+    """Answer one room's prompts; return the ids of those to come again, from the first on.
+
+    What follows a prompt that has to wait is put off as long: it would overtake it otherwise.
+    """
+    for place, record in enumerate(records):
+        pause = _answer(record, ends)
+        if pause is None:
+            continue
+        for waiting in records[place:]:
+            _postpone(waiting, pause)
+        return [str(waiting["messageId"]) for waiting in records[place:]]
+    return []
+
+
+def _postpone(record: Record, pause: int) -> None:
+    try:
+        prompts.postpone(record["receiptHandle"], pause)
+    except Exception as error:
+        # It then comes again after the visibility timeout: later, but not lost.
+        logger.warning("not postponed", extra={"error": type(error).__name__})
+
+
+def _answer(record: Record, ends: float) -> int | None:
+    """Bring one prompt to its end and return None, or the seconds after which to try again."""
+    try:
+        job = prompts.read(record["body"])
+    except msgspec.DecodeError:
+        logger.error("not a job", extra={"sqs_message_id": record["messageId"]})
+        return None
+    seconds = min(ends - time.monotonic() - MARGIN, config.number("GEMINI_TIMEOUT"))
+    if seconds < 1:
+        return 0
+    try:
+        return _answer_job(job, seconds, ends)
+    except LeaseLost:
+        logger.warning("lease lost", extra=_names(job))
+        return None
+    except Exception:
+        logger.exception("attempt failed", extra=_names(job))
+        received = int(record["attributes"].get("ApproximateReceiveCount", "1"))
+        return retries.pause(received, config.number("RETRY_PAUSE"), None, random.random())
+
+
+def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
+    lasting = timedelta(seconds=max(0.0, ends - time.monotonic()))
+    claimed = messages.claim(job.chatroom_id, job.seq, ids.new("l"), times.now(), lasting)
+    if claimed is None:
+        return messages.wait_for(job.chatroom_id, job.seq, times.now())
+    if claimed.attempts > config.number("MAX_ATTEMPTS"):
+        return _give_up(job, claimed, "every attempt broke off")
+    try:
+        reply = _ask(claimed, seconds)
+    except gemini.GiveUp as error:
+        messages.fail(claimed, error.failure)
+        logger.info("prompt failed", extra={**_names(job), "reason": error.failure.code})
+        return None
+    except gemini.TryAgain as error:
+        logger.warning(
+            "gemini failed",
+            extra={**_names(job), "reason": str(error), "attempt": claimed.attempts},
+        )
+        if claimed.attempts >= config.number("MAX_ATTEMPTS"):
+            return _give_up(job, claimed, str(error))
+        messages.release(claimed)
+        first = config.number("RETRY_PAUSE")
+        return retries.pause(claimed.attempts, first, error.after, random.random())
+    messages.answer(claimed, reply.content, reply.tokens, times.now())
+    logger.info("prompt answered", extra={**_names(job), "attempt": claimed.attempts})
+    return None
+
+
+def _ask(claimed: Claimed, seconds: float) -> gemini.Reply:
+    turns = config.number("HISTORY_TURNS")
+    past = messages.history(claimed, turns) if turns and claimed.seq > 1 else []
+    return gemini.generate(
+        claimed.model,
+        claimed.system_instruction,
+        history.bounded(past, config.number("HISTORY_CHARACTERS")),
+        claimed.content,
+        timeout=seconds,
+    )
+
+
+def _give_up(job: Job, claimed: Claimed, reason: str) -> None:
+    messages.fail(claimed, gemini.UNAVAILABLE)
+    logger.error("prompt given up", extra={**_names(job), "reason": reason})
+    prompts.bury(job, reason)
+
+
+def _names(job: Job) -> dict[str, str]:
+    return {"chatroom_id": job.chatroom_id, "message_id": job.prompt_id}

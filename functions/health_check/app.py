@@ -1,0 +1,51 @@
+"""GET /health: whether the API answers, and with `?deep=1` whether what it stands on does."""
+
+from collections.abc import Callable
+
+from geminichat import config, prompts, upstash
+from geminichat.api import Request, Response, endpoint, ok
+from geminichat.domain import times
+from geminichat.domain.health import Health
+from geminichat.log import logger
+from geminichat.version import VERSION
+
+
+@endpoint(public=True)
+def handler(request: Request) -> Response:
+    """Answer 200, or 503 where a dependency is out of order; the plain form asks none of them."""
+    if request.query.get("deep") != "1":
+        return ok(Health(status="ok", version=VERSION), "The API is up.")
+    checks = {name: _line(name, check) for name, check in DEPENDENCIES.items()}
+    healthy = all(line == "ok" for line in checks.values())
+    return Response(
+        200 if healthy else 503,
+        "All is well." if healthy else "A dependency is out of order.",
+        Health(
+            status="ok" if healthy else "degraded", version=VERSION, dependencies=checks
+        ),
+    )
+
+
+def _tables() -> bool:
+    from geminichat.tables import usage
+
+    usage.allowance("health", times.now())
+    return True
+
+
+DEPENDENCIES: dict[str, Callable[[], bool]] = {
+    "secrets": lambda: bool(config.signing_keys().keys),
+    "tables": _tables,
+    "queue": prompts.reachable,
+    "redis": upstash.reachable,
+}
+
+
+def _line(name: str, check: Callable[[], bool]) -> str:
+    """Return "ok", or "out of order": which error it was is for the log, not for the public."""
+    try:
+        healthy = check()
+    except Exception as error:
+        logger.warning("dependency", extra={"dependency": name, "error": type(error).__name__})
+        healthy = False
+    return "ok" if healthy else "out of order"
