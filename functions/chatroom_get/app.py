@@ -13,4 +13,7 @@ def handler(request: Request) -> Response:
 
     room = chatrooms.get(request.user_id, request.path["id"])
     shown, oldest = messages.newest(room.id, limit, before)
-    return ok(RoomWithMessages.of(room, shown, request.cursor(scope, oldest)), "Chatroom found.")
+    return ok(
+        RoomWithMessages.of(room, shown, request.cursor(scope, oldest)),
+        "Chatroom found.",
+    )

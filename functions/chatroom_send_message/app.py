@@ -2,7 +2,8 @@
 
 from geminichat import counters, prompts
 from geminichat.api import Request, Response, accepted, endpoint
-from geminichat.domain.messages import Accepted, NewPrompt
+from geminichat.domain import ids
+from geminichat.domain.messages import Accepted, Message, NewPrompt
 from geminichat.tables import chatrooms, messages, usage
 
 
@@ -10,17 +11,23 @@ from geminichat.tables import chatrooms, messages, usage
 def handler(request: Request) -> Response:
     """Answer 202: the prompt will end answered or failed."""
     prompt = request.body(NewPrompt)
+    room_id = request.path["id"]
+    key = request.idempotency_key()
+    if key and (stored := messages.replayed(request.user_id, room_id, prompt, key, request.now)):
+        return _accepted(room_id, stored, {"idempotency-replayed": "true"})
 
     with counters.admission(request.user_id, request.now, usage.allowance) as allowance:
-        turn = chatrooms.take_turn(request.user_id, request.path["id"], request.now)
-        message, allowance = messages.add_prompt(turn, prompt, allowance)
+        turn = chatrooms.take_turn(request.user_id, room_id, request.now)
+        message, allowance = messages.add_prompt(turn, prompt, allowance, key)
 
-    job_id = prompts.send(prompts.Job(chatroom_id=turn.chatroom_id, seq=turn.seq))
+    return _accepted(room_id, message, allowance.headers())
+
+
+def _accepted(room_id: str, message: Message, headers: dict[str, str]) -> Response:
+    """Queue the prompt, as often as it is asked for: the queue takes it once."""
+    job = prompts.Job(chatroom_id=room_id, seq=ids.message_seq(room_id, message.id))
     return accepted(
-        Accepted.of(message, job_id),
+        Accepted.of(message, prompts.send(job)),
         "Prompt accepted; the reply is on its way.",
-        headers={
-            "location": f"/chatroom/{turn.chatroom_id}/message/{message.id}",
-            **allowance.headers(),
-        },
+        headers={"location": f"/chatroom/{room_id}/message/{message.id}", **headers},
     )

@@ -13,9 +13,9 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-
 from geminichat import config, gemini, prompts
 from geminichat.domain import history, ids, retries, times
+from geminichat.domain.messages import UNAVAILABLE
 from geminichat.log import logger
 from geminichat.prompts import Job
 from geminichat.tables import messages
@@ -59,8 +59,7 @@ def answer_in_order(records: Sequence[Record], ends: float) -> list[str]:
 def _postpone(record: Record, pause: int) -> None:
     try:
         prompts.postpone(record["receiptHandle"], pause)
-    except Exception as error:
-        # It then comes again after the visibility timeout: later, but not lost.
+    except Exception as error:  # noqa: BLE001 - it comes again after the visibility timeout
         logger.warning("not postponed", extra={"error": type(error).__name__})
 
 
@@ -79,7 +78,7 @@ def _answer(record: Record, ends: float) -> int | None:
     except LeaseLost:
         logger.warning("lease lost", extra=_names(job))
         return None
-    except Exception:
+    except Exception:  # noqa: BLE001 - one prompt's trouble must not become the batch's
         logger.exception("attempt failed", extra=_names(job))
         received = int(record["attributes"].get("ApproximateReceiveCount", "1"))
         return retries.pause(received, config.number("RETRY_PAUSE"), None, random.random())
@@ -91,7 +90,8 @@ def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
     if claimed is None:
         return messages.wait_for(job.chatroom_id, job.seq, times.now())
     if claimed.attempts > config.number("MAX_ATTEMPTS"):
-        return _give_up(job, claimed, "every attempt broke off")
+        _give_up(job, claimed, "every attempt broke off")
+        return None
     try:
         reply = _ask(claimed, seconds)
     except gemini.GiveUp as error:
@@ -104,7 +104,8 @@ def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
             extra={**_names(job), "reason": str(error), "attempt": claimed.attempts},
         )
         if claimed.attempts >= config.number("MAX_ATTEMPTS"):
-            return _give_up(job, claimed, str(error))
+            _give_up(job, claimed, str(error))
+            return None
         messages.release(claimed)
         first = config.number("RETRY_PAUSE")
         return retries.pause(claimed.attempts, first, error.after, random.random())
@@ -126,7 +127,7 @@ def _ask(claimed: Claimed, seconds: float) -> gemini.Reply:
 
 
 def _give_up(job: Job, claimed: Claimed, reason: str) -> None:
-    messages.fail(claimed, gemini.UNAVAILABLE)
+    messages.fail(claimed, UNAVAILABLE)
     logger.error("prompt given up", extra={**_names(job), "reason": reason})
     prompts.bury(job, reason)
 

@@ -7,11 +7,12 @@
 import base64
 import binascii
 import functools
+import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -21,6 +22,7 @@ from geminichat.errors import (
     AppError,
     BodyTooLarge,
     FieldProblem,
+    InvalidField,
     InvalidRequest,
     Unauthorized,
     UnsupportedMedia,
@@ -36,7 +38,6 @@ PROBLEM_TYPE = "urn:geminichat:problem:"
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
 
-T = TypeVar("T")
 type Event = dict[str, Any]
 
 
@@ -71,7 +72,7 @@ class Request:
             raise RuntimeError("A public endpoint asked who its caller is.")
         return self.claims
 
-    def body(self, kind: type[T], *, optional: bool = False) -> T:
+    def body[T](self, kind: type[T], *, optional: bool = False) -> T:
         """Return the body as `kind`; an `optional` one may be missing where all its fields may be.
 
         Raises InvalidRequest with a pointer, BodyTooLarge, UnsupportedMedia.
@@ -95,7 +96,14 @@ class Request:
             raise InvalidRequest(f"The query's limit must be a number from 1 to {MAX_PAGE}.")
         return int(text)
 
-    def page(self, scope: str, kind: type[T]) -> tuple[int, T | None]:
+    def idempotency_key(self) -> str | None:
+        """Return the Idempotency-Key header; None where there is none. Raises InvalidRequest."""
+        key = self.headers.get("idempotency-key")
+        if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
+            raise InvalidRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.")
+        return key
+
+    def page[T](self, scope: str, kind: type[T]) -> tuple[int, T | None]:
         """Return `?limit=` and the position that `?cursor=` holds, None for the first page.
 
         `scope` names the list: a cursor of another list, or another user's, is InvalidRequest.
@@ -128,7 +136,11 @@ class Response:
 
 
 def ok(
-    data: Any, message: str, *, headers: Mapping[str, str] | None = None, **extensions: Any
+    data: Any,
+    message: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **extensions: Any,
 ) -> Response:
     """Return a 200 with the resource and one sentence for a person."""
     return Response(200, message, data, headers or {}, extensions=extensions)
@@ -147,6 +159,18 @@ def accepted(data: Any, message: str, *, headers: Mapping[str, str] | None = Non
 def no_content() -> Response:
     """Return a 204."""
     return Response(204)
+
+
+def unchanged_or(response: Response, request: Request) -> Response:
+    """Return the 200 with an ETag, or a 304 where `If-None-Match` holds it (RFC 9110, 13.1.2)."""
+    digest = hashlib.blake2b(msgspec.json.encode(response.data), digest_size=16).hexdigest()
+    etag = f'"{digest}"'
+    headers = {**response.headers, "etag": etag, "cache-control": "private, no-cache"}
+    asked = request.headers.get("if-none-match", "")
+    known = {tag.strip().removeprefix("W/") for tag in asked.split(",")}
+    if etag in known or asked.strip() == "*":
+        return Response(304, headers=headers)
+    return replace(response, headers=headers)
 
 
 NO_STORE: Mapping[str, str] = {"cache-control": "no-store"}
@@ -173,7 +197,7 @@ def endpoint(
             reply = _success(handler(request), request_id)
         except AppError as error:
             reply = _problem(error, request_id)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a bug is a bare 500
             logger.exception("unhandled error", extra={"request_id": request_id})
             reply = _problem(AppError("Something went wrong on our side."), request_id)
         logger.info(
@@ -191,28 +215,31 @@ def endpoint(
     return answer
 
 
-def parse_json(raw: bytes, kind: type[T]) -> T:
+def parse_json[T](raw: bytes, kind: type[T]) -> T:
     """Return the JSON text as `kind`. Raises InvalidRequest with a pointer to what is wrong."""
     try:
         raw.decode()
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        problem = _field_problem(str(error))
+        problem = _field_problem(error)
+        where = f"{problem.pointer}: " if problem.pointer else ""
         raise InvalidRequest(
-            f"The body does not fit: {problem.pointer or 'the whole of it'}: {problem.detail}.",
-            errors=[problem],
+            f"The body does not fit. {where}{problem.detail}.", errors=[problem]
         ) from error
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidRequest(
-            "The body is not valid JSON.", errors=[FieldProblem("", "Expected one JSON object")]
+            "The body is not valid JSON.",
+            errors=[FieldProblem("", "Expected one JSON object")],
         ) from error
 
 
-def _field_problem(said: str) -> FieldProblem:
+def _field_problem(error: msgspec.ValidationError) -> FieldProblem:
     """Turn msgspec's "… - at `$.a[0].b`" into a pointer and a sentence."""
-    detail, _, place = said.partition(" - at `")
+    detail, _, place = str(error).partition(" - at `")
     pointer = re.sub(r"\[(\d+|\.\.\.)\]", r"/\1", place.rstrip("`").removeprefix("$"))
     pointer = pointer.replace(".", "/")
+    if isinstance(error.__cause__, InvalidField):
+        return FieldProblem(f"{pointer}/{error.__cause__.name}", detail)
     named = re.search(r"(?:unknown|required) field `([^`]*)`", detail)
     if named:
         escaped = named[1].replace("~", "~0").replace("/", "~1")
@@ -252,7 +279,7 @@ def _authenticate(request: Request) -> Request:
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized()
     claims = tokens.verify(token.strip(), config.signing_keys().keys, request.now)
-    return Request(**{**request.__dict__, "claims": claims})
+    return replace(request, claims=claims)
 
 
 def _is_json(content_type: str) -> bool:
@@ -270,7 +297,11 @@ def _is_json(content_type: str) -> bool:
 def _success(response: Response, request_id: str) -> dict[str, Any]:
     headers = {"x-request-id": request_id, **response.headers}
     if response.body is not None:
-        return {"statusCode": response.status, "headers": headers, "body": response.body}
+        return {
+            "statusCode": response.status,
+            "headers": headers,
+            "body": response.body,
+        }
     if response.status in (204, 304):
         return {"statusCode": response.status, "headers": headers}
     envelope = {

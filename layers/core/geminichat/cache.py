@@ -79,9 +79,7 @@ def find_rooms(user_id: str, limit: int) -> RoomPage | None:
 
 def keep_rooms(user_id: str, limit: int, page: RoomPage) -> None:
     """Keep the first page of a user's rooms, unless a change is under way."""
-    upstash.evaluate(
-        _KEEP, _keys(user_id), [limit, msgspec.json.encode(page).decode(), LIFETIME]
-    )
+    upstash.evaluate(_KEEP, _keys(user_id), [limit, msgspec.json.encode(page).decode(), LIFETIME])
 
 
 def drop_rooms(user_id: str) -> None:

@@ -86,12 +86,14 @@ def _admit(
     match answer:
         case ["admitted", "basic" | "pro" as plan, int(counted)]:
             return Allowance(
-                user_id=user_id, day=day, plan=Plan(plan), counted=max(1, counted), now=now
+                user_id=user_id,
+                day=day,
+                plan=Plan(plan),
+                counted=max(1, counted),
+                now=now,
             )
         case ["refused", "basic", int(counted)]:
-            refused = Allowance(
-                user_id=user_id, day=day, plan=Plan.BASIC, counted=counted, now=now
-            )
+            refused = Allowance(user_id=user_id, day=day, plan=Plan.BASIC, counted=counted, now=now)
             raise refused.refusal()
     known = read_table(user_id, now)
     if known.exhausted:

@@ -30,6 +30,15 @@ class FieldProblem:
     detail: str
 
 
+class InvalidField(ValueError):
+    """A rule's verdict on one field of a body; raised while the body is parsed."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        """Keep the field's name as the wire has it, and what is wrong with it."""
+        super().__init__(detail)
+        self.name = name
+
+
 @dataclass
 class AppError(Exception):
     """Something the caller can be told; `detail` is one sentence for a person."""

@@ -5,33 +5,34 @@ nowhere else. Only the worker imports this module.
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import google.generativeai as genai
 import requests
 from google.api_core import exceptions as google_errors
-from google.generativeai.types import RequestOptions
+
+with warnings.catch_warnings():
+    # Its support has ended, which it says at every import: DECISIONS.md says what we make of that.
+    warnings.simplefilter("ignore", FutureWarning)
+    from google.generativeai.client import configure
+    from google.generativeai.generative_models import GenerativeModel
+    from google.generativeai.types import RequestOptions
+
 
 from geminichat.config import secret
 from geminichat.domain.history import PastTurn
-from geminichat.domain.messages import Failure, TokenUsage
+from geminichat.domain.messages import BLOCKED, REFUSED, Failure, TokenUsage
 
-BLOCKED = Failure(
-    code="blocked",
-    message="Gemini declined to answer this prompt. Rephrase it and send it again.",
-)
-REFUSED = Failure(
-    code="not-accepted",
-    message="Gemini could not process this prompt as it stands. Change it and send it again.",
-)
-UNAVAILABLE = Failure(
-    code="gemini-unavailable",
-    message="Gemini could not be reached for a while. The prompt was not counted; try it again.",
-)
-
-_DECLINED = {"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"}
+_DECLINED = {
+    "SAFETY",
+    "RECITATION",
+    "LANGUAGE",
+    "BLOCKLIST",
+    "PROHIBITED_CONTENT",
+    "SPII",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _configure() -> None:
     if key != _configured:
         endpoint = os.environ.get("GEMINI_ENDPOINT")
         options = {"api_endpoint": endpoint} if endpoint else None
-        genai.configure(api_key=key, transport="rest", client_options=options)
+        configure(api_key=key, transport="rest", client_options=options)
         _configured = key
 
 
@@ -89,7 +90,7 @@ def generate(
         contents.append({"role": "model", "parts": [turn.reply]})
     contents.append({"role": "user", "parts": [prompt]})
     try:
-        answer = genai.GenerativeModel(
+        answer = GenerativeModel(
             model, system_instruction=system_instruction or None
         ).generate_content(contents, request_options=RequestOptions(timeout=timeout, retry=None))
     except google_errors.TooManyRequests as error:
@@ -102,7 +103,10 @@ def generate(
         raise TryAgain("api key refused") from error
     except google_errors.NotFound as error:
         raise GiveUp(REFUSED) from error
-    except (google_errors.GoogleAPIError, requests.exceptions.RequestException) as error:
+    except (
+        google_errors.GoogleAPIError,
+        requests.exceptions.RequestException,
+    ) as error:
         raise TryAgain(type(error).__name__) from error
     return _read(answer)
 

@@ -3,15 +3,19 @@
 A message names a prompt and holds nothing of it: content stays in the table.
 """
 
+import time
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from geminichat import aws
 from geminichat.config import setting
 from geminichat.domain import ids
+from geminichat.log import logger
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -19,6 +23,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     chatroom_id: str
     seq: int
+    round: str = "0"
+    """Tells a user's retry of a prompt from the first try."""
+    again: int = 0
+    """How often the sweep has queued it since."""
+
+    @property
+    def id(self) -> str:
+        """The job's id, which is its deduplication id."""
+        return f"{self.prompt_id}-{self.round}-{self.again}"
 
     @property
     def prompt_id(self) -> str:
@@ -43,26 +56,47 @@ def _client() -> Any:
     return _sqs
 
 
-def send(job: Job, *, round: int = 0) -> str:
+def send(job: Job) -> str:
     """Queue the job and return its id; the same job again within five minutes counts once.
 
-    `round` tells one queueing of the same prompt from the next (a retry, a sweep). Raises what
-    botocore raises: the caller's prompt is stored by then, and the sweep queues what was not.
+    A queue that cannot be had is no error here: the prompt is stored, and the sweep queues it.
     """
-    job_id = f"{job.prompt_id}-{round}"
-    _client().send_message(
-        QueueUrl=setting("PROMPTS_QUEUE_URL"),
-        MessageBody=msgspec.json.encode(job).decode(),
-        MessageGroupId=job.chatroom_id,
-        MessageDeduplicationId=job_id,
-    )
-    return job_id
+    try:
+        _client().send_message(
+            QueueUrl=setting("PROMPTS_QUEUE_URL"),
+            MessageBody=msgspec.json.encode(job).decode(),
+            MessageGroupId=job.chatroom_id,
+            MessageDeduplicationId=job.id,
+        )
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("not queued", extra={"job_id": job.id, "error": type(error).__name__})
+    return job.id
+
+
+def dead_letters(until: float) -> Iterator[Job]:
+    """Yield the dead letters, which stay where they are for someone to look at.
+
+    Stops at `until`, a moment of the monotonic clock.
+    """
+    while time.monotonic() < until:
+        received = _client().receive_message(
+            QueueUrl=setting("DEAD_LETTERS_QUEUE_URL"), MaxNumberOfMessages=10
+        )
+        letters = received.get("Messages", [])
+        if not letters:
+            return
+        for letter in letters:
+            try:
+                yield read(letter["Body"])
+            except msgspec.DecodeError:
+                logger.error("not a job", extra={"sqs_message_id": letter["MessageId"]})
 
 
 def reachable() -> bool:
     """Return True if the queue answers. Raises what botocore raises."""
     _client().get_queue_attributes(
-        QueueUrl=setting("PROMPTS_QUEUE_URL"), AttributeNames=["ApproximateNumberOfMessages"]
+        QueueUrl=setting("PROMPTS_QUEUE_URL"),
+        AttributeNames=["ApproximateNumberOfMessages"],
     )
     return True
 

@@ -27,7 +27,10 @@ def _client() -> Redis:
     token = secret("UPSTASH_TOKEN_PARAMETER")
     if _redis is None or _redis[0] != token:
         redis = Redis(
-            url=setting("UPSTASH_URL"), token=token, rest_retries=0, allow_telemetry=False
+            url=setting("UPSTASH_URL"),
+            token=token,
+            rest_retries=0,
+            allow_telemetry=False,
         )
         # upstash-redis 1.8.0 takes no client; its own has no deadline and drops idle sockets
         # after five seconds.

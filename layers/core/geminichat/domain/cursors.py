@@ -7,13 +7,11 @@ long as its key does.
 import base64
 import binascii
 import hmac
-from typing import TypeVar
 
 import msgspec
 
 from geminichat.errors import InvalidRequest
 
-T = TypeVar("T")
 MAC_BYTES = 16
 
 
@@ -25,7 +23,7 @@ def write(position: object, scope: str, kid: str, key: bytes) -> str:
     return f"{kid}.{text}"
 
 
-def read(cursor: str, kind: type[T], scope: str, keys: dict[str, bytes]) -> T:
+def read[T](cursor: str, kind: type[T], scope: str, keys: dict[str, bytes]) -> T:
     """Return the position a cursor holds. Raises InvalidRequest for one that is not ours."""
     kid, _, text = cursor.partition(".")
     try:
@@ -41,5 +39,3 @@ def read(cursor: str, kind: type[T], scope: str, keys: dict[str, bytes]) -> T:
 def _mac(payload: bytes, scope: str, key: bytes) -> bytes:
     derived = hmac.digest(key, b"geminichat cursor", "sha256")
     return hmac.digest(derived, scope.encode() + b"\0" + payload, "sha256")[:MAC_BYTES]
-
-

@@ -1,10 +1,13 @@
 """Messages: prompts and the replies to them."""
 
+import hashlib
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+from geminichat.errors import InvalidField
 
 CONTENT_LENGTH = 16_000
 
@@ -21,13 +24,14 @@ class Status(StrEnum):
 class NewPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A prompt to send: 1 to 16,000 characters after trimming."""
 
-    content: Annotated[str, msgspec.Meta(min_length=1)]
+    content: str
+    """1 to 16,000 characters after trimming."""
 
     def __post_init__(self) -> None:
         """Trim it, and hold what is left against the limits."""
         content = self.content.strip()
         if not 1 <= len(content) <= CONTENT_LENGTH:
-            raise ValueError(f"Expected 1 to {CONTENT_LENGTH:,} characters after trimming")
+            raise InvalidField("content", f"Expected 1 to {CONTENT_LENGTH:,} characters")
         msgspec.structs.force_setattr(self, "content", content)
 
 
@@ -43,6 +47,20 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     code: str
     message: str
+
+
+BLOCKED = Failure(
+    code="blocked",
+    message="Gemini declined to answer this prompt. Rephrase it and send it again.",
+)
+REFUSED = Failure(
+    code="not-accepted",
+    message="Gemini could not process this prompt as it stands. Change it and send it again.",
+)
+UNAVAILABLE = Failure(
+    code="gemini-unavailable",
+    message="Gemini could not be reached for a while. The prompt was not counted; try it again.",
+)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -78,4 +96,13 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     @classmethod
     def of(cls, message: Message, job_id: str) -> Self:
         """Return what a sender is told of a stored prompt."""
-        return cls(message_id=message.id, job_id=job_id, status=Status.QUEUED, message=message)
+        status = message.status or Status.QUEUED
+        return cls(message_id=message.id, job_id=job_id, status=status, message=message)
+
+
+def fingerprint(*parts: str) -> str:
+    """Return a digest by which one request is told from another; no two lists run together."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(4, "big") + part.encode())
+    return digest.hexdigest()

@@ -1,5 +1,11 @@
 """How long to wait before a prompt is tried again."""
 
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+MAX_AGE = timedelta(hours=24)
+"""After this a prompt that has still no reply is failed, whatever held it up."""
+
 MAX_PAUSE = 15 * 60.0
 
 
@@ -9,5 +15,29 @@ def pause(attempt: int, first: float, named: float | None, chance: float) -> int
     Pauses double from `first`, with up to a quarter of jitter (`chance`, 0 to 1, decides), and are
     never shorter than the pause that Gemini named, nor longer than fifteen minutes.
     """
-    growing = first * 2 ** min(attempt - 1, 20) * (1 + 0.25 * chance)
+    growing = first * 2.0 ** min(attempt - 1, 20) * (1 + 0.25 * chance)
     return round(min(MAX_PAUSE, max(growing, (named or 0) + chance, 1)))
+
+
+class Verdict(StrEnum):
+    """What to do about a prompt that has been unfinished for long."""
+
+    WAIT = "waiting"
+    QUEUE = "queued"
+    FAIL = "failed"
+
+
+def verdict(
+    *,
+    sent: datetime,
+    attempts: int,
+    leased_until: datetime | None,
+    max_attempts: int,
+    now: datetime,
+) -> Verdict:
+    """Say whether an unfinished prompt is being worked on, to be queued again, or outlived."""
+    if leased_until and leased_until >= now:
+        return Verdict.WAIT
+    if attempts >= max_attempts or now - sent > MAX_AGE:
+        return Verdict.FAIL
+    return Verdict.QUEUE

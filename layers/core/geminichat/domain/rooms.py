@@ -18,7 +18,11 @@ DEFAULT_MODEL: Model = "gemini-2.5-flash"
 
 
 class NewRoom(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    forbid_unknown_fields=True,
 ):
     """A room to open; an empty title or instruction is as good as none."""
 
@@ -33,7 +37,11 @@ class NewRoom(
 
 
 class RoomChange(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    forbid_unknown_fields=True,
 ):
     """What to change of a room; null puts the default back, an absent field stays as it is."""
 
@@ -45,11 +53,8 @@ class RoomChange(
         """Trim what a person typed, and want at least one change."""
         trimmed(self, "title")
         trimmed(self, "system_instruction")
-        if self == _NO_CHANGE:
+        if all(value is UNSET for value in msgspec.structs.astuple(self)):
             raise ValueError("Name at least one of title, systemInstruction and model")
-
-
-_NO_CHANGE = RoomChange.__new__(RoomChange)
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -92,6 +97,4 @@ class RoomWithMessages(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     @classmethod
     def of(cls, room: Room, messages: list[Message], next_cursor: str | None) -> Self:
         """Return the room together with a page of its messages."""
-        return cls(
-            **msgspec.structs.asdict(room), messages=messages, next_cursor=next_cursor
-        )
+        return cls(**msgspec.structs.asdict(room), messages=messages, next_cursor=next_cursor)

@@ -3,8 +3,10 @@
 from datetime import datetime
 
 import msgspec
+from msgspec import UNSET
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import UpdateError
+from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, LocalSecondaryIndex
 
 from geminichat.config import setting
@@ -72,7 +74,7 @@ def get(user_id: str, chatroom_id: str) -> rooms.Room:
     try:
         found = Chatroom.get(user_id, ids.known("r", chatroom_id), consistent_read=True)
     except Chatroom.DoesNotExist:
-        raise NotFound("There is no such chatroom.") from None
+        raise NotFound() from None
     return view(found)
 
 
@@ -80,11 +82,13 @@ def page(
     user_id: str, limit: int, after: rooms.Position | None = None
 ) -> tuple[list[rooms.Room], rooms.Position | None]:
     """Return a page of the user's rooms, latest activity first, and where the next one starts."""
-    start = after and {
-        "user_id": {"S": user_id},
-        "chatroom_id": {"S": after.chatroom_id},
-        "updated_at": {"S": after.updated_at},
-    }
+    start = None
+    if after:
+        start = {
+            "user_id": {"S": user_id},
+            "chatroom_id": {"S": after.chatroom_id},
+            "updated_at": {"S": after.updated_at},
+        }
     found = list(
         Chatroom.by_activity.query(
             user_id,
@@ -95,8 +99,11 @@ def page(
         )
     )
     shown = found[:limit]
-    last = shown[-1] if len(found) > limit else None
-    following = last and rooms.Position(chatroom_id=last.chatroom_id, updated_at=last.updated_at)
+    following = None
+    if len(found) > limit:
+        following = rooms.Position(
+            chatroom_id=shown[-1].chatroom_id, updated_at=shown[-1].updated_at
+        )
     return [view(room) for room in shown], following
 
 
@@ -106,15 +113,7 @@ def take_turn(user_id: str, chatroom_id: str, now: datetime) -> Turn:
     A place that is reserved and not used leaves a gap in the numbers and nothing else.
     """
     room = Chatroom(user_id, ids.known("r", chatroom_id))
-    try:
-        room.update(
-            actions=[Chatroom.last_seq.add(2), Chatroom.updated_at.set(times.text(now))],
-            condition=Chatroom.chatroom_id.exists(),
-        )
-    except UpdateError as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
-            raise NotFound("There is no such chatroom.") from None
-        raise
+    _update(room, [Chatroom.last_seq.add(2), Chatroom.updated_at.set(times.text(now))])
     return Turn(
         user_id=user_id,
         chatroom_id=chatroom_id,
@@ -122,6 +121,34 @@ def take_turn(user_id: str, chatroom_id: str, now: datetime) -> Turn:
         model=room.model,
         system_instruction=room.system_instruction,
     )
+
+
+def change(user_id: str, chatroom_id: str, wanted: rooms.RoomChange, now: datetime) -> rooms.Room:
+    """Change what is wanted of the user's room and return it. Raises NotFound."""
+    actions: list[Action] = [Chatroom.updated_at.set(times.text(now))]
+    if wanted.title is not UNSET:
+        actions.append(Chatroom.title.set(wanted.title or rooms.DEFAULT_TITLE))
+    if wanted.model is not UNSET:
+        actions.append(Chatroom.model.set(wanted.model or rooms.DEFAULT_MODEL))
+    if wanted.system_instruction is not UNSET:
+        instruction = wanted.system_instruction
+        actions.append(
+            Chatroom.system_instruction.set(instruction)
+            if instruction
+            else Chatroom.system_instruction.remove()
+        )
+    room = Chatroom(user_id, ids.known("r", chatroom_id))
+    _update(room, actions)
+    return view(room)
+
+
+def _update(room: Chatroom, actions: list[Action]) -> None:
+    try:
+        room.update(actions=actions, condition=Chatroom.chatroom_id.exists())
+    except UpdateError as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            raise NotFound() from None
+        raise
 
 
 def view(room: Chatroom) -> rooms.Room:

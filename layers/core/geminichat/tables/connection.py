@@ -6,6 +6,7 @@ PynamoDB gives each model a connection, and so a TLS handshake, of its own; here
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
@@ -84,12 +85,8 @@ def get_together(*wanted: tuple[type[Model], Any, Any]) -> list[Any]:
     places: list[tuple[str, dict[str, Any], type[Model]]] = []
     for model, hash_key, range_key in wanted:
         table = model._get_connection()
-        names = (model._hash_key_attribute(), model._range_key_attribute())
-        key = {
-            attribute.attr_name: {attribute.attr_type: attribute.serialize(value)}
-            for attribute, value in zip(names, (hash_key, range_key), strict=True)
-            if attribute is not None
-        }
+        serialized = model._serialize_keys(hash_key, range_key)
+        key: dict[str, Any] = _shared.get_identifier_map(table.table_name, *serialized)["Key"]
         request = requests.setdefault(table.table_name, {"ConsistentRead": True, "Keys": []})
         if key not in request["Keys"]:
             request["Keys"].append(key)
@@ -115,6 +112,17 @@ def get_together(*wanted: tuple[type[Model], Any, Any]) -> list[Any]:
         return None
 
     return [pick(*place) for place in places]
+
+
+def side_by_side[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """Return what both reads return, made at once. Raises what the first raises, then the second.
+
+    For reads that do not depend on each other: the request waits for the longer one alone.
+    """
+    _shared.client  # noqa: B018 - made here once, not by both threads at once
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        other = pool.submit(second)
+        return first(), other.result()
 
 
 def transact(write: Callable[[TransactWrite], None], *, token: str, seconds: float = 4.0) -> None:

@@ -7,8 +7,9 @@ answered or failed stand in the sparse index `unfinished`, where the sweep finds
 
 import math
 import secrets
+import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -29,18 +30,28 @@ from geminichat.domain.messages import (
     NewPrompt,
     Status,
     TokenUsage,
+    fingerprint,
 )
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance
-from geminichat.errors import NotFound, Unavailable
-from geminichat.tables import subscriptions, usage
+from geminichat.errors import Conflict, NotFound, Unavailable, Unprocessable
+from geminichat.tables import idempotency_keys, subscriptions, usage
 from geminichat.tables.chatrooms import Chatroom, Turn
-from geminichat.tables.connection import Table, failed_conditions, get_together, transact
+from geminichat.tables.connection import (
+    Table,
+    failed_conditions,
+    get_together,
+    transact,
+)
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.usage import Usage
 
 SHARDS = 8
 """Partitions of the index of unfinished prompts, so that no one of them takes every write."""
+
+
+PURGE_AFTER = timedelta(seconds=60)
+"""How long a deleted room's messages are left alone: longer than any request lives."""
 
 
 class Unfinished(GlobalSecondaryIndex["StoredMessage"]):
@@ -71,6 +82,8 @@ class StoredMessage(Table):
     status = UnicodeAttribute(null=True)
     system_instruction = UnicodeAttribute(null=True)
     attempts = NumberAttribute(null=True)
+    round = UnicodeAttribute(null=True)
+    requeued = NumberAttribute(null=True)
     lease = UnicodeAttribute(null=True)
     leased_until = UnicodeAttribute(null=True)
     counted_on = UnicodeAttribute(null=True)
@@ -83,10 +96,6 @@ class StoredMessage(Table):
     output_tokens = NumberAttribute(null=True)
 
     unfinished = Unfinished()
-
-
-class _AllowanceWrong(Exception):
-    """The table has another plan than was believed, or as many prompts as the plan allows."""
 
 
 class LeaseLost(Exception):
@@ -109,25 +118,17 @@ class Claimed:
 
 
 def add_prompt(
-    turn: Turn, prompt: NewPrompt, allowance: Allowance
+    turn: Turn,
+    prompt: NewPrompt,
+    allowance: Allowance,
+    idempotency_key: str | None = None,
 ) -> tuple[Message, Allowance]:
     """Store the prompt, queued, and count it on the user's day, both or neither.
 
     The tables have the last word: where they do not bear out the allowance it is read from them,
-    and what they said is returned beside the message. Raises QuotaExceeded.
+    and what they said is returned beside the message. Raises QuotaExceeded, and Conflict where
+    the idempotency key was used since it was looked for.
     """
-    for _ in range(3):
-        try:
-            return _store_prompt(turn, prompt, allowance), allowance
-        except _AllowanceWrong:
-            known = usage.allowance(turn.user_id, allowance.now)
-            if known.exhausted:
-                raise known.refusal() from None
-            allowance = known.with_one_more()
-    raise Unavailable()
-
-
-def _store_prompt(turn: Turn, prompt: NewPrompt, allowance: Allowance) -> Message:
     moment = times.text(allowance.now)
     stored = StoredMessage(
         turn.chatroom_id,
@@ -144,28 +145,139 @@ def _store_prompt(turn: Turn, prompt: NewPrompt, allowance: Allowance) -> Messag
         unfinished_shard=shard(turn.chatroom_id),
         unfinished_since=moment,
     )
-    on_trust = allowance.plan is Plan.PRO
+    puts: list[tuple[Table, Condition]] = [(stored, StoredMessage.seq.does_not_exist())]
+    if idempotency_key is not None:
+        used = idempotency_keys.use(
+            turn.user_id,
+            idempotency_key,
+            fingerprint(turn.chatroom_id, prompt.content),
+            turn.chatroom_id,
+            turn.seq,
+            allowance.now,
+        )
+        puts.append((used, idempotency_keys.unused(allowance.now)))
 
     def write(transaction: TransactWrite) -> None:
-        if on_trust:
-            transaction.condition_check(
-                Subscription, turn.user_id, condition=subscriptions.is_pro(allowance.now)
-            )
-        transaction.save(stored, StoredMessage.seq.does_not_exist())
+        for item, condition in puts:
+            transaction.save(item, condition)
+
+    try:
+        allowance = _count(allowance, write)
+    except TransactWriteError as error:
+        if idempotency_key is not None and any(failed_conditions(error)):
+            raise Conflict(
+                "A request with this Idempotency-Key is being handled. Send it again in a moment.",
+                code="key-in-use",
+            ) from error
+        raise
+    return view(stored), allowance
+
+
+def replayed(
+    user_id: str,
+    chatroom_id: str,
+    prompt: NewPrompt,
+    idempotency_key: str,
+    now: datetime,
+) -> Message | None:
+    """Return the prompt that this very request stored before, None where the key is unused.
+
+    Raises Unprocessable (key-reused) when the key came with another request.
+    """
+    used = idempotency_keys.find(user_id, idempotency_key, now)
+    if used is None:
+        return None
+    if used.fingerprint != fingerprint(chatroom_id, prompt.content):
+        raise Unprocessable(
+            "This Idempotency-Key was used for another request. Use a new key.",
+            code="key-reused",
+        )
+    return get(user_id, used.chatroom_id, ids.message_id(used.chatroom_id, int(used.seq)))
+
+
+def retry(
+    user_id: str, chatroom_id: str, message_id: str, allowance: Allowance, *, round: str
+) -> tuple[Message, Allowance]:
+    """Put a failed prompt of the user's room back to queued and count it like a new one.
+
+    `round` tells this try from the earlier ones.
+    Raises NotFound, Conflict (not-failed), QuotaExceeded.
+    """
+    seq = ids.message_seq(ids.known("r", chatroom_id), message_id)
+    moment = times.text(allowance.now)
+
+    def write(transaction: TransactWrite) -> None:
         transaction.update(
-            Usage(turn.user_id, allowance.day),
-            actions=usage.count_prompt(allowance.now),
-            condition=usage.below(allowance.limit),
+            Chatroom(user_id, chatroom_id),
+            actions=[Chatroom.updated_at.set(moment)],
+            condition=Chatroom.chatroom_id.exists(),
+        )
+        transaction.update(
+            StoredMessage(chatroom_id, seq),
+            actions=[
+                StoredMessage.status.set(Status.QUEUED),
+                StoredMessage.attempts.set(0),
+                StoredMessage.round.set(round),
+                StoredMessage.requeued.remove(),
+                StoredMessage.error_code.remove(),
+                StoredMessage.error_message.remove(),
+                StoredMessage.counted_on.set(allowance.day),
+                StoredMessage.unfinished_shard.set(shard(chatroom_id)),
+                StoredMessage.unfinished_since.set(moment),
+            ],
+            condition=(StoredMessage.status == Status.FAILED) & (StoredMessage.user_id == user_id),
         )
 
     try:
-        transact(write, token=secrets.token_hex(16))
+        allowance = _count(allowance, write)
     except TransactWriteError as error:
-        failed = failed_conditions(error)
-        if failed[-1:] == [True] or (on_trust and failed[:1] == [True]):
-            raise _AllowanceWrong() from error
-        raise
-    return view(stored)
+        if not any(failed_conditions(error)):
+            raise
+        get(user_id, chatroom_id, message_id)
+        raise Conflict("Only a failed prompt can be retried.", code="not-failed") from error
+    return get(user_id, chatroom_id, message_id), allowance
+
+
+def _count(allowance: Allowance, write: Callable[[TransactWrite], None]) -> Allowance:
+    """Commit `write` together with the count of one more prompt, and return the true allowance.
+
+    For pro the transaction checks that the subscription gives pro, for basic that the day has
+    room: whatever Redis believed, nothing is stored that the tables do not allow.
+    """
+    for _ in range(3):
+        trusted = allowance.plan is Plan.PRO
+
+        def write_and_count(
+            transaction: TransactWrite,
+            admitted: Allowance = allowance,
+            pro: bool = trusted,
+        ) -> None:
+            if pro:
+                transaction.condition_check(
+                    Subscription,
+                    admitted.user_id,
+                    condition=subscriptions.is_pro(admitted.now),
+                )
+            write(transaction)
+            transaction.update(
+                Usage(admitted.user_id, admitted.day),
+                actions=usage.count_prompt(admitted.now),
+                condition=usage.below(admitted.limit),
+            )
+
+        try:
+            transact(write_and_count, token=secrets.token_hex(16))
+            return allowance
+        except TransactWriteError as error:
+            failed = failed_conditions(error)
+            others = failed[1:-1] if trusted else failed[:-1]
+            if any(others) or not any(failed):
+                raise
+        known = usage.allowance(allowance.user_id, allowance.now)
+        if known.exhausted:
+            raise known.refusal()
+        allowance = known.with_one_more()
+    raise Unavailable()
 
 
 def get(user_id: str, chatroom_id: str, message_id: str) -> Message:
@@ -177,7 +289,7 @@ def get(user_id: str, chatroom_id: str, message_id: str) -> Message:
         (StoredMessage, chatroom_id, seq + 1),
     )
     if room is None or message is None:
-        raise NotFound("There is no such message.")
+        raise NotFound()
     reply = view(following) if message.sender == "user" and following is not None else None
     return view(message, reply=reply, whole=True)
 
@@ -187,7 +299,7 @@ def newest(chatroom_id: str, limit: int, before: int | None) -> tuple[list[Messa
     found = list(
         StoredMessage.query(
             chatroom_id,
-            StoredMessage.seq < before if before else None,
+            StoredMessage.seq < before if before else StoredMessage.seq > 0,
             scan_index_forward=False,
             consistent_read=True,
             limit=limit,
@@ -196,6 +308,20 @@ def newest(chatroom_id: str, limit: int, before: int | None) -> tuple[list[Messa
     oldest = int(found[-1].seq) if found else 0
     more = len(found) == limit and oldest > 1
     return [view(message) for message in reversed(found)], oldest if more else None
+
+
+def after(chatroom_id: str, seq: int, limit: int) -> tuple[list[Message], int | None]:
+    """Return up to `limit` messages after a place, oldest first, and the place to go on after."""
+    found = list(
+        StoredMessage.query(
+            chatroom_id,
+            StoredMessage.seq > seq,
+            consistent_read=True,
+            limit=limit,
+        )
+    )
+    more = len(found) == limit
+    return [view(message) for message in found], int(found[-1].seq) if more else None
 
 
 def claim(
@@ -343,10 +469,123 @@ def fail(prompt: Claimed, failure: Failure) -> None:
         )
         if prompt.counted_on:
             transaction.update(
-                Usage(prompt.user_id, prompt.counted_on), actions=[Usage.prompts.add(-1)]
+                Usage(prompt.user_id, prompt.counted_on),
+                actions=[Usage.prompts.add(-1)],
             )
 
     _close(write)
+
+
+def unfinished(before: datetime) -> Iterator[tuple[str, int]]:
+    """Yield room and place of what has been unfinished since before a moment."""
+    for number in range(SHARDS):
+        for key in StoredMessage.unfinished.query(
+            number, StoredMessage.unfinished_since < times.text(before)
+        ):
+            yield key.chatroom_id, int(key.seq)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A prompt that is neither answered nor failed."""
+
+    sent: datetime
+    attempts: int
+    leased_until: datetime | None
+    round: str
+    requeued: int
+    since: str
+
+
+def find_waiting(chatroom_id: str, seq: int) -> Waiting | None:
+    """Return a prompt that is neither answered nor failed; None for any other message."""
+    try:
+        stored = StoredMessage.get(chatroom_id, seq, consistent_read=True)
+    except StoredMessage.DoesNotExist:
+        return None
+    if stored.unfinished_since is None or stored.sender != "user":
+        return None
+    return Waiting(
+        sent=times.parse(stored.created_at),
+        attempts=int(stored.attempts or 0),
+        leased_until=times.parse(stored.leased_until) if stored.leased_until else None,
+        round=stored.round or "0",
+        requeued=int(stored.requeued or 0),
+        since=stored.unfinished_since,
+    )
+
+
+def look_again(
+    chatroom_id: str, seq: int, waiting: Waiting, now: datetime, pause: timedelta
+) -> bool:
+    """Note that a waiting prompt is queued again; the pause to the next look at it doubles.
+
+    Returns False when another sweep was faster or the prompt is finished.
+    """
+    later = now + pause * (2 ** min(waiting.requeued, 8) - 1)
+    try:
+        StoredMessage(chatroom_id, seq).update(
+            actions=[
+                StoredMessage.requeued.set(waiting.requeued + 1),
+                StoredMessage.unfinished_since.set(times.text(later)),
+            ],
+            condition=StoredMessage.unfinished_since == waiting.since,
+        )
+    except UpdateError as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def bury_room(user_id: str, chatroom_id: str, now: datetime) -> None:
+    """Delete the user's room, and leave a note for the sweep to delete its messages.
+
+    The note stands in place 0 and among the unfinished, dated ahead by more than any request
+    lives, so that a prompt being stored at this moment is deleted as well. Raises NotFound.
+    """
+    note = StoredMessage(
+        ids.known("r", chatroom_id),
+        0,
+        user_id=user_id,
+        sender="note",
+        content="",
+        model="",
+        created_at=times.text(now),
+        unfinished_shard=shard(chatroom_id),
+        unfinished_since=times.text(now + PURGE_AFTER),
+    )
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.delete(Chatroom(user_id, chatroom_id), Chatroom.chatroom_id.exists())
+        transaction.save(note)
+
+    try:
+        transact(write, token=secrets.token_hex(16))
+    except TransactWriteError as error:
+        if any(failed_conditions(error)):
+            raise NotFound() from error
+        raise
+
+
+def purge(chatroom_id: str, until: float) -> bool:
+    """Delete a deleted room's messages, its note last; return False if time ran out before that.
+
+    `until` is a moment of the monotonic clock.
+    """
+    keys = StoredMessage.query(
+        chatroom_id,
+        StoredMessage.seq > 0,
+        attributes_to_get=["chatroom_id", "seq"],
+        page_size=500,
+    )
+    with StoredMessage.batch_write() as batch:
+        for key in keys:
+            if time.monotonic() > until:
+                return False
+            batch.delete(StoredMessage(chatroom_id, int(key.seq)))
+    StoredMessage(chatroom_id, 0).delete()
+    return True
 
 
 def _close(write: Callable[[TransactWrite], None]) -> None:
@@ -359,7 +598,8 @@ def _close(write: Callable[[TransactWrite], None]) -> None:
 
 
 def _mine(prompt: Claimed) -> Condition:
-    return (StoredMessage.status == Status.GENERATING) & (StoredMessage.lease == prompt.lease)
+    held: Condition = StoredMessage.lease == prompt.lease
+    return held
 
 
 def _finish() -> Sequence[Action]:

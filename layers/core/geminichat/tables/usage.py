@@ -63,4 +63,5 @@ def below(limit: int | None) -> Condition | None:
     """Return the condition that one more prompt stays within `limit`; None for no limit."""
     if limit is None:
         return None
-    return Usage.prompts.does_not_exist() | (Usage.prompts < limit)
+    within: Condition = Usage.prompts.does_not_exist() | (Usage.prompts < limit)
+    return within

@@ -1,0 +1,13 @@
+"""DELETE /chatroom/{id}: delete a room at once, and its messages after it."""
+
+from geminichat import cache
+from geminichat.api import Request, Response, endpoint, no_content
+from geminichat.tables import messages
+
+
+@endpoint
+def handler(request: Request) -> Response:
+    """Answer 204; the sweep deletes the messages, however many they are."""
+    cache.drop_rooms(request.user_id)
+    messages.bury_room(request.user_id, request.path["id"], request.now)
+    return no_content()

@@ -1,0 +1,24 @@
+"""GET /chatroom/{id}/message: a room's messages after a given one, made for polling."""
+
+from geminichat.api import Request, Response, endpoint, ok, unchanged_or
+from geminichat.domain import ids
+from geminichat.domain.messages import MessagePage
+from geminichat.tables import chatrooms, messages
+from geminichat.tables.connection import side_by_side
+
+
+@endpoint
+def handler(request: Request) -> Response:
+    """Answer 200 with the messages in the order of the room, or 304 where nothing changed."""
+    room_id = ids.known("r", request.path["id"])
+    scope = f"messages after in {room_id}"
+    limit, position = request.page(scope, int)
+    named = request.query.get("after")
+    start = position or (ids.message_seq(room_id, named) if named else 0)
+
+    _, (shown, last) = side_by_side(
+        lambda: chatrooms.get(request.user_id, room_id),
+        lambda: messages.after(room_id, start, limit),
+    )
+    page = MessagePage(messages=shown, next_cursor=request.cursor(scope, last))
+    return unchanged_or(ok(page, "Messages found."), request)

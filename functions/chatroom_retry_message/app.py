@@ -1,0 +1,31 @@
+"""POST /chatroom/{id}/message/{messageId}/retry: have a failed prompt answered after all."""
+
+import secrets
+
+from geminichat import counters, prompts
+from geminichat.api import Request, Response, accepted, endpoint
+from geminichat.domain import ids
+from geminichat.domain.messages import Accepted
+from geminichat.tables import messages, usage
+
+
+@endpoint
+def handler(request: Request) -> Response:
+    """Answer 202: the prompt is queued again and counted like a new one."""
+    room_id = request.path["id"]
+    round = secrets.token_hex(4)
+    with counters.admission(request.user_id, request.now, usage.allowance) as allowance:
+        message, allowance = messages.retry(
+            request.user_id, room_id, request.path["messageId"], allowance, round=round
+        )
+
+    seq = ids.message_seq(room_id, message.id)
+    job_id = prompts.send(prompts.Job(chatroom_id=room_id, seq=seq, round=round))
+    return accepted(
+        Accepted.of(message, job_id),
+        "Prompt accepted again; the reply is on its way.",
+        headers={
+            "location": f"/chatroom/{room_id}/message/{message.id}",
+            **allowance.headers(),
+        },
+    )

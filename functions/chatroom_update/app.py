@@ -1,0 +1,15 @@
+"""PATCH /chatroom/{id}: change a room's title, instruction or model."""
+
+from geminichat import cache
+from geminichat.api import Request, Response, endpoint, ok
+from geminichat.domain.rooms import RoomChange
+from geminichat.tables import chatrooms
+
+
+@endpoint
+def handler(request: Request) -> Response:
+    """Answer 200 with the room as it now is."""
+    wanted = request.body(RoomChange)
+    cache.drop_rooms(request.user_id)
+    room = chatrooms.change(request.user_id, request.path["id"], wanted, request.now)
+    return ok(room, "Chatroom changed.")

@@ -1,0 +1,93 @@
+"""Schedule rate(1 minute): bring to its end what no queue message would.
+
+Prompts that were stored but never queued are queued; those that outlived their retries, and those
+among the dead letters, are failed and given back; the messages of deleted rooms are deleted.
+"""
+
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+from geminichat import config, prompts
+from geminichat.domain import ids, retries, times
+from geminichat.domain.messages import UNAVAILABLE
+from geminichat.domain.retries import Verdict
+from geminichat.log import logger
+from geminichat.prompts import Job
+from geminichat.tables import messages
+from geminichat.tables.messages import LeaseLost, Waiting
+
+MARGIN = 10.0
+"""Seconds at the end of the invocation in which nothing further is begun."""
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
+    """Return how many prompts were queued and failed, and how many rooms purged."""
+    until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
+    return sweep(times.now(), until)
+
+
+def sweep(now: datetime, until: float) -> dict[str, int]:
+    """Do one round of it as of `now`; begin nothing after `until` (monotonic clock)."""
+    done = {Verdict.QUEUE: 0, Verdict.FAIL: 0, Verdict.WAIT: 0}
+    purged = 0
+    for letter in prompts.dead_letters(until):
+        waiting = messages.find_waiting(letter.chatroom_id, letter.seq)
+        if waiting and waiting.round == letter.round and _fail(letter, now):
+            done[Verdict.FAIL] += 1
+
+    pause = timedelta(seconds=config.number("SWEEP_AFTER"))
+    for chatroom_id, seq in messages.unfinished(now - pause):
+        if time.monotonic() > until:
+            break
+        if seq == 0:
+            purged += messages.purge(chatroom_id, until)
+        elif waiting := messages.find_waiting(chatroom_id, seq):
+            done[_bring_on(chatroom_id, seq, waiting, now, pause)] += 1
+
+    counts = {
+        "queued": done[Verdict.QUEUE],
+        "failed": done[Verdict.FAIL],
+        "purged": purged,
+    }
+    if any(counts.values()):
+        logger.warning("swept", extra=counts)
+    return counts
+
+
+def _bring_on(
+    chatroom_id: str, seq: int, waiting: Waiting, now: datetime, pause: timedelta
+) -> Verdict:
+    verdict = retries.verdict(
+        sent=waiting.sent,
+        attempts=waiting.attempts,
+        leased_until=waiting.leased_until,
+        max_attempts=config.number("MAX_ATTEMPTS"),
+        now=now,
+    )
+    job = Job(
+        chatroom_id=chatroom_id,
+        seq=seq,
+        round=waiting.round,
+        again=waiting.requeued + 1,
+    )
+    if verdict is Verdict.FAIL and not _fail(job, now):
+        return Verdict.WAIT
+    if verdict is Verdict.QUEUE:
+        if not messages.look_again(chatroom_id, seq, waiting, now, pause):
+            return Verdict.WAIT
+        prompts.send(job)
+    return verdict
+
+
+def _fail(job: Job, now: datetime) -> bool:
+    """Fail a prompt that no worker holds, and say whether that was this call's doing."""
+    claimed = messages.claim(job.chatroom_id, job.seq, ids.new("l"), now, timedelta(seconds=30))
+    if claimed is None:
+        return False
+    try:
+        messages.fail(claimed, UNAVAILABLE)
+    except LeaseLost:
+        return False
+    logger.error("prompt given up", extra={"chatroom_id": job.chatroom_id, "job_id": job.id})
+    return True
