@@ -13,14 +13,14 @@ from geminichat.tables import messages, usage
 def handler(request: Request) -> Response:
     """Answer 202: the prompt is queued again and counted like a new one."""
     room_id = request.path["id"]
-    round = secrets.token_hex(4)
-    with counters.admission(request.user_id, request.now, usage.allowance) as allowance:
+    generation = secrets.token_hex(4)
+    with counters.admission(request.user_id, request.now, usage.allowance) as admitted:
         message, allowance = messages.retry(
-            request.user_id, room_id, request.path["messageId"], allowance, round=round
+            request.user_id, room_id, request.path["messageId"], admitted, generation=generation
         )
 
     seq = ids.message_seq(room_id, message.id)
-    job_id = prompts.send(prompts.Job(chatroom_id=room_id, seq=seq, round=round))
+    job_id = prompts.send(prompts.Job(chatroom_id=room_id, seq=seq, generation=generation))
     return accepted(
         Accepted.of(message, job_id),
         "Prompt accepted again; the reply is on its way.",

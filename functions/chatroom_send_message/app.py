@@ -16,9 +16,9 @@ def handler(request: Request) -> Response:
     if key and (stored := messages.replayed(request.user_id, room_id, prompt, key, request.now)):
         return _accepted(room_id, stored, {"idempotency-replayed": "true"})
 
-    with counters.admission(request.user_id, request.now, usage.allowance) as allowance:
+    with counters.admission(request.user_id, request.now, usage.allowance) as admitted:
         turn = chatrooms.take_turn(request.user_id, room_id, request.now)
-        message, allowance = messages.add_prompt(turn, prompt, allowance, key)
+        message, allowance = messages.add_prompt(turn, prompt, admitted, key)
 
     return _accepted(room_id, message, allowance.headers())
 

@@ -59,7 +59,7 @@ def answer_in_order(records: Sequence[Record], ends: float) -> list[str]:
 def _postpone(record: Record, pause: int) -> None:
     try:
         prompts.postpone(record["receiptHandle"], pause)
-    except Exception as error:  # noqa: BLE001 - it comes again after the visibility timeout
+    except Exception as error:
         logger.warning("not postponed", extra={"error": type(error).__name__})
 
 
@@ -78,7 +78,7 @@ def _answer(record: Record, ends: float) -> int | None:
     except LeaseLost:
         logger.warning("lease lost", extra=_names(job))
         return None
-    except Exception:  # noqa: BLE001 - one prompt's trouble must not become the batch's
+    except Exception:
         logger.exception("attempt failed", extra=_names(job))
         received = int(record["attributes"].get("ApproximateReceiveCount", "1"))
         return retries.pause(received, config.number("RETRY_PAUSE"), None, random.random())

@@ -21,19 +21,19 @@ MARGIN = 10.0
 """Seconds at the end of the invocation in which nothing further is begun."""
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
+def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
     """Return how many prompts were queued and failed, and how many rooms purged."""
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
     return sweep(times.now(), until)
 
 
 def sweep(now: datetime, until: float) -> dict[str, int]:
-    """Do one round of it as of `now`; begin nothing after `until` (monotonic clock)."""
+    """Do one generation of it as of `now`; begin nothing after `until` (monotonic clock)."""
     done = {Verdict.QUEUE: 0, Verdict.FAIL: 0, Verdict.WAIT: 0}
     purged = 0
     for letter in prompts.dead_letters(until):
         waiting = messages.find_waiting(letter.chatroom_id, letter.seq)
-        if waiting and waiting.round == letter.round and _fail(letter, now):
+        if waiting and waiting.generation == letter.generation and _fail(letter, now):
             done[Verdict.FAIL] += 1
 
     pause = timedelta(seconds=config.number("SWEEP_AFTER"))
@@ -68,7 +68,7 @@ def _bring_on(
     job = Job(
         chatroom_id=chatroom_id,
         seq=seq,
-        round=waiting.round,
+        generation=waiting.generation,
         again=waiting.requeued + 1,
     )
     if verdict is Verdict.FAIL and not _fail(job, now):

@@ -197,7 +197,7 @@ def endpoint(
             reply = _success(handler(request), request_id)
         except AppError as error:
             reply = _problem(error, request_id)
-        except Exception:  # noqa: BLE001 - a bug is a bare 500
+        except Exception:
             logger.exception("unhandled error", extra={"request_id": request_id})
             reply = _problem(AppError("Something went wrong on our side."), request_id)
         logger.info(

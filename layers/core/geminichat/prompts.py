@@ -1,4 +1,4 @@
-"""The prompts queue: SQS FIFO, one group a chatroom, so that a room's prompts are answered in order.
+"""The prompts queue: SQS FIFO, one group a room, so that its prompts are answered in order.
 
 A message names a prompt and holds nothing of it: content stays in the table.
 """
@@ -23,7 +23,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     chatroom_id: str
     seq: int
-    round: str = "0"
+    generation: str = "0"
     """Tells a user's retry of a prompt from the first try."""
     again: int = 0
     """How often the sweep has queued it since."""
@@ -31,7 +31,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def id(self) -> str:
         """The job's id, which is its deduplication id."""
-        return f"{self.prompt_id}-{self.round}-{self.again}"
+        return f"{self.prompt_id}-{self.generation}-{self.again}"
 
     @property
     def prompt_id(self) -> str:

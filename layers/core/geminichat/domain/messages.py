@@ -71,8 +71,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     content: str
     created_at: str
     status: Status | UnsetType = UNSET
-    error: Failure | None | UnsetType = UNSET
-    reply: "Message | None | UnsetType" = UNSET
+    error: Failure | UnsetType | None = UNSET
+    reply: "Message | UnsetType | None" = UNSET
     reply_to: str | UnsetType = UNSET
     model: str | UnsetType = UNSET
     usage: TokenUsage | UnsetType = UNSET

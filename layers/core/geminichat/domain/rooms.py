@@ -45,9 +45,9 @@ class RoomChange(
 ):
     """What to change of a room; null puts the default back, an absent field stays as it is."""
 
-    title: Title | None | UnsetType = UNSET
-    system_instruction: Instruction | None | UnsetType = UNSET
-    model: Model | None | UnsetType = UNSET
+    title: Title | UnsetType | None = UNSET
+    system_instruction: Instruction | UnsetType | None = UNSET
+    model: Model | UnsetType | None = UNSET
 
     def __post_init__(self) -> None:
         """Trim what a person typed, and want at least one change."""

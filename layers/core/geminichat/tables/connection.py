@@ -126,7 +126,7 @@ def side_by_side[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple
 
 
 def transact(write: Callable[[TransactWrite], None], *, token: str, seconds: float = 4.0) -> None:
-    """Commit what `write` adds to a transaction, trying again with jitter while others hold an item.
+    """Commit what `write` adds to a transaction; try again with jitter while others hold an item.
 
     On AWS transactions that meet on one item are cancelled with TransactionConflict; the same
     client request token makes trying again safe. Raises TransactWriteError with its cancellation

@@ -82,7 +82,7 @@ class StoredMessage(Table):
     status = UnicodeAttribute(null=True)
     system_instruction = UnicodeAttribute(null=True)
     attempts = NumberAttribute(null=True)
-    round = UnicodeAttribute(null=True)
+    generation = UnicodeAttribute(null=True)
     requeued = NumberAttribute(null=True)
     lease = UnicodeAttribute(null=True)
     leased_until = UnicodeAttribute(null=True)
@@ -196,11 +196,11 @@ def replayed(
 
 
 def retry(
-    user_id: str, chatroom_id: str, message_id: str, allowance: Allowance, *, round: str
+    user_id: str, chatroom_id: str, message_id: str, allowance: Allowance, *, generation: str
 ) -> tuple[Message, Allowance]:
     """Put a failed prompt of the user's room back to queued and count it like a new one.
 
-    `round` tells this try from the earlier ones.
+    `generation` tells this try from the earlier ones.
     Raises NotFound, Conflict (not-failed), QuotaExceeded.
     """
     seq = ids.message_seq(ids.known("r", chatroom_id), message_id)
@@ -217,7 +217,7 @@ def retry(
             actions=[
                 StoredMessage.status.set(Status.QUEUED),
                 StoredMessage.attempts.set(0),
-                StoredMessage.round.set(round),
+                StoredMessage.generation.set(generation),
                 StoredMessage.requeued.remove(),
                 StoredMessage.error_code.remove(),
                 StoredMessage.error_message.remove(),
@@ -378,7 +378,7 @@ def wait_for(chatroom_id: str, seq: int, now: datetime) -> int | None:
 
 
 def release(prompt: Claimed) -> None:
-    """Put a claimed prompt back to queued, for a later attempt; one that was lost stays as it is."""
+    """Put a claimed prompt back to queued, for a later attempt; a lost one stays as it is."""
     try:
         StoredMessage(prompt.chatroom_id, prompt.seq).update(
             actions=[
@@ -492,7 +492,7 @@ class Waiting:
     sent: datetime
     attempts: int
     leased_until: datetime | None
-    round: str
+    generation: str
     requeued: int
     since: str
 
@@ -509,7 +509,7 @@ def find_waiting(chatroom_id: str, seq: int) -> Waiting | None:
         sent=times.parse(stored.created_at),
         attempts=int(stored.attempts or 0),
         leased_until=times.parse(stored.leased_until) if stored.leased_until else None,
-        round=stored.round or "0",
+        generation=stored.generation or "0",
         requeued=int(stored.requeued or 0),
         since=stored.unfinished_since,
     )
