@@ -2,7 +2,7 @@
 SHELL := bash
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.local/sam/bin:$(CURDIR)/.local/bin:$(PATH)
 
-LOCK = uv pip compile --quiet --python-version 3.13 --python-platform linux --generate-hashes --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+LOCK = .local/uv/bin/uv pip compile --quiet --python-version 3.13 --python-platform linux --generate-hashes --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 CORE = -c layers/core/requirements.txt $(shell sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' layers/core/requirements.txt)
 LAYERS = -c layers/core/requirements.txt -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt
 

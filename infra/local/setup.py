@@ -121,8 +121,8 @@ def install_uv(quiet: bool) -> Path:
     """Install the pinned uv with pip into .local/uv, and return what runs it: .local/bin/uv."""
     folder = LOCAL / "uv"
     requirements = REQUIREMENTS / "uv.txt"
-    wanted = digest(requirements, platform.machine())
-    if not is_made(folder, wanted):
+    wanted = [platform.machine(), digest(requirements)]
+    if stamped(folder) != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         with progress("Installing uv", quiet):
             pip_install(requirements, folder)
@@ -161,7 +161,10 @@ def pip_install(requirements: Path, folder: Path) -> None:
 
 def write_wrapper(executable: Path) -> Path:
     """Write .local/bin/uv, which runs uv with pip's settings on this machine."""
-    lines = ["#!/bin/sh", "# Made by infra/local/setup.py: uv with what pip is told on this machine."]
+    lines = [
+        "#!/bin/sh",
+        "# Made by infra/local/setup.py: uv with what pip is told on this machine.",
+    ]
     for name, value in uv_settings().items():
         lines.append(f'[ -n "${name}" ] || export {name}={shlex.quote(value)}')
     lines += [f'exec {shlex.quote(str(executable))} "$@"', ""]
@@ -245,38 +248,37 @@ def base_python(executable: str) -> str | None:
 
 def sync(uv: Path, python: Path, folder: Path, requirements: Path, what: str, quiet: bool) -> None:
     """Make the environment in `folder` hold exactly what the requirements say."""
-    wanted = digest(requirements, os.path.realpath(python))
-    if is_made(folder, wanted):
+    executable = os.path.realpath(python)
+    wanted = [executable, digest(requirements)]
+    made = stamped(folder)
+    if made == wanted:
         return
+    failed = f"{what} could not be installed"
     with progress(f"Installing {what}", quiet):
-        unstamp(folder)
-        failed = f"{what} could not be installed"
-        run([str(uv), "venv", "--clear", "--no-project", "--python", str(python), str(folder)], failed)
+        if made[:1] == [executable]:
+            stamp(folder, [])  # if this breaks off, it is made anew
+        else:
+            make = [str(uv), "venv", "--clear", "--no-project", "--python", executable]
+            run([*make, str(folder)], failed)
         install = [str(uv), "pip", "sync", "--require-hashes", "--compile-bytecode"]
         run([*install, "--python", str(folder / "bin" / "python"), str(requirements)], failed)
     stamp(folder, wanted)
 
 
-def digest(requirements: Path, *more: str) -> str:
-    """Return what a folder made from these requirements is stamped with."""
-    return hashlib.sha256(b"\0".join([requirements.read_bytes(), *map(str.encode, more)])).hexdigest()
+def digest(requirements: Path) -> str:
+    """Return what stands for the requirements in a stamp."""
+    return hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 
-def is_made(folder: Path, wanted: str) -> bool:
-    """Whether the folder was completed and holds what is wanted."""
+def stamped(folder: Path) -> list[str]:
+    """Return what the folder was stamped with when it was complete, nothing where it is not."""
     mark = folder / ".set-up"
-    return mark.is_file() and mark.read_text() == wanted
+    return mark.read_text().splitlines() if mark.is_file() else []
 
 
-def stamp(folder: Path, wanted: str) -> None:
-    """Mark the folder as complete. Comes last: a folder without it is made anew."""
-    (folder / ".set-up").write_text(wanted)
-
-
-def unstamp(folder: Path) -> None:
-    """Mark the folder as incomplete."""
-    with contextlib.suppress(FileNotFoundError):
-        (folder / ".set-up").unlink()
+def stamp(folder: Path, lines: list[str]) -> None:
+    """Mark what the folder holds, once it is complete."""
+    (folder / ".set-up").write_text("\n".join(lines))
 
 
 def run(command: list[str], failed: str) -> None:
@@ -288,7 +290,9 @@ def run(command: list[str], failed: str) -> None:
         )
         log.write(done.stderr)
     if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [
+            "no reason given"
+        ]
         reason = next((line for line in lines if line.lower().startswith("error")), lines[-1])
         raise SetupError(f"{failed} ({reason}). Is the network up? More in .local/{LOG.name}")
 
