@@ -1,0 +1,242 @@
+"""The edge: what becomes of hostile requests before a handler sees them."""
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from geminichat.api import (
+    MAX_BODY,
+    Request,
+    Response,
+    created,
+    endpoint,
+    no_content,
+    ok,
+    unchanged_or,
+)
+from geminichat.domain.messages import NewPrompt
+from geminichat.domain.rooms import NewRoom, RoomChange
+from geminichat.errors import QuotaExceeded
+
+
+class Echo(msgspec.Struct):
+    content: str
+
+
+@endpoint(public=True)
+def echo(request: Request) -> Response:
+    return created(Echo(request.body(NewPrompt).content), "Echoed.")
+
+
+def event(body: str | bytes | None = None, **changes: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "routeKey": "POST /echo",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {
+            "requestId": "req-1",
+            "http": {"method": "POST"},
+            "timeEpoch": 1_795_426_245_678,
+        },
+    }
+    if isinstance(body, bytes):
+        made |= {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+    elif body is not None:
+        made |= {"body": body}
+    return made | changes
+
+
+def answer(made: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    reply = echo(made, None)
+    return reply["statusCode"], json.loads(reply["body"])
+
+
+def test_a_success_has_the_envelope_and_the_request_id() -> None:
+    reply = echo(event('{"content": " hi "}'), None)
+    assert reply["statusCode"] == 201
+    assert reply["headers"]["x-request-id"] == "req-1"
+    assert json.loads(reply["body"]) == {
+        "success": True,
+        "message": "Echoed.",
+        "data": {"content": "hi"},
+    }
+
+
+def test_an_error_is_problem_json_with_the_originals_fields() -> None:
+    reply = echo(event('{"content": 5}'), None)
+    assert reply["headers"]["content-type"] == "application/problem+json"
+    problem = json.loads(reply["body"])
+    assert problem["type"].endswith("bad-request")
+    assert problem["status"] == reply["statusCode"] == 400
+    assert problem["instance"] == "req-1"
+    assert problem["success"] is False
+    assert problem["message"] == problem["detail"]
+    assert problem["errors"] == [{"pointer": "/content", "detail": "Expected str, got int"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ("", None),
+        ("{", ""),
+        ("null", ""),
+        ("[]", ""),
+        ('"content"', ""),
+        ("[" * 10_000, ""),
+        ('{"content": "a", "x": ' + "[" * 10_000 + "]" * 10_000 + "}", "/x"),
+        ('{"content": NaN}', ""),
+        ('{"content": "\\ud800"}', ""),
+        ('{"content": {"$gt": ""}}', "/content"),
+        ('{"content": ["a"]}', "/content"),
+        ('{"content": null}', "/content"),
+        ('{"content": "   "}', "/content"),
+        ('{"content": "' + "x" * 16_001 + '"}', "/content"),
+        ("{}", "/content"),
+        ('{"content": "a", "a/b~c": 1}', "/a~1b~0c"),
+        (b"\xff\xfe", ""),
+        (b'{"content": "\xff"}', ""),
+        (b'\xef\xbb\xbf{"content": "a"}', ""),
+    ],
+)
+def test_a_malformed_body_is_a_400_that_points_at_the_fault(
+    body: str | bytes, pointer: str | None
+) -> None:
+    status, problem = answer(event(body))
+    assert status == 400
+    assert [error["pointer"] for error in problem.get("errors", [])] == (
+        [] if pointer is None else [pointer]
+    )
+
+
+def test_a_body_of_exactly_64_kib_is_read_and_one_byte_more_is_a_413() -> None:
+    padding = MAX_BODY - len('{"content": "a"}')
+    assert answer(event('{"content": "a"}' + " " * padding))[0] == 201
+    assert answer(event('{"content": "a"}' + " " * (padding + 1)))[0] == 413
+
+
+def test_broken_base64_is_a_400() -> None:
+    assert answer(event() | {"body": "%%%", "isBase64Encoded": True})[0] == 400
+
+
+def test_a_prompt_of_16_000_characters_is_taken() -> None:
+    assert answer(event(json.dumps({"content": "é" * 16_000}, ensure_ascii=False)))[0] == 201
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 201),
+        ("Application/JSON; Charset=UTF-8", 201),
+        ("application/vnd.api+json", 201),
+        ("application/json; charset=latin-1", 415),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data; boundary=x", 415),
+        ("", 415),
+    ],
+)
+def test_only_json_in_utf_8_is_read(content_type: str, status: int) -> None:
+    made = event('{"content": "a"}', headers={"Content-Type": content_type})
+    assert answer(made)[0] == status
+
+
+def test_a_bug_is_a_bare_500_that_tells_only_the_request_id() -> None:
+    @endpoint(public=True)
+    def buggy(_: Request) -> Response:
+        raise RuntimeError("the password is hunter2")
+
+    reply = buggy(event(), None)
+    assert reply["statusCode"] == 500
+    assert "hunter2" not in json.dumps(reply)
+    assert json.loads(reply["body"])["instance"] == "req-1"
+
+
+@pytest.mark.parametrize("missing", ["requestContext", "headers"])
+def test_an_event_with_parts_missing_is_still_answered(missing: str) -> None:
+    made = event('{"content": "a"}')
+    del made[missing]
+    assert echo(made, None)["statusCode"] == 201
+
+
+def test_an_error_carries_its_headers_and_extensions() -> None:
+    @endpoint(public=True)
+    def refusing(_: Request) -> Response:
+        raise QuotaExceeded("No more.", retry_after=0, extensions={"resetsAt": "then"})
+
+    reply = refusing(event(), None)
+    assert reply["statusCode"] == 429
+    assert reply["headers"]["retry-after"] == "1"
+    assert json.loads(reply["body"])["resetsAt"] == "then"
+
+
+def test_a_204_has_no_body() -> None:
+    @endpoint(public=True)
+    def silent(_: Request) -> Response:
+        return no_content()
+
+    assert silent(event(), None) == {"statusCode": 204, "headers": {"x-request-id": "req-1"}}
+
+
+def test_the_etag_of_the_same_data_is_the_same_and_answered_with_304() -> None:
+    @endpoint(public=True)
+    def tagged(request: Request) -> Response:
+        return unchanged_or(ok(Echo("a"), "Same."), request)
+
+    first = tagged(event(), None)
+    tag = first["headers"]["etag"]
+    for asked in (tag, f'"x", {tag}', f"W/{tag}", "*"):
+        again = tagged(event(headers={"If-None-Match": asked}), None)
+        assert (again["statusCode"], again["headers"]["etag"]) == (304, tag)
+        assert "body" not in again
+    assert tagged(event(headers={"If-None-Match": '"x"'}), None)["statusCode"] == 200
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "", "abc", "१", "1" * 400])
+def test_a_limit_that_is_not_1_to_100_is_a_400(limit: str) -> None:
+    @endpoint(public=True)
+    def paged(request: Request) -> Response:
+        return ok(request.limit(), "Paged.")
+
+    assert paged(event(queryStringParameters={"limit": limit}), None)["statusCode"] == 400
+
+
+def test_the_time_of_a_request_is_the_gateways() -> None:
+    @endpoint(public=True)
+    def timed(request: Request) -> Response:
+        return ok(request.now, "Timed.")
+
+    moment = datetime.fromtimestamp(1_795_426_245.678, UTC)
+    assert json.loads(timed(event(), None)["body"])["data"] == moment.isoformat().replace(
+        "+00:00", "Z"
+    )
+
+
+def test_a_room_may_be_opened_with_an_empty_body_or_an_empty_object() -> None:
+    @endpoint(public=True)
+    def opening(request: Request) -> Response:
+        return ok(request.body(NewRoom, optional=True), "Read.")
+
+    for body in (None, "{}", '{"title": "  ", "systemInstruction": null}'):
+        data = json.loads(opening(event(body), None)["body"])["data"]
+        assert data == {"title": None, "systemInstruction": None, "model": None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"title": "' + "x" * 121 + '"}',
+        '{"systemInstruction": "' + "x" * 4_001 + '"}',
+        '{"model": "gpt-5"}',
+        '{"system_instruction": "a"}',
+        "{}",
+    ],
+)
+def test_a_room_is_not_changed_to_what_no_room_may_be(body: str) -> None:
+    @endpoint(public=True)
+    def changing(request: Request) -> Response:
+        return ok(request.body(RoomChange), "Read.")
+
+    assert changing(event(body), None)["statusCode"] == 400
