@@ -5,14 +5,13 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
-from pynamodb.exceptions import UpdateError
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, LocalSecondaryIndex
 
 from geminichat.config import setting
 from geminichat.domain import ids, rooms, times
 from geminichat.errors import NotFound
-from geminichat.tables.connection import Table
+from geminichat.tables.connection import Table, update_if
 
 
 class ByActivity(LocalSecondaryIndex["Chatroom"]):
@@ -143,12 +142,8 @@ def change(user_id: str, chatroom_id: str, wanted: rooms.RoomChange, now: dateti
 
 
 def _update(room: Chatroom, actions: list[Action]) -> None:
-    try:
-        room.update(actions=actions, condition=Chatroom.chatroom_id.exists())
-    except UpdateError as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
-            raise NotFound() from None
-        raise
+    if not update_if(room, actions, Chatroom.chatroom_id.exists()):
+        raise NotFound()
 
 
 def view(room: Chatroom) -> rooms.Room:

@@ -13,7 +13,9 @@ from typing import Any
 from botocore.session import Session
 from pynamodb.connection.base import Connection
 from pynamodb.connection.table import TableConnection
-from pynamodb.exceptions import TransactWriteError
+from pynamodb.exceptions import TransactWriteError, UpdateError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
@@ -57,6 +59,9 @@ _shared = _SharedConnection(
 )
 
 
+_tables_lock = Lock()
+
+
 def shared() -> Connection:
     """Return the connection that all tables share."""
     return _shared
@@ -67,12 +72,14 @@ class Table(Model):
 
     @classmethod
     def _get_connection(cls) -> TableConnection:
-        table = super()._get_connection()
-        if table.connection is not _shared:
+        if cls._connection is not None and cls._connection.connection is _shared:
+            return cls._connection
+        with _tables_lock:
+            table = super()._get_connection()
             if table.table_name not in _shared._tables:
                 _shared.add_meta_table(table.get_meta_table())
             table.connection = _shared
-        return table
+            return table
 
 
 def get_together(*wanted: tuple[type[Model], Any, Any]) -> list[Any]:
@@ -125,6 +132,26 @@ def side_by_side[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple
         return first(), other.result()
 
 
+def update_if(item: Model, actions: list[Action], condition: Condition) -> bool:
+    """Update an item if the condition holds, and say whether it did; the item then shows all of it.
+
+    Tries again with jitter while a transaction holds the item. Raises Unavailable when that lasts.
+    """
+
+    def update() -> bool:
+        try:
+            item.update(actions=actions, condition=condition)
+        except UpdateError as error:
+            if error.cause_response_code == "ConditionalCheckFailedException":
+                return False
+            if error.cause_response_code == "TransactionConflictException":
+                raise _Contended() from error
+            raise
+        return True
+
+    return _while_contended(update, 4.0)
+
+
 def transact(write: Callable[[TransactWrite], None], *, token: str, seconds: float = 4.0) -> None:
     """Commit what `write` adds to a transaction; try again with jitter while others hold an item.
 
@@ -132,23 +159,35 @@ def transact(write: Callable[[TransactWrite], None], *, token: str, seconds: flo
     client request token makes trying again safe. Raises TransactWriteError with its cancellation
     reasons when a condition failed, Unavailable when the conflict outlasts `seconds`.
     """
+
+    def commit() -> None:
+        try:
+            with TransactWrite(connection=_shared, client_request_token=token) as transaction:
+                write(transaction)
+        except TransactWriteError as error:
+            codes = {reason.code for reason in error.cancellation_reasons if reason}
+            if (codes or {error.cause_response_code}) <= CONTENDED:
+                raise _Contended() from error
+            raise
+
+    _while_contended(commit, seconds)
+
+
+class _Contended(Exception):
+    """Someone else's transaction holds an item of this one."""
+
+
+def _while_contended[T](attempt: Callable[[], T], seconds: float) -> T:
     deadline = time.monotonic() + seconds
     pause = 0.02
     while True:
         try:
-            with TransactWrite(connection=_shared, client_request_token=token) as transaction:
-                write(transaction)
-            return
-        except TransactWriteError as error:
-            codes = {reason.code for reason in error.cancellation_reasons if reason}
-            codes = codes or {error.cause_response_code or ""}
-            contended = codes <= CONTENDED
-            if not contended:
-                raise
+            return attempt()
+        except _Contended as error:
             if time.monotonic() + pause > deadline:
                 raise Unavailable() from error
-            time.sleep(random.uniform(0, pause))
-            pause = min(pause * 2, 0.5)
+        time.sleep(random.uniform(0, pause))
+        pause = min(pause * 2, 0.5)
 
 
 def failed_conditions(error: TransactWriteError) -> list[bool]:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from msgspec import UNSET
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
-from pynamodb.exceptions import TransactWriteError, UpdateError
+from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
@@ -336,20 +336,17 @@ def claim(
     takeable = (StoredMessage.status == Status.QUEUED) | (
         (StoredMessage.status == Status.GENERATING) & (StoredMessage.leased_until < moment)
     )
-    try:
-        stored.update(
-            actions=[
-                StoredMessage.status.set(Status.GENERATING),
-                StoredMessage.lease.set(lease),
-                StoredMessage.leased_until.set(times.text(now + lasting)),
-                StoredMessage.attempts.add(1),
-            ],
-            condition=takeable,
-        )
-    except UpdateError as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
-            return None
-        raise
+    if not update_if(
+        stored,
+        [
+            StoredMessage.status.set(Status.GENERATING),
+            StoredMessage.lease.set(lease),
+            StoredMessage.leased_until.set(times.text(now + lasting)),
+            StoredMessage.attempts.add(1),
+        ],
+        takeable,
+    ):
+        return None
     return Claimed(
         user_id=stored.user_id,
         chatroom_id=chatroom_id,
@@ -379,18 +376,15 @@ def wait_for(chatroom_id: str, seq: int, now: datetime) -> int | None:
 
 def release(prompt: Claimed) -> None:
     """Put a claimed prompt back to queued, for a later attempt; a lost one stays as it is."""
-    try:
-        StoredMessage(prompt.chatroom_id, prompt.seq).update(
-            actions=[
-                StoredMessage.status.set(Status.QUEUED),
-                StoredMessage.lease.remove(),
-                StoredMessage.leased_until.remove(),
-            ],
-            condition=_mine(prompt),
-        )
-    except UpdateError as error:
-        if error.cause_response_code != "ConditionalCheckFailedException":
-            raise
+    update_if(
+        StoredMessage(prompt.chatroom_id, prompt.seq),
+        [
+            StoredMessage.status.set(Status.QUEUED),
+            StoredMessage.lease.remove(),
+            StoredMessage.leased_until.remove(),
+        ],
+        _mine(prompt),
+    )
 
 
 def history(prompt: Claimed, turns: int) -> list[PastTurn]:
@@ -523,19 +517,14 @@ def look_again(
     Returns False when another sweep was faster or the prompt is finished.
     """
     later = now + pause * (2 ** min(waiting.requeued, 8) - 1)
-    try:
-        StoredMessage(chatroom_id, seq).update(
-            actions=[
-                StoredMessage.requeued.set(waiting.requeued + 1),
-                StoredMessage.unfinished_since.set(times.text(later)),
-            ],
-            condition=StoredMessage.unfinished_since == waiting.since,
-        )
-    except UpdateError as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
-            return False
-        raise
-    return True
+    return update_if(
+        StoredMessage(chatroom_id, seq),
+        [
+            StoredMessage.requeued.set(waiting.requeued + 1),
+            StoredMessage.unfinished_since.set(times.text(later)),
+        ],
+        StoredMessage.unfinished_since == waiting.since,
+    )
 
 
 def bury_room(user_id: str, chatroom_id: str, now: datetime) -> None:
