@@ -166,7 +166,7 @@ def transact(write: Callable[[TransactWrite], None], *, token: str, seconds: flo
                 write(transaction)
         except TransactWriteError as error:
             codes = {reason.code for reason in error.cancellation_reasons if reason}
-            if (codes or {error.cause_response_code}) <= CONTENDED:
+            if (codes or {error.cause_response_code or ""}) <= CONTENDED:
                 raise _Contended() from error
             raise
 

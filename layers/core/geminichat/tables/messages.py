@@ -42,6 +42,7 @@ from geminichat.tables.connection import (
     failed_conditions,
     get_together,
     transact,
+    update_if,
 )
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.usage import Usage
