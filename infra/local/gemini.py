@@ -222,7 +222,9 @@ def _answer(asked: Json, model: str, fault: Fault | None) -> Json:
     if kind == "empty":
         return answer
     if kind == "finish" and fault:
-        answer["candidates"] = [{"finishReason": fault.settings.get("reason", "SAFETY"), "index": 0}]
+        answer["candidates"] = [
+            {"finishReason": fault.settings.get("reason", "SAFETY"), "index": 0}
+        ]
         return answer
     if kind == "no-text":
         answer["candidates"] = [

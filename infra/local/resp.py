@@ -24,7 +24,9 @@ class Pool:
 
     async def run(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
         """Send the commands at once on one connection; return a reply or RespError for each.
-        Raises OSError or EOFError where the server is gone."""
+
+        Raises OSError or EOFError where the server is gone.
+        """
         connection = await self._connection()
         try:
             replies = await connection.run(commands)

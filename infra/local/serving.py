@@ -14,8 +14,10 @@ STOP_TIMEOUT = 1.0
 
 
 async def serve(app: web.Application, port: int = 0) -> tuple[web.AppRunner, str]:
-    """Serve on a port (0: any free one). Return what stops it (`await runner.cleanup()`) and
-    the URL. Raises OSError where the port is taken."""
+    """Serve on a port (0: any free one); return what stops it, by its `cleanup()`, and the URL.
+
+    Raises OSError where the port is taken.
+    """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_TIMEOUT)
     await runner.setup()
     try:
@@ -29,14 +31,14 @@ async def serve(app: web.Application, port: int = 0) -> tuple[web.AppRunner, str
 
 
 @contextmanager
-def served(create: Callable[[], web.Application]) -> Iterator[str]:
+def served(create: Callable[[], web.Application], port: int = 0) -> Iterator[str]:
     """Serve from a thread of its own, as tests want it; yields the URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     async def start() -> tuple[web.AppRunner, str]:
-        return await serve(create())
+        return await serve(create(), port)
 
     runner, url = asyncio.run_coroutine_threadsafe(start(), loop).result(timeout=10)
     try:

@@ -147,8 +147,10 @@ class _Upstash:
         return web.json_response(results[0], status=400 if "error" in results[0] else 200)
 
     async def _run(self, commands: Sequence[Command], *, atomic: bool) -> list[Reply]:
-        """Return each command's reply, or the error in its place. Raises RespError where a
-        transaction was discarded."""
+        """Return each command's reply, or the error in its place.
+
+        Raises RespError where a transaction was discarded.
+        """
         if not atomic:
             return await self._pool.run(commands)
         replies = await self._pool.run([["MULTI"], *commands, ["EXEC"]])

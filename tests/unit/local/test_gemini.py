@@ -1,23 +1,19 @@
 """The stand-in for Gemini, driven by google-generativeai over the wire."""
 
 import time
-import warnings
 from typing import Any
 
+import google.generativeai as genai
 import httpx
 import pytest
 import requests
 from google.api_core import exceptions
+from google.generativeai.types import GenerateContentResponse, RequestOptions
 
 from infra.local import gemini
 from infra.local.faults import StandIn
 from infra.local.gemini import reply_to, tokens
 from infra.local.serving import served
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import google.generativeai as genai
-    from google.generativeai.types import GenerateContentResponse, RequestOptions
 
 MODEL = "gemini-2.5-flash"
 PATIENCE = RequestOptions(timeout=2, retry=None)
@@ -162,7 +158,7 @@ class TestFaults:
         self, google: StandIn, status: int, error: type[Exception]
     ) -> None:
         google.fault("error", status=status, message="So it goes.")
-        with pytest.raises(error, match="So it goes."):
+        with pytest.raises(error, match=r"So it goes\."):
             ask("Hello")
 
     def test_a_stall_outlasts_the_deadline(self, google: StandIn) -> None:
@@ -180,15 +176,14 @@ class TestFaults:
         google.fault("drop")
         asked = genai.GenerativeModel(MODEL)
         stream = asked.generate_content("Hello", stream=True, request_options=PATIENCE)
-        pieces = []
+        chunks = iter(stream)
+        assert next(chunks).text == "You said"
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
-            for chunk in stream:
-                pieces.append(chunk.text)  # noqa: PERF401 (what came before the break counts)
-        assert pieces == ["You said"]
+            next(chunks)
 
     def test_a_body_that_is_no_json_cannot_be_read(self, google: StandIn) -> None:
         google.fault("garbage")
-        with pytest.raises(Exception, match="Failed to load JSON|Expecting value|ParseError"):
+        with pytest.raises(Exception, match=r"Failed to load JSON|Expecting value"):
             ask("Hello")
 
     def test_a_blocked_prompt_has_no_candidate(self, google: StandIn) -> None:

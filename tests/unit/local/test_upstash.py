@@ -32,11 +32,11 @@ def plain(redis_front: StandIn, token: str) -> Iterator[httpx.Client]:
 
 
 def test_every_type_of_reply_reaches_the_client(redis: Redis) -> None:
-    assert redis.set("name", "Ada Lovelace, née Byron") is True
+    assert redis.set("name", "Ada Lovelace, née Byron")
     assert redis.get("name") == "Ada Lovelace, née Byron"
     assert redis.get("nobody") is None
     assert redis.incr("count") == 1
-    assert redis.set("word", "OK") is True
+    assert redis.set("word", "OK")
     assert redis.get("word") == "OK"
     assert redis.ping() == "PONG"
     assert redis.rpush("list", "a", "b") == 2
@@ -52,25 +52,26 @@ def test_a_script_runs_with_its_keys_and_arguments(redis: Redis) -> None:
 
 
 def test_a_number_is_sent_as_redis_knows_it(redis: Redis) -> None:
-    assert redis.set("short", "lived", ex=100) is True
+    assert redis.set("short", "lived", ex=100)
     assert 90 < redis.ttl("short") <= 100
-    assert redis.execute(["SET", "half", 0.5]) is True or redis.get("half") == "0.5"
+    redis.execute(["SET", "half", 0.5])
+    assert redis.get("half") == "0.5"
 
 
 def test_a_failed_command_raises_in_the_servers_words(redis: Redis) -> None:
     redis.set("word", "many")
-    with pytest.raises(UpstashError, match="^ERR value is not an integer or out of range$"):
+    with pytest.raises(UpstashError, match=r"^ERR value is not an integer or out of range$"):
         redis.incr("word")
-    with pytest.raises(UpstashError, match="^WRONGTYPE "):
+    with pytest.raises(UpstashError, match=r"^WRONGTYPE "):
         redis.lpush("word", "x")
-    with pytest.raises(UpstashError, match="^ERR unknown command 'NONSENSE'"):
+    with pytest.raises(UpstashError, match=r"^ERR unknown command 'NONSENSE'"):
         redis.execute(["NONSENSE", "x"])
 
 
 def test_a_wrong_token_is_refused(redis_front: StandIn) -> None:
     with (
         Redis(redis_front.url, "guess", rest_retries=0) as client,
-        pytest.raises(UpstashError, match="^WRONGPASS"),
+        pytest.raises(UpstashError, match=r"^WRONGPASS"),
     ):
         client.get("name")
 
@@ -266,5 +267,8 @@ class TestFaults:
 
 def test_the_journal_shows_what_was_asked(redis_front: StandIn, redis: Redis) -> None:
     redis.incr("a")
-    redis.pipeline().get("a").get("b").exec()
+    pipeline = redis.pipeline()
+    pipeline.get("a")
+    pipeline.get("b")
+    pipeline.exec()
     assert [seen["commands"] for seen in redis_front.requests()] == ["INCR a", "GET a\nGET b"]

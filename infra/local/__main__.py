@@ -1,0 +1,136 @@
+"""The emulated cloud on this machine: `python -m infra.local up`, and what goes with it."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from infra.local.home import Home, LocalError
+
+
+def main() -> int:
+    """Run one of the commands and return the exit status."""
+    options = _parser().parse_args()
+    home = Home(options.home.resolve())
+    commands = {"up": _up, "chat": _chat, "status": _status, "logs": _logs}
+    try:
+        commands[options.command](home, options)
+    except LocalError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=Path(__file__).resolve().parents[2] / ".local",
+        help="folder for data, logs and stack.json (default: .local)",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="bring everything up and serve until interrupted")
+    up.add_argument("--fresh", action="store_true", help="forget users, rooms and messages first")
+    up.add_argument(
+        "--port", type=int, default=8000, help="port of the API (default: 8000; 0: free ports)"
+    )
+    up.add_argument(
+        "--no-conversation", action="store_true", help="do not walk a first conversation"
+    )
+    up.add_argument(
+        "--gemini-delay",
+        type=float,
+        default=0.5,
+        metavar="SECONDS",
+        help="how long the Gemini stand-in takes to answer (default: 0.5)",
+    )
+
+    chat = commands.add_parser("chat", help="chat in the terminal")
+    chat.add_argument("--email", help="log in, or sign up, as this account (default: a new one)")
+    chat.add_argument("--password", help="its password")
+
+    commands.add_parser("status", help="say what runs, and where")
+
+    logs = commands.add_parser("logs", help="show what the functions logged")
+    logs.add_argument("function", nargs="?", metavar="FUNCTION", help="its logical id")
+    logs.add_argument("-n", type=int, default=50, metavar="LINES", help="how many (default: 50)")
+
+    for command in commands.choices.values():
+        command.add_argument("--home", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
+
+
+def _up(home: Home, options: argparse.Namespace) -> None:
+    from infra.local.up import Options, up
+
+    wanted = Options(
+        home=home,
+        port=options.port,
+        fresh=options.fresh,
+        converse=not options.no_conversation,
+        gemini_delay=options.gemini_delay,
+        gemini_key=os.environ.get("GEMINI_API_KEY") or None,
+    )
+
+    async def serve() -> None:
+        task = asyncio.ensure_future(up(wanted))
+        stopping = False
+
+        def stop() -> None:
+            nonlocal stopping
+            if not stopping:
+                stopping = True
+                print("\nStopping …", flush=True)
+                task.cancel()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop)
+        try:
+            await task
+        except asyncio.CancelledError:
+            print("Stopped. What was stored is kept: `make up` goes on from here.", flush=True)
+
+    asyncio.run(serve())
+
+
+def _chat(home: Home, options: argparse.Namespace) -> None:
+    from infra.local import chat, stack
+
+    chat.chat(stack.running(home).api_url, options.email, options.password)
+
+
+def _status(home: Home, _options: argparse.Namespace) -> None:
+    from infra.local import stack
+
+    running = stack.running(home)
+    gemini = running.gemini.url if running.gemini else "Google (GEMINI_API_KEY is set)"
+    print(f"""\
+API      {running.api_url}
+AWS      {running.aws.endpoint_url} (access key and secret: test)
+Upstash  {running.upstash.url}
+Valkey   {running.valkey.host}:{running.valkey.port}
+Gemini   {gemini}
+Logs     {running.logs}
+Since    {running.started_at}, process {running.pid}""")
+
+
+def _logs(home: Home, options: argparse.Namespace) -> None:
+    from infra.local import logs, stack
+
+    for line in logs.lines(stack.running(home), options.function, options.n):
+        print(line)
+
+
+if __name__ == "__main__":
+    try:
+        status = main()
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)

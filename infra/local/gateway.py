@@ -1,0 +1,128 @@
+"""The address people use: a front that passes requests on to MiniStack's API Gateway.
+
+MiniStack serves an HTTP API under a path of its own, without API Gateway's limits, and starts a
+process for every request that finds no idle one. This front gives the API a plain address, refuses
+what API Gateway refuses, in its words, and lets only so many requests in at once: the rest wait.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Collection
+
+import aiohttp
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+MAX_BODY = 10 * 1024 * 1024
+"""Bytes; API Gateway's limit."""
+TIMEOUT = 30.0
+"""Seconds; API Gateway's limit."""
+IN_FLIGHT = 8
+"""Requests at once: each may cost a process on this machine."""
+
+STAGE = "$default"
+# What concerns one connection only (RFC 9110), or is set anew on each.
+HOP_BY_HOP = {
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+# What MiniStack's own server adds to an answer.
+MINISTACKS = {"date", "server", "x-amz-id-2", "x-amz-request-id", "x-amzn-requestid"}
+# What aiohttp would add to a request.
+AIOHTTPS = ["accept", "accept-encoding", "content-type", "user-agent"]
+
+
+class Gateway:
+    """The front; until it is opened on an API it answers 503."""
+
+    def __init__(self, aws_url: str) -> None:
+        self._aws_url = aws_url
+        self._api_id: str | None = None
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
+
+    def open(self, api_id: str) -> None:
+        """Pass requests on to this API from now on."""
+        self._api_id = api_id
+
+    def create_app(self) -> web.Application:
+        """Return the application to serve."""
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[_too_large])
+        app.router.add_route("*", "/{path:.*}", self._forward)
+        app.cleanup_ctx.append(self._connect)
+        return app
+
+    async def _connect(self, _app: web.Application) -> AsyncIterator[None]:
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as http:
+            self._http = http
+            yield
+
+    async def _forward(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        if self._api_id is None:
+            return _message(503, "The stack is still starting")
+        target = f"{self._aws_url}/_aws/execute-api/{self._api_id}/{STAGE}{request.raw_path}"
+        async with self._slots:
+            try:
+                async with self._http.request(
+                    request.method,
+                    URL(target, encoded=True),
+                    headers=_asked(request),
+                    skip_auto_headers=AIOHTTPS,
+                    data=body or None,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+                ) as answer:
+                    return _answered(answer, await answer.read())
+            except (TimeoutError, aiohttp.ClientError):
+                return _message(503, "Service Unavailable")
+
+
+@web.middleware
+async def _too_large(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPRequestEntityTooLarge:
+        return _message(413, "Request Entity Too Large")
+
+
+def _asked(request: web.Request) -> CIMultiDict[str]:
+    headers = _without(request.headers, HOP_BY_HOP)
+    headers["x-forwarded-for"] = request.remote or "127.0.0.1"
+    headers["x-forwarded-proto"] = request.scheme
+    return headers
+
+
+def _answered(answer: aiohttp.ClientResponse, body: bytes) -> web.Response:
+    if answer.status == 502 and _is_function_error(body):
+        return _message(500, "Internal Server Error")
+    headers = _without(answer.headers, HOP_BY_HOP | MINISTACKS)
+    return web.Response(status=answer.status, body=body, headers=headers)
+
+
+def _without(headers: CIMultiDictProxy[str], names: Collection[str]) -> CIMultiDict[str]:
+    return CIMultiDict(
+        (name, value) for name, value in headers.items() if name.lower() not in names
+    )
+
+
+def _is_function_error(body: bytes) -> bool:
+    """Say whether this is how MiniStack tells that a function raised or timed out."""
+    try:
+        error = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(error, dict) and "errorMessage" in error
+
+
+def _message(status: int, message: str) -> web.Response:
+    return web.json_response({"message": message}, status=status)

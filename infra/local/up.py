@@ -1,0 +1,203 @@
+"""Bring the whole system up on this machine, show that it works, and serve until interrupted."""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+from aiohttp import web
+
+from infra.local import build, conversation, deploy, gemini, stack, upstash
+from infra.local.children import Child, start_ministack, start_valkey
+from infra.local.gateway import Gateway
+from infra.local.home import BUILD, Home, LocalError, shown
+from infra.local.serving import HOST, free_port, serve
+
+API_PORT, AWS_PORT, UPSTASH_PORT, GEMINI_PORT = 8000, 4566, 8079, 8081
+
+# A corporate network's settings, which the worker needs to reach Google.
+NETWORK = ["HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to bring it up; port 0 takes free ports throughout."""
+
+    home: Home
+    port: int = API_PORT
+    fresh: bool = False
+    converse: bool = True
+    gemini_delay: float = 0.5
+    gemini_key: str | None = None
+
+
+async def up(options: Options) -> None:
+    """Bring everything up and serve until cancelled. Raises LocalError."""
+    home = options.home
+    with stack.claimed(home):
+        if options.fresh:
+            shutil.rmtree(home.data, ignore_errors=True)
+        async with AsyncExitStack() as exits:
+            exits.callback(shutil.rmtree, home.scratch, ignore_errors=True)
+            running = _Running(options, exits)
+            try:
+                description = await running.start()
+                stack.write(home, description)
+                await _welcome(description, converse=options.converse)
+                await running.first_end()
+            except LocalError as error:
+                raise running.blame(error) from error
+
+
+class _Running:
+    """What has been started so far, and is stopped when `exits` closes."""
+
+    def __init__(self, options: Options, exits: AsyncExitStack) -> None:
+        self._options = options
+        self._home = options.home
+        self._exits = exits
+        self._children: list[Child] = []
+
+    async def start(self) -> stack.Stack:
+        """Start everything; return where it runs."""
+        aws_port, redis_port = self._free(AWS_PORT), free_port()
+        aws = stack.Aws(endpoint_url=f"http://{HOST}:{aws_port}")
+        gateway = Gateway(aws.endpoint_url)
+        api_url = await self._serve_api(gateway)
+
+        with _step("Starting AWS (MiniStack), Redis (Valkey) and the Gemini stand-in"):
+            self._keep(await start_ministack(self._home, aws_port, self._network()))
+            self._keep(await start_valkey(self._home, redis_port))
+            cloud = deploy.Cloud(aws)
+            token, key = await asyncio.to_thread(cloud.secrets, self._options.gemini_key)
+            redis = upstash.create_app(HOST, redis_port, token)
+            upstash_url = await self._serve(redis, UPSTASH_PORT)
+            gemini_url = ""
+            if not self._options.gemini_key:
+                google = gemini.create_app(key, self._options.gemini_delay)
+                gemini_url = await self._serve(google, GEMINI_PORT)
+
+        parameters = {
+            "Stage": deploy.STAGE,
+            "Architecture": build.architecture(),
+            "AwsEndpoint": aws.endpoint_url,
+            "UpstashUrl": upstash_url,
+            "GeminiEndpoint": gemini_url,
+        }
+        resources = await self._deploy(cloud, aws, parameters)
+        gateway.open(resources.api_id)
+        return stack.Stack(
+            **msgspec.structs.asdict(resources),
+            api_url=api_url,
+            pid=os.getpid(),
+            started_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            stack=deploy.STACK,
+            stage=deploy.STAGE,
+            aws=aws,
+            upstash=stack.Upstash(
+                url=upstash_url, token=token, faults_url=f"{upstash_url}/_faults"
+            ),
+            valkey=stack.Valkey(host=HOST, port=redis_port),
+            gemini=stack.Gemini(url=gemini_url, faults_url=f"{gemini_url}/_faults")
+            if gemini_url
+            else None,
+            logs=str(self._home.logs),
+        )
+
+    async def first_end(self) -> None:
+        """Wait until one of the programs ends, which none should. Raises LocalError."""
+        waits = [asyncio.ensure_future(child.wait()) for child in self._children]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        raise LocalError("A program ended.")
+
+    def blame(self, error: LocalError) -> LocalError:
+        """Return the error, or that a program ended, where that is behind it."""
+        for child in self._children:
+            if child.ended:
+                return LocalError(
+                    f"{child.name} ended unexpectedly: {child.last_words()} "
+                    f"(log: {shown(child.log)}). Start again with `make up`."
+                )
+        return error
+
+    async def _deploy(
+        self, cloud: deploy.Cloud, aws: stack.Aws, parameters: Mapping[str, str]
+    ) -> stack.Resources:
+        """Build and deploy what has changed; return the names of what the template made."""
+        async with build.only_one():
+            if not build.is_built():
+                with _step("Building functions and layers"):
+                    await build.build(self._home.logs / "sam-build.log")
+            template = BUILD / "template.yaml"
+            values = deploy.declared(template, parameters)
+            wanted = deploy.digest(build.fingerprint(), *sorted(map("=".join, values.items())))
+            if not await asyncio.to_thread(cloud.is_deployed, wanted):
+                with _step("Deploying template.yaml"):
+                    await deploy.deploy(aws, values, self._home.logs / "sam-deploy.log")
+        resources = await asyncio.to_thread(cloud.resources)
+        await asyncio.to_thread(cloud.wire, resources)
+        await asyncio.to_thread(cloud.note_deployed, wanted)
+        return resources
+
+    async def _serve_api(self, gateway: Gateway) -> str:
+        port = self._options.port
+        try:
+            return await self._serve(gateway.create_app(), port, strict=True)
+        except OSError as error:
+            raise LocalError(
+                f"Port {port} is taken by another program: stop that, or take another port "
+                f"with `make up PORT={port + 1}`."
+            ) from error
+
+    async def _serve(self, app: web.Application, port: int, *, strict: bool = False) -> str:
+        runner, url = await serve(app, port if strict else self._free(port))
+        self._exits.push_async_callback(runner.cleanup)
+        return url
+
+    def _keep(self, child: Child) -> None:
+        self._exits.push_async_callback(child.stop)
+        self._children.append(child)
+
+    def _free(self, preferred: int) -> int:
+        return free_port(preferred if self._options.port else 0)
+
+    def _network(self) -> dict[str, str]:
+        if not self._options.gemini_key:
+            return {}
+        settings = {name: os.environ[name] for name in NETWORK if name in os.environ}
+        return settings | {"NO_PROXY": HOST}
+
+
+async def _welcome(description: stack.Stack, *, converse: bool) -> None:
+    if converse:
+        print("\nA first conversation:\n", flush=True)
+        walked = await asyncio.to_thread(conversation.walk, description.api_url, _say)
+        print(f"\nGo on by hand, in another terminal:\n\n{_by_hand(description, walked)}\n")
+        print("Or `make chat`. What the functions log: `make logs`.")
+    print(f"\nThe API is at {description.api_url}. Ctrl-C stops it.", flush=True)
+
+
+def _by_hand(description: stack.Stack, walked: conversation.Walked) -> str:
+    return conversation.by_hand(description.api_url, walked)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextmanager
+def _step(text: str) -> Iterator[None]:
+    """Say what is being done, and then how long it took."""
+    print(f"{text} … ", end="", flush=True)
+    started = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print(flush=True)
+        raise
+    print(f"{time.monotonic() - started:.1f} s", flush=True)
