@@ -1,5 +1,8 @@
 """Structured logs: one JSON line an event, ids only; never content, codes, tokens or passwords."""
 
+import os
+
 from aws_lambda_powertools.logging import Logger
 
-logger = Logger(service="geminichat")
+logger = Logger(service="geminichat", function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""))
+"""All functions share one log group, so each line names its function."""
