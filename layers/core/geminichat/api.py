@@ -18,6 +18,7 @@ import msgspec
 
 from geminichat import config
 from geminichat.domain import cursors, tokens
+from geminichat.domain.sessions import RefreshToken
 from geminichat.errors import (
     AppError,
     BodyTooLarge,
@@ -52,6 +53,8 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     now: datetime
+    source: str
+    """The address it came from."""
     raw: bytes | None
     """The body's bytes; None where it could not be decoded."""
     claims: tokens.Claims | None = None
@@ -121,6 +124,11 @@ class Request:
         signing = config.signing_keys()
         key = signing.keys[signing.current]
         return cursors.write(position, f"{self.user_id} {scope}", signing.current, key)
+
+    def tokens(self, refresh: RefreshToken) -> tokens.Tokens:
+        """Return the refresh token together with a new access token of its session."""
+        signing = config.signing_keys()
+        return tokens.pair(refresh, signing.current, signing.keys[signing.current], self.now)
 
 
 @dataclass(frozen=True)
@@ -270,6 +278,7 @@ def _read(event: Event, request_id: str) -> Request:
         query=event.get("queryStringParameters") or {},
         headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         now=now,
+        source=str(http.get("sourceIp", "")),
         raw=raw,
     )
 

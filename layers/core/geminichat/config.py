@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from botocore.config import Config
 
 from geminichat import aws
+from geminichat.domain import times
+from geminichat.domain.signing import SigningKeys, StoredKeys
 
 SECRET_LIFETIME = 300.0
 """Seconds a fetched secret is used before it is read again."""
@@ -84,20 +85,13 @@ def _read_parameter(name: str) -> str:
     return value
 
 
-class SigningKeys(msgspec.Struct, frozen=True):
-    """The keys that sign tokens: `current` names the one in use, all of them are accepted."""
-
-    current: str
-    keys: dict[str, bytes]
-
-
-_signing_keys: tuple[str, SigningKeys] | None = None
+_signing_keys: tuple[str, StoredKeys] | None = None
 
 
 def signing_keys() -> SigningKeys:
-    """Return the signing keys, as `{"current": kid, "keys": {kid: base64}}` holds them."""
+    """Return the keys that sign and verify tokens now."""
     global _signing_keys
     raw = secret("SIGNING_KEYS_PARAMETER")
     if _signing_keys is None or _signing_keys[0] != raw:
-        _signing_keys = (raw, msgspec.json.decode(raw, type=SigningKeys))
-    return _signing_keys[1]
+        _signing_keys = (raw, StoredKeys.read(raw))
+    return _signing_keys[1].at(times.now())

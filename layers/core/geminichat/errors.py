@@ -19,7 +19,7 @@ They cross the wire as RFC 9457 problem details; `geminichat.api` does that.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,15 @@ class InvalidRequest(AppError):
     status = 400
     title = "Bad request"
     default_code = "bad-request"
+
+    @classmethod
+    def at(cls, problems: Mapping[str, str], code: str = "") -> Self:
+        """Return the error for what is wrong at each of these pointers."""
+        listed = [FieldProblem(pointer, detail) for pointer, detail in problems.items()]
+        first = listed[0]
+        return cls(
+            f"The body does not fit: {first.pointer}: {first.detail}.", code=code, errors=listed
+        )
 
 
 @dataclass

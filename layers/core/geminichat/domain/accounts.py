@@ -1,14 +1,68 @@
-"""Accounts: what the bodies of /auth may say, and what the wire shows of a user."""
+"""Accounts: what the bodies of /auth may say, and what the wire shows of a user and its tokens."""
 
-from typing import Annotated
+from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from geminichat.domain.identities import Identified
+from geminichat.domain.passwords import Password, check_form, check_strength
+from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
+from geminichat.domain.tokens import Tokens
+from geminichat.errors import InvalidRequest
 
 
-class NewAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A sign-up with an email address and a password."""
+class NewAccount(Identified, frozen=True, kw_only=True):
+    """A sign-up: an email address and a password, or a mobile number with or without one."""
 
-    email: Annotated[str, msgspec.Meta(min_length=3, max_length=254)]
-    password: Annotated[str, msgspec.Meta(min_length=8, max_length=128)]
+    password: Password | None = None
+
+    def __post_init__(self) -> None:
+        """Want a password where there is an email: nothing else would let its owner in."""
+        super().__post_init__()
+        if self.email is not None and self.password is None:
+            raise InvalidRequest.at({"/password": "An email needs a password beside it"})
+        if self.password is not None:
+            check_strength("/password", self.password, self.identity.value)
+
+
+class Credentials(Identified, frozen=True, kw_only=True):
+    """An identity and the password that is claimed to belong to it."""
+
+    password: Password
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a password before any work is done for it."""
+        super().__post_init__()
+        check_form("/password", self.password)
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A user as the wire shows it."""
+
+    id: str
+    email: str | None
+    email_verified: bool
+    mobile: str | None
+    mobile_verified: bool
+    plan: Plan
+    usage: Usage
+    created_at: str
+
+
+class SignedUp(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A new user; with the tokens of its first session where it came with a password."""
+
+    user: Account
+    token: str | UnsetType = UNSET
+    token_type: Literal["Bearer"] | UnsetType = UNSET
+    expires_in: int | UnsetType = UNSET
+    refresh_token: str | UnsetType = UNSET
+    refresh_expires_in: int | UnsetType = UNSET
+    otp: str | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, user: Account, tokens: Tokens | None, otp: str | UnsetType = UNSET) -> "SignedUp":
+        """Return what a sign-up is told."""
+        return cls(user=user, otp=otp, **(msgspec.structs.asdict(tokens) if tokens else {}))

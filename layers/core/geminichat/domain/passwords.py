@@ -1,28 +1,45 @@
-"""Passwords: which are taken, and argon2id over them."""
+"""Passwords: which are taken. Length, and that nobody would guess it, is all that counts."""
 
 from functools import cache
+from importlib.resources import files
+from typing import Annotated
 
-from argon2 import PasswordHasher, Type
-from argon2.exceptions import InvalidHashError, VerificationError
+from msgspec import Meta
 
-_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
-"""OWASP's Password Storage Cheat Sheet: argon2id, 19 MiB, two passes, one lane."""
+from geminichat.errors import InvalidRequest
+
+SHORTEST = 8
+LONGEST = 128
+"""Characters."""
+
+type Password = Annotated[str, Meta(max_length=LONGEST)]
 
 
-def hash_password(password: str) -> str:
-    """Return the password's argon2id hash in PHC form."""
-    return _hasher.hash(password)
+def check_form(pointer: str, password: str) -> None:
+    """Refuse what was never a password here, be it right or wrong. Raises InvalidRequest."""
+    if "\0" in password:
+        raise InvalidRequest.at({pointer: "A password has no NUL character"})
+
+
+def check_strength(pointer: str, password: str, *identities: str | None) -> None:
+    """Refuse a new password that is easily guessed. Raises InvalidRequest, weak-password."""
+    check_form(pointer, password)
+    if len(password) < SHORTEST:
+        raise _weak(pointer, f"Expected at least {SHORTEST} characters")
+    folded = password.strip().casefold()
+    if folded in _common():
+        raise _weak(pointer, "This password is one of the most common ones")
+    bare = folded.replace(" ", "").replace("-", "")
+    for identity in identities:
+        if identity and (folded == identity or bare.removeprefix("+") == identity[1:]):
+            raise _weak(pointer, "A password must not equal the email or the mobile")
+
+
+def _weak(pointer: str, detail: str) -> InvalidRequest:
+    return InvalidRequest.at({pointer: detail}, code="weak-password")
 
 
 @cache
-def _nobody() -> str:
-    return _hasher.hash("no account has this hash")
-
-
-def matches(password: str, hashed: str | None) -> bool:
-    """Say whether the password is the hashed one; None does the same work and is never matched."""
-    try:
-        _hasher.verify(hashed or _nobody(), password)
-    except (VerificationError, InvalidHashError):
-        return False
-    return hashed is not None
+def _common() -> frozenset[str]:
+    listed = files("geminichat.domain").joinpath("common_passwords.txt").read_text("ascii")
+    return frozenset(line for line in listed.splitlines() if not line.startswith("#"))

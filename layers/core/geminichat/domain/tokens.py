@@ -1,17 +1,18 @@
 """Access tokens: JWTs as RFC 8725 wants them, with everything that can be pinned pinned."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Literal
 
 import jwt
 import msgspec
 
 from geminichat.domain import ids
+from geminichat.domain.sessions import ACCESS_LIFETIME, REFRESH_LIFETIME, RefreshToken
 from geminichat.errors import Unauthorized
 
 ALGORITHM = "HS256"
 ISSUER = "geminichat"
 AUDIENCE = "geminichat-api"
-ACCESS_LIFETIME = timedelta(minutes=15)
 CLAIMS = ["iss", "aud", "sub", "sid", "iat", "exp", "jti"]
 
 
@@ -20,6 +21,26 @@ class Claims(msgspec.Struct, frozen=True):
 
     user_id: str
     session_id: str
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A session's newest pair of tokens, as the wire shows it; lifetimes in seconds."""
+
+    token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
+    expires_in: int
+    refresh_token: str
+    refresh_expires_in: int
+
+
+def pair(refresh: RefreshToken, kid: str, key: bytes, now: datetime) -> Tokens:
+    """Return the refresh token together with a new access token of its session."""
+    return Tokens(
+        token=issue(Claims(refresh.user_id, refresh.session_id), kid, key, now),
+        expires_in=int(ACCESS_LIFETIME.total_seconds()),
+        refresh_token=refresh.text(),
+        refresh_expires_in=int(REFRESH_LIFETIME.total_seconds()),
+    )
 
 
 def issue(claims: Claims, kid: str, key: bytes, now: datetime) -> str:

@@ -1,0 +1,20 @@
+"""POST /auth/login: a password for a session's tokens."""
+
+from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.domain import hashing
+from geminichat.domain.accounts import Credentials
+from geminichat.errors import InvalidCredentials
+from geminichat.tables import sessions, users
+
+
+@endpoint(public=True)
+def handler(request: Request) -> Response:
+    """Answer 200 with tokens; whether the account exists changes neither the work nor the 401."""
+    given = request.body(Credentials)
+
+    user = users.find_by(given.identity)
+    if not hashing.matches(given.password, user.password_hash if user else None) or user is None:
+        raise InvalidCredentials()
+
+    refresh = sessions.begin(user.user_id, int(user.session_epoch), request.now)
+    return ok(request.tokens(refresh), "Logged in.", headers=NO_STORE)

@@ -1,0 +1,33 @@
+"""Argon2id over passwords.
+
+A password is brought into one Unicode form first (NFC, as RFC 8265 has it), so that it fits
+whichever keyboard composed its letters.
+"""
+
+import unicodedata
+from functools import cache
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
+"""OWASP's Password Storage Cheat Sheet: argon2id, 19 MiB, two passes, one lane."""
+
+
+def hash_password(password: str) -> str:
+    """Return the password's argon2id hash in PHC form."""
+    return _hasher.hash(unicodedata.normalize("NFC", password))
+
+
+@cache
+def _nobody() -> str:
+    return _hasher.hash("no account has this hash")
+
+
+def matches(password: str, hashed: str | None) -> bool:
+    """Say whether the password is the hashed one; None does the same work and is never matched."""
+    try:
+        _hasher.verify(hashed or _nobody(), unicodedata.normalize("NFC", password))
+    except (VerificationError, InvalidHashError):
+        return False
+    return hashed is not None

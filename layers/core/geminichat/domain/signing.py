@@ -1,0 +1,94 @@
+"""Signing keys and how one takes the place of another without a token being refused.
+
+SSM holds them as JSON: `{"current": kid, "keys": {kid: base64url}}`. While a rotation is under way
+there are two keys, and `previous` and `currentFrom` beside: every sandbox knows the new key before
+the first token is signed with it, and the old key stays until no token it signed is left.
+"""
+
+import base64
+from datetime import datetime, timedelta
+from typing import Self
+
+import msgspec
+
+from geminichat.domain import times
+from geminichat.domain.sessions import ACCESS_LIFETIME
+
+SPREAD = timedelta(minutes=10)
+"""From when a key is added until it signs: twice as long as a sandbox keeps a secret."""
+
+LONGEST_USE = ACCESS_LIFETIME + SPREAD
+"""How long after the new key signs the old one is still needed, slow sandboxes included."""
+
+
+class SigningKeys(msgspec.Struct, frozen=True):
+    """The keys of this moment: `current` names the one that signs, all of them are accepted."""
+
+    current: str
+    keys: dict[str, bytes]
+
+
+class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The keys as SSM holds them."""
+
+    current: str
+    keys: dict[str, str]
+    previous: str | None = None
+    current_from: str | None = None
+
+    @classmethod
+    def first(cls, kid: str, key: bytes) -> Self:
+        """Return what a new deployment begins with."""
+        return cls(current=kid, keys={kid: _text(key)})
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Return the keys that the text holds. Raises ValueError."""
+        stored = msgspec.json.decode(text, type=cls)
+        if stored.current not in stored.keys or not all(map(_bytes, stored.keys.values())):
+            raise ValueError("The signing keys are not what they should be.")
+        return stored
+
+    def text(self) -> str:
+        """Return the keys as SSM is to hold them."""
+        return msgspec.json.encode(self).decode()
+
+    def at(self, now: datetime) -> SigningKeys:
+        """Return the keys as they are used at `now`."""
+        early = self.current_from is not None and times.text(now) < self.current_from
+        signer = self.previous if early and self.previous in self.keys else self.current
+        return SigningKeys(
+            current=signer or self.current,
+            keys={kid: _bytes(key) for kid, key in self.keys.items()},
+        )
+
+    def add(self, kid: str, key: bytes, now: datetime) -> Self:
+        """Return the keys with a new one, which signs once every sandbox has read it."""
+        return msgspec.structs.replace(
+            self,
+            current=kid,
+            keys={self.current: self.keys[self.current], kid: _text(key)},
+            previous=self.current,
+            current_from=times.text(now + SPREAD),
+        )
+
+    def removable_from(self) -> datetime | None:
+        """Return from when nothing needs the previous key any more; None where there is none."""
+        if self.previous is None or self.current_from is None:
+            return None
+        return times.parse(self.current_from) + LONGEST_USE
+
+    def remove_previous(self) -> Self:
+        """Return the keys with the current one alone."""
+        return type(self)(current=self.current, keys={self.current: self.keys[self.current]})
+
+
+def _text(key: bytes) -> str:
+    return base64.urlsafe_b64encode(key).decode()
+
+
+def _bytes(text: str) -> bytes:
+    key = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if len(key) < 32:
+        raise ValueError("A signing key has at least 32 bytes (RFC 7518, 3.2).")
+    return key

@@ -1,0 +1,36 @@
+"""The identities table: whose an email address or a mobile number is; what makes it unique."""
+
+from pynamodb.attributes import BooleanAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition
+
+from geminichat.config import setting
+from geminichat.domain.identities import Identity
+from geminichat.tables.connection import Table
+
+
+class Claim(Table):
+    """That an identity is a user's: proven by its code, or merely said."""
+
+    class Meta:
+        table_name = setting("IDENTITIES_TABLE")
+
+    identity = UnicodeAttribute(hash_key=True)
+    user_id = UnicodeAttribute()
+    verified = BooleanAttribute(default=False)
+    created_at = UnicodeAttribute()
+
+
+def find(identity: Identity) -> Claim | None:
+    """Return who claims the identity, or None."""
+    try:
+        return Claim.get(identity.key, consistent_read=True)
+    except Claim.DoesNotExist:
+        return None
+
+
+def unchanged(seen: Claim | None) -> Condition:
+    """Return the condition that the identity is claimed as it was seen, or still by nobody."""
+    if seen is None:
+        return Claim.identity.does_not_exist()
+    same: Condition = (Claim.user_id == seen.user_id) & (Claim.verified == seen.verified)
+    return same

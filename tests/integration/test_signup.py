@@ -1,0 +1,59 @@
+"""POST /auth/signup with an email, POST /auth/login, GET /auth/me and GET /user/me."""
+
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.lambdas import Api
+
+PASSWORD = "correct horse battery"
+
+
+def an_email() -> str:
+    return f"ann-{uuid4().hex[:12]}@example.com"
+
+
+def test_an_email_and_a_password_open_an_account_and_a_session(api: Api) -> None:
+    email = an_email()
+    reply = api.post("/auth/signup", {"email": email.upper(), "password": PASSWORD})
+    assert reply.status == 201
+    assert reply.headers["cache-control"] == "no-store"
+    user = reply.data["user"]
+    assert (user["email"], user["emailVerified"]) == (email, False)
+    assert (user["mobile"], user["mobileVerified"]) == (None, False)
+    assert user["plan"] == "basic"
+    assert user["usage"]["remaining"] == user["usage"]["limit"] == 5
+    assert (reply.data["tokenType"], reply.data["expiresIn"]) == ("Bearer", 900)
+    assert reply.data["refreshExpiresIn"] == 30 * 86_400
+
+    for path in ("/auth/me", "/user/me"):
+        seen = api.get(path, token=reply.data["token"])
+        assert (seen.status, seen.data) == (200, user)
+
+
+def test_the_password_opens_another_session(api: Api) -> None:
+    email = an_email()
+    first = api.post("/auth/signup", {"email": email, "password": PASSWORD}).data
+    reply = api.post("/auth/login", {"email": email.title(), "password": PASSWORD})
+    assert reply.status == 200
+    assert set(reply.data) == {
+        "token",
+        "tokenType",
+        "expiresIn",
+        "refreshToken",
+        "refreshExpiresIn",
+    }
+    assert reply.data["refreshToken"] != first["refreshToken"]
+    assert reply.headers["cache-control"] == "no-store"
+    assert api.get("/auth/me", token=reply.data["token"]).data == first["user"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_wrong_password_and_no_account_get_the_same_401(api: Api, known: bool) -> None:
+    email = an_email()
+    if known:
+        api.post("/auth/signup", {"email": email, "password": PASSWORD})
+    reply = api.post("/auth/login", {"email": email, "password": PASSWORD + "!"})
+    assert (reply.status, reply.json["type"]) == (401, "urn:geminichat:problem:invalid-credentials")
+    assert reply.json["message"] == "The identity or the password is wrong."
+    assert reply.headers["www-authenticate"] == "Bearer"
