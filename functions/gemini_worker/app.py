@@ -13,9 +13,10 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from geminichat import config, gemini, prompts
+
+from geminichat import config, counters, gemini, prompts
 from geminichat.domain import history, ids, retries, times
-from geminichat.domain.messages import UNAVAILABLE
+from geminichat.domain.messages import UNAVAILABLE, Failure
 from geminichat.log import logger
 from geminichat.prompts import Job
 from geminichat.tables import messages
@@ -95,7 +96,7 @@ def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
     try:
         reply = _ask(claimed, seconds)
     except gemini.GiveUp as error:
-        messages.fail(claimed, error.failure)
+        _fail(claimed, error.failure)
         logger.info("prompt failed", extra={**_names(job), "reason": error.failure.code})
         return None
     except gemini.TryAgain as error:
@@ -126,8 +127,14 @@ def _ask(claimed: Claimed, seconds: float) -> gemini.Reply:
     )
 
 
+def _fail(claimed: Claimed, failure: Failure) -> None:
+    messages.fail(claimed, failure)
+    if claimed.counted_on:
+        counters.given_back(claimed.user_id, claimed.counted_on)
+
+
 def _give_up(job: Job, claimed: Claimed, reason: str) -> None:
-    messages.fail(claimed, UNAVAILABLE)
+    _fail(claimed, UNAVAILABLE)
     logger.error("prompt given up", extra={**_names(job), "reason": reason})
     prompts.bury(job, reason)
 

@@ -8,7 +8,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from geminichat import config, prompts
+from geminichat import config, counters, prompts
 from geminichat.domain import ids, retries, times
 from geminichat.domain.messages import UNAVAILABLE
 from geminichat.domain.retries import Verdict
@@ -89,5 +89,7 @@ def _fail(job: Job, now: datetime) -> bool:
         messages.fail(claimed, UNAVAILABLE)
     except LeaseLost:
         return False
+    if claimed.counted_on:
+        counters.given_back(claimed.user_id, claimed.counted_on)
     logger.error("prompt given up", extra={"chatroom_id": job.chatroom_id, "job_id": job.id})
     return True

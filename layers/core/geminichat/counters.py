@@ -5,11 +5,12 @@ before a user sees it, and what the table says is remembered; an admission is on
 transaction that stores the prompt has the last word.
 """
 
+import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from geminichat import cache, upstash
+from geminichat import cache, config, upstash
 from geminichat.domain import times
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import DAILY_PROMPTS, Allowance
@@ -27,11 +28,16 @@ redis.call('SET', hold, '1', 'EX', ARGV[1])
 local seen = redis.pcall('HMGET', quota, 'plan', 'counted')
 if seen.err then redis.call('DEL', quota) return {'unknown'} end
 local plan, counted = seen[1], tonumber(seen[2])
-if not plan or not counted then return {'unknown'} end
+local sane = counted and counted >= 0 and counted < 1e9 and counted % 1 == 0
+if not sane or (plan ~= 'basic' and plan ~= 'pro') then
+  redis.call('DEL', quota)
+  return {'unknown'}
+end
 local limit = tonumber(ARGV[2])
 if plan == 'basic' and counted >= limit then
-  if redis.call('EXISTS', confirmed) == 1 then return {'refused', plan, counted} end
-  return {'doubted', plan, counted}
+  local note = redis.pcall('GET', confirmed)
+  if type(note) == 'table' then note = false end
+  return {'refused', note, counted}
 end
 return {'admitted', plan, redis.call('HINCRBY', quota, 'counted', 1)}
 """
@@ -40,7 +46,7 @@ _LEARN = """
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'plan', ARGV[1], 'counted', ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-if tonumber(ARGV[4]) > 0 then redis.call('SET', KEYS[2], '1', 'EX', ARGV[4]) end
+if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5]) end
 return 1
 """
 
@@ -92,9 +98,10 @@ def _admit(
                 counted=max(1, counted),
                 now=now,
             )
-        case ["refused", "basic", int(counted)]:
-            refused = Allowance(user_id=user_id, day=day, plan=Plan.BASIC, counted=counted, now=now)
-            raise refused.refusal()
+        case ["refused", str(note), int(counted)] if _holds(note, user_id, now):
+            raise Allowance(
+                user_id=user_id, day=day, plan=Plan.BASIC, counted=counted, now=now
+            ).refusal()
     known = read_table(user_id, now)
     if known.exhausted:
         learn(known, confirmed=True)
@@ -107,16 +114,43 @@ def _admit(
 
 def learn(known: Allowance, *, confirmed: bool = False) -> None:
     """Put what the table says in the place of what Redis believed."""
+    note = _note(known.user_id, known.now) if confirmed else ""
     upstash.evaluate(
         _LEARN,
         _keys(known.user_id, known.day),
-        [known.plan.value, known.counted, KEPT, CONFIRMED if confirmed else 0],
+        [known.plan.value, known.counted, KEPT, note, CONFIRMED],
     )
+
+
+def _note(user_id: str, now: datetime) -> str:
+    """Write down that the table refused the user now, so that Redis cannot make it up."""
+    signing = config.signing_keys()
+    moment = times.text(now)
+    mac = hmac.digest(
+        signing.keys[signing.current], f"refused {user_id} {moment}".encode(), "sha256"
+    )
+    return f"{signing.current} {moment} {mac.hex()}"
+
+
+def _holds(note: str, user_id: str, now: datetime) -> bool:
+    """Say whether the note is ours, and fresh."""
+    kid, _, rest = note.partition(" ")
+    moment, _, mac = rest.partition(" ")
+    key = config.signing_keys().keys.get(kid, b"")
+    true = hmac.digest(key, f"refused {user_id} {moment}".encode(), "sha256").hex()
+    if not key or not hmac.compare_digest(mac, true):
+        return False
+    return timedelta(0) <= now - times.parse(moment) < timedelta(seconds=CONFIRMED)
+
+
+def given_back(user_id: str, day: str) -> None:
+    """Forget what was counted on a day in which a prompt has failed: the table counts one less."""
+    upstash.evaluate(_FORGET, _keys(user_id, day), [])
 
 
 def forget(user_id: str, now: datetime) -> None:
     """Forget a user's plan and count: the next prompt reads them from the table."""
-    upstash.evaluate(_FORGET, _keys(user_id, times.day(now)), [])
+    given_back(user_id, times.day(now))
 
 
 def _keys(user_id: str, day: str) -> list[str]:

@@ -48,7 +48,10 @@ def evaluate(script: str, keys: list[str], arguments: list[str | int]) -> Any:
         return None
     try:
         return _client().eval(script, keys=keys, args=[str(argument) for argument in arguments])
-    except (httpx.HTTPError, UpstashError, ValueError, KeyError) as error:
+    except UpstashError as error:
+        logger.warning("redis refused", extra={"error": str(error)[:200]})
+        return None
+    except (httpx.HTTPError, ValueError, KeyError) as error:
         _resting_until = time.monotonic() + REST
         logger.warning("redis unavailable", extra={"error": type(error).__name__})
         return None
