@@ -112,7 +112,7 @@ class Cloud:
         token = self._secret("upstash-token", secrets.token_urlsafe(24))
         key = self._secret("gemini-api-key", gemini_key or STAND_IN_KEY, always=True)
         kid = secrets.token_hex(4)
-        signing_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+        signing_key = base64.b64encode(secrets.token_bytes(32)).decode()
         self._secret("signing-keys", json.dumps({"current": kid, "keys": {kid: signing_key}}))
         return token, key
 

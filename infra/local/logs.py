@@ -14,6 +14,8 @@ from infra.local.stack import Stack
 FRAME = re.compile(r"(START|END|REPORT) RequestId: ")
 """Lines that Lambda writes around an invocation's own."""
 
+SHOWN_APART = {"timestamp", "level", "message", "service", "exception", "stack_trace"}
+
 
 def lines(stack: Stack, function: str | None, count: int) -> list[str]:
     """Return the newest log lines, oldest first, of one function where its logical id is given.
@@ -45,13 +47,26 @@ def _events(stack: Stack) -> Iterator[dict[str, Any]]:
 
 
 def _is_of(message: str, function: str) -> bool:
-    """Say whether a line names the function that wrote it."""
-    try:
-        return bool(json.loads(message).get("function_name") == function)
-    except (ValueError, AttributeError):
-        return function in message
+    return bool(_parsed(message).get("function_name") == function)
 
 
 def _shown(event: dict[str, Any]) -> str:
+    """Return a line as a person reads it; the traceback, if any, below."""
     at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-    return f"{at:%H:%M:%S} {event['message'].rstrip()}"
+    parsed = _parsed(event["message"])
+    if not parsed:
+        return f"{at:%H:%M:%S} {event['message'].rstrip()}"
+    traceback = str(parsed.get("exception", ""))
+    rest = {name: value for name, value in parsed.items() if name not in SHOWN_APART}
+    fields = " ".join(f"{name}={value}" for name, value in rest.items())
+    line = f"{at:%H:%M:%S} {parsed.get('level', ''):7} {parsed.get('message', '')} {fields}"
+    return line.rstrip() + "".join(f"\n    {text}" for text in traceback.splitlines())
+
+
+def _parsed(message: str) -> dict[str, Any]:
+    """Return a structured line's fields, or nothing for another line."""
+    try:
+        parsed = json.loads(message)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

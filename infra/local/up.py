@@ -174,16 +174,16 @@ class _Running:
 
 
 async def _welcome(description: stack.Stack, *, converse: bool) -> None:
+    """Show that it works, and how to go on; a conversation that fails stops nothing."""
     if converse:
         print("\nA first conversation:\n", flush=True)
-        walked = await asyncio.to_thread(conversation.walk, description.api_url, _say)
-        print(f"\nGo on by hand, in another terminal:\n\n{_by_hand(description, walked)}\n")
-        print("Or `make chat`. What the functions log: `make logs`.")
+        try:
+            walked = await asyncio.to_thread(conversation.walk, description.api_url, _say)
+            lines = conversation.by_hand(description.api_url, walked)
+            print(f"\nGo on by hand, in another terminal:\n\n{lines}\n\nOr: make chat")
+        except LocalError as error:
+            print(f"{error}\nWhat the functions logged: make logs")
     print(f"\nThe API is at {description.api_url}. Ctrl-C stops it.", flush=True)
-
-
-def _by_hand(description: stack.Stack, walked: conversation.Walked) -> str:
-    return conversation.by_hand(description.api_url, walked)
 
 
 def _say(line: str) -> None:
