@@ -3,12 +3,13 @@
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import hashing
 from geminichat.domain.accounts import Credentials
+from geminichat.domain.tokens import Tokens
 from geminichat.errors import InvalidCredentials
 from geminichat.tables import sessions, users
 
 
 @endpoint(public=True)
-def handler(request: Request) -> Response:
+def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with tokens; whether the account exists changes neither the work nor the 401."""
     given = request.body(Credentials)
 

@@ -7,7 +7,7 @@ from geminichat.tables import identities, users
 
 
 @endpoint(public=True)
-def handler(request: Request) -> Response:
+def handler(request: Request) -> Response[SignedUp]:
     """Answer 201 with the user, and with tokens where there is a password."""
     wanted = request.body(NewAccount)
 

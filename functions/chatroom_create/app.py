@@ -2,12 +2,12 @@
 
 from geminichat import cache
 from geminichat.api import Request, Response, created, endpoint
-from geminichat.domain.rooms import NewRoom
+from geminichat.domain.rooms import NewRoom, Room
 from geminichat.tables import chatrooms
 
 
 @endpoint
-def handler(request: Request) -> Response:
+def handler(request: Request) -> Response[Room]:
     """Answer 201 with the room."""
     wanted = request.body(NewRoom, optional=True)
     cache.drop_rooms(request.user_id)

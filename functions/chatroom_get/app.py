@@ -8,7 +8,7 @@ from geminichat.tables.connection import side_by_side
 
 
 @endpoint
-def handler(request: Request) -> Response:
+def handler(request: Request) -> Response[RoomWithMessages]:
     """Answer 200 with the room; its messages stand in the order they were sent."""
     room_id = ids.known("r", request.path["id"])
     scope = f"messages of {room_id}"

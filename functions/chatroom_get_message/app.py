@@ -1,11 +1,12 @@
 """GET /chatroom/{id}/message/{messageId}: one message; a prompt with its status and reply."""
 
 from geminichat.api import Request, Response, endpoint, ok
+from geminichat.domain.messages import Message
 from geminichat.tables import messages
 
 
 @endpoint
-def handler(request: Request) -> Response:
+def handler(request: Request) -> Response[Message]:
     """Answer 200 with the message."""
     message = messages.get(request.user_id, request.path["id"], request.path["messageId"])
     return ok(message, "Message found.")

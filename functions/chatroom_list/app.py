@@ -7,7 +7,7 @@ from geminichat.tables import chatrooms
 
 
 @endpoint
-def handler(request: Request) -> Response:
+def handler(request: Request) -> Response[RoomPage]:
     """Answer 200 with the page, and say whether it came from the cache."""
     limit, after = request.page("rooms", Position)
 

@@ -8,7 +8,7 @@ from geminichat.tables.connection import side_by_side
 
 
 @endpoint
-def handler(request: Request) -> Response:
+def handler(request: Request) -> Response[MessagePage]:
     """Answer 200 with the messages in the order of the room, or 304 where nothing changed."""
     room_id = ids.known("r", request.path["id"])
     scope = f"messages after in {room_id}"

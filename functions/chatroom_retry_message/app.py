@@ -10,7 +10,7 @@ from geminichat.tables import messages, usage
 
 
 @endpoint
-def handler(request: Request) -> Response:
+def handler(request: Request) -> Response[Accepted]:
     """Answer 202: the prompt is queued again and counted like a new one."""
     room_id = request.path["id"]
     generation = secrets.token_hex(4)

@@ -8,7 +8,7 @@ from geminichat.tables import chatrooms, messages, usage
 
 
 @endpoint
-def handler(request: Request) -> Response:
+def handler(request: Request) -> Response[Accepted]:
     """Answer 202: the prompt will end answered or failed."""
     prompt = request.body(NewPrompt)
     room_id = request.path["id"]
@@ -23,7 +23,7 @@ def handler(request: Request) -> Response:
     return _accepted(room_id, message, allowance.headers())
 
 
-def _accepted(room_id: str, message: Message, headers: dict[str, str]) -> Response:
+def _accepted(room_id: str, message: Message, headers: dict[str, str]) -> Response[Accepted]:
     """Queue the prompt, as often as it is asked for: the queue takes it once."""
     job = prompts.Job(chatroom_id=room_id, seq=ids.message_seq(room_id, message.id))
     return accepted(

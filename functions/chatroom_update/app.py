@@ -2,12 +2,12 @@
 
 from geminichat import cache
 from geminichat.api import Request, Response, endpoint, ok
-from geminichat.domain.rooms import RoomChange
+from geminichat.domain.rooms import Room, RoomChange
 from geminichat.tables import chatrooms
 
 
 @endpoint
-def handler(request: Request) -> Response:
+def handler(request: Request) -> Response[Room]:
     """Answer 200 with the room as it now is."""
     wanted = request.body(RoomChange)
     cache.drop_rooms(request.user_id)

@@ -11,7 +11,7 @@ from geminichat.version import VERSION
 
 
 @endpoint(public=True)
-def handler(request: Request) -> Response:
+def handler(request: Request) -> Response[Health]:
     """Answer 200, or 503 where a dependency is out of order; the plain form asks none of them."""
     if request.query.get("deep") != "1":
         return ok(Health(status="ok", version=VERSION), "The API is up.")

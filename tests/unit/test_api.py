@@ -28,7 +28,7 @@ class Echo(msgspec.Struct):
 
 
 @endpoint(public=True)
-def echo(request: Request) -> Response:
+def echo(request: Request) -> Response[Echo]:
     return created(Echo(request.body(NewPrompt).content), "Echoed.")
 
 
@@ -182,7 +182,7 @@ def test_a_204_has_no_body() -> None:
 
 def test_the_etag_of_the_same_data_is_the_same_and_answered_with_304() -> None:
     @endpoint(public=True)
-    def tagged(request: Request) -> Response:
+    def tagged(request: Request) -> Response[Echo]:
         return unchanged_or(ok(Echo("a"), "Same."), request)
 
     first = tagged(event(), None)
@@ -197,7 +197,7 @@ def test_the_etag_of_the_same_data_is_the_same_and_answered_with_304() -> None:
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "", "abc", "१", "1" * 400])
 def test_a_limit_that_is_not_1_to_100_is_a_400(limit: str) -> None:
     @endpoint(public=True)
-    def paged(request: Request) -> Response:
+    def paged(request: Request) -> Response[int]:
         return ok(request.limit(), "Paged.")
 
     assert paged(event(queryStringParameters={"limit": limit}), None)["statusCode"] == 400
@@ -205,7 +205,7 @@ def test_a_limit_that_is_not_1_to_100_is_a_400(limit: str) -> None:
 
 def test_the_time_of_a_request_is_the_gateways() -> None:
     @endpoint(public=True)
-    def timed(request: Request) -> Response:
+    def timed(request: Request) -> Response[datetime]:
         return ok(request.now, "Timed.")
 
     moment = datetime.fromtimestamp(1_795_426_245.678, UTC)
@@ -216,7 +216,7 @@ def test_the_time_of_a_request_is_the_gateways() -> None:
 
 def test_a_room_may_be_opened_with_an_empty_body_or_an_empty_object() -> None:
     @endpoint(public=True)
-    def opening(request: Request) -> Response:
+    def opening(request: Request) -> Response[NewRoom]:
         return ok(request.body(NewRoom, optional=True), "Read.")
 
     for body in (None, "{}", '{"title": "  ", "systemInstruction": null}'):
@@ -236,7 +236,7 @@ def test_a_room_may_be_opened_with_an_empty_body_or_an_empty_object() -> None:
 )
 def test_a_room_is_not_changed_to_what_no_room_may_be(body: str) -> None:
     @endpoint(public=True)
-    def changing(request: Request) -> Response:
+    def changing(request: Request) -> Response[RoomChange]:
         return ok(request.body(RoomChange), "Read.")
 
     assert changing(event(body), None)["statusCode"] == 400

@@ -132,34 +132,37 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Response:
-    """One answer; `data` is a msgspec struct or None, `body` is sent as it stands instead."""
+class Response[T = None]:
+    """One answer; `data` is a msgspec struct or None, `body` is sent as it stands instead.
+
+    A handler says in its annotation which struct it is: the OpenAPI document is made from that.
+    """
 
     status: int
     message: str = ""
-    data: Any = None
+    data: T | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: str | None = None
+    body: str | bytes | None = None
     extensions: Mapping[str, Any] = field(default_factory=dict)
 
 
-def ok(
-    data: Any,
+def ok[T](
+    data: T,
     message: str,
     *,
     headers: Mapping[str, str] | None = None,
     **extensions: Any,
-) -> Response:
+) -> Response[T]:
     """Return a 200 with the resource and one sentence for a person."""
     return Response(200, message, data, headers or {}, extensions=extensions)
 
 
-def created(data: Any, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
+def created[T](data: T, message: str, *, headers: Mapping[str, str] | None = None) -> Response[T]:
     """Return a 201 with the new resource."""
     return Response(201, message, data, headers or {})
 
 
-def accepted(data: Any, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
+def accepted[T](data: T, message: str, *, headers: Mapping[str, str] | None = None) -> Response[T]:
     """Return a 202: taken on, not done yet."""
     return Response(202, message, data, headers or {})
 
@@ -169,11 +172,12 @@ def no_content() -> Response:
     return Response(204)
 
 
-def unchanged_or(response: Response, request: Request) -> Response:
+def unchanged_or[T](response: Response[T], request: Request) -> Response[T]:
     """Return the 200 with an ETag, or a 304 where `If-None-Match` holds it (RFC 9110, 13.1.2)."""
-    digest = hashlib.blake2b(msgspec.json.encode(response.data), digest_size=16).hexdigest()
-    etag = f'"{digest}"'
-    headers = {**response.headers, "etag": etag, "cache-control": "private, no-cache"}
+    shown = response.body or msgspec.json.encode(response.data)
+    raw = shown.encode() if isinstance(shown, str) else shown
+    etag = f'"{hashlib.blake2b(raw, digest_size=16).hexdigest()}"'
+    headers = {"cache-control": "private, no-cache", **response.headers, "etag": etag}
     asked = request.headers.get("if-none-match", "")
     known = {tag.strip().removeprefix("W/") for tag in asked.split(",")}
     if etag in known or asked.strip() == "*":
@@ -186,7 +190,7 @@ NO_STORE: Mapping[str, str] = {"cache-control": "no-store"}
 
 
 def endpoint(
-    handler: Callable[[Request], Response] | None = None, *, public: bool = False
+    handler: Callable[[Request], Response[Any]] | None = None, *, public: bool = False
 ) -> Callable[..., Any]:
     """Make a Lambda handler of a function from Request to Response."""
     if handler is None:
@@ -303,14 +307,18 @@ def _is_json(content_type: str) -> bool:
     )
 
 
-def _success(response: Response, request_id: str) -> dict[str, Any]:
+def _success(response: Response[Any], request_id: str) -> dict[str, Any]:
     headers = {"x-request-id": request_id, **response.headers}
-    if response.body is not None:
+    if isinstance(response.body, bytes):
+        body = base64.b64encode(response.body).decode()
         return {
             "statusCode": response.status,
             "headers": headers,
-            "body": response.body,
+            "body": body,
+            "isBase64Encoded": True,
         }
+    if response.body is not None:
+        return {"statusCode": response.status, "headers": headers, "body": response.body}
     if response.status in (204, 304):
         return {"statusCode": response.status, "headers": headers}
     envelope = {
