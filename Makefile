@@ -1,17 +1,76 @@
 .DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
 SHELL := bash
-export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.local/sam/bin:$(CURDIR)/.local/bin:$(PATH)
 
-LOCK = .local/uv/bin/uv pip compile --quiet --python-version 3.13 --python-platform linux --generate-hashes --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
-CORE = -c layers/core/requirements.txt $(shell sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' layers/core/requirements.txt)
-LAYERS = -c layers/core/requirements.txt -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt
+# Any Python from 3.8 on: it only sets up the real one.
+PYTHON ?= $(or $(shell command -v python3),$(shell command -v python3.13),python)
+RUN := .venv/bin/python -m
+SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 
-lock: ## Compile the requirements from pyproject.toml, with hashes (UPGRADE=1 takes newer releases)
-	$(LOCK) --group core -o layers/core/requirements.txt
-	$(MAKE) --no-print-directory lock-layers lock-tools
+# A __pycache__ in layers/ or functions/ would look like a change to SAM's cache.
+export PYTHONDONTWRITEBYTECODE := 1
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck build lock hooks clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make the Python environments (every target that needs them does)
+	@$(PYTHON) infra/local/setup.py
+
+up: setup ## Run the whole system on this machine (PORT=8000, FRESH=1 forgets the data)
+	@$(RUN) infra.local up $(if $(PORT),--port $(PORT)) $(if $(FRESH),--fresh)
+
+chat: setup ## Chat with the running system in the terminal
+	@$(RUN) infra.local chat
+
+logs: setup ## Show what the functions logged (FN=ChatroomCreate for one of them)
+	@$(RUN) infra.local logs $(FN)
+
+test: setup ## Run every test: unit, integration, end-to-end
+	@$(RUN) pytest $(ARGS)
+
+check: lint typecheck ## What CI runs first: format, lint, types, template, unit and integration tests
+	@$(RUN) pytest tests/unit tests/integration $(ARGS)
+
+unit integration e2e: setup ## Run the tests of one kind (ARGS="-k quota" for some of them)
+	@$(RUN) pytest tests/$@ $(ARGS)
+
+lint: setup ## Check format, code and template
+	@$(RUN) ruff format --check --quiet . || { echo "Not formatted as it should be: run 'make format'."; exit 1; }
+	@$(RUN) ruff check --quiet . && .venv/bin/cfn-lint template.yaml
+
+format: setup ## Format the code and mend what can be mended
+	@$(RUN) ruff check --quiet --fix-only . ; $(RUN) ruff format .
+
+typecheck: setup ## Check types, strictly
+	@$(RUN) mypy
+
+build: setup ## Build functions and layers as for a deployment, into .aws-sam
+	@$(SAM) build
+
+hooks: setup ## Have git run format and lint before each commit
+	@$(RUN) pre_commit install
+
+clean: ## Delete everything made here: environments, builds, local data
+	rm -rf .venv .local .aws-sam .hypothesis
+
+# A uv that pip's settings do not reach: an index of this machine has no place in the hashes.
+COMPILE = .local/uv/bin/uv pip compile --quiet --python-version 3.13 --python-platform linux \
+	--generate-hashes --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+PINNED = -c layers/core/requirements.txt
+IN_CORE = $(shell sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' layers/core/requirements.txt)
+OURS = --group core --group gemini --group stripe
+
+lock: setup ## Compile the requirements from pyproject.toml (UPGRADE=1 takes newer releases)
+	$(COMPILE) --group core -o layers/core/requirements.txt
+	@$(MAKE) lock-layers lock-tools
+
 lock-layers:
-	$(LOCK) --group gemini $(CORE) -o layers/gemini/requirements.txt
-	$(LOCK) --group stripe $(CORE) -c layers/gemini/requirements.txt -o layers/stripe/requirements.txt
+	$(COMPILE) --group gemini $(PINNED) $(IN_CORE) -o layers/gemini/requirements.txt
+	$(COMPILE) --group stripe $(PINNED) $(IN_CORE) -c layers/gemini/requirements.txt -o layers/stripe/requirements.txt
+
 lock-tools:
-	for g in core gemini stripe; do groups="$$groups --group $$g"; done; $(LOCK) $$groups --group dev $(LAYERS) -o infra/local/requirements/dev.txt
-	for g in ministack sam uv; do $(LOCK) --group $$g -o infra/local/requirements/$$g.txt || exit; done
+	$(COMPILE) --group dev $(OURS) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt -o infra/local/requirements/dev.txt
+	@for tool in ministack sam uv; do $(COMPILE) --group $$tool -o infra/local/requirements/$$tool.txt || exit; done

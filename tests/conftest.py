@@ -33,7 +33,7 @@ def _local_values() -> Values:
         "UpstashUrl": redis,
         "GeminiEndpoint": gemini,
     }
-    attributes = {}
+    attributes: dict[str, str] = {}
     for table in TABLES:
         refs[table] = f"{table}-{suffix}"
     for queue, properties in QUEUES.items():

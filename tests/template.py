@@ -40,7 +40,9 @@ def events_of(function: str, kind: str) -> list[Properties]:
 
 def routes_of(function: str) -> list[str]:
     """Return a function's routes, as "GET /chatroom/{id}"."""
-    return [f"{event['Method'].upper()} {event['Path']}" for event in events_of(function, "HttpApi")]
+    return [
+        f"{event['Method'].upper()} {event['Path']}" for event in events_of(function, "HttpApi")
+    ]
 
 
 @dataclass(frozen=True)

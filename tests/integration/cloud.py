@@ -1,14 +1,15 @@
 """The emulated AWS of the integration tests: MiniStack with the template's own tables and queues.
 
-IAM is not enforced here: handlers run in the test's process, under no role. End-to-end tests do that.
+IAM is not enforced here, since handlers run in the test's process, under no role: end-to-end tests
+do that.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import httpx
+import pytest
 
 from infra.local import leash
 from infra.local.home import MINISTACK_PYTHON
@@ -81,14 +84,12 @@ def ministack(url: str, folder: Path) -> Iterator[None]:
 
 def _wait_until_ready(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError as error:
-            lives = child.poll() is None and time.monotonic() < deadline
-            assert lives, f"MiniStack did not start ({error}):\n{log.read_text()[-2000:]}"
-            time.sleep(0.05)
+    while child.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(url, trust_env=False).raise_for_status()
+            return
+        time.sleep(0.05)
+    pytest.fail(f"MiniStack did not start:\n{log.read_text()[-2000:]}")
 
 
 def create_tables(values: Values) -> None:

@@ -85,7 +85,7 @@ def google(gemini_url: str) -> StandIn:
 
 
 @pytest.fixture(autouse=True)
-def queues(aws: None, values: Values) -> None:
+def queues(values: Values) -> None:
     """Every queue is empty when a test begins."""
     sqs = boto3.client("sqs")
     for queue in QUEUES:

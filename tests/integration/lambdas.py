@@ -1,4 +1,4 @@
-"""What stands between a caller and a handler on AWS: API Gateway, the queue's poller, the runtime."""
+"""What stands between a caller and a handler: API Gateway, the queue's poller, Lambda's runtime."""
 
 import base64
 import importlib
@@ -95,7 +95,7 @@ class Api:
         """Send a DELETE; see `request`."""
         return self.request("DELETE", url, **more)
 
-    def request(  # noqa: PLR0913 - what HTTP has
+    def request(
         self,
         method: str,
         url: str,
@@ -132,7 +132,7 @@ def http_event(
     headers: Mapping[str, str],
     at: datetime | None = None,
 ) -> Event:
-    """Return API Gateway's event for a request, payload version 2.0, its route still to be found."""
+    """Return API Gateway's event for a request (payload 2.0), its route still to be found."""
     parts = urlsplit(url)
     sent = {"host": "api.example", "user-agent": "tests"}
     if token is not None:
@@ -239,9 +239,7 @@ class Poller:
         failed = [item["itemIdentifier"] for item in answer.get("batchItemFailures", [])]
         for message in messages:
             if message["MessageId"] not in failed:
-                self._sqs.delete_message(
-                    QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"]
-                )
+                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
         return Batch([json.loads(message["Body"]) for message in messages], failed)
 
     def drain(self, *, polls: int = 20) -> None:

@@ -1,8 +1,13 @@
 """The harness itself: a request finds its handler, and the services behind it answer."""
 
+from datetime import UTC, datetime
+
 import boto3
 
-from tests.integration.lambdas import Api
+from geminichat import config
+from geminichat.domain import ids
+from geminichat.domain.tokens import Claims, issue
+from tests.integration.lambdas import Api, Poller
 from tests.template import QUEUES, TABLES, Values
 
 
@@ -27,3 +32,18 @@ def test_every_table_and_queue_of_the_template_is_there(values: Values) -> None:
     assert set(tables) == {values.refs[table] for table in TABLES}
     queues = boto3.client("sqs").list_queues()["QueueUrls"]
     assert set(queues) == {values.refs[queue] for queue in QUEUES}
+
+
+def test_a_prompt_goes_all_the_way(api: Api, worker: Poller) -> None:
+    keys = config.signing_keys()
+    claims = Claims(ids.new("u"), ids.new("s"))
+    token = issue(claims, keys.current, keys.keys[keys.current], datetime.now(UTC))
+
+    room = api.post("/chatroom", {}, token=token).data["id"]
+    sent = api.post(f"/chatroom/{room}/message", {"content": "hello"}, token=token)
+    assert (sent.status, sent.data["status"]) == (202, "queued")
+    assert worker.poll().failed == []
+
+    prompt = api.get(f"/chatroom/{room}/message/{sent.data['messageId']}", token=token).data
+    assert prompt["status"] == "answered"
+    assert "hello" in prompt["reply"]["content"]

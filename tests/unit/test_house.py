@@ -1,0 +1,204 @@
+"""The map and the house agree: template.yaml, the folders of functions/, and who imports what."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.template import ROOT
+from tests.template import FUNCTIONS, QUEUES, RESOURCES, TEMPLATE, events_of, folder_of, routes_of
+
+PACKAGE = ROOT / "layers" / "core" / "geminichat"
+GLOBALS = TEMPLATE["Globals"]["Function"]
+HTTP_FUNCTIONS = [function for function in FUNCTIONS if routes_of(function)]
+
+every_function = pytest.mark.parametrize("function", FUNCTIONS)
+
+
+def test_every_folder_is_deployed_once_and_every_function_has_its_folder() -> None:
+    folders = [path.parent.name for path in (ROOT / "functions").glob("*/app.py")]
+    assert sorted(folder_of(function) for function in FUNCTIONS) == sorted(folders)
+
+
+@every_function
+def test_a_functions_logical_id_is_its_folder_in_camel_case(function: str) -> None:
+    assert function == "".join(word.capitalize() for word in folder_of(function).split("_"))
+
+
+@every_function
+def test_a_handlers_docstring_opens_with_what_calls_it(function: str) -> None:
+    text = (ROOT / "functions" / folder_of(function) / "app.py").read_text()
+    opening = (ast.get_docstring(ast.parse(text)) or "").partition(": ")[0]
+    assert [opening] == list(callers_of(function))
+
+
+def callers_of(function: str) -> Iterator[str]:
+    """Give what calls a function, as its docstring has to name it."""
+    yield from routes_of(function)
+    for event in events_of(function, "SQS"):
+        yield f"SQS {event['Queue']['Fn::GetAtt'][0]}"
+    for event in events_of(function, "ScheduleV2"):
+        yield f"Schedule {event['ScheduleExpression']}"
+
+
+@every_function
+def test_a_function_has_a_timeout_and_a_log_group_that_the_template_makes(function: str) -> None:
+    properties = GLOBALS | FUNCTIONS[function]
+    assert properties["Timeout"] <= (29 if routes_of(function) else 900)
+    group = RESOURCES[properties["LoggingConfig"]["LogGroup"]["Ref"]]
+    assert group["Type"] == "AWS::Logs::LogGroup"
+    assert group["Properties"]["RetentionInDays"]
+
+
+def test_no_grant_has_a_wildcard() -> None:
+    statements = list(statements_in(RESOURCES))
+    assert statements
+    for statement in statements:
+        for action in listed(statement["Action"]):
+            assert "*" not in action, f"{action}: name the actions"
+        for resource in listed(statement["Resource"]):
+            text = json.dumps(resource)
+            assert "*" not in text, f"{listed(statement['Action'])} on {text}: name the resource"
+
+
+def statements_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Give every policy statement in a piece of the template."""
+    if isinstance(value, dict):
+        if "Effect" in value and "Action" in value:
+            yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from statements_in(item)
+
+
+def listed(value: Any) -> list[Any]:
+    """Return the value as a list, as CloudFormation reads it."""
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if events_of(name, "SQS")])
+def test_a_queues_function_reports_partial_failures_and_its_queue_has_dead_letters(
+    function: str,
+) -> None:
+    for event in events_of(function, "SQS"):
+        assert event["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        queue = QUEUES[event["Queue"]["Fn::GetAtt"][0]]
+        [buried] = [
+            QUEUES[name]
+            for name in QUEUES
+            if queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": [name, "Arn"]}
+        ]
+        assert buried.get("FifoQueue") == queue.get("FifoQueue")
+        assert queue["VisibilityTimeout"] > (GLOBALS | FUNCTIONS[function])["Timeout"]
+
+
+# ── Who may import what ─────────────────────────────────────────────────────────────────────────
+
+FOUNDATION = {"errors", "config", "log", "aws", "version"}
+"""What doors, tables and the edge stand on: settings, secrets, the log and the one AWS session."""
+
+
+def modules() -> list[str]:
+    """Return every module of our package, as "tables.messages"."""
+    paths = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
+    return sorted(".".join(path.parts) for path in paths if path.name != "__init__")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules of our package that a file imports, anywhere in it."""
+    known = set(modules())
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("geminichat.") for name in found} & known
+
+
+def layer_of(module: str) -> str:
+    """Return the layer that a module of our package belongs to."""
+    first = module.partition(".")[0]
+    if first in ("domain", "tables", "api", "errors"):
+        return first
+    return "foundation" if first in FOUNDATION else "door"
+
+
+MAY_IMPORT = {
+    "errors": set[str](),
+    "domain": {"domain", "errors"},
+    "foundation": {"foundation", "domain", "errors"},
+    "tables": {"tables", "domain", "foundation", "errors"},
+    "door": {"door", "domain", "foundation", "errors"},
+    "api": {"domain", "foundation", "errors"},
+}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_imports_only_what_its_layer_may(module: str) -> None:
+    imported = imports_of(PACKAGE / (module.replace(".", "/") + ".py"))
+    allowed = MAY_IMPORT[layer_of(module)]
+    assert {name for name in imported if layer_of(name) not in allowed} == set()
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "domain").glob("*.py")), ids=lambda p: p.stem)
+def test_a_rule_knows_no_aws_no_http_and_no_environment(path: Path) -> None:
+    text = path.read_text()
+    outside = r"^\s*(?:import|from) (boto3|botocore|pynamodb|httpx|requests|upstash_redis|os)\b"
+    assert re.findall(outside, text, re.MULTILINE) == []
+
+
+def test_no_function_imports_another() -> None:
+    for path in (ROOT / "functions").rglob("*.py"):
+        assert not re.search(r"^\s*(import|from) functions\b", path.read_text(), re.MULTILINE), path
+
+
+IN_THE_RUNTIME = ["boto3", "aws_xray_sdk"]
+"""What the runtime or a package may bring along: nobody on the path of a request imports it."""
+
+IN_A_LAYER = {"cryptography": "GeminiLayer", "google": "GeminiLayer", "stripe": "StripeLayer"}
+"""What is not there at all for a function without the layer; here, where it is, it is hidden."""
+
+IMPORT_ALL = """
+import importlib, json, sys
+plan, unwanted = json.loads(sys.argv[1])
+loaded = {}
+for folder, hidden in plan:
+    for name in [name for name, module in sys.modules.items() if module is None]:
+        del sys.modules[name]
+    sys.modules.update(dict.fromkeys(hidden))
+    importlib.import_module(f"functions.{folder}.app")
+    for name in unwanted:
+        if name in sys.modules:
+            loaded.setdefault(name, folder)
+print(json.dumps(loaded))
+"""
+
+
+def test_no_http_handler_imports_what_makes_a_cold_start_slow() -> None:
+    plan = []
+    for function in sorted(HTTP_FUNCTIONS, key=lambda name: len(layers_of(name))):
+        hidden = [name for name, layer in IN_A_LAYER.items() if layer not in layers_of(function)]
+        plan.append((folder_of(function), hidden))
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, json.dumps([plan, IN_THE_RUNTIME])],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {}, "what is loaded, and the handler that brought it"
+
+
+def layers_of(function: str) -> list[str]:
+    """Return the layers that a function has beside the core layer."""
+    return [layer["Ref"] for layer in FUNCTIONS[function].get("Layers", [])]
