@@ -1,0 +1,15 @@
+"""A stand-in for Stripe: the calls, pages, events and time that this project needs of it.
+
+wire.py      parameters, errors, idempotency keys, expansion, pages of lists
+ledger.py    customers, prices, checkout sessions, subscriptions, invoices, and their rules
+mail.py      events, signed and delivered: retried, doubled, shuffled, held back on demand
+pages.py     what a person sees: checkout and the billing portal
+app.py       all of it as one web application
+driver.py    the same as a test sees it
+"""
+
+from infra.local.stripe.app import create_app
+from infra.local.stripe.ledger import PRO_PRICE
+from infra.local.stripe.mail import Endpoint
+
+__all__ = ["PRO_PRICE", "Endpoint", "create_app"]

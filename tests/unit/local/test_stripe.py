@@ -1,0 +1,534 @@
+"""The stand-in for Stripe, driven by stripe's own SDK over the wire."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import stripe
+from aiohttp import web
+
+from infra.local.serving import served
+from infra.local.stripe import PRO_PRICE, create_app
+from infra.local.stripe.driver import Stripe
+from infra.local.stripe.ledger import _months_later
+from infra.local.stripe.mail import OLD_API_VERSION
+from infra.local.stripe.wire import parse
+
+KEY = "sk_test_local"
+SECRET = "whsec_local"
+DAY = 86_400
+
+
+@pytest.fixture
+def standin() -> Iterator[Stripe]:
+    with served(lambda: create_app(KEY)) as url:
+        yield Stripe(url, KEY)
+
+
+def sdk(
+    standin: Stripe, key: str = KEY, timeout: float = 2, retries: int = 0
+) -> stripe.StripeClient:
+    return stripe.StripeClient(
+        key,
+        base_addresses={"api": standin.url},
+        max_network_retries=retries,
+        http_client=stripe.RequestsClient(timeout=timeout),
+    )
+
+
+@pytest.fixture
+def client(standin: Stripe) -> stripe.StripeClient:
+    return sdk(standin)
+
+
+def new_customer(client: stripe.StripeClient, email: str = "ann@example.com") -> stripe.Customer:
+    return client.v1.customers.create({"email": email, "metadata": {"user_id": "u_1"}})
+
+
+def new_session(client: stripe.StripeClient, customer: str, **more: Any) -> stripe.checkout.Session:
+    asked: Any = {
+        "mode": "subscription",
+        "customer": customer,
+        "client_reference_id": "u_1",
+        "line_items": [{"price": PRO_PRICE, "quantity": 1}],
+        "subscription_data": {"metadata": {"user_id": "u_1"}},
+        "success_url": "https://front.test/success?session_id={CHECKOUT_SESSION_ID}",
+        "cancel_url": "https://front.test/cancel",
+        **more,
+    }
+    return client.v1.checkout.sessions.create(asked)
+
+
+def subscribe(client: stripe.StripeClient, standin: Stripe, turn: str = "pay") -> Any:
+    session = new_session(client, new_customer(client).id)
+    standin.turn(session.id, turn)
+    paid = client.v1.checkout.sessions.retrieve(session.id)
+    return client.v1.subscriptions.retrieve(str(paid.subscription))
+
+
+# The wire
+
+
+def test_form_parameters_are_read_as_their_brackets_say() -> None:
+    assert parse("a[b][0][c]=1&a[b][1][c]=2&d[]=x&d[]=y&e=") == {
+        "a": {"b": [{"c": "1"}, {"c": "2"}]},
+        "d": ["x", "y"],
+        "e": "",
+    }
+
+
+def test_a_wrong_key_is_an_authentication_error(standin: Stripe) -> None:
+    with pytest.raises(stripe.AuthenticationError):
+        new_customer(sdk(standin, "sk_test_other"))
+
+
+def test_unknown_and_missing_parameters_are_refused(client: stripe.StripeClient) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as unknown:
+        client.v1.customers.create({"colour": "blue"})  # type: ignore[arg-type]
+    assert unknown.value.code == "parameter_unknown"
+    assert unknown.value.param == "colour"
+    with pytest.raises(stripe.InvalidRequestError) as missing:
+        client.v1.checkout.sessions.create({"mode": "subscription"})
+    assert missing.value.code == "parameter_missing"
+
+
+def test_what_does_not_exist_is_resource_missing(client: stripe.StripeClient) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as lost:
+        client.v1.subscriptions.retrieve("sub_none")
+    assert (lost.value.http_status, lost.value.code) == (404, "resource_missing")
+    with pytest.raises(stripe.InvalidRequestError) as parameter:
+        new_session(client, "cus_none")
+    assert (parameter.value.http_status, parameter.value.param) == (400, "customer")
+
+
+def test_an_idempotency_key_makes_one_customer(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
+    made = [client.v1.customers.create({"name": "Ann"}, {"idempotency_key": "k"}) for _ in range(2)]
+    assert made[0].id == made[1].id
+    assert made[1].last_response is not None
+    assert made[1].last_response.headers["idempotent-replayed"] == "true"
+    assert len(client.v1.customers.list().data) == 1
+
+    with pytest.raises(stripe.IdempotencyError):
+        client.v1.customers.create({"name": "Bob"}, {"idempotency_key": "k"})
+    standin.advance(DAY)
+    assert client.v1.customers.create({"name": "Bob"}, {"idempotency_key": "k"}).name == "Bob"
+
+
+def test_a_500_is_replayed_and_a_refused_request_is_not(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
+    standin.fault("error", status=500, match="POST /v1/customers")
+    for _ in range(2):
+        with pytest.raises(stripe.APIError):
+            client.v1.customers.create({"name": "Ann"}, {"idempotency_key": "k"})
+    with pytest.raises(stripe.InvalidRequestError):
+        new_session(client, "cus_none")
+    assert client.v1.customers.list().data == []
+
+
+def test_a_key_in_use_is_a_conflict_that_the_sdk_waits_out(standin: Stripe) -> None:
+    standin.fault("hold", name="first", match="POST /v1/customers")
+    made: list[str] = []
+
+    def create(retries: int) -> None:
+        client = sdk(standin, timeout=10, retries=retries)
+        made.append(client.v1.customers.create({}, {"idempotency_key": "k"}).id)
+
+    first = threading.Thread(target=create, args=(0,))
+    first.start()
+    wait_for(lambda: standin.holds() == ["first"])
+    with pytest.raises(stripe.APIError) as conflict:
+        create(0)
+    assert (conflict.value.http_status, conflict.value.code) == (409, "idempotency_key_in_use")
+
+    second = threading.Thread(target=create, args=(3,))
+    second.start()
+    wait_for(lambda: len(standin.calls("POST", "/v1/customers")) >= 3)
+    standin.let_go("first")
+    first.join()
+    second.join()
+    assert len(made) == 2
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("kind", ["drop", "stall", "error", "garbage"])
+def test_an_answer_can_be_lost_after_the_work_was_done(standin: Stripe, kind: str) -> None:
+    standin.fault(kind, done=True)
+    with pytest.raises(stripe.StripeError):
+        sdk(standin, timeout=0.3).v1.customers.create({})
+    assert len(standin.get("/v1/customers")["data"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["drop", "error"])
+def test_a_call_can_fail_before_any_work_was_done(standin: Stripe, kind: str) -> None:
+    standin.fault(kind)
+    with pytest.raises(stripe.StripeError):
+        sdk(standin).v1.customers.create({})
+    assert standin.get("/v1/customers")["data"] == []
+
+
+def test_a_held_answer_shows_what_was_true_when_it_was_asked(standin: Stripe) -> None:
+    client = sdk(standin, timeout=10)
+    subscription = subscribe(client, standin)
+    standin.fault("hold", name="old", match="GET /v1/subscriptions")
+    seen: list[str] = []
+    thread = threading.Thread(
+        target=lambda: seen.append(client.v1.subscriptions.retrieve(subscription.id).status)
+    )
+    thread.start()
+    wait_for(lambda: standin.holds() == ["old"])
+    standin.move(subscription.id, "cancel")
+    standin.let_go("old")
+    thread.join()
+    assert seen == ["active"]
+    assert client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
+
+
+def test_lists_come_in_pages_newest_first(client: stripe.StripeClient) -> None:
+    made = [client.v1.customers.create({"name": str(number)}).id for number in range(5)]
+    page = client.v1.customers.list({"limit": 2})
+    assert [customer.id for customer in page.data] == made[:2:-1]
+    assert page.has_more
+    assert [customer.id for customer in page.auto_paging_iter()] == made[::-1]
+
+
+def test_search_finds_by_metadata_after_a_minute(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
+    customer = new_customer(client)
+    query = "metadata['user_id']:'u_1'"
+    assert client.v1.customers.search({"query": query}).data == []
+    standin.advance(60)
+    found = client.v1.customers.search({"query": query}).data
+    assert [one.id for one in found] == [customer.id]
+    assert client.v1.customers.search({"query": "metadata['user_id']:'u_2'"}).data == []
+
+
+def test_a_deleted_customer_says_so(client: stripe.StripeClient, standin: Stripe) -> None:
+    subscription = subscribe(client, standin)
+    customer = str(subscription.customer)
+    client.v1.customers.delete(customer)
+    assert client.v1.customers.retrieve(customer).deleted
+    assert client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
+    with pytest.raises(stripe.InvalidRequestError):
+        new_session(client, customer)
+
+
+def test_expansion_puts_objects_in_the_place_of_ids(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
+    subscription = subscribe(client, standin)
+    page = client.v1.subscriptions.list(
+        {"customer": str(subscription.customer), "status": "all", "expand": ["data.customer"]}
+    )
+    customer = page.data[0].customer
+    assert isinstance(customer, stripe.Customer)
+    assert customer.metadata is not None
+    assert customer.metadata["user_id"] == "u_1"
+    with pytest.raises(stripe.InvalidRequestError):
+        client.v1.customers.list({"expand": ["data.colour"]})
+
+
+# Checkout
+
+
+def test_paying_makes_an_active_subscription(client: stripe.StripeClient, standin: Stripe) -> None:
+    customer = new_customer(client)
+    session = new_session(client, customer.id)
+    assert session.status == "open"
+    assert session.expires_at - session.created == DAY
+    answer = httpx.post(str(session.url), data={"do": "pay"})
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"https://front.test/success?session_id={session.id}"
+
+    done = client.v1.checkout.sessions.retrieve(session.id)
+    assert (done.status, done.payment_status, done.url) == ("complete", "paid", None)
+    subscription = client.v1.subscriptions.retrieve(str(done.subscription))
+    assert subscription.status == "active"
+    assert subscription.metadata["user_id"] == "u_1"
+    item = subscription["items"].data[0]
+    assert 28 * DAY <= item.current_period_end - item.current_period_start <= 31 * DAY
+    invoice = client.v1.invoices.retrieve(str(subscription.latest_invoice))
+    assert invoice.status == "paid"
+    assert invoice.parent is not None
+    assert invoice.parent.subscription_details is not None
+    assert invoice.parent.subscription_details.subscription == subscription.id
+    assert [event["event"]["type"] for event in standin.events()] == [
+        "customer.created",
+        "payment_method.attached",
+        "customer.subscription.created",
+        "invoice.created",
+        "invoice.finalized",
+        "invoice.paid",
+        "invoice.payment_succeeded",
+        "checkout.session.completed",
+    ]
+    assert "paid already" in httpx.get(f"{standin.url}/c/pay/{session.id}").text
+
+
+def test_a_declined_card_leaves_the_session_open(client: stripe.StripeClient) -> None:
+    session = new_session(client, new_customer(client).id)
+    answer = httpx.post(str(session.url), data={"do": "decline"})
+    assert "Your card was declined." in answer.text
+    assert client.v1.checkout.sessions.retrieve(session.id).status == "open"
+    assert client.v1.subscriptions.list().data == []
+
+
+def test_checkout_asks_for_an_email_where_none_is_known(client: stripe.StripeClient) -> None:
+    customer = client.v1.customers.create({})
+    session = new_session(client, customer.id)
+    assert 'name="email"' in httpx.get(str(session.url)).text
+    httpx.post(str(session.url), data={"do": "pay", "email": "new@example.com"})
+    assert client.v1.customers.retrieve(customer.id).email == "new@example.com"
+
+
+def test_an_open_session_expires_after_a_day(client: stripe.StripeClient, standin: Stripe) -> None:
+    customer = new_customer(client).id
+    session = new_session(client, customer)
+    other = new_session(client, customer)
+    client.v1.checkout.sessions.expire(other.id)
+    standin.advance(DAY)
+    listed = client.v1.checkout.sessions.list({"customer": customer, "status": "expired"})
+    assert {one.id for one in listed.data} == {session.id, other.id}
+    assert client.v1.checkout.sessions.list({"customer": customer, "status": "open"}).data == []
+
+
+@pytest.mark.parametrize(
+    ("turn", "status"), [("debit-paid", "active"), ("debit-failed", "incomplete_expired")]
+)
+def test_a_bank_debit_settles_later(
+    client: stripe.StripeClient, standin: Stripe, turn: str, status: str
+) -> None:
+    session = new_session(client, new_customer(client).id)
+    standin.turn(session.id, "debit")
+    subscription = client.v1.checkout.sessions.retrieve(session.id).subscription
+    assert client.v1.subscriptions.retrieve(str(subscription)).status == "incomplete"
+    standin.turn(session.id, turn)
+    assert client.v1.subscriptions.retrieve(str(subscription)).status == status
+
+
+# Subscriptions and time
+
+
+def test_a_subscription_renews_at_its_periods_end(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
+    before = subscribe(client, standin)
+    standin.advance(32 * DAY)
+    after = client.v1.subscriptions.retrieve(before.id)
+    ended = before["items"].data[0].current_period_end
+    assert after.status == "active"
+    assert after["items"].data[0].current_period_start == ended
+    assert len(client.v1.invoices.list({"subscription": before.id}).data) == 2
+
+
+def test_months_end_on_their_last_day() -> None:
+    january_31 = 1_769_860_800
+    assert _months_later(january_31, 1) - january_31 == 28 * DAY
+    assert _months_later(january_31, 12) - january_31 == 365 * DAY
+
+
+def test_cancelled_through_the_api_it_ends_with_its_period(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
+    subscription = subscribe(client, standin)
+    ends = client.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": True})
+    assert ends.cancel_at_period_end
+    assert ends.cancel_at == ends["items"].data[0].current_period_end
+    kept = client.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False})
+    assert (kept.cancel_at_period_end, kept.cancel_at) == (False, None)
+    client.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": True})
+    standin.advance(31 * DAY)
+    assert client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
+    with pytest.raises(stripe.InvalidRequestError) as ended:
+        client.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False})
+    assert ended.value.http_status == 400
+
+
+def test_cancelled_in_the_portal_only_cancel_at_is_set(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
+    subscription = subscribe(client, standin)
+    portal = client.v1.billing_portal.sessions.create(
+        {"customer": str(subscription.customer), "return_url": "https://front.test/back"}
+    )
+    page = httpx.get(portal.url).text
+    assert "Cancel plan" in page
+    assert "https://front.test/back" in page
+    httpx.post(portal.url, data={"do": "cancel", "subscription": subscription.id})
+    ends = client.v1.subscriptions.retrieve(subscription.id)
+    assert not ends.cancel_at_period_end
+    assert ends.cancel_at == ends["items"].data[0].current_period_end
+    kept = client.v1.subscriptions.update(subscription.id, {"cancel_at": ""})
+    assert kept.cancel_at is None
+
+
+def test_a_portal_shows_only_its_own_customers_subscription(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
+    other = subscribe(client, standin)
+    portal = client.v1.billing_portal.sessions.create({"customer": new_customer(client).id})
+    assert other.id not in httpx.get(portal.url).text
+    answer = httpx.post(portal.url, data={"do": "cancel", "subscription": other.id})
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("end", ["canceled", "unpaid", "past_due"])
+def test_a_failed_renewal_is_tried_again_and_given_up(
+    client: stripe.StripeClient, standin: Stripe, end: str
+) -> None:
+    standin.ask("PATCH", "/_ledger", {"givesUp": end})
+    subscription = subscribe(client, standin, "pay-once")
+    assert subscription.status == "active"
+    standin.advance(32 * DAY)
+    assert client.v1.subscriptions.retrieve(subscription.id).status == "past_due"
+    standin.advance(16 * DAY)
+    assert client.v1.subscriptions.retrieve(subscription.id).status == end
+
+
+def test_paying_up_makes_it_active_again(client: stripe.StripeClient, standin: Stripe) -> None:
+    subscription = subscribe(client, standin)
+    standin.move(subscription.id, "fail-payment")
+    failed = client.v1.subscriptions.retrieve(subscription.id)
+    assert failed.status == "past_due"
+    with pytest.raises(stripe.CardError):
+        client.v1.invoices.pay(str(failed.latest_invoice))
+    standin.move(subscription.id, "pay-up")
+    assert client.v1.subscriptions.retrieve(subscription.id).status == "active"
+
+
+def test_a_period_can_be_ended_or_made_short(client: stripe.StripeClient, standin: Stripe) -> None:
+    standin.ask("PATCH", "/_ledger", {"period": 5})
+    subscription = subscribe(client, standin)
+    item = subscription["items"].data[0]
+    assert item.current_period_end - item.current_period_start == 5
+    standin.move(subscription.id, "cancel-at-period-end")
+    standin.move(subscription.id, "end-period")
+    assert client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
+
+
+def test_pause_and_resume(client: stripe.StripeClient, standin: Stripe) -> None:
+    subscription = subscribe(client, standin)
+    standin.move(subscription.id, "pause")
+    assert client.v1.subscriptions.retrieve(subscription.id).status == "paused"
+    assert client.v1.subscriptions.resume(subscription.id).status == "active"
+
+
+# Events
+
+
+class Inbox:
+    """An endpoint that keeps what it gets and answers what it is told."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, str]] = []
+        self.answers: list[int] = []
+        self.together = 0
+
+    def create_app(self) -> web.Application:
+        async def take(request: web.Request) -> web.Response:
+            self.got.append((await request.text(), request.headers["stripe-signature"]))
+            await asyncio.sleep(0)
+            return web.Response(status=self.answers.pop(0) if self.answers else 200)
+
+        app = web.Application()
+        app.router.add_post("/hook", take)
+        return app
+
+    def ids(self) -> list[str]:
+        return [json.loads(body)["id"] for body, _ in self.got]
+
+
+@pytest.fixture
+def inbox(standin: Stripe) -> Iterator[Inbox]:
+    inbox = Inbox()
+    with served(inbox.create_app) as url:
+        standin.endpoint(url=f"{url}/hook", secrets=[SECRET])
+        yield inbox
+        standin.endpoint(url="")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    pause = threading.Event()
+    for _ in range(int(seconds / 0.02)):
+        if condition():
+            return
+        pause.wait(0.02)
+    raise AssertionError("It did not come about")
+
+
+def test_events_carry_a_signature_that_the_sdk_accepts(
+    client: stripe.StripeClient, inbox: Inbox
+) -> None:
+    new_customer(client)
+    wait_for(lambda: len(inbox.got) == 1)
+    event = stripe.Webhook.construct_event(*inbox.got[0], SECRET)
+    assert event.type == "customer.created"
+    assert event.data.object["metadata"]["user_id"] == "u_1"
+    assert event.livemode is False
+
+
+def test_while_a_secret_is_rotated_both_sign(
+    client: stripe.StripeClient, standin: Stripe, inbox: Inbox
+) -> None:
+    standin.endpoint(secrets=["whsec_new", SECRET])
+    new_customer(client)
+    wait_for(lambda: len(inbox.got) == 1)
+    for secret in ("whsec_new", SECRET):
+        stripe.Webhook.construct_event(*inbox.got[0], secret)
+
+
+def test_an_event_that_is_not_taken_is_tried_again(
+    client: stripe.StripeClient, standin: Stripe, inbox: Inbox
+) -> None:
+    inbox.answers = [500]
+    new_customer(client)
+    wait_for(lambda: len(inbox.got) == 2)
+    wait_for(lambda: standin.events()[0]["answers"] == [500, 200])
+
+
+def test_events_can_be_held_doubled_and_turned_round(
+    client: stripe.StripeClient, standin: Stripe, inbox: Inbox
+) -> None:
+    standin.endpoint(held=True)
+    customers = [new_customer(client) for _ in range(3)]
+    ids = [letter["event"]["id"] for letter in standin.events()]
+    assert inbox.got == []
+    assert len(customers) == len(ids)
+    sent = standin.ask("POST", "/_events/release", {"order": "reversed"})["sent"]
+    assert sent == ids[::-1]
+    wait_for(lambda: len(inbox.got) == 3)
+    standin.endpoint(held=False, copies=2)
+    new_customer(client)
+    wait_for(lambda: len(inbox.got) == 5)
+    assert inbox.ids()[3] == inbox.ids()[4]
+    assert standin.deliver(ids[0]) == 200
+    assert inbox.ids()[5] == ids[0]
+
+
+def test_an_endpoint_of_an_older_version_gets_older_shapes(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
+    standin.endpoint(apiVersion=OLD_API_VERSION)
+    subscribe(client, standin)
+    shown = {
+        letter["event"]["type"]: letter["event"]["data"]["object"] for letter in standin.events()
+    }
+    subscription = shown["customer.subscription.created"]
+    assert subscription["current_period_end"] > subscription["current_period_start"]
+    assert "current_period_end" not in subscription["items"]["data"][0]
+    assert shown["invoice.paid"]["subscription"] == subscription["id"]
+    assert "parent" not in shown["invoice.paid"]
+
+
+def test_a_live_key_makes_live_objects() -> None:
+    with served(lambda: create_app("sk_live_local")) as url:
+        live = Stripe(url, "sk_live_local")
+        assert new_customer(sdk(live, "sk_live_local")).livemode
+        assert live.events()[0]["event"]["livemode"] is True
