@@ -1,0 +1,72 @@
+"""What `sam build` made runs by itself: a package missing from a layer would not show elsewhere."""
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra.local import build
+from infra.local.home import BUILD, TOOLS
+from tests.template import FUNCTIONS, TEMPLATE
+
+MEGABYTES = {"CoreLayer": 20.0, "GeminiLayer": 62.0, "StripeLayer": 20.0}
+"""The most that a layer may weigh, unzipped and with its byte-code. Lambda allows 250 in all."""
+
+LAYERS = [
+    name
+    for name, resource in TEMPLATE["Resources"].items()
+    if resource["Type"] == "AWS::Serverless::LayerVersion"
+]
+
+IMPORT_ONE = """
+import sys
+sys.path[:0] = sys.argv[1:]
+import app, geminichat
+assert callable(app.handler)
+compiled = geminichat.__spec__.cached
+assert __import__("os").path.exists(compiled), f"{compiled} is missing: no byte-code"
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is built is what is there now."""
+
+    async def make() -> None:
+        async with build.only_one():
+            if not build.is_built():
+                await build.build(tmp_path_factory.mktemp("build") / "sam-build.log")
+
+    asyncio.run(make())
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_handler_imports_from_the_built_artefacts_alone(function: str) -> None:
+    layers = ["CoreLayer", *(layer["Ref"] for layer in FUNCTIONS[function].get("Layers", []))]
+    places = [BUILD / function, *(BUILD / layer / "python" for layer in layers)]
+    done = subprocess.run(
+        [TOOLS / "bin" / "python3.13", "-I", "-S", "-W", "ignore", "-c", IMPORT_ONE, *places],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_is_no_heavier_than_it_may_be(layer: str) -> None:
+    weight = sum(path.stat().st_size for path in (BUILD / layer).rglob("*") if path.is_file())
+    assert weight / 1e6 < MEGABYTES[layer]
+
+
+def test_no_layer_repeats_what_the_core_layer_has() -> None:
+    core = names_in(BUILD / "CoreLayer" / "python")
+    for layer in set(LAYERS) - {"CoreLayer"}:
+        assert names_in(BUILD / layer / "python") & core == set()
+
+
+def names_in(folder: Path) -> set[str]:
+    """Return the packages in a layer."""
+    return {path.name for path in folder.iterdir()} - {"__pycache__"}
