@@ -10,9 +10,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.config import Config
-
-from geminichat import aws
 from geminichat.domain import times
 from geminichat.domain.signing import SigningKeys, StoredKeys
 
@@ -73,6 +70,11 @@ _ssm: Any = None
 def _read_parameter(name: str) -> str:
     global _ssm
     if _ssm is None:
+        # Not before it is needed: pages without a secret need no AWS.
+        from botocore.config import Config
+
+        from geminichat import aws
+
         _ssm = aws.session().create_client(
             "ssm",
             config=Config(
