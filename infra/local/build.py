@@ -81,11 +81,11 @@ async def run_sam(arguments: list[str | Path], env: dict[str, str], log: Path) -
         raise LocalError("The SAM CLI is not installed yet: run `make setup`.")
     path = os.pathsep.join([str(TOOLS / "bin"), os.environ.get("PATH", os.defpath)])
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("AWS_")}
-    telemetry = {"SAM_CLI_TELEMETRY": "0", "PYTHONWARNINGS": "ignore"}
+    manners = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.2", "PYTHONWARNINGS": "ignore"}
     child = await Child.start(
         f"sam {arguments[0]}",
         [SAM, *arguments],
-        inherited | {"PATH": path} | telemetry | env,
+        inherited | {"PATH": path} | manners | env,
         ROOT,
         log,
     )

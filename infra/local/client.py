@@ -40,6 +40,16 @@ class Api:
         self._http = httpx.Client(base_url=url, timeout=40, trust_env=False)
         self._token: str | None = None
 
+    @property
+    def token(self) -> str:
+        """The access token of who this is, empty for nobody."""
+        return self._token or ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request of this user carries."""
+        return {"authorization": f"Bearer {self._token}"} if self._token else {}
+
     def sign_up(self, email: str, password: str) -> Answer:
         """Make an account, and be it from now on."""
         return self._enter("/auth/signup", email, password)
@@ -59,6 +69,14 @@ class Api:
     def message(self, room: str, message: str) -> Answer:
         """Look at a message."""
         return self._ask("GET", f"/chatroom/{room}/message/{message}")
+
+    def messages(self, room: str) -> Answer:
+        """Look at a room's first messages, a hundred at most."""
+        return self._ask("GET", f"/chatroom/{room}/message?limit=100")
+
+    def me(self) -> Answer:
+        """Look at the account."""
+        return self._ask("GET", "/auth/me")
 
     def wait(self, room: str, message: str, patience: float) -> Answer:
         """Look at a prompt until it is answered or failed. Raises TimeoutError."""
@@ -80,9 +98,8 @@ class Api:
         return answer
 
     def _ask(self, method: str, path: str, body: Json | None = None) -> Answer:
-        headers = {"authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            answer = self._http.request(method, path, json=body, headers=headers)
+            answer = self._http.request(method, path, json=body, headers=self.headers)
         except httpx.TransportError as error:
             raise Unreachable(f"{self._http.base_url} does not answer: {error}") from error
         try:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import yaml
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from infra.local.build import run_sam
 from infra.local.home import BUILD
 from infra.local.stack import Aws, Queue, Resources
+from infra.local.template import load
 
 if TYPE_CHECKING:
     from mypy_boto3_apigatewayv2.type_defs import CorsTypeDef
@@ -31,13 +31,6 @@ DEPLOYED = f"/infra-local/{STACK}/deployed"
 STAND_IN_KEY = "local-stand-in"
 FINISHED = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
 ANY = "x-amazon-apigateway-any-method"
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's YAML, without its functions."""
-
-
-_Loader.add_multi_constructor("!", lambda *_: None)
 
 
 def routes_of(body: Mapping[str, Any]) -> dict[str, str]:
@@ -66,7 +59,7 @@ def cors_of(body: Mapping[str, Any]) -> "CorsTypeDef":
 
 def declared(template: Path, values: Mapping[str, str]) -> dict[str, str]:
     """Return those values whose parameters the template declares."""
-    parameters = yaml.load(template.read_text(), _Loader)["Parameters"]  # noqa: S506 (it is safe)
+    parameters = load(template)["Parameters"]
     return {name: value for name, value in values.items() if name in parameters}
 
 

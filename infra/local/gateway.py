@@ -6,6 +6,7 @@ what API Gateway refuses, in its words, and lets only so many requests in at onc
 """
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Collection
 
@@ -44,8 +45,9 @@ AIOHTTPS = ["accept", "accept-encoding", "content-type", "user-agent"]
 class Gateway:
     """The front; until it is opened on an API it answers 503."""
 
-    def __init__(self, aws_url: str) -> None:
+    def __init__(self, aws_url: str, timeout: float = TIMEOUT) -> None:
         self._aws_url = aws_url
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._api_id: str | None = None
         self._slots = asyncio.Semaphore(IN_FLIGHT)
 
@@ -78,9 +80,9 @@ class Gateway:
                     URL(target, encoded=True),
                     headers=_asked(request),
                     skip_auto_headers=AIOHTTPS,
-                    data=body or None,
+                    data=io.BytesIO(body) if body else None,
                     allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+                    timeout=self._timeout,
                 ) as answer:
                     return _answered(answer, await answer.read())
             except (TimeoutError, aiohttp.ClientError):

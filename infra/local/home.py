@@ -38,6 +38,11 @@ class Home:
         return self.folder / "data"
 
     @property
+    def ports(self) -> Path:
+        """The ports of the last time: what is stored knows addresses."""
+        return self.data / "ports.json"
+
+    @property
     def scratch(self) -> Path:
         """Temporary files of what runs: unpacked functions, mostly."""
         return self.folder / "tmp"

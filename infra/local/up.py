@@ -1,11 +1,12 @@
 """Bring the whole system up on this machine, show that it works, and serve until interrupted."""
 
 import asyncio
+import json
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,7 +19,11 @@ from infra.local.gateway import Gateway
 from infra.local.home import BUILD, Home, LocalError, shown
 from infra.local.serving import HOST, free_port, serve
 
-API_PORT, AWS_PORT, UPSTASH_PORT, GEMINI_PORT = 8000, 4566, 8079, 8081
+PORTS = {"api": 8000, "aws": 4566, "upstash": 8079, "gemini": 8081}
+"""Where things are usually found; the API alone insists on its port."""
+
+IMPATIENT = {"GeminiTimeout": "20", "MaxAttempts": "4", "RetryPause": "1", "SweepAfter": "20"}
+"""Shorter pauses than in the cloud: a developer watches."""
 
 # A corporate network's settings, which the worker needs to reach Google.
 NETWORK = ["HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
@@ -26,10 +31,10 @@ NETWORK = ["HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
 
 @dataclass(frozen=True)
 class Options:
-    """How to bring it up; port 0 takes free ports throughout."""
+    """How to bring it up; port 0 takes free ports throughout, and the same ones next time."""
 
     home: Home
-    port: int = API_PORT
+    port: int = PORTS["api"]
     fresh: bool = False
     converse: bool = True
     gemini_delay: float = 0.5
@@ -62,10 +67,11 @@ class _Running:
         self._home = options.home
         self._exits = exits
         self._children: list[Child] = []
+        self._ports = _Ports(options.home, {} if options.port == 0 else PORTS)
 
     async def start(self) -> stack.Stack:
         """Start everything; return where it runs."""
-        aws_port, redis_port = self._free(AWS_PORT), free_port()
+        aws_port, redis_port = self._ports.choose("aws"), free_port()
         aws = stack.Aws(endpoint_url=f"http://{HOST}:{aws_port}")
         gateway = Gateway(aws.endpoint_url)
         api_url = await self._serve_api(gateway)
@@ -76,11 +82,11 @@ class _Running:
             cloud = deploy.Cloud(aws)
             token, key = await asyncio.to_thread(cloud.secrets, self._options.gemini_key)
             redis = upstash.create_app(HOST, redis_port, token)
-            upstash_url = await self._serve(redis, UPSTASH_PORT)
+            upstash_url = await self._serve(redis, self._ports.choose("upstash"))
             gemini_url = ""
             if not self._options.gemini_key:
                 google = gemini.create_app(key, self._options.gemini_delay)
-                gemini_url = await self._serve(google, GEMINI_PORT)
+                gemini_url = await self._serve(google, self._ports.choose("gemini"))
 
         parameters = {
             "Stage": deploy.STAGE,
@@ -88,6 +94,7 @@ class _Running:
             "AwsEndpoint": aws.endpoint_url,
             "UpstashUrl": upstash_url,
             "GeminiEndpoint": gemini_url,
+            **IMPATIENT,
         }
         resources = await self._deploy(cloud, aws, parameters)
         gateway.open(resources.api_id)
@@ -145,17 +152,17 @@ class _Running:
         return resources
 
     async def _serve_api(self, gateway: Gateway) -> str:
-        port = self._options.port
+        port = self._options.port or self._ports.choose("api")
         try:
-            return await self._serve(gateway.create_app(), port, strict=True)
+            return await self._serve(gateway.create_app(), port)
         except OSError as error:
             raise LocalError(
                 f"Port {port} is taken by another program: stop that, or take another port "
                 f"with `make up PORT={port + 1}`."
             ) from error
 
-    async def _serve(self, app: web.Application, port: int, *, strict: bool = False) -> str:
-        runner, url = await serve(app, port if strict else self._free(port))
+    async def _serve(self, app: web.Application, port: int) -> str:
+        runner, url = await serve(app, port)
         self._exits.push_async_callback(runner.cleanup)
         return url
 
@@ -163,14 +170,28 @@ class _Running:
         self._exits.push_async_callback(child.stop)
         self._children.append(child)
 
-    def _free(self, preferred: int) -> int:
-        return free_port(preferred if self._options.port else 0)
-
     def _network(self) -> dict[str, str]:
         if not self._options.gemini_key:
             return {}
         settings = {name: os.environ[name] for name in NETWORK if name in os.environ}
         return settings | {"NO_PROXY": HOST}
+
+
+class _Ports:
+    """The ports a home uses, the same every time where they are free."""
+
+    def __init__(self, home: Home, usual: Mapping[str, int]) -> None:
+        self._file = home.ports
+        self._ports = dict(usual)
+        with suppress(FileNotFoundError):
+            self._ports |= json.loads(self._file.read_text())
+
+    def choose(self, name: str) -> int:
+        """Return a free port, and remember it."""
+        self._ports[name] = free_port(self._ports.get(name, 0))
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(self._ports))
+        return self._ports[name]
 
 
 async def _welcome(description: stack.Stack, *, converse: bool) -> None:

@@ -1,0 +1,125 @@
+"""The deployed stack, started once a run on free ports, with a home of its own."""
+
+import contextlib
+import json
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+
+from infra.local import stack as description
+from infra.local.client import Api
+from infra.local.faults import StandIn
+from infra.local.home import ROOT, Home
+
+START_TIMEOUT = 300.0
+"""Seconds until it must run; most of them are for a first build."""
+STOP_TIMEOUT = 40.0
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """What runs, and the ways to reach it."""
+
+    home: Home
+    description: description.Stack
+
+    @property
+    def url(self) -> str:
+        """The API's address."""
+        return self.description.api_url
+
+    @cached_property
+    def http(self) -> httpx.Client:
+        """Plain HTTP against the API."""
+        return httpx.Client(base_url=self.url, timeout=40, trust_env=False)
+
+    @cached_property
+    def gemini(self) -> StandIn:
+        """The stand-in for Gemini: its faults, and what it was asked."""
+        assert self.description.gemini
+        return StandIn(self.description.gemini.url)
+
+    @cached_property
+    def upstash(self) -> StandIn:
+        """The stand-in for Upstash: its faults, and what it was asked."""
+        return StandIn(self.description.upstash.url)
+
+    def aws(self, service: str) -> Any:
+        """Return a boto3 client of the emulated AWS, as its root."""
+        aws = self.description.aws
+        connect: Any = boto3.client
+        return connect(
+            service,
+            endpoint_url=aws.endpoint_url,
+            region_name=aws.region,
+            aws_access_key_id=aws.access_key_id,
+            aws_secret_access_key=aws.secret_access_key,
+        )
+
+    def new_user(self) -> Api:
+        """Sign somebody up, and return the API as they see it."""
+        api = Api(self.url)
+        api.sign_up(f"user-{secrets.token_hex(6)}@example.com", PASSWORD)
+        return api
+
+    def logged(self, function: str | None = None) -> list[Mapping[str, Any]]:
+        """Return the structured lines that were logged, by one function or by all."""
+        logs = self.aws("logs")
+        lines: list[Mapping[str, Any]] = []
+        for group in self.description.log_groups.values():
+            for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group):
+                for event in page["events"]:
+                    with contextlib.suppress(ValueError):
+                        lines.append(json.loads(event["message"]))
+        name = self.description.functions[function] if function else None
+        return [line for line in lines if not name or line.get("function_name") == name]
+
+
+@contextlib.contextmanager
+def running(folder: Path, *options: str) -> Iterator[RunningStack]:
+    """Run `python -m infra.local up` until it says that it runs; stop it at the end."""
+    home = Home(folder)
+    output = folder.with_suffix(".log")
+    command = [sys.executable, "-m", "infra.local", "up", "--home", str(folder), "--port", "0"]
+    with output.open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--no-conversation", *options], cwd=ROOT, stdout=log, stderr=log
+        )
+    try:
+        deadline = time.monotonic() + START_TIMEOUT
+        while (found := description.read(home)) is None:
+            if process.poll() is not None:
+                pytest.fail(f"The stack ended while it started:\n{output.read_text()}")
+            if time.monotonic() > deadline:
+                pytest.fail(f"The stack did not start in time:\n{output.read_text()}")
+            time.sleep(0.1)
+        yield RunningStack(home, found)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(STOP_TIMEOUT)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """The whole system, deployed from the template; answers come at once."""
+    with running(tmp_path_factory.mktemp("stack") / "home", "--gemini-delay", "0") as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def without_faults(stack: RunningStack) -> None:
+    """Begin each test with stand-ins that do as they should."""
+    stack.gemini.reset()
+    stack.upstash.reset()

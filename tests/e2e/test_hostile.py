@@ -1,0 +1,181 @@
+"""What the deployed API says to those who do not mean well, and what its log keeps of them."""
+
+import base64
+import json
+import time
+from typing import Any
+
+import jwt
+import pytest
+
+from tests.e2e.conftest import PASSWORD, RunningStack
+
+ROOM = "/chatroom/r_" + "a" * 26
+
+
+def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
+    """Check that the answer is a problem as the contract has it, and return it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["type"].endswith(f":{code}")
+    assert body["status"] == status
+    assert body["success"] is False
+    assert body["message"] == body["detail"]
+    assert body["instance"] == answer.headers["x-request-id"]
+    return body
+
+
+def unsigned(claims: dict[str, Any]) -> str:
+    parts = ({"alg": "none", "typ": "JWT", "kid": "k1"}, claims)
+    coded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts]
+    return ".".join(part.rstrip("=") for part in coded) + "."
+
+
+@pytest.fixture(scope="module")
+def signing(stack: RunningStack) -> tuple[str, bytes]:
+    """The key that signs tokens here, read as the emulated AWS's root."""
+    stored = stack.aws("ssm").get_parameter(
+        Name=f"/geminichat/{stack.description.stage}/signing-keys", WithDecryption=True
+    )
+    keys = json.loads(stored["Parameter"]["Value"])
+    key = keys["keys"][keys["current"]]
+    text = key if isinstance(key, str) else key["key"]
+    return keys["current"], base64.urlsafe_b64decode(text)
+
+
+def test_a_token_that_is_not_wholly_ours_is_a_401(
+    stack: RunningStack, signing: tuple[str, bytes]
+) -> None:
+    kid, key = signing
+    good = stack.new_user().token
+    claims = jwt.decode(good, options={"verify_signature": False})
+
+    def signed(changed: dict[str, Any], secret: bytes = key) -> str:
+        return jwt.encode(claims | changed, secret, "HS256", headers={"kid": kid})
+
+    hour = int(time.time()) - 3600
+    tokens = {
+        "none at all": None,
+        "junk": "junk",
+        "a wrong signature": good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB"),
+        "alg none": unsigned(claims),
+        "another key": signed({}, b"x" * 32),
+        "expired": signed({"iat": hour, "exp": hour + 900}),
+        "another issuer": signed({"iss": "elsewhere"}),
+        "another audience": signed({"aud": "elsewhere"}),
+    }
+    for why, token in tokens.items():
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        answer = stack.http.get("/chatroom", headers=headers)
+        assert problem(answer, 401, "unauthorized"), why
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    again = {"authorization": f"Bearer {signed({})}"}
+    assert stack.http.get("/chatroom", headers=again).status_code == 200
+
+
+def test_another_users_room_looks_like_one_that_does_not_exist(stack: RunningStack) -> None:
+    owner, stranger = stack.new_user(), stack.new_user()
+    room = owner.open_room("Mine").data["id"]
+    message = owner.send(room, "Secret").data["messageId"]
+
+    def seen(method: str, path: str) -> dict[str, Any]:
+        body = {"content": "a"} if method == "POST" and path.endswith("/message") else None
+        body = {"title": "b"} if method == "PATCH" else body
+        answer = stack.http.request(method, path, json=body, headers=stranger.headers)
+        found = problem(answer, 404, "not-found")
+        return {name: value for name, value in found.items() if name != "instance"}
+
+    other = message.replace(room[2:], "a" * 26)
+    for method, path in (
+        ("GET", ""),
+        ("PATCH", ""),
+        ("DELETE", ""),
+        ("GET", "/message"),
+        ("POST", "/message"),
+        ("GET", "/message/{message}"),
+        ("POST", "/message/{message}/retry"),
+    ):
+        theirs = seen(method, f"/chatroom/{room}" + path.format(message=message))
+        nobodys = seen(method, ROOM + path.format(message=other))
+        assert theirs == nobodys, (method, path)
+    assert owner.me().data["usage"]["used"] == 1
+    assert stranger.me().data["usage"]["used"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code", "pointer"),
+    [
+        (b"", "application/json", 400, "bad-request", None),
+        (b'{"content": 5}', "application/json", 400, "bad-request", "/content"),
+        (b'{"content": "a"', "application/json", 400, "bad-request", ""),
+        (b'{"content": {"$gt": ""}}', "application/json", 400, "bad-request", "/content"),
+        (b'{"content": "a", "x": 1}', "application/json", 400, "bad-request", "/x"),
+        (b'{"content": "\xff"}', "application/json", 400, "bad-request", ""),
+        (b"[" * 10_000, "application/json", 400, "bad-request", ""),
+        (b'{"content": "' + b"x" * 70_000 + b'"}', "application/json", 413, "body-too-large", None),
+        (b"content=a", "application/x-www-form-urlencoded", 415, "unsupported-media-type", None),
+    ],
+    ids=["empty", "number", "broken", "operator", "unknown", "latin", "nested", "70k", "form"],
+)
+def test_a_body_that_no_prompt_has_is_refused_and_counts_nothing(
+    stack: RunningStack, body: bytes, content_type: str, status: int, code: str, pointer: str | None
+) -> None:
+    user = stack.new_user()
+    room = user.open_room("Bodies").data["id"]
+    answer = stack.http.post(
+        f"/chatroom/{room}/message",
+        content=body,
+        headers=user.headers | {"content-type": content_type},
+    )
+    errors = problem(answer, status, code).get("errors", [])
+    assert [error["pointer"] for error in errors] == ([] if pointer is None else [pointer])
+    assert user.me().data["usage"]["used"] == 0
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/chatroom/a/b/c/d", "/chatroom/../admin", "/.env"])
+def test_an_unknown_path_is_the_gateways_own_404(stack: RunningStack, path: str) -> None:
+    answer = stack.http.get(path)
+    assert answer.status_code == 404
+    assert answer.json() == {"message": "Not Found"}
+
+
+@pytest.mark.parametrize("room", ["x", "r_", "r_" + "A" * 26, "r_" + "a" * 500, "%00", "r_%2e%2e"])
+def test_a_room_id_that_is_none_is_a_404(stack: RunningStack, room: str) -> None:
+    user = stack.new_user()
+    problem(stack.http.get(f"/chatroom/{room}", headers=user.headers), 404, "not-found")
+
+
+def test_health_needs_no_token_and_the_deep_one_names_what_is_out_of_order(
+    stack: RunningStack,
+) -> None:
+    assert stack.http.get("/health").json()["data"]["status"] == "ok"
+    deep = stack.http.get("/health", params={"deep": "1"})
+    assert deep.status_code == 200
+    assert set(deep.json()["data"]["dependencies"].values()) == {"ok"}
+    stack.upstash.fault("error", times="always")
+    deep = stack.http.get("/health", params={"deep": "1"})
+    assert deep.status_code == 503
+    assert deep.json()["data"]["dependencies"]["redis"] == "out of order"
+    assert stack.http.get("/health").status_code == 200
+
+
+def test_nothing_that_a_user_sent_or_holds_is_in_the_log(stack: RunningStack) -> None:
+    user = stack.new_user()
+    room = user.open_room("The title of a room").data["id"]
+    user.wait(room, user.send(room, "The content of a prompt").data["messageId"], 60)
+    stack.http.get("/chatroom", headers={"authorization": "Bearer stolen.token.here"})
+
+    logged = json.dumps(stack.logged())
+    assert room in logged, "the log is not empty"
+    for secret in (
+        user.token,
+        PASSWORD,
+        "The title of a room",
+        "The content of a prompt",
+        "You said",
+        "stolen.token.here",
+        stack.description.upstash.token,
+        "@example.com",
+    ):
+        assert secret not in logged

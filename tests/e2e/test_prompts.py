@@ -1,0 +1,230 @@
+"""Prompts through the deployed stack: many at once, and with Gemini failing."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from infra.local.client import Api
+from tests.e2e.conftest import RunningStack
+
+PATIENCE = 90.0
+
+
+def make_pro(stack: RunningStack, user: Api) -> None:
+    """Write into the table what Stripe would lead to."""
+    stack.aws("dynamodb").update_item(
+        TableName=stack.description.tables["SubscriptionsTable"],
+        Key={"user_id": {"S": user.me().data["id"]}},
+        UpdateExpression="SET pro_until = :until",
+        ExpressionAttributeValues={":until": {"S": "2999-01-01T00:00:00.000Z"}},
+    )
+
+
+def finished(user: Api, room: str, message_id: str) -> dict[str, Any]:
+    return user.wait(room, message_id, PATIENCE).data
+
+
+def dead_letters(stack: RunningStack) -> list[dict[str, Any]]:
+    """Return what stands in the dead-letter queue, and leave it there."""
+    queue = stack.description.queues["DeadLettersQueue"].url
+    answer = stack.aws("sqs").receive_message(
+        QueueUrl=queue,
+        MaxNumberOfMessages=10,
+        VisibilityTimeout=0,
+        MessageAttributeNames=["All"],
+    )
+    return [
+        json.loads(letter["Body"])
+        | {"reason": letter["MessageAttributes"]["reason"]["StringValue"]}
+        for letter in answer.get("Messages", [])
+    ]
+
+
+def test_twenty_prompts_to_twenty_rooms_at_once_are_each_answered_once(
+    stack: RunningStack,
+) -> None:
+    users = [stack.new_user() for _ in range(4)]
+    rooms = [(user, user.open_room(f"Room {n}").data["id"]) for user in users for n in range(5)]
+
+    def send(place: int) -> str:
+        user, room = rooms[place]
+        return str(user.send(room, f"Prompt {place}").data["messageId"])
+
+    with ThreadPoolExecutor(20) as pool:
+        sent = list(pool.map(send, range(20)))
+
+    for place, ((user, room), message_id) in enumerate(zip(rooms, sent, strict=True)):
+        assert finished(user, room, message_id)["status"] == "answered"
+        messages = user.messages(room).data["messages"]
+        assert [message["sender"] for message in messages] == ["user", "ai"]
+        assert f"Prompt {place} (turn 1)" in messages[1]["content"]
+    asked = [request["contents"][-1]["parts"][0]["text"] for request in stack.gemini.requests()]
+    assert sorted(asked) == sorted(f"Prompt {place}" for place in range(20))
+
+
+def test_twenty_prompts_to_one_room_at_once_are_answered_once_and_in_order(
+    stack: RunningStack,
+) -> None:
+    user = stack.new_user()
+    make_pro(stack, user)
+    room = user.open_room("One room").data["id"]
+
+    with ThreadPoolExecutor(20) as pool:
+        sent = list(pool.map(lambda n: user.send(room, f"Prompt {n}").data["messageId"], range(20)))
+
+    for message_id in sent:
+        assert finished(user, room, message_id)["status"] == "answered"
+    messages = user.messages(room).data["messages"]
+    assert [message["sender"] for message in messages] == ["user", "ai"] * 20
+    for prompt, reply in zip(messages[::2], messages[1::2], strict=True):
+        assert reply["replyTo"] == prompt["id"]
+        assert reply["content"].startswith(f"You said: {prompt['content']} (turn ")
+    asked = [request["contents"][-1]["parts"][0]["text"] for request in stack.gemini.requests()]
+    by_place = sorted(messages[::2], key=lambda message: int(message["id"].rsplit("_", 1)[1]))
+    in_queue = [message["content"] for message in by_place]
+    assert len(asked) == len(set(asked)) == 20
+    answered = [message["createdAt"] for message in messages[1::2]]
+    order = [content for _, content in sorted(zip(answered, in_queue, strict=True))]
+    assert asked == order, "a reply was stored in another order than it was asked for"
+
+
+def test_gemini_answering_503_twice_and_then_well_is_waited_for_with_growing_pauses(
+    stack: RunningStack,
+) -> None:
+    user = stack.new_user()
+    room = user.open_room("Busy").data["id"]
+    stack.gemini.fault("error", status=503, match="Are you there?", times=2)
+
+    message_id = user.send(room, "Are you there?").data["messageId"]
+
+    assert finished(user, room, message_id)["status"] == "answered"
+    asked = [request["time"] for request in stack.gemini.requests()]
+    assert len(asked) == 3
+    first, second = (later - earlier for earlier, later in pairwise(asked))
+    assert 1 <= first < second
+
+
+def test_gemini_down_for_good_fails_the_prompt_and_no_other_room_notices(
+    stack: RunningStack,
+) -> None:
+    unlucky, lucky = stack.new_user(), stack.new_user()
+    dead_room = unlucky.open_room("Dead").data["id"]
+    live_room = lucky.open_room("Live").data["id"]
+    stack.gemini.fault("error", status=500, match="Is it down?", times="always")
+
+    lost = unlucky.send(dead_room, "Is it down?").data["messageId"]
+    answered = [lucky.send(live_room, f"Fine? {n}").data["messageId"] for n in range(3)]
+
+    for message_id in answered:
+        assert finished(lucky, live_room, message_id)["status"] == "answered"
+    failed = finished(unlucky, dead_room, lost)
+    assert failed["status"] == "failed"
+    assert failed["reply"] is None
+    assert failed["error"]["code"] == "gemini-unavailable"
+    assert "try" in failed["error"]["message"]
+    assert unlucky.me().data["usage"]["used"] == 0, "a failed prompt is given back"
+
+    deadline = time.monotonic() + 10
+    while dead_room not in {letter["chatroomId"] for letter in dead_letters(stack)}:
+        assert time.monotonic() < deadline, "no dead letter came"
+        time.sleep(0.2)
+    alarm = next(
+        found
+        for found in stack.aws("cloudwatch").describe_alarms()["MetricAlarms"]
+        if found["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    )
+    queue = stack.description.queues["DeadLettersQueue"].name
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": queue}]
+    assert len(dead_letters(stack)) >= alarm["Threshold"]
+
+
+def test_the_rooms_instruction_goes_along_with_its_prompts(stack: RunningStack) -> None:
+    user = stack.new_user()
+    answer = stack.http.post(
+        "/chatroom",
+        json={"systemInstruction": "Be brief.", "model": "gemini-2.5-pro"},
+        headers=user.headers,
+    )
+    room = answer.json()["data"]["id"]
+    message = finished(user, room, user.send(room, "Hello").data["messageId"])
+    assert message["reply"]["content"] == "You said: Hello (turn 1; told: Be brief.)"
+    assert message["reply"]["model"] == "gemini-2.5-pro"
+    assert message["reply"]["usage"]["outputTokens"] > 0
+
+
+def test_a_sixth_prompt_of_the_day_is_refused(stack: RunningStack) -> None:
+    user = stack.new_user()
+    room = user.open_room("Six").data["id"]
+    answers = [
+        stack.http.post(f"/chatroom/{room}/message", json={"content": f"{n}"}, headers=user.headers)
+        for n in range(6)
+    ]
+    assert [answer.status_code for answer in answers] == [202] * 5 + [429]
+    problem = answers[-1].json()
+    assert problem["type"].endswith("quota-exceeded")
+    assert problem["resetsAt"].endswith("T00:00:00.000Z")
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert answers[-1].headers["ratelimit"].startswith('"day";r=0;')
+
+
+@contextmanager
+def without_grant(stack: RunningStack, function: str, action: str) -> Iterator[None]:
+    """Strip a deployed function of one action, and give it back."""
+    iam = stack.aws("iam")
+    name = stack.description.functions[function]
+    role = stack.aws("lambda").get_function_configuration(FunctionName=name)["Role"].split("/")[-1]
+    stripped = {}
+    for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+        if action in json.dumps(document):
+            stripped[policy] = document
+            rest = [
+                statement
+                for statement in document["Statement"]
+                if action not in json.dumps(statement["Action"])
+            ]
+            iam.put_role_policy(
+                RoleName=role,
+                PolicyName=policy,
+                PolicyDocument=json.dumps(document | {"Statement": rest}),
+            )
+    assert stripped, f"{function} has no grant of {action}"
+    try:
+        yield
+    finally:
+        for policy, document in stripped.items():
+            iam.put_role_policy(
+                RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document)
+            )
+
+
+def test_a_function_stripped_of_one_grant_fails_with_access_denied(stack: RunningStack) -> None:
+    user = stack.new_user()
+    with without_grant(stack, "ChatroomCreate", "dynamodb:PutItem"):
+        refused = stack.http.post("/chatroom", json={}, headers=user.headers)
+        assert refused.status_code == 500
+        assert "AccessDenied" not in refused.text
+        logged = json.dumps(stack.logged("ChatroomCreate"))
+        assert refused.headers["x-request-id"] in logged
+        assert "AccessDenied" in logged
+        assert "dynamodb:PutItem" in logged
+    assert stack.http.post("/chatroom", json={}, headers=user.headers).status_code == 201
+
+
+@pytest.mark.parametrize("fault", ["blocked", "finish"])
+def test_a_declined_prompt_fails_at_once_and_leaves_no_dead_letter(
+    stack: RunningStack, fault: str
+) -> None:
+    user = stack.new_user()
+    room = user.open_room("Declined").data["id"]
+    stack.gemini.fault(fault)
+    message = finished(user, room, user.send(room, "Do harm").data["messageId"])
+    assert message["error"]["code"] == "blocked"
+    assert len(stack.gemini.requests()) == 1
+    assert room not in {letter["chatroomId"] for letter in dead_letters(stack)}

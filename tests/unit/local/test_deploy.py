@@ -1,0 +1,53 @@
+"""What MiniStack leaves out is read from the processed template."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.deploy import cors_of, declared, digest, routes_of
+
+URI = "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
+
+
+def operation(function: str) -> dict[str, Any]:
+    uri = {"Fn::Sub": f"{URI}${{{function}.Arn}}/invocations"}
+    return {"x-amazon-apigateway-integration": {"type": "aws_proxy", "uri": uri}}
+
+
+def test_each_route_leads_to_its_function() -> None:
+    body = {
+        "paths": {
+            "/chatroom": {"get": operation("ChatroomList"), "post": operation("ChatroomCreate")},
+            "/webhook/{any+}": {"x-amazon-apigateway-any-method": operation("Webhook")},
+            "/$default": {"x-amazon-apigateway-any-method": operation("NotFound")},
+            "/static": {"options": {"responses": {}}},
+        }
+    }
+    assert routes_of(body) == {
+        "GET /chatroom": "ChatroomList",
+        "POST /chatroom": "ChatroomCreate",
+        "ANY /webhook/{any+}": "Webhook",
+        "$default": "NotFound",
+    }
+
+
+@pytest.mark.parametrize("origins", [["http://a", "http://b"], "http://a, http://b"])
+def test_cors_rules_are_given_as_the_api_takes_them(origins: Any) -> None:
+    body = {"x-amazon-apigateway-cors": {"allowOrigins": origins, "maxAge": 60}}
+    assert cors_of(body) == {"AllowOrigins": ["http://a", "http://b"], "MaxAge": 60}
+
+
+def test_no_cors_rules_are_none() -> None:
+    assert cors_of({"paths": {}}) == {}
+
+
+def test_only_declared_parameters_are_passed(tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text("Parameters:\n  Stage: {Type: String}\nResources:\n  A: !Ref Stage\n")
+    assert declared(template, {"Stage": "local", "StripeEndpoint": "x"}) == {"Stage": "local"}
+
+
+def test_a_deployment_is_another_when_any_part_is() -> None:
+    assert digest("a", "b") == digest("a", "b")
+    assert len({digest("a", "b"), digest("a", "c"), digest("ab"), digest("a", "b", "")}) == 4

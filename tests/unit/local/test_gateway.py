@@ -1,0 +1,191 @@
+"""The front passes requests on as they are, and refuses what API Gateway refuses."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from aiohttp import web
+
+from infra.local.gateway import IN_FLIGHT, MAX_BODY, Gateway
+from infra.local.serving import served
+
+PREFIX = "/_aws/execute-api/api1/$default"
+
+
+@dataclass
+class Behind:
+    """What stands where MiniStack would: it notes what it is asked, and answers as told."""
+
+    answer: web.Response | None = None
+    pause: float = 0.0
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        body = await request.read()
+        self.seen.append(
+            {
+                "method": request.method,
+                "target": request.raw_path,
+                "headers": [(name.lower(), value) for name, value in request.headers.items()],
+                "body": body,
+            }
+        )
+        await asyncio.sleep(self.pause)
+        self.at_once -= 1
+        if self.answer is None:
+            return web.json_response({"ok": True})
+        return web.Response(
+            status=self.answer.status, body=self.answer.body, headers=self.answer.headers
+        )
+
+    def create_app(self) -> web.Application:
+        app = web.Application(client_max_size=2 * MAX_BODY)
+        app.router.add_route("*", "/{path:.*}", self.handle)
+        return app
+
+
+@pytest.fixture
+def behind() -> Behind:
+    return Behind()
+
+
+@pytest.fixture
+def front(behind: Behind) -> Iterator[httpx.Client]:
+    with served(behind.create_app) as aws_url:
+        gateway = Gateway(aws_url, timeout=1.0)
+        gateway.open("api1")
+        with (
+            served(gateway.create_app) as url,
+            httpx.Client(base_url=url, timeout=10, trust_env=False) as client,
+        ):
+            yield client
+
+
+def test_until_it_is_opened_it_says_that_it_is_starting(behind: Behind) -> None:
+    with (
+        served(behind.create_app) as aws_url,
+        served(Gateway(aws_url).create_app) as url,
+    ):
+        answer = httpx.get(url, trust_env=False)
+    assert answer.status_code == 503
+    assert answer.json() == {"message": "The stack is still starting"}
+    assert behind.seen == []
+
+
+def test_method_target_headers_and_body_pass_as_they_are(
+    front: httpx.Client, behind: Behind
+) -> None:
+    body = '{"content": "née \\u0000"}'.encode()
+    headers = {"content-type": "application/json", "x-own": "yes", "authorization": "Bearer t"}
+    answer = front.patch("/chatroom/r%2F1?limit=1&limit=2&c=a+b", content=body, headers=headers)
+    assert answer.status_code == 200
+    [seen] = behind.seen
+    assert seen["method"] == "PATCH"
+    assert seen["target"] == f"{PREFIX}/chatroom/r%2F1?limit=1&limit=2&c=a+b"
+    assert seen["body"] == body
+    got = dict(seen["headers"])
+    assert headers.items() <= got.items()
+    assert got["host"] == front.base_url.netloc.decode()
+    assert got["x-forwarded-for"] == "127.0.0.1"
+    assert got["x-forwarded-proto"] == "http"
+
+
+@pytest.mark.parametrize(
+    "target", ["/", "//double//slash", "/a/../b", "/%2e%2e/%00", "/%F0%9F%90%98", "/a?=&&"]
+)
+def test_odd_paths_pass_untouched(front: httpx.Client, behind: Behind, target: str) -> None:
+    url = urlsplit(str(front.base_url))
+    with socket.create_connection((url.hostname, url.port), timeout=5) as line:
+        line.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: line.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert behind.seen[0]["target"] == PREFIX + target
+
+
+def test_nothing_is_added_that_the_client_did_not_send(front: httpx.Client, behind: Behind) -> None:
+    url = urlsplit(str(front.base_url))
+    with socket.create_connection((url.hostname, url.port), timeout=5) as line:
+        line.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+        line.recv(4096)
+    names = {name for name, _ in behind.seen[0]["headers"]}
+    assert names == {"host", "content-length", "x-forwarded-for", "x-forwarded-proto"}
+
+
+def test_headers_that_come_twice_go_twice(front: httpx.Client, behind: Behind) -> None:
+    front.get("/", headers=[("x-many", "a"), ("x-many", "b")])
+    assert [value for name, value in behind.seen[0]["headers"] if name == "x-many"] == ["a", "b"]
+
+
+def test_the_answer_passes_without_what_ministack_adds(front: httpx.Client, behind: Behind) -> None:
+    behind.answer = web.Response(status=418, body=b"\x00\xff")
+    behind.answer.headers.extend(
+        [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x-own", "yes"), ("x-amzn-requestid", "m")]
+    )
+    answer = front.get("/")
+    assert answer.status_code == 418
+    assert answer.content == b"\x00\xff"
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert answer.headers["x-own"] == "yes"
+    assert "x-amzn-requestid" not in answer.headers
+
+
+def test_a_compressed_answer_is_not_unpacked_on_the_way(
+    front: httpx.Client, behind: Behind
+) -> None:
+    behind.answer = web.Response(body=b"not really gzip", headers={"content-encoding": "gzip"})
+    with front.stream("GET", "/") as answer:
+        assert b"".join(answer.iter_raw()) == b"not really gzip"
+
+
+def test_ten_megabytes_pass_and_one_byte_more_is_too_large(
+    front: httpx.Client, behind: Behind
+) -> None:
+    assert front.post("/", content=b"x" * MAX_BODY).status_code == 200
+    answer = front.post("/", content=b"x" * (MAX_BODY + 1))
+    assert answer.status_code == 413
+    assert answer.json() == {"message": "Request Entity Too Large"}
+    assert len(behind.seen) == 1
+
+
+def test_a_function_that_raised_is_an_internal_server_error(
+    front: httpx.Client, behind: Behind
+) -> None:
+    raised = {"errorMessage": "secret detail", "errorType": "Runtime.Error"}
+    behind.answer = web.Response(status=502, body=json.dumps(raised).encode())
+    answer = front.get("/")
+    assert answer.status_code == 500
+    assert answer.json() == {"message": "Internal Server Error"}
+
+
+def test_a_502_that_a_function_means_passes(front: httpx.Client, behind: Behind) -> None:
+    problem = {"title": "Payment provider", "status": 502}
+    behind.answer = web.Response(status=502, body=json.dumps(problem).encode())
+    assert front.get("/").json() == problem
+
+
+def test_an_answer_that_takes_too_long_is_unavailable(front: httpx.Client, behind: Behind) -> None:
+    behind.pause = 1.5
+    answer = front.get("/")
+    assert answer.status_code == 503
+    assert answer.json() == {"message": "Service Unavailable"}
+
+
+def test_a_burst_is_let_in_a_few_at_a_time_and_all_of_it_is_answered(
+    front: httpx.Client, behind: Behind
+) -> None:
+    behind.pause = 0.02
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _: front.get("/").status_code, range(50)))
+    assert answers == [200] * 50
+    assert behind.most_at_once == IN_FLIGHT
