@@ -235,7 +235,7 @@ class IdempotencyKeys:
     def finish(self, key: str, status: int, body: Json) -> None:
         """Keep the answer; a request that was refused unexecuted leaves its key free."""
         if 400 <= status < 500 and status != 402:
-            del self._saved[key]
+            self.abandon(key)
         else:
             self._saved[key].answer = (status, body)
 

@@ -145,7 +145,7 @@ def test_a_key_in_use_is_a_conflict_that_the_sdk_waits_out(standin: Stripe) -> N
     wait_for(lambda: standin.holds() == ["first"])
     with pytest.raises(stripe.APIError) as conflict:
         create(0)
-    assert (conflict.value.http_status, conflict.value.code) == (409, "idempotency_key_in_use")
+    assert conflict.value.http_status == 409
 
     second = threading.Thread(target=create, args=(3,))
     second.start()
