@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from geminichat import config, counters, gemini, prompts
+from geminichat import config, counters, gemini, metrics, prompts
 from geminichat.domain import history, ids, retries, times
 from geminichat.domain.messages import UNAVAILABLE, Failure
 from geminichat.log import logger
@@ -81,6 +81,7 @@ def _answer(record: Record, ends: float) -> int | None:
         return None
     except Exception:
         logger.exception("attempt failed", extra=_names(job))
+        metrics.emit(WorkerErrors=1)
         received = int(record["attributes"].get("ApproximateReceiveCount", "1"))
         return retries.pause(received, config.number("RETRY_PAUSE"), None, random.random())
 
@@ -93,6 +94,7 @@ def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
     if claimed.attempts > config.number("MAX_ATTEMPTS"):
         _give_up(job, claimed, "every attempt broke off")
         return None
+    began = time.monotonic()
     try:
         reply = _ask(claimed, seconds)
     except gemini.GiveUp as error:
@@ -104,14 +106,24 @@ def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
             "gemini failed",
             extra={**_names(job), "reason": str(error), "attempt": claimed.attempts},
         )
+        metrics.emit(GeminiFailures=1)
         if claimed.attempts >= config.number("MAX_ATTEMPTS"):
             _give_up(job, claimed, str(error))
             return None
         messages.release(claimed)
         first = config.number("RETRY_PAUSE")
         return retries.pause(claimed.attempts, first, error.after, random.random())
-    messages.answer(claimed, reply.content, reply.tokens, times.now())
+    took = time.monotonic() - began
+    now = times.now()
+    messages.answer(claimed, reply.content, reply.tokens, now)
     logger.info("prompt answered", extra={**_names(job), "attempt": claimed.attempts})
+    metrics.emit(
+        PromptsAnswered=1,
+        InputTokens=reply.tokens.input_tokens,
+        OutputTokens=reply.tokens.output_tokens,
+        GeminiSeconds=took,
+        ReplySeconds=(now - claimed.sent).total_seconds(),
+    )
     return None
 
 
@@ -129,6 +141,7 @@ def _ask(claimed: Claimed, seconds: float) -> gemini.Reply:
 
 def _fail(claimed: Claimed, failure: Failure) -> None:
     messages.fail(claimed, failure)
+    metrics.emit(PromptsFailed=1)
     if claimed.counted_on:
         counters.given_back(claimed.user_id, claimed.counted_on)
 

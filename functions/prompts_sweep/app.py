@@ -8,7 +8,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from geminichat import config, counters, prompts
+from geminichat import config, counters, metrics, prompts
 from geminichat.domain import ids, retries, times
 from geminichat.domain.messages import UNAVAILABLE
 from geminichat.domain.retries import Verdict
@@ -77,6 +77,7 @@ def _bring_on(
         if not messages.look_again(chatroom_id, seq, waiting, now, pause):
             return Verdict.WAIT
         prompts.send(job)
+        metrics.emit(PromptsRequeued=1)
     return verdict
 
 
@@ -89,6 +90,7 @@ def _fail(job: Job, now: datetime) -> bool:
         messages.fail(claimed, UNAVAILABLE)
     except LeaseLost:
         return False
+    metrics.emit(PromptsFailed=1)
     if claimed.counted_on:
         counters.given_back(claimed.user_id, claimed.counted_on)
     logger.error("prompt given up", extra={"chatroom_id": job.chatroom_id, "job_id": job.id})

@@ -9,6 +9,7 @@ import binascii
 import functools
 import hashlib
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -198,6 +199,7 @@ def endpoint(
 
     @functools.wraps(handler)
     def answer(event: Event, context: Any = None) -> dict[str, Any]:
+        began, cold_start = time.perf_counter(), _first_call()
         context_of = event.get("requestContext") or {}
         request_id = str(context_of.get("requestId") or getattr(context, "aws_request_id", "-"))
         user_id = None
@@ -218,6 +220,8 @@ def endpoint(
                 "request_id": request_id,
                 "route": event.get("routeKey"),
                 "status": reply["statusCode"],
+                "milliseconds": round((time.perf_counter() - began) * 1000),
+                "cold_start": cold_start,
                 "user_id": user_id,
                 **_room_of(event),
             },
@@ -225,6 +229,16 @@ def endpoint(
         return reply
 
     return answer
+
+
+_called = False
+
+
+def _first_call() -> bool:
+    """Say whether this sandbox answers its first request."""
+    global _called
+    called, _called = _called, True
+    return not called
 
 
 def parse_json[T](raw: bytes, kind: type[T]) -> T:

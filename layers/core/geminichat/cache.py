@@ -10,7 +10,7 @@ import time
 
 import msgspec
 
-from geminichat import upstash
+from geminichat import metrics, upstash
 from geminichat.domain.rooms import RoomPage
 
 LIFETIME = 600
@@ -68,13 +68,17 @@ def find_rooms(user_id: str, limit: int) -> RoomPage | None:
         match upstash.evaluate(_LOOK, _keys(user_id), [limit, FILL]):
             case ["hit", str(page)]:
                 try:
-                    return msgspec.json.decode(page, type=RoomPage)
+                    kept = msgspec.json.decode(page, type=RoomPage)
                 except msgspec.DecodeError:
-                    return None
+                    break
+                metrics.emit(CacheHits=1)
+                return kept
             case ["wait"] if time.monotonic() < deadline:
                 time.sleep(0.05)
             case _:
-                return None
+                break
+    metrics.emit(CacheMisses=1)
+    return None
 
 
 def keep_rooms(user_id: str, limit: int, page: RoomPage) -> None:

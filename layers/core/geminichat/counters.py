@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from geminichat import cache, config, upstash
+from geminichat import cache, config, metrics, upstash
 from geminichat.domain import times
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import DAILY_PROMPTS, Allowance
@@ -68,15 +68,21 @@ def admission(
     fails, the count is taken back; when the table refuses after all, what Redis believed is
     forgotten. Raises QuotaExceeded.
     """
-    allowance = _admit(user_id, now, read_table)
+    try:
+        allowance = _admit(user_id, now, read_table)
+    except QuotaExceeded:
+        metrics.emit(PromptsRefused=1)
+        raise
     try:
         yield allowance
     except QuotaExceeded:
+        metrics.emit(PromptsRefused=1)
         forget(user_id, now)
         raise
     except Exception:
         upstash.evaluate(_UNDO, _keys(user_id, allowance.day)[:1], [])
         raise
+    metrics.emit(PromptsAccepted=1)
 
 
 def _admit(

@@ -10,6 +10,7 @@ import httpx
 from upstash_redis import Redis
 from upstash_redis.errors import UpstashError
 
+from geminichat import metrics
 from geminichat.config import secret, setting
 from geminichat.log import logger
 
@@ -54,6 +55,7 @@ def evaluate(script: str, keys: list[str], arguments: list[str | int]) -> Any:
     except (httpx.HTTPError, ValueError, KeyError) as error:
         _resting_until = time.monotonic() + REST
         logger.warning("redis unavailable", extra={"error": type(error).__name__})
+        metrics.emit(RedisUnavailable=1)
         return None
 
 

@@ -116,6 +116,7 @@ class Claimed:
     attempts: int
     lease: str
     counted_on: str | None
+    sent: datetime
 
 
 def add_prompt(
@@ -358,6 +359,7 @@ def claim(
         attempts=int(stored.attempts or 0),
         lease=lease,
         counted_on=stored.counted_on,
+        sent=times.parse(stored.created_at),
     )
 
 
