@@ -32,6 +32,7 @@ def _local_values() -> Values:
         "AwsEndpoint": aws,
         "UpstashUrl": redis,
         "GeminiEndpoint": gemini,
+        "MailFrom": "no-reply@geminichat.example",
     }
     attributes: dict[str, str] = {}
     for table in TABLES:

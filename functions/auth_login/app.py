@@ -1,5 +1,6 @@
 """POST /auth/login: a password for a session's tokens."""
 
+from geminichat import guesses
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import hashing
 from geminichat.domain.accounts import Credentials
@@ -12,10 +13,12 @@ from geminichat.tables import sessions, users
 def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with tokens; whether the account exists changes neither the work nor the 401."""
     given = request.body(Credentials)
+    guess = guesses.admit(given.identity, request.source)
 
     user = users.find_by(given.identity)
     if not hashing.matches(given.password, user.password_hash if user else None) or user is None:
-        raise InvalidCredentials()
+        raise InvalidCredentials(headers=guess.headers)
 
+    guesses.forgive(guess)
     refresh = sessions.begin(user.user_id, int(user.session_epoch), request.now)
-    return ok(request.tokens(refresh), "Logged in.", headers=NO_STORE)
+    return ok(request.tokens(refresh), "Logged in.", headers={**NO_STORE, **guess.headers})

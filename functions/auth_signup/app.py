@@ -1,14 +1,18 @@
 """POST /auth/signup: open an account, with an email and a password or with a mobile number."""
 
+from msgspec import UNSET
+
+from geminichat import delivery
 from geminichat.api import NO_STORE, Request, Response, created, endpoint
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewAccount, SignedUp
-from geminichat.tables import identities, users
+from geminichat.domain.codes import Purpose
+from geminichat.tables import codes, identities, users
 
 
 @endpoint(public=True)
 def handler(request: Request) -> Response[SignedUp]:
-    """Answer 201 with the user, and with tokens where there is a password."""
+    """Answer 201 with the user, with a password also tokens; a mobile is sent its code."""
     wanted = request.body(NewAccount)
 
     claim = identities.find(wanted.identity)
@@ -16,6 +20,9 @@ def handler(request: Request) -> Response[SignedUp]:
         raise users.taken()
 
     hashed = hashing.hash_password(wanted.password) if wanted.password else None
-    user, refresh = users.sign_up(wanted.identity, hashed, claim, request.now)
+    code = codes.draw(wanted.identity, Purpose.VERIFY, request.now) if wanted.mobile else None
+    user, refresh = users.sign_up(wanted.identity, hashed, claim, code, request.now)
+
+    otp = delivery.send(code) if code else UNSET
     tokens = request.tokens(refresh) if refresh else None
-    return created(SignedUp.of(user, tokens), "Account created.", headers=NO_STORE)
+    return created(SignedUp.of(user, tokens, otp), "Account created.", headers=NO_STORE)

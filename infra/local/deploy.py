@@ -28,6 +28,7 @@ STAGE = "local"
 DEPLOYED = f"/infra-local/{STACK}/deployed"
 """An SSM parameter that says what is deployed. It lives and dies with MiniStack's state."""
 
+MAIL_FROM = "no-reply@geminichat.example"
 STAND_IN_KEY = "local-stand-in"
 FINISHED = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
 ANY = "x-amazon-apigateway-any-method"
@@ -99,15 +100,21 @@ class Cloud:
         self._stacks = session.client("cloudformation", endpoint_url=url, config=config)
         self._sqs = session.client("sqs", endpoint_url=url, config=config)
         self._apis = session.client("apigatewayv2", endpoint_url=url, config=config)
+        self._ses = session.client("sesv2", endpoint_url=url, config=config)
 
     def secrets(self, gemini_key: str | None) -> tuple[str, str]:
         """Put the secrets that are not there yet; return Upstash's token and Gemini's key."""
         token = self._secret("upstash-token", secrets.token_urlsafe(24))
         key = self._secret("gemini-api-key", gemini_key or STAND_IN_KEY, always=True)
         kid = secrets.token_hex(4)
-        signing_key = base64.b64encode(secrets.token_bytes(32)).decode()
+        signing_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
         self._secret("signing-keys", json.dumps({"current": kid, "keys": {kid: signing_key}}))
         return token, key
+
+    def verify_sender(self) -> None:
+        """Let SES send from the address that the template is given."""
+        with suppress(self._ses.exceptions.AlreadyExistsException):
+            self._ses.create_email_identity(EmailIdentity=MAIL_FROM)
 
     def is_deployed(self, what: str) -> bool:
         """Say whether this is what runs, whole."""

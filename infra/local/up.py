@@ -81,6 +81,7 @@ class _Running:
             self._keep(await start_valkey(self._home, redis_port))
             cloud = deploy.Cloud(aws)
             token, key = await asyncio.to_thread(cloud.secrets, self._options.gemini_key)
+            await asyncio.to_thread(cloud.verify_sender)
             redis = upstash.create_app(HOST, redis_port, token)
             upstash_url = await self._serve(redis, self._ports.choose("upstash"))
             gemini_url = ""
@@ -94,6 +95,8 @@ class _Running:
             "AwsEndpoint": aws.endpoint_url,
             "UpstashUrl": upstash_url,
             "GeminiEndpoint": gemini_url,
+            "MailFrom": deploy.MAIL_FROM,
+            "OtpDelivery": "response",  # nobody's phone rings here: the answer shows the code
             **IMPATIENT,
         }
         resources = await self._deploy(cloud, aws, parameters)
@@ -201,6 +204,8 @@ async def _welcome(description: stack.Stack, *, converse: bool) -> None:
         try:
             walked = await asyncio.to_thread(conversation.walk, description.api_url, _say)
             lines = conversation.by_hand(description.api_url, walked)
+            if description.gemini:
+                print("\n(A stand-in for Gemini answered; with GEMINI_API_KEY set, Google does.)")
             print(f"\nGo on by hand, in another terminal:\n\n{lines}\n\nOr: make chat")
         except LocalError as error:
             print(f"{error}\nWhat the functions logged: make logs")

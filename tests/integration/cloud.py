@@ -128,3 +128,8 @@ def put_secrets(secrets: Mapping[str, str]) -> None:
         ssm.put_parameter(
             Name=os.environ[setting], Value=value, Type="SecureString", Overwrite=True
         )
+
+
+def verify_sender() -> None:
+    """Let SES send from the address that the template is given."""
+    boto3.client("sesv2").create_email_identity(EmailIdentity=os.environ["MAIL_FROM"])

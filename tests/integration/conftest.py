@@ -31,6 +31,7 @@ def aws(values: Values, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with cloud.ministack(values.refs["AwsEndpoint"], tmp_path_factory.mktemp("ministack")):
         cloud.create_tables(values)
         cloud.create_queues(values)
+        cloud.verify_sender()
         cloud.put_secrets(
             {
                 "SIGNING_KEYS_PARAMETER": json.dumps(signing),

@@ -63,9 +63,27 @@ def test_no_grant_has_a_wildcard() -> None:
     for statement in statements:
         for action in listed(statement["Action"]):
             assert "*" not in action, f"{action}: name the actions"
+        if statement == TEXTS_TO_PHONES:
+            continue
         for resource in listed(statement["Resource"]):
-            text = json.dumps(resource)
+            text = json.dumps(on_aws(resource))
             assert "*" not in text, f"{listed(statement['Action'])} on {text}: name the resource"
+
+
+TEXTS_TO_PHONES = {
+    "Effect": "Allow",
+    "Action": "sns:Publish",
+    "NotResource": {"Fn::Sub": "arn:${AWS::Partition}:sns:*:*:*"},
+}
+"""A phone number has no ARN to name: the grant leaves out everything that has one."""
+
+
+def on_aws(value: Any) -> Any:
+    """Return what a resource is on AWS, where it differs from the emulator's."""
+    match value:
+        case {"Fn::If": ["Emulated", _, otherwise]}:
+            return otherwise
+    return value
 
 
 def statements_in(value: Any) -> Iterator[dict[str, Any]]:

@@ -1,10 +1,11 @@
 """Accounts: what the bodies of /auth may say, and what the wire shows of a user and its tokens."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
+from geminichat.domain.codes import LIFETIME
 from geminichat.domain.identities import Identified
 from geminichat.domain.passwords import Password, check_form, check_strength
 from geminichat.domain.plans import Plan
@@ -63,6 +64,74 @@ class SignedUp(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     otp: str | UnsetType = UNSET
 
     @classmethod
-    def of(cls, user: Account, tokens: Tokens | None, otp: str | UnsetType = UNSET) -> "SignedUp":
+    def of(cls, user: Account, tokens: Tokens | None, otp: str | UnsetType) -> "SignedUp":
         """Return what a sign-up is told."""
         return cls(user=user, otp=otp, **(msgspec.structs.asdict(tokens) if tokens else {}))
+
+
+class WantedCode(Identified, frozen=True, kw_only=True):
+    """An identity that asks for a code."""
+
+
+class CodeSent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """For how many seconds a code is good; the code itself in development alone."""
+
+    expires_in: int = int(LIFETIME.total_seconds())
+    otp: str | UnsetType = UNSET
+
+
+class GivenCode(Identified, frozen=True, kw_only=True):
+    """An identity and the code that was sent to it."""
+
+    otp: Annotated[str, Meta(min_length=6, max_length=6, pattern="^[0-9]{6}$")]
+
+
+class SignedIn(Tokens, frozen=True, kw_only=True):
+    """A user and the tokens of a new session."""
+
+    user: Account
+
+    @classmethod
+    def of(cls, user: Account, tokens: Tokens) -> "SignedIn":
+        """Return what is told to whoever proved an identity."""
+        return cls(user=user, **msgspec.structs.asdict(tokens))
+
+
+class NewPassword(GivenCode, frozen=True, kw_only=True):
+    """A new password, and the code that allows it."""
+
+    new_password: Password
+
+    def __post_init__(self) -> None:
+        """Refuse a weak password before the code is looked at."""
+        super().__post_init__()
+        check_strength("/newPassword", self.new_password, self.identity.value)
+
+
+class PasswordChange(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """A new password in the place of the current one, or of none."""
+
+    current_password: Password | None = None
+    new_password: Password
+
+    def __post_init__(self) -> None:
+        """Refuse a weak password; whether it equals an identity only the user's item tells."""
+        if self.current_password is not None:
+            check_form("/currentPassword", self.current_password)
+        check_strength("/newPassword", self.new_password)
+
+
+class Renewal(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """A refresh token that asks for the next pair."""
+
+    refresh_token: Annotated[str, Meta(max_length=300)]
+
+
+class Logout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which sessions are to end: this one, or all of the user's."""
+
+    everywhere: bool = False

@@ -88,7 +88,8 @@ def _text(key: bytes) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    key = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    either = text.replace("+", "-").replace("/", "_") + "=" * (-len(text) % 4)
+    key = base64.b64decode(either, altchars=b"-_", validate=True)
     if len(key) < 32:
         raise ValueError("A signing key has at least 32 bytes (RFC 7518, 3.2).")
     return key

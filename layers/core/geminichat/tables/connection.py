@@ -13,7 +13,7 @@ from typing import Any
 from botocore.session import Session
 from pynamodb.connection.base import Connection
 from pynamodb.connection.table import TableConnection
-from pynamodb.exceptions import TransactWriteError, UpdateError
+from pynamodb.exceptions import PutError, TransactWriteError, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.models import Model
@@ -150,6 +150,26 @@ def update_if(item: Model, actions: list[Action], condition: Condition) -> bool:
         return True
 
     return _while_contended(update, 4.0)
+
+
+def put_if(item: Model, condition: Condition) -> bool:
+    """Put an item if the condition holds for what is there, and say whether it did.
+
+    Tries again with jitter while a transaction holds the item. Raises Unavailable when that lasts.
+    """
+
+    def put() -> bool:
+        try:
+            item.save(condition)
+        except PutError as error:
+            if error.cause_response_code == "ConditionalCheckFailedException":
+                return False
+            if error.cause_response_code == "TransactionConflictException":
+                raise _Contended() from error
+            raise
+        return True
+
+    return _while_contended(put, 4.0)
 
 
 def transact(write: Callable[[TransactWrite], None], *, token: str, seconds: float = 4.0) -> None:

@@ -1,9 +1,12 @@
 """The identities table: whose an email address or a mobile number is; what makes it unique."""
 
+from datetime import datetime
+
 from pynamodb.attributes import BooleanAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 
 from geminichat.config import setting
+from geminichat.domain import times
 from geminichat.domain.identities import Identity
 from geminichat.tables.connection import Table
 
@@ -17,7 +20,7 @@ class Claim(Table):
     identity = UnicodeAttribute(hash_key=True)
     user_id = UnicodeAttribute()
     verified = BooleanAttribute(default=False)
-    created_at = UnicodeAttribute()
+    since = UnicodeAttribute()
 
 
 def find(identity: Identity) -> Claim | None:
@@ -34,3 +37,8 @@ def unchanged(seen: Claim | None) -> Condition:
         return Claim.identity.does_not_exist()
     same: Condition = (Claim.user_id == seen.user_id) & (Claim.verified == seen.verified)
     return same
+
+
+def claim(identity: Identity, user_id: str, now: datetime, *, verified: bool) -> Claim:
+    """Return the claim to store: that the identity is the user's."""
+    return Claim(identity.key, user_id=user_id, verified=verified, since=times.text(now))

@@ -7,7 +7,7 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from geminichat.config import setting
 from geminichat.domain import sessions, times
 from geminichat.domain.sessions import RefreshToken
-from geminichat.tables.connection import Table
+from geminichat.tables.connection import Table, update_if
 
 
 class Session(Table):
@@ -41,8 +41,31 @@ def new(refresh: RefreshToken, epoch: int, now: datetime) -> Session:
 def begin(user_id: str, epoch: int, now: datetime) -> RefreshToken:
     """Store a new session of the user and return its first refresh token."""
     refresh = RefreshToken.first(user_id)
-    new(refresh, epoch, now).save(Session.user_id.does_not_exist())
+    new(refresh, epoch, now).save()
     return refresh
+
+
+def rotate(session: Session, spent: RefreshToken, now: datetime) -> RefreshToken | None:
+    """Put a new refresh token in the place of this one, which was the newest when it was read.
+
+    Returns None where another request has spent it in the meantime.
+    """
+    following = spent.next()
+    rotated = update_if(
+        session,
+        [
+            Session.secret_hash.set(following.secret_hash),
+            Session.expires_at.set(sessions.expiry(now)),
+        ],
+        # A try whose answer was lost has left the new hash there: that was this request.
+        Session.secret_hash.is_in(spent.secret_hash, following.secret_hash),
+    )
+    return following if rotated else None
+
+
+def end(user_id: str, session_id: str) -> None:
+    """End a session, be it there or not: its refresh token is worth nothing from now on."""
+    Session(user_id, session_id).delete()
 
 
 def is_alive(session: Session | None, user_epoch: int, now: datetime) -> bool:

@@ -1,6 +1,7 @@
 """The users table: one item an account, written together with the identities it goes by."""
 
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -12,12 +13,21 @@ from pynamodb.transactions import TransactWrite
 from geminichat.config import setting
 from geminichat.domain import ids, times
 from geminichat.domain.accounts import Account
+from geminichat.domain.codes import Sending, too_soon
+from geminichat.domain.codes import invalid as invalid_code
 from geminichat.domain.identities import Identity
 from geminichat.domain.quota import Allowance
 from geminichat.domain.sessions import ENDED, RefreshToken
-from geminichat.errors import Conflict, Unauthorized
-from geminichat.tables import identities, sessions, usage
-from geminichat.tables.connection import Table, failed_conditions, get_together, transact
+from geminichat.errors import Conflict, Unauthorized, Unavailable
+from geminichat.tables import codes, identities, sessions, usage
+from geminichat.tables.codes import Proof
+from geminichat.tables.connection import (
+    Table,
+    failed_conditions,
+    get_together,
+    transact,
+    update_if,
+)
 from geminichat.tables.identities import Claim
 from geminichat.tables.sessions import Session
 from geminichat.tables.subscriptions import Subscription
@@ -99,36 +109,42 @@ def view(user: User, allowance: Allowance) -> Account:
 
 
 def sign_up(
-    identity: Identity, password_hash: str | None, replaced: Claim | None, now: datetime
+    identity: Identity,
+    password_hash: str | None,
+    replaced: Claim | None,
+    sending: Sending | None,
+    now: datetime,
 ) -> tuple[Account, RefreshToken | None]:
     """Store a new user who claims the identity, with a session where there is a password.
 
-    An earlier claim that nobody proved (`replaced`) goes, and the user behind it. Raises Conflict
-    where the identity was claimed or proven by another in the meantime.
+    An earlier claim that nobody proved (`replaced`) goes, and the user behind it; a code that is to
+    be sent is stored. All of it or nothing. Raises Conflict where the identity was claimed or
+    proven by another in the meantime, TooManyRequests where another code was sent.
     """
-    moment = times.text(now)
-    user = User(
-        ids.new("u"),
-        email=identity.value if identity.kind == "email" else None,
-        mobile=identity.value if identity.kind == "mobile" else None,
-        password_hash=password_hash,
-        created_at=moment,
-    )
-    claim = Claim(identity.key, user_id=user.user_id, verified=False, created_at=moment)
+    user = _new(identity, now)
+    user.password_hash = password_hash
     refresh = RefreshToken.first(user.user_id) if password_hash else None
 
     def write(transaction: TransactWrite) -> None:
         if replaced is not None:
             transaction.delete(User(replaced.user_id))
-        transaction.save(claim, condition=identities.unchanged(replaced))
+        transaction.save(
+            identities.claim(identity, user.user_id, now, verified=False),
+            condition=identities.unchanged(replaced),
+        )
         transaction.save(user, condition=User.user_id.does_not_exist())
         if refresh:
             transaction.save(sessions.new(refresh, 0, now))
+        if sending:
+            codes.store_in(transaction, sending)
 
     try:
         transact(write, token=secrets.token_hex(16))
     except TransactWriteError as error:
-        if any(failed_conditions(error)):
+        failed = failed_conditions(error)
+        if sending and failed[-1:] == [True] and not any(failed[:-1]):
+            raise too_soon(sending.sends, now) from error
+        if any(failed):
             raise taken() from error
         raise
     return view(user, usage.allowance_from(user.user_id, None, None, now)), refresh
@@ -137,3 +153,181 @@ def sign_up(
 def taken() -> Conflict:
     """Return the error for an identity that is somebody's already."""
     return Conflict("This identity belongs to an account already.", code="identity-taken")
+
+
+def enter(proof: Proof, now: datetime) -> tuple[Account, RefreshToken]:
+    """Open a session for the user of a proven identity; nobody's yet makes a new user.
+
+    The first proof of an identity drops the password and the sessions from before it: whoever set
+    them proved nothing. Raises InvalidRequest where the code was used in the meantime.
+    """
+    return _act_on(proof, lambda claim: _enter(proof, claim, now))
+
+
+def _enter(proof: Proof, claim: Claim | None, now: datetime) -> tuple[Account, RefreshToken]:
+    known = used = subscription = None
+    if claim:
+        known, used, subscription = get_together(
+            (User, claim.user_id, None),
+            (Usage, claim.user_id, times.day(now)),
+            (Subscription, claim.user_id, None),
+        )
+        if known is None:
+            raise _Changed()
+    first_proof = claim is None or not claim.verified
+    user = known or _new(proof.identity, now)
+    seen_epoch = int(user.session_epoch)
+    epoch = seen_epoch + 1 if known and first_proof else seen_epoch
+    refresh = RefreshToken.first(user.user_id)
+    setattr(user, _verified(proof.identity).attr_name, True)
+
+    def write(transaction: TransactWrite) -> None:
+        if first_proof:
+            transaction.save(
+                identities.claim(proof.identity, user.user_id, now, verified=True),
+                condition=identities.unchanged(claim),
+            )
+        if known is None:
+            transaction.save(user, condition=User.user_id.does_not_exist())
+        elif first_proof:
+            transaction.update(
+                User(user.user_id),
+                actions=[
+                    _verified(proof.identity).set(True),
+                    User.session_epoch.set(epoch),
+                    User.password_hash.remove(),
+                ],
+                condition=User.session_epoch == seen_epoch,
+            )
+        transaction.save(sessions.new(refresh, epoch, now))
+        codes.spend(transaction, proof)
+
+    transact(write, token=secrets.token_hex(16))
+    return view(user, usage.allowance_from(user.user_id, subscription, used, now)), refresh
+
+
+def reset_password(proof: Proof, password_hash: str, now: datetime) -> None:
+    """Set the password of the user of a proven identity, and end every session.
+
+    Raises InvalidRequest where there is no such user, or the code was used in the meantime.
+    """
+    _act_on(proof, lambda claim: _reset_password(proof, claim, password_hash, now))
+
+
+def _reset_password(proof: Proof, claim: Claim | None, password_hash: str, now: datetime) -> None:
+    if claim is None:
+        raise invalid_code()
+
+    def write(transaction: TransactWrite) -> None:
+        if not claim.verified:
+            transaction.save(
+                identities.claim(proof.identity, claim.user_id, now, verified=True),
+                condition=identities.unchanged(claim),
+            )
+        transaction.update(
+            User(claim.user_id),
+            actions=[
+                User.password_hash.set(password_hash),
+                User.session_epoch.add(1),
+                _verified(proof.identity).set(True),
+            ],
+            condition=User.user_id.exists(),
+        )
+        codes.spend(transaction, proof)
+
+    transact(write, token=secrets.token_hex(16))
+
+
+def change_password(user: User, password_hash: str, now: datetime) -> RefreshToken:
+    """Set the user's password, end every session and begin a new one.
+
+    Raises Unauthorized where the sessions were ended in the meantime, this request's among them.
+    """
+    seen_epoch = int(user.session_epoch)
+    refresh = RefreshToken.first(user.user_id)
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.save(sessions.new(refresh, seen_epoch + 1, now))
+        transaction.update(
+            User(user.user_id),
+            actions=[
+                User.password_hash.set(password_hash),
+                User.session_epoch.set(seen_epoch + 1),
+            ],
+            condition=User.session_epoch == seen_epoch,
+        )
+
+    try:
+        transact(write, token=secrets.token_hex(16))
+    except TransactWriteError as error:
+        if any(failed_conditions(error)):
+            raise Unauthorized(ENDED) from error
+        raise
+    return refresh
+
+
+def refresh_session(spent: RefreshToken, now: datetime) -> RefreshToken:
+    """Return the refresh token that follows this one, which is spent then.
+
+    Raises Unauthorized. A genuine token that was spent before ends its session.
+    """
+    user, session = get_together(
+        (User, spent.user_id, None), (Session, spent.user_id, spent.session_id)
+    )
+    if session is None or not spent.is_of(session.family_hash):
+        raise Unauthorized(ENDED)
+    if spent.is_newest(session.secret_hash):
+        if user is None or not sessions.is_alive(session, int(user.session_epoch), now):
+            raise Unauthorized(ENDED)
+        following = sessions.rotate(session, spent, now)
+        if following:
+            return following
+    sessions.end(spent.user_id, spent.session_id)
+    raise Unauthorized("The refresh token was used before: the session has ended.", "token-reused")
+
+
+def end_sessions(user: User) -> None:
+    """End every session of the user, as it was read; one that began since then goes on."""
+    update_if(
+        user,
+        [User.session_epoch.add(1)],
+        User.session_epoch == int(user.session_epoch),
+    )
+
+
+def identity_of(user: User) -> Identity:
+    """Return an identity that the user goes by: the email where there is one."""
+    return Identity("email", user.email) if user.email else Identity("mobile", user.mobile)
+
+
+class _Changed(Exception):
+    """What was read together does not belong together: someone wrote in between."""
+
+
+def _act_on[T](proof: Proof, act: Callable[[Claim | None], T]) -> T:
+    """Return what `act` makes of the proven identity's claim, read anew when it changed meanwhile.
+
+    The code must be the last that its transaction writes. Raises InvalidRequest where it is spent.
+    """
+    for _ in range(3):
+        try:
+            return act(identities.find(proof.identity))
+        except _Changed:
+            continue
+        except TransactWriteError as error:
+            failed = failed_conditions(error)
+            if failed[-1:] == [True]:
+                raise invalid_code() from error
+            if not any(failed):
+                raise
+    raise Unavailable()
+
+
+def _new(identity: Identity, now: datetime) -> User:
+    user = User(ids.new("u"), created_at=times.text(now))
+    setattr(user, identity.kind, identity.value)
+    return user
+
+
+def _verified(identity: Identity) -> BooleanAttribute:
+    return User.email_verified if identity.kind == "email" else User.mobile_verified

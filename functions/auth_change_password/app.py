@@ -1,0 +1,27 @@
+"""POST /auth/change-password: a new password for the current one, or a first one; sessions end."""
+
+from geminichat import guesses
+from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.domain import hashing
+from geminichat.domain.accounts import PasswordChange
+from geminichat.domain.passwords import check_strength
+from geminichat.domain.tokens import Tokens
+from geminichat.errors import InvalidCredentials
+from geminichat.tables import users
+
+
+@endpoint
+def handler(request: Request) -> Response[Tokens]:
+    """Answer 200 with the tokens of a new session, the only one left."""
+    change = request.body(PasswordChange)
+    [user] = users.current(request.user_id, request.session_id, request.now)
+    check_strength("/newPassword", change.new_password, user.email, user.mobile)
+
+    if user.password_hash or change.current_password is not None:
+        guess = guesses.admit(users.identity_of(user), request.source)
+        if not hashing.matches(change.current_password or "", user.password_hash):
+            raise InvalidCredentials("The current password is wrong.", headers=guess.headers)
+        guesses.forgive(guess)
+
+    refresh = users.change_password(user, hashing.hash_password(change.new_password), request.now)
+    return ok(request.tokens(refresh), "The password is changed.", headers=NO_STORE)

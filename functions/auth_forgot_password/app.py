@@ -1,0 +1,19 @@
+"""POST /auth/forgot-password: send a code that resets a password."""
+
+from geminichat import delivery
+from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.domain.accounts import CodeSent, WantedCode
+from geminichat.domain.codes import Purpose
+from geminichat.tables import codes, identities
+
+
+@endpoint(public=True)
+def handler(request: Request) -> Response[CodeSent]:
+    """Answer 200, the same and after the same work whether there is an account."""
+    wanted = request.body(WantedCode)
+
+    known = identities.find(wanted.identity) is not None
+    code = codes.draw(wanted.identity, Purpose.RESET, request.now)
+    codes.store(code)
+    otp = delivery.send(code, known=known)
+    return ok(CodeSent(otp=otp), "The code is on its way.", headers={**NO_STORE, **code.headers()})

@@ -1,0 +1,19 @@
+"""POST /auth/reset-password: set a new password with a code; every session ends."""
+
+from geminichat import guesses
+from geminichat.api import Request, Response, endpoint, ok
+from geminichat.domain import hashing
+from geminichat.domain.accounts import NewPassword
+from geminichat.domain.codes import Purpose
+from geminichat.tables import codes, users
+
+
+@endpoint(public=True)
+def handler(request: Request) -> Response:
+    """Answer 200; the new password opens the next session."""
+    given = request.body(NewPassword)
+
+    proof = codes.guess(given.identity, Purpose.RESET, given.otp, request.now)
+    users.reset_password(proof, hashing.hash_password(given.new_password), request.now)
+    guesses.forget(given.identity)
+    return ok(None, "The password is changed. Log in with it.")

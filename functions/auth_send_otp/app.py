@@ -1,0 +1,18 @@
+"""POST /auth/send-otp: send a code that proves an email or a mobile, whoever's it is."""
+
+from geminichat import delivery
+from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.domain.accounts import CodeSent, WantedCode
+from geminichat.domain.codes import Purpose
+from geminichat.tables import codes
+
+
+@endpoint(public=True)
+def handler(request: Request) -> Response[CodeSent]:
+    """Answer 200, the same whether there is an account: nobody looks."""
+    wanted = request.body(WantedCode)
+
+    code = codes.draw(wanted.identity, Purpose.VERIFY, request.now)
+    codes.store(code)
+    otp = delivery.send(code)
+    return ok(CodeSent(otp=otp), "The code is on its way.", headers={**NO_STORE, **code.headers()})

@@ -1,0 +1,16 @@
+"""POST /auth/verify-otp: a code for a session's tokens; an unknown identity becomes a user here."""
+
+from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.domain.accounts import GivenCode, SignedIn
+from geminichat.domain.codes import Purpose
+from geminichat.tables import codes, users
+
+
+@endpoint(public=True)
+def handler(request: Request) -> Response[SignedIn]:
+    """Answer 200 with the user and tokens."""
+    given = request.body(GivenCode)
+
+    proof = codes.guess(given.identity, Purpose.VERIFY, given.otp, request.now)
+    user, refresh = users.enter(proof, request.now)
+    return ok(SignedIn.of(user, request.tokens(refresh)), "Logged in.", headers=NO_STORE)

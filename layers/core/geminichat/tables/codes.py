@@ -1,0 +1,108 @@
+"""The codes table: an identity's newest code, hashed, its tries, and when codes were sent.
+
+One item an identity, whatever a code is for: the limits on sends hold for an identity as a whole.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pynamodb.attributes import ListAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition
+from pynamodb.transactions import TransactWrite
+
+from geminichat import config
+from geminichat.config import setting
+from geminichat.domain import codes
+from geminichat.domain.codes import Purpose, Sending
+from geminichat.domain.identities import Identity
+from geminichat.tables.connection import Table, put_if, update_if
+
+
+class Code(Table):
+    """A code that was sent; without its digest once it was used. Times are in milliseconds."""
+
+    class Meta:
+        table_name = setting("CODES_TABLE")
+
+    identity = UnicodeAttribute(hash_key=True)
+    digest = UnicodeAttribute(null=True)
+    kid = UnicodeAttribute()
+    tries_left = NumberAttribute()
+    good_until = NumberAttribute()
+    sends: ListAttribute[Any] = ListAttribute(of=NumberAttribute)
+    expires_at = NumberAttribute()
+
+
+@dataclass(frozen=True)
+class Proof:
+    """That someone knew the code; spent by the transaction that acts on it."""
+
+    identity: Identity
+    digest: str
+
+
+def draw(identity: Identity, purpose: Purpose, now: datetime) -> Sending:
+    """Draw a code, which is still to be stored. Raises TooManyRequests."""
+    try:
+        before = [int(sent) for sent in Code.get(identity.key, consistent_read=True).sends]
+    except Code.DoesNotExist:
+        before = []
+    return codes.draw(identity, purpose, before, now)
+
+
+def store(sending: Sending) -> None:
+    """Store a code, in the place of any older one. Raises TooManyRequests."""
+    if not put_if(_item(sending), _as_before(sending)):
+        raise codes.too_soon(sending.sends, sending.at)
+
+
+def store_in(transaction: TransactWrite, sending: Sending) -> None:
+    """Store a code in a transaction, which fails where another one was sent meanwhile."""
+    transaction.save(_item(sending), condition=_as_before(sending))
+
+
+def _item(sending: Sending) -> Code:
+    signing = config.signing_keys()
+    return Code(
+        sending.identity.key,
+        digest=sending.digest(signing.keys[signing.current]),
+        kid=signing.current,
+        tries_left=codes.TRIES,
+        good_until=sending.good_until,
+        sends=sending.sends,
+        expires_at=int((sending.at + codes.WINDOW).timestamp()) + 1,
+    )
+
+
+def _as_before(sending: Sending) -> Condition:
+    if not sending.before:
+        return Code.identity.does_not_exist()
+    unchanged: Condition = Code.sends == list(sending.before)
+    return unchanged
+
+
+def guess(identity: Identity, purpose: Purpose, otp: str, now: datetime) -> Proof:
+    """Take one of the code's tries and return a proof if the guess is right.
+
+    The try is taken before the guess is looked at, so that guesses in parallel share the five.
+    Raises InvalidRequest, invalid-code.
+    """
+    code = Code(identity.key)
+    alive = Code.digest.exists() & (Code.tries_left > 0) & (Code.good_until > codes.millis(now))
+    if not update_if(code, [Code.tries_left.add(-1)], alive):
+        raise codes.invalid()
+    key = config.signing_keys().keys.get(code.kid)
+    digest = code.digest or ""
+    if key is None or not codes.is_it(codes.digest(otp, purpose, identity, key), digest):
+        raise codes.invalid()
+    return Proof(identity, digest)
+
+
+def spend(transaction: TransactWrite, proof: Proof) -> None:
+    """Use the code up in a transaction, which fails where it was used already."""
+    transaction.update(
+        Code(proof.identity.key),
+        actions=[Code.digest.remove()],
+        condition=Code.digest == proof.digest,
+    )

@@ -1,0 +1,43 @@
+"""What SNS and SES were given to deliver, as MiniStack keeps it."""
+
+import json
+import os
+import re
+import urllib.request
+from typing import Any
+from urllib.parse import quote
+
+
+def messages_to(recipient: str) -> list[str]:
+    """Return the texts that went to a number or an address, oldest first."""
+    if recipient.startswith("+"):
+        found = _ask(f"sns/sms-messages?phoneNumber={quote(recipient, safe='')}")
+        return [str(sent["Message"]) for sent in _records(found, recipient)]
+    found = _ask("ses/messages")
+    return [
+        str(sent["BodyText"])
+        for sent in _records(found["messages"], "000000000000")
+        if recipient in sent["To"]
+    ]
+
+
+def code_for(recipient: str) -> str:
+    """Return the code in the newest message to a number or an address."""
+    found = re.search(r"\b[0-9]{6}\b", messages_to(recipient)[-1])
+    assert found, "the newest message has no code"
+    return found[0]
+
+
+def _ask(path: str) -> Any:
+    url = f"{os.environ['AWS_ENDPOINT_URL']}/_ministack/{path}"
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - ours
+        return json.load(answer)
+
+
+def _records(found: Any, name: str) -> list[Any]:
+    """Find the list under a name, however deep it is."""
+    if isinstance(found, dict):
+        if isinstance(found.get(name), list):
+            return list(found[name])
+        return [record for value in found.values() for record in _records(value, name)]
+    return []
