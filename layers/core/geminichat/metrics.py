@@ -23,6 +23,8 @@ class Values(TypedDict, total=False):
     """They ended with an error that their user can read."""
     PromptsRequeued: int
     """The sweep found them stored and not on their way."""
+    DeadLetters: int
+    """How many there are, as of a sweep."""
     InputTokens: int
     OutputTokens: int
     ReplySeconds: float

@@ -4,7 +4,6 @@ A message names a prompt and holds nothing of it: content stays in the table.
 """
 
 import time
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +11,7 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from geminichat import aws
+from geminichat import aws, metrics
 from geminichat.config import setting
 from geminichat.domain import ids
 from geminichat.log import logger
@@ -73,23 +72,28 @@ def send(job: Job) -> str:
     return job.id
 
 
-def dead_letters(until: float) -> Iterator[Job]:
-    """Yield the dead letters, which stay where they are for someone to look at.
+def dead_letters(until: float) -> list[Job]:
+    """Return the dead letters, which stay where they are for someone to look at.
 
     Stops at `until`, a moment of the monotonic clock.
     """
+    jobs, count = [], 0
     while time.monotonic() < until:
         received = _client().receive_message(
             QueueUrl=setting("DEAD_LETTERS_QUEUE_URL"), MaxNumberOfMessages=10
         )
         letters = received.get("Messages", [])
         if not letters:
-            return
+            break
+        count += len(letters)
         for letter in letters:
             try:
-                yield read(letter["Body"])
+                jobs.append(read(letter["Body"]))
             except msgspec.DecodeError:
                 logger.error("not a job", extra={"sqs_message_id": letter["MessageId"]})
+    if count:
+        metrics.emit(DeadLetters=count)
+    return jobs
 
 
 def reachable() -> bool:
