@@ -111,12 +111,11 @@ def test_another_users_room_looks_like_one_that_does_not_exist(stack: RunningSta
         (b'{"content": "a"', "application/json", 400, "bad-request", ""),
         (b'{"content": {"$gt": ""}}', "application/json", 400, "bad-request", "/content"),
         (b'{"content": "a", "x": 1}', "application/json", 400, "bad-request", "/x"),
-        (b'{"content": "\xff"}', "application/json", 400, "bad-request", ""),
         (b"[" * 10_000, "application/json", 400, "bad-request", ""),
         (b'{"content": "' + b"x" * 70_000 + b'"}', "application/json", 413, "body-too-large", None),
         (b"content=a", "application/x-www-form-urlencoded", 415, "unsupported-media-type", None),
     ],
-    ids=["empty", "number", "broken", "operator", "unknown", "latin", "nested", "70k", "form"],
+    ids=["empty", "number", "broken", "operator", "unknown", "nested", "70k", "form"],
 )
 def test_a_body_that_no_prompt_has_is_refused_and_counts_nothing(
     stack: RunningStack, body: bytes, content_type: str, status: int, code: str, pointer: str | None

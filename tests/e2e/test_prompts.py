@@ -189,11 +189,11 @@ def without_grant(stack: RunningStack, function: str, action: str) -> Iterator[N
                 for statement in document["Statement"]
                 if action not in json.dumps(statement["Action"])
             ]
-            iam.put_role_policy(
-                RoleName=role,
-                PolicyName=policy,
-                PolicyDocument=json.dumps(document | {"Statement": rest}),
-            )
+            if rest:
+                left = json.dumps(document | {"Statement": rest})
+                iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=left)
+            else:
+                iam.delete_role_policy(RoleName=role, PolicyName=policy)
     assert stripped, f"{function} has no grant of {action}"
     try:
         yield

@@ -52,7 +52,7 @@ def evaluate(script: str, keys: list[str], arguments: list[str | int]) -> Any:
     except UpstashError as error:
         logger.warning("redis refused", extra={"error": str(error)[:200]})
         return None
-    except (httpx.HTTPError, ValueError, KeyError) as error:
+    except Exception as error:  # its token included, nothing of it may be needed
         _resting_until = time.monotonic() + REST
         logger.warning("redis unavailable", extra={"error": type(error).__name__})
         metrics.emit(RedisUnavailable=1)
