@@ -11,7 +11,7 @@ SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck build lock hooks clean
+.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck rotate-keys build lock hooks clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ format: setup ## Format the code and mend what can be mended
 
 typecheck: setup ## Check types, strictly
 	@$(RUN) mypy
+
+rotate-keys: setup ## Put a new signing key in the place of the old, in two runs (STAGE=local)
+	@PYTHONPATH=layers/core $(RUN) infra.rotate_keys $(or $(STAGE),local)
 
 build: setup ## Build functions and layers as for a deployment, into .aws-sam
 	@$(SAM) build

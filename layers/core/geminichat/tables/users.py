@@ -117,9 +117,10 @@ def sign_up(
 ) -> tuple[Account, RefreshToken | None]:
     """Store a new user who claims the identity, with a session where there is a password.
 
-    An earlier claim that nobody proved (`replaced`) goes, and the user behind it; a code that is to
-    be sent is stored. All of it or nothing. Raises Conflict where the identity was claimed or
-    proven by another in the meantime, TooManyRequests where another code was sent.
+    An earlier claim that nobody proved (`replaced`) goes, and the user behind it, unless that user
+    has come to pay: then only a proof takes it over. A code that is to be sent is stored. All of it
+    or nothing. Raises Conflict where the identity was claimed or proven by another in the meantime,
+    TooManyRequests where another code was sent.
     """
     user = _new(identity, now)
     user.password_hash = password_hash
@@ -127,6 +128,9 @@ def sign_up(
 
     def write(transaction: TransactWrite) -> None:
         if replaced is not None:
+            transaction.condition_check(
+                Subscription, replaced.user_id, condition=Subscription.user_id.does_not_exist()
+            )
             transaction.delete(User(replaced.user_id))
         transaction.save(
             identities.claim(identity, user.user_id, now, verified=False),
