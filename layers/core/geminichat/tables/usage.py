@@ -8,6 +8,7 @@ from pynamodb.expressions.update import Action
 
 from geminichat.config import setting
 from geminichat.domain import times
+from geminichat.domain.billing import SubscriptionStatus
 from geminichat.domain.quota import Allowance
 from geminichat.tables import subscriptions
 from geminichat.tables.connection import Table, get_together
@@ -36,6 +37,13 @@ def allowance(user_id: str, now: datetime) -> Allowance:
         (Subscription, user_id, None), (Usage, user_id, times.day(now))
     )
     return allowance_from(user_id, subscription, usage, now)
+
+
+def subscription_status(user_id: str, now: datetime) -> SubscriptionStatus:
+    """Return the user's subscription and what it leaves of today, from the tables, in one call."""
+    subscription, usage = get_together(subscriptions.of(user_id), (Usage, user_id, times.day(now)))
+    known = subscription or Subscription(user_id)
+    return subscriptions.view(known, allowance_from(user_id, subscription, usage, now))
 
 
 def allowance_from(

@@ -1,0 +1,18 @@
+"""POST /subscription/portal: a page of Stripe's for cards, invoices and the subscription."""
+
+from geminichat import config, payments
+from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.domain import billing
+from geminichat.domain.billing import PortalPage
+from geminichat.tables import subscriptions
+
+
+@endpoint
+def handler(request: Request) -> Response[PortalPage]:
+    """Answer 200 with the page."""
+    customer_id = subscriptions.find(request.user_id).stripe_customer_id
+    if customer_id is None:
+        raise billing.no_customer()
+    back = billing.portal_return_url(config.setting("FRONTEND_URL"), request.origin)
+    page = payments.create_portal(customer_id, back)
+    return ok(page, "Look after your subscription on this page of Stripe's.", headers=NO_STORE)

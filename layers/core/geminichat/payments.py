@@ -1,0 +1,350 @@
+"""The one door to Stripe: short deadlines, idempotency keys on what is made, one kind of failure.
+
+Nothing here imports stripe before Stripe is asked, so a request that is refused first costs none
+of it. Two deadlines: a webhook has three seconds in all, a person at the checkout waits longer.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from geminichat.config import number, secret, setting
+from geminichat.domain import billing, times
+from geminichat.domain.billing import (
+    CheckoutPage,
+    KeySpent,
+    PaymentProviderFailed,
+    PortalPage,
+    Standing,
+    StripeSubscription,
+)
+from geminichat.errors import Unavailable
+from geminichat.log import logger
+
+if TYPE_CHECKING:
+    import stripe
+
+CONNECT_TIMEOUT = 1.0
+QUICK = 1.5
+"""Seconds for one answer where a webhook waits for it."""
+PATIENT = 4.0
+"""Seconds for one answer where a person waits for it."""
+
+UNSET_FOR = 60.0
+"""Seconds for which a secret that is not there is not asked for again."""
+RECENT = timedelta(minutes=10)
+"""Search may not know yet what was made this recently; it is looked for in the list."""
+LAST_MINUTE = timedelta(minutes=1)
+"""A checkout session with less time left is not handed out again."""
+
+_clients: dict[tuple[str, float, int], "stripe.StripeClient"] = {}
+_unset_until: dict[str, float] = {}
+
+
+def webhook_secrets() -> list[str]:
+    """Return the secrets that may sign events: one, or two while one is rotated.
+
+    Raises Unavailable where none is set: then the endpoint is off.
+    """
+    found = re.findall(r"whsec_[^\s,]+", _secret("STRIPE_WEBHOOK_SECRET_PARAMETER"))
+    if not found:
+        raise _off()
+    return found
+
+
+def is_live() -> bool:
+    """Say whether our key is for live mode. Raises Unavailable where none is set."""
+    return _key().startswith(("sk_live_", "rk_live_"))
+
+
+def subscriptions_of(customer_id: str) -> list[StripeSubscription]:
+    """Return all subscriptions of a customer, ended ones too; none for a deleted customer.
+
+    The webhook's one call of Stripe. Raises PaymentProviderFailed.
+    """
+    import stripe
+
+    client = _client(QUICK)
+    with _reported():
+        try:
+            page = client.v1.subscriptions.list(
+                {"customer": customer_id, "status": "all", "limit": 100}
+            )
+        except stripe.InvalidRequestError as error:
+            gone = error.code == "resource_missing" and _is_deleted(client, customer_id)
+            if not gone:
+                raise
+            return []
+        return [billing.read_subscription(raw.to_dict()) for raw in page.data]
+
+
+def standing_of(customer_id: str) -> Standing:
+    """Return what a customer's subscriptions come to. Raises PaymentProviderFailed."""
+    grace = timedelta(days=number("GRACE_DAYS"))
+    return billing.standing(subscriptions_of(customer_id), grace)
+
+
+def standings() -> dict[str, tuple[str | None, Standing]]:
+    """Return, by customer, the user for whom a subscription was made and what it comes to.
+
+    Of all customers with a subscription that was not cancelled; not for the path of a request.
+    """
+    grace = timedelta(days=number("GRACE_DAYS"))
+    found: dict[str, list[StripeSubscription]] = {}
+    owners: dict[str, str | None] = {}
+    with _reported():
+        pages = _client(PATIENT, retries=2).v1.subscriptions.list({"limit": 100})
+        for one in pages.auto_paging_iter():
+            raw = one.to_dict()
+            found.setdefault(raw["customer"], []).append(billing.read_subscription(raw))
+            if _is_ours(raw):
+                owners[raw["customer"]] = raw["metadata"].get("user_id")
+    return {
+        customer: (owners.get(customer), billing.standing(subscriptions, grace))
+        for customer, subscriptions in found.items()
+    }
+
+
+def owner_of(customer_id: str) -> str | None:
+    """Return the user for whom this stage made a customer, or None."""
+    with _reported():
+        raw = _client(QUICK).v1.customers.retrieve(customer_id).to_dict()
+    return raw["metadata"].get("user_id") if _is_ours(raw) else None
+
+
+def is_deleted(customer_id: str) -> bool:
+    """Say whether a customer was deleted at Stripe."""
+    with _reported():
+        return _is_deleted(_client(PATIENT, retries=1), customer_id)
+
+
+def _is_deleted(client: "stripe.StripeClient", customer_id: str) -> bool:
+    return bool(client.v1.customers.retrieve(customer_id).to_dict().get("deleted"))
+
+
+def find_customer(user_id: str, attempt: int) -> str | None:
+    """Return the customer that was made for a user, or None.
+
+    Search knows what is a minute old. Where an attempt ended in an error, Stripe may have made
+    the customer all the same just now, so the newest customers are looked through too.
+    """
+    ours = _metadata(user_id)
+    query = " AND ".join(f"metadata['{name}']:'{value}'" for name, value in ours.items())
+    client = _client(PATIENT, retries=1)
+    with _reported():
+        for customer in client.v1.customers.search({"query": query}).data:
+            return customer.id
+        if attempt:
+            since = int((times.now() - RECENT).timestamp())
+            newest = client.v1.customers.list({"created": {"gte": since}, "limit": 100})
+            for customer in newest.auto_paging_iter():
+                if (customer.to_dict().get("metadata") or {}).items() >= ours.items():
+                    return customer.id
+    return None
+
+
+def create_customer(user_id: str, email: str | None, attempt: int) -> str:
+    """Make the user's customer, once an attempt. Raises KeySpent, PaymentProviderFailed."""
+    asked: Any = {"metadata": _metadata(user_id)}
+    if email:
+        asked["email"] = email
+    with _reported(keyed=True):
+        made = _client(PATIENT, retries=1).v1.customers.create(
+            asked, {"idempotency_key": _idempotency_key("customer", user_id, attempt)}
+        )
+    return made.id
+
+
+def find_checkout(customer_id: str, now: datetime) -> CheckoutPage | None:
+    """Return an open checkout session for the pro plan of today, or None."""
+    with _reported():
+        found = _client(PATIENT, retries=1).v1.checkout.sessions.list(
+            {"customer": customer_id, "status": "open", "limit": 100}
+        )
+    for session in found.data:
+        raw = session.to_dict()
+        ends = datetime.fromtimestamp(raw["expires_at"], UTC)
+        if (raw.get("metadata") or {}).get("price") == _price() and ends - now > LAST_MINUTE:
+            return _page(raw)
+    return None
+
+
+def create_checkout(
+    user_id: str, customer_id: str, attempt: int, *, success_url: str, cancel_url: str
+) -> CheckoutPage:
+    """Open a checkout session, one an attempt. Raises KeySpent, PaymentProviderFailed.
+
+    A session that an earlier request made under the same key, and that is no longer open, has
+    spent it too.
+    """
+    ours = _metadata(user_id)
+    asked: Any = {
+        "mode": "subscription",
+        "customer": customer_id,
+        "client_reference_id": user_id,
+        "line_items": [{"price": _price(), "quantity": 1}],
+        "metadata": {**ours, "price": _price()},
+        "subscription_data": {"metadata": ours},
+        "success_url": success_url,
+        "cancel_url": cancel_url,
+    }
+    client = _client(PATIENT, retries=1)
+    with _reported(keyed=True):
+        made = client.v1.checkout.sessions.create(
+            asked, {"idempotency_key": _idempotency_key("checkout", user_id, attempt)}
+        )
+        answer = made.last_response
+        if answer and (answer.headers or {}).get("idempotent-replayed") == "true":
+            made = client.v1.checkout.sessions.retrieve(made.id)
+    if made.status != "open":
+        raise KeySpent("The checkout page that was opened before has been used or has expired.")
+    return _page(made.to_dict())
+
+
+def create_portal(customer_id: str, return_url: str) -> PortalPage:
+    """Open the billing portal. Raises PaymentProviderFailed."""
+    with _reported():
+        made = _client(PATIENT, retries=1).v1.billing_portal.sessions.create(
+            {"customer": customer_id, "return_url": return_url}
+        )
+    return PortalPage(url=made.url)
+
+
+def end_with_period(subscription_id: str) -> None:
+    """Let a subscription end with its period; one that has ended already stays as it is."""
+    _change(subscription_id, lambda raw: None if _ends(raw) else {"cancel_at_period_end": True})
+
+
+def renew_with_period(subscription_id: str) -> None:
+    """Let a subscription that would end renew again; one that has ended stays as it is.
+
+    The portal sets `cancel_at` where the API sets `cancel_at_period_end` (flexible billing).
+    """
+
+    def back(raw: dict[str, Any]) -> Any:
+        if raw.get("cancel_at_period_end"):
+            return {"cancel_at_period_end": False}
+        return {"cancel_at": ""} if raw.get("cancel_at") else None
+
+    _change(subscription_id, back)
+
+
+def _ends(raw: dict[str, Any]) -> bool:
+    return bool(raw.get("cancel_at_period_end") or raw.get("cancel_at"))
+
+
+def _change(subscription_id: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    client = _client(PATIENT, retries=1)
+    with _reported():
+        raw = client.v1.subscriptions.retrieve(subscription_id).to_dict()
+        if raw["status"] not in billing.LIVE:
+            return
+        if asked := change(raw):
+            client.v1.subscriptions.update(subscription_id, asked)
+
+
+# ── Within ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _page(raw: dict[str, Any]) -> CheckoutPage:
+    return CheckoutPage(
+        url=raw["url"],
+        session_id=raw["id"],
+        expires_at=times.text(datetime.fromtimestamp(raw["expires_at"], UTC)),
+    )
+
+
+def _metadata(user_id: str) -> dict[str, str]:
+    """Return what says whose a customer or a subscription is; stages may share an account."""
+    return {"user_id": user_id, "stage": setting("STAGE")}
+
+
+def _is_ours(raw: dict[str, Any]) -> bool:
+    return (raw.get("metadata") or {}).get("stage") == setting("STAGE")
+
+
+def _idempotency_key(purpose: str, user_id: str, attempt: int) -> str:
+    return f"{setting('STAGE')}-{purpose}-{user_id}-{attempt}"
+
+
+def _price() -> str:
+    price = setting("STRIPE_PRICE")
+    if not price:
+        raise _off()
+    return price
+
+
+def _key() -> str:
+    key = _secret("STRIPE_KEY_PARAMETER").strip()
+    if not key.startswith(("sk_", "rk_")):
+        raise _off()
+    return key
+
+
+def _off() -> Unavailable:
+    return Unavailable("Payments are not set up here.", code="payments-off")
+
+
+def _secret(setting_name: str) -> str:
+    """Return a secret, "" where there is none; that is asked for once a minute at most."""
+    from botocore.exceptions import ClientError
+
+    if time.monotonic() < _unset_until.get(setting_name, 0.0):
+        return ""
+    try:
+        return secret(setting_name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ParameterNotFound":
+            raise
+        _unset_until[setting_name] = time.monotonic() + UNSET_FOR
+        return ""
+
+
+def forget_unset() -> None:
+    """Ask anew for secrets that were not there."""
+    _unset_until.clear()
+
+
+def _client(timeout: float, retries: int = 0) -> "stripe.StripeClient":
+    """Return the client with this deadline for one answer; only what is idempotent has retries."""
+    import stripe
+
+    key = _key()
+    known = _clients.get((key, timeout, retries))
+    if known is None:
+        endpoint = setting("STRIPE_ENDPOINT")
+        known = stripe.StripeClient(
+            key,
+            max_network_retries=retries,
+            http_client=stripe.RequestsClient(timeout=(CONNECT_TIMEOUT, timeout)),
+            base_addresses={"api": endpoint} if endpoint else {},
+        )
+        _clients[key, timeout, retries] = known
+    return known
+
+
+@contextmanager
+def _reported(*, keyed: bool = False) -> Iterator[None]:
+    """Turn Stripe's errors into ours, and log what an operator needs: never a customer's data."""
+    import stripe
+
+    try:
+        yield
+    except stripe.StripeError as error:
+        logger.warning(
+            "stripe failed",
+            extra={
+                "error": type(error).__name__,
+                "stripe_status": error.http_status,
+                "stripe_code": error.code,
+                "stripe_request": error.request_id,
+            },
+        )
+        said = "The payment provider did not answer as it should. Try again in a moment."
+        spent = isinstance(error, stripe.IdempotencyError) or (error.http_status or 0) >= 500
+        if keyed and spent:
+            raise KeySpent(said) from error
+        raise PaymentProviderFailed(said) from error
