@@ -39,7 +39,7 @@ unit integration e2e: setup ## Run the tests of one kind (ARGS="-k quota" for so
 
 lint: setup ## Check format, code and template
 	@$(RUN) ruff format --check --quiet . || { echo "Not formatted as it should be: run 'make format'."; exit 1; }
-	@$(RUN) ruff check --quiet . && .venv/bin/cfn-lint template.yaml
+	@$(RUN) ruff check --quiet . && .venv/bin/cfn-lint template.yaml infra/*.yaml
 
 format: setup ## Format the code and mend what can be mended
 	@$(RUN) ruff check --quiet --fix-only . ; $(RUN) ruff format .
