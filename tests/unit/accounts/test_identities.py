@@ -1,0 +1,194 @@
+"""Which email addresses and mobile numbers are taken, and the one form they are kept in."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geminichat.api import parse_json
+from geminichat.domain import identities
+from geminichat.domain.accounts import Credentials, GivenCode, NewAccount, NewPassword, WantedCode
+from geminichat.domain.identities import Identity
+from geminichat.errors import InvalidRequest
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("ann@example.com", "ann@example.com"),
+        ("Ann.O'Hara+gc@Example.COM", "ann.o'hara+gc@example.com"),
+        ("a@b.co", "a@b.co"),
+        ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
+        ("a" * 64 + "@example.com", "a" * 64 + "@example.com"),
+        ("a@" + "b" * 63 + ".example", "a@" + "b" * 63 + ".example"),
+    ],
+)
+def test_an_email_is_kept_in_lower_case(written: str, kept: str) -> None:
+    assert identities.email(written) == Identity("email", kept)
+    assert identities.email(written).key == f"email:{kept}"
+
+
+HOSTILE_EMAILS = {
+    "empty": "",
+    "no at": "ann.example.com",
+    "two ats": "ann@evil.com@example.com",
+    "no domain": "ann@",
+    "no local part": "@example.com",
+    "no top level": "ann@localhost",
+    "an address of numbers": "ann@127.0.0.1",
+    "a bracketed address": "ann@[127.0.0.1]",
+    "a newline at the end": "ann@example.com\n",
+    "a newline inside": "ann@example.com\nbcc: eve@evil.com",
+    "a carriage return": "ann@example.com\r\n",
+    "a NUL": "ann\0@example.com",
+    "a tab": "ann\t@example.com",
+    "a space": "ann @example.com",
+    "spaces around": " ann@example.com ",
+    "a quoted local part": '"ann b"@example.com',
+    "a comment": "ann(eve)@example.com",
+    "a display name": "Ann <ann@example.com>",
+    "two addresses": "ann@example.com,eve@evil.com",
+    "dots in a row": "ann..b@example.com",
+    "a leading dot": ".ann@example.com",
+    "a trailing dot": "ann.@example.com",
+    "a rooted domain": "ann@example.com.",
+    "a label that begins with a dash": "ann@-example.com",
+    "a label that is too long": "ann@" + "b" * 64 + ".com",
+    "a local part that is too long": "a" * 65 + "@example.com",
+    "255 characters": "a@" + "b." * 125 + "com",
+    "a Cyrillic a": "\u0430nn@example.com",
+    "a Cyrillic e in the domain": "ann@\u0435xample.com",
+    "fullwidth letters": "\uff41nn@example.com",
+    "a fullwidth at": "ann\uff20example.com",
+    "a Kelvin sign for k": "\u212aate@example.com",
+    "a dotless i": "\u0131an@example.com",
+    "a dotted capital I": "\u0130an@example.com",
+    "a long s": "\u017fam@example.com",
+    "a zero-width space": "ann\u200b@example.com",
+    "a combining accent": "ann\u0301@example.com",
+    "an ideographic full stop": "ann@example\u3002com",
+}
+
+
+@pytest.mark.parametrize("written", HOSTILE_EMAILS.values(), ids=HOSTILE_EMAILS.keys())
+def test_what_is_no_plain_address_is_refused_with_a_pointer(written: str) -> None:
+    refused("/email", WantedCode, {"email": written})
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("+14155550100", "+14155550100"),
+        ("+1 415-555-0100", "+14155550100"),
+        (" +1 - 415 555 0100 ", "+14155550100"),
+        ("+2901234", "+2901234"),
+        ("+123456789012345", "+123456789012345"),
+    ],
+)
+def test_a_number_is_kept_as_e164(written: str, kept: str) -> None:
+    assert identities.mobile(written) == Identity("mobile", kept)
+
+
+HOSTILE_MOBILES = {
+    "empty": "",
+    "no country code": "4155550100",
+    "an international prefix": "0014155550100",
+    "a zero after the plus": "+04155550100",
+    "a plus alone": "+",
+    "too short": "+123456",
+    "16 digits": "+1234567890123456",
+    "200 characters": "+" + "1" * 199,
+    "200 characters, mostly spaces": "+14155550100" + " " * 188,
+    "200 characters, mostly dashes": "+1" + "-" * 188 + "4155550100",
+    "letters": "+1415555CALL",
+    "two pluses": "++14155550100",
+    "an extension": "+14155550100;ext=9",
+    "brackets": "+1(415)5550100",
+    "a newline": "+14155550100\n",
+    "a no-break space": "+1\u00a04155550100",
+    "an en dash": "+1\u20134155550100",
+    "Arabic digits": "+\u0661\u0664\u0661\u0665\u0665\u0665\u0660\u0661\u0660\u0660",
+    "fullwidth digits": "\uff0b\uff11\uff14\uff11\uff15\uff15\uff15\uff10\uff11\uff10\uff10",
+    "superscript digits": "+1415555010\u2070",
+    "a NUL": "+14155550100\0",
+}
+
+
+@pytest.mark.parametrize("written", HOSTILE_MOBILES.values(), ids=HOSTILE_MOBILES.keys())
+def test_what_is_no_number_is_refused_with_a_pointer(written: str) -> None:
+    refused("/mobile", WantedCode, {"mobile": written})
+
+
+NO_TEXTS = {
+    "an operator": {"$gt": ""},
+    "another operator": {"$ne": None},
+    "a list": ["+14155550100"],
+    "a number": 14155550100,
+    "true": True,
+}
+
+
+@pytest.mark.parametrize("value", NO_TEXTS.values(), ids=NO_TEXTS.keys())
+@pytest.mark.parametrize("field", ["email", "mobile"])
+@pytest.mark.parametrize("kind", [WantedCode, NewAccount, Credentials, GivenCode, NewPassword])
+def test_an_operator_in_the_place_of_an_identity_is_refused_with_a_pointer(
+    kind: type, field: str, value: Any
+) -> None:
+    more: dict[type, dict[str, str]] = {
+        NewAccount: {"password": PASSWORD},
+        Credentials: {"password": PASSWORD},
+        GivenCode: {"otp": "123456"},
+        NewPassword: {"otp": "123456", "newPassword": PASSWORD},
+    }
+    refused(f"/{field}", kind, {field: value, **more.get(kind, {})})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"email": None},
+        {"email": None, "mobile": None},
+        {"email": "ann@example.com", "mobile": "+14155550100"},
+    ],
+    ids=["neither", "null", "both null", "both"],
+)
+def test_a_body_names_exactly_one_identity(body: dict[str, Any]) -> None:
+    refused(["/email", "/mobile"], WantedCode, body)
+
+
+@given(st.text())
+def test_whatever_is_taken_as_an_email_is_short_plain_and_in_its_one_form(text: str) -> None:
+    try:
+        taken = identities.email(text)
+    except ValueError:
+        return
+    assert taken.value.isascii()
+    assert taken.value.isprintable()
+    assert len(taken.value) <= 254
+    assert identities.email(taken.value) == taken
+
+
+@given(st.text(alphabet="+0123456789 -\n\u0661"))
+def test_whatever_is_taken_as_a_number_is_e164_in_its_one_form(text: str) -> None:
+    try:
+        taken = identities.mobile(text)
+    except ValueError:
+        return
+    assert taken.value[0] == "+"
+    assert taken.value[1:].isascii()
+    assert taken.value[1:].isdigit()
+    assert 8 <= len(taken.value) <= 16
+    assert identities.mobile(taken.value) == taken
+
+
+def refused(pointers: str | list[str], kind: type, body: Any) -> None:
+    """Check that a body is refused at these places, and that the error repeats none of it."""
+    with pytest.raises(InvalidRequest) as caught:
+        parse_json(json.dumps(body).encode(), kind)
+    wanted = [pointers] if isinstance(pointers, str) else pointers
+    assert [problem.pointer for problem in caught.value.errors] == wanted

@@ -1,0 +1,136 @@
+"""Which passwords are taken, and what becomes of them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from geminichat.api import parse_json
+from geminichat.domain import hashing, passwords
+from geminichat.domain.accounts import (
+    Credentials,
+    GivenCode,
+    NewAccount,
+    NewPassword,
+    PasswordChange,
+)
+from geminichat.errors import InvalidRequest
+
+EMAIL = "ann.bell@example.com"
+MOBILE = "+14155550100"
+
+
+def code_at(kind: type, body: dict[str, Any]) -> tuple[str, list[str]]:
+    """Return the code of the refusal of a body, and its pointers."""
+    with pytest.raises(InvalidRequest) as caught:
+        parse_json(json.dumps(body).encode(), kind)
+    assert caught.value.status == 400
+    return caught.value.code, [problem.pointer for problem in caught.value.errors]
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "8 charss",
+        "correct horse battery staple",
+        "x" * 127 + "y",
+        "пароль-и-ещё",
+        "        \t",
+        "🐎" * 8,
+    ],
+)
+def test_length_is_all_that_is_asked_of_a_password(password: str) -> None:
+    passwords.check_strength("/password", password, EMAIL)
+
+
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [
+        ("", "weak-password"),
+        ("7 chars", "weak-password"),
+        ("password", "weak-password"),
+        ("PassWord1", "weak-password"),
+        ("1234567890", "weak-password"),
+        ("qwertyuiop", "weak-password"),
+        (EMAIL, "weak-password"),
+        (EMAIL.upper(), "weak-password"),
+        ("x" * 129, "bad-request"),
+        ("x" * 10_000, "bad-request"),
+        ("correct\0horse", "bad-request"),
+        ("correct horse\0", "bad-request"),
+    ],
+)
+def test_a_password_that_anyone_would_guess_or_that_is_none_is_refused(
+    password: str, code: str
+) -> None:
+    account = {"email": EMAIL, "password": password}
+    assert code_at(NewAccount, account) == (code, ["/password"])
+    reset = {"email": EMAIL, "otp": "123456", "newPassword": password}
+    assert code_at(NewPassword, reset) == (code, ["/newPassword"])
+
+
+@pytest.mark.parametrize("password", [MOBILE, "14155550100", "+1 415-555-0100"])
+def test_a_number_is_no_password_of_its_owner_however_it_is_written(password: str) -> None:
+    assert code_at(NewAccount, {"mobile": MOBILE, "password": password})[0] == "weak-password"
+
+
+def test_a_change_to_a_weak_password_is_refused() -> None:
+    change = {"currentPassword": "x", "newPassword": "password1"}
+    assert code_at(PasswordChange, change) == ("weak-password", ["/newPassword"])
+
+
+@pytest.mark.parametrize("password", ["x" * 129, "a\0b"])
+def test_what_cannot_be_a_password_is_refused_before_it_is_hashed(password: str) -> None:
+    assert code_at(Credentials, {"email": EMAIL, "password": password}) == (
+        "bad-request",
+        ["/password"],
+    )
+    change = {"currentPassword": password, "newPassword": "correct horse battery"}
+    assert code_at(PasswordChange, change) == ("bad-request", ["/currentPassword"])
+
+
+@pytest.mark.parametrize("password", ["short", "password"])
+def test_a_weak_password_may_be_tried_at_login(password: str) -> None:
+    """Whoever once set it, under other rules, is not locked out, and nobody learns the rules."""
+    body = json.dumps({"email": EMAIL, "password": password}).encode()
+    assert parse_json(body, Credentials).password == password
+
+
+def test_an_email_needs_a_password_and_a_number_does_not() -> None:
+    assert code_at(NewAccount, {"email": EMAIL}) == ("bad-request", ["/password"])
+    assert parse_json(json.dumps({"mobile": MOBILE}).encode(), NewAccount).password is None
+
+
+@pytest.mark.parametrize(
+    "otp",
+    ["", "12345", "1234567", "12345a", "123456\n", "\uff11\uff12\uff13\uff14\uff15\uff16", 123456],
+)
+def test_a_code_is_six_ascii_digits(otp: Any) -> None:
+    assert code_at(GivenCode, {"email": EMAIL, "otp": otp}) == ("bad-request", ["/otp"])
+
+
+def test_the_shipped_list_holds_the_commonest_and_nothing_too_short() -> None:
+    listed = passwords._common()
+    assert len(listed) > 10_000
+    assert {"password", "12345678", "iloveyou", "trustno1"} <= listed
+    assert all(len(word) >= passwords.SHORTEST and word == word.casefold() for word in listed)
+
+
+def test_a_hash_is_argon2id_at_owasps_cost_and_fits_its_password_alone() -> None:
+    hashed = hashing.hash_password("correct horse battery")
+    assert hashed.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert hashed != hashing.hash_password("correct horse battery")
+    assert hashing.matches("correct horse battery", hashed)
+    assert not hashing.matches("correct horse batterY", hashed)
+    assert not hashing.matches("correct horse battery", None)
+    assert not hashing.matches("correct horse battery", "no hash at all")
+
+
+def test_a_letter_fits_however_a_keyboard_composed_it() -> None:
+    hashed = hashing.hash_password("caf\u00e9 au lait")
+    assert hashing.matches("cafe\u0301 au lait", hashed)
+
+
+def test_nobodys_password_is_no_password() -> None:
+    """The hash that is verified where there is no account belongs to no account."""
+    assert not hashing.matches("no account has this hash", None)

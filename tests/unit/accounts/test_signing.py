@@ -1,0 +1,89 @@
+"""Signing keys, and their rotation."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from geminichat.config import SECRET_LIFETIME
+from geminichat.domain import signing, tokens
+from geminichat.domain.sessions import ACCESS_LIFETIME
+from geminichat.domain.signing import StoredKeys
+from geminichat.domain.tokens import Claims
+from geminichat.errors import Unauthorized
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+OLD, NEW = b"o" * 32, b"\xfb\xff" * 16
+CLAIMS = Claims("u_ann", "s_one")
+
+
+def test_the_keys_survive_their_text() -> None:
+    stored = StoredKeys.first("k1", OLD).add("k2", NEW, NOON)
+    assert StoredKeys.read(stored.text()) == stored
+    assert stored.at(NOON).keys == {"k1": OLD, "k2": NEW}
+
+
+def test_keys_in_either_alphabet_of_base64_are_read() -> None:
+    plain = {"current": "k", "keys": {"k": "+/" * 21 + "8="}}
+    url = {"current": "k", "keys": {"k": "-_" * 21 + "8"}}
+    keys = [StoredKeys.read(json.dumps(held)).at(NOON).keys for held in (plain, url)]
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "",
+        "{}",
+        '{"current": "k1", "keys": {}}',
+        '{"current": "k1", "keys": {"k1": ""}}',
+        '{"current": "k1", "keys": {"k1": "c2hvcnQ="}}',
+        '{"current": "k1", "keys": {"k1": "not base64, but long enough to look like a key"}}',
+    ],
+)
+def test_what_is_no_keys_is_refused(held: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        StoredKeys.read(held)
+
+
+def test_a_new_key_signs_when_every_sandbox_has_read_it() -> None:
+    stored = StoredKeys.first("k1", OLD).add("k2", NEW, NOON)
+    assert stored.at(NOON).current == "k1"
+    assert stored.at(NOON + timedelta(seconds=SECRET_LIFETIME)).current == "k1"
+    assert stored.at(NOON + signing.SPREAD).current == "k2"
+
+
+def test_through_a_rotation_no_token_is_refused_and_after_it_the_old_key_is_worthless() -> None:
+    """Two sandboxes, one that reads the keys at once and one that reads them as late as it may."""
+    before = StoredKeys.first("k1", OLD)
+    during = before.add("k2", NEW, NOON)
+    removable = during.removable_from()
+    assert removable is not None
+    after = during.remove_previous()
+    late = timedelta(seconds=SECRET_LIFETIME)
+    history = [(NOON - timedelta(hours=1), before), (NOON, during), (removable, after)]
+
+    def held(now: datetime, delay: timedelta) -> StoredKeys:
+        return [keys for since, keys in history if since + delay <= now][-1]
+
+    moments = [NOON + timedelta(minutes=minute) for minute in range(-20, 60)]
+    assert all(b - a < ACCESS_LIFETIME for a, b in pairwise(moments))
+    for signed_at in moments:
+        for signer in (timedelta(0), late):
+            using = held(signed_at, signer).at(signed_at)
+            key = using.keys[using.current]
+            token = tokens.issue(CLAIMS, using.current, key, signed_at)
+            for read_at in (signed_at, signed_at + ACCESS_LIFETIME - timedelta(seconds=1)):
+                for reader in (timedelta(0), late):
+                    keys = held(read_at, reader).at(read_at).keys
+                    assert tokens.verify(token, keys, read_at) == CLAIMS
+
+    forged = tokens.issue(CLAIMS, "k1", OLD, removable + late)
+    with pytest.raises(Unauthorized):
+        tokens.verify(forged, held(removable + late, late).at(removable + late).keys, removable)
+
+
+def test_a_third_key_is_never_held() -> None:
+    stored = StoredKeys.first("k1", OLD).add("k2", NEW, NOON).add("k3", b"3" * 32, NOON)
+    assert set(stored.keys) == {"k2", "k3"}

@@ -1,0 +1,179 @@
+"""Access tokens, and the attacks on them that RFC 8725 lists."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from geminichat.domain import ids, tokens
+from geminichat.domain.tokens import Claims
+from geminichat.errors import Unauthorized
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+KEYS = {"k1": b"1" * 32, "k2": b"2" * 32}
+ANN = Claims(ids.new("u"), ids.new("s"))
+HEADER = {"alg": "HS256", "typ": "JWT", "kid": "k1"}
+NOW = int(NOON.timestamp())
+BODY = {
+    "iss": "geminichat",
+    "aud": "geminichat-api",
+    "sub": ANN.user_id,
+    "sid": ANN.session_id,
+    "iat": NOW,
+    "exp": NOW + 900,
+    "jti": "t_1",
+}
+
+
+def coded(part: Any) -> str:
+    raw = part if isinstance(part, bytes) else json.dumps(part).encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def token(
+    header: Any = None,
+    body: Any = None,
+    *,
+    key: bytes = KEYS["k1"],
+    hash_: str = "sha256",
+    without: str = "",
+) -> str:
+    """Sign by hand, as an attacker's own library would: whatever the header says."""
+    claims = BODY | (body or {}) if isinstance(body, dict | None) else body
+    if without:
+        claims = {name: value for name, value in claims.items() if name != without}
+    signed = f"{coded(HEADER | (header or {}))}.{coded(claims)}"
+    return f"{signed}.{coded(hmac.digest(key, signed.encode(), hash_))}"
+
+
+def unsigned(algorithm: str, signature: str = "") -> str:
+    return f"{coded(HEADER | {'alg': algorithm})}.{coded(BODY)}.{signature}"
+
+
+def changed_after_signing() -> str:
+    header, _, signature = token().split(".")
+    return f"{header}.{coded(BODY | {'sub': ids.new('u')})}.{signature}"
+
+
+GOOD = token()
+PUBLIC_KEY = b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"
+
+ATTACKS: dict[str, str | Callable[[], str]] = {
+    # 2.1, 3.1: weak or missing algorithms, and confusion between them
+    "alg none": unsigned("none"),
+    "alg None": unsigned("None"),
+    "alg nOnE, with a signature": unsigned("nOnE", GOOD.split(".")[2]),
+    "alg none, with the good signature": unsigned("none", GOOD.split(".")[2]),
+    "no signature under HS256": unsigned("HS256"),
+    "alg empty": unsigned(""),
+    "HS384 with the right key": lambda: token({"alg": "HS384"}, hash_="sha384"),
+    "HS512 with the right key": lambda: token({"alg": "HS512"}, hash_="sha512"),
+    "HS1": lambda: token({"alg": "HS1"}, hash_="sha1"),
+    "RS256 in the header, HMAC beneath": token({"alg": "RS256"}),
+    "ES256 in the header, HMAC beneath": token({"alg": "ES256"}),
+    "EdDSA in the header, HMAC beneath": token({"alg": "EdDSA"}),
+    "a public key used as HMAC secret": token(key=PUBLIC_KEY),
+    "an algorithm that is a list": token({"alg": ["HS256"]}),
+    "an algorithm that is null": token({"alg": None}),
+    # 2.2, 3.5: keys that can be guessed
+    "an empty key": token(key=b""),
+    "the kid as key": token(key=b"k1"),
+    "a wordlist's key": token(key=b"secret"),
+    "another of our keys than the kid says": token(key=KEYS["k2"]),
+    # 2.9, 3.10: indirect attacks by way of kid, jku, x5u, jwk
+    "an unknown kid": token({"kid": "k3"}),
+    "a kid with a path": token({"kid": "../../../../dev/null"}, key=b""),
+    "a kid with a path to ours": token({"kid": "/geminichat/dev/signing-keys"}),
+    "a kid with SQL": token({"kid": "k1' UNION SELECT 'x"}, key=b"x"),
+    "a kid that is an operator": token({"kid": {"$ne": ""}}),
+    "a kid that is a list": token({"kid": ["k1"]}),
+    "a kid that is a number": token({"kid": 1}),
+    "a kid that is empty": token({"kid": ""}),
+    "a kid that is null": token({"kid": None}),
+    "no kid": f"{coded({'alg': 'HS256'})}.{coded(BODY)}." + GOOD.split(".")[2],
+    "a key of its own in jwk": token(
+        {"kid": "k9", "jwk": {"kty": "oct", "k": coded(b"x" * 32)}}, key=b"x" * 32
+    ),
+    "a key from elsewhere in jku": token({"kid": "k9", "jku": "https://evil.example/k"}),
+    "a certificate from elsewhere in x5u": token({"kid": "k9", "x5u": "https://evil.example/c"}),
+    # 3.11, 2.8: what the header demands and we do not know
+    "a critical extension": token({"crit": ["exp"]}),
+    "an unknown critical extension": token({"crit": ["x"], "x": 1}),
+    # 2.3, 2.4: broken or encrypted forms
+    "a changed body": changed_after_signing,
+    "a signature cut short": GOOD[:-2],
+    "five parts, as encrypted ones have": ".".join([GOOD, "a", "b"]),
+    "two parts": GOOD.rpartition(".")[0],
+    "one part": "k1",
+    "nothing": "",
+    "dots": "..",
+    "a header that is no object": f"{coded([])}.{coded(BODY)}.{coded(b'x' * 32)}",
+    "a body that is no object": token(body=["sub"]),
+    "a body that is no JSON": token(body=b"{"),
+    "ten thousand brackets": token(body=b"[" * 10_000),
+    "a header in UTF-16": f"{coded(json.dumps(HEADER).encode('utf-16'))}.{coded(BODY)}.",
+    "characters that no token has": "é" + GOOD,
+    "a lone surrogate": "\ud800" + GOOD,
+    # 3.8, 3.9, 3.12: issuer, audience and kind are ours alone
+    "another issuer": token(body={"iss": "https://evil.example"}),
+    "an issuer that begins as ours": token(body={"iss": "geminichat.evil.example"}),
+    "an issuer that is a list": token(body={"iss": ["geminichat"]}),
+    "another audience": token(body={"aud": "geminichat-admin"}),
+    "other audiences": token(body={"aud": ["a", "b"]}),
+    "an audience that is a number": token(body={"aud": 1}),
+    **{f"no {claim}": token(without=claim) for claim in tokens.CLAIMS},
+    # times
+    "expired this second": token(body={"iat": NOW - 900, "exp": NOW}),
+    "expired long ago": token(body={"iat": NOW - 9000, "exp": NOW - 8100}),
+    "exp as text": token(body={"exp": str(NOW + 900)}),
+    "exp as true": token(body={"exp": True}),
+    "exp as null": token(body={"exp": None}),
+    "exp as a list": token(body={"exp": [NOW + 900]}),
+    "exp without end": token(body=json.dumps(BODY).replace(str(NOW + 900), "1e999").encode()),
+    "exp not a number": token(body=json.dumps(BODY).replace(str(NOW + 900), "NaN").encode()),
+    # subjects that are none
+    "sub as a number": token(body={"sub": 1}),
+    "sub as an operator": token(body={"sub": {"$gt": ""}}),
+    "sub as null": token(body={"sub": None}),
+    "sid as an operator": token(body={"sid": {"$gt": ""}}),
+    "sid as null": token(body={"sid": None}),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+def test_a_token_that_is_not_wholly_ours_is_refused(attack: str | Callable[[], str]) -> None:
+    with pytest.raises(Unauthorized):
+        tokens.verify(attack if isinstance(attack, str) else attack(), KEYS, NOON)
+
+
+def test_the_attacks_fail_for_what_they_change_and_nothing_else() -> None:
+    assert tokens.verify(GOOD, KEYS, NOON) == ANN
+
+
+@pytest.mark.parametrize("kid", KEYS)
+def test_a_token_of_ours_holds_for_fifteen_minutes(kid: str) -> None:
+    issued = tokens.issue(ANN, kid, KEYS[kid], NOON)
+    assert tokens.verify(issued, KEYS, NOON) == ANN
+    last = NOON + timedelta(minutes=15) - timedelta(milliseconds=1)
+    assert tokens.verify(issued, KEYS, last) == ANN
+    with pytest.raises(Unauthorized, match="expired"):
+        tokens.verify(issued, KEYS, NOON + timedelta(minutes=15))
+
+
+def test_a_token_says_what_the_contract_says_and_no_more() -> None:
+    issued = tokens.issue(ANN, "k1", KEYS["k1"], NOON)
+    header, body, _ = issued.split(".")
+    pad = "=="
+    assert json.loads(base64.urlsafe_b64decode(header + pad)) == HEADER
+    assert set(json.loads(base64.urlsafe_b64decode(body + pad))) == set(tokens.CLAIMS)
+    assert tokens.issue(ANN, "k1", KEYS["k1"], NOON) != issued
+
+
+def test_no_hash_of_a_key_is_in_a_token() -> None:
+    issued = tokens.issue(ANN, "k1", KEYS["k1"], NOON)
+    assert hashlib.sha256(KEYS["k1"]).hexdigest() not in issued
