@@ -66,12 +66,12 @@ class Request:
         return self._claims.user_id
 
     @property
-    @property
     def origin(self) -> str:
         """The API's own address, as the caller reached it."""
         scheme = self.headers.get("x-forwarded-proto", "https")
         return f"{scheme}://{self.headers.get('host', 'localhost')}"
 
+    @property
     def session_id(self) -> str:
         """The session that the access token belongs to."""
         return self._claims.session_id
