@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from infra.local.serving import free_port
+from infra.local.stripe import PRO_PRICE
 from tests.template import QUEUES, TABLES, TEMPLATE, Values
 
 sys.dont_write_bytecode = True  # a __pycache__ in layers/ would look like a change to SAM's cache
@@ -22,7 +23,7 @@ ACCOUNT = "000000000000"
 def _local_values() -> Values:
     """Return values for the template in which every resource is new and on this machine."""
     suffix = uuid4().hex[:8]
-    aws, redis, gemini = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
+    aws, redis, gemini, stripe = (f"http://127.0.0.1:{free_port()}" for _ in range(4))
     refs = {name: spec.get("Default") for name, spec in TEMPLATE["Parameters"].items()}
     refs |= {
         "AWS::Region": REGION,
@@ -32,6 +33,8 @@ def _local_values() -> Values:
         "AwsEndpoint": aws,
         "UpstashUrl": redis,
         "GeminiEndpoint": gemini,
+        "StripeEndpoint": stripe,
+        "StripePrice": PRO_PRICE,
         "MailFrom": "no-reply@geminichat.example",
     }
     attributes: dict[str, str] = {}

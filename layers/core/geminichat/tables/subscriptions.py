@@ -165,11 +165,11 @@ def store(
 def _actions(
     customer_id: str, standing: Standing, read_at: datetime, revision: int
 ) -> list[Action]:
-    optional = {
-        Subscription.stripe_subscription_id: standing.subscription_id,
-        Subscription.period_end: _text(standing.period_end),
-        Subscription.pro_until: _text(standing.pro_until),
-    }
+    optional = [
+        (Subscription.stripe_subscription_id, standing.subscription_id),
+        (Subscription.period_end, _text(standing.period_end)),
+        (Subscription.pro_until, _text(standing.pro_until)),
+    ]
     return [
         Subscription.stripe_customer_id.set(customer_id),
         Subscription.status.set(standing.status),
@@ -178,7 +178,7 @@ def _actions(
         Subscription.read_at.set(times.text(read_at)),
         *(
             attribute.remove() if value is None else attribute.set(value)
-            for attribute, value in optional.items()
+            for attribute, value in optional
         ),
     ]
 
