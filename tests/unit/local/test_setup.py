@@ -1,0 +1,140 @@
+"""The set-up, run as a person runs it in a checkout of its own, with a stand-in for uv."""
+
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from infra.local import setup
+
+UV = """#!/bin/sh
+echo "$* index=$UV_DEFAULT_INDEX links=$UV_FIND_LINKS" >> "$UV_CALLS"
+case "$1" in
+  venv) for folder; do :; done; mkdir -p "$folder/bin" ;;
+  pip) if [ -n "$UV_FAILS" ]; then echo "error: no such host" >&2; exit 2; fi ;;
+esac
+"""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A checkout in which uv is already installed: the stand-in, which notes how it is called."""
+
+    root: Path
+
+    def set_up(
+        self, *arguments: str, **variables: str
+    ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+        """Run the set-up; return how it ended, and what it had uv do."""
+        calls = self.root / "calls"
+        calls.write_text("")
+        done = subprocess.run(
+            [sys.executable, "-I", self.root / "infra" / "local" / "setup.py", *arguments],
+            capture_output=True,
+            text=True,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self.root), "UV_CALLS": str(calls)}
+            | variables,
+        )
+        return done, calls.read_text().splitlines()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    local = Path(setup.__file__).parent
+    shutil.copytree(local / "requirements", tmp_path / "infra" / "local" / "requirements")
+    shutil.copy(local / "setup.py", tmp_path / "infra" / "local")
+    uv = tmp_path / ".local" / "uv"
+    (uv / "bin").mkdir(parents=True)
+    (uv / "bin" / "uv").write_text(UV)
+    (uv / "bin" / "uv").chmod(0o755)
+    setup.stamp(uv, [platform.machine(), setup.digest(setup.REQUIREMENTS / "uv.txt")])
+    return Checkout(tmp_path)
+
+
+def test_every_environment_is_made_once_and_then_nothing_is_done(checkout: Checkout) -> None:
+    done, calls = checkout.set_up()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [call.split()[0] for call in calls] == ["venv", "pip"] * len(setup.ENVIRONMENTS)
+    assert all("--require-hashes" in call for call in calls if call.startswith("pip"))
+    began = time.monotonic()
+    done, calls = checkout.set_up()
+    assert (done.returncode, done.stdout, done.stderr, calls) == (0, "", "", [])
+    assert time.monotonic() - began < 3
+
+
+def test_only_what_is_asked_for_is_made(checkout: Checkout) -> None:
+    _, calls = checkout.set_up("--only", "ministack")
+    assert len(calls) == 2
+    assert all("ministack" in call for call in calls)
+
+
+def test_python_and_uv_are_linked_for_whoever_builds(checkout: Checkout) -> None:
+    checkout.set_up()
+    python = checkout.root / ".local" / "bin" / "python3.13"
+    said = subprocess.run([python, "--version"], capture_output=True, text=True, check=True)
+    assert said.stdout.startswith("Python 3.13")
+    assert (checkout.root / ".local" / "bin" / "uv").exists()
+
+
+def test_new_requirements_are_installed_into_the_environment_there_is(checkout: Checkout) -> None:
+    checkout.set_up()
+    requirements = checkout.root / "infra" / "local" / "requirements" / "sam.txt"
+    requirements.write_text(requirements.read_text() + "# changed\n")
+    _, calls = checkout.set_up()
+    assert [call.split()[:2] for call in calls] == [["pip", "sync"]]
+
+
+def test_what_broke_off_is_made_anew(checkout: Checkout) -> None:
+    done, _ = checkout.set_up("--only", "dev", UV_FAILS="1")
+    assert done.returncode == 1
+    done, calls = checkout.set_up("--only", "dev")
+    assert done.returncode == 0
+    assert [call.split()[0] for call in calls] == ["venv", "pip"]
+    assert "--clear" in calls[0]
+
+
+def test_a_failure_is_one_line_with_the_reason_and_the_log(checkout: Checkout) -> None:
+    done, _ = checkout.set_up(UV_FAILS="1")
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert "error: no such host" in line
+    assert ".local/setup.log" in line
+    assert "error: no such host" in (checkout.root / ".local" / "setup.log").read_text()
+
+
+def told_by_variables(_root: Path) -> Mapping[str, str]:
+    return {"PIP_INDEX_URL": "http://mirror/a b'$x", "PIP_FIND_LINKS": "/one /two"}
+
+
+def told_by_a_file(root: Path) -> Mapping[str, str]:
+    file = root / "pip.conf"
+    file.write_text("[global]\nindex-url = http://mirror/a b'$x\nfind-links =\n  /one\n  /two\n")
+    return {"PIP_CONFIG_FILE": str(file)}
+
+
+@pytest.mark.parametrize("told", [told_by_variables, told_by_a_file])
+def test_uv_hears_what_pip_is_told_on_this_machine(
+    checkout: Checkout, told: Callable[[Path], Mapping[str, str]]
+) -> None:
+    _, calls = checkout.set_up("--only", "dev", **told(checkout.root))
+    assert calls
+    assert all(call.endswith("index=http://mirror/a b'$x links=/one,/two") for call in calls)
+
+
+def test_what_uv_itself_is_told_goes_first(checkout: Checkout) -> None:
+    _, calls = checkout.set_up(
+        "--only", "dev", PIP_INDEX_URL="http://pips", UV_DEFAULT_INDEX="http://own"
+    )
+    assert all("index=http://own " in call for call in calls)
+
+
+def test_an_unknown_name_is_refused_with_the_names_there_are(checkout: Checkout) -> None:
+    done, calls = checkout.set_up("--only", "everything")
+    assert (done.returncode, calls) == (2, [])
+    assert "dev" in done.stderr
