@@ -1,7 +1,6 @@
 """The emulated cloud on this machine: `python -m infra.local up`, and what goes with it."""
 
 import argparse
-import asyncio
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ from infra.local.home import Home, LocalError
 
 def main() -> int:
     """Run one of the commands and return the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until _up cares for order, an end is an end
     options = _parser().parse_args()
     home = Home(options.home.resolve())
     commands = {"up": _up, "chat": _chat, "status": _status, "logs": _logs}
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     chat = commands.add_parser("chat", help="chat in the terminal")
-    chat.add_argument("--email", help="log in, or sign up, as this account (default: a new one)")
+    chat.add_argument("--email", help="log in as this account (default: a new one)")
     chat.add_argument("--password", help="its password")
 
     commands.add_parser("status", help="say what runs, and where")
@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(home: Home, options: argparse.Namespace) -> None:
+    import asyncio
+
     from infra.local.up import Options, up
 
     wanted = Options(
@@ -103,6 +105,8 @@ def _up(home: Home, options: argparse.Namespace) -> None:
 def _chat(home: Home, options: argparse.Namespace) -> None:
     from infra.local import chat, stack
 
+    if bool(options.email) != bool(options.password):
+        raise LocalError("--email and --password go together.")
     chat.chat(stack.running(home).api_url, options.email, options.password)
 
 
@@ -129,8 +133,4 @@ def _logs(home: Home, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        status = main()
-    except KeyboardInterrupt:
-        status = 130
-    sys.exit(status)
+    sys.exit(main())

@@ -8,11 +8,15 @@ import os
 import platform
 import re
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from infra.local.children import Child
 from infra.local.home import BUILD, BUILD_CACHE, BUILD_LOCK, ROOT, SAM, TOOLS, LocalError, shown
+
+LONGEST_ERROR = 400
+"""Characters; the rest is in the log."""
 
 FINGERPRINT = BUILD / "fingerprint"
 INPUTS = ["template.yaml", "functions", "layers", "infra/*.yaml", "infra/local/requirements/*.txt"]
@@ -90,15 +94,14 @@ async def run_sam(arguments: list[str | Path], env: dict[str, str], log: Path) -
         log,
     )
     if await child.wait() != 0:
-        raise LocalError(f"sam {arguments[0]} failed: {_matter(log)} (log: {shown(log)})")
+        said = what_matters(log.read_text(errors="replace"))
+        raise LocalError(f"sam {arguments[0]} failed: {said} (log: {shown(log)})")
 
 
-def _matter(log: Path) -> str:
-    """Return the line of the log that tells what is wrong."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    said = [line for line in lines if line]
-    errors = [line for line in said if re.match(r"(?i)(error|build failed|.*error:)", line)]
-    return (errors or said or ["it said nothing"])[-1]
+def what_matters(output: str) -> str:
+    """Return what a tool's output says is wrong, in one line: what follows its last "Error:"."""
+    *_, said = re.split(r"(?m)^Error: ", output)
+    return textwrap.shorten(said, LONGEST_ERROR, placeholder=" …") or "it said nothing"
 
 
 def _inputs() -> Iterator[Path]:

@@ -15,36 +15,22 @@ PATIENCE = 180.0
 
 
 def chat(url: str, email: str | None, password: str | None) -> None:
-    """Talk until the input ends. Raises LocalError."""
+    """Talk until the input ends, as this account or as a new one. Raises LocalError."""
     api = Api(url)
-    password = password or secrets.token_urlsafe(12)
     try:
-        if email:
-            _enter(api, email, password)
+        if email and password:
+            api.log_in(email, password)
         else:
-            email = f"guest-{secrets.token_hex(3)}@example.com"
+            email, password = f"guest-{secrets.token_hex(3)}@example.com", secrets.token_hex(6)
             api.sign_up(email, password)
         room = api.open_room("Terminal").data["id"]
     except (Refused, Unreachable) as error:
         raise LocalError(str(error)) from error
     if sys.stdin.isatty():
-        print(f"You are {email}, in a new room. Type and press Enter; Ctrl-D leaves.")
+        print(f"You are {email} (password {password}), in a new room. Ctrl-D leaves.")
     while (prompt := _read()) is not None:
         if prompt:
-            print(_answer(api, room, prompt, email, password))
-
-
-def _enter(api: Api, email: str, password: str) -> None:
-    """Log in, or sign up where there is no such account."""
-    try:
-        api.log_in(email, password)
-    except Refused as refused:
-        if refused.status != 401:
-            raise
-        try:
-            api.sign_up(email, password)
-        except Refused as taken:
-            raise (refused if taken.status == 409 else taken) from taken
+            print(_answer(api, room, prompt, email, password), flush=True)
 
 
 def _answer(api: Api, room: str, prompt: str, email: str, password: str) -> str:

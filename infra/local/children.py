@@ -51,9 +51,9 @@ class Child:
         return cls(name, process, log)
 
     @property
-    def ended(self) -> bool:
-        """Whether the program is not running any more."""
-        return self._process.returncode is not None
+    def status(self) -> int | None:
+        """The status the program ended with, None while it runs."""
+        return self._process.returncode
 
     async def wait(self) -> int:
         """Wait for the program's end and return its status; being cancelled stops it."""
@@ -133,7 +133,7 @@ async def _until_ready(child: Child, answers: Callable[[], Awaitable[bool]]) -> 
     deadline = time.monotonic() + READY_TIMEOUT
     try:
         while not await answers():
-            if child.ended:
+            if child.status is not None:
                 raise LocalError(
                     f"{child.name} did not start: {child.last_words()} (log: {shown(child.log)})"
                 )

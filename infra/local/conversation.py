@@ -57,8 +57,12 @@ def by_hand(url: str, walked: Walked) -> str:
     body = f'{{"email":"{walked.email}","password":"{PASSWORD}"}}'
     return f"""\
 API={url} ROOM={walked.room}
+# log in
 TOKEN=$(curl -s $API/auth/login -H 'content-type: application/json' \\
-  -d '{body}' | sed 's/.*"token": *"\\([^"]*\\)".*/\\1/')
-curl -s $API/chatroom/$ROOM/message -H "authorization: Bearer $TOKEN" \\
-  -H 'content-type: application/json' -d '{{"content": "And what is a dead-letter queue?"}}'
-curl -s $API/chatroom/$ROOM -H "authorization: Bearer $TOKEN\""""
+  -d '{body}' \\
+  | sed 's/.*"token": *"\\([^"]*\\)".*/\\1/')
+# ask
+curl -s -w '\\n' $API/chatroom/$ROOM/message -H "authorization: Bearer $TOKEN" \\
+  -H 'content-type: application/json' -d '{{"content":"And what is a dead-letter queue?"}}'
+# read the room; the answer comes a moment after the question
+sleep 2; curl -s -w '\\n' $API/chatroom/$ROOM -H "authorization: Bearer $TOKEN\""""

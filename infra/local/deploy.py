@@ -1,5 +1,6 @@
 """The template into MiniStack: `sam deploy`, the secrets, and what MiniStack leaves out."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -16,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from infra.local.build import run_sam
-from infra.local.home import BUILD
+from infra.local.home import BUILD, LocalError, shown
 from infra.local.stack import Aws, Queue, Resources
 from infra.local.template import load
 
@@ -64,25 +65,6 @@ def declared(template: Path, values: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if name in parameters}
 
 
-async def deploy(aws: Aws, parameters: Mapping[str, str], log: Path) -> None:
-    """Deploy what was built. Raises LocalError."""
-    arguments: list[str | Path] = ["deploy", "--template-file", BUILD / "template.yaml"]
-    arguments += ["--stack-name", STACK, "--region", aws.region, "--resolve-s3"]
-    arguments += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
-    arguments += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
-    arguments += ["--parameter-overrides"]
-    arguments += [f"{name}={value}" for name, value in parameters.items()]
-    env = {
-        "AWS_ENDPOINT_URL": aws.endpoint_url,
-        "AWS_ACCESS_KEY_ID": aws.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": aws.secret_access_key,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": "127.0.0.1",
-    }
-    await run_sam(arguments, env, log)
-
-
 def digest(*parts: str) -> str:
     """Return what names a deployment of these parts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -92,7 +74,7 @@ class Cloud:
     """The emulated AWS, as its root sees it."""
 
     def __init__(self, aws: Aws) -> None:
-        self._aws = aws
+        self.aws = aws
         session = boto3.Session(aws.access_key_id, aws.secret_access_key, region_name=aws.region)
         url = aws.endpoint_url
         config = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 2})
@@ -124,6 +106,17 @@ class Cloud:
         except ClientError:
             return False
         return deployed == what and stack["StackStatus"] in FINISHED
+
+    def failure(self) -> str | None:
+        """Return why the last change of the stack failed, None where it did not."""
+        failed = None
+        for event in self._stacks.describe_stack_events(StackName=STACK)["StackEvents"]:
+            status, resource = event["ResourceStatus"], event["LogicalResourceId"]
+            if resource == STACK and status in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"):
+                break
+            if status.endswith("_FAILED") and resource != STACK:
+                failed = f"{resource}: {event.get('ResourceStatusReason', status)}"
+        return failed
 
     def note_deployed(self, what: str) -> None:
         """Remember what runs."""
@@ -192,7 +185,7 @@ class Cloud:
                 self._apis.update_route(ApiId=api_id, RouteId=routes[key]["RouteId"], Target=target)
 
     def _arn(self, function: str) -> str:
-        return f"arn:aws:lambda:{self._aws.region}:000000000000:function:{function}"
+        return f"arn:aws:lambda:{self.aws.region}:000000000000:function:{function}"
 
     def _queue(self, url: str) -> Queue:
         attributes = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
@@ -209,3 +202,30 @@ class Cloud:
             self._ssm.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
             return value
         return known
+
+
+async def deploy(cloud: Cloud, parameters: Mapping[str, str], log: Path) -> None:
+    """Deploy what was built. Raises LocalError."""
+    aws = cloud.aws
+    arguments: list[str | Path] = ["deploy", "--template-file", BUILD / "template.yaml"]
+    arguments += ["--stack-name", STACK, "--region", aws.region, "--resolve-s3"]
+    arguments += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+    arguments += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
+    arguments += ["--parameter-overrides"]
+    arguments += [f"{name}={value}" for name, value in parameters.items()]
+    env = {
+        "AWS_ENDPOINT_URL": aws.endpoint_url,
+        "AWS_ACCESS_KEY_ID": aws.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": aws.secret_access_key,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1",
+    }
+    try:
+        await run_sam(arguments, env, log)
+    except LocalError as error:
+        failed = "create/update the stack" in str(error)
+        failure = await asyncio.to_thread(cloud.failure) if failed else None
+        if failure is None:
+            raise
+        raise LocalError(f"sam deploy failed: {failure} (log: {shown(log)})") from error

@@ -1,9 +1,11 @@
-"""What the functions logged, from the emulated CloudWatch Logs."""
+"""What the functions logged, and how they crashed, as a person reads it."""
 
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -14,24 +16,40 @@ from infra.local.stack import Stack
 FRAME = re.compile(r"(START|END|REPORT) RequestId: ")
 """Lines that Lambda writes around an invocation's own."""
 
+METRICS = '"CloudWatchMetrics"'
+"""Part of a line that only carries metrics."""
+
+CRASH = re.compile(r"(?m)^(?P<at>\S+ \S+) (?P<level>ERROR|WARNING) \[lambda\w*\] (?P<message>.*)")
+"""Lines of MiniStack's about a function that did not start, raised or took too long."""
+
 SHOWN_APART = {"timestamp", "level", "message", "service", "exception", "stack_trace"}
 
 
+@dataclass(frozen=True, order=True)
+class Line:
+    """One entry of a log, and the name of the function it is about."""
+
+    at: datetime
+    text: str
+    function: str
+
+
 def lines(stack: Stack, function: str | None, count: int) -> list[str]:
-    """Return the newest log lines, oldest first, of one function where its logical id is given.
+    """Return the newest entries, oldest first, of one function where its logical id is given.
 
     Raises LocalError where there is no such function.
     """
     if function and function not in stack.functions:
         known = ", ".join(sorted(stack.functions))
         raise LocalError(f"There is no function {function}. There are: {known}")
-    name = stack.functions.get(function or "")
-    events = sorted(_events(stack), key=lambda event: event["timestamp"])
-    wanted = [event for event in events if not name or _is_of(event["message"], name)]
-    return [_shown(event) for event in wanted[-count:]]
+    wanted = stack.functions[function] if function else ""
+    found = [*_logged(stack), *_crashes(Path(stack.logs) / "ministack.log")]
+    newest = [line for line in sorted(found) if wanted in line.function][-count:]
+    return [f"{line.at:%H:%M:%S} {line.text}" for line in newest]
 
 
-def _events(stack: Stack) -> Iterator[dict[str, Any]]:
+def _logged(stack: Stack) -> Iterator[Line]:
+    """Give what the functions logged."""
     client = boto3.client(
         "logs",
         endpoint_url=stack.aws.endpoint_url,
@@ -42,31 +60,25 @@ def _events(stack: Stack) -> Iterator[dict[str, Any]]:
     for group in stack.log_groups.values():
         for page in client.get_paginator("filter_log_events").paginate(logGroupName=group):
             for event in page["events"]:
-                if not FRAME.match(event["message"]):
-                    yield dict(event)
+                at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
+                if not FRAME.match(event["message"]) and METRICS not in event["message"]:
+                    yield _line(at, event["message"])
 
 
-def _is_of(message: str, function: str) -> bool:
-    return bool(_parsed(message).get("function_name") == function)
+def _crashes(log: Path) -> Iterator[Line]:
+    """Give what MiniStack says of functions that did not end well."""
+    for found in CRASH.finditer(log.read_text(errors="replace")):
+        at = datetime.strptime(found["at"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        yield Line(at, f"{found['level']:7} {found['message']}", found["message"])
 
 
-def _shown(event: dict[str, Any]) -> str:
-    """Return a line as a person reads it; the traceback, if any, below."""
-    at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-    parsed = _parsed(event["message"])
-    if not parsed:
-        return f"{at:%H:%M:%S} {event['message'].rstrip()}"
-    traceback = str(parsed.get("exception", ""))
-    rest = {name: value for name, value in parsed.items() if name not in SHOWN_APART}
-    fields = " ".join(f"{name}={value}" for name, value in rest.items())
-    line = f"{at:%H:%M:%S} {parsed.get('level', ''):7} {parsed.get('message', '')} {fields}"
-    return line.rstrip() + "".join(f"\n    {text}" for text in traceback.splitlines())
-
-
-def _parsed(message: str) -> dict[str, Any]:
-    """Return a structured line's fields, or nothing for another line."""
+def _line(at: datetime, message: str) -> Line:
     try:
-        parsed = json.loads(message)
-    except ValueError:
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
+        fields: dict[str, Any] = json.loads(message)
+        function = str(fields.get("function_name", ""))
+    except (ValueError, AttributeError):
+        return Line(at, message.rstrip(), "")
+    rest = " ".join(f"{key}={value}" for key, value in fields.items() if key not in SHOWN_APART)
+    text = f"{fields.get('level', ''):7} {fields.get('message', '')} {rest}".rstrip()
+    traceback = str(fields.get("exception", "")).splitlines()
+    return Line(at, "\n    ".join([text, *traceback]), function)

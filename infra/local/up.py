@@ -99,7 +99,7 @@ class _Running:
             "OtpDelivery": "response",  # nobody's phone rings here: the answer shows the code
             **IMPATIENT,
         }
-        resources = await self._deploy(cloud, aws, parameters)
+        resources = await self._deploy(cloud, parameters)
         gateway.open(resources.api_id)
         return stack.Stack(
             **msgspec.structs.asdict(resources),
@@ -128,16 +128,14 @@ class _Running:
     def blame(self, error: LocalError) -> LocalError:
         """Return the error, or that a program ended, where that is behind it."""
         for child in self._children:
-            if child.ended:
+            if child.status is not None:
                 return LocalError(
-                    f"{child.name} ended unexpectedly: {child.last_words()} "
+                    f"{child.name} ended unexpectedly, with status {child.status} "
                     f"(log: {shown(child.log)}). Start again with `make up`."
                 )
         return error
 
-    async def _deploy(
-        self, cloud: deploy.Cloud, aws: stack.Aws, parameters: Mapping[str, str]
-    ) -> stack.Resources:
+    async def _deploy(self, cloud: deploy.Cloud, parameters: Mapping[str, str]) -> stack.Resources:
         """Build and deploy what has changed; return the names of what the template made."""
         async with build.only_one():
             if not build.is_built():
@@ -148,7 +146,7 @@ class _Running:
             wanted = deploy.digest(build.fingerprint(), *sorted(map("=".join, values.items())))
             if not await asyncio.to_thread(cloud.is_deployed, wanted):
                 with _step("Deploying template.yaml"):
-                    await deploy.deploy(aws, values, self._home.logs / "sam-deploy.log")
+                    await deploy.deploy(cloud, values, self._home.logs / "sam-deploy.log")
         resources = await asyncio.to_thread(cloud.resources)
         await asyncio.to_thread(cloud.wire, resources)
         await asyncio.to_thread(cloud.note_deployed, wanted)
@@ -223,7 +221,7 @@ def _step(text: str) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield
-    except BaseException:
+    except Exception:
         print(flush=True)
         raise
     print(f"{time.monotonic() - started:.1f} s", flush=True)

@@ -1,0 +1,184 @@
+"""The commands of the emulated cloud: `up`, `chat`, `status` and `logs`, as a person uses them."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from infra.local import conversation
+from infra.local.client import Api, Refused
+from infra.local.conversation import PASSWORD
+from infra.local.home import ROOT
+from tests.e2e.conftest import RunningStack, running
+
+
+def local(*arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one of the commands to its end, its input being what was said."""
+    return subprocess.run(
+        [sys.executable, "-m", "infra.local", *arguments],
+        cwd=ROOT,
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_second_up_says_where_the_first_one_runs(stack: RunningStack) -> None:
+    second = local("up", "--home", str(stack.home.folder))
+    assert second.returncode == 1
+    assert second.stdout == ""
+    assert stack.url in second.stderr
+    assert str(stack.description.pid) in second.stderr
+    assert second.stderr.count("\n") == 1
+
+
+def test_a_taken_port_is_told_with_the_way_out(stack: RunningStack, tmp_path: Path) -> None:
+    port = urlsplit(stack.url).port or 0
+    other = local("up", "--home", str(tmp_path / "home"), "--port", str(port))
+    assert other.returncode == 1
+    assert other.stderr == (
+        f"Port {port} is taken by another program: stop that, or take another port "
+        f"with `make up PORT={port + 1}`.\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["status", "chat", "logs"])
+def test_what_needs_a_running_stack_says_how_to_start_one(command: str, tmp_path: Path) -> None:
+    done = local(command, "--home", str(tmp_path / "nowhere"))
+    assert done.returncode == 1
+    assert done.stderr == "Nothing is running: start it with `make up`.\n"
+
+
+def test_status_says_what_runs_where(stack: RunningStack) -> None:
+    done = local("status", "--home", str(stack.home.folder))
+    assert done.returncode == 0
+    for address in (stack.url, stack.description.aws.endpoint_url, stack.gemini.url):
+        assert address in done.stdout
+
+
+def test_logs_show_what_a_function_logged_and_no_secret(stack: RunningStack) -> None:
+    stack.new_user()
+    done = local("logs", "--home", str(stack.home.folder), "AuthSignup", "-n", "5")
+    assert done.returncode == 0
+    assert "INFO    request" in done.stdout
+    assert "route=POST /auth/signup status=201" in done.stdout
+    assert PASSWORD not in done.stdout
+    assert stack.description.upstash.token not in done.stdout
+
+
+def test_logs_of_an_unknown_function_name_the_known_ones(stack: RunningStack) -> None:
+    done = local("logs", "--home", str(stack.home.folder), "Nonsense")
+    assert done.returncode == 1
+    assert "GeminiWorker" in done.stderr
+
+
+def test_a_chat_answers_each_line_until_the_plan_is_used_up(stack: RunningStack) -> None:
+    said = "\n".join(["Hello", "", "How are you?", "3", "4", "5", "6"])
+    done = local("chat", "--home", str(stack.home.folder), said=said)
+    assert done.returncode == 0, done.stderr
+    answers = done.stdout.splitlines()
+    assert answers[:2] == [
+        "You said: Hello (turn 1)",
+        "You said: How are you? (turn 2; before that: Hello)",
+    ]
+    assert len(answers) == 6
+    assert re.search(r"5 prompts a day", answers[5])
+
+
+def test_a_chat_logs_in_to_an_account_that_is_there(stack: RunningStack) -> None:
+    Api(stack.url).sign_up("ada.chats@example.com", PASSWORD)
+    chat = ["chat", "--home", str(stack.home.folder), "--email", "ada.chats@example.com"]
+    known = local(*chat, "--password", PASSWORD, said="Hello")
+    assert known.stdout == "You said: Hello (turn 1)\n"
+    wrong = local(*chat, "--password", "something else entirely", said="Hello")
+    assert wrong.returncode == 1
+    assert wrong.stdout == ""
+    assert wrong.stderr.count("\n") == 1
+
+
+def test_the_lines_to_go_on_by_hand_work_as_printed(stack: RunningStack) -> None:
+    shown: list[str] = []
+    walked = conversation.walk(stack.url, shown.append)
+    assert [line.split()[:2] for line in shown] == [
+        ["POST", "/auth/signup"],
+        ["POST", "/chatroom"],
+        ["POST", "/chatroom/{id}/message"],
+        ["GET", "/chatroom/{id}/message/{messageId}"],
+    ]
+    lines = conversation.by_hand(stack.url, walked)
+    done = subprocess.run(["bash", "-c", lines], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    sent, room = done.stdout.splitlines()
+    assert '"status":"queued"' in sent
+    assert "You said: And what is a dead-letter queue?" in room
+
+
+class TestRestart:
+    """A stack of its own, stopped and started again."""
+
+    def test_what_was_stored_survives_and_nothing_outlives_the_stack(self, tmp_path: Path) -> None:
+        email = "grace@example.com"
+        with running(tmp_path / "home") as first:
+            api = Api(first.url)
+            api.sign_up(email, PASSWORD)
+            room = api.open_room("Kept").data["id"]
+            sent = api.send(room, "Remember me").data["messageId"]
+            api.wait(room, sent, patience=60)
+        assert is_quiet(first)
+
+        with running(tmp_path / "home") as second:
+            assert second.url == first.url
+            again = Api(second.url)
+            again.log_in(email, PASSWORD)
+            kept = again.message(room, sent).data
+            assert kept["reply"]["content"] == "You said: Remember me (turn 1)"
+            answer = again.wait(room, again.send(room, "Still there?").data["messageId"], 60)
+            assert "before that: Remember me" in answer.data["reply"]["content"]
+
+            os.kill(second.description.pid, signal.SIGKILL)
+            assert is_quiet(second)
+
+        with running(tmp_path / "home", "--fresh") as third:
+            with pytest.raises(Refused) as unknown:
+                Api(third.url).log_in(email, PASSWORD)
+            assert unknown.value.status == 401
+
+
+def is_quiet(stack: RunningStack, within: float = 10.0) -> bool:
+    """Say whether nothing listens any more where the stack did, and no process is left."""
+    described = stack.description
+    urls = [described.api_url, described.aws.endpoint_url, described.upstash.url, stack.gemini.url]
+    ports = [urlsplit(url).port or 0 for url in urls] + [described.valkey.port]
+    deadline = time.monotonic() + within
+    while any(map(answers, ports)) or processes_of(stack.home.folder):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Return the processes whose command, environment or directory names the folder (on Linux)."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            told += os.fsencode((process / "cwd").readlink())
+        except OSError:
+            continue
+        if os.fsencode(folder) in told and process.name != str(os.getpid()):
+            found.append(int(process.name))
+    return found
