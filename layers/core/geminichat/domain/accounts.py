@@ -128,7 +128,7 @@ class Renewal(
 ):
     """A refresh token that asks for the next pair."""
 
-    refresh_token: Annotated[str, Meta(max_length=300)]
+    refresh_token: Annotated[str, Meta(max_length=2_000)]
 
 
 class Logout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
