@@ -1,0 +1,193 @@
+"""Sessions: refreshed, copied, ended."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from geminichat.domain import ids
+from geminichat.domain.sessions import RefreshToken
+from tests.integration.accounts.people import (
+    OTHER_PASSWORD,
+    PASSWORD,
+    Person,
+    at_once,
+    problem,
+    sessions_of,
+)
+from tests.integration.lambdas import Api
+
+NOW = datetime.now(UTC)
+
+
+def test_a_refresh_token_gives_the_next_pair(api: Api) -> None:
+    ann = Person(api)
+    first = ann.sign_up().data
+    reply = ann.refresh(first["refreshToken"])
+    assert reply.status == 200
+    assert reply.headers["cache-control"] == "no-store"
+    assert set(reply.data) == {
+        "token",
+        "tokenType",
+        "expiresIn",
+        "refreshToken",
+        "refreshExpiresIn",
+    }
+    assert reply.data["refreshToken"] != first["refreshToken"]
+    assert ann.me(reply.data["token"]).data["id"] == first["user"]["id"]
+    assert ann.refresh(reply.data["refreshToken"]).status == 200
+
+
+def test_a_refresh_token_used_twice_ends_its_family_and_no_other(api: Api) -> None:
+    ann = Person(api)
+    stolen = ann.sign_up().data
+    other = ann.log_in().data
+    thief = ann.refresh(stolen["refreshToken"]).data
+    problem(ann.refresh(stolen["refreshToken"]), 401, "token-reused")
+    problem(ann.refresh(thief["refreshToken"]), 401, "unauthorized")
+    problem(ann.me(thief["token"]), 401, "unauthorized")
+    problem(ann.me(stolen["token"]), 401, "unauthorized")
+    assert ann.me(other["token"]).status == 200
+    assert ann.refresh(other["refreshToken"]).status == 200
+
+
+def test_a_token_from_long_before_ends_its_family_too(api: Api) -> None:
+    ann = Person(api)
+    first = newest = ann.sign_up().data["refreshToken"]
+    for _ in range(4):
+        newest = ann.refresh(newest).data["refreshToken"]
+    problem(ann.refresh(first), 401, "token-reused")
+    problem(ann.refresh(newest), 401, "unauthorized")
+
+
+def test_a_refresh_token_used_by_many_at_the_same_moment_serves_one_at_most(api: Api) -> None:
+    ann = Person(api)
+    first = ann.sign_up().data["refreshToken"]
+    replies = at_once([lambda: ann.refresh(first)] * 8)
+    assert [reply.status for reply in replies].count(200) <= 1
+    assert {reply.status for reply in replies} <= {200, 401}
+    for reply in replies:
+        if reply.status == 200:
+            problem(ann.refresh(reply.data["refreshToken"]), 401, "unauthorized")
+            problem(ann.me(reply.data["token"]), 401, "unauthorized")
+
+
+def test_a_forged_token_is_a_plain_401_that_ends_nothing(api: Api) -> None:
+    ann = Person(api)
+    data = ann.sign_up().data
+    good = RefreshToken.read(data["refreshToken"])
+    forged = [
+        RefreshToken(
+            user_id=good.user_id, session_id=good.session_id, family="x" * 43, secret=good.secret
+        ),
+        RefreshToken(
+            user_id=good.user_id, session_id=ids.new("s"), family=good.family, secret=good.secret
+        ),
+        RefreshToken(
+            user_id=ids.new("u"), session_id=good.session_id, family=good.family, secret=good.secret
+        ),
+    ]
+    for token in forged:
+        problem(ann.refresh(token.text()), 401, "unauthorized")
+    for junk in ("x", data["token"], good.text() + "x"):
+        problem(ann.refresh(junk), 401, "unauthorized")
+    assert ann.refresh(good.text()).status == 200
+
+
+@pytest.mark.parametrize("body", [{}, {"refreshToken": {"$gt": ""}}, {"refreshToken": "x" * 2001}])
+def test_what_is_no_refresh_token_is_a_400_with_a_pointer(api: Api, body: object) -> None:
+    reply = problem(api.post("/auth/refresh", body), 400, "bad-request")
+    assert [error["pointer"] for error in reply.json["errors"]] == ["/refreshToken"]
+
+
+def test_a_session_lives_thirty_days_from_its_last_use(api: Api) -> None:
+    ann = Person(api)
+    unused = ann.sign_up(at=NOW).data["refreshToken"]
+    used = ann.log_in(at=NOW).data["refreshToken"]
+    day_29 = NOW + timedelta(days=29)
+    used = ann.refresh(used, at=day_29).data["refreshToken"]
+    problem(ann.refresh(unused, at=NOW + timedelta(days=30)), 401, "unauthorized")
+    assert ann.refresh(used, at=day_29 + timedelta(days=29)).status == 200
+
+
+def test_an_access_token_lives_fifteen_minutes(api: Api) -> None:
+    ann = Person(api)
+    token = ann.sign_up(at=NOW).data["token"]
+    assert ann.me(token, at=NOW + timedelta(minutes=14, seconds=59)).status == 200
+    reply = problem(ann.me(token, at=NOW + timedelta(minutes=15)), 401, "unauthorized")
+    assert "expired" in reply.json["detail"]
+
+
+def test_tables_keep_no_token(api: Api) -> None:
+    data = Person(api).sign_up().data
+    [session] = sessions_of(data["user"]["id"])
+    kept = str(session.attribute_values)
+    token = RefreshToken.read(data["refreshToken"])
+    assert token.secret not in kept
+    assert token.family not in kept
+
+
+def test_logout_ends_this_session_alone(api: Api) -> None:
+    ann = Person(api)
+    here, there = ann.sign_up().data, ann.log_in().data
+    reply = api.post("/auth/logout", token=here["token"])
+    assert (reply.status, reply.data) == (200, None)
+    problem(ann.me(here["token"]), 401, "unauthorized")
+    problem(ann.refresh(here["refreshToken"]), 401, "unauthorized")
+    assert ann.me(there["token"]).status == 200
+    assert api.post("/auth/logout", {}, token=here["token"]).status == 200
+
+
+def test_logout_everywhere_ends_every_session(api: Api) -> None:
+    ann = Person(api)
+    all_ = [ann.sign_up().data, ann.log_in().data, ann.log_in().data]
+    assert api.post("/auth/logout", {"everywhere": True}, token=all_[0]["token"]).status == 200
+    for session in all_:
+        problem(ann.me(session["token"]), 401, "unauthorized")
+        problem(ann.refresh(session["refreshToken"]), 401, "unauthorized")
+    assert ann.me(ann.log_in().data["token"]).status == 200
+
+
+def test_a_session_that_has_ended_cannot_end_the_others(api: Api) -> None:
+    ann = Person(api)
+    stolen, mine = ann.sign_up().data, ann.log_in().data
+    api.post("/auth/logout", token=stolen["token"])
+    reply = api.post("/auth/logout", {"everywhere": True}, token=stolen["token"])
+    problem(reply, 401, "unauthorized")
+    assert ann.me(mine["token"]).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"), [({"everywhere": "yes"}, "/everywhere"), ({"all": True}, "/all")]
+)
+def test_a_logout_that_makes_no_sense_is_a_400(api: Api, body: object, pointer: str) -> None:
+    token = Person(api).sign_up().data["token"]
+    reply = problem(api.post("/auth/logout", body, token=token), 400, "bad-request")
+    assert reply.json["errors"][0]["pointer"] == pointer
+
+
+def test_a_stolen_access_token_is_refused_after_a_password_change(api: Api) -> None:
+    ann = Person(api)
+    stolen = ann.sign_up().data
+    mine = ann.log_in().data
+    change = {"currentPassword": PASSWORD, "newPassword": OTHER_PASSWORD}
+    reply = api.post("/auth/change-password", change, token=mine["token"])
+    assert reply.status == 200
+    for path in ("/auth/me", "/user/me"):
+        problem(api.get(path, token=stolen["token"]), 401, "unauthorized")
+    again = {"currentPassword": OTHER_PASSWORD, "newPassword": PASSWORD}
+    problem(api.post("/auth/change-password", again, token=stolen["token"]), 401, "unauthorized")
+    problem(ann.refresh(stolen["refreshToken"]), 401, "unauthorized")
+    problem(ann.me(mine["token"]), 401, "unauthorized")
+    assert ann.me(reply.data["token"]).status == 200
+    assert ann.refresh(reply.data["refreshToken"]).status == 200
+
+
+def test_every_route_but_the_public_ones_wants_a_token(api: Api) -> None:
+    for method, path in [
+        ("GET", "/auth/me"),
+        ("GET", "/user/me"),
+        ("POST", "/auth/logout"),
+        ("POST", "/auth/change-password"),
+    ]:
+        for token in (None, "x", ""):
+            problem(api.request(method, path, json={}, token=token), 401, "unauthorized")
