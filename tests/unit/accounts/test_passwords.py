@@ -131,6 +131,5 @@ def test_a_letter_fits_however_a_keyboard_composed_it() -> None:
     assert hashing.matches("cafe\u0301 au lait", hashed)
 
 
-def test_nobodys_password_is_no_password() -> None:
-    """The hash that is verified where there is no account belongs to no account."""
-    assert not hashing.matches("no account has this hash", None)
+def test_nobodys_hash_costs_what_any_hash_costs() -> None:
+    assert not hashing._hasher.check_needs_rehash(hashing.NOBODYS)

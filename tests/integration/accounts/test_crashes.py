@@ -1,0 +1,165 @@
+"""Every call of every account endpoint broken in turn: nothing half-made, and nobody locked out."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.integration.accounts.people import (
+    OTHER_PASSWORD,
+    PASSWORD,
+    Person,
+    claim_on,
+    new_mobile,
+    sessions_of,
+    users_named,
+)
+from tests.integration.lambdas import Api, Reply
+from tests.integration.wire import ALWAYS, WIRE, Died
+
+NOW = datetime.now(UTC)
+LATER = NOW + timedelta(minutes=1)
+LATEST = NOW + timedelta(minutes=2)
+
+WAYS = ["refused", "lost", "conflict", "dies before", "dies after"]
+MAY_CONFLICT = {"dynamodb.UpdateItem", "dynamodb.TransactWriteItems"}
+STEPS = [
+    "sign up",
+    "sign up over a claim",
+    "log in",
+    "verify",
+    "verify a claim",
+    "reset",
+    "change password",
+    "refresh",
+    "log out everywhere",
+]
+
+
+@pytest.fixture(autouse=True)
+def wire() -> Iterator[None]:
+    WIRE.reset()
+    yield
+    WIRE.reset()
+
+
+def prepared(step: str, ann: Person) -> Callable[[], Reply]:
+    """Bring someone to where the step can be taken; return what takes it."""
+    api = ann.api
+    match step:
+        case "sign up":
+            return lambda: ann.sign_up(at=LATER)
+        case "sign up over a claim":
+            ann.sign_up("the stranger's password", at=NOW)
+            return lambda: ann.sign_up(at=LATER)
+        case "verify":
+            ann.ask_for_code(at=NOW)
+            code = ann.code()
+            return lambda: ann.verify(code, at=LATER)
+        case "verify a claim":
+            ann.sign_up("the stranger's password", at=NOW)
+            code = ann.code()
+            return lambda: ann.verify(code, at=LATER)
+        case "reset":
+            ann.prove(at=NOW - timedelta(minutes=1))
+            ann.forget_password(at=NOW)
+            code = ann.code()
+            return lambda: ann.reset(code, PASSWORD, at=LATER)
+        case "log in":
+            ann.sign_up(at=NOW)
+            return lambda: ann.log_in(at=LATER)
+    tokens = ann.prove(at=NOW)
+    match step:
+        case "refresh":
+            return lambda: ann.refresh(tokens["refreshToken"], at=LATER)
+        case "change password":
+            body = {"newPassword": PASSWORD}
+            return lambda: api.post("/auth/change-password", body, token=tokens["token"], at=LATER)
+        case "log out everywhere":
+            return lambda: api.post(
+                "/auth/logout", {"everywhere": True}, token=tokens["token"], at=LATER
+            )
+    raise AssertionError(step)
+
+
+def calls_of(step: str, api: Api) -> list[str]:
+    """Return the calls to DynamoDB that a step makes when nothing goes wrong."""
+    act = prepared(step, Person(api, new_mobile()))
+    with WIRE.watched() as tries:
+        assert act().status < 300
+    return [seen.call for seen in tries if seen.call.startswith("dynamodb.")]
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("step", STEPS)
+def test_whatever_call_breaks_nothing_is_half_made_and_the_owner_gets_in(
+    api: Api, step: str, how: str
+) -> None:
+    for place, call in enumerate(calls := calls_of(step, api)):
+        if how == "conflict" and call not in MAY_CONFLICT:
+            continue
+        nth = calls[: place + 1].count(call)
+        ann = Person(api, new_mobile())
+        act = prepared(step, ann)
+        broken = WIRE.cut(call, how, nth=nth)
+        try:
+            status = act().status
+        except Died:
+            status = 0
+        WIRE.breaks.clear()
+        assert broken.happened == 1
+        if not how.startswith("dies"):
+            assert status in (200, 201), f"{call}: a second try makes one failure good"
+        assert_whole(ann)
+        assert ann.me(ann.prove(at=LATEST)["token"]).status == 200
+        assert_whole(ann)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_call_that_keeps_failing_is_a_5xx_that_changed_nothing(api: Api, step: str) -> None:
+    for call in set(calls_of(step, api)):
+        ann = Person(api, new_mobile())
+        act = prepared(step, ann)
+        before = state(ann)
+        WIRE.cut(call, "failing", times=ALWAYS)
+        assert act().status in (500, 503)
+        WIRE.breaks.clear()
+        assert state(ann) == before
+        assert_whole(ann)
+
+
+def state(ann: Person) -> object:
+    """Return what the tables say of someone, the tries of a code left out."""
+    users = [user.attribute_values for user in users_named(ann.identity)]
+    claim = claim_on(ann.identity)
+    sessions = [one.attribute_values for user in users for one in sessions_of(user["user_id"])]
+    return users, claim and claim.attribute_values, sessions
+
+
+def assert_whole(ann: Person) -> None:
+    """Check that user, claim and sessions fit each other."""
+    claim, users = claim_on(ann.identity), users_named(ann.identity)
+    assert [user.user_id for user in users] == ([claim.user_id] if claim else [])
+    for user in users:
+        assert claim
+        assert user.mobile_verified == claim.verified
+        assert all(one.epoch <= user.session_epoch for one in sessions_of(user.user_id))
+
+
+def test_a_lost_answer_to_a_refresh_is_no_reuse(api: Api) -> None:
+    """The SDK tries again by itself: that second try is the same request, not a thief's."""
+    ann = Person(api)
+    tokens = ann.sign_up(at=NOW).data
+    WIRE.cut("dynamodb.UpdateItem", "lost")
+    reply = ann.refresh(tokens["refreshToken"], at=LATER)
+    assert reply.status == 200
+    assert ann.refresh(reply.data["refreshToken"], at=LATER).status == 200
+
+
+def test_a_lost_answer_to_a_change_keeps_the_new_password(api: Api) -> None:
+    ann = Person(api)
+    token = ann.sign_up(at=NOW).data["token"]
+    WIRE.cut("dynamodb.TransactWriteItems", "lost")
+    body = {"currentPassword": PASSWORD, "newPassword": OTHER_PASSWORD}
+    assert api.post("/auth/change-password", body, token=token, at=LATER).status == 200
+    assert ann.log_in(OTHER_PASSWORD, at=LATER).status == 200

@@ -1,0 +1,156 @@
+"""The same work whether an account exists or not, counted in calls and hashes, and not too much."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+
+from infra.local.faults import StandIn
+from tests.integration.accounts.people import PASSWORD, Person, new_email, new_mobile
+from tests.integration.lambdas import Api
+from tests.integration.wire import WIRE
+
+NOW = datetime.now(UTC)
+READ, PUT, UPDATE = "dynamodb.GetItem", "dynamodb.PutItem", "dynamodb.UpdateItem"
+TOGETHER, TRANSACTION = "dynamodb.BatchGetItem", "dynamodb.TransactWriteItems"
+MAIL, TEXT, REDIS = "sesv2.SendEmail", "sns.Publish", "redis"
+
+
+@dataclass
+class Work:
+    """The calls that were made, in order, and the passwords that were hashed."""
+
+    calls: list[str]
+    hashes: int = 0
+
+
+class Counter:
+    """Counts what goes over the wire, and what argon2 is asked to do."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, redis: StandIn) -> None:
+        """Count from now on; secrets are read before."""
+        self._redis = redis
+        self._hashes = 0
+        for name in ("hash", "verify"):
+            original = getattr(PasswordHasher, name)
+
+            def counted(*given: Any, _original: Any = original) -> Any:
+                self._hashes += 1
+                return _original(*given)
+
+            monkeypatch.setattr(PasswordHasher, name, counted)
+
+    @contextmanager
+    def counting(self) -> Iterator[Work]:
+        """Give the work that the block does, once it is done."""
+        work = Work([])
+        asked, hashed = len(self._redis.requests()), self._hashes
+        with WIRE.watched() as tries:
+            yield work
+        work.calls += [REDIS] * (len(self._redis.requests()) - asked)
+        work.calls += [seen.call for seen in tries]
+        work.hashes = self._hashes - hashed
+
+
+@pytest.fixture
+def counter(monkeypatch: pytest.MonkeyPatch, redis: StandIn, api: Api) -> Counter:
+    """Counts; the sandbox is warm."""
+    for new in (new_email, new_mobile):
+        warm = Person(api, new())
+        warm.ask_for_code()
+        warm.log_in()
+    return Counter(monkeypatch, redis)
+
+
+@pytest.fixture(params=["a password", "a code alone", "unproven", "nobody"])
+def someone(request: pytest.FixtureRequest, api: Api) -> Person:
+    """An identity, and what there is to it."""
+    ann = Person(api)
+    match request.param:
+        case "a password":
+            token = ann.prove(at=datetime(2026, 1, 1, tzinfo=UTC))["token"]
+            at = datetime(2026, 1, 1, tzinfo=UTC)
+            body = {"newPassword": PASSWORD}
+            assert api.post("/auth/change-password", body, token=token, at=at).status == 200
+        case "a code alone":
+            ann.prove(at=datetime(2026, 1, 1, tzinfo=UTC))
+        case "unproven":
+            ann.sign_up()
+    return ann
+
+
+def test_a_wrong_password_costs_the_same_whoever_is_asked_for(
+    counter: Counter, someone: Person
+) -> None:
+    with counter.counting() as work:
+        assert someone.log_in("wrong password").status == 401
+    assert work == Work([REDIS, READ, READ], hashes=1)
+
+
+def test_a_code_costs_the_same_whoever_asks(counter: Counter, someone: Person) -> None:
+    with counter.counting() as work:
+        assert someone.ask_for_code(at=NOW).status == 200
+    assert work == Work([READ, PUT, MAIL], hashes=0)
+
+
+def test_a_forgotten_password_costs_the_same_whoever_forgot_it(
+    counter: Counter, someone: Person
+) -> None:
+    with counter.counting() as work:
+        assert someone.forget_password(at=NOW).status == 200
+    assert work == Work([READ, READ, PUT, MAIL], hashes=0)
+
+
+def test_a_wrong_code_costs_the_same_whoever_guesses(counter: Counter, someone: Person) -> None:
+    someone.ask_for_code(at=NOW)
+    wrong = f"{(int(someone.code()) + 1) % 1_000_000:06}"
+    for act in (someone.verify, someone.reset):
+        with counter.counting() as work:
+            assert act(wrong, at=NOW).status == 400
+        assert work == Work([UPDATE], hashes=0)
+
+
+def test_each_endpoint_makes_no_more_calls_than_it_needs(counter: Counter, api: Api) -> None:
+    ann, bob = Person(api), Person(api, new_mobile())
+    with counter.counting() as work:
+        mine = ann.sign_up(at=NOW).data
+    assert work == Work([READ, TRANSACTION], hashes=1)
+    with counter.counting() as work:
+        bob.sign_up(None, at=NOW)
+    assert work == Work([READ, READ, TRANSACTION, TEXT], hashes=0)
+    with counter.counting() as work:
+        assert bob.verify(bob.code(), at=NOW).status == 200
+    assert work == Work([UPDATE, READ, TOGETHER, TRANSACTION], hashes=0)
+    with counter.counting() as work:
+        assert ann.log_in(at=NOW).status == 200
+    assert work == Work([REDIS, REDIS, READ, READ, PUT], hashes=1)
+    for path in ("/auth/me", "/user/me"):
+        with counter.counting() as work:
+            assert api.get(path, token=mine["token"], at=NOW).status == 200
+        assert work == Work([TOGETHER])
+    with counter.counting() as work:
+        assert ann.refresh(mine["refreshToken"], at=NOW).status == 200
+    assert work == Work([TOGETHER, UPDATE])
+    with counter.counting() as work:
+        api.post("/auth/logout", token=mine["token"], at=NOW)
+    assert work == Work(["dynamodb.DeleteItem"])
+    with counter.counting() as work:
+        ann.me("not a token")
+    assert work == Work([])
+
+
+def test_what_is_no_sensible_body_costs_nothing(counter: Counter, api: Api) -> None:
+    bodies: list[dict[str, Any]] = [
+        {"mobile": {"$gt": ""}, "password": PASSWORD},
+        {"email": "ann@example.com\n", "password": PASSWORD},
+        {"email": "ann@example.com", "password": "x" * 129},
+    ]
+    with counter.counting() as work:
+        for body in bodies:
+            assert api.post("/auth/login", body).status == 400
+            assert api.post("/auth/signup", body).status == 400
+    assert work == Work([], hashes=0)
