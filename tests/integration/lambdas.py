@@ -195,7 +195,7 @@ def _reply(answer: Any) -> Reply:
 class Batch:
     """What one poll brought: message bodies, and the ids of those that are to come again."""
 
-    bodies: Sequence[Any]
+    bodies: Sequence[str]
     failed: Sequence[str]
 
 
@@ -208,6 +208,7 @@ class Poller:
         self._url = queue_url
         self._function = function
         self._size = batch_size
+        self._in_flight: dict[str, str] = {}
 
     def poll(self, *, wait: int = 0, seconds: float | None = None) -> Batch:
         """Receive one batch, wait up to `wait` seconds for it, and have the function handle it."""
@@ -235,12 +236,23 @@ class Poller:
                 for message in messages
             ]
         }
+        handles = {message["MessageId"]: message["ReceiptHandle"] for message in messages}
+        self._in_flight |= handles
         answer = invoke(self._function, event, seconds=seconds) or {}
         failed = [item["itemIdentifier"] for item in answer.get("batchItemFailures", [])]
-        for message in messages:
-            if message["MessageId"] not in failed:
-                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        return Batch([json.loads(message["Body"]) for message in messages], failed)
+        for message_id, handle in handles.items():
+            if message_id not in failed:
+                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=handle)
+                del self._in_flight[message_id]
+        return Batch([message["Body"] for message in messages], failed)
+
+    def redeliver(self) -> None:
+        """Let every pause and visibility timeout be over: what was received may come again."""
+        for handle in self._in_flight.values():
+            self._sqs.change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0
+            )
+        self._in_flight.clear()
 
     def drain(self, *, polls: int = 20) -> None:
         """Poll until nothing is left that may be received now."""

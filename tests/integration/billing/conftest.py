@@ -11,8 +11,8 @@ from infra.local.stripe import Endpoint, create_app
 from infra.local.stripe.driver import Stripe
 from tests.integration import cloud
 from tests.integration.billing.payer import Payer
-from tests.integration.chat.wire import WIRE, Wire
 from tests.integration.lambdas import Api
+from tests.integration.wire import WIRE, Wire
 from tests.template import Values
 
 KEY = "sk_test_integration"
