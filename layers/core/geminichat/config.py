@@ -75,7 +75,7 @@ def _read_parameter(name: str) -> str:
 
         from geminichat import aws
 
-        _ssm = aws.session().create_client(
+        _ssm = aws.client(
             "ssm",
             config=Config(
                 connect_timeout=1,

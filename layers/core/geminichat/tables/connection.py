@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
+from botocore.exceptions import ClientError, HTTPClientError
 from botocore.session import Session
 from pynamodb.connection.base import Connection
 from pynamodb.connection.table import TableConnection
@@ -35,11 +36,21 @@ CONTENDED = {
 }
 """Why DynamoDB cancels a transaction that would pass a moment later."""
 
+OUT_OF_ORDER = {
+    "InternalServerError",
+    "ServiceUnavailable",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+}
+"""What DynamoDB answers when the fault is not the request's."""
+
 
 class _SharedConnection(Connection):
-    """PynamoDB's connection on the process's one botocore session, safe to use from threads."""
+    """PynamoDB's connection on the process's one botocore session, safe to use from threads.
 
-    _client_lock = Lock()
+    Raises Unavailable where DynamoDB does not answer, or not now; a write may have happened then.
+    """
 
     @property
     def session(self) -> Session:
@@ -47,8 +58,18 @@ class _SharedConnection(Connection):
 
     @property
     def client(self) -> Any:
-        with self._client_lock:
+        with aws.making:
             return super().client
+
+    def _make_api_call(self, operation_name: str, operation_kwargs: dict[str, Any]) -> Any:
+        try:
+            return super()._make_api_call(operation_name, operation_kwargs)
+        except HTTPClientError as error:
+            raise Unavailable() from error
+        except ClientError as error:
+            if error.response["Error"]["Code"] in OUT_OF_ORDER:
+                raise Unavailable() from error
+            raise
 
 
 _shared = _SharedConnection(
@@ -103,7 +124,7 @@ def get_together(*wanted: tuple[type[Model], Any, Any]) -> list[Any]:
     for attempt in range(3):
         if attempt:
             time.sleep(random.uniform(0, 0.05 * 2**attempt))
-        answer = _shared.client._make_api_call("BatchGetItem", {"RequestItems": requests})
+        answer = _shared._make_api_call("BatchGetItem", {"RequestItems": requests})
         for name, items in answer["Responses"].items():
             found[name].extend(items)
         requests = answer.get("UnprocessedKeys") or {}
