@@ -2,6 +2,7 @@
 
 from geminichat import cache
 from geminichat.api import Request, Response, created, endpoint
+from geminichat.domain import ids
 from geminichat.domain.rooms import NewRoom, Room
 from geminichat.tables import chatrooms
 
@@ -10,6 +11,7 @@ from geminichat.tables import chatrooms
 def handler(request: Request) -> Response[Room]:
     """Answer 201 with the room."""
     wanted = request.body(NewRoom, optional=True)
-    cache.drop_rooms(request.user_id)
-    room = chatrooms.create(request.user_id, wanted, request.now)
+    room_id = ids.new("r")
+    cache.announce(cache.changed(room_id, request.now), request.user_id)
+    room = chatrooms.create(request.user_id, room_id, wanted, request.now)
     return created(room, "Chatroom created.", headers={"location": f"/chatroom/{room.id}"})

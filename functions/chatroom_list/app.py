@@ -11,12 +11,12 @@ def handler(request: Request) -> Response[RoomPage]:
     """Answer 200 with the page, and say whether it came from the cache."""
     limit, after = request.page("rooms", Position)
 
-    kept = cache.find_rooms(request.user_id, limit) if after is None else None
+    kept, gap = cache.find_rooms(request.user_id, limit) if after is None else (None, None)
     if kept:
         return ok(kept, "Chatrooms from cache.", headers={"x-cache": "hit"})
 
     rooms, following = chatrooms.page(request.user_id, limit, after)
     page = RoomPage(chatrooms=rooms, next_cursor=request.cursor("rooms", following))
-    if after is None:
-        cache.keep_rooms(request.user_id, limit, page)
+    if gap:
+        cache.keep_rooms(request.user_id, limit, page, gap)
     return ok(page, "Chatrooms from DB.", headers={"x-cache": "miss"})

@@ -12,9 +12,9 @@ from geminichat.tables import messages, usage
 @endpoint
 def handler(request: Request) -> Response[Accepted]:
     """Answer 202: the prompt is queued again and counted like a new one."""
-    room_id = request.path["id"]
+    room_id = ids.known("r", request.path["id"])
     generation = secrets.token_hex(4)
-    with counters.admission(request.user_id, request.now, usage.allowance) as admitted:
+    with counters.admission(request.user_id, room_id, request.now, usage.allowance) as admitted:
         message, allowance = messages.retry(
             request.user_id, room_id, request.path["messageId"], admitted, generation=generation
         )

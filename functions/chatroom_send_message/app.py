@@ -3,7 +3,7 @@
 from geminichat import counters, prompts
 from geminichat.api import Request, Response, accepted, endpoint
 from geminichat.domain import ids
-from geminichat.domain.messages import Accepted, Message, NewPrompt
+from geminichat.domain.messages import Accepted, Message, NewPrompt, Status
 from geminichat.tables import chatrooms, messages, usage
 
 
@@ -11,12 +11,12 @@ from geminichat.tables import chatrooms, messages, usage
 def handler(request: Request) -> Response[Accepted]:
     """Answer 202: the prompt will end answered or failed."""
     prompt = request.body(NewPrompt)
-    room_id = request.path["id"]
+    room_id = ids.known("r", request.path["id"])
     key = request.idempotency_key()
     if key and (stored := messages.replayed(request.user_id, room_id, prompt, key, request.now)):
         return _accepted(room_id, stored, {"idempotency-replayed": "true"})
 
-    with counters.admission(request.user_id, request.now, usage.allowance) as admitted:
+    with counters.admission(request.user_id, room_id, request.now, usage.allowance) as admitted:
         turn = chatrooms.take_turn(request.user_id, room_id, request.now)
         message, allowance = messages.add_prompt(turn, prompt, admitted, key)
 
@@ -24,10 +24,12 @@ def handler(request: Request) -> Response[Accepted]:
 
 
 def _accepted(room_id: str, message: Message, headers: dict[str, str]) -> Response[Accepted]:
-    """Queue the prompt, as often as it is asked for: the queue takes it once."""
+    """Queue the prompt, as often as it is asked for while nobody works on it."""
     job = prompts.Job(chatroom_id=room_id, seq=ids.message_seq(room_id, message.id))
+    if message.status == Status.QUEUED:
+        prompts.send(job)
     return accepted(
-        Accepted.of(message, prompts.send(job)),
+        Accepted.of(message, job.id),
         "Prompt accepted; the reply is on its way.",
         headers={"location": f"/chatroom/{room_id}/message/{message.id}", **headers},
     )

@@ -2,6 +2,7 @@
 
 from geminichat import cache
 from geminichat.api import Request, Response, endpoint, ok
+from geminichat.domain import ids
 from geminichat.domain.rooms import Room, RoomChange
 from geminichat.tables import chatrooms
 
@@ -10,6 +11,7 @@ from geminichat.tables import chatrooms
 def handler(request: Request) -> Response[Room]:
     """Answer 200 with the room as it now is."""
     wanted = request.body(RoomChange)
-    cache.drop_rooms(request.user_id)
-    room = chatrooms.change(request.user_id, request.path["id"], wanted, request.now)
+    room_id = ids.known("r", request.path["id"])
+    cache.announce(cache.changed(room_id, request.now), request.user_id)
+    room = chatrooms.change(request.user_id, room_id, wanted, request.now)
     return ok(room, "Chatroom changed.")

@@ -1,91 +1,157 @@
 """The cache of a user's list of rooms, ten minutes in Redis.
 
 Ten minutes bound what a lost invalidation could cost; nothing else ends the list early but the
-changes it shows. Every such change drops it *before* it writes to the table and holds off new
-entries for longer than any request lives: so a reader who saw the table before the change can't
-put that older list back, and a writer who dies half-way leaves nothing stale.
+changes it shows. Every such change is announced *before* it is written to the table: that drops
+the list, and nothing is kept until a reader has seen the change in the table, or so much time has
+passed that it can come no more. A reader who looked before the announcement keeps nothing either.
+So no list is ever older than a change that was answered, whoever is slow and whoever dies.
 """
 
+import secrets
 import time
+from datetime import datetime
 
 import msgspec
 
 from geminichat import metrics, upstash
+from geminichat.domain import times
 from geminichat.domain.rooms import RoomPage
 
 LIFETIME = 600
-HOLD = 15
+ANNOUNCED = 15
 """Seconds; longer than the time-out of every function that reads or changes rooms."""
 FILL = 2
 """Seconds for which one reader fills the cache while the others wait for it."""
+LARGEST = 200_000
+"""Bytes of a page that is kept; a longer one is read from the table each time."""
 
 _LOOK = """
+redis.call('EXPIRE', KEYS[1], ARGV[3], 'LT')
 local page = redis.pcall('HGET', KEYS[1], ARGV[1])
 if type(page) == 'string' then return {'hit', page} end
 if type(page) == 'table' and page.err then redis.call('DEL', KEYS[1]) end
-if redis.call('EXISTS', KEYS[2]) == 1 then return {'held'} end
-if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[2]) then return {'fill'} end
+local changes = redis.pcall('HGETALL', KEYS[2])
+if changes.err then redis.call('DEL', KEYS[2]) return {'wait'} end
+if #changes > 2 then return {'fill', changes} end
+redis.call('EXPIRE', KEYS[3], ARGV[2], 'LT')
+if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[2]) then return {'fill', changes} end
 return {'wait'}
 """
 
 _KEEP = """
 redis.call('DEL', KEYS[3])
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+for i = 5, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
+local latest = redis.call('HGET', KEYS[2], 'latest') or ''
+if latest ~= ARGV[4] or redis.call('HLEN', KEYS[2]) > 1 or ARGV[2] == '' then return 0 end
+if redis.call('HLEN', KEYS[1]) >= 5 then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-if redis.call('TTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+redis.call('EXPIRE', KEYS[1], ARGV[3], 'LT')
 return 1
 """
 
-_DROP = """
-redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[2], '1', 'EX', ARGV[1])
-return 1
+ANNOUNCE = """
+local function announce(list, changes, change, seconds)
+  redis.call('DEL', list)
+  local many = redis.pcall('HLEN', changes)
+  if type(many) == 'table' or many > 50 then
+    redis.call('DEL', changes)
+    redis.call('HSET', changes, 'more', '1')
+  end
+  redis.call('HSET', changes, change, '1', 'latest', change)
+  redis.call('EXPIRE', changes, seconds)
+end
 """
+"""Lua that other scripts begin with; see `announce`."""
 
 
-def rooms_key(user_id: str) -> str:
-    """Return the key of a user's cached list."""
-    return f"rooms:{user_id}"
+class Gap(msgspec.Struct, frozen=True):
+    """What a reader has to know who is to fill the cache."""
+
+    latest: str
+    """The last change that was announced when the reader looked."""
+    announced: list[str]
+    """The changes that nobody has seen in the table yet."""
 
 
-def hold_key(user_id: str) -> str:
-    """Return the key that holds off new entries while a change is under way."""
-    return f"rooms-hold:{user_id}"
+def keys(user_id: str) -> list[str]:
+    """Return the keys of a user's cached list, and of the changes that were announced of it."""
+    return [f"rooms:{user_id}", f"rooms-changes:{user_id}"]
 
 
 def _keys(user_id: str) -> list[str]:
-    return [rooms_key(user_id), hold_key(user_id), f"rooms-fill:{user_id}"]
+    return [*keys(user_id), f"rooms-fill:{user_id}"]
 
 
-def find_rooms(user_id: str, limit: int) -> RoomPage | None:
-    """Return the first page of a user's rooms if the cache has it.
+def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Gap | None]:
+    """Return the first page of a user's rooms if the cache has it, else the gap to fill.
 
     On a miss one caller is let through at once; those who come while it reads wait for what it
-    puts here, at most two seconds, and so a stampede costs one read of the table.
+    puts here, at most two seconds, and so a stampede costs one read of the table. There is
+    neither page nor gap where Redis cannot be had, or the wait was in vain.
     """
     deadline = time.monotonic() + FILL
+    pause = 0.025
+    gap = None
     while True:
-        match upstash.evaluate(_LOOK, _keys(user_id), [limit, FILL]):
+        match upstash.evaluate(_LOOK, _keys(user_id), [limit, FILL, LIFETIME]):
             case ["hit", str(page)]:
                 try:
                     kept = msgspec.json.decode(page, type=RoomPage)
                 except msgspec.DecodeError:
+                    drop_list(user_id)
                     break
                 metrics.emit(CacheHits=1)
-                return kept
+                return kept, None
+            case ["fill", list(changes)]:
+                fields = [str(field) for field in changes]
+                found = dict(zip(fields[::2], fields[1::2], strict=False))
+                gap = Gap(latest=found.pop("latest", ""), announced=list(found))
+                break
             case ["wait"] if time.monotonic() < deadline:
-                time.sleep(0.05)
+                time.sleep(pause)
+                pause = min(pause * 2, 0.4)
             case _:
                 break
     metrics.emit(CacheMisses=1)
-    return None
+    return None, gap
 
 
-def keep_rooms(user_id: str, limit: int, page: RoomPage) -> None:
-    """Keep the first page of a user's rooms, unless a change is under way."""
-    upstash.evaluate(_KEEP, _keys(user_id), [limit, msgspec.json.encode(page).decode(), LIFETIME])
+def keep_rooms(user_id: str, limit: int, page: RoomPage, gap: Gap) -> None:
+    """Keep the first page of a user's rooms, if it shows every change announced so far."""
+    seen = [change for change in gap.announced if _shows(page, change)]
+    encoded = msgspec.json.encode(page).decode()
+    if len(seen) < len(gap.announced) or len(encoded) > LARGEST:
+        encoded = ""  # nothing to keep, but who waits for it is to know
+    upstash.evaluate(_KEEP, _keys(user_id), [limit, encoded, LIFETIME, gap.latest, *seen])
 
 
-def drop_rooms(user_id: str) -> None:
-    """Forget a user's list; to be called before the change that it would not show."""
-    upstash.evaluate(_DROP, _keys(user_id)[:2], [HOLD])
+def announce(change: str, user_id: str) -> None:
+    """Forget a user's list, and keep none until the change shows; call it before the change."""
+    script = f"{ANNOUNCE} announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) return 1"
+    upstash.evaluate(script, keys(user_id), [change, ANNOUNCED])
+
+
+def changed(room_id: str, now: datetime) -> str:
+    """Return the change by which a room's latest activity becomes `now`."""
+    return f"changed {room_id} {times.text(now)} {secrets.token_hex(4)}"
+
+
+def deleted(room_id: str) -> str:
+    """Return the change by which a room is gone."""
+    return f"deleted {room_id} {secrets.token_hex(4)}"
+
+
+def drop_list(user_id: str) -> None:
+    """Forget a user's list, which is not one."""
+    upstash.evaluate("return redis.call('DEL', KEYS[1])", keys(user_id)[:1], [])
+
+
+def _shows(page: RoomPage, change: str) -> bool:
+    """Say whether a page proves that the change has been made."""
+    match change.split(" "):
+        case ["changed", room_id, moment, _]:
+            return any(room.id == room_id and room.updated_at == moment for room in page.chatrooms)
+        case ["deleted", room_id, _]:
+            whole = page.next_cursor is None
+            return whole and all(room.id != room_id for room in page.chatrooms)
+    return False

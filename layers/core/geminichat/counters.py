@@ -21,26 +21,28 @@ KEPT = 600
 CONFIRMED = 5
 """Seconds for which a refusal that the table confirmed is not confirmed again."""
 
-_ADMIT = """
-local hold, quota, confirmed = KEYS[1], KEYS[2], KEYS[3]
-redis.call('DEL', KEYS[4])
-redis.call('SET', hold, '1', 'EX', ARGV[1])
+_ADMIT = (
+    cache.ANNOUNCE
+    + """
+announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+local quota, confirmed = KEYS[3], KEYS[4]
+redis.call('EXPIRE', quota, ARGV[4], 'LT')
 local seen = redis.pcall('HMGET', quota, 'plan', 'counted')
 if seen.err then redis.call('DEL', quota) return {'unknown'} end
-local plan, counted = seen[1], tonumber(seen[2])
-local sane = counted and counted >= 0 and counted < 1e9 and counted % 1 == 0
-if not sane or (plan ~= 'basic' and plan ~= 'pro') then
+local plan, counted = seen[1], seen[2]
+local whole = counted and #counted < 9 and string.match(counted, '^%d+$')
+if not whole or (plan ~= 'basic' and plan ~= 'pro') then
   redis.call('DEL', quota)
   return {'unknown'}
 end
-local limit = tonumber(ARGV[2])
-if plan == 'basic' and counted >= limit then
+if plan == 'basic' and tonumber(counted) >= tonumber(ARGV[3]) then
   local note = redis.pcall('GET', confirmed)
   if type(note) == 'table' then note = false end
-  return {'refused', note, counted}
+  return {'refused', note, tonumber(counted)}
 end
 return {'admitted', plan, redis.call('HINCRBY', quota, 'counted', 1)}
 """
+)
 
 _LEARN = """
 redis.call('DEL', KEYS[1])
@@ -60,16 +62,18 @@ _FORGET = "return redis.call('DEL', KEYS[1], KEYS[2])"
 
 @contextmanager
 def admission(
-    user_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance]
+    user_id: str, room_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance]
 ) -> Iterator[Allowance]:
     """Count one more prompt while the body stores it, and give the allowance with it counted.
+
+    In the same call the change of the room is announced to the cache of the user's list.
 
     Without Redis, or where Redis does not know or refuses, `read_table` decides. When the body
     fails, the count is taken back; when the table refuses after all, what Redis believed is
     forgotten. Raises QuotaExceeded.
     """
     try:
-        allowance = _admit(user_id, now, read_table)
+        allowance = _admit(user_id, room_id, now, read_table)
     except QuotaExceeded:
         metrics.emit(PromptsRefused=1)
         raise
@@ -86,14 +90,13 @@ def admission(
 
 
 def _admit(
-    user_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance]
+    user_id: str, room_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance]
 ) -> Allowance:
     day = times.day(now)
-    limit = DAILY_PROMPTS[Plan.BASIC]
     answer = upstash.evaluate(
         _ADMIT,
-        [cache.hold_key(user_id), *_keys(user_id, day), cache.rooms_key(user_id)],
-        [cache.HOLD, limit or 0],
+        [*cache.keys(user_id), *_keys(user_id, day)],
+        [cache.changed(room_id, now), cache.ANNOUNCED, DAILY_PROMPTS[Plan.BASIC] or 0, KEPT],
     )
     match answer:
         case ["admitted", "basic" | "pro" as plan, int(counted)]:
@@ -144,9 +147,11 @@ def _holds(note: str, user_id: str, now: datetime) -> bool:
     moment, _, mac = rest.partition(" ")
     key = config.signing_keys().keys.get(kid, b"")
     true = hmac.digest(key, f"refused {user_id} {moment}".encode(), "sha256").hex()
-    if not key or not hmac.compare_digest(mac, true):
+    if not key or not hmac.compare_digest(mac.encode(), true.encode()):
         return False
-    return timedelta(0) <= now - times.parse(moment) < timedelta(seconds=CONFIRMED)
+    refused = times.parse(moment)
+    fresh = timedelta(0) <= now - refused < timedelta(seconds=CONFIRMED)
+    return fresh and times.day(refused) == times.day(now)
 
 
 def given_back(user_id: str, day: str) -> None:

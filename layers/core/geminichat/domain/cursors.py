@@ -31,7 +31,7 @@ def read[T](cursor: str, kind: type[T], scope: str, keys: dict[str, bytes]) -> T
         tag, payload = blob[:MAC_BYTES], blob[MAC_BYTES:]
         if hmac.compare_digest(tag, _mac(payload, scope, keys[kid])):
             return msgspec.json.decode(payload, type=kind)
-    except (KeyError, binascii.Error, ValueError):
+    except (KeyError, binascii.Error, ValueError, msgspec.DecodeError):
         pass
     raise InvalidRequest("The cursor is not valid here. Start again without one.")
 

@@ -52,19 +52,19 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     system_instruction: str | None
 
 
-def create(user_id: str, wanted: rooms.NewRoom, now: datetime) -> rooms.Room:
-    """Open a room and return it."""
+def create(user_id: str, chatroom_id: str, wanted: rooms.NewRoom, now: datetime) -> rooms.Room:
+    """Open a room under a new id and return it."""
     moment = times.text(now)
     room = Chatroom(
         user_id,
-        ids.new("r"),
+        chatroom_id,
         title=wanted.title or rooms.DEFAULT_TITLE,
         system_instruction=wanted.system_instruction,
         model=wanted.model or rooms.DEFAULT_MODEL,
         created_at=moment,
         updated_at=moment,
     )
-    room.save(Chatroom.chatroom_id.does_not_exist())
+    room.save()
     return view(room)
 
 
