@@ -48,7 +48,7 @@ def answer_in_order(records: Sequence[Record], ends: float) -> list[str]:
     What follows a prompt that has to wait is put off as long: it would overtake it otherwise.
     """
     for place, record in enumerate(records):
-        pause = _answer(record, ends)
+        pause = _answer(record, ends, first=place == 0)
         if pause is None:
             continue
         for waiting in records[place:]:
@@ -64,18 +64,23 @@ def _postpone(record: Record, pause: int) -> None:
         logger.warning("not postponed", extra={"error": type(error).__name__})
 
 
-def _answer(record: Record, ends: float) -> int | None:
-    """Bring one prompt to its end and return None, or the seconds after which to try again."""
+def _answer(record: Record, ends: float, *, first: bool) -> int | None:
+    """Bring one prompt to its end and return None, or the seconds after which to try again.
+
+    But for a room's first, a prompt that Gemini could not be given its full time for is put back:
+    no attempt is wasted on it.
+    """
     try:
         job = prompts.read(record["body"])
     except msgspec.DecodeError:
         logger.error("not a job", extra={"sqs_message_id": record["messageId"]})
         return None
-    seconds = min(ends - time.monotonic() - MARGIN, config.number("GEMINI_TIMEOUT"))
-    if seconds < 1:
+    timeout = config.number("GEMINI_TIMEOUT")
+    left = ends - time.monotonic() - MARGIN
+    if left < (1 if first else timeout):
         return 0
     try:
-        return _answer_job(job, seconds, ends)
+        return _answer_job(job, min(left, timeout), ends)
     except LeaseLost:
         logger.warning("lease lost", extra=_names(job))
         return None
@@ -92,23 +97,33 @@ def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
     if claimed is None:
         return messages.wait_for(job.chatroom_id, job.seq, times.now())
     if claimed.attempts > config.number("MAX_ATTEMPTS"):
-        _give_up(job, claimed, "every attempt broke off")
+        _give_up(claimed, "every attempt broke off")
         return None
+    try:
+        return _answer_claimed(claimed, seconds)
+    except LeaseLost:
+        raise
+    except Exception:
+        messages.release(claimed)  # it would have to wait for the end of the lease otherwise
+        raise
+
+
+def _answer_claimed(claimed: Claimed, seconds: float) -> int | None:
     began = time.monotonic()
     try:
         reply = _ask(claimed, seconds)
     except gemini.GiveUp as error:
         _fail(claimed, error.failure)
-        logger.info("prompt failed", extra={**_names(job), "reason": error.failure.code})
+        logger.info("prompt failed", extra={**_names(claimed), "reason": error.failure.code})
         return None
     except gemini.TryAgain as error:
         logger.warning(
             "gemini failed",
-            extra={**_names(job), "reason": str(error), "attempt": claimed.attempts},
+            extra={**_names(claimed), "reason": str(error), "attempt": claimed.attempts},
         )
         metrics.emit(GeminiFailures=1)
         if claimed.attempts >= config.number("MAX_ATTEMPTS"):
-            _give_up(job, claimed, str(error))
+            _give_up(claimed, str(error))
             return None
         messages.release(claimed)
         first = config.number("RETRY_PAUSE")
@@ -116,7 +131,7 @@ def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
     took = time.monotonic() - began
     now = times.now()
     messages.answer(claimed, reply.content, reply.tokens, now)
-    logger.info("prompt answered", extra={**_names(job), "attempt": claimed.attempts})
+    logger.info("prompt answered", extra={**_names(claimed), "attempt": claimed.attempts})
     metrics.emit(
         PromptsAnswered=1,
         InputTokens=reply.tokens.input_tokens,
@@ -146,11 +161,19 @@ def _fail(claimed: Claimed, failure: Failure) -> None:
         counters.given_back(claimed.user_id, claimed.counted_on)
 
 
-def _give_up(job: Job, claimed: Claimed, reason: str) -> None:
+def _give_up(claimed: Claimed, reason: str) -> None:
     _fail(claimed, UNAVAILABLE)
-    logger.error("prompt given up", extra={**_names(job), "reason": reason})
-    prompts.bury(job, reason)
+    logger.error("prompt given up", extra={**_names(claimed), "reason": reason})
+    prompts.bury(
+        Job(
+            chatroom_id=claimed.chatroom_id,
+            seq=claimed.seq,
+            generation=claimed.generation,
+        ),
+        reason,
+    )
 
 
-def _names(job: Job) -> dict[str, str]:
-    return {"chatroom_id": job.chatroom_id, "message_id": job.prompt_id}
+def _names(prompt: Job | Claimed) -> dict[str, str]:
+    message_id = ids.message_id(prompt.chatroom_id, prompt.seq)
+    return {"chatroom_id": prompt.chatroom_id, "message_id": message_id}

@@ -4,7 +4,10 @@ Prompts that were stored but never queued are queued; those that outlived their 
 among the dead letters, are failed and given back; the messages of deleted rooms are deleted.
 """
 
+import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +18,7 @@ from geminichat.domain.retries import Verdict
 from geminichat.log import logger
 from geminichat.prompts import Job
 from geminichat.tables import messages
-from geminichat.tables.messages import LeaseLost, Waiting
+from geminichat.tables.messages import LeaseLost
 
 MARGIN = 10.0
 """Seconds at the end of the invocation in which nothing further is begun."""
@@ -28,22 +31,36 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
 
 
 def sweep(now: datetime, until: float) -> dict[str, int]:
-    """Do one generation of it as of `now`; begin nothing after `until` (monotonic clock)."""
-    done = {Verdict.QUEUE: 0, Verdict.FAIL: 0, Verdict.WAIT: 0}
-    purged = 0
-    for letter in prompts.dead_letters(until):
-        waiting = messages.find_waiting(letter.chatroom_id, letter.seq)
-        if waiting and waiting.generation == letter.generation and _fail(letter, now):
-            done[Verdict.FAIL] += 1
+    """Do one generation of it as of `now`; begin nothing after `until` (monotonic clock).
 
+    What goes wrong with one prompt is logged and holds up no other. Dead letters get a quarter of
+    the time, since they stay where they are and may be many; rooms are purged last, since one may
+    take all the time there is.
+    """
+    done = dict.fromkeys(Verdict, 0)
+    purged = 0
+    began = time.monotonic()
+    with _apart():
+        for letter in prompts.dead_letters(began + (until - began) / 4):
+            with _apart(letter):
+                done[_end_letter(letter, now)] += 1
+
+    deleted: list[str] = []
     pause = timedelta(seconds=config.number("SWEEP_AFTER"))
-    for chatroom_id, seq in messages.unfinished(now - pause):
-        if time.monotonic() > until:
-            break
-        if seq == 0:
+    for shard in random.sample(range(messages.SHARDS), messages.SHARDS):
+        with _apart():
+            for chatroom_id, seq in messages.unfinished(shard, now - pause):
+                if time.monotonic() > until:
+                    break
+                if seq == 0:
+                    deleted.append(chatroom_id)
+                    continue
+                with _apart(Job(chatroom_id=chatroom_id, seq=seq)):
+                    done[_bring_on(chatroom_id, seq, now, pause)] += 1
+
+    for chatroom_id in deleted:
+        with _apart():
             purged += messages.purge(chatroom_id, until)
-        elif waiting := messages.find_waiting(chatroom_id, seq):
-            done[_bring_on(chatroom_id, seq, waiting, now, pause)] += 1
 
     counts = {
         "queued": done[Verdict.QUEUE],
@@ -55,9 +72,28 @@ def sweep(now: datetime, until: float) -> dict[str, int]:
     return counts
 
 
-def _bring_on(
-    chatroom_id: str, seq: int, waiting: Waiting, now: datetime, pause: timedelta
-) -> Verdict:
+@contextmanager
+def _apart(job: Job | None = None) -> Iterator[None]:
+    """Log what goes wrong in the block, and go on after it."""
+    try:
+        yield
+    except Exception:
+        logger.exception("not swept", extra={"job_id": job.id if job else None})
+        metrics.emit(WorkerErrors=1)
+
+
+def _end_letter(letter: Job, now: datetime) -> Verdict:
+    """Fail the prompt of a dead letter, unless it ended or was tried anew in the meantime."""
+    waiting = messages.find_waiting(letter.chatroom_id, letter.seq)
+    if waiting and waiting.generation == letter.generation and _fail(letter, now):
+        return Verdict.FAIL
+    return Verdict.WAIT
+
+
+def _bring_on(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Verdict:
+    waiting = messages.find_waiting(chatroom_id, seq)
+    if waiting is None:
+        return Verdict.WAIT
     verdict = retries.verdict(
         sent=waiting.sent,
         attempts=waiting.attempts,

@@ -5,6 +5,7 @@ nowhere else. Only the worker imports this module.
 """
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import requests
 from google.api_core import exceptions as google_errors
+from google.protobuf.json_format import ParseError
 
 with warnings.catch_warnings():
     # Its support has ended, which it says at every import: DECISIONS.md says what we make of that.
@@ -23,7 +25,8 @@ with warnings.catch_warnings():
 
 from geminichat.config import secret
 from geminichat.domain.history import PastTurn
-from geminichat.domain.messages import BLOCKED, REFUSED, Failure, TokenUsage
+from geminichat.domain.messages import BLOCKED, REFUSED, REPLY_SIZE, Failure, TokenUsage
+from geminichat.domain.text import within
 
 _DECLINED = {
     "SAFETY",
@@ -93,8 +96,6 @@ def generate(
         answer = GenerativeModel(
             model, system_instruction=system_instruction or None
         ).generate_content(contents, request_options=RequestOptions(timeout=timeout, retry=None))
-    except google_errors.TooManyRequests as error:
-        raise TryAgain("throttled", _named_pause(error)) from error
     except google_errors.BadRequest as error:
         if _reason(error) == "API_KEY_INVALID":
             raise TryAgain("api key refused") from error
@@ -103,9 +104,12 @@ def generate(
         raise TryAgain("api key refused") from error
     except google_errors.NotFound as error:
         raise GiveUp(REFUSED) from error
+    except google_errors.GoogleAPICallError as error:
+        raise TryAgain(type(error).__name__, _named_pause(error)) from error
     except (
         google_errors.GoogleAPIError,
         requests.exceptions.RequestException,
+        ParseError,  # of a body that is not what it should be, such as a proxy's page
     ) as error:
         raise TryAgain(type(error).__name__) from error
     return _read(answer)
@@ -126,7 +130,7 @@ def _read(answer: Any) -> Reply:
         raise TryAgain(f"empty reply ({reason})")
     counted = answer.usage_metadata
     return Reply(
-        content=text,
+        content=within(text, REPLY_SIZE),
         tokens=TokenUsage(
             input_tokens=counted.prompt_token_count,
             output_tokens=counted.candidates_token_count,
@@ -135,16 +139,14 @@ def _read(answer: Any) -> Reply:
 
 
 def _named_pause(error: google_errors.GoogleAPICallError) -> float | None:
-    """Return google.rpc.RetryInfo's delay in seconds, where the error carries one."""
+    """Return google.rpc.RetryInfo's delay in seconds, where the error carries a sound one."""
     for detail in error.details or ():
         delay = getattr(detail, "retry_delay", None)
         if delay is not None:
             return float(delay.seconds) + float(delay.nanos) / 1e9
-        if isinstance(detail, dict) and str(detail.get("retryDelay", "")).endswith("s"):
-            try:
-                return float(detail["retryDelay"][:-1])
-            except ValueError:
-                return None
+        named = detail.get("retryDelay") if isinstance(detail, dict) else None
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?s", str(named)):
+            return float(str(named)[:-1])
     return None
 
 

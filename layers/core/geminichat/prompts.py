@@ -4,7 +4,7 @@ A message names a prompt and holds nothing of it: content stays in the table.
 """
 
 import time
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 import msgspec
@@ -20,8 +20,8 @@ from geminichat.log import logger
 class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One prompt to answer."""
 
-    chatroom_id: str
-    seq: int
+    chatroom_id: Annotated[str, msgspec.Meta(pattern="^r_[a-z2-7]{26}$")]
+    seq: Annotated[int, msgspec.Meta(ge=1, lt=10**15)]
     generation: str = "0"
     """Tells a user's retry of a prompt from the first try."""
     again: int = 0
@@ -44,7 +44,7 @@ _sqs: Any = None
 def _client() -> Any:
     global _sqs
     if _sqs is None:
-        _sqs = aws.session().create_client(
+        _sqs = aws.client(
             "sqs",
             config=Config(
                 connect_timeout=1,

@@ -10,6 +10,8 @@ from msgspec import UNSET, UnsetType
 from geminichat.errors import InvalidField
 
 CONTENT_LENGTH = 16_000
+REPLY_SIZE = 350_000
+"""Bytes; what DynamoDB takes as one item is 400 KB, and a longer reply could never be stored."""
 
 
 class Status(StrEnum):

@@ -1,5 +1,6 @@
 """How long to wait before a prompt is tried again."""
 
+import math
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -7,16 +8,21 @@ MAX_AGE = timedelta(hours=24)
 """After this a prompt that has still no reply is failed, whatever held it up."""
 
 MAX_PAUSE = 15 * 60.0
+"""Seconds; the longest pause of our own choice."""
+
+MAX_NAMED_PAUSE = 6 * 60 * 60.0
+"""Seconds; the longest that Gemini may name. SQS hides a message for twelve hours at most."""
 
 
 def pause(attempt: int, first: float, named: float | None, chance: float) -> int:
     """Return whole seconds to wait after attempt number `attempt` failed.
 
-    Pauses double from `first`, with up to a quarter of jitter (`chance`, 0 to 1, decides), and are
-    never shorter than the pause that Gemini named, nor longer than fifteen minutes.
+    Pauses double from `first`, with up to a quarter of jitter (`chance`, 0 to 1, decides), up to
+    fifteen minutes, and are never shorter than the pause that Gemini named, up to six hours.
     """
     growing = first * 2.0 ** min(attempt - 1, 20) * (1 + 0.25 * chance)
-    return round(min(MAX_PAUSE, max(growing, (named or 0) + chance, 1)))
+    told = (named or 0) + chance
+    return math.ceil(max(min(growing, MAX_PAUSE), min(told, MAX_NAMED_PAUSE), 1))
 
 
 class Verdict(StrEnum):

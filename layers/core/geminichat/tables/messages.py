@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec import UNSET
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
@@ -84,6 +85,7 @@ class StoredMessage(Table):
     system_instruction = UnicodeAttribute(null=True)
     attempts = NumberAttribute(null=True)
     generation = UnicodeAttribute(null=True)
+    retried_at = UnicodeAttribute(null=True)
     requeued = NumberAttribute(null=True)
     lease = UnicodeAttribute(null=True)
     leased_until = UnicodeAttribute(null=True)
@@ -117,6 +119,7 @@ class Claimed:
     lease: str
     counted_on: str | None
     sent: datetime
+    generation: str
 
 
 def add_prompt(
@@ -220,6 +223,7 @@ def retry(
                 StoredMessage.status.set(Status.QUEUED),
                 StoredMessage.attempts.set(0),
                 StoredMessage.generation.set(generation),
+                StoredMessage.retried_at.set(moment),
                 StoredMessage.requeued.remove(),
                 StoredMessage.error_code.remove(),
                 StoredMessage.error_message.remove(),
@@ -298,32 +302,29 @@ def get(user_id: str, chatroom_id: str, message_id: str) -> Message:
 
 def newest(chatroom_id: str, limit: int, before: int | None) -> tuple[list[Message], int | None]:
     """Return up to `limit` messages before a place, oldest first, and where older ones end."""
-    found = list(
-        StoredMessage.query(
-            chatroom_id,
-            StoredMessage.seq < before if before else StoredMessage.seq > 0,
-            scan_index_forward=False,
-            consistent_read=True,
-            limit=limit,
-        )
-    )
-    oldest = int(found[-1].seq) if found else 0
-    more = len(found) == limit and oldest > 1
-    return [view(message) for message in reversed(found)], oldest if more else None
+    earlier = StoredMessage.seq.between(1, before - 1) if before else StoredMessage.seq > 0
+    found, more = _read(chatroom_id, earlier, limit, scan_index_forward=False)
+    oldest = int(found[-1].seq) if more else None
+    return [view(message) for message in reversed(found)], oldest if oldest != 1 else None
 
 
 def after(chatroom_id: str, seq: int, limit: int) -> tuple[list[Message], int | None]:
     """Return up to `limit` messages after a place, oldest first, and the place to go on after."""
-    found = list(
-        StoredMessage.query(
-            chatroom_id,
-            StoredMessage.seq > seq,
-            consistent_read=True,
-            limit=limit,
-        )
-    )
-    more = len(found) == limit
+    found, more = _read(chatroom_id, StoredMessage.seq > seq, limit)
     return [view(message) for message in found], int(found[-1].seq) if more else None
+
+
+def _read(
+    chatroom_id: str, where: Condition, limit: int, **how: Any
+) -> tuple[list[StoredMessage], bool]:
+    """Return what one call brings, up to `limit` messages or a megabyte, and whether more follow.
+
+    At exactly `limit` messages more *may* follow: to be sure would cost reading one more.
+    """
+    query = StoredMessage.query(chatroom_id, where, consistent_read=True, limit=limit, **how)
+    page: dict[str, Any] = next(query.page_iter)
+    found = [StoredMessage.from_raw_data(item) for item in page["Items"]]
+    return found, bool(found) and "LastEvaluatedKey" in page
 
 
 def claim(
@@ -336,7 +337,9 @@ def claim(
     moment = times.text(now)
     stored = StoredMessage(chatroom_id, seq)
     takeable = (StoredMessage.status == Status.QUEUED) | (
-        (StoredMessage.status == Status.GENERATING) & (StoredMessage.leased_until < moment)
+        (StoredMessage.status == Status.GENERATING)
+        # A try whose answer was lost has left our own lease there.
+        & ((StoredMessage.leased_until < moment) | (StoredMessage.lease == lease))
     )
     if not update_if(
         stored,
@@ -359,8 +362,13 @@ def claim(
         attempts=int(stored.attempts or 0),
         lease=lease,
         counted_on=stored.counted_on,
-        sent=times.parse(stored.created_at),
+        sent=_sent(stored),
+        generation=stored.generation or "0",
     )
+
+
+def _sent(prompt: StoredMessage) -> datetime:
+    return times.parse(prompt.retried_at or prompt.created_at)
 
 
 def wait_for(chatroom_id: str, seq: int, now: datetime) -> int | None:
@@ -392,17 +400,14 @@ def release(prompt: Claimed) -> None:
 
 def history(prompt: Claimed, turns: int) -> list[PastTurn]:
     """Return the answered turns before a prompt, oldest first, at most `turns` of them."""
-    found = {
-        int(message.seq): message
-        for message in StoredMessage.query(
-            prompt.chatroom_id,
-            StoredMessage.seq < prompt.seq,
-            scan_index_forward=False,
-            consistent_read=True,
-            limit=2 * turns,
-            attributes_to_get=["seq", "sender", "status", "content"],
-        )
-    }
+    read, _ = _read(
+        prompt.chatroom_id,
+        StoredMessage.seq < prompt.seq,
+        2 * turns,
+        scan_index_forward=False,
+        attributes_to_get=["seq", "sender", "status", "content"],
+    )
+    found = {int(message.seq): message for message in read}
     return [
         PastTurn(prompt=message.content, reply=found[seq + 1].content)
         for seq, message in sorted(found.items())
@@ -473,18 +478,17 @@ def fail(prompt: Claimed, failure: Failure) -> None:
     _close(write)
 
 
-def unfinished(before: datetime) -> Iterator[tuple[str, int]]:
-    """Yield room and place of what has been unfinished since before a moment."""
-    for number in range(SHARDS):
-        for key in StoredMessage.unfinished.query(
-            number, StoredMessage.unfinished_since < times.text(before)
-        ):
-            yield key.chatroom_id, int(key.seq)
+def unfinished(shard: int, before: datetime) -> Iterator[tuple[str, int]]:
+    """Yield room and place of what has been unfinished in a shard since before a moment."""
+    for key in StoredMessage.unfinished.query(
+        shard, StoredMessage.unfinished_since < times.text(before)
+    ):
+        yield key.chatroom_id, int(key.seq)
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A prompt that is neither answered nor failed."""
+    """A prompt that is neither answered nor failed; `sent` is when it was sent, or sent again."""
 
     sent: datetime
     attempts: int
@@ -503,7 +507,7 @@ def find_waiting(chatroom_id: str, seq: int) -> Waiting | None:
     if stored.unfinished_since is None or stored.sender != "user":
         return None
     return Waiting(
-        sent=times.parse(stored.created_at),
+        sent=_sent(stored),
         attempts=int(stored.attempts or 0),
         leased_until=times.parse(stored.leased_until) if stored.leased_until else None,
         generation=stored.generation or "0",
@@ -563,19 +567,25 @@ def bury_room(user_id: str, chatroom_id: str, now: datetime) -> None:
 def purge(chatroom_id: str, until: float) -> bool:
     """Delete a deleted room's messages, its note last; return False if time ran out before that.
 
-    `until` is a moment of the monotonic clock.
+    `until` is a moment of the monotonic clock. Looks again until nothing is left: a worker may be
+    storing a reply meanwhile, though no longer once the reply's prompt is gone.
     """
-    keys = StoredMessage.query(
-        chatroom_id,
-        StoredMessage.seq > 0,
-        attributes_to_get=["chatroom_id", "seq"],
-        page_size=500,
-    )
-    with StoredMessage.batch_write() as batch:
-        for key in keys:
-            if time.monotonic() > until:
-                return False
-            batch.delete(StoredMessage(chatroom_id, int(key.seq)))
+    left = True
+    while left:
+        left = False
+        keys = StoredMessage.query(
+            chatroom_id,
+            StoredMessage.seq > 0,
+            consistent_read=True,
+            attributes_to_get=["chatroom_id", "seq"],
+            page_size=500,
+        )
+        with StoredMessage.batch_write() as batch:
+            for key in keys:
+                if time.monotonic() > until:
+                    return False
+                batch.delete(StoredMessage(chatroom_id, int(key.seq)))
+                left = True
     StoredMessage(chatroom_id, 0).delete()
     return True
 
