@@ -1,0 +1,287 @@
+"""Every call of every path of a prompt fails, loses its answer, times out, or is the last one.
+
+Afterwards time passes (redelivery, pauses, leases, the sweep), and then invariants 1 to 3 of
+ARCHITECTURE.md hold: nothing accepted is lost, nothing is answered twice, nothing is counted
+otherwise than stored.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import boto3
+import pytest
+
+from geminichat.domain.messages import Status
+from geminichat.tables.messages import StoredMessage
+from infra.local.faults import StandIn
+from tests.integration.chat.aftermath import bring_to_rest, check, run_sweep, waiting
+from tests.integration.chat.people import User, prompts, stored
+from tests.integration.lambdas import Api, Poller, Reply
+from tests.integration.wire import Died, Wire
+from tests.template import Values
+
+SOON = timedelta(minutes=15)
+
+
+@dataclass
+class Scene:
+    """A user's room, and all that works on its prompts."""
+
+    user: User
+    worker: Poller
+    google: StandIn
+    values: Values
+    room: str = ""
+    accepted: list[str] = field(default_factory=list)
+    deleted: bool = False
+    one_prompt: bool = False
+
+    def note(self, reply: Reply) -> Reply:
+        """Remember what was accepted."""
+        if reply.status == 202:
+            self.accepted.append(reply.data["messageId"])
+        return reply
+
+    def prompt(self) -> StoredMessage:
+        """Return the room's newest prompt."""
+        return list(prompts(self.room))[-1]
+
+    def queue(self, name: str) -> str:
+        """Return a queue's URL."""
+        return str(self.values.refs[name])
+
+
+# ── The paths: what is there before, what is done, and the calls it takes ─────────────────────────
+
+
+def room(scene: Scene) -> None:
+    scene.room = scene.user.open_room()
+
+
+def room_with_a_queued_prompt(scene: Scene) -> None:
+    room(scene)
+    scene.note(scene.user.send(scene.room, "Who was Ada?"))
+    scene.worker.drain()
+    scene.note(scene.user.send(scene.room, f"And Grace? ({scene.room})"))
+
+
+def room_with_a_lost_prompt(scene: Scene) -> None:
+    room(scene)
+    scene.note(scene.user.send(scene.room))
+    boto3.client("sqs").purge_queue(QueueUrl=scene.queue("PromptsQueue"))
+
+
+def room_with_a_failed_prompt(scene: Scene) -> None:
+    room(scene)
+    scene.google.fault("blocked", match=scene.room)
+    scene.note(scene.user.send(scene.room, f"Hello ({scene.room})"))
+    scene.worker.drain()
+    assert scene.prompt().status == Status.FAILED
+
+
+def and_gemini_down(scene: Scene) -> None:
+    room_with_a_queued_prompt(scene)
+    scene.google.fault("error", status=503, match=scene.room)
+
+
+def and_gemini_refusing(scene: Scene) -> None:
+    room_with_a_queued_prompt(scene)
+    scene.google.fault("blocked", match=scene.room)
+
+
+def and_one_attempt_left(scene: Scene) -> None:
+    and_gemini_down(scene)
+    scene.prompt().update([StoredMessage.attempts.set(5)])
+
+
+def and_another_worker_at_it(scene: Scene) -> None:
+    room_with_a_queued_prompt(scene)
+    scene.prompt().update(
+        [
+            StoredMessage.status.set(Status.GENERATING),
+            StoredMessage.lease.set("l_other"),
+            StoredMessage.leased_until.set("2999-01-01T00:00:00.000Z"),
+        ]
+    )
+
+
+def room_with_an_outlived_prompt(scene: Scene) -> None:
+    room_with_a_lost_prompt(scene)
+    scene.prompt().update([StoredMessage.attempts.set(6)])
+
+
+def room_with_a_buried_prompt(scene: Scene) -> None:
+    room_with_a_lost_prompt(scene)
+    job = {"chatroomId": scene.room, "seq": int(scene.prompt().seq)}
+    boto3.client("sqs").send_message(
+        QueueUrl=scene.queue("DeadLettersQueue"),
+        MessageBody=json.dumps(job),
+        MessageGroupId=scene.room,
+        MessageDeduplicationId=scene.room,
+    )
+
+
+def deleted_room(scene: Scene) -> None:
+    room(scene)
+    scene.note(scene.user.send(scene.room))
+    scene.worker.drain()
+    assert scene.user.delete(scene.room).status == 204
+    scene.deleted = True
+
+
+def send(scene: Scene) -> None:
+    scene.note(scene.user.send(scene.room))
+
+
+def send_until_accepted(scene: Scene) -> None:
+    """Do as a client that was told to use an Idempotency-Key."""
+    scene.one_prompt = True
+    for _ in range(5):
+        with suppress(Died):
+            reply = scene.note(scene.user.send(scene.room, key="k-1"))
+            if reply.status == 202:
+                return
+            assert reply.status in (409, 500, 503), reply.text
+    raise AssertionError("never accepted")
+
+
+def retry(scene: Scene) -> None:
+    scene.note(scene.user.retry(scene.room, scene.accepted[0]))
+
+
+def poll(scene: Scene) -> None:
+    assert scene.worker.poll().bodies
+
+
+def sweep(_scene: Scene) -> None:
+    run_sweep(SOON)
+
+
+def delete_until_gone(scene: Scene) -> None:
+    for _ in range(5):
+        with suppress(Died):
+            if scene.user.delete(scene.room).status in (204, 404):
+                scene.deleted = True
+                return
+    raise AssertionError("never deleted")
+
+
+@dataclass(frozen=True)
+class Path:
+    """A way through the system: what is there before, what is done, and its calls in order."""
+
+    before: Callable[[Scene], None]
+    act: Callable[[Scene], None]
+    calls: list[str]
+    redis: int = 0
+    gemini: int = 0
+
+
+GET, BATCH_GET, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
+UPDATE, TRANSACT = "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
+DELETE, BATCH_WRITE = "dynamodb.DeleteItem", "dynamodb.BatchWriteItem"
+SEND, RECEIVE, POSTPONE = "sqs.SendMessage", "sqs.ReceiveMessage", "sqs.ChangeMessageVisibility"
+
+PATHS = {
+    "send": Path(room, send, [BATCH_GET, UPDATE, TRANSACT, SEND], redis=2),
+    "send with a key": Path(
+        room, send_until_accepted, [GET, BATCH_GET, UPDATE, TRANSACT, SEND], redis=2
+    ),
+    "retry": Path(
+        room_with_a_failed_prompt, retry, [BATCH_GET, TRANSACT, BATCH_GET, SEND], redis=2
+    ),
+    "answer": Path(room_with_a_queued_prompt, poll, [UPDATE, QUERY, TRANSACT], gemini=1),
+    "try again": Path(and_gemini_down, poll, [UPDATE, QUERY, UPDATE, POSTPONE], gemini=1),
+    "fail": Path(and_gemini_refusing, poll, [UPDATE, QUERY, TRANSACT], redis=1, gemini=1),
+    "give up": Path(and_one_attempt_left, poll, [UPDATE, QUERY, TRANSACT, SEND], redis=1, gemini=1),
+    "leave to another": Path(and_another_worker_at_it, poll, [UPDATE, GET, POSTPONE]),
+    "sweep, queue": Path(room_with_a_lost_prompt, sweep, [RECEIVE, QUERY, GET, UPDATE, SEND]),
+    "sweep, fail": Path(
+        room_with_an_outlived_prompt, sweep, [RECEIVE, QUERY, GET, UPDATE, TRANSACT], redis=1
+    ),
+    "sweep, dead letter": Path(
+        room_with_a_buried_prompt, sweep, [RECEIVE, GET, UPDATE, TRANSACT, QUERY], redis=1
+    ),
+    "delete": Path(room_with_a_queued_prompt, delete_until_gone, [TRANSACT], redis=1),
+    "purge": Path(deleted_room, sweep, [RECEIVE, QUERY, BATCH_WRITE, DELETE]),
+}
+
+ABOUT_NOBODY = {RECEIVE, POSTPONE, QUERY}
+"""Calls that name neither a user nor a room, or not always."""
+
+WAYS = {
+    "refused": ("refused", 2),
+    "lost once": ("lost", 1),
+    "lost": ("lost", 2),
+    "late": ("late", 2),
+    "dies before": ("dies before", 1),
+    "dies after": ("dies after", 1),
+}
+"""How a call breaks (see Wire), and how often: twice is more than botocore tries."""
+
+
+@pytest.fixture
+def new_scene(api: Api, worker: Poller, google: StandIn, values: Values) -> Callable[[], Scene]:
+    return lambda: Scene(User(api), worker, google, values)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_the_table_names_every_call(
+    name: str, new_scene: Callable[[], Scene], wire: Wire, redis: StandIn, google: StandIn
+) -> None:
+    path, scene = PATHS[name], new_scene()
+    path.before(scene)
+    wire.reset()
+    before = len(redis.requests()), len(google.requests())
+    path.act(scene)
+    made = wire.calls(*ABOUT_NOBODY, about=(scene.room, scene.user.id))
+    assert (list(dict.fromkeys(made)) if path.act is sweep else made) == path.calls
+    assert len(redis.requests()) - before[0] == path.redis
+    assert len(google.requests()) - before[1] == path.gemini
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_whatever_call_breaks_nothing_is_lost_or_done_twice(
+    name: str, new_scene: Callable[[], Scene], wire: Wire
+) -> None:
+    path = PATHS[name]
+    scenes: dict[str, Scene] = {}
+    for place, call in enumerate(path.calls):
+        nth = path.calls[: place + 1].count(call)
+        for way, (how, times) in WAYS.items():
+            scene = scenes[f"call {place + 1}, {call}, {way}"] = new_scene()
+            path.before(scene)
+            about = ("",) if call in ABOUT_NOBODY else (scene.room, scene.user.id)
+            broken = wire.cut(call, how, nth=nth, times=times, holding=about)
+            with suppress(Died, Exception):
+                path.act(scene)
+            assert broken.happened, f"{call} was not reached"
+            wire.breaks.clear()
+            wire.deliver_late()
+    wrong = after_all(scenes)
+    assert not wrong, f"{len(wrong)} of {len(scenes)}"
+
+
+def after_all(scenes: dict[str, Scene]) -> dict[str, str]:
+    """Let time pass, and return what is wrong then, by the call that broke."""
+    rooms = [scene.room for scene in scenes.values()]
+    bring_to_rest(next(iter(scenes.values())).worker, rooms)
+    left = waiting(rooms)
+    wrong: dict[str, str] = {}
+    for case, scene in scenes.items():
+        try:
+            if scene.deleted:
+                assert stored(scene.room) == [], "deleted, and still there"
+            else:
+                check(scene.user, [scene.room], scene.accepted)
+            assert all(room != scene.room for room, _ in left), (
+                "unfinished, though nothing comes of it any more"
+            )
+            if scene.one_prompt:
+                assert len(list(prompts(scene.room))) == 1, "one key, and two prompts"
+        except AssertionError as error:
+            wrong[case] = str(error).partition("\n")[0]
+    return wrong
