@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import secrets
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from infra.local import stack as description
 from infra.local.client import Api
 from infra.local.faults import StandIn
 from infra.local.home import ROOT, Home
+from tests.e2e import used
 
 START_TIMEOUT = 300.0
 """Seconds until it must run; most of them are for a first build."""
@@ -74,15 +76,36 @@ class RunningStack:
         api.sign_up(f"user-{secrets.token_hex(6)}@example.com", PASSWORD)
         return api
 
+    def stored_secrets(self) -> set[str]:
+        """Return the secrets that the stage holds in SSM, and each signing key of them."""
+        ssm = self.aws("ssm")
+        found: set[str] = set()
+        pages = ssm.get_paginator("get_parameters_by_path").paginate(
+            Path=f"/geminichat/{self.description.stage}", WithDecryption=True
+        )
+        for page in pages:
+            for parameter in page["Parameters"]:
+                found.add(parameter["Value"])
+                if parameter["Name"].endswith("/signing-keys"):
+                    found.update(json.loads(parameter["Value"])["keys"].values())
+        return found
+
+    def log_lines(self) -> list[str]:
+        """Return every line that was logged, as it is."""
+        logs = self.aws("logs")
+        return [
+            event["message"]
+            for group in self.description.log_groups.values()
+            for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            for event in page["events"]
+        ]
+
     def logged(self, function: str | None = None) -> list[Mapping[str, Any]]:
         """Return the structured lines that were logged, by one function or by all."""
-        logs = self.aws("logs")
         lines: list[Mapping[str, Any]] = []
-        for group in self.description.log_groups.values():
-            for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group):
-                for event in page["events"]:
-                    with contextlib.suppress(ValueError):
-                        lines.append(json.loads(event["message"]))
+        for line in self.log_lines():
+            with contextlib.suppress(ValueError):
+                lines.append(json.loads(line))
         name = self.description.functions[function] if function else None
         return [line for line in lines if not name or line.get("function_name") == name]
 
@@ -116,6 +139,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """The whole system, deployed from the template; answers come at once."""
     with running(tmp_path_factory.mktemp("stack") / "home", "--gemini-delay", "0") as found:
         yield found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_secret_is_logged(stack: RunningStack) -> Iterator[None]:
+    """Search the log of the whole run, at its end, for every secret that the run used."""
+    with used.collected() as secrets_used:
+        yield
+    stored = stack.stored_secrets()
+    lines = stack.log_lines()
+    assert lines or not secrets_used
+    log = "\n".join(lines)
+    for secret in secrets_used | stored:
+        assert not used.standing_alone(secret).search(log), "a secret is in the log"
+    assert not re.search(r"eyJ[\w-]+\.[\w-]+\.|\$argon2id\$|s_[a-z2-7]{26}\.", log)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from geminichat.tables.codes import Code
 from geminichat.tables.identities import Claim
 from geminichat.tables.sessions import Session
 from geminichat.tables.users import User
-from tests.integration import post
+from tests import post
 from tests.integration.lambdas import Api, Reply
 
 PASSWORD = "correct horse battery"

@@ -163,3 +163,19 @@ def test_a_lost_answer_to_a_change_keeps_the_new_password(api: Api) -> None:
     body = {"currentPassword": PASSWORD, "newPassword": OTHER_PASSWORD}
     assert api.post("/auth/change-password", body, token=token, at=LATER).status == 200
     assert ann.log_in(OTHER_PASSWORD, at=LATER).status == 200
+
+
+def test_a_lost_answer_to_a_code_is_one_code_that_holds(api: Api) -> None:
+    ann = Person(api, new_mobile())
+    WIRE.cut("dynamodb.PutItem", "lost")
+    assert ann.ask_for_code(at=NOW).status == 200
+    assert len(ann.messages()) == 1
+    assert ann.verify(ann.code(), at=NOW).status == 200
+
+
+def test_a_text_whose_answer_is_lost_is_not_sent_twice(api: Api) -> None:
+    ann = Person(api, new_mobile())
+    WIRE.cut("sns.Publish", "lost")
+    assert ann.ask_for_code(at=NOW).status == 502
+    assert len(ann.messages()) == 1
+    assert ann.verify(ann.code(), at=NOW).status == 200

@@ -8,12 +8,15 @@ from typing import Any
 from urllib.parse import quote
 
 
-def messages_to(recipient: str) -> list[str]:
-    """Return the texts that went to a number or an address, oldest first."""
+def messages_to(recipient: str, aws: str | None = None) -> list[str]:
+    """Return the texts that went to a number or an address, oldest first.
+
+    `aws` is the address of the emulated AWS; without it, the environment's.
+    """
     if recipient.startswith("+"):
-        found = _ask(f"sns/sms-messages?phoneNumber={quote(recipient, safe='')}")
+        found = _ask(aws, f"sns/sms-messages?phoneNumber={quote(recipient, safe='')}")
         return [str(sent["Message"]) for sent in _records(found, recipient)]
-    found = _ask("ses/messages")
+    found = _ask(aws, "ses/messages")
     return [
         str(sent["BodyText"])
         for sent in _records(found["messages"], "000000000000")
@@ -21,15 +24,15 @@ def messages_to(recipient: str) -> list[str]:
     ]
 
 
-def code_for(recipient: str) -> str:
+def code_for(recipient: str, aws: str | None = None) -> str:
     """Return the code in the newest message to a number or an address."""
-    found = re.search(r"\b[0-9]{6}\b", messages_to(recipient)[-1])
+    found = re.search(r"\b[0-9]{6}\b", messages_to(recipient, aws)[-1])
     assert found, "the newest message has no code"
     return found[0]
 
 
-def _ask(path: str) -> Any:
-    url = f"{os.environ['AWS_ENDPOINT_URL']}/_ministack/{path}"
+def _ask(aws: str | None, path: str) -> Any:
+    url = f"{aws or os.environ['AWS_ENDPOINT_URL']}/_ministack/{path}"
     with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - ours
         return json.load(answer)
 

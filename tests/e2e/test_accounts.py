@@ -1,0 +1,183 @@
+"""Accounts over HTTP, on the deployed stack with IAM enforced: every way in and every way out."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from infra import rotate_keys
+from tests import post
+from tests.e2e.conftest import RunningStack
+
+FIRST = f"first {secrets.token_hex(8)} password"
+SECOND = f"second {secrets.token_hex(8)} password"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone who says an identity is theirs."""
+
+    stack: RunningStack
+    kind: str
+    value: str
+
+    def post(self, path: str, status: int = 200, token: str = "", **body: Any) -> Any:
+        """Send a body that names the identity; return the data of the answer, or the problem."""
+        return send(self.stack, path, {self.kind: self.value, **body}, status, token)
+
+    def code(self) -> str:
+        """Return the code in the newest message to the identity."""
+        return post.code_for(self.value, self.stack.description.aws.endpoint_url)
+
+
+def send(
+    stack: RunningStack, path: str, body: Any = None, status: int = 200, token: str = ""
+) -> Any:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    answer = stack.http.post(f"/auth/{path}", json=body or {}, headers=headers)
+    assert answer.status_code == status, answer.text
+    return answer.json()["data"] if answer.is_success else answer.json()
+
+
+def me(stack: RunningStack, token: str, path: str = "/auth/me") -> httpx.Response:
+    return stack.http.get(path, headers={"authorization": f"Bearer {token}"})
+
+
+@pytest.fixture(params=["email", "mobile"])
+def ann(request: pytest.FixtureRequest, stack: RunningStack) -> Person:
+    """Somebody new."""
+    if request.param == "email":
+        return Person(stack, "email", f"ann-{secrets.token_hex(8)}@example.com")
+    return Person(stack, "mobile", f"+1{secrets.randbelow(10**10):010}")
+
+
+@pytest.fixture
+def redis_forgets(stack: RunningStack) -> Iterator[None]:
+    """Let no wrong password of this test hold up the next, which comes from the same address."""
+    yield
+    valkey = stack.description.valkey
+    import valkey as client
+
+    client.Valkey(valkey.host, valkey.port).flushall()
+
+
+def test_an_identity_is_proven_by_the_code_that_was_sent_to_it(
+    stack: RunningStack, ann: Person
+) -> None:
+    sent = ann.post("send-otp")
+    assert sent == {"expiresIn": 600, "otp": ann.code()}  # this stage shows codes
+    wrong = f"{(int(ann.code()) + 1) % 1_000_000:06}"
+    assert ann.post("verify-otp", 400, otp=wrong)["type"].endswith(":invalid-code")
+    data = ann.post("verify-otp", otp=ann.code())
+    assert data["user"][f"{ann.kind}Verified"] is True
+    for path in ("/auth/me", "/user/me"):
+        assert me(stack, data["token"], path).json()["data"] == data["user"]
+    assert ann.post("verify-otp", 400, otp=ann.code())["type"].endswith(":invalid-code")
+    again = stack.http.post("/auth/send-otp", json={ann.kind: ann.value})
+    assert again.status_code == 429
+    assert 0 < int(again.headers["retry-after"]) <= 30
+
+
+def test_a_stranger_who_signed_up_first_shares_nothing_with_the_owner(
+    stack: RunningStack, ann: Person
+) -> None:
+    stranger = ann.post("signup", 201, password=FIRST)
+    if ann.kind == "email":
+        ann.post("send-otp")
+    owner = ann.post("verify-otp", otp=ann.code())
+    assert me(stack, stranger["token"]).status_code == 401
+    send(stack, "refresh", {"refreshToken": stranger["refreshToken"]}, 401)
+    ann.post("login", 401, password=FIRST)
+    ann.post("signup", 409, password=FIRST)
+    assert me(stack, owner["token"]).status_code == 200
+
+
+def test_a_user_who_came_by_code_sets_a_password_and_logs_in_with_it(
+    stack: RunningStack, ann: Person
+) -> None:
+    ann.post("send-otp")
+    came = ann.post("verify-otp", otp=ann.code())
+    changed = send(stack, "change-password", {"newPassword": FIRST}, token=came["token"])
+    assert me(stack, came["token"]).status_code == 401
+    assert me(stack, changed["token"]).status_code == 200
+    ann.post("login", 401, password=SECOND)
+    logged_in = ann.post("login", password=FIRST)
+    assert me(stack, logged_in["token"]).json()["data"]["id"] == came["user"]["id"]
+
+
+def test_a_forgotten_password_is_reset(stack: RunningStack, ann: Person) -> None:
+    mine = ann.post("signup", 201, password=FIRST)
+    if ann.kind == "mobile":  # its sign-up sent a code a moment ago
+        ann.post("forgot-password", 429)
+        return
+    ann.post("forgot-password")
+    ann.post("reset-password", 400, otp=ann.code(), newPassword="password1")
+    assert ann.post("reset-password", otp=ann.code(), newPassword=SECOND) is None
+    assert me(stack, mine["token"]).status_code == 401
+    ann.post("login", 401, password=FIRST)
+    assert me(stack, ann.post("login", password=SECOND)["token"]).status_code == 200
+
+
+def test_a_refresh_token_used_twice_ends_its_family(stack: RunningStack, ann: Person) -> None:
+    first = ann.post("signup", 201, password=FIRST)
+    second = send(stack, "refresh", {"refreshToken": first["refreshToken"]})
+    assert me(stack, second["token"]).status_code == 200
+    reused = send(stack, "refresh", {"refreshToken": first["refreshToken"]}, 401)
+    assert reused["type"].endswith(":token-reused")
+    send(stack, "refresh", {"refreshToken": second["refreshToken"]}, 401)
+    assert me(stack, second["token"]).status_code == 401
+
+
+def test_sessions_end_here_and_everywhere(stack: RunningStack, ann: Person) -> None:
+    here = ann.post("signup", 201, password=FIRST)
+    there, elsewhere = (ann.post("login", password=FIRST) for _ in range(2))
+    send(stack, "logout", token=here["token"])
+    assert me(stack, here["token"]).status_code == 401
+    assert me(stack, there["token"]).status_code == 200
+    send(stack, "logout", {"everywhere": True}, token=there["token"])
+    assert me(stack, elsewhere["token"]).status_code == 401
+
+
+@pytest.mark.usefixtures("redis_forgets")
+def test_wrong_passwords_are_followed_by_pauses(stack: RunningStack, ann: Person) -> None:
+    ann.post("signup", 201, password=FIRST)
+    for _ in range(6):
+        ann.post("login", 401, password=SECOND)
+    answer = stack.http.post("/auth/login", json={ann.kind: ann.value, "password": FIRST})
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({"mobile": {"$gt": ""}}, ["/mobile"]),
+        ({"mobile": "+" + "1" * 199}, ["/mobile"]),
+        ({"email": "ann@example.com\n"}, ["/email"]),
+        ({"email": "\u0430nn@example.com"}, ["/email"]),
+        ({"email": "ann@example.com", "password": "x" * 129}, ["/password"]),
+        ({"email": "ann@example.com", "password": "correct\0horse"}, ["/password"]),
+        ({"email": "ann@example.com"}, ["/password"]),
+        ({}, ["/email", "/mobile"]),
+    ],
+)
+def test_what_is_no_sign_up_is_a_400_with_a_pointer(
+    stack: RunningStack, body: dict[str, Any], pointers: list[str]
+) -> None:
+    problem = send(stack, "signup", body, 400)
+    assert [error["pointer"] for error in problem["errors"]] == pointers
+
+
+def test_a_key_is_added_and_nobody_notices(
+    stack: RunningStack, ann: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = ann.post("signup", 201, password=FIRST)["token"]
+    home = str(stack.home.folder)
+    first = rotate_keys.main(["local", "--home", home])
+    assert first == (0 if ann.kind == "email" else 1), "the second run comes too early"
+    said = capsys.readouterr()
+    assert "again after" in said.out + said.err
+    assert me(stack, token).status_code == 200

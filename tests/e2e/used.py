@@ -1,0 +1,70 @@
+"""Every secret that goes over the wire in a run, to be looked for in the log at its end."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+SECRET_FIELDS = {
+    "password",
+    "newPassword",
+    "currentPassword",
+    "otp",
+    "token",
+    "refreshToken",
+    "email",
+    "mobile",
+}
+SHORTEST = 6
+"""Characters: what is shorter is a test's junk, and is in every log by chance."""
+
+
+@contextmanager
+def collected() -> Iterator[set[str]]:
+    """Give the set of secrets that requests and answers hold while the block runs."""
+    found: set[str] = set()
+    original = httpx.Client.send
+
+    def send(self: httpx.Client, request: httpx.Request, **more: Any) -> httpx.Response:
+        found.update(_secrets_in(_parsed(request.content)))
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        found.update([token] if scheme == "Bearer" else [])
+        answer = original(self, request, **more)
+        found.update(_secrets_in(_parsed(answer.content)))
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx.Client, "send", send)
+        yield found
+    found.difference_update([secret for secret in found if len(secret) < SHORTEST])
+
+
+def standing_alone(secret: str) -> re.Pattern[str]:
+    """Return what finds the secret, but not six digits of a longer number or id."""
+    written = json.dumps(secret)[1:-1]
+    return re.compile(
+        rf"(?<![0-9A-Za-z])(?:{re.escape(secret)}|{re.escape(written)})(?![0-9A-Za-z])"
+    )
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in SECRET_FIELDS and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _secrets_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _secrets_in(inner)
