@@ -165,10 +165,9 @@ def pro_until(subscription: StripeSubscription, grace: timedelta) -> datetime | 
 def standing(subscriptions: Iterable[StripeSubscription], grace: timedelta) -> Standing:
     """Return what a customer's subscriptions come to: the one that gives pro longest decides."""
 
-    def rank(one: StripeSubscription) -> tuple[bool, datetime, bool, datetime]:
+    def rank(one: StripeSubscription) -> tuple[bool, bool, datetime, datetime]:
         until = pro_until(one, grace)
-        live = one.status in LIVE
-        return until is not None, until or one.created, live, one.created
+        return until is not None, one.status in LIVE, until or one.created, one.created
 
     best = max(subscriptions, key=rank, default=None)
     if best is None:
