@@ -1,0 +1,33 @@
+"""Someone who came by code alone becomes a customer like any other."""
+
+from infra.local.stripe.driver import Stripe
+from tests.integration.accounts.people import PASSWORD, Person, new_mobile, problem
+from tests.integration.billing.payer import Payer
+from tests.integration.lambdas import Api
+
+
+def test_a_user_who_came_by_code_sets_a_password_subscribes_and_logs_in_with_it(
+    api: Api, stripe: Stripe
+) -> None:
+    ann = Person(api, new_mobile())
+    came = ann.prove()
+    reply = api.post("/auth/change-password", {"newPassword": PASSWORD}, token=came["token"])
+    assert reply.status == 200
+
+    payer = Payer.of(api, stripe, reply)
+    payer.pay()
+    payer.take_news()
+
+    logged_in = ann.log_in(PASSWORD)
+    seen = ann.me(logged_in.data["token"]).data
+    assert seen["id"] == came["user"]["id"]
+    assert (seen["plan"], seen["mobileVerified"]) == ("pro", True)
+    assert seen["usage"]["limit"] is None
+
+
+def test_a_session_that_has_ended_buys_nothing(api: Api, stripe: Stripe) -> None:
+    ann = Person(api)
+    payer = Payer.of(api, stripe, ann.sign_up())
+    other = ann.log_in().data["token"]
+    assert api.post("/auth/logout", {"everywhere": True}, token=other).status == 200
+    problem(payer.checkout(), 401, "unauthorized")
