@@ -65,14 +65,17 @@ def _require_no_subscription(request: Request, known: Subscription, customer_id:
 def _open(request: Request, known: Subscription, customer_id: str) -> CheckoutPage:
     """Open a new page, the same one for requests side by side."""
     success, cancel = billing.return_urls(config.setting("FRONTEND_URL"), request.origin)
+    first = int(known.checkout_attempt)
 
     def make(attempt: int) -> tuple[CheckoutPage, int]:
-        page = payments.create_checkout(
+        # An attempt that ended in an error may have opened a page all the same.
+        found = payments.find_checkout(customer_id, request.now) if attempt > first else None
+        page = found or payments.create_checkout(
             request.user_id, customer_id, attempt, success_url=success, cancel_url=cancel
         )
         return page, attempt
 
     spend = partial(subscriptions.spend_checkout_attempt, request.user_id)
-    page, attempt = billing.with_fresh_key(int(known.checkout_attempt), make, spend)
+    page, attempt = billing.with_fresh_key(first, make, spend)
     spend(attempt)
     return page

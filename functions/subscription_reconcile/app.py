@@ -11,7 +11,6 @@ from typing import Any
 
 from geminichat import counters, metrics, payments
 from geminichat.domain import billing, times
-from geminichat.domain.billing import Standing
 from geminichat.errors import AppError
 from geminichat.log import logger
 from geminichat.tables import subscriptions
@@ -39,7 +38,7 @@ def reconcile(now: datetime, until: float) -> dict[str, int]:
     stored = {known.stripe_customer_id: known for known in subscriptions.with_customers()}
     doubtful: list[tuple[str, str]] = []
     for customer_id, known in stored.items():
-        _, standing = at_stripe.get(customer_id, (None, Standing()))
+        _, standing = at_stripe.get(customer_id, (None, None))
         if subscriptions.differs(known, standing):
             doubtful.append((known.user_id, customer_id))
     for customer_id, (user_id, _) in at_stripe.items():

@@ -208,57 +208,54 @@ class _Stripe:
             refused = Refused("Invalid API Key provided.", status=401)
             return self._answer(refused.status, refused.body)
         fault = self._faults.take(text)
-        if key and request.method == "POST":
-            try:
-                saved = self._keys.begin(
-                    key, request.method, request.path, encoded, self.ledger.clock
-                )
-            except Refused as refused:
-                return self._answer(refused.status, refused.body)
-            if saved:
-                return self._answer(*saved, replayed=True)
         carry_out = partial(self._carry_out, run, encoded, request)
+        if not key or request.method != "POST":
+            return await self._with_fault(fault, request, carry_out)
         try:
-            return await self._with_fault(fault, key, request, carry_out)
-        except asyncio.CancelledError:
-            if key:
-                self._keys.abandon(key)
-            raise
+            saved = self._keys.begin(key, request.method, request.path, encoded, self.ledger.clock)
+        except Refused as refused:
+            return self._answer(refused.status, refused.body)
+        if saved:
+            return await self._with_fault(fault, request, lambda: saved, replayed=True)
+        try:
+            return await self._with_fault(fault, request, carry_out, partial(self._keep, key))
+        finally:
+            self._keys.release(key)
+
+    def _keep(self, key: str, answer: Answer) -> None:
+        self._keys.finish(key, *answer)
 
     async def _with_fault(
         self,
         fault: Fault | None,
-        key: str | None,
         request: web.Request,
         carry_out: Callable[[], Answer],
+        keep: Callable[[Answer], None] = lambda _: None,
+        *,
+        replayed: bool = False,
     ) -> web.StreamResponse:
-        keyed = key if request.method == "POST" else None
+        """Carry the call out before or after what goes wrong with it, and keep its answer."""
         kind = fault.kind if fault else ""
         settings = fault.settings if fault else {}
-        done = settings.get("done", False)
         answer: Answer | None = None
-        if kind in ("", "hold") or done:
+        if kind in ("", "hold") or settings.get("done"):
             answer = carry_out()
         if kind == "hold":
             await self._held(settings.get("name", "hold"))
-        if kind == "stall":
-            if answer and keyed:
-                self._keys.finish(keyed, *answer)
-            await asyncio.sleep(settings.get("seconds", 3600))
-            answer = answer or carry_out()
         if kind == "error":
             answer = _failure(settings)
-        if keyed and answer:
-            self._keys.finish(keyed, *answer)
-        elif keyed:
-            self._keys.abandon(keyed)
-        if kind == "drop":
-            if request.transport:
-                request.transport.abort()
-            return web.Response()
+        if answer:
+            keep(answer)
+        if kind == "stall":
+            await asyncio.sleep(settings.get("seconds", 3600))
+            if answer is None:
+                answer = carry_out()
+                keep(answer)
+        if kind == "drop" and request.transport:
+            request.transport.abort()
         if kind == "garbage":
             return web.Response(body=b"<html>oops</html>", content_type="text/html")
-        return self._answer(*(answer or (500, {})))
+        return self._answer(*(answer or (500, {})), replayed=replayed)
 
     def _carry_out(self, run: Operation, encoded: str, request: web.Request) -> Answer:
         try:

@@ -234,11 +234,11 @@ class IdempotencyKeys:
 
     def finish(self, key: str, status: int, body: Json) -> None:
         """Keep the answer; a request that was refused unexecuted leaves its key free."""
-        if 400 <= status < 500 and status != 402:
-            self.abandon(key)
-        else:
+        if not 400 <= status < 500 or status == 402:
             self._saved[key].answer = (status, body)
 
-    def abandon(self, key: str) -> None:
+    def release(self, key: str) -> None:
         """Free a key whose request was never executed."""
-        self._saved.pop(key, None)
+        saved = self._saved.get(key)
+        if saved and saved.answer is None:
+            del self._saved[key]

@@ -187,8 +187,10 @@ def _text(moment: datetime | None) -> str | None:
     return times.text(moment) if moment else None
 
 
-def differs(subscription: Subscription, standing: Standing) -> bool:
-    """Say whether what is stored is not what Stripe says."""
+def differs(subscription: Subscription, standing: Standing | None) -> bool:
+    """Say whether what is stored is not what Stripe says; None is that nothing runs there."""
+    if standing is None:
+        return is_live(subscription) or subscription.pro_until is not None
     stored = (
         subscription.stripe_subscription_id,
         subscription.status,

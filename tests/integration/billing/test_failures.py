@@ -1,0 +1,183 @@
+"""Stripe down, slow or failing, and crashes at every step of a purchase: nothing half-made."""
+
+import threading
+import time
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from infra.local.stripe.driver import Stripe
+from tests.integration.billing.payer import Payer
+from tests.integration.lambdas import Reply
+from tests.integration.wire import Died, Wire
+
+CALLS = [
+    "GET /v1/customers/search",
+    "POST /v1/customers",
+    "GET /v1/checkout/sessions",
+    "GET /v1/subscriptions",
+    "POST /v1/checkout/sessions",
+]
+FAULTS = [
+    {"kind": "error", "status": 500},
+    {"kind": "error", "status": 500, "done": True},
+    {"kind": "error", "status": 503},
+    {"kind": "error", "status": 429},
+    {"kind": "error", "status": 401},
+    {"kind": "drop"},
+    {"kind": "drop", "done": True},
+    {"kind": "garbage"},
+    {"kind": "garbage", "done": True},
+]
+
+
+def name_of(fault: dict[str, object]) -> str:
+    return "-".join(str(value) for value in fault.values())
+
+
+def assert_all_is_well(payer: Payer) -> None:
+    """The user can pay, once, and there is one of everything."""
+    payer.pay()
+    payer.take_news()
+    assert payer.plan() == "pro"
+    assert len(payer.customers()) == 1
+    sessions = payer.stripe.get("/v1/checkout/sessions", customer=payer.customer_id(), limit=100)
+    assert len([one for one in sessions["data"] if one["status"] != "expired"]) == 1
+    assert len(payer.at_stripe()) == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=name_of)
+@pytest.mark.parametrize("call", CALLS)
+def test_when_stripe_fails_once_nothing_is_half_made(
+    payer: Payer, call: str, fault: dict[str, object]
+) -> None:
+    payer.stripe.fault(**fault, match=call)  # type: ignore[arg-type]
+    reply = payer.checkout()
+    assert reply.status in (200, 502), reply.text
+    if reply.status == 502:
+        assert reply.json["type"] == "urn:geminichat:problem:payment-provider"
+    assert payer.plan() == "basic"
+    assert_all_is_well(payer)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=name_of)
+def test_when_stripe_stays_down_it_is_502_and_works_again_later(
+    payer: Payer, fault: dict[str, object]
+) -> None:
+    payer.stripe.fault(**fault, match="/v1/", times="always")  # type: ignore[arg-type]
+    for _ in range(2):
+        reply = payer.checkout()
+        assert (reply.status, reply.json["type"]) == (
+            502,
+            "urn:geminichat:problem:payment-provider",
+        )
+    payer.stripe.reset()
+    assert_all_is_well(payer)
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("call", ["POST /v1/customers", "POST /v1/checkout/sessions"])
+def test_when_stripe_is_slow_it_is_502_and_what_it_made_is_found(
+    payer: Payer, call: str, done: bool
+) -> None:
+    payer.stripe.fault("stall", seconds=30, done=done, match=call)
+    began = time.monotonic()
+    reply = payer.checkout()
+    assert reply.status == (200 if done else 502)  # what was done is there at the second try
+    assert time.monotonic() - began < 20
+    if not done:  # the key is in use as long as the first request is under way
+        assert payer.checkout().status == 502
+    assert len(payer.customers()) <= 1
+
+
+def test_a_customer_made_by_a_call_that_ended_in_500_is_found_again(payer: Payer) -> None:
+    payer.stripe.fault("error", status=500, done=True, match="POST /v1/customers")
+    assert payer.checkout().status == 200
+    assert len(payer.customers()) == 1
+
+
+def test_a_customer_whose_note_was_lost_is_found_a_day_later(payer: Payer) -> None:
+    payer.checkout()
+    first = payer.customer_id()
+    payer.stored().delete()
+    payer.stripe.advance(2 * 86_400)  # by then the idempotency key is forgotten
+    assert payer.checkout().status == 200
+    assert payer.customer_id() == first
+    assert len(payer.customers()) == 1
+
+
+def test_a_page_that_was_used_under_the_same_key_is_not_handed_out(payer: Payer) -> None:
+    first = payer.checkout().data["sessionId"]
+    stored = payer.stored()
+    stored.update([type(stored).checkout_attempt.set(0)])  # the note that it was made got lost
+    payer.stripe._api.post(f"/v1/checkout/sessions/{first}/expire").raise_for_status()
+    assert payer.checkout().data["sessionId"] != first
+
+
+def test_requests_side_by_side_make_one_customer_and_one_page(payer: Payer) -> None:
+    replies: list[Reply] = []
+    threads = [threading.Thread(target=lambda: replies.append(payer.checkout())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made = {reply.data["sessionId"] for reply in replies if reply.status == 200}
+    assert {reply.status for reply in replies} <= {200, 502}
+    assert len(made) == 1
+    assert_all_is_well(payer)
+
+
+def breaks(payer: Payer, wire: Wire) -> Iterator[tuple[str, int]]:
+    """Give every call of DynamoDB that a purchase makes: its name, and the how-manieth it is."""
+    with wire.watched() as seen:
+        assert payer.checkout().status == 200
+    counted: dict[str, Iterator[int]] = {}
+    for one in seen:
+        if one.call.startswith("dynamodb"):
+            yield one.call, next(counted.setdefault(one.call, count(1)))
+
+
+@pytest.mark.parametrize("how", ["dies before", "dies after", "refused", "lost", "late"])
+def test_a_crash_at_any_step_leaves_nothing_half_made(
+    payer: Payer, stripe: Stripe, wire: Wire, how: str
+) -> None:
+    steps = list(breaks(payer, wire))
+    assert len(steps) >= 4
+    for call, nth in steps:
+        other = Payer.sign_up(payer.api, stripe)
+        wire.reset()
+        wire.cut(call, how, nth=nth, times=2 if how in ("refused", "lost", "late") else 1)
+        try:
+            reply = other.checkout()
+            assert reply.status in (200, 500, 503), reply.text
+        except Died:
+            pass
+        wire.deliver_late()
+        wire.reset()
+        assert_all_is_well(other)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "resume"])
+@pytest.mark.parametrize("call", ["GET /v1/subscriptions/", "POST /v1/subscriptions/"])
+@pytest.mark.parametrize("fault", FAULTS, ids=name_of)
+def test_cancel_and_resume_survive_stripes_failures(
+    subscriber: Payer, fault: dict[str, object], call: str, verb: str
+) -> None:
+    if verb == "resume":
+        subscriber.request("POST", "/subscription/cancel")
+    subscriber.stripe.fault(**fault, match=call)  # type: ignore[arg-type]
+    reply = subscriber.request("POST", f"/subscription/{verb}")
+    assert reply.status in (200, 502), reply.text
+    subscriber.stripe.reset()
+    again = subscriber.request("POST", f"/subscription/{verb}")
+    assert (again.status, again.data["cancelAtPeriodEnd"]) == (200, verb == "cancel")
+    assert subscriber.plan() == "pro"
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=name_of)
+def test_the_portal_is_502_while_stripe_fails(subscriber: Payer, fault: dict[str, object]) -> None:
+    subscriber.stripe.fault(**fault, match="billing_portal", times="always")  # type: ignore[arg-type]
+    assert subscriber.request("POST", "/subscription/portal").status == 502
+    subscriber.stripe.reset()
+    assert subscriber.request("POST", "/subscription/portal").status == 200

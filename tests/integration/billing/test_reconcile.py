@@ -1,0 +1,133 @@
+"""The nightly comparison with Stripe, and what it mends."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from geminichat.domain import times
+from geminichat.tables.subscriptions import Subscription
+from tests.integration.billing.payer import Payer
+from tests.integration.lambdas import invoke
+
+
+def reconcile() -> dict[str, int]:
+    counts: dict[str, int] = invoke("SubscriptionReconcile", {})
+    return counts
+
+
+@pytest.fixture(autouse=True)
+def _all_is_known() -> None:
+    """What other tests left different is mended before."""
+    reconcile()
+
+
+def test_a_lost_purchase_is_mended(payer: Payer) -> None:
+    payer.pay()
+    assert payer.plan() == "basic"
+    assert reconcile()["mended"] == 1
+    assert payer.plan() == "pro"
+
+
+def test_a_lost_end_is_mended(subscriber: Payer) -> None:
+    reconcile()
+    subscriber.move("cancel")
+    assert subscriber.plan() == "pro"
+    assert reconcile()["mended"] == 1
+    assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", "canceled")
+
+
+@pytest.mark.parametrize("move", ["cancel-at-period-end", "fail-payment", "pause", "end-period"])
+def test_every_lost_change_is_mended(subscriber: Payer, move: str) -> None:
+    subscriber.stripe.advance(60)
+    subscriber.move(move)
+    assert reconcile()["mended"] == 1
+    [raw] = subscriber.at_stripe()
+    assert subscriber.status()["status"] == raw["status"]
+    assert subscriber.status()["cancelAtPeriodEnd"] == (raw["cancel_at"] is not None)
+    assert subscriber.status()["currentPeriodEnd"] == times.text(subscriber.period_end())
+
+
+def test_nothing_is_written_where_all_is_as_stripe_says(subscriber: Payer) -> None:
+    reconcile()
+    before = subscriber.stored()
+    assert reconcile()["mended"] == 0
+    assert subscriber.stored().read_at == before.read_at
+
+
+def test_ended_long_ago_is_left_alone(subscriber: Payer) -> None:
+    subscriber.move("cancel")
+    subscriber.take_news()
+    before = subscriber.stored()
+    assert reconcile()["mended"] == 0
+    assert subscriber.stored().read_at == before.read_at
+
+
+def test_pro_that_stripe_knows_nothing_of_is_ended(payer: Payer) -> None:
+    payer.checkout()
+    until = times.text(datetime.now(UTC) + timedelta(days=300))
+    payer.stored().update([Subscription.pro_until.set(until)])
+    assert payer.plan() == "pro"
+    assert reconcile()["mended"] == 1
+    assert payer.plan() == "basic"
+
+
+def test_a_row_that_was_lost_is_written_again(subscriber: Payer) -> None:
+    subscriber.stored().delete()
+    assert subscriber.plan() == "basic"
+    assert reconcile()["mended"] == 1
+    assert subscriber.plan() == "pro"
+
+
+def test_news_that_comes_beside_it_is_not_overwritten(subscriber: Payer) -> None:
+    subscriber.move("cancel")
+    subscriber.take_news()
+    assert reconcile()["mended"] == 0
+    assert subscriber.plan() == "basic"
+
+
+def test_one_who_cannot_be_compared_holds_up_nobody_else(subscriber: Payer, payer: Payer) -> None:
+    other = Payer.sign_up(payer.api, payer.stripe)
+    other.pay()
+    subscriber.move("cancel")
+    payer.stripe.fault(
+        "error", status=500, match=f"GET /v1/subscriptions customer={subscriber.customer_id()}"
+    )
+    with pytest.raises(RuntimeError, match="not compared"):
+        reconcile()
+    assert other.plan() == "pro"
+    assert reconcile()["mended"] == 1
+    assert subscriber.plan() == "basic"
+
+
+def test_when_stripe_is_down_nothing_changes(subscriber: Payer) -> None:
+    subscriber.stripe.fault("error", status=503, match="/v1/", times="always")
+    with pytest.raises(Exception, match="payment provider"):
+        reconcile()
+    assert subscriber.plan() == "pro"
+
+
+def test_another_accounts_key_ends_nobodys_plan(
+    subscriber: Payer,
+) -> None:
+    """With a key that knows no customer, an operator's mistake, every user keeps the plan."""
+    subscriber.stripe.fault(
+        "error", status=404, code="resource_missing", match="/v1/customers", times="always"
+    )
+    subscriber.stripe.fault(
+        "error",
+        status=400,
+        code="resource_missing",
+        match=f"GET /v1/subscriptions customer={subscriber.customer_id()}",
+        times="always",
+    )
+    subscriber.stored().update([Subscription.status.set("trialing")])  # so that it is looked at
+    with pytest.raises(RuntimeError, match="not compared"):
+        reconcile()
+    assert subscriber.plan() == "pro"
+
+
+def test_what_time_does_not_allow_is_left_and_said(subscriber: Payer) -> None:
+    subscriber.move("cancel")
+    with pytest.raises(RuntimeError, match="'left': 1"):
+        invoke("SubscriptionReconcile", {}, seconds=0)
+    assert subscriber.plan() == "pro"

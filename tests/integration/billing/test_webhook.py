@@ -1,0 +1,400 @@
+"""POST /webhook/stripe: hostile bodies, lost and crossing answers, and the truth in the end."""
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from geminichat import config, payments
+from geminichat.tables.stripe_events import HandledEvent
+from infra.local.stripe.driver import Stripe
+from infra.local.stripe.mail import OLD_API_VERSION, signature
+from tests.integration.billing.conftest import KEY, SECRET, set_secrets
+from tests.integration.billing.payer import Payer, deliver, event, of_type, post
+from tests.integration.lambdas import Api, Reply, http_event, invoke
+from tests.integration.wire import Wire
+
+NOW = datetime.now(UTC)
+
+
+def signed(body: bytes, secret: str = SECRET, at: float | None = None) -> str:
+    return signature(body.decode(), [secret], int(at or time.time()))
+
+
+@contextmanager
+def nothing_touched(wire: Wire, stripe: Stripe) -> Iterator[None]:
+    """No table is read or written in the block, and Stripe is not asked."""
+    stripe.ask("DELETE", "/_requests")
+    with wire.watched() as seen:
+        yield
+    assert [one.call for one in seen if one.call.startswith("dynamodb")] == []
+    assert stripe.requests() == []
+
+
+# ── What is not Stripe's word ────────────────────────────────────────────────────────────────────
+
+GENUINE = event()
+FORGERIES: dict[str, tuple[bytes, Callable[[], str | None]]] = {
+    "unsigned": (GENUINE, lambda: None),
+    "empty signature": (GENUINE, lambda: ""),
+    "wrong secret": (GENUINE, lambda: signed(GENUINE, "whsec_other")),
+    "six minutes old": (GENUINE, lambda: signed(GENUINE, at=time.time() - 360)),
+    "six minutes ahead": (GENUINE, lambda: signed(GENUINE, at=time.time() + 360)),
+    "truncated": (GENUINE[:-10], lambda: signed(GENUINE)),
+    "another body": (event(), lambda: signed(GENUINE)),
+    "empty": (b"", lambda: signed(GENUINE)),
+    "1 MB": (GENUINE + b" " * 1_000_000, lambda: signed(GENUINE + b" " * 1_000_000)),
+    "live in test mode": (LIVE := event(livemode=True), lambda: signed(LIVE)),
+    "no JSON": (b"{", lambda: signed(b"{")),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_what_stripe_did_not_say_is_refused_and_touches_nothing(
+    api: Api, stripe: Stripe, wire: Wire, forgery: str
+) -> None:
+    body, header = FORGERIES[forgery]
+    with nothing_touched(wire, stripe):
+        reply = post(api, body, header())
+    assert reply.status == 400
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.json["type"].rpartition(":")[2] in (
+        "invalid-signature",
+        "wrong-mode",
+        "bad-request",
+    )
+
+
+def test_a_test_event_in_live_mode_is_refused_and_touches_nothing(
+    api: Api, stripe: Stripe, wire: Wire
+) -> None:
+    set_secrets(key="sk_live_integration")
+    body = event(livemode=False)
+    with nothing_touched(wire, stripe):
+        reply = post(api, body, signed(body))
+    assert (reply.status, reply.json["type"]) == (400, "urn:geminichat:problem:wrong-mode")
+
+
+def test_a_body_that_is_no_base64_is_refused(stripe: Stripe, wire: Wire) -> None:
+    request = http_event("POST", "/webhook/stripe", headers={"stripe-signature": "t=1,v1=00"})
+    request |= {"body": "%%%", "isBase64Encoded": True}
+    with nothing_touched(wire, stripe):
+        assert invoke("WebhookStripe", request)["statusCode"] == 400
+
+
+def test_without_a_secret_the_endpoint_is_off(api: Api, stripe: Stripe, wire: Wire) -> None:
+    for unset in ("unset", "changeme"):
+        set_secrets(webhook=unset)
+        with nothing_touched(wire, stripe):
+            assert post(api, GENUINE, signed(GENUINE, "")).status == 503
+            assert post(api, GENUINE, signed(GENUINE, unset)).status == 503
+
+
+def test_without_a_parameter_the_endpoint_is_off_and_asks_for_it_once(
+    api: Api, stripe: Stripe, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET_PARAMETER", "/geminichat/none/stripe-webhook-secret")
+    config.forget_secrets()
+    payments.forget_unset()
+    with nothing_touched(wire, stripe), wire.watched() as seen:
+        for _ in range(3):
+            reply = post(api, GENUINE, signed(GENUINE))
+            assert (reply.status, reply.json["type"]) == (
+                503,
+                "urn:geminichat:problem:payments-off",
+            )
+    assert [one.call for one in seen].count("ssm.GetParameter") == 1
+
+
+# ── What is ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_event_of_another_kind_is_received_and_touches_nothing(
+    api: Api, stripe: Stripe, wire: Wire
+) -> None:
+    for kind in ("customer.created", "invoice.finalized", "v9.unheard.of"):
+        body = event(type=kind)
+        with nothing_touched(wire, stripe):
+            reply = post(api, body, signed(body))
+        assert (reply.status, reply.json["received"]) == (200, True)
+
+
+def test_an_event_about_somebody_elses_customer_changes_nothing(api: Api, stripe: Stripe) -> None:
+    foreign = stripe._api.post("/v1/customers", data={"metadata[user_id]": "u_else"}).json()["id"]
+    body = event(data={"object": {"object": "subscription", "customer": foreign}})
+    assert post(api, body, signed(body)).status == 200
+
+
+def test_both_secrets_are_accepted_while_one_is_rotated(payer: Payer) -> None:
+    payer.pay()
+    set_secrets(webhook=f"whsec_next,{SECRET}")
+    payer.take_news()
+    assert payer.plan() == "pro"
+    payer.move("cancel")
+    payer.stripe.endpoint(secrets=["whsec_next"])
+    payer.take_news()
+    assert payer.plan() == "basic"
+
+
+def test_a_body_in_base64_is_read(payer: Payer) -> None:
+    payer.pay()
+    [body, header] = payer.stripe.signed(
+        of_type(payer.stripe, "checkout.session.completed", payer.news)
+    )
+    request = http_event("POST", "/webhook/stripe", headers={"stripe-signature": header})
+    request |= {"body": base64.b64encode(body.encode()).decode(), "isBase64Encoded": True}
+    request["routeKey"] = "POST /webhook/stripe"
+    assert invoke("WebhookStripe", request)["statusCode"] == 200
+    assert payer.plan() == "pro"
+
+
+def test_an_event_in_the_shapes_of_an_older_version_is_read(payer: Payer) -> None:
+    payer.stripe.endpoint(apiVersion=OLD_API_VERSION)
+    payer.pay()
+    payer.stripe.endpoint(apiVersion="2026-10-28.endive")
+    for kind in ("invoice.paid", "customer.subscription.created"):
+        reply = deliver(payer.api, payer.stripe, of_type(payer.stripe, kind, payer.news))
+        assert reply.status == 200
+    assert payer.plan() == "pro"
+
+
+@pytest.mark.parametrize(
+    "kind", ["checkout.session.completed", "customer.subscription.created", "invoice.paid"]
+)
+def test_any_one_event_of_the_purchase_is_enough(payer: Payer, kind: str) -> None:
+    payer.pay()
+    deliver(payer.api, payer.stripe, of_type(payer.stripe, kind, payer.news))
+    assert payer.plan() == "pro"
+
+
+def test_an_event_is_handled_once(payer: Payer, wire: Wire) -> None:
+    payer.pay()
+    event_id = of_type(payer.stripe, "invoice.paid", payer.news)
+    assert deliver(payer.api, payer.stripe, event_id).status == 200
+    revision = payer.stored().revision
+    payer.stripe.ask("DELETE", "/_requests")
+    with wire.watched() as seen:
+        assert deliver(payer.api, payer.stripe, event_id).status == 200
+    assert [one.call for one in seen] == ["dynamodb.GetItem"]
+    assert payer.stripe.requests() == []
+    assert payer.stored().revision == revision
+    noted = HandledEvent.get(event_id)
+    kept = datetime.fromtimestamp(int(noted.expires_at), UTC) - datetime.now(UTC)
+    assert timedelta(days=29) < kept <= timedelta(days=30)
+
+
+def test_an_event_costs_three_calls_of_dynamodb_and_one_of_stripe(payer: Payer, wire: Wire) -> None:
+    payer.pay()
+    event_id = of_type(payer.stripe, "invoice.paid", payer.news)
+    payer.stripe.ask("DELETE", "/_requests")
+    with wire.watched() as seen:
+        deliver(payer.api, payer.stripe, event_id)
+    calls = [one.call for one in seen if one.call.startswith("dynamodb")]
+    assert calls == ["dynamodb.GetItem", "dynamodb.Query", "dynamodb.TransactWriteItems"]
+    assert [call["path"] for call in payer.stripe.requests()] == ["/v1/subscriptions"]
+
+
+def test_a_renewal_moves_the_period_on(subscriber: Payer) -> None:
+    before = subscriber.status()["currentPeriodEnd"]
+    subscriber.stripe.advance(60)
+    subscriber.move("end-period")
+    subscriber.take_news()
+    assert subscriber.status()["currentPeriodEnd"] > before
+    assert subscriber.plan() == "pro"
+
+
+def test_a_lost_renewal_leaves_pro_for_two_days(subscriber: Payer) -> None:
+    ends = subscriber.period_end()
+    assert subscriber.plan(ends + timedelta(days=2) - timedelta(seconds=1)) == "pro"
+    assert subscriber.plan(ends + timedelta(days=2)) == "basic"
+
+
+def test_an_overdue_payment_keeps_pro_through_the_grace_period(subscriber: Payer) -> None:
+    subscriber.move("fail-payment")
+    subscriber.take_news()
+    assert subscriber.status()["status"] == "past_due"
+    grace = timedelta(days=config.number("GRACE_DAYS"))
+    assert grace == timedelta(days=7)
+    [item] = subscriber.at_stripe()[0]["items"]["data"]
+    began = datetime.fromtimestamp(item["current_period_start"], UTC)
+    assert subscriber.plan(began + grace - timedelta(seconds=1)) == "pro"
+    assert subscriber.plan(began + grace) == "basic"
+    subscriber.move("pay-up")
+    subscriber.take_news()
+    assert subscriber.plan(began + grace) == "pro"
+
+
+@pytest.mark.parametrize("end", ["canceled", "unpaid"])
+def test_what_stripe_gives_up_on_is_basic(subscriber: Payer, end: str) -> None:
+    subscriber.stripe.ask("PATCH", "/_ledger", {"givesUp": end})
+    subscriber.move("fail-payment")
+    subscriber.move("give-up")
+    subscriber.take_news()
+    assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", end)
+
+
+def test_paused_is_basic_and_resumed_is_pro(subscriber: Payer) -> None:
+    subscriber.move("pause")
+    subscriber.take_news()
+    assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", "paused")
+    subscriber.move("resume")
+    subscriber.take_news()
+    assert subscriber.plan() == "pro"
+
+
+def test_a_customer_whose_note_was_lost_is_found_by_its_metadata(payer: Payer) -> None:
+    payer.pay()
+    stored = payer.stored()
+    stored.delete()
+    payer.take_news()
+    assert payer.plan() == "pro"
+    assert payer.stored().stripe_customer_id == stored.stripe_customer_id
+
+
+# ── Crossing ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Delivery(threading.Thread):
+    """An event delivered beside others."""
+
+    def __init__(self, payer: Payer, event_id: str) -> None:
+        super().__init__(daemon=True)
+        self._payer, self._event_id = payer, event_id
+        self.reply: Reply | None = None
+        self.start()
+
+    def run(self) -> None:
+        self.reply = deliver(self._payer.api, self._payer.stripe, self._event_id)
+
+    def answered(self) -> int:
+        """Wait for the answer, and return its status."""
+        self.join(10)
+        assert self.reply
+        return self.reply.status
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "It did not come about"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("first_answer", ["older", "newer"])
+def test_when_two_fetches_cross_the_newer_truth_stands(
+    subscriber: Payer, first_answer: str
+) -> None:
+    stripe = subscriber.stripe
+    customer = f"GET /v1/subscriptions customer={subscriber.customer_id()}"
+    subscriber.move("cancel-at-period-end")
+    older_news = subscriber.news[-1]
+    stripe.fault("hold", name="older", match=customer)
+    older = Delivery(subscriber, older_news)
+    wait_until(lambda: stripe.holds() == ["older"])
+
+    subscriber.move("cancel")
+    stripe.fault("hold", name="newer", match=customer)
+    newer = Delivery(subscriber, subscriber.news[-1])
+    wait_until(lambda: len(stripe.holds()) == 2)
+
+    held = {"older": older, "newer": newer}
+    for name in sorted(held, key=lambda name: name != first_answer):
+        stripe.let_go(name)
+        assert held[name].answered() == 200
+    assert subscriber.status()["status"] == "canceled"
+    assert subscriber.plan() == "basic"
+
+
+def test_the_same_event_twice_at_once_is_harmless(payer: Payer) -> None:
+    payer.pay()
+    event_id = of_type(payer.stripe, "invoice.paid", payer.news)
+    deliveries = [Delivery(payer, event_id) for _ in range(6)]
+    assert [one.answered() for one in deliveries] == [200] * 6
+    assert payer.plan() == "pro"
+
+
+def test_all_events_at_once_in_any_order_end_with_the_truth(payer: Payer) -> None:
+    payer.pay()
+    payer.move("cancel-at-period-end")
+    payer.move("keep")
+    payer.move("cancel")
+    deliveries = [Delivery(payer, event_id) for event_id in payer.news * 2]
+    assert {one.answered() for one in deliveries} == {200}
+    assert payer.plan() == "basic"
+
+
+# ── When something fails ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "error", "status": 500},
+        {"kind": "error", "status": 503},
+        {"kind": "error", "status": 429},
+        {"kind": "error", "status": 401},
+        {"kind": "drop"},
+        {"kind": "garbage"},
+        {"kind": "stall"},
+        {"kind": "stall", "done": True},
+    ],
+    ids=lambda fault: "-".join(str(value) for value in fault.values()),
+)
+def test_when_stripe_fails_the_event_comes_again(payer: Payer, fault: dict[str, object]) -> None:
+    payer.pay()
+    event_id = of_type(payer.stripe, "invoice.paid", payer.news)
+    payer.stripe.fault(**fault, match="GET /v1/subscriptions")  # type: ignore[arg-type]
+    began = time.monotonic()
+    reply = deliver(payer.api, payer.stripe, event_id)
+    assert time.monotonic() - began < 3
+    assert (reply.status, reply.json["type"]) == (502, "urn:geminichat:problem:payment-provider")
+    assert payer.plan() == "basic"
+    assert deliver(payer.api, payer.stripe, event_id).status == 200
+    assert payer.plan() == "pro"
+
+
+HANDLING = ["dynamodb.GetItem", "dynamodb.Query", "dynamodb.TransactWriteItems"]
+
+
+@pytest.mark.parametrize("how", ["refused", "lost", "failing", "late"])
+@pytest.mark.parametrize("call", HANDLING)
+def test_when_a_table_fails_the_event_comes_again(
+    payer: Payer, wire: Wire, call: str, how: str
+) -> None:
+    payer.pay()
+    event_id = of_type(payer.stripe, "invoice.paid", payer.news)
+    wire.cut(call, how, times=2)  # botocore tries twice
+    reply = deliver(payer.api, payer.stripe, event_id)
+    if reply.status != 200:
+        assert reply.status in (500, 503)
+        assert deliver(payer.api, payer.stripe, event_id).status == 200
+    wire.deliver_late()
+    assert payer.plan() == "pro"
+    payer.move("cancel")
+    payer.take_news()
+    assert payer.plan() == "basic"
+
+
+def test_a_transaction_in_the_way_is_waited_out(payer: Payer, wire: Wire) -> None:
+    payer.pay()
+    wire.cut("dynamodb.TransactWriteItems", "conflict", times=3)
+    payer.take_news()
+    assert payer.plan() == "pro"
+
+
+def test_without_redis_the_plan_changes_all_the_same(
+    payer: Payer, request: pytest.FixtureRequest
+) -> None:
+    payer.pay()
+    request.getfixturevalue("redis").fault("error", times="always")
+    payer.take_news()
+    assert payer.plan() == "pro"
+
+
+def test_the_key_is_the_one_of_this_account(stripe: Stripe) -> None:
+    assert stripe.secret_key == KEY
+    assert payments.is_live() is False
