@@ -6,7 +6,6 @@ from geminichat.domain import hashing
 from geminichat.domain.accounts import PasswordChange
 from geminichat.domain.passwords import check_strength
 from geminichat.domain.tokens import Tokens
-from geminichat.errors import InvalidCredentials
 from geminichat.tables import users
 
 
@@ -16,12 +15,8 @@ def handler(request: Request) -> Response[Tokens]:
     change = request.body(PasswordChange)
     [user] = users.current(request.user_id, request.session_id, request.now)
     check_strength("/newPassword", change.new_password, user.email, user.mobile)
-
-    if user.password_hash or change.current_password is not None:
-        guess = guesses.admit(users.identity_of(user), request.source)
-        if not hashing.matches(change.current_password or "", user.password_hash):
-            raise InvalidCredentials("The current password is wrong.", headers=guess.headers)
-        guesses.forgive(guess)
+    own = users.identity_of(user)
+    guesses.confirm(own, request.source, change.current_password, user.password_hash)
 
     refresh = users.change_password(user, hashing.hash_password(change.new_password), request.now)
     return ok(request.tokens(refresh), "The password is changed.", headers=NO_STORE)

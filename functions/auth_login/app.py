@@ -13,12 +13,12 @@ from geminichat.tables import sessions, users
 def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with tokens; whether the account exists changes neither the work nor the 401."""
     given = request.body(Credentials)
-    guess = guesses.admit(given.identity, request.source)
 
-    user = users.find_by(given.identity)
-    if not hashing.matches(given.password, user.password_hash if user else None) or user is None:
-        raise InvalidCredentials(headers=guess.headers)
+    with guesses.counted(given.identity, request.source) as guess:
+        user = users.find_by(given.identity)
+        password_hash = user.password_hash if user else None
+        if not hashing.matches(given.password, password_hash) or user is None:
+            raise InvalidCredentials()
 
-    guesses.forgive(guess)
     refresh = sessions.begin(user.user_id, int(user.session_epoch), request.now)
     return ok(request.tokens(refresh), "Logged in.", headers={**NO_STORE, **guess.headers})

@@ -121,6 +121,33 @@ def test_a_forgotten_password_is_reset(stack: RunningStack, ann: Person) -> None
     assert me(stack, ann.post("login", password=SECOND)["token"]).status_code == 200
 
 
+def test_an_unproven_claim_gives_way_to_the_next_sign_up(stack: RunningStack) -> None:
+    someone = Person(stack, "email", f"ann-{secrets.token_hex(8)}@example.com")
+    first = someone.post("signup", 201, password=FIRST)
+    second = someone.post("signup", 201, password=SECOND)
+    assert me(stack, first["token"]).status_code == 401
+    assert me(stack, second["token"]).status_code == 200
+
+
+def test_a_second_identity_comes_to_an_account_and_a_third_takes_its_place(
+    stack: RunningStack,
+) -> None:
+    ann = Person(stack, "email", f"ann-{secrets.token_hex(8)}@example.com")
+    ann.post("send-otp")
+    came = ann.post("verify-otp", otp=ann.code())
+    for claimed in (False, True):
+        number = Person(stack, "mobile", f"+1{secrets.randbelow(10**10):010}")
+        number.post("signup" if claimed else "send-otp", 201 if claimed else 200)
+        answer = stack.http.post(
+            "/user/identity",
+            json={"mobile": number.value, "otp": number.code()},
+            headers={"authorization": f"Bearer {came['token']}"},
+        )
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["data"]["mobile"] == number.value
+    assert me(stack, came["token"]).json()["data"] == answer.json()["data"]
+
+
 def test_a_refresh_token_used_twice_ends_its_family(stack: RunningStack, ann: Person) -> None:
     first = ann.post("signup", 201, password=FIRST)
     second = send(stack, "refresh", {"refreshToken": first["refreshToken"]})

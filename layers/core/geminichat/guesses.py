@@ -7,12 +7,14 @@ remain.
 
 import hashlib
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from geminichat import upstash
+from geminichat.domain import hashing
 from geminichat.domain.identities import Identity
-from geminichat.errors import TooManyRequests
+from geminichat.errors import InvalidCredentials, TooManyRequests
 
 FREE = 5
 FREE_FROM_ADDRESS = 20
@@ -51,50 +53,73 @@ return 1
 """
 
 
-@dataclass(frozen=True)
+@dataclass
 class Guess:
-    """A guess that was admitted."""
+    """A guess at a password."""
 
     identity: Identity
     source: str
-    counted: int | None
-    """Guesses at this identity, this one included; None without Redis."""
+    counted: int | None = None
+    """Guesses at this identity that were not right, this one included; None without Redis."""
 
     @property
     def headers(self) -> Mapping[str, str]:
         """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
         if self.counted is None:
             return {}
-        left = max(0, FREE - self.counted)
         return {
             "ratelimit-policy": f'"passwords";q={FREE};w={KEPT}',
-            "ratelimit": f'"passwords";r={left};t={KEPT}',
+            "ratelimit": f'"passwords";r={max(0, FREE - self.counted)};t={KEPT}',
         }
 
 
-def admit(identity: Identity, source: str) -> Guess:
-    """Count a guess at the identity's password from an address. Raises TooManyRequests."""
+@contextmanager
+def counted(identity: Identity, source: str) -> Iterator[Guess]:
+    """Count a guess from an address while the body looks at it, by raising InvalidCredentials.
+
+    One that was right is taken back, and those that were wrong before it are forgotten. Raises
+    TooManyRequests.
+    """
+    guess = Guess(identity, source)
+    _admit(guess)
+    try:
+        yield guess
+    except InvalidCredentials as error:
+        error.headers = {**error.headers, **guess.headers}
+        raise
+    upstash.evaluate(_FORGIVE, _keys(identity, source), [])
+    guess.counted = None if guess.counted is None else 0
+
+
+def confirm(identity: Identity, source: str, given: str | None, password_hash: str | None) -> None:
+    """Want the current password of an account that has one, and none of one that has none.
+
+    Raises InvalidCredentials, TooManyRequests.
+    """
+    if given is None and password_hash is None:
+        return
+    with counted(identity, source):
+        if not hashing.matches(given or "", password_hash):
+            raise InvalidCredentials("The current password is wrong.")
+
+
+def _admit(guess: Guess) -> None:
     answer = upstash.evaluate(
         _ADMIT,
-        _keys(identity, source),
+        _keys(guess.identity, guess.source),
         [FREE, LONGEST, FREE_FROM_ADDRESS, LONGEST_FROM_ADDRESS, KEPT],
     )
     match answer:
-        case [int(wait), int(counted)] if wait > 0:
+        case [int(wait), int(number)] if wait > 0:
+            guess.counted = max(number, FREE)
             seconds = -(-wait // 1000)
             raise TooManyRequests(
                 f"Too many wrong passwords. Try again in {seconds} s, or log in with a code.",
                 retry_after=seconds,
-                headers=Guess(identity, source, max(counted, FREE)).headers,
+                headers=guess.headers,
             )
-        case [0, int(counted)]:
-            return Guess(identity, source, counted)
-    return Guess(identity, source, None)
-
-
-def forgive(guess: Guess) -> None:
-    """Take back a guess that was right, and forget those that were wrong before it."""
-    upstash.evaluate(_FORGIVE, _keys(guess.identity, guess.source), [])
+        case [0, int(number)]:
+            guess.counted = number
 
 
 def forget(identity: Identity) -> None:

@@ -123,6 +123,18 @@ class PasswordChange(
         check_strength("/newPassword", self.new_password)
 
 
+class NewIdentity(GivenCode, frozen=True, kw_only=True):
+    """An identity to add to an account, its code, and the account's password if it has one."""
+
+    current_password: Password | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a password before any work is done for it."""
+        super().__post_init__()
+        if self.current_password is not None:
+            check_form("/currentPassword", self.current_password)
+
+
 class Renewal(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):

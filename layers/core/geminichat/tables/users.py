@@ -84,14 +84,18 @@ def current(
 
 def account(user_id: str, session_id: str, now: datetime) -> Account:
     """Return the user of a live session as the wire shows it. Raises Unauthorized."""
-    user, used, subscription = current(
+    user, used, subscription = _with_allowance(user_id, session_id, now)
+    return view(user, usage.allowance_from(user_id, subscription, used, now))
+
+
+def _with_allowance(user_id: str, session_id: str, now: datetime) -> list[Any]:
+    return current(
         user_id,
         session_id,
         now,
         (Usage, user_id, times.day(now)),
         (Subscription, user_id, None),
     )
-    return view(user, usage.allowance_from(user_id, subscription, used, now))
 
 
 def view(user: User, allowance: Allowance) -> Account:
@@ -128,10 +132,7 @@ def sign_up(
 
     def write(transaction: TransactWrite) -> None:
         if replaced is not None:
-            transaction.condition_check(
-                Subscription, replaced.user_id, condition=Subscription.user_id.does_not_exist()
-            )
-            transaction.delete(User(replaced.user_id))
+            _remove_claimant(transaction, replaced)
         transaction.save(
             identities.claim(identity, user.user_id, now, verified=False),
             condition=identities.unchanged(replaced),
@@ -242,6 +243,54 @@ def _reset_password(proof: Proof, claim: Claim | None, password_hash: str, now: 
     transact(write, token=secrets.token_hex(16))
 
 
+def add_identity(proof: Proof, user_id: str, session_id: str, now: datetime) -> Account:
+    """Make a proven identity the user's, in the place of another of its kind; return the user.
+
+    Both then let their owner in, so the user's own has to be proven before. Raises Conflict where
+    it is not, or the new one is somebody's; Unauthorized; InvalidRequest where the code was used.
+    """
+    return _act_on(proof, lambda claim: _add_identity(proof, claim, user_id, session_id, now))
+
+
+def _add_identity(
+    proof: Proof, claim: Claim | None, user_id: str, session_id: str, now: datetime
+) -> Account:
+    user, used, subscription = _with_allowance(user_id, session_id, now)
+    kind, value = proof.identity.kind, proof.identity.value
+    if not (user.email_verified or user.mobile_verified):
+        raise Conflict(
+            "Verify the identity that you signed up with first.", code="identity-not-verified"
+        )
+    if claim and claim.verified and claim.user_id != user_id:
+        raise taken()
+    attribute, before = getattr(User, kind), getattr(user, kind)
+    unchanged = (User.session_epoch == int(user.session_epoch)) & (
+        attribute == before if before else attribute.does_not_exist()
+    )
+    setattr(user, kind, value)
+    setattr(user, _verified(proof.identity).attr_name, True)
+
+    def write(transaction: TransactWrite) -> None:
+        if claim and claim.user_id != user_id:
+            _remove_claimant(transaction, claim)
+        if before and before != value:
+            replaced = Identity(kind, before)
+            transaction.delete(Claim(replaced.key), condition=Claim.user_id == user_id)
+        transaction.save(
+            identities.claim(proof.identity, user_id, now, verified=True),
+            condition=identities.unchanged(claim),
+        )
+        transaction.update(
+            User(user_id),
+            actions=[attribute.set(value), _verified(proof.identity).set(True)],
+            condition=unchanged,
+        )
+        codes.spend(transaction, proof)
+
+    transact(write, token=secrets.token_hex(16))
+    return view(user, usage.allowance_from(user_id, subscription, used, now))
+
+
 def change_password(user: User, password_hash: str, now: datetime) -> RefreshToken:
     """Set the user's password, end every session and begin a new one.
 
@@ -325,6 +374,14 @@ def _act_on[T](proof: Proof, act: Callable[[Claim | None], T]) -> T:
             if not any(failed):
                 raise
     raise Unavailable()
+
+
+def _remove_claimant(transaction: TransactWrite, claim: Claim) -> None:
+    """Delete the user behind a claim that nobody proved; fails for one who has come to pay."""
+    transaction.condition_check(
+        Subscription, claim.user_id, condition=Subscription.user_id.does_not_exist()
+    )
+    transaction.delete(User(claim.user_id))
 
 
 def _new(identity: Identity, now: datetime) -> User:
