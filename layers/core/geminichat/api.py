@@ -7,6 +7,7 @@
 import base64
 import binascii
 import functools
+import gzip
 import hashlib
 import re
 import time
@@ -179,6 +180,21 @@ def no_content() -> Response:
     return Response(204)
 
 
+def compressed[T](response: Response[T], request: Request) -> Response[T]:
+    """Return the answer with its body in gzip, where the client takes that."""
+    headers = {**response.headers, "vary": "accept-encoding"}
+    codings = request.headers.get("accept-encoding", "").lower()
+    if not isinstance(response.body, str) or not re.search(r"\bgzip\b(?!\s*;\s*q=0)", codings):
+        return replace(response, headers=headers)
+    headers["content-encoding"] = "gzip"
+    return replace(response, headers=headers, body=_gzip(response.body))
+
+
+@functools.cache
+def _gzip(text: str) -> bytes:
+    return gzip.compress(text.encode(), mtime=0)
+
+
 def unchanged_or[T](response: Response[T], request: Request) -> Response[T]:
     """Return the 200 with an ETag, or a 304 where `If-None-Match` holds it (RFC 9110, 13.1.2)."""
     shown = response.body or msgspec.json.encode(response.data)
@@ -208,7 +224,7 @@ def endpoint(
         began, cold_start = time.perf_counter(), _first_call()
         context_of = event.get("requestContext") or {}
         request_id = str(context_of.get("requestId") or getattr(context, "aws_request_id", "-"))
-        user_id = None
+        user_id = problem = None
         try:
             request = _read(event, request_id)
             if not public:
@@ -216,6 +232,7 @@ def endpoint(
                 user_id = request.user_id
             reply = _success(handler(request), request_id)
         except AppError as error:
+            problem = error.code
             reply = _problem(error, request_id)
         except Exception:
             logger.exception("unhandled error", extra={"request_id": request_id})
@@ -226,6 +243,7 @@ def endpoint(
                 "request_id": request_id,
                 "route": event.get("routeKey"),
                 "status": reply["statusCode"],
+                "problem": problem,
                 "milliseconds": round((time.perf_counter() - began) * 1000),
                 "cold_start": cold_start,
                 "user_id": user_id,
@@ -342,7 +360,7 @@ def _success(response: Response[Any], request_id: str) -> dict[str, Any]:
     if response.status in (204, 304):
         return {"statusCode": response.status, "headers": headers}
     envelope = {
-        "success": True,
+        "success": response.status < 400,
         "message": response.message,
         "data": response.data,
         **response.extensions,

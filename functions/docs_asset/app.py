@@ -1,0 +1,24 @@
+"""GET /docs/{file}: the parts of the documents' page: Swagger UI, and what starts it."""
+
+from pathlib import Path
+
+from geminichat.api import Request, Response, compressed, endpoint, unchanged_or
+from geminichat.errors import NotFound
+
+TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+FILES = {path.name: path for path in Path(__file__).parent.iterdir() if path.suffix in TYPES}
+
+
+@endpoint(public=True)
+def handler(request: Request) -> Response:
+    """Answer 200 with the file, or 304 to who has it."""
+    path = FILES.get(request.path["file"])
+    if path is None:
+        raise NotFound()
+    headers = {
+        "content-type": TYPES[path.suffix],
+        "cache-control": "public, max-age=3600",
+        "x-content-type-options": "nosniff",
+    }
+    answer = Response(200, headers=headers, body=path.read_text())
+    return unchanged_or(compressed(answer, request), request)

@@ -1,0 +1,15 @@
+"""GET /openapi.json: this API's OpenAPI 3.1 document, made from its code by `make openapi`."""
+
+from pathlib import Path
+
+from geminichat.api import Request, Response, compressed, endpoint, unchanged_or
+
+DOCUMENT = Path(__file__).with_name("openapi.json").read_text()
+HEADERS = {"content-type": "application/json", "cache-control": "public, max-age=300"}
+
+
+@endpoint(public=True)
+def handler(request: Request) -> Response:
+    """Answer 200 with the document, or 304 to who has it."""
+    answer = Response(200, headers=HEADERS, body=DOCUMENT)
+    return unchanged_or(compressed(answer, request), request)

@@ -1,0 +1,25 @@
+"""GET /docs: a page for people that shows the OpenAPI document, and tries its requests out."""
+
+from pathlib import Path
+
+from geminichat.api import Request, Response, endpoint, unchanged_or
+
+PAGE = Path(__file__).with_name("page.html").read_text()
+HEADERS = {
+    "content-type": "text/html; charset=utf-8",
+    "cache-control": "public, max-age=300",
+    # Everything the page needs is at its own origin, and it may ask nobody else.
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+@endpoint(public=True)
+def handler(request: Request) -> Response:
+    """Answer 200 with the page, or 304 to who has it."""
+    return unchanged_or(Response(200, headers=HEADERS, body=PAGE), request)

@@ -1,0 +1,49 @@
+"""Write the API's documents: `python -m infra.openapi`; `--check` says which are stale."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from infra.local.template import ROOT
+from infra.openapi.document import DocumentError, document
+
+DOCUMENT = ROOT / "functions" / "docs_openapi" / "openapi.json"
+
+
+def documents() -> dict[Path, str]:
+    """Return what each file should hold."""
+    made = document()
+    return {DOCUMENT: _text(made)}
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def main() -> int:
+    """Write what has changed; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m infra.openapi", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    options = parser.parse_args()
+    try:
+        wanted = documents()
+    except (DocumentError, LookupError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    stale = {
+        path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text
+    }
+    for path, text in stale.items():
+        name = path.relative_to(ROOT)
+        if options.check:
+            print(f"{name} is stale: run `make openapi`")
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(f"{name} written")
+    return 1 if options.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
