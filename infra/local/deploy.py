@@ -36,12 +36,12 @@ ANY = "x-amazon-apigateway-any-method"
 
 
 def routes_of(body: Mapping[str, Any]) -> dict[str, str]:
-    """Return the logical id of the function behind each route of an OpenAPI body."""
+    """Return the logical id of the function, or its alias, behind each route of an OpenAPI body."""
     routes = {}
     for path, methods in body["paths"].items():
         for method, operation in methods.items():
             uri = operation.get("x-amazon-apigateway-integration", {}).get("uri", {})
-            function = re.search(r"\$\{(\w+)\.Arn\}/invocations", str(uri))
+            function = re.search(r"\$\{(\w+)(?:\.Arn)?\}/invocations", str(uri))
             if function:
                 key = f"{'ANY' if method == ANY else method.upper()} {path}"
                 routes["$default" if path == "/$default" else key] = function[1]
@@ -138,6 +138,7 @@ class Cloud:
                 name: self._queue(url) for name, url in made.get("AWS::SQS::Queue", {}).items()
             },
             functions=made.get("AWS::Lambda::Function", {}),
+            aliases=made.get("AWS::Lambda::Alias", {}),
             log_groups=made.get("AWS::Logs::LogGroup", {}),
             outputs={output["OutputKey"]: output["OutputValue"] for output in outputs},
         )
@@ -170,7 +171,7 @@ class Cloud:
         for key in routes.keys() - wanted.keys():
             self._apis.delete_route(ApiId=api_id, RouteId=routes[key]["RouteId"])
         for key, function in wanted.items():
-            arn = self._arn(resources.functions[function])
+            arn = resources.aliases.get(function) or self._arn(resources.functions[function])
             if arn not in integrations:
                 integrations[arn] = self._apis.create_integration(
                     ApiId=api_id,

@@ -50,12 +50,13 @@ class Gemini(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What the template made: names by logical id."""
+    """What the template made: names by logical id; an alias's is its ARN."""
 
     api_id: str
     tables: dict[str, str]
     queues: dict[str, Queue]
     functions: dict[str, str]
+    aliases: dict[str, str]
     log_groups: dict[str, str]
     outputs: dict[str, str]
 
