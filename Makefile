@@ -76,4 +76,4 @@ lock-layers:
 
 lock-tools:
 	$(COMPILE) --group dev $(OURS) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt -o infra/local/requirements/dev.txt
-	@for tool in ministack sam uv; do $(COMPILE) --group $$tool -o infra/local/requirements/$$tool.txt || exit; done
+	@for tool in ministack sam schemathesis uv; do $(COMPILE) --group $$tool -o infra/local/requirements/$$tool.txt || exit; done

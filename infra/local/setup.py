@@ -33,6 +33,7 @@ ENVIRONMENTS = {
     "dev": (ROOT / ".venv", "this project's packages, tests and checks"),
     "ministack": (LOCAL / "ministack", "MiniStack, the emulated AWS"),
     "sam": (LOCAL / "sam", "the SAM CLI"),
+    "schemathesis": (LOCAL / "schemathesis", "Schemathesis, which tries the API out"),
 }
 
 PYTHON_PLACES = [
