@@ -60,13 +60,13 @@ class Stripe(StandIn):
         status: int = self.ask("POST", f"/_events/{event_id}/deliver")["answer"]
         return status
 
-    def move(self, subscription_id: str, move: str) -> list[str]:
-        """Turn a subscription's life and return the ids of the events of it."""
-        return self._ids(self.ask("POST", f"/_subscriptions/{subscription_id}/{move}"))
+    def move(self, subscription_id: str, move: str) -> dict[str, str]:
+        """Turn a subscription's life and return the events of it, in order: types by id."""
+        return self._made(self.ask("POST", f"/_subscriptions/{subscription_id}/{move}"))
 
-    def turn(self, session_id: str, turn: str, email: str = "payer@example.com") -> list[str]:
-        """Do on a checkout page what a person would and return the ids of the events of it."""
-        return self._ids(self.ask("POST", f"/_sessions/{session_id}/{turn}", {"email": email}))
+    def turn(self, session_id: str, turn: str, email: str = "payer@example.com") -> dict[str, str]:
+        """Do on a checkout page what a person would and return the events of it, as `move`."""
+        return self._made(self.ask("POST", f"/_sessions/{session_id}/{turn}", {"email": email}))
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -82,5 +82,5 @@ class Stripe(StandIn):
         self.ask("DELETE", f"/_holds/{name}")
 
     @staticmethod
-    def _ids(answer: Json) -> list[str]:
-        return [event["id"] for event in answer["events"]]
+    def _made(answer: Json) -> dict[str, str]:
+        return {event["id"]: event["type"] for event in answer["events"]}

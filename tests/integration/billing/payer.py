@@ -28,7 +28,7 @@ class Payer:
     id: str
     session_id: str
     news: list[str] = field(default_factory=list)
-    """The ids of the events that Stripe has for us."""
+    """The ids of the events that Stripe has for us and that were not delivered yet."""
 
     @classmethod
     def sign_up(cls, api: Api, stripe: Stripe) -> Self:

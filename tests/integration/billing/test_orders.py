@@ -1,0 +1,194 @@
+"""The events of a subscription's life in every order: the plan ends as Stripe's truth.
+
+Deliveries go to the real handler, tables and stand-in. Before an event is delivered, the truth has
+moved no further than it must have for the event to exist, so that each handler sees as little of it
+as it can.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from geminichat.domain import ids
+from geminichat.tables import subscriptions
+from infra.local.stripe import PRO_PRICE
+from infra.local.stripe.driver import Stripe
+from tests.integration.billing.payer import deliver
+from tests.integration.lambdas import Api
+
+GIVES_PRO = {"active": True, "trialing": True, "past_due": True}
+
+
+@dataclass
+class Life:
+    """A customer whose life is turned step by step; the events of it wait to be delivered."""
+
+    api: Api
+    stripe: Stripe
+    user_id: str = field(default_factory=lambda: ids.new("u"))
+    subscription: str = ""
+
+    def __post_init__(self) -> None:
+        """Make the customer, and note it as POST /subscribe/pro does."""
+        made = self._post("/v1/customers", {"metadata[user_id]": self.user_id})
+        self.customer: str = made["id"]
+        subscriptions.keep_customer(self.user_id, self.customer)
+
+    def turn(self, move: str) -> dict[str, str]:
+        """Make a move, and return the events of it: types by id."""
+        if move != "pay":
+            return self.stripe.move(self.subscription, move)
+        session = self._post(
+            "/v1/checkout/sessions",
+            {
+                "mode": "subscription",
+                "customer": self.customer,
+                "line_items[0][price]": PRO_PRICE,
+                "success_url": "https://front.example",
+            },
+        )["id"]
+        made = self.stripe.turn(session, "pay")
+        self.subscription = self.stripe.get(f"/v1/checkout/sessions/{session}")["subscription"]
+        return made
+
+    def deliver(self, event_id: str) -> None:
+        """Deliver an event; it has to be taken."""
+        reply = deliver(self.api, self.stripe, event_id)
+        assert reply.status == 200, reply.text
+
+    def check(self) -> None:
+        """The plan is what Stripe says."""
+        params = {"customer": self.customer, "status": "all", "limit": 100}
+        states = [one["status"] for one in self.stripe.get("/v1/subscriptions", **params)["data"]]
+        row = subscriptions.find(self.user_id)
+        assert (row.pro_until is not None) == any(GIVES_PRO.get(state) for state in states)
+        if states:
+            assert row.status in states
+
+    def _post(self, path: str, form: dict[str, str]) -> dict[str, str]:
+        answer = self.stripe._api.post(path, data=form)
+        answer.raise_for_status()
+        made: dict[str, str] = answer.json()
+        return made
+
+
+# What is turned, and which of its events are delivered.
+ONE_LIFE = [
+    ("pay", "customer.subscription.created"),
+    ("", "checkout.session.completed"),
+    ("fail-payment", "invoice.payment_failed"),
+    ("pay-up", "invoice.paid"),
+    ("cancel-at-period-end", "customer.subscription.updated"),
+    ("cancel", "customer.subscription.deleted"),
+]
+ENDED_AND_BEGUN_AGAIN = [
+    ("pay", "customer.subscription.created"),
+    ("cancel-at-period-end", "customer.subscription.updated"),
+    ("cancel", "customer.subscription.deleted"),
+    ("pay", "customer.subscription.created"),
+    ("", "invoice.paid"),
+]
+
+
+def live_through(
+    life: Life, story: Sequence[tuple[str, str]], order: Sequence[int], again: int
+) -> None:
+    """Deliver a story's events in an order, and the one at place `again` twice."""
+    happened: list[str] = []
+    made: dict[str, str] = {}
+
+    def happen() -> None:
+        """Turn the next move of the story."""
+        move, kind = story[len(happened)]
+        made.update(life.turn(move) if move else {})
+        happened.append([event for event in made if made[event] == kind][-1])
+
+    for place, event in enumerate(order):
+        while len(happened) <= event:
+            happen()
+        life.deliver(happened[event])
+        if place == again:
+            life.deliver(happened[event])
+    while len(happened) < len(story):
+        happen()
+
+
+@pytest.mark.parametrize("first", range(len(ONE_LIFE)))
+def test_every_order_of_six_events_of_one_life(api: Api, stripe: Stripe, first: int) -> None:
+    orders = [order for order in permutations(range(6)) if order[0] == first]
+    assert len(orders) == 120
+    for number, order in enumerate(orders):
+        life = Life(api, stripe)
+        live_through(life, ONE_LIFE, order, again=number % 6)
+        life.check()
+        assert subscriptions.find(life.user_id).status == "canceled"
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
+def test_every_order_of_a_life_that_ends_and_begins_again(
+    api: Api, stripe: Stripe, length: int
+) -> None:
+    for number, order in enumerate(permutations(range(length))):
+        life = Life(api, stripe)
+        live_through(life, ENDED_AND_BEGUN_AGAIN[:length], order, again=number % length)
+        life.check()
+
+
+MOVES = [
+    "pay",
+    "cancel-at-period-end",
+    "keep",
+    "cancel",
+    "fail-payment",
+    "pay-up",
+    "end-period",
+    "pause",
+    "resume",
+    "give-up",
+]
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.data())
+def test_longer_lives_in_any_order_with_duplicates(
+    api: Api, stripe: Stripe, data: st.DataObject
+) -> None:
+    life = Life(api, stripe)
+    news = life.turn("pay")
+    waiting, delivered = list(news), list[str]()
+
+    def turn() -> None:
+        move = data.draw(st.sampled_from(MOVES))
+        answer = stripe._http.post(f"/_subscriptions/{life.subscription}/{move}")
+        if move == "pay":
+            live = life.stripe.get("/v1/subscriptions", customer=life.customer)["data"]
+            waiting.extend([] if live else life.turn("pay"))
+        elif answer.status_code == 200:  # not every move is possible in every state
+            waiting.extend(one["id"] for one in answer.json()["events"])
+
+    def take(events: list[str]) -> str:
+        return events.pop(data.draw(st.integers(0, len(events) - 1)))
+
+    def deliver_one() -> None:
+        if waiting:
+            delivered.append(take(waiting))
+            life.deliver(delivered[-1])
+
+    def repeat_one() -> None:
+        if delivered:
+            life.deliver(data.draw(st.sampled_from(delivered)))
+
+    acts: list[Callable[[], None]] = [turn, deliver_one, repeat_one]
+    for act in data.draw(st.lists(st.sampled_from(acts), min_size=7, max_size=25)):
+        act()
+    while waiting:
+        deliver_one()
+    life.check()
