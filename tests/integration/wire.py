@@ -5,7 +5,7 @@ patched. Calls are named as botocore names them: "dynamodb.UpdateItem", "sqs.Sen
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -37,6 +37,8 @@ class Break:
     how: str
     nth: int = 1
     times: int = 1
+    do: Callable[[], object] | None = None
+    """What happens meanwhile."""
     holding: tuple[str, ...] = ("",)
     """Texts of which the request's body has to hold one."""
     seen: int = 0
@@ -61,6 +63,7 @@ class Wire:
         self._lock = Lock()
         self._direct = URLLib3Session()
         self._late: list[AWSPreparedRequest] = []
+        self._edits: dict[str, Callable[[dict[str, Any]], None]] = {}
         self.breaks: list[Break] = []
         self.tries: list[Seen] = []
         session = aws.session()
@@ -69,13 +72,17 @@ class Wire:
 
     def reset(self) -> None:
         """Forget what was seen and what was still to break."""
-        self.breaks, self.tries, self._late = [], [], []
+        self.breaks, self.tries, self._late, self._edits = [], [], [], {}
 
     def cut(self, call: str, how: str, **more: Any) -> Break:
         """Have a call go wrong: see `_break` for the ways."""
         one = Break(call, how, **more)
         self.breaks.append(one)
         return one
+
+    def edit(self, call: str, change: Callable[[dict[str, Any]], None]) -> None:
+        """Have every answer to a call changed before our code sees it."""
+        self._edits[call] = change
 
     def calls(self, *about_nobody: str, about: tuple[str, ...] = ("",)) -> list[str]:
         """Return the calls made so far, in order, botocore's own retries left out.
@@ -132,6 +139,10 @@ class Wire:
             random.seed(SHORT_PAUSES)
         url = str(request.url)
         match one.how:
+            case "meanwhile":  # something else happens first, then all goes well
+                assert one.do
+                one.do()
+                return None
             case "refused":  # fails before its effect
                 raise ConnectionClosedError(endpoint_url=url)
             case "lost":  # takes effect, the answer never comes
@@ -155,6 +166,8 @@ class Wire:
 
     def _after_call(self, parsed: dict[str, Any], event_name: str, **_: Any) -> None:
         service, operation = event_name.split(".")[1:]
+        if change := self._edits.get(f"{service}.{operation}"):
+            change(parsed)
         with self._lock:
             for seen in reversed(self.tries):
                 if seen.call == f"{service}.{operation}" and not seen.answer:

@@ -73,12 +73,11 @@ def other_types(redis: Any, user_id: str) -> None:
     """Have every key be of another type than it should."""
     quota, changes = f"quota:{user_id}:{day()}", f"rooms-changes:{user_id}"
     confirmed = f"confirmed:{user_id}:{day()}"
-    redis.delete(quota, changes, confirmed, f"rooms:{user_id}", f"rooms-fill:{user_id}")
+    redis.delete(quota, changes, confirmed, f"rooms:{user_id}")
     redis.set(quota, "5")
     redis.lpush(changes, "5")
     redis.sadd(confirmed, "5")
     redis.set(f"rooms:{user_id}", "5")
-    redis.lpush(f"rooms-fill:{user_id}", "5")
 
 
 HOLDINGS: dict[str, Callable[[Any, str], None]] = {

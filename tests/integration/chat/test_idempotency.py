@@ -1,0 +1,140 @@
+"""One Idempotency-Key, one prompt."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from infra.local.faults import StandIn
+from tests.integration.chat.people import User, prompts
+from tests.integration.chat.test_quota import at_once
+from tests.integration.lambdas import Api, Poller
+from tests.integration.wire import Wire
+
+SEND = "sqs.SendMessage"
+TODAY = datetime.now(UTC).replace(hour=12)
+
+
+@pytest.mark.parametrize("redis_is", ["there", "gone"])
+def test_twenty_at_once_store_one_prompt_and_count_one(
+    redis_is: str, basic_user: User, redis: StandIn
+) -> None:
+    room = basic_user.open_room()
+    if redis_is == "gone":
+        redis.fault("drop", times="always")
+    replies = at_once(lambda _: basic_user.send(room, key="k-1", at=TODAY), 20)
+    statuses = Counter(reply.status for reply in replies)
+    assert set(statuses) <= {202, 409}
+    assert statuses[202] >= 1
+    assert len({reply.data["messageId"] for reply in replies if reply.status == 202}) == 1
+    for reply in replies:
+        if reply.status == 409:
+            assert reply.json["type"].endswith(":key-in-use")
+    assert len(list(prompts(room))) == basic_user.counted(TODAY) == 1
+    again = basic_user.send(room, key="k-1", at=TODAY)
+    assert again.status == 202
+    assert again.headers["idempotency-replayed"] == "true"
+    left = [basic_user.send(room, at=TODAY).status for _ in range(5)]
+    assert left == [202] * 4 + [429]
+
+
+@pytest.mark.parametrize("other", ["content", "room"])
+def test_a_key_with_another_request_is_a_422_and_stores_nothing(
+    other: str, basic_user: User
+) -> None:
+    room, second = basic_user.open_room(), basic_user.open_room()
+    basic_user.sent(room, "one", key="k-1")
+    reply = basic_user.send(*((room, "two") if other == "content" else (second, "one")), key="k-1")
+    assert reply.status == 422
+    assert reply.json["type"].endswith(":key-reused")
+    assert basic_user.counted() == 1
+    assert list(prompts(second)) == []
+
+
+def test_content_that_is_the_same_once_trimmed_is_the_same_request(basic_user: User) -> None:
+    room = basic_user.open_room()
+    first = basic_user.sent(room, "Hello", key="k-1")
+    assert basic_user.sent(room, " Hello\n", key="k-1") == first
+
+
+@pytest.mark.parametrize(
+    "key", ["", " ", "a b", "a\r\nx: y", "a\tb", "é", "\x7f", "k" * 256], ids=repr
+)
+def test_a_key_that_is_not_1_to_255_visible_characters_is_a_400(key: str, basic_user: User) -> None:
+    room = basic_user.open_room()
+    reply = basic_user.send(room, key=key)
+    assert reply.status == 400
+    assert "Idempotency-Key" in reply.json["detail"]
+    assert list(prompts(room)) == []
+
+
+def test_a_key_of_255_characters_is_taken(basic_user: User) -> None:
+    room = basic_user.open_room()
+    key = "~" * 255
+    assert basic_user.sent(room, key=key) == basic_user.sent(room, key=key)
+
+
+def test_a_key_is_one_users_own(api: Api, basic_user: User) -> None:
+    other = User(api)
+    rooms = {user.id: user.open_room() for user in (basic_user, other)}
+    sent = [user.sent(rooms[user.id], key="k-1") for user in (basic_user, other)]
+    assert len(set(sent)) == 2
+
+
+def test_a_replay_is_answered_even_when_the_day_is_used_up(basic_user: User) -> None:
+    room = basic_user.open_room()
+    first = basic_user.sent(room, key="k-1", at=TODAY)
+    for _ in range(4):
+        basic_user.sent(room, at=TODAY)
+    assert basic_user.send(room, at=TODAY).status == 429
+    assert basic_user.sent(room, key="k-1", at=TODAY) == first
+
+
+def test_a_refused_request_leaves_its_key_unused(basic_user: User) -> None:
+    room = basic_user.open_room()
+    for _ in range(5):
+        basic_user.sent(room, at=TODAY)
+    assert basic_user.send(room, key="k-1", at=TODAY).status == 429
+    reply = basic_user.send(room, key="k-1", at=TODAY + timedelta(days=1))
+    assert reply.status == 202
+    assert "idempotency-replayed" not in reply.headers
+
+
+def test_a_key_is_kept_for_a_day(basic_user: User) -> None:
+    room = basic_user.open_room()
+    first = basic_user.sent(room, key="k-1", at=TODAY)
+    kept = TODAY + timedelta(hours=23, minutes=59)
+    assert basic_user.sent(room, key="k-1", at=kept) == first
+    assert basic_user.sent(room, key="k-1", at=TODAY + timedelta(hours=24)) != first
+
+
+def test_a_replay_queues_a_prompt_whose_queueing_was_lost(
+    basic_user: User, worker: Poller, wire: Wire
+) -> None:
+    room = basic_user.open_room()
+    wire.cut(SEND, "refused", times=2)
+    first = basic_user.sent(room, key="k-1")
+    assert not worker.poll().bodies
+    assert basic_user.sent(room, key="k-1") == first
+    worker.drain()
+    assert basic_user.look(room, first)["status"] == "answered"
+
+
+def test_a_replay_of_a_finished_prompt_says_how_it_ended_and_queues_nothing(
+    basic_user: User, worker: Poller, wire: Wire
+) -> None:
+    room = basic_user.open_room()
+    first = basic_user.sent(room, key="k-1")
+    worker.drain()
+    wire.reset()
+    reply = basic_user.send(room, key="k-1")
+    assert (reply.status, reply.data["status"]) == (202, "answered")
+    assert reply.data["messageId"] == first
+    assert SEND not in wire.calls()
+
+
+def test_a_replay_in_a_room_deleted_since_is_a_404(basic_user: User) -> None:
+    room = basic_user.open_room()
+    basic_user.sent(room, key="k-1")
+    basic_user.delete(room)
+    assert basic_user.send(room, key="k-1").status == 404

@@ -1,0 +1,179 @@
+"""A room with 2,000 messages: every page costs what it shows, and all of it goes when it goes."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from geminichat.domain import ids, times
+from geminichat.tables.chatrooms import Chatroom
+from geminichat.tables.messages import StoredMessage, purge
+from tests.integration.chat.aftermath import run_sweep, waiting
+from tests.integration.chat.people import User, stored
+from tests.integration.lambdas import Api
+from tests.integration.wire import Wire
+
+MANY = 2_000
+GET, QUERY = "dynamodb.GetItem", "dynamodb.Query"
+
+
+def fill(user: User, room: str, many: int) -> None:
+    """Store so many messages, all of them answered prompts and their replies."""
+    now = times.text(datetime.now(UTC))
+    Chatroom(user.id, room).update([Chatroom.last_seq.set(many)])
+    with StoredMessage.batch_write() as batch:
+        for seq in range(1, many + 1):
+            more = {"status": "answered"} if seq % 2 else {"input_tokens": 1, "output_tokens": 1}
+            batch.save(
+                StoredMessage(
+                    room,
+                    seq,
+                    user_id=user.id,
+                    sender="user" if seq % 2 else "ai",
+                    content=f"message {seq}",
+                    model="gemini-2.5-flash",
+                    created_at=now,
+                    **more,
+                )
+            )
+
+
+@pytest.fixture(scope="module")
+def owner(api: Api) -> User:
+    return User(api)
+
+
+@pytest.fixture(scope="module")
+def long_room(owner: User) -> str:
+    room = owner.open_room()
+    fill(owner, room, MANY)
+    return room
+
+
+def pages(owner: User, url: str, wire: Wire) -> Iterator[list[Any]]:
+    """Give each page's messages, and hold what was read for it against what it shows."""
+    cursor = None
+    while True:
+        with wire.watched() as tries:
+            reply = owner.get(url + (f"&cursor={cursor}" if cursor else ""))
+        assert reply.status == 200, reply.text
+        shown = reply.data["messages"]
+        assert sorted(seen.call for seen in tries) == [GET, QUERY]
+        [query] = [seen.answer for seen in tries if seen.call == QUERY]
+        assert query["ScannedCount"] == query["Count"] == len(shown)
+        yield shown
+        cursor = reply.data["nextCursor"]
+        if cursor is None:
+            return
+
+
+def numbers(messages: list[Any]) -> list[int]:
+    return [int(message["content"].removeprefix("message ")) for message in messages]
+
+
+def test_the_pages_of_a_room_are_all_its_messages_once_and_in_order(
+    owner: User, long_room: str, wire: Wire
+) -> None:
+    every = list(pages(owner, f"/chatroom/{long_room}?limit=100", wire))
+    joined = [number for page in reversed(every) for number in numbers(page)]
+    assert joined == list(range(1, MANY + 1))
+    assert [len(page) for page in every] == [100] * 20
+
+
+def test_the_pages_of_its_messages_are_all_of_them_once_and_in_order(
+    owner: User, long_room: str, wire: Wire
+) -> None:
+    every = list(pages(owner, f"/chatroom/{long_room}/message?limit=97", wire))
+    assert [number for page in every for number in numbers(page)] == list(range(1, MANY + 1))
+
+
+def test_pages_after_a_message_begin_behind_it(owner: User, long_room: str, wire: Wire) -> None:
+    after = ids.message_id(long_room, 1_950)
+    every = list(pages(owner, f"/chatroom/{long_room}/message?limit=20&after={after}", wire))
+    assert [number for page in every for number in numbers(page)] == list(range(1_951, MANY + 1))
+
+
+def test_a_page_whose_items_fill_a_megabyte_goes_on_in_the_next(
+    owner: User, long_room: str, wire: Wire
+) -> None:
+    """DynamoDB ends a page there, MiniStack does not: so its answer is cut on the way."""
+    wire.edit(QUERY, cut_after(7))
+    reply = owner.get(f"/chatroom/{long_room}/message?limit=20")
+    assert numbers(reply.data["messages"]) == list(range(1, 8))
+    wire.reset()
+    cursor = reply.data["nextCursor"]
+    reply = owner.get(f"/chatroom/{long_room}/message?limit=20&cursor={cursor}")
+    assert numbers(reply.data["messages"]) == list(range(8, 28))
+
+
+def cut_after(items: int) -> Callable[[dict[str, Any]], None]:
+    """Return what makes a query's answer end early, as a full page does."""
+
+    def cut(answer: dict[str, Any]) -> None:
+        answer["Items"] = answer["Items"][:items]
+        answer["Count"] = answer["ScannedCount"] = items
+        last = answer["Items"][-1]
+        answer["LastEvaluatedKey"] = {"chatroom_id": last["chatroom_id"], "seq": last["seq"]}
+
+    return cut
+
+
+def test_a_deleted_room_is_gone_at_once_and_its_messages_after_it(
+    basic_user: User, wire: Wire
+) -> None:
+    room = basic_user.open_room()
+    fill(basic_user, room, 300)
+    wire.reset()
+    assert basic_user.delete(room).status == 204
+    assert wire.calls() == ["dynamodb.TransactWriteItems"]
+    message = ids.message_id(room, 1)
+    for url in (f"/chatroom/{room}", f"/chatroom/{room}/message"):
+        assert basic_user.get(url).status == 404
+    assert basic_user.get(f"/chatroom/{room}/message/{message}").status == 404
+    assert basic_user.send(room).status == 404
+    assert basic_user.retry(room, message).status == 404
+    assert basic_user.delete(room).status == 404
+    assert basic_user.request("PATCH", f"/chatroom/{room}", json={"title": "x"}).status == 404
+
+    assert run_sweep(timedelta(seconds=359))["purged"] == 0
+    assert len(stored(room)) == 301
+    assert run_sweep(timedelta(seconds=361))["purged"] == 1
+    assert stored(room) == []
+
+
+def test_a_purge_that_runs_out_of_time_goes_on_in_the_next_sweep(
+    owner: User, long_room: str
+) -> None:
+    assert owner.delete(long_room).status == 204
+    sizes = []
+    while left := stored(long_room):
+        sizes.append(len(left))
+        assert len(sizes) < 100, "no progress"
+        gone = purge(long_room, time.monotonic() + 0.2)
+        assert gone == (not stored(long_room))
+    assert sizes[0] == MANY + 1
+    assert len(set(sizes)) > 1, "it had time for all of it"
+    assert sizes == sorted(sizes, reverse=True)
+    assert not waiting([long_room])
+
+
+def test_a_reply_that_is_stored_while_its_room_is_purged_goes_with_it(
+    basic_user: User, wire: Wire
+) -> None:
+    room = basic_user.open_room()
+    fill(basic_user, room, 3)
+    basic_user.delete(room)
+    late = StoredMessage(
+        room,
+        4,
+        user_id=basic_user.id,
+        sender="ai",
+        content="late",
+        model="gemini-2.5-flash",
+        created_at="2026-01-01T00:00:00.000Z",
+    )
+    wire.cut("dynamodb.BatchWriteItem", "meanwhile", do=late.save)
+    assert run_sweep(timedelta(hours=1))["purged"] == 1
+    assert stored(room) == []
