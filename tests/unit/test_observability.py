@@ -1,0 +1,216 @@
+"""Alarms and dashboard: they look at what is measured, and ring when they must and only then."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from geminichat import metrics
+from infra.local.template import ROOT
+from tests.alarms import NESTED, STAGE, VALUES, Alarm, Metric, Minutes, alarms, evaluate
+from tests.template import FUNCTIONS, TEMPLATE
+
+ALARMS = {alarm.name: alarm for alarm in alarms()}
+OURS = set(metrics.Values.__annotations__)
+
+AWS_METRICS: Mapping[str, set[str]] = {
+    "AWS/SQS": {
+        "ApproximateNumberOfMessagesVisible",
+        "ApproximateNumberOfMessagesNotVisible",
+        "ApproximateAgeOfOldestMessage",
+    },
+    "AWS/Lambda": {"Errors", "Invocations", "Throttles", "ConcurrentExecutions"},
+    "AWS/ApiGateway": {"4xx", "5xx", "Count", "Latency"},
+}
+"""What AWS measures by itself, as its documentation names it; an HTTP API's are lower case."""
+
+every_alarm = pytest.mark.parametrize("alarm", ALARMS.values(), ids=ALARMS)
+
+
+def ours(name: str) -> Metric:
+    return Metric("geminichat", name, (("stage", STAGE),))
+
+
+def of_function(name: str, function: str) -> Metric:
+    return Metric("AWS/Lambda", name, (("FunctionName", function),))
+
+
+def of_api(name: str) -> Metric:
+    return Metric("AWS/ApiGateway", name, (("ApiId", "ApiId"),))
+
+
+def of_queue(name: str) -> Metric:
+    return Metric("AWS/SQS", name, (("QueueName", "PromptsQueueName"),))
+
+
+HOUR: Minutes = [None] * 60
+SWEEPS: dict[Metric, Minutes] = {of_function("Invocations", "SweepName"): [1] * 60}
+
+RINGS: list[tuple[str, str, dict[Metric, Minutes]]] = [
+    ("dead-letters", "one letter", {ours("DeadLetters"): [*HOUR, 1]}),
+    ("oldest-prompt", "15 minutes", {of_queue("ApproximateAgeOfOldestMessage"): [899, 900]}),
+    ("worker-errors", "breaks off, twice in 5 minutes", {ours("WorkerErrors"): [1, None, 2]}),
+    (
+        "worker-errors",
+        "crashes, twice in 5 minutes",
+        {of_function("Errors", "WorkerName"): [1, 0, 0, 0, 1]},
+    ),
+    ("sweep-stopped", "no sweep", {}),
+    ("sweep-stopped", "none for ten minutes", {next(iter(SWEEPS)): [*[1] * 50, *[None] * 10]}),
+    ("sweep-stopped", "all fail", {**SWEEPS, of_function("Errors", "SweepName"): [1] * 60}),
+    ("gemini-failing", "all fail", {ours("GeminiFailures"): [2, 3]}),
+    (
+        "gemini-failing",
+        "half fail",
+        {ours("GeminiFailures"): [50], ours("PromptsAnswered"): [50]},
+    ),
+    ("redis-down", "five", {ours("RedisUnavailable"): [2, None, 3]}),
+    ("webhook-failures", "three", {ours("WebhooksFailed"): [1, 1, *[None] * 10, 1]}),
+    ("webhook-failures", "three crashes", {of_function("Errors", "WebhookName"): [1, 1, 1]}),
+    ("reconcile-failed", "once", {of_function("Errors", "ReconcileName"): [1]}),
+    ("server-errors", "6 of 100", {of_api("5xx"): [6, 6], of_api("Count"): [100, 100]}),
+    ("server-errors", "all of 3", {of_api("5xx"): [3, 0, 3], of_api("Count"): [3, 1, 3]}),
+    ("throttles", "two minutes", {Metric("AWS/Lambda", "Throttles"): [1, 0, 1]}),
+]
+
+KEEPS_QUIET: list[tuple[str, str, dict[Metric, Minutes]]] = [
+    ("dead-letters", "looked after", {ours("DeadLetters"): [3, None]}),
+    (
+        "dead-letters",
+        "another stage",
+        {Metric("geminichat", "DeadLetters", (("stage", "x"),)): [1]},
+    ),
+    ("oldest-prompt", "14 minutes", {of_queue("ApproximateAgeOfOldestMessage"): [899]}),
+    ("worker-errors", "once", {ours("WorkerErrors"): [5, None, None]}),
+    ("sweep-stopped", "one late", {next(iter(SWEEPS)): [*[1] * 55, *[None] * 5]}),
+    ("gemini-failing", "four of four", {ours("GeminiFailures"): [4]}),
+    ("gemini-failing", "a third", {ours("GeminiFailures"): [50], ours("PromptsAnswered"): [100]}),
+    ("redis-down", "four", {ours("RedisUnavailable"): [4]}),
+    ("webhook-failures", "two", {ours("WebhooksFailed"): [2]}),
+    ("webhook-failures", "unsigned junk", {ours("WebhooksRefused"): [1000]}),
+    ("server-errors", "5 of 100", {of_api("5xx"): [5, 5], of_api("Count"): [100, 100]}),
+    ("server-errors", "both of two", {of_api("5xx"): [2, 2], of_api("Count"): [2, 2]}),
+    ("server-errors", "one bad minute", {of_api("5xx"): [9, 0], of_api("Count"): [9, 9]}),
+    ("throttles", "one minute", {Metric("AWS/Lambda", "Throttles"): [7, 0]}),
+]
+
+
+@pytest.mark.parametrize(("name", "why", "recorded"), RINGS, ids=lambda value: str(value)[:40])
+def test_an_alarm_rings(name: str, why: str, recorded: dict[Metric, Minutes]) -> None:
+    assert ALARMS[name].rings(recorded), why
+
+
+@pytest.mark.parametrize(
+    ("name", "why", "recorded"), KEEPS_QUIET, ids=lambda value: str(value)[:40]
+)
+def test_an_alarm_keeps_quiet(name: str, why: str, recorded: dict[Metric, Minutes]) -> None:
+    assert not ALARMS[name].rings(recorded), why
+
+
+@every_alarm
+def test_an_alarm_has_been_heard(alarm: Alarm) -> None:
+    assert any(name == alarm.name for name, _, _ in RINGS)
+
+
+@every_alarm
+def test_nothing_recorded_rings_only_where_silence_is_the_reason(alarm: Alarm) -> None:
+    assert alarm.rings({}) == (alarm.name == "sweep-stopped")
+
+
+@every_alarm
+def test_an_alarm_looks_at_what_is_measured(alarm: Alarm) -> None:
+    for metric in alarm.metrics.values():
+        assert_measured(metric.namespace, metric.name, dict(metric.dimensions))
+
+
+def assert_measured(namespace: str, name: str, dimensions: Mapping[str, str]) -> None:
+    if namespace == metrics.NAMESPACE:
+        assert name in OURS
+        assert dimensions == {"stage": STAGE}
+    else:
+        assert name in AWS_METRICS[namespace]
+
+
+def test_the_dashboard_shows_what_is_measured_and_all_of_ours() -> None:
+    shown = list(shown_metrics())
+    for namespace, name, dimensions in shown:
+        assert_measured(namespace, name, dimensions)
+    assert OURS - {name for _, name, _ in shown} <= {"DeadLetters"}, "draw it on the dashboard"
+
+
+def shown_metrics() -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Give every metric of the dashboard, its dots written out."""
+    body = VALUES.resolve(NESTED["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
+    for widget in json.loads(body)["widgets"]:
+        before: list[Any] = []
+        for line in widget["properties"].get("metrics", []):
+            words = [word for word in line if isinstance(word, str)]
+            if words == ["..."]:
+                words = before
+            words = [before[n] if word == "." else word for n, word in enumerate(words)]
+            before = words
+            yield words[0], words[1], dict(zip(words[2::2], words[3::2], strict=True))
+
+
+@every_alarm
+def test_an_alarm_tells_somebody_and_has_its_entry_in_the_runbook(alarm: Alarm) -> None:
+    assert alarm.properties["AlarmActions"] == alarm.properties["OKActions"] == ["topic"]
+    assert f"RUNBOOK.md, {alarm.name}." in alarm.properties["AlarmDescription"]
+    runbook = (ROOT / "RUNBOOK.md").read_text()
+    entry = re.search(rf"^## {alarm.name}\n(.*?)(?=^## |\Z)", runbook, re.MULTILINE | re.DOTALL)
+    assert entry, "every alarm has an entry"
+    for part in ("**Means.**", "**Look.**", "**Do.**"):
+        assert part in entry[1]
+
+
+def test_the_runbook_has_no_entry_without_an_alarm() -> None:
+    entries = re.findall(r"^## ([a-z-]+)$", (ROOT / "RUNBOOK.md").read_text(), re.MULTILINE)
+    assert set(entries) - {"budget"} == set(ALARMS)
+
+
+def test_a_gradual_deployment_is_rolled_back_by_alarms_that_exist() -> None:
+    preference = TEMPLATE["Globals"]["Function"]["DeploymentPreference"]
+    names = [VALUES.resolve(name) for name in preference["Alarms"]]
+    assert {f"geminichat-{STAGE}-{name}" for name in ALARMS} >= set(names)
+
+
+def test_the_nested_template_is_given_each_parameter_and_the_functions_it_names() -> None:
+    given = TEMPLATE["Resources"]["Observability"]["Properties"]["Parameters"]
+    assert set(given) == set(NESTED["Parameters"])
+    functions = {
+        value["Ref"] for name, value in given.items() if name.endswith("Name") and "Ref" in value
+    }
+    assert functions <= set(FUNCTIONS)
+
+
+def test_a_measurement_is_one_line_in_the_embedded_metric_format(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics.emit(PromptsAnswered=1, ReplySeconds=2.5)
+    line = json.loads(capsys.readouterr().out)
+    [directive] = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "geminichat"
+    assert directive["Dimensions"] == [["stage"]]
+    assert {each["Name"]: each["Unit"] for each in directive["Metrics"]} == {
+        "PromptsAnswered": "Count",
+        "ReplySeconds": "Seconds",
+    }
+    assert line["PromptsAnswered"] == [1]
+    assert line["ReplySeconds"] == [2.5]
+
+
+@pytest.mark.parametrize(
+    ("expression", "values", "result"),
+    [
+        ("IF(a >= 3, 100 * a / b, 0)", {"a": 3.0, "b": 12.0}, 25),
+        ("IF(a >= 3, 100 * a / b, 0)", {"a": 2.0, "b": 0.0}, 0),
+        ("IF(a >= 3, 100 * a / b, 0)", {"a": None, "b": 7.0}, None),
+        ("FILL(a, 0) - FILL(b, 0)", {"a": 5.0, "b": None}, 5),
+    ],
+)
+def test_metric_math_is_computed(
+    expression: str, values: dict[str, float | None], result: float | None
+) -> None:
+    assert evaluate(expression, values) == result
