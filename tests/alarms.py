@@ -86,9 +86,9 @@ class Alarm:
 
     def rings(self, recorded: Recorded) -> bool:
         """Say whether it is in ALARM after these minutes."""
-        wanted = self.properties.get("DatapointsToAlarm", self.properties["EvaluationPeriods"])
-        periods = range(int(self.properties["EvaluationPeriods"]))
-        return sum(self._breaches(recorded, back) for back in periods) >= int(wanted)
+        periods = int(self.properties["EvaluationPeriods"])
+        wanted = int(self.properties.get("DatapointsToAlarm") or periods)
+        return sum(self._breaches(recorded, back) for back in range(periods)) >= wanted
 
     def _breaches(self, recorded: Recorded, back: int) -> bool:
         """Say whether the period that lies `back` periods before the last one is a breach."""
