@@ -14,6 +14,7 @@ DESCRIPTION = stack.Stack(
     tables={"UsersTable": "users-1"},
     queues={"PromptsQueue": stack.Queue(name="p.fifo", url="http://q", arn="arn:q")},
     functions={"HealthCheck": "health-1"},
+    aliases={},
     log_groups={"LogGroup": "/geminichat/local"},
     outputs={"ApiUrl": "http://a1"},
     api_url="http://127.0.0.1:8000",
