@@ -68,7 +68,13 @@ def _environment() -> dict[str, str]:
     }
 
 
-for _name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "GEMINI_API_KEY", "no_proxy"):
+for _name in (
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "GEMINI_API_KEY",
+    "STRIPE_SECRET_KEY",
+    "no_proxy",
+):
     os.environ.pop(_name, None)
 os.environ.update(_environment())
 

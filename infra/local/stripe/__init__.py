@@ -10,6 +10,6 @@ driver.py    the same as a test sees it
 
 from infra.local.stripe.app import create_app
 from infra.local.stripe.ledger import PRO_PRICE
-from infra.local.stripe.mail import Endpoint
+from infra.local.stripe.mail import EVENTS, Endpoint
 
-__all__ = ["PRO_PRICE", "Endpoint", "create_app"]
+__all__ = ["EVENTS", "PRO_PRICE", "Endpoint", "create_app"]

@@ -13,7 +13,7 @@ More for tests, beside /_faults and /_requests:
 
     GET    /_clock                          the time; POST {"advance": seconds} moves it ahead
     GET    /_endpoint                       where events go; PATCH {"url", "secrets", "held",
-                                            "copies", "apiVersion"} changes it
+                                            "types", "copies", "apiVersion"} changes it
     GET    /_events                         every event, with the answers its deliveries got
     POST   /_events/release                 {"order": created, reversed or random, "seed"}
     GET    /_events/{id}/signed             its body and signature, as it would be delivered now
@@ -28,7 +28,9 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -94,41 +96,77 @@ MOVES: Mapping[str, Callable[[Ledger, Json], Any]] = {
 
 
 def create_app(
-    secret_key: str, endpoint: Endpoint | None = None, *, period: int | None = None
+    secret_key: str,
+    endpoint: Endpoint | None = None,
+    *,
+    period: int | None = None,
+    kept_in: Path | None = None,
 ) -> web.Application:
     """Return the stand-in for the account that the key belongs to; `sk_live_` makes it live.
 
-    `period` is how many seconds a subscription's period lasts, instead of its price's month.
+    `period` is how many seconds a subscription's period lasts, instead of its price's month;
+    `kept_in` is the file that keeps everything from one run to the next.
     """
-    stand_in = _Stripe(secret_key, endpoint or Endpoint(), period)
+    stand_in = _Stripe(secret_key, endpoint or Endpoint(), period, kept_in)
     app = web.Application(client_max_size=1024 * 1024)
     app.cleanup_ctx.append(stand_in.mail.run)
-    app.cleanup_ctx.append(stand_in.tick)
+    app.cleanup_ctx.append(stand_in.run)
+    app.on_shutdown.append(stand_in.stop)
     app.add_routes(stand_in.routes())
     return app
 
 
 class _Stripe:
-    def __init__(self, secret_key: str, endpoint: Endpoint, period: int | None) -> None:
+    def __init__(
+        self, secret_key: str, endpoint: Endpoint, period: int | None, file: Path | None
+    ) -> None:
         self._secret_key = secret_key
         self._faults, self._journal = Faults(FAULTS), Journal()
         self._keys = IdempotencyKeys()
         self._holds: dict[str, asyncio.Event] = {}
+        self._stopping = asyncio.Event()
+        self._file = file
+        self._kept = ""
         livemode = secret_key.startswith(("sk_live_", "rk_live_"))
         self.mail = Mail(endpoint, livemode=livemode, clock=lambda: self.ledger.clock)
         self.ledger = Ledger(livemode=livemode, tell=self.mail.tell, period=period)
 
-    async def tick(self, _app: web.Application) -> AsyncIterator[None]:
-        """Let happen what falls due, every half second."""
+    async def run(self, _app: web.Application) -> AsyncIterator[None]:
+        """Let happen what falls due, and keep everything, every half second."""
+        if self._file and self._file.exists():
+            state = json.loads(self._file.read_text())
+            self.ledger.restore(state["ledger"])
+            self.mail.restore(state["undelivered"])
+            self.mail.resend()
 
-        async def run() -> None:
+        async def tick() -> None:
             while True:
                 await asyncio.sleep(0.5)
                 self.ledger.catch_up()
+                self._keep_all()
 
-        task = asyncio.get_running_loop().create_task(run())
+        task = asyncio.get_running_loop().create_task(tick())
         yield
         task.cancel()
+        self._keep_all()
+
+    async def stop(self, _app: web.Application) -> None:
+        """Let go of what is held or stalled: nobody waits for it any more."""
+        self._stopping.set()
+        for hold in self._holds.values():
+            hold.set()
+
+    def _keep_all(self) -> None:
+        if self._file is None:
+            return
+        state = {"ledger": self.ledger.state(), "undelivered": self.mail.undelivered()}
+        text = json.dumps(state)
+        if text != self._kept:
+            draft = self._file.with_suffix(".tmp")
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(text)
+            draft.replace(self._file)
+            self._kept = text
 
     def routes(self) -> list[web.RouteDef]:
         """Return everything there is to ask."""
@@ -247,7 +285,9 @@ class _Stripe:
         if answer:
             keep(answer)
         if kind == "stall":
-            await asyncio.sleep(settings.get("seconds", 3600))
+            with suppress(TimeoutError):
+                seconds = settings.get("seconds", 3600)
+                await asyncio.wait_for(self._stopping.wait(), seconds)
             if answer is None:
                 answer = carry_out()
                 keep(answer)
@@ -717,6 +757,7 @@ def _described(endpoint: Endpoint) -> Json:
         "url": endpoint.url,
         "secrets": list(endpoint.secrets),
         "held": endpoint.held,
+        "types": list(endpoint.types),
         "copies": endpoint.copies,
         "apiVersion": endpoint.api_version,
     }

@@ -59,6 +59,16 @@ class Ledger:
         recurring = {"interval": "month", "interval_count": 1}
         self.create_price(PRO_PRODUCT, "usd", 900, recurring, "pro_monthly", {}, PRO_PRICE)
 
+    def state(self) -> Json:
+        """Return everything, for a file."""
+        return {"ahead": self._ahead, "objects": self._objects, "due": self._due}
+
+    def restore(self, state: Json) -> None:
+        """Be what `state` said once."""
+        self._ahead = state["ahead"]
+        self._objects = state["objects"]
+        self._due = state["due"]
+
     # Time
 
     @property

@@ -23,6 +23,20 @@ API_VERSION = "2026-10-28.endive"
 OLD_API_VERSION = "2024-06-20"
 """A version that has the periods on the subscription, and an invoice's subscription on top."""
 
+EVENTS = (
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.resumed",
+    "invoice.paid",
+    "invoice.payment_failed",
+)
+"""What a webhook endpoint of ours subscribes to."""
+
 TIMEOUT = 20.0
 """Seconds that an endpoint may take to answer."""
 RETRIES = (1, 2, 4, 8, 16, 32, 60, 60, 60)
@@ -39,6 +53,8 @@ class Endpoint:
     secrets: Sequence[str] = ()
     held: bool = False
     """Whether events are held back until they are asked for."""
+    types: Sequence[str] = ()
+    """Which events go there, as its enabled events say; all where none is named."""
     copies: int = 1
     """How often each is delivered."""
     api_version: str = API_VERSION
@@ -100,7 +116,28 @@ class Mail:
             "type": kind,
         }
         self._letters[event["id"]] = Letter(event)
-        if self.endpoint.url and not self.endpoint.held:
+        if not self.endpoint.held:
+            self._send(event["id"])
+
+    def undelivered(self) -> list[Json]:
+        """Return the events that nobody has taken yet, for a file."""
+        return [
+            letter.event
+            for letter in self.letters()
+            if not letter.taken and self._is_wanted(letter.event)
+        ]
+
+    def _is_wanted(self, event: Json) -> bool:
+        return not self.endpoint.types or event["type"] in self.endpoint.types
+
+    def restore(self, events: list[Json]) -> None:
+        """Have these events to deliver again."""
+        for event in events:
+            self._letters[event["id"]] = Letter(event)
+
+    def resend(self) -> None:
+        """Send what nobody has taken."""
+        for event in self.undelivered():
             self._send(event["id"])
 
     def find(self, event_id: str) -> Letter | None:
@@ -135,6 +172,8 @@ class Mail:
         return status
 
     def _send(self, event_id: str) -> None:
+        if not self.endpoint.url or not self._is_wanted(self._letters[event_id].event):
+            return
         for _ in range(self.endpoint.copies):
             task = asyncio.get_running_loop().create_task(self._insist(event_id))
             self._tasks.add(task)

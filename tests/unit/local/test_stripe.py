@@ -3,7 +3,9 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,8 +13,9 @@ import pytest
 import stripe
 from aiohttp import web
 
+from geminichat.domain.webhooks import CHANGES_PLAN
 from infra.local.serving import served
-from infra.local.stripe import PRO_PRICE, create_app
+from infra.local.stripe import EVENTS, PRO_PRICE, Endpoint, create_app
 from infra.local.stripe.driver import Stripe
 from infra.local.stripe.ledger import _months_later
 from infra.local.stripe.mail import OLD_API_VERSION
@@ -532,3 +535,66 @@ def test_a_live_key_makes_live_objects() -> None:
         live = Stripe(url, "sk_live_local")
         assert new_customer(sdk(live, "sk_live_local")).livemode
         assert live.events()[0]["event"]["livemode"] is True
+
+
+# From one run to the next
+
+
+def test_everything_is_kept_in_a_file_and_undelivered_events_are_sent_again(
+    tmp_path: Path,
+) -> None:
+    began = int(time.time())
+    file = tmp_path / "data" / "stripe.json"
+    with served(lambda: create_app(KEY, kept_in=file)) as url:
+        before = Stripe(url, KEY)
+        subscription = subscribe(sdk(before), before)
+        before.advance(3600)
+    inbox = Inbox()
+    with served(inbox.create_app) as hook:
+        endpoint = Endpoint(f"{hook}/hook", [SECRET])
+        with served(lambda: create_app(KEY, endpoint, kept_in=file)) as url:
+            after = Stripe(url, KEY)
+            kept = sdk(after).v1.subscriptions.retrieve(subscription.id)
+            assert kept.to_dict() == subscription.to_dict()
+            assert after.ask("GET", "/_clock")["now"] >= began + 3600
+            wait_for(lambda: len(inbox.got) == 8)
+    with served(lambda: create_app(KEY, kept_in=file)) as url:
+        assert Stripe(url, KEY).events() == []
+
+
+def test_what_is_stalled_or_held_does_not_hold_up_the_end() -> None:
+    began = time.monotonic()
+    with served(lambda: create_app(KEY)) as url:
+        standin = Stripe(url, KEY)
+        standin.fault("stall", match="GET /v1/customers")
+        with pytest.raises(stripe.APIConnectionError):
+            sdk(standin, timeout=0.1).v1.customers.list()
+    assert time.monotonic() - began < 3
+
+
+def test_the_endpoint_subscribes_to_what_the_webhook_handles(
+    client: stripe.StripeClient, standin: Stripe, inbox: Inbox
+) -> None:
+    assert set(EVENTS) == CHANGES_PLAN
+    standin.endpoint(types=EVENTS)
+    subscribe(client, standin)
+    wait_for(lambda: len(inbox.got) == 3)
+    assert {json.loads(body)["type"] for body, _ in inbox.got} == {
+        "customer.subscription.created",
+        "invoice.paid",
+        "checkout.session.completed",
+    }
+
+
+def test_time_goes_on_from_where_it_was(tmp_path: Path) -> None:
+    kept_in = tmp_path / "stripe.json"
+    with served(lambda: create_app(KEY, kept_in=kept_in)) as url:
+        standin = Stripe(url, KEY)
+        standin.advance(DAY)
+        before = subscribe(sdk(standin), standin)
+    with served(lambda: create_app(KEY, kept_in=kept_in)) as url:
+        standin = Stripe(url, KEY)
+        standin.advance(32 * DAY)
+        renewed = sdk(standin).v1.subscriptions.retrieve(before.id)
+    ends = [one["items"].data[0].current_period_end for one in (before, renewed)]
+    assert ends[1] > ends[0] + 27 * DAY
