@@ -117,6 +117,7 @@ def live_through(
         happen()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first", range(len(ONE_LIFE)))
 def test_every_order_of_six_events_of_one_life(api: Api, stripe: Stripe, first: int) -> None:
     orders = [order for order in permutations(range(6)) if order[0] == first]

@@ -245,6 +245,7 @@ def test_the_table_names_every_call(
     assert len(google.requests()) - before[1] == path.gemini
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", PATHS)
 def test_whatever_call_breaks_nothing_is_lost_or_done_twice(
     name: str, new_scene: Callable[[], Scene], wire: Wire
