@@ -107,12 +107,15 @@ def _admit(
                 plan=Plan(plan),
                 counted=max(1, counted),
                 now=now,
+                token_limit=config.number("PRO_DAILY_TOKENS"),
             )
         case ["refused", str(note), int(counted)] if _holds(note, user_id, now):
             raise Allowance(
                 user_id=user_id, day=day, plan=Plan.BASIC, counted=counted, now=now
             ).refusal()
     known = read_table(user_id, now)
+    if known.out_of_tokens:  # of which Redis knows nothing: it goes on asking the table
+        raise known.refusal()
     if known.exhausted:
         learn(known, confirmed=True)
         raise known.refusal()

@@ -11,6 +11,7 @@
     ├── Unprocessable         422  one code a case: key-reused
     ├── TooManyRequests       429  too-many-requests
     │   └── QuotaExceeded     429  quota-exceeded
+    │       └── OutOfTokens   429  token-limit
     ├── BadGateway            502  one code a case: payment-provider
     └── Unavailable           503  unavailable
 
@@ -166,6 +167,13 @@ class QuotaExceeded(TooManyRequests):
     """The day's prompts are used up."""
 
     default_code = "quota-exceeded"
+
+
+@dataclass
+class OutOfTokens(QuotaExceeded):
+    """The day's tokens are used up."""
+
+    default_code = "token-limit"
 
 
 @dataclass

