@@ -12,6 +12,6 @@ def handler(request: Request) -> Response[Room]:
     """Answer 201 with the room."""
     wanted = request.body(NewRoom, optional=True)
     room_id = ids.new("r")
-    cache.announce(cache.changed(room_id, request.now), request.user_id)
+    cache.announce(cache.created(room_id, request.now), request.user_id)
     room = chatrooms.create(request.user_id, room_id, wanted, request.now)
     return created(room, "Chatroom created.", headers={"location": f"/chatroom/{room.id}"})

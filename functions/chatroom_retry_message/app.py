@@ -2,7 +2,7 @@
 
 import secrets
 
-from geminichat import counters, prompts
+from geminichat import cache, counters, prompts
 from geminichat.api import Request, Response, accepted, endpoint
 from geminichat.domain import ids
 from geminichat.domain.messages import Accepted
@@ -14,7 +14,8 @@ def handler(request: Request) -> Response[Accepted]:
     """Answer 202: the prompt is queued again and counted like a new one."""
     room_id = ids.known("r", request.path["id"])
     generation = secrets.token_hex(4)
-    with counters.admission(request.user_id, room_id, request.now, usage.allowance) as admitted:
+    change = cache.changed(room_id, request.now)
+    with counters.admission(request.user_id, request.now, usage.allowance, change) as admitted:
         message, allowance = messages.retry(
             request.user_id, room_id, request.path["messageId"], admitted, generation=generation
         )

@@ -1,6 +1,6 @@
 """POST /chatroom/{id}/message: store a prompt and queue it for Gemini."""
 
-from geminichat import counters, prompts
+from geminichat import cache, counters, prompts
 from geminichat.api import Request, Response, accepted, endpoint
 from geminichat.domain import ids
 from geminichat.domain.messages import Accepted, Message, NewPrompt, Status
@@ -16,7 +16,8 @@ def handler(request: Request) -> Response[Accepted]:
     if key and (stored := messages.replayed(request.user_id, room_id, prompt, key, request.now)):
         return _accepted(room_id, stored, {"idempotency-replayed": "true"})
 
-    with counters.admission(request.user_id, room_id, request.now, usage.allowance) as admitted:
+    change = cache.active(room_id, request.now)
+    with counters.admission(request.user_id, request.now, usage.allowance, change) as admitted:
         turn = chatrooms.take_turn(request.user_id, room_id, request.now)
         message, allowance = messages.add_prompt(turn, prompt, admitted, key)
 

@@ -63,7 +63,7 @@ class Wire:
         self._lock = Lock()
         self._direct = URLLib3Session()
         self._late: list[AWSPreparedRequest] = []
-        self._edits: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self.edits: dict[str, Callable[[dict[str, Any]], None]] = {}
         self.breaks: list[Break] = []
         self.tries: list[Seen] = []
         session = aws.session()
@@ -72,7 +72,7 @@ class Wire:
 
     def reset(self) -> None:
         """Forget what was seen and what was still to break."""
-        self.breaks, self.tries, self._late, self._edits = [], [], [], {}
+        self.breaks, self.tries, self._late, self.edits = [], [], [], {}
 
     def cut(self, call: str, how: str, **more: Any) -> Break:
         """Have a call go wrong: see `_break` for the ways."""
@@ -82,7 +82,7 @@ class Wire:
 
     def edit(self, call: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Have every answer to a call changed before our code sees it."""
-        self._edits[call] = change
+        self.edits[call] = change
 
     def calls(self, *about_nobody: str, about: tuple[str, ...] = ("",)) -> list[str]:
         """Return the calls made so far, in order, botocore's own retries left out.
@@ -166,7 +166,7 @@ class Wire:
 
     def _after_call(self, parsed: dict[str, Any], event_name: str, **_: Any) -> None:
         service, operation = event_name.split(".")[1:]
-        if change := self._edits.get(f"{service}.{operation}"):
+        if change := self.edits.get(f"{service}.{operation}"):
             change(parsed)
         with self._lock:
             for seen in reversed(self.tries):

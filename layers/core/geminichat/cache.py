@@ -15,7 +15,7 @@ import msgspec
 
 from geminichat import metrics, upstash
 from geminichat.domain import times
-from geminichat.domain.rooms import RoomPage
+from geminichat.domain.rooms import Room, RoomPage
 
 LIFETIME = 600
 ANNOUNCED = 15
@@ -42,7 +42,7 @@ _KEEP = """
 redis.call('DEL', KEYS[3])
 for i = 5, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
 local latest = redis.call('HGET', KEYS[2], 'latest') or ''
-if latest ~= ARGV[4] or redis.call('HLEN', KEYS[2]) > 1 or ARGV[2] == '' then return 0 end
+if latest ~= ARGV[4] or ARGV[2] == '' then return 0 end
 if redis.call('HLEN', KEYS[1]) >= 5 then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3], 'LT')
@@ -50,14 +50,14 @@ return 1
 """
 
 ANNOUNCE = """
-local function announce(list, changes, change, seconds)
+local function announce(list, changes, change, seconds, now)
   redis.call('DEL', list)
   local many = redis.pcall('HLEN', changes)
   if type(many) == 'table' or many > 50 then
     redis.call('DEL', changes)
-    redis.call('HSET', changes, 'more', '1')
+    redis.call('HSET', changes, 'more', now)
   end
-  redis.call('HSET', changes, change, '1', 'latest', change)
+  redis.call('HSET', changes, change, now, 'latest', change)
   redis.call('EXPIRE', changes, seconds)
 end
 """
@@ -70,7 +70,9 @@ class Gap(msgspec.Struct, frozen=True):
     latest: str
     """The last change that was announced when the reader looked."""
     announced: list[str]
-    """The changes that nobody has seen in the table yet."""
+    """The changes that may come yet, or came and were not noticed."""
+    over: list[str]
+    """Those that were announced so long ago that they can come no more."""
 
 
 def keys(user_id: str) -> list[str]:
@@ -103,9 +105,7 @@ def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Gap | None]:
                 metrics.emit(CacheHits=1)
                 return kept, None
             case ["fill", list(changes)]:
-                fields = [str(field) for field in changes]
-                found = dict(zip(fields[::2], fields[1::2], strict=False))
-                gap = Gap(latest=found.pop("latest", ""), announced=list(found))
+                gap = _gap([str(field) for field in changes])
                 break
             case ["wait"] if time.monotonic() < deadline:
                 time.sleep(pause)
@@ -117,23 +117,42 @@ def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Gap | None]:
 
 
 def keep_rooms(user_id: str, limit: int, page: RoomPage, gap: Gap) -> None:
-    """Keep the first page of a user's rooms, if it shows every change announced so far."""
-    seen = [change for change in gap.announced if _shows(page, change)]
-    encoded = msgspec.json.encode(page).decode()
-    if len(seen) < len(gap.announced) or len(encoded) > LARGEST:
-        encoded = ""  # nothing to keep, but who waits for it is to know
-    upstash.evaluate(_KEEP, _keys(user_id), [limit, encoded, LIFETIME, gap.latest, *seen])
+    """Keep the first page of a user's rooms, if no change announced so far makes it another."""
+    encoded = msgspec.json.encode(page)
+    if len(encoded) > LARGEST or not all(_lasts(page, change) for change in gap.announced):
+        encoded = b""  # nothing to keep, but who waits for it is to know
+    made = [change for change in gap.announced if _proves(page, change)]
+    upstash.evaluate(
+        _KEEP,
+        _keys(user_id),
+        [limit, encoded.decode(), LIFETIME, gap.latest, *gap.over, *made],
+    )
 
 
 def announce(change: str, user_id: str) -> None:
     """Forget a user's list, and keep none until the change shows; call it before the change."""
-    script = f"{ANNOUNCE} announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) return 1"
-    upstash.evaluate(script, keys(user_id), [change, ANNOUNCED])
+    script = f"{ANNOUNCE} announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]) return 1"
+    upstash.evaluate(script, keys(user_id), announcement(change))
+
+
+def announcement(change: str) -> list[str | int]:
+    """Return what the Lua function `announce` takes beside the keys."""
+    return [change, ANNOUNCED, int(time.time())]
+
+
+def created(room_id: str, now: datetime) -> str:
+    """Return the change by which there is a room."""
+    return f"created {room_id} {secrets.token_hex(4)} {times.text(now)}"
+
+
+def active(room_id: str, now: datetime) -> str:
+    """Return the change by which a room was active at `now`, if not later."""
+    return f"active {room_id} {secrets.token_hex(4)} {times.text(now)}"
 
 
 def changed(room_id: str, now: datetime) -> str:
-    """Return the change by which a room's latest activity becomes `now`."""
-    return f"changed {room_id} {times.text(now)} {secrets.token_hex(4)}"
+    """Return the change by which a room is another from `now` on."""
+    return f"changed {room_id} {secrets.token_hex(4)} {times.text(now)}"
 
 
 def deleted(room_id: str) -> str:
@@ -146,12 +165,45 @@ def drop_list(user_id: str) -> None:
     upstash.evaluate("return redis.call('DEL', KEYS[1])", keys(user_id)[:1], [])
 
 
-def _shows(page: RoomPage, change: str) -> bool:
+def _gap(fields: list[str]) -> Gap:
+    announced = dict(zip(fields[::2], fields[1::2], strict=False))
+    latest = announced.pop("latest", "")
+    past = time.time() - ANNOUNCED
+    over = [change for change, at in announced.items() if at.isdecimal() and int(at) < past]
+    return Gap(latest=latest, announced=[one for one in announced if one not in over], over=over)
+
+
+def _proves(page: RoomPage, change: str) -> bool:
     """Say whether a page proves that the change has been made."""
-    match change.split(" "):
-        case ["changed", room_id, moment, _]:
-            return any(room.id == room_id and room.updated_at == moment for room in page.chatrooms)
-        case ["deleted", room_id, _]:
-            whole = page.next_cursor is None
-            return whole and all(room.id != room_id for room in page.chatrooms)
+    kind, room_id, _, moment = _words(change)
+    shown = next((room for room in page.chatrooms if room.id == room_id), None)
+    match kind, shown:
+        case "created", Room():
+            return True
+        case "active", Room(updated_at=at):
+            return at >= moment
+        case "changed", Room(updated_at=at):
+            return at == moment  # a later one need not mean that this one is not to come
+        case "deleted", None:
+            return page.next_cursor is None
     return False
+
+
+def _lasts(page: RoomPage, change: str) -> bool:
+    """Say whether a page is the same after the change, should that be still to come."""
+    kind, room_id, _, moment = _words(change)
+    if _proves(page, change):
+        return True
+    elsewhere = bool(page.chatrooms) and all(room.id != room_id for room in page.chatrooms)
+    match kind:
+        case "created" | "active" | "changed":
+            full = page.next_cursor is not None
+            return full and elsewhere and moment < page.chatrooms[-1].updated_at
+        case "deleted":
+            return elsewhere
+    return False
+
+
+def _words(change: str) -> list[str]:
+    """Return a change's kind, room, random part and moment; empty where it has none."""
+    return [*change.split(" "), "", "", ""][:4]

@@ -24,9 +24,9 @@ CONFIRMED = 5
 _ADMIT = (
     cache.ANNOUNCE
     + """
-announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 local quota, confirmed = KEYS[3], KEYS[4]
-redis.call('EXPIRE', quota, ARGV[4], 'LT')
+redis.call('EXPIRE', quota, ARGV[5], 'LT')
 local seen = redis.pcall('HMGET', quota, 'plan', 'counted')
 if seen.err then redis.call('DEL', quota) return {'unknown'} end
 local plan, counted = seen[1], seen[2]
@@ -35,7 +35,7 @@ if not whole or (plan ~= 'basic' and plan ~= 'pro') then
   redis.call('DEL', quota)
   return {'unknown'}
 end
-if plan == 'basic' and tonumber(counted) >= tonumber(ARGV[3]) then
+if plan == 'basic' and tonumber(counted) >= tonumber(ARGV[4]) then
   local note = redis.pcall('GET', confirmed)
   if type(note) == 'table' then note = false end
   return {'refused', note, tonumber(counted)}
@@ -63,18 +63,18 @@ _FORGET = "return redis.call('DEL', KEYS[1], KEYS[2])"
 
 @contextmanager
 def admission(
-    user_id: str, room_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance]
+    user_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance], change: str
 ) -> Iterator[Allowance]:
     """Count one more prompt while the body stores it, and give the allowance with it counted.
 
-    In the same call the change of the room is announced to the cache of the user's list.
+    In the same call the change that the prompt makes is announced to the cache of the user's list.
 
     Without Redis, or where Redis does not know or refuses, `read_table` decides. When the body
     fails, the count is taken back; when the table refuses after all, what Redis believed is
     forgotten. Raises QuotaExceeded.
     """
     try:
-        allowance = _admit(user_id, room_id, now, read_table)
+        allowance = _admit(user_id, now, read_table, change)
     except QuotaExceeded:
         metrics.emit(PromptsRefused=1)
         raise
@@ -91,13 +91,13 @@ def admission(
 
 
 def _admit(
-    user_id: str, room_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance]
+    user_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance], change: str
 ) -> Allowance:
     day = times.day(now)
     answer = upstash.evaluate(
         _ADMIT,
         [*cache.keys(user_id), *_keys(user_id, day)],
-        [cache.changed(room_id, now), cache.ANNOUNCED, DAILY_PROMPTS[Plan.BASIC] or 0, KEPT],
+        [*cache.announcement(change), DAILY_PROMPTS[Plan.BASIC] or 0, KEPT],
     )
     match answer:
         case ["admitted", "basic" | "pro" as plan, int(counted)]:

