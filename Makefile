@@ -11,7 +11,7 @@ SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck rotate-keys build lock hooks clean
+.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck rotate-keys bench build lock hooks clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ typecheck: setup ## Check types, strictly
 rotate-keys: setup ## Put a new signing key in the place of the old, in two runs (STAGE=local)
 	@PYTHONPATH=layers/core $(RUN) infra.rotate_keys $(or $(STAGE),local)
 
+bench: setup ## Measure everything against its references and write BENCHMARKS.md (12 minutes)
+	@PYTHONPATH=layers/core $(RUN) tests.bench $(ARGS)
+
 build: setup ## Build functions and layers as for a deployment, into .aws-sam
 	@$(SAM) build
 
@@ -68,7 +71,7 @@ OURS = --group core --group gemini --group stripe
 
 lock: setup ## Compile the requirements from pyproject.toml (UPGRADE=1 takes newer releases)
 	$(COMPILE) --group core -o layers/core/requirements.txt
-	@$(MAKE) lock-layers lock-tools
+	@$(MAKE) lock-layers lock-tools lock-bench
 
 lock-layers:
 	$(COMPILE) --group gemini $(PINNED) $(IN_CORE) -o layers/gemini/requirements.txt
@@ -77,3 +80,6 @@ lock-layers:
 lock-tools:
 	$(COMPILE) --group dev $(OURS) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt -o infra/local/requirements/dev.txt
 	@for tool in ministack sam schemathesis uv; do $(COMPILE) --group $$tool -o infra/local/requirements/$$tool.txt || exit; done
+
+lock-bench:
+	@for tree in runtime powertools fastapi; do $(COMPILE) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt tests/bench/requirements/$$tree.in -o tests/bench/requirements/$$tree.txt || exit; done

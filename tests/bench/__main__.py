@@ -1,0 +1,110 @@
+"""Measure everything, print one table, and write BENCHMARKS.md.
+
+python -m tests.bench [--rounds 11] [--only Function …] [--part calls cold warm sizes queue]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from infra.local.home import ROOT, LocalError
+from tests.bench import capacity, cold, report, sizes, subjects, trees, warm
+from tests.bench.host import BenchError, Host
+from tests.bench.lab import Lab
+from tests.bench.standins import World
+from tests.template import FUNCTIONS
+
+PARTS = ("calls", "cold", "warm", "sizes", "queue")
+REASONS = Path(__file__).with_name("reasons.md")
+PLOT = Path(__file__).parent / "cost" / "cost.svg"
+
+
+def main() -> int:
+    """Run the bench; return the exit status."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=cold.ROUNDS)
+    parser.add_argument("--only", nargs="+", default=list(FUNCTIONS), metavar="FUNCTION")
+    parser.add_argument("--part", nargs="+", default=list(PARTS), choices=PARTS)
+    options = parser.parse_args()
+    began = time.monotonic()
+    try:
+        ready = trees.prepare()
+        host = Host(World({}, {}))
+        with host.running():
+            lab = Lab(host, ready, subjects.settings(host.port))
+            found = _measure(lab, options)
+    except (BenchError, LocalError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    if options.part != list(PARTS) or options.only != list(FUNCTIONS):
+        print("This was a part of the bench: BENCHMARKS.md stays as it is.")
+        return 0
+    results = report.Results(
+        **found,
+        rounds=options.rounds,
+        minutes=(time.monotonic() - began) / 60,
+        when=f"{datetime.now(UTC):%Y-%m-%d}",
+        requirements=[path for paths in trees.AS_SHIPPED.values() for path in paths],
+    )
+    reasons = REASONS.read_text().strip() if REASONS.exists() else ""
+    (ROOT / "BENCHMARKS.md").write_text(report.document(results, reasons))
+    PLOT.write_text(report.cost_plot(results))
+    print(report.goal_table(results))
+    print(f"\nBENCHMARKS.md has it all; it took {results.minutes:.0f} minutes.")
+    return 0
+
+
+def _measure(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    names, parts = options.only, options.part
+    if "queue" in parts:  # first, while nothing else of ours runs
+        found["queue"] = _queue()
+        _show({f"{run['rooms']} rooms": run for run in found["queue"]["runs"]})
+    if "calls" in parts:
+        found["demands"] = {
+            name: capacity.demand(lab.warm_calls(lab.ours(name)), lab.settings) for name in names
+        }
+        _show(found["demands"])
+    if "sizes" in parts:
+        found["sizes"] = sizes.measure(lab)
+        _show(found["sizes"])
+    if "warm" in parts:
+        found["warm"] = warm.measure(lab, names)
+        _show(found["warm"])
+    if "cold" in parts:
+        calls = {name: lab.first_calls(lab.ours(name)) for name in names}
+        found["cold"] = cold.measure(lab, calls, options.rounds)
+        _show(found["cold"])
+    return found
+
+
+def _queue() -> dict[str, Any]:
+    """Measure the queue in a process of its own, since tables take their names when imported."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "layers" / "core")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.queueing"],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode:
+        raise BenchError("The queue could not be measured: see above.")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _show(figures: Mapping[str, Any]) -> None:
+    for name, figure in figures.items():
+        print(f"  {name:36} {figure}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Cold starts: from the start of a process to its first answer, everything interleaved."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.bench import subjects
+from tests.bench.host import Cold
+from tests.bench.lab import USUAL, Contender, Lab
+from tests.bench.standins import Call
+
+ROUNDS = 11
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The medians of several cold starts: milliseconds, milliseconds, MB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+    @classmethod
+    def of(cls, colds: Sequence[Cold]) -> "Figure":
+        """Return the medians."""
+        return cls(
+            statistics.median(cold.wall for cold in colds) * 1e3,
+            statistics.median(cold.cpu for cold in colds) * 1e3,
+            statistics.median(cold.memory for cold in colds),
+        )
+
+
+def contenders(lab: Lab, calls: Mapping[str, Sequence[Call]]) -> dict[str, Contender]:
+    """Return everything that is started, by its name in the results."""
+    found = {"bare": lab.bare()}
+    found["gemini import, as shipped"] = lab.gemini_import(shipped=True)
+    found["gemini import, our layer"] = lab.gemini_import(shipped=False)
+    for way in USUAL:
+        for kind in sorted({subjects.ask_of(name).usual for name in subjects.http_functions()}):
+            found[f"{way} {kind}"] = lab.usual(way, kind)
+    for name in calls:
+        found[name] = lab.ours(name)
+        if name in subjects.http_functions() and calls[name]:
+            found[f"floor {name}"] = lab.floor(name, calls[name], shipped=False)
+            found[f"shipped floor {name}"] = lab.floor(name, calls[name], shipped=True)
+    return found
+
+
+def measure(
+    lab: Lab, calls: Mapping[str, Sequence[Call]], rounds: int = ROUNDS
+) -> dict[str, Figure]:
+    """Start everything once a round, in the same order, and return each one's medians.
+
+    A round before the first one brings every file into the system's cache.
+    """
+    all_of_them = contenders(lab, calls)
+    taken: dict[str, list[Cold]] = {name: [] for name in all_of_them}
+    for number in range(rounds + 1):
+        for name, contender in all_of_them.items():
+            cold = lab.cold(contender)
+            if number:
+                taken[name].append(cold)
+        print(f"  cold starts: round {number} of {rounds}", flush=True)
+    return {name: Figure.of(colds) for name, colds in taken.items()}

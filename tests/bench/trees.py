@@ -1,0 +1,109 @@
+"""The packages that functions and references run on: what `sam build` makes, and what PyPI ships.
+
+Every tree gets byte-code in the way the layers get theirs, so that none is ahead by that alone.
+"""
+
+import asyncio
+import hashlib
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.local import build
+from infra.local.home import BUILD, ROOT, TOOLS
+from layers.build.build import compile_all
+from tests.bench.host import BenchError
+
+HOME = TOOLS / "bench"
+PYTHON = (TOOLS / "bin" / "python3.13").resolve()
+REQUIREMENTS = Path(__file__).parent / "requirements"
+REFERENCES = Path(__file__).parent / "references"
+
+AS_SHIPPED = {
+    "core": [ROOT / "layers" / "core" / "requirements.txt"],
+    "gemini": [ROOT / "layers" / "gemini" / "requirements.txt"],
+    "stripe": [ROOT / "layers" / "stripe" / "requirements.txt"],
+    "runtime": [REQUIREMENTS / "runtime.txt"],
+    "powertools": [REQUIREMENTS / "powertools.txt"],
+    "fastapi": [REQUIREMENTS / "fastapi.txt"],
+}
+"""Trees of packages as PyPI ships them, by what is installed."""
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Where everything is."""
+
+    built: Path
+    """What `sam build` made: a folder a function and a layer."""
+    shipped: Path
+    """Packages as shipped, one folder each of AS_SHIPPED."""
+
+    def layer(self, name: str) -> Path:
+        """Return the packages of one of our layers, as Lambda has them under /opt/python."""
+        return self.built / f"{name.title()}Layer" / "python"
+
+    def function(self, name: str) -> Path:
+        """Return the folder of a function, by its logical id."""
+        return self.built / name
+
+    def package(self, name: str) -> Path:
+        """Return a tree of packages as shipped."""
+        return self.shipped / name
+
+
+def prepare() -> Trees:
+    """Build what has changed since the last run. Raises BenchError, LocalError."""
+    if not PYTHON.exists():
+        raise BenchError("Python 3.13 is not set up here: run `make setup`.")
+    HOME.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_build())
+    for name, requirements in AS_SHIPPED.items():
+        _install(name, requirements)
+    return Trees(_copied(), HOME / "shipped")
+
+
+async def _build() -> None:
+    async with build.only_one():
+        if not build.is_built():
+            print("Building functions and layers …", flush=True)
+            await build.build(HOME / "sam-build.log")
+
+
+def _copied() -> Path:
+    """Keep the build for ourselves: someone else's may take its place while we measure."""
+    kept = HOME / "build"
+    mark = kept / "fingerprint"
+    wanted = (BUILD / "fingerprint").read_text()
+    if not mark.exists() or mark.read_text() != wanted:
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(BUILD, kept, symlinks=True, ignore=shutil.ignore_patterns("fingerprint"))
+        mark.write_text(wanted)
+    return kept
+
+
+def _install(name: str, requirements: list[Path]) -> None:
+    folder = HOME / "shipped" / name
+    mark = folder / ".complete"
+    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in requirements)).hexdigest()
+    if mark.exists() and mark.read_text() == wanted:
+        return
+    print(f"Installing {name} as it is shipped …", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    command: list[str | Path] = [
+        TOOLS / "bin" / "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-config",
+        "--no-deps",
+    ]
+    command += ["--link-mode", "copy", "--python", PYTHON, "--only-binary", ":all:"]
+    command += ["--require-hashes", "--target", folder]
+    for path in requirements:
+        command += ["--requirement", path]
+    if subprocess.run(command).returncode:
+        raise BenchError(f"{name} could not be installed: see uv's message above.")
+    compile_all(folder)
+    mark.write_text(wanted)
