@@ -270,7 +270,10 @@ def _meaning(refusals: list[Refusal]) -> str:
     first = refusals[0]
     if first.code in words.ERRORS:
         return words.ERRORS[first.code]
-    if first.code != first.error.default_code and (said := _details(refusals)):
+    if first.code != first.error.default_code:
+        said = _details(refusals)
+        if not said:
+            raise DocumentError(f"infra/openapi/words.py: ERRORS must say what {first.code} means")
         return " ".join(_sentence(one) for one in said)
     return " ".join((inspect.getdoc(first.error) or "").split("\n\n")[0].split())
 

@@ -80,6 +80,10 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("email", accounts.NewPassword(email=EMAIL, otp="314159", new_password=PASSWORD)),
     ("changed", accounts.PasswordChange(current_password="old " + PASSWORD, new_password=PASSWORD)),
     ("first", accounts.PasswordChange(new_password=PASSWORD)),
+    (
+        "mobile",
+        accounts.NewIdentity(mobile=MOBILE, otp="314159", current_password=PASSWORD),
+    ),
     ("refresh", accounts.Renewal(refresh_token=TOKENS.refresh_token)),
     ("here", accounts.Logout()),
     ("everywhere", accounts.Logout(everywhere=True)),

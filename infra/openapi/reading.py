@@ -205,9 +205,13 @@ class _Reader(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         self.generic_visit(node)
         base = self._resolve(node.value)
-        if base == _REQUEST and node.attr == "raw" and self._function.__module__ != api.__name__:
-            self.found.raw.add(True)
         if isinstance(base, _Value):
+            if (
+                _is_request(base)
+                and node.attr == "raw"
+                and self._function.__module__ != api.__name__
+            ):
+                self.found.raw.add(True)
             self._reach(_attribute(base.kind, node.attr))
         elif base is not None:
             self._reach(self._resolve(node))
@@ -291,7 +295,7 @@ class _Reader(ast.NodeVisitor):
     def _look_at_request(self, part: ast.expr, key: ast.expr) -> None:
         """Note `request.query["x"]`, `request.headers.get("x")` and their like."""
         name = self._constant(key)
-        if name and isinstance(part, ast.Attribute) and self._resolve(part.value) == _REQUEST:
+        if name and isinstance(part, ast.Attribute) and _is_request(self._resolve(part.value)):
             if part.attr == "query":
                 self.found.query.add(name)
             elif part.attr == "headers":
@@ -356,9 +360,6 @@ class _Reader(ast.NodeVisitor):
         return value if isinstance(value, str) else None
 
 
-_REQUEST = _Value(api.Request)
-
-
 @functools.cache
 def api_headers() -> frozenset[str]:
     """Return the headers that answers may carry: those that the document has words for."""
@@ -386,6 +387,10 @@ def _node_of(function: types.FunctionType) -> ast.FunctionDef | ast.Lambda:
 
 def _is_ours(value: Any) -> bool:
     return str(getattr(value, "__module__", "")).startswith(OURS)
+
+
+def _is_request(value: Any) -> bool:
+    return isinstance(value, _Value) and value.kind is api.Request
 
 
 def _has_members(base: Any) -> bool:

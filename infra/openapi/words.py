@@ -181,6 +181,7 @@ SHOWN = {
 """Names whose capitals are not at the beginnings of their parts."""
 
 ERRORS = {
+    "already-subscribed": "There is a subscription already; `detail` says what to do about it.",
     "bad-request": "The request is malformed, or a part of it is.",
     "internal-error": "A bug on our side. Name the request's id when you report it.",
     "not-found": "It does not exist, or is someone else's.",
@@ -188,6 +189,7 @@ ERRORS = {
     "weak-password": (
         "The password is too short, one of the most common ones, or equals the identity."
     ),
+    "wrong-mode": "A test event where live ones are taken, or the other way round.",
 }
 """What an error means to its caller, where neither its text nor its class says so."""
 
