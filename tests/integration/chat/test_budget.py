@@ -1,0 +1,137 @@
+"""Network calls a request: what ARCHITECTURE.md allows, counted on the wire."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from geminichat.domain import ids
+from infra.local.faults import StandIn
+from tests.integration.chat.aftermath import run_sweep
+from tests.integration.chat.people import User
+from tests.integration.lambdas import Poller
+from tests.integration.wire import Wire
+
+GET, BATCH_GET, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
+PUT, UPDATE, TRANSACT = "dynamodb.PutItem", "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
+SEND = "sqs.SendMessage"
+
+SECRET = "ssm.GetParameter"
+"""Made once a sandbox, and again after minutes."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The calls that a piece of work made: to AWS in their order, to Redis and Gemini in number."""
+
+    aws: list[str]
+    redis: int = 0
+    gemini: int = 0
+
+
+@pytest.fixture
+def calls_of(
+    wire: Wire, redis: StandIn, google: StandIn
+) -> Callable[[Callable[[], object]], Calls]:
+    """What returns the calls that a piece of work makes."""
+
+    def count(work: Callable[[], object]) -> Calls:
+        redis.reset()
+        google.reset()
+        with wire.watched() as tries:
+            work()
+        calls = [seen.call for seen in tries if seen.call != SECRET]
+        return Calls(calls, len(redis.requests()), len(google.requests()))
+
+    return count
+
+
+type Counter = Callable[[Callable[[], object]], Calls]
+
+
+@pytest.fixture
+def room(basic_user: User) -> str:
+    return basic_user.open_room()
+
+
+def test_to_open_change_or_delete_a_room(basic_user: User, room: str, calls_of: Counter) -> None:
+    url = f"/chatroom/{room}"
+    assert calls_of(basic_user.open_room) == Calls([PUT], redis=1)
+    patch = calls_of(lambda: basic_user.request("PATCH", url, json={"title": "x"}))
+    assert patch == Calls([UPDATE], redis=1)
+    assert calls_of(lambda: basic_user.delete(room)) == Calls([TRANSACT], redis=1)
+
+
+def test_to_list_rooms(basic_user: User, room: str, calls_of: Counter) -> None:
+    assert room
+    assert calls_of(lambda: basic_user.get("/chatroom")) == Calls([QUERY], redis=2)
+    assert calls_of(lambda: basic_user.get("/chatroom")) == Calls([], redis=1)
+
+
+def test_to_read_a_room_its_messages_or_one_of_them(
+    basic_user: User, room: str, calls_of: Counter
+) -> None:
+    message = basic_user.sent(room)
+    for url in (f"/chatroom/{room}", f"/chatroom/{room}/message"):
+        made = calls_of(lambda url=url: basic_user.get(url))  # type: ignore[misc]
+        assert sorted(made.aws) == [GET, QUERY]
+        assert (made.redis, made.gemini) == (0, 0)
+    one = calls_of(lambda: basic_user.get(f"/chatroom/{room}/message/{message}"))
+    assert one == Calls([BATCH_GET])
+
+
+def test_to_send_a_prompt(basic_user: User, room: str, calls_of: Counter) -> None:
+    first = calls_of(lambda: basic_user.sent(room))
+    assert first == Calls([BATCH_GET, UPDATE, TRANSACT, SEND], redis=2)  # the plan is not cached
+    assert calls_of(lambda: basic_user.sent(room)) == Calls([UPDATE, TRANSACT, SEND], redis=1)
+    keyed = calls_of(lambda: basic_user.sent(room, key="k-1"))
+    assert keyed == Calls([GET, UPDATE, TRANSACT, SEND], redis=1)
+    replayed = calls_of(lambda: basic_user.sent(room, key="k-1"))
+    assert replayed == Calls([GET, BATCH_GET, SEND])
+
+
+def test_to_send_a_prompt_on_the_pro_plan(pro_user: User, calls_of: Counter) -> None:
+    room = pro_user.open_room()
+    pro_user.sent(room)
+    assert calls_of(lambda: pro_user.sent(room)) == Calls([UPDATE, TRANSACT, SEND], redis=1)
+
+
+def test_to_refuse_what_cannot_be(basic_user: User, room: str, calls_of: Counter) -> None:
+    elsewhere = f"/chatroom/{ids.new('r')}"
+    assert calls_of(lambda: basic_user.get("/chatroom/r_1/message/m_1_1")) == Calls([])
+    assert calls_of(lambda: basic_user.get(f"/chatroom/{room}/message/m_1_1")) == Calls([])
+    assert calls_of(lambda: basic_user.send(room, " ")) == Calls([])
+    assert calls_of(lambda: basic_user.send("r_1")) == Calls([])
+    assert calls_of(lambda: basic_user.get("/chatroom?cursor=x")) == Calls([])
+    assert len(calls_of(lambda: basic_user.get(elsewhere)).aws) == 2
+
+
+def test_to_answer_a_prompt(basic_user: User, room: str, worker: Poller, calls_of: Counter) -> None:
+    basic_user.sent(room)
+    assert calls_of(worker.poll) == Calls([UPDATE, TRANSACT], gemini=1)  # there is no history yet
+    basic_user.sent(room)
+    assert calls_of(worker.poll) == Calls([UPDATE, QUERY, TRANSACT], gemini=1)
+
+
+def test_to_answer_ten_prompts_at_once(pro_user: User, worker: Poller, calls_of: Counter) -> None:
+    rooms = [pro_user.open_room() for _ in range(10)]
+    for room in rooms:
+        pro_user.sent(room)
+    made = calls_of(worker.poll)
+    assert sorted(made.aws) == [TRANSACT] * 10 + [UPDATE] * 10
+    assert made.gemini == 10
+
+
+def test_to_fail_a_prompt(
+    basic_user: User, room: str, worker: Poller, google: StandIn, wire: Wire
+) -> None:
+    google.fault("blocked")
+    basic_user.sent(room)
+    wire.reset()
+    worker.poll()
+    assert wire.calls() == [UPDATE, TRANSACT]
+
+
+def test_to_sweep_where_there_is_nothing_to_do(calls_of: Counter) -> None:
+    run_sweep()
+    assert calls_of(run_sweep) == Calls(["sqs.ReceiveMessage", *[QUERY] * 8])

@@ -1,0 +1,520 @@
+"""The worker: rooms side by side, one room in order, one reply a prompt, and pauses that grow."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from geminichat import config
+from geminichat.domain import ids
+from geminichat.domain.messages import Failure, Status, TokenUsage
+from geminichat.domain.retries import MAX_NAMED_PAUSE
+from geminichat.tables import messages
+from geminichat.tables.messages import LeaseLost, StoredMessage
+from infra.local.faults import StandIn
+from tests.integration.chat.aftermath import bring_to_rest, check, run_sweep
+from tests.integration.chat.people import User, counted, let_leases_end, prompts, stored
+from tests.integration.lambdas import Context, Poller, handler_of
+from tests.integration.wire import Died, Wire
+from tests.template import Values
+
+POSTPONE, UPDATE, TRANSACT = (
+    "sqs.ChangeMessageVisibility",
+    "dynamodb.UpdateItem",
+    "dynamodb.TransactWriteItems",
+)
+
+
+def event(*jobs: tuple[str, int] | str, received: int = 1) -> dict[str, Any]:
+    """Return the event of a batch: rooms and places, or bodies that are no jobs."""
+    records = []
+    for number, job in enumerate(jobs):
+        body = job if isinstance(job, str) else json.dumps({"chatroomId": job[0], "seq": job[1]})
+        group = "poison" if isinstance(job, str) else job[0]
+        records.append(
+            {
+                "messageId": f"message {number}",
+                "receiptHandle": f"handle {number}",
+                "body": body,
+                "attributes": {
+                    "MessageGroupId": group,
+                    "ApproximateReceiveCount": str(received),
+                },
+            }
+        )
+    return {"Records": records}
+
+
+def work(batch: dict[str, Any], seconds: float = 120) -> list[str]:
+    """Have the worker handle a batch; return the numbers of the messages to come again."""
+    answer = handler_of("GeminiWorker")(batch, Context("GeminiWorker", seconds))
+    return [one["itemIdentifier"].split(" ")[1] for one in answer["batchItemFailures"]]
+
+
+def pauses(wire: Wire) -> list[int]:
+    """Return the seconds for which messages were put off."""
+    return [
+        json.loads(seen.body)["VisibilityTimeout"] for seen in wire.tries if seen.call == POSTPONE
+    ]
+
+
+def dead_letters(values: Values) -> Iterator[tuple[dict[str, Any], str]]:
+    """Give each dead letter's body and reason."""
+    received = boto3.client("sqs").receive_message(
+        QueueUrl=values.refs["DeadLettersQueue"],
+        MaxNumberOfMessages=10,
+        MessageAttributeNames=["All"],
+        VisibilityTimeout=0,
+    )
+    for letter in received.get("Messages", []):
+        yield json.loads(letter["Body"]), letter["MessageAttributes"]["reason"]["StringValue"]
+
+
+@pytest.fixture
+def room(pro_user: User) -> str:
+    return pro_user.open_room()
+
+
+# ── Order, and who waits for whom ─────────────────────────────────────────────────────────────────
+
+
+def test_rooms_are_answered_side_by_side(pro_user: User, worker: Poller, google: StandIn) -> None:
+    rooms = [pro_user.open_room() for _ in range(5)]
+    google.fault("stall", seconds=0.6, times=5)
+    sent = {room: pro_user.sent(room) for room in rooms}
+    began = time.monotonic()
+    worker.poll()
+    assert time.monotonic() - began < 5 * 0.6
+    for room, message in sent.items():
+        assert pro_user.look(room, message)["status"] == "answered"
+
+
+def test_a_room_is_answered_in_order_and_each_prompt_knows_what_was_said_before(
+    pro_user: User, room: str, worker: Poller, google: StandIn
+) -> None:
+    said = [f"prompt {number}" for number in range(6)]
+    for content in said:
+        pro_user.sent(room, content)
+    worker.poll()
+    contents = [request["contents"] for request in google.requests()]
+    assert [turns[-1]["parts"][0]["text"] for turns in contents] == said
+    assert [len(turns) for turns in contents] == [1, 3, 5, 7, 9, 11]
+    senders = [message.sender for message in stored(room)]
+    assert senders == ["user", "ai"] * 6
+
+
+def test_what_follows_a_prompt_that_has_to_wait_waits_with_it(
+    pro_user: User, room: str, worker: Poller, google: StandIn, wire: Wire
+) -> None:
+    google.fault("error", status=503)
+    sent = [pro_user.sent(room, f"prompt {number}") for number in range(3)]
+    wire.reset()
+    assert len(worker.poll().failed) == 3
+    assert len(set(pauses(wire))) == 1
+    assert len(pauses(wire)) == 3
+    assert len(google.requests()) == 1
+    statuses = [pro_user.look(room, message)["status"] for message in sent]
+    assert statuses == ["queued"] * 3
+    worker.redeliver()
+    worker.drain()
+    assert [message.sender for message in stored(room)] == ["user", "ai"] * 3
+    contents = [request["contents"][-1]["parts"][0]["text"] for request in google.requests()]
+    assert contents == ["prompt 0", "prompt 0", "prompt 1", "prompt 2"]
+
+
+def test_one_rooms_failure_touches_no_other(
+    pro_user: User, worker: Poller, google: StandIn
+) -> None:
+    faults: dict[str, dict[str, Any]] = {
+        "fine": {},
+        "throttled": {"kind": "error", "status": 429},
+        "blocked": {"kind": "blocked"},
+        "garbage": {"kind": "garbage"},
+        "cut off": {"kind": "drop"},
+    }
+    rooms = {name: pro_user.open_room() for name in faults}
+    ends: dict[str, list[str]] = {}
+    for name, fault in faults.items():
+        if fault:
+            google.fault(**fault, match=f"{name} one")
+        ends[name] = [pro_user.sent(rooms[name], f"{name} {which}") for which in ("one", "two")]
+    assert len(worker.poll().failed) == 6
+    looks = {
+        name: [pro_user.look(rooms[name], message)["status"] for message in messages]
+        for name, messages in ends.items()
+    }
+    assert looks == {
+        "fine": ["answered", "answered"],
+        "blocked": ["failed", "answered"],
+        "throttled": ["queued", "queued"],
+        "garbage": ["queued", "queued"],
+        "cut off": ["queued", "queued"],
+    }
+    bring_to_rest(worker, rooms.values())
+    check(pro_user, rooms.values(), [message for sent in ends.values() for message in sent])
+
+
+def test_a_group_that_a_bug_breaks_comes_again_alone(
+    pro_user: User, worker: Poller, wire: Wire
+) -> None:
+    rooms = [pro_user.open_room() for _ in range(3)]
+    sent = [pro_user.sent(room) for room in rooms]
+    wire.cut(UPDATE, "failing", times=2, holding=(rooms[1],))
+    assert len(worker.poll().failed) == 1
+    statuses = [
+        pro_user.look(room, message)["status"] for room, message in zip(rooms, sent, strict=True)
+    ]
+    assert statuses == ["answered", "queued", "answered"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "no JSON",
+        "{}",
+        "[]",
+        '{"chatroomId": "", "seq": 1}',
+        '{"chatroomId": "r_1", "seq": 1}',
+        f'{{"chatroomId": "{ids.new("r")}", "seq": 0}}',
+        f'{{"chatroomId": "{ids.new("r")}", "seq": -1}}',
+        f'{{"chatroomId": "{ids.new("r")}", "seq": 1e99}}',
+        f'{{"chatroomId": "{ids.new("r")}", "seq": "1"}}',
+        f'{{"chatroomId": "{ids.new("r")}", "seq": 12}}',
+    ],
+)
+def test_a_message_that_is_no_job_or_names_no_prompt_is_dropped_and_stops_nothing(
+    body: str, pro_user: User, room: str, values: Values
+) -> None:
+    message = pro_user.sent(room)
+    assert work(event(body, (room, 1))) == []
+    assert pro_user.look(room, message)["status"] == "answered"
+    if body:  # SQS takes no empty one
+        boto3.client("sqs").send_message(
+            QueueUrl=values.refs["DeadLettersQueue"],
+            MessageBody=body,
+            MessageGroupId="poison",
+            MessageDeduplicationId=ids.new("x"),
+        )
+        late = pro_user.sent(room)
+        boto3.client("sqs").purge_queue(QueueUrl=values.refs["PromptsQueue"])
+        assert run_sweep(timedelta(hours=1))["queued"] >= 1
+        assert pro_user.look(room, late)["status"] == "queued"
+
+
+# ── One reply, whoever works on it ────────────────────────────────────────────────────────────────
+
+
+def test_two_workers_on_one_prompt_store_one_reply(
+    pro_user: User, room: str, google: StandIn
+) -> None:
+    message = pro_user.sent(room)
+    google.fault("stall", seconds=0.3)
+    with ThreadPoolExecutor(4) as pool:
+        kept = list(pool.map(lambda _: work(event((room, 1))), range(4)))
+    assert len(google.requests()) == 1
+    assert sorted(kept) == [[], ["0"], ["0"], ["0"]]
+    check(pro_user, [room], [message])
+
+
+def test_a_worker_that_lost_its_lease_stores_and_fails_nothing(pro_user: User, room: str) -> None:
+    message = pro_user.sent(room)
+    now, minute = datetime.now(UTC), timedelta(minutes=1)
+    slow = messages.claim(room, 1, "l_slow", now, minute)
+    assert slow
+    assert messages.claim(room, 1, "l_fast", now, minute) is None
+    let_leases_end(room)
+    fast = messages.claim(room, 1, "l_fast", now, minute)
+    assert fast
+    assert fast.attempts == 2
+    tokens = TokenUsage(input_tokens=1, output_tokens=1)
+    with pytest.raises(LeaseLost):
+        messages.answer(slow, "slow", tokens, now)
+    with pytest.raises(LeaseLost):
+        messages.fail(slow, Failure(code="x", message="x"))
+    messages.release(slow)
+    messages.answer(fast, "fast", tokens, now)
+    with pytest.raises(LeaseLost):
+        messages.answer(fast, "again", tokens, now)
+    assert pro_user.look(room, message)["reply"]["content"] == "fast"
+    assert pro_user.counted() == 1
+
+
+def test_a_worker_that_died_holds_its_prompt_up_no_longer_than_its_lease(
+    pro_user: User, room: str, worker: Poller, wire: Wire
+) -> None:
+    message = pro_user.sent(room)
+    wire.cut(TRANSACT, "dies before")
+    with pytest.raises(Died):
+        worker.poll()
+    wire.reset()
+    assert work(event((room, 1))) == ["0"]
+    [pause] = pauses(wire)
+    assert 100 < pause <= 120
+    let_leases_end(room)
+    assert work(event((room, 1))) == []
+    assert pro_user.look(room, message)["status"] == "answered"
+
+
+def test_a_redelivered_prompt_is_answered_once(pro_user: User, room: str, google: StandIn) -> None:
+    pro_user.sent(room)
+    batch = event((room, 1), (room, 1), received=3)
+    assert work(batch) == []
+    assert work(batch) == []
+    assert len(google.requests()) == 1
+    assert [message.sender for message in stored(room)] == ["user", "ai"]
+
+
+def test_an_attempt_that_broke_off_lets_go_of_its_prompt(
+    pro_user: User, room: str, wire: Wire
+) -> None:
+    """Or it would wait for the end of a dead lease, though nobody died."""
+    message = pro_user.sent(room)
+    wire.cut(TRANSACT, "failing", times=2)
+    assert work(event((room, 1))) == ["0"]
+    assert pro_user.look(room, message)["status"] == "queued"
+    assert work(event((room, 1))) == []
+    assert pro_user.look(room, message)["status"] == "answered"
+
+
+# ── Pauses, attempts and time ─────────────────────────────────────────────────────────────────────
+
+
+def test_pauses_double_and_the_last_attempt_ends_it_with_a_dead_letter(
+    basic_user: User, google: StandIn, wire: Wire, values: Values
+) -> None:
+    room = basic_user.open_room()
+    message = basic_user.sent(room)
+    google.fault("error", status=503, times="always")
+    wire.reset()
+    for _ in range(5):
+        assert work(event((room, 1))) == ["0"]
+    grown = pauses(wire)
+    for number, pause in enumerate(grown):
+        assert 4 * 2**number <= pause <= 4 * 2**number * 1.25 + 1
+    assert basic_user.counted() == 1
+    assert work(event((room, 1))) == []
+    end = basic_user.look(room, message)
+    assert (end["status"], end["error"]["code"]) == ("failed", "gemini-unavailable")
+    assert "try it again" in end["error"]["message"]
+    assert basic_user.counted() == 0
+    assert len(google.requests()) == 6
+    [(job, reason)] = dead_letters(values)
+    assert (job["chatroomId"], job["seq"], reason) == (room, 1, "ServiceUnavailable")
+
+
+def test_a_dead_letter_of_a_retried_prompt_tells_its_tries_apart(
+    basic_user: User, worker: Poller, google: StandIn, values: Values
+) -> None:
+    room = basic_user.open_room()
+    google.fault("blocked")
+    message = basic_user.sent(room)
+    worker.drain()
+    assert basic_user.retry(room, message).status == 202
+    google.fault("error", status=503, times="always")
+    for _ in range(6):
+        work(event((room, 1)))  # a message of the first try, say the sweep's
+    [(job, _)] = dead_letters(values)
+    assert job["generation"] == str(stored(room)[0].generation) != "0"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("named", "least", "most"),
+    [
+        ("7s", 7, 9),
+        ("33.5s", 34, 36),
+        ("3600s", 3600, 3602),
+        ("999999s", MAX_NAMED_PAUSE, MAX_NAMED_PAUSE),
+        ("1s", 4, 6),
+    ],
+)
+def test_the_pause_that_gemini_names_is_kept(
+    status: int, named: str, least: int, most: int, room: str, pro_user: User, google: StandIn,
+    wire: Wire,
+) -> None:  # fmt: skip
+    pro_user.sent(room)
+    google.fault("error", status=status, retryDelay=named)
+    wire.reset()
+    assert work(event((room, 1))) == ["0"]
+    [pause] = pauses(wire)
+    assert least <= pause <= most
+
+
+@pytest.mark.parametrize("named", ["", "s", "-5s", "nans", "infs", "1e9s", "soon", "5"])
+def test_a_pause_that_makes_no_sense_is_our_own(
+    named: str, room: str, pro_user: User, google: StandIn, wire: Wire
+) -> None:
+    pro_user.sent(room)
+    google.fault("error", status=429, retryDelay=named)
+    wire.reset()
+    work(event((room, 1)))
+    [pause] = pauses(wire)
+    assert 4 <= pause <= 6
+
+
+def test_attempts_that_all_broke_off_end_it_too(
+    basic_user: User, google: StandIn, values: Values
+) -> None:
+    room = basic_user.open_room()
+    message = basic_user.sent(room)
+    next(prompts(room)).update([StoredMessage.attempts.set(6)])
+    assert work(event((room, 1))) == []
+    assert basic_user.look(room, message)["status"] == "failed"
+    assert google.requests() == []
+    [(_, reason)] = dead_letters(values)
+    assert reason == "every attempt broke off"
+    assert basic_user.counted() == 0
+
+
+def test_without_enough_time_a_prompt_is_put_back_untouched(
+    pro_user: User, room: str, google: StandIn, wire: Wire
+) -> None:
+    pro_user.sent(room)
+    wire.reset()
+    assert work(event((room, 1)), seconds=10.5) == ["0"]
+    assert pauses(wire) == [0]
+    assert google.requests() == []
+    assert not next(prompts(room)).attempts
+
+
+def test_a_later_prompt_is_begun_only_with_its_full_time_left(
+    pro_user: User, room: str, google: StandIn
+) -> None:
+    for _ in range(2):
+        pro_user.sent(room)
+    assert work(event((room, 1), (room, 3)), seconds=69) == ["1"]
+    assert [int(prompt.attempts or 0) for prompt in prompts(room)] == [1, 0]
+    assert work(event((room, 3)), seconds=69) == []
+    assert len(google.requests()) == 2
+
+
+def test_gemini_has_a_deadline(
+    pro_user: User, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_TIMEOUT", "1")
+    pro_user.sent(room)
+    google.fault("stall", seconds=10)
+    began = time.monotonic()
+    assert work(event((room, 1))) == ["0"]
+    assert time.monotonic() - began < 3
+
+
+# ── What becomes of Gemini's answers ──────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII"])
+def test_a_declined_reply_fails_the_prompt_at_once_and_is_no_dead_letter(
+    reason: str, basic_user: User, google: StandIn, values: Values
+) -> None:
+    room = basic_user.open_room()
+    message = basic_user.sent(room)
+    google.fault("finish", reason=reason)
+    assert work(event((room, 1))) == []
+    end = basic_user.look(room, message)
+    assert (end["status"], end["error"]["code"], end["reply"]) == ("failed", "blocked", None)
+    assert basic_user.counted() == 0
+    assert list(dead_letters(values)) == []
+
+
+def test_a_wrong_api_key_is_no_fault_of_the_prompt(
+    pro_user: User, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = pro_user.sent(room)
+    right = config.setting("GEMINI_KEY_PARAMETER")
+    monkeypatch.setenv("GEMINI_KEY_PARAMETER", config.setting("UPSTASH_TOKEN_PARAMETER"))
+    assert work(event((room, 1))) == ["0"]
+    assert pro_user.look(room, message)["status"] == "queued"
+    monkeypatch.setenv("GEMINI_KEY_PARAMETER", right)
+    assert work(event((room, 1))) == []
+    assert pro_user.look(room, message)["status"] == "answered"
+
+
+def test_the_room_and_its_instruction_are_as_they_were_when_the_prompt_was_sent(
+    pro_user: User, google: StandIn
+) -> None:
+    room = pro_user.open_room(systemInstruction="Be brief.", model="gemini-2.5-pro")
+    pro_user.sent(room)
+    change = {"systemInstruction": None, "model": "gemini-2.5-flash-lite"}
+    pro_user.request("PATCH", f"/chatroom/{room}", json=change)
+    work(event((room, 1)))
+    [request] = google.requests()
+    assert (request["model"], request["systemInstruction"]) == ("gemini-2.5-pro", "Be brief.")
+    reply = stored(room)[1]
+    assert reply.model == "gemini-2.5-pro"
+
+
+def test_a_reply_says_what_it_replies_to_and_counts_its_tokens(pro_user: User, room: str) -> None:
+    message = pro_user.sent(room, "1234")
+    work(event((room, 1)))
+    reply = pro_user.look(room, message)["reply"]
+    assert reply["replyTo"] == message
+    assert (reply["sender"], reply["model"]) == ("ai", "gemini-2.5-flash")
+    assert reply["usage"]["inputTokens"] == 1
+    assert reply["usage"]["outputTokens"] > 1
+    assert pro_user.look(room, reply["id"]) == reply
+
+
+def test_only_answered_turns_go_along_within_their_number_and_length(
+    pro_user: User, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    google.fault("blocked", match="never")
+    said = ["one", "never", "two", "three", "four"]
+    for number, content in enumerate(said):
+        pro_user.sent(room, content)
+        work(event((room, 2 * number + 1)))
+
+    def heard() -> list[str]:
+        turns = google.requests()[-1]["contents"]
+        return [turn["parts"][0]["text"] for turn in turns if turn["role"] == "user"]
+
+    assert heard() == ["one", "two", "three", "four"]
+    monkeypatch.setenv("HISTORY_TURNS", "2")
+    pro_user.sent(room, "five")
+    work(event((room, 11)))
+    assert heard() == ["three", "four", "five"]
+    monkeypatch.setenv("HISTORY_CHARACTERS", "40")
+    pro_user.sent(room, "six")
+    work(event((room, 13)))
+    assert heard() == ["six"]
+    monkeypatch.setenv("HISTORY_TURNS", "0")
+    pro_user.sent(room, "seven")
+    work(event((room, 15)))
+    assert heard() == ["seven"]
+
+
+def test_a_retried_prompt_knows_only_what_came_before_it(
+    pro_user: User, room: str, google: StandIn, worker: Poller
+) -> None:
+    google.fault("blocked", match="two")
+    sent = [pro_user.sent(room, content) for content in ("one", "two", "three")]
+    worker.drain()
+    google.reset()
+    assert pro_user.retry(room, sent[1]).status == 202
+    worker.drain()
+    [request] = google.requests()
+    turns = [turn["parts"][0]["text"] for turn in request["contents"] if turn["role"] == "user"]
+    assert turns == ["one", "two"]
+    assert [message.sender for message in stored(room)] == ["user", "ai"] * 3
+
+
+def test_a_prompt_of_a_deleted_room_is_dropped(pro_user: User, room: str) -> None:
+    pro_user.sent(room)
+    pro_user.delete(room)
+    run_sweep(timedelta(hours=1))
+    assert work(event((room, 1))) == []
+    assert stored(room) == []
+
+
+def test_what_is_finished_is_never_taken_up_again(pro_user: User, room: str) -> None:
+    pro_user.sent(room)
+    work(event((room, 1)))
+    [prompt, _] = stored(room)
+    assert prompt.status == Status.ANSWERED
+    assert messages.claim(room, 1, "l_x", datetime.now(UTC), timedelta(minutes=1)) is None
+    assert counted(pro_user.id, str(prompt.counted_on)) == 1
