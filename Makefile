@@ -53,6 +53,15 @@ rotate-keys: setup ## Put a new signing key in the place of the old, in two runs
 bench: setup ## Measure everything against its references and write BENCHMARKS.md (12 minutes)
 	@PYTHONPATH=layers/core $(RUN) tests.bench $(ARGS)
 
+secrets: setup ## Put a stage's secrets into SSM, without showing them (STAGE=dev)
+	@PYTHONPATH=layers/core $(RUN) infra.secrets $(or $(STAGE),dev)
+
+deploy: setup ## Deploy a stage to AWS, after showing the plan (STAGE=dev; YES=1 does not ask)
+	@PYTHONPATH=layers/core $(RUN) infra.deploy $(or $(STAGE),dev) $(if $(YES),--yes)
+
+destroy: setup ## Delete a stage from AWS with all its data; never prod (STAGE=dev)
+	@PYTHONPATH=layers/core $(RUN) infra.destroy $(or $(STAGE),dev)
+
 build: setup ## Build functions and layers as for a deployment, into .aws-sam
 	@$(SAM) build
 

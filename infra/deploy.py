@@ -1,0 +1,85 @@
+"""Deploy a stage to AWS: look whether it has what it needs, build, show the plan, ask, and do it.
+
+`make deploy STAGE=dev`. The plan is CloudFormation's change set; with YES=1, as CI has it, nobody
+is asked.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra import secrets, stages
+from infra.local.home import ROOT, SAM, TOOLS
+from infra.stages import Stage, StageError
+
+
+def main(arguments: list[str]) -> int:
+    """Deploy and say where it answers; return the exit status."""
+    parser = argparse.ArgumentParser(prog="make deploy", description=__doc__)
+    parser.add_argument("stage")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    options = parser.parse_args(arguments)
+    try:
+        stage = stages.read(options.stage)
+        check(stage)
+        print(f"Deploying {stage.stack}, {stages.account()}", flush=True)
+        sam("build", "--config-env", stage.name)
+        sam("deploy", "--config-env", stage.name, *(["--no-confirm-changeset"] * options.yes))
+        print(after(stage, outputs(stage)))
+    except (StageError, BotoCoreError, ClientError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def check(stage: Stage) -> None:
+    """Raise StageError where the stage lacks something that its functions need."""
+    if stage.unfilled:
+        raise StageError(
+            f"samconfig.toml still says {stages.PLACEHOLDER}, in [{stage.name}.deploy.parameters]: "
+            f"fill in {', '.join(stage.unfilled)}."
+        )
+    stages.account()
+    if lacking := secrets.missing(boto3.client("ssm"), stage):
+        raise StageError(
+            f"SSM does not have {', '.join(lacking)} yet: run `make secrets STAGE={stage.name}`."
+        )
+
+
+def sam(*arguments: str) -> None:
+    """Run the SAM CLI, its output going where ours goes. Raises StageError."""
+    path = os.pathsep.join([str(TOOLS / "bin"), os.environ.get("PATH", os.defpath)])
+    env = os.environ | {"PATH": path, "SAM_CLI_TELEMETRY": "0"}
+    if subprocess.run([SAM, *arguments], cwd=ROOT, env=env).returncode:
+        raise StageError(f"sam {arguments[0]} did not succeed: see above.")
+
+
+def outputs(stage: Stage) -> dict[str, str]:
+    """Return the stack's outputs; none where nothing was deployed."""
+    try:
+        [stack] = boto3.client("cloudformation").describe_stacks(StackName=stage.stack)["Stacks"]
+    except ClientError:
+        return {}
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def after(stage: Stage, told: dict[str, Any]) -> str:
+    """Return what to tell once it is deployed."""
+    if "ApiUrl" not in told:
+        return "Nothing was deployed."
+    url = told["ApiUrl"]
+    return f"""
+{stage.stack} answers at {url}
+  what it stands on  curl -s '{url}/health?deep=1'
+  Stripe's webhook   {url}/webhook/stripe
+  dashboard          CloudWatch, Dashboards, geminichat-{stage.name}
+  when it rings      RUNBOOK.md"""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

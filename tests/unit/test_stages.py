@@ -1,0 +1,104 @@
+"""Stages as samconfig.toml describes them, and what a deployment refuses before it asks AWS."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from infra import deploy, secrets, stages
+from infra.secrets import SECRETS
+from infra.stages import Stage, StageError
+from tests.template import TEMPLATE
+
+VARIABLES = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+BY_NAME = {secret.name: secret for secret in SECRETS}
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_a_stage_gives_parameters_that_the_template_has_and_all_it_wants(name: str) -> None:
+    stage = stages.read(name)
+    wanted = {n for n, spec in TEMPLATE["Parameters"].items() if "Default" not in spec}
+    assert set(stage.parameters) <= set(TEMPLATE["Parameters"])
+    assert set(stage.parameters) >= wanted
+    assert stage.stack == f"geminichat-{name}"
+
+
+def test_prod_deploys_gradually_and_tells_somebody() -> None:
+    parameters = stages.read("prod").parameters
+    assert parameters["GradualDeployment"] == "true"
+    assert {"AlertEmail", "MonthlyBudget", "CorsOrigins"} <= set(parameters)
+
+
+def test_an_unknown_stage_is_told_the_known_ones() -> None:
+    with pytest.raises(StageError, match=r"no stage 'staging'. It has: dev, prod"):
+        stages.read("staging")
+
+
+def test_a_stage_may_not_be_deployed_under_anothers_name(tmp_path: Path) -> None:
+    samconfig = tmp_path / "samconfig.toml"
+    samconfig.write_text(
+        '[qa.deploy.parameters]\nstack_name = "q"\nparameter_overrides = ["Stage=dev"]\n'
+    )
+    with pytest.raises(StageError, match='must say "Stage=qa"'):
+        stages.read("qa", samconfig)
+
+
+def test_what_nobody_filled_in_stops_a_deployment() -> None:
+    stage = Stage("dev", "geminichat-dev", {"Stage": "dev", "UpstashUrl": "https://YOUR-DATABASE"})
+    with pytest.raises(StageError, match=r"\[dev.deploy.parameters\]: fill in UpstashUrl\.$"):
+        deploy.check(stage)
+
+
+def test_every_secret_that_functions_read_can_be_put() -> None:
+    read = {
+        value["Fn::Sub"].removeprefix("/geminichat/${Stage}/")
+        for name, value in VARIABLES.items()
+        if name.endswith("_PARAMETER")
+    }
+    assert read == {secrets.SIGNING_KEYS, *BY_NAME}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("upstash-token", "AXhyASQgNjE2ODk0YzUtZmI4"),
+        ("gemini-api-key", "AIzaSyD-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+        ("stripe-secret-key", "sk_live_51abcdefghij"),
+        ("stripe-secret-key", "rk_live_51abcdefghij"),
+        ("stripe-webhook-secret", "whsec_abcdefghij"),
+        ("stripe-webhook-secret", "whsec_abcdefghij,whsec_klmnopqrst"),
+    ],
+)
+def test_a_sound_value_passes(name: str, value: str) -> None:
+    secrets.check(BY_NAME[name], value, stages.read("prod"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("upstash-token", "short"),
+        ("gemini-api-key", "two words that are long enough"),
+        ("stripe-secret-key", "pk_live_51abcdefghij"),
+        ("stripe-secret-key", "whsec_abcdefghij"),
+        ("stripe-webhook-secret", "sk_live_51abcdefghij"),
+        ("stripe-secret-key", "sk_test_51abcdefghij"),
+    ],
+)
+def test_a_wrong_value_is_refused_and_not_repeated(name: str, value: str) -> None:
+    with pytest.raises(StageError) as refused:
+        secrets.check(BY_NAME[name], value, stages.read("prod"))
+    assert value not in str(refused.value)
+
+
+def test_test_mode_is_fine_outside_prod() -> None:
+    secrets.check(BY_NAME["stripe-secret-key"], "sk_test_51abcdefghij", stages.read("dev"))
+
+
+def test_the_last_words_name_what_to_do_next() -> None:
+    said = deploy.after(stages.read("dev"), {"ApiUrl": "https://x.example"})
+    assert "https://x.example/webhook/stripe" in said
+    assert re.search(r"health\?deep=1", said)
+
+
+def test_a_plan_that_was_declined_is_no_deployment() -> None:
+    assert deploy.after(stages.read("dev"), {}) == "Nothing was deployed."
