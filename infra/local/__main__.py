@@ -5,8 +5,12 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.local.home import Home, LocalError
+
+if TYPE_CHECKING:
+    from infra.local.up import StripeAccount
 
 
 def main() -> int:
@@ -78,6 +82,7 @@ def _up(home: Home, options: argparse.Namespace) -> None:
         converse=not options.no_conversation,
         gemini_delay=options.gemini_delay,
         gemini_key=os.environ.get("GEMINI_API_KEY") or None,
+        stripe=_stripe_account(),
     )
 
     async def serve() -> None:
@@ -102,6 +107,23 @@ def _up(home: Home, options: argparse.Namespace) -> None:
     asyncio.run(serve())
 
 
+def _stripe_account() -> "StripeAccount | None":
+    """Return the real account that the environment names, None where it names none."""
+    from infra.local.up import StripeAccount
+
+    names = ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_PRICE"]
+    values = [os.environ.get(name, "") for name in names]
+    if not values[0]:
+        return None
+    missing = [name for name, value in zip(names, values, strict=True) if not value]
+    if missing:
+        raise LocalError(
+            f"STRIPE_SECRET_KEY is set, so {' and '.join(missing)} must be too "
+            "(`stripe listen --forward-to 127.0.0.1:8000/webhook/stripe` shows the secret)."
+        )
+    return StripeAccount(*values)
+
+
 def _chat(home: Home, options: argparse.Namespace) -> None:
     from infra.local import chat, stack
 
@@ -115,12 +137,14 @@ def _status(home: Home, _options: argparse.Namespace) -> None:
 
     running = stack.running(home)
     gemini = running.gemini.url if running.gemini else "Google (GEMINI_API_KEY is set)"
+    stripe = running.stripe.url if running.stripe else "Stripe (STRIPE_SECRET_KEY is set)"
     print(f"""\
 API      {running.api_url}
 AWS      {running.aws.endpoint_url} (access key and secret: test)
 Upstash  {running.upstash.url}
 Valkey   {running.valkey.host}:{running.valkey.port}
 Gemini   {gemini}
+Stripe   {stripe}
 Logs     {running.logs}
 Since    {running.started_at}, process {running.pid}""")
 

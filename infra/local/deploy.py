@@ -30,7 +30,6 @@ DEPLOYED = f"/infra-local/{STACK}/deployed"
 """An SSM parameter that says what is deployed. It lives and dies with MiniStack's state."""
 
 MAIL_FROM = "no-reply@geminichat.example"
-STAND_IN_KEY = "local-stand-in"
 FINISHED = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
 ANY = "x-amazon-apigateway-any-method"
 
@@ -84,14 +83,14 @@ class Cloud:
         self._apis = session.client("apigatewayv2", endpoint_url=url, config=config)
         self._ses = session.client("sesv2", endpoint_url=url, config=config)
 
-    def secrets(self, gemini_key: str | None) -> tuple[str, str]:
-        """Put the secrets that are not there yet; return Upstash's token and Gemini's key."""
-        token = self._secret("upstash-token", secrets.token_urlsafe(24))
-        key = self._secret("gemini-api-key", gemini_key or STAND_IN_KEY, always=True)
+    def put_secrets(self, given: Mapping[str, str]) -> str:
+        """Put what is given, and make the secrets that are not there; return Upstash's token."""
+        for purpose, value in given.items():
+            self._secret(purpose, value, always=True)
         kid = secrets.token_hex(4)
         signing_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
         self._secret("signing-keys", json.dumps({"current": kid, "keys": {kid: signing_key}}))
-        return token, key
+        return self._secret("upstash-token", secrets.token_urlsafe(24))
 
     def verify_sender(self) -> None:
         """Let SES send from the address that the template is given."""

@@ -49,6 +49,14 @@ class Gemini(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     faults_url: str
 
 
+class Stripe(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The stand-in for Stripe."""
+
+    url: str
+    secret_key: str
+    faults_url: str
+
+
 class Resources(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What the template made: names by logical id; an alias's is its ARN."""
 
@@ -62,7 +70,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Stack(Resources, frozen=True, kw_only=True, rename="camel"):
-    """A running stack; `gemini` is null where the worker talks to Google."""
+    """A running stack; `gemini` and `stripe` are null where the real ones are used."""
 
     api_url: str
     pid: int
@@ -73,6 +81,7 @@ class Stack(Resources, frozen=True, kw_only=True, rename="camel"):
     upstash: Upstash
     valkey: Valkey
     gemini: Gemini | None
+    stripe: Stripe | None
     logs: str
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -13,20 +14,32 @@ from datetime import UTC, datetime
 import msgspec
 from aiohttp import web
 
-from infra.local import build, conversation, deploy, gemini, stack, upstash
+from infra.local import build, conversation, deploy, gemini, stack, stripe, upstash
 from infra.local.children import Child, start_ministack, start_valkey
 from infra.local.gateway import Gateway
 from infra.local.home import BUILD, Home, LocalError, shown
 from infra.local.serving import HOST, free_port, serve
 
-PORTS = {"api": 8000, "aws": 4566, "upstash": 8079, "gemini": 8081}
+PORTS = {"api": 8000, "aws": 4566, "upstash": 8079, "gemini": 8081, "stripe": 8082}
 """Where things are usually found; the API alone insists on its port."""
 
 IMPATIENT = {"GeminiTimeout": "20", "MaxAttempts": "4", "RetryPause": "1", "SweepAfter": "20"}
 """Shorter pauses than in the cloud: a developer watches."""
 
-# A corporate network's settings, which the worker needs to reach Google.
+GEMINI_KEY, STRIPE_KEY = "local-stand-in", "sk_test_stand_in"
+"""What the stand-ins take for their accounts' keys."""
+
+# A corporate network's settings, which functions need to reach Google or Stripe.
 NETWORK = ["HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
+
+
+@dataclass(frozen=True)
+class StripeAccount:
+    """A real account at Stripe, what is sold there, and the secret that signs its events."""
+
+    secret_key: str
+    webhook_secret: str
+    price: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,7 @@ class Options:
     converse: bool = True
     gemini_delay: float = 0.5
     gemini_key: str | None = None
+    stripe: StripeAccount | None = None
 
 
 async def up(options: Options) -> None:
@@ -76,18 +90,24 @@ class _Running:
         gateway = Gateway(aws.endpoint_url)
         api_url = await self._serve_api(gateway)
 
-        with _step("Starting AWS (MiniStack), Redis (Valkey) and the Gemini stand-in"):
+        with _step(f"Starting AWS (MiniStack), Redis (Valkey){self._stand_ins()}"):
             self._keep(await start_ministack(self._home, aws_port, self._network()))
             self._keep(await start_valkey(self._home, redis_port))
+            account = self._options.stripe or StripeAccount(
+                STRIPE_KEY, f"whsec_{secrets.token_hex(16)}", stripe.PRO_PRICE
+            )
             cloud = deploy.Cloud(aws)
-            token, key = await asyncio.to_thread(cloud.secrets, self._options.gemini_key)
+            given = {
+                "gemini-api-key": self._options.gemini_key or GEMINI_KEY,
+                "stripe-secret-key": account.secret_key,
+                "stripe-webhook-secret": account.webhook_secret,
+            }
+            token = await asyncio.to_thread(cloud.put_secrets, given)
             await asyncio.to_thread(cloud.verify_sender)
             redis = upstash.create_app(HOST, redis_port, token)
             upstash_url = await self._serve(redis, self._ports.choose("upstash"))
-            gemini_url = ""
-            if not self._options.gemini_key:
-                google = gemini.create_app(key, self._options.gemini_delay)
-                gemini_url = await self._serve(google, self._ports.choose("gemini"))
+            gemini_url = await self._serve_gemini()
+            stripe_url = await self._serve_stripe(f"{api_url}/webhook/stripe", account)
 
         parameters = {
             "Stage": deploy.STAGE,
@@ -95,6 +115,8 @@ class _Running:
             "AwsEndpoint": aws.endpoint_url,
             "UpstashUrl": upstash_url,
             "GeminiEndpoint": gemini_url,
+            "StripeEndpoint": stripe_url,
+            "StripePrice": account.price,
             "MailFrom": deploy.MAIL_FROM,
             "OtpDelivery": "response",  # nobody's phone rings here: the answer shows the code
             **IMPATIENT,
@@ -115,6 +137,11 @@ class _Running:
             valkey=stack.Valkey(host=HOST, port=redis_port),
             gemini=stack.Gemini(url=gemini_url, faults_url=f"{gemini_url}/_faults")
             if gemini_url
+            else None,
+            stripe=stack.Stripe(
+                url=stripe_url, secret_key=STRIPE_KEY, faults_url=f"{stripe_url}/_faults"
+            )
+            if stripe_url
             else None,
             logs=str(self._home.logs),
         )
@@ -162,6 +189,22 @@ class _Running:
                 f"with `make up PORT={port + 1}`."
             ) from error
 
+    async def _serve_gemini(self) -> str:
+        """Serve the stand-in for Gemini, and return its URL; nothing where Google is asked."""
+        if self._options.gemini_key:
+            return ""
+        app = gemini.create_app(GEMINI_KEY, self._options.gemini_delay)
+        return await self._serve(app, self._ports.choose("gemini"))
+
+    async def _serve_stripe(self, webhook: str, account: StripeAccount) -> str:
+        """Serve the stand-in for Stripe, and return its URL; nothing where Stripe is asked."""
+        if self._options.stripe:
+            return ""
+        endpoint = stripe.Endpoint(webhook, [account.webhook_secret], types=stripe.EVENTS)
+        kept_in = self._home.data / "stripe.json"
+        app = stripe.create_app(STRIPE_KEY, endpoint, kept_in=kept_in)
+        return await self._serve(app, self._ports.choose("stripe"))
+
     async def _serve(self, app: web.Application, port: int) -> str:
         runner, url = await serve(app, port)
         self._exits.push_async_callback(runner.cleanup)
@@ -171,8 +214,19 @@ class _Running:
         self._exits.push_async_callback(child.stop)
         self._children.append(child)
 
+    def _stand_ins(self) -> str:
+        names = [
+            name
+            for name, real in (
+                ("Gemini", self._options.gemini_key),
+                ("Stripe", self._options.stripe),
+            )
+            if not real
+        ]
+        return f", stand-ins for {' and '.join(names)}" if names else ""
+
     def _network(self) -> dict[str, str]:
-        if not self._options.gemini_key:
+        if not self._options.gemini_key and not self._options.stripe:
             return {}
         settings = {name: os.environ[name] for name in NETWORK if name in os.environ}
         return settings | {"NO_PROXY": HOST}

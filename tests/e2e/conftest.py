@@ -22,6 +22,7 @@ from infra.local import stack as description
 from infra.local.client import Api
 from infra.local.faults import StandIn
 from infra.local.home import ROOT, Home
+from infra.local.stripe.driver import Stripe
 from tests.e2e import used
 
 START_TIMEOUT = 300.0
@@ -52,6 +53,12 @@ class RunningStack:
         """The stand-in for Gemini: its faults, and what it was asked."""
         assert self.description.gemini
         return StandIn(self.description.gemini.url)
+
+    @cached_property
+    def stripe(self) -> Stripe:
+        """The stand-in for Stripe: faults, time, turns of a subscription's life."""
+        assert self.description.stripe
+        return Stripe(self.description.stripe.url, self.description.stripe.secret_key)
 
     @cached_property
     def upstash(self) -> StandIn:
@@ -160,3 +167,4 @@ def without_faults(stack: RunningStack) -> None:
     """Begin each test with stand-ins that do as they should."""
     stack.gemini.reset()
     stack.upstash.reset()
+    stack.stripe.reset()

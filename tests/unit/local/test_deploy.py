@@ -15,6 +15,12 @@ def operation(function: str) -> dict[str, Any]:
     return {"x-amazon-apigateway-integration": {"type": "aws_proxy", "uri": uri}}
 
 
+def test_a_route_may_lead_to_an_alias() -> None:
+    integration = {"uri": {"Fn::Sub": f"{URI}${{ChatroomListAliaslive}}/invocations"}}
+    body = {"paths": {"/chatroom": {"get": {"x-amazon-apigateway-integration": integration}}}}
+    assert routes_of(body) == {"GET /chatroom": "ChatroomListAliaslive"}
+
+
 def test_each_route_leads_to_its_function() -> None:
     body = {
         "paths": {

@@ -14,7 +14,7 @@ DESCRIPTION = stack.Stack(
     tables={"UsersTable": "users-1"},
     queues={"PromptsQueue": stack.Queue(name="p.fifo", url="http://q", arn="arn:q")},
     functions={"HealthCheck": "health-1"},
-    aliases={},
+    aliases={"HealthCheckAliaslive": "arn:health:live"},
     log_groups={"LogGroup": "/geminichat/local"},
     outputs={"ApiUrl": "http://a1"},
     api_url="http://127.0.0.1:8000",
@@ -26,6 +26,7 @@ DESCRIPTION = stack.Stack(
     upstash=stack.Upstash(url="http://u", token="t", faults_url="http://u/_faults"),
     valkey=stack.Valkey(host="127.0.0.1", port=6379),
     gemini=None,
+    stripe=stack.Stripe(url="http://s", secret_key="sk", faults_url="http://s/_faults"),
     logs="logs",
 )
 
