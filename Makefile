@@ -11,7 +11,7 @@ SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck rotate-keys bench build lock hooks clean
+.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck openapi rotate-keys redrive bench build lock hooks clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,8 +50,14 @@ typecheck: setup ## Check types, strictly
 rotate-keys: setup ## Put a new signing key in the place of the old, in two runs (STAGE=local)
 	@PYTHONPATH=layers/core $(RUN) infra.rotate_keys $(or $(STAGE),local)
 
+redrive: setup ## Queue the prompts among the dead letters again (STAGE=local; DRY=1 only says so)
+	@PYTHONPATH=layers/core $(RUN) infra.redrive $(or $(STAGE),local) $(if $(DRY),--dry-run)
+
 bench: setup ## Measure everything against its references and write BENCHMARKS.md (12 minutes)
 	@PYTHONPATH=layers/core $(RUN) tests.bench $(ARGS)
+
+openapi: setup ## Write the API's documents anew from its code: openapi.json and the Postman collection
+	@PYTHONPATH=layers/core $(RUN) infra.openapi
 
 secrets: setup ## Put a stage's secrets into SSM, without showing them (STAGE=dev)
 	@PYTHONPATH=layers/core $(RUN) infra.secrets $(or $(STAGE),dev)

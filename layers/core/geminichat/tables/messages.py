@@ -26,6 +26,7 @@ from geminichat.config import setting
 from geminichat.domain import ids, times
 from geminichat.domain.history import PastTurn
 from geminichat.domain.messages import (
+    UNAVAILABLE,
     Failure,
     Message,
     NewPrompt,
@@ -47,6 +48,9 @@ from geminichat.tables.connection import (
 )
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.usage import Usage
+
+FIRST = "0"
+"""The generation of a prompt that was never retried."""
 
 SHARDS = 8
 """Partitions of the index of unfinished prompts, so that no one of them takes every write."""
@@ -220,16 +224,8 @@ def retry(
         transaction.update(
             StoredMessage(chatroom_id, seq),
             actions=[
-                StoredMessage.status.set(Status.QUEUED),
-                StoredMessage.attempts.set(0),
-                StoredMessage.generation.set(generation),
-                StoredMessage.retried_at.set(moment),
-                StoredMessage.requeued.remove(),
-                StoredMessage.error_code.remove(),
-                StoredMessage.error_message.remove(),
+                *_queue_again(chatroom_id, generation, moment),
                 StoredMessage.counted_on.set(allowance.day),
-                StoredMessage.unfinished_shard.set(shard(chatroom_id)),
-                StoredMessage.unfinished_since.set(moment),
             ],
             condition=(StoredMessage.status == Status.FAILED) & (StoredMessage.user_id == user_id),
         )
@@ -242,6 +238,49 @@ def retry(
         get(user_id, chatroom_id, message_id)
         raise Conflict("Only a failed prompt can be retried.", code="not-failed") from error
     return get(user_id, chatroom_id, message_id), allowance
+
+
+def find_given_up(chatroom_id: str, seq: int) -> str | None:
+    """Return the generation of a prompt that failed by Gemini's outage, None for any other."""
+    try:
+        stored = StoredMessage.get(chatroom_id, seq, consistent_read=True)
+    except StoredMessage.DoesNotExist:
+        return None
+    given_up = stored.status == Status.FAILED and stored.error_code == UNAVAILABLE.code
+    return stored.generation or FIRST if given_up else None
+
+
+def revive(chatroom_id: str, seq: int, generation: str, *, renewed: str, now: datetime) -> bool:
+    """Put a prompt that Gemini's outage failed back to queued, its user's quota untouched.
+
+    Only of this generation, which becomes `renewed`: one that was retried since, or that is not
+    there any more, stays as it is. Returns whether it was put back.
+    """
+    moment = times.text(now)
+    tried = StoredMessage.generation == generation
+    if generation == FIRST:
+        tried |= StoredMessage.generation.does_not_exist()
+    return update_if(
+        StoredMessage(chatroom_id, seq),
+        _queue_again(chatroom_id, renewed, moment),
+        (StoredMessage.status == Status.FAILED)
+        & (StoredMessage.error_code == UNAVAILABLE.code)
+        & tried,
+    )
+
+
+def _queue_again(chatroom_id: str, generation: str, moment: str) -> list[Action]:
+    return [
+        StoredMessage.status.set(Status.QUEUED),
+        StoredMessage.attempts.set(0),
+        StoredMessage.generation.set(generation),
+        StoredMessage.retried_at.set(moment),
+        StoredMessage.requeued.remove(),
+        StoredMessage.error_code.remove(),
+        StoredMessage.error_message.remove(),
+        StoredMessage.unfinished_shard.set(shard(chatroom_id)),
+        StoredMessage.unfinished_since.set(moment),
+    ]
 
 
 def _count(allowance: Allowance, write: Callable[[TransactWrite], None]) -> Allowance:
@@ -363,7 +402,7 @@ def claim(
         lease=lease,
         counted_on=stored.counted_on,
         sent=_sent(stored),
-        generation=stored.generation or "0",
+        generation=stored.generation or FIRST,
     )
 
 
@@ -506,7 +545,7 @@ def find_waiting(chatroom_id: str, seq: int) -> Waiting | None:
         sent=_sent(stored),
         attempts=int(stored.attempts or 0),
         leased_until=times.parse(stored.leased_until) if stored.leased_until else None,
-        generation=stored.generation or "0",
+        generation=stored.generation or FIRST,
         requeued=int(stored.requeued or 0),
         since=stored.unfinished_since,
     )

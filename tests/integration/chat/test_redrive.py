@@ -1,0 +1,216 @@
+"""`make redrive`: what Gemini's outage failed is answered after all, and not counted twice."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+
+from geminichat.domain import ids
+from geminichat.tables.messages import purge
+from infra import redrive
+from infra.local.faults import StandIn
+from infra.local.home import ROOT
+from tests.integration.chat.aftermath import bring_to_rest
+from tests.integration.chat.people import User, prompts, stored
+from tests.integration.lambdas import Poller
+from tests.integration.wire import Died, Wire
+from tests.template import TABLES, Values
+
+
+@pytest.fixture(autouse=True)
+def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_ATTEMPTS", "1")
+
+
+@pytest.fixture
+def given_up(basic_user: User, worker: Poller, google: StandIn) -> tuple[str, str]:
+    """A room and its prompt, which failed while Gemini was down."""
+    room = basic_user.open_room()
+    google.fault("error", status=503)
+    message = basic_user.sent(room)
+    worker.drain()
+    assert basic_user.look(room, message)["error"]["code"] == "gemini-unavailable"
+    assert basic_user.counted() == 0
+    return room, message
+
+
+def letters(values: Values) -> int:
+    """Return how many dead letters there are."""
+    attributes = boto3.client("sqs").get_queue_attributes(
+        QueueUrl=values.refs["DeadLettersQueue"], AttributeNames=["All"]
+    )["Attributes"]
+    hidden = int(attributes["ApproximateNumberOfMessagesNotVisible"])
+    return int(attributes["ApproximateNumberOfMessages"]) + hidden
+
+
+def run(*, dry_run: bool = False) -> tuple[dict[str, int], str]:
+    """Redrive; return what became of the letters, and what was said."""
+    said: list[str] = []
+    done = redrive.redrive(said.append, dry_run=dry_run, patience=0)
+    return dict(done), "\n".join(said)
+
+
+def test_a_prompt_that_was_given_up_is_answered_and_not_counted_again(
+    basic_user: User, given_up: tuple[str, str], worker: Poller, values: Values
+) -> None:
+    room, message = given_up
+    done, said = run()
+    assert done == {"queued": 1}
+    assert said == f"{message}: queued again\n1 of 1 queued again."
+    assert letters(values) == 0
+    assert basic_user.look(room, message)["status"] == "queued"
+    worker.drain()
+    end = basic_user.look(room, message)
+    assert (end["status"], end["error"]) == ("answered", None)
+    assert basic_user.counted() == 0
+    assert run() == ({}, "No dead letters.")
+
+
+def test_one_that_fails_once_more_is_not_given_back_once_more(
+    basic_user: User, given_up: tuple[str, str], worker: Poller, google: StandIn, values: Values
+) -> None:
+    room, message = given_up
+    basic_user.sent(room, "another")
+    worker.drain()
+    run()
+    google.fault("error", status=503)
+    worker.drain()
+    assert basic_user.look(room, message)["status"] == "failed"
+    assert basic_user.counted() == 1
+    assert letters(values) == 1
+    assert run()[0] == {"queued": 1}
+
+
+def test_what_was_retried_answered_or_deleted_meanwhile_is_left_as_it_is(
+    basic_user: User, worker: Poller, google: StandIn, values: Values
+) -> None:
+    google.fault("error", status=503, times=3)
+    rooms = [basic_user.open_room() for _ in range(3)]
+    messages = [basic_user.sent(room) for room in rooms]
+    worker.drain()
+    assert letters(values) == 3
+    assert basic_user.retry(rooms[0], messages[0]).status == 202
+    assert basic_user.retry(rooms[1], messages[1]).status == 202
+    worker.drain()
+    basic_user.delete(rooms[2])
+    assert purge(rooms[2], time.monotonic() + 60)
+    assert run()[0] == {"ended": 3}
+    assert letters(values) == 0
+    assert basic_user.counted() == 2
+
+
+def test_a_retry_that_fails_anew_has_its_own_letter(
+    basic_user: User, given_up: tuple[str, str], worker: Poller, google: StandIn
+) -> None:
+    room, message = given_up
+    google.fault("error", status=503)
+    basic_user.retry(room, message)
+    worker.drain()
+    assert run()[0] == {"ended": 1, "queued": 1}
+
+
+def test_a_blocked_prompt_is_never_revived(
+    basic_user: User, worker: Poller, google: StandIn, values: Values
+) -> None:
+    room = basic_user.open_room()
+    google.fault("blocked")
+    basic_user.sent(room)
+    worker.drain()
+    bury(values, json.dumps({"chatroomId": room, "seq": 1}))
+    assert run()[0] == {"ended": 1}
+    assert next(prompts(room)).status == "failed"
+
+
+def test_a_prompt_that_has_not_ended_is_left_to_the_sweep(
+    basic_user: User, values: Values, worker: Poller
+) -> None:
+    room = basic_user.open_room()
+    basic_user.sent(room)
+    bury(values, json.dumps({"chatroomId": room, "seq": 1}))
+    assert run()[0] == {"waiting": 1}
+    worker.drain()
+    assert next(prompts(room)).status == "answered"
+
+
+@pytest.mark.parametrize("body", ["no job", json.dumps({"chatroomId": ids.new("r"), "seq": 1})])
+def test_a_letter_that_names_no_prompt_is_removed(body: str, values: Values) -> None:
+    bury(values, body)
+    assert sum(run()[0].values()) == 1
+    assert letters(values) == 0
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(
+    basic_user: User, given_up: tuple[str, str], values: Values
+) -> None:
+    room, message = given_up
+    before = [vars(item) for item in stored(room)]
+    done, said = run(dry_run=True)
+    assert done == {"queued": 1}
+    assert said.endswith("1 of 1 queued again. Nothing was changed.")
+    assert [vars(item) for item in stored(room)] == before
+    assert letters(values) == 1
+    assert run()[0] == {"queued": 1}
+    assert basic_user.look(room, message)["status"] == "queued"
+
+
+@pytest.mark.parametrize("call", ["dynamodb.UpdateItem", "sqs.SendMessage"])
+@pytest.mark.parametrize("how", ["dies before", "dies after"])
+def test_a_redrive_that_breaks_off_loses_nothing(
+    call: str, how: str, basic_user: User, given_up: tuple[str, str], worker: Poller, wire: Wire
+) -> None:
+    room, message = given_up
+    wire.cut(call, how)
+    with pytest.raises(Died):
+        run()
+    wire.reset()
+    bring_to_rest(worker, [room])
+    assert basic_user.look(room, message)["status"] in ("answered", "failed")
+    assert basic_user.counted() == 0
+
+
+def bury(values: Values, body: str) -> None:
+    boto3.client("sqs").send_message(
+        QueueUrl=values.refs["DeadLettersQueue"],
+        MessageBody=body,
+        MessageGroupId="test",
+        MessageDeduplicationId=ids.new("x"),
+    )
+
+
+def test_every_table_and_queue_that_functions_know_is_found_by_its_resource() -> None:
+    names = {name: f"physical {name}" for name in [*TABLES, "PromptsQueue", "DeadLettersQueue"]}
+    settings = redrive.settings(names)
+    assert settings["MESSAGES_TABLE"] == "physical MessagesTable"
+    assert settings["PROMPTS_QUEUE_URL"] == "physical PromptsQueue"
+    assert settings["DEAD_LETTERS_QUEUE_URL"] == "physical DeadLettersQueue"
+    assert set(settings.values()) == set(names.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["--help"], 0, "usage: make redrive"),
+        (["local", "--home", "nowhere"], 1, "start it with `make up`"),
+        (["nowhere"], 1, "samconfig.toml has no stage 'nowhere'"),
+        ([], 2, "the following arguments are required: stage"),
+    ],
+)
+def test_the_command_helps_where_it_cannot_work(
+    arguments: list[str], status: int, says: str, tmp_path: Path
+) -> None:
+    arguments = [str(tmp_path / one) if one == "nowhere" and "--home" in arguments else one
+                 for one in arguments]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.redrive", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": "", "PYTHONPATH": "layers/core", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == status
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
