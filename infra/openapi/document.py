@@ -155,7 +155,7 @@ class _Document:
 
     def _answers(self, endpoint: Endpoint, found: Reading) -> Json:
         answers = {str(status): self._success(endpoint, found, status) for status in found.statuses}
-        by_status = sorted(found.refusals, key=lambda r: (r.error.status, r.code))
+        by_status = sorted(found.refusals, key=_order)
         for status, group in groupby(by_status, key=lambda r: r.error.status):
             if status in found.statuses:
                 raise DocumentError(f"{endpoint.route} answers {status} both as error and not")
@@ -259,6 +259,13 @@ def _problem_response(codes: Mapping[str, list[Refusal]]) -> Json:
             }
         },
     }
+
+
+def _order(refusal: Refusal) -> tuple[int, str, int, str, str]:
+    """Sort by status and code; of one code, what is general comes first."""
+    error = refusal.error
+    depth = len(error.__mro__)
+    return error.status, refusal.code, depth, error.__name__, refusal.detail or ""
 
 
 def _details(refusals: Iterable[Refusal]) -> list[str]:

@@ -18,7 +18,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import msgspec
 
 from geminichat import api
 from geminichat.errors import AppError
+from geminichat.tables.connection import Table, shared
 
 OURS = ("geminichat.", "functions.")
 NOT_DOCUMENTED = {
@@ -70,6 +71,8 @@ class Reading:
     extensions: set[tuple[str, Any]] = field(default_factory=set)
     """What stands beside `data` in the envelope, with its value where that is always the same."""
     refusals: set[Refusal] = field(default_factory=set)
+    added: set[tuple[type, str]] = field(default_factory=set)
+    """Headers that are put on an error of some class where it is caught."""
 
     def add(self, other: "Reading") -> None:
         """Take in what another function was found to do."""
@@ -94,7 +97,15 @@ def read(handler: Callable[..., Any]) -> Reading:
         Refusal(AppError, AppError.default_code, "Something went wrong on our side.")
     )
     found.headers -= NOT_DOCUMENTED
+    found.refusals = {
+        replace(refusal, headers=refusal.headers | _added(found, refusal.error))
+        for refusal in found.refusals
+    }
     return found
+
+
+def _added(found: Reading, error: type) -> set[str]:
+    return {name for kind, name in found.added if issubclass(error, kind)}
 
 
 def is_public(handler: Callable[..., Any]) -> bool:
@@ -132,6 +143,8 @@ class _Reader(ast.NodeVisitor):
             for name, hint in hints.items()
             if name != "return" and (kind := _class_of(hint))
         }
+        self._errors: dict[str, list[type[AppError]]] = {}
+        """Variables that stand for one error or another."""
         owner = _owner(function)
         if owner:
             self._locals |= {"self": _Value(owner), "cls": owner}
@@ -154,17 +167,36 @@ class _Reader(ast.NodeVisitor):
             self._locals[name.asname or name.name] = value
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        self.generic_visit(node)
-        value = self._resolve(node.value)
+        self.visit(node.value)
         for target in node.targets:
-            if isinstance(target, ast.Name) and isinstance(value, _Value):
-                self._locals[target.id] = value
+            self._bind(target, node.value)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value:
+            self.visit(node.value)
+            self._bind(node.target, node.value)
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
-        self.generic_visit(node)
-        value = self._resolve(node.value)
+        self.visit(node.value)
+        self._bind(node.target, node.value)
+
+    def visit_With(self, node: ast.With) -> None:
+        for item in node.items:
+            self.visit(item.context_expr)
+            if isinstance(item.optional_vars, ast.Name):
+                self._bind(item.optional_vars, item.context_expr)
+        for statement in node.body:
+            self.visit(statement)
+
+    def _bind(self, target: ast.expr, to: ast.expr) -> None:
+        if not isinstance(target, ast.Name):
+            self.visit(target)
+            return
+        value = self._resolve(to)
         if isinstance(value, _Value):
-            self._locals[node.target.id] = value
+            self._locals[target.id] = value
+        elif error := _error_of(value):
+            self._errors.setdefault(target.id, []).append(error)
 
     # What is caught here reaches no caller.
 
@@ -186,7 +218,16 @@ class _Reader(ast.NodeVisitor):
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         for statement in node.body:
-            self.visit(statement)
+            match statement:
+                case ast.Assign(
+                    targets=[ast.Attribute(value=ast.Name(id=name), attr="headers")]
+                ) if name == node.name:
+                    added = self._sent_in(statement.value)
+                    self.found.added |= {
+                        (kind, header) for kind in self._classes(node.type) for header in added
+                    }
+                case _:
+                    self.visit(statement)
 
     def _classes(self, node: ast.expr | None) -> Iterator[type]:
         if node is None:
@@ -234,9 +275,12 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         called = self._resolve(node.func)
-        error = _error_of(called)
-        if error:
+        errors = [error] if (error := _error_of(called)) else []
+        if isinstance(node.func, ast.Name):
+            errors += self._errors.get(node.func.id, [])
+        for error in errors:
             self._refuses(error, node)
+        if errors:
             return
         self.generic_visit(node)
         match node.func:
@@ -268,14 +312,9 @@ class _Reader(ast.NodeVisitor):
 
     def _refuses(self, error: type[AppError], node: ast.Call) -> None:
         """Note an error that is made here; what it says to send along is its own."""
-        outer, self.found = self.found, Reading()
-        self.generic_visit(node)
-        headers, self.found.sent = frozenset(self.found.sent), set()
-        outer.add(self.found)
-        self.found = outer
-
+        headers = self._sent_in(node)
         words = {word.arg: word.value for word in node.keywords}
-        code = self._constant(words.get("code"))
+        code = self._constant(words.get("code") or (node.args[1] if len(node.args) > 1 else None))
         detail, extensions = None, frozenset[str]()
         first = node.args[0] if node.args else words.get("detail")
         if isinstance(first, ast.Dict):
@@ -292,6 +331,18 @@ class _Reader(ast.NodeVisitor):
             Refusal(error, code or error.default_code, detail, headers, extensions)
         )
 
+    def _sent_in(self, node: ast.AST) -> frozenset[str]:
+        """Visit a part that is about an error, and return the headers in it: they go with that."""
+        outer, self.found = self.found, Reading()
+        if isinstance(node, ast.Call):
+            self.generic_visit(node)
+        else:
+            self.visit(node)
+        headers, self.found.sent = frozenset(self.found.sent), set()
+        outer.add(self.found)
+        self.found = outer
+        return headers
+
     def _look_at_request(self, part: ast.expr, key: ast.expr) -> None:
         """Note `request.query["x"]`, `request.headers.get("x")` and their like."""
         name = self._constant(key)
@@ -302,8 +353,9 @@ class _Reader(ast.NodeVisitor):
                 self.found.headers.add(name)
 
     def _sends(self, name: str, value: str | None) -> None:
-        if name == "content-type" and value:
-            self.found.content_types.add(value)
+        if name == "content-type":  # doors send some too, to others
+            if value and self._function.__module__.startswith("functions."):
+                self.found.content_types.add(value)
         elif name == name.lower() and (name in api_headers()):
             self.found.sent.add(name)
 
@@ -318,6 +370,8 @@ class _Reader(ast.NodeVisitor):
             for kind in value.__mro__:
                 if isinstance(check := kind.__dict__.get("__post_init__"), types.FunctionType):
                     self.found.add(_read(check))
+            if issubclass(value, Table):  # PynamoDB, which is not ours, takes it from there
+                self.found.add(_read(type(shared())._make_api_call))
         elif isinstance(value, Mapping) and value is not self._globals:
             for name, item in value.items():
                 if isinstance(name, str):
@@ -412,13 +466,13 @@ def _hints(function: Any) -> dict[str, Any]:
 
 
 def _class_of(hint: Any) -> type | None:
-    """Return the class that a hint names, the first one of ours in a union."""
+    """Return the class that a hint names, the first one of ours in a union or a generator."""
     if isinstance(hint, typing.TypeAliasType):
         hint = hint.__value__
     if isinstance(hint, type) and not typing.get_args(hint):
         return hint if _is_ours(hint) else None
     origin = typing.get_origin(hint)
-    if origin in (types.UnionType, typing.Union):
+    if origin in (types.UnionType, typing.Union, Iterator):
         return next(filter(None, map(_class_of, typing.get_args(hint))), None)
     return origin if isinstance(origin, type) and _is_ours(origin) else None
 

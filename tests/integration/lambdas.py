@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import boto3
 
+from tests import document
 from tests.template import FUNCTIONS, TEMPLATE, folder_of, routes_of
 
 type Event = dict[str, Any]
@@ -106,7 +107,10 @@ class Api:
         headers: Mapping[str, str] | None = None,
         at: datetime | None = None,
     ) -> Reply:
-        """Send a request; `at` is when the gateway got it. Text goes as it is, bytes in base64."""
+        """Send a request; `at` is when the gateway got it. Text goes as it is, bytes in base64.
+
+        Every answer is held against the OpenAPI document.
+        """
         event = http_event(
             method, url, json=json, body=body, token=token, headers=headers or {}, at=at
         )
@@ -118,7 +122,9 @@ class Api:
                 event["routeKey"] = event["requestContext"]["routeKey"] = route
                 if found.groupdict():
                     event["pathParameters"] = found.groupdict()
-                return _reply(invoke(function, event))
+                reply = _reply(invoke(function, event))
+                document.check(verb, event["rawPath"], reply.status, reply.headers, reply.text)
+                return reply
         return Reply(404, {"content-type": "application/json"}, '{"message":"Not Found"}')
 
 

@@ -1,0 +1,228 @@
+"""The OpenAPI document says what the code does, all of it, and is what OpenAPI calls a document."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from infra.openapi import reading
+from infra.openapi.__main__ import documents
+from infra.openapi.endpoints import endpoints
+from tests import document
+from tests.document import DOCUMENT, codes_of, resolved, validator
+from tests.template import FUNCTIONS, routes_of
+
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, verbs in DOCUMENT["paths"].items()
+    for method, operation in verbs.items()
+}
+every_operation = pytest.mark.parametrize("route", OPERATIONS)
+
+
+def test_the_documents_are_made_from_the_code_as_it_is() -> None:
+    stale = [path.name for path, text in documents().items() if path.read_text() != text]
+    assert not stale, "run `make openapi`"
+
+
+def test_every_route_of_the_template_is_documented_and_no_other() -> None:
+    assert set(OPERATIONS) == {route for function in FUNCTIONS for route in routes_of(function)}
+
+
+def test_every_endpoint_wants_a_token_unless_its_handler_says_it_is_public() -> None:
+    for endpoint in endpoints():
+        open_to_all = OPERATIONS[endpoint.route].get("security") == []
+        assert open_to_all == reading.is_public(endpoint.handler), endpoint.route
+        assert open_to_all or "unauthorized" in codes_of(endpoint.method, endpoint.path)
+    assert DOCUMENT["security"] == [{"bearer": []}]
+
+
+def test_operations_have_names_of_their_own() -> None:
+    names = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(set(names)) == len(names)
+
+
+# What contract.md names; the table in which each error has its reason is there.
+NAMED: dict[str, dict[int, set[str]]] = {
+    "POST /auth/signup": {201: set(), 400: {"weak-password"}, 409: {"identity-taken"}},
+    "POST /auth/login": {200: set(), 401: {"invalid-credentials"}, 429: {"too-many-requests"}},
+    "POST /auth/send-otp": {200: set(), 429: {"too-many-requests"}},
+    "POST /auth/verify-otp": {200: set(), 400: {"invalid-code"}},
+    "POST /auth/forgot-password": {200: set(), 429: {"too-many-requests"}},
+    "POST /auth/reset-password": {200: set(), 400: {"invalid-code", "weak-password"}},
+    "POST /auth/change-password": {
+        200: set(),
+        401: {"invalid-credentials", "unauthorized"},
+        400: {"weak-password"},
+    },
+    "POST /auth/refresh": {200: set(), 401: {"unauthorized"}},
+    "POST /auth/logout": {200: set(), 401: {"unauthorized"}},
+    "GET /auth/me": {200: set(), 401: {"unauthorized"}},
+    "GET /user/me": {200: set(), 401: {"unauthorized"}},
+    "POST /chatroom": {201: set(), 400: {"bad-request"}},
+    "GET /chatroom": {200: set()},
+    "GET /chatroom/{id}": {200: set(), 404: {"not-found"}},
+    "PATCH /chatroom/{id}": {200: set(), 404: {"not-found"}},
+    "DELETE /chatroom/{id}": {204: set(), 404: {"not-found"}},
+    "POST /chatroom/{id}/message": {
+        202: set(),
+        404: {"not-found"},
+        429: {"quota-exceeded"},
+        409: {"key-in-use"},
+        422: {"key-reused"},
+    },
+    "GET /chatroom/{id}/message": {200: set(), 304: set(), 404: {"not-found"}},
+    "GET /chatroom/{id}/message/{messageId}": {200: set(), 404: {"not-found"}},
+    "POST /chatroom/{id}/message/{messageId}/retry": {202: set(), 409: {"not-failed"}},
+    "POST /subscribe/pro": {200: set(), 409: {"already-subscribed"}, 502: {"payment-provider"}},
+    "GET /subscription/status": {200: set()},
+    "POST /subscription/portal": {200: set(), 409: {"no-customer"}},
+    "POST /subscription/cancel": {200: set(), 409: {"no-subscription"}},
+    "POST /subscription/resume": {200: set(), 409: {"no-subscription"}},
+    "GET /subscription/success": {200: set()},
+    "GET /subscription/cancel": {200: set()},
+    "POST /webhook/stripe": {200: set(), 400: {"invalid-signature"}},
+    "GET /health": {200: set(), 503: set()},
+    "GET /openapi.json": {200: set()},
+    "GET /docs": {200: set()},
+}
+
+
+@pytest.mark.parametrize("route", NAMED)
+def test_every_status_and_error_of_the_contract_is_documented(route: str) -> None:
+    answers = OPERATIONS[route]["responses"]
+    for status, codes in NAMED[route].items():
+        assert str(status) in answers
+        assert codes <= codes_in(answers[str(status)])
+
+
+def codes_in(answer: Any) -> set[str]:
+    """Return the codes of the errors that an answer may be."""
+    problem = resolved(answer).get("content", {}).get("application/problem+json")
+    types = problem["schema"]["allOf"][1]["properties"]["type"]["enum"] if problem else []
+    return {kind.rpartition(":")[2] for kind in types}
+
+
+@every_operation
+def test_a_body_may_be_too_large_or_no_json_wherever_there_is_one(route: str) -> None:
+    takes_struct = "$ref" in json.dumps(OPERATIONS[route].get("requestBody", {}))
+    codes = codes_of(*route.split(" "))
+    assert takes_struct == ({"body-too-large", "unsupported-media-type"} <= codes)
+    assert "internal-error" in codes
+
+
+def test_what_is_raised_and_caught_again_is_no_answer() -> None:
+    # health looks at every dependency, whose errors it makes lines of.
+    assert codes_of("GET", "/health") == {"internal-error"}
+
+
+def test_the_errors_of_a_handler_are_those_of_everything_it_calls() -> None:
+    assert codes_of("POST", "/chatroom/{id}/message") == {
+        "bad-request",
+        "body-too-large",
+        "internal-error",
+        "key-in-use",
+        "key-reused",
+        "not-found",
+        "quota-exceeded",
+        "token-limit",
+        "unauthorized",
+        "unavailable",
+        "unsupported-media-type",
+    }
+
+
+def test_an_error_that_carries_headers_and_fields_is_documented_with_them() -> None:
+    answer = resolved(OPERATIONS["POST /chatroom/{id}/message"]["responses"]["429"])
+    assert {"Retry-After", "RateLimit", "RateLimit-Policy"} <= set(answer["headers"])
+    extra = answer["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]
+    assert extra["resetsAt"]["format"] == "date-time"
+
+
+def test_what_a_limit_says_of_a_refusal_is_documented_where_it_is_put_on_it_later() -> None:
+    answer = resolved(OPERATIONS["POST /auth/login"]["responses"]["401"])
+    assert {"RateLimit", "RateLimit-Policy", "WWW-Authenticate"} <= set(answer["headers"])
+
+
+def test_polling_is_documented_with_all_its_parameters() -> None:
+    operation = OPERATIONS["GET /chatroom/{id}/message"]
+    names = {(one["in"], one["name"]) for one in operation["parameters"]}
+    assert names == {
+        ("path", "id"),
+        ("query", "after"),
+        ("query", "cursor"),
+        ("query", "limit"),
+        ("header", "If-None-Match"),
+    }
+    assert "ETag" in operation["responses"]["304"]["headers"]
+
+
+# ── The document as such ────────────────────────────────────────────────────────────────────────
+
+
+def parts(value: Any, place: str = "#") -> Iterator[tuple[str, Any]]:
+    """Give every object of the document with its place."""
+    if isinstance(value, dict):
+        yield place, value
+        for name, item in value.items():
+            yield from parts(item, f"{place}/{name}")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from parts(item, f"{place}/{number}")
+
+
+def test_every_reference_leads_somewhere() -> None:
+    references = {part["$ref"] for _, part in parts(DOCUMENT) if isinstance(part.get("$ref"), str)}
+    assert references
+    for reference in references:
+        assert resolved({"$ref": reference})
+
+
+def test_every_component_is_used() -> None:
+    used = {part["$ref"] for _, part in parts(DOCUMENT) if isinstance(part.get("$ref"), str)}
+    for kind in ("schemas", "responses", "headers"):
+        for name in DOCUMENT["components"][kind]:
+            assert f"#/components/{kind}/{name}" in used, name
+
+
+def test_every_schema_is_one() -> None:
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        assert jsonschema_rs.meta.is_valid(schema), name
+
+
+def test_every_example_fits_its_schema() -> None:
+    count = 0
+    for place, part in parts(DOCUMENT):
+        if "schema" in part and "examples" in part:
+            check = validator(part["schema"])
+            for name, example in part["examples"].items():
+                count += 1
+                error = next(iter(check.iter_errors(example["value"])), None)
+                assert error is None, f"{place} {name}: {error}"
+    assert count > 100
+
+
+# ── The net under the integration tests ─────────────────────────────────────────────────────────
+
+SEEN = {"x-request-id": "r", "content-type": "application/json"}
+ROOM = DOCUMENT["paths"]["/chatroom"]["post"]["responses"]["201"]["content"]["application/json"]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (418, SEEN, "{}"),
+        (201, SEEN, "{}"),
+        (201, SEEN | {"content-type": "text/plain"}, "{}"),
+        (201, SEEN | {"x-undocumented": "1"}, json.dumps(ROOM["examples"]["room"]["value"])),
+        (401, SEEN | {"www-authenticate": "Basic"}, "{}"),
+    ],
+)
+def test_an_answer_that_is_not_documented_is_noticed(
+    status: int, headers: dict[str, str], body: str
+) -> None:
+    with pytest.raises(AssertionError):
+        document.check("POST", "/chatroom", status, headers, body)
+    document.check("POST", "/chatroom", 201, SEEN, json.dumps(ROOM["examples"]["room"]["value"]))
