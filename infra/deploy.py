@@ -13,9 +13,11 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra import secrets, stages
+from infra import release, secrets, stages
 from infra.local.home import ROOT, SAM, TOOLS
 from infra.stages import Stage, StageError
+
+BUILT = ROOT / ".aws-sam" / "build" / "template.yaml"
 
 
 def main(arguments: list[str]) -> int:
@@ -29,6 +31,7 @@ def main(arguments: list[str]) -> int:
         check(stage)
         print(f"Deploying {stage.stack}, {stages.account()}", flush=True)
         sam("build", "--config-env", stage.name)
+        release.stamp(BUILT, stage.parameters)
         sam("deploy", "--config-env", stage.name, *(["--no-confirm-changeset"] * options.yes))
         print(after(stage, outputs(stage)))
     except (StageError, BotoCoreError, ClientError) as error:

@@ -19,6 +19,9 @@ LONGEST_ERROR = 400
 """Characters; the rest is in the log."""
 
 FINGERPRINT = BUILD / "fingerprint"
+MACOS = {"arm64": "aarch64-apple-darwin", "x86_64": "x86_64-apple-darwin"}
+"""Functions run on this machine, so on macOS they need its wheels: see layers/build/build.py."""
+
 INPUTS = ["template.yaml", "functions", "layers", "infra/*.yaml", "infra/local/requirements/*.txt"]
 LEFT_OUT = "__pycache__"
 
@@ -73,7 +76,7 @@ async def build(log: Path) -> None:
             "--parameter-overrides",
             f"Architecture={architecture()}",
         ],
-        {},
+        {"LAYER_PLATFORM": MACOS[architecture()]} if sys.platform == "darwin" else {},
         log,
     )
     FINGERPRINT.write_text(before)

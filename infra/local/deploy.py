@@ -16,6 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from infra import release
 from infra.local.build import run_sam
 from infra.local.home import BUILD, LocalError, shown
 from infra.local.stack import Aws, Queue, Resources
@@ -206,8 +207,9 @@ class Cloud:
 
 async def deploy(cloud: Cloud, parameters: Mapping[str, str], log: Path) -> None:
     """Deploy what was built. Raises LocalError."""
-    aws = cloud.aws
-    arguments: list[str | Path] = ["deploy", "--template-file", BUILD / "template.yaml"]
+    aws, template = cloud.aws, BUILD / "template.yaml"
+    release.stamp(template, parameters)
+    arguments: list[str | Path] = ["deploy", "--template-file", template]
     arguments += ["--stack-name", STACK, "--region", aws.region, "--resolve-s3"]
     arguments += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
     arguments += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]

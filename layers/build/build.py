@@ -16,6 +16,8 @@ from py_compile import PycInvalidationMode
 
 # Lambda's python3.13 is Amazon Linux 2023 with glibc 2.34; wheels for 2.28 run on older hosts too.
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
+PLATFORM = "LAYER_PLATFORM"
+"""Names another platform: functions of the emulated cloud run on the machine itself."""
 
 NEVER_USED = ["*.dist-info", "*.pth", ".lock", "bin", "**/tests", "**/*.pyi", "**/py.typed"]
 
@@ -23,7 +25,7 @@ NEVER_USED = ["*.dist-info", "*.pth", ".lock", "bin", "**/tests", "**/*.pyi", "*
 def build(architecture: str, folder: Path) -> None:
     """Build the layer in the current directory into `folder`."""
     layer = tomllib.loads(Path("layer.toml").read_text())
-    install(PLATFORMS[architecture], folder)
+    install(os.environ.get(PLATFORM) or PLATFORMS[architecture], folder)
     for package in layer.get("packages", []):
         shutil.copytree(package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     leave_out(folder, [*NEVER_USED, *layer["leave_out"]], keep=layer.get("keep", []))

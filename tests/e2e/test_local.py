@@ -121,6 +121,7 @@ def test_the_lines_to_go_on_by_hand_work_as_printed(stack: RunningStack) -> None
     assert "You said: And what is a dead-letter queue?" in room
 
 
+@pytest.mark.timeout(400)  # three starts, two of which deploy
 class TestRestart:
     """A stack of its own, stopped and started again."""
 

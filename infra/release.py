@@ -1,0 +1,27 @@
+"""Tells a built template what parameters it is deployed with, so that a change is published.
+
+SAM publishes a function's new version when its code or a property changes as written, and a
+parameter's value is not written there: the alias would stay on the version with the old value.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.local.template import load
+
+MARK = "PARAMETERS_DIGEST"
+"""The variable of every function that takes a new value when a parameter does."""
+
+
+def stamp(template: Path, parameters: Mapping[str, str]) -> None:
+    """Write a digest of the parameters, defaults included, into a template that SAM has built."""
+    declared = load(template)["Parameters"]
+    values = {name: str(spec.get("Default", "")) for name, spec in declared.items()}
+    given = "\0".join(sorted(f"{name}={value}" for name, value in (values | parameters).items()))
+    digest = hashlib.sha256(given.encode()).hexdigest()[:16]
+    text, found = re.subn(rf"(?m)^( *{MARK}:).*$", rf"\1 p{digest}", template.read_text())
+    if found != 1:
+        raise ValueError(f"{template} declares {MARK} {found} times, and once is right.")
+    template.write_text(text)

@@ -1,0 +1,118 @@
+"""The stack's own life: deployed again with no change, updated with data kept, deleted cleanly."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local import deploy
+from infra.local.client import Api
+from tests.e2e.conftest import PASSWORD, RunningStack, running
+
+EMAIL = "lasting@example.com"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A stack that no other test uses: this one loses it."""
+    with running(tmp_path_factory.mktemp("own") / "home", "--gemini-delay", "0") as found:
+        yield found
+
+
+def parameters_of(stack: RunningStack) -> dict[str, str]:
+    """Return the parameters that a stack was deployed with."""
+    [found] = stack.aws("cloudformation").describe_stacks(StackName=deploy.STACK)["Stacks"]
+    given = {each["ParameterKey"]: each["ParameterValue"] for each in found["Parameters"]}
+    return {name: value for name, value in given.items() if value}
+
+
+def sam_deploy(stack: RunningStack, parameters: Mapping[str, str], log: Path) -> str:
+    """Deploy what was built, and return what was said."""
+    cloud = deploy.Cloud(stack.description.aws)
+    asyncio.run(deploy.deploy(cloud, parameters, log))
+    return log.read_text()
+
+
+def resources(stack: RunningStack) -> dict[str, Any]:
+    """Return what the stack is made of: type and physical name by logical id."""
+    pages = stack.aws("cloudformation").get_paginator("list_stack_resources")
+    return {
+        one["LogicalResourceId"]: (one["ResourceType"], one["PhysicalResourceId"])
+        for page in pages.paginate(StackName=deploy.STACK)
+        for one in page["StackResourceSummaries"]
+    }
+
+
+@pytest.mark.timeout(300)
+def test_a_stack_is_deployed_again_updated_and_deleted(own: RunningStack, tmp_path: Path) -> None:
+    user = Api(own.url)
+    user.sign_up(EMAIL, PASSWORD)
+    room = user.open_room("Kept").data["id"]
+    message = user.send(room, "Remember me").data["messageId"]
+    assert user.wait(room, message, patience=30).data["status"] == "answered"
+    parameters, before = parameters_of(own), resources(own)
+
+    said = sam_deploy(own, parameters, tmp_path / "again.log")
+    assert "No changes to deploy" in said
+    assert resources(own) == before
+
+    changed = parameters | {"HistoryTurns": "3"}
+    assert "UPDATE_COMPLETE" in sam_deploy(own, changed, tmp_path / "update.log")
+    after = resources(own)
+    kept = {name: made for name, made in before.items() if made[0] != "AWS::Lambda::Version"}
+    assert {name: after.get(name) for name in kept} == kept, "an update replaces nothing but code"
+    assert_runs_with(own, "HISTORY_TURNS", "3")
+    returned = Api(own.url)
+    returned.log_in(EMAIL, PASSWORD)
+    [prompt, reply] = returned.messages(room).data["messages"]
+    assert (prompt["content"], prompt["status"]) == ("Remember me", "answered")
+    assert reply["replyTo"] == message
+
+    delete(own)
+    tables = {name for kind, name in after.values() if kind == "AWS::DynamoDB::Table"}
+    assert left_of(own) <= tables, "only tables are kept, for their data's sake"
+    assert "CREATE_COMPLETE" in sam_deploy(own, changed, tmp_path / "anew.log")
+
+
+def assert_runs_with(stack: RunningStack, variable: str, value: str) -> None:
+    """Hold the version behind every alias against a setting."""
+    functions = stack.aws("lambda")
+    for name in stack.description.functions.values():
+        live = functions.get_function_configuration(FunctionName=name, Qualifier="live")
+        assert live["Environment"]["Variables"][variable] == value, name
+
+
+def delete(stack: RunningStack) -> None:
+    """Delete the stack, as `aws cloudformation delete-stack` does."""
+    stacks = stack.aws("cloudformation")
+    stacks.delete_stack(StackName=deploy.STACK)
+    stacks.get_waiter("stack_delete_complete").wait(
+        StackName=deploy.STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+
+
+def left_of(stack: RunningStack) -> set[str]:
+    """Return the names of what is still there and not the deployment's own bucket or secrets."""
+    listed: list[tuple[str, str, str, str]] = [
+        ("lambda", "list_functions", "Functions", "FunctionName"),
+        ("lambda", "list_layers", "Layers", "LayerName"),
+        ("lambda", "list_event_source_mappings", "EventSourceMappings", "UUID"),
+        ("iam", "list_roles", "Roles", "RoleName"),
+        ("sns", "list_topics", "Topics", "TopicArn"),
+        ("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        ("scheduler", "list_schedules", "Schedules", "Name"),
+        ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+        ("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
+        ("apigatewayv2", "get_apis", "Items", "ApiId"),
+    ]
+    found = {
+        one[name]
+        for service, call, many, name in listed
+        for one in getattr(stack.aws(service), call)().get(many, [])
+    }
+    found |= set(stack.aws("dynamodb").list_tables()["TableNames"])
+    found |= set(stack.aws("sqs").list_queues().get("QueueUrls", []))
+    policies = stack.aws("iam").list_policies(Scope="Local")["Policies"]
+    return found | {policy["PolicyName"] for policy in policies}
