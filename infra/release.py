@@ -19,7 +19,8 @@ def stamp(template: Path, parameters: Mapping[str, str]) -> None:
     """Write a digest of the parameters, defaults included, into a template that SAM has built."""
     declared = load(template)["Parameters"]
     values = {name: str(spec.get("Default", "")) for name, spec in declared.items()}
-    given = "\0".join(sorted(f"{name}={value}" for name, value in (values | parameters).items()))
+    values.update(parameters)
+    given = "\0".join(sorted(f"{name}={value}" for name, value in values.items()))
     digest = hashlib.sha256(given.encode()).hexdigest()[:16]
     text, found = re.subn(rf"(?m)^( *{MARK}:).*$", rf"\1 p{digest}", template.read_text())
     if found != 1:

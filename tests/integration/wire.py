@@ -1,28 +1,25 @@
 """What goes over the wire to AWS: every call seen, and broken where a test asks for it.
 
-It listens to botocore's own events on the one session of the code under test, so nothing of ours is
-patched. Calls are named as botocore names them: "dynamodb.UpdateItem", "sqs.SendMessage".
+It stands where `geminichat.aws` hands a signed request to HTTP, which is a place made for it.
+Calls are named by service and operation: "dynamodb.UpdateItem", "sqs.SendMessage".
 """
 
+import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.compat import HTTPHeaders
-from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
-from botocore.httpsession import URLLib3Session
-
 from geminichat import aws
+from geminichat.wire import Answer, Failed, TimedOut
 
 ALWAYS = 1_000_000
 
 SHORT_PAUSES = 358_411
-"""A seed by which botocore's backoff pauses for next to nothing."""
+"""A seed by which the pause before a second try is next to nothing."""
 
 
 class Died(BaseException):
@@ -45,6 +42,22 @@ class Break:
     happened: int = 0
 
 
+@dataclass(frozen=True)
+class Request:
+    """One try as it is about to be sent."""
+
+    call: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    connect: float
+    read: float
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
 @dataclass
 class Seen:
     """One try of one call."""
@@ -59,16 +72,14 @@ class Wire:
     """The calls of the code under test, in order, and the breaks that are still to come."""
 
     def __init__(self) -> None:
-        """Listen from now on, to every client made later."""
+        """Stand in the way of every call from now on."""
         self._lock = Lock()
-        self._direct = URLLib3Session()
-        self._late: list[AWSPreparedRequest] = []
+        self._direct = aws.transport
+        self._late: list[Request] = []
         self.edits: dict[str, Callable[[dict[str, Any]], None]] = {}
         self.breaks: list[Break] = []
         self.tries: list[Seen] = []
-        session = aws.session()
-        session.register("before-send", self._before_send)  # type: ignore[arg-type]
-        session.register("after-call", self._after_call)  # type: ignore[arg-type]
+        aws.transport = self._transport
 
     def reset(self) -> None:
         """Forget what was seen and what was still to break."""
@@ -85,7 +96,7 @@ class Wire:
         self.edits[call] = change
 
     def calls(self, *about_nobody: str, about: tuple[str, ...] = ("",)) -> list[str]:
-        """Return the calls made so far, in order, botocore's own retries left out.
+        """Return the calls made so far, in order, second tries left out.
 
         With `about`, only those whose bodies hold one of these texts, or are about nobody.
         """
@@ -109,20 +120,39 @@ class Wire:
         """Let the requests arrive that their senders have given up on."""
         late, self._late = self._late, []
         for request in late:
-            self._direct.send(request)
+            self._send(request)
 
-    def _before_send(
-        self, request: AWSPreparedRequest, event_name: str, **_: Any
-    ) -> AWSResponse | None:
-        service, operation = event_name.split(".")[1:]
-        call = f"{service}.{operation}"
-        text = _text(request.body)
-        tried = _text(request.headers.get("amz-sdk-request"))
-        attempt = int(tried.partition("attempt=")[2][:1] or 1)
+    def _transport(
+        self,
+        call: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        connect: float,
+        read: float,
+    ) -> Answer:
+        request = Request(call, url, headers, body, connect, read)
+        attempt = int(headers["amz-sdk-request"].partition("attempt=")[2][:1])
+        seen = Seen(call, request.text, attempt)
         with self._lock:
-            self.tries.append(Seen(call, text, attempt))
-            broken = self._pick(call, text)
-        return self._break(broken, request) if broken else None
+            self.tries.append(seen)
+            broken = self._pick(call, request.text)
+        answer = self._break(broken, request) if broken else self._send(request)
+        seen.answer = json.loads(answer.body) if answer.body[:1] == b"{" else {}
+        if change := self.edits.get(call):
+            change(seen.answer)
+            answer = answer._replace(body=json.dumps(seen.answer).encode())
+        return answer
+
+    def _send(self, request: Request) -> Answer:
+        return self._direct(
+            request.call,
+            request.url,
+            request.headers,
+            request.body,
+            request.connect,
+            request.read,
+        )
 
     def _pick(self, call: str, body: str) -> Break | None:
         for one in self.breaks:
@@ -134,27 +164,26 @@ class Wire:
                 return one
         return None
 
-    def _break(self, one: Break, request: AWSPreparedRequest) -> AWSResponse | None:
+    def _break(self, one: Break, request: Request) -> Answer:
         if one.how != "conflict":
             random.seed(SHORT_PAUSES)
-        url = str(request.url)
         match one.how:
             case "meanwhile":  # something else happens first, then all goes well
                 assert one.do
                 one.do()
-                return None
+                return self._send(request)
             case "refused":  # fails before its effect
-                raise ConnectionClosedError(endpoint_url=url)
+                raise Failed(one.how)
             case "lost":  # takes effect, the answer never comes
-                self._direct.send(request)
-                raise ConnectionClosedError(endpoint_url=url)
+                self._send(request)
+                raise Failed(one.how)
             case "late":  # times out, and takes effect when nobody waits for it any more
                 self._late.append(request)
-                raise ReadTimeoutError(endpoint_url=url)
+                raise TimedOut(one.how)
             case "dies before":
                 raise Died()
             case "dies after":
-                self._direct.send(request)
+                self._send(request)
                 raise Died()
             case "failing":
                 return _answer(500, "InternalServerError")
@@ -164,20 +193,10 @@ class Wire:
                 return _conflict(request)
         raise AssertionError(f"no such way to break: {one.how}")
 
-    def _after_call(self, parsed: dict[str, Any], event_name: str, **_: Any) -> None:
-        service, operation = event_name.split(".")[1:]
-        if change := self.edits.get(f"{service}.{operation}"):
-            change(parsed)
-        with self._lock:
-            for seen in reversed(self.tries):
-                if seen.call == f"{service}.{operation}" and not seen.answer:
-                    seen.answer = parsed
-                    return
 
-
-def _conflict(request: AWSPreparedRequest) -> AWSResponse:
+def _conflict(request: Request) -> Answer:
     """Answer as DynamoDB does when another transaction holds an item; MiniStack never does."""
-    if not _text(request.headers.get("X-Amz-Target")).endswith(".TransactWriteItems"):
+    if not request.call.endswith(".TransactWriteItems"):
         return _answer(400, "TransactionConflictException")
     return _answer(
         400,
@@ -187,24 +206,9 @@ def _conflict(request: AWSPreparedRequest) -> AWSResponse:
     )
 
 
-def _answer(status: int, code: str, more: str = "") -> AWSResponse:
+def _answer(status: int, code: str, more: str = "") -> Answer:
     body = f'{{"__type": "com.amazonaws.dynamodb.v20120810#{code}", "message": "as told"{more}}}'
-    headers = HTTPHeaders.from_dict({"x-amzn-requestid": uuid4().hex})
-    return AWSResponse("", status, headers, _Body(body.encode()))
-
-
-class _Body:
-    """A response's body, as AWSResponse reads it."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def stream(self) -> Iterator[bytes]:
-        yield self._content
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value or "")
+    return Answer(status, {"x-amzn-requestid": uuid4().hex}, body.encode())
 
 
 WIRE = Wire()

@@ -8,7 +8,6 @@ after five minutes so that a rotated key is picked up.
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from geminichat.domain import times
 from geminichat.domain.signing import SigningKeys, StoredKeys
@@ -64,27 +63,12 @@ def forget_secrets() -> None:
     _fetched.clear()
 
 
-_ssm: Any = None
-
-
 def _read_parameter(name: str) -> str:
-    global _ssm
-    if _ssm is None:
-        # Not before it is needed: pages without a secret need no AWS.
-        from botocore.config import Config
+    from geminichat import aws  # not before it is needed: pages without a secret need no AWS
 
-        from geminichat import aws
-
-        _ssm = aws.client(
-            "ssm",
-            config=Config(
-                connect_timeout=1,
-                read_timeout=2,
-                retries={"total_max_attempts": 3, "mode": "standard"},
-            ),
-        )
-    value: str = _ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-    return value
+    ssm = aws.Client("ssm", connect=1, read=2, attempts=3)
+    answer = ssm.call("GetParameter", {"Name": name, "WithDecryption": True})
+    return str(answer["Parameter"]["Value"])
 
 
 _signing_keys: tuple[str, StoredKeys] | None = None

@@ -1,8 +1,8 @@
 """Codes on the way to their owner: SMS by SNS, email by SES, one door for both."""
 
-from typing import Any
+from urllib.parse import urlencode
 
-from botocore.config import Config
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import UNSET, UnsetType
 
@@ -13,16 +13,9 @@ from geminichat.domain.codes import Sending
 from geminichat.errors import BadGateway
 from geminichat.log import logger
 
-_CONFIG = Config(connect_timeout=1, read_timeout=4, retries={"total_max_attempts": 1})
-"""One attempt: a message that was sent and whose answer was lost must not be sent again."""
-
-_clients: dict[str, Any] = {}
-
-
-def _client(service: str) -> Any:
-    if service not in _clients:
-        _clients[service] = aws.session().create_client(service, config=_CONFIG)
-    return _clients[service]
+# One attempt: a message that was sent and whose answer was lost must not be sent again.
+_sns = aws.Client("sns", connect=1, read=4, attempts=1)
+_ses = aws.Client("ses", connect=1, read=4, attempts=1)
 
 
 def send(sending: Sending, *, known: bool = True) -> str | UnsetType:
@@ -51,15 +44,25 @@ def send(sending: Sending, *, known: bool = True) -> str | UnsetType:
 
 
 def _text(number: str, text: str) -> None:
-    kind = {"DataType": "String", "StringValue": "Transactional"}
-    _client("sns").publish(
-        PhoneNumber=number, Message=text, MessageAttributes={"AWS.SNS.SMS.SMSType": kind}
-    )
+    attribute = "MessageAttributes.entry.1"
+    asked = {
+        "Action": "Publish",
+        "Version": "2010-03-31",
+        "PhoneNumber": number,
+        "Message": text,
+        f"{attribute}.Name": "AWS.SNS.SMS.SMSType",
+        f"{attribute}.Value.DataType": "String",
+        f"{attribute}.Value.StringValue": "Transactional",
+    }
+    kind = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+    _sns.post("Publish", "/", kind, urlencode(asked).encode())
 
 
 def _mail(address: str, subject: str, text: str) -> None:
-    _client("sesv2").send_email(
-        FromEmailAddress=setting("MAIL_FROM"),
-        Destination={"ToAddresses": [address]},
-        Content={"Simple": {"Subject": {"Data": subject}, "Body": {"Text": {"Data": text}}}},
-    )
+    asked = {
+        "FromEmailAddress": setting("MAIL_FROM"),
+        "Destination": {"ToAddresses": [address]},
+        "Content": {"Simple": {"Subject": {"Data": subject}, "Body": {"Text": {"Data": text}}}},
+    }
+    kind = {"content-type": "application/json"}
+    _ses.post("SendEmail", "/v2/email/outbound-emails", kind, msgspec.json.encode(asked))

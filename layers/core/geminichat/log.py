@@ -2,7 +2,10 @@
 
 import os
 
-from aws_lambda_powertools.logging import Logger
+from geminichat import lean
+
+with lean.without({"aws_lambda_powertools.utilities.jmespath_utils": {}}):
+    from aws_lambda_powertools.logging import Logger
 
 logger = Logger(service="geminichat", function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""))
 """All functions share one log group, so each line names its function."""

@@ -4,11 +4,10 @@ A message names a prompt and holds nothing of it: content stays in the table.
 """
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import uuid4
 
 import msgspec
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from geminichat import aws, metrics
@@ -38,21 +37,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return ids.message_id(self.chatroom_id, self.seq)
 
 
-_sqs: Any = None
-
-
-def _client() -> Any:
-    global _sqs
-    if _sqs is None:
-        _sqs = aws.client(
-            "sqs",
-            config=Config(
-                connect_timeout=1,
-                read_timeout=2,
-                retries={"total_max_attempts": 2, "mode": "standard"},
-            ),
-        )
-    return _sqs
+_sqs = aws.Client("sqs", connect=1, read=2, attempts=2)
 
 
 def send(job: Job) -> str:
@@ -61,11 +46,14 @@ def send(job: Job) -> str:
     A queue that cannot be had is no error here: the prompt is stored, and the sweep queues it.
     """
     try:
-        _client().send_message(
-            QueueUrl=setting("PROMPTS_QUEUE_URL"),
-            MessageBody=msgspec.json.encode(job).decode(),
-            MessageGroupId=job.chatroom_id,
-            MessageDeduplicationId=job.id,
+        _sqs.call(
+            "SendMessage",
+            {
+                "QueueUrl": setting("PROMPTS_QUEUE_URL"),
+                "MessageBody": msgspec.json.encode(job).decode(),
+                "MessageGroupId": job.chatroom_id,
+                "MessageDeduplicationId": job.id,
+            },
         )
     except (BotoCoreError, ClientError) as error:
         logger.warning("not queued", extra={"job_id": job.id, "error": type(error).__name__})
@@ -79,8 +67,9 @@ def dead_letters(until: float) -> list[Job]:
     """
     jobs, count = [], 0
     while time.monotonic() < until:
-        received = _client().receive_message(
-            QueueUrl=setting("DEAD_LETTERS_QUEUE_URL"), MaxNumberOfMessages=10
+        received = _sqs.call(
+            "ReceiveMessage",
+            {"QueueUrl": setting("DEAD_LETTERS_QUEUE_URL"), "MaxNumberOfMessages": 10},
         )
         letters = received.get("Messages", [])
         if not letters:
@@ -98,9 +87,12 @@ def dead_letters(until: float) -> list[Job]:
 
 def reachable() -> bool:
     """Return True if the queue answers. Raises what botocore raises."""
-    _client().get_queue_attributes(
-        QueueUrl=setting("PROMPTS_QUEUE_URL"),
-        AttributeNames=["ApproximateNumberOfMessages"],
+    _sqs.call(
+        "GetQueueAttributes",
+        {
+            "QueueUrl": setting("PROMPTS_QUEUE_URL"),
+            "AttributeNames": ["ApproximateNumberOfMessages"],
+        },
     )
     return True
 
@@ -112,19 +104,25 @@ def read(body: str) -> Job:
 
 def postpone(receipt_handle: str, seconds: int) -> None:
     """Let a received message come back after `seconds`, instead of after the visibility timeout."""
-    _client().change_message_visibility(
-        QueueUrl=setting("PROMPTS_QUEUE_URL"),
-        ReceiptHandle=receipt_handle,
-        VisibilityTimeout=seconds,
+    _sqs.call(
+        "ChangeMessageVisibility",
+        {
+            "QueueUrl": setting("PROMPTS_QUEUE_URL"),
+            "ReceiptHandle": receipt_handle,
+            "VisibilityTimeout": seconds,
+        },
     )
 
 
 def bury(job: Job, reason: str) -> None:
     """Put the job into the dead-letter queue, with the reason, for someone to look at."""
-    _client().send_message(
-        QueueUrl=setting("DEAD_LETTERS_QUEUE_URL"),
-        MessageBody=msgspec.json.encode(job).decode(),
-        MessageGroupId=job.chatroom_id,
-        MessageDeduplicationId=f"{job.prompt_id}-{uuid4().hex}",
-        MessageAttributes={"reason": {"DataType": "String", "StringValue": reason}},
+    _sqs.call(
+        "SendMessage",
+        {
+            "QueueUrl": setting("DEAD_LETTERS_QUEUE_URL"),
+            "MessageBody": msgspec.json.encode(job).decode(),
+            "MessageGroupId": job.chatroom_id,
+            "MessageDeduplicationId": f"{job.prompt_id}-{uuid4().hex}",
+            "MessageAttributes": {"reason": {"DataType": "String", "StringValue": reason}},
+        },
     )

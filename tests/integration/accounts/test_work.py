@@ -17,7 +17,7 @@ from tests.integration.wire import WIRE
 NOW = datetime.now(UTC)
 READ, PUT, UPDATE = "dynamodb.GetItem", "dynamodb.PutItem", "dynamodb.UpdateItem"
 TOGETHER, TRANSACTION = "dynamodb.BatchGetItem", "dynamodb.TransactWriteItems"
-MAIL, TEXT, REDIS = "sesv2.SendEmail", "sns.Publish", "redis"
+MAIL, TEXT, REDIS = "ses.SendEmail", "sns.Publish", "redis"
 
 
 @dataclass

@@ -3,12 +3,15 @@
 from datetime import datetime
 from typing import Literal
 
-import jwt
 import msgspec
 
+from geminichat import lean
 from geminichat.domain import ids
 from geminichat.domain.sessions import ACCESS_LIFETIME, REFRESH_LIFETIME, RefreshToken
 from geminichat.errors import Unauthorized
+
+with lean.without({"jwt.jwks_client": {"PyJWKClient": None}}):
+    import jwt
 
 ALGORITHM = "HS256"
 ISSUER = "geminichat"

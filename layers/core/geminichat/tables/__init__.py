@@ -1,0 +1,18 @@
+"""The tables. PynamoDB is imported here, before any of them, without botocore's client.
+
+Its connection makes one of its own; ours is `geminichat.aws` (see `connection`).
+"""
+
+from botocore.exceptions import ClientError
+
+from geminichat import lean
+
+with lean.without(
+    {
+        "botocore.client": {"ClientError": ClientError},
+        "botocore.config": {},
+        "botocore.session": {"Session": object, "get_session": None},
+        "pynamodb.connection._botocore_private": {"BotocoreBaseClientPrivate": object},
+    }
+):
+    import pynamodb.connection.base  # noqa: F401

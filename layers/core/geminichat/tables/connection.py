@@ -1,4 +1,4 @@
-"""One DynamoDB connection for all tables: one client, one connection pool, one set of deadlines.
+"""One DynamoDB connection for all tables: one client, one set of deadlines.
 
 PynamoDB gives each model a connection, and so a TLS handshake, of its own; here they share one.
 """
@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.session import Session
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004
 from pynamodb.connection.base import Connection
 from pynamodb.connection.table import TableConnection
 from pynamodb.exceptions import PutError, TransactWriteError, UpdateError
@@ -47,24 +46,19 @@ OUT_OF_ORDER = {
 
 
 class _SharedConnection(Connection):
-    """PynamoDB's connection on the process's one botocore session, safe to use from threads.
+    """PynamoDB's connection on a client of ours, safe to use from threads.
 
     Raises Unavailable where DynamoDB does not answer, or not now; a write may have happened then.
     """
 
     @property
-    def session(self) -> Session:
-        return aws.session()
-
-    @property
     def client(self) -> Any:
-        with aws.making:
-            return super().client
+        return _client
 
     def _make_api_call(self, operation_name: str, operation_kwargs: dict[str, Any]) -> Any:
         try:
             return super()._make_api_call(operation_name, operation_kwargs)
-        except HTTPClientError as error:
+        except (ConnectionError, HTTPClientError) as error:
             raise Unavailable() from error
         except ClientError as error:
             if error.response["Error"]["Code"] in OUT_OF_ORDER:
@@ -72,12 +66,8 @@ class _SharedConnection(Connection):
             raise
 
 
-_shared = _SharedConnection(
-    connect_timeout_seconds=CONNECT_TIMEOUT,
-    read_timeout_seconds=READ_TIMEOUT,
-    max_retry_attempts=RETRIES,
-    max_pool_connections=32,
-)
+_client = aws.Client("dynamodb", connect=CONNECT_TIMEOUT, read=READ_TIMEOUT, attempts=1 + RETRIES)
+_shared = _SharedConnection()
 
 
 _tables_lock = Lock()
@@ -147,7 +137,6 @@ def side_by_side[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple
 
     For reads that do not depend on each other: the request waits for the longer one alone.
     """
-    _shared.client  # noqa: B018 - made here once, not by both threads at once
     with ThreadPoolExecutor(max_workers=1) as pool:
         other = pool.submit(second)
         return first(), other.result()

@@ -1,0 +1,274 @@
+"""What is sent to AWS is what botocore would send and sign; what fails is raised as it would."""
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geminichat import aws
+from geminichat.wire import Answer, Failed, NotConnected, TimedOut
+
+NO_PAUSE = 358_411
+"""A seed by which the pause before a second try is next to nothing."""
+MOMENTS = st.integers(min_value=0, max_value=4_000_000_000)
+TOKENS = st.text("abcXYZ019+/=", max_size=40)
+PATHS = st.sampled_from(["/", "/v2/email/outbound-emails"])
+HEADERS = st.dictionaries(
+    st.sampled_from(["content-type", "x-amz-target", "amz-sdk-request", "x-more"]),
+    st.text("abc XYZ/;=.-0", min_size=1, max_size=30).map(
+        lambda text: " ".join(text.split()) or "x"
+    ),
+)
+
+
+@dataclass
+class Service:
+    """Answers each try with the next of `answers`, or raises it."""
+
+    answers: list[Answer | Exception]
+    tries: list[tuple[str, str, Mapping[str, str], bytes]] = field(default_factory=list)
+
+    def __call__(
+        self, call: str, url: str, headers: Mapping[str, str], body: bytes, *_: float
+    ) -> Answer:
+        self.tries.append((call, url, headers, body))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def answer(status: int, body: Any = b"", **headers: str) -> Answer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in list(os.environ):
+        if name.startswith("AWS_ENDPOINT_URL"):
+            monkeypatch.delenv(name)
+    aws.endpoint.cache_clear()
+    return monkeypatch
+
+
+@pytest.fixture(autouse=True)
+def no_endpoint_is_remembered() -> Iterator[None]:
+    yield
+    aws.endpoint.cache_clear()
+
+
+def served_by(
+    monkeypatch: pytest.MonkeyPatch, *answers: Answer | Exception, attempts: int = 2
+) -> tuple[Service, aws.Client]:
+    service = Service(list(answers))
+    monkeypatch.setattr(aws, "transport", service)
+    random.seed(NO_PAUSE)
+    return service, aws.Client("dynamodb", connect=1, read=2, attempts=attempts)
+
+
+# ── Signing ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(
+    path=PATHS,
+    headers=HEADERS,
+    body=st.binary(max_size=200),
+    token=TOKENS,
+    moment=MOMENTS,
+    service=st.sampled_from(["dynamodb", "sqs", "ssm", "sns", "ses"]),
+)
+def test_a_request_is_signed_as_botocore_signs_it(
+    path: str, headers: dict[str, str], body: bytes, token: str, moment: int, service: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if token:
+            patch.setenv("AWS_SESSION_TOKEN", token)
+        url = f"https://{service}.us-east-1.amazonaws.com{path}"
+        signed = aws._signature(service, url, headers, body, moment)
+
+    request = AWSRequest("POST", url, headers=headers, data=body)
+    request.context["timestamp"] = signed["x-amz-date"]
+    request.headers["X-Amz-Date"] = signed["x-amz-date"]
+    if token:
+        request.headers["X-Amz-Security-Token"] = token
+    theirs = SigV4Auth(Credentials("test", "test", token or None), service, "us-east-1")
+    canonical = theirs.canonical_request(request)
+    signature = theirs.signature(theirs.string_to_sign(request, canonical), request)
+    ours = dict(part.split("=", 1) for part in signed["authorization"].split(" ", 1)[1].split(", "))
+    assert ours["Signature"] == signature
+    assert ours["Credential"] == f"test/{theirs.credential_scope(request)}"
+    assert ours["SignedHeaders"] == theirs.signed_headers(theirs.headers_to_sign(request))
+    assert signed["x-amz-date"] == time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(moment))
+
+
+def test_credentials_that_the_runtime_replaces_are_used_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = aws._signature("sqs", "https://x.example/", {}, b"", 0)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
+    after = aws._signature("sqs", "https://x.example/", {}, b"", 0)
+    assert before["authorization"] != after["authorization"]
+    assert after["x-amz-security-token"] == "session"
+
+
+def test_the_trace_goes_along_unsigned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793")
+    signed = aws._signature("sqs", "https://x.example/", {}, b"", 0)
+    assert signed["x-amzn-trace-id"] == "Root=1-5759e988-bd862e3fe1be46a994272793"
+    assert "trace" not in signed["authorization"]
+
+
+# ── Where ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("service", "settings", "url"),
+    [
+        ("dynamodb", {}, "https://dynamodb.us-east-1.amazonaws.com"),
+        ("ses", {}, "https://email.us-east-1.amazonaws.com"),
+        ("sqs", {"AWS_REGION": "cn-north-1"}, "https://sqs.cn-north-1.amazonaws.com.cn"),
+        ("sqs", {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566/"}, "http://127.0.0.1:4566"),
+        (
+            "sqs",
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_SQS": "http://other:2"},
+            "http://other:2",
+        ),
+        ("sqs", {"AWS_ENDPOINT_URL": ""}, "https://sqs.us-east-1.amazonaws.com"),
+    ],
+)
+def test_a_service_is_asked_where_the_environment_says(
+    service: str, settings: dict[str, str], url: str, environment: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        environment.setenv(name, value)
+    assert aws.endpoint(service) == url
+
+
+# ── Answers ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_call_is_sent_with_its_target_and_its_answer_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service, client = served_by(monkeypatch, answer(200, {"Item": {"a": {"S": "é"}}}))
+    assert client.call("GetItem", {"Key": {"a": {"S": "1"}}}) == {"Item": {"a": {"S": "é"}}}
+    [(call, url, headers, body)] = service.tries
+    assert (call, url) == ("dynamodb.GetItem", aws.endpoint("dynamodb") + "/")
+    assert headers["x-amz-target"] == "DynamoDB_20120810.GetItem"
+    assert headers["content-type"] == "application/x-amz-json-1.0"
+    assert json.loads(body) == {"Key": {"a": {"S": "1"}}}
+
+
+def test_an_empty_answer_is_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, client = served_by(monkeypatch, answer(200))
+    assert client.call("DeleteItem", {}) == {}
+
+
+REFUSALS: dict[str, tuple[Answer, str]] = {
+    "a shape": (
+        answer(400, {"__type": "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException"}),
+        "ResourceNotFoundException",
+    ),
+    "a bare name": (answer(400, {"__type": "ValidationException"}), "ValidationException"),
+    "a header": (
+        answer(403, {"message": "no"}, x_amzn_errortype="MessageRejected:http://internal/"),
+        "MessageRejected",
+    ),
+    "XML": (
+        answer(400, b"<ErrorResponse><Error><Code>InvalidParameter</Code></Error>"),
+        "InvalidParameter",
+    ),
+    "no sense": (answer(404, b"\xff<html>"), "404"),
+    "a list": (answer(400, b"[1]"), "400"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_refusal_is_raised_with_its_code_and_not_tried_again(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused, code = REFUSALS[kind]
+    service, client = served_by(monkeypatch, refused)
+    with pytest.raises(ClientError) as caught:
+        client.call("PutItem", {})
+    assert caught.value.response["Error"]["Code"] == code
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == refused.status
+    assert caught.value.operation_name == "PutItem"
+    assert len(service.tries) == 1
+
+
+def test_the_reasons_of_a_cancelled_transaction_come_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}]
+    body = {"__type": "x#TransactionCanceledException", "CancellationReasons": reasons}
+    _, client = served_by(monkeypatch, answer(400, body))
+    with pytest.raises(ClientError) as caught:
+        client.call("TransactWriteItems", {})
+    found: Any = caught.value.response
+    assert found["CancellationReasons"] == reasons
+
+
+PASSING: dict[str, Answer | Exception] = {
+    "500": answer(500, {"__type": "InternalServerError"}),
+    "503 of a proxy": answer(503, b"<html>"),
+    "throttled": answer(400, {"__type": "x#ThrottlingException"}),
+    "broken off": Failed("broke off"),
+    "timed out": TimedOut("too slow"),
+    "not connected": NotConnected("refused"),
+}
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_what_may_pass_is_tried_again_as_often_as_told(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, client = served_by(monkeypatch, PASSING[kind], answer(200, {}))
+    assert client.call("GetItem", {}) == {}
+    tried = [headers["amz-sdk-request"] for _, _, headers, _ in service.tries]
+    assert tried == ["attempt=1; max=2", "attempt=2; max=2"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"),
+    [
+        (PASSING["500"], ClientError),
+        (PASSING["throttled"], ClientError),
+        (Failed("broke off"), ConnectionClosedError),
+        (TimedOut("too slow"), ReadTimeoutError),
+        (NotConnected("refused"), EndpointConnectionError),
+    ],
+    ids=str,
+)
+def test_what_lasts_is_raised_as_botocore_would(
+    failure: Answer | Exception, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, client = served_by(monkeypatch, failure, failure)
+    with pytest.raises(raised):
+        client.call("GetItem", {})
+    assert len(service.tries) == 2
+
+
+def test_one_attempt_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    service, client = served_by(monkeypatch, PASSING["500"], attempts=1)
+    with pytest.raises(ClientError):
+        client.call("Publish", {})
+    assert len(service.tries) == 1

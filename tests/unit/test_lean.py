@@ -1,0 +1,85 @@
+"""SDKs imported without some of their modules, each in a fresh process, since modules are kept."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from infra.local.template import ROOT
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": "layers/core"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+WITHOUT = "import sys; from geminichat import lean\nwith lean.without({'json': {'seven': 7}}):"
+
+
+def test_a_module_left_out_is_not_loaded_and_has_what_it_was_given() -> None:
+    assert run(f"{WITHOUT} import json\nprint(json.seven, 'json.decoder' in sys.modules)") == (
+        "7 False"
+    )
+
+
+def test_a_module_left_out_is_the_real_one_for_whoever_asks_it_for_more() -> None:
+    assert run(f"{WITHOUT} import json\nprint(json.dumps([1]), json.seven)") == "[1] 7"
+
+
+def test_whoever_imports_it_afterwards_gets_the_real_one() -> None:
+    code = f"{WITHOUT} pass\nimport json\nprint(json.dumps([1]), hasattr(json, 'seven'))"
+    assert run(code) == "[1] False"
+
+
+def test_a_module_that_was_there_before_stays() -> None:
+    code = f"import json\n{WITHOUT} import json as again\nprint(again is json, again.dumps(1))"
+    assert run(code) == "True 1"
+
+
+def test_a_module_within_a_package_is_its_packages_again_afterwards() -> None:
+    code = """
+import xml
+from geminichat import lean
+with lean.without({'xml.sax': {}}):
+    from xml import sax
+    assert 'xml.sax.handler' not in __import__('sys').modules
+print(hasattr(xml, 'sax'))
+import xml.sax
+print(xml.sax.ContentHandler.__name__)
+"""
+    assert run(code) == "False\nContentHandler"
+
+
+@pytest.mark.parametrize(
+    ("ours", "left_out"),
+    [
+        ("geminichat.tables.users", ["botocore.client", "botocore.session", "jmespath"]),
+        ("geminichat.upstash", ["httpx", "asyncio"]),
+        ("geminichat.domain.tokens", ["jwt.jwks_client"]),
+        ("geminichat.log", ["jmespath"]),
+    ],
+)
+def test_our_modules_leave_out_what_they_never_use(ours: str, left_out: list[str]) -> None:
+    code = f"""
+import sys
+import {ours}
+print(*[name for name in {left_out} if name in sys.modules])
+"""
+    assert run(code) == ""
+
+
+def test_boto3_works_after_our_tables_were_imported() -> None:
+    code = """
+import geminichat.tables.users
+import boto3
+print(boto3.client('sqs', region_name='us-east-1').meta.service_model.service_name)
+"""
+    assert run(code) == "sqs"

@@ -1,0 +1,255 @@
+"""HTTP over real sockets: kept connections, deadlines, TLS, and what happens when it breaks off."""
+
+import datetime
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from geminichat import wire
+from infra.local.serving import free_port
+
+type Talk = Callable[[socket.socket, int], None]
+"""What a server does with its nth connection."""
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX-Seen: Yes\r\n\r\n{}"
+
+
+@contextmanager
+def server(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Serve on a free port, each connection in a thread of its own."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        number = 0
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            number += 1
+            Thread(target=handle, args=(connection, number), daemon=True).start()
+
+    def handle(connection: socket.socket, number: int) -> None:
+        try:
+            with tls.wrap_socket(connection, server_side=True) if tls else connection as ready:
+                talk(ready, number)
+        except OSError:
+            pass
+
+    Thread(target=accept, daemon=True).start()
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+
+
+def request(connection: socket.socket) -> bytes:
+    """Read one request with its body; empty where there comes none."""
+    read = b""
+    while b"\r\n\r\n" not in read:
+        part = connection.recv(65536)
+        if not part:
+            return b""
+        read += part
+    head, _, body = read.partition(b"\r\n\r\n")
+    length = next(
+        (
+            int(line[15:])
+            for line in head.lower().split(b"\r\n")
+            if line.startswith(b"content-length")
+        ),
+        0,
+    )
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def answering(answer: bytes = OK) -> Talk:
+    """Answer every request of every connection."""
+
+    def talk(connection: socket.socket, _: int) -> None:
+        while request(connection):
+            connection.sendall(answer)
+
+    return talk
+
+
+def post(url: str, body: bytes = b"{}", **headers: str) -> wire.Answer:
+    return wire.post(url, headers, body, connect=1, read=0.3)
+
+
+def test_an_answer_comes_with_status_headers_and_body() -> None:
+    seen = []
+
+    def talk(connection: socket.socket, _: int) -> None:
+        while asked := request(connection):
+            seen.append(asked)
+            connection.sendall(OK)
+
+    with server(talk) as url:
+        found = post(f"{url}/a/b?c=d", "é".encode(), accept="x")
+    assert (found.status, found.body, found.headers["x-seen"]) == (200, b"{}", "Yes")
+    assert seen[0].startswith(b"POST /a/b?c=d HTTP/1.1\r\n")
+    assert seen[0].endswith(b"\r\n\r\n\xc3\xa9")
+    assert b"accept: x" in seen[0]
+
+
+def test_a_status_that_tells_of_failure_is_an_answer_too() -> None:
+    with server(answering(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")) as url:
+        assert post(url).status == 503
+
+
+def test_a_connection_is_kept_and_used_again() -> None:
+    connections = []
+
+    def talk(connection: socket.socket, number: int) -> None:
+        connections.append(number)
+        answering()(connection, number)
+
+    with server(talk) as url:
+        for _ in range(5):
+            post(url)
+    assert connections == [1]
+
+
+def test_a_kept_connection_that_the_server_has_closed_is_not_used_again() -> None:
+    def talk(connection: socket.socket, _: int) -> None:
+        request(connection)
+        connection.sendall(OK)
+
+    with server(talk) as url:
+        for _ in range(3):
+            assert post(url).status == 200
+            [(kept, _)] = wire._idle[wire._place(url)[:3]]
+            assert kept.sock.recv(1, socket.MSG_PEEK) == b"", "the server's end has arrived"
+
+
+def test_a_server_that_says_close_is_believed() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    with server(answering(answer)) as url:
+        post(url)
+        assert not wire._idle.get(wire._place(url)[:3])
+
+
+def test_each_of_many_threads_gets_its_own_answer() -> None:
+    def talk(connection: socket.socket, _: int) -> None:
+        while asked := request(connection):
+            body = asked.partition(b"\r\n\r\n")[2]
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+
+    with server(talk) as url, ThreadPoolExecutor(20) as pool:
+        sent = [str(number).encode() for number in range(200)]
+        assert [found.body for found in pool.map(lambda body: post(url, body), sent)] == sent
+
+
+def test_who_does_not_listen_is_not_connected() -> None:
+    with pytest.raises(wire.NotConnected):
+        post(f"http://127.0.0.1:{free_port()}")
+
+
+def test_who_does_not_answer_has_timed_out() -> None:
+    def talk(connection: socket.socket, _: int) -> None:
+        request(connection)
+        connection.recv(1)
+
+    with server(talk) as url:
+        with pytest.raises(wire.TimedOut):
+            post(url)
+        assert not wire._idle.get(wire._place(url)[:3]), "its late answer is no later request's"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort",
+        b"no HTTP at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200 + b"\r\n",
+    ],
+    ids=["nothing", "half a body", "no HTTP", "too many headers"],
+)
+def test_an_answer_that_breaks_off_has_failed(answer: bytes) -> None:
+    def talk(connection: socket.socket, _: int) -> None:
+        request(connection)
+        connection.sendall(answer)
+
+    with server(talk) as url:
+        with pytest.raises(wire.Failed) as caught:
+            post(url)
+        assert type(caught.value) is wire.Failed
+        assert not wire._idle.get(wire._place(url)[:3])
+
+
+# ── TLS ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 that nobody has signed but itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    path.write_bytes(
+        signed.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return path
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    wire._tls.cache_clear()
+    with server(answering(), context) as url:
+        yield url
+    wire._tls.cache_clear()
+
+
+def test_a_certificate_that_nobody_trusts_is_refused(secure: str) -> None:
+    with pytest.raises(wire.NotConnected):
+        post(secure.replace("127.0.0.1", "localhost"))
+
+
+def test_a_certificate_of_another_host_is_refused(
+    secure: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    with pytest.raises(wire.NotConnected):
+        post(secure)
+
+
+def test_a_certificate_that_is_trusted_is_accepted(
+    secure: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    assert post(secure.replace("127.0.0.1", "localhost")).body == b"{}"
