@@ -13,7 +13,7 @@ def handler(request: Request) -> Response[CodeSent]:
     wanted = request.body(WantedCode)
 
     known = identities.find(wanted.identity) is not None
-    code = codes.draw(wanted.identity, Purpose.RESET, request.now)
+    code = codes.draw(wanted.identity, Purpose.RESET, request.source, request.now)
     codes.store(code)
     otp = delivery.send(code, known=known)
     return ok(CodeSent(otp=otp), "The code is on its way.", headers={**NO_STORE, **code.headers()})

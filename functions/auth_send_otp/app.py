@@ -12,7 +12,7 @@ def handler(request: Request) -> Response[CodeSent]:
     """Answer 200, the same whether there is an account: nobody looks."""
     wanted = request.body(WantedCode)
 
-    code = codes.draw(wanted.identity, Purpose.VERIFY, request.now)
+    code = codes.draw(wanted.identity, Purpose.VERIFY, request.source, request.now)
     codes.store(code)
     otp = delivery.send(code)
     return ok(CodeSent(otp=otp), "The code is on its way.", headers={**NO_STORE, **code.headers()})

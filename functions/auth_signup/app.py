@@ -7,7 +7,7 @@ from geminichat.api import NO_STORE, Request, Response, created, endpoint
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewAccount, SignedUp
 from geminichat.domain.codes import Purpose
-from geminichat.tables import codes, identities, users
+from geminichat.tables import codes, users
 
 
 @endpoint(public=True)
@@ -15,12 +15,11 @@ def handler(request: Request) -> Response[SignedUp]:
     """Answer 201 with the user, with a password also tokens; a mobile is sent its code."""
     wanted = request.body(NewAccount)
 
-    claim = identities.find(wanted.identity)
-    if claim and claim.verified:
-        raise users.taken()
-
+    claim = users.claimable(wanted.identity, request.now)
     hashed = hashing.hash_password(wanted.password) if wanted.password else None
-    code = codes.draw(wanted.identity, Purpose.VERIFY, request.now) if wanted.mobile else None
+    code = None
+    if wanted.mobile:
+        code = codes.draw(wanted.identity, Purpose.VERIFY, request.source, request.now)
     user, refresh = users.sign_up(wanted.identity, hashed, claim, code, request.now)
 
     otp = delivery.send(code) if code else UNSET

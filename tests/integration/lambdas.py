@@ -19,6 +19,9 @@ from tests.template import FUNCTIONS, TEMPLATE, folder_of, routes_of
 
 type Event = dict[str, Any]
 
+SOURCE = "203.0.113.7"
+"""The address that requests come from unless they say otherwise."""
+
 
 @dataclass
 class Context:
@@ -106,13 +109,21 @@ class Api:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         at: datetime | None = None,
+        source: str = SOURCE,
     ) -> Reply:
         """Send a request; `at` is when the gateway got it. Text goes as it is, bytes in base64.
 
         Every answer is held against the OpenAPI document.
         """
         event = http_event(
-            method, url, json=json, body=body, token=token, headers=headers or {}, at=at
+            method,
+            url,
+            json=json,
+            body=body,
+            token=token,
+            headers=headers or {},
+            at=at,
+            source=source,
         )
         for route, function in self._routes:
             verb, path = route.split(" ")
@@ -137,6 +148,7 @@ def http_event(
     token: str | None = None,
     headers: Mapping[str, str],
     at: datetime | None = None,
+    source: str = SOURCE,
 ) -> Event:
     """Return API Gateway's event for a request (payload 2.0), its route still to be found."""
     parts = urlsplit(url)
@@ -164,7 +176,7 @@ def http_event(
                 "method": method,
                 "path": parts.path,
                 "protocol": "HTTP/1.1",
-                "sourceIp": "203.0.113.7",
+                "sourceIp": source,
                 "userAgent": sent["user-agent"],
             },
         },

@@ -6,13 +6,13 @@ remain.
 """
 
 import hashlib
-import ipaddress
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from geminichat import upstash
 from geminichat.domain import hashing
+from geminichat.domain.addresses import network
 from geminichat.domain.identities import Identity
 from geminichat.errors import InvalidCredentials, TooManyRequests
 
@@ -129,18 +129,5 @@ def forget(identity: Identity) -> None:
 
 def _keys(identity: Identity, source: str) -> list[str]:
     who = hashlib.sha256(identity.key.encode()).hexdigest()[:32]
-    where = _network(source)
+    where = network(source)
     return [f"guesses:{who}", f"pause:{who}", f"guesses-from:{where}", f"pause-from:{where}"]
-
-
-def _network(source: str) -> str:
-    """Return the address, or the /64 of an IPv6 one, which is one customer's."""
-    try:
-        address = ipaddress.ip_address(source)
-    except ValueError:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)

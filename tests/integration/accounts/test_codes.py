@@ -264,3 +264,54 @@ def test_answers_show_no_code_unless_the_stage_is_for_development(
     monkeypatch.setenv("MAIL_FROM", "nobody@unverified.example")
     eve = Person(api)
     assert eve.verify(eve.ask_for_code().data["otp"]).status == 200
+
+
+# ── Many identities, one address ────────────────────────────────────────────────────────────────
+
+LIMIT = 3
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODES_PER_ADDRESS", str(LIMIT))
+
+
+def ask_from(api: Api, source: str, how: str, at: datetime) -> int:
+    """Ask for a code for somebody new from an address; return the status."""
+    ann = Person(api, new_mobile())
+    acts = {"send": ann.ask_for_code, "forgot": ann.forget_password}
+    if how == "sign up":
+        return ann.sign_up(None, at=at, source=source).status
+    return acts[how](at=at, source=source).status
+
+
+@pytest.mark.usefixtures("limited")
+def test_an_address_gets_so_many_codes_an_hour_however_they_are_asked_for(api: Api) -> None:
+    at = datetime(2026, 1, 1, 9, 59, 50, tzinfo=UTC)
+    asked = [ask_from(api, "198.51.100.1", how, at) for how in ("send", "forgot", "sign up")]
+    assert asked == [200, 200, 201]
+    for how in ("send", "forgot", "sign up"):
+        assert ask_from(api, "198.51.100.1", how, at) == 429
+    reply = Person(api).ask_for_code(at=at, source="198.51.100.1")
+    problem(reply, 429, "too-many-requests")
+    assert reply.headers["retry-after"] == "10"
+    assert ask_from(api, "198.51.100.2", "send", at) == 200
+    assert ask_from(api, "198.51.100.1", "send", at + timedelta(seconds=10)) == 200
+
+
+@pytest.mark.usefixtures("limited")
+def test_codes_asked_for_in_parallel_share_an_addresss_limit(api: Api) -> None:
+    at = datetime(2026, 1, 2, 9, tzinfo=UTC)
+    people = [Person(api, new_mobile()) for _ in range(12)]
+    source = "2001:db8:0:1::7"
+    replies = at_once([partial(one.ask_for_code, at=at, source=source) for one in people])
+    assert sorted(reply.status for reply in replies) == [200] * LIMIT + [429] * (12 - LIMIT)
+    assert sum(bool(one.messages()) for one in people) == LIMIT
+    assert ask_from(api, "2001:db8:0:1:ffff::1", "send", at) == 429, "its /64 is one customer's"
+
+
+@pytest.mark.usefixtures("limited")
+def test_an_address_is_not_counted_for_an_account_without_a_code(api: Api) -> None:
+    at = datetime(2026, 1, 3, 9, tzinfo=UTC)
+    for _ in range(LIMIT + 1):
+        assert Person(api).sign_up(at=at, source="198.51.100.9").status == 201

@@ -156,3 +156,12 @@ def test_one_number_added_by_two_at_the_same_moment_is_ones(api: Api) -> None:
     replies = at_once([partial(add, token, number, code) for token in tokens])
     assert sorted(reply.status for reply in replies) in ([200, 400], [200, 409])
     assert len(users_named(number.identity)) == 1
+
+
+def test_an_unproven_account_that_has_a_room_is_not_lost_to_a_proof_elsewhere(api: Api) -> None:
+    ann, number = Person(api), Person(api, new_mobile())
+    mine = ann.prove(at=NOW)
+    other = number.sign_up(at=NOW).data
+    api.post("/chatroom", {"title": "Kept"}, token=other["token"])
+    problem(add(mine["token"], number, number.code()), 409, "identity-taken")
+    assert number.me(other["token"]).status == 200

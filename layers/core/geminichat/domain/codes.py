@@ -105,6 +105,15 @@ def too_soon(sends: Sequence[int], now: datetime, wait: timedelta = PAUSE) -> To
     )
 
 
+def too_many_from(now: datetime) -> TooManyRequests:
+    """Return the error for an address from which the hour's codes were asked for."""
+    seconds = 3600 - int(now.timestamp()) % 3600
+    return TooManyRequests(
+        f"Too many codes were asked for from this address. Try again in {seconds} s.",
+        retry_after=seconds,
+    )
+
+
 def headers(sends: Sequence[int], now: datetime) -> Mapping[str, str]:
     """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
     recent = _recent(sends, now)

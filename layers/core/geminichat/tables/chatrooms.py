@@ -52,6 +52,14 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     system_instruction: str | None
 
 
+def has_any(user_id: str) -> bool:
+    """Say whether the user has a room."""
+    found = Chatroom.query(
+        user_id, attributes_to_get=["chatroom_id"], consistent_read=True, limit=1
+    )
+    return next(iter(found), None) is not None
+
+
 def create(user_id: str, chatroom_id: str, wanted: rooms.NewRoom, now: datetime) -> rooms.Room:
     """Open a room under a new id and return it."""
     moment = times.text(now)

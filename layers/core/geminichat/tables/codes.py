@@ -1,6 +1,7 @@
 """The codes table: an identity's newest code, hashed, its tries, and when codes were sent.
 
 One item an identity, whatever a code is for: the limits on sends hold for an identity as a whole.
+Beside them an item an hour for each address that codes were asked for from.
 """
 
 from dataclasses import dataclass
@@ -9,11 +10,13 @@ from typing import Any
 
 from pynamodb.attributes import ListAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from geminichat import config
 from geminichat.config import setting
 from geminichat.domain import codes
+from geminichat.domain.addresses import network
 from geminichat.domain.codes import Purpose, Sending
 from geminichat.domain.identities import Identity
 from geminichat.tables.connection import Table, put_if, update_if
@@ -34,6 +37,17 @@ class Code(Table):
     expires_at = NumberAttribute()
 
 
+class Asked(Table):
+    """How many codes were asked for from an address in an hour; `from:…:…` is no identity's key."""
+
+    class Meta:
+        table_name = setting("CODES_TABLE")
+
+    identity = UnicodeAttribute(hash_key=True)
+    times = NumberAttribute()
+    expires_at = NumberAttribute()
+
+
 @dataclass(frozen=True)
 class Proof:
     """That someone knew the code; spent by the transaction that acts on it."""
@@ -42,13 +56,29 @@ class Proof:
     digest: str
 
 
-def draw(identity: Identity, purpose: Purpose, now: datetime) -> Sending:
-    """Draw a code, which is still to be stored. Raises TooManyRequests."""
+def draw(identity: Identity, purpose: Purpose, source: str, now: datetime) -> Sending:
+    """Draw a code that was asked for from an address, which is still to be stored.
+
+    Raises TooManyRequests where the address or the identity has had its share.
+    """
+    _count(source, now)
     try:
         before = [int(sent) for sent in Code.get(identity.key, consistent_read=True).sends]
     except Code.DoesNotExist:
         before = []
     return codes.draw(identity, purpose, before, now)
+
+
+def _count(source: str, now: datetime) -> None:
+    """Count a code against the address it was asked for from. Raises TooManyRequests."""
+    limit = config.number("CODES_PER_ADDRESS")
+    if not limit:
+        return
+    hour = int(now.timestamp()) // 3600
+    asked = Asked(f"from:{network(source)}:{hour}")
+    once_more: list[Action] = [Asked.times.add(1), Asked.expires_at.set((hour + 2) * 3600)]
+    if not update_if(asked, once_more, Asked.times.does_not_exist() | (Asked.times < limit)):
+        raise codes.too_many_from(now)
 
 
 def store(sending: Sending) -> None:

@@ -19,7 +19,7 @@ from geminichat.domain.identities import Identity
 from geminichat.domain.quota import Allowance
 from geminichat.domain.sessions import ENDED, RefreshToken
 from geminichat.errors import Conflict, Unauthorized, Unavailable
-from geminichat.tables import codes, identities, sessions, usage
+from geminichat.tables import chatrooms, codes, identities, sessions, usage
 from geminichat.tables.codes import Proof
 from geminichat.tables.connection import (
     Table,
@@ -112,6 +112,21 @@ def view(user: User, allowance: Allowance) -> Account:
     )
 
 
+def claimable(identity: Identity, now: datetime) -> Claim | None:
+    """Return the unproven claim whose place a sign-up of the identity takes; None for none.
+
+    An account that came to something is not lost to whoever types its identity: only a proof takes
+    it over. Raises Conflict there, where the identity is proven, and where a sign-up won that was
+    under way when this one came, at `now`.
+    """
+    claim = identities.find(identity)
+    if claim is None:
+        return None
+    if claim.verified or claim.since >= times.text(now) or chatrooms.has_any(claim.user_id):
+        raise taken()
+    return claim
+
+
 def sign_up(
     identity: Identity,
     password_hash: str | None,
@@ -121,9 +136,9 @@ def sign_up(
 ) -> tuple[Account, RefreshToken | None]:
     """Store a new user who claims the identity, with a session where there is a password.
 
-    An earlier claim that nobody proved (`replaced`) goes, and the user behind it, unless that user
-    has come to pay: then only a proof takes it over. A code that is to be sent is stored. All of it
-    or nothing. Raises Conflict where the identity was claimed or proven by another in the meantime,
+    An earlier claim that nobody proved (`replaced`, see `claimable`) goes, and the user behind it,
+    unless that user has come to pay. A code that is to be sent is stored. All of it or nothing.
+    Raises Conflict where the identity was claimed or proven by another in the meantime,
     TooManyRequests where another code was sent.
     """
     user = _new(identity, now)
@@ -134,7 +149,8 @@ def sign_up(
         if replaced is not None:
             _remove_claimant(transaction, replaced)
         transaction.save(
-            identities.claim(identity, user.user_id, now, verified=False),
+            # Since it is made, not asked for: who asked before that was too late (`claimable`).
+            identities.claim(identity, user.user_id, times.now(), verified=False),
             condition=identities.unchanged(replaced),
         )
         transaction.save(user, condition=User.user_id.does_not_exist())
@@ -157,7 +173,11 @@ def sign_up(
 
 def taken() -> Conflict:
     """Return the error for an identity that is somebody's already."""
-    return Conflict("This identity belongs to an account already.", code="identity-taken")
+    return Conflict(
+        "This identity belongs to an account already. If it is yours, log in, with its password "
+        "or with a code from POST /auth/send-otp.",
+        code="identity-taken",
+    )
 
 
 def enter(proof: Proof, now: datetime) -> tuple[Account, RefreshToken]:
@@ -261,7 +281,7 @@ def _add_identity(
         raise Conflict(
             "Verify the identity that you signed up with first.", code="identity-not-verified"
         )
-    if claim and claim.verified and claim.user_id != user_id:
+    if claim and claim.user_id != user_id and (claim.verified or chatrooms.has_any(claim.user_id)):
         raise taken()
     attribute, before = getattr(User, kind), getattr(user, kind)
     unchanged = (User.session_epoch == int(user.session_epoch)) & (
