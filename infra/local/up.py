@@ -26,6 +26,9 @@ PORTS = {"api": 8000, "aws": 4566, "upstash": 8079, "gemini": 8081, "stripe": 80
 IMPATIENT = {"GeminiTimeout": "20", "MaxAttempts": "4", "RetryPause": "1", "SweepAfter": "20"}
 """Shorter pauses than in the cloud: a developer watches."""
 
+WITHOUT_REDIS = 5.0
+"""Seconds after which a Redis that ended is started again."""
+
 GEMINI_KEY, STRIPE_KEY = "local-stand-in", "sk_test_stand_in"
 """What the stand-ins take for their accounts' keys."""
 
@@ -82,17 +85,20 @@ class _Running:
         self._exits = exits
         self._children: list[Child] = []
         self._ports = _Ports(options.home, {} if options.port == 0 else PORTS)
+        self._redis_port = free_port()
+        self._valkey: Child
 
     async def start(self) -> stack.Stack:
         """Start everything; return where it runs."""
-        aws_port, redis_port = self._ports.choose("aws"), free_port()
+        aws_port = self._ports.choose("aws")
         aws = stack.Aws(endpoint_url=f"http://{HOST}:{aws_port}")
         gateway = Gateway(aws.endpoint_url)
         api_url = await self._serve_api(gateway)
 
         with _step(f"Starting AWS (MiniStack), Redis (Valkey){self._stand_ins()}"):
             self._keep(await start_ministack(self._home, aws_port, self._network()))
-            self._keep(await start_valkey(self._home, redis_port))
+            self._valkey = await start_valkey(self._home, self._redis_port)
+            self._keep(self._valkey)
             account = self._options.stripe or StripeAccount(
                 STRIPE_KEY, f"whsec_{secrets.token_hex(16)}", stripe.PRO_PRICE
             )
@@ -104,7 +110,7 @@ class _Running:
             }
             token = await asyncio.to_thread(cloud.put_secrets, given)
             await asyncio.to_thread(cloud.verify_sender)
-            redis = upstash.create_app(HOST, redis_port, token)
+            redis = upstash.create_app(HOST, self._redis_port, token)
             upstash_url = await self._serve(redis, self._ports.choose("upstash"))
             gemini_url = await self._serve_gemini()
             stripe_url = await self._serve_stripe(f"{api_url}/webhook/stripe", account)
@@ -135,7 +141,7 @@ class _Running:
             upstash=stack.Upstash(
                 url=upstash_url, token=token, faults_url=f"{upstash_url}/_faults"
             ),
-            valkey=stack.Valkey(host=HOST, port=redis_port),
+            valkey=stack.Valkey(host=HOST, port=self._redis_port),
             gemini=stack.Gemini(url=gemini_url, faults_url=f"{gemini_url}/_faults")
             if gemini_url
             else None,
@@ -148,10 +154,26 @@ class _Running:
         )
 
     async def first_end(self) -> None:
-        """Wait until one of the programs ends, which none should. Raises LocalError."""
-        waits = [asyncio.ensure_future(child.wait()) for child in self._children]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        raise LocalError("A program ended.")
+        """Wait until a program ends that the rest cannot do without. Raises LocalError.
+
+        Redis may vanish, so Valkey is no such program: it is started again, empty.
+        """
+        waits = {asyncio.ensure_future(child.wait()): child for child in self._children}
+        while True:
+            ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            lost = [waits.pop(one) for one in ended]
+            if lost != [self._valkey]:
+                raise LocalError("A program ended.")
+            print(
+                f"Valkey ended, with status {self._valkey.status}. The API goes on without Redis; "
+                f"in {WITHOUT_REDIS:.0f} s it is started again, empty.",
+                flush=True,
+            )
+            await asyncio.sleep(WITHOUT_REDIS)
+            self._children.remove(self._valkey)
+            self._valkey = await start_valkey(self._home, self._redis_port)
+            self._keep(self._valkey)
+            waits[asyncio.ensure_future(self._valkey.wait())] = self._valkey
 
     def blame(self, error: LocalError) -> LocalError:
         """Return the error, or that a program ended, where that is behind it."""

@@ -1,0 +1,53 @@
+"""Redis killed in the middle of a run and started empty: nobody notices but the clock."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.local.client import Refused
+from tests.e2e.conftest import RunningStack
+
+
+def test_redis_killed_and_started_empty_costs_no_prompt_and_grants_none(
+    stack: RunningStack,
+) -> None:
+    user = stack.new_user()
+    room = user.open_room("Through it all").data["id"]
+    sent = [user.send(room, f"Prompt {number}").data["messageId"] for number in (1, 2)]
+    kill_valkey(stack.description.valkey.port)
+
+    sent += [user.send(room, f"Prompt {number}").data["messageId"] for number in (3, 4)]
+    assert redis_is(stack, "out of order")
+    assert redis_is(stack, "ok", within=30), "it is started again"
+    sent.append(user.send(room, "Prompt 5").data["messageId"])
+    with pytest.raises(Refused) as refused:
+        user.send(room, "Prompt 6")
+    assert refused.value.status == 429
+    for message in sent:
+        assert user.wait(room, message, patience=30).data["status"] == "answered"
+
+
+def kill_valkey(port: int) -> None:
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"valkey-server" in command and f":{port}".encode() in command:
+            os.kill(int(process.name), signal.SIGKILL)
+            return
+    raise AssertionError("no Valkey runs on that port")
+
+
+def redis_is(stack: RunningStack, state: str, within: float = 5) -> bool:
+    """Wait until the deep health check says so of Redis."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        dependencies = stack.http.get("/health?deep=1").json()["data"]["dependencies"]
+        if dependencies["redis"] == state:
+            return True
+        time.sleep(0.3)
+    return False
