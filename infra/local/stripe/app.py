@@ -563,33 +563,31 @@ class _Stripe:
             raise missing("notification", object_id)
         return letter.event
 
-    # Pages
+    # Pages. What a form did is told on the page after it, so that loading that again does nothing
 
     async def show_checkout(self, request: web.Request) -> web.Response:
-        return self._checkout(request)
+        session = self._page_object("checkout.session", request)
+        if session["status"] != "open":
+            return _html(pages.finished(_back_from(session)))
+        customer = self.ledger.get("customer", session["customer"])
+        price = self.ledger.get("price", session["_price"])
+        product = self.ledger.get("product", price["product"])["name"]
+        email, said = customer.get("email"), session.pop("_said", None)
+        return _html(pages.checkout(session, price, product, email, said))
 
     async def use_checkout(self, request: web.Request) -> web.Response:
         form = await request.post()
         session = self._page_object("checkout.session", request)
-        if session["status"] != "open":
-            return self._checkout(request)
         turn, email = str(form.get("do", "")), str(form.get("email", "")) or None
         if turn not in ("pay", "pay-once", "debit", "decline"):
             raise web.HTTPBadRequest(text="The form says none of pay, pay-once, debit, decline")
-        self._turn(session, turn, email)
-        if turn == "decline":
-            return self._checkout(request, "Your card was declined.")
-        url = session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"])
-        raise web.HTTPSeeOther(url)
-
-    def _checkout(self, request: web.Request, error: str | None = None) -> web.Response:
-        session = self._page_object("checkout.session", request)
-        if session["status"] != "open":
-            return _html(pages.finished(session["status"]))
-        customer = self.ledger.get("customer", session["customer"])
-        price = self.ledger.get("price", session["_price"])
-        product = self.ledger.get("product", price["product"])
-        return _html(pages.checkout(session, product["name"], customer.get("email"), error))
+        if session["status"] == "open":
+            self._turn(session, turn, email)
+        if session["status"] == "complete":  # by this click, or by one just before it
+            raise web.HTTPSeeOther(_back_from(session)["success_url"])
+        if session["status"] == "open":
+            session |= {"_said": ("alert", "Your card was declined."), "_email": email}
+        raise web.HTTPSeeOther(request.path)
 
     def _turn(self, session: Json, turn: str, email: str | None) -> None:
         if turn == "decline":
@@ -600,7 +598,14 @@ class _Stripe:
             self.ledger.pay(session, DEFAULT_CARD if turn == "pay" else DECLINING_CARD, email)
 
     async def show_portal(self, request: web.Request) -> web.Response:
-        return self._portal(request)
+        portal = self._page_object("billing_portal.session", request)
+        customer = portal["customer"]
+        live = [
+            (subscription, self.ledger.card_of(subscription))
+            for subscription in self.ledger.subscriptions_of(customer, ended=False)
+        ]
+        invoices = [one for one in self.ledger.all("invoice") if one["customer"] == customer]
+        return _html(pages.portal(portal, live, invoices, portal.pop("_said", None)))
 
     async def use_portal(self, request: web.Request) -> web.Response:
         form = await request.post()
@@ -615,7 +620,7 @@ class _Stripe:
                 "Your plan ends with its period.",
             ),
             "keep": (lambda: self.ledger.keep(subscription), "Your plan goes on."),
-            "pay": (lambda: self.ledger.pay_up(subscription), "Thank you."),
+            "pay": (lambda: self.ledger.pay_open(subscription), "Thank you."),
             "good-card": (
                 lambda: self.ledger.use_card(subscription, DEFAULT_CARD),
                 "The card is changed.",
@@ -624,27 +629,25 @@ class _Stripe:
                 lambda: self.ledger.use_card(subscription, DECLINING_CARD),
                 "The card is changed.",
             ),
+            "end-period": (lambda: self.ledger.end_period(subscription), "The period has ended."),
         }
         turn, said = turns.get(str(form.get("do")), (None, ""))
         if turn is None:
             raise web.HTTPBadRequest(text=f"The form says none of {', '.join(turns)}")
         try:
             turn()
+            portal["_said"] = ("status", said)
         except Refused as refused:
-            said = str(refused)
-        return self._portal(request, said)
-
-    def _portal(self, request: web.Request, said: str | None = None) -> web.Response:
-        portal = self._page_object("billing_portal.session", request)
-        live = self.ledger.subscriptions_of(portal["customer"], ended=False)
-        return _html(pages.portal(portal, live, said))
+            portal["_said"] = ("alert", str(refused))
+        raise web.HTTPSeeOther(request.path)
 
     def _page_object(self, kind: str, request: web.Request) -> Json:
         self.ledger.catch_up()
         try:
             return self.ledger.get(kind, request.match_info["id"])
         except Refused as refused:
-            raise web.HTTPNotFound(text=str(refused)) from refused
+            page = pages.nothing(str(refused))
+            raise web.HTTPNotFound(text=page, content_type="text/html") from refused
 
     # For tests
 
@@ -772,6 +775,12 @@ async def _body(request: web.Request) -> Json:
     if not isinstance(body, dict):
         raise web.HTTPBadRequest(text="The body is not a JSON object")
     return body
+
+
+def _back_from(session: Json) -> Json:
+    """Return the session with the address that it leads to when it was paid."""
+    url = session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"])
+    return {**session, "success_url": url}
 
 
 def _html(page: str) -> web.Response:

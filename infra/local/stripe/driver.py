@@ -68,6 +68,11 @@ class Stripe(StandIn):
         """Do on a checkout page what a person would and return the events of it, as `move`."""
         return self._made(self.ask("POST", f"/_sessions/{session_id}/{turn}", {"email": email}))
 
+    def now(self) -> float:
+        """Return the stand-in's time, in seconds since 1970."""
+        now: float = self.ask("GET", "/_clock")["now"]
+        return now
+
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.ask("POST", "/_clock", {"advance": seconds})

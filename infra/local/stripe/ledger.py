@@ -569,6 +569,10 @@ class Ledger:
     def pay_up(self, subscription: Json) -> Json:
         """Pay what is open with a good card."""
         self.use_card(subscription, DEFAULT_CARD)
+        return self.pay_open(subscription)
+
+    def pay_open(self, subscription: Json) -> Json:
+        """Pay what is open with the card that is there. Raises Refused where that is refused."""
         for invoice in self._open_invoices(subscription):
             self.pay_invoice(invoice)
         return subscription
@@ -597,7 +601,7 @@ class Ledger:
         invoice = self._bill(subscription, "subscription_cycle")
         if subscription["status"] == "unpaid":
             return
-        if self._card_of(subscription) == DECLINING_CARD:
+        if self.card_of(subscription) == DECLINING_CARD:
             self._fail(invoice)
         else:
             self._settle(invoice)
@@ -626,7 +630,8 @@ class Ledger:
         self._due[subscription["id"]] = _item(subscription)["current_period_end"]
         self._change(subscription, status="active")
 
-    def _card_of(self, subscription: Json) -> str:
+    def card_of(self, subscription: Json) -> str:
+        """Return the last digits of the card that pays a subscription."""
         method = self.get("payment_method", subscription["default_payment_method"])
         last4: str = method["card"]["last4"]
         return last4
@@ -707,7 +712,7 @@ class Ledger:
         if invoice["status"] != "open":
             raise Refused("Invoice is already paid", code="invoice_already_paid")
         subscription = self._subscription_of(invoice)
-        if self._card_of(subscription) == DECLINING_CARD:
+        if self.card_of(subscription) == DECLINING_CARD:
             self._fail(invoice)
             raise Refused(
                 "Your card was declined.", status=402, kind="card_error", code="card_declined"

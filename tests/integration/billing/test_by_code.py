@@ -1,5 +1,7 @@
 """Someone who came by code alone becomes a customer like any other."""
 
+import jwt
+
 from infra.local.stripe.driver import Stripe
 from tests.integration.accounts.people import PASSWORD, Person, new_mobile, problem
 from tests.integration.billing.payer import Payer
@@ -23,6 +25,18 @@ def test_a_user_who_came_by_code_sets_a_password_subscribes_and_logs_in_with_it(
     assert seen["id"] == came["user"]["id"]
     assert (seen["plan"], seen["mobileVerified"]) == ("pro", True)
     assert seen["usage"]["limit"] is None
+
+
+def test_a_user_without_an_email_gives_it_on_stripes_page(api: Api, stripe: Stripe) -> None:
+    came = Person(api, new_mobile()).prove()
+    claims = jwt.decode(came["token"], options={"verify_signature": False})
+    payer = Payer(api, stripe, claims["sub"], claims["sid"])
+    payer.checkout()
+    assert payer.customers()[0]["email"] is None
+    payer.pay()
+    payer.take_news()
+    assert payer.plan() == "pro"
+    assert payer.customers()[0]["email"] == "payer@example.com"
 
 
 def test_a_session_that_has_ended_buys_nothing(api: Api, stripe: Stripe) -> None:

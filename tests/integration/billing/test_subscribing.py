@@ -1,10 +1,9 @@
 """POST /subscribe/pro and what follows from it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from infra.local.stripe.driver import Stripe
 from tests.integration.billing.payer import Payer
 from tests.integration.lambdas import Api
 
@@ -126,19 +125,6 @@ def test_late_news_of_an_ended_subscription_does_not_end_the_next_one(subscriber
     assert subscriber.plan() == "pro"
 
 
-def test_who_came_by_code_alone_can_subscribe(api: Api, stripe: Stripe) -> None:
-    mobile = f"+1415{datetime.now(UTC).microsecond:06d}1"
-    otp = api.post("/auth/send-otp", {"mobile": mobile}).data.get("otp")
-    if otp is None:
-        pytest.skip("codes are not in the answer here")
-    payer = Payer.of(api, stripe, api.post("/auth/verify-otp", {"mobile": mobile, "otp": otp}))
-    payer.pay()
-    payer.take_news()
-    assert payer.plan() == "pro"
-    [customer] = payer.customers()
-    assert customer["email"] == "payer@example.com"  # Stripe's page asked for it
-
-
 def test_an_address_that_was_never_verified_does_not_reach_stripe(payer: Payer) -> None:
     payer.checkout()
     assert payer.customers()[0]["email"] is None
@@ -212,7 +198,7 @@ def test_what_was_cancelled_in_the_portal_can_be_resumed_here(subscriber: Payer)
     url = subscriber.request("POST", "/subscription/portal").data["url"]
     before = len(subscriber.stripe.events())
     form = {"do": "cancel", "subscription": subscriber.subscription_id()}
-    subscriber.stripe._api.post(url, data=form).raise_for_status()
+    assert subscriber.stripe._api.post(url, data=form).status_code == 303
     subscriber.news = [one["event"]["id"] for one in subscriber.stripe.events()[before:]]
     subscriber.take_news()
     assert subscriber.status()["cancelAtPeriodEnd"] is True

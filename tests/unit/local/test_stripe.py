@@ -277,10 +277,40 @@ def test_paying_makes_an_active_subscription(client: stripe.StripeClient, standi
 
 def test_a_declined_card_leaves_the_session_open(client: stripe.StripeClient) -> None:
     session = new_session(client, new_customer(client).id)
-    answer = httpx.post(str(session.url), data={"do": "decline"})
+    answer = httpx.post(str(session.url), data={"do": "decline"}, follow_redirects=True)
+    assert (answer.request.method, answer.status_code) == ("GET", 200)
     assert "Your card was declined." in answer.text
+    assert "declined." not in httpx.get(str(session.url)).text, "loading it again starts afresh"
     assert client.v1.checkout.sessions.retrieve(session.id).status == "open"
     assert client.v1.subscriptions.list().data == []
+
+
+def test_a_second_click_on_pay_leads_where_the_first_did(client: stripe.StripeClient) -> None:
+    session = new_session(client, new_customer(client).id)
+    answers = [httpx.post(str(session.url), data={"do": "pay"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [303, 303]
+    assert answers[0].headers["location"] == answers[1].headers["location"]
+    assert len(client.v1.subscriptions.list().data) == 1
+
+
+def test_the_email_that_was_typed_is_kept_when_the_card_is_declined(
+    client: stripe.StripeClient,
+) -> None:
+    session = new_session(client, client.v1.customers.create({}).id)
+    form = {"do": "decline", "email": 'a"b@example.com'}
+    page = httpx.post(str(session.url), data=form, follow_redirects=True).text
+    assert 'value="a&quot;b@example.com"' in page
+
+
+def test_an_address_that_leads_nowhere_is_a_page_of_its_own(standin: Stripe) -> None:
+    for path in ("/c/pay/cs_none", "/p/session/bps_none", "/c/pay/<script>"):
+        answer = httpx.get(f"{standin.url}{path}")
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            404,
+            "text/html; charset=utf-8",
+        )
+        assert "There is nothing here" in answer.text
+        assert "/<script>" not in answer.text
 
 
 def test_checkout_asks_for_an_email_where_none_is_known(client: stripe.StripeClient) -> None:
@@ -370,6 +400,27 @@ def test_cancelled_in_the_portal_only_cancel_at_is_set(
     assert ends.cancel_at == ends["items"].data[0].current_period_end
     kept = client.v1.subscriptions.update(subscription.id, {"cancel_at": ""})
     assert kept.cancel_at is None
+
+
+def test_the_portal_pays_what_is_open_with_the_card_that_is_there(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
+    subscription = subscribe(client, standin)
+    portal = client.v1.billing_portal.sessions.create({"customer": str(subscription.customer)})
+
+    def do(what: str) -> str:
+        form = {"do": what, "subscription": subscription.id}
+        return httpx.post(portal.url, data=form, follow_redirects=True).text
+
+    do("bad-card")
+    assert "past due" in do("end-period")
+    refused = do("pay")
+    assert 'role="alert"' in refused
+    assert "Your card was declined." in refused
+    do("good-card")
+    assert "past due" not in do("pay")
+    invoices = client.v1.invoices.list({"customer": str(subscription.customer)}).data
+    assert [invoice.status for invoice in invoices] == ["paid", "paid"]
 
 
 def test_a_portal_shows_only_its_own_customers_subscription(
