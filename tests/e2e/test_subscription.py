@@ -2,13 +2,21 @@
 
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support import expected_conditions as see
 
-from infra.local.client import Api
+from infra.local.client import Api, Refused
+from tests.e2e.browser import Browser
 from tests.e2e.conftest import RunningStack
+
+AT_ONCE = 2.0
+"""Seconds from the click on Pay until the plan is pro, in functions that are warm."""
 
 
 def status_of(stack: RunningStack, user: Api) -> Mapping[str, Any]:
@@ -19,12 +27,14 @@ def status_of(stack: RunningStack, user: Api) -> Mapping[str, Any]:
     return told
 
 
-def becomes(stack: RunningStack, user: Api, plan: str) -> Mapping[str, Any]:
-    """Wait until the user's plan is this one."""
+def becomes(
+    stack: RunningStack, user: Api, wanted: object, what: str = "plan"
+) -> Mapping[str, Any]:
+    """Wait until this is the user's plan, or what else the status tells."""
     deadline = time.monotonic() + 30
-    while (told := status_of(stack, user))["plan"] != plan:
+    while (told := status_of(stack, user))[what] != wanted:
         assert time.monotonic() < deadline, f"still {told}"
-        time.sleep(0.2)
+        time.sleep(0.1)
     return told
 
 
@@ -55,3 +65,100 @@ def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
     assert stack.http.get(back.path).status_code == 200
     stack.stripe.move(session["subscription"], "cancel")
     becomes(stack, user, "basic")
+
+
+# ── In a browser ─────────────────────────────────────────────────────────────────────────────────
+
+
+def checkout_of(stack: RunningStack, user: Api) -> Mapping[str, Any]:
+    """Return the page that POST /subscribe/pro answers with."""
+    answer = stack.http.post("/subscribe/pro", headers=user.headers)
+    assert answer.status_code == 200, answer.text
+    page: Mapping[str, Any] = answer.json()["data"]
+    return page
+
+
+def click(browser: Browser, button: str) -> None:
+    """Click what has this id, once it can be."""
+    browser.until(see.element_to_be_clickable((By.ID, button))).click()
+
+
+def text_of(browser: Browser, role: str) -> str:
+    """Wait for what the page says in this role, and return it."""
+    found = browser.until(see.visibility_of_element_located((By.CSS_SELECTOR, f"[role={role}]")))
+    return str(found.text)
+
+
+def refused(user: Api, room: str) -> Refused:
+    """Send a prompt that must not be taken."""
+    with pytest.raises(Refused) as refusal:
+        user.send(room, "One more")
+    return refusal.value
+
+
+@pytest.fixture
+def warm(stack: RunningStack) -> None:
+    """Functions that have answered before: somebody else has just subscribed."""
+    other = stack.new_user()
+    stack.stripe.turn(checkout_of(stack, other)["sessionId"], "pay")
+    becomes(stack, other, "pro")
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_person_pays_is_pro_at_once_cancels_and_is_basic_after_the_period(
+    stack: RunningStack, browser: Browser
+) -> None:
+    user = stack.new_user()
+    room = user.open_room("Until the sixth").data["id"]
+    assert [user.send(room, "Hello").status for _ in range(5)] == [202] * 5
+    assert refused(user, room).status == 429
+
+    page = checkout_of(stack, user)
+    browser.open(page["url"])
+    browser.driver.find_element(By.NAME, "email").send_keys("ada@example.com")
+    clicked = time.monotonic()
+    click(browser, "pay")
+    becomes(stack, user, "pro")
+    assert time.monotonic() - clicked < AT_ONCE
+    browser.until(see.url_to_be(f"{stack.url}/subscription/success?session_id={page['sessionId']}"))
+    assert browser.driver.find_element(By.TAG_NAME, "h1").text == "Thank you"
+    assert user.send(room, "The sixth").status == 202
+
+    portal = stack.http.post("/subscription/portal", headers=user.headers).json()["data"]
+    browser.open(portal["url"])
+    click(browser, "cancel")
+    assert "ends with its period" in text_of(browser, "status")
+    told = becomes(stack, user, True, "cancelAtPeriodEnd")
+    assert told["plan"] == "pro"
+    ends = datetime.fromisoformat(told["currentPeriodEnd"]).timestamp()
+
+    stack.stripe.advance(ends - stack.stripe.now() - 60)
+    assert status_of(stack, user)["plan"] == "pro"
+    assert user.send(room, "The seventh").status == 202
+    stack.stripe.advance(61)
+    assert becomes(stack, user, "basic")["status"] == "canceled"
+    assert refused(user, room).status == 429
+
+    click(browser, "back")
+    browser.until(see.url_to_be(f"{stack.url}/subscription/success"))
+    asked = {urlsplit(url).netloc for url in browser.requests()}
+    assert asked == {urlsplit(stack.url).netloc, urlsplit(stack.stripe.url).netloc}
+    assert browser.complaints() == []
+
+
+def test_a_person_whose_card_is_declined_stays_on_basic_and_may_try_another(
+    stack: RunningStack, browser: Browser
+) -> None:
+    user = stack.new_user()
+    page = checkout_of(stack, user)
+    browser.open(page["url"])
+    browser.driver.find_element(By.NAME, "email").send_keys("ada@example.com")
+    click(browser, "decline")
+    assert "declined" in text_of(browser, "alert")
+    assert status_of(stack, user)["plan"] == "basic"
+    assert checkout_of(stack, user) == page
+
+    click(browser, "pay")
+    becomes(stack, user, "pro")
+    browser.open(page["url"])
+    assert "paid already" in browser.driver.find_element(By.TAG_NAME, "h1").text
