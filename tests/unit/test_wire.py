@@ -1,8 +1,10 @@
 """HTTP over real sockets: kept connections, deadlines, TLS, and what happens when it breaks off."""
 
 import datetime
+import math
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -170,6 +172,74 @@ def test_who_does_not_answer_has_timed_out() -> None:
         assert not wire._idle.get(wire._place(url)[:3]), "its late answer is no later request's"
 
 
+def dripping(answer: bytes, every: float = 0.1) -> Talk:
+    """Answer byte by byte, each well before a socket's time-out."""
+
+    def talk(connection: socket.socket, _: int) -> None:
+        request(connection)
+        for at in range(len(answer)):
+            connection.sendall(answer[at : at + 1])
+            time.sleep(every)
+
+    return talk
+
+
+LONG = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("at_once", "dripped"), [(b"", LONG), (LONG, b"x" * 100)], ids=["headers", "body"]
+)
+def test_an_answer_that_comes_byte_by_byte_has_timed_out_as_a_whole(
+    at_once: bytes, dripped: bytes
+) -> None:
+    def talk(connection: socket.socket, number: int) -> None:
+        connection.sendall(at_once)
+        dripping(dripped)(connection, number)
+
+    with server(talk) as url:
+        began = time.monotonic()
+        with pytest.raises(wire.TimedOut):
+            post(url)
+        assert 0.25 < time.monotonic() - began < 0.6
+
+
+def test_an_answer_without_a_length_is_read_to_its_end() -> None:
+    answer = b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 100_000
+
+    def talk(connection: socket.socket, _: int) -> None:
+        request(connection)
+        connection.sendall(answer)
+
+    with server(talk) as url:
+        assert len(post(url).body) == 100_000
+
+
+def test_calls_of_a_hurry_share_its_time() -> None:
+    with server(lambda *_: time.sleep(2)) as url:
+        began = time.monotonic()
+        with wire.within(0.5):
+            with pytest.raises(wire.TimedOut):
+                post(url)
+            with pytest.raises(wire.TimedOut):
+                post(url)
+            with pytest.raises(wire.NotConnected, match="no time left"):
+                post(url)
+        assert 0.45 < time.monotonic() - began < 0.8
+    with server(answering()) as url:
+        assert post(url).status == 200
+
+
+def test_a_hurry_within_a_hurry_ends_with_the_first_of_them() -> None:
+    assert wire.time_left() == math.inf
+    with wire.within(5), wire.within(60):
+        assert wire.time_left() <= 5
+    with wire.within(60):
+        with wire.within(5):
+            pass
+        assert wire.time_left() > 50
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -253,3 +323,54 @@ def test_a_certificate_that_is_trusted_is_accepted(
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
     assert post(secure.replace("127.0.0.1", "localhost")).body == b"{}"
+
+
+@pytest.fixture
+def tunnel() -> Iterator[tuple[str, list[bytes]]]:
+    """A proxy that reaches this machine whatever host it is asked for, and what it was asked."""
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket, _: int) -> None:
+        line = request(connection).split(b"\r\n")[0]
+        asked.append(line)
+        port = int(line.split()[1].rpartition(b":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as beyond:
+            connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+            back = Thread(target=pump, args=(beyond, connection), daemon=True)
+            back.start()
+            pump(connection, beyond)
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        while part := source.recv(65536):
+            sink.sendall(part)
+
+    with server(talk) as url:
+        yield url, asked
+
+
+def test_a_proxy_that_the_environment_names_leads_out(
+    secure: str,
+    certificate: Path,
+    tunnel: tuple[str, list[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proxy, asked = tunnel
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    url = secure.replace("127.0.0.1", "localhost")
+    assert post(url).body == b"{}"
+    assert asked == [f"CONNECT {url.removeprefix('https://')} HTTP/1.1".encode()]
+
+
+def test_a_host_that_the_environment_excepts_is_reached_without_its_proxy(
+    secure: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    assert post(secure.replace("127.0.0.1", "localhost")).body == b"{}"
+    monkeypatch.delenv("NO_PROXY")
+    wire._idle.clear()
+    with pytest.raises(wire.NotConnected):
+        post(secure.replace("127.0.0.1", "localhost"))

@@ -2,6 +2,8 @@
 
 `@endpoint` authenticates (unless told `public=True`), turns an AppError into problem+json
 (RFC 9457), and anything else into a bare 500 that tells the caller nothing but the request id.
+One whose calls' own deadlines would add up to more than its caller waits has all of them end
+`within` so many seconds.
 """
 
 import base64
@@ -9,6 +11,7 @@ import binascii
 import functools
 import gzip
 import hashlib
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from geminichat import config
+from geminichat import config, wire
 from geminichat.domain import cursors, tokens
 from geminichat.domain.sessions import RefreshToken
 from geminichat.errors import (
@@ -213,11 +216,14 @@ NO_STORE: Mapping[str, str] = {"cache-control": "no-store"}
 
 
 def endpoint(
-    handler: Callable[[Request], Response[Any]] | None = None, *, public: bool = False
+    handler: Callable[[Request], Response[Any]] | None = None,
+    *,
+    public: bool = False,
+    within: float = math.inf,
 ) -> Callable[..., Any]:
     """Make a Lambda handler of a function from Request to Response."""
     if handler is None:
-        return functools.partial(endpoint, public=public)
+        return functools.partial(endpoint, public=public, within=within)
 
     @functools.wraps(handler)
     def answer(event: Event, context: Any = None) -> dict[str, Any]:
@@ -230,7 +236,8 @@ def endpoint(
             if not public:
                 request = _authenticate(request)
                 user_id = request.user_id
-            reply = _success(handler(request), request_id)
+            with wire.within(within):
+                reply = _success(handler(request), request_id)
         except AppError as error:
             problem = error.code
             reply = _problem(error, request_id)

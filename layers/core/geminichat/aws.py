@@ -90,20 +90,22 @@ class Client:
     def post(self, operation: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         """Return the body of the answer to a signed POST; raises what `call` raises."""
         for attempt in range(1, self._attempts + 1):
-            last = attempt == self._attempts
             tried = {**headers, "amz-sdk-request": f"attempt={attempt}; max={self._attempts}"}
+            failure: Exception
             try:
                 answer = self._send(operation, path, tried, body)
             except wire.Failed as error:
-                if last:
-                    raise _no_answer(error, endpoint(self._service)) from error
+                failure = _no_answer(error, endpoint(self._service))
             else:
                 if answer.status < 300:
                     return answer.body
-                refused = _refusal(answer, operation, attempt - 1)
-                if last or not (answer.status in TRANSIENT or refused[0] in THROTTLED):
-                    raise refused[1]
-            time.sleep(min(LONGEST_PAUSE, random.random() * 2 ** (attempt - 1)))
+                code, failure = _refusal(answer, operation, attempt - 1)
+                if not (answer.status in TRANSIENT or code in THROTTLED):
+                    raise failure
+            pause = min(LONGEST_PAUSE, random.random() * 2 ** (attempt - 1))
+            if attempt == self._attempts or wire.time_left() <= pause:
+                raise failure
+            time.sleep(pause)
         raise ValueError("A client tries at least once.")
 
     def _send(self, operation: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:

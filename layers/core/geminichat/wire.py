@@ -1,20 +1,28 @@
 """HTTP to the services we call: kept connections, two deadlines a call, one TLS context.
 
+The deadline for an answer is for the whole of it, however slowly it comes. A caller that is in a
+hurry itself says so with `within`: then no call, and no try again, lasts longer than that.
+
 Built on the standard library alone, because what a function imports is paid for by whoever meets a
 cold start: this costs a tenth of the clients that botocore and upstash-redis bring along.
 """
 
 import functools
+import io
+import math
 import os
 import select
+import socket
 import ssl
 import time
-from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 KEPT_FOR = 240.0
@@ -54,24 +62,61 @@ _idle: dict[tuple[bool, str, int], list[tuple[HTTPConnection, float]]] = {}
 _lock = Lock()
 
 
+_over_at: ContextVar[float] = ContextVar("over_at", default=math.inf)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Have every call that the block makes in this thread end within so many seconds from now."""
+    token = _over_at.set(min(_over_at.get(), time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _over_at.reset(token)
+
+
+def time_left() -> float:
+    """Return the seconds that calls may still take here: infinite where nobody is in a hurry."""
+    return _over_at.get() - time.monotonic()
+
+
 def post(
     url: str, headers: Mapping[str, str], body: bytes, *, connect: float, read: float
 ) -> Answer:
-    """Send a POST and return the answer, whatever its status; the deadlines are in seconds.
+    """Send a POST; see `request`."""
+    return request("POST", url, headers, body, connect=connect, read=read)
+
+
+def request(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    *,
+    connect: float,
+    read: float,
+) -> Answer:
+    """Send a request and return the answer, whatever its status; the deadlines are in seconds.
 
     Raises NotConnected, TimedOut, Failed. Nothing is tried again. Safe to use from threads.
     """
     place = _place(url)
-    connection = _kept(place) or _connected(place, connect)
+    if time_left() <= 0:
+        raise NotConnected(f"There is no time left to ask {place.host}")
+    connection = _kept(place) or _connected(place, min(connect, time_left()))
+    read = max(0.001, min(read, time_left()))
     try:
         connection.sock.settimeout(read)
-        connection.request("POST", place.path, body, headers)
+        connection.response_class = functools.partial(  # type: ignore[assignment]
+            _Timely, over_at=time.monotonic() + read
+        )
+        connection.request(method, place.path, body, headers)
         response = connection.getresponse()
         content = response.read()
         found = {name.lower(): value for name, value in response.getheaders()}
     except TimeoutError as error:
         connection.close()
-        raise TimedOut(f"{place.host} did not answer within {read} s") from error
+        raise TimedOut(f"{place.host} did not answer within {read:.3g} s") from error
     except (OSError, HTTPException) as error:
         connection.close()
         raise Failed(f"{place.host} broke off: {type(error).__name__}") from error
@@ -83,6 +128,36 @@ def post(
     else:
         _keep(place, connection)
     return Answer(response.status, found, content)
+
+
+class _Timely(HTTPResponse):
+    """An answer that is read until a moment: a socket's own time-out begins anew at every byte."""
+
+    def __init__(self, sock: socket.socket, *more: Any, over_at: float, **named: Any) -> None:
+        super().__init__(sock, *more, **named)
+        self.fp = io.BufferedReader(_Until(self.fp.detach(), sock, over_at))
+
+
+class _Until(io.RawIOBase):
+    """What comes in from a socket, until a moment. Raises TimeoutError after it."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, over_at: float) -> None:
+        self._raw, self._sock, self._over_at = raw, sock, over_at
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._over_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 @functools.cache
@@ -123,13 +198,14 @@ def _keep(place: _Place, connection: HTTPConnection) -> None:
 
 
 def _connected(place: _Place, timeout: float) -> HTTPConnection:
-    if place.secure:
-        tls = _tls()
-        connection: HTTPConnection = HTTPSConnection(
-            place.host, place.port, timeout=timeout, context=tls
-        )
-    else:
+    connection: HTTPConnection
+    if not place.secure:
         connection = HTTPConnection(place.host, place.port, timeout=timeout)
+    elif proxy := _proxy(place.host):
+        connection = HTTPSConnection(*proxy, timeout=timeout, context=_tls())
+        connection.set_tunnel(place.host, place.port)
+    else:
+        connection = HTTPSConnection(place.host, place.port, timeout=timeout, context=_tls())
     try:
         connection.connect()
     except TimeoutError as error:
@@ -139,6 +215,18 @@ def _connected(place: _Place, timeout: float) -> HTTPConnection:
         connection.close()
         raise NotConnected(f"{place.host} cannot be reached: {type(error).__name__}") from error
     return connection
+
+
+def _proxy(host: str) -> tuple[str, int] | None:
+    """Return the proxy that the environment names for a host, as in a company's network."""
+    if not (os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")):
+        return None
+    from urllib.request import getproxies, proxy_bypass
+
+    if proxy_bypass(host):
+        return None
+    parts = urlsplit(getproxies()["https"])
+    return parts.hostname or "", parts.port or 80
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
-from geminichat import aws
+from geminichat import aws, wire
 from geminichat.errors import Unavailable
 
 CONNECT_TIMEOUT = 1.0
@@ -208,7 +208,7 @@ class _Contended(Exception):
 
 
 def _while_contended[T](attempt: Callable[[], T], seconds: float) -> T:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + min(seconds, wire.time_left())
     pause = 0.02
     while True:
         try:
