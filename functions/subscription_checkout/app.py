@@ -11,7 +11,7 @@ from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.users import User
 
 
-@endpoint
+@endpoint(within=payments.WITHIN)
 def handler(request: Request) -> Response[CheckoutPage]:
     """Answer 200 with the page; while one is open that is handed out again."""
     user_id = request.user_id

@@ -7,7 +7,7 @@ from geminichat.domain.billing import PortalPage
 from geminichat.tables import subscriptions
 
 
-@endpoint
+@endpoint(within=payments.WITHIN)
 def handler(request: Request) -> Response[PortalPage]:
     """Answer 200 with the page."""
     customer_id = subscriptions.find(request.user_id).stripe_customer_id

@@ -9,7 +9,7 @@ from geminichat.domain.billing import SubscriptionStatus
 from geminichat.tables import subscriptions, usage
 
 
-@endpoint
+@endpoint(within=payments.WITHIN)
 def handler(request: Request) -> Response[SubscriptionStatus]:
     """Answer 200 with the status; doing it again changes nothing."""
     known = subscriptions.find(request.user_id)

@@ -13,8 +13,11 @@ from geminichat.log import logger
 from geminichat.tables import stripe_events, subscriptions
 from geminichat.tables.subscriptions import Subscription
 
+WITHIN = 2.8
+"""Seconds for all calls together. Stripe wants a quick answer, and sends the event again."""
 
-@endpoint(public=True)
+
+@endpoint(public=True, within=WITHIN)
 def handler(request: Request) -> Response:
     """Answer 200 once the event's news is stored; any other answer has Stripe send it again."""
     with _counted():

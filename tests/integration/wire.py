@@ -4,11 +4,13 @@ It stands where `geminichat.aws` hands a signed request to HTTP, which is a plac
 Calls are named by service and operation: "dynamodb.UpdateItem", "sqs.SendMessage".
 """
 
+import functools
 import json
 import random
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -185,6 +187,8 @@ class Wire:
             case "dies after":
                 self._send(request)
                 raise Died()
+            case "silent":  # the connection stands and nothing ever comes
+                return self._send(replace(request, url=silence()))
             case "failing":
                 return _answer(500, "InternalServerError")
             case "throttled":
@@ -192,6 +196,17 @@ class Wire:
             case "conflict":
                 return _conflict(request)
         raise AssertionError(f"no such way to break: {one.how}")
+
+
+@functools.cache
+def silence() -> str:
+    """Return the URL of a server that takes connections and never says anything."""
+    return f"http://127.0.0.1:{_silent_server().getsockname()[1]}/"
+
+
+@functools.cache
+def _silent_server() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0), backlog=1_000)
 
 
 def _conflict(request: Request) -> Answer:

@@ -111,7 +111,15 @@ class Handler:
             self._stop()
             return world.store(standing, read_at, revision)
 
-        follow(news_at, find(), find=find, fetch=fetch, store=store, clock=clock)
+        follow(
+            news_at,
+            find(),
+            find=find,
+            fetch=fetch,
+            store=store,
+            clock=clock,
+            pause=lambda _: None,
+        )
 
 
 def play(choose: Callable[[int], int], *, events: int, tick: timedelta, more: int = 0) -> World:
@@ -200,7 +208,16 @@ def test_what_was_asked_after_the_news_is_not_asked_again() -> None:
     assert found is None
 
 
-def test_who_never_wins_gives_up() -> None:
-    row = Row()
+def test_who_never_wins_gives_up_after_growing_pauses() -> None:
+    row, pauses = Row(), list[float]()
     with pytest.raises(Unavailable):
-        follow(BEGAN, row, find=lambda: row, fetch=Standing, store=lambda *_: False)
+        follow(
+            BEGAN,
+            row,
+            find=lambda: row,
+            fetch=Standing,
+            store=lambda *_: False,
+            pause=pauses.append,
+        )
+    assert len(pauses) == 7
+    assert all(0 <= pause <= min(0.25, 0.04 * 2**n) for n, pause in enumerate(pauses))

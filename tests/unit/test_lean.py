@@ -63,6 +63,7 @@ print(xml.sax.ContentHandler.__name__)
     [
         ("geminichat.tables.users", ["botocore.client", "botocore.session", "jmespath"]),
         ("geminichat.upstash", ["httpx", "asyncio"]),
+        ("geminichat.stripe_sdk", ["httpx", "asyncio", "requests"]),
         ("geminichat.domain.tokens", ["jwt.jwks_client"]),
         ("geminichat.log", ["jmespath"]),
     ],

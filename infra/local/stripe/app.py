@@ -6,6 +6,7 @@ out first, so that only its answer is lost:
     error   status 400 to 404, 409, 429, 500, 502 or 503 (500 unless told), code, message
     stall   answers only after `seconds` (an hour unless told)
     drop    the connection breaks off without an answer
+    drip    the answer comes byte by byte, one every `seconds` (a tenth unless told)
     garbage 200 with a body that is not JSON
     hold    what the call found is answered only when DELETE /_holds/{name} lets it go
 
@@ -75,6 +76,7 @@ FAULTS: Mapping[str, Mapping[str, Rule]] = {
     "error": {"status": ERRORS, "code": str, "message": str, "done": DONE},
     "stall": {"seconds": float, "done": DONE},
     "drop": {"done": DONE},
+    "drip": {"seconds": float},
     "garbage": {"done": DONE},
     "hold": {"name": str},
 }
@@ -276,7 +278,7 @@ class _Stripe:
         kind = fault.kind if fault else ""
         settings = fault.settings if fault else {}
         answer: Answer | None = None
-        if kind in ("", "hold") or settings.get("done"):
+        if kind in ("", "hold", "drip") or settings.get("done"):
             answer = carry_out()
         if kind == "hold":
             await self._held(settings.get("name", "hold"))
@@ -291,11 +293,27 @@ class _Stripe:
             if answer is None:
                 answer = carry_out()
                 keep(answer)
+        if kind == "drip":
+            return await self._dripped(request, *(answer or (500, {})), settings)
         if kind == "drop" and request.transport:
             request.transport.abort()
         if kind == "garbage":
             return web.Response(body=b"<html>oops</html>", content_type="text/html")
         return self._answer(*(answer or (500, {})), replayed=replayed)
+
+    async def _dripped(
+        self, request: web.Request, status: int, body: Json, settings: Json
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers={"content-type": "application/json"})
+        await response.prepare(request)
+        with suppress(ConnectionError):  # who gave up on it has gone
+            for byte in json.dumps(body).encode():
+                if self._stopping.is_set():
+                    break
+                await response.write(bytes([byte]))
+                await asyncio.sleep(settings.get("seconds", 0.1))
+            await response.write_eof()
+        return response
 
     def _carry_out(self, run: Operation, encoded: str, request: web.Request) -> Answer:
         try:

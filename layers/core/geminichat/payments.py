@@ -1,7 +1,7 @@
 """The one door to Stripe: short deadlines, idempotency keys on what is made, one kind of failure.
 
 Nothing here imports stripe before Stripe is asked, so a request that is refused first costs none
-of it. Two deadlines: a webhook has three seconds in all, a person at the checkout waits longer.
+of it. Two deadlines for an answer: a webhook is in a hurry, a person at the checkout waits longer.
 """
 
 import re
@@ -27,11 +27,12 @@ from geminichat.log import logger
 if TYPE_CHECKING:
     import stripe
 
-CONNECT_TIMEOUT = 1.0
 QUICK = 1.5
 """Seconds for one answer where a webhook waits for it."""
 PATIENT = 4.0
 """Seconds for one answer where a person waits for it."""
+WITHIN = 25.0
+"""Seconds for all calls of a request in which a person waits: API Gateway gives up after thirty."""
 
 UNSET_FOR = 60.0
 """Seconds for which a secret that is not there is not asked for again."""
@@ -65,7 +66,7 @@ def subscriptions_of(customer_id: str) -> list[StripeSubscription]:
 
     The webhook's one call of Stripe. Raises PaymentProviderFailed.
     """
-    import stripe
+    from geminichat.stripe_sdk import stripe
 
     client = _client(QUICK)
     with _reported():
@@ -289,13 +290,18 @@ def _off() -> Unavailable:
 
 
 def _secret(setting_name: str) -> str:
-    """Return a secret, "" where there is none; that is asked for once a minute at most."""
-    from botocore.exceptions import ClientError
+    """Return a secret, "" where there is none; that is asked for once a minute at most.
+
+    Raises Unavailable where SSM does not answer.
+    """
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004
 
     if time.monotonic() < _unset_until.get(setting_name, 0.0):
         return ""
     try:
         return secret(setting_name)
+    except (ConnectionError, HTTPClientError) as error:
+        raise Unavailable() from error
     except ClientError as error:
         if error.response["Error"]["Code"] != "ParameterNotFound":
             raise
@@ -310,18 +316,13 @@ def forget_unset() -> None:
 
 def _client(timeout: float, retries: int = 0) -> "stripe.StripeClient":
     """Return the client with this deadline for one answer; only what is idempotent has retries."""
-    import stripe
+    from geminichat import stripe_sdk
 
     key = _key()
     known = _clients.get((key, timeout, retries))
     if known is None:
         endpoint = setting("STRIPE_ENDPOINT")
-        known = stripe.StripeClient(
-            key,
-            max_network_retries=retries,
-            http_client=stripe.RequestsClient(timeout=(CONNECT_TIMEOUT, timeout)),
-            base_addresses={"api": endpoint} if endpoint else {},
-        )
+        known = stripe_sdk.client(key, endpoint=endpoint, read=timeout, retries=retries)
         _clients[key, timeout, retries] = known
     return known
 
@@ -329,7 +330,7 @@ def _client(timeout: float, retries: int = 0) -> "stripe.StripeClient":
 @contextmanager
 def _reported(*, keyed: bool = False) -> Iterator[None]:
     """Turn Stripe's errors into ours, and log what an operator needs: never a customer's data."""
-    import stripe
+    from geminichat.stripe_sdk import stripe
 
     try:
         yield

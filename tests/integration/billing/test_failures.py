@@ -91,6 +91,29 @@ def test_when_stripe_is_slow_it_is_502_and_what_it_made_is_found(
     assert len(payer.customers()) <= 1
 
 
+@pytest.mark.parametrize("call", CALLS)
+def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(payer: Payer, call: str) -> None:
+    payer.stripe.fault("drip", match=call)
+    began = time.monotonic()
+    assert payer.checkout().status in (200, 502)
+    assert time.monotonic() - began < 8
+    payer.stripe.reset()
+    assert_all_is_well(payer)
+
+
+@pytest.mark.exhaustive
+def test_delays_that_add_up_end_before_api_gateway_gives_up(payer: Payer) -> None:
+    for call in CALLS:
+        if call != "GET /v1/subscriptions":  # which is asked once, and in a hurry
+            payer.stripe.fault("stall", seconds=9, done=True, match=call)
+        payer.stripe.fault("stall", seconds=1.2 if "subsc" in call else 3.5, done=True, match=call)
+    began = time.monotonic()
+    assert payer.checkout().status == 502
+    assert 20 < time.monotonic() - began < 29
+    payer.stripe.reset()
+    assert_all_is_well(payer)
+
+
 def test_a_customer_made_by_a_call_that_ended_in_500_is_found_again(payer: Payer) -> None:
     payer.stripe.fault("error", status=500, done=True, match="POST /v1/customers")
     assert payer.checkout().status == 200

@@ -1,5 +1,7 @@
 """What Stripe says of a customer, what that makes of the plan, and how to follow it safely."""
 
+import random
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -17,6 +19,8 @@ RENEWAL_SLACK = timedelta(days=2)
 CLOCK_MARGIN = timedelta(milliseconds=250)
 """How far the clocks of two sandboxes are trusted to be apart."""
 TRIES = 8
+LONGEST_PAUSE = CLOCK_MARGIN.total_seconds()
+"""Seconds after which who has lost a race looks again: by then another may have had its news."""
 
 NONE = "none"
 """The status of a user who never had a subscription."""
@@ -199,6 +203,7 @@ def follow[K: Known](
     fetch: Callable[[], Standing],
     store: Callable[[Standing, datetime, int], bool],
     clock: Callable[[], datetime] = times.now,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Standing | None:
     """Store what Stripe says now; None where what is stored was asked after this news came.
 
@@ -208,14 +213,16 @@ def follow[K: Known](
     won was either asked after the news, and has it, or is asked for once more.
     Raises Unavailable when others kept winning.
     """
-    for _ in range(TRIES):
+    for lost in range(TRIES):
+        if lost:
+            pause(random.uniform(0, min(LONGEST_PAUSE, 0.02 * 2**lost)))
+            known = find()
         if known.read_at and times.parse(known.read_at) >= news_at + CLOCK_MARGIN:
             return None
         asked_at = clock()
         found = fetch()
         if store(found, asked_at, int(known.revision)):
             return found
-        known = find()
     raise Unavailable()
 
 
