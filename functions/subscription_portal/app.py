@@ -11,8 +11,8 @@ from geminichat.tables import subscriptions
 def handler(request: Request) -> Response[PortalPage]:
     """Answer 200 with the page."""
     customer_id = subscriptions.find(request.user_id).stripe_customer_id
-    if customer_id is None:
-        raise billing.no_customer()
     back = billing.portal_return_url(config.setting("FRONTEND_URL"), request.origin)
-    page = payments.create_portal(customer_id, back)
+    page = payments.create_portal(customer_id, back) if customer_id else None
+    if page is None:
+        raise billing.no_customer()
     return ok(page, "Look after your subscription on this page of Stripe's.", headers=NO_STORE)

@@ -1,84 +1,115 @@
 """Schedule cron(17 3 * * ? *): compare every paying user with Stripe, and mend what lost news left.
 
 Both sides are read page by page and only those looked at again that differ, each by the same steps
-as the webhook: so it may run at any time, beside events, and twice.
+as the webhook: so it may run at any time, beside events, and twice. `make reconcile` runs it by
+hand, and with `{"dryRun": true}` as its event it only says what it would mend.
 """
 
 import time
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from geminichat import counters, metrics, payments
 from geminichat.domain import billing, times
+from geminichat.domain.billing import Standing, Standings
 from geminichat.errors import AppError
 from geminichat.log import logger
 from geminichat.tables import subscriptions
+from geminichat.tables.subscriptions import Subscription
 
 MARGIN = 15.0
 """Seconds at the end of the invocation in which nothing further is begun."""
+SHOWN = 1_000
+"""How many changes an answer names; the log has them all."""
 
 
-def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
-    """Return how many users were compared, and how many mended. Raises RuntimeError if some failed.
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Return how many users were compared, mended, and pay twice, and what changed for whom.
 
-    They are tried again the next night; the error is what raises the alarm.
+    Raises RuntimeError if some failed: they are tried again the next night, and the error is what
+    raises the alarm.
     """
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
-    counts = reconcile(times.now(), until)
-    if counts["failed"] or counts["left"]:
-        raise RuntimeError(f"Some users were not compared with Stripe: {counts}")
-    return counts
+    dry_run = event.get("dryRun") is True
+    counts = {"compared": 0, "mended": 0, "failed": 0, "left": 0, "twice": 0}
+    changes: list[str] = []
 
-
-def reconcile(now: datetime, until: float) -> dict[str, int]:
-    """Do it as of `now`; begin nothing after `until` (monotonic clock)."""
-    counts = {"compared": 0, "mended": 0, "failed": 0, "left": 0}
     at_stripe = payments.standings()
     stored = {known.stripe_customer_id: known for known in subscriptions.with_customers()}
-    doubtful: list[tuple[str, str]] = []
-    for customer_id, known in stored.items():
-        _, standing = at_stripe.get(customer_id, (None, None))
-        if subscriptions.differs(known, standing):
-            doubtful.append((known.user_id, customer_id))
-    for customer_id, (user_id, _) in at_stripe.items():
-        if user_id and customer_id not in stored:
-            doubtful.append((user_id, customer_id))
     counts["compared"] = len(stored.keys() | at_stripe.keys())
-
-    for user_id, customer_id in doubtful:
+    for user_id, customer_id in _doubtful(stored, at_stripe):
         if time.monotonic() > until:
             counts["left"] += 1
-        else:
-            counts[_outcome(now, user_id, customer_id)] += 1
-    logger.info("reconciled", extra=counts)
-    return counts
+            continue
+        try:
+            if change := _mend(times.now(), user_id, customer_id, dry_run=dry_run):
+                changes.append(change)
+        except AppError as error:
+            logger.warning("not compared", extra={"user_id": user_id, "error": error.code})
+            counts["failed"] += 1
+    counts["mended"] = len(changes)
+    counts["twice"] = sum(_pays_twice(known, at_stripe) for known in stored.values())
+
+    logger.info("reconciled", extra={**counts, "dry_run": dry_run})
+    if counts["failed"] or counts["left"]:
+        raise RuntimeError(f"Some users were not compared with Stripe: {counts}")
+    return {**counts, "changes": changes[:SHOWN]}
 
 
-def _outcome(now: datetime, user_id: str, customer_id: str) -> str:
-    try:
-        return "mended" if _mend(now, user_id, customer_id) else "compared"
-    except AppError as error:
-        logger.warning("not compared", extra={"user_id": user_id, "error": error.code})
-        return "failed"
+def _doubtful(
+    stored: Mapping[str, Subscription], at_stripe: Mapping[str, Standings]
+) -> Iterator[tuple[str, str]]:
+    """Give the users, with their customers, of whom both sides do not say the same."""
+    for customer_id, known in stored.items():
+        found = at_stripe.get(customer_id)
+        if subscriptions.differs(known, found.standing if found else None):
+            yield known.user_id, customer_id
+    for customer_id, found in at_stripe.items():
+        if found.user_id and customer_id not in stored:
+            yield found.user_id, customer_id
 
 
-def _mend(now: datetime, user_id: str, customer_id: str) -> bool:
-    """Store what Stripe says of one user, and say whether something else was stored."""
+def _mend(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> str | None:
+    """Store what Stripe says of one user; return what that changed, None for nothing."""
     known = subscriptions.find(user_id)
+    if not known.stripe_customer_id and payments.owner_of(customer_id) != user_id:
+        return None
     if known.stripe_customer_id not in (None, customer_id):
         logger.error("user has a second customer", extra={"user_id": user_id})
-        return False
-    standing = billing.follow(
-        now,
-        known,
-        find=partial(subscriptions.find, user_id),
-        fetch=partial(payments.standing_of, customer_id),
-        store=partial(subscriptions.store, user_id, customer_id),
-    )
+        return None
+    standing: Standing | None
+    if dry_run:
+        standing = payments.standing_of(customer_id)
+    else:
+        standing = billing.follow(
+            now,
+            known,
+            find=partial(subscriptions.find, user_id),
+            fetch=partial(payments.standing_of, customer_id),
+            store=partial(subscriptions.store, user_id, customer_id),
+        )
     if standing is None or not subscriptions.differs(known, standing):
-        return False
-    counters.forget(user_id, times.now())
-    logger.warning("plan mended", extra={"user_id": user_id, "status": standing.status})
-    metrics.emit(PlansMended=1)
-    return True
+        return None
+    change = f"{user_id}: {known.status}, {_pro(known.pro_until)} → {standing.status}, " + _pro(
+        times.text(standing.pro_until) if standing.pro_until else None
+    )
+    if not dry_run:
+        counters.forget(user_id, times.now())
+        logger.warning("plan mended", extra={"user_id": user_id, "status": standing.status})
+        metrics.emit(PlansMended=1)
+    return change
+
+
+def _pro(until: str | None) -> str:
+    return f"pro until {until}" if until else "basic"
+
+
+def _pays_twice(known: Subscription, at_stripe: Mapping[str, Standings]) -> bool:
+    """Say whether a user has two subscriptions that renew: one was made past our API."""
+    found = at_stripe.get(known.stripe_customer_id or "")
+    twice = found is not None and found.renewing > 1
+    if twice:
+        logger.error("user pays twice", extra={"user_id": known.user_id})
+    return twice

@@ -102,6 +102,25 @@ def test_a_live_one_is_never_hidden_by_an_ended_one(found: list[StripeSubscripti
         assert standing(found, GRACE).status in LIVE
 
 
+@pytest.mark.parametrize(
+    ("status", "ends_at", "counts"),
+    [
+        ("active", None, True),
+        ("trialing", None, True),
+        ("past_due", None, True),
+        ("active", END, False),
+        ("unpaid", None, False),
+        ("paused", None, False),
+        ("canceled", None, False),
+    ],
+)
+def test_those_count_as_renewing_that_will_be_paid_again(
+    status: str, ends_at: datetime | None, counts: bool
+) -> None:
+    found = [subscription(), subscription(status, ends_at=ends_at)]
+    assert billing.renewing(found) == 1 + counts
+
+
 NEW = {
     "id": "sub_1",
     "status": "active",

@@ -6,8 +6,8 @@ of it. Two deadlines for an answer: a webhook is in a hurry, a person at the che
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from geminichat.domain.billing import (
     PaymentProviderFailed,
     PortalPage,
     Standing,
+    Standings,
     StripeSubscription,
 )
 from geminichat.errors import Unavailable
@@ -66,20 +67,30 @@ def subscriptions_of(customer_id: str) -> list[StripeSubscription]:
 
     The webhook's one call of Stripe. Raises PaymentProviderFailed.
     """
+    with _reported():
+        found = _subscriptions(_client(QUICK), customer_id)
+        return [billing.read_subscription(raw) for raw in found]
+
+
+def _subscriptions(client: "stripe.StripeClient", customer_id: str) -> list[dict[str, Any]]:
     from geminichat.stripe_sdk import stripe
 
-    client = _client(QUICK)
-    with _reported():
-        try:
-            page = client.v1.subscriptions.list(
-                {"customer": customer_id, "status": "all", "limit": 100}
-            )
-        except stripe.InvalidRequestError as error:
-            gone = error.code == "resource_missing" and _is_deleted(client, customer_id)
-            if not gone:
-                raise
+    try:
+        page = client.v1.subscriptions.list(
+            {"customer": customer_id, "status": "all", "limit": 100}
+        )
+    except stripe.InvalidRequestError as error:
+        if _is_of_deleted(error, client, customer_id):
             return []
-        return [billing.read_subscription(raw.to_dict()) for raw in page.data]
+        raise
+    return [raw.to_dict() for raw in page.data]
+
+
+def _is_of_deleted(
+    error: "stripe.InvalidRequestError", client: "stripe.StripeClient", customer_id: str
+) -> bool:
+    """Say whether a call was refused because its customer was deleted, and is not just unknown."""
+    return error.code == "resource_missing" and _is_deleted(client, customer_id)
 
 
 def standing_of(customer_id: str) -> Standing:
@@ -88,10 +99,10 @@ def standing_of(customer_id: str) -> Standing:
     return billing.standing(subscriptions_of(customer_id), grace)
 
 
-def standings() -> dict[str, tuple[str | None, Standing]]:
-    """Return, by customer, the user for whom a subscription was made and what it comes to.
+def standings() -> dict[str, Standings]:
+    """Return, by customer, what all that have a subscription that was not cancelled come to.
 
-    Of all customers with a subscription that was not cancelled; not for the path of a request.
+    Not for the path of a request. Raises PaymentProviderFailed.
     """
     grace = timedelta(days=number("GRACE_DAYS"))
     found: dict[str, list[StripeSubscription]] = {}
@@ -104,7 +115,11 @@ def standings() -> dict[str, tuple[str | None, Standing]]:
             if _is_ours(raw):
                 owners[raw["customer"]] = raw["metadata"].get("user_id")
     return {
-        customer: (owners.get(customer), billing.standing(subscriptions, grace))
+        customer: Standings(
+            user_id=owners.get(customer),
+            standing=billing.standing(subscriptions, grace),
+            renewing=billing.renewing(subscriptions),
+        )
         for customer, subscriptions in found.items()
     }
 
@@ -160,17 +175,33 @@ def create_customer(user_id: str, email: str | None, attempt: int) -> str:
 
 
 def find_checkout(customer_id: str, now: datetime) -> CheckoutPage | None:
-    """Return an open checkout session for the pro plan of today, or None."""
+    """Return an open checkout session for the pro plan of today, or None.
+
+    Other pages of ours that could still be paid, at an older price or in their last minute, are
+    closed, so that nobody pays both an old one and a new one.
+    """
+    client = _client(PATIENT, retries=1)
+    page: CheckoutPage | None = None
     with _reported():
-        found = _client(PATIENT, retries=1).v1.checkout.sessions.list(
+        found = client.v1.checkout.sessions.list(
             {"customer": customer_id, "status": "open", "limit": 100}
         )
-    for session in found.data:
-        raw = session.to_dict()
-        ends = datetime.fromtimestamp(raw["expires_at"], UTC)
-        if (raw.get("metadata") or {}).get("price") == _price() and ends - now > LAST_MINUTE:
-            return _page(raw)
-    return None
+        for session in found.data:
+            raw = session.to_dict()
+            ends = datetime.fromtimestamp(raw["expires_at"], UTC)
+            current = (raw.get("metadata") or {}).get("price") == _price()
+            if page is None and current and ends - now > LAST_MINUTE:
+                page = _page(raw)
+            elif _is_ours(raw):
+                _close(client, raw["id"])
+    return page
+
+
+def _close(client: "stripe.StripeClient", session_id: str) -> None:
+    from geminichat.stripe_sdk import stripe
+
+    with suppress(stripe.InvalidRequestError):  # it was paid or has expired meanwhile
+        client.v1.checkout.sessions.expire(session_id)
 
 
 def create_checkout(
@@ -205,46 +236,53 @@ def create_checkout(
     return _page(made.to_dict())
 
 
-def create_portal(customer_id: str, return_url: str) -> PortalPage:
-    """Open the billing portal. Raises PaymentProviderFailed."""
+def create_portal(customer_id: str, return_url: str) -> PortalPage | None:
+    """Open the billing portal; None for a deleted customer. Raises PaymentProviderFailed."""
+    from geminichat.stripe_sdk import stripe
+
+    client = _client(PATIENT, retries=1)
     with _reported():
-        made = _client(PATIENT, retries=1).v1.billing_portal.sessions.create(
-            {"customer": customer_id, "return_url": return_url}
-        )
+        try:
+            made = client.v1.billing_portal.sessions.create(
+                {"customer": customer_id, "return_url": return_url}
+            )
+        except stripe.InvalidRequestError as error:
+            if _is_of_deleted(error, client, customer_id):
+                return None
+            raise
     return PortalPage(url=made.url)
 
 
-def end_with_period(subscription_id: str) -> None:
-    """Let a subscription end with its period; one that has ended already stays as it is."""
-    _change(subscription_id, lambda raw: None if _ends(raw) else {"cancel_at_period_end": True})
+def end_with_period(customer_id: str) -> None:
+    """Let every subscription of a customer end with its period. Raises PaymentProviderFailed."""
+    client = _client(PATIENT, retries=1)
+    with _reported():
+        for raw in _subscriptions(client, customer_id):
+            if raw["status"] in billing.LIVE and not _ends(raw):
+                client.v1.subscriptions.update(raw["id"], {"cancel_at_period_end": True})
 
 
-def renew_with_period(subscription_id: str) -> None:
-    """Let a subscription that would end renew again; one that has ended stays as it is.
+def renew_with_period(customer_id: str) -> None:
+    """Let the subscription that counts renew again if it would end; others go on ending.
 
     The portal sets `cancel_at` where the API sets `cancel_at_period_end` (flexible billing).
+    Raises PaymentProviderFailed.
     """
-
-    def back(raw: dict[str, Any]) -> Any:
-        if raw.get("cancel_at_period_end"):
-            return {"cancel_at_period_end": False}
-        return {"cancel_at": ""} if raw.get("cancel_at") else None
-
-    _change(subscription_id, back)
+    client = _client(PATIENT, retries=1)
+    with _reported():
+        found = _subscriptions(client, customer_id)
+        best = billing.standing(map(billing.read_subscription, found), timedelta(0))
+        for raw in found:
+            if raw["id"] != best.subscription_id or raw["status"] not in billing.LIVE:
+                continue
+            if raw.get("cancel_at_period_end"):
+                client.v1.subscriptions.update(raw["id"], {"cancel_at_period_end": False})
+            elif raw.get("cancel_at"):
+                client.v1.subscriptions.update(raw["id"], {"cancel_at": ""})
 
 
 def _ends(raw: dict[str, Any]) -> bool:
     return bool(raw.get("cancel_at_period_end") or raw.get("cancel_at"))
-
-
-def _change(subscription_id: str, change: Callable[[dict[str, Any]], Any]) -> None:
-    client = _client(PATIENT, retries=1)
-    with _reported():
-        raw = client.v1.subscriptions.retrieve(subscription_id).to_dict()
-        if raw["status"] not in billing.LIVE:
-            return
-        if asked := change(raw):
-            client.v1.subscriptions.update(subscription_id, asked)
 
 
 # ── Within ────────────────────────────────────────────────────────────────────────────────────────

@@ -182,7 +182,7 @@ def test_a_crash_at_any_step_leaves_nothing_half_made(
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
-@pytest.mark.parametrize("call", ["GET /v1/subscriptions/", "POST /v1/subscriptions/"])
+@pytest.mark.parametrize("call", ["GET /v1/subscriptions", "POST /v1/subscriptions/"])
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
 def test_cancel_and_resume_survive_stripes_failures(
     subscriber: Payer, fault: dict[str, object], call: str, verb: str

@@ -52,6 +52,16 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     pro_until: datetime | None = None
 
 
+class Standings(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer as a comparison of all customers finds them at Stripe."""
+
+    user_id: str | None
+    """For whom a subscription of theirs was made here; None for those of others."""
+    standing: Standing
+    renewing: int
+    """How many of their subscriptions will be paid again; more than one is one too many."""
+
+
 class SubscriptionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A user's plan as the wire shows it; `status` is Stripe's, or none."""
 
@@ -184,6 +194,11 @@ def standing(subscriptions: Iterable[StripeSubscription], grace: timedelta) -> S
         ends=live and best.ends_at is not None,
         pro_until=pro_until(best, grace),
     )
+
+
+def renewing(subscriptions: Iterable[StripeSubscription]) -> int:
+    """Return how many subscriptions will be paid again unless somebody ends them."""
+    return sum(one.status in (*PAID, "past_due") and one.ends_at is None for one in subscriptions)
 
 
 class Known(Protocol):
