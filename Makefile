@@ -11,7 +11,7 @@ SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck openapi rotate-keys redrive bench build lock hooks clean
+.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck openapi rotate-keys redrive reconcile bench build lock hooks clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ rotate-keys: setup ## Put a new signing key in the place of the old, in two runs
 
 redrive: setup ## Queue the prompts among the dead letters again (STAGE=local; DRY=1 only says so)
 	@PYTHONPATH=layers/core $(RUN) infra.redrive $(or $(STAGE),local) $(if $(DRY),--dry-run)
+
+reconcile: setup ## Compare all who pay with Stripe now (STAGE=local; DRY=1 only says what it would mend)
+	@$(RUN) infra.reconcile $(or $(STAGE),local) $(if $(DRY),--dry-run)
 
 bench: setup ## Measure everything against its references and write BENCHMARKS.md (12 minutes)
 	@PYTHONPATH=layers/core $(RUN) tests.bench $(ARGS)

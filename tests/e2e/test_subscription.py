@@ -11,6 +11,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as see
 
+from infra import reconcile
 from infra.local.client import Api, Refused
 from tests.e2e.browser import Browser
 from tests.e2e.conftest import RunningStack
@@ -65,6 +66,29 @@ def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
     assert stack.http.get(back.path).status_code == 200
     stack.stripe.move(session["subscription"], "cancel")
     becomes(stack, user, "basic")
+
+
+def test_news_that_got_lost_is_made_up_for_by_hand(
+    stack: RunningStack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    user = stack.new_user()
+    user_id = user.me().data["id"]
+    stack.stripe.endpoint(held=True)
+    stack.stripe.turn(checkout_of(stack, user)["sessionId"], "pay")
+    stack.stripe.endpoint(held=False)
+
+    command = ["local", "--home", str(stack.home.folder)]
+    assert reconcile.main([*command, "--dry-run"]) == 0
+    said = capfd.readouterr().out
+    assert f"{user_id}: none, basic → active, pro until" in said
+    assert "nothing was changed" in said
+    assert status_of(stack, user)["plan"] == "basic"
+
+    assert reconcile.main(command) == 0
+    assert user_id in capfd.readouterr().out
+    assert status_of(stack, user)["plan"] == "pro"
+    assert reconcile.main(command) == 0
+    assert user_id not in capfd.readouterr().out
 
 
 # ── In a browser ─────────────────────────────────────────────────────────────────────────────────
