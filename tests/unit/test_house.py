@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 
 from infra.local.template import ROOT
-from tests.template import FUNCTIONS, QUEUES, RESOURCES, TEMPLATE, events_of, folder_of, routes_of
+from tests.template import (
+    FUNCTIONS,
+    QUEUES,
+    RESOURCES,
+    TEMPLATE,
+    events_of,
+    folder_of,
+    of_type,
+    routes_of,
+)
 
 PACKAGE = ROOT / "layers" / "core" / "geminichat"
 GLOBALS = TEMPLATE["Globals"]["Function"]
@@ -221,3 +230,14 @@ def test_no_http_handler_imports_what_makes_a_cold_start_slow() -> None:
 def layers_of(function: str) -> list[str]:
     """Return the layers that a function has beside the core layer."""
     return [layer["Ref"] for layer in FUNCTIONS[function].get("Layers", [])]
+
+
+def test_every_route_by_which_users_have_stripe_asked_has_a_throttle_of_its_own() -> None:
+    asking = {
+        route
+        for function in FUNCTIONS
+        if "StripeLayer" in layers_of(function)
+        for route in routes_of(function)
+    }
+    throttled = of_type("AWS::Serverless::HttpApi")["Api"]["RouteSettings"]
+    assert set(throttled) == asking - {"POST /webhook/stripe"}
