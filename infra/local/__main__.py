@@ -115,6 +115,8 @@ def _stripe_account() -> "StripeAccount | None":
     values = [os.environ.get(name, "") for name in names]
     if not values[0]:
         return None
+    if not values[0].startswith(("sk_test_", "rk_test_")):
+        raise LocalError("STRIPE_SECRET_KEY is no key of Stripe's test mode: here nobody pays.")
     missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
         raise LocalError(
