@@ -97,7 +97,7 @@ ENDED_AND_BEGUN_AGAIN = [
 def live_through(
     life: Life, story: Sequence[tuple[str, str]], order: Sequence[int], again: int
 ) -> None:
-    """Deliver a story's events in an order, and the one at place `again` twice."""
+    """Deliver a story's events in an order, the one at place `again` twice, and once more late."""
     happened: list[str] = []
     made: dict[str, str] = {}
 
@@ -115,6 +115,7 @@ def live_through(
             life.deliver(happened[event])
     while len(happened) < len(story):
         happen()
+    life.deliver(happened[order[again]])
 
 
 @pytest.mark.exhaustive
