@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions as see
 
 from infra import reconcile
@@ -175,14 +176,19 @@ def test_a_person_whose_card_is_declined_stays_on_basic_and_may_try_another(
 ) -> None:
     user = stack.new_user()
     page = checkout_of(stack, user)
+    browser.resize(390, 844)
     browser.open(page["url"])
-    browser.driver.find_element(By.NAME, "email").send_keys("ada@example.com")
+    focus = browser.driver.switch_to
+    focus.active_element.send_keys("ada@example.com")
     click(browser, "decline")
     assert "declined" in text_of(browser, "alert")
+    assert "declined" in focus.active_element.text, "screen readers are led there"
+    assert browser.driver.execute_script("return document.body.scrollWidth") <= 390
     assert status_of(stack, user)["plan"] == "basic"
     assert checkout_of(stack, user) == page
 
-    click(browser, "pay")
+    focus.active_element.send_keys(Keys.TAB)
+    focus.active_element.send_keys(Keys.ENTER)  # in the field that kept the address
     becomes(stack, user, "pro")
     browser.open(page["url"])
     assert "paid already" in browser.driver.find_element(By.TAG_NAME, "h1").text
