@@ -284,7 +284,7 @@ ASKS: dict[str, Ask] = {
 }
 
 
-def _stripe() -> dict[str, Any]:
+def _stripe(*, paying: bool) -> dict[str, Any]:
     """Return Stripe's answers, by the beginning of what is asked."""
     moment = int(NOW.timestamp())
     subscription = {
@@ -323,7 +323,11 @@ def _stripe() -> dict[str, Any]:
     }
     customer = {"id": CUSTOMER, "object": "customer", "metadata": {}}
     return {
-        "GET /v1/subscriptions": {"object": "list", "data": [], "has_more": False},
+        "GET /v1/subscriptions": {
+            "object": "list",
+            "data": [subscription] if paying else [],
+            "has_more": False,
+        },
         "GET /v1/subscriptions/": subscription,
         "POST /v1/subscriptions/": subscription,
         "GET /v1/customers/": customer,
@@ -359,7 +363,7 @@ class Settings:
                 self.environment["SIGNING_KEYS_PARAMETER"]: SIGNING_KEYS,
                 **{self.environment[name]: value for name, value in STRIPE_SECRETS.items()},
             },
-            stripe=_stripe(),
+            stripe=_stripe(paying=ask.items.get("SubscriptionsTable") is not _UNPAID),
             missing=frozenset(self.values.refs[table] for table in ask.missing),
             redis=list(ask.redis),
         )

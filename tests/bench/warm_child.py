@@ -45,6 +45,7 @@ SDK_CALLS = [
     ("botocore.client", "BaseClient", "_make_api_call"),
     ("upstash_redis", "Redis", "execute"),
     ("stripe", "RequestsClient", "request"),
+    ("geminichat.stripe_sdk", "_Http", "request"),
     ("google.generativeai.generative_models", "GenerativeModel", "generate_content"),
     ("geminichat.upstash", "_Wire", "send"),
     ("geminichat.aws", "Client", "call"),
