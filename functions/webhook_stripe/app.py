@@ -13,7 +13,7 @@ from geminichat.log import logger
 from geminichat.tables import stripe_events, subscriptions
 from geminichat.tables.subscriptions import Subscription
 
-WITHIN = 2.8
+WITHIN = 2.5
 """Seconds for all calls together. Stripe wants a quick answer, and sends the event again."""
 
 

@@ -201,7 +201,7 @@ def test_an_answer_that_comes_byte_by_byte_has_timed_out_as_a_whole(
         began = time.monotonic()
         with pytest.raises(wire.TimedOut):
             post(url)
-        assert 0.25 < time.monotonic() - began < 0.6
+        assert 0.25 < time.monotonic() - began < 2
 
 
 def test_an_answer_without_a_length_is_read_to_its_end() -> None:
@@ -225,7 +225,7 @@ def test_calls_of_a_hurry_share_its_time() -> None:
                 post(url)
             with pytest.raises(wire.NotConnected, match="no time left"):
                 post(url)
-        assert 0.45 < time.monotonic() - began < 0.8
+        assert 0.45 < time.monotonic() - began < 1.5
     with server(answering()) as url:
         assert post(url).status == 200
 

@@ -331,6 +331,15 @@ def test_all_events_at_once_in_any_order_end_with_the_truth(payer: Payer) -> Non
 # ── When something fails ─────────────────────────────────────────────────────────────────────────
 
 
+def answered_in_time(payer: Payer, event_id: str) -> Reply:
+    """Deliver an event, and return the answer, which has to come within three seconds."""
+    body, header = payer.stripe.signed(event_id)
+    began = time.monotonic()
+    reply = post(payer.api, body.encode(), header)
+    assert time.monotonic() - began < 3
+    return reply
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -349,9 +358,7 @@ def test_when_stripe_fails_the_event_comes_again(payer: Payer, fault: dict[str, 
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.news)
     payer.stripe.fault(**fault, match="GET /v1/subscriptions")  # type: ignore[arg-type]
-    began = time.monotonic()
-    reply = deliver(payer.api, payer.stripe, event_id)
-    assert time.monotonic() - began < 3
+    reply = answered_in_time(payer, event_id)
     assert (reply.status, reply.json["type"]) == (502, "urn:geminichat:problem:payment-provider")
     assert payer.plan() == "basic"
     assert deliver(payer.api, payer.stripe, event_id).status == 200
@@ -381,9 +388,7 @@ def test_however_slow_stripe_is_it_is_answered_within_three_seconds(
     event_id = of_type(payer.stripe, "invoice.paid", payer.news)
     for fault in SLOW_AT_STRIPE[slow]:
         payer.stripe.fault(**fault)  # type: ignore[arg-type]
-    began = time.monotonic()
-    reply = deliver(payer.api, payer.stripe, event_id)
-    assert time.monotonic() - began < 3
+    reply = answered_in_time(payer, event_id)
     assert reply.status in (502, 503), reply.text
     payer.stripe.reset()
     payer.take_news()
@@ -420,9 +425,7 @@ def test_however_slow_a_table_is_it_is_answered_within_three_seconds(
     event_id = of_type(payer.stripe, "invoice.paid", payer.news)
     wire.cut(call, "silent", times=ALWAYS)
     payer.stripe.fault("stall", seconds=1.2, match="GET /v1/subscriptions")
-    began = time.monotonic()
-    assert deliver(payer.api, payer.stripe, event_id).status == 503
-    assert time.monotonic() - began < 3
+    assert answered_in_time(payer, event_id).status == 503
     wire.reset()
     assert deliver(payer.api, payer.stripe, event_id).status == 200
     assert payer.plan() == "pro"
