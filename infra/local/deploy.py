@@ -214,7 +214,7 @@ async def deploy(cloud: Cloud, parameters: Mapping[str, str], log: Path) -> None
     arguments += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
     arguments += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
     arguments += ["--parameter-overrides"]
-    arguments += [f"{name}={value}" for name, value in parameters.items()]
+    arguments += [f'{name}="{value}"' for name, value in parameters.items()]  # "" is a value too
     env = {
         "AWS_ENDPOINT_URL": aws.endpoint_url,
         "AWS_ACCESS_KEY_ID": aws.access_key_id,

@@ -16,6 +16,7 @@ from infra.local import conversation
 from infra.local.client import Api, Refused
 from infra.local.conversation import PASSWORD
 from infra.local.home import ROOT
+from infra.local.stripe.mail import signature
 from tests.e2e.conftest import RunningStack, running
 
 
@@ -151,6 +152,36 @@ class TestRestart:
             with pytest.raises(Refused) as unknown:
                 Api(third.url).log_in(email, PASSWORD)
             assert unknown.value.status == 401
+
+
+@pytest.mark.timeout(200)  # it builds, where no test did before, and deploys
+def test_with_keys_in_the_environment_google_and_stripe_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is as far as it can be seen without an account: they are not asked here."""
+    monkeypatch.setenv("GEMINI_API_KEY", "key")
+    monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_test_key")
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_listening")
+    monkeypatch.setenv("STRIPE_PRICE", "price_pro")
+    with running(tmp_path / "home") as stack:
+        assert (stack.description.gemini, stack.description.stripe) == (None, None)
+        [settings] = {
+            tuple(live["Environment"]["Variables"][name] for name in ENDPOINTS)
+            for live in (
+                stack.aws("lambda").get_function_configuration(FunctionName=name, Qualifier="live")
+                for name in stack.description.functions.values()
+            )
+        }
+        assert settings == ("", "", "price_pro")
+
+        body = '{"id": "evt_1", "object": "event", "type": "x", "livemode": false, "created": 1}'
+        for secret, status in (("whsec_listening", 200), ("whsec_other", 400)):
+            signed = {"stripe-signature": signature(body, [secret], int(time.time()))}
+            answer = stack.http.post("/webhook/stripe", content=body, headers=signed)
+            assert answer.status_code == status, answer.text
+
+
+ENDPOINTS = ("GEMINI_ENDPOINT", "STRIPE_ENDPOINT", "STRIPE_PRICE")
 
 
 def is_quiet(stack: RunningStack, within: float = 10.0) -> bool:
