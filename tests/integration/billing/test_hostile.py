@@ -222,6 +222,21 @@ def test_an_older_page_that_is_paid_at_the_last_moment_is_the_one_subscription(
     assert len(payer.at_stripe()) == 1
 
 
+def test_who_owes_for_an_unpaid_subscription_settles_it_and_buys_no_second_one(
+    subscriber: Payer,
+) -> None:
+    subscriber.stripe.ask("PATCH", "/_ledger", {"givesUp": "unpaid"})
+    subscriber.move("fail-payment")
+    subscriber.move("give-up")
+    subscriber.take_news()
+    reply = subscriber.checkout()
+    assert reply.status == 409
+    assert "POST /subscription/portal" in reply.json["detail"]
+    subscriber.move("pay-up")
+    subscriber.take_news()
+    assert (subscriber.plan(), len(subscriber.at_stripe())) == ("pro", 1)
+
+
 # ── Unheard ──────────────────────────────────────────────────────────────────────────────────────
 
 
