@@ -144,15 +144,14 @@ def sign_up(
     user = _new(identity, now)
     user.password_hash = password_hash
     refresh = RefreshToken.first(user.user_id) if password_hash else None
+    # Since it is made, not asked for: who asked before that was too late (`claimable`). Said once:
+    # a transaction that is tried again under its token must be the same.
+    claim = identities.claim(identity, user.user_id, times.now(), verified=False)
 
     def write(transaction: TransactWrite) -> None:
         if replaced is not None:
             _remove_claimant(transaction, replaced)
-        transaction.save(
-            # Since it is made, not asked for: who asked before that was too late (`claimable`).
-            identities.claim(identity, user.user_id, times.now(), verified=False),
-            condition=identities.unchanged(replaced),
-        )
+        transaction.save(claim, condition=identities.unchanged(replaced))
         transaction.save(user, condition=User.user_id.does_not_exist())
         if refresh:
             transaction.save(sessions.new(refresh, 0, now))
