@@ -136,6 +136,21 @@ def test_a_kept_connection_that_the_server_has_closed_is_not_used_again() -> Non
             assert kept.sock.recv(1, socket.MSG_PEEK) == b"", "the server's end has arrived"
 
 
+def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> None:
+    connections = []
+
+    def talk(connection: socket.socket, number: int) -> None:
+        connections.append(number)
+        answering()(connection, number)
+
+    with server(talk) as url:
+        for idle, expected in [(9.0, [1]), (11.0, [1]), (9.0, [1, 2])]:
+            wire.post(url, {}, b"", connect=1, read=1, idle=idle)
+            assert connections == expected
+            [(kept, since)] = wire._idle[wire._place(url)[:3]]
+            wire._idle[wire._place(url)[:3]] = [(kept, since - 10)]
+
+
 def test_a_server_that_says_close_is_believed() -> None:
     answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     with server(answering(answer)) as url:
