@@ -192,8 +192,9 @@ def test_who_does_not_answer_has_timed_out() -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort",
         b"no HTTP at all\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n",
     ],
-    ids=["nothing", "half a body", "no HTTP", "too many headers"],
+    ids=["nothing", "half a body", "no HTTP", "too many headers", "interim, and no more"],
 )
 def test_an_answer_that_breaks_off_has_failed(answer: bytes) -> None:
     def talk(connection: socket.socket, _: int) -> None:

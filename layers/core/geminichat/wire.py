@@ -79,6 +79,8 @@ def post(
         connection.sock.settimeout(read)
         connection.request("POST", place.path, body, headers)
         response = connection.getresponse()
+        if response.status < 200:  # the final answer is still to come, and would be the next call's
+            raise HTTPException(f"an interim answer, {response.status}")
         content = response.read()
         found = {name.lower(): value for name, value in response.getheaders()}
     except TimeoutError as error:
