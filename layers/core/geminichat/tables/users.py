@@ -13,7 +13,7 @@ from pynamodb.transactions import TransactWrite
 from geminichat.config import setting
 from geminichat.domain import ids, times
 from geminichat.domain.accounts import Account
-from geminichat.domain.codes import Sending, too_soon
+from geminichat.domain.codes import Sending
 from geminichat.domain.codes import invalid as invalid_code
 from geminichat.domain.identities import Identity
 from geminichat.domain.quota import Allowance
@@ -163,7 +163,7 @@ def sign_up(
     except TransactWriteError as error:
         failed = failed_conditions(error)
         if sending and failed[-1:] == [True] and not any(failed[:-1]):
-            raise too_soon(sending.sends, now) from error
+            raise sending.too_soon() from error
         if any(failed):
             raise taken() from error
         raise
