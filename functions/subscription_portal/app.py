@@ -4,15 +4,17 @@ from geminichat import config, payments
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import billing
 from geminichat.domain.billing import PortalPage
-from geminichat.tables import subscriptions
+from geminichat.tables import subscriptions, users
 
 
 @endpoint
 def handler(request: Request) -> Response[PortalPage]:
     """Answer 200 with the page."""
-    customer_id = subscriptions.find(request.user_id).stripe_customer_id
-    if customer_id is None:
+    _, known = users.current(
+        request.user_id, request.session_id, request.now, subscriptions.of(request.user_id)
+    )
+    if known is None or known.stripe_customer_id is None:
         raise billing.no_customer()
     back = billing.portal_return_url(config.setting("FRONTEND_URL"), request.origin)
-    page = payments.create_portal(customer_id, back)
+    page = payments.create_portal(known.stripe_customer_id, back)
     return ok(page, "Look after your subscription on this page of Stripe's.", headers=NO_STORE)
