@@ -17,7 +17,8 @@ from tests.integration.accounts.people import (
 from tests.integration.lambdas import Api, Reply
 from tests.integration.wire import ALWAYS, WIRE, Died
 
-NOW = datetime.now(UTC)
+NOW = datetime.now(UTC) + timedelta(hours=1)
+"""Ahead of the clock by which a claim says when it was made, however long the tests take."""
 LATER = NOW + timedelta(minutes=1)
 LATEST = NOW + timedelta(minutes=2)
 
