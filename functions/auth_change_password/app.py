@@ -16,7 +16,7 @@ def handler(request: Request) -> Response[Tokens]:
     [user] = users.current(request.user_id, request.session_id, request.now)
     check_strength("/newPassword", change.new_password, user.email, user.mobile)
     own = users.identity_of(user)
-    guesses.confirm(own, request.source, change.current_password, user.password_hash)
+    limits = guesses.confirm(own, request.source, change.current_password, user.password_hash)
 
     refresh = users.change_password(user, hashing.hash_password(change.new_password), request.now)
-    return ok(request.tokens(refresh), "The password is changed.", headers=NO_STORE)
+    return ok(request.tokens(refresh), "The password is changed.", headers={**NO_STORE, **limits})

@@ -24,4 +24,6 @@ def handler(request: Request) -> Response[SignedUp]:
 
     otp = delivery.send(code) if code else UNSET
     tokens = request.tokens(refresh) if refresh else None
-    return created(SignedUp.of(user, tokens, otp), "Account created.", headers=NO_STORE)
+    limits = code.headers() if code else {}
+    signed_up = SignedUp.of(user, tokens, otp)
+    return created(signed_up, "Account created.", headers={**NO_STORE, **limits})

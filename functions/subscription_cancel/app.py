@@ -6,14 +6,16 @@ from geminichat import counters, payments
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import billing, times
 from geminichat.domain.billing import SubscriptionStatus
-from geminichat.tables import subscriptions, usage
+from geminichat.tables import subscriptions, usage, users
 
 
 @endpoint(within=payments.WITHIN)
 def handler(request: Request) -> Response[SubscriptionStatus]:
     """Answer 200 with the status; doing it again changes nothing."""
-    known = subscriptions.find(request.user_id)
-    if known.stripe_customer_id is None:
+    _, known = users.current(
+        request.user_id, request.session_id, request.now, subscriptions.of(request.user_id)
+    )
+    if known is None or known.stripe_customer_id is None:
         raise billing.no_subscription()
 
     payments.end_with_period(known.stripe_customer_id)

@@ -4,13 +4,16 @@ from geminichat import config, payments
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import billing
 from geminichat.domain.billing import PortalPage
-from geminichat.tables import subscriptions
+from geminichat.tables import subscriptions, users
 
 
 @endpoint(within=payments.WITHIN)
 def handler(request: Request) -> Response[PortalPage]:
     """Answer 200 with the page."""
-    customer_id = subscriptions.find(request.user_id).stripe_customer_id
+    _, known = users.current(
+        request.user_id, request.session_id, request.now, subscriptions.of(request.user_id)
+    )
+    customer_id = known.stripe_customer_id if known else None
     back = billing.portal_return_url(config.setting("FRONTEND_URL"), request.origin)
     page = payments.create_portal(customer_id, back) if customer_id else None
     if page is None:

@@ -13,8 +13,8 @@ def handler(request: Request) -> Response[Account]:
     given = request.body(NewIdentity)
     [user] = users.current(request.user_id, request.session_id, request.now)
     own = users.identity_of(user)
-    guesses.confirm(own, request.source, given.current_password, user.password_hash)
+    limits = guesses.confirm(own, request.source, given.current_password, user.password_hash)
 
     proof = codes.guess(given.identity, Purpose.VERIFY, given.otp, request.now)
     account = users.add_identity(proof, request.user_id, request.session_id, request.now)
-    return ok(account, "It is yours, and lets you in.", headers=NO_STORE)
+    return ok(account, "It is yours, and lets you in.", headers={**NO_STORE, **limits})

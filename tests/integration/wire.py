@@ -54,6 +54,7 @@ class Request:
     body: bytes
     connect: float
     read: float
+    idle: float
 
     @property
     def text(self) -> str:
@@ -132,8 +133,9 @@ class Wire:
         body: bytes,
         connect: float,
         read: float,
+        idle: float,
     ) -> Answer:
-        request = Request(call, url, headers, body, connect, read)
+        request = Request(call, url, headers, body, connect, read, idle)
         attempt = int(headers["amz-sdk-request"].partition("attempt=")[2][:1])
         seen = Seen(call, request.text, attempt)
         with self._lock:
@@ -154,6 +156,7 @@ class Wire:
             request.body,
             request.connect,
             request.read,
+            request.idle,
         )
 
     def _pick(self, call: str, body: str) -> Break | None:

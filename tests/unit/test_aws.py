@@ -43,11 +43,13 @@ class Service:
 
     answers: list[Answer | Exception]
     tries: list[tuple[str, str, Mapping[str, str], bytes]] = field(default_factory=list)
+    idle: list[float] = field(default_factory=list)
 
     def __call__(
-        self, call: str, url: str, headers: Mapping[str, str], body: bytes, *_: float
+        self, call: str, url: str, headers: Mapping[str, str], body: bytes, *seconds: float
     ) -> Answer:
         self.tries.append((call, url, headers, body))
+        self.idle.append(seconds[-1])
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -272,3 +274,12 @@ def test_one_attempt_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ClientError):
         client.call("Publish", {})
     assert len(service.tries) == 1
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(1, 20), (2, 240)])
+def test_what_is_sent_once_wants_a_connection_that_was_used_a_moment_ago(
+    attempts: int, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, client = served_by(monkeypatch, answer(200), attempts=attempts)
+    client.call("Publish", {})
+    assert service.idle == [seconds]

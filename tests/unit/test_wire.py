@@ -138,6 +138,21 @@ def test_a_kept_connection_that_the_server_has_closed_is_not_used_again() -> Non
             assert kept.sock.recv(1, socket.MSG_PEEK) == b"", "the server's end has arrived"
 
 
+def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> None:
+    connections = []
+
+    def talk(connection: socket.socket, number: int) -> None:
+        connections.append(number)
+        answering()(connection, number)
+
+    with server(talk) as url:
+        for idle, expected in [(9.0, [1]), (11.0, [1]), (9.0, [1, 2])]:
+            wire.post(url, {}, b"", connect=1, read=1, idle=idle)
+            assert connections == expected
+            [(kept, since)] = wire._idle[wire._place(url)[:3]]
+            wire._idle[wire._place(url)[:3]] = [(kept, since - 10)]
+
+
 def test_a_server_that_says_close_is_believed() -> None:
     answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     with server(answering(answer)) as url:
@@ -247,8 +262,9 @@ def test_a_hurry_within_a_hurry_ends_with_the_first_of_them() -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort",
         b"no HTTP at all\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n",
     ],
-    ids=["nothing", "half a body", "no HTTP", "too many headers"],
+    ids=["nothing", "half a body", "no HTTP", "too many headers", "interim, and no more"],
 )
 def test_an_answer_that_breaks_off_has_failed(answer: bytes) -> None:
     def talk(connection: socket.socket, _: int) -> None:

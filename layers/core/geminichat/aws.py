@@ -112,15 +112,22 @@ class Client:
         url = endpoint(self._service) + path
         signed = {**headers, **_signature(self._service, url, headers, body)}
         call = f"{self._service}.{operation}"
-        return transport(call, url, signed, body, self._connect, self._read)
+        idle = wire.KEPT_FOR if self._attempts > 1 else wire.KEPT_FOR_ONE_TRY
+        return transport(call, url, signed, body, self._connect, self._read, idle)
 
 
 def transport(
-    call: str, url: str, headers: Mapping[str, str], body: bytes, connect: float, read: float
+    call: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    connect: float,
+    read: float,
+    idle: float,
 ) -> Answer:
     """Send one try of a call, such as "sqs.SendMessage"; tests put their own in its place."""
     del call
-    return wire.post(url, headers, body, connect=connect, read=read)
+    return wire.post(url, headers, body, connect=connect, read=read, idle=idle)
 
 
 @functools.cache

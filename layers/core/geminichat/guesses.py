@@ -6,9 +6,10 @@ remain.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from geminichat import upstash
 from geminichat.domain import hashing
@@ -24,13 +25,21 @@ LONGEST_FROM_ADDRESS = 900
 """Seconds. A pause for an identity is short enough that nobody is locked out by a stranger."""
 KEPT = 3600
 """Seconds without a guess after which the count begins anew."""
+POLICIES = {"passwords": FREE, "address": FREE_FROM_ADDRESS}
+"""The limits as RateLimit-Policy names them."""
 
 _ADMIT = """
 local function number(reply) return type(reply) == 'number' and reply or 0 end
-local wait = 0
-for i = 1, 3, 2 do wait = math.max(wait, number(redis.pcall('PTTL', KEYS[i + 1]))) end
-if wait > 0 then return {wait, number(tonumber(redis.pcall('GET', KEYS[1])))} end
-local counted = {}
+local answer, paused = {}, false
+for i = 1, 3, 2 do
+  local wait = number(redis.pcall('PTTL', KEYS[i + 1]))
+  local kept = number(redis.pcall('PTTL', KEYS[i]))
+  paused = paused or wait > 0
+  for _, said in ipairs({wait, number(tonumber(redis.pcall('GET', KEYS[i]))), kept}) do
+    table.insert(answer, said)
+  end
+end
+if paused then return answer end
 for i = 1, 3, 2 do
   local n = redis.pcall('INCR', KEYS[i])
   if type(n) ~= 'number' then redis.call('SET', KEYS[i], '1') n = 1 end
@@ -40,9 +49,10 @@ for i = 1, 3, 2 do
     local pause = math.min(2 ^ math.min(over - 1, 20), tonumber(ARGV[i + 1]))
     redis.call('SET', KEYS[i + 1], '1', 'EX', pause)
   end
-  counted[i] = n
+  local first = i == 1 and 1 or 4
+  answer[first], answer[first + 1], answer[first + 2] = 0, n, ARGV[5] * 1000
 end
-return {0, counted[1]}
+return answer
 """
 
 _FORGIVE = """
@@ -53,24 +63,57 @@ return 1
 """
 
 
+class Count(NamedTuple):
+    """Guesses that were not right, as one of the two limits has them."""
+
+    policy: str
+    free: int
+    number: int
+    seconds: int
+    """Until the count begins anew."""
+
+    def left(self) -> str:
+        """Return what is left of the limit, as RateLimit says it."""
+        return f'"{self.policy}";r={max(0, self.free - self.number)};t={self.seconds}'
+
+
 @dataclass
 class Guess:
     """A guess at a password."""
 
     identity: Identity
     source: str
-    counted: int | None = None
-    """Guesses at this identity that were not right, this one included; None without Redis."""
+    counts: tuple[Count, ...] = ()
+    """The identity's and the address's, this guess included; none without Redis."""
 
     @property
     def headers(self) -> Mapping[str, str]:
         """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
-        if self.counted is None:
+        if not self.counts:
             return {}
+        policies = (f'"{count.policy}";q={count.free};w={KEPT}' for count in self.counts)
         return {
-            "ratelimit-policy": f'"passwords";q={FREE};w={KEPT}',
-            "ratelimit": f'"passwords";r={max(0, FREE - self.counted)};t={KEPT}',
+            "ratelimit-policy": ", ".join(policies),
+            "ratelimit": ", ".join(count.left() for count in self.counts),
         }
+
+    def note(self, answer: Sequence[int]) -> int:
+        """Note what Redis counted; return for how many milliseconds to wait, 0 for not at all."""
+        waits, numbers, kept = answer[::3], answer[1::3], answer[2::3]
+        self.counts = tuple(
+            Count(policy, free, max(number, free) if wait > 0 else number, -(-rest // 1000))
+            for (policy, free), wait, number, rest in zip(
+                POLICIES.items(), waits, numbers, kept, strict=True
+            )
+        )
+        return max(waits)
+
+    def was_right(self) -> None:
+        """Take this guess back, and forget the ones at the identity before it."""
+        upstash.evaluate(_FORGIVE, _keys(self.identity, self.source), [])
+        if self.counts:
+            mine, here = self.counts
+            self.counts = mine._replace(number=0), here._replace(number=here.number - 1)
 
 
 @contextmanager
@@ -87,20 +130,22 @@ def counted(identity: Identity, source: str) -> Iterator[Guess]:
     except InvalidCredentials as error:
         error.headers = {**error.headers, **guess.headers}
         raise
-    upstash.evaluate(_FORGIVE, _keys(identity, source), [])
-    guess.counted = None if guess.counted is None else 0
+    guess.was_right()
 
 
-def confirm(identity: Identity, source: str, given: str | None, password_hash: str | None) -> None:
+def confirm(
+    identity: Identity, source: str, given: str | None, password_hash: str | None
+) -> Mapping[str, str]:
     """Want the current password of an account that has one, and none of one that has none.
 
-    Raises InvalidCredentials, TooManyRequests.
+    Returns the headers of the limit. Raises InvalidCredentials, TooManyRequests.
     """
     if given is None and password_hash is None:
-        return
-    with counted(identity, source):
+        return {}
+    with counted(identity, source) as guess:
         if not hashing.matches(given or "", password_hash):
             raise InvalidCredentials("The current password is wrong.")
+    return guess.headers
 
 
 def _admit(guess: Guess) -> None:
@@ -110,16 +155,17 @@ def _admit(guess: Guess) -> None:
         [FREE, LONGEST, FREE_FROM_ADDRESS, LONGEST_FROM_ADDRESS, KEPT],
     )
     match answer:
-        case [int(wait), int(number)] if wait > 0:
-            guess.counted = max(number, FREE)
-            seconds = -(-wait // 1000)
-            raise TooManyRequests(
-                f"Too many wrong passwords. Try again in {seconds} s, or log in with a code.",
-                retry_after=seconds,
-                headers=guess.headers,
-            )
-        case [0, int(number)]:
-            guess.counted = number
+        case [int(), int(), int(), int(), int(), int()]:
+            wait = guess.note(answer)
+        case _:
+            return
+    if wait > 0:
+        seconds = -(-wait // 1000)
+        raise TooManyRequests(
+            f"Too many wrong passwords. Try again in {seconds} s, or log in with a code.",
+            retry_after=seconds,
+            headers=guess.headers,
+        )
 
 
 def forget(identity: Identity) -> None:

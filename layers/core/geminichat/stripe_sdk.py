@@ -25,7 +25,7 @@ def client(key: str, *, endpoint: str, read: float, retries: int) -> stripe.Stri
     return stripe.StripeClient(
         key,
         max_network_retries=retries,
-        http_client=_Http(read),
+        http_client=_Http(read, wire.KEPT_FOR if retries else wire.KEPT_FOR_ONE_TRY),
         base_addresses={"api": endpoint} if endpoint else {},
     )
 
@@ -33,9 +33,9 @@ def client(key: str, *, endpoint: str, read: float, retries: int) -> stripe.Stri
 class _Http(stripe.HTTPClient):
     name = "geminichat"
 
-    def __init__(self, read: float) -> None:
+    def __init__(self, read: float, idle: float) -> None:
         super().__init__()
-        self._read = read
+        self._read, self._idle = read, idle
 
     def request(
         self,
@@ -48,7 +48,13 @@ class _Http(stripe.HTTPClient):
         body = post_data.encode() if isinstance(post_data, str) else post_data
         try:
             answer = wire.request(
-                method.upper(), url, headers or {}, body, connect=CONNECT_TIMEOUT, read=self._read
+                method.upper(),
+                url,
+                headers or {},
+                body,
+                connect=CONNECT_TIMEOUT,
+                read=self._read,
+                idle=self._idle,
             )
         except wire.Failed as error:
             again = wire.time_left() > self.INITIAL_DELAY

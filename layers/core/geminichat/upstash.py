@@ -38,7 +38,14 @@ class Redis(Commands):
     def execute(self, command: list[Any]) -> Any:
         """Run one command. Raises UpstashError, wire.Failed, msgspec.DecodeError."""
         body = msgspec.json.encode(command)
-        answer = wire.post(self._url, self._headers, body, connect=TIMEOUT, read=TIMEOUT)
+        answer = wire.post(
+            self._url,
+            self._headers,
+            body,
+            connect=TIMEOUT,
+            read=TIMEOUT,
+            idle=wire.KEPT_FOR_ONE_TRY,
+        )
         return format_response(msgspec.json.decode(answer.body), "base64")
 
 

@@ -27,6 +27,11 @@ from urllib.parse import urlsplit
 
 KEPT_FOR = 240.0
 """Seconds for which an idle connection is used again."""
+KEPT_FOR_ONE_TRY = 20.0
+"""The same for what is sent once: nobody makes good there what went to a connection that is gone.
+
+A sandbox that was frozen may not have heard yet that the other side has closed.
+"""
 KEPT = 32
 """Idle connections to one place."""
 
@@ -81,10 +86,16 @@ def time_left() -> float:
 
 
 def post(
-    url: str, headers: Mapping[str, str], body: bytes, *, connect: float, read: float
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    connect: float,
+    read: float,
+    idle: float = KEPT_FOR,
 ) -> Answer:
     """Send a POST; see `request`."""
-    return request("POST", url, headers, body, connect=connect, read=read)
+    return request("POST", url, headers, body, connect=connect, read=read, idle=idle)
 
 
 def request(
@@ -95,15 +106,17 @@ def request(
     *,
     connect: float,
     read: float,
+    idle: float = KEPT_FOR,
 ) -> Answer:
     """Send a request and return the answer, whatever its status; the deadlines are in seconds.
 
+    A connection that was idle for longer than `idle` seconds is not used again.
     Raises NotConnected, TimedOut, Failed. Nothing is tried again. Safe to use from threads.
     """
     place = _place(url)
     if time_left() <= 0:
         raise NotConnected(f"There is no time left to ask {place.host}")
-    connection = _kept(place) or _connected(place, min(connect, time_left()))
+    connection = _kept(place, idle) or _connected(place, min(connect, time_left()))
     read = max(0.001, min(read, time_left()))
     try:
         connection.sock.settimeout(read)
@@ -112,6 +125,8 @@ def request(
         )
         connection.request(method, place.path, body, headers)
         response = connection.getresponse()
+        if response.status < 200:  # the final answer is still to come, and would be the next call's
+            raise HTTPException(f"an interim answer, {response.status}")
         content = response.read()
         found = {name.lower(): value for name, value in response.getheaders()}
     except TimeoutError as error:
@@ -168,7 +183,7 @@ def _place(url: str) -> _Place:
     return _Place(secure, parts.hostname or "", parts.port or (443 if secure else 80), path)
 
 
-def _kept(place: _Place) -> HTTPConnection | None:
+def _kept(place: _Place, idle: float) -> HTTPConnection | None:
     """Return a kept connection that still stands, the one used last."""
     while True:
         with _lock:
@@ -176,7 +191,7 @@ def _kept(place: _Place) -> HTTPConnection | None:
             if not kept:
                 return None
             connection, since = kept.pop()
-        if time.monotonic() - since < KEPT_FOR and not _is_closed(connection):
+        if 0 <= time.time() - since < idle and not _is_closed(connection):
             return connection
         connection.close()
 
@@ -192,7 +207,8 @@ def _keep(place: _Place, connection: HTTPConnection) -> None:
     with _lock:
         kept = _idle.setdefault(place[:3], [])
         if len(kept) < KEPT:
-            kept.append((connection, time.monotonic()))
+            # By the wall clock: the other one may stand still while a sandbox is frozen.
+            kept.append((connection, time.time()))
             return
     connection.close()
 

@@ -295,6 +295,8 @@ def test_an_address_gets_so_many_codes_an_hour_however_they_are_asked_for(api: A
     reply = Person(api).ask_for_code(at=at, source="198.51.100.1")
     problem(reply, 429, "too-many-requests")
     assert reply.headers["retry-after"] == "10"
+    assert reply.headers["ratelimit-policy"] == '"address";q=3;w=3600'
+    assert reply.headers["ratelimit"] == '"address";r=0;t=10'
     assert ask_from(api, "198.51.100.2", "send", at) == 200
     assert ask_from(api, "198.51.100.1", "send", at + timedelta(seconds=10)) == 200
 
@@ -315,3 +317,19 @@ def test_an_address_is_not_counted_for_an_account_without_a_code(api: Api) -> No
     at = datetime(2026, 1, 3, 9, tzinfo=UTC)
     for _ in range(LIMIT + 1):
         assert Person(api).sign_up(at=at, source="198.51.100.9").status == 201
+
+
+@pytest.mark.usefixtures("limited")
+def test_whoever_asks_for_a_code_is_told_what_is_left_to_the_address(api: Api) -> None:
+    at = datetime(2026, 1, 4, 9, tzinfo=UTC)
+    ann, bob = Person(api, new_mobile()), Person(api, new_mobile())
+    signed_up = ann.sign_up(at=at, source="198.51.100.3")
+    assert signed_up.status == 201
+    again = problem(ann.ask_for_code(at=at, source="198.51.100.3"), 429, "too-many-requests")
+    third = bob.forget_password(at=at, source="198.51.100.3")
+    assert third.status == 200
+    for reply, left in [(signed_up, 2), (again, 1), (third, 0)]:
+        policy = '"pause";q=1;w=30, "hour";q=5;w=3600, "address";q=3;w=3600'
+        assert reply.headers["ratelimit-policy"] == policy
+        limits = f'"pause";r=0;t=30, "hour";r=4;t=3600, "address";r={left};t=3600'
+        assert reply.headers["ratelimit"] == limits

@@ -17,7 +17,8 @@ from tests.integration.accounts.people import (
 from tests.integration.lambdas import Api, Reply
 from tests.integration.wire import ALWAYS, WIRE, Died
 
-NOW = datetime.now(UTC)
+NOW = datetime.now(UTC) + timedelta(hours=1)
+"""Ahead of the clock by which a claim says when it was made, however long the tests take."""
 LATER = NOW + timedelta(minutes=1)
 LATEST = NOW + timedelta(minutes=2)
 
@@ -34,6 +35,7 @@ STEPS = [
     "refresh",
     "log out everywhere",
 ]
+TRANSACTIONS = [step for step in STEPS if step not in ("log in", "refresh", "log out everywhere")]
 
 
 @pytest.fixture(autouse=True)
@@ -144,6 +146,18 @@ def assert_whole(ann: Person) -> None:
         assert claim
         assert user.mobile_verified == claim.verified
         assert all(one.epoch <= user.session_epoch for one in sessions_of(user.user_id))
+
+
+@pytest.mark.parametrize("step", TRANSACTIONS)
+def test_a_transaction_that_is_tried_again_is_the_same_to_the_letter(api: Api, step: str) -> None:
+    """DynamoDB refuses another request under the same client request token."""
+    act = prepared(step, Person(api, new_mobile()))
+    WIRE.cut("dynamodb.TransactWriteItems", "conflict", times=3)
+    with WIRE.watched() as tries:
+        assert act().status in (200, 201)
+    asked = [seen.body for seen in tries if seen.call == "dynamodb.TransactWriteItems"]
+    assert len(asked) == 4
+    assert len(set(asked)) == 1
 
 
 def test_a_lost_answer_to_a_refresh_is_no_reuse(api: Api) -> None:

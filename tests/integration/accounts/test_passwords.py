@@ -145,10 +145,10 @@ def test_wrong_passwords_are_followed_by_growing_pauses(api: Api, valkey: Valkey
     for guess in range(10):
         reply = problem(ann.log_in("wrong password"), 401, "invalid-credentials")
         left = max(0, 4 - guess)
-        assert reply.headers["ratelimit"] == f'"passwords";r={left};t=3600'
+        assert reply.headers["ratelimit"].startswith(f'"passwords";r={left};t=3600, "address";')
         if guess >= 5:
             refused = problem(ann.log_in(PASSWORD), 429, "too-many-requests")
-            assert refused.headers["ratelimit"] == '"passwords";r=0;t=3600'
+            assert refused.headers["ratelimit"].startswith('"passwords";r=0;t=3600, "address";')
             pauses.append(int(refused.headers["retry-after"]))
             end_pauses(valkey)
     assert pauses == [1, 2, 4, 8, 16]
@@ -184,6 +184,12 @@ def test_a_pause_is_the_identitys_however_it_is_written_and_nobody_elses(api: Ap
 def test_guesses_at_many_accounts_from_one_address_are_paused_too(api: Api) -> None:
     replies = [Person(api).log_in("wrong password") for _ in range(22)]
     assert [reply.status for reply in replies] == [401] * 21 + [429]
+    left = [reply.headers["ratelimit"] for reply in replies]
+    policy = '"passwords";q=5;w=3600, "address";q=20;w=3600'
+    assert {reply.headers["ratelimit-policy"] for reply in replies} == {policy}
+    assert left[0] == '"passwords";r=4;t=3600, "address";r=19;t=3600'
+    assert left[19] == left[20] == '"passwords";r=4;t=3600, "address";r=0;t=3600'
+    assert left[21] == '"passwords";r=5;t=0, "address";r=0;t=3600', "nothing was tried"
 
 
 def test_a_right_password_forgets_the_wrong_ones_before_it(api: Api) -> None:
@@ -210,6 +216,17 @@ def test_guesses_at_the_current_password_count_with_those_at_login(api: Api) -> 
         problem(reply, 401, "invalid-credentials")
     problem(api.post("/auth/change-password", body, token=token), 429, "too-many-requests")
     problem(ann.log_in(), 429, "too-many-requests")
+
+
+def test_a_right_password_says_what_is_left_of_the_wrong_ones(api: Api) -> None:
+    ann = Person(api)
+    token = ann.sign_up(at=NOW).data["token"]
+    problem(ann.log_in("wrong password"), 401, "invalid-credentials")
+    left = '"passwords";r=5;t=3600, "address";r=19;t=3600'
+    assert ann.log_in().headers["ratelimit"] == left
+    body = {"currentPassword": PASSWORD, "newPassword": OTHER_PASSWORD}
+    changed = api.post("/auth/change-password", body, token=token, at=NOW)
+    assert (changed.status, changed.headers["ratelimit"]) == (200, left)
 
 
 def test_a_reset_ends_the_pause(api: Api) -> None:

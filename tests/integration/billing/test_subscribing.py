@@ -207,6 +207,16 @@ def test_what_was_cancelled_in_the_portal_can_be_resumed_here(subscriber: Payer)
     assert subscriber.plan(subscriber.period_end()) == "pro"
 
 
+@pytest.mark.parametrize("verb", ["portal", "cancel", "resume"])
+def test_a_session_that_has_ended_gets_nothing_done(subscriber: Payer, verb: str) -> None:
+    """Its access token holds for some minutes yet: not where money is concerned."""
+    before = subscriber.status()
+    assert subscriber.request("POST", "/auth/logout", json={"everywhere": True}).status == 200
+    reply = subscriber.request("POST", f"/subscription/{verb}")
+    assert (reply.status, reply.json["type"]) == (401, "urn:geminichat:problem:unauthorized")
+    assert subscriber.status() == before
+
+
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
 def test_doing_it_twice_changes_nothing(subscriber: Payer, verb: str) -> None:
     replies = [subscriber.request("POST", f"/subscription/{verb}") for _ in range(2)]

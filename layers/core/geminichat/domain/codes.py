@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from geminichat.domain.identities import Identity
 from geminichat.errors import InvalidRequest, TooManyRequests
@@ -35,6 +36,15 @@ class Purpose(StrEnum):
     RESET = "reset"
 
 
+class Share(NamedTuple):
+    """What an address may still ask for within the hour, this code included."""
+
+    limit: int
+    left: int
+    seconds: int
+    """Until the next hour."""
+
+
 @dataclass(frozen=True)
 class Sending:
     """A code that may be sent once it is stored."""
@@ -45,6 +55,8 @@ class Sending:
     at: datetime
     before: Sequence[int]
     """When codes were sent before, as it was known when this one was drawn."""
+    share: Share | None = None
+    """Of the address that asked; None where those are not limited."""
 
     @property
     def sends(self) -> list[int]:
@@ -62,7 +74,11 @@ class Sending:
 
     def headers(self) -> Mapping[str, str]:
         """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
-        return headers(self.sends, self.at)
+        return headers(self.sends, self.at, self.share)
+
+    def too_soon(self) -> TooManyRequests:
+        """Return the error for when another code was sent since this one was drawn."""
+        return _too_soon(self.sends, self.at, PAUSE, self.share)
 
 
 def draw(
@@ -71,12 +87,13 @@ def draw(
     before: Sequence[int],
     now: datetime,
     below: Callable[[int], int] = secrets.randbelow,
+    share: Share | None = None,
 ) -> Sending:
     """Draw a new code, if the sends before it leave room for one. Raises TooManyRequests."""
     wait = _wait(before, now)
     if wait > timedelta():
-        raise too_soon(before, now, wait)
-    return Sending(identity, purpose, f"{below(10**DIGITS):0{DIGITS}}", now, before)
+        raise _too_soon(before, now, wait, share)
+    return Sending(identity, purpose, f"{below(10**DIGITS):0{DIGITS}}", now, before, share)
 
 
 def digest(code: str, purpose: Purpose, identity: Identity, key: bytes) -> str:
@@ -95,35 +112,45 @@ def millis(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
-def too_soon(sends: Sequence[int], now: datetime, wait: timedelta = PAUSE) -> TooManyRequests:
+def _too_soon(
+    sends: Sequence[int], now: datetime, wait: timedelta, share: Share | None
+) -> TooManyRequests:
     """Return the error for one code more than the limits allow."""
     seconds = math.ceil(wait.total_seconds())
     return TooManyRequests(
         f"A code was sent a moment ago, or too many within the hour. Try again in {seconds} s.",
         retry_after=seconds,
-        headers=headers(sends, now),
+        headers=headers(sends, now, share),
     )
 
 
-def too_many_from(now: datetime) -> TooManyRequests:
+def too_many_from(share: Share) -> TooManyRequests:
     """Return the error for an address from which the hour's codes were asked for."""
-    seconds = 3600 - int(now.timestamp()) % 3600
     return TooManyRequests(
-        f"Too many codes were asked for from this address. Try again in {seconds} s.",
-        retry_after=seconds,
+        f"Too many codes were asked for from this address. Try again in {share.seconds} s.",
+        retry_after=share.seconds,
+        headers={"ratelimit-policy": _policy_of(share), "ratelimit": _left_of(share)},
     )
 
 
-def headers(sends: Sequence[int], now: datetime) -> Mapping[str, str]:
+def headers(sends: Sequence[int], now: datetime, share: Share | None) -> Mapping[str, str]:
     """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
     recent = _recent(sends, now)
     pause = math.ceil(max(0.0, _pause(recent, now).total_seconds()))
     hour = math.ceil((recent[0] + _WINDOW_MILLIS - millis(now)) / 1000) if recent else 0
     ready, left = (0 if pause else 1), max(0, SENDS - len(recent))
-    return {
-        "ratelimit-policy": POLICY,
-        "ratelimit": f'"pause";r={ready};t={pause}, "hour";r={left};t={hour}',
-    }
+    policy, limits = POLICY, f'"pause";r={ready};t={pause}, "hour";r={left};t={hour}'
+    if share:
+        policy, limits = f"{policy}, {_policy_of(share)}", f"{limits}, {_left_of(share)}"
+    return {"ratelimit-policy": policy, "ratelimit": limits}
+
+
+def _policy_of(share: Share) -> str:
+    return f'"address";q={share.limit};w={WINDOW // timedelta(seconds=1)}'
+
+
+def _left_of(share: Share) -> str:
+    return f'"address";r={share.left};t={share.seconds}'
 
 
 def invalid() -> InvalidRequest:

@@ -17,7 +17,7 @@ from geminichat import config
 from geminichat.config import setting
 from geminichat.domain import codes
 from geminichat.domain.addresses import network
-from geminichat.domain.codes import Purpose, Sending
+from geminichat.domain.codes import Purpose, Sending, Share
 from geminichat.domain.identities import Identity
 from geminichat.tables.connection import Table, put_if, update_if
 
@@ -61,24 +61,28 @@ def draw(identity: Identity, purpose: Purpose, source: str, now: datetime) -> Se
 
     Raises TooManyRequests where the address or the identity has had its share.
     """
-    _count(source, now)
+    share = _count(source, now)
     try:
         before = [int(sent) for sent in Code.get(identity.key, consistent_read=True).sends]
     except Code.DoesNotExist:
         before = []
-    return codes.draw(identity, purpose, before, now)
+    return codes.draw(identity, purpose, before, now, share=share)
 
 
-def _count(source: str, now: datetime) -> None:
-    """Count a code against the address it was asked for from. Raises TooManyRequests."""
+def _count(source: str, now: datetime) -> Share | None:
+    """Count a code against the address it was asked for from, and return what is left to it.
+
+    None where addresses are not limited. Raises TooManyRequests.
+    """
     limit = config.number("CODES_PER_ADDRESS")
     if not limit:
-        return
-    hour = int(now.timestamp()) // 3600
+        return None
+    hour, since = divmod(int(now.timestamp()), 3600)
     asked = Asked(f"from:{network(source)}:{hour}")
     once_more: list[Action] = [Asked.times.add(1), Asked.expires_at.set((hour + 2) * 3600)]
     if not update_if(asked, once_more, Asked.times.does_not_exist() | (Asked.times < limit)):
-        raise codes.too_many_from(now)
+        raise codes.too_many_from(Share(limit, 0, 3600 - since))
+    return Share(limit, limit - int(asked.times), 3600 - since)
 
 
 def store(sending: Sending) -> None:
@@ -86,7 +90,7 @@ def store(sending: Sending) -> None:
     item = _item(sending)
     # A try whose answer was lost has left the item there: that was this request.
     if not put_if(item, _as_before(sending) | (Code.digest == item.digest)):
-        raise codes.too_soon(sending.sends, sending.at)
+        raise sending.too_soon()
 
 
 def store_in(transaction: TransactWrite, sending: Sending) -> None:

@@ -13,7 +13,7 @@ from pynamodb.transactions import TransactWrite
 from geminichat.config import setting
 from geminichat.domain import ids, times
 from geminichat.domain.accounts import Account
-from geminichat.domain.codes import Sending, too_soon
+from geminichat.domain.codes import Sending
 from geminichat.domain.codes import invalid as invalid_code
 from geminichat.domain.identities import Identity
 from geminichat.domain.quota import Allowance
@@ -144,15 +144,14 @@ def sign_up(
     user = _new(identity, now)
     user.password_hash = password_hash
     refresh = RefreshToken.first(user.user_id) if password_hash else None
+    # Since it is made, not asked for: who asked before that was too late (`claimable`). Said once:
+    # a transaction that is tried again under its token must be the same.
+    claim = identities.claim(identity, user.user_id, times.now(), verified=False)
 
     def write(transaction: TransactWrite) -> None:
         if replaced is not None:
             _remove_claimant(transaction, replaced)
-        transaction.save(
-            # Since it is made, not asked for: who asked before that was too late (`claimable`).
-            identities.claim(identity, user.user_id, times.now(), verified=False),
-            condition=identities.unchanged(replaced),
-        )
+        transaction.save(claim, condition=identities.unchanged(replaced))
         transaction.save(user, condition=User.user_id.does_not_exist())
         if refresh:
             transaction.save(sessions.new(refresh, 0, now))
@@ -164,7 +163,7 @@ def sign_up(
     except TransactWriteError as error:
         failed = failed_conditions(error)
         if sending and failed[-1:] == [True] and not any(failed[:-1]):
-            raise too_soon(sending.sends, now) from error
+            raise sending.too_soon() from error
         if any(failed):
             raise taken() from error
         raise
