@@ -24,6 +24,7 @@ from infra.local.faults import StandIn
 from infra.local.home import ROOT, Home
 from infra.local.stripe.driver import Stripe
 from tests.e2e import used
+from tests.e2e.browser import Browser, browsing
 
 START_TIMEOUT = 300.0
 """Seconds until it must run; most of them are for a first build."""
@@ -174,3 +175,10 @@ def without_faults(stack: RunningStack) -> None:
     stack.gemini.reset()
     stack.upstash.reset()
     stack.stripe.reset()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    """A new headless Chromium; without one on this machine the test is skipped."""
+    with browsing(tmp_path / "profile") as found:
+        yield found

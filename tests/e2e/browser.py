@@ -1,0 +1,93 @@
+"""A headless Chromium, what it asked for on the network, and what it complained of."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",  # root may not have one
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",  # a container's is small
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # It reaches this machine alone: what a page asks of anyone else fails, and is logged.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+)
+PATIENCE = 30.0
+"""Seconds for what a page does by itself; far longer than it takes, on a busy machine too."""
+
+
+class Browser:
+    """One window. `driver` is Selenium's, for finding and clicking things."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+        self.until = WebDriverWait(driver, PATIENCE).until
+        """Waits for a condition of Selenium's, and returns what that returns."""
+
+    def open(self, url: str) -> None:
+        """Load a page, to the end of its `load` event."""
+        self.driver.get(url)
+
+    def resize(self, width: int, height: int) -> None:
+        """Show pages as on a screen of this many CSS pixels, however narrow."""
+        self._cdp(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+        )
+
+    def requests(self) -> list[str]:
+        """Return the addresses asked for since this was last called, failed ones too."""
+        events = (json.loads(line["message"])["message"] for line in self._log("performance"))
+        asked = [
+            event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
+        return [url for url in asked if url.startswith(("http:", "https:", "ws:", "wss:"))]
+
+    def complaints(self) -> list[str]:
+        """Return the warnings and errors of the console since this was last called."""
+        return [line["message"] for line in self._log("browser")]
+
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
+        return lines
+
+    def _cdp(self, command: str, parameters: dict[str, Any]) -> None:
+        self.driver.execute_cdp_cmd(command, parameters)
+
+
+@contextmanager
+def browsing(profile: Path) -> Iterator[Browser]:
+    """Open a browser with a profile in this new folder; skip the test where there is none."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    driver = shutil.which("chromedriver")
+    if not found or not driver:
+        pytest.skip("no Chromium with its chromedriver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = found
+    for option in (*OPTIONS, f"--user-data-dir={profile}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "WARNING"})
+    chrome = webdriver.Chrome(options, Service(driver))
+    try:
+        browser = Browser(chrome)
+        browser.open("about:blank")  # away from Chromium's own page for new tabs
+        browser.requests()
+        yield browser
+    finally:
+        chrome.quit()

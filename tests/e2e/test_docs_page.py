@@ -1,0 +1,37 @@
+"""The page at /docs, seen in a browser."""
+
+from typing import Any
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support import expected_conditions as see
+
+from tests.document import DOCUMENT
+from tests.e2e.browser import Browser
+from tests.e2e.conftest import RunningStack
+
+SEND = "#operations-Chatrooms-chatroomSendMessage"
+
+
+def shown(browser: Browser, stack: RunningStack) -> list[Any]:
+    """Open the page, and return its operations once all are there."""
+    browser.open(f"{stack.url}/docs")
+    browser.until(see.presence_of_element_located((By.CSS_SELECTOR, SEND)))
+    return browser.driver.find_elements(By.CSS_SELECTOR, ".opblock")
+
+
+def test_the_page_shows_every_operation_and_asks_its_own_origin_alone(
+    stack: RunningStack, browser: Browser
+) -> None:
+    operations = shown(browser, stack)
+    assert len(operations) == sum(len(verbs) for verbs in DOCUMENT["paths"].values())
+    assert not browser.driver.find_elements(By.CSS_SELECTOR, ".errors-wrapper, .loading-container")
+
+    browser.driver.find_element(By.CSS_SELECTOR, f"{SEND} .opblock-summary-control").click()
+    refusals = (By.CSS_SELECTOR, f"{SEND} tr.response[data-code='429']")
+    answer = browser.until(see.visibility_of_element_located(refusals))
+    assert "quota-exceeded" in answer.text
+
+    asked = browser.requests()
+    assert f"{stack.url}/openapi.json" in asked
+    assert [url for url in asked if not url.startswith(f"{stack.url}/")] == []
+    assert browser.complaints() == []
