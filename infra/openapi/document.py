@@ -171,9 +171,10 @@ class _Document:
         if status in (204, 304):
             return answer
         if found.content_types:
+            kinds = sorted(content_type.partition(";")[0] for content_type in found.content_types)
             answer["content"] = {
-                content_type.partition(";")[0]: {"schema": {"type": "string"}}
-                for content_type in sorted(found.content_types)
+                kind: {"schema": {"type": "object" if kind.endswith("json") else "string"}}
+                for kind in kinds
             }
             return answer
         answer["content"] = {

@@ -271,7 +271,7 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
         for key, value in zip(node.keys, node.values, strict=True):
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                self._sends(key.value, self._constant(value))
+                self._sends(key.value, *self._texts(value))
 
     def visit_Call(self, node: ast.Call) -> None:
         called = self._resolve(node.func)
@@ -352,10 +352,10 @@ class _Reader(ast.NodeVisitor):
             elif part.attr == "headers":
                 self.found.headers.add(name)
 
-    def _sends(self, name: str, value: str | None) -> None:
+    def _sends(self, name: str, *values: str) -> None:
         if name == "content-type":  # doors send some too, to others
-            if value and self._function.__module__.startswith("functions."):
-                self.found.content_types.add(value)
+            if self._function.__module__.startswith("functions."):
+                self.found.content_types.update(values)
         elif name == name.lower() and (name in api_headers()):
             self.found.sent.add(name)
 
@@ -375,7 +375,7 @@ class _Reader(ast.NodeVisitor):
         elif isinstance(value, Mapping) and value is not self._globals:
             for name, item in value.items():
                 if isinstance(name, str):
-                    self._sends(name, item if isinstance(item, str) else None)
+                    self._sends(name, *([item] if isinstance(item, str) else []))
 
     # What an expression stands for.
 
@@ -401,6 +401,14 @@ class _Reader(ast.NodeVisitor):
             case ast.Await(value=value) | ast.NamedExpr(value=value):
                 return self._resolve(value)
         return None
+
+    def _texts(self, node: ast.expr) -> list[str]:
+        """Return the texts that the expression may be: one, or any value of a table."""
+        if isinstance(node, ast.Subscript):
+            table = self._resolve(node.value)
+            return list(table.values()) if isinstance(table, Mapping) else []
+        text = self._constant(node)
+        return [text] if text else []
 
     def _constant(self, node: ast.expr | None) -> str | None:
         """Return the text that the expression is, where that takes no running of the function."""

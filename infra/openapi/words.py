@@ -5,8 +5,7 @@ from typing import Any
 TITLE = "geminichat"
 
 DESCRIPTION = """\
-A backend for chat products on Google Gemini: accounts, chatrooms, prompts that are answered
-asynchronously, and a paid plan.
+Accounts, chatrooms, prompts that are answered asynchronously, and a paid plan.
 
 ## Conventions
 
@@ -38,6 +37,9 @@ or `failed`. Ask `GET /chatroom/{id}/message/{messageId}` until its `status` is 
 the room with `GET /chatroom/{id}/message?after=` the last message before your oldest prompt without
 a reply, sending the `ETag` you have as `If-None-Match`: 304 means that nothing changed. To send a
 prompt again without asking twice, send it with the same `Idempotency-Key`.
+
+[postman.json](docs/postman.json) is a Postman collection of every endpoint, with a walk through all
+of this.
 """
 
 BEARER = "The `token` that signing up, logging in, verifying a code or refreshing answered with."
@@ -71,8 +73,8 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "examples": ["m_mfzwizltorqxg5dfon2gs3thom_1"]},
     },
     "file": {
-        "description": "What the page at `/docs` is made of.",
-        "schema": {"enum": ["start.js", "swagger-ui.css", "swagger-ui.js"]},
+        "description": "What the page at `/docs` is made of, or `postman.json`, the collection.",
+        "schema": {"enum": ["postman.json", "start.js", "swagger-ui.css", "swagger-ui.js"]},
     },
 }
 
