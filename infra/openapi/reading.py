@@ -48,6 +48,8 @@ class Refusal:
     detail: str | None = None
     headers: frozenset[str] = frozenset()
     extensions: frozenset[str] = frozenset()
+    pointer: str | None = None
+    """Where in the body it is; empty where only a body can tell, None where it is not about one."""
 
 
 @dataclass
@@ -315,9 +317,10 @@ class _Reader(ast.NodeVisitor):
         headers = self._sent_in(node)
         words = {word.arg: word.value for word in node.keywords}
         code = self._constant(words.get("code") or (node.args[1] if len(node.args) > 1 else None))
-        detail, extensions = None, frozenset[str]()
+        detail, pointer, extensions = None, None, frozenset[str]()
         first = node.args[0] if node.args else words.get("detail")
         if isinstance(first, ast.Dict):
+            pointer = self._constant(first.keys[0]) or ""
             first = first.values[0]
         if first is not None:
             detail = self._constant(first)
@@ -328,7 +331,7 @@ class _Reader(ast.NodeVisitor):
                 if isinstance(key, ast.Constant) and isinstance(key.value, str)
             )
         self.found.refusals.add(
-            Refusal(error, code or error.default_code, detail, headers, extensions)
+            Refusal(error, code or error.default_code, detail, headers, extensions, pointer)
         )
 
     def _sent_in(self, node: ast.AST) -> frozenset[str]:

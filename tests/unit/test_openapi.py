@@ -254,6 +254,31 @@ def test_the_document_takes_and_refuses_the_bodies_that_the_code_does(
     assert (documented, parsed) == (taken, taken)
 
 
+@every_operation
+def test_what_a_wrong_body_is_told_is_shown_with_its_pointers(route: str) -> None:
+    takes_struct = "$ref" in json.dumps(OPERATIONS[route].get("requestBody", {}))
+    if takes_struct:
+        refusal = resolved(OPERATIONS[route]["responses"]["400"])
+        shown = refusal["content"]["application/problem+json"]["examples"]
+        unknown = shown["unknownField"]["value"]
+        assert unknown["errors"] == [{"pointer": "/colour", "detail": "Unknown field"}]
+        for name, example in shown.items():
+            assert example["value"]["detail"] == example["value"]["message"], name
+            assert all(
+                e["detail"] in example["value"]["detail"]
+                for e in example["value"].get("errors", [])
+            )
+
+
+def test_an_answer_that_tells_of_something_bad_is_not_shown_as_a_good_one() -> None:
+    responses = OPERATIONS["GET /health"]["responses"]
+    shown = {
+        status: set(responses[status]["content"]["application/json"]["examples"])
+        for status in ("200", "503")
+    }
+    assert shown == {"200": {"plain", "deep"}, "503": {"degraded"}}
+
+
 def test_a_file_is_documented_in_every_type_that_it_may_have() -> None:
     content = OPERATIONS["GET /docs/{file}"]["responses"]["200"]["content"]
     assert set(content) == {"application/json", "text/css", "text/javascript"}
