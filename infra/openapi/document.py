@@ -304,23 +304,29 @@ def _problems(
     """Give an example for each thing that an error of this code may say."""
     bodies = [(name, error) for name, error in refused if error.code == code]
     yield from ((name, _problem(error)) for name, error in bodies)
-    said = [
-        InvalidRequest.at({r.pointer: r.detail}, code)
-        if r.pointer
-        else r.error(r.detail, code=code)
-        for r in sorted(refusals, key=lambda r: r.detail or "")
-        if r.detail and r.pointer != ""
-    ]
+    said = {
+        error.detail: error
+        for refusal in sorted(refusals, key=lambda r: r.detail or "")
+        if (error := _said(refusal))
+    }
     if not said and not bodies:
-        said = [refusals[0].error(_own_words(refusals), code=code)]
+        own = getattr(refusals[0].error, "detail", None) or _meaning(refusals)
+        said = {own: refusals[0].error(own, code=code)}
     extensions = sorted({word for refusal in refusals for word in refusal.extensions})
-    for number, error in enumerate({error.detail: error for error in said}.values(), 1):
+    for number, error in enumerate(said.values(), 1):
         example = _problem(error) | {word: EXTENSIONS[word]["examples"][0] for word in extensions}
         yield f"{code}-{number}" if len(said) > 1 else code, example
 
 
-def _own_words(refusals: list[Refusal]) -> str:
-    return getattr(refusals[0].error, "detail", None) or _meaning(refusals)
+def _said(refusal: Refusal) -> AppError | None:
+    """Return the error as it is raised; None where only running the code would tell its words."""
+    own = refusal.error if refusal.code == refusal.error.default_code else None
+    detail = refusal.detail or getattr(own, "detail", None)
+    if detail is None or refusal.pointer == "":
+        return None
+    if refusal.pointer:
+        return InvalidRequest.at({refusal.pointer: detail}, refusal.code)
+    return refusal.error(detail, code=refusal.code)
 
 
 def _problem(error: AppError) -> Json:
