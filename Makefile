@@ -61,7 +61,7 @@ openapi: setup ## Write the API's documents anew from its code: openapi.json and
 
 newman: setup ## Walk the Postman collection's journey (URL=http://127.0.0.1:8000)
 	@$(PYTHON) infra/local/setup.py --only newman
-	@.local/newman/node_modules/.bin/newman run functions/docs_asset/postman.json --folder Journey --env-var "baseUrl=$(or $(URL),http://127.0.0.1:8000)"
+	@.local/newman/node_modules/.bin/newman run functions/docs_asset/postman.json --folder Journey --bail --env-var "baseUrl=$(or $(URL),http://127.0.0.1:8000)"
 
 schemathesis: setup ## Try the API out from its document for MINUTES=10 (URL=… for another than the local one)
 	@PYTHONPATH=layers/core $(RUN) tests.fuzz --minutes $(or $(MINUTES),10) $(if $(URL),--url $(URL)) $(if $(SEED),--seed $(SEED))

@@ -1,7 +1,8 @@
 """Try the API out from its own document, with all of Schemathesis's checks: `python -m tests.fuzz`.
 
 It asks the running local stack, as a user on the pro plan, or with `--url` another one, as a user
-on the basic plan. Ends with 0 where every answer was as documented.
+on the basic plan. Ends with 0 where every answer was as documented. For up to 15 minutes the API
+then refuses passwords from the address that tried so many wrong ones.
 """
 
 import argparse
