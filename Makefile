@@ -11,7 +11,7 @@ SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck openapi rotate-keys redrive reconcile bench build lock hooks clean
+.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck openapi rotate-keys redrive reconcile bench build lock hooks clean newman schemathesis
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,13 @@ bench: setup ## Measure everything against its references and write BENCHMARKS.m
 openapi: setup ## Write the API's documents anew from its code: openapi.json and the Postman collection
 	@PYTHONPATH=layers/core $(RUN) infra.openapi
 
+newman: setup ## Walk the Postman collection's journey (URL=http://127.0.0.1:8000)
+	@$(PYTHON) infra/local/setup.py --only newman
+	@.local/newman/node_modules/.bin/newman run functions/docs_asset/postman.json --folder Journey --bail --env-var "baseUrl=$(or $(URL),http://127.0.0.1:8000)"
+
+schemathesis: setup ## Try the API out from its document for MINUTES=10 (URL=… for another than the local one)
+	@PYTHONPATH=layers/core $(RUN) tests.fuzz --minutes $(or $(MINUTES),10) $(if $(URL),--url $(URL)) $(if $(SEED),--seed $(SEED))
+
 secrets: setup ## Put a stage's secrets into SSM, without showing them (STAGE=dev)
 	@PYTHONPATH=layers/core $(RUN) infra.secrets $(or $(STAGE),dev)
 
@@ -98,6 +105,9 @@ lock-layers:
 lock-tools:
 	$(COMPILE) --group dev $(OURS) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt -o infra/local/requirements/dev.txt
 	@for tool in ministack sam schemathesis uv; do $(COMPILE) --group $$tool -o infra/local/requirements/$$tool.txt || exit; done
+
+lock-newman: # with no registry's address: .npmrc there sees to it
+	cd infra/local/requirements/newman && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
 
 lock-bench:
 	@for tree in runtime powertools fastapi; do $(COMPILE) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt tests/bench/requirements/$$tree.in -o tests/bench/requirements/$$tree.txt || exit; done

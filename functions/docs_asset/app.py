@@ -1,11 +1,15 @@
-"""GET /docs/{file}: the parts of the documents' page: Swagger UI, and what starts it."""
+"""GET /docs/{file}: the parts of the documents' page, and a Postman collection of the API."""
 
 from pathlib import Path
 
 from geminichat.api import Request, Response, compressed, endpoint, unchanged_or
 from geminichat.errors import NotFound
 
-TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+}
 FILES = {path.name: path for path in Path(__file__).parent.iterdir() if path.suffix in TYPES}
 
 

@@ -58,7 +58,7 @@ class Gateway:
     def create_app(self) -> web.Application:
         """Return the application to serve."""
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_too_large])
-        app.router.add_route("*", "/{path:.*}", self._forward)
+        app.router.add_route("*", r"/{path:[\s\S]*}", self._forward)
         app.cleanup_ctx.append(self._connect)
         return app
 

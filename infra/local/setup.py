@@ -35,6 +35,8 @@ ENVIRONMENTS = {
     "sam": (LOCAL / "sam", "the SAM CLI"),
     "schemathesis": (LOCAL / "schemathesis", "Schemathesis, which tries the API out"),
 }
+NEWMAN = "newman"
+"""It is Node's, and set up only when it is asked for by name."""
 
 PYTHON_PLACES = [
     "~/.pyenv/versions/3.13*/bin",
@@ -91,10 +93,10 @@ def main() -> int:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=list(ENVIRONMENTS),
+        choices=[*ENVIRONMENTS, NEWMAN],
         default=list(ENVIRONMENTS),
         metavar="NAME",
-        help="set up only these of: " + ", ".join(ENVIRONMENTS),
+        help="set up only these of: " + ", ".join([*ENVIRONMENTS, NEWMAN]),
     )
     options = parser.parse_args()
     try:
@@ -111,9 +113,14 @@ def main() -> int:
 
 def set_up(names: list[str], quiet: bool) -> None:
     """Bring the named environments up to date with their requirements."""
+    if NEWMAN in names:
+        install_newman(quiet)
+    environments = [name for name in names if name in ENVIRONMENTS]
+    if not environments:
+        return
     uv = install_uv(quiet)
     python = link_python(uv, quiet)
-    for name in names:
+    for name in environments:
         folder, what = ENVIRONMENTS[name]
         sync(uv, python, folder, REQUIREMENTS / f"{name}.txt", what, quiet)
 
@@ -129,6 +136,23 @@ def install_uv(quiet: bool) -> Path:
             pip_install(requirements, folder)
         stamp(folder, wanted)
     return write_wrapper(folder / "bin" / "uv")
+
+
+def install_newman(quiet: bool) -> None:
+    """Install newman, which runs the Postman collection, into .local/newman with this npm."""
+    npm = shutil.which("npm")
+    if not npm:
+        raise SetupError("newman needs Node.js 16 or newer, with npm, and there is none on PATH")
+    folder, pinned = LOCAL / NEWMAN, REQUIREMENTS / NEWMAN
+    wanted = [digest(pinned / "package-lock.json")]
+    if stamped(folder) == wanted:
+        return
+    with progress("Installing newman, which runs the Postman collection", quiet):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(pinned, folder)
+        ci = [npm, "ci", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund"]
+        run(ci, "newman could not be installed")
+    stamp(folder, wanted)
 
 
 def pip_install(requirements: Path, folder: Path) -> None:
@@ -294,7 +318,8 @@ def run(command: list[str], failed: str) -> None:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [
             "no reason given"
         ]
-        reason = next((line for line in lines if line.lower().startswith("error")), lines[-1])
+        said = ("error", "npm error")
+        reason = next((line for line in lines if line.lower().startswith(said)), lines[-1])
         raise SetupError(f"{failed} ({reason}). Is the network up? More in .local/{LOG.name}")
 
 

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from infra.local.template import ROOT
 from infra.openapi.document import DocumentError, document
+from infra.openapi.postman import collection
 
 DOCUMENT = ROOT / "functions" / "docs_openapi" / "openapi.json"
+COLLECTION = ROOT / "functions" / "docs_asset" / "postman.json"
 
 
 def documents() -> dict[Path, str]:
     """Return what each file should hold."""
     made = document()
-    return {DOCUMENT: _text(made)}
+    return {DOCUMENT: _text(made), COLLECTION: _text(collection(made))}
 
 
 def _text(value: object) -> str:

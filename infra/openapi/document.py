@@ -4,20 +4,24 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import count, groupby, pairwise
 from typing import Any
 
 import msgspec
 
+from geminichat import api
 from geminichat.api import PROBLEM_TYPE
+from geminichat.errors import AppError, InvalidRequest
 from geminichat.version import VERSION
 from infra.openapi import examples, reading, words
 from infra.openapi.endpoints import Endpoint, endpoints
 from infra.openapi.reading import Reading, Refusal
 
 type Json = dict[str, Any]
+type Refused = tuple[str, AppError]
+"""What a body that does not fit is told, with the name of what is wrong."""
 
 REF = "#/components/schemas/{name}"
 
@@ -98,7 +102,7 @@ class _Document:
             "operationId": operation_id(endpoint),
             "tags": [words.AREAS[endpoint.area]],
             "summary": _summary(endpoint),
-            "description": inspect.getdoc(endpoint.handler) or "",
+            "description": re.sub("^Answer ", "Answers ", inspect.getdoc(endpoint.handler) or ""),
         }
         if reading.is_public(endpoint.handler):
             operation["security"] = []
@@ -156,10 +160,12 @@ class _Document:
     def _answers(self, endpoint: Endpoint, found: Reading) -> Json:
         answers = {str(status): self._success(endpoint, found, status) for status in found.statuses}
         by_status = sorted(found.refusals, key=_order)
+        refused = [error for kind, _ in found.bodies for error in examples.refused(kind).items()]
         for status, group in groupby(by_status, key=lambda r: r.error.status):
             if status in found.statuses:
                 raise DocumentError(f"{endpoint.route} answers {status} both as error and not")
-            answers[str(status)] = {"$ref": f"#/components/responses/{self._refusal(list(group))}"}
+            name = self._refusal(list(group), refused)
+            answers[str(status)] = {"$ref": f"#/components/responses/{name}"}
         return dict(sorted(answers.items()))
 
     def _success(self, endpoint: Endpoint, found: Reading, status: int) -> Json:
@@ -171,9 +177,10 @@ class _Document:
         if status in (204, 304):
             return answer
         if found.content_types:
+            kinds = sorted(content_type.partition(";")[0] for content_type in found.content_types)
             answer["content"] = {
-                content_type.partition(";")[0]: {"schema": {"type": "string"}}
-                for content_type in sorted(found.content_types)
+                kind: {"schema": {"type": "object" if kind.endswith("json") else "string"}}
+                for kind in kinds
             }
             return answer
         answer["content"] = {
@@ -183,7 +190,9 @@ class _Document:
                     name: {
                         "value": {
                             "success": status < 400,
-                            "message": min(found.messages, default="Done."),
+                            "message": answer["description"]
+                            if status >= 400
+                            else min(found.messages, default="Done."),
                             "data": value,
                             **{
                                 word: value[word] if fixed is None else fixed
@@ -191,7 +200,7 @@ class _Document:
                             },
                         }
                     }
-                    for name, value in _examples(kind).items()
+                    for name, value in _examples(endpoint, kind, status).items()
                 },
             }
         }
@@ -215,10 +224,10 @@ class _Document:
             },
         }
 
-    def _refusal(self, refusals: list[Refusal]) -> str:
+    def _refusal(self, refusals: list[Refusal], refused: Sequence[Refused]) -> str:
         """Return the name of the response for these errors of one status, making it once."""
         codes = {code: list(group) for code, group in groupby(refusals, key=lambda r: r.code)}
-        made = _problem_response(codes)
+        made = _problem_response(codes, refused)
         for number in count(1):
             name = ".".join(codes) + (f"-{number}" if number > 1 else "")
             if self._responses.setdefault(name, made) == made:
@@ -226,7 +235,7 @@ class _Document:
         return name
 
 
-def _problem_response(codes: Mapping[str, list[Refusal]]) -> Json:
+def _problem_response(codes: Mapping[str, list[Refusal]], refused: Sequence[Refused]) -> Json:
     """Return the response for the errors of one status, by code."""
     first = next(iter(codes.values()))[0]
     said = {code: _meaning(group) for code, group in codes.items()}
@@ -254,7 +263,7 @@ def _problem_response(codes: Mapping[str, list[Refusal]]) -> Json:
                 "examples": {
                     name: {"value": value}
                     for code, group in codes.items()
-                    for name, value in _problems(code, group)
+                    for name, value in _problems(code, group, refused)
                 },
             }
         },
@@ -289,25 +298,41 @@ def _sentence(text: str) -> str:
     return text if text.endswith(".") else text + "."
 
 
-def _problems(code: str, refusals: list[Refusal]) -> Iterator[tuple[str, Json]]:
+def _problems(
+    code: str, refusals: list[Refusal], refused: Sequence[Refused]
+) -> Iterator[tuple[str, Json]]:
     """Give an example for each thing that an error of this code may say."""
-    error = refusals[0].error
-    said = _details(refusals) or [getattr(error, "detail", None) or _meaning(refusals)]
+    bodies = [(name, error) for name, error in refused if error.code == code]
+    yield from ((name, _problem(error)) for name, error in bodies)
+    said = {
+        error.detail: error
+        for refusal in sorted(refusals, key=lambda r: r.detail or "")
+        if (error := _said(refusal))
+    }
+    if not said and not bodies:
+        own = getattr(refusals[0].error, "detail", None) or _meaning(refusals)
+        said = {own: refusals[0].error(own, code=code)}
     extensions = sorted({word for refusal in refusals for word in refusal.extensions})
-    for number, detail in enumerate(said, 1):
-        yield (
-            f"{code}-{number}" if len(said) > 1 else code,
-            {
-                "type": PROBLEM_TYPE + code,
-                "title": error.title,
-                "status": error.status,
-                "detail": detail,
-                "instance": examples.REQUEST_ID,
-                "success": False,
-                "message": detail,
-                **{word: EXTENSIONS[word]["examples"][0] for word in extensions},
-            },
-        )
+    for number, error in enumerate(said.values(), 1):
+        example = _problem(error) | {word: EXTENSIONS[word]["examples"][0] for word in extensions}
+        yield f"{code}-{number}" if len(said) > 1 else code, example
+
+
+def _said(refusal: Refusal) -> AppError | None:
+    """Return the error as it is raised; None where only running the code would tell its words."""
+    own = refusal.error if refusal.code == refusal.error.default_code else None
+    detail = refusal.detail or getattr(own, "detail", None)
+    if detail is None or refusal.pointer == "":
+        return None
+    if refusal.pointer:
+        return InvalidRequest.at({refusal.pointer: detail}, refusal.code)
+    return refusal.error(detail, code=refusal.code)
+
+
+def _problem(error: AppError) -> Json:
+    """Return the problem as the wire has it."""
+    shown: Json = msgspec.json.decode(api._problem(error, examples.REQUEST_ID)["body"])
+    return shown
 
 
 def _headers_of(refusal: Refusal) -> set[str]:
@@ -339,8 +364,8 @@ def _summary(endpoint: Endpoint) -> str:
     return said[0].upper() + said[1:].removesuffix(".")
 
 
-def _examples(kind: type | None) -> dict[str, Any]:
-    return examples.of(kind) if kind else {"done": None}
+def _examples(endpoint: Endpoint, kind: type | None, status: int) -> dict[str, Any]:
+    return examples.answers(endpoint.route, kind, status) if kind else {"done": None}
 
 
 def _named(values: Mapping[str, Any]) -> Json:

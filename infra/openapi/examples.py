@@ -5,10 +5,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from geminichat.api import parse_json
 from geminichat.domain import accounts, billing, health, messages, rooms, tokens
 from geminichat.domain.messages import BLOCKED, Status, TokenUsage
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
+from geminichat.errors import InvalidRequest
 
 REQUEST_ID = "JKJaXmPLvHcESHA="
 
@@ -40,6 +42,9 @@ ACCOUNT = accounts.Account(
     usage=Usage(limit=5, used=2, remaining=3, resets_at=MIDNIGHT),
     created_at=NOON,
 )
+UNUSED = Usage(limit=5, used=0, remaining=5, resets_at=MIDNIGHT)
+NEW_ACCOUNT = msgspec.structs.replace(ACCOUNT, email_verified=False, usage=UNUSED)
+BY_MOBILE = msgspec.structs.replace(NEW_ACCOUNT, email=None, mobile=MOBILE)
 ROOM = rooms.Room(
     id=ROOM_ID,
     title="Queues",
@@ -67,16 +72,28 @@ REPLY = messages.Message(
 ANSWERED = msgspec.structs.replace(PROMPT, status=Status.ANSWERED, reply=REPLY)
 CONVERSATION = [msgspec.structs.replace(PROMPT, status=Status.ANSWERED), REPLY]
 
+SUBSCRIBED = billing.SubscriptionStatus(
+    plan=Plan.PRO,
+    status="active",
+    current_period_end="2026-12-23T12:00:00.000Z",
+    cancel_at_period_end=False,
+    usage=Usage(limit=None, used=42, remaining=None, resets_at=MIDNIGHT),
+)
+
 EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("email", accounts.NewAccount(email=EMAIL, password=PASSWORD)),
     ("mobile", accounts.NewAccount(mobile=MOBILE)),
-    ("withTokens", accounts.SignedUp.of(ACCOUNT, TOKENS, UNSET)),
+    ("withTokens", accounts.SignedUp.of(NEW_ACCOUNT, TOKENS, UNSET)),
+    ("byMobile", accounts.SignedUp.of(BY_MOBILE, None, UNSET)),
     ("email", accounts.Credentials(email=EMAIL, password=PASSWORD)),
     ("mobile", accounts.WantedCode(mobile=MOBILE)),
     ("email", accounts.WantedCode(email=EMAIL)),
     ("sent", accounts.CodeSent()),
     ("mobile", accounts.GivenCode(mobile=MOBILE, otp="314159")),
-    ("signedIn", accounts.SignedIn.of(ACCOUNT, TOKENS)),
+    (
+        "signedIn",
+        accounts.SignedIn.of(msgspec.structs.replace(BY_MOBILE, mobile_verified=True), TOKENS),
+    ),
     ("email", accounts.NewPassword(email=EMAIL, otp="314159", new_password=PASSWORD)),
     ("changed", accounts.PasswordChange(current_password="old " + PASSWORD, new_password=PASSWORD)),
     ("first", accounts.PasswordChange(new_password=PASSWORD)),
@@ -89,6 +106,7 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("everywhere", accounts.Logout(everywhere=True)),
     ("tokens", TOKENS),
     ("account", ACCOUNT),
+    ("both", msgspec.structs.replace(ACCOUNT, mobile=MOBILE, mobile_verified=True)),
     ("room", rooms.NewRoom(title="Queues", system_instruction="Answer in one sentence.")),
     ("title", rooms.RoomChange(title="Queues and logs")),
     ("room", ROOM),
@@ -120,16 +138,8 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
             usage=ACCOUNT.usage,
         ),
     ),
-    (
-        "pro",
-        billing.SubscriptionStatus(
-            plan=Plan.PRO,
-            status="active",
-            current_period_end="2026-12-23T12:00:00.000Z",
-            cancel_at_period_end=False,
-            usage=Usage(limit=None, used=42, remaining=None, resets_at=MIDNIGHT),
-        ),
-    ),
+    ("pro", SUBSCRIBED),
+    ("ending", msgspec.structs.replace(SUBSCRIBED, cancel_at_period_end=True)),
     ("plain", health.Health(status="ok", version="0.1.0")),
     (
         "deep",
@@ -139,7 +149,53 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
             dependencies={"secrets": "ok", "tables": "ok", "queue": "ok", "redis": "ok"},
         ),
     ),
+    (
+        "degraded",
+        health.Health(
+            status="degraded",
+            version="0.1.0",
+            dependencies={"secrets": "ok", "tables": "ok", "queue": "ok", "redis": "out of order"},
+        ),
+    ),
 ]
+
+
+ONLY = {
+    "GET /auth/me": {"account"},
+    "GET /user/me": {"account"},
+    "POST /user/identity": {"both"},
+    "POST /subscription/cancel": {"ending"},
+    "POST /subscription/resume": {"pro"},
+}
+"""Routes whose answer is only one of those that its type has."""
+
+
+def answers(route: str, kind: type, status: int) -> dict[str, Any]:
+    """Return the examples of what a route answers with a status. Raises LookupError."""
+    return {
+        name: value
+        for name, value in of(kind).items()
+        if name in ONLY.get(route, {name}) and (name in ILL) == (status >= 400)
+    }
+
+
+ILL = {"degraded"}
+"""Examples for answers that are well-formed, but tell of something bad."""
+
+
+def refused(kind: type) -> dict[str, InvalidRequest]:
+    """Return what bodies that are not of a kind are told, by what is wrong with them."""
+    good = next(iter(of(kind).values()))
+    wrong = {"missingField": {}, "unknownField": good | {"colour": "blue"}}
+    for name in {"password", "newPassword"} & good.keys():
+        wrong["weakPassword"] = good | {name: "password1"}
+    found = {}
+    for name, body in wrong.items():
+        try:
+            parse_json(msgspec.json.encode(body), kind)
+        except InvalidRequest as error:
+            found[name] = error
+    return found
 
 
 def of(kind: type) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Refusal:
     detail: str | None = None
     headers: frozenset[str] = frozenset()
     extensions: frozenset[str] = frozenset()
+    pointer: str | None = None
+    """Where in the body it is; empty where only a body can tell, None where it is not about one."""
 
 
 @dataclass
@@ -271,7 +273,7 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
         for key, value in zip(node.keys, node.values, strict=True):
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                self._sends(key.value, self._constant(value))
+                self._sends(key.value, *self._texts(value))
 
     def visit_Call(self, node: ast.Call) -> None:
         called = self._resolve(node.func)
@@ -315,9 +317,10 @@ class _Reader(ast.NodeVisitor):
         headers = self._sent_in(node)
         words = {word.arg: word.value for word in node.keywords}
         code = self._constant(words.get("code") or (node.args[1] if len(node.args) > 1 else None))
-        detail, extensions = None, frozenset[str]()
+        detail, pointer, extensions = None, None, frozenset[str]()
         first = node.args[0] if node.args else words.get("detail")
         if isinstance(first, ast.Dict):
+            pointer = self._constant(first.keys[0]) or ""
             first = first.values[0]
         if first is not None:
             detail = self._constant(first)
@@ -328,7 +331,7 @@ class _Reader(ast.NodeVisitor):
                 if isinstance(key, ast.Constant) and isinstance(key.value, str)
             )
         self.found.refusals.add(
-            Refusal(error, code or error.default_code, detail, headers, extensions)
+            Refusal(error, code or error.default_code, detail, headers, extensions, pointer)
         )
 
     def _sent_in(self, node: ast.AST) -> frozenset[str]:
@@ -352,10 +355,10 @@ class _Reader(ast.NodeVisitor):
             elif part.attr == "headers":
                 self.found.headers.add(name)
 
-    def _sends(self, name: str, value: str | None) -> None:
+    def _sends(self, name: str, *values: str) -> None:
         if name == "content-type":  # doors send some too, to others
-            if value and self._function.__module__.startswith("functions."):
-                self.found.content_types.add(value)
+            if self._function.__module__.startswith("functions."):
+                self.found.content_types.update(values)
         elif name == name.lower() and (name in api_headers()):
             self.found.sent.add(name)
 
@@ -375,7 +378,7 @@ class _Reader(ast.NodeVisitor):
         elif isinstance(value, Mapping) and value is not self._globals:
             for name, item in value.items():
                 if isinstance(name, str):
-                    self._sends(name, item if isinstance(item, str) else None)
+                    self._sends(name, *([item] if isinstance(item, str) else []))
 
     # What an expression stands for.
 
@@ -401,6 +404,14 @@ class _Reader(ast.NodeVisitor):
             case ast.Await(value=value) | ast.NamedExpr(value=value):
                 return self._resolve(value)
         return None
+
+    def _texts(self, node: ast.expr) -> list[str]:
+        """Return the texts that the expression may be: one, or any value of a table."""
+        if isinstance(node, ast.Subscript):
+            table = self._resolve(node.value)
+            return list(table.values()) if isinstance(table, Mapping) else []
+        text = self._constant(node)
+        return [text] if text else []
 
     def _constant(self, node: ast.expr | None) -> str | None:
         """Return the text that the expression is, where that takes no running of the function."""

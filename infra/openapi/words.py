@@ -5,8 +5,7 @@ from typing import Any
 TITLE = "geminichat"
 
 DESCRIPTION = """\
-A backend for chat products on Google Gemini: accounts, chatrooms, prompts that are answered
-asynchronously, and a paid plan.
+Accounts, chatrooms, prompts that are answered asynchronously, and a paid plan.
 
 ## Conventions
 
@@ -38,6 +37,9 @@ or `failed`. Ask `GET /chatroom/{id}/message/{messageId}` until its `status` is 
 the room with `GET /chatroom/{id}/message?after=` the last message before your oldest prompt without
 a reply, sending the `ETag` you have as `If-None-Match`: 304 means that nothing changed. To send a
 prompt again without asking twice, send it with the same `Idempotency-Key`.
+
+[postman.json](docs/postman.json) is a Postman collection of every endpoint, with a walk through all
+of this.
 """
 
 BEARER = "The `token` that signing up, logging in, verifying a code or refreshing answered with."
@@ -49,8 +51,8 @@ AREAS = {
     "subscription": "Subscription",
     "subscribe": "Subscription",
     "webhook": "Subscription",
-    "health": "Plain",
-    "docs": "Plain",
+    "health": "Service",
+    "docs": "Service",
 }
 """Which heading a function's area stands under."""
 
@@ -58,7 +60,7 @@ TAGS = {
     "Accounts": "Sign up, prove a number or an address, log in, stay logged in.",
     "Chatrooms": "Rooms, and the prompts and replies in them.",
     "Subscription": "The pro plan, sold through Stripe.",
-    "Plain": "Whether the API is up, and what it offers.",
+    "Service": "Whether the API is up, and what it offers.",
 }
 
 PATH_PARAMETERS: dict[str, dict[str, Any]] = {
@@ -71,8 +73,8 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "examples": ["m_mfzwizltorqxg5dfon2gs3thom_1"]},
     },
     "file": {
-        "description": "What the page at `/docs` is made of.",
-        "schema": {"enum": ["start.js", "swagger-ui.css", "swagger-ui.js"]},
+        "description": "What the page at `/docs` is made of, or `postman.json`, the collection.",
+        "schema": {"enum": ["postman.json", "start.js", "swagger-ui.css", "swagger-ui.js"]},
     },
 }
 
@@ -132,7 +134,13 @@ ANSWER_HEADERS: dict[str, dict[str, Any]] = {
     },
     "location": {
         "description": "Where the new resource is.",
-        "schema": {"type": "string", "format": "uri-reference"},
+        "schema": {
+            "type": "string",
+            "format": "uri-reference",
+            "examples": [
+                "/chatroom/r_mfzwizltorqxg5dfon2gs3thom/message/m_mfzwizltorqxg5dfon2gs3thom_1"
+            ],
+        },
     },
     "etag": {
         "description": "Stands for this very answer; send it back as `If-None-Match`.",
@@ -155,11 +163,11 @@ ANSWER_HEADERS: dict[str, dict[str, Any]] = {
             "The limits that apply (draft-ietf-httpapi-ratelimit-headers): quota `q` in a window"
             " of `w` seconds."
         ),
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "examples": ['"day";q=5;w=86400']},
     },
     "ratelimit": {
         "description": "What is left of them: `r` requests, and `t` seconds until it starts anew.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "examples": ['"day";r=3;t=43200']},
     },
     "retry-after": {
         "description": "Seconds to wait before trying again.",
@@ -199,4 +207,5 @@ STATUSES = {
     202: "Taken on, not done yet",
     204: "Done, nothing to say",
     304: "Nothing changed",
+    503: "A dependency is out of order.",
 }

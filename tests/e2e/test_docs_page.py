@@ -35,3 +35,16 @@ def test_the_page_shows_every_operation_and_asks_its_own_origin_alone(
     assert f"{stack.url}/openapi.json" in asked
     assert [url for url in asked if not url.startswith(f"{stack.url}/")] == []
     assert browser.complaints() == []
+
+
+def test_on_a_phone_nothing_of_the_page_stands_beyond_its_edge(
+    stack: RunningStack, browser: Browser
+) -> None:
+    browser.resize(390, 844)
+    shown(browser, stack)
+    browser.driver.find_element(By.CSS_SELECTOR, f"{SEND} .opblock-summary-control").click()
+    answer = (By.CSS_SELECTOR, f"{SEND} tr.response[data-code='202'] .highlight-code")
+    browser.until(see.visibility_of_element_located(answer))
+    sizes = "const page = document.documentElement; return [page.scrollWidth, page.clientWidth];"
+    width, visible = browser.driver.execute_script(sizes)
+    assert width <= visible <= 390

@@ -7,6 +7,11 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from geminichat.api import parse_json
+from geminichat.domain.accounts import Credentials, GivenCode, NewAccount, PasswordChange
+from geminichat.domain.messages import NewPrompt
+from geminichat.domain.rooms import RoomChange
+from geminichat.errors import InvalidRequest
 from infra.openapi import reading
 from infra.openapi.__main__ import documents
 from infra.openapi.endpoints import endpoints
@@ -44,7 +49,7 @@ def test_operations_have_names_of_their_own() -> None:
     assert len(set(names)) == len(names)
 
 
-# What contract.md names; the table in which each error has its reason is there.
+# What clients may count on, whatever else changes.
 NAMED: dict[str, dict[int, set[str]]] = {
     "POST /auth/signup": {201: set(), 400: {"weak-password"}, 409: {"identity-taken"}},
     "POST /auth/login": {200: set(), 401: {"invalid-credentials"}, 429: {"too-many-requests"}},
@@ -202,6 +207,81 @@ def test_every_example_fits_its_schema() -> None:
                 error = next(iter(check.iter_errors(example["value"])), None)
                 assert error is None, f"{place} {name}: {error}"
     assert count > 100
+
+
+# ── What bodies may say ─────────────────────────────────────────────────────────────────────────
+
+PASSWORD = "correct horse battery"
+BODIES: list[tuple[type, dict[str, Any], bool]] = [
+    (NewAccount, {"email": "Ann.O'Hara+gc@Example.COM", "password": PASSWORD}, True),
+    (NewAccount, {"email": "ann@example.com"}, False),
+    (NewAccount, {"email": "ann@example.com", "password": "1234567"}, False),
+    (NewAccount, {"email": "ann@example.com", "password": PASSWORD + "\0"}, False),
+    (NewAccount, {"email": "a" * 65 + "@example.com", "password": PASSWORD}, False),
+    (NewAccount, {"email": "ann@127.0.0.1", "password": PASSWORD}, False),
+    (NewAccount, {"email": "ann@example.com\n", "password": PASSWORD}, False),
+    (NewAccount, {"mobile": "+1 415-555 0100"}, True),
+    (NewAccount, {"mobile": "+14155550100", "email": None, "password": None}, True),
+    (NewAccount, {"mobile": "+14155550100", "email": "ann@example.com"}, False),
+    (NewAccount, {"mobile": "14155550100"}, False),
+    (NewAccount, {"mobile": "+1" + "-" * 39 + "4155550100"}, False),
+    (NewAccount, {}, False),
+    (Credentials, {"email": "ann@example.com", "password": "short"}, True),
+    (Credentials, {"email": "ann@example.com"}, False),
+    (GivenCode, {"mobile": "+14155550100", "otp": "12345"}, False),
+    (PasswordChange, {"newPassword": PASSWORD}, True),
+    (PasswordChange, {"newPassword": "1234567"}, False),
+    (PasswordChange, {"currentPassword": "1234567", "newPassword": PASSWORD}, True),
+    (NewPrompt, {"content": " a "}, True),
+    (NewPrompt, {"content": " \n\t "}, False),
+    (NewPrompt, {"content": "a" * 16_001}, False),
+    (RoomChange, {}, False),
+    (RoomChange, {"title": None}, True),
+]
+
+
+@pytest.mark.parametrize(("kind", "body", "taken"), BODIES)
+def test_the_document_takes_and_refuses_the_bodies_that_the_code_does(
+    kind: type, body: dict[str, Any], taken: bool
+) -> None:
+    documented = validator(DOCUMENT["components"]["schemas"][kind.__name__]).is_valid(body)
+    try:
+        parse_json(json.dumps(body).encode(), kind)
+    except InvalidRequest:
+        parsed = False
+    else:
+        parsed = True
+    assert (documented, parsed) == (taken, taken)
+
+
+@every_operation
+def test_what_a_wrong_body_is_told_is_shown_with_its_pointers(route: str) -> None:
+    takes_struct = "$ref" in json.dumps(OPERATIONS[route].get("requestBody", {}))
+    if takes_struct:
+        refusal = resolved(OPERATIONS[route]["responses"]["400"])
+        shown = refusal["content"]["application/problem+json"]["examples"]
+        unknown = shown["unknownField"]["value"]
+        assert unknown["errors"] == [{"pointer": "/colour", "detail": "Unknown field"}]
+        for name, example in shown.items():
+            assert example["value"]["detail"] == example["value"]["message"], name
+            assert all(
+                e["detail"] in example["value"]["detail"]
+                for e in example["value"].get("errors", [])
+            )
+
+
+def test_an_answer_that_tells_of_something_bad_is_not_shown_as_a_good_one() -> None:
+    responses = OPERATIONS["GET /health"]["responses"]
+    shown = {
+        status: set(responses[status]["content"]["application/json"]["examples"])
+        for status in ("200", "503")
+    }
+    assert shown == {"200": {"plain", "deep"}, "503": {"degraded"}}
+
+
+def test_a_file_is_documented_in_every_type_that_it_may_have() -> None:
+    content = OPERATIONS["GET /docs/{file}"]["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "text/css", "text/javascript"}
 
 
 # ── The net under the integration tests ─────────────────────────────────────────────────────────

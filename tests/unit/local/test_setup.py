@@ -74,6 +74,33 @@ def test_only_what_is_asked_for_is_made(checkout: Checkout) -> None:
     assert all("ministack" in call for call in calls)
 
 
+def test_newman_is_installed_as_it_is_pinned_once_and_only_when_it_is_asked_for(
+    checkout: Checkout,
+) -> None:
+    npm = checkout.root / "npm"
+    npm.write_text('#!/bin/sh\necho "npm $*" >> "$UV_CALLS"\n')
+    npm.chmod(0o755)
+    path = f"{checkout.root}:/usr/bin:/bin"
+    _, calls = checkout.set_up(PATH=path)
+    assert not any(call.startswith("npm") for call in calls)
+    done, [call] = checkout.set_up("--only", "newman", PATH=path)
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = checkout.root / ".local" / "newman"
+    assert call.startswith(f"npm ci --prefix {folder} --ignore-scripts ")
+    assert "resolved" not in (folder / "package-lock.json").read_text()
+    assert checkout.set_up("--only", "newman", PATH=path)[1] == []
+
+
+def test_without_npm_newman_is_no_more_than_a_line_that_says_what_it_needs(
+    checkout: Checkout,
+) -> None:
+    done, calls = checkout.set_up("--only", "newman", PATH=str(checkout.root))
+    assert (done.returncode, calls) == (1, [])
+    assert done.stderr.splitlines() == [
+        "set-up: newman needs Node.js 16 or newer, with npm, and there is none on PATH"
+    ]
+
+
 def test_python_and_uv_are_linked_for_whoever_builds(checkout: Checkout) -> None:
     checkout.set_up()
     python = checkout.root / ".local" / "bin" / "python3.13"

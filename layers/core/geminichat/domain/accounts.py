@@ -1,13 +1,13 @@
 """Accounts: what the bodies of /auth may say, and what the wire shows of a user and its tokens."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from geminichat.domain.codes import LIFETIME
-from geminichat.domain.identities import Identified
-from geminichat.domain.passwords import Password, check_form, check_strength
+from geminichat.domain.identities import Identified, either_of
+from geminichat.domain.passwords import ChosenPassword, Password, check_form, check_strength
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
 from geminichat.domain.tokens import Tokens
@@ -17,7 +17,11 @@ from geminichat.errors import InvalidRequest
 class NewAccount(Identified, frozen=True, kw_only=True):
     """A sign-up: an email address and a password, or a mobile number with or without one."""
 
-    password: Password | None = None
+    password: ChosenPassword | None = None
+
+    json_schema: ClassVar[dict[str, Any]] = either_of(
+        {"email": ["email", "password"], "mobile": ["mobile"]}
+    )
 
     def __post_init__(self) -> None:
         """Want a password where there is an email: nothing else would let its owner in."""
@@ -100,7 +104,7 @@ class SignedIn(Tokens, frozen=True, kw_only=True):
 class NewPassword(GivenCode, frozen=True, kw_only=True):
     """A new password, and the code that allows it."""
 
-    new_password: Password
+    new_password: ChosenPassword
 
     def __post_init__(self) -> None:
         """Refuse a weak password before the code is looked at."""
@@ -114,7 +118,7 @@ class PasswordChange(
     """A new password in the place of the current one, or of none."""
 
     current_password: Password | None = None
-    new_password: Password
+    new_password: ChosenPassword
 
     def __post_init__(self) -> None:
         """Refuse a weak password; whether it equals an identity only the user's item tells."""

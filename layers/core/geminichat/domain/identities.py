@@ -8,9 +8,10 @@ written in its `xn--` form.
 
 import re
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
+from msgspec import Meta
 
 from geminichat.errors import InvalidRequest
 
@@ -18,14 +19,24 @@ EMAIL_LENGTH = 254
 LOCAL_LENGTH = 64
 """RFC 5321, 4.5.3.1, and what it leaves of a path for the address itself."""
 
-_ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_EMAIL = re.compile(
-    rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?:{_LABEL}\.)+(?=[a-z0-9-]*[a-z]){_LABEL}", re.ASCII
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = (
+    rf"^(?=[^@]{{1,{LOCAL_LENGTH}}}@){_ATOM}(?:\.{_ATOM})*"
+    rf"@(?:{_LABEL}\.)+(?=[A-Za-z0-9-]*[A-Za-z]){_LABEL}$"
 )
-_MOBILE = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+_MOBILE = r"^[ -]*\+[ -]*[1-9](?:[ -]*[0-9]){6,14}[ -]*$"
 _MOBILE_WRITTEN = 40
 """Characters of a number as it may be typed, spaces and dashes included."""
+
+# Checked below, where an error is given its words; told to clients as it stands.
+type Email = Annotated[
+    str,
+    Meta(extra_json_schema={"format": "email", "maxLength": EMAIL_LENGTH, "pattern": _EMAIL}),
+]
+type Mobile = Annotated[
+    str, Meta(extra_json_schema={"maxLength": _MOBILE_WRITTEN, "pattern": _MOBILE})
+]
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -42,19 +53,30 @@ class Identity(msgspec.Struct, frozen=True):
 
 def email(text: str) -> Identity:
     """Return the address in lower case. Raises ValueError with what is wrong."""
-    address = text.lower() if text.isascii() else text
-    found = _EMAIL.fullmatch(address) if len(address) <= EMAIL_LENGTH else None
-    if found is None or len(found["local"]) > LOCAL_LENGTH:
+    if len(text) > EMAIL_LENGTH or not re.fullmatch(_EMAIL, text):
         raise ValueError("Expected an email address such as ann@example.com, in ASCII")
-    return Identity("email", address)
+    return Identity("email", text.lower())
 
 
 def mobile(text: str) -> Identity:
     """Return the number as E.164 without its spaces and dashes. Raises ValueError."""
-    number = text.replace(" ", "").replace("-", "")
-    if len(text) > _MOBILE_WRITTEN or not _MOBILE.fullmatch(number):
+    if len(text) > _MOBILE_WRITTEN or not re.fullmatch(_MOBILE, text):
         raise ValueError("Expected a number with its country code, such as +14155550100")
-    return Identity("mobile", number)
+    return Identity("mobile", text.replace(" ", "").replace("-", ""))
+
+
+def either_of(required: dict[str, list[str]]) -> dict[str, Any]:
+    """Return, as JSON Schema, that one of the fields is given, with those it requires, not two."""
+    return {
+        "oneOf": [
+            {
+                "required": fields,
+                "properties": {field: {"type": "string"} for field in fields}
+                | {other: {"type": "null"} for other in required if other != one},
+            }
+            for one, fields in required.items()
+        ]
+    }
 
 
 class Identified(
@@ -62,8 +84,10 @@ class Identified(
 ):
     """A body that names exactly one identity, by `email` or by `mobile`."""
 
-    email: str | None = None
-    mobile: str | None = None
+    email: Email | None = None
+    mobile: Mobile | None = None
+
+    json_schema: ClassVar[dict[str, Any]] = either_of({"email": ["email"], "mobile": ["mobile"]})
 
     def __post_init__(self) -> None:
         """Refuse what is no identity. Raises InvalidRequest with a pointer to it."""

@@ -2,10 +2,10 @@
 
 import hashlib
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from geminichat.errors import InvalidField
 
@@ -26,7 +26,10 @@ class Status(StrEnum):
 class NewPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A prompt to send: 1 to 16,000 characters after trimming."""
 
-    content: str
+    content: Annotated[
+        str,
+        Meta(extra_json_schema={"minLength": 1, "maxLength": CONTENT_LENGTH, "pattern": r"\S"}),
+    ]
     """1 to 16,000 characters after trimming."""
 
     def __post_init__(self) -> None:

@@ -12,7 +12,13 @@ SHORTEST = 8
 LONGEST = 128
 """Characters."""
 
-type Password = Annotated[str, Meta(max_length=LONGEST)]
+_FORM = r"^[^\u0000]*$"
+
+type Password = Annotated[str, Meta(max_length=LONGEST, extra_json_schema={"pattern": _FORM})]
+type ChosenPassword = Annotated[
+    str, Meta(max_length=LONGEST, extra_json_schema={"pattern": _FORM, "minLength": SHORTEST})
+]
+"""One that is set, not compared; the check of its strength gives its error a code."""
 
 
 def check_form(pointer: str, password: str) -> None:

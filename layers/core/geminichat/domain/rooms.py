@@ -1,6 +1,6 @@
 """Chatrooms: what a body may say of one, and what the wire shows."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -48,6 +48,8 @@ class RoomChange(
     title: Title | UnsetType | None = UNSET
     system_instruction: Instruction | UnsetType | None = UNSET
     model: Model | UnsetType | None = UNSET
+
+    json_schema: ClassVar[dict[str, Any]] = {"minProperties": 1}
 
     def __post_init__(self) -> None:
         """Trim what a person typed, and want at least one change."""
