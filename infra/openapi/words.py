@@ -26,7 +26,8 @@ asynchronously, and a paid plan.
   page before; `nextCursor` is null on the last page. A cursor is good for its own list alone.
 - What is someone else's is 404, exactly like what does not exist.
 - **Limits**: 429 carries `Retry-After`; where a limit applies, answers carry `RateLimit` and
-  `RateLimit-Policy` whether the request passed or not.
+  `RateLimit-Policy` whether the request passed or not. Prompts have a quota a day (`"day"`), on pro
+  none but one of a few seconds (`"burst"`), and tokens (`"tokens"`) where the operator limits them.
 - Every answer carries `x-request-id`. Name it when you report a problem.
 - The gateway in front has a few answers of its own, `{"message": "…"}` without an envelope: 404 for
   a path or a verb that is not listed here, 413 over 10 MB, 429 and 503 under too much load.
