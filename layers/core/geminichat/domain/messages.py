@@ -7,6 +7,7 @@ from typing import Literal, Self
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from geminichat.domain.text import seen
 from geminichat.errors import InvalidField
 
 CONTENT_LENGTH = 16_000
@@ -27,13 +28,13 @@ class NewPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A prompt to send: 1 to 16,000 characters after trimming."""
 
     content: str
-    """1 to 16,000 characters after trimming."""
+    """1 to 16,000 characters after trimming; something of them can be seen, and none is NUL."""
 
     def __post_init__(self) -> None:
         """Trim it, and hold what is left against the limits."""
-        content = self.content.strip()
+        content = seen(self.content, "content")
         if not 1 <= len(content) <= CONTENT_LENGTH:
-            raise InvalidField("content", f"Expected 1 to {CONTENT_LENGTH:,} characters")
+            raise InvalidField("content", f"Expected 1 to {CONTENT_LENGTH:,} visible characters")
         msgspec.structs.force_setattr(self, "content", content)
 
 
