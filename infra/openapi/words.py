@@ -36,9 +36,10 @@ asynchronously, and a paid plan.
 
 `POST /chatroom/{id}/message` answers 202: the prompt is stored and counted, and will end `answered`
 or `failed`. Ask `GET /chatroom/{id}/message/{messageId}` until its `status` is one of them, or poll
-the room with `GET /chatroom/{id}/message?after=` the last message before your oldest prompt without
-a reply, sending the `ETag` you have as `If-None-Match`: 304 means that nothing changed. To send a
-prompt again without asking twice, send it with the same `Idempotency-Key`.
+the room: `GET /chatroom/{id}/message?after=` with the `pollAfter` of the answer before, and its
+`ETag` as `If-None-Match` while you ask the same: 304 means that nothing changed. Not after the
+newest message: a reply stands behind its prompt, whenever it comes. To send a prompt again without
+asking twice, send it with the same `Idempotency-Key`.
 """
 
 BEARER = "The `token` that signing up, logging in, verifying a code or refreshing answered with."

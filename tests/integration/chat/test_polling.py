@@ -1,11 +1,15 @@
 """Polling: a 304 while nothing changes, and never one when something did."""
 
+from datetime import timedelta
+
 import pytest
 
 from geminichat.domain import ids
 from infra.local.faults import StandIn
+from tests.integration.chat.aftermath import run_sweep
 from tests.integration.chat.people import User
 from tests.integration.lambdas import Poller, Reply
+from tests.integration.wire import Wire
 
 
 @pytest.fixture
@@ -100,3 +104,53 @@ def test_two_rooms_that_read_the_same_have_tags_of_their_own(pro_user: User, roo
     for one in (room, other):
         pro_user.sent(one)
     assert poll(pro_user, room).headers["etag"] != poll(pro_user, other).headers["etag"]
+
+
+def test_a_reply_that_comes_after_a_later_ones_is_missed_behind_the_newest_but_not_by_poll_after(
+    pro_user: User, room: str, worker: Poller, wire: Wire
+) -> None:
+    pro_user.sent(room, "zero")
+    worker.drain()
+    wire.cut("sqs.SendMessage", "refused", times=2)
+    late = pro_user.sent(room, "one")  # stored, and not queued before the sweep
+    pro_user.sent(room, "two")
+    worker.drain()
+    first = poll(pro_user, room)
+    senders = [shown["sender"] for shown in first.data["messages"]]
+    assert senders == ["user", "ai", "user", "user", "ai"]
+    newest = first.data["messages"][-1]["id"]
+    after = first.data["pollAfter"]
+    assert after == first.data["messages"][1]["id"]
+
+    known = poll(pro_user, room, query=f"?after={after}")
+    assert [shown["content"] for shown in known.data["messages"]][:2] == ["one", "two"]
+    assert poll(pro_user, room, known.headers["etag"], f"?after={after}").status == 304
+    run_sweep(timedelta(minutes=6))
+    worker.drain()
+
+    assert poll(pro_user, room, query=f"?after={newest}").data["messages"] == []
+    found = poll(pro_user, room, known.headers["etag"], f"?after={after}")
+    assert found.data["messages"][1]["replyTo"] == late
+    assert found.data["pollAfter"] == newest
+
+
+def test_who_follows_poll_after_sees_each_reply_once_over_many_pages(
+    pro_user: User, room: str, worker: Poller, google: StandIn
+) -> None:
+    google.fault("blocked", match="prompt 3")
+    for number in range(7):
+        pro_user.sent(room, f"prompt {number}")
+    seen: dict[str, str] = {}
+    after, tags = None, set()
+    for _ in range(20):
+        reply = poll(pro_user, room, query="?limit=4" + (f"&after={after}" if after else ""))
+        if reply.data["messages"] == []:
+            break
+        for message in reply.data["messages"]:
+            seen[message["id"]] = message.get("status", "a reply")
+        after = reply.data["pollAfter"]
+        if reply.headers["etag"] in tags:
+            worker.poll()
+        tags.add(reply.headers["etag"])
+    assert list(seen.values()).count("a reply") == 6
+    assert sorted(seen.values()) == ["a reply"] * 6 + ["answered"] * 6 + ["failed"]

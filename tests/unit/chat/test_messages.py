@@ -15,6 +15,7 @@ from geminichat.domain.messages import (
     UNAVAILABLE,
     Accepted,
     Message,
+    MessagePage,
     NewPrompt,
     Status,
     fingerprint,
@@ -87,3 +88,33 @@ def test_who_is_accepted_is_told_where_the_prompt_stands() -> None:
     )
     told = Accepted.of(message, "m_1-0-0")
     assert (told.message_id, told.job_id, told.status) == ("m_1", "m_1-0-0", "answered")
+
+
+def shown(*ends: Status | None) -> list[Message]:
+    """Return messages m_1, m_2 …: prompts that stand so, and a reply for None."""
+    return [
+        Message(id=f"m_{n}", sender="user", content="Hi", created_at="then", status=status)
+        if status
+        else Message(id=f"m_{n}", sender="ai", content="Hi", created_at="then")
+        for n, status in enumerate(ends, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ends", "after"),
+    [
+        ([], None),
+        ([Status.QUEUED], None),
+        ([Status.ANSWERED, None], "m_2"),
+        ([Status.ANSWERED, None, Status.GENERATING], "m_2"),
+        ([Status.FAILED], "m_1"),
+        ([Status.FAILED, Status.QUEUED, Status.ANSWERED, None], "m_1"),
+        ([Status.GENERATING, Status.ANSWERED, None], None),
+    ],
+)
+def test_polling_goes_on_before_the_first_prompt_that_has_not_ended(
+    ends: list[Status | None], after: str | None
+) -> None:
+    assert MessagePage.of(shown(*ends), None, None).poll_after == after
+    later = after or "m_0"
+    assert MessagePage.of(shown(*ends), "m_0", None).poll_after == later

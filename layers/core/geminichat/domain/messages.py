@@ -86,6 +86,22 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     messages: list[Message]
     next_cursor: str | None
+    poll_after: str | None
+    """What to ask `after` next: all up to it has ended; null is from the first."""
+
+    @classmethod
+    def of(cls, messages: list[Message], start: str | None, next_cursor: str | None) -> Self:
+        """Return the page of messages after `start`.
+
+        A reply takes its place behind its prompt, whenever it comes. So who asks after the newest
+        message misses the reply to an earlier one; `poll_after` stands before the first of those.
+        """
+        ended = start
+        for message in messages:
+            if message.status in (Status.QUEUED, Status.GENERATING):
+                break
+            ended = message.id
+        return cls(messages=messages, next_cursor=next_cursor, poll_after=ended)
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
