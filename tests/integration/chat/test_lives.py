@@ -31,7 +31,7 @@ from geminichat import cache, counters, upstash
 from geminichat.domain import ids, times
 from geminichat.domain.messages import BLOCKED, TokenUsage
 from geminichat.tables import messages
-from geminichat.tables.messages import SHARDS, Claimed, LeaseLost, StoredMessage
+from geminichat.tables.messages import Claimed, LeaseLost
 from geminichat.tables.subscriptions import Subscription
 from infra.local.faults import StandIn
 from tests.integration.chat.aftermath import run_sweep
@@ -582,13 +582,10 @@ def world(
     wire: Wire,
     monkeypatch: pytest.MonkeyPatch,
 ) -> World:
-    """A world with narrow limits, and without what other tests have left unfinished."""
+    """A world with narrow limits."""
     monkeypatch.setenv("MAX_ATTEMPTS", str(ATTEMPTS))
     monkeypatch.setenv("BURST_PROMPTS", str(BURST))
     monkeypatch.setenv("RETRY_PAUSE", "60")
-    for shard in range(SHARDS):
-        for key in list(StoredMessage.unfinished.query(shard)):
-            StoredMessage(key.chatroom_id, int(key.seq)).delete()
     return World(api, values, redis, valkey, google, wire)
 
 
