@@ -20,5 +20,6 @@ def handler(request: Request) -> Response[MessagePage]:
         lambda: chatrooms.get(request.user_id, room_id),
         lambda: messages.after(room_id, start, limit),
     )
-    page = MessagePage(messages=shown, next_cursor=request.cursor(scope, last))
+    after = ids.message_id(room_id, start) if start else None
+    page = MessagePage.of(shown, after, request.cursor(scope, last))
     return unchanged_or(ok(page, "Messages found."), request)

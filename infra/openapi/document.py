@@ -435,7 +435,7 @@ EXTENSIONS: dict[str, Json] = {
     "resetsAt": {
         "type": "string",
         "format": "date-time",
-        "description": "When the day's quota starts anew.",
+        "description": "When the limit starts anew: the day's at midnight UTC.",
         "examples": ["2026-11-24T00:00:00.000Z"],
     },
 }

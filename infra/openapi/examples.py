@@ -114,7 +114,7 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("room", rooms.RoomWithMessages.of(ROOM, CONVERSATION, None)),
     ("prompt", messages.NewPrompt(content="What is a message queue good for?")),
     ("accepted", messages.Accepted.of(PROMPT, MESSAGE_ID)),
-    ("page", messages.MessagePage(messages=CONVERSATION, next_cursor=None)),
+    ("page", messages.MessagePage.of(CONVERSATION, None, None)),
     ("queued", PROMPT),
     ("answered", ANSWERED),
     ("failed", msgspec.structs.replace(PROMPT, status=Status.FAILED, error=BLOCKED)),

@@ -25,7 +25,8 @@ Accounts, chatrooms, prompts that are answered asynchronously, and a paid plan.
   page before; `nextCursor` is null on the last page. A cursor is good for its own list alone.
 - What is someone else's is 404, exactly like what does not exist.
 - **Limits**: 429 carries `Retry-After`; where a limit applies, answers carry `RateLimit` and
-  `RateLimit-Policy` whether the request passed or not.
+  `RateLimit-Policy` whether the request passed or not. Prompts have a quota a day (`"day"`), on pro
+  none but one of a few seconds (`"burst"`), and tokens (`"tokens"`) where the operator limits them.
 - Every answer carries `x-request-id`. Name it when you report a problem.
 - The gateway in front has a few answers of its own, `{"message": "…"}` without an envelope: 404 for
   a path or a verb that is not listed here, 413 over 10 MB, 429 and 503 under too much load.
@@ -34,9 +35,10 @@ Accounts, chatrooms, prompts that are answered asynchronously, and a paid plan.
 
 `POST /chatroom/{id}/message` answers 202: the prompt is stored and counted, and will end `answered`
 or `failed`. Ask `GET /chatroom/{id}/message/{messageId}` until its `status` is one of them, or poll
-the room with `GET /chatroom/{id}/message?after=` the last message before your oldest prompt without
-a reply, sending the `ETag` you have as `If-None-Match`: 304 means that nothing changed. To send a
-prompt again without asking twice, send it with the same `Idempotency-Key`.
+the room: `GET /chatroom/{id}/message?after=` with the `pollAfter` of the answer before, and its
+`ETag` as `If-None-Match` while you ask the same: 304 means that nothing changed. Not after the
+newest message: a reply stands behind its prompt, whenever it comes. To send a prompt again without
+asking twice, send it with the same `Idempotency-Key`.
 
 [postman.json](docs/postman.json) is a Postman collection of every endpoint, with a walk through all
 of this.

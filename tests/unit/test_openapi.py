@@ -133,6 +133,7 @@ def test_the_errors_of_a_handler_are_those_of_everything_it_calls() -> None:
         "not-found",
         "quota-exceeded",
         "token-limit",
+        "too-many-requests",
         "unauthorized",
         "unavailable",
         "unsupported-media-type",

@@ -4,7 +4,8 @@ Ten minutes bound what a lost invalidation could cost; nothing else ends the lis
 changes it shows. Every such change is announced *before* it is written to the table: that drops
 the list, and nothing is kept until a reader has seen the change in the table, or so much time has
 passed that it can come no more. A reader who looked before the announcement keeps nothing either.
-So no list is ever older than a change that was answered, whoever is slow and whoever dies.
+So no list is ever older than a change that was answered, whoever is slow and whoever dies. Only a
+change that Redis could not be told of may be missing, for what is left of the ten minutes.
 """
 
 import secrets

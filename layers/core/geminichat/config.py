@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 from geminichat.domain import times
+from geminichat.domain.quota import Burst
 from geminichat.domain.signing import SigningKeys, StoredKeys
 
 SECRET_LIFETIME = 300.0
@@ -27,6 +28,11 @@ def setting(name: str) -> str:
 def number(name: str) -> int:
     """Return the setting `name` as an integer."""
     return int(setting(name))
+
+
+def burst_limit() -> Burst:
+    """Return how many prompts a user may send in a moment, as the operator has set it."""
+    return Burst(prompts=number("BURST_PROMPTS"), seconds=number("BURST_SECONDS"))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Counters in Redis, in front of the tables: most refusals then cost no write.
+"""Counters in Redis, of a day and of a moment, in front of the tables: most refusals cost no write.
 
 Redis may only refuse what the table would refuse. So a refusal is confirmed against the table
 before a user sees it, and what the table says is remembered; an admission is only a forecast, the
@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from geminichat import cache, config, metrics, upstash
 from geminichat.domain import times
 from geminichat.domain.plans import Plan
-from geminichat.domain.quota import DAILY_PROMPTS, Allowance
-from geminichat.errors import QuotaExceeded
+from geminichat.domain.quota import DAILY_PROMPTS, Allowance, Limit
+from geminichat.errors import TooManyRequests
 
 KEPT = 600
 """Seconds for which a plan and a count are believed before the table is read again."""
@@ -25,22 +27,28 @@ _ADMIT = (
     cache.ANNOUNCE
     + """
 announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
-local quota, confirmed = KEYS[3], KEYS[4]
-redis.call('EXPIRE', quota, ARGV[5], 'LT')
+local quota, confirmed, burst = KEYS[3], KEYS[4], KEYS[5]
+local daily, kept, most, seconds = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local function whole(text)
+  return type(text) == 'string' and #text < 9 and string.match(text, '^%d+$') and tonumber(text)
+end
+redis.call('EXPIRE', quota, kept, 'LT')
+redis.call('EXPIRE', burst, seconds, 'LT')
 local seen = redis.pcall('HMGET', quota, 'plan', 'counted')
-if seen.err then redis.call('DEL', quota) return {'unknown'} end
-local plan, counted = seen[1], seen[2]
-local whole = counted and #counted < 9 and string.match(counted, '^%d+$')
-if not whole or (plan ~= 'basic' and plan ~= 'pro') then
+local plan, counted = seen[1], whole(seen[2])
+if not counted or (plan ~= 'basic' and plan ~= 'pro') then
   redis.call('DEL', quota)
   return {'unknown'}
 end
-if plan == 'basic' and tonumber(counted) >= tonumber(ARGV[4]) then
+local bounded = most > 0 and (plan == 'pro' or most < daily)
+local sent = bounded and whole(redis.pcall('GET', burst)) or 0
+if (plan == 'basic' and counted >= daily) or (bounded and sent >= most) then
   local note = redis.pcall('GET', confirmed)
   if type(note) == 'table' then note = false end
-  return {'refused', note, tonumber(counted)}
+  return {'refused', note, plan, counted, sent}
 end
-return {'admitted', plan, redis.call('HINCRBY', quota, 'counted', 1)}
+if bounded then redis.call('SET', burst, sent + 1, 'EX', seconds) end
+return {'admitted', plan, redis.call('HINCRBY', quota, 'counted', 1), sent + 1}
 """
 )
 
@@ -50,11 +58,13 @@ redis.call('HSET', KEYS[1], 'plan', ARGV[1], 'counted', ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('DEL', KEYS[2])
 if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5]) end
+redis.call('SET', KEYS[3], ARGV[6], 'EX', ARGV[7])
 return 1
 """
 
 _UNDO = """
 if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HINCRBY', KEYS[1], 'counted', -1) end
+if redis.call('EXISTS', KEYS[3]) == 1 then redis.pcall('DECR', KEYS[3]) end
 return 1
 """
 
@@ -71,21 +81,21 @@ def admission(
 
     Without Redis, or where Redis does not know or refuses, `read_table` decides. When the body
     fails, the count is taken back; when the table refuses after all, what Redis believed is
-    forgotten. Raises QuotaExceeded.
+    forgotten. Raises TooManyRequests; QuotaExceeded where it is for the day.
     """
     try:
         allowance = _admit(user_id, now, read_table, change)
-    except QuotaExceeded:
+    except TooManyRequests:
         metrics.emit(PromptsRefused=1)
         raise
     try:
         yield allowance
-    except QuotaExceeded:
+    except TooManyRequests:
         metrics.emit(PromptsRefused=1)
         forget(user_id, now)
         raise
     except Exception:
-        upstash.evaluate(_UNDO, _keys(user_id, allowance.day)[:1], [])
+        upstash.evaluate(_UNDO, _all_keys(allowance), [])
         raise
     metrics.emit(PromptsAccepted=1)
 
@@ -93,31 +103,33 @@ def admission(
 def _admit(
     user_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance], change: str
 ) -> Allowance:
-    day = times.day(now)
+    blank = Allowance(
+        user_id=user_id,
+        day=times.day(now),
+        plan=Plan.BASIC,
+        counted=0,
+        now=now,
+        burst=config.burst_limit(),
+        token_limit=config.number("PRO_DAILY_TOKENS"),
+    )
+    limits = [DAILY_PROMPTS[Plan.BASIC] or 0, KEPT, blank.burst.prompts, blank.burst.seconds]
     answer = upstash.evaluate(
         _ADMIT,
-        [*cache.keys(user_id), *_keys(user_id, day)],
-        [*cache.announcement(change), DAILY_PROMPTS[Plan.BASIC] or 0, KEPT],
+        [*cache.keys(user_id), *_all_keys(blank)],
+        [*cache.announcement(change), *limits],
     )
     match answer:
-        case ["admitted", "basic" | "pro" as plan, int(counted)]:
-            return Allowance(
-                user_id=user_id,
-                day=day,
-                plan=Plan(plan),
-                counted=max(1, counted),
-                now=now,
-                token_limit=config.number("PRO_DAILY_TOKENS"),
-            )
-        case ["refused", str(note), int(counted)] if _holds(note, user_id, now):
-            raise Allowance(
-                user_id=user_id, day=day, plan=Plan.BASIC, counted=counted, now=now
-            ).refusal()
+        case ["admitted", "basic" | "pro" as plan, int(counted), int(sent)]:
+            return replace(blank, plan=Plan(plan), counted=max(1, counted), sent=sent)
+        case ["refused", str(note), "basic" | "pro" as plan, int(counted), int(sent)]:
+            believed = replace(blank, plan=Plan(plan), counted=counted, sent=sent)
+            if _holds(note, believed):
+                raise believed.refusal()
     known = read_table(user_id, now)
-    if known.out_of_tokens:  # of which Redis knows nothing: it goes on asking the table
+    if known.reached is Limit.TOKENS:  # of which Redis knows nothing: it goes on asking the table
         raise known.refusal()
-    if known.exhausted:
-        learn(known, confirmed=True)
+    if known.reached:
+        learn(known, refused=True)
         raise known.refusal()
     admitted = known.with_one_more()
     if answer is not None:
@@ -125,37 +137,37 @@ def _admit(
     return admitted
 
 
-def learn(known: Allowance, *, confirmed: bool = False) -> None:
+def learn(known: Allowance, *, refused: bool = False) -> None:
     """Put what the table says in the place of what Redis believed."""
-    note = _note(known.user_id, known.now) if confirmed else ""
-    upstash.evaluate(
-        _LEARN,
-        _keys(known.user_id, known.day),
-        [known.plan.value, known.counted, KEPT, note, CONFIRMED],
-    )
+    note = _note(known) if refused else ""
+    believed: list[str | int] = [known.plan.value, known.counted, KEPT, note, CONFIRMED]
+    burst = [known.sent, known.burst.seconds]
+    upstash.evaluate(_LEARN, _all_keys(known), [*believed, *burst])
 
 
-def _note(user_id: str, now: datetime) -> str:
+def _note(refused: Allowance) -> str:
     """Write down that the table refused the user now, so that Redis cannot make it up."""
     signing = config.signing_keys()
-    moment = times.text(now)
-    mac = hmac.digest(
-        signing.keys[signing.current], f"refused {user_id} {moment}".encode(), "sha256"
-    )
-    return f"{signing.current} {moment} {mac.hex()}"
+    moment = times.text(refused.now)
+    return f"{signing.current} {moment} {_mac(signing.keys[signing.current], refused, moment)}"
 
 
-def _holds(note: str, user_id: str, now: datetime) -> bool:
-    """Say whether the note is ours, and fresh."""
+def _holds(note: str, believed: Allowance) -> bool:
+    """Say whether the note is ours, fresh, and about the limit that Redis says is reached."""
     kid, _, rest = note.partition(" ")
     moment, _, mac = rest.partition(" ")
     key = config.signing_keys().keys.get(kid, b"")
-    true = hmac.digest(key, f"refused {user_id} {moment}".encode(), "sha256").hex()
-    if not key or not hmac.compare_digest(mac.encode(), true.encode()):
+    if not key or not hmac.compare_digest(mac.encode(), _mac(key, believed, moment).encode()):
         return False
-    refused = times.parse(moment)
-    fresh = timedelta(0) <= now - refused < timedelta(seconds=CONFIRMED)
-    return fresh and times.day(refused) == times.day(now)
+    return timedelta(0) <= believed.now - times.parse(moment) < timedelta(seconds=CONFIRMED)
+
+
+def _mac(key: bytes, refused: Allowance, moment: str) -> str:
+    """Return what proves that we refused a user at a moment, for this limit and until its end."""
+    limit = refused.reached
+    ends = times.text(refused.ends(limit)) if limit else ""
+    said = f"refused {refused.user_id} {limit} until {ends} at {moment}"
+    return hmac.digest(key, said.encode(), "sha256").hex()
 
 
 def given_back(user_id: str, day: str) -> None:
@@ -170,3 +182,9 @@ def forget(user_id: str, now: datetime) -> None:
 
 def _keys(user_id: str, day: str) -> list[str]:
     return [f"quota:{user_id}:{day}", f"confirmed:{user_id}:{day}"]
+
+
+def _all_keys(allowance: Allowance) -> list[str]:
+    window = int(allowance.burst.began(allowance.now).timestamp())
+    burst = f"burst:{allowance.user_id}:{window}"
+    return [*_keys(allowance.user_id, allowance.day), burst]

@@ -63,6 +63,11 @@ def room(scene: Scene) -> None:
     scene.room = scene.user.open_room()
 
 
+def room_on_pro(scene: Scene) -> None:
+    scene.user.subscribe()
+    room(scene)
+
+
 def room_with_a_queued_prompt(scene: Scene) -> None:
     room(scene)
     scene.note(scene.user.send(scene.room, "Who was Ada?"))
@@ -192,6 +197,7 @@ PATHS = {
     "send with a key": Path(
         room, send_until_accepted, [GET, BATCH_GET, UPDATE, TRANSACT, SEND], redis=2
     ),
+    "send on pro": Path(room_on_pro, send, [BATCH_GET, UPDATE, TRANSACT, SEND], redis=2),
     "retry": Path(
         room_with_a_failed_prompt, retry, [BATCH_GET, TRANSACT, BATCH_GET, SEND], redis=2
     ),

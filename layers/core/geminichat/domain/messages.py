@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from geminichat.domain.text import VISIBLE, seen
 from geminichat.errors import InvalidField
 
 CONTENT_LENGTH = 16_000
@@ -28,15 +29,15 @@ class NewPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     content: Annotated[
         str,
-        Meta(extra_json_schema={"minLength": 1, "maxLength": CONTENT_LENGTH, "pattern": r"\S"}),
+        Meta(extra_json_schema={"minLength": 1, "maxLength": CONTENT_LENGTH, "pattern": VISIBLE}),
     ]
-    """1 to 16,000 characters after trimming."""
+    """1 to 16,000 characters after trimming; something of them can be seen, and none is NUL."""
 
     def __post_init__(self) -> None:
         """Trim it, and hold what is left against the limits."""
-        content = self.content.strip()
+        content = seen(self.content, "content")
         if not 1 <= len(content) <= CONTENT_LENGTH:
-            raise InvalidField("content", f"Expected 1 to {CONTENT_LENGTH:,} characters")
+            raise InvalidField("content", f"Expected 1 to {CONTENT_LENGTH:,} visible characters")
         msgspec.structs.force_setattr(self, "content", content)
 
 
@@ -88,6 +89,22 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     messages: list[Message]
     next_cursor: str | None
+    poll_after: str | None
+    """What to ask `after` next: all up to it has ended; null is from the first."""
+
+    @classmethod
+    def of(cls, messages: list[Message], start: str | None, next_cursor: str | None) -> Self:
+        """Return the page of messages after `start`.
+
+        A reply takes its place behind its prompt, whenever it comes. So who asks after the newest
+        message misses the reply to an earlier one; `poll_after` stands before the first of those.
+        """
+        ended = start
+        for message in messages:
+            if message.status in (Status.QUEUED, Status.GENERATING):
+                break
+            ended = message.id
+        return cls(messages=messages, next_cursor=next_cursor, poll_after=ended)
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

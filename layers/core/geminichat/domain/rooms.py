@@ -6,12 +6,13 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from geminichat.domain.messages import Message
-from geminichat.domain.text import trimmed
+from geminichat.domain.text import NO_NUL, trimmed
 
 DEFAULT_TITLE = "New Chat"
 
-type Title = Annotated[str, Meta(max_length=120)]
-type Instruction = Annotated[str, Meta(max_length=4_000)]
+_PLAIN = {"pattern": NO_NUL}
+type Title = Annotated[str, Meta(max_length=120, extra_json_schema=_PLAIN)]
+type Instruction = Annotated[str, Meta(max_length=4_000, extra_json_schema=_PLAIN)]
 type Model = Literal["gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"]
 
 DEFAULT_MODEL: Model = "gemini-2.5-flash"

@@ -135,7 +135,7 @@ def add_prompt(
     """Store the prompt, queued, and count it on the user's day, both or neither.
 
     The tables have the last word: where they do not bear out the allowance it is read from them,
-    and what they said is returned beside the message. Raises QuotaExceeded, and Conflict where
+    and what they said is returned beside the message. Raises TooManyRequests, and Conflict where
     the idempotency key was used since it was looked for.
     """
     moment = times.text(allowance.now)
@@ -210,7 +210,7 @@ def retry(
     """Put a failed prompt of the user's room back to queued and count it like a new one.
 
     `generation` tells this try from the earlier ones.
-    Raises NotFound, Conflict (not-failed), QuotaExceeded.
+    Raises NotFound, Conflict (not-failed), TooManyRequests.
     """
     seq = ids.message_seq(ids.known("r", chatroom_id), message_id)
     moment = times.text(allowance.now)
@@ -286,16 +286,19 @@ def _queue_again(chatroom_id: str, generation: str, moment: str) -> list[Action]
 def _count(allowance: Allowance, write: Callable[[TransactWrite], None]) -> Allowance:
     """Commit `write` together with the count of one more prompt, and return the true allowance.
 
-    For pro the transaction checks that the subscription gives pro, for basic that the day has
-    room: whatever Redis believed, nothing is stored that the tables do not allow.
+    For pro the transaction checks that the subscription gives pro and that the moment has room,
+    for basic that the day has: whatever Redis believed, nothing is stored that the tables do not
+    allow.
     """
     for _ in range(3):
         trusted = allowance.plan is Plan.PRO
+        counts = usage.one_more(allowance)
 
         def write_and_count(
             transaction: TransactWrite,
             admitted: Allowance = allowance,
             pro: bool = trusted,
+            counted: Sequence[tuple[Usage, list[Action], Condition | None]] = counts,
         ) -> None:
             if pro:
                 transaction.condition_check(
@@ -304,22 +307,19 @@ def _count(allowance: Allowance, write: Callable[[TransactWrite], None]) -> Allo
                     condition=subscriptions.is_pro(admitted.now),
                 )
             write(transaction)
-            transaction.update(
-                Usage(admitted.user_id, admitted.day),
-                actions=usage.count_prompt(admitted.now),
-                condition=usage.has_room(admitted),
-            )
+            for item, actions, room in counted:
+                transaction.update(item, actions=actions, condition=room)
 
         try:
             transact(write_and_count, token=secrets.token_hex(16))
             return allowance
         except TransactWriteError as error:
             failed = failed_conditions(error)
-            others = failed[1:-1] if trusted else failed[:-1]
+            others = failed[trusted : -len(counts)]
             if any(others) or not any(failed):
                 raise
         known = usage.allowance(allowance.user_id, allowance.now)
-        if known.exhausted:
+        if known.reached:
             raise known.refusal()
         allowance = known.with_one_more()
     raise Unavailable()

@@ -1,4 +1,4 @@
-"""The usage table: what a user sent on a UTC day; the last word on the daily limit."""
+"""The usage table: what a user sent, on a UTC day and in a moment; the last word on both limits."""
 
 from datetime import datetime, timedelta
 
@@ -6,20 +6,24 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from geminichat.config import number, setting
+from geminichat.config import burst_limit, number, setting
 from geminichat.domain import times
 from geminichat.domain.billing import SubscriptionStatus
 from geminichat.domain.messages import TokenUsage
-from geminichat.domain.quota import Allowance
+from geminichat.domain.quota import Allowance, Burst
 from geminichat.tables import subscriptions
 from geminichat.tables.connection import Table, get_together
 from geminichat.tables.subscriptions import Subscription
 
 KEPT = timedelta(days=90)
+WINDOW_KEPT = timedelta(hours=1)
 
 
 class Usage(Table):
-    """Prompts accepted and not given back, and tokens, of one user on one day."""
+    """Prompts accepted and not given back, and tokens, of one user on one day.
+
+    Beside the days stand the windows of the burst limit, which nothing is given back to.
+    """
 
     class Meta:
         table_name = setting("USAGE_TABLE")
@@ -34,11 +38,13 @@ class Usage(Table):
 
 
 def allowance(user_id: str, now: datetime) -> Allowance:
-    """Return the user's plan and the prompts counted today, from the tables, in one call."""
-    subscription, usage = get_together(
-        (Subscription, user_id, None), (Usage, user_id, times.day(now))
+    """Return the user's plan and the prompts counted by now, from the tables, in one call."""
+    subscription, usage, window = get_together(
+        (Subscription, user_id, None),
+        (Usage, user_id, times.day(now)),
+        (Usage, user_id, _window(burst_limit(), now)),
     )
-    return allowance_from(user_id, subscription, usage, now)
+    return allowance_from(user_id, subscription, usage, now, window)
 
 
 def subscription_status(user_id: str, now: datetime) -> SubscriptionStatus:
@@ -49,7 +55,11 @@ def subscription_status(user_id: str, now: datetime) -> SubscriptionStatus:
 
 
 def allowance_from(
-    user_id: str, subscription: Subscription | None, usage: Usage | None, now: datetime
+    user_id: str,
+    subscription: Subscription | None,
+    usage: Usage | None,
+    now: datetime,
+    window: Usage | None = None,
 ) -> Allowance:
     """Return the allowance that these items, or their absence, make."""
     return Allowance(
@@ -58,17 +68,45 @@ def allowance_from(
         plan=subscriptions.plan_of(subscription, now),
         counted=int(usage.prompts) if usage else 0,
         now=now,
+        burst=burst_limit(),
+        sent=int(window.prompts) if window else 0,
         tokens=int(usage.tokens) if usage else 0,
         token_limit=number("PRO_DAILY_TOKENS"),
     )
 
 
-def count_prompt(now: datetime) -> list[Action]:
-    """Return the update that counts one more prompt."""
-    return [
-        Usage.prompts.add(1),
-        Usage.expires_at.set(int((now + KEPT).timestamp())),
-    ]
+def one_more(allowance: Allowance) -> list[tuple[Usage, list[Action], Condition | None]]:
+    """Return the updates that count one more prompt, each with its condition that there is room.
+
+    Tokens are counted as replies come, so what is under way when they run out is still answered.
+    """
+    user_id, now = allowance.user_id, allowance.now
+    within: Condition | None = None
+    if allowance.limit is not None:
+        within = _below(Usage.prompts, allowance.limit)
+    elif allowance.counts_tokens:
+        within = _below(Usage.tokens, allowance.token_limit)
+    updates = [(Usage(user_id, allowance.day), _add_prompt(now + KEPT), within)]
+    if allowance.counts_burst:
+        ends = allowance.burst.ends(now)
+        room = _below(Usage.prompts, allowance.burst.prompts)
+        window = Usage(user_id, _window(allowance.burst, now))
+        updates.append((window, _add_prompt(ends + WINDOW_KEPT), room))
+    return updates
+
+
+def _add_prompt(expires: datetime) -> list[Action]:
+    return [Usage.prompts.add(1), Usage.expires_at.set(int(expires.timestamp()))]
+
+
+def _below(counter: NumberAttribute, limit: int) -> Condition:
+    below: Condition = counter.does_not_exist() | (counter < limit)
+    return below
+
+
+def _window(burst: Burst, now: datetime) -> str:
+    """Return what stands in the place of a day for a window of the burst limit."""
+    return f"burst {times.text(burst.began(now))}"
 
 
 def count_tokens(used: TokenUsage, now: datetime) -> list[Action]:
@@ -79,16 +117,3 @@ def count_tokens(used: TokenUsage, now: datetime) -> list[Action]:
         Usage.tokens.add(used.input_tokens + used.output_tokens),
         Usage.expires_at.set(int((now + KEPT).timestamp())),
     ]
-
-
-def has_room(allowance: Allowance) -> Condition | None:
-    """Return the condition that the day has room for one more prompt; None for no limit.
-
-    Tokens are counted as replies come, so what is under way when they run out is still answered.
-    """
-    within: Condition | None = None
-    if allowance.limit is not None:
-        within = Usage.prompts.does_not_exist() | (Usage.prompts < allowance.limit)
-    elif allowance.counts_tokens:
-        within = Usage.tokens.does_not_exist() | (Usage.tokens < allowance.token_limit)
-    return within

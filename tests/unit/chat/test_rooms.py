@@ -1,0 +1,66 @@
+"""What a body may say of a room."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from geminichat.api import parse_json
+from geminichat.domain.rooms import NewRoom, RoomChange
+from geminichat.errors import InvalidRequest
+
+
+def new(**fields: Any) -> NewRoom:
+    return parse_json(json.dumps(fields).encode(), NewRoom)
+
+
+def change(**fields: Any) -> RoomChange:
+    return parse_json(json.dumps(fields).encode(), RoomChange)
+
+
+def pointers(parse: Any, **fields: Any) -> list[str]:
+    with pytest.raises(InvalidRequest) as error:
+        parse(**fields)
+    return [problem.pointer for problem in error.value.errors]
+
+
+@pytest.mark.parametrize("title", ["", "  ", "\n", "\u200b", None])
+def test_a_title_or_instruction_of_nothing_is_as_good_as_none(title: str | None) -> None:
+    room = new(title=title, systemInstruction=title)
+    assert (room.title, room.system_instruction) == (None, None)
+    assert change(title=title).title is None
+
+
+def test_what_was_typed_is_trimmed() -> None:
+    assert new(title=" Tea ").title == "Tea"
+    assert change(systemInstruction="\tBe brief.\n").system_instruction == "Be brief."
+
+
+@pytest.mark.parametrize("parse", [new, change])
+def test_texts_have_their_lengths(parse: Any) -> None:
+    assert len(parse(title="x" * 120).title) == 120
+    assert len(parse(systemInstruction="x" * 4_000).system_instruction) == 4_000
+    assert pointers(parse, title="x" * 121) == ["/title"]
+    assert pointers(parse, systemInstruction="x" * 4_001) == ["/systemInstruction"]
+
+
+@pytest.mark.parametrize("parse", [new, change])
+def test_a_nul_a_model_that_is_not_offered_and_an_unknown_field_are_pointed_at(parse: Any) -> None:
+    assert pointers(parse, title="a\0") == ["/title"]
+    assert pointers(parse, systemInstruction="\0") == ["/systemInstruction"]
+    assert pointers(parse, model="gemini-1.0") == ["/model"]
+    assert pointers(parse, model="Gemini-2.5-flash") == ["/model"]
+    assert pointers(parse, title="a", userId="u_1") == ["/userId"]
+
+
+def test_a_change_changes_something() -> None:
+    assert pointers(change) == [""]
+    assert change(model=None).model is None
+
+
+def test_a_field_that_is_absent_is_not_one_that_is_null() -> None:
+    changed = change(title=None)
+    assert changed.title is None
+    assert changed.system_instruction is msgspec.UNSET
+    assert changed.model is msgspec.UNSET
