@@ -28,6 +28,15 @@ chat: setup ## Chat with the running system in the terminal
 logs: setup ## Show what the functions logged (FN=ChatroomCreate for one of them)
 	@$(RUN) infra.local logs $(FN)
 
+status: setup ## Say what of it runs, and where
+	@$(RUN) infra.local status
+
+sam-local: setup ## Serve the API with `sam local`, in Docker, beside a running `make up` (PORT=3000)
+	@$(RUN) infra.local sam-local $(if $(PORT),--port $(PORT))
+
+sam-invoke: setup ## Invoke a function once in Docker (FN=ChatroomCreate EVENT=tests/events/….json)
+	@$(RUN) infra.local sam-invoke $(FN) $(EVENT)
+
 test: setup ## Run every test: unit, integration, end-to-end
 	@$(RUN) pytest $(ARGS)
 
