@@ -40,7 +40,7 @@ sam-invoke: setup ## Invoke a function once in Docker (FN=ChatroomCreate EVENT=t
 test: setup ## Run every test: unit, integration, end-to-end
 	@$(RUN) pytest $(ARGS)
 
-check: lint typecheck ## Format, lint, types, template, unit and integration tests but the exhaustive
+check: lint typecheck audit ## Format, lint, types, audits, unit and integration tests but the exhaustive
 	@$(RUN) pytest tests/unit tests/integration -m "not exhaustive" $(ARGS)
 
 unit integration e2e: setup ## Run the tests of one kind (ARGS="-k quota" for some of them)
@@ -49,6 +49,9 @@ unit integration e2e: setup ## Run the tests of one kind (ARGS="-k quota" for so
 lint: setup ## Check format, code and template
 	@$(RUN) ruff format --check --quiet . || { echo "Not formatted as it should be: run 'make format'."; exit 1; }
 	@$(RUN) ruff check --quiet . && .venv/bin/cfn-lint template.yaml infra/*.yaml
+
+audit: setup ## Check templates, code, workflows, licences, and for known vulnerabilities
+	@$(PYTHON) infra/local/setup.py --only checks && $(RUN) infra.audit
 
 format: setup ## Format the code and mend what can be mended
 	@$(RUN) ruff check --quiet --fix-only . ; $(RUN) ruff format .
@@ -72,7 +75,7 @@ secrets: setup ## Put a stage's secrets into SSM, without showing them (STAGE=de
 	@PYTHONPATH=layers/core $(RUN) infra.secrets $(or $(STAGE),dev)
 
 deploy: setup ## Deploy a stage to AWS, after showing the plan (STAGE=dev; YES=1 does not ask)
-	@PYTHONPATH=layers/core $(RUN) infra.deploy $(or $(STAGE),dev) $(if $(YES),--yes)
+	@PYTHONPATH=layers/core $(RUN) infra.deploy $(or $(STAGE),dev) $(if $(YES),--yes) $(if $(ROLE),--role $(ROLE))
 
 destroy: setup ## Delete a stage from AWS with all its data; never prod (STAGE=dev)
 	@PYTHONPATH=layers/core $(RUN) infra.destroy $(or $(STAGE),dev)
@@ -103,7 +106,7 @@ lock-layers:
 
 lock-tools:
 	$(COMPILE) --group dev $(OURS) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt -o infra/local/requirements/dev.txt
-	@for tool in ministack sam schemathesis uv; do $(COMPILE) --group $$tool -o infra/local/requirements/$$tool.txt || exit; done
+	@for tool in ministack sam schemathesis checks uv; do $(COMPILE) --group $$tool -o infra/local/requirements/$$tool.txt || exit; done
 
 lock-bench:
 	@for tree in runtime powertools fastapi; do $(COMPILE) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt tests/bench/requirements/$$tree.in -o tests/bench/requirements/$$tree.txt || exit; done

@@ -34,7 +34,10 @@ ENVIRONMENTS = {
     "ministack": (LOCAL / "ministack", "MiniStack, the emulated AWS"),
     "sam": (LOCAL / "sam", "the SAM CLI"),
     "schemathesis": (LOCAL / "schemathesis", "Schemathesis, which tries the API out"),
+    "checks": (LOCAL / "checks", "Checkov, Bandit and other checks"),
 }
+ON_DEMAND = {"checks"}
+"""Made by what needs them, with --only."""
 
 PYTHON_PLACES = [
     "~/.pyenv/versions/3.13*/bin",
@@ -92,7 +95,7 @@ def main() -> int:
         "--only",
         nargs="+",
         choices=list(ENVIRONMENTS),
-        default=list(ENVIRONMENTS),
+        default=[name for name in ENVIRONMENTS if name not in ON_DEMAND],
         metavar="NAME",
         help="set up only these of: " + ", ".join(ENVIRONMENTS),
     )
