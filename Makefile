@@ -11,13 +11,14 @@ SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck openapi rotate-keys redrive bench build lock hooks clean
+.PHONY: help setup up chat logs status sam-local sam-invoke test check unit integration e2e lint audit format typecheck
+.PHONY: bench openapi secrets deploy destroy rotate-keys redrive build lock lock-layers lock-tools lock-bench hooks clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ {printf "%s\n%s\n", "", substr($$0, 5)} \
+	  /^[a-z0-9 -]+:.*## / {sub(/ .*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Make the Python environments (every target that needs them does)
-	@$(PYTHON) infra/local/setup.py
+##@ Run it on this machine
 
 up: setup ## Run the whole system on this machine (PORT=8000, FRESH=1 forgets the data)
 	@$(RUN) infra.local up $(if $(PORT),--port $(PORT)) $(if $(FRESH),--fresh)
@@ -34,8 +35,10 @@ status: setup ## Say what of it runs, and where
 sam-local: setup ## Serve the API with `sam local`, in Docker, beside a running `make up` (PORT=3000)
 	@$(RUN) infra.local sam-local $(if $(PORT),--port $(PORT))
 
-sam-invoke: setup ## Invoke a function once in Docker (FN=ChatroomCreate EVENT=tests/events/….json)
-	@$(RUN) infra.local sam-invoke $(FN) $(EVENT)
+sam-invoke: setup ## Invoke a function once in Docker (FN=ChatroomCreate; EVENT=file.json for one of yours)
+	@$(RUN) infra.local sam-invoke $(or $(FN),$(error Say which function: make sam-invoke FN=ChatroomCreate)) $(EVENT)
+
+##@ Check and change it
 
 test: setup ## Run every test: unit, integration, end-to-end
 	@$(RUN) pytest $(ARGS)
@@ -43,7 +46,7 @@ test: setup ## Run every test: unit, integration, end-to-end
 check: lint typecheck audit ## Format, lint, types, audits, unit and integration tests but the exhaustive
 	@$(RUN) pytest tests/unit tests/integration -m "not exhaustive" $(ARGS)
 
-unit integration e2e: setup ## Run the tests of one kind (ARGS="-k quota" for some of them)
+unit integration e2e: setup ## Run the tests of one kind: unit, integration or e2e (ARGS="-k quota")
 	@$(RUN) pytest tests/$@ $(ARGS)
 
 lint: setup ## Check format, code and template
@@ -59,17 +62,13 @@ format: setup ## Format the code and mend what can be mended
 typecheck: setup ## Check types, strictly
 	@$(RUN) mypy
 
-rotate-keys: setup ## Put a new signing key in the place of the old, in two runs (STAGE=local)
-	@PYTHONPATH=layers/core $(RUN) infra.rotate_keys $(or $(STAGE),local)
-
-redrive: setup ## Queue the prompts among the dead letters again (STAGE=local; DRY=1 only says so)
-	@PYTHONPATH=layers/core $(RUN) infra.redrive $(or $(STAGE),local) $(if $(DRY),--dry-run)
-
 bench: setup ## Measure everything against its references and write BENCHMARKS.md (12 minutes)
 	@PYTHONPATH=layers/core $(RUN) tests.bench $(ARGS)
 
 openapi: setup ## Write the API's documents anew from its code: openapi.json and the Postman collection
 	@PYTHONPATH=layers/core $(RUN) infra.openapi
+
+##@ On AWS (DEPLOYING.md, RUNBOOK.md)
 
 secrets: setup ## Put a stage's secrets into SSM, without showing them (STAGE=dev)
 	@PYTHONPATH=layers/core $(RUN) infra.secrets $(or $(STAGE),dev)
@@ -79,6 +78,17 @@ deploy: setup ## Deploy a stage to AWS, after showing the plan (STAGE=dev; YES=1
 
 destroy: setup ## Delete a stage from AWS with all its data; never prod (STAGE=dev)
 	@PYTHONPATH=layers/core $(RUN) infra.destroy $(or $(STAGE),dev)
+
+rotate-keys: setup ## Put a new signing key in the place of the old, in two runs (STAGE=local)
+	@PYTHONPATH=layers/core $(RUN) infra.rotate_keys $(or $(STAGE),local)
+
+redrive: setup ## Queue the prompts among the dead letters again (STAGE=local; DRY=1 only says so)
+	@PYTHONPATH=layers/core $(RUN) infra.redrive $(or $(STAGE),local) $(if $(DRY),--dry-run)
+
+##@ This folder
+
+setup: ## Make the Python environments (every target that needs them does)
+	@$(PYTHON) infra/local/setup.py
 
 build: setup ## Build functions and layers as for a deployment, into .aws-sam
 	@$(SAM) build

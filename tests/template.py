@@ -1,7 +1,7 @@
 """The template as tests use it: its resources by type, its routes, and its values resolved."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,22 @@ def routes_of(function: str) -> list[str]:
     return [
         f"{event['Method'].upper()} {event['Path']}" for event in events_of(function, "HttpApi")
     ]
+
+
+def statements_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Give every policy statement in a piece of the template."""
+    if isinstance(value, dict):
+        if "Effect" in value and "Action" in value:
+            yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from statements_in(item)
+
+
+def listed(value: Any) -> list[Any]:
+    """Return the value as a list, as CloudFormation reads it."""
+    return value if isinstance(value, list) else [value]
 
 
 @dataclass(frozen=True)
