@@ -80,7 +80,7 @@ class Values:
             case {"Fn::If": [condition, then, otherwise]}:
                 holds = self.resolve(TEMPLATE["Conditions"][condition])
                 return self.resolve(then if holds else otherwise)
-            case {"Condition": name}:
+            case {"Condition": str(name)}:
                 return self.resolve(TEMPLATE["Conditions"][name])
             case {"Fn::Equals": [one, other]}:
                 return self.resolve(one) == self.resolve(other)

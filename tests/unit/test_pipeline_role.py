@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.local.template import ROOT, load
-from tests.template import RESOURCES, TEMPLATE, listed, statements_in
+from tests.template import RESOURCES, TEMPLATE, Values, listed, statements_in
 from tests.translated import translated
 
 PIPELINE: Mapping[str, Any] = load(ROOT / "infra" / "pipeline-role.yaml")["Resources"]
@@ -186,3 +186,15 @@ def test_the_boundary_holds_nobody_back() -> None:
     by_lambda = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "logs:PutLogEvents"}
     by_lambda |= {"xray:PutTraceSegments", "lambda:InvokeFunction"}
     assert needed | by_lambda <= granted("Boundary")
+
+
+LONGEST_POLICY = 6144
+"""Characters, white space aside: AWS's limit for a managed policy."""
+
+
+@pytest.mark.parametrize("policy", [*DEPLOYMENT, "Boundary"])
+def test_a_policy_is_as_short_as_aws_wants_it(policy: str) -> None:
+    refs = {"AWS::Partition": "aws-us-gov", "AWS::Region": "ap-southeast-1"}
+    refs |= {"AWS::AccountId": "0" * 12, "Stage": "a" * 16, "Boundary": "arn:" + "b" * 100}
+    document = Values(refs, {}).resolve(PIPELINE[policy]["Properties"]["PolicyDocument"])
+    assert len(json.dumps(document, separators=(",", ":"))) < LONGEST_POLICY
