@@ -8,12 +8,14 @@ import pytest
 from infra.local import stripe
 from infra.local.template import ROOT
 from infra.stages import PLACEHOLDER, SAMCONFIG
-from tests.template import TEMPLATE
+from tests.template import FUNCTIONS, TEMPLATE, routes_of
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob(".github/workflows/*.yml")]
 TARGETS = set(re.findall(r"(?m)^([a-z0-9 -]+):(?!=)", (ROOT / "Makefile").read_text()))
 TARGETS = {name for names in TARGETS for name in names.split()}
 COMMAND = re.compile(r"(?:`|^ {4,}(?:.*&& )?|run: |; |&& )make ([a-z][a-z0-9-]*)", re.MULTILINE)
+README = (ROOT / "README.md").read_text()
+PARTS_OF_A_PAGE = {"GET /docs/{file}"}
 DEPLOYING = (ROOT / "DEPLOYING.md").read_text()
 
 
@@ -32,6 +34,12 @@ def test_commands_are_found_where_documents_have_them() -> None:
 def test_every_file_that_a_document_links_to_is_there(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if routes_of(name)])
+def test_readme_has_every_endpoint(function: str) -> None:
+    [route] = routes_of(function)
+    assert f"`{route}" in README or route in PARTS_OF_A_PAGE
 
 
 def test_stripes_endpoint_is_to_be_made_for_all_events_that_are_handled() -> None:
