@@ -99,6 +99,7 @@ async def _run(arguments: list[str], running: Stack) -> int:
         stdin=asyncio.subprocess.PIPE,
         env=kept | ours,
         cwd=ROOT,
+        start_new_session=True,  # told once, by us: told twice, SAM leaves its containers behind
     )
 
     def stop() -> None:

@@ -38,6 +38,7 @@ def command(stack: RunningStack, *arguments: str) -> list[str]:
 def in_containers(stack: RunningStack, tmp_path: Path) -> Iterator[str]:
     """The URL of the API as `make sam-local` serves it."""
     skip_without_docker()
+    before = containers()
     port, log = free_port(), tmp_path / "sam.log"
     url = f"http://127.0.0.1:{port}"
     with log.open("w") as output:
@@ -51,10 +52,18 @@ def in_containers(stack: RunningStack, tmp_path: Path) -> Iterator[str]:
                 pytest.fail(f"`sam local` does not serve:\n{log.read_text()}")
             time.sleep(0.2)
         yield url
+        own = containers() - before
     finally:
         served.send_signal(signal.SIGINT)
         served.wait(60)
     assert not answers(url)
+    assert not containers() & own, "they end with it"
+
+
+def containers() -> set[str]:
+    """Return the ids of the containers that run."""
+    command = ["docker", "ps", "--quiet", "--no-trunc"]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
 def answers(url: str) -> bool:
