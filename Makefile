@@ -11,13 +11,15 @@ SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup up chat logs test check unit integration e2e lint format typecheck openapi rotate-keys redrive reconcile bench build lock hooks clean newman schemathesis
+.PHONY: help setup up chat logs status sam-local sam-invoke test check unit integration e2e lint audit format typecheck
+.PHONY: bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive reconcile build hooks clean
+.PHONY: lock lock-layers lock-tools lock-newman lock-bench
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ {printf "%s\n%s\n", "", substr($$0, 5)} \
+	  /^[a-z0-9 -]+:.*## / {sub(/ .*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Make the Python environments (every target that needs them does)
-	@$(PYTHON) infra/local/setup.py
+##@ Run it on this machine
 
 up: setup ## Run the whole system on this machine (PORT=8000, FRESH=1 forgets the data)
 	@$(RUN) infra.local up $(if $(PORT),--port $(PORT)) $(if $(FRESH),--fresh)
@@ -28,33 +30,38 @@ chat: setup ## Chat with the running system in the terminal
 logs: setup ## Show what the functions logged (FN=ChatroomCreate for one of them)
 	@$(RUN) infra.local logs $(FN)
 
+status: setup ## Say what of it runs, and where
+	@$(RUN) infra.local status
+
+sam-local: setup ## Serve the API with `sam local`, in Docker, beside a running `make up` (PORT=3000)
+	@$(RUN) infra.local sam-local $(if $(PORT),--port $(PORT))
+
+sam-invoke: setup ## Invoke a function once in Docker (FN=ChatroomCreate; EVENT=file.json for one of yours)
+	@$(RUN) infra.local sam-invoke $(or $(FN),$(error Say which function: make sam-invoke FN=ChatroomCreate)) $(EVENT)
+
+##@ Check and change it
+
 test: setup ## Run every test: unit, integration, end-to-end
 	@$(RUN) pytest $(ARGS)
 
-check: lint typecheck ## Format, lint, types, template, unit and integration tests but the exhaustive
+check: lint typecheck audit ## Format, lint, types, audits, unit and integration tests but the exhaustive
 	@$(RUN) pytest tests/unit tests/integration -m "not exhaustive" $(ARGS)
 
-unit integration e2e: setup ## Run the tests of one kind (ARGS="-k quota" for some of them)
+unit integration e2e: setup ## Run the tests of one kind: unit, integration or e2e (ARGS="-k quota")
 	@$(RUN) pytest tests/$@ $(ARGS)
 
 lint: setup ## Check format, code and template
 	@$(RUN) ruff format --check --quiet . || { echo "Not formatted as it should be: run 'make format'."; exit 1; }
 	@$(RUN) ruff check --quiet . && .venv/bin/cfn-lint template.yaml infra/*.yaml
 
+audit: setup ## Check templates, code, workflows, licences, and for known vulnerabilities
+	@$(PYTHON) infra/local/setup.py --only checks && $(RUN) infra.audit
+
 format: setup ## Format the code and mend what can be mended
 	@$(RUN) ruff check --quiet --fix-only . ; $(RUN) ruff format .
 
 typecheck: setup ## Check types, strictly
 	@$(RUN) mypy
-
-rotate-keys: setup ## Put a new signing key in the place of the old, in two runs (STAGE=local)
-	@PYTHONPATH=layers/core $(RUN) infra.rotate_keys $(or $(STAGE),local)
-
-redrive: setup ## Queue the prompts among the dead letters again (STAGE=local; DRY=1 only says so)
-	@PYTHONPATH=layers/core $(RUN) infra.redrive $(or $(STAGE),local) $(if $(DRY),--dry-run)
-
-reconcile: setup ## Compare all who pay with Stripe now (STAGE=local; DRY=1 only says what it would mend)
-	@$(RUN) infra.reconcile $(or $(STAGE),local) $(if $(DRY),--dry-run)
 
 bench: setup ## Measure everything against its references and write BENCHMARKS.md (12 minutes)
 	@PYTHONPATH=layers/core $(RUN) tests.bench $(ARGS)
@@ -69,14 +76,30 @@ newman: setup ## Walk the Postman collection's journey (URL=http://127.0.0.1:800
 schemathesis: setup ## Try the API out from its document for MINUTES=10 (URL=… for another than the local one)
 	@PYTHONPATH=layers/core $(RUN) tests.fuzz --minutes $(or $(MINUTES),10) $(if $(URL),--url $(URL)) $(if $(SEED),--seed $(SEED))
 
+##@ On AWS (DEPLOYING.md, RUNBOOK.md)
+
 secrets: setup ## Put a stage's secrets into SSM, without showing them (STAGE=dev)
 	@PYTHONPATH=layers/core $(RUN) infra.secrets $(or $(STAGE),dev)
 
 deploy: setup ## Deploy a stage to AWS, after showing the plan (STAGE=dev; YES=1 does not ask)
-	@PYTHONPATH=layers/core $(RUN) infra.deploy $(or $(STAGE),dev) $(if $(YES),--yes)
+	@PYTHONPATH=layers/core $(RUN) infra.deploy $(or $(STAGE),dev) $(if $(YES),--yes) $(if $(ROLE),--role $(ROLE))
 
 destroy: setup ## Delete a stage from AWS with all its data; never prod (STAGE=dev)
 	@PYTHONPATH=layers/core $(RUN) infra.destroy $(or $(STAGE),dev)
+
+rotate-keys: setup ## Put a new signing key in the place of the old, in two runs (STAGE=local)
+	@PYTHONPATH=layers/core $(RUN) infra.rotate_keys $(or $(STAGE),local)
+
+redrive: setup ## Queue the prompts among the dead letters again (STAGE=local; DRY=1 only says so)
+	@PYTHONPATH=layers/core $(RUN) infra.redrive $(or $(STAGE),local) $(if $(DRY),--dry-run)
+
+reconcile: setup ## Compare all who pay with Stripe now (STAGE=local; DRY=1 only says what it would mend)
+	@$(RUN) infra.reconcile $(or $(STAGE),local) $(if $(DRY),--dry-run)
+
+##@ This folder
+
+setup: ## Make the Python environments (every target that needs them does)
+	@$(PYTHON) infra/local/setup.py
 
 build: setup ## Build functions and layers as for a deployment, into .aws-sam
 	@$(SAM) build
@@ -104,7 +127,7 @@ lock-layers:
 
 lock-tools:
 	$(COMPILE) --group dev $(OURS) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt -o infra/local/requirements/dev.txt
-	@for tool in ministack sam schemathesis uv; do $(COMPILE) --group $$tool -o infra/local/requirements/$$tool.txt || exit; done
+	@for tool in ministack sam schemathesis checks uv; do $(COMPILE) --group $$tool -o infra/local/requirements/$$tool.txt || exit; done
 
 lock-newman: # with no registry's address: .npmrc there sees to it
 	cd infra/local/requirements/newman && npm install --package-lock-only --ignore-scripts --no-audit --no-fund

@@ -1,7 +1,7 @@
 """Deploy a stage to AWS: look whether it has what it needs, build, show the plan, ask, and do it.
 
 `make deploy STAGE=dev`. The plan is CloudFormation's change set; with YES=1, as CI has it, nobody
-is asked.
+is asked, and with ROLE=arn:… CloudFormation takes on that role for it (infra/pipeline-role.yaml).
 """
 
 import argparse
@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make deploy", description=__doc__)
     parser.add_argument("stage")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--role", metavar="ARN", help="what CloudFormation does it as")
     options = parser.parse_args(arguments)
     try:
         stage = stages.read(options.stage)
@@ -32,7 +33,9 @@ def main(arguments: list[str]) -> int:
         print(f"Deploying {stage.stack}, {stages.account()}", flush=True)
         sam("build", "--config-env", stage.name)
         release.stamp(BUILT, stage.parameters)
-        sam("deploy", "--config-env", stage.name, *(["--no-confirm-changeset"] * options.yes))
+        silently = ["--no-confirm-changeset"] if options.yes else []
+        in_role = ["--role-arn", options.role] if options.role else []
+        sam("deploy", "--config-env", stage.name, *silently, *in_role)
         print(after(stage, outputs(stage)))
     except (StageError, BotoCoreError, ClientError) as error:
         print(error, file=sys.stderr)

@@ -1,7 +1,7 @@
 """The template as tests use it: its resources by type, its routes, and its values resolved."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,22 @@ def routes_of(function: str) -> list[str]:
     ]
 
 
+def statements_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Give every policy statement in a piece of the template."""
+    if isinstance(value, dict):
+        if "Effect" in value and "Action" in value:
+            yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from statements_in(item)
+
+
+def listed(value: Any) -> list[Any]:
+    """Return the value as a list, as CloudFormation reads it."""
+    return value if isinstance(value, list) else [value]
+
+
 @dataclass(frozen=True)
 class Values:
     """What references stand for: `refs` by name, `attributes` by "Resource.Attribute"."""
@@ -64,7 +80,7 @@ class Values:
             case {"Fn::If": [condition, then, otherwise]}:
                 holds = self.resolve(TEMPLATE["Conditions"][condition])
                 return self.resolve(then if holds else otherwise)
-            case {"Condition": name}:
+            case {"Condition": str(name)}:
                 return self.resolve(TEMPLATE["Conditions"][name])
             case {"Fn::Equals": [one, other]}:
                 return self.resolve(one) == self.resolve(other)

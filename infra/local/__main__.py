@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,16 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until _up cares for order, an end is an end
     options = _parser().parse_args()
     home = Home(options.home.resolve())
-    commands = {"up": _up, "chat": _chat, "status": _status, "logs": _logs}
+    commands: dict[str, Callable[[Home, argparse.Namespace], int | None]] = {
+        "up": _up,
+        "chat": _chat,
+        "status": _status,
+        "logs": _logs,
+        "sam-local": _sam_local,
+        "sam-invoke": _sam_invoke,
+    }
     try:
-        commands[options.command](home, options)
+        return commands[options.command](home, options) or 0
     except LocalError as error:
         print(error, file=sys.stderr)
         return 1
@@ -64,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", help="show what the functions logged")
     logs.add_argument("function", nargs="?", metavar="FUNCTION", help="its logical id")
     logs.add_argument("-n", type=int, default=50, metavar="LINES", help="how many (default: 50)")
+
+    api = commands.add_parser("sam-local", help="serve the API with `sam local`, in containers")
+    api.add_argument("--port", type=int, default=3000, help="port of the API (default: 3000)")
+
+    invoke = commands.add_parser("sam-invoke", help="invoke a function once, in a container")
+    invoke.add_argument("function", metavar="FUNCTION", help="its logical id")
+    invoke.add_argument("event", nargs="?", type=Path, help="default: its file in tests/events")
 
     for command in commands.choices.values():
         command.add_argument("--home", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -156,6 +171,22 @@ def _logs(home: Home, options: argparse.Namespace) -> None:
 
     for line in logs.lines(stack.running(home), options.function, options.n):
         print(line)
+
+
+def _sam_local(home: Home, options: argparse.Namespace) -> int:
+    import asyncio
+
+    from infra.local import sam
+
+    return asyncio.run(sam.start_api(home, options.port))
+
+
+def _sam_invoke(home: Home, options: argparse.Namespace) -> int:
+    import asyncio
+
+    from infra.local import sam
+
+    return asyncio.run(sam.invoke(home, options.function, options.event))
 
 
 if __name__ == "__main__":

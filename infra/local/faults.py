@@ -52,7 +52,7 @@ class StandIn:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, trust_env=False, verify=False)  # noqa: S501 (http)
+        self._http = httpx.Client(base_url=url, trust_env=False, verify=False)  # noqa: S501 # nosec B501 (http)
 
     def fault(self, kind: str, **settings: Any) -> None:
         """Ask for one fault."""

@@ -34,9 +34,12 @@ ENVIRONMENTS = {
     "ministack": (LOCAL / "ministack", "MiniStack, the emulated AWS"),
     "sam": (LOCAL / "sam", "the SAM CLI"),
     "schemathesis": (LOCAL / "schemathesis", "Schemathesis, which tries the API out"),
+    "checks": (LOCAL / "checks", "Checkov, Bandit and other checks"),
 }
 NEWMAN = "newman"
-"""It is Node's, and set up only when it is asked for by name."""
+"""It is Node's."""
+ON_DEMAND = {"checks", NEWMAN}
+"""Made by what needs them, with --only."""
 
 PYTHON_PLACES = [
     "~/.pyenv/versions/3.13*/bin",
@@ -94,7 +97,7 @@ def main() -> int:
         "--only",
         nargs="+",
         choices=[*ENVIRONMENTS, NEWMAN],
-        default=list(ENVIRONMENTS),
+        default=[name for name in ENVIRONMENTS if name not in ON_DEMAND],
         metavar="NAME",
         help="set up only these of: " + ", ".join([*ENVIRONMENTS, NEWMAN]),
     )

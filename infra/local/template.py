@@ -31,5 +31,5 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 def load(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
     """Return the template."""
-    template: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a SafeLoader
+    template: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # noqa: S506 # nosec B506 - a SafeLoader
     return template

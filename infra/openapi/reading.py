@@ -419,7 +419,7 @@ class _Reader(ast.NodeVisitor):
             return None
         expression = ast.fix_missing_locations(ast.Expression(node))
         try:
-            value = eval(compile(expression, "", "eval"), dict(self._globals))  # noqa: S307
+            value = eval(compile(expression, "", "eval"), dict(self._globals))  # noqa: S307 # nosec B307
         except NameError:
             return None
         return value if isinstance(value, str) else None

@@ -51,9 +51,9 @@ def test_a_taken_port_is_told_with_the_way_out(stack: RunningStack, tmp_path: Pa
     )
 
 
-@pytest.mark.parametrize("command", ["status", "chat", "logs"])
+@pytest.mark.parametrize("command", ["status", "chat", "logs", "sam-local", "sam-invoke X"])
 def test_what_needs_a_running_stack_says_how_to_start_one(command: str, tmp_path: Path) -> None:
-    done = local(command, "--home", str(tmp_path / "nowhere"))
+    done = local(*command.split(), "--home", str(tmp_path / "nowhere"))
     assert done.returncode == 1
     assert done.stderr == "Nothing is running: start it with `make up`.\n"
 

@@ -133,7 +133,7 @@ class Api:
                 event["routeKey"] = event["requestContext"]["routeKey"] = route
                 if found.groupdict():
                     event["pathParameters"] = found.groupdict()
-                reply = _reply(invoke(function, event))
+                reply = reply_of(invoke(function, event))
                 document.check(verb, event["rawPath"], reply.status, reply.headers, reply.text)
                 return reply
         return Reply(404, {"content-type": "application/json"}, '{"message":"Not Found"}')
@@ -200,7 +200,7 @@ def _dumps(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def _reply(answer: Any) -> Reply:
+def reply_of(answer: Any) -> Reply:
     """Read a handler's answer as API Gateway does."""
     body = answer.get("body") or ""
     if answer.get("isBase64Encoded"):

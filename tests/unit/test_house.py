@@ -20,8 +20,10 @@ from tests.template import (
     TEMPLATE,
     events_of,
     folder_of,
+    listed,
     of_type,
     routes_of,
+    statements_in,
 )
 
 PACKAGE = ROOT / "layers" / "core" / "geminichat"
@@ -93,22 +95,6 @@ def on_aws(value: Any) -> Any:
         case {"Fn::If": ["Emulated", _, otherwise]}:
             return otherwise
     return value
-
-
-def statements_in(value: Any) -> Iterator[dict[str, Any]]:
-    """Give every policy statement in a piece of the template."""
-    if isinstance(value, dict):
-        if "Effect" in value and "Action" in value:
-            yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from statements_in(item)
-
-
-def listed(value: Any) -> list[Any]:
-    """Return the value as a list, as CloudFormation reads it."""
-    return value if isinstance(value, list) else [value]
 
 
 @pytest.mark.parametrize("function", [name for name in FUNCTIONS if events_of(name, "SQS")])

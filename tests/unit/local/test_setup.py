@@ -60,7 +60,8 @@ def checkout(tmp_path: Path) -> Checkout:
 def test_every_environment_is_made_once_and_then_nothing_is_done(checkout: Checkout) -> None:
     done, calls = checkout.set_up()
     assert (done.returncode, done.stderr) == (0, "")
-    assert [call.split()[0] for call in calls] == ["venv", "pip"] * len(setup.ENVIRONMENTS)
+    made = len(set(setup.ENVIRONMENTS) - setup.ON_DEMAND)
+    assert [call.split()[0] for call in calls] == ["venv", "pip"] * made
     assert all("--require-hashes" in call for call in calls if call.startswith("pip"))
     began = time.monotonic()
     done, calls = checkout.set_up()

@@ -1,0 +1,115 @@
+"""`sam local` beside the running stack: the API in containers, all else the emulated cloud's."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infra.local import engine, sam
+from infra.local.client import Api
+from infra.local.home import ROOT, LocalError
+from infra.local.serving import free_port
+from tests.e2e.conftest import PASSWORD, RunningStack
+
+START_TIMEOUT = 120.0
+
+
+def skip_without_docker() -> None:
+    """Skip where no engine runs or the functions' image is not there: a test pulls nothing."""
+    try:
+        engine.check()
+    except LocalError as error:
+        pytest.skip(str(error))
+    if not engine.has_image(sam.image()):
+        pytest.skip(f"There is no image {sam.image()}: `docker pull` it.")
+
+
+def command(stack: RunningStack, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "infra.local", "--home", str(stack.home.folder), *arguments]
+
+
+@pytest.fixture
+def in_containers(stack: RunningStack, tmp_path: Path) -> Iterator[str]:
+    """The URL of the API as `make sam-local` serves it."""
+    skip_without_docker()
+    before = containers()
+    port, log = free_port(), tmp_path / "sam.log"
+    url = f"http://127.0.0.1:{port}"
+    with log.open("w") as output:
+        served = subprocess.Popen(
+            command(stack, "sam-local", "--port", str(port)), cwd=ROOT, stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not answers(url):
+            if served.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"`sam local` does not serve:\n{log.read_text()}")
+            time.sleep(0.2)
+        yield url
+        own = containers() - before
+    finally:
+        served.send_signal(signal.SIGINT)
+        served.wait(60)
+    assert not answers(url)
+    assert not containers() & own, "they end with it"
+
+
+def containers() -> set[str]:
+    """Return the ids of the containers that run."""
+    command = ["docker", "ps", "--quiet", "--no-trunc"]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+def answers(url: str) -> bool:
+    try:
+        httpx.get(url, trust_env=False)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+@pytest.mark.timeout(400)
+def test_a_prompt_sent_to_a_container_is_answered_by_the_emulated_clouds_worker(
+    in_containers: str, stack: RunningStack
+) -> None:
+    api = Api(in_containers)
+    api.sign_up("docker@example.com", PASSWORD)
+    room = api.open_room("Containers").data["id"]
+    sent = api.send(room, "Hello from a container").data["messageId"]
+    answer = api.wait(room, sent, patience=60).data
+    assert answer["status"] == "answered"
+    assert answer["reply"]["content"] == "You said: Hello from a container (turn 1)"
+    outside = Api(stack.url)
+    outside.log_in("docker@example.com", PASSWORD)
+    assert outside.message(room, sent).data["reply"] == answer["reply"], "it is one system"
+
+
+@pytest.mark.timeout(200)
+def test_a_function_is_invoked_once_on_its_sample_event(stack: RunningStack) -> None:
+    skip_without_docker()
+    done = subprocess.run(
+        command(stack, "sam-invoke", "ChatroomCreate"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    reply = json.loads(done.stdout)
+    assert reply["statusCode"] == 201, reply
+    assert json.loads(reply["body"])["data"]["title"] == "Queues"
+
+
+def test_an_unknown_function_is_told_the_known_ones(stack: RunningStack) -> None:
+    done = subprocess.run(
+        command(stack, "sam-invoke", "Nonsense"), cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("There is no function Nonsense. There are: AuthChangePassword")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,64 @@
+"""The sample events of tests/events are ones that their functions take (some ask Stripe)."""
+
+import secrets
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from infra.local import events
+from tests import document
+from tests.integration.lambdas import Api, invoke, reply_of
+from tests.template import FUNCTIONS, routes_of
+
+REFUSED: Mapping[str, tuple[int, str]] = {
+    "AuthVerifyOtp": (400, "invalid-code"),
+    "AuthResetPassword": (400, "invalid-code"),
+    "UserAddIdentity": (400, "invalid-code"),
+    "ChatroomRetryMessage": (409, "not-failed"),
+    "SubscriptionPortal": (409, "no-customer"),
+    "SubscriptionCancel": (409, "no-subscription"),
+    "SubscriptionResume": (409, "no-subscription"),
+    "WebhookStripe": (400, "invalid-signature"),
+}
+"""What needs a code, a failed prompt or a customer of Stripe's is understood, and refused."""
+
+FILES = {"DocsOpenapi", "DocsAsset"}
+"""Their answers are files, whose content the OpenAPI document leaves to them."""
+
+
+@pytest.fixture
+def person(api: Api) -> Mapping[str, str]:
+    """Somebody with a room and a prompt in it: the values that the events leave open."""
+    email, new_email = (f"{secrets.token_hex(6)}@example.com" for _ in range(2))
+    account = api.post("/auth/signup", {"email": email, "password": events.PASSWORD}).data
+    token = account["token"]
+    room = api.post("/chatroom", {"title": "Sample"}, token=token).data["id"]
+    sent = api.post(f"/chatroom/{room}/message", {"content": "Hello"}, token=token).data
+    return {
+        "newEmail": new_email,
+        "email": email,
+        "token": token,
+        "refreshToken": account["refreshToken"],
+        "chatroomId": room,
+        "messageId": sent["messageId"],
+    }
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_sample_event_is_answered_as_documented(function: str, person: Mapping[str, str]) -> None:
+    event = events.filled(events.of(function).read_text(), person.__getitem__, time.time())
+    answer = invoke(function, event)
+    if not routes_of(function):
+        assert not answer.get("failed")
+        assert not answer.get("batchItemFailures")
+        return
+    reply = reply_of(answer)
+    verb, path = event["routeKey"].split(" ")[0], event["rawPath"]
+    if function not in FILES:
+        document.check(verb, path, reply.status, reply.headers, reply.text)
+    if reply.status < 300:
+        assert function not in REFUSED
+        return
+    code = reply.json["type"].rpartition(":")[2]
+    assert (reply.status, code) == REFUSED.get(function), reply.text

@@ -1,0 +1,121 @@
+"""What the audit makes of its tools' reports: a finding fails, and silence is no approval."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from infra import audit
+from infra.audit import Outcome
+from infra.local.template import ROOT
+
+
+def pip_audit(*packages: dict[str, Any]) -> str:
+    return json.dumps({"dependencies": packages, "fixes": []})
+
+
+SOUND = {"name": "sound", "version": "1", "vulns": []}
+UNKNOWN = {"name": "ours", "skip_reason": "not found on PyPI"}
+HURT = {
+    "name": "hurt",
+    "version": "1.0",
+    "vulns": [{"id": "PYSEC-1", "fix_versions": ["1.1"], "aliases": []}],
+}
+
+
+def test_a_known_vulnerability_is_a_finding_whatever_else_is_unknown() -> None:
+    found = Outcome(["hurt 1.0: PYSEC-1, mended in 1.1"])
+    assert audit.of_pip_audit(pip_audit(SOUND, HURT, UNKNOWN)) == found
+
+
+def test_nothing_known_of_all_packages_is_well() -> None:
+    assert audit.of_pip_audit(pip_audit(SOUND)) == Outcome()
+
+
+def test_a_package_without_data_is_not_approved() -> None:
+    outcome = audit.of_pip_audit(pip_audit(SOUND, UNKNOWN))
+    assert outcome == Outcome(skipped="the index here has no vulnerability data on 1 of 2 packages")
+
+
+def test_without_a_network_it_is_skipped_and_says_so() -> None:
+    last = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='pypi.org')"
+    outcome = audit.of_pip_audit("", f"Traceback …\n{last}\n\n")
+    assert outcome.findings == []
+    assert "PyPI cannot be asked here" in outcome.skipped
+
+
+def test_a_tool_that_breaks_off_is_a_finding() -> None:
+    broken = audit.of_pip_audit("", "error: no such option: --x\n")
+    assert broken == Outcome(["pip-audit broke off: error: no such option: --x"])
+    assert audit.of_checkov("", "KeyError") == Outcome(["Checkov broke off: KeyError"])
+
+
+def test_a_workflows_finding_tells_its_line() -> None:
+    def place(kind: str, row: int) -> dict[str, Any]:
+        return {
+            "symbolic": {"key": {"Local": {"verbatim_path": "a.yml"}}, "kind": kind},
+            "concrete": {"location": {"start_point": {"row": row, "column": 8}}},
+        }
+
+    places = [place("Hidden", 1), place("Primary", 20)]
+    found = {"ident": "unpinned-uses", "desc": "unpinned action reference", "locations": places}
+    told = ["a.yml:21 unpinned action reference (unpinned-uses)"]
+    assert audit.of_zizmor(json.dumps([found])).findings == told
+    assert audit.of_zizmor("[]") == Outcome()
+
+
+FAILED = {
+    "file_path": "/infra/x.yaml",
+    "file_line_range": [3, 9],
+    "resource": "AWS::SNS::Topic.Alerts",
+    "check_name": "Ensure it",
+    "check_id": "CKV_AWS_26",
+}
+
+
+@pytest.mark.parametrize(
+    ("failed", "unread", "findings"),
+    [
+        ([], 0, []),
+        ([FAILED], 0, ["infra/x.yaml:3 AWS::SNS::Topic.Alerts: Ensure it (CKV_AWS_26)"]),
+        ([], 1, ["1 templates cannot be read"]),
+    ],
+)
+def test_what_checkov_finds_or_cannot_read_is_a_finding(
+    failed: list[Any], unread: int, findings: list[str]
+) -> None:
+    report = {"results": {"failed_checks": failed}, "summary": {"parsing_errors": unread}}
+    assert audit.of_checkov(json.dumps(report)).findings == findings
+
+
+@pytest.mark.parametrize(
+    ("package", "licence", "allowed"),
+    [
+        ("a", "MIT", True),
+        ("a", "MIT License; MIT No Attribution License (MIT-0)", True),
+        ("a", "BSD 3-Clause OR Apache-2.0", True),
+        ("a", "GPL-3.0-only OR MIT", True),
+        ("a", "MIT AND GPL-3.0-only", False),
+        ("a", "GPLv3", False),
+        ("a", "UNKNOWN", False),
+        ("tqdm", "MPL-2.0 AND MIT", True),
+        ("a", "MPL-2.0 AND MIT", False),
+    ],
+)
+def test_a_licence_is_allowed_by_all_its_parts(package: str, licence: str, allowed: bool) -> None:
+    assert audit.is_allowed(package, licence) == allowed
+
+
+def test_every_package_that_is_shipped_is_looked_at() -> None:
+    names = audit.shipped()
+    assert {"botocore", "google-generativeai", "stripe"} <= set(names)
+    assert names == [audit.canonical(name) for name in names]
+
+
+def test_every_exception_from_checkovs_rules_has_its_reason() -> None:
+    skipped = re.findall(r"(?m)^ +- CKV\w+(.*)$", (ROOT / ".checkov.yaml").read_text())
+    assert skipped
+    assert all(reason.startswith(" # ") for reason in skipped)
+    assert all(audit.LICENCES_OF_SOME.values())
+    assert all(audit.VULNERABILITIES.values())

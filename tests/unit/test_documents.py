@@ -1,0 +1,55 @@
+"""What the documents tell people to type is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.local import stripe
+from infra.local.template import ROOT
+from infra.stages import PLACEHOLDER, SAMCONFIG
+from tests.template import FUNCTIONS, TEMPLATE, routes_of
+
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob(".github/workflows/*.yml")]
+TARGETS = set(re.findall(r"(?m)^([a-z0-9 -]+):(?!=)", (ROOT / "Makefile").read_text()))
+TARGETS = {name for names in TARGETS for name in names.split()}
+COMMAND = re.compile(r"(?:`|^ {4,}(?:.*&& )?|run: |; |&& )make ([a-z][a-z0-9-]*)", re.MULTILINE)
+README = (ROOT / "README.md").read_text()
+PARTS_OF_A_PAGE = {"GET /docs/{file}"}
+DEPLOYING = (ROOT / "DEPLOYING.md").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_make_command_that_a_document_names_is_there(document: Path) -> None:
+    assert set(COMMAND.findall(document.read_text())) <= TARGETS
+
+
+def test_commands_are_found_where_documents_have_them() -> None:
+    text = "`make up` and\n\n    make test    # all\n    git checkout x && make deploy\n"
+    text += "make sense\n - run: make check\n"
+    assert COMMAND.findall(text) == ["up", "test", "deploy", "check"]
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.suffix == ".md"])
+def test_every_file_that_a_document_links_to_is_there(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if routes_of(name)])
+def test_readme_has_every_endpoint(function: str) -> None:
+    [route] = routes_of(function)
+    assert f"`{route}" in README or route in PARTS_OF_A_PAGE
+
+
+def test_stripes_endpoint_is_to_be_made_for_all_events_that_are_handled() -> None:
+    for event in stripe.EVENTS:
+        _, _, last = event.rpartition(".")
+        assert f"`{event}`" in DEPLOYING or f"`.{last}`" in DEPLOYING, event
+
+
+def test_every_parameter_that_deploying_speaks_of_is_one() -> None:
+    assert PLACEHOLDER in SAMCONFIG.read_text()
+    named = set(re.findall(r"`\"?([A-Z][a-z]+[A-Za-z]*)(?:=[^`]*)?`", DEPLOYING))
+    outputs = {"PipelineRole", "GithubProvider"}
+    assert named - outputs <= set(TEMPLATE["Parameters"]), "template.yaml declares them"

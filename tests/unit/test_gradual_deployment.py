@@ -1,0 +1,54 @@
+"""What SAM makes of GradualDeployment: every function's new code on trial, or nothing of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.alarms import alarms
+from tests.template import FUNCTIONS
+from tests.translated import translated
+
+MOST_RESOURCES = 500
+"""CloudFormation's limit for one stack."""
+
+
+@pytest.fixture(scope="module")
+def gradual() -> Mapping[str, Any]:
+    return translated(GradualDeployment="true")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_gets_a_tenth_of_the_calls_first_and_goes_back_on_an_alarm(
+    function: str, gradual: Mapping[str, Any]
+) -> None:
+    group = gradual[f"{function}DeploymentGroup"]["Properties"]
+    assert group["DeploymentConfigName"] == {
+        "Fn::Sub": [
+            "CodeDeployDefault.Lambda${ConfigName}",
+            {"ConfigName": "Canary10Percent5Minutes"},
+        ]
+    }
+    assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+    listened = group["AlarmConfiguration"]
+    assert listened["Enabled"]
+    names = [alarm["Name"]["Fn::Sub"] for alarm in listened["Alarms"]]
+    assert names == ["geminichat-${Stage}-server-errors", "geminichat-${Stage}-worker-errors"]
+    alias = gradual[f"{function}Aliaslive"]
+    update = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+    assert update["DeploymentGroupName"] == {"Ref": f"{function}DeploymentGroup"}
+
+
+def test_the_alarms_that_a_deployment_listens_to_are_there() -> None:
+    assert {"server-errors", "worker-errors"} <= {alarm.name for alarm in alarms()}
+
+
+def test_all_of_it_fits_into_one_stack(gradual: Mapping[str, Any]) -> None:
+    assert len(gradual) < MOST_RESOURCES
+
+
+def test_without_it_new_code_is_live_at_once_and_codedeploy_is_not_asked() -> None:
+    at_once = translated(GradualDeployment="false")
+    assert not [one for one in at_once.values() if one["Type"].startswith("AWS::CodeDeploy::")]
+    aliases = {name: at_once[f"{name}Aliaslive"] for name in FUNCTIONS}
+    assert not [name for name, alias in aliases.items() if "UpdatePolicy" in alias]
