@@ -9,17 +9,16 @@ One whose calls' own deadlines would add up to more than its caller waits has al
 import base64
 import binascii
 import functools
-import gzip
 import hashlib
 import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from geminichat import config, wire
 from geminichat.domain import cursors, tokens
@@ -47,8 +46,7 @@ DEFAULT_PAGE = 20
 type Event = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One HTTP request, parsed as far as every handler needs it."""
 
     id: str
@@ -142,8 +140,7 @@ class Request:
         return tokens.pair(refresh, signing.current, signing.keys[signing.current], self.now)
 
 
-@dataclass(frozen=True)
-class Response[T = None]:
+class Response[T = None](msgspec.Struct, frozen=True):
     """One answer; `data` is a msgspec struct or None, `body` is sent as it stands instead.
 
     A handler says in its annotation which struct it is: the OpenAPI document is made from that.
@@ -152,9 +149,9 @@ class Response[T = None]:
     status: int
     message: str = ""
     data: T | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     body: str | bytes | None = None
-    extensions: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Mapping[str, Any] = {}
 
 
 def ok[T](
@@ -195,6 +192,8 @@ def compressed[T](response: Response[T], request: Request) -> Response[T]:
 
 @functools.cache
 def _gzip(text: str) -> bytes:
+    import gzip  # two functions use it
+
     return gzip.compress(text.encode(), mtime=0)
 
 

@@ -7,7 +7,7 @@ after five minutes so that a rotated key is picked up.
 
 import os
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from geminichat.domain import times
 from geminichat.domain.signing import SigningKeys, StoredKeys
@@ -29,8 +29,7 @@ def number(name: str) -> int:
     return int(setting(name))
 
 
-@dataclass
-class _Fetched:
+class _Fetched(NamedTuple):
     value: str
     until: float
 

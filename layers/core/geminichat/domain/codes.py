@@ -7,10 +7,11 @@ import hmac
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
+
+import msgspec
 
 from geminichat.domain.identities import Identity
 from geminichat.errors import InvalidRequest, TooManyRequests
@@ -45,8 +46,7 @@ class Share(NamedTuple):
     """Until the next hour."""
 
 
-@dataclass(frozen=True)
-class Sending:
+class Sending(msgspec.Struct, frozen=True):
     """A code that may be sent once it is stored."""
 
     identity: Identity
