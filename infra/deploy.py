@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> int:
         check(stage)
         print(f"Deploying {stage.stack}, {stages.account()}", flush=True)
         sam("build", "--config-env", stage.name)
+        release.compile_functions(BUILT.parent)
         release.stamp(BUILT, stage.parameters)
         sam("deploy", "--config-env", stage.name, *(["--no-confirm-changeset"] * options.yes))
         print(after(stage, outputs(stage)))

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from geminichat.domain import accounts, billing, health, messages, rooms, tokens
+from geminichat.domain import accounts, billing, codes, health, messages, rooms, tokens
 from geminichat.domain.messages import BLOCKED, Status, TokenUsage
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
@@ -72,9 +72,9 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("mobile", accounts.NewAccount(mobile=MOBILE)),
     ("withTokens", accounts.SignedUp.of(ACCOUNT, TOKENS, UNSET)),
     ("email", accounts.Credentials(email=EMAIL, password=PASSWORD)),
-    ("mobile", accounts.WantedCode(mobile=MOBILE)),
-    ("email", accounts.WantedCode(email=EMAIL)),
-    ("sent", accounts.CodeSent()),
+    ("mobile", codes.WantedCode(mobile=MOBILE)),
+    ("email", codes.WantedCode(email=EMAIL)),
+    ("sent", codes.CodeSent()),
     ("mobile", accounts.GivenCode(mobile=MOBILE, otp="314159")),
     ("signedIn", accounts.SignedIn.of(ACCOUNT, TOKENS)),
     ("email", accounts.NewPassword(email=EMAIL, otp="314159", new_password=PASSWORD)),

@@ -10,7 +10,7 @@ from geminichat.config import SECRET_LIFETIME
 from geminichat.domain import signing, tokens
 from geminichat.domain.sessions import ACCESS_LIFETIME
 from geminichat.domain.signing import StoredKeys
-from geminichat.domain.tokens import Claims
+from geminichat.domain.sessions import Claims
 from geminichat.errors import Unauthorized
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

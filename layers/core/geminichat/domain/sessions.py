@@ -28,6 +28,13 @@ ENDED = "The session has ended. Log in again."
 _FORM = r"(u_[a-z2-7]{26})\.(s_[a-z2-7]{26})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})"
 
 
+class Claims(msgspec.Struct, frozen=True):
+    """Who a request speaks for, and in which session."""
+
+    user_id: str
+    session_id: str
+
+
 class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
     """A refresh token, opened."""
 
