@@ -7,7 +7,8 @@ after five minutes so that a rotated key is picked up.
 
 import os
 import time
-from typing import NamedTuple
+
+import msgspec
 
 from geminichat.domain import times
 from geminichat.domain.signing import SigningKeys, StoredKeys
@@ -29,7 +30,7 @@ def number(name: str) -> int:
     return int(setting(name))
 
 
-class _Fetched(NamedTuple):
+class _Fetched(msgspec.Struct, frozen=True):
     value: str
     until: float
 
