@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
         check(stage)
         print(f"Deploying {stage.stack}, {stages.account()}", flush=True)
         sam("build", "--config-env", stage.name)
+        release.compile_functions(BUILT.parent)
         release.stamp(BUILT, stage.parameters)
         silently = ["--no-confirm-changeset"] if options.yes else []
         in_role = ["--role-arn", options.role] if options.role else []

@@ -2,8 +2,7 @@
 
 from geminichat import delivery
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
-from geminichat.domain.accounts import CodeSent, WantedCode
-from geminichat.domain.codes import Purpose
+from geminichat.domain.codes import CodeSent, Purpose, WantedCode
 from geminichat.tables import codes, identities
 
 

@@ -42,7 +42,9 @@ def _handle(request: Request, event: StripeEvent, customer_id: str) -> None:
         known,
         find=partial(subscriptions.find, known.user_id),
         fetch=partial(payments.standing_of, customer_id),
-        store=partial(subscriptions.store, known.user_id, customer_id, event=event),
+        store=partial(
+            subscriptions.store, known.user_id, customer_id, handled=stripe_events.handled(event)
+        ),
     )
     if standing is None:
         stripe_events.mark_handled(event)

@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from infra import release
 from infra.local.children import Child
 from infra.local.home import BUILD, BUILD_CACHE, BUILD_LOCK, ROOT, SAM, TOOLS, LocalError, shown
 
@@ -79,6 +80,7 @@ async def build(log: Path) -> None:
         {"LAYER_PLATFORM": MACOS[architecture()]} if sys.platform == "darwin" else {},
         log,
     )
+    release.compile_functions(BUILD)
     FINGERPRINT.write_text(before)
 
 

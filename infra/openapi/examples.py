@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from geminichat.api import parse_json
-from geminichat.domain import accounts, billing, health, messages, rooms, tokens
+from geminichat.domain import accounts, billing, codes, health, messages, rooms, tokens
 from geminichat.domain.messages import BLOCKED, Status, TokenUsage
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
@@ -86,9 +86,9 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("withTokens", accounts.SignedUp.of(NEW_ACCOUNT, TOKENS, UNSET)),
     ("byMobile", accounts.SignedUp.of(BY_MOBILE, None, UNSET)),
     ("email", accounts.Credentials(email=EMAIL, password=PASSWORD)),
-    ("mobile", accounts.WantedCode(mobile=MOBILE)),
-    ("email", accounts.WantedCode(email=EMAIL)),
-    ("sent", accounts.CodeSent()),
+    ("mobile", codes.WantedCode(mobile=MOBILE)),
+    ("email", codes.WantedCode(email=EMAIL)),
+    ("sent", codes.CodeSent()),
     ("mobile", accounts.GivenCode(mobile=MOBILE, otp="314159")),
     (
         "signedIn",

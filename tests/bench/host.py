@@ -191,7 +191,7 @@ class Function:
         self._log: list[bytes] = []
         self.started = time.perf_counter()
         self._process = subprocess.Popen(
-            [python, "-s", "-m", "awslambdaric", "app.handler"],
+            [python, "-sS", "-m", "awslambdaric", "app.handler"],
             cwd=subject.code,
             env=env,
             stdin=subprocess.DEVNULL,

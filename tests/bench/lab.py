@@ -69,7 +69,6 @@ class Lab:
         """Return the practical floor of a function: its calls, by the same SDKs, bare."""
         ours = self.ours(name)
         plan = json.dumps({"uses": _uses(name, calls), "calls": [_replayed(c) for c in calls]})
-        extra = {"FLOOR_PLAN": plan}
         if shipped:
             layers = [self.trees.package("core")]
             layers += [
@@ -78,9 +77,8 @@ class Lab:
             ]
         else:
             layers = list(ours.subject.layers)
-            extra["FLOOR_SESSION"] = "ours"
-        settings = {**self.settings.environment, **extra}
         kind = "shipped" if shipped else "ours"
+        settings = {**self.settings.environment, "FLOOR_PLAN": plan, "FLOOR_CLIENTS": kind}
         subject = replace(
             ours.subject,
             name=f"floor-{kind}-{name}",

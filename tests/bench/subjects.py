@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 
 from geminichat.domain import codes, ids, sessions, times, tokens
 from geminichat.domain.identities import Identity
-from geminichat.domain.sessions import RefreshToken
+from geminichat.domain.sessions import Claims, RefreshToken
 from tests.bench.host import BenchError
 from tests.bench.standins import Item, World
 from tests.integration.lambdas import http_event
@@ -384,7 +384,7 @@ def event_of(function: str) -> Mapping[str, Any]:
     route = routes_of(function)[0]
     token = None
     if not ask.public:
-        claims = tokens.Claims(USER, SESSION)
+        claims = Claims(USER, SESSION)
         token = tokens.issue(claims, "k1", base64.urlsafe_b64decode(KEY), datetime.now(UTC))
     headers = dict(ask.headers)
     if "webhook" in ask.path:

@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra import release
 from infra.local import build
 from infra.local.home import BUILD, ROOT, TOOLS
 from layers.build.build import compile_all
@@ -18,7 +19,8 @@ from tests.bench.host import BenchError
 HOME = TOOLS / "bench"
 PYTHON = (TOOLS / "bin" / "python3.13").resolve()
 REQUIREMENTS = Path(__file__).parent / "requirements"
-REFERENCES = Path(__file__).parent / "references"
+REFERENCES = HOME / "references"
+"""Copies, with byte-code: the functions have theirs too."""
 
 AS_SHIPPED = {
     "core": [ROOT / "layers" / "core" / "requirements.txt"],
@@ -61,6 +63,9 @@ def prepare() -> Trees:
     asyncio.run(_build())
     for name, requirements in AS_SHIPPED.items():
         _install(name, requirements)
+    shutil.rmtree(REFERENCES, ignore_errors=True)
+    shutil.copytree(Path(__file__).parent / "references", REFERENCES)
+    release.compile_functions(REFERENCES)
     return Trees(_copied(), HOME / "shipped")
 
 

@@ -66,7 +66,7 @@ def _run(lab: Lab, contender: Contender, *, hashes: bool) -> Figure:
     }
     child = Path(__file__).with_name("warm_child.py")
     done = subprocess.run(
-        [trees.PYTHON, "-s", child], cwd=subject.code, env=env, capture_output=True, text=True
+        [trees.PYTHON, "-sS", child], cwd=subject.code, env=env, capture_output=True, text=True
     )
     if done.returncode:
         raise BenchError(f"{subject.name} failed when it was warm:\n{done.stderr[-2000:]}")

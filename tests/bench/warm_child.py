@@ -47,8 +47,10 @@ SDK_CALLS = [
     ("stripe", "RequestsClient", "request"),
     ("geminichat.stripe_sdk", "_Http", "request"),
     ("google.generativeai.generative_models", "GenerativeModel", "generate_content"),
-    ("geminichat.upstash", "_Wire", "send"),
+    ("geminichat.upstash", "Redis", "execute"),
     ("geminichat.aws", "Client", "call"),
+    ("geminichat.aws", "Client", "_make_api_call"),
+    ("geminichat.aws", "Client", "post"),
 ]
 
 
@@ -57,8 +59,9 @@ def _watch() -> None:
         if module not in sys.modules:
             continue
         kind = getattr(sys.modules[module], holder, None)
-        if kind is not None and hasattr(kind, name):
-            setattr(kind, name, _measured(getattr(kind, name)))
+        if kind is None or not hasattr(kind, name):
+            raise RuntimeError(f"{module}.{holder}.{name} is gone: what calls are made with now?")
+        setattr(kind, name, _measured(getattr(kind, name)))
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ import boto3
 
 from geminichat import config
 from geminichat.domain import ids
-from geminichat.domain.tokens import Claims, issue
+from geminichat.domain.sessions import Claims
+from geminichat.domain.tokens import issue
 from tests.integration.lambdas import Api, Poller
 from tests.template import QUEUES, TABLES, Values
 

@@ -9,21 +9,20 @@ One whose calls' own deadlines would add up to more than its caller waits has al
 import base64
 import binascii
 import functools
-import gzip
 import hashlib
 import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from geminichat import config, wire
-from geminichat.domain import cursors, tokens
-from geminichat.domain.sessions import RefreshToken
+from geminichat.domain import cursors
+from geminichat.domain.sessions import Claims, RefreshToken
 from geminichat.errors import (
     AppError,
     BodyTooLarge,
@@ -34,6 +33,9 @@ from geminichat.errors import (
     UnsupportedMedia,
 )
 from geminichat.log import logger
+
+if TYPE_CHECKING:
+    from geminichat.domain.tokens import Tokens
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body."""
@@ -47,8 +49,7 @@ DEFAULT_PAGE = 20
 type Event = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One HTTP request, parsed as far as every handler needs it."""
 
     id: str
@@ -62,7 +63,7 @@ class Request:
     """The address it came from."""
     raw: bytes | None
     """The body's bytes; None where it could not be decoded."""
-    claims: tokens.Claims | None = None
+    claims: Claims | None = None
 
     @property
     def user_id(self) -> str:
@@ -81,7 +82,7 @@ class Request:
         return self._claims.session_id
 
     @property
-    def _claims(self) -> tokens.Claims:
+    def _claims(self) -> Claims:
         if self.claims is None:
             raise RuntimeError("A public endpoint asked who its caller is.")
         return self.claims
@@ -136,14 +137,15 @@ class Request:
         key = signing.keys[signing.current]
         return cursors.write(position, f"{self.user_id} {scope}", signing.current, key)
 
-    def tokens(self, refresh: RefreshToken) -> tokens.Tokens:
+    def tokens(self, refresh: RefreshToken) -> "Tokens":
         """Return the refresh token together with a new access token of its session."""
+        from geminichat.domain import tokens
+
         signing = config.signing_keys()
         return tokens.pair(refresh, signing.current, signing.keys[signing.current], self.now)
 
 
-@dataclass(frozen=True)
-class Response[T = None]:
+class Response[T = None](msgspec.Struct, frozen=True):
     """One answer; `data` is a msgspec struct or None, `body` is sent as it stands instead.
 
     A handler says in its annotation which struct it is: the OpenAPI document is made from that.
@@ -152,9 +154,9 @@ class Response[T = None]:
     status: int
     message: str = ""
     data: T | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     body: str | bytes | None = None
-    extensions: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Mapping[str, Any] = {}
 
 
 def ok[T](
@@ -195,6 +197,8 @@ def compressed[T](response: Response[T], request: Request) -> Response[T]:
 
 @functools.cache
 def _gzip(text: str) -> bytes:
+    import gzip  # two functions use it
+
     return gzip.compress(text.encode(), mtime=0)
 
 
@@ -224,6 +228,8 @@ def endpoint(
     """Make a Lambda handler of a function from Request to Response."""
     if handler is None:
         return functools.partial(endpoint, public=public, within=within)
+    if not public:
+        import geminichat.domain.tokens  # noqa: F401  now, and not in the first request
 
     @functools.wraps(handler)
     def answer(event: Event, context: Any = None) -> dict[str, Any]:
@@ -336,6 +342,8 @@ def _authenticate(request: Request) -> Request:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized()
+    from geminichat.domain import tokens
+
     claims = tokens.verify(token.strip(), config.signing_keys().keys, request.now)
     return replace(request, claims=claims)
 

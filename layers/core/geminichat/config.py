@@ -7,7 +7,8 @@ after five minutes so that a rotated key is picked up.
 
 import os
 import time
-from dataclasses import dataclass
+
+import msgspec
 
 from geminichat.domain import times
 from geminichat.domain.quota import Burst
@@ -35,8 +36,7 @@ def burst_limit() -> Burst:
     return Burst(prompts=number("BURST_PROMPTS"), seconds=number("BURST_SECONDS"))
 
 
-@dataclass
-class _Fetched:
+class _Fetched(msgspec.Struct, frozen=True):
     value: str
     until: float
 

@@ -19,12 +19,12 @@ They cross the wire as RFC 9457 problem details; `geminichat.api` does that.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+import msgspec
 
-@dataclass(frozen=True)
-class FieldProblem:
+
+class FieldProblem(msgspec.Struct, frozen=True):
     """One thing wrong in a body: where (a JSON pointer, RFC 6901) and what."""
 
     pointer: str
@@ -40,27 +40,36 @@ class InvalidField(ValueError):
         self.name = name
 
 
-@dataclass
 class AppError(Exception):
-    """Something the caller can be told; `detail` is one sentence for a person."""
+    """Something the caller can be told; `detail` is one sentence for a person.
 
-    detail: str
-    code: str = ""
-    errors: Sequence[FieldProblem] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    extensions: Mapping[str, Any] = field(default_factory=dict)
+    A class whose cases all say the same has that sentence as its own `detail`.
+    """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
     default_code: ClassVar[str] = "internal-error"
+    own_headers: ClassVar[Mapping[str, str]] = {}
+    detail: str
 
-    def __post_init__(self) -> None:
-        """Fill in the class's own code where the case names none."""
+    def __init__(
+        self,
+        detail: str | None = None,
+        code: str = "",
+        *,
+        errors: Sequence[FieldProblem] = (),
+        headers: Mapping[str, str] | None = None,
+        extensions: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep what this case says; the rest is as its class has it."""
+        self.detail = self.detail if detail is None else detail
         super().__init__(self.detail)
-        self.code = self.code or self.default_code
+        self.code = code or self.default_code
+        self.errors = errors
+        self.headers = {**self.own_headers, **(headers or {})}
+        self.extensions = extensions or {}
 
 
-@dataclass
 class InvalidRequest(AppError):
     """The request is malformed, or a field of it is."""
 
@@ -78,40 +87,33 @@ class InvalidRequest(AppError):
         )
 
 
-@dataclass
 class Unauthorized(AppError):
     """No token, or one that does not hold."""
 
-    detail: str = "Send a valid access token: 'Authorization: Bearer …'."
+    detail = "Send a valid access token: 'Authorization: Bearer …'."
     status = 401
     title = "Unauthorized"
     default_code = "unauthorized"
-
-    def __post_init__(self) -> None:
-        """Name the scheme, as RFC 9110 (11.6.1) wants of every 401."""
-        super().__post_init__()
-        self.headers = {"www-authenticate": "Bearer", **self.headers}
+    own_headers: ClassVar = {"www-authenticate": "Bearer"}
+    """RFC 9110, 11.6.1."""
 
 
-@dataclass
 class InvalidCredentials(Unauthorized):
     """Identity and password do not belong together; which of the two is never said."""
 
-    detail: str = "The identity or the password is wrong."
+    detail = "The identity or the password is wrong."
     default_code = "invalid-credentials"
 
 
-@dataclass
 class NotFound(AppError):
     """It does not exist, or is someone else's: the two are told apart to nobody."""
 
-    detail: str = "There is no such resource."
+    detail = "There is no such resource."
     status = 404
     title = "Not found"
     default_code = "not-found"
 
 
-@dataclass
 class Conflict(AppError):
     """The state of the resource does not allow this."""
 
@@ -120,7 +122,6 @@ class Conflict(AppError):
     default_code = "conflict"
 
 
-@dataclass
 class BodyTooLarge(AppError):
     """The body is larger than the API takes."""
 
@@ -129,7 +130,6 @@ class BodyTooLarge(AppError):
     default_code = "body-too-large"
 
 
-@dataclass
 class UnsupportedMedia(AppError):
     """The body is not declared as JSON."""
 
@@ -138,7 +138,6 @@ class UnsupportedMedia(AppError):
     default_code = "unsupported-media-type"
 
 
-@dataclass
 class Unprocessable(AppError):
     """Well-formed, yet it contradicts an earlier request."""
 
@@ -147,36 +146,32 @@ class Unprocessable(AppError):
     default_code = "unprocessable"
 
 
-@dataclass
 class TooManyRequests(AppError):
     """A limit applies; `retry_after` seconds from now it may not."""
 
-    retry_after: int = 1
     status = 429
     title = "Too many requests"
     default_code = "too-many-requests"
 
-    def __post_init__(self) -> None:
+    def __init__(self, detail: str, code: str = "", *, retry_after: int = 1, **more: Any) -> None:
         """Carry Retry-After (RFC 9110, 10.2.3), never below one second."""
-        super().__post_init__()
-        self.headers = {"retry-after": str(max(1, self.retry_after)), **self.headers}
+        super().__init__(detail, code, **more)
+        self.retry_after = retry_after
+        self.headers = {"retry-after": str(max(1, retry_after)), **self.headers}
 
 
-@dataclass
 class QuotaExceeded(TooManyRequests):
     """The day's prompts are used up."""
 
     default_code = "quota-exceeded"
 
 
-@dataclass
 class OutOfTokens(QuotaExceeded):
     """The day's tokens are used up."""
 
     default_code = "token-limit"
 
 
-@dataclass
 class BadGateway(AppError):
     """A service behind this one failed."""
 
@@ -185,16 +180,11 @@ class BadGateway(AppError):
     default_code = "bad-gateway"
 
 
-@dataclass
 class Unavailable(AppError):
     """Something this request needs is out of order or too busy; trying again is safe."""
 
-    detail: str = "The service is busy. Try again in a moment."
+    detail = "The service is busy. Try again in a moment."
     status = 503
     title = "Service unavailable"
     default_code = "unavailable"
-
-    def __post_init__(self) -> None:
-        """Ask for a pause."""
-        super().__post_init__()
-        self.headers = {"retry-after": "1", **self.headers}
+    own_headers: ClassVar = {"retry-after": "1"}

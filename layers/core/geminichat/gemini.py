@@ -8,9 +8,9 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import requests
 from google.api_core import exceptions as google_errors
 from google.protobuf.json_format import ParseError
@@ -38,8 +38,7 @@ _DECLINED = {
 }
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """What Gemini answered."""
 
     content: str

@@ -8,8 +8,9 @@ remain.
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from geminichat import upstash
 from geminichat.domain import hashing
@@ -77,8 +78,7 @@ class Count(NamedTuple):
         return f'"{self.policy}";r={max(0, self.free - self.number)};t={self.seconds}'
 
 
-@dataclass
-class Guess:
+class Guess(msgspec.Struct):
     """A guess at a password."""
 
     identity: Identity

@@ -4,7 +4,13 @@ import os
 
 from geminichat import lean
 
-with lean.without({"aws_lambda_powertools.utilities.jmespath_utils": {}}):
+with lean.without(
+    {
+        "aws_lambda_powertools.metrics": {"Metrics": None, "single_metric": None},
+        "aws_lambda_powertools.tracing": {"Tracer": None},
+        "aws_lambda_powertools.utilities.jmespath_utils": {},
+    }
+):
     from aws_lambda_powertools.logging import Logger
 
 logger = Logger(service="geminichat", function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""))

@@ -11,6 +11,7 @@ import jwt
 
 from geminichat import config
 from geminichat.domain import tokens
+from geminichat.domain.sessions import Claims
 from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
 from infra.local.stripe.driver import Stripe
@@ -46,7 +47,7 @@ class Payer:
         """Send a request with a token that is valid at that moment."""
         moment = at or datetime.now(UTC)
         signing = config.signing_keys()
-        claims = tokens.Claims(self.id, self.session_id)
+        claims = Claims(self.id, self.session_id)
         token = tokens.issue(claims, signing.current, signing.keys[signing.current], moment)
         return self.api.request(method, url, at=moment, token=token, **more)
 

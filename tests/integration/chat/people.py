@@ -7,6 +7,7 @@ from typing import Any
 
 from geminichat import config
 from geminichat.domain import ids, times, tokens
+from geminichat.domain.sessions import Claims
 from geminichat.tables.messages import StoredMessage
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.usage import Usage
@@ -24,7 +25,7 @@ class User:
         """Send a request with a token that is valid at that moment."""
         moment = at or datetime.now(UTC)
         signing = config.signing_keys()
-        claims = tokens.Claims(self.id, "s_test")
+        claims = Claims(self.id, "s_test")
         token = tokens.issue(claims, signing.current, signing.keys[signing.current], moment)
         return self.api.request(method, url, at=moment, token=token, **more)
 

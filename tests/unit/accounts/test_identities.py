@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from geminichat.api import parse_json
 from geminichat.domain import identities
-from geminichat.domain.accounts import Credentials, GivenCode, NewAccount, NewPassword, WantedCode
+from geminichat.domain.accounts import Credentials, GivenCode, NewAccount, NewPassword
+from geminichat.domain.codes import WantedCode
 from geminichat.domain.identities import Identity
 from geminichat.errors import InvalidRequest
 

@@ -8,9 +8,8 @@ import pytest
 
 from geminichat.config import SECRET_LIFETIME
 from geminichat.domain import signing, tokens
-from geminichat.domain.sessions import ACCESS_LIFETIME
+from geminichat.domain.sessions import ACCESS_LIFETIME, Claims
 from geminichat.domain.signing import StoredKeys
-from geminichat.domain.tokens import Claims
 from geminichat.errors import Unauthorized
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from geminichat.domain import ids, tokens
-from geminichat.domain.tokens import Claims
+from geminichat.domain.sessions import Claims
 from geminichat.errors import Unauthorized
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -5,7 +5,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from geminichat.domain.codes import LIFETIME
 from geminichat.domain.identities import Identified, either_of
 from geminichat.domain.passwords import ChosenPassword, Password, check_form, check_strength
 from geminichat.domain.plans import Plan
@@ -71,17 +70,6 @@ class SignedUp(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def of(cls, user: Account, tokens: Tokens | None, otp: str | UnsetType) -> "SignedUp":
         """Return what a sign-up is told."""
         return cls(user=user, otp=otp, **(msgspec.structs.asdict(tokens) if tokens else {}))
-
-
-class WantedCode(Identified, frozen=True, kw_only=True):
-    """An identity that asks for a code."""
-
-
-class CodeSent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """For how many seconds a code is good; the code itself in development alone."""
-
-    expires_in: int = int(LIFETIME.total_seconds())
-    otp: str | UnsetType = UNSET
 
 
 class GivenCode(Identified, frozen=True, kw_only=True):

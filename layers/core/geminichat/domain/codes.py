@@ -7,12 +7,14 @@ import hmac
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from geminichat.domain.identities import Identity
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from geminichat.domain.identities import Identified, Identity
 from geminichat.errors import InvalidRequest, TooManyRequests
 
 DIGITS = 6
@@ -27,6 +29,17 @@ POLICY = (
     f'"pause";q=1;w={PAUSE // timedelta(seconds=1)}, '
     f'"hour";q={SENDS};w={WINDOW // timedelta(seconds=1)}'
 )
+
+
+class WantedCode(Identified, frozen=True, kw_only=True):
+    """An identity that asks for a code."""
+
+
+class CodeSent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """For how many seconds a code is good; the code itself in development alone."""
+
+    expires_in: int = int(LIFETIME.total_seconds())
+    otp: str | UnsetType = UNSET
 
 
 class Purpose(StrEnum):
@@ -45,8 +58,7 @@ class Share(NamedTuple):
     """Until the next hour."""
 
 
-@dataclass(frozen=True)
-class Sending:
+class Sending(msgspec.Struct, frozen=True):
     """A code that may be sent once it is stored."""
 
     identity: Identity

@@ -1,11 +1,11 @@
 """How much of a room's past goes along with a prompt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True)
-class PastTurn:
+class PastTurn(msgspec.Struct, frozen=True):
     """An answered prompt and its reply."""
 
     prompt: str

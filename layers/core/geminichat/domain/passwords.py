@@ -1,7 +1,7 @@
 """Passwords: which are taken. Length, and that nobody would guess it, is all that counts."""
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
@@ -47,5 +47,5 @@ def _weak(pointer: str, detail: str) -> InvalidRequest:
 
 @cache
 def _common() -> frozenset[str]:
-    listed = files("geminichat.domain").joinpath("common_passwords.txt").read_text("ascii")
+    listed = Path(__file__).with_name("common_passwords.txt").read_text("ascii")
     return frozenset(line for line in listed.splitlines() if not line.startswith("#"))

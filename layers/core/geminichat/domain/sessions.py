@@ -25,9 +25,14 @@ REFRESH_LIFETIME = timedelta(days=30)
 
 ENDED = "The session has ended. Log in again."
 
-_FORM = re.compile(
-    r"(u_[a-z2-7]{26})\.(s_[a-z2-7]{26})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})", re.ASCII
-)
+_FORM = r"(u_[a-z2-7]{26})\.(s_[a-z2-7]{26})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})"
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """Who a request speaks for, and in which session."""
+
+    user_id: str
+    session_id: str
 
 
 class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +51,7 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, text: str) -> Self:
         """Return the token that a client sent. Raises Unauthorized for what has not its form."""
-        found = _FORM.fullmatch(text)
+        found = re.fullmatch(_FORM, text, re.ASCII)
         if not found:
             raise Unauthorized(ENDED)
         user_id, session_id, family, secret = found.groups()

@@ -7,7 +7,7 @@ import msgspec
 
 from geminichat import lean
 from geminichat.domain import ids
-from geminichat.domain.sessions import ACCESS_LIFETIME, REFRESH_LIFETIME, RefreshToken
+from geminichat.domain.sessions import ACCESS_LIFETIME, REFRESH_LIFETIME, Claims, RefreshToken
 from geminichat.errors import Unauthorized
 
 with lean.without({"jwt.jwks_client": {"PyJWKClient": None}}):
@@ -17,13 +17,6 @@ ALGORITHM = "HS256"
 ISSUER = "geminichat"
 AUDIENCE = "geminichat-api"
 CLAIMS = ["iss", "aud", "sub", "sid", "iat", "exp", "jti"]
-
-
-class Claims(msgspec.Struct, frozen=True):
-    """Who a request speaks for, and in which session."""
-
-    user_id: str
-    session_id: str
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -4,10 +4,10 @@ One item an identity, whatever a code is for: the limits on sends hold for an id
 Beside them an item an hour for each address that codes were asked for from.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from pynamodb.attributes import ListAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -48,8 +48,7 @@ class Asked(Table):
     expires_at = NumberAttribute()
 
 
-@dataclass(frozen=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True):
     """That someone knew the code; spent by the transaction that acts on it."""
 
     identity: Identity

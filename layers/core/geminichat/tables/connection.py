@@ -6,7 +6,6 @@ PynamoDB gives each model a connection, and so a TLS handshake, of its own; here
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
@@ -137,6 +136,8 @@ def side_by_side[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple
 
     For reads that do not depend on each other: the request waits for the longer one alone.
     """
+    from concurrent.futures import ThreadPoolExecutor  # two functions use it
+
     with ThreadPoolExecutor(max_workers=1) as pool:
         other = pool.submit(second)
         return first(), other.result()

@@ -10,10 +10,10 @@ import secrets
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import TransactWriteError
@@ -109,8 +109,7 @@ class LeaseLost(Exception):
     """Another worker holds the prompt by now, or it is final already."""
 
 
-@dataclass(frozen=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True):
     """A prompt that is this worker's until its lease ends; `lease` is the fencing token."""
 
     user_id: str
@@ -521,8 +520,7 @@ def unfinished(shard: int, before: datetime) -> Iterator[tuple[str, int]]:
         yield key.chatroom_id, int(key.seq)
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """A prompt that is neither answered nor failed; `sent` is when it was sent, or sent again."""
 
     sent: datetime

@@ -16,8 +16,6 @@ from geminichat.domain import times
 from geminichat.domain.billing import LIVE, NONE, Standing, SubscriptionStatus
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance
-from geminichat.domain.webhooks import StripeEvent
-from geminichat.tables import stripe_events
 from geminichat.tables.connection import Table, failed_conditions, transact, update_if
 
 
@@ -134,9 +132,9 @@ def store(
     read_at: datetime,
     revision: int,
     *,
-    event: StripeEvent | None = None,
+    handled: Table | None = None,
 ) -> bool:
-    """Store what Stripe said over that revision alone, and that the event is handled with it.
+    """Store what Stripe said over that revision alone, and the note that its event is handled.
 
     Returns False where another revision, or another customer, is there by now.
     """
@@ -146,11 +144,11 @@ def store(
     customer = Subscription.stripe_customer_id
     condition = same & (customer.does_not_exist() | (customer == customer_id))
     actions = _actions(customer_id, standing, read_at, revision)
-    if event is None:
+    if handled is None:
         return update_if(Subscription(user_id), actions, condition)
 
     def write(transaction: TransactWrite) -> None:
-        transaction.save(stripe_events.handled(event))
+        transaction.save(handled)
         transaction.update(Subscription(user_id), actions=actions, condition=condition)
 
     try:

@@ -1,34 +1,49 @@
 """The practical floor: the network calls of one of our functions by the same SDK clients, bare.
 
 No validation, no rules, no logs, no errors of ours. FLOOR_PLAN is JSON: `uses` names the SDKs,
-`calls` are the function's own, as they were recorded on the wire.
+`calls` are the function's own, as they were recorded on the wire. FLOOR_CLIENTS says whose clients
+make them: "shipped" are the packages as PyPI has them; "ours" the same packages, imported as our
+functions import them, on our HTTP.
 """
 
 import json
 import os
+from urllib.parse import urlencode
 
 PLAN = json.loads(os.environ["FLOOR_PLAN"])
 USES = PLAN["uses"]
+OURS = os.environ["FLOOR_CLIENTS"] == "ours"
+AWS = {"ssm", "dynamodb", "sqs", "sns", "ses"}.intersection(USES)
+clients = {}
 
-if "jwt" in USES:
-    import jwt
 if "argon2" in USES:
     from argon2 import PasswordHasher
 
     hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-if "redis" in USES:
-    from upstash_redis import Redis
 if "stripe" in USES:
     import stripe
-if "gemini" in USES:
-    from google import generativeai
 
-if os.environ.get("FLOOR_SESSION") == "ours":
-    from geminichat import aws
+if OURS:
+    if AWS:
+        from geminichat import aws
+    if "dynamodb" in USES:
+        import geminichat.tables  # noqa: F401  PynamoDB without what our functions leave out
+    if "redis" in USES:
+        from geminichat import lean
 
-    make_session = aws.session
+        with lean.without({"geminichat.log": {"logger": None}, "geminichat.metrics": {}}):
+            from geminichat.upstash import Redis
+    if "jwt" in USES:
+        from geminichat.domain.tokens import jwt
 else:
-    from botocore.session import get_session as make_session
+    if AWS:
+        from botocore.session import get_session
+
+        SESSION = get_session()
+    if "redis" in USES:
+        from upstash_redis import Redis
+    if "jwt" in USES:
+        import jwt
 
 if "dynamodb" in USES:
     from pynamodb.attributes import NumberAttribute, UnicodeAttribute
@@ -49,37 +64,47 @@ if "dynamodb" in USES:
         text = UnicodeAttribute(null=True)
 
 
-SESSION = make_session() if set(USES) & {"ssm", "dynamodb", "sqs", "sns", "ses"} else None
-NAMES = {"ses": "sesv2"}
-clients = {}
+def made(service):
+    """Make the client of a service."""
+    if service == "redis":
+        url = os.environ["UPSTASH_URL"]
+        return Redis(url, "t") if OURS else Redis(url=url, token="t", rest_retries=0)
+    if service == "stripe":
+        addresses = {"api": os.environ["STRIPE_ENDPOINT"]}
+        return stripe.StripeClient("sk_test_1", base_addresses=addresses)
+    if OURS:
+        return aws.Client(service, connect=1, read=4, attempts=1)
+    if service == "dynamodb":
+        return Connected(max_retry_attempts=1).client
+    return SESSION.create_client("sesv2" if service == "ses" else service)
 
 
 def client(service):
+    """Return the client of a service, made at its first call."""
     if service not in clients:
-        if service == "dynamodb":
-            clients[service] = Connected(max_retry_attempts=1).client
-        else:
-            clients[service] = SESSION.create_client(NAMES.get(service, service))
+        clients[service] = made(service)
     return clients[service]
 
 
 def call(service, operation, request):
+    """Make one call as it was recorded."""
     if service == "redis":
-        if "redis" not in clients:
-            url = os.environ["UPSTASH_URL"]
-            clients["redis"] = Redis(url=url, token="t", rest_retries=0, allow_telemetry=False)
-        return clients["redis"].execute(request)
-    if service == "stripe":
-        if "stripe" not in clients:
-            addresses = {"api": os.environ["STRIPE_ENDPOINT"]}
-            clients["stripe"] = stripe.StripeClient("sk_test_1", base_addresses=addresses)
+        client(service).execute(request)
+    elif service == "stripe":
         method, path = operation.split(" ", 1)
-        return clients["stripe"].raw_request(method.lower(), path, **request)
-    if service == "gemini":
-        endpoint = {"api_endpoint": os.environ["GEMINI_ENDPOINT"]}
-        generativeai.configure(api_key="k", transport="rest", client_options=endpoint)
-        return generativeai.GenerativeModel("gemini-2.5-flash").generate_content("Hello")
-    return client(service)._make_api_call(operation, request)
+        client(service).raw_request(method.lower(), path, **request)
+    elif not OURS:
+        client(service)._make_api_call(operation, request)
+    elif service == "sns":
+        kind = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+        form = {"Action": operation, "Version": "2010-03-31", **request}
+        client(service).post(operation, "/", kind, urlencode(form).encode())
+    elif service == "ses":
+        kind = {"content-type": "application/json"}
+        path = "/v2/email/outbound-emails"
+        client(service).post(operation, path, kind, json.dumps(request).encode())
+    else:
+        client(service).call(operation, request)
 
 
 def handler(event, _context):
