@@ -17,7 +17,7 @@ export SAM_CLI_TELEMETRY := 0
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^##@/ {printf "%s\n%s\n", "", substr($$0, 5)} \
-	  /^[a-z0-9 -]+:.*## / {sub(/ .*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z0-9 -]+:.*## / {sub(/ .*/, "", $$1); printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run it on this machine
 
