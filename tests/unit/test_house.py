@@ -115,7 +115,7 @@ def test_a_queues_function_reports_partial_failures_and_its_queue_has_dead_lette
 
 # ── Who may import what ─────────────────────────────────────────────────────────────────────────
 
-FOUNDATION = {"errors", "config", "log", "aws", "wire", "metrics", "version"}
+FOUNDATION = {"errors", "config", "log", "aws", "deadline", "wire", "metrics", "version"}
 """What doors, tables and the edge stand on: settings, secrets, the log and the one AWS session."""
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from geminichat import wire
+from geminichat import deadline, wire
 from infra.local.serving import free_port
 
 type Talk = Callable[[socket.socket, int], None]
@@ -233,7 +233,7 @@ def test_an_answer_without_a_length_is_read_to_its_end() -> None:
 def test_calls_of_a_hurry_share_its_time() -> None:
     with server(lambda *_: time.sleep(2)) as url:
         began = time.monotonic()
-        with wire.within(0.5):
+        with deadline.within(0.5):
             with pytest.raises(wire.TimedOut):
                 post(url)
             with pytest.raises(wire.TimedOut):
@@ -246,13 +246,13 @@ def test_calls_of_a_hurry_share_its_time() -> None:
 
 
 def test_a_hurry_within_a_hurry_ends_with_the_first_of_them() -> None:
-    assert wire.time_left() == math.inf
-    with wire.within(5), wire.within(60):
-        assert wire.time_left() <= 5
-    with wire.within(60):
-        with wire.within(5):
+    assert deadline.time_left() == math.inf
+    with deadline.within(5), deadline.within(60):
+        assert deadline.time_left() <= 5
+    with deadline.within(60):
+        with deadline.within(5):
             pass
-        assert wire.time_left() > 50
+        assert deadline.time_left() > 50
 
 
 @pytest.mark.parametrize(

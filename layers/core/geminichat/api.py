@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from geminichat import config, wire
+from geminichat import config, deadline
 from geminichat.domain import cursors
 from geminichat.domain.sessions import Claims, RefreshToken
 from geminichat.errors import (
@@ -242,7 +242,7 @@ def endpoint(
             if not public:
                 request = _authenticate(request)
                 user_id = request.user_id
-            with wire.within(within):
+            with deadline.within(within):
                 reply = _success(handler(request), request_id)
         except AppError as error:
             problem = error.code

@@ -24,7 +24,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from geminichat import wire
+from geminichat import deadline, wire
 from geminichat.version import VERSION
 from geminichat.wire import Answer
 
@@ -103,7 +103,7 @@ class Client:
                 if not (answer.status in TRANSIENT or code in THROTTLED):
                     raise failure
             pause = min(LONGEST_PAUSE, random.random() * 2 ** (attempt - 1))
-            if attempt == self._attempts or wire.time_left() <= pause:
+            if attempt == self._attempts or deadline.time_left() <= pause:
                 raise failure
             time.sleep(pause)
         raise ValueError("A client tries at least once.")

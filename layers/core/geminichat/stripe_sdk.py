@@ -7,7 +7,7 @@ know when its caller has to be done.
 from collections.abc import Mapping
 from typing import Any
 
-from geminichat import lean, wire
+from geminichat import deadline, lean, wire
 
 with lean.without({"asyncio": {}, "httpx": {}, "requests": {}}):
     import stripe
@@ -57,7 +57,7 @@ class _Http(stripe.HTTPClient):
                 idle=self._idle,
             )
         except wire.Failed as error:
-            again = wire.time_left() > self.INITIAL_DELAY
+            again = deadline.time_left() > self.INITIAL_DELAY
             failed: Any = stripe.APIConnectionError
             raise failed(str(error), should_retry=again) from error
         return answer.body, answer.status, answer.headers

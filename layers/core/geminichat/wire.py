@@ -1,7 +1,7 @@
 """HTTP to the services we call: kept connections, two deadlines a call, one TLS context.
 
 The deadline for an answer is for the whole of it, however slowly it comes. A caller that is in a
-hurry itself says so with `within`: then no call, and no try again, lasts longer than that.
+hurry itself says so (`deadline`): then no call, and no try again, lasts longer than that.
 
 Built on the standard library alone, because what a function imports is paid for by whoever meets a
 cold start: this costs a tenth of the clients that botocore and upstash-redis bring along.
@@ -9,21 +9,20 @@ cold start: this costs a tenth of the clients that botocore and upstash-redis br
 
 import functools
 import io
-import math
 import os
 import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+from geminichat import deadline
 
 KEPT_FOR = 240.0
 """Seconds for which an idle connection is used again."""
@@ -67,24 +66,6 @@ _idle: dict[tuple[bool, str, int], list[tuple[HTTPConnection, float]]] = {}
 _lock = Lock()
 
 
-_over_at: ContextVar[float] = ContextVar("over_at", default=math.inf)
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Have every call that the block makes in this thread end within so many seconds from now."""
-    token = _over_at.set(min(_over_at.get(), time.monotonic() + seconds))
-    try:
-        yield
-    finally:
-        _over_at.reset(token)
-
-
-def time_left() -> float:
-    """Return the seconds that calls may still take here: infinite where nobody is in a hurry."""
-    return _over_at.get() - time.monotonic()
-
-
 def post(
     url: str,
     headers: Mapping[str, str],
@@ -114,10 +95,10 @@ def request(
     Raises NotConnected, TimedOut, Failed. Nothing is tried again. Safe to use from threads.
     """
     place = _place(url)
-    if time_left() <= 0:
+    if deadline.time_left() <= 0:
         raise NotConnected(f"There is no time left to ask {place.host}")
-    connection = _kept(place, idle) or _connected(place, min(connect, time_left()))
-    read = max(0.001, min(read, time_left()))
+    connection = _kept(place, idle) or _connected(place, min(connect, deadline.time_left()))
+    read = max(0.001, min(read, deadline.time_left()))
     try:
         connection.sock.settimeout(read)
         connection.response_class = functools.partial(  # type: ignore[assignment]

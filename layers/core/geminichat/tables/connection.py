@@ -18,7 +18,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
-from geminichat import aws, wire
+from geminichat import aws, deadline
 from geminichat.errors import Unavailable
 
 CONNECT_TIMEOUT = 1.0
@@ -209,13 +209,13 @@ class _Contended(Exception):
 
 
 def _while_contended[T](attempt: Callable[[], T], seconds: float) -> T:
-    deadline = time.monotonic() + min(seconds, wire.time_left())
+    ends = time.monotonic() + min(seconds, deadline.time_left())
     pause = 0.02
     while True:
         try:
             return attempt()
         except _Contended as error:
-            if time.monotonic() + pause > deadline:
+            if time.monotonic() + pause > ends:
                 raise Unavailable() from error
         time.sleep(random.uniform(0, pause))
         pause = min(pause * 2, 0.5)
