@@ -68,7 +68,16 @@ class Lab:
     def floor(self, name: str, calls: Sequence[Call], *, shipped: bool) -> Contender:
         """Return the practical floor of a function: its calls, by the same SDKs, bare."""
         ours = self.ours(name)
-        plan = json.dumps({"uses": _uses(name, calls), "calls": [_replayed(c) for c in calls]})
+        ask = subjects.ask_of(name)
+        plan = json.dumps(
+            {
+                "uses": _uses(name, calls),
+                "calls": [_replayed(c) for c in calls],
+                "hashes": ask.hashes,
+                "verifies": ask.event is None and not ask.public,
+                "issues": ask.issues,
+            }
+        )
         if shipped:
             layers = [self.trees.package("core")]
             layers += [
@@ -160,7 +169,7 @@ def _uses(name: str, calls: Sequence[Call]) -> list[str]:
     """Return the SDKs that a function uses to make these calls."""
     ask = subjects.ask_of(name)
     uses = {call.service for call in calls}
-    if ask.event is None and not ask.public:
+    if ask.event is None and (ask.issues or not ask.public):
         uses.add("jwt")
     if ask.hashes:
         uses.add("argon2")

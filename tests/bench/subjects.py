@@ -57,8 +57,10 @@ class Ask:
     redis: Sequence[Any] = ()
     usual: str = "get"
     """The route of the references in the usual way that does the same kind of work."""
-    hashes: bool = False
-    """Whether it hashes a password, which is meant to take long."""
+    hashes: int = 0
+    """How often it hashes a password, which is meant to take long."""
+    issues: bool = False
+    """Whether its answer carries an access token."""
 
 
 def _moment(days: float = 0.0) -> str:
@@ -201,7 +203,8 @@ ASKS: dict[str, Ask] = {
         public=True,
         missing=["IdentitiesTable"],
         usual="login",
-        hashes=True,
+        issues=True,
+        hashes=1,
     ),
     "AuthLogin": Ask(
         "/auth/login",
@@ -209,11 +212,16 @@ ASKS: dict[str, Ask] = {
         public=True,
         redis=[[0, 1]],
         usual="login",
-        hashes=True,
+        issues=True,
+        hashes=1,
     ),
     "AuthSendOtp": Ask("/auth/send-otp", {"email": ANN.value}, public=True, usual="login"),
     "AuthVerifyOtp": Ask(
-        "/auth/verify-otp", {"email": ANN.value, "otp": OTP}, public=True, usual="login"
+        "/auth/verify-otp",
+        {"email": ANN.value, "otp": OTP},
+        public=True,
+        usual="login",
+        issues=True,
     ),
     "AuthForgotPassword": Ask(
         "/auth/forgot-password", {"email": ANN.value}, public=True, usual="login"
@@ -224,17 +232,18 @@ ASKS: dict[str, Ask] = {
         public=True,
         items={"CodesTable": {"digest": _digest(codes.Purpose.RESET)}},
         usual="login",
-        hashes=True,
+        hashes=1,
     ),
     "AuthChangePassword": Ask(
         "/auth/change-password",
         {"currentPassword": PASSWORD, "newPassword": f"{PASSWORD} staple"},
         redis=[[0, 1]],
         usual="login",
-        hashes=True,
+        issues=True,
+        hashes=2,
     ),
     "AuthRefresh": Ask(
-        "/auth/refresh", {"refreshToken": REFRESH.text()}, public=True, usual="login"
+        "/auth/refresh", {"refreshToken": REFRESH.text()}, public=True, usual="login", issues=True
     ),
     "AuthLogout": Ask("/auth/logout", usual="create"),
     "AuthMe": Ask("/auth/me"),
@@ -245,7 +254,7 @@ ASKS: dict[str, Ask] = {
         missing=["IdentitiesTable"],
         redis=[[0, 1]],
         usual="login",
-        hashes=True,
+        hashes=1,
     ),
     "ChatroomCreate": Ask("/chatroom", {"title": "Queues"}, usual="create"),
     "ChatroomList": Ask("/chatroom", redis=[["fill", []], 1], usual="list"),

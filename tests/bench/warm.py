@@ -48,7 +48,7 @@ def measure(lab: Lab, names: Sequence[str], rounds: int = ROUNDS) -> dict[str, F
 
 def _hashes(name: str) -> bool:
     known = subjects.ASKS.get(name)
-    return known.hashes if known else name.endswith(" login")
+    return bool(known.hashes) if known else name.endswith(" login")
 
 
 def _run(lab: Lab, contender: Contender, *, hashes: bool) -> Figure:

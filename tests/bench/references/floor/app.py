@@ -1,7 +1,8 @@
 """The practical floor: the network calls of one of our functions by the same SDK clients, bare.
 
 No validation, no rules, no logs, no errors of ours. FLOOR_PLAN is JSON: `uses` names the SDKs,
-`calls` are the function's own, as they were recorded on the wire. FLOOR_CLIENTS says whose clients
+`calls` are the function's own, as they were recorded on the wire, and the rest says how often it
+hashes, and whether it verifies and issues a token. FLOOR_CLIENTS says whose clients
 make them: "shipped" are the packages as PyPI has them; "ours" the same packages, imported as our
 functions import them, on our HTTP.
 """
@@ -20,10 +21,10 @@ if "argon2" in USES:
     from argon2 import PasswordHasher
 
     hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-if "stripe" in USES:
-    import stripe
 
 if OURS:
+    if "stripe" in USES:
+        from geminichat import stripe_sdk
     if AWS:
         from geminichat import aws
     if "dynamodb" in USES:
@@ -36,6 +37,8 @@ if OURS:
     if "jwt" in USES:
         from geminichat.domain.tokens import jwt
 else:
+    if "stripe" in USES:
+        import stripe
     if AWS:
         from botocore.session import get_session
 
@@ -70,8 +73,10 @@ def made(service):
         url = os.environ["UPSTASH_URL"]
         return Redis(url, "t") if OURS else Redis(url=url, token="t", rest_retries=0)
     if service == "stripe":
-        addresses = {"api": os.environ["STRIPE_ENDPOINT"]}
-        return stripe.StripeClient("sk_test_1", base_addresses=addresses)
+        endpoint = os.environ["STRIPE_ENDPOINT"]
+        if OURS:
+            return stripe_sdk.client("sk_test_1", endpoint=endpoint, read=8, retries=0)
+        return stripe.StripeClient("sk_test_1", base_addresses={"api": endpoint})
     if OURS:
         return aws.Client(service, connect=1, read=4, attempts=1)
     if service == "dynamodb":
@@ -108,11 +113,14 @@ def call(service, operation, request):
 
 
 def handler(event, _context):
-    if "jwt" in USES:
+    key = bytes(range(32))
+    if PLAN["verifies"]:
         token = event["headers"]["authorization"].removeprefix("Bearer ")
-        jwt.decode(token, bytes(range(32)), algorithms=["HS256"], audience="geminichat-api")
-    if "argon2" in USES:
+        jwt.decode(token, key, algorithms=["HS256"], audience="geminichat-api")
+    for _ in range(PLAN["hashes"]):
         hasher.hash("correct horse battery")
     for one in PLAN["calls"]:
         call(*one)
+    if PLAN["issues"]:
+        jwt.encode({"sub": "u_1", "aud": "geminichat-api"}, key, algorithm="HS256")
     return {"statusCode": 200, "headers": {}, "body": json.dumps({"success": True})}
