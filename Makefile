@@ -11,7 +11,7 @@ SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup up chat logs status sam-local sam-invoke test check unit integration e2e lint audit format typecheck
+.PHONY: help setup up chat logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
 .PHONY: bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive reconcile build hooks clean
 .PHONY: lock lock-layers lock-tools lock-newman lock-bench
 
@@ -44,8 +44,11 @@ sam-invoke: setup ## Invoke a function once in Docker (FN=ChatroomCreate; EVENT=
 test: setup ## Run every test: unit, integration, end-to-end
 	@$(RUN) pytest $(ARGS)
 
+soak: setup ## Run what is other at each run: long lives of a user's rooms (two minutes)
+	@$(RUN) pytest tests -m soak $(ARGS)
+
 check: lint typecheck audit ## Format, lint, types, audits, unit and integration tests but the exhaustive
-	@$(RUN) pytest tests/unit tests/integration -m "not exhaustive" $(ARGS)
+	@$(RUN) pytest tests/unit tests/integration -m "not exhaustive and not soak" $(ARGS)
 
 unit integration e2e: setup ## Run the tests of one kind: unit, integration or e2e (ARGS="-k quota")
 	@$(RUN) pytest tests/$@ $(ARGS)

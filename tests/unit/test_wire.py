@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
@@ -355,10 +355,14 @@ def tunnel() -> Iterator[tuple[str, list[bytes]]]:
             back = Thread(target=pump, args=(beyond, connection), daemon=True)
             back.start()
             pump(connection, beyond)
+            with suppress(OSError):
+                beyond.shutdown(socket.SHUT_RDWR)
+            back.join()  # a socket that is closed under its reader may be someone else's next
 
     def pump(source: socket.socket, sink: socket.socket) -> None:
-        while part := source.recv(65536):
-            sink.sendall(part)
+        with suppress(OSError):
+            while part := source.recv(65536):
+                sink.sendall(part)
 
     with server(talk) as url:
         yield url, asked

@@ -595,7 +595,7 @@ def test_a_life_of_any_turns_reads_and_counts_as_the_model_says(world: World) ->
     run_state_machine_as_test(Lives, settings=once)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_many_and_longer_lives_do_too(world: World) -> None:
     """Other ones at each run: the report of a failing one says how to live it again."""
