@@ -48,9 +48,12 @@ def lines(stack: Stack, function: str | None, count: int) -> list[str]:
     return [f"{line.at:%H:%M:%S} {line.text}" for line in newest]
 
 
-def _logged(stack: Stack) -> Iterator[Line]:
-    """Give what the functions logged."""
-    client = boto3.client(
+def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
+    """Give everything in the stack's log groups as it is, with its time, stream by stream.
+
+    MiniStack's FilterLogEvents ends after the first 10,000 entries, so each stream is read instead.
+    """
+    client: Any = boto3.client(
         "logs",
         endpoint_url=stack.aws.endpoint_url,
         region_name=stack.aws.region,
@@ -58,11 +61,24 @@ def _logged(stack: Stack) -> Iterator[Line]:
         aws_secret_access_key=stack.aws.secret_access_key,
     )
     for group in stack.log_groups.values():
-        for page in client.get_paginator("filter_log_events").paginate(logGroupName=group):
-            for event in page["events"]:
-                at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-                if not FRAME.match(event["message"]) and METRICS not in event["message"]:
-                    yield _line(at, event["message"])
+        for page in client.get_paginator("describe_log_streams").paginate(logGroupName=group):
+            for stream in page["logStreams"]:
+                where = {"logGroupName": group, "logStreamName": stream["logStreamName"]}
+                token: dict[str, str] = {}
+                while read := client.get_log_events(**where, startFromHead=True, **token):
+                    for event in read["events"]:
+                        at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
+                        yield at, event["message"]
+                    if token.get("nextToken") == read["nextForwardToken"]:
+                        break
+                    token = {"nextToken": read["nextForwardToken"]}
+
+
+def _logged(stack: Stack) -> Iterator[Line]:
+    """Give what the functions logged."""
+    for at, message in entries(stack):
+        if not FRAME.match(message) and METRICS not in message:
+            yield _line(at, message)
 
 
 def _crashes(log: Path) -> Iterator[Line]:

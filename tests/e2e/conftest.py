@@ -18,6 +18,7 @@ import boto3
 import httpx
 import pytest
 
+from infra.local import logs
 from infra.local import stack as description
 from infra.local.client import Api
 from infra.local.faults import StandIn
@@ -101,13 +102,7 @@ class RunningStack:
 
     def log_lines(self) -> list[str]:
         """Return every line that was logged, as it is."""
-        logs = self.aws("logs")
-        return [
-            event["message"]
-            for group in self.description.log_groups.values()
-            for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group)
-            for event in page["events"]
-        ]
+        return [message for _, message in sorted(logs.entries(self.description))]
 
     def logged(self, function: str | None = None) -> list[Mapping[str, Any]]:
         """Return the structured lines that were logged, by one function or by all."""
