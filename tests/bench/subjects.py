@@ -97,6 +97,7 @@ def _items() -> dict[str, Item]:
             "tries_left": 4,
             "good_until": codes.millis(NOW + timedelta(minutes=9)),
             "sends": [codes.millis(NOW - timedelta(minutes=1))],
+            "times": 1,  # of the address that it was asked for from, which is another item
             "expires_at": int((NOW + timedelta(hours=1)).timestamp()),
         },
         "SessionsTable": {

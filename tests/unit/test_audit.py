@@ -39,7 +39,7 @@ def test_a_package_without_data_is_not_approved() -> None:
 
 
 def test_without_a_network_it_is_skipped_and_says_so() -> None:
-    last = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='pypi.org')"
+    last = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='index.example')"
     outcome = audit.of_pip_audit("", f"Traceback …\n{last}\n\n")
     assert outcome.findings == []
     assert "PyPI cannot be asked here" in outcome.skipped

@@ -3,9 +3,14 @@
 Its connection makes one of its own; ours is `geminichat.aws` (see `connection`).
 """
 
+import logging
+
 from botocore.exceptions import ClientError
 
 from geminichat import lean
+
+# It says at every cold start that it has found no file of settings.
+logging.getLogger("pynamodb.settings").setLevel(logging.WARNING)
 
 with lean.without(
     {
