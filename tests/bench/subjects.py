@@ -263,13 +263,13 @@ ASKS: dict[str, Ask] = {
     "ChatroomUpdate": Ask(_ROOM, {"title": "Queues"}, usual="create"),
     "ChatroomDelete": Ask(_ROOM, usual="create"),
     "ChatroomSendMessage": Ask(
-        f"{_ROOM}/message", {"content": CONTENT}, redis=[["admitted", "basic", 3]], usual="send"
+        f"{_ROOM}/message", {"content": CONTENT}, redis=[["admitted", "basic", 3, 1]], usual="send"
     ),
     "ChatroomListMessages": Ask(f"{_ROOM}/message", usual="get"),
     "ChatroomGetMessage": Ask(_ONE, usual="get"),
     "ChatroomRetryMessage": Ask(
         f"{_ONE}/retry",
-        redis=[["admitted", "basic", 3]],
+        redis=[["admitted", "basic", 3, 1]],
         items={"MessagesTable": {"status": "failed"}},
         usual="send",
     ),
