@@ -4,7 +4,7 @@ from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import ids
 from geminichat.domain.rooms import RoomWithMessages
 from geminichat.tables import chatrooms, messages
-from geminichat.tables.connection import side_by_side
+from geminichat.wire import side_by_side
 
 
 @endpoint

@@ -4,7 +4,7 @@ from geminichat.api import Request, Response, endpoint, ok, unchanged_or
 from geminichat.domain import ids
 from geminichat.domain.messages import MessagePage
 from geminichat.tables import chatrooms, messages
-from geminichat.tables.connection import side_by_side
+from geminichat.wire import side_by_side
 
 
 @endpoint

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from cryptography import x509
@@ -228,6 +228,86 @@ def test_an_answer_without_a_length_is_read_to_its_end() -> None:
 
     with server(talk) as url:
         assert len(post(url).body) == 100_000
+
+
+def test_of_two_calls_side_by_side_the_second_is_sent_before_the_first_is_answered() -> None:
+    second_is_here = Event()
+
+    def talk(connection: socket.socket, _: int) -> None:
+        while asked := request(connection):
+            if asked.startswith(b"POST /first"):
+                assert second_is_here.wait(5)
+            else:
+                second_is_here.set()
+            connection.sendall(OK)
+
+    def ask(path: str) -> int:
+        return wire.post(url + path, {}, b"{}", connect=1, read=6).status
+
+    with server(talk) as url:
+        found = wire.side_by_side(lambda: ask("/first"), lambda: ask("/second") + 1)
+    assert found == (200, 201)
+
+
+def test_side_by_side_the_first_has_its_whole_time_once_the_second_is_through() -> None:
+    first_waits = Event()
+
+    def talk(connection: socket.socket, number: int) -> None:
+        request(connection)
+        if number == 1:
+            assert first_waits.wait(5)
+        else:
+            time.sleep(0.4)  # longer than the first may take
+            first_waits.set()
+        connection.sendall(OK)
+
+    def ask(read: float) -> int:
+        return wire.post(url, {}, b"{}", connect=1, read=read).status
+
+    with server(talk) as url:
+        assert wire.side_by_side(lambda: ask(0.3), lambda: ask(5)) == (200, 200)
+
+
+def test_side_by_side_what_the_first_raises_goes_before_what_the_second_does() -> None:
+    def refuse(what: str) -> None:
+        post(url)
+        raise ValueError(what)
+
+    with server(answering()) as url:
+        with pytest.raises(ValueError, match="first"):
+            wire.side_by_side(lambda: refuse("first"), lambda: refuse("second"))
+        with pytest.raises(ValueError, match="second"):
+            wire.side_by_side(lambda: post(url), lambda: refuse("second"))
+        assert post(url).status == 200  # and no later call has anything to do with it
+
+
+def test_side_by_side_the_second_is_done_once_whatever_the_first_calls() -> None:
+    done = []
+
+    def twice() -> None:
+        post(url)
+        post(url)
+
+    with server(answering()) as url:
+        wire.side_by_side(lambda: None, lambda: done.append("no call"))
+        wire.side_by_side(twice, lambda: done.append("two calls"))
+    assert done == ["no call", "two calls"]
+
+
+def test_side_by_side_a_first_that_nobody_answers_does_not_keep_the_second_back() -> None:
+    done = []
+
+    def talk(connection: socket.socket, number: int) -> None:
+        if number > 1:
+            answering()(connection, number)
+        request(connection)
+
+    def second() -> None:
+        done.append(post(url).status)
+
+    with server(talk) as url, pytest.raises(wire.Failed):
+        wire.side_by_side(lambda: post(url), second)
+    assert done == [200]
 
 
 def test_calls_of_a_hurry_share_its_time() -> None:

@@ -14,7 +14,8 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from importlib.util import find_spec
 from pathlib import Path
@@ -101,10 +102,12 @@ def request(
     read = max(0.001, min(read, deadline.time_left()))
     try:
         connection.sock.settimeout(read)
+        connection.request(method, place.path, body, headers)
+        if other := _beside.get():
+            other.run()
         connection.response_class = functools.partial(  # type: ignore[assignment]
             _Timely, over_at=time.monotonic() + read
         )
-        connection.request(method, place.path, body, headers)
         response = connection.getresponse()
         if response.status < 200:  # the final answer is still to come, and would be the next call's
             raise HTTPException(f"an interim answer, {response.status}")
@@ -124,6 +127,50 @@ def request(
     else:
         _keep(place, connection)
     return Answer(response.status, found, content)
+
+
+def side_by_side[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """Return what both return; `second` runs while the answer to `first`'s first call is awaited.
+
+    For calls that do not depend on each other: the request waits for the longer one alone, and no
+    thread is made for it. Raises what the first raises, then what the second raises.
+    """
+    other = _Beside(second)
+    token = _beside.set(other)
+    try:
+        mine = first()
+    finally:
+        _beside.reset(token)
+    return mine, other.result()
+
+
+class _Beside[T]:
+    """What is to run once a request is sent; it runs once, and keeps what came of it."""
+
+    def __init__(self, act: Callable[[], T]) -> None:
+        self._act = act
+        self._done: list[T] = []
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        if self._done or self._error:
+            return
+        token = _beside.set(None)
+        try:
+            self._done.append(self._act())
+        except Exception as error:
+            self._error = error
+        finally:
+            _beside.reset(token)
+
+    def result(self) -> T:
+        self.run()
+        if self._error:
+            raise self._error
+        return self._done[0]
+
+
+_beside: ContextVar[_Beside[Any] | None] = ContextVar("beside", default=None)
 
 
 class _Timely(HTTPResponse):

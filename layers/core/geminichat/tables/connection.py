@@ -20,6 +20,7 @@ from pynamodb.transactions import TransactWrite
 
 from geminichat import aws, deadline
 from geminichat.errors import Unavailable
+from geminichat.tables.plain import PlainModel
 
 CONNECT_TIMEOUT = 1.0
 READ_TIMEOUT = 2.0
@@ -54,6 +55,10 @@ class _SharedConnection(Connection):
     def client(self) -> Any:
         return _client
 
+    def dispatch(self, operation_name: str, operation_kwargs: dict[str, Any]) -> Any:
+        # PynamoDB's asks for the capacity that was used, to log it, and tells signals of each call.
+        return self._make_api_call(operation_name, operation_kwargs)
+
     def _make_api_call(self, operation_name: str, operation_kwargs: dict[str, Any]) -> Any:
         try:
             return super()._make_api_call(operation_name, operation_kwargs)
@@ -77,7 +82,7 @@ def shared() -> Connection:
     return _shared
 
 
-class Table(Model):
+class Table(PlainModel):
     """A PynamoDB model on the shared connection."""
 
     @classmethod
@@ -129,18 +134,6 @@ def get_together(*wanted: tuple[type[Model], Any, Any]) -> list[Any]:
         return None
 
     return [pick(*place) for place in places]
-
-
-def side_by_side[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
-    """Return what both reads return, made at once. Raises what the first raises, then the second.
-
-    For reads that do not depend on each other: the request waits for the longer one alone.
-    """
-    from concurrent.futures import ThreadPoolExecutor  # two functions use it
-
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        other = pool.submit(second)
-        return first(), other.result()
 
 
 def update_if(item: Model, actions: list[Action], condition: Condition) -> bool:

@@ -653,29 +653,31 @@ def shard(chatroom_id: str) -> int:
 
 def view(stored: StoredMessage, *, reply: Message | None = None, whole: bool = False) -> Message:
     """Return a message as the wire shows it; `whole` shows a prompt's reply, be it null."""
-    message_id = ids.message_id(stored.chatroom_id, int(stored.seq))
-    if stored.sender == "ai":
+    item = stored.attribute_values  # at once: a page asks for two hundred of them
+    room_id, seq = item["chatroom_id"], int(item["seq"])
+    if item["sender"] == "ai":
         return Message(
-            id=message_id,
+            id=ids.message_id(room_id, seq),
             sender="ai",
-            content=stored.content,
-            created_at=stored.created_at,
-            reply_to=ids.message_id(stored.chatroom_id, int(stored.seq) - 1),
-            model=stored.model,
+            content=item["content"],
+            created_at=item["created_at"],
+            reply_to=ids.message_id(room_id, seq - 1),
+            model=item["model"],
             usage=TokenUsage(
-                input_tokens=int(stored.input_tokens or 0),
-                output_tokens=int(stored.output_tokens or 0),
+                input_tokens=int(item.get("input_tokens") or 0),
+                output_tokens=int(item.get("output_tokens") or 0),
             ),
         )
+    status = Status(item.get("status") or Status.QUEUED)
     failure = None
-    if stored.error_code and stored.status == Status.FAILED:
-        failure = Failure(code=stored.error_code, message=stored.error_message or "")
+    if status is Status.FAILED and (code := item.get("error_code")):
+        failure = Failure(code=code, message=item.get("error_message") or "")
     return Message(
-        id=message_id,
+        id=ids.message_id(room_id, seq),
         sender="user",
-        content=stored.content,
-        created_at=stored.created_at,
-        status=Status(stored.status or Status.QUEUED),
+        content=item["content"],
+        created_at=item["created_at"],
+        status=status,
         error=failure,
         reply=reply if whole else UNSET,
     )
