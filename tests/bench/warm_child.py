@@ -41,11 +41,28 @@ def _measured(call: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def _unmeasured(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what the function does while an SDK waits for an answer: that is its own again."""
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        global _inside
+        depth, _depth.value = getattr(_depth, "value", 0), 0
+        began = time.thread_time_ns()
+        try:
+            return run(*args, **kwargs)
+        finally:
+            if depth:
+                with _lock:
+                    _inside -= time.thread_time_ns() - began
+            _depth.value = depth
+
+    return wrapped
+
+
 SDK_CALLS = [
     ("botocore.client", "BaseClient", "_make_api_call"),
     ("upstash_redis", "Redis", "execute"),
-    ("stripe", "RequestsClient", "request"),
-    ("geminichat.stripe_sdk", "_Http", "request"),
+    ("stripe._api_requestor", "_APIRequestor", "request"),
     ("google.generativeai.generative_models", "GenerativeModel", "generate_content"),
     ("geminichat.upstash", "Redis", "execute"),
     ("geminichat.aws", "Client", "call"),
@@ -62,6 +79,9 @@ def _watch() -> None:
         if kind is None or not hasattr(kind, name):
             raise RuntimeError(f"{module}.{holder}.{name} is gone: what calls are made with now?")
         setattr(kind, name, _measured(getattr(kind, name)))
+    if "geminichat.wire" in sys.modules:
+        beside = sys.modules["geminichat.wire"]._Beside
+        beside.run = _unmeasured(beside.run)
 
 
 def main() -> None:
