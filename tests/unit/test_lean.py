@@ -61,11 +61,16 @@ print(xml.sax.ContentHandler.__name__)
 @pytest.mark.parametrize(
     ("ours", "left_out"),
     [
-        ("geminichat.tables.users", ["botocore.client", "botocore.session", "jmespath"]),
+        ("geminichat", ["typing_extensions", "msgspec.inspect", "msgspec.toml", "msgspec.yaml"]),
+        ("geminichat.wire", ["email.header", "calendar", "ipaddress"]),
+        (
+            "geminichat.tables.users",
+            ["botocore.client", "botocore.session", "jmespath", "calendar", "locale"],
+        ),
         ("geminichat.upstash", ["httpx", "asyncio"]),
         ("geminichat.stripe_sdk", ["httpx", "asyncio", "requests"]),
-        ("geminichat.domain.tokens", ["jwt.jwks_client"]),
-        ("geminichat.log", ["jmespath"]),
+        ("geminichat.domain.tokens", ["jwt.jwks_client", "calendar"]),
+        ("geminichat.log", ["jmespath", "aws_lambda_powertools.shared.user_agent"]),
     ],
 )
 def test_our_modules_leave_out_what_they_never_use(ours: str, left_out: list[str]) -> None:
@@ -75,6 +80,44 @@ import {ours}
 print(*[name for name in {left_out} if name in sys.modules])
 """
     assert run(code) == ""
+
+
+ODD_HEADER = """
+from geminichat import wire
+from email.message import Message
+message = Message()
+message['x'] = 'a\\udce9'
+print(message['x'])
+"""
+
+IPV6 = """
+from geminichat import wire
+from urllib.parse import urlsplit
+print(urlsplit('http://[::1]:80/').hostname)
+"""
+
+CLAIM = """
+from datetime import UTC, datetime
+from geminichat.domain.tokens import jwt
+token = jwt.encode({'iat': datetime(2026, 1, 1, tzinfo=UTC)}, b'k' * 32)
+print(jwt.decode(token, b'k' * 32, ['HS256']))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [
+        ("import geminichat, msgspec.inspect as i; print(i.type_info(int))", "IntType("),
+        ("import geminichat, msgspec; print(msgspec.json.schema(list[int]))", "'array'"),
+        ("import geminichat, typing_extensions as t; print(t.TypeForm)", "TypeForm"),
+        (ODD_HEADER, "a\ufffd"),
+        (IPV6, "::1"),
+        (CLAIM, "{'iat': 1767225600}"),
+    ],
+    ids=["inspect", "schemas", "typing_extensions", "odd header", "IPv6", "a datetime as claim"],
+)
+def test_what_was_left_out_is_there_for_whoever_does_use_it(code: str, printed: str) -> None:
+    assert printed in run(code)
 
 
 def test_boto3_works_after_our_tables_were_imported() -> None:

@@ -7,6 +7,8 @@ from geminichat import lean
 with lean.without(
     {
         "aws_lambda_powertools.metrics": {"Metrics": None, "single_metric": None},
+        # It tells botocore's client, which we do without.
+        "aws_lambda_powertools.shared.user_agent": {"inject_user_agent": lambda: None},
         "aws_lambda_powertools.tracing": {"Tracer": None},
         "aws_lambda_powertools.utilities.jmespath_utils": {},
     }

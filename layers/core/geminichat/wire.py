@@ -16,14 +16,16 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
-from geminichat import deadline
+from geminichat import deadline, lean
+
+with lean.without({"calendar": {}, "email.header": {}, "ipaddress": {}}):
+    from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+    from urllib.parse import urlsplit
 
 KEPT_FOR = 240.0
 """Seconds for which an idle connection is used again."""

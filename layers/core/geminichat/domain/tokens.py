@@ -2,7 +2,7 @@
 
 import base64
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,7 +11,16 @@ from geminichat.domain import ids
 from geminichat.domain.sessions import ACCESS_LIFETIME, REFRESH_LIFETIME, Claims, RefreshToken
 from geminichat.errors import Unauthorized
 
-with lean.without({"jwt.jwks_client": {"PyJWKClient": None}}):
+
+def _timegm(moment: Any) -> int:
+    import calendar  # for claims that are a datetime: ours are seconds
+
+    return calendar.timegm(moment)
+
+
+with lean.without(
+    {"calendar": {"timegm": _timegm}, "jwt.jwks_client": {"PyJWKClient": None}},
+):
     import jwt
 
 ALGORITHM = "HS256"

@@ -16,6 +16,7 @@ with lean.without(
     {
         "botocore.client": {"ClientError": ClientError},
         "botocore.config": {},
+        "calendar": {},
         "botocore.session": {"Session": object, "get_session": None},
         "pynamodb.connection._botocore_private": {"BotocoreBaseClientPrivate": object},
     }
