@@ -4,44 +4,39 @@
 is asked, and with ROLE=arn:… CloudFormation takes on that role for it (infra/pipeline-role.yaml).
 """
 
-import argparse
 import os
 import subprocess
 import sys
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from infra import release, secrets, stages
+from infra.command import command, parser
 from infra.local.home import ROOT, SAM, TOOLS
 from infra.stages import Stage, StageError
 
 BUILT = ROOT / ".aws-sam" / "build" / "template.yaml"
 
 
-def main(arguments: list[str]) -> int:
-    """Deploy and say where it answers; return the exit status."""
-    parser = argparse.ArgumentParser(prog="make deploy", description=__doc__)
-    parser.add_argument("stage")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--role", metavar="ARN", help="what CloudFormation does it as")
-    options = parser.parse_args(arguments)
-    try:
-        stage = stages.read(options.stage)
-        check(stage)
-        print(f"Deploying {stage.stack}, {stages.account()}", flush=True)
-        sam("build", "--config-env", stage.name)
-        release.compile_functions(BUILT.parent)
-        release.stamp(BUILT, stage.parameters)
-        silently = ["--no-confirm-changeset"] if options.yes else []
-        in_role = ["--role-arn", options.role] if options.role else []
-        sam("deploy", "--config-env", stage.name, *silently, *in_role)
-        print(after(stage, outputs(stage)))
-    except (StageError, BotoCoreError, ClientError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+@command
+def main(arguments: list[str]) -> None:
+    """Deploy and say where it answers."""
+    wanted = parser("deploy", __doc__)
+    wanted.add_argument("--yes", action="store_true", help="do not ask")
+    wanted.add_argument("--role", metavar="ARN", help="what CloudFormation does it as")
+    options = wanted.parse_args(arguments)
+    stage = stages.read(options.stage)
+    check(stage)
+    print(f"Deploying {stage.stack}, {stages.account()}", flush=True)
+    sam("build", "--config-env", stage.name)
+    release.compile_functions(BUILT.parent)
+    release.stamp(BUILT, stage.parameters)
+    silently = ["--no-confirm-changeset"] if options.yes else []
+    in_role = ["--role-arn", options.role] if options.role else []
+    sam("deploy", "--config-env", stage.name, *silently, *in_role)
+    print(after(stage, outputs(stage)))
 
 
 def check(stage: Stage) -> None:

@@ -4,37 +4,27 @@ A stack alone leaves its tables behind, so that no slip costs data; here they go
 somebody has typed the stage's name.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+from botocore.exceptions import ClientError
 
 from infra import secrets, stages
+from infra.command import command, parser
 from infra.stages import Stage, StageError
 
 
-def main(arguments: list[str]) -> int:
-    """Show what would go, ask, and delete it; return the exit status."""
-    parser = argparse.ArgumentParser(prog="make destroy", description=__doc__)
-    parser.add_argument("stage")
-    options = parser.parse_args(arguments)
-    try:
-        stage = stages.read(options.stage)
-        if stage.name == "prod":
-            raise StageError("prod is not destroyed from here: its tables refuse it, rightly.")
-        print(f"{stage.stack}, {stages.account()}")
-        for line in destroy(stage, input):
-            print(line, flush=True)
-    except (StageError, BotoCoreError, ClientError, WaiterError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, EOFError):
-        print("\nStopped.", file=sys.stderr)
-        return 130
-    return 0
+@command
+def main(arguments: list[str]) -> None:
+    """Show what would go, ask, and delete it."""
+    stage = stages.read(parser("destroy", __doc__).parse_args(arguments).stage)
+    if stage.name == "prod":
+        raise StageError("prod is not destroyed from here: its tables refuse it, rightly.")
+    print(f"{stage.stack}, {stages.account()}")
+    for line in destroy(stage, input):
+        print(line, flush=True)
 
 
 def destroy(stage: Stage, ask: Callable[[str], str]) -> Iterator[str]:

@@ -4,50 +4,42 @@ It has the stage's own function do it, with that function's grants and secrets, 
 changed for whom. Safe to run at any time, and as often as one likes.
 """
 
-import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from infra import stages
+from infra.command import command, parser
 from infra.local import stack
-from infra.local.home import TOOLS, Home, LocalError
+from infra.local.home import Home
+from infra.stages import StageError
 
 FUNCTION = "SubscriptionReconcile"
 PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
 """Longer than the function may take; to ask again would only run it twice."""
 
 
-def main(arguments: list[str]) -> int:
-    """Reconcile a stage and say what changed; return the exit status."""
-    parser = argparse.ArgumentParser(prog="make reconcile", description=__doc__)
-    parser.add_argument("stage", help="local for what `make up` runs, else a stage on AWS")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be mended")
-    parser.add_argument("--home", type=Path, default=TOOLS, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    try:
-        local = options.stage == "local"
-        functions, name = _local(Home(options.home)) if local else _on_aws(options.stage)
-        answer = functions.invoke(
-            FunctionName=name,
-            Qualifier="live",
-            Payload=json.dumps({"dryRun": options.dry_run}),
-        )
-    except (LocalError, stages.StageError, ClientError, BotoCoreError) as error:
-        print(error, file=sys.stderr)
-        return 1
+@command
+def main(arguments: list[str]) -> None:
+    """Reconcile a stage and say what changed."""
+    wanted = parser("reconcile", __doc__, local=True)
+    wanted.add_argument("--dry-run", action="store_true", help="only say what would be mended")
+    options = wanted.parse_args(arguments)
+    local = options.stage == "local"
+    functions, name = _local(Home(options.home)) if local else _on_aws(options.stage)
+    answer = functions.invoke(
+        FunctionName=name,
+        Qualifier="live",
+        Payload=json.dumps({"dryRun": options.dry_run}),
+    )
     said = json.loads(answer["Payload"].read())
     if answer.get("FunctionError"):
-        print(f"{said.get('errorMessage')}\nSee the function's log.", file=sys.stderr)
-        return 1
+        raise StageError(f"{said.get('errorMessage')}\nSee the function's log.")
     for line in told(said, dry_run=options.dry_run):
         print(line)
-    return 0
 
 
 def told(said: dict[str, Any], *, dry_run: bool) -> list[str]:
@@ -64,15 +56,7 @@ def told(said: dict[str, Any], *, dry_run: bool) -> list[str]:
 
 def _local(home: Home) -> tuple[Any, str]:
     running = stack.running(home)
-    functions = boto3.client(
-        "lambda",
-        endpoint_url=running.aws.endpoint_url,
-        region_name=running.aws.region,
-        aws_access_key_id=running.aws.access_key_id,
-        aws_secret_access_key=running.aws.secret_access_key,
-        config=PATIENT,
-    )
-    return functions, running.functions[FUNCTION]
+    return running.aws.client("lambda", PATIENT), running.functions[FUNCTION]
 
 
 def _on_aws(name: str) -> tuple[Any, str]:

@@ -5,7 +5,6 @@ sent, and not counted a second time. Letters of prompts that were answered, retr
 the meantime are removed. Safe to run at any time, and again after it broke off.
 """
 
-import argparse
 import os
 import secrets
 import sys
@@ -13,16 +12,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
 from infra import stages
+from infra.command import command, parser
 from infra.local import stack, template
-from infra.local.home import TOOLS, Home, LocalError
+from infra.local.home import Home
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
@@ -41,22 +39,16 @@ DONE = {
 }
 
 
-def main(arguments: list[str]) -> int:
-    """Move every dead letter back and say what became of each; return the exit status."""
-    parser = argparse.ArgumentParser(prog="make redrive", description=__doc__)
-    parser.add_argument("stage", help="local for what `make up` runs, else a stage on AWS")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    parser.add_argument("--home", type=Path, default=TOOLS, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    try:
-        local = options.stage == "local"
-        names = _local(Home(options.home)) if local else _on_aws(options.stage)
-        os.environ.update(settings(names))
-        redrive(print, dry_run=options.dry_run)
-    except (LocalError, stages.StageError, ClientError, BotoCoreError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+@command
+def main(arguments: list[str]) -> None:
+    """Move every dead letter back and say what became of each."""
+    wanted = parser("redrive", __doc__, local=True)
+    wanted.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    options = wanted.parse_args(arguments)
+    local = options.stage == "local"
+    names = _local(Home(options.home)) if local else _on_aws(options.stage)
+    os.environ.update(settings(names))
+    redrive(print, dry_run=options.dry_run)
 
 
 def settings(names: Mapping[str, str]) -> dict[str, str]:

@@ -5,19 +5,18 @@ once no token of the old key is left, removes that one; run too early it changes
 there are no keys yet, it makes the first. No key is ever printed.
 """
 
-import argparse
 import secrets
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from geminichat.domain.signing import StoredKeys
+from infra.command import command, parser
 from infra.local import stack
-from infra.local.home import TOOLS, Home, LocalError
+from infra.local.home import Home
+from infra.stages import StageError
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -25,23 +24,17 @@ if TYPE_CHECKING:
 KEY_BYTES = 32
 
 
-class TooEarly(Exception):
+class TooEarly(StageError):
     """The old key is still needed."""
 
 
-def main(arguments: list[str]) -> int:
-    """Take the step that is due and say what was done; return the exit status."""
-    parser = argparse.ArgumentParser(prog="make rotate-keys", description=__doc__)
-    parser.add_argument("stage", help="local for what `make up` runs, else a stage on AWS")
-    parser.add_argument("--home", type=Path, default=TOOLS, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    try:
-        ssm = _local(Home(options.home)) if options.stage == "local" else boto3.client("ssm")
-        print(step(ssm, f"/geminichat/{options.stage}/signing-keys", datetime.now(UTC)))
-    except (TooEarly, LocalError, ClientError, BotoCoreError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+@command
+def main(arguments: list[str]) -> None:
+    """Take the step that is due and say what was done."""
+    options = parser("rotate-keys", __doc__, local=True).parse_args(arguments)
+    local = options.stage == "local"
+    ssm = stack.running(Home(options.home)).aws.client("ssm") if local else boto3.client("ssm")
+    print(step(ssm, f"/geminichat/{options.stage}/signing-keys", datetime.now(UTC)))
 
 
 def step(ssm: "SSMClient", name: str, now: datetime) -> str:
@@ -68,17 +61,6 @@ def step(ssm: "SSMClient", name: str, now: datetime) -> str:
         )
     _put(ssm, name, stored.remove_previous())
     return f"Step 2 of 2: key {stored.previous} is removed, {stored.current} is the only one."
-
-
-def _local(home: Home) -> "SSMClient":
-    aws = stack.running(home).aws
-    return boto3.client(
-        "ssm",
-        endpoint_url=aws.endpoint_url,
-        region_name=aws.region,
-        aws_access_key_id=aws.access_key_id,
-        aws_secret_access_key=aws.secret_access_key,
-    )
 
 
 def _put(ssm: "SSMClient", name: str, keys: StoredKeys) -> None:

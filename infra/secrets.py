@@ -6,7 +6,6 @@ STRIPE_WEBHOOK_SECRET. The keys that sign tokens are made here, once; `make rota
 changes them.
 """
 
-import argparse
 import getpass
 import os
 import re
@@ -17,9 +16,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from infra import rotate_keys, stages
+from infra.command import command, parser
 from infra.stages import Stage, StageError
 
 if TYPE_CHECKING:
@@ -69,24 +68,14 @@ SECRETS = [
 ]
 
 
-def main(arguments: list[str]) -> int:
-    """Ask for each secret and store it; return the exit status."""
-    parser = argparse.ArgumentParser(prog="make secrets", description=__doc__)
-    parser.add_argument("stage")
-    options = parser.parse_args(arguments)
-    try:
-        stage = stages.read(options.stage)
-        print(f"Secrets of {stage.name}, {stages.account()}")
-        ask = _ask if sys.stdin.isatty() else _take
-        for line in store(boto3.client("ssm"), stage, ask):
-            print(line, flush=True)
-    except (StageError, BotoCoreError, ClientError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, EOFError):
-        print("\nStopped; what was stored so far is kept.", file=sys.stderr)
-        return 130
-    return 0
+@command
+def main(arguments: list[str]) -> None:
+    """Ask for each secret and store it; where that is stopped, what was stored so far is kept."""
+    stage = stages.read(parser("secrets", __doc__).parse_args(arguments).stage)
+    print(f"Secrets of {stage.name}, {stages.account()}")
+    ask = _ask if sys.stdin.isatty() else _take
+    for line in store(boto3.client("ssm"), stage, ask):
+        print(line, flush=True)
 
 
 def store(ssm: "SSMClient", stage: Stage, ask: Ask) -> Iterator[str]:

@@ -48,13 +48,7 @@ def _customer(user: User, known: Subscription) -> str:
 
 def _require_no_subscription(request: Request, known: Subscription, customer_id: str) -> None:
     """Refuse who would pay twice; what Stripe says is stored, should news of it have been lost."""
-    standing = billing.follow(
-        request.now,
-        known,
-        find=partial(subscriptions.find, request.user_id),
-        fetch=partial(payments.standing_of, customer_id),
-        store=partial(subscriptions.store, request.user_id, customer_id),
-    )
+    standing = subscriptions.follow(request.now, known, customer_id, payments.standing_of)
     if standing is not None:
         counters.forget(request.user_id, request.now)
     status = standing.status if standing else subscriptions.find(request.user_id).status

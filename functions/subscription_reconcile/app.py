@@ -8,11 +8,10 @@ hand, and with `{"dryRun": true}` as its event it only says what it would mend.
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from geminichat import counters, metrics, payments
-from geminichat.domain import billing, times
+from geminichat.domain import times
 from geminichat.domain.billing import Standing, Standings
 from geminichat.errors import AppError
 from geminichat.log import logger
@@ -83,13 +82,7 @@ def _mend(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> st
     if dry_run:
         standing = payments.standing_of(customer_id)
     else:
-        standing = billing.follow(
-            now,
-            known,
-            find=partial(subscriptions.find, user_id),
-            fetch=partial(payments.standing_of, customer_id),
-            store=partial(subscriptions.store, user_id, customer_id),
-        )
+        standing = subscriptions.follow(now, known, customer_id, payments.standing_of)
     if standing is None or not subscriptions.differs(known, standing):
         return None
     change = f"{user_id}: {known.status}, {_pro(known.pro_until)} → {standing.status}, " + _pro(

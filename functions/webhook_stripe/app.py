@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 from geminichat import counters, metrics, payments
 from geminichat.api import Request, Response, endpoint, ok
-from geminichat.domain import billing, webhooks
+from geminichat.domain import webhooks
 from geminichat.domain.webhooks import StripeEvent
 from geminichat.errors import InvalidRequest
 from geminichat.log import logger
@@ -37,14 +36,12 @@ def _handle(request: Request, event: StripeEvent, customer_id: str) -> None:
     known = subscriptions.find_by_customer(customer_id) or _adopted(customer_id)
     if known is None:
         return
-    standing = billing.follow(
+    standing = subscriptions.follow(
         request.now,
         known,
-        find=partial(subscriptions.find, known.user_id),
-        fetch=partial(payments.standing_of, customer_id),
-        store=partial(
-            subscriptions.store, known.user_id, customer_id, handled=stripe_events.handled(event)
-        ),
+        customer_id,
+        payments.standing_of,
+        handled=stripe_events.handled(event),
     )
     if standing is None:
         stripe_events.mark_handled(event)

@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -23,7 +22,11 @@ from infra.local.stack import Aws, Queue, Resources
 from infra.local.template import load
 
 if TYPE_CHECKING:
+    from mypy_boto3_apigatewayv2 import ApiGatewayV2Client
     from mypy_boto3_apigatewayv2.type_defs import CorsTypeDef
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_ssm import SSMClient
 
 STACK = "geminichat-local"
 STAGE = "local"
@@ -75,14 +78,12 @@ class Cloud:
 
     def __init__(self, aws: Aws) -> None:
         self.aws = aws
-        session = boto3.Session(aws.access_key_id, aws.secret_access_key, region_name=aws.region)
-        url = aws.endpoint_url
         config = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 2})
-        self._ssm = session.client("ssm", endpoint_url=url, config=config)
-        self._stacks = session.client("cloudformation", endpoint_url=url, config=config)
-        self._sqs = session.client("sqs", endpoint_url=url, config=config)
-        self._apis = session.client("apigatewayv2", endpoint_url=url, config=config)
-        self._ses = session.client("sesv2", endpoint_url=url, config=config)
+        self._ssm: SSMClient = aws.client("ssm", config)
+        self._stacks: CloudFormationClient = aws.client("cloudformation", config)
+        self._sqs: SQSClient = aws.client("sqs", config)
+        self._apis: ApiGatewayV2Client = aws.client("apigatewayv2", config)
+        self._ses = aws.client("sesv2", config)
 
     def put_secrets(self, given: Mapping[str, str]) -> str:
         """Put what is given, and make the secrets that are not there; return Upstash's token."""

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from infra.local.home import LocalError
 from infra.local.stack import Stack
 
@@ -53,13 +51,7 @@ def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
 
     MiniStack's FilterLogEvents ends after the first 10,000 entries, so each stream is read instead.
     """
-    client: Any = boto3.client(
-        "logs",
-        endpoint_url=stack.aws.endpoint_url,
-        region_name=stack.aws.region,
-        aws_access_key_id=stack.aws.access_key_id,
-        aws_secret_access_key=stack.aws.secret_access_key,
-    )
+    client = stack.aws.client("logs")
     for group in stack.log_groups.values():
         for page in client.get_paginator("describe_log_streams").paginate(logGroupName=group):
             for stream in page["logStreams"]:

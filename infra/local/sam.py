@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import boto3
-
 from infra.local import build, engine, events, leash, stack
 from infra.local.client import Refused, Unreachable
 from infra.local.home import BUILD, ROOT, SAM, TOOLS, Home, LocalError, shown
@@ -131,7 +129,7 @@ def environment(running: Stack) -> dict[str, dict[str, str]]:
 
     Addresses of our loopback become those that lead there from a container.
     """
-    functions = _session(running).client("lambda", endpoint_url=running.aws.endpoint_url)
+    functions = running.aws.client("lambda")
     found = {}
     for logical_id, name in running.functions.items():
         settings = functions.get_function_configuration(FunctionName=name)["Environment"]
@@ -147,12 +145,7 @@ def reachable(settings: Mapping[str, str]) -> dict[str, str]:
 
 def _parameters(running: Stack) -> list[str]:
     """Return what the stack was deployed with, as the SAM CLI takes it."""
-    stacks = _session(running).client("cloudformation", endpoint_url=running.aws.endpoint_url)
+    stacks = running.aws.client("cloudformation")
     [found] = stacks.describe_stacks(StackName=running.stack)["Stacks"]
     given = {each["ParameterKey"]: each["ParameterValue"] for each in found["Parameters"]}
     return [f"{name}={value}" for name, value in given.items() if value]
-
-
-def _session(running: Stack) -> boto3.Session:
-    aws = running.aws
-    return boto3.Session(aws.access_key_id, aws.secret_access_key, region_name=aws.region)

@@ -4,10 +4,14 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from infra.local.home import Home, LocalError
+
+if TYPE_CHECKING:
+    from botocore.config import Config
 
 
 class Aws(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -17,6 +21,20 @@ class Aws(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     region: str = "us-east-1"
     access_key_id: str = "test"
     secret_access_key: str = "test"  # noqa: S105 (MiniStack's own)
+
+    def client(self, service: str, config: "Config | None" = None) -> Any:
+        """Return a boto3 client of a service."""
+        import boto3
+
+        connect: Any = boto3.client
+        return connect(
+            service,
+            endpoint_url=self.endpoint_url,
+            region_name=self.region,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            config=config,
+        )
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 import pytest
 
@@ -70,15 +69,7 @@ class RunningStack:
 
     def aws(self, service: str) -> Any:
         """Return a boto3 client of the emulated AWS, as its root."""
-        aws = self.description.aws
-        connect: Any = boto3.client
-        return connect(
-            service,
-            endpoint_url=aws.endpoint_url,
-            region_name=aws.region,
-            aws_access_key_id=aws.access_key_id,
-            aws_secret_access_key=aws.secret_access_key,
-        )
+        return self.description.aws.client(service)
 
     def new_user(self) -> Api:
         """Sign somebody up, and return the API as they see it."""

@@ -1,8 +1,9 @@
 """The subscriptions table: what Stripe said of a user last, and how long that makes them pro."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import TransactWriteError
@@ -12,7 +13,7 @@ from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.transactions import TransactWrite
 
 from geminichat.config import setting
-from geminichat.domain import times
+from geminichat.domain import billing, times
 from geminichat.domain.billing import LIVE, NONE, Standing, SubscriptionStatus
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance
@@ -123,6 +124,28 @@ def _spend(user_id: str, attribute: NumberAttribute, attempt: int) -> int:
         same = same | attribute.does_not_exist()
     update_if(Subscription(user_id), [attribute.set(attempt + 1)], same)
     return attempt + 1
+
+
+def follow(
+    news_at: datetime,
+    known: Subscription,
+    customer_id: str,
+    standing_of: Callable[[str], Standing],
+    *,
+    handled: Table | None = None,
+) -> Standing | None:
+    """Store what Stripe says of a customer now, as `billing.follow` does, and return it.
+
+    None where what is stored was asked after this news came. Raises Unavailable, and what
+    `standing_of` raises.
+    """
+    return billing.follow(
+        news_at,
+        known,
+        find=partial(find, known.user_id),
+        fetch=partial(standing_of, customer_id),
+        store=partial(store, known.user_id, customer_id, handled=handled),
+    )
 
 
 def store(
