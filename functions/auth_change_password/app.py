@@ -6,7 +6,7 @@ from geminichat.domain import hashing
 from geminichat.domain.accounts import PasswordChange
 from geminichat.domain.passwords import check_strength
 from geminichat.domain.tokens import Tokens
-from geminichat.tables import users
+from geminichat.tables import accounts, users
 
 
 @endpoint
@@ -18,5 +18,7 @@ def handler(request: Request) -> Response[Tokens]:
     own = users.identity_of(user)
     limits = guesses.confirm(own, request.source, change.current_password, user.password_hash)
 
-    refresh = users.change_password(user, hashing.hash_password(change.new_password), request.now)
+    refresh = accounts.change_password(
+        user, hashing.hash_password(change.new_password), request.now
+    )
     return ok(request.tokens(refresh), "The password is changed.", headers={**NO_STORE, **limits})

@@ -6,7 +6,7 @@ from geminichat.domain import hashing
 from geminichat.domain.accounts import Credentials
 from geminichat.domain.tokens import Tokens
 from geminichat.errors import InvalidCredentials
-from geminichat.tables import sessions, users
+from geminichat.tables import accounts, sessions
 
 
 @endpoint(public=True)
@@ -15,7 +15,7 @@ def handler(request: Request) -> Response[Tokens]:
     given = request.body(Credentials)
 
     with guesses.counted(given.identity, request.source) as guess:
-        user = users.find_by(given.identity)
+        user = accounts.find_by(given.identity)
         password_hash = user.password_hash if user else None
         if not hashing.matches(given.password, password_hash) or user is None:
             raise InvalidCredentials()

@@ -1,7 +1,7 @@
 """POST /auth/logout: end this session, or all of the user's."""
 
 from geminichat.api import Request, Response, endpoint, ok
-from geminichat.domain.accounts import Logout
+from geminichat.domain.sessions import Logout
 from geminichat.tables import sessions, users
 
 

@@ -1,7 +1,7 @@
 """GET /auth/me: the user whose token it is."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
-from geminichat.domain.accounts import Account
+from geminichat.domain.users import Account
 from geminichat.tables import users
 
 

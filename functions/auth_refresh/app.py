@@ -1,8 +1,7 @@
 """POST /auth/refresh: a refresh token, spent now, for the next pair."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
-from geminichat.domain.accounts import Renewal
-from geminichat.domain.sessions import RefreshToken
+from geminichat.domain.sessions import RefreshToken, Renewal
 from geminichat.domain.tokens import Tokens
 from geminichat.tables import users
 

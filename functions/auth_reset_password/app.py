@@ -5,7 +5,7 @@ from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewPassword
 from geminichat.domain.codes import Purpose
-from geminichat.tables import codes, users
+from geminichat.tables import accounts, codes
 
 
 @endpoint(public=True)
@@ -14,6 +14,6 @@ def handler(request: Request) -> Response:
     given = request.body(NewPassword)
 
     proof = codes.guess(given.identity, Purpose.RESET, given.otp, request.now)
-    users.reset_password(proof, hashing.hash_password(given.new_password), request.now)
+    accounts.reset_password(proof, hashing.hash_password(given.new_password), request.now)
     guesses.forget(given.identity)
     return ok(None, "The password is changed. Log in with it.")

@@ -7,7 +7,7 @@ from geminichat.api import NO_STORE, Request, Response, created, endpoint
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewAccount, SignedUp
 from geminichat.domain.codes import Purpose
-from geminichat.tables import codes, users
+from geminichat.tables import accounts, codes
 
 
 @endpoint(public=True)
@@ -15,12 +15,12 @@ def handler(request: Request) -> Response[SignedUp]:
     """Answer 201 with the user, with a password also tokens; a mobile is sent its code."""
     wanted = request.body(NewAccount)
 
-    claim = users.claimable(wanted.identity, request.now)
+    claim = accounts.claimable(wanted.identity, request.now)
     hashed = hashing.hash_password(wanted.password) if wanted.password else None
     code = None
     if wanted.mobile:
         code = codes.draw(wanted.identity, Purpose.VERIFY, request.source, request.now)
-    user, refresh = users.sign_up(wanted.identity, hashed, claim, code, request.now)
+    user, refresh = accounts.sign_up(wanted.identity, hashed, claim, code, request.now)
 
     otp = delivery.send(code) if code else UNSET
     tokens = request.tokens(refresh) if refresh else None

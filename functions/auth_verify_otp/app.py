@@ -3,7 +3,7 @@
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.accounts import GivenCode, SignedIn
 from geminichat.domain.codes import Purpose
-from geminichat.tables import codes, users
+from geminichat.tables import accounts, codes
 
 
 @endpoint(public=True)
@@ -12,5 +12,5 @@ def handler(request: Request) -> Response[SignedIn]:
     given = request.body(GivenCode)
 
     proof = codes.guess(given.identity, Purpose.VERIFY, given.otp, request.now)
-    user, refresh = users.enter(proof, request.now)
+    user, refresh = accounts.enter(proof, request.now)
     return ok(SignedIn.of(user, request.tokens(refresh)), "Logged in.", headers=NO_STORE)

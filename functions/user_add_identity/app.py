@@ -2,9 +2,10 @@
 
 from geminichat import guesses
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
-from geminichat.domain.accounts import Account, NewIdentity
+from geminichat.domain.accounts import NewIdentity
 from geminichat.domain.codes import Purpose
-from geminichat.tables import codes, users
+from geminichat.domain.users import Account
+from geminichat.tables import accounts, codes, users
 
 
 @endpoint
@@ -16,5 +17,5 @@ def handler(request: Request) -> Response[Account]:
     limits = guesses.confirm(own, request.source, given.current_password, user.password_hash)
 
     proof = codes.guess(given.identity, Purpose.VERIFY, given.otp, request.now)
-    account = users.add_identity(proof, request.user_id, request.session_id, request.now)
+    account = accounts.add_identity(proof, request.user_id, request.session_id, request.now)
     return ok(account, "It is yours, and lets you in.", headers={**NO_STORE, **limits})

@@ -1,7 +1,7 @@
 """GET /user/me: the same as GET /auth/me."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
-from geminichat.domain.accounts import Account
+from geminichat.domain.users import Account
 from geminichat.tables import users
 
 

@@ -6,7 +6,17 @@ import msgspec
 from msgspec import UNSET
 
 from geminichat.api import parse_json
-from geminichat.domain import accounts, billing, codes, health, messages, rooms, tokens
+from geminichat.domain import (
+    accounts,
+    billing,
+    codes,
+    health,
+    messages,
+    rooms,
+    sessions,
+    tokens,
+    users,
+)
 from geminichat.domain.messages import BLOCKED, Status, TokenUsage
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
@@ -32,7 +42,7 @@ TOKENS = tokens.Tokens(
     refresh_token=f"{USER_ID}.s_mfzwizltorqxg5dfon2gs3thom.{'A' * 43}.{'B' * 43}",
     refresh_expires_in=2_592_000,
 )
-ACCOUNT = accounts.Account(
+ACCOUNT = users.Account(
     id=USER_ID,
     email=EMAIL,
     email_verified=True,
@@ -101,9 +111,9 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
         "mobile",
         accounts.NewIdentity(mobile=MOBILE, otp="314159", current_password=PASSWORD),
     ),
-    ("refresh", accounts.Renewal(refresh_token=TOKENS.refresh_token)),
-    ("here", accounts.Logout()),
-    ("everywhere", accounts.Logout(everywhere=True)),
+    ("refresh", sessions.Renewal(refresh_token=TOKENS.refresh_token)),
+    ("here", sessions.Logout()),
+    ("everywhere", sessions.Logout(everywhere=True)),
     ("tokens", TOKENS),
     ("account", ACCOUNT),
     ("both", msgspec.structs.replace(ACCOUNT, mobile=MOBILE, mobile_verified=True)),

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from geminichat.domain.identities import Identity
-from geminichat.tables import identities, users
+from geminichat.tables import accounts, identities
 from geminichat.tables.codes import Code
 from geminichat.tables.identities import Claim
 from geminichat.tables.sessions import Session
@@ -106,7 +106,7 @@ def users_named(identity: Identity) -> list[User]:
 
 
 def user_of(identity: Identity) -> User:
-    found = users.find_by(identity)
+    found = accounts.find_by(identity)
     assert found
     return found
 

@@ -7,9 +7,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from geminichat.domain.identities import Identified, either_of
 from geminichat.domain.passwords import ChosenPassword, Password, check_form, check_strength
-from geminichat.domain.plans import Plan
-from geminichat.domain.quota import Usage
 from geminichat.domain.tokens import Tokens
+from geminichat.domain.users import Account
 from geminichat.errors import InvalidRequest
 
 
@@ -40,19 +39,6 @@ class Credentials(Identified, frozen=True, kw_only=True):
         """Refuse what cannot be a password before any work is done for it."""
         super().__post_init__()
         check_form("/password", self.password)
-
-
-class Account(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A user as the wire shows it."""
-
-    id: str
-    email: str | None
-    email_verified: bool
-    mobile: str | None
-    mobile_verified: bool
-    plan: Plan
-    usage: Usage
-    created_at: str
 
 
 class SignedUp(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -125,17 +111,3 @@ class NewIdentity(GivenCode, frozen=True, kw_only=True):
         super().__post_init__()
         if self.current_password is not None:
             check_form("/currentPassword", self.current_password)
-
-
-class Renewal(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
-):
-    """A refresh token that asks for the next pair."""
-
-    refresh_token: Annotated[str, Meta(max_length=2_000)]
-
-
-class Logout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which sessions are to end: this one, or all of the user's."""
-
-    everywhere: bool = False

@@ -12,9 +12,10 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
+from msgspec import Meta
 
 from geminichat.domain import ids
 from geminichat.errors import Unauthorized
@@ -92,3 +93,17 @@ def expiry(now: datetime) -> int:
 def is_alive(*, epoch: int, user_epoch: int, expires_at: int, now: datetime) -> bool:
     """Say whether a session goes on: begun under the user's present epoch, and not expired."""
     return epoch == user_epoch and now.timestamp() < expires_at
+
+
+class Renewal(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """A refresh token that asks for the next pair."""
+
+    refresh_token: Annotated[str, Meta(max_length=2_000)]
+
+
+class Logout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which sessions are to end: this one, or all of the user's."""
+
+    everywhere: bool = False
