@@ -15,6 +15,7 @@ from infra.local.faults import StandIn
 from infra.local.serving import free_port, served
 from tests.integration import cloud
 from tests.integration.lambdas import Api, Poller
+from tests.integration.wire import WIRE, Wire
 from tests.template import QUEUES, Values
 
 UPSTASH_TOKEN = "upstash-token"
@@ -76,6 +77,14 @@ def redis(redis_url: str, valkey: ValkeyServer) -> StandIn:
     valkey.client().flushall()
     door.wake()
     return stand_in
+
+
+@pytest.fixture(autouse=True)
+def wire() -> Iterator[Wire]:
+    """Every call to AWS, unbroken when a test begins and when it ends."""
+    WIRE.reset()
+    yield WIRE
+    WIRE.reset()
 
 
 @pytest.fixture(autouse=True)

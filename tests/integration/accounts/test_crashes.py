@@ -1,6 +1,6 @@
 """Every call of every account endpoint broken in turn: nothing half-made, and nobody locked out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -36,13 +36,6 @@ STEPS = [
     "log out everywhere",
 ]
 TRANSACTIONS = [step for step in STEPS if step not in ("log in", "refresh", "log out everywhere")]
-
-
-@pytest.fixture(autouse=True)
-def wire() -> Iterator[None]:
-    WIRE.reset()
-    yield
-    WIRE.reset()
 
 
 def prepared(step: str, ann: Person) -> Callable[[], Reply]:

@@ -12,7 +12,6 @@ from infra.local.stripe.driver import Stripe
 from tests.integration import cloud
 from tests.integration.billing.payer import Payer
 from tests.integration.lambdas import Api
-from tests.integration.wire import WIRE, Wire
 from tests.template import Values
 
 KEY = "sk_test_integration"
@@ -42,14 +41,6 @@ def set_secrets(key: str = KEY, webhook: str = SECRET) -> None:
     cloud.put_secrets({"STRIPE_KEY_PARAMETER": key, "STRIPE_WEBHOOK_SECRET_PARAMETER": webhook})
     config.forget_secrets()
     payments.forget_unset()
-
-
-@pytest.fixture(autouse=True)
-def wire() -> Iterator[Wire]:
-    """Every call to AWS, unbroken when a test begins and when it ends."""
-    WIRE.reset()
-    yield WIRE
-    WIRE.reset()
 
 
 @pytest.fixture

@@ -1,13 +1,10 @@
-"""Users, and the wire between our code and AWS."""
-
-from collections.abc import Iterator
+"""Users."""
 
 import pytest
 
 from geminichat.tables.messages import SHARDS, StoredMessage
 from tests.integration.chat.people import User
 from tests.integration.lambdas import Api
-from tests.integration.wire import WIRE, Wire
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -16,14 +13,6 @@ def nothing_unfinished() -> None:
     for shard in range(SHARDS):
         for key in list(StoredMessage.unfinished.query(shard)):
             StoredMessage(key.chatroom_id, int(key.seq)).delete()
-
-
-@pytest.fixture(autouse=True)
-def wire() -> Iterator[Wire]:
-    """Every call to AWS, unbroken when a test begins and when it ends."""
-    WIRE.reset()
-    yield WIRE
-    WIRE.reset()
 
 
 @pytest.fixture

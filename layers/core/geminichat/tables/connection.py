@@ -141,19 +141,7 @@ def update_if(item: Model, actions: list[Action], condition: Condition) -> bool:
 
     Tries again with jitter while a transaction holds the item. Raises Unavailable when that lasts.
     """
-
-    def update() -> bool:
-        try:
-            item.update(actions=actions, condition=condition)
-        except UpdateError as error:
-            if error.cause_response_code == "ConditionalCheckFailedException":
-                return False
-            if error.cause_response_code == "TransactionConflictException":
-                raise _Contended() from error
-            raise
-        return True
-
-    return _while_contended(update, 4.0)
+    return _holds(lambda: item.update(actions=actions, condition=condition))
 
 
 def put_if(item: Model, condition: Condition) -> bool:
@@ -161,11 +149,16 @@ def put_if(item: Model, condition: Condition) -> bool:
 
     Tries again with jitter while a transaction holds the item. Raises Unavailable when that lasts.
     """
+    return _holds(lambda: item.save(condition))
 
-    def put() -> bool:
+
+def _holds(write: Callable[[], object]) -> bool:
+    """Make a write that has a condition, and say whether that held."""
+
+    def attempt() -> bool:
         try:
-            item.save(condition)
-        except PutError as error:
+            write()
+        except (PutError, UpdateError) as error:
             if error.cause_response_code == "ConditionalCheckFailedException":
                 return False
             if error.cause_response_code == "TransactionConflictException":
@@ -173,7 +166,7 @@ def put_if(item: Model, condition: Condition) -> bool:
             raise
         return True
 
-    return _while_contended(put, 4.0)
+    return _while_contended(attempt, 4.0)
 
 
 def transact(write: Callable[[TransactWrite], None], *, token: str, seconds: float = 4.0) -> None:
