@@ -119,17 +119,17 @@ def redrive(
 
 def _end(job: Any, *, dry_run: bool) -> str:
     from geminichat import prompts
-    from geminichat.tables import messages
+    from geminichat.tables import answers, sending
 
-    if messages.find_waiting(job.chatroom_id, job.seq):
+    if answers.find_waiting(job.chatroom_id, job.seq):
         return "waiting"
-    if messages.find_given_up(job.chatroom_id, job.seq) != job.generation:
+    if sending.find_given_up(job.chatroom_id, job.seq) != job.generation:
         return "ended"
     if dry_run:
         return "queued"
     renewed = secrets.token_hex(4)
     now = datetime.now(UTC)
-    if not messages.revive(job.chatroom_id, job.seq, job.generation, renewed=renewed, now=now):
+    if not sending.revive(job.chatroom_id, job.seq, job.generation, renewed=renewed, now=now):
         return "ended"
     prompts.send(prompts.Job(chatroom_id=job.chatroom_id, seq=job.seq, generation=renewed))
     return "queued"

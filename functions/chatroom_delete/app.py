@@ -3,7 +3,7 @@
 from geminichat import cache
 from geminichat.api import Request, Response, endpoint, no_content
 from geminichat.domain import ids
-from geminichat.tables import messages
+from geminichat.tables import deletions
 
 
 @endpoint
@@ -11,5 +11,5 @@ def handler(request: Request) -> Response:
     """Answer 204; the sweep deletes the messages, however many they are."""
     room_id = ids.known("r", request.path["id"])
     cache.announce(cache.deleted(room_id), request.user_id)
-    messages.bury_room(request.user_id, room_id, request.now)
+    deletions.bury_room(request.user_id, room_id, request.now)
     return no_content()

@@ -6,7 +6,7 @@ from geminichat import cache, counters, prompts
 from geminichat.api import Request, Response, accepted, endpoint
 from geminichat.domain import ids
 from geminichat.domain.messages import Accepted
-from geminichat.tables import messages, usage
+from geminichat.tables import sending, usage
 
 
 @endpoint
@@ -16,7 +16,7 @@ def handler(request: Request) -> Response[Accepted]:
     generation = secrets.token_hex(4)
     change = cache.changed(room_id, request.now)
     with counters.admission(request.user_id, request.now, usage.allowance, change) as admitted:
-        message, allowance = messages.retry(
+        message, allowance = sending.retry(
             request.user_id, room_id, request.path["messageId"], admitted, generation=generation
         )
 

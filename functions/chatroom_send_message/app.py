@@ -4,7 +4,7 @@ from geminichat import cache, counters, prompts
 from geminichat.api import Request, Response, accepted, endpoint
 from geminichat.domain import ids
 from geminichat.domain.messages import Accepted, Message, NewPrompt, Status
-from geminichat.tables import chatrooms, messages, usage
+from geminichat.tables import chatrooms, sending, usage
 
 
 @endpoint
@@ -13,13 +13,13 @@ def handler(request: Request) -> Response[Accepted]:
     prompt = request.body(NewPrompt)
     room_id = ids.known("r", request.path["id"])
     key = request.idempotency_key()
-    if key and (stored := messages.replayed(request.user_id, room_id, prompt, key, request.now)):
+    if key and (stored := sending.replayed(request.user_id, room_id, prompt, key, request.now)):
         return _accepted(room_id, stored, {"idempotency-replayed": "true"})
 
     change = cache.active(room_id, request.now)
     with counters.admission(request.user_id, request.now, usage.allowance, change) as admitted:
         turn = chatrooms.take_turn(request.user_id, room_id, request.now)
-        message, allowance = messages.add_prompt(turn, prompt, admitted, key)
+        message, allowance = sending.add_prompt(turn, prompt, admitted, key)
 
     return _accepted(room_id, message, allowance.headers())
 

@@ -19,8 +19,8 @@ from geminichat.domain import history, ids, retries, times
 from geminichat.domain.messages import UNAVAILABLE, Failure
 from geminichat.log import logger
 from geminichat.prompts import Job
-from geminichat.tables import messages
-from geminichat.tables.messages import Claimed, LeaseLost
+from geminichat.tables import answers
+from geminichat.tables.answers import Claimed, LeaseLost
 
 MARGIN = 10.0
 """Seconds kept back from the invocation's time for what follows Gemini's answer."""
@@ -93,9 +93,9 @@ def _answer(record: Record, ends: float, *, first: bool) -> int | None:
 
 def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
     lasting = timedelta(seconds=max(0.0, ends - time.monotonic()))
-    claimed = messages.claim(job.chatroom_id, job.seq, ids.new("l"), times.now(), lasting)
+    claimed = answers.claim(job.chatroom_id, job.seq, ids.new("l"), times.now(), lasting)
     if claimed is None:
-        return messages.wait_for(job.chatroom_id, job.seq, times.now())
+        return answers.wait_for(job.chatroom_id, job.seq, times.now())
     if claimed.attempts > config.number("MAX_ATTEMPTS"):
         _give_up(claimed, "every attempt broke off")
         return None
@@ -104,7 +104,7 @@ def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
     except LeaseLost:
         raise
     except Exception:
-        messages.release(claimed)  # it would have to wait for the end of the lease otherwise
+        answers.release(claimed)  # it would have to wait for the end of the lease otherwise
         raise
 
 
@@ -125,12 +125,12 @@ def _answer_claimed(claimed: Claimed, seconds: float) -> int | None:
         if claimed.attempts >= config.number("MAX_ATTEMPTS"):
             _give_up(claimed, str(error))
             return None
-        messages.release(claimed)
+        answers.release(claimed)
         first = config.number("RETRY_PAUSE")
         return retries.pause(claimed.attempts, first, error.after, random.random())
     took = time.monotonic() - began
     now = times.now()
-    messages.answer(claimed, reply.content, reply.tokens, now)
+    answers.answer(claimed, reply.content, reply.tokens, now)
     logger.info("prompt answered", extra={**_names(claimed), "attempt": claimed.attempts})
     metrics.emit(
         PromptsAnswered=1,
@@ -144,7 +144,7 @@ def _answer_claimed(claimed: Claimed, seconds: float) -> int | None:
 
 def _ask(claimed: Claimed, seconds: float) -> gemini.Reply:
     turns = config.number("HISTORY_TURNS")
-    past = messages.history(claimed, turns) if turns and claimed.seq > 1 else []
+    past = answers.history(claimed, turns) if turns and claimed.seq > 1 else []
     return gemini.generate(
         claimed.model,
         claimed.system_instruction,
@@ -155,7 +155,7 @@ def _ask(claimed: Claimed, seconds: float) -> gemini.Reply:
 
 
 def _fail(claimed: Claimed, failure: Failure) -> None:
-    messages.fail(claimed, failure)
+    answers.fail(claimed, failure)
     metrics.emit(PromptsFailed=1)
     if claimed.counted_on:
         counters.given_back(claimed.user_id, claimed.counted_on)

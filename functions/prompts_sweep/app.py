@@ -17,8 +17,8 @@ from geminichat.domain.messages import UNAVAILABLE
 from geminichat.domain.retries import Verdict
 from geminichat.log import logger
 from geminichat.prompts import Job
-from geminichat.tables import messages
-from geminichat.tables.messages import LeaseLost
+from geminichat.tables import answers, deletions, messages
+from geminichat.tables.answers import LeaseLost
 
 MARGIN = 10.0
 """Seconds at the end of the invocation in which nothing further is begun."""
@@ -51,7 +51,7 @@ def sweep(now: datetime, until: float) -> dict[str, int]:
     pause = timedelta(seconds=config.number("SWEEP_AFTER"))
     for shard in random.sample(range(messages.SHARDS), messages.SHARDS):
         with _apart():
-            for chatroom_id, seq in messages.unfinished(shard, now - pause):
+            for chatroom_id, seq in answers.unfinished(shard, now - pause):
                 if time.monotonic() > until:
                     break
                 if seq == 0:
@@ -62,7 +62,7 @@ def sweep(now: datetime, until: float) -> dict[str, int]:
 
     for chatroom_id in deleted:
         with _apart():
-            purged += messages.purge(chatroom_id, until)
+            purged += deletions.purge(chatroom_id, until)
 
     counts = {
         "queued": done[Verdict.QUEUE],
@@ -86,14 +86,14 @@ def _apart(job: Job | None = None) -> Iterator[None]:
 
 def _end_letter(letter: Job, now: datetime) -> Verdict:
     """Fail the prompt of a dead letter, unless it ended or was tried anew in the meantime."""
-    waiting = messages.find_waiting(letter.chatroom_id, letter.seq)
+    waiting = answers.find_waiting(letter.chatroom_id, letter.seq)
     if waiting and waiting.generation == letter.generation and _fail(letter, now):
         return Verdict.FAIL
     return Verdict.WAIT
 
 
 def _bring_on(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Verdict:
-    waiting = messages.find_waiting(chatroom_id, seq)
+    waiting = answers.find_waiting(chatroom_id, seq)
     if waiting is None:
         return Verdict.WAIT
     verdict = retries.verdict(
@@ -112,7 +112,7 @@ def _bring_on(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Ve
     if verdict is Verdict.FAIL and not _fail(job, now):
         return Verdict.WAIT
     if verdict is Verdict.QUEUE:
-        if not messages.look_again(chatroom_id, seq, waiting, now, pause):
+        if not answers.look_again(chatroom_id, seq, waiting, now, pause):
             return Verdict.WAIT
         prompts.send(job)
         metrics.emit(PromptsRequeued=1)
@@ -121,11 +121,11 @@ def _bring_on(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Ve
 
 def _fail(job: Job, now: datetime) -> bool:
     """Fail a prompt that no worker holds, and say whether that was this call's doing."""
-    claimed = messages.claim(job.chatroom_id, job.seq, ids.new("l"), now, timedelta(seconds=30))
+    claimed = answers.claim(job.chatroom_id, job.seq, ids.new("l"), now, timedelta(seconds=30))
     if claimed is None:
         return False
     try:
-        messages.fail(claimed, UNAVAILABLE)
+        answers.fail(claimed, UNAVAILABLE)
     except LeaseLost:
         return False
     metrics.emit(PromptsFailed=1)

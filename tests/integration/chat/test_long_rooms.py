@@ -9,7 +9,8 @@ import pytest
 
 from geminichat.domain import ids, times
 from geminichat.tables.chatrooms import Chatroom
-from geminichat.tables.messages import StoredMessage, purge
+from geminichat.tables.deletions import purge
+from geminichat.tables.messages import StoredMessage
 from tests.integration.chat.aftermath import run_sweep, waiting
 from tests.integration.chat.people import User, stored
 from tests.integration.lambdas import Api

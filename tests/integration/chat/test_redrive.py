@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from geminichat.domain import ids
-from geminichat.tables.messages import purge
+from geminichat.tables.deletions import purge
 from infra import redrive
 from infra.local.faults import StandIn
 from infra.local.home import ROOT

@@ -1,0 +1,76 @@
+"""Deleted rooms: gone at once, and their messages soon after."""
+
+import secrets
+import time
+from datetime import datetime, timedelta
+
+from pynamodb.exceptions import TransactWriteError
+from pynamodb.transactions import TransactWrite
+
+from geminichat.domain import ids, times
+from geminichat.errors import NotFound
+from geminichat.tables.chatrooms import Chatroom
+from geminichat.tables.connection import (
+    failed_conditions,
+    transact,
+)
+from geminichat.tables.messages import StoredMessage, shard
+
+PURGE_AFTER = timedelta(seconds=60)
+"""How long a deleted room's messages are left alone: longer than any request lives."""
+
+
+def bury_room(user_id: str, chatroom_id: str, now: datetime) -> None:
+    """Delete the user's room, and leave a note for the sweep to delete its messages.
+
+    The note stands in place 0 and among the unfinished, dated ahead by more than any request
+    lives, so that a prompt being stored at this moment is deleted as well. Raises NotFound.
+    """
+    note = StoredMessage(
+        ids.known("r", chatroom_id),
+        0,
+        user_id=user_id,
+        sender="note",
+        content="",
+        model="",
+        created_at=times.text(now),
+        unfinished_shard=shard(chatroom_id),
+        unfinished_since=times.text(now + PURGE_AFTER),
+    )
+
+    def write(transaction: TransactWrite) -> None:
+        transaction.delete(Chatroom(user_id, chatroom_id), Chatroom.chatroom_id.exists())
+        transaction.save(note)
+
+    try:
+        transact(write, token=secrets.token_hex(16))
+    except TransactWriteError as error:
+        if any(failed_conditions(error)):
+            raise NotFound() from error
+        raise
+
+
+def purge(chatroom_id: str, until: float) -> bool:
+    """Delete a deleted room's messages, its note last; return False if time ran out before that.
+
+    `until` is a moment of the monotonic clock. Looks again until nothing is left: a worker may be
+    storing a reply meanwhile, though no longer once the reply's prompt is gone.
+    """
+    left = True
+    while left:
+        left = False
+        keys = StoredMessage.query(
+            chatroom_id,
+            StoredMessage.seq > 0,
+            consistent_read=True,
+            attributes_to_get=["chatroom_id", "seq"],
+            page_size=500,
+        )
+        with StoredMessage.batch_write() as batch:
+            for key in keys:
+                if time.monotonic() > until:
+                    return False
+                batch.delete(StoredMessage(chatroom_id, int(key.seq)))
+                left = True
+    StoredMessage(chatroom_id, 0).delete()
+    return True
