@@ -19,7 +19,7 @@ from geminichat.domain.identities import Identity
 from geminichat.domain.sessions import ENDED, RefreshToken
 from geminichat.domain.users import Account
 from geminichat.errors import Conflict, Unauthorized, Unavailable
-from geminichat.tables import chatrooms, codes, identities, sessions, usage
+from geminichat.tables import codes, identities, sessions, usage
 from geminichat.tables.codes import Proof
 from geminichat.tables.connection import failed_conditions, get_together, transact
 from geminichat.tables.identities import Claim
@@ -47,7 +47,7 @@ def claimable(identity: Identity, now: datetime) -> Claim | None:
     claim = identities.find(identity)
     if claim is None:
         return None
-    if claim.verified or claim.since >= times.text(now) or chatrooms.has_any(claim.user_id):
+    if claim.verified or claim.since >= times.text(now) or _has_rooms(claim):
         raise taken()
     return claim
 
@@ -205,7 +205,7 @@ def _add_identity(
         raise Conflict(
             "Verify the identity that you signed up with first.", code="identity-not-verified"
         )
-    if claim and claim.user_id != user_id and (claim.verified or chatrooms.has_any(claim.user_id)):
+    if claim and claim.user_id != user_id and (claim.verified or _has_rooms(claim)):
         raise taken()
     attribute, before = getattr(User, kind), getattr(user, kind)
     unchanged = (User.session_epoch == int(user.session_epoch)) & (
@@ -292,6 +292,12 @@ def _remove_claimant(transaction: TransactWrite, claim: Claim) -> None:
         Subscription, claim.user_id, condition=Subscription.user_id.does_not_exist()
     )
     transaction.delete(User(claim.user_id))
+
+
+def _has_rooms(claim: Claim) -> bool:
+    from geminichat.tables import chatrooms  # to enter by a code takes no look at rooms
+
+    return chatrooms.has_any(claim.user_id)
 
 
 def _new(identity: Identity, now: datetime) -> User:
