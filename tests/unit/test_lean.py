@@ -58,11 +58,51 @@ print(xml.sax.ContentHandler.__name__)
     assert run(code) == "False\nContentHandler"
 
 
+def test_a_module_may_be_as_if_it_were_not_installed() -> None:
+    code = """
+from geminichat import lean
+with lean.without({'json': None}):
+    try:
+        import json
+    except ImportError:
+        print('none')
+import json
+print(json.dumps([1]))
+"""
+    assert run(code) == "none\n[1]"
+
+
+UNOPENED = """
+import sys
+from geminichat import lean
+with lean.without({}, unopened=['json', 'xml', 'xml.sax']):
+    import json.scanner
+    from xml.sax import handler
+"""
+
+
+def test_of_an_unopened_package_only_the_modules_asked_for_are_loaded() -> None:
+    code = f"{UNOPENED}print('json.decoder' in sys.modules, 'xml.sax.xmlreader' in sys.modules)"
+    assert run(f"{code}\nprint(json.scanner.__name__, handler.__name__)") == (
+        "False False\njson.scanner xml.sax.handler"
+    )
+
+
+def test_an_unopened_package_opens_for_whoever_asks_it_for_more() -> None:
+    code = f"""{UNOPENED}
+import xml.sax
+from xml.sax import make_parser
+print(json.dumps([1]), make_parser.__name__, xml.sax.handler is handler)
+"""
+    assert run(code) == "[1] make_parser True"
+
+
 @pytest.mark.parametrize(
     ("ours", "left_out"),
     [
         ("geminichat.tables.users", ["botocore.client", "botocore.session", "jmespath"]),
         ("geminichat.upstash", ["httpx", "asyncio"]),
+        ("geminichat.gemini", ["grpc", "cryptography", "pydantic", "googleapiclient"]),
         ("geminichat.stripe_sdk", ["httpx", "asyncio", "requests"]),
         ("geminichat.domain.tokens", ["jwt.jwks_client"]),
         ("geminichat.log", ["jmespath"]),
@@ -75,6 +115,17 @@ import {ours}
 print(*[name for name in {left_out} if name in sys.modules])
 """
     assert run(code) == ""
+
+
+def test_geminis_sdk_works_whole_after_our_door_was_imported() -> None:
+    code = """
+import geminichat.gemini
+import google.generativeai as genai
+genai.configure(api_key='none', transport='rest')
+print(genai.ChatSession.__name__, genai.GenerativeModel('gemini-2.5-flash').model_name)
+print(genai.GenerativeModel is geminichat.gemini_sdk.GenerativeModel)
+"""
+    assert run(code) == "ChatSession models/gemini-2.5-flash\nTrue"
 
 
 def test_boto3_works_after_our_tables_were_imported() -> None:
