@@ -103,6 +103,7 @@ print(json.dumps([1]), make_parser.__name__, xml.sax.handler is handler)
         ("geminichat.tables.users", ["botocore.client", "botocore.session", "jmespath"]),
         ("geminichat.upstash", ["httpx", "asyncio"]),
         ("geminichat.gemini", ["grpc", "cryptography", "pydantic", "googleapiclient"]),
+        ("geminichat.gemini", ["asyncio", "charset_normalizer", "importlib.metadata", "zipfile"]),
         ("geminichat.stripe_sdk", ["httpx", "asyncio", "requests"]),
         ("geminichat.domain.tokens", ["jwt.jwks_client"]),
         ("geminichat.log", ["jmespath"]),

@@ -35,11 +35,14 @@ _UNOPENED = [
     _V1BETA,
     _SERVICE,
     f"{_SERVICE}.transports",
+    "google.api_core",
     "google.api_core.gapic_v1",
     "google.generativeai",
     "google.generativeai.types",
 ]
 _LEFT_OUT: Mapping[str, Mapping[str, Any] | None] = {
+    "asyncio": {},
+    "charset_normalizer": {"__version__": "3.0.0"},  # one that requests takes
     "google.api_core.grpc_helpers": {"wrap_errors": _as_it_is},
     "google.api_core.operations_v1": {},
     "google.auth.transport.grpc": {"SslCredentials": None},
@@ -50,7 +53,10 @@ _LEFT_OUT: Mapping[str, Mapping[str, Any] | None] = {
     "googleapiclient.http": {},
     "grpc": None,
     "httplib2": {},
+    "importlib.metadata": {"version": None},  # for HTTP/2, which urllib3 is not asked for
     "pydantic": {},
+    "subprocess": {},
+    "zipfile": {},
     f"{_SERVICE}.transports.grpc": {"GenerativeServiceGrpcTransport": None},
     f"{_SERVICE}.transports.grpc_asyncio": {"GenerativeServiceGrpcAsyncIOTransport": None},
 }
