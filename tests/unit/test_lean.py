@@ -118,6 +118,10 @@ print(*[name for name in {left_out} if name in sys.modules])
     assert run(code) == ""
 
 
+def test_all_of_an_unopened_package_is_what_it_says_itself() -> None:
+    assert run(f"{UNOPENED}\nfrom json import *\nprint(loads('[1]'))") == "[1]"
+
+
 def test_geminis_sdk_works_whole_after_our_door_was_imported() -> None:
     code = """
 import geminichat.gemini
@@ -125,8 +129,9 @@ import google.generativeai as genai
 genai.configure(api_key='none', transport='rest')
 print(genai.ChatSession.__name__, genai.GenerativeModel('gemini-2.5-flash').model_name)
 print(genai.GenerativeModel is geminichat.gemini_sdk.GenerativeModel)
+print(genai.protos.EmbedContentRequest.__name__)
 """
-    assert run(code) == "ChatSession models/gemini-2.5-flash\nTrue"
+    assert run(code) == "ChatSession models/gemini-2.5-flash\nTrue\nEmbedContentRequest"
 
 
 def test_boto3_works_after_our_tables_were_imported() -> None:

@@ -33,6 +33,7 @@ _SERVICE = f"{_V1BETA}.services.generative_service"
 
 _UNOPENED = [
     _V1BETA,
+    f"{_V1BETA}.types",
     _SERVICE,
     f"{_SERVICE}.transports",
     "google.api_core",
@@ -68,13 +69,21 @@ with lean.without(_LEFT_OUT, _UNOPENED):
     from google.ai.generativelanguage_v1beta.services.generative_service.client import (
         GenerativeServiceClient,
     )
+    from google.ai.generativelanguage_v1beta.types import content, file, generative_service, safety
 
+    _protos = {
+        name: vars(module)[name]
+        for module in (content, file, generative_service, safety)
+        for name in module.__protobuf__.manifest
+    }
     _clients = {
         "FileServiceAsyncClient": object,
         "FileServiceClient": object,
         "GenerativeServiceClient": GenerativeServiceClient,
     }
-    with lean.without({"google.ai.generativelanguage": _clients}):
+    with lean.without(
+        {"google.ai.generativelanguage": _clients, "google.generativeai.protos": _protos}
+    ):
         from google.generativeai.client import configure
         from google.generativeai.generative_models import GenerativeModel
         from google.generativeai.types.helper_types import RequestOptions

@@ -31,7 +31,8 @@ class _Unopened(ModuleType):
     """A package whose own code has not run; it does when more is asked of it than its modules."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or self.__spec__ is None or self.__spec__.loader is None:
+        of_the_machinery = name.startswith("__") and name != "__all__"
+        if of_the_machinery or self.__spec__ is None or self.__spec__.loader is None:
             raise AttributeError(name)
         self.__class__ = ModuleType  # type: ignore[assignment]
         self.__spec__.loader.exec_module(self)
