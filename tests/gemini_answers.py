@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from aiohttp import web
@@ -20,8 +21,12 @@ from infra.local import gemini
 from infra.local.faults import StandIn
 from infra.local.gemini import BLOCK_REASONS, FINISH_REASONS, reply_to, tokens
 from infra.local.serving import HOST, free_port, served
+from tests import certificates
 
 KEY, WRONG_KEY, NOBODYS_KEY = "right-key", "wrong-key", "key-for-nobody"
+TLS_KEY, IMPOSTORS_KEY = "key-for-tls", "key-for-another-host"
+"""A key says whom to ask too: the door looks for the address when its key is another one."""
+
 MODEL = "gemini-2.5-flash"
 INSTRUCTION = "Be brief."
 SAID, REPLIED = "What is a queue?", "A line."
@@ -129,6 +134,8 @@ CASES = [
     Case("drop", _again("ChunkedEncodingError"), {"kind": "drop"}),
     Case("refused connection", _again("ConnectionError"), key=NOBODYS_KEY),
     Case("wrong key", BAD_KEY, key=WRONG_KEY),
+    _replied("reply over TLS", key=TLS_KEY),
+    Case("another host's certificate", _again("SSLError"), key=IMPOSTORS_KEY),
     _replied("reply to the right key again"),
     Case("an unknown model", REFUSED, model="gpt-5"),
 ]
@@ -175,15 +182,14 @@ def ask_everything(
     python: Sequence[str | Path], path: Sequence[Path], first: Sequence[str] = ()
 ) -> Asked:
     """Have a fresh process meet every case; `first` are modules that it imports before our door."""
-    with _google() as (google, ssm):
-        nobody = f"http://{HOST}:{free_port()}"
+    with _services() as services:
         cases = []
         for case in CASES:
             if case.fault:
-                google.fault(**case.fault, match=case.prompt)
+                services.google.fault(**case.fault, match=case.prompt)
             names = ("name", "prompt", "key", "model", "timeout")
             asked = {name: getattr(case, name) for name in names}
-            cases.append(asked | {"endpoint": nobody if case.key == NOBODYS_KEY else google.url})
+            cases.append(asked | {"endpoint": services.of_keys.get(case.key, services.google.url)})
         plan = {
             "path": [str(place) for place in path],
             "first": list(first),
@@ -195,15 +201,23 @@ def ask_everything(
             [*python, "-c", ASK, json.dumps(plan)],
             capture_output=True,
             text=True,
-            env=os.environ | {"AWS_ENDPOINT_URL_SSM": ssm, "NO_PROXY": HOST},
+            env=os.environ | services.environment,
         )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     return Asked(found["outcomes"], frozenset(found["modules"]))
 
 
+@dataclass(frozen=True)
+class _Services:
+    google: StandIn
+    of_keys: Mapping[str, str]
+    """Where to ask with a key that is not for this one."""
+    environment: Mapping[str, str]
+
+
 @contextmanager
-def _google() -> Iterator[tuple[StandIn, str]]:
+def _services() -> Iterator[_Services]:
     """Serve the stand-in for Gemini, and an SSM in which each parameter's value is its name."""
 
     async def parameter(request: web.Request) -> web.Response:
@@ -215,5 +229,24 @@ def _google() -> Iterator[tuple[StandIn, str]]:
         app.router.add_post("/", parameter)
         return app
 
-    with served(lambda: gemini.create_app(KEY)) as google, served(ssm) as parameters:
-        yield StandIn(google), parameters
+    with (
+        TemporaryDirectory() as folder,
+        served(lambda: gemini.create_app(KEY)) as google,
+        served(
+            lambda: gemini.create_app(TLS_KEY), tls=certificates.make(Path(folder, "it"))
+        ) as tls,
+        served(ssm) as parameters,
+    ):
+        yield _Services(
+            google=StandIn(google),
+            of_keys={
+                NOBODYS_KEY: f"http://{HOST}:{free_port()}",
+                TLS_KEY: tls.replace(HOST, "localhost"),
+                IMPOSTORS_KEY: tls,
+            },
+            environment={
+                "AWS_ENDPOINT_URL_SSM": parameters,
+                "NO_PROXY": f"{HOST},localhost",
+                "REQUESTS_CA_BUNDLE": str(Path(folder, "it")),
+            },
+        )
