@@ -14,6 +14,8 @@ Faults (see faults.py; `match` looks at the last user message):
     stall       answers only after `seconds` (an hour unless told)
     drop        the connection breaks off in the middle of the answer
     garbage     200 with a body that is not JSON
+    page        a proxy's page instead of Google's answer; `status` (502 unless told), `type` (its
+                content type, text/html unless told)
     blocked     no candidate, promptFeedback.blockReason = `reason` (SAFETY unless told)
     finish      a candidate without text, finishReason = `reason` (SAFETY unless told)
     empty       no candidates at all, and no reason
@@ -73,6 +75,7 @@ FAULTS: Mapping[str, Mapping[str, Rule]] = {
     "stall": {"seconds": float},
     "drop": {},
     "garbage": {},
+    "page": {"status": {*ERRORS, 502}, "type": str},
     "blocked": {"reason": BLOCK_REASONS},
     "finish": {"reason": FINISH_REASONS},
     "empty": {},
@@ -80,6 +83,8 @@ FAULTS: Mapping[str, Mapping[str, Rule]] = {
     "thought": {},
     "max-tokens": {},
 }
+
+PAGE = "<html><body>Nicht verfügbar.</body></html>".encode()
 
 Json = dict[str, Any]
 
@@ -162,6 +167,10 @@ class _Gemini:
         if fault and fault.kind == "error":
             status = fault.settings.get("status", 503)
             return _json(_listed(_fault_error(fault, status), streamed), status)
+        if fault and fault.kind == "page":
+            status = fault.settings.get("status", 502)
+            kind = fault.settings.get("type", "text/html")
+            return web.Response(body=PAGE, status=status, content_type=kind)
 
         answer = _answer(asked, model, fault)
         if "enum-encoding=int" in request.query.get("$alt", ""):

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ STOP_TIMEOUT = 1.0
 """Seconds that requests under way are given when a server stops."""
 
 
-async def serve(app: web.Application, port: int = 0) -> tuple[web.AppRunner, str]:
+async def serve(
+    app: web.Application, port: int = 0, tls: ssl.SSLContext | None = None
+) -> tuple[web.AppRunner, str]:
     """Serve on a port (0: any free one); return what stops it, by its `cleanup()`, and the URL.
 
     Raises OSError where the port is taken.
@@ -21,24 +24,26 @@ async def serve(app: web.Application, port: int = 0) -> tuple[web.AppRunner, str
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_TIMEOUT)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, HOST, port)
+        site = web.TCPSite(runner, HOST, port, ssl_context=tls)
         await site.start()
     except OSError:
         await runner.cleanup()
         raise
     address = runner.addresses[0]
-    return runner, f"http://{HOST}:{address[1]}"
+    return runner, f"{'https' if tls else 'http'}://{HOST}:{address[1]}"
 
 
 @contextmanager
-def served(create: Callable[[], web.Application], port: int = 0) -> Iterator[str]:
+def served(
+    create: Callable[[], web.Application], port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """Serve from a thread of its own, as tests want it; yields the URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     async def start() -> tuple[web.AppRunner, str]:
-        return await serve(create(), port)
+        return await serve(create(), port, tls)
 
     runner, url = asyncio.run_coroutine_threadsafe(start(), loop).result(timeout=10)
     try:

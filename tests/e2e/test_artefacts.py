@@ -1,6 +1,7 @@
 """What `sam build` made runs by itself: a package missing from a layer would not show elsewhere."""
 
 import asyncio
+import functools
 import os
 import subprocess
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 
 from infra.local import build
 from infra.local.home import BUILD, TOOLS
+from tests.gemini_answers import CASES, Asked, Case, ask_everything
 from tests.template import FUNCTIONS, TEMPLATE
 
-MEGABYTES = {"CoreLayer": 20.0, "GeminiLayer": 62.0, "StripeLayer": 20.0}
+MEGABYTES = {"CoreLayer": 20.0, "GeminiLayer": 12.0, "StripeLayer": 20.0}
 """The most that a layer may weigh, unzipped and with its byte-code. Lambda allows 250 in all."""
 
 LAYERS = [
@@ -19,6 +21,9 @@ LAYERS = [
     for name, resource in TEMPLATE["Resources"].items()
     if resource["Type"] == "AWS::Serverless::LayerVersion"
 ]
+
+PYTHON = [str(TOOLS / "bin" / "python3.13"), "-I", "-S", "-W", "ignore"]
+"""A Python that has nothing but the standard library."""
 
 IMPORT_ONE = """
 import sys
@@ -44,15 +49,29 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_handler_imports_from_the_built_artefacts_alone(function: str) -> None:
-    layers = ["CoreLayer", *(layer["Ref"] for layer in FUNCTIONS[function].get("Layers", []))]
-    places = [BUILD / function, *(BUILD / layer / "python" for layer in layers)]
     done = subprocess.run(
-        [TOOLS / "bin" / "python3.13", "-I", "-S", "-W", "ignore", "-c", IMPORT_ONE, *places],
+        [*PYTHON, "-c", IMPORT_ONE, *places_of(function)],
         capture_output=True,
         text=True,
         env=os.environ,
     )
     assert done.returncode == 0, done.stderr
+
+
+def places_of(function: str) -> list[Path]:
+    """Return where a function's modules are: its own folder and its layers."""
+    layers = ["CoreLayer", *(layer["Ref"] for layer in FUNCTIONS[function].get("Layers", []))]
+    return [BUILD / function, *(BUILD / layer / "python" for layer in layers)]
+
+
+@functools.cache
+def asked_from_the_layers() -> Asked:
+    return ask_everything(PYTHON, places_of("GeminiWorker"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_every_answer_of_geminis_has_its_outcome_with_what_the_layers_have(case: Case) -> None:
+    assert asked_from_the_layers().outcomes[case.name] == case.outcome
 
 
 @pytest.mark.parametrize("layer", LAYERS)

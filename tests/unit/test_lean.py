@@ -58,6 +58,45 @@ print(xml.sax.ContentHandler.__name__)
     assert run(code) == "False\nContentHandler"
 
 
+def test_a_module_may_be_as_if_it_were_not_installed() -> None:
+    code = """
+from geminichat import lean
+with lean.without({'json': None}):
+    try:
+        import json
+    except ImportError:
+        print('none')
+import json
+print(json.dumps([1]))
+"""
+    assert run(code) == "none\n[1]"
+
+
+UNOPENED = """
+import sys
+from geminichat import lean
+with lean.without({}, unopened=['json', 'xml', 'xml.sax']):
+    import json.scanner
+    from xml.sax import handler
+"""
+
+
+def test_of_an_unopened_package_only_the_modules_asked_for_are_loaded() -> None:
+    code = f"{UNOPENED}print('json.decoder' in sys.modules, 'xml.sax.xmlreader' in sys.modules)"
+    assert run(f"{code}\nprint(json.scanner.__name__, handler.__name__)") == (
+        "False False\njson.scanner xml.sax.handler"
+    )
+
+
+def test_an_unopened_package_opens_for_whoever_asks_it_for_more() -> None:
+    code = f"""{UNOPENED}
+import xml.sax
+from xml.sax import make_parser
+print(json.dumps([1]), make_parser.__name__, xml.sax.handler is handler)
+"""
+    assert run(code) == "[1] make_parser True"
+
+
 @pytest.mark.parametrize(
     ("ours", "left_out"),
     [
@@ -68,6 +107,8 @@ print(xml.sax.ContentHandler.__name__)
             ["botocore.client", "botocore.session", "jmespath", "calendar", "locale"],
         ),
         ("geminichat.upstash", ["httpx", "asyncio"]),
+        ("geminichat.gemini", ["grpc", "cryptography", "pydantic", "googleapiclient"]),
+        ("geminichat.gemini", ["asyncio", "charset_normalizer", "importlib.metadata", "zipfile"]),
         ("geminichat.stripe_sdk", ["httpx", "asyncio", "requests"]),
         ("geminichat.domain.tokens", ["jwt.jwks_client", "calendar"]),
         ("geminichat.log", ["jmespath", "aws_lambda_powertools.shared.user_agent"]),
@@ -118,6 +159,22 @@ print(jwt.decode(token, b'k' * 32, ['HS256']))
 )
 def test_what_was_left_out_is_there_for_whoever_does_use_it(code: str, printed: str) -> None:
     assert printed in run(code)
+
+
+def test_all_of_an_unopened_package_is_what_it_says_itself() -> None:
+    assert run(f"{UNOPENED}\nfrom json import *\nprint(loads('[1]'))") == "[1]"
+
+
+def test_geminis_sdk_works_whole_after_our_door_was_imported() -> None:
+    code = """
+import geminichat.gemini
+import google.generativeai as genai
+genai.configure(api_key='none', transport='rest')
+print(genai.ChatSession.__name__, genai.GenerativeModel('gemini-2.5-flash').model_name)
+print(genai.GenerativeModel is geminichat.gemini_sdk.GenerativeModel)
+print(genai.protos.EmbedContentRequest.__name__)
+"""
+    assert run(code) == "ChatSession models/gemini-2.5-flash\nTrue\nEmbedContentRequest"
 
 
 def test_boto3_works_after_our_tables_were_imported() -> None:

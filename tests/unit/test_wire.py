@@ -1,6 +1,5 @@
 """HTTP over real sockets: kept connections, deadlines, TLS, and what happens when it breaks off."""
 
-import datetime
 import math
 import socket
 import ssl
@@ -12,13 +11,10 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from geminichat import deadline, wire
 from infra.local.serving import free_port
+from tests import certificates
 
 type Talk = Callable[[socket.socket, int], None]
 """What a server does with its nth connection."""
@@ -361,42 +357,15 @@ def test_an_answer_that_breaks_off_has_failed(answer: bytes) -> None:
 # ── TLS ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of 127.0.0.1 that nobody has signed but itself, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        signed.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return path
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    return tmp_path / "both.pem"
 
 
 @pytest.fixture
 def secure(certificate: Path) -> Iterator[str]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
     wire._tls.cache_clear()
-    with server(answering(), context) as url:
+    with server(answering(), certificates.make(certificate)) as url:
         yield url
     wire._tls.cache_clear()
 

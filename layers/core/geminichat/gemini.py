@@ -6,27 +6,23 @@ nowhere else. Only the worker imports this module.
 
 import os
 import re
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import requests
-from google.api_core import exceptions as google_errors
-from google.protobuf.json_format import ParseError
-
-with warnings.catch_warnings():
-    # Its support has ended, which it says at every import: DECISIONS.md says what we make of that.
-    warnings.simplefilter("ignore", FutureWarning)
-    from google.generativeai.client import configure
-    from google.generativeai.generative_models import GenerativeModel
-    from google.generativeai.types import RequestOptions
-
 
 from geminichat.config import secret
 from geminichat.domain.history import PastTurn
 from geminichat.domain.messages import BLOCKED, REFUSED, REPLY_SIZE, Failure, TokenUsage
 from geminichat.domain.text import within
+from geminichat.gemini_sdk import (
+    GenerativeModel,
+    ParseError,
+    RequestException,
+    RequestOptions,
+    configure,
+    google_errors,
+)
 
 _DECLINED = {
     "SAFETY",
@@ -107,7 +103,7 @@ def generate(
         raise TryAgain(type(error).__name__, _named_pause(error)) from error
     except (
         google_errors.GoogleAPIError,
-        requests.exceptions.RequestException,
+        RequestException,
         ParseError,  # of a body that is not what it should be, such as a proxy's page
     ) as error:
         raise TryAgain(type(error).__name__) from error

@@ -1,0 +1,7 @@
+"""What of the worker's package our layer has and our door imports: a handler that does nothing."""
+
+import geminichat.gemini_sdk  # noqa: F401
+
+
+def handler(_event, _context):
+    return {"statusCode": 200, "body": "{}"}
