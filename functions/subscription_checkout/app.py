@@ -49,7 +49,7 @@ def _customer(user: User, known: Subscription) -> str:
 def _require_no_subscription(request: Request, known: Subscription, customer_id: str) -> None:
     """Refuse who would pay twice; what Stripe says is stored, should news of it have been lost."""
     standing = subscriptions.follow(request.now, known, customer_id, payments.standing_of)
-    if standing is not None:
+    if standing and subscriptions.changes_plan(known, standing, request.now):
         counters.forget(request.user_id, request.now)
     status = standing.status if standing else subscriptions.find(request.user_id).status
     if status in billing.LIVE:

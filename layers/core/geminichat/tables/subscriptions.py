@@ -79,6 +79,12 @@ def plan_of(subscription: Subscription | None, now: datetime) -> Plan:
     return Plan.PRO if until and until > times.text(now) else Plan.BASIC
 
 
+def changes_plan(before: Subscription, standing: Standing, now: datetime) -> bool:
+    """Say whether the plan that Stripe's word gives at `now` is another than the one before."""
+    after = standing.pro_until is not None and standing.pro_until > now
+    return after != (plan_of(before, now) is Plan.PRO)
+
+
 def is_pro(now: datetime) -> Condition:
     """Return the condition, for use in a transaction, that a subscription gives pro at `now`."""
     return Subscription.pro_until > times.text(now)
