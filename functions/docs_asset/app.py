@@ -1,5 +1,6 @@
 """GET /docs/{file}: the parts of the documents' page, and a Postman collection of the API."""
 
+import functools
 from pathlib import Path
 
 from geminichat.api import Request, Response, compressed, endpoint, unchanged_or
@@ -24,5 +25,10 @@ def handler(request: Request) -> Response:
         "cache-control": "public, max-age=3600",
         "x-content-type-options": "nosniff",
     }
-    answer = Response(200, headers=headers, body=path.read_text())
+    answer = Response(200, headers=headers, body=_text(path))
     return unchanged_or(compressed(answer, request), request)
+
+
+@functools.cache
+def _text(path: Path) -> str:
+    return path.read_text()

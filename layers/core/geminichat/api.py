@@ -148,7 +148,8 @@ class Request(msgspec.Struct, frozen=True):
 class Response[T = None](msgspec.Struct, frozen=True):
     """One answer; `data` is a msgspec struct or None, `body` is sent as it stands instead.
 
-    A handler says in its annotation which struct it is: the OpenAPI document is made from that.
+    Such a body is one of a few documents: what is made of it is made once a sandbox. A handler says
+    in its annotation which struct `data` is: the OpenAPI document is made from that.
     """
 
     status: int
@@ -204,15 +205,30 @@ def _gzip(text: str) -> bytes:
 
 def unchanged_or[T](response: Response[T], request: Request) -> Response[T]:
     """Return the 200 with an ETag, or a 304 where `If-None-Match` holds it (RFC 9110, 13.1.2)."""
-    shown = response.body or msgspec.json.encode(response.data)
-    raw = shown.encode() if isinstance(shown, str) else shown
-    etag = f'"{hashlib.blake2b(raw, digest_size=16).hexdigest()}"'
+    if response.body is None:
+        etag = _etag(msgspec.json.encode(response.data))
+    else:
+        etag = _document_etag(response.body)
     headers = {"cache-control": "private, no-cache", **response.headers, "etag": etag}
     asked = request.headers.get("if-none-match", "")
     known = {tag.strip().removeprefix("W/") for tag in asked.split(",")}
     if etag in known or asked.strip() == "*":
         return Response(304, headers=headers)
     return replace(response, headers=headers)
+
+
+def _etag(shown: bytes) -> str:
+    return f'"{hashlib.blake2b(shown, digest_size=16).hexdigest()}"'
+
+
+@functools.cache
+def _document_etag(body: str | bytes) -> str:
+    return _etag(body.encode() if isinstance(body, str) else body)
+
+
+@functools.cache
+def _document_base64(body: bytes) -> str:
+    return base64.b64encode(body).decode()
 
 
 NO_STORE: Mapping[str, str] = {"cache-control": "no-store"}
@@ -363,7 +379,7 @@ def _is_json(content_type: str) -> bool:
 def _success(response: Response[Any], request_id: str) -> dict[str, Any]:
     headers = {"x-request-id": request_id, **response.headers}
     if isinstance(response.body, bytes):
-        body = base64.b64encode(response.body).decode()
+        body = _document_base64(response.body)
         return {
             "statusCode": response.status,
             "headers": headers,
