@@ -62,7 +62,7 @@ def _unmeasured(run: Callable[..., Any]) -> Callable[..., Any]:
 SDK_CALLS = [
     ("botocore.client", "BaseClient", "_make_api_call"),
     ("upstash_redis", "Redis", "execute"),
-    ("stripe._api_requestor", "_APIRequestor", "request"),
+    ("stripe", "StripeClient", "raw_request"),
     ("google.generativeai.generative_models", "GenerativeModel", "generate_content"),
     ("geminichat.upstash", "Redis", "execute"),
     ("geminichat.aws", "Client", "call"),
