@@ -1,0 +1,54 @@
+"""How Stripe is asked: pages read to their end, and ids that stay within their path."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from geminichat import payments
+
+
+class _Pages:
+    """A client of Stripe whose lists have `length` items, and that is asked for them in pages."""
+
+    def __init__(self, length: int) -> None:
+        self.items = [{"id": f"sub_{number}"} for number in range(length)]
+        self.asked: list[dict[str, Any]] = []
+
+    def raw_request(self, method: str, path: str, **asked: Any) -> Any:
+        assert (method, path) == ("get", "/v1/subscriptions")
+        self.asked.append(asked)
+        ids = [item["id"] for item in self.items]
+        start = ids.index(asked["starting_after"]) + 1 if "starting_after" in asked else 0
+        page = self.items[start : start + asked["limit"]]
+        more = start + asked["limit"] < len(self.items)
+        return SimpleNamespace(data={"data": page, "has_more": more})
+
+
+@pytest.mark.parametrize(("length", "pages"), [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3)])
+def test_a_list_is_read_to_its_end_a_hundred_at_a_time(length: int, pages: int) -> None:
+    client: Any = _Pages(length)
+    found = list(payments._all(client, "/v1/subscriptions", {"status": "all"}))
+    assert found == client.items
+    assert len(client.asked) == pages
+    assert all(asked["limit"] == 100 and asked["status"] == "all" for asked in client.asked)
+
+
+def test_of_a_list_no_more_is_asked_for_than_is_read() -> None:
+    client: Any = _Pages(250)
+    next(payments._all(client, "/v1/subscriptions", {}))
+    assert len(client.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "path"),
+    [
+        (("/v1/customers", "cus_1"), "/v1/customers/cus_1"),
+        (("/v1/checkout/sessions", "cs_1", "expire"), "/v1/checkout/sessions/cs_1/expire"),
+        (("/v1/customers", "../subscriptions"), "/v1/customers/..%2Fsubscriptions"),
+        (("/v1/customers", "cus_1?expand=x#y"), "/v1/customers/cus_1%3Fexpand%3Dx%23y"),
+        (("/v1/customers", "é"), "/v1/customers/%C3%A9"),
+    ],
+)
+def test_an_id_never_leaves_its_place_in_the_path(parts: tuple[str, ...], path: str) -> None:
+    assert payments._path(*parts) == path
