@@ -23,7 +23,7 @@ SEND, POLL, WORKER, SWEEP = (
 FULL = "GeminiWorker, ten rooms"
 """The worker with a full batch."""
 WORKER_LEAST = 256
-"""MB: google-generativeai leaves no room in less."""
+"""MB: in less there is no room for twice what a full batch of long pasts takes."""
 MILLION = 1_000_000
 
 PRICES: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
