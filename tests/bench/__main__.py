@@ -1,6 +1,6 @@
 """Measure everything, print one table, and write BENCHMARKS.md.
 
-python -m tests.bench [--rounds 11] [--only Function …] [--part calls cold warm sizes queue]
+python -m tests.bench [--rounds 11] [--only Function …] [--part calls cold warm memory sizes queue]
 """
 
 import argparse
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.home import ROOT, LocalError
-from tests.bench import capacity, cold, report, sizes, subjects, trees, warm
+from tests.bench import capacity, cold, memory, report, sizes, subjects, trees, warm
 from tests.bench.host import BenchError, Host
 from tests.bench.lab import Lab
 from tests.bench.standins import World
 from tests.template import FUNCTIONS
 
-PARTS = ("calls", "cold", "warm", "sizes", "queue")
+PARTS = ("calls", "cold", "warm", "memory", "sizes", "queue")
 REASONS = Path(__file__).with_name("reasons.md")
 PLOT = Path(__file__).parent / "cost" / "cost.svg"
 
@@ -38,7 +38,7 @@ def main() -> int:
         ready = trees.prepare()
         host = Host(World({}, {}))
         with host.running():
-            lab = Lab(host, ready, subjects.settings(host.port))
+            lab = Lab(host, ready, subjects.settings(host.url))
             found = _measure(lab, options)
     except (BenchError, LocalError) as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -78,6 +78,10 @@ def _measure(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
     if "warm" in parts:
         found["warm"] = warm.measure(lab, names)
         _show(found["warm"])
+    if "memory" in parts:
+        found["curve"] = memory.measure(lab)
+        _show(found["curve"].figures)
+        _show(found["curve"].peaks)
     if "cold" in parts:
         calls = {name: lab.first_calls(lab.ours(name)) for name in names}
         found["cold"] = cold.measure(lab, calls, options.rounds)

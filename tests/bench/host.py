@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import threading
 import time
@@ -19,6 +20,7 @@ from queue import Empty, Queue
 from typing import Any
 
 from tests.bench.standins import World, made
+from tests.bench.throttle import cpu_of
 
 TIMEOUT = 60.0
 """Seconds that anything here may take."""
@@ -103,11 +105,13 @@ class Host:
         """Where every service answers."""
         return f"http://127.0.0.1:{self.port}"
 
-    def listen(self, route: Route, port: int = 0) -> tuple[asyncio.Server, int]:
+    def listen(
+        self, route: Route, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> tuple[asyncio.Server, int]:
         """Answer on a port (0: any free one) by this route."""
 
         async def start() -> asyncio.Server:
-            return await self.loop.create_server(lambda: _Http(route), "127.0.0.1", port)
+            return await self.loop.create_server(lambda: _Http(route), "127.0.0.1", port, ssl=tls)
 
         server = asyncio.run_coroutine_threadsafe(start(), self.loop).result(TIMEOUT)
         return server, int(server.sockets[0].getsockname()[1])
@@ -123,8 +127,9 @@ class Host:
             world.calls.append(made(answer, len(body), sent, began))
             http.send(answer.head(sent) + sent)
 
-        if world.pause:
-            self.loop.call_later(world.pause, reply)
+        pause = world.pauses.get(answer.service, world.pause)
+        if pause:
+            self.loop.call_later(pause, reply)
         else:
             reply()
 
@@ -138,6 +143,15 @@ class Host:
         finally:
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(TIMEOUT)
+
+    @contextmanager
+    def secured(self, tls: ssl.SSLContext) -> Iterator[int]:
+        """Answer over TLS too while the block does, on the port that it is given."""
+        server, port = self.listen(self._serve, tls=tls)
+        try:
+            yield port
+        finally:
+            self.loop.call_soon_threadsafe(server.close)
 
 
 @dataclass(frozen=True)
@@ -171,6 +185,7 @@ class Function:
         self._work: Queue[_Http] = Queue()
         self._done: Queue[tuple[float, bytes, bool]] = Queue()
         self._host = host
+        self._initialised: float | None = None
         self._server, port = host.listen(self._route)
         path = os.pathsep.join(str(place) for place in [*subject.layers, runtime])
         env = {
@@ -222,6 +237,22 @@ class Function:
             raise BenchError(f"{self._subject.name} answered {read}\n{self.log()}")
         return when, read
 
+    def ready(self) -> float:
+        """Wait until it asks for work; return when it did for the first time."""
+        self._work.put(self._take(self._work))
+        assert self._initialised is not None
+        return self._initialised
+
+    @property
+    def name(self) -> str:
+        """The subject's name."""
+        return self._subject.name
+
+    @property
+    def process(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def log(self) -> str:
         """Return the end of what the process has written."""
         time.sleep(0.1)  # the last lines may be on their way
@@ -229,7 +260,7 @@ class Function:
 
     def cpu(self) -> float:
         """Return the seconds of CPU that the process has used."""
-        return time.clock_gettime(((~self._process.pid) << 3) | 2)  # Linux: that process's clock
+        return cpu_of(self._process.pid)
 
     def peak(self) -> float:
         """Return the most memory that the process has had, in MB."""
@@ -264,6 +295,8 @@ class Function:
         self, http: _Http, method: str, path: str, _headers: Mapping[str, str], body: bytes
     ) -> None:
         if method == "GET" and path.endswith("/invocation/next"):
+            if self._initialised is None:
+                self._initialised = time.perf_counter()
             self._work.put(http)
             return
         self._done.put((time.perf_counter(), body, not path.endswith("/response")))

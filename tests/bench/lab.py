@@ -125,7 +125,7 @@ class Lab:
         cold, answer = cold_start(
             self.host, trees.PYTHON, self.trees.package("runtime"), contender.subject
         )
-        _require_success(contender.subject.name, answer)
+        require_success(contender.subject.name, answer)
         return cold
 
     @contextmanager
@@ -135,8 +135,16 @@ class Lab:
         runtime = self.trees.package("runtime")
         with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:
             _, answer = function.invoke()
-            _require_success(contender.subject.name, answer)
+            require_success(contender.subject.name, answer)
             self.host.world = replace(contender.world, calls=[], asked=0, pause=pause)
+            yield function
+
+    @contextmanager
+    def started(self, contender: Contender, world: World) -> Iterator[Function]:
+        """Start a contender in a world and run it while the block does; nothing is asked yet."""
+        self.host.world = world
+        runtime = self.trees.package("runtime")
+        with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:
             yield function
 
     def first_calls(self, contender: Contender) -> list[Call]:
@@ -159,7 +167,8 @@ class Lab:
         return Contender(subject, World({}, {}))
 
 
-def _require_success(name: str, answer: Any) -> None:
+def require_success(name: str, answer: Any) -> None:
+    """Raise BenchError where a function has not done what it was asked for."""
     if isinstance(answer, dict) and int(answer.get("statusCode", 200)) >= 400:
         raise BenchError(f"{name} refused the bench's request: {answer}")
     if isinstance(answer, dict) and answer.get("batchItemFailures"):

@@ -1,8 +1,10 @@
 """BENCHMARKS.md: one table of goals, then the figures behind each line."""
 
 import platform
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from tests.bench.capacity import BUDGET, Demand
 from tests.bench.cold import Figure as Cold
 from tests.bench.cost import model
 from tests.bench.lab import USUAL
+from tests.bench.memory import Curve
 from tests.bench.sizes import Size
 from tests.bench.warm import Figure as Warm
 
@@ -22,6 +25,7 @@ class Results:
     cold: Mapping[str, Cold]
     warm: Mapping[str, Warm]
     demands: Mapping[str, Demand]
+    curve: Curve
     sizes: Mapping[str, Size]
     queue: Mapping[str, Any]
     rounds: int
@@ -87,6 +91,8 @@ def goals(results: Results) -> list[Goal]:
     ]
     within = [results.demands[name].calls <= allowed for name, allowed in BUDGET.items()]
     batches = results.queue["batches"]
+    peaks = results.curve.peaks
+    spare = [model.memory_of(name.partition(",")[0]) / peak for name, peak in peaks.items()]
     found = [
         Goal("Cold start of an HTTP function, over its practical floor", "≤ 1.10", _range(over),
              max(over) <= 1.1),
@@ -106,6 +112,8 @@ def goals(results: Results) -> list[Goal]:
         Goal("A batch of ten rooms, over one room after another", "≈ 0.1",
              f"{batches['together'] / batches['in_turn']:.2f}",
              batches["together"] / batches["in_turn"] < 0.15),
+        Goal("Memory of a function, over the most that it used", "≥ 2", f"{min(spare):.1f} at least",
+             min(spare) >= 2),
     ]  # fmt: skip
     for name, limit in sizes.GOALS.items():
         size = results.sizes[name].unzipped
@@ -128,14 +136,20 @@ def goal_table(results: Results) -> str:
 def measured(results: Results) -> dict[str, model.Measured]:
     """Return what the cost model reckons with."""
     found = {}
-    for name, demanded in results.demands.items():
+    for name, sizes_of_it in results.curve.figures.items():
+        function, times = (model.WORKER, 10) if name == model.FULL else (name, 1)
+        demanded = results.demands[function]
+        # A full batch meets its cold start as a single prompt does, and then takes its own time.
+        apart = dict.fromkeys(sizes_of_it, 0.0)
+        if name == model.FULL:
+            one = results.curve.figures[function]
+            apart = {memory: it.warm - one[memory].warm for memory, it in sizes_of_it.items()}
         found[name] = model.Measured(
-            results.warm[name].whole / 1e3,
-            results.cold[name].cpu,
+            {memory: it.warm for memory, it in sizes_of_it.items()},
+            {memory: it.init + it.first + apart[memory] for memory, it in sizes_of_it.items()},
             demanded.services,
-            demanded.depth - demanded.services.get("gemini", 0),
-            demanded.reads,
-            demanded.writes,
+            demanded.reads * times,
+            demanded.writes * times,
         )
     return found
 
@@ -189,6 +203,8 @@ def document(results: Results, reasons: str) -> str:
         ),
         _queue_table(results),
         _fairness(results),
+        "## Memory",
+        *_memory(results),
         "## Cost",
         *_cost(results),
         "## Sizes",
@@ -324,22 +340,26 @@ def _fairness(results: Results) -> str:
 def _cost(results: Results) -> list[str]:
     known = measured(results)
     rows = []
-    for memory in model.MEMORIES:
-        one, ten = (model.exchange(known, memory, together=n) * model.MILLION for n in (1, 10))
+    for memory in (*model.MEMORIES, None):
+        one, ten = (
+            model.exchange(known, memory, together=full) * model.MILLION for full in (False, True)
+        )
         cells = [f"{value:.2f}" for value in one.values()]
-        rows.append([f"{memory:,} MB", *cells, f"**{one.total:.2f}**", f"**{ten.total:.2f}**"])
+        what = f"{memory:,} MB" if memory else "**as deployed**"
+        rows.append([what, *cells, f"**{one.total:.2f}**", f"**{ten.total:.2f}**"])
     head = ["memory", "requests", "compute", "tables", "Redis", "queue", "logs", "total"]
     still = model.idle(known)
     idle = still.polling + still.sweep + still.watching
     alone, whole = model.container()
-    unit = model.exchange(known, 512).total
+    unit = model.exchange(known).total
     assumed = model.ASSUMED
     return [
         (
             "Dollars per million exchanges, free tiers and Gemini aside: a prompt is sent, asked for "
             f"{assumed['polls']:.0f} times, and answered in {assumed['model_seconds']:.0f} s, "
             f"{assumed['cold_share']:.0%} of the invocations cold. *Total* has each answer alone in its "
-            "batch, *ten together* a full batch. The worker has 256 MB at least."
+            "batch, *ten together* a full batch. All functions at one size, though the worker at "
+            f"{model.WORKER_LEAST} MB at least; then as the template has it."
         ),
         table([*head, "ten together"], rows),
         (
@@ -352,13 +372,65 @@ def _cost(results: Results) -> list[str]:
             f"The Express original at its smallest always-on size: ${alone:.2f} a month for the "
             f"container alone, ${whole:.2f} with an address and the smallest MongoDB. The lines cross "
             f"at {model.crossing(alone, unit, idle):,} and {model.crossing(whole, unit, idle):,} "
-            "exchanges a month (512 MB, free tiers unused)."
+            "exchanges a month (as deployed, free tiers unused)."
         ),
         "![Dollars a month by exchanges a month](tests/bench/cost/cost.svg)",
         (
             "Prices are in [prices.toml](tests/bench/cost/prices.toml), with date and source; without "
             f"a page at hand: {', '.join(model.unchecked())}."
         ),
+    ]
+
+
+def _by_size(name: str, cells: Mapping[int, str]) -> list[str]:
+    """Return the cells of a function's row, the size bold that the template gives it."""
+    deployed = model.memory_of(model.WORKER if name == model.FULL else name)
+    cells = {**cells, deployed: f"**{cells[deployed]}**"}
+    return [cells.get(memory, "") for memory in model.MEMORIES]
+
+
+def _memory(results: Results) -> list[str]:
+    known, assumed = measured(results), model.ASSUMED
+    warm, cold, costs = [], [], []
+    for name, figures in results.curve.figures.items():
+        peak = f"{results.curve.peaks[name]:.0f}"
+        took = {at: f"{it.warm:.0f} / {it.slow:.0f}" for at, it in figures.items()}
+        warm.append([name, *_by_size(name, took), peak])
+        if name != model.FULL:
+            init = statistics.median(it.init for it in figures.values())
+            took = {at: f"{it.init + it.first:.0f}" for at, it in figures.items()}
+            cold.append([name, f"{init:.0f}", *_by_size(name, took)])
+        people = 10 if name == model.FULL else 1
+        paid = {at: f"{model.compute(known[name], at) * model.MILLION:.2f}" for at in figures}
+        for before, at in pairwise(figures):
+            hourly = model.hour_spared(known[name], before, at, people)
+            paid[at] += " (–)" if hourly is None else f" ({max(0.0, hourly) * 100:.1f} ¢)"
+        costs.append([name, *_by_size(name, paid)])
+    heads = [f"{memory:,} MB" for memory in model.MEMORIES]
+    return [
+        (
+            "Functions held to the CPU that Lambda gives a memory size: in proportion, a whole one at "
+            "1,769 MB, by a quota for every 20 ms; initialised with a whole one, as on Lambda "
+            "([throttle.py](tests/bench/throttle.py) and [memory.py](tests/bench/memory.py) name the "
+            "sources). A CPU of this machine stands for one of Lambda's. Services answer over TLS "
+            f"after an assumed time: DynamoDB {assumed['dynamodb_ms']:.0f} ms, Redis "
+            f"{assumed['redis_ms']:.0f}, SQS {assumed['sqs_ms']:.0f}, SSM {assumed['ssm_ms']:.0f}, "
+            f"Stripe {assumed['stripe_ms']:.0f}, Gemini {assumed['model_seconds']:.0f} s. Bold is what "
+            "the template deploys. Milliseconds of a warm request, median / 95 %, and the most MB that "
+            "the function had at any size; with ten rooms, of a megabyte of history each:"
+        ),
+        table(["warm", *heads, "peak MB"], warm),
+        (
+            "Milliseconds of a cold start to its first answer, from the start of the process; the "
+            "initialisation, a part of it, is the same at every size:"
+        ),
+        table(["cold", "initialisation", *heads], cold),
+        (
+            f"Dollars of compute per million requests, {assumed['cold_share']:.0%} of them cold; in "
+            "brackets what this size costs, beyond the one before, for each hour that people wait less "
+            "(–: they don't):"
+        ),
+        table(["compute", *heads], costs),
     ]
 
 
@@ -383,4 +455,4 @@ def cost_plot(results: Results) -> str:
     still = model.idle(known)
     idle = still.polling + still.sweep + still.watching
     alone, whole = model.container()
-    return model.plot(model.exchange(known, 512).total, idle, alone, whole)
+    return model.plot(model.exchange(known).total, idle, alone, whole)

@@ -2,7 +2,7 @@
 
 Only our own cost is measured with them, so nothing is stored: a read finds the table's sample item
 under whichever key it asks for. `pause` makes every call take that long, so that calls which are
-made side by side can be told from calls made one after another.
+made side by side can be told from calls made in a row; `pauses` gives each service its own.
 """
 
 import base64
@@ -17,6 +17,9 @@ from urllib.parse import parse_qs
 type Item = Mapping[str, Any]
 
 SECRETS_HELD = "stand-in-secret"
+
+REPLY = "A queue holds work until someone is free to do it, in the order in which it came. " * 6
+"""About what a model answers: 500 characters."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,15 @@ class World:
     rows: int = 20
     """How many items a query without a smaller limit finds."""
     pause: float = 0.0
+    pauses: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that a service takes, where it is not `pause`."""
     missing: frozenset[str] = frozenset()
     """Tables in which nothing is found."""
     redis: list[Any] = field(default_factory=list)
     """Redis's results, one after another and from the beginning again; 1 where there are none."""
     asked: int = 0
+    reply: str = REPLY
+    """What the model answers."""
     stripe: Mapping[str, Any] = field(default_factory=dict)
     """Stripe's answers by "METHOD /path"; the longest path that fits counts."""
     calls: list[Call] = field(default_factory=list)
@@ -63,7 +70,8 @@ class World:
             kind = "application/x-amz-json-1.0"
             return Answer(_NAMES[service.partition("_")[0]], operation, request, reply, kind)
         if path.startswith("/v1beta/models/"):
-            return Answer("gemini", "generateContent", json.loads(body), _gemini_reply())
+            reply = _gemini_reply(self.reply)
+            return Answer("gemini", "generateContent", json.loads(body), reply)
         if path.startswith("/v2/email/"):
             return Answer("ses", "SendEmail", json.loads(body), {"MessageId": "m-1"})
         if path.startswith("/v1/"):
@@ -189,7 +197,7 @@ def _rows(world: World, request: Any) -> list[dict[str, Any]]:
     for place in range(1, count + 1):
         row = dict(sample)
         if "seq" in row:
-            row["seq"] = place
+            row |= {"seq": place, "status": "answered"}
             if place % 2 == 0:
                 row |= {"sender": "ai", "status": None}
                 row |= {"input_tokens": 300, "output_tokens": 200}
@@ -223,12 +231,9 @@ _SNS = (
     "<ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata></{0}Response>"
 )
 
-REPLY = "A queue holds work until someone is free to do it, in the order in which it came. " * 6
-"""About what a model answers: 500 characters."""
 
-
-def _gemini_reply() -> Any:
-    candidate = {"content": {"parts": [{"text": REPLY}], "role": "model"}, "finishReason": 1}
+def _gemini_reply(text: str) -> Any:
+    candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": 1}
     usage = {"promptTokenCount": 300, "candidatesTokenCount": 200, "totalTokenCount": 500}
     return {"candidates": [candidate | {"index": 0}], "usageMetadata": usage}
 

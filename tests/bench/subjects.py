@@ -5,7 +5,7 @@ import hmac
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -164,9 +164,9 @@ def _items() -> dict[str, Item]:
     }
 
 
-def _sqs_event(prompts: int) -> Mapping[str, Any]:
-    """Return a batch with one prompt from each of that many rooms."""
-    rooms = [f"r_{place:a>26}".replace("0", "z").replace("1", "y") for place in range(prompts)]
+def sqs_event(prompts: int) -> Mapping[str, Any]:
+    """Return a batch with one prompt from each of that many rooms, ten at most."""
+    rooms = [f"r_{letter:a>26}" for letter in "abcdefghij"[:prompts]]
     return {
         "Records": [
             {
@@ -273,7 +273,7 @@ ASKS: dict[str, Ask] = {
         items={"MessagesTable": {"status": "failed"}},
         usual="send",
     ),
-    "GeminiWorker": Ask(event=_sqs_event(1), items={"MessagesTable": _QUEUED}, usual="worker"),
+    "GeminiWorker": Ask(event=sqs_event(1), items={"MessagesTable": _QUEUED}, usual="worker"),
     "SubscriptionCheckout": Ask(
         "/subscribe/pro", items={"SubscriptionsTable": _UNPAID}, usual="create"
     ),
@@ -415,9 +415,8 @@ def event_of(function: str) -> Mapping[str, Any]:
     return event
 
 
-def settings(port: int) -> Settings:
-    """Return the functions' settings, with every service behind one port of this machine."""
-    url = f"http://127.0.0.1:{port}"
+def settings(url: str, extra: Mapping[str, str] | None = None) -> Settings:
+    """Return the functions' settings, with every service behind one address of this machine."""
     refs = {name: spec.get("Default") for name, spec in TEMPLATE["Parameters"].items()}
     refs |= {"AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws"}
     refs |= {name: url for name in refs if name.endswith("Endpoint")}
@@ -437,14 +436,10 @@ def settings(port: int) -> Settings:
         "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
         "AWS_SESSION_TOKEN": "token",
         "NO_PROXY": "127.0.0.1",
+        **(extra or {}),
     }
     samples = _items()
     if unknown := set(TABLES) - set(samples):
         missing = ", ".join(sorted(unknown))
         raise BenchError(f"tests/bench/subjects.py has no sample item for {missing}.")
     return Settings(values, environment, samples)
-
-
-def with_event(ask: Ask, prompts: int) -> Ask:
-    """Return the worker's request with that many rooms in the batch."""
-    return replace(ask, event=_sqs_event(prompts))

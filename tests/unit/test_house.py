@@ -68,6 +68,17 @@ def test_a_function_has_a_timeout_and_a_log_group_that_the_template_makes(functi
     assert group["Properties"]["RetentionInDays"]
 
 
+def test_functions_that_hash_a_password_have_more_cpu_than_the_others() -> None:
+    larger = {name for name, given in FUNCTIONS.items() if given.get("MemorySize") == 1024}
+    hashing = {
+        name
+        for name in FUNCTIONS
+        if imports_of(ROOT / "functions" / folder_of(name) / "app.py")
+        & {"domain.hashing", "guesses"}
+    }
+    assert larger == hashing
+
+
 def test_no_grant_has_a_wildcard() -> None:
     statements = list(statements_in(RESOURCES))
     assert statements

@@ -1,8 +1,7 @@
 """What an exchange costs: a prompt sent, its reply asked for a few times, and the answer made.
 
-Units and milliseconds are measured, prices are in prices.toml, and what had to be assumed is
-there too. A function's CPU time grows as its memory, and so its share of a CPU, shrinks; waiting
-does not.
+Units and milliseconds are measured, the latter at each memory size; prices are in prices.toml, and
+what had to be assumed is there too.
 """
 
 import math
@@ -21,21 +20,29 @@ SEND, POLL, WORKER, SWEEP = (
     "GeminiWorker",
     "PromptsSweep",
 )
+FULL = "GeminiWorker, ten rooms"
+"""The worker with a full batch."""
+WORKER_LEAST = 256
+"""MB: in less there is no room for twice what a full batch of long pasts takes."""
 MILLION = 1_000_000
 
 PRICES: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
 ASSUMED: Mapping[str, float] = PRICES["assumed"]
 
 
+def share_of(memory: int) -> float:
+    """Return the share of one CPU that a function of that many MB has."""
+    return min(1.0, memory / float(PRICES["lambda"]["full_cpu_mb"]))
+
+
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of one function: a warm request's and a cold start's CPU in ms, units."""
+    """What was measured of one function: milliseconds by memory size, calls, and units."""
 
-    warm_ms: float
-    cold_ms: float
+    warm_ms: Mapping[int, float]
+    cold_ms: Mapping[int, float]
+    """Of a cold start: its initialisation and its first request."""
     services: Mapping[str, int]
-    waits: int
-    """Calls that wait for one another, Gemini's not among them."""
     reads: float
     writes: float
 
@@ -69,17 +76,41 @@ class Parts:
         return sum(self.values())
 
 
-def invocation(it: Measured, memory: int, *, http: bool, waiting: float = 0.0) -> Parts:
-    """Return the cost of one invocation that also waits so many seconds for Gemini."""
-    share = min(1.0, memory / PRICES["lambda"]["full_cpu_mb"])
-    pause = waiting * 1e3 + it.waits * ASSUMED["dynamodb_ms"]
-    extra = it.services.get("sqs", 0) * (ASSUMED["sqs_ms"] - ASSUMED["dynamodb_ms"])
-    extra += it.services.get("redis", 0) * (ASSUMED["redis_ms"] - ASSUMED["dynamodb_ms"])
-    milliseconds = math.ceil(pause + extra + it.warm_ms / share)
-    milliseconds += ASSUMED["cold_share"] * it.cold_ms  # Lambda initialises at full speed
+def memory_of(function: str) -> int:
+    """Return the MB that the template gives a function."""
+    properties = FUNCTIONS[function]
+    return int(properties.get("MemorySize", TEMPLATE["Globals"]["Function"]["MemorySize"]))
+
+
+def milliseconds(it: Measured, memory: int) -> float:
+    """Return what an invocation takes on average, some of them cold."""
+    cold = ASSUMED["cold_share"]
+    return (1 - cold) * it.warm_ms[memory] + cold * it.cold_ms[memory]
+
+
+def compute(it: Measured, memory: int) -> float:
+    """Return the dollars that an invocation's time costs: each begun millisecond counts."""
+    cold = ASSUMED["cold_share"]
+    billed = (1 - cold) * math.ceil(it.warm_ms[memory]) + cold * math.ceil(it.cold_ms[memory])
+    return float(billed / 1e3 * memory / 1024 * PRICES["lambda"]["gb_second"])
+
+
+def hour_spared(it: Measured, memory: int, more: int, people: int = 1) -> float | None:
+    """Return the dollars that a larger size costs for each hour of people's waiting it spares.
+
+    None where it spares less than half a per cent of it: that is noise.
+    """
+    spared = milliseconds(it, memory) - milliseconds(it, more)
+    if spared < 0.005 * milliseconds(it, memory):
+        return None
+    return (compute(it, more) - compute(it, memory)) / (people * spared / 3.6e6)
+
+
+def invocation(it: Measured, memory: int, *, http: bool) -> Parts:
+    """Return the cost of one invocation."""
     return Parts(
         requests=PRICES["lambda"]["request"] + (PRICES["http_api"]["request"] if http else 0.0),
-        compute=milliseconds / 1e3 * memory / 1024 * PRICES["lambda"]["gb_second"],
+        compute=compute(it, memory),
         tables=it.reads * PRICES["dynamodb"]["read_unit"]
         + it.writes * PRICES["dynamodb"]["write_unit"],
         redis=it.services.get("redis", 0) * PRICES["upstash"]["command"],
@@ -88,23 +119,21 @@ def invocation(it: Measured, memory: int, *, http: bool, waiting: float = 0.0) -
     )
 
 
-def exchange(measured: Mapping[str, Measured], memory: int, *, together: int = 1) -> Parts:
-    """Return the cost of one exchange, its answer made in a batch of `together` rooms."""
-    send = invocation(measured[SEND], memory, http=True)
-    polls = invocation(measured[POLL], memory, http=True) * ASSUMED["polls"]
-    one = measured[WORKER]
-    batch = Measured(
-        one.warm_ms * together,
-        one.cold_ms,
-        one.services,
-        one.waits,
-        one.reads * together,
-        one.writes * together,
-    )
-    worker_memory = max(memory, 256)  # google-generativeai does not fit into less
-    answer = invocation(batch, worker_memory, http=False, waiting=ASSUMED["model_seconds"])
+def exchange(
+    measured: Mapping[str, Measured], memory: int | None = None, *, together: bool = False
+) -> Parts:
+    """Return the cost of one exchange, all functions having so many MB (None: the template's).
+
+    The worker has its least size at least. Its answer is made alone, or `together` with nine others
+    in a full batch.
+    """
+    send = invocation(measured[SEND], memory or memory_of(SEND), http=True)
+    polls = invocation(measured[POLL], memory or memory_of(POLL), http=True) * ASSUMED["polls"]
+    batch = measured[FULL if together else WORKER]
+    worker_memory = max(memory, WORKER_LEAST) if memory else memory_of(WORKER)
+    answer = invocation(batch, worker_memory, http=False)
     moved = Parts(queue=2 * PRICES["sqs"]["request"])  # received and deleted, by the batch
-    return send + polls + (answer + moved) * (1 / together)
+    return send + polls + (answer + moved) * (0.1 if together else 1)
 
 
 @dataclass(frozen=True)
@@ -123,8 +152,7 @@ def idle(measured: Mapping[str, Measured]) -> Idle:
     """Return what a month without a single request costs, free tiers aside."""
     seconds = ASSUMED["hours_a_month"] * 3600
     polls = ASSUMED["pollers"] * seconds / ASSUMED["poll_seconds"]
-    memory = int(FUNCTIONS[SWEEP].get("MemorySize", TEMPLATE["Globals"]["Function"]["MemorySize"]))
-    once = invocation(measured[SWEEP], memory, http=False)
+    once = invocation(measured[SWEEP], memory_of(SWEEP), http=False)
     alarms = sum(one["Type"] == "AWS::CloudWatch::Alarm" for one in RESOURCES.values())
     return Idle(
         polling=polls * PRICES["sqs"]["request"],

@@ -1,0 +1,206 @@
+"""Functions at Lambda's memory sizes: how long a request takes with that share of a CPU.
+
+Each function is started as on Lambda, initialised with a whole CPU as Lambda gives it [1], and then
+held to its size's share. Services take the time that cost/prices.toml assumes, over TLS. Of a slow
+one (Stripe, Gemini) only a part is waited out; the rest is added, as waiting is the same at every
+size.
+
+1. hichaelmart.medium.com/shave-99-93-off-your-lambda-bill-with-this-one-weird-trick-33c0acebb2ea,
+   and github.com/DataDog/datadog-lambda-extension/issues/191: one vCPU, for ten seconds at most
+"""
+
+import math
+import random
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from geminichat.domain.messages import REPLY_SIZE
+from tests.bench import subjects, tls
+from tests.bench.cost.model import (
+    ASSUMED,
+    FULL,
+    MEMORIES,
+    POLL,
+    SEND,
+    SWEEP,
+    WORKER,
+    WORKER_LEAST,
+    share_of,
+)
+from tests.bench.host import BenchError, Function
+from tests.bench.lab import Contender, Lab, require_success
+from tests.bench.standins import World
+from tests.bench.throttle import PERIOD, throttled
+
+ROUNDS = 3
+TIMES = 6
+"""Warm requests after each cold start, where waiting for others does not take most of the time."""
+TIMES_OF = {"SubscriptionCheckout": 2, "WebhookStripe": 3, SWEEP: 3, WORKER: 2}
+TIMES_FULL = 3
+"""Full batches after them: the first opens nine more connections."""
+BATCH = 10
+
+WAITED = 0.05
+"""Seconds of a slow service that are really waited for."""
+DELAYS: Mapping[str, float] = {
+    "dynamodb": ASSUMED["dynamodb_ms"] / 1e3,
+    "redis": ASSUMED["redis_ms"] / 1e3,
+    "sqs": ASSUMED["sqs_ms"] / 1e3,
+    "ssm": ASSUMED["ssm_ms"] / 1e3,
+    "stripe": ASSUMED["stripe_ms"] / 1e3,
+    "gemini": ASSUMED["model_seconds"],
+}
+
+MEASURED = (
+    "AuthLogin",
+    SEND,
+    "ChatroomGetMessage",
+    POLL,
+    "SubscriptionCheckout",
+    "WebhookStripe",
+    SWEEP,
+    WORKER,
+)
+"""One of each kind: `FULL` is the worker with a full batch, where a request is that batch."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """What one start of a function took, in seconds: until it asked for work, then each request."""
+
+    init: float
+    first: float
+    warm: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A function at one size: milliseconds, medians and (`slow`) what 95 % stay below."""
+
+    init: float
+    first: float
+    warm: float
+    slow: float
+
+    @classmethod
+    def of(cls, times: Sequence[Times]) -> "Figure":
+        """Return the figures of several starts."""
+        warm = sorted(took for one in times for took in one.warm)
+        return cls(
+            statistics.median(one.init for one in times) * 1e3,
+            statistics.median(one.first for one in times) * 1e3,
+            statistics.median(warm) * 1e3,
+            warm[math.ceil(0.95 * len(warm)) - 1] * 1e3,
+        )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What was measured: by function and size, and the most MB that a function has had."""
+
+    figures: Mapping[str, Mapping[int, Figure]]
+    peaks: Mapping[str, float]
+
+
+def sizes_of(function: str) -> Sequence[int]:
+    """Return the memory sizes at which a function is run."""
+    return [memory for memory in MEMORIES if function != WORKER or memory >= WORKER_LEAST]
+
+
+def measure(lab: Lab, rounds: int = ROUNDS) -> Curve:
+    """Start every function once a round at every size, and return the figures and the peaks."""
+    with tempfile.TemporaryDirectory() as folder:
+        context, certificate = tls.server(Path(folder))
+        shipped = lab.trees.layer("core") / "certifi" / "cacert.pem"
+        trusted = Path(folder) / "trusted.pem"  # as many as on Lambda, for they take time to read
+        trusted.write_bytes(shipped.read_bytes() + certificate.read_bytes())
+        known = {"SSL_CERT_FILE": str(trusted), "REQUESTS_CA_BUNDLE": str(trusted)}
+        with lab.host.secured(context) as port:
+            secured = subjects.settings(f"https://127.0.0.1:{port}", known)
+            return _measured(replace(lab, settings=secured), rounds)
+
+
+def _measured(lab: Lab, rounds: int) -> Curve:
+    contenders = {name: lab.ours(name) for name in MEASURED}
+    taken: dict[tuple[str, int], list[Times]] = {}
+    peaks: dict[str, float] = {}
+    for number in range(rounds):
+        for name, contender in contenders.items():
+            for memory in sizes_of(name):
+                times, full, peak = _run(lab, contender, memory)
+                taken.setdefault((name, memory), []).append(times)
+                if full.warm:
+                    taken.setdefault((FULL, memory), []).append(full)
+                peaks[name] = max(peak, peaks.get(name, 0.0))
+        print(f"  memory sizes: round {number + 1} of {rounds}", flush=True)
+    figures: dict[str, dict[int, Figure]] = {}
+    for (name, memory), starts in taken.items():
+        figures.setdefault(name, {})[memory] = Figure.of(starts)
+    peaks[FULL] = _fullest(lab, contenders[WORKER])
+    return Curve(figures, peaks)
+
+
+def _run(lab: Lab, contender: Contender, memory: int) -> tuple[Times, Times, float]:
+    """Start a function at a size; return what it took, a full batch's part of it, the peak."""
+    world = replace(contender.world, pauses={one: min(DELAYS[one], WAITED) for one in DELAYS})
+    with lab.started(contender, world) as function:
+        init = function.ready() - function.started
+        with throttled(function.process, share_of(memory)) as rest:
+            first = _took(lab, function, world)
+            warm, full = [], []
+            for _ in range(TIMES_OF.get(function.name, TIMES)):
+                _pause(function, rest)
+                warm.append(_took(lab, function, world))
+            if function.name == WORKER:
+                for _ in range(TIMES_FULL):
+                    _pause(function, rest)
+                    full.append(_took(lab, function, world, rooms=BATCH))
+        return Times(init, first, warm), Times(init, first, full), function.peak()
+
+
+def _pause(function: Function, rest: Callable[[], None]) -> None:
+    """Have the function come to rest, and wait for any moment of a period."""
+    function.ready()
+    rest()
+    time.sleep(random.uniform(0, PERIOD))
+
+
+def _took(lab: Lab, function: Function, world: World, rooms: int = 1) -> float:
+    """Return the seconds that a request takes, with all that services are assumed to take."""
+    lab.host.world = now = replace(world, calls=[], asked=0)
+    event = subjects.sqs_event(rooms) if rooms > 1 else None
+    function.ready()
+    began = time.perf_counter()
+    answered, answer = function.invoke(event)
+    require_success(function.name, answer)
+    counts = Counter(call.service for call in now.calls)
+    if function.name == WORKER and counts["gemini"] != rooms:
+        raise BenchError(f"{counts['gemini']} of {rooms} prompts were answered:\n{function.log()}")
+    slow = {service: whole - WAITED for service, whole in DELAYS.items() if whole > WAITED}
+    # A room asks for one thing after another, rooms side by side.
+    return answered - began + sum(counts[one] / rooms * rest for one, rest in slow.items())
+
+
+def _fullest(lab: Lab, worker: Contender) -> float:
+    """Return the worker's peak with a full batch of rooms whose past is as long as it gets.
+
+    That is a megabyte a room, which one query brings at most, and replies of the greatest length.
+    """
+    messages = lab.settings.values.refs["MessagesTable"]
+    item = {**worker.world.tables[messages], "content": "x" * 25_000}
+    world = replace(
+        worker.world,
+        tables={**worker.world.tables, messages: item},
+        rows=40,
+        reply="x" * REPLY_SIZE,
+        pauses={"gemini": WAITED},  # so that all are at it at once
+    )
+    with lab.started(worker, world) as function:
+        for _ in range(3):
+            _took(lab, function, world, BATCH)
+        return function.peak()

@@ -1,0 +1,103 @@
+"""A share of one CPU for a process, as Lambda gives it to a function by its memory size.
+
+Lambda gives CPU in proportion to memory, one whole CPU at 1,769 MB [1], as Linux' bandwidth control
+does: a quota for each period of 20 ms [2], what was used beyond it taken from the next. A cgroup
+would do the same, but an ordinary user can make one on few machines; so the process is stopped once
+its CPU clock has used up the quota, and goes on with the next period.
+
+1. docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+2. github.com/pwrdrvr/lambda-throttling, which has measured it on Lambda at these sizes
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+PERIOD = 0.02
+CLOSEST = 0.0002
+"""Seconds between two looks at a clock, at least."""
+LEAST = 1e-9
+"""Seconds that are still told from none."""
+
+
+class Quota:
+    """How much of the CPU a process may still use. Times are in seconds, of any clocks."""
+
+    def __init__(self, share: float, now: float, used: float, period: float = PERIOD) -> None:
+        """Begin a period now, `used` being what the process has used before."""
+        self._quota = share * period
+        self._period = period
+        self._began = now
+        self._used = used
+        self._left = self._quota
+
+    @property
+    def in_debt(self) -> bool:
+        """Whether nothing is left, as of the last look."""
+        return self._left < LEAST
+
+    def look(self, now: float, used: float) -> tuple[bool, float]:
+        """Return whether the process may run, and for how long that is certain.
+
+        What is not used by the end of a period is lost; what was used beyond it is owed.
+        """
+        self._left -= used - self._used
+        self._used = used
+        periods = int((now - self._began + LEAST) / self._period)
+        self._began += periods * self._period
+        self._left = min(self._quota, self._left + periods * self._quota)
+        ends = self._began + self._period - now
+        return not self.in_debt, ends if self.in_debt else min(self._left, ends)
+
+
+@contextmanager
+def throttled(
+    process: int, share: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[], None]]:
+    """Give a process that share of one CPU while the block does, and then all of it.
+
+    Gives a function that waits until the process owes nothing, as after the pause that Lambda
+    makes between two requests.
+    """
+    if share >= 1:
+        yield lambda: None
+        return
+    over = threading.Event()
+    rested = threading.Event()
+    quota = Quota(share, clock(), cpu_of(process))
+
+    def hold() -> None:
+        running = True
+        try:
+            while not over.is_set():
+                may, pause = quota.look(clock(), cpu_of(process))
+                if may != running:
+                    os.kill(process, signal.SIGCONT if may else signal.SIGSTOP)
+                    running = may
+                if may:
+                    rested.set()
+                over.wait(max(pause, CLOSEST))
+            if not running:
+                os.kill(process, signal.SIGCONT)
+        except OSError:
+            rested.set()  # it has ended by itself, which whoever waits for it will see
+
+    def rest() -> None:
+        rested.clear()
+        rested.wait(10)
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    try:
+        yield rest
+    finally:
+        over.set()
+        holder.join()
+
+
+def cpu_of(process: int) -> float:
+    """Return the seconds of CPU that a process has used. Raises OSError where it has ended."""
+    return time.clock_gettime(((~process) << 3) | 2)  # Linux: that process's clock

@@ -1,0 +1,126 @@
+"""The share of a CPU that the benchmarks give to a function."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench.throttle import PERIOD, Quota, cpu_of, throttled
+
+
+def run(quota: Quota, until: float, wants: Callable[[float], bool]) -> list[tuple[float, float]]:
+    """Have a process that wants the CPU at some times run by a quota; return when it ran."""
+    now, used = 0.0, 0.0
+    ran = []
+    while now < until:
+        may, pause = quota.look(now, used)
+        assert pause > 0
+        if may and wants(now):
+            ran.append((now, pause))
+            used += pause
+        now += pause
+    return ran
+
+
+def always(_now: float) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("memory", [128, 256, 512, 1024])
+def test_a_busy_process_gets_its_share_of_every_period(memory: int) -> None:
+    share = memory / 1769
+    ran = run(Quota(share, 0.0, 0.0), 50 * PERIOD, always)
+    for period in range(50):
+        began, ends = (period - 1e-6) * PERIOD, (period + 1 - 1e-6) * PERIOD
+        used = sum(lasted for at, lasted in ran if began <= at < ends)
+        assert used == pytest.approx(share * PERIOD)
+
+
+def test_it_is_used_at_the_beginning_of_the_period() -> None:
+    ran = run(Quota(0.25, 0.0, 0.0), 3 * PERIOD, always)
+    assert [at for at, _ in ran] == pytest.approx([0.0, PERIOD, 2 * PERIOD])
+
+
+def test_what_was_not_used_is_lost() -> None:
+    ran = run(Quota(0.25, 0.0, 0.0), 20 * PERIOD, lambda now: now > 10.5 * PERIOD)
+    first = sum(lasted for at, lasted in ran if at < 10.999 * PERIOD)
+    assert first == pytest.approx(0.25 * PERIOD)
+
+
+def test_what_was_used_beyond_it_is_taken_from_the_next_periods() -> None:
+    quota = Quota(0.25, 0.0, 0.0)
+    used = 0.25 * PERIOD * 3.5  # the look came late
+    looks = [quota.look(period * PERIOD, used)[0] for period in (0.9, 1, 2, 3, 4)]
+    assert looks == [False, False, False, True, True]
+    may, pause = quota.look(4.1 * PERIOD, used + 0.26 * PERIOD)
+    assert not may
+    assert pause == pytest.approx(0.9 * PERIOD)
+
+
+def test_a_debt_is_looked_at_again_when_the_period_ends() -> None:
+    quota = Quota(0.25, 0.0, 0.0)
+    may, pause = quota.look(0.3 * PERIOD, 0.25 * PERIOD)
+    assert not may
+    assert quota.in_debt
+    assert pause == pytest.approx(0.7 * PERIOD)
+
+
+# ── A process ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def busy() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that uses all the CPU it gets."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def state(process: subprocess.Popen[bytes]) -> str:
+    """Return the letter that Linux has for what a process does; T: it is stopped."""
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def until(met: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_a_process_that_has_used_its_quota_is_stopped_until_the_next_period(
+    busy: subprocess.Popen[bytes],
+) -> None:
+    now = 0.0
+    with throttled(busy.pid, 0.25, clock=lambda: now):
+        until(lambda: state(busy) == "T")
+        used = cpu_of(busy.pid)
+        now = 20 * PERIOD
+        until(lambda: cpu_of(busy.pid) > used)  # it went on
+        until(lambda: state(busy) == "T")
+        assert cpu_of(busy.pid) - used >= 0.2 * PERIOD  # not more often than it had to
+
+
+def test_it_has_the_whole_cpu_again_afterwards(busy: subprocess.Popen[bytes]) -> None:
+    with throttled(busy.pid, 0.1, clock=lambda: 0.0):
+        until(lambda: state(busy) == "T")
+    assert state(busy) != "T"
+    used = cpu_of(busy.pid)
+    until(lambda: cpu_of(busy.pid) > used + 10 * PERIOD)
+
+
+def test_whoever_has_a_whole_cpu_is_never_stopped(busy: subprocess.Popen[bytes]) -> None:
+    with throttled(busy.pid, 1.0, clock=lambda: 0.0):
+        used = cpu_of(busy.pid)
+        until(lambda: cpu_of(busy.pid) > used + 10 * PERIOD)
+
+
+def test_a_process_that_ends_meanwhile_is_no_matter() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    with throttled(process.pid, 0.5) as rest:
+        process.wait()
+        rest()
