@@ -91,8 +91,9 @@ def goals(results: Results) -> list[Goal]:
     ]
     within = [results.demands[name].calls <= allowed for name, allowed in BUDGET.items()]
     batches = results.queue["batches"]
-    peaks = results.curve.peaks
-    spare = [model.memory_of(name.partition(",")[0]) / peak for name, peak in peaks.items()]
+    peaks = [(name, results.cold[name].memory) for name in results.demands]
+    peaks += [(name.partition(",")[0], peak) for name, peak in results.curve.peaks.items()]
+    spare = [model.memory_of(name) / peak for name, peak in peaks]
     found = [
         Goal("Cold start of an HTTP function, over its practical floor", "≤ 1.10", _range(over),
              max(over) <= 1.1),
