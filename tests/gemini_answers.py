@@ -141,7 +141,7 @@ CASES = [
 ]
 
 ASK = """
-import importlib, json, os, sys
+import importlib, json, os, ssl, sys
 plan = json.loads(sys.argv[1])
 sys.path[:0] = plan["path"]
 for name in plan["first"]:
@@ -164,8 +164,17 @@ def outcome(case):
         return ["raised", repr(error)]
     return ["reply", reply.content, reply.tokens.input_tokens, reply.tokens.output_tokens]
 
+read = []
+load = ssl.SSLContext.load_verify_locations
+
+def counted(*where, **named):
+    read.append(where)
+    load(*where, **named)
+
+ssl.SSLContext.load_verify_locations = counted
+
 found = {case["name"]: outcome(case) for case in plan["cases"]}
-print(json.dumps({"outcomes": found, "modules": sorted(sys.modules)}))
+print(json.dumps({"outcomes": found, "modules": sorted(sys.modules), "read": len(read)}))
 """
 
 
@@ -176,6 +185,8 @@ class Asked:
     outcomes: Mapping[str, Outcome]
     modules: frozenset[str]
     """What was imported in the end."""
+    certificates_read: int
+    """How often the trusted certificates were read."""
 
 
 def ask_everything(
@@ -201,11 +212,16 @@ def ask_everything(
             [*python, "-c", ASK, json.dumps(plan)],
             capture_output=True,
             text=True,
-            env=os.environ | services.environment,
+            env={**_without_bundles(), **services.environment},
         )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    return Asked(found["outcomes"], frozenset(found["modules"]))
+    return Asked(found["outcomes"], frozenset(found["modules"]), found["read"])
+
+
+def _without_bundles() -> dict[str, str]:
+    """Return the environment without certificates that it may name for requests alone."""
+    return {name: os.environ[name] for name in os.environ if "CA_BUNDLE" not in name}
 
 
 @dataclass(frozen=True)
@@ -247,6 +263,6 @@ def _services() -> Iterator[_Services]:
             environment={
                 "AWS_ENDPOINT_URL_SSM": parameters,
                 "NO_PROXY": f"{HOST},localhost",
-                "REQUESTS_CA_BUNDLE": str(Path(folder, "it")),
+                "SSL_CERT_FILE": str(Path(folder, "it")),
             },
         )

@@ -119,7 +119,7 @@ def measure(lab: Lab, rounds: int = ROUNDS) -> Curve:
         shipped = lab.trees.layer("core") / "certifi" / "cacert.pem"
         trusted = Path(folder) / "trusted.pem"  # as many as on Lambda, for they take time to read
         trusted.write_bytes(shipped.read_bytes() + certificate.read_bytes())
-        known = {"SSL_CERT_FILE": str(trusted), "REQUESTS_CA_BUNDLE": str(trusted)}
+        known = {"SSL_CERT_FILE": str(trusted)}
         with lab.host.secured(context) as port:
             secured = subjects.settings(f"https://127.0.0.1:{port}", known)
             return _measured(replace(lab, settings=secured), rounds)

@@ -33,6 +33,11 @@ def test_the_cases_meet_every_fault_of_the_stand_in_and_every_status_and_reason(
         assert named == set(FAULTS[kind][setting])  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("first", [WHOLE, PART], ids=["whole", "part"])
+def test_the_trusted_certificates_are_read_once_for_all_connections(first: str) -> None:
+    assert asked(first).certificates_read == 1
+
+
 def test_what_the_layer_does_not_have_is_never_imported() -> None:
     heavy = {"cryptography", "googleapiclient", "grpc", "httplib2", "pydantic", "tqdm"}
     assert heavy <= asked(WHOLE).modules

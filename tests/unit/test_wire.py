@@ -364,10 +364,10 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def secure(certificate: Path) -> Iterator[str]:
-    wire._tls.cache_clear()
+    wire.tls.cache_clear()
     with server(answering(), certificates.make(certificate)) as url:
         yield url
-    wire._tls.cache_clear()
+    wire.tls.cache_clear()
 
 
 def test_a_certificate_that_nobody_trusts_is_refused(secure: str) -> None:

@@ -237,3 +237,7 @@ def _refusal(answer: Answer, operation: str, retries: int) -> tuple[str, ClientE
         "ResponseMetadata": metadata,
     }
     return code, ClientError(response, operation)
+
+
+if not os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+    wire.tls()  # now: a function has a whole CPU while it starts, and later its memory's share

@@ -22,6 +22,7 @@ from geminichat.gemini_sdk import (
     RequestOptions,
     configure,
     google_errors,
+    share_tls,
 )
 
 _DECLINED = {
@@ -69,6 +70,8 @@ def _configure() -> None:
         endpoint = os.environ.get("GEMINI_ENDPOINT")
         options = {"api_endpoint": endpoint} if endpoint else None
         configure(api_key=key, transport="rest", client_options=options)
+        if not (endpoint or "").startswith("http://"):
+            share_tls()
         _configured = key
 
 

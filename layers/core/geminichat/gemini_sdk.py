@@ -7,7 +7,7 @@ What is left out here the layer does not have at all (layers/gemini/layer.toml).
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from geminichat import lean
+from geminichat import lean, wire
 
 __all__ = [
     "GenerativeModel",
@@ -16,6 +16,7 @@ __all__ = [
     "RequestOptions",
     "configure",
     "google_errors",
+    "share_tls",
 ]
 
 
@@ -84,10 +85,33 @@ with lean.without(_LEFT_OUT, _UNOPENED):
     with lean.without(
         {"google.ai.generativelanguage": _clients, "google.generativeai.protos": _protos}
     ):
-        from google.generativeai.client import configure
+        from google.generativeai.client import configure, get_default_generative_client
         from google.generativeai.generative_models import GenerativeModel
         from google.generativeai.types.helper_types import RequestOptions
 
     from google.api_core import exceptions as google_errors
     from google.protobuf.json_format import ParseError
+    from requests.adapters import HTTPAdapter
     from requests.exceptions import RequestException
+
+
+class _OneContext(HTTPAdapter):
+    """Connections with one TLS context: else each reads the trusted certificates, some 30 ms."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, ssl_context=wire.tls())
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(proxy, **kwargs, ssl_context=wire.tls())
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        if isinstance(verify, str):  # certificates that the environment names for requests
+            super().cert_verify(conn, url, verify, cert)
+        else:
+            conn.cert_reqs = "CERT_REQUIRED"
+
+
+def share_tls() -> None:
+    """Have the client that is configured now share our HTTP's TLS context."""
+    session = get_default_generative_client().transport._session
+    session.mount("https://", _OneContext())
