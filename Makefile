@@ -41,17 +41,22 @@ sam-invoke: setup ## Invoke a function once in Docker (FN=ChatroomCreate; EVENT=
 
 ##@ Check and change it
 
-test: setup ## Run every test: unit, integration, end-to-end
-	@$(RUN) pytest $(ARGS)
+# Two processes of tests: one has the system that the end-to-end tests share, which keeps it as long
+# as all else does the other. More of them gain little, and load what has deadlines to keep. With
+# ARGS it is one, which sooner begins with a few tests; ARGS="-n 2 -x" has two all the same.
+PARALLEL = $(if $(ARGS),,-n 2)
+
+test: setup ## Run every test: unit, integration, end-to-end (ARGS="tests/unit/test_api.py -k json")
+	@$(RUN) pytest $(PARALLEL) $(ARGS)
 
 soak: setup ## Run what is other at each run: long lives of a user's rooms (two minutes)
 	@$(RUN) pytest tests -m soak $(ARGS)
 
 check: lint typecheck audit ## Format, lint, types, audits, unit and integration tests but the exhaustive
-	@$(RUN) pytest tests/unit tests/integration -m "not exhaustive and not soak" $(ARGS)
+	@$(RUN) pytest tests/unit tests/integration -m "not exhaustive and not soak" $(PARALLEL) $(ARGS)
 
 unit integration e2e: setup ## Run the tests of one kind: unit, integration or e2e (ARGS="-k quota")
-	@$(RUN) pytest tests/$@ $(ARGS)
+	@$(RUN) pytest tests/$@ $(PARALLEL) $(ARGS)
 
 lint: setup ## Check format, code and template
 	@$(RUN) ruff format --check --quiet . || { echo "Not formatted as it should be: run 'make format'."; exit 1; }

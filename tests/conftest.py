@@ -6,6 +6,7 @@ services behind it are started by tests/integration; a unit test that calls one 
 
 import os
 import sys
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -78,6 +79,27 @@ for _name in (
 ):
     os.environ.pop(_name, None)
 os.environ.update(_environment())
+
+
+OWN_SYSTEM = ("test_artefacts.py", "test_lifecycle.py", "test_restart.py")
+"""End-to-end tests that do without the system which all the others share."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With -n, give test by test to whichever process is free, what shares a system to one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    scheduling = LoadScopeScheduling(config, log)
+    scheduling._split_scope = scope_of
+    return scheduling
+
+
+def scope_of(test: str) -> str:
+    """Return the name of what one process runs as a whole: the test alone, or all of a system."""
+    path = test.partition("::")[0]
+    shares = path.startswith("tests/e2e/") and not path.endswith(OWN_SYSTEM)
+    return "system" if shares else test
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,9 @@ FRAME = re.compile(r"(START|END|REPORT) RequestId: ")
 METRICS = '"CloudWatchMetrics"'
 """Part of a line that only carries metrics."""
 
+PAGE = 10_000
+"""Entries that MiniStack gives at once where there are more."""
+
 CRASH = re.compile(r"(?m)^(?P<at>\S+ \S+) (?P<level>ERROR|WARNING) \[lambda\w*\] (?P<message>.*)")
 """Lines of MiniStack's about a function that did not start, raised or took too long."""
 
@@ -49,7 +52,8 @@ def lines(stack: Stack, function: str | None, count: int) -> list[str]:
 def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
     """Give everything in the stack's log groups as it is, with its time, stream by stream.
 
-    MiniStack's FilterLogEvents ends after the first 10,000 entries, so each stream is read instead.
+    MiniStack's FilterLogEvents ends after the first 10,000 entries, so each stream is read instead;
+    it makes one an invocation, so for a stream that ends on its first page there is one call.
     """
     client = stack.aws.client("logs")
     for group in stack.log_groups.values():
@@ -61,7 +65,7 @@ def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
                     for event in read["events"]:
                         at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
                         yield at, event["message"]
-                    if token.get("nextToken") == read["nextForwardToken"]:
+                    if len(read["events"]) < PAGE:
                         break
                     token = {"nextToken": read["nextForwardToken"]}
 

@@ -45,11 +45,18 @@ def served(
     async def start() -> tuple[web.AppRunner, str]:
         return await serve(create(), port, tls)
 
+    async def stop() -> None:
+        await runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # answers that nobody waits for
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
     runner, url = asyncio.run_coroutine_threadsafe(start(), loop).result(timeout=10)
     try:
         yield url
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(timeout=10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=10)
         loop.close()

@@ -135,33 +135,42 @@ def running(folder: Path, *options: str) -> Iterator[RunningStack]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """The whole system, deployed from the template; answers come at once."""
+def secrets_used() -> set[str]:
+    """Every secret that a test sent to the system, or got from it."""
+    return set()
+
+
+@pytest.fixture(scope="session")
+def system(
+    tmp_path_factory: pytest.TempPathFactory, secrets_used: set[str]
+) -> Iterator[RunningStack]:
+    """The whole system, deployed from the template; answers come at once.
+
+    At the end its log is searched for every secret that the run used.
+    """
     with running(tmp_path_factory.mktemp("stack") / "home", "--gemini-delay", "0") as found:
+        assert found.http.get("/health").status_code == 200
         yield found
+        assert_no_secret_is_logged(found, secrets_used)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def nothing_secret_is_logged(stack: RunningStack) -> Iterator[None]:
-    """Search the log of the whole run, at its end, for every secret that the run used."""
-    assert stack.http.get("/health").status_code == 200
-    with used.collected() as secrets_used:
-        yield
-    stored = stack.stored_secrets()
-    lines = stack.log_lines()
+def assert_no_secret_is_logged(system: RunningStack, secrets_used: set[str]) -> None:
+    lines = system.log_lines()
     assert lines
     log = "\n".join(lines)
-    for secret in secrets_used | stored:
+    for secret in secrets_used | system.stored_secrets():
         assert not used.standing_alone(secret).search(log), "a secret is in the log"
     assert not re.search(r"eyJ[\w-]+\.[\w-]+\.|\$argon2id\$|s_[a-z2-7]{26}\.", log)
 
 
-@pytest.fixture(autouse=True)
-def without_faults(stack: RunningStack) -> None:
-    """Begin each test with stand-ins that do as they should."""
-    stack.gemini.reset()
-    stack.upstash.reset()
-    stack.stripe.reset()
+@pytest.fixture
+def stack(system: RunningStack, secrets_used: set[str]) -> Iterator[RunningStack]:
+    """The system, with stand-ins that do as they should when a test begins."""
+    system.gemini.reset()
+    system.upstash.reset()
+    system.stripe.reset()
+    with used.collected(secrets_used):
+        yield system
 
 
 @pytest.fixture

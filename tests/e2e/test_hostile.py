@@ -33,10 +33,10 @@ def unsigned(claims: dict[str, Any]) -> str:
 
 
 @pytest.fixture(scope="module")
-def signing(stack: RunningStack) -> tuple[str, bytes]:
+def signing(system: RunningStack) -> tuple[str, bytes]:
     """The key that signs tokens here, read as the emulated AWS's root."""
-    stored = stack.aws("ssm").get_parameter(
-        Name=f"/geminichat/{stack.description.stage}/signing-keys", WithDecryption=True
+    stored = system.aws("ssm").get_parameter(
+        Name=f"/geminichat/{system.description.stage}/signing-keys", WithDecryption=True
     )
     keys = json.loads(stored["Parameter"]["Value"])
     key = keys["keys"][keys["current"]]

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,23 +24,24 @@ SHORTEST = 6
 
 
 @contextmanager
-def collected() -> Iterator[set[str]]:
-    """Give the set of secrets that requests and answers hold while the block runs."""
-    found: set[str] = set()
+def collected(into: set[str]) -> Iterator[None]:
+    """Put the secrets that requests and answers hold, while the block runs, into the set."""
     original = httpx.Client.send
 
+    def note(secrets: Iterable[str]) -> None:
+        into.update(secret for secret in secrets if len(secret) >= SHORTEST)
+
     def send(self: httpx.Client, request: httpx.Request, **more: Any) -> httpx.Response:
-        found.update(_secrets_in(_parsed(request.content)))
+        note(_secrets_in(_parsed(request.content)))
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        found.update([token] if scheme == "Bearer" else [])
+        note([token] if scheme == "Bearer" else [])
         answer = original(self, request, **more)
-        found.update(_secrets_in(_parsed(answer.content)))
+        note(_secrets_in(_parsed(answer.content)))
         return answer
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpx.Client, "send", send)
-        yield found
-    found.difference_update([secret for secret in found if len(secret) < SHORTEST])
+        yield
 
 
 def standing_alone(secret: str) -> re.Pattern[str]:

@@ -13,6 +13,9 @@ from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.usage import Usage
 from tests.integration.lambdas import Api, Reply
 
+NO_ROOM = "r_" + "a" * 26
+"""An id that no room has."""
+
 
 @dataclass
 class User:

@@ -129,7 +129,7 @@ def test_to_fail_a_prompt(
     basic_user.sent(room)
     wire.reset()
     worker.poll()
-    assert wire.calls() == [UPDATE, TRANSACT]
+    assert [call for call in wire.calls() if call != SECRET] == [UPDATE, TRANSACT]
 
 
 def test_to_sweep_where_there_is_nothing_to_do(calls_of: Counter) -> None:

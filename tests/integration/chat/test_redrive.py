@@ -15,7 +15,7 @@ from infra import redrive
 from infra.local.faults import StandIn
 from infra.local.home import ROOT
 from tests.integration.chat.aftermath import bring_to_rest
-from tests.integration.chat.people import User, prompts, stored
+from tests.integration.chat.people import NO_ROOM, User, prompts, stored
 from tests.integration.lambdas import Poller
 from tests.integration.wire import Died, Wire
 from tests.template import TABLES, Values
@@ -136,7 +136,7 @@ def test_a_prompt_that_has_not_ended_is_left_to_the_sweep(
     assert next(prompts(room)).status == "answered"
 
 
-@pytest.mark.parametrize("body", ["no job", json.dumps({"chatroomId": ids.new("r"), "seq": 1})])
+@pytest.mark.parametrize("body", ["no job", json.dumps({"chatroomId": NO_ROOM, "seq": 1})])
 def test_a_letter_that_names_no_prompt_is_removed(body: str, values: Values) -> None:
     bury(values, body)
     assert sum(run()[0].values()) == 1

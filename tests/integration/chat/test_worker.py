@@ -19,7 +19,14 @@ from geminichat.tables.answers import LeaseLost
 from geminichat.tables.messages import StoredMessage
 from infra.local.faults import StandIn
 from tests.integration.chat.aftermath import bring_to_rest, check, run_sweep
-from tests.integration.chat.people import User, counted, let_leases_end, prompts, stored
+from tests.integration.chat.people import (
+    NO_ROOM,
+    User,
+    counted,
+    let_leases_end,
+    prompts,
+    stored,
+)
 from tests.integration.lambdas import Context, Poller, handler_of
 from tests.integration.wire import Died, Wire
 from tests.template import Values
@@ -182,11 +189,11 @@ def test_a_group_that_a_bug_breaks_comes_again_alone(
         "[]",
         '{"chatroomId": "", "seq": 1}',
         '{"chatroomId": "r_1", "seq": 1}',
-        f'{{"chatroomId": "{ids.new("r")}", "seq": 0}}',
-        f'{{"chatroomId": "{ids.new("r")}", "seq": -1}}',
-        f'{{"chatroomId": "{ids.new("r")}", "seq": 1e99}}',
-        f'{{"chatroomId": "{ids.new("r")}", "seq": "1"}}',
-        f'{{"chatroomId": "{ids.new("r")}", "seq": 12}}',
+        f'{{"chatroomId": "{NO_ROOM}", "seq": 0}}',
+        f'{{"chatroomId": "{NO_ROOM}", "seq": -1}}',
+        f'{{"chatroomId": "{NO_ROOM}", "seq": 1e99}}',
+        f'{{"chatroomId": "{NO_ROOM}", "seq": "1"}}',
+        f'{{"chatroomId": "{NO_ROOM}", "seq": 12}}',
     ],
 )
 def test_a_message_that_is_no_job_or_names_no_prompt_is_dropped_and_stops_nothing(

@@ -7,15 +7,16 @@ from hypothesis import strategies as st
 from geminichat.domain import ids
 from geminichat.errors import NotFound
 
-ROOM, OTHER = ids.new("r"), ids.new("r")
+ROOM, OTHER = "r_" + "k4x7" * 6 + "q2", "r_" + "p6m3" * 6 + "z5"
 
 
 def test_a_new_one_is_known_as_its_kind_and_no_other() -> None:
-    assert ids.known("r", ROOM) == ROOM
+    room = ids.new("r")
+    assert ids.known("r", room) == room
     assert len({ids.new("r") for _ in range(100)}) == 100
     for kind in ("u", "s", "", "r_"):
         with pytest.raises(NotFound):
-            ids.known(kind, ROOM)
+            ids.known(kind, room)
 
 
 @pytest.mark.parametrize(
