@@ -82,12 +82,15 @@ os.environ.update(_environment())
 
 
 OWN_SYSTEM = ("test_artefacts.py", "test_lifecycle.py", "test_restart.py")
-"""End-to-end tests that do without the system which all the others share."""
+"""Files of end-to-end tests that do without the system which all the others share."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With -n, give test by test to whichever process is free, what shares a system to one."""
+    """With -n, give test by test to whichever process is free, what shares a system to one.
+
+    xdist's own groups (--dist loadgroup) are not told to it by pytest 9.2.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     scheduling = LoadScopeScheduling(config, log)

@@ -77,7 +77,7 @@ def test_with_keys_in_the_environment_google_and_stripe_are_asked(
 ENDPOINTS = ("GEMINI_ENDPOINT", "STRIPE_ENDPOINT", "STRIPE_PRICE")
 
 
-def is_quiet(stack: RunningStack, within: float = 10.0) -> bool:
+def is_quiet(stack: RunningStack, within: float = 30.0) -> bool:
     """Say whether nothing listens any more where the stack did, and no process is left."""
     described = stack.description
     urls = [described.api_url, described.aws.endpoint_url, described.upstash.url, stack.gemini.url]
