@@ -79,6 +79,7 @@ def goals(results: Results) -> list[Goal]:
     names = http_with_floor(results)
     over = [cold[name].cpu / cold[f"floor {name}"].cpu for name in names]
     lower = [cold[f"floor {name}"].cpu / cold[f"shipped floor {name}"].cpu for name in names]
+    both = [cold[name].cpu / cold[f"shipped floor {name}"].cpu for name in names]
     usual = [cold[name].cpu / _usual_cold(results, name) for name in names]
     worker = cold["GeminiWorker"].cpu / cold["gemini import, as shipped"].cpu
     imported = cold["gemini import, our door"].cpu / cold["gemini import, as shipped"].cpu
@@ -99,6 +100,8 @@ def goals(results: Results) -> list[Goal]:
              max(over) <= 1.1),
         Goal("That floor, over the same SDKs as shipped", "≤ 0.75", _range(lower),
              max(lower) <= 0.75),
+        Goal("Both: cold start, over the same SDKs as shipped", "≤ 0.83", _range(both),
+             max(both) <= 1.1 * 0.75),
         Goal("Cold start, over the usual way (the faster of two)", "≤ 0.60", _range(usual),
              max(usual) <= 0.6),
         Goal("Cold start of the worker, over `import google.generativeai` alone", "≤ 1.50",
