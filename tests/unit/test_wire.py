@@ -306,6 +306,23 @@ def test_side_by_side_a_first_that_nobody_answers_does_not_keep_the_second_back(
     assert done == [200]
 
 
+def test_side_by_side_in_a_hurry_the_first_has_what_the_second_has_left_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = [5.0]
+    monkeypatch.setattr(deadline, "time_left", lambda: left[0])
+
+    def second() -> None:
+        left[0] = 0.05
+
+    def never(connection: socket.socket, _: int) -> None:
+        while request(connection):
+            pass
+
+    with server(never) as url, pytest.raises(wire.TimedOut, match=r"within 0\.05 s"):
+        wire.side_by_side(lambda: post(url), second)
+
+
 def test_calls_of_a_hurry_share_its_time() -> None:
     with server(lambda *_: time.sleep(2)) as url:
         began = time.monotonic()

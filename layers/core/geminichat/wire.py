@@ -107,6 +107,7 @@ def request(
         connection.request(method, place.path, body, headers)
         if other := _beside.get():
             other.run()
+            read = max(0.001, min(read, deadline.time_left()))  # it may have used most of that
         connection.response_class = functools.partial(  # type: ignore[assignment]
             _Timely, over_at=time.monotonic() + read
         )
