@@ -48,10 +48,10 @@ def _customer(user: User, known: Subscription) -> str:
 
 def _require_no_subscription(request: Request, known: Subscription, customer_id: str) -> None:
     """Refuse who would pay twice; what Stripe says is stored, should news of it have been lost."""
-    standing = subscriptions.follow(request.now, known, customer_id, payments.standing_of)
-    if standing and subscriptions.changes_plan(known, standing, request.now):
+    followed = subscriptions.follow(request.now, known, customer_id, payments.standing_of)
+    if followed and subscriptions.changes_plan(*followed, request.now):
         counters.forget(request.user_id, request.now)
-    status = standing.status if standing else subscriptions.find(request.user_id).status
+    status = followed[1].status if followed else subscriptions.find(request.user_id).status
     if status in billing.LIVE:
         raise billing.already_subscribed(status)
 

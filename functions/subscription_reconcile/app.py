@@ -82,7 +82,8 @@ def _mend(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> st
     if dry_run:
         standing = payments.standing_of(customer_id)
     else:
-        standing = subscriptions.follow(now, known, customer_id, payments.standing_of)
+        followed = subscriptions.follow(now, known, customer_id, payments.standing_of)
+        known, standing = followed or (known, None)
     if standing is None or not subscriptions.differs(known, standing):
         return None
     change = f"{user_id}: {known.status}, {_pro(known.pro_until)} → {standing.status}, " + _pro(

@@ -36,16 +36,16 @@ def _handle(request: Request, event: StripeEvent, customer_id: str) -> None:
     known = subscriptions.find_by_customer(customer_id) or _adopted(customer_id)
     if known is None:
         return
-    standing = subscriptions.follow(
+    followed = subscriptions.follow(
         request.now,
         known,
         customer_id,
         payments.standing_of,
         handled=stripe_events.handled(event),
     )
-    if standing is None:
+    if followed is None:
         stripe_events.mark_handled(event)
-    elif subscriptions.changes_plan(known, standing, request.now):
+    elif subscriptions.changes_plan(*followed, request.now):
         counters.forget(known.user_id, request.now)
     metrics.emit(
         WebhooksHandled=1,

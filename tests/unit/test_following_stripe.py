@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -40,6 +41,7 @@ class World:
     row: Row = field(default_factory=Row)
     steps: int = 0
     history: list[int] = field(default_factory=list)
+    changes: list[tuple[int, int]] = field(default_factory=list)
 
     def now(self) -> datetime:
         self.steps += 1
@@ -111,7 +113,7 @@ class Handler:
             self._stop()
             return world.store(standing, read_at, revision)
 
-        follow(
+        followed = follow(
             news_at,
             find(),
             find=find,
@@ -120,6 +122,9 @@ class Handler:
             clock=clock,
             pause=lambda _: None,
         )
+        if followed:
+            replaced, standing = followed
+            world.changes.append((replaced.truth, int(standing.status)))
 
 
 def play(choose: Callable[[int], int], *, events: int, tick: timedelta, more: int = 0) -> World:
@@ -168,6 +173,7 @@ def every_order(*, events: int, tick: timedelta, more: int = 0) -> Iterator[Worl
 def check(world: World, events: int) -> None:
     assert world.row.truth >= events, "all news is in what stands"
     assert world.history == sorted(world.history), "an older truth never replaced a newer one"
+    assert world.changes == list(pairwise([0, *world.history])), "each knows what it replaced"
 
 
 TICKS = [timedelta(milliseconds=1), timedelta(seconds=1)]

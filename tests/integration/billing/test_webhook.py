@@ -332,6 +332,31 @@ def test_when_two_fetches_cross_the_newer_truth_stands(
     assert subscriber.plan() == "basic"
 
 
+def test_a_plan_that_changed_between_two_looks_is_dropped_from_redis(
+    subscriber: Payer, valkey: ValkeyServer
+) -> None:
+    stripe = subscriber.stripe
+    customer = f"GET /v1/subscriptions customer={subscriber.customer_id()}"
+    subscriber.move("pause")
+    stripe.fault("hold", name="paused", match=customer)
+    paused = Delivery(subscriber, subscriber.news[-1])
+    wait_until(lambda: stripe.holds() == ["paused"])
+    subscriber.move("resume")
+    stripe.fault("hold", name="resumed", match=customer)
+    resumed = Delivery(subscriber, subscriber.news[-1])  # what it finds stored is pro
+    wait_until(lambda: len(stripe.holds()) == 2)
+
+    stripe.let_go("paused")
+    assert paused.answered() == 200
+    assert subscriber.plan() == "basic"
+    key = f"quota:{subscriber.id}:{times.day(datetime.now(UTC))}"
+    valkey.client().hset(key, mapping={"plan": "basic", "counted": 5})
+    stripe.let_go("resumed")
+    assert resumed.answered() == 200
+    assert subscriber.plan() == "pro"
+    assert not valkey.client().exists(key)
+
+
 def test_the_same_event_twice_at_once_is_harmless(payer: Payer) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.news)

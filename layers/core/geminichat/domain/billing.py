@@ -219,8 +219,10 @@ def follow[K: Known](
     store: Callable[[Standing, datetime, int], bool],
     clock: Callable[[], datetime] = times.now,
     pause: Callable[[float], None] = time.sleep,
-) -> Standing | None:
-    """Store what Stripe says now; None where what is stored was asked after this news came.
+) -> tuple[K, Standing] | None:
+    """Store what Stripe says now, and return what that replaced, and it.
+
+    None where what is stored was asked after this news came.
 
     `store` writes only over the revision that was known before this fetch began. So of the
     fetches that are stored each began after the one before it was stored, and an older truth can
@@ -237,7 +239,7 @@ def follow[K: Known](
         asked_at = clock()
         found = fetch()
         if store(found, asked_at, int(known.revision)):
-            return found
+            return known, found
     raise Unavailable()
 
 

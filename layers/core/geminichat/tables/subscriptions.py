@@ -139,11 +139,11 @@ def follow(
     standing_of: Callable[[str], Standing],
     *,
     handled: Table | None = None,
-) -> Standing | None:
-    """Store what Stripe says of a customer now, as `billing.follow` does, and return it.
+) -> tuple[Subscription, Standing] | None:
+    """Store what Stripe says of a customer now, and return what that replaced, and it.
 
-    None where what is stored was asked after this news came. Raises Unavailable, and what
-    `standing_of` raises.
+    What it replaced may be newer than `known` (`billing.follow`). None where what is stored was
+    asked after this news came. Raises Unavailable, and what `standing_of` raises.
     """
     return billing.follow(
         news_at,
