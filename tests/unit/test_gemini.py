@@ -8,6 +8,7 @@ import pytest
 from infra.local.gemini import ERRORS, FAULTS
 from infra.local.template import ROOT
 from tests.gemini_answers import CASES, Asked, Case, ask_everything
+from tests.unit.test_lean import run
 
 WHOLE, PART = "google.generativeai", ""
 
@@ -42,3 +43,34 @@ def test_what_the_layer_does_not_have_is_never_imported() -> None:
     heavy = {"cryptography", "googleapiclient", "grpc", "httplib2", "pydantic", "tqdm"}
     assert heavy <= asked(WHOLE).modules
     assert heavy & asked(PART).modules == set()
+
+
+FIRST_PROMPTS = """
+from threading import Event, Thread
+from geminichat import gemini
+
+begun, go_on, made = Event(), Event(), []
+
+def configure(**asked):
+    made.append(asked['api_key'])
+    begun.set()
+    assert go_on.wait(5)
+
+gemini.secret = lambda _: 'key'
+gemini.configure = configure
+gemini.share_tls = lambda: None
+asking = [Thread(target=gemini._configure) for _ in range(10)]
+asking[0].start()
+assert begun.wait(5)
+for other in asking[1:]:
+    other.start()
+asking[1].join(0.2)
+go_on.set()
+for one in asking:
+    one.join()
+print(*made)
+"""
+
+
+def test_the_first_prompts_of_many_rooms_make_one_client() -> None:
+    assert run(FIRST_PROMPTS) == "key"

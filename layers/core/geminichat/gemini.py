@@ -7,6 +7,7 @@ nowhere else. Only the worker imports this module.
 import os
 import re
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -61,12 +62,16 @@ class GiveUp(Exception):
 
 
 _configured: str | None = None
+_configuring = Lock()
 
 
 def _configure() -> None:
+    """Have one client for the key of now; rooms whose prompts come at once wait for the same."""
     global _configured
     key = secret("GEMINI_KEY_PARAMETER")
-    if key != _configured:
+    with _configuring:
+        if key == _configured:
+            return
         endpoint = os.environ.get("GEMINI_ENDPOINT")
         options = {"api_endpoint": endpoint} if endpoint else None
         configure(api_key=key, transport="rest", client_options=options)
