@@ -13,7 +13,7 @@ from pynamodb.attributes import (
     UnicodeAttribute,
     VersionAttribute,
 )
-from pynamodb.exceptions import AttributeNullError
+from pynamodb.exceptions import AttributeDeserializationError, AttributeNullError
 from pynamodb.models import Model
 
 from geminichat.tables import (  # noqa: F401  each makes its table known
@@ -102,6 +102,12 @@ def test_a_number_is_read_however_dynamodb_writes_it(text: str, number: float | 
 def test_null_is_as_good_as_missing() -> None:
     raw = {"chatroom_id": {"S": "r"}, "seq": {"N": "1"}, "lease": {"NULL": True}}
     assert StoredMessage.from_raw_data(raw).lease is None
+
+
+def test_an_attribute_of_another_type_is_named() -> None:
+    raw = {"chatroom_id": {"S": "r"}, "seq": {"S": "1"}}
+    with pytest.raises(AttributeDeserializationError, match="seq"):
+        StoredMessage.from_raw_data(raw)
 
 
 def test_what_must_be_there_is_asked_for_when_it_is_stored() -> None:

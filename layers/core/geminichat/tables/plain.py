@@ -16,7 +16,7 @@ from pynamodb.attributes import (
     NumberAttribute,
     VersionAttribute,
 )
-from pynamodb.exceptions import AttributeNullError
+from pynamodb.exceptions import AttributeDeserializationError, AttributeNullError
 from pynamodb.models import Model
 
 NOT_PLAIN = (MapAttribute, DiscriminatorAttribute, VersionAttribute)
@@ -81,7 +81,10 @@ class PlainModel(Model):
         for name, stored, kind, _, read, _ in shape.fields:
             given = attribute_values.get(stored)
             if given and "NULL" not in given:
-                value = given[kind]
+                try:
+                    value = given[kind]
+                except KeyError:
+                    raise AttributeDeserializationError(stored, kind) from None
                 values[name] = value if read is None else read(value)
 
     def _container_serialize(self, null_check: bool = True) -> dict[str, dict[str, Any]]:
