@@ -2,6 +2,7 @@
 
 import datetime
 import ssl
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from cryptography import x509
@@ -9,9 +10,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+LOCALHOST = x509.DNSName("localhost")
+LOOPBACK = x509.IPAddress(IPv4Address("127.0.0.1"))
 
-def make(path: Path) -> ssl.SSLContext:
-    """Write a certificate of localhost that nobody has signed but itself; return a server's TLS."""
+
+def make(path: Path, host: x509.GeneralName = LOCALHOST) -> ssl.SSLContext:
+    """Write a host's certificate that nobody has signed but itself; return a server's TLS."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -23,7 +27,7 @@ def make(path: Path) -> ssl.SSLContext:
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([host]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geminichat.domain.messages import REPLY_SIZE
-from tests.bench import subjects, tls
+from tests import certificates
+from tests.bench import subjects
 from tests.bench.cost.model import (
     ASSUMED,
     FULL,
@@ -115,7 +116,8 @@ def sizes_of(function: str) -> Sequence[int]:
 def measure(lab: Lab, rounds: int = ROUNDS) -> Curve:
     """Start every function once a round at every size, and return the figures and the peaks."""
     with tempfile.TemporaryDirectory() as folder:
-        context, certificate = tls.server(Path(folder))
+        certificate = Path(folder) / "certificate.pem"
+        context = certificates.make(certificate, certificates.LOOPBACK)
         shipped = lab.trees.layer("core") / "certifi" / "cacert.pem"
         trusted = Path(folder) / "trusted.pem"  # as many as on Lambda, for they take time to read
         trusted.write_bytes(shipped.read_bytes() + certificate.read_bytes())
