@@ -45,7 +45,9 @@ RECENT = timedelta(minutes=10)
 LAST_MINUTE = timedelta(minutes=1)
 """A checkout session with less time left is not handed out again."""
 
+SUBSCRIPTIONS, CUSTOMERS = "/v1/subscriptions", "/v1/customers"
 SESSIONS = "/v1/checkout/sessions"
+"""Paths of Stripe's API."""
 
 _clients: dict[tuple[str, float, int], "stripe.StripeClient"] = {}
 _unset_until: dict[str, float] = {}
@@ -82,7 +84,7 @@ def _subscriptions(client: "stripe.StripeClient", customer_id: str) -> list[dict
 
     try:
         asked = {"customer": customer_id, "status": "all", "limit": 100}
-        found: list[dict[str, Any]] = _get(client, "/v1/subscriptions", asked)["data"]
+        found: list[dict[str, Any]] = _get(client, SUBSCRIPTIONS, asked)["data"]
     except stripe.InvalidRequestError as error:
         if _is_of_deleted(error, client, customer_id):
             return []
@@ -112,7 +114,7 @@ def standings() -> dict[str, Standings]:
     found: dict[str, list[StripeSubscription]] = {}
     owners: dict[str, str | None] = {}
     with _reported():
-        for raw in _all(_client(PATIENT, retries=2), "/v1/subscriptions", {}):
+        for raw in _all(_client(PATIENT, retries=2), SUBSCRIPTIONS, {}):
             found.setdefault(raw["customer"], []).append(billing.read_subscription(raw))
             if _is_ours(raw):
                 owners[raw["customer"]] = raw["metadata"].get("user_id")
@@ -129,7 +131,7 @@ def standings() -> dict[str, Standings]:
 def owner_of(customer_id: str) -> str | None:
     """Return the user for whom this stage made a customer, or None."""
     with _reported():
-        raw = _get(_client(QUICK), _path("/v1/customers", customer_id))
+        raw = _get(_client(QUICK), _path(CUSTOMERS, customer_id))
     return raw["metadata"].get("user_id") if _is_ours(raw) else None
 
 
@@ -140,7 +142,7 @@ def is_deleted(customer_id: str) -> bool:
 
 
 def _is_deleted(client: "stripe.StripeClient", customer_id: str) -> bool:
-    return bool(_get(client, _path("/v1/customers", customer_id)).get("deleted"))
+    return bool(_get(client, _path(CUSTOMERS, customer_id)).get("deleted"))
 
 
 def find_customer(user_id: str, attempt: int) -> str | None:
@@ -153,11 +155,11 @@ def find_customer(user_id: str, attempt: int) -> str | None:
     query = " AND ".join(f"metadata['{name}']:'{value}'" for name, value in ours.items())
     client = _client(PATIENT, retries=1)
     with _reported():
-        for customer in _get(client, "/v1/customers/search", {"query": query})["data"]:
+        for customer in _get(client, f"{CUSTOMERS}/search", {"query": query})["data"]:
             return str(customer["id"])
         if attempt:
             since = int((times.now() - RECENT).timestamp())
-            for customer in _all(client, "/v1/customers", {"created": {"gte": since}}):
+            for customer in _all(client, CUSTOMERS, {"created": {"gte": since}}):
                 if (customer.get("metadata") or {}).items() >= ours.items():
                     return str(customer["id"])
     return None
@@ -170,7 +172,7 @@ def create_customer(user_id: str, email: str | None, attempt: int) -> str:
         asked["email"] = email
     with _reported(keyed=True):
         key = _idempotency_key("customer", user_id, attempt)
-        made = _post(_client(PATIENT, retries=1), "/v1/customers", asked, key)
+        made = _post(_client(PATIENT, retries=1), CUSTOMERS, asked, key)
     return str(made.data["id"])
 
 
@@ -277,7 +279,7 @@ def renew_with_period(customer_id: str) -> None:
 
 
 def _change(client: "stripe.StripeClient", subscription_id: str, **asked: Any) -> None:
-    _post(client, _path("/v1/subscriptions", subscription_id), asked)
+    _post(client, _path(SUBSCRIPTIONS, subscription_id), asked)
 
 
 def _ends(raw: dict[str, Any]) -> bool:
@@ -377,7 +379,7 @@ def _all(
 
 
 def _path(*parts: str) -> str:
-    """Return a path below a list of Stripe's, such as `/v1/customers` and an id."""
+    """Return a path below a list of Stripe's, such as CUSTOMERS and an id."""
     first, *others = parts
     return "/".join([first, *(quote(part, safe="") for part in others)])
 
