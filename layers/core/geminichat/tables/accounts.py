@@ -4,7 +4,6 @@ Each is one transaction over the tables of all four. Beside the users table for 
 without coming in.
 """
 
-import secrets
 from collections.abc import Callable
 from datetime import datetime
 
@@ -21,7 +20,7 @@ from geminichat.domain.users import Account
 from geminichat.errors import Conflict, Unauthorized, Unavailable
 from geminichat.tables import codes, identities, sessions, usage
 from geminichat.tables.codes import Proof
-from geminichat.tables.connection import failed_conditions, get_together, transact
+from geminichat.tables.connection import failed_conditions, get_together, transact, transact_if
 from geminichat.tables.identities import Claim
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.usage import Usage
@@ -84,7 +83,7 @@ def sign_up(
             codes.store_in(transaction, sending)
 
     try:
-        transact(write, token=secrets.token_hex(16))
+        transact(write)
     except TransactWriteError as error:
         failed = failed_conditions(error)
         if sending and failed[-1:] == [True] and not any(failed[:-1]):
@@ -151,7 +150,7 @@ def _enter(proof: Proof, claim: Claim | None, now: datetime) -> tuple[Account, R
         transaction.save(sessions.new(refresh, epoch, now))
         codes.spend(transaction, proof)
 
-    transact(write, token=secrets.token_hex(16))
+    transact(write)
     return view(user, usage.allowance_from(user.user_id, subscription, used, now)), refresh
 
 
@@ -184,7 +183,7 @@ def _reset_password(proof: Proof, claim: Claim | None, password_hash: str, now: 
         )
         codes.spend(transaction, proof)
 
-    transact(write, token=secrets.token_hex(16))
+    transact(write)
 
 
 def add_identity(proof: Proof, user_id: str, session_id: str, now: datetime) -> Account:
@@ -231,7 +230,7 @@ def _add_identity(
         )
         codes.spend(transaction, proof)
 
-    transact(write, token=secrets.token_hex(16))
+    transact(write)
     return view(user, usage.allowance_from(user_id, subscription, used, now))
 
 
@@ -254,12 +253,8 @@ def change_password(user: User, password_hash: str, now: datetime) -> RefreshTok
             condition=User.session_epoch == seen_epoch,
         )
 
-    try:
-        transact(write, token=secrets.token_hex(16))
-    except TransactWriteError as error:
-        if any(failed_conditions(error)):
-            raise Unauthorized(ENDED) from error
-        raise
+    if not transact_if(write):
+        raise Unauthorized(ENDED)
     return refresh
 
 

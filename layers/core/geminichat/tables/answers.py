@@ -4,12 +4,10 @@ What no worker has come to an end with, the sweep finds here.
 """
 
 import math
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
@@ -23,8 +21,7 @@ from geminichat.domain.messages import (
 )
 from geminichat.tables import usage
 from geminichat.tables.connection import (
-    failed_conditions,
-    transact,
+    transact_if,
     update_if,
 )
 from geminichat.tables.messages import FIRST, StoredMessage, read
@@ -254,12 +251,8 @@ def look_again(
 
 
 def _close(write: Callable[[TransactWrite], None]) -> None:
-    try:
-        transact(write, token=secrets.token_hex(16))
-    except TransactWriteError as error:
-        if any(failed_conditions(error)):
-            raise LeaseLost() from error
-        raise
+    if not transact_if(write):
+        raise LeaseLost()
 
 
 def _mine(prompt: Claimed) -> Condition:

@@ -4,6 +4,7 @@ PynamoDB gives each model a connection, and so a TLS handshake, of its own; here
 """
 
 import random
+import secrets
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -26,6 +27,9 @@ CONNECT_TIMEOUT = 1.0
 READ_TIMEOUT = 2.0
 RETRIES = 1
 """Seconds, seconds, and how often a call is tried again: two tries stay within six seconds."""
+
+CONTENTION = 4.0
+"""Seconds for which a write is tried again while others hold its items."""
 
 CONTENDED = {
     "TransactionConflict",
@@ -166,16 +170,28 @@ def _holds(write: Callable[[], object]) -> bool:
             raise
         return True
 
-    return _while_contended(attempt, 4.0)
+    return _while_contended(attempt)
 
 
-def transact(write: Callable[[TransactWrite], None], *, token: str, seconds: float = 4.0) -> None:
+def transact_if(write: Callable[[TransactWrite], None]) -> bool:
+    """Commit as `transact` does if all conditions hold, and say whether they did."""
+    try:
+        transact(write)
+    except TransactWriteError as error:
+        if any(failed_conditions(error)):
+            return False
+        raise
+    return True
+
+
+def transact(write: Callable[[TransactWrite], None]) -> None:
     """Commit what `write` adds to a transaction; try again with jitter while others hold an item.
 
     On AWS transactions that meet on one item are cancelled with TransactionConflict; the same
     client request token makes trying again safe. Raises TransactWriteError with its cancellation
-    reasons when a condition failed, Unavailable when the conflict outlasts `seconds`.
+    reasons when a condition failed, Unavailable when the conflict lasts.
     """
+    token = secrets.token_hex(16)
 
     def commit() -> None:
         try:
@@ -187,15 +203,15 @@ def transact(write: Callable[[TransactWrite], None], *, token: str, seconds: flo
                 raise _Contended() from error
             raise
 
-    _while_contended(commit, seconds)
+    _while_contended(commit)
 
 
 class _Contended(Exception):
     """Someone else's transaction holds an item of this one."""
 
 
-def _while_contended[T](attempt: Callable[[], T], seconds: float) -> T:
-    ends = time.monotonic() + min(seconds, deadline.time_left())
+def _while_contended[T](attempt: Callable[[], T]) -> T:
+    ends = time.monotonic() + min(CONTENTION, deadline.time_left())
     pause = 0.02
     while True:
         try:

@@ -1,18 +1,15 @@
 """Deleted rooms: gone at once, and their messages soon after."""
 
-import secrets
 import time
 from datetime import datetime, timedelta
 
-from pynamodb.exceptions import TransactWriteError
 from pynamodb.transactions import TransactWrite
 
 from geminichat.domain import ids, times
 from geminichat.errors import NotFound
 from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.connection import (
-    failed_conditions,
-    transact,
+    transact_if,
 )
 from geminichat.tables.messages import StoredMessage, shard
 
@@ -42,12 +39,8 @@ def bury_room(user_id: str, chatroom_id: str, now: datetime) -> None:
         transaction.delete(Chatroom(user_id, chatroom_id), Chatroom.chatroom_id.exists())
         transaction.save(note)
 
-    try:
-        transact(write, token=secrets.token_hex(16))
-    except TransactWriteError as error:
-        if any(failed_conditions(error)):
-            raise NotFound() from error
-        raise
+    if not transact_if(write):
+        raise NotFound()
 
 
 def purge(chatroom_id: str, until: float) -> bool:

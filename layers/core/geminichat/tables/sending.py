@@ -1,6 +1,5 @@
 """Prompts as they are sent, and sent again: stored and counted in one transaction."""
 
-import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -218,7 +217,7 @@ def _count(allowance: Allowance, write: Callable[[TransactWrite], None]) -> Allo
                 transaction.update(item, actions=actions, condition=room)
 
         try:
-            transact(write_and_count, token=secrets.token_hex(16))
+            transact(write_and_count)
             return allowance
         except TransactWriteError as error:
             failed = failed_conditions(error)

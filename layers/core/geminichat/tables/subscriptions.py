@@ -1,12 +1,10 @@
 """The subscriptions table: what Stripe said of a user last, and how long that makes them pro."""
 
-import secrets
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
-from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
@@ -17,7 +15,7 @@ from geminichat.domain import billing, times
 from geminichat.domain.billing import LIVE, NONE, Standing, SubscriptionStatus
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance
-from geminichat.tables.connection import Table, failed_conditions, transact, update_if
+from geminichat.tables.connection import Table, transact_if, update_if
 
 
 class ByCustomer(GlobalSecondaryIndex["Subscription"]):
@@ -75,14 +73,16 @@ def find_by_customer(customer_id: str) -> Subscription | None:
 
 def plan_of(subscription: Subscription | None, now: datetime) -> Plan:
     """Return the plan that a subscription, or none, gives at `now`."""
-    until = subscription.pro_until if subscription else None
-    return Plan.PRO if until and until > times.text(now) else Plan.BASIC
+    return _plan(subscription.pro_until if subscription else None, now)
 
 
 def changes_plan(before: Subscription, standing: Standing, now: datetime) -> bool:
     """Say whether the plan that Stripe's word gives at `now` is another than the one before."""
-    after = standing.pro_until is not None and standing.pro_until > now
-    return after != (plan_of(before, now) is Plan.PRO)
+    return _plan(_text(standing.pro_until), now) is not plan_of(before, now)
+
+
+def _plan(pro_until: str | None, now: datetime) -> Plan:
+    return Plan.PRO if pro_until and pro_until > times.text(now) else Plan.BASIC
 
 
 def is_pro(now: datetime) -> Condition:
@@ -180,13 +180,7 @@ def store(
         transaction.save(handled)
         transaction.update(Subscription(user_id), actions=actions, condition=condition)
 
-    try:
-        transact(write, token=secrets.token_hex(16))
-    except TransactWriteError as error:
-        if any(failed_conditions(error)):
-            return False
-        raise
-    return True
+    return transact_if(write)
 
 
 def _actions(
