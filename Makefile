@@ -63,7 +63,7 @@ lint: setup ## Check format, code and template
 	@$(RUN) ruff check --quiet . && .venv/bin/cfn-lint template.yaml infra/*.yaml
 
 audit: setup ## Check templates, code, workflows, licences, and for known vulnerabilities
-	@$(PYTHON) infra/local/setup.py --only checks && $(RUN) infra.audit
+	@$(PYTHON) infra/setup.py --only checks && $(RUN) infra.audit
 
 format: setup ## Format the code and mend what can be mended
 	@$(RUN) ruff check --quiet --fix-only . ; $(RUN) ruff format .
@@ -78,7 +78,7 @@ openapi: setup ## Write the API's documents anew from its code: openapi.json and
 	@PYTHONPATH=layers/core $(RUN) infra.openapi
 
 newman: setup ## Walk the Postman collection's journey (URL=http://127.0.0.1:8000)
-	@$(PYTHON) infra/local/setup.py --only newman
+	@$(PYTHON) infra/setup.py --only newman
 	@.local/newman/node_modules/.bin/newman run functions/docs_asset/postman.json --folder Journey --bail --env-var "baseUrl=$(or $(URL),http://127.0.0.1:8000)"
 
 schemathesis: setup ## Try the API out from its document for MINUTES=10 (URL=… for another than the local one)
@@ -87,27 +87,27 @@ schemathesis: setup ## Try the API out from its document for MINUTES=10 (URL=…
 ##@ On AWS (DEPLOYING.md, RUNBOOK.md)
 
 secrets: setup ## Put a stage's secrets into SSM, without showing them (STAGE=dev)
-	@PYTHONPATH=layers/core $(RUN) infra.secrets $(or $(STAGE),dev)
+	@PYTHONPATH=layers/core $(RUN) infra.stages.put_secrets $(or $(STAGE),dev)
 
 deploy: setup ## Deploy a stage to AWS, after showing the plan (STAGE=dev; YES=1 does not ask)
-	@PYTHONPATH=layers/core $(RUN) infra.deploy $(or $(STAGE),dev) $(if $(YES),--yes) $(if $(ROLE),--role $(ROLE))
+	@PYTHONPATH=layers/core $(RUN) infra.stages.deploy $(or $(STAGE),dev) $(if $(YES),--yes) $(if $(ROLE),--role $(ROLE))
 
 destroy: setup ## Delete a stage from AWS with all its data; never prod (STAGE=dev)
-	@PYTHONPATH=layers/core $(RUN) infra.destroy $(or $(STAGE),dev)
+	@PYTHONPATH=layers/core $(RUN) infra.stages.destroy $(or $(STAGE),dev)
 
 rotate-keys: setup ## Put a new signing key in the place of the old, in two runs (STAGE=local)
-	@PYTHONPATH=layers/core $(RUN) infra.rotate_keys $(or $(STAGE),local)
+	@PYTHONPATH=layers/core $(RUN) infra.stages.rotate_signing_keys $(or $(STAGE),local)
 
 redrive: setup ## Queue the prompts among the dead letters again (STAGE=local; DRY=1 only says so)
-	@PYTHONPATH=layers/core $(RUN) infra.redrive $(or $(STAGE),local) $(if $(DRY),--dry-run)
+	@PYTHONPATH=layers/core $(RUN) infra.stages.redrive $(or $(STAGE),local) $(if $(DRY),--dry-run)
 
 reconcile: setup ## Compare all who pay with Stripe now (STAGE=local; DRY=1 only says what it would mend)
-	@$(RUN) infra.reconcile $(or $(STAGE),local) $(if $(DRY),--dry-run)
+	@$(RUN) infra.stages.reconcile $(or $(STAGE),local) $(if $(DRY),--dry-run)
 
 ##@ This folder
 
 setup: ## Make the Python environments (every target that needs them does)
-	@$(PYTHON) infra/local/setup.py
+	@$(PYTHON) infra/setup.py
 
 build: setup ## Build functions and layers as for a deployment, into .aws-sam
 	@$(SAM) build
@@ -134,11 +134,11 @@ lock-layers:
 	$(COMPILE) --group stripe $(PINNED) $(IN_CORE) -c layers/gemini/requirements.txt -o layers/stripe/requirements.txt
 
 lock-tools:
-	$(COMPILE) --group dev $(OURS) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt -o infra/local/requirements/dev.txt
-	@for tool in ministack sam schemathesis checks uv; do $(COMPILE) --group $$tool -o infra/local/requirements/$$tool.txt || exit; done
+	$(COMPILE) --group dev $(OURS) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt -o infra/requirements/dev.txt
+	@for tool in ministack sam schemathesis checks uv; do $(COMPILE) --group $$tool -o infra/requirements/$$tool.txt || exit; done
 
 lock-newman: # with no registry's address: .npmrc there sees to it
-	cd infra/local/requirements/newman && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
+	cd infra/requirements/newman && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
 
 lock-bench:
 	@for tree in runtime powertools fastapi; do $(COMPILE) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt tests/bench/requirements/$$tree.in -o tests/bench/requirements/$$tree.txt || exit; done

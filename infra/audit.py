@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.local.home import ROOT, TOOLS
+from infra.paths import ROOT, TOOLS
 
 CHECKS = TOOLS / "checks" / "bin"
 TEMPLATES = ["template.yaml", *sorted(f"infra/{path.name}" for path in ROOT.glob("infra/*.yaml"))]

@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 
 from infra.local.serving import free_port
-from infra.local.stripe import PRO_PRICE
-from tests.template import QUEUES, TABLES, TEMPLATE, Values
+from infra.local.standins.stripe import PRO_PRICE
+from tests.support.template import QUEUES, TABLES, TEMPLATE, Values
 
 sys.dont_write_bytecode = True  # a __pycache__ in layers/ would look like a change to SAM's cache
 

@@ -1,12 +1,13 @@
 """POST /auth/change-password: a new password for the current one, or a first one; sessions end."""
 
-from geminichat import guesses
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import hashing
 from geminichat.domain.accounts import PasswordChange
 from geminichat.domain.passwords import check_strength
 from geminichat.domain.tokens import Tokens
-from geminichat.tables import accounts, users
+from geminichat.operations import accounts
+from geminichat.tables import users
+from geminichat.upstash import login_throttle
 
 
 @endpoint
@@ -16,7 +17,9 @@ def handler(request: Request) -> Response[Tokens]:
     [user] = users.current(request.user_id, request.session_id, request.now)
     check_strength("/newPassword", change.new_password, user.email, user.mobile)
     own = users.identity_of(user)
-    limits = guesses.confirm(own, request.source, change.current_password, user.password_hash)
+    limits = login_throttle.confirm(
+        own, request.source, change.current_password, user.password_hash
+    )
 
     refresh = accounts.change_password(
         user, hashing.hash_password(change.new_password), request.now

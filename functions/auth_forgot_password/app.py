@@ -1,7 +1,7 @@
 """POST /auth/forgot-password: send a code that resets a password."""
 
-from geminichat import delivery
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.clients import notifications
 from geminichat.domain.codes import CodeSent, Purpose, WantedCode
 from geminichat.tables import codes, identities
 
@@ -14,5 +14,5 @@ def handler(request: Request) -> Response[CodeSent]:
     known = identities.find(wanted.identity) is not None
     code = codes.draw(wanted.identity, Purpose.RESET, request.source, request.now)
     codes.store(code)
-    otp = delivery.send(code, known=known)
+    otp = notifications.send(code, known=known)
     return ok(CodeSent(otp=otp), "The code is on its way.", headers={**NO_STORE, **code.headers()})

@@ -1,12 +1,13 @@
 """POST /auth/login: a password for a session's tokens."""
 
-from geminichat import guesses
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import hashing
 from geminichat.domain.accounts import Credentials
 from geminichat.domain.tokens import Tokens
 from geminichat.errors import InvalidCredentials
-from geminichat.tables import accounts, sessions
+from geminichat.operations import accounts
+from geminichat.tables import sessions
+from geminichat.upstash import login_throttle
 
 
 @endpoint(public=True)
@@ -14,7 +15,7 @@ def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with tokens; whether the account exists changes neither the work nor the 401."""
     given = request.body(Credentials)
 
-    with guesses.counted(given.identity, request.source) as guess:
+    with login_throttle.counted(given.identity, request.source) as guess:
         user = accounts.find_by(given.identity)
         password_hash = user.password_hash if user else None
         if not hashing.matches(given.password, password_hash) or user is None:

@@ -1,11 +1,12 @@
 """POST /auth/reset-password: set a new password with a code; every session ends."""
 
-from geminichat import guesses
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewPassword
 from geminichat.domain.codes import Purpose
-from geminichat.tables import accounts, codes
+from geminichat.operations import accounts
+from geminichat.tables import codes
+from geminichat.upstash import login_throttle
 
 
 @endpoint(public=True)
@@ -15,5 +16,5 @@ def handler(request: Request) -> Response:
 
     proof = codes.guess(given.identity, Purpose.RESET, given.otp, request.now)
     accounts.reset_password(proof, hashing.hash_password(given.new_password), request.now)
-    guesses.forget(given.identity)
+    login_throttle.forget(given.identity)
     return ok(None, "The password is changed. Log in with it.")

@@ -1,7 +1,7 @@
 """POST /auth/send-otp: send a code that proves an email or a mobile, whoever's it is."""
 
-from geminichat import delivery
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.clients import notifications
 from geminichat.domain.codes import CodeSent, Purpose, WantedCode
 from geminichat.tables import codes
 
@@ -13,5 +13,5 @@ def handler(request: Request) -> Response[CodeSent]:
 
     code = codes.draw(wanted.identity, Purpose.VERIFY, request.source, request.now)
     codes.store(code)
-    otp = delivery.send(code)
+    otp = notifications.send(code)
     return ok(CodeSent(otp=otp), "The code is on its way.", headers={**NO_STORE, **code.headers()})

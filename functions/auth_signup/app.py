@@ -2,12 +2,13 @@
 
 from msgspec import UNSET
 
-from geminichat import delivery
 from geminichat.api import NO_STORE, Request, Response, created, endpoint
+from geminichat.clients import notifications
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewAccount, SignedUp
 from geminichat.domain.codes import Purpose
-from geminichat.tables import accounts, codes
+from geminichat.operations import accounts
+from geminichat.tables import codes
 
 
 @endpoint(public=True)
@@ -22,7 +23,7 @@ def handler(request: Request) -> Response[SignedUp]:
         code = codes.draw(wanted.identity, Purpose.VERIFY, request.source, request.now)
     user, refresh = accounts.sign_up(wanted.identity, hashed, claim, code, request.now)
 
-    otp = delivery.send(code) if code else UNSET
+    otp = notifications.send(code) if code else UNSET
     tokens = request.tokens(refresh) if refresh else None
     limits = code.headers() if code else {}
     signed_up = SignedUp.of(user, tokens, otp)

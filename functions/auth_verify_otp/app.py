@@ -3,7 +3,8 @@
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.accounts import GivenCode, SignedIn
 from geminichat.domain.codes import Purpose
-from geminichat.tables import accounts, codes
+from geminichat.operations import accounts
+from geminichat.tables import codes
 
 
 @endpoint(public=True)

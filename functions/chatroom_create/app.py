@@ -1,10 +1,10 @@
 """POST /chatroom: open a room."""
 
-from geminichat import cache
 from geminichat.api import Request, Response, created, endpoint
 from geminichat.domain import ids
 from geminichat.domain.rooms import NewRoom, Room
 from geminichat.tables import chatrooms
+from geminichat.upstash import room_list_cache
 
 
 @endpoint
@@ -12,6 +12,6 @@ def handler(request: Request) -> Response[Room]:
     """Answer 201 with the room."""
     wanted = request.body(NewRoom, optional=True)
     room_id = ids.new("r")
-    cache.announce(cache.created(room_id, request.now), request.user_id)
+    room_list_cache.announce(room_list_cache.created(room_id, request.now), request.user_id)
     room = chatrooms.create(request.user_id, room_id, wanted, request.now)
     return created(room, "Chatroom created.", headers={"location": f"/chatroom/{room.id}"})

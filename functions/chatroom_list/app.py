@@ -1,9 +1,9 @@
 """GET /chatroom: a page of the user's rooms, latest activity first."""
 
-from geminichat import cache
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain.rooms import Position, RoomPage
 from geminichat.tables import chatrooms
+from geminichat.upstash import room_list_cache
 
 
 @endpoint
@@ -11,12 +11,14 @@ def handler(request: Request) -> Response[RoomPage]:
     """Answer 200 with the page, and say whether it came from the cache."""
     limit, after = request.page("rooms", Position)
 
-    kept, gap = cache.find_rooms(request.user_id, limit) if after is None else (None, None)
+    kept, gap = (
+        room_list_cache.find_rooms(request.user_id, limit) if after is None else (None, None)
+    )
     if kept:
         return ok(kept, "Chatrooms from cache.", headers={"x-cache": "hit"})
 
     rooms, following = chatrooms.page(request.user_id, limit, after)
     page = RoomPage(chatrooms=rooms, next_cursor=request.cursor("rooms", following))
     if gap:
-        cache.keep_rooms(request.user_id, limit, page, gap)
+        room_list_cache.keep_rooms(request.user_id, limit, page, gap)
     return ok(page, "Chatrooms from DB.", headers={"x-cache": "miss"})

@@ -3,8 +3,8 @@
 from geminichat.api import Request, Response, endpoint, ok, unchanged_or
 from geminichat.domain import ids
 from geminichat.domain.messages import MessagePage
+from geminichat.runtime.http_client import side_by_side
 from geminichat.tables import chatrooms, messages
-from geminichat.wire import side_by_side
 
 
 @endpoint

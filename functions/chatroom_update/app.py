@@ -1,10 +1,10 @@
 """PATCH /chatroom/{id}: change a room's title, instruction or model."""
 
-from geminichat import cache
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import ids
 from geminichat.domain.rooms import Room, RoomChange
 from geminichat.tables import chatrooms
+from geminichat.upstash import room_list_cache
 
 
 @endpoint
@@ -12,6 +12,6 @@ def handler(request: Request) -> Response[Room]:
     """Answer 200 with the room as it now is."""
     wanted = request.body(RoomChange)
     room_id = ids.known("r", request.path["id"])
-    cache.announce(cache.changed(room_id, request.now), request.user_id)
+    room_list_cache.announce(room_list_cache.changed(room_id, request.now), request.user_id)
     room = chatrooms.change(request.user_id, room_id, wanted, request.now)
     return ok(room, "Chatroom changed.")

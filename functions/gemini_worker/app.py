@@ -14,13 +14,15 @@ from typing import Any
 
 import msgspec
 
-from geminichat import config, counters, gemini, metrics, prompts
+from geminichat import config, metrics
+from geminichat.clients import gemini, prompt_queue
+from geminichat.clients.prompt_queue import Job
 from geminichat.domain import history, ids, retries, times
 from geminichat.domain.messages import UNAVAILABLE, Failure
-from geminichat.log import logger
-from geminichat.prompts import Job
-from geminichat.tables import answers
-from geminichat.tables.answers import Claimed, LeaseLost
+from geminichat.operations import answer_prompt
+from geminichat.operations.answer_prompt import Claimed, LeaseLost
+from geminichat.runtime.log import logger
+from geminichat.upstash import prompt_limits
 
 MARGIN = 10.0
 """Seconds kept back from the invocation's time for what follows Gemini's answer."""
@@ -59,7 +61,7 @@ def answer_in_order(records: Sequence[Record], ends: float) -> list[str]:
 
 def _postpone(record: Record, pause: int) -> None:
     try:
-        prompts.postpone(record["receiptHandle"], pause)
+        prompt_queue.postpone(record["receiptHandle"], pause)
     except Exception as error:
         logger.warning("not postponed", extra={"error": type(error).__name__})
 
@@ -71,7 +73,7 @@ def _answer(record: Record, ends: float, *, first: bool) -> int | None:
     no attempt is wasted on it.
     """
     try:
-        job = prompts.read(record["body"])
+        job = prompt_queue.read(record["body"])
     except msgspec.DecodeError:
         logger.error("not a job", extra={"sqs_message_id": record["messageId"]})
         return None
@@ -93,9 +95,9 @@ def _answer(record: Record, ends: float, *, first: bool) -> int | None:
 
 def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
     lasting = timedelta(seconds=max(0.0, ends - time.monotonic()))
-    claimed = answers.claim(job.chatroom_id, job.seq, ids.new("l"), times.now(), lasting)
+    claimed = answer_prompt.claim(job.chatroom_id, job.seq, ids.new("l"), times.now(), lasting)
     if claimed is None:
-        return answers.wait_for(job.chatroom_id, job.seq, times.now())
+        return answer_prompt.wait_for(job.chatroom_id, job.seq, times.now())
     if claimed.attempts > config.number("MAX_ATTEMPTS"):
         _give_up(claimed, "every attempt broke off")
         return None
@@ -104,7 +106,7 @@ def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
     except LeaseLost:
         raise
     except Exception:
-        answers.release(claimed)  # it would have to wait for the end of the lease otherwise
+        answer_prompt.release(claimed)  # it would have to wait for the end of the lease otherwise
         raise
 
 
@@ -125,12 +127,12 @@ def _answer_claimed(claimed: Claimed, seconds: float) -> int | None:
         if claimed.attempts >= config.number("MAX_ATTEMPTS"):
             _give_up(claimed, str(error))
             return None
-        answers.release(claimed)
+        answer_prompt.release(claimed)
         first = config.number("RETRY_PAUSE")
         return retries.pause(claimed.attempts, first, error.after, random.random())
     took = time.monotonic() - began
     now = times.now()
-    answers.answer(claimed, reply.content, reply.tokens, now)
+    answer_prompt.answer(claimed, reply.content, reply.tokens, now)
     logger.info("prompt answered", extra={**_names(claimed), "attempt": claimed.attempts})
     metrics.emit(
         PromptsAnswered=1,
@@ -144,7 +146,7 @@ def _answer_claimed(claimed: Claimed, seconds: float) -> int | None:
 
 def _ask(claimed: Claimed, seconds: float) -> gemini.Reply:
     turns = config.number("HISTORY_TURNS")
-    past = answers.history(claimed, turns) if turns and claimed.seq > 1 else []
+    past = answer_prompt.history(claimed, turns) if turns and claimed.seq > 1 else []
     return gemini.generate(
         claimed.model,
         claimed.system_instruction,
@@ -155,16 +157,16 @@ def _ask(claimed: Claimed, seconds: float) -> gemini.Reply:
 
 
 def _fail(claimed: Claimed, failure: Failure) -> None:
-    answers.fail(claimed, failure)
+    answer_prompt.fail(claimed, failure)
     metrics.emit(PromptsFailed=1)
     if claimed.counted_on:
-        counters.given_back(claimed.user_id, claimed.counted_on)
+        prompt_limits.given_back(claimed.user_id, claimed.counted_on)
 
 
 def _give_up(claimed: Claimed, reason: str) -> None:
     _fail(claimed, UNAVAILABLE)
     logger.error("prompt given up", extra={**_names(claimed), "reason": reason})
-    prompts.bury(
+    prompt_queue.bury(
         Job(
             chatroom_id=claimed.chatroom_id,
             seq=claimed.seq,

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
-from geminichat import config, prompts, upstash
+from geminichat import config
 from geminichat.api import Request, Response, endpoint, ok
+from geminichat.clients import prompt_queue
+from geminichat.config import VERSION
 from geminichat.domain import times
 from geminichat.domain.health import Health
-from geminichat.log import logger
-from geminichat.version import VERSION
+from geminichat.runtime.log import logger
+from geminichat.upstash import redis
 
 
 @endpoint(public=True)
@@ -34,8 +36,8 @@ def _tables() -> bool:
 DEPENDENCIES: dict[str, Callable[[], bool]] = {
     "secrets": lambda: bool(config.signing_keys().keys),
     "tables": _tables,
-    "queue": prompts.reachable,
-    "redis": upstash.reachable,
+    "queue": prompt_queue.reachable,
+    "redis": redis.reachable,
 }
 
 

@@ -11,14 +11,17 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from geminichat import config, counters, metrics, prompts
+from geminichat import config, metrics
+from geminichat.clients import prompt_queue
+from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, retries, times
 from geminichat.domain.messages import UNAVAILABLE
 from geminichat.domain.retries import Verdict
-from geminichat.log import logger
-from geminichat.prompts import Job
-from geminichat.tables import answers, deletions, messages
-from geminichat.tables.answers import LeaseLost
+from geminichat.operations import answer_prompt, delete_room
+from geminichat.operations.answer_prompt import LeaseLost
+from geminichat.runtime.log import logger
+from geminichat.tables import messages
+from geminichat.upstash import prompt_limits
 
 MARGIN = 10.0
 """Seconds at the end of the invocation in which nothing further is begun."""
@@ -41,7 +44,7 @@ def sweep(now: datetime, until: float) -> dict[str, int]:
     purged = 0
     began = time.monotonic()
     with _apart():
-        for letter in prompts.dead_letters(began + (until - began) / 8):
+        for letter in prompt_queue.dead_letters(began + (until - began) / 8):
             if time.monotonic() > began + (until - began) / 4:
                 break
             with _apart(letter):
@@ -51,7 +54,7 @@ def sweep(now: datetime, until: float) -> dict[str, int]:
     pause = timedelta(seconds=config.number("SWEEP_AFTER"))
     for shard in random.sample(range(messages.SHARDS), messages.SHARDS):
         with _apart():
-            for chatroom_id, seq in answers.unfinished(shard, now - pause):
+            for chatroom_id, seq in answer_prompt.unfinished(shard, now - pause):
                 if time.monotonic() > until:
                     break
                 if seq == 0:
@@ -62,7 +65,7 @@ def sweep(now: datetime, until: float) -> dict[str, int]:
 
     for chatroom_id in deleted:
         with _apart():
-            purged += deletions.purge(chatroom_id, until)
+            purged += delete_room.purge(chatroom_id, until)
 
     counts = {
         "queued": done[Verdict.QUEUE],
@@ -86,14 +89,14 @@ def _apart(job: Job | None = None) -> Iterator[None]:
 
 def _end_letter(letter: Job, now: datetime) -> Verdict:
     """Fail the prompt of a dead letter, unless it ended or was tried anew in the meantime."""
-    waiting = answers.find_waiting(letter.chatroom_id, letter.seq)
+    waiting = answer_prompt.find_waiting(letter.chatroom_id, letter.seq)
     if waiting and waiting.generation == letter.generation and _fail(letter, now):
         return Verdict.FAIL
     return Verdict.WAIT
 
 
 def _bring_on(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Verdict:
-    waiting = answers.find_waiting(chatroom_id, seq)
+    waiting = answer_prompt.find_waiting(chatroom_id, seq)
     if waiting is None:
         return Verdict.WAIT
     verdict = retries.verdict(
@@ -112,24 +115,26 @@ def _bring_on(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Ve
     if verdict is Verdict.FAIL and not _fail(job, now):
         return Verdict.WAIT
     if verdict is Verdict.QUEUE:
-        if not answers.look_again(chatroom_id, seq, waiting, now, pause):
+        if not answer_prompt.look_again(chatroom_id, seq, waiting, now, pause):
             return Verdict.WAIT
-        prompts.send(job)
+        prompt_queue.send(job)
         metrics.emit(PromptsRequeued=1)
     return verdict
 
 
 def _fail(job: Job, now: datetime) -> bool:
     """Fail a prompt that no worker holds, and say whether that was this call's doing."""
-    claimed = answers.claim(job.chatroom_id, job.seq, ids.new("l"), now, timedelta(seconds=30))
+    claimed = answer_prompt.claim(
+        job.chatroom_id, job.seq, ids.new("l"), now, timedelta(seconds=30)
+    )
     if claimed is None:
         return False
     try:
-        answers.fail(claimed, UNAVAILABLE)
+        answer_prompt.fail(claimed, UNAVAILABLE)
     except LeaseLost:
         return False
     metrics.emit(PromptsFailed=1)
     if claimed.counted_on:
-        counters.given_back(claimed.user_id, claimed.counted_on)
+        prompt_limits.given_back(claimed.user_id, claimed.counted_on)
     logger.error("prompt given up", extra={"chatroom_id": job.chatroom_id, "job_id": job.id})
     return True

@@ -2,13 +2,15 @@
 
 from functools import partial
 
-from geminichat import config, counters, payments
+from geminichat import config
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.clients import payments
 from geminichat.domain import billing
 from geminichat.domain.billing import CheckoutPage
 from geminichat.tables import subscriptions, users
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.users import User
+from geminichat.upstash import prompt_limits
 
 
 @endpoint(within=payments.WITHIN)
@@ -16,7 +18,7 @@ def handler(request: Request) -> Response[CheckoutPage]:
     """Answer 200 with the page; while one is open that is handed out again."""
     user_id = request.user_id
     user, stored = users.current(
-        user_id, request.session_id, request.now, subscriptions.of(user_id)
+        user_id, request.session_id, request.now, subscriptions.key_of(user_id)
     )
     known = stored or Subscription(user_id)
     customer_id = known.stripe_customer_id or _customer(user, known)
@@ -50,7 +52,7 @@ def _require_no_subscription(request: Request, known: Subscription, customer_id:
     """Refuse who would pay twice; what Stripe says is stored, should news of it have been lost."""
     followed = subscriptions.follow(request.now, known, customer_id, payments.standing_of)
     if followed and subscriptions.changes_plan(*followed, request.now):
-        counters.forget(request.user_id, request.now)
+        prompt_limits.forget(request.user_id, request.now)
     status = followed[1].status if followed else subscriptions.find(request.user_id).status
     if status in billing.LIVE:
         raise billing.already_subscribed(status)

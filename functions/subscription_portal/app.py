@@ -1,7 +1,8 @@
 """POST /subscription/portal: a page of Stripe's for cards, invoices and the subscription."""
 
-from geminichat import config, payments
+from geminichat import config
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.clients import payments
 from geminichat.domain import billing
 from geminichat.domain.billing import PortalPage
 from geminichat.tables import subscriptions, users
@@ -11,7 +12,7 @@ from geminichat.tables import subscriptions, users
 def handler(request: Request) -> Response[PortalPage]:
     """Answer 200 with the page."""
     _, known = users.current(
-        request.user_id, request.session_id, request.now, subscriptions.of(request.user_id)
+        request.user_id, request.session_id, request.now, subscriptions.key_of(request.user_id)
     )
     customer_id = known.stripe_customer_id if known else None
     back = billing.portal_return_url(config.setting("FRONTEND_URL"), request.origin)

@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from geminichat import counters, metrics, payments
+from geminichat import metrics
+from geminichat.clients import payments
 from geminichat.domain import times
 from geminichat.domain.billing import Standing, Standings
 from geminichat.errors import AppError
-from geminichat.log import logger
+from geminichat.runtime.log import logger
 from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
+from geminichat.upstash import prompt_limits
 
 MARGIN = 15.0
 """Seconds at the end of the invocation in which nothing further is begun."""
@@ -90,7 +92,7 @@ def _mend(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> st
         times.text(standing.pro_until) if standing.pro_until else None
     )
     if not dry_run:
-        counters.forget(user_id, times.now())
+        prompt_limits.forget(user_id, times.now())
         logger.warning("plan mended", extra={"user_id": user_id, "status": standing.status})
         metrics.emit(PlansMended=1)
     return change

@@ -1,12 +1,13 @@
 """POST /subscription/resume: let a subscription that would end go on."""
 
-from geminichat import payments, renewal
 from geminichat.api import Request, Response, endpoint, ok
+from geminichat.clients import payments
 from geminichat.domain.billing import SubscriptionStatus
+from geminichat.operations import renew_subscription
 
 
 @endpoint(within=payments.WITHIN)
 def handler(request: Request) -> Response[SubscriptionStatus]:
     """Answer 200 with the status; doing it again changes nothing."""
-    status = renewal.change(request, payments.renew_with_period)
+    status = renew_subscription.change(request, payments.renew_with_period)
     return ok(status, "The subscription goes on.")

@@ -1,11 +1,12 @@
 """POST /user/identity: add an email or a mobile to the account, or put it in the other's place."""
 
-from geminichat import guesses
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.accounts import NewIdentity
 from geminichat.domain.codes import Purpose
 from geminichat.domain.users import Account
-from geminichat.tables import accounts, codes, users
+from geminichat.operations import accounts
+from geminichat.tables import codes, users
+from geminichat.upstash import login_throttle
 
 
 @endpoint
@@ -14,7 +15,7 @@ def handler(request: Request) -> Response[Account]:
     given = request.body(NewIdentity)
     [user] = users.current(request.user_id, request.session_id, request.now)
     own = users.identity_of(user)
-    limits = guesses.confirm(own, request.source, given.current_password, user.password_hash)
+    limits = login_throttle.confirm(own, request.source, given.current_password, user.password_hash)
 
     proof = codes.guess(given.identity, Purpose.VERIFY, given.otp, request.now)
     account = accounts.add_identity(proof, request.user_id, request.session_id, request.now)

@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from geminichat import counters, metrics, payments
+from geminichat import metrics
 from geminichat.api import Request, Response, endpoint, ok
+from geminichat.clients import payments
 from geminichat.domain import webhooks
 from geminichat.domain.webhooks import StripeEvent
 from geminichat.errors import InvalidRequest
-from geminichat.log import logger
+from geminichat.runtime.log import logger
 from geminichat.tables import stripe_events, subscriptions
 from geminichat.tables.subscriptions import Subscription
+from geminichat.upstash import prompt_limits
 
 WITHIN = 2.5
 """Seconds for all calls together. Stripe wants a quick answer, and sends the event again."""
@@ -46,7 +48,7 @@ def _handle(request: Request, event: StripeEvent, customer_id: str) -> None:
     if followed is None:
         stripe_events.mark_handled(event)
     elif subscriptions.changes_plan(*followed, request.now):
-        counters.forget(known.user_id, request.now)
+        prompt_limits.forget(known.user_id, request.now)
     metrics.emit(
         WebhooksHandled=1,
         WebhookLagSeconds=max(0.0, request.now.timestamp() - event.created),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.local.home import Home, LocalError
+from infra.paths import Home, LocalError
 
 if TYPE_CHECKING:
     from infra.local.up import StripeAccount
@@ -142,7 +142,8 @@ def _stripe_account() -> "StripeAccount | None":
 
 
 def _chat(home: Home, options: argparse.Namespace) -> None:
-    from infra.local import chat, stack
+    from infra.local import chat
+    from infra.local.cloud import stack
 
     if bool(options.email) != bool(options.password):
         raise LocalError("--email and --password go together.")
@@ -150,7 +151,7 @@ def _chat(home: Home, options: argparse.Namespace) -> None:
 
 
 def _status(home: Home, _options: argparse.Namespace) -> None:
-    from infra.local import stack
+    from infra.local.cloud import stack
 
     running = stack.running(home)
     gemini = running.gemini.url if running.gemini else "Google (GEMINI_API_KEY is set)"
@@ -167,7 +168,8 @@ Since    {running.started_at}, process {running.pid}""")
 
 
 def _logs(home: Home, options: argparse.Namespace) -> None:
-    from infra.local import logs, stack
+    from infra.local import logs
+    from infra.local.cloud import stack
 
     for line in logs.lines(stack.running(home), options.function, options.n):
         print(line)
@@ -176,7 +178,7 @@ def _logs(home: Home, options: argparse.Namespace) -> None:
 def _sam_local(home: Home, options: argparse.Namespace) -> int:
     import asyncio
 
-    from infra.local import sam
+    from infra.local.cloud import sam
 
     return asyncio.run(sam.start_api(home, options.port))
 
@@ -184,7 +186,7 @@ def _sam_local(home: Home, options: argparse.Namespace) -> int:
 def _sam_invoke(home: Home, options: argparse.Namespace) -> int:
     import asyncio
 
-    from infra.local import sam
+    from infra.local.cloud import sam
 
     return asyncio.run(sam.invoke(home, options.function, options.event))
 

@@ -5,7 +5,7 @@ import secrets
 import sys
 
 from infra.local.client import Api, Refused, Unreachable
-from infra.local.home import LocalError
+from infra.paths import LocalError
 
 with contextlib.suppress(ImportError):
     import readline  # noqa: F401 (input() then knows the arrow keys)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from infra.local.client import Answer, Api, Refused, Unreachable
-from infra.local.home import LocalError
+from infra.paths import LocalError
 
 PROMPT = "What is a message queue good for?"
 PATIENCE = 90.0

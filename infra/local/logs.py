@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.local.home import LocalError
-from infra.local.stack import Stack
+from infra.local.cloud.stack import Stack
+from infra.paths import LocalError
 
 FRAME = re.compile(r"(START|END|REPORT) RequestId: ")
 """Lines that Lambda writes around an invocation's own."""

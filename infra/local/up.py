@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 import msgspec
 from aiohttp import web
 
-from infra.local import build, conversation, deploy, gemini, stack, stripe, upstash
-from infra.local.children import Child, start_ministack, start_valkey
-from infra.local.gateway import Gateway
-from infra.local.home import BUILD, Home, LocalError, shown
+from infra.local import conversation
+from infra.local.cloud import build, deploy, stack
+from infra.local.cloud.children import Child, start_ministack, start_valkey
+from infra.local.cloud.gateway import Gateway
 from infra.local.serving import HOST, free_port, serve
+from infra.local.standins import gemini, stripe, upstash
+from infra.paths import BUILD, Home, LocalError, shown
 
 PORTS = {"api": 8000, "aws": 4566, "upstash": 8079, "gemini": 8081, "stripe": 8082}
 """Where things are usually found; the API alone insists on its port."""

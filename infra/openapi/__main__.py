@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from infra.local.template import ROOT
 from infra.openapi.document import DocumentError, document
 from infra.openapi.postman import collection
+from infra.template import ROOT
 
 DOCUMENT = ROOT / "functions" / "docs_openapi" / "openapi.json"
 COLLECTION = ROOT / "functions" / "docs_asset" / "postman.json"

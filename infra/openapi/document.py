@@ -13,8 +13,8 @@ import msgspec
 
 from geminichat import api
 from geminichat.api import PROBLEM_TYPE
+from geminichat.config import VERSION
 from geminichat.errors import AppError, InvalidRequest
-from geminichat.version import VERSION
 from infra.openapi import examples, reading, words
 from infra.openapi.endpoints import Endpoint, endpoints
 from infra.openapi.reading import Reading, Refusal

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.template import load
+from infra.template import load
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from typing import Any
 import msgspec
 
 from geminichat import api
-from geminichat.errors import AppError
-from geminichat.tables.connection import Table, shared
+from geminichat.errors import AppError, Unavailable
+from geminichat.tables.table import Table
 
 OURS = ("geminichat.", "functions.")
 NOT_DOCUMENTED = {
@@ -374,7 +374,7 @@ class _Reader(ast.NodeVisitor):
                 if isinstance(check := kind.__dict__.get("__post_init__"), types.FunctionType):
                     self.found.add(_read(check))
             if issubclass(value, Table):  # PynamoDB, which is not ours, takes it from there
-                self.found.add(_read(type(shared())._make_api_call))
+                self.found.refusals.add(Refusal(Unavailable, Unavailable.default_code))
         elif isinstance(value, Mapping) and value is not self._globals:
             for name, item in value.items():
                 if isinstance(name, str):

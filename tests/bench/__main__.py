@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.local.home import ROOT, LocalError
+from infra.paths import ROOT, LocalError
 from tests.bench import capacity, cold, memory, report, sizes, subjects, trees, warm
 from tests.bench.host import BenchError, Host
 from tests.bench.lab import Lab
 from tests.bench.standins import World
-from tests.template import FUNCTIONS
+from tests.support.template import FUNCTIONS
 
 PARTS = ("calls", "cold", "warm", "memory", "sizes", "queue")
 REASONS = Path(__file__).with_name("reasons.md")

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.bench.standins import Call, depth, marshalled
 from tests.bench.subjects import Settings
-from tests.template import TABLES
+from tests.support.template import TABLES
 
 type Wire = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from tests.bench.host import BenchError, Cold, Function, Host, Subject, cold_sta
 from tests.bench.standins import Call, World
 from tests.bench.subjects import Settings
 from tests.bench.trees import REFERENCES, Trees
-from tests.template import FUNCTIONS
+from tests.support.template import FUNCTIONS
 
 PAUSE = 0.02
 """Seconds that a stand-in takes where calls side by side are told from calls in a row."""

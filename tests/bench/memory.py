@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geminichat.domain.messages import REPLY_SIZE
-from tests import certificates
 from tests.bench import subjects
 from tests.bench.cost.model import (
     ASSUMED,
@@ -37,6 +36,7 @@ from tests.bench.host import BenchError, Function
 from tests.bench.lab import Contender, Lab, require_success
 from tests.bench.standins import World
 from tests.bench.throttle import PERIOD, throttled
+from tests.support import certificates
 
 ROUNDS = 3
 TIMES = 6

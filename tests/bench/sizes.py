@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 from tests.bench.lab import Lab
-from tests.template import FUNCTIONS
+from tests.support.template import FUNCTIONS
 
 MB = 1e6
 GOALS = {"core": 20.0, "stripe": 20.0, "gemini": 50.0}

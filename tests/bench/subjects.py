@@ -16,8 +16,8 @@ from geminichat.domain.identities import Identity
 from geminichat.domain.sessions import Claims, RefreshToken
 from tests.bench.host import BenchError
 from tests.bench.standins import Item, World
-from tests.integration.lambdas import http_event
-from tests.template import FUNCTIONS, TABLES, TEMPLATE, Values, routes_of
+from tests.support.lambdas import http_event
+from tests.support.template import FUNCTIONS, TABLES, TEMPLATE, Values, routes_of
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
 NOW = datetime.now(UTC)

@@ -10,9 +10,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra import release
-from infra.local import build
-from infra.local.home import BUILD, ROOT, TOOLS
+from infra.local.cloud import build
+from infra.paths import BUILD, ROOT, TOOLS
+from infra.stages import release
 from layers.build.build import compile_all
 from tests.bench.host import BenchError
 

@@ -64,10 +64,10 @@ SDK_CALLS = [
     ("upstash_redis", "Redis", "execute"),
     ("stripe", "StripeClient", "raw_request"),
     ("google.generativeai.generative_models", "GenerativeModel", "generate_content"),
-    ("geminichat.upstash", "Redis", "execute"),
-    ("geminichat.aws", "Client", "call"),
-    ("geminichat.aws", "Client", "_make_api_call"),
-    ("geminichat.aws", "Client", "post"),
+    ("geminichat.upstash.redis", "Redis", "execute"),
+    ("geminichat.runtime.aws_client", "Client", "call"),
+    ("geminichat.runtime.aws_client", "Client", "_make_api_call"),
+    ("geminichat.runtime.aws_client", "Client", "post"),
 ]
 
 
@@ -79,8 +79,8 @@ def _watch() -> None:
         if kind is None or not hasattr(kind, name):
             raise RuntimeError(f"{module}.{holder}.{name} is gone: what calls are made with now?")
         setattr(kind, name, _measured(getattr(kind, name)))
-    if "geminichat.wire" in sys.modules:
-        beside = sys.modules["geminichat.wire"]._Beside
+    if "geminichat.runtime.http_client" in sys.modules:
+        beside = sys.modules["geminichat.runtime.http_client"]._Beside
         beside.run = _unmeasured(beside.run)
 
 

@@ -18,13 +18,13 @@ import httpx
 import pytest
 
 from infra.local import logs
-from infra.local import stack as description
 from infra.local.client import Api
-from infra.local.faults import StandIn
-from infra.local.home import ROOT, Home
-from infra.local.stripe.driver import Stripe
-from tests.e2e import used
-from tests.e2e.browser import Browser, browsing
+from infra.local.cloud import stack as description
+from infra.local.standins.faults import StandIn
+from infra.local.standins.stripe.driver import Stripe
+from infra.paths import ROOT, Home
+from tests.support import used
+from tests.support.browser import Browser, browsing
 
 START_TIMEOUT = 300.0
 """Seconds until it must run; most of them are for a first build."""

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from infra import rotate_keys
-from tests import post
+from infra.stages import rotate_signing_keys
 from tests.e2e.conftest import RunningStack
+from tests.support import post
 
 FIRST = f"first {secrets.token_hex(8)} password"
 SECOND = f"second {secrets.token_hex(8)} password"
@@ -203,7 +203,7 @@ def test_a_key_is_added_and_nobody_notices(
 ) -> None:
     token = ann.post("signup", 201, password=FIRST)["token"]
     home = str(stack.home.folder)
-    first = rotate_keys.main(["local", "--home", home])
+    first = rotate_signing_keys.main(["local", "--home", home])
     assert first == (0 if ann.kind == "email" else 1), "the second run comes too early"
     said = capsys.readouterr()
     assert "again after" in said.out + said.err

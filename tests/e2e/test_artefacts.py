@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import build
-from infra.local.home import BUILD, TOOLS
-from tests.gemini_answers import CASES, Asked, Case, ask_everything
-from tests.template import FUNCTIONS, TEMPLATE
+from infra.local.cloud import build
+from infra.paths import BUILD, TOOLS
+from tests.support.gemini_answers import CASES, Asked, Case, ask_everything
+from tests.support.template import FUNCTIONS, TEMPLATE
 
 MEGABYTES = {"CoreLayer": 20.0, "GeminiLayer": 12.0, "StripeLayer": 20.0}
 """The most that a layer may weigh, unzipped and with its byte-code. Lambda allows 250 in all."""

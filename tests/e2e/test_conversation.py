@@ -1,6 +1,6 @@
 """One conversation from sign-up to answer, over HTTP."""
 
-from infra.local.gemini import reply_to
+from infra.local.standins.gemini import reply_to
 from tests.e2e.conftest import RunningStack
 
 

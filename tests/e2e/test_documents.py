@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.home import ROOT, TOOLS
 from infra.openapi.journey import JOURNEY
-from tests import document
+from infra.paths import ROOT, TOOLS
 from tests.e2e.conftest import RunningStack
+from tests.support import document
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def newman() -> Path:
     """What runs a Postman collection; installed here the first time."""
     if not shutil.which("npm"):
         pytest.skip("no npm, which would install newman: Node.js 16 or newer has it")
-    subprocess.run([sys.executable, ROOT / "infra/local/setup.py", "--only", "newman"], check=True)
+    subprocess.run([sys.executable, ROOT / "infra/setup.py", "--only", "newman"], check=True)
     return TOOLS / "newman" / "node_modules" / ".bin" / "newman"
 
 

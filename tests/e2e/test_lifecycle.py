@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from infra.local import deploy
 from infra.local.client import Api
+from infra.local.cloud import deploy
 from tests.e2e.conftest import PASSWORD, RunningStack, running
 
 EMAIL = "lasting@example.com"

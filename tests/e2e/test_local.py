@@ -11,7 +11,7 @@ import pytest
 from infra.local import conversation
 from infra.local.client import Api
 from infra.local.conversation import PASSWORD
-from infra.local.home import ROOT
+from infra.paths import ROOT
 from tests.e2e.conftest import RunningStack
 
 

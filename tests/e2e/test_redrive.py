@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from infra.local.home import ROOT
+from infra.paths import ROOT
 from tests.e2e.conftest import RunningStack
 from tests.e2e.test_prompts import dead_letters, finished
 
@@ -12,7 +12,15 @@ from tests.e2e.test_prompts import dead_letters, finished
 def redrive(stack: RunningStack, *options: str) -> str:
     """Run the command to its end and return what it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "infra.redrive", "local", *options, "--home", stack.home.folder],
+        [
+            sys.executable,
+            "-m",
+            "infra.stages.redrive",
+            "local",
+            *options,
+            "--home",
+            stack.home.folder,
+        ],
         cwd=ROOT,
         env={"PATH": "", "PYTHONPATH": "layers/core", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,

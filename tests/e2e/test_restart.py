@@ -11,7 +11,7 @@ import pytest
 
 from infra.local.client import Api, Refused
 from infra.local.conversation import PASSWORD
-from infra.local.stripe.mail import signature
+from infra.local.standins.stripe.mail import signature
 from tests.e2e.conftest import RunningStack, running
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local import engine, sam
 from infra.local.client import Api
-from infra.local.home import ROOT, LocalError
+from infra.local.cloud import engine, sam
 from infra.local.serving import free_port
+from infra.paths import ROOT, LocalError
 from tests.e2e.conftest import PASSWORD, RunningStack
 
 START_TIMEOUT = 120.0

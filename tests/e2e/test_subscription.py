@@ -12,10 +12,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions as see
 
-from infra import reconcile
 from infra.local.client import Api, Refused
-from tests.e2e.browser import Browser
+from infra.stages import reconcile
 from tests.e2e.conftest import RunningStack
+from tests.support.browser import Browser
 
 AT_ONCE = 2.0
 """Seconds from the click on Pay until the plan is pro, in functions that are warm."""

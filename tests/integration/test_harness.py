@@ -8,8 +8,8 @@ from geminichat import config
 from geminichat.domain import ids
 from geminichat.domain.sessions import Claims
 from geminichat.domain.tokens import issue
-from tests.integration.lambdas import Api, Poller
-from tests.template import QUEUES, TABLES, Values
+from tests.support.lambdas import Api, Poller
+from tests.support.template import QUEUES, TABLES, Values
 
 
 def test_health_answers_without_a_dependency(api: Api) -> None:

@@ -7,9 +7,9 @@ import boto3
 import pytest
 
 from geminichat.domain.signing import StoredKeys
-from infra import deploy, destroy, secrets
-from infra.secrets import Secret
-from infra.stages import Stage, StageError
+from infra.stages import deploy, destroy, put_secrets
+from infra.stages.put_secrets import Secret
+from infra.stages.stage import Stage, StageError
 
 TOKEN = "AXhyASQgNjE2ODk0YzUtZmI4"
 GIVEN = {"upstash-token": TOKEN, "gemini-api-key": "AIzaSyD-aaaaaaaaaaaaaaaaaaaa"}
@@ -22,7 +22,7 @@ def stage() -> Stage:
     return Stage(name, f"geminichat-{name}", {"Stage": name})
 
 
-def answer(given: dict[str, str]) -> secrets.Ask:
+def answer(given: dict[str, str]) -> put_secrets.Ask:
     """Return somebody who has these secrets at hand."""
 
     def ask(secret: Secret, _is_there: bool) -> str:
@@ -40,7 +40,7 @@ def held(stage: Stage, name: str) -> str:
 
 
 def test_secrets_are_stored_and_never_told(stage: Stage) -> None:
-    said = list(secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
+    said = list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
     assert said == [
         "signing-keys: made",
         "upstash-token: stored",
@@ -56,9 +56,9 @@ def test_secrets_are_stored_and_never_told(stage: Stage) -> None:
 
 def test_a_second_run_changes_what_is_given_and_keeps_the_rest(stage: Stage) -> None:
     ssm = boto3.client("ssm")
-    list(secrets.store(ssm, stage, answer(GIVEN)))
+    list(put_secrets.store(ssm, stage, answer(GIVEN)))
     keys = held(stage, "signing-keys")
-    said = list(secrets.store(ssm, stage, answer({"upstash-token": TOKEN[::-1]})))
+    said = list(put_secrets.store(ssm, stage, answer({"upstash-token": TOKEN[::-1]})))
     assert said[:2] == ["upstash-token: stored", "gemini-api-key: kept"]
     assert held(stage, "upstash-token") == TOKEN[::-1]
     assert held(stage, "gemini-api-key") == GIVEN["gemini-api-key"]
@@ -67,7 +67,7 @@ def test_a_second_run_changes_what_is_given_and_keeps_the_rest(stage: Stage) -> 
 
 def test_what_a_stage_cannot_do_without_is_asked_for_again(stage: Stage) -> None:
     with pytest.raises(StageError, match=r"Still needed: gemini-api-key\. Run this again"):
-        list(secrets.store(boto3.client("ssm"), stage, answer({"upstash-token": TOKEN})))
+        list(put_secrets.store(boto3.client("ssm"), stage, answer({"upstash-token": TOKEN})))
 
 
 def test_a_deployment_without_secrets_is_refused_by_name(stage: Stage) -> None:
@@ -75,7 +75,7 @@ def test_a_deployment_without_secrets_is_refused_by_name(stage: Stage) -> None:
         StageError, match=f"gemini-api-key yet: run `make secrets STAGE={stage.name}`"
     ):
         deploy.check(stage)
-    list(secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
+    list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
     deploy.check(stage)
 
 
@@ -99,7 +99,7 @@ def deployed(stage: Stage) -> Iterator[Stage]:
     stacks.get_waiter("stack_create_complete").wait(
         StackName=stage.stack, WaiterConfig={"Delay": 1}
     )
-    list(secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
+    list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
     yield stage
     stacks.delete_stack(StackName=stage.stack)
 
@@ -109,7 +109,7 @@ def test_destroying_takes_stack_tables_and_secrets(deployed: Stage) -> None:
     said = list(destroy.destroy(deployed, lambda _: deployed.name))
     assert f"{table}: deleted" in said
     assert table not in boto3.client("dynamodb").list_tables()["TableNames"]
-    assert secrets.stored(boto3.client("ssm"), deployed) == set()
+    assert put_secrets.stored(boto3.client("ssm"), deployed) == set()
     with pytest.raises(StageError, match="There is no stack"):
         destroy.tables_of(deployed)
 
@@ -118,7 +118,7 @@ def test_nothing_is_destroyed_without_its_name(deployed: Stage) -> None:
     with pytest.raises(StageError, match="Nothing was deleted"):
         list(destroy.destroy(deployed, lambda _: "yes"))
     assert destroy.tables_of(deployed)
-    assert secrets.stored(boto3.client("ssm"), deployed)
+    assert put_secrets.stored(boto3.client("ssm"), deployed)
 
 
 def test_prod_is_not_destroyed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +131,7 @@ def test_main_takes_secrets_from_the_environment(
 ) -> None:
     monkeypatch.setenv("UPSTASH_TOKEN", TOKEN)
     monkeypatch.setenv("GEMINI_API_KEY", GIVEN["gemini-api-key"])
-    assert secrets.main(["dev"]) == 0
+    assert put_secrets.main(["dev"]) == 0
     output = capsys.readouterr()
     assert "upstash-token: stored" in output.out
     assert TOKEN not in output.out + output.err

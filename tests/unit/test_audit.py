@@ -8,7 +8,7 @@ import pytest
 
 from infra import audit
 from infra.audit import Outcome
-from infra.local.template import ROOT
+from infra.template import ROOT
 
 
 def pip_audit(*packages: dict[str, Any]) -> str:

@@ -23,9 +23,9 @@ from botocore.exceptions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geminichat import aws
-from geminichat.wire import Answer, Failed, NotConnected, TimedOut
-from infra.local.template import ROOT
+from geminichat.runtime import aws_client
+from geminichat.runtime.http_client import Answer, Failed, NotConnected, TimedOut
+from infra.template import ROOT
 
 NO_PAUSE = 358_411
 """A seed by which the pause before a second try is next to nothing."""
@@ -69,23 +69,23 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in list(os.environ):
         if name.startswith("AWS_ENDPOINT_URL"):
             monkeypatch.delenv(name)
-    aws.endpoint.cache_clear()
+    aws_client.endpoint.cache_clear()
     return monkeypatch
 
 
 @pytest.fixture(autouse=True)
 def no_endpoint_is_remembered() -> Iterator[None]:
     yield
-    aws.endpoint.cache_clear()
+    aws_client.endpoint.cache_clear()
 
 
 def served_by(
     monkeypatch: pytest.MonkeyPatch, *answers: Answer | Exception, attempts: int = 2
-) -> tuple[Service, aws.Client]:
+) -> tuple[Service, aws_client.Client]:
     service = Service(list(answers))
-    monkeypatch.setattr(aws, "transport", service)
+    monkeypatch.setattr(aws_client, "transport", service)
     random.seed(NO_PAUSE)
-    return service, aws.Client("dynamodb", connect=1, read=2, attempts=attempts)
+    return service, aws_client.Client("dynamodb", connect=1, read=2, attempts=attempts)
 
 
 # ── Signing ─────────────────────────────────────────────────────────────────────────────────────
@@ -106,7 +106,7 @@ def test_a_request_is_signed_as_botocore_signs_it(
         if token:
             patch.setenv("AWS_SESSION_TOKEN", token)
         url = f"https://{service}.us-east-1.amazonaws.com{path}"
-        signed = aws._signature(service, url, headers, body, moment)
+        signed = aws_client._signature(service, url, headers, body, moment)
 
     request = AWSRequest("POST", url, headers=headers, data=body)
     request.context["timestamp"] = signed["x-amz-date"]
@@ -126,17 +126,17 @@ def test_a_request_is_signed_as_botocore_signs_it(
 def test_credentials_that_the_runtime_replaces_are_used_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before = aws._signature("sqs", "https://x.example/", {}, b"", 0)
+    before = aws_client._signature("sqs", "https://x.example/", {}, b"", 0)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
-    after = aws._signature("sqs", "https://x.example/", {}, b"", 0)
+    after = aws_client._signature("sqs", "https://x.example/", {}, b"", 0)
     assert before["authorization"] != after["authorization"]
     assert after["x-amz-security-token"] == "session"
 
 
 def test_the_trace_goes_along_unsigned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793")
-    signed = aws._signature("sqs", "https://x.example/", {}, b"", 0)
+    signed = aws_client._signature("sqs", "https://x.example/", {}, b"", 0)
     assert signed["x-amzn-trace-id"] == "Root=1-5759e988-bd862e3fe1be46a994272793"
     assert "trace" not in signed["authorization"]
 
@@ -164,7 +164,7 @@ def test_a_service_is_asked_where_the_environment_says(
 ) -> None:
     for name, value in settings.items():
         environment.setenv(name, value)
-    assert aws.endpoint(service) == url
+    assert aws_client.endpoint(service) == url
 
 
 # ── Answers ─────────────────────────────────────────────────────────────────────────────────────
@@ -176,7 +176,7 @@ def test_a_call_is_sent_with_its_target_and_its_answer_read(
     service, client = served_by(monkeypatch, answer(200, {"Item": {"a": {"S": "é"}}}))
     assert client.call("GetItem", {"Key": {"a": {"S": "1"}}}) == {"Item": {"a": {"S": "é"}}}
     [(call, url, headers, body)] = service.tries
-    assert (call, url) == ("dynamodb.GetItem", aws.endpoint("dynamodb") + "/")
+    assert (call, url) == ("dynamodb.GetItem", aws_client.endpoint("dynamodb") + "/")
     assert headers["x-amz-target"] == "DynamoDB_20120810.GetItem"
     assert headers["content-type"] == "application/x-amz-json-1.0"
     assert json.loads(body) == {"Key": {"a": {"S": "1"}}}

@@ -3,9 +3,9 @@
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from infra.command import command, parser
-from infra.local.home import LocalError
-from infra.stages import StageError
+from infra.paths import LocalError
+from infra.stages.command import command, parser
+from infra.stages.stage import StageError
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import stripe
-from infra.local.template import ROOT
-from infra.stages import PLACEHOLDER, SAMCONFIG
-from tests.template import FUNCTIONS, TEMPLATE, routes_of
+from infra.local.standins import stripe
+from infra.stages.stage import PLACEHOLDER, SAMCONFIG
+from infra.template import ROOT
+from tests.support.template import FUNCTIONS, TEMPLATE, routes_of
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob(".github/workflows/*.yml")]
 TARGETS = set(re.findall(r"(?m)^([a-z0-9 -]+):(?!=)", (ROOT / "Makefile").read_text()))

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from infra.local.gemini import ERRORS, FAULTS
-from infra.local.template import ROOT
-from tests.gemini_answers import CASES, Asked, Case, ask_everything
+from infra.local.standins.gemini import ERRORS, FAULTS
+from infra.template import ROOT
+from tests.support.gemini_answers import CASES, Asked, Case, ask_everything
 from tests.unit.test_lean import run
 
 WHOLE, PART = "google.generativeai", ""
@@ -47,7 +47,7 @@ def test_what_the_layer_does_not_have_is_never_imported() -> None:
 
 FIRST_PROMPTS = """
 from threading import Event, Thread
-from geminichat import gemini
+from geminichat.clients import gemini
 
 begun, go_on, made = Event(), Event(), []
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.alarms import alarms
-from tests.template import FUNCTIONS
-from tests.translated import translated
+from tests.support.alarms import alarms
+from tests.support.template import FUNCTIONS
+from tests.support.translated import translated
 
 MOST_RESOURCES = 500
 """CloudFormation's limit for one stack."""

@@ -1,6 +1,7 @@
 """The map and the house agree: template.yaml, the folders of functions/, and who imports what."""
 
 import ast
+import graphlib
 import json
 import os
 import re
@@ -12,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from infra.local.template import ROOT
-from tests.template import (
+from infra.template import ROOT
+from tests.support.template import (
     FUNCTIONS,
     QUEUES,
     RESOURCES,
@@ -74,7 +75,7 @@ def test_functions_that_hash_a_password_have_more_cpu_than_the_others() -> None:
         name
         for name in FUNCTIONS
         if imports_of(ROOT / "functions" / folder_of(name) / "app.py")
-        & {"domain.hashing", "guesses"}
+        & {"domain.hashing", "upstash.login_throttle"}
     }
     assert larger == hashing
 
@@ -126,8 +127,24 @@ def test_a_queues_function_reports_partial_failures_and_its_queue_has_dead_lette
 
 # ── Who may import what ─────────────────────────────────────────────────────────────────────────
 
-FOUNDATION = {"errors", "config", "log", "aws", "deadline", "wire", "metrics", "version"}
-"""What doors, tables and the edge stand on: settings, secrets, the log and the one AWS session."""
+LAYERS = {
+    "functions": {"api", "operations", "clients", "upstash", "tables", "domain", "runtime"},
+    "api": {"domain", "runtime"},
+    "operations": {"clients", "upstash", "tables", "domain", "runtime"},
+    "clients": {"domain", "runtime"},
+    "upstash": {"domain", "runtime"},
+    "tables": {"domain", "runtime"},
+    "domain": set[str](),
+    "runtime": set[str](),
+    "config": {"domain", "runtime"},
+    "metrics": {"runtime"},
+    "errors": set[str](),
+    "startup": set[str](),
+}
+"""Which layers a layer may import, next to itself; a layer is a folder or a single module."""
+
+EVERYWHERE = {"errors", "config", "metrics", "startup"}
+"""What every layer but `domain` and `runtime` may import too; `domain` may import `errors`."""
 
 
 def modules() -> list[str]:
@@ -148,31 +165,33 @@ def imports_of(path: Path) -> set[str]:
     return {name.removeprefix("geminichat.") for name in found} & known
 
 
+def allowed_layers(layer: str) -> set[str]:
+    """Return the layers that a layer may import."""
+    common = {"domain": {"errors"}, "runtime": set[str]()}.get(layer, EVERYWHERE)
+    return LAYERS[layer] | common | {layer}
+
+
 def layer_of(module: str) -> str:
     """Return the layer that a module of our package belongs to."""
-    first = module.partition(".")[0]
-    if first in ("domain", "tables", "api", "errors", "lean", "renewal"):
-        return first
-    return "foundation" if first in FOUNDATION else "door"
-
-
-MAY_IMPORT = {
-    "errors": set[str](),
-    "lean": set[str](),  # how an SDK is imported: it knows none of them
-    "domain": {"domain", "errors", "lean"},
-    "foundation": {"foundation", "domain", "errors", "lean"},
-    "tables": {"tables", "domain", "foundation", "errors", "lean"},
-    "door": {"door", "domain", "foundation", "errors", "lean"},
-    "api": {"domain", "foundation", "errors"},
-    "renewal": {"api", "door", "tables", "domain"},  # a part of two handlers
-}
+    return module.partition(".")[0]
 
 
 @pytest.mark.parametrize("module", modules())
-def test_a_module_imports_only_what_its_layer_may(module: str) -> None:
+def test_a_module_imports_only_layers_that_its_own_layer_may_import(module: str) -> None:
     imported = imports_of(PACKAGE / (module.replace(".", "/") + ".py"))
-    allowed = MAY_IMPORT[layer_of(module)]
+    allowed = allowed_layers(layer_of(module))
     assert {name for name in imported if layer_of(name) not in allowed} == set()
+
+
+def test_the_import_graph_of_the_package_has_no_circle() -> None:
+    graph = {
+        name: imports_of(PACKAGE / (name.replace(".", "/") + ".py")) - {name} for name in modules()
+    }
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_every_package_marker_is_empty() -> None:
+    assert [str(path) for path in PACKAGE.rglob("__init__.py") if path.read_text()] == []
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "domain").glob("*.py")), ids=lambda p: p.stem)

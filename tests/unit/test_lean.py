@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from infra.local.template import ROOT
+from infra.template import ROOT
 
 
 def run(code: str) -> str:
@@ -21,7 +21,10 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
-WITHOUT = "import sys; from geminichat import lean\nwith lean.without({'json': {'seven': 7}}):"
+WITHOUT = (
+    "import sys; from geminichat.runtime import trimmed_imports as lean\n"
+    "with lean.without({'json': {'seven': 7}}):"
+)
 
 
 def test_a_module_left_out_is_not_loaded_and_has_what_it_was_given() -> None:
@@ -47,7 +50,7 @@ def test_a_module_that_was_there_before_stays() -> None:
 def test_a_module_within_a_package_is_its_packages_again_afterwards() -> None:
     code = """
 import xml
-from geminichat import lean
+from geminichat.runtime import trimmed_imports as lean
 with lean.without({'xml.sax': {}}):
     from xml import sax
     assert 'xml.sax.handler' not in __import__('sys').modules
@@ -60,7 +63,7 @@ print(xml.sax.ContentHandler.__name__)
 
 def test_a_module_may_be_as_if_it_were_not_installed() -> None:
     code = """
-from geminichat import lean
+from geminichat.runtime import trimmed_imports as lean
 with lean.without({'json': None}):
     try:
         import json
@@ -74,7 +77,7 @@ print(json.dumps([1]))
 
 UNOPENED = """
 import sys
-from geminichat import lean
+from geminichat.runtime import trimmed_imports as lean
 with lean.without({}, unopened=['json', 'xml', 'xml.sax']):
     import json.scanner
     from xml.sax import handler
@@ -100,18 +103,20 @@ print(json.dumps([1]), make_parser.__name__, xml.sax.handler is handler)
 @pytest.mark.parametrize(
     ("ours", "left_out"),
     [
-        ("geminichat", ["typing_extensions", "msgspec.inspect", "msgspec.toml", "msgspec.yaml"]),
-        ("geminichat.wire", ["email.header", "calendar", "ipaddress"]),
+        ("geminichat.runtime.http_client", ["email.header", "calendar", "ipaddress"]),
         (
             "geminichat.tables.users",
-            ["botocore.client", "botocore.session", "jmespath", "calendar", "locale"],
+            ["botocore.client", "botocore.session", "jmespath"],
         ),
-        ("geminichat.upstash", ["httpx", "asyncio"]),
-        ("geminichat.gemini", ["grpc", "cryptography", "pydantic", "googleapiclient"]),
-        ("geminichat.gemini", ["asyncio", "charset_normalizer", "importlib.metadata", "zipfile"]),
-        ("geminichat.stripe_sdk", ["httpx", "asyncio", "requests"]),
+        ("geminichat.upstash.redis", ["httpx", "asyncio"]),
+        ("geminichat.clients.gemini", ["grpc", "cryptography", "pydantic", "googleapiclient"]),
+        (
+            "geminichat.clients.gemini",
+            ["asyncio", "charset_normalizer", "importlib.metadata", "zipfile"],
+        ),
+        ("geminichat.clients.stripe_sdk", ["httpx", "asyncio", "requests"]),
         ("geminichat.domain.tokens", ["jwt.jwks_client", "calendar"]),
-        ("geminichat.log", ["jmespath", "aws_lambda_powertools.shared.user_agent"]),
+        ("geminichat.runtime.log", ["jmespath", "aws_lambda_powertools.shared.user_agent"]),
     ],
 )
 def test_our_modules_leave_out_what_they_never_use(ours: str, left_out: list[str]) -> None:
@@ -124,7 +129,7 @@ print(*[name for name in {left_out} if name in sys.modules])
 
 
 ODD_HEADER = """
-from geminichat import wire
+from geminichat.runtime import http_client as wire
 from email.message import Message
 message = Message()
 message['x'] = 'a\\udce9'
@@ -132,7 +137,7 @@ print(message['x'])
 """
 
 IPV6 = """
-from geminichat import wire
+from geminichat.runtime import http_client as wire
 from urllib.parse import urlsplit
 print(urlsplit('http://[::1]:80/').hostname)
 """
@@ -167,11 +172,11 @@ def test_all_of_an_unopened_package_is_what_it_says_itself() -> None:
 
 def test_geminis_sdk_works_whole_after_our_door_was_imported() -> None:
     code = """
-import geminichat.gemini
+import geminichat.clients.gemini
 import google.generativeai as genai
 genai.configure(api_key='none', transport='rest')
 print(genai.ChatSession.__name__, genai.GenerativeModel('gemini-2.5-flash').model_name)
-print(genai.GenerativeModel is geminichat.gemini_sdk.GenerativeModel)
+print(genai.GenerativeModel is geminichat.clients.gemini_sdk.GenerativeModel)
 print(genai.protos.EmbedContentRequest.__name__)
 """
     assert run(code) == "ChatSession models/gemini-2.5-flash\nTrue\nEmbedContentRequest"

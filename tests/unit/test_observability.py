@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from geminichat import metrics
-from infra.local.template import ROOT
-from tests.alarms import NESTED, STAGE, VALUES, Alarm, Metric, Minutes, alarms, evaluate
-from tests.template import FUNCTIONS, TEMPLATE
+from infra.template import ROOT
+from tests.support.alarms import NESTED, STAGE, VALUES, Alarm, Metric, Minutes, alarms, evaluate
+from tests.support.template import FUNCTIONS, TEMPLATE
 
 ALARMS = {alarm.name: alarm for alarm in alarms()}
 OURS = set(metrics.Values.__annotations__)

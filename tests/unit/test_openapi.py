@@ -15,9 +15,9 @@ from geminichat.errors import InvalidRequest
 from infra.openapi import reading
 from infra.openapi.__main__ import documents
 from infra.openapi.endpoints import endpoints
-from tests import document
-from tests.document import DOCUMENT, codes_of, resolved, validator
-from tests.template import FUNCTIONS, routes_of
+from tests.support import document
+from tests.support.document import DOCUMENT, codes_of, resolved, validator
+from tests.support.template import FUNCTIONS, routes_of
 
 OPERATIONS = {
     f"{method.upper()} {path}": operation

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from geminichat import payments
+from geminichat.clients import payments
 
 
 class _Pages:

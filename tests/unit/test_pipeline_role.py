@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from infra.local.template import ROOT, load
-from tests.template import RESOURCES, TEMPLATE, Values, listed, statements_in
-from tests.translated import translated
+from infra.template import ROOT, load
+from tests.support.template import RESOURCES, TEMPLATE, Values, listed, statements_in
+from tests.support.translated import translated
 
 PIPELINE: Mapping[str, Any] = load(ROOT / "infra" / "pipeline-role.yaml")["Resources"]
 OBSERVABILITY: Mapping[str, Any] = load(ROOT / "infra" / "observability.yaml")["Resources"]

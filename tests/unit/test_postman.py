@@ -8,7 +8,7 @@ import pytest
 from infra.openapi.document import DocumentError
 from infra.openapi.journey import Step
 from infra.openapi.postman import VARIABLES, collection
-from tests.document import DOCUMENT
+from tests.support.document import DOCUMENT
 
 
 def requests(item: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from infra.reconcile import told
+from infra.stages.reconcile import told
 
 SAID: dict[str, Any] = {"compared": 12, "mended": 0, "twice": 0, "changes": []}
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from infra import deploy, secrets, stages
-from infra.secrets import SECRETS
-from infra.stages import Stage, StageError
-from tests.template import TEMPLATE
+from infra.stages import deploy, put_secrets
+from infra.stages import stage as stages
+from infra.stages.put_secrets import SECRETS
+from infra.stages.stage import Stage, StageError
+from tests.support.template import TEMPLATE
 
 VARIABLES = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
 BY_NAME = {secret.name: secret for secret in SECRETS}
@@ -55,7 +56,7 @@ def test_every_secret_that_functions_read_can_be_put() -> None:
         for name, value in VARIABLES.items()
         if name.endswith("_PARAMETER")
     }
-    assert read == {secrets.SIGNING_KEYS, *BY_NAME}
+    assert read == {put_secrets.SIGNING_KEYS, *BY_NAME}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_every_secret_that_functions_read_can_be_put() -> None:
     ],
 )
 def test_a_sound_value_passes(name: str, value: str) -> None:
-    secrets.check(BY_NAME[name], value, stages.read("prod"))
+    put_secrets.check(BY_NAME[name], value, stages.read("prod"))
 
 
 @pytest.mark.parametrize(
@@ -86,12 +87,12 @@ def test_a_sound_value_passes(name: str, value: str) -> None:
 )
 def test_a_wrong_value_is_refused_and_not_repeated(name: str, value: str) -> None:
     with pytest.raises(StageError) as refused:
-        secrets.check(BY_NAME[name], value, stages.read("prod"))
+        put_secrets.check(BY_NAME[name], value, stages.read("prod"))
     assert value not in str(refused.value)
 
 
 def test_test_mode_is_fine_outside_prod() -> None:
-    secrets.check(BY_NAME["stripe-secret-key"], "sk_test_51abcdefghij", stages.read("dev"))
+    put_secrets.check(BY_NAME["stripe-secret-key"], "sk_test_51abcdefghij", stages.read("dev"))
 
 
 def test_the_last_words_name_what_to_do_next() -> None:

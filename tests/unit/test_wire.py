@@ -12,9 +12,9 @@ from threading import Event, Thread
 
 import pytest
 
-from geminichat import deadline, wire
+from geminichat.runtime import deadlines, http_client
 from infra.local.serving import free_port
-from tests import certificates
+from tests.support import certificates
 
 type Talk = Callable[[socket.socket, int], None]
 """What a server does with its nth connection."""
@@ -84,8 +84,8 @@ def answering(answer: bytes = OK) -> Talk:
     return talk
 
 
-def post(url: str, body: bytes = b"{}", **headers: str) -> wire.Answer:
-    return wire.post(url, headers, body, connect=1, read=0.3)
+def post(url: str, body: bytes = b"{}", **headers: str) -> http_client.Answer:
+    return http_client.post(url, headers, body, connect=1, read=0.3)
 
 
 def test_an_answer_comes_with_status_headers_and_body() -> None:
@@ -130,7 +130,7 @@ def test_a_kept_connection_that_the_server_has_closed_is_not_used_again() -> Non
     with server(talk) as url:
         for _ in range(3):
             assert post(url).status == 200
-            [(kept, _)] = wire._idle[wire._place(url)[:3]]
+            [(kept, _)] = http_client._idle[http_client._place(url)[:3]]
             assert kept.sock.recv(1, socket.MSG_PEEK) == b"", "the server's end has arrived"
 
 
@@ -143,17 +143,17 @@ def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> None:
 
     with server(talk) as url:
         for idle, expected in [(9.0, [1]), (11.0, [1]), (9.0, [1, 2])]:
-            wire.post(url, {}, b"", connect=1, read=1, idle=idle)
+            http_client.post(url, {}, b"", connect=1, read=1, idle=idle)
             assert connections == expected
-            [(kept, since)] = wire._idle[wire._place(url)[:3]]
-            wire._idle[wire._place(url)[:3]] = [(kept, since - 10)]
+            [(kept, since)] = http_client._idle[http_client._place(url)[:3]]
+            http_client._idle[http_client._place(url)[:3]] = [(kept, since - 10)]
 
 
 def test_a_server_that_says_close_is_believed() -> None:
     answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     with server(answering(answer)) as url:
         post(url)
-        assert not wire._idle.get(wire._place(url)[:3])
+        assert not http_client._idle.get(http_client._place(url)[:3])
 
 
 def test_each_of_many_threads_gets_its_own_answer() -> None:
@@ -168,7 +168,7 @@ def test_each_of_many_threads_gets_its_own_answer() -> None:
 
 
 def test_who_does_not_listen_is_not_connected() -> None:
-    with pytest.raises(wire.NotConnected):
+    with pytest.raises(http_client.NotConnected):
         post(f"http://127.0.0.1:{free_port()}")
 
 
@@ -178,9 +178,11 @@ def test_who_does_not_answer_has_timed_out() -> None:
         connection.recv(1)
 
     with server(talk) as url:
-        with pytest.raises(wire.TimedOut):
+        with pytest.raises(http_client.TimedOut):
             post(url)
-        assert not wire._idle.get(wire._place(url)[:3]), "its late answer is no later request's"
+        assert not http_client._idle.get(http_client._place(url)[:3]), (
+            "its late answer is no later request's"
+        )
 
 
 def dripping(answer: bytes, every: float = 0.1) -> Talk:
@@ -210,7 +212,7 @@ def test_an_answer_that_comes_byte_by_byte_has_timed_out_as_a_whole(
 
     with server(talk) as url:
         began = time.monotonic()
-        with pytest.raises(wire.TimedOut):
+        with pytest.raises(http_client.TimedOut):
             post(url)
         assert 0.25 < time.monotonic() - began < 2
 
@@ -238,10 +240,10 @@ def test_of_two_calls_side_by_side_the_second_is_sent_before_the_first_is_answer
             connection.sendall(OK)
 
     def ask(path: str) -> int:
-        return wire.post(url + path, {}, b"{}", connect=1, read=6).status
+        return http_client.post(url + path, {}, b"{}", connect=1, read=6).status
 
     with server(talk) as url:
-        found = wire.side_by_side(lambda: ask("/first"), lambda: ask("/second") + 1)
+        found = http_client.side_by_side(lambda: ask("/first"), lambda: ask("/second") + 1)
     assert found == (200, 201)
 
 
@@ -258,10 +260,10 @@ def test_side_by_side_the_first_has_its_whole_time_once_the_second_is_through() 
         connection.sendall(OK)
 
     def ask(read: float) -> int:
-        return wire.post(url, {}, b"{}", connect=1, read=read).status
+        return http_client.post(url, {}, b"{}", connect=1, read=read).status
 
     with server(talk) as url:
-        assert wire.side_by_side(lambda: ask(0.3), lambda: ask(5)) == (200, 200)
+        assert http_client.side_by_side(lambda: ask(0.3), lambda: ask(5)) == (200, 200)
 
 
 def test_side_by_side_what_the_first_raises_goes_before_what_the_second_does() -> None:
@@ -271,9 +273,9 @@ def test_side_by_side_what_the_first_raises_goes_before_what_the_second_does() -
 
     with server(answering()) as url:
         with pytest.raises(ValueError, match="first"):
-            wire.side_by_side(lambda: refuse("first"), lambda: refuse("second"))
+            http_client.side_by_side(lambda: refuse("first"), lambda: refuse("second"))
         with pytest.raises(ValueError, match="second"):
-            wire.side_by_side(lambda: post(url), lambda: refuse("second"))
+            http_client.side_by_side(lambda: post(url), lambda: refuse("second"))
         assert post(url).status == 200  # and no later call has anything to do with it
 
 
@@ -285,8 +287,8 @@ def test_side_by_side_the_second_is_done_once_whatever_the_first_calls() -> None
         post(url)
 
     with server(answering()) as url:
-        wire.side_by_side(lambda: None, lambda: done.append("no call"))
-        wire.side_by_side(twice, lambda: done.append("two calls"))
+        http_client.side_by_side(lambda: None, lambda: done.append("no call"))
+        http_client.side_by_side(twice, lambda: done.append("two calls"))
     assert done == ["no call", "two calls"]
 
 
@@ -301,8 +303,8 @@ def test_side_by_side_a_first_that_nobody_answers_does_not_keep_the_second_back(
     def second() -> None:
         done.append(post(url).status)
 
-    with server(talk) as url, pytest.raises(wire.Failed):
-        wire.side_by_side(lambda: post(url), second)
+    with server(talk) as url, pytest.raises(http_client.Failed):
+        http_client.side_by_side(lambda: post(url), second)
     assert done == [200]
 
 
@@ -310,7 +312,7 @@ def test_side_by_side_in_a_hurry_the_first_has_what_the_second_has_left_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left = [5.0]
-    monkeypatch.setattr(deadline, "time_left", lambda: left[0])
+    monkeypatch.setattr(deadlines, "time_left", lambda: left[0])
 
     def second() -> None:
         left[0] = 0.05
@@ -319,19 +321,19 @@ def test_side_by_side_in_a_hurry_the_first_has_what_the_second_has_left_of_it(
         while request(connection):
             pass
 
-    with server(never) as url, pytest.raises(wire.TimedOut, match=r"within 0\.05 s"):
-        wire.side_by_side(lambda: post(url), second)
+    with server(never) as url, pytest.raises(http_client.TimedOut, match=r"within 0\.05 s"):
+        http_client.side_by_side(lambda: post(url), second)
 
 
 def test_calls_of_a_hurry_share_its_time() -> None:
     with server(lambda *_: time.sleep(2)) as url:
         began = time.monotonic()
-        with deadline.within(0.5):
-            with pytest.raises(wire.TimedOut):
+        with deadlines.within(0.5):
+            with pytest.raises(http_client.TimedOut):
                 post(url)
-            with pytest.raises(wire.TimedOut):
+            with pytest.raises(http_client.TimedOut):
                 post(url)
-            with pytest.raises(wire.NotConnected, match="no time left"):
+            with pytest.raises(http_client.NotConnected, match="no time left"):
                 post(url)
         assert 0.45 < time.monotonic() - began < 1.5
     with server(answering()) as url:
@@ -339,13 +341,13 @@ def test_calls_of_a_hurry_share_its_time() -> None:
 
 
 def test_a_hurry_within_a_hurry_ends_with_the_first_of_them() -> None:
-    assert deadline.time_left() == math.inf
-    with deadline.within(5), deadline.within(60):
-        assert deadline.time_left() <= 5
-    with deadline.within(60):
-        with deadline.within(5):
+    assert deadlines.time_left() == math.inf
+    with deadlines.within(5), deadlines.within(60):
+        assert deadlines.time_left() <= 5
+    with deadlines.within(60):
+        with deadlines.within(5):
             pass
-        assert deadline.time_left() > 50
+        assert deadlines.time_left() > 50
 
 
 @pytest.mark.parametrize(
@@ -365,10 +367,10 @@ def test_an_answer_that_breaks_off_has_failed(answer: bytes) -> None:
         connection.sendall(answer)
 
     with server(talk) as url:
-        with pytest.raises(wire.Failed) as caught:
+        with pytest.raises(http_client.Failed) as caught:
             post(url)
-        assert type(caught.value) is wire.Failed
-        assert not wire._idle.get(wire._place(url)[:3])
+        assert type(caught.value) is http_client.Failed
+        assert not http_client._idle.get(http_client._place(url)[:3])
 
 
 # ── TLS ─────────────────────────────────────────────────────────────────────────────────────────
@@ -381,14 +383,14 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def secure(certificate: Path) -> Iterator[str]:
-    wire.tls.cache_clear()
+    http_client.tls.cache_clear()
     with server(answering(), certificates.make(certificate)) as url:
         yield url
-    wire.tls.cache_clear()
+    http_client.tls.cache_clear()
 
 
 def test_a_certificate_that_nobody_trusts_is_refused(secure: str) -> None:
-    with pytest.raises(wire.NotConnected):
+    with pytest.raises(http_client.NotConnected):
         post(secure.replace("127.0.0.1", "localhost"))
 
 
@@ -396,7 +398,7 @@ def test_a_certificate_of_another_host_is_refused(
     secure: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
-    with pytest.raises(wire.NotConnected):
+    with pytest.raises(http_client.NotConnected):
         post(secure)
 
 
@@ -457,6 +459,6 @@ def test_a_host_that_the_environment_excepts_is_reached_without_its_proxy(
     monkeypatch.setenv("NO_PROXY", "localhost")
     assert post(secure.replace("127.0.0.1", "localhost")).body == b"{}"
     monkeypatch.delenv("NO_PROXY")
-    wire._idle.clear()
-    with pytest.raises(wire.NotConnected):
+    http_client._idle.clear()
+    with pytest.raises(http_client.NotConnected):
         post(secure.replace("127.0.0.1", "localhost"))

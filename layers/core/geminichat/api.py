@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from geminichat import config, deadline
+from geminichat import config
 from geminichat.domain import cursors
 from geminichat.domain.sessions import Claims, RefreshToken
 from geminichat.errors import (
@@ -32,7 +32,8 @@ from geminichat.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from geminichat.log import logger
+from geminichat.runtime import deadlines
+from geminichat.runtime.log import logger
 
 if TYPE_CHECKING:
     from geminichat.domain.tokens import Tokens
@@ -258,7 +259,7 @@ def endpoint(
             if not public:
                 request = _authenticate(request)
                 user_id = request.user_id
-            with deadline.within(within):
+            with deadlines.within(within):
                 reply = _success(handler(request), request_id)
         except AppError as error:
             problem = error.code

@@ -14,6 +14,9 @@ from geminichat.domain import times
 from geminichat.domain.quota import Burst
 from geminichat.domain.signing import SigningKeys, StoredKeys
 
+VERSION = "0.1.0"
+"""The version of this release; pyproject.toml says the same."""
+
 SECRET_LIFETIME = 300.0
 """Seconds a fetched secret is used before it is read again."""
 
@@ -70,9 +73,11 @@ def forget_secrets() -> None:
 
 
 def _read_parameter(name: str) -> str:
-    from geminichat import aws  # not before it is needed: pages without a secret need no AWS
+    from geminichat.runtime import (
+        aws_client,  # not before it is needed: pages without a secret need no AWS
+    )
 
-    ssm = aws.Client("ssm", connect=1, read=2, attempts=3)
+    ssm = aws_client.Client("ssm", connect=1, read=2, attempts=3)
     answer = ssm.call("GetParameter", {"Name": name, "WithDecryption": True})
     return str(answer["Parameter"]["Value"])
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.template import FUNCTIONS, RESOURCES, TEMPLATE
+from tests.support.template import FUNCTIONS, RESOURCES, TEMPLATE
 
 MEMORIES = (128, 256, 512, 1024, 1769)
 SEND, POLL, WORKER, SWEEP = (

@@ -9,7 +9,7 @@ import pytest
 from geminichat.domain import times
 from geminichat.domain.identities import Identity
 from geminichat.tables.subscriptions import Subscription
-from tests.integration.accounts.people import (
+from tests.support.account_people import (
     OTHER_PASSWORD,
     PASSWORD,
     Person,
@@ -22,7 +22,7 @@ from tests.integration.accounts.people import (
     user_of,
     users_named,
 )
-from tests.integration.lambdas import Api
+from tests.support.lambdas import Api
 
 either = pytest.mark.parametrize("new", [new_email, new_mobile], ids=["email", "mobile"])
 type New = Callable[[], Identity]

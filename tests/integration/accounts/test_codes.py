@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from geminichat.domain.identities import Identity
-from infra.local.faults import StandIn
-from tests.integration.accounts.people import (
+from infra.local.standins.faults import StandIn
+from tests.support.account_people import (
     PASSWORD,
     Person,
     at_once,
@@ -20,7 +20,7 @@ from tests.integration.accounts.people import (
     sessions_of,
     users_named,
 )
-from tests.integration.lambdas import Api
+from tests.support.lambdas import Api
 
 either = pytest.mark.parametrize("new", [new_email, new_mobile], ids=["email", "mobile"])
 type New = Callable[[], Identity]

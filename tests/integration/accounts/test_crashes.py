@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.integration.accounts.people import (
+from tests.support.account_people import (
     OTHER_PASSWORD,
     PASSWORD,
     Person,
@@ -14,8 +14,8 @@ from tests.integration.accounts.people import (
     sessions_of,
     users_named,
 )
-from tests.integration.lambdas import Api, Reply
-from tests.integration.wire import ALWAYS, WIRE, Died
+from tests.support.lambdas import Api, Reply
+from tests.support.wire import ALWAYS, WIRE, Died
 
 NOW = datetime.now(UTC) + timedelta(hours=1)
 """Ahead of the clock by which a claim says when it was made, however long the tests take."""

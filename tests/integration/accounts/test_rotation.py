@@ -9,9 +9,9 @@ import pytest
 
 from geminichat import config
 from geminichat.domain.signing import StoredKeys
-from infra import rotate_keys
-from tests.integration.accounts.people import Person, problem
-from tests.integration.lambdas import Api
+from infra.stages import rotate_signing_keys
+from tests.support.account_people import Person, problem
+from tests.support.lambdas import Api
 
 NOW = datetime.now(UTC)
 
@@ -21,7 +21,7 @@ def parameter(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A signing-keys parameter of its own, with a first key."""
     name = f"/geminichat/rotation-{uuid4().hex[:8]}/signing-keys"
     monkeypatch.setenv("SIGNING_KEYS_PARAMETER", name)
-    rotate_keys.step(boto3.client("ssm"), name, NOW)
+    rotate_signing_keys.step(boto3.client("ssm"), name, NOW)
     config.forget_secrets()
     yield name
     config.forget_secrets()
@@ -39,7 +39,7 @@ def test_tokens_of_the_old_key_hold_until_it_is_removed(api: Api, parameter: str
     first = held(parameter)
 
     # Eleven minutes ago, so that the new key signs by now.
-    said = rotate_keys.step(ssm, parameter, NOW - timedelta(minutes=11))
+    said = rotate_signing_keys.step(ssm, parameter, NOW - timedelta(minutes=11))
     assert said.startswith("Step 1 of 2")
     config.forget_secrets()
     during = held(parameter)
@@ -48,11 +48,11 @@ def test_tokens_of_the_old_key_hold_until_it_is_removed(api: Api, parameter: str
     for token in (by_old, by_new):
         assert ann.me(token).status == 200
 
-    with pytest.raises(rotate_keys.TooEarly, match="run this again after"):
-        rotate_keys.step(ssm, parameter, NOW)
+    with pytest.raises(rotate_signing_keys.TooEarly, match="run this again after"):
+        rotate_signing_keys.step(ssm, parameter, NOW)
     assert held(parameter) == during
 
-    said = rotate_keys.step(ssm, parameter, NOW + timedelta(minutes=30))
+    said = rotate_signing_keys.step(ssm, parameter, NOW + timedelta(minutes=30))
     assert said.startswith("Step 2 of 2")
     config.forget_secrets()
     assert set(held(parameter).keys) == {during.current}
@@ -62,7 +62,7 @@ def test_tokens_of_the_old_key_hold_until_it_is_removed(api: Api, parameter: str
 
 def test_a_new_key_does_not_sign_before_every_function_knows_it(api: Api, parameter: str) -> None:
     ann = Person(api)
-    rotate_keys.step(boto3.client("ssm"), parameter, datetime.now(UTC))
+    rotate_signing_keys.step(boto3.client("ssm"), parameter, datetime.now(UTC))
     unaware = ann.sign_up().data["token"]
     config.forget_secrets()
     aware = ann.log_in().data["token"]
@@ -73,13 +73,13 @@ def test_refresh_tokens_and_codes_outlive_a_rotation(api: Api, parameter: str) -
     ssm, ann = boto3.client("ssm"), Person(api)
     tokens = ann.sign_up().data
     ann.ask_for_code()
-    rotate_keys.step(ssm, parameter, NOW - timedelta(minutes=11))
+    rotate_signing_keys.step(ssm, parameter, NOW - timedelta(minutes=11))
     config.forget_secrets()
     assert ann.verify(ann.code()).status == 200
 
     bob = Person(api)
     refresh = bob.sign_up().data["refreshToken"]
-    rotate_keys.step(ssm, parameter, NOW + timedelta(minutes=30))
+    rotate_signing_keys.step(ssm, parameter, NOW + timedelta(minutes=30))
     config.forget_secrets()
     assert bob.refresh(refresh).status == 200
     problem(ann.refresh(tokens["refreshToken"]), 401, "unauthorized")  # ended by the first proof
@@ -87,10 +87,10 @@ def test_refresh_tokens_and_codes_outlive_a_rotation(api: Api, parameter: str) -
 
 def test_no_step_tells_a_key(parameter: str) -> None:
     ssm = boto3.client("ssm")
-    said = [rotate_keys.step(ssm, parameter, NOW)]
+    said = [rotate_signing_keys.step(ssm, parameter, NOW)]
     keys = list(held(parameter).keys.values())
-    said.append(rotate_keys.step(ssm, parameter, NOW + timedelta(hours=1)))
-    said.append(rotate_keys.step(ssm, f"{parameter}-new", NOW))
+    said.append(rotate_signing_keys.step(ssm, parameter, NOW + timedelta(hours=1)))
+    said.append(rotate_signing_keys.step(ssm, f"{parameter}-new", NOW))
     keys += held(f"{parameter}-new").keys.values()
     assert not any(key in text for key in keys for text in said)
 
@@ -98,5 +98,5 @@ def test_no_step_tells_a_key(parameter: str) -> None:
 def test_local_keys_of_nothing_running_are_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert rotate_keys.main(["local", "--home", str(tmp_path_factory.mktemp("home"))]) == 1
+    assert rotate_signing_keys.main(["local", "--home", str(tmp_path_factory.mktemp("home"))]) == 1
     assert capsys.readouterr().err == "Nothing is running: start it with `make up`.\n"

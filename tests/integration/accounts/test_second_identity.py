@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.accounts.people import (
+from tests.support.account_people import (
     OTHER_PASSWORD,
     PASSWORD,
     Person,
@@ -17,7 +17,7 @@ from tests.integration.accounts.people import (
     problem,
     users_named,
 )
-from tests.integration.lambdas import Api, Reply
+from tests.support.lambdas import Api, Reply
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(minutes=1)

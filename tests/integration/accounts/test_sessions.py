@@ -6,7 +6,7 @@ import pytest
 
 from geminichat.domain import ids
 from geminichat.domain.sessions import RefreshToken
-from tests.integration.accounts.people import (
+from tests.support.account_people import (
     OTHER_PASSWORD,
     PASSWORD,
     Person,
@@ -14,7 +14,7 @@ from tests.integration.accounts.people import (
     problem,
     sessions_of,
 )
-from tests.integration.lambdas import Api
+from tests.support.lambdas import Api
 
 NOW = datetime.now(UTC)
 

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.lambdas import Api
+from tests.support.lambdas import Api
 
 PASSWORD = "correct horse battery"
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
-from infra.local.faults import StandIn
-from tests.integration.accounts.people import PASSWORD, Person, new_email, new_mobile
-from tests.integration.lambdas import Api
-from tests.integration.wire import WIRE
+from infra.local.standins.faults import StandIn
+from tests.support.account_people import PASSWORD, Person, new_email, new_mobile
+from tests.support.lambdas import Api
+from tests.support.wire import WIRE
 
 NOW = datetime.now(UTC)
 READ, PUT, UPDATE = "dynamodb.GetItem", "dynamodb.PutItem", "dynamodb.UpdateItem"

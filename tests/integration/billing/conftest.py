@@ -5,14 +5,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from geminichat import config, payments
+from geminichat import config
+from geminichat.clients import payments
 from infra.local.serving import served
-from infra.local.stripe import Endpoint, create_app
-from infra.local.stripe.driver import Stripe
-from tests.integration import cloud
-from tests.integration.billing.payer import Payer
-from tests.integration.lambdas import Api
-from tests.template import Values
+from infra.local.standins.stripe import Endpoint, create_app
+from infra.local.standins.stripe.driver import Stripe
+from tests.support import cloud
+from tests.support.lambdas import Api
+from tests.support.payer import Payer
+from tests.support.template import Values
 
 KEY = "sk_test_integration"
 SECRET = "whsec_integration"

@@ -2,10 +2,10 @@
 
 import jwt
 
-from infra.local.stripe.driver import Stripe
-from tests.integration.accounts.people import PASSWORD, Person, new_mobile, problem
-from tests.integration.billing.payer import Payer
-from tests.integration.lambdas import Api
+from infra.local.standins.stripe.driver import Stripe
+from tests.support.account_people import PASSWORD, Person, new_mobile, problem
+from tests.support.lambdas import Api
+from tests.support.payer import Payer
 
 
 def test_a_user_who_came_by_code_sets_a_password_subscribes_and_logs_in_with_it(

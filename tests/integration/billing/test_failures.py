@@ -7,10 +7,10 @@ from itertools import count
 
 import pytest
 
-from infra.local.stripe.driver import Stripe
-from tests.integration.billing.payer import Payer
-from tests.integration.lambdas import Reply
-from tests.integration.wire import Died, Wire
+from infra.local.standins.stripe.driver import Stripe
+from tests.support.lambdas import Reply
+from tests.support.payer import Payer
+from tests.support.wire import Died, Wire
 
 CALLS = [
     "GET /v1/customers/search",

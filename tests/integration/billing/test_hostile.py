@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from geminichat import payments
-from infra.local.stripe import PRO_PRICE
-from infra.local.stripe.driver import Stripe
-from tests.integration.billing.payer import Payer, deliver, event, post
+from geminichat.clients import payments
+from infra.local.standins.stripe import PRO_PRICE
+from infra.local.standins.stripe.driver import Stripe
 from tests.integration.billing.test_reconcile import reconcile
 from tests.integration.billing.test_webhook import signed, wait_until
-from tests.integration.lambdas import Api, Reply
+from tests.support.lambdas import Api, Reply
+from tests.support.payer import Payer, deliver, event, post
 
 
 def customer(stripe: Stripe, **metadata: str) -> str:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from geminichat.domain import ids
 from geminichat.tables import subscriptions
-from infra.local.stripe import PRO_PRICE
-from infra.local.stripe.driver import Stripe
-from tests.integration.billing.payer import deliver
-from tests.integration.lambdas import Api
+from infra.local.standins.stripe import PRO_PRICE
+from infra.local.standins.stripe.driver import Stripe
+from tests.support.lambdas import Api
+from tests.support.payer import deliver
 
 GIVES_PRO = {"active": True, "trialing": True, "past_due": True}
 

@@ -7,8 +7,8 @@ import pytest
 
 from geminichat.domain import times
 from geminichat.tables.subscriptions import Subscription
-from tests.integration.billing.payer import Payer
-from tests.integration.lambdas import invoke
+from tests.support.lambdas import invoke
+from tests.support.payer import Payer
 
 
 def reconcile(**event: bool) -> dict[str, Any]:

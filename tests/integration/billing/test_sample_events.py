@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from infra.local import events
-from tests import document
-from tests.integration.lambdas import Api, invoke, reply_of
-from tests.template import FUNCTIONS, routes_of
+from infra.local.cloud import events
+from tests.support import document
+from tests.support.lambdas import Api, invoke, reply_of
+from tests.support.template import FUNCTIONS, routes_of
 
 REFUSED: Mapping[str, tuple[int, str]] = {
     "AuthVerifyOtp": (400, "invalid-code"),

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.billing.payer import Payer
-from tests.integration.lambdas import Api
+from tests.support.lambdas import Api
+from tests.support.payer import Payer
 
 
 def test_paying_makes_the_plan_pro(payer: Payer) -> None:

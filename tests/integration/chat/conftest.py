@@ -3,8 +3,8 @@
 import pytest
 
 from geminichat.tables.messages import SHARDS, StoredMessage
-from tests.integration.chat.people import User
-from tests.integration.lambdas import Api
+from tests.support.chat_people import User
+from tests.support.lambdas import Api
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pytest
 
 from geminichat.domain import ids
-from infra.local.faults import StandIn
-from tests.integration.chat.aftermath import run_sweep
-from tests.integration.chat.people import User
-from tests.integration.lambdas import Poller
-from tests.integration.wire import Wire
+from infra.local.standins.faults import StandIn
+from tests.support.aftermath import run_sweep
+from tests.support.chat_people import User
+from tests.support.lambdas import Poller
+from tests.support.wire import Wire
 
 GET, BATCH_GET, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
 PUT, UPDATE, TRANSACT = "dynamodb.PutItem", "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"

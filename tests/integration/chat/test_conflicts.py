@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from infra.local.faults import StandIn
-from tests.integration.chat.aftermath import bring_to_rest, check
-from tests.integration.chat.people import User, prompts, stored
-from tests.integration.lambdas import Api, Poller, Reply
-from tests.integration.wire import ALWAYS, Wire
+from infra.local.standins.faults import StandIn
+from tests.support.aftermath import bring_to_rest, check
+from tests.support.chat_people import User, prompts, stored
+from tests.support.lambdas import Api, Poller, Reply
+from tests.support.wire import ALWAYS, Wire
 
 TRANSACT, UPDATE = "dynamodb.TransactWriteItems", "dynamodb.UpdateItem"
 

@@ -15,15 +15,15 @@ from typing import Any
 import boto3
 import pytest
 
-from geminichat import upstash
 from geminichat.domain.messages import Status
 from geminichat.tables.messages import StoredMessage
-from infra.local.faults import StandIn
-from tests.integration.chat.aftermath import bring_to_rest, check, run_sweep, waiting
-from tests.integration.chat.people import User, prompts, stored
-from tests.integration.lambdas import Api, Poller, Reply
-from tests.integration.wire import Died, Wire
-from tests.template import Values
+from geminichat.upstash import redis as redis_client
+from infra.local.standins.faults import StandIn
+from tests.support.aftermath import bring_to_rest, check, run_sweep, waiting
+from tests.support.chat_people import User, prompts, stored
+from tests.support.lambdas import Api, Poller, Reply
+from tests.support.template import Values
+from tests.support.wire import Died, Wire
 
 SOON = timedelta(minutes=15)
 
@@ -323,7 +323,7 @@ def test_whatever_redis_does_the_request_goes_on_and_nothing_is_lost(
             if path.act in (send, retry):
                 assert len(scene.accepted) > before, f"refused when Redis did {way}"
             redis.reset()
-            upstash.wake()
+            redis_client.wake()
     wrong = after_all(scenes)
     assert not wrong, f"{len(wrong)} of {len(scenes)}"
 

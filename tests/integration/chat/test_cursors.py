@@ -8,13 +8,14 @@ from contextlib import contextmanager
 import boto3
 import pytest
 
-from geminichat import cache, config
+from geminichat import config
 from geminichat.domain import cursors, ids
 from geminichat.domain.rooms import Position
-from tests.integration.chat.people import User
+from geminichat.upstash import room_list_cache
 from tests.integration.chat.test_long_rooms import fill
-from tests.integration.lambdas import Api, Reply
-from tests.integration.wire import Wire
+from tests.support.chat_people import User
+from tests.support.lambdas import Api, Reply
+from tests.support.wire import Wire
 
 LISTS = {
     "rooms": "/chatroom",
@@ -141,7 +142,7 @@ def test_a_cursor_outlives_the_rotation_of_its_key_while_that_is_accepted(
     with signing_keys("k2", keep=True):
         kept = ask(basic_user, name, room, cursor)
         assert kept.status == 200
-        cache.drop_list(basic_user.id)  # its cursor was signed before
+        room_list_cache.drop_list(basic_user.id)  # its cursor was signed before
         assert cursor_of(basic_user, name, room).startswith("k2.")
     key = "chatrooms" if name == "rooms" else "messages"
     assert kept.data[key] == following[key]

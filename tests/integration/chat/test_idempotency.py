@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from infra.local.faults import StandIn
-from tests.integration.chat.people import User, prompts
+from infra.local.standins.faults import StandIn
 from tests.integration.chat.test_quota import at_once
-from tests.integration.lambdas import Api, Poller
-from tests.integration.wire import Wire
+from tests.support.chat_people import User, prompts
+from tests.support.lambdas import Api, Poller
+from tests.support.wire import Wire
 
 SEND = "sqs.SendMessage"
 TODAY = datetime.now(UTC).replace(hour=12)

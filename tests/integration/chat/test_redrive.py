@@ -10,15 +10,15 @@ import boto3
 import pytest
 
 from geminichat.domain import ids
-from geminichat.tables.deletions import purge
-from infra import redrive
-from infra.local.faults import StandIn
-from infra.local.home import ROOT
-from tests.integration.chat.aftermath import bring_to_rest
-from tests.integration.chat.people import NO_ROOM, User, prompts, stored
-from tests.integration.lambdas import Poller
-from tests.integration.wire import Died, Wire
-from tests.template import TABLES, Values
+from geminichat.operations.delete_room import purge
+from infra.local.standins.faults import StandIn
+from infra.paths import ROOT
+from infra.stages import redrive
+from tests.support.aftermath import bring_to_rest
+from tests.support.chat_people import NO_ROOM, User, prompts, stored
+from tests.support.lambdas import Poller
+from tests.support.template import TABLES, Values
+from tests.support.wire import Died, Wire
 
 
 @pytest.fixture(autouse=True)
@@ -205,7 +205,7 @@ def test_the_command_helps_where_it_cannot_work(
     arguments = [str(tmp_path / one) if one == "nowhere" and "--home" in arguments else one
                  for one in arguments]  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "infra.redrive", *arguments],
+        [sys.executable, "-m", "infra.stages.redrive", *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,

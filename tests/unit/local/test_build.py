@@ -1,6 +1,6 @@
 """A build is made when anything it reads has changed, and its failure is told in one line."""
 
-from infra.local.build import LONGEST_ERROR, what_matters
+from infra.local.cloud.build import LONGEST_ERROR, what_matters
 
 
 def test_what_follows_the_last_error_matters() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.deploy import cors_of, declared, digest, routes_of
+from infra.local.cloud.deploy import cors_of, declared, digest, routes_of
 
 URI = "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from infra.local import events
-from tests.template import FUNCTIONS, events_of, folder_of, routes_of
+from infra.local.cloud import events
+from tests.support.template import FUNCTIONS, events_of, folder_of, routes_of
 
 NOTHING: Mapping[str, str] = {}
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from infra.local.gateway import IN_FLIGHT, MAX_BODY, Gateway
+from infra.local.cloud.gateway import IN_FLIGHT, MAX_BODY, Gateway
 from infra.local.serving import served
 
 PREFIX = "/_aws/execute-api/api1/$default"

@@ -10,10 +10,10 @@ import requests
 from google.api_core import exceptions
 from google.generativeai.types import GenerateContentResponse, RequestOptions
 
-from infra.local import gemini
-from infra.local.faults import StandIn
-from infra.local.gemini import reply_to, tokens
 from infra.local.serving import served
+from infra.local.standins import gemini
+from infra.local.standins.faults import StandIn
+from infra.local.standins.gemini import reply_to, tokens
 
 MODEL = "gemini-2.5-flash"
 PATIENCE = RequestOptions(timeout=2, retry=None)

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from infra.local import leash
+from infra.local.cloud import leash
 
 LEASH = [sys.executable, "-I", "-S", leash.__file__]
 # Starts a grandchild, says both their numbers, and waits.

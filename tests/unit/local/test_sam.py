@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from infra.local import engine, sam, stack
-from infra.local.home import LocalError
+from infra.local.cloud import engine, sam, stack
 from infra.local.serving import HOST
+from infra.paths import LocalError
 from tests.unit.local.test_stack import DESCRIPTION
 
 DOCKER = """#!/bin/sh

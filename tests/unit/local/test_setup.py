@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import setup
+from infra import setup
 
 UV = """#!/bin/sh
 echo "$* index=$UV_DEFAULT_INDEX links=$UV_FIND_LINKS" >> "$UV_CALLS"
@@ -35,7 +35,7 @@ class Checkout:
         calls = self.root / "calls"
         calls.write_text("")
         done = subprocess.run(
-            [sys.executable, "-I", self.root / "infra" / "local" / "setup.py", *arguments],
+            [sys.executable, "-I", self.root / "infra" / "setup.py", *arguments],
             capture_output=True,
             text=True,
             env={"PATH": "/usr/bin:/bin", "HOME": str(self.root), "UV_CALLS": str(calls)}
@@ -46,9 +46,9 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    local = Path(setup.__file__).parent
-    shutil.copytree(local / "requirements", tmp_path / "infra" / "local" / "requirements")
-    shutil.copy(local / "setup.py", tmp_path / "infra" / "local")
+    infra = Path(setup.__file__).parent
+    shutil.copytree(infra / "requirements", tmp_path / "infra" / "requirements")
+    shutil.copy(infra / "setup.py", tmp_path / "infra")
     uv = tmp_path / ".local" / "uv"
     (uv / "bin").mkdir(parents=True)
     (uv / "bin" / "uv").write_text(UV)
@@ -112,7 +112,7 @@ def test_python_and_uv_are_linked_for_whoever_builds(checkout: Checkout) -> None
 
 def test_new_requirements_are_installed_into_the_environment_there_is(checkout: Checkout) -> None:
     checkout.set_up()
-    requirements = checkout.root / "infra" / "local" / "requirements" / "sam.txt"
+    requirements = checkout.root / "infra" / "requirements" / "sam.txt"
     requirements.write_text(requirements.read_text() + "# changed\n")
     _, calls = checkout.set_up()
     assert [call.split()[:2] for call in calls] == [["pip", "sync"]]

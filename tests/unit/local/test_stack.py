@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import stack
-from infra.local.home import Home, LocalError
+from infra.local.cloud import stack
+from infra.paths import Home, LocalError
 
 DESCRIPTION = stack.Stack(
     api_id="a1",

@@ -15,11 +15,11 @@ from aiohttp import web
 
 from geminichat.domain.webhooks import CHANGES_PLAN
 from infra.local.serving import served
-from infra.local.stripe import EVENTS, PRO_PRICE, Endpoint, create_app
-from infra.local.stripe.driver import Stripe
-from infra.local.stripe.ledger import _months_later
-from infra.local.stripe.mail import OLD_API_VERSION
-from infra.local.stripe.wire import parse
+from infra.local.standins.stripe import EVENTS, PRO_PRICE, Endpoint, create_app
+from infra.local.standins.stripe.driver import Stripe
+from infra.local.standins.stripe.ledger import _months_later
+from infra.local.standins.stripe.mail import OLD_API_VERSION
+from infra.local.standins.stripe.wire import parse
 
 KEY = "sk_test_local"
 SECRET = "whsec_local"

@@ -3,8 +3,8 @@
 import pytest
 
 from infra.local.__main__ import _stripe_account
-from infra.local.home import LocalError
 from infra.local.up import StripeAccount
+from infra.paths import LocalError
 
 NAMES = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_PRICE")
 

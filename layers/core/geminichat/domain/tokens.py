@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from geminichat import lean
 from geminichat.domain import ids
 from geminichat.domain.sessions import ACCESS_LIFETIME, REFRESH_LIFETIME, Claims, RefreshToken
 from geminichat.errors import Unauthorized
+from geminichat.runtime import trimmed_imports
 
 
 def _timegm(moment: Any) -> int:
@@ -18,7 +18,7 @@ def _timegm(moment: Any) -> int:
     return calendar.timegm(moment)
 
 
-with lean.without(
+with trimmed_imports.without(
     {"calendar": {"timegm": _timegm}, "jwt.jwks_client": {"PyJWKClient": None}},
 ):
     import jwt

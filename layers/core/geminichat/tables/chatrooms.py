@@ -8,10 +8,9 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, LocalSecondaryIndex
 
-from geminichat.config import setting
 from geminichat.domain import ids, rooms, times
 from geminichat.errors import NotFound
-from geminichat.tables.connection import Table, update_if
+from geminichat.tables.table import Table, update_if
 
 
 class ByActivity(LocalSecondaryIndex["Chatroom"]):
@@ -29,7 +28,7 @@ class Chatroom(Table):
     """A room and its settings; `last_seq` is the place of the last reply that was reserved."""
 
     class Meta:
-        table_name = setting("CHATROOMS_TABLE")
+        setting = "CHATROOMS_TABLE"
 
     user_id = UnicodeAttribute(hash_key=True)
     chatroom_id = UnicodeAttribute(range_key=True)

@@ -11,22 +11,20 @@ import msgspec
 from pynamodb.attributes import ListAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
-from pynamodb.transactions import TransactWrite
 
 from geminichat import config
-from geminichat.config import setting
 from geminichat.domain import codes
 from geminichat.domain.addresses import network
 from geminichat.domain.codes import Purpose, Sending, Share
 from geminichat.domain.identities import Identity
-from geminichat.tables.connection import Table, put_if, update_if
+from geminichat.tables.table import Table, Write, put, put_if, update, update_if
 
 
 class Code(Table):
     """A code that was sent; without its digest once it was used. Times are in milliseconds."""
 
     class Meta:
-        table_name = setting("CODES_TABLE")
+        setting = "CODES_TABLE"
 
     identity = UnicodeAttribute(hash_key=True)
     digest = UnicodeAttribute(null=True)
@@ -41,7 +39,7 @@ class Asked(Table):
     """How many codes were asked for from an address in an hour; `from:…:…` is no identity's key."""
 
     class Meta:
-        table_name = setting("CODES_TABLE")
+        setting = "CODES_TABLE"
 
     identity = UnicodeAttribute(hash_key=True)
     times = NumberAttribute()
@@ -92,9 +90,9 @@ def store(sending: Sending) -> None:
         raise sending.too_soon()
 
 
-def store_in(transaction: TransactWrite, sending: Sending) -> None:
-    """Store a code in a transaction, which fails where another one was sent meanwhile."""
-    transaction.save(_item(sending), condition=_as_before(sending))
+def storing(sending: Sending) -> Write:
+    """Return the write "sent code", whose condition fails if another code was sent meanwhile."""
+    return put("sent code", _item(sending), _as_before(sending))
 
 
 def _item(sending: Sending) -> Code:
@@ -134,10 +132,8 @@ def guess(identity: Identity, purpose: Purpose, otp: str, now: datetime) -> Proo
     return Proof(identity, digest)
 
 
-def spend(transaction: TransactWrite, proof: Proof) -> None:
-    """Use the code up in a transaction, which fails where it was used already."""
-    transaction.update(
-        Code(proof.identity.key),
-        actions=[Code.digest.remove()],
-        condition=Code.digest == proof.digest,
+def spending(proof: Proof) -> Write:
+    """Return the write "code", which uses the code up; its condition fails if it was used."""
+    return update(
+        "code", Code(proof.identity.key), [Code.digest.remove()], Code.digest == proof.digest
     )

@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 
-from geminichat.config import setting
-from geminichat.tables.connection import Table
+from geminichat.tables.table import Table
 
 KEPT = timedelta(hours=24)
 
@@ -15,7 +14,7 @@ class IdempotencyKey(Table):
     """One use of a key by a user, written in the transaction that stores its prompt."""
 
     class Meta:
-        table_name = setting("IDEMPOTENCY_KEYS_TABLE")
+        setting = "IDEMPOTENCY_KEYS_TABLE"
 
     user_id = UnicodeAttribute(hash_key=True)
     key = UnicodeAttribute(range_key=True)

@@ -5,17 +5,16 @@ from datetime import datetime
 from pynamodb.attributes import BooleanAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 
-from geminichat.config import setting
 from geminichat.domain import times
 from geminichat.domain.identities import Identity
-from geminichat.tables.connection import Table
+from geminichat.tables.table import Table
 
 
 class Claim(Table):
     """That an identity is a user's: proven by its code, or merely said."""
 
     class Meta:
-        table_name = setting("IDENTITIES_TABLE")
+        setting = "IDENTITIES_TABLE"
 
     identity = UnicodeAttribute(hash_key=True)
     user_id = UnicodeAttribute()

@@ -15,7 +15,6 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
-from geminichat.config import setting
 from geminichat.domain import ids
 from geminichat.domain.messages import (
     Failure,
@@ -25,10 +24,7 @@ from geminichat.domain.messages import (
 )
 from geminichat.errors import NotFound
 from geminichat.tables.chatrooms import Chatroom
-from geminichat.tables.connection import (
-    Table,
-    get_together,
-)
+from geminichat.tables.table import Key, Table, batch_get
 
 FIRST = "0"
 """The generation of a prompt that was never retried."""
@@ -52,7 +48,7 @@ class StoredMessage(Table):
     """A prompt or a reply. A prompt keeps the room's settings as they were when it was sent."""
 
     class Meta:
-        table_name = setting("MESSAGES_TABLE")
+        setting = "MESSAGES_TABLE"
 
     chatroom_id = UnicodeAttribute(hash_key=True)
     seq = NumberAttribute(range_key=True)
@@ -85,10 +81,10 @@ class StoredMessage(Table):
 def get(user_id: str, chatroom_id: str, message_id: str) -> Message:
     """Return a message of the user's room; a prompt with its reply. Raises NotFound."""
     seq = ids.message_seq(ids.known("r", chatroom_id), message_id)
-    room, message, following = get_together(
-        (Chatroom, user_id, chatroom_id),
-        (StoredMessage, chatroom_id, seq),
-        (StoredMessage, chatroom_id, seq + 1),
+    room, message, following = batch_get(
+        Key(Chatroom, user_id, chatroom_id),
+        Key(StoredMessage, chatroom_id, seq),
+        Key(StoredMessage, chatroom_id, seq + 1),
     )
     if room is None or message is None:
         raise NotFound()

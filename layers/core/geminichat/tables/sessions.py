@@ -4,17 +4,16 @@ from datetime import datetime
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
-from geminichat.config import setting
 from geminichat.domain import sessions, times
 from geminichat.domain.sessions import RefreshToken
-from geminichat.tables.connection import Table, update_if
+from geminichat.tables.table import Table, update_if
 
 
 class Session(Table):
     """A session; `epoch` is the user's at its beginning, and ends it when the user's moves on."""
 
     class Meta:
-        table_name = setting("SESSIONS_TABLE")
+        setting = "SESSIONS_TABLE"
 
     user_id = UnicodeAttribute(hash_key=True)
     session_id = UnicodeAttribute(range_key=True)

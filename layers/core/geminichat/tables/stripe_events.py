@@ -4,10 +4,9 @@ from datetime import timedelta
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
-from geminichat.config import setting
 from geminichat.domain import times
 from geminichat.domain.webhooks import StripeEvent
-from geminichat.tables.connection import Table
+from geminichat.tables.table import Table
 
 KEPT = timedelta(days=30)
 """Stripe sends an event again for three days; by hand it can be sent for thirty."""
@@ -17,7 +16,7 @@ class HandledEvent(Table):
     """An event whose news is in the subscriptions table."""
 
     class Meta:
-        table_name = setting("STRIPE_EVENTS_TABLE")
+        setting = "STRIPE_EVENTS_TABLE"
 
     event_id = UnicodeAttribute(hash_key=True)
     type = UnicodeAttribute()

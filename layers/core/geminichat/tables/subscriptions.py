@@ -8,14 +8,12 @@ from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttrib
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
-from pynamodb.transactions import TransactWrite
 
-from geminichat.config import setting
 from geminichat.domain import billing, times
 from geminichat.domain.billing import LIVE, NONE, Standing, SubscriptionStatus
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance
-from geminichat.tables.connection import Table, transact_if, update_if
+from geminichat.tables.table import Key, Table, put, transact_if, update, update_if
 
 
 class ByCustomer(GlobalSecondaryIndex["Subscription"]):
@@ -36,7 +34,7 @@ class Subscription(Table):
     """
 
     class Meta:
-        table_name = setting("SUBSCRIPTIONS_TABLE")
+        setting = "SUBSCRIPTIONS_TABLE"
 
     user_id = UnicodeAttribute(hash_key=True)
     stripe_customer_id = UnicodeAttribute(null=True)
@@ -61,9 +59,9 @@ def find(user_id: str) -> Subscription:
         return Subscription(user_id)
 
 
-def of(user_id: str) -> tuple[type[Subscription], str, None]:
-    """Return what reads the user's subscription together with other items."""
-    return Subscription, user_id, None
+def key_of(user_id: str) -> Key:
+    """Return the key of the user's subscription, for a read together with other items."""
+    return Key(Subscription, user_id)
 
 
 def find_by_customer(customer_id: str) -> Subscription | None:
@@ -176,11 +174,10 @@ def store(
     if handled is None:
         return update_if(Subscription(user_id), actions, condition)
 
-    def write(transaction: TransactWrite) -> None:
-        transaction.save(handled)
-        transaction.update(Subscription(user_id), actions=actions, condition=condition)
-
-    return transact_if(write)
+    return transact_if(
+        put("event", handled),
+        update("subscription", Subscription(user_id), actions, condition),
+    )
 
 
 def _actions(

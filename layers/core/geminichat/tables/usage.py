@@ -6,14 +6,14 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from geminichat.config import burst_limit, number, setting
+from geminichat.config import burst_limit, number
 from geminichat.domain import times
 from geminichat.domain.billing import SubscriptionStatus
 from geminichat.domain.messages import TokenUsage
 from geminichat.domain.quota import Allowance, Burst
 from geminichat.tables import subscriptions
-from geminichat.tables.connection import Table, get_together
 from geminichat.tables.subscriptions import Subscription
+from geminichat.tables.table import Key, Table, Write, batch_get, update
 
 KEPT = timedelta(days=90)
 WINDOW_KEPT = timedelta(hours=1)
@@ -26,7 +26,7 @@ class Usage(Table):
     """
 
     class Meta:
-        table_name = setting("USAGE_TABLE")
+        setting = "USAGE_TABLE"
 
     user_id = UnicodeAttribute(hash_key=True)
     day = UnicodeAttribute(range_key=True)
@@ -39,17 +39,19 @@ class Usage(Table):
 
 def allowance(user_id: str, now: datetime) -> Allowance:
     """Return the user's plan and the prompts counted by now, from the tables, in one call."""
-    subscription, usage, window = get_together(
-        (Subscription, user_id, None),
-        (Usage, user_id, times.day(now)),
-        (Usage, user_id, _window(burst_limit(), now)),
+    subscription, usage, window = batch_get(
+        Key(Subscription, user_id),
+        Key(Usage, user_id, times.day(now)),
+        Key(Usage, user_id, _window(burst_limit(), now)),
     )
     return allowance_from(user_id, subscription, usage, now, window)
 
 
 def subscription_status(user_id: str, now: datetime) -> SubscriptionStatus:
     """Return the user's subscription and what it leaves of today, from the tables, in one call."""
-    subscription, usage = get_together(subscriptions.of(user_id), (Usage, user_id, times.day(now)))
+    subscription, usage = batch_get(
+        subscriptions.key_of(user_id), Key(Usage, user_id, times.day(now))
+    )
     known = subscription or Subscription(user_id)
     return subscriptions.view(known, allowance_from(user_id, subscription, usage, now))
 
@@ -75,8 +77,8 @@ def allowance_from(
     )
 
 
-def one_more(allowance: Allowance) -> list[tuple[Usage, list[Action], Condition | None]]:
-    """Return the updates that count one more prompt, each with its condition that there is room.
+def one_more(allowance: Allowance) -> list[Write]:
+    """Return the writes "day" and "burst", which count one more prompt if their limits allow it.
 
     Tokens are counted as replies come, so what is under way when they run out is still answered.
     """
@@ -86,12 +88,12 @@ def one_more(allowance: Allowance) -> list[tuple[Usage, list[Action], Condition 
         within = _below(Usage.prompts, allowance.limit)
     elif allowance.counts_tokens:
         within = _below(Usage.tokens, allowance.token_limit)
-    updates = [(Usage(user_id, allowance.day), _add_prompt(now + KEPT), within)]
+    updates = [update("day", Usage(user_id, allowance.day), _add_prompt(now + KEPT), within)]
     if allowance.counts_burst:
         ends = allowance.burst.ends(now)
         room = _below(Usage.prompts, allowance.burst.prompts)
         window = Usage(user_id, _window(allowance.burst, now))
-        updates.append((window, _add_prompt(ends + WINDOW_KEPT), room))
+        updates.append(update("burst", window, _add_prompt(ends + WINDOW_KEPT), room))
     return updates
 
 

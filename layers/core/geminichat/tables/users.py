@@ -4,9 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
-from pynamodb.models import Model
 
-from geminichat.config import setting
 from geminichat.domain import times
 from geminichat.domain.identities import Identity
 from geminichat.domain.quota import Allowance
@@ -14,9 +12,9 @@ from geminichat.domain.sessions import ENDED, RefreshToken
 from geminichat.domain.users import Account
 from geminichat.errors import Unauthorized
 from geminichat.tables import sessions, usage
-from geminichat.tables.connection import Table, get_together, update_if
 from geminichat.tables.sessions import Session
 from geminichat.tables.subscriptions import Subscription
+from geminichat.tables.table import Key, Table, batch_get, update_if
 from geminichat.tables.usage import Usage
 
 
@@ -24,7 +22,7 @@ class User(Table):
     """An account; `session_epoch` ends every session that began under an earlier one."""
 
     class Meta:
-        table_name = setting("USERS_TABLE")
+        setting = "USERS_TABLE"
 
     user_id = UnicodeAttribute(hash_key=True)
     email = UnicodeAttribute(null=True)
@@ -44,16 +42,12 @@ def find(user_id: str) -> User | None:
         return None
 
 
-def current(
-    user_id: str, session_id: str, now: datetime, *also: tuple[type[Model], Any, Any]
-) -> list[Any]:
-    """Return the user of a live session, and what else is wanted (see get_together), in one call.
+def current(user_id: str, session_id: str, now: datetime, *also: Key) -> list[Any]:
+    """Return the user of a live session, and what else is wanted (see batch_get), in one call.
 
     Raises Unauthorized where the session has ended, so that its access tokens die here at once.
     """
-    user, session, *others = get_together(
-        (User, user_id, None), (Session, user_id, session_id), *also
-    )
+    user, session, *others = batch_get(Key(User, user_id), Key(Session, user_id, session_id), *also)
     if user is None or not sessions.is_alive(session, int(user.session_epoch), now):
         raise Unauthorized(ENDED)
     return [user, *others]
@@ -74,8 +68,8 @@ def with_allowance(user_id: str, session_id: str, now: datetime) -> list[Any]:
         user_id,
         session_id,
         now,
-        (Usage, user_id, times.day(now)),
-        (Subscription, user_id, None),
+        Key(Usage, user_id, times.day(now)),
+        Key(Subscription, user_id),
     )
 
 
@@ -98,8 +92,8 @@ def refresh_session(spent: RefreshToken, now: datetime) -> RefreshToken:
 
     Raises Unauthorized. A genuine token that was spent before ends its session.
     """
-    user, session = get_together(
-        (User, spent.user_id, None), (Session, spent.user_id, spent.session_id)
+    user, session = batch_get(
+        Key(User, spent.user_id), Key(Session, spent.user_id, spent.session_id)
     )
     if session is None or not spent.is_of(session.family_hash):
         raise Unauthorized(ENDED)

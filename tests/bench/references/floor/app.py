@@ -30,10 +30,10 @@ if OURS:
     if "dynamodb" in USES:
         import geminichat.tables  # noqa: F401  PynamoDB without what our functions leave out
     if "redis" in USES:
-        from geminichat import lean
+        from geminichat.runtime import trimmed_imports as lean
 
-        with lean.without({"geminichat.log": {"logger": None}, "geminichat.metrics": {}}):
-            from geminichat.upstash import Redis
+        with lean.without({"geminichat.runtime.log": {"logger": None}, "geminichat.metrics": {}}):
+            from geminichat.upstash.redis import Redis
     if "jwt" in USES:
         from geminichat.domain.tokens import jwt
 else:

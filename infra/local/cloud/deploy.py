@@ -1,0 +1,234 @@
+"""The template into MiniStack: `sam deploy`, the secrets, and what MiniStack leaves out."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from infra.local.cloud.build import run_sam
+from infra.local.cloud.stack import Aws, Queue, Resources
+from infra.paths import BUILD, LocalError, shown
+from infra.stages import release
+from infra.template import load
+
+if TYPE_CHECKING:
+    from mypy_boto3_apigatewayv2 import ApiGatewayV2Client
+    from mypy_boto3_apigatewayv2.type_defs import CorsTypeDef
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_ssm import SSMClient
+
+STACK = "geminichat-local"
+STAGE = "local"
+DEPLOYED = f"/infra-local/{STACK}/deployed"
+"""An SSM parameter that says what is deployed. It lives and dies with MiniStack's state."""
+
+MAIL_FROM = "no-reply@geminichat.example"
+FINISHED = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+ANY = "x-amazon-apigateway-any-method"
+
+
+def routes_of(body: Mapping[str, Any]) -> dict[str, str]:
+    """Return the logical id of the function, or its alias, behind each route of an OpenAPI body."""
+    routes = {}
+    for path, methods in body["paths"].items():
+        for method, operation in methods.items():
+            uri = operation.get("x-amazon-apigateway-integration", {}).get("uri", {})
+            function = re.search(r"\$\{(\w+)(?:\.Arn)?\}/invocations", str(uri))
+            if function:
+                key = f"{'ANY' if method == ANY else method.upper()} {path}"
+                routes["$default" if path == "/$default" else key] = function[1]
+    return routes
+
+
+def cors_of(body: Mapping[str, Any]) -> "CorsTypeDef":
+    """Return an OpenAPI body's CORS rules as API Gateway's own API takes them."""
+    rules = body.get("x-amazon-apigateway-cors", {})
+    cors: Any = {name[0].upper() + name[1:]: value for name, value in rules.items()}
+    origins = cors.get("AllowOrigins")
+    if isinstance(origins, str):  # SAM's translator leaves a CommaDelimitedList as it is
+        cors["AllowOrigins"] = [origin.strip() for origin in origins.split(",")]
+    result: CorsTypeDef = cors
+    return result
+
+
+def declared(template: Path, values: Mapping[str, str]) -> dict[str, str]:
+    """Return those values whose parameters the template declares."""
+    parameters = load(template)["Parameters"]
+    return {name: value for name, value in values.items() if name in parameters}
+
+
+def digest(*parts: str) -> str:
+    """Return what names a deployment of these parts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+class Cloud:
+    """The emulated AWS, as its root sees it."""
+
+    def __init__(self, aws: Aws) -> None:
+        self.aws = aws
+        config = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 2})
+        self._ssm: SSMClient = aws.client("ssm", config)
+        self._stacks: CloudFormationClient = aws.client("cloudformation", config)
+        self._sqs: SQSClient = aws.client("sqs", config)
+        self._apis: ApiGatewayV2Client = aws.client("apigatewayv2", config)
+        self._ses = aws.client("sesv2", config)
+
+    def put_secrets(self, given: Mapping[str, str]) -> str:
+        """Put what is given, and make the secrets that are not there; return Upstash's token."""
+        for purpose, value in given.items():
+            self._secret(purpose, value, always=True)
+        kid = secrets.token_hex(4)
+        signing_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        self._secret("signing-keys", json.dumps({"current": kid, "keys": {kid: signing_key}}))
+        return self._secret("upstash-token", secrets.token_urlsafe(24))
+
+    def verify_sender(self) -> None:
+        """Let SES send from the address that the template is given."""
+        with suppress(self._ses.exceptions.AlreadyExistsException):
+            self._ses.create_email_identity(EmailIdentity=MAIL_FROM)
+
+    def is_deployed(self, what: str) -> bool:
+        """Say whether this is what runs, whole."""
+        try:
+            deployed = self._ssm.get_parameter(Name=DEPLOYED)["Parameter"]["Value"]
+            stack = self._stacks.describe_stacks(StackName=STACK)["Stacks"][0]
+        except ClientError:
+            return False
+        return deployed == what and stack["StackStatus"] in FINISHED
+
+    def failure(self) -> str | None:
+        """Return why the last change of the stack failed, None where it did not."""
+        failed = None
+        for event in self._stacks.describe_stack_events(StackName=STACK)["StackEvents"]:
+            status, resource = event["ResourceStatus"], event["LogicalResourceId"]
+            if resource == STACK and status in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"):
+                break
+            if status.endswith("_FAILED") and resource != STACK:
+                failed = f"{resource}: {event.get('ResourceStatusReason', status)}"
+        return failed
+
+    def note_deployed(self, what: str) -> None:
+        """Remember what runs."""
+        self._ssm.put_parameter(Name=DEPLOYED, Value=what, Type="String", Overwrite=True)
+
+    def resources(self) -> Resources:
+        """Return the names of what the template made."""
+        made: dict[str, dict[str, str]] = {}
+        for page in self._stacks.get_paginator("list_stack_resources").paginate(StackName=STACK):
+            for resource in page["StackResourceSummaries"]:
+                of_type = made.setdefault(resource["ResourceType"], {})
+                of_type[resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
+        outputs = self._stacks.describe_stacks(StackName=STACK)["Stacks"][0].get("Outputs", [])
+        [api_id] = made["AWS::ApiGatewayV2::Api"].values()
+        return Resources(
+            api_id=api_id,
+            tables=made.get("AWS::DynamoDB::Table", {}),
+            queues={
+                name: self._queue(url) for name, url in made.get("AWS::SQS::Queue", {}).items()
+            },
+            functions=made.get("AWS::Lambda::Function", {}),
+            aliases=made.get("AWS::Lambda::Alias", {}),
+            log_groups=made.get("AWS::Logs::LogGroup", {}),
+            outputs={output["OutputKey"]: output["OutputValue"] for output in outputs},
+        )
+
+    def wire(self, resources: Resources) -> None:
+        """Give the API the routes and the CORS rules of the template.
+
+        MiniStack takes neither from an HTTP API's OpenAPI body.
+        """
+        processed = self._stacks.get_template(StackName=STACK, TemplateStage="Processed")
+        template: Any = processed["TemplateBody"]
+        made = template["Resources"].values()
+        [body] = [
+            api["Properties"]["Body"] for api in made if api["Type"] == "AWS::ApiGatewayV2::Api"
+        ]
+        self._wire_routes(resources, routes_of(body))
+        cors = cors_of(body)
+        if cors:
+            self._apis.update_api(ApiId=resources.api_id, CorsConfiguration=cors)
+
+    def _wire_routes(self, resources: Resources, wanted: Mapping[str, str]) -> None:
+        api_id = resources.api_id
+        integrations = {
+            found["IntegrationUri"]: found["IntegrationId"]
+            for found in self._apis.get_integrations(ApiId=api_id)["Items"]
+        }
+        routes = {
+            route["RouteKey"]: route for route in self._apis.get_routes(ApiId=api_id)["Items"]
+        }
+        for key in routes.keys() - wanted.keys():
+            self._apis.delete_route(ApiId=api_id, RouteId=routes[key]["RouteId"])
+        for key, function in wanted.items():
+            arn = resources.aliases.get(function) or self._arn(resources.functions[function])
+            if arn not in integrations:
+                integrations[arn] = self._apis.create_integration(
+                    ApiId=api_id,
+                    IntegrationType="AWS_PROXY",
+                    IntegrationUri=arn,
+                    PayloadFormatVersion="2.0",
+                )["IntegrationId"]
+            target = f"integrations/{integrations[arn]}"
+            if key not in routes:
+                self._apis.create_route(ApiId=api_id, RouteKey=key, Target=target)
+            elif routes[key].get("Target") != target:
+                self._apis.update_route(ApiId=api_id, RouteId=routes[key]["RouteId"], Target=target)
+
+    def _arn(self, function: str) -> str:
+        return f"arn:aws:lambda:{self.aws.region}:000000000000:function:{function}"
+
+    def _queue(self, url: str) -> Queue:
+        attributes = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        arn = attributes["Attributes"]["QueueArn"]
+        return Queue(name=arn.rsplit(":", 1)[1], url=url, arn=arn)
+
+    def _secret(self, purpose: str, value: str, *, always: bool = False) -> str:
+        """Put a secret unless it is there; return what is there then."""
+        name = f"/geminichat/{STAGE}/{purpose}"
+        known: str | None = None
+        with suppress(self._ssm.exceptions.ParameterNotFound):
+            known = self._ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        if known is None or (always and known != value):
+            self._ssm.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+            return value
+        return known
+
+
+async def deploy(cloud: Cloud, parameters: Mapping[str, str], log: Path) -> None:
+    """Deploy what was built. Raises LocalError."""
+    aws, template = cloud.aws, BUILD / "template.yaml"
+    release.stamp(template, parameters)
+    arguments: list[str | Path] = ["deploy", "--template-file", template]
+    arguments += ["--stack-name", STACK, "--region", aws.region, "--resolve-s3"]
+    arguments += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+    arguments += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
+    arguments += ["--parameter-overrides"]
+    arguments += [f'{name}="{value}"' for name, value in parameters.items()]  # "" is a value too
+    env = {
+        "AWS_ENDPOINT_URL": aws.endpoint_url,
+        "AWS_ACCESS_KEY_ID": aws.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": aws.secret_access_key,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1",
+    }
+    try:
+        await run_sam(arguments, env, log)
+    except LocalError as error:
+        failed = "create/update the stack" in str(error)
+        failure = await asyncio.to_thread(cloud.failure) if failed else None
+        if failure is None:
+            raise
+        raise LocalError(f"sam deploy failed: {failure} (log: {shown(log)})") from error

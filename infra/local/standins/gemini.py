@@ -1,0 +1,346 @@
+"""A stand-in for Google's Gemini API: generateContent and streamGenerateContent on the wire.
+
+The reply follows from the request alone, so a test can say what it will be (`reply_to`):
+
+    You said: What is a queue? (turn 2; before that: Hello; told: Be brief.)
+
+`turn` counts the user's messages in the request, `before that` is the user's message before the
+last one, and `told` the system instruction; the last two are left out where there are none. Four
+characters count as one token, and `maxOutputTokens` cuts a longer reply off.
+
+Faults (see faults.py; `match` looks at the last user message):
+
+    error       status 400, 401, 403, 404, 429, 500, 503 or 504; retryDelay ("7s") for 429 and 503
+    stall       answers only after `seconds` (an hour unless told)
+    drop        the connection breaks off in the middle of the answer
+    garbage     200 with a body that is not JSON
+    page        a proxy's page instead of Google's answer; `status` (502 unless told), `type` (its
+                content type, text/html unless told)
+    blocked     no candidate, promptFeedback.blockReason = `reason` (SAFETY unless told)
+    finish      a candidate without text, finishReason = `reason` (SAFETY unless told)
+    empty       no candidates at all, and no reason
+    no-text     a candidate whose content has no parts
+    thought     an ordinary reply after a part with a thoughtSignature, as newer models send
+    max-tokens  the reply is cut off, finishReason MAX_TOKENS
+"""
+
+import asyncio
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from infra.local.standins.faults import Fault, Faults, Journal, Rule, admin_routes
+
+MODEL = re.compile(r"(gemini|gemma)-[a-z0-9.-]+")
+CHARACTERS_A_TOKEN = 4
+
+# Google's error statuses by HTTP status, and what it says with them.
+ERRORS: Mapping[int, tuple[str, str]] = {
+    400: ("INVALID_ARGUMENT", "Request contains an invalid argument."),
+    401: ("UNAUTHENTICATED", "Request had invalid authentication credentials."),
+    403: ("PERMISSION_DENIED", "The caller does not have permission"),
+    404: ("NOT_FOUND", "Requested entity was not found."),
+    429: ("RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan."),
+    500: ("INTERNAL", "An internal error has occurred. Please retry."),
+    503: ("UNAVAILABLE", "The model is overloaded. Please try again later."),
+    504: ("DEADLINE_EXCEEDED", "The request timed out. Please try again."),
+}
+
+# The SDK asks for numbers ($alt=json;enum-encoding=int), curl gets the names.
+FINISH_REASONS: Mapping[str, int] = {
+    "STOP": 1,
+    "MAX_TOKENS": 2,
+    "SAFETY": 3,
+    "RECITATION": 4,
+    "OTHER": 5,
+    "LANGUAGE": 6,
+    "BLOCKLIST": 7,
+    "PROHIBITED_CONTENT": 8,
+    "SPII": 9,
+}
+BLOCK_REASONS: Mapping[str, int] = {
+    "SAFETY": 1,
+    "OTHER": 2,
+    "BLOCKLIST": 3,
+    "PROHIBITED_CONTENT": 4,
+}
+
+FAULTS: Mapping[str, Mapping[str, Rule]] = {
+    "error": {"status": ERRORS, "retryDelay": str, "message": str},
+    "stall": {"seconds": float},
+    "drop": {},
+    "garbage": {},
+    "page": {"status": {*ERRORS, 502}, "type": str},
+    "blocked": {"reason": BLOCK_REASONS},
+    "finish": {"reason": FINISH_REASONS},
+    "empty": {},
+    "no-text": {},
+    "thought": {},
+    "max-tokens": {},
+}
+
+PAGE = "<html><body>Nicht verfügbar.</body></html>".encode()
+
+Json = dict[str, Any]
+
+
+def create_app(api_key: str, delay: float = 0.0) -> web.Application:
+    """Return the stand-in; every answer waits `delay` seconds."""
+    faults, journal = Faults(FAULTS), Journal()
+    stand_in = _Gemini(api_key, delay, faults, journal)
+    app = web.Application(client_max_size=20 * 1024 * 1024)
+    app.add_routes(admin_routes(faults, journal))
+    app.router.add_post("/v1beta/models/{call}", stand_in.answer)
+    return app
+
+
+def reply_to(contents: list[Json], instruction: str = "") -> str:
+    """Return the reply to a conversation, by the rule above."""
+    said = [_text(content) for content in contents if content.get("role", "user") == "user"]
+    notes = [f"turn {len(said)}"]
+    if len(said) > 1:
+        notes.append(f"before that: {said[-2]}")
+    if instruction:
+        notes.append(f"told: {instruction}")
+    return f"You said: {said[-1]} ({'; '.join(notes)})"
+
+
+def tokens(text: str) -> int:
+    """Return how many tokens a text counts as."""
+    return math.ceil(len(text) / CHARACTERS_A_TOKEN)
+
+
+class _Refused(Exception):
+    """A request that Google answers with an error."""
+
+    def __init__(self, status: int, message: str = "", details: list[Json] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = _error(status, message, details)
+
+
+class _Gemini:
+    def __init__(self, api_key: str, delay: float, faults: Faults, journal: Journal) -> None:
+        self._api_key = api_key
+        self._delay = delay
+        self._faults = faults
+        self._journal = journal
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one generateContent or streamGenerateContent."""
+        model, _, method = request.match_info["call"].partition(":")
+        streamed = method == "streamGenerateContent"
+        try:
+            self._check_key(request)
+            if not MODEL.fullmatch(model) or method not in (
+                "generateContent",
+                "streamGenerateContent",
+            ):
+                raise _Refused(
+                    404, f"models/{model} is not found for API version v1beta, or is not supported."
+                )
+            asked = _parse(await request.read())
+        except _Refused as refused:
+            return _json(_listed(refused.body, streamed), refused.status)
+
+        contents, instruction = asked["contents"], _instruction(asked)
+        prompt = _text(contents[-1])
+        self._journal.note(
+            {
+                "time": time.time(),
+                "model": model,
+                "method": method,
+                "contents": contents,
+                "systemInstruction": instruction,
+                "generationConfig": asked.get("generationConfig", {}),
+            }
+        )
+        fault = self._faults.take(prompt)
+        await asyncio.sleep(self._delay)
+        if fault and fault.kind == "stall":
+            await asyncio.sleep(fault.settings.get("seconds", 3600))
+        if fault and fault.kind == "error":
+            status = fault.settings.get("status", 503)
+            return _json(_listed(_fault_error(fault, status), streamed), status)
+        if fault and fault.kind == "page":
+            status = fault.settings.get("status", 502)
+            kind = fault.settings.get("type", "text/html")
+            return web.Response(body=PAGE, status=status, content_type=kind)
+
+        answer = _answer(asked, model, fault)
+        if "enum-encoding=int" in request.query.get("$alt", ""):
+            answer = _numbered(answer)
+        body = _stream(answer) if streamed else [json.dumps(answer, indent=2).encode()]
+        if fault and fault.kind == "garbage":
+            body = [b"<html>temporarily unavailable</html>"]
+        return await _send(request, body, dropped=bool(fault and fault.kind == "drop"))
+
+    def _check_key(self, request: web.Request) -> None:
+        key = request.headers.get("x-goog-api-key") or request.query.get("key")
+        if not key:
+            raise _Refused(
+                403,
+                "Method doesn't allow unregistered callers (callers without established identity). "
+                "Please use API Key or other form of API consumer identity to call this API.",
+            )
+        if key != self._api_key:
+            info = _details("ErrorInfo", reason="API_KEY_INVALID", domain="googleapis.com")
+            raise _Refused(400, "API key not valid. Please pass a valid API key.", [info])
+
+
+def _parse(body: bytes) -> Json:
+    """Return the request, its contents checked as Google checks them."""
+    try:
+        asked: Json = json.loads(body)
+        contents = asked.get("contents")
+        if not contents:
+            raise _Refused(400, "* GenerateContentRequest.contents: contents is not specified\n")
+        roles = [content.get("role", "user") for content in contents]
+        texts = [_text(content) for content in contents]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _Refused(400, "Invalid JSON payload received.") from error
+    if not set(roles) <= {"user", "model"}:
+        raise _Refused(400, "Please use a valid role: user, model.")
+    if not all(texts):
+        raise _Refused(
+            400, "* GenerateContentRequest.contents.parts: contents.parts must not be empty.\n"
+        )
+    if roles[-1] != "user":
+        raise _Refused(
+            400,
+            "Please ensure that multiturn requests end with a user role or a function response.",
+        )
+    return asked
+
+
+def _answer(asked: Json, model: str, fault: Fault | None) -> Json:
+    contents, instruction = asked["contents"], _instruction(asked)
+    spent = sum(tokens(_text(content)) for content in contents) + tokens(instruction)
+    kind = fault.kind if fault else ""
+    usage = {"promptTokenCount": spent, "totalTokenCount": spent}
+    answer: Json = {"usageMetadata": usage, "modelVersion": model, "responseId": "stand-in"}
+
+    if kind == "blocked" and fault:
+        answer["promptFeedback"] = {"blockReason": fault.settings.get("reason", "SAFETY")}
+        return answer
+    if kind == "empty":
+        return answer
+    if kind == "finish" and fault:
+        answer["candidates"] = [
+            {"finishReason": fault.settings.get("reason", "SAFETY"), "index": 0}
+        ]
+        return answer
+    if kind == "no-text":
+        answer["candidates"] = [
+            {"content": {"role": "model"}, "finishReason": "STOP", "index": 0},
+        ]
+        return answer
+
+    text, finish = reply_to(contents, instruction), "STOP"
+    limit = asked.get("generationConfig", {}).get("maxOutputTokens")
+    if kind == "max-tokens":
+        limit = max(1, tokens(text) // 2)
+    if limit is not None and tokens(text) > limit:
+        text, finish = text[: limit * CHARACTERS_A_TOKEN], "MAX_TOKENS"
+    parts: list[Json] = [{"text": text}]
+    if kind == "thought":
+        parts.insert(0, {"thoughtSignature": "c3RhbmQtaW4="})
+    answer["candidates"] = [
+        {"content": {"parts": parts, "role": "model"}, "finishReason": finish, "index": 0}
+    ]
+    usage["candidatesTokenCount"] = tokens(text)
+    usage["totalTokenCount"] = spent + tokens(text)
+    return answer
+
+
+def _stream(answer: Json) -> list[bytes]:
+    """Return the answer as the pieces of a JSON array: the text in three, usage with the last."""
+    candidates = answer.get("candidates", [])
+    parts = candidates[0].get("content", {}).get("parts", []) if candidates else []
+    text = parts[-1].get("text", "") if parts else ""
+    if len(text) < 3:
+        return [b"[", json.dumps(answer).encode(), b"]"]
+    third = len(text) // 3
+    pieces = [text[:third], text[third : 2 * third], text[2 * third :]]
+    chunks: list[Json] = []
+    for number, piece in enumerate(pieces):
+        last = number == len(pieces) - 1
+        before = parts[:-1] if number == 0 else []
+        content = {"parts": [*before, {"text": piece}], "role": "model"}
+        candidate = {"content": content, "index": 0}
+        if last:
+            candidate["finishReason"] = candidates[0]["finishReason"]
+        chunk = {key: value for key, value in answer.items() if key != "usageMetadata" or last}
+        chunks.append({**chunk, "candidates": [candidate]})
+    bodies = [json.dumps(chunk, indent=2).encode() for chunk in chunks]
+    return [b"[" + bodies[0], *(b"\n,\r\n" + body for body in bodies[1:]), b"\n]"]
+
+
+async def _send(request: web.Request, body: list[bytes], *, dropped: bool) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"content-type": "application/json; charset=UTF-8"})
+    if len(body) == 1:
+        response.content_length = len(body[0])
+    await response.prepare(request)
+    if dropped:
+        await response.write(body[0] if len(body) > 1 else body[0][: len(body[0]) // 2])
+        if request.transport:
+            request.transport.close()
+        return response
+    for piece in body:
+        await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+def _fault_error(fault: Fault, status: int) -> Json:
+    delay = fault.settings.get("retryDelay")
+    details = [_details("RetryInfo", retryDelay=delay)] if delay is not None else []
+    return _error(status, fault.settings.get("message", ""), details)
+
+
+def _error(status: int, message: str, details: list[Json] | None) -> Json:
+    name, usual = ERRORS.get(status, ("UNKNOWN", "Unknown error"))
+    error: Json = {"code": status, "message": message or usual, "status": name}
+    if details:
+        error["details"] = details
+    return {"error": error}
+
+
+def _details(kind: str, **fields: Any) -> Json:
+    return {"@type": f"type.googleapis.com/google.rpc.{kind}", **fields}
+
+
+def _listed(body: Json, streamed: bool) -> Json | list[Json]:
+    return [body] if streamed else body
+
+
+def _json(body: Json | list[Json], status: int) -> web.Response:
+    return web.json_response(body, status=status)
+
+
+def _instruction(asked: Json) -> str:
+    return _text(asked.get("systemInstruction") or asked.get("system_instruction") or {})
+
+
+def _text(content: Json) -> str:
+    return "".join(part.get("text", "") for part in content.get("parts", []))
+
+
+def _numbered(answer: Json) -> Json:
+    """Return the answer with its enumerations as numbers."""
+    candidates = [
+        {**candidate, "finishReason": FINISH_REASONS[candidate["finishReason"]]}
+        for candidate in answer.get("candidates", [])
+    ]
+    numbered = {**answer}
+    if candidates:
+        numbered["candidates"] = candidates
+    if "promptFeedback" in answer:
+        reason = answer["promptFeedback"]["blockReason"]
+        numbered["promptFeedback"] = {"blockReason": BLOCK_REASONS[reason]}
+    return numbered

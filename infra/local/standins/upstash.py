@@ -1,0 +1,244 @@
+"""A stand-in for Upstash Redis: its REST protocol in front of a real Valkey.
+
+    POST /              ["SET", "k", "v"]               one command
+    GET or POST /SET/k/v, PUT /SET/k with a body        the same, arguments in the path
+    POST /pipeline      [["INCR", "k"], ["GET", "k"]]   several, each with its own result or error
+    POST /multi-exec    [["INCR", "k"], ["GET", "k"]]   several as one transaction
+
+Results and statuses are Upstash's: 200 {"result": …}, 400 {"error": …} for a command that failed,
+401 for a wrong token (`Authorization: Bearer` or `?_token=`), 405 for another verb. With
+`Upstash-Encoding: base64` every string but "OK" comes in base64.
+
+Faults (see faults.py; `match` looks at the command's words, joined by blanks):
+
+    drop     the connection breaks off, the command is not run
+    lost     the command is run, then the connection breaks off
+    slow     the command is run after `seconds`
+    status   the status `status` (503 unless told) with a body that is not JSON, as a proxy gives
+    error    400 with the error `message`, the command is not run
+    lie      200 with the result `result` (null unless told), the command is not run
+
+Where Valkey is gone, the answer is that of `status`.
+"""
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from infra.local.standins.faults import Fault, Faults, Journal, Rule, admin_routes
+from infra.local.standins.resp import Pool, Reply, RespError, Word
+
+FAULTS: Mapping[str, Mapping[str, Rule]] = {
+    "drop": {},
+    "lost": {},
+    "slow": {"seconds": float},
+    "status": {"status": range(400, 600)},
+    "error": {"message": str},
+    "lie": {"result": object},
+}
+
+WRONG_TOKEN = "WRONGPASS invalid or missing auth token"  # noqa: S105 (what Upstash answers)
+MAX_BODY = 10 * 1024 * 1024
+
+Command = list[Word]
+
+
+def create_app(host: str, port: int, token: str) -> web.Application:
+    """Return the stand-in in front of the Valkey at this address."""
+    faults, journal = Faults(FAULTS), Journal()
+    stand_in = _Upstash(Pool(host, port), token, faults, journal)
+    app = web.Application(client_max_size=MAX_BODY)
+    app.add_routes(admin_routes(faults, journal))
+    app.router.add_post("/pipeline", stand_in.pipeline)
+    app.router.add_post("/multi-exec", stand_in.transaction)
+    app.router.add_route("*", "/{path:.*}", stand_in.command)
+    app.on_cleanup.append(stand_in.close)
+    return app
+
+
+class _Refused(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.response = web.json_response({"error": message}, status=status)
+
+
+class _Upstash:
+    def __init__(self, pool: Pool, token: str, faults: Faults, journal: Journal) -> None:
+        self._pool = pool
+        self._token = token
+        self._faults = faults
+        self._journal = journal
+
+    async def close(self, _app: web.Application) -> None:
+        """Close the connections to Valkey."""
+        self._pool.close()
+
+    async def command(self, request: web.Request) -> web.StreamResponse:
+        """Run the one command of a body or of a path."""
+        try:
+            if request.method not in ("GET", "HEAD", "POST", "PUT"):
+                raise _Refused(405, "ERR method not allowed")
+            self._check_token(request)
+            command = await _command_of(request)
+        except _Refused as refused:
+            return refused.response
+        return await self._answer(request, [command], single=True)
+
+    async def pipeline(self, request: web.Request) -> web.StreamResponse:
+        """Run several commands, one after another."""
+        return await self._several(request, "pipeline")
+
+    async def transaction(self, request: web.Request) -> web.StreamResponse:
+        """Run several commands with nothing in between."""
+        return await self._several(request, "multi-exec")
+
+    async def _several(self, request: web.Request, kind: str) -> web.StreamResponse:
+        try:
+            self._check_token(request)
+            commands = _commands(await request.read(), kind)
+        except _Refused as refused:
+            return refused.response
+        return await self._answer(request, commands, atomic=kind == "multi-exec")
+
+    def _check_token(self, request: web.Request) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            token = request.query.get("_token", "")
+        if token != self._token:
+            raise _Refused(401, WRONG_TOKEN)
+
+    async def _answer(
+        self,
+        request: web.Request,
+        commands: Sequence[Command],
+        *,
+        single: bool = False,
+        atomic: bool = False,
+    ) -> web.StreamResponse:
+        text = "\n".join(" ".join(_word(part) for part in command) for command in commands)
+        self._journal.note({"time": time.time(), "path": request.path, "commands": text})
+        fault = self._faults.take(text)
+        if fault and fault.kind == "slow":
+            await asyncio.sleep(fault.settings.get("seconds", 1))
+        if fault and fault.kind not in ("slow", "lost"):
+            return _shown(request, fault, single=single)
+
+        try:
+            replies = await self._run(commands, atomic=atomic)
+        except RespError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        except (OSError, EOFError):
+            return _unavailable(503)
+        if fault and fault.kind == "lost":
+            return _dropped(request)
+
+        encoded = request.headers.get("upstash-encoding", "").lower() == "base64"
+        results = [_result(reply, encoded=encoded) for reply in replies]
+        if not single:
+            return web.json_response(results)
+        return web.json_response(results[0], status=400 if "error" in results[0] else 200)
+
+    async def _run(self, commands: Sequence[Command], *, atomic: bool) -> list[Reply]:
+        """Return each command's reply, or the error in its place.
+
+        Raises RespError where a transaction was discarded.
+        """
+        if not atomic:
+            return await self._pool.run(commands)
+        replies = await self._pool.run([["MULTI"], *commands, ["EXEC"]])
+        results = replies[-1]
+        if isinstance(results, list):
+            return results
+        raise next(reply for reply in replies if isinstance(reply, RespError))
+
+
+async def _command_of(request: web.Request) -> Command:
+    """Return the command of a body's JSON array, or of the path, the body and the query."""
+    words: Command = [unquote(part) for part in request.rel_url.raw_path.split("/") if part]
+    body = await request.read()
+    if not words:
+        broken = "ERR failed to parse command"
+        return _parsed(_json(body, broken), broken)
+    if body:
+        words.append(body)
+    for name, value in request.rel_url.query.items():
+        if name != "_token":
+            words += [name, value] if value else [name]
+    return words
+
+
+def _commands(body: bytes, kind: str) -> list[Command]:
+    broken = f"ERR failed to parse {kind} request"
+    listed = _json(body, broken)
+    if not isinstance(listed, list) or not listed:
+        raise _Refused(400, broken)
+    return [_parsed(command, broken) for command in listed]
+
+
+def _json(body: bytes, broken: str) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise _Refused(400, broken) from error
+
+
+def _parsed(command: Any, broken: str) -> Command:
+    if not isinstance(command, list) or not command:
+        raise _Refused(400, broken)
+    if not all(isinstance(word, str | int | float) for word in command):
+        raise _Refused(400, broken)
+    return [word if isinstance(word, str) else json.dumps(word) for word in command]
+
+
+def _word(word: str | bytes) -> str:
+    return word.decode(errors="replace") if isinstance(word, bytes) else word
+
+
+def _result(reply: Reply, *, encoded: bool) -> dict[str, Any]:
+    if isinstance(reply, RespError):
+        return {"error": str(reply)}
+    return {"result": _value(reply, encoded=encoded)}
+
+
+def _value(reply: Reply, *, encoded: bool) -> Any:
+    if isinstance(reply, list):
+        return [_value(element, encoded=encoded) for element in reply]
+    if isinstance(reply, RespError):
+        reply = str(reply).encode()
+    if not isinstance(reply, bytes):
+        return reply
+    if encoded and reply != b"OK":
+        return base64.b64encode(reply).decode()
+    return reply.decode(errors="replace")
+
+
+def _shown(request: web.Request, fault: Fault, *, single: bool) -> web.StreamResponse:
+    """Return what a fault shows instead of running the command."""
+    settings = fault.settings
+    if fault.kind == "status":
+        return _unavailable(settings.get("status", 503))
+    if fault.kind == "error":
+        message = settings.get("message", "ERR max requests limit exceeded")
+        return web.json_response({"error": message}, status=400)
+    if fault.kind == "lie":
+        result = {"result": settings.get("result")}
+        return web.json_response(result if single else [result])
+    return _dropped(request)
+
+
+def _unavailable(status: int) -> web.Response:
+    return web.Response(text="upstream connect error", status=status)
+
+
+def _dropped(request: web.Request) -> web.StreamResponse:
+    if request.transport:
+        request.transport.abort()
+    return web.Response()

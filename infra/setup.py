@@ -1,0 +1,380 @@
+"""Make the Python environments of this project: `.venv`, `.local/ministack` and `.local/sam`.
+
+Runs on any Python from 3.8 on, with its standard library alone, because it is what finds
+Python 3.13 in the first place. Everything is installed from the hash-pinned files in
+infra/requirements; a run that finds nothing to do ends at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import contextlib
+import fcntl
+import glob
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCAL = ROOT / ".local"
+LOG = LOCAL / "setup.log"
+REQUIREMENTS = ROOT / "infra" / "requirements"
+
+VERSION = "3.13"
+ENVIRONMENTS = {
+    "dev": (ROOT / ".venv", "this project's packages, tests and checks"),
+    "ministack": (LOCAL / "ministack", "MiniStack, the emulated AWS"),
+    "sam": (LOCAL / "sam", "the SAM CLI"),
+    "schemathesis": (LOCAL / "schemathesis", "Schemathesis, which tries the API out"),
+    "checks": (LOCAL / "checks", "Checkov, Bandit and other checks"),
+}
+NEWMAN = "newman"
+"""It is Node's."""
+ON_DEMAND = {"checks", NEWMAN}
+"""Made by what needs them, with --only."""
+
+PYTHON_PLACES = [
+    "~/.pyenv/versions/3.13*/bin",
+    "~/.local/bin",
+    "~/.asdf/installs/python/3.13*/bin",
+    "~/.local/share/mise/installs/python/3.13*/bin",
+    "~/.local/share/uv/python/cpython-3.13*/bin",
+    "/usr/local/bin",
+    "/usr/bin",
+    "/opt/python/3.13*/bin",
+    "/opt/python3.13/bin",
+    "/opt/homebrew/opt/python@3.13/bin",
+    "/usr/local/opt/python@3.13/bin",
+    "/Library/Frameworks/Python.framework/Versions/3.13/bin",
+]
+PYTHON_TEST = (
+    "import ctypes, ssl, sqlite3, sys, zlib\n"
+    "assert sys.implementation.name == 'cpython' and sys.version_info[:2] == (3, 13)\n"
+    "print(getattr(sys, '_base_executable', None) or sys.executable)"
+)
+"""Passes on a CPython 3.13 that was built with what the tools need, and names its executable."""
+
+# What pip is told on this machine, and how uv is told the same. uv takes the first index that
+# has a package, pip the best version of all: with hashes pinned, pip's way is as safe.
+PIP_TO_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "no-index": "UV_NO_INDEX",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "cert": "SSL_CERT_FILE",
+    "proxy": "ALL_PROXY",
+}
+PIP_CONFIGURATIONS = [
+    "/etc/xdg/pip/pip.conf",
+    "/etc/pip.conf",
+    "/Library/Application Support/pip/pip.conf",
+    "~/.pip/pip.conf",
+    "~/.config/pip/pip.conf",
+    "~/Library/Application Support/pip/pip.conf",
+]
+
+
+class SetupError(Exception):
+    """What is wrong and what to do about it, in one line."""
+
+
+def main() -> int:
+    """Set up what is asked for; return the exit status."""
+    parser = argparse.ArgumentParser(prog="infra/setup.py", description=__doc__)
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[*ENVIRONMENTS, NEWMAN],
+        default=[name for name in ENVIRONMENTS if name not in ON_DEMAND],
+        metavar="NAME",
+        help="set up only these of: " + ", ".join([*ENVIRONMENTS, NEWMAN]),
+    )
+    options = parser.parse_args()
+    try:
+        with only_one_at_a_time(options.quiet):
+            set_up(options.only, options.quiet)
+    except SetupError as error:
+        print(f"set-up: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nset-up: interrupted; the next run goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def set_up(names: list[str], quiet: bool) -> None:
+    """Bring the named environments up to date with their requirements."""
+    if NEWMAN in names:
+        install_newman(quiet)
+    environments = [name for name in names if name in ENVIRONMENTS]
+    if not environments:
+        return
+    uv = install_uv(quiet)
+    python = link_python(uv, quiet)
+    for name in environments:
+        folder, what = ENVIRONMENTS[name]
+        sync(uv, python, folder, REQUIREMENTS / f"{name}.txt", what, quiet)
+
+
+def install_uv(quiet: bool) -> Path:
+    """Install the pinned uv with pip into .local/uv, and return what runs it: .local/bin/uv."""
+    folder = LOCAL / "uv"
+    requirements = REQUIREMENTS / "uv.txt"
+    wanted = [platform.machine(), digest(requirements)]
+    if stamped(folder) != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        with progress("Installing uv", quiet):
+            pip_install(requirements, folder)
+        stamp(folder, wanted)
+    return write_wrapper(folder / "bin" / "uv")
+
+
+def install_newman(quiet: bool) -> None:
+    """Install newman, which runs the Postman collection, into .local/newman with this npm."""
+    npm = shutil.which("npm")
+    if not npm:
+        raise SetupError("newman needs Node.js 16 or newer, with npm, and there is none on PATH")
+    folder, pinned = LOCAL / NEWMAN, REQUIREMENTS / NEWMAN
+    wanted = [digest(pinned / "package-lock.json")]
+    if stamped(folder) == wanted:
+        return
+    with progress("Installing newman, which runs the Postman collection", quiet):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(pinned, folder)
+        ci = [npm, "ci", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund"]
+        run(ci, "newman could not be installed")
+    stamp(folder, wanted)
+
+
+def pip_install(requirements: Path, folder: Path) -> None:
+    """Install hash-pinned requirements into a folder with whichever Python here has a pip."""
+    to_folder = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+    to_folder += ["--target", str(folder), "--requirement", str(requirements)]
+    pythons = [sys.executable]
+    pythons += [found for name in ("python3", "python") for found in on_path(name)]
+    for python in dict.fromkeys(pythons):
+        if works([python, "-m", "pip", "--version"]):
+            run([python, "-m", "pip", *to_folder], "uv could not be installed from PyPI")
+            return
+    for python in dict.fromkeys([*pythons, *python_candidates()]):
+        if works([python, "-c", "import ensurepip, venv"]):
+            scratch = LOCAL / "pip"
+            shutil.rmtree(scratch, ignore_errors=True)
+            run([python, "-m", "venv", str(scratch)], f"{python} cannot make an environment")
+            pip = str(scratch / "bin" / "pip")
+            run([pip, *to_folder], "uv could not be installed from PyPI")
+            shutil.rmtree(scratch)
+            return
+    found = shutil.which("uv")
+    if not found:
+        raise SetupError(
+            "no Python here has pip or venv. Install either and run this again, "
+            "on Debian and Ubuntu with: apt-get install python3-venv"
+        )
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "uv").symlink_to(found)
+
+
+def write_wrapper(executable: Path) -> Path:
+    """Write .local/bin/uv, which runs uv with pip's settings on this machine."""
+    lines = [
+        "#!/bin/sh",
+        "# Made by infra/setup.py: uv with what pip is told on this machine.",
+    ]
+    for name, value in uv_settings().items():
+        lines.append(f'[ -n "${name}" ] || export {name}={shlex.quote(value)}')
+    lines += [f'exec {shlex.quote(str(executable))} "$@"', ""]
+    wrapper = LOCAL / "bin" / "uv"
+    wrapper.parent.mkdir(exist_ok=True)
+    text = "\n".join(lines)
+    if not wrapper.is_file() or wrapper.read_text() != text:
+        wrapper.touch(mode=0o700)
+        wrapper.write_text(text)
+    return wrapper
+
+
+def uv_settings() -> dict[str, str]:
+    """Translate pip's settings, from its files and PIP_* variables, into uv's variables."""
+    pip: dict[str, str] = {}
+    parser = configparser.RawConfigParser()
+    files = [os.path.expanduser(name) for name in PIP_CONFIGURATIONS]
+    with contextlib.suppress(configparser.Error):
+        parser.read([*files, os.environ.get("PIP_CONFIG_FILE", os.devnull)])
+    for section in ("global", "install"):
+        if parser.has_section(section):
+            pip.update(parser.items(section))
+    pip.update(
+        (name[4:].lower().replace("_", "-"), value)
+        for name, value in os.environ.items()
+        if name.startswith("PIP_") and value
+    )
+    settings = {PIP_TO_UV[name]: " ".join(pip[name].split()) for name in PIP_TO_UV if name in pip}
+    if "UV_FIND_LINKS" in settings:
+        settings["UV_FIND_LINKS"] = settings["UV_FIND_LINKS"].replace(" ", ",")
+    if "UV_INDEX" in settings:
+        settings["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return settings
+
+
+def link_python(uv: Path, quiet: bool) -> Path:
+    """Link .local/bin/python3.13 to a CPython 3.13 of this machine, and return the link."""
+    link = LOCAL / "bin" / f"python{VERSION}"
+    if base_python(str(link)):
+        return link
+    found = next((base for name in python_candidates() if (base := base_python(name))), None)
+    if not found:
+        find = [str(uv), "python", "find", "--quiet", "--no-project", "--system", VERSION]
+        with progress(f"Installing Python {VERSION}, which this machine lacks", quiet):
+            found = output([*find, "--no-python-downloads"])
+            if not found and works([str(uv), "python", "install", "--quiet", VERSION]):
+                found = output(find)
+    if not found:
+        raise SetupError(
+            f"Python {VERSION} was not found and could not be downloaded. Install it and run this "
+            f"again, for example with: pyenv install {VERSION}, brew install python@{VERSION}, "
+            f"apt-get install python{VERSION}"
+        )
+    with contextlib.suppress(FileNotFoundError):
+        link.unlink()
+    link.symlink_to(found)
+    return link
+
+
+def python_candidates() -> Iterator[str]:
+    """Name every executable that may be a Python 3.13, the likeliest first."""
+    yield sys.executable
+    yield from on_path(f"python{VERSION}")
+    for place in [os.environ.get("PYENV_ROOT", "~/.pyenv") + "/versions/3.13*/bin", *PYTHON_PLACES]:
+        for folder in sorted(glob.glob(os.path.expanduser(place)), reverse=True):
+            yield os.path.join(folder, f"python{VERSION}")
+
+
+def on_path(name: str) -> Iterator[str]:
+    """Name every executable of that name on PATH: the first may be a shim that does not run."""
+    for folder in os.get_exec_path():
+        found = os.path.join(folder, name)
+        if os.access(found, os.X_OK):
+            yield found
+
+
+def base_python(executable: str) -> str | None:
+    """Return the executable behind this one, outside of any environment, if it is what we need."""
+    return output([executable, "-I", "-c", PYTHON_TEST])
+
+
+def sync(uv: Path, python: Path, folder: Path, requirements: Path, what: str, quiet: bool) -> None:
+    """Make the environment in `folder` hold exactly what the requirements say."""
+    executable = os.path.realpath(python)
+    wanted = [executable, digest(requirements)]
+    made = stamped(folder)
+    if made == wanted:
+        return
+    failed = f"{what} could not be installed"
+    with progress(f"Installing {what}", quiet):
+        if made[:1] == [executable]:
+            stamp(folder, [])  # if this breaks off, it is made anew
+        else:
+            make = [str(uv), "venv", "--clear", "--no-project", "--python", executable]
+            run([*make, str(folder)], failed)
+        install = [str(uv), "pip", "sync", "--require-hashes", "--compile-bytecode"]
+        run([*install, "--python", str(folder / "bin" / "python"), str(requirements)], failed)
+    stamp(folder, wanted)
+
+
+def digest(requirements: Path) -> str:
+    """Return what stands for the requirements in a stamp."""
+    return hashlib.sha256(requirements.read_bytes()).hexdigest()
+
+
+def stamped(folder: Path) -> list[str]:
+    """Return what the folder was stamped with when it was complete, nothing where it is not."""
+    mark = folder / ".set-up"
+    return mark.read_text().splitlines() if mark.is_file() else []
+
+
+def stamp(folder: Path, lines: list[str]) -> None:
+    """Mark what the folder holds, once it is complete."""
+    (folder / ".set-up").write_text("\n".join(lines))
+
+
+def run(command: list[str], failed: str) -> None:
+    """Run a command into the log. Raises SetupError with the line that says why it failed."""
+    with LOG.open("a") as log:
+        print("$", shlex.join(command), file=log, flush=True)
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment(), text=True, stdout=log, stderr=subprocess.PIPE
+        )
+        log.write(done.stderr)
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [
+            "no reason given"
+        ]
+        said = ("error", "npm error")
+        reason = next((line for line in lines if line.lower().startswith(said)), lines[-1])
+        raise SetupError(f"{failed} ({reason}). Is the network up? More in .local/{LOG.name}")
+
+
+def works(command: list[str]) -> bool:
+    """Whether the command runs and succeeds."""
+    return output(command) is not None
+
+
+def output(command: list[str]) -> str | None:
+    """Return the command's last line of output, None where it fails."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment(),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        return None
+    return done.stdout.strip().split("\n")[-1] if done.returncode == 0 else None
+
+
+def environment() -> dict[str, str]:
+    """Return the environment without what would draw tools into another Python's packages."""
+    foreign = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if name not in foreign}
+
+
+@contextlib.contextmanager
+def progress(text: str, quiet: bool) -> Iterator[None]:
+    """Say what is being done once it has taken two seconds."""
+    timer = threading.Timer(2, print, [f"{text} ..."], {"flush": True})
+    if not quiet:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextlib.contextmanager
+def only_one_at_a_time(quiet: bool) -> Iterator[None]:
+    """Hold the lock of this folder's set-up."""
+    LOCAL.mkdir(exist_ok=True)
+    with (LOCAL / "setup.lock").open("w") as lock:
+        with progress("Waiting for another set-up of this folder to end", quiet):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,242 @@
+"""AWS's services: requests in their JSON, signed, with deadlines, tried again as botocore would.
+
+A call takes what botocore's client methods take and raises what they raise, but needs neither
+botocore's client nor its models of the services, which are most of a cold start and most of the
+CPU of a warm call (BENCHMARKS.md). Signing follows AWS's Signature Version 4; a test holds it
+against botocore's own.
+"""
+
+import functools
+import hashlib
+import hmac
+import os
+import random
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
+
+from geminichat.runtime import deadlines, http_client
+from geminichat.runtime.http_client import Answer
+
+TARGETS = {"dynamodb": "DynamoDB_20120810", "sqs": "AmazonSQS", "ssm": "AmazonSSM"}
+"""The services of one JSON protocol, and what the operations' names begin with there."""
+
+HOSTS = {"ses": "email"}
+"""Services whose address has another name."""
+
+TRANSIENT = {500, 502, 503, 504}
+"""Statuses that a later try may not meet."""
+
+THROTTLED = {
+    "BandwidthLimitExceeded",
+    "LimitExceededException",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+}
+"""Errors that a later try may not meet (botocore's standard mode)."""
+
+LONGEST_PAUSE = 20.0
+
+
+class Client:
+    """One service, with its deadlines in seconds and how often a call is tried in all."""
+
+    def __init__(self, service: str, *, connect: float, read: float, attempts: int) -> None:
+        """Make a client; nothing is sent before its first call."""
+        self._service = service
+        self._connect = connect
+        self._read = read
+        self._attempts = attempts
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> Any:
+        """Return the answer to an operation of a JSON service, as `{"Item": …}`.
+
+        Raises ClientError where the service refuses; botocore's EndpointConnectionError,
+        ReadTimeoutError and ConnectionClosedError where there is no answer.
+        """
+        headers = {
+            "content-type": "application/x-amz-json-1.0",
+            "x-amz-target": f"{TARGETS[self._service]}.{operation}",
+        }
+        if self._service == "ssm":
+            headers["content-type"] = "application/x-amz-json-1.1"
+        body = self.post(operation, "/", headers, msgspec.json.encode(request))
+        return msgspec.json.decode(body) if body else {}
+
+    _make_api_call = call
+    """Botocore's name for it, by which PynamoDB calls."""
+
+    def post(self, operation: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        """Return the body of the answer to a signed POST; raises what `call` raises."""
+        for attempt in range(1, self._attempts + 1):
+            tried = {**headers, "amz-sdk-request": f"attempt={attempt}; max={self._attempts}"}
+            failure: Exception
+            try:
+                answer = self._send(operation, path, tried, body)
+            except http_client.Failed as error:
+                failure = _no_answer(error, endpoint(self._service))
+            else:
+                if answer.status < 300:
+                    return answer.body
+                code, failure = _refusal(answer, operation, attempt - 1)
+                if not (answer.status in TRANSIENT or code in THROTTLED):
+                    raise failure
+            pause = min(LONGEST_PAUSE, random.random() * 2 ** (attempt - 1))
+            if attempt == self._attempts or deadlines.time_left() <= pause:
+                raise failure
+            time.sleep(pause)
+        raise ValueError("A client tries at least once.")
+
+    def _send(self, operation: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        url = endpoint(self._service) + path
+        signed = {**headers, **_signature(self._service, url, headers, body)}
+        call = f"{self._service}.{operation}"
+        idle = http_client.KEPT_FOR if self._attempts > 1 else http_client.KEPT_FOR_ONE_TRY
+        return transport(call, url, signed, body, self._connect, self._read, idle)
+
+
+def transport(
+    call: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    connect: float,
+    read: float,
+    idle: float,
+) -> Answer:
+    """Send one try of a call, such as "sqs.SendMessage"; tests put their own in its place."""
+    del call
+    return http_client.post(url, headers, body, connect=connect, read=read, idle=idle)
+
+
+@functools.cache
+def endpoint(service: str) -> str:
+    """Return where a service answers: as the environment says, else AWS's own address."""
+    told = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
+    told = told or os.environ.get("AWS_ENDPOINT_URL")
+    if told:
+        return told.rstrip("/")
+    region = _region()
+    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://{HOSTS.get(service, service)}.{region}.{suffix}"
+
+
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ["AWS_DEFAULT_REGION"]
+
+
+# ── Signature Version 4 ───────────────────────────────────────────────────────────────────────────
+
+
+def _signature(
+    service: str, url: str, headers: Mapping[str, str], body: bytes, now: float | None = None
+) -> dict[str, str]:
+    """Return the headers that sign a POST with the environment's credentials, as Lambda sets them.
+
+    The token that comes with them is signed as well, and the trace header goes along unsigned.
+    """
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    del scheme
+    added = {"host": host, "x-amz-date": stamp}
+    if token := os.environ.get("AWS_SESSION_TOKEN"):
+        added["x-amz-security-token"] = token
+    signed = dict(sorted({**headers, **added}.items()))
+    names = ";".join(signed)
+    scope = f"{stamp[:8]}/{_region()}/{service}/aws4_request"
+    canonical = "\n".join(
+        [
+            "POST",
+            f"/{path}",
+            "",
+            *(f"{name}:{value}" for name, value in signed.items()),
+            "",
+            names,
+            hashlib.sha256(body).hexdigest(),
+        ]
+    )
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
+    key = _signing_key(os.environ["AWS_SECRET_ACCESS_KEY"], scope)
+    mac = hmac.digest(key, text.encode(), "sha256").hex()
+    credential = f"{os.environ['AWS_ACCESS_KEY_ID']}/{scope}"
+    added["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={mac}"
+    )
+    added["user-agent"] = "geminichat"
+    if trace := os.environ.get("_X_AMZN_TRACE_ID"):
+        added["x-amzn-trace-id"] = trace
+    return added
+
+
+@functools.lru_cache(maxsize=16)
+def _signing_key(secret: str, scope: str) -> bytes:
+    """Return the key of a day, a region and a service."""
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+# ── What goes wrong ───────────────────────────────────────────────────────────────────────────────
+
+
+def _no_answer(error: http_client.Failed, url: str) -> Exception:
+    if isinstance(error, http_client.NotConnected):
+        return EndpointConnectionError(endpoint_url=url, error=error)
+    if isinstance(error, http_client.TimedOut):
+        return ReadTimeoutError(endpoint_url=url, error=error)
+    return ConnectionClosedError(endpoint_url=url, error=error)
+
+
+def _refusal(answer: Answer, operation: str, retries: int) -> tuple[str, ClientError]:
+    """Return the error's code, and the error as botocore would raise it."""
+    body: dict[str, Any] = {}
+    try:
+        decoded = msgspec.json.decode(answer.body)
+        body = decoded if isinstance(decoded, dict) else {}
+    except msgspec.DecodeError:  # XML of SNS, or a proxy's page
+        text = answer.body.decode(errors="replace")
+        for name in ("Code", "Message"):
+            if found := re.search(f"<{name}>([^<]*)</{name}>", text):
+                body[name] = found[1]
+    code = answer.headers.get("x-amzn-errortype") or body.get("__type") or body.get("Code")
+    code = str(code or answer.status).split(":")[0].rpartition("#")[2]
+    message = str(body.get("message") or body.get("Message") or "")
+    metadata = {
+        "HTTPStatusCode": answer.status,
+        "HTTPHeaders": dict(answer.headers),
+        "RequestId": answer.headers.get("x-amzn-requestid", ""),
+        "RetryAttempts": retries,
+    }
+    response: Any = {
+        **body,
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": metadata,
+    }
+    return code, ClientError(response, operation)
+
+
+if not os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+    http_client.tls()  # now, while a starting function has a whole CPU

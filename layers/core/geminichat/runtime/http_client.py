@@ -1,0 +1,288 @@
+"""HTTP to the services we call: kept connections, two deadlines a call, one TLS context.
+
+The deadline for an answer is for the whole of it, however slowly it comes. A caller that is in a
+hurry itself says so (`deadline`): then no call, and no try again, lasts longer than that.
+
+Built on the standard library alone, because what a function imports is paid for by whoever meets a
+cold start: this costs a tenth of the clients that botocore and upstash-redis bring along.
+"""
+
+import functools
+import io
+import os
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+from geminichat.runtime import deadlines, trimmed_imports
+
+with trimmed_imports.without({"calendar": {}, "email.header": {}, "ipaddress": {}}):
+    from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+    from urllib.parse import urlsplit
+
+KEPT_FOR = 240.0
+"""Seconds for which an idle connection is used again."""
+KEPT_FOR_ONE_TRY = 20.0
+"""The same for what is sent once: nobody makes good there what went to a connection that is gone.
+
+A sandbox that was frozen may not have heard yet that the other side has closed.
+"""
+KEPT = 32
+"""Idle connections to one place."""
+
+
+class Failed(Exception):
+    """No answer came. The request may have had its effect, but where a subclass says otherwise."""
+
+
+class NotConnected(Failed):
+    """Nothing was sent."""
+
+
+class TimedOut(Failed):
+    """No answer within the deadline."""
+
+
+class Answer(NamedTuple):
+    """What came back; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _Place(NamedTuple):
+    secure: bool
+    host: str
+    port: int
+    path: str
+
+
+_idle: dict[tuple[bool, str, int], list[tuple[HTTPConnection, float]]] = {}
+_lock = Lock()
+
+
+def post(
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    connect: float,
+    read: float,
+    idle: float = KEPT_FOR,
+) -> Answer:
+    """Send a POST; see `request`."""
+    return request("POST", url, headers, body, connect=connect, read=read, idle=idle)
+
+
+def request(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    *,
+    connect: float,
+    read: float,
+    idle: float = KEPT_FOR,
+) -> Answer:
+    """Send a request and return the answer, whatever its status; the deadlines are in seconds.
+
+    A connection that was idle for longer than `idle` seconds is not used again.
+    Raises NotConnected, TimedOut, Failed. Nothing is tried again. Safe to use from threads.
+    """
+    place = _place(url)
+    if deadlines.time_left() <= 0:
+        raise NotConnected(f"There is no time left to ask {place.host}")
+    connection = _kept(place, idle) or _connected(place, min(connect, deadlines.time_left()))
+    read = max(0.001, min(read, deadlines.time_left()))
+    try:
+        connection.sock.settimeout(read)
+        connection.request(method, place.path, body, headers)
+        if other := _beside.get():
+            other.run()
+            read = max(0.001, min(read, deadlines.time_left()))  # it may have used most of that
+        connection.response_class = functools.partial(  # type: ignore[assignment]
+            _Timely, over_at=time.monotonic() + read
+        )
+        response = connection.getresponse()
+        if response.status < 200:  # the final answer is still to come, and would be the next call's
+            raise HTTPException(f"an interim answer, {response.status}")
+        content = response.read()
+        found = {name.lower(): value for name, value in response.getheaders()}
+    except TimeoutError as error:
+        connection.close()
+        raise TimedOut(f"{place.host} did not answer within {read:.3g} s") from error
+    except (OSError, HTTPException) as error:
+        connection.close()
+        raise Failed(f"{place.host} broke off: {type(error).__name__}") from error
+    except BaseException:
+        connection.close()
+        raise
+    if response.will_close:
+        connection.close()
+    else:
+        _keep(place, connection)
+    return Answer(response.status, found, content)
+
+
+def side_by_side[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """Return what both return; `second` runs while the answer to `first`'s first call is awaited.
+
+    For calls that do not depend on each other: the request waits for the longer one alone, and no
+    thread is made for it. Raises what the first raises, then what the second raises.
+    """
+    other = _Beside(second)
+    token = _beside.set(other)
+    try:
+        mine = first()
+    finally:
+        _beside.reset(token)
+    return mine, other.result()
+
+
+class _Beside[T]:
+    """What is to run once a request is sent; it runs once, and keeps what came of it."""
+
+    def __init__(self, act: Callable[[], T]) -> None:
+        self._act = act
+        self._done: list[T] = []
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        if self._done or self._error:
+            return
+        token = _beside.set(None)
+        try:
+            self._done.append(self._act())
+        except Exception as error:
+            self._error = error
+        finally:
+            _beside.reset(token)
+
+    def result(self) -> T:
+        self.run()
+        if self._error:
+            raise self._error
+        return self._done[0]
+
+
+_beside: ContextVar[_Beside[Any] | None] = ContextVar("beside", default=None)
+
+
+class _Timely(HTTPResponse):
+    """An answer that is read until a moment: a socket's own time-out begins anew at every byte."""
+
+    def __init__(self, sock: socket.socket, *more: Any, over_at: float, **named: Any) -> None:
+        super().__init__(sock, *more, **named)
+        self.fp = io.BufferedReader(_Until(self.fp.detach(), sock, over_at))
+
+
+class _Until(io.RawIOBase):
+    """What comes in from a socket, until a moment. Raises TimeoutError after it."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, over_at: float) -> None:
+        self._raw, self._sock, self._over_at = raw, sock, over_at
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._over_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+@functools.cache
+def _place(url: str) -> _Place:
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return _Place(secure, parts.hostname or "", parts.port or (443 if secure else 80), path)
+
+
+def _kept(place: _Place, idle: float) -> HTTPConnection | None:
+    """Return a kept connection that still stands, the one used last."""
+    while True:
+        with _lock:
+            kept = _idle.get(place[:3])
+            if not kept:
+                return None
+            connection, since = kept.pop()
+        if 0 <= time.time() - since < idle and not _is_closed(connection):
+            return connection
+        connection.close()
+
+
+def _is_closed(connection: HTTPConnection) -> bool:
+    """Say whether the other side has closed: nothing else makes an idle connection readable."""
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _keep(place: _Place, connection: HTTPConnection) -> None:
+    with _lock:
+        kept = _idle.setdefault(place[:3], [])
+        if len(kept) < KEPT:
+            # By the wall clock: the other one may stand still while a sandbox is frozen.
+            kept.append((connection, time.time()))
+            return
+    connection.close()
+
+
+def _connected(place: _Place, timeout: float) -> HTTPConnection:
+    connection: HTTPConnection
+    if not place.secure:
+        connection = HTTPConnection(place.host, place.port, timeout=timeout)
+    elif proxy := _proxy(place.host):
+        connection = HTTPSConnection(*proxy, timeout=timeout, context=tls())
+        connection.set_tunnel(place.host, place.port)
+    else:
+        connection = HTTPSConnection(place.host, place.port, timeout=timeout, context=tls())
+    try:
+        connection.connect()
+    except TimeoutError as error:
+        connection.close()
+        raise NotConnected(f"{place.host} did not answer within {timeout} s") from error
+    except OSError as error:
+        connection.close()
+        raise NotConnected(f"{place.host} cannot be reached: {type(error).__name__}") from error
+    return connection
+
+
+def _proxy(host: str) -> tuple[str, int] | None:
+    """Return the proxy that the environment names for a host, as in a company's network."""
+    if not (os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")):
+        return None
+    from urllib.request import getproxies, proxy_bypass
+
+    if proxy_bypass(host):
+        return None
+    parts = urlsplit(getproxies()["https"])
+    return parts.hostname or "", parts.port or 80
+
+
+@functools.cache
+def tls() -> ssl.SSLContext:
+    """Return the one context: to read the certificates takes 30 ms of a CPU."""
+    given = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+    if given:
+        return ssl.create_default_context(cafile=given)
+    certifi = find_spec("certifi")  # its file alone: to import it would cost more
+    if certifi is None or certifi.origin is None:
+        return ssl.create_default_context()
+    return ssl.create_default_context(cafile=Path(certifi.origin).with_name("cacert.pem"))

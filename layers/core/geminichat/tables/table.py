@@ -1,0 +1,259 @@
+"""The base of all tables: one connection, and writes whose conditions are told apart by name.
+
+Deadlines: two tries of a call stay within six seconds.
+"""
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from pynamodb.exceptions import PutError, TransactWriteError, UpdateError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+
+from geminichat.config import setting
+from geminichat.errors import Unavailable
+from geminichat.runtime import aws_client, deadlines
+from geminichat.runtime.dynamodb import SharedConnection, SharedModel, TransactWrite
+
+CONNECT_TIMEOUT = 1.0
+"""Seconds."""
+READ_TIMEOUT = 2.0
+"""Seconds."""
+ATTEMPTS = 2
+
+CONFLICT_LIMIT = 4.0
+"""Seconds for which a write is retried while other transactions lock its items."""
+
+CONFLICTS = {
+    "TransactionConflict",
+    "TransactionInProgressException",
+    "ThrottlingError",
+    "ProvisionedThroughputExceeded",
+}
+"""Cancellation reasons of a transaction that succeeds when it is retried."""
+
+_client = aws_client.Client(
+    "dynamodb", connect=CONNECT_TIMEOUT, read=READ_TIMEOUT, attempts=ATTEMPTS
+)
+
+
+class Table(SharedModel):
+    """A PynamoDB model on the shared connection; `Meta.setting` names its table's setting."""
+
+    shared = SharedConnection(_client, Unavailable)
+
+    @staticmethod
+    def read_setting(name: str) -> str:
+        return setting(name)
+
+
+class Key(NamedTuple):
+    """The key of one item of a table."""
+
+    table: type[Table]
+    hash_key: Any
+    range_key: Any = None
+
+
+def batch_get(*keys: Key) -> list[Any]:
+    """Return the items with these keys in their order, None for a missing one; one network call.
+
+    The read is strongly consistent. Raises Unavailable when DynamoDB leaves some of the keys
+    unprocessed three times.
+    """
+    requests: dict[str, dict[str, Any]] = {}
+    wanted: list[tuple[str, dict[str, Any]]] = []
+    for table, hash_key, range_key in keys:
+        name, key = table.table_name(), table.item_key(hash_key, range_key)
+        request = requests.setdefault(name, {"ConsistentRead": True, "Keys": []})
+        if key not in request["Keys"]:
+            request["Keys"].append(key)
+        wanted.append((name, key))
+
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in requests}
+    for attempt in range(3):
+        if attempt:
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))
+        answer = Table.shared.call("BatchGetItem", {"RequestItems": requests})
+        for name, items in answer["Responses"].items():
+            found[name].extend(items)
+        requests = answer.get("UnprocessedKeys") or {}
+        if not requests:
+            break
+    else:
+        raise Unavailable()
+
+    return [
+        next((table.from_raw_data(dict(item)) for item in found[name] if _has_key(item, key)), None)
+        for (table, _, _), (name, key) in zip(keys, wanted, strict=True)
+    ]
+
+
+def _has_key(item: dict[str, Any], key: dict[str, Any]) -> bool:
+    return all(item.get(attribute) == value for attribute, value in key.items())
+
+
+def update_if(item: Table, actions: list[Action], condition: Condition) -> bool:
+    """Update an item if the condition holds, and return whether it did; `item` is then complete.
+
+    Retries with jitter while a transaction locks the item. Raises Unavailable when that lasts.
+    """
+    return _write_if(lambda: item.update(actions=actions, condition=condition))
+
+
+def put_if(item: Table, condition: Condition | None) -> bool:
+    """Put an item if the condition holds for the stored one, and return whether it did.
+
+    Retries with jitter while a transaction locks the item. Raises Unavailable when that lasts.
+    """
+    return _write_if(lambda: item.save(condition))
+
+
+def _write_if(write: Callable[[], object]) -> bool:
+    """Perform a conditional write, and return whether its condition held."""
+
+    def attempt() -> bool:
+        try:
+            write()
+        except (PutError, UpdateError) as error:
+            if error.cause_response_code == "ConditionalCheckFailedException":
+                return False
+            if error.cause_response_code == "TransactionConflictException":
+                raise _Conflict() from error
+            raise
+        return True
+
+    return _retry_conflicts(attempt)
+
+
+class Write(NamedTuple):
+    """One write of a transaction, under a name by which its failed condition is asked for."""
+
+    name: str
+    kind: Literal["check", "delete", "put", "update"]
+    item: Table
+    condition: Condition | None = None
+    actions: Sequence[Action] = ()
+
+
+def check(name: str, item: Table, condition: Condition) -> Write:
+    """Return the write that only requires a condition of an item, of which the key is enough."""
+    return Write(name, "check", item, condition)
+
+
+def delete(name: str, item: Table, condition: Condition | None = None) -> Write:
+    """Return the write that deletes an item, of which the key is enough."""
+    return Write(name, "delete", item, condition)
+
+
+def put(name: str, item: Table, condition: Condition | None = None) -> Write:
+    """Return the write that puts an item."""
+    return Write(name, "put", item, condition)
+
+
+def update(
+    name: str, item: Table, actions: Sequence[Action], condition: Condition | None = None
+) -> Write:
+    """Return the write that updates an item, of which the key is enough."""
+    return Write(name, "update", item, condition, actions)
+
+
+class ConditionsFailed(Exception):
+    """A transaction was cancelled, and nothing written, because conditions of it failed."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Keep the names of the writes whose conditions failed."""
+        super().__init__(", ".join(names))
+        self.names = frozenset(names)
+
+    def of(self, name: str) -> bool:
+        """Return whether the condition of the write with this name failed."""
+        return name in self.names
+
+    def only(self, *names: str) -> bool:
+        """Return whether no condition failed but those of the writes with these names."""
+        return self.names <= set(names)
+
+
+order_writes: Callable[[Sequence[Write]], Sequence[Write]] = list
+"""Puts a transaction's writes into order; a test shuffles them, which must change no answer."""
+
+_KINDS = ("check", "delete", "put", "update")
+"""The order in which PynamoDB sends a transaction's writes."""
+
+
+def transact(*writes: Write) -> None:
+    """Commit all the writes or none, with retries while other transactions lock an item.
+
+    AWS cancels transactions that meet on one item with TransactionConflict; the same client
+    request token makes a retry safe. Raises ConditionsFailed, and Unavailable when the conflict
+    lasts.
+    """
+    ordered = sorted(order_writes(writes), key=lambda write: _KINDS.index(write.kind))
+    if len({write.name for write in ordered}) < len(ordered):
+        raise ValueError("Two writes of a transaction have the same name.")
+    token = secrets.token_hex(16)
+
+    def commit() -> None:
+        try:
+            with TransactWrite(connection=Table.shared, client_request_token=token) as transaction:
+                for write in ordered:
+                    _add(transaction, write)
+        except TransactWriteError as error:
+            reasons = [reason.code if reason else "" for reason in error.cancellation_reasons]
+            failed = [
+                write.name
+                for write, code in zip(ordered, reasons, strict=False)
+                if code == "ConditionalCheckFailed"
+            ]
+            if failed:
+                raise ConditionsFailed(failed) from error
+            if (
+                {code for code in reasons if code} or {error.cause_response_code or ""}
+            ) <= CONFLICTS:
+                raise _Conflict() from error
+            raise
+
+    _retry_conflicts(commit)
+
+
+def transact_if(*writes: Write) -> bool:
+    """Commit as `transact` does if all conditions hold, and return whether they did."""
+    try:
+        transact(*writes)
+    except ConditionsFailed:
+        return False
+    return True
+
+
+def _add(transaction: TransactWrite, write: Write) -> None:
+    match write.kind:
+        case "check":
+            hash_key, range_key = write.item.key_values()
+            transaction.condition_check(type(write.item), hash_key, range_key, write.condition)
+        case "delete":
+            transaction.delete(write.item, write.condition)
+        case "put":
+            transaction.save(write.item, write.condition)
+        case "update":
+            transaction.update(write.item, list(write.actions), write.condition)
+
+
+class _Conflict(Exception):
+    """Another transaction has locked one of the items."""
+
+
+def _retry_conflicts[T](attempt: Callable[[], T]) -> T:
+    ends = time.monotonic() + min(CONFLICT_LIMIT, deadlines.time_left())
+    pause = 0.02
+    while True:
+        try:
+            return attempt()
+        except _Conflict as error:
+            if time.monotonic() + pause > ends:
+                raise Unavailable() from error
+        time.sleep(random.uniform(0, pause))
+        pause = min(pause * 2, 0.5)

@@ -1,0 +1,73 @@
+"""What comes after a failure, in small: redelivery, the sweep, and the invariants."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from functions.prompts_sweep.app import sweep
+from geminichat.domain.messages import Status
+from geminichat.tables.messages import SHARDS, StoredMessage
+from tests.support.chat_people import User, counted, let_leases_end, prompts, stored
+from tests.support.lambdas import Poller
+
+HOURS = (1, 2, 4)
+"""When the sweep looks again, from now: each time more than its longest pause later."""
+
+
+def run_sweep(after: timedelta = timedelta(0), seconds: float = 60) -> dict[str, int]:
+    """Sweep as of a moment that lies ahead, with so many seconds of time."""
+    return sweep(datetime.now(UTC) + after, time.monotonic() + seconds)
+
+
+def bring_to_rest(worker: Poller, rooms: Iterable[str]) -> None:
+    """Let time pass until nothing happens any more: pauses, leases, the sweep, redelivery."""
+    rooms = list(rooms)
+    for hours in HOURS:
+        for room in rooms:
+            let_leases_end(room)
+        worker.redeliver()
+        worker.drain()
+        if not any(run_sweep(timedelta(hours=hours)).values()):
+            return
+        worker.drain()
+
+
+def check(user: User, rooms: Iterable[str], accepted: Iterable[str] = ()) -> None:
+    """Hold invariants 1, 2 and 3 against the tables, once all is at rest."""
+    prompts_of: dict[str, StoredMessage] = {}
+    expected: Counter[str] = Counter()
+    days: set[str] = set()
+    for room in rooms:
+        messages = {int(message.seq): message for message in stored(room)}
+        for seq, message in messages.items():
+            if message.sender == "ai":
+                assert messages[seq - 1].status == Status.ANSWERED, "a reply without its prompt"
+            elif message.sender == "user":
+                prompts_of[f"m_{room.removeprefix('r_')}_{seq}"] = message
+        for prompt in prompts(room):
+            assert prompt.status in (Status.ANSWERED, Status.FAILED), f"left {prompt.status}"
+            assert not prompt.unfinished_since, "finished, and still in the index"
+            assert not prompt.lease, "finished, and still leased"
+            if prompt.status == Status.ANSWERED:
+                assert messages[int(prompt.seq) + 1].sender == "ai", "answered without a reply"
+                expected[str(prompt.counted_on)] += 1
+            else:
+                assert int(prompt.seq) + 1 not in messages, "failed with a reply"
+                assert prompt.error_message, "failed without a reason"
+                assert prompt.counted_on is None, "failed and counted"
+            days.add(prompt.created_at[:10])
+    assert set(accepted) <= set(prompts_of), "accepted and lost"
+    for day in days | set(expected):
+        assert counted(user.id, day) == expected[day], "counted otherwise than stored"
+
+
+def waiting(rooms: Iterable[str]) -> list[tuple[str, int]]:
+    """Return what stands in the index of the unfinished for these rooms."""
+    mine = set(rooms)
+    return [
+        (key.chatroom_id, int(key.seq))
+        for shard in range(SHARDS)
+        for key in StoredMessage.unfinished.query(shard)
+        if key.chatroom_id in mine
+    ]

@@ -1,0 +1,100 @@
+"""The template as tests use it: its resources by type, its routes, and its values resolved."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.template import load
+
+type Properties = dict[str, Any]
+
+TEMPLATE = load()
+RESOURCES: Mapping[str, Any] = TEMPLATE["Resources"]
+
+
+def of_type(kind: str) -> dict[str, Properties]:
+    """Return the properties of every resource of a type, by logical id."""
+    return {
+        name: resource.get("Properties", {})
+        for name, resource in RESOURCES.items()
+        if resource["Type"] == kind
+    }
+
+
+FUNCTIONS = of_type("AWS::Serverless::Function")
+TABLES = of_type("AWS::DynamoDB::Table")
+QUEUES = of_type("AWS::SQS::Queue")
+
+
+def folder_of(function: str) -> str:
+    """Return the folder under functions/ that a function is deployed from."""
+    return str(FUNCTIONS[function]["CodeUri"]).removeprefix("functions/").rstrip("/")
+
+
+def events_of(function: str, kind: str) -> list[Properties]:
+    """Return the properties of a function's events of a type."""
+    events = FUNCTIONS[function].get("Events", {}).values()
+    return [event["Properties"] for event in events if event["Type"] == kind]
+
+
+def routes_of(function: str) -> list[str]:
+    """Return a function's routes, as "GET /chatroom/{id}"."""
+    return [
+        f"{event['Method'].upper()} {event['Path']}" for event in events_of(function, "HttpApi")
+    ]
+
+
+def statements_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Give every policy statement in a piece of the template."""
+    if isinstance(value, dict):
+        if "Effect" in value and "Action" in value:
+            yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from statements_in(item)
+
+
+def listed(value: Any) -> list[Any]:
+    """Return the value as a list, as CloudFormation reads it."""
+    return value if isinstance(value, list) else [value]
+
+
+@dataclass(frozen=True)
+class Values:
+    """What references stand for: `refs` by name, `attributes` by "Resource.Attribute"."""
+
+    refs: Mapping[str, Any]
+    attributes: Mapping[str, str]
+
+    def resolve(self, value: Any) -> Any:
+        """Return the value as CloudFormation would. Raises KeyError for what nobody gave."""
+        match value:
+            case {"Ref": name}:
+                return self.refs[name]
+            case {"Fn::GetAtt": [resource, attribute]}:
+                return self.attributes[f"{resource}.{attribute}"]
+            case {"Fn::Sub": str(text)}:
+                return re.sub(r"\$\{([^}]*)\}", lambda name: self._named(name[1]), text)
+            case {"Fn::If": [condition, then, otherwise]}:
+                holds = self.resolve(TEMPLATE["Conditions"][condition])
+                return self.resolve(then if holds else otherwise)
+            case {"Condition": str(name)}:
+                return self.resolve(TEMPLATE["Conditions"][name])
+            case {"Fn::Equals": [one, other]}:
+                return self.resolve(one) == self.resolve(other)
+            case {"Fn::Or": conditions}:
+                return any(self.resolve(condition) for condition in conditions)
+            case {"Fn::And": conditions}:
+                return all(self.resolve(condition) for condition in conditions)
+            case {"Fn::Not": [condition]}:
+                return not self.resolve(condition)
+            case dict():
+                return {key: self.resolve(item) for key, item in value.items()}
+            case list():
+                return [self.resolve(item) for item in value]
+        return value
+
+    def _named(self, name: str) -> str:
+        return str(self.attributes[name] if "." in name else self.refs[name])

@@ -1,0 +1,52 @@
+"""The template as CloudFormation gets it: SAM's own translator run on it, with parameters."""
+
+import functools
+import json
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from infra.paths import MINISTACK_PYTHON
+from infra.template import load
+
+TRANSLATE = """
+import json, sys
+from samtranslator.translator.transform import transform
+
+class ManagedPolicies:
+    def load(self):
+        return {name: f"arn:aws:iam::aws:policy/{name}" for name in
+                ("service-role/AWSLambdaBasicExecutionRole", "AWSXRayDaemonWriteAccess")}
+
+template, parameters = json.load(sys.stdin)
+json.dump(transform(template, parameters, ManagedPolicies()), sys.stdout)
+"""
+UPLOADED = {
+    "CodeUri": "s3://bucket/key",
+    "ContentUri": "s3://bucket/key",
+    "Location": "https://bucket.s3.amazonaws.com/key",
+}
+"""What `sam deploy` puts in the place of folders and files."""
+
+
+@functools.cache
+def translated(**given: str) -> Mapping[str, Any]:
+    """Return the resources that the template becomes with these parameters, by logical id."""
+    template = load()
+    for resource in template["Resources"].values():
+        properties = resource["Properties"]
+        properties.update({name: UPLOADED[name] for name in UPLOADED.keys() & properties.keys()})
+    parameters = {
+        name: str(spec.get("Default", "x")) for name, spec in template["Parameters"].items()
+    }
+    assert MINISTACK_PYTHON.exists(), "SAM's translator is not installed: run `make setup`"
+    done = subprocess.run(
+        [MINISTACK_PYTHON, "-c", TRANSLATE],
+        input=json.dumps([template, parameters | given]),
+        capture_output=True,
+        text=True,
+        env={"AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    resources: Mapping[str, Any] = json.loads(done.stdout)["Resources"]
+    return resources
