@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from geminichat import config, metrics
+from geminichat import config, metrics, startup  # noqa: F401
 from geminichat.clients import gemini, prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import history, ids, retries, times

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from geminichat import config, metrics
+from geminichat import config, metrics, startup  # noqa: F401
 from geminichat.clients import prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, retries, times

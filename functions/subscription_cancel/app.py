@@ -9,5 +9,7 @@ from geminichat.operations import renew_subscription
 @endpoint(within=payments.WITHIN)
 def handler(request: Request) -> Response[SubscriptionStatus]:
     """Answer 200 with the status; doing it again changes nothing."""
-    status = renew_subscription.change(request, payments.end_with_period)
+    status = renew_subscription.change(
+        request.user_id, request.session_id, request.now, payments.end_with_period
+    )
     return ok(status, "The subscription ends with its period; until then you keep the pro plan.")

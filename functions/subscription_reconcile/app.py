@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from geminichat import metrics
+from geminichat import metrics, startup  # noqa: F401
 from geminichat.clients import payments
 from geminichat.domain import times
 from geminichat.domain.billing import Standing, Standings

@@ -11,7 +11,8 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
-from geminichat.domain import codes, ids, sessions, times, tokens
+from geminichat import access_tokens
+from geminichat.domain import codes, ids, sessions, times
 from geminichat.domain.identities import Identity
 from geminichat.domain.sessions import Claims, RefreshToken
 from tests.bench.host import BenchError
@@ -395,7 +396,7 @@ def event_of(function: str) -> Mapping[str, Any]:
     token = None
     if not ask.public:
         claims = Claims(USER, SESSION)
-        token = tokens.issue(claims, "k1", base64.urlsafe_b64decode(KEY), datetime.now(UTC))
+        token = access_tokens.issue(claims, "k1", base64.urlsafe_b64decode(KEY), datetime.now(UTC))
     headers = dict(ask.headers)
     if "webhook" in ask.path:
         stamp = int(time.time())

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import boto3
 
 from geminichat import config
+from geminichat.access_tokens import issue
 from geminichat.domain import ids
 from geminichat.domain.sessions import Claims
-from geminichat.domain.tokens import issue
 from tests.support.lambdas import Api, Poller
 from tests.support.template import QUEUES, TABLES, Values
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from geminichat import config
-from geminichat.domain import ids, times, tokens
+from geminichat import access_tokens, config
+from geminichat.domain import ids, times
 from geminichat.domain.sessions import Claims
 from geminichat.tables.messages import StoredMessage
 from geminichat.tables.subscriptions import Subscription
@@ -29,7 +29,7 @@ class User:
         moment = at or datetime.now(UTC)
         signing = config.signing_keys()
         claims = Claims(self.id, "s_test")
-        token = tokens.issue(claims, signing.current, signing.keys[signing.current], moment)
+        token = access_tokens.issue(claims, signing.current, signing.keys[signing.current], moment)
         return self.api.request(method, url, at=moment, token=token, **more)
 
     def get(self, url: str, **more: Any) -> Reply:

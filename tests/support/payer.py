@@ -9,8 +9,7 @@ from uuid import uuid4
 
 import jwt
 
-from geminichat import config
-from geminichat.domain import tokens
+from geminichat import access_tokens, config
 from geminichat.domain.sessions import Claims
 from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
@@ -48,7 +47,7 @@ class Payer:
         moment = at or datetime.now(UTC)
         signing = config.signing_keys()
         claims = Claims(self.id, self.session_id)
-        token = tokens.issue(claims, signing.current, signing.keys[signing.current], moment)
+        token = access_tokens.issue(claims, signing.current, signing.keys[signing.current], moment)
         return self.api.request(method, url, at=moment, token=token, **more)
 
     def checkout(self) -> Reply:

@@ -294,7 +294,10 @@ def test_what_is_sent_once_wants_a_connection_that_was_used_a_moment_ago(
 def test_the_trusted_certificates_are_read_when_a_function_starts_and_will_need_them(
     endpoint: str, read: int
 ) -> None:
-    code = "from geminichat import aws, wire; print(wire.tls.cache_info().currsize)"
+    code = (
+        "from geminichat.runtime import aws_client, http_client;"
+        "print(http_client.tls.cache_info().currsize)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

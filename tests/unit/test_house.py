@@ -129,7 +129,8 @@ def test_a_queues_function_reports_partial_failures_and_its_queue_has_dead_lette
 
 LAYERS = {
     "functions": {"api", "operations", "clients", "upstash", "tables", "domain", "runtime"},
-    "api": {"domain", "runtime"},
+    "api": {"access_tokens", "domain", "runtime"},
+    "access_tokens": {"domain", "runtime"},
     "operations": {"clients", "upstash", "tables", "domain", "runtime"},
     "clients": {"domain", "runtime"},
     "upstash": {"domain", "runtime"},

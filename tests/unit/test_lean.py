@@ -115,7 +115,7 @@ print(json.dumps([1]), make_parser.__name__, xml.sax.handler is handler)
             ["asyncio", "charset_normalizer", "importlib.metadata", "zipfile"],
         ),
         ("geminichat.clients.stripe_sdk", ["httpx", "asyncio", "requests"]),
-        ("geminichat.domain.tokens", ["jwt.jwks_client", "calendar"]),
+        ("geminichat.runtime.jwt_codec", ["jwt.jwks_client", "calendar"]),
         ("geminichat.runtime.log", ["jmespath", "aws_lambda_powertools.shared.user_agent"]),
     ],
 )
@@ -144,7 +144,7 @@ print(urlsplit('http://[::1]:80/').hostname)
 
 CLAIM = """
 from datetime import UTC, datetime
-from geminichat.domain.tokens import jwt
+from geminichat.runtime.jwt_codec import jwt
 token = jwt.encode({'iat': datetime(2026, 1, 1, tzinfo=UTC)}, b'k' * 32)
 print(jwt.decode(token, b'k' * 32, ['HS256']))
 """

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from geminichat import config
+from geminichat import config, startup  # noqa: F401
 from geminichat.domain import cursors
 from geminichat.domain.sessions import Claims, RefreshToken
 from geminichat.errors import (
@@ -140,10 +140,14 @@ class Request(msgspec.Struct, frozen=True):
 
     def tokens(self, refresh: RefreshToken) -> "Tokens":
         """Return the refresh token together with a new access token of its session."""
-        from geminichat.domain import tokens
+        from geminichat import access_tokens
+        from geminichat.domain.tokens import Tokens
 
         signing = config.signing_keys()
-        return tokens.pair(refresh, signing.current, signing.keys[signing.current], self.now)
+        session = Claims(refresh.user_id, refresh.session_id)
+        key = signing.keys[signing.current]
+        access_token = access_tokens.issue(session, signing.current, key, self.now)
+        return Tokens.pair(access_token, refresh)
 
 
 class Response[T = None](msgspec.Struct, frozen=True):
@@ -246,7 +250,7 @@ def endpoint(
     if handler is None:
         return functools.partial(endpoint, public=public, within=within)
     if not public:
-        import geminichat.domain.tokens  # noqa: F401  now, and not in the first request
+        import geminichat.access_tokens  # noqa: F401  now, and not in the first request
 
     @functools.wraps(handler)
     def answer(event: Event, context: Any = None) -> dict[str, Any]:
@@ -359,9 +363,9 @@ def _authenticate(request: Request) -> Request:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized()
-    from geminichat.domain import tokens
+    from geminichat import access_tokens
 
-    claims = tokens.verify(token.strip(), config.signing_keys().keys, request.now)
+    claims = access_tokens.verify(token.strip(), config.signing_keys().keys, request.now)
     return replace(request, claims=claims)
 
 

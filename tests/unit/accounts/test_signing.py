@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from geminichat import access_tokens
 from geminichat.config import SECRET_LIFETIME
-from geminichat.domain import signing, tokens
+from geminichat.domain import signing
 from geminichat.domain.sessions import ACCESS_LIFETIME, Claims
 from geminichat.domain.signing import StoredKeys
 from geminichat.errors import Unauthorized
@@ -72,15 +73,17 @@ def test_through_a_rotation_no_token_is_refused_and_after_it_the_old_key_is_wort
         for signer in (timedelta(0), late):
             using = held(signed_at, signer).at(signed_at)
             key = using.keys[using.current]
-            token = tokens.issue(CLAIMS, using.current, key, signed_at)
+            token = access_tokens.issue(CLAIMS, using.current, key, signed_at)
             for read_at in (signed_at, signed_at + ACCESS_LIFETIME - timedelta(seconds=1)):
                 for reader in (timedelta(0), late):
                     keys = held(read_at, reader).at(read_at).keys
-                    assert tokens.verify(token, keys, read_at) == CLAIMS
+                    assert access_tokens.verify(token, keys, read_at) == CLAIMS
 
-    forged = tokens.issue(CLAIMS, "k1", OLD, removable + late)
+    forged = access_tokens.issue(CLAIMS, "k1", OLD, removable + late)
     with pytest.raises(Unauthorized):
-        tokens.verify(forged, held(removable + late, late).at(removable + late).keys, removable)
+        access_tokens.verify(
+            forged, held(removable + late, late).at(removable + late).keys, removable
+        )
 
 
 def test_a_third_key_is_never_held() -> None:

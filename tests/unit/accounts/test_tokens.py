@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from geminichat.domain import ids, tokens
+from geminichat import access_tokens
+from geminichat.domain import ids
 from geminichat.domain.sessions import Claims
 from geminichat.errors import Unauthorized
 
@@ -126,7 +127,7 @@ ATTACKS: dict[str, str | Callable[[], str]] = {
     "another audience": token(body={"aud": "geminichat-admin"}),
     "other audiences": token(body={"aud": ["a", "b"]}),
     "an audience that is a number": token(body={"aud": 1}),
-    **{f"no {claim}": token(without=claim) for claim in tokens.CLAIMS},
+    **{f"no {claim}": token(without=claim) for claim in access_tokens.CLAIMS},
     # times
     "expired this second": token(body={"iat": NOW - 900, "exp": NOW}),
     "expired long ago": token(body={"iat": NOW - 9000, "exp": NOW - 8100}),
@@ -148,32 +149,32 @@ ATTACKS: dict[str, str | Callable[[], str]] = {
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 def test_a_token_that_is_not_wholly_ours_is_refused(attack: str | Callable[[], str]) -> None:
     with pytest.raises(Unauthorized):
-        tokens.verify(attack if isinstance(attack, str) else attack(), KEYS, NOON)
+        access_tokens.verify(attack if isinstance(attack, str) else attack(), KEYS, NOON)
 
 
 def test_the_attacks_fail_for_what_they_change_and_nothing_else() -> None:
-    assert tokens.verify(GOOD, KEYS, NOON) == ANN
+    assert access_tokens.verify(GOOD, KEYS, NOON) == ANN
 
 
 @pytest.mark.parametrize("kid", KEYS)
 def test_a_token_of_ours_holds_for_fifteen_minutes(kid: str) -> None:
-    issued = tokens.issue(ANN, kid, KEYS[kid], NOON)
-    assert tokens.verify(issued, KEYS, NOON) == ANN
+    issued = access_tokens.issue(ANN, kid, KEYS[kid], NOON)
+    assert access_tokens.verify(issued, KEYS, NOON) == ANN
     last = NOON + timedelta(minutes=15) - timedelta(milliseconds=1)
-    assert tokens.verify(issued, KEYS, last) == ANN
+    assert access_tokens.verify(issued, KEYS, last) == ANN
     with pytest.raises(Unauthorized, match="expired"):
-        tokens.verify(issued, KEYS, NOON + timedelta(minutes=15))
+        access_tokens.verify(issued, KEYS, NOON + timedelta(minutes=15))
 
 
 def test_a_token_says_what_the_contract_says_and_no_more() -> None:
-    issued = tokens.issue(ANN, "k1", KEYS["k1"], NOON)
+    issued = access_tokens.issue(ANN, "k1", KEYS["k1"], NOON)
     header, body, _ = issued.split(".")
     pad = "=="
     assert json.loads(base64.urlsafe_b64decode(header + pad)) == HEADER
-    assert set(json.loads(base64.urlsafe_b64decode(body + pad))) == set(tokens.CLAIMS)
-    assert tokens.issue(ANN, "k1", KEYS["k1"], NOON) != issued
+    assert set(json.loads(base64.urlsafe_b64decode(body + pad))) == set(access_tokens.CLAIMS)
+    assert access_tokens.issue(ANN, "k1", KEYS["k1"], NOON) != issued
 
 
 def test_no_hash_of_a_key_is_in_a_token() -> None:
-    issued = tokens.issue(ANN, "k1", KEYS["k1"], NOON)
+    issued = access_tokens.issue(ANN, "k1", KEYS["k1"], NOON)
     assert hashlib.sha256(KEYS["k1"]).hexdigest() not in issued

@@ -1,8 +1,8 @@
 """Whether a subscription renews: what cancelling and resuming have in common."""
 
 from collections.abc import Callable
+from datetime import datetime
 
-from geminichat.api import Request
 from geminichat.clients import payments
 from geminichat.domain import billing, times
 from geminichat.domain.billing import SubscriptionStatus
@@ -10,22 +10,22 @@ from geminichat.tables import subscriptions, usage, users
 from geminichat.upstash import prompt_limits
 
 
-def change(request: Request, at_stripe: Callable[[str], None]) -> SubscriptionStatus:
+def change(
+    user_id: str, session_id: str, now: datetime, at_stripe: Callable[[str], None]
+) -> SubscriptionStatus:
     """Have it changed at Stripe for the user's customer, and return the status that comes of it.
 
     Raises Conflict where there is no subscription that has not ended.
     """
-    _, known = users.current(
-        request.user_id, request.session_id, request.now, subscriptions.key_of(request.user_id)
-    )
+    _, known = users.current(user_id, session_id, now, subscriptions.key_of(user_id))
     if known is None or known.stripe_customer_id is None:
         raise billing.no_subscription()
 
     at_stripe(known.stripe_customer_id)
     subscriptions.follow(times.now(), known, known.stripe_customer_id, payments.standing_of)
-    prompt_limits.forget(request.user_id, request.now)
+    prompt_limits.forget(user_id, now)
 
-    status = usage.subscription_status(request.user_id, request.now)
+    status = usage.subscription_status(user_id, now)
     if status.status not in billing.LIVE:
         raise billing.no_subscription()
     return status

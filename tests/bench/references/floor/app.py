@@ -35,7 +35,7 @@ if OURS:
         with lean.without({"geminichat.runtime.log": {"logger": None}, "geminichat.metrics": {}}):
             from geminichat.upstash.redis import Redis
     if "jwt" in USES:
-        from geminichat.domain.tokens import jwt
+        from geminichat.runtime.jwt_codec import jwt
 else:
     if "stripe" in USES:
         import stripe

@@ -1,0 +1,44 @@
+"""Access tokens: JWTs that name a user and a session, valid for 15 minutes."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from geminichat.domain import ids
+from geminichat.domain.sessions import ACCESS_LIFETIME, Claims
+from geminichat.errors import Unauthorized
+from geminichat.runtime import jwt_codec
+
+ISSUER = "geminichat"
+AUDIENCE = "geminichat-api"
+CLAIMS = ["iss", "aud", "sub", "sid", "iat", "exp", "jti"]
+
+
+def issue(session: Claims, kid: str, key: bytes, now: datetime) -> str:
+    """Return a signed access token of a session, valid from `now`."""
+    issued = int(now.timestamp())
+    claims = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": session.user_id,
+        "sid": session.session_id,
+        "iat": issued,
+        "exp": issued + int(ACCESS_LIFETIME.total_seconds()),
+        "jti": ids.new("t"),
+    }
+    return jwt_codec.encode(claims, kid, key)
+
+
+def verify(token: str, keys: Mapping[str, bytes], now: datetime) -> Claims:
+    """Return the session that a token names. Raises Unauthorized for any other token."""
+    try:
+        claims = jwt_codec.decode(token, keys, issuer=ISSUER, audience=AUDIENCE, required=CLAIMS)
+    except jwt_codec.InvalidToken as error:
+        raise Unauthorized() from error
+    expires, user_id, session_id = claims["exp"], claims["sub"], claims["sid"]
+    if not isinstance(expires, int) or not isinstance(user_id, str):
+        raise Unauthorized()
+    if not isinstance(session_id, str):
+        raise Unauthorized()
+    if now.timestamp() >= expires:
+        raise Unauthorized("The access token has expired. Get a new one from POST /auth/refresh.")
+    return Claims(user_id=user_id, session_id=session_id)
