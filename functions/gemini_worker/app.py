@@ -21,7 +21,7 @@ from geminichat.domain import history, ids, retries, times
 from geminichat.domain.messages import UNAVAILABLE, Failure
 from geminichat.operations import answer_prompt
 from geminichat.operations.answer_prompt import Claimed, LeaseLost
-from geminichat.runtime.log import logger
+from geminichat.runtime import log
 from geminichat.upstash import prompt_limits
 
 MARGIN = 10.0
@@ -63,7 +63,7 @@ def _postpone(record: Record, pause: int) -> None:
     try:
         prompt_queue.postpone(record["receiptHandle"], pause)
     except Exception as error:
-        logger.warning("not postponed", extra={"error": type(error).__name__})
+        log.warning("not postponed", error=type(error).__name__)
 
 
 def _answer(record: Record, ends: float, *, first: bool) -> int | None:
@@ -75,7 +75,7 @@ def _answer(record: Record, ends: float, *, first: bool) -> int | None:
     try:
         job = prompt_queue.read(record["body"])
     except msgspec.DecodeError:
-        logger.error("not a job", extra={"sqs_message_id": record["messageId"]})
+        log.error("not a job", sqs_message_id=record["messageId"])
         return None
     timeout = config.number("GEMINI_TIMEOUT")
     left = ends - time.monotonic() - MARGIN
@@ -84,10 +84,10 @@ def _answer(record: Record, ends: float, *, first: bool) -> int | None:
     try:
         return _answer_job(job, min(left, timeout), ends)
     except LeaseLost:
-        logger.warning("lease lost", extra=_names(job))
+        log.warning("lease lost", **_names(job))
         return None
     except Exception:
-        logger.exception("attempt failed", extra=_names(job))
+        log.exception("attempt failed", **_names(job))
         metrics.emit(WorkerErrors=1)
         received = int(record["attributes"].get("ApproximateReceiveCount", "1"))
         return retries.pause(received, config.number("RETRY_PAUSE"), None, random.random())
@@ -116,13 +116,10 @@ def _answer_claimed(claimed: Claimed, seconds: float) -> int | None:
         reply = _ask(claimed, seconds)
     except gemini.GiveUp as error:
         _fail(claimed, error.failure)
-        logger.info("prompt failed", extra={**_names(claimed), "reason": error.failure.code})
+        log.info("prompt failed", **_names(claimed), reason=error.failure.code)
         return None
     except gemini.TryAgain as error:
-        logger.warning(
-            "gemini failed",
-            extra={**_names(claimed), "reason": str(error), "attempt": claimed.attempts},
-        )
+        log.warning("gemini failed", **_names(claimed), reason=str(error), attempt=claimed.attempts)
         metrics.emit(GeminiFailures=1)
         if claimed.attempts >= config.number("MAX_ATTEMPTS"):
             _give_up(claimed, str(error))
@@ -133,7 +130,7 @@ def _answer_claimed(claimed: Claimed, seconds: float) -> int | None:
     took = time.monotonic() - began
     now = times.now()
     answer_prompt.answer(claimed, reply.content, reply.tokens, now)
-    logger.info("prompt answered", extra={**_names(claimed), "attempt": claimed.attempts})
+    log.info("prompt answered", **_names(claimed), attempt=claimed.attempts)
     metrics.emit(
         PromptsAnswered=1,
         InputTokens=reply.tokens.input_tokens,
@@ -165,7 +162,7 @@ def _fail(claimed: Claimed, failure: Failure) -> None:
 
 def _give_up(claimed: Claimed, reason: str) -> None:
     _fail(claimed, UNAVAILABLE)
-    logger.error("prompt given up", extra={**_names(claimed), "reason": reason})
+    log.error("prompt given up", **_names(claimed), reason=reason)
     prompt_queue.bury(
         Job(
             chatroom_id=claimed.chatroom_id,

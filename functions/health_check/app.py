@@ -8,7 +8,7 @@ from geminichat.clients import prompt_queue
 from geminichat.config import VERSION
 from geminichat.domain import times
 from geminichat.domain.health import Health
-from geminichat.runtime.log import logger
+from geminichat.runtime import log
 from geminichat.upstash import redis
 
 
@@ -46,6 +46,6 @@ def _line(name: str, check: Callable[[], bool]) -> str:
     try:
         healthy = check()
     except Exception as error:
-        logger.warning("dependency", extra={"dependency": name, "error": type(error).__name__})
+        log.warning("dependency", dependency=name, error=type(error).__name__)
         healthy = False
     return "ok" if healthy else "out of order"

@@ -19,7 +19,7 @@ from geminichat.domain.messages import UNAVAILABLE
 from geminichat.domain.retries import Verdict
 from geminichat.operations import answer_prompt, delete_room
 from geminichat.operations.answer_prompt import LeaseLost
-from geminichat.runtime.log import logger
+from geminichat.runtime import log
 from geminichat.tables import messages
 from geminichat.upstash import prompt_limits
 
@@ -73,7 +73,7 @@ def sweep(now: datetime, until: float) -> dict[str, int]:
         "purged": purged,
     }
     if any(counts.values()):
-        logger.warning("swept", extra=counts)
+        log.warning("swept", **counts)
     return counts
 
 
@@ -83,7 +83,7 @@ def _apart(job: Job | None = None) -> Iterator[None]:
     try:
         yield
     except Exception:
-        logger.exception("not swept", extra={"job_id": job.id if job else None})
+        log.exception("not swept", job_id=job.id if job else None)
         metrics.emit(WorkerErrors=1)
 
 
@@ -136,5 +136,5 @@ def _fail(job: Job, now: datetime) -> bool:
     metrics.emit(PromptsFailed=1)
     if claimed.counted_on:
         prompt_limits.given_back(claimed.user_id, claimed.counted_on)
-    logger.error("prompt given up", extra={"chatroom_id": job.chatroom_id, "job_id": job.id})
+    log.error("prompt given up", chatroom_id=job.chatroom_id, job_id=job.id)
     return True

@@ -15,7 +15,7 @@ from geminichat.clients import payments
 from geminichat.domain import times
 from geminichat.domain.billing import Standing, Standings
 from geminichat.errors import AppError
-from geminichat.runtime.log import logger
+from geminichat.runtime import log
 from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
 from geminichat.upstash import prompt_limits
@@ -48,12 +48,12 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
             if change := _mend(times.now(), user_id, customer_id, dry_run=dry_run):
                 changes.append(change)
         except AppError as error:
-            logger.warning("not compared", extra={"user_id": user_id, "error": error.code})
+            log.warning("not compared", user_id=user_id, error=error.code)
             counts["failed"] += 1
     counts["mended"] = len(changes)
     counts["twice"] = sum(_pays_twice(known, at_stripe) for known in stored.values())
 
-    logger.info("reconciled", extra={**counts, "dry_run": dry_run})
+    log.info("reconciled", **counts, dry_run=dry_run)
     if counts["failed"] or counts["left"]:
         raise RuntimeError(f"Some users were not compared with Stripe: {counts}")
     return {**counts, "changes": changes[:SHOWN]}
@@ -78,7 +78,7 @@ def _mend(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> st
     if not known.stripe_customer_id and payments.owner_of(customer_id) != user_id:
         return None
     if known.stripe_customer_id not in (None, customer_id):
-        logger.error("user has a second customer", extra={"user_id": user_id})
+        log.error("user has a second customer", user_id=user_id)
         return None
     standing: Standing | None
     if dry_run:
@@ -93,7 +93,7 @@ def _mend(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> st
     )
     if not dry_run:
         prompt_limits.forget(user_id, times.now())
-        logger.warning("plan mended", extra={"user_id": user_id, "status": standing.status})
+        log.warning("plan mended", user_id=user_id, status=standing.status)
         metrics.emit(PlansMended=1)
     return change
 
@@ -107,5 +107,5 @@ def _pays_twice(known: Subscription, at_stripe: Mapping[str, Standings]) -> bool
     found = at_stripe.get(known.stripe_customer_id or "")
     twice = found is not None and found.renewing > 1
     if twice:
-        logger.error("user pays twice", extra={"user_id": known.user_id})
+        log.error("user pays twice", user_id=known.user_id)
     return twice

@@ -9,7 +9,7 @@ from geminichat.clients import payments
 from geminichat.domain import webhooks
 from geminichat.domain.webhooks import StripeEvent
 from geminichat.errors import InvalidRequest
-from geminichat.runtime.log import logger
+from geminichat.runtime import log
 from geminichat.tables import stripe_events, subscriptions
 from geminichat.tables.subscriptions import Subscription
 from geminichat.upstash import prompt_limits
@@ -62,7 +62,7 @@ def _adopted(customer_id: str) -> Subscription | None:
         return None
     known = subscriptions.find(user_id)
     if known.stripe_customer_id not in (None, customer_id):
-        logger.error("user has a second customer", extra={"user_id": user_id})
+        log.error("user has a second customer", user_id=user_id)
         return None
     return known
 

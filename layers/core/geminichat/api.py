@@ -32,8 +32,7 @@ from geminichat.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from geminichat.runtime import deadlines
-from geminichat.runtime.log import logger
+from geminichat.runtime import deadlines, log
 
 if TYPE_CHECKING:
     from geminichat.domain.tokens import Tokens
@@ -269,20 +268,18 @@ def endpoint(
             problem = error.code
             reply = _problem(error, request_id)
         except Exception:
-            logger.exception("unhandled error", extra={"request_id": request_id})
+            log.exception("unhandled error", request_id=request_id)
             reply = _problem(AppError("Something went wrong on our side."), request_id)
-        logger.info(
+        log.info(
             "request",
-            extra={
-                "request_id": request_id,
-                "route": event.get("routeKey"),
-                "status": reply["statusCode"],
-                "problem": problem,
-                "milliseconds": round((time.perf_counter() - began) * 1000),
-                "cold_start": cold_start,
-                "user_id": user_id,
-                **_room_of(event),
-            },
+            request_id=request_id,
+            route=event.get("routeKey"),
+            status=reply["statusCode"],
+            problem=problem,
+            milliseconds=round((time.perf_counter() - began) * 1000),
+            cold_start=cold_start,
+            user_id=user_id,
+            **_room_of(event),
         )
         return reply
 

@@ -10,8 +10,7 @@ from geminichat.config import setting
 from geminichat.domain import codes
 from geminichat.domain.codes import Sending
 from geminichat.errors import BadGateway
-from geminichat.runtime import aws_client
-from geminichat.runtime.log import logger
+from geminichat.runtime import aws_client, log
 
 # One attempt: a message that was sent and whose answer was lost must not be sent again.
 _sns = aws_client.Client("sns", connect=1, read=4, attempts=1)
@@ -34,7 +33,7 @@ def send(sending: Sending, *, known: bool = True) -> str | UnsetType:
         reason = type(error).__name__
         if isinstance(error, ClientError):
             reason = error.response.get("Error", {}).get("Code", reason)
-        logger.error("code not sent", extra={"by": sending.identity.kind, "reason": reason})
+        log.error("code not sent", by=sending.identity.kind, reason=reason)
         if not shown:
             raise BadGateway(
                 "The code could not be sent. Ask for another one in 30 seconds.",

@@ -26,7 +26,7 @@ from geminichat.domain.billing import (
     StripeSubscription,
 )
 from geminichat.errors import Unavailable
-from geminichat.runtime.log import logger
+from geminichat.runtime import log
 
 if TYPE_CHECKING:
     import stripe
@@ -405,14 +405,12 @@ def _reported(*, keyed: bool = False) -> Iterator[None]:
     try:
         yield
     except stripe.StripeError as error:
-        logger.warning(
+        log.warning(
             "stripe failed",
-            extra={
-                "error": type(error).__name__,
-                "stripe_status": error.http_status,
-                "stripe_code": error.code,
-                "stripe_request": error.request_id,
-            },
+            error=type(error).__name__,
+            stripe_status=error.http_status,
+            stripe_code=error.code,
+            stripe_request=error.request_id,
         )
         said = "The payment provider did not answer as it should. Try again in a moment."
         spent = isinstance(error, stripe.IdempotencyError) or (error.http_status or 0) >= 500

@@ -13,8 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from geminichat import metrics
 from geminichat.config import setting
 from geminichat.domain import ids
-from geminichat.runtime import aws_client
-from geminichat.runtime.log import logger
+from geminichat.runtime import aws_client, log
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -57,7 +56,7 @@ def send(job: Job) -> str:
             },
         )
     except (BotoCoreError, ClientError) as error:
-        logger.warning("not queued", extra={"job_id": job.id, "error": type(error).__name__})
+        log.warning("not queued", job_id=job.id, error=type(error).__name__)
     return job.id
 
 
@@ -80,7 +79,7 @@ def dead_letters(until: float) -> list[Job]:
             try:
                 jobs.append(read(letter["Body"]))
             except msgspec.DecodeError:
-                logger.error("not a job", extra={"sqs_message_id": letter["MessageId"]})
+                log.error("not a job", sqs_message_id=letter["MessageId"])
     if count:
         metrics.emit(DeadLetters=count)
     return jobs

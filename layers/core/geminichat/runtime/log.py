@@ -1,5 +1,6 @@
-"""Structured logs: one JSON line an event, ids only; never content, codes, tokens or passwords."""
+"""Structured logs: one JSON line per event, ids only; never content, codes, tokens or passwords."""
 
+import functools
 import os
 
 from geminichat.runtime import trimmed_imports
@@ -7,7 +8,7 @@ from geminichat.runtime import trimmed_imports
 with trimmed_imports.without(
     {
         "aws_lambda_powertools.metrics": {"Metrics": None, "single_metric": None},
-        # It tells botocore's client, which we do without.
+        # It registers a user agent with botocore's client, which is not used here.
         "aws_lambda_powertools.shared.user_agent": {"inject_user_agent": lambda: None},
         "aws_lambda_powertools.tracing": {"Tracer": None},
         "aws_lambda_powertools.utilities.jmespath_utils": {},
@@ -15,5 +16,32 @@ with trimmed_imports.without(
 ):
     from aws_lambda_powertools.logging import Logger
 
-logger = Logger(service="geminichat", function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""))
-"""All functions share one log group, so each line names its function."""
+_CALLER = 3
+"""How far up the stack a line's `location` is: the caller of a function of this module."""
+
+
+def info(event: str, /, **fields: object) -> None:
+    """Log an event that is part of normal operation."""
+    _logger().info(event, stacklevel=_CALLER, extra=fields)
+
+
+def warning(event: str, /, **fields: object) -> None:
+    """Log an event that an operator may want to look at."""
+    _logger().warning(event, stacklevel=_CALLER, extra=fields)
+
+
+def error(event: str, /, **fields: object) -> None:
+    """Log an event that an operator must look at."""
+    _logger().error(event, stacklevel=_CALLER, extra=fields)
+
+
+def exception(event: str, /, **fields: object) -> None:
+    """Log the exception that is being handled, with its stack."""
+    _logger().exception(event, stacklevel=_CALLER, extra=fields)
+
+
+@functools.cache
+def _logger() -> Logger:
+    # All functions share one log group, so each line names its function.
+    name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+    return Logger(service="geminichat", function_name=name)

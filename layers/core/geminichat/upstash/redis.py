@@ -10,8 +10,7 @@ import msgspec
 
 from geminichat import metrics
 from geminichat.config import secret, setting
-from geminichat.runtime import http_client, trimmed_imports
-from geminichat.runtime.log import logger
+from geminichat.runtime import http_client, log, trimmed_imports
 
 with trimmed_imports.without({"asyncio": {}, "httpx": {}}):
     from upstash_redis.commands import Commands
@@ -70,11 +69,11 @@ def evaluate(script: str, keys: list[str], arguments: list[str | int]) -> Any:
     try:
         return _client().eval(script, keys=keys, args=[str(argument) for argument in arguments])
     except UpstashError as error:
-        logger.warning("redis refused", extra={"error": str(error)[:200]})
+        log.warning("redis refused", error=str(error)[:200])
         return None
     except Exception as error:  # its token included, nothing of it may be needed
         _resting_until = time.monotonic() + REST
-        logger.warning("redis unavailable", extra={"error": type(error).__name__})
+        log.warning("redis unavailable", error=type(error).__name__)
         metrics.emit(RedisUnavailable=1)
         return None
 

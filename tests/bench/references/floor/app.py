@@ -32,7 +32,7 @@ if OURS:
     if "redis" in USES:
         from geminichat.runtime import trimmed_imports as lean
 
-        with lean.without({"geminichat.runtime.log": {"logger": None}, "geminichat.metrics": {}}):
+        with lean.without({"geminichat.runtime.log": {}, "geminichat.metrics": {}}):
             from geminichat.upstash.redis import Redis
     if "jwt" in USES:
         from geminichat.runtime.jwt_codec import jwt

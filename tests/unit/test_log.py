@@ -1,0 +1,53 @@
+"""Log lines as CloudWatch gets them, written in a fresh process."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from infra.template import ROOT
+
+CODE = """
+from geminichat.runtime import log
+
+def answer():
+    log.info("request", route="GET /x", status=200)
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        log.exception("unhandled error", request_id="r-1")
+
+answer()
+"""
+
+
+def lines_of(code: str) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ
+        | {"PYTHONPATH": "layers/core", "AWS_LAMBDA_FUNCTION_NAME": "geminichat-AuthMe"},
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_log_line_names_its_level_event_function_caller_and_fields() -> None:
+    line, _ = lines_of(CODE)
+    assert line["level"] == "INFO"
+    assert line["message"] == "request"
+    assert line["function_name"] == "geminichat-AuthMe"
+    assert line["location"] == "answer:5"
+    assert (line["route"], line["status"]) == ("GET /x", 200)
+
+
+def test_a_logged_exception_carries_its_stack_and_the_callers_fields() -> None:
+    _, line = lines_of(CODE)
+    assert line["level"] == "ERROR"
+    assert line["location"] == "answer:9"
+    assert line["exception_name"] == "ValueError"
+    assert "broken" in line["exception"]
+    assert line["request_id"] == "r-1"
