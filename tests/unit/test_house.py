@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from infra.template import ROOT
+from tests.support import plain_english
 from tests.support.template import (
     FUNCTIONS,
     QUEUES,
@@ -249,7 +250,7 @@ def test_no_http_handler_imports_what_makes_a_cold_start_slow() -> None:
 
 
 def layers_of(function: str) -> list[str]:
-    """Return the layers that a function has beside the core layer."""
+    """Return the layers that a function has in addition to the core layer."""
     return [layer["Ref"] for layer in FUNCTIONS[function].get("Layers", [])]
 
 
@@ -262,3 +263,43 @@ def test_every_route_by_which_users_have_stripe_asked_has_a_throttle_of_its_own(
     }
     throttled = of_type("AWS::Serverless::HttpApi")["Api"]["RouteSettings"]
     assert set(throttled) == asking - {"POST /webhook/stripe"}
+
+
+# ── Plain technical English ─────────────────────────────────────────────────────────────────────
+
+TO_DO = set((ROOT / "tests" / "support" / "plain_english_to_do.txt").read_text().split())
+"""Files that are not clean yet; the list only shrinks."""
+
+
+@pytest.mark.parametrize("name", sorted(set(plain_english.files()) - TO_DO))
+def test_no_text_has_a_word_or_a_pattern_that_the_house_style_bans(name: str) -> None:
+    assert plain_english.findings(name) == []
+
+
+def test_banned_words_are_found_in_docstrings_comments_strings_and_test_names(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "module.py").write_text('''"""Hold it against the rest."""
+
+# A comment that goes on
+# beside its line.
+def test_a_door_opens() -> None:
+    text = f"{1} anew"
+
+
+def rings() -> bool:
+    """What rings."""
+
+
+def works() -> bool:
+    """Return whether it works."""
+''')
+    found = [(each.line, each.found) for each in plain_english.findings("module.py", tmp_path)]
+    assert found == [
+        (1, "Hold it against"),
+        (4, "beside"),
+        (5, "door"),
+        (6, "anew"),
+        (9, "rings: What rings."),
+        (13, "works: Return whether it works."),
+    ]

@@ -1,0 +1,151 @@
+"""The words and patterns that the house style bans, and where they stand in the repository."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from infra.paths import ROOT
+
+
+class Finding(NamedTuple):
+    """One banned phrase, or one docstring whose summary is not in the imperative."""
+
+    line: int
+    found: str
+    reason: str
+
+
+GAP = r"[\s#]+"
+"""What separates two words of a phrase, a line break within a comment included."""
+
+BANNED: Mapping[str, re.Pattern[str]] = {
+    reason: re.compile(pattern.replace(" ", GAP), re.IGNORECASE)
+    for reason, pattern in {
+        '"again" or "from scratch"': r"\banew\b",
+        '"fix" or "repair"': r"\bmend(?:s|ed|ing)?\b",
+        '"next to", "with" or "besides"': r"\bbeside\b",
+        '"only" or "on its own"': r"\balone\b",
+        '"compare with"': r"\b(?:hold|holds|held|holding)\b[^.;:]{0,40}? against\b",
+        '"require", "need" or "expect"': r"\bwant(?:s|ed|ing)?\b",
+        '"allow", "make" or a plain verb': r"\b(?:let|lets|letting)\b",
+        '"may be", or a plain list': r"\bbe it\b",
+        "the number": r"\bso many\b",
+        '"client", "module", "entry point" or "interface"': r"\bdoors?\b",
+        '"without an owner" or "of no user"': r"\bnobody's\b",
+        '"forever", "indefinitely" or "without limit"': r"\bfor ever\b",
+        '"ends" or "finishes"': (
+            r"\b(?:come|comes|came|coming|bring|brings|brought|bringing)\b[^.;:]{0,30}?"
+            r" to (?:its|their|an) ends?\b"
+        ),
+        '"yields" or "fails"': r"\b(?:give|gives|gave|given|giving) way\b",
+        "a noun as the subject": r"\bwhat\b[^.;:]{1,60}? is what\b|\bwhoever\b",
+        '"send to the dead-letter queue"': r"\b(?:bury|buries|buried|burying)\b",
+        '"our event", "Stripe\'s event"': (
+            r"\bof (?:ours|yours|theirs|mine|hers)\b"
+            r"|\b(?:an?|the|any|every|each|no|one|this|that) [\w-]+ of [\w-]+'s"
+            r"(?=[\s#]*(?:$|[.,:;)|`]"
+            r"|(?:that|which|is|was|and|or|to|in|by|for|with|where|who|from|at|on|has|does)\b))"
+        ),
+    }.items()
+}
+"""What to write instead, and the words that it stands for."""
+
+ALLOWED: Mapping[str, Mapping[str, str]] = {
+    "tests/support/plain_english.py": {"": "it names the words"},
+    "tests/unit/test_house.py": dict.fromkeys(
+        ("Hold it against", "beside", "door", "anew"), "examples for the test of this module"
+    ),
+    "functions/docs_asset/start.js": {"let": "a keyword of JavaScript"},
+}
+"""By file, the words that are right there, each with the reason; "" is every word."""
+
+NOT_IMPERATIVE = re.compile(
+    r"(?:what|who|whom|whose|whether|where|when|how|why|which|the|an?|all|every|each|it|its|this|that"
+    r"|these|those|there|one|no|not|nobody|nothing|somebody|someone|our|any|as|if|in|on|of|for)\b"
+    r"|say\b|tell whether|[a-z]+(?<!s)s\b|[a-z]+ing\b(?<!bring)|[a-z]+(?<!e)ed\b(?<!embed)",
+    re.IGNORECASE,
+)
+"""How a summary line opens that is no command: a question word, an article, a third person."""
+
+TEXTS = {".md", ".yaml", ".yml", ".toml", ".html", ".css", ".js", ".json", ".txt", ".sh", ""}
+SKIPPED = re.compile(
+    r"\.(?:git|venv|mypy_cache|ruff_cache|pytest_cache|hypothesis|aws-sam|local|tools)/|__pycache__/"
+    r"|(?:^|/)node_modules/|^tests/events/|^infra/requirements/|requirements[^/]*\.txt$"
+    r"|swagger-ui|common_passwords\.txt$|^LICENSE$|/LICENSE$|/NOTICE$|^uv\.lock$"
+)
+"""What is not ours (vendored, locked, licences), and the list of passwords."""
+
+
+def files(root: Path = ROOT) -> Iterator[str]:
+    """Yield the path of every file whose words are ours, relative to the root."""
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_file() and not SKIPPED.search(name) and path.suffix in {".py", *TEXTS}:
+            yield name
+
+
+def findings(name: str, root: Path = ROOT) -> list[Finding]:
+    """Return what the house style bans in a file."""
+    text = (root / name).read_text()
+    if name.endswith(".py"):
+        found = [*_banned(_comments(text)), *_in_python(ast.parse(text))]
+    else:
+        found = list(_banned(text))
+    allowed = ALLOWED.get(name, {})
+    return sorted(each for each in found if "" not in allowed and each.found not in allowed)
+
+
+def _banned(text: str, line: int = 1) -> Iterator[Finding]:
+    for reason, pattern in BANNED.items():
+        for match in pattern.finditer(text):
+            if match[0] == "alone" and re.search(r"\bleav\w+ [^.]{1,40}$", text[: match.start()]):
+                continue  # "leaves the others alone"
+            yield Finding(
+                line + text.count("\n", 0, match.start()), re.sub(GAP, " ", match[0]), reason
+            )
+
+
+def _comments(text: str) -> str:
+    """Return the comments of a module, each in its line."""
+    lines = [""] * (text.count("\n") + 2)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            lines[token.start[0] - 1] = token.string
+    return "\n".join(lines)
+
+
+def _in_python(tree: ast.Module) -> Iterator[Finding]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)):
+                yield from _banned(text, node.lineno)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                if node.name.startswith("test_"):
+                    yield from _banned(node.name.replace("_", " "), node.lineno)
+                elif not _is_a_thing(node):
+                    yield from _summary(node)
+
+
+def _is_a_thing(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Return whether a function is read as a value: a property, or a fixture of pytest."""
+    names = " ".join(ast.unparse(decorator) for decorator in node.decorator_list)
+    return bool(re.search(r"property|fixture", names))
+
+
+def _summary(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Finding]:
+    summary = (ast.get_docstring(node) or "Return.").partition("\n")[0]
+    first = summary.partition(" ")[0]
+    if NOT_IMPERATIVE.match(summary) or not first[:1].isupper():
+        yield Finding(node.lineno, f"{node.name}: {summary}", "open with an imperative verb")
+    elif re.match(r"_*(?:is|has|can)_", node.name) and not summary.startswith("Return"):
+        yield Finding(node.lineno, f"{node.name}: {summary}", 'a predicate says "Return whether"')
+    elif summary.startswith("Return whether") and not re.match(
+        r"_*(?:is|are|has|can)_|__", node.name
+    ):
+        yield Finding(
+            node.lineno, f"{node.name}: {summary}", "a predicate starts with is, has or can"
+        )
