@@ -5,12 +5,13 @@ from geminichat.domain import hashing
 from geminichat.domain.accounts import PasswordChange
 from geminichat.domain.passwords import check_strength
 from geminichat.domain.tokens import Tokens
+from geminichat.errors import InvalidCredentials, TooManyRequests, WeakPassword
 from geminichat.operations import accounts
 from geminichat.tables import users
 from geminichat.upstash import login_throttle
 
 
-@endpoint
+@endpoint(errors=[InvalidCredentials, TooManyRequests, WeakPassword])
 def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with the tokens of a new session, the only one left."""
     change = request.body(PasswordChange)

@@ -3,10 +3,11 @@
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.clients import notifications
 from geminichat.domain.codes import CodeSent, Purpose, WantedCode
+from geminichat.errors import DeliveryFailed, TooManyRequests
 from geminichat.tables import codes, identities
 
 
-@endpoint(public=True)
+@endpoint(public=True, errors=[DeliveryFailed, TooManyRequests])
 def handler(request: Request) -> Response[CodeSent]:
     """Answer 200, the same and after the same work whether there is an account."""
     wanted = request.body(WantedCode)

@@ -4,13 +4,13 @@ from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import hashing
 from geminichat.domain.accounts import Credentials
 from geminichat.domain.tokens import Tokens
-from geminichat.errors import InvalidCredentials
+from geminichat.errors import InvalidCredentials, TooManyRequests
 from geminichat.operations import accounts
 from geminichat.tables import sessions
 from geminichat.upstash import login_throttle
 
 
-@endpoint(public=True)
+@endpoint(public=True, errors=[InvalidCredentials, TooManyRequests])
 def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with tokens; whether the account exists changes neither the work nor the 401."""
     given = request.body(Credentials)

@@ -3,10 +3,11 @@
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.sessions import RefreshToken, Renewal
 from geminichat.domain.tokens import Tokens
+from geminichat.errors import TokenReused, Unauthorized
 from geminichat.tables import users
 
 
-@endpoint(public=True)
+@endpoint(public=True, errors=[TokenReused, Unauthorized])
 def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with new tokens; a token that was spent before ends its session."""
     spent = RefreshToken.read(request.body(Renewal).refresh_token)

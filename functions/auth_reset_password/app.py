@@ -4,12 +4,13 @@ from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewPassword
 from geminichat.domain.codes import Purpose
+from geminichat.errors import InvalidCode, WeakPassword
 from geminichat.operations import accounts
 from geminichat.tables import codes
 from geminichat.upstash import login_throttle
 
 
-@endpoint(public=True)
+@endpoint(public=True, errors=[InvalidCode, WeakPassword])
 def handler(request: Request) -> Response:
     """Answer 200; the new password opens the next session."""
     given = request.body(NewPassword)

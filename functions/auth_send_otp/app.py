@@ -3,10 +3,11 @@
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.clients import notifications
 from geminichat.domain.codes import CodeSent, Purpose, WantedCode
+from geminichat.errors import DeliveryFailed, TooManyRequests
 from geminichat.tables import codes
 
 
-@endpoint(public=True)
+@endpoint(public=True, errors=[DeliveryFailed, TooManyRequests])
 def handler(request: Request) -> Response[CodeSent]:
     """Answer 200, the same whether there is an account: nobody looks."""
     wanted = request.body(WantedCode)

@@ -7,11 +7,12 @@ from geminichat.clients import notifications
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewAccount, SignedUp
 from geminichat.domain.codes import Purpose
+from geminichat.errors import DeliveryFailed, IdentityTaken, TooManyRequests, WeakPassword
 from geminichat.operations import accounts
 from geminichat.tables import codes
 
 
-@endpoint(public=True)
+@endpoint(public=True, errors=[DeliveryFailed, IdentityTaken, TooManyRequests, WeakPassword])
 def handler(request: Request) -> Response[SignedUp]:
     """Answer 201 with the user, with a password also tokens; a mobile is sent its code."""
     wanted = request.body(NewAccount)

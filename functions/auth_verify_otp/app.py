@@ -3,11 +3,12 @@
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.accounts import GivenCode, SignedIn
 from geminichat.domain.codes import Purpose
+from geminichat.errors import InvalidCode
 from geminichat.operations import accounts
 from geminichat.tables import codes
 
 
-@endpoint(public=True)
+@endpoint(public=True, errors=[InvalidCode])
 def handler(request: Request) -> Response[SignedIn]:
     """Answer 200 with the user and tokens."""
     given = request.body(GivenCode)

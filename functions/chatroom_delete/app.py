@@ -2,11 +2,12 @@
 
 from geminichat.api import Request, Response, endpoint, no_content
 from geminichat.domain import ids
+from geminichat.errors import NotFound
 from geminichat.operations import delete_room
 from geminichat.upstash import room_list_cache
 
 
-@endpoint
+@endpoint(errors=[NotFound])
 def handler(request: Request) -> Response:
     """Answer 204; the sweep deletes the messages, however many they are."""
     room_id = ids.known("r", request.path["id"])

@@ -3,11 +3,12 @@
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import ids
 from geminichat.domain.rooms import RoomWithMessages
+from geminichat.errors import InvalidRequest, NotFound
 from geminichat.runtime.http_client import side_by_side
 from geminichat.tables import chatrooms, messages
 
 
-@endpoint
+@endpoint(errors=[InvalidRequest, NotFound])
 def handler(request: Request) -> Response[RoomWithMessages]:
     """Answer 200 with the room; its messages stand in the order they were sent."""
     room_id = ids.known("r", request.path["id"])

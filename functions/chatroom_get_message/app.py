@@ -2,10 +2,11 @@
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain.messages import Message
+from geminichat.errors import NotFound
 from geminichat.tables import messages
 
 
-@endpoint
+@endpoint(errors=[NotFound])
 def handler(request: Request) -> Response[Message]:
     """Answer 200 with the message."""
     message = messages.get(request.user_id, request.path["id"], request.path["messageId"])

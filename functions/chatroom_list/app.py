@@ -2,11 +2,12 @@
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain.rooms import Position, RoomPage
+from geminichat.errors import InvalidRequest
 from geminichat.tables import chatrooms
 from geminichat.upstash import room_list_cache
 
 
-@endpoint
+@endpoint(errors=[InvalidRequest])
 def handler(request: Request) -> Response[RoomPage]:
     """Answer 200 with the page, and say whether it came from the cache."""
     limit, after = request.page("rooms", Position)

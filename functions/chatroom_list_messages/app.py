@@ -3,11 +3,12 @@
 from geminichat.api import Request, Response, endpoint, ok, unchanged_or
 from geminichat.domain import ids
 from geminichat.domain.messages import MessagePage
+from geminichat.errors import InvalidRequest, NotFound
 from geminichat.runtime.http_client import side_by_side
 from geminichat.tables import chatrooms, messages
 
 
-@endpoint
+@endpoint(errors=[InvalidRequest, NotFound])
 def handler(request: Request) -> Response[MessagePage]:
     """Answer 200 with the messages in the order of the room, or 304 where nothing changed."""
     room_id = ids.known("r", request.path["id"])

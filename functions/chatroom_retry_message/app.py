@@ -6,12 +6,13 @@ from geminichat.api import Request, Response, accepted, endpoint
 from geminichat.clients import prompt_queue
 from geminichat.domain import ids
 from geminichat.domain.messages import Accepted
+from geminichat.errors import NotFailed, NotFound, OutOfTokens, QuotaExceeded, TooManyRequests
 from geminichat.operations import send_prompt
 from geminichat.tables import usage
 from geminichat.upstash import prompt_limits, room_list_cache
 
 
-@endpoint
+@endpoint(errors=[NotFailed, NotFound, OutOfTokens, QuotaExceeded, TooManyRequests])
 def handler(request: Request) -> Response[Accepted]:
     """Answer 202: the prompt is queued again and counted like a new one."""
     room_id = ids.known("r", request.path["id"])

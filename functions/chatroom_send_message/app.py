@@ -4,12 +4,20 @@ from geminichat.api import Request, Response, accepted, endpoint
 from geminichat.clients import prompt_queue
 from geminichat.domain import ids
 from geminichat.domain.messages import Accepted, Message, NewPrompt, Status
+from geminichat.errors import (
+    KeyInUse,
+    KeyReused,
+    NotFound,
+    OutOfTokens,
+    QuotaExceeded,
+    TooManyRequests,
+)
 from geminichat.operations import send_prompt
 from geminichat.tables import chatrooms, usage
 from geminichat.upstash import prompt_limits, room_list_cache
 
 
-@endpoint
+@endpoint(errors=[KeyInUse, KeyReused, NotFound, OutOfTokens, QuotaExceeded, TooManyRequests])
 def handler(request: Request) -> Response[Accepted]:
     """Answer 202: the prompt will end answered or failed."""
     prompt = request.body(NewPrompt)

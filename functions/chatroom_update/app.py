@@ -3,11 +3,12 @@
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import ids
 from geminichat.domain.rooms import Room, RoomChange
+from geminichat.errors import NotFound
 from geminichat.tables import chatrooms
 from geminichat.upstash import room_list_cache
 
 
-@endpoint
+@endpoint(errors=[NotFound])
 def handler(request: Request) -> Response[Room]:
     """Answer 200 with the room as it now is."""
     wanted = request.body(RoomChange)

@@ -14,7 +14,7 @@ TYPES = {
 FILES = {path.name: path for path in Path(__file__).parent.iterdir() if path.suffix in TYPES}
 
 
-@endpoint(public=True)
+@endpoint(public=True, errors=[NotFound])
 def handler(request: Request) -> Response:
     """Answer 200 with the file, or 304 to who has it."""
     path = FILES.get(request.path["file"])

@@ -7,13 +7,14 @@ from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.clients import payments
 from geminichat.domain import billing
 from geminichat.domain.billing import CheckoutPage
+from geminichat.errors import AlreadySubscribed, PaymentProviderFailed, PaymentsOff
 from geminichat.tables import subscriptions, users
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.users import User
 from geminichat.upstash import prompt_limits
 
 
-@endpoint(within=payments.WITHIN)
+@endpoint(within=payments.WITHIN, errors=[AlreadySubscribed, PaymentProviderFailed, PaymentsOff])
 def handler(request: Request) -> Response[CheckoutPage]:
     """Answer 200 with the page; while one is open that is handed out again."""
     user_id = request.user_id
@@ -55,7 +56,7 @@ def _require_no_subscription(request: Request, known: Subscription, customer_id:
         prompt_limits.forget(request.user_id, request.now)
     status = followed[1].status if followed else subscriptions.find(request.user_id).status
     if status in billing.LIVE:
-        raise billing.already_subscribed(status)
+        raise AlreadySubscribed(billing.already_subscribed(status))
 
 
 def _open(request: Request, known: Subscription, customer_id: str) -> CheckoutPage:

@@ -5,10 +5,11 @@ from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.clients import payments
 from geminichat.domain import billing
 from geminichat.domain.billing import PortalPage
+from geminichat.errors import NoCustomer, PaymentProviderFailed, PaymentsOff
 from geminichat.tables import subscriptions, users
 
 
-@endpoint(within=payments.WITHIN)
+@endpoint(within=payments.WITHIN, errors=[NoCustomer, PaymentProviderFailed, PaymentsOff])
 def handler(request: Request) -> Response[PortalPage]:
     """Answer 200 with the page."""
     _, known = users.current(
@@ -18,5 +19,5 @@ def handler(request: Request) -> Response[PortalPage]:
     back = billing.portal_return_url(config.setting("FRONTEND_URL"), request.origin)
     page = payments.create_portal(customer_id, back) if customer_id else None
     if page is None:
-        raise billing.no_customer()
+        raise NoCustomer()
     return ok(page, "Look after your subscription on this page of Stripe's.", headers=NO_STORE)

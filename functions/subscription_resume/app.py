@@ -3,10 +3,11 @@
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.clients import payments
 from geminichat.domain.billing import SubscriptionStatus
+from geminichat.errors import NoSubscription, PaymentProviderFailed, PaymentsOff
 from geminichat.operations import renew_subscription
 
 
-@endpoint(within=payments.WITHIN)
+@endpoint(within=payments.WITHIN, errors=[NoSubscription, PaymentProviderFailed, PaymentsOff])
 def handler(request: Request) -> Response[SubscriptionStatus]:
     """Answer 200 with the status; doing it again changes nothing."""
     status = renew_subscription.change(

@@ -4,12 +4,21 @@ from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.accounts import NewIdentity
 from geminichat.domain.codes import Purpose
 from geminichat.domain.users import Account
+from geminichat.errors import (
+    IdentityNotVerified,
+    IdentityTaken,
+    InvalidCode,
+    InvalidCredentials,
+    TooManyRequests,
+)
 from geminichat.operations import accounts
 from geminichat.tables import codes, users
 from geminichat.upstash import login_throttle
 
 
-@endpoint
+@endpoint(
+    errors=[IdentityNotVerified, IdentityTaken, InvalidCode, InvalidCredentials, TooManyRequests]
+)
 def handler(request: Request) -> Response[Account]:
     """Answer 200 with the user; the code comes from POST /auth/send-otp."""
     given = request.body(NewIdentity)

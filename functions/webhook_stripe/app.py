@@ -8,7 +8,13 @@ from geminichat.api import Request, Response, endpoint, ok
 from geminichat.clients import payments
 from geminichat.domain import webhooks
 from geminichat.domain.webhooks import StripeEvent
-from geminichat.errors import InvalidRequest
+from geminichat.errors import (
+    InvalidRequest,
+    InvalidSignature,
+    PaymentProviderFailed,
+    PaymentsOff,
+    WrongMode,
+)
 from geminichat.runtime import log
 from geminichat.tables import stripe_events, subscriptions
 from geminichat.tables.subscriptions import Subscription
@@ -18,7 +24,11 @@ WITHIN = 2.5
 """Seconds for all calls together. Stripe wants a quick answer, and sends the event again."""
 
 
-@endpoint(public=True, within=WITHIN)
+@endpoint(
+    public=True,
+    within=WITHIN,
+    errors=[InvalidRequest, InvalidSignature, PaymentProviderFailed, PaymentsOff, WrongMode],
+)
 def handler(request: Request) -> Response:
     """Answer 200 once the event's news is stored; any other answer has Stripe send it again."""
     with _counted():

@@ -286,7 +286,7 @@ def _meaning(refusals: list[Refusal]) -> str:
     first = refusals[0]
     if first.code in words.ERRORS:
         return words.ERRORS[first.code]
-    if first.code != first.error.default_code:
+    if first.code != first.error.code:
         said = _details(refusals)
         if not said:
             raise DocumentError(f"infra/openapi/words.py: ERRORS must say what {first.code} means")
@@ -311,7 +311,7 @@ def _problems(
     }
     if not said and not bodies:
         own = getattr(refusals[0].error, "detail", None) or _meaning(refusals)
-        said = {own: refusals[0].error(own, code=code)}
+        said = {own: refusals[0].error(own)}
     extensions = sorted({word for refusal in refusals for word in refusal.extensions})
     for number, error in enumerate(said.values(), 1):
         example = _problem(error) | {word: EXTENSIONS[word]["examples"][0] for word in extensions}
@@ -320,13 +320,17 @@ def _problems(
 
 def _said(refusal: Refusal) -> AppError | None:
     """Return the error as it is raised; None where only running the code would tell its words."""
-    own = refusal.error if refusal.code == refusal.error.default_code else None
+    own = refusal.error if refusal.code == refusal.error.code else None
     detail = refusal.detail or getattr(own, "detail", None)
     if detail is None or refusal.pointer == "":
         return None
     if refusal.pointer:
-        return InvalidRequest.at({refusal.pointer: detail}, refusal.code)
-    return refusal.error(detail, code=refusal.code)
+        return (
+            refusal.error.at({refusal.pointer: detail})
+            if issubclass(refusal.error, InvalidRequest)
+            else None
+        )
+    return refusal.error(detail)
 
 
 def _problem(error: AppError) -> Json:

@@ -95,9 +95,7 @@ def read(handler: Callable[..., Any]) -> Reading:
     found.add(_read(inspect.unwrap(handler)))
     if not is_public(handler):
         found.add(_read(api._authenticate))
-    found.refusals.add(
-        Refusal(AppError, AppError.default_code, "Something went wrong on our side.")
-    )
+    found.refusals.add(Refusal(AppError, AppError.code, "Something went wrong on our side."))
     found.headers -= NOT_DOCUMENTED
     found.refusals = {
         replace(refusal, headers=refusal.headers | _added(found, refusal.error))
@@ -262,7 +260,7 @@ class _Reader(ast.NodeVisitor):
     def visit_Raise(self, node: ast.Raise) -> None:
         error = self._resolve(node.exc) if node.exc else None
         if isinstance(error, type) and issubclass(error, AppError):
-            self.found.refusals.add(Refusal(error, error.default_code))
+            self.found.refusals.add(Refusal(error, error.code))
         self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
@@ -331,7 +329,7 @@ class _Reader(ast.NodeVisitor):
                 if isinstance(key, ast.Constant) and isinstance(key.value, str)
             )
         self.found.refusals.add(
-            Refusal(error, code or error.default_code, detail, headers, extensions, pointer)
+            Refusal(error, code or error.code, detail, headers, extensions, pointer)
         )
 
     def _sent_in(self, node: ast.AST) -> frozenset[str]:
@@ -374,7 +372,7 @@ class _Reader(ast.NodeVisitor):
                 if isinstance(check := kind.__dict__.get("__post_init__"), types.FunctionType):
                     self.found.add(_read(check))
             if issubclass(value, Table):  # PynamoDB, which is not ours, takes it from there
-                self.found.refusals.add(Refusal(Unavailable, Unavailable.default_code))
+                self.found.refusals.add(Refusal(Unavailable, Unavailable.code))
         elif isinstance(value, Mapping) and value is not self._globals:
             for name, item in value.items():
                 if isinstance(name, str):

@@ -13,7 +13,7 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -243,11 +243,16 @@ def endpoint(
     handler: Callable[[Request], Response[Any]] | None = None,
     *,
     public: bool = False,
+    errors: Sequence[type[AppError]] = (),
     within: float = math.inf,
 ) -> Callable[..., Any]:
-    """Make a Lambda handler of a function from Request to Response."""
+    """Make a Lambda handler of a function from Request to Response.
+
+    `errors` are the errors that this endpoint can answer, for the OpenAPI document and the tests;
+    those that follow from its declaration (a token, a body, a table) are not repeated.
+    """
     if handler is None:
-        return functools.partial(endpoint, public=public, within=within)
+        return functools.partial(endpoint, public=public, errors=errors, within=within)
     if not public:
         import geminichat.access_tokens  # noqa: F401  now, and not in the first request
 
@@ -283,6 +288,7 @@ def endpoint(
         )
         return reply
 
+    vars(answer).update(public=public, errors=tuple(errors))
     return answer
 
 
@@ -305,7 +311,7 @@ def parse_json[T](raw: bytes, kind: type[T]) -> T:
         problem = _field_problem(error)
         where = f"{problem.pointer}: " if problem.pointer else ""
         raise InvalidRequest(
-            f"The body does not fit. {where}{problem.detail}.", errors=[problem]
+            f"The request body is invalid. {where}{problem.detail}.", errors=[problem]
         ) from error
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidRequest(

@@ -1,21 +1,37 @@
-"""Every error a caller may see; each knows its HTTP status and its stable code.
+"""Every error that a caller may see; each knows its HTTP status and its stable code.
 
-    AppError
-    ├── InvalidRequest        400  bad-request (with pointers into the body where it is at fault)
-    ├── Unauthorized          401  unauthorized
-    ├── InvalidCredentials    401  invalid-credentials
-    ├── NotFound              404  not-found
-    ├── Conflict              409  one code a case: identity-taken, key-in-use, not-failed …
-    ├── BodyTooLarge          413  body-too-large
-    ├── UnsupportedMedia      415  unsupported-media-type
-    ├── Unprocessable         422  one code a case: key-reused
-    ├── TooManyRequests       429  too-many-requests
-    │   └── QuotaExceeded     429  quota-exceeded
-    │       └── OutOfTokens   429  token-limit
-    ├── BadGateway            502  one code a case: payment-provider
-    └── Unavailable           503  unavailable
+    AppError                      500  internal-error
+    ├── InvalidRequest            400  bad-request (with pointers where the body is at fault)
+    │   ├── WeakPassword          400  weak-password
+    │   ├── InvalidCode           400  invalid-code
+    │   ├── InvalidSignature      400  invalid-signature
+    │   └── WrongMode             400  wrong-mode
+    ├── Unauthorized              401  unauthorized
+    │   ├── InvalidCredentials    401  invalid-credentials
+    │   └── TokenReused           401  token-reused
+    ├── NotFound                  404  not-found
+    ├── Conflict                  409  one class per case:
+    │   ├── IdentityTaken         409  identity-taken
+    │   ├── IdentityNotVerified   409  identity-not-verified
+    │   ├── KeyInUse              409  key-in-use
+    │   ├── NotFailed             409  not-failed
+    │   ├── AlreadySubscribed     409  already-subscribed
+    │   ├── NoSubscription        409  no-subscription
+    │   └── NoCustomer            409  no-customer
+    ├── BodyTooLarge              413  body-too-large
+    ├── UnsupportedMedia          415  unsupported-media-type
+    ├── KeyReused                 422  key-reused
+    ├── TooManyRequests           429  too-many-requests
+    │   └── QuotaExceeded         429  quota-exceeded
+    │       └── OutOfTokens       429  token-limit
+    ├── BadGateway                502  one class per service:
+    │   ├── DeliveryFailed        502  delivery-failed
+    │   └── PaymentProviderFailed 502  payment-provider
+    └── Unavailable               503  unavailable
+        └── PaymentsOff           503  payments-off
 
-They cross the wire as RFC 9457 problem details; `geminichat.api` does that.
+A class's docstring describes its code in the OpenAPI document; `detail` is what the caller reads.
+`geminichat.api` writes them as RFC 9457 problem details.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,166 +41,268 @@ import msgspec
 
 
 class FieldProblem(msgspec.Struct, frozen=True):
-    """One thing wrong in a body: where (a JSON pointer, RFC 6901) and what."""
+    """One problem in a body: where (a JSON pointer, RFC 6901) and what."""
 
     pointer: str
     detail: str
 
 
 class InvalidField(ValueError):
-    """A rule's verdict on one field of a body; raised while the body is parsed."""
+    """A field of a body breaks a rule; raised while the body is parsed."""
 
     def __init__(self, name: str, detail: str) -> None:
-        """Keep the field's name as the wire has it, and what is wrong with it."""
+        """Keep the field's name on the wire, and what is wrong with it."""
         super().__init__(detail)
         self.name = name
 
 
 class AppError(Exception):
-    """Something the caller can be told; `detail` is one sentence for a person.
-
-    A class whose cases all say the same has that sentence as its own `detail`.
-    """
+    """A bug on our side. Include the request's id when you report it."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
-    default_code: ClassVar[str] = "internal-error"
+    code: ClassVar[str] = "internal-error"
     own_headers: ClassVar[Mapping[str, str]] = {}
     detail: str
+    errors: Sequence[FieldProblem] = ()
 
     def __init__(
         self,
         detail: str | None = None,
-        code: str = "",
         *,
         errors: Sequence[FieldProblem] = (),
         headers: Mapping[str, str] | None = None,
         extensions: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep what this case says; the rest is as its class has it."""
+        """Keep the details of this case; the rest comes from the class."""
         self.detail = self.detail if detail is None else detail
         super().__init__(self.detail)
-        self.code = code or self.default_code
-        self.errors = errors
+        self.errors = errors or self.errors
         self.headers = {**self.own_headers, **(headers or {})}
         self.extensions = extensions or {}
 
 
 class InvalidRequest(AppError):
-    """The request is malformed, or a field of it is."""
+    """The request is malformed, or one of its fields is invalid."""
 
     status = 400
     title = "Bad request"
-    default_code = "bad-request"
+    code = "bad-request"
 
     @classmethod
-    def at(cls, problems: Mapping[str, str], code: str = "") -> Self:
-        """Return the error for what is wrong at each of these pointers."""
+    def at(cls, problems: Mapping[str, str]) -> Self:
+        """Return the error for the problems at these pointers."""
         listed = [FieldProblem(pointer, detail) for pointer, detail in problems.items()]
         first = listed[0]
-        return cls(
-            f"The body does not fit: {first.pointer}: {first.detail}.", code=code, errors=listed
-        )
+        return cls(f"The request body is invalid. {first.pointer}: {first.detail}.", errors=listed)
+
+
+class WeakPassword(InvalidRequest):
+    """The password is too short, too common, or equals the identity."""
+
+    code = "weak-password"
+
+
+class InvalidCode(InvalidRequest):
+    """The one-time code is wrong, expired or used, or has no tries left."""
+
+    code = "invalid-code"
+    detail = "The request body is invalid. /otp: The code is wrong or has expired."
+    errors = (FieldProblem("/otp", "The code is wrong or has expired"),)
+
+
+class InvalidSignature(InvalidRequest):
+    """The body was not signed with this endpoint's secret within the last five minutes."""
+
+    code = "invalid-signature"
+    detail = "The body was not signed with this endpoint's secret within the last five minutes."
+
+
+class WrongMode(InvalidRequest):
+    """A test event was sent to an endpoint for live mode, or the other way round."""
+
+    code = "wrong-mode"
 
 
 class Unauthorized(AppError):
-    """No token, or one that does not hold."""
+    """The access token is missing, invalid or expired, or its session has ended."""
 
-    detail = "Send a valid access token: 'Authorization: Bearer …'."
     status = 401
     title = "Unauthorized"
-    default_code = "unauthorized"
+    code = "unauthorized"
+    detail = "Send a valid access token: 'Authorization: Bearer …'."
     own_headers: ClassVar = {"www-authenticate": "Bearer"}
     """RFC 9110, 11.6.1."""
 
 
 class InvalidCredentials(Unauthorized):
-    """Identity and password do not belong together; which of the two is never said."""
+    """The identity or the password is wrong; the answer never says which."""
 
+    code = "invalid-credentials"
     detail = "The identity or the password is wrong."
-    default_code = "invalid-credentials"
+
+
+class TokenReused(Unauthorized):
+    """The refresh token was used before, so its session has ended."""
+
+    code = "token-reused"
+    detail = "The refresh token was used before: the session has ended."
 
 
 class NotFound(AppError):
-    """It does not exist, or is someone else's: the two are told apart to nobody."""
+    """The resource does not exist, or belongs to someone else."""
 
-    detail = "There is no such resource."
     status = 404
     title = "Not found"
-    default_code = "not-found"
+    code = "not-found"
+    detail = "There is no such resource."
 
 
 class Conflict(AppError):
-    """The state of the resource does not allow this."""
+    """The state of the resource does not allow the request."""
 
     status = 409
     title = "Conflict"
-    default_code = "conflict"
+    code = "conflict"
+
+
+class IdentityTaken(Conflict):
+    """The identity belongs to an account already."""
+
+    code = "identity-taken"
+    detail = (
+        "This identity belongs to an account already. If it is yours, log in with its password "
+        "or with a code from POST /auth/send-otp."
+    )
+
+
+class IdentityNotVerified(Conflict):
+    """The identity that the account signed up with is not verified yet."""
+
+    code = "identity-not-verified"
+    detail = "Verify the identity that you signed up with first."
+
+
+class KeyInUse(Conflict):
+    """Another request with the same Idempotency-Key is in progress."""
+
+    code = "key-in-use"
+    detail = "Another request with this Idempotency-Key is in progress. Send it again in a moment."
+
+
+class NotFailed(Conflict):
+    """The prompt has not failed; only a failed prompt can be retried."""
+
+    code = "not-failed"
+    detail = "Only a failed prompt can be retried."
+
+
+class AlreadySubscribed(Conflict):
+    """The user has a subscription already; `detail` says what to do about it."""
+
+    code = "already-subscribed"
+    detail = "There is a subscription already. See GET /subscription/status."
+
+
+class NoSubscription(Conflict):
+    """The user has no subscription that could be changed."""
+
+    code = "no-subscription"
+    detail = "There is no subscription. Start one with POST /subscribe/pro."
+
+
+class NoCustomer(Conflict):
+    """The user is not a customer at Stripe yet."""
+
+    code = "no-customer"
+    detail = "There is no subscription to manage yet. Subscribe first: POST /subscribe/pro."
 
 
 class BodyTooLarge(AppError):
-    """The body is larger than the API takes."""
+    """The body is larger than the API accepts."""
 
     status = 413
     title = "Content too large"
-    default_code = "body-too-large"
+    code = "body-too-large"
 
 
 class UnsupportedMedia(AppError):
-    """The body is not declared as JSON."""
+    """The content type is not JSON."""
 
     status = 415
     title = "Unsupported media type"
-    default_code = "unsupported-media-type"
+    code = "unsupported-media-type"
+    detail = "Send the body as 'content-type: application/json'."
 
 
-class Unprocessable(AppError):
-    """Well-formed, yet it contradicts an earlier request."""
+class KeyReused(AppError):
+    """The Idempotency-Key was used before, for a different request."""
 
     status = 422
     title = "Unprocessable content"
-    default_code = "unprocessable"
+    code = "key-reused"
+    detail = "This Idempotency-Key was used for another request. Use a new key."
 
 
 class TooManyRequests(AppError):
-    """A limit applies; `retry_after` seconds from now it may not."""
+    """A limit is reached; try again after `Retry-After` seconds."""
 
     status = 429
     title = "Too many requests"
-    default_code = "too-many-requests"
+    code = "too-many-requests"
 
-    def __init__(self, detail: str, code: str = "", *, retry_after: int = 1, **more: Any) -> None:
+    def __init__(self, detail: str, *, retry_after: int = 1, **more: Any) -> None:
         """Carry Retry-After (RFC 9110, 10.2.3), never below one second."""
-        super().__init__(detail, code, **more)
+        super().__init__(detail, **more)
         self.retry_after = retry_after
         self.headers = {"retry-after": str(max(1, retry_after)), **self.headers}
 
 
 class QuotaExceeded(TooManyRequests):
-    """The day's prompts are used up."""
+    """The daily quota of prompts is used up."""
 
-    default_code = "quota-exceeded"
+    code = "quota-exceeded"
 
 
 class OutOfTokens(QuotaExceeded):
-    """The day's tokens are used up."""
+    """The daily quota of tokens is used up."""
 
-    default_code = "token-limit"
+    code = "token-limit"
 
 
 class BadGateway(AppError):
-    """A service behind this one failed."""
+    """A service that this API depends on failed."""
 
     status = 502
     title = "Bad gateway"
-    default_code = "bad-gateway"
+    code = "bad-gateway"
+
+
+class DeliveryFailed(BadGateway):
+    """The one-time code could not be sent."""
+
+    code = "delivery-failed"
+    detail = "The code could not be sent. Ask for another one in 30 seconds."
+
+
+class PaymentProviderFailed(BadGateway):
+    """Stripe is down or slow, or rejected the request."""
+
+    code = "payment-provider"
 
 
 class Unavailable(AppError):
-    """Something this request needs is out of order or too busy; trying again is safe."""
+    """The service, or one that it depends on, is out of order or too busy; retrying is safe."""
 
-    detail = "The service is busy. Try again in a moment."
     status = 503
     title = "Service unavailable"
-    default_code = "unavailable"
+    code = "unavailable"
+    detail = "The service is busy. Try again in a moment."
     own_headers: ClassVar = {"retry-after": "1"}
+
+
+class PaymentsOff(Unavailable):
+    """Payments are not configured in this stage."""
+
+    code = "payments-off"
+    detail = "Payments are not configured here."

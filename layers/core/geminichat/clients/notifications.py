@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from geminichat.config import setting
 from geminichat.domain import codes
 from geminichat.domain.codes import Sending
-from geminichat.errors import BadGateway
+from geminichat.errors import DeliveryFailed
 from geminichat.runtime import aws_client, log
 
 # One attempt: a message that was sent and whose answer was lost must not be sent again.
@@ -20,7 +20,7 @@ _ses = aws_client.Client("ses", connect=1, read=4, attempts=1)
 def send(sending: Sending, *, known: bool = True) -> str | UnsetType:
     """Send a stored code; return it where answers are to show it, a thing of development alone.
 
-    `known` says whether there is an account that it is good for. Raises BadGateway.
+    `known` says whether there is an account that it is good for. Raises DeliveryFailed.
     """
     shown = setting("OTP_DELIVERY") == "response"
     subject, text = codes.message(sending.purpose, sending.code, known=known)
@@ -35,10 +35,7 @@ def send(sending: Sending, *, known: bool = True) -> str | UnsetType:
             reason = error.response.get("Error", {}).get("Code", reason)
         log.error("code not sent", by=sending.identity.kind, reason=reason)
         if not shown:
-            raise BadGateway(
-                "The code could not be sent. Ask for another one in 30 seconds.",
-                code="delivery-failed",
-            ) from error
+            raise DeliveryFailed() from error
     return sending.code if shown else UNSET
 
 

@@ -19,13 +19,12 @@ from geminichat.domain import billing, times
 from geminichat.domain.billing import (
     CheckoutPage,
     KeySpent,
-    PaymentProviderFailed,
     PortalPage,
     Standing,
     Standings,
     StripeSubscription,
 )
-from geminichat.errors import Unavailable
+from geminichat.errors import PaymentProviderFailed, PaymentsOff, Unavailable
 from geminichat.runtime import log
 
 if TYPE_CHECKING:
@@ -56,16 +55,16 @@ _unset_until: dict[str, float] = {}
 def webhook_secrets() -> list[str]:
     """Return the secrets that may sign events: one, or two while one is rotated.
 
-    Raises Unavailable where none is set: then the endpoint is off.
+    Raises PaymentsOff where none is set: then the endpoint is off.
     """
     found = re.findall(r"whsec_[^\s,]+", _secret("STRIPE_WEBHOOK_SECRET_PARAMETER"))
     if not found:
-        raise _off()
+        raise PaymentsOff()
     return found
 
 
 def is_live() -> bool:
-    """Say whether our key is for live mode. Raises Unavailable where none is set."""
+    """Say whether our key is for live mode. Raises PaymentsOff where none is set."""
     return _key().startswith(("sk_live_", "rk_live_"))
 
 
@@ -313,19 +312,15 @@ def _idempotency_key(purpose: str, user_id: str, attempt: int) -> str:
 def _price() -> str:
     price = setting("STRIPE_PRICE")
     if not price:
-        raise _off()
+        raise PaymentsOff()
     return price
 
 
 def _key() -> str:
     key = _secret("STRIPE_KEY_PARAMETER").strip()
     if not key.startswith(("sk_", "rk_")):
-        raise _off()
+        raise PaymentsOff()
     return key
-
-
-def _off() -> Unavailable:
-    return Unavailable("Payments are not set up here.", code="payments-off")
 
 
 def _secret(setting_name: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from geminichat.domain import times
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
-from geminichat.errors import BadGateway, Conflict, Unavailable
+from geminichat.errors import PaymentProviderFailed, Unavailable
 
 RENEWAL_SLACK = timedelta(days=2)
 """How long a paid period that should have been renewed still counts: news of it may be late."""
@@ -86,40 +86,19 @@ class PortalPage(msgspec.Struct, frozen=True, kw_only=True):
     url: str
 
 
-class PaymentProviderFailed(BadGateway):
-    """Stripe is down, slow, or refuses us."""
-
-    default_code = "payment-provider"
-
-
 class KeySpent(PaymentProviderFailed):
     """Stripe keeps answering an idempotency key with the error that it met first."""
 
 
-def no_subscription() -> Conflict:
-    """Return the error for a user who has nothing to cancel or resume."""
-    return Conflict(
-        "There is no subscription. Start one with POST /subscribe/pro.", code="no-subscription"
-    )
-
-
-def already_subscribed(status: str) -> Conflict:
-    """Return the error for a user who would pay twice; it says what to do instead."""
+def already_subscribed(status: str) -> str:
+    """Return what tells a user with a subscription what to do instead of subscribing again."""
     advice = {
         "past_due": "Its last payment failed: settle it in the portal, POST /subscription/portal.",
         "unpaid": "Its payments failed: settle them in the portal, POST /subscription/portal.",
-        "incomplete": "Its first payment is under way.",
-        "paused": "It is paused: take it up again in the portal, POST /subscription/portal.",
+        "incomplete": "Its first payment is in progress.",
+        "paused": "It is paused: resume it in the portal, POST /subscription/portal.",
     }.get(status, "See GET /subscription/status.")
-    return Conflict(f"There is a subscription already. {advice}", code="already-subscribed")
-
-
-def no_customer() -> Conflict:
-    """Return the error for a user whom Stripe does not know."""
-    return Conflict(
-        "There is nothing to look after yet. Subscribe first: POST /subscribe/pro.",
-        code="no-customer",
-    )
+    return f"There is a subscription already. {advice}"
 
 
 def return_urls(front_end: str, origin: str) -> tuple[str, str]:

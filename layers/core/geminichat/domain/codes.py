@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from geminichat.domain.identities import Identified, Identity
-from geminichat.errors import InvalidRequest, TooManyRequests
+from geminichat.errors import TooManyRequests
 
 DIGITS = 6
 LIFETIME = timedelta(minutes=10)
@@ -163,11 +163,6 @@ def _policy_of(share: Share) -> str:
 
 def _left_of(share: Share) -> str:
     return f'"address";r={share.left};t={share.seconds}'
-
-
-def invalid() -> InvalidRequest:
-    """Return the one error for a code that is wrong, expired, used or burnt."""
-    return InvalidRequest.at({"/otp": "The code is wrong or has expired"}, code="invalid-code")
 
 
 def message(purpose: Purpose, code: str, *, known: bool) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from geminichat.errors import InvalidRequest
+from geminichat.errors import InvalidRequest, WeakPassword
 
 SHORTEST = 8
 LONGEST = 128
@@ -28,21 +28,17 @@ def check_form(pointer: str, password: str) -> None:
 
 
 def check_strength(pointer: str, password: str, *identities: str | None) -> None:
-    """Refuse a new password that is easily guessed. Raises InvalidRequest, weak-password."""
+    """Refuse a new password that is easily guessed. Raises WeakPassword."""
     check_form(pointer, password)
     if len(password) < SHORTEST:
-        raise _weak(pointer, f"Expected at least {SHORTEST} characters")
+        raise WeakPassword.at({pointer: f"Expected at least {SHORTEST} characters"})
     folded = password.strip().casefold()
     if folded in _common():
-        raise _weak(pointer, "This password is one of the most common ones")
+        raise WeakPassword.at({pointer: "This password is one of the most common ones"})
     bare = folded.replace(" ", "").replace("-", "")
     for identity in identities:
         if identity and (folded == identity or bare.removeprefix("+") == identity[1:]):
-            raise _weak(pointer, "A password must not equal the email or the mobile")
-
-
-def _weak(pointer: str, detail: str) -> InvalidRequest:
-    return InvalidRequest.at({pointer: detail}, code="weak-password")
+            raise WeakPassword.at({pointer: "A password must not equal the email or the mobile"})
 
 
 @cache

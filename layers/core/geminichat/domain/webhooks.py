@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from geminichat.errors import InvalidRequest
+from geminichat.errors import InvalidRequest, InvalidSignature, WrongMode
 
 TOLERANCE = 300
 """Seconds between signing and receiving, either way."""
@@ -58,27 +58,22 @@ def read(
 ) -> StripeEvent | None:
     """Return the event in a body that one of the secrets signed; None for one of another kind.
 
-    Nothing is read from a body that is not signed. Raises InvalidRequest: invalid-signature, or
-    wrong-mode for a test event in live mode and the other way round.
+    Nothing is read from a body that is not signed. Raises InvalidRequest,
+    InvalidSignature, and WrongMode for a test event in live mode or the other way round.
     """
     if body is None or len(body) > MAX_BODY:
-        raise InvalidRequest("This is not an event of Stripe's.")
+        raise InvalidRequest("This is not a Stripe event.")
     if not _is_signed(body, signature, secrets, now):
-        raise InvalidRequest(
-            "The body is not signed with this endpoint's secret, or not in the last five minutes.",
-            code="invalid-signature",
-        )
+        raise InvalidSignature()
     try:
         kind = msgspec.json.decode(body, type=_Kind)
         if kind.object != "event":
             return None
         event = _decode(body, kind)
     except msgspec.DecodeError as error:
-        raise InvalidRequest("This is not an event of Stripe's.") from error
+        raise InvalidRequest("This is not a Stripe event.") from error
     if event.livemode != live:
-        raise InvalidRequest(
-            f"This endpoint takes {'live' if live else 'test'} events only.", code="wrong-mode"
-        )
+        raise WrongMode(f"This endpoint accepts only {'live' if live else 'test'} events.")
     return event
 
 

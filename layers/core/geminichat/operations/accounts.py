@@ -11,11 +11,16 @@ from pynamodb.attributes import BooleanAttribute
 
 from geminichat.domain import ids, times
 from geminichat.domain.codes import Sending
-from geminichat.domain.codes import invalid as invalid_code
 from geminichat.domain.identities import Identity
 from geminichat.domain.sessions import ENDED, RefreshToken
 from geminichat.domain.users import Account
-from geminichat.errors import Conflict, Unauthorized, Unavailable
+from geminichat.errors import (
+    IdentityNotVerified,
+    IdentityTaken,
+    InvalidCode,
+    Unauthorized,
+    Unavailable,
+)
 from geminichat.tables import codes, identities, sessions, usage
 from geminichat.tables.codes import Proof
 from geminichat.tables.identities import Claim
@@ -56,7 +61,7 @@ def claimable(identity: Identity, now: datetime) -> Claim | None:
     if claim is None:
         return None
     if claim.verified or claim.since >= times.text(now) or _has_rooms(claim):
-        raise taken()
+        raise IdentityTaken()
     return claim
 
 
@@ -96,24 +101,15 @@ def sign_up(
     except ConditionsFailed as error:
         if sending and error.only("sent code"):
             raise sending.too_soon() from error
-        raise taken() from error
+        raise IdentityTaken() from error
     return view(user, usage.allowance_from(user.user_id, None, None, now)), refresh
-
-
-def taken() -> Conflict:
-    """Return the error for an identity that is somebody's already."""
-    return Conflict(
-        "This identity belongs to an account already. If it is yours, log in, with its password "
-        "or with a code from POST /auth/send-otp.",
-        code="identity-taken",
-    )
 
 
 def enter(proof: Proof, now: datetime) -> tuple[Account, RefreshToken]:
     """Open a session for the user of a proven identity; nobody's yet makes a new user.
 
     The first proof of an identity drops the password and the sessions from before it: whoever set
-    them proved nothing. Raises InvalidRequest where the code was used in the meantime.
+    them proved nothing. Raises InvalidCode where the code was used in the meantime.
     """
     return _act_on(proof, lambda claim: _enter(proof, claim, now))
 
@@ -156,14 +152,14 @@ def _enter(proof: Proof, claim: Claim | None, now: datetime) -> tuple[Account, R
 def reset_password(proof: Proof, password_hash: str, now: datetime) -> None:
     """Set the password of the user of a proven identity, and end every session.
 
-    Raises InvalidRequest where there is no such user, or the code was used in the meantime.
+    Raises InvalidCode where there is no such user, or the code was used in the meantime.
     """
     _act_on(proof, lambda claim: _reset_password(proof, claim, password_hash, now))
 
 
 def _reset_password(proof: Proof, claim: Claim | None, password_hash: str, now: datetime) -> None:
     if claim is None:
-        raise invalid_code()
+        raise InvalidCode()
 
     actions = [
         User.password_hash.set(password_hash),
@@ -183,8 +179,9 @@ def _reset_password(proof: Proof, claim: Claim | None, password_hash: str, now: 
 def add_identity(proof: Proof, user_id: str, session_id: str, now: datetime) -> Account:
     """Make a proven identity the user's, in the place of another of its kind; return the user.
 
-    Both then let their owner in, so the user's own has to be proven before. Raises Conflict where
-    it is not, or the new one is somebody's; Unauthorized; InvalidRequest where the code was used.
+    Both then let their owner in, so the user's own has to be proven before. Raises
+    IdentityNotVerified, Unauthorized, IdentityTaken where the new one is somebody else's, and
+    InvalidCode where the code was used.
     """
     return _act_on(proof, lambda claim: _add_identity(proof, claim, user_id, session_id, now))
 
@@ -195,11 +192,9 @@ def _add_identity(
     user, used, subscription = with_allowance(user_id, session_id, now)
     kind, value = proof.identity.kind, proof.identity.value
     if not (user.email_verified or user.mobile_verified):
-        raise Conflict(
-            "Verify the identity that you signed up with first.", code="identity-not-verified"
-        )
+        raise IdentityNotVerified()
     if claim and claim.user_id != user_id and (claim.verified or _has_rooms(claim)):
-        raise taken()
+        raise IdentityTaken()
     attribute, before = getattr(User, kind), getattr(user, kind)
     unchanged = (User.session_epoch == int(user.session_epoch)) & (
         attribute == before if before else attribute.does_not_exist()
@@ -250,7 +245,7 @@ class _Changed(Exception):
 def _act_on[T](proof: Proof, act: Callable[[Claim | None], T]) -> T:
     """Return what `act` makes of the proven identity's claim, read anew when it changed meanwhile.
 
-    Raises InvalidRequest where it is spent.
+    Raises InvalidCode where it is spent.
     """
     for _ in range(3):
         try:
@@ -259,7 +254,7 @@ def _act_on[T](proof: Proof, act: Callable[[Claim | None], T]) -> T:
             continue
         except ConditionsFailed as error:
             if error.of("code"):
-                raise invalid_code() from error
+                raise InvalidCode() from error
     raise Unavailable()
 
 

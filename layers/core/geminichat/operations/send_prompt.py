@@ -14,7 +14,7 @@ from geminichat.domain.messages import (
 )
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance
-from geminichat.errors import Conflict, Unavailable, Unprocessable
+from geminichat.errors import KeyInUse, KeyReused, NotFailed, Unavailable
 from geminichat.tables import idempotency_keys, subscriptions, usage
 from geminichat.tables.chatrooms import Chatroom, Turn
 from geminichat.tables.messages import FIRST, StoredMessage, get, shard, view
@@ -66,10 +66,7 @@ def add_prompt(
         allowance = _count(allowance, *writes)
     except ConditionsFailed as error:
         if error.of("idempotency key"):
-            raise Conflict(
-                "A request with this Idempotency-Key is being handled. Send it again in a moment.",
-                code="key-in-use",
-            ) from error
+            raise KeyInUse() from error
         raise
     return view(stored), allowance
 
@@ -83,16 +80,13 @@ def replayed(
 ) -> Message | None:
     """Return the prompt that this very request stored before, None where the key is unused.
 
-    Raises Unprocessable (key-reused) when the key came with another request.
+    Raises KeyReused when the key came with another request.
     """
     used = idempotency_keys.find(user_id, idempotency_key, now)
     if used is None:
         return None
     if used.fingerprint != fingerprint(chatroom_id, prompt.content):
-        raise Unprocessable(
-            "This Idempotency-Key was used for another request. Use a new key.",
-            code="key-reused",
-        )
+        raise KeyReused()
     return get(user_id, used.chatroom_id, ids.message_id(used.chatroom_id, int(used.seq)))
 
 
@@ -102,7 +96,7 @@ def retry(
     """Put a failed prompt of the user's room back to queued and count it like a new one.
 
     `generation` tells this try from the earlier ones.
-    Raises NotFound, Conflict (not-failed), TooManyRequests.
+    Raises NotFound, NotFailed, TooManyRequests.
     """
     seq = ids.message_seq(ids.known("r", chatroom_id), message_id)
     moment = times.text(allowance.now)
@@ -126,7 +120,7 @@ def retry(
         allowance = _count(allowance, room, prompt)
     except ConditionsFailed as error:
         get(user_id, chatroom_id, message_id)
-        raise Conflict("Only a failed prompt can be retried.", code="not-failed") from error
+        raise NotFailed() from error
     return get(user_id, chatroom_id, message_id), allowance
 
 

@@ -17,6 +17,7 @@ from geminichat.domain import codes
 from geminichat.domain.addresses import network
 from geminichat.domain.codes import Purpose, Sending, Share
 from geminichat.domain.identities import Identity
+from geminichat.errors import InvalidCode
 from geminichat.tables.table import Table, Write, put, put_if, update, update_if
 
 
@@ -119,16 +120,16 @@ def guess(identity: Identity, purpose: Purpose, otp: str, now: datetime) -> Proo
     """Take one of the code's tries and return a proof if the guess is right.
 
     The try is taken before the guess is looked at, so that guesses in parallel share the five.
-    Raises InvalidRequest, invalid-code.
+    Raises InvalidCode.
     """
     code = Code(identity.key)
     alive = Code.digest.exists() & (Code.tries_left > 0) & (Code.good_until > codes.millis(now))
     if not update_if(code, [Code.tries_left.add(-1)], alive):
-        raise codes.invalid()
+        raise InvalidCode()
     key = config.signing_keys().keys.get(code.kid)
     digest = code.digest or ""
     if key is None or not codes.is_it(codes.digest(otp, purpose, identity, key), digest):
-        raise codes.invalid()
+        raise InvalidCode()
     return Proof(identity, digest)
 
 

@@ -10,7 +10,7 @@ from geminichat.domain.identities import Identity
 from geminichat.domain.quota import Allowance
 from geminichat.domain.sessions import ENDED, RefreshToken
 from geminichat.domain.users import Account
-from geminichat.errors import Unauthorized
+from geminichat.errors import TokenReused, Unauthorized
 from geminichat.tables import sessions, usage
 from geminichat.tables.sessions import Session
 from geminichat.tables.subscriptions import Subscription
@@ -104,7 +104,7 @@ def refresh_session(spent: RefreshToken, now: datetime) -> RefreshToken:
         if following:
             return following
     sessions.end(spent.user_id, spent.session_id)
-    raise Unauthorized("The refresh token was used before: the session has ended.", "token-reused")
+    raise TokenReused()
 
 
 def end_sessions(user: User) -> None:
