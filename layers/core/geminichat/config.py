@@ -5,12 +5,15 @@ parameter whose name is a setting; it is fetched at first use, one call a parame
 after five minutes so that a rotated key is picked up.
 """
 
+import functools
 import os
 import time
+from pathlib import Path
 
 import msgspec
 
-from geminichat.domain import times
+from geminichat.domain import models, times
+from geminichat.domain.models import Catalogue
 from geminichat.domain.quota import Burst
 from geminichat.domain.signing import SigningKeys, StoredKeys
 
@@ -37,6 +40,16 @@ def number(name: str) -> int:
 def burst_limit() -> Burst:
     """Return how many prompts a user may send in a moment, as the operator has set it."""
     return Burst(prompts=number("BURST_PROMPTS"), seconds=number("BURST_SECONDS"))
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """Return the catalogue of models, with the operator's changes. Raises ValueError."""
+    import tomllib  # few functions need it
+
+    content = tomllib.loads(Path(models.__file__).with_suffix(".toml").read_text())
+    patch = setting("MODELS_PATCH")
+    return Catalogue.read(content, msgspec.json.decode(patch) if patch else None)
 
 
 class _Fetched(msgspec.Struct, frozen=True):

@@ -1,0 +1,214 @@
+"""The catalogue of models: which a room may name, what they cost, and what replaces them."""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Any, Self
+
+import msgspec
+
+from geminichat.domain.plans import Plan
+
+DEFAULT = "fast"
+"""The alias that a room names whose user chose nothing; models.toml says which model it is."""
+
+NOTICE = timedelta(days=30)
+"""How long before the retirement of a model that rooms may choose the checks say so."""
+
+MILLION = 1_000_000
+
+
+class Thinking(StrEnum):
+    """How much a model thinks before it answers, from least to most."""
+
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One of Google's models; prices are in micro-dollars per million tokens."""
+
+    id: str
+    name: str
+    price_in: int
+    price_out: int
+    max_output_tokens: int
+    thinking: tuple[Thinking, ...]
+    plans: frozenset[Plan]
+    retires: date | None
+    replaced_by: str | None
+
+    def cost(self, input_tokens: int, output_tokens: int) -> int:
+        """Return the price in micro-dollars, rounded up; thinking counts as output."""
+        return -(-(input_tokens * self.price_in + output_tokens * self.price_out) // MILLION)
+
+    def is_retired(self, today: date) -> bool:
+        """Return whether Google no longer serves the model."""
+        return self.retires is not None and self.retires <= today
+
+    def nearest_thinking(self, level: Thinking | None) -> Thinking | None:
+        """Return the level, or the next higher one that the model knows, or its highest.
+
+        None leaves the choice to the model, which also stands for a model without levels.
+        """
+        if level is None or not self.thinking:
+            return None
+        order = list(Thinking)
+        known = sorted(self.thinking, key=order.index)
+        higher = [one for one in known if order.index(one) >= order.index(level)]
+        return higher[0] if higher else known[-1]
+
+
+class Catalogue(msgspec.Struct, frozen=True):
+    """The models by id, the aliases, and the bound of a reply by plan."""
+
+    models: Mapping[str, Model]
+    aliases: Mapping[str, str]
+    max_output_tokens: Mapping[Plan, int]
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any], patch: Mapping[str, Any] | None = None) -> Self:
+        """Return the catalogue of models.toml's content, changed by a JSON Merge Patch (RFC 7396).
+
+        Raises ValueError where it contradicts itself.
+        """
+        try:
+            given = msgspec.convert(_merge(content, patch or {}), _File)
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from error
+        catalogue = cls(
+            models={name: entry.model(name) for name, entry in given.models.items()},
+            aliases=given.aliases,
+            max_output_tokens={
+                plan: bound.max_output_tokens for plan, bound in given.plans.items()
+            },
+        )
+        if problems := list(catalogue._problems()):
+            raise ValueError("; ".join(problems))
+        return catalogue
+
+    def find(self, name: str) -> Model | None:
+        """Return the model that an alias or an id names, or None."""
+        return self.models.get(self.aliases.get(name, name))
+
+    def default(self) -> Model:
+        """Return the model of the default alias."""
+        return self.models[self.aliases[DEFAULT]]
+
+    def cheapest(self) -> Model:
+        """Return the model with the lowest output price among those that every plan may choose."""
+        open_to_all = (one for one in self.models.values() if one.plans >= set(Plan))
+        return min(open_to_all, key=lambda one: (one.price_out, one.price_in, one.id))
+
+    def replacement(self, model: Model) -> Model | None:
+        """Return the model that is asked where Google no longer serves this one, or None."""
+        return self.models[model.replaced_by] if model.replaced_by else None
+
+    def is_open_to(self, name: str, plan: Plan, today: date) -> bool:
+        """Return whether a room on this plan may name the model."""
+        model = self.find(name)
+        return model is not None and plan in self._current(model, today).plans
+
+    def choose(self, name: str, plan: Plan, today: date) -> Model:
+        """Return the model to ask for a room that names `name`.
+
+        A retired model gives its replacement; one that the catalogue no longer has, or that the
+        plan does not include, gives the default.
+        """
+        model = self.find(name)
+        if model is None or plan not in self._current(model, today).plans:
+            return self.default()
+        while model.is_retired(today) and (following := self.replacement(model)):
+            model = following
+        return model
+
+    def concerns(self, served: Collection[str], today: date) -> list[str]:
+        """Return what an operator has to change, a sentence each, given the ids that are served."""
+        found = []
+        for model in self.models.values():
+            if model.plans and model.id not in served:
+                found.append(f"{model.id} may be chosen, and Google does not serve it to this key.")
+            if model.plans and model.retires and model.retires - today <= NOTICE:
+                found.append(f"{model.id} may be chosen, and retires on {model.retires}.")
+            if not model.plans and not model.replaced_by:
+                found.append(f"{model.id} may not be chosen, and nothing replaces it.")
+        return found
+
+    def _current(self, model: Model, today: date) -> Model:
+        """Return the model whose plans count: a model without plans has its replacement's."""
+        while not model.plans or model.is_retired(today):
+            following = self.replacement(model)
+            if following is None:
+                break
+            model = following
+        return model
+
+    def _problems(self) -> Iterator[str]:
+        for alias, name in self.aliases.items():
+            if name not in self.models:
+                yield f"the alias {alias} names {name}, which is no model"
+        for name in self.models:
+            met = {name}
+            following = self.models[name].replaced_by
+            while following is not None:
+                if following not in self.models or following in met:
+                    yield f"{name} is replaced by {following}, which is no later model"
+                    break
+                met.add(following)
+                following = self.models[following].replaced_by
+        if not self.models.keys() >= {self.aliases.get(DEFAULT)}:
+            yield f"there is no alias {DEFAULT}"
+        elif self.default().plans != set(Plan):
+            yield f"the model of the alias {DEFAULT} is not open to every plan"
+        if self.max_output_tokens.keys() != set(Plan):
+            yield "not every plan has its maxOutputTokens"
+
+
+class _Entry(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A model in models.toml; prices are in US dollars per million tokens."""
+
+    name: str
+    input: float
+    output: float
+    thinking: tuple[Thinking, ...] = ()
+    plans: frozenset[Plan] = frozenset()
+    max_output_tokens: int = 65_536
+    retires: date | None = None
+    replaced_by: str | None = None
+
+    def model(self, model_id: str) -> Model:
+        return Model(
+            id=model_id,
+            name=self.name,
+            price_in=round(self.input * MILLION),
+            price_out=round(self.output * MILLION),
+            max_output_tokens=self.max_output_tokens,
+            thinking=self.thinking,
+            plans=self.plans,
+            retires=self.retires,
+            replaced_by=self.replaced_by,
+        )
+
+
+class _Bound(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    max_output_tokens: int
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    aliases: dict[str, str]
+    plans: dict[Plan, _Bound]
+    models: dict[str, _Entry]
+
+
+def _merge(target: Any, patch: Any) -> Any:
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merge(merged.get(name), value)
+    return merged

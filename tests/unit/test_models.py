@@ -1,0 +1,132 @@
+"""The catalogue of models: what rooms may name, what it costs, and what replaces it."""
+
+import tomllib
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geminichat import config
+from geminichat.domain import models
+from geminichat.domain.models import DEFAULT, Catalogue, Thinking
+from geminichat.domain.plans import Plan
+
+CONTENT = tomllib.loads(Path(models.__file__).with_suffix(".toml").read_text())
+TODAY = date(2026, 11, 25)
+
+
+@pytest.fixture(autouse=True)
+def fresh_catalogue() -> Iterator[None]:
+    config.catalogue.cache_clear()
+    yield
+    config.catalogue.cache_clear()
+
+
+def patched(**changes: Any) -> Catalogue:
+    return Catalogue.read(CONTENT, {"models": changes})
+
+
+def test_the_shipped_catalogue_contradicts_nothing_and_asks_for_no_change() -> None:
+    catalogue = Catalogue.read(CONTENT)
+    assert catalogue.concerns(catalogue.models.keys(), TODAY) == []
+
+
+def test_prices_are_micro_dollars_per_million_tokens() -> None:
+    lite = Catalogue.read(CONTENT).models["gemini-3.5-flash-lite"]
+    assert (lite.price_in, lite.price_out) == (300_000, 2_500_000)
+    assert lite.cost(1_000_000, 1_000_000) == 2_800_000
+    assert lite.cost(1, 0) == 1, "a part of a micro-dollar counts as one"
+
+
+def test_an_alias_and_an_id_name_the_same_model() -> None:
+    catalogue = Catalogue.read(CONTENT)
+    assert catalogue.find(DEFAULT) is catalogue.find("gemini-3.5-flash-lite")
+    assert catalogue.find("gpt-5") is None
+
+
+def test_every_plan_may_choose_the_default_and_the_cheapest_model() -> None:
+    catalogue = Catalogue.read(CONTENT)
+    for model in (catalogue.default(), catalogue.cheapest()):
+        assert all(catalogue.is_open_to(model.id, plan, TODAY) for plan in Plan)
+    assert not catalogue.is_open_to("best", Plan.BASIC, TODAY)
+    assert catalogue.is_open_to("best", Plan.PRO, TODAY)
+    assert not catalogue.is_open_to("gpt-5", Plan.PRO, TODAY)
+
+
+def test_a_room_that_names_a_retired_model_gets_its_replacement_from_that_day_on() -> None:
+    catalogue = Catalogue.read(CONTENT)
+    before, after = date(2026, 11, 30), date(2026, 12, 1)
+    assert catalogue.choose("gemini-2.5-flash", Plan.BASIC, before).id == "gemini-2.5-flash"
+    assert catalogue.choose("gemini-2.5-flash", Plan.BASIC, after).id == "gemini-3.6-flash"
+    assert catalogue.replacement(catalogue.models["gemini-2.5-flash"]) == catalogue.find(
+        "gemini-3.6-flash"
+    )
+
+
+def test_what_the_plan_or_the_catalogue_does_not_have_is_answered_by_the_default() -> None:
+    catalogue = Catalogue.read(CONTENT)
+    for name in ("best", "gemini-2.5-pro", "gemini-1.0-pro"):
+        assert catalogue.choose(name, Plan.BASIC, TODAY) is catalogue.default()
+
+
+def test_a_level_that_the_model_does_not_know_becomes_the_next_higher_one() -> None:
+    catalogue = Catalogue.read(CONTENT)
+    best, old = catalogue.models["gemini-3.8-flash"], catalogue.models["gemini-2.5-pro"]
+    assert best.nearest_thinking(Thinking.MINIMAL) is Thinking.LOW
+    assert best.nearest_thinking(Thinking.HIGH) is Thinking.HIGH
+    assert best.nearest_thinking(None) is None
+    assert old.nearest_thinking(Thinking.HIGH) is None
+
+
+@pytest.mark.parametrize(
+    ("patch", "problem"),
+    [
+        ({"aliases": {"fast": "gpt-5"}}, "the alias fast names gpt-5"),
+        ({"aliases": {"fast": None}}, "there is no alias fast"),
+        ({"aliases": {"fast": "gemini-3.8-flash"}}, "not open to every plan"),
+        ({"plans": {"pro": None}}, "maxOutputTokens"),
+        ({"models": {"gemini-3.6-flash": {"replacedBy": "gpt-5"}}}, "replaced by gpt-5"),
+        (
+            {"models": {"gemini-3.6-flash": {"replacedBy": "gemini-2.5-flash"}}},
+            "which is no later model",
+        ),
+        ({"models": {"gemini-3.6-flash": {"price": 1}}}, "unknown field `price`"),
+        ({"models": {"gemini-3.6-flash": {"input": "free"}}}, "Expected `float`"),
+    ],
+)
+def test_a_catalogue_that_contradicts_itself_is_refused(
+    patch: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Catalogue.read(CONTENT, patch)
+
+
+def test_a_retirement_within_thirty_days_asks_for_a_change() -> None:
+    served = set(CONTENT["models"])
+    for days_left, concerned in ((31, False), (30, True), (-1, True)):
+        retires = date.fromordinal(TODAY.toordinal() + days_left).isoformat()
+        catalogue = patched(**{"gemini-3.6-flash": {"retires": retires}})
+        found = catalogue.concerns(served, TODAY)
+        assert bool(found) is concerned
+        if concerned:
+            assert found == [f"gemini-3.6-flash may be chosen, and retires on {retires}."]
+
+
+def test_a_model_that_google_does_not_serve_asks_for_a_change() -> None:
+    catalogue = Catalogue.read(CONTENT)
+    served = catalogue.models.keys() - {"gemini-3.7-flash", "gemini-2.5-flash"}
+    [concern] = catalogue.concerns(served, TODAY)
+    assert "gemini-3.7-flash" in concern
+
+
+def test_a_model_that_nobody_may_choose_needs_a_replacement() -> None:
+    catalogue = patched(**{"gemini-2.5-pro": {"replacedBy": None}})
+    [concern] = catalogue.concerns(catalogue.models.keys(), TODAY)
+    assert "nothing replaces it" in concern
+
+
+def test_the_operators_patch_changes_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELS_PATCH", '{"aliases": {"fast": "gemini-3.6-flash"}}')
+    assert config.catalogue().default().id == "gemini-3.6-flash"
