@@ -7,8 +7,8 @@ import pytest
 
 from infra.local.standins.gemini import ERRORS, FAULTS
 from infra.template import ROOT
+from tests.support.fresh_process import run
 from tests.support.gemini_answers import CASES, Asked, Case, ask_everything
-from tests.unit.test_lean import run
 
 WHOLE, PART = "google.generativeai", ""
 

@@ -1,12 +1,9 @@
 """Log lines as CloudWatch gets them, written in a fresh process."""
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
-from infra.template import ROOT
+from tests.support.fresh_process import run
 
 CODE = """
 from geminichat.runtime import log
@@ -23,16 +20,8 @@ answer()
 
 
 def lines_of(code: str) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ
-        | {"PYTHONPATH": "layers/core", "AWS_LAMBDA_FUNCTION_NAME": "geminichat-AuthMe"},
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    printed = run(code, AWS_LAMBDA_FUNCTION_NAME="geminichat-AuthMe")
+    return [json.loads(line) for line in printed.splitlines()]
 
 
 def test_a_log_line_names_its_level_event_function_caller_and_fields() -> None:

@@ -63,7 +63,7 @@ _LEFT_OUT: Mapping[str, Mapping[str, Any] | None] = {
     f"{_SERVICE}.transports.grpc_asyncio": {"GenerativeServiceGrpcAsyncIOTransport": None},
 }
 
-with trimmed_imports.without(_LEFT_OUT, _UNOPENED):
+with trimmed_imports.skip_modules(_LEFT_OUT, _UNOPENED):
     import google.api_core.gapic_v1.client_info
     import google.api_core.gapic_v1.method
     import google.api_core.gapic_v1.routing_header  # noqa: F401 (the client's modules use all three)
@@ -82,7 +82,7 @@ with trimmed_imports.without(_LEFT_OUT, _UNOPENED):
         "FileServiceClient": object,
         "GenerativeServiceClient": GenerativeServiceClient,
     }
-    with trimmed_imports.without(
+    with trimmed_imports.skip_modules(
         {"google.ai.generativelanguage": _clients, "google.generativeai.protos": _protos}
     ):
         from google.generativeai.client import configure, get_default_generative_client

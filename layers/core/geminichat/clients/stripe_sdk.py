@@ -1,4 +1,4 @@
-"""Stripe's SDK, without the parts that are never used here, over our own HTTP.
+"""Stripe's SDK over our own HTTP client.
 
 Its usual HTTP client has a deadline for each byte of an answer, not for the answer, and does not
 know when its caller has to be done.
@@ -7,10 +7,9 @@ know when its caller has to be done.
 from collections.abc import Mapping
 from typing import Any
 
-from geminichat.runtime import deadlines, http_client, trimmed_imports
+import stripe
 
-with trimmed_imports.without({"asyncio": {}, "httpx": {}, "requests": {}}):
-    import stripe
+from geminichat.runtime import deadlines, http_client
 
 CONNECT_TIMEOUT = 1.0
 

@@ -16,15 +16,7 @@ from geminichat.runtime import aws_client, trimmed_imports
 # PynamoDB reports at every cold start that it has found no file of settings.
 logging.getLogger("pynamodb.settings").setLevel(logging.WARNING)
 
-with trimmed_imports.without(
-    {
-        "botocore.client": {"ClientError": ClientError},
-        "botocore.config": {},
-        "calendar": {},
-        "botocore.session": {"Session": object, "get_session": None},
-        "pynamodb.connection._botocore_private": {"BotocoreBaseClientPrivate": object},
-    }
-):
+with trimmed_imports.trim_pynamodb():
     from pynamodb.connection.base import Connection
     from pynamodb.connection.table import TableConnection
     from pynamodb.models import Model

@@ -16,16 +16,14 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from geminichat.runtime import deadlines, trimmed_imports
-
-with trimmed_imports.without({"calendar": {}, "email.header": {}, "ipaddress": {}}):
-    from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-    from urllib.parse import urlsplit
+from geminichat.runtime import deadlines
 
 KEPT_FOR = 240.0
 """Seconds for which an idle connection is used again."""

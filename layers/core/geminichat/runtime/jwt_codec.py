@@ -1,7 +1,4 @@
-"""JSON Web Tokens (RFC 7519) signed with HS256, with everything pinned that can be (RFC 8725).
-
-PyJWT's client of key sets is left out of the import: it costs a cold start 6 ms.
-"""
+"""JSON Web Tokens (RFC 7519) signed with HS256, with everything pinned that can be (RFC 8725)."""
 
 import base64
 from collections.abc import Mapping
@@ -11,16 +8,7 @@ import msgspec
 
 from geminichat.runtime import trimmed_imports
 
-
-def _timegm(moment: Any) -> int:
-    import calendar  # only for claims that are a datetime: ours are seconds
-
-    return calendar.timegm(moment)
-
-
-with trimmed_imports.without(
-    {"calendar": {"timegm": _timegm}, "jwt.jwks_client": {"PyJWKClient": None}},
-):
+with trimmed_imports.trim_pyjwt():
     import jwt
 
 ALGORITHM = "HS256"

@@ -5,15 +5,7 @@ import os
 
 from geminichat.runtime import trimmed_imports
 
-with trimmed_imports.without(
-    {
-        "aws_lambda_powertools.metrics": {"Metrics": None, "single_metric": None},
-        # It registers a user agent with botocore's client, which is not used here.
-        "aws_lambda_powertools.shared.user_agent": {"inject_user_agent": lambda: None},
-        "aws_lambda_powertools.tracing": {"Tracer": None},
-        "aws_lambda_powertools.utilities.jmespath_utils": {},
-    }
-):
+with trimmed_imports.trim_powertools_logger():
     from aws_lambda_powertools.logging import Logger
 
 _CALLER = 3
@@ -26,7 +18,7 @@ def info(event: str, /, **fields: object) -> None:
 
 
 def warning(event: str, /, **fields: object) -> None:
-    """Log an event that an operator may want to look at."""
+    """Log an event that an operator may have to look at."""
     _logger().warning(event, stacklevel=_CALLER, extra=fields)
 
 

@@ -12,7 +12,7 @@ from geminichat import metrics
 from geminichat.config import secret, setting
 from geminichat.runtime import http_client, log, trimmed_imports
 
-with trimmed_imports.without({"asyncio": {}, "httpx": {}}):
+with trimmed_imports.trim_upstash_redis():
     from upstash_redis.commands import Commands
     from upstash_redis.errors import UpstashError
     from upstash_redis.http import format_response, make_headers

@@ -1,4 +1,4 @@
-"""What is sent to AWS is what botocore would send and sign; what fails is raised as it would."""
+"""Requests to AWS are those botocore would sign and send; failures are botocore's exceptions."""
 
 import json
 import os
@@ -123,7 +123,7 @@ def test_a_request_is_signed_as_botocore_signs_it(
     assert signed["x-amz-date"] == time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(moment))
 
 
-def test_credentials_that_the_runtime_replaces_are_used_at_once(
+def test_credentials_that_the_runtime_replaces_are_used_by_the_next_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = aws_client._signature("sqs", "https://x.example/", {}, b"", 0)
@@ -134,7 +134,7 @@ def test_credentials_that_the_runtime_replaces_are_used_at_once(
     assert after["x-amz-security-token"] == "session"
 
 
-def test_the_trace_goes_along_unsigned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_trace_header_is_sent_unsigned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793")
     signed = aws_client._signature("sqs", "https://x.example/", {}, b"", 0)
     assert signed["x-amzn-trace-id"] == "Root=1-5759e988-bd862e3fe1be46a994272793"
@@ -159,7 +159,7 @@ def test_the_trace_goes_along_unsigned(monkeypatch: pytest.MonkeyPatch) -> None:
         ("sqs", {"AWS_ENDPOINT_URL": ""}, "https://sqs.us-east-1.amazonaws.com"),
     ],
 )
-def test_a_service_is_asked_where_the_environment_says(
+def test_a_services_endpoint_follows_the_environment(
     service: str, settings: dict[str, str], url: str, environment: pytest.MonkeyPatch
 ) -> None:
     for name, value in settings.items():
@@ -170,7 +170,7 @@ def test_a_service_is_asked_where_the_environment_says(
 # ── Answers ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_call_is_sent_with_its_target_and_its_answer_read(
+def test_a_call_names_its_operation_and_returns_the_decoded_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     service, client = served_by(monkeypatch, answer(200, {"Item": {"a": {"S": "é"}}}))
@@ -182,7 +182,7 @@ def test_a_call_is_sent_with_its_target_and_its_answer_read(
     assert json.loads(body) == {"Key": {"a": {"S": "1"}}}
 
 
-def test_an_empty_answer_is_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_answer_body_becomes_an_empty_dict(monkeypatch: pytest.MonkeyPatch) -> None:
     _, client = served_by(monkeypatch, answer(200))
     assert client.call("DeleteItem", {}) == {}
 
@@ -207,7 +207,7 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-def test_a_refusal_is_raised_with_its_code_and_not_tried_again(
+def test_a_client_error_is_raised_with_its_code_and_not_retried(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused, code = REFUSALS[kind]
@@ -220,7 +220,7 @@ def test_a_refusal_is_raised_with_its_code_and_not_tried_again(
     assert len(service.tries) == 1
 
 
-def test_the_reasons_of_a_cancelled_transaction_come_along(
+def test_a_cancelled_transaction_carries_its_cancellation_reasons(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}]
@@ -243,7 +243,7 @@ PASSING: dict[str, Answer | Exception] = {
 
 
 @pytest.mark.parametrize("kind", PASSING)
-def test_what_may_pass_is_tried_again_as_often_as_told(
+def test_a_transient_failure_is_retried_up_to_the_number_of_attempts(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, client = served_by(monkeypatch, PASSING[kind], answer(200, {}))
@@ -263,7 +263,7 @@ def test_what_may_pass_is_tried_again_as_often_as_told(
     ],
     ids=str,
 )
-def test_what_lasts_is_raised_as_botocore_would(
+def test_a_lasting_failure_raises_botocores_exception(
     failure: Answer | Exception, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, client = served_by(monkeypatch, failure, failure)
@@ -272,7 +272,7 @@ def test_what_lasts_is_raised_as_botocore_would(
     assert len(service.tries) == 2
 
 
-def test_one_attempt_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_with_one_attempt_does_not_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     service, client = served_by(monkeypatch, PASSING["500"], attempts=1)
     with pytest.raises(ClientError):
         client.call("Publish", {})
@@ -280,7 +280,7 @@ def test_one_attempt_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("attempts", "seconds"), [(1, 20), (2, 240)])
-def test_what_is_sent_once_wants_a_connection_that_was_used_a_moment_ago(
+def test_a_call_that_is_not_retried_only_reuses_a_recent_connection(
     attempts: int, seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, client = served_by(monkeypatch, answer(200), attempts=attempts)

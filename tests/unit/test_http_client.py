@@ -1,4 +1,4 @@
-"""HTTP over real sockets: kept connections, deadlines, TLS, and what happens when it breaks off."""
+"""HTTP over real sockets: kept connections, deadlines, TLS, and broken connections."""
 
 import math
 import socket
@@ -88,7 +88,7 @@ def post(url: str, body: bytes = b"{}", **headers: str) -> http_client.Answer:
     return http_client.post(url, headers, body, connect=1, read=0.3)
 
 
-def test_an_answer_comes_with_status_headers_and_body() -> None:
+def test_an_answer_has_status_headers_and_body() -> None:
     seen = []
 
     def talk(connection: socket.socket, _: int) -> None:
@@ -104,12 +104,12 @@ def test_an_answer_comes_with_status_headers_and_body() -> None:
     assert b"accept: x" in seen[0]
 
 
-def test_a_status_that_tells_of_failure_is_an_answer_too() -> None:
+def test_an_error_status_is_returned_not_raised() -> None:
     with server(answering(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")) as url:
         assert post(url).status == 503
 
 
-def test_a_connection_is_kept_and_used_again() -> None:
+def test_a_connection_is_kept_and_reused() -> None:
     connections = []
 
     def talk(connection: socket.socket, number: int) -> None:
@@ -122,7 +122,7 @@ def test_a_connection_is_kept_and_used_again() -> None:
     assert connections == [1]
 
 
-def test_a_kept_connection_that_the_server_has_closed_is_not_used_again() -> None:
+def test_a_kept_connection_that_the_server_has_closed_is_not_reused() -> None:
     def talk(connection: socket.socket, _: int) -> None:
         request(connection)
         connection.sendall(OK)
@@ -134,7 +134,7 @@ def test_a_kept_connection_that_the_server_has_closed_is_not_used_again() -> Non
             assert kept.sock.recv(1, socket.MSG_PEEK) == b"", "the server's end has arrived"
 
 
-def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> None:
+def test_a_connection_that_was_idle_for_too_long_is_not_reused() -> None:
     connections = []
 
     def talk(connection: socket.socket, number: int) -> None:
@@ -149,7 +149,7 @@ def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> None:
             http_client._idle[http_client._place(url)[:3]] = [(kept, since - 10)]
 
 
-def test_a_server_that_says_close_is_believed() -> None:
+def test_a_connection_that_the_server_announces_to_close_is_not_kept() -> None:
     answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     with server(answering(answer)) as url:
         post(url)
@@ -167,12 +167,12 @@ def test_each_of_many_threads_gets_its_own_answer() -> None:
         assert [found.body for found in pool.map(lambda body: post(url, body), sent)] == sent
 
 
-def test_who_does_not_listen_is_not_connected() -> None:
+def test_a_refused_connection_raises_not_connected() -> None:
     with pytest.raises(http_client.NotConnected):
         post(f"http://127.0.0.1:{free_port()}")
 
 
-def test_who_does_not_answer_has_timed_out() -> None:
+def test_a_silent_server_raises_timed_out() -> None:
     def talk(connection: socket.socket, _: int) -> None:
         request(connection)
         connection.recv(1)
@@ -203,7 +203,7 @@ LONG = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
 @pytest.mark.parametrize(
     ("at_once", "dripped"), [(b"", LONG), (LONG, b"x" * 100)], ids=["headers", "body"]
 )
-def test_an_answer_that_comes_byte_by_byte_has_timed_out_as_a_whole(
+def test_the_deadline_is_for_the_whole_answer_however_slowly_it_arrives(
     at_once: bytes, dripped: bytes
 ) -> None:
     def talk(connection: socket.socket, number: int) -> None:
@@ -325,7 +325,7 @@ def test_side_by_side_in_a_hurry_the_first_has_what_the_second_has_left_of_it(
         http_client.side_by_side(lambda: post(url), second)
 
 
-def test_calls_of_a_hurry_share_its_time() -> None:
+def test_calls_within_a_request_deadline_share_its_time() -> None:
     with server(lambda *_: time.sleep(2)) as url:
         began = time.monotonic()
         with deadlines.within(0.5):
@@ -340,7 +340,7 @@ def test_calls_of_a_hurry_share_its_time() -> None:
         assert post(url).status == 200
 
 
-def test_a_hurry_within_a_hurry_ends_with_the_first_of_them() -> None:
+def test_nested_request_deadlines_end_with_the_earlier_one() -> None:
     assert deadlines.time_left() == math.inf
     with deadlines.within(5), deadlines.within(60):
         assert deadlines.time_left() <= 5
@@ -361,7 +361,7 @@ def test_a_hurry_within_a_hurry_ends_with_the_first_of_them() -> None:
     ],
     ids=["nothing", "half a body", "no HTTP", "too many headers", "interim, and no more"],
 )
-def test_an_answer_that_breaks_off_has_failed(answer: bytes) -> None:
+def test_an_incomplete_or_malformed_answer_raises_failed(answer: bytes) -> None:
     def talk(connection: socket.socket, _: int) -> None:
         request(connection)
         connection.sendall(answer)
@@ -389,12 +389,12 @@ def secure(certificate: Path) -> Iterator[str]:
     http_client.tls.cache_clear()
 
 
-def test_a_certificate_that_nobody_trusts_is_refused(secure: str) -> None:
+def test_an_untrusted_certificate_is_rejected(secure: str) -> None:
     with pytest.raises(http_client.NotConnected):
         post(secure.replace("127.0.0.1", "localhost"))
 
 
-def test_a_certificate_of_another_host_is_refused(
+def test_a_certificate_for_another_host_is_rejected(
     secure: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
@@ -402,7 +402,7 @@ def test_a_certificate_of_another_host_is_refused(
         post(secure)
 
 
-def test_a_certificate_that_is_trusted_is_accepted(
+def test_a_trusted_certificate_is_accepted(
     secure: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
@@ -436,7 +436,7 @@ def tunnel() -> Iterator[tuple[str, list[bytes]]]:
         yield url, asked
 
 
-def test_a_proxy_that_the_environment_names_leads_out(
+def test_https_requests_go_through_the_proxy_of_the_environment(
     secure: str,
     certificate: Path,
     tunnel: tuple[str, list[bytes]],
@@ -451,7 +451,7 @@ def test_a_proxy_that_the_environment_names_leads_out(
     assert asked == [f"CONNECT {url.removeprefix('https://')} HTTP/1.1".encode()]
 
 
-def test_a_host_that_the_environment_excepts_is_reached_without_its_proxy(
+def test_a_host_in_no_proxy_is_reached_without_the_proxy(
     secure: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))

@@ -1,0 +1,168 @@
+"""Libraries imported without some of their modules, each in a fresh process: modules are kept."""
+
+import pytest
+
+from tests.support.fresh_process import run
+
+SKIP = """
+import sys
+from geminichat.runtime.trimmed_imports import skip_modules
+with skip_modules({'json': {'seven': 7}}):"""
+
+
+def test_a_skipped_module_is_not_loaded_and_has_the_names_given_for_it() -> None:
+    assert run(f"{SKIP} import json\nprint(json.seven, 'json.decoder' in sys.modules)") == "7 False"
+
+
+def test_a_skipped_module_is_loaded_when_more_is_asked_of_it() -> None:
+    assert run(f"{SKIP} import json\nprint(json.dumps([1]), json.seven)") == "[1] 7"
+
+
+def test_an_import_after_the_block_gets_the_real_module() -> None:
+    code = f"{SKIP} pass\nimport json\nprint(json.dumps([1]), hasattr(json, 'seven'))"
+    assert run(code) == "[1] False"
+
+
+def test_a_module_imported_before_the_block_is_not_replaced() -> None:
+    code = f"import json\n{SKIP} import json as again\nprint(again is json, again.dumps(1))"
+    assert run(code) == "True 1"
+
+
+def test_a_skipped_submodule_is_no_attribute_of_its_package_after_the_block() -> None:
+    code = """
+import xml
+from geminichat.runtime.trimmed_imports import skip_modules
+with skip_modules({'xml.sax': {}}):
+    from xml import sax
+    assert 'xml.sax.handler' not in __import__('sys').modules
+print(hasattr(xml, 'sax'))
+import xml.sax
+print(xml.sax.ContentHandler.__name__)
+"""
+    assert run(code) == "False\nContentHandler"
+
+
+def test_a_module_given_as_none_cannot_be_imported_in_the_block() -> None:
+    code = """
+from geminichat.runtime.trimmed_imports import skip_modules
+with skip_modules({'json': None}):
+    try:
+        import json
+    except ImportError:
+        print('none')
+import json
+print(json.dumps([1]))
+"""
+    assert run(code) == "none\n[1]"
+
+
+BARE = """
+import sys
+from geminichat.runtime.trimmed_imports import skip_modules
+with skip_modules({}, bare_packages=['json', 'xml', 'xml.sax']):
+    import json.scanner
+    from xml.sax import handler
+"""
+
+
+def test_a_bare_package_loads_only_the_modules_that_the_block_imports() -> None:
+    code = f"{BARE}print('json.decoder' in sys.modules, 'xml.sax.xmlreader' in sys.modules)"
+    assert run(f"{code}\nprint(json.scanner.__name__, handler.__name__)") == (
+        "False False\njson.scanner xml.sax.handler"
+    )
+
+
+def test_a_bare_package_is_initialised_when_more_is_asked_of_it() -> None:
+    code = f"""{BARE}
+import xml.sax
+from xml.sax import make_parser
+print(json.dumps([1]), make_parser.__name__, xml.sax.handler is handler)
+"""
+    assert run(code) == "[1] make_parser True"
+
+
+def test_a_star_import_of_a_bare_package_gets_all_its_names() -> None:
+    assert run(f"{BARE}\nfrom json import *\nprint(loads('[1]'))") == "[1]"
+
+
+@pytest.mark.parametrize(
+    ("ours", "left_out"),
+    [
+        (
+            "geminichat.tables.users",
+            ["botocore.client", "botocore.session", "jmespath"],
+        ),
+        ("geminichat.upstash.redis", ["httpx", "asyncio"]),
+        ("geminichat.clients.gemini", ["grpc", "cryptography", "pydantic", "googleapiclient"]),
+        (
+            "geminichat.clients.gemini",
+            ["asyncio", "charset_normalizer", "importlib.metadata", "zipfile"],
+        ),
+        ("geminichat.runtime.jwt_codec", ["jwt.jwks_client", "urllib.request"]),
+        ("geminichat.runtime.log", ["jmespath", "aws_lambda_powertools.shared.user_agent"]),
+    ],
+)
+def test_a_trimmed_library_is_imported_without_the_modules_never_used(
+    ours: str, left_out: list[str]
+) -> None:
+    code = f"""
+import sys
+import {ours}
+print(*[name for name in {left_out} if name in sys.modules])
+"""
+    assert run(code) == ""
+
+
+CLAIM = """
+from datetime import UTC, datetime
+from geminichat.runtime.jwt_codec import jwt
+token = jwt.encode({'iat': datetime(2026, 1, 1, tzinfo=UTC)}, b'k' * 32)
+print(jwt.decode(token, b'k' * 32, ['HS256']))
+"""
+
+KEY_SET = """
+from geminichat.runtime.jwt_codec import jwt
+from jwt import jwks_client
+print(jwks_client.PyJWKClient('https://localhost/').uri)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [(CLAIM, "{'iat': 1767225600}"), (KEY_SET, "https://localhost/")],
+    ids=["a datetime as claim", "a key set"],
+)
+def test_a_skipped_module_works_when_it_is_used_after_all(code: str, printed: str) -> None:
+    assert printed in run(code)
+
+
+def test_stripes_sdk_works_without_the_http_packages_that_its_layer_leaves_out() -> None:
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(["requests", "httpx"]))
+from geminichat.clients import stripe_sdk
+client = stripe_sdk.client("sk_test_1", endpoint="", read=1, retries=0)
+print(type(client).__name__, "urllib3" in sys.modules)
+"""
+    assert run(code) == "StripeClient False"
+
+
+def test_geminis_sdk_works_in_full_after_our_client_was_imported() -> None:
+    code = """
+import geminichat.clients.gemini
+import google.generativeai as genai
+genai.configure(api_key='none', transport='rest')
+print(genai.ChatSession.__name__, genai.GenerativeModel('gemini-2.5-flash').model_name)
+print(genai.GenerativeModel is geminichat.clients.gemini_sdk.GenerativeModel)
+print(genai.protos.EmbedContentRequest.__name__)
+"""
+    assert run(code) == "ChatSession models/gemini-2.5-flash\nTrue\nEmbedContentRequest"
+
+
+def test_boto3_works_after_our_tables_were_imported() -> None:
+    code = """
+import geminichat.tables.users
+import boto3
+print(boto3.client('sqs', region_name='us-east-1').meta.service_model.service_name)
+"""
+    assert run(code) == "sqs"
