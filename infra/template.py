@@ -7,6 +7,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 
+FUNCTION = "AWS::Serverless::Function"
+
 
 class _Loader(yaml.SafeLoader):
     pass
@@ -33,3 +35,13 @@ def load(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
     """Return the template."""
     template: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # noqa: S506 # nosec B506 - a SafeLoader
     return template
+
+
+def settings(template: dict[str, Any]) -> dict[str, Any]:
+    """Return every environment variable of the functions, those of a single function included."""
+    resources = template["Resources"].values()
+    functions = [one["Properties"] for one in resources if one["Type"] == FUNCTION]
+    declared: dict[str, Any] = {}
+    for properties in [template["Globals"]["Function"], *functions]:
+        declared |= properties.get("Environment", {}).get("Variables", {})
+    return declared

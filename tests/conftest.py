@@ -13,6 +13,7 @@ import pytest
 
 from infra.local.serving import free_port
 from infra.local.standins.stripe import PRO_PRICE
+from infra.template import settings
 from tests.support.template import QUEUES, TABLES, TEMPLATE, Values
 
 sys.dont_write_bytecode = True  # a __pycache__ in layers/ would look like a change to SAM's cache
@@ -56,7 +57,7 @@ VALUES = _local_values()
 
 
 def _environment() -> dict[str, str]:
-    declared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    declared = settings(TEMPLATE)
     variables = {name: str(VALUES.resolve(value)) for name, value in declared.items()}
     return variables | {
         "AWS_REGION": REGION,

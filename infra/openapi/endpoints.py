@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from infra.template import load
+from infra.template import load, settings
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def endpoints() -> list[Endpoint]:
 
 
 def _endpoints(template: dict[str, Any]) -> Iterator[Endpoint]:
-    _prepare(template["Globals"]["Function"]["Environment"]["Variables"])
+    _prepare(settings(template))
     for resource in template["Resources"].values():
         if resource["Type"] != "AWS::Serverless::Function":
             continue

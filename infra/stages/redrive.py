@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
 
 def settings(names: Mapping[str, str]) -> dict[str, str]:
     """Return the functions' settings that name a resource, from the resources' names or URLs."""
-    declared = template.load()["Globals"]["Function"]["Environment"]["Variables"]
+    declared = template.settings(template.load())
     named = {setting: value.get("Ref") for setting, value in declared.items() if "Ref" in value}
     return {setting: names[ref] for setting, ref in named.items() if ref in names}
 

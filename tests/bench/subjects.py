@@ -15,6 +15,7 @@ from geminichat import access_tokens
 from geminichat.domain import codes, ids, sessions, times
 from geminichat.domain.identities import Identity
 from geminichat.domain.sessions import Claims, RefreshToken
+from infra import template
 from tests.bench.host import BenchError
 from tests.bench.standins import Item, World
 from tests.support.lambdas import http_event
@@ -428,7 +429,7 @@ def settings(url: str, extra: Mapping[str, str] | None = None) -> Settings:
             refs[name] = f"{url}/{ACCOUNT}/{name}"
     attributes: dict[str, str] = {}
     values = Values(refs, attributes)
-    declared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    declared = template.settings(TEMPLATE)
     environment = {name: str(values.resolve(value)) for name, value in declared.items()}
     environment |= {
         "AWS_REGION": REGION,

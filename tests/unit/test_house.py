@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from infra.template import ROOT
+from infra.template import ROOT, settings
 from tests.support import plain_english
+from tests.support.settings import settings_of
 from tests.support.template import (
     FUNCTIONS,
     QUEUES,
@@ -59,6 +60,42 @@ def callers_of(function: str) -> Iterator[str]:
         yield f"SQS {event['Queue']['Fn::GetAtt'][0]}"
     for event in events_of(function, "ScheduleV2"):
         yield f"Schedule {event['ScheduleExpression']}"
+
+
+NOT_READ_BY_OUR_CODE = {"POWERTOOLS_LOG_LEVEL", "PARAMETERS_DIGEST"}
+
+
+def test_a_setting_with_one_reader_is_declared_in_the_readers_block() -> None:
+    names = set(settings(TEMPLATE)) - NOT_READ_BY_OUR_CODE
+    readers: dict[str, set[str]] = {name: set() for name in names}
+    for function in FUNCTIONS:
+        for name in settings_of(ROOT / "functions" / folder_of(function) / "app.py", names):
+            readers[name].add(function)
+    shared = {name for name in names if len(readers[name]) > 1}
+    assert set(variables_of(GLOBALS)) == shared | NOT_READ_BY_OUR_CODE
+    for function, properties in FUNCTIONS.items():
+        assert set(variables_of(properties)) == {
+            name for name in names if readers[name] == {function}
+        }, function
+
+
+def variables_of(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the environment variables that a function's or the Globals' block declares."""
+    found: dict[str, Any] = properties.get("Environment", {}).get("Variables", {})
+    return found
+
+
+def test_every_parameter_is_in_one_group_of_the_console_in_the_order_of_declaration() -> None:
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert [name for group in groups for name in group["Parameters"]] == list(
+        TEMPLATE["Parameters"]
+    )
+    assert all(group["Label"]["default"] for group in groups)
+
+
+def test_the_templates_lines_have_at_most_100_characters() -> None:
+    lines = (ROOT / "template.yaml").read_text().splitlines()
+    assert [number for number, line in enumerate(lines, 1) if len(line) > 100] == []
 
 
 @every_function

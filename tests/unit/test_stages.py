@@ -9,9 +9,10 @@ from infra.stages import deploy, put_secrets
 from infra.stages import stage as stages
 from infra.stages.put_secrets import SECRETS
 from infra.stages.stage import Stage, StageError
+from infra.template import settings
 from tests.support.template import TEMPLATE
 
-VARIABLES = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+VARIABLES = settings(TEMPLATE)
 BY_NAME = {secret.name: secret for secret in SECRETS}
 
 

@@ -28,7 +28,7 @@ def setting(name: str) -> str:
     """Return the environment variable `name`. Raises RuntimeError where it is missing."""
     value = os.environ.get(name)
     if value is None:
-        raise RuntimeError(f"The setting {name} is missing: template.yaml declares it in Globals.")
+        raise RuntimeError(f"The setting {name} is missing: declare it in template.yaml.")
     return value
 
 

@@ -19,7 +19,7 @@ def test_codes_are_shown_in_answers_anywhere_but_in_prod(
     stage: str, delivery: str, allowed: bool
 ) -> None:
     values = Values({"Stage": stage, "OtpDelivery": delivery}, {})
-    rule = TEMPLATE["Rules"]["CodesNeverShowInProd"]
+    rule = TEMPLATE["Rules"]["ProdReturnsNoCodes"]
     refused = values.resolve(rule["RuleCondition"]) and not all(
         values.resolve(one["Assert"]) for one in rule["Assertions"]
     )

@@ -1,0 +1,93 @@
+"""Which functions read a setting: found in the code that a handler can reach, name by name."""
+
+import ast
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.paths import ROOT
+
+PACKAGE = ROOT / "layers" / "core" / "geminichat"
+
+type Definition = tuple[str, str]
+"""A module of our package and a name that it defines at its top level; "" is all other code."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module's definitions, and what its names stand for where they are imported."""
+
+    code: dict[str, list[ast.stmt]]
+    imported: dict[str, Definition]
+
+
+def settings_of(handler: Path, names: set[str]) -> set[str]:
+    """Return which of these settings the code that a handler can reach names."""
+    found: set[str] = set()
+    seen: set[Definition] = set()
+    start = _read(handler)
+    module_of = {"app": start}
+    ahead: list[Definition] = [("app", name) for name in start.code]
+    while ahead:
+        definition = ahead.pop()
+        if definition in seen:
+            continue
+        seen.add(definition)
+        name, what = definition
+        module = module_of.get(name) or _module(name)
+        if module is None:
+            continue
+        ahead.append((name, ""))
+        for statement in module.code.get(what, []):
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Constant) and node.value in names:
+                    found.add(str(node.value))
+            ahead += _references(statement, name, module)
+    return found
+
+
+def _references(statement: ast.stmt, name: str, module: Module) -> Iterator[Definition]:
+    """Yield the definitions of our package that a statement names."""
+    for node in ast.walk(statement):
+        match node:
+            case ast.Attribute(value=ast.Name(id=alias), attr=what) if alias in module.imported:
+                parent, child = module.imported[alias]
+                yield (f"{parent}.{child}".strip("."), what)
+                yield (parent, child)
+            case ast.Name(id=what) if what in module.imported:
+                yield module.imported[what]
+            case ast.Name(id=what) if what in module.code:
+                yield (name, what)
+
+
+@functools.cache
+def _module(name: str) -> Module | None:
+    path = PACKAGE / (name.replace(".", "/") + ".py")
+    return _read(path) if path.exists() else None
+
+
+def _read(path: Path) -> Module:
+    tree = ast.parse(path.read_text())
+    code: dict[str, list[ast.stmt]] = {"": []}
+    for statement in tree.body:
+        for defined in _defined(statement) or [""]:
+            code.setdefault(defined, []).append(statement)
+    imported: dict[str, Definition] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("geminichat"):
+            parent = (node.module or "").removeprefix("geminichat").removeprefix(".")
+            for alias in node.names:
+                imported[alias.asname or alias.name] = (parent, alias.name)
+    return Module(code, imported)
+
+
+def _defined(statement: ast.stmt) -> list[str]:
+    match statement:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Assign(targets=targets):
+            return [target.id for target in targets if isinstance(target, ast.Name)]
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return [name]
+    return []
