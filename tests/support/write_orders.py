@@ -1,0 +1,26 @@
+"""Orders of a transaction's writes: an answer must not depend on where a write stands."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from geminichat.tables import table
+from geminichat.tables.table import Write
+
+type Order = Callable[[Sequence[Write]], Sequence[Write]]
+
+ORDERS: dict[str, Order] = {
+    "as written": list,
+    "reversed": lambda writes: list(reversed(writes)),
+    "shuffled": lambda writes: random.sample(writes, len(writes)),
+}
+
+
+@contextmanager
+def ordered(order: Order) -> Iterator[None]:
+    """Put the writes of every transaction into this order while the block runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "order_writes", order)
+        yield
