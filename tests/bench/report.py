@@ -1,5 +1,7 @@
 """BENCHMARKS.md: one table of goals, then the figures behind each line."""
 
+import functools
+import math
 import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -353,9 +355,8 @@ def _cost(results: Results) -> list[str]:
         rows.append([what, *cells, f"**{one.total:.2f}**", f"**{ten.total:.2f}**"])
     head = ["memory", "requests", "compute", "tables", "Redis", "queue", "logs", "total"]
     still = model.idle(known)
-    idle = still.polling + still.sweep + still.watching
-    alone, whole = model.container()
-    unit = model.exchange(known).total
+    only, whole = model.container()
+    dollars_of = functools.partial(model.monthly, model.exchange(known).total, still)
     assumed = model.ASSUMED
     return [
         (
@@ -367,21 +368,28 @@ def _cost(results: Results) -> list[str]:
         ),
         table([*head, "ten together"], rows),
         (
-            f"Idle: no server, no minimum. What runs without a request costs ${idle:.2f} a month "
-            f"(Lambda's polls of the empty queue ${still.polling:.2f}, the sweep every minute "
-            f"${still.sweep:.2f}, alarms and one metric ${still.watching:.2f}); AWS's always-free tiers "
-            f"leave the sweep's reads of it, ${still.reads:.2f}."
+            f"Without a single request, a month costs ${still.total:.2f}: Lambda's polls of the "
+            f"empty queue ${still.polling:.2f}, the sweep every minute ${still.sweep:.2f} and its "
+            f"X-Ray traces ${still.traces:.2f}, alarms ${still.alarms:.2f}, the dashboard "
+            f"${still.dashboard:.2f}. In an account with nothing else in it, AWS's always-free tiers "
+            f"leave ${still.after_free_tiers:.2f}."
         ),
         (
-            f"The Express original at its smallest always-on size: ${alone:.2f} a month for the "
-            f"container alone, ${whole:.2f} with an address and the smallest MongoDB. The lines cross "
-            f"at {model.crossing(alone, unit, idle):,} and {model.crossing(whole, unit, idle):,} "
-            "exchanges a month (as deployed, free tiers unused)."
+            f"With traffic, X-Ray adds up to ${model.traced(model.SECONDS):.2f} per month for the "
+            "first invocation of each second and a share of the others, and custom metrics up to "
+            f"${model.written(math.inf):.2f}."
         ),
-        "![Dollars a month by exchanges a month](tests/bench/cost/cost.svg)",
         (
-            "Prices are in [prices.toml](tests/bench/cost/prices.toml), with date and source; without "
-            f"a page at hand: {', '.join(model.unchecked())}."
+            f"The Express original at its smallest always-on size costs ${only:.2f} per month for "
+            f"only the container, ${whole:.2f} with an address and the smallest MongoDB, without any "
+            f"monitoring. The lines cross at {model.crossing(only, dollars_of):,} and "
+            f"{model.crossing(whole, dollars_of):,} exchanges per month (as deployed, monitoring "
+            "included, free tiers unused)."
+        ),
+        "![Dollars per month by exchanges per month](tests/bench/cost/cost.svg)",
+        (
+            "Prices, with date and source, are in [prices.toml](tests/bench/cost/prices.toml); no page "
+            f"confirms those of {', '.join(model.unchecked())}."
         ),
     ]
 
@@ -456,7 +464,5 @@ def _size_table(results: Results) -> str:
 def cost_plot(results: Results) -> str:
     """Return the plot of the cost, an SVG."""
     known = measured(results)
-    still = model.idle(known)
-    idle = still.polling + still.sweep + still.watching
-    alone, whole = model.container()
-    return model.plot(model.exchange(known).total, idle, alone, whole)
+    dollars_of = functools.partial(model.monthly, model.exchange(known).total, model.idle(known))
+    return model.plot(dollars_of, *model.container())

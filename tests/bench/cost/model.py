@@ -1,17 +1,18 @@
-"""What an exchange costs: a prompt sent, its reply asked for a few times, and the answer made.
+"""The cost model: dollars per exchange (a prompt, its polls, its reply) and per month.
 
-Units and milliseconds are measured, the latter at each memory size; prices are in prices.toml, and
-what had to be assumed is there too.
+Units and milliseconds are measured, the latter at each memory size; prices and assumptions are in
+prices.toml, and what the templates deploy is counted in them.
 """
 
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.template import FUNCTIONS, RESOURCES, TEMPLATE
+from tests.support.alarms import NESTED, alarms
+from tests.support.template import FUNCTIONS, TEMPLATE
 
 MEMORIES = (128, 256, 512, 1024, 1769)
 SEND, POLL, WORKER, SWEEP = (
@@ -28,6 +29,9 @@ MILLION = 1_000_000
 
 PRICES: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
 ASSUMED: Mapping[str, float] = PRICES["assumed"]
+SECONDS = ASSUMED["hours_a_month"] * 3600
+SWEEPS = SECONDS / 60
+"""Per month."""
 
 
 def share_of(memory: int) -> float:
@@ -63,7 +67,7 @@ class Parts:
         return Parts(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
 
     def __mul__(self, times: float) -> "Parts":
-        """Return so many of it."""
+        """Return the cost of that many."""
         return Parts(*(value * times for value in self.values()))
 
     def values(self) -> tuple[float, ...]:
@@ -122,10 +126,9 @@ def invocation(it: Measured, memory: int, *, http: bool) -> Parts:
 def exchange(
     measured: Mapping[str, Measured], memory: int | None = None, *, together: bool = False
 ) -> Parts:
-    """Return the cost of one exchange, all functions having so many MB (None: the template's).
+    """Return the cost of one exchange with every function at this size (None: as deployed).
 
-    The worker has its least size at least. Its answer is made alone, or `together` with nine others
-    in a full batch.
+    The worker has WORKER_LEAST MB at least. Its batch has one prompt, or ten if `together`.
     """
     send = invocation(measured[SEND], memory or memory_of(SEND), http=True)
     polls = invocation(measured[POLL], memory or memory_of(POLL), http=True) * ASSUMED["polls"]
@@ -138,40 +141,78 @@ def exchange(
 
 @dataclass(frozen=True)
 class Idle:
-    """Dollars a month without any traffic."""
+    """Dollars per month without any traffic."""
 
     polling: float
+    """Lambda's long polls of the prompts queue."""
     sweep: float
-    watching: float
-    """Alarms, and the metrics that are written even so."""
+    alarms: float
+    dashboard: float
+    traces: float
+    """X-Ray's traces of the sweep."""
     reads: float
-    """The sweep's reads alone: on-demand tables have no free tier."""
+    """The sweep's reads, a part of `sweep`: on-demand tables have no free tier."""
+
+    @property
+    def total(self) -> float:
+        """All of it, without free tiers."""
+        return self.polling + self.sweep + self.alarms + self.dashboard + self.traces
+
+    @property
+    def after_free_tiers(self) -> float:
+        """What AWS's always-free tiers do not cover in an account with nothing else in it."""
+        free = PRICES["alarms"]["free"] * PRICES["alarms"]["month"]
+        return self.reads + max(0.0, self.alarms - float(free))
 
 
 def idle(measured: Mapping[str, Measured]) -> Idle:
-    """Return what a month without a single request costs, free tiers aside."""
-    seconds = ASSUMED["hours_a_month"] * 3600
-    polls = ASSUMED["pollers"] * seconds / ASSUMED["poll_seconds"]
+    """Return the cost of a month without a single request."""
+    polls = ASSUMED["pollers"] * SECONDS / ASSUMED["poll_seconds"]
     once = invocation(measured[SWEEP], memory_of(SWEEP), http=False)
-    alarms = sum(one["Type"] == "AWS::CloudWatch::Alarm" for one in RESOURCES.values())
+    dashboards = sum(
+        one["Type"] == "AWS::CloudWatch::Dashboard" for one in NESTED["Resources"].values()
+    )
     return Idle(
         polling=polls * PRICES["sqs"]["request"],
-        sweep=seconds / 60 * (once.total + PRICES["scheduler"]["invocation"]),
-        watching=alarms * PRICES["alarms"]["month"] + PRICES["metrics"]["month"],
-        reads=seconds / 60 * once.tables,
+        sweep=SWEEPS * (once.total + PRICES["scheduler"]["invocation"]),
+        alarms=sum(len(alarm.metrics) for alarm in alarms()) * PRICES["alarms"]["month"],
+        dashboard=dashboards * PRICES["dashboards"]["month"],
+        traces=traced(SWEEPS),
+        reads=SWEEPS * once.tables,
     )
 
 
-def container() -> tuple[float, float]:
-    """Return dollars a month of the original's smallest always-on form.
+def traced(invocations: float) -> float:
+    """Return the dollars per month for X-Ray: the first invocation of a second, and a share."""
+    first = min(invocations, SECONDS)
+    recorded = first + PRICES["xray"]["share"] * (invocations - first)
+    return float(recorded * PRICES["xray"]["trace"])
 
-    That is its container alone, and with an address and the smallest MongoDB; its Redis is not
-    counted.
+
+def written(exchanges: float) -> float:
+    """Return the dollars per month for custom metrics, billed for each hour with an exchange."""
+    hours = ASSUMED["hours_a_month"]
+    share = 1 - math.exp(-exchanges / hours)
+    return float(ASSUMED["metrics"] * PRICES["metrics"]["month"] * share)
+
+
+def monthly(unit: float, still: Idle, exchanges: float) -> float:
+    """Return the dollars of a month with that many exchanges at `unit` dollars each."""
+    invocations = SWEEPS + exchanges * (2 + ASSUMED["polls"])
+    watching = traced(invocations) - still.traces + written(exchanges)
+    return still.total + unit * exchanges + watching
+
+
+def container() -> tuple[float, float]:
+    """Return dollars per month of the Express original's smallest always-on form.
+
+    First only its container, then with an address and the smallest MongoDB. Its Redis and its
+    monitoring are not counted.
     """
     fargate, hours = PRICES["fargate"], ASSUMED["hours_a_month"]
     hourly = fargate["cpus"] * fargate["cpu_hour"] + fargate["gbs"] * fargate["gb_hour"]
-    alone = float(hourly * hours)
-    return alone, alone + PRICES["address"]["hour"] * hours + PRICES["mongodb"]["month"]
+    only = float(hourly * hours)
+    return only, only + PRICES["address"]["hour"] * hours + PRICES["mongodb"]["month"]
 
 
 # ── The plot ──────────────────────────────────────────────────────────────────────────────────────
@@ -180,8 +221,11 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 380, 64, 168, 28, 52
 X_FROM, X_TO, Y_FROM, Y_TO = 3, 7, -2, 3
 
 
-def plot(unit: float, still: float, alone: float, whole: float) -> str:
-    """Return an SVG: dollars a month over exchanges a month, both logarithmic."""
+def plot(dollars_of: Callable[[float], float], only: float, whole: float) -> str:
+    """Return an SVG: dollars per month over exchanges per month, both logarithmic.
+
+    `dollars_of` gives our cost of a month; `only` and `whole` are the container's.
+    """
 
     def x(exchanges: float) -> float:
         return LEFT + (math.log10(exchanges) - X_FROM) / (X_TO - X_FROM) * (WIDTH - LEFT - RIGHT)
@@ -213,18 +257,18 @@ def plot(unit: float, still: float, alone: float, whole: float) -> str:
         parts.append(_line(LEFT, at, WIDTH - RIGHT, at, "#e3e6ea"))
         words = f"${10**power:,}" if power >= 0 else f"${10**power:.2f}"
         parts.append(text(LEFT - 8, at + 4, words, 'text-anchor="end"'))
-    title = "exchanges a month: a prompt, its polls, its answer"
+    title = "exchanges per month: a prompt, its polls, its reply"
     middle = LEFT + (WIDTH - LEFT - RIGHT) / 2
     parts.append(text(middle, HEIGHT - 12, title, 'text-anchor="middle"'))
-    parts.append(text(LEFT, 16, "dollars a month, free tiers and Gemini itself aside"))
+    parts.append(text(LEFT, 16, "dollars per month, without free tiers and without Gemini"))
 
     steps = [10 ** (X_FROM + (X_TO - X_FROM) * i / 80) for i in range(81)]
-    curve = [(x(n), y(still + unit * n)) for n in steps if still + unit * n <= 10**Y_TO]
+    curve = [(x(n), y(dollars_of(n))) for n in steps if dollars_of(n) <= 10**Y_TO]
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in curve)
     parts.append(f'<polyline points="{points}" fill="none" stroke="#0b62d6" stroke-width="2.5"/>')
-    beside = 'fill="#0b62d6" font-weight="600"'
-    parts.append(text(curve[-1][0] + 8, curve[-1][1] + 12, "this, on Lambda", beside))
-    for price, words in ((whole, "container, address,"), (alone, "its container alone")):
+    label = 'fill="#0b62d6" font-weight="600"'
+    parts.append(text(curve[-1][0] + 8, curve[-1][1] + 12, "this, on Lambda", label))
+    for price, words in ((whole, "container, address,"), (only, "only its container")):
         parts.append(_line(LEFT, y(price), WIDTH - RIGHT, y(price), "#b35900", 'stroke-width="2"'))
         parts.append(text(WIDTH - RIGHT + 8, y(price) + 4, words, 'fill="#b35900"'))
         if price == whole:
@@ -236,10 +280,10 @@ def plot(unit: float, still: float, alone: float, whole: float) -> str:
             parts.append(
                 text(WIDTH - RIGHT + 8, y(price) + 18, "smallest MongoDB", 'fill="#b35900"')
             )
-        crossing = (price - still) / unit
-        parts.append(f'<circle cx="{x(crossing):.1f}" cy="{y(price):.1f}" r="4" fill="#0b62d6"/>')
+        met = crossing(price, dollars_of)
+        parts.append(f'<circle cx="{x(met):.1f}" cy="{y(price):.1f}" r="4" fill="#0b62d6"/>')
         above = 'text-anchor="end" fill="#24292f"'
-        parts.append(text(x(crossing) - 8, y(price) - 7, f"{_round(crossing):,}", above))
+        parts.append(text(x(met) - 8, y(price) - 7, f"{met:,}", above))
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -249,17 +293,16 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "
     )
 
 
-def _round(number: float) -> int:
-    """Return the number to two digits: more would be pretence."""
-    size = 10 ** (len(str(int(number))) - 2)
-    return int(round(number / size) * size)
-
-
-def crossing(price: float, unit: float, still: float) -> int:
-    """Return the exchanges a month from which on a fixed price is the lower one."""
-    return _round((price - still) / unit)
+def crossing(price: float, dollars_of: Callable[[float], float]) -> int:
+    """Return the exchanges per month from which a fixed price is lower, to two digits."""
+    low, high = 0.0, 10.0**X_TO
+    while high - low > 1:
+        middle = (low + high) / 2
+        low, high = (middle, high) if dollars_of(middle) < price else (low, middle)
+    size = 10 ** max(0, len(str(int(high))) - 2)
+    return int(round(high / size) * size)
 
 
 def unchecked() -> Sequence[str]:
-    """Return the prices for which no page was at hand."""
+    """Return the names of the prices that no stored page confirms."""
     return [name for name, one in PRICES.items() if one.get("checked") is False]

@@ -1,10 +1,14 @@
 """What the benchmarks make of measured milliseconds: dollars, and what an hour of waiting costs."""
 
+import re
+
 import pytest
 
+from infra.paths import ROOT
 from tests.bench.cost import model
 from tests.bench.cost.model import Measured
 from tests.bench.memory import Figure, Times
+from tests.support.alarms import alarms
 
 GB_SECOND = 0.0000133334
 
@@ -51,9 +55,9 @@ def test_a_size_that_is_not_faster_spares_nobody_anything(warm: float) -> None:
 def test_a_full_batch_is_shared_by_its_ten_prompts() -> None:
     walls = dict.fromkeys(model.MEMORIES, 1000.0)
     known = {name: of(walls) for name in (model.SEND, model.POLL, model.WORKER, model.FULL)}
-    alone, together = (model.exchange(known, 512, together=full) for full in (False, True))
+    single, together = (model.exchange(known, 512, together=full) for full in (False, True))
     worker = 0.5 * GB_SECOND
-    assert alone.compute - together.compute == pytest.approx(0.9 * worker)
+    assert single.compute - together.compute == pytest.approx(0.9 * worker)
 
 
 def test_the_worker_is_never_reckoned_with_less_than_it_needs() -> None:
@@ -62,6 +66,48 @@ def test_the_worker_is_never_reckoned_with_less_than_it_needs() -> None:
     others = 1 + model.ASSUMED["polls"]
     compute = model.exchange(known, 128).compute
     assert compute == pytest.approx((others * 128 + 256) / 1024 * GB_SECOND)
+
+
+def idle() -> model.Idle:
+    """Return the idle cost of a sweep that takes no time and touches nothing."""
+    return model.idle({model.SWEEP: of({model.memory_of(model.SWEEP): 0.0})})
+
+
+def test_the_idle_cost_counts_every_metric_of_every_alarm_the_dashboard_and_the_traces() -> None:
+    watched = sum(len(alarm.metrics) for alarm in alarms())
+    assert watched > 10
+    assert idle().alarms == pytest.approx(watched * 0.10)
+    assert idle().dashboard == pytest.approx(3.00)
+    assert idle().traces == pytest.approx(43_800 * 5e-6)
+    assert idle().after_free_tiers == pytest.approx((watched - 10) * 0.10)
+
+
+def test_x_ray_records_the_first_invocation_of_a_second_and_a_share_of_the_others() -> None:
+    assert model.traced(1_000_000) == pytest.approx(5.00)
+    assert model.traced(model.SECONDS + 1_000_000) == pytest.approx(model.SECONDS * 5e-6 + 0.25)
+
+
+def test_a_month_costs_the_idle_cost_plus_its_exchanges_traces_and_metrics() -> None:
+    assert model.monthly(30e-6, idle(), 0) == pytest.approx(idle().total)
+    busy = model.monthly(30e-6, idle(), 100_000) - idle().total
+    assert busy == pytest.approx(3.00 + 500_000 * 5e-6 + 6 * 0.30)
+
+
+def test_the_lines_cross_where_a_month_costs_the_fixed_price() -> None:
+    assert model.crossing(10.0, lambda exchanges: 1 + exchanges * 30e-6) == 300_000
+
+
+BENCHMARKS = (ROOT / "BENCHMARKS.md").read_text()
+
+
+def test_benchmarks_readme_and_deploying_state_the_idle_cost_of_what_is_deployed() -> None:
+    found = re.search(r"Without a single request, a month costs \$([\d.]+)", BENCHMARKS)
+    assert found
+    stated = float(found[1])
+    fixed = idle().polling + idle().alarms + idle().dashboard + idle().traces
+    assert fixed < stated < fixed + 0.5, "run `make bench`"
+    for name in ("README.md", "DEPLOYING.md"):
+        assert f"about ${stated:.0f} per month while idle" in (ROOT / name).read_text(), name
 
 
 def test_of_several_starts_the_medians_count_and_what_19_of_20_stay_below() -> None:
