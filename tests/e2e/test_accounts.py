@@ -2,44 +2,29 @@
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
 from infra.stages import rotate_signing_keys
-from tests.e2e.conftest import RunningStack
-from tests.support import post
+from tests.support.deployed import RunningStack
+from tests.support.http_api import Client
+from tests.support.person import Person, new_email, new_mobile
 
 FIRST = f"first {secrets.token_hex(8)} password"
 SECOND = f"second {secrets.token_hex(8)} password"
 
 
-@dataclass(frozen=True)
-class Person:
-    """Someone who says an identity is theirs."""
-
-    stack: RunningStack
-    kind: str
-    value: str
-
-    def post(self, path: str, status: int = 200, token: str = "", **body: Any) -> Any:
-        """Send a body that names the identity; return the data of the answer, or the problem."""
-        return send(self.stack, path, {self.kind: self.value, **body}, status, token)
-
-    def code(self) -> str:
-        """Return the code in the newest message to the identity."""
-        return post.code_for(self.value, self.stack.description.aws.endpoint_url)
+def post(ann: Person, path: str, status: int = 200, token: str = "", **body: Any) -> Any:
+    """Send a body that names the identity; return the data of the reply, or the problem."""
+    return send(ann.api, path, ann.named | body, status, token)
 
 
-def send(
-    stack: RunningStack, path: str, body: Any = None, status: int = 200, token: str = ""
-) -> Any:
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    answer = stack.http.post(f"/auth/{path}", json=body or {}, headers=headers)
-    assert answer.status_code == status, answer.text
-    return answer.json()["data"] if answer.is_success else answer.json()
+def send(api: Client, path: str, body: Any = None, status: int = 200, token: str = "") -> Any:
+    reply = api.post(f"/auth/{path}", body or {}, token=token)
+    assert reply.status == status, reply.text
+    return reply.data if status < 400 else reply.json
 
 
 def me(stack: RunningStack, token: str, path: str = "/auth/me") -> httpx.Response:
@@ -49,9 +34,7 @@ def me(stack: RunningStack, token: str, path: str = "/auth/me") -> httpx.Respons
 @pytest.fixture(params=["email", "mobile"])
 def ann(request: pytest.FixtureRequest, stack: RunningStack) -> Person:
     """Somebody new."""
-    if request.param == "email":
-        return Person(stack, "email", f"ann-{secrets.token_hex(8)}@example.com")
-    return Person(stack, "mobile", f"+1{secrets.randbelow(10**10):010}")
+    return Person(stack.api, new_email() if request.param == "email" else new_mobile())
 
 
 @pytest.fixture
@@ -67,16 +50,16 @@ def redis_forgets(stack: RunningStack) -> Iterator[None]:
 def test_an_identity_is_proven_by_the_code_that_was_sent_to_it(
     stack: RunningStack, ann: Person
 ) -> None:
-    sent = ann.post("send-otp")
+    sent = post(ann, "send-otp")
     assert sent == {"expiresIn": 600, "otp": ann.code()}  # this stage shows codes
     wrong = f"{(int(ann.code()) + 1) % 1_000_000:06}"
-    assert ann.post("verify-otp", 400, otp=wrong)["type"].endswith(":invalid-code")
-    data = ann.post("verify-otp", otp=ann.code())
-    assert data["user"][f"{ann.kind}Verified"] is True
+    assert post(ann, "verify-otp", 400, otp=wrong)["type"].endswith(":invalid-code")
+    data = post(ann, "verify-otp", otp=ann.code())
+    assert data["user"][f"{ann.identity.kind}Verified"] is True
     for path in ("/auth/me", "/user/me"):
         assert me(stack, data["token"], path).json()["data"] == data["user"]
-    assert ann.post("verify-otp", 400, otp=ann.code())["type"].endswith(":invalid-code")
-    again = stack.http.post("/auth/send-otp", json={ann.kind: ann.value})
+    assert post(ann, "verify-otp", 400, otp=ann.code())["type"].endswith(":invalid-code")
+    again = stack.http.post("/auth/send-otp", json=ann.named)
     assert again.status_code == 429
     assert 0 < int(again.headers["retry-after"]) <= 30
 
@@ -84,47 +67,47 @@ def test_an_identity_is_proven_by_the_code_that_was_sent_to_it(
 def test_a_stranger_who_signed_up_first_shares_nothing_with_the_owner(
     stack: RunningStack, ann: Person
 ) -> None:
-    stranger = ann.post("signup", 201, password=FIRST)
-    if ann.kind == "email":
-        ann.post("send-otp")
-    owner = ann.post("verify-otp", otp=ann.code())
+    stranger = post(ann, "signup", 201, password=FIRST)
+    if ann.identity.kind == "email":
+        post(ann, "send-otp")
+    owner = post(ann, "verify-otp", otp=ann.code())
     assert me(stack, stranger["token"]).status_code == 401
-    send(stack, "refresh", {"refreshToken": stranger["refreshToken"]}, 401)
-    ann.post("login", 401, password=FIRST)
-    ann.post("signup", 409, password=FIRST)
+    send(stack.api, "refresh", {"refreshToken": stranger["refreshToken"]}, 401)
+    post(ann, "login", 401, password=FIRST)
+    post(ann, "signup", 409, password=FIRST)
     assert me(stack, owner["token"]).status_code == 200
 
 
 def test_a_user_who_came_by_code_sets_a_password_and_logs_in_with_it(
     stack: RunningStack, ann: Person
 ) -> None:
-    ann.post("send-otp")
-    came = ann.post("verify-otp", otp=ann.code())
-    changed = send(stack, "change-password", {"newPassword": FIRST}, token=came["token"])
+    post(ann, "send-otp")
+    came = post(ann, "verify-otp", otp=ann.code())
+    changed = send(stack.api, "change-password", {"newPassword": FIRST}, token=came["token"])
     assert me(stack, came["token"]).status_code == 401
     assert me(stack, changed["token"]).status_code == 200
-    ann.post("login", 401, password=SECOND)
-    logged_in = ann.post("login", password=FIRST)
+    post(ann, "login", 401, password=SECOND)
+    logged_in = post(ann, "login", password=FIRST)
     assert me(stack, logged_in["token"]).json()["data"]["id"] == came["user"]["id"]
 
 
 def test_a_forgotten_password_is_reset(stack: RunningStack, ann: Person) -> None:
-    mine = ann.post("signup", 201, password=FIRST)
-    if ann.kind == "mobile":  # its sign-up sent a code a moment ago
-        ann.post("forgot-password", 429)
+    mine = post(ann, "signup", 201, password=FIRST)
+    if ann.identity.kind == "mobile":  # its sign-up sent a code a moment ago
+        post(ann, "forgot-password", 429)
         return
-    ann.post("forgot-password")
-    ann.post("reset-password", 400, otp=ann.code(), newPassword="password1")
-    assert ann.post("reset-password", otp=ann.code(), newPassword=SECOND) is None
+    post(ann, "forgot-password")
+    post(ann, "reset-password", 400, otp=ann.code(), newPassword="password1")
+    assert post(ann, "reset-password", otp=ann.code(), newPassword=SECOND) is None
     assert me(stack, mine["token"]).status_code == 401
-    ann.post("login", 401, password=FIRST)
-    assert me(stack, ann.post("login", password=SECOND)["token"]).status_code == 200
+    post(ann, "login", 401, password=FIRST)
+    assert me(stack, post(ann, "login", password=SECOND)["token"]).status_code == 200
 
 
 def test_an_unproven_claim_gives_way_to_the_next_sign_up(stack: RunningStack) -> None:
-    someone = Person(stack, "email", f"ann-{secrets.token_hex(8)}@example.com")
-    first = someone.post("signup", 201, password=FIRST)
-    second = someone.post("signup", 201, password=SECOND)
+    someone = Person(stack.api)
+    first = post(someone, "signup", 201, password=FIRST)
+    second = post(someone, "signup", 201, password=SECOND)
     assert me(stack, first["token"]).status_code == 401
     assert me(stack, second["token"]).status_code == 200
 
@@ -132,48 +115,48 @@ def test_an_unproven_claim_gives_way_to_the_next_sign_up(stack: RunningStack) ->
 def test_a_second_identity_comes_to_an_account_and_a_third_takes_its_place(
     stack: RunningStack,
 ) -> None:
-    ann = Person(stack, "email", f"ann-{secrets.token_hex(8)}@example.com")
-    ann.post("send-otp")
-    came = ann.post("verify-otp", otp=ann.code())
+    ann = Person(stack.api)
+    post(ann, "send-otp")
+    came = post(ann, "verify-otp", otp=ann.code())
     for claimed in (False, True):
-        number = Person(stack, "mobile", f"+1{secrets.randbelow(10**10):010}")
-        number.post("signup" if claimed else "send-otp", 201 if claimed else 200)
+        number = Person(stack.api, new_mobile())
+        post(number, "signup" if claimed else "send-otp", 201 if claimed else 200)
         answer = stack.http.post(
             "/user/identity",
-            json={"mobile": number.value, "otp": number.code()},
+            json={"mobile": number.identity.value, "otp": number.code()},
             headers={"authorization": f"Bearer {came['token']}"},
         )
         assert answer.status_code == 200, answer.text
-        assert answer.json()["data"]["mobile"] == number.value
+        assert answer.json()["data"]["mobile"] == number.identity.value
     assert me(stack, came["token"]).json()["data"] == answer.json()["data"]
 
 
 def test_a_refresh_token_used_twice_ends_its_family(stack: RunningStack, ann: Person) -> None:
-    first = ann.post("signup", 201, password=FIRST)
-    second = send(stack, "refresh", {"refreshToken": first["refreshToken"]})
+    first = post(ann, "signup", 201, password=FIRST)
+    second = send(stack.api, "refresh", {"refreshToken": first["refreshToken"]})
     assert me(stack, second["token"]).status_code == 200
-    reused = send(stack, "refresh", {"refreshToken": first["refreshToken"]}, 401)
+    reused = send(stack.api, "refresh", {"refreshToken": first["refreshToken"]}, 401)
     assert reused["type"].endswith(":token-reused")
-    send(stack, "refresh", {"refreshToken": second["refreshToken"]}, 401)
+    send(stack.api, "refresh", {"refreshToken": second["refreshToken"]}, 401)
     assert me(stack, second["token"]).status_code == 401
 
 
 def test_sessions_end_here_and_everywhere(stack: RunningStack, ann: Person) -> None:
-    here = ann.post("signup", 201, password=FIRST)
-    there, elsewhere = (ann.post("login", password=FIRST) for _ in range(2))
-    send(stack, "logout", token=here["token"])
+    here = post(ann, "signup", 201, password=FIRST)
+    there, elsewhere = (post(ann, "login", password=FIRST) for _ in range(2))
+    send(stack.api, "logout", token=here["token"])
     assert me(stack, here["token"]).status_code == 401
     assert me(stack, there["token"]).status_code == 200
-    send(stack, "logout", {"everywhere": True}, token=there["token"])
+    send(stack.api, "logout", {"everywhere": True}, token=there["token"])
     assert me(stack, elsewhere["token"]).status_code == 401
 
 
 @pytest.mark.usefixtures("redis_forgets")
 def test_wrong_passwords_are_followed_by_pauses(stack: RunningStack, ann: Person) -> None:
-    ann.post("signup", 201, password=FIRST)
+    post(ann, "signup", 201, password=FIRST)
     for _ in range(6):
-        ann.post("login", 401, password=SECOND)
-    answer = stack.http.post("/auth/login", json={ann.kind: ann.value, "password": FIRST})
+        post(ann, "login", 401, password=SECOND)
+    answer = stack.http.post("/auth/login", json=ann.named | {"password": FIRST})
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1
 
@@ -194,17 +177,17 @@ def test_wrong_passwords_are_followed_by_pauses(stack: RunningStack, ann: Person
 def test_what_is_no_sign_up_is_a_400_with_a_pointer(
     stack: RunningStack, body: dict[str, Any], pointers: list[str]
 ) -> None:
-    problem = send(stack, "signup", body, 400)
+    problem = send(stack.api, "signup", body, 400)
     assert [error["pointer"] for error in problem["errors"]] == pointers
 
 
 def test_a_key_is_added_and_nobody_notices(
     stack: RunningStack, ann: Person, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    token = ann.post("signup", 201, password=FIRST)["token"]
+    token = post(ann, "signup", 201, password=FIRST)["token"]
     home = str(stack.home.folder)
     first = rotate_signing_keys.main(["local", "--home", home])
-    assert first == (0 if ann.kind == "email" else 1), "the second run comes too early"
+    assert first == (0 if ann.identity.kind == "email" else 1), "the second run comes too early"
     said = capsys.readouterr()
     assert "again after" in said.out + said.err
     assert me(stack, token).status_code == 200

@@ -1,18 +1,18 @@
 """One conversation from sign-up to answer, over HTTP."""
 
 from infra.local.standins.gemini import reply_to
-from tests.e2e.conftest import RunningStack
+from tests.support.deployed import RunningStack
 
 
 def test_a_prompt_is_answered_with_what_was_said_before(stack: RunningStack) -> None:
     user = stack.new_user()
-    room = user.open_room("Queues").data["id"]
+    room = user.open_room("Queues")
     contents = []
     for prompt in ("What is a queue?", "And a dead letter?"):
         sent = user.send(room, prompt)
         assert sent.status == 202
         assert sent.data["status"] == "queued"
-        message = user.wait(room, sent.data["messageId"], patience=30).data
+        message = user.wait(room, sent.data["messageId"], seconds=30)
         assert message["status"] == "answered"
         contents.append({"role": "user", "parts": [{"text": prompt}]})
         assert message["reply"]["content"] == reply_to(contents)

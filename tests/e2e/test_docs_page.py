@@ -5,8 +5,8 @@ from typing import Any
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as see
 
-from tests.e2e.conftest import RunningStack
 from tests.support.browser import Browser
+from tests.support.deployed import RunningStack
 from tests.support.document import DOCUMENT
 
 SEND = "#operations-Chatrooms-chatroomSendMessage"

@@ -10,8 +10,8 @@ import pytest
 
 from infra.openapi.journey import JOURNEY
 from infra.paths import ROOT, TOOLS
-from tests.e2e.conftest import RunningStack
 from tests.support import document
+from tests.support.deployed import RunningStack
 
 
 @pytest.fixture(scope="module")

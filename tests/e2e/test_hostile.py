@@ -8,7 +8,8 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.e2e.conftest import PASSWORD, RunningStack
+from tests.support.deployed import RunningStack
+from tests.support.person import PASSWORD
 
 ROOM = "/chatroom/r_" + "a" * 26
 
@@ -76,8 +77,8 @@ def test_a_token_that_is_not_wholly_ours_is_a_401(
 
 def test_another_users_room_looks_like_one_that_does_not_exist(stack: RunningStack) -> None:
     owner, stranger = stack.new_user(), stack.new_user()
-    room = owner.open_room("Mine").data["id"]
-    message = owner.send(room, "Secret").data["messageId"]
+    room = owner.open_room("Mine")
+    message = owner.sent(room, "Secret")
 
     def seen(method: str, path: str) -> dict[str, Any]:
         body = {"content": "a"} if method == "POST" and path.endswith("/message") else None
@@ -121,7 +122,7 @@ def test_a_body_that_no_prompt_has_is_refused_and_counts_nothing(
     stack: RunningStack, body: bytes, content_type: str, status: int, code: str, pointer: str | None
 ) -> None:
     user = stack.new_user()
-    room = user.open_room("Bodies").data["id"]
+    room = user.open_room("Bodies")
     answer = stack.http.post(
         f"/chatroom/{room}/message",
         content=body,
@@ -161,8 +162,8 @@ def test_health_needs_no_token_and_the_deep_one_names_what_is_out_of_order(
 
 def test_nothing_that_a_user_sent_or_holds_is_in_the_log(stack: RunningStack) -> None:
     user = stack.new_user()
-    room = user.open_room("The title of a room").data["id"]
-    user.wait(room, user.send(room, "The content of a prompt").data["messageId"], 60)
+    room = user.open_room("The title of a room")
+    user.wait(room, user.sent(room, "The content of a prompt"), 60)
     stack.http.get("/chatroom", headers={"authorization": "Bearer stolen.token.here"})
 
     logged = json.dumps(stack.logged())

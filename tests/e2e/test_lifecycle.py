@@ -7,11 +7,8 @@ from typing import Any
 
 import pytest
 
-from infra.local.client import Api
 from infra.local.cloud import deploy
-from tests.e2e.conftest import PASSWORD, RunningStack, running
-
-EMAIL = "lasting@example.com"
+from tests.support.deployed import RunningStack, running
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +44,10 @@ def resources(stack: RunningStack) -> dict[str, Any]:
 
 @pytest.mark.timeout(300)
 def test_a_stack_is_deployed_again_updated_and_deleted(own: RunningStack, tmp_path: Path) -> None:
-    user = Api(own.url)
-    user.sign_up(EMAIL, PASSWORD)
-    room = user.open_room("Kept").data["id"]
-    message = user.send(room, "Remember me").data["messageId"]
-    assert user.wait(room, message, patience=30).data["status"] == "answered"
+    user = own.new_user()
+    room = user.open_room("Kept")
+    message = user.sent(room, "Remember me")
+    assert user.wait(room, message, seconds=30)["status"] == "answered"
     parameters, before = parameters_of(own), resources(own)
 
     said = sam_deploy(own, parameters, tmp_path / "again.log")
@@ -64,9 +60,8 @@ def test_a_stack_is_deployed_again_updated_and_deleted(own: RunningStack, tmp_pa
     kept = {name: made for name, made in before.items() if made[0] != "AWS::Lambda::Version"}
     assert {name: after.get(name) for name in kept} == kept, "an update replaces nothing but code"
     assert_runs_with(own, "HISTORY_TURNS", "3")
-    returned = Api(own.url)
-    returned.log_in(EMAIL, PASSWORD)
-    [prompt, reply] = returned.messages(room).data["messages"]
+    assert user.log_in().status == 200
+    [prompt, reply] = user.page(room)
     assert (prompt["content"], prompt["status"]) == ("Remember me", "answered")
     assert reply["replyTo"] == message
 

@@ -9,10 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.local import conversation
-from infra.local.client import Api
-from infra.local.conversation import PASSWORD
 from infra.paths import ROOT
-from tests.e2e.conftest import RunningStack
+from tests.support.deployed import RunningStack
+from tests.support.person import PASSWORD
 
 
 def local(*arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
@@ -90,8 +89,8 @@ def test_a_chat_answers_each_line_until_the_plan_is_used_up(stack: RunningStack)
 
 
 def test_a_chat_logs_in_to_an_account_that_is_there(stack: RunningStack) -> None:
-    Api(stack.url).sign_up("ada.chats@example.com", PASSWORD)
-    chat = ["chat", "--home", str(stack.home.folder), "--email", "ada.chats@example.com"]
+    email = stack.new_user().identity.value
+    chat = ["chat", "--home", str(stack.home.folder), "--email", email]
     known = local(*chat, "--password", PASSWORD, said="Hello")
     assert known.stdout == "You said: Hello (turn 1)\n"
     wrong = local(*chat, "--password", "something else entirely", said="Hello")

@@ -6,62 +6,39 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
-from infra.local.client import Api
-from tests.e2e.conftest import RunningStack
-
-PATIENCE = 90.0
+from tests.support.deployed import RunningStack
+from tests.support.person import Person
 
 
-def make_pro(stack: RunningStack, user: Api) -> None:
+def make_pro(stack: RunningStack, user: Person) -> None:
     """Write into the table what Stripe would lead to."""
     stack.aws("dynamodb").update_item(
         TableName=stack.description.tables["SubscriptionsTable"],
-        Key={"user_id": {"S": user.me().data["id"]}},
+        Key={"user_id": {"S": user.id}},
         UpdateExpression="SET pro_until = :until",
         ExpressionAttributeValues={":until": {"S": "2999-01-01T00:00:00.000Z"}},
     )
-
-
-def finished(user: Api, room: str, message_id: str) -> dict[str, Any]:
-    return user.wait(room, message_id, PATIENCE).data
-
-
-def dead_letters(stack: RunningStack) -> list[dict[str, Any]]:
-    """Return what stands in the dead-letter queue, and leave it there."""
-    queue = stack.description.queues["DeadLettersQueue"].url
-    answer = stack.aws("sqs").receive_message(
-        QueueUrl=queue,
-        MaxNumberOfMessages=10,
-        VisibilityTimeout=0,
-        MessageAttributeNames=["All"],
-    )
-    return [
-        json.loads(letter["Body"])
-        | {"reason": letter["MessageAttributes"]["reason"]["StringValue"]}
-        for letter in answer.get("Messages", [])
-    ]
 
 
 def test_twenty_prompts_to_twenty_rooms_at_once_are_each_answered_once(
     stack: RunningStack,
 ) -> None:
     users = [stack.new_user() for _ in range(4)]
-    rooms = [(user, user.open_room(f"Room {n}").data["id"]) for user in users for n in range(5)]
+    rooms = [(user, user.open_room(f"Room {n}")) for user in users for n in range(5)]
 
     def send(place: int) -> str:
         user, room = rooms[place]
-        return str(user.send(room, f"Prompt {place}").data["messageId"])
+        return user.sent(room, f"Prompt {place}")
 
     with ThreadPoolExecutor(20) as pool:
         sent = list(pool.map(send, range(20)))
 
     for place, ((user, room), message_id) in enumerate(zip(rooms, sent, strict=True)):
-        assert finished(user, room, message_id)["status"] == "answered"
-        messages = user.messages(room).data["messages"]
+        assert user.wait(room, message_id)["status"] == "answered"
+        messages = user.page(room)
         assert [message["sender"] for message in messages] == ["user", "ai"]
         assert f"Prompt {place} (turn 1)" in messages[1]["content"]
     asked = [request["contents"][-1]["parts"][0]["text"] for request in stack.gemini.requests()]
@@ -73,14 +50,14 @@ def test_twenty_prompts_to_one_room_at_once_are_answered_once_and_in_order(
 ) -> None:
     user = stack.new_user()
     make_pro(stack, user)
-    room = user.open_room("One room").data["id"]
+    room = user.open_room("One room")
 
     with ThreadPoolExecutor(20) as pool:
-        sent = list(pool.map(lambda n: user.send(room, f"Prompt {n}").data["messageId"], range(20)))
+        sent = list(pool.map(lambda n: user.sent(room, f"Prompt {n}"), range(20)))
 
     for message_id in sent:
-        assert finished(user, room, message_id)["status"] == "answered"
-    messages = user.messages(room).data["messages"]
+        assert user.wait(room, message_id)["status"] == "answered"
+    messages = user.page(room)
     assert [message["sender"] for message in messages] == ["user", "ai"] * 20
     for prompt, reply in zip(messages[::2], messages[1::2], strict=True):
         assert reply["replyTo"] == prompt["id"]
@@ -98,12 +75,12 @@ def test_gemini_answering_503_twice_and_then_well_is_waited_for_with_growing_pau
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()
-    room = user.open_room("Busy").data["id"]
+    room = user.open_room("Busy")
     stack.gemini.fault("error", status=503, match="Are you there?", times=2)
 
-    message_id = user.send(room, "Are you there?").data["messageId"]
+    message_id = user.sent(room, "Are you there?")
 
-    assert finished(user, room, message_id)["status"] == "answered"
+    assert user.wait(room, message_id)["status"] == "answered"
     asked = [request["time"] for request in stack.gemini.requests()]
     assert len(asked) == 3
     first, second = (later - earlier for earlier, later in pairwise(asked))
@@ -114,16 +91,16 @@ def test_gemini_down_for_good_fails_the_prompt_and_no_other_room_notices(
     stack: RunningStack,
 ) -> None:
     unlucky, lucky = stack.new_user(), stack.new_user()
-    dead_room = unlucky.open_room("Dead").data["id"]
-    live_room = lucky.open_room("Live").data["id"]
+    dead_room = unlucky.open_room("Dead")
+    live_room = lucky.open_room("Live")
     stack.gemini.fault("error", status=500, match="Is it down?", times="always")
 
-    lost = unlucky.send(dead_room, "Is it down?").data["messageId"]
-    answered = [lucky.send(live_room, f"Fine? {n}").data["messageId"] for n in range(3)]
+    lost = unlucky.sent(dead_room, "Is it down?")
+    answered = [lucky.sent(live_room, f"Fine? {n}") for n in range(3)]
 
     for message_id in answered:
-        assert finished(lucky, live_room, message_id)["status"] == "answered"
-    failed = finished(unlucky, dead_room, lost)
+        assert lucky.wait(live_room, message_id)["status"] == "answered"
+    failed = unlucky.wait(dead_room, lost)
     assert failed["status"] == "failed"
     assert failed["reply"] is None
     assert failed["error"]["code"] == "gemini-unavailable"
@@ -131,7 +108,7 @@ def test_gemini_down_for_good_fails_the_prompt_and_no_other_room_notices(
     assert unlucky.me().data["usage"]["used"] == 0, "a failed prompt is given back"
 
     deadline = time.monotonic() + 45  # the sweep hides letters while it looks at them
-    while dead_room not in {letter["chatroomId"] for letter in dead_letters(stack)}:
+    while dead_room not in {letter["chatroomId"] for letter in stack.dead_letters()}:
         assert time.monotonic() < deadline, "no dead letter came"
         time.sleep(0.2)
     named = f"geminichat-{stack.description.stage}-dead-letters"
@@ -151,7 +128,7 @@ def test_the_rooms_instruction_goes_along_with_its_prompts(stack: RunningStack) 
         headers=user.headers,
     )
     room = answer.json()["data"]["id"]
-    message = finished(user, room, user.send(room, "Hello").data["messageId"])
+    message = user.wait(room, user.sent(room, "Hello"))
     assert message["reply"]["content"] == "You said: Hello (turn 1; told: Be brief.)"
     assert message["reply"]["model"] == "gemini-2.5-pro"
     assert message["reply"]["usage"]["outputTokens"] > 0
@@ -159,7 +136,7 @@ def test_the_rooms_instruction_goes_along_with_its_prompts(stack: RunningStack) 
 
 def test_a_sixth_prompt_of_the_day_is_refused(stack: RunningStack) -> None:
     user = stack.new_user()
-    room = user.open_room("Six").data["id"]
+    room = user.open_room("Six")
     answers = [
         stack.http.post(f"/chatroom/{room}/message", json={"content": f"{n}"}, headers=user.headers)
         for n in range(6)
@@ -221,9 +198,9 @@ def test_a_declined_prompt_fails_at_once_and_leaves_no_dead_letter(
     stack: RunningStack, fault: str
 ) -> None:
     user = stack.new_user()
-    room = user.open_room("Declined").data["id"]
+    room = user.open_room("Declined")
     stack.gemini.fault(fault)
-    message = finished(user, room, user.send(room, "Do harm").data["messageId"])
+    message = user.wait(room, user.sent(room, "Do harm"))
     assert message["error"]["code"] == "blocked"
     assert len(stack.gemini.requests()) == 1
-    assert room not in {letter["chatroomId"] for letter in dead_letters(stack)}
+    assert room not in {letter["chatroomId"] for letter in stack.dead_letters()}

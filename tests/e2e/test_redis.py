@@ -5,29 +5,24 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
-
-from infra.local.client import Refused
-from tests.e2e.conftest import RunningStack
+from tests.support.deployed import RunningStack
 
 
 def test_redis_killed_and_started_empty_costs_no_prompt_and_grants_none(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()
-    room = user.open_room("Through it all").data["id"]
-    sent = [user.send(room, f"Prompt {number}").data["messageId"] for number in (1, 2)]
+    room = user.open_room("Through it all")
+    sent = [user.sent(room, f"Prompt {number}") for number in (1, 2)]
     kill_valkey(stack.description.valkey.port)
 
-    sent += [user.send(room, f"Prompt {number}").data["messageId"] for number in (3, 4)]
+    sent += [user.sent(room, f"Prompt {number}") for number in (3, 4)]
     assert redis_is(stack, "out of order")
     assert redis_is(stack, "ok", within=30), "it is started again"
-    sent.append(user.send(room, "Prompt 5").data["messageId"])
-    with pytest.raises(Refused) as refused:
-        user.send(room, "Prompt 6")
-    assert refused.value.status == 429
+    sent.append(user.sent(room, "Prompt 5"))
+    assert user.send(room, "Prompt 6").status == 429
     for message in sent:
-        assert user.wait(room, message, patience=30).data["status"] == "answered"
+        assert user.wait(room, message, seconds=30)["status"] == "answered"
 
 
 def kill_valkey(port: int) -> None:

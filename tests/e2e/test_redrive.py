@@ -5,8 +5,7 @@ import sys
 import time
 
 from infra.paths import ROOT
-from tests.e2e.conftest import RunningStack
-from tests.e2e.test_prompts import dead_letters, finished
+from tests.support.deployed import RunningStack
 
 
 def redrive(stack: RunningStack, *options: str) -> str:
@@ -35,12 +34,12 @@ def test_what_gemini_s_outage_failed_is_answered_after_a_redrive_and_not_counted
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()
-    room = user.open_room("Redriven").data["id"]
+    room = user.open_room("Redriven")
     stack.gemini.fault("error", status=500, match="Are you down?", times="always")
-    message_id = user.send(room, "Are you down?").data["messageId"]
-    assert finished(user, room, message_id)["status"] == "failed"
+    message_id = user.sent(room, "Are you down?")
+    assert user.wait(room, message_id)["status"] == "failed"
     deadline = time.monotonic() + 45  # the sweep hides letters while it looks at them
-    while room not in {letter["chatroomId"] for letter in dead_letters(stack)}:
+    while room not in {letter["chatroomId"] for letter in stack.dead_letters()}:
         assert time.monotonic() < deadline, "no dead letter came"
         time.sleep(0.2)
     stack.gemini.reset()
@@ -48,11 +47,11 @@ def test_what_gemini_s_outage_failed_is_answered_after_a_redrive_and_not_counted
     said = redrive(stack, "--dry-run")
     assert f"{message_id}: queued again\n" in said
     assert said.endswith("Nothing was changed.\n")
-    assert user.message(room, message_id).data["status"] == "failed"
+    assert user.look(room, message_id)["status"] == "failed"
 
     said = redrive(stack)
     assert f"{message_id}: queued again\n" in said
-    message = finished(user, room, message_id)
+    message = user.wait(room, message_id)
     assert (message["status"], message["error"]) == ("answered", None)
     assert message["reply"]["content"].startswith("You said: Are you down?")
     assert user.me().data["usage"]["used"] == 0

@@ -9,42 +9,36 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra.local.client import Api, Refused
-from infra.local.conversation import PASSWORD
 from infra.local.standins.stripe.mail import signature
-from tests.e2e.conftest import RunningStack, running
+from tests.support.deployed import RunningStack, running
+from tests.support.person import Person
 
 
 @pytest.mark.timeout(400)  # three starts, two of which deploy
 class TestRestart:
-    """A stack of its own, stopped and started again."""
+    """A stack of its own, stopped and started user."""
 
     def test_what_was_stored_survives_and_nothing_outlives_the_stack(self, tmp_path: Path) -> None:
-        email = "grace@example.com"
         with running(tmp_path / "home") as first:
-            api = Api(first.url)
-            api.sign_up(email, PASSWORD)
-            room = api.open_room("Kept").data["id"]
-            sent = api.send(room, "Remember me").data["messageId"]
-            api.wait(room, sent, patience=60)
+            user = first.new_user()
+            room = user.open_room("Kept")
+            sent = user.sent(room, "Remember me")
+            user.wait(room, sent, seconds=60)
         assert is_quiet(first)
 
         with running(tmp_path / "home") as second:
             assert second.url == first.url
-            again = Api(second.url)
-            again.log_in(email, PASSWORD)
-            kept = again.message(room, sent).data
+            assert user.log_in().status == 200
+            kept = user.look(room, sent)
             assert kept["reply"]["content"] == "You said: Remember me (turn 1)"
-            answer = again.wait(room, again.send(room, "Still there?").data["messageId"], 60)
-            assert "before that: Remember me" in answer.data["reply"]["content"]
+            answer = user.wait(room, user.sent(room, "Still there?"), 60)
+            assert "before that: Remember me" in answer["reply"]["content"]
 
             os.kill(second.description.pid, signal.SIGKILL)
             assert is_quiet(second)
 
         with running(tmp_path / "home", "--fresh") as third:
-            with pytest.raises(Refused) as unknown:
-                Api(third.url).log_in(email, PASSWORD)
-            assert unknown.value.status == 401
+            assert Person(third.api, user.identity).log_in().status == 401
 
 
 @pytest.mark.timeout(200)  # it builds, where no test did before, and deploys

@@ -11,11 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local.client import Api
 from infra.local.cloud import engine, sam
 from infra.local.serving import free_port
 from infra.paths import ROOT, LocalError
-from tests.e2e.conftest import PASSWORD, RunningStack
+from tests.support.deployed import RunningStack
+from tests.support.http_api import HttpApi
+from tests.support.person import Person
 
 START_TIMEOUT = 120.0
 
@@ -78,16 +79,15 @@ def answers(url: str) -> bool:
 def test_a_prompt_sent_to_a_container_is_answered_by_the_emulated_clouds_worker(
     in_containers: str, stack: RunningStack
 ) -> None:
-    api = Api(in_containers)
-    api.sign_up("docker@example.com", PASSWORD)
-    room = api.open_room("Containers").data["id"]
-    sent = api.send(room, "Hello from a container").data["messageId"]
-    answer = api.wait(room, sent, patience=60).data
+    user = Person.new(HttpApi(in_containers))
+    room = user.open_room("Containers")
+    sent = user.sent(room, "Hello from a container")
+    answer = user.wait(room, sent, seconds=60)
     assert answer["status"] == "answered"
     assert answer["reply"]["content"] == "You said: Hello from a container (turn 1)"
-    outside = Api(stack.url)
-    outside.log_in("docker@example.com", PASSWORD)
-    assert outside.message(room, sent).data["reply"] == answer["reply"], "it is one system"
+    outside = Person(stack.api, user.identity)
+    assert outside.log_in().status == 200
+    assert outside.look(room, sent)["reply"] == answer["reply"], "it is one system"
 
 
 @pytest.mark.timeout(200)

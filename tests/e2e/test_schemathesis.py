@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from valkey import Valkey
 
-from tests.e2e.conftest import RunningStack
-from tests.fuzz.run import fuzz, new_user, subscribe
+from tests.fuzz.run import fuzz, new_user
+from tests.support.deployed import RunningStack
 
 
 @pytest.fixture
@@ -35,7 +35,5 @@ SECONDS = 75
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("left_in_order")
 def test_schemathesis_sees_no_answer_that_is_not_as_documented(stack: RunningStack) -> None:
-    user = new_user(stack.url)
-    assert stack.description.stripe
-    subscribe(stack.url, user, stack.description.stripe)
+    user = new_user(stack.url, stack.description.stripe)
     assert fuzz(stack.url, user, seconds=SECONDS, seed=1) == 0

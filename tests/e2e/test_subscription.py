@@ -12,29 +12,19 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions as see
 
-from infra.local.client import Api, Refused
 from infra.stages import reconcile
-from tests.e2e.conftest import RunningStack
 from tests.support.browser import Browser
+from tests.support.deployed import RunningStack
+from tests.support.person import Person
 
 AT_ONCE = 2.0
 """Seconds from the click on Pay until the plan is pro, in functions that are warm."""
 
 
-def status_of(stack: RunningStack, user: Api) -> Mapping[str, Any]:
-    """Return the user's subscription as the API tells it."""
-    answer = stack.http.get("/subscription/status", headers=user.headers)
-    assert answer.status_code == 200
-    told: Mapping[str, Any] = answer.json()["data"]
-    return told
-
-
-def becomes(
-    stack: RunningStack, user: Api, wanted: object, what: str = "plan"
-) -> Mapping[str, Any]:
+def becomes(user: Person, wanted: object, what: str = "plan") -> Mapping[str, Any]:
     """Wait until this is the user's plan, or what else the status tells."""
     deadline = time.monotonic() + 30
-    while (told := status_of(stack, user))[what] != wanted:
+    while (told := user.status())[what] != wanted:
         assert time.monotonic() < deadline, f"still {told}"
         time.sleep(0.1)
     return told
@@ -44,15 +34,15 @@ def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()
-    assert status_of(stack, user)["plan"] == "basic"
+    assert user.status()["plan"] == "basic"
 
     page = stack.http.post("/subscribe/pro", headers=user.headers).json()
     assert page["url"].startswith(stack.stripe.url)
     assert httpx.get(page["url"], trust_env=False).status_code == 200
     stack.stripe.turn(page["data"]["sessionId"], "pay")
-    becomes(stack, user, "pro")
+    becomes(user, "pro")
 
-    room = user.open_room("Plenty").data["id"]
+    room = user.open_room("Plenty")
     sent = [user.send(room, f"Prompt {number}").status for number in range(7)]
     assert sent == [202] * 7
     again = stack.http.post("/subscribe/pro", headers=user.headers)
@@ -66,7 +56,7 @@ def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
     back = urlsplit(session["success_url"])
     assert stack.http.get(back.path).status_code == 200
     stack.stripe.move(session["subscription"], "cancel")
-    becomes(stack, user, "basic")
+    becomes(user, "basic")
 
 
 def test_news_that_got_lost_is_made_up_for_by_hand(
@@ -75,7 +65,7 @@ def test_news_that_got_lost_is_made_up_for_by_hand(
     user = stack.new_user()
     user_id = user.me().data["id"]
     stack.stripe.endpoint(held=True)
-    stack.stripe.turn(checkout_of(stack, user)["sessionId"], "pay")
+    stack.stripe.turn(checkout_of(user)["sessionId"], "pay")
     stack.stripe.endpoint(held=False)
 
     command = ["local", "--home", str(stack.home.folder)]
@@ -83,11 +73,11 @@ def test_news_that_got_lost_is_made_up_for_by_hand(
     said = capfd.readouterr().out
     assert f"{user_id}: none, basic → active, pro until" in said
     assert "nothing was changed" in said
-    assert status_of(stack, user)["plan"] == "basic"
+    assert user.status()["plan"] == "basic"
 
     assert reconcile.main(command) == 0
     assert user_id in capfd.readouterr().out
-    assert status_of(stack, user)["plan"] == "pro"
+    assert user.status()["plan"] == "pro"
     assert reconcile.main(command) == 0
     assert user_id not in capfd.readouterr().out
 
@@ -95,11 +85,11 @@ def test_news_that_got_lost_is_made_up_for_by_hand(
 # ── In a browser ─────────────────────────────────────────────────────────────────────────────────
 
 
-def checkout_of(stack: RunningStack, user: Api) -> Mapping[str, Any]:
+def checkout_of(user: Person) -> Mapping[str, Any]:
     """Return the page that POST /subscribe/pro answers with."""
-    answer = stack.http.post("/subscribe/pro", headers=user.headers)
-    assert answer.status_code == 200, answer.text
-    page: Mapping[str, Any] = answer.json()["data"]
+    reply = user.checkout()
+    assert reply.status == 200, reply.text
+    page: Mapping[str, Any] = reply.data
     return page
 
 
@@ -114,19 +104,12 @@ def text_of(browser: Browser, role: str) -> str:
     return str(found.text)
 
 
-def refused(user: Api, room: str) -> Refused:
-    """Send a prompt that must not be taken."""
-    with pytest.raises(Refused) as refusal:
-        user.send(room, "One more")
-    return refusal.value
-
-
 @pytest.fixture
 def warm(stack: RunningStack) -> None:
     """Functions that have answered before: somebody else has just subscribed."""
     other = stack.new_user()
-    stack.stripe.turn(checkout_of(stack, other)["sessionId"], "pay")
-    becomes(stack, other, "pro")
+    stack.stripe.turn(checkout_of(other)["sessionId"], "pay")
+    becomes(other, "pro")
 
 
 @pytest.mark.usefixtures("warm")
@@ -134,16 +117,16 @@ def test_a_person_pays_is_pro_at_once_cancels_and_is_basic_after_the_period(
     stack: RunningStack, browser: Browser
 ) -> None:
     user = stack.new_user()
-    room = user.open_room("Until the sixth").data["id"]
+    room = user.open_room("Until the sixth")
     assert [user.send(room, "Hello").status for _ in range(5)] == [202] * 5
-    assert refused(user, room).status == 429
+    assert user.send(room, "One more").status == 429
 
-    page = checkout_of(stack, user)
+    page = checkout_of(user)
     browser.open(page["url"])
     browser.driver.find_element(By.NAME, "email").send_keys("ada@example.com")
     clicked = time.monotonic()
     click(browser, "pay")
-    becomes(stack, user, "pro")
+    becomes(user, "pro")
     assert time.monotonic() - clicked < AT_ONCE
     browser.until(see.url_to_be(f"{stack.url}/subscription/success?session_id={page['sessionId']}"))
     assert browser.driver.find_element(By.TAG_NAME, "h1").text == "Thank you"
@@ -153,16 +136,16 @@ def test_a_person_pays_is_pro_at_once_cancels_and_is_basic_after_the_period(
     browser.open(portal["url"])
     click(browser, "cancel")
     assert "ends with its period" in text_of(browser, "status")
-    told = becomes(stack, user, True, "cancelAtPeriodEnd")
+    told = becomes(user, True, "cancelAtPeriodEnd")
     assert told["plan"] == "pro"
     ends = datetime.fromisoformat(told["currentPeriodEnd"]).timestamp()
 
     stack.stripe.advance(ends - stack.stripe.now() - 60)
-    assert status_of(stack, user)["plan"] == "pro"
+    assert user.status()["plan"] == "pro"
     assert user.send(room, "The seventh").status == 202
     stack.stripe.advance(61)
-    assert becomes(stack, user, "basic")["status"] == "canceled"
-    assert refused(user, room).status == 429
+    assert becomes(user, "basic")["status"] == "canceled"
+    assert user.send(room, "One more").status == 429
 
     click(browser, "back")
     browser.until(see.url_to_be(f"{stack.url}/subscription/success"))
@@ -175,7 +158,7 @@ def test_a_person_whose_card_is_declined_stays_on_basic_and_may_try_another(
     stack: RunningStack, browser: Browser
 ) -> None:
     user = stack.new_user()
-    page = checkout_of(stack, user)
+    page = checkout_of(user)
     browser.resize(390, 844)
     browser.open(page["url"])
     focus = browser.driver.switch_to
@@ -184,11 +167,11 @@ def test_a_person_whose_card_is_declined_stays_on_basic_and_may_try_another(
     assert "declined" in text_of(browser, "alert")
     assert "declined" in focus.active_element.text, "screen readers are led there"
     assert browser.driver.execute_script("return document.body.scrollWidth") <= 390
-    assert status_of(stack, user)["plan"] == "basic"
-    assert checkout_of(stack, user) == page
+    assert user.status()["plan"] == "basic"
+    assert checkout_of(user) == page
 
     focus.active_element.send_keys(Keys.TAB)
     focus.active_element.send_keys(Keys.ENTER)  # in the field that kept the address
-    becomes(stack, user, "pro")
+    becomes(user, "pro")
     browser.open(page["url"])
     assert "paid already" in browser.driver.find_element(By.TAG_NAME, "h1").text

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from infra.local.cloud import stack
 from infra.paths import TOOLS, Home
-from tests.fuzz.run import fuzz, new_user, subscribe
+from tests.fuzz.run import fuzz, new_user
 
 
 def main() -> int:
@@ -28,9 +28,7 @@ def main() -> int:
     if url is None:
         print("Nothing is running: start it with `make up`, or name a --url.", file=sys.stderr)
         return 1
-    user = new_user(url)
-    if local and local.stripe:
-        subscribe(url, user, local.stripe)
+    user = new_user(url, local.stripe if local else None)
     return fuzz(url, user, seconds=int(options.minutes * 60), seed=options.seed)
 
 

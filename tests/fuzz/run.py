@@ -1,17 +1,15 @@
 """One run of Schemathesis against a running API."""
 
 import os
-import secrets
 import subprocess
-import time
-from dataclasses import dataclass
 from pathlib import Path
-
-import httpx
 
 from infra.local.cloud import stack
 from infra.local.standins.stripe.driver import Stripe
 from infra.paths import TOOLS
+from tests.support.http_api import HttpApi
+from tests.support.parallel import wait_until
+from tests.support.person import Person
 
 HERE = Path(__file__).parent
 SCHEMATHESIS = TOOLS / "schemathesis" / "bin" / "schemathesis"
@@ -19,38 +17,20 @@ PATIENCE = 30.0
 """Seconds for Stripe's event to arrive."""
 
 
-@dataclass(frozen=True)
-class User:
-    """Who the run is to the API: a new account and its session."""
+def new_user(url: str, stand_in: stack.Stripe | None) -> Person:
+    """Return someone with a new account, on the pro plan if there is a stand-in to pay at.
 
-    token: str
-    refresh_token: str
-
-
-def new_user(url: str) -> User:
-    """Sign somebody up."""
-    body = {"email": f"fuzz-{secrets.token_hex(8)}@example.com", "password": secrets.token_hex()}
-    answer = httpx.post(f"{url}/auth/signup", json=body, timeout=40, trust_env=False)
-    answer.raise_for_status()
-    data = answer.json()["data"]
-    return User(token=data["token"], refresh_token=data["refreshToken"])
+    On the pro plan there is no limit of five prompts a day.
+    """
+    stripe = Stripe(stand_in.url, stand_in.secret_key) if stand_in else None
+    user = Person.new(HttpApi(url), stripe)
+    if stripe:
+        user.pay()
+        wait_until(lambda: user.plan() == "pro", PATIENCE, every=0.2)
+    return user
 
 
-def subscribe(url: str, user: User, stand_in: stack.Stripe) -> None:
-    """Pay for the pro plan: without a daily limit, more prompts are taken on than five."""
-    stripe = Stripe(stand_in.url, stand_in.secret_key)
-    bearer = {"authorization": f"Bearer {user.token}"}
-    with httpx.Client(base_url=url, headers=bearer, timeout=40, trust_env=False) as http:
-        page = http.post("/subscribe/pro").raise_for_status().json()
-        stripe.turn(page["data"]["sessionId"], "pay")
-        deadline = time.monotonic() + PATIENCE
-        while http.get("/subscription/status").json()["data"]["plan"] != "pro":
-            if time.monotonic() > deadline:
-                raise TimeoutError("The payment did not make the user pro.")
-            time.sleep(0.2)
-
-
-def fuzz(url: str, user: User, *, seconds: int, seed: int | None = None) -> int:
+def fuzz(url: str, user: Person, *, seconds: int, seed: int | None = None) -> int:
     """Run it, its report on the terminal; return 0 where all was well."""
     command = [str(SCHEMATHESIS), "--config-file", str(HERE / "schemathesis.toml")]
     command += ["run", f"{url}/openapi.json", "--max-time", str(seconds)]

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from functions.prompts_sweep.app import sweep
 from geminichat.domain.messages import Status
 from geminichat.tables.messages import SHARDS, StoredMessage
-from tests.support.chat_people import User, counted, let_leases_end, prompts, stored
 from tests.support.lambdas import Poller
+from tests.support.person import Person
+from tests.support.stored import counted, let_leases_end, prompts, stored
 
 HOURS = (1, 2, 4)
 """When the sweep looks again, from now: each time more than its longest pause later."""
@@ -33,7 +34,7 @@ def bring_to_rest(worker: Poller, rooms: Iterable[str]) -> None:
         worker.drain()
 
 
-def check(user: User, rooms: Iterable[str], accepted: Iterable[str] = ()) -> None:
+def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> None:
     """Hold invariants 1, 2 and 3 against the tables, once all is at rest."""
     prompts_of: dict[str, StoredMessage] = {}
     expected: Counter[str] = Counter()

@@ -15,12 +15,13 @@ from uuid import uuid4
 import boto3
 
 from tests.support import document
+from tests.support.http_api import Client, Reply
 from tests.support.template import FUNCTIONS, TEMPLATE, folder_of, routes_of
 
 type Event = dict[str, Any]
 
 SOURCE = "203.0.113.7"
-"""The address that requests come from unless they say otherwise."""
+"""The address that requests come from unless they name another one."""
 
 
 @dataclass
@@ -56,48 +57,13 @@ def invoke(function: str, event: Event, *, seconds: float | None = None) -> Any:
     return handler_of(function)(event, Context(function, timeout if seconds is None else seconds))
 
 
-@dataclass(frozen=True)
-class Reply:
-    """An HTTP answer as the client gets it; header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
-
-    @property
-    def json(self) -> Any:
-        """The body, parsed."""
-        return json.loads(self.text)
-
-    @property
-    def data(self) -> Any:
-        """The resource in the envelope of a success."""
-        return self.json["data"]
-
-
-class Api:
+class Api(Client):
     """API Gateway's part: the template's route that fits, the event, the handler, the answer."""
 
     def __init__(self) -> None:
         """Take the routes from the template; one without parameters goes before one with."""
         routes = [(route, function) for function in FUNCTIONS for route in routes_of(function)]
         self._routes = sorted(routes, key=lambda route: route[0].count("{"))
-
-    def get(self, url: str, **more: Any) -> Reply:
-        """Send a GET; see `request`."""
-        return self.request("GET", url, **more)
-
-    def post(self, url: str, json: Any = None, **more: Any) -> Reply:
-        """Send a POST; see `request`."""
-        return self.request("POST", url, json=json, **more)
-
-    def patch(self, url: str, json: Any = None, **more: Any) -> Reply:
-        """Send a PATCH; see `request`."""
-        return self.request("PATCH", url, json=json, **more)
-
-    def delete(self, url: str, **more: Any) -> Reply:
-        """Send a DELETE; see `request`."""
-        return self.request("DELETE", url, **more)
 
     def request(
         self,
@@ -109,7 +75,7 @@ class Api:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         at: datetime | None = None,
-        source: str = SOURCE,
+        source: str | None = None,
     ) -> Reply:
         """Send a request; `at` is when the gateway got it. Text goes as it is, bytes in base64.
 
@@ -123,7 +89,7 @@ class Api:
             token=token,
             headers=headers or {},
             at=at,
-            source=source,
+            source=source or SOURCE,
         )
         for route, function in self._routes:
             verb, path = route.split(" ")

@@ -192,15 +192,21 @@ def modules() -> list[str]:
     return sorted(".".join(path.parts) for path in paths if path.name != "__init__")
 
 
-def imports_of(path: Path) -> set[str]:
-    """Return the modules of our package that a file imports, anywhere in it."""
-    known = set(modules())
+def absolute_imports(path: Path) -> set[str]:
+    """Return the dotted names of everything that a file imports, anywhere in it."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules of our package that a file imports, anywhere in it."""
+    known = set(modules())
+    found = absolute_imports(path)
     return {name.removeprefix("geminichat.") for name in found} & known
 
 
@@ -243,6 +249,17 @@ def test_a_rule_knows_no_aws_no_http_and_no_environment(path: Path) -> None:
 def test_no_function_imports_another() -> None:
     for path in (ROOT / "functions").rglob("*.py"):
         assert not re.search(r"^\s*(import|from) functions\b", path.read_text(), re.MULTILINE), path
+
+
+def test_no_test_module_is_imported_and_none_imports_from_a_conftest() -> None:
+    pattern = re.compile(r"tests\..*\b(test_\w+|conftest)\b|tests\.conftest")
+    found = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in absolute_imports(path)
+        if pattern.match(name)
+    }
+    assert found == set(), "move what they share to tests/support"
 
 
 IN_THE_RUNTIME = ["boto3", "aws_xray_sdk"]

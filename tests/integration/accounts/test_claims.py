@@ -9,20 +9,10 @@ import pytest
 from geminichat.domain import times
 from geminichat.domain.identities import Identity
 from geminichat.tables.subscriptions import Subscription
-from tests.support.account_people import (
-    OTHER_PASSWORD,
-    PASSWORD,
-    Person,
-    at_once,
-    claim_on,
-    new_email,
-    new_mobile,
-    problem,
-    sessions_of,
-    user_of,
-    users_named,
-)
 from tests.support.lambdas import Api
+from tests.support.parallel import at_once
+from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, new_email, new_mobile, problem
+from tests.support.stored import claim_on, sessions_of, user_of, users_named
 
 pytestmark = pytest.mark.any_write_order
 either = pytest.mark.parametrize("new", [new_email, new_mobile], ids=["email", "mobile"])

@@ -8,19 +8,10 @@ import pytest
 
 from geminichat.domain.identities import Identity
 from infra.local.standins.faults import StandIn
-from tests.support.account_people import (
-    PASSWORD,
-    Person,
-    at_once,
-    claim_on,
-    code_item,
-    new_email,
-    new_mobile,
-    problem,
-    sessions_of,
-    users_named,
-)
 from tests.support.lambdas import Api
+from tests.support.parallel import at_once
+from tests.support.person import PASSWORD, Person, new_email, new_mobile, problem
+from tests.support.stored import claim_on, code_item, sessions_of, users_named
 
 either = pytest.mark.parametrize("new", [new_email, new_mobile], ids=["email", "mobile"])
 type New = Callable[[], Identity]

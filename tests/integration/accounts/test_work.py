@@ -10,8 +10,8 @@ import pytest
 from argon2 import PasswordHasher
 
 from infra.local.standins.faults import StandIn
-from tests.support.account_people import PASSWORD, Person, new_email, new_mobile
 from tests.support.lambdas import Api
+from tests.support.person import PASSWORD, Person, new_email, new_mobile
 from tests.support.wire import WIRE
 
 NOW = datetime.now(UTC)

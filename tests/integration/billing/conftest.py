@@ -5,18 +5,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from geminichat import config
-from geminichat.clients import payments
 from infra.local.serving import served
 from infra.local.standins.stripe import Endpoint, create_app
 from infra.local.standins.stripe.driver import Stripe
-from tests.support import cloud
+from tests.support.billing import KEY, SECRET, set_secrets
 from tests.support.lambdas import Api
-from tests.support.payer import Payer
+from tests.support.person import Person
 from tests.support.template import Values
-
-KEY = "sk_test_integration"
-SECRET = "whsec_integration"
 
 
 @pytest.fixture(scope="session")
@@ -37,21 +32,14 @@ def stripe(stripe_url: str) -> Stripe:
     return stand_in
 
 
-def set_secrets(key: str = KEY, webhook: str = SECRET) -> None:
-    """Store Stripe's secrets, and have them read anew."""
-    cloud.put_secrets({"STRIPE_KEY_PARAMETER": key, "STRIPE_WEBHOOK_SECRET_PARAMETER": webhook})
-    config.forget_secrets()
-    payments.forget_unset()
-
-
 @pytest.fixture
-def payer(api: Api, stripe: Stripe) -> Payer:
+def payer(api: Api, stripe: Stripe) -> Person:
     """Someone with an account, on the basic plan."""
-    return Payer.sign_up(api, stripe)
+    return Person.new(api, stripe)
 
 
 @pytest.fixture
-def subscriber(payer: Payer) -> Payer:
+def subscriber(payer: Person) -> Person:
     """Someone who has paid, and whose plan is pro."""
     payer.pay()
     payer.take_news()

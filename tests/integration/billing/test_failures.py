@@ -8,8 +8,8 @@ from itertools import count
 import pytest
 
 from infra.local.standins.stripe.driver import Stripe
-from tests.support.lambdas import Reply
-from tests.support.payer import Payer
+from tests.support.http_api import Reply
+from tests.support.person import Person
 from tests.support.wire import Died, Wire
 
 CALLS = [
@@ -36,7 +36,7 @@ def name_of(fault: dict[str, object]) -> str:
     return "-".join(str(value) for value in fault.values())
 
 
-def assert_all_is_well(payer: Payer) -> None:
+def assert_all_is_well(payer: Person) -> None:
     """The user can pay, once, and there is one of everything."""
     payer.pay()
     payer.take_news()
@@ -50,7 +50,7 @@ def assert_all_is_well(payer: Payer) -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
 @pytest.mark.parametrize("call", CALLS)
 def test_when_stripe_fails_once_nothing_is_half_made(
-    payer: Payer, call: str, fault: dict[str, object]
+    payer: Person, call: str, fault: dict[str, object]
 ) -> None:
     payer.stripe.fault(**fault, match=call)  # type: ignore[arg-type]
     reply = payer.checkout()
@@ -63,7 +63,7 @@ def test_when_stripe_fails_once_nothing_is_half_made(
 
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
 def test_when_stripe_stays_down_it_is_502_and_works_again_later(
-    payer: Payer, fault: dict[str, object]
+    payer: Person, fault: dict[str, object]
 ) -> None:
     payer.stripe.fault(**fault, match="/v1/", times="always")  # type: ignore[arg-type]
     for _ in range(2):
@@ -79,7 +79,7 @@ def test_when_stripe_stays_down_it_is_502_and_works_again_later(
 @pytest.mark.parametrize("done", [True, False])
 @pytest.mark.parametrize("call", ["POST /v1/customers", "POST /v1/checkout/sessions"])
 def test_when_stripe_is_slow_it_is_502_and_what_it_made_is_found(
-    payer: Payer, call: str, done: bool
+    payer: Person, call: str, done: bool
 ) -> None:
     payer.stripe.fault("stall", seconds=30, done=done, match=call)
     began = time.monotonic()
@@ -92,7 +92,7 @@ def test_when_stripe_is_slow_it_is_502_and_what_it_made_is_found(
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(payer: Payer, call: str) -> None:
+def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(payer: Person, call: str) -> None:
     payer.stripe.fault("drip", match=call)
     began = time.monotonic()
     assert payer.checkout().status in (200, 502)
@@ -102,7 +102,7 @@ def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(payer: Payer, call:
 
 
 @pytest.mark.exhaustive
-def test_delays_that_add_up_end_before_api_gateway_gives_up(payer: Payer) -> None:
+def test_delays_that_add_up_end_before_api_gateway_gives_up(payer: Person) -> None:
     for call in CALLS:
         if call != "GET /v1/subscriptions":  # which is asked once, and in a hurry
             payer.stripe.fault("stall", seconds=9, done=True, match=call)
@@ -114,13 +114,13 @@ def test_delays_that_add_up_end_before_api_gateway_gives_up(payer: Payer) -> Non
     assert_all_is_well(payer)
 
 
-def test_a_customer_made_by_a_call_that_ended_in_500_is_found_again(payer: Payer) -> None:
+def test_a_customer_made_by_a_call_that_ended_in_500_is_found_again(payer: Person) -> None:
     payer.stripe.fault("error", status=500, done=True, match="POST /v1/customers")
     assert payer.checkout().status == 200
     assert len(payer.customers()) == 1
 
 
-def test_a_customer_whose_note_was_lost_is_found_a_day_later(payer: Payer) -> None:
+def test_a_customer_whose_note_was_lost_is_found_a_day_later(payer: Person) -> None:
     payer.checkout()
     first = payer.customer_id()
     payer.stored().delete()
@@ -130,7 +130,7 @@ def test_a_customer_whose_note_was_lost_is_found_a_day_later(payer: Payer) -> No
     assert len(payer.customers()) == 1
 
 
-def test_a_page_that_was_used_under_the_same_key_is_not_handed_out(payer: Payer) -> None:
+def test_a_page_that_was_used_under_the_same_key_is_not_handed_out(payer: Person) -> None:
     first = payer.checkout().data["sessionId"]
     stored = payer.stored()
     stored.update([type(stored).checkout_attempt.set(0)])  # the note that it was made got lost
@@ -138,7 +138,7 @@ def test_a_page_that_was_used_under_the_same_key_is_not_handed_out(payer: Payer)
     assert payer.checkout().data["sessionId"] != first
 
 
-def test_requests_side_by_side_make_one_customer_and_one_page(payer: Payer) -> None:
+def test_requests_side_by_side_make_one_customer_and_one_page(payer: Person) -> None:
     replies: list[Reply] = []
     threads = [threading.Thread(target=lambda: replies.append(payer.checkout())) for _ in range(8)]
     for thread in threads:
@@ -151,7 +151,7 @@ def test_requests_side_by_side_make_one_customer_and_one_page(payer: Payer) -> N
     assert_all_is_well(payer)
 
 
-def breaks(payer: Payer, wire: Wire) -> Iterator[tuple[str, int]]:
+def breaks(payer: Person, wire: Wire) -> Iterator[tuple[str, int]]:
     """Give every call of DynamoDB that a purchase makes: its name, and the how-manieth it is."""
     with wire.watched() as seen:
         assert payer.checkout().status == 200
@@ -163,12 +163,12 @@ def breaks(payer: Payer, wire: Wire) -> Iterator[tuple[str, int]]:
 
 @pytest.mark.parametrize("how", ["dies before", "dies after", "refused", "lost", "late"])
 def test_a_crash_at_any_step_leaves_nothing_half_made(
-    payer: Payer, stripe: Stripe, wire: Wire, how: str
+    payer: Person, stripe: Stripe, wire: Wire, how: str
 ) -> None:
     steps = list(breaks(payer, wire))
     assert len(steps) >= 4
     for call, nth in steps:
-        other = Payer.sign_up(payer.api, stripe)
+        other = Person.new(payer.api, stripe)
         wire.reset()
         wire.cut(call, how, nth=nth, times=2 if how in ("refused", "lost", "late") else 1)
         try:
@@ -185,7 +185,7 @@ def test_a_crash_at_any_step_leaves_nothing_half_made(
 @pytest.mark.parametrize("call", ["GET /v1/subscriptions", "POST /v1/subscriptions/"])
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
 def test_cancel_and_resume_survive_stripes_failures(
-    subscriber: Payer, fault: dict[str, object], call: str, verb: str
+    subscriber: Person, fault: dict[str, object], call: str, verb: str
 ) -> None:
     if verb == "resume":
         subscriber.request("POST", "/subscription/cancel")
@@ -199,7 +199,7 @@ def test_cancel_and_resume_survive_stripes_failures(
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
-def test_the_portal_is_502_while_stripe_fails(subscriber: Payer, fault: dict[str, object]) -> None:
+def test_the_portal_is_502_while_stripe_fails(subscriber: Person, fault: dict[str, object]) -> None:
     subscriber.stripe.fault(**fault, match="billing_portal", times="always")  # type: ignore[arg-type]
     assert subscriber.request("POST", "/subscription/portal").status == 502
     subscriber.stripe.reset()

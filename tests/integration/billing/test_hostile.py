@@ -9,10 +9,11 @@ import pytest
 from geminichat.clients import payments
 from infra.local.standins.stripe import PRO_PRICE
 from infra.local.standins.stripe.driver import Stripe
-from tests.integration.billing.test_reconcile import reconcile
-from tests.integration.billing.test_webhook import signed, wait_until
-from tests.support.lambdas import Api, Reply
-from tests.support.payer import Payer, deliver, event, post
+from tests.support.billing import deliver, event, post, reconcile, signed
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api
+from tests.support.parallel import wait_until
+from tests.support.person import Person
 
 
 def customer(stripe: Stripe, **metadata: str) -> str:
@@ -44,7 +45,7 @@ def ours(user_id: str) -> dict[str, str]:
 
 
 def test_who_pays_another_users_page_pays_for_that_user(api: Api, stripe: Stripe) -> None:
-    ann, bob = Payer.sign_up(api, stripe), Payer.sign_up(api, stripe)
+    ann, bob = Person.new(api, stripe), Person.new(api, stripe)
     bob.checkout()
     ann.news += stripe.turn(ann.checkout().data["sessionId"], "pay", "bob@example.com")
     ann.take_news()
@@ -52,7 +53,7 @@ def test_who_pays_another_users_page_pays_for_that_user(api: Api, stripe: Stripe
 
 
 def test_a_customer_whose_metadata_names_another_user_gives_them_nothing(
-    subscriber: Payer, stripe: Stripe
+    subscriber: Person, stripe: Stripe
 ) -> None:
     before = subscriber.status()
     stranger = customer(stripe, **ours(subscriber.id))
@@ -67,7 +68,7 @@ def test_a_customer_whose_metadata_names_another_user_gives_them_nothing(
 
 
 def test_a_subscription_whose_metadata_names_another_user_gives_them_nothing(
-    payer: Payer, stripe: Stripe
+    payer: Person, stripe: Stripe
 ) -> None:
     for event_id in bought(stripe, customer(stripe), **ours(payer.id)):
         assert deliver(payer.api, stripe, event_id).status == 200
@@ -77,7 +78,7 @@ def test_a_subscription_whose_metadata_names_another_user_gives_them_nothing(
 
 
 def test_a_customer_of_another_stage_on_the_same_account_is_none_of_ours(
-    payer: Payer, stripe: Stripe
+    payer: Person, stripe: Stripe
 ) -> None:
     other = {"user_id": payer.id, "stage": "other"}
     for event_id in bought(stripe, customer(stripe, **other), **other):
@@ -93,7 +94,7 @@ def test_a_customer_that_our_key_does_not_know_has_the_event_come_again(api: Api
     assert (reply.status, reply.json["type"]) == (502, "urn:geminichat:problem:payment-provider")
 
 
-def test_what_an_event_claims_is_not_believed(subscriber: Payer) -> None:
+def test_what_an_event_claims_is_not_believed(subscriber: Person) -> None:
     subscriber.move("cancel")
     claims = {"object": "subscription", "customer": subscriber.customer_id(), "status": "active"}
     body = event(data={"object": claims})
@@ -101,7 +102,7 @@ def test_what_an_event_claims_is_not_believed(subscriber: Payer) -> None:
     assert subscriber.plan() == "basic"
 
 
-def test_every_event_of_a_life_replayed_after_its_end_grants_nothing(subscriber: Payer) -> None:
+def test_every_event_of_a_life_replayed_after_its_end_grants_nothing(subscriber: Person) -> None:
     subscriber.move("cancel")
     subscriber.take_news()
     for one in subscriber.stripe.events():
@@ -112,7 +113,7 @@ def test_every_event_of_a_life_replayed_after_its_end_grants_nothing(subscriber:
 
 @pytest.mark.parametrize("kind", ["charge.refunded", "charge.dispute.created"])
 def test_money_that_goes_back_changes_no_plan_while_the_subscription_stands(
-    subscriber: Payer, kind: str
+    subscriber: Person, kind: str
 ) -> None:
     body = event(type=kind, data={"object": {"customer": subscriber.customer_id()}})
     assert post(subscriber.api, body, signed(body)).status == 200
@@ -123,7 +124,7 @@ def test_money_that_goes_back_changes_no_plan_while_the_subscription_stands(
 
 
 @pytest.fixture
-def twice(subscriber: Payer) -> Payer:
+def twice(subscriber: Person) -> Person:
     """Someone with two subscriptions: one was made past our API, in the dashboard perhaps."""
     subscriber.stripe.advance(60)
     subscriber.news += bought(subscriber.stripe, subscriber.customer_id())
@@ -132,7 +133,7 @@ def twice(subscriber: Payer) -> Payer:
     return subscriber
 
 
-def test_who_cancels_pays_for_none_of_two_subscriptions_any_more(twice: Payer) -> None:
+def test_who_cancels_pays_for_none_of_two_subscriptions_any_more(twice: Person) -> None:
     reply = twice.request("POST", "/subscription/cancel")
     assert (reply.status, reply.data["cancelAtPeriodEnd"]) == (200, True)
     assert [one["cancel_at_period_end"] for one in twice.at_stripe()] == [True, True]
@@ -140,7 +141,7 @@ def test_who_cancels_pays_for_none_of_two_subscriptions_any_more(twice: Payer) -
     assert twice.plan(twice.period_end() + timedelta(seconds=1)) == "basic"
 
 
-def test_who_resumes_pays_for_one_of_two_subscriptions_again(twice: Payer) -> None:
+def test_who_resumes_pays_for_one_of_two_subscriptions_again(twice: Person) -> None:
     twice.request("POST", "/subscription/cancel")
     reply = twice.request("POST", "/subscription/resume")
     assert (reply.status, reply.data["cancelAtPeriodEnd"]) == (200, False)
@@ -149,13 +150,13 @@ def test_who_resumes_pays_for_one_of_two_subscriptions_again(twice: Payer) -> No
     assert sorted(one["cancel_at_period_end"] for one in twice.at_stripe()) == [False, True]
 
 
-def test_the_end_of_one_of_two_subscriptions_leaves_pro(twice: Payer) -> None:
+def test_the_end_of_one_of_two_subscriptions_leaves_pro(twice: Person) -> None:
     twice.move("cancel")
     twice.take_news()
     assert twice.plan() == "pro"
 
 
-def test_who_pays_twice_is_told_to_the_operator(twice: Payer) -> None:
+def test_who_pays_twice_is_told_to_the_operator(twice: Person) -> None:
     before = reconcile()["twice"]
     assert before >= 1
     twice.request("POST", "/subscription/cancel")
@@ -178,7 +179,7 @@ def dearer(stripe: Stripe, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_who_subscribed_at_an_older_price_stays_pro(
-    subscriber: Payer, request: pytest.FixtureRequest
+    subscriber: Person, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue("dearer")
     subscriber.move("end-period")
@@ -189,7 +190,7 @@ def test_who_subscribed_at_an_older_price_stays_pro(
 
 
 def test_a_page_at_an_older_price_cannot_be_paid_beside_the_new_one(
-    payer: Payer, request: pytest.FixtureRequest
+    payer: Person, request: pytest.FixtureRequest
 ) -> None:
     old = payer.checkout().data["sessionId"]
     dearer = request.getfixturevalue("dearer")
@@ -205,7 +206,7 @@ def test_a_page_at_an_older_price_cannot_be_paid_beside_the_new_one(
 
 
 def test_an_older_page_that_is_paid_at_the_last_moment_is_the_one_subscription(
-    payer: Payer, request: pytest.FixtureRequest
+    payer: Person, request: pytest.FixtureRequest
 ) -> None:
     old = payer.checkout().data["sessionId"]
     request.getfixturevalue("dearer")
@@ -223,7 +224,7 @@ def test_an_older_page_that_is_paid_at_the_last_moment_is_the_one_subscription(
 
 
 def test_who_owes_for_an_unpaid_subscription_settles_it_and_buys_no_second_one(
-    subscriber: Payer,
+    subscriber: Person,
 ) -> None:
     subscriber.stripe.ask("PATCH", "/_ledger", {"givesUp": "unpaid"})
     subscriber.move("fail-payment")
@@ -242,7 +243,7 @@ def test_who_owes_for_an_unpaid_subscription_settles_it_and_buys_no_second_one(
 
 @pytest.mark.parametrize(("verb", "ends"), [("cancel", True), ("resume", False)])
 def test_a_purchase_whose_news_has_not_come_can_be_cancelled_and_resumed(
-    payer: Payer, verb: str, ends: bool
+    payer: Person, verb: str, ends: bool
 ) -> None:
     payer.pay()
     reply = payer.request("POST", f"/subscription/{verb}")
@@ -252,13 +253,13 @@ def test_a_purchase_whose_news_has_not_come_can_be_cancelled_and_resumed(
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
 def test_who_opened_a_page_and_never_paid_has_nothing_to_cancel_or_resume(
-    payer: Payer, verb: str
+    payer: Person, verb: str
 ) -> None:
     payer.checkout()
     assert payer.request("POST", f"/subscription/{verb}").status == 409
 
 
-def test_a_customer_deleted_at_stripe_has_nothing_to_look_after(subscriber: Payer) -> None:
+def test_a_customer_deleted_at_stripe_has_nothing_to_look_after(subscriber: Person) -> None:
     subscriber.stripe._api.delete(f"/v1/customers/{subscriber.customer_id()}").raise_for_status()
     for path, code in (("portal", "no-customer"), ("cancel", "no-subscription")):
         reply = subscriber.request("POST", f"/subscription/{path}")

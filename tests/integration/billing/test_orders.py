@@ -17,8 +17,8 @@ from geminichat.domain import ids
 from geminichat.tables import subscriptions
 from infra.local.standins.stripe import PRO_PRICE
 from infra.local.standins.stripe.driver import Stripe
+from tests.support.billing import deliver
 from tests.support.lambdas import Api
-from tests.support.payer import deliver
 
 GIVES_PRO = {"active": True, "trialing": True, "past_due": True}
 

@@ -1,19 +1,14 @@
 """The nightly comparison with Stripe, and what it mends."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from geminichat.domain import times
 from geminichat.tables.subscriptions import Subscription
+from tests.support.billing import reconcile
 from tests.support.lambdas import invoke
-from tests.support.payer import Payer
-
-
-def reconcile(**event: bool) -> dict[str, Any]:
-    answer: dict[str, Any] = invoke("SubscriptionReconcile", event)
-    return answer
+from tests.support.person import Person
 
 
 @pytest.fixture(autouse=True)
@@ -22,14 +17,14 @@ def _all_is_known() -> None:
     reconcile()
 
 
-def test_a_lost_purchase_is_mended(payer: Payer) -> None:
+def test_a_lost_purchase_is_mended(payer: Person) -> None:
     payer.pay()
     assert payer.plan() == "basic"
     assert reconcile()["mended"] == 1
     assert payer.plan() == "pro"
 
 
-def test_a_lost_end_is_mended(subscriber: Payer) -> None:
+def test_a_lost_end_is_mended(subscriber: Person) -> None:
     reconcile()
     subscriber.move("cancel")
     assert subscriber.plan() == "pro"
@@ -38,7 +33,7 @@ def test_a_lost_end_is_mended(subscriber: Payer) -> None:
 
 
 @pytest.mark.parametrize("move", ["cancel-at-period-end", "fail-payment", "pause", "end-period"])
-def test_every_lost_change_is_mended(subscriber: Payer, move: str) -> None:
+def test_every_lost_change_is_mended(subscriber: Person, move: str) -> None:
     subscriber.stripe.advance(60)
     subscriber.move(move)
     assert reconcile()["mended"] == 1
@@ -49,9 +44,9 @@ def test_every_lost_change_is_mended(subscriber: Payer, move: str) -> None:
 
 
 def test_a_dry_run_says_what_it_would_mend_and_changes_nothing(
-    payer: Payer, subscriber: Payer
+    payer: Person, subscriber: Person
 ) -> None:
-    other = Payer.sign_up(payer.api, payer.stripe)
+    other = Person.new(payer.api, payer.stripe)
     other.pay()
     subscriber.move("cancel")
     for _ in range(2):
@@ -66,14 +61,14 @@ def test_a_dry_run_says_what_it_would_mend_and_changes_nothing(
     assert (other.plan(), subscriber.plan()) == ("pro", "basic")
 
 
-def test_nothing_is_written_where_all_is_as_stripe_says(subscriber: Payer) -> None:
+def test_nothing_is_written_where_all_is_as_stripe_says(subscriber: Person) -> None:
     reconcile()
     before = subscriber.stored()
     assert reconcile()["mended"] == 0
     assert subscriber.stored().read_at == before.read_at
 
 
-def test_ended_long_ago_is_left_alone(subscriber: Payer) -> None:
+def test_ended_long_ago_is_left_alone(subscriber: Person) -> None:
     subscriber.move("cancel")
     subscriber.take_news()
     before = subscriber.stored()
@@ -81,7 +76,7 @@ def test_ended_long_ago_is_left_alone(subscriber: Payer) -> None:
     assert subscriber.stored().read_at == before.read_at
 
 
-def test_pro_that_stripe_knows_nothing_of_is_ended(payer: Payer) -> None:
+def test_pro_that_stripe_knows_nothing_of_is_ended(payer: Person) -> None:
     payer.checkout()
     until = times.text(datetime.now(UTC) + timedelta(days=300))
     payer.stored().update([Subscription.pro_until.set(until)])
@@ -90,22 +85,22 @@ def test_pro_that_stripe_knows_nothing_of_is_ended(payer: Payer) -> None:
     assert payer.plan() == "basic"
 
 
-def test_a_row_that_was_lost_is_written_again(subscriber: Payer) -> None:
+def test_a_row_that_was_lost_is_written_again(subscriber: Person) -> None:
     subscriber.stored().delete()
     assert subscriber.plan() == "basic"
     assert reconcile()["mended"] == 1
     assert subscriber.plan() == "pro"
 
 
-def test_news_that_comes_beside_it_is_not_overwritten(subscriber: Payer) -> None:
+def test_news_that_comes_beside_it_is_not_overwritten(subscriber: Person) -> None:
     subscriber.move("cancel")
     subscriber.take_news()
     assert reconcile()["mended"] == 0
     assert subscriber.plan() == "basic"
 
 
-def test_one_who_cannot_be_compared_holds_up_nobody_else(subscriber: Payer, payer: Payer) -> None:
-    other = Payer.sign_up(payer.api, payer.stripe)
+def test_one_who_cannot_be_compared_holds_up_nobody_else(subscriber: Person, payer: Person) -> None:
+    other = Person.new(payer.api, payer.stripe)
     other.pay()
     subscriber.move("cancel")
     payer.stripe.fault(
@@ -118,7 +113,7 @@ def test_one_who_cannot_be_compared_holds_up_nobody_else(subscriber: Payer, paye
     assert subscriber.plan() == "basic"
 
 
-def test_when_stripe_is_down_nothing_changes(subscriber: Payer) -> None:
+def test_when_stripe_is_down_nothing_changes(subscriber: Person) -> None:
     subscriber.stripe.fault("error", status=503, match="/v1/", times="always")
     with pytest.raises(Exception, match="payment provider"):
         reconcile()
@@ -126,7 +121,7 @@ def test_when_stripe_is_down_nothing_changes(subscriber: Payer) -> None:
 
 
 def test_another_accounts_key_ends_nobodys_plan(
-    subscriber: Payer,
+    subscriber: Person,
 ) -> None:
     """With a key that knows no customer, an operator's mistake, every user keeps the plan."""
     subscriber.stripe.fault(
@@ -145,7 +140,7 @@ def test_another_accounts_key_ends_nobodys_plan(
     assert subscriber.plan() == "pro"
 
 
-def test_what_time_does_not_allow_is_left_and_said(subscriber: Payer) -> None:
+def test_what_time_does_not_allow_is_left_and_said(subscriber: Person) -> None:
     subscriber.move("cancel")
     with pytest.raises(RuntimeError, match=r"'left': [1-9]"):
         invoke("SubscriptionReconcile", {}, seconds=0)

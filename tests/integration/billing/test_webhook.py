@@ -16,17 +16,15 @@ from geminichat.clients import payments
 from geminichat.domain import times
 from geminichat.tables.stripe_events import HandledEvent
 from infra.local.standins.stripe.driver import Stripe
-from infra.local.standins.stripe.mail import OLD_API_VERSION, signature
-from tests.integration.billing.conftest import KEY, SECRET, set_secrets
-from tests.support.lambdas import Api, Reply, http_event, invoke
-from tests.support.payer import Payer, deliver, event, of_type, post
+from infra.local.standins.stripe.mail import OLD_API_VERSION
+from tests.support.billing import KEY, SECRET, deliver, event, of_type, post, set_secrets, signed
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api, http_event, invoke
+from tests.support.parallel import wait_until
+from tests.support.person import Person
 from tests.support.wire import ALWAYS, Wire
 
 NOW = datetime.now(UTC)
-
-
-def signed(body: bytes, secret: str = SECRET, at: float | None = None) -> str:
-    return signature(body.decode(), [secret], int(at or time.time()))
 
 
 @contextmanager
@@ -133,7 +131,7 @@ def test_an_event_about_somebody_elses_customer_changes_nothing(api: Api, stripe
     assert post(api, body, signed(body)).status == 200
 
 
-def test_both_secrets_are_accepted_while_one_is_rotated(payer: Payer) -> None:
+def test_both_secrets_are_accepted_while_one_is_rotated(payer: Person) -> None:
     payer.pay()
     set_secrets(webhook=f"whsec_next,{SECRET}")
     payer.take_news()
@@ -144,7 +142,7 @@ def test_both_secrets_are_accepted_while_one_is_rotated(payer: Payer) -> None:
     assert payer.plan() == "basic"
 
 
-def test_a_body_in_base64_is_read(payer: Payer) -> None:
+def test_a_body_in_base64_is_read(payer: Person) -> None:
     payer.pay()
     [body, header] = payer.stripe.signed(
         of_type(payer.stripe, "checkout.session.completed", payer.news)
@@ -156,7 +154,7 @@ def test_a_body_in_base64_is_read(payer: Payer) -> None:
     assert payer.plan() == "pro"
 
 
-def test_an_event_in_the_shapes_of_an_older_version_is_read(payer: Payer) -> None:
+def test_an_event_in_the_shapes_of_an_older_version_is_read(payer: Person) -> None:
     payer.stripe.endpoint(apiVersion=OLD_API_VERSION)
     payer.pay()
     payer.stripe.endpoint(apiVersion="2026-10-28.endive")
@@ -169,13 +167,13 @@ def test_an_event_in_the_shapes_of_an_older_version_is_read(payer: Payer) -> Non
 @pytest.mark.parametrize(
     "kind", ["checkout.session.completed", "customer.subscription.created", "invoice.paid"]
 )
-def test_any_one_event_of_the_purchase_is_enough(payer: Payer, kind: str) -> None:
+def test_any_one_event_of_the_purchase_is_enough(payer: Person, kind: str) -> None:
     payer.pay()
     deliver(payer.api, payer.stripe, of_type(payer.stripe, kind, payer.news))
     assert payer.plan() == "pro"
 
 
-def test_an_event_is_handled_once(payer: Payer, wire: Wire) -> None:
+def test_an_event_is_handled_once(payer: Person, wire: Wire) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.news)
     assert deliver(payer.api, payer.stripe, event_id).status == 200
@@ -191,7 +189,9 @@ def test_an_event_is_handled_once(payer: Payer, wire: Wire) -> None:
     assert timedelta(days=29) < kept <= timedelta(days=30)
 
 
-def test_an_event_costs_three_calls_of_dynamodb_and_one_of_stripe(payer: Payer, wire: Wire) -> None:
+def test_an_event_costs_three_calls_of_dynamodb_and_one_of_stripe(
+    payer: Person, wire: Wire
+) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.news)
     payer.stripe.ask("DELETE", "/_requests")
@@ -203,7 +203,7 @@ def test_an_event_costs_three_calls_of_dynamodb_and_one_of_stripe(payer: Payer, 
 
 
 def test_only_news_that_changes_the_plan_drops_what_redis_holds_of_it(
-    payer: Payer, valkey: ValkeyServer
+    payer: Person, valkey: ValkeyServer
 ) -> None:
     redis = valkey.client()
     key = f"quota:{payer.id}:{times.day(datetime.now(UTC))}"
@@ -222,7 +222,7 @@ def test_only_news_that_changes_the_plan_drops_what_redis_holds_of_it(
     assert payer.plan() == "basic"
 
 
-def test_a_renewal_moves_the_period_on(subscriber: Payer) -> None:
+def test_a_renewal_moves_the_period_on(subscriber: Person) -> None:
     before = subscriber.status()["currentPeriodEnd"]
     subscriber.stripe.advance(60)
     subscriber.move("end-period")
@@ -231,13 +231,13 @@ def test_a_renewal_moves_the_period_on(subscriber: Payer) -> None:
     assert subscriber.plan() == "pro"
 
 
-def test_a_lost_renewal_leaves_pro_for_two_days(subscriber: Payer) -> None:
+def test_a_lost_renewal_leaves_pro_for_two_days(subscriber: Person) -> None:
     ends = subscriber.period_end()
     assert subscriber.plan(ends + timedelta(days=2) - timedelta(seconds=1)) == "pro"
     assert subscriber.plan(ends + timedelta(days=2)) == "basic"
 
 
-def test_an_overdue_payment_keeps_pro_through_the_grace_period(subscriber: Payer) -> None:
+def test_an_overdue_payment_keeps_pro_through_the_grace_period(subscriber: Person) -> None:
     subscriber.move("fail-payment")
     subscriber.take_news()
     assert subscriber.status()["status"] == "past_due"
@@ -253,7 +253,7 @@ def test_an_overdue_payment_keeps_pro_through_the_grace_period(subscriber: Payer
 
 
 @pytest.mark.parametrize("end", ["canceled", "unpaid"])
-def test_what_stripe_gives_up_on_is_basic(subscriber: Payer, end: str) -> None:
+def test_what_stripe_gives_up_on_is_basic(subscriber: Person, end: str) -> None:
     subscriber.stripe.ask("PATCH", "/_ledger", {"givesUp": end})
     subscriber.move("fail-payment")
     subscriber.move("give-up")
@@ -261,7 +261,7 @@ def test_what_stripe_gives_up_on_is_basic(subscriber: Payer, end: str) -> None:
     assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", end)
 
 
-def test_paused_is_basic_and_resumed_is_pro(subscriber: Payer) -> None:
+def test_paused_is_basic_and_resumed_is_pro(subscriber: Person) -> None:
     subscriber.move("pause")
     subscriber.take_news()
     assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", "paused")
@@ -270,7 +270,7 @@ def test_paused_is_basic_and_resumed_is_pro(subscriber: Payer) -> None:
     assert subscriber.plan() == "pro"
 
 
-def test_a_customer_whose_note_was_lost_is_found_by_its_metadata(payer: Payer) -> None:
+def test_a_customer_whose_note_was_lost_is_found_by_its_metadata(payer: Person) -> None:
     payer.pay()
     stored = payer.stored()
     stored.delete()
@@ -285,7 +285,7 @@ def test_a_customer_whose_note_was_lost_is_found_by_its_metadata(payer: Payer) -
 class Delivery(threading.Thread):
     """An event delivered beside others."""
 
-    def __init__(self, payer: Payer, event_id: str) -> None:
+    def __init__(self, payer: Person, event_id: str) -> None:
         super().__init__(daemon=True)
         self._payer, self._event_id = payer, event_id
         self.reply: Reply | None = None
@@ -301,16 +301,9 @@ class Delivery(threading.Thread):
         return self.reply.status
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "It did not come about"
-        time.sleep(0.005)
-
-
 @pytest.mark.parametrize("first_answer", ["older", "newer"])
 def test_when_two_fetches_cross_the_newer_truth_stands(
-    subscriber: Payer, first_answer: str
+    subscriber: Person, first_answer: str
 ) -> None:
     stripe = subscriber.stripe
     customer = f"GET /v1/subscriptions customer={subscriber.customer_id()}"
@@ -334,7 +327,7 @@ def test_when_two_fetches_cross_the_newer_truth_stands(
 
 
 def test_a_plan_that_changed_between_two_looks_is_dropped_from_redis(
-    subscriber: Payer, valkey: ValkeyServer
+    subscriber: Person, valkey: ValkeyServer
 ) -> None:
     stripe = subscriber.stripe
     customer = f"GET /v1/subscriptions customer={subscriber.customer_id()}"
@@ -358,7 +351,7 @@ def test_a_plan_that_changed_between_two_looks_is_dropped_from_redis(
     assert not valkey.client().exists(key)
 
 
-def test_the_same_event_twice_at_once_is_harmless(payer: Payer) -> None:
+def test_the_same_event_twice_at_once_is_harmless(payer: Person) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.news)
     deliveries = [Delivery(payer, event_id) for _ in range(6)]
@@ -366,7 +359,7 @@ def test_the_same_event_twice_at_once_is_harmless(payer: Payer) -> None:
     assert payer.plan() == "pro"
 
 
-def test_all_events_at_once_in_any_order_end_with_the_truth(payer: Payer) -> None:
+def test_all_events_at_once_in_any_order_end_with_the_truth(payer: Person) -> None:
     payer.pay()
     payer.move("cancel-at-period-end")
     payer.move("keep")
@@ -380,7 +373,7 @@ def test_all_events_at_once_in_any_order_end_with_the_truth(payer: Payer) -> Non
 # ── When something fails ─────────────────────────────────────────────────────────────────────────
 
 
-def answered_in_time(payer: Payer, event_id: str) -> Reply:
+def answered_in_time(payer: Person, event_id: str) -> Reply:
     """Deliver an event, and return the answer, which has to come within three seconds."""
     body, header = payer.stripe.signed(event_id)
     began = time.monotonic()
@@ -403,7 +396,7 @@ def answered_in_time(payer: Payer, event_id: str) -> Reply:
     ],
     ids=lambda fault: "-".join(str(value) for value in fault.values()),
 )
-def test_when_stripe_fails_the_event_comes_again(payer: Payer, fault: dict[str, object]) -> None:
+def test_when_stripe_fails_the_event_comes_again(payer: Person, fault: dict[str, object]) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.news)
     payer.stripe.fault(**fault, match="GET /v1/subscriptions")  # type: ignore[arg-type]
@@ -430,7 +423,7 @@ SLOW_AT_STRIPE: dict[str, list[dict[str, object]]] = {
 
 @pytest.mark.parametrize("slow", SLOW_AT_STRIPE)
 def test_however_slow_stripe_is_it_is_answered_within_three_seconds(
-    payer: Payer, slow: str
+    payer: Person, slow: str
 ) -> None:
     payer.pay()
     payer.stored().delete()  # so that the customer's owner is asked for first
@@ -450,7 +443,7 @@ HANDLING = ["dynamodb.GetItem", "dynamodb.Query", "dynamodb.TransactWriteItems"]
 @pytest.mark.parametrize("how", ["refused", "lost", "failing", "late"])
 @pytest.mark.parametrize("call", HANDLING)
 def test_when_a_table_fails_the_event_comes_again(
-    payer: Payer, wire: Wire, call: str, how: str
+    payer: Person, wire: Wire, call: str, how: str
 ) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.news)
@@ -468,7 +461,7 @@ def test_when_a_table_fails_the_event_comes_again(
 
 @pytest.mark.parametrize("call", HANDLING)
 def test_however_slow_a_table_is_it_is_answered_within_three_seconds(
-    payer: Payer, wire: Wire, call: str
+    payer: Person, wire: Wire, call: str
 ) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.news)
@@ -491,7 +484,7 @@ def test_while_secrets_cannot_be_read_it_is_503_within_three_seconds(
     assert time.monotonic() - began < 3
 
 
-def test_a_transaction_in_the_way_is_waited_out(payer: Payer, wire: Wire) -> None:
+def test_a_transaction_in_the_way_is_waited_out(payer: Person, wire: Wire) -> None:
     payer.pay()
     wire.cut("dynamodb.TransactWriteItems", "conflict", times=3)
     payer.take_news()
@@ -499,7 +492,7 @@ def test_a_transaction_in_the_way_is_waited_out(payer: Payer, wire: Wire) -> Non
 
 
 def test_without_redis_the_plan_changes_all_the_same(
-    payer: Payer, request: pytest.FixtureRequest
+    payer: Person, request: pytest.FixtureRequest
 ) -> None:
     payer.pay()
     request.getfixturevalue("redis").fault("error", times="always")

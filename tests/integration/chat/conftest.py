@@ -3,8 +3,8 @@
 import pytest
 
 from geminichat.tables.messages import SHARDS, StoredMessage
-from tests.support.chat_people import User
 from tests.support.lambdas import Api
+from tests.support.person import Person
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -16,14 +16,14 @@ def nothing_unfinished() -> None:
 
 
 @pytest.fixture
-def basic_user(api: Api) -> User:
+def basic_user(api: Api) -> Person:
     """A user on the basic plan, with an empty day."""
-    return User(api)
+    return Person(api)
 
 
 @pytest.fixture
-def pro_user(api: Api) -> User:
+def pro_user(api: Api) -> Person:
     """A user on the pro plan."""
-    user = User(api)
+    user = Person(api)
     user.subscribe()
     return user

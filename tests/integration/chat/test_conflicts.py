@@ -7,13 +7,15 @@ import pytest
 
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check
-from tests.support.chat_people import User, prompts, stored
-from tests.support.lambdas import Api, Poller, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api, Poller
+from tests.support.person import Person
+from tests.support.stored import prompts, stored
 from tests.support.wire import ALWAYS, Wire
 
 TRANSACT, UPDATE = "dynamodb.TransactWriteItems", "dynamodb.UpdateItem"
 
-REQUESTS: dict[str, tuple[str, int, Callable[[User, str, str], Reply]]] = {
+REQUESTS: dict[str, tuple[str, int, Callable[[Person, str, str], Reply]]] = {
     "send, room": (UPDATE, 202, lambda user, room, _: user.send(room)),
     "send, count": (TRANSACT, 202, lambda user, room, _: user.send(room)),
     "retry": (TRANSACT, 202, lambda user, room, failed: user.retry(room, failed)),
@@ -27,11 +29,11 @@ REQUESTS: dict[str, tuple[str, int, Callable[[User, str, str], Reply]]] = {
 
 
 @pytest.fixture
-def user(api: Api) -> User:
-    return User(api)
+def user(api: Api) -> Person:
+    return Person(api)
 
 
-def room_with_a_failed_prompt(user: User, worker: Poller, google: StandIn) -> tuple[str, str]:
+def room_with_a_failed_prompt(user: Person, worker: Poller, google: StandIn) -> tuple[str, str]:
     room = user.open_room()
     google.fault("blocked", match=room)
     failed = user.sent(room, f"Hello ({room})")
@@ -41,7 +43,7 @@ def room_with_a_failed_prompt(user: User, worker: Poller, google: StandIn) -> tu
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_conflict_that_passes_is_not_seen_by_the_client(
-    name: str, user: User, worker: Poller, google: StandIn, wire: Wire
+    name: str, user: Person, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     call, status, ask = REQUESTS[name]
     room, failed = room_with_a_failed_prompt(user, worker, google)
@@ -57,7 +59,7 @@ def test_a_conflict_that_passes_is_not_seen_by_the_client(
 def test_a_conflict_that_lasts_is_a_503_and_leaves_nothing_half_made(
     api: Api, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
-    users = {name: User(api) for name in REQUESTS}
+    users = {name: Person(api) for name in REQUESTS}
     rooms = {name: room_with_a_failed_prompt(user, worker, google) for name, user in users.items()}
     before = {name: [vars(item) for item in stored(room)] for name, (room, _) in rooms.items()}
 
@@ -81,7 +83,7 @@ def test_a_conflict_that_lasts_is_a_503_and_leaves_nothing_half_made(
 
 
 def test_a_worker_that_meets_a_lasting_conflict_leaves_the_prompt_to_a_later_try(
-    user: User, worker: Poller, wire: Wire
+    user: Person, worker: Poller, wire: Wire
 ) -> None:
     room = user.open_room()
     sent = user.sent(room)
@@ -94,7 +96,7 @@ def test_a_worker_that_meets_a_lasting_conflict_leaves_the_prompt_to_a_later_try
 
 
 def test_conflicts_at_every_transaction_of_the_worker_pass(
-    user: User, worker: Poller, google: StandIn, wire: Wire
+    user: Person, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     room = user.open_room()
     google.fault("error", status=503, match="one")

@@ -20,8 +20,10 @@ from geminichat.tables.messages import StoredMessage
 from geminichat.upstash import redis as redis_client
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check, run_sweep, waiting
-from tests.support.chat_people import User, prompts, stored
-from tests.support.lambdas import Api, Poller, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api, Poller
+from tests.support.person import Person
+from tests.support.stored import prompts, stored
 from tests.support.template import Values
 from tests.support.wire import Died, Wire
 
@@ -32,7 +34,7 @@ SOON = timedelta(minutes=15)
 class Scene:
     """A user's room, and all that works on its prompts."""
 
-    user: User
+    user: Person
     worker: Poller
     google: StandIn
     values: Values
@@ -233,7 +235,7 @@ WAYS = {
 
 @pytest.fixture
 def new_scene(api: Api, worker: Poller, google: StandIn, values: Values) -> Callable[[], Scene]:
-    return lambda: Scene(User(api), worker, google, values)
+    return lambda: Scene(Person(api), worker, google, values)
 
 
 @pytest.mark.parametrize("name", PATHS)

@@ -12,9 +12,10 @@ from geminichat import config
 from geminichat.domain import cursors, ids
 from geminichat.domain.rooms import Position
 from geminichat.upstash import room_list_cache
-from tests.integration.chat.test_long_rooms import fill
-from tests.support.chat_people import User
-from tests.support.lambdas import Api, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api
+from tests.support.person import Person
+from tests.support.stored import fill_room
 from tests.support.wire import Wire
 
 LISTS = {
@@ -26,24 +27,24 @@ every_list = pytest.mark.parametrize("name", LISTS)
 
 
 @pytest.fixture
-def room(basic_user: User) -> str:
+def room(basic_user: Person) -> str:
     """The user's latest room of five, with six messages."""
     return furnish(basic_user)
 
 
-def furnish(user: User) -> str:
+def furnish(user: Person) -> str:
     rooms = [user.open_room(title=f"Room {number}") for number in range(5)]
-    fill(user, rooms[-1], 6)
+    fill_room(user.id, rooms[-1], 6)
     return rooms[-1]
 
 
-def ask(user: User, name: str, room: str, cursor: str | None = None) -> Reply:
+def ask(user: Person, name: str, room: str, cursor: str | None = None) -> Reply:
     query = {"limit": "2"} | ({} if cursor is None else {"cursor": cursor})
     text = "&".join(f"{key}={value}" for key, value in query.items())
     return user.get(f"{LISTS[name].format(room=room)}?{text}")
 
 
-def cursor_of(user: User, name: str, room: str) -> str:
+def cursor_of(user: Person, name: str, room: str) -> str:
     reply = ask(user, name, room)
     assert reply.status == 200, reply.text
     assert reply.data["nextCursor"]
@@ -59,7 +60,7 @@ def check_refusal(reply: Reply) -> None:
 
 @every_list
 def test_a_cursor_leads_on_and_as_often_as_it_is_used(
-    name: str, basic_user: User, room: str
+    name: str, basic_user: Person, room: str
 ) -> None:
     cursor = cursor_of(basic_user, name, room)
     following = ask(basic_user, name, room, cursor)
@@ -70,7 +71,7 @@ def test_a_cursor_leads_on_and_as_often_as_it_is_used(
 
 @every_list
 def test_what_is_none_of_ours_is_refused_before_any_table_is_asked(
-    name: str, basic_user: User, room: str, wire: Wire
+    name: str, basic_user: Person, room: str, wire: Wire
 ) -> None:
     genuine = cursor_of(basic_user, name, room)
     wire.reset()
@@ -87,7 +88,7 @@ def test_what_is_none_of_ours_is_refused_before_any_table_is_asked(
 
 
 @every_list
-def test_each_character_of_a_cursor_counts(name: str, basic_user: User, room: str) -> None:
+def test_each_character_of_a_cursor_counts(name: str, basic_user: Person, room: str) -> None:
     genuine = cursor_of(basic_user, name, room)
     for place in range(len(genuine) - 1):  # of the last one some bits are padding
         other = "A" if genuine[place] != "A" else "B"
@@ -97,7 +98,7 @@ def test_each_character_of_a_cursor_counts(name: str, basic_user: User, room: st
 @every_list
 @pytest.mark.parametrize("other", LISTS)
 def test_the_cursor_of_one_list_is_refused_by_the_others(
-    name: str, other: str, basic_user: User, room: str
+    name: str, other: str, basic_user: Person, room: str
 ) -> None:
     reply = ask(basic_user, name, room, cursor_of(basic_user, other, room))
     if name == other:
@@ -108,14 +109,16 @@ def test_the_cursor_of_one_list_is_refused_by_the_others(
 
 @pytest.mark.parametrize("name", ["room", "messages"])
 def test_the_cursor_of_one_room_is_refused_by_another(
-    name: str, basic_user: User, room: str
+    name: str, basic_user: Person, room: str
 ) -> None:
     check_refusal(ask(basic_user, name, furnish(basic_user), cursor_of(basic_user, name, room)))
 
 
 @every_list
-def test_another_users_cursor_is_refused(name: str, api: Api, basic_user: User, room: str) -> None:
-    other = User(api)
+def test_another_users_cursor_is_refused(
+    name: str, api: Api, basic_user: Person, room: str
+) -> None:
+    other = Person(api)
     stolen = cursor_of(basic_user, name, room)
     check_refusal(ask(other, name, furnish(other), stolen))
     check_refusal(ask(other, name, room, stolen))
@@ -123,7 +126,7 @@ def test_another_users_cursor_is_refused(name: str, api: Api, basic_user: User, 
 
 def test_even_a_genuine_position_in_anothers_rooms_shows_ones_own(api: Api, room: str) -> None:
     """Who had the key would still read nobody's list but their own."""
-    other = User(api)
+    other = Person(api)
     own = furnish(other)
     place = Position(chatroom_id=room, updated_at="9999-01-01T00:00:00.000Z")
     signing = config.signing_keys()
@@ -135,7 +138,7 @@ def test_even_a_genuine_position_in_anothers_rooms_shows_ones_own(api: Api, room
 
 @every_list
 def test_a_cursor_outlives_the_rotation_of_its_key_while_that_is_accepted(
-    name: str, basic_user: User, room: str
+    name: str, basic_user: Person, room: str
 ) -> None:
     cursor = cursor_of(basic_user, name, room)
     following = ask(basic_user, name, room, cursor).data
@@ -174,7 +177,7 @@ def signing_keys(kid: str, *, keep: bool) -> Iterator[None]:
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "abc", "", "%D9%A1", "1e2", "+5"])
 @every_list
 def test_a_limit_that_is_not_1_to_100_is_a_400(
-    name: str, limit: str, basic_user: User, room: str
+    name: str, limit: str, basic_user: Person, room: str
 ) -> None:
     reply = basic_user.get(f"{LISTS[name].format(room=room)}?limit={limit}")
     assert reply.status == 400
@@ -182,9 +185,9 @@ def test_a_limit_that_is_not_1_to_100_is_a_400(
 
 
 def test_a_message_of_another_room_to_begin_after_is_not_found(
-    api: Api, basic_user: User, room: str
+    api: Api, basic_user: Person, room: str
 ) -> None:
-    other = User(api)
+    other = Person(api)
     theirs = furnish(other)
     for after in (ids.message_id(theirs, 1), "m_1", "x", ids.message_id(room, 1) + "x"):
         reply = basic_user.get(f"/chatroom/{room}/message?after={after}")

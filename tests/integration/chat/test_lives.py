@@ -35,8 +35,10 @@ from geminichat.tables.subscriptions import Subscription
 from geminichat.upstash import prompt_limits, redis, room_list_cache
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
-from tests.support.chat_people import User, let_leases_end
-from tests.support.lambdas import Api, Poller, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api, Poller
+from tests.support.person import Person
+from tests.support.stored import let_leases_end
 from tests.support.template import Values
 from tests.support.wire import Wire
 
@@ -133,7 +135,7 @@ class Lives(RuleBasedStateMachine):
             boto3.client("sqs").purge_queue(QueueUrl=world.values.refs[queue])
         world.wire.reset()
         world.valkey.client().flushall()
-        self.user = User(world.api)
+        self.user = Person(world.api)
         self.worker = Poller(world.values.refs["PromptsQueue"], "GeminiWorker")
         self.clock = datetime.now(UTC).replace(microsecond=0)
         self.pro = False

@@ -2,58 +2,37 @@
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from geminichat.domain import ids, times
+from geminichat.domain import ids
 from geminichat.operations.delete_room import purge
-from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.messages import StoredMessage
 from tests.support.aftermath import run_sweep, waiting
-from tests.support.chat_people import User, stored
 from tests.support.lambdas import Api
+from tests.support.person import Person
+from tests.support.stored import fill_room, stored
 from tests.support.wire import Wire
 
 MANY = 2_000
 GET, QUERY = "dynamodb.GetItem", "dynamodb.Query"
 
 
-def fill(user: User, room: str, many: int) -> None:
-    """Store so many messages, all of them answered prompts and their replies."""
-    now = times.text(datetime.now(UTC))
-    Chatroom(user.id, room).update([Chatroom.last_seq.set(many)])
-    with StoredMessage.batch_write() as batch:
-        for seq in range(1, many + 1):
-            more = {"status": "answered"} if seq % 2 else {"input_tokens": 1, "output_tokens": 1}
-            batch.save(
-                StoredMessage(
-                    room,
-                    seq,
-                    user_id=user.id,
-                    sender="user" if seq % 2 else "ai",
-                    content=f"message {seq}",
-                    model="gemini-2.5-flash",
-                    created_at=now,
-                    **more,
-                )
-            )
+@pytest.fixture(scope="module")
+def owner(api: Api) -> Person:
+    return Person(api)
 
 
 @pytest.fixture(scope="module")
-def owner(api: Api) -> User:
-    return User(api)
-
-
-@pytest.fixture(scope="module")
-def long_room(owner: User) -> str:
+def long_room(owner: Person) -> str:
     room = owner.open_room()
-    fill(owner, room, MANY)
+    fill_room(owner.id, room, MANY)
     return room
 
 
-def pages(owner: User, url: str, wire: Wire) -> Iterator[list[Any]]:
+def pages(owner: Person, url: str, wire: Wire) -> Iterator[list[Any]]:
     """Give each page's messages, and hold what was read for it against what it shows."""
     cursor = None
     while True:
@@ -75,7 +54,7 @@ def numbers(messages: list[Any]) -> list[int]:
 
 
 def test_the_pages_of_a_room_are_all_its_messages_once_and_in_order(
-    owner: User, long_room: str, wire: Wire
+    owner: Person, long_room: str, wire: Wire
 ) -> None:
     every = list(pages(owner, f"/chatroom/{long_room}?limit=100", wire))
     joined = [number for page in reversed(every) for number in numbers(page)]
@@ -84,20 +63,20 @@ def test_the_pages_of_a_room_are_all_its_messages_once_and_in_order(
 
 
 def test_the_pages_of_its_messages_are_all_of_them_once_and_in_order(
-    owner: User, long_room: str, wire: Wire
+    owner: Person, long_room: str, wire: Wire
 ) -> None:
     every = list(pages(owner, f"/chatroom/{long_room}/message?limit=97", wire))
     assert [number for page in every for number in numbers(page)] == list(range(1, MANY + 1))
 
 
-def test_pages_after_a_message_begin_behind_it(owner: User, long_room: str, wire: Wire) -> None:
+def test_pages_after_a_message_begin_behind_it(owner: Person, long_room: str, wire: Wire) -> None:
     after = ids.message_id(long_room, 1_950)
     every = list(pages(owner, f"/chatroom/{long_room}/message?limit=20&after={after}", wire))
     assert [number for page in every for number in numbers(page)] == list(range(1_951, MANY + 1))
 
 
 def test_a_page_whose_items_fill_a_megabyte_goes_on_in_the_next(
-    owner: User, long_room: str, wire: Wire
+    owner: Person, long_room: str, wire: Wire
 ) -> None:
     """DynamoDB ends a page there, MiniStack does not: so its answer is cut on the way."""
     wire.edit(QUERY, cut_after(7))
@@ -122,10 +101,10 @@ def cut_after(items: int) -> Callable[[dict[str, Any]], None]:
 
 
 def test_a_deleted_room_is_gone_at_once_and_its_messages_after_it(
-    basic_user: User, wire: Wire
+    basic_user: Person, wire: Wire
 ) -> None:
     room = basic_user.open_room()
-    fill(basic_user, room, 300)
+    fill_room(basic_user.id, room, 300)
     wire.reset()
     assert basic_user.delete(room).status == 204
     assert wire.calls() == ["dynamodb.TransactWriteItems"]
@@ -145,7 +124,7 @@ def test_a_deleted_room_is_gone_at_once_and_its_messages_after_it(
 
 
 def test_a_purge_that_runs_out_of_time_goes_on_in_the_next_sweep(
-    owner: User, long_room: str
+    owner: Person, long_room: str
 ) -> None:
     assert owner.delete(long_room).status == 204
     sizes = []
@@ -161,10 +140,10 @@ def test_a_purge_that_runs_out_of_time_goes_on_in_the_next_sweep(
 
 
 def test_a_reply_that_is_stored_while_its_room_is_purged_goes_with_it(
-    basic_user: User, wire: Wire
+    basic_user: Person, wire: Wire
 ) -> None:
     room = basic_user.open_room()
-    fill(basic_user, room, 3)
+    fill_room(basic_user.id, room, 3)
     basic_user.delete(room)
     late = StoredMessage(
         room,

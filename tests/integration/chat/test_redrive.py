@@ -15,8 +15,9 @@ from infra.local.standins.faults import StandIn
 from infra.paths import ROOT
 from infra.stages import redrive
 from tests.support.aftermath import bring_to_rest
-from tests.support.chat_people import NO_ROOM, User, prompts, stored
 from tests.support.lambdas import Poller
+from tests.support.person import Person
+from tests.support.stored import NO_ROOM, prompts, stored
 from tests.support.template import TABLES, Values
 from tests.support.wire import Died, Wire
 
@@ -27,7 +28,7 @@ def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def given_up(basic_user: User, worker: Poller, google: StandIn) -> tuple[str, str]:
+def given_up(basic_user: Person, worker: Poller, google: StandIn) -> tuple[str, str]:
     """A room and its prompt, which failed while Gemini was down."""
     room = basic_user.open_room()
     google.fault("error", status=503)
@@ -55,7 +56,7 @@ def run(*, dry_run: bool = False) -> tuple[dict[str, int], str]:
 
 
 def test_a_prompt_that_was_given_up_is_answered_and_not_counted_again(
-    basic_user: User, given_up: tuple[str, str], worker: Poller, values: Values
+    basic_user: Person, given_up: tuple[str, str], worker: Poller, values: Values
 ) -> None:
     room, message = given_up
     done, said = run()
@@ -71,7 +72,7 @@ def test_a_prompt_that_was_given_up_is_answered_and_not_counted_again(
 
 
 def test_one_that_fails_once_more_is_not_given_back_once_more(
-    basic_user: User, given_up: tuple[str, str], worker: Poller, google: StandIn, values: Values
+    basic_user: Person, given_up: tuple[str, str], worker: Poller, google: StandIn, values: Values
 ) -> None:
     room, message = given_up
     basic_user.sent(room, "another")
@@ -86,7 +87,7 @@ def test_one_that_fails_once_more_is_not_given_back_once_more(
 
 
 def test_what_was_retried_answered_or_deleted_meanwhile_is_left_as_it_is(
-    basic_user: User, worker: Poller, google: StandIn, values: Values
+    basic_user: Person, worker: Poller, google: StandIn, values: Values
 ) -> None:
     google.fault("error", status=503, times=3)
     rooms = [basic_user.open_room() for _ in range(3)]
@@ -104,7 +105,7 @@ def test_what_was_retried_answered_or_deleted_meanwhile_is_left_as_it_is(
 
 
 def test_a_retry_that_fails_anew_has_its_own_letter(
-    basic_user: User, given_up: tuple[str, str], worker: Poller, google: StandIn
+    basic_user: Person, given_up: tuple[str, str], worker: Poller, google: StandIn
 ) -> None:
     room, message = given_up
     google.fault("error", status=503)
@@ -114,7 +115,7 @@ def test_a_retry_that_fails_anew_has_its_own_letter(
 
 
 def test_a_blocked_prompt_is_never_revived(
-    basic_user: User, worker: Poller, google: StandIn, values: Values
+    basic_user: Person, worker: Poller, google: StandIn, values: Values
 ) -> None:
     room = basic_user.open_room()
     google.fault("blocked")
@@ -126,7 +127,7 @@ def test_a_blocked_prompt_is_never_revived(
 
 
 def test_a_prompt_that_has_not_ended_is_left_to_the_sweep(
-    basic_user: User, values: Values, worker: Poller
+    basic_user: Person, values: Values, worker: Poller
 ) -> None:
     room = basic_user.open_room()
     basic_user.sent(room)
@@ -144,7 +145,7 @@ def test_a_letter_that_names_no_prompt_is_removed(body: str, values: Values) -> 
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(
-    basic_user: User, given_up: tuple[str, str], values: Values
+    basic_user: Person, given_up: tuple[str, str], values: Values
 ) -> None:
     room, message = given_up
     before = [vars(item) for item in stored(room)]
@@ -160,7 +161,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(
 @pytest.mark.parametrize("call", ["dynamodb.UpdateItem", "sqs.SendMessage"])
 @pytest.mark.parametrize("how", ["dies before", "dies after"])
 def test_a_redrive_that_breaks_off_loses_nothing(
-    call: str, how: str, basic_user: User, given_up: tuple[str, str], worker: Poller, wire: Wire
+    call: str, how: str, basic_user: Person, given_up: tuple[str, str], worker: Poller, wire: Wire
 ) -> None:
     room, message = given_up
     wire.cut(call, how)

