@@ -1,8 +1,9 @@
 """Build one layer: install its wheels, add our packages, leave out what is never used, compile.
 
 SAM copies a layer's folder to a scratch place and runs `build.py ARCHITECTURE FOLDER` there by way
-of the Makefile beside this file; each layer's folder links to this file, so that SAM's cache knows
-when it changes. The same input gives the same bytes, so that a second deploy finds no change.
+of the Makefile in the folder of that architecture; each layer's folder links to this file, so that
+SAM's cache knows when it changes. The same input gives the same bytes, so that a second deploy
+finds no change.
 """
 
 import compileall
@@ -28,6 +29,10 @@ def build(architecture: str, folder: Path) -> None:
     install(os.environ.get(PLATFORM) or PLATFORMS[architecture], folder)
     for package in layer.get("packages", []):
         shutil.copytree(package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    if bundle := layer.get("certificates"):
+        from certificates import make_hashed_folder
+
+        make_hashed_folder(folder / bundle, folder / "certificates")
     leave_out(folder, [*NEVER_USED, *layer["leave_out"]], keep=layer.get("keep", []))
     compile_all(folder)
 

@@ -3,8 +3,6 @@
 import json
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +23,6 @@ from hypothesis import strategies as st
 
 from geminichat.runtime import aws_client
 from geminichat.runtime.http_client import Answer, Failed, NotConnected, TimedOut
-from infra.template import ROOT
 
 NO_PAUSE = 358_411
 """A seed by which the pause before a second try is next to nothing."""
@@ -286,23 +283,3 @@ def test_a_call_that_is_not_retried_only_reuses_a_recent_connection(
     service, client = served_by(monkeypatch, answer(200), attempts=attempts)
     client.call("Publish", {})
     assert service.idle == [seconds]
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "read"), [("", 1), ("https://localhost:4566", 1), ("http://localhost:4566", 0)]
-)
-def test_the_trusted_certificates_are_read_when_a_function_starts_and_will_need_them(
-    endpoint: str, read: int
-) -> None:
-    code = (
-        "from geminichat.runtime import aws_client, http_client;"
-        "print(http_client.tls.cache_info().currsize)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "AWS_ENDPOINT_URL": endpoint, "PYTHONPATH": "layers/core"},
-        cwd=ROOT,
-    )
-    assert done.stdout.strip() == str(read), done.stderr

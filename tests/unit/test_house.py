@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from infra.template import ROOT, settings
-from tests.support import plain_english
+from tests.support import import_effects, plain_english
 from tests.support.settings import settings_of
 from tests.support.template import (
     FUNCTIONS,
@@ -237,6 +237,42 @@ def test_the_import_graph_of_the_package_has_no_circle() -> None:
 
 def test_every_package_marker_is_empty() -> None:
     assert [str(path) for path in PACKAGE.rglob("__init__.py") if path.read_text()] == []
+
+
+def test_no_module_of_the_package_reads_a_setting_or_opens_anything_when_it_is_imported() -> None:
+    done = subprocess.run(
+        [sys.executable, import_effects.__file__, *(f"geminichat.{name}" for name in modules())],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [], "the module, and what it does"
+
+
+def test_an_effect_of_a_module_while_it_is_imported_is_found(tmp_path: Path) -> None:
+    (tmp_path / "layers" / "core").mkdir(parents=True)
+    script = tmp_path / "tests" / "support" / "import_effects.py"
+    script.parent.mkdir(parents=True)
+    script.write_text(Path(import_effects.__file__).read_text())
+    (tmp_path / "layers" / "core" / "bad.py").write_text(
+        "import os, pathlib, socket\nos.getenv('HOME')\n'HOME' in os.environ\n"
+        "pathlib.Path(__file__).read_text()\nsocket.socket().close()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script, "bad"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(tmp_path / "layers" / "core")},
+    )
+    found = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+    assert [(module, effect.split()[0]) for module, effect in found] == [
+        ("bad", "reads"),
+        ("bad", "reads"),
+        ("bad", "open"),
+        ("bad", "socket.__new__"),
+    ]
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "domain").glob("*.py")), ids=lambda p: p.stem)

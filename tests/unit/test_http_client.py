@@ -1,6 +1,7 @@
 """HTTP over real sockets: kept connections, deadlines, TLS, and broken connections."""
 
 import math
+import shutil
 import socket
 import ssl
 import time
@@ -10,8 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
+import certifi
 import pytest
 
+from certificates import make_hashed_folder
 from geminichat.runtime import deadlines, http_client
 from infra.local.serving import free_port
 from tests.support import certificates
@@ -382,7 +385,9 @@ def certificate(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def secure(certificate: Path) -> Iterator[str]:
+def secure(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
     http_client.tls.cache_clear()
     with server(answering(), certificates.make(certificate)) as url:
         yield url
@@ -407,6 +412,51 @@ def test_a_trusted_certificate_is_accepted(
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
     assert post(secure.replace("127.0.0.1", "localhost")).body == b"{}"
+
+
+@pytest.fixture
+def folder(certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hashed folder, as the build makes it, of certifi's certificates and the test's own."""
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text(Path(certifi.where()).read_text() + certificate.read_text())
+    made = tmp_path / "certificates"
+    make_hashed_folder(bundle, made)
+    monkeypatch.setattr(http_client, "CERTIFICATES", made)
+    return made
+
+
+def test_a_certificate_in_the_hashed_folder_is_trusted(secure: str, folder: Path) -> None:
+    assert len(list(folder.iterdir())) > 100
+    assert post(secure.replace("127.0.0.1", "localhost")).body == b"{}"
+
+
+@pytest.mark.usefixtures("secure", "folder")
+def test_a_handshake_reads_one_certificate_of_the_hashed_folder(secure: str) -> None:
+    assert http_client.tls().get_ca_certs() == []
+    post(secure.replace("127.0.0.1", "localhost"))
+    assert len(http_client.tls().get_ca_certs()) == 1
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["empty", "missing"])
+def test_an_empty_or_missing_folder_of_certificates_fails_the_handshake(
+    missing: bool, secure: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(folder)
+    if missing:
+        monkeypatch.setattr(http_client, "find_spec", lambda _: None)  # as in a layer
+    else:
+        folder.mkdir()
+    with pytest.raises(http_client.NotConnected, match="certificate verify failed"):
+        post(secure.replace("127.0.0.1", "localhost"))
+
+
+def test_without_a_folder_of_certificates_certifis_are_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    http_client.tls.cache_clear()
+    assert len(http_client.tls().get_ca_certs()) > 100
 
 
 @pytest.fixture

@@ -236,7 +236,3 @@ def _refusal(answer: Answer, operation: str, retries: int) -> tuple[str, ClientE
         "ResponseMetadata": metadata,
     }
     return code, ClientError(response, operation)
-
-
-if not os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
-    http_client.tls()  # now, while a starting function has a whole CPU

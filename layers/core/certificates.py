@@ -1,0 +1,1 @@
+../build/certificates.py
