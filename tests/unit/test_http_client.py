@@ -512,3 +512,111 @@ def test_a_host_in_no_proxy_is_reached_without_the_proxy(
     http_client._idle.clear()
     with pytest.raises(http_client.NotConnected):
         post(secure.replace("127.0.0.1", "localhost"))
+
+
+# ── Answers read piece by piece ─────────────────────────────────────────────────────────────────
+
+HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nX-Seen: Yes\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def stream(url: str, silence: float = 0.3, whole: float = 1.0) -> http_client.Stream:
+    return http_client.stream(url, {}, b"{}", connect=1, silence=silence, whole=whole)
+
+
+def streaming(pieces: list[bytes], pause: float = 0.0, end: bytes = b"0\r\n\r\n") -> Talk:
+    """Answer every request with chunks, one after another."""
+
+    def talk(connection: socket.socket, _: int) -> None:
+        while request(connection):
+            connection.sendall(HEAD)
+            for piece in pieces:
+                connection.sendall(chunk(piece))
+                time.sleep(pause)
+            if not end:
+                return
+            connection.sendall(end)
+
+    return talk
+
+
+def test_a_streamed_answer_comes_piece_by_piece_and_its_connection_is_kept() -> None:
+    numbers = []
+    talk = streaming([b"one", b"two"], pause=0.05)
+
+    def counted(connection: socket.socket, number: int) -> None:
+        numbers.append(number)
+        talk(connection, number)
+
+    with server(counted) as url:
+        for _ in range(2):
+            answer = stream(url)
+            assert (answer.status, answer.headers["x-seen"]) == (200, "Yes")
+            assert list(answer) == [b"one", b"two"]
+    assert numbers == [1]
+
+
+def test_a_stream_that_falls_silent_ends_after_the_silence() -> None:
+    began = time.monotonic()
+    with server(streaming([b"one", b"two"], pause=5)) as url:
+        pieces = iter(stream(url, silence=0.2, whole=5))
+        assert next(pieces) == b"one"
+        with pytest.raises(http_client.Silent):
+            next(pieces)
+    assert time.monotonic() - began < 1
+
+
+def test_a_stream_that_drips_ends_with_the_whole_answers_deadline() -> None:
+    began = time.monotonic()
+    with server(streaming([b"x"] * 200, pause=0.05)) as url:
+        with pytest.raises(http_client.TimedOut) as raised:
+            list(stream(url, silence=0.3, whole=0.5))
+        assert not isinstance(raised.value, http_client.Silent)
+    assert 0.4 < time.monotonic() - began < 1
+
+
+def test_an_answer_may_take_longer_than_the_silence_between_its_pieces() -> None:
+    with server(streaming([b"x"] * 10, pause=0.05)) as url:
+        assert b"".join(stream(url, silence=0.3, whole=5)) == b"x" * 10
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        streaming([b"one"], end=b""),
+        streaming([b"one"], end=b"nonsense\r\n"),
+        answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\none"),
+    ],
+    ids=["no end", "no chunk", "too short"],
+)
+def test_a_stream_that_is_cut_off_is_a_failure(talk: Talk) -> None:
+    def once(connection: socket.socket, number: int) -> None:
+        with suppress(OSError):
+            connection.settimeout(0.2)
+            talk(connection, number)
+
+    with server(once) as url, pytest.raises(http_client.Failed) as raised:
+        list(stream(url, silence=2, whole=3))
+    assert not isinstance(raised.value, http_client.TimedOut)
+
+
+def test_a_closed_stream_ends_also_for_a_thread_that_waits_for_its_next_piece() -> None:
+    with server(streaming([b"one", b"two"], pause=5)) as url:
+        answer = stream(url, silence=5, whole=5)
+        with ThreadPoolExecutor() as pool:
+            read = pool.submit(list, answer)
+            time.sleep(0.2)
+            answer.close()
+            assert read.result(timeout=1) == [b"one"]
+
+
+def test_a_stream_obeys_the_deadline_of_the_request_it_is_made_for() -> None:
+    with (
+        server(streaming([b"x"] * 200, pause=0.05)) as url,
+        deadlines.within(0.3),
+        pytest.raises(http_client.TimedOut),
+    ):
+        list(stream(url, silence=1, whole=5))

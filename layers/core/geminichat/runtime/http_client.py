@@ -9,12 +9,14 @@ cold start: this costs a tenth of the clients that botocore and upstash-redis br
 
 import functools
 import io
+import math
 import os
 import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from importlib.util import find_spec
@@ -32,6 +34,8 @@ KEPT_FOR_ONE_TRY = 20.0
 
 A sandbox that was frozen may not have heard yet that the other side has closed.
 """
+PIECE = 65_536
+"""The most bytes of a streamed answer that are read at once."""
 KEPT = 32
 """Idle connections to one place."""
 
@@ -50,6 +54,10 @@ class NotConnected(Failed):
 
 class TimedOut(Failed):
     """No answer within the deadline."""
+
+
+class Silent(TimedOut):
+    """A streamed answer was silent for longer than its caller waits for a piece."""
 
 
 class Answer(NamedTuple):
@@ -134,6 +142,97 @@ def request(
     return Answer(response.status, found, content)
 
 
+class Stream:
+    """An answer whose body is read piece by piece; iterate it once, and close it in the end."""
+
+    def __init__(self, place: _Place, connection: HTTPConnection, over_at: float) -> None:
+        """Keep the connection, on which the request was sent; see `stream`."""
+        self._place, self._connection, self._over_at = place, connection, over_at
+        self._sock: socket.socket = connection.sock
+        self._response: HTTPResponse
+        self._closed = False
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+
+    def begin(self) -> None:
+        """Read status and headers. Raises TimedOut, Silent, Failed."""
+        with self._reading():
+            self._response = self._connection.getresponse()
+            if self._response.status < 200:
+                raise HTTPException("an interim answer")
+        self.status = self._response.status
+        self.headers = {name.lower(): value for name, value in self._response.getheaders()}
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the body's pieces as they come; a closed stream ends. Raises as `begin` does."""
+        while True:
+            piece = b""
+            with self._reading():
+                piece = self._response.read1(PIECE)
+                if not piece and self._response.length:
+                    raise HTTPException("the answer is not complete")
+            if not piece:
+                break
+            yield piece
+        if not self._closed and not self._response.will_close:
+            _keep(self._place, self._connection)
+            self._closed = True
+
+    def close(self) -> None:
+        """End the connection unless the answer is complete; safe to call from another thread."""
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
+        self._connection.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        host = self._place.host
+        try:
+            yield
+        except TimeoutError as error:
+            self.close()
+            if time.monotonic() < self._over_at:
+                raise Silent(f"{host} fell silent") from error
+            raise TimedOut(f"{host} did not finish its answer in time") from error
+        except (OSError, HTTPException, ValueError, AttributeError) as error:
+            closed_by_us = self._closed
+            self.close()
+            if not closed_by_us:
+                raise Failed(f"{host} broke off: {type(error).__name__}") from error
+
+
+def stream(
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    connect: float,
+    silence: float,
+    whole: float,
+    idle: float = KEPT_FOR_ONE_TRY,
+) -> Stream:
+    """Send a POST and return its answer, whatever its status, whose body is still to be read.
+
+    `silence` is the longest wait for a piece of the answer, `whole` the time for all of it, both in
+    seconds. Raises NotConnected, TimedOut, Silent, Failed. Nothing is sent twice.
+    """
+    place = _place(url)
+    whole = min(whole, deadlines.time_left())
+    connection = _kept(place, idle) or _connected(place, min(connect, whole))
+    answer = Stream(place, connection, time.monotonic() + whole)
+    with answer._reading():
+        connection.sock.settimeout(min(silence, whole))
+        connection.request("POST", place.path, body, headers)
+    connection.response_class = functools.partial(  # type: ignore[assignment]
+        _Timely, over_at=time.monotonic() + whole, silence=silence
+    )
+    answer.begin()
+    return answer
+
+
 def side_by_side[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
     """Return what both return; `second` runs while the answer to `first`'s first call is awaited.
 
@@ -181,16 +280,25 @@ _beside: ContextVar[_Beside[Any] | None] = ContextVar("beside", default=None)
 class _Timely(HTTPResponse):
     """An answer that is read until a moment: a socket's own time-out begins anew at every byte."""
 
-    def __init__(self, sock: socket.socket, *more: Any, over_at: float, **named: Any) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        *more: Any,
+        over_at: float,
+        silence: float = math.inf,
+        **named: Any,
+    ) -> None:
         super().__init__(sock, *more, **named)
-        self.fp = io.BufferedReader(_Until(self.fp.detach(), sock, over_at))
+        self.fp = io.BufferedReader(_Until(self.fp.detach(), sock, over_at, silence))
 
 
 class _Until(io.RawIOBase):
     """What comes in from a socket, until a moment. Raises TimeoutError after it."""
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, over_at: float) -> None:
-        self._raw, self._sock, self._over_at = raw, sock, over_at
+    def __init__(
+        self, raw: io.RawIOBase, sock: socket.socket, over_at: float, silence: float
+    ) -> None:
+        self._raw, self._sock, self._over_at, self._silence = raw, sock, over_at, silence
 
     def readable(self) -> bool:
         return True
@@ -199,7 +307,7 @@ class _Until(io.RawIOBase):
         left = self._over_at - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self._sock.settimeout(left)
+        self._sock.settimeout(min(left, self._silence))
         count: int | None = self._raw.readinto(buffer)
         return count
 
