@@ -1,33 +1,29 @@
-"""The OpenAPI 3.1 document, put together from the template's routes and the endpoints' code."""
+"""The OpenAPI 3.1 document, made from the template's routes and the endpoints' declarations."""
 
 import ast
 import inspect
+import json
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from itertools import count, groupby, pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import msgspec
 
-from geminichat import api
-from geminichat.api import PROBLEM_TYPE
 from geminichat.config import VERSION
-from geminichat.errors import AppError, InvalidRequest
-from infra.openapi import examples, reading, words
+from infra.openapi import examples, problems, words
+from infra.openapi.answers import answers_of
 from infra.openapi.endpoints import Endpoint, endpoints
-from infra.openapi.reading import Reading, Refusal
 
 type Json = dict[str, Any]
-type Refused = tuple[str, AppError]
-"""What a body that does not fit is told, with the name of what is wrong."""
 
 REF = "#/components/schemas/{name}"
 
 
 class DocumentError(Exception):
-    """What the document can't say yet, and what to do about it."""
+    """Something that the document needs is missing; says what and where."""
 
 
 def document() -> Json:
@@ -44,10 +40,8 @@ def operation_id(endpoint: Endpoint) -> str:
 class _Document:
     def __init__(self, found: list[Endpoint]) -> None:
         self._endpoints = found
-        self._readings = {endpoint.route: reading.read(endpoint.handler) for endpoint in found}
-        self._replies = {endpoint.route: reading.reply(endpoint.handler) for endpoint in found}
         self._responses: dict[str, Json] = {}
-        self._schemas, self._structs = _schemas(self._types())
+        self._schemas = _schemas(_structs_of(found))
 
     def whole(self) -> Json:
         """Return the document."""
@@ -67,8 +61,8 @@ class _Document:
             "servers": [{"url": "/"}],
             "security": [{"bearer": []}],
             "tags": [
-                {"name": name, "description": said}
-                for name, said in words.TAGS.items()
+                {"name": name, "description": description}
+                for name, description in words.TAGS.items()
                 if name in used
             ],
             "paths": paths,
@@ -81,21 +75,13 @@ class _Document:
                         "description": words.BEARER,
                     }
                 },
-                "headers": {
-                    _shown(name): {"description": said["description"], "schema": said["schema"]}
-                    for name, said in words.ANSWER_HEADERS.items()
-                },
+                "headers": words.ANSWER_HEADERS,
                 "responses": dict(sorted(self._responses.items())),
-                "schemas": self._schemas | {"Problem": PROBLEM},
+                "schemas": self._schemas | problems.SCHEMAS,
             },
         }
 
-    def _types(self) -> set[Any]:
-        bodies = {kind for found in self._readings.values() for kind, _ in found.bodies}
-        return bodies | {kind for kind in self._replies.values() if kind}
-
     def _operation(self, endpoint: Endpoint) -> Json:
-        found = self._readings[endpoint.route]
         if endpoint.area not in words.AREAS:
             raise DocumentError(f"infra/openapi/words.py: AREAS does not know '{endpoint.area}'")
         operation: Json = {
@@ -104,255 +90,120 @@ class _Document:
             "summary": _summary(endpoint),
             "description": re.sub("^Answer ", "Answers ", inspect.getdoc(endpoint.handler) or ""),
         }
-        if reading.is_public(endpoint.handler):
+        if endpoint.is_public:
             operation["security"] = []
-        if parameters := self._parameters(endpoint, found):
+        if parameters := _parameters(endpoint):
             operation["parameters"] = parameters
-        if found.raw:
-            operation["requestBody"] = words.RAW_BODY
-        elif found.bodies:
-            operation["requestBody"] = self._body(found)
-        operation["responses"] = self._answers(endpoint, found)
+        if body := _body(endpoint):
+            operation["requestBody"] = body
+        answers = answers_of(endpoint.route)
+        statuses = (answers.status, *answers.also)
+        responses = {str(status): self._success(endpoint, status) for status in statuses}
+        for status, response in problems.responses(endpoint).items():
+            if status not in statuses:
+                responses[str(status)] = {"$ref": self._component(*response)}
+        operation["responses"] = dict(sorted(responses.items()))
         return operation
 
-    def _parameters(self, endpoint: Endpoint, found: Reading) -> list[Json]:
-        def said(table: Mapping[str, Json], what: str, name: str) -> Json:
-            if name not in table:
-                raise DocumentError(
-                    f"{endpoint.route} reads the {what} '{name}': say what it is in"
-                    " infra/openapi/words.py"
-                )
-            return {"name": name, **table[name]}
-
-        in_path = re.findall(r"\{(\w+)\}", endpoint.path)
-        return [
-            *(
-                {"in": "path", "required": True} | said(words.PATH_PARAMETERS, "path", name)
-                for name in in_path
-            ),
-            *(
-                {"in": "query"} | said(words.QUERY, "query parameter", name)
-                for name in words.QUERY
-                if name in found.query
-            ),
-            *(
-                said(words.QUERY, "query parameter", name)
-                for name in found.query - words.QUERY.keys()
-            ),
-            *(
-                {"in": "header"} | said(words.HEADERS, "header", name)
-                for name in sorted(found.headers)
-            ),
-        ]
-
-    def _body(self, found: Reading) -> Json:
-        ((kind, optional),) = found.bodies
-        return {
-            "required": not optional,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": REF.format(name=kind.__name__)},
-                    "examples": _named(examples.of(kind)),
-                }
-            },
-        }
-
-    def _answers(self, endpoint: Endpoint, found: Reading) -> Json:
-        answers = {str(status): self._success(endpoint, found, status) for status in found.statuses}
-        by_status = sorted(found.refusals, key=_order)
-        refused = [error for kind, _ in found.bodies for error in examples.refused(kind).items()]
-        for status, group in groupby(by_status, key=lambda r: r.error.status):
-            if status in found.statuses:
-                raise DocumentError(f"{endpoint.route} answers {status} both as error and not")
-            name = self._refusal(list(group), refused)
-            answers[str(status)] = {"$ref": f"#/components/responses/{name}"}
-        return dict(sorted(answers.items()))
-
-    def _success(self, endpoint: Endpoint, found: Reading, status: int) -> Json:
+    def _success(self, endpoint: Endpoint, status: int) -> Json:
+        answers = answers_of(endpoint.route)
         answer: Json = {
             "description": words.STATUSES.get(status, HTTPStatus(status).phrase),
-            "headers": _headers({"x-request-id"} | found.sent),
+            "headers": words.headers({"x-request-id", *answers.headers}),
         }
-        kind = self._replies[endpoint.route]
         if status in (204, 304):
             return answer
-        if found.content_types:
-            kinds = sorted(content_type.partition(";")[0] for content_type in found.content_types)
+        if answers.content_types:
             answer["content"] = {
                 kind: {"schema": {"type": "object" if kind.endswith("json") else "string"}}
-                for kind in kinds
+                for kind in answers.content_types
             }
             return answer
+        succeeded = status < 400
+        message = endpoint.message if succeeded else answer["description"]
         answer["content"] = {
             "application/json": {
-                "schema": self._envelope(kind, found, status),
+                "schema": _envelope(endpoint.data, answers.extensions, succeeded=succeeded),
                 "examples": {
                     name: {
                         "value": {
-                            "success": status < 400,
-                            "message": answer["description"]
-                            if status >= 400
-                            else min(found.messages, default="Done."),
+                            "success": succeeded,
+                            "message": message,
                             "data": value,
                             **{
-                                word: value[word] if fixed is None else fixed
-                                for word, fixed in sorted(found.extensions)
+                                field: schema.get("const") or value[field]
+                                for field, schema in answers.extensions.items()
                             },
                         }
                     }
-                    for name, value in _examples(endpoint, kind, status).items()
+                    for name, value in _examples(endpoint, status).items()
                 },
             }
         }
         return answer
 
-    def _envelope(self, kind: type | None, found: Reading, status: int) -> Json:
-        data = {"$ref": REF.format(name=kind.__name__)} if kind else {"type": "null"}
-        fields = self._structs[kind]["properties"] if kind else {}
-        beside = {
-            word: fields[word] if fixed is None else {"const": fixed}
-            for word, fixed in sorted(found.extensions)
-        }
-        return {
-            "type": "object",
-            "required": ["success", "message", "data", *beside],
-            "properties": {
-                "success": {"const": status < 400},
-                "message": {"type": "string", "description": "One sentence for a person."},
-                "data": data,
-                **beside,
-            },
-        }
-
-    def _refusal(self, refusals: list[Refusal], refused: Sequence[Refused]) -> str:
-        """Return the name of the response for these errors of one status, making it once."""
-        codes = {code: list(group) for code, group in groupby(refusals, key=lambda r: r.code)}
-        made = _problem_response(codes, refused)
+    def _component(self, name: str, response: Json) -> str:
+        """Return the reference to a response, which is stored once however many use it."""
         for number in count(1):
-            name = ".".join(codes) + (f"-{number}" if number > 1 else "")
-            if self._responses.setdefault(name, made) == made:
+            numbered = f"{name}-{number}" if number > 1 else name
+            if self._responses.setdefault(numbered, response) == response:
                 break
-        return name
+        return f"#/components/responses/{numbered}"
 
 
-def _problem_response(codes: Mapping[str, list[Refusal]], refused: Sequence[Refused]) -> Json:
-    """Return the response for the errors of one status, by code."""
-    first = next(iter(codes.values()))[0]
-    said = {code: _meaning(group) for code, group in codes.items()}
-    headers = {"x-request-id"}.union(*(_headers_of(r) for group in codes.values() for r in group))
-    extensions = {word for group in codes.values() for r in group for word in r.extensions}
-    if unknown := extensions - EXTENSIONS.keys():
-        raise DocumentError(f"infra/openapi/document.py: EXTENSIONS does not know {unknown}")
+def _structs_of(found: Iterable[Endpoint]) -> set[type]:
+    structs = {endpoint.data for endpoint in found} | {
+        endpoint.body[0] for endpoint in found if endpoint.body
+    }
+    return {struct for struct in structs if struct}
+
+
+def _parameters(endpoint: Endpoint) -> list[Json]:
+    answers = answers_of(endpoint.route)
+    in_path = re.findall(r"\{(\w+)\}", endpoint.path)
+    try:
+        return [
+            *(
+                {"name": name, "in": "path", "required": True, **words.PATH_PARAMETERS[name]}
+                for name in in_path
+            ),
+            *({"name": name, "in": "query", **words.QUERY[name]} for name in answers.query),
+            *({"in": "header", **words.HEADERS[name]} for name in answers.request_headers),
+        ]
+    except KeyError as unknown:
+        raise DocumentError(
+            f"{endpoint.route} has the parameter {unknown}: describe it in infra/openapi/words.py"
+        ) from None
+
+
+def _body(endpoint: Endpoint) -> Json | None:
+    if answers_of(endpoint.route).raw_body:
+        return words.RAW_BODY
+    if endpoint.body is None:
+        return None
+    struct, optional = endpoint.body
     return {
-        "description": "\n".join(f"- `{code}`: {meaning}" for code, meaning in said.items()),
-        "headers": _headers(headers),
+        "required": not optional,
         "content": {
-            "application/problem+json": {
-                "schema": {
-                    "allOf": [
-                        {"$ref": REF.format(name="Problem")},
-                        {
-                            "properties": {
-                                "type": {"enum": [PROBLEM_TYPE + code for code in codes]},
-                                "status": {"const": first.error.status},
-                                **{word: EXTENSIONS[word] for word in sorted(extensions)},
-                            }
-                        },
-                    ]
-                },
-                "examples": {
-                    name: {"value": value}
-                    for code, group in codes.items()
-                    for name, value in _problems(code, group, refused)
-                },
+            "application/json": {
+                "schema": {"$ref": REF.format(name=struct.__name__)},
+                "examples": {name: {"value": value} for name, value in examples.of(struct).items()},
             }
         },
     }
 
 
-def _order(refusal: Refusal) -> tuple[int, str, int, str, str]:
-    """Sort by status and code; of one code, what is general comes first."""
-    error = refusal.error
-    depth = len(error.__mro__)
-    return error.status, refusal.code, depth, error.__name__, refusal.detail or ""
-
-
-def _details(refusals: Iterable[Refusal]) -> list[str]:
-    return sorted({r.detail for r in refusals if r.detail})
-
-
-def _meaning(refusals: list[Refusal]) -> str:
-    """Return what an error of one code means: what it says, else what its class says of itself."""
-    first = refusals[0]
-    if first.code in words.ERRORS:
-        return words.ERRORS[first.code]
-    if first.code != first.error.code:
-        said = _details(refusals)
-        if not said:
-            raise DocumentError(f"infra/openapi/words.py: ERRORS must say what {first.code} means")
-        return " ".join(_sentence(one) for one in said)
-    return " ".join((inspect.getdoc(first.error) or "").split("\n\n")[0].split())
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith(".") else text + "."
-
-
-def _problems(
-    code: str, refusals: list[Refusal], refused: Sequence[Refused]
-) -> Iterator[tuple[str, Json]]:
-    """Give an example for each thing that an error of this code may say."""
-    bodies = [(name, error) for name, error in refused if error.code == code]
-    yield from ((name, _problem(error)) for name, error in bodies)
-    said = {
-        error.detail: error
-        for refusal in sorted(refusals, key=lambda r: r.detail or "")
-        if (error := _said(refusal))
-    }
-    if not said and not bodies:
-        own = getattr(refusals[0].error, "detail", None) or _meaning(refusals)
-        said = {own: refusals[0].error(own)}
-    extensions = sorted({word for refusal in refusals for word in refusal.extensions})
-    for number, error in enumerate(said.values(), 1):
-        example = _problem(error) | {word: EXTENSIONS[word]["examples"][0] for word in extensions}
-        yield f"{code}-{number}" if len(said) > 1 else code, example
-
-
-def _said(refusal: Refusal) -> AppError | None:
-    """Return the error as it is raised; None where only running the code would tell its words."""
-    own = refusal.error if refusal.code == refusal.error.code else None
-    detail = refusal.detail or getattr(own, "detail", None)
-    if detail is None or refusal.pointer == "":
-        return None
-    if refusal.pointer:
-        return (
-            refusal.error.at({refusal.pointer: detail})
-            if issubclass(refusal.error, InvalidRequest)
-            else None
-        )
-    return refusal.error(detail)
-
-
-def _problem(error: AppError) -> Json:
-    """Return the problem as the wire has it."""
-    shown: Json = msgspec.json.decode(api._problem(error, examples.REQUEST_ID)["body"])
-    return shown
-
-
-def _headers_of(refusal: Refusal) -> set[str]:
-    """Return the headers that come with an error: its class's, and those it was given."""
-    error = refusal.error(detail="")
-    return {name for name in error.headers if name in words.ANSWER_HEADERS} | refusal.headers
-
-
-def _headers(names: Iterable[str]) -> Json:
+def _envelope(data: type | None, extensions: Mapping[str, Json], *, succeeded: bool) -> Json:
     return {
-        _shown(name): {"$ref": f"#/components/headers/{_shown(name)}"} for name in sorted(names)
+        "type": "object",
+        "required": ["success", "message", "data", *extensions],
+        "properties": {
+            "success": {"const": succeeded},
+            "message": {"type": "string", "description": "One sentence for a person."},
+            "data": {"$ref": REF.format(name=data.__name__)} if data else {"type": "null"},
+            **extensions,
+        },
     }
-
-
-def _shown(name: str) -> str:
-    return words.SHOWN.get(name) or (name if name.startswith("x-") else name.title())
 
 
 def _summary(endpoint: Endpoint) -> str:
@@ -368,54 +219,61 @@ def _summary(endpoint: Endpoint) -> str:
     return said[0].upper() + said[1:].removesuffix(".")
 
 
-def _examples(endpoint: Endpoint, kind: type | None, status: int) -> dict[str, Any]:
-    return examples.answers(endpoint.route, kind, status) if kind else {"done": None}
+def _examples(endpoint: Endpoint, status: int) -> dict[str, Any]:
+    if endpoint.data is None:
+        return {"done": None}
+    return examples.answers(endpoint.route, endpoint.data, status)
 
 
-def _named(values: Mapping[str, Any]) -> Json:
-    return {name: {"value": value} for name, value in values.items()}
-
-
-def _schemas(types: Iterable[Any]) -> tuple[dict[str, Json], dict[Any, Json]]:
-    """Return the components for these types and what they hold, by name; and by type."""
-    ordered = sorted(types, key=lambda kind: str(kind.__name__))
+def _schemas(structs: Iterable[type]) -> dict[str, Json]:
+    """Return the components for these structs and those in their fields, by name."""
+    ordered = sorted(structs, key=lambda struct: struct.__name__)
     _, components = msgspec.json.schema_components(ordered, ref_template=REF)
-    named: dict[str, Json] = {name: components[name] for name in sorted(components)}
-    for kind in _structs_within(ordered):
-        schema = named[kind.__name__]
-        schema |= getattr(kind, "json_schema", {})
-        for name, said in _said_of_fields(kind).items():
-            schema["properties"][name] = _described(schema["properties"][name], said)
+    for struct in _structs_within(ordered):
+        schema = components[struct.__name__]
+        schema |= getattr(struct, "json_schema", {})
         schema["description"] = " ".join(schema.get("description", "").split())
-    return named, {kind: named[kind.__name__] for kind in ordered}
+        fields = schema["properties"]
+        for name, description in _descriptions(struct).items():
+            fields[name]["description"] = description  # 3.1 allows it next to a $ref
+        if struct.__struct_config__.forbid_unknown_fields:
+            for field in fields.values():
+                _describe_default(field)
+    return dict(sorted(components.items()))
 
 
-def _said_of_fields(kind: type) -> dict[str, str]:
-    """Return what stands below a struct's fields in their docstrings, by their name on the wire."""
-    wire = {one.name: one.encode_name for one in msgspec.structs.fields(kind)}
+def _describe_default(field: Json) -> None:
+    """Move a request field's default to its description.
+
+    Generators of clients take a field with a default for one that is always there.
+    """
+    default = field.pop("default", None)
+    if default is not None:
+        text = f"{field.get('description', '')} Default: `{json.dumps(default)}`."
+        field["description"] = text.strip()
+
+
+def _descriptions(struct: type) -> dict[str, str]:
+    """Return the docstrings below a struct's fields, by the field's name on the wire."""
+    wire = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
     found: dict[str, str] = {}
-    for owner in reversed(
-        [one for one in kind.__mro__ if one.__module__.startswith("geminichat.")]
-    ):
+    for owner in reversed(struct.__mro__):
+        if not owner.__module__.startswith("geminichat."):
+            continue
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
-        if isinstance(tree, ast.ClassDef):
-            for part, following in pairwise(tree.body):
-                match part, following:
-                    case (
-                        ast.AnnAssign(target=ast.Name(id=name)),
-                        ast.Expr(value=ast.Constant(value=str(said))),
-                    ) if name in wire:
-                        found[wire[name]] = " ".join(said.split())
+        for part, following in pairwise(tree.body if isinstance(tree, ast.ClassDef) else []):
+            match part, following:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ) if name in wire:
+                    found[wire[name]] = " ".join(text.split())
     return found
 
 
-def _described(schema: Json, said: str) -> Json:
-    return schema | {"description": said}  # 3.1 allows it beside a $ref
-
-
-def _structs_within(types: Iterable[Any]) -> list[type]:
+def _structs_within(types: Iterable[type]) -> list[type[msgspec.Struct]]:
     """Return the structs among these types and in their fields."""
-    found: dict[type, None] = {}
+    found: dict[type[msgspec.Struct], None] = {}
 
     def walk(info: Any) -> None:
         if isinstance(info, msgspec.inspect.StructType):
@@ -433,49 +291,3 @@ def _structs_within(types: Iterable[Any]) -> list[type]:
     for info in msgspec.inspect.multi_type_info(types):
         walk(info)
     return list(found)
-
-
-EXTENSIONS: dict[str, Json] = {
-    "resetsAt": {
-        "type": "string",
-        "format": "date-time",
-        "description": "When the limit starts anew: the day's at midnight UTC.",
-        "examples": ["2026-11-24T00:00:00.000Z"],
-    },
-}
-"""Fields that some errors carry beyond RFC 9457's."""
-
-PROBLEM: Json = {
-    "type": "object",
-    "description": "An error, as RFC 9457 has it, with `success` and `message` beside.",
-    "required": ["type", "title", "status", "detail", "instance", "success", "message"],
-    "properties": {
-        "type": {
-            "type": "string",
-            "format": "uri",
-            "description": "Stable; ends in the error's code.",
-        },
-        "title": {"type": "string", "description": "The status in words."},
-        "status": {"type": "integer", "description": "The HTTP status."},
-        "detail": {"type": "string", "description": "One sentence for a person."},
-        "instance": {"type": "string", "description": "The request's id."},
-        "success": {"const": False},
-        "message": {"type": "string", "description": "The same as `detail`."},
-        "errors": {
-            "type": "array",
-            "description": "What is wrong with the body, and where.",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "detail"],
-                "properties": {
-                    "pointer": {
-                        "type": "string",
-                        "format": "json-pointer",
-                        "description": "The place in the body (RFC 6901).",
-                    },
-                    "detail": {"type": "string"},
-                },
-            },
-        },
-    },
-}

@@ -1,32 +1,105 @@
-"""The API's endpoints: the template's routes, each with the handler that answers it."""
+"""The API's endpoints: the template's routes, and what each handler declares."""
 
 import importlib
+import inspect
+import json
 import os
+import re
+import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
 from typing import Any
 
+from geminichat.errors import (
+    AppError,
+    BodyTooLarge,
+    InvalidRequest,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMedia,
+)
 from infra.template import load, settings
+
+BODY = re.compile(r"request\.body\((?P<struct>\w+)(?P<optional>, optional=True)?\)")
+"""How a handler takes its body."""
+MESSAGE = re.compile(r'"([A-Z][^"\n]*\.)"')
+"""A sentence for a person in a handler's code."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One route; `area` and `name` are what its function's folder says it is."""
+    """One route; `name` is its function's folder."""
 
     method: str
     path: str
     name: str
-    handler: Callable[..., Any]
+    module: ModuleType
+    policies: str
+    """What its role may do, as JSON."""
 
     @property
     def route(self) -> str:
-        """Method and path, as API Gateway names it."""
+        """Method and path, as API Gateway names them."""
         return f"{self.method} {self.path}"
 
     @property
     def area(self) -> str:
-        """What the function's folder begins with."""
+        """The first part of its function's folder."""
         return self.name.partition("_")[0]
+
+    @property
+    def handler(self) -> Callable[..., Any]:
+        """The Lambda handler that `@endpoint` made."""
+        handler: Callable[..., Any] = self.module.handler
+        return handler
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it answers without an access token."""
+        return bool(vars(self.handler)["public"])
+
+    @cached_property
+    def body(self) -> tuple[type, bool] | None:
+        """The struct that the handler takes from the body, and whether the body may be missing."""
+        found = BODY.search(self._code)
+        return (vars(self.module)[found["struct"]], bool(found["optional"])) if found else None
+
+    @property
+    def data(self) -> type | None:
+        """The struct in a success's `data`, from the handler's annotation; None for none."""
+        hints = typing.get_type_hints(inspect.unwrap(self.handler))
+        return next(iter(typing.get_args(hints["return"])), None)
+
+    @property
+    def message(self) -> str:
+        """The first sentence for a person in the handler's code, as the example of a message."""
+        found = MESSAGE.search(self._code)
+        return found[1] if found else "Done."
+
+    @property
+    def declared(self) -> tuple[type[AppError], ...]:
+        """The errors that the handler declares next to `@endpoint`."""
+        errors: tuple[type[AppError], ...] = vars(self.handler)["errors"]
+        return errors
+
+    @property
+    def errors(self) -> set[type[AppError]]:
+        """Every error that it can answer: those declared, and those that all of its kind have."""
+        implied: set[type[AppError]] = {AppError}
+        if not self.is_public:
+            implied.add(Unauthorized)
+        if self.body:
+            implied |= {InvalidRequest, BodyTooLarge, UnsupportedMedia}
+        if "dynamodb:" in self.policies:
+            implied.add(Unavailable)
+        return implied.union(self.declared)
+
+    @cached_property
+    def _code(self) -> str:
+        _, _, code = inspect.getsource(self.module).partition("\n@endpoint")
+        return code
 
 
 def endpoints() -> list[Endpoint]:
@@ -35,23 +108,19 @@ def endpoints() -> list[Endpoint]:
 
 
 def _endpoints(template: dict[str, Any]) -> Iterator[Endpoint]:
-    _prepare(settings(template))
+    for name in settings(template):
+        os.environ.setdefault(name, "")
     for resource in template["Resources"].values():
         if resource["Type"] != "AWS::Serverless::Function":
             continue
-        for event in resource["Properties"].get("Events", {}).values():
+        properties = resource["Properties"]
+        for event in properties.get("Events", {}).values():
             if event["Type"] == "HttpApi":
-                name = resource["Properties"]["CodeUri"].removeprefix("functions/").rstrip("/")
-                module = importlib.import_module(f"functions.{name}.app")
+                name = properties["CodeUri"].removeprefix("functions/").rstrip("/")
                 yield Endpoint(
                     method=event["Properties"]["Method"].upper(),
                     path=event["Properties"]["Path"],
                     name=name,
-                    handler=module.handler,
+                    module=importlib.import_module(f"functions.{name}.app"),
+                    policies=json.dumps(properties.get("Policies", [])),
                 )
-
-
-def _prepare(variables: dict[str, Any]) -> None:
-    """Let handlers be imported: every setting is there, if only by name."""
-    for name in variables:
-        os.environ.setdefault(name, "")

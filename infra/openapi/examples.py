@@ -1,4 +1,4 @@
-"""An example or two of every body, made of the types themselves, so that they can't be wrong."""
+"""Examples of every body and every error, made from the types themselves."""
 
 from typing import Any
 
@@ -20,7 +20,17 @@ from geminichat.domain import (
 from geminichat.domain.messages import BLOCKED, Status, TokenUsage
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
-from geminichat.errors import InvalidRequest
+from geminichat.errors import (
+    AlreadySubscribed,
+    AppError,
+    BodyTooLarge,
+    InvalidRequest,
+    OutOfTokens,
+    QuotaExceeded,
+    TooManyRequests,
+    WrongMode,
+)
+from infra.openapi.endpoints import Endpoint
 
 REQUEST_ID = "JKJaXmPLvHcESHA="
 
@@ -177,39 +187,98 @@ ONLY = {
     "POST /subscription/cancel": {"ending"},
     "POST /subscription/resume": {"pro"},
 }
-"""Routes whose answer is only one of those that its type has."""
+"""Routes whose answer is one of those that its type has."""
+
+UNSUCCESSFUL = {"degraded"}
+"""Examples of answers in the usual envelope whose status is no success."""
+
+PROBLEMS: list[tuple[str, AppError]] = [
+    ("", AppError("Something went wrong on our side.")),
+    ("", BodyTooLarge("A body may have at most 64 KiB.")),
+    ("auth_change_password", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
+    ("auth_login", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
+    ("user_", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
+    ("auth_send_otp", TooManyRequests("Another code can be requested in 30 s.")),
+    ("auth_forgot_password", TooManyRequests("Another code can be requested in 30 s.")),
+    ("auth_signup", TooManyRequests("Another code can be requested in 30 s.")),
+    ("chatroom_list", InvalidRequest("The query's limit must be a number from 1 to 100.")),
+    ("chatroom_list", InvalidRequest("The cursor is not valid here. Start again without one.")),
+    ("chatroom_get", InvalidRequest("The query's limit must be a number from 1 to 100.")),
+    ("chatroom_get", InvalidRequest("The cursor is not valid here. Start again without one.")),
+    (
+        "chatroom_send",
+        InvalidRequest("An Idempotency-Key has 1 to 255 visible ASCII characters."),
+    ),
+    (
+        "chatroom_",
+        QuotaExceeded(
+            f"The basic plan allows 5 prompts per day and they are used up. The quota resets at"
+            f" {MIDNIGHT}; the pro plan has no daily limit.",
+            extensions={"resetsAt": MIDNIGHT},
+        ),
+    ),
+    (
+        "chatroom_",
+        OutOfTokens(
+            f"Today's 100,000 tokens are used up. The quota resets at {MIDNIGHT}.",
+            extensions={"resetsAt": MIDNIGHT},
+        ),
+    ),
+    (
+        "chatroom_",
+        TooManyRequests(
+            f"At most 20 prompts are accepted in 10 s. Send this one again at {LATER}.",
+            extensions={"resetsAt": LATER},
+        ),
+    ),
+    ("subscription_", AlreadySubscribed(billing.already_subscribed("past_due"))),
+    ("webhook_", InvalidRequest("This is not a Stripe event.")),
+    ("webhook_", WrongMode("This endpoint accepts only live events.")),
+]
+"""What errors without a text of their own say, by the beginning of the function's folder."""
 
 
 def answers(route: str, kind: type, status: int) -> dict[str, Any]:
-    """Return the examples of what a route answers with a status. Raises LookupError."""
+    """Return the examples of a route's answers with a status. Raises LookupError."""
     return {
         name: value
         for name, value in of(kind).items()
-        if name in ONLY.get(route, {name}) and (name in ILL) == (status >= 400)
+        if name in ONLY.get(route, {name}) and (name in UNSUCCESSFUL) == (status >= 400)
     }
 
 
-ILL = {"degraded"}
-"""Examples for answers that are well-formed, but tell of something bad."""
+def problems(kind: type[AppError], endpoint: Endpoint) -> dict[str, AppError]:
+    """Return examples of an error as an endpoint answers it, by name. Raises LookupError."""
+    shown = _rejected(endpoint.body[0], kind) if endpoint.body else {}
+    texts = [error for folder, error in PROBLEMS if endpoint.name.startswith(folder)]
+    listed = [error for error in texts if type(error) is kind]
+    if not listed and hasattr(kind, "detail"):
+        listed = [kind()]
+    for number, error in enumerate(listed, 1):
+        shown[f"{kind.code}-{number}" if number > 1 else kind.code] = error
+    if not shown:
+        raise LookupError(f"infra/openapi/examples.py has no {kind.__name__} for {endpoint.name}")
+    return shown
 
 
-def refused(kind: type) -> dict[str, InvalidRequest]:
-    """Return what bodies that are not of a kind are told, by what is wrong with them."""
-    good = next(iter(of(kind).values()))
+def _rejected(body: type, kind: type[AppError]) -> dict[str, AppError]:
+    """Return the errors of this kind that invalid bodies meet, by what is wrong with the body."""
+    good = next(iter(of(body).values()))
     wrong = {"missingField": {}, "unknownField": good | {"colour": "blue"}}
     for name in {"password", "newPassword"} & good.keys():
         wrong["weakPassword"] = good | {name: "password1"}
-    found = {}
-    for name, body in wrong.items():
+    found: dict[str, AppError] = {}
+    for name, invalid in wrong.items():
         try:
-            parse_json(msgspec.json.encode(body), kind)
-        except InvalidRequest as error:
-            found[name] = error
+            parse_json(msgspec.json.encode(invalid), body)
+        except AppError as error:
+            if type(error) is kind:
+                found[name] = error
     return found
 
 
 def of(kind: type) -> dict[str, Any]:
-    """Return the examples of a struct as the wire has them, by name. Raises LookupError."""
+    """Return the examples of a struct as JSON, by name. Raises LookupError."""
     found = {name: value for name, value in EXAMPLES if type(value) is kind}
     if not found:
         raise LookupError(f"infra/openapi/examples.py has no example of {kind.__name__}")
@@ -217,7 +286,7 @@ def of(kind: type) -> dict[str, Any]:
 
 
 def _without_nulls(value: msgspec.Struct) -> Any:
-    """Return the struct as JSON; a body leaves out what it does not mention."""
+    """Return the struct as JSON; a request's body omits the fields that are None."""
     shown: dict[str, Any] = msgspec.to_builtins(value)
     if type(value).__struct_config__.forbid_unknown_fields:
         return {name: item for name, item in shown.items() if item is not None}

@@ -1,50 +1,53 @@
-"""What the document says in words: conventions, parameters and headers, each described once."""
+"""The texts of the OpenAPI document: conventions, parameters and headers."""
 
+from collections.abc import Iterable
 from typing import Any
 
 TITLE = "geminichat"
 
 DESCRIPTION = """\
-Accounts, chatrooms, prompts that are answered asynchronously, and a paid plan.
+Accounts, chatrooms, prompts that Gemini answers asynchronously, and a paid plan.
 
 ## Conventions
 
 - **JSON in, JSON out**, UTF-8, names in camelCase. A body is one JSON object of at most 64 KiB,
-  sent as `content-type: application/json`; a field that is not described here is refused.
+  sent as `content-type: application/json`; a field that is not described here is rejected.
 - **Success** is `{"success": true, "message": "…", "data": {…}}`: `message` is one sentence for a
   person, `data` is the resource.
 - **Errors** are problem details (RFC 9457, `application/problem+json`). `type` is a stable URI that
-  ends in the error's code, `instance` is the request's id, and where a body is at fault `errors`
-  lists what is wrong and where (`pointer`, RFC 6901). `success: false` and `message` (= `detail`)
-  stand beside them. A bug is a bare 500 that names the request alone.
-- **Tokens**: send the access token as `Authorization: Bearer …`. It holds for 15 minutes; a refresh
-  token holds for 30 days and is spent when it is used (`POST /auth/refresh`). A spent one that is
-  used again ends its session.
+  ends in the error's code, `instance` is the request's id, and where the body is invalid `errors`
+  lists each problem and its place (`pointer`, RFC 6901). The extensions `success: false` and
+  `message` (= `detail`) serve clients that read the envelope. A bug is a 500 that tells nothing but
+  the request's id.
+- **Tokens**: send the access token as `Authorization: Bearer …`. It is valid for 15 minutes; a
+  refresh token is valid for 30 days and can be used once (`POST /auth/refresh`). Using a spent one
+  again ends its session.
 - **Ids** are opaque strings. Times are RFC 3339 in UTC with milliseconds, ending in `Z`.
 - **Lists are pages**: `limit` (1 to 100, default 20) and `cursor`, which is the `nextCursor` of the
-  page before; `nextCursor` is null on the last page. A cursor is good for its own list alone.
-- What is someone else's is 404, exactly like what does not exist.
+  previous page; `nextCursor` is null on the last page. A cursor is valid only for its own list.
+- Someone else's resource is 404, exactly like one that does not exist.
 - **Limits**: 429 carries `Retry-After`; where a limit applies, answers carry `RateLimit` and
-  `RateLimit-Policy` whether the request passed or not. Prompts have a quota a day (`"day"`), on pro
-  none but one of a few seconds (`"burst"`), and tokens (`"tokens"`) where the operator limits them.
-- Every answer carries `x-request-id`. Name it when you report a problem.
-- The gateway in front has a few answers of its own, `{"message": "…"}` without an envelope: 404 for
-  a path or a verb that is not listed here, 413 over 10 MB, 429 and 503 under too much load.
+  `RateLimit-Policy` whether the request passed or not. Prompts have a daily quota (`"day"`) on the
+  basic plan, a limit per few seconds (`"burst"`) on the pro plan, and a daily quota of tokens
+  (`"tokens"`) where the operator sets one.
+- Every answer carries `x-request-id`. Include it when you report a problem.
+- The gateway has a few answers of its own, `{"message": "…"}` without an envelope: 404 for a path
+  or a method that is not listed here, 413 over 10 MB, 429 and 503 under too much load.
 
-## A prompt, from end to end
+## The life of a prompt
 
-`POST /chatroom/{id}/message` answers 202: the prompt is stored and counted, and will end `answered`
-or `failed`. Ask `GET /chatroom/{id}/message/{messageId}` until its `status` is one of them, or poll
-the room: `GET /chatroom/{id}/message?after=` with the `pollAfter` of the answer before, and its
-`ETag` as `If-None-Match` while you ask the same: 304 means that nothing changed. Not after the
-newest message: a reply stands behind its prompt, whenever it comes. To send a prompt again without
-asking twice, send it with the same `Idempotency-Key`.
+`POST /chatroom/{id}/message` answers 202: the prompt is stored and counted, and will end as
+`answered` or `failed`. Poll `GET /chatroom/{id}/message/{messageId}` until its `status` is one of
+them, or poll the room: `GET /chatroom/{id}/message?after=` with the `pollAfter` of the previous
+answer, and its `ETag` as `If-None-Match` while the request stays the same: 304 means that nothing
+changed. Do not poll after the newest message instead: a reply is listed right after its prompt,
+whenever it arrives. To repeat a request safely, send it again with the same `Idempotency-Key`.
 
-[postman.json](docs/postman.json) is a Postman collection of every endpoint, with a walk through all
-of this.
+[postman.json](docs/postman.json) is a Postman collection of every endpoint, with a journey through
+all of this.
 """
 
-BEARER = "The `token` that signing up, logging in, verifying a code or refreshing answered with."
+BEARER = "The `token` from signing up, logging in, verifying a code or refreshing."
 
 AREAS = {
     "auth": "Accounts",
@@ -56,13 +59,13 @@ AREAS = {
     "health": "Service",
     "docs": "Service",
 }
-"""Which heading a function's area stands under."""
+"""The tag of each area; the area is the first part of a function's folder."""
 
 TAGS = {
-    "Accounts": "Sign up, prove a number or an address, log in, stay logged in.",
+    "Accounts": "Sign up, verify a number or an address, log in, refresh a session.",
     "Chatrooms": "Rooms, and the prompts and replies in them.",
     "Subscription": "The pro plan, sold through Stripe.",
-    "Service": "Whether the API is up, and what it offers.",
+    "Service": "Health and documentation.",
 }
 
 PATH_PARAMETERS: dict[str, dict[str, Any]] = {
@@ -75,67 +78,67 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "examples": ["m_mfzwizltorqxg5dfon2gs3thom_1"]},
     },
     "file": {
-        "description": "What the page at `/docs` is made of, or `postman.json`, the collection.",
+        "description": "An asset of the page at `/docs`, or `postman.json`, the collection.",
         "schema": {"enum": ["postman.json", "start.js", "swagger-ui.css", "swagger-ui.js"]},
     },
 }
 
 QUERY: dict[str, dict[str, Any]] = {
     "limit": {
-        "description": "How many to return at most.",
+        "description": "The largest number of items to return.",
         "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
     },
     "cursor": {
-        "description": "The `nextCursor` of the page before; without it, the first page.",
+        "description": "The `nextCursor` of the previous page; without it, the first page.",
         "schema": {"type": "string"},
     },
     "after": {
-        "description": "Only messages after the one with this id; without it, from the first.",
+        "description": "Return only messages after the one with this id; without it, all.",
         "schema": {"type": "string"},
     },
     "deep": {
-        "description": "`1` asks what the API stands on as well.",
+        "description": "`1` checks the dependencies too.",
         "schema": {"type": "string", "examples": ["1"]},
     },
 }
 
 HEADERS: dict[str, dict[str, Any]] = {
-    "idempotency-key": {
+    "Idempotency-Key": {
         "name": "Idempotency-Key",
         "description": (
-            "Any text of your choice, unique to this prompt. Sent again with it, the same prompt"
-            " is stored and counted once, and answered as at first."
+            "Any text of your choice, unique to this prompt. When the same request is sent again"
+            " with it, the prompt is stored and counted once, and the answer is the same."
         ),
         "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
     },
-    "if-none-match": {
+    "If-None-Match": {
         "name": "If-None-Match",
-        "description": "The `ETag` you have. Where it still holds, the answer is 304.",
+        "description": "The `ETag` of an earlier answer. While it is current, the answer is 304.",
         "schema": {"type": "string"},
     },
-    "stripe-signature": {
+    "Stripe-Signature": {
         "name": "Stripe-Signature",
         "required": True,
-        "description": "`t=…,v1=…`: Stripe's signature of the body, five minutes old at most.",
+        "description": "`t=…,v1=…`: Stripe's signature of the body, at most five minutes old.",
         "schema": {"type": "string"},
     },
 }
-"""Headers of requests, by their name in lower case."""
+"""Headers of requests."""
 
 RAW_BODY: dict[str, Any] = {
     "required": True,
-    "description": "An event, byte for byte as Stripe signed it.",
+    "description": "A Stripe event, byte for byte as it was signed.",
     "content": {"application/json": {"schema": {"type": "object"}}},
 }
-"""A body that is taken as it stands."""
+"""A body that is used byte for byte."""
 
 ANSWER_HEADERS: dict[str, dict[str, Any]] = {
     "x-request-id": {
-        "description": "The request's id, as it stands in our log.",
+        "description": "The request's id, as our log has it.",
         "schema": {"type": "string"},
     },
-    "location": {
-        "description": "Where the new resource is.",
+    "Location": {
+        "description": "The address of the new resource.",
         "schema": {
             "type": "string",
             "format": "uri-reference",
@@ -144,70 +147,59 @@ ANSWER_HEADERS: dict[str, dict[str, Any]] = {
             ],
         },
     },
-    "etag": {
-        "description": "Stands for this very answer; send it back as `If-None-Match`.",
+    "ETag": {
+        "description": "Identifies this version of the answer; send it back as `If-None-Match`.",
         "schema": {"type": "string", "pattern": '^"[^"]+"$'},
     },
-    "cache-control": {
-        "description": "Whether the answer may be kept.",
+    "Cache-Control": {
+        "description": "Whether the answer may be cached.",
         "schema": {"type": "string"},
     },
     "x-cache": {
         "description": "Whether the list came from the cache.",
         "schema": {"enum": ["hit", "miss"]},
     },
-    "idempotency-replayed": {
-        "description": "`true` where this `Idempotency-Key` was answered before.",
+    "Idempotency-Replayed": {
+        "description": "`true` if this `Idempotency-Key` was answered before.",
         "schema": {"const": "true"},
     },
-    "ratelimit-policy": {
+    "RateLimit-Policy": {
         "description": (
             "The limits that apply (draft-ietf-httpapi-ratelimit-headers): quota `q` in a window"
             " of `w` seconds."
         ),
         "schema": {"type": "string", "examples": ['"day";q=5;w=86400']},
     },
-    "ratelimit": {
-        "description": "What is left of them: `r` requests, and `t` seconds until it starts anew.",
+    "RateLimit": {
+        "description": "What is left of each: `r` requests, and `t` seconds until it resets.",
         "schema": {"type": "string", "examples": ['"day";r=3;t=43200']},
     },
-    "retry-after": {
+    "Retry-After": {
         "description": "Seconds to wait before trying again.",
         "schema": {"type": "string", "pattern": "^[1-9][0-9]*$"},
     },
-    "www-authenticate": {
-        "description": "The scheme that is asked for.",
+    "WWW-Authenticate": {
+        "description": "The authentication scheme that is required.",
         "schema": {"type": "string", "pattern": "^Bearer"},
     },
 }
-"""Headers of answers; others that a handler sends, such as `content-type`, need no words here."""
-
-SHOWN = {
-    "ratelimit-policy": "RateLimit-Policy",
-    "ratelimit": "RateLimit",
-    "etag": "ETag",
-    "www-authenticate": "WWW-Authenticate",
-}
-"""Names whose capitals are not at the beginnings of their parts."""
-
-ERRORS = {
-    "already-subscribed": "There is a subscription already; `detail` says what to do about it.",
-    "bad-request": "The request is malformed, or a part of it is.",
-    "internal-error": "A bug on our side. Name the request's id when you report it.",
-    "not-found": "It does not exist, or is someone else's.",
-    "too-many-requests": "A limit applies; after `Retry-After` it may not.",
-    "weak-password": (
-        "The password is too short, one of the most common ones, or equals the identity."
-    ),
-    "wrong-mode": "A test event where live ones are taken, or the other way round.",
-}
-"""What an error means to its caller, where neither its text nor its class says so."""
+"""Headers of answers, except for HTTP's own such as `Content-Type`."""
 
 STATUSES = {
     200: "Done",
     201: "Created",
-    202: "Taken on, not done yet",
-    204: "Done, nothing to say",
+    202: "Accepted, not done yet",
+    204: "Done, no content",
     304: "Nothing changed",
     503: "A dependency is out of order.",
 }
+
+
+def headers(names: Iterable[str]) -> dict[str, Any]:
+    """Return references to the headers of these names, in whatever case."""
+    lower = {name.lower() for name in names}
+    return {
+        name: {"$ref": f"#/components/headers/{name}"}
+        for name in sorted(ANSWER_HEADERS, key=str.lower)
+        if name.lower() in lower
+    }

@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the code does, all of it, and is what OpenAPI calls a document."""
+"""The OpenAPI document agrees with the code, is complete, and is valid OpenAPI."""
 
 import json
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from geminichat import api
 from geminichat.api import parse_json
 from geminichat.domain.accounts import Credentials, GivenCode, NewAccount, PasswordChange
 from geminichat.domain.messages import NewPrompt
 from geminichat.domain.rooms import RoomChange
-from geminichat.errors import InvalidRequest
-from infra.openapi import reading
+from geminichat.errors import AppError, InvalidRequest, TokenReused, Unauthorized
 from infra.openapi.__main__ import documents
 from infra.openapi.endpoints import endpoints
 from tests.support import document
@@ -36,20 +36,20 @@ def test_every_route_of_the_template_is_documented_and_no_other() -> None:
     assert set(OPERATIONS) == {route for function in FUNCTIONS for route in routes_of(function)}
 
 
-def test_every_endpoint_wants_a_token_unless_its_handler_says_it_is_public() -> None:
+def test_every_endpoint_requires_a_token_unless_its_handler_is_public() -> None:
     for endpoint in endpoints():
         open_to_all = OPERATIONS[endpoint.route].get("security") == []
-        assert open_to_all == reading.is_public(endpoint.handler), endpoint.route
+        assert open_to_all == endpoint.is_public, endpoint.route
         assert open_to_all or "unauthorized" in codes_of(endpoint.method, endpoint.path)
     assert DOCUMENT["security"] == [{"bearer": []}]
 
 
-def test_operations_have_names_of_their_own() -> None:
+def test_operation_ids_are_unique() -> None:
     names = [operation["operationId"] for operation in OPERATIONS.values()]
     assert len(set(names)) == len(names)
 
 
-# What clients may count on, whatever else changes.
+# The contract with clients.
 NAMED: dict[str, dict[int, set[str]]] = {
     "POST /auth/signup": {201: set(), 400: {"weak-password"}, 409: {"identity-taken"}},
     "POST /auth/login": {200: set(), 401: {"invalid-credentials"}, 429: {"too-many-requests"}},
@@ -111,19 +111,19 @@ def codes_in(answer: Any) -> set[str]:
 
 
 @every_operation
-def test_a_body_may_be_too_large_or_no_json_wherever_there_is_one(route: str) -> None:
+def test_every_endpoint_with_a_body_documents_413_and_415(route: str) -> None:
     takes_struct = "$ref" in json.dumps(OPERATIONS[route].get("requestBody", {}))
     codes = codes_of(*route.split(" "))
     assert takes_struct == ({"body-too-large", "unsupported-media-type"} <= codes)
     assert "internal-error" in codes
 
 
-def test_what_is_raised_and_caught_again_is_no_answer() -> None:
-    # health looks at every dependency, whose errors it makes lines of.
+def test_an_endpoint_that_answers_503_itself_documents_no_problem_with_that_status() -> None:
+    # GET /health reports the errors of its dependencies in the usual envelope.
     assert codes_of("GET", "/health") == {"internal-error"}
 
 
-def test_the_errors_of_a_handler_are_those_of_everything_it_calls() -> None:
+def test_an_endpoint_documents_its_declared_errors_and_those_of_its_kind() -> None:
     assert codes_of("POST", "/chatroom/{id}/message") == {
         "bad-request",
         "body-too-large",
@@ -140,19 +140,19 @@ def test_the_errors_of_a_handler_are_those_of_everything_it_calls() -> None:
     }
 
 
-def test_an_error_that_carries_headers_and_fields_is_documented_with_them() -> None:
+def test_the_headers_and_fields_of_a_quota_error_are_documented() -> None:
     answer = resolved(OPERATIONS["POST /chatroom/{id}/message"]["responses"]["429"])
     assert {"Retry-After", "RateLimit", "RateLimit-Policy"} <= set(answer["headers"])
     extra = answer["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]
     assert extra["resetsAt"]["format"] == "date-time"
 
 
-def test_what_a_limit_says_of_a_refusal_is_documented_where_it_is_put_on_it_later() -> None:
+def test_a_failed_login_documents_the_headers_of_its_limit() -> None:
     answer = resolved(OPERATIONS["POST /auth/login"]["responses"]["401"])
     assert {"RateLimit", "RateLimit-Policy", "WWW-Authenticate"} <= set(answer["headers"])
 
 
-def test_polling_is_documented_with_all_its_parameters() -> None:
+def test_polling_documents_all_its_parameters() -> None:
     operation = OPERATIONS["GET /chatroom/{id}/message"]
     names = {(one["in"], one["name"]) for one in operation["parameters"]}
     assert names == {
@@ -179,7 +179,7 @@ def parts(value: Any, place: str = "#") -> Iterator[tuple[str, Any]]:
             yield from parts(item, f"{place}/{number}")
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_resolves() -> None:
     references = {part["$ref"] for _, part in parts(DOCUMENT) if isinstance(part.get("$ref"), str)}
     assert references
     for reference in references:
@@ -193,12 +193,12 @@ def test_every_component_is_used() -> None:
             assert f"#/components/{kind}/{name}" in used, name
 
 
-def test_every_schema_is_one() -> None:
+def test_every_schema_is_valid() -> None:
     for name, schema in DOCUMENT["components"]["schemas"].items():
         assert jsonschema_rs.meta.is_valid(schema), name
 
 
-def test_every_example_fits_its_schema() -> None:
+def test_every_example_is_valid_under_its_schema() -> None:
     count = 0
     for place, part in parts(DOCUMENT):
         if "schema" in part and "examples" in part:
@@ -210,7 +210,25 @@ def test_every_example_fits_its_schema() -> None:
     assert count > 100
 
 
-# ── What bodies may say ─────────────────────────────────────────────────────────────────────────
+def test_generated_clients_can_tell_errors_apart_by_their_status() -> None:
+    # openapi-python-client drops an error body whose status is an integer here, a const there.
+    for name, response in DOCUMENT["components"]["responses"].items():
+        [content] = response["content"].values()
+        status = content["schema"]["allOf"][1]["properties"]["status"]
+        assert status["type"] == "integer", name
+        assert [type(value) for value in status["enum"]] == [int], name
+
+
+@every_operation
+def test_a_request_schema_has_no_default(route: str) -> None:
+    # openapi-typescript takes a field with a default for a required one.
+    content = OPERATIONS[route].get("requestBody", {}).get("content", {})
+    for media in content.values():
+        for place, part in parts(resolved(media["schema"])):
+            assert "default" not in part, place
+
+
+# ── Request bodies ──────────────────────────────────────────────────────────────────────────────
 
 PASSWORD = "correct horse battery"
 BODIES: list[tuple[type, dict[str, Any], bool]] = [
@@ -242,7 +260,7 @@ BODIES: list[tuple[type, dict[str, Any], bool]] = [
 
 
 @pytest.mark.parametrize(("kind", "body", "taken"), BODIES)
-def test_the_document_takes_and_refuses_the_bodies_that_the_code_does(
+def test_the_document_and_the_code_accept_the_same_bodies(
     kind: type, body: dict[str, Any], taken: bool
 ) -> None:
     documented = validator(DOCUMENT["components"]["schemas"][kind.__name__]).is_valid(body)
@@ -256,7 +274,7 @@ def test_the_document_takes_and_refuses_the_bodies_that_the_code_does(
 
 
 @every_operation
-def test_what_a_wrong_body_is_told_is_shown_with_its_pointers(route: str) -> None:
+def test_the_examples_of_an_invalid_body_show_its_pointers(route: str) -> None:
     takes_struct = "$ref" in json.dumps(OPERATIONS[route].get("requestBody", {}))
     if takes_struct:
         refusal = resolved(OPERATIONS[route]["responses"]["400"])
@@ -271,7 +289,7 @@ def test_what_a_wrong_body_is_told_is_shown_with_its_pointers(route: str) -> Non
             )
 
 
-def test_an_answer_that_tells_of_something_bad_is_not_shown_as_a_good_one() -> None:
+def test_the_degraded_example_is_shown_only_with_503() -> None:
     responses = OPERATIONS["GET /health"]["responses"]
     shown = {
         status: set(responses[status]["content"]["application/json"]["examples"])
@@ -280,14 +298,23 @@ def test_an_answer_that_tells_of_something_bad_is_not_shown_as_a_good_one() -> N
     assert shown == {"200": {"plain", "deep"}, "503": {"degraded"}}
 
 
-def test_a_file_is_documented_in_every_type_that_it_may_have() -> None:
+def test_an_asset_documents_each_of_its_content_types() -> None:
     content = OPERATIONS["GET /docs/{file}"]["responses"]["200"]["content"]
     assert set(content) == {"application/json", "text/css", "text/javascript"}
 
 
-# ── The net under the integration tests ─────────────────────────────────────────────────────────
+# ── The check of every answer in the integration tests ──────────────────────────────────────────
 
 SEEN = {"x-request-id": "r", "content-type": "application/json"}
+PROBLEM = SEEN | {"content-type": "application/problem+json"}
+
+
+def problem(error: AppError) -> str:
+    """Return the body of an error's answer."""
+    body: str = api._problem(error, "r")["body"]
+    return body
+
+
 ROOM = DOCUMENT["paths"]["/chatroom"]["post"]["responses"]["201"]["content"]["application/json"]
 
 
@@ -299,11 +326,13 @@ ROOM = DOCUMENT["paths"]["/chatroom"]["post"]["responses"]["201"]["content"]["ap
         (201, SEEN | {"content-type": "text/plain"}, "{}"),
         (201, SEEN | {"x-undocumented": "1"}, json.dumps(ROOM["examples"]["room"]["value"])),
         (401, SEEN | {"www-authenticate": "Basic"}, "{}"),
+        (401, PROBLEM, problem(TokenReused())),  # declared by POST /auth/refresh only
     ],
 )
-def test_an_answer_that_is_not_documented_is_noticed(
+def test_an_undocumented_answer_fails_the_test_that_sees_it(
     status: int, headers: dict[str, str], body: str
 ) -> None:
     with pytest.raises(AssertionError):
         document.check("POST", "/chatroom", status, headers, body)
     document.check("POST", "/chatroom", 201, SEEN, json.dumps(ROOM["examples"]["room"]["value"]))
+    document.check("POST", "/chatroom", 401, PROBLEM, problem(Unauthorized()))

@@ -289,6 +289,7 @@ class PaymentProviderFailed(BadGateway):
     """Stripe is down or slow, or rejected the request."""
 
     code = "payment-provider"
+    detail = "The payment provider did not answer as expected. Try again in a moment."
 
 
 class Unavailable(AppError):

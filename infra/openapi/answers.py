@@ -1,0 +1,102 @@
+"""What the OpenAPI document says of each endpoint beyond its types and its errors.
+
+The statuses and headers of its answers, and the parameters that its requests may carry. The
+integration tests compare every answer with the document, so a header or a status that is missing
+here fails the test that first sees it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+type Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """One endpoint's answers other than errors, and its parameters outside of the path."""
+
+    status: int = 200
+    also: tuple[int, ...] = ()
+    """Other statuses that are no errors."""
+    headers: tuple[str, ...] = ()
+    """Headers of these answers; `infra/openapi/words.py` describes them."""
+    query: tuple[str, ...] = ()
+    request_headers: tuple[str, ...] = ()
+    content_types: tuple[str, ...] = ()
+    """Of a body that is not the usual envelope."""
+    extensions: Mapping[str, Json] = field(default_factory=dict)
+    """Fields next to `data` in the envelope."""
+    raw_body: bool = False
+    """Whether the request's body is used byte for byte."""
+
+
+LIMITS = ("RateLimit", "RateLimit-Policy")
+PAGE = ("limit", "cursor")
+
+HTML = Answers(content_types=("text/html",))
+NOT_STORED = Answers(headers=("Cache-Control",))
+NOT_STORED_LIMITED = Answers(headers=("Cache-Control", *LIMITS))
+
+
+def _file(*content_types: str) -> Answers:
+    return Answers(
+        also=(304,),
+        headers=("Cache-Control", "ETag"),
+        request_headers=("If-None-Match",),
+        content_types=content_types,
+    )
+
+
+ANSWERS: Mapping[str, Answers] = {
+    "GET /health": Answers(also=(503,), query=("deep",)),
+    "GET /openapi.json": _file("application/json"),
+    "GET /docs": _file("text/html"),
+    "GET /docs/{file}": _file("application/json", "text/css", "text/javascript"),
+    "POST /auth/signup": Answers(status=201, headers=("Cache-Control", *LIMITS)),
+    "POST /auth/login": NOT_STORED_LIMITED,
+    "POST /auth/send-otp": NOT_STORED_LIMITED,
+    "POST /auth/verify-otp": NOT_STORED,
+    "POST /auth/forgot-password": NOT_STORED_LIMITED,
+    "POST /auth/change-password": NOT_STORED_LIMITED,
+    "POST /auth/refresh": NOT_STORED,
+    "GET /auth/me": NOT_STORED,
+    "GET /user/me": NOT_STORED,
+    "POST /user/identity": NOT_STORED_LIMITED,
+    "POST /chatroom": Answers(status=201, headers=("Location",)),
+    "GET /chatroom": Answers(headers=("x-cache",), query=PAGE),
+    "GET /chatroom/{id}": Answers(query=PAGE),
+    "DELETE /chatroom/{id}": Answers(status=204),
+    "POST /chatroom/{id}/message": Answers(
+        status=202,
+        headers=("Idempotency-Replayed", "Location", *LIMITS),
+        request_headers=("Idempotency-Key",),
+    ),
+    "GET /chatroom/{id}/message": Answers(
+        also=(304,),
+        headers=("Cache-Control", "ETag"),
+        query=(*PAGE, "after"),
+        request_headers=("If-None-Match",),
+    ),
+    "POST /chatroom/{id}/message/{messageId}/retry": Answers(
+        status=202, headers=("Location", *LIMITS)
+    ),
+    "POST /subscribe/pro": Answers(
+        headers=("Cache-Control",),
+        extensions={"url": {"type": "string", "description": "The same as `data.url`."}},
+    ),
+    "POST /subscription/portal": NOT_STORED,
+    "GET /subscription/success": HTML,
+    "GET /subscription/cancel": HTML,
+    "POST /webhook/stripe": Answers(
+        request_headers=("Stripe-Signature",),
+        extensions={"received": {"const": True}},
+        raw_body=True,
+    ),
+}
+"""Endpoints that need no line here answer 200 with the envelope and no header of their own."""
+
+
+def answers_of(route: str) -> Answers:
+    """Return what the document says of a route's answers."""
+    return ANSWERS.get(route, Answers())

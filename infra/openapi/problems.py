@@ -1,0 +1,130 @@
+"""The responses for an endpoint's errors, from its declarations and the error classes."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from geminichat import api
+from geminichat.api import PROBLEM_TYPE
+from geminichat.errors import AppError, InvalidCredentials, TooManyRequests
+from infra.openapi import examples, words
+from infra.openapi.answers import LIMITS
+from infra.openapi.endpoints import Endpoint
+
+type Json = dict[str, Any]
+
+
+def responses(endpoint: Endpoint) -> Mapping[int, tuple[str, Json]]:
+    """Return the response for each status that stands for errors, with a name made of their codes.
+
+    Raises LookupError where an error has no example.
+    """
+    ordered = sorted(endpoint.errors, key=lambda error: (error.status, error.code))
+    return {
+        status: _response(list(errors), endpoint)
+        for status, errors in groupby(ordered, key=lambda error: error.status)
+    }
+
+
+def _response(errors: list[type[AppError]], endpoint: Endpoint) -> tuple[str, Json]:
+    """Return the response for the errors of one status."""
+    shown = {
+        name: _problem(error)
+        for kind in errors
+        for name, error in examples.problems(kind, endpoint).items()
+    }
+    extensions = {name for problem in shown.values() for name in problem} & EXTENSIONS.keys()
+    sent = {name for kind in errors for name in _headers_of(kind)}
+    return ".".join(kind.code for kind in errors), {
+        "description": "\n".join(f"- `{kind.code}`: {_meaning(kind)}" for kind in errors),
+        "headers": words.headers({"x-request-id"} | sent),
+        "content": {
+            "application/problem+json": {
+                "schema": {
+                    "allOf": [
+                        {"$ref": "#/components/schemas/Problem"},
+                        {
+                            "type": "object",
+                            "properties": {
+                                "type": {
+                                    "type": "string",
+                                    "enum": [PROBLEM_TYPE + kind.code for kind in errors],
+                                },
+                                "status": {"type": "integer", "enum": [errors[0].status]},
+                                **{name: EXTENSIONS[name] for name in sorted(extensions)},
+                            },
+                        },
+                    ]
+                },
+                "examples": {name: {"value": problem} for name, problem in shown.items()},
+            }
+        },
+    }
+
+
+def _meaning(error: type[AppError]) -> str:
+    return " ".join((inspect.getdoc(error) or "").split("\n\n")[0].split())
+
+
+def _headers_of(error: type[AppError]) -> Iterable[str]:
+    """Return the headers that come with an error."""
+    limits = LIMITS if issubclass(error, TooManyRequests | InvalidCredentials) else ()
+    return {*error("").headers, *limits}
+
+
+def _problem(error: AppError) -> Json:
+    """Return the problem as the wire has it."""
+    shown: Json = msgspec.json.decode(api._problem(error, examples.REQUEST_ID)["body"])
+    return shown
+
+
+EXTENSIONS: dict[str, Json] = {
+    "resetsAt": {
+        "type": "string",
+        "format": "date-time",
+        "description": "When the limit resets; daily quotas reset at midnight UTC.",
+    },
+}
+"""Fields that some errors carry beyond RFC 9457's."""
+
+SCHEMAS: dict[str, Json] = {
+    "FieldProblem": {
+        "type": "object",
+        "description": "One problem in a body.",
+        "required": ["pointer", "detail"],
+        "properties": {
+            "pointer": {
+                "type": "string",
+                "format": "json-pointer",
+                "description": "The place in the body (RFC 6901).",
+            },
+            "detail": {"type": "string", "description": "What is wrong there."},
+        },
+    },
+    "Problem": {
+        "type": "object",
+        "description": "An error (RFC 9457), with the extensions `success` and `message`.",
+        "required": ["type", "title", "status", "detail", "instance", "success", "message"],
+        "properties": {
+            "type": {
+                "type": "string",
+                "format": "uri",
+                "description": "A stable URI that ends in the error's code.",
+            },
+            "title": {"type": "string", "description": "The status in words."},
+            "status": {"type": "integer", "description": "The HTTP status."},
+            "detail": {"type": "string", "description": "One sentence for a person."},
+            "instance": {"type": "string", "description": "The request's id."},
+            "success": {"const": False},
+            "message": {"type": "string", "description": "The same as `detail`."},
+            "errors": {
+                "type": "array",
+                "description": "The problems in the body, where it is invalid.",
+                "items": {"$ref": "#/components/schemas/FieldProblem"},
+            },
+        },
+    },
+}
