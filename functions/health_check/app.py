@@ -1,4 +1,4 @@
-"""GET /health: whether the API answers, and with `?deep=1` whether what it stands on does."""
+"""GET /health: whether the API is up, and with `?deep=1` whether its dependencies are."""
 
 from collections.abc import Callable
 
@@ -14,19 +14,19 @@ from geminichat.upstash import redis
 
 @endpoint(public=True)
 def handler(request: Request) -> Response[Health]:
-    """Answer 200, or 503 where a dependency is out of order; the plain form asks none of them."""
+    """Answer 200, or 503 if a dependency is out of order; `deep=1` checks the dependencies."""
     if request.query.get("deep") != "1":
         return ok(Health(status="ok", version=VERSION), "The API is up.")
-    checks = {name: _line(name, check) for name, check in DEPENDENCIES.items()}
-    healthy = all(line == "ok" for line in checks.values())
+    checks = {name: _check(name, check) for name, check in DEPENDENCIES.items()}
+    healthy = all(result == "ok" for result in checks.values())
     return Response(
         200 if healthy else 503,
-        "All is well." if healthy else "A dependency is out of order.",
+        "All dependencies are up." if healthy else "A dependency is out of order.",
         Health(status="ok" if healthy else "degraded", version=VERSION, dependencies=checks),
     )
 
 
-def _tables() -> bool:
+def _check_tables() -> bool:
     from geminichat.tables import usage
 
     usage.allowance("health", times.now())
@@ -35,14 +35,14 @@ def _tables() -> bool:
 
 DEPENDENCIES: dict[str, Callable[[], bool]] = {
     "secrets": lambda: bool(config.signing_keys().keys),
-    "tables": _tables,
+    "tables": _check_tables,
     "queue": prompt_queue.reachable,
     "redis": redis.reachable,
 }
 
 
-def _line(name: str, check: Callable[[], bool]) -> str:
-    """Return "ok", or "out of order": which error it was is for the log, not for the public."""
+def _check(name: str, check: Callable[[], bool]) -> str:
+    """Return "ok" or "out of order"; the error itself goes to the log and is not published."""
     try:
         healthy = check()
     except Exception as error:

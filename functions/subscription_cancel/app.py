@@ -1,16 +1,14 @@
-"""POST /subscription/cancel: let the subscription end with its period."""
+"""POST /subscription/cancel: end the subscription with its current period."""
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.clients import payments
 from geminichat.domain.billing import SubscriptionStatus
 from geminichat.errors import NoSubscription, PaymentProviderFailed, PaymentsOff
-from geminichat.operations import renew_subscription
+from geminichat.operations import renewal
 
 
 @endpoint(within=payments.WITHIN, errors=[NoSubscription, PaymentProviderFailed, PaymentsOff])
 def handler(request: Request) -> Response[SubscriptionStatus]:
-    """Answer 200 with the status; doing it again changes nothing."""
-    status = renew_subscription.change(
-        request.user_id, request.session_id, request.now, payments.end_with_period
-    )
-    return ok(status, "The subscription ends with its period; until then you keep the pro plan.")
+    """Answer 200 with the status; a repeated request changes nothing."""
+    status = renewal.cancel(request.user_id, request.session_id, request.now)
+    return ok(status, "The subscription ends with its period. You keep the pro plan until then.")

@@ -1,4 +1,4 @@
-"""GET /subscription/cancel: where Stripe sends people back who left without paying."""
+"""GET /subscription/cancel: the page to which Stripe redirects people who did not pay."""
 
 from geminichat.api import Request, Response, endpoint
 from geminichat.domain import pages
@@ -12,6 +12,6 @@ def handler(_request: Request) -> Response:
         headers=pages.HEADERS,
         body=pages.page(
             "Nothing was paid",
-            "Your plan is as it was. You can close this page, and subscribe whenever you like.",
+            "Your plan has not changed. You can close this page and subscribe at any time.",
         ),
     )

@@ -1,4 +1,4 @@
-"""POST /subscription/portal: a page of Stripe's for cards, invoices and the subscription."""
+"""POST /subscription/portal: open Stripe's billing portal."""
 
 from geminichat import config
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
@@ -11,13 +11,13 @@ from geminichat.tables import subscriptions, users
 
 @endpoint(within=payments.WITHIN, errors=[NoCustomer, PaymentProviderFailed, PaymentsOff])
 def handler(request: Request) -> Response[PortalPage]:
-    """Answer 200 with the page."""
+    """Answer 200 with the URL of a portal session."""
     _, known = users.current(
         request.user_id, request.session_id, request.now, subscriptions.key_of(request.user_id)
     )
     customer_id = known.stripe_customer_id if known else None
-    back = billing.portal_return_url(config.setting("FRONTEND_URL"), request.origin)
-    page = payments.create_portal(customer_id, back) if customer_id else None
+    return_url = billing.build_portal_return_url(config.setting("FRONTEND_URL"), request.origin)
+    page = payments.create_portal(customer_id, return_url) if customer_id else None
     if page is None:
         raise NoCustomer()
-    return ok(page, "Look after your subscription on this page of Stripe's.", headers=NO_STORE)
+    return ok(page, "Manage your cards, invoices and subscription on this page.", headers=NO_STORE)

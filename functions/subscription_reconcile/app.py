@@ -1,8 +1,8 @@
-"""Schedule cron(17 3 * * ? *): compare every paying user with Stripe, and mend what lost news left.
+"""Schedule cron(17 3 * * ? *): compare all paying users with Stripe, and fix what lost events left.
 
-Both sides are read page by page and only those looked at again that differ, each by the same steps
-as the webhook: so it may run at any time, beside events, and twice. `make reconcile` runs it by
-hand, and with `{"dryRun": true}` as its event it only says what it would mend.
+Both sides are read page by page, and only users who differ are synced, as the webhook does it: so
+it may run at any time, in parallel to events, and twice. `make reconcile` runs it by hand; the
+event `{"dryRun": true}` only reports what would be fixed.
 """
 
 import time
@@ -13,45 +13,45 @@ from typing import Any
 from geminichat import metrics, startup  # noqa: F401
 from geminichat.clients import payments
 from geminichat.domain import times
-from geminichat.domain.billing import Standing, Standings
+from geminichat.domain.billing import CustomerState, SubscriptionState
 from geminichat.errors import AppError
+from geminichat.operations import sync_subscription
 from geminichat.runtime import log
 from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
-from geminichat.upstash import prompt_limits
 
 MARGIN = 15.0
-"""Seconds at the end of the invocation in which nothing further is begun."""
+"""Seconds at the end of the invocation in which no further user is synced."""
 SHOWN = 1_000
-"""How many changes an answer names; the log has them all."""
+"""How many changes the answer lists; the log has all of them."""
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Return how many users were compared, mended, and pay twice, and what changed for whom.
+    """Return how many users were compared, fixed, and pay twice, and what changed for whom.
 
-    Raises RuntimeError if some failed: they are tried again the next night, and the error is what
-    raises the alarm.
+    Raises RuntimeError if some failed: the next night tries them again, and the error raises the
+    alarm.
     """
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
     dry_run = event.get("dryRun") is True
-    counts = {"compared": 0, "mended": 0, "failed": 0, "left": 0, "twice": 0}
+    counts = {"compared": 0, "fixed": 0, "failed": 0, "left": 0, "twice": 0}
     changes: list[str] = []
 
-    at_stripe = payments.standings()
-    stored = {known.stripe_customer_id: known for known in subscriptions.with_customers()}
+    at_stripe = payments.fetch_all_states()
+    stored = {known.stripe_customer_id: known for known in subscriptions.iterate_customers()}
     counts["compared"] = len(stored.keys() | at_stripe.keys())
-    for user_id, customer_id in _doubtful(stored, at_stripe):
+    for user_id, customer_id in _find_differences(stored, at_stripe):
         if time.monotonic() > until:
             counts["left"] += 1
             continue
         try:
-            if change := _mend(times.now(), user_id, customer_id, dry_run=dry_run):
+            if change := _fix(times.now(), user_id, customer_id, dry_run=dry_run):
                 changes.append(change)
         except AppError as error:
             log.warning("not compared", user_id=user_id, error=error.code)
             counts["failed"] += 1
-    counts["mended"] = len(changes)
-    counts["twice"] = sum(_pays_twice(known, at_stripe) for known in stored.values())
+    counts["fixed"] = len(changes)
+    counts["twice"] = sum(_has_two_renewals(known, at_stripe) for known in stored.values())
 
     log.info("reconciled", **counts, dry_run=dry_run)
     if counts["failed"] or counts["left"]:
@@ -59,51 +59,49 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     return {**counts, "changes": changes[:SHOWN]}
 
 
-def _doubtful(
-    stored: Mapping[str, Subscription], at_stripe: Mapping[str, Standings]
+def _find_differences(
+    stored: Mapping[str, Subscription], at_stripe: Mapping[str, CustomerState]
 ) -> Iterator[tuple[str, str]]:
-    """Give the users, with their customers, of whom both sides do not say the same."""
+    """Yield the users, with their customers, for whom the two sides differ."""
     for customer_id, known in stored.items():
         found = at_stripe.get(customer_id)
-        if subscriptions.differs(known, found.standing if found else None):
+        if not subscriptions.has_state(known, found.state if found else None):
             yield known.user_id, customer_id
     for customer_id, found in at_stripe.items():
         if found.user_id and customer_id not in stored:
             yield found.user_id, customer_id
 
 
-def _mend(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> str | None:
-    """Store what Stripe says of one user; return what that changed, None for nothing."""
-    known = subscriptions.find(user_id)
-    if not known.stripe_customer_id and payments.owner_of(customer_id) != user_id:
+def _fix(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> str | None:
+    """Store a user's current state; return what that changed, or None."""
+    known = subscriptions.load(user_id)
+    if not known.stripe_customer_id and payments.find_owner(customer_id) != user_id:
         return None
     if known.stripe_customer_id not in (None, customer_id):
         log.error("user has a second customer", user_id=user_id)
         return None
-    standing: Standing | None
+    state: SubscriptionState | None
     if dry_run:
-        standing = payments.standing_of(customer_id)
+        state = payments.fetch_state(customer_id)
     else:
-        followed = subscriptions.follow(now, known, customer_id, payments.standing_of)
-        known, standing = followed or (known, None)
-    if standing is None or not subscriptions.differs(known, standing):
+        synced = sync_subscription.sync(known, customer_id, now)
+        known, state = synced or (known, None)
+    if state is None or subscriptions.has_state(known, state):
         return None
-    change = f"{user_id}: {known.status}, {_pro(known.pro_until)} → {standing.status}, " + _pro(
-        times.text(standing.pro_until) if standing.pro_until else None
-    )
+    change = f"{user_id}: {known.status}, {_describe_plan(known.pro_until)} → {state.status}, "
+    change += _describe_plan(times.text(state.pro_until) if state.pro_until else None)
     if not dry_run:
-        prompt_limits.forget(user_id, times.now())
-        log.warning("plan mended", user_id=user_id, status=standing.status)
-        metrics.emit(PlansMended=1)
+        log.warning("plan fixed", user_id=user_id, status=state.status)
+        metrics.emit(PlansFixed=1)
     return change
 
 
-def _pro(until: str | None) -> str:
-    return f"pro until {until}" if until else "basic"
+def _describe_plan(pro_until: str | None) -> str:
+    return f"pro until {pro_until}" if pro_until else "basic"
 
 
-def _pays_twice(known: Subscription, at_stripe: Mapping[str, Standings]) -> bool:
-    """Say whether a user has two subscriptions that renew: one was made past our API."""
+def _has_two_renewals(known: Subscription, at_stripe: Mapping[str, CustomerState]) -> bool:
+    """Return whether a user has two subscriptions that renew; one was not created by our API."""
     found = at_stripe.get(known.stripe_customer_id or "")
     twice = found is not None and found.renewing > 1
     if twice:

@@ -1,4 +1,4 @@
-"""GET /subscription/status: the user's plan, and what is left of today's prompts."""
+"""GET /subscription/status: the user's plan and today's remaining prompts."""
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain.billing import SubscriptionStatus
@@ -7,5 +7,5 @@ from geminichat.tables import usage
 
 @endpoint
 def handler(request: Request) -> Response[SubscriptionStatus]:
-    """Answer 200 with the status, as it was last heard from Stripe."""
+    """Answer 200 with the status that Stripe last reported."""
     return ok(usage.subscription_status(request.user_id, request.now), "This is your plan.")

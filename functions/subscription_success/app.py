@@ -1,4 +1,4 @@
-"""GET /subscription/success: where Stripe sends people back who have paid."""
+"""GET /subscription/success: the page to which Stripe redirects people who have paid."""
 
 from geminichat.api import Request, Response, endpoint
 from geminichat.domain import pages
@@ -6,13 +6,13 @@ from geminichat.domain import pages
 
 @endpoint(public=True)
 def handler(_request: Request) -> Response:
-    """Answer 200 with a page; what was paid comes with the webhook, not with this."""
+    """Answer 200 with a page; the payment itself is reported by the webhook."""
     return Response(
         200,
         headers=pages.HEADERS,
         body=pages.page(
             "Thank you",
-            "Your plan is up to date within a moment. You can close this page and go back to your "
+            "Your plan will be up to date in a moment. You can close this page and return to your "
             "chats.",
         ),
     )

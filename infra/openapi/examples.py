@@ -231,7 +231,7 @@ PROBLEMS: list[tuple[str, AppError]] = [
             extensions={"resetsAt": LATER},
         ),
     ),
-    ("subscription_", AlreadySubscribed(billing.already_subscribed("past_due"))),
+    ("subscription_", AlreadySubscribed(billing.explain_ongoing("past_due"))),
     ("webhook_", InvalidRequest("This is not a Stripe event.")),
     ("webhook_", WrongMode("This endpoint accepts only live events.")),
 ]

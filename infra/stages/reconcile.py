@@ -26,7 +26,7 @@ PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
 def main(arguments: list[str]) -> None:
     """Reconcile a stage and say what changed."""
     wanted = parser("reconcile", __doc__, local=True)
-    wanted.add_argument("--dry-run", action="store_true", help="only say what would be mended")
+    wanted.add_argument("--dry-run", action="store_true", help="only say what would be fixed")
     options = wanted.parse_args(arguments)
     local = options.stage == "local"
     functions, name = _local(Home(options.home)) if local else _on_aws(options.stage)
@@ -44,14 +44,14 @@ def main(arguments: list[str]) -> None:
 
 def told(said: dict[str, Any], *, dry_run: bool) -> list[str]:
     """Return what the function said, for a person: a line a change, and the counts."""
-    mended, twice = said["mended"], said["twice"]
+    fixed, twice = said["fixed"], said["twice"]
     lines = list(said["changes"])
-    if len(lines) < mended:
-        lines.append(f"… and {mended - len(lines)} more, see the function's log")
+    if len(lines) < fixed:
+        lines.append(f"… and {fixed - len(lines)} more, see the function's log")
     if twice:
         lines.append(f"{twice} pay twice: see `user pays twice` in the function's log.")
-    would = "would be mended; nothing was changed" if dry_run else "mended"
-    return [*lines, f"{said['compared']} compared with Stripe, {mended} {would}."]
+    would = "would be fixed; nothing was changed" if dry_run else "fixed"
+    return [*lines, f"{said['compared']} compared with Stripe, {fixed} {would}."]
 
 
 def _local(home: Home) -> tuple[Any, str]:

@@ -150,7 +150,6 @@ def _items() -> dict[str, Item]:
             "ends": False,
             "pro_until": _moment(22),
             "revision": 3,
-            "read_at": _moment(-10),
             "customer_attempt": 0,
             "checkout_attempt": 0,
         },

@@ -25,7 +25,7 @@ def set_secrets(key: str = KEY, webhook: str = SECRET) -> None:
     """Store Stripe's secrets, and make the code under test read them again."""
     cloud.put_secrets({"STRIPE_KEY_PARAMETER": key, "STRIPE_WEBHOOK_SECRET_PARAMETER": webhook})
     config.forget_secrets()
-    payments.forget_unset()
+    payments.forget_missing_secrets()
 
 
 def signed(body: bytes, secret: str = SECRET, at: float | None = None) -> str:

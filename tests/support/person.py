@@ -241,7 +241,7 @@ class Person:
 
     def stored(self) -> Subscription:
         """Return what the table holds."""
-        return subscriptions.find(self.id)
+        return subscriptions.load(self.id)
 
     def customer_id(self) -> str:
         """Return the customer's id at Stripe."""

@@ -1,4 +1,4 @@
-"""What a customer's subscriptions at Stripe make of the plan."""
+"""How a customer's subscriptions at Stripe determine the plan."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 
 from geminichat.domain import billing
 from geminichat.domain.billing import (
-    LIVE,
+    ONGOING,
     RENEWAL_SLACK,
     KeySpent,
-    Standing,
     StripeSubscription,
-    pro_until,
-    read_subscription,
-    standing,
+    SubscriptionState,
+    combine,
+    compute_pro_until,
+    parse_subscription,
 )
 
 GRACE = timedelta(days=7)
 START = datetime(2026, 11, 1, tzinfo=UTC)
 END = datetime(2026, 12, 1, tzinfo=UTC)
 ENDED = ("canceled", "incomplete_expired")
-STATES = (*LIVE, *ENDED, "a_state_of_tomorrow")
+STATUSES = (*ONGOING, *ENDED, "a_future_status")
 
 
 def subscription(status: str = "active", **more: Any) -> StripeSubscription:
@@ -32,38 +32,38 @@ def subscription(status: str = "active", **more: Any) -> StripeSubscription:
 
 
 @pytest.mark.parametrize("status", ["active", "trialing"])
-def test_a_paid_period_counts_until_its_renewal_is_overdue(status: str) -> None:
-    assert pro_until(subscription(status), GRACE) == END + RENEWAL_SLACK
+def test_a_paid_period_grants_pro_until_its_renewal_is_overdue(status: str) -> None:
+    assert compute_pro_until(subscription(status), GRACE) == END + RENEWAL_SLACK
 
 
 @pytest.mark.parametrize("status", ["active", "trialing", "past_due"])
-def test_what_will_end_gives_nothing_beyond_its_end(status: str) -> None:
+def test_a_subscription_that_ends_grants_nothing_beyond_its_end(status: str) -> None:
     soon = START + timedelta(days=1)
-    assert pro_until(subscription(status, ends_at=soon), GRACE) == soon
+    assert compute_pro_until(subscription(status, ends_at=soon), GRACE) == soon
 
 
-def test_an_overdue_payment_leaves_the_grace_period() -> None:
-    assert pro_until(subscription("past_due"), GRACE) == START + GRACE
-    assert pro_until(subscription("past_due"), timedelta(0)) == START
+def test_an_overdue_payment_grants_pro_for_the_grace_period() -> None:
+    assert compute_pro_until(subscription("past_due"), GRACE) == START + GRACE
+    assert compute_pro_until(subscription("past_due"), timedelta(0)) == START
 
 
 @pytest.mark.parametrize("status", ["unpaid", "paused", "incomplete", *ENDED, "new_one"])
-def test_nothing_else_gives_pro(status: str) -> None:
-    assert pro_until(subscription(status), GRACE) is None
+def test_no_other_status_grants_pro(status: str) -> None:
+    assert compute_pro_until(subscription(status), GRACE) is None
 
 
-def test_no_subscription_is_none() -> None:
-    assert standing([], GRACE) == Standing()
+def test_without_subscriptions_the_status_is_none() -> None:
+    assert combine([], GRACE) == SubscriptionState()
 
 
-def test_an_ended_one_does_not_take_from_a_running_one() -> None:
+def test_an_ended_subscription_does_not_hide_an_active_one() -> None:
     old = subscription("canceled", id="sub_old", created=END)
-    both = standing([old, subscription()], GRACE)
+    both = combine([old, subscription()], GRACE)
     assert (both.subscription_id, both.status) == ("sub_1", "active")
 
 
-def test_an_ended_one_shows_no_period() -> None:
-    ended = standing([subscription("canceled", ends_at=END)], GRACE)
+def test_an_ended_subscription_shows_no_period() -> None:
+    ended = combine([subscription("canceled", ends_at=END)], GRACE)
     assert (ended.status, ended.period_end, ended.ends) == ("canceled", None, False)
 
 
@@ -72,7 +72,7 @@ subscriptions = st.lists(
     st.builds(
         StripeSubscription,
         id=st.uuids().map(str),
-        status=st.sampled_from(STATES),
+        status=st.sampled_from(STATUSES),
         created=moments,
         period_start=moments,
         period_end=moments,
@@ -83,23 +83,25 @@ subscriptions = st.lists(
 
 
 @given(subscriptions)
-def test_the_plan_is_the_best_that_any_subscription_gives(found: list[StripeSubscription]) -> None:
-    best = max((until for one in found if (until := pro_until(one, GRACE))), default=None)
-    assert standing(found, GRACE).pro_until == best
+def test_the_subscription_that_grants_pro_longest_decides(found: list[StripeSubscription]) -> None:
+    best = max((until for one in found if (until := compute_pro_until(one, GRACE))), default=None)
+    assert combine(found, GRACE).pro_until == best
 
 
 @given(subscriptions, st.randoms(use_true_random=False))
-def test_the_order_in_which_stripe_lists_them_decides_nothing_about_the_plan(
+def test_the_order_of_stripes_list_does_not_change_the_plan(
     found: list[StripeSubscription], random: Any
 ) -> None:
     shuffled = random.sample(found, len(found))
-    assert standing(found, GRACE).pro_until == standing(shuffled, GRACE).pro_until
+    assert combine(found, GRACE).pro_until == combine(shuffled, GRACE).pro_until
 
 
 @given(subscriptions)
-def test_a_live_one_is_never_hidden_by_an_ended_one(found: list[StripeSubscription]) -> None:
-    if any(one.status in LIVE for one in found):
-        assert standing(found, GRACE).status in LIVE
+def test_an_ongoing_subscription_is_never_hidden_by_an_ended_one(
+    found: list[StripeSubscription],
+) -> None:
+    if any(one.status in ONGOING for one in found):
+        assert combine(found, GRACE).status in ONGOING
 
 
 @pytest.mark.parametrize(
@@ -114,11 +116,11 @@ def test_a_live_one_is_never_hidden_by_an_ended_one(found: list[StripeSubscripti
         ("canceled", None, False),
     ],
 )
-def test_those_count_as_renewing_that_will_be_paid_again(
+def test_subscriptions_that_will_be_charged_again_count_as_renewing(
     status: str, ends_at: datetime | None, counts: bool
 ) -> None:
     found = [subscription(), subscription(status, ends_at=ends_at)]
-    assert billing.renewing(found) == 1 + counts
+    assert billing.count_renewing(found) == 1 + counts
 
 
 NEW = {
@@ -139,14 +141,14 @@ OLD = {
 }
 
 
-def test_periods_are_read_from_the_items_and_from_the_older_place() -> None:
-    assert read_subscription(NEW) == read_subscription(OLD)
-    assert read_subscription(NEW).period_end == datetime.fromtimestamp(1_762_592_000, UTC)
+def test_periods_are_parsed_from_the_items_and_from_the_older_shape() -> None:
+    assert parse_subscription(NEW) == parse_subscription(OLD)
+    assert parse_subscription(NEW).period_end == datetime.fromtimestamp(1_762_592_000, UTC)
 
 
-def test_of_several_items_the_longest_period_counts() -> None:
+def test_the_item_with_the_longest_period_counts() -> None:
     items = [*NEW["items"]["data"], {"current_period_start": 1, "current_period_end": 2}]  # type: ignore[index]
-    assert read_subscription({**NEW, "items": {"data": items}}) == read_subscription(NEW)
+    assert parse_subscription({**NEW, "items": {"data": items}}) == parse_subscription(NEW)
 
 
 @pytest.mark.parametrize(
@@ -158,34 +160,34 @@ def test_of_several_items_the_longest_period_counts() -> None:
         ({"cancel_at": 1_761_000_000}, 1_761_000_000),
     ],
 )
-def test_an_end_is_read_as_the_api_sets_it_and_as_the_portal_does(
+def test_an_end_is_parsed_as_the_api_sets_it_and_as_the_portal_sets_it(
     fields: dict[str, Any], end: int | None
 ) -> None:
     expected = None if end is None else datetime.fromtimestamp(end, UTC)
-    assert read_subscription({**NEW, **fields}).ends_at == expected
+    assert parse_subscription({**NEW, **fields}).ends_at == expected
 
 
-def test_people_are_sent_back_to_the_front_end_or_to_the_apis_own_pages() -> None:
-    assert billing.return_urls("https://chat.example/", "https://api.example") == (
+def test_stripe_redirects_to_the_front_end_or_to_the_apis_own_pages() -> None:
+    assert billing.build_return_urls("https://chat.example/", "https://api.example") == (
         "https://chat.example/subscription/success?session_id={CHECKOUT_SESSION_ID}",
         "https://chat.example/subscription/cancel",
     )
-    assert billing.return_urls("", "https://api.example")[1] == (
+    assert billing.build_return_urls("", "https://api.example")[1] == (
         "https://api.example/subscription/cancel"
     )
 
 
-def test_a_spent_key_is_followed_by_one_fresh_one() -> None:
-    made: list[int] = []
+def test_a_spent_key_is_followed_by_exactly_one_more_attempt() -> None:
+    attempts: list[int] = []
 
-    def make(attempt: int) -> str:
-        made.append(attempt)
+    def create(attempt: int) -> str:
+        attempts.append(attempt)
         if attempt < 4:
             raise KeySpent("no")
-        return "made"
+        return "created"
 
-    assert billing.with_fresh_key(3, make, lambda attempt: attempt + 1) == "made"
-    assert made == [3, 4]
+    assert billing.create_once(3, create, lambda attempt: attempt + 1) == "created"
+    assert attempts == [3, 4]
     with pytest.raises(KeySpent):
-        billing.with_fresh_key(1, make, lambda attempt: attempt + 1)
-    assert made == [3, 4, 1, 2]
+        billing.create_once(1, create, lambda attempt: attempt + 1)
+    assert attempts == [3, 4, 1, 2]

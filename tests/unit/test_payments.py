@@ -1,4 +1,4 @@
-"""How Stripe is asked: pages read to their end, and ids that stay within their path."""
+"""Requests to Stripe: lists that are read to the last page, and ids that are escaped in a path."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +9,7 @@ from geminichat.clients import payments
 
 
 class _Pages:
-    """A client of Stripe whose lists have `length` items, and that is asked for them in pages."""
+    """A Stripe client whose lists have `length` items, served in pages."""
 
     def __init__(self, length: int) -> None:
         self.items = [{"id": f"sub_{number}"} for number in range(length)]
@@ -26,17 +26,19 @@ class _Pages:
 
 
 @pytest.mark.parametrize(("length", "pages"), [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3)])
-def test_a_list_is_read_to_its_end_a_hundred_at_a_time(length: int, pages: int) -> None:
+def test_a_list_is_read_to_the_last_page_a_hundred_objects_at_a_time(
+    length: int, pages: int
+) -> None:
     client: Any = _Pages(length)
-    found = list(payments._all(client, "/v1/subscriptions", {"status": "all"}))
+    found = list(payments._get_all(client, "/v1/subscriptions", {"status": "all"}))
     assert found == client.items
     assert len(client.asked) == pages
     assert all(asked["limit"] == 100 and asked["status"] == "all" for asked in client.asked)
 
 
-def test_of_a_list_no_more_is_asked_for_than_is_read() -> None:
+def test_no_page_is_requested_before_it_is_needed() -> None:
     client: Any = _Pages(250)
-    next(payments._all(client, "/v1/subscriptions", {}))
+    next(payments._get_all(client, "/v1/subscriptions", {}))
     assert len(client.asked) == 1
 
 
@@ -50,5 +52,5 @@ def test_of_a_list_no_more_is_asked_for_than_is_read() -> None:
         (("/v1/customers", "é"), "/v1/customers/%C3%A9"),
     ],
 )
-def test_an_id_never_leaves_its_place_in_the_path(parts: tuple[str, ...], path: str) -> None:
+def test_an_id_is_escaped_in_a_path(parts: tuple[str, ...], path: str) -> None:
     assert payments._path(*parts) == path

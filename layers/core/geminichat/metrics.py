@@ -46,7 +46,7 @@ class Values(TypedDict, total=False):
     """Their signature did not hold."""
     WebhooksFailed: int
     """They were signed, and not handled: Stripe sends them again."""
-    PlansMended: int
+    PlansFixed: int
     """The nightly comparison with Stripe found what a lost event left."""
     WebhookLagSeconds: float
     """From an event at Stripe to its handling here."""

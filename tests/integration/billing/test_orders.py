@@ -36,7 +36,7 @@ class Life:
         """Make the customer, and note it as POST /subscribe/pro does."""
         made = self._post("/v1/customers", {"metadata[user_id]": self.user_id})
         self.customer: str = made["id"]
-        subscriptions.keep_customer(self.user_id, self.customer)
+        subscriptions.store_customer(self.user_id, self.customer)
 
     def turn(self, move: str) -> dict[str, str]:
         """Make a move, and return the events of it: types by id."""
@@ -64,7 +64,7 @@ class Life:
         """The plan is what Stripe says."""
         params = {"customer": self.customer, "status": "all", "limit": 100}
         states = [one["status"] for one in self.stripe.get("/v1/subscriptions", **params)["data"]]
-        row = subscriptions.find(self.user_id)
+        row = subscriptions.load(self.user_id)
         assert (row.pro_until is not None) == any(GIVES_PRO.get(state) for state in states)
         if states:
             assert row.status in states
@@ -127,7 +127,7 @@ def test_every_order_of_six_events_of_one_life(api: Api, stripe: Stripe, first: 
         life = Life(api, stripe)
         live_through(life, ONE_LIFE, order, again=number % 6)
         life.check()
-        assert subscriptions.find(life.user_id).status == "canceled"
+        assert subscriptions.load(life.user_id).status == "canceled"
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5])

@@ -13,30 +13,30 @@ from tests.support.person import Person
 
 @pytest.fixture(autouse=True)
 def _all_is_known() -> None:
-    """What other tests left different is mended before."""
+    """What other tests left different is fixed before."""
     reconcile()
 
 
-def test_a_lost_purchase_is_mended(payer: Person) -> None:
+def test_a_lost_purchase_is_fixed(payer: Person) -> None:
     payer.pay()
     assert payer.plan() == "basic"
-    assert reconcile()["mended"] == 1
+    assert reconcile()["fixed"] == 1
     assert payer.plan() == "pro"
 
 
-def test_a_lost_end_is_mended(subscriber: Person) -> None:
+def test_a_lost_end_is_fixed(subscriber: Person) -> None:
     reconcile()
     subscriber.move("cancel")
     assert subscriber.plan() == "pro"
-    assert reconcile()["mended"] == 1
+    assert reconcile()["fixed"] == 1
     assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", "canceled")
 
 
 @pytest.mark.parametrize("move", ["cancel-at-period-end", "fail-payment", "pause", "end-period"])
-def test_every_lost_change_is_mended(subscriber: Person, move: str) -> None:
+def test_every_lost_change_is_fixed(subscriber: Person, move: str) -> None:
     subscriber.stripe.advance(60)
     subscriber.move(move)
-    assert reconcile()["mended"] == 1
+    assert reconcile()["fixed"] == 1
     [raw] = subscriber.at_stripe()
     assert subscriber.status()["status"] == raw["status"]
     assert subscriber.status()["cancelAtPeriodEnd"] == (raw["cancel_at"] is not None)
@@ -51,7 +51,7 @@ def test_a_dry_run_says_what_it_would_mend_and_changes_nothing(
     subscriber.move("cancel")
     for _ in range(2):
         said = reconcile(dryRun=True)
-        assert said["mended"] == 2
+        assert said["fixed"] == 2
         [lost, ended] = sorted(said["changes"], key=lambda change: "canceled" in change)
         assert lost.startswith(f"{other.id}: none, basic → active, pro until 20")
         assert ended.startswith(f"{subscriber.id}: active, pro until 20")
@@ -64,16 +64,16 @@ def test_a_dry_run_says_what_it_would_mend_and_changes_nothing(
 def test_nothing_is_written_where_all_is_as_stripe_says(subscriber: Person) -> None:
     reconcile()
     before = subscriber.stored()
-    assert reconcile()["mended"] == 0
-    assert subscriber.stored().read_at == before.read_at
+    assert reconcile()["fixed"] == 0
+    assert subscriber.stored().revision == before.revision
 
 
 def test_ended_long_ago_is_left_alone(subscriber: Person) -> None:
     subscriber.move("cancel")
     subscriber.take_news()
     before = subscriber.stored()
-    assert reconcile()["mended"] == 0
-    assert subscriber.stored().read_at == before.read_at
+    assert reconcile()["fixed"] == 0
+    assert subscriber.stored().revision == before.revision
 
 
 def test_pro_that_stripe_knows_nothing_of_is_ended(payer: Person) -> None:
@@ -81,21 +81,21 @@ def test_pro_that_stripe_knows_nothing_of_is_ended(payer: Person) -> None:
     until = times.text(datetime.now(UTC) + timedelta(days=300))
     payer.stored().update([Subscription.pro_until.set(until)])
     assert payer.plan() == "pro"
-    assert reconcile()["mended"] == 1
+    assert reconcile()["fixed"] == 1
     assert payer.plan() == "basic"
 
 
 def test_a_row_that_was_lost_is_written_again(subscriber: Person) -> None:
     subscriber.stored().delete()
     assert subscriber.plan() == "basic"
-    assert reconcile()["mended"] == 1
+    assert reconcile()["fixed"] == 1
     assert subscriber.plan() == "pro"
 
 
 def test_news_that_comes_beside_it_is_not_overwritten(subscriber: Person) -> None:
     subscriber.move("cancel")
     subscriber.take_news()
-    assert reconcile()["mended"] == 0
+    assert reconcile()["fixed"] == 0
     assert subscriber.plan() == "basic"
 
 
@@ -109,7 +109,7 @@ def test_one_who_cannot_be_compared_holds_up_nobody_else(subscriber: Person, pay
     with pytest.raises(RuntimeError, match="not compared"):
         reconcile()
     assert other.plan() == "pro"
-    assert reconcile()["mended"] == 1
+    assert reconcile()["fixed"] == 1
     assert subscriber.plan() == "basic"
 
 

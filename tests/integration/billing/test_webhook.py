@@ -101,7 +101,7 @@ def test_without_a_parameter_the_endpoint_is_off_and_asks_for_it_once(
 ) -> None:
     monkeypatch.setenv("STRIPE_WEBHOOK_SECRET_PARAMETER", "/geminichat/none/stripe-webhook-secret")
     config.forget_secrets()
-    payments.forget_unset()
+    payments.forget_missing_secrets()
     with nothing_touched(wire, stripe), wire.watched() as seen:
         for _ in range(3):
             reply = post(api, GENUINE, signed(GENUINE))
@@ -502,4 +502,4 @@ def test_without_redis_the_plan_changes_all_the_same(
 
 def test_the_key_is_the_one_of_this_account(stripe: Stripe) -> None:
     assert stripe.secret_key == KEY
-    assert payments.is_live() is False
+    assert payments.is_live_mode() is False

@@ -1,9 +1,8 @@
-"""The one door to Stripe: short deadlines, idempotency keys on what is made, one kind of failure.
+"""The client for Stripe: short deadlines, idempotency keys on creations, one kind of failure.
 
-Stripe's SDK sends, tries again and reads errors; what is asked are plain paths of its API by
-`raw_request`, since its classes of every resource cost a cold start 15 ms. Nothing here imports
-stripe before Stripe is asked, so a request that is refused first costs none of it. Two deadlines
-for an answer: a webhook is in a hurry, a person at the checkout waits longer.
+Stripe's SDK sends requests, retries and parses errors. Plain paths of the API are requested with
+`raw_request`, because the SDK's resource classes add 15 ms to a cold start. Nothing here imports
+stripe before it is called, so a request that is refused earlier does not pay for the import.
 """
 
 import re
@@ -18,11 +17,11 @@ from geminichat.config import number, secret, setting
 from geminichat.domain import billing, times
 from geminichat.domain.billing import (
     CheckoutPage,
+    CustomerState,
     KeySpent,
     PortalPage,
-    Standing,
-    Standings,
     StripeSubscription,
+    SubscriptionState,
 )
 from geminichat.errors import PaymentProviderFailed, PaymentsOff, Unavailable
 from geminichat.runtime import log
@@ -31,31 +30,33 @@ if TYPE_CHECKING:
     import stripe
 
 QUICK = 1.5
-"""Seconds for one answer where a webhook waits for it."""
+"""Seconds for one response while a webhook waits for it."""
 PATIENT = 4.0
-"""Seconds for one answer where a person waits for it."""
+"""Seconds for one response while a person waits for it."""
 WITHIN = 25.0
-"""Seconds for all calls of a request in which a person waits: API Gateway gives up after thirty."""
+"""Seconds for all calls of a request for which a person waits; API Gateway allows thirty."""
 
 UNSET_FOR = 60.0
-"""Seconds for which a secret that is not there is not asked for again."""
+"""Seconds for which a missing secret is not requested again."""
 RECENT = timedelta(minutes=10)
-"""Search may not know yet what was made this recently; it is looked for in the list."""
+"""Search may not find customers created this recently, so the list is read too."""
 LAST_MINUTE = timedelta(minutes=1)
-"""A checkout session with less time left is not handed out again."""
+"""A Checkout session with less time left is not returned to the user."""
 
 SUBSCRIPTIONS, CUSTOMERS = "/v1/subscriptions", "/v1/customers"
 SESSIONS = "/v1/checkout/sessions"
 """Paths of Stripe's API."""
+
+FAILED = "The payment provider did not respond as expected. Try again in a moment."
 
 _clients: dict[tuple[str, float, int], "stripe.StripeClient"] = {}
 _unset_until: dict[str, float] = {}
 
 
 def webhook_secrets() -> list[str]:
-    """Return the secrets that may sign events: one, or two while one is rotated.
+    """Return the secrets that may sign events: one, or two during a rotation.
 
-    Raises PaymentsOff where none is set: then the endpoint is off.
+    Raises PaymentsOff if none is set.
     """
     found = re.findall(r"whsec_[^\s,]+", _secret("STRIPE_WEBHOOK_SECRET_PARAMETER"))
     if not found:
@@ -63,27 +64,33 @@ def webhook_secrets() -> list[str]:
     return found
 
 
-def is_live() -> bool:
-    """Say whether our key is for live mode. Raises PaymentsOff where none is set."""
+def is_live_mode() -> bool:
+    """Return whether our key is for live mode. Raises PaymentsOff if none is set."""
     return _key().startswith(("sk_live_", "rk_live_"))
 
 
-def subscriptions_of(customer_id: str) -> list[StripeSubscription]:
-    """Return all subscriptions of a customer, ended ones too; none for a deleted customer.
+def fetch_state(customer_id: str) -> SubscriptionState:
+    """Return the state that a customer's subscriptions amount to. Raises PaymentProviderFailed."""
+    grace = timedelta(days=number("GRACE_DAYS"))
+    return billing.combine(fetch_subscriptions(customer_id), grace)
 
-    The webhook's one call of Stripe. Raises PaymentProviderFailed.
+
+def fetch_subscriptions(customer_id: str) -> list[StripeSubscription]:
+    """Return all subscriptions of a customer, including ended ones; none for a deleted customer.
+
+    This is the webhook's only call to Stripe. Raises PaymentProviderFailed.
     """
-    with _reported():
+    with _translate_errors():
         found = _subscriptions(_client(QUICK), customer_id)
-        return [billing.read_subscription(raw) for raw in found]
+        return [billing.parse_subscription(raw) for raw in found]
 
 
 def _subscriptions(client: "stripe.StripeClient", customer_id: str) -> list[dict[str, Any]]:
     from geminichat.clients.stripe_sdk import stripe
 
     try:
-        asked = {"customer": customer_id, "status": "all", "limit": 100}
-        found: list[dict[str, Any]] = _get(client, SUBSCRIPTIONS, asked)["data"]
+        params = {"customer": customer_id, "status": "all", "limit": 100}
+        found: list[dict[str, Any]] = _get(client, SUBSCRIPTIONS, params)["data"]
     except stripe.InvalidRequestError as error:
         if _is_of_deleted(error, client, customer_id):
             return []
@@ -94,49 +101,43 @@ def _subscriptions(client: "stripe.StripeClient", customer_id: str) -> list[dict
 def _is_of_deleted(
     error: "stripe.InvalidRequestError", client: "stripe.StripeClient", customer_id: str
 ) -> bool:
-    """Say whether a call was refused because its customer was deleted, and is not just unknown."""
+    """Return whether a call was rejected because its customer is deleted, not only unknown."""
     return error.code == "resource_missing" and _is_deleted(client, customer_id)
 
 
-def standing_of(customer_id: str) -> Standing:
-    """Return what a customer's subscriptions come to. Raises PaymentProviderFailed."""
-    grace = timedelta(days=number("GRACE_DAYS"))
-    return billing.standing(subscriptions_of(customer_id), grace)
+def fetch_all_states() -> dict[str, CustomerState]:
+    """Return the state of every customer who has a subscription that is not cancelled.
 
-
-def standings() -> dict[str, Standings]:
-    """Return, by customer, what all that have a subscription that was not cancelled come to.
-
-    Not for the path of a request. Raises PaymentProviderFailed.
+    Too slow for a request. Raises PaymentProviderFailed.
     """
     grace = timedelta(days=number("GRACE_DAYS"))
     found: dict[str, list[StripeSubscription]] = {}
     owners: dict[str, str | None] = {}
-    with _reported():
-        for raw in _all(_client(PATIENT, retries=2), SUBSCRIPTIONS, {}):
-            found.setdefault(raw["customer"], []).append(billing.read_subscription(raw))
+    with _translate_errors():
+        for raw in _get_all(_client(PATIENT, retries=2), SUBSCRIPTIONS, {}):
+            found.setdefault(raw["customer"], []).append(billing.parse_subscription(raw))
             if _is_ours(raw):
                 owners[raw["customer"]] = raw["metadata"].get("user_id")
     return {
-        customer: Standings(
+        customer: CustomerState(
             user_id=owners.get(customer),
-            standing=billing.standing(subscriptions, grace),
-            renewing=billing.renewing(subscriptions),
+            state=billing.combine(subscriptions, grace),
+            renewing=billing.count_renewing(subscriptions),
         )
         for customer, subscriptions in found.items()
     }
 
 
-def owner_of(customer_id: str) -> str | None:
-    """Return the user for whom this stage made a customer, or None."""
-    with _reported():
+def find_owner(customer_id: str) -> str | None:
+    """Return the user for whom this stage created a customer, or None."""
+    with _translate_errors():
         raw = _get(_client(QUICK), _path(CUSTOMERS, customer_id))
     return raw["metadata"].get("user_id") if _is_ours(raw) else None
 
 
 def is_deleted(customer_id: str) -> bool:
-    """Say whether a customer was deleted at Stripe."""
-    with _reported():
+    """Return whether a customer was deleted at Stripe."""
+    with _translate_errors():
         return _is_deleted(_client(PATIENT, retries=1), customer_id)
 
 
@@ -145,73 +146,73 @@ def _is_deleted(client: "stripe.StripeClient", customer_id: str) -> bool:
 
 
 def find_customer(user_id: str, attempt: int) -> str | None:
-    """Return the customer that was made for a user, or None.
+    """Return the customer that was created for a user, or None.
 
-    Search knows what is a minute old. Where an attempt ended in an error, Stripe may have made
-    the customer all the same just now, so the newest customers are looked through too.
+    Search is a minute behind. If an earlier attempt failed, Stripe may have created the customer
+    nevertheless just now, so the newest customers are searched too.
     """
     ours = _metadata(user_id)
     query = " AND ".join(f"metadata['{name}']:'{value}'" for name, value in ours.items())
     client = _client(PATIENT, retries=1)
-    with _reported():
+    with _translate_errors():
         for customer in _get(client, f"{CUSTOMERS}/search", {"query": query})["data"]:
             return str(customer["id"])
         if attempt:
             since = int((times.now() - RECENT).timestamp())
-            for customer in _all(client, CUSTOMERS, {"created": {"gte": since}}):
+            for customer in _get_all(client, CUSTOMERS, {"created": {"gte": since}}):
                 if (customer.get("metadata") or {}).items() >= ours.items():
                     return str(customer["id"])
     return None
 
 
 def create_customer(user_id: str, email: str | None, attempt: int) -> str:
-    """Make the user's customer, once an attempt. Raises KeySpent, PaymentProviderFailed."""
-    asked: Any = {"metadata": _metadata(user_id)}
+    """Create the user's customer, once per attempt. Raises KeySpent, PaymentProviderFailed."""
+    params: Any = {"metadata": _metadata(user_id)}
     if email:
-        asked["email"] = email
-    with _reported(keyed=True):
+        params["email"] = email
+    with _translate_errors(keyed=True):
         key = _idempotency_key("customer", user_id, attempt)
-        made = _post(_client(PATIENT, retries=1), CUSTOMERS, asked, key)
-    return str(made.data["id"])
+        created = _post(_client(PATIENT, retries=1), CUSTOMERS, params, key)
+    return str(created.data["id"])
 
 
 def find_checkout(customer_id: str, now: datetime) -> CheckoutPage | None:
-    """Return an open checkout session for the pro plan of today, or None.
+    """Return an open Checkout session at the current price, or None.
 
-    Other pages of ours that could still be paid, at an older price or in their last minute, are
-    closed, so that nobody pays both an old one and a new one.
+    Our other open sessions, at an older price or in their last minute, are expired, so that no
+    user pays for both an old and a new one.
     """
     client = _client(PATIENT, retries=1)
     page: CheckoutPage | None = None
-    with _reported():
-        asked = {"customer": customer_id, "status": "open", "limit": 100}
-        for raw in _get(client, SESSIONS, asked)["data"]:
+    with _translate_errors():
+        params = {"customer": customer_id, "status": "open", "limit": 100}
+        for raw in _get(client, SESSIONS, params)["data"]:
             ends = datetime.fromtimestamp(raw["expires_at"], UTC)
             current = (raw.get("metadata") or {}).get("price") == _price()
             if page is None and current and ends - now > LAST_MINUTE:
                 page = _page(raw)
             elif _is_ours(raw):
-                _close(client, raw["id"])
+                _expire(client, raw["id"])
     return page
 
 
-def _close(client: "stripe.StripeClient", session_id: str) -> None:
+def _expire(client: "stripe.StripeClient", session_id: str) -> None:
     from geminichat.clients.stripe_sdk import stripe
 
-    with suppress(stripe.InvalidRequestError):  # it was paid or has expired meanwhile
+    with suppress(stripe.InvalidRequestError):  # it was paid or has expired in the meantime
         _post(client, _path(SESSIONS, session_id, "expire"), {})
 
 
 def create_checkout(
     user_id: str, customer_id: str, attempt: int, *, success_url: str, cancel_url: str
 ) -> CheckoutPage:
-    """Open a checkout session, one an attempt. Raises KeySpent, PaymentProviderFailed.
+    """Create a Checkout session, once per attempt. Raises KeySpent, PaymentProviderFailed.
 
-    A session that an earlier request made under the same key, and that is no longer open, has
-    spent it too.
+    KeySpent is also raised if an earlier request created a session with the same key, and that
+    session is no longer open.
     """
     ours = _metadata(user_id)
-    asked: Any = {
+    params: Any = {
         "mode": "subscription",
         "customer": customer_id,
         "client_reference_id": user_id,
@@ -222,70 +223,70 @@ def create_checkout(
         "cancel_url": cancel_url,
     }
     client = _client(PATIENT, retries=1)
-    with _reported(keyed=True):
+    with _translate_errors(keyed=True):
         key = _idempotency_key("checkout", user_id, attempt)
-        answer = _post(client, SESSIONS, asked, key)
-        made = answer.data
+        answer = _post(client, SESSIONS, params, key)
+        session = answer.data
         if answer.headers.get("idempotent-replayed") == "true":
-            made = _get(client, _path(SESSIONS, made["id"]))
-    if made["status"] != "open":
-        raise KeySpent("The checkout page that was opened before has been used or has expired.")
-    return _page(made)
+            session = _get(client, _path(SESSIONS, session["id"]))
+    if session["status"] != "open":
+        raise KeySpent("The Checkout page that was opened before has been used or has expired.")
+    return _page(session)
 
 
 def create_portal(customer_id: str, return_url: str) -> PortalPage | None:
-    """Open the billing portal; None for a deleted customer. Raises PaymentProviderFailed."""
+    """Create a portal session; None for a deleted customer. Raises PaymentProviderFailed."""
     from geminichat.clients.stripe_sdk import stripe
 
     client = _client(PATIENT, retries=1)
-    with _reported():
+    with _translate_errors():
         try:
-            asked = {"customer": customer_id, "return_url": return_url}
-            made = _post(client, "/v1/billing_portal/sessions", asked).data
+            params = {"customer": customer_id, "return_url": return_url}
+            portal = _post(client, "/v1/billing_portal/sessions", params).data
         except stripe.InvalidRequestError as error:
             if _is_of_deleted(error, client, customer_id):
                 return None
             raise
-    return PortalPage(url=made["url"])
+    return PortalPage(url=portal["url"])
 
 
-def end_with_period(customer_id: str) -> None:
-    """Let every subscription of a customer end with its period. Raises PaymentProviderFailed."""
+def cancel_renewal(customer_id: str) -> None:
+    """End all of a customer's subscriptions with their periods. Raises PaymentProviderFailed."""
     client = _client(PATIENT, retries=1)
-    with _reported():
+    with _translate_errors():
         for raw in _subscriptions(client, customer_id):
-            if raw["status"] in billing.LIVE and not _ends(raw):
-                _change(client, raw["id"], cancel_at_period_end=True)
+            if raw["status"] in billing.ONGOING and not _ends(raw):
+                _update(client, raw["id"], cancel_at_period_end=True)
 
 
-def renew_with_period(customer_id: str) -> None:
-    """Let the subscription that counts renew again if it would end; others go on ending.
+def resume_renewal(customer_id: str) -> None:
+    """Renew the customer's main subscription if it would end; others still end.
 
     The portal sets `cancel_at` where the API sets `cancel_at_period_end` (flexible billing).
     Raises PaymentProviderFailed.
     """
     client = _client(PATIENT, retries=1)
-    with _reported():
+    with _translate_errors():
         found = _subscriptions(client, customer_id)
-        best = billing.standing(map(billing.read_subscription, found), timedelta(0))
+        best = billing.combine(map(billing.parse_subscription, found), timedelta(0))
         for raw in found:
-            if raw["id"] != best.subscription_id or raw["status"] not in billing.LIVE:
+            if raw["id"] != best.subscription_id or raw["status"] not in billing.ONGOING:
                 continue
             if raw.get("cancel_at_period_end"):
-                _change(client, raw["id"], cancel_at_period_end=False)
+                _update(client, raw["id"], cancel_at_period_end=False)
             elif raw.get("cancel_at"):
-                _change(client, raw["id"], cancel_at="")
+                _update(client, raw["id"], cancel_at="")
 
 
-def _change(client: "stripe.StripeClient", subscription_id: str, **asked: Any) -> None:
-    _post(client, _path(SUBSCRIPTIONS, subscription_id), asked)
+def _update(client: "stripe.StripeClient", subscription_id: str, **params: Any) -> None:
+    _post(client, _path(SUBSCRIPTIONS, subscription_id), params)
 
 
 def _ends(raw: dict[str, Any]) -> bool:
     return bool(raw.get("cancel_at_period_end") or raw.get("cancel_at"))
 
 
-# ── Within ────────────────────────────────────────────────────────────────────────────────────────
+# ── Helpers ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def _page(raw: dict[str, Any]) -> CheckoutPage:
@@ -297,7 +298,7 @@ def _page(raw: dict[str, Any]) -> CheckoutPage:
 
 
 def _metadata(user_id: str) -> dict[str, str]:
-    """Return what says whose a customer or a subscription is; stages may share an account."""
+    """Return the metadata that identifies our objects; stages may share a Stripe account."""
     return {"user_id": user_id, "stage": setting("STAGE")}
 
 
@@ -324,9 +325,9 @@ def _key() -> str:
 
 
 def _secret(setting_name: str) -> str:
-    """Return a secret, "" where there is none; that is asked for once a minute at most.
+    """Return a secret, or "" if it is missing; a missing one is requested once per minute.
 
-    Raises Unavailable where SSM does not answer.
+    Raises Unavailable if SSM does not respond.
     """
     from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004
 
@@ -343,30 +344,30 @@ def _secret(setting_name: str) -> str:
         return ""
 
 
-def forget_unset() -> None:
-    """Ask anew for secrets that were not there."""
+def forget_missing_secrets() -> None:
+    """Request missing secrets again at their next use."""
     _unset_until.clear()
 
 
-def _get(client: "stripe.StripeClient", path: str, asked: Mapping[str, Any] | None = None) -> Any:
-    return client.raw_request("get", path, **(asked or {})).data
+def _get(client: "stripe.StripeClient", path: str, params: Mapping[str, Any] | None = None) -> Any:
+    return client.raw_request("get", path, **(params or {})).data
 
 
 def _post(
-    client: "stripe.StripeClient", path: str, asked: Mapping[str, Any], key: str | None = None
+    client: "stripe.StripeClient", path: str, params: Mapping[str, Any], key: str | None = None
 ) -> Any:
-    """Return Stripe's answer: `data` and `headers`; `key` is the idempotency key."""
+    """Return Stripe's response (`data` and `headers`); `key` is the idempotency key."""
     keyed = {"idempotency_key": key} if key else {}
-    return client.raw_request("post", path, **asked, **keyed)
+    return client.raw_request("post", path, **params, **keyed)
 
 
-def _all(
-    client: "stripe.StripeClient", path: str, asked: Mapping[str, Any]
+def _get_all(
+    client: "stripe.StripeClient", path: str, params: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Return everything of a list, page by page."""
+    """Yield all objects of a list, page by page."""
     after: dict[str, Any] = {}
     while True:
-        page = _get(client, path, {**asked, "limit": 100, **after})
+        page = _get(client, path, {**params, "limit": 100, **after})
         yield from page["data"]
         if not page["has_more"]:
             return
@@ -374,27 +375,27 @@ def _all(
 
 
 def _path(*parts: str) -> str:
-    """Return a path below a list of Stripe's, such as CUSTOMERS and an id."""
+    """Return the path of an object, such as CUSTOMERS and an id, which is escaped."""
     first, *others = parts
     return "/".join([first, *(quote(part, safe="") for part in others)])
 
 
 def _client(timeout: float, retries: int = 0) -> "stripe.StripeClient":
-    """Return the client with this deadline for one answer; only what is idempotent has retries."""
+    """Return a client with this deadline per response; only idempotent calls may have retries."""
     from geminichat.clients import stripe_sdk
 
     key = _key()
     known = _clients.get((key, timeout, retries))
     if known is None:
         endpoint = setting("STRIPE_ENDPOINT")
-        known = stripe_sdk.client(key, endpoint=endpoint, read=timeout, retries=retries)
+        known = stripe_sdk.create_client(key, endpoint=endpoint, read=timeout, retries=retries)
         _clients[key, timeout, retries] = known
     return known
 
 
 @contextmanager
-def _reported(*, keyed: bool = False) -> Iterator[None]:
-    """Turn Stripe's errors into ours, and log what an operator needs: never a customer's data."""
+def _translate_errors(*, keyed: bool = False) -> Iterator[None]:
+    """Raise our errors for Stripe's, and log them for the operator without a customer's data."""
     from geminichat.clients.stripe_sdk import stripe
 
     try:
@@ -407,8 +408,7 @@ def _reported(*, keyed: bool = False) -> Iterator[None]:
             stripe_code=error.code,
             stripe_request=error.request_id,
         )
-        said = "The payment provider did not answer as it should. Try again in a moment."
         spent = isinstance(error, stripe.IdempotencyError) or (error.http_status or 0) >= 500
         if keyed and spent:
-            raise KeySpent(said) from error
-        raise PaymentProviderFailed(said) from error
+            raise KeySpent(FAILED) from error
+        raise PaymentProviderFailed(FAILED) from error

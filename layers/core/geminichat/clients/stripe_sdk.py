@@ -1,7 +1,7 @@
 """Stripe's SDK over our own HTTP client.
 
-Its usual HTTP client has a deadline for each byte of an answer, not for the answer, and does not
-know when its caller has to be done.
+The SDK's HTTP client has a deadline per read instead of one for the whole response, and ignores the
+deadline of the request that it serves.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from geminichat.runtime import deadlines, http_client
 
 CONNECT_TIMEOUT = 1.0
 
-__all__ = ["client", "stripe"]
+__all__ = ["create_client", "stripe"]
 
 
-def client(key: str, *, endpoint: str, read: float, retries: int) -> stripe.StripeClient:
-    """Return a client that waits `read` seconds for an answer, and tries again so many times.
+def create_client(key: str, *, endpoint: str, read: float, retries: int) -> stripe.StripeClient:
+    """Return a client that waits `read` seconds for a response, and retries `retries` times.
 
-    Only what is idempotent may have retries. An empty `endpoint` is Stripe's own.
+    Only idempotent calls may have retries. An empty `endpoint` means Stripe itself.
     """
     return stripe.StripeClient(
         key,
@@ -62,4 +62,4 @@ class _Http(stripe.HTTPClient):
         return answer.body, answer.status, answer.headers
 
     def close(self) -> None:
-        """Nothing is held here: connections are kept by our own HTTP."""
+        """Do nothing: our HTTP client keeps the connections."""

@@ -1,36 +1,27 @@
-"""What Stripe says of a customer, what that makes of the plan, and how to follow it safely."""
+"""Subscriptions: how Stripe's objects determine a user's plan."""
 
-import random
-import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from geminichat.domain import times
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
-from geminichat.errors import PaymentProviderFailed, Unavailable
+from geminichat.errors import PaymentProviderFailed
 
 RENEWAL_SLACK = timedelta(days=2)
-"""How long a paid period that should have been renewed still counts: news of it may be late."""
-
-CLOCK_MARGIN = timedelta(milliseconds=250)
-"""How far the clocks of two sandboxes are trusted to be apart."""
-TRIES = 8
-LONGEST_PAUSE = CLOCK_MARGIN.total_seconds()
-"""Seconds after which who has lost a race looks again: by then another may have had its news."""
+"""How long a period counts as paid after its end: the event of its renewal may be late."""
 
 NONE = "none"
 """The status of a user who never had a subscription."""
 PAID = ("active", "trialing")
-LIVE = (*PAID, "past_due", "unpaid", "paused", "incomplete")
-"""The states of a subscription that has not ended: a second one would be one too many."""
+ONGOING = (*PAID, "past_due", "unpaid", "paused", "incomplete")
+"""The statuses of a subscription that has not ended; a user must not have two of these."""
 
 
 class StripeSubscription(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription as Stripe has it."""
+    """A subscription at Stripe."""
 
     id: str
     status: str
@@ -38,32 +29,32 @@ class StripeSubscription(msgspec.Struct, frozen=True, kw_only=True):
     period_start: datetime
     period_end: datetime
     ends_at: datetime | None
-    """When it will end by itself; None while it renews."""
+    """When it ends without further action; None if it renews."""
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a customer's subscriptions come to."""
+class SubscriptionState(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a user's subscription, derived from all of the customer's subscriptions."""
 
     subscription_id: str | None = None
     status: str = NONE
     period_end: datetime | None = None
     ends: bool = False
-    """Whether it will end with the period."""
+    """Whether it ends with the period instead of renewing."""
     pro_until: datetime | None = None
 
 
-class Standings(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer as a comparison of all customers finds them at Stripe."""
+class CustomerState(msgspec.Struct, frozen=True, kw_only=True):
+    """A Stripe customer in the nightly comparison."""
 
     user_id: str | None
-    """For whom a subscription of theirs was made here; None for those of others."""
-    standing: Standing
+    """The user named in a subscription's metadata; None if this stage did not create it."""
+    state: SubscriptionState
     renewing: int
-    """How many of their subscriptions will be paid again; more than one is one too many."""
+    """How many of the customer's subscriptions renew; there should be at most one."""
 
 
 class SubscriptionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A user's plan as the wire shows it; `status` is Stripe's, or none."""
+    """A user's plan as the API shows it; `status` is Stripe's status, or "none"."""
 
     plan: Plan
     status: str
@@ -73,7 +64,7 @@ class SubscriptionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="came
 
 
 class CheckoutPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A page of Stripe's on which the pro plan is paid."""
+    """A Stripe Checkout page on which the user pays for the pro plan."""
 
     url: str
     session_id: str
@@ -81,42 +72,45 @@ class CheckoutPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PortalPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of Stripe's on which cards, invoices and the subscription are looked after."""
+    """Stripe's billing portal, in which the user manages cards, invoices and the subscription."""
 
     url: str
 
 
 class KeySpent(PaymentProviderFailed):
-    """Stripe keeps answering an idempotency key with the error that it met first."""
+    """Stripe repeats the error that it first returned for this idempotency key."""
 
 
-def already_subscribed(status: str) -> str:
-    """Return what tells a user with a subscription what to do instead of subscribing again."""
+def explain_ongoing(status: str) -> str:
+    """Return the message for a user who would pay for a second subscription."""
     advice = {
-        "past_due": "Its last payment failed: settle it in the portal, POST /subscription/portal.",
-        "unpaid": "Its payments failed: settle them in the portal, POST /subscription/portal.",
+        "past_due": "Its last payment failed. Pay it in the portal: POST /subscription/portal.",
+        "unpaid": "Its payments failed. Pay them in the portal: POST /subscription/portal.",
         "incomplete": "Its first payment is in progress.",
-        "paused": "It is paused: resume it in the portal, POST /subscription/portal.",
+        "paused": "It is paused. Resume it in the portal: POST /subscription/portal.",
     }.get(status, "See GET /subscription/status.")
     return f"There is a subscription already. {advice}"
 
 
-def return_urls(front_end: str, origin: str) -> tuple[str, str]:
-    """Return where Stripe sends people back: who paid, and who did not.
+def build_return_urls(front_end: str, origin: str) -> tuple[str, str]:
+    """Return the URLs to which Checkout redirects after a payment, and after a cancellation.
 
-    That is the front end's, or, where there is none, the API's own pages.
+    They belong to the front end, or to the API's own pages if there is no front end.
     """
-    place = f"{(front_end or origin).rstrip('/')}/subscription"
-    return f"{place}/success?session_id={{CHECKOUT_SESSION_ID}}", f"{place}/cancel"
+    base = f"{(front_end or origin).rstrip('/')}/subscription"
+    return f"{base}/success?session_id={{CHECKOUT_SESSION_ID}}", f"{base}/cancel"
 
 
-def portal_return_url(front_end: str, origin: str) -> str:
-    """Return where Stripe's billing portal sends people back."""
+def build_portal_return_url(front_end: str, origin: str) -> str:
+    """Return the URL to which Stripe's billing portal links back."""
     return f"{(front_end or origin).rstrip('/')}/subscription/success"
 
 
-def read_subscription(raw: Mapping[str, Any]) -> StripeSubscription:
-    """Return Stripe's subscription object; its periods on the items, or on itself as once."""
+def parse_subscription(raw: Mapping[str, Any]) -> StripeSubscription:
+    """Return Stripe's subscription object, in the current or an older API version's shape.
+
+    The current version has the periods on the items, an older one on the subscription.
+    """
     items = (raw.get("items") or {}).get("data") or []
     starts = [item["current_period_start"] for item in items if "current_period_start" in item]
     ends = [item["current_period_end"] for item in items if "current_period_end" in item]
@@ -128,23 +122,22 @@ def read_subscription(raw: Mapping[str, Any]) -> StripeSubscription:
     return StripeSubscription(
         id=raw["id"],
         status=raw["status"],
-        created=_moment(raw["created"]),
-        period_start=_moment(period_start),
-        period_end=_moment(period_end),
-        ends_at=None if ends_at is None else _moment(ends_at),
+        created=_parse_time(raw["created"]),
+        period_start=_parse_time(period_start),
+        period_end=_parse_time(period_end),
+        ends_at=None if ends_at is None else _parse_time(ends_at),
     )
 
 
-def _moment(at: int) -> datetime:
-    return datetime.fromtimestamp(at, UTC)
+def _parse_time(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
-def pro_until(subscription: StripeSubscription, grace: timedelta) -> datetime | None:
-    """Return until when a subscription gives the pro plan; None where it does not.
+def compute_pro_until(subscription: StripeSubscription, grace: timedelta) -> datetime | None:
+    """Return until when a subscription grants the pro plan; None if it does not grant it.
 
-    While the last payment is overdue that is the grace period, counted from the period's start;
-    a subscription that will end never gives more than its end. A state that Stripe may add one
-    day gives nothing.
+    While the last payment is overdue, that is the grace period, counted from the period's start.
+    A subscription that ends never grants pro beyond its end. An unknown status grants nothing.
     """
     if subscription.status in PAID:
         until = subscription.period_end + RENEWAL_SLACK
@@ -155,80 +148,43 @@ def pro_until(subscription: StripeSubscription, grace: timedelta) -> datetime | 
     return min(until, subscription.ends_at) if subscription.ends_at else until
 
 
-def standing(subscriptions: Iterable[StripeSubscription], grace: timedelta) -> Standing:
-    """Return what a customer's subscriptions come to: the one that gives pro longest decides."""
+def combine(subscriptions: Iterable[StripeSubscription], grace: timedelta) -> SubscriptionState:
+    """Return the state that a customer's subscriptions amount to.
+
+    The subscription that grants pro the longest decides.
+    """
 
     def rank(one: StripeSubscription) -> tuple[bool, bool, datetime, datetime]:
-        until = pro_until(one, grace)
-        return until is not None, one.status in LIVE, until or one.created, one.created
+        until = compute_pro_until(one, grace)
+        return until is not None, one.status in ONGOING, until or one.created, one.created
 
     best = max(subscriptions, key=rank, default=None)
     if best is None:
-        return Standing()
-    live = best.status in LIVE
-    return Standing(
+        return SubscriptionState()
+    ongoing = best.status in ONGOING
+    return SubscriptionState(
         subscription_id=best.id,
         status=best.status,
-        period_end=best.period_end if live else None,
-        ends=live and best.ends_at is not None,
-        pro_until=pro_until(best, grace),
+        period_end=best.period_end if ongoing else None,
+        ends=ongoing and best.ends_at is not None,
+        pro_until=compute_pro_until(best, grace),
     )
 
 
-def renewing(subscriptions: Iterable[StripeSubscription]) -> int:
-    """Return how many subscriptions will be paid again unless somebody ends them."""
+def count_renewing(subscriptions: Iterable[StripeSubscription]) -> int:
+    """Return how many subscriptions will be charged again unless they are cancelled."""
     return sum(one.status in (*PAID, "past_due") and one.ends_at is None for one in subscriptions)
 
 
-class Known(Protocol):
-    """What is stored of a customer; `revision` counts the writes of what Stripe said."""
+def create_once[T](
+    attempt: int, create: Callable[[int], T], spend_attempt: Callable[[int], int]
+) -> T:
+    """Create an object at Stripe under the idempotency key of an attempt, and return it.
 
-    @property
-    def revision(self) -> float: ...
-    @property
-    def read_at(self) -> str | None: ...
-
-
-def follow[K: Known](
-    news_at: datetime,
-    known: K,
-    *,
-    find: Callable[[], K],
-    fetch: Callable[[], Standing],
-    store: Callable[[Standing, datetime, int], bool],
-    clock: Callable[[], datetime] = times.now,
-    pause: Callable[[float], None] = time.sleep,
-) -> tuple[K, Standing] | None:
-    """Store what Stripe says now, and return what that replaced, and it.
-
-    None where what is stored was asked after this news came.
-
-    `store` writes only over the revision that was known before this fetch began. So of the
-    fetches that are stored each began after the one before it was stored, and an older truth can
-    never replace a newer one, whichever answer came first. Who loses that race looks again: what
-    won was either asked after the news, and has it, or is asked for once more.
-    Raises Unavailable when others kept winning.
-    """
-    for lost in range(TRIES):
-        if lost:
-            pause(random.uniform(0, min(LONGEST_PAUSE, 0.02 * 2**lost)))
-            known = find()
-        if known.read_at and times.parse(known.read_at) >= news_at + CLOCK_MARGIN:
-            return None
-        asked_at = clock()
-        found = fetch()
-        if store(found, asked_at, int(known.revision)):
-            return known, found
-    raise Unavailable()
-
-
-def with_fresh_key[T](attempt: int, make: Callable[[int], T], spend: Callable[[int], int]) -> T:
-    """Make something at Stripe under the idempotency key of an attempt, and return it.
-
-    Where Stripe has spent that key on an error, the attempt is given up for good and the next one
-    made. Raises KeySpent when that ends the same way.
+    If Stripe has an error stored under that key, the attempt is spent, and the next attempt's key
+    is tried. Raises KeySpent if that fails in the same way.
     """
     try:
-        return make(attempt)
+        return create(attempt)
     except KeySpent:
-        return make(spend(attempt))
+        return create(spend_attempt(attempt))

@@ -1,4 +1,4 @@
-"""What GET /health says."""
+"""The answer of GET /health."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Whether the API is up, and with `?deep=1` one line a dependency."""
+    """Whether the API is up, and with `?deep=1` one line per dependency."""
 
     status: Literal["ok", "degraded"]
     version: str

@@ -1,4 +1,4 @@
-"""The small pages people see who come back from Stripe: no script, nothing from elsewhere."""
+"""The HTML pages to which Stripe redirects: no script, no external resources."""
 
 from collections.abc import Mapping
 from html import escape

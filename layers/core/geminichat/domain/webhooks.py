@@ -1,4 +1,4 @@
-"""Stripe's webhook: whose word an event is, and whether it may change a plan."""
+"""Stripe's webhook: verify and parse events."""
 
 import hmac
 import re
@@ -10,9 +10,9 @@ import msgspec
 from geminichat.errors import InvalidRequest, InvalidSignature, WrongMode
 
 TOLERANCE = 300
-"""Seconds between signing and receiving, either way."""
+"""Seconds between signing and receiving, in both directions."""
 MAX_BODY = 256 * 1024
-"""Bytes; Stripe's events are a few thousand."""
+"""Bytes; Stripe's events have a few thousand."""
 
 CHANGES_PLAN = frozenset(
     {
@@ -39,7 +39,10 @@ class _Data(msgspec.Struct, frozen=True):
 
 
 class StripeEvent(msgspec.Struct, frozen=True):
-    """As much of an event as is believed: that something changed for a customer."""
+    """The trusted part of an event: something changed for this customer.
+
+    The change itself is fetched from Stripe, because events arrive late, twice and in any order.
+    """
 
     id: str
     type: str
@@ -49,20 +52,20 @@ class StripeEvent(msgspec.Struct, frozen=True):
 
     @property
     def customer_id(self) -> str | None:
-        """The customer whose plan may have changed; None where it cannot have."""
+        """The customer whose plan may have changed; None if the event changes no plan."""
         return self.data.object.customer if self.type in CHANGES_PLAN else None
 
 
-def read(
+def parse_event(
     body: bytes | None, signature: str, secrets: Sequence[str], *, live: bool, now: datetime
 ) -> StripeEvent | None:
-    """Return the event in a body that one of the secrets signed; None for one of another kind.
+    """Return the event in a body that one of the secrets signed; None for another kind of object.
 
-    Nothing is read from a body that is not signed. Raises InvalidRequest,
-    InvalidSignature, and WrongMode for a test event in live mode or the other way round.
+    Nothing is parsed from a body that is not signed. Raises InvalidRequest, InvalidSignature,
+    WrongMode.
     """
     if body is None or len(body) > MAX_BODY:
-        raise InvalidRequest("This is not a Stripe event.")
+        raise _not_an_event()
     if not _is_signed(body, signature, secrets, now):
         raise InvalidSignature()
     try:
@@ -71,9 +74,9 @@ def read(
             return None
         event = _decode(body, kind)
     except msgspec.DecodeError as error:
-        raise InvalidRequest("This is not a Stripe event.") from error
+        raise _not_an_event() from error
     if event.livemode != live:
-        raise WrongMode(f"This endpoint accepts only {'live' if live else 'test'} events.")
+        raise WrongMode(f"This endpoint accepts {'live' if live else 'test'} events only.")
     return event
 
 
@@ -90,24 +93,28 @@ class _AnyEvent(msgspec.Struct, frozen=True):
 
 
 def _decode(body: bytes, kind: _Kind) -> StripeEvent:
-    """Look into the data of those events only whose data is known."""
+    """Decode an event; its data only if its type is one whose data has a known shape."""
     if kind.type in CHANGES_PLAN:
         return msgspec.json.decode(body, type=StripeEvent)
     other = msgspec.json.decode(body, type=_AnyEvent)
     return StripeEvent(other.id, other.type, other.livemode, other.created)
 
 
+def _not_an_event() -> InvalidRequest:
+    return InvalidRequest("The request body is not a Stripe event.")
+
+
 def _is_signed(body: bytes, header: str, secrets: Sequence[str], now: datetime) -> bool:
-    """Say whether a Stripe-Signature (`t=…,v1=…,v1=…`) is one of a secret's, and recent."""
+    """Return whether a Stripe-Signature header (`t=…,v1=…,v1=…`) is valid and recent."""
     parts = [part.strip().partition("=") for part in header[:4096].split(",")]
     stamps = [value for name, _, value in parts if name == "t"]
-    claimed = [value for name, _, value in parts if name == "v1"]
+    signatures = [value for name, _, value in parts if name == "v1"]
     if len(stamps) != 1 or not re.fullmatch(r"[0-9]{1,12}", stamps[0], re.ASCII):
         return False
     signed = stamps[0].encode() + b"." + body
-    held = False
+    matches = False
     for secret in secrets:
-        true = hmac.digest(secret.encode(), signed, "sha256").hex().encode()
-        for signature in claimed:
-            held |= hmac.compare_digest(signature.encode("utf-8", "replace"), true)
-    return held and abs(now.timestamp() - int(stamps[0])) <= TOLERANCE
+        expected = hmac.digest(secret.encode(), signed, "sha256").hex().encode()
+        for signature in signatures:
+            matches |= hmac.compare_digest(signature.encode("utf-8", "replace"), expected)
+    return matches and abs(now.timestamp() - int(stamps[0])) <= TOLERANCE

@@ -1,4 +1,4 @@
-"""The Stripe events table: which events were handled, for thirty days."""
+"""The Stripe events table: which events were handled, kept for thirty days."""
 
 from datetime import timedelta
 
@@ -6,14 +6,14 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
 from geminichat.domain import times
 from geminichat.domain.webhooks import StripeEvent
-from geminichat.tables.table import Table
+from geminichat.tables.table import Table, Write, put, put_if
 
 KEPT = timedelta(days=30)
-"""Stripe sends an event again for three days; by hand it can be sent for thirty."""
+"""Stripe retries an event for three days; it can be resent by hand for thirty."""
 
 
 class HandledEvent(Table):
-    """An event whose news is in the subscriptions table."""
+    """An event whose change is stored in the subscriptions table."""
 
     class Meta:
         setting = "STRIPE_EVENTS_TABLE"
@@ -25,7 +25,7 @@ class HandledEvent(Table):
 
 
 def is_handled(event: StripeEvent) -> bool:
-    """Say whether an event was handled."""
+    """Return whether an event was handled before."""
     try:
         HandledEvent.get(event.id, consistent_read=True)
     except HandledEvent.DoesNotExist:
@@ -33,8 +33,17 @@ def is_handled(event: StripeEvent) -> bool:
     return True
 
 
-def handled(event: StripeEvent) -> HandledEvent:
-    """Return the note, for use in a transaction, that an event is handled now."""
+def put_handled(event: StripeEvent) -> Write:
+    """Return the write "event", which marks an event as handled in a transaction."""
+    return put("event", _handled_now(event))
+
+
+def mark_handled(event: StripeEvent) -> None:
+    """Mark an event as handled. Raises Unavailable while other transactions lock the item."""
+    put_if(_handled_now(event), None)
+
+
+def _handled_now(event: StripeEvent) -> HandledEvent:
     now = times.now()
     return HandledEvent(
         event.id,
@@ -42,8 +51,3 @@ def handled(event: StripeEvent) -> HandledEvent:
         handled_at=times.text(now),
         expires_at=int((now + KEPT).timestamp()),
     )
-
-
-def mark_handled(event: StripeEvent) -> None:
-    """Note that an event is handled: what is stored has its news already."""
-    handled(event).save()

@@ -1,23 +1,22 @@
-"""The subscriptions table: what Stripe said of a user last, and how long that makes them pro."""
+"""The subscriptions table: each user's Stripe customer and subscription state."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 
-from geminichat.domain import billing, times
-from geminichat.domain.billing import LIVE, NONE, Standing, SubscriptionStatus
+from geminichat.domain import times
+from geminichat.domain.billing import NONE, ONGOING, SubscriptionState, SubscriptionStatus
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance
-from geminichat.tables.table import Key, Table, put, transact_if, update, update_if
+from geminichat.tables.table import Key, Table, Write, transact_if, update, update_if
 
 
 class ByCustomer(GlobalSecondaryIndex["Subscription"]):
-    """Whose Stripe customer it is."""
+    """The users who have a Stripe customer, by customer."""
 
     class Meta:
         index_name = "by-customer"
@@ -27,10 +26,10 @@ class ByCustomer(GlobalSecondaryIndex["Subscription"]):
 
 
 class Subscription(Table):
-    """A user's subscription; without one, or after `pro_until`, the plan is basic.
+    """A user's subscription. Without an item, or after `pro_until`, the plan is basic.
 
-    `revision` counts what was stored of Stripe's word, `read_at` is when the last of it was asked
-    for. The attempts number the idempotency keys under which things are made at Stripe.
+    `revision` counts how often a state fetched from Stripe was stored. The attempts number the
+    idempotency keys under which objects are created at Stripe.
     """
 
     class Meta:
@@ -44,15 +43,14 @@ class Subscription(Table):
     ends = BooleanAttribute(default=False)
     pro_until = UnicodeAttribute(null=True)
     revision = NumberAttribute(default=0)
-    read_at = UnicodeAttribute(null=True)
     customer_attempt = NumberAttribute(default=0)
     checkout_attempt = NumberAttribute(default=0)
 
     by_customer = ByCustomer()
 
 
-def find(user_id: str) -> Subscription:
-    """Return what is stored of the user, which may be nothing yet."""
+def load(user_id: str) -> Subscription:
+    """Return the user's item, or a new, empty one that is not stored yet."""
     try:
         return Subscription.get(user_id, consistent_read=True)
     except Subscription.DoesNotExist:
@@ -60,50 +58,55 @@ def find(user_id: str) -> Subscription:
 
 
 def key_of(user_id: str) -> Key:
-    """Return the key of the user's subscription, for a read together with other items."""
+    """Return the key of the user's item, for a batch_get together with other items."""
     return Key(Subscription, user_id)
 
 
 def find_by_customer(customer_id: str) -> Subscription | None:
-    """Return whose customer it is, or None; it may be a moment old."""
+    """Return the item of the user with this customer, or None; eventually consistent."""
     return next(iter(Subscription.by_customer.query(customer_id, limit=1)), None)
 
 
+def iterate_customers() -> Iterator[Subscription]:
+    """Yield the items of all users who have a Stripe customer, page by page."""
+    yield from Subscription.by_customer.scan()
+
+
 def plan_of(subscription: Subscription | None, now: datetime) -> Plan:
-    """Return the plan that a subscription, or none, gives at `now`."""
-    return _plan(subscription.pro_until if subscription else None, now)
+    """Return the plan that an item, or its absence, grants at `now`."""
+    return _plan_until(subscription.pro_until if subscription else None, now)
 
 
-def changes_plan(before: Subscription, standing: Standing, now: datetime) -> bool:
-    """Say whether the plan that Stripe's word gives at `now` is another than the one before."""
-    return _plan(_text(standing.pro_until), now) is not plan_of(before, now)
-
-
-def _plan(pro_until: str | None, now: datetime) -> Plan:
+def _plan_until(pro_until: str | None, now: datetime) -> Plan:
     return Plan.PRO if pro_until and pro_until > times.text(now) else Plan.BASIC
 
 
+def has_other_plan(before: Subscription, state: SubscriptionState, now: datetime) -> bool:
+    """Return whether a state grants another plan at `now` than the item that it replaced."""
+    return _plan_until(_text(state.pro_until), now) is not plan_of(before, now)
+
+
 def is_pro(now: datetime) -> Condition:
-    """Return the condition, for use in a transaction, that a subscription gives pro at `now`."""
+    """Return the condition, for use in a transaction, that an item grants pro at `now`."""
     return Subscription.pro_until > times.text(now)
 
 
-def is_live(subscription: Subscription) -> bool:
-    """Say whether there is a subscription that has not ended."""
-    return subscription.status in LIVE
+def is_ongoing(subscription: Subscription) -> bool:
+    """Return whether the user has a subscription that has not ended."""
+    return subscription.status in ONGOING
 
 
-def keep_customer(user_id: str, customer_id: str) -> str:
-    """Store the user's Stripe customer unless there is one, and return the one that is stored."""
-    known = Subscription.stripe_customer_id
-    free = known.does_not_exist() | (known == customer_id)
-    if update_if(Subscription(user_id), [known.set(customer_id)], free):
+def store_customer(user_id: str, customer_id: str) -> str:
+    """Store the user's Stripe customer unless one is stored, and return the stored one."""
+    stored = Subscription.stripe_customer_id
+    free = stored.does_not_exist() | (stored == customer_id)
+    if update_if(Subscription(user_id), [stored.set(customer_id)], free):
         return customer_id
-    return find(user_id).stripe_customer_id or customer_id
+    return load(user_id).stripe_customer_id or customer_id
 
 
 def forget_customer(user_id: str, customer_id: str) -> None:
-    """Forget a customer that was deleted at Stripe; the next one is made under a new key."""
+    """Remove a customer that Stripe no longer knows; the next one gets a new idempotency key."""
     update_if(
         Subscription(user_id),
         [Subscription.stripe_customer_id.remove(), Subscription.customer_attempt.add(1)],
@@ -112,17 +115,17 @@ def forget_customer(user_id: str, customer_id: str) -> None:
 
 
 def spend_customer_attempt(user_id: str, attempt: int) -> int:
-    """Give up the idempotency key of an attempt to make a customer; return the next attempt."""
-    return _spend(user_id, Subscription.customer_attempt, attempt)
+    """Retire the idempotency key of an attempt to create a customer; return the next attempt."""
+    return _spend_attempt(user_id, Subscription.customer_attempt, attempt)
 
 
 def spend_checkout_attempt(user_id: str, attempt: int) -> int:
-    """Let the next checkout session be made under a new key; return that attempt."""
-    return _spend(user_id, Subscription.checkout_attempt, attempt)
+    """Retire the idempotency key of an attempt to open Checkout; return the next attempt."""
+    return _spend_attempt(user_id, Subscription.checkout_attempt, attempt)
 
 
-def _spend(user_id: str, attribute: NumberAttribute, attempt: int) -> int:
-    """Count an attempt, unless a request beside this one did."""
+def _spend_attempt(user_id: str, attribute: NumberAttribute, attempt: int) -> int:
+    """Count an attempt unless a concurrent request has counted it."""
     same = attribute == attempt
     if attempt == 0:
         same = same | attribute.does_not_exist()
@@ -130,70 +133,40 @@ def _spend(user_id: str, attribute: NumberAttribute, attempt: int) -> int:
     return attempt + 1
 
 
-def follow(
-    news_at: datetime,
-    known: Subscription,
+def store_state(
+    before: Subscription,
     customer_id: str,
-    standing_of: Callable[[str], Standing],
-    *,
-    handled: Table | None = None,
-) -> tuple[Subscription, Standing] | None:
-    """Store what Stripe says of a customer now, and return what that replaced, and it.
-
-    What it replaced may be newer than `known` (`billing.follow`). None where what is stored was
-    asked after this news came. Raises Unavailable, and what `standing_of` raises.
-    """
-    return billing.follow(
-        news_at,
-        known,
-        find=partial(find, known.user_id),
-        fetch=partial(standing_of, customer_id),
-        store=partial(store, known.user_id, customer_id, handled=handled),
-    )
-
-
-def store(
-    user_id: str,
-    customer_id: str,
-    standing: Standing,
-    read_at: datetime,
-    revision: int,
-    *,
-    handled: Table | None = None,
+    state: SubscriptionState,
+    mark: Write | None = None,
 ) -> bool:
-    """Store what Stripe said over that revision alone, and the note that its event is handled.
+    """Replace the state in `before`, in one transaction with `mark` if that is given.
 
-    Returns False where another revision, or another customer, is there by now.
+    Returns False if the stored item has another revision, or another customer, by now.
     """
+    revision = int(before.revision)
     same = Subscription.revision == revision
     if revision == 0:
         same = same | Subscription.revision.does_not_exist()
     customer = Subscription.stripe_customer_id
     condition = same & (customer.does_not_exist() | (customer == customer_id))
-    actions = _actions(customer_id, standing, read_at, revision)
-    if handled is None:
-        return update_if(Subscription(user_id), actions, condition)
-
-    return transact_if(
-        put("event", handled),
-        update("subscription", Subscription(user_id), actions, condition),
-    )
+    actions = _set_state(customer_id, state, revision + 1)
+    item = Subscription(before.user_id)
+    if mark is None:
+        return update_if(item, actions, condition)
+    return transact_if(mark, update("subscription", item, actions, condition))
 
 
-def _actions(
-    customer_id: str, standing: Standing, read_at: datetime, revision: int
-) -> list[Action]:
+def _set_state(customer_id: str, state: SubscriptionState, revision: int) -> list[Action]:
     optional = [
-        (Subscription.stripe_subscription_id, standing.subscription_id),
-        (Subscription.period_end, _text(standing.period_end)),
-        (Subscription.pro_until, _text(standing.pro_until)),
+        (Subscription.stripe_subscription_id, state.subscription_id),
+        (Subscription.period_end, _text(state.period_end)),
+        (Subscription.pro_until, _text(state.pro_until)),
     ]
     return [
         Subscription.stripe_customer_id.set(customer_id),
-        Subscription.status.set(standing.status),
-        Subscription.ends.set(standing.ends),
-        Subscription.revision.set(revision + 1),
-        Subscription.read_at.set(times.text(read_at)),
+        Subscription.status.set(state.status),
+        Subscription.ends.set(state.ends),
+        Subscription.revision.set(revision),
         *(
             attribute.remove() if value is None else attribute.set(value)
             for attribute, value in optional
@@ -205,10 +178,10 @@ def _text(moment: datetime | None) -> str | None:
     return times.text(moment) if moment else None
 
 
-def differs(subscription: Subscription, standing: Standing | None) -> bool:
-    """Say whether what is stored is not what Stripe says; None is that nothing runs there."""
-    if standing is None:
-        return is_live(subscription) or subscription.pro_until is not None
+def has_state(subscription: Subscription, state: SubscriptionState | None) -> bool:
+    """Return whether an item holds this state; None means that nothing is ongoing at Stripe."""
+    if state is None:
+        return not is_ongoing(subscription) and subscription.pro_until is None
     stored = (
         subscription.stripe_subscription_id,
         subscription.status,
@@ -216,22 +189,17 @@ def differs(subscription: Subscription, standing: Standing | None) -> bool:
         subscription.ends,
         subscription.pro_until,
     )
-    return stored != (
-        standing.subscription_id,
-        standing.status,
-        _text(standing.period_end),
-        standing.ends,
-        _text(standing.pro_until),
+    return stored == (
+        state.subscription_id,
+        state.status,
+        _text(state.period_end),
+        state.ends,
+        _text(state.pro_until),
     )
 
 
-def with_customers() -> Iterator[Subscription]:
-    """Return everyone whom Stripe knows, by the index, page by page."""
-    yield from Subscription.by_customer.scan()
-
-
 def view(subscription: Subscription, allowance: Allowance) -> SubscriptionStatus:
-    """Return a user's subscription as the wire shows it."""
+    """Return a user's subscription as the API shows it."""
     return SubscriptionStatus(
         plan=allowance.plan,
         status=subscription.status,

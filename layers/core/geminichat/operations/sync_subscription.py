@@ -1,0 +1,95 @@
+"""Sync a user's stored subscription with Stripe: fetch the current state and store it.
+
+Every step that learns of a change at Stripe, or that needs the current state, syncs.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+
+from geminichat.clients import payments
+from geminichat.domain.billing import SubscriptionState
+from geminichat.domain.webhooks import StripeEvent
+from geminichat.runtime import log
+from geminichat.tables import stripe_events, subscriptions
+from geminichat.tables.subscriptions import Subscription
+from geminichat.tables.table import Write
+from geminichat.upstash import prompt_limits
+
+
+class Synced(NamedTuple):
+    """What a sync replaced, and what it stored."""
+
+    before: Subscription
+    state: SubscriptionState
+
+
+def handle_event(event: StripeEvent, customer_id: str, now: datetime) -> bool:
+    """Sync the customer that an event names, once per event; return whether anything was done.
+
+    Events of customers that this stage did not create are ignored. Raises PaymentProviderFailed.
+    """
+    if stripe_events.is_handled(event):
+        return False
+    known = subscriptions.find_by_customer(customer_id) or _find_owner(customer_id)
+    if known is None:
+        return False
+    if sync(known, customer_id, now, mark=stripe_events.put_handled(event)) is None:
+        stripe_events.mark_handled(event)
+    return True
+
+
+def _find_owner(customer_id: str) -> Subscription | None:
+    """Return the item of the user for whom this stage created a customer without storing it."""
+    user_id = payments.find_owner(customer_id)
+    if user_id is None:
+        return None
+    known = subscriptions.load(user_id)
+    if known.stripe_customer_id not in (None, customer_id):
+        log.error("user has a second customer", user_id=user_id)
+        return None
+    return known
+
+
+def sync(
+    known: Subscription, customer_id: str, now: datetime, *, mark: Write | None = None
+) -> Synced | None:
+    """Store the customer's current state, and return what that replaced and what was stored.
+
+    `mark` is the write that marks an event as handled in the same transaction.
+    Returns None if concurrent syncs stored a state that was fetched after this call began, or
+    another customer. If the plan changed, the plan that Redis remembers is dropped.
+    Raises PaymentProviderFailed.
+    """
+    synced = store_current(known, customer_id, mark)
+    if synced and subscriptions.has_other_plan(synced.before, synced.state, now):
+        prompt_limits.forget(known.user_id, now)
+    return synced
+
+
+def store_current(
+    known: Subscription,
+    customer_id: str,
+    mark: Write | None = None,
+    *,
+    fetch: Callable[[str], SubscriptionState] = payments.fetch_state,
+    load: Callable[[str], Subscription] = subscriptions.load,
+    store: Callable[..., bool] = subscriptions.store_state,
+) -> Synced | None:
+    """Fetch the state and store it over the revision that was known before the fetch began.
+
+    So each stored state was fetched after the one before it was stored: an older state never
+    replaces a newer one, whichever answer arrives first, and no clock is trusted.
+
+    If a concurrent sync stores its state first, this one looks at the item again and repeats.
+    Losing three times ends it: the state that won last was fetched after the second to last was
+    stored, which was after the first look, so it is as recent as this call requires.
+    """
+    for _ in range(3):
+        state = fetch(customer_id)
+        if store(known, customer_id, state, mark):
+            return Synced(known, state)
+        known = load(known.user_id)
+        if known.stripe_customer_id not in (None, customer_id):
+            return None
+    return None
