@@ -1,4 +1,4 @@
-"""POST /chatroom: open a room."""
+"""POST /chatroom: create a room."""
 
 from geminichat.api import Request, Response, created, endpoint
 from geminichat.domain import ids
@@ -10,8 +10,11 @@ from geminichat.upstash import room_list_cache
 @endpoint
 def handler(request: Request) -> Response[Room]:
     """Answer 201 with the room."""
-    wanted = request.body(NewRoom, optional=True)
+    new = request.body(NewRoom, optional=True)
     room_id = ids.new("r")
-    room_list_cache.announce(room_list_cache.created(room_id, request.now), request.user_id)
-    room = chatrooms.create(request.user_id, room_id, wanted, request.now)
+
+    notice = room_list_cache.creation_notice(room_id, request.now)
+    room_list_cache.announce(notice, request.user_id)
+    room = chatrooms.create(request.user_id, room_id, new, request.now)
+
     return created(room, "Chatroom created.", headers={"location": f"/chatroom/{room.id}"})

@@ -9,17 +9,17 @@ from geminichat.upstash import room_list_cache
 
 @endpoint(errors=[InvalidRequest])
 def handler(request: Request) -> Response[RoomPage]:
-    """Answer 200 with the page, and say whether it came from the cache."""
+    """Answer 200 with the page and whether it came from the cache."""
     limit, after = request.page("rooms", Position)
 
-    kept, gap = (
-        room_list_cache.find_rooms(request.user_id, limit) if after is None else (None, None)
-    )
-    if kept:
-        return ok(kept, "Chatrooms from cache.", headers={"x-cache": "hit"})
+    notices = None
+    if after is None:
+        cached, notices = room_list_cache.find_rooms(request.user_id, limit)
+        if cached:
+            return ok(cached, "Chatrooms from cache.", headers={"x-cache": "hit"})
 
-    rooms, following = chatrooms.page(request.user_id, limit, after)
+    rooms, following = chatrooms.read_page(request.user_id, limit, after)
     page = RoomPage(chatrooms=rooms, next_cursor=request.cursor("rooms", following))
-    if gap:
-        room_list_cache.keep_rooms(request.user_id, limit, page, gap)
+    if notices:
+        room_list_cache.store_rooms(request.user_id, limit, page, notices)
     return ok(page, "Chatrooms from DB.", headers={"x-cache": "miss"})

@@ -1,26 +1,23 @@
-"""GET /chatroom/{id}/message: a room's messages after a given one, made for polling."""
+"""GET /chatroom/{id}/message: a room's messages after a given one, for polling."""
 
 from geminichat.api import Request, Response, endpoint, ok, unchanged_or
 from geminichat.domain import ids
 from geminichat.domain.messages import MessagePage
 from geminichat.errors import InvalidRequest, NotFound
-from geminichat.runtime.http_client import side_by_side
-from geminichat.tables import chatrooms, messages
+from geminichat.tables import messages
 
 
 @endpoint(errors=[InvalidRequest, NotFound])
 def handler(request: Request) -> Response[MessagePage]:
-    """Answer 200 with the messages in the order of the room, or 304 where nothing changed."""
-    room_id = ids.known("r", request.path["id"])
+    """Answer 200 with the messages in the order of the room, or 304 if nothing changed."""
+    room_id = ids.parse_room(request.path["id"])
     scope = f"messages after in {room_id}"
     limit, position = request.page(scope, int)
     named = request.query.get("after")
     start = position or (ids.message_seq(room_id, named) if named else 0)
 
-    _, (shown, last) = side_by_side(
-        lambda: chatrooms.get(request.user_id, room_id),
-        lambda: messages.after(room_id, start, limit),
-    )
+    found, last = messages.read_after(request.user_id, room_id, start, limit)
+
     after = ids.message_id(room_id, start) if start else None
-    page = MessagePage.of(shown, after, request.cursor(scope, last))
+    page = MessagePage.of(found, after, request.cursor(scope, last))
     return unchanged_or(ok(page, "Messages found."), request)

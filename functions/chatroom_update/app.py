@@ -10,9 +10,12 @@ from geminichat.upstash import room_list_cache
 
 @endpoint(errors=[NotFound])
 def handler(request: Request) -> Response[Room]:
-    """Answer 200 with the room as it now is."""
-    wanted = request.body(RoomChange)
-    room_id = ids.known("r", request.path["id"])
-    room_list_cache.announce(room_list_cache.changed(room_id, request.now), request.user_id)
-    room = chatrooms.change(request.user_id, room_id, wanted, request.now)
+    """Answer 200 with the changed room."""
+    change = request.body(RoomChange)
+    room_id = ids.parse_room(request.path["id"])
+
+    notice = room_list_cache.update_notice(room_id, request.now)
+    room_list_cache.announce(notice, request.user_id)
+    room = chatrooms.change(request.user_id, room_id, change, request.now)
+
     return ok(room, "Chatroom changed.")

@@ -1,7 +1,7 @@
-"""SQS PromptsQueue: have each prompt answered by Gemini, once, in the order of its room.
+"""SQS PromptsQueue: answer each prompt by Gemini, once, in the order of its room.
 
-The groups of a batch, one a room, run side by side, each in its own order. A prompt that has to
-wait stays on the queue for the length of its pause, and what follows it in its room with it.
+A batch's groups, one per room, run in parallel, each in its own order. A prompt that must wait
+stays in the queue until its pause is over, and so do the later prompts of its room.
 """
 
 import random
@@ -18,44 +18,46 @@ from geminichat import config, metrics, startup  # noqa: F401
 from geminichat.clients import gemini, prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import history, ids, retries, times
-from geminichat.domain.messages import UNAVAILABLE, Failure
+from geminichat.domain.messages import UNAVAILABLE
 from geminichat.operations import answer_prompt
-from geminichat.operations.answer_prompt import Claimed, LeaseLost
+from geminichat.operations.answer_prompt import LeaseLost
 from geminichat.runtime import log
-from geminichat.upstash import prompt_limits
+from geminichat.tables import messages
+from geminichat.tables.messages import LeasedPrompt
 
 MARGIN = 10.0
-"""Seconds kept back from the invocation's time for what follows Gemini's answer."""
+"""Seconds of the invocation's time that are reserved for the work after Gemini's answer."""
 
 type Record = dict[str, Any]
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Return the messages that are to come again (a partial batch failure)."""
-    ends = time.monotonic() + context.get_remaining_time_in_millis() / 1000
-    records = sorted(event["Records"], key=_group)  # a stable sort: order within a group is kept
+    """Return the messages to deliver again (a partial batch failure)."""
+    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000
+    records = sorted(event["Records"], key=_group)  # stable: a group's order is preserved
     groups = [list(group) for _, group in groupby(records, key=_group)]
     with ThreadPoolExecutor(max_workers=max(1, len(groups))) as pool:
-        kept = list(pool.map(lambda group: answer_in_order(group, ends), groups))
-    return {"batchItemFailures": [{"itemIdentifier": one} for some in kept for one in some]}
+        failed = list(pool.map(lambda group: answer_in_order(group, deadline), groups))
+    ids_to_deliver = [message_id for group in failed for message_id in group]
+    return {"batchItemFailures": [{"itemIdentifier": one} for one in ids_to_deliver]}
 
 
 def _group(record: Record) -> str:
     return str(record["attributes"]["MessageGroupId"])
 
 
-def answer_in_order(records: Sequence[Record], ends: float) -> list[str]:
-    """Answer one room's prompts; return the ids of those to come again, from the first on.
+def answer_in_order(records: Sequence[Record], deadline: float) -> list[str]:
+    """Answer one room's prompts; return the message ids to deliver again, in order.
 
-    What follows a prompt that has to wait is put off as long: it would overtake it otherwise.
+    All prompts after one that must wait are hidden for as long, so that none overtakes it.
     """
-    for place, record in enumerate(records):
-        pause = _answer(record, ends, first=place == 0)
+    for index, record in enumerate(records):
+        pause = _answer(record, deadline, first=index == 0)
         if pause is None:
             continue
-        for waiting in records[place:]:
+        for waiting in records[index:]:
             _postpone(waiting, pause)
-        return [str(waiting["messageId"]) for waiting in records[place:]]
+        return [str(waiting["messageId"]) for waiting in records[index:]]
     return []
 
 
@@ -66,11 +68,10 @@ def _postpone(record: Record, pause: int) -> None:
         log.warning("not postponed", error=type(error).__name__)
 
 
-def _answer(record: Record, ends: float, *, first: bool) -> int | None:
-    """Bring one prompt to its end and return None, or the seconds after which to try again.
+def _answer(record: Record, deadline: float, *, first: bool) -> int | None:
+    """Answer or fail one prompt and return None, or return the seconds until its next attempt.
 
-    But for a room's first, a prompt that Gemini could not be given its full time for is put back:
-    no attempt is wasted on it.
+    Except for a room's first prompt, an attempt is only started if Gemini can have its full time.
     """
     try:
         job = prompt_queue.read(record["body"])
@@ -78,11 +79,11 @@ def _answer(record: Record, ends: float, *, first: bool) -> int | None:
         log.error("not a job", sqs_message_id=record["messageId"])
         return None
     timeout = config.number("GEMINI_TIMEOUT")
-    left = ends - time.monotonic() - MARGIN
+    left = deadline - time.monotonic() - MARGIN
     if left < (1 if first else timeout):
         return 0
     try:
-        return _answer_job(job, min(left, timeout), ends)
+        return _answer_job(job, min(left, timeout), deadline)
     except LeaseLost:
         log.warning("lease lost", **_names(job))
         return None
@@ -93,86 +94,76 @@ def _answer(record: Record, ends: float, *, first: bool) -> int | None:
         return retries.pause(received, config.number("RETRY_PAUSE"), None, random.random())
 
 
-def _answer_job(job: Job, seconds: float, ends: float) -> int | None:
-    lasting = timedelta(seconds=max(0.0, ends - time.monotonic()))
-    claimed = answer_prompt.claim(job.chatroom_id, job.seq, ids.new("l"), times.now(), lasting)
-    if claimed is None:
-        return answer_prompt.wait_for(job.chatroom_id, job.seq, times.now())
-    if claimed.attempts > config.number("MAX_ATTEMPTS"):
-        _give_up(claimed, "every attempt broke off")
+def _answer_job(job: Job, seconds: float, deadline: float) -> int | None:
+    duration = timedelta(seconds=max(0.0, deadline - time.monotonic()))
+    prompt = messages.lease_prompt(job.chatroom_id, job.seq, ids.new("l"), times.now(), duration)
+    if prompt is None:
+        return messages.find_wait(job.chatroom_id, job.seq, times.now())
+    if prompt.attempts > config.number("MAX_ATTEMPTS"):
+        _give_up(prompt, "every attempt broke off")
         return None
     try:
-        return _answer_claimed(claimed, seconds)
+        return _answer_leased(prompt, seconds)
     except LeaseLost:
         raise
     except Exception:
-        answer_prompt.release(claimed)  # it would have to wait for the end of the lease otherwise
+        messages.release_prompt(prompt)  # or the next attempt would wait for the lease to end
         raise
 
 
-def _answer_claimed(claimed: Claimed, seconds: float) -> int | None:
-    began = time.monotonic()
+def _answer_leased(prompt: LeasedPrompt, seconds: float) -> int | None:
+    start = time.monotonic()
     try:
-        reply = _ask(claimed, seconds)
+        reply = _ask(prompt, seconds)
     except gemini.GiveUp as error:
-        _fail(claimed, error.failure)
-        log.info("prompt failed", **_names(claimed), reason=error.failure.code)
+        answer_prompt.fail(prompt, error.failure)
+        log.info("prompt failed", **_names(prompt), reason=error.failure.code)
         return None
     except gemini.TryAgain as error:
-        log.warning("gemini failed", **_names(claimed), reason=str(error), attempt=claimed.attempts)
+        log.warning("gemini failed", **_names(prompt), reason=str(error), attempt=prompt.attempts)
         metrics.emit(GeminiFailures=1)
-        if claimed.attempts >= config.number("MAX_ATTEMPTS"):
-            _give_up(claimed, str(error))
+        if prompt.attempts >= config.number("MAX_ATTEMPTS"):
+            _give_up(prompt, str(error))
             return None
-        answer_prompt.release(claimed)
+        messages.release_prompt(prompt)
         first = config.number("RETRY_PAUSE")
-        return retries.pause(claimed.attempts, first, error.after, random.random())
-    took = time.monotonic() - began
+        return retries.pause(prompt.attempts, first, error.after, random.random())
+    seconds_taken = time.monotonic() - start
     now = times.now()
-    answer_prompt.answer(claimed, reply.content, reply.tokens, now)
-    log.info("prompt answered", **_names(claimed), attempt=claimed.attempts)
+    answer_prompt.answer(prompt, reply.content, reply.tokens, now)
+    log.info("prompt answered", **_names(prompt), attempt=prompt.attempts)
     metrics.emit(
         PromptsAnswered=1,
         InputTokens=reply.tokens.input_tokens,
         OutputTokens=reply.tokens.output_tokens,
-        GeminiSeconds=took,
-        ReplySeconds=(now - claimed.sent).total_seconds(),
+        GeminiSeconds=seconds_taken,
+        ReplySeconds=(now - prompt.sent).total_seconds(),
     )
     return None
 
 
-def _ask(claimed: Claimed, seconds: float) -> gemini.Reply:
+def _ask(prompt: LeasedPrompt, seconds: float) -> gemini.Reply:
     turns = config.number("HISTORY_TURNS")
-    past = answer_prompt.history(claimed, turns) if turns and claimed.seq > 1 else []
+    past = []
+    if turns and prompt.seq > 1:
+        past = messages.read_past_turns(prompt.chatroom_id, prompt.seq, turns)
     return gemini.generate(
-        claimed.model,
-        claimed.system_instruction,
-        history.bounded(past, config.number("HISTORY_CHARACTERS")),
-        claimed.content,
+        prompt.model,
+        prompt.system_instruction,
+        history.select_latest(past, config.number("HISTORY_CHARACTERS")),
+        prompt.content,
         timeout=seconds,
     )
 
 
-def _fail(claimed: Claimed, failure: Failure) -> None:
-    answer_prompt.fail(claimed, failure)
-    metrics.emit(PromptsFailed=1)
-    if claimed.counted_on:
-        prompt_limits.given_back(claimed.user_id, claimed.counted_on)
-
-
-def _give_up(claimed: Claimed, reason: str) -> None:
-    _fail(claimed, UNAVAILABLE)
-    log.error("prompt given up", **_names(claimed), reason=reason)
-    prompt_queue.bury(
-        Job(
-            chatroom_id=claimed.chatroom_id,
-            seq=claimed.seq,
-            generation=claimed.generation,
-        ),
-        reason,
+def _give_up(prompt: LeasedPrompt, reason: str) -> None:
+    answer_prompt.fail(prompt, UNAVAILABLE)
+    log.error("prompt given up", **_names(prompt), reason=reason)
+    prompt_queue.send_dead_letter(
+        Job(chatroom_id=prompt.chatroom_id, seq=prompt.seq, generation=prompt.generation), reason
     )
 
 
-def _names(prompt: Job | Claimed) -> dict[str, str]:
+def _names(prompt: Job | LeasedPrompt) -> dict[str, str]:
     message_id = ids.message_id(prompt.chatroom_id, prompt.seq)
     return {"chatroom_id": prompt.chatroom_id, "message_id": message_id}

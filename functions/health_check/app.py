@@ -29,14 +29,14 @@ def handler(request: Request) -> Response[Health]:
 def _check_tables() -> bool:
     from geminichat.tables import usage
 
-    usage.allowance("health", times.now())
+    usage.read_allowance("health", times.now())
     return True
 
 
 DEPENDENCIES: dict[str, Callable[[], bool]] = {
     "secrets": lambda: bool(config.signing_keys().keys),
     "tables": _check_tables,
-    "queue": prompt_queue.reachable,
+    "queue": prompt_queue.is_reachable,
     "redis": redis.reachable,
 }
 

@@ -1,7 +1,7 @@
-"""Schedule rate(1 minute): bring to its end what no queue message would.
+"""Schedule rate(1 minute): recover prompts whose queue message was lost, and purge deleted rooms.
 
-Prompts that were stored but never queued are queued; those that outlived their retries, and those
-among the dead letters, are failed and given back; the messages of deleted rooms are deleted.
+Prompts that were never queued are queued. Prompts that used up their retries, or are in the
+dead-letter queue, are failed and refunded. Messages of deleted rooms are deleted.
 """
 
 import random
@@ -17,69 +17,64 @@ from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, retries, times
 from geminichat.domain.messages import UNAVAILABLE
 from geminichat.domain.retries import Verdict
-from geminichat.operations import answer_prompt, delete_room
+from geminichat.operations import answer_prompt
 from geminichat.operations.answer_prompt import LeaseLost
 from geminichat.runtime import log
 from geminichat.tables import messages
-from geminichat.upstash import prompt_limits
 
 MARGIN = 10.0
-"""Seconds at the end of the invocation in which nothing further is begun."""
+"""Seconds before the function's time-out after which nothing new is started."""
 
 
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
-    """Return how many prompts were queued and failed, and how many rooms purged."""
+    """Return how many prompts were queued and failed, and how many rooms were purged."""
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
     return sweep(times.now(), until)
 
 
 def sweep(now: datetime, until: float) -> dict[str, int]:
-    """Do one generation of it as of `now`; begin nothing after `until` (monotonic clock).
+    """Sweep once as of `now`; start nothing after `until` (monotonic clock).
 
-    What goes wrong with one prompt is logged and holds up no other. Dead letters get a quarter of
-    the time, since they stay where they are and may be many; rooms are purged last, since one may
-    take all the time there is.
+    An error with one prompt is logged and delays no other. Dead letters get a quarter of the time,
+    since they stay in their queue and may be many; rooms are purged last, since one room may take
+    all the time that is left.
     """
-    done = dict.fromkeys(Verdict, 0)
+    counts = dict.fromkeys(Verdict, 0)
     purged = 0
-    began = time.monotonic()
-    with _apart():
-        for letter in prompt_queue.dead_letters(began + (until - began) / 8):
-            if time.monotonic() > began + (until - began) / 4:
+    start = time.monotonic()
+    with _log_errors():
+        for letter in prompt_queue.list_dead_letters(start + (until - start) / 8):
+            if time.monotonic() > start + (until - start) / 4:
                 break
-            with _apart(letter):
-                done[_end_letter(letter, now)] += 1
+            with _log_errors(letter):
+                counts[_fail_dead_letter(letter, now)] += 1
 
-    deleted: list[str] = []
+    deleted_rooms: list[str] = []
     pause = timedelta(seconds=config.number("SWEEP_AFTER"))
     for shard in random.sample(range(messages.SHARDS), messages.SHARDS):
-        with _apart():
-            for chatroom_id, seq in answer_prompt.unfinished(shard, now - pause):
+        with _log_errors():
+            for chatroom_id, seq in messages.list_unfinished(shard, now - pause):
                 if time.monotonic() > until:
                     break
-                if seq == 0:
-                    deleted.append(chatroom_id)
+                if seq == messages.TOMBSTONE_SEQ:
+                    deleted_rooms.append(chatroom_id)
                     continue
-                with _apart(Job(chatroom_id=chatroom_id, seq=seq)):
-                    done[_bring_on(chatroom_id, seq, now, pause)] += 1
+                with _log_errors(Job(chatroom_id=chatroom_id, seq=seq)):
+                    counts[_recover(chatroom_id, seq, now, pause)] += 1
 
-    for chatroom_id in deleted:
-        with _apart():
-            purged += delete_room.purge(chatroom_id, until)
+    for chatroom_id in deleted_rooms:
+        with _log_errors():
+            purged += messages.purge(chatroom_id, until)
 
-    counts = {
-        "queued": done[Verdict.QUEUE],
-        "failed": done[Verdict.FAIL],
-        "purged": purged,
-    }
-    if any(counts.values()):
-        log.warning("swept", **counts)
-    return counts
+    done = {"queued": counts[Verdict.QUEUE], "failed": counts[Verdict.FAIL], "purged": purged}
+    if any(done.values()):
+        log.warning("swept", **done)
+    return done
 
 
 @contextmanager
-def _apart(job: Job | None = None) -> Iterator[None]:
-    """Log what goes wrong in the block, and go on after it."""
+def _log_errors(job: Job | None = None) -> Iterator[None]:
+    """Log an error of the block and continue after it."""
     try:
         yield
     except Exception:
@@ -87,35 +82,36 @@ def _apart(job: Job | None = None) -> Iterator[None]:
         metrics.emit(WorkerErrors=1)
 
 
-def _end_letter(letter: Job, now: datetime) -> Verdict:
-    """Fail the prompt of a dead letter, unless it ended or was tried anew in the meantime."""
-    waiting = answer_prompt.find_waiting(letter.chatroom_id, letter.seq)
-    if waiting and waiting.generation == letter.generation and _fail(letter, now):
+def _fail_dead_letter(letter: Job, now: datetime) -> Verdict:
+    """Fail the prompt of a dead letter, unless it is final or was retried since."""
+    prompt = messages.find_unfinished(letter.chatroom_id, letter.seq)
+    if prompt and prompt.generation == letter.generation and _fail(letter, now):
         return Verdict.FAIL
     return Verdict.WAIT
 
 
-def _bring_on(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Verdict:
-    waiting = answer_prompt.find_waiting(chatroom_id, seq)
-    if waiting is None:
+def _recover(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Verdict:
+    """Queue an unfinished prompt again or fail it, and return which."""
+    prompt = messages.find_unfinished(chatroom_id, seq)
+    if prompt is None:
         return Verdict.WAIT
-    verdict = retries.verdict(
-        sent=waiting.sent,
-        attempts=waiting.attempts,
-        leased_until=waiting.leased_until,
+    verdict = retries.decide(
+        sent=prompt.sent,
+        attempts=prompt.attempts,
+        leased_until=prompt.leased_until,
         max_attempts=config.number("MAX_ATTEMPTS"),
         now=now,
     )
     job = Job(
         chatroom_id=chatroom_id,
         seq=seq,
-        generation=waiting.generation,
-        again=waiting.requeued + 1,
+        generation=prompt.generation,
+        again=prompt.requeued + 1,
     )
     if verdict is Verdict.FAIL and not _fail(job, now):
         return Verdict.WAIT
     if verdict is Verdict.QUEUE:
-        if not answer_prompt.look_again(chatroom_id, seq, waiting, now, pause):
+        if not messages.note_requeue(chatroom_id, seq, prompt, now, pause):
             return Verdict.WAIT
         prompt_queue.send(job)
         metrics.emit(PromptsRequeued=1)
@@ -123,18 +119,15 @@ def _bring_on(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Ve
 
 
 def _fail(job: Job, now: datetime) -> bool:
-    """Fail a prompt that no worker holds, and say whether that was this call's doing."""
-    claimed = answer_prompt.claim(
+    """Fail a prompt that no worker has leased, and return whether this call failed it."""
+    prompt = messages.lease_prompt(
         job.chatroom_id, job.seq, ids.new("l"), now, timedelta(seconds=30)
     )
-    if claimed is None:
+    if prompt is None:
         return False
     try:
-        answer_prompt.fail(claimed, UNAVAILABLE)
+        answer_prompt.fail(prompt, UNAVAILABLE)
     except LeaseLost:
         return False
-    metrics.emit(PromptsFailed=1)
-    if claimed.counted_on:
-        prompt_limits.given_back(claimed.user_id, claimed.counted_on)
     log.error("prompt given up", chatroom_id=job.chatroom_id, job_id=job.id)
     return True

@@ -133,7 +133,7 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("page", rooms.RoomPage(chatrooms=[ROOM], next_cursor=CURSOR)),
     ("room", rooms.RoomWithMessages.of(ROOM, CONVERSATION, None)),
     ("prompt", messages.NewPrompt(content="What is a message queue good for?")),
-    ("accepted", messages.Accepted.of(PROMPT, MESSAGE_ID)),
+    ("accepted", messages.AcceptedPrompt.of(PROMPT, MESSAGE_ID)),
     ("page", messages.MessagePage.of(CONVERSATION, None, None)),
     ("queued", PROMPT),
     ("answered", ANSWERED),

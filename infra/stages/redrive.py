@@ -120,20 +120,22 @@ def redrive(
 
 def _end(job: Any, *, dry_run: bool) -> str:
     from geminichat.clients import prompt_queue
-    from geminichat.operations import answer_prompt, send_prompt
+    from geminichat.tables import messages
 
-    if answer_prompt.find_waiting(job.chatroom_id, job.seq):
+    if messages.find_unfinished(job.chatroom_id, job.seq):
         return "waiting"
-    if send_prompt.find_given_up(job.chatroom_id, job.seq) != job.generation:
+    if messages.find_unavailable(job.chatroom_id, job.seq) != job.generation:
         return "ended"
     if dry_run:
         return "queued"
-    renewed = secrets.token_hex(4)
+    new_generation = secrets.token_hex(4)
     now = datetime.now(UTC)
-    if not send_prompt.revive(job.chatroom_id, job.seq, job.generation, renewed=renewed, now=now):
+    if not messages.requeue_unavailable(
+        job.chatroom_id, job.seq, job.generation, new_generation, now
+    ):
         return "ended"
     prompt_queue.send(
-        prompt_queue.Job(chatroom_id=job.chatroom_id, seq=job.seq, generation=renewed)
+        prompt_queue.Job(chatroom_id=job.chatroom_id, seq=job.seq, generation=new_generation)
     )
     return "queued"
 

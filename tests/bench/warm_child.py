@@ -80,8 +80,8 @@ def _watch() -> None:
             raise RuntimeError(f"{module}.{holder}.{name} is gone: what calls are made with now?")
         setattr(kind, name, _measured(getattr(kind, name)))
     if "geminichat.runtime.http_client" in sys.modules:
-        beside = sys.modules["geminichat.runtime.http_client"]._Beside
-        beside.run = _unmeasured(beside.run)
+        overlapped = sys.modules["geminichat.runtime.http_client"]._Overlapped
+        overlapped.run = _unmeasured(overlapped.run)
 
 
 def main() -> None:

@@ -231,7 +231,7 @@ def test_an_answer_without_a_length_is_read_to_its_end() -> None:
         assert len(post(url).body) == 100_000
 
 
-def test_of_two_calls_side_by_side_the_second_is_sent_before_the_first_is_answered() -> None:
+def test_an_overlapped_call_is_sent_before_the_first_is_answered() -> None:
     second_is_here = Event()
 
     def talk(connection: socket.socket, _: int) -> None:
@@ -246,11 +246,11 @@ def test_of_two_calls_side_by_side_the_second_is_sent_before_the_first_is_answer
         return http_client.post(url + path, {}, b"{}", connect=1, read=6).status
 
     with server(talk) as url:
-        found = http_client.side_by_side(lambda: ask("/first"), lambda: ask("/second") + 1)
+        found = http_client.overlap(lambda: ask("/first"), lambda: ask("/second") + 1)
     assert found == (200, 201)
 
 
-def test_side_by_side_the_first_has_its_whole_time_once_the_second_is_through() -> None:
+def test_the_first_of_two_overlapped_calls_has_its_whole_deadline_after_the_second() -> None:
     first_waits = Event()
 
     def talk(connection: socket.socket, number: int) -> None:
@@ -266,23 +266,23 @@ def test_side_by_side_the_first_has_its_whole_time_once_the_second_is_through() 
         return http_client.post(url, {}, b"{}", connect=1, read=read).status
 
     with server(talk) as url:
-        assert http_client.side_by_side(lambda: ask(0.3), lambda: ask(5)) == (200, 200)
+        assert http_client.overlap(lambda: ask(0.3), lambda: ask(5)) == (200, 200)
 
 
-def test_side_by_side_what_the_first_raises_goes_before_what_the_second_does() -> None:
+def test_of_two_overlapped_calls_the_first_ones_error_is_raised() -> None:
     def refuse(what: str) -> None:
         post(url)
         raise ValueError(what)
 
     with server(answering()) as url:
         with pytest.raises(ValueError, match="first"):
-            http_client.side_by_side(lambda: refuse("first"), lambda: refuse("second"))
+            http_client.overlap(lambda: refuse("first"), lambda: refuse("second"))
         with pytest.raises(ValueError, match="second"):
-            http_client.side_by_side(lambda: post(url), lambda: refuse("second"))
+            http_client.overlap(lambda: post(url), lambda: refuse("second"))
         assert post(url).status == 200  # and no later call has anything to do with it
 
 
-def test_side_by_side_the_second_is_done_once_whatever_the_first_calls() -> None:
+def test_an_overlapped_call_runs_once_however_many_requests_the_first_sends() -> None:
     done = []
 
     def twice() -> None:
@@ -290,12 +290,12 @@ def test_side_by_side_the_second_is_done_once_whatever_the_first_calls() -> None
         post(url)
 
     with server(answering()) as url:
-        http_client.side_by_side(lambda: None, lambda: done.append("no call"))
-        http_client.side_by_side(twice, lambda: done.append("two calls"))
+        http_client.overlap(lambda: None, lambda: done.append("no call"))
+        http_client.overlap(twice, lambda: done.append("two calls"))
     assert done == ["no call", "two calls"]
 
 
-def test_side_by_side_a_first_that_nobody_answers_does_not_keep_the_second_back() -> None:
+def test_an_overlapped_call_runs_even_if_the_first_is_never_answered() -> None:
     done = []
 
     def talk(connection: socket.socket, number: int) -> None:
@@ -307,11 +307,11 @@ def test_side_by_side_a_first_that_nobody_answers_does_not_keep_the_second_back(
         done.append(post(url).status)
 
     with server(talk) as url, pytest.raises(http_client.Failed):
-        http_client.side_by_side(lambda: post(url), second)
+        http_client.overlap(lambda: post(url), second)
     assert done == [200]
 
 
-def test_side_by_side_in_a_hurry_the_first_has_what_the_second_has_left_of_it(
+def test_two_overlapped_calls_share_the_request_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left = [5.0]
@@ -325,7 +325,7 @@ def test_side_by_side_in_a_hurry_the_first_has_what_the_second_has_left_of_it(
             pass
 
     with server(never) as url, pytest.raises(http_client.TimedOut, match=r"within 0\.05 s"):
-        http_client.side_by_side(lambda: post(url), second)
+        http_client.overlap(lambda: post(url), second)
 
 
 def test_calls_within_a_request_deadline_share_its_time() -> None:

@@ -1,8 +1,8 @@
-"""Metrics: numbers that CloudWatch reads out of log lines (its embedded metric format).
+"""Metrics: numbers that CloudWatch reads from log lines (its embedded metric format).
 
-No call is made, and none of Powertools' metrics is imported, which would cost most functions 2 ms.
+No call is made. Powertools' metrics are not imported: they cost most functions 2 ms.
 
-Every metric has its name here. infra/observability.yaml draws them and raises alarms on them.
+Every metric is named here. infra/observability.yaml draws them and raises alarms on them.
 """
 
 import time
@@ -16,18 +16,18 @@ NAMESPACE = "geminichat"
 
 
 class Values(TypedDict, total=False):
-    """What is measured: counts, and seconds where the name ends so."""
+    """The metrics: counts, and seconds where the name ends in Seconds."""
 
     PromptsAccepted: int
     PromptsRefused: int
-    """A daily limit was reached."""
+    """A limit was reached."""
     PromptsAnswered: int
     PromptsFailed: int
     """They ended with an error that their user can read."""
     PromptsRequeued: int
-    """The sweep found them stored and not on their way."""
+    """The sweep found that their queue message was lost."""
     DeadLetters: int
-    """How many there are, as of a sweep."""
+    """The number of dead letters at a sweep."""
     InputTokens: int
     OutputTokens: int
     ReplySeconds: float
@@ -35,21 +35,21 @@ class Values(TypedDict, total=False):
     GeminiSeconds: float
     """How long Gemini took for a reply."""
     GeminiFailures: int
-    """Attempts that a later one may make good."""
+    """Attempts that failed and may succeed when they are retried."""
     WorkerErrors: int
-    """Attempts that broke off for a reason that is ours: a table, a bug."""
+    """Attempts that failed for a reason of our own: a table, a bug."""
     CacheHits: int
     CacheMisses: int
     RedisUnavailable: int
     WebhooksHandled: int
     WebhooksRefused: int
-    """Their signature did not hold."""
+    """Their signature was invalid."""
     WebhooksFailed: int
-    """They were signed, and not handled: Stripe sends them again."""
+    """They were signed and not handled: Stripe sends them again."""
     PlansFixed: int
-    """The nightly comparison with Stripe found what a lost event left."""
+    """The nightly comparison with Stripe corrected a plan after a lost event."""
     WebhookLagSeconds: float
-    """From an event at Stripe to its handling here."""
+    """From an event's creation at Stripe to its handling here."""
 
 
 def emit(**values: Unpack[Values]) -> None:

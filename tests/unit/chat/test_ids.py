@@ -1,4 +1,4 @@
-"""Identifiers: only what has their form ever reaches a table."""
+"""Identifiers: only well-formed ones reach a table."""
 
 import pytest
 from hypothesis import given
@@ -10,13 +10,16 @@ from geminichat.errors import NotFound
 ROOM, OTHER = "r_" + "k4x7" * 6 + "q2", "r_" + "p6m3" * 6 + "z5"
 
 
-def test_a_new_one_is_known_as_its_kind_and_no_other() -> None:
+def test_new_ids_are_unique_and_well_formed() -> None:
     room = ids.new("r")
-    assert ids.known("r", room) == room
+    assert ids.parse_room(room) == room
     assert len({ids.new("r") for _ in range(100)}) == 100
-    for kind in ("u", "s", "", "r_"):
-        with pytest.raises(NotFound):
-            ids.known(kind, room)
+
+
+@pytest.mark.parametrize("kind", ["u", "s", "", "r_"])
+def test_an_id_of_another_kind_is_not_found(kind: str) -> None:
+    with pytest.raises(NotFound):
+        ids.parse_room(ids.new(kind))
 
 
 @pytest.mark.parametrize(
@@ -38,21 +41,21 @@ def test_a_new_one_is_known_as_its_kind_and_no_other() -> None:
         "r_" + "../" * 8 + "aa",
     ],
 )
-def test_what_has_another_form_is_not_found(text: str) -> None:
+def test_a_malformed_room_id_is_not_found(text: str) -> None:
     with pytest.raises(NotFound):
-        ids.known("r", text)
+        ids.parse_room(text)
 
 
 @given(st.text())
-def test_no_text_makes_it_do_otherwise_than_say_not_found(text: str) -> None:
+def test_an_arbitrary_text_is_not_found(text: str) -> None:
     with pytest.raises(NotFound):
-        ids.known("r", text)
+        ids.parse_room(text)
     with pytest.raises(NotFound):
         ids.message_seq(ROOM, text)
 
 
 @given(st.integers(1, 10**15 - 1))
-def test_a_message_is_found_by_its_room_and_place(seq: int) -> None:
+def test_a_message_id_is_read_only_with_its_own_room(seq: int) -> None:
     assert ids.message_seq(ROOM, ids.message_id(ROOM, seq)) == seq
     with pytest.raises(NotFound):
         ids.message_seq(OTHER, ids.message_id(ROOM, seq))
@@ -77,6 +80,6 @@ def test_a_message_is_found_by_its_room_and_place(seq: int) -> None:
         "1" + "0" * 15,
     ],
 )
-def test_a_place_is_a_whole_number_from_one_of_fifteen_digits_at_most(seq: str) -> None:
+def test_a_position_is_a_whole_number_of_at_most_fifteen_digits(seq: str) -> None:
     with pytest.raises(NotFound):
         ids.message_seq(ROOM, ids.message_id(ROOM, 1)[:-1] + seq)

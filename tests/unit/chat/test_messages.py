@@ -1,4 +1,4 @@
-"""What a prompt may be, and how requests are told apart."""
+"""Prompts, pages of messages and request fingerprints."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from geminichat.domain.messages import (
     CONTENT_LENGTH,
     REFUSED,
     UNAVAILABLE,
-    Accepted,
+    AcceptedPrompt,
     Message,
     MessagePage,
     NewPrompt,
@@ -37,9 +37,9 @@ def prompt(content: Any) -> str:
         ("🙂" * CONTENT_LENGTH, "🙂" * CONTENT_LENGTH),
         ("\u200ba", "\u200ba"),
     ],
-    ids=["one", "trimmed", "16,000", "16,000 once trimmed", "16,000 of four bytes", "zero width"],
+    ids=["one", "trimmed", "16,000", "16,000 after trimming", "16,000 of four bytes", "zero width"],
 )
-def test_a_prompt_is_1_to_16_000_characters_once_trimmed(content: str, kept: str) -> None:
+def test_a_prompt_has_1_to_16_000_characters_after_trimming(content: str, kept: str) -> None:
     assert prompt(content) == kept
 
 
@@ -60,48 +60,48 @@ def test_a_prompt_is_1_to_16_000_characters_once_trimmed(content: str, kept: str
     ],
     ids=lambda content: repr(content)[:12],
 )
-def test_what_is_none_is_refused_with_a_pointer_to_the_content(content: Any) -> None:
+def test_an_invalid_content_is_refused_with_a_pointer_to_it(content: Any) -> None:
     with pytest.raises(InvalidRequest) as error:
         prompt(content)
     assert [problem.pointer for problem in error.value.errors] == ["/content"]
 
 
 @given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
-def test_only_the_same_parts_have_the_same_fingerprint(one: list[str], other: list[str]) -> None:
+def test_two_fingerprints_are_equal_only_if_the_parts_are(one: list[str], other: list[str]) -> None:
     assert (fingerprint(*one) == fingerprint(*other)) == (one == other)
 
 
-def test_no_two_lists_run_together() -> None:
+def test_a_fingerprint_depends_on_where_parts_end() -> None:
     assert fingerprint("ab", "c") != fingerprint("a", "bc") != fingerprint("abc")
     assert fingerprint("a", "") != fingerprint("a")
 
 
-def test_every_failure_tells_its_user_what_to_do() -> None:
+def test_every_failure_message_says_what_to_do() -> None:
     for failure in (BLOCKED, REFUSED, UNAVAILABLE):
         assert "again" in failure.message
         assert failure.message.endswith(".")
 
 
-def test_who_is_accepted_is_told_where_the_prompt_stands() -> None:
+def test_an_accepted_prompt_has_its_ids_and_status() -> None:
     message = Message(
         id="m_1", sender="user", content="Hi", created_at="then", status=Status.ANSWERED
     )
-    told = Accepted.of(message, "m_1-0-0")
-    assert (told.message_id, told.job_id, told.status) == ("m_1", "m_1-0-0", "answered")
+    accepted = AcceptedPrompt.of(message, "m_1-0-0")
+    assert (accepted.message_id, accepted.job_id, accepted.status) == ("m_1", "m_1-0-0", "answered")
 
 
-def shown(*ends: Status | None) -> list[Message]:
-    """Return messages m_1, m_2 …: prompts that stand so, and a reply for None."""
+def messages_of(*statuses: Status | None) -> list[Message]:
+    """Return messages m_1, m_2 …: a prompt for each status, a reply for None."""
     return [
         Message(id=f"m_{n}", sender="user", content="Hi", created_at="then", status=status)
         if status
         else Message(id=f"m_{n}", sender="ai", content="Hi", created_at="then")
-        for n, status in enumerate(ends, 1)
+        for n, status in enumerate(statuses, 1)
     ]
 
 
 @pytest.mark.parametrize(
-    ("ends", "after"),
+    ("statuses", "after"),
     [
         ([], None),
         ([Status.QUEUED], None),
@@ -112,9 +112,9 @@ def shown(*ends: Status | None) -> list[Message]:
         ([Status.GENERATING, Status.ANSWERED, None], None),
     ],
 )
-def test_polling_goes_on_before_the_first_prompt_that_has_not_ended(
-    ends: list[Status | None], after: str | None
+def test_polling_continues_before_the_first_unfinished_prompt(
+    statuses: list[Status | None], after: str | None
 ) -> None:
-    assert MessagePage.of(shown(*ends), None, None).poll_after == after
+    assert MessagePage.of(messages_of(*statuses), None, None).poll_after == after
     later = after or "m_0"
-    assert MessagePage.of(shown(*ends), "m_0", None).poll_after == later
+    assert MessagePage.of(messages_of(*statuses), "m_0", None).poll_after == later

@@ -1,4 +1,4 @@
-"""Which limits a user meets, in which order, and what headers and refusals say of them."""
+"""Prompt limits: which is reached first, and what headers and refusals report."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -22,7 +22,7 @@ def allowance(plan: Plan = Plan.PRO, counted: int = 0, **more: Any) -> Allowance
 
 
 @pytest.mark.parametrize(("counted", "left"), [(0, 5), (4, 1), (5, 0), (6, 0)])
-def test_basic_leaves_five_a_day_and_never_less_than_none(counted: int, left: int) -> None:
+def test_basic_has_five_prompts_per_day_and_never_a_negative_rest(counted: int, left: int) -> None:
     assert remaining(Plan.BASIC, counted) == left
     assert remaining(Plan.PRO, counted) is None
 
@@ -46,14 +46,14 @@ def test_basic_leaves_five_a_day_and_never_less_than_none(counted: int, left: in
         (allowance(Plan.PRO, tokens=10_000, token_limit=0), None),
     ],
 )
-def test_a_limit_is_reached_where_no_further_prompt_fits(
+def test_a_limit_is_reached_if_no_further_prompt_is_allowed(
     known: Allowance, reached: Limit | None
 ) -> None:
     assert known.reached is reached
 
 
 @pytest.mark.parametrize(
-    ("prompts", "plan", "can"),
+    ("prompts", "plan", "applies"),
     [
         (0, Plan.PRO, False),
         (1, Plan.PRO, True),
@@ -63,16 +63,16 @@ def test_a_limit_is_reached_where_no_further_prompt_fits(
         (0, Plan.BASIC, False),
     ],
 )
-def test_a_burst_limit_is_counted_only_where_it_can_be_met_before_the_days(
-    prompts: int, plan: Plan, can: bool
+def test_a_burst_limit_applies_only_if_it_is_below_the_daily_limit(
+    prompts: int, plan: Plan, applies: bool
 ) -> None:
-    assert Burst(prompts, 10).bounds(plan) is can
+    assert Burst(prompts, 10).applies_to(plan) is applies
 
 
 @pytest.mark.parametrize(
     ("seconds_past", "left"), [(0, 10), (0.001, 10), (1, 9), (9, 1), (9.999, 1), (10, 10)]
 )
-def test_what_is_left_of_a_window_is_rounded_up(seconds_past: float, left: int) -> None:
+def test_the_seconds_left_of_a_window_are_rounded_up(seconds_past: float, left: int) -> None:
     known = allowance(sent=1, now=NOON + timedelta(seconds=seconds_past))
     assert known.headers()["ratelimit"] == f'"burst";r=19;t={left}'
 
@@ -81,19 +81,18 @@ def test_what_is_left_of_a_window_is_rounded_up(seconds_past: float, left: int) 
     moment=st.timedeltas(timedelta(0), timedelta(days=80_000)).map(lambda later: NOON + later),
     seconds=st.integers(1, 3600),
 )
-def test_every_moment_is_in_one_window_that_is_a_whole_second_and_so_long(
-    moment: datetime, seconds: int
-) -> None:
+def test_every_moment_is_in_exactly_one_window(moment: datetime, seconds: int) -> None:
     burst = Burst(1, seconds)
-    began, ends = burst.began(moment), burst.ends(moment)
-    assert began <= moment < ends
-    assert ends - began == timedelta(seconds=seconds)
-    assert began.microsecond == 0
-    assert burst.began(began) == began == burst.began(ends - timedelta(milliseconds=1))
-    assert burst.began(ends) == ends
+    start, end = burst.window_start(moment), burst.window_end(moment)
+    assert start <= moment < end
+    assert end - start == timedelta(seconds=seconds)
+    assert start.microsecond == 0
+    assert burst.window_start(start) == start
+    assert burst.window_start(end - timedelta(milliseconds=1)) == start
+    assert burst.window_start(end) == end
 
 
-def test_basic_shows_the_day_and_pro_the_moment() -> None:
+def test_basic_reports_the_daily_limit_and_pro_the_burst_limit() -> None:
     assert allowance(Plan.BASIC, 2, sent=2).headers() == {
         "ratelimit-policy": '"day";q=5;w=86400',
         "ratelimit": '"day";r=3;t=43200',
@@ -105,7 +104,7 @@ def test_basic_shows_the_day_and_pro_the_moment() -> None:
     assert allowance(burst=NO_LIMIT).headers() == {}
 
 
-def test_tokens_left_are_shown_only_when_there_are_none() -> None:
+def test_tokens_left_are_reported_only_when_they_are_used_up() -> None:
     policy = '"tokens";q=9;w=86400, "burst";q=20;w=10'
     assert allowance(tokens=8, token_limit=9).headers() == {
         "ratelimit-policy": policy,
@@ -128,7 +127,7 @@ MIDNIGHT = "2026-11-24T00:00:00.000Z"
         (allowance(sent=20), TooManyRequests, "2026-11-23T12:00:10.000Z", 10),
     ],
 )
-def test_a_refusal_says_which_limit_until_when(
+def test_a_refusal_names_the_limit_and_its_reset(
     known: Allowance, error: type[TooManyRequests], resets_at: str, seconds: int
 ) -> None:
     refusal = known.refusal()
@@ -147,17 +146,17 @@ def test_a_refusal_says_which_limit_until_when(
         (datetime(2026, 11, 24, 5, tzinfo=timezone(timedelta(hours=6))), 3_600),
     ],
 )
-def test_a_day_ends_at_midnight_in_utc(now: datetime, seconds: int) -> None:
+def test_the_daily_quota_resets_at_midnight_utc(now: datetime, seconds: int) -> None:
     refusal = allowance(Plan.BASIC, 5, now=now).refusal()
     assert refusal.headers["retry-after"] == str(seconds)
     assert refusal.extensions["resetsAt"] == MIDNIGHT
 
 
-def test_one_more_is_counted_in_the_day_and_in_the_moment() -> None:
-    known = allowance(Plan.BASIC, 4, sent=1).with_one_more()
+def test_a_prompt_is_counted_on_the_day_and_in_the_window() -> None:
+    known = allowance(Plan.BASIC, 4, sent=1).count_prompt()
     assert (known.counted, known.sent, known.usage().remaining) == (5, 2, 0)
 
 
-def test_the_wire_shows_no_limit_as_null() -> None:
+def test_a_missing_limit_is_null_on_the_wire() -> None:
     usage = allowance(Plan.PRO, 7).usage()
     assert (usage.limit, usage.used, usage.remaining, usage.resets_at) == (None, 7, None, MIDNIGHT)

@@ -1,4 +1,4 @@
-"""What a body may say of a room."""
+"""Request bodies of chatrooms."""
 
 import json
 from typing import Any
@@ -26,19 +26,19 @@ def pointers(parse: Any, **fields: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("title", ["", "  ", "\n", "\u200b", None])
-def test_a_title_or_instruction_of_nothing_is_as_good_as_none(title: str | None) -> None:
+def test_an_empty_title_or_instruction_counts_as_absent(title: str | None) -> None:
     room = new(title=title, systemInstruction=title)
     assert (room.title, room.system_instruction) == (None, None)
     assert change(title=title).title is None
 
 
-def test_what_was_typed_is_trimmed() -> None:
+def test_texts_are_trimmed() -> None:
     assert new(title=" Tea ").title == "Tea"
     assert change(systemInstruction="\tBe brief.\n").system_instruction == "Be brief."
 
 
 @pytest.mark.parametrize("parse", [new, change])
-def test_texts_have_their_lengths(parse: Any) -> None:
+def test_a_text_has_a_maximum_length(parse: Any) -> None:
     assert len(parse(title="x" * 120).title) == 120
     assert len(parse(systemInstruction="x" * 4_000).system_instruction) == 4_000
     assert pointers(parse, title="x" * 121) == ["/title"]
@@ -46,7 +46,7 @@ def test_texts_have_their_lengths(parse: Any) -> None:
 
 
 @pytest.mark.parametrize("parse", [new, change])
-def test_a_nul_a_model_that_is_not_offered_and_an_unknown_field_are_pointed_at(parse: Any) -> None:
+def test_a_nul_an_unknown_model_and_an_unknown_field_are_refused_with_a_pointer(parse: Any) -> None:
     assert pointers(parse, title="a\0") == ["/title"]
     assert pointers(parse, systemInstruction="\0") == ["/systemInstruction"]
     assert pointers(parse, model="gemini-1.0") == ["/model"]
@@ -54,12 +54,12 @@ def test_a_nul_a_model_that_is_not_offered_and_an_unknown_field_are_pointed_at(p
     assert pointers(parse, title="a", userId="u_1") == ["/userId"]
 
 
-def test_a_change_changes_something() -> None:
+def test_a_change_needs_at_least_one_field() -> None:
     assert pointers(change) == [""]
     assert change(model=None).model is None
 
 
-def test_a_field_that_is_absent_is_not_one_that_is_null() -> None:
+def test_an_absent_field_differs_from_null() -> None:
     changed = change(title=None)
     assert changed.title is None
     assert changed.system_instruction is msgspec.UNSET

@@ -1,13 +1,13 @@
-"""What people type: trimmed, seen, cut."""
+"""Texts: trimmed, validated, truncated."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geminichat.domain.text import seen, within
+from geminichat.domain.text import trim, truncate
 from geminichat.errors import InvalidField
 
-UNSEEN = {
+INVISIBLE = {
     "nothing": "",
     "space": " \t\r\n",
     "no-break and ideographic space": "\u00a0\u3000",
@@ -22,29 +22,29 @@ UNSEEN = {
 }
 
 
-@pytest.mark.parametrize("text", UNSEEN.values(), ids=UNSEEN)
-def test_what_nobody_can_see_is_empty(text: str) -> None:
-    assert seen(text, "x") == ""
-    assert seen(f"{text}a{text}", "x").strip(text or " ") == "a"
+@pytest.mark.parametrize("text", INVISIBLE.values(), ids=INVISIBLE)
+def test_a_text_without_visible_characters_is_empty(text: str) -> None:
+    assert trim(text, "x") == ""
+    assert trim(f"{text}a{text}", "x").strip(text or " ") == "a"
 
 
 @pytest.mark.parametrize(
     "text", ["a", "0", ".", "é", "\u0301", "👩‍👩‍👧", "🏴\U000e0067\U000e007f", "\ue000", "🫩", "ﷲ"]
 )
-def test_what_can_be_seen_stays_as_it_is(text: str) -> None:
-    assert seen(f" {text}\n", "x") == text
+def test_visible_characters_are_kept(text: str) -> None:
+    assert trim(f" {text}\n", "x") == text
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", " \0 ", "\u200b\0"])
-def test_a_nul_is_refused_wherever_it_stands(text: str) -> None:
+def test_a_nul_character_is_refused(text: str) -> None:
     with pytest.raises(InvalidField) as error:
-        seen(text, "title")
+        trim(text, "title")
     assert error.value.name == "title"
 
 
 @given(st.text(), st.integers(0, 40))
-def test_a_text_is_cut_between_characters_and_keeps_all_that_fits(text: str, size: int) -> None:
-    kept = within(text, size)
+def test_a_text_is_truncated_between_characters(text: str, size: int) -> None:
+    kept = truncate(text, size)
     assert text.startswith(kept)
     assert len(kept.encode()) <= size
     following = text[len(kept) : len(kept) + 1]

@@ -1,4 +1,4 @@
-"""Moments on the wire: in UTC, to the millisecond, in an order that their texts share."""
+"""Times on the wire: UTC, milliseconds, and texts that sort like their times."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -27,18 +27,18 @@ EAST = timezone(timedelta(hours=14))
         (datetime(2027, 1, 1, 13, 59, tzinfo=EAST), "2026-12-31T23:59:00.000Z"),
     ],
 )
-def test_a_moment_is_written_in_utc_and_never_rounded_up(moment: datetime, text: str) -> None:
+def test_a_time_is_written_in_utc_and_never_rounded_up(moment: datetime, text: str) -> None:
     assert times.text(moment) == text
 
 
 @given(MOMENTS)
-def test_a_moment_comes_back_to_the_millisecond(moment: datetime) -> None:
+def test_a_written_time_is_read_to_the_millisecond(moment: datetime) -> None:
     lost = moment - times.parse(times.text(moment))
     assert timedelta(0) <= lost < timedelta(milliseconds=1)
 
 
 @given(MOMENTS, MOMENTS)
-def test_texts_sort_as_their_moments_do(one: datetime, other: datetime) -> None:
+def test_texts_sort_like_their_times(one: datetime, other: datetime) -> None:
     if times.text(one) < times.text(other):
         assert one < other
     if one < other:
@@ -59,13 +59,13 @@ def test_texts_sort_as_their_moments_do(one: datetime, other: datetime) -> None:
         (datetime(2027, 1, 1, 13, tzinfo=EAST), "2026-12-31", datetime(2027, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_a_day_is_utcs(moment: datetime, day: str, following: datetime) -> None:
+def test_a_day_is_a_utc_day(moment: datetime, day: str, following: datetime) -> None:
     assert times.day(moment) == day
     assert times.next_day(moment) == following
 
 
 @given(MOMENTS)
-def test_a_moment_is_before_its_next_day_and_less_than_a_day(moment: datetime) -> None:
+def test_the_next_day_begins_within_24_hours(moment: datetime) -> None:
     left = times.next_day(moment) - moment
     assert timedelta(0) < left <= timedelta(days=1)
     assert times.day(times.next_day(moment)) > times.day(moment)

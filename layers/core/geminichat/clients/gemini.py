@@ -24,7 +24,7 @@ from geminichat.clients.gemini_sdk import (
 from geminichat.config import secret
 from geminichat.domain.history import PastTurn
 from geminichat.domain.messages import BLOCKED, REFUSED, REPLY_SIZE, Failure, TokenUsage
-from geminichat.domain.text import within
+from geminichat.domain.text import truncate
 
 _DECLINED = {
     "SAFETY",
@@ -133,7 +133,7 @@ def _read(answer: Any) -> Reply:
         raise TryAgain(f"empty reply ({reason})")
     counted = answer.usage_metadata
     return Reply(
-        content=within(text, REPLY_SIZE),
+        content=truncate(text, REPLY_SIZE),
         tokens=TokenUsage(
             input_tokens=counted.prompt_token_count,
             output_tokens=counted.candidates_token_count,

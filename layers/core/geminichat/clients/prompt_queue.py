@@ -1,6 +1,6 @@
-"""The prompts queue: SQS FIFO, one group a room, so that its prompts are answered in order.
+"""The prompts queue: SQS FIFO, one group per room, so that its prompts are answered in order.
 
-A message names a prompt and holds nothing of it: content stays in the table.
+A message only names a prompt; the content stays in the table.
 """
 
 import time
@@ -22,9 +22,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     chatroom_id: Annotated[str, msgspec.Meta(pattern="^r_[a-z2-7]{26}$")]
     seq: Annotated[int, msgspec.Meta(ge=1, lt=10**15)]
     generation: str = "0"
-    """Tells a user's retry of a prompt from the first try."""
+    """Which retry of the prompt this is; "0" is the first try."""
     again: int = 0
-    """How often the sweep has queued it since."""
+    """How many times the sweep has queued this generation."""
 
     @property
     def id(self) -> str:
@@ -41,9 +41,9 @@ _sqs = aws_client.Client("sqs", connect=1, read=2, attempts=2)
 
 
 def send(job: Job) -> str:
-    """Queue the job and return its id; the same job again within five minutes counts once.
+    """Queue the job and return its id; SQS drops the same job within five minutes.
 
-    A queue that cannot be had is no error here: the prompt is stored, and the sweep queues it.
+    A failure is only logged: the prompt is stored, and the sweep queues it.
     """
     try:
         _sqs.call(
@@ -60,10 +60,10 @@ def send(job: Job) -> str:
     return job.id
 
 
-def dead_letters(until: float) -> list[Job]:
-    """Return the dead letters, which stay where they are for someone to look at.
+def list_dead_letters(until: float) -> list[Job]:
+    """Return the dead letters and leave them in their queue for an operator.
 
-    Stops at `until`, a moment of the monotonic clock.
+    Stops at `until`, a time of the monotonic clock.
     """
     jobs, count = [], 0
     while time.monotonic() < until:
@@ -85,8 +85,8 @@ def dead_letters(until: float) -> list[Job]:
     return jobs
 
 
-def reachable() -> bool:
-    """Return True if the queue answers. Raises what botocore raises."""
+def is_reachable() -> bool:
+    """Return True if the queue answers. Raises botocore's errors."""
     _sqs.call(
         "GetQueueAttributes",
         {
@@ -103,7 +103,7 @@ def read(body: str) -> Job:
 
 
 def postpone(receipt_handle: str, seconds: int) -> None:
-    """Let a received message come back after `seconds`, instead of after the visibility timeout."""
+    """Hide a received message for `seconds` instead of the queue's visibility timeout."""
     _sqs.call(
         "ChangeMessageVisibility",
         {
@@ -114,8 +114,8 @@ def postpone(receipt_handle: str, seconds: int) -> None:
     )
 
 
-def bury(job: Job, reason: str) -> None:
-    """Put the job into the dead-letter queue, with the reason, for someone to look at."""
+def send_dead_letter(job: Job, reason: str) -> None:
+    """Send the job to the dead-letter queue, with the reason, for an operator."""
     _sqs.call(
         "SendMessage",
         {

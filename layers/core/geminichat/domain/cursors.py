@@ -1,7 +1,6 @@
-"""Cursors: where a page ends, authenticated, so that a forged or foreign one is a 400.
+"""Cursors: opaque positions in lists, authenticated, so that a forged or foreign one is a 400.
 
-The key is derived from the token signing key, so no further secret is needed; a cursor lives as
-long as its key does.
+Their key is derived from the token signing key; a cursor is valid as long as that key is.
 """
 
 import base64
@@ -16,7 +15,7 @@ MAC_BYTES = 16
 
 
 def write(position: object, scope: str, kid: str, key: bytes) -> str:
-    """Return an opaque cursor for a position, good for this scope (whose list it is) alone."""
+    """Return an opaque cursor for a position, valid only for this scope (user and list)."""
     payload = msgspec.json.encode(position)
     tag = _mac(payload, scope, key)
     text = base64.urlsafe_b64encode(tag + payload).decode().rstrip("=")
@@ -24,7 +23,7 @@ def write(position: object, scope: str, kid: str, key: bytes) -> str:
 
 
 def read[T](cursor: str, kind: type[T], scope: str, keys: dict[str, bytes]) -> T:
-    """Return the position a cursor holds. Raises InvalidRequest for one that is not ours."""
+    """Return the position in a cursor. Raises InvalidRequest for a forged or foreign one."""
     kid, _, text = cursor.partition(".")
     try:
         blob = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -33,7 +32,7 @@ def read[T](cursor: str, kind: type[T], scope: str, keys: dict[str, bytes]) -> T
             return msgspec.json.decode(payload, type=kind)
     except (KeyError, binascii.Error, ValueError, msgspec.DecodeError):
         pass
-    raise InvalidRequest("The cursor is not valid here. Start again without one.")
+    raise InvalidRequest("The cursor is not valid here. Request the first page without a cursor.")
 
 
 def _mac(payload: bytes, scope: str, key: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""How much of a room's past goes along with a prompt."""
+"""The part of a room's past that is sent to Gemini with a prompt."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ class PastTurn(msgspec.Struct, frozen=True):
     reply: str
 
 
-def bounded(turns: Sequence[PastTurn], characters: int) -> list[PastTurn]:
-    """Return the latest turns, oldest first, that stay within `characters` together."""
-    kept: list[PastTurn] = []
+def select_latest(turns: Sequence[PastTurn], characters: int) -> list[PastTurn]:
+    """Return the latest turns, oldest first, whose total length is at most `characters`."""
+    selected: list[PastTurn] = []
     for turn in reversed(turns):
         characters -= len(turn.prompt) + len(turn.reply)
         if characters < 0:
             break
-        kept.append(turn)
-    return kept[::-1]
+        selected.append(turn)
+    return selected[::-1]

@@ -1,7 +1,7 @@
-"""Identifiers: opaque strings on the wire, checked here before any table is asked for one.
+"""Identifiers: opaque strings on the wire, validated before any table is read.
 
-A user is `u_…`, a room `r_…`, a session `s_…`: 128 random bits in lower-case base32. A message is
-its room and its place in it, so that one read finds it.
+A user is `u_…`, a room `r_…`, a session `s_…`: 128 random bits in lower-case base32. A message id
+holds its room and its position in it, so that one read finds the message.
 """
 
 import base64
@@ -10,7 +10,7 @@ import secrets
 
 from geminichat.errors import NotFound
 
-_RANDOM = re.compile(r"[a-z2-7]{26}")
+_ROOM = re.compile(r"r_[a-z2-7]{26}")
 _SEQ = re.compile(r"[1-9][0-9]{0,14}")
 
 
@@ -19,21 +19,20 @@ def new(kind: str) -> str:
     return f"{kind}_{base64.b32encode(secrets.token_bytes(16)).decode().rstrip('=').lower()}"
 
 
-def known(kind: str, text: str) -> str:
-    """Return `text` if it has the form of such an identifier. Raises NotFound."""
-    prefix, _, rest = text.partition("_")
-    if prefix != kind or not _RANDOM.fullmatch(rest):
+def parse_room(text: str) -> str:
+    """Return `text` if it is a well-formed room id. Raises NotFound."""
+    if not _ROOM.fullmatch(text):
         raise NotFound()
     return text
 
 
 def message_id(chatroom_id: str, seq: int) -> str:
-    """Return the identifier of the room's message number `seq`."""
+    """Return the identifier of the room's message at position `seq`."""
     return f"m_{chatroom_id.removeprefix('r_')}_{seq}"
 
 
 def message_seq(chatroom_id: str, text: str) -> int:
-    """Return the place in the room that a message's identifier names. Raises NotFound."""
+    """Return the position in the room that a message id names. Raises NotFound."""
     prefix = f"m_{chatroom_id.removeprefix('r_')}_"
     seq = text.removeprefix(prefix)
     if not text.startswith(prefix) or not _SEQ.fullmatch(seq):

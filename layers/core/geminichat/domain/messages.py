@@ -1,4 +1,4 @@
-"""Messages: prompts and the replies to them."""
+"""Messages: prompts and their replies."""
 
 import hashlib
 from enum import StrEnum
@@ -7,16 +7,16 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from geminichat.domain.text import VISIBLE, seen
+from geminichat.domain.text import VISIBLE, trim
 from geminichat.errors import InvalidField
 
 CONTENT_LENGTH = 16_000
 REPLY_SIZE = 350_000
-"""Bytes; what DynamoDB takes as one item is 400 KB, and a longer reply could never be stored."""
+"""Bytes of the longest reply that is stored; a DynamoDB item has at most 400 KB."""
 
 
 class Status(StrEnum):
-    """Where a prompt stands; answered and failed are final."""
+    """A prompt's state; answered and failed are final."""
 
     QUEUED = "queued"
     GENERATING = "generating"
@@ -31,11 +31,11 @@ class NewPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         str,
         Meta(extra_json_schema={"minLength": 1, "maxLength": CONTENT_LENGTH, "pattern": VISIBLE}),
     ]
-    """1 to 16,000 characters after trimming; something of them can be seen, and none is NUL."""
+    """1 to 16,000 characters after trimming, at least one of them visible, none of them NUL."""
 
     def __post_init__(self) -> None:
-        """Trim it, and hold what is left against the limits."""
-        content = seen(self.content, "content")
+        """Trim the content and validate its length."""
+        content = trim(self.content, "content")
         if not 1 <= len(content) <= CONTENT_LENGTH:
             raise InvalidField("content", f"Expected 1 to {CONTENT_LENGTH:,} visible characters")
         msgspec.structs.force_setattr(self, "content", content)
@@ -61,16 +61,16 @@ BLOCKED = Failure(
 )
 REFUSED = Failure(
     code="not-accepted",
-    message="Gemini could not process this prompt as it stands. Change it and send it again.",
+    message="Gemini could not process this prompt. Change it and send it again.",
 )
 UNAVAILABLE = Failure(
     code="gemini-unavailable",
-    message="Gemini could not be reached for a while. The prompt was not counted; try it again.",
+    message="Gemini was unavailable for some time. The prompt was not counted; try it again.",
 )
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A message as the wire shows it; fields that its kind does not have are left out."""
+    """A message as the wire shows it; fields that its kind lacks are left out."""
 
     id: str
     sender: Literal["user", "ai"]
@@ -83,6 +83,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     model: str | UnsetType = UNSET
     usage: TokenUsage | UnsetType = UNSET
 
+    @classmethod
+    def queued(cls, message_id: str, content: str, created_at: str) -> Self:
+        """Return a prompt that was just stored."""
+        return cls(
+            id=message_id,
+            sender="user",
+            content=content,
+            created_at=created_at,
+            status=Status.QUEUED,
+            error=None,
+        )
+
 
 class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Messages in the order of the room."""
@@ -90,25 +102,26 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     messages: list[Message]
     next_cursor: str | None
     poll_after: str | None
-    """What to ask `after` next: all up to it has ended; null is from the first."""
+    """The message to name in the next poll's `after`: all prompts up to it are final."""
 
     @classmethod
     def of(cls, messages: list[Message], start: str | None, next_cursor: str | None) -> Self:
         """Return the page of messages after `start`.
 
-        A reply takes its place behind its prompt, whenever it comes. So who asks after the newest
-        message misses the reply to an earlier one; `poll_after` stands before the first of those.
+        A reply's position is next to its prompt's, however late it comes. A client that asked for
+        messages after the newest one would miss the replies to earlier prompts, so `poll_after`
+        names the last message before the first unfinished prompt.
         """
-        ended = start
+        poll_after = start
         for message in messages:
             if message.status in (Status.QUEUED, Status.GENERATING):
                 break
-            ended = message.id
-        return cls(messages=messages, next_cursor=next_cursor, poll_after=ended)
+            poll_after = message.id
+        return cls(messages=messages, next_cursor=next_cursor, poll_after=poll_after)
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A prompt that was taken on: it will end answered or failed."""
+class AcceptedPrompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An accepted prompt: it will be answered or fail."""
 
     message_id: str
     job_id: str
@@ -117,13 +130,13 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @classmethod
     def of(cls, message: Message, job_id: str) -> Self:
-        """Return what a sender is told of a stored prompt."""
+        """Return the accepted prompt's ids, status and message."""
         status = message.status or Status.QUEUED
         return cls(message_id=message.id, job_id=job_id, status=status, message=message)
 
 
 def fingerprint(*parts: str) -> str:
-    """Return a digest by which one request is told from another; no two lists run together."""
+    """Return a digest of a request's parts; lists that differ have different digests."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(len(part).to_bytes(4, "big") + part.encode())

@@ -1,39 +1,39 @@
-"""How long to wait before a prompt is tried again."""
+"""When a prompt is tried again, and what the sweep does with an unfinished one."""
 
 import math
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 MAX_AGE = timedelta(hours=24)
-"""After this a prompt that has still no reply is failed, whatever held it up."""
+"""A prompt without a reply is failed after this time, whatever the cause."""
 
 MAX_PAUSE = 15 * 60.0
-"""Seconds; the longest pause of our own choice."""
+"""Seconds; the longest pause that we choose."""
 
 MAX_NAMED_PAUSE = 6 * 60 * 60.0
-"""Seconds; the longest that Gemini may name. SQS hides a message for twelve hours at most."""
+"""Seconds; the longest pause that Gemini may ask for. SQS hides a message for at most 12 h."""
 
 
-def pause(attempt: int, first: float, named: float | None, chance: float) -> int:
-    """Return whole seconds to wait after attempt number `attempt` failed.
+def pause(attempt: int, first: float, named: float | None, jitter: float) -> int:
+    """Return the whole seconds to wait after attempt number `attempt` failed.
 
-    Pauses double from `first`, with up to a quarter of jitter (`chance`, 0 to 1, decides), up to
-    fifteen minutes, and are never shorter than the pause that Gemini named, up to six hours.
+    The pause starts at `first` and doubles, up to 15 minutes; `jitter` (0 to 1) adds up to a
+    quarter. It is never shorter than the pause that Gemini named, up to six hours.
     """
-    growing = first * 2.0 ** min(attempt - 1, 20) * (1 + 0.25 * chance)
-    told = (named or 0) + chance
-    return math.ceil(max(min(growing, MAX_PAUSE), min(told, MAX_NAMED_PAUSE), 1))
+    growing = first * 2.0 ** min(attempt - 1, 20) * (1 + 0.25 * jitter)
+    least = min((named or 0) + jitter, MAX_NAMED_PAUSE)
+    return math.ceil(max(min(growing, MAX_PAUSE), least, 1))
 
 
 class Verdict(StrEnum):
-    """What to do about a prompt that has been unfinished for long."""
+    """What the sweep does with an unfinished prompt."""
 
     WAIT = "waiting"
     QUEUE = "queued"
     FAIL = "failed"
 
 
-def verdict(
+def decide(
     *,
     sent: datetime,
     attempts: int,
@@ -41,7 +41,7 @@ def verdict(
     max_attempts: int,
     now: datetime,
 ) -> Verdict:
-    """Say whether an unfinished prompt is being worked on, to be queued again, or outlived."""
+    """Return whether to wait for a prompt's worker, queue the prompt again or fail it."""
     if leased_until and leased_until >= now:
         return Verdict.WAIT
     if attempts >= max_attempts or now - sent > MAX_AGE:

@@ -1,4 +1,4 @@
-"""Chatrooms: what a body may say of one, and what the wire shows."""
+"""Chatrooms: request bodies and responses."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -6,13 +6,13 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from geminichat.domain.messages import Message
-from geminichat.domain.text import NO_NUL, trimmed
+from geminichat.domain.text import NO_NUL, trim_field
 
 DEFAULT_TITLE = "New Chat"
 
-_PLAIN = {"pattern": NO_NUL}
-type Title = Annotated[str, Meta(max_length=120, extra_json_schema=_PLAIN)]
-type Instruction = Annotated[str, Meta(max_length=4_000, extra_json_schema=_PLAIN)]
+_WITHOUT_NUL = {"pattern": NO_NUL}
+type Title = Annotated[str, Meta(max_length=120, extra_json_schema=_WITHOUT_NUL)]
+type Instruction = Annotated[str, Meta(max_length=4_000, extra_json_schema=_WITHOUT_NUL)]
 type Model = Literal["gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"]
 
 DEFAULT_MODEL: Model = "gemini-2.5-flash"
@@ -25,16 +25,16 @@ class NewRoom(
     rename="camel",
     forbid_unknown_fields=True,
 ):
-    """A room to open; an empty title or instruction is as good as none."""
+    """A room to create; an empty title or instruction counts as absent."""
 
     title: Title | None = None
     system_instruction: Instruction | None = None
     model: Model | None = None
 
     def __post_init__(self) -> None:
-        """Trim what a person typed."""
-        trimmed(self, "title")
-        trimmed(self, "system_instruction")
+        """Trim the texts."""
+        trim_field(self, "title")
+        trim_field(self, "system_instruction")
 
 
 class RoomChange(
@@ -44,7 +44,7 @@ class RoomChange(
     rename="camel",
     forbid_unknown_fields=True,
 ):
-    """What to change of a room; null puts the default back, an absent field stays as it is."""
+    """Changes to a room: null restores the default, an absent field stays unchanged."""
 
     title: Title | UnsetType | None = UNSET
     system_instruction: Instruction | UnsetType | None = UNSET
@@ -53,11 +53,11 @@ class RoomChange(
     json_schema: ClassVar[dict[str, Any]] = {"minProperties": 1}
 
     def __post_init__(self) -> None:
-        """Trim what a person typed, and want at least one change."""
-        trimmed(self, "title")
-        trimmed(self, "system_instruction")
+        """Trim the texts and require at least one change."""
+        trim_field(self, "title")
+        trim_field(self, "system_instruction")
         if all(value is UNSET for value in msgspec.structs.astuple(self)):
-            raise ValueError("Name at least one of title, systemInstruction and model")
+            raise ValueError("At least one of title, systemInstruction and model is required")
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -72,7 +72,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a page of rooms ends."""
+    """The position at which a page of rooms ends."""
 
     chatroom_id: str
     updated_at: str
@@ -86,7 +86,7 @@ class RoomPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class RoomWithMessages(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A room and one page of its messages: the newest page first, the oldest of a page first."""
+    """A room and a page of its messages: newest page first, oldest message of a page first."""
 
     id: str
     title: str
@@ -99,5 +99,5 @@ class RoomWithMessages(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
 
     @classmethod
     def of(cls, room: Room, messages: list[Message], next_cursor: str | None) -> Self:
-        """Return the room together with a page of its messages."""
+        """Return the room with a page of its messages."""
         return cls(**msgspec.structs.asdict(room), messages=messages, next_cursor=next_cursor)

@@ -102,7 +102,7 @@ def sign_up(
         if sending and error.only("sent code"):
             raise sending.too_soon() from error
         raise IdentityTaken() from error
-    return view(user, usage.allowance_from(user.user_id, None, None, now)), refresh
+    return view(user, usage.allowance_of(user.user_id, None, None, now)), refresh
 
 
 def enter(proof: Proof, now: datetime) -> tuple[Account, RefreshToken]:
@@ -146,7 +146,7 @@ def _enter(proof: Proof, claim: Claim | None, now: datetime) -> tuple[Account, R
         unchanged = User.session_epoch == seen_epoch
         writes.append(update("user", User(user.user_id), actions, unchanged))
     transact(*writes)
-    return view(user, usage.allowance_from(user.user_id, subscription, used, now)), refresh
+    return view(user, usage.allowance_of(user.user_id, subscription, used, now)), refresh
 
 
 def reset_password(proof: Proof, password_hash: str, now: datetime) -> None:
@@ -215,7 +215,7 @@ def _add_identity(
         replaced = Claim(Identity(kind, before).key)
         writes.append(delete("replaced identity", replaced, Claim.user_id == user_id))
     transact(*writes)
-    return view(user, usage.allowance_from(user_id, subscription, used, now))
+    return view(user, usage.allowance_of(user_id, subscription, used, now))
 
 
 def change_password(user: User, password_hash: str, now: datetime) -> RefreshToken:

@@ -115,9 +115,9 @@ def request(
     try:
         connection.sock.settimeout(read)
         connection.request(method, place.path, body, headers)
-        if other := _beside.get():
+        if other := _overlapped.get():
             other.run()
-            read = max(0.001, min(read, deadlines.time_left()))  # it may have used most of that
+            read = max(0.001, min(read, deadlines.time_left()))  # less time may be left now
         connection.response_class = functools.partial(  # type: ignore[assignment]
             _Timely, over_at=time.monotonic() + read
         )
@@ -233,48 +233,48 @@ def stream(
     return answer
 
 
-def side_by_side[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
-    """Return what both return; `second` runs while the answer to `first`'s first call is awaited.
+def overlap[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """Return the results of two independent calls, waiting only for the longer one.
 
-    For calls that do not depend on each other: the request waits for the longer one alone, and no
-    thread is made for it. Raises what the first raises, then what the second raises.
+    `second` runs in this thread while the answer to `first`'s first request is awaited. Raises
+    what `first` raises, else what `second` raises.
     """
-    other = _Beside(second)
-    token = _beside.set(other)
+    other = _Overlapped(second)
+    token = _overlapped.set(other)
     try:
-        mine = first()
+        result = first()
     finally:
-        _beside.reset(token)
-    return mine, other.result()
+        _overlapped.reset(token)
+    return result, other.result()
 
 
-class _Beside[T]:
-    """What is to run once a request is sent; it runs once, and keeps what came of it."""
+class _Overlapped[T]:
+    """The call that runs once a request has been sent; it runs once and keeps its result."""
 
-    def __init__(self, act: Callable[[], T]) -> None:
-        self._act = act
-        self._done: list[T] = []
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._results: list[T] = []
         self._error: Exception | None = None
 
     def run(self) -> None:
-        if self._done or self._error:
+        if self._results or self._error:
             return
-        token = _beside.set(None)
+        token = _overlapped.set(None)
         try:
-            self._done.append(self._act())
+            self._results.append(self._call())
         except Exception as error:
             self._error = error
         finally:
-            _beside.reset(token)
+            _overlapped.reset(token)
 
     def result(self) -> T:
         self.run()
         if self._error:
             raise self._error
-        return self._done[0]
+        return self._results[0]
 
 
-_beside: ContextVar[_Beside[Any] | None] = ContextVar("beside", default=None)
+_overlapped: ContextVar[_Overlapped[Any] | None] = ContextVar("overlapped", default=None)
 
 
 class _Timely(HTTPResponse):

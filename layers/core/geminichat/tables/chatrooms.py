@@ -1,4 +1,4 @@
-"""The chatrooms table: one partition a user, so a room is only ever found under its owner."""
+"""The chatrooms table: one partition per user, so that only its owner can find a room."""
 
 from datetime import datetime
 
@@ -8,9 +8,9 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, LocalSecondaryIndex
 
-from geminichat.domain import ids, rooms, times
+from geminichat.domain import rooms, times
 from geminichat.errors import NotFound
-from geminichat.tables.table import Table, update_if
+from geminichat.tables.table import Key, Table, Write, delete, update, update_if
 
 
 class ByActivity(LocalSecondaryIndex["Chatroom"]):
@@ -25,7 +25,7 @@ class ByActivity(LocalSecondaryIndex["Chatroom"]):
 
 
 class Chatroom(Table):
-    """A room and its settings; `last_seq` is the place of the last reply that was reserved."""
+    """A room and its settings; `last_seq` is the position of the last reserved reply."""
 
     class Meta:
         setting = "CHATROOMS_TABLE"
@@ -42,7 +42,7 @@ class Chatroom(Table):
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt's reserved place, its reply's being the next, and the room's settings by then."""
+    """A prompt's reserved position, its reply's being the next, and the room's settings."""
 
     user_id: str
     chatroom_id: str
@@ -51,43 +51,48 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     system_instruction: str | None
 
 
+def key_of(user_id: str, chatroom_id: str) -> Key:
+    """Return the key of the user's room, to read it together with other items."""
+    return Key(Chatroom, user_id, chatroom_id)
+
+
 def has_any(user_id: str) -> bool:
-    """Say whether the user has a room."""
+    """Return whether the user has a room."""
     found = Chatroom.query(
         user_id, attributes_to_get=["chatroom_id"], consistent_read=True, limit=1
     )
     return next(iter(found), None) is not None
 
 
-def create(user_id: str, chatroom_id: str, wanted: rooms.NewRoom, now: datetime) -> rooms.Room:
-    """Open a room under a new id and return it."""
+def create(user_id: str, chatroom_id: str, new: rooms.NewRoom, now: datetime) -> rooms.Room:
+    """Store a new room and return it."""
     moment = times.text(now)
     room = Chatroom(
         user_id,
         chatroom_id,
-        title=wanted.title or rooms.DEFAULT_TITLE,
-        system_instruction=wanted.system_instruction,
-        model=wanted.model or rooms.DEFAULT_MODEL,
+        title=new.title or rooms.DEFAULT_TITLE,
+        system_instruction=new.system_instruction,
+        model=new.model or rooms.DEFAULT_MODEL,
         created_at=moment,
         updated_at=moment,
     )
     room.save()
-    return view(room)
+    return _view(room)
 
 
 def get(user_id: str, chatroom_id: str) -> rooms.Room:
     """Return the user's room. Raises NotFound."""
     try:
-        found = Chatroom.get(user_id, ids.known("r", chatroom_id), consistent_read=True)
+        room = Chatroom.get(user_id, chatroom_id, consistent_read=True)
     except Chatroom.DoesNotExist:
         raise NotFound() from None
-    return view(found)
+    return _view(room)
 
 
-def page(
+def read_page(
     user_id: str, limit: int, after: rooms.Position | None = None
 ) -> tuple[list[rooms.Room], rooms.Position | None]:
-    """Return a page of the user's rooms, latest activity first, and where the next one starts."""
+    """Return a page of the user's rooms, latest activity first, and the next page's start."""
     start = None
     if after:
         start = {
@@ -104,26 +109,26 @@ def page(
             last_evaluated_key=start,
         )
     )
-    shown = found[:limit]
+    page = found[:limit]
     following = None
     if len(found) > limit:
-        following = rooms.Position(
-            chatroom_id=shown[-1].chatroom_id, updated_at=shown[-1].updated_at
-        )
-    return [view(room) for room in shown], following
+        following = rooms.Position(chatroom_id=page[-1].chatroom_id, updated_at=page[-1].updated_at)
+    return [_view(room) for room in page], following
 
 
 def take_turn(user_id: str, chatroom_id: str, now: datetime) -> Turn:
-    """Reserve the next prompt's place and its reply's, and touch the room. Raises NotFound.
+    """Reserve the next prompt's position and its reply's, and return them. Raises NotFound.
 
-    A place that is reserved and not used leaves a gap in the numbers and nothing else.
+    A position that is reserved and never used leaves a gap in the numbers, with no other effect.
     """
-    room = Chatroom(user_id, ids.known("r", chatroom_id))
+    room = Chatroom(user_id, chatroom_id)
     moment = times.text(now)
-    active: list[Action] = [Chatroom.last_seq.add(2), Chatroom.updated_at.set(moment)]
-    if not update_if(room, active, Chatroom.updated_at <= moment):
-        # There is no such room, or it was active later: the list's order never goes back.
-        _update(room, [Chatroom.last_seq.add(2)])
+    reserve = Chatroom.last_seq.add(2)
+    if not update_if(
+        room, [reserve, Chatroom.updated_at.set(moment)], Chatroom.updated_at <= moment
+    ):
+        # The room is missing, or had later activity, which the list's order must keep.
+        _update(room, [reserve])
     return Turn(
         user_id=user_id,
         chatroom_id=chatroom_id,
@@ -133,23 +138,35 @@ def take_turn(user_id: str, chatroom_id: str, now: datetime) -> Turn:
     )
 
 
-def change(user_id: str, chatroom_id: str, wanted: rooms.RoomChange, now: datetime) -> rooms.Room:
-    """Change what is wanted of the user's room and return it. Raises NotFound."""
+def note_activity(user_id: str, chatroom_id: str, now: datetime) -> Write:
+    """Return the write "room", which requires the user's room and notes its latest activity."""
+    room = Chatroom(user_id, chatroom_id)
+    activity = Chatroom.updated_at.set(times.text(now))
+    return update("room", room, [activity], Chatroom.chatroom_id.exists())
+
+
+def change(user_id: str, chatroom_id: str, change: rooms.RoomChange, now: datetime) -> rooms.Room:
+    """Change the user's room and return it. Raises NotFound."""
     actions: list[Action] = [Chatroom.updated_at.set(times.text(now))]
-    if wanted.title is not UNSET:
-        actions.append(Chatroom.title.set(wanted.title or rooms.DEFAULT_TITLE))
-    if wanted.model is not UNSET:
-        actions.append(Chatroom.model.set(wanted.model or rooms.DEFAULT_MODEL))
-    if wanted.system_instruction is not UNSET:
-        instruction = wanted.system_instruction
+    if change.title is not UNSET:
+        actions.append(Chatroom.title.set(change.title or rooms.DEFAULT_TITLE))
+    if change.model is not UNSET:
+        actions.append(Chatroom.model.set(change.model or rooms.DEFAULT_MODEL))
+    if change.system_instruction is not UNSET:
+        instruction = change.system_instruction
         actions.append(
             Chatroom.system_instruction.set(instruction)
             if instruction
             else Chatroom.system_instruction.remove()
         )
-    room = Chatroom(user_id, ids.known("r", chatroom_id))
+    room = Chatroom(user_id, chatroom_id)
     _update(room, actions)
-    return view(room)
+    return _view(room)
+
+
+def delete_room(user_id: str, chatroom_id: str) -> Write:
+    """Return the write "room", which deletes the user's room and requires that it exists."""
+    return delete("room", Chatroom(user_id, chatroom_id), Chatroom.chatroom_id.exists())
 
 
 def _update(room: Chatroom, actions: list[Action]) -> None:
@@ -157,7 +174,7 @@ def _update(room: Chatroom, actions: list[Action]) -> None:
         raise NotFound()
 
 
-def view(room: Chatroom) -> rooms.Room:
+def _view(room: Chatroom) -> rooms.Room:
     """Return the room as the wire shows it."""
     return rooms.Room(
         id=room.chatroom_id,

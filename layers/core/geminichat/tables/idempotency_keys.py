@@ -1,17 +1,17 @@
-"""The idempotency_keys table: which prompt a client's Idempotency-Key stands for, for a day."""
+"""The idempotency_keys table: the prompt that a client's Idempotency-Key stored, for a day."""
 
 from datetime import datetime, timedelta
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
-from pynamodb.expressions.condition import Condition
 
-from geminichat.tables.table import Table
+from geminichat.tables.chatrooms import Turn
+from geminichat.tables.table import Table, Write, put
 
 KEPT = timedelta(hours=24)
 
 
 class IdempotencyKey(Table):
-    """One use of a key by a user, written in the transaction that stores its prompt."""
+    """A user's key, stored in the transaction that stores its prompt."""
 
     class Meta:
         setting = "IDEMPOTENCY_KEYS_TABLE"
@@ -25,7 +25,7 @@ class IdempotencyKey(Table):
 
 
 def find(user_id: str, key: str, now: datetime) -> IdempotencyKey | None:
-    """Return the key's use, if it was used within a day."""
+    """Return the user's key if it was stored within a day, else None."""
     try:
         found = IdempotencyKey.get(user_id, key, consistent_read=True)
     except IdempotencyKey.DoesNotExist:
@@ -33,23 +33,20 @@ def find(user_id: str, key: str, now: datetime) -> IdempotencyKey | None:
     return found if int(found.expires_at) > now.timestamp() else None
 
 
-def use(
-    user_id: str, key: str, fingerprint: str, chatroom_id: str, seq: int, now: datetime
-) -> IdempotencyKey:
-    """Return the item that marks the key as used, for use in a transaction."""
-    return IdempotencyKey(
-        user_id,
+def put_key(key: str, fingerprint: str, turn: Turn, now: datetime) -> Write:
+    """Return the write "idempotency key", which requires that the key is not in use.
+
+    DynamoDB deletes expired items late, so an expired one may be replaced.
+    """
+    item = IdempotencyKey(
+        turn.user_id,
         key,
         fingerprint=fingerprint,
-        chatroom_id=chatroom_id,
-        seq=seq,
+        chatroom_id=turn.chatroom_id,
+        seq=turn.seq,
         expires_at=int((now + KEPT).timestamp()),
     )
-
-
-def unused(now: datetime) -> Condition:
-    """Return the condition that a key is not in use: DynamoDB removes expired items late."""
-    free: Condition = IdempotencyKey.key.does_not_exist() | (
+    unused = IdempotencyKey.key.does_not_exist() | (
         IdempotencyKey.expires_at <= int(now.timestamp())
     )
-    return free
+    return put("idempotency key", item, unused)

@@ -1,40 +1,55 @@
-"""The messages table: a room's prompts and replies by their place in it.
+"""The messages table: a room's prompts and replies by their position (`seq`).
 
-A prompt takes place n, its reply n+1, whoever writes it and however often: so a prompt has at most
-one reply and a room always reads question, answer, question, answer. Prompts that are not yet
-answered or failed stand in the sparse index `unfinished`, where the sweep finds them.
-
-Here they are read. `sending` writes what is sent, `answers` what becomes of it.
+A prompt has position n and its reply n+1, so a prompt has at most one reply and a room always reads
+prompt, reply, prompt, reply. Unfinished prompts (neither answered nor failed) are in the sparse
+index `unfinished`, where the sweep finds them. Position 0 is a deleted room's tombstone.
 """
 
+import math
+import time
 import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from msgspec import UNSET
+import msgspec
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
-from geminichat.domain import ids
-from geminichat.domain.messages import (
-    Failure,
-    Message,
-    Status,
-    TokenUsage,
-)
+from geminichat.domain import ids, times
+from geminichat.domain.history import PastTurn
+from geminichat.domain.messages import UNAVAILABLE, Failure, Message, Status, TokenUsage
+from geminichat.domain.rooms import Room
 from geminichat.errors import NotFound
-from geminichat.tables.chatrooms import Chatroom
-from geminichat.tables.table import Key, Table, batch_get
+from geminichat.tables import chatrooms
+from geminichat.tables.chatrooms import Turn
+from geminichat.tables.table import (
+    Key,
+    Table,
+    Write,
+    batch_get,
+    overlap,
+    put,
+    update,
+    update_if,
+)
 
 FIRST = "0"
 """The generation of a prompt that was never retried."""
 
 SHARDS = 8
-"""Partitions of the index of unfinished prompts, so that no one of them takes every write."""
+"""Partitions of the index of unfinished prompts, which spread its writes."""
+
+TOMBSTONE_SEQ = 0
+
+PURGE_AFTER = timedelta(seconds=60)
+"""Age at which a tombstone's messages are deleted: longer than any request takes."""
 
 
 class Unfinished(GlobalSecondaryIndex["StoredMessage"]):
-    """Prompts that are neither answered nor failed, oldest first within a shard."""
+    """Unfinished prompts and tombstones, oldest first within a shard."""
 
     class Meta:
         index_name = "unfinished"
@@ -45,7 +60,7 @@ class Unfinished(GlobalSecondaryIndex["StoredMessage"]):
 
 
 class StoredMessage(Table):
-    """A prompt or a reply. A prompt keeps the room's settings as they were when it was sent."""
+    """A prompt or a reply. A prompt keeps the room's settings of the time it was sent."""
 
     class Meta:
         setting = "MESSAGES_TABLE"
@@ -78,55 +93,93 @@ class StoredMessage(Table):
     unfinished = Unfinished()
 
 
+# ── Reading ───────────────────────────────────────────────────────────────────────────────────────
+
+
 def get(user_id: str, chatroom_id: str, message_id: str) -> Message:
     """Return a message of the user's room; a prompt with its reply. Raises NotFound."""
-    seq = ids.message_seq(ids.known("r", chatroom_id), message_id)
+    seq = ids.message_seq(ids.parse_room(chatroom_id), message_id)
     room, message, following = batch_get(
-        Key(Chatroom, user_id, chatroom_id),
+        chatrooms.key_of(user_id, chatroom_id),
         Key(StoredMessage, chatroom_id, seq),
         Key(StoredMessage, chatroom_id, seq + 1),
     )
     if room is None or message is None:
         raise NotFound()
-    reply = view(following) if message.sender == "user" and following is not None else None
-    return view(message, reply=reply, whole=True)
+    if message.sender == "ai":
+        return _view(message.attribute_values)
+    reply = _view(following.attribute_values) if following else None
+    return msgspec.structs.replace(_view(message.attribute_values), reply=reply)
 
 
-def newest(chatroom_id: str, limit: int, before: int | None) -> tuple[list[Message], int | None]:
-    """Return up to `limit` messages before a place, oldest first, and where older ones end."""
-    earlier = StoredMessage.seq.between(1, before - 1) if before else StoredMessage.seq > 0
-    found, more = read(chatroom_id, earlier, limit, scan_index_forward=False)
-    oldest = int(found[-1].seq) if more else None
-    return [view(message) for message in reversed(found)], oldest if oldest != 1 else None
+def read_newest(
+    user_id: str, chatroom_id: str, limit: int, before: int | None
+) -> tuple[Room, list[Message], int | None]:
+    """Return the user's room, up to `limit` messages before a position, and where to continue.
 
-
-def after(chatroom_id: str, seq: int, limit: int) -> tuple[list[Message], int | None]:
-    """Return up to `limit` messages after a place, oldest first, and the place to go on after."""
-    found, more = read(chatroom_id, StoredMessage.seq > seq, limit)
-    return [view(message) for message in found], int(found[-1].seq) if more else None
-
-
-def read(
-    chatroom_id: str, where: Condition, limit: int, **how: Any
-) -> tuple[list[StoredMessage], bool]:
-    """Return what one call brings, up to `limit` messages or a megabyte, and whether more follow.
-
-    At exactly `limit` messages more *may* follow: to be sure would cost reading one more.
+    The messages are the newest ones, oldest first. Raises NotFound.
     """
-    query = StoredMessage.query(chatroom_id, where, consistent_read=True, limit=limit, **how)
-    page: dict[str, Any] = next(query.page_iter)
-    found = [StoredMessage.from_raw_data(item) for item in page["Items"]]
-    return found, bool(found) and "LastEvaluatedKey" in page
+    earlier = StoredMessage.seq.between(1, before - 1) if before else StoredMessage.seq > 0
+    room, (items, more) = overlap(
+        lambda: chatrooms.get(user_id, chatroom_id),
+        lambda: _read_page(chatroom_id, earlier, limit, scan_index_forward=False),
+    )
+    oldest = int(items[-1]["seq"]) if more else None
+    return room, [_view(item) for item in reversed(items)], oldest if oldest != 1 else None
 
 
-def shard(chatroom_id: str) -> int:
-    """Return the shard of the unfinished index that a room's prompts stand in."""
-    return zlib.crc32(chatroom_id.encode()) % SHARDS
+def read_after(
+    user_id: str, chatroom_id: str, seq: int, limit: int
+) -> tuple[list[Message], int | None]:
+    """Return up to `limit` messages of the user's room after a position, and where to continue.
+
+    Raises NotFound.
+    """
+    _, (items, more) = overlap(
+        lambda: chatrooms.get(user_id, chatroom_id),
+        lambda: _read_page(chatroom_id, StoredMessage.seq > seq, limit),
+    )
+    return [_view(item) for item in items], int(items[-1]["seq"]) if more else None
 
 
-def view(stored: StoredMessage, *, reply: Message | None = None, whole: bool = False) -> Message:
-    """Return a message as the wire shows it; `whole` shows a prompt's reply, be it null."""
-    item = stored.attribute_values  # at once: a page asks for two hundred of them
+def read_past_turns(chatroom_id: str, before: int, limit: int) -> list[PastTurn]:
+    """Return the answered turns among the last `limit` turns before a position, oldest first."""
+    items, _ = _read_page(
+        chatroom_id,
+        StoredMessage.seq < before,
+        2 * limit,
+        scan_index_forward=False,
+        attributes_to_get=["seq", "sender", "status", "content"],
+    )
+    found = {int(item["seq"]): item for item in items}
+    return [
+        PastTurn(prompt=item["content"], reply=found[seq + 1]["content"])
+        for seq, item in sorted(found.items())
+        if item.get("status") == Status.ANSWERED and seq + 1 in found
+    ]
+
+
+def _read_page(
+    chatroom_id: str, positions: Condition, limit: int, **options: Any
+) -> tuple[list[dict[str, Any]], bool]:
+    """Return the items of one query call, and whether more may follow.
+
+    One call returns at most `limit` items and a megabyte. The items are built directly from
+    DynamoDB's answer, numbers as text: a model for each costs ten times as much.
+    """
+    query = StoredMessage.query(
+        chatroom_id, positions, consistent_read=True, limit=limit, **options
+    )
+    page: Mapping[str, Any] = next(query.page_iter)
+    items = [
+        {name: value for name, typed in item.items() for value in typed.values()}
+        for item in page["Items"]
+    ]
+    return items, bool(items) and "LastEvaluatedKey" in page
+
+
+def _view(item: Mapping[str, Any]) -> Message:
+    """Return a message as the wire shows it, from its attributes by name."""
     room_id, seq = item["chatroom_id"], int(item["seq"])
     if item["sender"] == "ai":
         return Message(
@@ -152,5 +205,334 @@ def view(stored: StoredMessage, *, reply: Message | None = None, whole: bool = F
         created_at=item["created_at"],
         status=status,
         error=failure,
-        reply=reply if whole else UNSET,
     )
+
+
+def _find(chatroom_id: str, seq: int) -> StoredMessage | None:
+    try:
+        return StoredMessage.get(chatroom_id, seq, consistent_read=True)
+    except StoredMessage.DoesNotExist:
+        return None
+
+
+# ── Sending ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def put_prompt(turn: Turn, content: str, day: str, now: datetime) -> Write:
+    """Return the write "prompt", which stores a queued prompt; `day` is the day it counts on."""
+    moment = times.text(now)
+    prompt = StoredMessage(
+        turn.chatroom_id,
+        turn.seq,
+        user_id=turn.user_id,
+        sender="user",
+        content=content,
+        model=turn.model,
+        system_instruction=turn.system_instruction,
+        created_at=moment,
+        status=Status.QUEUED,
+        attempts=0,
+        counted_on=day,
+        unfinished_shard=shard(turn.chatroom_id),
+        unfinished_since=moment,
+    )
+    return put("prompt", prompt, StoredMessage.seq.does_not_exist())
+
+
+def retry_prompt(
+    user_id: str, chatroom_id: str, seq: int, generation: str, day: str, now: datetime
+) -> Write:
+    """Return the write "prompt", which queues the user's failed prompt again."""
+    return update(
+        "prompt",
+        StoredMessage(chatroom_id, seq),
+        [*_requeue(chatroom_id, generation, now), StoredMessage.counted_on.set(day)],
+        (StoredMessage.status == Status.FAILED) & (StoredMessage.user_id == user_id),
+    )
+
+
+def find_unavailable(chatroom_id: str, seq: int) -> str | None:
+    """Return the generation of a prompt that failed because Gemini was unavailable, else None."""
+    prompt = _find(chatroom_id, seq)
+    if prompt and prompt.status == Status.FAILED and prompt.error_code == UNAVAILABLE.code:
+        return prompt.generation or FIRST
+    return None
+
+
+def requeue_unavailable(
+    chatroom_id: str, seq: int, generation: str, new_generation: str, now: datetime
+) -> bool:
+    """Queue a prompt that failed because Gemini was unavailable; return whether it was queued.
+
+    The prompt is not counted again. Only this generation is queued: a prompt that was retried or
+    deleted meanwhile stays unchanged.
+    """
+    same = StoredMessage.generation == generation
+    if generation == FIRST:
+        same |= StoredMessage.generation.does_not_exist()
+    return update_if(
+        StoredMessage(chatroom_id, seq),
+        _requeue(chatroom_id, new_generation, now),
+        (StoredMessage.status == Status.FAILED)
+        & (StoredMessage.error_code == UNAVAILABLE.code)
+        & same,
+    )
+
+
+def _requeue(chatroom_id: str, generation: str, now: datetime) -> list[Action]:
+    moment = times.text(now)
+    return [
+        StoredMessage.status.set(Status.QUEUED),
+        StoredMessage.attempts.set(0),
+        StoredMessage.generation.set(generation),
+        StoredMessage.retried_at.set(moment),
+        StoredMessage.requeued.remove(),
+        StoredMessage.error_code.remove(),
+        StoredMessage.error_message.remove(),
+        StoredMessage.unfinished_shard.set(shard(chatroom_id)),
+        StoredMessage.unfinished_since.set(moment),
+    ]
+
+
+# ── Answering ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class LeasedPrompt(msgspec.Struct, frozen=True):
+    """A prompt that one worker holds until its lease ends; `lease` is the fencing token."""
+
+    user_id: str
+    chatroom_id: str
+    seq: int
+    content: str
+    model: str
+    system_instruction: str | None
+    attempts: int
+    lease: str
+    counted_on: str | None
+    sent: datetime
+    generation: str
+
+
+def lease_prompt(
+    chatroom_id: str, seq: int, lease: str, now: datetime, duration: timedelta
+) -> LeasedPrompt | None:
+    """Lease a queued prompt, or one whose lease has ended, and count the attempt.
+
+    Returns None if the prompt is missing, final or leased by another worker.
+    """
+    moment = times.text(now)
+    prompt = StoredMessage(chatroom_id, seq)
+    available = (StoredMessage.status == Status.QUEUED) | (
+        (StoredMessage.status == Status.GENERATING)
+        # The same lease is there if the answer to the first try of this call was lost.
+        & ((StoredMessage.leased_until < moment) | (StoredMessage.lease == lease))
+    )
+    if not update_if(
+        prompt,
+        [
+            StoredMessage.status.set(Status.GENERATING),
+            StoredMessage.lease.set(lease),
+            StoredMessage.leased_until.set(times.text(now + duration)),
+            StoredMessage.attempts.add(1),
+        ],
+        available,
+    ):
+        return None
+    return LeasedPrompt(
+        user_id=prompt.user_id,
+        chatroom_id=chatroom_id,
+        seq=seq,
+        content=prompt.content,
+        model=prompt.model,
+        system_instruction=prompt.system_instruction,
+        attempts=int(prompt.attempts or 0),
+        lease=lease,
+        counted_on=prompt.counted_on,
+        sent=_sent_at(prompt),
+        generation=prompt.generation or FIRST,
+    )
+
+
+def _sent_at(prompt: StoredMessage) -> datetime:
+    return times.parse(prompt.retried_at or prompt.created_at)
+
+
+def release_prompt(prompt: LeasedPrompt) -> None:
+    """Queue a leased prompt for a later attempt, unless the lease was lost."""
+    update_if(
+        StoredMessage(prompt.chatroom_id, prompt.seq),
+        [
+            StoredMessage.status.set(Status.QUEUED),
+            StoredMessage.lease.remove(),
+            StoredMessage.leased_until.remove(),
+        ],
+        _is_leased(prompt),
+    )
+
+
+def find_wait(chatroom_id: str, seq: int, now: datetime) -> int | None:
+    """Return the seconds until an unfinished prompt may be leased; None for any other message."""
+    prompt = _find(chatroom_id, seq)
+    if prompt is None or prompt.status not in (Status.QUEUED, Status.GENERATING):
+        return None
+    if prompt.status == Status.QUEUED or not prompt.leased_until:
+        return 1
+    return max(1, math.ceil((times.parse(prompt.leased_until) - now).total_seconds()))
+
+
+def put_reply(prompt: LeasedPrompt, content: str, tokens: TokenUsage, now: datetime) -> Write:
+    """Return the write "reply", which stores the reply to a prompt."""
+    reply = StoredMessage(
+        prompt.chatroom_id,
+        prompt.seq + 1,
+        user_id=prompt.user_id,
+        sender="ai",
+        content=content,
+        model=prompt.model,
+        created_at=times.text(now),
+        input_tokens=tokens.input_tokens,
+        output_tokens=tokens.output_tokens,
+    )
+    return put("reply", reply, StoredMessage.seq.does_not_exist())
+
+
+def mark_answered(prompt: LeasedPrompt) -> Write:
+    """Return the write "prompt", which marks a leased prompt as answered."""
+    return _finish(prompt, [StoredMessage.status.set(Status.ANSWERED)])
+
+
+def mark_failed(prompt: LeasedPrompt, failure: Failure) -> Write:
+    """Return the write "prompt", which marks a leased prompt as failed and no longer counted."""
+    return _finish(
+        prompt,
+        [
+            StoredMessage.status.set(Status.FAILED),
+            StoredMessage.error_code.set(failure.code),
+            StoredMessage.error_message.set(failure.message),
+            StoredMessage.counted_on.remove(),
+        ],
+    )
+
+
+def _finish(prompt: LeasedPrompt, actions: Sequence[Action]) -> Write:
+    finish = [
+        StoredMessage.lease.remove(),
+        StoredMessage.leased_until.remove(),
+        StoredMessage.unfinished_shard.remove(),
+        StoredMessage.unfinished_since.remove(),
+    ]
+    stored = StoredMessage(prompt.chatroom_id, prompt.seq)
+    return update("prompt", stored, [*actions, *finish], _is_leased(prompt))
+
+
+def _is_leased(prompt: LeasedPrompt) -> Condition:
+    same: Condition = StoredMessage.lease == prompt.lease
+    return same
+
+
+# ── The sweep ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class UnfinishedPrompt(msgspec.Struct, frozen=True):
+    """A prompt that is neither answered nor failed; `sent` is when it was sent or last retried."""
+
+    sent: datetime
+    attempts: int
+    leased_until: datetime | None
+    generation: str
+    requeued: int
+    since: str
+
+
+def list_unfinished(shard: int, before: datetime) -> Iterator[tuple[str, int]]:
+    """Yield room and position of a shard's prompts and tombstones that are due before a time."""
+    due = StoredMessage.unfinished_since < times.text(before)
+    for key in StoredMessage.unfinished.query(shard, due):
+        yield key.chatroom_id, int(key.seq)
+
+
+def find_unfinished(chatroom_id: str, seq: int) -> UnfinishedPrompt | None:
+    """Return an unfinished prompt; None for any other message."""
+    prompt = _find(chatroom_id, seq)
+    if prompt is None or prompt.unfinished_since is None or prompt.sender != "user":
+        return None
+    return UnfinishedPrompt(
+        sent=_sent_at(prompt),
+        attempts=int(prompt.attempts or 0),
+        leased_until=times.parse(prompt.leased_until) if prompt.leased_until else None,
+        generation=prompt.generation or FIRST,
+        requeued=int(prompt.requeued or 0),
+        since=prompt.unfinished_since,
+    )
+
+
+def note_requeue(
+    chatroom_id: str, seq: int, known: UnfinishedPrompt, now: datetime, pause: timedelta
+) -> bool:
+    """Note that the sweep queues a prompt again; the time until it is due again doubles.
+
+    Returns False if another sweep was faster or the prompt is finished.
+    """
+    due = now + pause * (2 ** min(known.requeued, 8) - 1)
+    return update_if(
+        StoredMessage(chatroom_id, seq),
+        [
+            StoredMessage.requeued.set(known.requeued + 1),
+            StoredMessage.unfinished_since.set(times.text(due)),
+        ],
+        StoredMessage.unfinished_since == known.since,
+    )
+
+
+def shard(chatroom_id: str) -> int:
+    """Return the shard of the unfinished index that holds a room's prompts."""
+    return zlib.crc32(chatroom_id.encode()) % SHARDS
+
+
+# ── Deleted rooms ─────────────────────────────────────────────────────────────────────────────────
+
+
+def put_tombstone(user_id: str, chatroom_id: str, now: datetime) -> Write:
+    """Return the write "tombstone", by which the sweep deletes a deleted room's messages.
+
+    It is due only after the longest request, so that the sweep also deletes a prompt that is being
+    stored now.
+    """
+    tombstone = StoredMessage(
+        chatroom_id,
+        TOMBSTONE_SEQ,
+        user_id=user_id,
+        sender="note",
+        content="",
+        model="",
+        created_at=times.text(now),
+        unfinished_shard=shard(chatroom_id),
+        unfinished_since=times.text(now + PURGE_AFTER),
+    )
+    return put("tombstone", tombstone)
+
+
+def purge(chatroom_id: str, until: float) -> bool:
+    """Delete a deleted room's messages, its tombstone last; return False if time ran out before.
+
+    `until` is a time of the monotonic clock. Repeats until a query finds nothing, since a worker
+    may store a reply meanwhile; it cannot once the reply's prompt is deleted.
+    """
+    found = True
+    while found:
+        found = False
+        keys = StoredMessage.query(
+            chatroom_id,
+            StoredMessage.seq > TOMBSTONE_SEQ,
+            consistent_read=True,
+            attributes_to_get=["chatroom_id", "seq"],
+            page_size=500,
+        )
+        with StoredMessage.batch_write() as batch:
+            for key in keys:
+                if time.monotonic() > until:
+                    return False
+                batch.delete(StoredMessage(chatroom_id, int(key.seq)))
+                found = True
+    StoredMessage(chatroom_id, TOMBSTONE_SEQ).delete()
+    return True

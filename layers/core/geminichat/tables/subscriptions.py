@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
-from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 
@@ -12,7 +11,7 @@ from geminichat.domain import times
 from geminichat.domain.billing import NONE, ONGOING, SubscriptionState, SubscriptionStatus
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance
-from geminichat.tables.table import Key, Table, Write, transact_if, update, update_if
+from geminichat.tables.table import Key, Table, Write, check, transact_if, update, update_if
 
 
 class ByCustomer(GlobalSecondaryIndex["Subscription"]):
@@ -86,9 +85,9 @@ def has_other_plan(before: Subscription, state: SubscriptionState, now: datetime
     return _plan_until(_text(state.pro_until), now) is not plan_of(before, now)
 
 
-def is_pro(now: datetime) -> Condition:
-    """Return the condition, for use in a transaction, that an item grants pro at `now`."""
-    return Subscription.pro_until > times.text(now)
+def require_pro(user_id: str, now: datetime) -> Write:
+    """Return the write "plan", which requires that the user's item grants pro at `now`."""
+    return check("plan", Subscription(user_id), Subscription.pro_until > times.text(now))
 
 
 def is_ongoing(subscription: Subscription) -> bool:

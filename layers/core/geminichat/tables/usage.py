@@ -1,4 +1,7 @@
-"""The usage table: what a user sent, on a UTC day and in a moment; the last word on both limits."""
+"""The usage table: a user's prompts and tokens per UTC day and per burst window.
+
+Its conditions decide both limits; Redis only answers earlier.
+"""
 
 from datetime import datetime, timedelta
 
@@ -20,10 +23,7 @@ WINDOW_KEPT = timedelta(hours=1)
 
 
 class Usage(Table):
-    """Prompts accepted and not given back, and tokens, of one user on one day.
-
-    Beside the days stand the windows of the burst limit, which nothing is given back to.
-    """
+    """A user's counted prompts and used tokens of one day, or the prompts of a burst window."""
 
     class Meta:
         setting = "USAGE_TABLE"
@@ -33,37 +33,37 @@ class Usage(Table):
     prompts = NumberAttribute(default=0)
     input_tokens = NumberAttribute(default=0)
     output_tokens = NumberAttribute(default=0)
-    tokens = NumberAttribute(default=0)  # the sum of both: a condition cannot add
+    tokens = NumberAttribute(default=0)  # the sum of both, since a condition cannot add
     expires_at = NumberAttribute(null=True)
 
 
-def allowance(user_id: str, now: datetime) -> Allowance:
-    """Return the user's plan and the prompts counted by now, from the tables, in one call."""
+def read_allowance(user_id: str, now: datetime) -> Allowance:
+    """Return the user's allowance as the tables have it, by one call."""
     subscription, usage, window = batch_get(
-        Key(Subscription, user_id),
+        subscriptions.key_of(user_id),
         Key(Usage, user_id, times.day(now)),
         Key(Usage, user_id, _window(burst_limit(), now)),
     )
-    return allowance_from(user_id, subscription, usage, now, window)
+    return allowance_of(user_id, subscription, usage, now, window)
 
 
 def subscription_status(user_id: str, now: datetime) -> SubscriptionStatus:
-    """Return the user's subscription and what it leaves of today, from the tables, in one call."""
+    """Return the user's subscription and today's usage, by one call."""
     subscription, usage = batch_get(
         subscriptions.key_of(user_id), Key(Usage, user_id, times.day(now))
     )
     known = subscription or Subscription(user_id)
-    return subscriptions.view(known, allowance_from(user_id, subscription, usage, now))
+    return subscriptions.view(known, allowance_of(user_id, subscription, usage, now))
 
 
-def allowance_from(
+def allowance_of(
     user_id: str,
     subscription: Subscription | None,
     usage: Usage | None,
     now: datetime,
     window: Usage | None = None,
 ) -> Allowance:
-    """Return the allowance that these items, or their absence, make."""
+    """Return the allowance that these items give; a missing item counts as empty."""
     return Allowance(
         user_id=user_id,
         day=times.day(now),
@@ -77,45 +77,55 @@ def allowance_from(
     )
 
 
-def one_more(allowance: Allowance) -> list[Write]:
-    """Return the writes "day" and "burst", which count one more prompt if their limits allow it.
+def count_prompt(allowance: Allowance) -> list[Write]:
+    """Return the writes "day" and "burst", which count one prompt if the limits allow it.
 
-    Tokens are counted as replies come, so what is under way when they run out is still answered.
+    Tokens are counted when a reply comes: prompts sent before they ran out are still answered.
     """
     user_id, now = allowance.user_id, allowance.now
-    within: Condition | None = None
+    condition: Condition | None = None
     if allowance.limit is not None:
-        within = _below(Usage.prompts, allowance.limit)
-    elif allowance.counts_tokens:
-        within = _below(Usage.tokens, allowance.token_limit)
-    updates = [update("day", Usage(user_id, allowance.day), _add_prompt(now + KEPT), within)]
-    if allowance.counts_burst:
-        ends = allowance.burst.ends(now)
-        room = _below(Usage.prompts, allowance.burst.prompts)
+        condition = _is_below(Usage.prompts, allowance.limit)
+    elif allowance.has_token_limit:
+        condition = _is_below(Usage.tokens, allowance.token_limit)
+    day = Usage(user_id, allowance.day)
+    writes = [update("day", day, _add_prompt(now + KEPT), condition)]
+    if allowance.has_burst_limit:
+        expires = allowance.burst.window_end(now) + WINDOW_KEPT
         window = Usage(user_id, _window(allowance.burst, now))
-        updates.append(update("burst", window, _add_prompt(ends + WINDOW_KEPT), room))
-    return updates
+        condition = _is_below(Usage.prompts, allowance.burst.prompts)
+        writes.append(update("burst", window, _add_prompt(expires), condition))
+    return writes
+
+
+def refund_prompt(user_id: str, day: str) -> Write:
+    """Return the write "usage", which takes a prompt off its day's count."""
+    return update("usage", Usage(user_id, day), [Usage.prompts.add(-1)])
+
+
+def count_tokens(user_id: str, tokens: TokenUsage, now: datetime) -> Write:
+    """Return the write "usage", which adds a reply's tokens to today's."""
+    return update(
+        "usage",
+        Usage(user_id, times.day(now)),
+        [
+            Usage.input_tokens.add(tokens.input_tokens),
+            Usage.output_tokens.add(tokens.output_tokens),
+            Usage.tokens.add(tokens.input_tokens + tokens.output_tokens),
+            Usage.expires_at.set(int((now + KEPT).timestamp())),
+        ],
+    )
 
 
 def _add_prompt(expires: datetime) -> list[Action]:
     return [Usage.prompts.add(1), Usage.expires_at.set(int(expires.timestamp()))]
 
 
-def _below(counter: NumberAttribute, limit: int) -> Condition:
+def _is_below(counter: NumberAttribute, limit: int) -> Condition:
     below: Condition = counter.does_not_exist() | (counter < limit)
     return below
 
 
 def _window(burst: Burst, now: datetime) -> str:
-    """Return what stands in the place of a day for a window of the burst limit."""
-    return f"burst {times.text(burst.began(now))}"
-
-
-def count_tokens(used: TokenUsage, now: datetime) -> list[Action]:
-    """Return the update that counts a reply's tokens."""
-    return [
-        Usage.input_tokens.add(used.input_tokens),
-        Usage.output_tokens.add(used.output_tokens),
-        Usage.tokens.add(used.input_tokens + used.output_tokens),
-        Usage.expires_at.set(int((now + KEPT).timestamp())),
-    ]
+    """Return a burst window's range key, which takes the position of a day."""
+    return f"burst {times.text(burst.window_start(now))}"

@@ -56,7 +56,7 @@ def current(user_id: str, session_id: str, now: datetime, *also: Key) -> list[An
 def account(user_id: str, session_id: str, now: datetime) -> Account:
     """Return the user of a live session as the wire shows it. Raises Unauthorized."""
     user, used, subscription = with_allowance(user_id, session_id, now)
-    return view(user, usage.allowance_from(user_id, subscription, used, now))
+    return view(user, usage.allowance_of(user_id, subscription, used, now))
 
 
 def with_allowance(user_id: str, session_id: str, now: datetime) -> list[Any]:

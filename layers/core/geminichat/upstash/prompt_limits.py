@@ -1,59 +1,56 @@
-"""Counters in Redis, of a day and of a moment, in front of the tables: most refusals cost no write.
+"""Prompt counts in Redis in front of the usage table, so that most refusals cost no DynamoDB call.
 
-Redis may only refuse what the table would refuse. So a refusal is confirmed against the table
-before a user sees it, and what the table says is remembered; an admission is only a forecast, the
-transaction that stores the prompt has the last word.
+Redis may only refuse what the table refuses. The first refusal is confirmed by the table, which
+leaves an authenticated note; while the note is fresh, Redis may refuse. An admission is only a
+forecast: the conditions of the transaction that stores the prompt decide.
 """
 
 import hmac
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from geminichat import config, metrics
+from geminichat import config
 from geminichat.domain import times
 from geminichat.domain.plans import Plan
-from geminichat.domain.quota import DAILY_PROMPTS, Allowance, Limit
-from geminichat.errors import TooManyRequests
+from geminichat.domain.quota import DAILY_PROMPTS, Allowance
 from geminichat.upstash import redis, room_list_cache
 
-KEPT = 600
-"""Seconds for which a plan and a count are believed before the table is read again."""
-CONFIRMED = 5
+LIFETIME = 600
+"""Seconds for which a cached plan and count are used before the table is read again."""
+NOTE_LIFETIME = 5
 """Seconds for which a refusal that the table confirmed is not confirmed again."""
 
 _ADMIT = (
     room_list_cache.ANNOUNCE
     + """
 announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
-local quota, confirmed, burst = KEYS[3], KEYS[4], KEYS[5]
-local daily, kept, most, seconds = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local quota, refusal, burst = KEYS[3], KEYS[4], KEYS[5]
+local daily, lifetime, most, seconds = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local function whole(text)
   return type(text) == 'string' and #text < 9 and string.match(text, '^%d+$') and tonumber(text)
 end
-redis.call('EXPIRE', quota, kept, 'LT')
+redis.call('EXPIRE', quota, lifetime, 'LT')
 redis.call('EXPIRE', burst, seconds, 'LT')
-local seen = redis.pcall('HMGET', quota, 'plan', 'counted')
-local plan, counted = seen[1], whole(seen[2])
+local cached = redis.pcall('HMGET', quota, 'plan', 'counted')
+local plan, counted = cached[1], whole(cached[2])
 if not counted or (plan ~= 'basic' and plan ~= 'pro') then
   redis.call('DEL', quota)
   return {'unknown'}
 end
-local bounded = most > 0 and (plan == 'pro' or most < daily)
-local sent = bounded and whole(redis.pcall('GET', burst)) or 0
-if (plan == 'basic' and counted >= daily) or (bounded and sent >= most) then
-  local note = redis.pcall('GET', confirmed)
+local limited = most > 0 and (plan == 'pro' or most < daily)
+local sent = limited and whole(redis.pcall('GET', burst)) or 0
+if (plan == 'basic' and counted >= daily) or (limited and sent >= most) then
+  local note = redis.pcall('GET', refusal)
   if type(note) == 'table' then note = false end
   return {'refused', note, plan, counted, sent}
 end
-if bounded then redis.call('SET', burst, sent + 1, 'EX', seconds) end
+if limited then redis.call('SET', burst, sent + 1, 'EX', seconds) end
 return {'admitted', plan, redis.call('HINCRBY', quota, 'counted', 1), sent + 1}
 """
 )
 
-_LEARN = """
+_STORE = """
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'plan', ARGV[1], 'counted', ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
@@ -72,39 +69,13 @@ return 1
 _FORGET = "return redis.call('DEL', KEYS[1], KEYS[2])"
 
 
-@contextmanager
-def admission(
-    user_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance], change: str
-) -> Iterator[Allowance]:
-    """Count one more prompt while the body stores it, and give the allowance with it counted.
+def admit(user_id: str, now: datetime, notice: str) -> Allowance | None:
+    """Count one more prompt and return the allowance with it; None if only the table can tell.
 
-    In the same call the change that the prompt makes is announced to the cache of the user's list.
-
-    Without Redis, or where Redis does not know or refuses, `read_table` decides. When the body
-    fails, the count is taken back; when the table refuses after all, what Redis believed is
-    forgotten. Raises TooManyRequests; QuotaExceeded where it is for the day.
+    The same call announces the change notice to the cache of the user's list of rooms. Raises
+    TooManyRequests if a limit is reached and the table confirmed that a moment ago.
     """
-    try:
-        allowance = _admit(user_id, now, read_table, change)
-    except TooManyRequests:
-        metrics.emit(PromptsRefused=1)
-        raise
-    try:
-        yield allowance
-    except TooManyRequests:
-        metrics.emit(PromptsRefused=1)
-        forget(user_id, now)
-        raise
-    except Exception:
-        redis.evaluate(_UNDO, _all_keys(allowance), [])
-        raise
-    metrics.emit(PromptsAccepted=1)
-
-
-def _admit(
-    user_id: str, now: datetime, read_table: Callable[[str, datetime], Allowance], change: str
-) -> Allowance:
-    blank = Allowance(
+    empty = Allowance(
         user_id=user_id,
         day=times.day(now),
         plan=Plan.BASIC,
@@ -113,79 +84,74 @@ def _admit(
         burst=config.burst_limit(),
         token_limit=config.number("PRO_DAILY_TOKENS"),
     )
-    limits = [DAILY_PROMPTS[Plan.BASIC] or 0, KEPT, blank.burst.prompts, blank.burst.seconds]
+    limits = [DAILY_PROMPTS[Plan.BASIC] or 0, LIFETIME, empty.burst.prompts, empty.burst.seconds]
     answer = redis.evaluate(
         _ADMIT,
-        [*room_list_cache.keys(user_id), *_all_keys(blank)],
-        [*room_list_cache.announcement(change), *limits],
+        [*room_list_cache.list_keys(user_id), *_all_keys(empty)],
+        [*room_list_cache.announce_arguments(notice), *limits],
     )
     match answer:
         case ["admitted", "basic" | "pro" as plan, int(counted), int(sent)]:
-            return replace(blank, plan=Plan(plan), counted=max(1, counted), sent=sent)
+            return replace(empty, plan=Plan(plan), counted=max(1, counted), sent=sent)
         case ["refused", str(note), "basic" | "pro" as plan, int(counted), int(sent)]:
-            believed = replace(blank, plan=Plan(plan), counted=counted, sent=sent)
-            if _holds(note, believed):
-                raise believed.refusal()
-    known = read_table(user_id, now)
-    if known.reached is Limit.TOKENS:  # of which Redis knows nothing: it goes on asking the table
-        raise known.refusal()
-    if known.reached:
-        learn(known, refused=True)
-        raise known.refusal()
-    admitted = known.with_one_more()
-    if answer is not None:
-        learn(admitted)
-    return admitted
+            cached = replace(empty, plan=Plan(plan), counted=counted, sent=sent)
+            if _is_genuine(note, cached):
+                raise cached.refusal()
+    return None
 
 
-def learn(known: Allowance, *, refused: bool = False) -> None:
-    """Put what the table says in the place of what Redis believed."""
-    note = _note(known) if refused else ""
-    believed: list[str | int] = [known.plan.value, known.counted, KEPT, note, CONFIRMED]
-    burst = [known.sent, known.burst.seconds]
-    redis.evaluate(_LEARN, _all_keys(known), [*believed, *burst])
+def undo(allowance: Allowance) -> None:
+    """Take an admitted prompt that was not stored off the counts."""
+    redis.evaluate(_UNDO, _all_keys(allowance), [])
+
+
+def store(allowance: Allowance, *, refused: bool = False) -> None:
+    """Replace the cached counts by the table's; `refused` leaves the note that confirms it."""
+    note = _note(allowance) if refused else ""
+    counts = [allowance.plan.value, allowance.counted, LIFETIME, note, NOTE_LIFETIME]
+    redis.evaluate(_STORE, _all_keys(allowance), [*counts, allowance.sent, allowance.burst.seconds])
+
+
+def forget_day(user_id: str, day: str) -> None:
+    """Delete the cached count of a day, from which the table has refunded a prompt."""
+    redis.evaluate(_FORGET, _keys(user_id, day), [])
+
+
+def forget(user_id: str, now: datetime) -> None:
+    """Delete a user's cached plan and count: the next prompt reads them from the table."""
+    forget_day(user_id, times.day(now))
 
 
 def _note(refused: Allowance) -> str:
-    """Write down that the table refused the user now, so that Redis cannot make it up."""
+    """Return a note that the table refused the user now, which Redis cannot forge."""
     signing = config.signing_keys()
     moment = times.text(refused.now)
     return f"{signing.current} {moment} {_mac(signing.keys[signing.current], refused, moment)}"
 
 
-def _holds(note: str, believed: Allowance) -> bool:
-    """Say whether the note is ours, fresh, and about the limit that Redis says is reached."""
+def _is_genuine(note: str, cached: Allowance) -> bool:
+    """Return whether the note is authentic, fresh and about the limit that Redis reports."""
     kid, _, rest = note.partition(" ")
     moment, _, mac = rest.partition(" ")
     key = config.signing_keys().keys.get(kid, b"")
-    if not key or not hmac.compare_digest(mac.encode(), _mac(key, believed, moment).encode()):
+    if not key or not hmac.compare_digest(mac.encode(), _mac(key, cached, moment).encode()):
         return False
-    return timedelta(0) <= believed.now - times.parse(moment) < timedelta(seconds=CONFIRMED)
+    return timedelta(0) <= cached.now - times.parse(moment) < timedelta(seconds=NOTE_LIFETIME)
 
 
 def _mac(key: bytes, refused: Allowance, moment: str) -> str:
-    """Return what proves that we refused a user at a moment, for this limit and until its end."""
+    """Return the MAC of a refusal: the user, the limit, its reset time and the moment."""
     limit = refused.reached
-    ends = times.text(refused.ends(limit)) if limit else ""
-    said = f"refused {refused.user_id} {limit} until {ends} at {moment}"
-    return hmac.digest(key, said.encode(), "sha256").hex()
-
-
-def given_back(user_id: str, day: str) -> None:
-    """Forget what was counted on a day in which a prompt has failed: the table counts one less."""
-    redis.evaluate(_FORGET, _keys(user_id, day), [])
-
-
-def forget(user_id: str, now: datetime) -> None:
-    """Forget a user's plan and count: the next prompt reads them from the table."""
-    given_back(user_id, times.day(now))
+    resets = times.text(refused.reset_time(limit)) if limit else ""
+    text = f"refused {refused.user_id} {limit} until {resets} at {moment}"
+    return hmac.digest(key, text.encode(), "sha256").hex()
 
 
 def _keys(user_id: str, day: str) -> list[str]:
-    return [f"quota:{user_id}:{day}", f"confirmed:{user_id}:{day}"]
+    return [f"quota:{user_id}:{day}", f"refusal:{user_id}:{day}"]
 
 
 def _all_keys(allowance: Allowance) -> list[str]:
-    window = int(allowance.burst.began(allowance.now).timestamp())
+    window = int(allowance.burst.window_start(allowance.now).timestamp())
     burst = f"burst:{allowance.user_id}:{window}"
     return [*_keys(allowance.user_id, allowance.day), burst]

@@ -1,11 +1,10 @@
-"""The cache of a user's list of rooms, ten minutes in Redis.
+"""The cache of a user's list of rooms: ten minutes in Redis.
 
-Ten minutes bound what a lost invalidation could cost; nothing else ends the list early but the
-changes it shows. Every such change is announced *before* it is written to the table: that drops
-the list, and nothing is kept until a reader has seen the change in the table, or so much time has
-passed that it can come no more. A reader who looked before the announcement keeps nothing either.
-So no list is ever older than a change that was answered, whoever is slow and whoever dies. Only a
-change that Redis could not be told of may be missing, for what is left of the ten minutes.
+Every change to the list is announced by a *change notice* before it is written to the table. The
+notice drops the cached list, and no list is stored until a reader has seen the change in the table
+or the notice has expired; a reader who read the table before the notice stores nothing either. So a
+cached list is never older than an answered change, however slow or dead a caller is. Only a change
+that could not be announced, because Redis was unreachable, may be missing for the ten minutes.
 """
 
 import secrets
@@ -20,27 +19,28 @@ from geminichat.domain.rooms import Room, RoomPage
 from geminichat.upstash import redis
 
 LIFETIME = 600
-ANNOUNCED = 15
+"""Seconds for which a list is cached."""
+NOTICE_LIFETIME = 15
 """Seconds; longer than the time-out of every function that reads or changes rooms."""
-FILL = 2
+FILL_TIMEOUT = 2
 """Seconds for which one reader fills the cache while the others wait for it."""
-LARGEST = 200_000
-"""Bytes of a page that is kept; a longer one is read from the table each time."""
+MAX_SIZE = 200_000
+"""Bytes of the largest page that is cached."""
 
-_LOOK = """
+_LOOK_UP = """
 redis.call('EXPIRE', KEYS[1], ARGV[3], 'LT')
 local page = redis.pcall('HGET', KEYS[1], ARGV[1])
 if type(page) == 'string' then return {'hit', page} end
 if type(page) == 'table' and page.err then redis.call('DEL', KEYS[1]) end
-local changes = redis.pcall('HGETALL', KEYS[2])
-if changes.err then redis.call('DEL', KEYS[2]) return {'wait'} end
-if #changes > 2 then return {'fill', changes} end
+local notices = redis.pcall('HGETALL', KEYS[2])
+if notices.err then redis.call('DEL', KEYS[2]) return {'wait'} end
+if #notices > 2 then return {'fill', notices} end
 redis.call('EXPIRE', KEYS[3], ARGV[2], 'LT')
-if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[2]) then return {'fill', changes} end
+if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[2]) then return {'fill', notices} end
 return {'wait'}
 """
 
-_KEEP = """
+_STORE = """
 redis.call('DEL', KEYS[3])
 for i = 5, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
 local latest = redis.call('HGET', KEYS[2], 'latest') or ''
@@ -52,62 +52,62 @@ return 1
 """
 
 ANNOUNCE = """
-local function announce(list, changes, change, seconds, now)
+local function announce(list, notices, notice, seconds, now)
   redis.call('DEL', list)
-  local many = redis.pcall('HLEN', changes)
-  if type(many) == 'table' or many > 50 then
-    redis.call('DEL', changes)
-    redis.call('HSET', changes, 'more', now)
+  local count = redis.pcall('HLEN', notices)
+  if type(count) == 'table' or count > 50 then
+    redis.call('DEL', notices)
+    redis.call('HSET', notices, 'more', now)
   end
-  redis.call('HSET', changes, change, now, 'latest', change)
-  redis.call('EXPIRE', changes, seconds)
+  redis.call('HSET', notices, notice, now, 'latest', notice)
+  redis.call('EXPIRE', notices, seconds)
 end
 """
-"""Lua that other scripts begin with; see `announce`."""
+"""A Lua function for scripts that announce a change; see `announce`."""
 
 
-class Gap(msgspec.Struct, frozen=True):
-    """What a reader has to know who is to fill the cache."""
+class Notices(msgspec.Struct, frozen=True):
+    """The change notices that a reader found; it needs them to fill the cache."""
 
     latest: str
-    """The last change that was announced when the reader looked."""
-    announced: list[str]
-    """The changes that may come yet, or came and were not noticed."""
-    over: list[str]
-    """Those that were announced so long ago that they can come no more."""
+    """The latest notice, or ""."""
+    pending: list[str]
+    """Changes that may still be written, or were written and not seen yet."""
+    expired: list[str]
+    """Changes whose function has timed out since."""
 
 
-def keys(user_id: str) -> list[str]:
-    """Return the keys of a user's cached list, and of the changes that were announced of it."""
+def list_keys(user_id: str) -> list[str]:
+    """Return the keys of a user's cached list and of its change notices."""
     return [f"rooms:{user_id}", f"rooms-changes:{user_id}"]
 
 
 def _keys(user_id: str) -> list[str]:
-    return [*keys(user_id), f"rooms-fill:{user_id}"]
+    return [*list_keys(user_id), f"rooms-fill:{user_id}"]
 
 
-def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Gap | None]:
-    """Return the first page of a user's rooms if the cache has it, else the gap to fill.
+def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Notices | None]:
+    """Return the first page of a user's rooms if it is cached, else the notices to fill the cache.
 
-    On a miss one caller is let through at once; those who come while it reads wait for what it
-    puts here, at most two seconds, and so a stampede costs one read of the table. There is
-    neither page nor gap where Redis cannot be had, or the wait was in vain.
+    On a miss one caller reads the table at once; the others wait up to two seconds for the page
+    that it stores, so that a stampede costs one read of the table. Returns neither if Redis is
+    unreachable or the wait was in vain.
     """
-    deadline = time.monotonic() + FILL
+    deadline = time.monotonic() + FILL_TIMEOUT
     pause = 0.025
-    gap = None
+    notices = None
     while True:
-        match redis.evaluate(_LOOK, _keys(user_id), [limit, FILL, LIFETIME]):
+        match redis.evaluate(_LOOK_UP, _keys(user_id), [limit, FILL_TIMEOUT, LIFETIME]):
             case ["hit", str(page)]:
                 try:
-                    kept = msgspec.json.decode(page, type=RoomPage)
+                    cached = msgspec.json.decode(page, type=RoomPage)
                 except msgspec.DecodeError:
                     drop_list(user_id)
                     break
                 metrics.emit(CacheHits=1)
-                return kept, None
-            case ["fill", list(changes)]:
-                gap = _gap([str(field) for field in changes])
+                return cached, None
+            case ["fill", list(fields)]:
+                notices = _parse_notices([str(field) for field in fields])
                 break
             case ["wait"] if time.monotonic() < deadline:
                 time.sleep(pause)
@@ -115,97 +115,102 @@ def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Gap | None]:
             case _:
                 break
     metrics.emit(CacheMisses=1)
-    return None, gap
+    return None, notices
 
 
-def keep_rooms(user_id: str, limit: int, page: RoomPage, gap: Gap) -> None:
-    """Keep the first page of a user's rooms, if no change announced so far makes it another."""
+def store_rooms(user_id: str, limit: int, page: RoomPage, notices: Notices) -> None:
+    """Cache the first page of a user's rooms, unless a pending change could alter it."""
     encoded = msgspec.json.encode(page)
-    if len(encoded) > LARGEST or not all(_lasts(page, change) for change in gap.announced):
-        encoded = b""  # nothing to keep, but who waits for it is to know
-    made = [change for change in gap.announced if _proves(page, change)]
+    if len(encoded) > MAX_SIZE or not all(_outlasts(page, notice) for notice in notices.pending):
+        encoded = b""  # stores nothing, but ends the wait of the others
+    seen = [notice for notice in notices.pending if _shows(page, notice)]
     redis.evaluate(
-        _KEEP,
+        _STORE,
         _keys(user_id),
-        [limit, encoded.decode(), LIFETIME, gap.latest, *gap.over, *made],
+        [limit, encoded.decode(), LIFETIME, notices.latest, *notices.expired, *seen],
     )
 
 
-def announce(change: str, user_id: str) -> None:
-    """Forget a user's list, and keep none until the change shows; call it before the change."""
+def announce(notice: str, user_id: str) -> None:
+    """Drop a user's cached list, and store none until the change shows. Call before the change."""
     script = f"{ANNOUNCE} announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]) return 1"
-    redis.evaluate(script, keys(user_id), announcement(change))
+    redis.evaluate(script, list_keys(user_id), announce_arguments(notice))
 
 
-def announcement(change: str) -> list[str | int]:
-    """Return what the Lua function `announce` takes beside the keys."""
-    return [change, ANNOUNCED, int(time.time())]
+def announce_arguments(notice: str) -> list[str | int]:
+    """Return the arguments that the Lua function `announce` takes after the keys."""
+    return [notice, NOTICE_LIFETIME, int(time.time())]
 
 
-def created(room_id: str, now: datetime) -> str:
-    """Return the change by which there is a room."""
-    return f"created {room_id} {secrets.token_hex(4)} {times.text(now)}"
+def creation_notice(room_id: str, now: datetime) -> str:
+    """Return the notice that a room is created."""
+    return _notice("created", room_id, now)
 
 
-def active(room_id: str, now: datetime) -> str:
-    """Return the change by which a room was active at `now`, if not later."""
-    return f"active {room_id} {secrets.token_hex(4)} {times.text(now)}"
+def activity_notice(room_id: str, now: datetime) -> str:
+    """Return the notice that a room's latest activity moves to `now` unless it is later."""
+    return _notice("active", room_id, now)
 
 
-def changed(room_id: str, now: datetime) -> str:
-    """Return the change by which a room is another from `now` on."""
-    return f"changed {room_id} {secrets.token_hex(4)} {times.text(now)}"
+def update_notice(room_id: str, now: datetime) -> str:
+    """Return the notice that a room is changed, and its latest activity is `now`."""
+    return _notice("changed", room_id, now)
 
 
-def deleted(room_id: str) -> str:
-    """Return the change by which a room is gone."""
-    return f"deleted {room_id} {secrets.token_hex(4)}"
+def deletion_notice(room_id: str, now: datetime) -> str:
+    """Return the notice that a room is deleted."""
+    return _notice("deleted", room_id, now)
+
+
+def _notice(kind: str, room_id: str, now: datetime) -> str:
+    return f"{kind} {room_id} {secrets.token_hex(4)} {times.text(now)}"
 
 
 def drop_list(user_id: str) -> None:
-    """Forget a user's list, which is not one."""
-    redis.evaluate("return redis.call('DEL', KEYS[1])", keys(user_id)[:1], [])
+    """Delete a user's cached list."""
+    redis.evaluate("return redis.call('DEL', KEYS[1])", list_keys(user_id)[:1], [])
 
 
-def _gap(fields: list[str]) -> Gap:
+def _parse_notices(fields: list[str]) -> Notices:
     announced = dict(zip(fields[::2], fields[1::2], strict=False))
     latest = announced.pop("latest", "")
-    past = time.time() - ANNOUNCED
-    over = [change for change, at in announced.items() if at.isdecimal() and int(at) < past]
-    return Gap(latest=latest, announced=[one for one in announced if one not in over], over=over)
+    oldest = time.time() - NOTICE_LIFETIME
+    expired = [notice for notice, at in announced.items() if at.isdecimal() and int(at) < oldest]
+    pending = [notice for notice in announced if notice not in expired]
+    return Notices(latest=latest, pending=pending, expired=expired)
 
 
-def _proves(page: RoomPage, change: str) -> bool:
-    """Say whether a page proves that the change has been made."""
-    kind, room_id, _, moment = _words(change)
-    shown = next((room for room in page.chatrooms if room.id == room_id), None)
-    match kind, shown:
+def _shows(page: RoomPage, notice: str) -> bool:
+    """Return whether a page proves that the change was written."""
+    kind, room_id, _, moment = _parts(notice)
+    room = next((room for room in page.chatrooms if room.id == room_id), None)
+    match kind, room:
         case "created", Room():
             return True
         case "active", Room(updated_at=at):
             return at >= moment
         case "changed", Room(updated_at=at):
-            return at == moment  # a later one need not mean that this one is not to come
+            return at == moment  # a later time does not prove that this change was written
         case "deleted", None:
             return page.next_cursor is None
     return False
 
 
-def _lasts(page: RoomPage, change: str) -> bool:
-    """Say whether a page is the same after the change, should that be still to come."""
-    kind, room_id, _, moment = _words(change)
-    if _proves(page, change):
+def _outlasts(page: RoomPage, notice: str) -> bool:
+    """Return whether a page stays correct when a pending change is written."""
+    kind, room_id, _, moment = _parts(notice)
+    if _shows(page, notice):
         return True
-    elsewhere = bool(page.chatrooms) and all(room.id != room_id for room in page.chatrooms)
+    absent = bool(page.chatrooms) and all(room.id != room_id for room in page.chatrooms)
     match kind:
         case "created" | "active" | "changed":
             full = page.next_cursor is not None
-            return full and elsewhere and moment < page.chatrooms[-1].updated_at
+            return full and absent and moment < page.chatrooms[-1].updated_at
         case "deleted":
-            return elsewhere
+            return absent
     return False
 
 
-def _words(change: str) -> list[str]:
-    """Return a change's kind, room, random part and moment; empty where it has none."""
-    return [*change.split(" "), "", "", ""][:4]
+def _parts(notice: str) -> list[str]:
+    """Return a notice's kind, room, random part and time; empty if one is missing."""
+    return [*notice.split(" "), "", "", ""][:4]
