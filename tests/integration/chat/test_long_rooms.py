@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from geminichat.domain import ids
-from geminichat.operations.delete_room import purge
-from geminichat.tables.messages import StoredMessage
+from geminichat.tables.messages import StoredMessage, purge
 from tests.support.aftermath import run_sweep, waiting
 from tests.support.lambdas import Api
 from tests.support.person import Person

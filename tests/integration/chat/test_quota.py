@@ -58,7 +58,7 @@ def note(text: str) -> Callable[[Any, str], None]:
 
     def plant(redis: Any, user_id: str) -> None:
         counts("basic", 5)(redis, user_id)
-        redis.set(f"confirmed:{user_id}:{day()}", text)
+        redis.set(f"refusal:{user_id}:{day()}", text)
 
     return plant
 
@@ -66,7 +66,7 @@ def note(text: str) -> Callable[[Any, str], None]:
 def other_types(redis: Any, user_id: str) -> None:
     """Have every key be of another type than it should."""
     quota, changes = f"quota:{user_id}:{day()}", f"rooms-changes:{user_id}"
-    confirmed = f"confirmed:{user_id}:{day()}"
+    confirmed = f"refusal:{user_id}:{day()}"
     redis.delete(quota, changes, confirmed, f"rooms:{user_id}")
     redis.set(quota, "5")
     redis.lpush(changes, "5")
@@ -197,13 +197,13 @@ def test_a_genuine_note_is_worth_nothing_to_another_user_on_another_day_or_later
     replies = [basic_user.send(room, at=late) for _ in range(6)]
     assert replies[-1].status == 429
     client = valkey.client()
-    genuine = client.get(f"confirmed:{basic_user.id}:{day()}")
+    genuine = client.get(f"refusal:{basic_user.id}:{day()}")
     assert genuine
 
     other, tomorrow = Person(api), day(MIDNIGHT)
     for user_id, its_day in ((other.id, day()), (basic_user.id, tomorrow)):
         client.hset(f"quota:{user_id}:{its_day}", mapping={"plan": "basic", "counted": 5})
-        client.set(f"confirmed:{user_id}:{its_day}", genuine)
+        client.set(f"refusal:{user_id}:{its_day}", genuine)
     assert other.send(other.open_room(), at=late).status == 202
     assert basic_user.send(room, at=MIDNIGHT + timedelta(seconds=1)).status == 202
 

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from geminichat.domain import ids
-from geminichat.operations.delete_room import purge
+from geminichat.tables.messages import purge
 from infra.local.standins.faults import StandIn
 from infra.paths import ROOT
 from infra.stages import redrive

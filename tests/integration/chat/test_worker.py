@@ -16,6 +16,7 @@ from geminichat.domain.messages import Failure, Status, TokenUsage
 from geminichat.domain.retries import MAX_NAMED_PAUSE
 from geminichat.operations import answer_prompt
 from geminichat.operations.answer_prompt import LeaseLost
+from geminichat.tables import messages
 from geminichat.tables.messages import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check, run_sweep
@@ -227,11 +228,11 @@ def test_two_workers_on_one_prompt_store_one_reply(
 def test_a_worker_that_lost_its_lease_stores_and_fails_nothing(pro_user: Person, room: str) -> None:
     message = pro_user.sent(room)
     now, minute = datetime.now(UTC), timedelta(minutes=1)
-    slow = answer_prompt.claim(room, 1, "l_slow", now, minute)
+    slow = messages.lease_prompt(room, 1, "l_slow", now, minute)
     assert slow
-    assert answer_prompt.claim(room, 1, "l_fast", now, minute) is None
+    assert messages.lease_prompt(room, 1, "l_fast", now, minute) is None
     let_leases_end(room)
-    fast = answer_prompt.claim(room, 1, "l_fast", now, minute)
+    fast = messages.lease_prompt(room, 1, "l_fast", now, minute)
     assert fast
     assert fast.attempts == 2
     tokens = TokenUsage(input_tokens=1, output_tokens=1)
@@ -239,7 +240,7 @@ def test_a_worker_that_lost_its_lease_stores_and_fails_nothing(pro_user: Person,
         answer_prompt.answer(slow, "slow", tokens, now)
     with pytest.raises(LeaseLost):
         answer_prompt.fail(slow, Failure(code="x", message="x"))
-    answer_prompt.release(slow)
+    messages.release_prompt(slow)
     answer_prompt.answer(fast, "fast", tokens, now)
     with pytest.raises(LeaseLost):
         answer_prompt.answer(fast, "again", tokens, now)
@@ -520,5 +521,5 @@ def test_what_is_finished_is_never_taken_up_again(pro_user: Person, room: str) -
     work(event((room, 1)))
     [prompt, _] = stored(room)
     assert prompt.status == Status.ANSWERED
-    assert answer_prompt.claim(room, 1, "l_x", datetime.now(UTC), timedelta(minutes=1)) is None
+    assert messages.lease_prompt(room, 1, "l_x", datetime.now(UTC), timedelta(minutes=1)) is None
     assert counted(pro_user.id, str(prompt.counted_on)) == 1
