@@ -4,7 +4,7 @@ from infra.local.standins.gemini import reply_to
 from tests.support.deployed import RunningStack
 
 
-def test_a_prompt_is_answered_with_what_was_said_before(stack: RunningStack) -> None:
+def test_a_prompt_is_sent_with_the_rooms_history(stack: RunningStack) -> None:
     user = stack.new_user()
     room = user.open_room("Queues")
     contents = []

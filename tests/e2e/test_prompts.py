@@ -1,4 +1,4 @@
-"""Prompts through the deployed stack: many at once, and with Gemini failing."""
+"""Prompts through the deployed stack: in parallel, and with Gemini failing."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from tests.support.person import Person
 
 
 def make_pro(stack: RunningStack, user: Person) -> None:
-    """Write into the table what Stripe would lead to."""
+    """Store the pro plan in the table, without Stripe."""
     stack.aws("dynamodb").update_item(
         TableName=stack.description.tables["SubscriptionsTable"],
         Key={"user_id": {"S": user.id}},
@@ -23,7 +23,7 @@ def make_pro(stack: RunningStack, user: Person) -> None:
     )
 
 
-def test_twenty_prompts_to_twenty_rooms_at_once_are_each_answered_once(
+def test_twenty_parallel_prompts_to_twenty_rooms_are_each_answered_once(
     stack: RunningStack,
 ) -> None:
     users = [stack.new_user() for _ in range(4)]
@@ -45,7 +45,7 @@ def test_twenty_prompts_to_twenty_rooms_at_once_are_each_answered_once(
     assert sorted(asked) == sorted(f"Prompt {place}" for place in range(20))
 
 
-def test_twenty_prompts_to_one_room_at_once_are_answered_once_and_in_order(
+def test_twenty_parallel_prompts_to_one_room_are_each_answered_once_and_in_order(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()
@@ -71,7 +71,7 @@ def test_twenty_prompts_to_one_room_at_once_are_answered_once_and_in_order(
     assert asked == order, "a reply was stored in another order than it was asked for"
 
 
-def test_gemini_answering_503_twice_and_then_well_is_waited_for_with_growing_pauses(
+def test_a_prompt_is_retried_with_growing_pauses_while_gemini_answers_503(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()
@@ -87,7 +87,7 @@ def test_gemini_answering_503_twice_and_then_well_is_waited_for_with_growing_pau
     assert 1 <= first < second
 
 
-def test_gemini_down_for_good_fails_the_prompt_and_no_other_room_notices(
+def test_a_prompt_fails_if_gemini_stays_down_without_affecting_other_rooms(
     stack: RunningStack,
 ) -> None:
     unlucky, lucky = stack.new_user(), stack.new_user()
@@ -105,9 +105,9 @@ def test_gemini_down_for_good_fails_the_prompt_and_no_other_room_notices(
     assert failed["reply"] is None
     assert failed["error"]["code"] == "gemini-unavailable"
     assert "try" in failed["error"]["message"]
-    assert unlucky.me().data["usage"]["used"] == 0, "a failed prompt is given back"
+    assert unlucky.me().data["usage"]["used"] == 0, "a failed prompt is refunded"
 
-    deadline = time.monotonic() + 45  # the sweep hides letters while it looks at them
+    deadline = time.monotonic() + 45  # the sweep hides dead letters while it reads them
     while dead_room not in {letter["chatroomId"] for letter in stack.dead_letters()}:
         assert time.monotonic() < deadline, "no dead letter came"
         time.sleep(0.2)
@@ -120,7 +120,7 @@ def test_gemini_down_for_good_fails_the_prompt_and_no_other_room_notices(
     assert max(counted) >= alarm["Threshold"], "the alarm for dead letters would not fire"
 
 
-def test_the_rooms_instruction_goes_along_with_its_prompts(stack: RunningStack) -> None:
+def test_the_rooms_instruction_is_sent_with_its_prompts(stack: RunningStack) -> None:
     user = stack.new_user()
     answer = stack.http.post(
         "/chatroom",
@@ -151,7 +151,7 @@ def test_a_sixth_prompt_of_the_day_is_refused(stack: RunningStack) -> None:
 
 @contextmanager
 def without_grant(stack: RunningStack, function: str, action: str) -> Iterator[None]:
-    """Strip a deployed function of one action, and give it back."""
+    """Remove one action from a deployed function's role within the block."""
     iam = stack.aws("iam")
     name = stack.description.functions[function]
     role = stack.aws("lambda").get_function_configuration(FunctionName=name)["Role"].split("/")[-1]
@@ -180,7 +180,7 @@ def without_grant(stack: RunningStack, function: str, action: str) -> Iterator[N
             )
 
 
-def test_a_function_stripped_of_one_grant_fails_with_access_denied(stack: RunningStack) -> None:
+def test_a_function_without_a_grant_fails_with_access_denied(stack: RunningStack) -> None:
     user = stack.new_user()
     with without_grant(stack, "ChatroomCreate", "dynamodb:PutItem"):
         refused = stack.http.post("/chatroom", json={}, headers=user.headers)

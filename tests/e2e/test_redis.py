@@ -1,4 +1,4 @@
-"""Redis killed in the middle of a run and started empty: nobody notices but the clock."""
+"""Redis is killed during a run and restarts empty: no prompt is lost and no limit exceeded."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.deployed import RunningStack
 
 
-def test_redis_killed_and_started_empty_costs_no_prompt_and_grants_none(
+def test_no_prompt_is_lost_and_no_limit_exceeded_when_redis_is_killed(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()
@@ -38,7 +38,7 @@ def kill_valkey(port: int) -> None:
 
 
 def redis_is(stack: RunningStack, state: str, within: float = 5) -> bool:
-    """Wait until the deep health check says so of Redis."""
+    """Wait until the deep health check reports this state of Redis."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         dependencies = stack.http.get("/health?deep=1").json()["data"]["dependencies"]

@@ -1,4 +1,4 @@
-"""`make redrive` as an operator uses it: after Gemini was down, against what runs."""
+"""`make redrive` against the running stack, after an outage of Gemini."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from tests.support.deployed import RunningStack
 
 
 def redrive(stack: RunningStack, *options: str) -> str:
-    """Run the command to its end and return what it said."""
+    """Run the command and return its output."""
     done = subprocess.run(
         [
             sys.executable,
@@ -30,7 +30,7 @@ def redrive(stack: RunningStack, *options: str) -> str:
     return done.stdout
 
 
-def test_what_gemini_s_outage_failed_is_answered_after_a_redrive_and_not_counted_again(
+def test_a_prompt_that_failed_in_gemini_s_outage_is_answered_after_a_redrive(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()
@@ -38,7 +38,7 @@ def test_what_gemini_s_outage_failed_is_answered_after_a_redrive_and_not_counted
     stack.gemini.fault("error", status=500, match="Are you down?", times="always")
     message_id = user.sent(room, "Are you down?")
     assert user.wait(room, message_id)["status"] == "failed"
-    deadline = time.monotonic() + 45  # the sweep hides letters while it looks at them
+    deadline = time.monotonic() + 45  # the sweep hides dead letters while it reads them
     while room not in {letter["chatroomId"] for letter in stack.dead_letters()}:
         assert time.monotonic() < deadline, "no dead letter came"
         time.sleep(0.2)

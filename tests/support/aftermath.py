@@ -1,4 +1,4 @@
-"""What comes after a failure, in small: redelivery, the sweep, and the invariants."""
+"""The time after a failure: redelivery, the sweep, and the invariants."""
 
 import time
 from collections import Counter
@@ -13,16 +13,16 @@ from tests.support.person import Person
 from tests.support.stored import counted, let_leases_end, prompts, stored
 
 HOURS = (1, 2, 4)
-"""When the sweep looks again, from now: each time more than its longest pause later."""
+"""Hours from now at which to sweep; each step is longer than the sweep's longest pause."""
 
 
 def run_sweep(after: timedelta = timedelta(0), seconds: float = 60) -> dict[str, int]:
-    """Sweep as of a moment that lies ahead, with so many seconds of time."""
+    """Sweep as of a later time, within this number of seconds."""
     return sweep(datetime.now(UTC) + after, time.monotonic() + seconds)
 
 
 def bring_to_rest(worker: Poller, rooms: Iterable[str]) -> None:
-    """Let time pass until nothing happens any more: pauses, leases, the sweep, redelivery."""
+    """Redeliver, end leases and sweep until nothing changes."""
     rooms = list(rooms)
     for hours in HOURS:
         for room in rooms:
@@ -35,7 +35,7 @@ def bring_to_rest(worker: Poller, rooms: Iterable[str]) -> None:
 
 
 def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> None:
-    """Hold invariants 1, 2 and 3 against the tables, once all is at rest."""
+    """Assert invariants 1, 2 and 3 of the tables, after `bring_to_rest`."""
     prompts_of: dict[str, StoredMessage] = {}
     expected: Counter[str] = Counter()
     days: set[str] = set()
@@ -60,11 +60,11 @@ def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> N
             days.add(prompt.created_at[:10])
     assert set(accepted) <= set(prompts_of), "accepted and lost"
     for day in days | set(expected):
-        assert counted(user.id, day) == expected[day], "counted otherwise than stored"
+        assert counted(user.id, day) == expected[day], "the count differs from the stored prompts"
 
 
 def waiting(rooms: Iterable[str]) -> list[tuple[str, int]]:
-    """Return what stands in the index of the unfinished for these rooms."""
+    """Return the entries of the unfinished index for these rooms."""
     mine = set(rooms)
     return [
         (key.chatroom_id, int(key.seq))

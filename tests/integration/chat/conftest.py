@@ -1,4 +1,4 @@
-"""Users."""
+"""Persons on each plan."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.support.person import Person
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_unfinished() -> None:
-    """What other modules sent and never had answered is none of this one's sweeps' business."""
+    """Delete unfinished prompts that earlier modules left, so that no sweep finds them."""
     for shard in range(SHARDS):
         for key in list(StoredMessage.unfinished.query(shard)):
             StoredMessage(key.chatroom_id, int(key.seq)).delete()
@@ -17,7 +17,7 @@ def nothing_unfinished() -> None:
 
 @pytest.fixture
 def basic_user(api: Api) -> Person:
-    """A user on the basic plan, with an empty day."""
+    """A user on the basic plan, with no prompt counted today."""
     return Person(api)
 
 

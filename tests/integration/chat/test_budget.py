@@ -1,4 +1,4 @@
-"""Network calls a request: what ARCHITECTURE.md allows, counted on the wire."""
+"""Network calls per request: at most what ARCHITECTURE.md allows, counted on the wire."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ PUT, UPDATE, TRANSACT = "dynamodb.PutItem", "dynamodb.UpdateItem", "dynamodb.Tra
 SEND = "sqs.SendMessage"
 
 SECRET = "ssm.GetParameter"
-"""Made once a sandbox, and again after minutes."""
+"""Called once per sandbox, and again after minutes."""
 
 
 @dataclass(frozen=True)
 class Calls:
-    """The calls that a piece of work made: to AWS in their order, to Redis and Gemini in number."""
+    """The calls of a piece of work: to AWS in order, the number of those to Redis and Gemini."""
 
     aws: list[str]
     redis: int = 0
@@ -33,7 +33,7 @@ class Calls:
 def calls_of(
     wire: Wire, redis: StandIn, google: StandIn
 ) -> Callable[[Callable[[], object]], Calls]:
-    """What returns the calls that a piece of work makes."""
+    """A function that returns the calls of a piece of work."""
 
     def count(work: Callable[[], object]) -> Calls:
         redis.reset()
@@ -54,7 +54,9 @@ def room(basic_user: Person) -> str:
     return basic_user.open_room()
 
 
-def test_to_open_change_or_delete_a_room(basic_user: Person, room: str, calls_of: Counter) -> None:
+def test_creating_changing_or_deleting_a_room_takes_one_write(
+    basic_user: Person, room: str, calls_of: Counter
+) -> None:
     url = f"/chatroom/{room}"
     assert calls_of(basic_user.open_room) == Calls([PUT], redis=1)
     patch = calls_of(lambda: basic_user.request("PATCH", url, json={"title": "x"}))
@@ -62,13 +64,15 @@ def test_to_open_change_or_delete_a_room(basic_user: Person, room: str, calls_of
     assert calls_of(lambda: basic_user.delete(room)) == Calls([TRANSACT], redis=1)
 
 
-def test_to_list_rooms(basic_user: Person, room: str, calls_of: Counter) -> None:
+def test_listing_rooms_takes_one_query_and_then_none(
+    basic_user: Person, room: str, calls_of: Counter
+) -> None:
     assert room
     assert calls_of(lambda: basic_user.get("/chatroom")) == Calls([QUERY], redis=2)
     assert calls_of(lambda: basic_user.get("/chatroom")) == Calls([], redis=1)
 
 
-def test_to_read_a_room_its_messages_or_one_of_them(
+def test_reading_a_room_takes_two_reads_and_a_message_one(
     basic_user: Person, room: str, calls_of: Counter
 ) -> None:
     message = basic_user.sent(room)
@@ -80,7 +84,9 @@ def test_to_read_a_room_its_messages_or_one_of_them(
     assert one == Calls([BATCH_GET])
 
 
-def test_to_send_a_prompt(basic_user: Person, room: str, calls_of: Counter) -> None:
+def test_sending_a_prompt_takes_two_writes_one_queue_message_and_one_redis_call(
+    basic_user: Person, room: str, calls_of: Counter
+) -> None:
     first = calls_of(lambda: basic_user.sent(room))
     assert first == Calls([BATCH_GET, UPDATE, TRANSACT, SEND], redis=2)  # the plan is not cached
     assert calls_of(lambda: basic_user.sent(room)) == Calls([UPDATE, TRANSACT, SEND], redis=1)
@@ -90,13 +96,15 @@ def test_to_send_a_prompt(basic_user: Person, room: str, calls_of: Counter) -> N
     assert replayed == Calls([GET, BATCH_GET, SEND])
 
 
-def test_to_send_a_prompt_on_the_pro_plan(pro_user: Person, calls_of: Counter) -> None:
+def test_sending_a_prompt_on_the_pro_plan_takes_the_same_calls(
+    pro_user: Person, calls_of: Counter
+) -> None:
     room = pro_user.open_room()
     pro_user.sent(room)
     assert calls_of(lambda: pro_user.sent(room)) == Calls([UPDATE, TRANSACT, SEND], redis=1)
 
 
-def test_to_refuse_what_cannot_be(basic_user: Person, room: str, calls_of: Counter) -> None:
+def test_an_invalid_request_takes_no_call(basic_user: Person, room: str, calls_of: Counter) -> None:
     elsewhere = f"/chatroom/{ids.new('r')}"
     assert calls_of(lambda: basic_user.get("/chatroom/r_1/message/m_1_1")) == Calls([])
     assert calls_of(lambda: basic_user.get(f"/chatroom/{room}/message/m_1_1")) == Calls([])
@@ -106,7 +114,7 @@ def test_to_refuse_what_cannot_be(basic_user: Person, room: str, calls_of: Count
     assert len(calls_of(lambda: basic_user.get(elsewhere)).aws) == 2
 
 
-def test_to_answer_a_prompt(
+def test_answering_a_prompt_takes_at_most_three_table_calls(
     basic_user: Person, room: str, worker: Poller, calls_of: Counter
 ) -> None:
     basic_user.sent(room)
@@ -115,7 +123,9 @@ def test_to_answer_a_prompt(
     assert calls_of(worker.poll) == Calls([UPDATE, QUERY, TRANSACT], gemini=1)
 
 
-def test_to_answer_ten_prompts_at_once(pro_user: Person, worker: Poller, calls_of: Counter) -> None:
+def test_answering_ten_prompts_in_parallel_takes_two_table_calls_each(
+    pro_user: Person, worker: Poller, calls_of: Counter
+) -> None:
     rooms = [pro_user.open_room() for _ in range(10)]
     for room in rooms:
         pro_user.sent(room)
@@ -124,7 +134,7 @@ def test_to_answer_ten_prompts_at_once(pro_user: Person, worker: Poller, calls_o
     assert made.gemini == 10
 
 
-def test_to_fail_a_prompt(
+def test_failing_a_prompt_takes_two_writes(
     basic_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     google.fault("blocked")
@@ -134,6 +144,6 @@ def test_to_fail_a_prompt(
     assert [call for call in wire.calls() if call != SECRET] == [UPDATE, TRANSACT]
 
 
-def test_to_sweep_where_there_is_nothing_to_do(calls_of: Counter) -> None:
+def test_a_sweep_with_nothing_to_do_takes_nine_calls(calls_of: Counter) -> None:
     run_sweep()
     assert calls_of(run_sweep) == Calls(["sqs.ReceiveMessage", *[QUERY] * 8])

@@ -1,4 +1,4 @@
-"""Twenty prompts in ten seconds, also for who has no daily limit, whatever Redis does or says."""
+"""The burst limit: twenty prompts per ten seconds, whatever Redis does or says."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -24,14 +24,14 @@ NEXT = NOON + WINDOW
 READ = "dynamodb.BatchGetItem"
 
 
-def check_refusal(reply: Reply, at: datetime, most: int = MOST, beside: str = "") -> None:
-    """Hold a 429 against the contract: a limit of its own, over when the window is."""
+def check_refusal(reply: Reply, at: datetime, most: int = MOST, others: str = "") -> None:
+    """Assert that a 429 is as the contract says and ends with the window."""
     ends = NEXT if at < NEXT else NEXT + WINDOW
     left = -(-(ends - at) // timedelta(seconds=1))
     assert reply.status == 429, reply.text
     assert reply.headers["retry-after"] == str(left)
     assert reply.headers["ratelimit-policy"].endswith(f'"burst";q={most};w=10')
-    assert reply.headers["ratelimit"] == f'{beside}"burst";r=0;t={left}'
+    assert reply.headers["ratelimit"] == f'{others}"burst";r=0;t={left}'
     assert reply.json["type"] == "urn:geminichat:problem:too-many-requests"
     assert reply.json["resetsAt"] == ends.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     assert reply.json["resetsAt"] in reply.json["detail"]
@@ -39,13 +39,13 @@ def check_refusal(reply: Reply, at: datetime, most: int = MOST, beside: str = ""
 
 @pytest.fixture
 def room(pro_user: Person) -> str:
-    """A room that is as old as noon, whatever the time of day."""
+    """A room that was created at noon, whatever the time of day."""
     reply = pro_user.request("POST", "/chatroom", json={}, at=NOON)
     return str(reply.data["id"])
 
 
 def send_most(user: Person, room: str, at: datetime = NOON) -> None:
-    """Use a window up."""
+    """Use up a window."""
     replies = repeat_at_once(lambda _: user.send(room, at=at), MOST)
     assert Counter(reply.status for reply in replies) == {202: MOST}
 
@@ -53,7 +53,7 @@ def send_most(user: Person, room: str, at: datetime = NOON) -> None:
 # ── The limit ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_accepted_prompt_says_how_many_more_may_follow_it_and_when_that_starts_anew(
+def test_an_accepted_prompt_reports_the_prompts_left_in_the_window_and_its_reset(
     pro_user: Person, room: str
 ) -> None:
     for left in (19, 18):
@@ -64,7 +64,7 @@ def test_an_accepted_prompt_says_how_many_more_may_follow_it_and_when_that_start
 
 
 @pytest.mark.parametrize("redis_is", ["there", "gone"])
-def test_of_fifty_at_once_exactly_twenty_are_accepted(
+def test_of_fifty_parallel_prompts_exactly_twenty_are_accepted(
     redis_is: str, pro_user: Person, room: str, redis: StandIn
 ) -> None:
     if redis_is == "gone":
@@ -77,7 +77,7 @@ def test_of_fifty_at_once_exactly_twenty_are_accepted(
     assert pro_user.counted(NOON) == len(list(prompts(room))) == 20
 
 
-def test_the_next_one_is_refused_until_the_window_is_over_and_accepted_from_then_on(
+def test_the_twenty_first_prompt_is_refused_until_the_next_window(
     pro_user: Person, room: str
 ) -> None:
     send_most(pro_user, room)
@@ -87,12 +87,14 @@ def test_the_next_one_is_refused_until_the_window_is_over_and_accepted_from_then
     assert (reply.status, reply.headers["ratelimit"]) == (202, '"burst";r=19;t=10')
 
 
-def test_fifty_across_the_end_of_a_window_have_two_of_them(pro_user: Person, room: str) -> None:
+def test_fifty_parallel_prompts_in_two_windows_are_counted_in_their_own(
+    pro_user: Person, room: str
+) -> None:
     replies = repeat_at_once(lambda n: pro_user.send(room, at=(LAST, NEXT)[n % 2]), 50)
     assert Counter(reply.status for reply in replies) == {202: 40, 429: 10}
 
 
-def test_a_window_ends_at_midnight_too(pro_user: Person, room: str) -> None:
+def test_a_window_ends_at_midnight(pro_user: Person, room: str) -> None:
     last = MIDNIGHT - timedelta(milliseconds=1)
     send_most(pro_user, room, last)
     assert pro_user.send(room, at=last).status == 429
@@ -100,7 +102,8 @@ def test_a_window_ends_at_midnight_too(pro_user: Person, room: str) -> None:
     assert [pro_user.counted(last), pro_user.counted(MIDNIGHT)] == [20, 1]
 
 
-def test_a_retry_counts_and_what_failed_is_not_given_back_to_the_moment(
+@pytest.mark.any_write_order
+def test_a_retry_is_counted_and_a_failed_prompt_is_not_refunded_to_its_window(
     pro_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked", match="the first", times=2)
@@ -116,13 +119,15 @@ def test_a_retry_counts_and_what_failed_is_not_given_back_to_the_moment(
     assert pro_user.look(room, failed)["status"] == "failed"
 
 
-def test_a_prompt_that_was_not_stored_is_not_counted(pro_user: Person, room: str) -> None:
+def test_a_prompt_to_an_unknown_room_is_not_counted_in_the_window(
+    pro_user: Person, room: str
+) -> None:
     for _ in range(MOST + 5):
         assert pro_user.send("r_" + "a" * 26, at=NOON).status == 404
     assert pro_user.send(room, at=NOON).headers["ratelimit"] == '"burst";r=19;t=10'
 
 
-def test_a_replay_is_answered_and_not_counted(pro_user: Person, room: str) -> None:
+def test_a_replayed_prompt_is_not_counted_in_the_window(pro_user: Person, room: str) -> None:
     first = pro_user.sent(room, key="k-1", at=NOON)
     for _ in range(MOST - 1):
         pro_user.sent(room, at=NOON)
@@ -131,7 +136,7 @@ def test_a_replay_is_answered_and_not_counted(pro_user: Person, room: str) -> No
     assert pro_user.send(room, key="k-2", at=NEXT).status == 202
 
 
-def test_nought_switches_it_off(
+def test_the_burst_limit_0_means_no_limit(
     pro_user: Person, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BURST_PROMPTS", "0")
@@ -140,7 +145,10 @@ def test_nought_switches_it_off(
     assert "ratelimit" not in replies[-1].headers
 
 
-def test_a_basic_user_meets_the_day_first(basic_user: Person, valkey: ValkeyServer) -> None:
+@pytest.mark.any_write_order
+def test_a_basic_user_reaches_the_daily_limit_before_the_burst_limit(
+    basic_user: Person, valkey: ValkeyServer
+) -> None:
     room = basic_user.open_room()
     plant(99)(valkey.client(), basic_user.id)
     replies = [basic_user.send(room, at=NOON) for _ in range(6)]
@@ -149,23 +157,23 @@ def test_a_basic_user_meets_the_day_first(basic_user: Person, valkey: ValkeyServ
     assert '"burst"' not in replies[0].headers["ratelimit-policy"]
 
 
-def test_a_basic_user_meets_a_burst_limit_that_is_below_the_days(
+def test_a_burst_limit_below_the_daily_limit_applies_to_a_basic_user(
     basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BURST_PROMPTS", "2")
     room = basic_user.open_room()
     replies = [basic_user.send(room, at=NOON) for _ in range(3)]
     assert replies[1].headers["ratelimit"] == '"day";r=3;t=43200, "burst";r=0;t=10'
-    check_refusal(replies[2], NOON, most=2, beside='"day";r=3;t=43200, ')
+    check_refusal(replies[2], NOON, most=2, others='"day";r=3;t=43200, ')
     later = [basic_user.send(room, at=NOON + n * WINDOW).status for n in (1, 1, 2, 3)]
     assert later == [202, 202, 202, 429]
 
 
-# ── A Redis that lies, or begins anew ─────────────────────────────────────────────────────────────
+# ── Wrong or empty data in Redis ──────────────────────────────────────────────────────────────────
 
 
 def plant(value: Any, *, seconds: int | None = None) -> Callable[[Any, str], None]:
-    """Have Redis hold a count of the window, without an end unless told."""
+    """Return a function that stores a window's count in Redis, without a TTL by default."""
 
     def put(client: Any, user_id: str) -> None:
         client.set(_key(user_id), value, ex=seconds)
@@ -197,7 +205,7 @@ HOLDINGS: dict[str, Callable[[Any, str], None]] = {
 
 
 @pytest.mark.parametrize("holding", HOLDINGS)
-def test_the_twentieth_is_never_refused_and_the_next_always_however_redis_lies(
+def test_exactly_twenty_prompts_are_accepted_whatever_count_redis_holds(
     holding: str, pro_user: Person, room: str, valkey: ValkeyServer
 ) -> None:
     lie, client = HOLDINGS[holding], valkey.client()
@@ -214,7 +222,7 @@ def test_the_twentieth_is_never_refused_and_the_next_always_however_redis_lies(
         assert 0 < client.ttl(key) <= 10, key
 
 
-def test_a_redis_that_began_anew_refuses_as_before(
+def test_the_burst_limit_holds_after_redis_lost_its_data(
     pro_user: Person, room: str, valkey: ValkeyServer
 ) -> None:
     send_most(pro_user, room)
@@ -223,11 +231,11 @@ def test_a_redis_that_began_anew_refuses_as_before(
         check_refusal(pro_user.send(room, at=NOON), NOON)
 
 
-def test_a_note_of_one_limit_or_window_is_worth_nothing_for_another(
+def test_a_refusal_note_is_not_valid_for_another_limit_or_window(
     pro_user: Person, room: str, valkey: ValkeyServer
 ) -> None:
     send_most(pro_user, room, LAST)
-    for _ in range(2):  # the transaction refuses one, the table the other
+    for _ in range(2):  # the transaction refuses the first, the table the second
         check_refusal(pro_user.send(room, at=LAST), LAST)
     client = valkey.client()
     genuine = client.get(f"refusal:{pro_user.id}:{NOON:%Y-%m-%d}")
@@ -242,10 +250,10 @@ def test_a_note_of_one_limit_or_window_is_worth_nothing_for_another(
     assert pro_user.send(room, at=NEXT).status == 202
 
 
-# ── What it costs ─────────────────────────────────────────────────────────────────────────────────
+# ── Calls ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_to_admit_costs_no_further_call_and_to_hammer_one_to_redis_alone(
+def test_the_burst_limit_takes_no_further_call_and_a_known_refusal_only_one_to_redis(
     pro_user: Person, room: str, redis: StandIn, wire: Wire
 ) -> None:
     pro_user.sent(room, at=NOON)
@@ -266,6 +274,6 @@ def test_to_admit_costs_no_further_call_and_to_hammer_one_to_redis_alone(
     assert (len(redis.requests()), wire.calls()) == (7, [READ])
 
 
-def test_the_settings_are_the_templates_own() -> None:
+def test_the_burst_limit_is_the_templates_default() -> None:
     burst = config.burst_limit()
     assert (burst.prompts, burst.seconds) == (MOST, WINDOW.seconds)

@@ -1,4 +1,4 @@
-"""Transactions that meet on one item: AWS cancels them, MiniStack never does, so it is played."""
+"""Transaction conflicts, which AWS answers and MiniStack never does: they are injected."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +42,7 @@ def room_with_a_failed_prompt(user: Person, worker: Poller, google: StandIn) -> 
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_conflict_that_passes_is_not_seen_by_the_client(
+def test_a_short_transaction_conflict_is_retried(
     name: str, user: Person, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     call, status, ask = REQUESTS[name]
@@ -56,7 +56,7 @@ def test_a_conflict_that_passes_is_not_seen_by_the_client(
         assert len(list(prompts(room))) == (2 if name.startswith("send") else 1)
 
 
-def test_a_conflict_that_lasts_is_a_503_and_leaves_nothing_half_made(
+def test_a_lasting_transaction_conflict_is_a_503_and_stores_nothing(
     api: Api, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     users = {name: Person(api) for name in REQUESTS}
@@ -82,7 +82,7 @@ def test_a_conflict_that_lasts_is_a_503_and_leaves_nothing_half_made(
         assert users[name].get(f"/chatroom/{room}").data["title"] == "New Chat"
 
 
-def test_a_worker_that_meets_a_lasting_conflict_leaves_the_prompt_to_a_later_try(
+def test_a_prompt_is_answered_later_after_a_lasting_conflict_in_the_worker(
     user: Person, worker: Poller, wire: Wire
 ) -> None:
     room = user.open_room()
@@ -95,7 +95,7 @@ def test_a_worker_that_meets_a_lasting_conflict_leaves_the_prompt_to_a_later_try
     assert user.look(room, sent)["status"] == "answered"
 
 
-def test_conflicts_at_every_transaction_of_the_worker_pass(
+def test_the_worker_retries_a_conflict_of_each_of_its_writes(
     user: Person, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     room = user.open_room()
@@ -103,7 +103,7 @@ def test_conflicts_at_every_transaction_of_the_worker_pass(
     google.fault("blocked", match="two")
     sent = [user.sent(room, content) for content in ("one", "two", "three")]
     conflicts = [
-        wire.cut(UPDATE, "conflict", times=2, holding=(room,)),  # the claim
+        wire.cut(UPDATE, "conflict", times=2, holding=(room,)),  # the lease
         wire.cut(UPDATE, "conflict", nth=2, times=2, holding=(room,)),  # the release
         wire.cut(TRANSACT, "conflict", times=2, holding=(room,)),
     ]

@@ -1,8 +1,7 @@
-"""Every call of every path of a prompt fails, loses its answer, times out, or is the last one.
+"""A crash at every call of every path of a prompt: before it, after it, or without its answer.
 
-Afterwards time passes (redelivery, pauses, leases, the sweep), and then invariants 1 to 3 of
-ARCHITECTURE.md hold: nothing accepted is lost, nothing is answered twice, nothing is counted
-otherwise than stored.
+After redelivery, pauses, leases and the sweep, invariants 1 to 3 of ARCHITECTURE.md hold: no
+accepted prompt is lost, none is answered twice, and the counts equal what is stored.
 """
 
 import json
@@ -32,7 +31,7 @@ SOON = timedelta(minutes=15)
 
 @dataclass
 class Scene:
-    """A user's room, and all that works on its prompts."""
+    """A user's room and the services that its prompts need."""
 
     user: Person
     worker: Poller
@@ -44,7 +43,7 @@ class Scene:
     one_prompt: bool = False
 
     def note(self, reply: Reply) -> Reply:
-        """Remember what was accepted."""
+        """Remember an accepted prompt."""
         if reply.status == 202:
             self.accepted.append(reply.data["messageId"])
         return reply
@@ -58,7 +57,7 @@ class Scene:
         return str(self.values.refs[name])
 
 
-# ── The paths: what is there before, what is done, and the calls it takes ─────────────────────────
+# ── The paths: preparation, action and calls ─────────────────────────────────────────────────────
 
 
 def room(scene: Scene) -> None:
@@ -91,22 +90,22 @@ def room_with_a_failed_prompt(scene: Scene) -> None:
     assert scene.prompt().status == Status.FAILED
 
 
-def and_gemini_down(scene: Scene) -> None:
+def queued_prompt_with_gemini_down(scene: Scene) -> None:
     room_with_a_queued_prompt(scene)
     scene.google.fault("error", status=503, match=scene.room)
 
 
-def and_gemini_refusing(scene: Scene) -> None:
+def queued_prompt_that_gemini_blocks(scene: Scene) -> None:
     room_with_a_queued_prompt(scene)
     scene.google.fault("blocked", match=scene.room)
 
 
-def and_one_attempt_left(scene: Scene) -> None:
-    and_gemini_down(scene)
+def queued_prompt_with_one_attempt_left(scene: Scene) -> None:
+    queued_prompt_with_gemini_down(scene)
     scene.prompt().update([StoredMessage.attempts.set(5)])
 
 
-def and_another_worker_at_it(scene: Scene) -> None:
+def prompt_leased_by_another_worker(scene: Scene) -> None:
     room_with_a_queued_prompt(scene)
     scene.prompt().update(
         [
@@ -117,12 +116,12 @@ def and_another_worker_at_it(scene: Scene) -> None:
     )
 
 
-def room_with_an_outlived_prompt(scene: Scene) -> None:
+def room_with_a_prompt_out_of_attempts(scene: Scene) -> None:
     room_with_a_lost_prompt(scene)
     scene.prompt().update([StoredMessage.attempts.set(6)])
 
 
-def room_with_a_buried_prompt(scene: Scene) -> None:
+def room_with_a_dead_letter(scene: Scene) -> None:
     room_with_a_lost_prompt(scene)
     job = {"chatroomId": scene.room, "seq": int(scene.prompt().seq)}
     boto3.client("sqs").send_message(
@@ -146,7 +145,7 @@ def send(scene: Scene) -> None:
 
 
 def send_until_accepted(scene: Scene) -> None:
-    """Do as a client that was told to use an Idempotency-Key."""
+    """Send one prompt, with an Idempotency-Key, until it is accepted."""
     scene.one_prompt = True
     for _ in range(5):
         with suppress(Died):
@@ -180,7 +179,7 @@ def delete_until_gone(scene: Scene) -> None:
 
 @dataclass(frozen=True)
 class Path:
-    """A way through the system: what is there before, what is done, and its calls in order."""
+    """A path through the system: the preparation, the action, and its calls in order."""
 
     before: Callable[[Scene], None]
     act: Callable[[Scene], None]
@@ -204,23 +203,33 @@ PATHS = {
         room_with_a_failed_prompt, retry, [BATCH_GET, TRANSACT, BATCH_GET, SEND], redis=2
     ),
     "answer": Path(room_with_a_queued_prompt, poll, [UPDATE, QUERY, TRANSACT], gemini=1),
-    "try again": Path(and_gemini_down, poll, [UPDATE, QUERY, UPDATE, POSTPONE], gemini=1),
-    "fail": Path(and_gemini_refusing, poll, [UPDATE, QUERY, TRANSACT], redis=1, gemini=1),
-    "give up": Path(and_one_attempt_left, poll, [UPDATE, QUERY, TRANSACT, SEND], redis=1, gemini=1),
-    "leave to another": Path(and_another_worker_at_it, poll, [UPDATE, GET, POSTPONE]),
+    "try again": Path(
+        queued_prompt_with_gemini_down, poll, [UPDATE, QUERY, UPDATE, POSTPONE], gemini=1
+    ),
+    "fail": Path(
+        queued_prompt_that_gemini_blocks, poll, [UPDATE, QUERY, TRANSACT], redis=1, gemini=1
+    ),
+    "give up": Path(
+        queued_prompt_with_one_attempt_left,
+        poll,
+        [UPDATE, QUERY, TRANSACT, SEND],
+        redis=1,
+        gemini=1,
+    ),
+    "leave to another": Path(prompt_leased_by_another_worker, poll, [UPDATE, GET, POSTPONE]),
     "sweep, queue": Path(room_with_a_lost_prompt, sweep, [RECEIVE, QUERY, GET, UPDATE, SEND]),
     "sweep, fail": Path(
-        room_with_an_outlived_prompt, sweep, [RECEIVE, QUERY, GET, UPDATE, TRANSACT], redis=1
+        room_with_a_prompt_out_of_attempts, sweep, [RECEIVE, QUERY, GET, UPDATE, TRANSACT], redis=1
     ),
     "sweep, dead letter": Path(
-        room_with_a_buried_prompt, sweep, [RECEIVE, GET, UPDATE, TRANSACT, QUERY], redis=1
+        room_with_a_dead_letter, sweep, [RECEIVE, GET, UPDATE, TRANSACT, QUERY], redis=1
     ),
     "delete": Path(room_with_a_queued_prompt, delete_until_gone, [TRANSACT], redis=1),
     "purge": Path(deleted_room, sweep, [RECEIVE, QUERY, BATCH_WRITE, DELETE]),
 }
 
-ABOUT_NOBODY = {RECEIVE, POSTPONE, QUERY}
-"""Calls that name neither a user nor a room, or not always."""
+ANONYMOUS = {RECEIVE, POSTPONE, QUERY}
+"""Calls whose requests need not name a user or a room."""
 
 WAYS = {
     "refused": ("refused", 2),
@@ -230,7 +239,7 @@ WAYS = {
     "dies before": ("dies before", 1),
     "dies after": ("dies after", 1),
 }
-"""How a call breaks (see Wire), and how often: twice is more than botocore tries."""
+"""How a call breaks (see Wire), and how many times; the client tries twice."""
 
 
 @pytest.fixture
@@ -239,7 +248,7 @@ def new_scene(api: Api, worker: Poller, google: StandIn, values: Values) -> Call
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_the_table_names_every_call(
+def test_every_call_of_each_path_is_listed(
     name: str, new_scene: Callable[[], Scene], wire: Wire, redis: StandIn, google: StandIn
 ) -> None:
     path, scene = PATHS[name], new_scene()
@@ -247,7 +256,7 @@ def test_the_table_names_every_call(
     wire.reset()
     before = len(redis.requests()), len(google.requests())
     path.act(scene)
-    made = wire.calls(*ABOUT_NOBODY, about=(scene.room, scene.user.id))
+    made = wire.calls(*ANONYMOUS, about=(scene.room, scene.user.id))
     assert (list(dict.fromkeys(made)) if path.act is sweep else made) == path.calls
     assert len(redis.requests()) - before[0] == path.redis
     assert len(google.requests()) - before[1] == path.gemini
@@ -255,7 +264,7 @@ def test_the_table_names_every_call(
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", PATHS)
-def test_whatever_call_breaks_nothing_is_lost_or_done_twice(
+def test_no_prompt_is_lost_or_answered_twice_whichever_call_breaks(
     name: str, new_scene: Callable[[], Scene], wire: Wire
 ) -> None:
     path = PATHS[name]
@@ -265,19 +274,19 @@ def test_whatever_call_breaks_nothing_is_lost_or_done_twice(
         for way, (how, times) in WAYS.items():
             scene = scenes[f"call {place + 1}, {call}, {way}"] = new_scene()
             path.before(scene)
-            about = ("",) if call in ABOUT_NOBODY else (scene.room, scene.user.id)
+            about = ("",) if call in ANONYMOUS else (scene.room, scene.user.id)
             broken = wire.cut(call, how, nth=nth, times=times, holding=about)
             with suppress(Died, Exception):
                 path.act(scene)
             assert broken.happened, f"{call} was not reached"
             wire.breaks.clear()
             wire.deliver_late()
-    wrong = after_all(scenes)
+    wrong = find_violations(scenes)
     assert not wrong, f"{len(wrong)} of {len(scenes)}"
 
 
-def after_all(scenes: dict[str, Scene]) -> dict[str, str]:
-    """Let time pass, and return what is wrong then, by the call that broke."""
+def find_violations(scenes: dict[str, Scene]) -> dict[str, str]:
+    """Wait until nothing changes, and return the violated invariants by broken call."""
     rooms = [scene.room for scene in scenes.values()]
     bring_to_rest(next(iter(scenes.values())).worker, rooms)
     left = waiting(rooms)
@@ -288,9 +297,7 @@ def after_all(scenes: dict[str, Scene]) -> dict[str, str]:
                 assert stored(scene.room) == [], "deleted, and still there"
             else:
                 check(scene.user, [scene.room], scene.accepted)
-            assert all(room != scene.room for room, _ in left), (
-                "unfinished, though nothing comes of it any more"
-            )
+            assert all(room != scene.room for room, _ in left), "still in the unfinished index"
             if scene.one_prompt:
                 assert len(list(prompts(scene.room))) == 1, "one key, and two prompts"
         except AssertionError as error:
@@ -310,7 +317,7 @@ REDIS_WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", ["send", "retry", "fail", "give up", "delete"])
-def test_whatever_redis_does_the_request_goes_on_and_nothing_is_lost(
+def test_no_request_fails_and_no_prompt_is_lost_whatever_redis_does(
     name: str, new_scene: Callable[[], Scene], redis: StandIn
 ) -> None:
     path = PATHS[name]
@@ -326,7 +333,7 @@ def test_whatever_redis_does_the_request_goes_on_and_nothing_is_lost(
                 assert len(scene.accepted) > before, f"refused when Redis did {way}"
             redis.reset()
             redis_client.wake()
-    wrong = after_all(scenes)
+    wrong = find_violations(scenes)
     assert not wrong, f"{len(wrong)} of {len(scenes)}"
 
 
@@ -347,7 +354,7 @@ GEMINI_WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_whatever_gemini_does_every_prompt_ends_with_one_reply_or_a_reason(
+def test_every_prompt_gets_one_reply_or_a_reason_whatever_gemini_does(
     new_scene: Callable[[], Scene], google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GEMINI_TIMEOUT", "1")
@@ -358,7 +365,7 @@ def test_whatever_gemini_does_every_prompt_ends_with_one_reply_or_a_reason(
         google.fault(**fault, match=scene.room)
         scene.note(scene.user.send(scene.room, f"Hello ({scene.room})"))
     poll(next(iter(scenes.values())))
-    wrong = after_all(scenes)
+    wrong = find_violations(scenes)
     assert not wrong, f"{len(wrong)} of {len(scenes)}"
     ended = {way: scene.prompt().error_code or "answered" for way, scene in scenes.items()}
     assert ended == dict.fromkeys(GEMINI_WAYS, "answered") | {

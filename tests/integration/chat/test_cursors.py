@@ -1,4 +1,4 @@
-"""A cursor that is not ours, or not for this list of this user, is a 400 and never data."""
+"""A forged cursor, or one of another list or user, is a 400."""
 
 import base64
 import json
@@ -59,9 +59,7 @@ def check_refusal(reply: Reply) -> None:
 
 
 @every_list
-def test_a_cursor_leads_on_and_as_often_as_it_is_used(
-    name: str, basic_user: Person, room: str
-) -> None:
+def test_a_cursor_returns_the_next_page_each_time(name: str, basic_user: Person, room: str) -> None:
     cursor = cursor_of(basic_user, name, room)
     following = ask(basic_user, name, room, cursor)
     assert following.status == 200
@@ -70,7 +68,7 @@ def test_a_cursor_leads_on_and_as_often_as_it_is_used(
 
 
 @every_list
-def test_what_is_none_of_ours_is_refused_before_any_table_is_asked(
+def test_a_forged_cursor_is_refused_without_a_table_call(
     name: str, basic_user: Person, room: str, wire: Wire
 ) -> None:
     genuine = cursor_of(basic_user, name, room)
@@ -88,16 +86,18 @@ def test_what_is_none_of_ours_is_refused_before_any_table_is_asked(
 
 
 @every_list
-def test_each_character_of_a_cursor_counts(name: str, basic_user: Person, room: str) -> None:
+def test_a_cursor_with_any_character_changed_is_refused(
+    name: str, basic_user: Person, room: str
+) -> None:
     genuine = cursor_of(basic_user, name, room)
-    for place in range(len(genuine) - 1):  # of the last one some bits are padding
+    for place in range(len(genuine) - 1):  # some bits of the last character are padding
         other = "A" if genuine[place] != "A" else "B"
         check_refusal(ask(basic_user, name, room, genuine[:place] + other + genuine[place + 1 :]))
 
 
 @every_list
 @pytest.mark.parametrize("other", LISTS)
-def test_the_cursor_of_one_list_is_refused_by_the_others(
+def test_a_cursor_of_one_list_is_refused_by_the_others(
     name: str, other: str, basic_user: Person, room: str
 ) -> None:
     reply = ask(basic_user, name, room, cursor_of(basic_user, other, room))
@@ -108,7 +108,7 @@ def test_the_cursor_of_one_list_is_refused_by_the_others(
 
 
 @pytest.mark.parametrize("name", ["room", "messages"])
-def test_the_cursor_of_one_room_is_refused_by_another(
+def test_a_cursor_of_one_room_is_refused_by_another(
     name: str, basic_user: Person, room: str
 ) -> None:
     check_refusal(ask(basic_user, name, furnish(basic_user), cursor_of(basic_user, name, room)))
@@ -124,8 +124,8 @@ def test_another_users_cursor_is_refused(
     check_refusal(ask(other, name, room, stolen))
 
 
-def test_even_a_genuine_position_in_anothers_rooms_shows_ones_own(api: Api, room: str) -> None:
-    """Who had the key would still read nobody's list but their own."""
+def test_a_signed_position_in_another_users_rooms_lists_only_own_rooms(api: Api, room: str) -> None:
+    """Even with the signing key a caller reads only their own list."""
     other = Person(api)
     own = furnish(other)
     place = Position(chatroom_id=room, updated_at="9999-01-01T00:00:00.000Z")
@@ -137,7 +137,7 @@ def test_even_a_genuine_position_in_anothers_rooms_shows_ones_own(api: Api, room
 
 
 @every_list
-def test_a_cursor_outlives_the_rotation_of_its_key_while_that_is_accepted(
+def test_a_cursor_is_valid_as_long_as_its_key_is_accepted(
     name: str, basic_user: Person, room: str
 ) -> None:
     cursor = cursor_of(basic_user, name, room)
@@ -155,7 +155,7 @@ def test_a_cursor_outlives_the_rotation_of_its_key_while_that_is_accepted(
 
 @contextmanager
 def signing_keys(kid: str, *, keep: bool) -> Iterator[None]:
-    """Sign with a new key meanwhile, and accept what the old one signed only if told."""
+    """Sign with a new key in the block; `keep` accepts the old key as well."""
     ssm = boto3.client("ssm")
     name = config.setting("SIGNING_KEYS_PARAMETER")
     before = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
@@ -176,7 +176,7 @@ def signing_keys(kid: str, *, keep: bool) -> Iterator[None]:
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "abc", "", "%D9%A1", "1e2", "+5"])
 @every_list
-def test_a_limit_that_is_not_1_to_100_is_a_400(
+def test_a_page_limit_outside_1_to_100_is_a_400(
     name: str, limit: str, basic_user: Person, room: str
 ) -> None:
     reply = basic_user.get(f"{LISTS[name].format(room=room)}?limit={limit}")
@@ -184,7 +184,7 @@ def test_a_limit_that_is_not_1_to_100_is_a_400(
     assert "limit" in reply.json["detail"]
 
 
-def test_a_message_of_another_room_to_begin_after_is_not_found(
+def test_an_after_parameter_that_names_another_rooms_message_is_a_404(
     api: Api, basic_user: Person, room: str
 ) -> None:
     other = Person(api)

@@ -1,4 +1,4 @@
-"""One Idempotency-Key, one prompt."""
+"""An Idempotency-Key stores at most one prompt."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -12,12 +12,14 @@ from tests.support.person import Person
 from tests.support.stored import prompts
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.any_write_order
+
 SEND = "sqs.SendMessage"
 TODAY = datetime.now(UTC).replace(hour=12)
 
 
 @pytest.mark.parametrize("redis_is", ["there", "gone"])
-def test_twenty_at_once_store_one_prompt_and_count_one(
+def test_twenty_parallel_requests_with_one_key_store_and_count_one_prompt(
     redis_is: str, basic_user: Person, redis: StandIn
 ) -> None:
     room = basic_user.open_room()
@@ -40,7 +42,7 @@ def test_twenty_at_once_store_one_prompt_and_count_one(
 
 
 @pytest.mark.parametrize("other", ["content", "room"])
-def test_a_key_with_another_request_is_a_422_and_stores_nothing(
+def test_a_key_that_is_reused_for_another_request_is_a_422_and_stores_nothing(
     other: str, basic_user: Person
 ) -> None:
     room, second = basic_user.open_room(), basic_user.open_room()
@@ -52,7 +54,7 @@ def test_a_key_with_another_request_is_a_422_and_stores_nothing(
     assert list(prompts(second)) == []
 
 
-def test_content_that_is_the_same_once_trimmed_is_the_same_request(basic_user: Person) -> None:
+def test_requests_that_differ_only_in_surrounding_space_are_the_same(basic_user: Person) -> None:
     room = basic_user.open_room()
     first = basic_user.sent(room, "Hello", key="k-1")
     assert basic_user.sent(room, " Hello\n", key="k-1") == first
@@ -71,20 +73,20 @@ def test_a_key_that_is_not_1_to_255_visible_characters_is_a_400(
     assert list(prompts(room)) == []
 
 
-def test_a_key_of_255_characters_is_taken(basic_user: Person) -> None:
+def test_a_key_of_255_characters_is_valid(basic_user: Person) -> None:
     room = basic_user.open_room()
     key = "~" * 255
     assert basic_user.sent(room, key=key) == basic_user.sent(room, key=key)
 
 
-def test_a_key_is_one_users_own(api: Api, basic_user: Person) -> None:
+def test_two_users_may_use_the_same_key(api: Api, basic_user: Person) -> None:
     other = Person(api)
     rooms = {user.id: user.open_room() for user in (basic_user, other)}
     sent = [user.sent(rooms[user.id], key="k-1") for user in (basic_user, other)]
     assert len(set(sent)) == 2
 
 
-def test_a_replay_is_answered_even_when_the_day_is_used_up(basic_user: Person) -> None:
+def test_a_replay_is_accepted_after_the_daily_quota_is_used_up(basic_user: Person) -> None:
     room = basic_user.open_room()
     first = basic_user.sent(room, key="k-1", at=TODAY)
     for _ in range(4):
@@ -103,7 +105,7 @@ def test_a_refused_request_leaves_its_key_unused(basic_user: Person) -> None:
     assert "idempotency-replayed" not in reply.headers
 
 
-def test_a_key_is_kept_for_a_day(basic_user: Person) -> None:
+def test_a_key_is_valid_for_24_hours(basic_user: Person) -> None:
     room = basic_user.open_room()
     first = basic_user.sent(room, key="k-1", at=TODAY)
     kept = TODAY + timedelta(hours=23, minutes=59)
@@ -111,7 +113,7 @@ def test_a_key_is_kept_for_a_day(basic_user: Person) -> None:
     assert basic_user.sent(room, key="k-1", at=TODAY + timedelta(hours=24)) != first
 
 
-def test_a_replay_queues_a_prompt_whose_queueing_was_lost(
+def test_a_replay_queues_a_prompt_whose_queue_message_was_lost(
     basic_user: Person, worker: Poller, wire: Wire
 ) -> None:
     room = basic_user.open_room()
@@ -123,7 +125,7 @@ def test_a_replay_queues_a_prompt_whose_queueing_was_lost(
     assert basic_user.look(room, first)["status"] == "answered"
 
 
-def test_a_replay_of_a_finished_prompt_says_how_it_ended_and_queues_nothing(
+def test_a_replay_of_a_finished_prompt_returns_its_status_and_queues_nothing(
     basic_user: Person, worker: Poller, wire: Wire
 ) -> None:
     room = basic_user.open_room()
@@ -136,7 +138,7 @@ def test_a_replay_of_a_finished_prompt_says_how_it_ended_and_queues_nothing(
     assert SEND not in wire.calls()
 
 
-def test_a_replay_in_a_room_deleted_since_is_a_404(basic_user: Person) -> None:
+def test_a_replay_in_a_deleted_room_is_a_404(basic_user: Person) -> None:
     room = basic_user.open_room()
     basic_user.sent(room, key="k-1")
     basic_user.delete(room)

@@ -1,4 +1,4 @@
-"""The list of rooms comes from the cache when it may, and never shows less than was answered."""
+"""The room list cache: a cached list is never older than an answered change."""
 
 import json
 from collections.abc import Callable
@@ -27,14 +27,14 @@ def titles(reply: Reply) -> list[str]:
 
 
 def listed(user: Person, query: str = "") -> tuple[str, list[str]]:
-    """Return where a user's list came from, and the titles on it."""
+    """Return "hit" or "miss", and the titles of a user's list."""
     reply = user.get(f"/chatroom{query}")
     where = {"hit": "Chatrooms from cache.", "miss": "Chatrooms from DB."}
     assert reply.json["message"] == where[reply.headers["x-cache"]]
     return reply.headers["x-cache"], titles(reply)
 
 
-def test_the_second_look_comes_from_the_cache(basic_user: Person, wire: Wire) -> None:
+def test_the_second_list_request_is_a_cache_hit(basic_user: Person, wire: Wire) -> None:
     basic_user.open_room(title="One")
     assert listed(basic_user) == ("miss", ["One"])
     wire.reset()
@@ -42,7 +42,7 @@ def test_the_second_look_comes_from_the_cache(basic_user: Person, wire: Wire) ->
     assert wire.calls() == []
 
 
-def test_the_list_is_kept_for_ten_minutes(basic_user: Person, valkey: ValkeyServer) -> None:
+def test_a_list_is_cached_for_ten_minutes(basic_user: Person, valkey: ValkeyServer) -> None:
     listed(basic_user)
     assert 595 <= valkey.client().ttl(f"rooms:{basic_user.id}") <= 600
 
@@ -62,7 +62,7 @@ CHANGES: dict[str, tuple[Callable[[Person, str], Reply], list[str]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_on_the_next_list_which_is_kept_again(change: str, basic_user: Person) -> None:
+def test_a_change_is_in_the_next_list_which_is_cached(change: str, basic_user: Person) -> None:
     room = basic_user.open_room(title="One")
     basic_user.open_room(title="Two")
     assert listed(basic_user) == ("miss", ["Two", "One"])
@@ -75,7 +75,7 @@ def test_a_change_is_on_the_next_list_which_is_kept_again(change: str, basic_use
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("how", ["dies before", "dies after", "lost"])
-def test_a_change_that_breaks_off_leaves_no_stale_list(
+def test_an_aborted_change_leaves_no_stale_list(
     change: str, how: str, basic_user: Person, wire: Wire
 ) -> None:
     room = basic_user.open_room(title="One")
@@ -92,7 +92,7 @@ def test_a_change_that_breaks_off_leaves_no_stale_list(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_who_read_the_table_before_a_change_cannot_put_the_old_list_back(
+def test_a_reader_from_before_a_change_cannot_cache_the_old_list(
     change: str, basic_user: Person, wire: Wire
 ) -> None:
     room = basic_user.open_room(title="One")
@@ -102,7 +102,9 @@ def test_who_read_the_table_before_a_change_cannot_put_the_old_list_back(
     make, after = CHANGES[change]
     before = ["One", "Two"]
 
-    def meanwhile(_answer: dict[str, Any]) -> None:  # it has read, and not kept yet
+    def meanwhile(
+        _answer: dict[str, Any],
+    ) -> None:  # after the table was read, before the list is cached
         wire.edits.clear()
         make(basic_user, room)
 
@@ -117,10 +119,10 @@ def test_who_read_the_table_before_a_change_cannot_put_the_old_list_back(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_who_reads_while_a_change_is_under_way_keeps_nothing_that_lacks_it(
+def test_a_list_read_during_a_change_is_not_cached_without_it(
     change: str, basic_user: Person, wire: Wire
 ) -> None:
-    """The list is read once the change is announced, and before it is in the table."""
+    """The list is read after the change notice and before the write."""
     room = basic_user.open_room(title="One")
     basic_user.open_room(title="Two")
     seen: list[tuple[str, list[str]]] = []
@@ -137,7 +139,7 @@ def test_who_reads_while_a_change_is_under_way_keeps_nothing_that_lacks_it(
     assert listed(basic_user) == ("hit", after)
 
 
-def test_two_changes_under_way_are_both_waited_for(basic_user: Person) -> None:
+def test_a_list_is_cached_only_after_both_of_two_pending_changes(basic_user: Person) -> None:
     rooms = [basic_user.open_room(title=title) for title in ("One", "Two")]
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
     change = room_list_cache.update_notice(rooms[0], moment)
@@ -150,7 +152,7 @@ def test_two_changes_under_way_are_both_waited_for(basic_user: Person) -> None:
     assert listed(basic_user) == ("hit", ["1", "Two"])
 
 
-def test_a_room_to_come_keeps_a_page_from_being_kept_only_where_it_may_show(
+def test_a_pending_room_prevents_caching_only_of_pages_that_could_show_it(
     basic_user: Person,
 ) -> None:
     for number in range(3):
@@ -159,12 +161,12 @@ def test_a_room_to_come_keeps_a_page_from_being_kept_only_where_it_may_show(
     to_come = room_list_cache.creation_notice(
         ids.new("r"), datetime.now(UTC) - timedelta(minutes=1)
     )
-    room_list_cache.announce(to_come, basic_user.id)  # it would be the last of the list
+    room_list_cache.announce(to_come, basic_user.id)  # it will be the last of the list
     assert [listed(basic_user, "?limit=2")[0] for _ in range(2)] == ["miss", "hit"]
     assert [listed(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
 
 
-def test_the_latest_activity_never_goes_back(basic_user: Person) -> None:
+def test_a_rooms_latest_activity_never_decreases(basic_user: Person) -> None:
     room = basic_user.open_room()
     now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     basic_user.sent(room, at=now)
@@ -172,7 +174,7 @@ def test_the_latest_activity_never_goes_back(basic_user: Person) -> None:
     assert basic_user.get(f"/chatroom/{room}").data["updatedAt"] == times.text(now)
 
 
-def test_fifty_misses_at_once_cost_one_read_of_the_table(basic_user: Person, wire: Wire) -> None:
+def test_fifty_parallel_misses_take_one_table_read(basic_user: Person, wire: Wire) -> None:
     basic_user.open_room(title="One")
     listed(basic_user)
     room_list_cache.drop_list(basic_user.id)
@@ -183,7 +185,7 @@ def test_fifty_misses_at_once_cost_one_read_of_the_table(basic_user: Person, wir
     assert wire.calls() == [QUERY]
 
 
-def test_those_who_wait_for_a_reader_who_died_read_for_themselves(
+def test_readers_that_wait_for_a_crashed_reader_read_the_table_themselves(
     basic_user: Person, wire: Wire
 ) -> None:
     wire.cut(QUERY, "dies before")
@@ -192,7 +194,7 @@ def test_those_who_wait_for_a_reader_who_died_read_for_themselves(
     assert listed(basic_user) == ("miss", [])
 
 
-def test_one_users_list_is_not_anothers(api: Api, basic_user: Person) -> None:
+def test_each_user_has_a_cached_list_of_their_own(api: Api, basic_user: Person) -> None:
     basic_user.open_room(title="Mine")
     other = Person(api)
     assert listed(other) == ("miss", [])
@@ -212,7 +214,7 @@ def test_one_users_list_is_not_anothers(api: Api, basic_user: Person) -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_list_in_the_cache_is_read_anew(
+def test_a_malformed_cached_list_is_read_from_the_table(
     kept: Any, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     basic_user.open_room(title="One")
@@ -223,7 +225,7 @@ def test_what_is_no_list_in_the_cache_is_read_anew(
     assert listed(basic_user)[1] == ["One"]
 
 
-def test_a_page_too_long_for_redis_is_not_put_there(
+def test_a_page_above_the_size_limit_is_not_cached(
     basic_user: Person, valkey: ValkeyServer
 ) -> None:
     for _ in range(18):
@@ -234,13 +236,15 @@ def test_a_page_too_long_for_redis_is_not_put_there(
     assert [listed(basic_user, "?limit=5")[0], listed(basic_user)[0]] == ["hit", "miss"]
 
 
-def test_pages_of_many_sizes_do_not_pile_up(basic_user: Person, valkey: ValkeyServer) -> None:
+def test_at_most_five_page_sizes_are_cached_per_user(
+    basic_user: Person, valkey: ValkeyServer
+) -> None:
     for limit in range(1, 30):
         basic_user.get(f"/chatroom?limit={limit}")
     assert valkey.client().hlen(f"rooms:{basic_user.id}") <= 5
 
 
-def test_hammering_on_changes_does_not_pile_up(basic_user: Person, valkey: ValkeyServer) -> None:
+def test_the_number_of_change_notices_is_bounded(basic_user: Person, valkey: ValkeyServer) -> None:
     room = basic_user.open_room()
     for _ in range(70):
         basic_user.send(room, at=datetime.now(UTC) + timedelta(days=1))
@@ -260,13 +264,13 @@ def test_later_pages_are_read_from_the_table(basic_user: Person, redis: StandIn)
     assert redis.requests() == []
 
 
-def test_the_list_with_redis_gone_comes_from_the_table(basic_user: Person, redis: StandIn) -> None:
+def test_a_list_is_read_from_the_table_without_redis(basic_user: Person, redis: StandIn) -> None:
     redis.fault("drop", times="always")
     basic_user.open_room(title="One")
     assert [listed(basic_user) for _ in range(2)] == [("miss", ["One"])] * 2
 
 
-def test_a_cached_page_leads_on_to_the_next(basic_user: Person) -> None:
+def test_a_cached_page_has_the_cursor_of_the_next_page(basic_user: Person) -> None:
     for number in range(3):
         basic_user.open_room(title=str(number))
     basic_user.get("/chatroom?limit=2")

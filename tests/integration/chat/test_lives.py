@@ -1,8 +1,8 @@
-"""Lives of a user's rooms in any order of events, held step by step against a plain model.
+"""Random sequences of events in a user's rooms, compared with a plain model after every step.
 
-The model is a few lists in memory with no crash, no cache and no second copy of anything. What the
-API shows and the tables count has to be what it says: after every request, every turn of the
-worker and of the sweep, whatever Redis and Gemini do meanwhile.
+The model is a few lists in memory without crashes and caches. The API's answers and the tables'
+counts must equal the model after every request and every run of the worker and the sweep, whatever
+Redis and Gemini do meanwhile.
 """
 
 import json
@@ -48,9 +48,9 @@ ATTEMPTS, DAILY, BURST, WINDOW = 2, 5, 4, 10
 SWEEP_AFTER, MAX_AGE = timedelta(seconds=300), timedelta(hours=24)
 LEASE = timedelta(minutes=10)
 SWEEP_EVERY = timedelta(minutes=15)
-"""Long enough that every lease has run out by then."""
-KEPT_WITHOUT_NEWS = timedelta(minutes=10)
-"""For so long a Redis that could not be reached may hold what has changed, see DECISIONS.md."""
+"""Longer than every lease."""
+STALE_AFTER_OUTAGE = timedelta(minutes=10)
+"""How long Redis may hold an old list after an outage (DECISIONS.md)."""
 SEND = "sqs.SendMessage"
 
 CONTENTS = st.sampled_from(["Hello", "And now?", "Do harm"])
@@ -58,7 +58,7 @@ REDIS = st.sampled_from(
     ["as it is"] * 4
     + ["empty", "of other types", "basic 0 0", "basic 5 0", "pro 0 0", "pro 0 4", "gold many -1"]
 )
-"""What Redis is made to hold: a plan, the day's count and the moment's."""
+"""The data to plant in Redis: a plan, the day's count and the window's count."""
 
 
 # ── The model ─────────────────────────────────────────────────────────────────────────────────────
@@ -66,7 +66,7 @@ REDIS = st.sampled_from(
 
 @dataclass(eq=False)
 class Prompt:
-    """A prompt that was accepted, and how it stands."""
+    """An accepted prompt and its state."""
 
     id: str
     room: "Room"
@@ -91,13 +91,13 @@ class Prompt:
 
     @property
     def free(self) -> bool:
-        """Whether a worker may take it."""
+        """Whether a worker may lease it."""
         return self.status == "queued" or (self.status == "generating" and self.lease_over)
 
 
 @dataclass(eq=False)
 class Room:
-    """A room, and the queue's group of its prompts."""
+    """A room and its group in the queue."""
 
     id: str
     title: str
@@ -110,7 +110,7 @@ class Room:
 
 @dataclass
 class World:
-    """What the machine works on; pytest's fixtures."""
+    """The fixtures that the state machine uses."""
 
     api: Api
     values: Values
@@ -126,7 +126,7 @@ class Lives(RuleBasedStateMachine):
     rooms: Bundle[Room] = Bundle("rooms")
     prompts: Bundle[Prompt] = Bundle("prompts")
     dead: Bundle[tuple[Prompt, LeasedPrompt]] = Bundle("dead")
-    """Claims of workers that fell silent."""
+    """Prompts that were leased by workers that stopped."""
 
     world: ClassVar[World]
 
@@ -148,13 +148,13 @@ class Lives(RuleBasedStateMachine):
         self.sent: Counter[int] = Counter()
         self.keys: dict[str, tuple[datetime, str, Prompt]] = {}
         self.queued: set[tuple[str, str]] = set()
-        """Jobs that the queue has taken and takes no second time within five minutes."""
+        """Jobs that the queue deduplicates within five minutes."""
         self.redis_is(gone=False)
 
     # What the rules share.
 
     def tick(self) -> datetime:
-        """Return the next request's moment."""
+        """Return the next request's time."""
         self.clock += timedelta(milliseconds=1)
         return self.clock
 
@@ -181,20 +181,20 @@ class Lives(RuleBasedStateMachine):
         return sorted(rooms, key=lambda room: room.active, reverse=True)
 
     def enqueue(self, prompt: Prompt, tried: str = "0") -> None:
-        """Have the prompt in the queue, unless this very job has been there."""
+        """Add the prompt to the queue, unless the same job was queued before."""
         if (prompt.id, tried) not in self.queued:
             self.queued.add((prompt.id, tried))
             prompt.room.queue.append(prompt)
 
     def end(self, prompt: Prompt, status: str) -> None:
-        """Bring a prompt to its end; a failed one is given back to its day."""
+        """Finish a prompt; a failed one is refunded to its day."""
         prompt.status, prompt.lease = status, None
         if status == "failed" and prompt.counted_on:
             self.counted[prompt.counted_on] -= 1
             prompt.counted_on = None
 
     def attempt(self, prompt: Prompt) -> bool:
-        """Have a worker try, and say whether it is done with the prompt."""
+        """Apply a worker's attempt; return whether the prompt's message is deleted."""
         if prompt.ended or prompt.room.purged:
             return True
         if not prompt.free:
@@ -289,7 +289,7 @@ class Lives(RuleBasedStateMachine):
         lost: bool = False,
         redis: str = "as it is",
     ) -> Any:
-        """Send a prompt and return it, or nothing where it is not accepted or not new."""
+        """Send a prompt; return it, or nothing if it is refused or a replay."""
         now = self.tick()
         self.redis_turns(redis)
         reply = self.user.send(room.id, content, key=key, at=now)
@@ -299,12 +299,14 @@ class Lives(RuleBasedStateMachine):
             self.check_replay(reply, room, content, used, lost=lost)
             return multiple()
         limit = self.refusal()
-        if room.deleted and reply.status == 404:  # with a limit reached as well, either is true
+        if (
+            room.deleted and reply.status == 404
+        ):  # either error is correct if a limit is reached as well
             return multiple()
         if limit:
             self.check_refusal(reply, limit)
             if not room.deleted:
-                self.look_at_activity(room, now)
+                self.read_activity(room, now)
             return multiple()
         assert reply.status == 202, reply.text
         assert not room.deleted
@@ -340,8 +342,8 @@ class Lives(RuleBasedStateMachine):
             if prompt.status == "queued" and not lost:
                 self.enqueue(prompt)
 
-    def look_at_activity(self, room: Room, now: datetime) -> None:
-        """A prompt that only the transaction refused has touched the room; that may show."""
+    def read_activity(self, room: Room, now: datetime) -> None:
+        """Update the model: a refused prompt may have moved the room's latest activity."""
         shown = self.user.get(f"/chatroom/{room.id}", at=self.clock).data["updatedAt"]
         assert shown in (times.text(room.active), times.text(now))
         room.active = times.parse(shown)
@@ -382,7 +384,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(down=st.sampled_from([False, False, True]))
     def work(self, down: bool) -> None:
-        """Let every pause be over and the worker poll until there is nothing to receive."""
+        """End all pauses and poll until the queue is empty."""
         self.down = down
         self.world.google.reset()
         self.world.google.fault("blocked", match="harm", times="always")
@@ -405,33 +407,33 @@ class Lives(RuleBasedStateMachine):
         prompt.room.queue.append(prompt)
 
     @rule(target=dead, prompt=prompts)
-    def a_worker_falls_silent(self, prompt: Prompt) -> Any:
-        """It has taken the prompt, and whatever it does then comes much later or never."""
+    def worker_stops(self, prompt: Prompt) -> Any:
+        """Lease a prompt for a worker that continues much later or never."""
         lease, now = ids.new("l"), datetime.now(UTC)
-        claimed = messages.lease_prompt(prompt.room.id, prompt.place, lease, now, LEASE)
-        assert (claimed is not None) == (prompt.free and not prompt.room.purged)
-        if claimed is None:
+        leased = messages.lease_prompt(prompt.room.id, prompt.place, lease, now, LEASE)
+        assert (leased is not None) == (prompt.free and not prompt.room.purged)
+        if leased is None:
             return multiple()
         prompt.status, prompt.lease, prompt.lease_over = "generating", lease, False
         prompt.attempts += 1
-        return prompt, claimed
+        return prompt, leased
 
     @rule(room=rooms)
-    def leases_run_out(self, room: Room) -> None:
+    def leases_end(self, room: Room) -> None:
         let_leases_end(room.id)
         for prompt in room.prompts:
             prompt.lease_over = prompt.status == "generating"
 
-    @rule(claim=dead, well=st.booleans())
-    def it_speaks_at_last(self, claim: tuple[Prompt, LeasedPrompt], well: bool) -> None:
-        prompt, claimed = claim
-        mine = prompt.lease == claimed.lease and not prompt.ended and not prompt.room.purged
+    @rule(lost=dead, well=st.booleans())
+    def stopped_worker_continues(self, lost: tuple[Prompt, LeasedPrompt], well: bool) -> None:
+        prompt, leased = lost
+        mine = prompt.lease == leased.lease and not prompt.ended and not prompt.room.purged
         try:
             if well:
                 used = TokenUsage(input_tokens=1, output_tokens=1)
-                answer_prompt.answer(claimed, "At last.", used, datetime.now(UTC))
+                answer_prompt.answer(leased, "At last.", used, datetime.now(UTC))
             else:
-                answer_prompt.fail(claimed, BLOCKED)
+                answer_prompt.fail(leased, BLOCKED)
         except LeaseLost:
             assert not mine
             return
@@ -470,7 +472,7 @@ class Lives(RuleBasedStateMachine):
     @rule(gone=st.booleans())
     def redis_is(self, gone: bool) -> None:
         if self.redis_gone and not gone:
-            self.clock += KEPT_WITHOUT_NEWS
+            self.clock += STALE_AFTER_OUTAGE
             self.world.valkey.client().delete(*room_list_cache.list_keys(self.user.id))
         self.redis_gone = gone
         self.world.redis.reset()
@@ -479,7 +481,7 @@ class Lives(RuleBasedStateMachine):
         redis.wake()
 
     def redis_turns(self, how: str) -> None:
-        """Have Redis forget, or hold what nobody has put there."""
+        """Empty Redis or plant wrong data in it."""
         client = self.world.valkey.client()
         quota, confirmed = (f"{kind}:{self.user.id}:{self.day}" for kind in ("quota", "refusal"))
         burst = f"burst:{self.user.id}:{self.window * WINDOW}"
@@ -509,7 +511,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(pro=st.booleans())
     def change_plan(self, pro: bool) -> None:
-        """Do as the webhook does."""
+        """Change the plan like the webhook does."""
         self.pro = pro
         until = "2999-01-01T00:00:00.000Z" if pro else "2000-01-01T00:00:00.000Z"
         Subscription(self.user.id, pro_until=until).save()
@@ -518,19 +520,19 @@ class Lives(RuleBasedStateMachine):
     # What holds after every step.
 
     @invariant()
-    def the_list_of_rooms_is_the_models(self) -> None:
+    def list_of_rooms_equals_the_model(self) -> None:
         reply = self.user.get("/chatroom", at=self.clock)
         assert reply.status == 200, reply.text
         shown = [(room["id"], room["title"], room["updatedAt"]) for room in reply.data["chatrooms"]]
         assert shown == [(room.id, room.title, times.text(room.active)) for room in self.live()]
 
     @invariant()
-    def the_table_counts_what_was_accepted_and_not_given_back(self) -> None:
+    def counts_equal_the_accepted_prompts_less_refunds(self) -> None:
         for day, counted in self.counted.items():
             assert self.user.counted(times.parse(f"{day}T00:00:00Z")) == counted, day
 
     @invariant()
-    def every_room_reads_as_the_model_says(self) -> None:
+    def messages_equal_the_model(self) -> None:
         for room in self.all_rooms:
             reply = self.user.get(f"/chatroom/{room.id}/message?limit=100", at=self.clock)
             assert reply.status == (404 if room.deleted else 200), reply.text
@@ -550,26 +552,26 @@ class Lives(RuleBasedStateMachine):
             assert shown == expected
 
     def teardown(self) -> None:
-        """Let all be well again: then everything that was accepted comes to its end."""
+        """End all faults: then every accepted prompt is finished."""
         self.redis_is(gone=False)
         for _ in range(3):
             for room in self.all_rooms:
-                self.leases_run_out(room)
+                self.leases_end(room)
             self.work(down=False)
             self.clock += MAX_AGE
             self.sweep()
         assert all(prompt.ended for room in self.live() for prompt in room.prompts)
-        self.every_room_reads_as_the_model_says()
-        self.the_table_counts_what_was_accepted_and_not_given_back()
+        self.messages_equal_the_model()
+        self.counts_equal_the_accepted_prompts_less_refunds()
 
 
-# ── How long it goes on ───────────────────────────────────────────────────────────────────────────
+# ── Length of a run ───────────────────────────────────────────────────────────────────────────────
 
 COMMON = settings(
     deadline=None,
     database=None,
     derandomize=True,
-    phases=[Phase.generate],  # to make a failing life shorter takes minutes: add Phase.shrink
+    phases=[Phase.generate],  # shrinking a failing sequence takes minutes: add Phase.shrink for it
     suppress_health_check=list(HealthCheck),
     print_blob=False,
 )
@@ -585,14 +587,14 @@ def world(
     wire: Wire,
     monkeypatch: pytest.MonkeyPatch,
 ) -> World:
-    """A world with narrow limits."""
+    """Fixtures with low limits."""
     monkeypatch.setenv("MAX_ATTEMPTS", str(ATTEMPTS))
     monkeypatch.setenv("BURST_PROMPTS", str(BURST))
     monkeypatch.setenv("RETRY_PAUSE", "60")
     return World(api, values, redis, valkey, google, wire)
 
 
-def test_a_life_of_any_turns_reads_and_counts_as_the_model_says(world: World) -> None:
+def test_random_sequences_of_events_equal_the_model(world: World) -> None:
     once = settings(COMMON, max_examples=20, stateful_step_count=50)
     Lives.world = world
     run_state_machine_as_test(Lives, settings=once)
@@ -600,8 +602,8 @@ def test_a_life_of_any_turns_reads_and_counts_as_the_model_says(world: World) ->
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_many_and_longer_lives_do_too(world: World) -> None:
-    """Other ones at each run: the report of a failing one says how to live it again."""
+def test_many_long_random_sequences_of_events_equal_the_model(world: World) -> None:
+    """Each run uses new sequences; a failure's report says how to repeat it."""
     many = settings(COMMON, derandomize=False, max_examples=60, stateful_step_count=60)
     Lives.world = world
     run_state_machine_as_test(Lives, settings=many)

@@ -1,4 +1,4 @@
-"""A room with 2,000 messages: every page costs what it shows, and all of it goes when it goes."""
+"""A room with 2,000 messages: a page reads only its own items, and a purge deletes all."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ def long_room(owner: Person) -> str:
 
 
 def pages(owner: Person, url: str, wire: Wire) -> Iterator[list[Any]]:
-    """Give each page's messages, and hold what was read for it against what it shows."""
+    """Yield each page's messages; assert that only they were read."""
     cursor = None
     while True:
         with wire.watched() as tries:
@@ -52,7 +52,7 @@ def numbers(messages: list[Any]) -> list[int]:
     return [int(message["content"].removeprefix("message ")) for message in messages]
 
 
-def test_the_pages_of_a_room_are_all_its_messages_once_and_in_order(
+def test_the_pages_of_a_room_hold_each_message_once_and_in_order(
     owner: Person, long_room: str, wire: Wire
 ) -> None:
     every = list(pages(owner, f"/chatroom/{long_room}?limit=100", wire))
@@ -61,23 +61,25 @@ def test_the_pages_of_a_room_are_all_its_messages_once_and_in_order(
     assert [len(page) for page in every] == [100] * 20
 
 
-def test_the_pages_of_its_messages_are_all_of_them_once_and_in_order(
+def test_the_pages_of_a_message_list_hold_each_message_once_and_in_order(
     owner: Person, long_room: str, wire: Wire
 ) -> None:
     every = list(pages(owner, f"/chatroom/{long_room}/message?limit=97", wire))
     assert [number for page in every for number in numbers(page)] == list(range(1, MANY + 1))
 
 
-def test_pages_after_a_message_begin_behind_it(owner: Person, long_room: str, wire: Wire) -> None:
+def test_pages_after_a_message_begin_with_the_next_one(
+    owner: Person, long_room: str, wire: Wire
+) -> None:
     after = ids.message_id(long_room, 1_950)
     every = list(pages(owner, f"/chatroom/{long_room}/message?limit=20&after={after}", wire))
     assert [number for page in every for number in numbers(page)] == list(range(1_951, MANY + 1))
 
 
-def test_a_page_whose_items_fill_a_megabyte_goes_on_in_the_next(
+def test_a_page_that_dynamodb_ends_at_a_megabyte_continues_in_the_next(
     owner: Person, long_room: str, wire: Wire
 ) -> None:
-    """DynamoDB ends a page there, MiniStack does not: so its answer is cut on the way."""
+    """MiniStack never ends a page early, so the test truncates its answer."""
     wire.edit(QUERY, cut_after(7))
     reply = owner.get(f"/chatroom/{long_room}/message?limit=20")
     assert numbers(reply.data["messages"]) == list(range(1, 8))
@@ -88,7 +90,7 @@ def test_a_page_whose_items_fill_a_megabyte_goes_on_in_the_next(
 
 
 def cut_after(items: int) -> Callable[[dict[str, Any]], None]:
-    """Return what makes a query's answer end early, as a full page does."""
+    """Return a function that truncates a query's answer like a full page."""
 
     def cut(answer: dict[str, Any]) -> None:
         answer["Items"] = answer["Items"][:items]
@@ -99,7 +101,8 @@ def cut_after(items: int) -> Callable[[dict[str, Any]], None]:
     return cut
 
 
-def test_a_deleted_room_is_gone_at_once_and_its_messages_after_it(
+@pytest.mark.any_write_order
+def test_a_deleted_room_is_not_found_at_once_and_its_messages_are_purged_later(
     basic_user: Person, wire: Wire
 ) -> None:
     room = basic_user.open_room()
@@ -122,7 +125,7 @@ def test_a_deleted_room_is_gone_at_once_and_its_messages_after_it(
     assert stored(room) == []
 
 
-def test_a_purge_that_runs_out_of_time_goes_on_in_the_next_sweep(
+def test_a_purge_that_runs_out_of_time_continues_in_the_next_sweep(
     owner: Person, long_room: str
 ) -> None:
     assert owner.delete(long_room).status == 204
@@ -138,9 +141,7 @@ def test_a_purge_that_runs_out_of_time_goes_on_in_the_next_sweep(
     assert not waiting([long_room])
 
 
-def test_a_reply_that_is_stored_while_its_room_is_purged_goes_with_it(
-    basic_user: Person, wire: Wire
-) -> None:
+def test_a_reply_that_is_stored_during_a_purge_is_deleted(basic_user: Person, wire: Wire) -> None:
     room = basic_user.open_room()
     fill_room(basic_user.id, room, 3)
     basic_user.delete(room)

@@ -1,4 +1,4 @@
-"""Polling: a 304 while nothing changes, and never one when something did."""
+"""Polling: 304 exactly while nothing changes."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ def poll(user: Person, room: str, known: str | None = None, query: str = "") -> 
     return user.get(f"/chatroom/{room}/message{query}", headers=headers)
 
 
-def test_304_while_nothing_changes_and_200_with_each_step_of_a_prompt(
+def test_polling_answers_304_until_a_prompts_state_changes(
     pro_user: Person, room: str, worker: Poller
 ) -> None:
     seen: list[str] = []
@@ -49,7 +49,7 @@ def test_304_while_nothing_changes_and_200_with_each_step_of_a_prompt(
     assert len(look().data["messages"]) == 3
 
 
-def test_a_failure_and_a_retry_are_changes_too(
+def test_polling_answers_200_after_a_failure_and_a_retry(
     pro_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked")
@@ -67,7 +67,7 @@ def test_a_failure_and_a_retry_are_changes_too(
     "known",
     ["{}", "W/{}", '"x", {}', '{}, "x"', '"x",W/{} , "y"', " {} ", "*", " * "],
 )
-def test_the_tag_is_found_weak_or_among_others_and_a_star_is_any(
+def test_if_none_match_may_be_weak_a_list_or_a_star(
     known: str, pro_user: Person, room: str
 ) -> None:
     pro_user.sent(room)
@@ -76,19 +76,19 @@ def test_the_tag_is_found_weak_or_among_others_and_a_star_is_any(
 
 
 @pytest.mark.parametrize("known", ["", '""', '"x"', "W/", "x", '"*"', ",", '"x", "y"', "*, *"])
-def test_another_tag_is_answered_in_full(known: str, pro_user: Person, room: str) -> None:
+def test_another_etag_is_answered_200(known: str, pro_user: Person, room: str) -> None:
     pro_user.sent(room)
     reply = poll(pro_user, room, known)
     assert reply.status == 200
     assert len(reply.data["messages"]) == 1
 
 
-def test_a_tag_without_its_quotes_is_none(pro_user: Person, room: str) -> None:
+def test_an_etag_without_quotes_does_not_match(pro_user: Person, room: str) -> None:
     tag = poll(pro_user, room).headers["etag"]
     assert poll(pro_user, room, tag.strip('"')).status == 200
 
 
-def test_a_tag_says_nothing_about_a_room_that_is_not_ones_own_or_gone(
+def test_a_room_of_another_user_or_a_deleted_one_is_a_404_with_any_etag(
     pro_user: Person, basic_user: Person, room: str
 ) -> None:
     tag = poll(pro_user, room).headers["etag"]
@@ -100,14 +100,14 @@ def test_a_tag_says_nothing_about_a_room_that_is_not_ones_own_or_gone(
         assert poll(pro_user, room, known).status == 404
 
 
-def test_two_rooms_that_read_the_same_have_tags_of_their_own(pro_user: Person, room: str) -> None:
+def test_two_rooms_with_equal_messages_have_different_etags(pro_user: Person, room: str) -> None:
     other = pro_user.open_room()
     for one in (room, other):
         pro_user.sent(one)
     assert poll(pro_user, room).headers["etag"] != poll(pro_user, other).headers["etag"]
 
 
-def test_a_reply_that_comes_after_a_later_ones_is_missed_behind_the_newest_but_not_by_poll_after(
+def test_polling_with_poll_after_finds_a_reply_that_comes_after_a_later_one(
     pro_user: Person, room: str, worker: Poller, wire: Wire
 ) -> None:
     pro_user.sent(room, "zero")
@@ -135,7 +135,7 @@ def test_a_reply_that_comes_after_a_later_ones_is_missed_behind_the_newest_but_n
     assert found.data["pollAfter"] == newest
 
 
-def test_who_follows_poll_after_sees_each_reply_once_over_many_pages(
+def test_polling_with_poll_after_returns_every_reply(
     pro_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked", match="prompt 3")

@@ -1,4 +1,4 @@
-"""Five prompts a day on the basic plan, neither four nor six, whatever Redis does or says."""
+"""Exactly five prompts per day on the basic plan, whatever Redis does or says."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from tests.support.wire import Wire
 
 
 def check_refusal(reply: Reply, at: datetime) -> None:
-    """Hold a 429 against the contract."""
+    """Assert that a 429 is as the contract says."""
     seconds = round((MIDNIGHT - at).total_seconds())
     resets_at = MIDNIGHT.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     assert reply.status == 429, reply.text
@@ -36,7 +36,7 @@ def check_refusal(reply: Reply, at: datetime) -> None:
     assert resets_at in problem["message"]
 
 
-# ── What Redis may hold ───────────────────────────────────────────────────────────────────────────
+# ── Wrong data in Redis ──────────────────────────────────────────────────────────────────────────
 
 
 def day(at: datetime = NOON) -> str:
@@ -44,7 +44,7 @@ def day(at: datetime = NOON) -> str:
 
 
 def counts(plan: str, counted: Any) -> Callable[[Any, str], None]:
-    """Have Redis hold a plan and a count, without an end."""
+    """Return a function that stores a plan and a count in Redis, without a TTL."""
 
     def plant(redis: Any, user_id: str) -> None:
         redis.delete(f"quota:{user_id}:{day()}")
@@ -54,7 +54,7 @@ def counts(plan: str, counted: Any) -> Callable[[Any, str], None]:
 
 
 def note(text: str) -> Callable[[Any, str], None]:
-    """Have Redis say that the table refused the user a moment ago."""
+    """Return a function that stores a note of a refusal in Redis."""
 
     def plant(redis: Any, user_id: str) -> None:
         counts("basic", 5)(redis, user_id)
@@ -64,7 +64,7 @@ def note(text: str) -> Callable[[Any, str], None]:
 
 
 def other_types(redis: Any, user_id: str) -> None:
-    """Have every key be of another type than it should."""
+    """Store every key with a wrong type."""
     quota, changes = f"quota:{user_id}:{day()}", f"rooms-changes:{user_id}"
     confirmed = f"refusal:{user_id}:{day()}"
     redis.delete(quota, changes, confirmed, f"rooms:{user_id}")
@@ -95,11 +95,11 @@ HOLDINGS: dict[str, Callable[[Any, str], None]] = {
 }
 
 
-# ── Fifty at once ─────────────────────────────────────────────────────────────────────────────────
+# ── Parallel requests ─────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("holding", [None, "gone", "too high", "too low", "pro", "other types"])
-def test_of_fifty_parallel_sends_exactly_five_are_accepted(
+def test_of_fifty_parallel_prompts_exactly_five_are_accepted(
     holding: str | None, basic_user: Person, valkey: ValkeyServer, redis: StandIn
 ) -> None:
     room = basic_user.open_room()
@@ -118,7 +118,9 @@ def test_of_fifty_parallel_sends_exactly_five_are_accepted(
     assert basic_user.counted(NOON) == len(list(prompts(room))) == 5
 
 
-def test_fifty_sends_across_midnight_have_two_days(basic_user: Person) -> None:
+def test_parallel_prompts_on_both_sides_of_midnight_are_counted_on_their_own_days(
+    basic_user: Person,
+) -> None:
     room = basic_user.open_room()
     moments = [MIDNIGHT - timedelta(milliseconds=1), MIDNIGHT]
     replies = repeat_at_once(lambda n: basic_user.send(room, at=moments[n % 2]), 50)
@@ -126,7 +128,8 @@ def test_fifty_sends_across_midnight_have_two_days(basic_user: Person) -> None:
     assert [basic_user.counted(moment) for moment in moments] == [5, 5]
 
 
-def test_the_sixth_is_refused_up_to_midnight_and_accepted_from_then_on(basic_user: Person) -> None:
+@pytest.mark.any_write_order
+def test_the_sixth_prompt_is_refused_until_midnight(basic_user: Person) -> None:
     room = basic_user.open_room()
     for left in (4, 3, 2, 1, 0):
         reply = basic_user.send(room, at=NOON)
@@ -139,17 +142,17 @@ def test_the_sixth_is_refused_up_to_midnight_and_accepted_from_then_on(basic_use
     assert basic_user.send(room, at=MIDNIGHT).headers["ratelimit"] == '"day";r=4;t=86400'
 
 
-def test_two_rooms_share_one_day(basic_user: Person) -> None:
+def test_two_rooms_share_the_daily_quota(basic_user: Person) -> None:
     rooms = [basic_user.open_room() for _ in range(2)]
     replies = repeat_at_once(lambda n: basic_user.send(rooms[n % 2], at=NOON), 16)
     assert Counter(reply.status for reply in replies) == {202: 5, 429: 11}
 
 
-# ── A Redis that lies, is gone, or begins anew ────────────────────────────────────────────────────
+# ── Wrong data in Redis, an outage, a lost Redis ──────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("holding", HOLDINGS)
-def test_the_fifth_is_never_refused_and_the_sixth_always_however_redis_lies(
+def test_exactly_five_prompts_are_accepted_whatever_redis_holds(
     holding: str, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()
@@ -167,7 +170,7 @@ def test_the_fifth_is_never_refused_and_the_sixth_always_however_redis_lies(
 
 
 @pytest.mark.parametrize("holding", HOLDINGS)
-def test_what_redis_holds_wrongly_lasts_ten_minutes_at_most(
+def test_wrong_data_in_redis_expires_within_ten_minutes(
     holding: str, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()
@@ -179,7 +182,7 @@ def test_what_redis_holds_wrongly_lasts_ten_minutes_at_most(
         assert 0 < client.ttl(key) <= 600, key
 
 
-def test_a_pro_user_whom_redis_calls_exhausted_is_accepted(
+def test_a_pro_user_is_accepted_if_redis_says_that_the_quota_is_used_up(
     pro_user: Person, valkey: ValkeyServer
 ) -> None:
     room = pro_user.open_room()
@@ -189,7 +192,7 @@ def test_a_pro_user_whom_redis_calls_exhausted_is_accepted(
     assert '"day"' not in reply.headers["ratelimit"]
 
 
-def test_a_genuine_note_is_worth_nothing_to_another_user_on_another_day_or_later(
+def test_a_refusal_note_is_not_valid_for_another_user_or_day(
     api: Api, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()
@@ -208,7 +211,7 @@ def test_a_genuine_note_is_worth_nothing_to_another_user_on_another_day_or_later
     assert basic_user.send(room, at=MIDNIGHT + timedelta(seconds=1)).status == 202
 
 
-def test_valkey_killed_in_the_middle_and_started_empty_changes_nothing_but_speed(
+def test_the_daily_quota_holds_while_redis_is_down_and_after_it_restarts_empty(
     basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()
@@ -229,7 +232,7 @@ def test_valkey_killed_in_the_middle_and_started_empty_changes_nothing_but_speed
     check_refusal(basic_user.send(room, at=NOON), NOON)
 
 
-def test_redis_is_left_alone_for_a_while_after_it_failed(
+def test_redis_is_not_called_for_a_while_after_a_failure(
     basic_user: Person, redis: StandIn
 ) -> None:
     room = basic_user.open_room()
@@ -240,10 +243,10 @@ def test_redis_is_left_alone_for_a_while_after_it_failed(
     assert len(redis.requests()) == 1
 
 
-# ── Refusals are cheap, and end when a prompt is given back ───────────────────────────────────────
+# ── Calls of a refusal, and refunds ───────────────────────────────────────────────────────────────
 
 
-def test_hammering_on_a_used_up_day_costs_one_call_to_redis_and_none_to_the_tables(
+def test_a_repeated_refusal_takes_one_redis_call_and_no_table_call(
     basic_user: Person, redis: StandIn, wire: Wire
 ) -> None:
     room = basic_user.open_room()
@@ -261,7 +264,7 @@ def test_hammering_on_a_used_up_day_costs_one_call_to_redis_and_none_to_the_tabl
     assert len(wire.calls()) == 2
 
 
-def test_without_redis_hammering_costs_one_read_and_no_write(
+def test_a_refusal_without_redis_takes_one_read_and_no_write(
     basic_user: Person, redis: StandIn, wire: Wire
 ) -> None:
     room = basic_user.open_room()
@@ -274,7 +277,7 @@ def test_without_redis_hammering_costs_one_read_and_no_write(
     assert wire.calls() == ["dynamodb.BatchGetItem"] * 5
 
 
-def test_a_prompt_that_failed_may_be_replaced_repeat_at_once(
+def test_a_failed_prompt_is_refunded_to_the_daily_quota(
     basic_user: Person, worker: Poller, google: StandIn
 ) -> None:
     room = basic_user.open_room()
@@ -289,13 +292,13 @@ def test_a_prompt_that_failed_may_be_replaced_repeat_at_once(
     assert basic_user.send(room, at=now).status == 429
 
 
-def test_tokens_counted_on_a_new_day_leave_its_prompts_at_none(
+def test_tokens_of_yesterdays_prompt_do_not_count_as_a_prompt_of_today(
     basic_user: Person, worker: Poller
 ) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     room = basic_user.open_room()
     assert basic_user.send(room, at=yesterday).status == 202
-    worker.drain()  # the reply's tokens are counted today, on which nothing was sent
+    worker.drain()  # the tokens are counted today, the prompt yesterday
     replies = [basic_user.send(room) for _ in range(6)]
     assert [reply.status for reply in replies] == [202] * 5 + [429]
 
@@ -303,7 +306,7 @@ def test_tokens_counted_on_a_new_day_leave_its_prompts_at_none(
 # ── The pro plan ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_pro_has_no_daily_limit_and_says_so_by_its_headers(pro_user: Person) -> None:
+def test_pro_has_no_daily_limit_in_its_headers(pro_user: Person) -> None:
     room = pro_user.open_room()
     for _ in range(7):
         reply = pro_user.send(room)
@@ -312,7 +315,8 @@ def test_pro_has_no_daily_limit_and_says_so_by_its_headers(pro_user: Person) -> 
     assert pro_user.counted() == 7
 
 
-def test_a_pro_plan_that_ended_counts_from_then_on_even_if_redis_still_believes_in_it(
+@pytest.mark.any_write_order
+def test_the_daily_limit_applies_after_pro_ended_even_if_redis_still_says_pro(
     basic_user: Person,
 ) -> None:
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""`make redrive`: what Gemini's outage failed is answered after all, and not counted twice."""
+"""`make redrive`: prompts that failed in Gemini's outage are answered and not counted again."""
 
 import json
 import subprocess
@@ -28,8 +28,8 @@ def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def given_up(basic_user: Person, worker: Poller, google: StandIn) -> tuple[str, str]:
-    """A room and its prompt, which failed while Gemini was down."""
+def failed_prompt(basic_user: Person, worker: Poller, google: StandIn) -> tuple[str, str]:
+    """A room and its prompt that failed while Gemini was down."""
     room = basic_user.open_room()
     google.fault("error", status=503)
     message = basic_user.sent(room)
@@ -49,16 +49,16 @@ def letters(values: Values) -> int:
 
 
 def run(*, dry_run: bool = False) -> tuple[dict[str, int], str]:
-    """Redrive; return what became of the letters, and what was said."""
+    """Run the redrive; return the number of letters per outcome, and the output."""
     said: list[str] = []
     done = redrive.redrive(said.append, dry_run=dry_run, patience=0)
     return dict(done), "\n".join(said)
 
 
-def test_a_prompt_that_was_given_up_is_answered_and_not_counted_again(
-    basic_user: Person, given_up: tuple[str, str], worker: Poller, values: Values
+def test_a_redriven_prompt_is_answered_and_not_counted_again(
+    basic_user: Person, failed_prompt: tuple[str, str], worker: Poller, values: Values
 ) -> None:
-    room, message = given_up
+    room, message = failed_prompt
     done, said = run()
     assert done == {"queued": 1}
     assert said == f"{message}: queued again\n1 of 1 queued again."
@@ -71,10 +71,14 @@ def test_a_prompt_that_was_given_up_is_answered_and_not_counted_again(
     assert run() == ({}, "No dead letters.")
 
 
-def test_one_that_fails_once_more_is_not_given_back_once_more(
-    basic_user: Person, given_up: tuple[str, str], worker: Poller, google: StandIn, values: Values
+def test_a_redriven_prompt_that_fails_again_is_not_refunded_twice(
+    basic_user: Person,
+    failed_prompt: tuple[str, str],
+    worker: Poller,
+    google: StandIn,
+    values: Values,
 ) -> None:
-    room, message = given_up
+    room, message = failed_prompt
     basic_user.sent(room, "another")
     worker.drain()
     run()
@@ -86,7 +90,8 @@ def test_one_that_fails_once_more_is_not_given_back_once_more(
     assert run()[0] == {"queued": 1}
 
 
-def test_what_was_retried_answered_or_deleted_meanwhile_is_left_as_it_is(
+@pytest.mark.any_write_order
+def test_prompts_that_were_retried_answered_or_deleted_are_not_redriven(
     basic_user: Person, worker: Poller, google: StandIn, values: Values
 ) -> None:
     google.fault("error", status=503, times=3)
@@ -104,50 +109,50 @@ def test_what_was_retried_answered_or_deleted_meanwhile_is_left_as_it_is(
     assert basic_user.counted() == 2
 
 
-def test_a_retry_that_fails_anew_has_its_own_letter(
-    basic_user: Person, given_up: tuple[str, str], worker: Poller, google: StandIn
+def test_a_retry_that_fails_has_a_dead_letter_of_its_own(
+    basic_user: Person, failed_prompt: tuple[str, str], worker: Poller, google: StandIn
 ) -> None:
-    room, message = given_up
+    room, message = failed_prompt
     google.fault("error", status=503)
     basic_user.retry(room, message)
     worker.drain()
     assert run()[0] == {"ended": 1, "queued": 1}
 
 
-def test_a_blocked_prompt_is_never_revived(
+def test_a_blocked_prompt_is_not_redriven(
     basic_user: Person, worker: Poller, google: StandIn, values: Values
 ) -> None:
     room = basic_user.open_room()
     google.fault("blocked")
     basic_user.sent(room)
     worker.drain()
-    bury(values, json.dumps({"chatroomId": room, "seq": 1}))
+    send_dead_letter(values, json.dumps({"chatroomId": room, "seq": 1}))
     assert run()[0] == {"ended": 1}
     assert next(prompts(room)).status == "failed"
 
 
-def test_a_prompt_that_has_not_ended_is_left_to_the_sweep(
+def test_an_unfinished_prompt_is_not_redriven(
     basic_user: Person, values: Values, worker: Poller
 ) -> None:
     room = basic_user.open_room()
     basic_user.sent(room)
-    bury(values, json.dumps({"chatroomId": room, "seq": 1}))
+    send_dead_letter(values, json.dumps({"chatroomId": room, "seq": 1}))
     assert run()[0] == {"waiting": 1}
     worker.drain()
     assert next(prompts(room)).status == "answered"
 
 
 @pytest.mark.parametrize("body", ["no job", json.dumps({"chatroomId": NO_ROOM, "seq": 1})])
-def test_a_letter_that_names_no_prompt_is_removed(body: str, values: Values) -> None:
-    bury(values, body)
+def test_a_dead_letter_that_names_no_prompt_is_removed(body: str, values: Values) -> None:
+    send_dead_letter(values, body)
     assert sum(run()[0].values()) == 1
     assert letters(values) == 0
 
 
-def test_a_dry_run_says_the_same_and_changes_nothing(
-    basic_user: Person, given_up: tuple[str, str], values: Values
+def test_a_dry_run_prints_the_same_and_changes_nothing(
+    basic_user: Person, failed_prompt: tuple[str, str], values: Values
 ) -> None:
-    room, message = given_up
+    room, message = failed_prompt
     before = [vars(item) for item in stored(room)]
     done, said = run(dry_run=True)
     assert done == {"queued": 1}
@@ -160,10 +165,15 @@ def test_a_dry_run_says_the_same_and_changes_nothing(
 
 @pytest.mark.parametrize("call", ["dynamodb.UpdateItem", "sqs.SendMessage"])
 @pytest.mark.parametrize("how", ["dies before", "dies after"])
-def test_a_redrive_that_breaks_off_loses_nothing(
-    call: str, how: str, basic_user: Person, given_up: tuple[str, str], worker: Poller, wire: Wire
+def test_an_aborted_redrive_loses_no_prompt(
+    call: str,
+    how: str,
+    basic_user: Person,
+    failed_prompt: tuple[str, str],
+    worker: Poller,
+    wire: Wire,
 ) -> None:
-    room, message = given_up
+    room, message = failed_prompt
     wire.cut(call, how)
     with pytest.raises(Died):
         run()
@@ -173,7 +183,7 @@ def test_a_redrive_that_breaks_off_loses_nothing(
     assert basic_user.counted() == 0
 
 
-def bury(values: Values, body: str) -> None:
+def send_dead_letter(values: Values, body: str) -> None:
     boto3.client("sqs").send_message(
         QueueUrl=values.refs["DeadLettersQueue"],
         MessageBody=body,
@@ -182,7 +192,7 @@ def bury(values: Values, body: str) -> None:
     )
 
 
-def test_every_table_and_queue_that_functions_know_is_found_by_its_resource() -> None:
+def test_every_resource_setting_is_found_by_its_logical_id() -> None:
     names = {name: f"physical {name}" for name in [*TABLES, "PromptsQueue", "DeadLettersQueue"]}
     settings = redrive.settings(names)
     assert settings["MESSAGES_TABLE"] == "physical MessagesTable"
@@ -200,7 +210,7 @@ def test_every_table_and_queue_that_functions_know_is_found_by_its_resource() ->
         ([], 2, "the following arguments are required: stage"),
     ],
 )
-def test_the_command_helps_where_it_cannot_work(
+def test_the_command_prints_its_usage_or_the_error(
     arguments: list[str], status: int, says: str, tmp_path: Path
 ) -> None:
     arguments = [str(tmp_path / one) if one == "nowhere" and "--home" in arguments else one

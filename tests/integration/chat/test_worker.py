@@ -1,4 +1,4 @@
-"""The worker: rooms side by side, one room in order, one reply a prompt, and pauses that grow."""
+"""The worker: rooms in parallel, prompts in order, one reply per prompt, growing pauses."""
 
 import json
 import time
@@ -34,7 +34,7 @@ POSTPONE, UPDATE, TRANSACT = (
 
 
 def event(*jobs: tuple[str, int] | str, received: int = 1) -> dict[str, Any]:
-    """Return the event of a batch: rooms and places, or bodies that are no jobs."""
+    """Return the event of a batch of jobs (room and position) or other message bodies."""
     records = []
     for number, job in enumerate(jobs):
         body = job if isinstance(job, str) else json.dumps({"chatroomId": job[0], "seq": job[1]})
@@ -54,20 +54,20 @@ def event(*jobs: tuple[str, int] | str, received: int = 1) -> dict[str, Any]:
 
 
 def work(batch: dict[str, Any], seconds: float = 120) -> list[str]:
-    """Have the worker handle a batch; return the numbers of the messages to come again."""
+    """Run the worker on a batch; return the numbers of the messages to deliver again."""
     answer = handler_of("GeminiWorker")(batch, Context("GeminiWorker", seconds))
     return [one["itemIdentifier"].split(" ")[1] for one in answer["batchItemFailures"]]
 
 
 def pauses(wire: Wire) -> list[int]:
-    """Return the seconds for which messages were put off."""
+    """Return the seconds for which messages were hidden."""
     return [
         json.loads(seen.body)["VisibilityTimeout"] for seen in wire.tries if seen.call == POSTPONE
     ]
 
 
 def dead_letters(values: Values) -> Iterator[tuple[dict[str, Any], str]]:
-    """Give each dead letter's body and reason."""
+    """Yield each dead letter's body and reason."""
     received = boto3.client("sqs").receive_message(
         QueueUrl=values.refs["DeadLettersQueue"],
         MaxNumberOfMessages=10,
@@ -83,10 +83,10 @@ def room(pro_user: Person) -> str:
     return pro_user.open_room()
 
 
-# ── Order, and who waits for whom ─────────────────────────────────────────────────────────────────
+# ── Order ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_rooms_are_answered_side_by_side(pro_user: Person, worker: Poller, google: StandIn) -> None:
+def test_rooms_are_answered_in_parallel(pro_user: Person, worker: Poller, google: StandIn) -> None:
     rooms = [pro_user.open_room() for _ in range(5)]
     google.fault("stall", seconds=0.6, times=5)
     sent = {room: pro_user.sent(room) for room in rooms}
@@ -97,7 +97,7 @@ def test_rooms_are_answered_side_by_side(pro_user: Person, worker: Poller, googl
         assert pro_user.look(room, message)["status"] == "answered"
 
 
-def test_a_room_is_answered_in_order_and_each_prompt_knows_what_was_said_before(
+def test_a_rooms_prompts_are_answered_in_order_with_their_history(
     pro_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     said = [f"prompt {number}" for number in range(6)]
@@ -111,7 +111,7 @@ def test_a_room_is_answered_in_order_and_each_prompt_knows_what_was_said_before(
     assert senders == ["user", "ai"] * 6
 
 
-def test_what_follows_a_prompt_that_has_to_wait_waits_with_it(
+def test_later_prompts_of_a_room_wait_for_one_that_is_paused(
     pro_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     google.fault("error", status=503)
@@ -130,7 +130,7 @@ def test_what_follows_a_prompt_that_has_to_wait_waits_with_it(
     assert contents == ["prompt 0", "prompt 0", "prompt 1", "prompt 2"]
 
 
-def test_one_rooms_failure_touches_no_other(
+def test_a_failure_in_one_room_does_not_affect_other_rooms(
     pro_user: Person, worker: Poller, google: StandIn
 ) -> None:
     faults: dict[str, dict[str, Any]] = {
@@ -162,7 +162,7 @@ def test_one_rooms_failure_touches_no_other(
     check(pro_user, rooms.values(), [message for sent in ends.values() for message in sent])
 
 
-def test_a_group_that_a_bug_breaks_comes_again_alone(
+def test_only_the_group_with_an_error_is_delivered_again(
     pro_user: Person, worker: Poller, wire: Wire
 ) -> None:
     rooms = [pro_user.open_room() for _ in range(3)]
@@ -191,13 +191,13 @@ def test_a_group_that_a_bug_breaks_comes_again_alone(
         f'{{"chatroomId": "{NO_ROOM}", "seq": 12}}',
     ],
 )
-def test_a_message_that_is_no_job_or_names_no_prompt_is_dropped_and_stops_nothing(
+def test_a_message_that_is_no_job_is_dropped_and_delays_no_other(
     body: str, pro_user: Person, room: str, values: Values
 ) -> None:
     message = pro_user.sent(room)
     assert work(event(body, (room, 1))) == []
     assert pro_user.look(room, message)["status"] == "answered"
-    if body:  # SQS takes no empty one
+    if body:  # SQS accepts no empty body
         boto3.client("sqs").send_message(
             QueueUrl=values.refs["DeadLettersQueue"],
             MessageBody=body,
@@ -210,9 +210,10 @@ def test_a_message_that_is_no_job_or_names_no_prompt_is_dropped_and_stops_nothin
         assert pro_user.look(room, late)["status"] == "queued"
 
 
-# ── One reply, whoever works on it ────────────────────────────────────────────────────────────────
+# ── Leases ───────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.any_write_order
 def test_two_workers_on_one_prompt_store_one_reply(
     pro_user: Person, room: str, google: StandIn
 ) -> None:
@@ -225,7 +226,10 @@ def test_two_workers_on_one_prompt_store_one_reply(
     check(pro_user, [room], [message])
 
 
-def test_a_worker_that_lost_its_lease_stores_and_fails_nothing(pro_user: Person, room: str) -> None:
+@pytest.mark.any_write_order
+def test_a_worker_that_lost_its_lease_neither_answers_nor_fails_the_prompt(
+    pro_user: Person, room: str
+) -> None:
     message = pro_user.sent(room)
     now, minute = datetime.now(UTC), timedelta(minutes=1)
     slow = messages.lease_prompt(room, 1, "l_slow", now, minute)
@@ -248,7 +252,7 @@ def test_a_worker_that_lost_its_lease_stores_and_fails_nothing(pro_user: Person,
     assert pro_user.counted() == 1
 
 
-def test_a_worker_that_died_holds_its_prompt_up_no_longer_than_its_lease(
+def test_a_prompt_of_a_crashed_worker_is_answered_after_the_lease_ends(
     pro_user: Person, room: str, worker: Poller, wire: Wire
 ) -> None:
     message = pro_user.sent(room)
@@ -275,10 +279,10 @@ def test_a_redelivered_prompt_is_answered_once(
     assert [message.sender for message in stored(room)] == ["user", "ai"]
 
 
-def test_an_attempt_that_broke_off_lets_go_of_its_prompt(
+def test_an_attempt_that_raises_releases_its_prompt(
     pro_user: Person, room: str, wire: Wire
 ) -> None:
-    """Or it would wait for the end of a dead lease, though nobody died."""
+    """Otherwise the next attempt would wait for the lease to end."""
     message = pro_user.sent(room)
     wire.cut(TRANSACT, "failing", times=2)
     assert work(event((room, 1))) == ["0"]
@@ -290,7 +294,7 @@ def test_an_attempt_that_broke_off_lets_go_of_its_prompt(
 # ── Pauses, attempts and time ─────────────────────────────────────────────────────────────────────
 
 
-def test_pauses_double_and_the_last_attempt_ends_it_with_a_dead_letter(
+def test_pauses_double_and_the_last_failed_attempt_sends_a_dead_letter(
     basic_user: Person, google: StandIn, wire: Wire, values: Values
 ) -> None:
     room = basic_user.open_room()
@@ -313,7 +317,7 @@ def test_pauses_double_and_the_last_attempt_ends_it_with_a_dead_letter(
     assert (job["chatroomId"], job["seq"], reason) == (room, 1, "ServiceUnavailable")
 
 
-def test_a_dead_letter_of_a_retried_prompt_tells_its_tries_apart(
+def test_a_dead_letter_names_the_generation_of_a_retried_prompt(
     basic_user: Person, worker: Poller, google: StandIn, values: Values
 ) -> None:
     room = basic_user.open_room()
@@ -323,7 +327,7 @@ def test_a_dead_letter_of_a_retried_prompt_tells_its_tries_apart(
     assert basic_user.retry(room, message).status == 202
     google.fault("error", status=503, times="always")
     for _ in range(6):
-        work(event((room, 1)))  # a message of the first try, say the sweep's
+        work(event((room, 1)))  # a message of the first generation
     [(job, _)] = dead_letters(values)
     assert job["generation"] == str(stored(room)[0].generation) != "0"
 
@@ -339,7 +343,7 @@ def test_a_dead_letter_of_a_retried_prompt_tells_its_tries_apart(
         ("1s", 4, 6),
     ],
 )
-def test_the_pause_that_gemini_names_is_kept(
+def test_the_pause_that_gemini_names_is_honoured(
     status: int, named: str, least: int, most: int, room: str, pro_user: Person, google: StandIn,
     wire: Wire,
 ) -> None:  # fmt: skip
@@ -352,7 +356,7 @@ def test_the_pause_that_gemini_names_is_kept(
 
 
 @pytest.mark.parametrize("named", ["", "s", "-5s", "nans", "infs", "1e9s", "soon", "5"])
-def test_a_pause_that_makes_no_sense_is_our_own(
+def test_a_malformed_pause_of_gemini_is_ignored(
     named: str, room: str, pro_user: Person, google: StandIn, wire: Wire
 ) -> None:
     pro_user.sent(room)
@@ -363,7 +367,7 @@ def test_a_pause_that_makes_no_sense_is_our_own(
     assert 4 <= pause <= 6
 
 
-def test_attempts_that_all_broke_off_end_it_too(
+def test_a_prompt_fails_after_all_attempts_crashed(
     basic_user: Person, google: StandIn, values: Values
 ) -> None:
     room = basic_user.open_room()
@@ -377,7 +381,7 @@ def test_attempts_that_all_broke_off_end_it_too(
     assert basic_user.counted() == 0
 
 
-def test_without_enough_time_a_prompt_is_put_back_untouched(
+def test_an_attempt_is_not_started_without_enough_time(
     pro_user: Person, room: str, google: StandIn, wire: Wire
 ) -> None:
     pro_user.sent(room)
@@ -388,7 +392,7 @@ def test_without_enough_time_a_prompt_is_put_back_untouched(
     assert not next(prompts(room)).attempts
 
 
-def test_a_later_prompt_is_begun_only_with_its_full_time_left(
+def test_a_later_prompt_of_a_batch_is_started_only_with_gemini_s_full_time_left(
     pro_user: Person, room: str, google: StandIn
 ) -> None:
     for _ in range(2):
@@ -399,7 +403,7 @@ def test_a_later_prompt_is_begun_only_with_its_full_time_left(
     assert len(google.requests()) == 2
 
 
-def test_gemini_has_a_deadline(
+def test_an_attempt_ends_at_gemini_s_deadline(
     pro_user: Person, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GEMINI_TIMEOUT", "1")
@@ -410,11 +414,11 @@ def test_gemini_has_a_deadline(
     assert time.monotonic() - began < 3
 
 
-# ── What becomes of Gemini's answers ──────────────────────────────────────────────────────────────
+# ── Gemini's answers ──────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("reason", ["SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII"])
-def test_a_declined_reply_fails_the_prompt_at_once_and_is_no_dead_letter(
+def test_a_declined_prompt_fails_at_once_without_a_dead_letter(
     reason: str, basic_user: Person, google: StandIn, values: Values
 ) -> None:
     room = basic_user.open_room()
@@ -427,7 +431,7 @@ def test_a_declined_reply_fails_the_prompt_at_once_and_is_no_dead_letter(
     assert list(dead_letters(values)) == []
 
 
-def test_a_wrong_api_key_is_no_fault_of_the_prompt(
+def test_a_prompt_is_retried_after_a_wrong_api_key(
     pro_user: Person, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = pro_user.sent(room)
@@ -440,7 +444,7 @@ def test_a_wrong_api_key_is_no_fault_of_the_prompt(
     assert pro_user.look(room, message)["status"] == "answered"
 
 
-def test_the_room_and_its_instruction_are_as_they_were_when_the_prompt_was_sent(
+def test_a_prompt_uses_the_rooms_settings_of_the_time_it_was_sent(
     pro_user: Person, google: StandIn
 ) -> None:
     room = pro_user.open_room(systemInstruction="Be brief.", model="gemini-2.5-pro")
@@ -454,7 +458,7 @@ def test_the_room_and_its_instruction_are_as_they_were_when_the_prompt_was_sent(
     assert reply.model == "gemini-2.5-pro"
 
 
-def test_a_reply_says_what_it_replies_to_and_counts_its_tokens(pro_user: Person, room: str) -> None:
+def test_a_reply_names_its_prompt_and_its_tokens(pro_user: Person, room: str) -> None:
     message = pro_user.sent(room, "1234")
     work(event((room, 1)))
     reply = pro_user.look(room, message)["reply"]
@@ -465,7 +469,7 @@ def test_a_reply_says_what_it_replies_to_and_counts_its_tokens(pro_user: Person,
     assert pro_user.look(room, reply["id"]) == reply
 
 
-def test_only_answered_turns_go_along_within_their_number_and_length(
+def test_the_history_has_only_answered_turns_within_its_limits(
     pro_user: Person, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     google.fault("blocked", match="never")
@@ -474,26 +478,26 @@ def test_only_answered_turns_go_along_within_their_number_and_length(
         pro_user.sent(room, content)
         work(event((room, 2 * number + 1)))
 
-    def heard() -> list[str]:
+    def prompts_sent() -> list[str]:
         turns = google.requests()[-1]["contents"]
         return [turn["parts"][0]["text"] for turn in turns if turn["role"] == "user"]
 
-    assert heard() == ["one", "two", "three", "four"]
+    assert prompts_sent() == ["one", "two", "three", "four"]
     monkeypatch.setenv("HISTORY_TURNS", "2")
     pro_user.sent(room, "five")
     work(event((room, 11)))
-    assert heard() == ["three", "four", "five"]
+    assert prompts_sent() == ["three", "four", "five"]
     monkeypatch.setenv("HISTORY_CHARACTERS", "40")
     pro_user.sent(room, "six")
     work(event((room, 13)))
-    assert heard() == ["six"]
+    assert prompts_sent() == ["six"]
     monkeypatch.setenv("HISTORY_TURNS", "0")
     pro_user.sent(room, "seven")
     work(event((room, 15)))
-    assert heard() == ["seven"]
+    assert prompts_sent() == ["seven"]
 
 
-def test_a_retried_prompt_knows_only_what_came_before_it(
+def test_the_history_of_a_retried_prompt_ends_before_it(
     pro_user: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("blocked", match="two")
@@ -508,7 +512,7 @@ def test_a_retried_prompt_knows_only_what_came_before_it(
     assert [message.sender for message in stored(room)] == ["user", "ai"] * 3
 
 
-def test_a_prompt_of_a_deleted_room_is_dropped(pro_user: Person, room: str) -> None:
+def test_a_job_of_a_deleted_room_is_dropped(pro_user: Person, room: str) -> None:
     pro_user.sent(room)
     pro_user.delete(room)
     run_sweep(timedelta(hours=1))
@@ -516,7 +520,7 @@ def test_a_prompt_of_a_deleted_room_is_dropped(pro_user: Person, room: str) -> N
     assert stored(room) == []
 
 
-def test_what_is_finished_is_never_taken_up_again(pro_user: Person, room: str) -> None:
+def test_a_finished_prompt_is_never_leased_again(pro_user: Person, room: str) -> None:
     pro_user.sent(room)
     work(event((room, 1)))
     [prompt, _] = stored(room)

@@ -66,7 +66,7 @@ def test_a_limit_is_reached_if_no_further_prompt_is_allowed(
 def test_a_burst_limit_applies_only_if_it_is_below_the_daily_limit(
     prompts: int, plan: Plan, applies: bool
 ) -> None:
-    assert Burst(prompts, 10).applies_to(plan) is applies
+    assert Burst(prompts, 10).is_effective(plan) is applies
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Burst(msgspec.Struct, frozen=True):
     """0 means no limit."""
     seconds: int
 
-    def applies_to(self, plan: Plan) -> bool:
+    def is_effective(self, plan: Plan) -> bool:
         """Return whether the limit is below the plan's daily limit."""
         daily = DAILY_PROMPTS[plan]
         return self.prompts > 0 and (daily is None or self.prompts < daily)
@@ -99,7 +99,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_burst_limit(self) -> bool:
         """Whether prompts are limited per burst window too."""
-        return self.burst.applies_to(self.plan)
+        return self.burst.is_effective(self.plan)
 
     def reset_time(self, limit: Limit) -> datetime:
         """Return when a limit resets."""

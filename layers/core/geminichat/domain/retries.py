@@ -41,7 +41,7 @@ def decide(
     max_attempts: int,
     now: datetime,
 ) -> Verdict:
-    """Return whether to wait for a prompt's worker, queue the prompt again or fail it."""
+    """Return the verdict on an unfinished prompt, whose worker may hold a lease."""
     if leased_until and leased_until >= now:
         return Verdict.WAIT
     if attempts >= max_attempts or now - sent > MAX_AGE:

@@ -121,9 +121,11 @@ def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Notices | Non
 def store_rooms(user_id: str, limit: int, page: RoomPage, notices: Notices) -> None:
     """Cache the first page of a user's rooms, unless a pending change could alter it."""
     encoded = msgspec.json.encode(page)
-    if len(encoded) > MAX_SIZE or not all(_outlasts(page, notice) for notice in notices.pending):
+    if len(encoded) > MAX_SIZE or not all(
+        _is_unaffected(page, notice) for notice in notices.pending
+    ):
         encoded = b""  # stores nothing, but ends the wait of the others
-    seen = [notice for notice in notices.pending if _shows(page, notice)]
+    seen = [notice for notice in notices.pending if _has_change(page, notice)]
     redis.evaluate(
         _STORE,
         _keys(user_id),
@@ -180,7 +182,7 @@ def _parse_notices(fields: list[str]) -> Notices:
     return Notices(latest=latest, pending=pending, expired=expired)
 
 
-def _shows(page: RoomPage, notice: str) -> bool:
+def _has_change(page: RoomPage, notice: str) -> bool:
     """Return whether a page proves that the change was written."""
     kind, room_id, _, moment = _parts(notice)
     room = next((room for room in page.chatrooms if room.id == room_id), None)
@@ -196,10 +198,10 @@ def _shows(page: RoomPage, notice: str) -> bool:
     return False
 
 
-def _outlasts(page: RoomPage, notice: str) -> bool:
+def _is_unaffected(page: RoomPage, notice: str) -> bool:
     """Return whether a page stays correct when a pending change is written."""
     kind, room_id, _, moment = _parts(notice)
-    if _shows(page, notice):
+    if _has_change(page, notice):
         return True
     absent = bool(page.chatrooms) and all(room.id != room_id for room in page.chatrooms)
     match kind:
