@@ -1,6 +1,7 @@
-"""The emulated cloud on this machine: `python -m infra.local up`, and what goes with it."""
+"""Run the whole system on this machine, on an emulated AWS."""
 
 import argparse
+import asyncio
 import os
 import signal
 import sys
@@ -8,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.paths import Home, LocalError
+from infra import running
+from infra.command import CommandError
+from infra.local.data_folder import DataFolder
+from infra.paths import TOOLS
 
 if TYPE_CHECKING:
     from infra.local.up import StripeAccount
@@ -16,10 +20,10 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Run one of the commands and return the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until _up cares for order, an end is an end
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends every command but `up` at once
     options = _parser().parse_args()
-    home = Home(options.home.resolve())
-    commands: dict[str, Callable[[Home, argparse.Namespace], int | None]] = {
+    folder = DataFolder(options.data_folder.resolve())
+    commands: dict[str, Callable[[DataFolder, argparse.Namespace], int | None]] = {
         "up": _up,
         "chat": _chat,
         "status": _status,
@@ -28,8 +32,8 @@ def main() -> int:
         "sam-invoke": _sam_invoke,
     }
     try:
-        return commands[options.command](home, options) or 0
-    except LocalError as error:
+        return commands[options.command](folder, options) or 0
+    except CommandError as error:
         print(error, file=sys.stderr)
         return 1
     except BrokenPipeError:
@@ -40,58 +44,68 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
     parser.add_argument(
-        "--home",
+        "--data-folder",
         type=Path,
-        default=Path(__file__).resolve().parents[2] / ".local",
+        default=TOOLS,
+        metavar="FOLDER",
         help="folder for data, logs and stack.json (default: .local)",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    up = commands.add_parser("up", help="bring everything up and serve until interrupted")
-    up.add_argument("--fresh", action="store_true", help="forget users, rooms and messages first")
+    up = commands.add_parser("up", help="start the system and serve until interrupted")
     up.add_argument(
-        "--port", type=int, default=8000, help="port of the API (default: 8000; 0: free ports)"
+        "--fresh", action="store_true", help="delete all users, rooms and messages first"
     )
     up.add_argument(
-        "--no-conversation", action="store_true", help="do not walk a first conversation"
+        "--port", type=int, default=8000, help="port of the API (default: 8000; 0: any free port)"
     )
+    up.add_argument("--no-conversation", action="store_true", help="skip the first conversation")
     up.add_argument(
         "--gemini-delay",
         type=float,
         default=0.5,
         metavar="SECONDS",
-        help="how long the Gemini stand-in takes to answer (default: 0.5)",
+        help="response time of the Gemini stand-in (default: 0.5)",
     )
 
     chat = commands.add_parser("chat", help="chat in the terminal")
-    chat.add_argument("--email", help="log in as this account (default: a new one)")
-    chat.add_argument("--password", help="its password")
+    chat.add_argument("--email", help="log in with this account (default: create one)")
+    chat.add_argument("--password", help="the password of that account")
 
-    commands.add_parser("status", help="say what runs, and where")
+    commands.add_parser("status", help="show the addresses of the running system")
 
-    logs = commands.add_parser("logs", help="show what the functions logged")
-    logs.add_argument("function", nargs="?", metavar="FUNCTION", help="its logical id")
-    logs.add_argument("-n", type=int, default=50, metavar="LINES", help="how many (default: 50)")
+    logs = commands.add_parser("logs", help="show the functions' logs")
+    logs.add_argument(
+        "function", nargs="?", metavar="FUNCTION", help="logical id of a function (default: all)"
+    )
+    logs.add_argument(
+        "-n", type=int, default=50, metavar="LINES", help="number of lines (default: 50)"
+    )
 
-    api = commands.add_parser("sam-local", help="serve the API with `sam local`, in containers")
+    api = commands.add_parser("sam-local", help="serve the API with `sam local`, in Docker")
     api.add_argument("--port", type=int, default=3000, help="port of the API (default: 3000)")
 
-    invoke = commands.add_parser("sam-invoke", help="invoke a function once, in a container")
-    invoke.add_argument("function", metavar="FUNCTION", help="its logical id")
-    invoke.add_argument("event", nargs="?", type=Path, help="default: its file in tests/events")
+    invoke = commands.add_parser("sam-invoke", help="invoke a function once, in Docker")
+    invoke.add_argument("function", metavar="FUNCTION", help="logical id of the function")
+    invoke.add_argument(
+        "event",
+        nargs="?",
+        type=Path,
+        help="file with the event (default: its file in tests/events)",
+    )
 
     for command in commands.choices.values():
-        command.add_argument("--home", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        command.add_argument(
+            "--data-folder", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
     return parser
 
 
-def _up(home: Home, options: argparse.Namespace) -> None:
-    import asyncio
-
+def _up(folder: DataFolder, options: argparse.Namespace) -> None:
     from infra.local.up import Options, up
 
     wanted = Options(
-        home=home,
+        folder=folder,
         port=options.port,
         fresh=options.fresh,
         converse=not options.no_conversation,
@@ -117,13 +131,13 @@ def _up(home: Home, options: argparse.Namespace) -> None:
         try:
             await task
         except asyncio.CancelledError:
-            print("Stopped. What was stored is kept: `make up` goes on from here.", flush=True)
+            print("Stopped. The data is kept for the next `make up`.", flush=True)
 
     asyncio.run(serve())
 
 
 def _stripe_account() -> "StripeAccount | None":
-    """Return the real account that the environment names, None where it names none."""
+    """Return the Stripe account that the environment names, or None."""
     from infra.local.up import StripeAccount
 
     names = ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_PRICE"]
@@ -131,64 +145,58 @@ def _stripe_account() -> "StripeAccount | None":
     if not values[0]:
         return None
     if not values[0].startswith(("sk_test_", "rk_test_")):
-        raise LocalError("STRIPE_SECRET_KEY is no key of Stripe's test mode: here nobody pays.")
+        raise CommandError(
+            "STRIPE_SECRET_KEY is not a test-mode key. Only test mode is allowed on this machine."
+        )
     missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
-        raise LocalError(
-            f"STRIPE_SECRET_KEY is set, so {' and '.join(missing)} must be too "
-            "(`stripe listen --forward-to 127.0.0.1:8000/webhook/stripe` shows the secret)."
+        raise CommandError(
+            f"STRIPE_SECRET_KEY is set, so {' and '.join(missing)} must be set too "
+            "(`stripe listen --forward-to 127.0.0.1:8000/webhook/stripe` prints the secret)."
         )
     return StripeAccount(*values)
 
 
-def _chat(home: Home, options: argparse.Namespace) -> None:
+def _chat(folder: DataFolder, options: argparse.Namespace) -> None:
     from infra.local import chat
-    from infra.local.cloud import stack
 
     if bool(options.email) != bool(options.password):
-        raise LocalError("--email and --password go together.")
-    chat.chat(stack.running(home).api_url, options.email, options.password)
+        raise CommandError("Give both --email and --password, or neither.")
+    chat.chat(running.get(folder.path).api_url, options.email, options.password)
 
 
-def _status(home: Home, _options: argparse.Namespace) -> None:
-    from infra.local.cloud import stack
-
-    running = stack.running(home)
-    gemini = running.gemini.url if running.gemini else "Google (GEMINI_API_KEY is set)"
-    stripe = running.stripe.url if running.stripe else "Stripe (STRIPE_SECRET_KEY is set)"
+def _status(folder: DataFolder, _options: argparse.Namespace) -> None:
+    stack = running.get(folder.path)
+    gemini = stack.gemini.url if stack.gemini else "Google (GEMINI_API_KEY is set)"
+    stripe = stack.stripe.url if stack.stripe else "Stripe (STRIPE_SECRET_KEY is set)"
     print(f"""\
-API      {running.api_url}
-AWS      {running.aws.endpoint_url} (access key and secret: test)
-Upstash  {running.upstash.url}
-Valkey   {running.valkey.host}:{running.valkey.port}
+API      {stack.api_url}
+AWS      {stack.aws.endpoint_url} (access key and secret: test)
+Upstash  {stack.upstash.url}
+Valkey   {stack.valkey.host}:{stack.valkey.port}
 Gemini   {gemini}
 Stripe   {stripe}
-Logs     {running.logs}
-Since    {running.started_at}, process {running.pid}""")
+Logs     {stack.logs}
+Since    {stack.started_at}, process {stack.pid}""")
 
 
-def _logs(home: Home, options: argparse.Namespace) -> None:
+def _logs(folder: DataFolder, options: argparse.Namespace) -> None:
     from infra.local import logs
-    from infra.local.cloud import stack
 
-    for line in logs.lines(stack.running(home), options.function, options.n):
+    for line in logs.lines(running.get(folder.path), options.function, options.n):
         print(line)
 
 
-def _sam_local(home: Home, options: argparse.Namespace) -> int:
-    import asyncio
-
+def _sam_local(folder: DataFolder, options: argparse.Namespace) -> int:
     from infra.local.cloud import sam
 
-    return asyncio.run(sam.start_api(home, options.port))
+    return asyncio.run(sam.start_api(folder, options.port))
 
 
-def _sam_invoke(home: Home, options: argparse.Namespace) -> int:
-    import asyncio
-
+def _sam_invoke(folder: DataFolder, options: argparse.Namespace) -> int:
     from infra.local.cloud import sam
 
-    return asyncio.run(sam.invoke(home, options.function, options.event))
+    return asyncio.run(sam.invoke(folder, options.function, options.event))
 
 
 if __name__ == "__main__":

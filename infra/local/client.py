@@ -1,4 +1,4 @@
-"""A small client of the API: what the walked conversation and the terminal chat are made of."""
+"""A small client of the API, for the first conversation and the terminal chat."""
 
 import time
 from dataclasses import dataclass
@@ -6,15 +6,14 @@ from typing import Any
 
 import httpx
 
-POLL_EVERY = 0.25
-"""Seconds between two looks at a prompt, at first; later looks are further apart."""
-POLL_AT_MOST = 2.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
+"""Seconds between two polls of a prompt, which grow from the first to the second."""
 
 Json = dict[str, Any]
 
 
-class Refused(Exception):
-    """The API said no: its status and its words for a person."""
+class ApiError(Exception):
+    """An error response of the API: its status and its message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -27,61 +26,43 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A 2xx: the status and the `data` of the envelope."""
+    """A successful response: its status and the `data` of the envelope."""
 
     status: int
     data: Json
 
 
 class Api:
-    """The API as one user sees it."""
+    """The API, called by one user."""
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=40, trust_env=False)
         self._token: str | None = None
 
-    @property
-    def token(self) -> str:
-        """The access token of who this is, empty for nobody."""
-        return self._token or ""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What a request of this user carries."""
-        return {"authorization": f"Bearer {self._token}"} if self._token else {}
-
     def sign_up(self, email: str, password: str) -> Answer:
-        """Make an account, and be it from now on."""
-        return self._enter("/auth/signup", email, password)
+        """Create an account and use it from now on."""
+        return self._authenticate("/auth/signup", email, password)
 
     def log_in(self, email: str, password: str) -> Answer:
-        """Be this account from now on."""
-        return self._enter("/auth/login", email, password)
+        """Log in, and use this account from now on."""
+        return self._authenticate("/auth/login", email, password)
 
     def open_room(self, title: str) -> Answer:
-        """Make a chatroom."""
-        return self._ask("POST", "/chatroom", {"title": title})
+        """Create a chatroom."""
+        return self._call("POST", "/chatroom", {"title": title})
 
     def send(self, room: str, content: str) -> Answer:
         """Send a prompt."""
-        return self._ask("POST", f"/chatroom/{room}/message", {"content": content})
+        return self._call("POST", f"/chatroom/{room}/message", {"content": content})
 
     def message(self, room: str, message: str) -> Answer:
-        """Look at a message."""
-        return self._ask("GET", f"/chatroom/{room}/message/{message}")
-
-    def messages(self, room: str) -> Answer:
-        """Look at a room's first messages, a hundred at most."""
-        return self._ask("GET", f"/chatroom/{room}/message?limit=100")
-
-    def me(self) -> Answer:
-        """Look at the account."""
-        return self._ask("GET", "/auth/me")
+        """Return a message."""
+        return self._call("GET", f"/chatroom/{room}/message/{message}")
 
     def wait(self, room: str, message: str, patience: float) -> Answer:
-        """Look at a prompt until it is answered or failed. Raises TimeoutError."""
+        """Poll a prompt until it is answered or failed. Raises TimeoutError."""
         deadline = time.monotonic() + patience
-        pause = POLL_EVERY
+        pause = FIRST_PAUSE
         while True:
             answer = self.message(room, message)
             if answer.data["status"] in ("answered", "failed"):
@@ -89,24 +70,25 @@ class Api:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"still {answer.data['status']} after {patience:.0f} s")
             time.sleep(pause)
-            pause = min(pause * 1.2, POLL_AT_MOST)
+            pause = min(pause * 1.2, LONGEST_PAUSE)
 
-    def _enter(self, path: str, email: str, password: str) -> Answer:
+    def _authenticate(self, path: str, email: str, password: str) -> Answer:
         self._token = None
-        answer = self._ask("POST", path, {"email": email, "password": password})
+        answer = self._call("POST", path, {"email": email, "password": password})
         self._token = answer.data["token"]
         return answer
 
-    def _ask(self, method: str, path: str, body: Json | None = None) -> Answer:
+    def _call(self, method: str, path: str, body: Json | None = None) -> Answer:
+        headers = {"authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            answer = self._http.request(method, path, json=body, headers=self.headers)
+            answer = self._http.request(method, path, json=body, headers=headers)
         except httpx.TransportError as error:
             raise Unreachable(f"{self._http.base_url} does not answer: {error}") from error
         try:
-            said = answer.json()
+            content = answer.json()
         except ValueError:
-            said = {}
+            content = {}
         if not answer.is_success:
-            message = said.get("message") or answer.reason_phrase
-            raise Refused(answer.status_code, message)
-        return Answer(answer.status_code, said["data"])
+            message = content.get("message") or answer.reason_phrase
+            raise ApiError(answer.status_code, message)
+        return Answer(answer.status_code, content["data"])

@@ -1,4 +1,4 @@
-"""What the functions logged, and how they crashed, as a person reads it."""
+"""The functions' log lines and crashes, formatted for a person."""
 
 import json
 import re
@@ -8,27 +8,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.local.cloud.stack import Stack
-from infra.paths import LocalError
+from infra.running import Stack
 
 FRAME = re.compile(r"(START|END|REPORT) RequestId: ")
-"""Lines that Lambda writes around an invocation's own."""
+"""The lines that Lambda writes before and after an invocation."""
 
 METRICS = '"CloudWatchMetrics"'
-"""Part of a line that only carries metrics."""
+"""A part of lines that only contain metrics."""
 
 PAGE = 10_000
-"""Entries that MiniStack gives at once where there are more."""
+"""The most entries that MiniStack returns at a time."""
 
 CRASH = re.compile(r"(?m)^(?P<at>\S+ \S+) (?P<level>ERROR|WARNING) \[lambda\w*\] (?P<message>.*)")
-"""Lines of MiniStack's about a function that did not start, raised or took too long."""
+"""MiniStack's lines about a function that did not start, raised or timed out."""
 
-SHOWN_APART = {"timestamp", "level", "message", "service", "exception", "stack_trace"}
+SHOWN_SEPARATELY = {"timestamp", "level", "message", "service", "exception", "stack_trace"}
 
 
 @dataclass(frozen=True, order=True)
 class Line:
-    """One entry of a log, and the name of the function it is about."""
+    """One log entry, and the name of its function."""
 
     at: datetime
     text: str
@@ -36,24 +35,21 @@ class Line:
 
 
 def lines(stack: Stack, function: str | None, count: int) -> list[str]:
-    """Return the newest entries, oldest first, of one function where its logical id is given.
+    """Return the newest entries, oldest first, of all functions or of a logical id.
 
-    Raises LocalError where there is no such function.
+    Raises CommandError if there is no such function.
     """
-    if function and function not in stack.functions:
-        known = ", ".join(sorted(stack.functions))
-        raise LocalError(f"There is no function {function}. There are: {known}")
-    wanted = stack.functions[function] if function else ""
+    name = stack.function(function) if function else ""
     found = [*_logged(stack), *_crashes(Path(stack.logs) / "ministack.log")]
-    newest = [line for line in sorted(found) if wanted in line.function][-count:]
+    newest = [line for line in sorted(found) if name in line.function][-count:]
     return [f"{line.at:%H:%M:%S} {line.text}" for line in newest]
 
 
 def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
-    """Give everything in the stack's log groups as it is, with its time, stream by stream.
+    """Yield every entry of the stack's log groups with its time, stream by stream.
 
-    MiniStack's FilterLogEvents ends after the first 10,000 entries, so each stream is read instead;
-    it makes one an invocation, so for a stream that ends on its first page there is one call.
+    MiniStack's FilterLogEvents ends after the first 10,000 entries, so each stream is read instead.
+    There is one stream per invocation, so the second page is requested only after a full one.
     """
     client = stack.aws.client("logs")
     for group in stack.log_groups.values():
@@ -71,14 +67,14 @@ def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
 
 
 def _logged(stack: Stack) -> Iterator[Line]:
-    """Give what the functions logged."""
+    """Yield the functions' own entries."""
     for at, message in entries(stack):
         if not FRAME.match(message) and METRICS not in message:
             yield _line(at, message)
 
 
 def _crashes(log: Path) -> Iterator[Line]:
-    """Give what MiniStack says of functions that did not end well."""
+    """Yield MiniStack's entries about functions that failed."""
     for found in CRASH.finditer(log.read_text(errors="replace")):
         at = datetime.strptime(found["at"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
         yield Line(at, f"{found['level']:7} {found['message']}", found["message"])
@@ -90,7 +86,9 @@ def _line(at: datetime, message: str) -> Line:
         function = str(fields.get("function_name", ""))
     except (ValueError, AttributeError):
         return Line(at, message.rstrip(), "")
-    rest = " ".join(f"{key}={value}" for key, value in fields.items() if key not in SHOWN_APART)
+    rest = " ".join(
+        f"{key}={value}" for key, value in fields.items() if key not in SHOWN_SEPARATELY
+    )
     text = f"{fields.get('level', ''):7} {fields.get('message', '')} {rest}".rstrip()
     traceback = str(fields.get("exception", "")).splitlines()
     return Line(at, "\n    ".join([text, *traceback]), function)

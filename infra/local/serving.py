@@ -11,15 +11,15 @@ from aiohttp import web
 
 HOST = "127.0.0.1"
 STOP_TIMEOUT = 1.0
-"""Seconds that requests under way are given when a server stops."""
+"""Seconds that running requests get when a server stops."""
 
 
 async def serve(
     app: web.Application, port: int = 0, tls: ssl.SSLContext | None = None
 ) -> tuple[web.AppRunner, str]:
-    """Serve on a port (0: any free one); return what stops it, by its `cleanup()`, and the URL.
+    """Serve on a port (0: any free one); return a runner, whose `cleanup()` stops it, and the URL.
 
-    Raises OSError where the port is taken.
+    Raises OSError if the port is taken.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_TIMEOUT)
     await runner.setup()
@@ -37,7 +37,7 @@ async def serve(
 def served(
     create: Callable[[], web.Application], port: int = 0, tls: ssl.SSLContext | None = None
 ) -> Iterator[str]:
-    """Serve from a thread of its own, as tests want it; yields the URL."""
+    """Serve from another thread while the block runs; yield the URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -47,7 +47,7 @@ def served(
 
     async def stop() -> None:
         await runner.cleanup()
-        left = asyncio.all_tasks() - {asyncio.current_task()}  # answers that nobody waits for
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # responses without a reader
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -63,7 +63,7 @@ def served(
 
 
 def is_free(port: int) -> bool:
-    """Say whether a server could listen on the port."""
+    """Return whether a server could listen on the port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -74,7 +74,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return the preferred port where it is free, else any free one."""
+    """Return the preferred port if it is free, else any free one."""
     if preferred and is_free(preferred):
         return preferred
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

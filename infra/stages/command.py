@@ -1,4 +1,4 @@
-"""What every command on a stage begins with, and how it ends where it cannot do its work."""
+"""The arguments of every command on a stage, and how such a command ends."""
 
 import argparse
 import functools
@@ -8,30 +8,30 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.paths import TOOLS, LocalError
-from infra.stages.stage import StageError
+from infra.command import CommandError
+from infra.paths import TOOLS
 
 type Command = Callable[[list[str]], None]
 
 
 def parser(name: str, about: str | None, *, local: bool = False) -> argparse.ArgumentParser:
-    """Return the parser of `make name`, which is told a stage; `local`: or what `make up` runs."""
+    """Return the parser of `make name`; `local`: the stage may be the stack of `make up`."""
     made = argparse.ArgumentParser(prog=f"make {name}", description=about)
-    said = "local for what `make up` runs, else a stage on AWS" if local else None
-    made.add_argument("stage", help=said)
+    stages = "`local` for the stack of `make up`, or a stage on AWS" if local else None
+    made.add_argument("stage", help=stages)
     if local:
-        made.add_argument("--home", type=Path, default=TOOLS, help=argparse.SUPPRESS)
+        made.add_argument("--data-folder", type=Path, default=TOOLS, help=argparse.SUPPRESS)
     return made
 
 
 def command(main: Command) -> Callable[[list[str]], int]:
-    """Have a command return its exit status, and say in a line why it did not do its work."""
+    """Return a function that runs a command, prints an expected error, and returns the status."""
 
     @functools.wraps(main)
     def run(arguments: list[str]) -> int:
         try:
             main(arguments)
-        except (LocalError, StageError, ClientError, BotoCoreError) as error:
+        except (CommandError, ClientError, BotoCoreError) as error:
             print(error, file=sys.stderr)
             return 1
         except (KeyboardInterrupt, EOFError):

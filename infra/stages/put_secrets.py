@@ -1,9 +1,8 @@
-"""Put a stage's secrets into SSM: `make secrets STAGE=dev`. No value is ever shown or logged.
+"""Store a stage's secrets in SSM: `make secrets STAGE=dev`. No value is ever shown or logged.
 
-Each is asked for without an echo; Enter keeps what is there. Where nobody sits at a terminal they
-are taken from the environment: UPSTASH_TOKEN, GEMINI_API_KEY, STRIPE_SECRET_KEY,
-STRIPE_WEBHOOK_SECRET. The keys that sign tokens are made here, once; `make rotate-keys`
-changes them.
+Each secret is read without an echo; Enter keeps the stored value. Without a terminal they are read
+from the environment: UPSTASH_TOKEN, GEMINI_API_KEY, STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET. The
+keys that sign tokens are created here, once; `make rotate-keys` replaces them.
 """
 
 import getpass
@@ -17,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import boto3
 
+from infra.command import CommandError
 from infra.stages import rotate_signing_keys
 from infra.stages import stage as stages
 from infra.stages.command import command, parser
-from infra.stages.stage import Stage, StageError
+from infra.stages.stage import Stage
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -30,18 +30,18 @@ SIGNING_KEYS = "signing-keys"
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret that somebody else made."""
+    """A secret that another service issues."""
 
     name: str
     variable: str
-    looks_like: str
-    """A pattern of the whole value, which tells a slip of the clipboard."""
+    pattern: str
+    """The pattern of a whole value; most wrong pastes do not match it."""
     where: str
-    needed: bool = True
+    required: bool = True
 
 
 type Ask = Callable[[Secret, bool], str]
-"""Gives a secret, "" for none; is told whether there is one already."""
+"""Returns a secret, "" for none; its second argument says whether one is stored."""
 
 SECRETS = [
     Secret(
@@ -56,7 +56,7 @@ SECRETS = [
         "STRIPE_SECRET_KEY",
         r"(sk|rk)_(test|live)_\S{10,}",
         "Stripe's dashboard, Developers, API keys; it begins with sk_ or rk_",
-        needed=False,
+        required=False,
     ),
     Secret(
         "stripe-webhook-secret",
@@ -64,32 +64,32 @@ SECRETS = [
         r"whsec_[^\s,]{10,}(,whsec_[^\s,]{10,})?",
         "Stripe's dashboard, Developers, Webhooks, your endpoint; whsec_…, two with a comma "
         "between them while one is rotated",
-        needed=False,
+        required=False,
     ),
 ]
 
 
 @command
 def main(arguments: list[str]) -> None:
-    """Ask for each secret and store it; where that is stopped, what was stored so far is kept."""
-    stage = stages.read(parser("secrets", __doc__).parse_args(arguments).stage)
-    print(f"Secrets of {stage.name}, {stages.account()}")
-    ask = _ask if sys.stdin.isatty() else _take
+    """Ask for each secret and store it at once, so that an interrupted run keeps the first ones."""
+    stage = stages.connect(parser("secrets", __doc__).parse_args(arguments).stage)
+    ask = _prompt if sys.stdin.isatty() else _read_environment
     for line in store(boto3.client("ssm"), stage, ask):
         print(line, flush=True)
 
 
 def store(ssm: "SSMClient", stage: Stage, ask: Ask) -> Iterator[str]:
-    """Store what `ask` gives for each secret, "" meaning as it is; tell what was done.
+    """Store what `ask` returns for each secret, unless that is ""; yield what was done.
 
-    Raises StageError for what cannot be right, and where a needed one is missing at the end.
+    Raises CommandError for a value that cannot be right, and at the end if a required secret is
+    missing.
     """
-    there = stored(ssm, stage)
-    if SIGNING_KEYS not in there:
+    known = stored(ssm, stage)
+    if SIGNING_KEYS not in known:
         rotate_signing_keys.step(ssm, f"{stage.secrets_path}/{SIGNING_KEYS}", datetime.now(UTC))
-        yield f"{SIGNING_KEYS}: made"
+        yield f"{SIGNING_KEYS}: created"
     for secret in SECRETS:
-        value = ask(secret, secret.name in there).strip()
+        value = ask(secret, secret.name in known).strip()
         if value:
             check(secret, value, stage)
             ssm.put_parameter(
@@ -98,43 +98,43 @@ def store(ssm: "SSMClient", stage: Stage, ask: Ask) -> Iterator[str]:
                 Type="SecureString",
                 Overwrite=True,
             )
-            there.add(secret.name)
-        state = "stored" if value else "kept" if secret.name in there else "not set"
+            known.add(secret.name)
+        state = "stored" if value else "kept" if secret.name in known else "not set"
         yield f"{secret.name}: {state}"
-    if lacking := [secret.name for secret in SECRETS if secret.needed and secret.name not in there]:
-        raise StageError(f"Still needed: {', '.join(lacking)}. Run this again.")
+    if absent := missing(ssm, stage):
+        raise CommandError(f"Still missing: {', '.join(absent)}. Run this command again.")
 
 
 def check(secret: Secret, value: str, stage: Stage) -> None:
-    """Raise StageError for a value that cannot be right; it is not repeated."""
-    if not re.fullmatch(secret.looks_like, value):
-        raise StageError(f"That is no {secret.name}. It is at: {secret.where}.")
+    """Raise CommandError, which does not contain the value, if the value cannot be right."""
+    if not re.fullmatch(secret.pattern, value):
+        raise CommandError(f"That is not a {secret.name}. Find it in {secret.where}.")
     if stage.name == "prod" and "_test_" in value[:12]:
-        raise StageError(f"That {secret.name} is for Stripe's test mode; prod takes real money.")
+        raise CommandError(f"That {secret.name} is from Stripe's test mode; prod needs live mode.")
 
 
 def missing(ssm: "SSMClient", stage: Stage) -> list[str]:
-    """Return the secrets that a stage cannot do without and does not have."""
-    there = stored(ssm, stage)
-    needed = [SIGNING_KEYS, *(secret.name for secret in SECRETS if secret.needed)]
-    return [name for name in needed if name not in there]
+    """Return the names of the required secrets that a stage does not have."""
+    known = stored(ssm, stage)
+    required = [SIGNING_KEYS, *(secret.name for secret in SECRETS if secret.required)]
+    return [name for name in required if name not in known]
 
 
 def stored(ssm: "SSMClient", stage: Stage) -> set[str]:
-    """Return the names of the secrets that a stage has; no value is read."""
-    wanted = {"Key": "Name", "Option": "BeginsWith", "Values": [f"{stage.secrets_path}/"]}
-    pages = ssm.get_paginator("describe_parameters").paginate(ParameterFilters=[wanted])  # type: ignore[list-item]
+    """Return the names of the secrets that a stage has, without reading a value."""
+    prefix = {"Key": "Name", "Option": "BeginsWith", "Values": [f"{stage.secrets_path}/"]}
+    pages = ssm.get_paginator("describe_parameters").paginate(ParameterFilters=[prefix])  # type: ignore[list-item]
     found = (parameter["Name"] for page in pages for parameter in page["Parameters"])
     return {name.removeprefix(f"{stage.secrets_path}/") for name in found}
 
 
-def _ask(secret: Secret, is_there: bool) -> str:
-    otherwise = "keeps it" if is_there else "leaves it for later"
+def _prompt(secret: Secret, is_stored: bool) -> str:
+    otherwise = "keep the stored one" if is_stored else "skip it for now"
     print(f"\n{secret.name}: {secret.where}")
-    return getpass.getpass(f"  (not shown; Enter {otherwise}) ")
+    return getpass.getpass(f"  (not shown; press Enter to {otherwise}) ")
 
 
-def _take(secret: Secret, _is_there: bool) -> str:
+def _read_environment(secret: Secret, _is_stored: bool) -> str:
     return os.environ.get(secret.variable, "")
 
 

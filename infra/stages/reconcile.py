@@ -1,7 +1,7 @@
-"""Compare every paying user with Stripe now, not only at night: `make reconcile`.
+"""Compare every subscription with Stripe now, instead of at night: `make reconcile`.
 
-It has the stage's own function do it, with that function's grants and secrets, and says what
-changed for whom. Safe to run at any time, and as often as one likes.
+Invokes the stage's own function, with that function's grants and secrets, and prints what changed
+for which user. It may be run at any time and any number of times.
 """
 
 import json
@@ -11,62 +11,44 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from infra.local.cloud import stack
-from infra.paths import Home
+from infra.command import CommandError
 from infra.stages import stage as stages
 from infra.stages.command import command, parser
-from infra.stages.stage import StageError
 
 FUNCTION = "SubscriptionReconcile"
 PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
-"""Longer than the function may take; to ask again would only run it twice."""
+"""Longer than the function's timeout; a retry would only run it twice."""
 
 
 @command
 def main(arguments: list[str]) -> None:
-    """Reconcile a stage and say what changed."""
-    wanted = parser("reconcile", __doc__, local=True)
-    wanted.add_argument("--dry-run", action="store_true", help="only say what would be fixed")
-    options = wanted.parse_args(arguments)
-    local = options.stage == "local"
-    functions, name = _local(Home(options.home)) if local else _on_aws(options.stage)
-    answer = functions.invoke(
-        FunctionName=name,
+    """Reconcile a stage and print what changed."""
+    known = parser("reconcile", __doc__, local=True)
+    known.add_argument("--dry-run", action="store_true", help="only print what would change")
+    options = known.parse_args(arguments)
+    stage = stages.connect(options.stage, options.data_folder)
+    answer = boto3.client("lambda", config=PATIENT).invoke(
+        FunctionName=stages.resources(stage, "AWS::Lambda::Function")[FUNCTION],
         Qualifier="live",
         Payload=json.dumps({"dryRun": options.dry_run}),
     )
-    said = json.loads(answer["Payload"].read())
+    result = json.loads(answer["Payload"].read())
     if answer.get("FunctionError"):
-        raise StageError(f"{said.get('errorMessage')}\nSee the function's log.")
-    for line in told(said, dry_run=options.dry_run):
+        raise CommandError(f"{result.get('errorMessage')}\nThe function's log has the details.")
+    for line in report(result, dry_run=options.dry_run):
         print(line)
 
 
-def told(said: dict[str, Any], *, dry_run: bool) -> list[str]:
-    """Return what the function said, for a person: a line a change, and the counts."""
-    fixed, twice = said["fixed"], said["twice"]
-    lines = list(said["changes"])
-    if len(lines) < fixed:
-        lines.append(f"… and {fixed - len(lines)} more, see the function's log")
+def report(result: dict[str, Any], *, dry_run: bool) -> list[str]:
+    """Return the function's result as lines: one per change, then the counts."""
+    changed, twice = result["fixed"], result["twice"]
+    lines = list(result["changes"])
+    if len(lines) < changed:
+        lines.append(f"… and {changed - len(lines)} more; the function's log has them all")
     if twice:
-        lines.append(f"{twice} pay twice: see `user pays twice` in the function's log.")
-    would = "would be fixed; nothing was changed" if dry_run else "fixed"
-    return [*lines, f"{said['compared']} compared with Stripe, {fixed} {would}."]
-
-
-def _local(home: Home) -> tuple[Any, str]:
-    running = stack.running(home)
-    return running.aws.client("lambda", PATIENT), running.functions[FUNCTION]
-
-
-def _on_aws(name: str) -> tuple[Any, str]:
-    stage = stages.read(name)
-    print(f"{stage.stack} in {stages.account()}")
-    described = boto3.client("cloudformation").describe_stack_resource(
-        StackName=stage.stack, LogicalResourceId=FUNCTION
-    )
-    function = described["StackResourceDetail"]["PhysicalResourceId"]
-    return boto3.client("lambda", config=PATIENT), function
+        lines.append(f"{twice} users pay twice: find `user pays twice` in the function's log.")
+    counted = "would be fixed; nothing was changed" if dry_run else "fixed"
+    return [*lines, f"{result['compared']} compared with Stripe, {changed} {counted}."]
 
 
 if __name__ == "__main__":

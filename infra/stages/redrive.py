@@ -1,8 +1,8 @@
-"""Move dead letters back, once what failed them is mended: `make redrive`.
+"""Queue the prompts in the dead-letter queue again, once the cause is fixed: `make redrive`.
 
-A prompt that failed because Gemini could not be reached is queued again, as if it had just been
-sent, and not counted a second time. Letters of prompts that were answered, retried or deleted in
-the meantime are removed. Safe to run at any time, and again after it broke off.
+A prompt that failed because Gemini was unreachable is queued as if it had just been sent, and is
+not counted a second time. The dead letters of prompts that were answered, retried or deleted since
+are removed. It may be run at any time, and again after it was interrupted.
 """
 
 import os
@@ -18,19 +18,18 @@ import boto3
 import msgspec
 
 from infra import template
-from infra.local.cloud import stack
-from infra.paths import Home
 from infra.stages import stage as stages
 from infra.stages.command import command, parser
 
 if TYPE_CHECKING:
+    from botocore.credentials import Credentials
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 HIDDEN = 60
-"""Seconds for which a letter is ours once it was received."""
+"""Seconds for which a received dead letter is hidden from other readers."""
 
-PATIENCE = 40.0
-"""Seconds to wait for letters that the sweep is looking at: it lets go of them after thirty."""
+PATIENCE = HIDDEN + 10.0
+"""Seconds to wait for dead letters that the sweep or an interrupted run has received."""
 
 DONE = {
     "queued": "queued again",
@@ -38,58 +37,39 @@ DONE = {
     "ended": "removed, it was answered, retried or deleted since",
     "foreign": "removed, it names no prompt",
 }
+"""What to print for each outcome."""
 
 
 @command
 def main(arguments: list[str]) -> None:
-    """Move every dead letter back and say what became of each."""
-    wanted = parser("redrive", __doc__, local=True)
-    wanted.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    options = wanted.parse_args(arguments)
-    local = options.stage == "local"
-    names = _local(Home(options.home)) if local else _on_aws(options.stage)
-    os.environ.update(settings(names))
-    redrive(print, dry_run=options.dry_run)
+    """Handle every dead letter and print the outcome of each."""
+    known = parser("redrive", __doc__, local=True)
+    known.add_argument("--dry-run", action="store_true", help="only print what would be done")
+    options = known.parse_args(arguments)
+    stage = stages.connect(options.stage, options.data_folder)
+    os.environ.update(settings(stages.resources(stage) | {"Stage": stage.name}))
+    redrive(print, dry_run=options.dry_run, credentials=boto3.Session().get_credentials())
 
 
 def settings(names: Mapping[str, str]) -> dict[str, str]:
-    """Return the functions' settings that name a resource, from the resources' names or URLs."""
+    """Return the functions' settings that name a resource, from the resources' physical ids."""
     declared = template.settings(template.load())
     named = {setting: value.get("Ref") for setting, value in declared.items() if "Ref" in value}
     return {setting: names[ref] for setting, ref in named.items() if ref in names}
 
 
-def _local(home: Home) -> dict[str, str]:
-    running = stack.running(home)
-    os.environ |= {
-        "AWS_ENDPOINT_URL": running.aws.endpoint_url,
-        "AWS_REGION": running.aws.region,
-        "AWS_DEFAULT_REGION": running.aws.region,
-        "AWS_ACCESS_KEY_ID": running.aws.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": running.aws.secret_access_key,
-    }
-    urls = {name: queue.url for name, queue in running.queues.items()}
-    return {**running.tables, **urls, "Stage": running.stage}
-
-
-def _on_aws(name: str) -> dict[str, str]:
-    stage = stages.read(name)
-    print(f"{stage.stack} in {stages.account()}")
-    pages = boto3.client("cloudformation").get_paginator("list_stack_resources")
-    names = {
-        resource["LogicalResourceId"]: resource.get("PhysicalResourceId", "")
-        for page in pages.paginate(StackName=stage.stack)
-        for resource in page["StackResourceSummaries"]
-    }
-    return {**names, "Stage": name}
-
-
 def redrive(
-    show: Callable[[str], Any], *, dry_run: bool = False, patience: float = PATIENCE
+    show: Callable[[str], Any],
+    *,
+    dry_run: bool = False,
+    patience: float = PATIENCE,
+    credentials: "Credentials | None" = None,
 ) -> Counter[str]:
-    """Move every dead letter back, or only say so; return how many came to which end.
+    """Handle every dead letter, or only show its outcome; return the number of each outcome.
 
-    Letters that someone else is looking at are waited for, `patience` seconds at most.
+    Dead letters that another reader has received are waited for, for `patience` seconds at most.
+    With `credentials`, our own AWS client is given them before each dead letter, because it reads
+    the environment only.
     """
     from geminichat.clients.prompt_queue import Job, read
 
@@ -98,6 +78,8 @@ def redrive(
     done: Counter[str] = Counter()
     received: list[str] = []
     for letter in _letters(queue, patience, kept=dry_run):
+        if credentials:
+            _export(credentials)
         job: Job | None
         try:
             job = read(letter["Body"])
@@ -116,6 +98,17 @@ def redrive(
     counted = "No dead letters." if not total else f"{done['queued']} of {total} queued again."
     show(f"{counted} Nothing was changed." if dry_run else counted)
     return done
+
+
+def _export(credentials: "Credentials") -> None:
+    """Put credentials of any kind (profile, SSO, role), refreshed if due, into the environment."""
+    current = credentials.get_frozen_credentials()
+    variables = {
+        "AWS_ACCESS_KEY_ID": current.access_key,
+        "AWS_SECRET_ACCESS_KEY": current.secret_key,
+        "AWS_SESSION_TOKEN": current.token,
+    }
+    os.environ.update({name: value for name, value in variables.items() if value})
 
 
 def _end(job: Any, *, dry_run: bool) -> str:
@@ -141,7 +134,7 @@ def _end(job: Any, *, dry_run: bool) -> str:
 
 
 def _letters(queue: str, patience: float, *, kept: bool) -> Iterator["MessageTypeDef"]:
-    """Give each letter once; `kept` says that they are not deleted when they were given."""
+    """Yield each dead letter once; `kept`: the caller does not delete them."""
     sqs = boto3.client("sqs")
     seen: set[str] = set()
     deadline = time.monotonic() + patience

@@ -1,11 +1,11 @@
-"""What a build of SAM's lacks before it is deployed: its functions' byte-code, and a mark.
+"""What `sam build` leaves out of a deployment: byte-code of the functions, and a parameter digest.
 
-SAM copies a function's folder as it is, and Lambda cannot write into it: without byte-code there,
-every cold start compiles the handler anew.
+SAM copies a function's folder as it is, and Lambda cannot write into it: without byte-code, every
+cold start compiles the handler again.
 
-The mark tells a built template what parameters it is deployed with. SAM publishes a function's new
-version when its code or a property changes as written, and a parameter's value is not written
-there: the alias would stay on the version with the old value.
+The digest changes when a parameter does. SAM publishes a new version of a function only when its
+code or a property changes as written, and a parameter's value is not written there: the alias
+would stay on the version with the old value.
 """
 
 import compileall
@@ -18,11 +18,11 @@ from py_compile import PycInvalidationMode
 from infra.template import load
 
 MARK = "PARAMETERS_DIGEST"
-"""The variable of every function that takes a new value when a parameter does."""
+"""The variable of every function that holds the digest."""
 
 
 def compile_functions(built: Path) -> None:
-    """Compile the functions in a folder of SAM's, as layers/build/build.py compiles layers."""
+    """Compile the functions in SAM's build folder, as layers/build/build.py compiles layers."""
     for handler in built.glob("*/app.py"):
         compileall.compile_dir(
             handler.parent,
@@ -34,7 +34,7 @@ def compile_functions(built: Path) -> None:
 
 
 def stamp(template: Path, parameters: Mapping[str, str]) -> None:
-    """Write a digest of the parameters, defaults included, into a template that SAM has built."""
+    """Write a digest of all parameters, defaults included, into a built template."""
     declared = load(template)["Parameters"]
     values = {name: str(spec.get("Default", "")) for name, spec in declared.items()}
     values.update(parameters)
@@ -42,5 +42,5 @@ def stamp(template: Path, parameters: Mapping[str, str]) -> None:
     digest = hashlib.sha256(given.encode()).hexdigest()[:16]
     text, found = re.subn(rf"(?m)^( *{MARK}:).*$", rf"\1 p{digest}", template.read_text())
     if found != 1:
-        raise ValueError(f"{template} declares {MARK} {found} times, and once is right.")
+        raise ValueError(f"{template} declares {MARK} {found} times instead of once.")
     template.write_text(text)

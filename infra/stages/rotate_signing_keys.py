@@ -1,8 +1,8 @@
-"""Put a new signing key in the place of the old one, one of two steps a run: `make rotate-keys`.
+"""Replace the signing key of a stage, one of two steps per run: `make rotate-keys`.
 
-The first run adds a key, which signs ten minutes later, when every sandbox has read it. The second,
-once no token of the old key is left, removes that one; run too early it changes nothing. Where
-there are no keys yet, it makes the first. No key is ever printed.
+The first run adds a key, which signs tokens ten minutes later, when every sandbox has read it. The
+second run, once every token of the old key has expired, removes the old key; too early, it changes
+nothing. No key is ever printed.
 """
 
 import secrets
@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import boto3
 
 from geminichat.domain.signing import StoredKeys
-from infra.local.cloud import stack
-from infra.paths import Home
+from infra.command import CommandError
+from infra.stages import stage as stages
 from infra.stages.command import command, parser
-from infra.stages.stage import StageError
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -24,27 +23,36 @@ if TYPE_CHECKING:
 KEY_BYTES = 32
 
 
-class TooEarly(StageError):
+class TooEarly(CommandError):
     """The old key is still needed."""
 
 
 @command
 def main(arguments: list[str]) -> None:
-    """Take the step that is due and say what was done."""
+    """Take the step that is due and print it."""
     options = parser("rotate-keys", __doc__, local=True).parse_args(arguments)
-    local = options.stage == "local"
-    ssm = stack.running(Home(options.home)).aws.client("ssm") if local else boto3.client("ssm")
-    print(step(ssm, f"/geminichat/{options.stage}/signing-keys", datetime.now(UTC)))
+    stage = stages.connect(options.stage, options.data_folder)
+    ssm, name = boto3.client("ssm"), f"{stage.secrets_path}/signing-keys"
+    try:
+        ssm.get_parameter(Name=name)
+    except ssm.exceptions.ParameterNotFound as error:
+        raise CommandError(
+            f"{name} does not exist here. `make secrets STAGE={stage.name}` creates it."
+        ) from error
+    print(step(ssm, name, datetime.now(UTC)))
 
 
 def step(ssm: "SSMClient", name: str, now: datetime) -> str:
-    """Take the step that is due at `now` and return what to tell. Raises TooEarly."""
+    """Take the step that is due at `now`, or create the first key; return what was done.
+
+    Raises TooEarly.
+    """
     kid, key = secrets.token_hex(4), secrets.token_bytes(KEY_BYTES)
     try:
         held = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
     except ssm.exceptions.ParameterNotFound:
         _put(ssm, name, StoredKeys.first(kid, key))
-        return f"{name} did not exist: it holds its first key now, {kid}."
+        return f"{name} was created with its first key, {kid}."
 
     stored = StoredKeys.read(held)
     removable = stored.removable_from()
@@ -52,7 +60,7 @@ def step(ssm: "SSMClient", name: str, now: datetime) -> str:
         added = stored.add(kid, key, now)
         _put(ssm, name, added)
         return (
-            f"Step 1 of 2: key {kid} is added and signs from {added.current_from}. "
+            f"Step 1 of 2: added key {kid}, which signs from {added.current_from} on. "
             f"Run this again after {_text(added.removable_from())} to remove key {stored.current}."
         )
     if now < removable:
@@ -60,7 +68,7 @@ def step(ssm: "SSMClient", name: str, now: datetime) -> str:
             f"Key {stored.previous} is still needed: run this again after {_text(removable)}."
         )
     _put(ssm, name, stored.remove_previous())
-    return f"Step 2 of 2: key {stored.previous} is removed, {stored.current} is the only one."
+    return f"Step 2 of 2: removed key {stored.previous}; {stored.current} is the only key."
 
 
 def _put(ssm: "SSMClient", name: str, keys: StoredKeys) -> None:

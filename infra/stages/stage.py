@@ -1,5 +1,6 @@
-"""The stages on AWS, as samconfig.toml describes them, and the account they are in."""
+"""Stages: their settings in samconfig.toml, and the account and region that a command uses."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,19 +9,18 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra import running
+from infra.command import CommandError
 from infra.paths import ROOT
 
 SAMCONFIG = ROOT / "samconfig.toml"
 PLACEHOLDER = "YOUR"
-
-
-class StageError(Exception):
-    """What is wrong and what to do about it, for a person."""
+LOCAL = "local"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: what it is called, and the template's parameters."""
+    """One stage: its name, its CloudFormation stack, and the template's parameters."""
 
     name: str
     stack: str
@@ -28,17 +28,17 @@ class Stage:
 
     @property
     def unfilled(self) -> list[str]:
-        """The parameters that still hold samconfig's placeholder."""
+        """The parameters that still contain samconfig's placeholder."""
         return [name for name, value in self.parameters.items() if PLACEHOLDER in value]
 
     @property
     def secrets_path(self) -> str:
-        """What the names of its secrets in SSM begin with."""
+        """The prefix of its secrets' names in SSM."""
         return f"/geminichat/{self.name}"
 
 
 def read(name: str, samconfig: Path = SAMCONFIG) -> Stage:
-    """Return a stage. Raises StageError where samconfig has none of that name."""
+    """Return a stage. Raises CommandError if samconfig has none of that name."""
     config = tomllib.loads(samconfig.read_text())
     stages = {
         section: settings["deploy"]["parameters"]
@@ -46,27 +46,70 @@ def read(name: str, samconfig: Path = SAMCONFIG) -> Stage:
         if isinstance(settings, dict) and "deploy" in settings
     }
     if name not in stages:
-        raise StageError(
+        raise CommandError(
             f"samconfig.toml has no stage {name!r}. It has: {', '.join(sorted(stages))}. "
-            f"Add [{name}.deploy.parameters] to make one."
+            f"To add one, add the section [{name}.deploy.parameters]."
         )
     settings = stages[name]
     parameters = dict(text.split("=", 1) for text in settings["parameter_overrides"])
     if parameters.get("Stage") != name:
-        raise StageError(f'In samconfig.toml, [{name}.deploy.parameters] must say "Stage={name}".')
+        raise CommandError(
+            f'In samconfig.toml, [{name}.deploy.parameters] must contain "Stage={name}".'
+        )
     return Stage(name, settings["stack_name"], parameters)
 
 
-def account() -> str:
-    """Return "account …, region …" of the credentials at hand. Raises StageError."""
-    session = boto3.Session()
-    if not session.region_name:
-        raise StageError("No AWS region is set. Say which: export AWS_REGION=eu-central-1")
+def connect(name: str, data_folder: Path | None = None) -> Stage:
+    """Return a stage after pointing this process at its AWS, which is printed.
+
+    From here on boto3, SAM and our own AWS client use the same account and region. The stage
+    `local` is the stack that runs in the data folder, for commands that have one. Raises
+    CommandError.
+    """
+    if data_folder and name == LOCAL:
+        stack = running.get(data_folder)
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            os.environ.pop(name, None)
+        os.environ.update(stack.aws.environment)
+        return Stage(LOCAL, stack.stack, {"Stage": LOCAL})
+    stage = read(name)
+    region = os.environ.get("AWS_REGION") or boto3.Session().region_name
+    if not region:
+        raise CommandError("No AWS region is set. Set one with: export AWS_REGION=eu-central-1")
+    os.environ.update(AWS_REGION=region, AWS_DEFAULT_REGION=region)
     try:
-        identity = session.client("sts").get_caller_identity()
+        account = boto3.client("sts").get_caller_identity()["Account"]
     except (BotoCoreError, ClientError) as error:
-        raise StageError(
-            f"AWS does not know you ({error}). Log in with `aws configure` or `aws sso login`, "
-            "and name the profile: export AWS_PROFILE=…"
+        raise CommandError(
+            f"AWS does not accept your credentials ({error}). Log in with `aws configure` or "
+            "`aws sso login`, and name the profile with: export AWS_PROFILE=…"
         ) from error
-    return f"account {identity['Account']}, region {session.region_name}"
+    print(f"Stage {name}: stack {stage.stack} in account {account}, region {region}", flush=True)
+    return stage
+
+
+def outputs(stage: Stage) -> dict[str, str] | None:
+    """Return the outputs of the stage's stack, or None if there is no stack."""
+    try:
+        [stack] = boto3.client("cloudformation").describe_stacks(StackName=stage.stack)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def resources(stage: Stage, kind: str = "") -> dict[str, str]:
+    """Return the physical ids of the stack's resources, all or of one type, by logical id.
+
+    Raises CommandError if there is no stack.
+    """
+    if outputs(stage) is None:
+        raise CommandError(f"There is no stack {stage.stack} here: {stage.name} is not deployed.")
+    pages = boto3.client("cloudformation").get_paginator("list_stack_resources")
+    return {
+        resource["LogicalResourceId"]: resource.get("PhysicalResourceId", "")
+        for page in pages.paginate(StackName=stage.stack)
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"].startswith(kind)
+    }

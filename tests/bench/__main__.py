@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.paths import ROOT, LocalError
+from infra.command import CommandError
+from infra.paths import ROOT
 from tests.bench import capacity, cold, memory, report, sizes, subjects, trees, warm
 from tests.bench.host import BenchError, Host
 from tests.bench.lab import Lab
@@ -40,7 +41,7 @@ def main() -> int:
         with host.running():
             lab = Lab(host, ready, subjects.settings(host.url))
             found = _measure(lab, options)
-    except (BenchError, LocalError) as error:
+    except (BenchError, CommandError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     if options.part != list(PARTS) or options.only != list(FUNCTIONS):

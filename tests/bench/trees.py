@@ -56,7 +56,7 @@ class Trees:
 
 
 def prepare() -> Trees:
-    """Build what has changed since the last run. Raises BenchError, LocalError."""
+    """Build what has changed since the last run. Raises BenchError, CommandError."""
     if not PYTHON.exists():
         raise BenchError("Python 3.13 is not set up here: run `make setup`.")
     HOME.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def prepare() -> Trees:
 
 
 async def _build() -> None:
-    async with build.only_one():
+    async with build.locked():
         if not build.is_built():
             print("Building functions and layers …", flush=True)
             await build.build(HOME / "sam-build.log")

@@ -40,7 +40,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is built is what is there now."""
 
     async def make() -> None:
-        async with build.only_one():
+        async with build.locked():
             if not build.is_built():
                 await build.build(tmp_path_factory.mktemp("build") / "sam-build.log")
 

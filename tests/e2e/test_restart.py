@@ -77,7 +77,7 @@ def is_quiet(stack: RunningStack, within: float = 30.0) -> bool:
     urls = [described.api_url, described.aws.endpoint_url, described.upstash.url, stack.gemini.url]
     ports = [urlsplit(url).port or 0 for url in urls] + [described.valkey.port]
     deadline = time.monotonic() + within
-    while any(map(answers, ports)) or processes_of(stack.home.folder):
+    while any(map(answers, ports)) or processes_of(stack.folder):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)

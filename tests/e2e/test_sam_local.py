@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local.cloud import engine, sam
+from infra.command import CommandError
+from infra.local.cloud import docker, sam
 from infra.local.serving import free_port
-from infra.paths import ROOT, LocalError
+from infra.paths import ROOT
 from tests.support.deployed import RunningStack
 from tests.support.http_api import HttpApi
 from tests.support.person import Person
@@ -24,15 +25,15 @@ START_TIMEOUT = 120.0
 def skip_without_docker() -> None:
     """Skip where no engine runs or the functions' image is not there: a test pulls nothing."""
     try:
-        engine.check()
-    except LocalError as error:
+        docker.check()
+    except CommandError as error:
         pytest.skip(str(error))
-    if not engine.has_image(sam.image()):
+    if not docker.has_image(sam.image()):
         pytest.skip(f"There is no image {sam.image()}: `docker pull` it.")
 
 
 def command(stack: RunningStack, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "infra.local", "--home", str(stack.home.folder), *arguments]
+    return [sys.executable, "-m", "infra.local", "--data-folder", str(stack.folder), *arguments]
 
 
 @pytest.fixture
@@ -111,5 +112,6 @@ def test_an_unknown_function_is_told_the_known_ones(stack: RunningStack) -> None
         command(stack, "sam-invoke", "Nonsense"), cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("There is no function Nonsense. There are: AuthChangePassword")
+    known = "The functions are: AuthChangePassword, "
+    assert done.stderr.startswith(f"There is no function Nonsense. {known}")
     assert done.stderr.count("\n") == 1

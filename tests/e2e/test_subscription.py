@@ -12,7 +12,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions as see
 
-from infra.stages import reconcile
 from tests.support.browser import Browser
 from tests.support.deployed import RunningStack
 from tests.support.person import Person
@@ -59,27 +58,21 @@ def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
     becomes(user, "basic")
 
 
-def test_news_that_got_lost_is_made_up_for_by_hand(
-    stack: RunningStack, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_lost_event_is_recovered_with_make_reconcile(stack: RunningStack) -> None:
     user = stack.new_user()
-    user_id = user.me().data["id"]
     stack.stripe.endpoint(held=True)
     stack.stripe.turn(checkout_of(user)["sessionId"], "pay")
     stack.stripe.endpoint(held=False)
 
-    command = ["local", "--home", str(stack.home.folder)]
-    assert reconcile.main([*command, "--dry-run"]) == 0
-    said = capfd.readouterr().out
-    assert f"{user_id}: none, basic → active, pro until" in said
-    assert "nothing was changed" in said
+    preview = stack.run("reconcile", "--dry-run").stdout
+    assert f"{user.id}: none, basic → active, pro until" in preview
+    assert "nothing was changed" in preview
     assert user.status()["plan"] == "basic"
 
-    assert reconcile.main(command) == 0
-    assert user_id in capfd.readouterr().out
+    assert user.id in stack.run("reconcile").stdout
     assert user.status()["plan"] == "pro"
-    assert reconcile.main(command) == 0
-    assert user_id not in capfd.readouterr().out
+    again = stack.run("reconcile")
+    assert (again.returncode, user.id in again.stdout) == (0, False)
 
 
 # ── In a browser ─────────────────────────────────────────────────────────────────────────────────

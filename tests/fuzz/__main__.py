@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from infra.local.cloud import stack
-from infra.paths import TOOLS, Home
+from infra import running
+from infra.paths import TOOLS
 from tests.fuzz.run import fuzz, new_user
 
 
@@ -20,10 +20,10 @@ def main() -> int:
     parser.add_argument("--url", help="the API's address (default: the running local stack)")
     parser.add_argument("--minutes", type=float, default=10, help="how long (default: 10)")
     parser.add_argument("--seed", type=int, help="repeat the run that names this seed at its end")
-    parser.add_argument("--home", type=Path, default=TOOLS, help=argparse.SUPPRESS)
+    parser.add_argument("--data-folder", type=Path, default=TOOLS, help=argparse.SUPPRESS)
     options = parser.parse_args()
 
-    local = None if options.url else stack.read(Home(options.home.resolve()))
+    local = None if options.url else running.find(options.data_folder.resolve())
     url = options.url or (local.api_url if local else None)
     if url is None:
         print("Nothing is running: start it with `make up`, or name a --url.", file=sys.stderr)

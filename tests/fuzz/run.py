@@ -4,9 +4,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from infra.local.cloud import stack
 from infra.local.standins.stripe.driver import Stripe
 from infra.paths import TOOLS
+from infra.running import Stripe as StandIn
 from tests.support.http_api import HttpApi
 from tests.support.parallel import wait_until
 from tests.support.person import Person
@@ -17,7 +17,7 @@ PATIENCE = 30.0
 """Seconds for Stripe's event to arrive."""
 
 
-def new_user(url: str, stand_in: stack.Stripe | None) -> Person:
+def new_user(url: str, stand_in: StandIn | None) -> Person:
     """Return someone with a new account, on the pro plan if there is a stand-in to pay at.
 
     On the pro plan there is no limit of five prompts a day.

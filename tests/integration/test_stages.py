@@ -7,9 +7,10 @@ import boto3
 import pytest
 
 from geminichat.domain.signing import StoredKeys
+from infra.command import CommandError
 from infra.stages import deploy, destroy, put_secrets
 from infra.stages.put_secrets import Secret
-from infra.stages.stage import Stage, StageError
+from infra.stages.stage import Stage
 
 TOKEN = "AXhyASQgNjE2ODk0YzUtZmI4"
 GIVEN = {"upstash-token": TOKEN, "gemini-api-key": "AIzaSyD-aaaaaaaaaaaaaaaaaaaa"}
@@ -42,7 +43,7 @@ def held(stage: Stage, name: str) -> str:
 def test_secrets_are_stored_and_never_told(stage: Stage) -> None:
     said = list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
     assert said == [
-        "signing-keys: made",
+        "signing-keys: created",
         "upstash-token: stored",
         "gemini-api-key: stored",
         "stripe-secret-key: not set",
@@ -66,13 +67,13 @@ def test_a_second_run_changes_what_is_given_and_keeps_the_rest(stage: Stage) -> 
 
 
 def test_what_a_stage_cannot_do_without_is_asked_for_again(stage: Stage) -> None:
-    with pytest.raises(StageError, match=r"Still needed: gemini-api-key\. Run this again"):
+    with pytest.raises(CommandError, match=r"Still missing: gemini-api-key\. Run this"):
         list(put_secrets.store(boto3.client("ssm"), stage, answer({"upstash-token": TOKEN})))
 
 
 def test_a_deployment_without_secrets_is_refused_by_name(stage: Stage) -> None:
     with pytest.raises(
-        StageError, match=f"gemini-api-key yet: run `make secrets STAGE={stage.name}`"
+        CommandError, match=f"gemini-api-key yet. Run `make secrets STAGE={stage.name}`"
     ):
         deploy.check(stage)
     list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
@@ -110,12 +111,12 @@ def test_destroying_takes_stack_tables_and_secrets(deployed: Stage) -> None:
     assert f"{table}: deleted" in said
     assert table not in boto3.client("dynamodb").list_tables()["TableNames"]
     assert put_secrets.stored(boto3.client("ssm"), deployed) == set()
-    with pytest.raises(StageError, match="There is no stack"):
+    with pytest.raises(CommandError, match="There is no stack"):
         destroy.tables_of(deployed)
 
 
 def test_nothing_is_destroyed_without_its_name(deployed: Stage) -> None:
-    with pytest.raises(StageError, match="Nothing was deleted"):
+    with pytest.raises(CommandError, match="Nothing was deleted"):
         list(destroy.destroy(deployed, lambda _: "yes"))
     assert destroy.tables_of(deployed)
     assert put_secrets.stored(boto3.client("ssm"), deployed)
@@ -123,7 +124,7 @@ def test_nothing_is_destroyed_without_its_name(deployed: Stage) -> None:
 
 def test_prod_is_not_destroyed(capsys: pytest.CaptureFixture[str]) -> None:
     assert destroy.main(["prod"]) == 1
-    assert "prod is not destroyed from here" in capsys.readouterr().err
+    assert "does not delete prod" in capsys.readouterr().err
 
 
 def test_main_takes_secrets_from_the_environment(

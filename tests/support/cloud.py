@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import boto3
 import httpx
 import pytest
 
-from infra.local.cloud import leash
+from infra.local.cloud import run_until_parent_exits
 from infra.paths import MINISTACK_PYTHON
 from tests.support.template import QUEUES, TABLES, Properties, Values
 
@@ -66,7 +65,7 @@ def ministack(url: str, folder: Path) -> Iterator[None]:
     log = folder / "ministack.log"
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-I", "-S", leash.__file__, MINISTACK_PYTHON, "-m", "ministack"],
+            run_until_parent_exits.wrapped(MINISTACK_PYTHON, "-m", "ministack"),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -79,7 +78,7 @@ def ministack(url: str, folder: Path) -> Iterator[None]:
     finally:
         assert child.stdin
         child.stdin.close()
-        child.wait(leash.GRACE + 5)
+        child.wait(run_until_parent_exits.GRACE + 5)
 
 
 def _wait_until_ready(child: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -15,25 +15,25 @@ from typing import Any
 import httpx
 import pytest
 
+from infra import running as description
 from infra.local import logs
-from infra.local.cloud import stack as description
 from infra.local.standins.faults import StandIn
 from infra.local.standins.stripe.driver import Stripe
-from infra.paths import ROOT, Home
+from infra.paths import ROOT
 from tests.support.http_api import HttpApi
 from tests.support.person import Person
 
 START_TIMEOUT = 300.0
-"""Seconds until it must run; most of them are for a first build."""
+"""Seconds that a start may take; most of them are for a first build."""
 STOP_TIMEOUT = 180.0
-"""Seconds; what every function was unpacked to is deleted, which a slow disk takes its time for."""
+"""Seconds that a stop may take: the unpacked functions are deleted, slowly on a slow disk."""
 
 
 @dataclass(frozen=True)
 class RunningStack:
-    """What runs, and the ways to reach it."""
+    """The running system, and clients of its parts."""
 
-    home: Home
+    folder: Path
     description: description.Stack
 
     @property
@@ -43,33 +43,33 @@ class RunningStack:
 
     @cached_property
     def http(self) -> httpx.Client:
-        """Plain HTTP against the API."""
+        """An HTTP client of the API."""
         return httpx.Client(base_url=self.url, timeout=40, trust_env=False)
 
     @cached_property
     def gemini(self) -> StandIn:
-        """The stand-in for Gemini: its faults, and what it was asked."""
+        """The stand-in for Gemini: its faults and the requests that it received."""
         assert self.description.gemini
         return StandIn(self.description.gemini.url)
 
     @cached_property
     def stripe(self) -> Stripe:
-        """The stand-in for Stripe: faults, time, turns of a subscription's life."""
+        """The stand-in for Stripe: its faults, its clock, its customers' actions."""
         assert self.description.stripe
         return Stripe(self.description.stripe.url, self.description.stripe.secret_key)
 
     @cached_property
     def upstash(self) -> StandIn:
-        """The stand-in for Upstash: its faults, and what it was asked."""
+        """The stand-in for Upstash: its faults and the requests that it received."""
         return StandIn(self.description.upstash.url)
 
     def aws(self, service: str) -> Any:
-        """Return a boto3 client of the emulated AWS, as its root."""
+        """Return a boto3 client of the emulated AWS, as its root user."""
         return self.description.aws.client(service)
 
     @cached_property
     def api(self) -> HttpApi:
-        """The API, called by anyone."""
+        """The API, for requests without a person."""
         return HttpApi(self.url, self.description.aws.endpoint_url)
 
     def new_user(self) -> Person:
@@ -90,8 +90,20 @@ class RunningStack:
             for letter in answer.get("Messages", [])
         ]
 
+    def run(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of infra/stages on this stage, as `make` does, and return its result."""
+        arguments = ["local", *options, "--data-folder", str(self.folder)]
+        return subprocess.run(
+            [sys.executable, "-m", f"infra.stages.{command}", *arguments],
+            cwd=ROOT,
+            env={"PATH": "", "PYTHONPATH": "layers/core", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+
     def stored_secrets(self) -> set[str]:
-        """Return the secrets that the stage holds in SSM, and each signing key of them."""
+        """Return the stage's secrets in SSM, and every signing key among them."""
         ssm = self.aws("ssm")
         found: set[str] = set()
         pages = ssm.get_paginator("get_parameters_by_path").paginate(
@@ -105,11 +117,11 @@ class RunningStack:
         return found
 
     def log_lines(self) -> list[str]:
-        """Return every line that was logged, as it is."""
+        """Return every line of the log."""
         return [message for _, message in sorted(logs.entries(self.description))]
 
     def logged(self, function: str | None = None) -> list[Mapping[str, Any]]:
-        """Return the structured lines that were logged, by one function or by all."""
+        """Return the structured log lines of one function, or of all."""
         lines: list[Mapping[str, Any]] = []
         for line in self.log_lines():
             with contextlib.suppress(ValueError):
@@ -120,23 +132,31 @@ class RunningStack:
 
 @contextlib.contextmanager
 def running(folder: Path, *options: str) -> Iterator[RunningStack]:
-    """Run `python -m infra.local up` until it says that it runs; stop it at the end."""
-    home = Home(folder)
+    """Run `python -m infra.local up` while the block runs, with these options."""
     output = folder.with_suffix(".log")
-    command = [sys.executable, "-m", "infra.local", "up", "--home", str(folder), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local",
+        "up",
+        "--data-folder",
+        str(folder),
+        "--port",
+        "0",
+    ]
     with output.open("w") as log:
         process = subprocess.Popen(
             [*command, "--no-conversation", *options], cwd=ROOT, stdout=log, stderr=log
         )
     try:
         deadline = time.monotonic() + START_TIMEOUT
-        while (found := description.read(home)) is None:
+        while (found := description.find(folder)) is None:
             if process.poll() is not None:
                 pytest.fail(f"The stack ended while it started:\n{output.read_text()}")
             if time.monotonic() > deadline:
                 pytest.fail(f"The stack did not start in time:\n{output.read_text()}")
             time.sleep(0.1)
-        yield RunningStack(home, found)
+        yield RunningStack(folder, found)
     finally:
         process.send_signal(signal.SIGINT)
         try:

@@ -1,11 +1,11 @@
-"""A stack.json as `make up` would write it."""
+"""A running.json as `make up` would write it."""
 
-from infra.local.cloud import stack
+from infra import running
 
-DESCRIPTION = stack.Stack(
+DESCRIPTION = running.Stack(
     api_id="a1",
     tables={"UsersTable": "users-1"},
-    queues={"PromptsQueue": stack.Queue(name="p.fifo", url="http://q", arn="arn:q")},
+    queues={"PromptsQueue": running.Queue(name="p.fifo", url="http://q", arn="arn:q")},
     functions={"HealthCheck": "health-1"},
     aliases={"HealthCheckAliaslive": "arn:health:live"},
     log_groups={"LogGroup": "/geminichat/local"},
@@ -15,10 +15,10 @@ DESCRIPTION = stack.Stack(
     started_at="2026-11-24T00:00:00Z",
     stack="geminichat-local",
     stage="local",
-    aws=stack.Aws(endpoint_url="http://127.0.0.1:4566"),
-    upstash=stack.Upstash(url="http://u", token="t", faults_url="http://u/_faults"),
-    valkey=stack.Valkey(host="127.0.0.1", port=6379),
+    aws=running.Aws(endpoint_url="http://127.0.0.1:4566"),
+    upstash=running.Upstash(url="http://u", token="t", faults_url="http://u/_faults"),
+    valkey=running.Valkey(host="127.0.0.1", port=6379),
     gemini=None,
-    stripe=stack.Stripe(url="http://s", secret_key="sk", faults_url="http://s/_faults"),
+    stripe=running.Stripe(url="http://s", secret_key="sk", faults_url="http://s/_faults"),
     logs="logs",
 )

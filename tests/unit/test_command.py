@@ -1,48 +1,46 @@
-"""How a command on a stage ends, whatever it meets."""
+"""The exit status and the message of a command on a stage."""
 
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from infra.paths import LocalError
+from infra.command import CommandError
 from infra.stages.command import command, parser
-from infra.stages.stage import StageError
 
 
 @pytest.mark.parametrize(
-    ("met", "status", "says"),
+    ("error", "status", "message"),
     [
         (None, 0, ""),
-        (StageError("There is no stage qa."), 1, "There is no stage qa.\n"),
-        (LocalError("Nothing is running."), 1, "Nothing is running.\n"),
+        (CommandError("There is no stage qa."), 1, "There is no stage qa.\n"),
         (NoCredentialsError(), 1, "Unable to locate credentials\n"),
         (KeyboardInterrupt(), 130, "\nStopped.\n"),
         (EOFError(), 130, "\nStopped.\n"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
-def test_a_command_ends_with_a_status_and_a_line(
-    met: BaseException | None, status: int, says: str, capsys: pytest.CaptureFixture[str]
+def test_an_expected_error_is_one_line_and_an_exit_status(
+    error: BaseException | None, status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @command
     def main(_arguments: list[str]) -> None:
-        if met:
-            raise met
+        if error:
+            raise error
 
     assert main([]) == status
-    assert capsys.readouterr().err == says
+    assert capsys.readouterr().err == message
 
 
-def test_a_mistake_of_ours_is_not_hidden() -> None:
+def test_a_bug_is_not_hidden() -> None:
     @command
     def main(_arguments: list[str]) -> None:
-        raise LookupError("ours")
+        raise LookupError("bug")
 
     with pytest.raises(LookupError):
         main([])
 
 
-def test_only_a_command_that_knows_the_local_stage_takes_a_home() -> None:
-    told = parser("redrive", None, local=True).parse_args(["local", "--home", "here"])
-    assert (told.stage, str(told.home)) == ("local", "here")
+def test_only_commands_for_the_local_stage_have_a_data_folder() -> None:
+    options = parser("redrive", None, local=True).parse_args(["local", "--data-folder", "here"])
+    assert (options.stage, str(options.data_folder)) == ("local", "here")
     with pytest.raises(SystemExit):
-        parser("deploy", None).parse_args(["dev", "--home", "here"])
+        parser("deploy", None).parse_args(["dev", "--data-folder", "here"])

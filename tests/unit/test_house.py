@@ -298,6 +298,15 @@ def test_no_test_module_is_imported_and_none_imports_from_a_conftest() -> None:
     assert found == set(), "move what they share to tests/support"
 
 
+@pytest.mark.parametrize("where", ["stages", "openapi", "*.py"])
+def test_tools_for_production_import_nothing_of_the_local_stack(where: str) -> None:
+    folder = ROOT / "infra"
+    paths = folder.glob(where) if "*" in where else (folder / where).rglob("*.py")
+    imported = {name for path in paths for name in absolute_imports(path)}
+    assert imported
+    assert {name for name in imported if name.startswith("infra.local")} == set()
+
+
 IN_THE_RUNTIME = ["boto3", "aws_xray_sdk"]
 """What the runtime or a package may bring along: nobody on the path of a request imports it."""
 

@@ -1,14 +1,15 @@
-"""Stages as samconfig.toml describes them, and what a deployment refuses before it asks AWS."""
+"""Stages in samconfig.toml, and the checks before a deployment."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from infra.command import CommandError
 from infra.stages import deploy, put_secrets
 from infra.stages import stage as stages
 from infra.stages.put_secrets import SECRETS
-from infra.stages.stage import Stage, StageError
+from infra.stages.stage import Stage
 from infra.template import settings
 from tests.support.template import TEMPLATE
 
@@ -17,41 +18,41 @@ BY_NAME = {secret.name: secret for secret in SECRETS}
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
-def test_a_stage_gives_parameters_that_the_template_has_and_all_it_wants(name: str) -> None:
+def test_every_stage_sets_only_known_parameters_and_all_required_ones(name: str) -> None:
     stage = stages.read(name)
-    wanted = {n for n, spec in TEMPLATE["Parameters"].items() if "Default" not in spec}
+    required = {n for n, spec in TEMPLATE["Parameters"].items() if "Default" not in spec}
     assert set(stage.parameters) <= set(TEMPLATE["Parameters"])
-    assert set(stage.parameters) >= wanted
+    assert set(stage.parameters) >= required
     assert stage.stack == f"geminichat-{name}"
 
 
-def test_prod_deploys_gradually_and_tells_somebody() -> None:
+def test_prod_deploys_gradually_and_sends_alarms() -> None:
     parameters = stages.read("prod").parameters
     assert parameters["GradualDeployment"] == "true"
     assert {"AlertEmail", "MonthlyBudget", "CorsOrigins"} <= set(parameters)
 
 
-def test_an_unknown_stage_is_told_the_known_ones() -> None:
-    with pytest.raises(StageError, match=r"no stage 'staging'. It has: dev, prod"):
+def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(CommandError, match=r"no stage 'staging'. It has: dev, prod"):
         stages.read("staging")
 
 
-def test_a_stage_may_not_be_deployed_under_anothers_name(tmp_path: Path) -> None:
+def test_a_stage_must_not_have_the_parameters_of_another(tmp_path: Path) -> None:
     samconfig = tmp_path / "samconfig.toml"
     samconfig.write_text(
         '[qa.deploy.parameters]\nstack_name = "q"\nparameter_overrides = ["Stage=dev"]\n'
     )
-    with pytest.raises(StageError, match='must say "Stage=qa"'):
+    with pytest.raises(CommandError, match='must contain "Stage=qa"'):
         stages.read("qa", samconfig)
 
 
-def test_what_nobody_filled_in_stops_a_deployment() -> None:
+def test_a_parameter_that_was_not_filled_in_stops_a_deployment() -> None:
     stage = Stage("dev", "geminichat-dev", {"Stage": "dev", "UpstashUrl": "https://YOUR-DATABASE"})
-    with pytest.raises(StageError, match=r"\[dev.deploy.parameters\]: fill in UpstashUrl\.$"):
+    with pytest.raises(CommandError, match=r"\[dev.deploy.parameters\]: fill in UpstashUrl\.$"):
         deploy.check(stage)
 
 
-def test_every_secret_that_functions_read_can_be_put() -> None:
+def test_every_secret_that_functions_read_can_be_stored() -> None:
     read = {
         value["Fn::Sub"].removeprefix("/geminichat/${Stage}/")
         for name, value in VARIABLES.items()
@@ -71,7 +72,7 @@ def test_every_secret_that_functions_read_can_be_put() -> None:
         ("stripe-webhook-secret", "whsec_abcdefghij,whsec_klmnopqrst"),
     ],
 )
-def test_a_sound_value_passes(name: str, value: str) -> None:
+def test_a_plausible_value_is_accepted(name: str, value: str) -> None:
     put_secrets.check(BY_NAME[name], value, stages.read("prod"))
 
 
@@ -87,20 +88,20 @@ def test_a_sound_value_passes(name: str, value: str) -> None:
     ],
 )
 def test_a_wrong_value_is_refused_and_not_repeated(name: str, value: str) -> None:
-    with pytest.raises(StageError) as refused:
+    with pytest.raises(CommandError) as refused:
         put_secrets.check(BY_NAME[name], value, stages.read("prod"))
     assert value not in str(refused.value)
 
 
-def test_test_mode_is_fine_outside_prod() -> None:
+def test_test_mode_is_allowed_outside_prod() -> None:
     put_secrets.check(BY_NAME["stripe-secret-key"], "sk_test_51abcdefghij", stages.read("dev"))
 
 
-def test_the_last_words_name_what_to_do_next() -> None:
-    said = deploy.after(stages.read("dev"), {"ApiUrl": "https://x.example"})
+def test_the_summary_has_the_next_steps() -> None:
+    said = deploy.summary(stages.read("dev"), {"ApiUrl": "https://x.example"})
     assert "https://x.example/webhook/stripe" in said
     assert re.search(r"health\?deep=1", said)
 
 
-def test_a_plan_that_was_declined_is_no_deployment() -> None:
-    assert deploy.after(stages.read("dev"), {}) == "Nothing was deployed."
+def test_after_a_declined_plan_the_summary_says_that_nothing_was_deployed() -> None:
+    assert deploy.summary(stages.read("dev"), {}) == "Nothing was deployed."

@@ -1,4 +1,4 @@
-"""`sam build`, when anything it reads has changed."""
+"""`sam build`, run only if one of its inputs has changed."""
 
 import asyncio
 import contextlib
@@ -12,28 +12,29 @@ import textwrap
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from infra.local.cloud.children import Child
-from infra.paths import BUILD, BUILD_CACHE, BUILD_LOCK, ROOT, SAM, TOOLS, LocalError, shown
+from infra.command import CommandError
+from infra.local.cloud.programs import Program
+from infra.paths import BUILD, BUILD_CACHE, BUILD_LOCK, ROOT, SAM, TOOLS, display_path
 from infra.stages import release
 
 LONGEST_ERROR = 400
-"""Characters; the rest is in the log."""
+"""Characters of an error that are shown; the log has the rest."""
 
 FINGERPRINT = BUILD / "fingerprint"
 MACOS = {"arm64": "aarch64-apple-darwin", "x86_64": "x86_64-apple-darwin"}
-"""Functions run on this machine, so on macOS they need its wheels: see layers/build/build.py."""
+"""On macOS functions run on macOS, so layers/build/build.py installs wheels for this platform."""
 
 INPUTS = ["template.yaml", "functions", "layers", "infra/*.yaml", "infra/requirements/*.txt"]
 LEFT_OUT = "__pycache__"
 
 
 def architecture() -> str:
-    """Return this machine's architecture, as Lambda calls it."""
+    """Return Lambda's name for this machine's architecture."""
     return "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
 
 
 def fingerprint() -> str:
-    """Return a digest of everything a build reads."""
+    """Return a digest of everything that a build reads."""
     digest = hashlib.sha256(f"{architecture()} {sys.version_info[:2]}".encode())
     for path in sorted(_inputs()):
         digest.update(f"\0{path.relative_to(ROOT)}\0".encode())
@@ -42,13 +43,13 @@ def fingerprint() -> str:
 
 
 def is_built() -> bool:
-    """Say whether the last build read what there is now."""
+    """Return whether the last build is of the current sources."""
     return FINGERPRINT.exists() and FINGERPRINT.read_text() == fingerprint()
 
 
 @contextlib.asynccontextmanager
-async def only_one() -> AsyncIterator[None]:
-    """Build or read the build alone: several stacks may run on one checkout."""
+async def locked() -> AsyncIterator[None]:
+    """Hold the lock of the build: several stacks may run on one checkout."""
     TOOLS.mkdir(exist_ok=True)
     with BUILD_LOCK.open("w") as lock:
         while True:
@@ -61,7 +62,7 @@ async def only_one() -> AsyncIterator[None]:
 
 
 async def build(log: Path) -> None:
-    """Build functions and layers. Raises LocalError."""
+    """Build functions and layers. Raises CommandError."""
     before = fingerprint()
     FINGERPRINT.unlink(missing_ok=True)
     await run_sam(
@@ -85,28 +86,28 @@ async def build(log: Path) -> None:
 
 
 async def run_sam(arguments: list[str | Path], env: dict[str, str], log: Path) -> None:
-    """Run the SAM CLI. Raises LocalError with the line of its output that matters."""
+    """Run the SAM CLI. Raises CommandError with the error in its output."""
     if not SAM.exists():
-        raise LocalError("The SAM CLI is not installed yet: run `make setup`.")
+        raise CommandError("The SAM CLI is not installed yet: run `make setup`.")
     path = os.pathsep.join([str(TOOLS / "bin"), os.environ.get("PATH", os.defpath)])
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("AWS_")}
-    manners = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.2", "PYTHONWARNINGS": "ignore"}
-    child = await Child.start(
+    settings = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.2", "PYTHONWARNINGS": "ignore"}
+    program = await Program.start(
         f"sam {arguments[0]}",
         [SAM, *arguments],
-        inherited | {"PATH": path} | manners | env,
+        inherited | {"PATH": path} | settings | env,
         ROOT,
         log,
     )
-    if await child.wait() != 0:
-        said = what_matters(log.read_text(errors="replace"))
-        raise LocalError(f"sam {arguments[0]} failed: {said} (log: {shown(log)})")
+    if await program.wait() != 0:
+        reason = error_in(log.read_text(errors="replace"))
+        raise CommandError(f"sam {arguments[0]} failed: {reason} (log: {display_path(log)})")
 
 
-def what_matters(output: str) -> str:
-    """Return what a tool's output says is wrong, in one line: what follows its last "Error:"."""
-    *_, said = re.split(r"(?m)^Error: ", output)
-    return textwrap.shorten(said, LONGEST_ERROR, placeholder=" …") or "it said nothing"
+def error_in(output: str) -> str:
+    """Return the text after the last "Error:" in a tool's output, or all of it, as one line."""
+    *_, reason = re.split(r"(?m)^Error: ", output)
+    return textwrap.shorten(reason, LONGEST_ERROR, placeholder=" …") or "it printed nothing"
 
 
 def _inputs() -> Iterator[Path]:

@@ -1,10 +1,9 @@
-"""The template into MiniStack: `sam deploy`, the secrets, and what MiniStack leaves out."""
+"""Deploy the template into MiniStack: `sam deploy`, secrets, and what MiniStack leaves out."""
 
 import asyncio
 import base64
 import hashlib
 import json
-import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from infra.command import CommandError
 from infra.local.cloud.build import run_sam
-from infra.local.cloud.stack import Aws, Queue, Resources
-from infra.paths import BUILD, LocalError, shown
+from infra.paths import BUILD, display_path
+from infra.running import Aws, Queue, Resources
 from infra.stages import release
 from infra.template import load
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 STACK = "geminichat-local"
 STAGE = "local"
 DEPLOYED = f"/infra-local/{STACK}/deployed"
-"""An SSM parameter that says what is deployed. It lives and dies with MiniStack's state."""
+"""An SSM parameter with the digest of what is deployed, stored in MiniStack's state."""
 
 MAIL_FROM = "no-reply@geminichat.example"
 FINISHED = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
@@ -39,7 +39,7 @@ ANY = "x-amazon-apigateway-any-method"
 
 
 def routes_of(body: Mapping[str, Any]) -> dict[str, str]:
-    """Return the logical id of the function, or its alias, behind each route of an OpenAPI body."""
+    """Return the logical id of the function or alias behind each route of an OpenAPI body."""
     routes = {}
     for path, methods in body["paths"].items():
         for method, operation in methods.items():
@@ -63,18 +63,18 @@ def cors_of(body: Mapping[str, Any]) -> "CorsTypeDef":
 
 
 def declared(template: Path, values: Mapping[str, str]) -> dict[str, str]:
-    """Return those values whose parameters the template declares."""
+    """Return the values of parameters that the template declares."""
     parameters = load(template)["Parameters"]
     return {name: value for name, value in values.items() if name in parameters}
 
 
 def digest(*parts: str) -> str:
-    """Return what names a deployment of these parts."""
+    """Return the digest of a deployment of these parts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 class Cloud:
-    """The emulated AWS, as its root sees it."""
+    """The emulated AWS, used as its root user."""
 
     def __init__(self, aws: Aws) -> None:
         self.aws = aws
@@ -86,7 +86,7 @@ class Cloud:
         self._ses = aws.client("sesv2", config)
 
     def put_secrets(self, given: Mapping[str, str]) -> str:
-        """Put what is given, and make the secrets that are not there; return Upstash's token."""
+        """Store these secrets, and create those that are missing; return Upstash's token."""
         for purpose, value in given.items():
             self._secret(purpose, value, always=True)
         kid = secrets.token_hex(4)
@@ -95,21 +95,21 @@ class Cloud:
         return self._secret("upstash-token", secrets.token_urlsafe(24))
 
     def verify_sender(self) -> None:
-        """Let SES send from the address that the template is given."""
+        """Register the sender's address with SES."""
         with suppress(self._ses.exceptions.AlreadyExistsException):
             self._ses.create_email_identity(EmailIdentity=MAIL_FROM)
 
-    def is_deployed(self, what: str) -> bool:
-        """Say whether this is what runs, whole."""
+    def is_deployed(self, wanted: str) -> bool:
+        """Return whether the deployment with this digest is complete."""
         try:
             deployed = self._ssm.get_parameter(Name=DEPLOYED)["Parameter"]["Value"]
             stack = self._stacks.describe_stacks(StackName=STACK)["Stacks"][0]
         except ClientError:
             return False
-        return deployed == what and stack["StackStatus"] in FINISHED
+        return deployed == wanted and stack["StackStatus"] in FINISHED
 
     def failure(self) -> str | None:
-        """Return why the last change of the stack failed, None where it did not."""
+        """Return why the last change of the stack failed, or None if it did not fail."""
         failed = None
         for event in self._stacks.describe_stack_events(StackName=STACK)["StackEvents"]:
             status, resource = event["ResourceStatus"], event["LogicalResourceId"]
@@ -119,12 +119,12 @@ class Cloud:
                 failed = f"{resource}: {event.get('ResourceStatusReason', status)}"
         return failed
 
-    def note_deployed(self, what: str) -> None:
-        """Remember what runs."""
-        self._ssm.put_parameter(Name=DEPLOYED, Value=what, Type="String", Overwrite=True)
+    def store_digest(self, digest: str) -> None:
+        """Store the digest of what is deployed."""
+        self._ssm.put_parameter(Name=DEPLOYED, Value=digest, Type="String", Overwrite=True)
 
     def resources(self) -> Resources:
-        """Return the names of what the template made."""
+        """Return the physical names of the template's resources."""
         made: dict[str, dict[str, str]] = {}
         for page in self._stacks.get_paginator("list_stack_resources").paginate(StackName=STACK):
             for resource in page["StackResourceSummaries"]:
@@ -144,8 +144,8 @@ class Cloud:
             outputs={output["OutputKey"]: output["OutputValue"] for output in outputs},
         )
 
-    def wire(self, resources: Resources) -> None:
-        """Give the API the routes and the CORS rules of the template.
+    def create_routes(self, resources: Resources) -> None:
+        """Create the template's routes and CORS rules in the API.
 
         MiniStack takes neither from an HTTP API's OpenAPI body.
         """
@@ -155,12 +155,12 @@ class Cloud:
         [body] = [
             api["Properties"]["Body"] for api in made if api["Type"] == "AWS::ApiGatewayV2::Api"
         ]
-        self._wire_routes(resources, routes_of(body))
+        self._update_routes(resources, routes_of(body))
         cors = cors_of(body)
         if cors:
             self._apis.update_api(ApiId=resources.api_id, CorsConfiguration=cors)
 
-    def _wire_routes(self, resources: Resources, wanted: Mapping[str, str]) -> None:
+    def _update_routes(self, resources: Resources, wanted: Mapping[str, str]) -> None:
         api_id = resources.api_id
         integrations = {
             found["IntegrationUri"]: found["IntegrationId"]
@@ -195,7 +195,10 @@ class Cloud:
         return Queue(name=arn.rsplit(":", 1)[1], url=url, arn=arn)
 
     def _secret(self, purpose: str, value: str, *, always: bool = False) -> str:
-        """Put a secret unless it is there; return what is there then."""
+        """Store a secret unless there is one; return the stored value.
+
+        `always` replaces another value.
+        """
         name = f"/geminichat/{STAGE}/{purpose}"
         known: str | None = None
         with suppress(self._ssm.exceptions.ParameterNotFound):
@@ -207,7 +210,7 @@ class Cloud:
 
 
 async def deploy(cloud: Cloud, parameters: Mapping[str, str], log: Path) -> None:
-    """Deploy what was built. Raises LocalError."""
+    """Deploy the build. Raises CommandError."""
     aws, template = cloud.aws, BUILD / "template.yaml"
     release.stamp(template, parameters)
     arguments: list[str | Path] = ["deploy", "--template-file", template]
@@ -216,19 +219,11 @@ async def deploy(cloud: Cloud, parameters: Mapping[str, str], log: Path) -> None
     arguments += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
     arguments += ["--parameter-overrides"]
     arguments += [f'{name}="{value}"' for name, value in parameters.items()]  # "" is a value too
-    env = {
-        "AWS_ENDPOINT_URL": aws.endpoint_url,
-        "AWS_ACCESS_KEY_ID": aws.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": aws.secret_access_key,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": "127.0.0.1",
-    }
     try:
-        await run_sam(arguments, env, log)
-    except LocalError as error:
+        await run_sam(arguments, aws.environment, log)
+    except CommandError as error:
         failed = "create/update the stack" in str(error)
         failure = await asyncio.to_thread(cloud.failure) if failed else None
         if failure is None:
             raise
-        raise LocalError(f"sam deploy failed: {failure} (log: {shown(log)})") from error
+        raise CommandError(f"sam deploy failed: {failure} (log: {display_path(log)})") from error

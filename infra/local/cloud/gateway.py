@@ -1,8 +1,8 @@
-"""The address people use: a front that passes requests on to MiniStack's API Gateway.
+"""The front: the address of the API, which forwards requests to MiniStack's API Gateway.
 
-MiniStack serves an HTTP API under a path of its own, without API Gateway's limits, and starts a
-process for every request that finds no idle one. This front gives the API a plain address, refuses
-what API Gateway refuses, in its words, and lets only so many requests in at once: the rest wait.
+MiniStack serves an HTTP API under a long path, without API Gateway's limits, and starts a process
+for every request that finds no idle one. The front gives the API a plain address, enforces API
+Gateway's limits with its error messages, and forwards a limited number of requests at a time.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ MAX_BODY = 10 * 1024 * 1024
 TIMEOUT = 30.0
 """Seconds; API Gateway's limit."""
 IN_FLIGHT = 8
-"""Requests at once: each may cost a process on this machine."""
+"""Requests that are forwarded at a time: each may start a process on this machine."""
 
 STAGE = "$default"
-# What concerns one connection only (RFC 9110), or is set anew on each.
+# Headers of one connection (RFC 9110), and headers that each connection sets for itself.
 HOP_BY_HOP = {
     "connection",
     "content-length",
@@ -36,14 +36,14 @@ HOP_BY_HOP = {
     "transfer-encoding",
     "upgrade",
 }
-# What MiniStack's own server adds to an answer.
-MINISTACKS = {"date", "server", "x-amz-id-2", "x-amz-request-id", "x-amzn-requestid"}
-# What aiohttp would add to a request.
-AIOHTTPS = ["accept", "accept-encoding", "content-type", "user-agent"]
+# Headers that MiniStack's server adds to a response.
+ADDED_BY_MINISTACK = {"date", "server", "x-amz-id-2", "x-amz-request-id", "x-amzn-requestid"}
+# Headers that aiohttp would add to a request.
+ADDED_BY_AIOHTTP = ["accept", "accept-encoding", "content-type", "user-agent"]
 
 
 class Gateway:
-    """The front; until it is opened on an API it answers 503."""
+    """The front; it answers 503 until it is opened for an API."""
 
     def __init__(self, aws_url: str, timeout: float = TIMEOUT) -> None:
         self._aws_url = aws_url
@@ -52,7 +52,7 @@ class Gateway:
         self._slots = asyncio.Semaphore(IN_FLIGHT)
 
     def open(self, api_id: str) -> None:
-        """Pass requests on to this API from now on."""
+        """Forward requests to this API from now on."""
         self._api_id = api_id
 
     def create_app(self) -> web.Application:
@@ -71,20 +71,20 @@ class Gateway:
     async def _forward(self, request: web.Request) -> web.Response:
         body = await request.read()
         if self._api_id is None:
-            return _message(503, "The stack is still starting")
+            return _message(503, "The system is still starting")
         target = f"{self._aws_url}/_aws/execute-api/{self._api_id}/{STAGE}{request.raw_path}"
         async with self._slots:
             try:
                 async with self._http.request(
                     request.method,
                     URL(target, encoded=True),
-                    headers=_asked(request),
-                    skip_auto_headers=AIOHTTPS,
+                    headers=_request_headers(request),
+                    skip_auto_headers=ADDED_BY_AIOHTTP,
                     data=io.BytesIO(body) if body else None,
                     allow_redirects=False,
                     timeout=self._timeout,
                 ) as answer:
-                    return _answered(answer, await answer.read())
+                    return _response_of(answer, await answer.read())
             except (TimeoutError, aiohttp.ClientError):
                 return _message(503, "Service Unavailable")
 
@@ -97,17 +97,17 @@ async def _too_large(request: web.Request, handler: Handler) -> web.StreamRespon
         return _message(413, "Request Entity Too Large")
 
 
-def _asked(request: web.Request) -> CIMultiDict[str]:
+def _request_headers(request: web.Request) -> CIMultiDict[str]:
     headers = _without(request.headers, HOP_BY_HOP)
     headers["x-forwarded-for"] = request.remote or "127.0.0.1"
     headers["x-forwarded-proto"] = request.scheme
     return headers
 
 
-def _answered(answer: aiohttp.ClientResponse, body: bytes) -> web.Response:
+def _response_of(answer: aiohttp.ClientResponse, body: bytes) -> web.Response:
     if answer.status == 502 and _is_function_error(body):
         return _message(500, "Internal Server Error")
-    headers = _without(answer.headers, HOP_BY_HOP | MINISTACKS)
+    headers = _without(answer.headers, HOP_BY_HOP | ADDED_BY_MINISTACK)
     return web.Response(status=answer.status, body=body, headers=headers)
 
 
@@ -118,7 +118,7 @@ def _without(headers: CIMultiDictProxy[str], names: Collection[str]) -> CIMultiD
 
 
 def _is_function_error(body: bytes) -> bool:
-    """Say whether this is how MiniStack tells that a function raised or timed out."""
+    """Return whether this is MiniStack's message that a function raised or timed out."""
     try:
         error = json.loads(body)
     except ValueError:

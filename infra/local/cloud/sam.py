@@ -1,7 +1,7 @@
-"""`sam local` against the emulated cloud: functions in containers, all else as `make up` runs it.
+"""`sam local` with a running local stack: functions in containers, everything else as in `make up`.
 
-The code is what is on disk now; its settings are those of the deployed functions, with addresses
-that lead out of a container.
+The containers run the code on disk, with the settings of the deployed functions; addresses in them
+are changed to ones that a container can reach.
 """
 
 import asyncio
@@ -15,89 +15,85 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from infra.local.client import Refused, Unreachable
-from infra.local.cloud import build, engine, events, leash, stack
-from infra.local.cloud.stack import Stack
-from infra.paths import BUILD, ROOT, SAM, TOOLS, Home, LocalError, shown
+from infra import running
+from infra.command import CommandError
+from infra.local.client import ApiError, Unreachable
+from infra.local.cloud import build, docker, run_until_parent_exits, sample_events
+from infra.local.data_folder import DataFolder
+from infra.paths import BUILD, ROOT, SAM, TOOLS, display_path
+from infra.running import Stack
 from infra.template import load
 
 OUR_LOOPBACK = re.compile(r"^(https?://)(?:127\.0\.0\.1|localhost)(?=:)")
 PATIENCE = "60"
-"""Seconds that SAM waits for a container: its first start imports much."""
+"""Seconds that SAM waits for a container, whose first start imports many modules."""
 
 
-async def start_api(home: Home, port: int) -> int:
+async def start_api(folder: DataFolder, port: int) -> int:
     """Serve the API on a port, each function in a container; return SAM's exit status."""
     warm = ["--warm-containers", "LAZY"]
-    return await _sam(home, stack.running(home), "start-api", ["--port", str(port), *warm])
+    return await _sam(folder, running.get(folder.path), "start-api", ["--port", str(port), *warm])
 
 
-async def invoke(home: Home, function: str, event: Path | None) -> int:
-    """Invoke a function once, on its sample event where none is given; return SAM's exit status.
+async def invoke(folder: DataFolder, function: str, event: Path | None) -> int:
+    """Invoke a function once, by default with its sample event; return SAM's exit status.
 
-    Raises LocalError.
+    Raises CommandError.
     """
-    running = stack.running(home)
-    if function not in running.functions:
-        known = ", ".join(sorted(running.functions))
-        raise LocalError(f"There is no function {function}. There are: {known}")
-    path = event or events.of(function)
-    guest = events.Guest(running.api_url)
+    stack = running.get(folder.path)
+    stack.function(function)
+    path = event or sample_events.path_of(function)
+    guest = sample_events.Guest(stack.api_url)
     try:
-        content = events.filled(path.read_text(), guest.value_of, time.time())
+        content = sample_events.fill_in(path.read_text(), guest.value_of, time.time())
     except OSError as error:
-        raise LocalError(f"{shown(path)} cannot be read: {error.strerror}.") from error
+        raise CommandError(f"{display_path(path)} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError) as error:
-        raise LocalError(f"{shown(path)} is no event: {error}") from error
-    except (Refused, Unreachable) as error:
-        raise LocalError(f"Nobody could be made for {shown(path)}: {error}") from error
-    draft = home.folder / "event.json"
+        raise CommandError(f"{display_path(path)} is not a valid event: {error}") from error
+    except (ApiError, Unreachable) as error:
+        raise CommandError(f"No user could be created for {display_path(path)}: {error}") from error
+    draft = folder.path / "event.json"
     draft.write_text(json.dumps(content))
-    return await _sam(home, running, "invoke", [function, "--event", str(draft)])
+    return await _sam(folder, stack, "invoke", [function, "--event", str(draft)])
 
 
-async def _sam(home: Home, running: Stack, command: str, arguments: list[str]) -> int:
-    engine.check()
-    async with build.only_one():
+async def _sam(folder: DataFolder, stack: Stack, command: str, arguments: list[str]) -> int:
+    docker.check()
+    async with build.locked():
         if not build.is_built():
             print("Building functions and layers …", file=sys.stderr, flush=True)
-            await build.build(home.logs / "sam-build.log")
-    settings = home.folder / "env.json"
-    settings.write_text(json.dumps(environment(running), indent=2))
-    async with engine.reaching_us(ports(running)) as way:
-        told = ["--template-file", str(BUILD / "template.yaml"), "--env-vars", str(settings)]
-        told += ["--region", running.aws.region, *way]
-        if engine.has_image(image()):
-            told.append("--skip-pull-image")
-        told += ["--parameter-overrides", *_parameters(running)]
-        return await _run(["local", command, *arguments, *told], running)
+            await build.build(folder.logs / "sam-build.log")
+    settings = folder.path / "env.json"
+    settings.write_text(json.dumps(environment(stack), indent=2))
+    async with docker.reachable_ports(ports(stack)) as host:
+        options = ["--template-file", str(BUILD / "template.yaml"), "--env-vars", str(settings)]
+        options += ["--region", stack.aws.region, *host]
+        if docker.has_image(image()):
+            options.append("--skip-pull-image")
+        options += ["--parameter-overrides", *_parameters(stack)]
+        return await _run(["local", command, *arguments, *options], stack)
 
 
-async def _run(arguments: list[str], running: Stack) -> int:
-    """Run the SAM CLI on our terminal; it ends with us, and stops its containers."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    path = os.pathsep.join([str(TOOLS / "bin"), os.environ.get("PATH", os.defpath)])
-    ours = {
-        "PATH": path,
+async def _run(arguments: list[str], stack: Stack) -> int:
+    """Run the SAM CLI on this terminal until it or this process ends."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    credentials = {
+        name: value
+        for name, value in stack.aws.environment.items()
+        if name.startswith("AWS_") and name != "AWS_ENDPOINT_URL"
+    }
+    settings = {
+        "PATH": os.pathsep.join([str(TOOLS / "bin"), os.environ.get("PATH", os.defpath)]),
         "SAM_CLI_TELEMETRY": "0",
         "SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": PATIENCE,
         "PYTHONWARNINGS": "ignore",
-        "AWS_ACCESS_KEY_ID": running.aws.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": running.aws.secret_access_key,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-S",
-        leash.__file__,
-        SAM,
-        *arguments,
+        *run_until_parent_exits.wrapped(SAM, *arguments),
         stdin=asyncio.subprocess.PIPE,
-        env=kept | ours,
+        env=inherited | credentials | settings,
         cwd=ROOT,
-        start_new_session=True,  # told once, by us: told twice, SAM leaves its containers behind
+        start_new_session=True,  # one signal only, from us: after two, SAM leaves its containers
     )
 
     def stop() -> None:
@@ -111,41 +107,38 @@ async def _run(arguments: list[str], running: Stack) -> int:
 
 
 def image() -> str:
-    """Return the image that SAM runs our functions in."""
+    """Return the image in which SAM runs our functions."""
     runtime = load()["Globals"]["Function"]["Runtime"]
     version = runtime.removeprefix("python")
     return f"public.ecr.aws/lambda/python:{version}-{build.architecture()}"
 
 
-def ports(running: Stack) -> list[int]:
+def ports(stack: Stack) -> list[int]:
     """Return the ports of our loopback that functions call."""
-    services = [running.aws.endpoint_url, running.upstash.url]
-    services += [one.url for one in (running.gemini, running.stripe) if one]
+    services = [stack.aws.endpoint_url, stack.upstash.url]
+    services += [one.url for one in (stack.gemini, stack.stripe) if one]
     return [port for url in services if (port := urlsplit(url).port)]
 
 
-def environment(running: Stack) -> dict[str, dict[str, str]]:
-    """Return the deployed functions' settings as `sam local --env-vars` takes them.
-
-    Addresses of our loopback become those that lead there from a container.
-    """
-    functions = running.aws.client("lambda")
+def environment(stack: Stack) -> dict[str, dict[str, str]]:
+    """Return the deployed functions' settings, reachable from a container, for `--env-vars`."""
+    functions = stack.aws.client("lambda")
     found = {}
-    for logical_id, name in running.functions.items():
+    for logical_id, name in stack.functions.items():
         settings = functions.get_function_configuration(FunctionName=name)["Environment"]
         found[logical_id] = reachable(settings["Variables"])
     return found
 
 
 def reachable(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings with the addresses that a container reaches us by."""
-    outside = rf"\g<1>{engine.HOST_NAME}"
+    """Return the settings with addresses of our loopback as a container reaches them."""
+    outside = rf"\g<1>{docker.HOST_NAME}"
     return {name: OUR_LOOPBACK.sub(outside, value) for name, value in settings.items()}
 
 
-def _parameters(running: Stack) -> list[str]:
-    """Return what the stack was deployed with, as the SAM CLI takes it."""
-    stacks = running.aws.client("cloudformation")
-    [found] = stacks.describe_stacks(StackName=running.stack)["Stacks"]
+def _parameters(stack: Stack) -> list[str]:
+    """Return the parameters of the deployed stack as arguments of the SAM CLI."""
+    stacks = stack.aws.client("cloudformation")
+    [found] = stacks.describe_stacks(StackName=stack.stack)["Stacks"]
     given = {each["ParameterKey"]: each["ParameterValue"] for each in found["Parameters"]}
     return [f"{name}={value}" for name, value in given.items() if value]

@@ -98,5 +98,8 @@ def test_no_step_tells_a_key(parameter: str) -> None:
 def test_local_keys_of_nothing_running_are_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert rotate_signing_keys.main(["local", "--home", str(tmp_path_factory.mktemp("home"))]) == 1
+    assert (
+        rotate_signing_keys.main(["local", "--data-folder", str(tmp_path_factory.mktemp("home"))])
+        == 1
+    )
     assert capsys.readouterr().err == "Nothing is running: start it with `make up`.\n"

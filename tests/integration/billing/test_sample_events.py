@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from infra.local.cloud import events
+from infra.local.cloud import sample_events
 from tests.support import document
 from tests.support.lambdas import Api, invoke, reply_of
 from tests.support.template import FUNCTIONS, routes_of
@@ -28,7 +28,7 @@ REFUSED: Mapping[str, tuple[int, str]] = {
 def person(api: Api) -> Mapping[str, str]:
     """Somebody with a room and a prompt in it: the values that the events leave open."""
     email, new_email = (f"{secrets.token_hex(6)}@example.com" for _ in range(2))
-    account = api.post("/auth/signup", {"email": email, "password": events.PASSWORD}).data
+    account = api.post("/auth/signup", {"email": email, "password": sample_events.PASSWORD}).data
     token = account["token"]
     room = api.post("/chatroom", {"title": "Sample"}, token=token).data["id"]
     sent = api.post(f"/chatroom/{room}/message", {"content": "Hello"}, token=token).data
@@ -44,7 +44,9 @@ def person(api: Api) -> Mapping[str, str]:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_sample_event_is_answered_as_documented(function: str, person: Mapping[str, str]) -> None:
-    event = events.filled(events.of(function).read_text(), person.__getitem__, time.time())
+    event = sample_events.fill_in(
+        sample_events.path_of(function).read_text(), person.__getitem__, time.time()
+    )
     answer = invoke(function, event)
     if not routes_of(function):
         assert not answer.get("failed")

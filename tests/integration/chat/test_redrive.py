@@ -205,7 +205,7 @@ def test_every_resource_setting_is_found_by_its_logical_id() -> None:
     ("arguments", "status", "says"),
     [
         (["--help"], 0, "usage: make redrive"),
-        (["local", "--home", "nowhere"], 1, "start it with `make up`"),
+        (["local", "--data-folder", "nowhere"], 1, "start it with `make up`"),
         (["nowhere"], 1, "samconfig.toml has no stage 'nowhere'"),
         ([], 2, "the following arguments are required: stage"),
     ],
@@ -213,7 +213,7 @@ def test_every_resource_setting_is_found_by_its_logical_id() -> None:
 def test_the_command_prints_its_usage_or_the_error(
     arguments: list[str], status: int, says: str, tmp_path: Path
 ) -> None:
-    arguments = [str(tmp_path / one) if one == "nowhere" and "--home" in arguments else one
+    arguments = [str(tmp_path / one) if one == "nowhere" and "--data-folder" in arguments else one
                  for one in arguments]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "infra.stages.redrive", *arguments],

@@ -79,7 +79,7 @@ def test_until_it_is_opened_it_says_that_it_is_starting(behind: Behind) -> None:
     ):
         answer = httpx.get(url, trust_env=False)
     assert answer.status_code == 503
-    assert answer.json() == {"message": "The stack is still starting"}
+    assert answer.json() == {"message": "The system is still starting"}
     assert behind.seen == []
 
 

@@ -1,4 +1,4 @@
-"""What `sam local` is told: settings that lead out of a container, and the way that they lead."""
+"""`sam local`: addresses that a container can reach, and how they are forwarded."""
 
 import asyncio
 import json
@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from infra.local.cloud import engine, sam, stack
+from infra.command import CommandError
+from infra.local.cloud import docker, sam
 from infra.local.serving import HOST
-from infra.paths import LocalError
+from infra.running import Stripe, Upstash
 from tests.support.descriptions import DESCRIPTION
 
 DOCKER = """#!/bin/sh
@@ -22,7 +23,7 @@ esac
 PING, PONG = b"ping", b"pong"
 
 
-def test_addresses_of_our_loopback_become_ones_that_a_container_reaches() -> None:
+def test_loopback_addresses_are_replaced_by_ones_that_a_container_reaches() -> None:
     settings = {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
         "PROMPTS_QUEUE_URL": "http://localhost:4566/000000000000/p.fifo",
@@ -36,14 +37,14 @@ def test_addresses_of_our_loopback_become_ones_that_a_container_reaches() -> Non
     }
 
 
-def test_containers_reach_what_functions_call_and_nothing_else() -> None:
-    running = msgspec.structs.replace(
+def test_containers_reach_only_the_services_that_functions_call() -> None:
+    stack = msgspec.structs.replace(
         DESCRIPTION,
-        upstash=stack.Upstash(url=f"http://{HOST}:8079", token="t", faults_url=""),
+        upstash=Upstash(url=f"http://{HOST}:8079", token="t", faults_url=""),
         gemini=None,
-        stripe=stack.Stripe(url=f"http://{HOST}:8082", secret_key="sk", faults_url=""),
+        stripe=Stripe(url=f"http://{HOST}:8082", secret_key="sk", faults_url=""),
     )
-    assert sam.ports(running) == [4566, 8079, 8082]
+    assert sam.ports(stack) == [4566, 8079, 8082]
 
 
 @pytest.mark.parametrize(
@@ -54,18 +55,18 @@ def test_containers_reach_what_functions_call_and_nothing_else() -> None:
         ('[{"Subnet": "fd00::/64"}, {"Subnet": "10.9.0.0/24", "Gateway": "10.9.0.9"}]', "10.9.0.9"),
     ],
 )
-def test_the_engines_address_is_read_from_its_bridge(config: str, address: str) -> None:
-    assert engine.bridge_address(config) == address
+def test_the_address_of_docker_is_read_from_its_bridge(config: str, address: str) -> None:
+    assert docker.bridge_address(config) == address
 
 
 @pytest.mark.parametrize("config", ["null", "[]", '[{"Subnet": "fd00::/64"}]'])
-def test_a_bridge_without_an_address_is_told(config: str) -> None:
-    with pytest.raises(LocalError, match="no IPv4 address"):
-        engine.bridge_address(config)
+def test_a_bridge_without_an_ipv4_address_is_an_error(config: str) -> None:
+    with pytest.raises(CommandError, match="no IPv4 address"):
+        docker.bridge_address(config)
 
 
 def put_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, gateway: str) -> None:
-    """Have a stand-in for Docker's command found first: it only knows its bridge."""
+    """Put a `docker` command on PATH that only knows its bridge."""
     config = json.dumps([{"Subnet": f"{gateway}/8", "Gateway": gateway}])
     command = folder / "docker"
     command.write_text(DOCKER % config.replace(f"{gateway}/8", "0.0.0.0/0"))
@@ -74,7 +75,7 @@ def put_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, gateway: str) -> N
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="one loopback address only")
-def test_what_comes_to_the_bridge_is_passed_on_to_our_loopback(
+def test_connections_to_the_bridge_are_forwarded_to_our_loopback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_docker(tmp_path, monkeypatch, "127.0.0.2")
@@ -89,49 +90,49 @@ def test_what_comes_to_the_bridge_is_passed_on_to_our_loopback(
         writer.write_eof()
         return await asyncio.wait_for(reader.read(), 5)
 
-    async def walk() -> None:
+    async def forward() -> None:
         server = await asyncio.start_server(answer, HOST, 0)
         port = server.sockets[0].getsockname()[1]
-        async with engine.reaching_us([port]) as way:
-            assert way == ["--add-host", "host.docker.internal:127.0.0.2"]
+        async with docker.reachable_ports([port]) as options:
+            assert options == ["--add-host", "host.docker.internal:127.0.0.2"]
             assert await ask(port) == PONG
-            async with engine.reaching_us([port]) as again:
-                assert again == way, "another command finds the way there already"
+            async with docker.reachable_ports([port]) as same:
+                assert same == options, "another command forwards it already"
             assert await ask(port) == PONG
         with pytest.raises(ConnectionRefusedError):
             await ask(port)
         server.close()
 
-    asyncio.run(walk())
+    asyncio.run(forward())
 
 
-def test_an_engine_in_a_virtual_machine_knows_the_way_itself(
+def test_docker_in_a_virtual_machine_needs_no_forwarding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_docker(tmp_path, monkeypatch, "192.0.2.1")
 
-    async def walk() -> list[str]:
-        async with engine.reaching_us([9]) as way:
-            return way
+    async def forward() -> list[str]:
+        async with docker.reachable_ports([9]) as options:
+            return options
 
-    assert asyncio.run(walk()) == []
+    assert asyncio.run(forward()) == []
 
 
-def test_an_engine_that_does_not_answer_is_told_in_one_line(
+def test_docker_that_does_not_answer_is_an_error_of_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_docker(tmp_path, monkeypatch, "192.0.2.1")
-    with pytest.raises(LocalError) as told:
-        engine.check()
-    assert str(told.value) == (
+    with pytest.raises(CommandError) as failure:
+        docker.check()
+    assert str(failure.value) == (
         "Docker does not answer: Cannot connect to the Docker daemon. Start it and try again."
     )
-    assert not engine.has_image("python")
+    assert not docker.has_image("python")
 
 
-def test_a_machine_without_docker_is_told_what_needs_none(
+def test_without_docker_the_error_names_a_command_that_does_not_need_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LocalError, match=r"^Docker is not installed.*`make up` needs none\.$"):
-        engine.check()
+    with pytest.raises(CommandError, match=r"^Docker is not installed.*`make up` does not need it"):
+        docker.check()

@@ -1,8 +1,8 @@
-"""Run a command that cannot outlive us: `python leash.py COMMAND...`.
+"""Run a command that ends with its parent: `python run_until_parent_exits.py COMMAND...`.
 
-The command gets a process group of its own. When our input ends, because whoever started us
-closed it or died, the command is asked to stop, and after a grace period it is killed; whatever
-it leaves in its group is killed with it. Ctrl-C in a terminal reaches neither of us.
+The command gets a process group of its own. When our standard input ends, because the parent closed
+it or died, the command is asked to terminate, and killed after a grace period; whatever is left in
+its group is killed too. Ctrl-C in a terminal reaches neither process.
 """
 
 import contextlib
@@ -13,11 +13,11 @@ import sys
 import threading
 
 GRACE = 20.0
-"""Seconds between asking and killing: MiniStack writes its state to disk."""
+"""Seconds from the request to terminate to the kill: MiniStack writes its state to disk."""
 
 
 def main() -> int:
-    """Run the command, and return its exit status."""
+    """Run the command and return its exit status."""
     command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, process_group=0)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def stop_at_end_of_input(command: subprocess.Popen[bytes]) -> None:
-    """Wait for the end of our input, then end the command."""
+    """Wait for the end of our input, then stop the command."""
     while os.read(0, 1024):
         pass
     command.terminate()
@@ -43,6 +43,11 @@ def kill_group(group: int) -> None:
     """Kill what is left of a process group."""
     with contextlib.suppress(OSError):  # nothing is left
         os.killpg(group, signal.SIGKILL)
+
+
+def wrapped(*command: object) -> list[str]:
+    """Return the command line that runs a command under this module."""
+    return [sys.executable, "-I", "-S", __file__, *map(str, command)]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from infra.local.cloud import events
+from infra.local.cloud import sample_events
 from tests.support.template import FUNCTIONS, events_of, folder_of, routes_of
 
 NOTHING: Mapping[str, str] = {}
@@ -14,13 +14,13 @@ every_function = pytest.mark.parametrize("function", FUNCTIONS)
 
 
 def test_every_function_has_its_event_and_every_event_its_function() -> None:
-    files = {path.name for path in events.EVENTS.iterdir()}
+    files = {path.name for path in sample_events.EVENTS.iterdir()}
     assert files == {f"{folder_of(function)}.json" for function in FUNCTIONS}
 
 
 @every_function
 def test_an_event_is_of_the_functions_own_kind(function: str) -> None:
-    event = json.loads(events.of(function).read_text())
+    event = json.loads(sample_events.path_of(function).read_text())
     for route in routes_of(function):
         method, path = route.split(" ")
         assert event["version"] == "2.0"
@@ -36,13 +36,13 @@ def test_an_event_is_of_the_functions_own_kind(function: str) -> None:
 
 @every_function
 def test_what_an_event_leaves_open_can_be_filled_in(function: str) -> None:
-    asked = set(events.IN_BRACES.findall(events.of(function).read_text()))
-    assert asked <= events.Guest("http://127.0.0.1:1").names
+    asked = set(sample_events.PLACEHOLDER.findall(sample_events.path_of(function).read_text()))
+    assert asked <= sample_events.Guest("http://127.0.0.1:1").names
 
 
 def test_values_are_put_in_and_the_request_is_made_now() -> None:
     text = '{"headers": {"authorization": "Bearer {{token}}"}, "requestContext": {"timeEpoch": 0}}'
-    assert events.filled(text, {"token": "abc"}.__getitem__, now=1.5) == {
+    assert sample_events.fill_in(text, {"token": "abc"}.__getitem__, now=1.5) == {
         "headers": {"authorization": "Bearer abc"},
         "requestContext": {"timeEpoch": 1500},
     }
@@ -50,10 +50,10 @@ def test_values_are_put_in_and_the_request_is_made_now() -> None:
 
 def test_a_name_that_nobody_knows_is_told() -> None:
     with pytest.raises(KeyError, match="nonsense"):
-        events.filled('{"a": "{{nonsense}}"}', NOTHING.__getitem__, now=0)
+        sample_events.fill_in('{"a": "{{nonsense}}"}', NOTHING.__getitem__, now=0)
 
 
 @pytest.mark.parametrize("text", ["[]", "", "{"])
 def test_what_is_no_object_is_no_event(text: str) -> None:
     with pytest.raises(ValueError, match=r"object|Expecting"):
-        events.filled(text, NOTHING.__getitem__, now=0)
+        sample_events.fill_in(text, NOTHING.__getitem__, now=0)

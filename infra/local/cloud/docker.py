@@ -1,4 +1,4 @@
-"""The Docker engine, where this machine has one: `sam local` runs functions in its containers."""
+"""The Docker engine, in whose containers `sam local` runs functions."""
 
 import asyncio
 import errno
@@ -10,37 +10,37 @@ import subprocess
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+from infra.command import CommandError
 from infra.local.serving import HOST
-from infra.paths import LocalError
 
 HOST_NAME = "host.docker.internal"
-"""What a container calls the machine that it runs on."""
+"""The name of this machine inside a container."""
 
 ANSWER_TIMEOUT = 20.0
 CHUNK = 64 * 1024
 
 
 def check() -> None:
-    """Raise LocalError where no engine answers."""
+    """Raise CommandError if no engine answers."""
     _docker("version", "--format", "{{.Server.Version}}")
 
 
 def has_image(image: str) -> bool:
-    """Say whether the image is here, so that none has to be pulled."""
+    """Return whether the image is stored here and need not be pulled."""
     try:
         _docker("image", "inspect", image)
-    except LocalError:
+    except CommandError:
         return False
     return True
 
 
 @asynccontextmanager
-async def reaching_us(ports: Collection[int]) -> AsyncIterator[list[str]]:
-    """Let containers reach these ports of our loopback by HOST_NAME while the block runs.
+async def reachable_ports(ports: Collection[int]) -> AsyncIterator[list[str]]:
+    """Forward these ports from HOST_NAME in containers to our loopback while the block runs.
 
-    Yields what SAM has to be told for it. An engine on this machine has an address of ours on its
-    containers' bridge: that is where we listen, and nowhere else. One in a virtual machine, such
-    as Docker Desktop, has none, and leads HOST_NAME to our loopback by itself.
+    Yields the arguments that SAM needs for it. An engine on this machine has an address on its
+    containers' bridge, and we listen only there. An engine in a virtual machine, such as Docker
+    Desktop, has none; it resolves HOST_NAME to our loopback.
     """
     bridge = bridge_address(_docker("network", "inspect", "bridge", "-f", "{{json .IPAM.Config}}"))
     async with AsyncExitStack() as exits:
@@ -51,30 +51,32 @@ async def reaching_us(ports: Collection[int]) -> AsyncIterator[list[str]]:
                 if error.errno == errno.EADDRNOTAVAIL:
                     yield []
                     return
-                if error.errno != errno.EADDRINUSE:  # by another `sam local`: it passes on as well
+                if error.errno != errno.EADDRINUSE:  # another `sam local` forwards it already
                     raise
             else:
-                to_us = functools.partial(_pass_on, port)
-                server = await asyncio.start_server(to_us, sock=listening)
+                forward = functools.partial(_forward, port)
+                server = await asyncio.start_server(forward, sock=listening)
                 exits.callback(server.close)
         yield ["--add-host", f"{HOST_NAME}:{bridge}"]
 
 
 def bridge_address(config: str) -> str:
-    """Return the engine's own address on a network of that configuration (JSON).
+    """Return the engine's address on a network with this configuration (JSON).
 
-    It is the first of the subnet where an older engine does not name it. Raises LocalError.
+    An older engine does not name it; it is the first address of the subnet. Raises CommandError.
     """
     for network in json.loads(config) or []:
         subnet = ipaddress.ip_network(network["Subnet"])
         gateway = ipaddress.ip_address(network.get("Gateway") or subnet[1])
         if gateway.version == 4 and gateway in subnet:
             return str(gateway)
-    raise LocalError("Docker's network `bridge` has no IPv4 address for containers to reach us by.")
+    raise CommandError(
+        "Docker's network `bridge` has no IPv4 address for containers to reach us by."
+    )
 
 
-async def _pass_on(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass a container's connection on to a port of our loopback, both ways, until it ends."""
+async def _forward(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Forward a container's connection to a port of our loopback, both ways, until it ends."""
     with suppress(OSError):
         answers, questions = await asyncio.open_connection(HOST, port)
         await asyncio.gather(_pump(reader, questions), _pump(answers, writer))
@@ -91,19 +93,19 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 def _docker(*arguments: str) -> str:
-    """Return what a command of Docker's says. Raises LocalError."""
+    """Return the output of a Docker command. Raises CommandError."""
     try:
         done = subprocess.run(
             ["docker", *arguments], capture_output=True, text=True, timeout=ANSWER_TIMEOUT
         )
     except FileNotFoundError as error:
-        raise LocalError(
-            "Docker is not installed, and `sam local` runs functions in its containers. "
-            "`make up` needs none."
+        raise CommandError(
+            "Docker is not installed. `sam local` runs functions in its containers; "
+            "`make up` does not need it."
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise LocalError(f"Docker does not answer within {ANSWER_TIMEOUT:.0f} s.") from error
+        raise CommandError(f"Docker did not answer within {ANSWER_TIMEOUT:.0f} s.") from error
     if done.returncode:
-        said = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-        raise LocalError(f"Docker does not answer: {said} Start it and try again.")
+        reason = (done.stderr.strip() or "it printed nothing").splitlines()[-1]
+        raise CommandError(f"Docker does not answer: {reason} Start it and try again.")
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""A command on a leash ends with whoever started it, and leaves nothing behind."""
+"""A wrapped command ends with its parent, and no process of it is left."""
 
 import os
 import signal
@@ -7,16 +7,17 @@ import sys
 import time
 from pathlib import Path
 
-from infra.local.cloud import leash
+from infra.local.cloud import run_until_parent_exits
+from infra.paths import ROOT
 
-LEASH = [sys.executable, "-I", "-S", leash.__file__]
-# Starts a grandchild, says both their numbers, and waits.
+WRAPPER = run_until_parent_exits.wrapped()
+# Starts a child of its own, prints both process ids, and waits.
 FAMILY = ["bash", "-c", "sleep 1000 & echo $$ $!; wait"]
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*LEASH, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*WRAPPER, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
 
@@ -30,7 +31,7 @@ def is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # What has ended and was not yet collected does not run either.
+    # A zombie is not running either.
     status = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
     return not status.stdout.startswith("Z") and bool(status.stdout)
 
@@ -44,12 +45,12 @@ def all_end(pids: list[int], within: float = 5.0) -> bool:
     return True
 
 
-def test_the_commands_status_is_ours() -> None:
+def test_the_exit_status_is_the_commands() -> None:
     assert start(["bash", "-c", "exit 7"]).wait(5) == 7
     assert start(["bash", "-c", "kill -KILL $$"]).wait(5) == 128 + signal.SIGKILL
 
 
-def test_the_end_of_the_input_ends_the_command_and_its_children() -> None:
+def test_the_end_of_the_input_stops_the_command_and_its_children() -> None:
     process = start(FAMILY)
     family = family_of(process)
     assert all(is_running(pid) for pid in family)
@@ -59,38 +60,39 @@ def test_the_end_of_the_input_ends_the_command_and_its_children() -> None:
     assert all_end(family)
 
 
-def test_children_of_a_command_that_ended_by_itself_end_too() -> None:
+def test_children_of_a_command_that_has_ended_are_stopped() -> None:
     process = start(["bash", "-c", "sleep 1000 & echo $$ $!"])
     family = family_of(process)
     assert process.wait(5) == 0
     assert all_end(family)
 
 
-def test_a_starter_that_is_killed_takes_the_command_along(tmp_path: Path) -> None:
-    script = tmp_path / "starter.py"
+def test_the_command_is_stopped_when_its_parent_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
     script.write_text(
         "import subprocess, sys\n"
         "child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE)\n"
         "child.wait()\n"
     )
-    starter = subprocess.Popen(
-        [sys.executable, str(script), *LEASH, *FAMILY], stdout=subprocess.PIPE, text=True
+    parent = subprocess.Popen(
+        [sys.executable, str(script), *WRAPPER, *FAMILY], stdout=subprocess.PIPE, text=True
     )
-    family = family_of(starter)
-    starter.kill()
-    starter.wait(5)
+    family = family_of(parent)
+    parent.kill()
+    parent.wait(5)
     assert all_end(family)
 
 
-def test_a_command_that_does_not_listen_is_killed_after_the_grace_period() -> None:
-    code = f"import sys; sys.path.insert(0, {str(Path(leash.__file__).parent)!r}); import leash; "
-    code += "leash.GRACE = 0.2; sys.exit(leash.main())"
-    deaf = ["bash", "-c", "trap '' TERM; echo $$; while :; do sleep 0.1; done"]
+def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period() -> None:
+    code = "import sys; from infra.local.cloud import run_until_parent_exits as wrapper; "
+    code += "wrapper.GRACE = 0.2; sys.exit(wrapper.main())"
+    stubborn = ["bash", "-c", "trap '' TERM; echo $$; while :; do sleep 0.1; done"]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *deaf],
+        [sys.executable, "-c", code, *stubborn],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        cwd=ROOT,
     )
     family = family_of(process)
     assert process.stdin

