@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help setup up chat logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
 .PHONY: bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive reconcile build hooks clean
-.PHONY: lock lock-layers lock-tools lock-newman lock-bench
+.PHONY: lock lock-layers lock-tools lock-node lock-bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^##@/ {printf "%s\n%s\n", "", substr($$0, 5)} \
@@ -135,10 +135,10 @@ lock-layers:
 
 lock-tools:
 	$(COMPILE) --group dev $(OURS) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt -o infra/requirements/dev.txt
-	@for tool in ministack sam schemathesis checks uv; do $(COMPILE) --group $$tool -o infra/requirements/$$tool.txt || exit; done
+	@for tool in ministack sam schemathesis python-client checks uv; do $(COMPILE) --group $$tool -o infra/requirements/$$tool.txt || exit; done
 
-lock-newman: # with no registry's address: .npmrc there sees to it
-	cd infra/requirements/newman && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
+lock-node: # without the registry's address: .npmrc there excludes it
+	@for tool in newman typescript-client; do (cd infra/requirements/$$tool && npm install --package-lock-only --ignore-scripts --no-audit --no-fund) || exit; done
 
 lock-bench:
 	@for tree in runtime powertools fastapi; do $(COMPILE) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt tests/bench/requirements/$$tree.in -o tests/bench/requirements/$$tree.txt || exit; done

@@ -35,11 +35,15 @@ ENVIRONMENTS = {
     "sam": (LOCAL / "sam", "the SAM CLI"),
     "schemathesis": (LOCAL / "schemathesis", "Schemathesis, which tries the API out"),
     "checks": (LOCAL / "checks", "Checkov, Bandit and other checks"),
+    "python-client": (LOCAL / "python-client", "openapi-python-client"),
 }
-NEWMAN = "newman"
-"""It is Node's."""
-ON_DEMAND = {"checks", NEWMAN}
-"""Made by what needs them, with --only."""
+NODE_TOOLS = {
+    "newman": "newman, which runs the Postman collection",
+    "typescript-client": "openapi-typescript and TypeScript",
+}
+"""Installed with npm into folders of .local with these names."""
+ON_DEMAND = {"checks", "python-client", *NODE_TOOLS}
+"""Installed by the commands and tests that need them, with --only."""
 
 PYTHON_PLACES = [
     "~/.pyenv/versions/3.13*/bin",
@@ -96,10 +100,10 @@ def main() -> int:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=[*ENVIRONMENTS, NEWMAN],
+        choices=[*ENVIRONMENTS, *NODE_TOOLS],
         default=[name for name in ENVIRONMENTS if name not in ON_DEMAND],
         metavar="NAME",
-        help="set up only these of: " + ", ".join([*ENVIRONMENTS, NEWMAN]),
+        help="set up only these of: " + ", ".join([*ENVIRONMENTS, *NODE_TOOLS]),
     )
     options = parser.parse_args()
     try:
@@ -116,8 +120,9 @@ def main() -> int:
 
 def set_up(names: list[str], quiet: bool) -> None:
     """Bring the named environments up to date with their requirements."""
-    if NEWMAN in names:
-        install_newman(quiet)
+    for name in NODE_TOOLS:
+        if name in names:
+            npm_install(name, quiet)
     environments = [name for name in names if name in ENVIRONMENTS]
     if not environments:
         return
@@ -141,20 +146,20 @@ def install_uv(quiet: bool) -> Path:
     return write_wrapper(folder / "bin" / "uv")
 
 
-def install_newman(quiet: bool) -> None:
-    """Install newman, which runs the Postman collection, into .local/newman with this npm."""
+def npm_install(name: str, quiet: bool) -> None:
+    """Install a Node tool into its folder of .local with the npm on PATH."""
     npm = shutil.which("npm")
     if not npm:
-        raise SetupError("newman needs Node.js 16 or newer, with npm, and there is none on PATH")
-    folder, pinned = LOCAL / NEWMAN, REQUIREMENTS / NEWMAN
+        raise SetupError(f"{name} needs npm on PATH; it comes with Node.js 20 or newer")
+    folder, pinned = LOCAL / name, REQUIREMENTS / name
     wanted = [digest(pinned / "package-lock.json")]
     if stamped(folder) == wanted:
         return
-    with progress("Installing newman, which runs the Postman collection", quiet):
+    with progress(f"Installing {NODE_TOOLS[name]}", quiet):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(pinned, folder)
         ci = [npm, "ci", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund"]
-        run(ci, "newman could not be installed")
+        run(ci, f"{name} could not be installed")
     stamp(folder, wanted)
 
 

@@ -1,4 +1,4 @@
-"""GET /docs/{file}: the parts of the documents' page, and a Postman collection of the API."""
+"""GET /docs/{file}: the assets of the documentation page, and a Postman collection."""
 
 import functools
 from pathlib import Path
@@ -16,7 +16,7 @@ FILES = {path.name: path for path in Path(__file__).parent.iterdir() if path.suf
 
 @endpoint(public=True, errors=[NotFound])
 def handler(request: Request) -> Response:
-    """Answer 200 with the file, or 304 to who has it."""
+    """Answer 200 with the file, or 304 if the client has it."""
     path = FILES.get(request.path["file"])
     if path is None:
         raise NotFound()

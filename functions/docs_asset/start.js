@@ -1,4 +1,4 @@
-// Shows the document that this origin serves; nothing is asked of anyone else.
+// Shows the document that this origin serves; it sends no request to another origin.
 window.ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#document",

@@ -1,4 +1,4 @@
-"""GET /openapi.json: this API's OpenAPI 3.1 document, made from its code by `make openapi`."""
+"""GET /openapi.json: the OpenAPI 3.1 document of this API, made by `make openapi`."""
 
 from pathlib import Path
 
@@ -10,6 +10,6 @@ HEADERS = {"content-type": "application/json", "cache-control": "public, max-age
 
 @endpoint(public=True)
 def handler(request: Request) -> Response:
-    """Answer 200 with the document, or 304 to who has it."""
+    """Answer 200 with the document, or 304 if the client has it."""
     answer = Response(200, headers=HEADERS, body=DOCUMENT)
     return unchanged_or(compressed(answer, request), request)

@@ -1,4 +1,4 @@
-"""GET /docs: a page for people that shows the OpenAPI document, and tries its requests out."""
+"""GET /docs: a page that shows the OpenAPI document and can send its requests."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ PAGE = Path(__file__).with_name("page.html").read_text()
 HEADERS = {
     "content-type": "text/html; charset=utf-8",
     "cache-control": "public, max-age=300",
-    # Everything the page needs is at its own origin, and it may ask nobody else.
+    # The page may load and request only what is at its own origin.
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data:; connect-src 'self'; "
@@ -21,5 +21,5 @@ HEADERS = {
 
 @endpoint(public=True)
 def handler(request: Request) -> Response:
-    """Answer 200 with the page, or 304 to who has it."""
+    """Answer 200 with the page, or 304 if the client has it."""
     return unchanged_or(Response(200, headers=HEADERS, body=PAGE), request)

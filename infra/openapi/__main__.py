@@ -1,4 +1,4 @@
-"""Write the API's documents: `python -m infra.openapi`; `--check` says which are stale."""
+"""Write the API's documents: `python -m infra.openapi`; with `--check`, list stale ones."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ COLLECTION = ROOT / "functions" / "docs_asset" / "postman.json"
 
 
 def documents() -> dict[Path, str]:
-    """Return what each file should hold."""
+    """Return the content of each file."""
     made = document()
     return {DOCUMENT: _text(made), COLLECTION: _text(collection(made))}
 
@@ -24,7 +24,7 @@ def _text(value: object) -> str:
 
 
 def main() -> int:
-    """Write what has changed; return the exit status."""
+    """Write the documents that changed; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.openapi", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args()

@@ -239,7 +239,39 @@ def _schemas(structs: Iterable[type]) -> dict[str, Json]:
         if struct.__struct_config__.forbid_unknown_fields:
             for field in fields.values():
                 _describe_default(field)
+        if "oneOf" in schema:
+            components[struct.__name__] = _union(schema)
     return dict(sorted(components.items()))
+
+
+def _union(schema: Json) -> Json:
+    """Return an object with alternatives as a union of whole objects.
+
+    Generators of clients give a model to each alternative, with only the fields that it names.
+    """
+    return {
+        "title": schema["title"],
+        "description": schema["description"],
+        "oneOf": [
+            {
+                "title": f"{schema['title']}By{alternative['required'][0].capitalize()}",
+                "type": "object",
+                "properties": {
+                    name: _narrowed(field, alternative["properties"].get(name, {}))
+                    for name, field in schema["properties"].items()
+                },
+                "required": sorted({*schema["required"], *alternative["required"]}),
+                "additionalProperties": False,
+            }
+            for alternative in schema["oneOf"]
+        ],
+    }
+
+
+def _narrowed(field: Json, to: Json) -> Json:
+    """Return the member of a union that has a type, or the field as it is."""
+    members = field.get("anyOf", [])
+    return next((one for one in members if one.get("type") == to.get("type")), field)
 
 
 def _describe_default(field: Json) -> None:

@@ -1,6 +1,6 @@
-"""One user's way through the API, as the Postman collection walks it.
+"""One user's journey through the API, for the Postman collection.
 
-Which requests, in which order, what is expected of each answer, what is carried on to the next.
+The requests in order, with the expected answers and the values that later requests use.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One request. What it leaves open is as in the document's first example."""
+    """One request; parts that it does not give come from the document's first example."""
 
     says: str
     operation: str
@@ -24,21 +24,21 @@ class Step:
     query: Mapping[str, str] = field(default_factory=dict)
     token: str = "{{token}}"  # noqa: S105 (the name of a variable)
     before: tuple[str, ...] = ()
-    """Lines of JavaScript that run before it."""
+    """Lines of JavaScript to run before the request."""
     shows: tuple[str, ...] = ()
     """Headers that the answer must have."""
     saves: Mapping[str, str] = field(default_factory=dict)
-    """What goes into which variable: expressions over `answer`, `header(name)`, `kept(name)`."""
+    """The variables to set: expressions over `answer`, `header(name)` and `kept(name)`."""
     expects: Mapping[str, str] = field(default_factory=dict)
-    """What must hold, in words and as such an expression."""
+    """The checks of the answer: a name, and an expression that must be true."""
     until: str | None = None
-    """It is asked again until this holds, at most a minute."""
+    """An expression; the request is repeated until it is true, for at most a minute."""
 
 
 TOKENS = {"token": "answer.data.token", "refreshToken": "answer.data.refreshToken"}
 LIMITS = ("RateLimit", "RateLimit-Policy")
 
-# Addresses and numbers that belong to nobody: example.com (RFC 2606), and +1 ... 555 01xx.
+# Reserved addresses and numbers: example.com (RFC 2606), and +1 ... 555 01xx.
 A_NEW_PERSON = (
     "const digits = (count) => String(Math.random()).slice(2, 2 + count).padEnd(count, '0');",
     "pm.collectionVariables.set('email', `ada-${Date.now()}-${digits(6)}@example.com`);",
@@ -53,7 +53,7 @@ JOURNEY = [
         says="The API is up",
         operation="healthCheck",
         status=200,
-        expects={"it is well": "answer.data.status === 'ok'"},
+        expects={"the status is ok": "answer.data.status === 'ok'"},
     ),
     Step(
         says="Sign up with an email and a password",
@@ -64,7 +64,7 @@ JOURNEY = [
         saves=TOKENS,
         expects={
             "the account is on the basic plan": "answer.data.user.plan === 'basic'",
-            "no code was typed yet": "answer.data.user.emailVerified === false",
+            "the email is not verified yet": "answer.data.user.emailVerified === false",
         },
     ),
     Step(
@@ -77,16 +77,16 @@ JOURNEY = [
     ),
     Step(says="Log in", operation="authLogin", status=200, saves=TOKENS, shows=LIMITS),
     Step(
-        says="Ask for a one-time code",
+        says="Request a one-time code",
         operation="authSendOtp",
         status=200,
         example="mobile",
         shows=LIMITS,
         saves={"otp": "answer.data.otp || kept('otp')"},
-        expects={"it holds for ten minutes": "answer.data.expiresIn === 600"},
+        expects={"it is valid for ten minutes": "answer.data.expiresIn === 600"},
     ),
     Step(
-        says="Ask again at once",
+        says="Request another one at once",
         operation="authSendOtp",
         status=429,
         code="too-many-requests",
@@ -109,21 +109,21 @@ JOURNEY = [
         operation="authVerifyOtp",
         status=200,
         expects={
-            "the number is theirs": "answer.data.user.mobileVerified === true",
-            "and they are somebody else": "answer.data.user.email === null",
+            "the number is verified": "answer.data.user.mobileVerified === true",
+            "it is a second user, without an email": "answer.data.user.email === null",
         },
     ),
     Step(
-        says="Who am I",
+        says="Read the account",
         operation="authMe",
         status=200,
         expects={
-            "it is who logged in": "answer.data.email === kept('email')",
+            "it is the user who logged in": "answer.data.email === kept('email')",
             "no prompt is used": "answer.data.usage.used === 0",
         },
     ),
     Step(
-        says="Ask with a token that is none",
+        says="Send an invalid token",
         operation="authMe",
         status=401,
         code="unauthorized",
@@ -131,7 +131,7 @@ JOURNEY = [
         shows=("WWW-Authenticate",),
     ),
     Step(
-        says="Open a room",
+        says="Create a room",
         operation="chatroomCreate",
         status=201,
         saves={"roomId": "answer.data.id"},
@@ -145,7 +145,7 @@ JOURNEY = [
         expects={"the room is in it": "answer.data.chatrooms[0].id === kept('roomId')"},
     ),
     Step(
-        says="Send nothing",
+        says="Send an empty body",
         operation="chatroomSendMessage",
         status=400,
         code="bad-request",
@@ -193,11 +193,11 @@ JOURNEY = [
         shows=("ETag",),
         saves={"etag": "header('ETag')"},
         expects={
-            "question, answer": "answer.data.messages.map((m) => m.sender).join() === 'user,ai'"
+            "first the prompt": "answer.data.messages.map((m) => m.sender).join() === 'user,ai'"
         },
     ),
     Step(
-        says="Nothing changed since",
+        says="Poll with the ETag: nothing changed",
         operation="chatroomListMessages",
         status=304,
         headers={"If-None-Match": "{{etag}}"},
@@ -213,16 +213,16 @@ JOURNEY = [
         says="Rename the room",
         operation="chatroomUpdate",
         status=200,
-        expects={"it has its new name": "answer.data.title === 'Queues and logs'"},
+        expects={"it has its new title": "answer.data.title === 'Queues and logs'"},
     ),
     Step(
-        says="Open the room",
+        says="Read the room",
         operation="chatroomGet",
         status=200,
         expects={"both messages are in it": "answer.data.messages.length === 2"},
     ),
     Step(
-        says="Use the day's five prompts up",
+        says="Use up the daily quota of five prompts",
         operation="chatroomSendMessage",
         status=202,
         body={"content": "And what else?"},
@@ -230,15 +230,15 @@ JOURNEY = [
         until="/\"day\";r=0/.test(header('RateLimit'))",
     ),
     Step(
-        says="Send a sixth",
+        says="Send a sixth prompt",
         operation="chatroomSendMessage",
         status=429,
         code="quota-exceeded",
         shows=("Retry-After", *LIMITS),
-        expects={"it says when there are more": "answer.resetsAt > new Date().toISOString()"},
+        expects={"it names the time of the reset": "answer.resetsAt > new Date().toISOString()"},
     ),
     Step(
-        says="Cancel a plan that nobody bought",
+        says="Cancel without a subscription",
         operation="subscriptionCancel",
         status=409,
         code="no-subscription",
@@ -249,34 +249,36 @@ JOURNEY = [
         status=200,
         saves={"checkout": "answer.url"},
         expects={
-            "it is a page to pay on": "/^https?:/.test(answer.url)",
-            "named twice, as clients of old look for it": "answer.url === answer.data.url",
+            "it is the address of a page": "/^https?:/.test(answer.url)",
+            "the envelope repeats the address": "answer.url === answer.data.url",
         },
     ),
     Step(
-        says="Subscribe again: it is the same page",
+        says="Subscribe again and get the same page",
         operation="subscriptionCheckout",
         status=200,
-        expects={"no second one is made": "answer.url === kept('checkout')"},
+        expects={"there is no second page": "answer.url === kept('checkout')"},
     ),
     Step(
-        says="The plan before it is paid",
+        says="Read the plan before the payment",
         operation="subscriptionStatus",
         status=200,
         expects={
             "it is basic": "answer.data.plan === 'basic'",
-            "the day is used up": "answer.data.usage.remaining === 0",
+            "the quota is used up": "answer.data.usage.remaining === 0",
         },
     ),
     Step(
-        says="Renew the tokens",
+        says="Refresh the tokens",
         operation="authRefresh",
         status=200,
         saves=TOKENS,
     ),
     Step(says="Delete the room", operation="chatroomDelete", status=204),
-    Step(says="It is gone", operation="chatroomGet", status=404, code="not-found"),
+    Step(says="Read the deleted room", operation="chatroomGet", status=404, code="not-found"),
     Step(says="Log out", operation="authLogout", status=200),
-    Step(says="The session has ended", operation="authMe", status=401, code="unauthorized"),
-    Step(says="And cannot be renewed", operation="authRefresh", status=401, code="unauthorized"),
+    Step(says="Use the ended session", operation="authMe", status=401, code="unauthorized"),
+    Step(
+        says="Refresh the ended session", operation="authRefresh", status=401, code="unauthorized"
+    ),
 ]

@@ -1,4 +1,4 @@
-"""The Postman collection (v2.1), made from the OpenAPI document: every endpoint, and a journey."""
+"""The Postman collection (v2.1) of every endpoint and a journey, made from the document."""
 
 import json
 import re
@@ -16,11 +16,11 @@ SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
 DESCRIPTION = """\
 Made from the API's OpenAPI document. Set the variable `baseUrl`, then run the folder **Journey**
-from its top: each request checks its answer and hands on what the next one needs. The one-time code
-comes with the answer where `OtpDelivery` is `response`; elsewhere put your own number into `mobile`
-and the code that was sent to it into `otp`.
+from its first request: each one checks its answer and stores the values that later ones use. Where
+`OtpDelivery` is `response`, the answer contains the one-time code; elsewhere set `mobile` to your
+own number, and `otp` to the code that was sent to it.
 
-The other folders hold every endpoint, filled in with what the journey left in the variables.
+The other folders contain every endpoint and use the variables that the journey has set.
 """
 
 VARIABLES = {
@@ -40,26 +40,26 @@ VARIABLES = {
 }
 
 BODY_FIELDS = ("email", "mobile", "password", "otp", "refreshToken")
-"""Fields of bodies that stand in variables of the same name."""
+"""Fields of bodies whose values are variables of the same name."""
 
 PATH = {"id": "{{roomId}}", "messageId": "{{messageId}}", "file": "start.js"}
 
 ASKED_AT_MOST = 60
-"""Times that a request is made until its answer is the one waited for, a second apart."""
+"""How often a step with `until` is repeated, once per second."""
 
 HELPERS = {
     "header": "(name) => pm.response.headers.get(name)",
     "kept": "(name) => pm.collectionVariables.get(name)",
 }
-"""What the scripts of a step may use."""
+"""Functions for the scripts of a step."""
 
 EVERY_ANSWER = """\
-pm.test("it names its request", () => pm.response.to.have.header("x-request-id"));
+pm.test("it has a request id", () => pm.response.to.have.header("x-request-id"));
 """
 
 
 def collection(document: Json, journey: Sequence[Step] = JOURNEY) -> Json:
-    """Return the collection. Raises DocumentError where the journey leaves the document."""
+    """Return the collection. Raises DocumentError if the journey contradicts the document."""
     operations = {
         operation["operationId"]: _Operation(document, method, path, operation)
         for path, verbs in document["paths"].items()
@@ -77,7 +77,7 @@ def collection(document: Json, journey: Sequence[Step] = JOURNEY) -> Json:
         "item": [
             {
                 "name": "Journey",
-                "description": "One user's way through the API, from sign-up to log-out.",
+                "description": "One user's journey through the API, from sign-up to log-out.",
                 "item": [_step(number, step, operations) for number, step in enumerate(journey, 1)],
             },
             *(
@@ -106,14 +106,14 @@ class _Operation:
         return str(self._operation["tags"][0])
 
     def item(self) -> Json:
-        """Return the endpoint by itself, what is optional switched off."""
+        """Return the endpoint on its own, with optional parameters disabled."""
         return {
             "name": self._operation["summary"],
             "request": self.request(Step(says="", operation="", status=0)),
         }
 
     def request(self, step: Step) -> Json:
-        """Return the request that a step makes of it."""
+        """Return the request of a step."""
         request: Json = {
             "method": self._method,
             "description": self._operation["description"],
@@ -167,7 +167,7 @@ class _Operation:
         return [one for one in self._operation.get("parameters", []) if one["in"] == where]
 
     def _example(self, step: Step) -> Any:
-        """Return the example of its body, what the journey knows better in its variables."""
+        """Return the example of its body, with the journey's variables in their fields."""
         content = self._operation.get("requestBody", {}).get("content", {})
         examples = content.get("application/json", {}).get("examples")
         if not examples:
@@ -178,7 +178,7 @@ class _Operation:
         }
 
     def expected(self, step: Step) -> Iterator[str]:
-        """Give the checks that the document has for this answer. Raises DocumentError."""
+        """Yield the checks that the document implies for an answer. Raises DocumentError."""
         where = f"infra/openapi/journey.py: {step.says}: "
         try:
             answer = self._resolved(self._operation["responses"][str(step.status)])
@@ -197,7 +197,7 @@ class _Operation:
             if kind not in narrower["properties"]["type"]["enum"]:
                 raise DocumentError(f"{where}{step.code} is not documented")
             yield "const answer = pm.response.json();"
-            yield from _has_fields("the problem is one", "answer", problem["required"])
+            yield from _has_fields("it is a problem", "answer", problem["required"])
             yield f'pm.test("{step.code}", () => pm.expect(answer.type).to.equal("{kind}"));'
         elif "content" in answer:
             schema = answer["content"]["application/json"]["schema"]
@@ -205,7 +205,7 @@ class _Operation:
             yield from _has_fields("the answer is an envelope", "answer", schema["required"])
             data = self._resolved(schema["properties"]["data"])
             if fields := data.get("required"):
-                yield from _has_fields("its data are all there", "answer.data", fields)
+                yield from _has_fields("the data are complete", "answer.data", fields)
 
     def _resolved(self, value: Json) -> Json:
         if "$ref" not in value:
@@ -250,18 +250,18 @@ def _checks(step: Step, operation: _Operation) -> Iterator[str]:
 
 
 def _until(holds: str, checks: list[str]) -> Iterator[str]:
-    """Give the lines that ask again, and check the answer that was waited for, or the last."""
+    """Yield the lines that repeat the request, and check its last answer."""
     yield 'const asked = Number(kept("asked")) + 1;'
     yield f"const waiting = ({{ answer }}) => !({holds});"
     yield f"if (pm.response.code < 300 && asked < {ASKED_AT_MOST}"
     yield "    && waiting({ answer: pm.response.json() })) {"
     yield '  pm.collectionVariables.set("asked", asked);'
     yield "  pm.execution.setNextRequest(pm.info.requestId);"
-    yield "  setTimeout(() => {}, 1000);  // it waits for this script's end"
+    yield "  setTimeout(() => {}, 1000);  // the next request waits until this script ends"
     yield "} else {"
     yield '  pm.collectionVariables.set("asked", 0);'
     yield from (f"  {check}" for check in checks)
-    yield '  pm.test("in good time", () =>'
+    yield '  pm.test("within a minute", () =>'
     yield f"    pm.expect(asked).to.be.below({ASKED_AT_MOST}));"
     yield "}"
 

@@ -1,4 +1,4 @@
-"""The page at /docs, seen in a browser."""
+"""The page at /docs in a browser."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ SEND = "#operations-Chatrooms-chatroomSendMessage"
 
 
 def shown(browser: Browser, stack: RunningStack) -> list[Any]:
-    """Open the page, and return its operations once all are there."""
+    """Open the page, and return its operations once all are shown."""
     browser.open(f"{stack.url}/docs")
     browser.until(see.presence_of_element_located((By.CSS_SELECTOR, SEND)))
     return browser.driver.find_elements(By.CSS_SELECTOR, ".opblock")
 
 
-def test_the_page_shows_every_operation_and_asks_its_own_origin_alone(
+def test_the_page_shows_every_operation_and_sends_requests_only_to_its_own_origin(
     stack: RunningStack, browser: Browser
 ) -> None:
     operations = shown(browser, stack)
@@ -27,8 +27,8 @@ def test_the_page_shows_every_operation_and_asks_its_own_origin_alone(
     assert not browser.driver.find_elements(By.CSS_SELECTOR, ".errors-wrapper, .loading-container")
 
     browser.driver.find_element(By.CSS_SELECTOR, f"{SEND} .opblock-summary-control").click()
-    refusals = (By.CSS_SELECTOR, f"{SEND} tr.response[data-code='429']")
-    answer = browser.until(see.visibility_of_element_located(refusals))
+    errors = (By.CSS_SELECTOR, f"{SEND} tr.response[data-code='429']")
+    answer = browser.until(see.visibility_of_element_located(errors))
     assert "quota-exceeded" in answer.text
 
     asked = browser.requests()
@@ -37,7 +37,7 @@ def test_the_page_shows_every_operation_and_asks_its_own_origin_alone(
     assert browser.complaints() == []
 
 
-def test_on_a_phone_nothing_of_the_page_stands_beyond_its_edge(
+def test_on_a_phone_the_page_is_no_wider_than_the_screen(
     stack: RunningStack, browser: Browser
 ) -> None:
     browser.resize(390, 844)

@@ -1,4 +1,4 @@
-"""The Postman collection, held against the API as it runs."""
+"""The Postman collection against the running API."""
 
 import json
 import shutil
@@ -16,9 +16,9 @@ from tests.support.deployed import RunningStack
 
 @pytest.fixture(scope="module")
 def newman() -> Path:
-    """What runs a Postman collection; installed here the first time."""
+    """Return the command that runs a Postman collection; the first use installs it."""
     if not shutil.which("npm"):
-        pytest.skip("no npm, which would install newman: Node.js 16 or newer has it")
+        pytest.skip("newman needs npm, which comes with Node.js 16 or newer")
     subprocess.run([sys.executable, ROOT / "infra/setup.py", "--only", "newman"], check=True)
     return TOOLS / "newman" / "node_modules" / ".bin" / "newman"
 

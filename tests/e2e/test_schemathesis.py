@@ -1,4 +1,4 @@
-"""The OpenAPI document, held against the API as it runs."""
+"""The OpenAPI document against the running API, by Schemathesis."""
 
 import time
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from tests.support.deployed import RunningStack
 
 
 @pytest.fixture
-def left_in_order(stack: RunningStack) -> Iterator[None]:
-    """See to it, at the end, that no later test meets a pause or a prompt of this one."""
+def leaves_no_limits(stack: RunningStack) -> Iterator[None]:
+    """Clear the limits and wait for the queue at the end, so that later tests are not affected."""
     yield
     valkey = stack.description.valkey
     Valkey(valkey.host, valkey.port).flushdb()
@@ -27,13 +27,13 @@ def left_in_order(stack: RunningStack) -> Iterator[None]:
         time.sleep(0.5)
 
 
-# 75 seconds: one pass through every example and every boundary takes about 45, and the rest is for
-# drawn requests and for sequences of them. `make schemathesis` goes on for ten minutes.
+# One pass through every example and every boundary takes about 45 seconds; the rest is for
+# generated requests and sequences of requests. `make schemathesis` runs for ten minutes.
 SECONDS = 75
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.usefixtures("left_in_order")
-def test_schemathesis_sees_no_answer_that_is_not_as_documented(stack: RunningStack) -> None:
+@pytest.mark.usefixtures("leaves_no_limits")
+def test_schemathesis_finds_no_undocumented_answer(stack: RunningStack) -> None:
     user = new_user(stack.url, stack.description.stripe)
     assert fuzz(stack.url, user, seconds=SECONDS, seed=1) == 0

@@ -1,8 +1,8 @@
-"""Try the API out from its own document, with all of Schemathesis's checks: `python -m tests.fuzz`.
+"""Test the API from its own document with all of Schemathesis's checks: `python -m tests.fuzz`.
 
-It asks the running local stack, as a user on the pro plan, or with `--url` another one, as a user
-on the basic plan. Ends with 0 where every answer was as documented. For up to 15 minutes the API
-then refuses passwords from the address that tried so many wrong ones.
+Tests the running local stack as a user on the pro plan, or another one (`--url`) as a user on the
+basic plan. The exit status is 0 if every answer was as documented. Afterwards the API rejects
+passwords from this address for up to 15 minutes, because the run sends many wrong ones.
 """
 
 import argparse
@@ -15,18 +15,20 @@ from tests.fuzz.run import fuzz, new_user
 
 
 def main() -> int:
-    """Run it, and return the exit status."""
+    """Run Schemathesis, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--url", help="the API's address (default: the running local stack)")
-    parser.add_argument("--minutes", type=float, default=10, help="how long (default: 10)")
-    parser.add_argument("--seed", type=int, help="repeat the run that names this seed at its end")
+    parser.add_argument(
+        "--minutes", type=float, default=10, help="duration of the run (default: 10)"
+    )
+    parser.add_argument("--seed", type=int, help="repeat the run that printed this seed")
     parser.add_argument("--data-folder", type=Path, default=TOOLS, help=argparse.SUPPRESS)
     options = parser.parse_args()
 
     local = None if options.url else running.find(options.data_folder.resolve())
     url = options.url or (local.api_url if local else None)
     if url is None:
-        print("Nothing is running: start it with `make up`, or name a --url.", file=sys.stderr)
+        print("Nothing is running: start it with `make up`, or give a --url.", file=sys.stderr)
         return 1
     user = new_user(url, local.stripe if local else None)
     return fuzz(url, user, seconds=int(options.minutes * 60), seed=options.seed)

@@ -1,4 +1,4 @@
-"""Who Schemathesis is to the API: one user whose token is renewed, and others to be used up."""
+"""The users of Schemathesis: one whose token is refreshed, and new ones for one request each."""
 
 import os
 import secrets
@@ -7,31 +7,31 @@ from typing import Any
 import requests
 import schemathesis
 
-USED_UP = {
+ONE_USER_EACH = {
     "POST /auth/change-password",
     "POST /auth/logout",
     "POST /subscribe/pro",
     "POST /user/identity",
 }
-"""Operations that may end their own session, pause its user's passwords, or work once only."""
+"""Operations that may end their session, throttle their user's logins, or work only once."""
 
 
-def _whose(_case: Any, context: Any) -> str:
+def _user_of(_case: Any, context: Any) -> str:
     label: str = context.operation.label
-    return label if label in USED_UP else "main"
+    return label if label in ONE_USER_EACH else "main"
 
 
-# A token holds for 15 minutes. One that is refused is renewed before its time.
-@schemathesis.auth(refresh_interval=600, cache_by_key=_whose)
+# A token is valid for 15 minutes. A rejected one is replaced early.
+@schemathesis.auth(refresh_interval=600, cache_by_key=_user_of)
 class Account:
-    """The main user's session is renewed, as a login might be paused by wrong ones before it."""
+    """Refreshes the main user's session, because wrong passwords may throttle a login."""
 
     def __init__(self) -> None:
         self._refresh_token = os.environ["FUZZ_REFRESH_TOKEN"]
 
     def get(self, case: Any, context: Any) -> str:
         """Return an access token."""
-        if _whose(case, context) != "main":
+        if _user_of(case, context) != "main":
             email = f"fuzz-{secrets.token_hex(8)}@example.com"
             body = {"email": email, "password": secrets.token_urlsafe()}
             return str(_post("/auth/signup", body)["token"])
@@ -40,7 +40,7 @@ class Account:
         return str(pair["token"])
 
     def set(self, case: Any, token: str, _context: Any) -> None:
-        """Send it along."""
+        """Send the token with the request."""
         case.headers = {**(case.headers or {}), "Authorization": f"Bearer {token}"}
 
 

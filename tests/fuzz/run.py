@@ -31,14 +31,14 @@ def new_user(url: str, stand_in: StandIn | None) -> Person:
 
 
 def fuzz(url: str, user: Person, *, seconds: int, seed: int | None = None) -> int:
-    """Run it, its report on the terminal; return 0 where all was well."""
+    """Run Schemathesis with its report on the terminal; return 0 if it found no problem."""
     command = [str(SCHEMATHESIS), "--config-file", str(HERE / "schemathesis.toml")]
     command += ["run", f"{url}/openapi.json", "--max-time", str(seconds)]
     command += ["--seed", str(seed)] if seed is not None else []
-    told = {
+    settings = {
         "FUZZ_URL": url,
         "FUZZ_REFRESH_TOKEN": user.refresh_token,
         "FUZZ_HOOKS": str(HERE / "hooks.py"),
         "NO_PROXY": "127.0.0.1,localhost",
     }
-    return subprocess.run(command, env=os.environ | told).returncode
+    return subprocess.run(command, env=os.environ | settings).returncode

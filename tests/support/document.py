@@ -1,4 +1,4 @@
-"""The OpenAPI document as tests use it: whether an answer is one that it promises."""
+"""The OpenAPI document for tests: whether an answer is as documented."""
 
 import functools
 import json
@@ -15,7 +15,7 @@ DOCUMENT: Mapping[str, Any] = json.loads(
 )
 
 ALWAYS = {"connection", "content-encoding", "content-length", "content-type", "date", "vary"}
-"""Headers that need no words: HTTP's own."""
+"""HTTP's own headers, which are not documented."""
 PAGES = {
     "access-control-",
     "content-security-policy",
@@ -24,11 +24,11 @@ PAGES = {
     "x-content-type-options",
     "apigw-requestid",
 }
-"""Beginnings of headers that are for browsers, or the gateway's."""
+"""Prefixes of headers for browsers, and of the gateway's own."""
 
 
 def operation_of(method: str, path: str) -> tuple[str, Mapping[str, Any]] | None:
-    """Return the route of a request and what the document says of it; None for an unknown one."""
+    """Return the route of a request and its operation; None for an unknown one."""
     for template in sorted(DOCUMENT["paths"], key=lambda template: str(template).count("{")):
         pattern = re.sub(r"\{\w+\}", "[^/]+", template)
         operation = DOCUMENT["paths"][template].get(method.lower())
@@ -38,7 +38,7 @@ def operation_of(method: str, path: str) -> tuple[str, Mapping[str, Any]] | None
 
 
 def codes_of(method: str, path: str) -> set[str]:
-    """Return the codes of all errors that the document gives an endpoint."""
+    """Return the codes of all documented errors of an endpoint."""
     found: set[str] = set()
     for answer in DOCUMENT["paths"][path][method.lower()]["responses"].values():
         content = resolved(answer).get("content", {}).get("application/problem+json")
@@ -49,7 +49,7 @@ def codes_of(method: str, path: str) -> set[str]:
 
 
 def resolved(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a reference within the document stands for, or the value itself."""
+    """Return the target of a reference within the document, or the value itself."""
     if "$ref" not in value:
         return value
     found: Any = DOCUMENT
@@ -60,7 +60,7 @@ def resolved(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check(method: str, path: str, status: int, headers: Mapping[str, str], text: str) -> None:
-    """Hold an answer of a known route against the document. Raises AssertionError."""
+    """Compare an answer of a known route with the document. Raises AssertionError."""
     found = operation_of(method, path)
     if found is None or "x-request-id" not in headers:
         return  # the gateway's own

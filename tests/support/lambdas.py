@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import boto3
 
-from tests.support import document
+from geminichat.api import PROBLEM_TYPE
+from tests.support import declared_errors, document
 from tests.support.http_api import Client, Reply
 from tests.support.template import FUNCTIONS, TEMPLATE, folder_of, routes_of
 
@@ -79,7 +80,7 @@ class Api(Client):
     ) -> Reply:
         """Send a request; `at` is when the gateway got it. Text goes as it is, bytes in base64.
 
-        Every answer is held against the OpenAPI document.
+        Every answer must be as the OpenAPI document says.
         """
         event = http_event(
             method,
@@ -101,6 +102,8 @@ class Api(Client):
                     event["pathParameters"] = found.groupdict()
                 reply = reply_of(invoke(function, event))
                 document.check(verb, event["rawPath"], reply.status, reply.headers, reply.text)
+                if reply.headers.get("content-type") == "application/problem+json":
+                    declared_errors.note(route, reply.json["type"].removeprefix(PROBLEM_TYPE))
                 return reply
         return Reply(404, {"content-type": "application/json"}, '{"message":"Not Found"}')
 

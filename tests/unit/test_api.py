@@ -1,4 +1,4 @@
-"""The edge: what becomes of hostile requests before a handler sees them."""
+"""The HTTP edge: requests that are malformed or hostile, and the form of answers."""
 
 import base64
 import json
@@ -65,7 +65,7 @@ def test_a_success_has_the_envelope_and_the_request_id() -> None:
     }
 
 
-def test_an_error_is_problem_json_with_the_originals_fields() -> None:
+def test_an_error_is_problem_json_with_success_and_message() -> None:
     reply = echo(event('{"content": 5}'), None)
     assert reply["headers"]["content-type"] == "application/problem+json"
     problem = json.loads(reply["body"])
@@ -101,9 +101,7 @@ def test_an_error_is_problem_json_with_the_originals_fields() -> None:
         (b'\xef\xbb\xbf{"content": "a"}', ""),
     ],
 )
-def test_a_malformed_body_is_a_400_that_points_at_the_fault(
-    body: str | bytes, pointer: str | None
-) -> None:
+def test_a_malformed_body_is_a_400_with_a_pointer(body: str | bytes, pointer: str | None) -> None:
     status, problem = answer(event(body))
     assert status == 400
     assert [error["pointer"] for error in problem.get("errors", [])] == (
@@ -121,7 +119,7 @@ def test_broken_base64_is_a_400() -> None:
     assert answer(event() | {"body": "%%%", "isBase64Encoded": True})[0] == 400
 
 
-def test_a_prompt_of_16_000_characters_is_taken() -> None:
+def test_a_prompt_of_16_000_characters_is_accepted() -> None:
     assert answer(event(json.dumps({"content": "é" * 16_000}, ensure_ascii=False)))[0] == 201
 
 
@@ -138,12 +136,12 @@ def test_a_prompt_of_16_000_characters_is_taken() -> None:
         ("", 415),
     ],
 )
-def test_only_json_in_utf_8_is_read(content_type: str, status: int) -> None:
+def test_a_body_that_is_not_json_in_utf_8_is_a_415(content_type: str, status: int) -> None:
     made = event('{"content": "a"}', headers={"Content-Type": content_type})
     assert answer(made)[0] == status
 
 
-def test_a_bug_is_a_bare_500_that_tells_only_the_request_id() -> None:
+def test_an_unexpected_exception_is_a_bare_500_with_the_request_id() -> None:
     @endpoint(public=True)
     def buggy(_: Request) -> Response:
         raise RuntimeError("the password is hunter2")
@@ -155,7 +153,7 @@ def test_a_bug_is_a_bare_500_that_tells_only_the_request_id() -> None:
 
 
 @pytest.mark.parametrize("missing", ["requestContext", "headers"])
-def test_an_event_with_parts_missing_is_still_answered(missing: str) -> None:
+def test_an_event_with_missing_parts_is_answered(missing: str) -> None:
     made = event('{"content": "a"}')
     del made[missing]
     assert echo(made, None)["statusCode"] == 201
@@ -180,7 +178,7 @@ def test_a_204_has_no_body() -> None:
     assert silent(event(), None) == {"statusCode": 204, "headers": {"x-request-id": "req-1"}}
 
 
-def test_the_etag_of_the_same_data_is_the_same_and_answered_with_304() -> None:
+def test_the_same_data_has_the_same_etag_and_is_answered_with_304() -> None:
     @endpoint(public=True)
     def tagged(request: Request) -> Response[Echo]:
         return unchanged_or(ok(Echo("a"), "Same."), request)
@@ -203,7 +201,7 @@ def test_a_limit_that_is_not_1_to_100_is_a_400(limit: str) -> None:
     assert paged(event(queryStringParameters={"limit": limit}), None)["statusCode"] == 400
 
 
-def test_the_time_of_a_request_is_the_gateways() -> None:
+def test_the_time_of_a_request_comes_from_the_gateway() -> None:
     @endpoint(public=True)
     def timed(request: Request) -> Response[datetime]:
         return ok(request.now, "Timed.")
@@ -234,7 +232,7 @@ def test_a_room_may_be_opened_with_an_empty_body_or_an_empty_object() -> None:
         "{}",
     ],
 )
-def test_a_room_is_not_changed_to_what_no_room_may_be(body: str) -> None:
+def test_an_invalid_change_of_a_room_is_a_400(body: str) -> None:
     @endpoint(public=True)
     def changing(request: Request) -> Response[RoomChange]:
         return ok(request.body(RoomChange), "Read.")

@@ -15,7 +15,7 @@ from geminichat.domain.rooms import RoomChange
 from geminichat.errors import AppError, InvalidRequest, TokenReused, Unauthorized
 from infra.openapi.__main__ import documents
 from infra.openapi.endpoints import endpoints
-from tests.support import document
+from tests.support import declared_errors, document
 from tests.support.document import DOCUMENT, codes_of, resolved, validator
 from tests.support.template import FUNCTIONS, routes_of
 
@@ -104,7 +104,7 @@ def test_every_status_and_error_of_the_contract_is_documented(route: str) -> Non
 
 
 def codes_in(answer: Any) -> set[str]:
-    """Return the codes of the errors that an answer may be."""
+    """Return the codes of the errors that an answer documents."""
     problem = resolved(answer).get("content", {}).get("application/problem+json")
     types = problem["schema"]["allOf"][1]["properties"]["type"]["enum"] if problem else []
     return {kind.rpartition(":")[2] for kind in types}
@@ -169,7 +169,7 @@ def test_polling_documents_all_its_parameters() -> None:
 
 
 def parts(value: Any, place: str = "#") -> Iterator[tuple[str, Any]]:
-    """Give every object of the document with its place."""
+    """Yield every object of the document with its place."""
     if isinstance(value, dict):
         yield place, value
         for name, item in value.items():
@@ -336,3 +336,14 @@ def test_an_undocumented_answer_fails_the_test_that_sees_it(
         document.check("POST", "/chatroom", status, headers, body)
     document.check("POST", "/chatroom", 201, SEEN, json.dumps(ROOM["examples"]["room"]["value"]))
     document.check("POST", "/chatroom", 401, PROBLEM, problem(Unauthorized()))
+
+
+def test_a_declared_error_that_no_test_provokes_is_reported() -> None:
+    declared = {
+        (endpoint.route, error.code) for endpoint in endpoints() for error in endpoint.declared
+    }
+    assert declared_errors.never_provoked(declared) == []
+    left_out = ("POST /chatroom/{id}/message", "key-reused")
+    assert declared_errors.never_provoked(declared - {left_out}) == [
+        "POST /chatroom/{id}/message declares KeyReused, and no test provokes key-reused"
+    ]

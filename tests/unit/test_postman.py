@@ -1,4 +1,4 @@
-"""The Postman collection has every endpoint, and its journey never leaves the document."""
+"""The Postman collection has every endpoint, and its journey agrees with the document."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.document import DOCUMENT
 
 
 def requests(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the requests in a folder, or the one that it is."""
+    """Yield the requests in a folder, or the item itself if it is one."""
     if "request" in item:
         yield item
     for inner in item.get("item", []):
@@ -22,7 +22,7 @@ def requests(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
 JOURNEY, *FOLDERS = collection(dict(DOCUMENT))["item"]
 
 
-def test_every_endpoint_stands_under_its_heading_once() -> None:
+def test_every_endpoint_is_in_the_folder_of_its_tag_once() -> None:
     shown = {
         (one["request"]["method"], "/" + "/".join(one["request"]["url"]["path"]))
         for folder in FOLDERS
@@ -36,7 +36,7 @@ def test_every_endpoint_stands_under_its_heading_once() -> None:
     assert [folder["name"] for folder in FOLDERS] == [tag["name"] for tag in DOCUMENT["tags"]]
 
 
-def test_what_is_public_is_asked_without_a_token() -> None:
+def test_public_endpoints_are_requested_without_a_token() -> None:
     for folder in FOLDERS:
         for one in requests(folder):
             url, method = one["request"]["url"], one["request"]["method"].lower()
@@ -45,7 +45,7 @@ def test_what_is_public_is_asked_without_a_token() -> None:
             assert (one["request"].get("auth") == {"type": "noauth"}) == public, path
 
 
-def test_every_step_checks_its_status_and_leaves_its_variables_to_the_next() -> None:
+def test_every_step_checks_its_status_and_sets_only_known_variables() -> None:
     for step in requests(JOURNEY):
         scripts = {event["listen"]: event["script"]["exec"] for event in step["event"]}
         assert any("to.have.status(" in line for line in scripts["test"]), step["name"]
@@ -64,6 +64,6 @@ def test_every_step_checks_its_status_and_leaves_its_variables_to_the_next() -> 
     ],
     ids=lambda step: step.says,
 )
-def test_a_step_that_the_document_knows_nothing_of_is_refused(step: Step) -> None:
+def test_a_step_that_contradicts_the_document_is_rejected(step: Step) -> None:
     with pytest.raises(DocumentError):
         collection(dict(DOCUMENT), [step])

@@ -1,9 +1,9 @@
-"""The edge: API Gateway's event becomes a Request, what a handler returns becomes an answer.
+"""The HTTP edge: turn API Gateway's event into a Request, and a handler's Response into an answer.
 
-`@endpoint` authenticates (unless told `public=True`), turns an AppError into problem+json
-(RFC 9457), and anything else into a bare 500 that tells the caller nothing but the request id.
-One whose calls' own deadlines would add up to more than its caller waits has all of them end
-`within` so many seconds.
+`@endpoint` authenticates unless told `public=True`, and turns an AppError into problem+json
+(RFC 9457) and any other exception into a bare 500 that tells the caller nothing but the request id.
+`within` limits the seconds of all network calls of a request together, for endpoints whose calls
+have deadlines that would add up to more than the caller waits.
 """
 
 import base64
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from geminichat.domain.tokens import Tokens
 
 MAX_BODY = 64 * 1024
-"""Bytes of a request's body."""
+"""The largest body, in bytes."""
 
 PROBLEM_TYPE = "urn:geminichat:problem:"
-"""What every error's type URI begins with; it ends in the error's code."""
+"""The prefix of every error's type URI, which ends in the error's code."""
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
@@ -50,7 +50,7 @@ type Event = dict[str, Any]
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One HTTP request, parsed as far as every handler needs it."""
+    """One HTTP request, parsed as far as all handlers need it."""
 
     id: str
     method: str
@@ -60,14 +60,14 @@ class Request(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     now: datetime
     source: str
-    """The address it came from."""
+    """The caller's IP address."""
     raw: bytes | None
-    """The body's bytes; None where it could not be decoded."""
+    """The body's bytes; None if it could not be decoded."""
     claims: Claims | None = None
 
     @property
     def user_id(self) -> str:
-        """The user whose access token came with the request."""
+        """The user of the request's access token."""
         return self._claims.user_id
 
     @property
@@ -78,17 +78,17 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def session_id(self) -> str:
-        """The session that the access token belongs to."""
+        """The session of the request's access token."""
         return self._claims.session_id
 
     @property
     def _claims(self) -> Claims:
         if self.claims is None:
-            raise RuntimeError("A public endpoint asked who its caller is.")
+            raise RuntimeError("A public endpoint has no authenticated caller.")
         return self.claims
 
     def body[T](self, kind: type[T], *, optional: bool = False) -> T:
-        """Return the body as `kind`; an `optional` one may be missing where all its fields may be.
+        """Return the body as `kind`; an `optional` body may be missing, and has the defaults then.
 
         Raises InvalidRequest with a pointer, BodyTooLarge, UnsupportedMedia.
         """
@@ -105,23 +105,23 @@ class Request(msgspec.Struct, frozen=True):
         return parse_json(self.raw, kind)
 
     def limit(self) -> int:
-        """Return `?limit=`, 1 to 100, 20 where it is missing. Raises InvalidRequest."""
+        """Return `?limit=`, 1 to 100; 20 if it is missing. Raises InvalidRequest."""
         text = self.query.get("limit", str(DEFAULT_PAGE))
         if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= MAX_PAGE:
             raise InvalidRequest(f"The query's limit must be a number from 1 to {MAX_PAGE}.")
         return int(text)
 
     def idempotency_key(self) -> str | None:
-        """Return the Idempotency-Key header; None where there is none. Raises InvalidRequest."""
+        """Return the Idempotency-Key header; None if it is missing. Raises InvalidRequest."""
         key = self.headers.get("idempotency-key")
         if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
             raise InvalidRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.")
         return key
 
     def page[T](self, scope: str, kind: type[T]) -> tuple[int, T | None]:
-        """Return `?limit=` and the position that `?cursor=` holds, None for the first page.
+        """Return `?limit=` and the position in `?cursor=`, None for the first page.
 
-        `scope` names the list: a cursor of another list, or another user's, is InvalidRequest.
+        `scope` names the list. Raises InvalidRequest for a cursor of another list or another user.
         """
         cursor = self.query.get("cursor")
         if cursor is None:
@@ -138,7 +138,7 @@ class Request(msgspec.Struct, frozen=True):
         return cursors.write(position, f"{self.user_id} {scope}", signing.current, key)
 
     def tokens(self, refresh: RefreshToken) -> "Tokens":
-        """Return the refresh token together with a new access token of its session."""
+        """Return the refresh token and a new access token of its session."""
         from geminichat import access_tokens
         from geminichat.domain.tokens import Tokens
 
@@ -150,10 +150,10 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Response[T = None](msgspec.Struct, frozen=True):
-    """One answer; `data` is a msgspec struct or None, `body` is sent as it stands instead.
+    """One answer; `data` is a msgspec struct or None, `body` replaces the whole envelope.
 
-    Such a body is one of a few documents: what is made of it is made once a sandbox. A handler says
-    in its annotation which struct `data` is: the OpenAPI document is made from that.
+    A body is one of a few documents: its ETag and encodings are computed once per sandbox. The
+    handler's annotation names the struct of `data`; the OpenAPI document reads it there.
     """
 
     status: int
@@ -181,7 +181,7 @@ def created[T](data: T, message: str, *, headers: Mapping[str, str] | None = Non
 
 
 def accepted[T](data: T, message: str, *, headers: Mapping[str, str] | None = None) -> Response[T]:
-    """Return a 202: taken on, not done yet."""
+    """Return a 202: accepted, not done yet."""
     return Response(202, message, data, headers or {})
 
 
@@ -191,7 +191,7 @@ def no_content() -> Response:
 
 
 def compressed[T](response: Response[T], request: Request) -> Response[T]:
-    """Return the answer with its body in gzip, where the client takes that."""
+    """Return the answer with its body in gzip if the client accepts that."""
     headers = {**response.headers, "vary": "accept-encoding"}
     codings = request.headers.get("accept-encoding", "").lower()
     if not isinstance(response.body, str) or not re.search(r"\bgzip\b(?!\s*;\s*q=0)", codings):
@@ -208,7 +208,7 @@ def _gzip(text: str) -> bytes:
 
 
 def unchanged_or[T](response: Response[T], request: Request) -> Response[T]:
-    """Return the 200 with an ETag, or a 304 where `If-None-Match` holds it (RFC 9110, 13.1.2)."""
+    """Return the 200 with an ETag, or a 304 if `If-None-Match` has that ETag (RFC 9110, 13.1.2)."""
     if response.body is None:
         etag = _etag(msgspec.json.encode(response.data))
     else:
@@ -236,7 +236,7 @@ def _document_base64(body: bytes) -> str:
 
 
 NO_STORE: Mapping[str, str] = {"cache-control": "no-store"}
-"""For answers that carry tokens or codes."""
+"""Headers of answers that carry tokens or codes."""
 
 
 def endpoint(
@@ -246,19 +246,19 @@ def endpoint(
     errors: Sequence[type[AppError]] = (),
     within: float = math.inf,
 ) -> Callable[..., Any]:
-    """Make a Lambda handler of a function from Request to Response.
+    """Turn a function from Request to Response into a Lambda handler.
 
-    `errors` are the errors that this endpoint can answer, for the OpenAPI document and the tests;
-    those that follow from its declaration (a token, a body, a table) are not repeated.
+    `errors` declares the errors that the endpoint can answer; the OpenAPI document and the tests
+    read them. Errors that every endpoint of its kind has are implied (infra/openapi/endpoints.py).
     """
     if handler is None:
         return functools.partial(endpoint, public=public, errors=errors, within=within)
     if not public:
-        import geminichat.access_tokens  # noqa: F401  now, and not in the first request
+        import geminichat.access_tokens  # noqa: F401  at the cold start, not in the first request
 
     @functools.wraps(handler)
     def answer(event: Event, context: Any = None) -> dict[str, Any]:
-        began, cold_start = time.perf_counter(), _first_call()
+        began, cold_start = time.perf_counter(), _is_first_call()
         context_of = event.get("requestContext") or {}
         request_id = str(context_of.get("requestId") or getattr(context, "aws_request_id", "-"))
         user_id = problem = None
@@ -295,15 +295,15 @@ def endpoint(
 _called = False
 
 
-def _first_call() -> bool:
-    """Say whether this sandbox answers its first request."""
+def _is_first_call() -> bool:
+    """Return whether this is the sandbox's first request."""
     global _called
     called, _called = _called, True
     return not called
 
 
 def parse_json[T](raw: bytes, kind: type[T]) -> T:
-    """Return the JSON text as `kind`. Raises InvalidRequest with a pointer to what is wrong."""
+    """Return the JSON text as `kind`. Raises InvalidRequest with a pointer to the problem."""
     try:
         raw.decode()
         return msgspec.json.decode(raw, type=kind)
@@ -373,7 +373,7 @@ def _authenticate(request: Request) -> Request:
 
 
 def _is_json(content_type: str) -> bool:
-    """Say whether a content type means JSON in UTF-8 (RFC 8259; RFC 6839 for `+json`)."""
+    """Return whether a content type is JSON in UTF-8 (RFC 8259; RFC 6839 for `+json`)."""
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     for parameter in parameters:
         name, _, value = parameter.partition("=")

@@ -75,8 +75,9 @@ def test_only_what_is_asked_for_is_made(checkout: Checkout) -> None:
     assert all("ministack" in call for call in calls)
 
 
-def test_newman_is_installed_as_it_is_pinned_once_and_only_when_it_is_asked_for(
-    checkout: Checkout,
+@pytest.mark.parametrize("tool", ["newman", "typescript-client"])
+def test_a_node_tool_is_installed_as_pinned_once_and_only_on_demand(
+    checkout: Checkout, tool: str
 ) -> None:
     npm = checkout.root / "npm"
     npm.write_text('#!/bin/sh\necho "npm $*" >> "$UV_CALLS"\n')
@@ -84,21 +85,21 @@ def test_newman_is_installed_as_it_is_pinned_once_and_only_when_it_is_asked_for(
     path = f"{checkout.root}:/usr/bin:/bin"
     _, calls = checkout.set_up(PATH=path)
     assert not any(call.startswith("npm") for call in calls)
-    done, [call] = checkout.set_up("--only", "newman", PATH=path)
+    done, [call] = checkout.set_up("--only", tool, PATH=path)
     assert (done.returncode, done.stderr) == (0, "")
-    folder = checkout.root / ".local" / "newman"
+    folder = checkout.root / ".local" / tool
     assert call.startswith(f"npm ci --prefix {folder} --ignore-scripts ")
     assert "resolved" not in (folder / "package-lock.json").read_text()
-    assert checkout.set_up("--only", "newman", PATH=path)[1] == []
+    assert checkout.set_up("--only", tool, PATH=path)[1] == []
 
 
-def test_without_npm_newman_is_no_more_than_a_line_that_says_what_it_needs(
+def test_without_npm_the_set_up_of_newman_fails_with_one_line(
     checkout: Checkout,
 ) -> None:
     done, calls = checkout.set_up("--only", "newman", PATH=str(checkout.root))
     assert (done.returncode, calls) == (1, [])
     assert done.stderr.splitlines() == [
-        "set-up: newman needs Node.js 16 or newer, with npm, and there is none on PATH"
+        "set-up: newman needs npm on PATH; it comes with Node.js 20 or newer"
     ]
 
 

@@ -1,0 +1,34 @@
+"""Errors that several endpoints declare, at those that the other tests do not provoke them at."""
+
+import pytest
+
+from tests.support.lambdas import Api
+from tests.support.person import Person, new_mobile, problem
+from tests.support.wire import Wire
+
+
+def test_a_code_that_cannot_be_sent_is_a_502_wherever_one_is_sent(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAIL_FROM", "nobody@unverified.example")
+    problem(Person(api).ask_for_code(), 502, "delivery-failed")
+    problem(Person(api).forget_password(), 502, "delivery-failed")
+
+
+def test_a_sign_up_whose_text_message_cannot_be_sent_is_a_502(api: Api, wire: Wire) -> None:
+    wire.cut("sns.Publish", "refused", times=2)
+    problem(Person(api, new_mobile()).sign_up(), 502, "delivery-failed")
+
+
+@pytest.mark.parametrize("password", ["password1", "1234567"])
+def test_a_sign_up_with_a_weak_password_is_a_400(api: Api, password: str) -> None:
+    problem(Person(api).sign_up(password), 400, "weak-password")
+
+
+def test_wrong_current_passwords_are_limited_when_an_identity_is_added(api: Api) -> None:
+    ann = Person(api)
+    token = ann.sign_up().data["token"]
+    wrong = {"mobile": new_mobile().value, "otp": "000000", "currentPassword": "wrong password"}
+    for _ in range(6):
+        problem(api.post("/user/identity", wrong, token=token), 401, "invalid-credentials")
+    problem(api.post("/user/identity", wrong, token=token), 429, "too-many-requests")

@@ -1,0 +1,15 @@
+"""A stage without a Stripe key: the routes that need Stripe say so."""
+
+import pytest
+
+from tests.support.billing import set_secrets
+from tests.support.person import Person, problem
+
+
+@pytest.mark.parametrize(
+    "route",
+    ["/subscribe/pro", "/subscription/portal", "/subscription/cancel", "/subscription/resume"],
+)
+def test_without_a_stripe_key_the_route_is_off(subscriber: Person, route: str) -> None:
+    set_secrets(key="unset")
+    problem(subscriber.post(route), 503, "payments-off")
