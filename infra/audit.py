@@ -1,8 +1,9 @@
-"""What can be told without running anything: `make audit`, a part of `make check`.
+"""Static checks of templates, code, workflows and packages: `make audit`, a part of `make check`.
 
-Checkov on the templates, Bandit on the code, zizmor on the workflows, and of every package that we
-ship its licence and whether a vulnerability of it is known. The tools have an environment of their
-own, .local/checks. What can't be asked here, as without a network, is skipped and says so.
+Checkov checks the templates, Bandit the code, zizmor the workflows, pip-licenses and pip-audit the
+licences and known vulnerabilities of every package that we ship. The tools have an environment of
+their own, .local/checks. A check that cannot run, for example without a network, is reported as
+skipped.
 """
 
 import json
@@ -38,30 +39,30 @@ LICENCES = {
     "MIT-0",
     "PSF-2.0",
 }
-"""What we ship may be under these: they ask for a notice, and nothing of our own code."""
+"""The licences that packages in the layers may have: they require a notice only."""
 
 LICENCES_OF_SOME = {
     ("certifi", "Mozilla Public License 2.0 (MPL 2.0)"): "its file of certificates, unchanged",
-    ("tqdm", "MPL-2.0"): "unchanged; google-generativeai wants it, and we never call it",
+    ("tqdm", "MPL-2.0"): "unchanged; google-generativeai requires it, and we never call it",
 }
-"""Licences that hold for one package only, and why that is fine."""
+"""Licences that are allowed for one package only, each with the reason."""
 
 VULNERABILITIES: dict[str, str] = {}
-"""Ids of vulnerabilities that do not concern us, and why."""
+"""Ids of vulnerabilities that do not affect us, each with the reason."""
 
 UNREACHABLE = re.compile(r"requests\.exceptions\.|Could not connect|not redirecting|timed out")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found, one line a finding; or why it could not look."""
+    """The findings of a check, one line each, or the reason why it was skipped."""
 
     findings: Sequence[str] = field(default_factory=list)
     skipped: str = ""
 
 
 def main() -> int:
-    """Run every check and tell what came of it; return the exit status."""
+    """Run every check, print the outcomes, and return the exit status."""
     with ThreadPoolExecutor() as pool:
         outcomes = dict(zip(ALL, pool.map(_timed, ALL.values()), strict=True))
     for name, (outcome, seconds) in outcomes.items():
@@ -79,16 +80,16 @@ def _timed(check: Callable[[], Outcome]) -> tuple[Outcome, float]:
 
 
 def templates() -> Outcome:
-    """Hold the templates against Checkov's rules; .checkov.yaml has the exceptions."""
+    """Check the templates with Checkov; .checkov.yaml has the exceptions."""
     done = _run("checkov", "--config-file", ".checkov.yaml", "-o", "json", "-f", *TEMPLATES)
     return of_checkov(done.stdout, done.stderr)
 
 
-def of_checkov(said: str, complaints: str = "") -> Outcome:
-    """Read Checkov's report; a template that it could not read is a finding."""
-    report = _parsed(said)
+def of_checkov(output: str, errors: str = "") -> Outcome:
+    """Return the outcome in Checkov's report; a template that it could not read is a finding."""
+    report = _parsed(output)
     if not isinstance(report, dict) or "results" not in report:
-        return Outcome([f"Checkov broke off: {_last_line(complaints or said)}"])
+        return Outcome([f"Checkov failed: {_last_line(errors or output)}"])
     failed = [
         f"{one['file_path'].lstrip('/')}:{one['file_line_range'][0]} {one['resource']}: "
         f"{one['check_name']} ({one['check_id']})"
@@ -101,11 +102,11 @@ def of_checkov(said: str, complaints: str = "") -> Outcome:
 
 
 def code() -> Outcome:
-    """Hold our code against Bandit's rules; pyproject.toml has the exceptions."""
+    """Check our code with Bandit; pyproject.toml has the exceptions."""
     done = _run("bandit", "-q", "-c", "pyproject.toml", "-f", "json", "-r", *CODE)
     report = _parsed(done.stdout)
     if not isinstance(report, dict):
-        return Outcome([f"Bandit broke off: {_last_line(done.stderr)}"])
+        return Outcome([f"Bandit failed: {_last_line(done.stderr)}"])
     unread = [f"{one['filename']}: {one['reason']}" for one in report["errors"]]
     return Outcome(
         unread
@@ -117,41 +118,41 @@ def code() -> Outcome:
 
 
 def workflows() -> Outcome:
-    """Hold the workflows against zizmor's rules, those that need no network."""
+    """Check the workflows with those rules of zizmor that need no network."""
     done = _run("zizmor", "--offline", "--quiet", "--format", "json-v1", ".github/workflows")
     return of_zizmor(done.stdout, done.stderr)
 
 
-def of_zizmor(said: str, complaints: str = "") -> Outcome:
-    """Read zizmor's report."""
-    report = _parsed(said)
+def of_zizmor(output: str, errors: str = "") -> Outcome:
+    """Return the outcome in zizmor's report."""
+    report = _parsed(output)
     if not isinstance(report, list):
-        return Outcome([f"zizmor broke off: {_last_line(complaints)}"])
+        return Outcome([f"zizmor failed: {_last_line(errors)}"])
     return Outcome([f"{_place(one)} {one['desc']} ({one['ident']})" for one in report])
 
 
 def _place(finding: Any) -> str:
-    """Return file and line of what a finding of zizmor's is about."""
+    """Return the file and line of a finding by zizmor."""
     places = finding["locations"]
-    chief = next((one for one in places if one["symbolic"]["kind"] == "Primary"), places[0])
-    [file] = chief["symbolic"]["key"]["Local"].values()
-    return f"{file}:{chief['concrete']['location']['start_point']['row'] + 1}"
+    primary = next((one for one in places if one["symbolic"]["kind"] == "Primary"), places[0])
+    [file] = primary["symbolic"]["key"]["Local"].values()
+    return f"{file}:{primary['concrete']['location']['start_point']['row'] + 1}"
 
 
 def licences() -> Outcome:
-    """See to it that every package that we ship is under a licence that we may ship."""
-    wanted = shipped()
+    """Check that the licence of every package in the layers is allowed."""
+    names = shipped()
     python = ROOT / ".venv" / "bin" / "python"
-    done = _run("pip-licenses", "--python", python, "--format", "json", "--packages", *wanted)
+    done = _run("pip-licenses", "--python", python, "--format", "json", "--packages", *names)
     report = _parsed(done.stdout)
     if not isinstance(report, list):
-        return Outcome([f"pip-licenses broke off: {_last_line(done.stderr)}"])
+        return Outcome([f"pip-licenses failed: {_last_line(done.stderr)}"])
     found = {canonical(one["Name"]): str(one["License"]) for one in report}
-    missing = [f"{name}: not installed, run `make setup`" for name in wanted if name not in found]
+    missing = [f"{name}: not installed, run `make setup`" for name in names if name not in found]
     return Outcome(
         missing
         + [
-            f"{name}: {licence} is not among the licences of infra/audit.py"
+            f"{name}: {licence} is not one of the licences in infra/audit.py"
             for name, licence in found.items()
             if not is_allowed(name, licence)
         ]
@@ -159,7 +160,7 @@ def licences() -> Outcome:
 
 
 def is_allowed(package: str, licence: str) -> bool:
-    """Say whether we may ship a package under this licence, an SPDX expression or classifiers."""
+    """Return whether a package may have this licence, an SPDX expression or classifiers."""
     every = re.split(r"; | AND ", licence)
     return all(
         any(
@@ -171,7 +172,7 @@ def is_allowed(package: str, licence: str) -> bool:
 
 
 def vulnerabilities() -> Outcome:
-    """Ask PyPI whether a vulnerability is known of a version that we ship."""
+    """Check with PyPI whether a version in the layers has a known vulnerability."""
     files = [argument for file in REQUIREMENTS for argument in ("--requirement", file)]
     ignored = [argument for one in VULNERABILITIES for argument in ("--ignore-vuln", one)]
     settings = ["--disable-pip", "--require-hashes", "--progress-spinner", "off", "-f", "json"]
@@ -179,25 +180,25 @@ def vulnerabilities() -> Outcome:
     return of_pip_audit(done.stdout, done.stderr)
 
 
-def of_pip_audit(said: str, complaints: str = "") -> Outcome:
-    """Read pip-audit's report: silence about a package that it did not find is no approval."""
-    report = _parsed(said)
+def of_pip_audit(output: str, errors: str = "") -> Outcome:
+    """Return the outcome in pip-audit's report; a package that it did not find is not approved."""
+    report = _parsed(output)
     if not isinstance(report, dict):
-        last = _last_line(complaints)
+        last = _last_line(errors)
         if UNREACHABLE.search(last):
-            return Outcome(skipped=f"PyPI cannot be asked here ({last[:80]} …)")
-        return Outcome([f"pip-audit broke off: {last}"])
+            return Outcome(skipped=f"PyPI is not reachable ({last[:80]} …)")
+        return Outcome([f"pip-audit failed: {last}"])
     packages = report["dependencies"]
     found = [
         f"{one['name']} {one['version']}: {known['id']}, "
-        f"mended in {', '.join(known['fix_versions']) or 'no version yet'}"
+        f"fixed in {', '.join(known['fix_versions']) or 'no version yet'}"
         for one in packages
         for known in one.get("vulns", [])
     ]
     unknown = [one["name"] for one in packages if "skip_reason" in one]
     if unknown and not found:
         of = f"{len(unknown)} of {len(packages)} packages"
-        return Outcome(skipped=f"the index here has no vulnerability data on {of}")
+        return Outcome(skipped=f"the package index has no vulnerability data for {of}")
     return Outcome(found)
 
 
@@ -208,7 +209,7 @@ def shipped() -> list[str]:
 
 
 def canonical(name: str) -> str:
-    """Return a package's name as requirements have it (PEP 503)."""
+    """Return a package's normalised name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -235,7 +236,7 @@ def _parsed(text: str) -> Any:
 
 def _last_line(text: str) -> str:
     lines: Iterator[str] = (line.strip() for line in reversed(text.splitlines()))
-    return next((line for line in lines if line), "it said nothing")
+    return next((line for line in lines if line), "no output")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Make the Python environments of this project: `.venv`, `.local/ministack` and `.local/sam`.
+"""Install Python 3.13, the Python environments and the tools of this project.
 
-Runs on any Python from 3.8 on, with its standard library alone, because it is what finds
-Python 3.13 in the first place. Everything is installed from the hash-pinned files in
-infra/requirements; a run that finds nothing to do ends at once.
+Runs on any Python from 3.8 on with its standard library only, because it is what finds Python
+3.13. Everything is installed from the hash-pinned files in infra/requirements; if there is nothing
+to install, it ends at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ENVIRONMENTS = {
     "dev": (ROOT / ".venv", "this project's packages, tests and checks"),
     "ministack": (LOCAL / "ministack", "MiniStack, the emulated AWS"),
     "sam": (LOCAL / "sam", "the SAM CLI"),
-    "schemathesis": (LOCAL / "schemathesis", "Schemathesis, which tries the API out"),
+    "schemathesis": (LOCAL / "schemathesis", "Schemathesis, which fuzzes the API"),
     "checks": (LOCAL / "checks", "Checkov, Bandit and other checks"),
     "python-client": (LOCAL / "python-client", "openapi-python-client"),
 }
@@ -64,10 +64,10 @@ PYTHON_TEST = (
     "assert sys.implementation.name == 'cpython' and sys.version_info[:2] == (3, 13)\n"
     "print(getattr(sys, '_base_executable', None) or sys.executable)"
 )
-"""Passes on a CPython 3.13 that was built with what the tools need, and names its executable."""
+"""Passes on a CPython 3.13 with the modules that the tools need, and prints its executable."""
 
-# What pip is told on this machine, and how uv is told the same. uv takes the first index that
-# has a package, pip the best version of all: with hashes pinned, pip's way is as safe.
+# pip's settings, and uv's variables with the same meaning. uv takes a package from the first index
+# that has it, pip the best version of all indexes; with pinned hashes that is equally safe.
 PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -90,11 +90,11 @@ PIP_CONFIGURATIONS = [
 
 
 class SetupError(Exception):
-    """What is wrong and what to do about it, in one line."""
+    """What went wrong and what to do about it, in one line."""
 
 
 def main() -> int:
-    """Set up what is asked for; return the exit status."""
+    """Install what the arguments name, and return the exit status."""
     parser = argparse.ArgumentParser(prog="infra/setup.py", description=__doc__)
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     parser.add_argument(
@@ -103,23 +103,23 @@ def main() -> int:
         choices=[*ENVIRONMENTS, *NODE_TOOLS],
         default=[name for name in ENVIRONMENTS if name not in ON_DEMAND],
         metavar="NAME",
-        help="set up only these of: " + ", ".join([*ENVIRONMENTS, *NODE_TOOLS]),
+        help="install only these of: " + ", ".join([*ENVIRONMENTS, *NODE_TOOLS]),
     )
     options = parser.parse_args()
     try:
-        with only_one_at_a_time(options.quiet):
+        with locked(options.quiet):
             set_up(options.only, options.quiet)
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nset-up: interrupted; the next run goes on from here.", file=sys.stderr)
+        print("\nset-up: interrupted; run it again to continue.", file=sys.stderr)
         return 130
     return 0
 
 
 def set_up(names: list[str], quiet: bool) -> None:
-    """Bring the named environments up to date with their requirements."""
+    """Update the named environments to their requirements."""
     for name in NODE_TOOLS:
         if name in names:
             npm_install(name, quiet)
@@ -129,20 +129,20 @@ def set_up(names: list[str], quiet: bool) -> None:
     uv = install_uv(quiet)
     python = link_python(uv, quiet)
     for name in environments:
-        folder, what = ENVIRONMENTS[name]
-        sync(uv, python, folder, REQUIREMENTS / f"{name}.txt", what, quiet)
+        folder, description = ENVIRONMENTS[name]
+        sync(uv, python, folder, REQUIREMENTS / f"{name}.txt", description, quiet)
 
 
 def install_uv(quiet: bool) -> Path:
-    """Install the pinned uv with pip into .local/uv, and return what runs it: .local/bin/uv."""
+    """Install the pinned uv with pip into .local/uv; return the wrapper that runs it."""
     folder = LOCAL / "uv"
     requirements = REQUIREMENTS / "uv.txt"
-    wanted = [platform.machine(), digest(requirements)]
-    if stamped(folder) != wanted:
+    expected = [platform.machine(), digest(requirements)]
+    if stamped(folder) != expected:
         shutil.rmtree(folder, ignore_errors=True)
         with progress("Installing uv", quiet):
             pip_install(requirements, folder)
-        stamp(folder, wanted)
+        stamp(folder, expected)
     return write_wrapper(folder / "bin" / "uv")
 
 
@@ -152,32 +152,32 @@ def npm_install(name: str, quiet: bool) -> None:
     if not npm:
         raise SetupError(f"{name} needs npm on PATH; it comes with Node.js 20 or newer")
     folder, pinned = LOCAL / name, REQUIREMENTS / name
-    wanted = [digest(pinned / "package-lock.json")]
-    if stamped(folder) == wanted:
+    expected = [digest(pinned / "package-lock.json")]
+    if stamped(folder) == expected:
         return
     with progress(f"Installing {NODE_TOOLS[name]}", quiet):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(pinned, folder)
         ci = [npm, "ci", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund"]
         run(ci, f"{name} could not be installed")
-    stamp(folder, wanted)
+    stamp(folder, expected)
 
 
 def pip_install(requirements: Path, folder: Path) -> None:
-    """Install hash-pinned requirements into a folder with whichever Python here has a pip."""
+    """Install hash-pinned requirements into a folder with the first Python that has pip."""
     to_folder = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
     to_folder += ["--target", str(folder), "--requirement", str(requirements)]
     pythons = [sys.executable]
     pythons += [found for name in ("python3", "python") for found in on_path(name)]
     for python in dict.fromkeys(pythons):
-        if works([python, "-m", "pip", "--version"]):
+        if can_run([python, "-m", "pip", "--version"]):
             run([python, "-m", "pip", *to_folder], "uv could not be installed from PyPI")
             return
     for python in dict.fromkeys([*pythons, *python_candidates()]):
-        if works([python, "-c", "import ensurepip, venv"]):
+        if can_run([python, "-c", "import ensurepip, venv"]):
             scratch = LOCAL / "pip"
             shutil.rmtree(scratch, ignore_errors=True)
-            run([python, "-m", "venv", str(scratch)], f"{python} cannot make an environment")
+            run([python, "-m", "venv", str(scratch)], f"{python} cannot create an environment")
             pip = str(scratch / "bin" / "pip")
             run([pip, *to_folder], "uv could not be installed from PyPI")
             shutil.rmtree(scratch)
@@ -185,18 +185,18 @@ def pip_install(requirements: Path, folder: Path) -> None:
     found = shutil.which("uv")
     if not found:
         raise SetupError(
-            "no Python here has pip or venv. Install either and run this again, "
-            "on Debian and Ubuntu with: apt-get install python3-venv"
+            "no Python on this machine has pip or venv. Install one of them and run this again; "
+            "on Debian and Ubuntu: apt-get install python3-venv"
         )
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "uv").symlink_to(found)
 
 
 def write_wrapper(executable: Path) -> Path:
-    """Write .local/bin/uv, which runs uv with pip's settings on this machine."""
+    """Write .local/bin/uv, which runs uv with the settings of pip, and return its path."""
     lines = [
         "#!/bin/sh",
-        "# Made by infra/setup.py: uv with what pip is told on this machine.",
+        "# Generated by infra/setup.py: uv with the settings of pip on this machine.",
     ]
     for name, value in uv_settings().items():
         lines.append(f'[ -n "${name}" ] || export {name}={shlex.quote(value)}')
@@ -211,7 +211,7 @@ def write_wrapper(executable: Path) -> Path:
 
 
 def uv_settings() -> dict[str, str]:
-    """Translate pip's settings, from its files and PIP_* variables, into uv's variables."""
+    """Return uv's variables for pip's settings in its files and PIP_* variables."""
     pip: dict[str, str] = {}
     parser = configparser.RawConfigParser()
     files = [os.path.expanduser(name) for name in PIP_CONFIGURATIONS]
@@ -234,16 +234,16 @@ def uv_settings() -> dict[str, str]:
 
 
 def link_python(uv: Path, quiet: bool) -> Path:
-    """Link .local/bin/python3.13 to a CPython 3.13 of this machine, and return the link."""
+    """Link .local/bin/python3.13 to a CPython 3.13, installed if need be; return the link."""
     link = LOCAL / "bin" / f"python{VERSION}"
     if base_python(str(link)):
         return link
     found = next((base for name in python_candidates() if (base := base_python(name))), None)
     if not found:
         find = [str(uv), "python", "find", "--quiet", "--no-project", "--system", VERSION]
-        with progress(f"Installing Python {VERSION}, which this machine lacks", quiet):
+        with progress(f"Installing Python {VERSION}, which is not on this machine", quiet):
             found = output([*find, "--no-python-downloads"])
-            if not found and works([str(uv), "python", "install", "--quiet", VERSION]):
+            if not found and can_run([str(uv), "python", "install", "--quiet", VERSION]):
                 found = output(find)
     if not found:
         raise SetupError(
@@ -258,7 +258,7 @@ def link_python(uv: Path, quiet: bool) -> Path:
 
 
 def python_candidates() -> Iterator[str]:
-    """Name every executable that may be a Python 3.13, the likeliest first."""
+    """Yield every executable that may be a Python 3.13, the most likely first."""
     yield sys.executable
     yield from on_path(f"python{VERSION}")
     for place in [os.environ.get("PYENV_ROOT", "~/.pyenv") + "/versions/3.13*/bin", *PYTHON_PLACES]:
@@ -267,7 +267,7 @@ def python_candidates() -> Iterator[str]:
 
 
 def on_path(name: str) -> Iterator[str]:
-    """Name every executable of that name on PATH: the first may be a shim that does not run."""
+    """Yield every executable of that name on PATH: the first may be a shim that does not run."""
     for folder in os.get_exec_path():
         found = os.path.join(folder, name)
         if os.access(found, os.X_OK):
@@ -275,47 +275,47 @@ def on_path(name: str) -> Iterator[str]:
 
 
 def base_python(executable: str) -> str | None:
-    """Return the executable behind this one, outside of any environment, if it is what we need."""
+    """Return the executable outside of any environment, or None if it is not a usable 3.13."""
     return output([executable, "-I", "-c", PYTHON_TEST])
 
 
-def sync(uv: Path, python: Path, folder: Path, requirements: Path, what: str, quiet: bool) -> None:
-    """Make the environment in `folder` hold exactly what the requirements say."""
+def sync(uv: Path, python: Path, folder: Path, requirements: Path, name: str, quiet: bool) -> None:
+    """Install exactly these requirements into the environment in `folder`."""
     executable = os.path.realpath(python)
-    wanted = [executable, digest(requirements)]
+    expected = [executable, digest(requirements)]
     made = stamped(folder)
-    if made == wanted:
+    if made == expected:
         return
-    failed = f"{what} could not be installed"
-    with progress(f"Installing {what}", quiet):
+    failed = f"{name} could not be installed"
+    with progress(f"Installing {name}", quiet):
         if made[:1] == [executable]:
-            stamp(folder, [])  # if this breaks off, it is made anew
+            stamp(folder, [])  # an interrupted installation starts from scratch
         else:
             make = [str(uv), "venv", "--clear", "--no-project", "--python", executable]
             run([*make, str(folder)], failed)
         install = [str(uv), "pip", "sync", "--require-hashes", "--compile-bytecode"]
         run([*install, "--python", str(folder / "bin" / "python"), str(requirements)], failed)
-    stamp(folder, wanted)
+    stamp(folder, expected)
 
 
 def digest(requirements: Path) -> str:
-    """Return what stands for the requirements in a stamp."""
+    """Return the digest of the requirements for a stamp."""
     return hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 
 def stamped(folder: Path) -> list[str]:
-    """Return what the folder was stamped with when it was complete, nothing where it is not."""
+    """Return the lines of a complete folder's stamp, or nothing if it is not complete."""
     mark = folder / ".set-up"
     return mark.read_text().splitlines() if mark.is_file() else []
 
 
 def stamp(folder: Path, lines: list[str]) -> None:
-    """Mark what the folder holds, once it is complete."""
+    """Write the stamp of a complete folder."""
     (folder / ".set-up").write_text("\n".join(lines))
 
 
 def run(command: list[str], failed: str) -> None:
-    """Run a command into the log. Raises SetupError with the line that says why it failed."""
+    """Run a command with its output in the log. Raises SetupError with the reason of a failure."""
     with LOG.open("a") as log:
         print("$", shlex.join(command), file=log, flush=True)
         done = subprocess.run(
@@ -326,18 +326,18 @@ def run(command: list[str], failed: str) -> None:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [
             "no reason given"
         ]
-        said = ("error", "npm error")
-        reason = next((line for line in lines if line.lower().startswith(said)), lines[-1])
-        raise SetupError(f"{failed} ({reason}). Is the network up? More in .local/{LOG.name}")
+        prefixes = ("error", "npm error")
+        reason = next((line for line in lines if line.lower().startswith(prefixes)), lines[-1])
+        raise SetupError(f"{failed} ({reason}). Is the network up? Log: .local/{LOG.name}")
 
 
-def works(command: list[str]) -> bool:
-    """Whether the command runs and succeeds."""
+def can_run(command: list[str]) -> bool:
+    """Return whether the command runs and succeeds."""
     return output(command) is not None
 
 
 def output(command: list[str]) -> str | None:
-    """Return the command's last line of output, None where it fails."""
+    """Return the last line of a command's output, or None if it fails."""
     try:
         done = subprocess.run(
             command,
@@ -354,14 +354,14 @@ def output(command: list[str]) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment without what would draw tools into another Python's packages."""
+    """Return the environment without variables that point to another Python's packages."""
     foreign = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH")
     return {name: value for name, value in os.environ.items() if name not in foreign}
 
 
 @contextlib.contextmanager
 def progress(text: str, quiet: bool) -> Iterator[None]:
-    """Say what is being done once it has taken two seconds."""
+    """Print the text if the block takes more than two seconds."""
     timer = threading.Timer(2, print, [f"{text} ..."], {"flush": True})
     if not quiet:
         timer.start()
@@ -372,11 +372,11 @@ def progress(text: str, quiet: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_one_at_a_time(quiet: bool) -> Iterator[None]:
-    """Hold the lock of this folder's set-up."""
+def locked(quiet: bool) -> Iterator[None]:
+    """Hold the lock of this checkout's set-up."""
     LOCAL.mkdir(exist_ok=True)
     with (LOCAL / "setup.lock").open("w") as lock:
-        with progress("Waiting for another set-up of this folder to end", quiet):
+        with progress("Waiting for another set-up of this checkout", quiet):
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fresh", action="store_true", help="delete all users, rooms and messages first"
     )
     up.add_argument(
-        "--port", type=int, default=8000, help="port of the API (default: 8000; 0: any free port)"
+        "--port", type=_port, default=8000, help="port of the API (default: 8000; 0: any free port)"
     )
     up.add_argument("--no-conversation", action="store_true", help="skip the first conversation")
     up.add_argument(
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     api = commands.add_parser("sam-local", help="serve the API with `sam local`, in Docker")
-    api.add_argument("--port", type=int, default=3000, help="port of the API (default: 3000)")
+    api.add_argument("--port", type=_port, default=3000, help="port of the API (default: 3000)")
 
     invoke = commands.add_parser("sam-invoke", help="invoke a function once, in Docker")
     invoke.add_argument("function", metavar="FUNCTION", help="logical id of the function")
@@ -99,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
             "--data-folder", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port; ports are 0 to 65535")
+    return int(text)
 
 
 def _up(folder: DataFolder, options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What the audit makes of its tools' reports: a finding fails, and silence is no approval."""
+"""The outcomes that the audit reads in its tools' reports."""
 
 import json
 import re
@@ -24,34 +24,36 @@ HURT = {
 }
 
 
-def test_a_known_vulnerability_is_a_finding_whatever_else_is_unknown() -> None:
-    found = Outcome(["hurt 1.0: PYSEC-1, mended in 1.1"])
+def test_a_known_vulnerability_is_a_finding_even_if_other_packages_are_unknown() -> None:
+    found = Outcome(["hurt 1.0: PYSEC-1, fixed in 1.1"])
     assert audit.of_pip_audit(pip_audit(SOUND, HURT, UNKNOWN)) == found
 
 
-def test_nothing_known_of_all_packages_is_well() -> None:
+def test_packages_without_known_vulnerabilities_pass() -> None:
     assert audit.of_pip_audit(pip_audit(SOUND)) == Outcome()
 
 
 def test_a_package_without_data_is_not_approved() -> None:
     outcome = audit.of_pip_audit(pip_audit(SOUND, UNKNOWN))
-    assert outcome == Outcome(skipped="the index here has no vulnerability data on 1 of 2 packages")
+    assert outcome == Outcome(
+        skipped="the package index has no vulnerability data for 1 of 2 packages"
+    )
 
 
-def test_without_a_network_it_is_skipped_and_says_so() -> None:
+def test_without_a_network_the_check_is_skipped_with_the_reason() -> None:
     last = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='index.example')"
     outcome = audit.of_pip_audit("", f"Traceback …\n{last}\n\n")
     assert outcome.findings == []
-    assert "PyPI cannot be asked here" in outcome.skipped
+    assert "PyPI is not reachable" in outcome.skipped
 
 
-def test_a_tool_that_breaks_off_is_a_finding() -> None:
+def test_a_tool_that_fails_is_a_finding() -> None:
     broken = audit.of_pip_audit("", "error: no such option: --x\n")
-    assert broken == Outcome(["pip-audit broke off: error: no such option: --x"])
-    assert audit.of_checkov("", "KeyError") == Outcome(["Checkov broke off: KeyError"])
+    assert broken == Outcome(["pip-audit failed: error: no such option: --x"])
+    assert audit.of_checkov("", "KeyError") == Outcome(["Checkov failed: KeyError"])
 
 
-def test_a_workflows_finding_tells_its_line() -> None:
+def test_a_finding_in_a_workflow_has_its_line() -> None:
     def place(kind: str, row: int) -> dict[str, Any]:
         return {
             "symbolic": {"key": {"Local": {"verbatim_path": "a.yml"}}, "kind": kind},
@@ -60,8 +62,8 @@ def test_a_workflows_finding_tells_its_line() -> None:
 
     places = [place("Hidden", 1), place("Primary", 20)]
     found = {"ident": "unpinned-uses", "desc": "unpinned action reference", "locations": places}
-    told = ["a.yml:21 unpinned action reference (unpinned-uses)"]
-    assert audit.of_zizmor(json.dumps([found])).findings == told
+    lines = ["a.yml:21 unpinned action reference (unpinned-uses)"]
+    assert audit.of_zizmor(json.dumps([found])).findings == lines
     assert audit.of_zizmor("[]") == Outcome()
 
 
@@ -82,7 +84,7 @@ FAILED = {
         ([], 1, ["1 templates cannot be read"]),
     ],
 )
-def test_what_checkov_finds_or_cannot_read_is_a_finding(
+def test_a_failed_check_or_an_unreadable_template_is_a_finding(
     failed: list[Any], unread: int, findings: list[str]
 ) -> None:
     report = {"results": {"failed_checks": failed}, "summary": {"parsing_errors": unread}}
@@ -103,11 +105,13 @@ def test_what_checkov_finds_or_cannot_read_is_a_finding(
         ("a", "MPL-2.0 AND MIT", False),
     ],
 )
-def test_a_licence_is_allowed_by_all_its_parts(package: str, licence: str, allowed: bool) -> None:
+def test_a_licence_is_allowed_if_all_its_parts_are(
+    package: str, licence: str, allowed: bool
+) -> None:
     assert audit.is_allowed(package, licence) == allowed
 
 
-def test_every_package_that_is_shipped_is_looked_at() -> None:
+def test_every_package_in_the_layers_is_checked() -> None:
     names = audit.shipped()
     assert {"botocore", "google-generativeai", "stripe"} <= set(names)
     assert names == [audit.canonical(name) for name in names]

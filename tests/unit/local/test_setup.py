@@ -1,4 +1,4 @@
-"""The set-up, run as a person runs it in a checkout of its own, with a stand-in for uv."""
+"""infra/setup.py in a checkout of its own, with a stand-in for uv."""
 
 import platform
 import shutil
@@ -24,14 +24,14 @@ esac
 
 @dataclass(frozen=True)
 class Checkout:
-    """A checkout in which uv is already installed: the stand-in, which notes how it is called."""
+    """A checkout in which uv is the stand-in, which records its calls."""
 
     root: Path
 
     def set_up(
         self, *arguments: str, **variables: str
     ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-        """Run the set-up; return how it ended, and what it had uv do."""
+        """Run the set-up; return its result and the calls of uv."""
         calls = self.root / "calls"
         calls.write_text("")
         done = subprocess.run(
@@ -57,7 +57,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_every_environment_is_made_once_and_then_nothing_is_done(checkout: Checkout) -> None:
+def test_every_environment_is_installed_once(checkout: Checkout) -> None:
     done, calls = checkout.set_up()
     assert (done.returncode, done.stderr) == (0, "")
     made = len(set(setup.ENVIRONMENTS) - setup.ON_DEMAND)
@@ -69,7 +69,7 @@ def test_every_environment_is_made_once_and_then_nothing_is_done(checkout: Check
     assert time.monotonic() - began < 3
 
 
-def test_only_what_is_asked_for_is_made(checkout: Checkout) -> None:
+def test_only_the_named_environments_are_installed(checkout: Checkout) -> None:
     _, calls = checkout.set_up("--only", "ministack")
     assert len(calls) == 2
     assert all("ministack" in call for call in calls)
@@ -103,15 +103,17 @@ def test_without_npm_the_set_up_of_newman_fails_with_one_line(
     ]
 
 
-def test_python_and_uv_are_linked_for_whoever_builds(checkout: Checkout) -> None:
+def test_python_and_uv_are_linked_for_builds(checkout: Checkout) -> None:
     checkout.set_up()
     python = checkout.root / ".local" / "bin" / "python3.13"
-    said = subprocess.run([python, "--version"], capture_output=True, text=True, check=True)
-    assert said.stdout.startswith("Python 3.13")
+    done = subprocess.run([python, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Python 3.13")
     assert (checkout.root / ".local" / "bin" / "uv").exists()
 
 
-def test_new_requirements_are_installed_into_the_environment_there_is(checkout: Checkout) -> None:
+def test_changed_requirements_are_installed_into_the_existing_environment(
+    checkout: Checkout,
+) -> None:
     checkout.set_up()
     requirements = checkout.root / "infra" / "requirements" / "sam.txt"
     requirements.write_text(requirements.read_text() + "# changed\n")
@@ -119,7 +121,7 @@ def test_new_requirements_are_installed_into_the_environment_there_is(checkout: 
     assert [call.split()[:2] for call in calls] == [["pip", "sync"]]
 
 
-def test_what_broke_off_is_made_anew(checkout: Checkout) -> None:
+def test_an_interrupted_installation_starts_from_scratch(checkout: Checkout) -> None:
     done, _ = checkout.set_up("--only", "dev", UV_FAILS="1")
     assert done.returncode == 1
     done, calls = checkout.set_up("--only", "dev")
@@ -137,33 +139,33 @@ def test_a_failure_is_one_line_with_the_reason_and_the_log(checkout: Checkout) -
     assert "error: no such host" in (checkout.root / ".local" / "setup.log").read_text()
 
 
-def told_by_variables(_root: Path) -> Mapping[str, str]:
+def in_variables(_root: Path) -> Mapping[str, str]:
     return {"PIP_INDEX_URL": "http://mirror/a b'$x", "PIP_FIND_LINKS": "/one /two"}
 
 
-def told_by_a_file(root: Path) -> Mapping[str, str]:
+def in_a_file(root: Path) -> Mapping[str, str]:
     file = root / "pip.conf"
     file.write_text("[global]\nindex-url = http://mirror/a b'$x\nfind-links =\n  /one\n  /two\n")
     return {"PIP_CONFIG_FILE": str(file)}
 
 
-@pytest.mark.parametrize("told", [told_by_variables, told_by_a_file])
-def test_uv_hears_what_pip_is_told_on_this_machine(
-    checkout: Checkout, told: Callable[[Path], Mapping[str, str]]
+@pytest.mark.parametrize("settings", [in_variables, in_a_file])
+def test_uv_gets_the_settings_of_pip(
+    checkout: Checkout, settings: Callable[[Path], Mapping[str, str]]
 ) -> None:
-    _, calls = checkout.set_up("--only", "dev", **told(checkout.root))
+    _, calls = checkout.set_up("--only", "dev", **settings(checkout.root))
     assert calls
     assert all(call.endswith("index=http://mirror/a b'$x links=/one,/two") for call in calls)
 
 
-def test_what_uv_itself_is_told_goes_first(checkout: Checkout) -> None:
+def test_settings_of_uv_take_precedence(checkout: Checkout) -> None:
     _, calls = checkout.set_up(
         "--only", "dev", PIP_INDEX_URL="http://pips", UV_DEFAULT_INDEX="http://own"
     )
     assert all("index=http://own " in call for call in calls)
 
 
-def test_an_unknown_name_is_refused_with_the_names_there_are(checkout: Checkout) -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones(checkout: Checkout) -> None:
     done, calls = checkout.set_up("--only", "everything")
     assert (done.returncode, calls) == (2, [])
     assert "dev" in done.stderr
