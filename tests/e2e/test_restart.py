@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra.local.standins.stripe.mail import signature
+from infra.local.standins.stripe.events import sign
 from tests.support.deployed import RunningStack, running
 from tests.support.person import Person
 
@@ -63,7 +63,7 @@ def test_with_keys_in_the_environment_google_and_stripe_are_asked(
 
         body = '{"id": "evt_1", "object": "event", "type": "x", "livemode": false, "created": 1}'
         for secret, status in (("whsec_listening", 200), ("whsec_other", 400)):
-            signed = {"stripe-signature": signature(body, [secret], int(time.time()))}
+            signed = {"stripe-signature": sign(body, [secret], int(time.time()))}
             answer = stack.http.post("/webhook/stripe", content=body, headers=signed)
             assert answer.status_code == status, answer.text
 

@@ -38,7 +38,7 @@ def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
     page = stack.http.post("/subscribe/pro", headers=user.headers).json()
     assert page["url"].startswith(stack.stripe.url)
     assert httpx.get(page["url"], trust_env=False).status_code == 200
-    stack.stripe.turn(page["data"]["sessionId"], "pay")
+    stack.stripe.act(page["data"]["sessionId"], "pay")
     becomes(user, "pro")
 
     room = user.open_room("Plenty")
@@ -61,7 +61,7 @@ def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
 def test_a_lost_event_is_recovered_with_make_reconcile(stack: RunningStack) -> None:
     user = stack.new_user()
     stack.stripe.endpoint(held=True)
-    stack.stripe.turn(checkout_of(user)["sessionId"], "pay")
+    stack.stripe.act(checkout_of(user)["sessionId"], "pay")
     stack.stripe.endpoint(held=False)
 
     preview = stack.run("reconcile", "--dry-run").stdout
@@ -101,7 +101,7 @@ def text_of(browser: Browser, role: str) -> str:
 def warm(stack: RunningStack) -> None:
     """Functions that have answered before: somebody else has just subscribed."""
     other = stack.new_user()
-    stack.stripe.turn(checkout_of(other)["sessionId"], "pay")
+    stack.stripe.act(checkout_of(other)["sessionId"], "pay")
     becomes(other, "pro")
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 from geminichat import config
 from geminichat.clients import payments
 from infra.local.standins.stripe.driver import Stripe
-from infra.local.standins.stripe.mail import signature
+from infra.local.standins.stripe.events import sign
 from tests.support import cloud
 from tests.support.http_api import Client, Reply
 from tests.support.lambdas import invoke
@@ -30,7 +30,7 @@ def set_secrets(key: str = KEY, webhook: str = SECRET) -> None:
 
 def signed(body: bytes, secret: str = SECRET, at: float | None = None) -> str:
     """Return Stripe's signature of a body, now or at a moment."""
-    return signature(body.decode(), [secret], int(at or time.time()))
+    return sign(body.decode(), [secret], int(at or time.time()))
 
 
 def reconcile(**event: bool) -> dict[str, Any]:

@@ -213,7 +213,7 @@ class Person:
         """Subscribe, and return the subscription's id; its events are not delivered yet."""
         reply = self.checkout()
         assert reply.status == 200, reply.text
-        self.news += self.stripe.turn(reply.data["sessionId"], turn)
+        self.news += self.stripe.act(reply.data["sessionId"], turn)
         session = self.stripe.get(f"/v1/checkout/sessions/{reply.data['sessionId']}")
         return str(session["subscription"])
 

@@ -33,7 +33,7 @@ def bought(stripe: Stripe, customer_id: str, **metadata: str) -> dict[str, str]:
     }
     form |= {f"subscription_data[metadata][{name}]": text for name, text in metadata.items()}
     session = stripe._api.post("/v1/checkout/sessions", data=form).raise_for_status().json()
-    return stripe.turn(session["id"], "pay")
+    return stripe.act(session["id"], "pay")
 
 
 def ours(user_id: str) -> dict[str, str]:
@@ -47,7 +47,7 @@ def ours(user_id: str) -> dict[str, str]:
 def test_who_pays_another_users_page_pays_for_that_user(api: Api, stripe: Stripe) -> None:
     ann, bob = Person.new(api, stripe), Person.new(api, stripe)
     bob.checkout()
-    ann.news += stripe.turn(ann.checkout().data["sessionId"], "pay", "bob@example.com")
+    ann.news += stripe.act(ann.checkout().data["sessionId"], "pay", "bob@example.com")
     ann.take_news()
     assert (ann.plan(), bob.plan()) == ("pro", "basic")
 
@@ -216,8 +216,8 @@ def test_an_older_page_that_is_paid_at_the_last_moment_is_the_one_subscription(
     asking = threading.Thread(target=lambda: replies.append(payer.checkout()), daemon=True)
     asking.start()
     wait_until(lambda: stripe.holds() == ["listed"])
-    payer.news += stripe.turn(old, "pay")
-    stripe.let_go("listed")
+    payer.news += stripe.act(old, "pay")
+    stripe.release("listed")
     asking.join(20)
     assert [reply.status for reply in replies] == [409]
     assert len(payer.at_stripe()) == 1

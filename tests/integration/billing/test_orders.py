@@ -51,7 +51,7 @@ class Life:
                 "success_url": "https://front.example",
             },
         )["id"]
-        made = self.stripe.turn(session, "pay")
+        made = self.stripe.act(session, "pay")
         self.subscription = self.stripe.get(f"/v1/checkout/sessions/{session}")["subscription"]
         return made
 

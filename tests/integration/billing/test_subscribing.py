@@ -73,7 +73,7 @@ def test_a_page_that_expired_is_followed_by_a_new_one(payer: Person) -> None:
 
 def test_a_declined_card_leaves_basic(payer: Person) -> None:
     reply = payer.checkout()
-    payer.news += payer.stripe.turn(reply.data["sessionId"], "decline")
+    payer.news += payer.stripe.act(reply.data["sessionId"], "decline")
     payer.take_news()
     assert payer.plan() == "basic"
     assert payer.checkout().data == reply.data
@@ -154,19 +154,19 @@ def test_everything_made_at_stripe_has_an_idempotency_key(payer: Person) -> None
 def test_a_bank_debit_makes_pro_when_it_has_come_in(payer: Person) -> None:
     reply = payer.checkout()
     session = reply.data["sessionId"]
-    payer.news += payer.stripe.turn(session, "debit")
+    payer.news += payer.stripe.act(session, "debit")
     payer.take_news()
     assert (payer.plan(), payer.status()["status"]) == ("basic", "incomplete")
     assert payer.checkout().status == 409
-    payer.news += payer.stripe.turn(session, "debit-paid")
+    payer.news += payer.stripe.act(session, "debit-paid")
     payer.take_news()
     assert payer.plan() == "pro"
 
 
 def test_a_bank_debit_that_fails_leaves_basic(payer: Person) -> None:
     session = payer.checkout().data["sessionId"]
-    payer.news += payer.stripe.turn(session, "debit")
-    payer.news += payer.stripe.turn(session, "debit-failed")
+    payer.news += payer.stripe.act(session, "debit")
+    payer.news += payer.stripe.act(session, "debit-failed")
     payer.take_news()
     assert (payer.plan(), payer.status()["status"]) == ("basic", "incomplete_expired")
     assert payer.checkout().status == 200

@@ -16,7 +16,7 @@ from geminichat.clients import payments
 from geminichat.domain import times
 from geminichat.tables.stripe_events import HandledEvent
 from infra.local.standins.stripe.driver import Stripe
-from infra.local.standins.stripe.mail import OLD_API_VERSION
+from infra.local.standins.stripe.events import OLD_API_VERSION
 from tests.support.billing import KEY, SECRET, deliver, event, of_type, post, set_secrets, signed
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, http_event, invoke
@@ -320,7 +320,7 @@ def test_when_two_fetches_cross_the_newer_truth_stands(
 
     held = {"older": older, "newer": newer}
     for name in sorted(held, key=lambda name: name != first_answer):
-        stripe.let_go(name)
+        stripe.release(name)
         assert held[name].answered() == 200
     assert subscriber.status()["status"] == "canceled"
     assert subscriber.plan() == "basic"
@@ -340,12 +340,12 @@ def test_a_plan_that_changed_between_two_looks_is_dropped_from_redis(
     resumed = Delivery(subscriber, subscriber.news[-1])  # what it finds stored is pro
     wait_until(lambda: len(stripe.holds()) == 2)
 
-    stripe.let_go("paused")
+    stripe.release("paused")
     assert paused.answered() == 200
     assert subscriber.plan() == "basic"
     key = f"quota:{subscriber.id}:{times.day(datetime.now(UTC))}"
     valkey.client().hset(key, mapping={"plan": "basic", "counted": 5})
-    stripe.let_go("resumed")
+    stripe.release("resumed")
     assert resumed.answered() == 200
     assert subscriber.plan() == "pro"
     assert not valkey.client().exists(key)

@@ -1,4 +1,4 @@
-"""The stand-in for Stripe, driven by stripe's own SDK over the wire."""
+"""The stand-in for Stripe, called over HTTP with Stripe's SDK."""
 
 import asyncio
 import json
@@ -17,9 +17,9 @@ from geminichat.domain.webhooks import CHANGES_PLAN
 from infra.local.serving import served
 from infra.local.standins.stripe import EVENTS, PRO_PRICE, Endpoint, create_app
 from infra.local.standins.stripe.driver import Stripe
-from infra.local.standins.stripe.ledger import _months_later
-from infra.local.standins.stripe.mail import OLD_API_VERSION
-from infra.local.standins.stripe.wire import parse
+from infra.local.standins.stripe.events import OLD_API_VERSION
+from infra.local.standins.stripe.ledger import months_later
+from infra.local.standins.stripe.protocol import parse_form
 
 KEY = "sk_test_local"
 SECRET = "whsec_local"
@@ -66,18 +66,24 @@ def new_session(client: stripe.StripeClient, customer: str, **more: Any) -> stri
     return client.v1.checkout.sessions.create(asked)
 
 
-def subscribe(client: stripe.StripeClient, standin: Stripe, turn: str = "pay") -> Any:
+def last_event(standin: Stripe, kind: str) -> Any:
+    """Return the object of the newest event of a type."""
+    found = [sent["event"] for sent in standin.events() if sent["event"]["type"] == kind]
+    return found[-1]["data"]["object"]
+
+
+def subscribe(client: stripe.StripeClient, standin: Stripe, action: str = "pay") -> Any:
     session = new_session(client, new_customer(client).id)
-    standin.turn(session.id, turn)
+    standin.act(session.id, action)
     paid = client.v1.checkout.sessions.retrieve(session.id)
     return client.v1.subscriptions.retrieve(str(paid.subscription))
 
 
-# The wire
+# The protocol
 
 
-def test_form_parameters_are_read_as_their_brackets_say() -> None:
-    assert parse("a[b][0][c]=1&a[b][1][c]=2&d[]=x&d[]=y&e=") == {
+def test_form_parameters_are_nested_by_their_brackets() -> None:
+    assert parse_form("a[b][0][c]=1&a[b][1][c]=2&d[]=x&d[]=y&e=") == {
         "a": {"b": [{"c": "1"}, {"c": "2"}]},
         "d": ["x", "y"],
         "e": "",
@@ -89,7 +95,7 @@ def test_a_wrong_key_is_an_authentication_error(standin: Stripe) -> None:
         new_customer(sdk(standin, "sk_test_other"))
 
 
-def test_unknown_and_missing_parameters_are_refused(client: stripe.StripeClient) -> None:
+def test_unknown_and_missing_parameters_are_rejected(client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.InvalidRequestError) as unknown:
         client.v1.customers.create({"colour": "blue"})  # type: ignore[arg-type]
     assert unknown.value.code == "parameter_unknown"
@@ -99,7 +105,7 @@ def test_unknown_and_missing_parameters_are_refused(client: stripe.StripeClient)
     assert missing.value.code == "parameter_missing"
 
 
-def test_what_does_not_exist_is_resource_missing(client: stripe.StripeClient) -> None:
+def test_an_unknown_object_is_resource_missing(client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.InvalidRequestError) as lost:
         client.v1.subscriptions.retrieve("sub_none")
     assert (lost.value.http_status, lost.value.code) == (404, "resource_missing")
@@ -108,7 +114,7 @@ def test_what_does_not_exist_is_resource_missing(client: stripe.StripeClient) ->
     assert (parameter.value.http_status, parameter.value.param) == (400, "customer")
 
 
-def test_an_idempotency_key_makes_one_customer(
+def test_an_idempotency_key_creates_one_customer(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     made = [client.v1.customers.create({"name": "Ann"}, {"idempotency_key": "k"}) for _ in range(2)]
@@ -123,7 +129,7 @@ def test_an_idempotency_key_makes_one_customer(
     assert client.v1.customers.create({"name": "Bob"}, {"idempotency_key": "k"}).name == "Bob"
 
 
-def test_a_500_is_replayed_and_a_refused_request_is_not(
+def test_a_500_is_replayed_and_a_rejected_request_is_not(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     standin.fault("error", status=500, match="POST /v1/customers")
@@ -135,7 +141,7 @@ def test_a_500_is_replayed_and_a_refused_request_is_not(
     assert client.v1.customers.list().data == []
 
 
-def test_a_key_in_use_is_a_conflict_that_the_sdk_waits_out(standin: Stripe) -> None:
+def test_a_key_in_use_is_a_conflict_until_the_first_request_ends(standin: Stripe) -> None:
     standin.fault("hold", name="first", match="POST /v1/customers")
     made: list[str] = []
 
@@ -153,7 +159,7 @@ def test_a_key_in_use_is_a_conflict_that_the_sdk_waits_out(standin: Stripe) -> N
     second = threading.Thread(target=create, args=(3,))
     second.start()
     wait_for(lambda: len(standin.calls("POST", "/v1/customers")) >= 3)
-    standin.let_go("first")
+    standin.release("first")
     first.join()
     second.join()
     assert len(made) == 2
@@ -161,7 +167,7 @@ def test_a_key_in_use_is_a_conflict_that_the_sdk_waits_out(standin: Stripe) -> N
 
 
 @pytest.mark.parametrize("kind", ["drop", "stall", "error", "garbage"])
-def test_an_answer_can_be_lost_after_the_work_was_done(standin: Stripe, kind: str) -> None:
+def test_an_answer_can_be_lost_after_the_call_was_executed(standin: Stripe, kind: str) -> None:
     standin.fault(kind, done=True)
     with pytest.raises(stripe.StripeError):
         sdk(standin, timeout=0.3).v1.customers.create({})
@@ -169,14 +175,14 @@ def test_an_answer_can_be_lost_after_the_work_was_done(standin: Stripe, kind: st
 
 
 @pytest.mark.parametrize("kind", ["drop", "error"])
-def test_a_call_can_fail_before_any_work_was_done(standin: Stripe, kind: str) -> None:
+def test_a_call_can_fail_before_it_is_executed(standin: Stripe, kind: str) -> None:
     standin.fault(kind)
     with pytest.raises(stripe.StripeError):
         sdk(standin).v1.customers.create({})
     assert standin.get("/v1/customers")["data"] == []
 
 
-def test_a_held_answer_shows_what_was_true_when_it_was_asked(standin: Stripe) -> None:
+def test_a_held_answer_shows_the_state_at_the_time_of_the_call(standin: Stripe) -> None:
     client = sdk(standin, timeout=10)
     subscription = subscribe(client, standin)
     standin.fault("hold", name="old", match="GET /v1/subscriptions")
@@ -187,13 +193,13 @@ def test_a_held_answer_shows_what_was_true_when_it_was_asked(standin: Stripe) ->
     thread.start()
     wait_for(lambda: standin.holds() == ["old"])
     standin.move(subscription.id, "cancel")
-    standin.let_go("old")
+    standin.release("old")
     thread.join()
     assert seen == ["active"]
     assert client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
 
 
-def test_lists_come_in_pages_newest_first(client: stripe.StripeClient) -> None:
+def test_lists_have_pages_newest_first(client: stripe.StripeClient) -> None:
     made = [client.v1.customers.create({"name": str(number)}).id for number in range(5)]
     page = client.v1.customers.list({"limit": 2})
     assert [customer.id for customer in page.data] == made[:2:-1]
@@ -213,7 +219,9 @@ def test_search_finds_by_metadata_after_a_minute(
     assert client.v1.customers.search({"query": "metadata['user_id']:'u_2'"}).data == []
 
 
-def test_a_deleted_customer_says_so(client: stripe.StripeClient, standin: Stripe) -> None:
+def test_a_deleted_customer_is_marked_as_deleted(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
     subscription = subscribe(client, standin)
     customer = str(subscription.customer)
     client.v1.customers.delete(customer)
@@ -223,25 +231,12 @@ def test_a_deleted_customer_says_so(client: stripe.StripeClient, standin: Stripe
         new_session(client, customer)
 
 
-def test_expansion_puts_objects_in_the_place_of_ids(
-    client: stripe.StripeClient, standin: Stripe
-) -> None:
-    subscription = subscribe(client, standin)
-    page = client.v1.subscriptions.list(
-        {"customer": str(subscription.customer), "status": "all", "expand": ["data.customer"]}
-    )
-    customer = page.data[0].customer
-    assert isinstance(customer, stripe.Customer)
-    assert customer.metadata is not None
-    assert customer.metadata["user_id"] == "u_1"
-    with pytest.raises(stripe.InvalidRequestError):
-        client.v1.customers.list({"expand": ["data.colour"]})
-
-
 # Checkout
 
 
-def test_paying_makes_an_active_subscription(client: stripe.StripeClient, standin: Stripe) -> None:
+def test_paying_creates_an_active_subscription(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
     customer = new_customer(client)
     session = new_session(client, customer.id)
     assert session.status == "open"
@@ -257,11 +252,9 @@ def test_paying_makes_an_active_subscription(client: stripe.StripeClient, standi
     assert subscription.metadata["user_id"] == "u_1"
     item = subscription["items"].data[0]
     assert 28 * DAY <= item.current_period_end - item.current_period_start <= 31 * DAY
-    invoice = client.v1.invoices.retrieve(str(subscription.latest_invoice))
-    assert invoice.status == "paid"
-    assert invoice.parent is not None
-    assert invoice.parent.subscription_details is not None
-    assert invoice.parent.subscription_details.subscription == subscription.id
+    invoice = last_event(standin, "invoice.paid")
+    assert invoice["status"] == "paid"
+    assert invoice["parent"]["subscription_details"]["subscription"] == subscription.id
     assert [event["event"]["type"] for event in standin.events()] == [
         "customer.created",
         "payment_method.attached",
@@ -272,7 +265,7 @@ def test_paying_makes_an_active_subscription(client: stripe.StripeClient, standi
         "invoice.payment_succeeded",
         "checkout.session.completed",
     ]
-    assert "paid already" in httpx.get(f"{standin.url}/c/pay/{session.id}").text
+    assert "already paid" in httpx.get(f"{standin.url}/c/pay/{session.id}").text
 
 
 def test_a_declined_card_leaves_the_session_open(client: stripe.StripeClient) -> None:
@@ -280,12 +273,14 @@ def test_a_declined_card_leaves_the_session_open(client: stripe.StripeClient) ->
     answer = httpx.post(str(session.url), data={"do": "decline"}, follow_redirects=True)
     assert (answer.request.method, answer.status_code) == ("GET", 200)
     assert "Your card was declined." in answer.text
-    assert "declined." not in httpx.get(str(session.url)).text, "loading it again starts afresh"
+    assert "declined." not in httpx.get(str(session.url)).text, (
+        "a reload shows the form without the message"
+    )
     assert client.v1.checkout.sessions.retrieve(session.id).status == "open"
     assert client.v1.subscriptions.list().data == []
 
 
-def test_a_second_click_on_pay_leads_where_the_first_did(client: stripe.StripeClient) -> None:
+def test_a_second_click_on_pay_redirects_like_the_first(client: stripe.StripeClient) -> None:
     session = new_session(client, new_customer(client).id)
     answers = [httpx.post(str(session.url), data={"do": "pay"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [303, 303]
@@ -293,7 +288,7 @@ def test_a_second_click_on_pay_leads_where_the_first_did(client: stripe.StripeCl
     assert len(client.v1.subscriptions.list().data) == 1
 
 
-def test_the_email_that_was_typed_is_kept_when_the_card_is_declined(
+def test_a_declined_card_keeps_the_typed_email(
     client: stripe.StripeClient,
 ) -> None:
     session = new_session(client, client.v1.customers.create({}).id)
@@ -302,18 +297,18 @@ def test_the_email_that_was_typed_is_kept_when_the_card_is_declined(
     assert 'value="a&quot;b@example.com"' in page
 
 
-def test_an_address_that_leads_nowhere_is_a_page_of_its_own(standin: Stripe) -> None:
+def test_an_unknown_address_is_a_404_page(standin: Stripe) -> None:
     for path in ("/c/pay/cs_none", "/p/session/bps_none", "/c/pay/<script>"):
         answer = httpx.get(f"{standin.url}{path}")
         assert (answer.status_code, answer.headers["content-type"]) == (
             404,
             "text/html; charset=utf-8",
         )
-        assert "There is nothing here" in answer.text
+        assert "Page not found" in answer.text
         assert "/<script>" not in answer.text
 
 
-def test_checkout_asks_for_an_email_where_none_is_known(client: stripe.StripeClient) -> None:
+def test_checkout_requires_an_email_if_the_customer_has_none(client: stripe.StripeClient) -> None:
     customer = client.v1.customers.create({})
     session = new_session(client, customer.id)
     assert 'name="email"' in httpx.get(str(session.url)).text
@@ -333,23 +328,23 @@ def test_an_open_session_expires_after_a_day(client: stripe.StripeClient, standi
 
 
 @pytest.mark.parametrize(
-    ("turn", "status"), [("debit-paid", "active"), ("debit-failed", "incomplete_expired")]
+    ("action", "status"), [("debit-paid", "active"), ("debit-failed", "incomplete_expired")]
 )
 def test_a_bank_debit_settles_later(
-    client: stripe.StripeClient, standin: Stripe, turn: str, status: str
+    client: stripe.StripeClient, standin: Stripe, action: str, status: str
 ) -> None:
     session = new_session(client, new_customer(client).id)
-    standin.turn(session.id, "debit")
+    standin.act(session.id, "debit")
     subscription = client.v1.checkout.sessions.retrieve(session.id).subscription
     assert client.v1.subscriptions.retrieve(str(subscription)).status == "incomplete"
-    standin.turn(session.id, turn)
+    standin.act(session.id, action)
     assert client.v1.subscriptions.retrieve(str(subscription)).status == status
 
 
 # Subscriptions and time
 
 
-def test_a_subscription_renews_at_its_periods_end(
+def test_a_subscription_renews_at_the_end_of_its_period(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     before = subscribe(client, standin)
@@ -358,16 +353,16 @@ def test_a_subscription_renews_at_its_periods_end(
     ended = before["items"].data[0].current_period_end
     assert after.status == "active"
     assert after["items"].data[0].current_period_start == ended
-    assert len(client.v1.invoices.list({"subscription": before.id}).data) == 2
+    assert [one["event"]["type"] for one in standin.events()].count("invoice.paid") == 2
 
 
-def test_months_end_on_their_last_day() -> None:
+def test_a_month_is_shortened_to_its_last_day() -> None:
     january_31 = 1_769_860_800
-    assert _months_later(january_31, 1) - january_31 == 28 * DAY
-    assert _months_later(january_31, 12) - january_31 == 365 * DAY
+    assert months_later(january_31, 1) - january_31 == 28 * DAY
+    assert months_later(january_31, 12) - january_31 == 365 * DAY
 
 
-def test_cancelled_through_the_api_it_ends_with_its_period(
+def test_a_subscription_that_the_api_cancels_ends_with_its_period(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     subscription = subscribe(client, standin)
@@ -384,7 +379,7 @@ def test_cancelled_through_the_api_it_ends_with_its_period(
     assert ended.value.http_status == 400
 
 
-def test_cancelled_in_the_portal_only_cancel_at_is_set(
+def test_a_cancellation_in_the_portal_sets_only_cancel_at(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     subscription = subscribe(client, standin)
@@ -402,7 +397,7 @@ def test_cancelled_in_the_portal_only_cancel_at_is_set(
     assert kept.cancel_at is None
 
 
-def test_the_portal_pays_what_is_open_with_the_card_that_is_there(
+def test_the_portal_pays_open_invoices_with_the_current_card(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     subscription = subscribe(client, standin)
@@ -419,8 +414,7 @@ def test_the_portal_pays_what_is_open_with_the_card_that_is_there(
     assert "Your card was declined." in refused
     do("good-card")
     assert "past due" not in do("pay")
-    invoices = client.v1.invoices.list({"customer": str(subscription.customer)}).data
-    assert [invoice.status for invoice in invoices] == ["paid", "paid"]
+    assert last_event(standin, "invoice.paid")["billing_reason"] == "subscription_cycle"
 
 
 def test_a_portal_shows_only_its_own_customers_subscription(
@@ -434,7 +428,7 @@ def test_a_portal_shows_only_its_own_customers_subscription(
 
 
 @pytest.mark.parametrize("end", ["canceled", "unpaid", "past_due"])
-def test_a_failed_renewal_is_tried_again_and_given_up(
+def test_a_failed_renewal_is_retried_and_given_up(
     client: stripe.StripeClient, standin: Stripe, end: str
 ) -> None:
     standin.ask("PATCH", "/_ledger", {"givesUp": end})
@@ -446,22 +440,18 @@ def test_a_failed_renewal_is_tried_again_and_given_up(
     assert client.v1.subscriptions.retrieve(subscription.id).status == end
 
 
-def test_paying_up_makes_it_active_again(client: stripe.StripeClient, standin: Stripe) -> None:
+def test_a_payment_makes_a_past_due_subscription_active_again(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
     subscription = subscribe(client, standin)
     standin.move(subscription.id, "fail-payment")
-    failed = client.v1.subscriptions.retrieve(subscription.id)
-    assert failed.status == "past_due"
-    with pytest.raises(stripe.CardError):
-        client.v1.invoices.pay(str(failed.latest_invoice))
+    assert client.v1.subscriptions.retrieve(subscription.id).status == "past_due"
     standin.move(subscription.id, "pay-up")
     assert client.v1.subscriptions.retrieve(subscription.id).status == "active"
 
 
-def test_a_period_can_be_ended_or_made_short(client: stripe.StripeClient, standin: Stripe) -> None:
-    standin.ask("PATCH", "/_ledger", {"period": 5})
+def test_a_test_can_end_a_period(client: stripe.StripeClient, standin: Stripe) -> None:
     subscription = subscribe(client, standin)
-    item = subscription["items"].data[0]
-    assert item.current_period_end - item.current_period_start == 5
     standin.move(subscription.id, "cancel-at-period-end")
     standin.move(subscription.id, "end-period")
     assert client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
@@ -471,32 +461,29 @@ def test_pause_and_resume(client: stripe.StripeClient, standin: Stripe) -> None:
     subscription = subscribe(client, standin)
     standin.move(subscription.id, "pause")
     assert client.v1.subscriptions.retrieve(subscription.id).status == "paused"
-    assert client.v1.subscriptions.resume(subscription.id).status == "active"
+    standin.move(subscription.id, "resume")
+    assert client.v1.subscriptions.retrieve(subscription.id).status == "active"
 
 
 # Events
 
 
 class Inbox:
-    """An endpoint that keeps what it gets and answers what it is told."""
+    """An endpoint that stores the events it receives and answers as configured."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, str]] = []
         self.answers: list[int] = []
-        self.together = 0
 
     def create_app(self) -> web.Application:
-        async def take(request: web.Request) -> web.Response:
+        async def receive(request: web.Request) -> web.Response:
             self.got.append((await request.text(), request.headers["stripe-signature"]))
             await asyncio.sleep(0)
             return web.Response(status=self.answers.pop(0) if self.answers else 200)
 
         app = web.Application()
-        app.router.add_post("/hook", take)
+        app.router.add_post("/hook", receive)
         return app
-
-    def ids(self) -> list[str]:
-        return [json.loads(body)["id"] for body, _ in self.got]
 
 
 @pytest.fixture
@@ -514,7 +501,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
         if condition():
             return
         pause.wait(0.02)
-    raise AssertionError("It did not come about")
+    raise AssertionError("The condition did not become true")
 
 
 def test_events_carry_a_signature_that_the_sdk_accepts(
@@ -528,7 +515,7 @@ def test_events_carry_a_signature_that_the_sdk_accepts(
     assert event.livemode is False
 
 
-def test_while_a_secret_is_rotated_both_sign(
+def test_both_secrets_sign_during_a_rotation(
     client: stripe.StripeClient, standin: Stripe, inbox: Inbox
 ) -> None:
     standin.endpoint(secrets=["whsec_new", SECRET])
@@ -538,7 +525,7 @@ def test_while_a_secret_is_rotated_both_sign(
         stripe.Webhook.construct_event(*inbox.got[0], secret)
 
 
-def test_an_event_that_is_not_taken_is_tried_again(
+def test_an_event_that_is_not_accepted_is_retried(
     client: stripe.StripeClient, standin: Stripe, inbox: Inbox
 ) -> None:
     inbox.answers = [500]
@@ -547,33 +534,23 @@ def test_an_event_that_is_not_taken_is_tried_again(
     wait_for(lambda: standin.events()[0]["answers"] == [500, 200])
 
 
-def test_events_can_be_held_doubled_and_turned_round(
+def test_events_can_be_held_back(
     client: stripe.StripeClient, standin: Stripe, inbox: Inbox
 ) -> None:
     standin.endpoint(held=True)
-    customers = [new_customer(client) for _ in range(3)]
-    ids = [letter["event"]["id"] for letter in standin.events()]
-    assert inbox.got == []
-    assert len(customers) == len(ids)
-    sent = standin.ask("POST", "/_events/release", {"order": "reversed"})["sent"]
-    assert sent == ids[::-1]
-    wait_for(lambda: len(inbox.got) == 3)
-    standin.endpoint(held=False, copies=2)
     new_customer(client)
-    wait_for(lambda: len(inbox.got) == 5)
-    assert inbox.ids()[3] == inbox.ids()[4]
-    assert standin.deliver(ids[0]) == 200
-    assert inbox.ids()[5] == ids[0]
+    [sent] = standin.events()
+    assert (sent["answers"], inbox.got) == ([], [])
+    body, header = standin.signed(sent["event"]["id"])
+    assert stripe.Webhook.construct_event(body, header, SECRET).id == sent["event"]["id"]
 
 
-def test_an_endpoint_of_an_older_version_gets_older_shapes(
+def test_an_endpoint_of_an_older_api_version_receives_older_shapes(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     standin.endpoint(apiVersion=OLD_API_VERSION)
     subscribe(client, standin)
-    shown = {
-        letter["event"]["type"]: letter["event"]["data"]["object"] for letter in standin.events()
-    }
+    shown = {sent["event"]["type"]: sent["event"]["data"]["object"] for sent in standin.events()}
     subscription = shown["customer.subscription.created"]
     assert subscription["current_period_end"] > subscription["current_period_start"]
     assert "current_period_end" not in subscription["items"]["data"][0]
@@ -581,17 +558,17 @@ def test_an_endpoint_of_an_older_version_gets_older_shapes(
     assert "parent" not in shown["invoice.paid"]
 
 
-def test_a_live_key_makes_live_objects() -> None:
+def test_a_live_mode_key_creates_live_mode_objects() -> None:
     with served(lambda: create_app("sk_live_local")) as url:
         live = Stripe(url, "sk_live_local")
         assert new_customer(sdk(live, "sk_live_local")).livemode
         assert live.events()[0]["event"]["livemode"] is True
 
 
-# From one run to the next
+# Persistence
 
 
-def test_everything_is_kept_in_a_file_and_undelivered_events_are_sent_again(
+def test_the_state_is_kept_in_a_file_and_undelivered_events_are_delivered_later(
     tmp_path: Path,
 ) -> None:
     began = int(time.time())
@@ -613,7 +590,7 @@ def test_everything_is_kept_in_a_file_and_undelivered_events_are_sent_again(
         assert Stripe(url, KEY).events() == []
 
 
-def test_what_is_stalled_or_held_does_not_hold_up_the_end() -> None:
+def test_stalled_answers_do_not_delay_the_shutdown() -> None:
     began = time.monotonic()
     with served(lambda: create_app(KEY)) as url:
         standin = Stripe(url, KEY)
@@ -623,7 +600,7 @@ def test_what_is_stalled_or_held_does_not_hold_up_the_end() -> None:
     assert time.monotonic() - began < 3
 
 
-def test_the_endpoint_subscribes_to_what_the_webhook_handles(
+def test_the_endpoint_subscribes_to_the_events_that_the_webhook_handles(
     client: stripe.StripeClient, standin: Stripe, inbox: Inbox
 ) -> None:
     assert set(EVENTS) == CHANGES_PLAN
@@ -637,7 +614,7 @@ def test_the_endpoint_subscribes_to_what_the_webhook_handles(
     }
 
 
-def test_time_goes_on_from_where_it_was(tmp_path: Path) -> None:
+def test_the_clock_continues_in_the_next_run(tmp_path: Path) -> None:
     kept_in = tmp_path / "stripe.json"
     with served(lambda: create_app(KEY, kept_in=kept_in)) as url:
         standin = Stripe(url, KEY)

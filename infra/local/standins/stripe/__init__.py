@@ -1,15 +1,17 @@
-"""A stand-in for Stripe: the calls, pages, events and time that this project needs of it.
+"""A stand-in for Stripe: the calls, pages, events and passage of time that this project needs.
 
-wire.py      parameters, errors, idempotency keys, expansion, pages of lists
-ledger.py    customers, prices, checkout sessions, subscriptions, invoices, and their rules
-mail.py      events, signed and delivered: retried, doubled, shuffled, held back on demand
-pages.py     what a person sees: checkout and the billing portal
-app.py       all of it as one web application
-driver.py    the same as a test sees it
+protocol.py  form parameters, errors, pages of lists, idempotency keys
+ledger.py    customers, prices, Checkout sessions, subscriptions, invoices, and their rules
+events.py    events, their signatures, and their delivery with retries
+api.py       the operations of Stripe's API
+browser.py   what a person does in Checkout and the billing portal; pages.py has the HTML
+controls.py  what only a test can do
+app.py       all of it as one web application, with faults and persistence
+driver.py    a client for tests
 """
 
 from infra.local.standins.stripe.app import create_app
+from infra.local.standins.stripe.events import EVENTS, Endpoint
 from infra.local.standins.stripe.ledger import PRO_PRICE
-from infra.local.standins.stripe.mail import EVENTS, Endpoint
 
 __all__ = ["EVENTS", "PRO_PRICE", "Endpoint", "create_app"]

@@ -1,13 +1,13 @@
-"""What a person sees of Stripe: the checkout page and the billing portal, plain HTML forms.
+"""The HTML of the Checkout page and the billing portal: plain forms.
 
-They work without the script, which only says that something is under way.
+They work without the script, which only shows that a form was sent.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from infra.local.standins.stripe.wire import Json
+from infra.local.standins.stripe.protocol import Json
 
 STYLE = """
 * { box-sizing: border-box }
@@ -37,17 +37,17 @@ addEventListener("submit", event => setTimeout(() => {  // not before the form's
 addEventListener("pageshow", event => event.persisted && location.reload());
 """
 
-type Said = tuple[str, str] | None
-"""A role, status or alert, and what is said in it."""
+type Result = tuple[str, str] | None
+"""The ARIA role (status or alert) and the text of a message."""
 
 
-def checkout(session: Json, price: Json, product: str, email: str | None, said: Said) -> str:
-    """Return the page on which a person pays."""
+def checkout(session: Json, price: Json, product: str, email: str | None, result: Result) -> str:
+    """Return the Checkout page."""
     if email:
         ask = f'<p class="note">Receipts go to {escape(email)}</p>'
     else:
         typed = escape(session.get("_email") or "")
-        focus = "" if said else "autofocus"
+        focus = "" if result else "autofocus"
         ask = (
             '<label for="email">Email</label><input id="email" name="email" type="email" '
             f'autocomplete="email" placeholder="you@example.com" value="{typed}" required {focus}>'
@@ -57,11 +57,11 @@ def checkout(session: Json, price: Json, product: str, email: str | None, said: 
         f"""
 <p class="price" id="price">{_money(session["amount_total"], session["currency"])}
   <span class="note">{_every(price)}</span></p>
-{_said(said)}
+{_message(result)}
 <form method="post">{ask}
 {_button("pay", "Pay", first=True)}
-<h2>Or see what happens when …</h2>
-{_button("decline", "the card is declined", unchecked=True)}
+<h2>Or try what happens if</h2>
+{_button("decline", "the card is declined", skips_validation=True)}
 {_button("pay-once", "it pays, and every later payment is declined")}
 {_button("debit", "a bank debit is settled later")}
 </form>
@@ -70,21 +70,24 @@ def checkout(session: Json, price: Json, product: str, email: str | None, said: 
 
 
 def finished(session: Json) -> str:
-    """Return what the checkout page is when its session is no longer open."""
+    """Return the Checkout page of a session that is no longer open."""
     if session["status"] == "complete":
-        return _page("You have paid already", _back(session["success_url"]))
+        return _page("You have already paid", _back(session["success_url"]))
     return _page("This page has expired", _back(session["cancel_url"]))
 
 
-def nothing(what: str) -> str:
-    """Return the page for an address that leads nowhere."""
-    return _page("There is nothing here", f'<p class="note">{escape(what)}</p>')
+def not_found(message: str) -> str:
+    """Return the page for an unknown address."""
+    return _page("Page not found", f'<p class="note">{escape(message)}</p>')
 
 
 def portal(
-    session: Json, subscriptions: Sequence[tuple[Json, str]], invoices: Sequence[Json], said: Said
+    session: Json,
+    subscriptions: Sequence[tuple[Json, str]],
+    invoices: Sequence[Json],
+    result: Result,
 ) -> str:
-    """Return the billing portal: subscriptions, each with its card's last digits, and invoices."""
+    """Return the billing portal with subscriptions, their cards' last digits, and invoices."""
     plans = "".join(_subscription(*one) for one in subscriptions)
     rows = "".join(
         f"<tr><td>{_day(invoice['created'])}<td>{escape(invoice['status'])}"
@@ -94,7 +97,7 @@ def portal(
     history = f"<h2>Invoices</h2><table>{rows}</table>" if rows else ""
     return _page(
         "Your billing",
-        f"""{_said(said)}
+        f"""{_message(result)}
 {plans or '<p id="none">No subscription.</p>'}
 {history}
 {_back(session["return_url"])}""",
@@ -111,7 +114,7 @@ def _subscription(subscription: Json, last4: str) -> str:
         _button("keep", "Don't cancel plan") if cancel_at else _button("cancel", "Cancel plan"),
         _button("good-card", "Use a card that pays"),
         _button("bad-card", "Use a card that is declined"),
-        "<h2>Or see what happens when …</h2>",
+        "<h2>Or try what happens if</h2>",
         _button("end-period", "the period ends now"),
     ]
     return f"""
@@ -135,17 +138,17 @@ def _page(heading: str, body: str) -> str:
     )
 
 
-def _said(said: Said) -> str:
-    """Show what was said, and lead the keyboard and screen readers there."""
-    if said is None:
+def _message(result: Result) -> str:
+    """Return a message that receives the focus, for keyboards and screen readers."""
+    if result is None:
         return ""
-    role, text = said
+    role, text = result
     return f'<p role="{role}" tabindex="-1" autofocus>{escape(text)}</p>'
 
 
-def _button(name: str, text: str, *, first: bool = False, unchecked: bool = False) -> str:
+def _button(name: str, text: str, *, first: bool = False, skips_validation: bool = False) -> str:
     kind = ' class="first"' if first else ""
-    skip = " formnovalidate" if unchecked else ""
+    skip = " formnovalidate" if skips_validation else ""
     return f'<button id="{name}" name="do" value="{name}"{kind}{skip}>{text}</button>'
 
 
