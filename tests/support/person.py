@@ -46,7 +46,7 @@ class Person:
         self.token = ""
         """The access token of the newest sign-up or login; in process, none is needed."""
         self.refresh_token = ""
-        self.news: list[str] = []
+        self.undelivered: list[str] = []
         """The ids of Stripe's events about this person that were not delivered yet."""
         self._stripe = stripe
 
@@ -209,22 +209,22 @@ class Person:
         """Request a page to pay on."""
         return self.post("/subscribe/pro")
 
-    def pay(self, turn: str = "pay") -> str:
+    def pay(self, action: str = "pay") -> str:
         """Subscribe, and return the subscription's id; its events are not delivered yet."""
         reply = self.checkout()
         assert reply.status == 200, reply.text
-        self.news += self.stripe.act(reply.data["sessionId"], turn)
+        self.undelivered += self.stripe.act(reply.data["sessionId"], action)
         session = self.stripe.get(f"/v1/checkout/sessions/{reply.data['sessionId']}")
         return str(session["subscription"])
 
     def move(self, move: str) -> None:
         """Change the subscription at Stripe; its events are not delivered yet."""
-        self.news += self.stripe.move(self.subscription_id(), move)
+        self.undelivered += self.stripe.move(self.subscription_id(), move)
 
-    def take_news(self) -> None:
+    def deliver_events(self) -> None:
         """Deliver every event that was not delivered yet."""
-        news, self.news = self.news, []
-        for event_id in news:
+        events, self.undelivered = self.undelivered, []
+        for event_id in events:
             reply = billing.deliver(self.api, self.stripe, event_id)
             assert reply.status == 200, reply.text
 

@@ -1,4 +1,4 @@
-"""Stripe's stand-in behind the handlers, and people who pay."""
+"""The Stripe stand-in behind the handlers, and persons who pay."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -34,14 +34,14 @@ def stripe(stripe_url: str) -> Stripe:
 
 @pytest.fixture
 def payer(api: Api, stripe: Stripe) -> Person:
-    """Someone with an account, on the basic plan."""
+    """A person on the basic plan."""
     return Person.new(api, stripe)
 
 
 @pytest.fixture
 def subscriber(payer: Person) -> Person:
-    """Someone who has paid, and whose plan is pro."""
+    """A person who has paid, on the pro plan."""
     payer.pay()
-    payer.take_news()
+    payer.deliver_events()
     assert payer.plan() == "pro"
     return payer

@@ -1,11 +1,11 @@
-"""Someone who came by code alone becomes a customer like any other."""
+"""Users who registered with a one-time code can subscribe."""
 
 from infra.local.standins.stripe.driver import Stripe
 from tests.support.lambdas import Api
 from tests.support.person import PASSWORD, Person, new_mobile, problem
 
 
-def test_a_user_who_came_by_code_sets_a_password_subscribes_and_logs_in_with_it(
+def test_a_user_who_registered_by_code_sets_a_password_subscribes_and_logs_in_with_it(
     api: Api, stripe: Stripe
 ) -> None:
     ann = Person(api, new_mobile(), stripe)
@@ -15,7 +15,7 @@ def test_a_user_who_came_by_code_sets_a_password_subscribes_and_logs_in_with_it(
 
     ann.remember(reply)
     ann.pay()
-    ann.take_news()
+    ann.deliver_events()
 
     logged_in = ann.log_in(PASSWORD)
     seen = ann.me(logged_in.data["token"]).data
@@ -24,18 +24,18 @@ def test_a_user_who_came_by_code_sets_a_password_subscribes_and_logs_in_with_it(
     assert seen["usage"]["limit"] is None
 
 
-def test_a_user_without_an_email_gives_it_on_stripes_page(api: Api, stripe: Stripe) -> None:
+def test_a_user_without_an_email_enters_it_in_checkout(api: Api, stripe: Stripe) -> None:
     payer = Person(api, new_mobile(), stripe)
     payer.prove()
     payer.checkout()
     assert payer.customers()[0]["email"] is None
     payer.pay()
-    payer.take_news()
+    payer.deliver_events()
     assert payer.plan() == "pro"
     assert payer.customers()[0]["email"] == "payer@example.com"
 
 
-def test_a_session_that_has_ended_buys_nothing(api: Api, stripe: Stripe) -> None:
+def test_an_ended_session_cannot_subscribe(api: Api, stripe: Stripe) -> None:
     payer = Person.new(api, stripe)
     other = Person(api, payer.identity).log_in().data["token"]
     assert api.post("/auth/logout", {"everywhere": True}, token=other).status == 200

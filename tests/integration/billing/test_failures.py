@@ -1,4 +1,4 @@
-"""Stripe down, slow or failing, and crashes at every step of a purchase: nothing half-made."""
+"""Failures of Stripe, and crashes at every step of a purchase, leave nothing half done."""
 
 import threading
 import time
@@ -36,10 +36,10 @@ def name_of(fault: dict[str, object]) -> str:
     return "-".join(str(value) for value in fault.values())
 
 
-def assert_all_is_well(payer: Person) -> None:
-    """The user can pay, once, and there is one of everything."""
+def assert_can_pay_once(payer: Person) -> None:
+    """Check that the user can pay once, and that there is one of each object."""
     payer.pay()
-    payer.take_news()
+    payer.deliver_events()
     assert payer.plan() == "pro"
     assert len(payer.customers()) == 1
     sessions = payer.stripe.get("/v1/checkout/sessions", customer=payer.customer_id(), limit=100)
@@ -49,7 +49,7 @@ def assert_all_is_well(payer: Person) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
 @pytest.mark.parametrize("call", CALLS)
-def test_when_stripe_fails_once_nothing_is_half_made(
+def test_one_failure_of_stripe_leaves_nothing_half_done(
     payer: Person, call: str, fault: dict[str, object]
 ) -> None:
     payer.stripe.fault(**fault, match=call)  # type: ignore[arg-type]
@@ -58,11 +58,11 @@ def test_when_stripe_fails_once_nothing_is_half_made(
     if reply.status == 502:
         assert reply.json["type"] == "urn:geminichat:problem:payment-provider"
     assert payer.plan() == "basic"
-    assert_all_is_well(payer)
+    assert_can_pay_once(payer)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
-def test_when_stripe_stays_down_it_is_502_and_works_again_later(
+def test_an_outage_of_stripe_is_502_and_the_next_request_after_it_succeeds(
     payer: Person, fault: dict[str, object]
 ) -> None:
     payer.stripe.fault(**fault, match="/v1/", times="always")  # type: ignore[arg-type]
@@ -73,54 +73,54 @@ def test_when_stripe_stays_down_it_is_502_and_works_again_later(
             "urn:geminichat:problem:payment-provider",
         )
     payer.stripe.reset()
-    assert_all_is_well(payer)
+    assert_can_pay_once(payer)
 
 
 @pytest.mark.parametrize("done", [True, False])
 @pytest.mark.parametrize("call", ["POST /v1/customers", "POST /v1/checkout/sessions"])
-def test_when_stripe_is_slow_it_is_502_and_what_it_made_is_found(
+def test_a_slow_stripe_is_502_and_an_object_that_it_created_is_found(
     payer: Person, call: str, done: bool
 ) -> None:
     payer.stripe.fault("stall", seconds=30, done=done, match=call)
     began = time.monotonic()
     reply = payer.checkout()
-    assert reply.status == (200 if done else 502)  # what was done is there at the second try
+    assert reply.status == (200 if done else 502)  # the retry finds the object
     assert time.monotonic() - began < 20
-    if not done:  # the key is in use as long as the first request is under way
+    if not done:  # the key is in use until the first request ends
         assert payer.checkout().status == 502
     assert len(payer.customers()) <= 1
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(payer: Person, call: str) -> None:
+def test_an_answer_that_arrives_byte_by_byte_meets_the_deadline(payer: Person, call: str) -> None:
     payer.stripe.fault("drip", match=call)
     began = time.monotonic()
     assert payer.checkout().status in (200, 502)
     assert time.monotonic() - began < 8
     payer.stripe.reset()
-    assert_all_is_well(payer)
+    assert_can_pay_once(payer)
 
 
 @pytest.mark.exhaustive
-def test_delays_that_add_up_end_before_api_gateway_gives_up(payer: Person) -> None:
+def test_the_sum_of_all_delays_stays_below_api_gateways_limit(payer: Person) -> None:
     for call in CALLS:
-        if call != "GET /v1/subscriptions":  # which is asked once, and in a hurry
+        if call != "GET /v1/subscriptions":  # which has one try and a short deadline
             payer.stripe.fault("stall", seconds=9, done=True, match=call)
         payer.stripe.fault("stall", seconds=1.2 if "subsc" in call else 3.5, done=True, match=call)
     began = time.monotonic()
     assert payer.checkout().status == 502
     assert 20 < time.monotonic() - began < 29
     payer.stripe.reset()
-    assert_all_is_well(payer)
+    assert_can_pay_once(payer)
 
 
-def test_a_customer_made_by_a_call_that_ended_in_500_is_found_again(payer: Person) -> None:
+def test_a_customer_that_a_failed_call_created_is_found(payer: Person) -> None:
     payer.stripe.fault("error", status=500, done=True, match="POST /v1/customers")
     assert payer.checkout().status == 200
     assert len(payer.customers()) == 1
 
 
-def test_a_customer_whose_note_was_lost_is_found_a_day_later(payer: Person) -> None:
+def test_a_customer_that_was_not_stored_is_found_a_day_later(payer: Person) -> None:
     payer.checkout()
     first = payer.customer_id()
     payer.stored().delete()
@@ -130,15 +130,15 @@ def test_a_customer_whose_note_was_lost_is_found_a_day_later(payer: Person) -> N
     assert len(payer.customers()) == 1
 
 
-def test_a_page_that_was_used_under_the_same_key_is_not_handed_out(payer: Person) -> None:
+def test_a_closed_page_with_the_same_idempotency_key_is_not_returned(payer: Person) -> None:
     first = payer.checkout().data["sessionId"]
     stored = payer.stored()
-    stored.update([type(stored).checkout_attempt.set(0)])  # the note that it was made got lost
+    stored.update([type(stored).checkout_attempt.set(0)])  # as if the attempt was not stored
     payer.stripe._api.post(f"/v1/checkout/sessions/{first}/expire").raise_for_status()
     assert payer.checkout().data["sessionId"] != first
 
 
-def test_requests_side_by_side_make_one_customer_and_one_page(payer: Person) -> None:
+def test_concurrent_requests_create_one_customer_and_one_page(payer: Person) -> None:
     replies: list[Reply] = []
     threads = [threading.Thread(target=lambda: replies.append(payer.checkout())) for _ in range(8)]
     for thread in threads:
@@ -148,11 +148,11 @@ def test_requests_side_by_side_make_one_customer_and_one_page(payer: Person) -> 
     made = {reply.data["sessionId"] for reply in replies if reply.status == 200}
     assert {reply.status for reply in replies} <= {200, 502}
     assert len(made) == 1
-    assert_all_is_well(payer)
+    assert_can_pay_once(payer)
 
 
-def breaks(payer: Person, wire: Wire) -> Iterator[tuple[str, int]]:
-    """Give every call of DynamoDB that a purchase makes: its name, and the how-manieth it is."""
+def list_calls(payer: Person, wire: Wire) -> Iterator[tuple[str, int]]:
+    """Yield the name and the number of each DynamoDB call of a purchase."""
     with wire.watched() as seen:
         assert payer.checkout().status == 200
     counted: dict[str, Iterator[int]] = {}
@@ -162,10 +162,10 @@ def breaks(payer: Person, wire: Wire) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("how", ["dies before", "dies after", "refused", "lost", "late"])
-def test_a_crash_at_any_step_leaves_nothing_half_made(
+def test_a_crash_at_any_step_leaves_nothing_half_done(
     payer: Person, stripe: Stripe, wire: Wire, how: str
 ) -> None:
-    steps = list(breaks(payer, wire))
+    steps = list(list_calls(payer, wire))
     assert len(steps) >= 4
     for call, nth in steps:
         other = Person.new(payer.api, stripe)
@@ -178,13 +178,13 @@ def test_a_crash_at_any_step_leaves_nothing_half_made(
             pass
         wire.deliver_late()
         wire.reset()
-        assert_all_is_well(other)
+        assert_can_pay_once(other)
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
 @pytest.mark.parametrize("call", ["GET /v1/subscriptions", "POST /v1/subscriptions/"])
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
-def test_cancel_and_resume_survive_stripes_failures(
+def test_cancel_and_resume_survive_failures_of_stripe(
     subscriber: Person, fault: dict[str, object], call: str, verb: str
 ) -> None:
     if verb == "resume":

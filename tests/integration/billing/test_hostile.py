@@ -1,4 +1,4 @@
-"""What someone who wants pro for nothing tries, and what chance does to those who pay."""
+"""Attempts to get pro without paying, and accidents of users who pay."""
 
 import threading
 from datetime import timedelta
@@ -17,14 +17,14 @@ from tests.support.person import Person
 
 
 def customer(stripe: Stripe, **metadata: str) -> str:
-    """Make a customer at Stripe that is not ours."""
+    """Create a customer at Stripe without our API."""
     form = {f"metadata[{name}]": value for name, value in metadata.items()}
     made = stripe._api.post("/v1/customers", data=form)
     return str(made.raise_for_status().json()["id"])
 
 
-def bought(stripe: Stripe, customer_id: str, **metadata: str) -> dict[str, str]:
-    """Let a customer subscribe past our API; return the events of it."""
+def buy(stripe: Stripe, customer_id: str, **metadata: str) -> dict[str, str]:
+    """Subscribe a customer without our API; return the events: types by id."""
     form = {
         "mode": "subscription",
         "customer": customer_id,
@@ -37,27 +37,25 @@ def bought(stripe: Stripe, customer_id: str, **metadata: str) -> dict[str, str]:
 
 
 def ours(user_id: str) -> dict[str, str]:
-    """Return the metadata that we give what is made for a user."""
+    """Return the metadata of the objects that our API creates for a user."""
     return payments._metadata(user_id)
 
 
-# ── Somebody else's ──────────────────────────────────────────────────────────────────────────────
+# ── Other users ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_who_pays_another_users_page_pays_for_that_user(api: Api, stripe: Stripe) -> None:
+def test_a_payment_on_another_users_page_counts_for_that_user(api: Api, stripe: Stripe) -> None:
     ann, bob = Person.new(api, stripe), Person.new(api, stripe)
     bob.checkout()
-    ann.news += stripe.act(ann.checkout().data["sessionId"], "pay", "bob@example.com")
-    ann.take_news()
+    ann.undelivered += stripe.act(ann.checkout().data["sessionId"], "pay", "bob@example.com")
+    ann.deliver_events()
     assert (ann.plan(), bob.plan()) == ("pro", "basic")
 
 
-def test_a_customer_whose_metadata_names_another_user_gives_them_nothing(
-    subscriber: Person, stripe: Stripe
-) -> None:
+def test_metadata_of_a_foreign_customer_grants_nothing(subscriber: Person, stripe: Stripe) -> None:
     before = subscriber.status()
     stranger = customer(stripe, **ours(subscriber.id))
-    events = bought(stripe, stranger)
+    events = buy(stripe, stranger)
     [subscription] = stripe.get("/v1/subscriptions", customer=stranger)["data"]
     events |= stripe.move(subscription["id"], "cancel")
     for event_id in events:
@@ -67,34 +65,32 @@ def test_a_customer_whose_metadata_names_another_user_gives_them_nothing(
     assert subscriber.customer_id() != stranger
 
 
-def test_a_subscription_whose_metadata_names_another_user_gives_them_nothing(
-    payer: Person, stripe: Stripe
-) -> None:
-    for event_id in bought(stripe, customer(stripe), **ours(payer.id)):
+def test_metadata_of_a_foreign_subscription_grants_nothing(payer: Person, stripe: Stripe) -> None:
+    for event_id in buy(stripe, customer(stripe), **ours(payer.id)):
         assert deliver(payer.api, stripe, event_id).status == 200
     reconcile()
     assert payer.plan() == "basic"
     assert payer.stored().stripe_customer_id is None
 
 
-def test_a_customer_of_another_stage_on_the_same_account_is_none_of_ours(
+def test_a_customer_of_another_stage_on_the_same_account_is_ignored(
     payer: Person, stripe: Stripe
 ) -> None:
     other = {"user_id": payer.id, "stage": "other"}
-    for event_id in bought(stripe, customer(stripe, **other), **other):
+    for event_id in buy(stripe, customer(stripe, **other), **other):
         assert deliver(payer.api, stripe, event_id).status == 200
     reconcile()
     assert payer.plan() == "basic"
 
 
-def test_a_customer_that_our_key_does_not_know_has_the_event_come_again(api: Api) -> None:
-    """The key is another account's: an operator's mistake, which must not swallow the news."""
+def test_an_event_about_an_unknown_customer_is_retried(api: Api) -> None:
+    """The operator configured another account's key; the event must not be lost."""
     body = event(data={"object": {"object": "subscription", "customer": "cus_unknown"}})
     reply = post(api, body, signed(body))
     assert (reply.status, reply.json["type"]) == (502, "urn:geminichat:problem:payment-provider")
 
 
-def test_what_an_event_claims_is_not_believed(subscriber: Person) -> None:
+def test_the_contents_of_an_event_are_not_trusted(subscriber: Person) -> None:
     subscriber.move("cancel")
     claims = {"object": "subscription", "customer": subscriber.customer_id(), "status": "active"}
     body = event(data={"object": claims})
@@ -102,9 +98,9 @@ def test_what_an_event_claims_is_not_believed(subscriber: Person) -> None:
     assert subscriber.plan() == "basic"
 
 
-def test_every_event_of_a_life_replayed_after_its_end_grants_nothing(subscriber: Person) -> None:
+def test_replayed_events_of_an_ended_subscription_grant_nothing(subscriber: Person) -> None:
     subscriber.move("cancel")
-    subscriber.take_news()
+    subscriber.deliver_events()
     for one in subscriber.stripe.events():
         if subscriber.customer_id() in str(one["event"]):
             assert deliver(subscriber.api, subscriber.stripe, one["event"]["id"]).status == 200
@@ -112,7 +108,7 @@ def test_every_event_of_a_life_replayed_after_its_end_grants_nothing(subscriber:
 
 
 @pytest.mark.parametrize("kind", ["charge.refunded", "charge.dispute.created"])
-def test_money_that_goes_back_changes_no_plan_while_the_subscription_stands(
+def test_a_refund_changes_no_plan_while_the_subscription_is_active(
     subscriber: Person, kind: str
 ) -> None:
     body = event(type=kind, data={"object": {"customer": subscriber.customer_id()}})
@@ -120,20 +116,20 @@ def test_money_that_goes_back_changes_no_plan_while_the_subscription_stands(
     assert subscriber.plan() == "pro"
 
 
-# ── Twice ────────────────────────────────────────────────────────────────────────────────────────
+# ── Twice ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
 def twice(subscriber: Person) -> Person:
-    """Someone with two subscriptions: one was made past our API, in the dashboard perhaps."""
+    """A person with two subscriptions, one of them created in the dashboard."""
     subscriber.stripe.advance(60)
-    subscriber.news += bought(subscriber.stripe, subscriber.customer_id())
-    subscriber.take_news()
+    subscriber.undelivered += buy(subscriber.stripe, subscriber.customer_id())
+    subscriber.deliver_events()
     assert len(subscriber.at_stripe()) == 2
     return subscriber
 
 
-def test_who_cancels_pays_for_none_of_two_subscriptions_any_more(twice: Person) -> None:
+def test_cancel_ends_both_of_two_subscriptions(twice: Person) -> None:
     reply = twice.request("POST", "/subscription/cancel")
     assert (reply.status, reply.data["cancelAtPeriodEnd"]) == (200, True)
     assert [one["cancel_at_period_end"] for one in twice.at_stripe()] == [True, True]
@@ -141,7 +137,7 @@ def test_who_cancels_pays_for_none_of_two_subscriptions_any_more(twice: Person) 
     assert twice.plan(twice.period_end() + timedelta(seconds=1)) == "basic"
 
 
-def test_who_resumes_pays_for_one_of_two_subscriptions_again(twice: Person) -> None:
+def test_resume_renews_one_of_two_subscriptions(twice: Person) -> None:
     twice.request("POST", "/subscription/cancel")
     reply = twice.request("POST", "/subscription/resume")
     assert (reply.status, reply.data["cancelAtPeriodEnd"]) == (200, False)
@@ -150,13 +146,13 @@ def test_who_resumes_pays_for_one_of_two_subscriptions_again(twice: Person) -> N
     assert sorted(one["cancel_at_period_end"] for one in twice.at_stripe()) == [False, True]
 
 
-def test_the_end_of_one_of_two_subscriptions_leaves_pro(twice: Person) -> None:
+def test_the_end_of_one_of_two_subscriptions_keeps_pro(twice: Person) -> None:
     twice.move("cancel")
-    twice.take_news()
+    twice.deliver_events()
     assert twice.plan() == "pro"
 
 
-def test_who_pays_twice_is_told_to_the_operator(twice: Person) -> None:
+def test_a_user_who_pays_twice_is_reported_to_the_operator(twice: Person) -> None:
     before = reconcile()["twice"]
     assert before >= 1
     twice.request("POST", "/subscription/cancel")
@@ -165,7 +161,7 @@ def test_who_pays_twice_is_told_to_the_operator(twice: Person) -> None:
 
 @pytest.fixture
 def dearer(stripe: Stripe, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Another price of the same product, which is the pro plan's from now on."""
+    """A new price for the pro plan."""
     old = stripe.get(f"/v1/prices/{PRO_PRICE}")
     form: dict[str, Any] = {
         "product": old["product"],
@@ -178,18 +174,18 @@ def dearer(stripe: Stripe, monkeypatch: pytest.MonkeyPatch) -> str:
     return price
 
 
-def test_who_subscribed_at_an_older_price_stays_pro(
+def test_a_subscription_at_an_older_price_stays_pro(
     subscriber: Person, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue("dearer")
     subscriber.move("end-period")
-    subscriber.take_news()
+    subscriber.deliver_events()
     reconcile()
     assert subscriber.plan() == "pro"
     assert subscriber.checkout().status == 409
 
 
-def test_a_page_at_an_older_price_cannot_be_paid_beside_the_new_one(
+def test_a_page_at_an_older_price_expires_when_a_new_one_is_opened(
     payer: Person, request: pytest.FixtureRequest
 ) -> None:
     old = payer.checkout().data["sessionId"]
@@ -205,7 +201,7 @@ def test_a_page_at_an_older_price_cannot_be_paid_beside_the_new_one(
     assert subscription["items"]["data"][0]["price"]["id"] == dearer
 
 
-def test_an_older_page_that_is_paid_at_the_last_moment_is_the_one_subscription(
+def test_an_older_page_that_is_paid_at_the_last_moment_leaves_one_subscription(
     payer: Person, request: pytest.FixtureRequest
 ) -> None:
     old = payer.checkout().data["sessionId"]
@@ -216,33 +212,33 @@ def test_an_older_page_that_is_paid_at_the_last_moment_is_the_one_subscription(
     asking = threading.Thread(target=lambda: replies.append(payer.checkout()), daemon=True)
     asking.start()
     wait_until(lambda: stripe.holds() == ["listed"])
-    payer.news += stripe.act(old, "pay")
+    payer.undelivered += stripe.act(old, "pay")
     stripe.release("listed")
     asking.join(20)
     assert [reply.status for reply in replies] == [409]
     assert len(payer.at_stripe()) == 1
 
 
-def test_who_owes_for_an_unpaid_subscription_settles_it_and_buys_no_second_one(
+def test_a_user_with_an_unpaid_subscription_pays_it_instead_of_a_second_one(
     subscriber: Person,
 ) -> None:
     subscriber.stripe.ask("PATCH", "/_ledger", {"givesUp": "unpaid"})
     subscriber.move("fail-payment")
     subscriber.move("give-up")
-    subscriber.take_news()
+    subscriber.deliver_events()
     reply = subscriber.checkout()
     assert reply.status == 409
     assert "POST /subscription/portal" in reply.json["detail"]
     subscriber.move("pay-up")
-    subscriber.take_news()
+    subscriber.deliver_events()
     assert (subscriber.plan(), len(subscriber.at_stripe())) == ("pro", 1)
 
 
-# ── Unheard ──────────────────────────────────────────────────────────────────────────────────────
+# ── Lost events ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(("verb", "ends"), [("cancel", True), ("resume", False)])
-def test_a_purchase_whose_news_has_not_come_can_be_cancelled_and_resumed(
+def test_a_purchase_whose_event_has_not_arrived_can_be_cancelled_and_resumed(
     payer: Person, verb: str, ends: bool
 ) -> None:
     payer.pay()
@@ -252,19 +248,17 @@ def test_a_purchase_whose_news_has_not_come_can_be_cancelled_and_resumed(
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
-def test_who_opened_a_page_and_never_paid_has_nothing_to_cancel_or_resume(
-    payer: Person, verb: str
-) -> None:
+def test_a_user_who_never_paid_cannot_cancel_or_resume(payer: Person, verb: str) -> None:
     payer.checkout()
     assert payer.request("POST", f"/subscription/{verb}").status == 409
 
 
-def test_a_customer_deleted_at_stripe_has_nothing_to_look_after(subscriber: Person) -> None:
+def test_a_customer_deleted_at_stripe_has_no_portal_and_no_subscription(subscriber: Person) -> None:
     subscriber.stripe._api.delete(f"/v1/customers/{subscriber.customer_id()}").raise_for_status()
     for path, code in (("portal", "no-customer"), ("cancel", "no-subscription")):
         reply = subscriber.request("POST", f"/subscription/{path}")
         assert (reply.status, reply.json["type"]) == (409, f"urn:geminichat:problem:{code}")
     assert subscriber.plan() == "basic"
     subscriber.pay()
-    subscriber.take_news()
+    subscriber.deliver_events()
     assert subscriber.plan() == "pro"

@@ -1,8 +1,8 @@
-"""The events of a subscription's life in every order: the plan ends as Stripe's truth.
+"""The events of a subscription in every order: the plan always ends as Stripe has it.
 
-Deliveries go to the real handler, tables and stand-in. Before an event is delivered, the truth has
-moved no further than it must have for the event to exist, so that each handler sees as little of it
-as it can.
+Deliveries go to the real handler, tables and stand-in. Before an event is delivered, the
+subscription has changed only as far as needed for the event to exist, so that each handler sees as
+few changes as possible.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ GIVES_PRO = {"active": True, "trialing": True, "past_due": True}
 
 @dataclass
 class Life:
-    """A customer whose life is turned step by step; the events of it wait to be delivered."""
+    """A customer whose subscription changes step by step; a test delivers the events."""
 
     api: Api
     stripe: Stripe
@@ -33,13 +33,13 @@ class Life:
     subscription: str = ""
 
     def __post_init__(self) -> None:
-        """Make the customer, and note it as POST /subscribe/pro does."""
+        """Create and store the customer as POST /subscribe/pro does."""
         made = self._post("/v1/customers", {"metadata[user_id]": self.user_id})
         self.customer: str = made["id"]
         subscriptions.store_customer(self.user_id, self.customer)
 
-    def turn(self, move: str) -> dict[str, str]:
-        """Make a move, and return the events of it: types by id."""
+    def change(self, move: str) -> dict[str, str]:
+        """Change the subscription, and return the events: types by id."""
         if move != "pay":
             return self.stripe.move(self.subscription, move)
         session = self._post(
@@ -56,12 +56,12 @@ class Life:
         return made
 
     def deliver(self, event_id: str) -> None:
-        """Deliver an event; it has to be taken."""
+        """Deliver an event, which must be accepted."""
         reply = deliver(self.api, self.stripe, event_id)
         assert reply.status == 200, reply.text
 
     def check(self) -> None:
-        """The plan is what Stripe says."""
+        """Check that the stored state is the one at Stripe."""
         params = {"customer": self.customer, "status": "all", "limit": 100}
         states = [one["status"] for one in self.stripe.get("/v1/subscriptions", **params)["data"]]
         row = subscriptions.load(self.user_id)
@@ -76,7 +76,7 @@ class Life:
         return made
 
 
-# What is turned, and which of its events are delivered.
+# The changes, and which of their events are delivered.
 ONE_LIFE = [
     ("pay", "customer.subscription.created"),
     ("", "checkout.session.completed"),
@@ -94,49 +94,49 @@ ENDED_AND_BEGUN_AGAIN = [
 ]
 
 
-def live_through(
-    life: Life, story: Sequence[tuple[str, str]], order: Sequence[int], again: int
-) -> None:
-    """Deliver a story's events in an order, the one at place `again` twice, and once more late."""
+def replay(life: Life, story: Sequence[tuple[str, str]], order: Sequence[int], again: int) -> None:
+    """Deliver a story's events in an order; one of them three times."""
     happened: list[str] = []
     made: dict[str, str] = {}
 
-    def happen() -> None:
-        """Turn the next move of the story."""
+    def advance() -> None:
+        """Apply the next change of the story."""
         move, kind = story[len(happened)]
-        made.update(life.turn(move) if move else {})
+        made.update(life.change(move) if move else {})
         happened.append([event for event in made if made[event] == kind][-1])
 
     for place, event in enumerate(order):
         while len(happened) <= event:
-            happen()
+            advance()
         life.deliver(happened[event])
         if place == again:
             life.deliver(happened[event])
     while len(happened) < len(story):
-        happen()
+        advance()
     life.deliver(happened[order[again]])
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("first", range(len(ONE_LIFE)))
-def test_every_order_of_six_events_of_one_life(api: Api, stripe: Stripe, first: int) -> None:
+def test_six_events_of_one_subscription_in_every_order(
+    api: Api, stripe: Stripe, first: int
+) -> None:
     orders = [order for order in permutations(range(6)) if order[0] == first]
     assert len(orders) == 120
     for number, order in enumerate(orders):
         life = Life(api, stripe)
-        live_through(life, ONE_LIFE, order, again=number % 6)
+        replay(life, ONE_LIFE, order, again=number % 6)
         life.check()
         assert subscriptions.load(life.user_id).status == "canceled"
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
-def test_every_order_of_a_life_that_ends_and_begins_again(
+def test_events_of_a_subscription_that_ends_and_a_second_one_in_every_order(
     api: Api, stripe: Stripe, length: int
 ) -> None:
     for number, order in enumerate(permutations(range(length))):
         life = Life(api, stripe)
-        live_through(life, ENDED_AND_BEGUN_AGAIN[:length], order, again=number % length)
+        replay(life, ENDED_AND_BEGUN_AGAIN[:length], order, again=number % length)
         life.check()
 
 
@@ -160,19 +160,18 @@ MOVES = [
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.data())
-def test_longer_lives_in_any_order_with_duplicates(
+def test_longer_histories_in_any_order_with_duplicates(
     api: Api, stripe: Stripe, data: st.DataObject
 ) -> None:
     life = Life(api, stripe)
-    news = life.turn("pay")
-    waiting, delivered = list(news), list[str]()
+    waiting, delivered = list(life.change("pay")), list[str]()
 
-    def turn() -> None:
+    def change() -> None:
         move = data.draw(st.sampled_from(MOVES))
         answer = stripe._http.post(f"/_subscriptions/{life.subscription}/{move}")
         if move == "pay":
             live = life.stripe.get("/v1/subscriptions", customer=life.customer)["data"]
-            waiting.extend([] if live else life.turn("pay"))
+            waiting.extend([] if live else life.change("pay"))
         elif answer.status_code == 200:  # not every move is possible in every state
             waiting.extend(one["id"] for one in answer.json()["events"])
 
@@ -188,7 +187,7 @@ def test_longer_lives_in_any_order_with_duplicates(
         if delivered:
             life.deliver(data.draw(st.sampled_from(delivered)))
 
-    acts: list[Callable[[], None]] = [turn, deliver_one, repeat_one]
+    acts: list[Callable[[], None]] = [change, deliver_one, repeat_one]
     for act in data.draw(st.lists(st.sampled_from(acts), min_size=7, max_size=25)):
         act()
     while waiting:

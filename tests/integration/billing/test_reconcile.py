@@ -1,4 +1,4 @@
-"""The nightly comparison with Stripe, and what it mends."""
+"""The nightly comparison with Stripe, and the differences that it fixes."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ from tests.support.person import Person
 
 @pytest.fixture(autouse=True)
 def _all_is_known() -> None:
-    """What other tests left different is fixed before."""
+    """Fix the differences that other tests left."""
     reconcile()
 
 
@@ -43,7 +43,7 @@ def test_every_lost_change_is_fixed(subscriber: Person, move: str) -> None:
     assert subscriber.status()["currentPeriodEnd"] == times.text(subscriber.period_end())
 
 
-def test_a_dry_run_says_what_it_would_mend_and_changes_nothing(
+def test_a_dry_run_reports_the_differences_and_changes_nothing(
     payer: Person, subscriber: Person
 ) -> None:
     other = Person.new(payer.api, payer.stripe)
@@ -61,22 +61,22 @@ def test_a_dry_run_says_what_it_would_mend_and_changes_nothing(
     assert (other.plan(), subscriber.plan()) == ("pro", "basic")
 
 
-def test_nothing_is_written_where_all_is_as_stripe_says(subscriber: Person) -> None:
+def test_an_item_without_differences_is_not_written(subscriber: Person) -> None:
     reconcile()
     before = subscriber.stored()
     assert reconcile()["fixed"] == 0
     assert subscriber.stored().revision == before.revision
 
 
-def test_ended_long_ago_is_left_alone(subscriber: Person) -> None:
+def test_an_ended_subscription_is_not_written(subscriber: Person) -> None:
     subscriber.move("cancel")
-    subscriber.take_news()
+    subscriber.deliver_events()
     before = subscriber.stored()
     assert reconcile()["fixed"] == 0
     assert subscriber.stored().revision == before.revision
 
 
-def test_pro_that_stripe_knows_nothing_of_is_ended(payer: Person) -> None:
+def test_a_plan_that_stripe_does_not_know_ends(payer: Person) -> None:
     payer.checkout()
     until = times.text(datetime.now(UTC) + timedelta(days=300))
     payer.stored().update([Subscription.pro_until.set(until)])
@@ -85,21 +85,23 @@ def test_pro_that_stripe_knows_nothing_of_is_ended(payer: Person) -> None:
     assert payer.plan() == "basic"
 
 
-def test_a_row_that_was_lost_is_written_again(subscriber: Person) -> None:
+def test_a_lost_item_is_stored_again(subscriber: Person) -> None:
     subscriber.stored().delete()
     assert subscriber.plan() == "basic"
     assert reconcile()["fixed"] == 1
     assert subscriber.plan() == "pro"
 
 
-def test_news_that_comes_beside_it_is_not_overwritten(subscriber: Person) -> None:
+def test_a_concurrent_event_is_not_overwritten(subscriber: Person) -> None:
     subscriber.move("cancel")
-    subscriber.take_news()
+    subscriber.deliver_events()
     assert reconcile()["fixed"] == 0
     assert subscriber.plan() == "basic"
 
 
-def test_one_who_cannot_be_compared_holds_up_nobody_else(subscriber: Person, payer: Person) -> None:
+def test_a_user_who_cannot_be_compared_does_not_delay_others(
+    subscriber: Person, payer: Person
+) -> None:
     other = Person.new(payer.api, payer.stripe)
     other.pay()
     subscriber.move("cancel")
@@ -113,17 +115,17 @@ def test_one_who_cannot_be_compared_holds_up_nobody_else(subscriber: Person, pay
     assert subscriber.plan() == "basic"
 
 
-def test_when_stripe_is_down_nothing_changes(subscriber: Person) -> None:
+def test_an_outage_of_stripe_changes_nothing(subscriber: Person) -> None:
     subscriber.stripe.fault("error", status=503, match="/v1/", times="always")
     with pytest.raises(Exception, match="payment provider"):
         reconcile()
     assert subscriber.plan() == "pro"
 
 
-def test_another_accounts_key_ends_nobodys_plan(
+def test_the_key_of_another_account_ends_no_plan(
     subscriber: Person,
 ) -> None:
-    """With a key that knows no customer, an operator's mistake, every user keeps the plan."""
+    """The operator configured a key that knows no customer: every user keeps the plan."""
     subscriber.stripe.fault(
         "error", status=404, code="resource_missing", match="/v1/customers", times="always"
     )
@@ -140,7 +142,7 @@ def test_another_accounts_key_ends_nobodys_plan(
     assert subscriber.plan() == "pro"
 
 
-def test_what_time_does_not_allow_is_left_and_said(subscriber: Person) -> None:
+def test_users_for_whom_no_time_is_left_are_reported(subscriber: Person) -> None:
     subscriber.move("cancel")
     with pytest.raises(RuntimeError, match=r"'left': [1-9]"):
         invoke("SubscriptionReconcile", {}, seconds=0)

@@ -1,4 +1,4 @@
-"""The sample events of tests/events are ones that their functions take (some ask Stripe)."""
+"""The sample events in tests/events are accepted by their functions."""
 
 import secrets
 import time
@@ -21,12 +21,12 @@ REFUSED: Mapping[str, tuple[int, str]] = {
     "SubscriptionResume": (409, "no-subscription"),
     "WebhookStripe": (400, "invalid-signature"),
 }
-"""What needs a code, a failed prompt or a customer of Stripe's is understood, and refused."""
+"""Functions that need a code, a failed prompt or a Stripe customer: a valid event, refused."""
 
 
 @pytest.fixture
 def person(api: Api) -> Mapping[str, str]:
-    """Somebody with a room and a prompt in it: the values that the events leave open."""
+    """A person with a room and a prompt: the values of the events' placeholders."""
     email, new_email = (f"{secrets.token_hex(6)}@example.com" for _ in range(2))
     account = api.post("/auth/signup", {"email": email, "password": sample_events.PASSWORD}).data
     token = account["token"]

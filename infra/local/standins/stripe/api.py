@@ -130,7 +130,7 @@ class Api:
     def update_subscription(self, params: Params, *, object_id: str, **_: Any) -> Json:
         subscription = self.ledger.get("subscription", object_id)
         at_period_end = params.flag("cancel_at_period_end")
-        changes_end = params.has("cancel_at")
+        changes_end = params.is_present("cancel_at")
         cancel_at = params.number("cancel_at")
         params.reject_unknown()
         if at_period_end is not None and changes_end:

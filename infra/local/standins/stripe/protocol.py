@@ -117,7 +117,7 @@ class Params:
             raise Rejected("Invalid array", param=name)
         return value
 
-    def has(self, name: str) -> bool:
+    def is_present(self, name: str) -> bool:
         """Return whether a parameter is present and was not read yet."""
         return name in self._tree
 
