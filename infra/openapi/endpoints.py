@@ -22,7 +22,8 @@ from geminichat.errors import (
 )
 from infra.template import load, settings
 
-BODY = re.compile(r"request\.body\((?P<struct>\w+)(?P<optional>, optional=True)?\)")
+DOCSTRING = re.compile(r'""".*?"""', re.DOTALL)
+BODY = re.compile(r"request\.body\(\s*(?P<struct>\w+)(?P<optional>,\s*optional=True)?,?\s*\)")
 """How a handler takes its body."""
 MESSAGE = re.compile(r'"([A-Z][^"\n]*\.)"')
 """A sentence for a person in a handler's code."""
@@ -64,6 +65,8 @@ class Endpoint:
     def body(self) -> tuple[type, bool] | None:
         """The struct that the handler takes from the body, and whether the body may be missing."""
         found = BODY.search(self._code)
+        if not found and "request.body(" in self._code:
+            raise LookupError(f"functions/{self.name}/app.py: write request.body(TheStruct)")
         return (vars(self.module)[found["struct"]], bool(found["optional"])) if found else None
 
     @property
@@ -99,7 +102,7 @@ class Endpoint:
     @cached_property
     def _code(self) -> str:
         _, _, code = inspect.getsource(self.module).partition("\n@endpoint")
-        return code
+        return DOCSTRING.sub("", code)
 
 
 def endpoints() -> list[Endpoint]:

@@ -1,13 +1,14 @@
 """The OpenAPI document agrees with the code, is complete, and is valid OpenAPI."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
-from geminichat import api
+from geminichat import api, errors
 from geminichat.api import parse_json
 from geminichat.domain.accounts import Credentials, GivenCode, NewAccount, PasswordChange
 from geminichat.domain.messages import NewPrompt
@@ -15,9 +16,10 @@ from geminichat.domain.rooms import RoomChange
 from geminichat.errors import AppError, InvalidRequest, TokenReused, Unauthorized
 from infra.openapi.__main__ import documents
 from infra.openapi.endpoints import endpoints
+from infra.paths import ROOT
 from tests.support import declared_errors, document
 from tests.support.document import DOCUMENT, codes_of, resolved, validator
-from tests.support.template import FUNCTIONS, routes_of
+from tests.support.template import FUNCTIONS, folder_of, routes_of
 
 OPERATIONS = {
     f"{method.upper()} {path}": operation
@@ -42,6 +44,22 @@ def test_every_endpoint_requires_a_token_unless_its_handler_is_public() -> None:
         assert open_to_all == endpoint.is_public, endpoint.route
         assert open_to_all or "unauthorized" in codes_of(endpoint.method, endpoint.path)
     assert DOCUMENT["security"] == [{"bearer": []}]
+
+
+def test_every_error_class_is_in_the_tree_and_answered_by_an_endpoint() -> None:
+    def below(kind: type[AppError]) -> Iterator[type[AppError]]:
+        yield kind
+        for child in kind.__subclasses__():
+            if child.__module__ == errors.__name__:
+                yield from below(child)
+
+    kinds = list(below(AppError))
+    tree = re.findall(r"(\w+) +(\d{3}) +(one class|[a-z-]+)", errors.__doc__ or "")
+    assert {name for name, _, _ in tree} == {kind.__name__ for kind in kinds}
+    leaves = {(name, int(status), code) for name, status, code in tree if code != "one class"}
+    assert leaves <= {(kind.__name__, kind.status, kind.code) for kind in kinds}
+    used = {error for endpoint in endpoints() for error in endpoint.errors}
+    assert {error.__name__ for error in used} == {name for name, _, _ in leaves}
 
 
 def test_operation_ids_are_unique() -> None:
@@ -287,6 +305,18 @@ def test_the_examples_of_an_invalid_body_show_its_pointers(route: str) -> None:
                 e["detail"] in example["value"]["detail"]
                 for e in example["value"].get("errors", [])
             )
+
+
+@every_operation
+def test_the_message_of_an_example_is_a_sentence_from_the_handler(route: str) -> None:
+    function = next(name for name in FUNCTIONS if route in routes_of(name))
+    code = (ROOT / "functions" / folder_of(function) / "app.py").read_text()
+    for status in ("200", "201", "202"):
+        content = OPERATIONS[route]["responses"].get(status, {}).get("content", {})
+        for example in content.get("application/json", {}).get("examples", {}).values():
+            message = example["value"]["message"]
+            assert f'"{message}"' in code
+            assert not message.startswith("Answer ")
 
 
 def test_the_degraded_example_is_shown_only_with_503() -> None:
