@@ -18,7 +18,7 @@ def handler(request: Request) -> Response[RoomPage]:
         if cached:
             return ok(cached, "Chatrooms from cache.", headers={"x-cache": "hit"})
 
-    rooms, following = chatrooms.read_page(request.user_id, limit, after)
+    rooms, following = chatrooms.read_rooms(request.user_id, limit, after)
     page = RoomPage(chatrooms=rooms, next_cursor=request.cursor("rooms", following))
     if notices:
         room_list_cache.store_rooms(request.user_id, limit, page, notices)

@@ -28,6 +28,7 @@ from geminichat.errors import (
     OutOfTokens,
     QuotaExceeded,
     TooManyRequests,
+    TooManyRooms,
     WrongMode,
 )
 from infra.openapi.endpoints import Endpoint
@@ -72,6 +73,13 @@ ROOM = rooms.Room(
     model=rooms.DEFAULT_MODEL,
     created_at=NOON,
     updated_at=LATER,
+)
+ROOM_SUMMARY = rooms.RoomSummary(
+    id=ROOM.id,
+    title=ROOM.title,
+    model=ROOM.model,
+    created_at=ROOM.created_at,
+    updated_at=ROOM.updated_at,
 )
 PROMPT = messages.Message(
     id=MESSAGE_ID,
@@ -130,7 +138,7 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("room", rooms.NewRoom(title="Queues", system_instruction="Answer in one sentence.")),
     ("title", rooms.RoomChange(title="Queues and logs")),
     ("room", ROOM),
-    ("page", rooms.RoomPage(chatrooms=[ROOM], next_cursor=CURSOR)),
+    ("page", rooms.RoomPage(chatrooms=[ROOM_SUMMARY], next_cursor=CURSOR)),
     ("room", rooms.RoomWithMessages.of(ROOM, CONVERSATION, None)),
     ("prompt", messages.NewPrompt(content="What is a message queue good for?")),
     ("accepted", messages.AcceptedPrompt.of(PROMPT, MESSAGE_ID)),
@@ -205,6 +213,10 @@ PROBLEMS: list[tuple[str, AppError]] = [
     ("chatroom_list", InvalidRequest("The cursor is not valid here. Start again without one.")),
     ("chatroom_get", InvalidRequest("The query's limit must be a number from 1 to 100.")),
     ("chatroom_get", InvalidRequest("The cursor is not valid here. Start again without one.")),
+    (
+        "chatroom_create",
+        TooManyRooms("You have 200 chatrooms, the most of your plan. Delete one first."),
+    ),
     (
         "chatroom_send",
         InvalidRequest("An Idempotency-Key has 1 to 255 visible ASCII characters."),

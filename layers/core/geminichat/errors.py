@@ -15,6 +15,7 @@
     │   ├── IdentityNotVerified   409  identity-not-verified
     │   ├── KeyInUse              409  key-in-use
     │   ├── NotFailed             409  not-failed
+    │   ├── TooManyRooms          409  too-many-rooms
     │   ├── AlreadySubscribed     409  already-subscribed
     │   ├── NoSubscription        409  no-subscription
     │   └── NoCustomer            409  no-customer
@@ -195,6 +196,12 @@ class NotFailed(Conflict):
 
     code = "not-failed"
     detail = "Only a failed prompt can be retried."
+
+
+class TooManyRooms(Conflict):
+    """The user has as many chatrooms as their plan allows."""
+
+    code = "too-many-rooms"
 
 
 class AlreadySubscribed(Conflict):

@@ -15,6 +15,7 @@ from geminichat import config
 from geminichat.clients import payments
 from geminichat.domain import times
 from geminichat.tables.stripe_events import HandledEvent
+from geminichat.upstash import prompt_limits
 from infra.local.standins.stripe.driver import Stripe
 from infra.local.standins.stripe.events import OLD_API_VERSION
 from tests.support.billing import KEY, SECRET, deliver, event, of_type, post, set_secrets, signed
@@ -205,7 +206,7 @@ def test_only_an_event_that_changes_the_plan_drops_it_from_redis(
     payer: Person, valkey: ValkeyServer
 ) -> None:
     redis = valkey.client()
-    key = f"quota:{payer.id}:{times.day(datetime.now(UTC))}"
+    key = prompt_limits.quota_key(payer.id, times.day(datetime.now(UTC)))
 
     def is_cached_after(change: Callable[[], object]) -> bool:
         redis.hset(key, mapping={"plan": "basic", "counted": 1})
@@ -343,7 +344,7 @@ def test_a_plan_that_changed_between_two_tries_is_dropped_from_redis(
     stripe.release("paused")
     assert paused.answered() == 200
     assert subscriber.plan() == "basic"
-    key = f"quota:{subscriber.id}:{times.day(datetime.now(UTC))}"
+    key = prompt_limits.quota_key(subscriber.id, times.day(datetime.now(UTC)))
     valkey.client().hset(key, mapping={"plan": "basic", "counted": 5})
     stripe.release("resumed")
     assert resumed.answered() == 200

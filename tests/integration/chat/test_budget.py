@@ -13,7 +13,7 @@ from tests.support.person import Person
 from tests.support.wire import Wire
 
 GET, BATCH_GET, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
-PUT, UPDATE, TRANSACT = "dynamodb.PutItem", "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
+UPDATE, TRANSACT = "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
 SEND = "sqs.SendMessage"
 
 SECRET = "ssm.GetParameter"
@@ -58,7 +58,7 @@ def test_creating_changing_or_deleting_a_room_takes_one_write(
     basic_user: Person, room: str, calls_of: Counter
 ) -> None:
     url = f"/chatroom/{room}"
-    assert calls_of(basic_user.open_room) == Calls([PUT], redis=1)
+    assert calls_of(basic_user.open_room) == Calls([TRANSACT], redis=1)
     patch = calls_of(lambda: basic_user.request("PATCH", url, json={"title": "x"}))
     assert patch == Calls([UPDATE], redis=1)
     assert calls_of(lambda: basic_user.delete(room)) == Calls([TRANSACT], redis=1)

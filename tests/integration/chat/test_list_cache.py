@@ -34,6 +34,11 @@ def listed(user: Person, query: str = "") -> tuple[str, list[str]]:
     return reply.headers["x-cache"], titles(reply)
 
 
+def list_key(user: Person) -> str:
+    """Return the key of a user's cached list."""
+    return room_list_cache.list_keys(user.id)[0]
+
+
 def test_the_second_list_request_is_a_cache_hit(basic_user: Person, wire: Wire) -> None:
     basic_user.open_room(title="One")
     assert listed(basic_user) == ("miss", ["One"])
@@ -44,7 +49,7 @@ def test_the_second_list_request_is_a_cache_hit(basic_user: Person, wire: Wire) 
 
 def test_a_list_is_cached_for_ten_minutes(basic_user: Person, valkey: ValkeyServer) -> None:
     listed(basic_user)
-    assert 595 <= valkey.client().ttl(f"rooms:{basic_user.id}") <= 600
+    assert 595 <= valkey.client().ttl(list_key(basic_user)) <= 600
 
 
 CHANGES: dict[str, tuple[Callable[[Person, str], Reply], list[str]]] = {
@@ -219,37 +224,58 @@ def test_a_malformed_cached_list_is_read_from_the_table(
 ) -> None:
     basic_user.open_room(title="One")
     listed(basic_user)
-    valkey.client().hset(f"rooms:{basic_user.id}", "20", kept)
+    valkey.client().hset(list_key(basic_user), "20", kept)
     assert listed(basic_user) == ("miss", ["One"])
     redis.wake()
     assert listed(basic_user)[1] == ["One"]
 
 
+def test_a_cached_list_of_another_user_is_read_from_the_table(
+    api: Api, basic_user: Person, valkey: ValkeyServer
+) -> None:
+    basic_user.open_room(title="Secret")
+    listed(basic_user)
+    other = Person(api)
+    client = valkey.client()
+    client.hset(list_key(other), mapping=client.hgetall(list_key(basic_user)))
+    assert listed(other) == ("miss", [])
+    assert not client.exists(list_key(other))
+
+
+def test_a_cached_page_of_another_size_is_read_from_the_table(
+    basic_user: Person, valkey: ValkeyServer
+) -> None:
+    basic_user.open_room(title="One")
+    listed(basic_user)
+    client = valkey.client()
+    client.hset(list_key(basic_user), "5", client.hget(list_key(basic_user), "20"))
+    assert listed(basic_user, "?limit=5") == ("miss", ["One"])
+
+
 def test_a_page_above_the_size_limit_is_not_cached(
     basic_user: Person, valkey: ValkeyServer
 ) -> None:
-    for _ in range(18):
-        basic_user.open_room(systemInstruction="\N{SNOWMAN}" * 4_000)
-    listed(basic_user)
-    basic_user.get("/chatroom?limit=5")
-    assert valkey.client().hkeys(f"rooms:{basic_user.id}") == [b"5"]
-    assert [listed(basic_user, "?limit=5")[0], listed(basic_user)[0]] == ["hit", "miss"]
+    for _ in range(40):
+        basic_user.open_room("\N{SLICE OF PIZZA}" * 120)
+    listed(basic_user, "?limit=40")
+    assert valkey.client().hkeys(list_key(basic_user)) == []
+    listed(basic_user, "?limit=30")
+    assert valkey.client().hkeys(list_key(basic_user)) == [b"30"]
 
 
-def test_at_most_five_page_sizes_are_cached_per_user(
-    basic_user: Person, valkey: ValkeyServer
-) -> None:
+def test_one_page_is_cached_per_user(basic_user: Person, valkey: ValkeyServer) -> None:
     for limit in range(1, 30):
         basic_user.get(f"/chatroom?limit={limit}")
-    assert valkey.client().hlen(f"rooms:{basic_user.id}") <= 5
+    assert valkey.client().hlen(list_key(basic_user)) == 1
 
 
 def test_the_number_of_change_notices_is_bounded(basic_user: Person, valkey: ValkeyServer) -> None:
     room = basic_user.open_room()
     for _ in range(70):
         basic_user.send(room, at=datetime.now(UTC) + timedelta(days=1))
-    assert valkey.client().hlen(f"rooms-changes:{basic_user.id}") <= 60
-    assert valkey.client().ttl(f"rooms-changes:{basic_user.id}") <= 15
+    _, notices = room_list_cache.list_keys(basic_user.id)
+    assert valkey.client().hlen(notices) <= 60
+    assert valkey.client().ttl(notices) <= 15
 
 
 def test_later_pages_are_read_from_the_table(basic_user: Person, redis: StandIn) -> None:

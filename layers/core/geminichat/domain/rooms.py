@@ -60,15 +60,20 @@ class RoomChange(
             raise ValueError("At least one of title, systemInstruction and model is required")
 
 
-class Room(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A chatroom as the wire shows it."""
+class RoomSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A chatroom as lists show it."""
 
     id: str
     title: str
-    system_instruction: str | None
     model: str
     created_at: str
     updated_at: str
+
+
+class Room(RoomSummary, frozen=True, kw_only=True, rename="camel"):
+    """A chatroom with its instruction."""
+
+    system_instruction: str | None
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,19 +86,13 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 class RoomPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A page of a user's rooms, latest activity first."""
 
-    chatrooms: list[Room]
+    chatrooms: list[RoomSummary]
     next_cursor: str | None
 
 
-class RoomWithMessages(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class RoomWithMessages(Room, frozen=True, kw_only=True, rename="camel"):
     """A room and a page of its messages: newest page first, oldest message of a page first."""
 
-    id: str
-    title: str
-    system_instruction: str | None
-    model: str
-    created_at: str
-    updated_at: str
     messages: list[Message]
     next_cursor: str | None
 

@@ -6,19 +6,23 @@ import msgspec
 from msgspec import UNSET
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.update import Action
-from pynamodb.indexes import AllProjection, LocalSecondaryIndex
+from pynamodb.indexes import IncludeProjection, LocalSecondaryIndex
 
 from geminichat.domain import rooms, times
 from geminichat.errors import NotFound
-from geminichat.tables.table import Key, Table, Write, delete, update, update_if
+from geminichat.tables.table import Key, Table, Write, delete, put, read_page, update, update_if
 
 
 class ByActivity(LocalSecondaryIndex["Chatroom"]):
-    """A user's rooms in the order of their latest activity."""
+    """A user's rooms in the order of their latest activity, without their instructions.
+
+    DynamoDB copies the projected attributes at every prompt, and an instruction is by far the
+    largest one.
+    """
 
     class Meta:
         index_name = "by-activity"
-        projection = AllProjection()
+        projection = IncludeProjection(["title", "model", "created_at"])
 
     user_id = UnicodeAttribute(hash_key=True)
     updated_at = UnicodeAttribute(range_key=True)
@@ -64,8 +68,10 @@ def has_any(user_id: str) -> bool:
     return next(iter(found), None) is not None
 
 
-def create(user_id: str, chatroom_id: str, new: rooms.NewRoom, now: datetime) -> rooms.Room:
-    """Store a new room and return it."""
+def put_room(
+    user_id: str, chatroom_id: str, new: rooms.NewRoom, now: datetime
+) -> tuple[rooms.Room, Write]:
+    """Return a new room, and the write "room" that stores it."""
     moment = times.text(now)
     room = Chatroom(
         user_id,
@@ -76,8 +82,7 @@ def create(user_id: str, chatroom_id: str, new: rooms.NewRoom, now: datetime) ->
         created_at=moment,
         updated_at=moment,
     )
-    room.save()
-    return _view(room)
+    return _view(room), put("room", room)
 
 
 def get(user_id: str, chatroom_id: str) -> rooms.Room:
@@ -89,9 +94,9 @@ def get(user_id: str, chatroom_id: str) -> rooms.Room:
     return _view(room)
 
 
-def read_page(
+def read_rooms(
     user_id: str, limit: int, after: rooms.Position | None = None
-) -> tuple[list[rooms.Room], rooms.Position | None]:
+) -> tuple[list[rooms.RoomSummary], rooms.Position | None]:
     """Return a page of the user's rooms, latest activity first, and the next page's start."""
     start = None
     if after:
@@ -100,7 +105,7 @@ def read_page(
             "chatroom_id": {"S": after.chatroom_id},
             "updated_at": {"S": after.updated_at},
         }
-    found = list(
+    found, _ = read_page(
         Chatroom.by_activity.query(
             user_id,
             scan_index_forward=False,
@@ -109,11 +114,20 @@ def read_page(
             last_evaluated_key=start,
         )
     )
-    page = found[:limit]
+    page = [
+        rooms.RoomSummary(
+            id=item["chatroom_id"],
+            title=item["title"],
+            model=item["model"],
+            created_at=item["created_at"],
+            updated_at=item["updated_at"],
+        )
+        for item in found[:limit]
+    ]
     following = None
     if len(found) > limit:
-        following = rooms.Position(chatroom_id=page[-1].chatroom_id, updated_at=page[-1].updated_at)
-    return [_view(room) for room in page], following
+        following = rooms.Position(chatroom_id=page[-1].id, updated_at=page[-1].updated_at)
+    return page, following
 
 
 def take_turn(user_id: str, chatroom_id: str, now: datetime) -> Turn:

@@ -32,6 +32,7 @@ from geminichat.tables.table import (
     batch_get,
     overlap,
     put,
+    read_page,
     update,
     update_if,
 )
@@ -162,20 +163,10 @@ def read_past_turns(chatroom_id: str, before: int, limit: int) -> list[PastTurn]
 def _read_page(
     chatroom_id: str, positions: Condition, limit: int, **options: Any
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Return the items of one query call, and whether more may follow.
-
-    One call returns at most `limit` items and a megabyte. The items are built directly from
-    DynamoDB's answer, numbers as text: a model for each costs ten times as much.
-    """
-    query = StoredMessage.query(
-        chatroom_id, positions, consistent_read=True, limit=limit, **options
+    """Return up to `limit` messages at these positions, and whether more may follow."""
+    return read_page(
+        StoredMessage.query(chatroom_id, positions, consistent_read=True, limit=limit, **options)
     )
-    page: Mapping[str, Any] = next(query.page_iter)
-    items = [
-        {name: value for name, typed in item.items() for value in typed.values()}
-        for item in page["Items"]
-    ]
-    return items, bool(items) and "LastEvaluatedKey" in page
 
 
 def _view(item: Mapping[str, Any]) -> Message:

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from pynamodb.exceptions import PutError, TransactWriteError, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
+from pynamodb.pagination import ResultIterator
 
 from geminichat.config import setting
 from geminichat.errors import Unavailable
@@ -94,6 +95,20 @@ def batch_get(*keys: Key) -> list[Any]:
 
 def _has_key(item: dict[str, Any], key: dict[str, Any]) -> bool:
     return all(item.get(attribute) == value for attribute, value in key.items())
+
+
+def read_page(query: ResultIterator[Any]) -> tuple[list[dict[str, Any]], bool]:
+    """Return the items of one call of a query, and whether more may follow.
+
+    One call returns at most the query's limit and a megabyte. The items are built directly from
+    DynamoDB's answer, numbers as text: a model for each costs ten times as much.
+    """
+    page: dict[str, Any] = next(query.page_iter)
+    items = [
+        {name: value for name, typed in item.items() for value in typed.values()}
+        for item in page["Items"]
+    ]
+    return items, bool(items) and "LastEvaluatedKey" in page
 
 
 def overlap[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:

@@ -1,6 +1,6 @@
-"""The usage table: a user's prompts and tokens per UTC day and per burst window.
+"""The usage table: a user's prompts and tokens per UTC day and per burst window, and rooms.
 
-Its conditions decide both limits; Redis only answers earlier.
+Its conditions decide all limits; Redis only answers earlier.
 """
 
 from datetime import datetime, timedelta
@@ -21,9 +21,12 @@ from geminichat.tables.table import Key, Table, Write, batch_get, update
 KEPT = timedelta(days=90)
 WINDOW_KEPT = timedelta(hours=1)
 
+ROOMS = "rooms"
+"""The range key of the item that counts a user's rooms, which takes the position of a day."""
+
 
 class Usage(Table):
-    """A user's counted prompts and used tokens of one day, or the prompts of a burst window."""
+    """A user's counts of one day, the prompts of a burst window, or the number of rooms."""
 
     class Meta:
         setting = "USAGE_TABLE"
@@ -34,6 +37,7 @@ class Usage(Table):
     input_tokens = NumberAttribute(default=0)
     output_tokens = NumberAttribute(default=0)
     tokens = NumberAttribute(default=0)  # the sum of both, since a condition cannot add
+    rooms = NumberAttribute(default=0)
     expires_at = NumberAttribute(null=True)
 
 
@@ -96,6 +100,18 @@ def count_prompt(allowance: Allowance) -> list[Write]:
         condition = _is_below(Usage.prompts, allowance.burst.prompts)
         writes.append(update("burst", window, _add_prompt(expires), condition))
     return writes
+
+
+def count_room(user_id: str, limit: int) -> Write:
+    """Return the write "rooms", which counts one more room if there are fewer than `limit`."""
+    return update(
+        "rooms", Usage(user_id, ROOMS), [Usage.rooms.add(1)], _is_below(Usage.rooms, limit)
+    )
+
+
+def discount_room(user_id: str) -> Write:
+    """Return the write "rooms", which takes a deleted room off the count."""
+    return update("rooms", Usage(user_id, ROOMS), [Usage.rooms.add(-1)])
 
 
 def refund_prompt(user_id: str, day: str) -> Write:

@@ -5,7 +5,6 @@ leaves an authenticated note; while the note is fresh, Redis may refuse. An admi
 forecast: the conditions of the transaction that stores the prompt decide.
 """
 
-import hmac
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -14,7 +13,10 @@ from geminichat import config
 from geminichat.domain import times
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import DAILY_PROMPTS, Allowance
-from geminichat.upstash import redis, room_list_cache
+from geminichat.upstash import redis, room_list_cache, signed_values
+
+VERSION = 2
+"""The version of the keys' format, so that old and new code can run at the same time."""
 
 LIFETIME = 600
 """Seconds for which a cached plan and count are used before the table is read again."""
@@ -107,7 +109,7 @@ def undo(allowance: Allowance) -> None:
 
 def store(allowance: Allowance, *, refused: bool = False) -> None:
     """Replace the cached counts by the table's; `refused` leaves the note that confirms it."""
-    note = _note(allowance) if refused else ""
+    note = signed_values.sign(_refusal(allowance), times.text(allowance.now)) if refused else ""
     counts = [allowance.plan.value, allowance.counted, LIFETIME, note, NOTE_LIFETIME]
     redis.evaluate(_STORE, _all_keys(allowance), [*counts, allowance.sent, allowance.burst.seconds])
 
@@ -122,36 +124,40 @@ def forget(user_id: str, now: datetime) -> None:
     forget_day(user_id, times.day(now))
 
 
-def _note(refused: Allowance) -> str:
-    """Return a note that the table refused the user now, which Redis cannot forge."""
-    signing = config.signing_keys()
-    moment = times.text(refused.now)
-    return f"{signing.current} {moment} {_mac(signing.keys[signing.current], refused, moment)}"
-
-
 def _is_genuine(note: str, cached: Allowance) -> bool:
-    """Return whether the note is authentic, fresh and about the limit that Redis reports."""
-    kid, _, rest = note.partition(" ")
-    moment, _, mac = rest.partition(" ")
-    key = config.signing_keys().keys.get(kid, b"")
-    if not key or not hmac.compare_digest(mac.encode(), _mac(key, cached, moment).encode()):
+    """Return whether the table refused this user for the limit that Redis reports, a moment ago."""
+    moment = signed_values.verify(_refusal(cached), note)
+    if moment is None:
         return False
     return timedelta(0) <= cached.now - times.parse(moment) < timedelta(seconds=NOTE_LIFETIME)
 
 
-def _mac(key: bytes, refused: Allowance, moment: str) -> str:
-    """Return the MAC of a refusal: the user, the limit, its reset time and the moment."""
+def _refusal(refused: Allowance) -> str:
+    """Return the context of a refusal's note: the user, the limit and its reset time."""
     limit = refused.reached
     resets = times.text(refused.reset_time(limit)) if limit else ""
-    text = f"refused {refused.user_id} {limit} until {resets} at {moment}"
-    return hmac.digest(key, text.encode(), "sha256").hex()
+    return f"refusal {refused.user_id} {limit} until {resets}"
+
+
+def quota_key(user_id: str, day: str) -> str:
+    """Return the key of a user's plan and count of a day."""
+    return f"quota:{VERSION}:{user_id}:{day}"
+
+
+def refusal_key(user_id: str, day: str) -> str:
+    """Return the key of the note that the table refused a user."""
+    return f"refusal:{VERSION}:{user_id}:{day}"
+
+
+def burst_key(user_id: str, window_start: datetime) -> str:
+    """Return the key of a user's count in a burst window."""
+    return f"burst:{VERSION}:{user_id}:{int(window_start.timestamp())}"
 
 
 def _keys(user_id: str, day: str) -> list[str]:
-    return [f"quota:{user_id}:{day}", f"refusal:{user_id}:{day}"]
+    return [quota_key(user_id, day), refusal_key(user_id, day)]
 
 
 def _all_keys(allowance: Allowance) -> list[str]:
-    window = int(allowance.burst.window_start(allowance.now).timestamp())
-    burst = f"burst:{allowance.user_id}:{window}"
-    return [*_keys(allowance.user_id, allowance.day), burst]
+    start = allowance.burst.window_start(allowance.now)
+    return [*_keys(allowance.user_id, allowance.day), burst_key(allowance.user_id, start)]

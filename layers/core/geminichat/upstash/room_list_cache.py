@@ -5,6 +5,8 @@ notice drops the cached list, and no list is stored until a reader has seen the 
 or the notice has expired; a reader who read the table before the notice stores nothing either. So a
 cached list is never older than an answered change, however slow or dead a caller is. Only a change
 that could not be announced, because Redis was unreachable, may be missing for the ten minutes.
+
+One page per user is cached, the last one that was asked for, with a MAC over it and its user.
 """
 
 import secrets
@@ -15,8 +17,11 @@ import msgspec
 
 from geminichat import metrics
 from geminichat.domain import times
-from geminichat.domain.rooms import Room, RoomPage
-from geminichat.upstash import redis
+from geminichat.domain.rooms import RoomPage, RoomSummary
+from geminichat.upstash import redis, signed_values
+
+VERSION = 2
+"""The version of the keys' format, so that old and new code can run at the same time."""
 
 LIFETIME = 600
 """Seconds for which a list is cached."""
@@ -24,7 +29,7 @@ NOTICE_LIFETIME = 15
 """Seconds; longer than the time-out of every function that reads or changes rooms."""
 FILL_TIMEOUT = 2
 """Seconds for which one reader fills the cache while the others wait for it."""
-MAX_SIZE = 200_000
+MAX_SIZE = 24_000
 """Bytes of the largest page that is cached."""
 
 _LOOK_UP = """
@@ -45,7 +50,7 @@ redis.call('DEL', KEYS[3])
 for i = 5, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
 local latest = redis.call('HGET', KEYS[2], 'latest') or ''
 if latest ~= ARGV[4] or ARGV[2] == '' then return 0 end
-if redis.call('HLEN', KEYS[1]) >= 5 then redis.call('DEL', KEYS[1]) end
+redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3], 'LT')
 return 1
@@ -79,11 +84,15 @@ class Notices(msgspec.Struct, frozen=True):
 
 def list_keys(user_id: str) -> list[str]:
     """Return the keys of a user's cached list and of its change notices."""
-    return [f"rooms:{user_id}", f"rooms-changes:{user_id}"]
+    return [f"rooms:{VERSION}:{user_id}", f"room-notices:{VERSION}:{user_id}"]
 
 
 def _keys(user_id: str) -> list[str]:
-    return [*list_keys(user_id), f"rooms-fill:{user_id}"]
+    return [*list_keys(user_id), f"rooms-fill:{VERSION}:{user_id}"]
+
+
+def _context(user_id: str, limit: int) -> str:
+    return f"rooms {user_id} {limit}"
 
 
 def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Notices | None]:
@@ -99,13 +108,12 @@ def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Notices | Non
     while True:
         match redis.evaluate(_LOOK_UP, _keys(user_id), [limit, FILL_TIMEOUT, LIFETIME]):
             case ["hit", str(page)]:
-                try:
-                    cached = msgspec.json.decode(page, type=RoomPage)
-                except msgspec.DecodeError:
+                signed = signed_values.verify(_context(user_id, limit), page)
+                if signed is None:
                     drop_list(user_id)
                     break
                 metrics.emit(CacheHits=1)
-                return cached, None
+                return msgspec.json.decode(signed, type=RoomPage), None
             case ["fill", list(fields)]:
                 notices = _parse_notices([str(field) for field in fields])
                 break
@@ -120,16 +128,15 @@ def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Notices | Non
 
 def store_rooms(user_id: str, limit: int, page: RoomPage, notices: Notices) -> None:
     """Cache the first page of a user's rooms, unless a pending change could alter it."""
+    value = ""  # stores nothing, but ends the wait of the others
     encoded = msgspec.json.encode(page)
-    if len(encoded) > MAX_SIZE or not all(
-        _is_unaffected(page, notice) for notice in notices.pending
-    ):
-        encoded = b""  # stores nothing, but ends the wait of the others
+    if len(encoded) <= MAX_SIZE and all(_is_unaffected(page, one) for one in notices.pending):
+        value = signed_values.sign(_context(user_id, limit), encoded.decode())
     seen = [notice for notice in notices.pending if _has_change(page, notice)]
     redis.evaluate(
         _STORE,
         _keys(user_id),
-        [limit, encoded.decode(), LIFETIME, notices.latest, *notices.expired, *seen],
+        [limit, value, LIFETIME, notices.latest, *notices.expired, *seen],
     )
 
 
@@ -187,11 +194,11 @@ def _has_change(page: RoomPage, notice: str) -> bool:
     kind, room_id, _, moment = _parts(notice)
     room = next((room for room in page.chatrooms if room.id == room_id), None)
     match kind, room:
-        case "created", Room():
+        case "created", RoomSummary():
             return True
-        case "active", Room(updated_at=at):
+        case "active", RoomSummary(updated_at=at):
             return at >= moment
-        case "changed", Room(updated_at=at):
+        case "changed", RoomSummary(updated_at=at):
             return at == moment  # a later time does not prove that this change was written
         case "deleted", None:
             return page.next_cursor is None
