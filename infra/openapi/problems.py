@@ -48,6 +48,7 @@ def _response(errors: list[type[AppError]], endpoint: Endpoint) -> tuple[str, Js
                         {"$ref": "#/components/schemas/Problem"},
                         {
                             "type": "object",
+                            "required": ["type", "status"],
                             "properties": {
                                 "type": {
                                     "type": "string",

@@ -68,7 +68,7 @@ async function main(baseUrl: string): Promise<object> {
   const quota: QuotaProblem = exceeded.error;
   const taken = await api.POST("/auth/signup", { body: account });
   assert(taken.error?.status === 409, taken);
-  const kind: "urn:geminichat:problem:identity-taken" | undefined = taken.error.type;
+  const kind: "urn:geminichat:problem:identity-taken" = taken.error.type;
 
   return {
     status,
