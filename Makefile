@@ -126,7 +126,8 @@ clean: ## Delete everything that was generated: environments, builds, local data
 COMPILE = .local/uv/bin/uv pip compile --quiet --python-version 3.13 --python-platform linux \
 	--generate-hashes --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 PINNED = -c layers/core/requirements.txt
-IN_CORE = $(shell sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' layers/core/requirements.txt)
+# The core layer leaves typing_extensions out, so the other layers bring it.
+IN_CORE = $(shell sed -n '/^typing-extensions/d; s/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' layers/core/requirements.txt)
 OURS = --group core --group gemini --group stripe
 
 lock: setup ## Pin the requirements in pyproject.toml with hashes (UPGRADE=1 for newer releases)

@@ -4,6 +4,8 @@ A batch's groups, one per room, run in parallel, each in its own order. A prompt
 stays in the queue until its pause is over, and so do the later prompts of its room.
 """
 
+import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
+
 import random
 import time
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from geminichat import config, metrics, startup  # noqa: F401
+from geminichat import config, metrics
 from geminichat.clients import gemini, prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import history, ids, retries, times

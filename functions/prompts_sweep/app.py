@@ -4,6 +4,8 @@ Prompts that were never queued are queued. Prompts that used up their retries, o
 dead-letter queue, are failed and refunded. Messages of deleted rooms are deleted.
 """
 
+import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
+
 import random
 import time
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from geminichat import config, metrics, startup  # noqa: F401
+from geminichat import config, metrics
 from geminichat.clients import prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, retries, times

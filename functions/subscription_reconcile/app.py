@@ -5,12 +5,14 @@ it may run at any time, in parallel to events, and twice. `make reconcile` runs 
 event `{"dryRun": true}` only reports what would be fixed.
 """
 
+import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
+
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from geminichat import metrics, startup  # noqa: F401
+from geminichat import metrics
 from geminichat.clients import payments
 from geminichat.domain import times
 from geminichat.domain.billing import CustomerState, SubscriptionState

@@ -1,17 +1,20 @@
-"""What is measured side by side: our functions as they are built, and their references."""
+"""The measured functions, as they are built, and their references."""
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from certificates import make_hashed_folder
 from tests.bench import subjects, trees
 from tests.bench.host import BenchError, Cold, Function, Host, Subject, cold_start, sandbox
 from tests.bench.standins import Call, World
 from tests.bench.subjects import Settings
 from tests.bench.trees import REFERENCES, Trees
+from tests.support import certificates
 from tests.support.template import FUNCTIONS
 
 PAUSE = 0.02
@@ -53,6 +56,26 @@ class Lab:
             timeout=60,
         )
         return Contender(subject, self.settings.world(name))
+
+    @contextmanager
+    def secured(self) -> Iterator["Lab"]:
+        """Give a lab whose services answer over TLS while the block runs.
+
+        Functions find its certificate in the core layer's hashed folder, next to all the others.
+        """
+        trusted = self.trees.layer("core") / "certificates"
+        with tempfile.TemporaryDirectory() as folder:
+            certificate, hashed = Path(folder) / "certificate.pem", Path(folder) / "hashed"
+            context = certificates.make(certificate, certificates.LOOPBACK)
+            make_hashed_folder(certificate, hashed)
+            [made] = hashed.iterdir()
+            (trusted / made.name).write_bytes(made.read_bytes())
+        try:
+            with self.host.secured(context) as port:
+                settings = subjects.settings(f"https://127.0.0.1:{port}")
+                yield replace(self, settings=settings)
+        finally:
+            (trusted / made.name).unlink()
 
     def bare(self) -> Contender:
         """Return the floor: a handler that does nothing, with nothing beside it."""

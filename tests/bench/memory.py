@@ -12,12 +12,10 @@ size.
 import math
 import random
 import statistics
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from geminichat.domain.messages import REPLY_SIZE
 from tests.bench import subjects
@@ -36,7 +34,6 @@ from tests.bench.host import BenchError, Function
 from tests.bench.lab import Contender, Lab, require_success
 from tests.bench.standins import World
 from tests.bench.throttle import PERIOD, throttled
-from tests.support import certificates
 
 ROUNDS = 3
 TIMES = 6
@@ -115,16 +112,8 @@ def sizes_of(function: str) -> Sequence[int]:
 
 def measure(lab: Lab, rounds: int = ROUNDS) -> Curve:
     """Start every function once a round at every size, and return the figures and the peaks."""
-    with tempfile.TemporaryDirectory() as folder:
-        certificate = Path(folder) / "certificate.pem"
-        context = certificates.make(certificate, certificates.LOOPBACK)
-        shipped = lab.trees.layer("core") / "certifi" / "cacert.pem"
-        trusted = Path(folder) / "trusted.pem"  # as many as on Lambda, for they take time to read
-        trusted.write_bytes(shipped.read_bytes() + certificate.read_bytes())
-        known = {"SSL_CERT_FILE": str(trusted)}
-        with lab.host.secured(context) as port:
-            secured = subjects.settings(f"https://127.0.0.1:{port}", known)
-            return _measured(replace(lab, settings=secured), rounds)
+    with lab.secured() as secured:
+        return _measured(secured, rounds)
 
 
 def _measured(lab: Lab, rounds: int) -> Curve:

@@ -416,7 +416,7 @@ def event_of(function: str) -> Mapping[str, Any]:
     return event
 
 
-def settings(url: str, extra: Mapping[str, str] | None = None) -> Settings:
+def settings(url: str) -> Settings:
     """Return the functions' settings, with every service behind one address of this machine."""
     refs = {name: spec.get("Default") for name, spec in TEMPLATE["Parameters"].items()}
     refs |= {"AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws"}
@@ -437,7 +437,6 @@ def settings(url: str, extra: Mapping[str, str] | None = None) -> Settings:
         "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
         "AWS_SESSION_TOKEN": "token",
         "NO_PROXY": "127.0.0.1",
-        **(extra or {}),
     }
     samples = _items()
     if unknown := set(TABLES) - set(samples):

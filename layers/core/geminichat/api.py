@@ -6,6 +6,8 @@
 have deadlines that would add up to more than the caller waits.
 """
 
+import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
+
 import base64
 import binascii
 import functools
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from geminichat import config, startup  # noqa: F401
+from geminichat import config
 from geminichat.domain import cursors
 from geminichat.domain.sessions import Claims, RefreshToken
 from geminichat.errors import (

@@ -8,14 +8,16 @@ after five minutes so that a rotated key is picked up.
 import functools
 import os
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from geminichat.domain import models, times
-from geminichat.domain.models import Catalogue
+from geminichat.domain import times
 from geminichat.domain.quota import Burst
 from geminichat.domain.signing import SigningKeys, StoredKeys
+
+if TYPE_CHECKING:
+    from geminichat.domain.models import Catalogue
 
 VERSION = "0.1.0"
 """The version of this release; pyproject.toml says the same."""
@@ -43,13 +45,16 @@ def burst_limit() -> Burst:
 
 
 @functools.cache
-def catalogue() -> Catalogue:
+def catalogue() -> "Catalogue":
     """Return the catalogue of models, with the operator's changes. Raises ValueError."""
-    import tomllib  # few functions need it
+    import tomllib  # few functions need these
+    from pathlib import Path
+
+    from geminichat.domain import models
 
     content = tomllib.loads(Path(models.__file__).with_suffix(".toml").read_text())
     patch = setting("MODELS_PATCH")
-    return Catalogue.read(content, msgspec.json.decode(patch) if patch else None)
+    return models.Catalogue.read(content, msgspec.json.decode(patch) if patch else None)
 
 
 class _Fetched(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What must run before anything else is imported in a function; the only module that acts then."""
+"""Prepare the interpreter before anything else is imported: the only module that acts then."""
 
 import gc
 
