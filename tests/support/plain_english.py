@@ -74,7 +74,7 @@ NOT_IMPERATIVE = re.compile(
 TEXTS = {".md", ".yaml", ".yml", ".toml", ".html", ".css", ".js", ".json", ".txt", ".sh", ""}
 SKIPPED = re.compile(
     r"\.(?:git|venv|mypy_cache|ruff_cache|pytest_cache|hypothesis|aws-sam|local|tools)/|__pycache__/"
-    r"|(?:^|/)node_modules/|^tests/events/|^infra/requirements/|requirements[^/]*\.txt$"
+    r"|(?:^|/)node_modules/|^infra/requirements/|requirements[^/]*\.txt$"
     r"|swagger-ui|common_passwords\.txt$|^LICENSE$|/LICENSE$|/NOTICE$|^uv\.lock$"
 )
 """What is not ours (vendored, locked, licences), and the list of passwords."""

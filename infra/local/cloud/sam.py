@@ -42,16 +42,17 @@ async def invoke(folder: DataFolder, function: str, event: Path | None) -> int:
     """
     stack = running.get(folder.path)
     stack.function(function)
-    path = event or sample_events.path_of(function)
+    source = display_path(event) if event else f"The sample event of {function}"
     guest = sample_events.Guest(stack.api_url)
     try:
-        content = sample_events.fill_in(path.read_text(), guest.value_of, time.time())
+        text = event.read_text() if event else sample_events.text_of(function)
+        content = sample_events.fill_in(text, guest.value_of, time.time())
     except OSError as error:
-        raise CommandError(f"{display_path(path)} cannot be read: {error.strerror}.") from error
+        raise CommandError(f"{source} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError) as error:
-        raise CommandError(f"{display_path(path)} is not a valid event: {error}") from error
+        raise CommandError(f"{source} is not a valid event: {error}") from error
     except (ApiError, Unreachable) as error:
-        raise CommandError(f"No user could be created for {display_path(path)}: {error}") from error
+        raise CommandError(f"{source} needs a user, and none could be created: {error}") from error
     draft = folder.path / "event.json"
     draft.write_text(json.dumps(content))
     return await _sam(folder, stack, "invoke", [function, "--event", str(draft)])

@@ -1,4 +1,4 @@
-"""The sample events in tests/events, one per function, with their {{placeholders}} filled in.
+"""The sample events of sample_events.toml, one per function, with {{placeholders}} filled in.
 
 A placeholder stands for a token, a room or the like, which is created on the running system when
 it is first used. The time of the request is now.
@@ -8,28 +8,66 @@ import functools
 import json
 import re
 import secrets
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from infra.local.client import Api
-from infra.paths import ROOT
 from infra.template import load
 
-EVENTS = ROOT / "tests" / "events"
+EVENTS = Path(__file__).with_suffix(".toml")
 PASSWORD = "correct horse battery staple"  # noqa: S105 (a throwaway account's)
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
-def path_of(function: str) -> Path:
-    """Return the path of a function's event. Raises KeyError for an unknown function."""
-    code: str = _template()["Resources"][function]["Properties"]["CodeUri"]
-    return EVENTS / f"{code.removeprefix('functions/').rstrip('/')}.json"
+def text_of(function: str) -> str:
+    """Return a function's event as JSON, its placeholders still open. Raises KeyError."""
+    sample = tomllib.loads(EVENTS.read_text())[function]
+    if "event" in sample:
+        return str(sample["event"])
+    events = load()["Resources"][function]["Properties"]["Events"].values()
+    [api] = [event["Properties"] for event in events if event["Type"] == "HttpApi"]
+    return json.dumps(_http_event(api["Method"].upper(), api["Path"], sample))
 
 
-@functools.cache
-def _template() -> dict[str, Any]:
-    return load()
+def _http_event(method: str, path: str, sample: Mapping[str, Any]) -> dict[str, Any]:
+    """Return API Gateway's event (payload format 2.0) for a request."""
+    url = urlsplit(sample.get("url", path))
+    headers = {"host": "api.example", "user-agent": "curl/8", **sample.get("headers", {})}
+    if sample.get("token", True):
+        headers["authorization"] = "Bearer {{token}}"
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": f"{method} {path}",
+        "rawPath": url.path,
+        "rawQueryString": url.query,
+        "headers": headers,
+        "queryStringParameters": dict(parse_qsl(url.query)),
+        "pathParameters": {
+            name[1:-1]: value
+            for name, value in zip(path.split("/"), url.path.split("/"), strict=True)
+            if name.startswith("{")
+        },
+        "requestContext": {
+            "requestId": "sample",
+            "stage": "$default",
+            "timeEpoch": 0,
+            "http": {
+                "method": method,
+                "path": url.path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "203.0.113.7",
+                "userAgent": headers["user-agent"],
+            },
+        },
+        "isBase64Encoded": False,
+    }
+    if "body" in sample:
+        headers["content-type"] = "application/json"
+        event["body"] = sample["body"]
+    return event
 
 
 def fill_in(text: str, value_of: Callable[[str], str], now: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The sample events in tests/events are accepted by their functions."""
+"""The sample events are accepted by their functions."""
 
 import secrets
 import time
@@ -44,9 +44,7 @@ def person(api: Api) -> Mapping[str, str]:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_sample_event_is_answered_as_documented(function: str, person: Mapping[str, str]) -> None:
-    event = sample_events.fill_in(
-        sample_events.path_of(function).read_text(), person.__getitem__, time.time()
-    )
+    event = sample_events.fill_in(sample_events.text_of(function), person.__getitem__, time.time())
     answer = invoke(function, event)
     if not routes_of(function):
         assert not answer.get("failed")

@@ -1,12 +1,13 @@
-"""Every function has its sample event, and an event says what the template says."""
+"""Every function has a sample event that agrees with the template."""
 
 import json
+import tomllib
 from collections.abc import Mapping
 
 import pytest
 
 from infra.local.cloud import sample_events
-from tests.support.template import FUNCTIONS, events_of, folder_of, routes_of
+from tests.support.template import FUNCTIONS, events_of, routes_of
 
 NOTHING: Mapping[str, str] = {}
 
@@ -14,13 +15,12 @@ every_function = pytest.mark.parametrize("function", FUNCTIONS)
 
 
 def test_every_function_has_its_event_and_every_event_its_function() -> None:
-    files = {path.name for path in sample_events.EVENTS.iterdir()}
-    assert files == {f"{folder_of(function)}.json" for function in FUNCTIONS}
+    assert set(tomllib.loads(sample_events.EVENTS.read_text())) == set(FUNCTIONS)
 
 
 @every_function
-def test_an_event_is_of_the_functions_own_kind(function: str) -> None:
-    event = json.loads(sample_events.path_of(function).read_text())
+def test_a_sample_event_has_the_route_or_source_of_its_function(function: str) -> None:
+    event = json.loads(sample_events.text_of(function))
     for route in routes_of(function):
         method, path = route.split(" ")
         assert event["version"] == "2.0"
@@ -31,16 +31,16 @@ def test_an_event_is_of_the_functions_own_kind(function: str) -> None:
     for _ in events_of(function, "SQS"):
         assert {record["eventSource"] for record in event["Records"]} == {"aws:sqs"}
     for _ in events_of(function, "ScheduleV2"):
-        assert event == {}, "a schedule says nothing"
+        assert event == {}
 
 
 @every_function
-def test_what_an_event_leaves_open_can_be_filled_in(function: str) -> None:
-    asked = set(sample_events.PLACEHOLDER.findall(sample_events.path_of(function).read_text()))
+def test_every_placeholder_of_an_event_can_be_filled_in(function: str) -> None:
+    asked = set(sample_events.PLACEHOLDER.findall(sample_events.text_of(function)))
     assert asked <= sample_events.Guest("http://127.0.0.1:1").names
 
 
-def test_values_are_put_in_and_the_request_is_made_now() -> None:
+def test_placeholders_get_their_values_and_the_request_the_current_time() -> None:
     text = '{"headers": {"authorization": "Bearer {{token}}"}, "requestContext": {"timeEpoch": 0}}'
     assert sample_events.fill_in(text, {"token": "abc"}.__getitem__, now=1.5) == {
         "headers": {"authorization": "Bearer abc"},
@@ -48,12 +48,12 @@ def test_values_are_put_in_and_the_request_is_made_now() -> None:
     }
 
 
-def test_a_name_that_nobody_knows_is_told() -> None:
+def test_an_unknown_placeholder_is_named() -> None:
     with pytest.raises(KeyError, match="nonsense"):
         sample_events.fill_in('{"a": "{{nonsense}}"}', NOTHING.__getitem__, now=0)
 
 
 @pytest.mark.parametrize("text", ["[]", "", "{"])
-def test_what_is_no_object_is_no_event(text: str) -> None:
+def test_an_event_that_is_not_a_json_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"object|Expecting"):
         sample_events.fill_in(text, NOTHING.__getitem__, now=0)
