@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "event",
         nargs="?",
         type=Path,
-        help="file with the event (default: its file in tests/events)",
+        help="file with the event (default: the sample event of the function)",
     )
 
     for command in commands.choices.values():
