@@ -23,10 +23,10 @@ def handler(request: Request) -> Response[CheckoutPage]:
     )
     known = stored or Subscription(user_id)
     customer_id = known.stripe_customer_id or _create_customer(user, known)
-    if known.stripe_customer_id and payments.is_deleted(customer_id):
+    if known.stripe_customer_id and not payments.is_known(customer_id):
         subscriptions.forget_customer(user_id, customer_id)
         known = subscriptions.load(user_id)
-        customer_id = _create_customer(user, known)
+        customer_id = _create_customer(user, known, other_than=customer_id)
 
     # In this order: a page that is paid meanwhile is no longer open, but its subscription exists.
     page = payments.find_checkout(customer_id, request.now)
@@ -36,12 +36,12 @@ def handler(request: Request) -> Response[CheckoutPage]:
     return ok(page, "Pay for the pro plan on this page.", headers=NO_STORE, url=page.url)
 
 
-def _create_customer(user: User, known: Subscription) -> str:
+def _create_customer(user: User, known: Subscription, *, other_than: str | None = None) -> str:
     """Return the user's customer at Stripe, created unless an earlier request created it."""
     user_id, email = user.user_id, user.email if user.email_verified else None
 
     def create(attempt: int) -> str:
-        found = payments.find_customer(user_id, attempt)
+        found = payments.find_customer(user_id, attempt, other_than=other_than)
         return found or payments.create_customer(user_id, email, attempt)
 
     spend_attempt = partial(subscriptions.spend_customer_attempt, user_id)

@@ -82,6 +82,7 @@ def _fix(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> str
     if known.stripe_customer_id not in (None, customer_id):
         log.error("user has a second customer", user_id=user_id)
         return None
+    payments.require_customer(customer_id)  # with another account's key, all would be unknown
     state: SubscriptionState | None
     if dry_run:
         state = payments.fetch_state(customer_id)

@@ -167,6 +167,34 @@ def test_an_end_is_parsed_as_the_api_sets_it_and_as_the_portal_sets_it(
     assert parse_subscription({**NEW, **fields}).ends_at == expected
 
 
+PAUSED = {**NEW, "pause_collection": {"behavior": "void", "resumes_at": None}}
+
+
+@pytest.mark.parametrize(
+    ("invoice", "until"),
+    [
+        ({"id": "in_1", "status": "paid"}, 1_762_592_000),
+        ({"id": "in_1", "status": "void"}, 1_760_000_000),
+        ({"id": "in_1", "status": "draft"}, 1_760_000_000),
+        ({"id": "in_1", "status": "uncollectible"}, 1_760_000_000),
+        ("in_1", 1_760_000_000),
+        (None, 1_760_000_000),
+    ],
+)
+def test_while_collection_is_paused_pro_ends_with_the_last_paid_period(
+    invoice: object, until: int
+) -> None:
+    paused = parse_subscription({**PAUSED, "latest_invoice": invoice})
+    assert compute_pro_until(paused, GRACE) == datetime.fromtimestamp(until, UTC)
+    assert billing.count_renewing([paused]) == 0
+
+
+def test_a_subscription_that_is_collected_again_grants_pro_again() -> None:
+    collected = parse_subscription({**PAUSED, "pause_collection": None})
+    assert collected == parse_subscription(NEW)
+    assert billing.count_renewing([collected]) == 1
+
+
 def test_stripe_redirects_to_the_front_end_or_to_the_apis_own_pages() -> None:
     assert billing.build_return_urls("https://chat.example/", "https://api.example") == (
         "https://chat.example/subscription/success?session_id={CHECKOUT_SESSION_ID}",

@@ -36,6 +36,11 @@ def test_a_list_is_read_to_the_last_page_a_hundred_objects_at_a_time(
     assert all(asked["limit"] == 100 and asked["status"] == "all" for asked in client.asked)
 
 
+def test_all_subscriptions_of_a_customer_are_read_however_many_have_ended() -> None:
+    client: Any = _Pages(250)
+    assert payments._subscriptions(client, "cus_1") == client.items
+
+
 def test_no_page_is_requested_before_it_is_needed() -> None:
     client: Any = _Pages(250)
     next(payments._get_all(client, "/v1/subscriptions", {}))

@@ -13,7 +13,7 @@ from tests.support.billing import deliver, event, post, reconcile, signed
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import wait_until
-from tests.support.person import Person
+from tests.support.person import Person, problem
 
 
 def customer(stripe: Stripe, **metadata: str) -> str:
@@ -262,3 +262,48 @@ def test_a_customer_deleted_at_stripe_has_no_portal_and_no_subscription(subscrib
     subscriber.pay()
     subscriber.deliver_events()
     assert subscriber.plan() == "pro"
+
+
+def test_a_customer_that_stripe_does_not_know_is_replaced_by_a_new_one(
+    subscriber: Person, stripe: Stripe
+) -> None:
+    """As after a switch from test to live mode, or to another Stripe account."""
+    first = subscriber.customer_id()
+    stripe.forget_customer(first)
+    problem(subscriber.post("/subscription/portal"), 409, "no-customer")
+    problem(subscriber.post("/subscription/cancel"), 409, "no-subscription")
+    assert subscriber.plan() == "basic"
+    subscriber.pay()
+    subscriber.deliver_events()
+    assert subscriber.plan() == "pro"
+    assert subscriber.customer_id() != first
+
+
+def test_the_answers_of_stripe_about_another_modes_customer_mean_an_unknown_customer(
+    subscriber: Person, stripe: Stripe
+) -> None:
+    first = subscriber.customer_id()
+    message = (
+        f"No such customer: '{first}'; a similar object exists in test mode, but a live mode key "
+        "was used to make this request."
+    )
+    missing: dict[str, Any] = {"code": "resource_missing", "message": message, "times": "always"}
+    stripe.fault("error", status=404, match=f"GET /v1/customers/{first}", **missing)
+    stripe.fault("error", status=400, match="POST /v1/billing_portal", **missing)
+    stripe.fault("error", status=400, match=f"GET /v1/subscriptions customer={first}", **missing)
+    problem(subscriber.post("/subscription/portal"), 409, "no-customer")
+    assert subscriber.checkout().status == 200
+    assert subscriber.customer_id() != first
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_without_search_in_the_merchants_country_a_customer_is_created_once(
+    payer: Person, stripe: Stripe, status: int
+) -> None:
+    stripe.fault("error", status=status, match="GET /v1/customers/search", times="always")
+    stripe.fault("drop", done=True, match="POST /v1/customers", times=2)
+    assert payer.checkout().status == 502
+    payer.pay()
+    payer.deliver_events()
+    assert payer.plan() == "pro"
+    assert len(payer.customers()) == 1

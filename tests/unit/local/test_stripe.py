@@ -465,6 +465,25 @@ def test_pause_and_resume(client: stripe.StripeClient, standin: Stripe) -> None:
     assert client.v1.subscriptions.retrieve(subscription.id).status == "active"
 
 
+def test_while_collection_is_paused_a_subscription_renews_with_void_invoices(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
+    subscription = subscribe(client, standin)
+    standin.move(subscription.id, "pause-collection")
+    standin.advance(32 * DAY)
+
+    def last_invoice_status() -> str:
+        listed: Any = standin.get("/v1/subscriptions", **{"expand[]": "data.latest_invoice"})
+        return str(listed["data"][0]["latest_invoice"]["status"])
+
+    paused = client.v1.subscriptions.retrieve(subscription.id)
+    assert (paused.status, last_invoice_status()) == ("active", "void")
+    assert paused["pause_collection"]["behavior"] == "void"
+    standin.move(subscription.id, "resume-collection")
+    standin.advance(32 * DAY)
+    assert last_invoice_status() == "paid"
+
+
 # Events
 
 

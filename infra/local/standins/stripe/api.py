@@ -114,6 +114,9 @@ class Api:
 
     def list_subscriptions(self, params: Params, **_: Any) -> Json:
         customer, status = params.text("customer"), params.text("status")
+        expands = params.list("expand")
+        if expands not in ([], ["data.latest_invoice"]):
+            raise Rejected("This property cannot be expanded.", param="expand")
         if customer:
             self.ledger.get("customer", customer, "customer")
         if status not in (None, "all", "canceled", "incomplete_expired", *ONGOING):
@@ -125,7 +128,13 @@ class Api:
             and (status in ("all", subscription["status"]) or status is None)
             and (status or subscription["status"] != "canceled")
         )
-        return paginate("/v1/subscriptions", found, params)
+        page = paginate("/v1/subscriptions", found, params)
+        if expands:
+            page["data"] = [
+                {**one, "latest_invoice": self.ledger.find(one["latest_invoice"])}
+                for one in page["data"]
+            ]
+        return page
 
     def update_subscription(self, params: Params, *, object_id: str, **_: Any) -> Json:
         subscription = self.ledger.get("subscription", object_id)

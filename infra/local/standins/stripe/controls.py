@@ -33,6 +33,8 @@ MOVES: Mapping[str, Callable[[Ledger, Json], Any]] = {
     "give-up": Ledger.give_up,
     "pause": Ledger.pause,
     "resume": Ledger.resume,
+    "pause-collection": Ledger.pause_collection,
+    "resume-collection": Ledger.resume_collection,
 }
 
 ENDPOINT_FIELDS: Mapping[str, str] = {
@@ -63,6 +65,7 @@ class Controls:
             web.get("/_events/{id}/signed", self.sign_event),
             web.get("/_holds", self.list_holds),
             web.delete("/_holds/{name}", self.release_hold),
+            web.delete("/_customers/{id}", self.forget_customer),
             web.post("/_subscriptions/{id}/{move}", self.move_subscription),
             web.post("/_sessions/{id}/{action}", self.act_on_session),
         ]
@@ -109,6 +112,9 @@ class Controls:
             raise web.HTTPNotFound(text="No answer is held under this name")
         hold.set()
         return web.Response(status=204)
+
+    async def forget_customer(self, request: web.Request) -> web.Response:
+        return self._run(lambda: self.ledger.forget_customer(request.match_info["id"]))
 
     async def move_subscription(self, request: web.Request) -> web.Response:
         move = MOVES.get(request.match_info["move"])

@@ -63,6 +63,10 @@ class Stripe(StandIn):
         """Change a subscription, and return the events of the change in order: types by id."""
         return self._events(self.ask("POST", f"/_subscriptions/{subscription_id}/{move}"))
 
+    def forget_customer(self, customer_id: str) -> None:
+        """Remove a customer, as if the account never had it."""
+        self.ask("DELETE", f"/_customers/{customer_id}")
+
     def act(self, session_id: str, action: str, email: str = "payer@example.com") -> dict[str, str]:
         """Act on a Checkout page as a person, and return the events of the change: types by id."""
         return self._events(self.ask("POST", f"/_sessions/{session_id}/{action}", {"email": email}))

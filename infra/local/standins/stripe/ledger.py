@@ -188,6 +188,14 @@ class Ledger:
         self._objects[customer["id"]] = gone
         return gone
 
+    def forget_customer(self, customer_id: str) -> None:
+        """Remove a customer with all objects, as if the account never had it."""
+        self.get_customer(customer_id)
+        for object_id, thing in list(self._objects.items()):
+            if customer_id in (object_id, thing.get("customer")):
+                del self._objects[object_id]
+                self._due.pop(object_id, None)
+
     def create_product(self, name: str, object_id: str) -> Json:
         """Create a product."""
         product = {
@@ -467,6 +475,17 @@ class Ledger:
         self._emit("customer.subscription.resumed", subscription, None)
         return subscription
 
+    def pause_collection(self, subscription: Json) -> Json:
+        """Stop collecting payments: the subscription stays active, its invoices become void."""
+        self.require_ongoing(subscription)
+        paused = {"behavior": "void", "resumes_at": None}
+        return self._change(subscription, pause_collection=paused)
+
+    def resume_collection(self, subscription: Json) -> Json:
+        """Collect payments again, from the next invoice on."""
+        self.require_ongoing(subscription)
+        return self._change(subscription, pause_collection=None)
+
     def end_period(self, subscription: Json) -> Json:
         """End the period now: renew the subscription, or end it if it was cancelled."""
         self.require_ongoing(subscription)
@@ -522,7 +541,11 @@ class Ledger:
         invoice = self._bill(subscription, "subscription_cycle")
         if subscription["status"] == "unpaid":
             return
-        if self.card_of(subscription) == DECLINING_CARD:
+        if subscription["pause_collection"]:
+            invoice["status"] = "void"
+            self._emit("invoice.voided", invoice, None)
+            self._emit("customer.subscription.updated", subscription, previous)
+        elif self.card_of(subscription) == DECLINING_CARD:
             self._fail(invoice)
         else:
             self._settle(invoice)

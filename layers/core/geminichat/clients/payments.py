@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -47,6 +48,10 @@ SUBSCRIPTIONS, CUSTOMERS = "/v1/subscriptions", "/v1/customers"
 SESSIONS = "/v1/checkout/sessions"
 """Paths of Stripe's API."""
 
+WITH_INVOICE: Mapping[str, Any] = {"expand": ["data.latest_invoice"]}
+"""The parameter by which subscriptions are returned with their last invoice."""
+MISSING = "resource_missing"
+"""Stripe's error code for an object that does not exist."""
 FAILED = "The payment provider did not respond as expected. Try again in a moment."
 
 _clients: dict[tuple[str, float, int], "stripe.StripeClient"] = {}
@@ -76,7 +81,7 @@ def fetch_state(customer_id: str) -> SubscriptionState:
 
 
 def fetch_subscriptions(customer_id: str) -> list[StripeSubscription]:
-    """Return all subscriptions of a customer, including ended ones; none for a deleted customer.
+    """Return all subscriptions of a customer, including ended ones; none for an unknown customer.
 
     This is the webhook's only call to Stripe. Raises PaymentProviderFailed.
     """
@@ -89,20 +94,19 @@ def _subscriptions(client: "stripe.StripeClient", customer_id: str) -> list[dict
     from geminichat.clients.stripe_sdk import stripe
 
     try:
-        params = {"customer": customer_id, "status": "all", "limit": 100}
-        found: list[dict[str, Any]] = _get(client, SUBSCRIPTIONS, params)["data"]
+        params = {"customer": customer_id, "status": "all", **WITH_INVOICE}
+        return list(_get_all(client, SUBSCRIPTIONS, params))
     except stripe.InvalidRequestError as error:
-        if _is_of_deleted(error, client, customer_id):
+        if _is_of_unknown_customer(error, client, customer_id):
             return []
         raise
-    return found
 
 
-def _is_of_deleted(
+def _is_of_unknown_customer(
     error: "stripe.InvalidRequestError", client: "stripe.StripeClient", customer_id: str
 ) -> bool:
-    """Return whether a call was rejected because its customer is deleted, not only unknown."""
-    return error.code == "resource_missing" and _is_deleted(client, customer_id)
+    """Return whether a call was rejected because its customer was deleted or never existed."""
+    return error.code == MISSING and not _is_known(client, customer_id)
 
 
 def fetch_all_states() -> dict[str, CustomerState]:
@@ -114,7 +118,7 @@ def fetch_all_states() -> dict[str, CustomerState]:
     found: dict[str, list[StripeSubscription]] = {}
     owners: dict[str, str | None] = {}
     with _translate_errors():
-        for raw in _get_all(_client(PATIENT, retries=2), SUBSCRIPTIONS, {}):
+        for raw in _get_all(_client(PATIENT, retries=2), SUBSCRIPTIONS, WITH_INVOICE):
             found.setdefault(raw["customer"], []).append(billing.parse_subscription(raw))
             if _is_ours(raw):
                 owners[raw["customer"]] = raw["metadata"].get("user_id")
@@ -135,34 +139,67 @@ def find_owner(customer_id: str) -> str | None:
     return raw["metadata"].get("user_id") if _is_ours(raw) else None
 
 
-def is_deleted(customer_id: str) -> bool:
-    """Return whether a customer was deleted at Stripe."""
+def is_known(customer_id: str) -> bool:
+    """Return whether a customer exists at Stripe; a deleted one does not.
+
+    A stored customer is unknown after a switch from test to live mode, or to another account.
+    """
     with _translate_errors():
-        return _is_deleted(_client(PATIENT, retries=1), customer_id)
+        return _is_known(_client(PATIENT, retries=1), customer_id)
 
 
-def _is_deleted(client: "stripe.StripeClient", customer_id: str) -> bool:
-    return bool(_get(client, _path(CUSTOMERS, customer_id)).get("deleted"))
+def _is_known(client: "stripe.StripeClient", customer_id: str) -> bool:
+    from geminichat.clients.stripe_sdk import stripe
+
+    try:
+        return not _get(client, _path(CUSTOMERS, customer_id)).get("deleted")
+    except stripe.InvalidRequestError as error:
+        if error.code == MISSING:
+            return False
+        raise
 
 
-def find_customer(user_id: str, attempt: int) -> str | None:
-    """Return the customer that was created for a user, or None.
+def require_customer(customer_id: str) -> None:
+    """Raise PaymentProviderFailed if a customer never existed in this Stripe account."""
+    with _translate_errors():
+        _get(_client(PATIENT, retries=1), _path(CUSTOMERS, customer_id))
+
+
+def find_customer(user_id: str, attempt: int, *, other_than: str | None) -> str | None:
+    """Return the customer that was created for a user, other than a forgotten one, or None.
 
     Search is a minute behind. If an earlier attempt failed, Stripe may have created the customer
-    nevertheless just now, so the newest customers are searched too.
+    nevertheless just now, so the newest customers are listed too; likewise where Stripe has no
+    search. An older customer that was never stored stays unused there.
     """
     ours = _metadata(user_id)
-    query = " AND ".join(f"metadata['{name}']:'{value}'" for name, value in ours.items())
     client = _client(PATIENT, retries=1)
     with _translate_errors():
-        for customer in _get(client, f"{CUSTOMERS}/search", {"query": query})["data"]:
-            return str(customer["id"])
-        if attempt:
+        found = _search_customers(client, ours)
+        if attempt or found is None:
             since = int((times.now() - RECENT).timestamp())
-            for customer in _get_all(client, CUSTOMERS, {"created": {"gte": since}}):
-                if (customer.get("metadata") or {}).items() >= ours.items():
-                    return str(customer["id"])
+            recent = _get_all(client, CUSTOMERS, {"created": {"gte": since}})
+        else:
+            recent = iter(())
+        for customer in chain(found or (), recent):
+            is_same = (customer.get("metadata") or {}).items() >= ours.items()
+            if is_same and customer["id"] != other_than:
+                return str(customer["id"])
     return None
+
+
+def _search_customers(
+    client: "stripe.StripeClient", metadata: Mapping[str, str]
+) -> list[dict[str, Any]] | None:
+    """Return the customers with this metadata; None if the account's country has no search."""
+    from geminichat.clients.stripe_sdk import stripe
+
+    query = " AND ".join(f"metadata['{name}']:'{value}'" for name, value in metadata.items())
+    try:
+        found: list[dict[str, Any]] = _get(client, f"{CUSTOMERS}/search", {"query": query})["data"]
+    except (stripe.InvalidRequestError, stripe.PermissionError):
+        return None
+    return found
 
 
 def create_customer(user_id: str, email: str | None, attempt: int) -> str:
@@ -235,7 +272,7 @@ def create_checkout(
 
 
 def create_portal(customer_id: str, return_url: str) -> PortalPage | None:
-    """Create a portal session; None for a deleted customer. Raises PaymentProviderFailed."""
+    """Create a portal session; None for an unknown customer. Raises PaymentProviderFailed."""
     from geminichat.clients.stripe_sdk import stripe
 
     client = _client(PATIENT, retries=1)
@@ -244,7 +281,7 @@ def create_portal(customer_id: str, return_url: str) -> PortalPage | None:
             params = {"customer": customer_id, "return_url": return_url}
             portal = _post(client, "/v1/billing_portal/sessions", params).data
         except stripe.InvalidRequestError as error:
-            if _is_of_deleted(error, client, customer_id):
+            if _is_of_unknown_customer(error, client, customer_id):
                 return None
             raise
     return PortalPage(url=portal["url"])

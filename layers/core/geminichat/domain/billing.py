@@ -30,6 +30,8 @@ class StripeSubscription(msgspec.Struct, frozen=True, kw_only=True):
     period_end: datetime
     ends_at: datetime | None
     """When it ends without further action; None if it renews."""
+    paid_until: datetime | None = None
+    """The end of the last paid period, while the collection of payments is paused; else None."""
 
 
 class SubscriptionState(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +128,23 @@ def parse_subscription(raw: Mapping[str, Any]) -> StripeSubscription:
         period_start=_parse_time(period_start),
         period_end=_parse_time(period_end),
         ends_at=None if ends_at is None else _parse_time(ends_at),
+        paid_until=_parse_paid_until(raw, _parse_time(period_start), _parse_time(period_end)),
     )
+
+
+def _parse_paid_until(
+    raw: Mapping[str, Any], period_start: datetime, period_end: datetime
+) -> datetime | None:
+    """Return the end of the last paid period if `pause_collection` is set.
+
+    The status stays "active" then and periods continue, but their invoices are not paid. Only an
+    expanded invoice shows whether the current period is.
+    """
+    if not raw.get("pause_collection"):
+        return None
+    invoice = raw.get("latest_invoice")
+    is_paid = isinstance(invoice, Mapping) and invoice.get("status") == "paid"
+    return period_end if is_paid else period_start
 
 
 def _parse_time(seconds: int) -> datetime:
@@ -137,9 +155,12 @@ def compute_pro_until(subscription: StripeSubscription, grace: timedelta) -> dat
     """Return until when a subscription grants the pro plan; None if it does not grant it.
 
     While the last payment is overdue, that is the grace period, counted from the period's start.
+    While the collection of payments is paused, it is the end of the last paid period.
     A subscription that ends never grants pro beyond its end. An unknown status grants nothing.
     """
-    if subscription.status in PAID:
+    if subscription.status in PAID and subscription.paid_until:
+        until = subscription.paid_until
+    elif subscription.status in PAID:
         until = subscription.period_end + RENEWAL_SLACK
     elif subscription.status == "past_due":
         until = subscription.period_start + grace
@@ -173,7 +194,10 @@ def combine(subscriptions: Iterable[StripeSubscription], grace: timedelta) -> Su
 
 def count_renewing(subscriptions: Iterable[StripeSubscription]) -> int:
     """Return how many subscriptions will be charged again unless they are cancelled."""
-    return sum(one.status in (*PAID, "past_due") and one.ends_at is None for one in subscriptions)
+    return sum(
+        one.status in (*PAID, "past_due") and one.ends_at is None and one.paid_until is None
+        for one in subscriptions
+    )
 
 
 def create_once[T](
