@@ -1,6 +1,6 @@
-"""CloudWatch's alarms as CloudWatch evaluates them, metric math included, over recorded data.
+"""Alarms as CloudWatch evaluates them over recorded data, metric math included.
 
-The emulated AWS takes no metric math and ignores dimensions, so this is where alarms are tried.
+The emulated AWS refuses metric math and ignores dimensions, so tests evaluate alarms here.
 """
 
 import ast
@@ -18,7 +18,7 @@ STAGE = "prod"
 
 
 def _values() -> Values:
-    """Return what the nested template's references stand for: parameters for themselves."""
+    """Return values for the nested template; most parameters have their name as their value."""
     given = TEMPLATE["Resources"]["Observability"]["Properties"]["Parameters"]
     names = {name: name for name in given} | {"Stage": STAGE, "AwsEndpoint": "", "MonthlyBudget": 9}
     refs = {"AWS::Region": "us-east-1", "AWS::AccountId": "000000000000", "Alerts": "topic"}
@@ -43,7 +43,7 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric, as CloudWatch tells it from others."""
+    """A metric as CloudWatch identifies it."""
 
     namespace: str
     name: str
@@ -51,19 +51,19 @@ class Metric:
 
     @classmethod
     def of(cls, stat: Properties) -> "Metric":
-        """Return what a resolved piece of an alarm names."""
+        """Return the metric of a resolved part of an alarm."""
         found = sorted((each["Name"], str(each["Value"])) for each in stat.get("Dimensions", []))
         return cls(stat["Namespace"], stat["MetricName"], tuple(found))
 
 
 type Minutes = Sequence[float | None]
-"""What a metric recorded, minute by minute, the latest last; None where it recorded nothing."""
+"""A metric's values per minute, the latest last; None for a minute without data."""
 type Recorded = Mapping[Metric, Minutes]
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """One alarm of infra/observability.yaml, its references resolved."""
+    """An alarm of infra/observability.yaml, its references resolved."""
 
     logical_id: str
     properties: Properties
@@ -75,7 +75,7 @@ class Alarm:
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """What it looks at, by the id that its expression uses; "m" where it has none."""
+        """Its metrics by the id that its expression uses; "m" if it has no expression."""
         if "MetricName" in self.properties:
             return {"m": Metric.of(self.properties)}
         return {
@@ -84,14 +84,14 @@ class Alarm:
             if "MetricStat" in query
         }
 
-    def rings(self, recorded: Recorded) -> bool:
-        """Say whether it is in ALARM after these minutes."""
+    def is_ringing(self, recorded: Recorded) -> bool:
+        """Return whether it is in ALARM after these minutes."""
         periods = int(self.properties["EvaluationPeriods"])
-        wanted = int(self.properties.get("DatapointsToAlarm") or periods)
-        return sum(self._breaches(recorded, back) for back in range(periods)) >= wanted
+        needed = int(self.properties.get("DatapointsToAlarm") or periods)
+        return sum(self._is_breach(recorded, back) for back in range(periods)) >= needed
 
-    def _breaches(self, recorded: Recorded, back: int) -> bool:
-        """Say whether the period that lies `back` periods before the last one is a breach."""
+    def _is_breach(self, recorded: Recorded, back: int) -> bool:
+        """Return whether the period that is `back` periods before the last one is a breach."""
         value = self._value(recorded, back)
         if value is None:
             return bool(self.properties["TreatMissingData"] == "breaching")
@@ -110,7 +110,7 @@ class Alarm:
                 stat = query["MetricStat"]
                 values[query["Id"]] = _of_period(recorded, self.metrics[query["Id"]], stat, back)
         if all(value is None for value in values.values()):
-            return None  # there is no period to compute anything for
+            return None  # no data in this period
         return evaluate(expression, values)
 
 
@@ -145,9 +145,9 @@ ARITHMETIC: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
 
 
 def evaluate(expression: str, values: Mapping[str, float | None]) -> float | None:
-    """Return what a metric math expression makes of a period's values; None for no data.
+    """Return the value of a metric math expression for a period; None for no data.
 
-    Knows what the alarms use: numbers, metrics, + - * /, comparisons, IF and FILL.
+    Supports what the alarms use: numbers, metrics, + - * /, comparisons, IF and FILL.
     """
 
     def of(node: ast.expr) -> float | None:
@@ -166,7 +166,7 @@ def evaluate(expression: str, values: Mapping[str, float | None]) -> float | Non
                 return apply(sign, left, right)
             case ast.Compare(left=left, ops=[sign], comparators=[right]):
                 return apply(sign, left, right)
-        raise ValueError(f"Not known in metric math here: {ast.unparse(node)}")
+        raise ValueError(f"Unsupported metric math: {ast.unparse(node)}")
 
     def apply(sign: ast.AST, left: ast.expr, right: ast.expr) -> float | None:
         one, other = of(left), of(right)

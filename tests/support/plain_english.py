@@ -144,7 +144,7 @@ def _summary(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Finding]:
     elif re.match(r"_*(?:is|has|can)_", node.name) and not summary.startswith("Return"):
         yield Finding(node.lineno, f"{node.name}: {summary}", 'a predicate says "Return whether"')
     elif summary.startswith("Return whether") and not re.match(
-        r"_*(?:is|are|has|can)_|__", node.name
+        r"_*(?:is|are|has|can)_|__|of$|only$", node.name
     ):
         yield Finding(
             node.lineno, f"{node.name}: {summary}", "a predicate starts with is, has or can"

@@ -1,4 +1,4 @@
-"""The template as tests use it: its resources by type, its routes, and its values resolved."""
+"""The template for tests: resources by type, routes, policy statements, resolved values."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -46,9 +46,9 @@ def routes_of(function: str) -> list[str]:
 
 
 def statements_in(value: Any) -> Iterator[dict[str, Any]]:
-    """Give every policy statement in a piece of the template."""
+    """Yield every policy statement in a piece of the template."""
     if isinstance(value, dict):
-        if "Effect" in value and "Action" in value:
+        if "Effect" in value:
             yield value
         value = list(value.values())
     if isinstance(value, list):
@@ -57,19 +57,19 @@ def statements_in(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def listed(value: Any) -> list[Any]:
-    """Return the value as a list, as CloudFormation reads it."""
+    """Return the value as a list; CloudFormation accepts a single item for a list."""
     return value if isinstance(value, list) else [value]
 
 
 @dataclass(frozen=True)
 class Values:
-    """What references stand for: `refs` by name, `attributes` by "Resource.Attribute"."""
+    """Values for references: `refs` by name, `attributes` by "Resource.Attribute"."""
 
     refs: Mapping[str, Any]
     attributes: Mapping[str, str]
 
     def resolve(self, value: Any) -> Any:
-        """Return the value as CloudFormation would. Raises KeyError for what nobody gave."""
+        """Return the value with intrinsics resolved. Raises KeyError for an unknown reference."""
         match value:
             case {"Ref": name}:
                 return self.refs[name]

@@ -1,4 +1,4 @@
-"""The template as CloudFormation gets it: SAM's own translator run on it, with parameters."""
+"""The template as CloudFormation receives it: translated by SAM's own translator."""
 
 import functools
 import json
@@ -26,12 +26,12 @@ UPLOADED = {
     "ContentUri": "s3://bucket/key",
     "Location": "https://bucket.s3.amazonaws.com/key",
 }
-"""What `sam deploy` puts in the place of folders and files."""
+"""The values with which `sam deploy` replaces folders and files."""
 
 
 @functools.cache
 def translated(**given: str) -> Mapping[str, Any]:
-    """Return the resources that the template becomes with these parameters, by logical id."""
+    """Return the translated template's resources for these parameters, by logical id."""
     template = load()
     for resource in template["Resources"].values():
         properties = resource["Properties"]

@@ -1,4 +1,4 @@
-"""The commands, links and parameters in the documents exist."""
+"""The documents are true: commands, files, endpoints and parameters that they name exist."""
 
 import re
 from pathlib import Path
@@ -20,18 +20,18 @@ DEPLOYING = (ROOT / "DEPLOYING.md").read_text()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_make_command_in_a_document_exists(document: Path) -> None:
+def test_every_make_command_that_a_document_names_is_there(document: Path) -> None:
     assert set(COMMAND.findall(document.read_text())) <= TARGETS
 
 
-def test_make_commands_are_found_in_code_and_in_indented_blocks() -> None:
+def test_commands_are_found_where_documents_have_them() -> None:
     text = "`make up` and\n\n    make test    # all\n    git checkout x && make deploy\n"
     text += "make sense\n - run: make check\n"
     assert COMMAND.findall(text) == ["up", "test", "deploy", "check"]
 
 
 @pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.suffix == ".md"])
-def test_every_file_that_a_document_links_to_exists(document: Path) -> None:
+def test_every_file_that_a_document_links_to_is_there(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
     assert [link for link in links if not (ROOT / link).exists()] == []
 
@@ -42,14 +42,33 @@ def test_readme_has_every_endpoint(function: str) -> None:
     assert f"`{route}" in README or route in PARTS_OF_A_PAGE
 
 
-def test_deploying_lists_every_stripe_event_that_is_handled() -> None:
+def test_stripes_endpoint_is_to_be_made_for_all_events_that_are_handled() -> None:
     for event in stripe.EVENTS:
         _, _, last = event.rpartition(".")
         assert f"`{event}`" in DEPLOYING or f"`.{last}`" in DEPLOYING, event
 
 
-def test_every_parameter_in_deploying_exists() -> None:
+def test_every_parameter_that_deploying_speaks_of_is_one() -> None:
     assert PLACEHOLDER in SAMCONFIG.read_text()
     named = set(re.findall(r"`\"?([A-Z][a-z]+[A-Za-z]*)(?:=[^`]*)?`", DEPLOYING))
     outputs = {"PipelineRole", "GithubProvider"}
     assert named - outputs <= set(TEMPLATE["Parameters"]), "template.yaml declares them"
+
+
+ENTRIES = (ROOT / "DECISIONS.md").read_text().split("\n## ")[1:]
+DECISIONS = [(entry.partition("\n")[0], entry) for entry in ENTRIES]
+
+
+@pytest.mark.parametrize(("title", "entry"), DECISIONS, ids=[title for title, _ in DECISIONS])
+def test_a_decision_is_dated_complete_and_at_most_fifteen_lines(title: str, entry: str) -> None:
+    assert re.match(r"20\d\d-\d\d-\d\d — ", title)
+    assert len(entry.strip().splitlines()) <= 15
+    for part in ("**Context.**", "**Decision.**", "**Consequences.**"):
+        assert part in entry
+
+
+def test_a_superseded_decision_names_the_one_that_replaced_it() -> None:
+    titles = {title.partition(" — ")[2]: title[:10] for title, _ in DECISIONS}
+    named = re.findall(r'\*\*Superseded\*\* by "(.+?)" \((.+?)\)', "\n".join(ENTRIES))
+    assert named
+    assert [title for title, day in named if titles.get(title) != day] == []

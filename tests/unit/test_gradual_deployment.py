@@ -1,4 +1,4 @@
-"""What SAM makes of GradualDeployment: every function's new code on trial, or nothing of it."""
+"""SAM's translation of GradualDeployment: every function's new version is gradual, or none."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ def gradual() -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_gets_a_tenth_of_the_calls_first_and_goes_back_on_an_alarm(
+def test_a_functions_new_version_gets_a_tenth_of_the_calls_and_is_rolled_back_on_an_alarm(
     function: str, gradual: Mapping[str, Any]
 ) -> None:
     group = gradual[f"{function}DeploymentGroup"]["Properties"]
@@ -30,24 +30,24 @@ def test_a_function_gets_a_tenth_of_the_calls_first_and_goes_back_on_an_alarm(
         ]
     }
     assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
-    listened = group["AlarmConfiguration"]
-    assert listened["Enabled"]
-    names = [alarm["Name"]["Fn::Sub"] for alarm in listened["Alarms"]]
+    configuration = group["AlarmConfiguration"]
+    assert configuration["Enabled"]
+    names = [alarm["Name"]["Fn::Sub"] for alarm in configuration["Alarms"]]
     assert names == ["geminichat-${Stage}-server-errors", "geminichat-${Stage}-worker-errors"]
     alias = gradual[f"{function}Aliaslive"]
     update = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
     assert update["DeploymentGroupName"] == {"Ref": f"{function}DeploymentGroup"}
 
 
-def test_the_alarms_that_a_deployment_listens_to_are_there() -> None:
+def test_the_alarms_that_roll_a_deployment_back_exist() -> None:
     assert {"server-errors", "worker-errors"} <= {alarm.name for alarm in alarms()}
 
 
-def test_all_of_it_fits_into_one_stack(gradual: Mapping[str, Any]) -> None:
+def test_the_translated_template_fits_into_one_stack(gradual: Mapping[str, Any]) -> None:
     assert len(gradual) < MOST_RESOURCES
 
 
-def test_without_it_new_code_is_live_at_once_and_codedeploy_is_not_asked() -> None:
+def test_without_gradual_deployment_the_stack_has_nothing_of_codedeploy() -> None:
     at_once = translated(GradualDeployment="false")
     assert not [one for one in at_once.values() if one["Type"].startswith("AWS::CodeDeploy::")]
     aliases = {name: at_once[f"{name}Aliaslive"] for name in FUNCTIONS}

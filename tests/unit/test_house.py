@@ -118,14 +118,30 @@ def test_functions_that_hash_a_password_have_more_cpu_than_the_others() -> None:
     assert larger == hashing
 
 
-def test_no_grant_has_a_wildcard() -> None:
+@every_function
+def test_a_functions_policies_are_statements_of_this_template(function: str) -> None:
+    """No role of its own, no policy managed by AWS, none of SAM's policy templates."""
+    assert "Role" not in FUNCTIONS[function]
+    for policy in FUNCTIONS[function].get("Policies", []):
+        if "Ref" in policy:
+            assert RESOURCES[policy["Ref"]]["Type"] == "AWS::IAM::ManagedPolicy"
+        else:
+            assert set(policy) == {"Statement"}, f"{policy}: write the statements out"
+
+
+def test_the_template_makes_no_role_of_its_own() -> None:
+    assert of_type("AWS::IAM::Role") == of_type("AWS::IAM::Policy") == {}
+
+
+def test_every_grant_names_its_actions_and_its_resources_without_a_wildcard() -> None:
     statements = list(statements_in(RESOURCES))
     assert statements
     for statement in statements:
-        for action in listed(statement["Action"]):
-            assert "*" not in action, f"{action}: name the actions"
         if statement == TEXTS_TO_PHONES:
             continue
+        assert set(statement) <= {"Effect", "Action", "Resource", "Condition"}, statement
+        for action in listed(statement["Action"]):
+            assert "*" not in action, f"{action}: name the actions"
         for resource in listed(statement["Resource"]):
             text = json.dumps(on_aws(resource))
             assert "*" not in text, f"{listed(statement['Action'])} on {text}: name the resource"
@@ -226,6 +242,13 @@ def test_a_module_imports_only_layers_that_its_own_layer_may_import(module: str)
     imported = imports_of(PACKAGE / (module.replace(".", "/") + ".py"))
     allowed = allowed_layers(layer_of(module))
     assert {name for name in imported if layer_of(name) not in allowed} == set()
+
+
+def test_architecture_shows_the_layer_rule_as_it_is_checked() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    rows = re.findall(r"^\| `(\w+)/?` \| [^|]+ \| ?([^|]*) ?\|$", page, re.MULTILINE)
+    shown = {layer: set(re.findall(r"`(\w+)`", may)) for layer, may in rows if layer in LAYERS}
+    assert shown == LAYERS | {"functions": set()}, "functions may import everything"
 
 
 def test_the_import_graph_of_the_package_has_no_circle() -> None:

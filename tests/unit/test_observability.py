@@ -1,4 +1,4 @@
-"""Alarms and dashboard: they look at what is measured, and ring when they must and only then."""
+"""Alarms and dashboard: they use metrics that exist, and go off when they must and only then."""
 
 import json
 import re
@@ -24,7 +24,7 @@ AWS_METRICS: Mapping[str, set[str]] = {
     "AWS/Lambda": {"Errors", "Invocations", "Throttles", "ConcurrentExecutions"},
     "AWS/ApiGateway": {"4xx", "5xx", "Count", "Latency"},
 }
-"""What AWS measures by itself, as its documentation names it; an HTTP API's are lower case."""
+"""AWS's own metrics as its documentation names them; those of an HTTP API are lower case."""
 
 every_alarm = pytest.mark.parametrize("alarm", ALARMS.values(), ids=ALARMS)
 
@@ -48,7 +48,7 @@ def of_queue(name: str) -> Metric:
 HOUR: Minutes = [None] * 60
 SWEEPS: dict[Metric, Minutes] = {of_function("Invocations", "SweepName"): [1] * 60}
 
-RINGS: list[tuple[str, str, dict[Metric, Minutes]]] = [
+GOES_OFF: list[tuple[str, str, dict[Metric, Minutes]]] = [
     ("dead-letters", "one letter", {ours("DeadLetters"): [*HOUR, 1]}),
     ("oldest-prompt", "15 minutes", {of_queue("ApproximateAgeOfOldestMessage"): [899, 900]}),
     ("worker-errors", "breaks off, twice in 5 minutes", {ours("WorkerErrors"): [1, None, 2]}),
@@ -75,7 +75,7 @@ RINGS: list[tuple[str, str, dict[Metric, Minutes]]] = [
     ("throttles", "two minutes", {Metric("AWS/Lambda", "Throttles"): [1, 0, 1]}),
 ]
 
-KEEPS_QUIET: list[tuple[str, str, dict[Metric, Minutes]]] = [
+STAYS_OK: list[tuple[str, str, dict[Metric, Minutes]]] = [
     ("dead-letters", "looked after", {ours("DeadLetters"): [3, None]}),
     (
         "dead-letters",
@@ -97,30 +97,28 @@ KEEPS_QUIET: list[tuple[str, str, dict[Metric, Minutes]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "why", "recorded"), RINGS, ids=lambda value: str(value)[:40])
-def test_an_alarm_rings(name: str, why: str, recorded: dict[Metric, Minutes]) -> None:
-    assert ALARMS[name].rings(recorded), why
+@pytest.mark.parametrize(("name", "why", "recorded"), GOES_OFF, ids=lambda value: str(value)[:40])
+def test_an_alarm_goes_off(name: str, why: str, recorded: dict[Metric, Minutes]) -> None:
+    assert ALARMS[name].is_ringing(recorded), why
 
 
-@pytest.mark.parametrize(
-    ("name", "why", "recorded"), KEEPS_QUIET, ids=lambda value: str(value)[:40]
-)
-def test_an_alarm_keeps_quiet(name: str, why: str, recorded: dict[Metric, Minutes]) -> None:
-    assert not ALARMS[name].rings(recorded), why
-
-
-@every_alarm
-def test_an_alarm_has_been_heard(alarm: Alarm) -> None:
-    assert any(name == alarm.name for name, _, _ in RINGS)
+@pytest.mark.parametrize(("name", "why", "recorded"), STAYS_OK, ids=lambda value: str(value)[:40])
+def test_an_alarm_stays_ok(name: str, why: str, recorded: dict[Metric, Minutes]) -> None:
+    assert not ALARMS[name].is_ringing(recorded), why
 
 
 @every_alarm
-def test_nothing_recorded_rings_only_where_silence_is_the_reason(alarm: Alarm) -> None:
-    assert alarm.rings({}) == (alarm.name == "sweep-stopped")
+def test_an_alarm_goes_off_in_one_of_the_cases_above(alarm: Alarm) -> None:
+    assert any(name == alarm.name for name, _, _ in GOES_OFF)
 
 
 @every_alarm
-def test_an_alarm_looks_at_what_is_measured(alarm: Alarm) -> None:
+def test_only_the_alarm_on_missing_sweeps_goes_off_without_data(alarm: Alarm) -> None:
+    assert alarm.is_ringing({}) == (alarm.name == "sweep-stopped")
+
+
+@every_alarm
+def test_an_alarm_uses_metrics_that_exist(alarm: Alarm) -> None:
     for metric in alarm.metrics.values():
         assert_measured(metric.namespace, metric.name, dict(metric.dimensions))
 
@@ -133,15 +131,15 @@ def assert_measured(namespace: str, name: str, dimensions: Mapping[str, str]) ->
         assert name in AWS_METRICS[namespace]
 
 
-def test_the_dashboard_shows_what_is_measured_and_all_of_ours() -> None:
+def test_the_dashboard_shows_metrics_that_exist_and_all_of_the_namespace() -> None:
     shown = list(shown_metrics())
     for namespace, name, dimensions in shown:
         assert_measured(namespace, name, dimensions)
-    assert OURS - {name for _, name, _ in shown} <= {"DeadLetters"}, "draw it on the dashboard"
+    assert OURS - {name for _, name, _ in shown} <= {"DeadLetters"}, "add it to the dashboard"
 
 
 def shown_metrics() -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Give every metric of the dashboard, its dots written out."""
+    """Yield every metric of the dashboard, its dots expanded."""
     body = VALUES.resolve(NESTED["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
     for widget in json.loads(body)["widgets"]:
         before: list[Any] = []
@@ -155,7 +153,7 @@ def shown_metrics() -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 @every_alarm
-def test_an_alarm_tells_somebody_and_has_its_entry_in_the_runbook(alarm: Alarm) -> None:
+def test_an_alarm_notifies_the_topic_and_has_its_entry_in_the_runbook(alarm: Alarm) -> None:
     assert alarm.properties["AlarmActions"] == alarm.properties["OKActions"] == ["topic"]
     assert f"RUNBOOK.md, {alarm.name}." in alarm.properties["AlarmDescription"]
     runbook = (ROOT / "RUNBOOK.md").read_text()
@@ -170,13 +168,13 @@ def test_the_runbook_has_no_entry_without_an_alarm() -> None:
     assert set(entries) - {"budget"} == set(ALARMS)
 
 
-def test_a_gradual_deployment_is_rolled_back_by_alarms_that_exist() -> None:
+def test_a_gradual_deployment_names_alarms_that_exist() -> None:
     preference = TEMPLATE["Globals"]["Function"]["DeploymentPreference"]
     names = [VALUES.resolve(name) for name in preference["Alarms"]]
     assert {f"geminichat-{STAGE}-{name}" for name in ALARMS} >= set(names)
 
 
-def test_the_nested_template_is_given_each_parameter_and_the_functions_it_names() -> None:
+def test_the_nested_template_gets_each_parameter_and_functions_that_exist() -> None:
     given = TEMPLATE["Resources"]["Observability"]["Properties"]["Parameters"]
     assert set(given) == set(NESTED["Parameters"])
     functions = {
@@ -185,7 +183,7 @@ def test_the_nested_template_is_given_each_parameter_and_the_functions_it_names(
     assert functions <= set(FUNCTIONS)
 
 
-def test_a_measurement_is_one_line_in_the_embedded_metric_format(
+def test_a_metric_is_one_line_in_the_embedded_metric_format(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     metrics.emit(PromptsAnswered=1, ReplySeconds=2.5)

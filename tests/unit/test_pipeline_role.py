@@ -1,4 +1,4 @@
-"""What a pipeline may do: deploy its own stage from its own repository, and nothing beside it."""
+"""The pipeline may deploy its own stage from its own repository, and nothing else."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from tests.support.translated import translated
 
 PIPELINE: Mapping[str, Any] = load(ROOT / "infra" / "pipeline-role.yaml")["Resources"]
 OBSERVABILITY: Mapping[str, Any] = load(ROOT / "infra" / "observability.yaml")["Resources"]
-DEPLOYMENT = ["MakeFunctions", "MakeRoles", "MakeTheRest"]
+DEPLOYMENT = ["ManageFunctions", "ManageRoles", "ManageOtherResources"]
 GRANTS = {
     name: list(statements_in(PIPELINE[name]["Properties"]))
     for name in ["Pipeline", *DEPLOYMENT, "Boundary"]
@@ -37,10 +37,10 @@ WITHOUT_A_NAME = {
 
 OF_THE_STAGE = ("geminichat-${Stage}", "geminichat/${Stage}")
 RANDOM_IDS = ("::/apis", "::/tags/", ":event-source-mapping:*", ":deploymentconfig:CodeDeploy")
-"""What has a random id, or is AWS's own: here the service is the limit."""
+"""Resources with a random id, or AWS's own: here the service is the limit."""
 SAMS = ("stack/aws-sam-cli-managed-default/", "aws:transform/Serverless-")
 ELSEWHERE = {"Texts": "sns:Publish", "Mails": "ses:SendEmail"}
-"""A function sends to whom it may; the sender is its role's business."""
+"""Texts and emails have no resource of the stage; each function's role limits the sender."""
 
 
 def granted(*names: str) -> set[str]:
@@ -48,7 +48,7 @@ def granted(*names: str) -> set[str]:
     return {action for name in names for one in GRANTS[name] for action in listed(one["Action"])}
 
 
-def test_only_the_repositorys_own_environment_is_let_in() -> None:
+def test_only_the_environment_of_the_stages_own_repository_may_assume_the_role() -> None:
     [trust] = PIPELINE["Pipeline"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert trust["Condition"] == {
@@ -62,13 +62,13 @@ def test_only_the_repositorys_own_environment_is_let_in() -> None:
 
 
 @every_statement
-def test_every_action_is_named(statement: Mapping[str, Any]) -> None:
+def test_a_statement_names_its_actions_without_a_wildcard(statement: Mapping[str, Any]) -> None:
     assert statement["Effect"] == "Allow"
     assert not [action for action in listed(statement["Action"]) if "*" in action]
 
 
 @every_statement
-def test_a_grant_is_for_what_is_the_stages_own(statement: Mapping[str, Any]) -> None:
+def test_a_statement_covers_only_resources_of_the_stage(statement: Mapping[str, Any]) -> None:
     actions = set(listed(statement["Action"]))
     for resource in listed(statement.get("Resource", [])):
         text = json.dumps(resource)
@@ -77,13 +77,13 @@ def test_a_grant_is_for_what_is_the_stages_own(statement: Mapping[str, Any]) -> 
                 statement.get("Condition")
             )
             assert of_our_functions or actions <= WITHOUT_A_NAME
-        elif statement["Sid"] not in ELSEWHERE and statement["Sid"] != "HandOver":
+        elif statement["Sid"] not in ELSEWHERE and statement["Sid"] != "PassDeployment":
             assert any(part in text for part in OF_THE_STAGE + RANDOM_IDS + SAMS), text
     if "Resource" not in statement:
         assert actions == {ELSEWHERE["Texts"]}
 
 
-def test_a_pipeline_makes_no_role_but_under_the_boundary() -> None:
+def test_a_pipeline_creates_roles_only_under_the_boundary() -> None:
     makes = {"iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"}
     bounded = {"StringEquals": {"iam:PermissionsBoundary": {"Ref": "Boundary"}}}
     for statement in (one for name in ["Pipeline", *DEPLOYMENT] for one in GRANTS[name]):
@@ -97,7 +97,7 @@ def test_a_pipeline_makes_no_role_but_under_the_boundary() -> None:
     assert "iam:DeleteRolePermissionsBoundary" not in granted("Pipeline", *DEPLOYMENT)
 
 
-def test_no_role_of_the_pipelines_may_touch_the_pipelines_own() -> None:
+def test_no_role_of_the_pipeline_may_change_the_pipeline() -> None:
     for name in ("Pipeline", "Deployment", "Boundary", *DEPLOYMENT):
         assert PIPELINE[name]["Properties"]["Path"] == "/geminichat-pipeline/"
     changed = [one for name in DEPLOYMENT for one in GRANTS[name] if "iam:" in str(one["Action"])]
@@ -106,7 +106,7 @@ def test_no_role_of_the_pipelines_may_touch_the_pipelines_own() -> None:
         assert "geminichat-pipeline" not in json.dumps(statement["Resource"])
 
 
-def test_a_pipeline_reads_no_data_and_deletes_none() -> None:
+def test_a_pipeline_reads_no_data_and_deletes_no_table() -> None:
     actions = granted("Pipeline", *DEPLOYMENT)
     reads = {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "ssm:GetParameter"}
     assert not actions & (reads | {"dynamodb:DeleteTable", "sqs:ReceiveMessage"})
@@ -139,18 +139,18 @@ MAKES = {
 }
 
 
-def test_it_may_make_every_kind_of_thing_that_the_stack_is_made_of() -> None:
+def test_a_pipeline_may_create_every_type_of_resource_in_the_stack() -> None:
     made = [*translated(GradualDeployment="true").values(), *OBSERVABILITY.values()]
     kinds = {resource["Type"] for resource in made}
-    assert kinds == set(MAKES), "pipeline-role.yaml has to allow it, and this table to say how"
+    assert kinds == set(MAKES), "allow it in pipeline-role.yaml and add its action here"
     assert set(MAKES.values()) <= granted(*DEPLOYMENT)
 
 
 NAMES = ["Name", "LayerName", "LogGroupName", "AlarmName", "DashboardName", "BudgetName"]
 
 
-def test_what_has_a_name_of_its_own_has_the_stages_in_it() -> None:
-    """Else two stages of one account would get into each other's way."""
+def test_a_resource_with_a_fixed_name_has_the_stage_in_it() -> None:
+    """Otherwise two stages of one account would conflict."""
     made = [*RESOURCES.values(), *OBSERVABILITY.values()]
     found = [one["Properties"] for one in made if one["Type"] != "AWS::Serverless::Function"]
     found += [properties["Budget"] for properties in found if "Budget" in properties]
@@ -165,7 +165,7 @@ def test_what_has_a_name_of_its_own_has_the_stages_in_it() -> None:
 # ── The boundary ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_role_that_is_made_under_the_boundary_has_it() -> None:
+def test_every_role_of_the_stack_has_the_boundary() -> None:
     roles = {
         name: one["Properties"].get("PermissionsBoundary")
         for name, one in translated(GradualDeployment="true", Bounded="true").items()
@@ -181,7 +181,7 @@ def test_every_role_that_is_made_under_the_boundary_has_it() -> None:
     assert TEMPLATE["Parameters"]["Bounded"]["Default"] == "false"
 
 
-def test_the_boundary_holds_nobody_back() -> None:
+def test_the_boundary_allows_every_action_that_a_function_is_granted() -> None:
     needed = {action for one in statements_in(RESOURCES) for action in listed(one["Action"])}
     by_lambda = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "logs:PutLogEvents"}
     by_lambda |= {"xray:PutTraceSegments", "lambda:InvokeFunction"}
@@ -193,7 +193,7 @@ LONGEST_POLICY = 6144
 
 
 @pytest.mark.parametrize("policy", [*DEPLOYMENT, "Boundary"])
-def test_a_policy_is_as_short_as_aws_wants_it(policy: str) -> None:
+def test_a_policy_is_short_enough_for_aws(policy: str) -> None:
     refs = {"AWS::Partition": "aws-us-gov", "AWS::Region": "ap-southeast-1"}
     refs |= {"AWS::AccountId": "0" * 12, "Stage": "a" * 16, "Boundary": "arn:" + "b" * 100}
     document = Values(refs, {}).resolve(PIPELINE[policy]["Properties"]["PolicyDocument"])
