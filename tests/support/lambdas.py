@@ -2,27 +2,20 @@
 
 import base64
 import importlib
-import json
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 import boto3
 
 from geminichat.api import PROBLEM_TYPE
+from infra.local.cloud.http_events import SOURCE, Event, http_event, set_route
 from tests.support import declared_errors, document
 from tests.support.http_api import Client, Reply
 from tests.support.template import FUNCTIONS, TEMPLATE, folder_of, routes_of
-
-type Event = dict[str, Any]
-
-SOURCE = "203.0.113.7"
-"""The address that requests come from unless they name another one."""
 
 
 @dataclass
@@ -66,107 +59,25 @@ class Api(Client):
         routes = [(route, function) for function in FUNCTIONS for route in routes_of(function)]
         self._routes = sorted(routes, key=lambda route: route[0].count("{"))
 
-    def request(
+    def _send(
         self,
         method: str,
         url: str,
-        *,
-        json: Any = None,
-        body: bytes | None = None,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        at: datetime | None = None,
-        source: str | None = None,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        at: datetime | None,
+        source: str | None,
     ) -> Reply:
-        """Send a request; `at` is when the gateway got it. Text goes as it is, bytes in base64.
-
-        Every answer must be as the OpenAPI document says.
-        """
-        event = http_event(
-            method,
-            url,
-            json=json,
-            body=body,
-            token=token,
-            headers=headers or {},
-            at=at,
-            source=source or SOURCE,
-        )
+        event = http_event(method, url, body=body, headers=headers, at=at, source=source or SOURCE)
         for route, function in self._routes:
-            verb, path = route.split(" ")
-            pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
-            found = re.fullmatch(pattern, event["rawPath"])
-            if verb == method and found:
-                event["routeKey"] = event["requestContext"]["routeKey"] = route
-                if found.groupdict():
-                    event["pathParameters"] = found.groupdict()
-                reply = reply_of(invoke(function, event))
-                document.check(verb, event["rawPath"], reply.status, reply.headers, reply.text)
-                if reply.headers.get("content-type") == "application/problem+json":
-                    declared_errors.note(route, reply.json["type"].removeprefix(PROBLEM_TYPE))
-                return reply
+            if not set_route(event, route):
+                continue
+            reply = reply_of(invoke(function, event))
+            document.check(method, event["rawPath"], reply.status, reply.headers, reply.text)
+            if reply.headers.get("content-type") == "application/problem+json":
+                declared_errors.note(route, reply.json["type"].removeprefix(PROBLEM_TYPE))
+            return reply
         return Reply(404, {"content-type": "application/json"}, '{"message":"Not Found"}')
-
-
-def http_event(
-    method: str,
-    url: str,
-    *,
-    json: Any = None,
-    body: bytes | None = None,
-    token: str | None = None,
-    headers: Mapping[str, str],
-    at: datetime | None = None,
-    source: str = SOURCE,
-) -> Event:
-    """Return API Gateway's event for a request (payload 2.0), its route still to be found."""
-    parts = urlsplit(url)
-    sent = {"host": "api.example", "user-agent": "tests"}
-    if token is not None:
-        sent["authorization"] = f"Bearer {token}"
-    raw = body if json is None else _dumps(json)
-    if raw is not None:
-        sent["content-type"] = "application/json"
-        sent["content-length"] = str(len(raw))
-    sent |= {name.lower(): value for name, value in headers.items()}
-    moment = at or datetime.now(UTC)
-    event: Event = {
-        "version": "2.0",
-        "rawPath": parts.path,
-        "rawQueryString": parts.query,
-        "headers": sent,
-        "requestContext": {
-            "accountId": "000000000000",
-            "requestId": uuid4().hex,
-            "stage": "$default",
-            "time": moment.strftime("%d/%b/%Y:%H:%M:%S %z"),
-            "timeEpoch": round(moment.timestamp() * 1000),
-            "http": {
-                "method": method,
-                "path": parts.path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": source,
-                "userAgent": sent["user-agent"],
-            },
-        },
-        "isBase64Encoded": False,
-    }
-    if parts.query:
-        several: dict[str, list[str]] = {}
-        for name, value in parse_qsl(parts.query, keep_blank_values=True):
-            several.setdefault(name, []).append(value)
-        event["queryStringParameters"] = {name: ",".join(all_) for name, all_ in several.items()}
-    if raw is not None:
-        try:
-            event["body"] = raw.decode()
-        except UnicodeDecodeError:
-            event["body"] = base64.b64encode(raw).decode()
-            event["isBase64Encoded"] = True
-    return event
-
-
-def _dumps(value: Any) -> bytes:
-    return json.dumps(value).encode()
 
 
 def reply_of(answer: Any) -> Reply:
