@@ -1,4 +1,4 @@
-"""What stands between a caller and a handler: API Gateway, the queue's poller, Lambda's runtime."""
+"""API Gateway, the poller of a queue and Lambda's runtime, in the test's process."""
 
 import base64
 import importlib
@@ -20,7 +20,7 @@ from tests.support.template import FUNCTIONS, TEMPLATE, folder_of, routes_of
 
 @dataclass
 class Context:
-    """The runtime's context: what a handler may ask about its own invocation."""
+    """The context that the runtime passes to a handler."""
 
     function_name: str
     seconds: float = 30.0
@@ -39,23 +39,26 @@ class Context:
 
 
 def handler_of(function: str) -> Callable[[Event, Context], Any]:
-    """Return the handler that the template deploys under a logical id."""
+    """Return the handler of a function of the template."""
     module = importlib.import_module(f"functions.{folder_of(function)}.app")
     handler: Callable[[Event, Context], Any] = module.handler
     return handler
 
 
 def invoke(function: str, event: Event, *, seconds: float | None = None) -> Any:
-    """Run a function's handler on an event, within the time-out that the template gives it."""
+    """Run a function's handler with its timeout in the template, or with `seconds`."""
     timeout = FUNCTIONS[function].get("Timeout", TEMPLATE["Globals"]["Function"]["Timeout"])
     return handler_of(function)(event, Context(function, timeout if seconds is None else seconds))
 
 
 class Api(Client):
-    """API Gateway's part: the template's route that fits, the event, the handler, the answer."""
+    """The API in process: selects the template's route and runs its handler.
+
+    Every response must match the OpenAPI document.
+    """
 
     def __init__(self) -> None:
-        """Take the routes from the template; one without parameters goes before one with."""
+        """Read the template's routes; those without parameters take precedence."""
         routes = [(route, function) for function in FUNCTIONS for route in routes_of(function)]
         self._routes = sorted(routes, key=lambda route: route[0].count("{"))
 
@@ -81,7 +84,7 @@ class Api(Client):
 
 
 def reply_of(answer: Any) -> Reply:
-    """Read a handler's answer as API Gateway does."""
+    """Return a handler's answer as API Gateway sends it."""
     body = answer.get("body") or ""
     if answer.get("isBase64Encoded"):
         body = base64.b64decode(body).decode()
@@ -91,14 +94,14 @@ def reply_of(answer: Any) -> Reply:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one poll brought: message bodies, and the ids of those that are to come again."""
+    """The result of one poll: message bodies, and the ids of those that were reported as failed."""
 
     bodies: Sequence[str]
     failed: Sequence[str]
 
 
 class Poller:
-    """Lambda's poller of a queue: messages that are not reported as failed are deleted."""
+    """Lambda's poller of a queue, which deletes messages that are not reported as failed."""
 
     def __init__(self, queue_url: str, function: str, batch_size: int = 10) -> None:
         """Poll the queue for the function."""
@@ -109,7 +112,7 @@ class Poller:
         self._in_flight: dict[str, str] = {}
 
     def poll(self, *, wait: int = 0, seconds: float | None = None) -> Batch:
-        """Receive one batch, wait up to `wait` seconds for it, and have the function handle it."""
+        """Receive one batch within `wait` seconds, and invoke the function with it."""
         received = self._sqs.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=self._size,
@@ -145,7 +148,7 @@ class Poller:
         return Batch([message["Body"] for message in messages], failed)
 
     def redeliver(self) -> None:
-        """Let every pause and visibility timeout be over: what was received may come again."""
+        """End every pause and visibility timeout, so that received messages are delivered again."""
         for handle in self._in_flight.values():
             self._sqs.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0
@@ -153,7 +156,7 @@ class Poller:
         self._in_flight.clear()
 
     def drain(self, *, polls: int = 20) -> None:
-        """Poll until nothing is left that may be received now."""
+        """Poll until no message is visible."""
         for _ in range(polls):
             if not self.poll().bodies:
                 return
