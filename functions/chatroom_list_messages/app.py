@@ -13,8 +13,7 @@ def handler(request: Request) -> Response[MessagePage]:
     room_id = ids.parse_room(request.path["id"])
     scope = f"messages after in {room_id}"
     limit, position = request.page(scope, int)
-    named = request.query.get("after")
-    start = position or (ids.message_seq(room_id, named) if named else 0)
+    start = position or request.after(room_id)
 
     found, last = messages.read_after(request.user_id, room_id, start, limit)
 

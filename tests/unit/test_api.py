@@ -61,7 +61,7 @@ def test_a_success_has_the_envelope_and_the_request_id() -> None:
     assert json.loads(reply["body"]) == {
         "success": True,
         "message": "Echoed.",
-        "data": {"content": "hi"},
+        "data": {"content": " hi"},
     }
 
 
@@ -98,7 +98,8 @@ def test_an_error_is_problem_json_with_success_and_message() -> None:
         ('{"content": "a", "a/b~c": 1}', "/a~1b~0c"),
         (b"\xff\xfe", ""),
         (b'{"content": "\xff"}', ""),
-        (b'\xef\xbb\xbf{"content": "a"}', ""),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"content": "a"}', ""),
+        (b"\xef\xbb\xbf", ""),
     ],
 )
 def test_a_malformed_body_is_a_400_with_a_pointer(body: str | bytes, pointer: str | None) -> None:
@@ -109,7 +110,7 @@ def test_a_malformed_body_is_a_400_with_a_pointer(body: str | bytes, pointer: st
     )
 
 
-def test_a_body_of_exactly_64_kib_is_read_and_one_byte_more_is_a_413() -> None:
+def test_a_body_of_exactly_256_kib_is_read_and_one_byte_more_is_a_413() -> None:
     padding = MAX_BODY - len('{"content": "a"}')
     assert answer(event('{"content": "a"}' + " " * padding))[0] == 201
     assert answer(event('{"content": "a"}' + " " * (padding + 1)))[0] == 413
@@ -119,8 +120,17 @@ def test_broken_base64_is_a_400() -> None:
     assert answer(event() | {"body": "%%%", "isBase64Encoded": True})[0] == 400
 
 
-def test_a_prompt_of_16_000_characters_is_accepted() -> None:
-    assert answer(event(json.dumps({"content": "é" * 16_000}, ensure_ascii=False)))[0] == 201
+@pytest.mark.parametrize("ensure_ascii", [False, True], ids=["plain", "escaped"])
+@pytest.mark.parametrize("character", ["a", "é", "я", "🙂", "\x01", '"'])
+def test_a_prompt_of_16_000_characters_is_accepted_however_it_is_escaped(
+    character: str, ensure_ascii: bool
+) -> None:
+    content = "a" + character * 15_999
+    assert answer(event(json.dumps({"content": content}, ensure_ascii=ensure_ascii)))[0] == 201
+
+
+def test_a_byte_order_mark_before_the_body_is_ignored() -> None:
+    assert answer(event(b'\xef\xbb\xbf{"content": "a"}'))[0] == 201
 
 
 @pytest.mark.parametrize(
@@ -129,6 +139,8 @@ def test_a_prompt_of_16_000_characters_is_accepted() -> None:
         ("application/json", 201),
         ("Application/JSON; Charset=UTF-8", 201),
         ("application/vnd.api+json", 201),
+        ("application/json,application/json; charset=utf-8", 201),
+        ("application/json, text/plain", 415),
         ("application/json; charset=latin-1", 415),
         ("text/plain", 415),
         ("application/x-www-form-urlencoded", 415),
@@ -192,13 +204,22 @@ def test_the_same_data_has_the_same_etag_and_is_answered_with_304() -> None:
     assert tagged(event(headers={"If-None-Match": '"x"'}), None)["statusCode"] == 200
 
 
-@pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "", "abc", "१", "1" * 400])
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "null", "abc", "१", "1" * 400])
 def test_a_limit_that_is_not_1_to_100_is_a_400(limit: str) -> None:
     @endpoint(public=True)
     def paged(request: Request) -> Response[int]:
         return ok(request.limit(), "Paged.")
 
     assert paged(event(queryStringParameters={"limit": limit}), None)["statusCode"] == 400
+
+
+def test_an_empty_query_value_counts_as_absent() -> None:
+    @endpoint(public=True)
+    def paged(request: Request) -> Response[int]:
+        return ok(request.limit() + request.after("r_1"), "Paged.")
+
+    empty = event(queryStringParameters={"limit": "", "after": ""})
+    assert json.loads(paged(empty, None)["body"])["data"] == 20
 
 
 def test_the_time_of_a_request_comes_from_the_gateway() -> None:
@@ -219,7 +240,7 @@ def test_a_room_may_be_opened_with_an_empty_body_or_an_empty_object() -> None:
 
     for body in (None, "{}", '{"title": "  ", "systemInstruction": null}'):
         data = json.loads(opening(event(body), None)["body"])["data"]
-        assert data == {"title": None, "systemInstruction": None, "model": None}
+        assert data == dict.fromkeys(("title", "systemInstruction", "model", "thinking"))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +248,8 @@ def test_a_room_may_be_opened_with_an_empty_body_or_an_empty_object() -> None:
     [
         '{"title": "' + "x" * 121 + '"}',
         '{"systemInstruction": "' + "x" * 4_001 + '"}',
-        '{"model": "gpt-5"}',
+        '{"model": ""}',
+        '{"thinking": "deep"}',
         '{"system_instruction": "a"}',
         "{}",
     ],

@@ -23,7 +23,7 @@ import msgspec
 from msgspec.structs import replace
 
 from geminichat import config
-from geminichat.domain import cursors
+from geminichat.domain import cursors, ids
 from geminichat.domain.sessions import Claims, RefreshToken
 from geminichat.errors import (
     AppError,
@@ -31,6 +31,7 @@ from geminichat.errors import (
     FieldProblem,
     InvalidField,
     InvalidRequest,
+    NotFound,
     Unauthorized,
     UnsupportedMedia,
 )
@@ -39,8 +40,10 @@ from geminichat.runtime import deadlines, log
 if TYPE_CHECKING:
     from geminichat.domain.tokens import Tokens
 
-MAX_BODY = 64 * 1024
-"""The largest body, in bytes."""
+MAX_BODY = 256 * 1024
+"""The largest body, in bytes: each text within its own limit fits, however it is escaped."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 PROBLEM_TYPE = "urn:geminichat:problem:"
 """The prefix of every error's type URI, which ends in the error's code."""
@@ -130,6 +133,16 @@ class Request(msgspec.Struct, frozen=True):
             return self.limit(), None
         keys = config.signing_keys().keys
         return self.limit(), cursors.read(cursor, kind, f"{self.user_id} {scope}", keys)
+
+    def after(self, room_id: str) -> int:
+        """Return the position of the room's message that `?after=` names, or 0 for none.
+
+        Raises InvalidRequest.
+        """
+        try:
+            return ids.message_seq(room_id, self.query["after"]) if "after" in self.query else 0
+        except NotFound:
+            raise InvalidRequest("The query's after must be a message id of this room.") from None
 
     def cursor(self, scope: str, position: object) -> str | None:
         """Return the cursor for the page that begins at `position`; None for None."""
@@ -307,6 +320,7 @@ def _is_first_call() -> bool:
 def parse_json[T](raw: bytes, kind: type[T]) -> T:
     """Return the JSON text as `kind`. Raises InvalidRequest with a pointer to the problem."""
     try:
+        raw = raw.removeprefix(BYTE_ORDER_MARK)  # as RFC 8259, 8.1, allows
         raw.decode()
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
@@ -356,7 +370,11 @@ def _read(event: Event, request_id: str) -> Request:
         method=str(http.get("method", "")),
         route=str(event.get("routeKey", "")),
         path=event.get("pathParameters") or {},
-        query=event.get("queryStringParameters") or {},
+        query={
+            name: value
+            for name, value in (event.get("queryStringParameters") or {}).items()
+            if value  # an empty one counts as absent
+        },
         headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         now=now,
         source=str(http.get("sourceIp", "")),
@@ -376,6 +394,8 @@ def _authenticate(request: Request) -> Request:
 
 def _is_json(content_type: str) -> bool:
     """Return whether a content type is JSON in UTF-8 (RFC 8259; RFC 6839 for `+json`)."""
+    if "," in content_type:  # sent twice, which API Gateway joins
+        return all(_is_json(one) for one in content_type.split(","))
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     for parameter in parameters:
         name, _, value = parameter.partition("=")

@@ -76,7 +76,7 @@ def test_a_forged_cursor_is_refused_without_a_table_call(
     kid, _, text = genuine.partition(".")
     unsigned = base64.urlsafe_b64encode(b"\0" * cursors.MAC_BYTES + b"1").decode().rstrip("=")
     forged = [
-        "", "x", ".", kid, f"{kid}.", f".{text}", f"k9.{text}", f"{kid}.{unsigned}",
+        "x", ".", kid, f"{kid}.", f".{text}", f"k9.{text}", f"{kid}.{unsigned}",
         genuine[:-1], genuine[:10], genuine + "A", genuine.swapcase(), "%00", "%C3%A9", "null",
         "x" * 5_000,
     ]  # fmt: skip
@@ -174,7 +174,7 @@ def signing_keys(kid: str, *, keep: bool) -> Iterator[None]:
         put(before)
 
 
-@pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "abc", "", "%D9%A1", "1e2", "+5"])
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "abc", "null", "%D9%A1", "1e2", "+5"])
 @every_list
 def test_a_page_limit_outside_1_to_100_is_a_400(
     name: str, limit: str, basic_user: Person, room: str
@@ -184,12 +184,28 @@ def test_a_page_limit_outside_1_to_100_is_a_400(
     assert "limit" in reply.json["detail"]
 
 
-def test_an_after_parameter_that_names_another_rooms_message_is_a_404(
+@every_list
+def test_an_empty_query_value_counts_as_absent(name: str, basic_user: Person, room: str) -> None:
+    path = LISTS[name].format(room=room)
+    whole = basic_user.get(path)
+    assert whole.status == 200
+    assert basic_user.get(f"{path}?limit=&cursor=&after=").data == whole.data
+
+
+@every_list
+def test_a_null_cursor_is_a_400_that_names_it(name: str, basic_user: Person, room: str) -> None:
+    reply = basic_user.get(f"{LISTS[name].format(room=room)}?cursor=null")
+    assert reply.status == 400
+    assert "query's cursor" in reply.json["detail"]
+
+
+def test_an_after_parameter_that_names_no_message_of_the_room_is_a_400_that_names_it(
     api: Api, basic_user: Person, room: str
 ) -> None:
     other = Person(api)
     theirs = furnish(other)
-    for after in (ids.message_id(theirs, 1), "m_1", "x", ids.message_id(room, 1) + "x"):
+    for after in (ids.message_id(theirs, 1), "m_1", "x", "null", ids.message_id(room, 1) + "x"):
         reply = basic_user.get(f"/chatroom/{room}/message?after={after}")
-        assert reply.status == 404, after
+        assert reply.status == 400, after
+        assert "query's after" in reply.json["detail"]
     assert basic_user.get(f"/chatroom/{theirs}/message").status == 404
