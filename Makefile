@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help setup up chat logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
-.PHONY: bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive reconcile build hooks clean
+.PHONY: bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive reconcile models build hooks clean
 .PHONY: local-only lock lock-layers lock-tools lock-node lock-bench
 
 help: ## Show this list
@@ -107,6 +107,9 @@ redrive: setup ## Queue the prompts in the dead-letter queue again (STAGE=local;
 
 reconcile: setup ## Compare all subscriptions with Stripe now (STAGE=local; DRY=1 changes nothing)
 	@$(RUN_WITH_CORE) infra.stages.reconcile $(or $(STAGE),local) $(if $(DRY),--dry-run)
+
+models: setup ## Compare the catalogue of models with Google's list (GEMINI_API_KEY=…; STAGE=dev)
+	@$(RUN_WITH_CORE) infra.stages.check_models $(STAGE)
 
 ##@ This folder
 

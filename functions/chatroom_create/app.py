@@ -2,14 +2,15 @@
 
 from geminichat.api import Request, Response, created, endpoint
 from geminichat.domain.rooms import NewRoom, Room
-from geminichat.errors import TooManyRooms
-from geminichat.operations import create_room
+from geminichat.errors import ModelNotIncluded, TooManyRooms
+from geminichat.operations import choose_model, create_room
 
 
-@endpoint(errors=[TooManyRooms])
+@endpoint(errors=[ModelNotIncluded, TooManyRooms])
 def handler(request: Request) -> Response[Room]:
     """Answer 201 with the room."""
     new = request.body(NewRoom, optional=True)
+    choose_model.require(request.user_id, new.model, request.now)
 
     room = create_room.create(request.user_id, new, request.now)
 

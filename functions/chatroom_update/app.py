@@ -1,18 +1,20 @@
-"""PATCH /chatroom/{id}: change a room's title, instruction or model."""
+"""PATCH /chatroom/{id}: change a room's title, instruction, model or thinking level."""
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import ids
 from geminichat.domain.rooms import Room, RoomChange
-from geminichat.errors import NotFound
+from geminichat.errors import ModelNotIncluded, NotFound
+from geminichat.operations import choose_model
 from geminichat.tables import chatrooms
 from geminichat.upstash import room_list_cache
 
 
-@endpoint(errors=[NotFound])
+@endpoint(errors=[NotFound, ModelNotIncluded])
 def handler(request: Request) -> Response[Room]:
     """Answer 200 with the changed room."""
     change = request.body(RoomChange)
     room_id = ids.parse_room(request.path["id"])
+    choose_model.require(request.user_id, change.model, request.now)
 
     notice = room_list_cache.update_notice(room_id, request.now)
     room_list_cache.announce(notice, request.user_id)

@@ -20,7 +20,7 @@ from geminichat import config, metrics
 from geminichat.clients import gemini, prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import history, ids, retries, times
-from geminichat.domain.messages import UNAVAILABLE
+from geminichat.domain.messages import NO_TOKENS, UNAVAILABLE, Failure, Reply, TokenUsage
 from geminichat.operations import answer_prompt
 from geminichat.operations.answer_prompt import LeaseLost
 from geminichat.runtime import log
@@ -102,7 +102,7 @@ def _answer_job(job: Job, seconds: float, deadline: float) -> int | None:
     if prompt is None:
         return messages.find_wait(job.chatroom_id, job.seq, times.now())
     if prompt.attempts > config.number("MAX_ATTEMPTS"):
-        _give_up(prompt, "every attempt broke off")
+        _send_dead_letter(prompt, UNAVAILABLE, "every attempt broke off")
         return None
     try:
         return _answer_leased(prompt, seconds)
@@ -117,23 +117,12 @@ def _answer_leased(prompt: LeasedPrompt, seconds: float) -> int | None:
     start = time.monotonic()
     try:
         reply = _ask(prompt, seconds)
-    except gemini.GiveUp as error:
-        answer_prompt.fail(prompt, error.failure)
-        log.info("prompt failed", **_names(prompt), reason=error.failure.code)
-        return None
-    except gemini.TryAgain as error:
-        log.warning("gemini failed", **_names(prompt), reason=str(error), attempt=prompt.attempts)
-        metrics.emit(GeminiFailures=1)
-        if prompt.attempts >= config.number("MAX_ATTEMPTS"):
-            _give_up(prompt, str(error))
-            return None
-        messages.release_prompt(prompt)
-        first = config.number("RETRY_PAUSE")
-        return retries.pause(prompt.attempts, first, error.after, random.random())
+    except gemini.GeminiError as error:
+        return _retry_or_fail(prompt, error)
     seconds_taken = time.monotonic() - start
     now = times.now()
-    answer_prompt.answer(prompt, reply.content, reply.tokens, now)
-    log.info("prompt answered", **_names(prompt), attempt=prompt.attempts)
+    answer_prompt.answer(prompt, reply, now)
+    log.info("prompt answered", **_names(prompt), attempt=prompt.attempts, model=reply.model)
     metrics.emit(
         PromptsAnswered=1,
         InputTokens=reply.tokens.input_tokens,
@@ -144,22 +133,69 @@ def _answer_leased(prompt: LeasedPrompt, seconds: float) -> int | None:
     return None
 
 
-def _ask(prompt: LeasedPrompt, seconds: float) -> gemini.Reply:
+def _ask(prompt: LeasedPrompt, seconds: float) -> Reply:
+    """Return the reply of the prompt's model, or of its replacement if Google retired the model."""
+    deadline = time.monotonic() + seconds
     turns = config.number("HISTORY_TURNS")
     past = []
     if turns and prompt.seq > 1:
         past = messages.read_past_turns(prompt.chatroom_id, prompt.seq, turns)
-    return gemini.generate(
-        prompt.model,
-        prompt.system_instruction,
-        history.select_latest(past, config.number("HISTORY_CHARACTERS")),
-        prompt.content,
-        timeout=seconds,
+    past = history.select_turns(past, config.number("HISTORY_CHARACTERS"))
+
+    catalogue = config.catalogue()
+    model = catalogue.serving(prompt.model, times.now().date())
+    while True:
+        question = gemini.Question(
+            model=model.id,
+            prompt=prompt.content,
+            past=past,
+            system_instruction=prompt.system_instruction,
+            thinking=model.nearest_thinking(prompt.thinking),
+            max_output_tokens=prompt.max_output_tokens,
+        )
+        whole = max(1.0, deadline - time.monotonic())
+        try:
+            return gemini.generate(question, silence=config.number("GEMINI_SILENCE"), whole=whole)
+        except gemini.Retired as error:
+            replacement = catalogue.replacement(model)
+            if replacement is None:
+                raise
+            log.warning(
+                "model retired", reason=str(error), model=model.id, replacement=replacement.id
+            )
+            model = replacement
+
+
+def _retry_or_fail(prompt: LeasedPrompt, error: gemini.GeminiError) -> int | None:
+    """Return the seconds until the next attempt, or fail the prompt and return None."""
+    log.warning(
+        "gemini failed",
+        **_names(prompt),
+        error=type(error).__name__,
+        reason=str(error),
+        attempt=prompt.attempts,
     )
+    if isinstance(error, gemini.Refused):
+        metrics.emit(GeminiRefusals=1)
+    elif isinstance(error, gemini.Unavailable | gemini.DeadlineMissed):
+        metrics.emit(GeminiFailures=1)
+    tokens = error.tokens or NO_TOKENS
+    if prompt.attempts < min(config.number("MAX_ATTEMPTS"), error.max_attempts):
+        messages.release_prompt(prompt, tokens)
+        first = config.number("RETRY_PAUSE")
+        return retries.pause(prompt.attempts, first, error.after, random.random())
+    if isinstance(error, gemini.Refused | gemini.Unavailable):
+        _send_dead_letter(prompt, error.failure, type(error).__name__, tokens)
+    else:
+        answer_prompt.fail(prompt, error.failure, times.now(), tokens)
+    return None
 
 
-def _give_up(prompt: LeasedPrompt, reason: str) -> None:
-    answer_prompt.fail(prompt, UNAVAILABLE)
+def _send_dead_letter(
+    prompt: LeasedPrompt, failure: Failure, reason: str, tokens: TokenUsage = NO_TOKENS
+) -> None:
+    """Fail a prompt that a redrive may answer later."""
+    answer_prompt.fail(prompt, failure, times.now(), tokens)
     log.error("prompt given up", **_names(prompt), reason=reason)
     prompt_queue.send_dead_letter(
         Job(chatroom_id=prompt.chatroom_id, seq=prompt.seq, generation=prompt.generation), reason

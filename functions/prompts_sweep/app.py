@@ -128,7 +128,7 @@ def _fail(job: Job, now: datetime) -> bool:
     if prompt is None:
         return False
     try:
-        answer_prompt.fail(prompt, UNAVAILABLE)
+        answer_prompt.fail(prompt, UNAVAILABLE, times.now())
     except LeaseLost:
         return False
     log.error("prompt given up", chatroom_id=job.chatroom_id, job_id=job.id)

@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -24,11 +25,18 @@ from infra.local.data_folder import DataFolder
 from infra.local.serving import HOST, free_port, serve
 from infra.local.standins import gemini, stripe, upstash
 from infra.paths import BUILD, display_path
+from infra.stages import check_models
 
 PORTS = {"api": 8000, "aws": 4566, "upstash": 8079, "gemini": 8081, "stripe": 8082}
 """The usual ports; only the API insists on its own."""
 
-SHORT_PAUSES = {"GeminiTimeout": "20", "MaxAttempts": "4", "RetryPause": "1", "SweepAfter": "20"}
+SHORT_PAUSES = {
+    "GeminiTimeout": "60",
+    "GeminiSilence": "20",
+    "MaxAttempts": "4",
+    "RetryPause": "1",
+    "SweepAfter": "20",
+}
 """Parameters with shorter pauses than on AWS, because a developer is waiting."""
 
 REDIS_PAUSE = 5.0
@@ -75,6 +83,8 @@ async def up(options: Options) -> None:
             try:
                 stack = await system.start()
                 folder.write(stack)
+                if options.gemini_key:
+                    await asyncio.to_thread(_show_models)
                 await _welcome(stack, converse=options.converse)
                 await system.wait()
             except CommandError as error:
@@ -294,6 +304,20 @@ async def _welcome(stack: running.Stack, *, converse: bool) -> None:
         except CommandError as error:
             print(f"{error}\nThe functions' logs: make logs")
     print(f"\nThe API is at {stack.api_url}. Press Ctrl-C to stop.", flush=True)
+
+
+def _show_models() -> None:
+    """Show which models the key in GEMINI_API_KEY may use, and warn of those that it may not."""
+    catalogue = check_models.read_catalogue({})
+    try:
+        served = check_models.list_served()
+    except CommandError as error:
+        print(f"\nWarning: {error}", flush=True)
+        return
+    print(f"\nThe models, with this Gemini key:\n{check_models.describe(catalogue, served)}")
+    for concern in catalogue.concerns(served, datetime.now(UTC).date()):
+        print(f"Warning: {concern}")
+    sys.stdout.flush()
 
 
 def _show(line: str) -> None:

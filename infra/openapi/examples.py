@@ -12,12 +12,14 @@ from geminichat.domain import (
     codes,
     health,
     messages,
+    models,
     rooms,
     sessions,
     tokens,
     users,
 )
-from geminichat.domain.messages import BLOCKED, Status, TokenUsage
+from geminichat.domain.messages import BLOCKED, Finish, Status, TokenUsage
+from geminichat.domain.models import Thinking
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
 from geminichat.errors import (
@@ -70,7 +72,8 @@ ROOM = rooms.Room(
     id=ROOM_ID,
     title="Queues",
     system_instruction="Answer in one sentence.",
-    model=rooms.DEFAULT_MODEL,
+    model=models.DEFAULT,
+    thinking=None,
     created_at=NOON,
     updated_at=LATER,
 )
@@ -78,6 +81,7 @@ ROOM_SUMMARY = rooms.RoomSummary(
     id=ROOM.id,
     title=ROOM.title,
     model=ROOM.model,
+    thinking=ROOM.thinking,
     created_at=ROOM.created_at,
     updated_at=ROOM.updated_at,
 )
@@ -94,7 +98,9 @@ REPLY = messages.Message(
     content="A sender can continue before the receiver has finished.",
     created_at=LATER,
     reply_to=MESSAGE_ID,
-    model=rooms.DEFAULT_MODEL,
+    model="gemini-3.5-flash-lite",
+    requested_model=models.DEFAULT,
+    finish=Finish.COMPLETE,
     usage=TokenUsage(input_tokens=15, output_tokens=11),
 )
 ANSWERED = msgspec.structs.replace(PROMPT, status=Status.ANSWERED, reply=REPLY)
@@ -143,6 +149,25 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("prompt", messages.NewPrompt(content="What is a message queue good for?")),
     ("accepted", messages.AcceptedPrompt.of(PROMPT, MESSAGE_ID)),
     ("page", messages.MessagePage.of(CONVERSATION, None, None)),
+    (
+        "models",
+        models.ModelList(
+            models=[
+                models.ListedModel(
+                    id="gemini-3.8-flash",
+                    name="Gemini 3.8 Flash",
+                    aliases=["best"],
+                    price=models.Price(input=1.5, output=7.5),
+                    thinking=[Thinking.LOW, Thinking.MEDIUM, Thinking.HIGH],
+                    max_output_tokens=8_192,
+                    available=False,
+                    retires=None,
+                    replaced_by=None,
+                )
+            ],
+            default=models.DEFAULT,
+        ),
+    ),
     ("queued", PROMPT),
     ("answered", ANSWERED),
     ("failed", msgspec.structs.replace(PROMPT, status=Status.FAILED, error=BLOCKED)),
@@ -202,7 +227,7 @@ UNSUCCESSFUL = {"degraded"}
 
 PROBLEMS: list[tuple[str, AppError]] = [
     ("", AppError("Something went wrong on our side.")),
-    ("", BodyTooLarge("A body may have at most 64 KiB.")),
+    ("", BodyTooLarge("A body may have at most 256 KiB.")),
     ("auth_change_password", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
     ("auth_login", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
     ("user_", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
@@ -210,9 +235,15 @@ PROBLEMS: list[tuple[str, AppError]] = [
     ("auth_forgot_password", TooManyRequests("Another code can be requested in 30 s.")),
     ("auth_signup", TooManyRequests("Another code can be requested in 30 s.")),
     ("chatroom_list", InvalidRequest("The query's limit must be a number from 1 to 100.")),
-    ("chatroom_list", InvalidRequest("The cursor is not valid here. Start again without one.")),
+    (
+        "chatroom_list",
+        InvalidRequest("The query's cursor is not valid here. Request the first page without it."),
+    ),
     ("chatroom_get", InvalidRequest("The query's limit must be a number from 1 to 100.")),
-    ("chatroom_get", InvalidRequest("The cursor is not valid here. Start again without one.")),
+    (
+        "chatroom_get",
+        InvalidRequest("The query's cursor is not valid here. Request the first page without it."),
+    ),
     (
         "chatroom_create",
         TooManyRooms("You have 200 chatrooms, the most of your plan. Delete one first."),

@@ -10,7 +10,7 @@ Accounts, chatrooms, prompts that Gemini answers asynchronously, and a paid plan
 
 ## Conventions
 
-- **JSON in, JSON out**, UTF-8, names in camelCase. A body is one JSON object of at most 64 KiB,
+- **JSON in, JSON out**, UTF-8, names in camelCase. A body is one JSON object of at most 256 KiB,
   sent as `content-type: application/json`; a field that is not described here is rejected.
 - **Success** is `{"success": true, "message": "…", "data": {…}}`: `message` is one sentence for a
   person, `data` is the resource.
@@ -53,6 +53,7 @@ AREAS = {
     "auth": "Accounts",
     "user": "Accounts",
     "chatroom": "Chatrooms",
+    "models": "Chatrooms",
     "subscription": "Subscription",
     "subscribe": "Subscription",
     "webhook": "Subscription",

@@ -13,7 +13,7 @@ import boto3
 
 from infra.command import CommandError
 from infra.paths import ROOT, SAM, TOOLS
-from infra.stages import put_secrets, release
+from infra.stages import check_models, put_secrets, release
 from infra.stages import stage as stages
 from infra.stages.command import command, parser
 from infra.stages.stage import Stage
@@ -47,6 +47,7 @@ def check(stage: Stage) -> None:
             f"samconfig.toml still contains {stages.PLACEHOLDER} in "
             f"[{stage.name}.deploy.parameters]: fill in {', '.join(stage.unfilled)}."
         )
+    check_models.read_catalogue(stage.parameters)
     if missing := put_secrets.missing(boto3.client("ssm"), stage):
         raise CommandError(
             f"SSM does not have {', '.join(missing)} yet. Run `make secrets STAGE={stage.name}`."

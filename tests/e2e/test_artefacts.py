@@ -10,10 +10,10 @@ import pytest
 
 from infra.local.cloud import build
 from infra.paths import BUILD, TOOLS
-from tests.support.gemini_answers import CASES, Asked, Case, ask_everything
+from tests.support.gemini_answers import CASES, STREAMED, Asked, Case, ask_ours
 from tests.support.template import FUNCTIONS, TEMPLATE
 
-MEGABYTES = {"CoreLayer": 20.0, "GeminiLayer": 12.0, "StripeLayer": 20.0}
+MEGABYTES = {"CoreLayer": 20.0, "GeminiLayer": 110.0, "StripeLayer": 20.0}
 """The most that a layer may weigh, unzipped and with its byte-code. Lambda allows 250 in all."""
 
 LAYERS = [
@@ -66,10 +66,10 @@ def places_of(function: str) -> list[Path]:
 
 @functools.cache
 def asked_from_the_layers() -> Asked:
-    return ask_everything(PYTHON, places_of("GeminiWorker"))
+    return ask_ours(PYTHON, places_of("GeminiWorker"))
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+@pytest.mark.parametrize("case", [*CASES, *STREAMED], ids=lambda case: case.name)
 def test_every_answer_of_geminis_has_its_outcome_with_what_the_layers_have(case: Case) -> None:
     assert asked_from_the_layers().outcomes[case.name] == case.outcome
 

@@ -124,13 +124,13 @@ def test_the_rooms_instruction_is_sent_with_its_prompts(stack: RunningStack) -> 
     user = stack.new_user()
     answer = stack.http.post(
         "/chatroom",
-        json={"systemInstruction": "Be brief.", "model": "gemini-2.5-pro"},
+        json={"systemInstruction": "Be brief.", "model": "gemini-3.6-flash"},
         headers=user.headers,
     )
     room = answer.json()["data"]["id"]
     message = user.wait(room, user.sent(room, "Hello"))
     assert message["reply"]["content"] == "You said: Hello (turn 1; told: Be brief.)"
-    assert message["reply"]["model"] == "gemini-2.5-pro"
+    assert message["reply"]["model"] == "gemini-3.6-flash"
     assert message["reply"]["usage"]["outputTokens"] > 0
 
 

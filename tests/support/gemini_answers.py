@@ -1,8 +1,7 @@
-"""Every kind of answer that Gemini can give, and what our door makes of it.
+"""Every kind of answer that Gemini can give, and the outcome for our client and for Google's.
 
-Asked in a fresh process over the wire, of whatever packages it is given: those of a checkout, or of
-a built layer, from which much of the SDK is left out. What was left out and is asked for even so
-is an ImportError or an AttributeError there, and so no outcome that stands here.
+Our client is asked over the wire in a fresh process, with the packages of a checkout or of a built
+layer; google-generativeai as it is shipped. So the stand-in is known to speak Google's protocol.
 """
 
 import json
@@ -10,7 +9,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,146 +22,364 @@ from infra.local.standins.faults import StandIn
 from infra.local.standins.gemini import BLOCK_REASONS, FINISH_REASONS, reply_to, tokens
 from tests.support import certificates
 
-KEY, WRONG_KEY, NOBODYS_KEY = "right-key", "wrong-key", "key-for-nobody"
+KEY, WRONG_KEY, NO_SERVERS_KEY = "right-key", "wrong-key", "key-without-server"
 TLS_KEY, IMPOSTORS_KEY = "key-for-tls", "key-for-another-host"
-"""A key says whom to ask too: the door looks for the address when its key is another one."""
+"""The key of a case says which server is asked, too."""
 
-MODEL = "gemini-2.5-flash"
+MODEL = "gemini-3.6-flash"
 INSTRUCTION = "Be brief."
 SAID, REPLIED = "What is a queue?", "A line."
-TIMEOUT = 20.0
+WHOLE, SILENCE = 20.0, 10.0
+
+INPUTS = Path(__file__).with_name("gemini_inputs")
+"""Real answers of Google's that were once handled wrongly, or must go on being handled well."""
 
 type Outcome = list[Any]
-"""What the door answered or raised, as it can be written in JSON."""
+"""What a client answered or raised, as JSON can say it."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One prompt, how Gemini fails with it, and what is to come of it."""
+    """One prompt, the fault that Gemini shows, and both clients' outcomes."""
 
     name: str
     outcome: Outcome
+    googles: Outcome
     fault: Mapping[str, Any] = field(default_factory=dict)
     key: str = KEY
     model: str = MODEL
-    timeout: float = TIMEOUT
+    silence: float = SILENCE
+    whole: float = WHOLE
 
     @property
     def prompt(self) -> str:
-        """What is said, which no other case's prompt is a part of."""
+        """The text of the prompt, which is no part of another case's prompt."""
         return f"Case: {self.name}."
 
 
-def _replied(name: str, **more: Any) -> Case:
-    prompt = Case(name, []).prompt
+# ── Outcomes ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _failed(kind: str, code: str, after: float | None = None) -> Outcome:
+    return ["error", kind, code, after, None]
+
+
+def _unavailable(after: float | None = None) -> Outcome:
+    return _failed("Unavailable", "gemini-unavailable", after)
+
+
+KEY_REFUSED = _failed("KeyRefused", "service-refused")
+REFUSED = _failed("Refused", "service-refused")
+RETIRED = _failed("Retired", "model-retired")
+NOT_ACCEPTED = _failed("Declined", "not-accepted")
+TOO_LONG = _failed("Declined", "prompt-too-long")
+
+
+def _raised(name: str) -> Outcome:
+    return ["raised", name]
+
+
+def _with_tokens(outcome: Outcome, spent: int, output: int) -> Outcome:
+    return [*outcome[:4], [spent, output]]
+
+
+def _spent(name: str) -> int:
+    texts = (SAID, REPLIED, Case(name, [], []).prompt, INSTRUCTION)
+    return sum(tokens(text) for text in texts)
+
+
+# ── Cases ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _replied(name: str, *, finish: str = "complete", thoughts: int = 0, **more: Any) -> Case:
+    prompt = Case(name, [], []).prompt
     said = [("user", SAID), ("model", REPLIED), ("user", prompt)]
     contents = [{"role": role, "parts": [{"text": text}]} for role, text in said]
     text = reply_to(contents, INSTRUCTION)
-    spent = sum(tokens(one) for one in (SAID, REPLIED, prompt, INSTRUCTION))
     counted = tokens(text)
-    if name == "max-tokens":
+    if finish == "length":
         counted //= 2
-    outcome = ["reply", text[: counted * gemini.CHARACTERS_A_TOKEN], spent, counted]
-    return Case(name, outcome, **more)
+        text = text[: counted * gemini.CHARACTERS_A_TOKEN]
+    outcome = ["reply", text, _spent(name), counted + thoughts, finish, MODEL]
+    shown = gemini.THOUGHT + text if thoughts else text
+    reason = "MAX_TOKENS" if finish == "length" else "STOP"
+    return Case(name, outcome, ["reply", shown, reason, _spent(name), counted], **more)
 
 
-def _again(reason: str, after: float | None = None) -> Outcome:
-    return ["try again", reason, after]
+def _answered(name: str, outcome: Outcome, googles: Outcome, fault: Mapping[str, Any]) -> Case:
+    """Return the case of an answer without a reply, whose prompt was counted."""
+    return Case(name, _with_tokens(outcome, _spent(name), 0), googles, fault)
 
 
-REFUSED: Outcome = ["give up", "not-accepted"]
-BLOCKED: Outcome = ["give up", "blocked"]
-BAD_KEY = _again("api key refused")
+def _blocked(reason: str) -> Case:
+    name = f"blocked {reason}"
+    fault = {"kind": "blocked", "reason": reason}
+    googles = ["reply", "", f"blocked {reason}", _spent(name), 0]
+    return _answered(name, _failed("Declined", "blocked"), googles, fault)
 
 
-def _error(status: int, outcome: Outcome, **more: Any) -> Case:
-    return _failing("error", status, outcome, more)
+def _finish(reason: str) -> Case:
+    name = f"finish {reason}"
+    outcome = {
+        "STOP": _unavailable(),
+        "OTHER": _unavailable(),
+        "MAX_TOKENS": _failed("Declined", "reply-too-long"),
+        "RECITATION": _failed("Recited", "recitation"),
+    }.get(reason, _failed("Declined", "blocked"))
+    googles = ["reply", "", reason, _spent(name), 0]
+    return _answered(name, outcome, googles, {"kind": "finish", "reason": reason})
 
 
-def _page(status: int, outcome: Outcome, **more: Any) -> Case:
-    return _failing("page", status, outcome, more)
+def _error(status: int, outcome: Outcome, googles: str, **more: Any) -> Case:
+    return _failing("error", status, outcome, googles, more)
 
 
-def _failing(kind: str, status: int, outcome: Outcome, more: Mapping[str, Any]) -> Case:
+def _page(status: int, outcome: Outcome, googles: str, **more: Any) -> Case:
+    return _failing("page", status, outcome, googles, more)
+
+
+def _failing(
+    kind: str, status: int, outcome: Outcome, googles: str, more: Mapping[str, Any]
+) -> Case:
     fault = {"kind": kind, "status": status, "times": "always", **more}
-    return Case(" ".join([kind, str(status), *more.values()]), outcome, fault)
+    return Case(" ".join([kind, str(status), *more.values()]), outcome, _raised(googles), fault)
 
 
-def _finish(reason: str) -> Outcome:
-    retried = reason in ("STOP", "MAX_TOKENS", "OTHER")
-    return _again(f"empty reply ({reason})") if retried else BLOCKED
+def _answer(name: str, outcome: Outcome, googles: Outcome, **fault: Any) -> Case:
+    return Case(name, outcome, googles, {"kind": "answer", "times": "always", **fault})
 
+
+def _input(name: str, outcome: Outcome, googles: Outcome) -> Case:
+    """Return the case of one of the files in `INPUTS`."""
+    told = json.loads((INPUTS / f"{name}.json").read_text())
+    if told["status"] == 200:
+        return _answer(name, outcome, googles, events=[told["body"]])
+    return _answer(name, outcome, googles, status=told["status"], body=told["body"])
+
+
+def _chunk(text: str, **more: Any) -> dict[str, Any]:
+    candidate = {"content": {"role": "model", "parts": [{"text": text}]}, "index": 0, **more}
+    return {"candidates": [candidate]}
+
+
+USED = {"promptTokenCount": 8, "totalTokenCount": 20, "candidatesTokenCount": 12}
+DONE = {**_chunk("end", finishReason="STOP"), "usageMetadata": USED}
 
 CASES = [
-    Case("stall", _again("ReadTimeout"), {"kind": "stall", "seconds": 1.5}, timeout=0.5),
     _replied("reply"),
-    _replied("thought", fault={"kind": "thought"}),
-    _replied("max-tokens", fault={"kind": "max-tokens"}),
-    *[
-        Case(f"blocked {reason}", BLOCKED, {"kind": "blocked", "reason": reason})
-        for reason in BLOCK_REASONS
-    ],
-    *[
-        Case(f"finish {reason}", _finish(reason), {"kind": "finish", "reason": reason})
-        for reason in FINISH_REASONS
-    ],
-    Case("no text", _again("empty reply (STOP)"), {"kind": "no-text"}),
-    Case("empty", _again("no candidates"), {"kind": "empty"}),
-    _error(400, REFUSED),
-    _error(400, REFUSED, message="Request payload size exceeds the limit: 20971520 bytes."),
-    _error(401, BAD_KEY),
-    _error(403, BAD_KEY),
-    _error(404, REFUSED),
-    _error(429, _again("TooManyRequests")),
-    _error(429, _again("TooManyRequests", 33.5), retryDelay="33.5s"),
-    _error(429, _again("TooManyRequests"), retryDelay="soon"),
-    _error(500, _again("InternalServerError")),
-    _error(503, _again("ServiceUnavailable")),
-    _error(503, _again("ServiceUnavailable", 7.0), retryDelay="7s"),
-    _error(504, _again("GatewayTimeout")),
-    _page(400, REFUSED),
-    _page(401, BAD_KEY),
-    _page(403, BAD_KEY),
-    _page(404, REFUSED),
-    _page(429, _again("TooManyRequests")),
-    _page(500, _again("InternalServerError")),
-    _page(502, _again("BadGateway")),
-    _page(503, _again("ServiceUnavailable")),
-    _page(503, _again("ServiceUnavailable"), type="application/octet-stream"),
-    _page(504, _again("GatewayTimeout")),
-    Case("garbage", _again("ParseError"), {"kind": "garbage"}),
-    Case("drop", _again("ChunkedEncodingError"), {"kind": "drop"}),
-    Case("refused connection", _again("ConnectionError"), key=NOBODYS_KEY),
-    Case("wrong key", BAD_KEY, key=WRONG_KEY),
+    _replied("thought", thoughts=100, fault={"kind": "thought"}),
+    _replied("cut off", finish="length", fault={"kind": "max-tokens"}),
+    *map(_blocked, BLOCK_REASONS),
+    *map(_finish, FINISH_REASONS),
+    _answered(
+        "no text", _unavailable(), ["reply", "", "STOP", _spent("no text"), 0], {"kind": "no-text"}
+    ),
+    _answered("empty", _unavailable(), ["reply", "", "", _spent("empty"), 0], {"kind": "empty"}),
+    Case("retired", RETIRED, _raised("NotFound"), {"kind": "retired", "times": "always"}),
+    _error(400, NOT_ACCEPTED, "BadRequest"),
+    _error(
+        400, TOO_LONG, "BadRequest", message="Request payload size exceeds the limit: 20971520."
+    ),
+    _error(401, KEY_REFUSED, "Unauthorized"),
+    _error(403, KEY_REFUSED, "Forbidden"),
+    _error(404, RETIRED, "NotFound"),
+    _error(429, _unavailable(), "TooManyRequests"),
+    _error(429, _unavailable(33.5), "TooManyRequests", retryDelay="33.5s"),
+    _error(429, _unavailable(), "TooManyRequests", retryDelay="soon"),
+    _error(500, _unavailable(), "InternalServerError"),
+    _error(503, _unavailable(), "ServiceUnavailable"),
+    _error(503, _unavailable(7.0), "ServiceUnavailable", retryDelay="7s"),
+    _error(504, _unavailable(), "GatewayTimeout"),
+    _page(400, NOT_ACCEPTED, "BadRequest"),
+    _page(401, KEY_REFUSED, "Unauthorized"),
+    _page(403, KEY_REFUSED, "Forbidden"),
+    _page(404, RETIRED, "NotFound"),
+    _page(429, _unavailable(), "TooManyRequests"),
+    _page(500, _unavailable(), "InternalServerError"),
+    _page(502, _unavailable(), "BadGateway"),
+    _page(503, _unavailable(), "ServiceUnavailable"),
+    _page(503, _unavailable(), "ServiceUnavailable", type="application/octet-stream"),
+    _page(504, _unavailable(), "GatewayTimeout"),
+    _answer("nothing 400", NOT_ACCEPTED, _raised("BadRequest"), status=400),
+    _answer("nothing 402", REFUSED, _raised("GoogleAPICallError"), status=402),
+    _answer("nothing 413", TOO_LONG, _raised("GoogleAPICallError"), status=413),
+    _answer("nothing 429", _unavailable(), _raised("TooManyRequests"), status=429),
+    _answer("nothing 503", _unavailable(), _raised("ServiceUnavailable"), status=503),
+    _answer("a string 503", _unavailable(), _raised("AttributeError"), status=503, body='"busy"'),
+    _answer("nothing 200", _unavailable(), _raised("ParseError")),
+    Case("garbage", _unavailable(), _raised("ParseError"), {"kind": "garbage", "times": "always"}),
+    Case(
+        "drop", _unavailable(), _raised("ChunkedEncodingError"), {"kind": "drop", "times": "always"}
+    ),
+    _input(
+        "code-exec-parts",
+        ["reply", "It is 42.", 8, 12, "complete", "gemini-2.5-flash"],
+        ["reply", "It is 42.", "STOP", 8, 12],
+    ),
+    _input("daily-quota-429", REFUSED, _raised("TooManyRequests")),
+    _input("error-in-200", _unavailable(), ["reply", "", "", 0, 0]),
+    _input("list400", NOT_ACCEPTED, _raised("AttributeError")),
+    _input("list429", _unavailable(9.0), _raised("AttributeError")),
+    _input("location-400", REFUSED, _raised("BadRequest")),
+    _input(
+        "max-tokens-cut",
+        ["reply", "The first half of an answer that was cut", 8, 12, "length", "gemini-2.5-flash"],
+        ["reply", "The first half of an answer that was cut", "MAX_TOKENS", 8, 12],
+    ),
+    _input(
+        "max-tokens-only-thoughts",
+        _with_tokens(_failed("Declined", "reply-too-long"), 1706, 2999),
+        ["reply", "", "MAX_TOKENS", 1706, 0],
+    ),
+    _input("model-retired-404", RETIRED, _raised("NotFound")),
+    _input(
+        "nul-in-reply",
+        ["reply", "beforeafter", 8, 12, "complete", "gemini-2.5-flash"],
+        ["reply", "before\0after", "STOP", 8, 12],
+    ),
+    _input(
+        "thinking-usage",
+        ["reply", "Forty-two.", 15, 1020, "complete", "gemini-2.5-flash"],
+        ["reply", "Forty-two.", "STOP", 15, 359],
+    ),
+    _input(
+        "thought-part",
+        ["reply", "Forty-two.", 8, 12, "complete", "gemini-2.5-flash"],
+        [
+            "reply",
+            "**Considering the question** The user wants X. I must not mention Y.Forty-two.",
+            "STOP",
+            8,
+            12,
+        ],
+    ),
+    _input(
+        "zero-width-reply",
+        _with_tokens(_unavailable(), 8, 12),
+        ["reply", "\u200b\u2060", "STOP", 8, 12],
+    ),
+    Case("refused connection", _unavailable(), _raised("ConnectionError"), key=NO_SERVERS_KEY),
+    Case("wrong key", KEY_REFUSED, _raised("BadRequest"), key=WRONG_KEY),
     _replied("reply over TLS", key=TLS_KEY),
-    Case("another host's certificate", _again("SSLError"), key=IMPOSTORS_KEY),
+    Case("another host's certificate", _unavailable(), _raised("SSLError"), key=IMPOSTORS_KEY),
     _replied("reply to the right key again"),
-    Case("an unknown model", REFUSED, model="gpt-5"),
+    Case("an unknown model", RETIRED, _raised("NotFound"), model="gpt-5"),
 ]
+"""What both clients are asked, one answer after another."""
 
-ASK = """
-import importlib, json, os, ssl, sys
+STREAMED = [
+    _answer(
+        "an error in the middle",
+        _with_tokens(_unavailable(), 8, 0),
+        [],
+        events=[
+            {
+                **_chunk("Half of it"),
+                "usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 8},
+            },
+            {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}},
+        ],
+    ),
+    _answer("an end without a reason", _unavailable(), [], events=[_chunk("Half of it")]),
+    _answer(
+        "an unknown reason and unknown parts",
+        ["reply", "It is 42.", 8, 12, "complete", MODEL],
+        [],
+        events=[
+            {
+                "candidates": [
+                    {"content": {"parts": [{"hologram": {"depth": 3}}, {"text": "It is "}]}}
+                ]
+            },
+            {**_chunk("42.", finishReason="ENLIGHTENED"), "usageMetadata": USED, "mood": "good"},
+        ],
+    ),
+    _answer(
+        "numbers for names",
+        ["reply", "end", 8, 12, "length", MODEL],
+        [],
+        events=[{**_chunk("end", finishReason=2), "usageMetadata": USED}],
+    ),
+    _answer(
+        "a stream that a proxy put together",
+        ["reply", "Half of it, end", 8, 12, "complete", MODEL],
+        [],
+        body=[_chunk("Half of it, "), DONE],
+    ),
+    _answer(
+        "a long answer",
+        ["reply", "x" * 15 + "end", 8, 12, "complete", MODEL],
+        [],
+        events=[_chunk("x")] * 15 + [DONE],
+        pause=0.05,
+    ),
+    replace(
+        _answer(
+            "a drip without end",
+            _failed("DeadlineMissed", "reply-too-slow"),
+            [],
+            events=[_chunk("x")],
+            pause=0.05,
+            repeat=1000,
+        ),
+        silence=0.4,
+        whole=0.6,
+    ),
+    replace(
+        _answer(
+            "a stall after half",
+            _failed("DeadlineMissed", "timed-out"),
+            [],
+            events=[_chunk("Half of it")],
+            hold=30,
+        ),
+        silence=0.4,
+        whole=5.0,
+    ),
+    Case(
+        "a stall before anything",
+        _failed("DeadlineMissed", "timed-out"),
+        [],
+        {"kind": "stall", "seconds": 2, "times": "always"},
+        silence=0.4,
+        whole=5.0,
+    ),
+    _answer(
+        "5 MB of text",
+        ["reply", "x" * 350_000, 8, 12, "length", MODEL],
+        [],
+        events=[*[_chunk("x" * 50_000)] * 100, DONE],
+    ),
+    _answer("an event of 9 MB", _unavailable(), [], events=[_chunk("x" * 9_000_000), DONE]),
+]
+"""What only a stream can do; our client is asked."""
+
+OURS = """
+import json, os, ssl, sys
 plan = json.loads(sys.argv[1])
 sys.path[:0] = plan["path"]
-for name in plan["first"]:
-    importlib.import_module(name)
 from geminichat.clients import gemini
 from geminichat.domain.history import PastTurn
 
 def outcome(case):
     os.environ["GEMINI_KEY_PARAMETER"] = case["key"]
     os.environ["GEMINI_ENDPOINT"] = case["endpoint"]
-    past = [PastTurn(*plan["past"])]
-    told, said = plan["instruction"], case["prompt"]
+    question = gemini.Question(
+        model=case["model"],
+        prompt=case["prompt"],
+        past=[PastTurn(*plan["past"])],
+        system_instruction=plan["instruction"],
+    )
     try:
-        reply = gemini.generate(case["model"], told, past, said, timeout=case["timeout"])
-    except gemini.TryAgain as error:
-        return ["try again", str(error), error.after]
-    except gemini.GiveUp as error:
-        return ["give up", error.failure.code]
+        reply = gemini.generate(question, silence=case["silence"], whole=case["whole"])
+    except gemini.GeminiError as error:
+        used = error.tokens and [error.tokens.input_tokens, error.tokens.output_tokens]
+        return ["error", type(error).__name__, error.failure.code, error.after, used]
     except Exception as error:
         return ["raised", repr(error)]
-    return ["reply", reply.content, reply.tokens.input_tokens, reply.tokens.output_tokens]
+    used = reply.tokens
+    told = [reply.content, used.input_tokens, used.output_tokens, reply.finish, reply.model]
+    return ["reply", *told]
 
 read = []
 load = ssl.SSLContext.load_verify_locations
@@ -177,6 +394,41 @@ found = {case["name"]: outcome(case) for case in plan["cases"]}
 print(json.dumps({"outcomes": found, "modules": sorted(sys.modules), "read": len(read)}))
 """
 
+GOOGLES = """
+import json, sys
+plan = json.loads(sys.argv[1])
+import google.generativeai as genai
+from google.generativeai.types import RequestOptions
+
+def outcome(case):
+    genai.configure(
+        api_key=case["key"], transport="rest", client_options={"api_endpoint": case["endpoint"]}
+    )
+    model = genai.GenerativeModel(case["model"], system_instruction=plan["instruction"])
+    said, replied = plan["past"]
+    contents = [
+        {"role": "user", "parts": [said]},
+        {"role": "model", "parts": [replied]},
+        {"role": "user", "parts": [case["prompt"]]},
+    ]
+    try:
+        options = RequestOptions(timeout=case["whole"], retry=None)
+        answer = model.generate_content(contents, request_options=options)
+    except Exception as error:
+        return ["raised", type(error).__name__]
+    text, reason = "", ""
+    if answer.prompt_feedback.block_reason:
+        reason = f"blocked {answer.prompt_feedback.block_reason.name}"
+    for candidate in answer.candidates:
+        reason = candidate.finish_reason.name
+        text += "".join(part.text for part in candidate.content.parts)
+    used = answer.usage_metadata
+    return ["reply", text, reason, used.prompt_token_count, used.candidates_token_count]
+
+found = {case["name"]: outcome(case) for case in plan["cases"]}
+print(json.dumps({"outcomes": found, "modules": sorted(sys.modules), "read": 0}))
+"""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -184,32 +436,40 @@ class Asked:
 
     outcomes: Mapping[str, Outcome]
     modules: frozenset[str]
-    """What was imported in the end."""
+    """The modules that were imported in the end."""
     certificates_read: int
     """How often the trusted certificates were read."""
 
 
-def ask_everything(
-    python: Sequence[str | Path], path: Sequence[Path], first: Sequence[str] = ()
+def ask_ours(python: Sequence[str | Path], path: Sequence[Path]) -> Asked:
+    """Ask every case of our client, in a fresh process with these packages."""
+    return _ask(OURS, python, path, [*CASES, *STREAMED])
+
+
+def ask_googles(python: Sequence[str | Path]) -> Asked:
+    """Ask every case of google-generativeai, unchanged, in a fresh process."""
+    return _ask(GOOGLES, python, [], CASES)
+
+
+def _ask(
+    program: str, python: Sequence[str | Path], path: Sequence[Path], asked: Sequence[Case]
 ) -> Asked:
-    """Have a fresh process meet every case; `first` are modules that it imports before our door."""
     with _services() as services:
         cases = []
-        for case in CASES:
+        for case in asked:
             if case.fault:
                 services.google.fault(**case.fault, match=case.prompt)
-            names = ("name", "prompt", "key", "model", "timeout")
-            asked = {name: getattr(case, name) for name in names}
-            cases.append(asked | {"endpoint": services.of_keys.get(case.key, services.google.url)})
+            names = ("name", "prompt", "key", "model", "silence", "whole")
+            told = {name: getattr(case, name) for name in names}
+            cases.append(told | {"endpoint": services.of_keys.get(case.key, services.google.url)})
         plan = {
             "path": [str(place) for place in path],
-            "first": list(first),
             "past": [SAID, REPLIED],
             "instruction": INSTRUCTION,
             "cases": cases,
         }
         done = subprocess.run(
-            [*python, "-c", ASK, json.dumps(plan)],
+            [*python, "-c", program, json.dumps(plan)],
             capture_output=True,
             text=True,
             env={**_without_bundles(), **services.environment},
@@ -220,7 +480,7 @@ def ask_everything(
 
 
 def _without_bundles() -> dict[str, str]:
-    """Return the environment without certificates that it may name for requests alone."""
+    """Return the environment without the certificates that it may name for requests."""
     return {name: os.environ[name] for name in os.environ if "CA_BUNDLE" not in name}
 
 
@@ -228,7 +488,7 @@ def _without_bundles() -> dict[str, str]:
 class _Services:
     google: StandIn
     of_keys: Mapping[str, str]
-    """Where to ask with a key that is not for this one."""
+    """The addresses for keys that are not for this one."""
     environment: Mapping[str, str]
 
 
@@ -256,7 +516,7 @@ def _services() -> Iterator[_Services]:
         yield _Services(
             google=StandIn(google),
             of_keys={
-                NOBODYS_KEY: f"http://{HOST}:{free_port()}",
+                NO_SERVERS_KEY: f"http://{HOST}:{free_port()}",
                 TLS_KEY: tls.replace(HOST, "localhost"),
                 IMPOSTORS_KEY: tls,
             },
@@ -264,5 +524,6 @@ def _services() -> Iterator[_Services]:
                 "AWS_ENDPOINT_URL_SSM": parameters,
                 "NO_PROXY": f"{HOST},localhost",
                 "SSL_CERT_FILE": str(Path(folder, "it")),
+                "REQUESTS_CA_BUNDLE": str(Path(folder, "it")),
             },
         )

@@ -51,6 +51,7 @@ class Client(ABC):
         """Send a DELETE; see `request`."""
         return self.request("DELETE", url, **more)
 
+    @abstractmethod
     def request(
         self,
         method: str,
@@ -67,23 +68,6 @@ class Client(ABC):
 
         In process, `at` is when the gateway received it, and `source` the address it came from.
         """
-        raw = body if json is None else json_.dumps(json).encode()
-        sent = {} if raw is None else {"content-type": "application/json"}
-        if token is not None:
-            sent["authorization"] = f"Bearer {token}"
-        sent |= {name.lower(): value for name, value in (headers or {}).items()}
-        return self._send(method, url, raw, sent, at, source)
-
-    @abstractmethod
-    def _send(
-        self,
-        method: str,
-        url: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        at: datetime | None,
-        source: str | None,
-    ) -> Reply: ...
 
 
 class HttpApi(Client):
@@ -93,15 +77,20 @@ class HttpApi(Client):
         self.aws_url = aws_url
         self._http = httpx.Client(base_url=url, timeout=40, trust_env=False)
 
-    def _send(
+    def request(
         self,
         method: str,
         url: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        at: datetime | None,
-        source: str | None,
+        *,
+        json: Any = None,
+        body: bytes | None = None,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        at: datetime | None = None,
+        source: str | None = None,
     ) -> Reply:
+        """Send a request."""
         assert (at, source) == (None, None), "a deployed API has a clock and sees real addresses"
-        answer = self._http.request(method, url, content=body, headers=headers)
+        sent = {**({"authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
+        answer = self._http.request(method, url, json=json, content=body, headers=sent)
         return Reply(answer.status_code, answer.headers, answer.text)

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra import template
+from infra.template import load
 
 type Properties = dict[str, Any]
 
-TEMPLATE = template.load()
+TEMPLATE = load()
 RESOURCES: Mapping[str, Any] = TEMPLATE["Resources"]
 
 
@@ -39,8 +39,10 @@ def events_of(function: str, kind: str) -> list[Properties]:
 
 
 def routes_of(function: str) -> list[str]:
-    """Return a function's routes, such as "GET /chatroom/{id}"."""
-    return template.routes_of(FUNCTIONS[function])
+    """Return a function's routes, as "GET /chatroom/{id}"."""
+    return [
+        f"{event['Method'].upper()} {event['Path']}" for event in events_of(function, "HttpApi")
+    ]
 
 
 def statements_in(value: Any) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""The calls to AWS: recorded, and broken on demand.
+"""What goes over the wire to AWS: every call seen, and broken where a test asks for it.
 
-It replaces `aws_client.transport`, through which every signed request is sent.
+It stands where `aws_client` hands a signed request to HTTP, which is a place made for it.
 Calls are named by service and operation: "dynamodb.UpdateItem", "sqs.SendMessage".
 """
 
@@ -21,7 +21,7 @@ from geminichat.runtime.http_client import Answer, Failed, TimedOut
 ALWAYS = 1_000_000
 
 SHORT_PAUSES = 358_411
-"""A seed of `random` with which the pause before a second try is almost zero."""
+"""A seed by which the pause before a second try is next to nothing."""
 
 
 class Died(BaseException):
@@ -30,23 +30,23 @@ class Died(BaseException):
 
 @dataclass
 class Break:
-    """A fault: how the `nth` matching call and the following ones, `times` in all, fail."""
+    """How a call is to go wrong: the `nth` one that fits, and `times` from then on."""
 
     call: str
     how: str
     nth: int = 1
     times: int = 1
     do: Callable[[], object] | None = None
-    """The action for "meanwhile"."""
+    """What happens meanwhile."""
     holding: tuple[str, ...] = ("",)
-    """A matching request's body contains one of these texts."""
+    """Texts of which the request's body has to hold one."""
     seen: int = 0
     happened: int = 0
 
 
 @dataclass(frozen=True)
 class Request:
-    """One try before it is sent."""
+    """One try as it is about to be sent."""
 
     call: str
     url: str
@@ -63,7 +63,7 @@ class Request:
 
 @dataclass
 class Seen:
-    """One recorded try of a call."""
+    """One try of one call."""
 
     call: str
     body: str
@@ -72,10 +72,10 @@ class Seen:
 
 
 class Wire:
-    """The recorded calls, in order, and the pending faults."""
+    """The calls of the code under test, in order, and the breaks that are still to come."""
 
     def __init__(self) -> None:
-        """Intercept every call from now on."""
+        """Stand in the way of every call from now on."""
         self._lock = Lock()
         self._direct = aws_client.transport
         self._late: list[Request] = []
@@ -85,24 +85,23 @@ class Wire:
         aws_client.transport = self._transport
 
     def reset(self) -> None:
-        """Delete the recorded calls and the pending faults."""
+        """Forget what was seen and what was still to break."""
         self.breaks, self.tries, self._late, self.edits = [], [], [], {}
 
     def cut(self, call: str, how: str, **more: Any) -> Break:
-        """Add a fault for a call; `_break` has the values of `how`."""
+        """Have a call go wrong: see `_break` for the ways."""
         one = Break(call, how, **more)
         self.breaks.append(one)
         return one
 
     def edit(self, call: str, change: Callable[[dict[str, Any]], None]) -> None:
-        """Change every answer to a call before our code receives it."""
+        """Have every answer to a call changed before our code sees it."""
         self.edits[call] = change
 
     def calls(self, *about_nobody: str, about: tuple[str, ...] = ("",)) -> list[str]:
-        """Return the calls so far, in order, without second tries.
+        """Return the calls made so far, in order, second tries left out.
 
-        With `about`, return those whose bodies contain one of these texts, and the calls named in
-        `about_nobody`.
+        With `about`, only those whose bodies hold one of these texts, or are about nobody.
         """
         return [
             seen.call
@@ -113,7 +112,7 @@ class Wire:
 
     @contextmanager
     def watched(self) -> Iterator[list[Seen]]:
-        """Yield a list to which the tries in the block are added."""
+        """Give the list that the block's tries are noted in."""
         before, self.tries = self.tries, []
         try:
             yield self.tries
@@ -121,7 +120,7 @@ class Wire:
             self.tries = before + self.tries
 
     def deliver_late(self) -> None:
-        """Send the requests that were held back, after their senders gave up."""
+        """Let the requests arrive that their senders have given up on."""
         late, self._late = self._late, []
         for request in late:
             self._send(request)
@@ -174,16 +173,16 @@ class Wire:
         if one.how != "conflict":
             random.seed(SHORT_PAUSES)
         match one.how:
-            case "meanwhile":  # another action first, then success
+            case "meanwhile":  # something else happens first, then all goes well
                 assert one.do
                 one.do()
                 return self._send(request)
-            case "refused":  # no effect
+            case "refused":  # fails before its effect
                 raise Failed(one.how)
-            case "lost":  # takes effect, but the answer is lost
+            case "lost":  # takes effect, the answer never comes
                 self._send(request)
                 raise Failed(one.how)
-            case "late":  # times out, and takes effect later
+            case "late":  # times out, and takes effect when nobody waits for it any more
                 self._late.append(request)
                 raise TimedOut(one.how)
             case "dies before":
@@ -191,7 +190,7 @@ class Wire:
             case "dies after":
                 self._send(request)
                 raise Died()
-            case "silent":  # the connection is open, but there is no answer
+            case "silent":  # the connection stands and nothing ever comes
                 return self._send(replace(request, url=silence()))
             case "failing":
                 return _answer(500, "InternalServerError")
@@ -199,12 +198,12 @@ class Wire:
                 return _answer(400, "ThrottlingException")
             case "conflict":
                 return _conflict(request)
-        raise AssertionError(f"unknown fault: {one.how}")
+        raise AssertionError(f"no such way to break: {one.how}")
 
 
 @functools.cache
 def silence() -> str:
-    """Return the URL of a server that accepts connections and never answers."""
+    """Return the URL of a server that takes connections and never says anything."""
     return f"http://127.0.0.1:{_silent_server().getsockname()[1]}/"
 
 
@@ -214,7 +213,7 @@ def _silent_server() -> socket.socket:
 
 
 def _conflict(request: Request) -> Answer:
-    """Return DynamoDB's answer to a conflict of transactions, which MiniStack never gives."""
+    """Answer as DynamoDB does when another transaction holds an item; MiniStack never does."""
     if not request.call.endswith(".TransactWriteItems"):
         return _answer(400, "TransactionConflictException")
     return _answer(
@@ -226,7 +225,7 @@ def _conflict(request: Request) -> Answer:
 
 
 def _answer(status: int, code: str, more: str = "") -> Answer:
-    body = f'{{"__type": "com.amazonaws.dynamodb.v20120810#{code}", "message": "a fault"{more}}}'
+    body = f'{{"__type": "com.amazonaws.dynamodb.v20120810#{code}", "message": "as told"{more}}}'
     return Answer(status, {"x-amzn-requestid": uuid4().hex}, body.encode())
 
 

@@ -58,8 +58,8 @@ def test_every_plan_may_choose_the_default_and_the_cheapest_model() -> None:
 def test_a_room_that_names_a_retired_model_gets_its_replacement_from_that_day_on() -> None:
     catalogue = Catalogue.read(CONTENT)
     before, after = date(2026, 11, 30), date(2026, 12, 1)
-    assert catalogue.choose("gemini-2.5-flash", Plan.BASIC, before).id == "gemini-2.5-flash"
-    assert catalogue.choose("gemini-2.5-flash", Plan.BASIC, after).id == "gemini-3.6-flash"
+    assert catalogue.choose("gemini-2.5-flash", Plan.BASIC, before).model.id == "gemini-2.5-flash"
+    assert catalogue.choose("gemini-2.5-flash", Plan.BASIC, after).model.id == "gemini-3.6-flash"
     assert catalogue.replacement(catalogue.models["gemini-2.5-flash"]) == catalogue.find(
         "gemini-3.6-flash"
     )
@@ -68,7 +68,13 @@ def test_a_room_that_names_a_retired_model_gets_its_replacement_from_that_day_on
 def test_what_the_plan_or_the_catalogue_does_not_have_is_answered_by_the_default() -> None:
     catalogue = Catalogue.read(CONTENT)
     for name in ("best", "gemini-2.5-pro", "gemini-1.0-pro"):
-        assert catalogue.choose(name, Plan.BASIC, TODAY) is catalogue.default()
+        assert catalogue.choose(name, Plan.BASIC, TODAY).model is catalogue.default()
+
+
+def test_a_reply_is_bounded_by_the_plan_and_by_the_model() -> None:
+    small = patched(**{"gemini-3.5-flash-lite": {"maxOutputTokens": 9_000}})
+    bounds = [small.choose("fast", plan, TODAY).max_output_tokens for plan in Plan]
+    assert bounds == [8_192, 9_000]
 
 
 def test_a_level_that_the_model_does_not_know_becomes_the_next_higher_one() -> None:

@@ -147,18 +147,6 @@ print(type(client).__name__, "urllib3" in sys.modules)
     assert run(code) == "StripeClient False"
 
 
-def test_geminis_sdk_works_in_full_after_our_client_was_imported() -> None:
-    code = """
-import geminichat.clients.gemini
-import google.generativeai as genai
-genai.configure(api_key='none', transport='rest')
-print(genai.ChatSession.__name__, genai.GenerativeModel('gemini-2.5-flash').model_name)
-print(genai.GenerativeModel is geminichat.clients.gemini_sdk.GenerativeModel)
-print(genai.protos.EmbedContentRequest.__name__)
-"""
-    assert run(code) == "ChatSession models/gemini-2.5-flash\nTrue\nEmbedContentRequest"
-
-
 def test_boto3_works_after_our_tables_were_imported() -> None:
     code = """
 import geminichat.tables.users

@@ -1,4 +1,4 @@
-"""A stand-in for Google's Gemini API: generateContent and streamGenerateContent on the wire.
+"""A stand-in for Google's Gemini API: models, generateContent and streamGenerateContent.
 
 The reply follows from the request alone, so a test can say what it will be (`reply_to`):
 
@@ -8,19 +8,28 @@ The reply follows from the request alone, so a test can say what it will be (`re
 last one, and `told` the system instruction; the last two are left out where there are none. Four
 characters count as one token, and `maxOutputTokens` cuts a longer reply off.
 
-Faults (see faults.py; `match` looks at the last user message):
+A request that names a thinking level is billed for thoughts (`THOUGHTS`) as Google does: they count
+in totalTokenCount, and towards maxOutputTokens.
 
+Faults (see faults.py; `match` looks at the last user message, and `model`, which every fault may
+name, at the beginning of the model's id):
+
+    answer      any `status` (200 by default) and any `body` (a string as it is, other JSON as
+                JSON) with the content type `type`; or a list of `events`, each sent after `pause`
+                seconds, the list `repeat` times, and the answer ends after `hold` more seconds
+    retired     Google's 404 for a model that it no longer serves
     error       status 400, 401, 403, 404, 429, 500, 503 or 504; retryDelay ("7s") for 429 and 503
-    stall       answers only after `seconds` (an hour unless told)
+    stall       answers after `seconds` (an hour by default)
     drop        the connection breaks off in the middle of the answer
     garbage     200 with a body that is not JSON
-    page        a proxy's page instead of Google's answer; `status` (502 unless told), `type` (its
-                content type, text/html unless told)
-    blocked     no candidate, promptFeedback.blockReason = `reason` (SAFETY unless told)
-    finish      a candidate without text, finishReason = `reason` (SAFETY unless told)
+    page        a proxy's page instead of Google's answer; `status` (502 by default), `type` (its
+                content type, text/html by default)
+    blocked     no candidate, promptFeedback.blockReason = `reason` (SAFETY by default)
+    finish      a candidate without text, finishReason = `reason` (SAFETY by default)
     empty       no candidates at all, and no reason
     no-text     a candidate whose content has no parts
-    thought     an ordinary reply after a part with a thoughtSignature, as newer models send
+    thought     an ordinary reply after a part marked as thought, with a thoughtSignature, and
+                `tokens` of thoughts (100 by default)
     max-tokens  the reply is cut off, finishReason MAX_TOKENS
 """
 
@@ -29,7 +38,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -38,6 +47,25 @@ from infra.local.standins.faults import Fault, Faults, Journal, Rule, admin_rout
 
 MODEL = re.compile(r"(gemini|gemma)-[a-z0-9.-]+")
 CHARACTERS_A_TOKEN = 4
+JSON, EVENT_STREAM = "application/json; charset=UTF-8", "text/event-stream"
+THOUGHT = "**Considering the question** The user greets me."
+
+MODELS = (
+    "gemini-2.5-flash",
+    "gemini-2.5-flash-lite",
+    "gemini-2.5-pro",
+    "gemini-3.5-flash-lite",
+    "gemini-3.6-flash",
+    "gemini-3.7-flash",
+    "gemini-3.8-flash",
+    "gemini-embedding-2",
+)
+"""The models that the stand-in lists."""
+
+RETIRED = (
+    "This model models/{model} is no longer available to new users. Please update your code to use "
+    "a newer model for the latest features and improvements."
+)
 
 # Google's error statuses by HTTP status, and what it says with them.
 ERRORS: Mapping[int, tuple[str, str]] = {
@@ -51,7 +79,7 @@ ERRORS: Mapping[int, tuple[str, str]] = {
     504: ("DEADLINE_EXCEEDED", "The request timed out. Please try again."),
 }
 
-# The SDK asks for numbers ($alt=json;enum-encoding=int), curl gets the names.
+# google-generativeai asks for numbers ($alt=json;enum-encoding=int), others get the names.
 FINISH_REASONS: Mapping[str, int] = {
     "STOP": 1,
     "MAX_TOKENS": 2,
@@ -70,7 +98,20 @@ BLOCK_REASONS: Mapping[str, int] = {
     "PROHIBITED_CONTENT": 4,
 }
 
-FAULTS: Mapping[str, Mapping[str, Rule]] = {
+THOUGHTS: Mapping[str, int] = {"minimal": 0, "low": 16, "medium": 64, "high": 256}
+"""Tokens of thoughts by thinking level."""
+
+_OF_A_FAULT: Mapping[str, Mapping[str, Rule]] = {
+    "answer": {
+        "status": float,
+        "body": object,
+        "type": str,
+        "events": list,
+        "pause": float,
+        "repeat": float,
+        "hold": float,
+    },
+    "retired": {},
     "error": {"status": ERRORS, "retryDelay": str, "message": str},
     "stall": {"seconds": float},
     "drop": {},
@@ -80,8 +121,11 @@ FAULTS: Mapping[str, Mapping[str, Rule]] = {
     "finish": {"reason": FINISH_REASONS},
     "empty": {},
     "no-text": {},
-    "thought": {},
+    "thought": {"tokens": float},
     "max-tokens": {},
+}
+FAULTS: Mapping[str, Mapping[str, Rule]] = {
+    kind: {**settings, "model": str} for kind, settings in _OF_A_FAULT.items()
 }
 
 PAGE = "<html><body>Nicht verfügbar.</body></html>".encode()
@@ -89,12 +133,13 @@ PAGE = "<html><body>Nicht verfügbar.</body></html>".encode()
 Json = dict[str, Any]
 
 
-def create_app(api_key: str, delay: float = 0.0) -> web.Application:
-    """Return the stand-in; every answer waits `delay` seconds."""
+def create_app(api_key: str, delay: float = 0.0, models: Sequence[str] = MODELS) -> web.Application:
+    """Return the stand-in, which lists `models`; every answer waits `delay` seconds."""
     faults, journal = Faults(FAULTS), Journal()
-    stand_in = _Gemini(api_key, delay, faults, journal)
+    stand_in = _Gemini(api_key, delay, models, faults, journal)
     app = web.Application(client_max_size=20 * 1024 * 1024)
     app.add_routes(admin_routes(faults, journal))
+    app.router.add_get("/v1beta/models", stand_in.list_models)
     app.router.add_post("/v1beta/models/{call}", stand_in.answer)
     return app
 
@@ -116,7 +161,7 @@ def tokens(text: str) -> int:
 
 
 class _Refused(Exception):
-    """A request that Google answers with an error."""
+    """Google answers the request with an error."""
 
     def __init__(self, status: int, message: str = "", details: list[Json] | None = None) -> None:
         super().__init__(message)
@@ -125,16 +170,38 @@ class _Refused(Exception):
 
 
 class _Gemini:
-    def __init__(self, api_key: str, delay: float, faults: Faults, journal: Journal) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        delay: float,
+        models: Sequence[str],
+        faults: Faults,
+        journal: Journal,
+    ) -> None:
         self._api_key = api_key
         self._delay = delay
+        self._models = models
         self._faults = faults
         self._journal = journal
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        """Answer a page of the models that this key may use."""
+        try:
+            self._check_key(request)
+        except _Refused as refused:
+            return _json(refused.body, refused.status)
+        first = int(request.query.get("pageToken", "0"))
+        after = first + int(request.query.get("pageSize", "50"))
+        page: Json = {"models": [_listing(name) for name in self._models[first:after]]}
+        if after < len(self._models):
+            page["nextPageToken"] = str(after)
+        return _json(page, 200)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one generateContent or streamGenerateContent."""
         model, _, method = request.match_info["call"].partition(":")
         streamed = method == "streamGenerateContent"
+        sse = request.query.get("alt") == "sse"
         try:
             self._check_key(request)
             if not MODEL.fullmatch(model) or method not in (
@@ -146,7 +213,7 @@ class _Gemini:
                 )
             asked = _parse(await request.read())
         except _Refused as refused:
-            return _json(_listed(refused.body, streamed), refused.status)
+            return _json(_listed(refused.body, streamed and not sse), refused.status)
 
         contents, instruction = asked["contents"], _instruction(asked)
         prompt = _text(contents[-1])
@@ -160,13 +227,20 @@ class _Gemini:
                 "generationConfig": asked.get("generationConfig", {}),
             }
         )
-        fault = self._faults.take(prompt)
+        fault = self._faults.take(
+            prompt, lambda fault: model.startswith(fault.settings.get("model", ""))
+        )
         await asyncio.sleep(self._delay)
         if fault and fault.kind == "stall":
             await asyncio.sleep(fault.settings.get("seconds", 3600))
+        if fault and fault.kind == "answer":
+            return await _send_as_told(request, fault.settings, streamed=streamed)
+        if fault and fault.kind == "retired":
+            retired = _error(404, RETIRED.format(model=model), None)
+            return _json(_listed(retired, streamed and not sse), 404)
         if fault and fault.kind == "error":
             status = fault.settings.get("status", 503)
-            return _json(_listed(_fault_error(fault, status), streamed), status)
+            return _json(_listed(_fault_error(fault, status), streamed and not sse), status)
         if fault and fault.kind == "page":
             status = fault.settings.get("status", 502)
             kind = fault.settings.get("type", "text/html")
@@ -175,10 +249,16 @@ class _Gemini:
         answer = _answer(asked, model, fault)
         if "enum-encoding=int" in request.query.get("$alt", ""):
             answer = _numbered(answer)
-        body = _stream(answer) if streamed else [json.dumps(answer, indent=2).encode()]
+        if sse:
+            body = [_event(chunk) for chunk in _cut(answer)]
+        elif streamed:
+            body = _array(_cut(answer))
+        else:
+            body = [json.dumps(answer, indent=2).encode()]
         if fault and fault.kind == "garbage":
             body = [b"<html>temporarily unavailable</html>"]
-        return await _send(request, body, dropped=bool(fault and fault.kind == "drop"))
+        kind = EVENT_STREAM if sse else JSON
+        return await _send(request, body, kind, dropped=bool(fault and fault.kind == "drop"))
 
     def _check_key(self, request: web.Request) -> None:
         key = request.headers.get("x-goog-api-key") or request.query.get("key")
@@ -242,29 +322,36 @@ def _answer(asked: Json, model: str, fault: Fault | None) -> Json:
         return answer
 
     text, finish = reply_to(contents, instruction), "STOP"
-    limit = asked.get("generationConfig", {}).get("maxOutputTokens")
+    config = asked.get("generationConfig", {})
+    thoughts = THOUGHTS.get(config.get("thinkingConfig", {}).get("thinkingLevel"), 0)
+    if kind == "thought" and fault:
+        thoughts = fault.settings.get("tokens", 100)
+    limit = config.get("maxOutputTokens")
     if kind == "max-tokens":
-        limit = max(1, tokens(text) // 2)
-    if limit is not None and tokens(text) > limit:
-        text, finish = text[: limit * CHARACTERS_A_TOKEN], "MAX_TOKENS"
-    parts: list[Json] = [{"text": text}]
+        limit = thoughts + max(1, tokens(text) // 2)
+    if limit is not None and thoughts + tokens(text) > limit:
+        thoughts = min(thoughts, limit)
+        text, finish = text[: (limit - thoughts) * CHARACTERS_A_TOKEN], "MAX_TOKENS"
+    parts: list[Json] = [{"text": text}] if text else []
     if kind == "thought":
-        parts.insert(0, {"thoughtSignature": "c3RhbmQtaW4="})
-    answer["candidates"] = [
-        {"content": {"parts": parts, "role": "model"}, "finishReason": finish, "index": 0}
-    ]
-    usage["candidatesTokenCount"] = tokens(text)
-    usage["totalTokenCount"] = spent + tokens(text)
+        parts.insert(0, {"text": THOUGHT, "thought": True, "thoughtSignature": "c3RhbmQtaW4="})
+    content = {"parts": parts, "role": "model"} if parts else {"role": "model"}
+    answer["candidates"] = [{"content": content, "finishReason": finish, "index": 0}]
+    if text:
+        usage["candidatesTokenCount"] = tokens(text)
+    if thoughts:
+        usage["thoughtsTokenCount"] = thoughts
+    usage["totalTokenCount"] = spent + thoughts + tokens(text)
     return answer
 
 
-def _stream(answer: Json) -> list[bytes]:
-    """Return the answer as the pieces of a JSON array: the text in three, usage with the last."""
+def _cut(answer: Json) -> list[Json]:
+    """Return the answer as the pieces of a stream: the text in three, usage with the last."""
     candidates = answer.get("candidates", [])
     parts = candidates[0].get("content", {}).get("parts", []) if candidates else []
     text = parts[-1].get("text", "") if parts else ""
     if len(text) < 3:
-        return [b"[", json.dumps(answer).encode(), b"]"]
+        return [answer]
     third = len(text) // 3
     pieces = [text[:third], text[third : 2 * third], text[2 * third :]]
     chunks: list[Json] = []
@@ -277,12 +364,22 @@ def _stream(answer: Json) -> list[bytes]:
             candidate["finishReason"] = candidates[0]["finishReason"]
         chunk = {key: value for key, value in answer.items() if key != "usageMetadata" or last}
         chunks.append({**chunk, "candidates": [candidate]})
+    return chunks
+
+
+def _array(chunks: list[Json]) -> list[bytes]:
     bodies = [json.dumps(chunk, indent=2).encode() for chunk in chunks]
     return [b"[" + bodies[0], *(b"\n,\r\n" + body for body in bodies[1:]), b"\n]"]
 
 
-async def _send(request: web.Request, body: list[bytes], *, dropped: bool) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"content-type": "application/json; charset=UTF-8"})
+def _event(chunk: Any) -> bytes:
+    return b"data: " + json.dumps(chunk).encode() + b"\r\n\r\n"
+
+
+async def _send(
+    request: web.Request, body: list[bytes], kind: str, *, dropped: bool
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"content-type": kind})
     if len(body) == 1:
         response.content_length = len(body[0])
     await response.prepare(request)
@@ -295,6 +392,48 @@ async def _send(request: web.Request, body: list[bytes], *, dropped: bool) -> we
         await response.write(piece)
     await response.write_eof()
     return response
+
+
+async def _send_as_told(
+    request: web.Request, told: Mapping[str, Any], *, streamed: bool
+) -> web.StreamResponse:
+    """Send the answer that a fault describes, at its pace."""
+    events = told.get("events")
+    sse = request.query.get("alt") == "sse"
+    usual = EVENT_STREAM if sse and events else JSON
+    response = web.StreamResponse(
+        status=int(told.get("status", 200)), headers={"content-type": told.get("type", usual)}
+    )
+    await response.prepare(request)
+    if events is None:
+        body = told.get("body", "")
+        await response.write((body if isinstance(body, str) else json.dumps(body)).encode())
+    else:
+        sent = 0
+        for _ in range(int(told.get("repeat", 1))):
+            for event in events:
+                await asyncio.sleep(told.get("pause", 0))
+                before = (b"," if sent else b"[") if streamed and not sse else b""
+                await response.write(_event(event) if sse else before + json.dumps(event).encode())
+                sent += 1
+        if streamed and not sse:
+            await response.write(b"]")
+    await asyncio.sleep(told.get("hold", 0))
+    await response.write_eof()
+    return response
+
+
+def _listing(model: str) -> Json:
+    """Return what Google's list says of a model."""
+    methods = ["embedContent"] if "embedding" in model else ["generateContent", "countTokens"]
+    return {
+        "name": f"models/{model}",
+        "version": "001",
+        "displayName": model.replace("-", " ").title(),
+        "inputTokenLimit": 1_048_576,
+        "outputTokenLimit": 65_536,
+        "supportedGenerationMethods": methods,
+    }
 
 
 def _fault_error(fault: Fault, status: int) -> Json:

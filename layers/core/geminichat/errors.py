@@ -9,6 +9,7 @@
     ├── Unauthorized              401  unauthorized
     │   ├── InvalidCredentials    401  invalid-credentials
     │   └── TokenReused           401  token-reused
+    ├── ModelNotIncluded          403  model-not-included
     ├── NotFound                  404  not-found
     ├── Conflict                  409  one class per case:
     │   ├── IdentityTaken         409  identity-taken
@@ -148,6 +149,15 @@ class TokenReused(Unauthorized):
 
     code = "token-reused"
     detail = "The refresh token was used before: the session has ended."
+
+
+class ModelNotIncluded(AppError):
+    """The user's plan does not include the model."""
+
+    status = 403
+    title = "Forbidden"
+    code = "model-not-included"
+    detail = "Your plan does not include this model. Choose another one, or change your plan."
 
 
 class NotFound(AppError):

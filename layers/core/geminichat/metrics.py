@@ -36,6 +36,10 @@ class Values(TypedDict, total=False):
     """How long Gemini took for a reply."""
     GeminiFailures: int
     """Attempts that failed and may succeed when they are retried."""
+    GeminiRefusals: int
+    """Attempts that failed because the operator has to act: key, billing, location, a model."""
+    ModelConcerns: int
+    """Models that retire soon or that Google does not serve, as of the daily check."""
     WorkerErrors: int
     """Attempts that failed for a reason of our own: a table, a bug."""
     CacheHits: int

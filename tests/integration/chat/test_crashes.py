@@ -346,7 +346,7 @@ GEMINI_WAYS: dict[str, dict[str, Any]] = {
     "breaks off": {"kind": "drop"},
     "garbage": {"kind": "garbage"},
     "blocks": {"kind": "blocked"},
-    "declines": {"kind": "finish", "reason": "RECITATION"},
+    "declines": {"kind": "finish", "reason": "SPII"},
     "no candidate": {"kind": "empty"},
     "no text": {"kind": "no-text"},
     "thinks": {"kind": "thought"},
@@ -370,7 +370,7 @@ def test_every_prompt_gets_one_reply_or_a_reason_whatever_gemini_does(
     ended = {way: scene.prompt().error_code or "answered" for way, scene in scenes.items()}
     assert ended == dict.fromkeys(GEMINI_WAYS, "answered") | {
         "error 400": "not-accepted",
-        "error 404": "not-accepted",
+        "error 404": "model-retired",
         "blocks": "blocked",
         "declines": "blocked",
     }

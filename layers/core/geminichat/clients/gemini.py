@@ -1,162 +1,440 @@
-"""Google Gemini, behind one door: a prompt and its past go in, a reply or a verdict comes out.
+"""Google Gemini over REST: a prompt and its history in, a reply or an error out.
 
-Built on google-generativeai, which is frozen upstream: its successor takes its place here, and
-nowhere else. Only the worker imports this module.
+GeminiError           an attempt that brought no reply
+├── Unavailable       the moment's: 429, 5xx, no connection; try again after a pause
+├── DeadlineMissed    our own deadline; try again once
+├── Recited           Gemini stopped because it recited; try again twice
+├── Declined          the user's: a blocked prompt, one that is too long
+└── Refused           the operator's: key, billing, location, a spent daily quota
+    └── Retired       the model is not served any more
 """
 
+import math
 import os
 import re
-from collections.abc import Sequence
-from threading import Lock
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import msgspec
 
-from geminichat.clients.gemini_sdk import (
-    GenerativeModel,
-    ParseError,
-    RequestException,
-    RequestOptions,
-    configure,
-    google_errors,
-    share_tls,
-)
 from geminichat.config import secret
+from geminichat.domain import messages
 from geminichat.domain.history import PastTurn
-from geminichat.domain.messages import BLOCKED, REFUSED, REPLY_SIZE, Failure, TokenUsage
-from geminichat.domain.text import truncate
+from geminichat.domain.messages import Failure, Finish, Reply, TokenUsage
+from geminichat.domain.models import Thinking
+from geminichat.runtime import http_client
 
-_DECLINED = {
+GOOGLE = "https://generativelanguage.googleapis.com"
+CONNECT = 5.0
+"""Seconds for a connection to Gemini."""
+
+MAX_EVENT = 8 * 1024 * 1024
+"""Bytes of one event, or of an answer that is not streamed."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What Gemini is asked; `max_output_tokens` bounds the reply's price, thinking included."""
+
+    model: str
+    prompt: str
+    past: Sequence[PastTurn] = ()
+    system_instruction: str | None = None
+    thinking: Thinking | None = None
+    max_output_tokens: int | None = None
+
+
+class GeminiError(Exception):
+    """An attempt that brought no reply, and the failure to end the prompt with if it is the last.
+
+    `max_attempts` says how often the prompt may be tried at most, `after` the seconds that Gemini
+    named as a pause, `tokens` what is billed all the same.
+    """
+
+    failure: Failure = messages.UNAVAILABLE
+    max_attempts: ClassVar[float] = math.inf
+
+    def __init__(
+        self, reason: str, failure: Failure | None = None, after: float | None = None
+    ) -> None:
+        """Keep the reason for the log, and the failure in place of the class's own."""
+        super().__init__(reason)
+        self.after = after
+        self.tokens: TokenUsage | None = None
+        if failure:
+            self.failure = failure
+
+
+class Unavailable(GeminiError):
+    """Gemini cannot be reached, is overloaded or answers nothing: a later attempt may succeed."""
+
+
+class DeadlineMissed(GeminiError):
+    """Gemini was silent, or wrote, for longer than we wait."""
+
+    failure = messages.TIMED_OUT
+    max_attempts = 2
+
+
+class Recited(GeminiError):
+    """Gemini stopped because its answer repeated published text; the next one may not."""
+
+    failure = messages.RECITED
+    max_attempts = 3
+
+
+class Declined(GeminiError):
+    """Gemini does not answer this prompt, however often it is asked."""
+
+    failure = messages.BLOCKED
+    max_attempts = 1
+
+
+class Refused(GeminiError):
+    """Gemini does not answer this service: the operator has to act."""
+
+    failure = messages.SERVICE_REFUSED
+    max_attempts: ClassVar[float] = 1
+
+
+class KeyRefused(Refused):
+    """The key does not hold; while it is replaced, a later attempt may succeed."""
+
+    max_attempts: ClassVar[float] = math.inf
+
+
+class Retired(Refused):
+    """The model is not served, or not to this key."""
+
+    failure = messages.MODEL_RETIRED
+
+
+def generate(question: Question, *, silence: float, whole: float) -> Reply:
+    """Return Gemini's reply. Raises GeminiError.
+
+    `silence` is the longest wait for a piece of the answer, `whole` the time for all of it, both in
+    seconds.
+    """
+    generation = Generation(question, silence=silence, whole=whole)
+    for _ in generation:
+        pass
+    return generation.reply()
+
+
+class Generation:
+    """One answer while Gemini writes it: iterate for its pieces of text, then ask for the reply."""
+
+    def __init__(self, question: Question, *, silence: float, whole: float) -> None:
+        """Keep the question; see `generate`. It is sent by the iteration."""
+        self._question, self._silence, self._whole = question, silence, whole
+        self._stream: http_client.Stream | None = None
+        self._key = ""
+        self._stopped = False
+        self._usage = _Usage()
+        self._model = question.model
+        self._finish = ""
+        self._blocked = ""
+        self._candidates = False
+        self._pieces: list[str] = []
+        self._size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the reply's text piece by piece. Raises GeminiError."""
+        try:
+            yield from self._read()
+        except http_client.Silent as error:
+            raise self._with_usage(DeadlineMissed(str(error))) from error
+        except http_client.TimedOut as error:
+            missed = DeadlineMissed(str(error), messages.REPLY_TOO_SLOW)
+            raise self._with_usage(missed) from error
+        except http_client.Failed as error:
+            raise self._with_usage(Unavailable(str(error))) from error
+        except GeminiError as error:
+            raise self._with_usage(error) from None
+        except (msgspec.DecodeError, ValueError) as error:
+            reason = f"unreadable answer ({type(error).__name__})"
+            raise self._with_usage(Unavailable(reason)) from error
+        finally:
+            if self._stream:
+                self._stream.close()
+
+    def stop(self) -> None:
+        """End the connection: the iteration ends; safe to call from another thread."""
+        self._stopped = True
+        if self._stream:
+            self._stream.close()
+
+    @property
+    def tokens(self) -> TokenUsage:
+        """The tokens that Gemini has reported."""
+        return self._usage.billed()
+
+    def reply(self) -> Reply:
+        """Return the reply after the iteration, or its beginning if it was stopped.
+
+        Raises GeminiError if there is none.
+        """
+        content, is_cut = messages.trim_reply("".join(self._pieces))
+        if self._stopped:
+            finish = Finish.STOPPED
+        elif self._finish == "MAX_TOKENS" or is_cut:
+            finish = Finish.LENGTH
+        else:
+            finish = Finish.COMPLETE
+        if error := self._error(content):
+            raise self._with_usage(error)
+        return Reply(content, self.tokens, self._model, finish)
+
+    def _error(self, content: str) -> GeminiError | None:
+        """Return why this is no reply, or None."""
+        if self._stopped:
+            return None
+        if self._blocked:
+            return Declined(f"blocked ({self._blocked})")
+        if not self._candidates:
+            return Unavailable("no candidates")
+        if self._finish == "RECITATION":
+            return Recited("recitation")
+        if self._finish in _DECLINED:
+            return Declined(f"declined ({self._finish})")
+        if not content and self._finish == "MAX_TOKENS":
+            return Declined("no tokens left for the reply", messages.REPLY_TOO_LONG)
+        if not content:
+            return Unavailable(f"empty reply ({self._finish or 'no reason'})")
+        return None
+
+    def _read(self) -> Iterator[str]:
+        endpoint = os.environ.get("GEMINI_ENDPOINT") or GOOGLE
+        self._key = secret("GEMINI_KEY_PARAMETER")
+        answer = self._stream = http_client.stream(
+            f"{endpoint}/v1beta/models/{self._question.model}:streamGenerateContent?alt=sse",
+            {"content-type": "application/json", "x-goog-api-key": self._key},
+            msgspec.json.encode(_body(self._question)),
+            connect=CONNECT,
+            silence=self._silence,
+            whole=self._whole,
+        )
+        if answer.status != 200:
+            raise self._classify(answer.status, _read_error(_whole(answer)))
+        if answer.headers.get("content-type", "").startswith("text/event-stream"):
+            for event in _events(answer):
+                yield from self._take(_CHUNK.decode(event))
+            if not (self._finish or self._blocked or self._stopped):
+                raise Unavailable("the stream ended before the reply did")
+        else:  # a proxy has put the stream together
+            for chunk in _chunks(_whole(answer)):
+                yield from self._take(chunk)
+
+    def _take(self, chunk: "_Chunk") -> Iterator[str]:
+        """Note what a piece of the answer says, and yield its text."""
+        if chunk.usage_metadata and chunk.usage_metadata.total_token_count:
+            self._usage = chunk.usage_metadata
+        if chunk.error:
+            raise self._classify(chunk.error.code, chunk.error)
+        if chunk.model_version:
+            self._model = chunk.model_version.removeprefix("models/")[:64]
+        if chunk.prompt_feedback:
+            self._blocked = _name(chunk.prompt_feedback.block_reason, _BLOCK_REASONS)
+        for candidate in chunk.candidates[:1]:
+            self._candidates = True
+            self._finish = _name(candidate.finish_reason, _FINISH_REASONS) or self._finish
+            for part in candidate.content.parts if candidate.content else ():
+                if part.text and not part.thought:
+                    if self._size <= messages.REPLY_SIZE:
+                        self._pieces.append(part.text)
+                        self._size += len(part.text)
+                    yield part.text
+
+    def _classify(self, status: int, error: "_Error") -> GeminiError:
+        if self._key:
+            error.message = error.message.replace(self._key, "[key]")  # Google names it at times
+        return _classify(status, error)
+
+    def _with_usage(self, error: GeminiError) -> GeminiError:
+        if self._usage.total_token_count:
+            error.tokens = self.tokens
+        return error
+
+
+# ── What goes over the wire ─────────────────────────────────────────────────────────────────────
+
+
+def _body(question: Question) -> dict[str, Any]:
+    contents = []
+    for turn in question.past:
+        contents.append({"role": "user", "parts": [{"text": turn.prompt}]})
+        contents.append({"role": "model", "parts": [{"text": turn.reply}]})
+    contents.append({"role": "user", "parts": [{"text": question.prompt}]})
+    body: dict[str, Any] = {"contents": contents}
+    if question.system_instruction:
+        body["systemInstruction"] = {"parts": [{"text": question.system_instruction}]}
+    config: dict[str, Any] = {}
+    if question.max_output_tokens:
+        config["maxOutputTokens"] = question.max_output_tokens
+    if question.thinking:
+        config["thinkingConfig"] = {"thinkingLevel": question.thinking}
+    if config:
+        body["generationConfig"] = config
+    return body
+
+
+class _Part(msgspec.Struct):
+    text: str = ""
+    thought: bool = False
+
+
+class _Content(msgspec.Struct):
+    parts: list[_Part] = []
+
+
+class _Candidate(msgspec.Struct, rename="camel"):
+    content: _Content | None = None
+    finish_reason: str | int = ""
+
+
+class _Feedback(msgspec.Struct, rename="camel"):
+    block_reason: str | int = ""
+
+
+class _Usage(msgspec.Struct, rename="camel"):
+    prompt_token_count: int = 0
+    total_token_count: int = 0
+
+    def billed(self) -> TokenUsage:
+        """Return what is billed: all that is not the prompt is output, thinking included."""
+        output = max(0, self.total_token_count - self.prompt_token_count)
+        return TokenUsage(input_tokens=self.prompt_token_count, output_tokens=output)
+
+
+class _Detail(msgspec.Struct, rename="camel"):
+    reason: str = ""
+    retry_delay: str = ""
+    violations: list[dict[str, Any]] = []
+
+
+class _Error(msgspec.Struct):
+    code: int = 500
+    message: str = ""
+    status: str = ""
+    details: list[_Detail] = []
+
+
+class _Chunk(msgspec.Struct, rename="camel"):
+    candidates: list[_Candidate] = []
+    prompt_feedback: _Feedback | None = None
+    usage_metadata: _Usage | None = None
+    model_version: str = ""
+    error: _Error | None = None
+
+
+_CHUNK = msgspec.json.Decoder(_Chunk)
+
+_FINISH_REASONS = (
+    "",  # not said
+    "STOP",
+    "MAX_TOKENS",
     "SAFETY",
     "RECITATION",
+    "OTHER",
     "LANGUAGE",
     "BLOCKLIST",
     "PROHIBITED_CONTENT",
     "SPII",
-}
+)
+_BLOCK_REASONS = ("", "SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT")
+"""The names of Google's numbers, which some proxies send in place of them."""
+
+_DECLINED = {"SAFETY", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"}
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """What Gemini answered."""
-
-    content: str
-    tokens: TokenUsage
-
-
-class TryAgain(Exception):
-    """This attempt failed and a later one may not; `after` is the pause in seconds Gemini named."""
-
-    def __init__(self, reason: str, after: float | None = None) -> None:
-        """Keep the reason, for the log, and the pause."""
-        super().__init__(reason)
-        self.after = after
+def _name(reason: str | int, names: Sequence[str]) -> str:
+    if isinstance(reason, int):
+        return names[reason] if 0 <= reason < len(names) else str(reason)
+    return "" if reason.endswith("_UNSPECIFIED") else reason
 
 
-class GiveUp(Exception):
-    """No later attempt will fare better; `failure` says why in words for the user."""
-
-    def __init__(self, failure: Failure) -> None:
-        """Keep the failure."""
-        super().__init__(failure.code)
-        self.failure = failure
-
-
-_configured: str | None = None
-_configuring = Lock()
-
-
-def _configure() -> None:
-    """Have one client for the key of now; rooms whose prompts come at once wait for the same."""
-    global _configured
-    key = secret("GEMINI_KEY_PARAMETER")
-    with _configuring:
-        if key == _configured:
-            return
-        endpoint = os.environ.get("GEMINI_ENDPOINT")
-        options = {"api_endpoint": endpoint} if endpoint else None
-        configure(api_key=key, transport="rest", client_options=options)
-        if not (endpoint or "").startswith("http://"):
-            share_tls()
-        _configured = key
+def _events(answer: http_client.Stream) -> Iterator[bytes]:
+    """Yield the data of each server-sent event (WHATWG HTML, 9.2.6): Google's have one line."""
+    pending = bytearray()
+    for piece in answer:
+        pending += piece
+        *lines, rest = pending.split(b"\n")
+        pending = bytearray(rest)
+        if len(pending) > MAX_EVENT:
+            raise Unavailable("an event is too large")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield bytes(line[5:])
+    if pending.startswith(b"data:"):
+        yield bytes(pending[5:])
 
 
-def generate(
-    model: str,
-    system_instruction: str | None,
-    past: Sequence[PastTurn],
-    prompt: str,
-    *,
-    timeout: float,
-) -> Reply:
-    """Return Gemini's reply within `timeout` seconds. Raises TryAgain, GiveUp."""
-    _configure()
-    contents: list[dict[str, Any]] = []
-    for turn in past:
-        contents.append({"role": "user", "parts": [turn.prompt]})
-        contents.append({"role": "model", "parts": [turn.reply]})
-    contents.append({"role": "user", "parts": [prompt]})
+def _whole(answer: http_client.Stream) -> bytes:
+    body = bytearray()
+    for piece in answer:
+        body += piece
+        if len(body) > MAX_EVENT:
+            raise Unavailable("the answer is too large")
+    return bytes(body)
+
+
+def _chunks(body: bytes) -> list[_Chunk]:
+    """Return the pieces of an answer that is one JSON object, or an array of them."""
+    found = msgspec.json.decode(body)
+    return msgspec.convert(found if isinstance(found, list) else [found], list[_Chunk])
+
+
+# ── Errors ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _read_error(body: bytes) -> _Error:
+    """Return the error of a body: an object, an array of one, or anything else as its message."""
     try:
-        answer = GenerativeModel(
-            model, system_instruction=system_instruction or None
-        ).generate_content(contents, request_options=RequestOptions(timeout=timeout, retry=None))
-    except google_errors.BadRequest as error:
-        if _reason(error) == "API_KEY_INVALID":
-            raise TryAgain("api key refused") from error
-        raise GiveUp(REFUSED) from error
-    except (google_errors.Unauthorized, google_errors.Forbidden) as error:
-        raise TryAgain("api key refused") from error
-    except google_errors.NotFound as error:
-        raise GiveUp(REFUSED) from error
-    except google_errors.GoogleAPICallError as error:
-        raise TryAgain(type(error).__name__, _named_pause(error)) from error
-    except (
-        google_errors.GoogleAPIError,
-        RequestException,
-        ParseError,  # of a body that is not what it should be, such as a proxy's page
-    ) as error:
-        raise TryAgain(type(error).__name__) from error
-    return _read(answer)
+        for chunk in _chunks(body):
+            if chunk.error:
+                return chunk.error
+    except (msgspec.DecodeError, ValueError):
+        pass
+    return _Error(message=body[:200].decode(errors="replace"))
 
 
-def _read(answer: Any) -> Reply:
-    """Read the first candidate's text parts; `answer.text` stumbles over all that is unusual."""
-    if answer.prompt_feedback.block_reason:
-        raise GiveUp(BLOCKED)
-    if not answer.candidates:
-        raise TryAgain("no candidates")
-    candidate = answer.candidates[0]
-    reason = getattr(candidate.finish_reason, "name", str(candidate.finish_reason))
-    if reason in _DECLINED:
-        raise GiveUp(BLOCKED)
-    text = "".join(part.text for part in candidate.content.parts if "text" in part).strip()
-    if not text:
-        raise TryAgain(f"empty reply ({reason})")
-    counted = answer.usage_metadata
-    return Reply(
-        content=truncate(text, REPLY_SIZE),
-        tokens=TokenUsage(
-            input_tokens=counted.prompt_token_count,
-            output_tokens=counted.candidates_token_count,
-        ),
+def _classify(status: int, error: _Error) -> GeminiError:
+    """Return the error that a status and Google's own words stand for."""
+    reason = f"{status} {error.status} {error.message[:300]}".strip()
+    match status:
+        case 404:
+            return Retired(reason)
+        case 401 | 403:
+            return KeyRefused(reason)
+        case 400 if any(detail.reason.startswith("API_KEY") for detail in error.details):
+            return KeyRefused(reason)
+        case 402:
+            return Refused(reason)
+        case 400 if error.status == "FAILED_PRECONDITION":  # the location, or billing
+            return Refused(reason)
+        case 429 if _is_of_the_day(error):
+            return Refused(reason)
+        case 413:
+            return Declined(reason, messages.PROMPT_TOO_LONG)
+        case 400 if "exceeds the" in error.message:  # "… the maximum number of tokens", "… limit"
+            return Declined(reason, messages.PROMPT_TOO_LONG)
+        case 400:
+            return Declined(reason, messages.NOT_ACCEPTED)
+        case _:
+            return Unavailable(reason, after=_named_pause(error))
+
+
+def _is_of_the_day(error: _Error) -> bool:
+    """Return whether a daily quota is spent: the pause that Google names then is far too short."""
+    return any(
+        "PerDay" in str(violation.get("quotaId"))
+        for detail in error.details
+        for violation in detail.violations
     )
 
 
-def _named_pause(error: google_errors.GoogleAPICallError) -> float | None:
-    """Return google.rpc.RetryInfo's delay in seconds, where the error carries a sound one."""
-    for detail in error.details or ():
-        delay = getattr(detail, "retry_delay", None)
-        if delay is not None:
-            return float(delay.seconds) + float(delay.nanos) / 1e9
-        named = detail.get("retryDelay") if isinstance(detail, dict) else None
-        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?s", str(named)):
-            return float(str(named)[:-1])
-    return None
-
-
-def _reason(error: google_errors.GoogleAPICallError) -> str | None:
-    """Return google.rpc.ErrorInfo's reason, where the error carries one."""
-    for detail in error.details or ():
-        reason = detail.get("reason") if isinstance(detail, dict) else getattr(detail, "reason", "")
-        if reason:
-            return str(reason)
+def _named_pause(error: _Error) -> float | None:
+    """Return google.rpc.RetryInfo's delay in seconds, if the error carries a sound one."""
+    for detail in error.details:
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?s", detail.retry_delay):
+            return float(detail.retry_delay[:-1])
     return None

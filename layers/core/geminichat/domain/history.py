@@ -12,12 +12,42 @@ class PastTurn(msgspec.Struct, frozen=True):
     reply: str
 
 
-def select_latest(turns: Sequence[PastTurn], characters: int) -> list[PastTurn]:
-    """Return the latest turns, oldest first, whose total length is at most `characters`."""
-    selected: list[PastTurn] = []
-    for turn in reversed(turns):
-        characters -= len(turn.prompt) + len(turn.reply)
-        if characters < 0:
-            break
-        selected.append(turn)
-    return selected[::-1]
+CUT = "[…]\n"
+"""The mark at the beginning of a text whose beginning was cut off."""
+
+LEAST = 4 * len(CUT)
+"""The fewest characters that the end of a turn is worth."""
+
+
+def select_turns(turns: Sequence[PastTurn], characters: int) -> list[PastTurn]:
+    """Return what goes along with a prompt, oldest first, within `characters` together.
+
+    Whole turns come first, the latest before the earlier ones. What is then left goes to the end of
+    the latest turn that does not fit; at least half of all, if that is the very latest.
+    """
+    kept: dict[int, PastTurn] = {}
+    too_long: int | None = None
+    left, reserved = characters, 0
+    for number in range(len(turns) - 1, -1, -1):
+        if _size(turns[number]) <= left - reserved:
+            kept[number] = turns[number]
+            left -= _size(turns[number])
+        elif too_long is None:
+            too_long = number
+            reserved = characters // 2 if number == len(turns) - 1 else 0
+    if too_long is not None and left >= LEAST:
+        kept[too_long] = _end_of(turns[too_long], left)
+    return [kept[number] for number in sorted(kept)]
+
+
+def _size(turn: PastTurn) -> int:
+    return len(turn.prompt) + len(turn.reply)
+
+
+def _end_of(turn: PastTurn, characters: int) -> PastTurn:
+    prompt = _end(turn.prompt, max(characters // 2, characters - len(turn.reply)))
+    return PastTurn(prompt=prompt, reply=_end(turn.reply, characters - len(prompt)))
+
+
+def _end(text: str, characters: int) -> str:
+    return text if len(text) <= characters else CUT + text[len(text) - characters + len(CUT) :]

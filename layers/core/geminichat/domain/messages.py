@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from geminichat.domain.text import VISIBLE, trim
+from geminichat.domain.text import VISIBLE, trim_generated, trim_lines, truncate
 from geminichat.errors import InvalidField
 
 CONTENT_LENGTH = 16_000
@@ -31,21 +31,35 @@ class NewPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         str,
         Meta(extra_json_schema={"minLength": 1, "maxLength": CONTENT_LENGTH, "pattern": VISIBLE}),
     ]
-    """1 to 16,000 characters after trimming, at least one of them visible, none of them NUL."""
+    """1 to 16,000 characters after trimming blank lines and trailing space; the first line keeps
+    its indentation. At least one character is visible, none is NUL."""
 
     def __post_init__(self) -> None:
         """Trim the content and validate its length."""
-        content = trim(self.content, "content")
+        content = trim_lines(self.content, "content")
         if not 1 <= len(content) <= CONTENT_LENGTH:
             raise InvalidField("content", f"Expected 1 to {CONTENT_LENGTH:,} visible characters")
         msgspec.structs.force_setattr(self, "content", content)
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Tokens that Gemini counted for one reply."""
+    """The tokens that Gemini billed for a reply, attempts without a reply included.
+
+    Output includes thinking.
+    """
 
     input_tokens: int
     output_tokens: int
+
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        """Return the sum of both."""
+        return TokenUsage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+        )
+
+
+NO_TOKENS = TokenUsage(input_tokens=0, output_tokens=0)
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -59,14 +73,78 @@ BLOCKED = Failure(
     code="blocked",
     message="Gemini declined to answer this prompt. Rephrase it and send it again.",
 )
-REFUSED = Failure(
+RECITED = Failure(
+    code="recitation",
+    message="Gemini stopped because its reply repeated published text. Rephrase the prompt.",
+)
+NOT_ACCEPTED = Failure(
     code="not-accepted",
     message="Gemini could not process this prompt. Change it and send it again.",
+)
+PROMPT_TOO_LONG = Failure(
+    code="prompt-too-long",
+    message="The conversation is too long for the model. Shorten the prompt, or open a new room.",
+)
+REPLY_TOO_LONG = Failure(
+    code="reply-too-long",
+    message=(
+        "Gemini used the whole length of its reply for thinking. "
+        "Choose a lower thinking level, or ask a simpler question."
+    ),
+)
+REPLY_TOO_SLOW = Failure(
+    code="reply-too-slow",
+    message="The reply took longer than the time limit. Ask for a shorter one.",
+)
+TIMED_OUT = Failure(
+    code="timed-out",
+    message="Gemini stopped answering. The prompt was not counted; send it again.",
 )
 UNAVAILABLE = Failure(
     code="gemini-unavailable",
     message="Gemini was unavailable for some time. The prompt was not counted; try it again.",
 )
+MODEL_RETIRED = Failure(
+    code="model-retired",
+    message=(
+        "The model of this chatroom is no longer available. The prompt was not counted. "
+        "Choose another model for the chatroom and send the prompt again."
+    ),
+)
+SERVICE_REFUSED = Failure(
+    code="service-refused",
+    message=(
+        "This service cannot use Gemini at the moment; your prompt is not the reason. "
+        "It was not counted; try it again later."
+    ),
+)
+
+REDRIVABLE = frozenset(failure.code for failure in (UNAVAILABLE, MODEL_RETIRED, SERVICE_REFUSED))
+"""The codes of failures that `make redrive` queues again, when Gemini or the operator is ready."""
+
+
+class Finish(StrEnum):
+    """How a reply ended: by itself, at its greatest length, or because its reader stopped it."""
+
+    COMPLETE = "complete"
+    LENGTH = "length"
+    STOPPED = "stopped"
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A reply of Gemini, the tokens billed for this attempt, and the model that answered."""
+
+    content: str
+    tokens: TokenUsage
+    model: str
+    finish: Finish
+
+
+def trim_reply(text: str) -> tuple[str, bool]:
+    """Return a generated text as it is stored, and whether it was too long and is cut."""
+    content = trim_generated(text)
+    kept = truncate(content, REPLY_SIZE)
+    return kept, len(kept) < len(content)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -81,6 +159,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     reply: "Message | UnsetType | None" = UNSET
     reply_to: str | UnsetType = UNSET
     model: str | UnsetType = UNSET
+    requested_model: str | UnsetType = UNSET
+    finish: Finish | UnsetType = UNSET
     usage: TokenUsage | UnsetType = UNSET
 
     @classmethod

@@ -61,6 +61,13 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return higher[0] if higher else known[-1]
 
 
+class Choice(msgspec.Struct, frozen=True):
+    """The model that a prompt is sent to, and the bound of its reply, thinking included."""
+
+    model: Model
+    max_output_tokens: int
+
+
 class Catalogue(msgspec.Struct, frozen=True):
     """The models by id, the aliases, and the bound of a reply by plan."""
 
@@ -111,15 +118,21 @@ class Catalogue(msgspec.Struct, frozen=True):
         model = self.find(name)
         return model is not None and plan in self._current(model, today).plans
 
-    def choose(self, name: str, plan: Plan, today: date) -> Model:
+    def choose(self, name: str, plan: Plan, today: date) -> Choice:
         """Return the model to ask for a room that names `name`.
 
-        A retired model gives its replacement; one that the catalogue no longer has, or that the
-        plan does not include, gives the default.
+        A model that the catalogue no longer has, or that the plan does not include, gives the
+        default; a retired one its replacement.
         """
         model = self.find(name)
         if model is None or plan not in self._current(model, today).plans:
-            return self.default()
+            model = self.default()
+        model = self.serving(model.id, today)
+        return Choice(model, min(model.max_output_tokens, self.max_output_tokens[plan]))
+
+    def serving(self, model_id: str, today: date) -> Model:
+        """Return the model to ask for a prompt that was stored for `model_id`."""
+        model = self.find(model_id) or self.default()
         while model.is_retired(today) and (following := self.replacement(model)):
             model = following
         return model
@@ -164,6 +177,58 @@ class Catalogue(msgspec.Struct, frozen=True):
             yield f"the model of the alias {DEFAULT} is not open to every plan"
         if self.max_output_tokens.keys() != set(Plan):
             yield "not every plan has its maxOutputTokens"
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """Prices in US dollars per million tokens; output includes thinking."""
+
+    input: float
+    output: float
+
+
+class ListedModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A model as the wire shows it."""
+
+    id: str
+    name: str
+    aliases: list[str]
+    """Names that a room may use in place of the id; they follow to newer models."""
+    price: Price
+    thinking: list[Thinking]
+    """The levels that a room may choose; empty if the model decides on its own."""
+    max_output_tokens: int
+    """The longest reply on this plan, thinking included."""
+    available: bool
+    """Whether this plan may choose it."""
+    retires: str | None
+    """The day from which the replacement answers in its place."""
+    replaced_by: str | None
+
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The catalogue as the wire shows it; `default` is the alias of rooms that name no model."""
+
+    models: list[ListedModel]
+    default: str
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, plan: Plan, today: date) -> Self:
+        """Return the catalogue for a user of this plan."""
+        listed = [
+            ListedModel(
+                id=model.id,
+                name=model.name,
+                aliases=[alias for alias, named in catalogue.aliases.items() if named == model.id],
+                price=Price(input=model.price_in / MILLION, output=model.price_out / MILLION),
+                thinking=list(model.thinking),
+                max_output_tokens=min(model.max_output_tokens, catalogue.max_output_tokens[plan]),
+                available=catalogue.is_open_to(model.id, plan, today),
+                retires=model.retires.isoformat() if model.retires else None,
+                replaced_by=model.replaced_by,
+            )
+            for model in catalogue.models.values()
+        ]
+        return cls(models=listed, default=DEFAULT)
 
 
 class _Entry(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

@@ -1,11 +1,12 @@
 """Chatrooms: request bodies and responses."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from geminichat.domain.messages import Message
+from geminichat.domain.models import Thinking
 from geminichat.domain.text import NO_NUL, trim_field
 
 DEFAULT_TITLE = "New Chat"
@@ -13,9 +14,14 @@ DEFAULT_TITLE = "New Chat"
 _WITHOUT_NUL = {"pattern": NO_NUL}
 type Title = Annotated[str, Meta(max_length=120, extra_json_schema=_WITHOUT_NUL)]
 type Instruction = Annotated[str, Meta(max_length=4_000, extra_json_schema=_WITHOUT_NUL)]
-type Model = Literal["gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"]
-
-DEFAULT_MODEL: Model = "gemini-2.5-flash"
+type ModelName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        description="An alias or the id of a model that `GET /models` shows as available",
+    ),
+]
 
 
 class NewRoom(
@@ -29,7 +35,8 @@ class NewRoom(
 
     title: Title | None = None
     system_instruction: Instruction | None = None
-    model: Model | None = None
+    model: ModelName | None = None
+    thinking: Thinking | None = None
 
     def __post_init__(self) -> None:
         """Trim the texts."""
@@ -48,7 +55,8 @@ class RoomChange(
 
     title: Title | UnsetType | None = UNSET
     system_instruction: Instruction | UnsetType | None = UNSET
-    model: Model | UnsetType | None = UNSET
+    model: ModelName | UnsetType | None = UNSET
+    thinking: Thinking | UnsetType | None = UNSET
 
     json_schema: ClassVar[dict[str, Any]] = {"minProperties": 1}
 
@@ -57,7 +65,9 @@ class RoomChange(
         trim_field(self, "title")
         trim_field(self, "system_instruction")
         if all(value is UNSET for value in msgspec.structs.astuple(self)):
-            raise ValueError("At least one of title, systemInstruction and model is required")
+            raise ValueError(
+                "At least one of title, systemInstruction, model and thinking is required"
+            )
 
 
 class RoomSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -66,6 +76,7 @@ class RoomSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     id: str
     title: str
     model: str
+    thinking: Thinking | None
     created_at: str
     updated_at: str
 

@@ -21,14 +21,36 @@ VISIBLE = rf"^[^\x00]*[^{_INVISIBLE}][^\x00]*$"
 """What `trim` returns unless the text is empty, as a JSON Schema pattern (ECMA-262)."""
 
 
+_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
+
+
 def trim(text: str, field: str) -> str:
     """Return the text without surrounding white space; "" if none of its characters is visible.
 
     Raises InvalidField for a NUL character, which many programs cannot display or store.
     """
+    _refuse_nul(text, field)
+    return "" if _ALL_INVISIBLE.fullmatch(text) else text.strip()
+
+
+def trim_lines(text: str, field: str) -> str:
+    """Return the text as `trim` does, but keep the first line's indentation: it may be code."""
+    _refuse_nul(text, field)
+    return _without_blank_lines(text)
+
+
+def trim_generated(text: str) -> str:
+    """Return a generated text as `trim_lines` does, without its NUL characters."""
+    return _without_blank_lines(text.replace("\0", ""))
+
+
+def _refuse_nul(text: str, field: str) -> None:
     if "\0" in text:
         raise InvalidField(field, "Expected no NUL character")
-    return "" if _ALL_INVISIBLE.fullmatch(text) else text.strip()
+
+
+def _without_blank_lines(text: str) -> str:
+    return "" if _ALL_INVISIBLE.fullmatch(text) else _BLANK_LINES.sub("", text).rstrip()
 
 
 def trim_field(struct: Any, field: str) -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from geminichat import metrics
-from geminichat.domain.messages import Failure, TokenUsage
+from geminichat.domain.messages import NO_TOKENS, Failure, Reply, TokenUsage
 from geminichat.tables import messages, usage
 from geminichat.tables.messages import LeasedPrompt
 from geminichat.tables.table import Write, transact_if
@@ -14,27 +14,33 @@ class LeaseLost(Exception):
     """Another worker has leased the prompt since, or it is final."""
 
 
-def answer(prompt: LeasedPrompt, content: str, tokens: TokenUsage, now: datetime) -> None:
-    """Store the reply, mark the prompt answered and count the tokens in one transaction.
+def answer(prompt: LeasedPrompt, reply: Reply, now: datetime) -> None:
+    """Store the reply, mark the prompt answered and count all its tokens in one transaction.
 
     Raises LeaseLost.
     """
+    tokens = prompt.tokens + reply.tokens
     _commit(
-        messages.put_reply(prompt, content, tokens, now),
+        messages.put_reply(
+            prompt, reply.content, tokens, model=reply.model, finish=reply.finish, now=now
+        ),
         messages.mark_answered(prompt),
-        usage.count_tokens(prompt.user_id, tokens, now),
+        *usage.settle_prompt(prompt.user_id, tokens, None, now),
     )
 
 
-def fail(prompt: LeasedPrompt, failure: Failure) -> None:
-    """Mark the prompt failed and refund it to its day's quota in one transaction.
+def fail(
+    prompt: LeasedPrompt, failure: Failure, now: datetime, tokens: TokenUsage = NO_TOKENS
+) -> None:
+    """Mark the prompt failed, count its tokens and refund it in one transaction.
 
-    Raises LeaseLost.
+    `tokens` are the last attempt's. Raises LeaseLost.
     """
-    writes = [messages.mark_failed(prompt, failure)]
-    if prompt.counted_on:
-        writes.append(usage.refund_prompt(prompt.user_id, prompt.counted_on))
-    _commit(*writes)
+    tokens = prompt.tokens + tokens
+    _commit(
+        messages.mark_failed(prompt, failure),
+        *usage.settle_prompt(prompt.user_id, tokens, prompt.counted_on, now),
+    )
     metrics.emit(PromptsFailed=1)
     if prompt.counted_on:
         prompt_limits.forget_day(prompt.user_id, prompt.counted_on)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from geminichat import metrics
+from geminichat import config, metrics
 from geminichat.clients import prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, times
@@ -42,7 +42,8 @@ def send(
     allowance = _admit(user_id, now, room_list_cache.activity_notice(room_id, now))
     try:
         turn = chatrooms.take_turn(user_id, room_id, now)
-        writes = [messages.put_prompt(turn, prompt.content, allowance.day, now)]
+        choice = config.catalogue().choose(turn.model, allowance.plan, now.date())
+        writes = [messages.put_prompt(turn, prompt.content, choice, allowance.day, now)]
         if idempotency_key:
             digest = fingerprint(room_id, prompt.content)
             writes.append(idempotency_keys.put_key(idempotency_key, digest, turn, now))

@@ -1,10 +1,7 @@
-"""HTTP to the services we call: kept connections, two deadlines a call, one TLS context.
+"""HTTP client: kept connections, a deadline for the whole answer, one TLS context.
 
-The deadline for an answer is for the whole of it, however slowly it comes. A caller that is in a
-hurry itself says so (`deadline`): then no call, and no try again, lasts longer than that.
-
-Built on the standard library alone, because what a function imports is paid for by whoever meets a
-cold start: this costs a tenth of the clients that botocore and upstash-redis bring along.
+No request is sent twice. The deadline of the request that a function serves (`deadlines`) shortens
+all others. Built on the standard library; README.md says what it replaces and saves.
 """
 
 import functools
@@ -37,7 +34,7 @@ A sandbox that was frozen may not have heard yet that the other side has closed.
 PIECE = 65_536
 """The most bytes of a streamed answer that are read at once."""
 KEPT = 32
-"""Idle connections to one place."""
+"""Idle connections to one address."""
 
 
 CERTIFICATES = Path(__file__).parents[2] / "certificates"
@@ -107,14 +104,14 @@ def request(
     A connection that was idle for longer than `idle` seconds is not used again.
     Raises NotConnected, TimedOut, Failed. Nothing is tried again. Safe to use from threads.
     """
-    place = _place(url)
+    address = _place(url)
     if deadlines.time_left() <= 0:
-        raise NotConnected(f"There is no time left to ask {place.host}")
-    connection = _kept(place, idle) or _connected(place, min(connect, deadlines.time_left()))
+        raise NotConnected(f"There is no time left to ask {address.host}")
+    connection = _kept(address, idle) or _connected(address, min(connect, deadlines.time_left()))
     read = max(0.001, min(read, deadlines.time_left()))
     try:
         connection.sock.settimeout(read)
-        connection.request(method, place.path, body, headers)
+        connection.request(method, address.path, body, headers)
         if other := _overlapped.get():
             other.run()
             read = max(0.001, min(read, deadlines.time_left()))  # less time may be left now
@@ -128,26 +125,26 @@ def request(
         found = {name.lower(): value for name, value in response.getheaders()}
     except TimeoutError as error:
         connection.close()
-        raise TimedOut(f"{place.host} did not answer within {read:.3g} s") from error
+        raise TimedOut(f"{address.host} did not answer within {read:.3g} s") from error
     except (OSError, HTTPException) as error:
         connection.close()
-        raise Failed(f"{place.host} broke off: {type(error).__name__}") from error
+        raise Failed(f"{address.host} broke off: {type(error).__name__}") from error
     except BaseException:
         connection.close()
         raise
     if response.will_close:
         connection.close()
     else:
-        _keep(place, connection)
+        _keep(address, connection)
     return Answer(response.status, found, content)
 
 
 class Stream:
     """An answer whose body is read piece by piece; iterate it once, and close it in the end."""
 
-    def __init__(self, place: _Place, connection: HTTPConnection, over_at: float) -> None:
+    def __init__(self, address: _Place, connection: HTTPConnection, over_at: float) -> None:
         """Keep the connection, on which the request was sent; see `stream`."""
-        self._place, self._connection, self._over_at = place, connection, over_at
+        self._address, self._connection, self._ends_at = address, connection, over_at
         self._sock: socket.socket = connection.sock
         self._response: HTTPResponse
         self._closed = False
@@ -175,7 +172,7 @@ class Stream:
                 break
             yield piece
         if not self._closed and not self._response.will_close:
-            _keep(self._place, self._connection)
+            _keep(self._address, self._connection)
             self._closed = True
 
     def close(self) -> None:
@@ -189,12 +186,12 @@ class Stream:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        host = self._place.host
+        host = self._address.host
         try:
             yield
         except TimeoutError as error:
             self.close()
-            if time.monotonic() < self._over_at:
+            if time.monotonic() < self._ends_at:
                 raise Silent(f"{host} fell silent") from error
             raise TimedOut(f"{host} did not finish its answer in time") from error
         except (OSError, HTTPException, ValueError, AttributeError) as error:
@@ -219,13 +216,13 @@ def stream(
     `silence` is the longest wait for a piece of the answer, `whole` the time for all of it, both in
     seconds. Raises NotConnected, TimedOut, Silent, Failed. Nothing is sent twice.
     """
-    place = _place(url)
+    address = _place(url)
     whole = min(whole, deadlines.time_left())
-    connection = _kept(place, idle) or _connected(place, min(connect, whole))
-    answer = Stream(place, connection, time.monotonic() + whole)
+    connection = _kept(address, idle) or _connected(address, min(connect, whole))
+    answer = Stream(address, connection, time.monotonic() + whole)
     with answer._reading():
         connection.sock.settimeout(min(silence, whole))
-        connection.request("POST", place.path, body, headers)
+        connection.request("POST", address.path, body, headers)
     connection.response_class = functools.partial(  # type: ignore[assignment]
         _Timely, over_at=time.monotonic() + whole, silence=silence
     )
@@ -298,13 +295,13 @@ class _Until(io.RawIOBase):
     def __init__(
         self, raw: io.RawIOBase, sock: socket.socket, over_at: float, silence: float
     ) -> None:
-        self._raw, self._sock, self._over_at, self._silence = raw, sock, over_at, silence
+        self._raw, self._sock, self._ends_at, self._silence = raw, sock, over_at, silence
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._over_at - time.monotonic()
+        left = self._ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError
         self._sock.settimeout(min(left, self._silence))
@@ -324,11 +321,11 @@ def _place(url: str) -> _Place:
     return _Place(secure, parts.hostname or "", parts.port or (443 if secure else 80), path)
 
 
-def _kept(place: _Place, idle: float) -> HTTPConnection | None:
+def _kept(address: _Place, idle: float) -> HTTPConnection | None:
     """Return a kept connection that still stands, the one used last."""
     while True:
         with _lock:
-            kept = _idle.get(place[:3])
+            kept = _idle.get(address[:3])
             if not kept:
                 return None
             connection, since = kept.pop()
@@ -344,9 +341,9 @@ def _is_closed(connection: HTTPConnection) -> bool:
     return bool(poll.poll(0))
 
 
-def _keep(place: _Place, connection: HTTPConnection) -> None:
+def _keep(address: _Place, connection: HTTPConnection) -> None:
     with _lock:
-        kept = _idle.setdefault(place[:3], [])
+        kept = _idle.setdefault(address[:3], [])
         if len(kept) < KEPT:
             # By the wall clock: the other one may stand still while a sandbox is frozen.
             kept.append((connection, time.time()))
@@ -354,23 +351,23 @@ def _keep(place: _Place, connection: HTTPConnection) -> None:
     connection.close()
 
 
-def _connected(place: _Place, timeout: float) -> HTTPConnection:
+def _connected(address: _Place, timeout: float) -> HTTPConnection:
     connection: HTTPConnection
-    if not place.secure:
-        connection = HTTPConnection(place.host, place.port, timeout=timeout)
-    elif proxy := _proxy(place.host):
+    if not address.secure:
+        connection = HTTPConnection(address.host, address.port, timeout=timeout)
+    elif proxy := _proxy(address.host):
         connection = HTTPSConnection(*proxy, timeout=timeout, context=tls())
-        connection.set_tunnel(place.host, place.port)
+        connection.set_tunnel(address.host, address.port)
     else:
-        connection = HTTPSConnection(place.host, place.port, timeout=timeout, context=tls())
+        connection = HTTPSConnection(address.host, address.port, timeout=timeout, context=tls())
     try:
         connection.connect()
     except TimeoutError as error:
         connection.close()
-        raise NotConnected(f"{place.host} did not answer within {timeout} s") from error
+        raise NotConnected(f"{address.host} did not answer within {timeout} s") from error
     except OSError as error:
         connection.close()
-        raise NotConnected(f"{place.host} cannot be reached: {error}") from error
+        raise NotConnected(f"{address.host} cannot be reached: {error}") from error
     return connection
 
 

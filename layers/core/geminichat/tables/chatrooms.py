@@ -8,7 +8,8 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import IncludeProjection, LocalSecondaryIndex
 
-from geminichat.domain import rooms, times
+from geminichat.domain import models, rooms, times
+from geminichat.domain.models import Thinking
 from geminichat.errors import NotFound
 from geminichat.tables.table import Key, Table, Write, delete, put, read_page, update, update_if
 
@@ -22,7 +23,7 @@ class ByActivity(LocalSecondaryIndex["Chatroom"]):
 
     class Meta:
         index_name = "by-activity"
-        projection = IncludeProjection(["title", "model", "created_at"])
+        projection = IncludeProjection(["title", "model", "thinking", "created_at"])
 
     user_id = UnicodeAttribute(hash_key=True)
     updated_at = UnicodeAttribute(range_key=True)
@@ -39,6 +40,7 @@ class Chatroom(Table):
     title = UnicodeAttribute()
     system_instruction = UnicodeAttribute(null=True)
     model = UnicodeAttribute()
+    thinking = UnicodeAttribute(null=True)
     last_seq = NumberAttribute(default=0)
     created_at = UnicodeAttribute()
     updated_at = UnicodeAttribute()
@@ -52,6 +54,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     chatroom_id: str
     seq: int
     model: str
+    thinking: str | None
     system_instruction: str | None
 
 
@@ -78,7 +81,8 @@ def put_room(
         chatroom_id,
         title=new.title or rooms.DEFAULT_TITLE,
         system_instruction=new.system_instruction,
-        model=new.model or rooms.DEFAULT_MODEL,
+        model=new.model or models.DEFAULT,
+        thinking=new.thinking,
         created_at=moment,
         updated_at=moment,
     )
@@ -119,6 +123,7 @@ def read_rooms(
             id=item["chatroom_id"],
             title=item["title"],
             model=item["model"],
+            thinking=Thinking(item["thinking"]) if item.get("thinking") else None,
             created_at=item["created_at"],
             updated_at=item["updated_at"],
         )
@@ -148,6 +153,7 @@ def take_turn(user_id: str, chatroom_id: str, now: datetime) -> Turn:
         chatroom_id=chatroom_id,
         seq=int(room.last_seq) - 1,
         model=room.model,
+        thinking=room.thinking,
         system_instruction=room.system_instruction,
     )
 
@@ -165,7 +171,10 @@ def change(user_id: str, chatroom_id: str, change: rooms.RoomChange, now: dateti
     if change.title is not UNSET:
         actions.append(Chatroom.title.set(change.title or rooms.DEFAULT_TITLE))
     if change.model is not UNSET:
-        actions.append(Chatroom.model.set(change.model or rooms.DEFAULT_MODEL))
+        actions.append(Chatroom.model.set(change.model or models.DEFAULT))
+    if change.thinking is not UNSET:
+        level = change.thinking
+        actions.append(Chatroom.thinking.set(level) if level else Chatroom.thinking.remove())
     if change.system_instruction is not UNSET:
         instruction = change.system_instruction
         actions.append(
@@ -195,6 +204,7 @@ def _view(room: Chatroom) -> rooms.Room:
         title=room.title,
         system_instruction=room.system_instruction,
         model=room.model,
+        thinking=Thinking(room.thinking) if room.thinking else None,
         created_at=room.created_at,
         updated_at=room.updated_at,
     )

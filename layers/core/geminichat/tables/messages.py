@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -20,7 +21,16 @@ from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
 from geminichat.domain import ids, times
 from geminichat.domain.history import PastTurn
-from geminichat.domain.messages import UNAVAILABLE, Failure, Message, Status, TokenUsage
+from geminichat.domain.messages import (
+    NO_TOKENS,
+    REDRIVABLE,
+    Failure,
+    Finish,
+    Message,
+    Status,
+    TokenUsage,
+)
+from geminichat.domain.models import Choice, Thinking
 from geminichat.domain.rooms import Room
 from geminichat.errors import NotFound
 from geminichat.tables import chatrooms
@@ -88,7 +98,11 @@ class StoredMessage(Table):
     unfinished_shard = NumberAttribute(null=True)
     unfinished_since = UnicodeAttribute(null=True)
 
-    input_tokens = NumberAttribute(null=True)
+    requested_model = UnicodeAttribute(null=True)
+    thinking = UnicodeAttribute(null=True)
+    max_output_tokens = NumberAttribute(null=True)
+    finish = UnicodeAttribute(null=True)
+    input_tokens = NumberAttribute(null=True)  # a prompt's: of attempts that brought no reply
     output_tokens = NumberAttribute(null=True)
 
     unfinished = Unfinished()
@@ -180,10 +194,9 @@ def _view(item: Mapping[str, Any]) -> Message:
             created_at=item["created_at"],
             reply_to=ids.message_id(room_id, seq - 1),
             model=item["model"],
-            usage=TokenUsage(
-                input_tokens=int(item.get("input_tokens") or 0),
-                output_tokens=int(item.get("output_tokens") or 0),
-            ),
+            requested_model=item.get("requested_model") or UNSET,
+            finish=Finish(item.get("finish") or Finish.COMPLETE),
+            usage=_tokens(item.get("input_tokens"), item.get("output_tokens")),
         )
     status = Status(item.get("status") or Status.QUEUED)
     failure = None
@@ -199,6 +212,10 @@ def _view(item: Mapping[str, Any]) -> Message:
     )
 
 
+def _tokens(input_tokens: Any, output_tokens: Any) -> TokenUsage:
+    return TokenUsage(input_tokens=int(input_tokens or 0), output_tokens=int(output_tokens or 0))
+
+
 def _find(chatroom_id: str, seq: int) -> StoredMessage | None:
     try:
         return StoredMessage.get(chatroom_id, seq, consistent_read=True)
@@ -209,7 +226,7 @@ def _find(chatroom_id: str, seq: int) -> StoredMessage | None:
 # ── Sending ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def put_prompt(turn: Turn, content: str, day: str, now: datetime) -> Write:
+def put_prompt(turn: Turn, content: str, choice: Choice, day: str, now: datetime) -> Write:
     """Return the write "prompt", which stores a queued prompt; `day` is the day it counts on."""
     moment = times.text(now)
     prompt = StoredMessage(
@@ -218,7 +235,10 @@ def put_prompt(turn: Turn, content: str, day: str, now: datetime) -> Write:
         user_id=turn.user_id,
         sender="user",
         content=content,
-        model=turn.model,
+        model=choice.model.id,
+        requested_model=turn.model,
+        thinking=turn.thinking,
+        max_output_tokens=choice.max_output_tokens,
         system_instruction=turn.system_instruction,
         created_at=moment,
         status=Status.QUEUED,
@@ -245,7 +265,7 @@ def retry_prompt(
 def find_unavailable(chatroom_id: str, seq: int) -> str | None:
     """Return the generation of a prompt that failed because Gemini was unavailable, else None."""
     prompt = _find(chatroom_id, seq)
-    if prompt and prompt.status == Status.FAILED and prompt.error_code == UNAVAILABLE.code:
+    if prompt and prompt.status == Status.FAILED and prompt.error_code in REDRIVABLE:
         return prompt.generation or FIRST
     return None
 
@@ -265,7 +285,7 @@ def requeue_unavailable(
         StoredMessage(chatroom_id, seq),
         _requeue(chatroom_id, new_generation, now),
         (StoredMessage.status == Status.FAILED)
-        & (StoredMessage.error_code == UNAVAILABLE.code)
+        & StoredMessage.error_code.is_in(*REDRIVABLE)
         & same,
     )
 
@@ -280,6 +300,8 @@ def _requeue(chatroom_id: str, generation: str, now: datetime) -> list[Action]:
         StoredMessage.requeued.remove(),
         StoredMessage.error_code.remove(),
         StoredMessage.error_message.remove(),
+        StoredMessage.input_tokens.remove(),  # counted when the prompt failed
+        StoredMessage.output_tokens.remove(),
         StoredMessage.unfinished_shard.set(shard(chatroom_id)),
         StoredMessage.unfinished_since.set(moment),
     ]
@@ -296,8 +318,13 @@ class LeasedPrompt(msgspec.Struct, frozen=True):
     seq: int
     content: str
     model: str
+    requested_model: str
+    thinking: Thinking | None
+    max_output_tokens: int | None
     system_instruction: str | None
     attempts: int
+    tokens: TokenUsage
+    """The tokens of earlier attempts."""
     lease: str
     counted_on: str | None
     sent: datetime
@@ -335,8 +362,12 @@ def lease_prompt(
         seq=seq,
         content=prompt.content,
         model=prompt.model,
+        requested_model=prompt.requested_model or prompt.model,
+        thinking=Thinking(prompt.thinking) if prompt.thinking else None,
+        max_output_tokens=int(prompt.max_output_tokens) if prompt.max_output_tokens else None,
         system_instruction=prompt.system_instruction,
         attempts=int(prompt.attempts or 0),
+        tokens=_tokens(prompt.input_tokens, prompt.output_tokens),
         lease=lease,
         counted_on=prompt.counted_on,
         sent=_sent_at(prompt),
@@ -348,17 +379,20 @@ def _sent_at(prompt: StoredMessage) -> datetime:
     return times.parse(prompt.retried_at or prompt.created_at)
 
 
-def release_prompt(prompt: LeasedPrompt) -> None:
-    """Queue a leased prompt for a later attempt, unless the lease was lost."""
-    update_if(
-        StoredMessage(prompt.chatroom_id, prompt.seq),
-        [
-            StoredMessage.status.set(Status.QUEUED),
-            StoredMessage.lease.remove(),
-            StoredMessage.leased_until.remove(),
-        ],
-        _is_leased(prompt),
-    )
+def release_prompt(prompt: LeasedPrompt, tokens: TokenUsage = NO_TOKENS) -> None:
+    """Queue a leased prompt for a later attempt, unless the lease was lost.
+
+    `tokens` are those of the attempt that failed; they count when the prompt ends.
+    """
+    actions: list[Action] = [
+        StoredMessage.status.set(Status.QUEUED),
+        StoredMessage.lease.remove(),
+        StoredMessage.leased_until.remove(),
+    ]
+    if tokens != NO_TOKENS:
+        actions.append(StoredMessage.input_tokens.add(tokens.input_tokens))
+        actions.append(StoredMessage.output_tokens.add(tokens.output_tokens))
+    update_if(StoredMessage(prompt.chatroom_id, prompt.seq), actions, _is_leased(prompt))
 
 
 def find_wait(chatroom_id: str, seq: int, now: datetime) -> int | None:
@@ -371,15 +405,25 @@ def find_wait(chatroom_id: str, seq: int, now: datetime) -> int | None:
     return max(1, math.ceil((times.parse(prompt.leased_until) - now).total_seconds()))
 
 
-def put_reply(prompt: LeasedPrompt, content: str, tokens: TokenUsage, now: datetime) -> Write:
-    """Return the write "reply", which stores the reply to a prompt."""
+def put_reply(
+    prompt: LeasedPrompt,
+    content: str,
+    tokens: TokenUsage,
+    *,
+    model: str,
+    finish: Finish,
+    now: datetime,
+) -> Write:
+    """Return the write "reply", which stores the reply to a prompt, by the model that answered."""
     reply = StoredMessage(
         prompt.chatroom_id,
         prompt.seq + 1,
         user_id=prompt.user_id,
         sender="ai",
         content=content,
-        model=prompt.model,
+        model=model,
+        requested_model=prompt.requested_model if prompt.requested_model != model else None,
+        finish=finish,
         created_at=times.text(now),
         input_tokens=tokens.input_tokens,
         output_tokens=tokens.output_tokens,

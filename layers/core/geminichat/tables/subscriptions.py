@@ -61,6 +61,11 @@ def key_of(user_id: str) -> Key:
     return Key(Subscription, user_id)
 
 
+def read_plan(user_id: str, now: datetime) -> Plan:
+    """Return the user's plan."""
+    return plan_of(load(user_id), now)
+
+
 def find_by_customer(customer_id: str) -> Subscription | None:
     """Return the item of the user with this customer, or None; eventually consistent."""
     return next(iter(Subscription.by_customer.query(customer_id, limit=1)), None)

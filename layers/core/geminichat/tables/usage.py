@@ -12,7 +12,7 @@ from pynamodb.expressions.update import Action
 from geminichat.config import burst_limit, number
 from geminichat.domain import times
 from geminichat.domain.billing import SubscriptionStatus
-from geminichat.domain.messages import TokenUsage
+from geminichat.domain.messages import NO_TOKENS, TokenUsage
 from geminichat.domain.quota import Allowance, Burst
 from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
@@ -114,23 +114,31 @@ def discount_room(user_id: str) -> Write:
     return update("rooms", Usage(user_id, ROOMS), [Usage.rooms.add(-1)])
 
 
-def refund_prompt(user_id: str, day: str) -> Write:
-    """Return the write "usage", which takes a prompt off its day's count."""
-    return update("usage", Usage(user_id, day), [Usage.prompts.add(-1)])
+def settle_prompt(
+    user_id: str, tokens: TokenUsage, refund_on: str | None, now: datetime
+) -> list[Write]:
+    """Return the writes "usage" and "refund" of a prompt that ends.
 
-
-def count_tokens(user_id: str, tokens: TokenUsage, now: datetime) -> Write:
-    """Return the write "usage", which adds a reply's tokens to today's."""
-    return update(
-        "usage",
-        Usage(user_id, times.day(now)),
-        [
+    They add its tokens to today's, and take it off the count of the day `refund_on`, if there is
+    one: a single write if that is today.
+    """
+    today = times.day(now)
+    actions: list[Action] = []
+    if tokens != NO_TOKENS:
+        actions = [
             Usage.input_tokens.add(tokens.input_tokens),
             Usage.output_tokens.add(tokens.output_tokens),
             Usage.tokens.add(tokens.input_tokens + tokens.output_tokens),
             Usage.expires_at.set(int((now + KEPT).timestamp())),
-        ],
-    )
+        ]
+    writes = []
+    if refund_on == today:
+        actions.append(Usage.prompts.add(-1))
+    elif refund_on:
+        writes.append(update("refund", Usage(user_id, refund_on), [Usage.prompts.add(-1)]))
+    if actions:
+        writes.append(update("usage", Usage(user_id, today), actions))
+    return writes
 
 
 def _add_prompt(expires: datetime) -> list[Action]:

@@ -1,0 +1,26 @@
+"""Schedule cron(41 5 * * ? *): compare the catalogue of models with what Google serves.
+
+Each concern is a line in the log, their number a metric with an alarm (RUNBOOK.md, models).
+"""
+
+from typing import Any
+
+from geminichat import config, metrics, startup  # noqa: F401
+from geminichat.clients import gemini_models
+from geminichat.domain import times
+from geminichat.runtime import log
+
+
+def handler(_event: dict[str, Any], _context: Any) -> dict[str, list[str]]:
+    """Return what an operator has to change in the catalogue, a sentence each."""
+    try:
+        served = gemini_models.list_served(config.secret("GEMINI_KEY_PARAMETER"))
+    except Exception as error:
+        log.exception("models not listed", error=type(error).__name__)
+        concerns = ["Google's list of models could not be read."]
+    else:
+        concerns = config.catalogue().concerns(served, times.now().date())
+    for concern in concerns:
+        log.warning("model concern", concern=concern)
+    metrics.emit(ModelConcerns=len(concerns))
+    return {"concerns": concerns}

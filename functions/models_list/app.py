@@ -1,0 +1,14 @@
+"""GET /models: the models that rooms may name."""
+
+from geminichat import config
+from geminichat.api import Request, Response, endpoint, ok
+from geminichat.domain.models import ModelList
+from geminichat.tables import subscriptions
+
+
+@endpoint
+def handler(request: Request) -> Response[ModelList]:
+    """Answer 200 with the catalogue, and which of it this user's plan includes."""
+    plan = subscriptions.read_plan(request.user_id, request.now)
+    catalogue = config.catalogue()
+    return ok(ModelList.of(catalogue, plan, request.now.date()), "Models found.")

@@ -1,0 +1,101 @@
+"""`make models`, and what `make up` says of a real key: the catalogue against Google's list."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from geminichat.clients import gemini_models
+from infra.command import CommandError
+from infra.local import up
+from infra.local.serving import served
+from infra.local.standins import gemini
+from infra.stages import check_models, deploy
+from infra.stages import stage as stages
+from infra.stages.stage import Stage
+
+KEY = "a-key"
+WITHOUT_37 = [name for name in gemini.MODELS if name != "gemini-3.7-flash"]
+
+
+@pytest.fixture
+def google(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+
+
+def test_google_s_list_has_the_models_that_answer_prompts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with served(lambda: gemini.create_app(KEY)) as url:
+        monkeypatch.setenv("GEMINI_ENDPOINT", url)
+        assert gemini_models.list_served(KEY) == set(gemini.MODELS) - {"gemini-embedding-2"}
+
+
+@pytest.mark.usefixtures("google")
+def test_a_catalogue_that_google_serves_passes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(lambda: gemini.create_app(KEY)) as url:
+        monkeypatch.setenv("GEMINI_ENDPOINT", url)
+        assert check_models.main([]) == 0
+    shown = capsys.readouterr().out
+    assert "gemini-3.5-flash-lite    fast, basic, pro, served\n" in shown
+    assert "retires 1 December 2026, then gemini-3.6-flash\n" in shown
+
+
+@pytest.mark.usefixtures("google")
+def test_a_model_that_is_not_served_fails_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(lambda: gemini.create_app(KEY, models=WITHOUT_37)) as url:
+        monkeypatch.setenv("GEMINI_ENDPOINT", url)
+        assert check_models.main([]) == 1
+    printed = capsys.readouterr()
+    assert "gemini-3.7-flash         pro, not served to this key\n" in printed.out
+    assert (
+        printed.err == "gemini-3.7-flash may be chosen, and Google does not serve it to this key.\n"
+    )
+
+
+@pytest.mark.usefixtures("google")
+def test_a_list_that_cannot_be_read_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(lambda: gemini.create_app("another-key")) as url:
+        monkeypatch.setenv("GEMINI_ENDPOINT", url)
+        assert check_models.main([]) == 1
+    assert "API key not valid" in capsys.readouterr().err
+
+
+def test_without_a_key_only_the_dates_are_checked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check_models.main([]) == 0
+    assert "Google was not asked" in capsys.readouterr().out
+    soon = datetime.now(UTC).date().isoformat()
+    patch = f'{{"models": {{"gemini-3.6-flash": {{"retires": "{soon}"}}}}}}'
+    stage = Stage("dev", "geminichat-dev", {"Stage": "dev", "ModelsPatch": f"'{patch}'"})
+    monkeypatch.setattr(stages, "read", lambda _: stage)
+    assert check_models.main(["dev"]) == 1
+    assert f"gemini-3.6-flash may be chosen, and retires on {soon}." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("patch", ["{", '{"aliases": {"fast": "gpt-5"}}'])
+def test_a_patch_that_makes_no_catalogue_stops_a_deployment(patch: str) -> None:
+    stage = Stage("dev", "geminichat-dev", {"Stage": "dev", "ModelsPatch": f"'{patch}'"})
+    with pytest.raises(CommandError, match=r"ModelsPatch in samconfig\.toml does not fit"):
+        deploy.check(stage)
+
+
+@pytest.mark.usefixtures("google")
+def test_make_up_shows_the_models_of_a_real_key_and_warns_of_those_it_may_not_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(lambda: gemini.create_app(KEY, models=WITHOUT_37)) as url:
+        monkeypatch.setenv("GEMINI_ENDPOINT", url)
+        up._show_models()
+        monkeypatch.setenv("GEMINI_API_KEY", "another-key")
+        up._show_models()
+    shown = capsys.readouterr().out
+    assert "gemini-3.8-flash         best, pro, served\n" in shown
+    assert "Warning: gemini-3.7-flash may be chosen, and Google does not serve it" in shown
+    assert "Warning: Google's list of models could not be read" in shown
