@@ -77,8 +77,8 @@ def _headers_of(error: type[AppError]) -> Iterable[str]:
 
 
 def _problem(error: AppError) -> Json:
-    """Return the problem as the wire has it."""
-    shown: Json = msgspec.json.decode(api._problem(error, examples.REQUEST_ID)["body"])
+    """Return the body of the error's answer."""
+    shown: Json = msgspec.json.decode(api.problem_answer(error, examples.REQUEST_ID)["body"])
     return shown
 
 

@@ -86,6 +86,10 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], text:
     if kind.endswith("json"):
         error = next(iter(_body(route, status, kind).iter_errors(json.loads(text))), None)
         assert error is None, f"{route} answers {status}, not as documented: {error}"
+    if kind == "application/problem+json":
+        parts = [resolved(part)["properties"] for part in content[kind]["schema"]["allOf"]]
+        unknown = set(json.loads(text)).difference(*parts)
+        assert not unknown, f"{route} answers {status} with the fields {unknown}, undocumented"
 
 
 @functools.cache

@@ -341,7 +341,7 @@ PROBLEM = SEEN | {"content-type": "application/problem+json"}
 
 def problem(error: AppError) -> str:
     """Return the body of an error's answer."""
-    body: str = api._problem(error, "r")["body"]
+    body: str = api.problem_answer(error, "r")["body"]
     return body
 
 
@@ -357,6 +357,7 @@ ROOM = DOCUMENT["paths"]["/chatroom"]["post"]["responses"]["201"]["content"]["ap
         (201, SEEN | {"x-undocumented": "1"}, json.dumps(ROOM["examples"]["room"]["value"])),
         (401, SEEN | {"www-authenticate": "Basic"}, "{}"),
         (401, PROBLEM, problem(TokenReused())),  # declared by POST /auth/refresh only
+        (401, PROBLEM, problem(Unauthorized(extensions={"resetsAt": "now"}))),
     ],
 )
 def test_an_undocumented_answer_fails_the_test_that_sees_it(

@@ -286,10 +286,10 @@ def endpoint(
                 reply = _success(handler(request), request_id)
         except AppError as error:
             problem = error.code
-            reply = _problem(error, request_id)
+            reply = problem_answer(error, request_id)
         except Exception:
             log.exception("unhandled error", request_id=request_id)
-            reply = _problem(AppError("Something went wrong on our side."), request_id)
+            reply = problem_answer(AppError("Something went wrong on our side."), request_id)
         log.info(
             "request",
             request_id=request_id,
@@ -431,7 +431,8 @@ def _success(response: Response[Any], request_id: str) -> dict[str, Any]:
     return {"statusCode": response.status, "headers": headers, "body": body}
 
 
-def _problem(error: AppError, request_id: str) -> dict[str, Any]:
+def problem_answer(error: AppError, request_id: str) -> dict[str, Any]:
+    """Return the answer for an error, as API Gateway takes it."""
     problem: dict[str, Any] = {
         "type": PROBLEM_TYPE + error.code,
         "title": error.title,
