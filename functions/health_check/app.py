@@ -37,7 +37,7 @@ DEPENDENCIES: dict[str, Callable[[], bool]] = {
     "secrets": lambda: bool(config.signing_keys().keys),
     "tables": _check_tables,
     "queue": prompt_queue.is_reachable,
-    "redis": redis.reachable,
+    "redis": redis.is_reachable,
 }
 
 

@@ -33,7 +33,7 @@ def build(architecture: str, folder: Path) -> None:
         from certificates import make_hashed_folder
 
         make_hashed_folder(folder / bundle, folder / "certificates")
-    leave_out(folder, [*NEVER_USED, *layer["leave_out"]], keep=layer.get("keep", []))
+    leave_out(folder, [*NEVER_USED, *layer["leave_out"]])
     compile_all(folder)
 
 
@@ -49,19 +49,14 @@ def install(platform: str, folder: Path) -> None:
         sys.exit("The layer's packages could not be installed: see uv's message above.")
 
 
-def leave_out(folder: Path, patterns: list[str], keep: list[str]) -> None:
-    """Delete what matches a pattern, except what is kept or holds what is kept."""
-    kept = {path for pattern in keep for path in folder.glob(pattern)}
-    if missing := [pattern for pattern in keep if not any(folder.glob(pattern))]:
-        sys.exit(f"layer.toml keeps what no package has: {', '.join(missing)}")
+def leave_out(folder: Path, patterns: list[str]) -> None:
+    """Delete what matches one of the patterns."""
     for pattern in patterns:
         for path in sorted(folder.glob(pattern)):
-            if path in kept or not path.exists():
-                continue
             if path.is_dir():
                 shutil.rmtree(path)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
 
 def compile_all(folder: Path) -> None:

@@ -1,1 +1,82 @@
-../build/build.py
+"""Build one layer: install its wheels, add our packages, leave out what is never used, compile.
+
+SAM copies a layer's folder to a scratch place and runs `build.py ARCHITECTURE FOLDER` there by way
+of the Makefile in the folder of that architecture; each layer's folder links to this file, so that
+SAM's cache knows when it changes. The same input gives the same bytes, so that a second deploy
+finds no change.
+"""
+
+import compileall
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from py_compile import PycInvalidationMode
+
+# Lambda's python3.13 is Amazon Linux 2023 with glibc 2.34; wheels for 2.28 run on older hosts too.
+PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
+PLATFORM = "LAYER_PLATFORM"
+"""Names another platform: functions of the emulated cloud run on the machine itself."""
+
+NEVER_USED = ["*.dist-info", "*.pth", ".lock", "bin", "**/tests", "**/*.pyi", "**/py.typed"]
+
+
+def build(architecture: str, folder: Path) -> None:
+    """Build the layer in the current directory into `folder`."""
+    layer = tomllib.loads(Path("layer.toml").read_text())
+    install(os.environ.get(PLATFORM) or PLATFORMS[architecture], folder)
+    for package in layer.get("packages", []):
+        shutil.copytree(package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    if bundle := layer.get("certificates"):
+        from certificates import make_hashed_folder
+
+        make_hashed_folder(folder / bundle, folder / "certificates")
+    leave_out(folder, [*NEVER_USED, *layer["leave_out"]], keep=layer.get("keep", []))
+    compile_all(folder)
+
+
+def install(platform: str, folder: Path) -> None:
+    """Install the layer's pinned wheels for the platform it will run on."""
+    if not shutil.which("uv"):
+        sys.exit("uv is not on PATH. Run `make setup`, then PATH=.local/bin:$PATH sam build")
+    command = ["uv", "pip", "install", "--quiet", "--no-config", "--link-mode", "copy"]
+    command += ["--python", sys.executable, "--python-version", "3.13", "--no-deps"]
+    command += ["--python-platform", platform, "--only-binary", ":all:", "--require-hashes"]
+    done = subprocess.run([*command, "--target", folder, "--requirement", "requirements.txt"])
+    if done.returncode:
+        sys.exit("The layer's packages could not be installed: see uv's message above.")
+
+
+def leave_out(folder: Path, patterns: list[str], keep: list[str]) -> None:
+    """Delete what matches a pattern, except what is kept or holds what is kept."""
+    kept = {path for pattern in keep for path in folder.glob(pattern)}
+    if missing := [pattern for pattern in keep if not any(folder.glob(pattern))]:
+        sys.exit(f"layer.toml keeps what no package has: {', '.join(missing)}")
+    for pattern in patterns:
+        for path in sorted(folder.glob(pattern)):
+            if path in kept or not path.exists():
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def compile_all(folder: Path) -> None:
+    """Write byte-code that holds whatever happens to the files' times, with Lambda's own paths."""
+    compiled = compileall.compile_dir(
+        folder,
+        quiet=1,
+        workers=os.cpu_count() or 1,
+        stripdir=str(folder),
+        prependdir="/opt/python",
+        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+    )
+    if not compiled:
+        sys.exit("The layer has a file that does not compile.")
+
+
+if __name__ == "__main__":
+    build(sys.argv[1], Path(sys.argv[2]))

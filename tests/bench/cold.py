@@ -33,8 +33,7 @@ class Figure:
 def contenders(lab: Lab, calls: Mapping[str, Sequence[Call]]) -> dict[str, Contender]:
     """Return everything that is started, by its name in the results."""
     found = {"bare": lab.bare()}
-    found["gemini import, as shipped"] = lab.gemini_import(shipped=True)
-    found["gemini import, our door"] = lab.gemini_import(shipped=False)
+    found["gemini import, as shipped"] = lab.gemini_import()
     for way in USUAL:
         for kind in sorted({subjects.ask_of(name).usual for name in subjects.http_functions()}):
             found[f"{way} {kind}"] = lab.usual(way, kind)

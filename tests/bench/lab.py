@@ -78,16 +78,13 @@ class Lab:
             (trusted / made.name).unlink()
 
     def bare(self) -> Contender:
-        """Return the floor: a handler that does nothing, with nothing beside it."""
+        """Return the floor: a handler that does nothing, without layers."""
         return self._reference("bare", "bare", [], {})
 
-    def gemini_import(self, *, shipped: bool) -> Contender:
-        """Return the import of google-generativeai alone: as shipped, or what our door imports."""
-        if shipped:
-            layers = [self.trees.package("gemini"), self.trees.package("core")]
-            return self._reference("gemini_import", "gemini_import", layers, {})
-        layers = [self.trees.layer("gemini"), self.trees.layer("core")]
-        return self._reference("gemini_sdk", "gemini_sdk", layers, {})
+    def gemini_import(self) -> Contender:
+        """Return a handler that only imports google-generativeai, as shipped."""
+        layers = [self.trees.package("gemini"), self.trees.package("core")]
+        return self._reference("gemini_import", "gemini_import", layers, {})
 
     def floor(self, name: str, calls: Sequence[Call], *, shipped: bool) -> Contender:
         """Return the practical floor of a function: its calls, by the same SDKs, bare."""

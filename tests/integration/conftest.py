@@ -75,7 +75,7 @@ def redis(redis_url: str, valkey: ValkeyServer) -> StandIn:
     stand_in = StandIn(redis_url)
     stand_in.reset()
     valkey.client().flushall()
-    door.wake()
+    door.close_circuit()
     return stand_in
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from geminichat.runtime import aws_client
-from geminichat.runtime.http_client import Answer, Failed, TimedOut
+from geminichat.runtime.http_client import Answer, RequestFailed, TimedOut
 
 ALWAYS = 1_000_000
 
@@ -178,10 +178,10 @@ class Wire:
                 one.do()
                 return self._send(request)
             case "refused":  # fails before its effect
-                raise Failed(one.how)
+                raise RequestFailed(one.how)
             case "lost":  # takes effect, the answer never comes
                 self._send(request)
-                raise Failed(one.how)
+                raise RequestFailed(one.how)
             case "late":  # times out, and takes effect when nobody waits for it any more
                 self._late.append(request)
                 raise TimedOut(one.how)

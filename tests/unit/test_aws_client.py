@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geminichat.runtime import aws_client
-from geminichat.runtime.http_client import Answer, Failed, NotConnected, TimedOut
+from geminichat.runtime.http_client import Answer, NotConnected, RequestFailed, TimedOut
 
 NO_PAUSE = 358_411
 """A seed by which the pause before a second try is next to nothing."""
@@ -233,7 +233,7 @@ PASSING: dict[str, Answer | Exception] = {
     "500": answer(500, {"__type": "InternalServerError"}),
     "503 of a proxy": answer(503, b"<html>"),
     "throttled": answer(400, {"__type": "x#ThrottlingException"}),
-    "broken off": Failed("broke off"),
+    "broken off": RequestFailed("broke off"),
     "timed out": TimedOut("too slow"),
     "not connected": NotConnected("refused"),
 }
@@ -254,7 +254,7 @@ def test_a_transient_failure_is_retried_up_to_the_number_of_attempts(
     [
         (PASSING["500"], ClientError),
         (PASSING["throttled"], ClientError),
-        (Failed("broke off"), ConnectionClosedError),
+        (RequestFailed("broke off"), ConnectionClosedError),
         (TimedOut("too slow"), ReadTimeoutError),
         (NotConnected("refused"), EndpointConnectionError),
     ],

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from infra.template import ROOT, settings
-from tests.support import import_effects, plain_english
+from tests.support import import_effects, plain_english, private_names
 from tests.support.settings import settings_of
 from tests.support.template import (
     FUNCTIONS,
@@ -296,6 +296,49 @@ def test_an_effect_of_a_module_while_it_is_imported_is_found(tmp_path: Path) -> 
         ("bad", "open"),
         ("bad", "socket.__new__"),
     ]
+
+
+PRIVATE_NAMES = {
+    "runtime.aws_client": {"_make_api_call"},
+    "runtime.dynamodb": {"_get_connection"},
+    "runtime.trimmed_imports": {"pynamodb.connection._botocore_private"},
+}
+"""The libraries' private names that we use, by module; the list may only become shorter."""
+
+
+def test_only_the_listed_private_names_of_libraries_are_used() -> None:
+    assert private_names.uses(PACKAGE) == PRIVATE_NAMES
+
+
+def test_no_private_name_of_a_librarys_class_is_overridden_but_those_listed() -> None:
+    found = {name: private_names.overridden(f"geminichat.{name}") for name in modules()}
+    assert {
+        name: more for name in found if (more := found[name] - PRIVATE_NAMES.get(name, set()))
+    } == {}
+
+
+def test_each_use_of_a_librarys_private_name_is_found(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("""
+from pynamodb import _schema
+from pynamodb._util import bin_decode_attr
+SKIPPED = "pynamodb.connection._botocore_private"
+class Ours(Model):
+    _own = 1
+    _called_by_the_library = 2
+    def _get_connection(self):
+        return super()._get_connection() if self._own else self._hash_keyname
+""")
+    assert private_names.uses(tmp_path) == {
+        "bad": {
+            "pynamodb._schema",
+            "pynamodb._util",
+            "pynamodb._util.bin_decode_attr",
+            "pynamodb.connection._botocore_private",
+            "_called_by_the_library",
+            "_get_connection",
+            "_hash_keyname",
+        }
+    }
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "domain").glob("*.py")), ids=lambda p: p.stem)

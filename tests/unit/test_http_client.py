@@ -133,7 +133,7 @@ def test_a_kept_connection_that_the_server_has_closed_is_not_reused() -> None:
     with server(talk) as url:
         for _ in range(3):
             assert post(url).status == 200
-            [(kept, _)] = http_client._idle[http_client._place(url)[:3]]
+            [(kept, _)] = http_client._idle[http_client._parse_url(url)[:3]]
             assert kept.sock.recv(1, socket.MSG_PEEK) == b"", "the server's end has arrived"
 
 
@@ -148,15 +148,15 @@ def test_a_connection_that_was_idle_for_too_long_is_not_reused() -> None:
         for idle, expected in [(9.0, [1]), (11.0, [1]), (9.0, [1, 2])]:
             http_client.post(url, {}, b"", connect=1, read=1, idle=idle)
             assert connections == expected
-            [(kept, since)] = http_client._idle[http_client._place(url)[:3]]
-            http_client._idle[http_client._place(url)[:3]] = [(kept, since - 10)]
+            [(kept, since)] = http_client._idle[http_client._parse_url(url)[:3]]
+            http_client._idle[http_client._parse_url(url)[:3]] = [(kept, since - 10)]
 
 
 def test_a_connection_that_the_server_announces_to_close_is_not_kept() -> None:
     answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     with server(answering(answer)) as url:
         post(url)
-        assert not http_client._idle.get(http_client._place(url)[:3])
+        assert not http_client._idle.get(http_client._parse_url(url)[:3])
 
 
 def test_each_of_many_threads_gets_its_own_answer() -> None:
@@ -183,7 +183,7 @@ def test_a_silent_server_raises_timed_out() -> None:
     with server(talk) as url:
         with pytest.raises(http_client.TimedOut):
             post(url)
-        assert not http_client._idle.get(http_client._place(url)[:3]), (
+        assert not http_client._idle.get(http_client._parse_url(url)[:3]), (
             "its late answer is no later request's"
         )
 
@@ -306,7 +306,7 @@ def test_an_overlapped_call_runs_even_if_the_first_is_never_answered() -> None:
     def second() -> None:
         done.append(post(url).status)
 
-    with server(talk) as url, pytest.raises(http_client.Failed):
+    with server(talk) as url, pytest.raises(http_client.RequestFailed):
         http_client.overlap(lambda: post(url), second)
     assert done == [200]
 
@@ -370,10 +370,10 @@ def test_an_incomplete_or_malformed_answer_raises_failed(answer: bytes) -> None:
         connection.sendall(answer)
 
     with server(talk) as url:
-        with pytest.raises(http_client.Failed) as caught:
+        with pytest.raises(http_client.RequestFailed) as caught:
             post(url)
-        assert type(caught.value) is http_client.Failed
-        assert not http_client._idle.get(http_client._place(url)[:3])
+        assert type(caught.value) is http_client.RequestFailed
+        assert not http_client._idle.get(http_client._parse_url(url)[:3])
 
 
 # ── TLS ─────────────────────────────────────────────────────────────────────────────────────────
@@ -598,7 +598,7 @@ def test_a_stream_that_is_cut_off_is_a_failure(talk: Talk) -> None:
             connection.settimeout(0.2)
             talk(connection, number)
 
-    with server(once) as url, pytest.raises(http_client.Failed) as raised:
+    with server(once) as url, pytest.raises(http_client.RequestFailed) as raised:
         list(stream(url, silence=2, whole=3))
     assert not isinstance(raised.value, http_client.TimedOut)
 

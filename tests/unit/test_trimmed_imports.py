@@ -42,49 +42,6 @@ print(xml.sax.ContentHandler.__name__)
     assert run(code) == "False\nContentHandler"
 
 
-def test_a_module_given_as_none_cannot_be_imported_in_the_block() -> None:
-    code = """
-from geminichat.runtime.trimmed_imports import skip_modules
-with skip_modules({'json': None}):
-    try:
-        import json
-    except ImportError:
-        print('none')
-import json
-print(json.dumps([1]))
-"""
-    assert run(code) == "none\n[1]"
-
-
-BARE = """
-import sys
-from geminichat.runtime.trimmed_imports import skip_modules
-with skip_modules({}, bare_packages=['json', 'xml', 'xml.sax']):
-    import json.scanner
-    from xml.sax import handler
-"""
-
-
-def test_a_bare_package_loads_only_the_modules_that_the_block_imports() -> None:
-    code = f"{BARE}print('json.decoder' in sys.modules, 'xml.sax.xmlreader' in sys.modules)"
-    assert run(f"{code}\nprint(json.scanner.__name__, handler.__name__)") == (
-        "False False\njson.scanner xml.sax.handler"
-    )
-
-
-def test_a_bare_package_is_initialised_when_more_is_asked_of_it() -> None:
-    code = f"""{BARE}
-import xml.sax
-from xml.sax import make_parser
-print(json.dumps([1]), make_parser.__name__, xml.sax.handler is handler)
-"""
-    assert run(code) == "[1] make_parser True"
-
-
-def test_a_star_import_of_a_bare_package_gets_all_its_names() -> None:
-    assert run(f"{BARE}\nfrom json import *\nprint(loads('[1]'))") == "[1]"
-
-
 @pytest.mark.parametrize(
     ("ours", "left_out"),
     [
@@ -93,11 +50,6 @@ def test_a_star_import_of_a_bare_package_gets_all_its_names() -> None:
             ["botocore.client", "botocore.session", "jmespath"],
         ),
         ("geminichat.upstash.redis", ["httpx", "asyncio"]),
-        ("geminichat.clients.gemini", ["grpc", "cryptography", "pydantic", "googleapiclient"]),
-        (
-            "geminichat.clients.gemini",
-            ["asyncio", "charset_normalizer", "importlib.metadata", "zipfile"],
-        ),
         ("geminichat.runtime.jwt_codec", ["jwt.jwks_client", "urllib.request"]),
         ("geminichat.runtime.log", ["jmespath", "aws_lambda_powertools.shared.user_agent"]),
     ],
@@ -141,7 +93,7 @@ def test_stripes_sdk_works_without_the_http_packages_that_its_layer_leaves_out()
 import sys
 sys.modules.update(dict.fromkeys(["requests", "httpx"]))
 from geminichat.clients import stripe_sdk
-client = stripe_sdk.client("sk_test_1", endpoint="", read=1, retries=0)
+client = stripe_sdk.create_client("sk_test_1", endpoint="", read=1, retries=0)
 print(type(client).__name__, "urllib3" in sys.modules)
 """
     assert run(code) == "StripeClient False"

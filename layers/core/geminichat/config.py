@@ -1,7 +1,7 @@
-"""Settings and secrets, read once a sandbox.
+"""Settings and secrets, read once per sandbox.
 
 A setting is an environment variable that the template declares. A secret is an SSM SecureString
-parameter whose name is a setting; it is fetched at first use, one call a parameter, and again
+parameter whose name is a setting; it is fetched at first use, one call per parameter, and again
 after five minutes so that a rotated key is picked up.
 """
 
@@ -68,7 +68,7 @@ _fetched: dict[str, _Fetched] = {}
 def secret(setting_name: str) -> str:
     """Return the secret whose SSM parameter the setting names, from memory while it is fresh.
 
-    When SSM fails, a value that is already known goes on being used.
+    When SSM fails, a value that is already known remains in use.
     """
     parameter = setting(setting_name)
     known = _fetched.get(parameter)
@@ -86,14 +86,12 @@ def secret(setting_name: str) -> str:
 
 
 def forget_secrets() -> None:
-    """Read every secret anew at its next use."""
+    """Drop all known secrets, so that the next use reads them."""
     _fetched.clear()
 
 
 def _read_parameter(name: str) -> str:
-    from geminichat.runtime import (
-        aws_client,  # not before it is needed: pages without a secret need no AWS
-    )
+    from geminichat.runtime import aws_client  # pages that need no secret do not import it
 
     ssm = aws_client.Client("ssm", connect=1, read=2, attempts=3)
     answer = ssm.call("GetParameter", {"Name": name, "WithDecryption": True})

@@ -332,7 +332,7 @@ def test_no_request_fails_and_no_prompt_is_lost_whatever_redis_does(
             if path.act in (send, retry):
                 assert len(scene.accepted) > before, f"refused when Redis did {way}"
             redis.reset()
-            redis_client.wake()
+            redis_client.close_circuit()
     wrong = find_violations(scenes)
     assert not wrong, f"{len(wrong)} of {len(scenes)}"
 

@@ -226,7 +226,7 @@ def test_a_malformed_cached_list_is_read_from_the_table(
     listed(basic_user)
     valkey.client().hset(list_key(basic_user), "20", kept)
     assert listed(basic_user) == ("miss", ["One"])
-    redis.wake()
+    redis.close_circuit()
     assert listed(basic_user)[1] == ["One"]
 
 

@@ -480,7 +480,7 @@ class Lives(RuleBasedStateMachine):
         self.world.redis.reset()
         if gone:
             self.world.redis.fault("drop", times="always")
-        redis.wake()
+        redis.close_circuit()
 
     def redis_turns(self, how: str) -> None:
         """Empty Redis or plant wrong data in it."""

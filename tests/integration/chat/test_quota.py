@@ -233,7 +233,7 @@ def test_the_daily_quota_holds_while_redis_is_down_and_after_it_restarts_empty(
     finally:
         valkey.start()
         valkey.client().flushall()
-    redis.wake()
+    redis.close_circuit()
     reply = basic_user.send(room, at=NOON)
     assert (reply.status, reply.headers["ratelimit"]) == (202, '"day";r=0;t=43200')
     check_refusal(basic_user.send(room, at=NOON), NOON)

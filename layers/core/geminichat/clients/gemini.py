@@ -146,7 +146,7 @@ class Generation:
         except http_client.TimedOut as error:
             missed = DeadlineMissed(str(error), messages.REPLY_TOO_SLOW)
             raise self._with_usage(missed) from error
-        except http_client.Failed as error:
+        except http_client.RequestFailed as error:
             raise self._with_usage(Unavailable(str(error))) from error
         except GeminiError as error:
             raise self._with_usage(error) from None

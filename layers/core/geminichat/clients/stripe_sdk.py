@@ -24,7 +24,9 @@ def create_client(key: str, *, endpoint: str, read: float, retries: int) -> stri
     return stripe.StripeClient(
         key,
         max_network_retries=retries,
-        http_client=_Http(read, http_client.KEPT_FOR if retries else http_client.KEPT_FOR_ONE_TRY),
+        http_client=_Http(
+            read, http_client.IDLE_LIMIT if retries else http_client.IDLE_LIMIT_ONE_ATTEMPT
+        ),
         base_addresses={"api": endpoint} if endpoint else {},
     )
 
@@ -55,7 +57,7 @@ class _Http(stripe.HTTPClient):
                 read=self._read,
                 idle=self._idle,
             )
-        except http_client.Failed as error:
+        except http_client.RequestFailed as error:
             again = deadlines.time_left() > self.INITIAL_DELAY
             failed: Any = stripe.APIConnectionError
             raise failed(str(error), should_retry=again) from error

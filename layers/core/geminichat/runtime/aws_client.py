@@ -1,9 +1,8 @@
-"""AWS's services: requests in their JSON, signed, with deadlines, tried again as botocore would.
+"""Client for AWS's services: signed requests in their JSON, with deadlines and botocore's retries.
 
-A call takes what botocore's client methods take and raises what they raise, but needs neither
-botocore's client nor its models of the services, which are most of a cold start and most of the
-CPU of a warm call (BENCHMARKS.md). Signing follows AWS's Signature Version 4; a test holds it
-against botocore's own.
+A call takes the arguments of botocore's client methods and raises their exceptions, without
+botocore's client and its models of the services; README.md says what that saves. Requests are
+signed with Signature Version 4, which a test compares with botocore's own.
 """
 
 import functools
@@ -28,13 +27,13 @@ from geminichat.runtime import deadlines, http_client
 from geminichat.runtime.http_client import Answer
 
 TARGETS = {"dynamodb": "DynamoDB_20120810", "sqs": "AmazonSQS", "ssm": "AmazonSSM"}
-"""The services of one JSON protocol, and what the operations' names begin with there."""
+"""Services that speak the JSON protocol, and the prefix of their operations' names."""
 
 HOSTS = {"ses": "email"}
-"""Services whose address has another name."""
+"""Services whose host name differs from their name."""
 
 TRANSIENT = {500, 502, 503, 504}
-"""Statuses that a later try may not meet."""
+"""Statuses that are retried."""
 
 THROTTLED = {
     "BandwidthLimitExceeded",
@@ -53,26 +52,27 @@ THROTTLED = {
     "TooManyRequestsException",
     "TransactionInProgressException",
 }
-"""Errors that a later try may not meet (botocore's standard mode)."""
+"""Error codes that are retried, as in botocore's standard mode."""
 
-LONGEST_PAUSE = 20.0
+MAX_PAUSE = 20.0
+"""Seconds between two attempts."""
 
 
 class Client:
-    """One service, with its deadlines in seconds and how often a call is tried in all."""
+    """A client of one service: its deadlines in seconds, and the attempts that a call may take."""
 
     def __init__(self, service: str, *, connect: float, read: float, attempts: int) -> None:
-        """Make a client; nothing is sent before its first call."""
+        """Keep the settings; nothing is sent before the first call."""
         self._service = service
         self._connect = connect
         self._read = read
         self._attempts = attempts
 
     def call(self, operation: str, request: Mapping[str, Any]) -> Any:
-        """Return the answer to an operation of a JSON service, as `{"Item": …}`.
+        """Call an operation of a JSON service and return its answer, such as `{"Item": …}`.
 
-        Raises ClientError where the service refuses; botocore's EndpointConnectionError,
-        ReadTimeoutError and ConnectionClosedError where there is no answer.
+        Raises ClientError for an error of the service, and botocore's EndpointConnectionError,
+        ReadTimeoutError and ConnectionClosedError when no answer arrives.
         """
         headers = {
             "content-type": "application/x-amz-json-1.0",
@@ -84,34 +84,37 @@ class Client:
         return msgspec.json.decode(body) if body else {}
 
     _make_api_call = call
-    """Botocore's name for it, by which PynamoDB calls."""
+    """The method of botocore's client that PynamoDB calls."""
 
     def post(self, operation: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        """Return the body of the answer to a signed POST; raises what `call` raises."""
+        """Send a signed POST and return the answer's body. Raises as `call` does."""
         for attempt in range(1, self._attempts + 1):
-            tried = {**headers, "amz-sdk-request": f"attempt={attempt}; max={self._attempts}"}
+            attempt_headers = {
+                **headers,
+                "amz-sdk-request": f"attempt={attempt}; max={self._attempts}",
+            }
             failure: Exception
             try:
-                answer = self._send(operation, path, tried, body)
-            except http_client.Failed as error:
-                failure = _no_answer(error, endpoint(self._service))
+                answer = self._send(operation, path, attempt_headers, body)
+            except http_client.RequestFailed as error:
+                failure = _connection_error(error, endpoint(self._service))
             else:
                 if answer.status < 300:
                     return answer.body
-                code, failure = _refusal(answer, operation, attempt - 1)
+                code, failure = _read_error(answer, operation, attempt - 1)
                 if not (answer.status in TRANSIENT or code in THROTTLED):
                     raise failure
-            pause = min(LONGEST_PAUSE, random.random() * 2 ** (attempt - 1))
+            pause = min(MAX_PAUSE, random.random() * 2 ** (attempt - 1))
             if attempt == self._attempts or deadlines.time_left() <= pause:
                 raise failure
             time.sleep(pause)
-        raise ValueError("A client tries at least once.")
+        raise ValueError("A client needs at least one attempt.")
 
     def _send(self, operation: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         url = endpoint(self._service) + path
         signed = {**headers, **_signature(self._service, url, headers, body)}
         call = f"{self._service}.{operation}"
-        idle = http_client.KEPT_FOR if self._attempts > 1 else http_client.KEPT_FOR_ONE_TRY
+        idle = http_client.IDLE_LIMIT if self._attempts > 1 else http_client.IDLE_LIMIT_ONE_ATTEMPT
         return transport(call, url, signed, body, self._connect, self._read, idle)
 
 
@@ -124,18 +127,18 @@ def transport(
     read: float,
     idle: float,
 ) -> Answer:
-    """Send one try of a call, such as "sqs.SendMessage"; tests put their own in its place."""
+    """Send one attempt of a call, such as "sqs.SendMessage"; tests replace this function."""
     del call
     return http_client.post(url, headers, body, connect=connect, read=read, idle=idle)
 
 
 @functools.cache
 def endpoint(service: str) -> str:
-    """Return where a service answers: as the environment says, else AWS's own address."""
-    told = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
-    told = told or os.environ.get("AWS_ENDPOINT_URL")
-    if told:
-        return told.rstrip("/")
+    """Return a service's URL: the environment's, else AWS's."""
+    given = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
+    given = given or os.environ.get("AWS_ENDPOINT_URL")
+    if given:
+        return given.rstrip("/")
     region = _region()
     suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return f"https://{HOSTS.get(service, service)}.{region}.{suffix}"
@@ -151,9 +154,9 @@ def _region() -> str:
 def _signature(
     service: str, url: str, headers: Mapping[str, str], body: bytes, now: float | None = None
 ) -> dict[str, str]:
-    """Return the headers that sign a POST with the environment's credentials, as Lambda sets them.
+    """Return the headers that sign a POST with the credentials of the environment.
 
-    The token that comes with them is signed as well, and the trace header goes along unsigned.
+    The session token is signed, too; the trace header is sent unsigned.
     """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     scheme, _, rest = url.partition("://")
@@ -192,17 +195,17 @@ def _signature(
 
 @functools.lru_cache(maxsize=16)
 def _signing_key(secret: str, scope: str) -> bytes:
-    """Return the key of a day, a region and a service."""
+    """Return the signing key of a scope: a day, a region and a service."""
     key = f"AWS4{secret}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
 
 
-# ── What goes wrong ───────────────────────────────────────────────────────────────────────────────
+# ── Errors ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _no_answer(error: http_client.Failed, url: str) -> Exception:
+def _connection_error(error: http_client.RequestFailed, url: str) -> Exception:
     if isinstance(error, http_client.NotConnected):
         return EndpointConnectionError(endpoint_url=url, error=error)
     if isinstance(error, http_client.TimedOut):
@@ -210,8 +213,8 @@ def _no_answer(error: http_client.Failed, url: str) -> Exception:
     return ConnectionClosedError(endpoint_url=url, error=error)
 
 
-def _refusal(answer: Answer, operation: str, retries: int) -> tuple[str, ClientError]:
-    """Return the error's code, and the error as botocore would raise it."""
+def _read_error(answer: Answer, operation: str, retries: int) -> tuple[str, ClientError]:
+    """Return the code of an error, and the exception that botocore would raise."""
     body: dict[str, Any] = {}
     try:
         decoded = msgspec.json.decode(answer.body)

@@ -1,4 +1,4 @@
-"""One deadline for all calls of a request that is in a hurry itself, whatever theirs are."""
+"""One deadline for all network calls of a request, which shortens their own deadlines."""
 
 import math
 import time
@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_over_at: ContextVar[float] = ContextVar("over_at", default=math.inf)
+_ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Have every call that the block makes in this thread end within so many seconds from now."""
-    token = _over_at.set(min(_over_at.get(), time.monotonic() + seconds))
+    """Make every call of the block in this thread end within this time; an earlier end stays."""
+    token = _ends_at.set(min(_ends_at.get(), time.monotonic() + seconds))
     try:
         yield
     finally:
-        _over_at.reset(token)
+        _ends_at.reset(token)
 
 
 def time_left() -> float:
-    """Return the seconds that calls may still take here: infinite where nobody is in a hurry."""
-    return _over_at.get() - time.monotonic()
+    """Return the seconds that calls may still take, infinity without a deadline."""
+    return _ends_at.get() - time.monotonic()

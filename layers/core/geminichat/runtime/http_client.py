@@ -24,33 +24,32 @@ from urllib.parse import urlsplit
 
 from geminichat.runtime import deadlines
 
-KEPT_FOR = 240.0
-"""Seconds for which an idle connection is used again."""
-KEPT_FOR_ONE_TRY = 20.0
-"""The same for what is sent once: nobody makes good there what went to a connection that is gone.
+IDLE_LIMIT = 240.0
+"""Seconds after which an idle connection is not reused."""
+IDLE_LIMIT_ONE_ATTEMPT = 20.0
+"""The same for requests that are never retried: a lost connection would fail them.
 
-A sandbox that was frozen may not have heard yet that the other side has closed.
+A sandbox that was frozen may not have noticed yet that the other side has closed.
 """
+MAX_IDLE = 32
+"""Idle connections to one host."""
 PIECE = 65_536
 """The most bytes of a streamed answer that are read at once."""
-KEPT = 32
-"""Idle connections to one address."""
-
 
 CERTIFICATES = Path(__file__).parents[2] / "certificates"
 """A folder in the layer, made by layers/build/certificates.py: files named by OpenSSL's hashes."""
 
 
-class Failed(Exception):
-    """No answer came. The request may have had its effect, but where a subclass says otherwise."""
+class RequestFailed(Exception):
+    """No answer arrived. The request may have taken effect, unless a subclass says otherwise."""
 
 
-class NotConnected(Failed):
-    """Nothing was sent."""
+class NotConnected(RequestFailed):
+    """The request was not sent."""
 
 
-class TimedOut(Failed):
-    """No answer within the deadline."""
+class TimedOut(RequestFailed):
+    """The answer was not complete within the deadline."""
 
 
 class Silent(TimedOut):
@@ -58,14 +57,14 @@ class Silent(TimedOut):
 
 
 class Answer(NamedTuple):
-    """What came back; header names are lower case."""
+    """An answer; header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-class _Place(NamedTuple):
+class _Address(NamedTuple):
     secure: bool
     host: str
     port: int
@@ -83,7 +82,7 @@ def post(
     *,
     connect: float,
     read: float,
-    idle: float = KEPT_FOR,
+    idle: float = IDLE_LIMIT,
 ) -> Answer:
     """Send a POST; see `request`."""
     return request("POST", url, headers, body, connect=connect, read=read, idle=idle)
@@ -97,17 +96,18 @@ def request(
     *,
     connect: float,
     read: float,
-    idle: float = KEPT_FOR,
+    idle: float = IDLE_LIMIT,
 ) -> Answer:
-    """Send a request and return the answer, whatever its status; the deadlines are in seconds.
+    """Send a request once and return the answer, whatever its status.
 
-    A connection that was idle for longer than `idle` seconds is not used again.
-    Raises NotConnected, TimedOut, Failed. Nothing is tried again. Safe to use from threads.
+    `connect` and `read` are deadlines in seconds, `read` for the whole answer. A connection that
+    was idle for longer than `idle` seconds is not reused. Raises NotConnected, TimedOut,
+    RequestFailed. Safe to use from threads.
     """
-    address = _place(url)
+    address = _parse_url(url)
     if deadlines.time_left() <= 0:
-        raise NotConnected(f"There is no time left to ask {address.host}")
-    connection = _kept(address, idle) or _connected(address, min(connect, deadlines.time_left()))
+        raise NotConnected(f"There is no time left for a request to {address.host}")
+    connection = _take_idle(address, idle) or _connect(address, min(connect, deadlines.time_left()))
     read = max(0.001, min(read, deadlines.time_left()))
     try:
         connection.sock.settimeout(read)
@@ -116,10 +116,10 @@ def request(
             other.run()
             read = max(0.001, min(read, deadlines.time_left()))  # less time may be left now
         connection.response_class = functools.partial(  # type: ignore[assignment]
-            _Timely, over_at=time.monotonic() + read
+            _DeadlineResponse, ends_at=time.monotonic() + read
         )
         response = connection.getresponse()
-        if response.status < 200:  # the final answer is still to come, and would be the next call's
+        if response.status < 200:  # the final answer follows, and the next request would read it
             raise HTTPException(f"an interim answer, {response.status}")
         content = response.read()
         found = {name.lower(): value for name, value in response.getheaders()}
@@ -128,23 +128,23 @@ def request(
         raise TimedOut(f"{address.host} did not answer within {read:.3g} s") from error
     except (OSError, HTTPException) as error:
         connection.close()
-        raise Failed(f"{address.host} broke off: {type(error).__name__}") from error
+        raise RequestFailed(f"{address.host} broke off: {type(error).__name__}") from error
     except BaseException:
         connection.close()
         raise
     if response.will_close:
         connection.close()
     else:
-        _keep(address, connection)
+        _keep_idle(address, connection)
     return Answer(response.status, found, content)
 
 
 class Stream:
     """An answer whose body is read piece by piece; iterate it once, and close it in the end."""
 
-    def __init__(self, address: _Place, connection: HTTPConnection, over_at: float) -> None:
+    def __init__(self, address: _Address, connection: HTTPConnection, ends_at: float) -> None:
         """Keep the connection, on which the request was sent; see `stream`."""
-        self._address, self._connection, self._ends_at = address, connection, over_at
+        self._address, self._connection, self._ends_at = address, connection, ends_at
         self._sock: socket.socket = connection.sock
         self._response: HTTPResponse
         self._closed = False
@@ -152,7 +152,7 @@ class Stream:
         self.headers: Mapping[str, str] = {}
 
     def begin(self) -> None:
-        """Read status and headers. Raises TimedOut, Silent, Failed."""
+        """Read status and headers. Raises TimedOut, Silent, RequestFailed."""
         with self._reading():
             self._response = self._connection.getresponse()
             if self._response.status < 200:
@@ -172,7 +172,7 @@ class Stream:
                 break
             yield piece
         if not self._closed and not self._response.will_close:
-            _keep(self._address, self._connection)
+            _keep_idle(self._address, self._connection)
             self._closed = True
 
     def close(self) -> None:
@@ -198,7 +198,7 @@ class Stream:
             closed_by_us = self._closed
             self.close()
             if not closed_by_us:
-                raise Failed(f"{host} broke off: {type(error).__name__}") from error
+                raise RequestFailed(f"{host} broke off: {type(error).__name__}") from error
 
 
 def stream(
@@ -209,22 +209,22 @@ def stream(
     connect: float,
     silence: float,
     whole: float,
-    idle: float = KEPT_FOR_ONE_TRY,
+    idle: float = IDLE_LIMIT_ONE_ATTEMPT,
 ) -> Stream:
     """Send a POST and return its answer, whatever its status, whose body is still to be read.
 
     `silence` is the longest wait for a piece of the answer, `whole` the time for all of it, both in
-    seconds. Raises NotConnected, TimedOut, Silent, Failed. Nothing is sent twice.
+    seconds. Raises NotConnected, TimedOut, Silent, RequestFailed. Nothing is sent twice.
     """
-    address = _place(url)
+    address = _parse_url(url)
     whole = min(whole, deadlines.time_left())
-    connection = _kept(address, idle) or _connected(address, min(connect, whole))
+    connection = _take_idle(address, idle) or _connect(address, min(connect, whole))
     answer = Stream(address, connection, time.monotonic() + whole)
     with answer._reading():
         connection.sock.settimeout(min(silence, whole))
         connection.request("POST", address.path, body, headers)
     connection.response_class = functools.partial(  # type: ignore[assignment]
-        _Timely, over_at=time.monotonic() + whole, silence=silence
+        _DeadlineResponse, ends_at=time.monotonic() + whole, silence=silence
     )
     answer.begin()
     return answer
@@ -274,28 +274,28 @@ class _Overlapped[T]:
 _overlapped: ContextVar[_Overlapped[Any] | None] = ContextVar("overlapped", default=None)
 
 
-class _Timely(HTTPResponse):
-    """An answer that is read until a moment: a socket's own time-out begins anew at every byte."""
+class _DeadlineResponse(HTTPResponse):
+    """A response that is read until a moment; a socket's own time-out restarts at every byte."""
 
     def __init__(
         self,
         sock: socket.socket,
         *more: Any,
-        over_at: float,
+        ends_at: float,
         silence: float = math.inf,
         **named: Any,
     ) -> None:
         super().__init__(sock, *more, **named)
-        self.fp = io.BufferedReader(_Until(self.fp.detach(), sock, over_at, silence))
+        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock, ends_at, silence))
 
 
-class _Until(io.RawIOBase):
-    """What comes in from a socket, until a moment. Raises TimeoutError after it."""
+class _DeadlineReader(io.RawIOBase):
+    """A socket's data until a moment. Raises TimeoutError after it."""
 
     def __init__(
-        self, raw: io.RawIOBase, sock: socket.socket, over_at: float, silence: float
+        self, raw: io.RawIOBase, sock: socket.socket, ends_at: float, silence: float
     ) -> None:
-        self._raw, self._sock, self._ends_at, self._silence = raw, sock, over_at, silence
+        self._raw, self._sock, self._ends_at, self._silence = raw, sock, ends_at, silence
 
     def readable(self) -> bool:
         return True
@@ -314,15 +314,15 @@ class _Until(io.RawIOBase):
 
 
 @functools.cache
-def _place(url: str) -> _Place:
+def _parse_url(url: str) -> _Address:
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return _Place(secure, parts.hostname or "", parts.port or (443 if secure else 80), path)
+    return _Address(secure, parts.hostname or "", parts.port or (443 if secure else 80), path)
 
 
-def _kept(address: _Place, idle: float) -> HTTPConnection | None:
-    """Return a kept connection that still stands, the one used last."""
+def _take_idle(address: _Address, idle: float) -> HTTPConnection | None:
+    """Return the idle connection that was used last and is still open, None if there is none."""
     while True:
         with _lock:
             kept = _idle.get(address[:3])
@@ -335,23 +335,23 @@ def _kept(address: _Place, idle: float) -> HTTPConnection | None:
 
 
 def _is_closed(connection: HTTPConnection) -> bool:
-    """Say whether the other side has closed: nothing else makes an idle connection readable."""
+    """Return whether the other side has closed: nothing else makes an idle connection readable."""
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))
 
 
-def _keep(address: _Place, connection: HTTPConnection) -> None:
+def _keep_idle(address: _Address, connection: HTTPConnection) -> None:
     with _lock:
         kept = _idle.setdefault(address[:3], [])
-        if len(kept) < KEPT:
-            # By the wall clock: the other one may stand still while a sandbox is frozen.
+        if len(kept) < MAX_IDLE:
+            # By the wall clock: the monotonic one may stop while a sandbox is frozen.
             kept.append((connection, time.time()))
             return
     connection.close()
 
 
-def _connected(address: _Place, timeout: float) -> HTTPConnection:
+def _connect(address: _Address, timeout: float) -> HTTPConnection:
     connection: HTTPConnection
     if not address.secure:
         connection = HTTPConnection(address.host, address.port, timeout=timeout)
@@ -372,7 +372,7 @@ def _connected(address: _Place, timeout: float) -> HTTPConnection:
 
 
 def _proxy(host: str) -> tuple[str, int] | None:
-    """Return the proxy that the environment names for a host, as in a company's network."""
+    """Return the proxy that the environment names for a host, None if there is none."""
     if not (os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")):
         return None
     from urllib.request import getproxies, proxy_bypass
@@ -385,10 +385,10 @@ def _proxy(host: str) -> tuple[str, int] | None:
 
 @functools.cache
 def tls() -> ssl.SSLContext:
-    """Return the one context. It trusts what the environment names, else certifi's certificates.
+    """Return the TLS context, which trusts the environment's bundle, else certifi's certificates.
 
-    A handshake reads the one certificate that it needs from the folder that the build has made. A
-    checkout has no such folder, so the whole of certifi's file is read, which takes 16 ms.
+    A handshake reads the one certificate that it needs from the folder that the build made. A
+    checkout has no such folder, so certifi's whole file is read.
     """
     bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
     if not bundle and not CERTIFICATES.is_dir() and find_spec("certifi"):

@@ -9,9 +9,8 @@ Python 3.15 makes this module unnecessary (PYTHON_LAZY_IMPORTS).
 """
 
 import importlib
-import importlib.util
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import Any
@@ -55,32 +54,27 @@ def trim_pyjwt() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def skip_modules(
-    modules: Mapping[str, Mapping[str, Any] | None], bare_packages: Sequence[str] = ()
-) -> Iterator[None]:
+def skip_modules(modules: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
     """Import placeholders with these names in the modules' place while the block runs.
 
-    A module that is None cannot be imported in the block. The `__init__` of a bare package, parents
-    first, does not run before the block has ended and more is asked of it than its modules. Modules
-    that are already imported stay as they are.
+    Modules that are already imported stay as they are.
     """
-    skipped: dict[str, ModuleType | None] = {}
-    for name, given in modules.items():
-        if name not in sys.modules:
-            skipped[name] = None if given is None else _placeholder(name, given)
-            sys.modules[name] = skipped[name]  # type: ignore[assignment] # None fails the import
-    packages = [_bare_package(name) for name in bare_packages if name not in sys.modules]
-    for name, module in skipped.items():
-        _bind(name, module)
+    placeholders = {
+        name: _placeholder(name, given)
+        for name, given in modules.items()
+        if name not in sys.modules
+    }
+    sys.modules.update(placeholders)
+    for name, module in placeholders.items():
+        parent, _, child = name.rpartition(".")
+        if parent in sys.modules:
+            setattr(sys.modules[parent], child, module)
     try:
         yield
     finally:
-        for name, module in skipped.items():
-            if name in sys.modules and sys.modules[name] is module:
-                del sys.modules[name]
-                _unbind(name, module)
-        for package in packages:
-            package.__class__ = _BarePackage
+        for name, module in placeholders.items():
+            if sys.modules.get(name) is module:
+                _remove(name, module)
 
 
 def _placeholder(name: str, given: Mapping[str, Any]) -> ModuleType:
@@ -90,42 +84,16 @@ def _placeholder(name: str, given: Mapping[str, Any]) -> ModuleType:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
         if sys.modules.get(name) is module:
-            del sys.modules[name]
+            _remove(name, module)
         return getattr(importlib.import_module(name), attribute)
 
     vars(module).update(given, __getattr__=load)
     return module
 
 
-class _BarePackage(ModuleType):
-    """A package whose `__init__` runs when more is asked of it than its modules."""
-
-    def __getattr__(self, name: str) -> Any:
-        of_the_import_system = name.startswith("__") and name != "__all__"
-        if of_the_import_system or self.__spec__ is None or self.__spec__.loader is None:
-            raise AttributeError(name)
-        self.__class__ = ModuleType  # type: ignore[assignment]
-        self.__spec__.loader.exec_module(self)
-        return getattr(self, name)
-
-
-def _bare_package(name: str) -> ModuleType:
-    spec = importlib.util.find_spec(name)
-    if spec is None:
-        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-    package = importlib.util.module_from_spec(spec)
-    sys.modules[name] = package
-    _bind(name, package)
-    return package
-
-
-def _bind(name: str, module: ModuleType | None) -> None:
+def _remove(name: str, module: ModuleType) -> None:
+    """Remove a placeholder from the imported modules and from its package."""
+    del sys.modules[name]
     parent, _, child = name.rpartition(".")
-    if module and parent in sys.modules:
-        setattr(sys.modules[parent], child, module)
-
-
-def _unbind(name: str, module: ModuleType | None) -> None:
-    parent, _, child = name.rpartition(".")
-    if module and parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
+    if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
         delattr(sys.modules[parent], child)

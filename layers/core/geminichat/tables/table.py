@@ -78,7 +78,7 @@ def batch_get(*keys: Key) -> list[Any]:
     for attempt in range(3):
         if attempt:
             time.sleep(random.uniform(0, 0.05 * 2**attempt))
-        answer = Table.shared.call("BatchGetItem", {"RequestItems": requests})
+        answer = Table.shared.dispatch("BatchGetItem", {"RequestItems": requests})
         for name, items in answer["Responses"].items():
             found[name].extend(items)
         requests = answer.get("UnprocessedKeys") or {}
@@ -193,11 +193,11 @@ class ConditionsFailed(Exception):
         self.names = frozenset(names)
 
     def of(self, name: str) -> bool:
-        """Return whether the condition of the write with this name failed."""
+        """Report whether the condition of the write with this name failed."""
         return name in self.names
 
     def only(self, *names: str) -> bool:
-        """Return whether no condition failed but those of the writes with these names."""
+        """Report whether all failed conditions belong to the writes with these names."""
         return self.names <= set(names)
 
 

@@ -1,6 +1,6 @@
-"""The one Upstash Redis client of a sandbox: short deadlines, no retries, and a circuit breaker.
+"""The Upstash Redis client of a sandbox: short deadlines, no retries, a circuit breaker.
 
-Redis holds nothing that cannot be lost: when it fails, callers get None and do without.
+Redis holds nothing that may not be lost: when it fails, callers get None and go on.
 """
 
 import time
@@ -19,24 +19,25 @@ with trimmed_imports.trim_upstash_redis():
 
 TIMEOUT = 0.5
 """Seconds for one call; a healthy one takes a few milliseconds."""
-REST = 5.0
-"""Seconds for which Redis is not asked after it failed."""
+BREAK = 5.0
+"""Seconds for which no call is made after one failed."""
 
 
 class Redis(Commands):
-    """Upstash-redis's commands over our own HTTP.
+    """Upstash-redis's commands over our HTTP client.
 
-    Its own client takes no other one, has no deadline, and drops idle sockets after five seconds.
+    Its own client has no deadline, cannot be given another transport, and drops idle connections
+    after five seconds.
     """
 
     def __init__(self, url: str, token: str) -> None:
-        """Speak to the database at this address."""
+        """Keep the database's URL and token."""
         self._url = url
         headers = make_headers(token, "base64", allow_telemetry=False)
         self._headers = {**headers, "content-type": "application/json"}
 
     def execute(self, command: list[Any]) -> Any:
-        """Run one command. Raises UpstashError, wire.Failed, msgspec.DecodeError."""
+        """Run one command. Raises UpstashError, RequestFailed, msgspec.DecodeError."""
         body = msgspec.json.encode(command)
         answer = http_client.post(
             self._url,
@@ -44,13 +45,13 @@ class Redis(Commands):
             body,
             connect=TIMEOUT,
             read=TIMEOUT,
-            idle=http_client.KEPT_FOR_ONE_TRY,
+            idle=http_client.IDLE_LIMIT_ONE_ATTEMPT,
         )
         return format_response(msgspec.json.decode(answer.body), "base64")
 
 
 _redis: tuple[str, Redis] | None = None
-_resting_until = 0.0
+_broken_until = 0.0
 
 
 def _client() -> Redis:
@@ -62,29 +63,29 @@ def _client() -> Redis:
 
 
 def evaluate(script: str, keys: list[str], arguments: list[str | int]) -> Any:
-    """Run a Lua script atomically and return its result, or None when Redis cannot be had."""
-    global _resting_until
-    if time.monotonic() < _resting_until:
+    """Run a Lua script atomically and return its result, or None when Redis fails."""
+    global _broken_until
+    if time.monotonic() < _broken_until:
         return None
     try:
         return _client().eval(script, keys=keys, args=[str(argument) for argument in arguments])
     except UpstashError as error:
         log.warning("redis refused", error=str(error)[:200])
         return None
-    except Exception as error:  # its token included, nothing of it may be needed
-        _resting_until = time.monotonic() + REST
+    except Exception as error:  # the token's parameter may be missing, too
+        _broken_until = time.monotonic() + BREAK
         log.warning("redis unavailable", error=type(error).__name__)
         metrics.emit(RedisUnavailable=1)
         return None
 
 
-def reachable() -> bool:
-    """Say whether Redis answers now."""
-    wake()
+def is_reachable() -> bool:
+    """Return whether Redis is reachable."""
+    close_circuit()
     return bool(evaluate("return 1", [], []) == 1)
 
 
-def wake() -> None:
-    """Ask Redis again at the next call, even if it failed a moment ago."""
-    global _resting_until
-    _resting_until = 0.0
+def close_circuit() -> None:
+    """Make the next call ask Redis again, even if a call has just failed."""
+    global _broken_until
+    _broken_until = 0.0

@@ -75,7 +75,7 @@ def made(service):
     if service == "stripe":
         endpoint = os.environ["STRIPE_ENDPOINT"]
         if OURS:
-            return stripe_sdk.client("sk_test_1", endpoint=endpoint, read=8, retries=0)
+            return stripe_sdk.create_client("sk_test_1", endpoint=endpoint, read=8, retries=0)
         return stripe.StripeClient("sk_test_1", base_addresses={"api": endpoint})
     if OURS:
         return aws.Client(service, connect=1, read=4, attempts=1)

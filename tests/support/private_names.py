@@ -1,0 +1,112 @@
+"""Find the private names of libraries that our package uses: names that begin with one underscore.
+
+Four uses are found: an import of a private module or name, a placeholder for a private module, an
+attribute of an object that is not defined in our package, and a method that a library calls or
+inherits, which our class defines under the library's private name.
+"""
+
+import ast
+import builtins
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+MODULE = re.compile(r"[a-z]\w*(\.\w+)*\.(_[a-z]\w*)(\.\w+)*")
+"""A dotted name of which one part is private."""
+
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
+"""They are public: the underscore keeps them apart from the names of fields."""
+
+NOT_LIBRARIES = {*sys.stdlib_module_names, *dir(builtins), "geminichat"}
+
+
+def is_private(name: str) -> bool:
+    """Return whether a name begins with a single underscore."""
+    return bool(re.match("_[^_]", name)) and name not in OF_NAMED_TUPLES
+
+
+def uses(package: Path) -> dict[str, set[str]]:
+    """Return the private names that each module of a package uses, by the module's name."""
+    trees = {
+        ".".join(path.relative_to(package).with_suffix("").parts): ast.parse(path.read_text())
+        for path in sorted(package.rglob("*.py"))
+    }
+    defined = {name for tree in trees.values() for name in definitions(tree)}
+    read = {
+        node.attr if isinstance(node, ast.Attribute) else node.id
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    found = {
+        module: {
+            *imported(tree),
+            *accessed(tree, defined),
+            *(name for name in in_classes(tree) if name not in read),
+        }
+        for module, tree in trees.items()
+    }
+    return {module: names for module, names in found.items() if names}
+
+
+def definitions(tree: ast.Module) -> Iterator[str]:
+    """Yield the private names that a module defines: functions, classes, variables, attributes."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Name(id=name, ctx=ast.Store()):
+                yield name
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name, ctx=ast.Store()):
+                yield name
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Yield the private modules and names of libraries that are imported or named in a string."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (name.name for name in names if MODULE.fullmatch(name.name))
+            case ast.ImportFrom(module=str(module), names=names) if is_library(module):
+                dotted = [module, *(f"{module}.{name.name}" for name in names)]
+                yield from (name for name in dotted if MODULE.fullmatch(name))
+            case ast.Constant(value=str(text)) if is_library(text) and MODULE.fullmatch(text):
+                yield text
+
+
+def is_library(module: str) -> bool:
+    """Return whether a module belongs to a third-party library."""
+    return module.partition(".")[0] not in NOT_LIBRARIES
+
+
+def accessed(tree: ast.Module, defined: set[str]) -> Iterator[str]:
+    """Yield private attributes that our package does not define, or takes from `super()`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            of_base = isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()"
+            if of_base or node.attr not in defined:
+                yield node.attr
+
+
+def in_classes(tree: ast.Module) -> Iterator[str]:
+    """Yield the private names that the bodies of a module's classes define."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield from filter(is_private, definitions(ast.Module(node.body, [])))
+
+
+def overridden(module: str) -> set[str]:
+    """Return the private names of libraries' classes that a module's classes override."""
+    loaded = importlib.import_module(module)
+    written = set(in_classes(ast.parse(inspect.getsource(loaded))))
+    return {
+        name
+        for kind in vars(loaded).values()
+        if inspect.isclass(kind) and kind.__module__ == module
+        for base in kind.__mro__[1:]
+        if is_library(base.__module__)
+        for name in written & vars(kind).keys() & vars(base).keys()
+    }
