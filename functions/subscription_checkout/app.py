@@ -7,20 +7,30 @@ from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.clients import payments
 from geminichat.domain import billing
 from geminichat.domain.billing import CheckoutPage
-from geminichat.errors import AlreadySubscribed, PaymentProviderFailed, PaymentsOff
+from geminichat.errors import (
+    AlreadySubscribed,
+    IdentityNotProven,
+    PaymentProviderFailed,
+    PaymentsOff,
+)
 from geminichat.operations import sync_subscription
 from geminichat.tables import subscriptions, users
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.users import User
 
 
-@endpoint(within=payments.WITHIN, errors=[AlreadySubscribed, PaymentProviderFailed, PaymentsOff])
+@endpoint(
+    within=payments.WITHIN,
+    errors=[AlreadySubscribed, IdentityNotProven, PaymentProviderFailed, PaymentsOff],
+)
 def handler(request: Request) -> Response[CheckoutPage]:
     """Answer 200 with the page; an open one is returned again instead of a second one."""
     user_id = request.user_id
     user, stored = users.current(
         user_id, request.session_id, request.now, subscriptions.key_of(user_id)
     )
+    if not (user.email_verified or user.mobile_verified):
+        raise IdentityNotProven()
     known = stored or Subscription(user_id)
     customer_id = known.stripe_customer_id or _create_customer(user, known)
     if known.stripe_customer_id and not payments.is_known(customer_id):

@@ -24,7 +24,7 @@ WITHIN = 2.5
 def _count_failures() -> Iterator[None]:
     try:
         yield
-    except InvalidRequest:
+    except (InvalidRequest, PaymentsOff):
         metrics.emit(WebhooksRefused=1)
         raise
     except Exception:

@@ -244,6 +244,28 @@ JOURNEY = [
         code="no-subscription",
     ),
     Step(
+        says="Subscribe before the email is verified",
+        operation="subscriptionCheckout",
+        status=403,
+        code="identity-not-proven",
+    ),
+    Step(
+        says="Request a code for the email",
+        operation="authSendOtp",
+        status=200,
+        body={"email": "{{email}}"},
+        saves={"otp": "answer.data.otp || kept('otp')"},
+    ),
+    Step(
+        says="Verify the email",
+        operation="authVerifyOtp",
+        status=200,
+        body={"email": "{{email}}", "otp": "{{otp}}"},
+        headers={"authorization": "Bearer {{token}}"},
+        saves=TOKENS,
+        expects={"the email is verified": "answer.data.user.emailVerified === true"},
+    ),
+    Step(
         says="Subscribe to pro",
         operation="subscriptionCheckout",
         status=200,

@@ -14,7 +14,7 @@ from selenium.webdriver.support import expected_conditions as see
 
 from tests.support.browser import Browser
 from tests.support.deployed import RunningStack
-from tests.support.person import Person
+from tests.support.person import Person, new_mobile
 
 AT_ONCE = 2.0
 """Seconds from the click on Pay until the plan is pro, in functions that are warm."""
@@ -32,7 +32,7 @@ def becomes(user: Person, wanted: object, what: str = "plan") -> Mapping[str, An
 def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
     stack: RunningStack,
 ) -> None:
-    user = stack.new_user()
+    user = stack.new_proven_user()
     assert user.status()["plan"] == "basic"
 
     page = stack.http.post("/subscribe/pro", headers=user.headers).json()
@@ -59,7 +59,7 @@ def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
 
 
 def test_a_lost_event_is_recovered_with_make_reconcile(stack: RunningStack) -> None:
-    user = stack.new_user()
+    user = stack.new_proven_user()
     stack.stripe.endpoint(held=True)
     stack.stripe.act(checkout_of(user)["sessionId"], "pay")
     stack.stripe.endpoint(held=False)
@@ -100,7 +100,7 @@ def text_of(browser: Browser, role: str) -> str:
 @pytest.fixture
 def warm(stack: RunningStack) -> None:
     """Functions that have answered before: somebody else has just subscribed."""
-    other = stack.new_user()
+    other = stack.new_proven_user()
     stack.stripe.act(checkout_of(other)["sessionId"], "pay")
     becomes(other, "pro")
 
@@ -109,14 +109,13 @@ def warm(stack: RunningStack) -> None:
 def test_a_person_pays_is_pro_at_once_cancels_and_is_basic_after_the_period(
     stack: RunningStack, browser: Browser
 ) -> None:
-    user = stack.new_user()
+    user = stack.new_proven_user()
     room = user.open_room("Until the sixth")
     assert [user.send(room, "Hello").status for _ in range(5)] == [202] * 5
     assert user.send(room, "One more").status == 429
 
     page = checkout_of(user)
     browser.open(page["url"])
-    browser.driver.find_element(By.NAME, "email").send_keys("ada@example.com")
     clicked = time.monotonic()
     click(browser, "pay")
     becomes(user, "pro")
@@ -150,7 +149,7 @@ def test_a_person_pays_is_pro_at_once_cancels_and_is_basic_after_the_period(
 def test_a_person_whose_card_is_declined_stays_on_basic_and_may_try_another(
     stack: RunningStack, browser: Browser
 ) -> None:
-    user = stack.new_user()
+    user = stack.new_proven_user(new_mobile())
     page = checkout_of(user)
     browser.resize(390, 844)
     browser.open(page["url"])
@@ -167,4 +166,4 @@ def test_a_person_whose_card_is_declined_stays_on_basic_and_may_try_another(
     focus.active_element.send_keys(Keys.ENTER)  # in the field that kept the address
     becomes(user, "pro")
     browser.open(page["url"])
-    assert "paid already" in browser.driver.find_element(By.TAG_NAME, "h1").text
+    assert "already paid" in browser.driver.find_element(By.TAG_NAME, "h1").text

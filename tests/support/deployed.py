@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from geminichat.domain.identities import Identity
 from infra import running as description
 from infra.local import logs
 from infra.local.standins.faults import StandIn
@@ -75,6 +76,10 @@ class RunningStack:
     def new_user(self) -> Person:
         """Return someone with a new account on the basic plan."""
         return Person.new(self.api, self.stripe if self.description.stripe else None)
+
+    def new_proven_user(self, identity: Identity | None = None) -> Person:
+        """Return someone with a new account and a verified identity, who can subscribe."""
+        return Person.proven(self.api, self.stripe if self.description.stripe else None, identity)
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """Return what is in the dead-letter queue, and leave it there."""

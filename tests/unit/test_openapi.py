@@ -99,7 +99,12 @@ NAMED: dict[str, dict[int, set[str]]] = {
     "GET /chatroom/{id}/message": {200: set(), 304: set(), 404: {"not-found"}},
     "GET /chatroom/{id}/message/{messageId}": {200: set(), 404: {"not-found"}},
     "POST /chatroom/{id}/message/{messageId}/retry": {202: set(), 409: {"not-failed"}},
-    "POST /subscribe/pro": {200: set(), 409: {"already-subscribed"}, 502: {"payment-provider"}},
+    "POST /subscribe/pro": {
+        200: set(),
+        403: {"identity-not-proven"},
+        409: {"already-subscribed", "payments-off"},
+        502: {"payment-provider"},
+    },
     "GET /subscription/status": {200: set()},
     "POST /subscription/portal": {200: set(), 409: {"no-customer"}},
     "POST /subscription/cancel": {200: set(), 409: {"no-subscription"}},

@@ -10,6 +10,7 @@
     │   ├── InvalidCredentials    401  invalid-credentials
     │   └── TokenReused           401  token-reused
     ├── ModelNotIncluded          403  model-not-included
+    ├── IdentityNotProven         403  identity-not-proven
     ├── NotFound                  404  not-found
     ├── Conflict                  409  one class per case:
     │   ├── IdentityTaken         409  identity-taken
@@ -19,7 +20,8 @@
     │   ├── TooManyRooms          409  too-many-rooms
     │   ├── AlreadySubscribed     409  already-subscribed
     │   ├── NoSubscription        409  no-subscription
-    │   └── NoCustomer            409  no-customer
+    │   ├── NoCustomer            409  no-customer
+    │   └── PaymentsOff           409  payments-off
     ├── BodyTooLarge              413  body-too-large
     ├── UnsupportedMedia          415  unsupported-media-type
     ├── KeyReused                 422  key-reused
@@ -30,7 +32,6 @@
     │   ├── DeliveryFailed        502  delivery-failed
     │   └── PaymentProviderFailed 502  payment-provider
     └── Unavailable               503  unavailable
-        └── PaymentsOff           503  payments-off
 
 A class's docstring describes its code in the OpenAPI document; `detail` is what the caller reads.
 `geminichat.api` writes them as RFC 9457 problem details.
@@ -160,6 +161,18 @@ class ModelNotIncluded(AppError):
     detail = "Your plan does not include this model. Choose another one, or change your plan."
 
 
+class IdentityNotProven(AppError):
+    """The account has neither a verified email nor a verified mobile number."""
+
+    status = 403
+    title = "Forbidden"
+    code = "identity-not-proven"
+    detail = (
+        "Verify your email or your mobile number first: POST /auth/send-otp, then POST "
+        "/auth/verify-otp."
+    )
+
+
 class NotFound(AppError):
     """The resource does not exist, or belongs to someone else."""
 
@@ -233,6 +246,13 @@ class NoCustomer(Conflict):
 
     code = "no-customer"
     detail = "There is no subscription to manage yet. Subscribe first: POST /subscribe/pro."
+
+
+class PaymentsOff(Conflict):
+    """Payments are not configured in this stage."""
+
+    code = "payments-off"
+    detail = "Payments are not configured here."
 
 
 class BodyTooLarge(AppError):
@@ -317,10 +337,3 @@ class Unavailable(AppError):
     code = "unavailable"
     detail = "The service is busy. Try again in a moment."
     own_headers: ClassVar = {"retry-after": "1"}
-
-
-class PaymentsOff(Unavailable):
-    """Payments are not configured in this stage."""
-
-    code = "payments-off"
-    detail = "Payments are not configured here."

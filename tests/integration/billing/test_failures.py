@@ -168,7 +168,7 @@ def test_a_crash_at_any_step_leaves_nothing_half_done(
     steps = list(list_calls(payer, wire))
     assert len(steps) >= 4
     for call, nth in steps:
-        other = Person.new(payer.api, stripe)
+        other = Person.proven(payer.api, stripe)
         wire.reset()
         wire.cut(call, how, nth=nth, times=2 if how in ("refused", "lost", "late") else 1)
         try:

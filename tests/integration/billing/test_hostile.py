@@ -45,7 +45,7 @@ def ours(user_id: str) -> dict[str, str]:
 
 
 def test_a_payment_on_another_users_page_counts_for_that_user(api: Api, stripe: Stripe) -> None:
-    ann, bob = Person.new(api, stripe), Person.new(api, stripe)
+    ann, bob = Person.proven(api, stripe), Person.proven(api, stripe)
     bob.checkout()
     ann.undelivered += stripe.act(ann.checkout().data["sessionId"], "pay", "bob@example.com")
     ann.deliver_events()

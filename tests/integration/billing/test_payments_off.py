@@ -12,4 +12,4 @@ from tests.support.person import Person, problem
 )
 def test_without_a_stripe_key_the_route_is_off(subscriber: Person, route: str) -> None:
     set_secrets(key="unset")
-    problem(subscriber.post(route), 503, "payments-off")
+    problem(subscriber.post(route), 409, "payments-off")

@@ -46,7 +46,7 @@ def test_every_lost_change_is_fixed(subscriber: Person, move: str) -> None:
 def test_a_dry_run_reports_the_differences_and_changes_nothing(
     payer: Person, subscriber: Person
 ) -> None:
-    other = Person.new(payer.api, payer.stripe)
+    other = Person.proven(payer.api, payer.stripe)
     other.pay()
     subscriber.move("cancel")
     for _ in range(2):
@@ -102,7 +102,7 @@ def test_a_concurrent_event_is_not_overwritten(subscriber: Person) -> None:
 def test_a_user_who_cannot_be_compared_does_not_delay_others(
     subscriber: Person, payer: Person
 ) -> None:
-    other = Person.new(payer.api, payer.stripe)
+    other = Person.proven(payer.api, payer.stripe)
     other.pay()
     subscriber.move("cancel")
     payer.stripe.fault(

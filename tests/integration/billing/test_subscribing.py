@@ -2,10 +2,12 @@
 
 from datetime import timedelta
 
+import httpx
 import pytest
 
+from infra.local.standins.stripe.driver import Stripe
 from tests.support.lambdas import Api
-from tests.support.person import Person
+from tests.support.person import Person, problem
 
 
 def test_paying_makes_the_plan_pro(payer: Person) -> None:
@@ -125,9 +127,16 @@ def test_late_events_of_an_ended_subscription_do_not_end_the_next_one(subscriber
     assert subscriber.plan() == "pro"
 
 
-def test_an_unverified_address_is_not_sent_to_stripe(payer: Person) -> None:
-    payer.checkout()
-    assert payer.customers()[0]["email"] is None
+def test_a_user_without_a_verified_identity_cannot_subscribe(api: Api, stripe: Stripe) -> None:
+    problem(Person.new(api, stripe).checkout(), 403, "identity-not-proven")
+    assert stripe.requests() == []
+
+
+def test_checkout_knows_the_verified_email(payer: Person) -> None:
+    page = payer.checkout().data["url"]
+    [customer] = payer.customers()
+    assert customer["email"] == payer.identity.value
+    assert 'name="email"' not in httpx.get(page).text
 
 
 def test_a_customer_deleted_at_stripe_is_replaced_by_a_new_one(subscriber: Person) -> None:
