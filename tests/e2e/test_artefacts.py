@@ -1,4 +1,4 @@
-"""What `sam build` made runs by itself: a package missing from a layer would not show elsewhere."""
+"""The artefacts of `sam build`: every handler runs with its own layers only."""
 
 import asyncio
 import functools
@@ -14,7 +14,7 @@ from tests.support.gemini_answers import CASES, STREAMED, Asked, Case, ask_ours
 from tests.support.template import FUNCTIONS, TEMPLATE
 
 MEGABYTES = {"CoreLayer": 20.0, "GeminiLayer": 110.0, "StripeLayer": 20.0}
-"""The most that a layer may weigh, unzipped and with its byte-code. Lambda allows 250 in all."""
+"""The size limit of each layer, unzipped and with byte-code. Lambda allows 250 in total."""
 
 LAYERS = [
     name
@@ -23,7 +23,7 @@ LAYERS = [
 ]
 
 PYTHON = [str(TOOLS / "bin" / "python3.13"), "-I", "-S", "-W", "ignore"]
-"""A Python that has nothing but the standard library."""
+"""A Python with only the standard library."""
 
 IMPORT_ONE = """
 import sys
@@ -37,7 +37,7 @@ assert __import__("os").path.exists(compiled), f"{compiled} is missing: no byte-
 
 @pytest.fixture(scope="module", autouse=True)
 def built(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What is built is what is there now."""
+    """Build if anything changed."""
 
     async def make() -> None:
         async with build.locked():
@@ -48,7 +48,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_handler_imports_from_the_built_artefacts_alone(function: str) -> None:
+def test_a_handler_imports_only_from_the_built_artefacts(function: str) -> None:
     done = subprocess.run(
         [*PYTHON, "-c", IMPORT_ONE, *places_of(function)],
         capture_output=True,
@@ -59,7 +59,7 @@ def test_a_handler_imports_from_the_built_artefacts_alone(function: str) -> None
 
 
 def places_of(function: str) -> list[Path]:
-    """Return where a function's modules are: its own folder and its layers."""
+    """Return the folders of a function's modules: its own and those of its layers."""
     layers = ["CoreLayer", *(layer["Ref"] for layer in FUNCTIONS[function].get("Layers", []))]
     return [BUILD / function, *(BUILD / layer / "python" for layer in layers)]
 
@@ -75,12 +75,12 @@ def test_every_answer_of_geminis_has_its_outcome_with_what_the_layers_have(case:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_layer_is_no_heavier_than_it_may_be(layer: str) -> None:
-    weight = sum(path.stat().st_size for path in (BUILD / layer).rglob("*") if path.is_file())
-    assert weight / 1e6 < MEGABYTES[layer]
+def test_a_layer_is_within_its_size_limit(layer: str) -> None:
+    size = sum(path.stat().st_size for path in (BUILD / layer).rglob("*") if path.is_file())
+    assert size / 1e6 < MEGABYTES[layer]
 
 
-def test_no_layer_repeats_what_the_core_layer_has() -> None:
+def test_no_layer_repeats_a_package_of_the_core_layer() -> None:
     core = names_in(BUILD / "CoreLayer" / "python")
     for layer in set(LAYERS) - {"CoreLayer"}:
         assert names_in(BUILD / layer / "python") & core == set()

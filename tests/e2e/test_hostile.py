@@ -1,4 +1,4 @@
-"""What the deployed API says to those who do not mean well, and what its log keeps of them."""
+"""Hostile requests to the deployed API, and its log after them."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ ROOM = "/chatroom/r_" + "a" * 26
 
 
 def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
-    """Check that the answer is a problem as the contract has it, and return it."""
+    """Return the response's problem, which must have the documented shape."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
@@ -35,7 +35,7 @@ def unsigned(claims: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def signing(system: RunningStack) -> tuple[str, bytes]:
-    """The key that signs tokens here, read as the emulated AWS's root."""
+    """The id and the value of the key that signs tokens."""
     stored = system.aws("ssm").get_parameter(
         Name=f"/geminichat/{system.description.stage}/signing-keys", WithDecryption=True
     )
@@ -45,7 +45,7 @@ def signing(system: RunningStack) -> tuple[str, bytes]:
     return keys["current"], base64.urlsafe_b64decode(text)
 
 
-def test_a_token_that_is_not_wholly_ours_is_a_401(
+def test_a_forged_or_expired_token_is_a_401(
     stack: RunningStack, signing: tuple[str, bytes]
 ) -> None:
     kid, key = signing
@@ -118,7 +118,7 @@ def test_another_users_room_looks_like_one_that_does_not_exist(stack: RunningSta
     ],
     ids=["empty", "number", "broken", "operator", "unknown", "nested", "70k", "form"],
 )
-def test_a_body_that_no_prompt_has_is_refused_and_counts_nothing(
+def test_an_invalid_body_is_refused_and_is_not_counted(
     stack: RunningStack, body: bytes, content_type: str, status: int, code: str, pointer: str | None
 ) -> None:
     user = stack.new_user()
@@ -141,12 +141,12 @@ def test_an_unknown_path_is_the_gateways_own_404(stack: RunningStack, path: str)
 
 
 @pytest.mark.parametrize("room", ["x", "r_", "r_" + "A" * 26, "r_" + "a" * 500, "%00", "r_%2e%2e"])
-def test_a_room_id_that_is_none_is_a_404(stack: RunningStack, room: str) -> None:
+def test_an_invalid_room_id_is_a_404(stack: RunningStack, room: str) -> None:
     user = stack.new_user()
     problem(stack.http.get(f"/chatroom/{room}", headers=user.headers), 404, "not-found")
 
 
-def test_health_needs_no_token_and_the_deep_one_names_what_is_out_of_order(
+def test_health_needs_no_token_and_its_deep_form_names_failing_dependencies(
     stack: RunningStack,
 ) -> None:
     assert stack.http.get("/health").json()["data"]["status"] == "ok"
@@ -160,7 +160,7 @@ def test_health_needs_no_token_and_the_deep_one_names_what_is_out_of_order(
     assert stack.http.get("/health").status_code == 200
 
 
-def test_nothing_that_a_user_sent_or_holds_is_in_the_log(stack: RunningStack) -> None:
+def test_the_log_has_no_token_password_title_or_prompt(stack: RunningStack) -> None:
     user = stack.new_user()
     room = user.open_room("The title of a room")
     user.wait(room, user.sent(room, "The content of a prompt"), 60)

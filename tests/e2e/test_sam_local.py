@@ -1,4 +1,4 @@
-"""`sam local` beside the running stack: the API in containers, all else the emulated cloud's."""
+"""`sam local` with a running stack: the API in containers, everything else emulated."""
 
 import json
 import signal
@@ -23,13 +23,13 @@ START_TIMEOUT = 120.0
 
 
 def skip_without_docker() -> None:
-    """Skip where no engine runs or the functions' image is not there: a test pulls nothing."""
+    """Skip the test without Docker or the functions' image, which a test does not pull."""
     try:
         docker.check()
     except CommandError as error:
         pytest.skip(str(error))
     if not docker.has_image(sam.image()):
-        pytest.skip(f"There is no image {sam.image()}: `docker pull` it.")
+        pytest.skip(f"The image {sam.image()} is missing: `docker pull` it.")
 
 
 def command(stack: RunningStack, *arguments: str) -> list[str]:
@@ -51,7 +51,7 @@ def in_containers(stack: RunningStack, tmp_path: Path) -> Iterator[str]:
         deadline = time.monotonic() + START_TIMEOUT
         while not answers(url):
             if served.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"`sam local` does not serve:\n{log.read_text()}")
+                pytest.fail(f"`sam local` does not answer:\n{log.read_text()}")
             time.sleep(0.2)
         yield url
         own = containers() - before
@@ -59,11 +59,11 @@ def in_containers(stack: RunningStack, tmp_path: Path) -> Iterator[str]:
         served.send_signal(signal.SIGINT)
         served.wait(60)
     assert not answers(url)
-    assert not containers() & own, "they end with it"
+    assert not containers() & own, "the containers outlived the command"
 
 
 def containers() -> set[str]:
-    """Return the ids of the containers that run."""
+    """Return the ids of the running containers."""
     command = ["docker", "ps", "--quiet", "--no-trunc"]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
@@ -77,7 +77,7 @@ def answers(url: str) -> bool:
 
 
 @pytest.mark.timeout(400)
-def test_a_prompt_sent_to_a_container_is_answered_by_the_emulated_clouds_worker(
+def test_a_prompt_sent_to_a_container_is_answered_by_the_emulated_worker(
     in_containers: str, stack: RunningStack
 ) -> None:
     user = Person.new(HttpApi(in_containers))
@@ -88,11 +88,11 @@ def test_a_prompt_sent_to_a_container_is_answered_by_the_emulated_clouds_worker(
     assert answer["reply"]["content"] == "You said: Hello from a container (turn 1)"
     outside = Person(stack.api, user.identity)
     assert outside.log_in().status == 200
-    assert outside.look(room, sent)["reply"] == answer["reply"], "it is one system"
+    assert outside.look(room, sent)["reply"] == answer["reply"], "both APIs use the same tables"
 
 
 @pytest.mark.timeout(200)
-def test_a_function_is_invoked_once_on_its_sample_event(stack: RunningStack) -> None:
+def test_a_function_is_invoked_with_its_sample_event(stack: RunningStack) -> None:
     skip_without_docker()
     done = subprocess.run(
         command(stack, "sam-invoke", "ChatroomCreate"),
@@ -107,7 +107,7 @@ def test_a_function_is_invoked_once_on_its_sample_event(stack: RunningStack) -> 
     assert json.loads(reply["body"])["data"]["title"] == "Queues"
 
 
-def test_an_unknown_function_is_told_the_known_ones(stack: RunningStack) -> None:
+def test_an_unknown_function_is_an_error_with_the_known_ones(stack: RunningStack) -> None:
     done = subprocess.run(
         command(stack, "sam-invoke", "Nonsense"), cwd=ROOT, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""Handlers in this process, on a real Valkey, MiniStack and the stand-in for Gemini."""
+"""The services for handlers in this process: MiniStack, Valkey and the stand-in for Gemini."""
 
 import base64
 import json
@@ -45,7 +45,7 @@ def aws(values: Values, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    """The Redis behind the stand-in for Upstash; stopped and started, it keeps its port."""
+    """The Redis behind the stand-in for Upstash; it keeps its port when restarted."""
     folder = tmp_path_factory.mktemp("valkey")
     with ValkeyServer(port=free_port(), data_dir=folder) as server:
         yield server
@@ -53,7 +53,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 @pytest.fixture(scope="session", autouse=True)
 def redis_url(valkey: ValkeyServer, values: Values) -> Iterator[str]:
-    """Where the stand-in for Upstash answers."""
+    """The URL of the stand-in for Upstash."""
     port = urlsplit(values.refs["UpstashUrl"]).port or 0
     with served(lambda: upstash.create_app(valkey.host, valkey.port, UPSTASH_TOKEN), port) as url:
         yield url
@@ -61,7 +61,7 @@ def redis_url(valkey: ValkeyServer, values: Values) -> Iterator[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def gemini_url(values: Values) -> Iterator[str]:
-    """Where the stand-in for Gemini answers."""
+    """The URL of the stand-in for Gemini."""
     port = urlsplit(values.refs["GeminiEndpoint"]).port or 0
     with served(lambda: gemini.create_app(GEMINI_KEY), port) as url:
         yield url
@@ -69,19 +69,19 @@ def gemini_url(values: Values) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def redis(redis_url: str, valkey: ValkeyServer) -> StandIn:
-    """The stand-in for Upstash: empty, without faults, and asked again after an earlier failure."""
-    from geminichat.upstash import redis as door
+    """The stand-in for Upstash, empty and without faults; our client has forgotten its failures."""
+    from geminichat.upstash import redis as client
 
     stand_in = StandIn(redis_url)
     stand_in.reset()
     valkey.client().flushall()
-    door.close_circuit()
+    client.close_circuit()
     return stand_in
 
 
 @pytest.fixture(autouse=True)
 def wire() -> Iterator[Wire]:
-    """Every call to AWS, unbroken when a test begins and when it ends."""
+    """The calls to AWS, without faults when a test begins and when it ends."""
     WIRE.reset()
     yield WIRE
     WIRE.reset()
@@ -97,7 +97,7 @@ def google(gemini_url: str) -> StandIn:
 
 @pytest.fixture(autouse=True)
 def queues(values: Values) -> None:
-    """Every queue is empty when a test begins."""
+    """Empty every queue when a test begins."""
     sqs = boto3.client("sqs")
     for queue in QUEUES:
         sqs.purge_queue(QueueUrl=values.refs[queue])
@@ -105,13 +105,13 @@ def queues(values: Values) -> None:
 
 @pytest.fixture(scope="session")
 def api() -> Api:
-    """The HTTP API, its routes taken from the template."""
+    """The API in this process."""
     return Api()
 
 
 @pytest.fixture
 def worker(values: Values) -> Poller:
-    """The Gemini worker behind the prompts queue; nothing runs until it is polled."""
+    """The poller of the prompts queue, which runs the Gemini worker when it is polled."""
     return Poller(values.refs["PromptsQueue"], "GeminiWorker")
 
 

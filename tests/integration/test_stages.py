@@ -1,6 +1,12 @@
-"""Secrets into SSM and a stage's tables out of DynamoDB, against the emulated AWS."""
+"""Commands on a stage, against the emulated AWS."""
 
+import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import boto3
@@ -8,9 +14,12 @@ import pytest
 
 from geminichat.domain.signing import StoredKeys
 from infra.command import CommandError
+from infra.paths import ROOT
 from infra.stages import deploy, destroy, put_secrets
 from infra.stages.put_secrets import Secret
 from infra.stages.stage import Stage
+from tests.support.cloud import TABLE_SETTINGS
+from tests.support.template import RESOURCES, Values
 
 TOKEN = "AXhyASQgNjE2ODk0YzUtZmI4"
 GIVEN = {"upstash-token": TOKEN, "gemini-api-key": "AIzaSyD-aaaaaaaaaaaaaaaaaaaa"}
@@ -18,13 +27,13 @@ GIVEN = {"upstash-token": TOKEN, "gemini-api-key": "AIzaSyD-aaaaaaaaaaaaaaaaaaaa
 
 @pytest.fixture
 def stage() -> Stage:
-    """A stage of which AWS knows nothing yet."""
+    """A new stage."""
     name = f"s{uuid4().hex[:8]}"
     return Stage(name, f"geminichat-{name}", {"Stage": name})
 
 
 def answer(given: dict[str, str]) -> put_secrets.Ask:
-    """Return somebody who has these secrets at hand."""
+    """Return a function that enters these secrets."""
 
     def ask(secret: Secret, _is_there: bool) -> str:
         return given.get(secret.name, "")
@@ -40,9 +49,9 @@ def held(stage: Stage, name: str) -> str:
     return found["Value"]
 
 
-def test_secrets_are_stored_and_never_told(stage: Stage) -> None:
-    said = list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
-    assert said == [
+def test_secrets_are_stored_and_never_printed(stage: Stage) -> None:
+    lines = list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
+    assert lines == [
         "signing-keys: created",
         "upstash-token: stored",
         "gemini-api-key: stored",
@@ -51,27 +60,27 @@ def test_secrets_are_stored_and_never_told(stage: Stage) -> None:
     ]
     assert {name: held(stage, name) for name in GIVEN} == GIVEN
     keys = StoredKeys.read(held(stage, "signing-keys"))
-    told = "\n".join(said)
-    assert not any(value in told for value in [*GIVEN.values(), *keys.keys.values()])
+    output = "\n".join(lines)
+    assert not any(value in output for value in [*GIVEN.values(), *keys.keys.values()])
 
 
-def test_a_second_run_changes_what_is_given_and_keeps_the_rest(stage: Stage) -> None:
+def test_a_second_run_replaces_only_the_secrets_that_are_entered(stage: Stage) -> None:
     ssm = boto3.client("ssm")
     list(put_secrets.store(ssm, stage, answer(GIVEN)))
     keys = held(stage, "signing-keys")
-    said = list(put_secrets.store(ssm, stage, answer({"upstash-token": TOKEN[::-1]})))
-    assert said[:2] == ["upstash-token: stored", "gemini-api-key: kept"]
+    lines = list(put_secrets.store(ssm, stage, answer({"upstash-token": TOKEN[::-1]})))
+    assert lines[:2] == ["upstash-token: stored", "gemini-api-key: kept"]
     assert held(stage, "upstash-token") == TOKEN[::-1]
     assert held(stage, "gemini-api-key") == GIVEN["gemini-api-key"]
     assert held(stage, "signing-keys") == keys
 
 
-def test_what_a_stage_cannot_do_without_is_asked_for_again(stage: Stage) -> None:
+def test_a_missing_required_secret_is_an_error(stage: Stage) -> None:
     with pytest.raises(CommandError, match=r"Still missing: gemini-api-key\. Run this"):
         list(put_secrets.store(boto3.client("ssm"), stage, answer({"upstash-token": TOKEN})))
 
 
-def test_a_deployment_without_secrets_is_refused_by_name(stage: Stage) -> None:
+def test_a_deployment_without_a_required_secret_is_refused(stage: Stage) -> None:
     with pytest.raises(
         CommandError, match=f"gemini-api-key yet. Run `make secrets STAGE={stage.name}`"
     ):
@@ -94,7 +103,7 @@ Resources:
 
 @pytest.fixture
 def deployed(stage: Stage) -> Iterator[Stage]:
-    """A stage with a stack whose table stays, and with secrets."""
+    """A stage with secrets and a stack whose table is retained."""
     stacks = boto3.client("cloudformation")
     stacks.create_stack(StackName=stage.stack, TemplateBody=TABLE)
     stacks.get_waiter("stack_create_complete").wait(
@@ -105,29 +114,29 @@ def deployed(stage: Stage) -> Iterator[Stage]:
     stacks.delete_stack(StackName=stage.stack)
 
 
-def test_destroying_takes_stack_tables_and_secrets(deployed: Stage) -> None:
+def test_destroy_deletes_stack_tables_and_secrets(deployed: Stage) -> None:
     [table] = destroy.tables_of(deployed)
-    said = list(destroy.destroy(deployed, lambda _: deployed.name))
-    assert f"{table}: deleted" in said
+    lines = list(destroy.destroy(deployed, lambda _: deployed.name))
+    assert f"{table}: deleted" in lines
     assert table not in boto3.client("dynamodb").list_tables()["TableNames"]
     assert put_secrets.stored(boto3.client("ssm"), deployed) == set()
     with pytest.raises(CommandError, match="There is no stack"):
         destroy.tables_of(deployed)
 
 
-def test_nothing_is_destroyed_without_its_name(deployed: Stage) -> None:
+def test_destroy_deletes_nothing_without_the_stages_name(deployed: Stage) -> None:
     with pytest.raises(CommandError, match="Nothing was deleted"):
         list(destroy.destroy(deployed, lambda _: "yes"))
     assert destroy.tables_of(deployed)
     assert put_secrets.stored(boto3.client("ssm"), deployed)
 
 
-def test_prod_is_not_destroyed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_destroy_refuses_prod(capsys: pytest.CaptureFixture[str]) -> None:
     assert destroy.main(["prod"]) == 1
     assert "does not delete prod" in capsys.readouterr().err
 
 
-def test_main_takes_secrets_from_the_environment(
+def test_without_a_terminal_secrets_come_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("UPSTASH_TOKEN", TOKEN)
@@ -136,3 +145,122 @@ def test_main_takes_secrets_from_the_environment(
     output = capsys.readouterr()
     assert "upstash-token: stored" in output.out
     assert TOKEN not in output.out + output.err
+
+
+# ── How operators log in ─────────────────────────────────────────────────────────────────────────
+
+
+def run(
+    command: str, *arguments: str, home: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as somebody with a profile and no credentials in the environment."""
+    (home / "config").write_text("[profile ops]\nregion = eu-west-1\n")
+    (home / "credentials").write_text("[ops]\naws_access_key_id = a\naws_secret_access_key = s\n")
+    env = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": "layers/core",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AWS_PROFILE": "ops",
+        "AWS_CONFIG_FILE": str(home / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(home / "credentials"),
+        "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
+        **variables,
+    }
+    return subprocess.run(
+        [sys.executable, "-m", f"infra.stages.{command}", *arguments],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        input="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "region"),
+    [
+        ({}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "eu-north-1"}, "eu-north-1"),
+        ({"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": "eu-north-1"}, "us-west-2"),
+    ],
+    ids=["profile", "AWS_DEFAULT_REGION", "AWS_REGION"],
+)
+@pytest.mark.parametrize("command", ["redrive", "reconcile", "rotate_signing_keys", "destroy"])
+def test_account_and_region_are_shown_before_anything_else(
+    command: str, variables: dict[str, str], region: str, tmp_path: Path
+) -> None:
+    done = run(command, "dev", home=tmp_path, **variables)
+    assert done.stdout.startswith(
+        f"Stage dev: stack geminichat-dev in account 000000000000, region {region}\n"
+    )
+    assert done.returncode == 1
+    assert re.search(r"There is no stack geminichat-dev|does not exist here", done.stderr)
+
+
+def test_an_unknown_stage_and_a_missing_region_are_errors_of_one_line(tmp_path: Path) -> None:
+    unknown = run("redrive", "qa", home=tmp_path)
+    assert unknown.stderr.startswith("samconfig.toml has no stage 'qa'. It has: dev, prod.")
+    nowhere = run("redrive", "dev", home=tmp_path, AWS_CONFIG_FILE=os.devnull)
+    assert nowhere.stderr.startswith("No AWS region is set.")
+    assert unknown.returncode == nowhere.returncode == 1
+
+
+def test_secrets_are_stored_in_the_region_of_aws_region(tmp_path: Path) -> None:
+    given = {"UPSTASH_TOKEN": TOKEN, "GEMINI_API_KEY": GIVEN["gemini-api-key"]}
+    done = run("put_secrets", "dev", home=tmp_path, AWS_REGION="ap-south-1", **given)
+    assert done.returncode == 0, done.stderr
+    found = boto3.client("ssm", region_name="ap-south-1").get_parameters_by_path(
+        Path="/geminichat/dev"
+    )
+    assert {each["Name"].rpartition("/")[2] for each in found["Parameters"]} >= set(GIVEN)
+
+
+def test_redrive_handles_a_dead_letter_with_the_credentials_of_a_profile(
+    tmp_path: Path, values: Values
+) -> None:
+    template = {
+        name: {
+            "Type": kind,
+            "Properties": {
+                key: value
+                for key, value in values.resolve(resource.get("Properties", {})).items()
+                if key in keep
+            },
+        }
+        for kind, keep in (
+            ("AWS::DynamoDB::Table", TABLE_SETTINGS),
+            ("AWS::SQS::Queue", ("FifoQueue", "ContentBasedDeduplication")),
+        )
+        for name, resource in RESOURCES.items()
+        if resource["Type"] == kind
+    }
+    stacks = boto3.client("cloudformation", region_name="eu-west-1")
+    stacks.create_stack(
+        StackName="geminichat-dev", TemplateBody=json.dumps({"Resources": template})
+    )
+    try:
+        stacks.get_waiter("stack_create_complete").wait(
+            StackName="geminichat-dev", WaiterConfig={"Delay": 1}
+        )
+        queue = stacks.describe_stack_resource(
+            StackName="geminichat-dev", LogicalResourceId="DeadLettersQueue"
+        )["StackResourceDetail"]["PhysicalResourceId"]
+        body = json.dumps({"chatroomId": "r_" + "a" * 26, "seq": 1})
+        boto3.client("sqs", region_name="eu-west-1").send_message(
+            QueueUrl=queue, MessageBody=body, MessageGroupId="r", MessageDeduplicationId="1"
+        )
+        done = run("redrive", "dev", home=tmp_path)
+    finally:
+        stacks.delete_stack(StackName="geminichat-dev")
+    assert done.returncode == 0, done.stderr
+    assert f"m_{'a' * 26}_1: removed" in done.stdout
+    assert done.stdout.endswith("0 of 1 queued again.\n")
+
+
+def test_destroy_removes_the_secrets_of_a_stage_that_was_never_deployed(stage: Stage) -> None:
+    list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
+    lines = list(destroy.destroy(stage, lambda _: stage.name))
+    assert lines[-1] == "3 secrets: deleted"
+    assert put_secrets.stored(boto3.client("ssm"), stage) == set()
+    with pytest.raises(CommandError, match="no secret"):
+        list(destroy.destroy(stage, lambda _: stage.name))

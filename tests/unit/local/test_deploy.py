@@ -1,4 +1,4 @@
-"""What MiniStack leaves out is read from the processed template."""
+"""The routes and CORS rules in the processed template, which MiniStack leaves out."""
 
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,12 @@ def test_each_route_leads_to_its_function() -> None:
 
 
 @pytest.mark.parametrize("origins", [["http://a", "http://b"], "http://a, http://b"])
-def test_cors_rules_are_given_as_the_api_takes_them(origins: Any) -> None:
+def test_cors_rules_have_the_names_of_the_api(origins: Any) -> None:
     body = {"x-amazon-apigateway-cors": {"allowOrigins": origins, "maxAge": 60}}
     assert cors_of(body) == {"AllowOrigins": ["http://a", "http://b"], "MaxAge": 60}
 
 
-def test_no_cors_rules_are_none() -> None:
+def test_without_cors_rules_there_are_none() -> None:
     assert cors_of({"paths": {}}) == {}
 
 
@@ -54,6 +54,6 @@ def test_only_declared_parameters_are_passed(tmp_path: Path) -> None:
     assert declared(template, {"Stage": "local", "StripeEndpoint": "x"}) == {"Stage": "local"}
 
 
-def test_a_deployment_is_another_when_any_part_is() -> None:
+def test_the_digest_of_a_deployment_changes_with_every_part() -> None:
     assert digest("a", "b") == digest("a", "b")
     assert len({digest("a", "b"), digest("a", "c"), digest("ab"), digest("a", "b", "")}) == 4

@@ -1,4 +1,4 @@
-"""The front passes requests on as they are, and refuses what API Gateway refuses."""
+"""The front forwards requests unchanged, and has API Gateway's limits."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ PREFIX = "/_aws/execute-api/api1/$default"
 
 @dataclass
 class Behind:
-    """What stands where MiniStack would: it notes what it is asked, and answers as told."""
+    """A replacement for MiniStack that records requests and returns a given response."""
 
     answer: web.Response | None = None
     pause: float = 0.0
@@ -72,7 +72,7 @@ def front(behind: Behind) -> Iterator[httpx.Client]:
             yield client
 
 
-def test_until_it_is_opened_it_says_that_it_is_starting(behind: Behind) -> None:
+def test_before_it_is_opened_it_answers_that_the_system_is_starting(behind: Behind) -> None:
     with (
         served(behind.create_app) as aws_url,
         served(Gateway(aws_url).create_app) as url,
@@ -83,7 +83,7 @@ def test_until_it_is_opened_it_says_that_it_is_starting(behind: Behind) -> None:
     assert behind.seen == []
 
 
-def test_method_target_headers_and_body_pass_as_they_are(
+def test_method_target_headers_and_body_are_forwarded_unchanged(
     front: httpx.Client, behind: Behind
 ) -> None:
     body = '{"content": "née \\u0000"}'.encode()
@@ -105,7 +105,9 @@ def test_method_target_headers_and_body_pass_as_they_are(
     "target",
     ["/", "//double//slash", "/a/../b", "/%2e%2e/%00", "/%F0%9F%90%98", "/a?=&&", "/a%0Ab"],
 )
-def test_odd_paths_pass_untouched(front: httpx.Client, behind: Behind, target: str) -> None:
+def test_odd_paths_are_forwarded_unchanged(
+    front: httpx.Client, behind: Behind, target: str
+) -> None:
     url = urlsplit(str(front.base_url))
     with socket.create_connection((url.hostname, url.port), timeout=5) as line:
         line.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
@@ -114,7 +116,7 @@ def test_odd_paths_pass_untouched(front: httpx.Client, behind: Behind, target: s
     assert behind.seen[0]["target"] == PREFIX + target
 
 
-def test_nothing_is_added_that_the_client_did_not_send(front: httpx.Client, behind: Behind) -> None:
+def test_only_forwarding_headers_are_added(front: httpx.Client, behind: Behind) -> None:
     url = urlsplit(str(front.base_url))
     with socket.create_connection((url.hostname, url.port), timeout=5) as line:
         line.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
@@ -123,12 +125,12 @@ def test_nothing_is_added_that_the_client_did_not_send(front: httpx.Client, behi
     assert names == {"host", "content-length", "x-forwarded-for", "x-forwarded-proto"}
 
 
-def test_headers_that_come_twice_go_twice(front: httpx.Client, behind: Behind) -> None:
+def test_repeated_headers_stay_repeated(front: httpx.Client, behind: Behind) -> None:
     front.get("/", headers=[("x-many", "a"), ("x-many", "b")])
     assert [value for name, value in behind.seen[0]["headers"] if name == "x-many"] == ["a", "b"]
 
 
-def test_the_answer_passes_without_what_ministack_adds(front: httpx.Client, behind: Behind) -> None:
+def test_ministacks_own_headers_are_removed(front: httpx.Client, behind: Behind) -> None:
     behind.answer = web.Response(status=418, body=b"\x00\xff")
     behind.answer.headers.extend(
         [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x-own", "yes"), ("x-amzn-requestid", "m")]
@@ -141,15 +143,13 @@ def test_the_answer_passes_without_what_ministack_adds(front: httpx.Client, behi
     assert "x-amzn-requestid" not in answer.headers
 
 
-def test_a_compressed_answer_is_not_unpacked_on_the_way(
-    front: httpx.Client, behind: Behind
-) -> None:
+def test_a_compressed_response_stays_compressed(front: httpx.Client, behind: Behind) -> None:
     behind.answer = web.Response(body=b"not really gzip", headers={"content-encoding": "gzip"})
     with front.stream("GET", "/") as answer:
         assert b"".join(answer.iter_raw()) == b"not really gzip"
 
 
-def test_ten_megabytes_pass_and_one_byte_more_is_too_large(
+def test_ten_megabytes_are_accepted_and_one_byte_more_is_too_large(
     front: httpx.Client, behind: Behind
 ) -> None:
     assert front.post("/", content=b"x" * MAX_BODY).status_code == 200
@@ -159,7 +159,7 @@ def test_ten_megabytes_pass_and_one_byte_more_is_too_large(
     assert len(behind.seen) == 1
 
 
-def test_a_function_that_raised_is_an_internal_server_error(
+def test_a_function_that_raises_is_an_internal_server_error(
     front: httpx.Client, behind: Behind
 ) -> None:
     raised = {"errorMessage": "secret detail", "errorType": "Runtime.Error"}
@@ -169,20 +169,20 @@ def test_a_function_that_raised_is_an_internal_server_error(
     assert answer.json() == {"message": "Internal Server Error"}
 
 
-def test_a_502_that_a_function_means_passes(front: httpx.Client, behind: Behind) -> None:
+def test_a_502_from_a_function_is_passed_on(front: httpx.Client, behind: Behind) -> None:
     problem = {"title": "Payment provider", "status": 502}
     behind.answer = web.Response(status=502, body=json.dumps(problem).encode())
     assert front.get("/").json() == problem
 
 
-def test_an_answer_that_takes_too_long_is_unavailable(front: httpx.Client, behind: Behind) -> None:
+def test_a_timeout_is_a_503(front: httpx.Client, behind: Behind) -> None:
     behind.pause = 1.5
     answer = front.get("/")
     assert answer.status_code == 503
     assert answer.json() == {"message": "Service Unavailable"}
 
 
-def test_a_burst_is_let_in_a_few_at_a_time_and_all_of_it_is_answered(
+def test_a_burst_is_forwarded_a_few_at_a_time_and_answered_completely(
     front: httpx.Client, behind: Behind
 ) -> None:
     behind.pause = 0.02

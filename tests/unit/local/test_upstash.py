@@ -1,4 +1,4 @@
-"""The stand-in for Upstash, driven by upstash-redis over the wire."""
+"""The stand-in for Upstash, tested with upstash-redis over HTTP."""
 
 import time
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def redis(redis_front: StandIn, token: str, request: pytest.FixtureRequest) -> I
 
 @pytest.fixture
 def plain(redis_front: StandIn, token: str) -> Iterator[httpx.Client]:
-    """HTTP without the SDK: the answers as they are."""
+    """HTTP without the SDK, for unchanged responses."""
     headers = {"authorization": f"Bearer {token}"}
     with httpx.Client(base_url=redis_front.url, headers=headers) as client:
         yield client
@@ -51,14 +51,14 @@ def test_a_script_runs_with_its_keys_and_arguments(redis: Redis) -> None:
     assert redis.eval(script, keys=["count"], args=["5"]) == ["5", 7, None]
 
 
-def test_a_number_is_sent_as_redis_knows_it(redis: Redis) -> None:
+def test_numbers_in_commands_are_accepted(redis: Redis) -> None:
     assert redis.set("short", "lived", ex=100)
     assert 90 < redis.ttl("short") <= 100
     redis.execute(["SET", "half", 0.5])
     assert redis.get("half") == "0.5"
 
 
-def test_a_failed_command_raises_in_the_servers_words(redis: Redis) -> None:
+def test_a_failed_command_raises_the_servers_message(redis: Redis) -> None:
     redis.set("word", "many")
     with pytest.raises(UpstashError, match=r"^ERR value is not an integer or out of range$"):
         redis.incr("word")
@@ -96,7 +96,7 @@ def test_a_pipeline_answers_each_command(redis: Redis) -> None:
     assert pipeline.exec() == [True, 2, "2"]
 
 
-def test_a_pipeline_goes_on_after_an_error(plain: httpx.Client) -> None:
+def test_a_pipeline_continues_after_an_error(plain: httpx.Client) -> None:
     commands = [["SET", "a", "many"], ["INCR", "a"], ["GET", "a"]]
     answer = plain.post("/pipeline", json=commands)
     assert answer.status_code == 200
@@ -132,7 +132,7 @@ def test_a_transaction_with_an_unknown_command_does_nothing(plain: httpx.Client)
     assert plain.get("/get/a").json() == {"result": None}
 
 
-def test_a_command_may_stand_in_the_path(plain: httpx.Client, token: str) -> None:
+def test_a_command_may_be_in_the_path(plain: httpx.Client, token: str) -> None:
     assert plain.get("/set/foo/b%20a%2Fr/EX/100").json() == {"result": "OK"}
     assert plain.get("/get/foo").json() == {"result": "b a/r"}
     assert plain.post("/set/bar?EX=100", content=b'{"a": 1}').json() == {"result": "OK"}
@@ -142,7 +142,7 @@ def test_a_command_may_stand_in_the_path(plain: httpx.Client, token: str) -> Non
     assert without_header.json() == {"result": "b a/r"}
 
 
-def test_bytes_that_are_no_text_come_whole_in_base64_only(plain: httpx.Client) -> None:
+def test_binary_values_are_complete_only_in_base64(plain: httpx.Client) -> None:
     plain.post("/set/raw", content=b"\xff\x00")
     assert plain.get("/get/raw").json() == {"result": "�\x00"}
     encoded = plain.get("/get/raw", headers={"upstash-encoding": "base64"})
@@ -173,7 +173,7 @@ def test_other_verbs_are_not_allowed(plain: httpx.Client) -> None:
     assert plain.delete("/get/a").status_code == 405
 
 
-def test_a_server_that_is_gone_is_a_503_until_it_is_back(tmp_path: Path, token: str) -> None:
+def test_a_stopped_server_is_a_503_until_it_is_restarted(tmp_path: Path, token: str) -> None:
     server = ValkeyServer(port=free_port(), data_dir=tmp_path)
     server.start()
     host, port = server.host, server.port
@@ -194,7 +194,7 @@ def test_a_server_that_is_gone_is_a_503_until_it_is_back(tmp_path: Path, token: 
 
 
 class TestFaults:
-    """What a test may ask of the stand-in."""
+    """Faults of the stand-in."""
 
     def test_a_dropped_command_is_not_run(self, redis_front: StandIn, redis: Redis) -> None:
         redis_front.fault("drop")
@@ -208,28 +208,28 @@ class TestFaults:
             redis.incr("a")
         assert redis.incr("a") == 2
 
-    def test_a_slow_command_takes_its_time(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_a_slow_command_is_delayed(self, redis_front: StandIn, redis: Redis) -> None:
         redis_front.fault("slow", seconds=0.3)
         started = time.monotonic()
         assert redis.incr("a") == 1
         assert time.monotonic() - started >= 0.3
 
-    def test_a_proxys_error_is_no_json(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_an_error_of_a_proxy_is_not_json(self, redis_front: StandIn, redis: Redis) -> None:
         redis_front.fault("status", status=502)
         with pytest.raises(ValueError, match="Expecting value"):
             redis.incr("a")
 
-    def test_an_error_is_raised_as_upstashs(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_an_error_is_an_upstash_error(self, redis_front: StandIn, redis: Redis) -> None:
         redis_front.fault("error", message="ERR max daily request limit exceeded")
         with pytest.raises(UpstashError, match="max daily request limit"):
             redis.incr("a")
 
-    def test_a_lie_is_believed(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_a_lie_is_returned_as_the_result(self, redis_front: StandIn, redis: Redis) -> None:
         redis_front.fault("lie", result=41)
         assert redis.incr("a") == 41
         assert redis.incr("a") == 1
 
-    def test_a_fault_meets_only_what_it_matches(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_a_fault_needs_a_matching_command(self, redis_front: StandIn, redis: Redis) -> None:
         redis_front.fault("error", match="INCR b", times=2)
         assert redis.incr("a") == 1
         for _ in range(2):
@@ -237,7 +237,7 @@ class TestFaults:
                 redis.incr("b")
         assert redis.incr("b") == 1
 
-    def test_a_fault_lets_requests_pass_first(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_a_fault_may_skip_the_first_requests(self, redis_front: StandIn, redis: Redis) -> None:
         redis_front.fault("error", after=2, times="always")
         assert [redis.incr("a"), redis.incr("a")] == [1, 2]
         for _ in range(3):
@@ -258,14 +258,14 @@ class TestFaults:
             "drop",
         ],
     )
-    def test_a_fault_it_cannot_do_is_refused(self, redis_front: StandIn, spec: Any) -> None:
+    def test_an_invalid_fault_is_refused(self, redis_front: StandIn, spec: Any) -> None:
         answer = httpx.post(f"{redis_front.url}/_faults", json=[{"kind": "drop"}, spec])
         assert answer.status_code == 400
         assert answer.json()["error"] != ""
         assert httpx.get(f"{redis_front.url}/_faults").json() == {"faults": []}
 
 
-def test_the_journal_shows_what_was_asked(redis_front: StandIn, redis: Redis) -> None:
+def test_the_journal_has_the_commands(redis_front: StandIn, redis: Redis) -> None:
     redis.incr("a")
     pipeline = redis.pipeline()
     pipeline.get("a")
