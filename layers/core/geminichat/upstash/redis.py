@@ -3,6 +3,7 @@
 Redis holds nothing that may not be lost: when it fails, callers get None and go on.
 """
 
+import re
 import time
 from typing import Any
 
@@ -21,6 +22,8 @@ TIMEOUT = 0.5
 """Seconds for one call; a healthy one takes a few milliseconds."""
 BREAK = 5.0
 """Seconds for which no call is made after one failed."""
+UNAVAILABLE = re.compile(r"\bexceeded\b|^(?:WRONGPASS|NOAUTH)\b")
+"""Errors that every command gets: the plan's limits are spent, or the token is not valid."""
 
 
 class Redis(Commands):
@@ -69,12 +72,13 @@ def evaluate(script: str, keys: list[str], arguments: list[str | int]) -> Any:
         return None
     try:
         return _client().eval(script, keys=keys, args=[str(argument) for argument in arguments])
-    except UpstashError as error:
-        log.warning("redis refused", error=str(error)[:200])
-        return None
     except Exception as error:  # the token's parameter may be missing, too
+        reason = str(error)[:200] if isinstance(error, UpstashError) else type(error).__name__
+        if isinstance(error, UpstashError) and not UNAVAILABLE.search(reason):
+            log.warning("redis refused", error=reason)
+            return None
         _broken_until = time.monotonic() + BREAK
-        log.warning("redis unavailable", error=type(error).__name__)
+        log.warning("redis unavailable", error=reason)
         metrics.emit(RedisUnavailable=1)
         return None
 
