@@ -74,7 +74,6 @@ class Upstash(Part, frozen=True):
 
     url: str
     token: str
-    faults_url: str
 
 
 class Valkey(Part, frozen=True):
@@ -88,7 +87,6 @@ class Gemini(Part, frozen=True):
     """The stand-in for Gemini."""
 
     url: str
-    faults_url: str
 
 
 class Stripe(Part, frozen=True):
@@ -96,7 +94,6 @@ class Stripe(Part, frozen=True):
 
     url: str
     secret_key: str
-    faults_url: str
 
 
 class Resources(Part, frozen=True):

@@ -153,18 +153,10 @@ class _System:
             stack=deploy.STACK,
             stage=deploy.STAGE,
             aws=aws,
-            upstash=running.Upstash(
-                url=upstash_url, token=token, faults_url=f"{upstash_url}/_faults"
-            ),
+            upstash=running.Upstash(url=upstash_url, token=token),
             valkey=running.Valkey(host=HOST, port=self._redis_port),
-            gemini=running.Gemini(url=gemini_url, faults_url=f"{gemini_url}/_faults")
-            if gemini_url
-            else None,
-            stripe=running.Stripe(
-                url=stripe_url, secret_key=STRIPE_KEY, faults_url=f"{stripe_url}/_faults"
-            )
-            if stripe_url
-            else None,
+            gemini=running.Gemini(url=gemini_url) if gemini_url else None,
+            stripe=running.Stripe(url=stripe_url, secret_key=STRIPE_KEY) if stripe_url else None,
             logs=str(self._folder.logs),
         )
 

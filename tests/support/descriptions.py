@@ -16,9 +16,9 @@ DESCRIPTION = running.Stack(
     stack="geminichat-local",
     stage="local",
     aws=running.Aws(endpoint_url="http://127.0.0.1:4566"),
-    upstash=running.Upstash(url="http://u", token="t", faults_url="http://u/_faults"),
+    upstash=running.Upstash(url="http://u", token="t"),
     valkey=running.Valkey(host="127.0.0.1", port=6379),
     gemini=None,
-    stripe=running.Stripe(url="http://s", secret_key="sk", faults_url="http://s/_faults"),
+    stripe=running.Stripe(url="http://s", secret_key="sk"),
     logs="logs",
 )

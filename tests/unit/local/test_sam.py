@@ -40,9 +40,9 @@ def test_loopback_addresses_are_replaced_by_ones_that_a_container_reaches() -> N
 def test_containers_reach_only_the_services_that_functions_call() -> None:
     stack = msgspec.structs.replace(
         DESCRIPTION,
-        upstash=Upstash(url=f"http://{HOST}:8079", token="t", faults_url=""),
+        upstash=Upstash(url=f"http://{HOST}:8079", token="t"),
         gemini=None,
-        stripe=Stripe(url=f"http://{HOST}:8082", secret_key="sk", faults_url=""),
+        stripe=Stripe(url=f"http://{HOST}:8082", secret_key="sk"),
     )
     assert sam.ports(stack) == [4566, 8079, 8082]
 
