@@ -118,7 +118,8 @@ def _endpoints(template: dict[str, Any]) -> Iterator[Endpoint]:
             continue
         properties = resource["Properties"]
         for event in properties.get("Events", {}).values():
-            if event["Type"] == "HttpApi":
+            # HEAD answers as GET does, without the body, and is not described on its own.
+            if event["Type"] == "HttpApi" and event["Properties"]["Method"].upper() != "HEAD":
                 name = properties["CodeUri"].removeprefix("functions/").rstrip("/")
                 yield Endpoint(
                     method=event["Properties"]["Method"].upper(),

@@ -39,10 +39,21 @@ def events_of(function: str, kind: str) -> list[Properties]:
 
 
 def routes_of(function: str) -> list[str]:
-    """Return a function's routes, as "GET /chatroom/{id}"."""
-    return [
+    """Return a function's routes, as "GET /chatroom/{id}", without HEAD next to GET."""
+    routes = [
         f"{event['Method'].upper()} {event['Path']}" for event in events_of(function, "HttpApi")
     ]
+    return [route for route in routes if not route.startswith("HEAD ")]
+
+
+def head_routes() -> dict[str, str]:
+    """Return the function behind each path that answers HEAD."""
+    return {
+        event["Path"]: function
+        for function in FUNCTIONS
+        for event in events_of(function, "HttpApi")
+        if event["Method"].upper() == "HEAD"
+    }
 
 
 def statements_in(value: Any) -> Iterator[dict[str, Any]]:

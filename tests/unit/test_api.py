@@ -116,6 +116,16 @@ def test_a_body_of_exactly_256_kib_is_read_and_one_byte_more_is_a_413() -> None:
     assert answer(event('{"content": "a"}' + " " * (padding + 1)))[0] == 413
 
 
+def test_head_answers_as_get_does_without_the_body() -> None:
+    @endpoint(public=True)
+    def shown(_: Request) -> Response:
+        return Response(200, body="text", headers={"etag": '"1"'})
+
+    got, headed = (shown(event(routeKey=f"{verb} /docs"), None) for verb in ("GET", "HEAD"))
+    assert got.pop("body") == "text"
+    assert headed == got
+
+
 def test_broken_base64_is_a_400() -> None:
     assert answer(event() | {"body": "%%%", "isBase64Encoded": True})[0] == 400
 

@@ -1,10 +1,20 @@
 """The client of Gemini over the wire: each answer's outcome, next to google-generativeai's."""
 
 import functools
+import json
+import random
 import sys
+import time
+from typing import Any
 
 import pytest
+from aiohttp import web
 
+from geminichat.clients import gemini as client
+from geminichat.domain.messages import trim_reply
+from infra.local.serving import served
+from infra.local.standins import gemini
+from infra.local.standins.faults import StandIn
 from infra.local.standins.gemini import ERRORS, FAULTS
 from infra.template import ROOT
 from tests.support.gemini_answers import (
@@ -59,3 +69,102 @@ def test_the_trusted_certificates_are_read_once_for_all_connections() -> None:
 
 def test_our_client_imports_no_sdk() -> None:
     assert not {name for name in ours().modules if name.startswith(("google.", "requests", "grpc"))}
+
+
+def random_exchange(chance: random.Random) -> tuple[list[dict[str, Any]], str, tuple[int, int]]:
+    """Return a stream's events, the text in them, and the tokens that Google bills for it."""
+    spent, thoughts, written = (chance.randrange(0, 5_000) for _ in range(3))
+    thought = {"text": "I think.", "thought": True, "thoughtSignature": "c2ln"}
+    events, text = [_event(thought) for _ in range(chance.randrange(0, 4))], ""
+    for _ in range(chance.randrange(1, 6)):
+        piece = "".join(chance.choices("aé漢🙂 \n", k=chance.randrange(1, 30)))
+        text += piece
+        events.append(_event({"text": piece}))
+        if chance.random() < 0.3:  # Google counts as it goes
+            events[-1]["usageMetadata"] = {"promptTokenCount": spent, "totalTokenCount": spent + 1}
+    text += "."
+    events.append(_event({"text": "."}))
+    events[-1]["candidates"][0]["finishReason"] = "STOP"
+    usage = {"promptTokenCount": spent, "totalTokenCount": spent + thoughts + written}
+    if thoughts:
+        usage["thoughtsTokenCount"] = thoughts
+    if chance.random() < 0.9:  # left out at times
+        usage["candidatesTokenCount"] = written
+    events[-1]["usageMetadata"] = usage
+    return events, text, (spent, thoughts + written)
+
+
+def _event(part: dict[str, Any]) -> dict[str, Any]:
+    return {"candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0}]}
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(client, "secret", lambda _: "key")
+    return "key"
+
+
+@pytest.mark.usefixtures("key")
+def test_1000_exchanges_with_thoughts_in_random_chunks_count_what_was_billed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chance = random.Random(14)
+    exchanges = [random_exchange(chance) for _ in range(1_000)]
+    waiting = iter(exchanges)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        events, _, _ = next(waiting)
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        left = b"".join(
+            b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\r\n\r\n"
+            for event in events
+        )
+        while left:
+            size = chance.randrange(1, 200)
+            await response.write(left[:size])
+            left = left[size:]
+        await response.write_eof()
+        return response
+
+    def app() -> web.Application:
+        made = web.Application()
+        made.router.add_post("/v1beta/models/{call}", answer)
+        return made
+
+    with served(app) as url:
+        monkeypatch.setenv("GEMINI_ENDPOINT", url)
+        for _, text, billed in exchanges:
+            question = client.Question(model="gemini-3.6-flash", prompt="Hello")
+            reply = client.generate(question, silence=5, whole=10)
+            assert reply.content == trim_reply(text)[0]
+            assert (reply.tokens.input_tokens, reply.tokens.output_tokens) == billed
+
+
+@pytest.mark.usefixtures("key")
+def test_a_stopped_generation_keeps_the_text_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(lambda: gemini.create_app("key")) as url:
+        monkeypatch.setenv("GEMINI_ENDPOINT", url)
+        events = [_event({"text": f"{number} "}) for number in range(50)]
+        StandIn(url).fault("answer", events=events, pause=0.05)
+        question = client.Question(model="gemini-3.6-flash", prompt="Hello")
+        generation = client.Generation(question, silence=5, whole=10)
+        began = time.monotonic()
+        for number, _ in enumerate(generation):
+            if number == 2:
+                generation.stop()
+        assert time.monotonic() - began < 2
+        reply = generation.reply()
+    assert (reply.content, reply.finish) == ("0 1 2", "stopped")
+
+
+@pytest.mark.usefixtures("key")
+def test_a_key_that_google_names_is_kept_out_of_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "secret", lambda _: "AIzaSecret")
+    with served(lambda: gemini.create_app("AIzaSecret")) as url:
+        monkeypatch.setenv("GEMINI_ENDPOINT", url)
+        message = "Consumer 'api_key:AIzaSecret' has been suspended."
+        StandIn(url).fault("error", status=403, message=message)
+        question = client.Question(model="gemini-3.6-flash", prompt="Hello")
+        with pytest.raises(client.KeyRefused, match=r"api_key:\[key\]' has been suspended"):
+            client.generate(question, silence=5, whole=10)

@@ -23,6 +23,7 @@ from tests.support.template import (
     TEMPLATE,
     events_of,
     folder_of,
+    head_routes,
     listed,
     of_type,
     routes_of,
@@ -105,6 +106,20 @@ def test_a_function_has_a_timeout_and_a_log_group_that_the_template_makes(functi
     group = RESOURCES[properties["LoggingConfig"]["LogGroup"]["Ref"]]
     assert group["Type"] == "AWS::Logs::LogGroup"
     assert group["Properties"]["RetentionInDays"]
+
+
+def test_head_is_answered_where_documents_and_health_are_read() -> None:
+    expected = {"/health": "HealthCheck", "/docs": "DocsPage", "/openapi.json": "DocsOpenapi"}
+    assert expected.items() <= head_routes().items()
+    for path, function in head_routes().items():
+        assert routes_of(function) == [f"GET {path}"]
+
+
+def test_browsers_may_send_tracing_headers_and_read_every_header_that_clients_need() -> None:
+    cors = of_type("AWS::Serverless::HttpApi")["Api"]["CorsConfiguration"]
+    assert {"traceparent", "tracestate", "baggage", "sentry-trace"} <= set(cors["AllowHeaders"])
+    assert {"idempotency-replayed", "etag", "location", "retry-after"} <= set(cors["ExposeHeaders"])
+    assert "HEAD" in cors["AllowMethods"]
 
 
 def test_functions_that_hash_a_password_have_more_cpu_than_the_others() -> None:

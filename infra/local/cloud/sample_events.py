@@ -28,7 +28,7 @@ def text_of(function: str) -> str:
     if "event" in sample:
         return str(sample["event"])
     events = load()["Resources"][function]["Properties"]["Events"].values()
-    [api] = [event["Properties"] for event in events if event["Type"] == "HttpApi"]
+    api = next(event["Properties"] for event in events if event["Type"] == "HttpApi")
     return json.dumps(_http_event(api["Method"].upper(), api["Path"], sample))
 
 

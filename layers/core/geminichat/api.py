@@ -290,6 +290,9 @@ def endpoint(
         except Exception:
             log.exception("unhandled error", request_id=request_id)
             reply = problem_answer(AppError("Something went wrong on our side."), request_id)
+        if event.get("routeKey", "").startswith("HEAD "):
+            reply.pop("body", None)
+            reply.pop("isBase64Encoded", None)
         log.info(
             "request",
             request_id=request_id,

@@ -20,6 +20,7 @@ from geminichat.tables import messages
 from geminichat.tables.messages import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check, run_sweep
+from tests.support.gemini_answers import INPUTS
 from tests.support.lambdas import Context, Poller, handler_of
 from tests.support.person import Person
 from tests.support.stored import NO_ROOM, counted, let_leases_end, prompts, stored
@@ -76,6 +77,18 @@ def dead_letters(values: Values) -> Iterator[tuple[dict[str, Any], str]]:
     )
     for letter in received.get("Messages", []):
         yield json.loads(letter["Body"]), letter["MessageAttributes"]["reason"]["StringValue"]
+
+
+HALF = {"candidates": [{"content": {"role": "model", "parts": [{"text": "Half of it. "}]}}]}
+DONE = {
+    "candidates": [{"content": {"parts": [{"text": "Done."}]}, "finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 20},
+}
+
+
+def refusal(name: str) -> dict[str, Any]:
+    """Return the fault that sends one of Google's real error answers."""
+    return {"kind": "answer", **json.loads((INPUTS / f"{name}.json").read_text())}
 
 
 def reply(content: str) -> Reply:
@@ -434,6 +447,110 @@ def test_a_declined_prompt_fails_at_once_without_a_dead_letter(
     assert (end["status"], end["error"]["code"], end["reply"]) == ("failed", "blocked", None)
     assert basic_user.counted() == 0
     assert list(dead_letters(values)) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "attempts", "code", "letters"),
+    [
+        ({"kind": "finish", "reason": "RECITATION"}, 3, "recitation", 0),
+        ({"kind": "stall", "seconds": 5}, 2, "timed-out", 0),
+        ({"kind": "answer", "events": [HALF], "hold": 5}, 2, "timed-out", 0),
+        ({"kind": "answer", "events": [HALF], "pause": 0.2, "repeat": 100}, 2, "reply-too-slow", 0),
+        (refusal("daily-quota-429"), 1, "service-refused", 1),
+        (refusal("location-400"), 1, "service-refused", 1),
+        (refusal("list400"), 1, "not-accepted", 0),
+        (refusal("list429"), 6, "gemini-unavailable", 1),
+        ({"kind": "error", "status": 403}, 6, "service-refused", 1),
+        ({"kind": "finish", "reason": "MAX_TOKENS"}, 1, "reply-too-long", 0),
+    ],
+)
+def test_each_error_has_its_number_of_attempts_and_its_words(
+    fault: dict[str, Any],
+    attempts: int,
+    code: str,
+    letters: int,
+    basic_user: Person,
+    google: StandIn,
+    values: Values,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GEMINI_SILENCE", "1")
+    monkeypatch.setenv("GEMINI_TIMEOUT", "2")
+    room = basic_user.open_room()
+    message = basic_user.sent(room)
+    google.fault(**fault, times="always")
+    for number in range(1, attempts + 1):
+        assert work(event((room, 1))) == (["0"] if number < attempts else [])
+    end = basic_user.look(room, message)
+    assert (end["status"], end["error"]["code"]) == ("failed", code)
+    assert len(google.requests()) == attempts
+    assert basic_user.counted() == 0
+    assert len(list(dead_letters(values))) == letters
+
+
+def test_an_answer_may_take_longer_than_gemini_may_be_silent(
+    pro_user: Person, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """150 s with 60 s of silence at most, on a scale of 1 to 60."""
+    monkeypatch.setenv("GEMINI_SILENCE", "1")
+    monkeypatch.setenv("GEMINI_TIMEOUT", "3")
+    google.fault("answer", events=[HALF] * 9 + [DONE], pause=0.25)
+    message = pro_user.sent(room)
+    assert work(event((room, 1))) == []
+    reply = pro_user.look(room, message)["reply"]
+    assert reply["content"] == "Half of it. " * 9 + "Done."
+    assert reply["usage"] == {"inputTokens": 8, "outputTokens": 12}
+
+
+def test_endless_silent_and_huge_answers_leave_the_invocation_alive_for_other_rooms(
+    pro_user: Person, google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_SILENCE", "1")
+    monkeypatch.setenv("GEMINI_TIMEOUT", "2")
+    large = {"candidates": [{"content": {"parts": [{"text": "x" * 50_000}]}}]}
+    faults: dict[str, dict[str, Any]] = {
+        "drips": {"kind": "answer", "events": [HALF], "pause": 0.2, "repeat": 1_000},
+        "stalls": {"kind": "answer", "events": [HALF], "hold": 60},
+        "5 MB": {"kind": "answer", "events": [*[large] * 100, DONE]},
+        "fine": {},
+    }
+    rooms = {name: pro_user.open_room() for name in faults}
+    sent = {}
+    for name, fault in faults.items():
+        if fault:
+            google.fault(**fault, match=name)
+        sent[name] = pro_user.sent(rooms[name], name)
+    began = time.monotonic()
+    waiting = work(event(*((room, 1) for room in rooms.values())))
+    assert time.monotonic() - began < 6
+    assert len(waiting) == 2
+    ends = {name: pro_user.look(rooms[name], message) for name, message in sent.items()}
+    assert {name: end["status"] for name, end in ends.items()} == {
+        "drips": "queued",
+        "stalls": "queued",
+        "5 MB": "answered",
+        "fine": "answered",
+    }
+    assert ends["5 MB"]["reply"]["finish"] == "length"
+    assert len(ends["5 MB"]["reply"]["content"]) == 350_000
+
+
+def test_the_history_keeps_the_end_of_a_long_reply_and_earlier_short_turns(
+    pro_user: Person, room: str, google: StandIn
+) -> None:
+    long = {"candidates": [{"content": {"parts": [{"text": "x" * 72_790 + " the end."}]}}]}
+    google.fault("answer", match="Write", events=[long, DONE])
+    for number, content in enumerate(
+        ["My name is Ada and I live in Oslo.", "Write a very long text", "continue"]
+    ):
+        pro_user.sent(room, content)
+        work(event((room, 2 * number + 1)))
+    texts = [turn["parts"][0]["text"] for turn in google.requests()[-1]["contents"]]
+    assert texts[0] == "My name is Ada and I live in Oslo."
+    assert texts[2] == "Write a very long text"
+    assert texts[3].startswith(history.CUT)
+    assert texts[3].endswith("the end.Done.")
+    assert 59_000 < sum(len(text) for text in texts[:-1]) <= 60_000
 
 
 def test_a_prompt_is_retried_after_a_wrong_api_key(

@@ -1,0 +1,300 @@
+"""Models: what rooms may name, what answers them, and what happens when Google retires one."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from geminichat import config
+from geminichat.tables import usage
+from infra.local.standins import gemini
+from infra.local.standins.faults import StandIn
+from tests.support.lambdas import Poller, invoke
+from tests.support.person import Person
+from tests.support.stored import stored
+
+RETIRED = {"kind": "retired", "model": "gemini-2.5", "times": "always"}
+
+
+@pytest.fixture(autouse=True)
+def fresh_catalogue() -> Iterator[None]:
+    config.catalogue.cache_clear()
+    yield
+    config.catalogue.cache_clear()
+
+
+def patch_catalogue(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    monkeypatch.setenv("MODELS_PATCH", json.dumps(changes))
+    config.catalogue.cache_clear()
+
+
+def ends_of(user: Person, rooms: list[str], messages: list[str]) -> list[dict[str, Any]]:
+    return [user.look(room, message) for room, message in zip(rooms, messages, strict=True)]
+
+
+# ── The catalogue ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_list_shows_what_a_plan_includes(basic_user: Person, pro_user: Person) -> None:
+    basic, pro = (user.get("/models").data for user in (basic_user, pro_user))
+    assert basic["default"] == "fast"
+    by_id = {model["id"]: model for model in basic["models"]}
+    assert by_id["gemini-3.5-flash-lite"] == {
+        "id": "gemini-3.5-flash-lite",
+        "name": "Gemini 3.5 Flash-Lite",
+        "aliases": ["fast"],
+        "price": {"input": 0.3, "output": 2.5},
+        "thinking": ["minimal", "low", "medium", "high"],
+        "maxOutputTokens": 8_192,
+        "available": True,
+        "retires": None,
+        "replacedBy": None,
+    }
+    assert by_id["gemini-2.5-flash"]["retires"] == "2026-12-01"
+    assert not by_id["gemini-3.8-flash"]["available"]
+    assert all(model["available"] for model in pro["models"])
+
+
+def test_a_new_room_names_the_default_alias_and_no_thinking_level(basic_user: Person) -> None:
+    room = basic_user.get(f"/chatroom/{basic_user.open_room()}").data
+    assert (room["model"], room["thinking"]) == ("fast", None)
+
+
+def test_a_model_that_the_plan_does_not_include_cannot_be_chosen(
+    basic_user: Person, pro_user: Person
+) -> None:
+    room = basic_user.open_room()
+    for name in ("best", "gemini-3.8-flash", "gemini-2.5-pro"):
+        for reply in (
+            basic_user.request("POST", "/chatroom", json={"model": name}),
+            basic_user.request("PATCH", f"/chatroom/{room}", json={"model": name}),
+        ):
+            assert reply.status == 403
+            assert reply.json["type"].endswith(":model-not-included")
+        assert pro_user.request("POST", "/chatroom", json={"model": name}).status == 201
+
+
+def test_a_model_that_the_catalogue_does_not_have_is_a_400(pro_user: Person) -> None:
+    reply = pro_user.request("POST", "/chatroom", json={"model": "gpt-5"})
+    assert reply.status == 400
+    assert reply.json["errors"][0]["pointer"] == "/model"
+
+
+def test_a_room_is_answered_by_the_default_after_its_users_plan_ended(
+    pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = pro_user.open_room(model="best")
+    patch_catalogue(monkeypatch, models={"gemini-3.8-flash": {"plans": []}})
+    message = pro_user.sent(room)
+    worker.drain()
+    reply = pro_user.look(room, message)["reply"]
+    assert (reply["model"], reply["requestedModel"]) == ("gemini-3.5-flash-lite", "best")
+
+
+def test_thinking_and_the_bound_of_the_reply_are_sent_and_thoughts_are_counted(
+    pro_user: Person, worker: Poller, google: StandIn
+) -> None:
+    room = pro_user.open_room(model="best", thinking="minimal")
+    message = pro_user.sent(room, "1234")
+    worker.drain()
+    [request] = google.requests()
+    assert request["model"] == "gemini-3.8-flash"
+    assert request["generationConfig"] == {
+        "maxOutputTokens": 32_768,
+        "thinkingConfig": {"thinkingLevel": "low"},  # 3.8 does not know minimal
+    }
+    used = pro_user.look(room, message)["reply"]["usage"]
+    assert used["outputTokens"] == gemini.THOUGHTS["low"] + gemini.tokens("You said: 1234 (turn 1)")
+
+
+def test_the_default_model_changes_with_the_catalogue(
+    basic_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = basic_user.open_room()
+    patch_catalogue(monkeypatch, aliases={"fast": "gemini-3.6-flash"})
+    message = basic_user.sent(room)
+    worker.drain()
+    assert basic_user.look(room, message)["reply"]["model"] == "gemini-3.6-flash"
+
+
+# ── Retired models ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_100_prompts_to_retired_models_are_answered_by_their_replacements_in_one_attempt(
+    pro_user: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BURST_PROMPTS", "0")
+    google.fault(**RETIRED)
+    replacements = {
+        "gemini-2.5-flash": "gemini-3.6-flash",
+        "gemini-2.5-flash-lite": "gemini-3.5-flash-lite",
+        "gemini-2.5-pro": "gemini-3.8-flash",
+    }
+    names = [list(replacements)[number % 3] for number in range(100)]
+    rooms = [pro_user.open_room(model=name) for name in names]
+    sent = [pro_user.sent(room) for room in rooms]
+    worker.drain()
+    for name, room, end in zip(names, rooms, ends_of(pro_user, rooms, sent), strict=True):
+        assert end["status"] == "answered"
+        assert end["reply"]["model"] == replacements[name]
+        assert end["reply"]["requestedModel"] == name
+        assert int(stored(room)[0].attempts) == 1
+    assert pro_user.counted() == 100
+
+
+def test_100_prompts_to_retired_models_without_replacement_fail_refunded_and_ring_the_alarm(
+    pro_user: Person,
+    worker: Poller,
+    google: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BURST_PROMPTS", "0")
+    changes = {
+        name: {"replacedBy": None, "plans": ["basic", "pro"]}
+        for name in ("gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro")
+    }
+    patch_catalogue(monkeypatch, models=changes)
+    google.fault(**RETIRED)
+    rooms = [pro_user.open_room(model=list(changes)[number % 3]) for number in range(100)]
+    sent = [pro_user.sent(room) for room in rooms]
+    capsys.readouterr()
+    worker.drain()
+    logged = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "{" in line]
+    for end in ends_of(pro_user, rooms, sent):
+        assert (end["status"], end["error"]["code"]) == ("failed", "model-retired")
+        assert "hange it and send it" not in end["error"]["message"]
+    assert pro_user.counted() == 0
+    assert len(google.requests()) == 100
+    assert sum(line["GeminiRefusals"][0] for line in logged if "GeminiRefusals" in line) == 100
+    reasons = {line["reason"] for line in logged if line.get("message") == "gemini failed"}
+    assert all("is no longer available to new users" in reason for reason in reasons)
+
+
+def test_a_retired_models_replacement_is_asked_at_once_after_its_day(
+    pro_user: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = datetime.now(UTC).date().isoformat()
+    patch_catalogue(monkeypatch, models={"gemini-2.5-flash": {"retires": today}})
+    pro_user.sent(pro_user.open_room(model="gemini-2.5-flash"))
+    worker.drain()
+    assert [request["model"] for request in google.requests()] == ["gemini-3.6-flash"]
+
+
+def test_a_room_whose_model_left_the_catalogue_is_answered_by_the_default(
+    pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = pro_user.open_room(model="gemini-3.7-flash")
+    stored_before = pro_user.sent(room, "sent before")
+    patch_catalogue(monkeypatch, models={"gemini-3.7-flash": None})
+    stored_after = pro_user.sent(room, "sent after")
+    worker.drain()
+    for message in (stored_before, stored_after):
+        reply = pro_user.look(room, message)["reply"]
+        assert (reply["model"], reply["requestedModel"]) == (
+            "gemini-3.5-flash-lite",
+            "gemini-3.7-flash",
+        )
+
+
+# ── The daily check ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_daily_check_finds_nothing_in_the_shipped_catalogue(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert invoke("ModelsCheck", {}) == {"concerns": []}
+    assert '"ModelConcerns":[0]' in capsys.readouterr().out
+
+
+def test_the_daily_check_counts_its_concerns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    today = datetime.now(UTC).date().isoformat()
+    patch_catalogue(
+        monkeypatch,
+        models={
+            "gemini-3.6-flash": {"retires": today},
+            "gemini-9": {"name": "9", "input": 1, "output": 1, "plans": ["pro"]},
+        },
+    )
+    concerns = invoke("ModelsCheck", {})["concerns"]
+    assert len(concerns) == 2
+    assert "gemini-3.6-flash may be chosen, and retires on" in concerns[0]
+    assert "gemini-9 may be chosen, and Google does not serve it" in concerns[1]
+    assert '"ModelConcerns":[2]' in capsys.readouterr().out
+
+
+def test_a_list_that_cannot_be_read_is_a_concern(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_KEY_PARAMETER", config.setting("UPSTASH_TOKEN_PARAMETER"))
+    assert len(invoke("ModelsCheck", {})["concerns"]) == 1
+
+
+# ── Tokens ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_tokens_of_attempts_without_a_reply_count_once_the_prompt_ends(
+    pro_user: Person, worker: Poller, google: StandIn
+) -> None:
+    room = pro_user.open_room()
+    used = {"promptTokenCount": 100, "totalTokenCount": 400}
+    empty = {"candidates": [{"finishReason": "OTHER"}], "usageMetadata": used}
+    google.fault("answer", events=[empty], times=2)
+    message = pro_user.sent(room, "1234")
+    worker.poll()
+    worker.redeliver()
+    worker.poll()
+    assert today_of(pro_user) == (0, 0)
+    worker.redeliver()
+    worker.drain()
+    reply = pro_user.look(room, message)["reply"]
+    own = gemini.tokens("You said: 1234 (turn 1)")
+    assert reply["usage"] == {"inputTokens": 201, "outputTokens": 600 + own}
+    assert today_of(pro_user) == (201, 600 + own)
+
+
+def test_tokens_of_a_failed_prompt_count(pro_user: Person, worker: Poller, google: StandIn) -> None:
+    room = pro_user.open_room()
+    used = {"promptTokenCount": 1_706, "totalTokenCount": 4_705, "thoughtsTokenCount": 2_999}
+    only_thoughts = {"candidates": [{"finishReason": "MAX_TOKENS"}], "usageMetadata": used}
+    google.fault("answer", events=[only_thoughts])
+    message = pro_user.sent(room)
+    worker.drain()
+    end = pro_user.look(room, message)
+    assert (end["status"], end["error"]["code"]) == ("failed", "reply-too-long")
+    assert len(google.requests()) == 1
+    assert today_of(pro_user) == (1_706, 2_999)
+
+
+def today_of(user: Person) -> tuple[int, int]:
+    """Return the tokens, in and out, that the user's day counts."""
+    today = datetime.now(UTC).date().isoformat()
+    try:
+        item = usage.Usage.get(user.id, today, consistent_read=True)
+    except usage.Usage.DoesNotExist:
+        return 0, 0
+    return int(item.input_tokens), int(item.output_tokens)
+
+
+@pytest.mark.exhaustive
+def test_the_usage_of_many_rooms_equals_what_was_billed(
+    pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BURST_PROMPTS", "0")
+    rooms = [
+        pro_user.open_room(model="gemini-3.6-flash", thinking=level)
+        for level in gemini.THOUGHTS
+        for _ in range(10)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        sent = list(pool.map(pro_user.sent, rooms))
+    worker.drain()
+    ends = ends_of(pro_user, rooms, sent)
+    billed = [end["reply"]["usage"] for end in ends]
+    assert today_of(pro_user) == (
+        sum(one["inputTokens"] for one in billed),
+        sum(one["outputTokens"] for one in billed),
+    )
