@@ -235,7 +235,7 @@ class Poller:
         return Batch([message["Body"] for message in messages], failed)
 
     def redeliver(self) -> None:
-        """Let every pause and visibility timeout be over: what was received may come again."""
+        """End every visibility timeout, so that received messages can be received again."""
         for handle in self._in_flight.values():
             self._sqs.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0

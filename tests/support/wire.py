@@ -121,7 +121,7 @@ class Wire:
             self.tries = before + self.tries
 
     def deliver_late(self) -> None:
-        """Let the requests arrive that their senders have given up on."""
+        """Deliver the requests that their senders have given up on."""
         late, self._late = self._late, []
         for request in late:
             self._send(request)
