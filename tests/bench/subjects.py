@@ -115,7 +115,7 @@ def _items() -> dict[str, Item]:
             "user_id": USER,
             "chatroom_id": ROOM,
             "title": "Queues and how to use them",
-            "model": "gemini-2.5-flash",
+            "model": "gemini-3.6-flash",
             "system_instruction": "Be brief, and say what you do not know.",
             "last_seq": 20,
             "created_at": _moment(-2),
@@ -127,7 +127,7 @@ def _items() -> dict[str, Item]:
             "user_id": USER,
             "sender": "user",
             "content": CONTENT,
-            "model": "gemini-2.5-flash",
+            "model": "gemini-3.6-flash",
             "created_at": _moment(-1),
             "status": "answered",
             "system_instruction": "Be brief, and say what you do not know.",
@@ -278,6 +278,8 @@ ASKS: dict[str, Ask] = {
     "SubscriptionCheckout": Ask(
         "/subscribe/pro", items={"SubscriptionsTable": _UNPAID}, usual="create"
     ),
+    "ModelsList": Ask("/models", usual="get"),
+    "ModelsCheck": Ask(event={}, usual="sweep"),
     "SubscriptionStatus": Ask("/subscription/status", usual="get"),
     "SubscriptionPortal": Ask("/subscription/portal", usual="create"),
     "SubscriptionCancel": Ask("/subscription/cancel", usual="create"),
