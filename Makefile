@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help setup up chat logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
-.PHONY: bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive reconcile models build hooks clean
+.PHONY: bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive end-sessions reconcile models build hooks clean
 .PHONY: local-only lock lock-layers lock-tools lock-node lock-bench
 
 help: ## Show this list
@@ -101,6 +101,9 @@ destroy: setup ## Delete a stage, except prod, with all its data from AWS (STAGE
 
 rotate-keys: setup ## Replace the key that signs tokens, in two runs (STAGE=local)
 	@$(RUN_WITH_CORE) infra.stages.rotate_signing_keys $(or $(STAGE),local)
+
+end-sessions: setup ## End every session of a user (USER=id, email or number; STAGE=local)
+	@PYTHONPATH=layers/core $(RUN) infra.stages.end_sessions $(or $(STAGE),local) $(if $(filter command line,$(origin USER)),'$(USER)',$(error Say whose: make end-sessions USER=ann@example.com))
 
 redrive: setup ## Queue the prompts in the dead-letter queue again (STAGE=local; DRY=1 only shows them)
 	@$(RUN_WITH_CORE) infra.stages.redrive $(or $(STAGE),local) $(if $(DRY),--dry-run)

@@ -1,13 +1,12 @@
-"""POST /auth/login: a password for a session's tokens."""
+"""POST /auth/login: exchange an identity and its password for a session's tokens."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import hashing
 from geminichat.domain.accounts import Credentials
 from geminichat.domain.tokens import Tokens
 from geminichat.errors import InvalidCredentials, TooManyRequests
-from geminichat.operations import accounts
-from geminichat.tables import sessions
-from geminichat.upstash import login_throttle
+from geminichat.operations import login
+from geminichat.tables import users
 
 
 @endpoint(public=True, errors=[InvalidCredentials, TooManyRequests])
@@ -15,11 +14,11 @@ def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with tokens; whether the account exists changes neither the work nor the 401."""
     given = request.body(Credentials)
 
-    with login_throttle.counted(given.identity, request.source) as guess:
-        user = accounts.find_by(given.identity)
-        password_hash = user.password_hash if user else None
-        if not hashing.matches(given.password, password_hash) or user is None:
-            raise InvalidCredentials()
+    attempt = login.admit(given.identity, given.device_token, request.source, request.now)
+    user = users.find(attempt.user_id)
+    is_right = hashing.is_match(given.password, user.password_hash if user else None)
+    if user is None or not is_right:
+        raise login.reject(attempt)
 
-    refresh = sessions.begin(user.user_id, int(user.session_epoch), request.now)
-    return ok(request.tokens(refresh), "Logged in.", headers={**NO_STORE, **guess.headers})
+    refresh = login.begin_session(attempt, user)
+    return ok(request.tokens(refresh), "Logged in.", headers={**NO_STORE, **attempt.headers})

@@ -2,17 +2,16 @@
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain.sessions import Logout
-from geminichat.tables import sessions, users
+from geminichat.tables import users
 
 
 @endpoint
 def handler(request: Request) -> Response:
-    """Answer 200; a session that has ended already is ended well, but cannot end the others."""
-    wanted = request.body(Logout, optional=True)
+    """Answer 200; only a session that has not ended can end the others."""
+    asked = request.body(Logout, optional=True)
 
-    if wanted.everywhere:
-        [user] = users.current(request.user_id, request.session_id, request.now)
-        users.end_sessions(user)
+    if asked.everywhere:
+        users.end_sessions_from(request.caller, request.now)
         return ok(None, "Logged out everywhere.")
-    sessions.end(request.user_id, request.session_id)
+    users.end_session(request.caller, request.now)
     return ok(None, "Logged out.")

@@ -1,21 +1,24 @@
 """POST /auth/reset-password: set a new password with a code; every session ends."""
 
-from geminichat.api import Request, Response, endpoint, ok
+from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.clients import notifications
+from geminichat.domain import accounts as texts
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewPassword
 from geminichat.domain.codes import Purpose
-from geminichat.errors import InvalidCode, WeakPassword
-from geminichat.operations import accounts
-from geminichat.tables import codes
-from geminichat.upstash import login_throttle
+from geminichat.errors import InvalidCode, TooManyRequests, WeakPassword
+from geminichat.operations import accounts, one_time_codes
 
 
-@endpoint(public=True, errors=[InvalidCode, WeakPassword])
+@endpoint(public=True, errors=[InvalidCode, TooManyRequests, WeakPassword])
 def handler(request: Request) -> Response:
     """Answer 200; the new password opens the next session."""
     given = request.body(NewPassword)
 
-    proof = codes.guess(given.identity, Purpose.RESET, given.otp, request.now)
-    accounts.reset_password(proof, hashing.hash_password(given.new_password), request.now)
-    login_throttle.forget(given.identity)
-    return ok(None, "The password is changed. Log in with it.")
+    proof = one_time_codes.verify(
+        given.identity, Purpose.RESET, given.otp, given.challenge, request.source, request.now
+    )
+    password_hash = hashing.hash_password(given.new_password)
+    held = accounts.reset_password(proof, password_hash, request.source, request.now)
+    notifications.notify(held, texts.RESET_NOTICE)
+    return ok(None, "The password was changed. Log in with it.", headers=NO_STORE)

@@ -1,18 +1,19 @@
-"""POST /auth/send-otp: send a code that proves an email or a mobile, whoever's it is."""
+"""POST /auth/send-otp: send a code that proves an email or a mobile number."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
-from geminichat.clients import notifications
-from geminichat.domain.codes import CodeSent, Purpose, WantedCode
+from geminichat.domain.codes import CodeRequest, CodeSent, Purpose
 from geminichat.errors import DeliveryFailed, TooManyRequests
-from geminichat.tables import codes
+from geminichat.operations import one_time_codes
 
 
 @endpoint(public=True, errors=[DeliveryFailed, TooManyRequests])
 def handler(request: Request) -> Response[CodeSent]:
-    """Answer 200, the same whether there is an account: nobody looks."""
-    wanted = request.body(WantedCode)
+    """Answer 200, the same and after the same work whether there is an account."""
+    asked = request.body(CodeRequest)
 
-    code = codes.draw(wanted.identity, Purpose.VERIFY, request.source, request.now)
-    codes.store(code)
-    otp = notifications.send(code)
-    return ok(CodeSent(otp=otp), "The code is on its way.", headers={**NO_STORE, **code.headers()})
+    code = one_time_codes.issue(
+        asked.identity, Purpose(asked.purpose), request.source, asked.device_token, request.now
+    )
+    one_time_codes.store(code)
+    sent = CodeSent(challenge=code.code.challenge, otp=one_time_codes.deliver(code))
+    return ok(sent, "The code was sent.", headers={**NO_STORE, **code.headers()})

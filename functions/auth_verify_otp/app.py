@@ -1,18 +1,24 @@
-"""POST /auth/verify-otp: a code for a session's tokens; an unknown identity becomes a user here."""
+"""POST /auth/verify-otp: exchange a code for a session's tokens; an unknown identity gets a user.
+
+A request that carries the access token of the unproven account with this identity proves that
+account. Any other first proof creates a new account and deletes the unproven one.
+"""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
-from geminichat.domain.accounts import GivenCode, SignedIn
+from geminichat.domain.accounts import GivenCode, LoggedIn
 from geminichat.domain.codes import Purpose
-from geminichat.errors import InvalidCode
-from geminichat.operations import accounts
-from geminichat.tables import codes
+from geminichat.errors import InvalidCode, TooManyRequests
+from geminichat.operations import accounts, one_time_codes
 
 
-@endpoint(public=True, errors=[InvalidCode])
-def handler(request: Request) -> Response[SignedIn]:
+@endpoint(public=True, errors=[InvalidCode, TooManyRequests])
+def handler(request: Request) -> Response[LoggedIn]:
     """Answer 200 with the user and tokens."""
     given = request.body(GivenCode)
+    caller = request.optional_caller()
 
-    proof = codes.guess(given.identity, Purpose.VERIFY, given.otp, request.now)
-    user, refresh = accounts.enter(proof, request.now)
-    return ok(SignedIn.of(user, request.tokens(refresh)), "Logged in.", headers=NO_STORE)
+    proof = one_time_codes.verify(
+        given.identity, Purpose.LOGIN, given.otp, given.challenge, request.source, request.now
+    )
+    user, refresh = accounts.log_in_by_code(proof, caller, request.source, request.now)
+    return ok(LoggedIn.of(user, request.tokens(refresh)), "Logged in.", headers=NO_STORE)

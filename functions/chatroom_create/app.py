@@ -12,6 +12,6 @@ def handler(request: Request) -> Response[Room]:
     new = request.body(NewRoom, optional=True)
     choose_model.require(request.user_id, new.model, request.now)
 
-    room = create_room.create(request.user_id, new, request.now)
+    room = create_room.create(request.caller, new, request.now)
 
     return created(room, "Chatroom created.", headers={"location": f"/chatroom/{room.id}"})

@@ -11,6 +11,6 @@ def handler(request: Request) -> Response:
     """Answer 204; the sweep deletes the messages."""
     room_id = ids.parse_room(request.path["id"])
 
-    delete_room.delete(request.user_id, room_id, request.now)
+    delete_room.delete(request.caller, room_id, request.now)
 
     return no_content()

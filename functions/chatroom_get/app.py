@@ -14,6 +14,6 @@ def handler(request: Request) -> Response[RoomWithMessages]:
     scope = f"messages of {room_id}"
     limit, before = request.page(scope, int)
 
-    room, page, oldest = messages.read_newest(request.user_id, room_id, limit, before)
+    room, page, oldest = messages.read_newest(request.caller, room_id, limit, before, request.now)
 
     return ok(RoomWithMessages.of(room, page, request.cursor(scope, oldest)), "Chatroom found.")

@@ -9,5 +9,6 @@ from geminichat.tables import messages
 @endpoint(errors=[NotFound])
 def handler(request: Request) -> Response[Message]:
     """Answer 200 with the message."""
-    message = messages.get(request.user_id, request.path["id"], request.path["messageId"])
+    room_id, message_id = request.path["id"], request.path["messageId"]
+    message = messages.get(request.caller, room_id, message_id, request.now)
     return ok(message, "Message found.")

@@ -3,7 +3,7 @@
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain.rooms import Position, RoomPage
 from geminichat.errors import InvalidRequest
-from geminichat.tables import chatrooms
+from geminichat.tables import chatrooms, users
 from geminichat.upstash import room_list_cache
 
 
@@ -11,6 +11,7 @@ from geminichat.upstash import room_list_cache
 def handler(request: Request) -> Response[RoomPage]:
     """Answer 200 with the page and whether it came from the cache."""
     limit, after = request.page("rooms", Position)
+    users.current(request.user_id, request.session_id, request.now)
 
     notices = None
     if after is None:

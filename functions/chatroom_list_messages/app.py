@@ -15,7 +15,7 @@ def handler(request: Request) -> Response[MessagePage]:
     limit, position = request.page(scope, int)
     start = position or request.after(room_id)
 
-    found, last = messages.read_after(request.user_id, room_id, start, limit)
+    found, last = messages.read_after(request.caller, room_id, start, limit, request.now)
 
     after = ids.message_id(room_id, start) if start else None
     page = MessagePage.of(found, after, request.cursor(scope, last))

@@ -12,7 +12,7 @@ def handler(request: Request) -> Response[AcceptedPrompt]:
     """Answer 202: the prompt is queued again and counted like a new one."""
     room_id = ids.parse_room(request.path["id"])
 
-    sent = send_prompt.retry(request.user_id, room_id, request.path["messageId"], request.now)
+    sent = send_prompt.retry(request.caller, room_id, request.path["messageId"], request.now)
 
     location = {"location": f"/chatroom/{room_id}/message/{sent.message.id}"}
     return accepted(

@@ -21,7 +21,7 @@ def handler(request: Request) -> Response[AcceptedPrompt]:
     prompt = request.body(NewPrompt)
     key = request.idempotency_key()
 
-    sent = send_prompt.send(request.user_id, room_id, prompt, key, request.now)
+    sent = send_prompt.send(request.caller, room_id, prompt, key, request.now)
 
     location = {"location": f"/chatroom/{room_id}/message/{sent.message.id}"}
     return accepted(

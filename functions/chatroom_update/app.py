@@ -5,7 +5,7 @@ from geminichat.domain import ids
 from geminichat.domain.rooms import Room, RoomChange
 from geminichat.errors import ModelNotIncluded, NotFound
 from geminichat.operations import choose_model
-from geminichat.tables import chatrooms
+from geminichat.tables import chatrooms, users
 from geminichat.upstash import room_list_cache
 
 
@@ -14,6 +14,7 @@ def handler(request: Request) -> Response[Room]:
     """Answer 200 with the changed room."""
     change = request.body(RoomChange)
     room_id = ids.parse_room(request.path["id"])
+    users.current(request.user_id, request.session_id, request.now)
     choose_model.require(request.user_id, change.model, request.now)
 
     notice = room_list_cache.update_notice(room_id, request.now)

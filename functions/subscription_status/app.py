@@ -8,4 +8,5 @@ from geminichat.tables import usage
 @endpoint
 def handler(request: Request) -> Response[SubscriptionStatus]:
     """Answer 200 with the status that Stripe last reported."""
-    return ok(usage.subscription_status(request.user_id, request.now), "This is your plan.")
+    status = usage.subscription_status(request.user_id, request.session_id, request.now)
+    return ok(status, "This is your plan.")

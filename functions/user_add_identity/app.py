@@ -1,6 +1,8 @@
-"""POST /user/identity: add an email or a mobile to the account, or put it in the other's place."""
+"""POST /user/identity: add an email or a mobile number to the account, or replace one."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.clients import notifications
+from geminichat.domain import accounts as texts
 from geminichat.domain.accounts import NewIdentity
 from geminichat.domain.codes import Purpose
 from geminichat.domain.users import Account
@@ -11,21 +13,25 @@ from geminichat.errors import (
     InvalidCredentials,
     TooManyRequests,
 )
-from geminichat.operations import accounts
-from geminichat.tables import codes, users
-from geminichat.upstash import login_throttle
+from geminichat.operations import accounts, login, one_time_codes
+from geminichat.tables import users
 
 
 @endpoint(
     errors=[IdentityNotVerified, IdentityTaken, InvalidCode, InvalidCredentials, TooManyRequests]
 )
 def handler(request: Request) -> Response[Account]:
-    """Answer 200 with the user; the code comes from POST /auth/send-otp."""
+    """Answer 200 with the user; POST /auth/send-otp with the purpose "link" sends the code."""
     given = request.body(NewIdentity)
+    confirmation = given.confirmation
     [user] = users.current(request.user_id, request.session_id, request.now)
-    own = users.identity_of(user)
-    limits = login_throttle.confirm(own, request.source, given.current_password, user.password_hash)
 
-    proof = codes.guess(given.identity, Purpose.VERIFY, given.otp, request.now)
-    account = accounts.add_identity(proof, request.user_id, request.session_id, request.now)
-    return ok(account, "It is yours, and lets you in.", headers={**NO_STORE, **limits})
+    limits, used = login.confirm(user, confirmation, request.caller, request.source, request.now)
+    proof = one_time_codes.verify(
+        given.identity, Purpose.LINK, given.otp, given.challenge, request.source, request.now
+    )
+    account, before = accounts.add_identity(proof, request.caller, used, request.now)
+    notice = texts.identity_notice(given.identity.kind, getattr(before, given.identity.kind))
+    notifications.notify(users.identities_of(before), notice)
+    headers = {**NO_STORE, **limits}
+    return ok(account, "The identity was added to your account.", headers=headers)

@@ -1,12 +1,12 @@
-"""GET /user/me: the same as GET /auth/me."""
+"""GET /user/me: return the user whose token it is."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.users import Account
-from geminichat.tables import users
+from geminichat.tables import usage
 
 
 @endpoint
 def handler(request: Request) -> Response[Account]:
-    """Answer 200 with the user, its plan and what is left of today's prompts."""
-    user = users.account(request.user_id, request.session_id, request.now)
-    return ok(user, "This is your account.", headers=NO_STORE)
+    """Answer 200 with the user, its plan and the prompts left today."""
+    account = usage.account(request.user_id, request.session_id, request.now)
+    return ok(account, "This is your account.", headers=NO_STORE)

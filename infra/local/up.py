@@ -141,6 +141,7 @@ class _System:
             "MailFrom": deploy.MAIL_FROM,
             "OtpDelivery": "response",  # no message leaves this machine, so responses show the code
             "CodesPerAddress": "0",  # all requests come from one address
+            "SignupsPerAddress": "0",
             **SHORT_PAUSES,
         }
         resources = await self._deploy(cloud, parameters)

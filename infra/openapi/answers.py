@@ -58,6 +58,7 @@ ANSWERS: Mapping[str, Answers] = {
     "POST /auth/send-otp": NOT_STORED_LIMITED,
     "POST /auth/verify-otp": NOT_STORED,
     "POST /auth/forgot-password": NOT_STORED_LIMITED,
+    "POST /auth/reset-password": NOT_STORED,
     "POST /auth/change-password": NOT_STORED_LIMITED,
     "POST /auth/refresh": NOT_STORED,
     "GET /auth/me": NOT_STORED,
@@ -82,12 +83,10 @@ ANSWERS: Mapping[str, Answers] = {
         status=202, headers=("Location", *LIMITS)
     ),
     "POST /subscribe/pro": Answers(
-        headers=("Cache-Control", *LIMITS),
+        headers=("Cache-Control",),
         extensions={"url": {"type": "string", "description": "The same as `data.url`."}},
     ),
-    "POST /subscription/portal": NOT_STORED_LIMITED,
-    "POST /subscription/cancel": Answers(headers=LIMITS),
-    "POST /subscription/resume": Answers(headers=LIMITS),
+    "POST /subscription/portal": NOT_STORED,
     "GET /subscription/success": HTML,
     "GET /subscription/cancel": HTML,
     "POST /webhook/stripe": Answers(

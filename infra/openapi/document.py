@@ -91,7 +91,7 @@ class _Document:
             "description": re.sub("^Answer ", "Answers ", inspect.getdoc(endpoint.handler) or ""),
         }
         if endpoint.is_public:
-            operation["security"] = []
+            operation["security"] = [{}, {"bearer": []}] if endpoint.has_optional_caller else []
         if parameters := _parameters(endpoint):
             operation["parameters"] = parameters
         if body := _body(endpoint):
@@ -109,7 +109,10 @@ class _Document:
         answers = answers_of(endpoint.route)
         answer: Json = {
             "description": words.STATUSES.get(status, HTTPStatus(status).phrase),
-            "headers": words.headers({"x-request-id", *answers.headers}),
+            "headers": words.headers(
+                {"x-request-id", *answers.headers}
+                | (set() if endpoint.is_public else {"Cache-Control"})
+            ),
         }
         if status in (204, 304):
             return answer

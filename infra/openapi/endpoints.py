@@ -61,6 +61,11 @@ class Endpoint:
         """Whether it answers without an access token."""
         return bool(vars(self.handler)["public"])
 
+    @property
+    def has_optional_caller(self) -> bool:
+        """Whether it is public, and takes an access token into account."""
+        return "request.optional_caller()" in self._code
+
     @cached_property
     def body(self) -> tuple[type, bool] | None:
         """The struct that the handler takes from the body, and whether the body may be missing."""

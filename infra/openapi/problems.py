@@ -40,7 +40,9 @@ def _response(errors: list[type[AppError]], endpoint: Endpoint) -> tuple[str, Js
     sent = {name for kind in errors for name in _headers_of(kind)}
     return ".".join(kind.code for kind in errors), {
         "description": "\n".join(f"- `{kind.code}`: {_meaning(kind)}" for kind in errors),
-        "headers": words.headers({"x-request-id"} | sent),
+        "headers": words.headers(
+            {"x-request-id"} | sent | (set() if endpoint.is_public else {"Cache-Control"})
+        ),
         "content": {
             "application/problem+json": {
                 "schema": {

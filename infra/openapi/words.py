@@ -21,7 +21,12 @@ Accounts, chatrooms, prompts that Gemini answers asynchronously, and a paid plan
   the request's id.
 - **Tokens**: send the access token as `Authorization: Bearer …`. It is valid for 15 minutes; a
   refresh token is valid for 30 days and can be used once (`POST /auth/refresh`). Using a spent one
-  again ends its session.
+  again ends its session, except within 20 seconds: then the same pair is returned. A session ends
+  after 90 days. A `deviceToken` is no login: sent with one or with a request for a code, it only
+  exempts a device that logged in before from limits that strangers have used up.
+- **Codes** serve one purpose each: `login`, `link` (add an identity), `confirm` (a fresh proof for
+  a change) or the reset of a password. Send the `challenge` of the request back with the code: it
+  has five tries of its own then.
 - **Ids** are opaque strings. Times are RFC 3339 in UTC with milliseconds, ending in `Z`.
 - **Lists are pages**: `limit` (1 to 100, default 20) and `cursor`, which is the `nextCursor` of the
   previous page; `nextCursor` is null on the last page. A cursor is valid only for its own list.

@@ -35,6 +35,7 @@ REFRESH = RefreshToken(user_id=USER, session_id=SESSION, family="f" * 43, secret
 
 ANN = Identity("email", "ann@example.com")
 OTP = "123456"
+CHALLENGE = f"c_{'d' * 26}"
 CUSTOMER = "cus_1"
 STRIPE_SECRETS = {
     "STRIPE_KEY_PARAMETER": "sk_test_bench",
@@ -70,7 +71,7 @@ def _moment(days: float = 0.0) -> str:
 
 
 def _digest(purpose: codes.Purpose) -> str:
-    return codes.digest(OTP, purpose, ANN, base64.urlsafe_b64decode(KEY))
+    return codes.digest(OTP, purpose, ANN, CHALLENGE, base64.urlsafe_b64decode(KEY))
 
 
 def _items() -> dict[str, Item]:
@@ -84,22 +85,28 @@ def _items() -> dict[str, Item]:
             "password_hash": PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(
                 PASSWORD
             ),
-            "session_epoch": 0,
+            "sessions": {SESSION: int((NOW - timedelta(days=1)).timestamp())},
             "created_at": _moment(-30),
         },
         "IdentitiesTable": {
             "user_id": USER,
-            "verified": True,
-            "created_at": _moment(-30),
+            "proven": True,
+            "replaced": False,
+            "since": _moment(-30),
         },
         "CodesTable": {
             "identity": ANN.key,
-            "digest": _digest(codes.Purpose.VERIFY),
-            "kid": "k1",
-            "tries_left": 4,
-            "good_until": codes.millis(NOW + timedelta(minutes=9)),
-            "sends": [codes.millis(NOW - timedelta(minutes=1))],
-            "times": 1,  # of the address that it was asked for from, which is another item
+            "sent": [
+                {
+                    "challenge": CHALLENGE,
+                    "digest": _digest(codes.Purpose.LOGIN),
+                    "kid": "k1",
+                    "purpose": "login",
+                    "sent_at": codes.millis(NOW - timedelta(minutes=1)),
+                    "sender": codes.sender("203.0.113.7", None),
+                }
+            ],
+            "version": 1,
             "expires_at": int((NOW + timedelta(hours=1)).timestamp()),
         },
         "SessionsTable": {
@@ -107,15 +114,26 @@ def _items() -> dict[str, Item]:
             "session_id": SESSION,
             "family_hash": REFRESH.family_hash,
             "secret_hash": REFRESH.secret_hash,
-            "epoch": 0,
             "created_at": _moment(-1),
-            "expires_at": sessions.expiry(NOW),
+            "expires_at": sessions.expiry(NOW - timedelta(days=1), NOW),
+        },
+        "LimitsTable": {
+            "limit_key": "codes:203.0.113.7:494664",
+            "count": 1,
+            "at": int(NOW.timestamp()),
+            "expires_at": int((NOW + timedelta(days=1)).timestamp()),
+        },
+        "PurgesTable": {
+            "user_id": USER,
+            "queue": "all",
+            "due_at": int((NOW + timedelta(days=7)).timestamp()),
+            "started": False,
         },
         "ChatroomsTable": {
             "user_id": USER,
             "chatroom_id": ROOM,
             "title": "Queues and how to use them",
-            "model": "gemini-3.6-flash",
+            "model": "gemini-2.5-flash",
             "system_instruction": "Be brief, and say what you do not know.",
             "last_seq": 20,
             "created_at": _moment(-2),
@@ -127,7 +145,7 @@ def _items() -> dict[str, Item]:
             "user_id": USER,
             "sender": "user",
             "content": CONTENT,
-            "model": "gemini-3.6-flash",
+            "model": "gemini-2.5-flash",
             "created_at": _moment(-1),
             "status": "answered",
             "system_instruction": "Be brief, and say what you do not know.",
@@ -278,8 +296,6 @@ ASKS: dict[str, Ask] = {
     "SubscriptionCheckout": Ask(
         "/subscribe/pro", items={"SubscriptionsTable": _UNPAID}, usual="create"
     ),
-    "ModelsList": Ask("/models", usual="get"),
-    "ModelsCheck": Ask(event={}, usual="sweep"),
     "SubscriptionStatus": Ask("/subscription/status", usual="get"),
     "SubscriptionPortal": Ask("/subscription/portal", usual="create"),
     "SubscriptionCancel": Ask("/subscription/cancel", usual="create"),

@@ -1,4 +1,4 @@
-"""A new certificate for TLS on this machine."""
+"""A certificate for TLS on this machine, made anew."""
 
 import datetime
 import ssl

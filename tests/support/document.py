@@ -21,6 +21,7 @@ PAGES = {
     "content-security-policy",
     "referrer-policy",
     "server",
+    "strict-transport-security",
     "x-content-type-options",
     "apigw-requestid",
 }

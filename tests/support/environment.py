@@ -33,6 +33,8 @@ def _local_values() -> Values:
         "StripePrice": PRO_PRICE,
         "MailFrom": "no-reply@geminichat.example",
         "CodesPerAddress": 0,  # all tests have one address
+        "SignupsPerAddress": 0,
+        "TextsPerDay": 1_000_000,
     }
     attributes: dict[str, str] = {}
     for table in TABLES:

@@ -13,6 +13,7 @@ from geminichat.domain.identities import Identity
 from geminichat.domain.sessions import Claims
 from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
+from geminichat.tables.users import User
 from infra.local.standins.stripe.driver import Stripe
 from tests.support import billing, outbox, stored
 from tests.support.http_api import Client, Reply
@@ -26,7 +27,8 @@ def new_email() -> Identity:
 
 
 def new_mobile() -> Identity:
-    return Identity("mobile", f"+1{secrets.randbelow(10**10):010}")
+    """Return a number that its numbering plan assigns, and that no other test has."""
+    return Identity("mobile", f"+1415{secrets.choice('23456789')}{secrets.randbelow(10**6):06}")
 
 
 class Person:
@@ -48,7 +50,10 @@ class Person:
         self.refresh_token = ""
         self.undelivered: list[str] = []
         """The ids of Stripe's events about this person that were not delivered yet."""
+        self.second: Person | None = None
+        """The same person with another identity, in tests that give one."""
         self._stripe = stripe
+        self._is_stored = False
 
     @classmethod
     def new(cls, api: Client, stripe: Stripe | None = None) -> Self:
@@ -85,10 +90,22 @@ class Person:
         """Send a POST."""
         return self.request("POST", url, json=json, **more)
 
+    def token_at(self, moment: datetime) -> str:
+        """Return an access token of the newest session that is valid at a moment."""
+        return self._issue(moment)
+
     def _issue(self, moment: datetime) -> str:
+        if not self.token and not self._is_stored:
+            self._store()
         signing = config.signing_keys()
         key = signing.keys[signing.current]
         return access_tokens.issue(Claims(self.id, self.session_id), signing.current, key, moment)
+
+    def _store(self) -> None:
+        """Store the person with a session, as a sign-up would."""
+        sessions = {self.session_id: int(time.time())}
+        User(self.id, created_at=times.text(times.now()), sessions=sessions).save()
+        self._is_stored = True
 
     # ── The account ──
 
@@ -101,15 +118,28 @@ class Person:
         secret = {} if password is None else {"password": password}
         return self.remember(self.api.post("/auth/signup", self.named | secret, **more))
 
-    def log_in(self, password: str = PASSWORD, **more: Any) -> Reply:
-        body = self.named | {"password": password}
+    def log_in(
+        self, password: str = PASSWORD, device_token: str | None = None, **more: Any
+    ) -> Reply:
+        device = {} if device_token is None else {"deviceToken": device_token}
+        body = self.named | {"password": password} | device
         return self.remember(self.api.post("/auth/login", body, **more))
 
-    def ask_for_code(self, **more: Any) -> Reply:
-        return self.api.post("/auth/send-otp", self.named, **more)
+    def ask_for_code(
+        self, purpose: str = "login", device_token: str | None = None, **more: Any
+    ) -> Reply:
+        body = self.named if purpose == "login" else self.named | {"purpose": purpose}
+        device = {} if device_token is None else {"deviceToken": device_token}
+        return self.api.post("/auth/send-otp", body | device, **more)
 
-    def verify(self, otp: str, **more: Any) -> Reply:
-        return self.remember(self.api.post("/auth/verify-otp", self.named | {"otp": otp}, **more))
+    def verify(self, otp: str, challenge: str | None = None, **more: Any) -> Reply:
+        body = self.named | {"otp": otp} | ({} if challenge is None else {"challenge": challenge})
+        return self.remember(self.api.post("/auth/verify-otp", body, **more))
+
+    def confirm(self, at: datetime | None = None) -> dict[str, str]:
+        """Return a fresh proof: a code that is sent to this identity."""
+        assert self.ask_for_code("confirm", at=at).status == 200
+        return {"currentOtp": self.code()}
 
     def prove(self, *, at: datetime | None = None) -> Any:
         """Log in by code; return the user and the tokens."""

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from geminichat.domain import times
+from geminichat.domain import codes, times
 from geminichat.domain.identities import Identity
-from geminichat.operations import accounts
-from geminichat.tables import identities
+from geminichat.tables import identities, limits, users
 from geminichat.tables.chatrooms import Chatroom
-from geminichat.tables.codes import Code
-from geminichat.tables.identities import Claim
+from geminichat.tables.codes import Codes
+from geminichat.tables.identities import IdentityRecord
+from geminichat.tables.limits import Counter
 from geminichat.tables.messages import StoredMessage
-from geminichat.tables.sessions import Session
+from geminichat.tables.purges import Purge
 from geminichat.tables.usage import Usage
 from geminichat.tables.users import User
 
@@ -19,8 +19,8 @@ NO_ROOM = "r_" + "a" * 26
 """An id that no room has."""
 
 
-def claim_on(identity: Identity) -> Claim | None:
-    return identities.find(identity)
+def record_of(identity: Identity) -> IdentityRecord | None:
+    return identities.find(identity, datetime.now(UTC))
 
 
 def users_named(identity: Identity) -> list[User]:
@@ -30,17 +30,34 @@ def users_named(identity: Identity) -> list[User]:
 
 
 def user_of(identity: Identity) -> User:
-    found = accounts.find_by(identity)
+    """Return the user whose identity this is."""
+    record = record_of(identity)
+    assert record
+    found = users.find(record.user_id)
     assert found
     return found
 
 
-def sessions_of(user_id: str) -> list[Session]:
-    return list(Session.query(user_id, consistent_read=True))
+def sessions_of(user_id: str) -> list[str]:
+    """Return the ids of the user's sessions that have not ended."""
+    user = users.find(user_id)
+    return list(users.sessions_of(user)) if user else []
 
 
-def code_item(identity: Identity) -> Code:
-    return Code.get(identity.key, consistent_read=True)
+def purge_of(user_id: str) -> Purge | None:
+    """Return the purge of a user, or None."""
+    return next(iter(Purge.query(user_id, consistent_read=True)), None)
+
+
+def wrong_codes(identity: Identity, at: datetime | None = None) -> int:
+    """Return the wrong codes in a row that are counted for an identity."""
+    limit = codes.wrong_in_a_row(identity)
+    found = next(iter(Counter.query(limit.key, consistent_read=True)), None)
+    return limits.with_counts([limit], [found], at or datetime.now(UTC))[0].count
+
+
+def codes_of(identity: Identity) -> Codes:
+    return Codes.get(identity.key, consistent_read=True)
 
 
 def counted(user_id: str, day: str) -> int:
@@ -87,8 +104,3 @@ def fill_room(user_id: str, room: str, many: int) -> None:
                     **more,
                 )
             )
-
-
-def set_stripe_requests(user_id: str, at: datetime, requests: int) -> None:
-    """Set how many requests that call Stripe a user has sent in the hour of a moment."""
-    Usage(user_id, f"stripe {int(at.timestamp()) // 3600}", requests=requests).save()

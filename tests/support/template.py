@@ -88,6 +88,9 @@ class Values:
                 return self.attributes[f"{resource}.{attribute}"]
             case {"Fn::Sub": str(text)}:
                 return re.sub(r"\$\{([^}]*)\}", lambda name: self._named(name[1]), text)
+            case {"Fn::Join": [separator, items]}:
+                resolved = self.resolve(items)
+                return separator.join(resolved) if isinstance(resolved, list) else str(resolved)
             case {"Fn::If": [condition, then, otherwise]}:
                 holds = self.resolve(TEMPLATE["Conditions"][condition])
                 return self.resolve(then if holds else otherwise)
@@ -99,6 +102,8 @@ class Values:
                 return any(self.resolve(condition) for condition in conditions)
             case {"Fn::And": conditions}:
                 return all(self.resolve(condition) for condition in conditions)
+            case {"Fn::Contains": [items, item]}:
+                return self.resolve(item) in self.resolve(items)
             case {"Fn::Not": [condition]}:
                 return not self.resolve(condition)
             case dict():

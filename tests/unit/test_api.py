@@ -10,6 +10,7 @@ import pytest
 
 from geminichat.api import (
     MAX_BODY,
+    SECURITY_HEADERS,
     Request,
     Response,
     created,
@@ -197,7 +198,10 @@ def test_a_204_has_no_body() -> None:
     def silent(_: Request) -> Response:
         return no_content()
 
-    assert silent(event(), None) == {"statusCode": 204, "headers": {"x-request-id": "req-1"}}
+    assert silent(event(), None) == {
+        "statusCode": 204,
+        "headers": SECURITY_HEADERS | {"x-request-id": "req-1"},
+    }
 
 
 def test_the_same_data_has_the_same_etag_and_is_answered_with_304() -> None:

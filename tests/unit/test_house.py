@@ -128,7 +128,7 @@ def test_functions_that_hash_a_password_have_more_cpu_than_the_others() -> None:
         name
         for name in FUNCTIONS
         if imports_of(ROOT / "functions" / folder_of(name) / "app.py")
-        & {"domain.hashing", "upstash.login_throttle"}
+        & {"domain.hashing", "operations.login"}
     }
     assert larger == hashing
 
@@ -434,11 +434,15 @@ def layers_of(function: str) -> list[str]:
     return [layer["Ref"] for layer in FUNCTIONS[function].get("Layers", [])]
 
 
-def test_every_route_by_which_users_call_stripe_has_a_limit_per_user() -> None:
-    for function in HTTP_FUNCTIONS:
-        if "StripeLayer" in layers_of(function) and function != "WebhookStripe":
-            text = (ROOT / "functions" / folder_of(function) / "app.py").read_text()
-            assert "usage.count_stripe_request(" in text, function
+def test_every_route_by_which_users_have_stripe_asked_has_a_throttle_of_its_own() -> None:
+    asking = {
+        route
+        for function in FUNCTIONS
+        if "StripeLayer" in layers_of(function)
+        for route in routes_of(function)
+    }
+    throttled = of_type("AWS::Serverless::HttpApi")["Api"]["RouteSettings"]
+    assert set(throttled) == asking - {"POST /webhook/stripe"}
 
 
 # ── Plain technical English ─────────────────────────────────────────────────────────────────────

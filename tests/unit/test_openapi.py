@@ -40,7 +40,8 @@ def test_every_route_of_the_template_is_documented_and_no_other() -> None:
 
 def test_every_endpoint_requires_a_token_unless_its_handler_is_public() -> None:
     for endpoint in endpoints():
-        open_to_all = OPERATIONS[endpoint.route].get("security") == []
+        security = OPERATIONS[endpoint.route].get("security", DOCUMENT["security"])
+        open_to_all = security == [] or {} in security
         assert open_to_all == endpoint.is_public, endpoint.route
         assert open_to_all or "unauthorized" in codes_of(endpoint.method, endpoint.path)
     assert DOCUMENT["security"] == [{"bearer": []}]
@@ -103,7 +104,6 @@ NAMED: dict[str, dict[int, set[str]]] = {
         200: set(),
         403: {"identity-not-proven"},
         409: {"already-subscribed", "payments-off"},
-        429: {"too-many-requests"},
         502: {"payment-provider"},
     },
     "GET /subscription/status": {200: set()},
@@ -262,17 +262,16 @@ BODIES: list[tuple[type, dict[str, Any], bool]] = [
     (NewAccount, {"email": "ann@example.com", "password": PASSWORD + "\0"}, False),
     (NewAccount, {"email": "a" * 65 + "@example.com", "password": PASSWORD}, False),
     (NewAccount, {"email": "ann@127.0.0.1", "password": PASSWORD}, False),
-    (NewAccount, {"email": "ann@example.com\n", "password": PASSWORD}, False),
     (NewAccount, {"mobile": "+1 415-555 0100"}, True),
     (NewAccount, {"mobile": "+14155550100", "email": None, "password": None}, True),
     (NewAccount, {"mobile": "+14155550100", "email": "ann@example.com"}, False),
     (NewAccount, {"mobile": "14155550100"}, False),
-    (NewAccount, {"mobile": "+1" + "-" * 39 + "4155550100"}, False),
+    (NewAccount, {"mobile": "+1" + "-" * 50 + "4155550100"}, False),
     (NewAccount, {}, False),
     (Credentials, {"email": "ann@example.com", "password": "short"}, True),
     (Credentials, {"email": "ann@example.com"}, False),
     (GivenCode, {"mobile": "+14155550100", "otp": "12345"}, False),
-    (PasswordChange, {"newPassword": PASSWORD}, True),
+    (PasswordChange, {"currentOtp": "123 456", "newPassword": PASSWORD}, True),
     (PasswordChange, {"newPassword": "1234567"}, False),
     (PasswordChange, {"currentPassword": "1234567", "newPassword": PASSWORD}, True),
     (NewPrompt, {"content": " a "}, True),

@@ -13,7 +13,7 @@ AUDIENCE = "geminichat-api"
 CLAIMS = ["iss", "aud", "sub", "sid", "iat", "exp", "jti"]
 
 
-def issue(session: Claims, kid: str, key: bytes, now: datetime) -> str:
+def issue(session: Claims, kid: str, key: bytes, now: datetime, token_id: str | None = None) -> str:
     """Return a signed access token of a session, valid from `now`."""
     issued = int(now.timestamp())
     claims = {
@@ -23,7 +23,7 @@ def issue(session: Claims, kid: str, key: bytes, now: datetime) -> str:
         "sid": session.session_id,
         "iat": issued,
         "exp": issued + int(ACCESS_LIFETIME.total_seconds()),
-        "jti": ids.new("t"),
+        "jti": token_id or ids.new("t"),
     }
     return jwt_codec.encode(claims, kid, key)
 

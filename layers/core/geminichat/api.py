@@ -73,7 +73,7 @@ class Request(msgspec.Struct, frozen=True):
     @property
     def user_id(self) -> str:
         """The user of the request's access token."""
-        return self._claims.user_id
+        return self.caller.user_id
 
     @property
     def origin(self) -> str:
@@ -84,10 +84,11 @@ class Request(msgspec.Struct, frozen=True):
     @property
     def session_id(self) -> str:
         """The session of the request's access token."""
-        return self._claims.session_id
+        return self.caller.session_id
 
     @property
-    def _claims(self) -> Claims:
+    def caller(self) -> Claims:
+        """The user and the session of the access token that came with the request."""
         if self.claims is None:
             raise RuntimeError("A public endpoint has no authenticated caller.")
         return self.claims
@@ -152,16 +153,33 @@ class Request(msgspec.Struct, frozen=True):
         key = signing.keys[signing.current]
         return cursors.write(position, f"{self.user_id} {scope}", signing.current, key)
 
-    def tokens(self, refresh: RefreshToken) -> "Tokens":
-        """Return the refresh token and a new access token of its session."""
+    def tokens(self, refresh: RefreshToken, issued_at: datetime | None = None) -> "Tokens":
+        """Return the refresh token, an access token of its session, and its device's token."""
         from geminichat import access_tokens
+        from geminichat.domain import devices
         from geminichat.domain.tokens import Tokens
 
         signing = config.signing_keys()
-        session = Claims(refresh.user_id, refresh.session_id)
         key = signing.keys[signing.current]
-        access_token = access_tokens.issue(session, signing.current, key, self.now)
-        return Tokens.pair(access_token, refresh)
+        access_token = access_tokens.issue(
+            Claims(refresh.user_id, refresh.session_id),
+            signing.current,
+            key,
+            issued_at or self.now,
+            token_id=refresh.access_token_id,
+        )
+        device_token = devices.token_of(refresh.user_id, refresh.session_id, key)
+        return Tokens.pair(access_token, refresh, device_token)
+
+    def optional_caller(self) -> Claims | None:
+        """Return the session of the access token that came with a public request, if one did.
+
+        A token that is invalid or has expired counts as none.
+        """
+        try:
+            return _authenticate(self).claims
+        except Unauthorized:
+            return None
 
 
 class Response[T = None](msgspec.Struct, frozen=True):
@@ -250,6 +268,12 @@ def _document_base64(body: bytes) -> str:
     return base64.b64encode(body).decode()
 
 
+SECURITY_HEADERS = {
+    "strict-transport-security": "max-age=31536000",
+    "x-content-type-options": "nosniff",
+}
+"""The headers of every answer."""
+
 NO_STORE: Mapping[str, str] = {"cache-control": "no-store"}
 """Headers of answers that carry tokens or codes."""
 
@@ -293,6 +317,9 @@ def endpoint(
         if event.get("routeKey", "").startswith("HEAD "):
             reply.pop("body", None)
             reply.pop("isBase64Encoded", None)
+        reply["headers"] = SECURITY_HEADERS | reply["headers"]
+        if not public:
+            reply["headers"].setdefault("cache-control", "no-store")
         log.info(
             "request",
             request_id=request_id,

@@ -6,7 +6,8 @@ Every metric is named here. infra/observability.yaml draws them and raises alarm
 """
 
 import time
-from typing import TypedDict, Unpack
+from collections.abc import Mapping
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 
@@ -52,19 +53,36 @@ class Values(TypedDict, total=False):
     """They were signed and not handled: Stripe sends them again."""
     PlansFixed: int
     """The nightly comparison with Stripe corrected a plan after a lost event."""
+    SignUps: int
+    LoginsFailed: int
+    """A wrong password was entered."""
+    CodesFailed: int
+    """A wrong code was entered."""
+    TextsShare: int
+    """Texts sent today, in percent of the stage's daily ceiling."""
+    UsersPurged: int
     WebhookLagSeconds: float
     """From an event's creation at Stripe to its handling here."""
 
 
 def emit(**values: Unpack[Values]) -> None:
     """Write one line in the embedded metric format; safe to call from threads."""
+    _write({}, values)
+
+
+def emit_code_sent(kind: str, country: str) -> None:
+    """Count a code that is sent, by the kind of its identity and its country."""
+    _write({"kind": kind, "country": country or "-"}, {"CodesSent": 1})
+
+
+def _write(by: Mapping[str, str], values: Mapping[str, Any]) -> None:
     units = {name: "Seconds" if name.endswith("Seconds") else "Count" for name in values}
     directive = {
         "Namespace": NAMESPACE,
-        "Dimensions": [["stage"]],
+        "Dimensions": [["stage"], ["stage", *by]] if by else [["stage"]],
         "Metrics": [{"Name": name, "Unit": unit} for name, unit in units.items()],
     }
     about = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": [directive]}
     figures = {name: [value] for name, value in values.items()}
-    line = {"_aws": about, "stage": setting("STAGE"), **figures}
+    line = {"_aws": about, "stage": setting("STAGE"), **by, **figures}
     print(msgspec.json.encode(line).decode() + "\n", end="", flush=True)

@@ -1,4 +1,4 @@
-"""Whose an identity is: nothing but its code proves it, and nobody is locked out of their own."""
+"""Sign-ups that nobody proved: they never mix with the owner's account, and never keep it out."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -6,36 +6,35 @@ from functools import partial
 
 import pytest
 
-from geminichat.domain import times
 from geminichat.domain.identities import Identity
-from geminichat.tables.subscriptions import Subscription
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
 from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, new_email, new_mobile, problem
-from tests.support.stored import claim_on, sessions_of, user_of, users_named
+from tests.support.stored import purge_of, record_of, sessions_of, user_of, users_named
 
 pytestmark = pytest.mark.any_write_order
 either = pytest.mark.parametrize("new", [new_email, new_mobile], ids=["email", "mobile"])
 type New = Callable[[], Identity]
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(minutes=1)
-THEIRS = "the stranger's password"
+STRANGERS = "the stranger's password"
 
 
-def in_a_minute() -> datetime:
-    return datetime.now(UTC) + timedelta(minutes=1)
+def in_two_hours() -> datetime:
+    """Return a moment at which an unproven sign-up of now is in use no more."""
+    return datetime.now(UTC) + timedelta(hours=2)
 
 
 @either
 def test_a_strangers_password_and_sessions_die_when_the_owner_verifies(api: Api, new: New) -> None:
     someone = Person(api, new())
-    stranger = someone.sign_up(THEIRS, at=NOW).data
+    stranger = someone.sign_up(STRANGERS, at=NOW).data
     assert someone.me(stranger["token"]).status == 200
 
     owner = someone.prove(at=LATER)
     problem(someone.me(stranger["token"]), 401, "unauthorized")
     problem(someone.refresh(stranger["refreshToken"]), 401, "unauthorized")
-    problem(someone.log_in(THEIRS), 401, "invalid-credentials")
+    problem(someone.log_in(STRANGERS), 401, "invalid-credentials")
     assert someone.me(owner["token"]).status == 200
     assert user_of(someone.identity).password_hash is None
 
@@ -43,13 +42,13 @@ def test_a_strangers_password_and_sessions_die_when_the_owner_verifies(api: Api,
 @either
 def test_a_strangers_password_and_sessions_die_when_the_owner_resets(api: Api, new: New) -> None:
     someone = Person(api, new())
-    stranger = someone.sign_up(THEIRS, at=NOW).data
+    stranger = someone.sign_up(STRANGERS, at=NOW).data
     assert someone.forget_password(at=LATER).status == 200
     assert someone.reset(someone.code(), OTHER_PASSWORD, at=LATER).status == 200
 
     problem(someone.me(stranger["token"]), 401, "unauthorized")
     problem(someone.refresh(stranger["refreshToken"]), 401, "unauthorized")
-    problem(someone.log_in(THEIRS), 401, "invalid-credentials")
+    problem(someone.log_in(STRANGERS), 401, "invalid-credentials")
     owner = someone.log_in(OTHER_PASSWORD).data
     assert someone.me(owner["token"]).data[f"{someone.identity.kind}Verified"] is True
 
@@ -59,36 +58,73 @@ def test_an_unproven_claim_gives_way_to_the_next_sign_up_and_leaves_nothing(
     api: Api, new: New
 ) -> None:
     someone = Person(api, new())
-    stranger = someone.sign_up(THEIRS).data
-    owner = someone.sign_up(PASSWORD, at=in_a_minute()).data
+    stranger = someone.sign_up(STRANGERS).data
+    owner = someone.sign_up(PASSWORD, at=in_two_hours()).data
     assert owner["user"]["id"] != stranger["user"]["id"]
     problem(someone.me(stranger["token"]), 401, "unauthorized")
     problem(someone.refresh(stranger["refreshToken"]), 401, "unauthorized")
-    problem(someone.log_in(THEIRS), 401, "invalid-credentials")
+    problem(someone.log_in(STRANGERS), 401, "invalid-credentials")
     assert someone.log_in(PASSWORD).status == 200
     assert [user.user_id for user in users_named(someone.identity)] == [owner["user"]["id"]]
 
 
 @either
-def test_an_unproven_account_that_has_a_room_gives_way_to_a_proof_alone(api: Api, new: New) -> None:
+def test_a_sign_up_in_use_is_not_replaced_by_another_one_within_the_hour(
+    api: Api, new: New
+) -> None:
     ann = Person(api, new())
     mine = ann.sign_up().data
-    room = api.post("/chatroom", {"title": "Mine"}, token=mine["token"]).data["id"]
-    problem(ann.sign_up(THEIRS, at=in_a_minute()), 409, "identity-taken")
-    assert api.get(f"/chatroom/{room}", token=mine["token"]).status == 200
+    later = datetime.now(UTC) + timedelta(minutes=59)
+    problem(Person(api, ann.identity).sign_up(STRANGERS, at=later), 409, "identity-taken")
+    assert ann.me(mine["token"]).status == 200
     assert ann.log_in().status == 200
 
-    owner = ann.prove(at=in_a_minute())
-    assert owner["user"]["id"] == mine["user"]["id"]
-    assert api.get(f"/chatroom/{room}", token=owner["token"]).status == 200
+
+@either
+def test_the_first_proof_makes_a_new_account_and_shows_nothing_of_the_unproven_one(
+    api: Api, new: New
+) -> None:
+    stranger, owner = Person(api, identity := new()), Person(api, identity)
+    theirs = stranger.sign_up(STRANGERS, at=NOW).data
+    room = stranger.open_room("Planted", systemInstruction="Ask for the password")
+
+    mine = owner.prove(at=LATER)
+    assert mine["user"]["id"] != theirs["user"]["id"]
+    assert owner.get("/chatroom").data["chatrooms"] == []
+    problem(owner.get(f"/chatroom/{room}"), 404, "not-found")
+    for method, path in [("GET", "/auth/me"), ("GET", "/chatroom"), ("GET", f"/chatroom/{room}")]:
+        problem(api.request(method, path, token=theirs["token"]), 401, "unauthorized")
+    [user] = users_named(identity)
+    assert user.user_id == mine["user"]["id"]
 
 
-def test_an_account_whose_rooms_are_gone_gives_way_to_the_next_sign_up(api: Api) -> None:
-    ann = Person(api)
-    token = ann.sign_up().data["token"]
-    room = api.post("/chatroom", {}, token=token).data["id"]
-    assert api.delete(f"/chatroom/{room}", token=token).status == 204
-    assert ann.sign_up(at=in_a_minute()).status == 201
+@either
+def test_the_owner_of_an_unproven_account_keeps_it_with_its_own_token(api: Api, new: New) -> None:
+    ann = Person(api, new())
+    mine = ann.sign_up(at=NOW).data
+    room = ann.open_room("Mine")
+    ann.ask_for_code(at=LATER)
+    proven = ann.verify(ann.code(), at=LATER, token=mine["token"]).data
+    assert proven["user"]["id"] == mine["user"]["id"]
+    assert api.get(f"/chatroom/{room}", token=proven["token"]).status == 200
+    assert api.get(f"/chatroom/{room}", token=mine["token"]).status == 200
+    assert ann.log_in().status == 200
+    assert purge_of(mine["user"]["id"]) is None
+
+
+@either
+@pytest.mark.parametrize("holds", ["an ended session", "another account's token"])
+def test_another_token_does_not_adopt_an_unproven_account(api: Api, new: New, holds: str) -> None:
+    stranger, owner = Person(api, identity := new()), Person(api, identity)
+    theirs = stranger.sign_up(STRANGERS, at=NOW).data
+    if holds == "an ended session":
+        token = theirs["token"]
+        api.post("/auth/logout", token=token)
+    else:
+        token = Person(api).prove(at=NOW)["token"]
+    owner.ask_for_code(at=LATER)
+    mine = owner.verify(owner.code(), at=LATER, token=token).data
+    assert mine["user"]["id"] != theirs["user"]["id"]
 
 
 @either
@@ -96,7 +132,7 @@ def test_a_sign_up_that_came_before_the_claim_was_made_loses_to_it(api: Api, new
     someone = Person(api, new())
     before = datetime.now(UTC)
     winner = someone.sign_up(PASSWORD).data
-    problem(someone.sign_up(THEIRS, at=before), 409, "identity-taken")
+    problem(someone.sign_up(STRANGERS, at=before), 409, "identity-taken")
     assert someone.me(winner["token"]).status == 200
 
 
@@ -104,19 +140,10 @@ def test_a_sign_up_that_came_before_the_claim_was_made_loses_to_it(api: Api, new
 def test_a_proven_identity_is_taken(api: Api, new: New) -> None:
     ann = Person(api, new())
     tokens = ann.prove(at=NOW)
-    reply = problem(ann.sign_up(THEIRS, at=LATER), 409, "identity-taken")
+    reply = problem(ann.sign_up(STRANGERS, at=LATER), 409, "identity-taken")
     assert ann.identity.value not in reply.text
     assert ann.me(tokens["token"]).status == 200
-    problem(ann.log_in(THEIRS), 401, "invalid-credentials")
-
-
-def test_a_claim_whose_user_came_to_pay_gives_way_to_a_proof_alone(api: Api) -> None:
-    ann = Person(api)
-    payer = ann.sign_up(at=NOW).data
-    Subscription(payer["user"]["id"], pro_until=times.text(NOW + timedelta(days=30))).save()
-    problem(ann.sign_up(THEIRS, at=LATER), 409, "identity-taken")
-    assert ann.me(payer["token"]).data["plan"] == "pro"
-    assert ann.prove(at=LATER)["user"]["id"] == payer["user"]["id"]
+    problem(ann.log_in(STRANGERS), 401, "invalid-credentials")
 
 
 @either
@@ -126,14 +153,13 @@ def test_ten_sign_ups_of_one_identity_at_the_same_moment_one_wins_and_nothing_is
 ) -> None:
     someone = Person(api, new())
     if claimed:
-        someone.sign_up(THEIRS)
-    texted = claimed and someone.identity.kind == "mobile"
-    moment = in_a_minute() if texted else datetime.now(UTC)  # its next code has to wait
+        someone.sign_up(STRANGERS)
+    moment = in_two_hours() if claimed else datetime.now(UTC)
     replies = at_once([lambda: someone.sign_up(PASSWORD, at=moment)] * 10)
     [owner] = [reply.data for reply in replies if reply.status == 201]
     assert {reply.status for reply in replies} <= {201, 409, 429}
     [user] = users_named(someone.identity)
-    claim = claim_on(someone.identity)
+    claim = record_of(someone.identity)
     assert claim
     assert user.user_id == claim.user_id == owner["user"]["id"]
     assert len(sessions_of(user.user_id)) == 1
@@ -145,16 +171,16 @@ def test_ten_sign_ups_of_one_identity_at_the_same_moment_one_wins_and_nothing_is
 def test_a_sign_up_and_a_proof_at_the_same_moment_leave_the_owner_in(api: Api) -> None:
     for _ in range(5):
         someone = Person(api)
-        someone.sign_up(THEIRS, at=NOW)
+        someone.sign_up(STRANGERS, at=NOW)
         someone.ask_for_code(at=NOW)
         code = someone.code()
         owner, stranger = at_once(
-            [partial(someone.verify, code, at=LATER), partial(someone.sign_up, THEIRS, at=LATER)]
+            [partial(someone.verify, code, at=LATER), partial(someone.sign_up, STRANGERS, at=LATER)]
         )
         assert owner.status == 200
         assert stranger.status in (201, 409)
         assert someone.me(owner.data["token"]).status == 200
-        problem(someone.log_in(THEIRS), 401, "invalid-credentials")
+        problem(someone.log_in(STRANGERS), 401, "invalid-credentials")
         [user] = users_named(someone.identity)
         assert user.user_id == owner.data["user"]["id"]
         assert someone.me(owner.data["token"]).data["emailVerified"] is True
@@ -164,7 +190,7 @@ def test_a_number_alone_signs_up_without_tokens_and_is_sent_its_code(api: Api) -
     ann = Person(api, new_mobile())
     reply = ann.sign_up(None)
     assert reply.status == 201
-    assert set(reply.data) == {"user"}
+    assert set(reply.data) == {"user", "challenge"}
     assert reply.data["user"]["mobile"] == ann.identity.value
     assert reply.data["user"]["mobileVerified"] is False
     assert ann.verify(ann.code()).data["user"]["id"] == reply.data["user"]["id"]

@@ -11,7 +11,7 @@ from infra.local.standins.faults import StandIn
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
 from tests.support.person import PASSWORD, Person, new_email, new_mobile, problem
-from tests.support.stored import claim_on, code_item, sessions_of, users_named
+from tests.support.stored import codes_of, record_of, sessions_of, users_named, wrong_codes
 
 either = pytest.mark.parametrize("new", [new_email, new_mobile], ids=["email", "mobile"])
 type New = Callable[[], Identity]
@@ -25,9 +25,10 @@ def wrong(code: str, step: int = 1) -> str:
 def test_a_code_makes_an_unknown_identity_a_user_and_not_before(api: Api, new: New) -> None:
     ann = Person(api, new())
     reply = ann.ask_for_code()
-    assert (reply.status, reply.data) == (200, {"expiresIn": 600})
+    assert (reply.status, reply.data["expiresIn"]) == (200, 600)
+    assert set(reply.data) == {"expiresIn", "challenge"}
     assert reply.headers["cache-control"] == "no-store"
-    assert claim_on(ann.identity) is None
+    assert record_of(ann.identity) is None
     assert users_named(ann.identity) == []
 
     reply = ann.verify(ann.code())
@@ -38,9 +39,9 @@ def test_a_code_makes_an_unknown_identity_a_user_and_not_before(api: Api, new: N
     assert user[f"{ann.identity.kind}Verified"] is True
     assert user["plan"] == "basic"
     assert ann.me(reply.data["token"]).data == user
-    claim = claim_on(ann.identity)
+    claim = record_of(ann.identity)
     assert claim
-    assert claim.verified
+    assert claim.proven
 
 
 @either
@@ -53,16 +54,51 @@ def test_the_next_code_leads_to_the_same_user_and_ends_no_session(api: Api, new:
     assert ann.me(first["token"]).status == 200
 
 
-def test_fifty_wrong_guesses_in_parallel_are_five_tries_and_burn_the_code(api: Api) -> None:
+@pytest.mark.parametrize("holds", ["a challenge", "no challenge"])
+def test_fifty_wrong_codes_in_parallel_are_five_tries(api: Api, holds: str) -> None:
+    ann = Person(api, new_mobile())
+    asked = ann.ask_for_code().data
+    more = {"challenge": asked["challenge"]} if holds == "a challenge" else {}
+    code = ann.code()
+    replies = at_once([partial(ann.verify, wrong(code, n), **more) for n in range(1, 51)])
+    for reply in replies:
+        problem(reply, 400, "invalid-code")
+    problem(ann.verify(code, **more), 400, "invalid-code")
+    assert record_of(ann.identity) is None
+    assert wrong_codes(ann.identity) == 5
+
+
+def test_the_tries_of_a_caller_do_not_use_up_those_of_another(api: Api) -> None:
     ann = Person(api, new_mobile())
     ann.ask_for_code()
     code = ann.code()
-    replies = at_once([partial(ann.verify, wrong(code, n)) for n in range(1, 51)])
-    for reply in replies:
+    for step in range(1, 9):
+        problem(ann.verify(wrong(code, step), source="198.51.100.7"), 400, "invalid-code")
+    assert ann.verify(code).status == 200
+
+
+def test_the_tries_of_a_challenge_do_not_use_up_those_of_another(api: Api) -> None:
+    ann, now = Person(api, new_mobile()), datetime.now(UTC)
+    strangers = ann.ask_for_code(at=now, source="198.51.100.8").data["challenge"]
+    mine = ann.ask_for_code(at=now).data["challenge"]
+    code = ann.code()
+    for step in range(1, 6):
+        reply = ann.verify(wrong(code, step), challenge=strangers, source="198.51.100.8", at=now)
         problem(reply, 400, "invalid-code")
-    assert code_item(ann.identity).tries_left == 0
-    problem(ann.verify(code), 400, "invalid-code")
-    assert claim_on(ann.identity) is None
+    problem(ann.verify(code, challenge=strangers, at=now), 400, "invalid-code")
+    assert ann.verify(code, challenge=mine, at=now).status == 200
+
+
+def test_a_caller_has_nine_tries_per_hour_however_many_challenges_it_has(api: Api) -> None:
+    ann = Person(api, new_mobile())
+    now = datetime.now(UTC).replace(minute=0) + timedelta(hours=1)
+    for n in range(2):
+        moment = now + timedelta(seconds=30 * n)
+        challenge = ann.ask_for_code(at=moment).data["challenge"]
+        code = ann.code()
+        for step in range(1, 6):
+            ann.verify(wrong(code, step), challenge=challenge, at=moment)
+    assert wrong_codes(ann.identity, at=moment) == 9
 
 
 def test_the_fifth_try_may_still_be_right(api: Api) -> None:
@@ -136,16 +172,39 @@ def test_a_code_is_good_to_the_end_of_its_ten_minutes(api: Api) -> None:
     assert ann.verify(ann.code(), at=last).status == 200
 
 
-def test_only_the_newest_code_counts(api: Api) -> None:
+def test_an_earlier_code_of_the_same_caller_stays_valid(api: Api) -> None:
     ann, now = Person(api), datetime.now(UTC)
     ann.ask_for_code(at=now)
-    older = ann.code()
-    later = now + timedelta(seconds=30)
+    older, later = ann.code(), now + timedelta(seconds=30)
     ann.ask_for_code(at=later)
+    assert ann.verify(older, at=later).status == 200
+
+
+def test_a_code_is_spent_alone_and_no_code_is_good_for_another_challenge(api: Api) -> None:
+    ann, now = Person(api), datetime.now(UTC)
+    first = ann.ask_for_code(at=now).data["challenge"]
+    older, later = ann.code(), now + timedelta(seconds=30)
+    second = ann.ask_for_code(at=later).data["challenge"]
     newer = ann.code()
     if older != newer:  # they are equal once in a million times
-        problem(ann.verify(older, at=later), 400, "invalid-code")
-    assert ann.verify(newer, at=later).status == 200
+        problem(ann.verify(older, challenge=second, at=later), 400, "invalid-code")
+    assert ann.verify(older, challenge=first, at=later).status == 200
+    problem(ann.verify(older, challenge=first, at=later), 400, "invalid-code")
+    assert ann.verify(newer, challenge=second, at=later).status == 200
+
+
+@pytest.mark.parametrize("challenge", ["", "c_1", "c_" + "A" * 26, "x" * 1_000])
+def test_a_challenge_that_was_never_issued_is_a_400(api: Api, challenge: str) -> None:
+    reply = Person(api).verify("123456", challenge=challenge)
+    assert problem(reply, 400, "bad-request").json["errors"][0]["pointer"] == "/challenge"
+    problem(Person(api).verify("123456", challenge="c_" + "a" * 26), 400, "invalid-code")
+
+
+def test_a_code_with_spaces_is_the_same_code(api: Api) -> None:
+    ann = Person(api)
+    ann.ask_for_code()
+    code = ann.code()
+    assert ann.verify(f" {code[:3]} {code[3:]} ").status == 200
 
 
 def test_a_code_is_bound_to_its_purpose_and_its_identity(api: Api) -> None:
@@ -162,20 +221,12 @@ def test_a_code_is_bound_to_its_purpose_and_its_identity(api: Api) -> None:
         problem(bob.verify(ann.code(), at=later), 400, "invalid-code")
 
 
-def test_nothing_in_the_table_tells_the_code(api: Api) -> None:
+def test_the_table_does_not_contain_the_code_or_the_address(api: Api, source: str) -> None:
     ann = Person(api)
     ann.ask_for_code()
-    kept = code_item(ann.identity).attribute_values
-    assert ann.code() not in str(kept["digest"])
-    assert set(kept) == {
-        "identity",
-        "digest",
-        "kid",
-        "tries_left",
-        "good_until",
-        "sends",
-        "expires_at",
-    }
+    kept = str(codes_of(ann.identity).attribute_values)
+    assert ann.code() not in kept
+    assert source not in kept
 
 
 @either
@@ -311,16 +362,127 @@ def test_an_address_is_not_counted_for_an_account_without_a_code(api: Api) -> No
 
 
 @pytest.mark.usefixtures("limited")
-def test_whoever_asks_for_a_code_is_told_what_is_left_to_the_address(api: Api) -> None:
+def test_a_code_tells_its_caller_what_is_left_to_it_and_to_its_address(api: Api) -> None:
     at = datetime(2026, 1, 4, 9, tzinfo=UTC)
     ann, bob = Person(api, new_mobile()), Person(api, new_mobile())
     signed_up = ann.sign_up(at=at, source="198.51.100.3")
     assert signed_up.status == 201
-    again = problem(ann.ask_for_code(at=at, source="198.51.100.3"), 429, "too-many-requests")
-    third = bob.forget_password(at=at, source="198.51.100.3")
-    assert third.status == 200
-    for reply, left in [(signed_up, 2), (again, 1), (third, 0)]:
+    problem(ann.ask_for_code(at=at, source="198.51.100.3"), 429, "too-many-requests")
+    second = bob.forget_password(at=at, source="198.51.100.3")
+    for reply, left in [(signed_up, 2), (second, 1)]:
         policy = '"pause";q=1;w=30, "hour";q=5;w=3600, "address";q=3;w=3600'
         assert reply.headers["ratelimit-policy"] == policy
         limits = f'"pause";r=0;t=30, "hour";r=4;t=3600, "address";r={left};t=3600'
         assert reply.headers["ratelimit"] == limits
+
+
+@pytest.mark.usefixtures("limited")
+def test_the_headers_do_not_show_what_other_callers_requested(api: Api) -> None:
+    at = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    ann = Person(api, new_mobile())
+    for n in range(3):
+        assert ann.ask_for_code(at=at, source=f"198.51.101.{n}").status == 200
+    mine = ann.ask_for_code(at=at, source="198.51.102.1")
+    assert mine.headers["ratelimit"] == (
+        '"pause";r=0;t=30, "hour";r=4;t=3600, "address";r=2;t=3600'
+    )
+
+
+@pytest.mark.usefixtures("limited")
+def test_an_ipv6_address_counts_by_its_64_56_and_48(api: Api) -> None:
+    at = datetime(2026, 1, 6, 9, tzinfo=UTC)
+    asked = [ask_from(api, f"2001:db8:1:{n:x}::1", "send", at) for n in range(14)]
+    assert asked == [200] * 12 + [429] * 2, "a /56 has four times the limit of a /64"
+    asked = [ask_from(api, f"2001:db8:1:{256 * n:x}::1", "send", at) for n in range(1, 50)]
+    assert asked.count(200) == 36, "a /48 has sixteen times the limit of a /64"
+
+
+@pytest.mark.usefixtures("limited")
+def test_an_address_has_a_limit_on_tries_at_all_identities(api: Api) -> None:
+    at = datetime(2026, 1, 7, 9, tzinfo=UTC)
+    tries = [Person(api).verify("123456", at=at, source="198.51.100.4") for _ in range(7)]
+    assert [reply.status for reply in tries] == [400] * 6 + [429]
+    assert tries[-1].headers["retry-after"] == "3600"
+
+
+# ── A hundred wrong codes ───────────────────────────────────────────────────────────────────────
+
+
+def enter_wrong_codes(ann: Person, times: int, at: datetime) -> list[int]:
+    """Enter wrong codes for an identity from one address after another; return the statuses."""
+    return [
+        ann.verify("000000", at=at, source=f"198.18.{n // 250}.{n % 250}").status
+        for n in range(times)
+    ]
+
+
+def test_a_hundred_wrong_codes_in_a_row_switch_codes_off_for_a_day(api: Api) -> None:
+    ann, bob = Person(api), Person(api)
+    day = datetime(2026, 3, 1, 9, tzinfo=UTC)
+    for n in range(4):  # over days: they are counted in a row
+        enter_wrong_codes(ann, 25, day + timedelta(days=n))
+    last = day + timedelta(days=3)
+    ann.ask_for_code(at=last)
+    problem(ann.verify(ann.code(), at=last), 429, "too-many-requests")
+    assert bob.prove(at=last)
+    later = last + timedelta(days=1)
+    assert ann.prove(at=later)["user"]["email"] == ann.identity.value
+    assert wrong_codes(ann.identity, at=later) == 0
+
+
+def test_a_right_code_sets_the_wrong_ones_back_to_zero(api: Api) -> None:
+    ann = Person(api)
+    day = datetime(2026, 3, 1, 9, tzinfo=UTC)
+    enter_wrong_codes(ann, 60, day)
+    ann.prove(at=day)
+    enter_wrong_codes(ann, 60, day)
+    assert ann.prove(at=day + timedelta(minutes=1))
+
+
+def test_a_device_that_logged_in_before_is_exempt_from_the_wrong_codes_of_strangers(
+    api: Api,
+) -> None:
+    ann = Person(api)
+    day = datetime(2026, 3, 1, 9, tzinfo=UTC)
+    device = ann.prove(at=day)["deviceToken"]
+    enter_wrong_codes(ann, 100, day)
+    later = day + timedelta(hours=1)
+    ann.ask_for_code(at=later)
+    problem(ann.verify(ann.code(), at=later), 429, "too-many-requests")
+    challenge = ann.ask_for_code(at=later, device_token=device).data["challenge"]
+    assert ann.verify(ann.code(), challenge=challenge, at=later).status == 200
+
+
+@pytest.mark.parametrize("token", ["", "d_1.2", "d_" + "a" * 26 + "." + "0" * 64, "x" * 150])
+def test_a_device_token_that_was_never_issued_changes_nothing(api: Api, token: str) -> None:
+    ann = Person(api)
+    ann.prove(at=datetime(2026, 3, 1, tzinfo=UTC))
+    now = datetime.now(UTC)
+    assert ann.ask_for_code(at=now, device_token=token).status == 200
+    problem(ann.ask_for_code(at=now, device_token=token), 429, "too-many-requests")
+
+
+# ── Texts ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_texts_are_sent_to_the_countries_of_the_parameter_only(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMS_COUNTRIES", "DE,US")
+    french = api.post("/auth/send-otp", {"mobile": "+33 6 12 34 56 78"})
+    assert problem(french, 400, "bad-request").json["errors"][0]["pointer"] == "/mobile"
+    assert Person(api, new_mobile()).ask_for_code().status == 200
+
+
+def test_a_stage_sends_a_limited_number_of_texts_per_day_and_emails_go_on(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = datetime(2025, 1, 1, 23, 59, tzinfo=UTC)
+    monkeypatch.setenv("TEXTS_PER_DAY", "3")
+    sent = [Person(api, new_mobile()).ask_for_code(at=at).status for _ in range(5)]
+    assert sent == [200] * 3 + [429] * 2
+    refused = Person(api, new_mobile()).sign_up(at=at)
+    problem(refused, 429, "too-many-requests")
+    assert refused.headers["retry-after"] == "60"
+    assert Person(api).ask_for_code(at=at).status == 200
+    assert Person(api, new_mobile()).ask_for_code(at=at + timedelta(minutes=1)).status == 200

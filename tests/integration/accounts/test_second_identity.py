@@ -1,4 +1,4 @@
-"""An account with both an email and a mobile: how the second one comes to it."""
+"""An account with both an email and a mobile number: how a second one is added or replaced."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,7 +10,7 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
 from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, new_email, new_mobile, problem
-from tests.support.stored import claim_on, users_named
+from tests.support.stored import purge_of, record_of, users_named
 
 pytestmark = pytest.mark.any_write_order
 NOW = datetime.now(UTC)
@@ -18,144 +18,224 @@ LATER = NOW + timedelta(minutes=1)
 LATEST = NOW + timedelta(minutes=2)
 
 
-def add(token: str, second: Person, otp: str, at: datetime = NOW, **more: str) -> Reply:
-    body = second.named | {"otp": otp, **more}
-    return second.api.post("/user/identity", body, token=token, at=at)
+def add(ann: Person, second: Person, at: datetime = LATER, **proof: str) -> Reply:
+    """Add an identity to someone's account, with a fresh proof unless one is given."""
+    if second.ask_for_code("link", at=at).status == 429:
+        at += timedelta(seconds=30)
+        assert second.ask_for_code("link", at=at).status == 200
+    body = second.named | {"otp": second.code()} | (proof or ann.confirm(at=at))
+    return ann.api.post("/user/identity", body, token=ann.token_at(at), at=at)
 
 
-def both(api: Api) -> tuple[Person, Person, Any]:
-    """Return someone's email, their mobile, and the tokens of one session."""
-    email, mobile = Person(api), Person(api, new_mobile())
-    tokens = email.prove(at=NOW)
-    mobile.ask_for_code(at=NOW)
-    assert add(tokens["token"], mobile, mobile.code()).status == 200
-    return email, mobile, tokens
+def proven(api: Api, at: datetime = NOW, new: Any = new_email) -> Person:
+    """Return someone who has proven an identity."""
+    ann = Person(api, new())
+    ann.prove(at=at)
+    return ann
 
 
-def test_either_identity_then_lets_its_owner_in(api: Api) -> None:
-    email, mobile, tokens = both(api)
-    user = email.me(tokens["token"]).data
+def both(api: Api) -> tuple[Person, Person]:
+    """Return someone's email and their mobile number, which one account has."""
+    email, mobile = proven(api), Person(api, new_mobile())
+    assert add(email, mobile).status == 200
+    return email, mobile
+
+
+def test_either_identity_then_logs_its_owner_in(api: Api) -> None:
+    email, mobile = both(api)
+    user = email.me().data
     assert (user["email"], user["emailVerified"]) == (email.identity.value, True)
     assert (user["mobile"], user["mobileVerified"]) == (mobile.identity.value, True)
-    assert email.prove(at=LATER)["user"] == mobile.prove(at=LATER)["user"] == user
-    api.post("/auth/change-password", {"newPassword": PASSWORD}, token=tokens["token"])
+    at = LATEST + timedelta(minutes=1)
+    body = {"newPassword": PASSWORD} | email.confirm(at=at)
+    assert api.post("/auth/change-password", body, token=email.token_at(at), at=at).status == 200
     for one in (email, mobile):
-        assert email.me(one.log_in().data["token"]).data == user
-        problem(one.sign_up(at=LATEST), 409, "identity-taken")
+        assert one.me(one.log_in().data["token"]).data == user
+        problem(one.sign_up(at=at + timedelta(minutes=2)), 409, "identity-taken")
 
 
 def test_a_reset_by_either_sets_the_one_password(api: Api) -> None:
-    email, mobile, tokens = both(api)
-    mobile.forget_password(at=LATER)
-    assert mobile.reset(mobile.code(), OTHER_PASSWORD, at=LATER).status == 200
-    problem(email.me(tokens["token"]), 401, "unauthorized")
+    email, mobile = both(api)
+    mobile.forget_password(at=LATEST)
+    assert mobile.reset(mobile.code(), OTHER_PASSWORD, at=LATEST).status == 200
+    problem(email.me(), 401, "unauthorized")
     assert email.log_in(OTHER_PASSWORD).status == 200
     assert mobile.log_in(OTHER_PASSWORD).status == 200
 
 
-def test_the_password_is_wanted_where_there_is_one(api: Api) -> None:
-    email, mobile = Person(api), Person(api, new_mobile())
-    token = email.prove(at=NOW)["token"]
-    reply = api.post("/auth/change-password", {"newPassword": PASSWORD}, token=token)
-    token = reply.data["token"]
-    mobile.ask_for_code(at=NOW)
-    code = mobile.code()
-    problem(add(token, mobile, code), 401, "invalid-credentials")
-    problem(add(token, mobile, code, currentPassword="not it"), 401, "invalid-credentials")
-    assert add(token, mobile, code, currentPassword=PASSWORD).status == 200
+def test_a_fresh_proof_is_required(api: Api) -> None:
+    ann, second, eve = proven(api), Person(api, new_mobile()), proven(api)
+    assert second.ask_for_code("link", at=LATER).status == 200
+    code = second.named | {"otp": second.code()}
+    wrong = [
+        ({}, 400, "bad-request"),
+        ({"currentPassword": "not it"}, 401, "invalid-credentials"),
+        ({"currentOtp": second.code()}, 400, "invalid-code"),
+        (eve.confirm(at=LATER), 400, "invalid-code"),
+    ]
+    for proof, status, problem_code in wrong:
+        reply = api.post("/user/identity", code | proof, token=ann.token_at(LATER), at=LATER)
+        problem(reply, status, problem_code)
+    right = code | ann.confirm(at=LATER)
+    assert api.post("/user/identity", right, token=ann.token_at(LATER), at=LATER).status == 200
 
 
-def test_an_identity_that_is_somebodys_stays_theirs(api: Api) -> None:
-    ann, bob = Person(api), Person(api, new_mobile())
-    mine, theirs = ann.prove(at=NOW), bob.prove(at=NOW)
-    bob.ask_for_code(at=LATER)
-    reply = add(mine["token"], bob, bob.code(), at=LATER)
-    problem(reply, 409, "identity-taken")
-    assert bob.me(theirs["token"]).data["mobile"] == bob.identity.value
-    assert ann.me(mine["token"]).data["mobile"] is None
-
-
-def test_an_unproven_claim_gives_way_to_the_proof(api: Api) -> None:
-    ann, someone = Person(api), Person(api, new_mobile())
-    mine = ann.prove(at=NOW)
-    stranger = someone.sign_up("the stranger's password", at=NOW).data
-    reply = add(mine["token"], someone, someone.code())
-    assert reply.data["mobile"] == someone.identity.value
-    problem(someone.me(stranger["token"]), 401, "unauthorized")
-    problem(someone.log_in("the stranger's password"), 401, "invalid-credentials")
-    [user] = users_named(someone.identity)
-    assert user.user_id == mine["user"]["id"]
-
-
-def test_an_account_that_proved_nothing_yet_adds_nothing(api: Api) -> None:
-    """Else whoever proves its first identity later would come to share it."""
+def test_the_password_is_a_fresh_proof_too(api: Api) -> None:
     ann, second = Person(api), Person(api, new_mobile())
     token = ann.sign_up(at=NOW).data["token"]
-    second.ask_for_code(at=NOW)
-    reply = add(token, second, second.code(), currentPassword=PASSWORD)
-    problem(reply, 409, "identity-not-verified")
-    assert claim_on(second.identity) is None
+    ann.ask_for_code(at=NOW)
+    assert ann.verify(ann.code(), at=NOW, token=token).status == 200
+    assert add(ann, second, currentPassword=PASSWORD).status == 200
+
+
+def test_a_login_code_adds_no_identity(api: Api) -> None:
+    ann, second = proven(api), Person(api, new_mobile())
+    second.ask_for_code(at=LATER)
+    body = second.named | {"otp": second.code()} | ann.confirm(at=LATER)
+    reply = api.post("/user/identity", body, token=ann.token_at(LATER), at=LATER)
+    problem(reply, 400, "invalid-code")
+
+
+def test_a_code_that_adds_an_identity_does_not_log_in(api: Api) -> None:
+    second = Person(api, new_mobile())
+    second.ask_for_code("link", at=LATER)
+    problem(second.verify(second.code(), at=LATER), 400, "invalid-code")
+
+
+def test_a_proven_identity_of_another_account_stays_theirs(api: Api) -> None:
+    ann, bob = proven(api), proven(api, new=new_mobile)
+    problem(add(ann, bob), 409, "identity-taken")
+    assert bob.me().data["mobile"] == bob.identity.value
+    assert ann.me().data["mobile"] is None
+
+
+@pytest.mark.parametrize("has_room", [False, True], ids=["without a room", "with a room"])
+def test_an_unproven_sign_up_yields_to_the_proof_and_is_deleted(api: Api, has_room: bool) -> None:
+    ann, someone = proven(api), Person(api, new_mobile())
+    stranger = someone.sign_up("the stranger's password", at=NOW).data
+    if has_room:
+        someone.open_room("Planted")
+    reply = add(ann, someone)
+    assert reply.data["mobile"] == someone.identity.value
+    problem(api.get("/chatroom", token=stranger["token"]), 401, "unauthorized")
+    problem(someone.log_in("the stranger's password"), 401, "invalid-credentials")
+    [user] = users_named(someone.identity)
+    assert user.user_id == ann.id
+    assert purge_of(stranger["user"]["id"])
+
+
+def test_an_account_that_has_proved_nothing_adds_nothing(api: Api) -> None:
+    """Otherwise the two identities of an unproven account could have two owners."""
+    ann, second = Person(api), Person(api, new_mobile())
+    ann.sign_up(at=NOW)
+    problem(add(ann, second, currentPassword=PASSWORD), 409, "identity-not-verified")
+    assert record_of(second.identity) is None
 
 
 @pytest.mark.parametrize("new", [new_email, new_mobile])
-def test_another_of_its_kind_takes_an_identitys_place(api: Api, new: Any) -> None:
-    old, fresh = Person(api, new()), Person(api, new())
-    tokens = old.prove(at=NOW)
-    fresh.ask_for_code(at=NOW)
-    reply = add(tokens["token"], fresh, fresh.code())
+def test_another_identity_of_its_kind_replaces_the_first(api: Api, new: Any) -> None:
+    old, fresh = proven(api, new=new), Person(api, new())
+    reply = add(old, fresh, at=LATEST)
     assert reply.data[fresh.identity.kind] == fresh.identity.value
-    assert claim_on(old.identity) is None
-    assert fresh.prove(at=LATER)["user"]["id"] == tokens["user"]["id"]
-    assert old.prove(at=LATER)["user"]["id"] != tokens["user"]["id"]
+    assert fresh.prove(at=LATEST + timedelta(minutes=1))["user"]["id"] == old.id
+    assert "was replaced" in old.messages()[-1]
+    assert "within 7 days" in old.messages()[-1]
 
 
-def test_the_code_is_wanted_and_spent(api: Api) -> None:
-    ann, second = Person(api), Person(api, new_mobile())
-    token = ann.prove(at=NOW)["token"]
-    second.ask_for_code(at=NOW)
-    code = second.code()
+def test_a_replaced_identity_ends_every_other_session(api: Api) -> None:
+    ann, second = proven(api), Person(api)
+    other = ann.token
+    ann.prove(at=LATER)
+    assert add(ann, second, at=LATEST).status == 200
+    problem(ann.me(other), 401, "unauthorized")
+    assert ann.me(ann.token).status == 200
+
+
+@pytest.mark.parametrize("by", ["code", "reset"])
+def test_a_replaced_identity_restores_itself_within_seven_days(api: Api, by: str) -> None:
+    """A stolen session and password are no permanent takeover."""
+    ann, thief = proven(api), Person(api)
+    assert add(ann, thief).status == 200
+    stolen = ann.token_at(LATEST)
+    later = LATER + timedelta(days=6, hours=23)
+    if by == "code":
+        assert ann.prove(at=later)["user"]["id"] == ann.id
+    else:
+        ann.forget_password(at=later)
+        assert ann.reset(ann.code(), OTHER_PASSWORD, at=later).status == 200
+        assert ann.log_in(OTHER_PASSWORD, at=later).status == 200
+    me = ann.me(at=later).data
+    assert (me["email"], me["emailVerified"]) == (ann.identity.value, True)
+    problem(ann.me(stolen, at=LATEST), 401, "unauthorized")
+    assert record_of(thief.identity) is None
+    thief.prove(at=later + timedelta(minutes=1))
+    assert thief.id != ann.id
+
+
+def test_a_replaced_identity_is_free_after_seven_days(api: Api) -> None:
+    ann, fresh = proven(api), Person(api)
+    assert add(ann, fresh).status == 200
+    first = ann.id
+    problem(Person(api, ann.identity).sign_up(at=LATER + timedelta(days=6)), 409, "identity-taken")
+    late = LATEST + timedelta(days=7)
+    assert ann.prove(at=late)["user"]["id"] != first
+    assert fresh.prove(at=late)["user"]["id"] == first
+
+
+def test_the_code_is_required_and_used_up(api: Api) -> None:
+    ann, second = proven(api), Person(api, new_mobile())
+    second.ask_for_code("link", at=LATER)
+    code, proof = second.code(), ann.confirm(at=LATER)
     wrong = f"{(int(code) + 1) % 1_000_000:06}"
-    problem(add(token, second, wrong), 400, "invalid-code")
-    assert add(token, second, code).status == 200
-    problem(add(token, second, code), 400, "invalid-code")
-    problem(second.verify(code, at=NOW), 400, "invalid-code")
+
+    def post(otp: str) -> Reply:
+        body = second.named | {"otp": otp} | proof
+        return api.post("/user/identity", body, token=ann.token_at(LATER), at=LATER)
+
+    problem(post(wrong), 400, "invalid-code")
+    assert post(code).status == 200
+    problem(post(code), 400, "invalid-code")
 
 
 def test_a_session_that_has_ended_adds_nothing(api: Api) -> None:
-    ann, second = Person(api), Person(api, new_mobile())
-    token = ann.prove(at=NOW)["token"]
-    api.post("/auth/logout", {}, token=token)
-    second.ask_for_code(at=NOW)
-    problem(add(token, second, second.code()), 401, "unauthorized")
+    ann, second = proven(api), Person(api, new_mobile())
+    proof = ann.confirm(at=LATER)
+    api.post("/auth/logout", {}, token=ann.token)
+    problem(add(ann, second, LATER, **proof), 401, "unauthorized")
+    assert record_of(second.identity) is None
 
 
-def test_two_numbers_added_at_the_same_moment_leave_one_claim(api: Api) -> None:
-    ann = Person(api)
-    token = ann.prove(at=NOW)["token"]
-    numbers = [Person(api, new_mobile()) for _ in range(3)]
-    for number in numbers:
-        number.ask_for_code(at=NOW)
-    replies = at_once([partial(add, token, number, number.code()) for number in numbers])
+def test_two_numbers_added_at_the_same_moment_leave_one(api: Api) -> None:
+    ann, numbers = Person(api), [Person(api, new_mobile()) for _ in range(3)]
+    token = ann.sign_up(at=NOW).data["token"]
+    ann.ask_for_code(at=NOW)
+    ann.verify(ann.code(), at=NOW, token=token)
+    replies = at_once([partial(add, ann, one, currentPassword=PASSWORD) for one in numbers])
     assert {reply.status for reply in replies} <= {200, 503}
-    kept = ann.me(token).data["mobile"]
-    claimed = [number.identity.value for number in numbers if claim_on(number.identity)]
-    assert claimed == [kept]
+    kept = ann.me().data["mobile"]
+    owned = [one.identity.value for one in numbers if _is_owned(one)]
+    assert owned == [kept]
 
 
-def test_one_number_added_by_two_at_the_same_moment_is_ones(api: Api) -> None:
-    number = Person(api, new_mobile())
-    tokens = [Person(api).prove(at=NOW)["token"] for _ in range(2)]
-    number.ask_for_code(at=NOW)
-    code = number.code()
-    replies = at_once([partial(add, token, number, code) for token in tokens])
+def _is_owned(number: Person) -> bool:
+    record = record_of(number.identity)
+    return record is not None and not record.replaced
+
+
+def test_one_number_added_by_two_at_the_same_moment_belongs_to_one(api: Api) -> None:
+    number, people = Person(api, new_mobile()), [proven(api), proven(api)]
+    number.ask_for_code("link", at=LATER)
+    code = number.named | {"otp": number.code()}
+    acts = [
+        partial(
+            api.post,
+            "/user/identity",
+            code | one.confirm(at=LATER),
+            token=one.token_at(LATER),
+            at=LATER,
+        )
+        for one in people
+    ]
+    replies = at_once(acts)
     assert sorted(reply.status for reply in replies) in ([200, 400], [200, 409])
     assert len(users_named(number.identity)) == 1
-
-
-def test_an_unproven_account_that_has_a_room_is_not_lost_to_a_proof_elsewhere(api: Api) -> None:
-    ann, number = Person(api), Person(api, new_mobile())
-    mine = ann.prove(at=NOW)
-    other = number.sign_up(at=NOW).data
-    api.post("/chatroom", {"title": "Kept"}, token=other["token"])
-    problem(add(mine["token"], number, number.code()), 409, "identity-taken")
-    assert number.me(other["token"]).status == 200

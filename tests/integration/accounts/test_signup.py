@@ -37,6 +37,7 @@ def test_the_password_opens_another_session(api: Api) -> None:
     reply = api.post("/auth/login", {"email": email.title(), "password": PASSWORD})
     assert reply.status == 200
     assert set(reply.data) == {
+        "deviceToken",
         "token",
         "tokenType",
         "expiresIn",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from geminichat.domain.addresses import network
+from geminichat.domain.addresses import network, networks
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,13 @@ from geminichat.domain.addresses import network
 )
 def test_an_address_is_counted_as_its_customers_network(source: str, counted_as: str) -> None:
     assert network(source) == counted_as
+
+
+def test_an_ipv6_address_belongs_to_a_device_a_household_and_a_company() -> None:
+    found = networks("2001:db8:1:2ff::5")
+    assert [(one.name, one.factor) for one in found] == [
+        ("2001:db8:1:2ff::/64", 1),
+        ("2001:db8:1:200::/56", 4),
+        ("2001:db8:1::/48", 16),
+    ]
+    assert [one.name for one in networks("203.0.113.7")] == ["203.0.113.7"]

@@ -1,6 +1,5 @@
-"""One-time codes: drawn, hashed, and how often they are sent."""
+"""One-time codes: drawn, hashed, matched, and how often they are sent."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -9,21 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geminichat.domain import codes
-from geminichat.domain.codes import Purpose
+from geminichat.domain.codes import Purpose, SentCode
 from geminichat.domain.identities import Identity
 from geminichat.errors import TooManyRequests
 
 ANN = Identity("mobile", "+14155550100")
 KEY = b"k" * 32
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ME, OTHER = "network:me", "network:other"
+CHALLENGE = "c_" + "a" * 26
 
 
-def sent(*seconds_ago: float) -> list[int]:
-    return [codes.millis(NOON - timedelta(seconds=ago)) for ago in seconds_ago]
-
-
-def draw(before: Sequence[int] = (), now: datetime = NOON, number: int = 7) -> codes.Sending:
-    return codes.draw(ANN, Purpose.VERIFY, before, now, below=lambda _: number)
+def sent_by(caller: str, *seconds_ago: float, purpose: str = "login") -> list[SentCode]:
+    return [
+        SentCode(
+            challenge=f"c_{caller}_{ago}",
+            digest="",
+            kid="k1",
+            purpose=purpose,
+            sent_at=codes.millis(NOON - timedelta(seconds=ago)),
+            sender=caller,
+        )
+        for ago in seconds_ago
+    ]
 
 
 @pytest.mark.parametrize(("number", "code"), [(0, "000000"), (7, "000007"), (999_999, "999999")])
@@ -34,86 +41,123 @@ def test_a_code_has_six_digits_and_all_a_million_are_drawn(number: int, code: st
         asked.append(limit)
         return number
 
-    assert codes.draw(ANN, Purpose.VERIFY, [], NOON, below).code == code
+    assert codes.draw(ANN, Purpose.LOGIN, ME, NOON, below).code == code
     assert asked == [1_000_000]
 
 
-def test_codes_differ() -> None:
-    drawn = {codes.draw(ANN, Purpose.VERIFY, [], NOON).code for _ in range(100)}
-    assert len(drawn) > 90
+def test_codes_and_challenges_differ() -> None:
+    drawn = [codes.draw(ANN, Purpose.LOGIN, ME, NOON) for _ in range(100)]
+    assert len({one.code for one in drawn}) > 90
+    assert len({one.challenge for one in drawn}) == 100
 
 
-def test_what_a_table_keeps_is_bound_to_code_purpose_identity_and_key() -> None:
-    kept = codes.digest("123456", Purpose.VERIFY, ANN, KEY)
+def test_the_hash_is_bound_to_code_purpose_identity_challenge_and_key() -> None:
+    kept = codes.digest("123456", Purpose.LOGIN, ANN, CHALLENGE, KEY)
     assert "123456" not in kept
     others = [
-        codes.digest("123457", Purpose.VERIFY, ANN, KEY),
-        codes.digest("123456", Purpose.RESET, ANN, KEY),
-        codes.digest("123456", Purpose.VERIFY, Identity("mobile", "+14155550101"), KEY),
-        codes.digest("123456", Purpose.VERIFY, ANN, b"x" * 32),
+        codes.digest("123457", Purpose.LOGIN, ANN, CHALLENGE, KEY),
+        codes.digest("123456", Purpose.RESET, ANN, CHALLENGE, KEY),
+        codes.digest("123456", Purpose.LOGIN, Identity("mobile", "+14155550101"), CHALLENGE, KEY),
+        codes.digest("123456", Purpose.LOGIN, ANN, "c_" + "b" * 26, KEY),
+        codes.digest("123456", Purpose.LOGIN, ANN, CHALLENGE, b"x" * 32),
     ]
-    assert not any(codes.is_it(kept, other) for other in others)
-    assert codes.is_it(kept, draw(number=123_456).digest(KEY))
+    assert kept not in others
+    assert kept == codes.digest("123456", Purpose.LOGIN, ANN, CHALLENGE, KEY)
 
 
-def test_a_code_is_good_for_ten_minutes() -> None:
-    assert draw().good_until == codes.millis(NOON + timedelta(minutes=10))
+def test_a_code_expires_after_ten_minutes() -> None:
+    [sent] = sent_by(ME, 0)
+    assert sent.is_live(NOON + timedelta(minutes=10) - timedelta(milliseconds=1))
+    assert not sent.is_live(NOON + timedelta(minutes=10))
 
 
 @pytest.mark.parametrize(
-    ("before", "wait"),
+    ("mine", "wait"),
     [
-        (sent(0), 30),
-        (sent(1), 29),
-        (sent(29.999), 1),
-        (sent(3000, 2000, 1000, 500, 10), 600),
-        (sent(3599, 120, 90, 60, 31), 1),
-        (sent(150, 120, 90, 60, 31), 3450),
+        ([0], 30),
+        ([1], 29),
+        ([29.999], 1),
+        ([3000, 2000, 1000, 500, 10], 600),
+        ([3599, 120, 90, 60, 31], 1),
+        ([150, 120, 90, 60, 31], 3450),
     ],
 )
-def test_a_code_too_many_is_refused_and_says_for_how_long(before: list[int], wait: int) -> None:
+def test_a_caller_who_requests_too_many_codes_is_told_how_long_to_wait(
+    mine: list[float], wait: int
+) -> None:
     with pytest.raises(TooManyRequests) as caught:
-        draw(before)
+        codes.require_sendable(sent_by(ME, *mine), ME, NOON)
     assert caught.value.headers["retry-after"] == str(wait)
     assert set(caught.value.headers) == {"retry-after", "ratelimit", "ratelimit-policy"}
 
 
 @pytest.mark.parametrize(
-    "before", [[], sent(30), sent(3000, 2000, 1000, 30), sent(3600, 120, 90, 60, 31)]
+    "mine", [[], [30], [3000, 2000, 1000, 30], [3600, 120, 90, 60, 31]], ids=str
 )
-def test_a_code_within_the_limits_is_drawn(before: list[int]) -> None:
-    drawn = draw(before)
-    assert drawn.sends[-1] == codes.millis(NOON)
-    assert len(drawn.sends) <= codes.SENDS
+def test_a_code_within_the_callers_limits_is_sent(mine: list[float]) -> None:
+    codes.require_sendable(sent_by(ME, *mine), ME, NOON)
 
 
-def test_answers_say_what_is_left() -> None:
-    assert draw(sent(100, 40)).headers() == {
+def test_the_codes_of_ten_other_callers_leave_room_for_mine() -> None:
+    others = [one for n in range(10) for one in sent_by(f"network:{n}", 100, 90, 80, 70, 60)]
+    codes.require_sendable(others, ME, NOON)
+    with pytest.raises(TooManyRequests):
+        codes.require_sendable([*others, *sent_by(ME, 40)], ME, NOON)
+    codes.require_sendable([*others, *sent_by("device:d", 40)], "device:d", NOON)
+
+
+def test_no_number_of_callers_gets_more_than_sixty_codes_per_hour_to_an_identity() -> None:
+    others = [one for n in range(60) for one in sent_by(f"network:{n}", 100)]
+    with pytest.raises(TooManyRequests):
+        codes.require_sendable(others, ME, NOON)
+    codes.require_sendable(others, "device:d", NOON)
+
+
+def test_headers_show_the_callers_own_requests_only() -> None:
+    sent = [*sent_by(ME, 100, 40), *sent_by(OTHER, 30, 20, 10)]
+    assert codes.headers(sent, ME, NOON) == {
         "ratelimit-policy": '"pause";q=1;w=30, "hour";q=5;w=3600',
-        "ratelimit": '"pause";r=0;t=30, "hour";r=2;t=3500',
+        "ratelimit": '"pause";r=1;t=0, "hour";r=3;t=3500',
     }
 
 
+def test_without_a_challenge_a_try_is_compared_with_the_callers_codes_and_the_newest() -> None:
+    sent = [*sent_by(ME, 700, 300), *sent_by(OTHER, 200, 100), *sent_by(ME, 50, purpose="link")]
+    found = codes.candidates(sent, Purpose.LOGIN, None, ME, NOON)
+    assert [one.challenge for one in found] == ["c_network:me_300", "c_network:other_100"]
+
+
+def test_with_a_challenge_a_try_is_compared_with_its_code_only() -> None:
+    sent = sent_by(ME, 300, 200)
+    found = codes.candidates(sent, Purpose.LOGIN, "c_network:me_300", OTHER, NOON)
+    assert [one.challenge for one in found] == ["c_network:me_300"]
+    assert codes.candidates(sent, Purpose.RESET, "c_network:me_300", ME, NOON) == []
+    assert codes.candidates(sent, Purpose.LOGIN, "c_unknown", ME, NOON) == []
+
+
 @given(st.lists(st.integers(min_value=1, max_value=2_000), max_size=60))
-def test_whoever_asks_whenever_no_hour_sees_six_and_no_thirty_seconds_two(gaps: list[int]) -> None:
-    now = NOON
-    before: list[int] = []
+def test_no_hour_has_six_codes_of_one_caller_and_no_thirty_seconds_two(gaps: list[int]) -> None:
+    now, sent = NOON, list[SentCode]()
     taken: list[datetime] = []
     for gap in gaps:
         now += timedelta(seconds=gap)
         try:
-            before = draw(before, now).sends
+            codes.require_sendable(sent, ME, now)
         except TooManyRequests:
             continue
+        sent.append(SentCode("c", "", "k1", "login", codes.millis(now), ME))
         taken.append(now)
     assert all(b - a >= codes.PAUSE for a, b in pairwise(taken))
-    assert all(b - a >= codes.WINDOW for a, b in zip(taken, taken[5:], strict=False))
+    assert all(b - a >= codes.HOUR for a, b in zip(taken, taken[5:], strict=False))
 
 
-def test_a_message_fits_into_one_sms_and_tells_whom_to_tell() -> None:
+def test_the_text_of_a_message_fits_into_one_sms_and_says_what_its_code_does() -> None:
+    says = {"login": "log in", "link": "adds", "confirm": "confirms", "reset": "resets"}
     for purpose in Purpose:
         for known in (True, False):
             _, text = codes.message(purpose, "123456", known=known)
             assert len(text) <= 160
             assert text.isascii()
-            assert ("123456" in text) == (known or purpose is Purpose.VERIFY)
+            has_code = known or purpose is not Purpose.RESET
+            assert ("123456" in text) == has_code
+            assert not has_code or (says[purpose] in text and "Do not share" in text)

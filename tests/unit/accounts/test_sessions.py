@@ -1,7 +1,6 @@
-"""Refresh tokens, and when a session is over."""
+"""Refresh tokens, and how long a session lasts."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import count
 
 import pytest
 
@@ -19,21 +18,34 @@ def test_a_token_survives_its_text() -> None:
     assert len(token.text()) < 300
 
 
+KEY = b"k" * 32
+
+
 def test_the_next_token_is_of_the_same_session_with_another_secret() -> None:
-    numbers = count()
-    first = RefreshToken.first(ANN, lambda size: f"{next(numbers):0{size * 4 // 3 + 1}}")
-    following = first.next()
+    first = RefreshToken.first(ANN)
+    following = first.next(KEY)
     assert following.session_id == first.session_id
-    assert following.is_of(first.family_hash)
-    assert following.is_newest(following.secret_hash)
-    assert not first.is_newest(following.secret_hash)
+    assert following.is_of_family(first.family_hash)
+    assert following.has_secret(following.secret_hash)
+    assert not first.has_secret(following.secret_hash)
+    assert RefreshToken.read(following.text()) == following
 
 
-def test_what_a_table_keeps_gives_no_token() -> None:
+def test_the_next_token_is_the_same_each_time_and_another_with_another_key() -> None:
+    first = RefreshToken.first(ANN)
+    assert first.next(KEY) == first.next(KEY)
+    assert first.next(KEY) != first.next(b"x" * 32)
+    assert first.next(KEY).next(KEY) != first.next(KEY)
+    assert first.access_token_id != first.next(KEY).access_token_id
+    assert first.secret not in first.access_token_id
+
+
+def test_a_hash_contains_no_token() -> None:
     token = RefreshToken.first(ANN)
     assert token.family not in token.family_hash
     assert token.secret not in token.secret_hash
-    assert not RefreshToken.first(ANN).is_of(token.family_hash)
+    assert not RefreshToken.first(ANN).is_of_family(token.family_hash)
+    assert not token.has_secret(None)
 
 
 JUNK = {
@@ -58,19 +70,20 @@ def test_junk_is_no_token(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("epoch", "user_epoch", "age", "alive"),
+    ("began", "age", "valid"),
     [
-        (0, 0, timedelta(0), True),
-        (3, 3, timedelta(days=30) - timedelta(seconds=1), True),
-        (3, 3, timedelta(days=30), False),
-        (0, 1, timedelta(0), False),
-        (2, 1, timedelta(0), False),
+        (True, timedelta(0), True),
+        (True, timedelta(days=90) - timedelta(seconds=1), True),
+        (True, timedelta(days=90), False),
+        (False, timedelta(0), False),
     ],
 )
-def test_a_session_lives_thirty_days_under_the_users_present_epoch(
-    epoch: int, user_epoch: int, age: timedelta, alive: bool
-) -> None:
-    expires_at = sessions.expiry(NOON)
-    assert alive == sessions.is_alive(
-        epoch=epoch, user_epoch=user_epoch, expires_at=expires_at, now=NOON + age
-    )
+def test_a_session_is_valid_for_ninety_days(began: bool, age: timedelta, valid: bool) -> None:
+    began_at = int(NOON.timestamp()) if began else None
+    assert sessions.is_valid(began_at, NOON + age) == valid
+
+
+def test_a_refresh_token_expires_after_thirty_days_and_with_its_session() -> None:
+    day = timedelta(days=1)
+    assert sessions.expiry(NOON, NOON) == int((NOON + 30 * day).timestamp())
+    assert sessions.expiry(NOON, NOON + 80 * day) == int((NOON + 90 * day).timestamp())

@@ -13,13 +13,14 @@ from tests.support.template import TEMPLATE, Values
         ("dev", "response", True),
         ("local", "response", True),
         ("staging", "aws", True),
+        ("staging", "response", False),
     ],
 )
-def test_codes_are_shown_in_answers_anywhere_but_in_prod(
+def test_answers_contain_codes_in_the_stages_dev_and_local_only(
     stage: str, delivery: str, allowed: bool
 ) -> None:
     values = Values({"Stage": stage, "OtpDelivery": delivery}, {})
-    rule = TEMPLATE["Rules"]["ProdReturnsNoCodes"]
+    rule = TEMPLATE["Rules"]["CodesAreReturnedInDevOnly"]
     refused = values.resolve(rule["RuleCondition"]) and not all(
         values.resolve(one["Assert"]) for one in rule["Assertions"]
     )

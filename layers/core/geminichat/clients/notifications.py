@@ -1,15 +1,14 @@
-"""Codes on the way to their owner: SMS by SNS, email by SES, one door for both."""
+"""Messages to an identity: texts by SNS, emails by SES."""
 
+from collections.abc import Iterable
 from urllib.parse import urlencode
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
-from msgspec import UNSET, UnsetType
 
 from geminichat.config import setting
-from geminichat.domain import codes
-from geminichat.domain.codes import Sending
-from geminichat.errors import DeliveryFailed
+from geminichat.domain.identities import Identity
+from geminichat.errors import AppError, DeliveryFailed, InvalidRequest
 from geminichat.runtime import aws_client, log
 
 # One attempt: a message that was sent and whose answer was lost must not be sent again.
@@ -17,26 +16,36 @@ _sns = aws_client.Client("sns", connect=1, read=4, attempts=1)
 _ses = aws_client.Client("ses", connect=1, read=4, attempts=1)
 
 
-def send(sending: Sending, *, known: bool = True) -> str | UnsetType:
-    """Send a stored code; return it where answers are to show it, a thing of development alone.
+def send(identity: Identity, subject: str, text: str, *, ignore_failure: bool = False) -> None:
+    """Send a message to an identity; `ignore_failure` only logs that it could not be sent.
 
-    `known` says whether there is an account that it is good for. Raises DeliveryFailed.
+    Raises DeliveryFailed, and InvalidRequest for a number that SNS rejects.
     """
-    shown = setting("OTP_DELIVERY") == "response"
-    subject, text = codes.message(sending.purpose, sending.code, known=known)
     try:
-        if sending.identity.kind == "mobile":
-            _text(sending.identity.value, text)
+        if identity.kind == "mobile":
+            _text(identity.value, text)
         else:
-            _mail(sending.identity.value, subject, text)
+            _mail(identity.value, subject, text)
     except (ClientError, BotoCoreError) as error:
         reason = type(error).__name__
         if isinstance(error, ClientError):
             reason = error.response.get("Error", {}).get("Code", reason)
-        log.error("code not sent", by=sending.identity.kind, reason=reason)
-        if not shown:
+        log.error("message not sent", by=identity.kind, reason=reason)
+        if not ignore_failure:
+            if identity.kind == "mobile" and reason == "InvalidParameter":
+                raise InvalidRequest.at(
+                    {"/mobile": "Texts cannot be sent to this number"}
+                ) from error
             raise DeliveryFailed() from error
-    return sending.code if shown else UNSET
+
+
+def notify(identities: Iterable[Identity], text: str) -> None:
+    """Tell every identity of an account about a change; a failure is only logged."""
+    for identity in identities:
+        try:
+            send(identity, "Your Gemini Chat account", text, ignore_failure=True)
+        except AppError as error:
+            log.error("notice not sent", by=identity.kind, reason=error.code)
 
 
 def _text(number: str, text: str) -> None:

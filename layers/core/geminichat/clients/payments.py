@@ -213,6 +213,18 @@ def create_customer(user_id: str, email: str | None, attempt: int) -> str:
     return str(created.data["id"])
 
 
+def delete_customer(customer_id: str) -> None:
+    """Delete a customer, which ends its subscriptions, and expire its open Checkout sessions."""
+    if not is_known(customer_id):
+        return
+    client = _client(PATIENT, retries=1)
+    with _translate_errors():
+        params = {"customer": customer_id, "status": "open", "limit": 100}
+        for raw in _get(client, SESSIONS, params)["data"]:
+            _expire(client, raw["id"])
+        client.raw_request("delete", _path(CUSTOMERS, customer_id))
+
+
 def find_checkout(customer_id: str, now: datetime) -> CheckoutPage | None:
     """Return an open Checkout session at the current price, or None.
 

@@ -1,10 +1,12 @@
-"""Accounts: what the bodies of /auth may say, and what the wire shows of a user and its tokens."""
+"""Accounts: the bodies of /auth and /user, and the answers that show a user and its tokens."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
+from geminichat.domain.codes import Challenge, Otp
+from geminichat.domain.devices import DeviceToken
 from geminichat.domain.identities import Identified, either_of
 from geminichat.domain.passwords import ChosenPassword, Password, check_form, check_strength
 from geminichat.domain.tokens import Tokens
@@ -22,27 +24,28 @@ class NewAccount(Identified, frozen=True, kw_only=True):
     )
 
     def __post_init__(self) -> None:
-        """Want a password where there is an email: nothing else would let its owner in."""
+        """Require a password with an email: no code is sent to it that could log its owner in."""
         super().__post_init__()
         if self.email is not None and self.password is None:
-            raise InvalidRequest.at({"/password": "An email needs a password beside it"})
+            raise InvalidRequest.at({"/password": "A password is required with an email"})
         if self.password is not None:
             check_strength("/password", self.password, self.identity.value)
 
 
 class Credentials(Identified, frozen=True, kw_only=True):
-    """An identity and the password that is claimed to belong to it."""
+    """An identity and the password of its account."""
 
     password: Password
+    device_token: DeviceToken | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a password before any work is done for it."""
+        """Refuse a text that cannot be a password before any work is done for it."""
         super().__post_init__()
         check_form("/password", self.password)
 
 
 class SignedUp(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A new user; with the tokens of its first session where it came with a password."""
+    """A new user; with the tokens of its first session if it has a password."""
 
     user: Account
     token: str | UnsetType = UNSET
@@ -50,64 +53,125 @@ class SignedUp(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     expires_in: int | UnsetType = UNSET
     refresh_token: str | UnsetType = UNSET
     refresh_expires_in: int | UnsetType = UNSET
+    device_token: str | UnsetType = UNSET
+    challenge: str | UnsetType = UNSET
     otp: str | UnsetType = UNSET
 
     @classmethod
-    def of(cls, user: Account, tokens: Tokens | None, otp: str | UnsetType) -> "SignedUp":
-        """Return what a sign-up is told."""
-        return cls(user=user, otp=otp, **(msgspec.structs.asdict(tokens) if tokens else {}))
+    def of(
+        cls, user: Account, tokens: Tokens | None, challenge: str | None, otp: str | UnsetType
+    ) -> "SignedUp":
+        """Return the answer to a sign-up."""
+        return cls(
+            user=user,
+            challenge=challenge or UNSET,
+            otp=otp,
+            **(msgspec.structs.asdict(tokens) if tokens else {}),
+        )
 
 
 class GivenCode(Identified, frozen=True, kw_only=True):
-    """An identity and the code that was sent to it."""
+    """An identity, the code that was sent to it, and the challenge of the request for it."""
 
-    otp: Annotated[str, Meta(min_length=6, max_length=6, pattern="^[0-9]{6}$")]
+    otp: Otp
+    challenge: Challenge | None = None
 
 
-class SignedIn(Tokens, frozen=True, kw_only=True):
+class LoggedIn(Tokens, frozen=True, kw_only=True):
     """A user and the tokens of a new session."""
 
     user: Account
 
     @classmethod
-    def of(cls, user: Account, tokens: Tokens) -> "SignedIn":
-        """Return what is told to whoever proved an identity."""
+    def of(cls, user: Account, tokens: Tokens) -> "LoggedIn":
+        """Return the answer to a login by code."""
         return cls(user=user, **msgspec.structs.asdict(tokens))
 
 
 class NewPassword(GivenCode, frozen=True, kw_only=True):
-    """A new password, and the code that allows it."""
+    """A new password, and the code that permits it."""
 
     new_password: ChosenPassword
 
     def __post_init__(self) -> None:
-        """Refuse a weak password before the code is looked at."""
+        """Refuse a weak password before the code is compared."""
         super().__post_init__()
         check_strength("/newPassword", self.new_password, self.identity.value)
+
+
+class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
+    """A fresh proof: the current password, or a code sent to an identity of the account."""
+
+    password: str | None
+    otp: str | None
 
 
 class PasswordChange(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """A new password in the place of the current one, or of none."""
+    """A new password, and a fresh proof."""
 
     current_password: Password | None = None
+    current_otp: Otp | None = None
     new_password: ChosenPassword
 
     def __post_init__(self) -> None:
-        """Refuse a weak password; whether it equals an identity only the user's item tells."""
+        """Refuse a weak password; the handler compares it with the user's identities."""
         if self.current_password is not None:
             check_form("/currentPassword", self.current_password)
         check_strength("/newPassword", self.new_password)
 
+    @property
+    def confirmation(self) -> Confirmation:
+        """The fresh proof. Raises InvalidRequest unless there is exactly one."""
+        return confirmation(self.current_password, self.current_otp)
+
 
 class NewIdentity(GivenCode, frozen=True, kw_only=True):
-    """An identity to add to an account, its code, and the account's password if it has one."""
+    """An identity to add to an account, its code, and a fresh proof."""
 
     current_password: Password | None = None
+    current_otp: Otp | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a password before any work is done for it."""
+        """Refuse a text that cannot be a password before any work is done for it."""
         super().__post_init__()
         if self.current_password is not None:
             check_form("/currentPassword", self.current_password)
+
+    @property
+    def confirmation(self) -> Confirmation:
+        """The fresh proof. Raises InvalidRequest unless there is exactly one."""
+        return confirmation(self.current_password, self.current_otp)
+
+
+def confirmation(password: str | None, otp: str | None) -> Confirmation:
+    """Return the fresh proof. Raises InvalidRequest unless there is exactly one."""
+    if (password is None) == (otp is None):
+        either = "Expected either currentPassword or currentOtp"
+        raise InvalidRequest.at({"/currentPassword": either, "/currentOtp": either})
+    return Confirmation(password=password, otp=otp)
+
+
+CHANGE_NOTICE = (
+    "The password of your Gemini Chat account was changed. If this was not you, reset it now with "
+    "a code."
+)
+RESET_NOTICE = (
+    "The password of your Gemini Chat account was reset with a code. If this was not you, reset it "
+    "again now."
+)
+
+
+def identity_notice(kind: str, before: str | None) -> str:
+    """Return the notice of an added or replaced identity, for the identities held before it."""
+    name = {"email": "email address", "mobile": "mobile number"}[kind]
+    if before is None:
+        return (
+            f"A new {name} was added to your Gemini Chat account. If this was not you, reset your "
+            "password now."
+        )
+    return (
+        f"The {name} of your Gemini Chat account was replaced. If this was not you, log in with a "
+        "code to the old one within 7 days: this restores it."
+    )

@@ -1,16 +1,42 @@
-"""Where requests come from: an IPv4 address, or the /64 of an IPv6 one, which is one customer's."""
+"""Source addresses, and the networks by which limits count them."""
+
+from typing import NamedTuple
 
 
-def network(source: str) -> str:
-    """Return what limits count a source address as; "unknown" for what is none."""
-    import ipaddress  # who checks a code, and counts none, does without
+class Network(NamedTuple):
+    """A network that is counted as one caller, and by which factor its limits are larger."""
+
+    name: str
+    prefix: str
+    """Empty for an IPv4 address, else the length of the IPv6 prefix, such as `/64`."""
+    factor: int
+
+
+IPV6_FACTORS = {64: 1, 56: 4, 48: 16}
+"""Providers assign a /64 to a device, a /56 to a household and a /48 to a company (RFC 6177)."""
+
+
+def networks(source: str) -> list[Network]:
+    """Return the networks that an address belongs to, the narrowest one first.
+
+    An IPv4 address is one network; a text that is no address belongs to the network "unknown".
+    """
+    import ipaddress  # most functions count no address
 
     try:
         address = ipaddress.ip_address(source)
     except ValueError:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+        return [Network("unknown", "", 1)]
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv4Address):
+        return [Network(str(address), "", 1)]
+    return [
+        Network(str(ipaddress.ip_network((address, length), strict=False)), f"/{length}", factor)
+        for length, factor in IPV6_FACTORS.items()
+    ]
+
+
+def network(source: str) -> str:
+    """Return the name of the narrowest network that an address belongs to."""
+    return networks(source)[0].name

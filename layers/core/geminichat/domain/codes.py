@@ -1,205 +1,297 @@
 """One-time codes: six digits that prove an identity, for one purpose, once.
 
-An identity has one code at a time, the newest; what was sent before counts against its limits.
+An identity has several codes at a time, one per request, so that no request invalidates the code
+of another caller. A request is named by its challenge, which its caller sends back with the code.
 """
 
+import hashlib
 import hmac
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
+from geminichat.domain import ids, limits
+from geminichat.domain.addresses import network
+from geminichat.domain.devices import DeviceToken
 from geminichat.domain.identities import Identified, Identity
+from geminichat.domain.limits import Pause, Window
 from geminichat.errors import TooManyRequests
 
 DIGITS = 6
 LIFETIME = timedelta(minutes=10)
-TRIES = 5
 PAUSE = timedelta(seconds=30)
-WINDOW = timedelta(hours=1)
+HOUR = timedelta(hours=1)
+
 SENDS = 5
-"""At most so many codes to an identity in any hour, and a pause between one and the next."""
-_WINDOW_MILLIS = WINDOW // timedelta(milliseconds=1)
-POLICY = (
-    f'"pause";q=1;w={PAUSE // timedelta(seconds=1)}, '
-    f'"hour";q={SENDS};w={WINDOW // timedelta(seconds=1)}'
-)
+"""Codes that one caller may request for an identity per hour, with a pause between them."""
+SENDS_OF_ALL = 10
+"""Codes for an identity per hour after which a caller without a device token gets only one."""
+MOST_SENDS = 60
+"""Codes for an identity per hour after which only callers with a device token get one."""
 
+TRIES = 5
+"""Tries per challenge, and per caller and hour without one."""
+TRIES_OF_CALLER = 9
+"""Tries per caller, identity and hour with challenges."""
+TRIES_OF_DEVICE = 20
+"""Tries per device token and hour."""
+WRONG_IN_A_ROW = 100
+"""Wrong codes in a row, from callers without a device token, after which codes are off for a day
+(NIST SP 800-63B, 5.2.2)."""
 
-class WantedCode(Identified, frozen=True, kw_only=True):
-    """An identity that asks for a code."""
+CHALLENGE = r"c_[a-z2-7]{26}"
 
-
-class CodeSent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """For how many seconds a code is good; the code itself in development alone."""
-
-    expires_in: int = int(LIFETIME.total_seconds())
-    otp: str | UnsetType = UNSET
+type Challenge = Annotated[str, Meta(pattern=f"^{CHALLENGE}$", max_length=40)]
+type Otp = Annotated[str, Meta(max_length=20, pattern=r"^ *([0-9] *){6}$(?!\n)")]
+"""Six digits; spaces between them are ignored."""
 
 
 class Purpose(StrEnum):
-    """What a code is good for; one sent for the one is wrong for the other."""
+    """What a code permits; a code serves its own purpose only."""
 
-    VERIFY = "verify"
+    LOGIN = "login"
+    LINK = "link"
+    CONFIRM = "confirm"
     RESET = "reset"
 
 
-class Share(NamedTuple):
-    """What an address may still ask for within the hour, this code included."""
+class CodeRequest(Identified, frozen=True, kw_only=True):
+    """An identity to which a code is sent."""
 
-    limit: int
-    left: int
-    seconds: int
-    """Until the next hour."""
+    purpose: Literal["login", "link", "confirm"] = "login"
+    device_token: DeviceToken | None = None
 
 
-class Sending(msgspec.Struct, frozen=True):
-    """A code that may be sent once it is stored."""
+class ResetRequest(Identified, frozen=True, kw_only=True):
+    """An identity whose account gets another password."""
+
+    device_token: DeviceToken | None = None
+
+
+class CodeSent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The lifetime of a code in seconds, and its challenge; in development the code itself."""
+
+    expires_in: int = int(LIFETIME.total_seconds())
+    challenge: str
+    otp: str | UnsetType = UNSET
+
+
+class SentCode(msgspec.Struct, frozen=True):
+    """A code as a table keeps it."""
+
+    challenge: str
+    digest: str
+    kid: str
+    purpose: str
+    sent_at: int
+    """Milliseconds since 1970."""
+    sender: str
+    """The caller who requested it: see `sender`."""
+
+    def is_live(self, now: datetime) -> bool:
+        """Return whether the code has not expired."""
+        return millis(now) < self.sent_at + LIFETIME // timedelta(milliseconds=1)
+
+    @property
+    def device_id(self) -> str | None:
+        """The device whose token came with the request, None without one."""
+        kind, _, device_id = self.sender.partition(":")
+        return device_id if kind == "device" else None
+
+
+class NewCode(msgspec.Struct, frozen=True, kw_only=True):
+    """A code that is sent once it is stored."""
 
     identity: Identity
     purpose: Purpose
     code: str
-    at: datetime
-    before: Sequence[int]
-    """When codes were sent before, as it was known when this one was drawn."""
-    share: Share | None = None
-    """Of the address that asked; None where those are not limited."""
+    challenge: str
+    sender: str
+    now: datetime
 
-    @property
-    def sends(self) -> list[int]:
-        """When codes were sent in the last hour, this one included."""
-        return [*_recent(self.before, self.at), millis(self.at)]
 
-    @property
-    def good_until(self) -> int:
-        """The millisecond at which the code expires."""
-        return millis(self.at + LIFETIME)
+class Proof(msgspec.Struct, frozen=True):
+    """A verified code, which the transaction that acts on it uses up."""
 
-    def digest(self, key: bytes) -> str:
-        """Return what a table keeps of the code."""
-        return digest(self.code, self.purpose, self.identity, key)
+    identity: Identity
+    challenge: str
 
-    def headers(self) -> Mapping[str, str]:
-        """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
-        return headers(self.sends, self.at, self.share)
 
-    def too_soon(self) -> TooManyRequests:
-        """Return the error for when another code was sent since this one was drawn."""
-        return _too_soon(self.sends, self.at, PAUSE, self.share)
+def sender(source: str, device_id: str | None) -> str:
+    """Return the name of a caller in the list of sent codes; it does not contain the address."""
+    if device_id:
+        return f"device:{device_id}"
+    return f"network:{hashlib.sha256(network(source).encode()).hexdigest()[:16]}"
 
 
 def draw(
     identity: Identity,
     purpose: Purpose,
-    before: Sequence[int],
+    caller: str,
     now: datetime,
     below: Callable[[int], int] = secrets.randbelow,
-    share: Share | None = None,
-) -> Sending:
-    """Draw a new code, if the sends before it leave room for one. Raises TooManyRequests."""
-    wait = _wait(before, now)
-    if wait > timedelta():
-        raise _too_soon(before, now, wait, share)
-    return Sending(identity, purpose, f"{below(10**DIGITS):0{DIGITS}}", now, before, share)
+    new_id: Callable[[str], str] = ids.new,
+) -> NewCode:
+    """Return a new random code."""
+    return NewCode(
+        identity=identity,
+        purpose=purpose,
+        code=f"{below(10**DIGITS):0{DIGITS}}",
+        challenge=new_id("c"),
+        sender=caller,
+        now=now,
+    )
 
 
-def digest(code: str, purpose: Purpose, identity: Identity, key: bytes) -> str:
-    """Return what a table keeps of a code: worthless without the key, which is not in it."""
+def require_sendable(sent: Sequence[SentCode], caller: str, now: datetime) -> None:
+    """Check that one more code may be sent to an identity. Raises TooManyRequests.
+
+    `sent` is what was sent within the last hour, oldest first.
+    """
+    mine = _times(sent, caller, now)
+    wait = _wait_until_below(mine, SENDS, now)
+    if mine:
+        wait = max(wait, mine[-1] + PAUSE // timedelta(milliseconds=1) - millis(now))
+    if not caller.startswith("device:"):
+        allowed = SENDS_OF_ALL if mine else MOST_SENDS
+        wait = max(wait, _wait_until_below(_times(sent, None, now), allowed, now))
+    if wait > 0:
+        seconds = math.ceil(wait / 1000)
+        raise TooManyRequests(
+            f"A code was sent recently. Request another one in {seconds} s.",
+            retry_after=seconds,
+            headers=headers(sent, caller, now),
+        )
+
+
+def headers(sent: Sequence[SentCode], caller: str, now: datetime) -> Mapping[str, str]:
+    """Return RateLimit and RateLimit-Policy as they apply to the caller's own requests."""
+    mine = _times(sent, caller, now)
+    pause = max(0, math.ceil((mine[-1] - millis(now)) / 1000 + PAUSE.seconds)) if mine else 0
+    hour = math.ceil((mine[0] - millis(now)) / 1000 + HOUR.seconds) if mine else 0
+    left = max(0, SENDS - len(mine))
+    return {
+        "ratelimit-policy": f'"pause";q=1;w={PAUSE.seconds}, "hour";q={SENDS};w={HOUR.seconds}',
+        "ratelimit": f'"pause";r={0 if pause else 1};t={pause}, "hour";r={left};t={hour}',
+    }
+
+
+def digest(code: str, purpose: str, identity: Identity, challenge: str, key: bytes) -> str:
+    """Return the keyed hash of a code, bound to its purpose, identity and challenge."""
     derived = hmac.digest(key, b"geminichat code", "sha256")
-    return hmac.digest(derived, f"{purpose} {identity.key} {code}".encode(), "sha256").hex()
+    bound = f"{purpose} {identity.key} {challenge} {code}"
+    return hmac.digest(derived, bound.encode(), "sha256").hex()
 
 
-def is_it(one: str, other: str) -> bool:
-    """Compare two digests in constant time."""
-    return hmac.compare_digest(one, other)
+def find_match(
+    candidates: Iterable[SentCode], otp: str, identity: Identity, keys: Mapping[str, bytes]
+) -> SentCode | None:
+    """Return the sent code that equals the given one, or None; compares in constant time."""
+    digits = otp.replace(" ", "")
+    for sent in candidates:
+        key = keys.get(sent.kid)
+        if key and hmac.compare_digest(
+            digest(digits, sent.purpose, identity, sent.challenge, key), sent.digest
+        ):
+            return sent
+    return None
+
+
+def candidates(
+    sent: Sequence[SentCode], purpose: Purpose, challenge: str | None, caller: str, now: datetime
+) -> list[SentCode]:
+    """Return the codes that a try is compared with.
+
+    With a challenge this is the code of that request. Without one it is the newest code and those
+    that the same caller requested, so that codes which strangers request make no guess easier.
+    """
+    live = [one for one in sent if one.purpose == purpose and one.is_live(now)]
+    if challenge is not None:
+        return [one for one in live if one.challenge == challenge]
+    return [one for one in live if one.sender == caller or one is live[-1]]
+
+
+def tries_of(challenge: str, now: datetime) -> Window:
+    """Return the limit on the tries of a challenge."""
+    ends = int((now + LIFETIME).timestamp())
+    return Window(name="challenge", key=f"tries:{challenge}", quota=TRIES, ends_at=ends, span=0)
+
+
+def wrong_in_a_row(identity: Identity) -> Pause:
+    """Return the limit on wrong codes in a row for an identity, over all callers."""
+    day = int(limits.DAY.total_seconds())
+    return Pause(
+        name="wrong codes",
+        key=f"wrong-codes:{identity.digest}",
+        quota=WRONG_IN_A_ROW - 1,
+        first=day,
+        longest=day,
+        kept=30 * day,
+    )
+
+
+def codes_are_off(wait: int) -> TooManyRequests:
+    """Return the error for an identity with too many wrong codes in a row."""
+    return TooManyRequests(
+        "Too many wrong codes were entered for this identity, so codes are switched off for a day."
+        " Log in with your password, or from a device on which you have logged in before.",
+        retry_after=wait,
+    )
 
 
 def millis(moment: datetime) -> int:
-    """Return the moment as tables keep it here: milliseconds since 1970."""
+    """Return the moment in milliseconds since 1970."""
     return round(moment.timestamp() * 1000)
 
 
-def _too_soon(
-    sends: Sequence[int], now: datetime, wait: timedelta, share: Share | None
-) -> TooManyRequests:
-    """Return the error for one code more than the limits allow."""
-    seconds = math.ceil(wait.total_seconds())
-    return TooManyRequests(
-        f"A code was sent a moment ago, or too many within the hour. Try again in {seconds} s.",
-        retry_after=seconds,
-        headers=headers(sends, now, share),
-    )
-
-
-def too_many_from(share: Share) -> TooManyRequests:
-    """Return the error for an address from which the hour's codes were asked for."""
-    return TooManyRequests(
-        f"Too many codes were asked for from this address. Try again in {share.seconds} s.",
-        retry_after=share.seconds,
-        headers={"ratelimit-policy": _policy_of(share), "ratelimit": _left_of(share)},
-    )
-
-
-def headers(sends: Sequence[int], now: datetime, share: Share | None) -> Mapping[str, str]:
-    """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
-    recent = _recent(sends, now)
-    pause = math.ceil(max(0.0, _pause(recent, now).total_seconds()))
-    hour = math.ceil((recent[0] + _WINDOW_MILLIS - millis(now)) / 1000) if recent else 0
-    ready, left = (0 if pause else 1), max(0, SENDS - len(recent))
-    policy, limits = POLICY, f'"pause";r={ready};t={pause}, "hour";r={left};t={hour}'
-    if share:
-        policy, limits = f"{policy}, {_policy_of(share)}", f"{limits}, {_left_of(share)}"
-    return {"ratelimit-policy": policy, "ratelimit": limits}
-
-
-def _policy_of(share: Share) -> str:
-    return f'"address";q={share.limit};w={WINDOW // timedelta(seconds=1)}'
-
-
-def _left_of(share: Share) -> str:
-    return f'"address";r={share.left};t={share.seconds}'
+def within_hour(sent: Iterable[SentCode], now: datetime) -> list[SentCode]:
+    """Return the codes that were sent within the last hour."""
+    return [one for one in sent if one.sent_at > millis(now - HOUR)]
 
 
 def message(purpose: Purpose, code: str, *, known: bool) -> tuple[str, str]:
-    """Return a message's subject and text; the text alone fits into one SMS.
+    """Return a message's subject and text; the text fits into one SMS.
 
-    A reset that was asked for an identity without an account gets a message too: whoever asked
-    learns nothing from the answer, and the owner learns why there is nothing to reset.
+    A reset that was requested for an identity without an account is sent a message too: the
+    caller learns nothing from the answer, and the owner learns why there is nothing to reset.
     """
-    if purpose is Purpose.VERIFY:
-        return "Your code", VERIFY_TEXT.format(code=code)
-    return "Reset your password", (RESET_TEXT if known else NO_ACCOUNT_TEXT).format(code=code)
+    text = EFFECTS[purpose].format(code=code) + CAUTION
+    if purpose is Purpose.RESET and not known:
+        text = NO_ACCOUNT_TEXT
+    return SUBJECTS[purpose], text
 
 
-VERIFY_TEXT = "{code} is your Gemini Chat code. It is good for 10 minutes. Tell it to nobody."
-RESET_TEXT = (
-    "{code} resets your Gemini Chat password. It is good for 10 minutes. "
-    "If you did not ask for it, do nothing."
-)
+SUBJECTS: Mapping[Purpose, str] = {
+    Purpose.LOGIN: "Your login code",
+    Purpose.LINK: "Add this identity to your account",
+    Purpose.CONFIRM: "Confirm a change to your account",
+    Purpose.RESET: "Reset your password",
+}
+EFFECTS: Mapping[Purpose, str] = {
+    Purpose.LOGIN: "{code} is your code to log in to Gemini Chat.",
+    Purpose.LINK: "{code} adds this contact to a Gemini Chat account.",
+    Purpose.CONFIRM: "{code} confirms a change of how you log in to Gemini Chat.",
+    Purpose.RESET: "{code} resets your Gemini Chat password.",
+}
+CAUTION = " It expires in 10 minutes. Do not share this code."
 NO_ACCOUNT_TEXT = (
-    "Someone asked to reset a Gemini Chat password here, but there is no such account. "
-    "If it was you, sign up."
+    "Someone requested a password reset for Gemini Chat here, but there is no account with this "
+    "identity. If it was you, sign up."
 )
 
 
-def _wait(sends: Sequence[int], now: datetime) -> timedelta:
-    recent = _recent(sends, now)
-    wait = _pause(recent, now)
-    if len(recent) >= SENDS:
-        wait = max(wait, timedelta(milliseconds=recent[-SENDS] - millis(now)) + WINDOW)
-    return wait
+def _times(sent: Iterable[SentCode], caller: str | None, now: datetime) -> list[int]:
+    return [one.sent_at for one in within_hour(sent, now) if caller is None or one.sender == caller]
 
 
-def _recent(sends: Sequence[int], now: datetime) -> list[int]:
-    return [sent for sent in sends if sent > millis(now) - _WINDOW_MILLIS]
-
-
-def _pause(recent: Sequence[int], now: datetime) -> timedelta:
-    if not recent:
-        return timedelta()
-    return timedelta(milliseconds=recent[-1] - millis(now)) + PAUSE
+def _wait_until_below(times: Sequence[int], quota: int, now: datetime) -> int:
+    """Return in how many milliseconds fewer than `quota` of the times are within an hour."""
+    if len(times) < quota:
+        return 0
+    return times[-quota] - millis(now) + HOUR // timedelta(milliseconds=1)

@@ -1,7 +1,7 @@
 """Argon2id over passwords.
 
-A password is brought into one Unicode form first (NFC, as RFC 8265 has it), so that it fits
-whichever keyboard composed its letters.
+A password is normalised first (NFC, RFC 8265), so that it is the same whichever keyboard composed
+its letters.
 """
 
 import unicodedata
@@ -18,17 +18,17 @@ def hash_password(password: str) -> str:
     return _hasher.hash(unicodedata.normalize("NFC", password))
 
 
-NOBODYS = (
+DUMMY = (
     "$argon2id$v=19$m=19456,t=2,p=1$vQMsSVPmBwDacugbuevjuQ$"
     "u7AW6+0U/eq0H8tbqNGPwfObP7gZ9ioGmknD7w+Zsko"
 )
-"""The hash of a random password that nobody kept, at the same cost as any other."""
+"""The hash of a random password that was not kept, at the same cost as any other."""
 
 
-def matches(password: str, hashed: str | None) -> bool:
-    """Say whether the password is the hashed one; None does the same work and is never matched."""
+def is_match(password: str, hashed: str | None) -> bool:
+    """Return whether the password is the hashed one; None takes the same time and never is."""
     try:
-        _hasher.verify(hashed or NOBODYS, unicodedata.normalize("NFC", password))
+        _hasher.verify(hashed or DUMMY, unicodedata.normalize("NFC", password))
     except (VerificationError, InvalidHashError):
         return False
     return hashed is not None

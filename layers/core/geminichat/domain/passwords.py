@@ -1,4 +1,4 @@
-"""Passwords: which are taken. Length, and that nobody would guess it, is all that counts."""
+"""Passwords: the rules for new ones. They are long enough, and not easily guessed."""
 
 from functools import cache
 from pathlib import Path
@@ -18,27 +18,59 @@ type Password = Annotated[str, Meta(max_length=LONGEST, extra_json_schema={"patt
 type ChosenPassword = Annotated[
     str, Meta(max_length=LONGEST, extra_json_schema={"pattern": _FORM, "minLength": SHORTEST})
 ]
-"""One that is set, not compared; the check of its strength gives its error a code."""
+"""A new password; `check_strength` gives the error its code."""
 
 
 def check_form(pointer: str, password: str) -> None:
-    """Refuse what was never a password here, be it right or wrong. Raises InvalidRequest."""
+    """Check that a text can be a password, right or wrong. Raises InvalidRequest."""
     if "\0" in password:
         raise InvalidRequest.at({pointer: "A password has no NUL character"})
 
 
 def check_strength(pointer: str, password: str, *identities: str | None) -> None:
-    """Refuse a new password that is easily guessed. Raises WeakPassword."""
+    """Check that a new password is not easily guessed. Raises WeakPassword."""
     check_form(pointer, password)
     if len(password) < SHORTEST:
         raise WeakPassword.at({pointer: f"Expected at least {SHORTEST} characters"})
     folded = password.strip().casefold()
-    if folded in _common():
+    if len(set(folded)) == 1:
+        raise WeakPassword.at({pointer: "A password must not be one character repeated"})
+    if not _variations(folded).isdisjoint(_common()):
         raise WeakPassword.at({pointer: "This password is one of the most common ones"})
-    bare = folded.replace(" ", "").replace("-", "")
-    for identity in identities:
-        if identity and (folded == identity or bare.removeprefix("+") == identity[1:]):
-            raise WeakPassword.at({pointer: "A password must not equal the email or the mobile"})
+    for identity in filter(None, identities):
+        local = identity.partition("@")[0]
+        if _is_built_from(folded, identity) or _is_built_from(folded, local):
+            raise WeakPassword.at({pointer: "A password must not be built from the identity"})
+    if any(_is_built_from(folded, name) for name in PRODUCT_NAMES):
+        raise WeakPassword.at({pointer: "A password must not be built from the product's name"})
+
+
+PRODUCT_NAMES = ("gemini chat", "gemini")
+_OWN_PART = 6
+"""Characters that a password needs besides an identity or the product's name."""
+_LEET = str.maketrans("0134579@$!", "oieastgasi")
+_ENDS = "0123456789 .,;:!?*#+-_@$&%"
+
+
+def _variations(folded: str) -> set[str]:
+    """Return a password, and what it is without digits at its ends and look-alike characters."""
+    bare = folded.strip(_ENDS)
+    plain = folded.translate(_LEET)
+    return {folded, bare, bare.translate(_LEET), plain, folded.rstrip(_ENDS).translate(_LEET)}
+
+
+def _is_built_from(folded: str, text: str) -> bool:
+    part = _squeeze(text)
+    if len(part) < 3:
+        return folded == text
+    return any(
+        part in squeezed and len(squeezed.replace(part, "")) < _OWN_PART
+        for squeezed in (_squeeze(folded), _squeeze(folded.translate(_LEET)))
+    )
+
+
+def _squeeze(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))
 
 
 @cache

@@ -1,11 +1,15 @@
 """Sessions: one family of refresh tokens, each spent when it is used.
 
 A refresh token names its session and carries two secrets: the family's, the same in every token of
-the session, and its own. Tables keep a hash of each. Whoever knows the family's secret has held a
-genuine token: if that token's own secret is not the newest, it was spent before, so it was stolen
-or copied and the session ends. A token without the family's secret is junk and ends nothing.
+the session, and its own. Tables keep a hash of each. A token with the family's secret is genuine:
+if its own secret is not the current one, it was spent before, so it was stolen or copied and the
+session ends. A token without the family's secret ends nothing.
+
+The next secret is a keyed hash of the one before. So a spent token that is sent again at once (two
+tabs, a lost answer) yields the same pair, which no table keeps.
 """
 
+import base64
 import hashlib
 import hmac
 import re
@@ -21,8 +25,15 @@ from geminichat.domain import ids
 from geminichat.errors import Unauthorized
 
 ACCESS_LIFETIME = timedelta(minutes=15)
+"""The lifetime of an access token."""
 REFRESH_LIFETIME = timedelta(days=30)
-"""Of an access token, and of a refresh token, which is replaced at each use."""
+"""The lifetime of a refresh token, which is replaced at each use."""
+SESSION_LIFETIME = timedelta(days=90)
+"""The time after which a session ends, however often it was used."""
+REUSE_GRACE = timedelta(seconds=20)
+"""The time for which a spent token yields the pair that replaced it."""
+MOST_SESSIONS = 20
+"""Sessions per user; a further one replaces the oldest."""
 
 ENDED = "The session has ended. Log in again."
 
@@ -30,14 +41,14 @@ _FORM = r"(u_[a-z2-7]{26})\.(s_[a-z2-7]{26})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """Who a request speaks for, and in which session."""
+    """The user and the session of a request."""
 
     user_id: str
     session_id: str
 
 
 class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A refresh token, opened."""
+    """A refresh token, parsed."""
 
     user_id: str
     session_id: str
@@ -51,16 +62,19 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the token that a client sent. Raises Unauthorized for what has not its form."""
+        """Return the token that a client sent. Raises Unauthorized for any other text."""
         found = re.fullmatch(_FORM, text, re.ASCII)
         if not found:
             raise Unauthorized(ENDED)
         user_id, session_id, family, secret = found.groups()
         return cls(user_id=user_id, session_id=session_id, family=family, secret=secret)
 
-    def next(self, random: Callable[[int], str] = secrets.token_urlsafe) -> Self:
-        """Return the token that takes this one's place."""
-        return msgspec.structs.replace(self, secret=random(32))
+    def next(self, key: bytes) -> Self:
+        """Return the token that replaces this one, the same whenever it is asked for."""
+        derived = hmac.digest(key, b"geminichat refresh", "sha256")
+        secret = hmac.digest(derived, self.text().encode(), "sha256")
+        encoded = base64.urlsafe_b64encode(secret).decode().rstrip("=")
+        return msgspec.structs.replace(self, secret=encoded)
 
     def text(self) -> str:
         """Return the token as a client holds it."""
@@ -68,42 +82,48 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def family_hash(self) -> str:
-        """What tables keep of the family's secret: 256 random bits need no slow hash."""
+        """The hash of the family's secret; 256 random bits need no slow hash."""
         return hashlib.sha256(self.family.encode()).hexdigest()
 
     @property
     def secret_hash(self) -> str:
-        """What tables keep of the token's own secret."""
+        """The hash of the token's own secret."""
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
-    def is_of(self, family_hash: str) -> bool:
-        """Say whether the token is, or was, a genuine one of the session with this hash."""
+    @property
+    def access_token_id(self) -> str:
+        """The `jti` of the access token of this pair."""
+        digest = hashlib.sha256(f"access {self.secret}".encode()).digest()
+        return f"t_{base64.b32encode(digest[:16]).decode().rstrip('=').lower()}"
+
+    def is_of_family(self, family_hash: str) -> bool:
+        """Return whether the token is, or was, a genuine one of the session with this hash."""
         return hmac.compare_digest(self.family_hash, family_hash)
 
-    def is_newest(self, secret_hash: str) -> bool:
-        """Say whether the token is the one that was not used yet."""
-        return hmac.compare_digest(self.secret_hash, secret_hash)
+    def has_secret(self, secret_hash: str | None) -> bool:
+        """Return whether this is the hash of the token's own secret."""
+        return secret_hash is not None and hmac.compare_digest(self.secret_hash, secret_hash)
 
 
-def expiry(now: datetime) -> int:
-    """Return the epoch second at which a session that was used at `now` ends unused."""
-    return int((now + REFRESH_LIFETIME).timestamp())
+def expiry(began: datetime, now: datetime) -> int:
+    """Return the epoch second at which a session ends that is used now and then not again."""
+    return int(min(now + REFRESH_LIFETIME, began + SESSION_LIFETIME).timestamp())
 
 
-def is_alive(*, epoch: int, user_epoch: int, expires_at: int, now: datetime) -> bool:
-    """Say whether a session goes on: begun under the user's present epoch, and not expired."""
-    return epoch == user_epoch and now.timestamp() < expires_at
+def is_valid(began_at: int | None, now: datetime) -> bool:
+    """Return whether a session is known, and has not ended by its age; `began_at` in seconds."""
+    return began_at is not None and now.timestamp() < began_at + SESSION_LIFETIME.total_seconds()
 
 
-class Renewal(
+class RefreshRequest(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """A refresh token that asks for the next pair."""
+    """A refresh token that is exchanged for the next pair."""
 
     refresh_token: Annotated[str, Meta(max_length=2_000)]
 
 
 class Logout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which sessions are to end: this one, or all of the user's."""
+    """The sessions to end: this one, or all of the user's."""
 
     everywhere: bool = False

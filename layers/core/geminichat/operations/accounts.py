@@ -1,283 +1,346 @@
-"""What is written when people come in: a user, the identity it goes by, a session, a code spent.
+"""Users, their identities and passwords: each change is one transaction over the tables of all.
 
-Each is one transaction over the tables of all four. Beside the users table for those who import it
-without coming in.
+Only a verified code proves an identity. Until then its record and its user are unproven: the first
+proof deletes that user and makes a new one, unless the request comes from a session of that user.
 """
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
-from pynamodb.attributes import BooleanAttribute
+import msgspec
 
-from geminichat.domain import ids, times
-from geminichat.domain.codes import Sending
+from geminichat import config, metrics
+from geminichat.domain import limits, login_limits, times
+from geminichat.domain.codes import Proof
 from geminichat.domain.identities import Identity
-from geminichat.domain.sessions import ENDED, RefreshToken
+from geminichat.domain.limits import Window
+from geminichat.domain.sessions import ENDED, Claims, RefreshToken
 from geminichat.domain.users import Account
 from geminichat.errors import (
     IdentityNotVerified,
     IdentityTaken,
     InvalidCode,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
 )
-from geminichat.tables import codes, identities, sessions, usage
-from geminichat.tables.codes import Proof
-from geminichat.tables.identities import Claim
-from geminichat.tables.subscriptions import Subscription
-from geminichat.tables.table import (
-    ConditionsFailed,
-    Key,
-    Write,
-    batch_get,
-    check,
-    delete,
-    put,
-    transact,
-    transact_if,
-    update,
-)
-from geminichat.tables.usage import Usage
-from geminichat.tables.users import User, find, view, with_allowance
+from geminichat.operations import one_time_codes
+from geminichat.operations.one_time_codes import Issue
+from geminichat.tables import identities, purges, sessions, subscriptions, usage, users
+from geminichat.tables import limits as limits_table
+from geminichat.tables.identities import IdentityRecord
+from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
+from geminichat.tables.users import User
 
-NOBODY = "u_nobody"
-"""The key that is read where there is no user, so that it takes as long as where there is one."""
+KEEPS_ITS_CLAIM = timedelta(hours=1)
+"""The time for which a session keeps an unproven user from being replaced by another sign-up."""
 
 
-def find_by(identity: Identity) -> User | None:
-    """Return the user who goes by the identity, or None; two reads in either case."""
-    claim = identities.find(identity)
-    return find(claim.user_id if claim else NOBODY)
+class SignUp(msgspec.Struct, frozen=True, kw_only=True):
+    """A sign-up that is allowed, and what was read to decide so."""
+
+    identity: Identity
+    seen: IdentityRecord | None
+    """The unproven record that it replaces."""
+    windows: Sequence[Window]
+    now: datetime
+
+    def headers(self) -> Mapping[str, str]:
+        """Return RateLimit and RateLimit-Policy, after this sign-up."""
+        return limits.headers([window.plus(1) for window in self.windows], self.now)
 
 
-def claimable(identity: Identity, now: datetime) -> Claim | None:
-    """Return the unproven claim whose place a sign-up of the identity takes; None for none.
+def admit_sign_up(identity: Identity, source: str, now: datetime) -> SignUp:
+    """Return the sign-up if the identity is free and its address has not had too many.
 
-    An account that came to something is not lost to whoever types its identity: only a proof takes
-    it over. Raises Conflict there, where the identity is proven, and where a sign-up won that was
-    under way when this one came, at `now`.
+    Raises IdentityTaken for an identity that is proven, and for one that was signed up within the
+    last hour and is in use; TooManyRequests.
     """
-    claim = identities.find(identity)
-    if claim is None:
-        return None
-    if claim.verified or claim.since >= times.text(now) or _has_rooms(claim):
+    quota = config.number("SIGNUPS_PER_ADDRESS")
+    windows = limits.address_windows("sign-ups", source, quota, limits.HOUR, now)
+    record, *counters = batch_get(identities.key_of(identity), *map(limits_table.key_of, windows))
+    windows = limits_table.with_counts(windows, counters, now)
+    for window in windows:
+        if window.wait(now):
+            raise _too_many_sign_ups(window, now)
+    seen = identities.unexpired(record, now)
+    if seen and (seen.proven or seen.since >= times.text(now) or _is_in_use(seen, now)):
         raise IdentityTaken()
-    return claim
+    return SignUp(identity=identity, seen=seen, windows=windows, now=now)
 
 
 def sign_up(
-    identity: Identity,
-    password_hash: str | None,
-    replaced: Claim | None,
-    sending: Sending | None,
-    now: datetime,
+    admitted: SignUp, password_hash: str | None, code: Issue | None
 ) -> tuple[Account, RefreshToken | None]:
-    """Store a new user who claims the identity, with a session where there is a password.
+    """Store a new, unproven user, with a session if it has a password, and the code to send.
 
-    An earlier claim that nobody proved (`replaced`, see `claimable`) goes, and the user behind it,
-    unless that user has come to pay. A code that is to be sent is stored. All of it or nothing.
-    Raises Conflict where the identity was claimed or proven by another in the meantime,
-    TooManyRequests where another code was sent.
+    An earlier unproven user of the identity is deleted. Raises IdentityTaken if another request
+    signed up or proved the identity in the meantime, TooManyRequests.
     """
-    user = _new(identity, now)
+    identity, seen, now = admitted.identity, admitted.seen, admitted.now
+    user = users.new(identity, now, verified=False)
     user.password_hash = password_hash
     refresh = RefreshToken.first(user.user_id) if password_hash else None
-    # Since it is made, not asked for: who asked before that was too late (`claimable`). Said once:
-    # a transaction that is tried again under its token must be the same.
-    claim = identities.claim(identity, user.user_id, times.now(), verified=False)
-
     writes = [
-        put("identity", claim, identities.unchanged(replaced)),
-        put("user", user, User.user_id.does_not_exist()),
+        identities.claim(identity, user.user_id, seen, now),
+        purges.schedule(user.user_id, identity.key, now + identities.UNPROVEN_LIFETIME),
+        *(limits_table.count_event(window, now) for window in admitted.windows),
     ]
-    if replaced is not None:
-        writes += _removing_claimant(replaced)
     if refresh:
-        writes.append(put("session", sessions.new(refresh, 0, now)))
-    if sending:
-        writes.append(codes.storing(sending))
+        users.add_first_session(user, refresh.session_id, now)
+        writes.append(sessions.begin(refresh, now))
+    writes.append(users.create(user))
+    if seen:
+        writes += _remove_unproven(seen, now)
+    if code:
+        writes += one_time_codes.writes(code)
     try:
         transact(*writes)
     except ConditionsFailed as error:
-        if sending and error.only("sent code"):
-            raise sending.too_soon() from error
+        for window in admitted.windows:
+            if error.of(window.name):
+                raise _too_many_sign_ups(window, now) from error
+        if code and not error.of("identity"):
+            raise one_time_codes.refusal(code, error) from error
         raise IdentityTaken() from error
-    return view(user, usage.allowance_of(user.user_id, None, None, now)), refresh
+    metrics.emit(SignUps=1)
+    return users.view(user, usage.allowance_of(user.user_id, None, None, now)), refresh
 
 
-def enter(proof: Proof, now: datetime) -> tuple[Account, RefreshToken]:
-    """Open a session for the user of a proven identity; nobody's yet makes a new user.
+def log_in_by_code(
+    proof: Proof, caller: Claims | None, source: str, now: datetime
+) -> tuple[Account, RefreshToken]:
+    """Begin a session of the user of a proven identity, who is made if there is none.
 
-    The first proof of an identity drops the password and the sessions from before it: whoever set
-    them proved nothing. Raises InvalidCode where the code was used in the meantime.
+    `caller` is the session that the request came with. Raises InvalidCode if the code was used in
+    the meantime.
     """
-    return _act_on(proof, lambda claim: _enter(proof, claim, now))
-
-
-def _enter(proof: Proof, claim: Claim | None, now: datetime) -> tuple[Account, RefreshToken]:
-    known = used = subscription = None
-    if claim:
-        known, used, subscription = batch_get(
-            Key(User, claim.user_id),
-            Key(Usage, claim.user_id, times.day(now)),
-            Key(Subscription, claim.user_id),
-        )
-        if known is None:
-            raise _Changed()
-    first_proof = claim is None or not claim.verified
-    user = known or _new(proof.identity, now)
-    seen_epoch = int(user.session_epoch)
-    epoch = seen_epoch + 1 if known and first_proof else seen_epoch
-    refresh = RefreshToken.first(user.user_id)
-    setattr(user, _verified(proof.identity).attr_name, True)
-
-    writes = [put("session", sessions.new(refresh, epoch, now)), codes.spending(proof)]
-    if first_proof:
-        proven = identities.claim(proof.identity, user.user_id, now, verified=True)
-        writes.append(put("identity", proven, identities.unchanged(claim)))
-    if known is None:
-        writes.append(put("user", user, User.user_id.does_not_exist()))
-    elif first_proof:
-        actions = [
-            _verified(proof.identity).set(True),
-            User.session_epoch.set(epoch),
-            User.password_hash.remove(),
-        ]
-        unchanged = User.session_epoch == seen_epoch
-        writes.append(update("user", User(user.user_id), actions, unchanged))
-    transact(*writes)
-    return view(user, usage.allowance_of(user.user_id, subscription, used, now)), refresh
-
-
-def reset_password(proof: Proof, password_hash: str, now: datetime) -> None:
-    """Set the password of the user of a proven identity, and end every session.
-
-    Raises InvalidCode where there is no such user, or the code was used in the meantime.
-    """
-    _act_on(proof, lambda claim: _reset_password(proof, claim, password_hash, now))
-
-
-def _reset_password(proof: Proof, claim: Claim | None, password_hash: str, now: datetime) -> None:
-    if claim is None:
-        raise InvalidCode()
-
-    actions = [
-        User.password_hash.set(password_hash),
-        User.session_epoch.add(1),
-        _verified(proof.identity).set(True),
-    ]
-    writes = [
-        update("user", User(claim.user_id), actions, User.user_id.exists()),
-        codes.spending(proof),
-    ]
-    if not claim.verified:
-        proven = identities.claim(proof.identity, claim.user_id, now, verified=True)
-        writes.append(put("identity", proven, identities.unchanged(claim)))
-    transact(*writes)
-
-
-def add_identity(proof: Proof, user_id: str, session_id: str, now: datetime) -> Account:
-    """Make a proven identity the user's, in the place of another of its kind; return the user.
-
-    Both then let their owner in, so the user's own has to be proven before. Raises
-    IdentityNotVerified, Unauthorized, IdentityTaken where the new one is somebody else's, and
-    InvalidCode where the code was used.
-    """
-    return _act_on(proof, lambda claim: _add_identity(proof, claim, user_id, session_id, now))
-
-
-def _add_identity(
-    proof: Proof, claim: Claim | None, user_id: str, session_id: str, now: datetime
-) -> Account:
-    user, used, subscription = with_allowance(user_id, session_id, now)
-    kind, value = proof.identity.kind, proof.identity.value
-    if not (user.email_verified or user.mobile_verified):
-        raise IdentityNotVerified()
-    if claim and claim.user_id != user_id and (claim.verified or _has_rooms(claim)):
-        raise IdentityTaken()
-    attribute, before = getattr(User, kind), getattr(user, kind)
-    unchanged = (User.session_epoch == int(user.session_epoch)) & (
-        attribute == before if before else attribute.does_not_exist()
-    )
-    setattr(user, kind, value)
-    setattr(user, _verified(proof.identity).attr_name, True)
-
-    proven = identities.claim(proof.identity, user_id, now, verified=True)
-    actions = [attribute.set(value), _verified(proof.identity).set(True)]
-    writes = [
-        put("identity", proven, identities.unchanged(claim)),
-        update("user", User(user_id), actions, unchanged),
-        codes.spending(proof),
-    ]
-    if claim and claim.user_id != user_id:
-        writes += _removing_claimant(claim)
-    if before and before != value:
-        replaced = Claim(Identity(kind, before).key)
-        writes.append(delete("replaced identity", replaced, Claim.user_id == user_id))
-    transact(*writes)
-    return view(user, usage.allowance_of(user_id, subscription, used, now))
-
-
-def change_password(user: User, password_hash: str, now: datetime) -> RefreshToken:
-    """Set the user's password, end every session and begin a new one.
-
-    Raises Unauthorized where the sessions were ended in the meantime, this request's among them.
-    """
-    seen_epoch = int(user.session_epoch)
-    refresh = RefreshToken.first(user.user_id)
-
-    actions = [
-        User.password_hash.set(password_hash),
-        User.session_epoch.set(seen_epoch + 1),
-    ]
-    if not transact_if(
-        put("session", sessions.new(refresh, seen_epoch + 1, now)),
-        update("user", User(user.user_id), actions, User.session_epoch == seen_epoch),
-    ):
-        raise Unauthorized(ENDED)
-    return refresh
-
-
-class _Changed(Exception):
-    """What was read together does not belong together: someone wrote in between."""
-
-
-def _act_on[T](proof: Proof, act: Callable[[Claim | None], T]) -> T:
-    """Return what `act` makes of the proven identity's claim, read anew when it changed meanwhile.
-
-    Raises InvalidCode where it is spent.
-    """
+    used = [*one_time_codes.use(proof, now), *_forget_wrong_passwords(proof.identity, source)]
     for _ in range(3):
+        record = identities.find(proof.identity, now)
         try:
-            return act(identities.find(proof.identity))
-        except _Changed:
-            continue
+            if record is None or not (record.proven or _can_adopt(record, caller, now)):
+                return _register(proof.identity, record, used, now)
+            return _begin_session(proof.identity, record, caller, used, now)
         except ConditionsFailed as error:
             if error.of("code"):
                 raise InvalidCode() from error
     raise Unavailable()
 
 
-def _removing_claimant(claim: Claim) -> list[Write]:
-    """Return the writes that delete the user of an unproven claim, unless that user pays."""
-    subscription = Subscription(claim.user_id)
-    return [
-        check("claimant's subscription", subscription, Subscription.user_id.does_not_exist()),
-        delete("claimant", User(claim.user_id)),
-    ]
+def _register(
+    identity: Identity, seen: IdentityRecord | None, used: Sequence[Write], now: datetime
+) -> tuple[Account, RefreshToken]:
+    """Make a new user of a proven identity, and delete the unproven user who claimed it."""
+    user = users.new(identity, now, verified=True)
+    refresh = RefreshToken.first(user.user_id)
+    users.add_first_session(user, refresh.session_id, now)
+    transact(
+        users.create(user),
+        sessions.begin(refresh, now),
+        identities.prove(identity, user.user_id, seen, now),
+        *(_remove_unproven(seen, now) if seen else []),
+        *used,
+    )
+    metrics.emit(SignUps=1)
+    return users.view(user, usage.allowance_of(user.user_id, None, None, now)), refresh
 
 
-def _has_rooms(claim: Claim) -> bool:
-    from geminichat.tables import chatrooms  # to enter by a code takes no look at rooms
+def _begin_session(
+    identity: Identity,
+    record: IdentityRecord,
+    caller: Claims | None,
+    used: Sequence[Write],
+    now: datetime,
+) -> tuple[Account, RefreshToken]:
+    """Begin a session of a known user: a login, the first proof by itself, or the way back."""
+    user, counted, subscription = batch_get(
+        users.key_of(record.user_id),
+        usage.key_of(record.user_id, now),
+        subscriptions.key_of(record.user_id),
+    )
+    if user is None:
+        raise Unavailable()
+    refresh = RefreshToken.first(user.user_id)
+    writes = [sessions.begin(refresh, now), *used]
+    if record.replaced:
+        writes += _restore(user, identity, record, now)
+        writes.append(users.restore_identity(user, identity, now, session_id=refresh.session_id))
+    elif record.proven:
+        writes.append(users.begin_session(user, refresh.session_id, now))
+    else:
+        actions = users.prove(identity)
+        writes += [
+            users.begin_session(
+                user, refresh.session_id, now, *actions, claims=_caller_of(user, caller)
+            ),
+            identities.prove(identity, user.user_id, record, now),
+            purges.cancel(user.user_id),
+        ]
+    transact(*writes)
+    allowance = usage.allowance_of(user.user_id, subscription, counted, now)
+    return users.view(users.with_identity(user, identity), allowance), refresh
 
-    return chatrooms.has_any(claim.user_id)
+
+def reset_password(proof: Proof, password_hash: str, source: str, now: datetime) -> list[Identity]:
+    """Set the password of the user of a proven identity, and end every session.
+
+    Return the identities that the user had before. Raises InvalidCode if there is no such user,
+    or the code was used in the meantime.
+    """
+    identity = proof.identity
+    used = [*one_time_codes.use(proof, now), *_forget_wrong_passwords(identity, source)]
+    for _ in range(3):
+        record = identities.find(identity, now)
+        if record is None:
+            raise InvalidCode()
+        user = users.find(record.user_id)
+        try:
+            if not record.proven:
+                fresh = users.new(identity, now, verified=True)
+                fresh.password_hash = password_hash
+                transact(
+                    users.create(fresh),
+                    identities.prove(identity, fresh.user_id, record, now),
+                    *_remove_unproven(record, now),
+                    *used,
+                )
+                return []
+            if user is None:
+                raise Unavailable()
+            if record.replaced:
+                restored = users.restore_identity(user, identity, now, password_hash=password_hash)
+                transact(restored, *_restore(user, identity, record, now), *used)
+            else:
+                transact(users.reset_password(user.user_id, password_hash), *used)
+            return users.identities_of(user)
+        except ConditionsFailed as error:
+            if error.of("code"):
+                raise InvalidCode() from error
+    raise Unavailable()
 
 
-def _new(identity: Identity, now: datetime) -> User:
-    user = User(ids.new("u"), created_at=times.text(now))
-    setattr(user, identity.kind, identity.value)
-    return user
+def add_identity(
+    proof: Proof, claims: Claims, confirmed: Sequence[Write], now: datetime
+) -> tuple[Account, User]:
+    """Make a proven identity the user's, in place of another of its kind.
+
+    Return the user as it is now, and as it was before. Raises IdentityNotVerified for a user
+    without a proven identity, IdentityTaken, Unauthorized, and InvalidCode if a code was used in
+    the meantime.
+    """
+    identity = proof.identity
+    for _ in range(3):
+        user, counted, subscription = users.current(
+            claims.user_id,
+            claims.session_id,
+            now,
+            usage.key_of(claims.user_id, now),
+            subscriptions.key_of(claims.user_id),
+        )
+        record = identities.find(identity, now)
+        if not users.identities_of(user):
+            raise IdentityNotVerified()
+        is_foreign = record is not None and record.user_id != user.user_id
+        if record and is_foreign and record.proven:
+            raise IdentityTaken()
+        before = users.identity_of(user, identity.kind)
+        writes = [
+            identities.prove(identity, user.user_id, record, now),
+            users.set_identity(user, identity, claims, now),
+            *one_time_codes.use(proof, now),
+            *confirmed,
+        ]
+        if record and is_foreign:
+            writes += _remove_unproven(record, now)
+        if before and before.value != identity.value:
+            writes.append(identities.replace(before, user.user_id, now))
+        try:
+            transact(*writes)
+        except ConditionsFailed as error:
+            if error.of("code") or error.of("confirmation"):
+                raise InvalidCode() from error
+            continue
+        allowance = usage.allowance_of(user.user_id, subscription, counted, now)
+        return users.view(users.with_identity(user, identity), allowance), user
+    raise Unavailable()
 
 
-def _verified(identity: Identity) -> BooleanAttribute:
-    return User.email_verified if identity.kind == "email" else User.mobile_verified
+def change_password(
+    claims: Claims, password_hash: str, confirmed: Sequence[Write], now: datetime
+) -> RefreshToken:
+    """Set the user's password, end every session and begin a new one.
+
+    Raises Unauthorized if this session has ended in the meantime, and InvalidCode if the code that
+    confirms the change was used.
+    """
+    refresh = RefreshToken.first(claims.user_id)
+    try:
+        transact(
+            sessions.begin(refresh, now),
+            users.change_password(claims, password_hash, refresh.session_id, now),
+            *confirmed,
+        )
+    except ConditionsFailed as error:
+        if error.of("confirmation"):
+            raise InvalidCode() from error
+        raise Unauthorized(ENDED) from error
+    return refresh
+
+
+def _forget_wrong_passwords(identity: Identity, source: str) -> list[Write]:
+    """Return the writes that set the wrong passwords back to zero: another factor was proven."""
+    own, total, *_ = login_limits.of_stranger(identity, source)
+    return [limits_table.forget(own), limits_table.forget(total)]
+
+
+def _remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:
+    """Return the writes that delete an unproven user at once, and what the user has soon after."""
+    return [users.remove(record.user_id), purges.schedule_soon(record.user_id, now)]
+
+
+def _restore(user: User, identity: Identity, record: IdentityRecord, now: datetime) -> list[Write]:
+    """Return the writes that free the identity which replaced this one."""
+    writes = [identities.prove(identity, user.user_id, record, now)]
+    if newer := users.identity_of(user, identity.kind):
+        writes.append(identities.remove(newer, user.user_id))
+    return writes
+
+
+def _caller_of(user: User, caller: Claims | None) -> Claims | None:
+    return caller if caller and caller.user_id == user.user_id else None
+
+
+def _can_adopt(record: IdentityRecord, caller: Claims | None, now: datetime) -> bool:
+    """Return whether the first proof keeps the unproven user.
+
+    That is so if the caller has a session of the user, and if the user never had a session, for
+    then nobody can have stored anything.
+    """
+    user = users.find(record.user_id)
+    if user is None:
+        return False
+    if not user.password_hash and not users.sessions_of(user):
+        return True
+    return (
+        caller is not None
+        and caller.user_id == user.user_id
+        and users.has_valid_session(user, caller.session_id, now)
+    )
+
+
+def _is_in_use(record: IdentityRecord, now: datetime) -> bool:
+    """Return whether the unproven user has a session that began within the last hour."""
+    user = users.find(record.user_id)
+    hour_ago = (now - KEEPS_ITS_CLAIM).timestamp()
+    return user is not None and any(at > hour_ago for at in users.sessions_of(user).values())
+
+
+def _too_many_sign_ups(window: Window, now: datetime) -> TooManyRequests:
+    seconds = window.seconds(now)
+    full = window.plus(window.quota)
+    return TooManyRequests(
+        f"Too many sign-ups came from this address. Try again in {seconds} s.",
+        retry_after=seconds,
+        headers=limits.headers([full], now),
+    )

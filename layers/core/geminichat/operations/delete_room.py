@@ -2,19 +2,28 @@
 
 from datetime import datetime
 
-from geminichat.errors import NotFound
-from geminichat.tables import chatrooms, messages, usage
-from geminichat.tables.table import transact_if
+from geminichat.domain.sessions import ENDED, Claims
+from geminichat.errors import NotFound, Unauthorized
+from geminichat.tables import chatrooms, messages, usage, users
+from geminichat.tables.table import ConditionsFailed, transact
 from geminichat.upstash import room_list_cache
 
 
-def delete(user_id: str, room_id: str, now: datetime) -> None:
-    """Delete the user's room and leave a tombstone for the sweep. Raises NotFound."""
+def delete(caller: Claims, room_id: str, now: datetime) -> None:
+    """Delete the user's room and leave a tombstone for the sweep.
+
+    Raises NotFound, and Unauthorized if the session has ended.
+    """
+    user_id = caller.user_id
     room_list_cache.announce(room_list_cache.deletion_notice(room_id, now), user_id)
-    deleted = transact_if(
-        chatrooms.delete_room(user_id, room_id),
-        messages.put_tombstone(user_id, room_id, now),
-        usage.discount_room(user_id),
-    )
-    if not deleted:
-        raise NotFound()
+    try:
+        transact(
+            chatrooms.delete_room(user_id, room_id),
+            messages.put_tombstone(user_id, room_id, now),
+            usage.discount_room(user_id),
+            users.check_session(caller, now),
+        )
+    except ConditionsFailed as error:
+        if error.of("session"):
+            raise Unauthorized(ENDED) from error
+        raise NotFound() from error

@@ -31,7 +31,7 @@ def _change(
     change_at_stripe(known.stripe_customer_id)
     sync_subscription.sync(known, known.stripe_customer_id, now)
 
-    status = usage.subscription_status(user_id, now)
+    status = usage.subscription_status(user_id, session_id, now)
     if status.status not in billing.ONGOING:
         raise NoSubscription()
     return status

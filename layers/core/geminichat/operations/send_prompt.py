@@ -13,8 +13,16 @@ from geminichat.domain import ids, times
 from geminichat.domain.messages import Message, NewPrompt, Status, fingerprint
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance, Limit
-from geminichat.errors import KeyInUse, KeyReused, NotFailed, TooManyRequests, Unavailable
-from geminichat.tables import chatrooms, idempotency_keys, messages, subscriptions, usage
+from geminichat.domain.sessions import ENDED, Claims
+from geminichat.errors import (
+    KeyInUse,
+    KeyReused,
+    NotFailed,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+from geminichat.tables import chatrooms, idempotency_keys, messages, subscriptions, usage, users
 from geminichat.tables.table import ConditionsFailed, Write, transact
 from geminichat.upstash import prompt_limits, room_list_cache
 
@@ -28,14 +36,16 @@ class SentPrompt(msgspec.Struct, frozen=True):
 
 
 def send(
-    user_id: str, room_id: str, prompt: NewPrompt, idempotency_key: str | None, now: datetime
+    caller: Claims, room_id: str, prompt: NewPrompt, idempotency_key: str | None, now: datetime
 ) -> SentPrompt:
     """Store, count and queue a prompt, once per idempotency key.
 
-    Raises NotFound, TooManyRequests, KeyInUse, KeyReused.
+    Raises NotFound, TooManyRequests, KeyInUse, KeyReused, and Unauthorized if the session has
+    ended.
     """
+    user_id = caller.user_id
     if idempotency_key:
-        stored = _find_stored(user_id, room_id, prompt, idempotency_key, now)
+        stored = _find_stored(caller, room_id, prompt, idempotency_key, now)
         if stored:
             return _queue(room_id, stored, "0", {"idempotency-replayed": "true"})
 
@@ -47,9 +57,12 @@ def send(
         if idempotency_key:
             digest = fingerprint(room_id, prompt.content)
             writes.append(idempotency_keys.put_key(idempotency_key, digest, turn, now))
+        writes.append(users.check_session(caller, now))
         allowance = _store(allowance, writes)
     except Exception as error:
         _take_back(allowance, error)
+        if isinstance(error, ConditionsFailed) and error.of("session"):
+            raise Unauthorized(ENDED) from error
         if isinstance(error, ConditionsFailed) and error.of("idempotency key"):
             raise KeyInUse() from error
         raise
@@ -60,11 +73,12 @@ def send(
     return _queue(room_id, message, messages.FIRST, allowance.headers())
 
 
-def retry(user_id: str, room_id: str, message_id: str, now: datetime) -> SentPrompt:
+def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentPrompt:
     """Queue a failed prompt again and count it like a new one.
 
-    Raises NotFound, TooManyRequests, NotFailed.
+    Raises NotFound, TooManyRequests, NotFailed, and Unauthorized if the session has ended.
     """
+    user_id = caller.user_id
     seq = ids.message_seq(room_id, message_id)
     generation = secrets.token_hex(4)
 
@@ -73,33 +87,34 @@ def retry(user_id: str, room_id: str, message_id: str, now: datetime) -> SentPro
         writes = [
             chatrooms.note_activity(user_id, room_id, now),
             messages.retry_prompt(user_id, room_id, seq, generation, allowance.day, now),
+            users.check_session(caller, now),
         ]
         allowance = _store(allowance, writes)
     except Exception as error:
         _take_back(allowance, error)
         if isinstance(error, ConditionsFailed):
-            messages.get(user_id, room_id, message_id)
+            messages.get(caller, room_id, message_id, now)
             raise NotFailed() from error
         raise
 
     metrics.emit(PromptsAccepted=1)
-    message = messages.get(user_id, room_id, message_id)
+    message = messages.get(caller, room_id, message_id, now)
     return _queue(room_id, message, generation, allowance.headers())
 
 
 def _find_stored(
-    user_id: str, room_id: str, prompt: NewPrompt, idempotency_key: str, now: datetime
+    caller: Claims, room_id: str, prompt: NewPrompt, idempotency_key: str, now: datetime
 ) -> Message | None:
     """Return the prompt that this request stored before, or None if the key is unused.
 
     Raises KeyReused if the key came with another request.
     """
-    used = idempotency_keys.find(user_id, idempotency_key, now)
+    used = idempotency_keys.find(caller, idempotency_key, now)
     if used is None:
         return None
     if used.fingerprint != fingerprint(room_id, prompt.content):
         raise KeyReused()
-    return messages.get(user_id, room_id, ids.message_id(room_id, int(used.seq)))
+    return messages.get(caller, room_id, ids.message_id(room_id, int(used.seq)), now)
 
 
 def _admit(user_id: str, now: datetime, notice: str) -> Allowance:

@@ -10,7 +10,9 @@ from pynamodb.indexes import IncludeProjection, LocalSecondaryIndex
 
 from geminichat.domain import models, rooms, times
 from geminichat.domain.models import Thinking
+from geminichat.domain.sessions import Claims
 from geminichat.errors import NotFound
+from geminichat.tables import users
 from geminichat.tables.table import Key, Table, Write, delete, put, read_page, update, update_if
 
 
@@ -63,12 +65,10 @@ def key_of(user_id: str, chatroom_id: str) -> Key:
     return Key(Chatroom, user_id, chatroom_id)
 
 
-def has_any(user_id: str) -> bool:
-    """Return whether the user has a room."""
-    found = Chatroom.query(
-        user_id, attributes_to_get=["chatroom_id"], consistent_read=True, limit=1
-    )
-    return next(iter(found), None) is not None
+def ids_of(user_id: str) -> list[str]:
+    """Return the ids of all rooms of a user."""
+    found = Chatroom.query(user_id, attributes_to_get=["chatroom_id"], consistent_read=True)
+    return [room.chatroom_id for room in found]
 
 
 def put_room(
@@ -89,12 +89,12 @@ def put_room(
     return _view(room), put("room", room)
 
 
-def get(user_id: str, chatroom_id: str) -> rooms.Room:
-    """Return the user's room. Raises NotFound."""
-    try:
-        room = Chatroom.get(user_id, chatroom_id, consistent_read=True)
-    except Chatroom.DoesNotExist:
-        raise NotFound() from None
+def get(caller: Claims, chatroom_id: str, now: datetime) -> rooms.Room:
+    """Return the user's room. Raises NotFound, and Unauthorized if the session has ended."""
+    key = key_of(caller.user_id, chatroom_id)
+    _, room = users.current(caller.user_id, caller.session_id, now, key)
+    if room is None:
+        raise NotFound()
     return _view(room)
 
 

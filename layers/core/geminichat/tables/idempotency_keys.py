@@ -4,8 +4,10 @@ from datetime import datetime, timedelta
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
+from geminichat.domain.sessions import Claims
+from geminichat.tables import users
 from geminichat.tables.chatrooms import Turn
-from geminichat.tables.table import Table, Write, put
+from geminichat.tables.table import Key, Table, Write, delete_partition, put
 
 KEPT = timedelta(hours=24)
 
@@ -24,13 +26,14 @@ class IdempotencyKey(Table):
     expires_at = NumberAttribute()
 
 
-def find(user_id: str, key: str, now: datetime) -> IdempotencyKey | None:
-    """Return the user's key if it was stored within a day, else None."""
-    try:
-        found = IdempotencyKey.get(user_id, key, consistent_read=True)
-    except IdempotencyKey.DoesNotExist:
-        return None
-    return found if int(found.expires_at) > now.timestamp() else None
+def find(caller: Claims, key: str, now: datetime) -> IdempotencyKey | None:
+    """Return the key's use, if it was used within a day.
+
+    Raises Unauthorized if the session has ended.
+    """
+    mine = Key(IdempotencyKey, caller.user_id, key)
+    _, found = users.current(caller.user_id, caller.session_id, now, mine)
+    return found if found and int(found.expires_at) > now.timestamp() else None
 
 
 def put_key(key: str, fingerprint: str, turn: Turn, now: datetime) -> Write:
@@ -50,3 +53,8 @@ def put_key(key: str, fingerprint: str, turn: Turn, now: datetime) -> Write:
         IdempotencyKey.expires_at <= int(now.timestamp())
     )
     return put("idempotency key", item, unused)
+
+
+def delete_all(user_id: str) -> None:
+    """Delete every key of a user."""
+    delete_partition(IdempotencyKey, user_id)

@@ -1,43 +1,113 @@
-"""The identities table: whose an email address or a mobile number is; what makes it unique."""
+"""The identities table: the user of each email address and mobile number; it makes them unique."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from pynamodb.attributes import BooleanAttribute, UnicodeAttribute
+from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 
 from geminichat.domain import times
 from geminichat.domain.identities import Identity
-from geminichat.tables.table import Table
+from geminichat.tables.table import Key, Table, Write, delete, put
+
+UNPROVEN_LIFETIME = timedelta(days=7)
+"""The time after which an identity that nobody proved is free again."""
+WAY_BACK = timedelta(days=7)
+"""The time for which a replaced identity can be restored."""
 
 
-class Claim(Table):
-    """That an identity is a user's: proven by its code, or merely said."""
+class IdentityRecord(Table):
+    """The user of an identity: proven by a code, or only claimed at sign-up."""
 
     class Meta:
         setting = "IDENTITIES_TABLE"
 
     identity = UnicodeAttribute(hash_key=True)
     user_id = UnicodeAttribute()
-    verified = BooleanAttribute(default=False)
+    proven = BooleanAttribute(default=False)
+    replaced = BooleanAttribute(default=False)
+    """Another identity has replaced this one, which can be restored until it expires."""
     since = UnicodeAttribute()
+    expires_at = NumberAttribute(null=True)
 
 
-def find(identity: Identity) -> Claim | None:
-    """Return who claims the identity, or None."""
+def key_of(identity: Identity) -> Key:
+    """Return the key of an identity's record."""
+    return Key(IdentityRecord, identity.key)
+
+
+def find(identity: Identity, now: datetime) -> IdentityRecord | None:
+    """Return the record of an identity, or None if it is free."""
     try:
-        return Claim.get(identity.key, consistent_read=True)
-    except Claim.DoesNotExist:
+        return unexpired(IdentityRecord.get(identity.key, consistent_read=True), now)
+    except IdentityRecord.DoesNotExist:
         return None
 
 
-def unchanged(seen: Claim | None) -> Condition:
-    """Return the condition that the identity is claimed as it was seen, or still by nobody."""
+def unexpired(record: IdentityRecord | None, now: datetime) -> IdentityRecord | None:
+    """Return a record that was read, unless it has expired: DynamoDB removes those later."""
+    if record is None or record.expires_at is None or int(record.expires_at) > now.timestamp():
+        return record
+    return None
+
+
+def claim(identity: Identity, user_id: str, seen: IdentityRecord | None, now: datetime) -> Write:
+    """Return the write "identity": the user says that the identity is theirs.
+
+    Its condition fails if the record is not as it was seen.
+    """
+    record = IdentityRecord(
+        identity.key,
+        user_id=user_id,
+        since=times.text(now),
+        expires_at=int((now + UNPROVEN_LIFETIME).timestamp()),
+    )
+    return put("identity", record, _is_unchanged(seen, now))
+
+
+def prove(identity: Identity, user_id: str, seen: IdentityRecord | None, now: datetime) -> Write:
+    """Return the write "identity": the identity is proven to be the user's.
+
+    Its condition fails if the record is not as it was seen.
+    """
+    record = IdentityRecord(identity.key, user_id=user_id, proven=True, since=times.text(now))
+    return put("identity", record, _is_unchanged(seen, now))
+
+
+def replace(identity: Identity, user_id: str, now: datetime) -> Write:
+    """Return the write "replaced identity", which keeps an identity as a way back only."""
+    record = IdentityRecord(
+        identity.key,
+        user_id=user_id,
+        proven=True,
+        replaced=True,
+        since=times.text(now),
+        expires_at=int((now + WAY_BACK).timestamp()),
+    )
+    return put("replaced identity", record, IdentityRecord.user_id == user_id)
+
+
+def remove(identity: Identity, user_id: str) -> Write:
+    """Return the write "removed identity", which frees an identity of the user."""
+    record = IdentityRecord(identity.key)
+    mine = (IdentityRecord.user_id == user_id) | IdentityRecord.identity.does_not_exist()
+    return delete("removed identity", record, mine)
+
+
+def remove_unproven(identity_key: str, user_id: str) -> Write:
+    """Return the write "removed identity", which frees an identity that the user never proved."""
+    record = IdentityRecord(identity_key)
+    mine = (IdentityRecord.user_id == user_id) & (IdentityRecord.proven == False)  # noqa: E712
+    return delete("removed identity", record, mine | IdentityRecord.identity.does_not_exist())
+
+
+def _is_unchanged(seen: IdentityRecord | None, now: datetime) -> Condition:
     if seen is None:
-        return Claim.identity.does_not_exist()
-    same: Condition = (Claim.user_id == seen.user_id) & (Claim.verified == seen.verified)
+        expired = IdentityRecord.expires_at <= int(now.timestamp())
+        free: Condition = IdentityRecord.identity.does_not_exist() | expired
+        return free
+    same: Condition = (
+        (IdentityRecord.user_id == seen.user_id)
+        & (IdentityRecord.proven == seen.proven)
+        & (IdentityRecord.replaced == seen.replaced)
+    )
     return same
-
-
-def claim(identity: Identity, user_id: str, now: datetime, *, verified: bool) -> Claim:
-    """Return the claim to store: that the identity is the user's."""
-    return Claim(identity.key, user_id=user_id, verified=verified, since=times.text(now))

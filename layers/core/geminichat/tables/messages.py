@@ -32,14 +32,14 @@ from geminichat.domain.messages import (
 )
 from geminichat.domain.models import Choice, Thinking
 from geminichat.domain.rooms import Room
+from geminichat.domain.sessions import Claims
 from geminichat.errors import NotFound
-from geminichat.tables import chatrooms
+from geminichat.tables import chatrooms, users
 from geminichat.tables.chatrooms import Turn
 from geminichat.tables.table import (
     Key,
     Table,
     Write,
-    batch_get,
     overlap,
     put,
     read_page,
@@ -111,11 +111,17 @@ class StoredMessage(Table):
 # ── Reading ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def get(user_id: str, chatroom_id: str, message_id: str) -> Message:
-    """Return a message of the user's room; a prompt with its reply. Raises NotFound."""
+def get(caller: Claims, chatroom_id: str, message_id: str, now: datetime) -> Message:
+    """Return a message of the user's room; a prompt with its reply.
+
+    Raises NotFound, and Unauthorized if the session has ended.
+    """
     seq = ids.message_seq(ids.parse_room(chatroom_id), message_id)
-    room, message, following = batch_get(
-        chatrooms.key_of(user_id, chatroom_id),
+    _, room, message, following = users.current(
+        caller.user_id,
+        caller.session_id,
+        now,
+        chatrooms.key_of(caller.user_id, chatroom_id),
         Key(StoredMessage, chatroom_id, seq),
         Key(StoredMessage, chatroom_id, seq + 1),
     )
@@ -128,15 +134,16 @@ def get(user_id: str, chatroom_id: str, message_id: str) -> Message:
 
 
 def read_newest(
-    user_id: str, chatroom_id: str, limit: int, before: int | None
+    caller: Claims, chatroom_id: str, limit: int, before: int | None, now: datetime
 ) -> tuple[Room, list[Message], int | None]:
     """Return the user's room, up to `limit` messages before a position, and where to continue.
 
-    The messages are the newest ones, oldest first. Raises NotFound.
+    The messages are the newest ones, oldest first. Raises NotFound, and Unauthorized if the
+    session has ended.
     """
     earlier = StoredMessage.seq.between(1, before - 1) if before else StoredMessage.seq > 0
     room, (items, more) = overlap(
-        lambda: chatrooms.get(user_id, chatroom_id),
+        lambda: chatrooms.get(caller, chatroom_id, now),
         lambda: _read_page(chatroom_id, earlier, limit, scan_index_forward=False),
     )
     oldest = int(items[-1]["seq"]) if more else None
@@ -144,14 +151,14 @@ def read_newest(
 
 
 def read_after(
-    user_id: str, chatroom_id: str, seq: int, limit: int
+    caller: Claims, chatroom_id: str, seq: int, limit: int, now: datetime
 ) -> tuple[list[Message], int | None]:
     """Return up to `limit` messages of the user's room after a position, and where to continue.
 
-    Raises NotFound.
+    Raises NotFound, and Unauthorized if the session has ended.
     """
     _, (items, more) = overlap(
-        lambda: chatrooms.get(user_id, chatroom_id),
+        lambda: chatrooms.get(caller, chatroom_id, now),
         lambda: _read_page(chatroom_id, StoredMessage.seq > seq, limit),
     )
     return [_view(item) for item in items], int(items[-1]["seq"]) if more else None

@@ -1,16 +1,19 @@
-"""The sessions table: a user's sessions, each with hashes of its newest refresh token."""
+"""The sessions table: the hashes of each session's refresh tokens.
 
-from datetime import datetime
+Whether a session has ended is on its user's item: see `tables.users`.
+"""
+
+from datetime import UTC, datetime
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
-from geminichat.domain import sessions, times
+from geminichat.domain import codes, sessions, times
 from geminichat.domain.sessions import RefreshToken
-from geminichat.tables.table import Table, update_if
+from geminichat.tables.table import Key, Table, Write, delete_partition, put, update_if
 
 
 class Session(Table):
-    """A session; `epoch` is the user's at its beginning, and ends it when the user's moves on."""
+    """A session: the current refresh token, and the spent one that it replaced."""
 
     class Meta:
         setting = "SESSIONS_TABLE"
@@ -19,59 +22,66 @@ class Session(Table):
     session_id = UnicodeAttribute(range_key=True)
     family_hash = UnicodeAttribute()
     secret_hash = UnicodeAttribute()
-    epoch = NumberAttribute()
+    spent_hash = UnicodeAttribute(null=True)
+    spent_at = NumberAttribute(null=True)
+    """Milliseconds since 1970."""
+    kid = UnicodeAttribute(null=True)
+    """The signing key from which the current secret was derived."""
     created_at = UnicodeAttribute()
     expires_at = NumberAttribute()
 
 
-def new(refresh: RefreshToken, epoch: int, now: datetime) -> Session:
-    """Return a session to store: the one whose first refresh token this is."""
-    return Session(
+def key_of(user_id: str, session_id: str) -> Key:
+    """Return the key of a session's item."""
+    return Key(Session, user_id, session_id)
+
+
+def find(user_id: str, session_id: str) -> Session | None:
+    """Return the session, or None."""
+    try:
+        return Session.get(user_id, session_id, consistent_read=True)
+    except Session.DoesNotExist:
+        return None
+
+
+def begin(refresh: RefreshToken, now: datetime) -> Write:
+    """Return the write "session", which stores a session with its first refresh token."""
+    session = Session(
         refresh.user_id,
         refresh.session_id,
         family_hash=refresh.family_hash,
         secret_hash=refresh.secret_hash,
-        epoch=epoch,
         created_at=times.text(now),
-        expires_at=sessions.expiry(now),
+        expires_at=sessions.expiry(now, now),
     )
+    return put("session", session)
 
 
-def begin(user_id: str, epoch: int, now: datetime) -> RefreshToken:
-    """Store a new session of the user and return its first refresh token."""
-    refresh = RefreshToken.first(user_id)
-    new(refresh, epoch, now).save()
-    return refresh
-
-
-def rotate(session: Session, spent: RefreshToken, now: datetime) -> RefreshToken | None:
-    """Put a new refresh token in the place of this one, which was the newest when it was read.
-
-    Returns None where another request has spent it in the meantime.
-    """
-    following = spent.next()
-    rotated = update_if(
-        session,
+def spend(
+    session: Session, spent: RefreshToken, following: RefreshToken, kid: str, now: datetime
+) -> bool:
+    """Replace a refresh token by the following one, and return whether it was still current."""
+    return update_if(
+        Session(session.user_id, session.session_id),
         [
             Session.secret_hash.set(following.secret_hash),
-            Session.expires_at.set(sessions.expiry(now)),
+            Session.spent_hash.set(spent.secret_hash),
+            Session.spent_at.set(codes.millis(now)),
+            Session.kid.set(kid),
+            Session.expires_at.set(sessions.expiry(times.parse(session.created_at), now)),
         ],
-        # A try whose answer was lost has left the new hash there: that was this request.
-        Session.secret_hash.is_in(spent.secret_hash, following.secret_hash),
+        Session.secret_hash == spent.secret_hash,
     )
-    return following if rotated else None
 
 
-def end(user_id: str, session_id: str) -> None:
-    """End a session, be it there or not: its refresh token is worth nothing from now on."""
-    Session(user_id, session_id).delete()
+def spent_lately(session: Session, token: RefreshToken, now: datetime) -> datetime | None:
+    """Return when the token was spent, if that was within the grace; else None."""
+    if not token.has_secret(session.spent_hash):
+        return None
+    spent_at = datetime.fromtimestamp(int(session.spent_at or 0) / 1000, UTC)
+    return spent_at if now - spent_at < sessions.REUSE_GRACE else None
 
 
-def is_alive(session: Session | None, user_epoch: int, now: datetime) -> bool:
-    """Say whether a session that was looked for is there and goes on."""
-    return session is not None and sessions.is_alive(
-        epoch=int(session.epoch),
-        user_epoch=user_epoch,
-        expires_at=int(session.expires_at),
-        now=now,
-    )
+def delete_all(user_id: str) -> None:
+    """Delete every session of a user."""
+    delete_partition(Session, user_id)

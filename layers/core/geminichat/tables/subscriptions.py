@@ -76,6 +76,11 @@ def iterate_customers() -> Iterator[Subscription]:
     yield from Subscription.by_customer.scan()
 
 
+def delete(user_id: str) -> None:
+    """Delete what is stored of a user's subscription."""
+    Subscription(user_id).delete()
+
+
 def plan_of(subscription: Subscription | None, now: datetime) -> Plan:
     """Return the plan that an item, or its absence, grants at `now`."""
     return _plan_until(subscription.pro_until if subscription else None, now)

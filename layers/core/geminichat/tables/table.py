@@ -119,6 +119,13 @@ def overlap[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B
     return http_client.overlap(first, second)
 
 
+def delete_partition(table: type[Table], hash_key: Any) -> None:
+    """Delete every item with a hash key."""
+    with table.batch_write() as batch:
+        for item in table.query(hash_key, consistent_read=True):
+            batch.delete(item)
+
+
 def update_if(item: Table, actions: list[Action], condition: Condition) -> bool:
     """Update an item if the condition holds, and return whether it did; `item` is then complete.
 

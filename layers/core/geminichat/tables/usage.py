@@ -11,12 +11,13 @@ from pynamodb.expressions.update import Action
 
 from geminichat.config import burst_limit, number
 from geminichat.domain import times
-from geminichat.domain.billing import REQUESTS_PER_HOUR, RequestLimit, SubscriptionStatus
+from geminichat.domain.billing import SubscriptionStatus
 from geminichat.domain.messages import NO_TOKENS, TokenUsage
 from geminichat.domain.quota import Allowance, Burst
-from geminichat.tables import subscriptions
+from geminichat.domain.users import Account
+from geminichat.tables import subscriptions, users
 from geminichat.tables.subscriptions import Subscription
-from geminichat.tables.table import Key, Table, Write, batch_get, update, update_if
+from geminichat.tables.table import Key, Table, Write, batch_get, delete_partition, update
 
 KEPT = timedelta(days=90)
 WINDOW_KEPT = timedelta(hours=1)
@@ -38,8 +39,12 @@ class Usage(Table):
     output_tokens = NumberAttribute(default=0)
     tokens = NumberAttribute(default=0)  # the sum of both, since a condition cannot add
     rooms = NumberAttribute(default=0)
-    requests = NumberAttribute(default=0)
     expires_at = NumberAttribute(null=True)
+
+
+def key_of(user_id: str, now: datetime) -> Key:
+    """Return the key of a user's counts of a day."""
+    return Key(Usage, user_id, times.day(now))
 
 
 def read_allowance(user_id: str, now: datetime) -> Allowance:
@@ -52,13 +57,24 @@ def read_allowance(user_id: str, now: datetime) -> Allowance:
     return allowance_of(user_id, subscription, usage, now, window)
 
 
-def subscription_status(user_id: str, now: datetime) -> SubscriptionStatus:
-    """Return the user's subscription and today's usage, by one call."""
-    subscription, usage = batch_get(
-        subscriptions.key_of(user_id), Key(Usage, user_id, times.day(now))
+def subscription_status(user_id: str, session_id: str, now: datetime) -> SubscriptionStatus:
+    """Return the user's subscription and today's usage, by one call.
+
+    Raises Unauthorized if the session has ended.
+    """
+    _, subscription, usage = users.current(
+        user_id, session_id, now, subscriptions.key_of(user_id), key_of(user_id, now)
     )
     known = subscription or Subscription(user_id)
     return subscriptions.view(known, allowance_of(user_id, subscription, usage, now))
+
+
+def account(user_id: str, session_id: str, now: datetime) -> Account:
+    """Return the user as clients see it, by one call. Raises Unauthorized."""
+    user, subscription, usage = users.current(
+        user_id, session_id, now, subscriptions.key_of(user_id), key_of(user_id, now)
+    )
+    return users.view(user, allowance_of(user_id, subscription, usage, now))
 
 
 def allowance_of(
@@ -142,21 +158,13 @@ def settle_prompt(
     return writes
 
 
+def delete_all(user_id: str) -> None:
+    """Delete every count of a user."""
+    delete_partition(Usage, user_id)
+
+
 def _add_prompt(expires: datetime) -> list[Action]:
     return [Usage.prompts.add(1), Usage.expires_at.set(int(expires.timestamp()))]
-
-
-def count_stripe_request(user_id: str, now: datetime) -> RequestLimit:
-    """Count a request that calls Stripe, and return what is left of the user's hourly limit.
-
-    Raises TooManyRequests.
-    """
-    hour, since = divmod(int(now.timestamp()), 3600)
-    window = Usage(user_id, f"stripe {hour}")
-    actions: list[Action] = [Usage.requests.add(1), Usage.expires_at.set((hour + 2) * 3600)]
-    if not update_if(window, actions, _is_below(Usage.requests, REQUESTS_PER_HOUR)):
-        raise RequestLimit(left=0, seconds=3600 - since).refusal()
-    return RequestLimit(left=REQUESTS_PER_HOUR - int(window.requests), seconds=3600 - since)
 
 
 def _is_below(counter: NumberAttribute, limit: int) -> Condition:

@@ -1,25 +1,37 @@
-"""The users table: one item an account."""
+"""The users table: one item per account, with its identities, its password and its sessions."""
 
 from datetime import datetime
 from typing import Any
 
-from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BooleanAttribute, MapAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition, size
+from pynamodb.expressions.update import Action
 
-from geminichat.domain import times
+from geminichat.domain import ids, sessions, times
 from geminichat.domain.identities import Identity
 from geminichat.domain.quota import Allowance
-from geminichat.domain.sessions import ENDED, RefreshToken
+from geminichat.domain.sessions import ENDED, MOST_SESSIONS, Claims
 from geminichat.domain.users import Account
-from geminichat.errors import TokenReused, Unauthorized
-from geminichat.tables import sessions, usage
-from geminichat.tables.sessions import Session
-from geminichat.tables.subscriptions import Subscription
-from geminichat.tables.table import Key, Table, batch_get, update_if
-from geminichat.tables.usage import Usage
+from geminichat.errors import Unauthorized
+from geminichat.tables.table import (
+    Key,
+    Table,
+    Write,
+    batch_get,
+    check,
+    delete,
+    put,
+    transact_if,
+    update,
+    update_if,
+)
 
 
 class User(Table):
-    """An account; `session_epoch` ends every session that began under an earlier one."""
+    """An account. `sessions` maps the id of each session to the epoch second of its beginning.
+
+    A session that is not in the map has ended, whatever its own item says; so one write ends all.
+    """
 
     class Meta:
         setting = "USERS_TABLE"
@@ -30,8 +42,21 @@ class User(Table):
     mobile = UnicodeAttribute(null=True)
     mobile_verified = BooleanAttribute(default=False)
     password_hash = UnicodeAttribute(null=True)
-    session_epoch = NumberAttribute(default=0)
+    sessions: MapAttribute[str, Any] = MapAttribute(default=dict)
     created_at = UnicodeAttribute()
+
+
+def new(identity: Identity, now: datetime, *, verified: bool) -> User:
+    """Return a new user to store, without a session."""
+    user = User(ids.new("u"), created_at=times.text(now), sessions={})
+    setattr(user, identity.kind, identity.value)
+    setattr(user, f"{identity.kind}_verified", verified)
+    return user
+
+
+def add_first_session(user: User, session_id: str, now: datetime) -> None:
+    """Add a session to a new user before it is stored."""
+    user.sessions = {session_id: int(now.timestamp())}
 
 
 def find(user_id: str) -> User | None:
@@ -42,39 +67,189 @@ def find(user_id: str) -> User | None:
         return None
 
 
-def current(user_id: str, session_id: str, now: datetime, *also: Key) -> list[Any]:
-    """Return the user of a live session, and what else is wanted (see batch_get), in one call.
+def key_of(user_id: str) -> Key:
+    """Return the key of a user's item."""
+    return Key(User, user_id)
 
-    Raises Unauthorized where the session has ended, so that its access tokens die here at once.
+
+def current(user_id: str, session_id: str, now: datetime, *also: Key) -> list[Any]:
+    """Return the user of a session that has not ended, and the items with further keys.
+
+    One network call (see `batch_get`). Raises Unauthorized.
     """
-    user, session, *others = batch_get(Key(User, user_id), Key(Session, user_id, session_id), *also)
-    if user is None or not sessions.is_alive(session, int(user.session_epoch), now):
-        raise Unauthorized(ENDED)
+    user, *others = batch_get(key_of(user_id), *also)
+    require_session(user, session_id, now)
     return [user, *others]
 
 
-def account(user_id: str, session_id: str, now: datetime) -> Account:
-    """Return the user of a live session as the wire shows it. Raises Unauthorized."""
-    user, used, subscription = with_allowance(user_id, session_id, now)
-    return view(user, usage.allowance_of(user_id, subscription, used, now))
+def require_session(user: User | None, session_id: str, now: datetime) -> None:
+    """Check that a session of the user has not ended. Raises Unauthorized."""
+    if user is None or not has_valid_session(user, session_id, now):
+        raise Unauthorized(ENDED)
 
 
-def with_allowance(user_id: str, session_id: str, now: datetime) -> list[Any]:
-    """Return the user of a live session, its usage today and its subscription.
+def has_valid_session(user: User, session_id: str, now: datetime) -> bool:
+    """Return whether a session of the user has not ended."""
+    return sessions.is_valid(sessions_of(user).get(session_id), now)
 
-    Raises Unauthorized.
+
+def sessions_of(user: User) -> dict[str, int]:
+    """Return the beginning of each of the user's sessions by its id, the oldest first."""
+    began = user.sessions.as_dict() if user.sessions else {}
+    return {key: int(began[key]) for key in sorted(began, key=lambda key: int(began[key]))}
+
+
+def has_session(claims: Claims, now: datetime) -> Condition:
+    """Return the condition that a session of a user has not ended."""
+    oldest = int((now - sessions.SESSION_LIFETIME).timestamp())
+    valid: Condition = User.sessions[claims.session_id] > oldest
+    return valid
+
+
+def check_session(claims: Claims, now: datetime) -> Write:
+    """Return the write "session", whose condition fails if the session has ended."""
+    return check("session", User(claims.user_id), has_session(claims, now))
+
+
+def create(user: User) -> Write:
+    """Return the write "user" of a new user."""
+    return put("user", user, User.user_id.does_not_exist())
+
+
+def begin_session(
+    user: User, session_id: str, now: datetime, *more: Action, claims: Claims | None = None
+) -> Write:
+    """Return the write "user", which adds a session, in place of the oldest if there are 20.
+
+    Its condition fails if another session was added in the meantime, or the password changed, or
+    the session that asks (`claims`) has ended.
     """
-    return current(
-        user_id,
-        session_id,
-        now,
-        Key(Usage, user_id, times.day(now)),
-        Key(Subscription, user_id),
-    )
+    began = list(sessions_of(user))
+    actions = [User.sessions[session_id].set(int(now.timestamp())), *more]
+    condition = _has_password(user) & (size(User.sessions) < MOST_SESSIONS)
+    if len(began) >= MOST_SESSIONS:
+        oldest = User.sessions[began[0]]
+        actions.append(oldest.remove())
+        condition = _has_password(user) & oldest.exists()
+    if claims:
+        condition &= has_session(claims, now)
+    return update("user", User(user.user_id), actions, condition)
+
+
+def remove(user_id: str) -> Write:
+    """Return the write "removed user", which deletes a user: every session ends with it."""
+    return delete("removed user", User(user_id))
+
+
+def end_session(claims: Claims, now: datetime) -> None:
+    """End a session. Raises Unauthorized if it has ended already."""
+    actions = [User.sessions[claims.session_id].remove()]
+    # In a transaction, a second try after a lost answer is the same request.
+    if not transact_if(update("user", User(claims.user_id), actions, has_session(claims, now))):
+        raise Unauthorized(ENDED)
+
+
+def end_sessions(user_id: str) -> bool:
+    """End every session of a user, and return whether there is such a user."""
+    return update_if(User(user_id), [User.sessions.set({})], User.user_id.exists())
+
+
+def end_sessions_from(claims: Claims, now: datetime) -> None:
+    """End every session of the user whose session this is. Raises Unauthorized if it has ended."""
+    actions = [User.sessions.set({})]
+    if not transact_if(update("user", User(claims.user_id), actions, has_session(claims, now))):
+        raise Unauthorized(ENDED)
+
+
+def change_password(claims: Claims, password_hash: str, session_id: str, now: datetime) -> Write:
+    """Return the write "user", which sets the password and leaves one new session only.
+
+    Its condition fails if the session that asks has ended.
+    """
+    actions = [
+        User.password_hash.set(password_hash),
+        User.sessions.set({session_id: int(now.timestamp())}),
+    ]
+    return update("user", User(claims.user_id), actions, has_session(claims, now))
+
+
+def reset_password(user_id: str, password_hash: str) -> Write:
+    """Return the write "user", which sets the password and ends every session."""
+    actions = [User.password_hash.set(password_hash), User.sessions.set({})]
+    return update("user", User(user_id), actions, User.user_id.exists())
+
+
+def prove(identity: Identity) -> list[Action]:
+    """Return the actions that make an identity the user's proven one of its kind."""
+    value, verified = _attributes(identity)
+    return [value.set(identity.value), verified.set(True)]
+
+
+def set_identity(user: User, identity: Identity, claims: Claims, now: datetime) -> Write:
+    """Return the write "user", which makes a proven identity the user's.
+
+    If it replaces another one, every session but this one ends. Its condition fails if the session
+    has ended, or the identity of its kind has changed meanwhile.
+    """
+    value, _ = _attributes(identity)
+    before = getattr(user, identity.kind)
+    actions = prove(identity)
+    if before and before != identity.value:
+        session_id = claims.session_id
+        actions.append(User.sessions.set({session_id: sessions_of(user)[session_id]}))
+    unchanged = value == before if before else value.does_not_exist()
+    return update("user", User(user.user_id), actions, has_session(claims, now) & unchanged)
+
+
+def restore_identity(
+    user: User,
+    identity: Identity,
+    now: datetime,
+    *,
+    session_id: str | None = None,
+    password_hash: str | None = None,
+) -> Write:
+    """Return the write "user", which restores a replaced identity of the user.
+
+    Every session ends, and the password is set or removed: the one who replaced the identity may
+    know it. Its condition fails if the identity of its kind has changed meanwhile.
+    """
+    value, _ = _attributes(identity)
+    password = User.password_hash
+    actions = [
+        *prove(identity),
+        User.sessions.set({session_id: int(now.timestamp())} if session_id else {}),
+        password.set(password_hash) if password_hash else password.remove(),
+    ]
+    return update("user", User(user.user_id), actions, value == getattr(user, identity.kind))
+
+
+def identities_of(user: User) -> list[Identity]:
+    """Return the identities that the user has proven."""
+    found = []
+    if user.email and user.email_verified:
+        found.append(Identity("email", user.email))
+    if user.mobile and user.mobile_verified:
+        found.append(Identity("mobile", user.mobile))
+    return found
+
+
+def identity_of(user: User, kind: str) -> Identity | None:
+    """Return the user's identity of a kind, proven or not, or None."""
+    value = getattr(user, kind)
+    return Identity(kind, value) if value else None  # type: ignore[arg-type]
+
+
+def with_identity(user: User, identity: Identity) -> User:
+    """Return a copy of the user with a proven identity."""
+    copy = User(**user.attribute_values)
+    setattr(copy, identity.kind, identity.value)
+    setattr(copy, f"{identity.kind}_verified", True)
+    return copy
 
 
 def view(user: User, allowance: Allowance) -> Account:
-    """Return the user as the wire shows it."""
+    """Return the user as clients see it."""
     return Account(
         id=user.user_id,
         email=user.email,
@@ -87,35 +262,15 @@ def view(user: User, allowance: Allowance) -> Account:
     )
 
 
-def refresh_session(spent: RefreshToken, now: datetime) -> RefreshToken:
-    """Return the refresh token that follows this one, which is spent then.
-
-    Raises Unauthorized. A genuine token that was spent before ends its session.
-    """
-    user, session = batch_get(
-        Key(User, spent.user_id), Key(Session, spent.user_id, spent.session_id)
-    )
-    if session is None or not spent.is_of(session.family_hash):
-        raise Unauthorized(ENDED)
-    if spent.is_newest(session.secret_hash):
-        if user is None or not sessions.is_alive(session, int(user.session_epoch), now):
-            raise Unauthorized(ENDED)
-        following = sessions.rotate(session, spent, now)
-        if following:
-            return following
-    sessions.end(spent.user_id, spent.session_id)
-    raise TokenReused()
+def _attributes(identity: Identity) -> tuple[UnicodeAttribute, BooleanAttribute]:
+    if identity.kind == "email":
+        return User.email, User.email_verified
+    return User.mobile, User.mobile_verified
 
 
-def end_sessions(user: User) -> None:
-    """End every session of the user, as it was read; one that began since then goes on."""
-    update_if(
-        user,
-        [User.session_epoch.add(1)],
-        User.session_epoch == int(user.session_epoch),
-    )
-
-
-def identity_of(user: User) -> Identity:
-    """Return an identity that the user goes by: the email where there is one."""
-    return Identity("email", user.email) if user.email else Identity("mobile", user.mobile)
+def _has_password(user: User) -> Condition:
+    if not user.password_hash:
+        none: Condition = User.user_id.exists() & User.password_hash.does_not_exist()
+        return none
+    same: Condition = User.password_hash == user.password_hash
+    return same

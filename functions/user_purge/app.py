@@ -1,0 +1,40 @@
+"""Schedule rate(5 minutes): delete the unproven users that expired or were replaced.
+
+Each step may be repeated, and the purge's own item goes last: a crash is continued by the next run.
+"""
+
+import time
+from datetime import datetime
+from typing import Any
+
+from geminichat import metrics, startup  # noqa: F401
+from geminichat.domain import times
+from geminichat.operations import purge_user
+from geminichat.runtime import log
+from geminichat.tables import purges
+
+MARGIN = 20.0
+"""Seconds at the end of the invocation in which no further purge begins."""
+
+
+def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
+    """Return how many users were purged, and how many failed: those are tried again."""
+    until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
+    return purge_due(times.now(), until)
+
+
+def purge_due(now: datetime, until: float) -> dict[str, int]:
+    """Purge the users that are due; begin none after `until` (monotonic clock)."""
+    counts = {"purged": 0, "failed": 0}
+    for purge in purges.find_due(now):
+        if time.monotonic() > until:
+            break
+        try:
+            if purge_user.purge(purge, now):
+                counts["purged"] += 1
+        except Exception:
+            log.exception("user not purged", user_id=purge.user_id)
+            counts["failed"] += 1
+    if counts["purged"]:
+        metrics.emit(UsersPurged=counts["purged"])
+    return counts

@@ -1,0 +1,171 @@
+"""Limits of what guards a secret or costs money, counted in the limits table.
+
+There are two kinds. A *window* allows a number of events in each hour or day. A *pause* counts
+failures in a row: after the free ones each failure is followed by a pause, which doubles.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Self
+
+import msgspec
+
+from geminichat.domain.addresses import networks
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """One count and what it allows; `name` is unique among the limits of a request."""
+
+    name: str
+    key: str
+    """The key of its item in the table."""
+    quota: int
+    count: int = 0
+    """The events that were counted so far."""
+    at: int = 0
+    """The epoch second of the latest one."""
+    policy: str = ""
+    """The name in RateLimit-Policy; empty for a limit that other callers use up as well."""
+
+    def wait(self, now: datetime) -> int:
+        """Return for how many seconds nothing more is allowed."""
+        raise NotImplementedError
+
+    def seconds(self, now: datetime) -> int:
+        """Return in how many seconds the count starts at zero again."""
+        raise NotImplementedError
+
+    @property
+    def length(self) -> int:
+        """The window in seconds that RateLimit-Policy tells."""
+        raise NotImplementedError
+
+    @property
+    def left(self) -> int:
+        """How many events are allowed before the limit is reached."""
+        return max(0, self.quota - self.count)
+
+    def plus(self, events: int) -> Self:
+        """Return the limit after more events."""
+        return msgspec.structs.replace(self, count=max(0, self.count + events))
+
+
+class Window(Limit, frozen=True, kw_only=True):
+    """A limit on the events in a window of time; the key names the window."""
+
+    ends_at: int
+    """An epoch second."""
+    span: int
+    """Seconds."""
+
+    def wait(self, now: datetime) -> int:
+        return 0 if self.left else self.seconds(now)
+
+    def seconds(self, now: datetime) -> int:
+        return max(1, math.ceil(self.ends_at - now.timestamp()))
+
+    @property
+    def expires_at(self) -> int:
+        """The epoch second after which its count is deleted."""
+        return self.ends_at + self.span
+
+    @property
+    def length(self) -> int:
+        return self.span
+
+
+class Pause(Limit, frozen=True, kw_only=True):
+    """A limit on failures in a row; a failure beyond the quota is followed by a pause."""
+
+    first: int
+    """Seconds of the first pause; each further one is twice as long."""
+    longest: int
+    kept: int
+    """Seconds without a failure after which the count starts at zero again."""
+
+    def wait(self, now: datetime) -> int:
+        pause = self.pause(self.count)
+        return max(0, math.ceil(self.at + pause - now.timestamp())) if pause else 0
+
+    def failed(self, now: datetime) -> Self:
+        """Return the limit after one more failure."""
+        return msgspec.structs.replace(self, count=self.count + 1, at=int(now.timestamp()))
+
+    def pause(self, count: int) -> int:
+        """Return for how many seconds nothing is allowed after this many failures."""
+        over = count - self.quota
+        return 0 if over <= 0 else min(self.first * 2 ** min(over - 1, 20), self.longest)
+
+    def seconds(self, now: datetime) -> int:
+        return max(0, self.at + self.kept - int(now.timestamp())) if self.count else 0
+
+    def expiry(self, count: int, now: datetime) -> int:
+        """Return the epoch second until which a count that is reached now is kept."""
+        # Once the longest pause is over, a limit with one pause only starts again at zero.
+        kept = self.longest if self.first == self.longest and self.pause(count) else self.kept
+        return int(now.timestamp()) + kept
+
+    @property
+    def length(self) -> int:
+        return self.kept
+
+
+def window(
+    purpose: str, who: str, quota: int, span: timedelta, now: datetime, policy: str = ""
+) -> Window:
+    """Return the limit on what one caller, identity or stage does within an hour or a day."""
+    length = int(span.total_seconds())
+    number = int(now.timestamp()) // length
+    return Window(
+        name=purpose,
+        key=f"{purpose}:{who}:{number}",
+        quota=quota,
+        ends_at=(number + 1) * length,
+        span=length,
+        policy=policy,
+    )
+
+
+def address_windows(
+    purpose: str, source: str, quota: int, span: timedelta, now: datetime
+) -> list[Window]:
+    """Return the limits on what comes from an address; none where the quota is 0.
+
+    An IPv6 address is counted by its /64, /56 and /48; only the narrowest is told to the caller.
+    """
+    if not quota:
+        return []
+    return [
+        msgspec.structs.replace(
+            window(f"{purpose}{network.prefix}", network.name, quota * network.factor, span, now),
+            policy="" if place else "address",
+        )
+        for place, network in enumerate(networks(source))
+    ]
+
+
+def headers(limits: Iterable[Limit], now: datetime) -> Mapping[str, str]:
+    """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10).
+
+    They show the caller's own share only.
+    """
+    shown = [limit for limit in limits if limit.policy]
+    if not shown:
+        return {}
+    return {
+        "ratelimit-policy": ", ".join(
+            f'"{limit.policy}";q={limit.quota};w={limit.length}' for limit in shown
+        ),
+        "ratelimit": ", ".join(
+            f'"{limit.policy}";r={limit.left};t={limit.seconds(now)}' for limit in shown
+        ),
+    }
+
+
+def longest_wait(limits: Sequence[Limit], now: datetime) -> int:
+    """Return for how many seconds one of the limits allows nothing, 0 if all allow one more."""
+    return max((limit.wait(now) for limit in limits), default=0)

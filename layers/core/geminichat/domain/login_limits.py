@@ -1,0 +1,78 @@
+"""How many wrong passwords are accepted, and from whom."""
+
+import msgspec
+
+from geminichat.domain.addresses import networks
+from geminichat.domain.identities import Identity
+from geminichat.domain.limits import Pause
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+FREE = 5
+"""Wrong passwords at an identity from one address before the first pause; also per session."""
+FREE_OF_DEVICE = 10
+FREE_OF_ADDRESS = 20
+"""Wrong passwords from one address at all identities: many people may share an address."""
+FREE_OF_IDENTITY = 99
+"""One more in a row, over all addresses, switches passwords off for a day (NIST SP 800-63B,
+5.2.2), except for devices that have logged in before."""
+
+
+def of_stranger(identity: Identity, source: str) -> list[Pause]:
+    """Return the limits of a caller without a device token."""
+    around = networks(source)
+    own = Pause(
+        name="passwords",
+        key=f"passwords:{identity.digest}@{around[0].name}",
+        quota=FREE,
+        first=MINUTE // 2,
+        longest=HOUR,
+        kept=DAY,
+        policy="passwords",
+    )
+    addresses = [
+        Pause(
+            name=f"address{network.prefix}",
+            key=f"passwords@{network.name}",
+            quota=FREE_OF_ADDRESS * network.factor,
+            first=MINUTE // 2,
+            longest=HOUR // 4,
+            kept=HOUR,
+            policy="" if place else "address",
+        )
+        for place, network in enumerate(around)
+    ]
+    return [own, of_identity(identity), *addresses]
+
+
+def of_identity(identity: Identity) -> Pause:
+    """Return the limit of an identity over all callers without a device token."""
+    return Pause(
+        name="all passwords",
+        key=f"passwords:{identity.digest}",
+        quota=FREE_OF_IDENTITY,
+        first=DAY,
+        longest=DAY,
+        kept=30 * DAY,
+    )
+
+
+def of_device(device_id: str) -> list[Pause]:
+    """Return the limits of a device that has logged in before."""
+    return [
+        Pause(
+            name="passwords",
+            key=f"passwords:{device_id}",
+            quota=FREE_OF_DEVICE,
+            first=MINUTE // 2,
+            longest=HOUR // 4,
+            kept=DAY,
+            policy="passwords",
+        )
+    ]
+
+
+def of_session(session_id: str) -> list[Pause]:
+    """Return the limits of a session in which the current password is entered."""
+    [limit] = of_device(session_id)
+    return [msgspec.structs.replace(limit, quota=FREE, longest=HOUR)]

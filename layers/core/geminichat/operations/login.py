@@ -1,0 +1,152 @@
+"""Wrong passwords counted against their caller, and sessions begun.
+
+A password is compared only if none of its limits has a pause. Wrong ones are counted afterwards;
+a right one opens a session in a transaction that requires that no limit was reached meanwhile, so
+that guesses in parallel gain nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from geminichat import config, metrics
+from geminichat.domain import devices, hashing, limits, login_limits
+from geminichat.domain.accounts import Confirmation
+from geminichat.domain.codes import Proof
+from geminichat.domain.identities import Identity
+from geminichat.domain.limits import Pause
+from geminichat.domain.sessions import Claims, RefreshToken
+from geminichat.errors import InvalidCredentials, TooManyRequests, Unavailable
+from geminichat.operations import one_time_codes
+from geminichat.tables import codes as codes_table
+from geminichat.tables import identities, sessions, users
+from geminichat.tables import limits as limits_table
+from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
+from geminichat.tables.users import User
+
+NOBODY = "u_nobody"
+"""The key that is read if there is no user, so that it takes as long as if there is one."""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """A password that may be compared, and the limits that it counts against."""
+
+    user_id: str
+    pauses: Sequence[Pause]
+    now: datetime
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """RateLimit and RateLimit-Policy."""
+        return limits.headers(self.pauses, self.now)
+
+
+def admit(identity: Identity, device_token: str | None, source: str, now: datetime) -> Attempt:
+    """Return the attempt if its caller may try a password. Raises TooManyRequests."""
+    device_id = devices.device_of(device_token)
+    as_stranger = login_limits.of_stranger(identity, source)
+    as_device = login_limits.of_device(device_id) if device_id else []
+    record, *counters = batch_get(
+        identities.key_of(identity), *map(limits_table.key_of, [*as_stranger, *as_device])
+    )
+    record = identities.unexpired(record, now)
+    counted = limits_table.with_counts([*as_stranger, *as_device], counters, now)
+    known = bool(
+        device_token
+        and record
+        and record.proven
+        and devices.is_genuine(device_token, record.user_id, config.signing_keys().keys.values())
+    )
+    pauses = counted[len(as_stranger) :] if known else counted[: len(as_stranger)]
+    return _admitted(record.user_id if record else NOBODY, pauses, now)
+
+
+def reject(attempt: Attempt) -> InvalidCredentials:
+    """Count a wrong password, and return the error for it."""
+    _count(attempt)
+    metrics.emit(LoginsFailed=1)
+    after = [pause.failed(attempt.now) for pause in attempt.pauses]
+    return InvalidCredentials(headers=limits.headers(after, attempt.now))
+
+
+def begin_session(attempt: Attempt, user: User) -> RefreshToken:
+    """Begin a session of the user whose password was right.
+
+    Raises TooManyRequests if wrong passwords in parallel have reached a limit, and
+    InvalidCredentials if the password has changed.
+    """
+    now = attempt.now
+    refresh = RefreshToken.first(user.user_id)
+    checks = [
+        limits_table.require_unpaused(pause, now)
+        if pause.name.startswith("address")
+        else limits_table.forget_unpaused(pause, now)
+        for pause in attempt.pauses
+    ]
+    for _ in range(3):
+        try:
+            transact(
+                sessions.begin(refresh, now),
+                users.begin_session(user, refresh.session_id, now),
+                *checks,
+            )
+            return refresh
+        except ConditionsFailed as error:
+            if not error.of("user"):
+                raise TooManyRequests(
+                    "Too many wrong passwords. Try again in a moment.", retry_after=1
+                ) from error
+        found = users.find(user.user_id)
+        if found is None or found.password_hash != user.password_hash:
+            raise InvalidCredentials()
+        user = found
+    raise Unavailable()
+
+
+def confirm(
+    user: User, confirmation: Confirmation, claims: Claims, source: str, now: datetime
+) -> tuple[Mapping[str, str], list[Write]]:
+    """Require a fresh proof of a user who is logged in: the current password, or a code.
+
+    Return the headers of its limit, and the writes that use the code up.
+    Raises InvalidCredentials, InvalidCode, TooManyRequests.
+    """
+    if confirmation.otp is not None:
+        held = users.identities_of(user)
+        proof = one_time_codes.confirm(held, confirmation.otp, claims.session_id, source, now)
+        return {}, [_as_confirmation(proof, now)]
+    pauses = login_limits.of_session(claims.session_id)
+    counters = batch_get(*map(limits_table.key_of, pauses))
+    attempt = _admitted(user.user_id, limits_table.with_counts(pauses, counters, now), now)
+    if not hashing.is_match(confirmation.password or "", user.password_hash):
+        _count(attempt)
+        after = [pause.failed(now) for pause in attempt.pauses]
+        raise InvalidCredentials(
+            "The current password is wrong.", headers=limits.headers(after, now)
+        )
+    return attempt.headers, []
+
+
+def _as_confirmation(proof: Proof, now: datetime) -> Write:
+    return codes_table.use(proof, now)._replace(name="confirmation")
+
+
+def _admitted(user_id: str, pauses: Sequence[Pause], now: datetime) -> Attempt:
+    attempt = Attempt(user_id=user_id, pauses=pauses, now=now)
+    seconds = limits.longest_wait(pauses, now)
+    if seconds:
+        raise TooManyRequests(
+            f"Too many wrong passwords. Try again in {seconds} s, or log in with a code.",
+            retry_after=seconds,
+            headers=attempt.headers,
+        )
+    return attempt
+
+
+def _count(attempt: Attempt) -> None:
+    try:
+        transact(*(limits_table.count_failure(pause, attempt.now) for pause in attempt.pauses))
+    except ConditionsFailed:  # another request has started a count in the meantime
+        started = [pause.plus(1) for pause in attempt.pauses]
+        transact(*(limits_table.count_failure(pause, attempt.now) for pause in started))

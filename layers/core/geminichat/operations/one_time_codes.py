@@ -1,0 +1,254 @@
+"""One-time codes: issued and stored, verified, and required as a fresh proof.
+
+The tries of a caller are taken before its code is compared, so that requests in parallel share
+them. They count against the caller and its address; only the count of wrong codes in a row is
+shared by all callers of an identity, and devices that have logged in before are exempt from it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from geminichat import config, metrics
+from geminichat.clients import notifications
+from geminichat.domain import addresses, codes, devices, limits
+from geminichat.domain.codes import NewCode, Proof, Purpose, SentCode
+from geminichat.domain.identities import Identity
+from geminichat.domain.limits import Limit, Pause, Window
+from geminichat.errors import InvalidCode, InvalidRequest, TooManyRequests
+from geminichat.tables import codes as codes_table
+from geminichat.tables import identities
+from geminichat.tables import limits as limits_table
+from geminichat.tables.codes import Codes
+from geminichat.tables.identities import IdentityRecord
+from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
+
+TEXTS = "texts"
+"""The limit of texts per stage and day."""
+
+
+class Issue(msgspec.Struct, frozen=True, kw_only=True):
+    """A code that may be sent once it is stored, and what was read to decide so."""
+
+    code: NewCode
+    item: Codes | None
+    record: IdentityRecord | None
+    windows: Sequence[Window]
+
+    def headers(self) -> dict[str, str]:
+        """Return RateLimit and RateLimit-Policy, after this code."""
+        now, sent = self.code.now, codes_table.sent_within_hour(self.item, self.code.now)
+        mine = SentCode("", "", "", self.code.purpose, codes.millis(now), self.code.sender)
+        own = codes.headers([*sent, mine], self.code.sender, now)
+        address = limits.headers([window.plus(1) for window in self.windows], now)
+        return {name: ", ".join(filter(None, (own[name], address.get(name)))) for name in own}
+
+
+def issue(
+    identity: Identity, purpose: Purpose, source: str, device_token: str | None, now: datetime
+) -> Issue:
+    """Return a new code for an identity, if its caller and address may have one sent.
+
+    Raises TooManyRequests, and InvalidRequest for a number in a country that gets no texts.
+    """
+    _require_country(identity)
+    windows = _send_windows(identity, source, now)
+    item, record, *counters = batch_get(
+        codes_table.key_of(identity),
+        identities.key_of(identity),
+        *(limits_table.key_of(window) for window in windows),
+    )
+    record = identities.unexpired(record, now)
+    windows = limits_table.with_counts(windows, counters, now)
+    _require_room(windows, now)
+
+    device_id = _device_of(device_token, record)
+    caller = codes.sender(source, device_id)
+    codes.require_sendable(codes_table.sent_within_hour(item, now), caller, now)
+    code = codes.draw(identity, purpose, caller, now)
+    return Issue(code=code, item=item, record=record, windows=windows)
+
+
+def writes(issue: Issue) -> list[Write]:
+    """Return the writes that store a code and count it."""
+    code, signing = issue.code, config.signing_keys()
+    key = signing.keys[signing.current]
+    digest = codes.digest(code.code, code.purpose, code.identity, code.challenge, key)
+    stored = codes_table.store(issue.item, code, digest, signing.current)
+    counts = [limits_table.count_event(window, code.now) for window in issue.windows]
+    return [stored, *counts]
+
+
+def store(issue: Issue) -> None:
+    """Store a code and count it. Raises TooManyRequests."""
+    try:
+        transact(*writes(issue))
+    except ConditionsFailed as error:
+        raise refusal(issue, error) from error
+
+
+def deliver(issue: Issue) -> str | UnsetType:
+    """Send a stored code, and return it if the stage shows codes in answers.
+
+    Raises DeliveryFailed, and InvalidRequest for a number that SNS rejects.
+    """
+    code = issue.code
+    shown = config.setting("OTP_DELIVERY") == "response"
+    metrics.emit_code_sent(code.identity.kind, code.identity.country)
+    for window in issue.windows:
+        if window.name == TEXTS:
+            metrics.emit(TextsShare=round(100 * (window.count + 1) / window.quota))
+    subject, text = codes.message(code.purpose, code.code, known=issue.record is not None)
+    notifications.send(code.identity, subject, text, ignore_failure=shown)
+    return code.code if shown else UNSET
+
+
+def refusal(issue: Issue, error: ConditionsFailed) -> TooManyRequests:
+    """Return the error for a code that another request has overtaken."""
+    for window in issue.windows:
+        if error.of(window.name):
+            return _too_many(window, issue.code.now)
+    return TooManyRequests("Another code was sent at the same moment. Try again.", retry_after=1)
+
+
+def verify(
+    identity: Identity,
+    purpose: Purpose,
+    otp: str,
+    challenge: str | None,
+    source: str,
+    now: datetime,
+) -> Proof:
+    """Take a try and return the proof if the code is right.
+
+    Raises InvalidCode for a code that is wrong, expired or used, or whose tries are used up, and
+    TooManyRequests for an address with too many tries and for an identity whose codes are off.
+    """
+    wrong = codes.wrong_in_a_row(identity)
+    item, counter = batch_get(codes_table.key_of(identity), limits_table.key_of(wrong))
+    [wrong] = limits_table.with_counts([wrong], [counter], now)
+    caller = codes.sender(source, None)
+    sent = codes_table.sent_within_hour(item, now)
+    found = codes.candidates(sent, purpose, challenge, caller, now)
+
+    device_id = found[0].device_id if challenge and found else None
+    if device_id is None and (wait := wrong.wait(now)):
+        raise codes.codes_are_off(wait)
+    tries = _tries(identity, challenge, device_id, source, now)
+    _take_try(tries, None if device_id else wrong, now)
+    match = codes.find_match(found, otp, identity, config.signing_keys().keys)
+    if match is None:
+        metrics.emit(CodesFailed=1)
+        raise InvalidCode()
+    return Proof(identity, match.challenge)
+
+
+def confirm(
+    held: Sequence[Identity], otp: str, session_id: str, source: str, now: datetime
+) -> Proof:
+    """Take a try of a session and return the proof if the code was sent to an identity it holds.
+
+    Raises InvalidCode, TooManyRequests.
+    """
+    items = batch_get(*map(codes_table.key_of, held)) if held else []
+    tries = [
+        limits.window("session tries", session_id, codes.TRIES, limits.HOUR, now),
+        *_address_tries(source, now),
+    ]
+    _take_try(tries, None, now)
+    for identity, item in zip(held, items, strict=True):
+        sent = codes_table.sent_within_hour(item, now)
+        live = [one for one in sent if one.purpose == Purpose.CONFIRM and one.is_live(now)]
+        if match := codes.find_match(live, otp, identity, config.signing_keys().keys):
+            return Proof(identity, match.challenge)
+    metrics.emit(CodesFailed=1)
+    raise InvalidCode.at({"/currentOtp": "The code is wrong or has expired"})
+
+
+def use(proof: Proof, now: datetime) -> list[Write]:
+    """Return the writes that use a proof up; the one named "code" fails if it was used before."""
+    return [
+        codes_table.use(proof, now),
+        limits_table.forget(codes.wrong_in_a_row(proof.identity)),
+    ]
+
+
+def _tries(
+    identity: Identity,
+    challenge: str | None,
+    device_id: str | None,
+    source: str,
+    now: datetime,
+) -> list[Window]:
+    if device_id:
+        own = limits.window("own tries", device_id, codes.TRIES_OF_DEVICE, limits.HOUR, now)
+    else:
+        quota = codes.TRIES_OF_CALLER if challenge else codes.TRIES
+        who = f"{identity.digest}@{addresses.network(source)}"
+        own = limits.window("own tries", who, quota, limits.HOUR, now)
+    of_challenge = [codes.tries_of(challenge, now)] if challenge else []
+    return [own, *of_challenge, *([] if device_id else _address_tries(source, now))]
+
+
+def _address_tries(source: str, now: datetime) -> list[Window]:
+    quota = 2 * config.number("CODES_PER_ADDRESS")
+    return limits.address_windows("tries", source, quota, limits.HOUR, now)
+
+
+def _take_try(tries: Sequence[Window], wrong: Pause | None, now: datetime) -> None:
+    """Count one more try, before the code is compared. Raises InvalidCode, TooManyRequests."""
+    counts = [limits_table.count_event(window, now) for window in tries]
+    for started in (wrong, wrong and wrong.plus(1)):
+        failures = [limits_table.count_failure(started, now)] if started else []
+        try:
+            transact(*counts, *failures)
+            return
+        except ConditionsFailed as error:
+            for window in tries:
+                if error.of(window.name) and window.name.startswith("tries"):
+                    raise _too_many(window, now) from error
+            if not wrong or not error.only(wrong.name):
+                raise InvalidCode() from error
+
+
+def _require_room(windows: Sequence[Window], now: datetime) -> None:
+    for window in windows:
+        if window.wait(now):
+            raise _too_many(window, now)
+
+
+def _too_many(window: Limit, now: datetime) -> TooManyRequests:
+    seconds = window.wait(now) or window.seconds(now)
+    full = window.plus(window.quota)
+    words = {
+        TEXTS: f"No more texts are sent today. Try again in {seconds} s, or use an email.",
+    }
+    kind = window.name.partition("/")[0]
+    detail = words.get(kind, f"Too many codes for this address. Try again in {seconds} s.")
+    return TooManyRequests(detail, retry_after=seconds, headers=limits.headers([full], now))
+
+
+def _send_windows(identity: Identity, source: str, now: datetime) -> list[Window]:
+    """Return the limits of an address per hour, and of the stage's texts per day."""
+    quota = config.number("CODES_PER_ADDRESS")
+    windows = limits.address_windows("codes", source, quota, limits.HOUR, now)
+    if identity.kind == "mobile":
+        per_day = config.number("TEXTS_PER_DAY")
+        windows.append(limits.window(TEXTS, "stage", per_day, limits.DAY, now))
+    return windows
+
+
+def _require_country(identity: Identity) -> None:
+    countries = config.setting("SMS_COUNTRIES").split(",")
+    if identity.kind == "mobile" and "*" not in countries and identity.country not in countries:
+        raise InvalidRequest.at({"/mobile": "Texts are not sent to numbers of this country"})
+
+
+def _device_of(token: str | None, record: IdentityRecord | None) -> str | None:
+    """Return the device whose genuine token this is for the user of a proven identity."""
+    if not token or record is None or not record.proven:
+        return None
+    keys = config.signing_keys().keys.values()
+    return devices.device_of(token) if devices.is_genuine(token, record.user_id, keys) else None
