@@ -24,8 +24,7 @@ from infra.local.cloud.programs import Program, start_ministack, start_valkey
 from infra.local.data_folder import DataFolder
 from infra.local.serving import HOST, free_port, serve
 from infra.local.standins import gemini, stripe, upstash
-from infra.paths import BUILD, display_path
-from infra.stages import check_models
+from infra.paths import BUILD, ROOT, display_path
 
 PORTS = {"api": 8000, "aws": 4566, "upstash": 8079, "gemini": 8081, "stripe": 8082}
 """The usual ports; only the API insists on its own."""
@@ -301,6 +300,9 @@ async def _welcome(stack: running.Stack, *, converse: bool) -> None:
 
 def _show_models() -> None:
     """Show which models the key in GEMINI_API_KEY may use, and warn of those that it may not."""
+    sys.path.append(str(ROOT / "layers" / "core"))  # in this process only: functions have layers
+    from infra.stages import check_models
+
     catalogue = check_models.read_catalogue({})
     try:
         served = check_models.list_served()
