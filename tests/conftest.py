@@ -8,7 +8,7 @@ import pytest
 from tests.support.environment import VALUES, set_environment
 from tests.support.template import Values
 
-pytest_plugins = ["tests.support.declared_errors"]
+pytest_plugins = ["tests.support.whole_run"]
 sys.dont_write_bytecode = True  # a __pycache__ in layers/ would look like a change to SAM's cache
 
 set_environment()

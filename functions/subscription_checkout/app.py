@@ -12,16 +12,23 @@ from geminichat.errors import (
     IdentityNotProven,
     PaymentProviderFailed,
     PaymentsOff,
+    TooManyRequests,
 )
 from geminichat.operations import sync_subscription
-from geminichat.tables import subscriptions, users
+from geminichat.tables import subscriptions, usage, users
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.users import User
 
 
 @endpoint(
     within=payments.WITHIN,
-    errors=[AlreadySubscribed, IdentityNotProven, PaymentProviderFailed, PaymentsOff],
+    errors=[
+        AlreadySubscribed,
+        IdentityNotProven,
+        PaymentProviderFailed,
+        PaymentsOff,
+        TooManyRequests,
+    ],
 )
 def handler(request: Request) -> Response[CheckoutPage]:
     """Answer 200 with the page; an open one is returned again instead of a second one."""
@@ -31,6 +38,7 @@ def handler(request: Request) -> Response[CheckoutPage]:
     )
     if not (user.email_verified or user.mobile_verified):
         raise IdentityNotProven()
+    limit = usage.count_stripe_request(user_id, request.now)
     known = stored or Subscription(user_id)
     customer_id = known.stripe_customer_id or _create_customer(user, known)
     if known.stripe_customer_id and not payments.is_known(customer_id):
@@ -43,7 +51,8 @@ def handler(request: Request) -> Response[CheckoutPage]:
     _require_no_subscription(request, known, customer_id)
     if page is None:
         page = _open_checkout(request, known, customer_id)
-    return ok(page, "Pay for the pro plan on this page.", headers=NO_STORE, url=page.url)
+    headers = {**NO_STORE, **limit.headers()}
+    return ok(page, "Pay for the pro plan on this page.", headers=headers, url=page.url)
 
 
 def _create_customer(user: User, known: Subscription, *, other_than: str | None = None) -> str:

@@ -5,19 +5,26 @@ from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.clients import payments
 from geminichat.domain import billing
 from geminichat.domain.billing import PortalPage
-from geminichat.errors import NoCustomer, PaymentProviderFailed, PaymentsOff
-from geminichat.tables import subscriptions, users
+from geminichat.errors import NoCustomer, PaymentProviderFailed, PaymentsOff, TooManyRequests
+from geminichat.tables import subscriptions, usage, users
 
 
-@endpoint(within=payments.WITHIN, errors=[NoCustomer, PaymentProviderFailed, PaymentsOff])
+@endpoint(
+    within=payments.WITHIN,
+    errors=[NoCustomer, PaymentProviderFailed, PaymentsOff, TooManyRequests],
+)
 def handler(request: Request) -> Response[PortalPage]:
     """Answer 200 with the URL of a portal session."""
     _, known = users.current(
         request.user_id, request.session_id, request.now, subscriptions.key_of(request.user_id)
     )
     customer_id = known.stripe_customer_id if known else None
+    if customer_id is None:
+        raise NoCustomer()
+    limit = usage.count_stripe_request(request.user_id, request.now)
     return_url = billing.build_portal_return_url(config.setting("FRONTEND_URL"), request.origin)
-    page = payments.create_portal(customer_id, return_url) if customer_id else None
+    page = payments.create_portal(customer_id, return_url)
     if page is None:
         raise NoCustomer()
-    return ok(page, "Manage your cards, invoices and subscription on this page.", headers=NO_STORE)
+    headers = {**NO_STORE, **limit.headers()}
+    return ok(page, "Manage your cards, invoices and subscription on this page.", headers=headers)

@@ -83,10 +83,12 @@ ANSWERS: Mapping[str, Answers] = {
         status=202, headers=("Location", *LIMITS)
     ),
     "POST /subscribe/pro": Answers(
-        headers=("Cache-Control",),
+        headers=("Cache-Control", *LIMITS),
         extensions={"url": {"type": "string", "description": "The same as `data.url`."}},
     ),
-    "POST /subscription/portal": NOT_STORED,
+    "POST /subscription/portal": NOT_STORED_LIMITED,
+    "POST /subscription/cancel": Answers(headers=LIMITS),
+    "POST /subscription/resume": Answers(headers=LIMITS),
     "GET /subscription/success": HTML,
     "GET /subscription/cancel": HTML,
     "POST /webhook/stripe": Answers(

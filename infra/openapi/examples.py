@@ -279,6 +279,7 @@ PROBLEMS: list[tuple[str, AppError]] = [
             extensions={"resetsAt": LATER},
         ),
     ),
+    ("subscription_", billing.RequestLimit(left=0, seconds=900).refusal()),
     ("subscription_", AlreadySubscribed(billing.explain_ongoing("past_due"))),
     ("webhook_", InvalidRequest("This is not a Stripe event.")),
     ("webhook_", WrongMode("This endpoint accepts only live events.")),

@@ -1,6 +1,6 @@
 """Measure everything, print one table, and write BENCHMARKS.md.
 
-python -m tests.bench [--rounds 11] [--only Function …] [--part calls cold warm memory sizes queue]
+python -m tests.bench [--rounds 11] [--only Function …] [--part calls cold warm stream memory …]
 """
 
 import argparse
@@ -16,13 +16,13 @@ from typing import Any
 
 from infra.command import CommandError
 from infra.paths import ROOT
-from tests.bench import capacity, cold, memory, report, sizes, subjects, trees, warm
+from tests.bench import capacity, cold, memory, report, sizes, streaming, subjects, trees, warm
 from tests.bench.host import BenchError, Host
 from tests.bench.lab import Lab
 from tests.bench.standins import World
 from tests.support.template import FUNCTIONS
 
-PARTS = ("calls", "cold", "warm", "memory", "sizes", "queue")
+PARTS = ("calls", "cold", "warm", "stream", "memory", "sizes", "queue")
 REASONS = Path(__file__).with_name("reasons.md")
 PLOT = Path(__file__).parent / "cost" / "cost.svg"
 
@@ -79,6 +79,9 @@ def _measure(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
     if "warm" in parts:
         found["warm"] = warm.measure(lab, names)
         _show(found["warm"])
+    if "stream" in parts:
+        found["stream"] = streaming.measure(lab)
+        _show(found["stream"])
     if "memory" in parts:
         found["curve"] = memory.measure(lab)
         _show(found["curve"].figures)

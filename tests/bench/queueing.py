@@ -93,7 +93,7 @@ class Bench:
                             user_id=f"u_{room[2:]}",
                             sender="user",
                             content="What is a queue?",
-                            model="gemini-2.5-flash",
+                            model="gemini-3.6-flash",
                             created_at=moment,
                             status="queued",
                             attempts=0,

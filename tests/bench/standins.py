@@ -69,9 +69,13 @@ class World:
             reply = _AWS[service.partition("_")[0]](self, operation, request)
             kind = "application/x-amz-json-1.0"
             return Answer(_NAMES[service.partition("_")[0]], operation, request, reply, kind)
+        if path.startswith("/v1beta/models?"):
+            return Answer("gemini", "models", {}, _GEMINI_MODELS)
         if path.startswith("/v1beta/models/"):
             reply = _gemini_reply(self.reply)
-            return Answer("gemini", "generateContent", json.loads(body), reply)
+            return Answer(
+                "gemini", "streamGenerateContent", json.loads(body), reply, "text/event-stream"
+            )
         if path.startswith("/v2/email/"):
             return Answer("ses", "SendEmail", json.loads(body), {"MessageId": "m-1"})
         if path.startswith("/v1/"):
@@ -232,10 +236,27 @@ _SNS = (
 )
 
 
-def _gemini_reply(text: str) -> Any:
-    candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": 1}
+_GEMINI_MODELS = {
+    "models": [
+        {
+            "name": f"models/{name}",
+            "supportedGenerationMethods": ["generateContent"],
+        }
+        for name in (
+            "gemini-3.5-flash-lite",
+            "gemini-3.6-flash",
+            "gemini-3.7-flash",
+            "gemini-3.8-flash",
+        )
+    ]
+}
+
+
+def _gemini_reply(text: str) -> str:
+    candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": "STOP"}
     usage = {"promptTokenCount": 300, "candidatesTokenCount": 200, "totalTokenCount": 500}
-    return {"candidates": [candidate | {"index": 0}], "usageMetadata": usage}
+    chunk = {"candidates": [candidate | {"index": 0}], "usageMetadata": usage}
+    return f"data: {json.dumps(chunk)}\r\n\r\n"
 
 
 def made(answer: Answer, bytes_out: int, body: bytes, began: float) -> Call:

@@ -133,7 +133,7 @@ def _items() -> dict[str, Item]:
             "user_id": USER,
             "chatroom_id": ROOM,
             "title": "Queues and how to use them",
-            "model": "gemini-2.5-flash",
+            "model": "gemini-3.6-flash",
             "system_instruction": "Be brief, and say what you do not know.",
             "last_seq": 20,
             "created_at": _moment(-2),
@@ -145,7 +145,7 @@ def _items() -> dict[str, Item]:
             "user_id": USER,
             "sender": "user",
             "content": CONTENT,
-            "model": "gemini-2.5-flash",
+            "model": "gemini-3.6-flash",
             "created_at": _moment(-1),
             "status": "answered",
             "system_instruction": "Be brief, and say what you do not know.",
@@ -296,6 +296,8 @@ ASKS: dict[str, Ask] = {
     "SubscriptionCheckout": Ask(
         "/subscribe/pro", items={"SubscriptionsTable": _UNPAID}, usual="create"
     ),
+    "ModelsList": Ask("/models", usual="get"),
+    "ModelsCheck": Ask(event={}, usual="sweep"),
     "SubscriptionStatus": Ask("/subscription/status", usual="get"),
     "SubscriptionPortal": Ask("/subscription/portal", usual="create"),
     "SubscriptionCancel": Ask("/subscription/cancel", usual="create"),

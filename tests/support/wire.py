@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from geminichat.runtime import aws_client
 from geminichat.runtime.http_client import Answer, RequestFailed, TimedOut
+from tests.support import grants
 
 ALWAYS = 1_000_000
 
@@ -120,7 +121,7 @@ class Wire:
             self.tries = before + self.tries
 
     def deliver_late(self) -> None:
-        """Let the requests arrive that their senders have given up on."""
+        """Deliver the requests that their senders have given up on."""
         late, self._late = self._late, []
         for request in late:
             self._send(request)
@@ -140,6 +141,7 @@ class Wire:
         seen = Seen(call, request.text, attempt)
         with self._lock:
             self.tries.append(seen)
+            grants.note(call, body)
             broken = self._pick(call, request.text)
         answer = self._break(broken, request) if broken else self._send(request)
         seen.answer = json.loads(answer.body) if answer.body[:1] == b"{" else {}

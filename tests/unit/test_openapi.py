@@ -104,6 +104,7 @@ NAMED: dict[str, dict[int, set[str]]] = {
         200: set(),
         403: {"identity-not-proven"},
         409: {"already-subscribed", "payments-off"},
+        429: {"too-many-requests"},
         502: {"payment-provider"},
     },
     "GET /subscription/status": {200: set()},

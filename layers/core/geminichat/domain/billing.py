@@ -8,10 +8,13 @@ import msgspec
 
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
-from geminichat.errors import PaymentProviderFailed
+from geminichat.errors import PaymentProviderFailed, TooManyRequests
 
 RENEWAL_SLACK = timedelta(days=2)
 """How long a period counts as paid after its end: the event of its renewal may be late."""
+
+REQUESTS_PER_HOUR = 30
+"""How many requests that call Stripe a user may send per hour; each makes up to five calls."""
 
 NONE = "none"
 """The status of a user who never had a subscription."""
@@ -53,6 +56,30 @@ class CustomerState(msgspec.Struct, frozen=True, kw_only=True):
     state: SubscriptionState
     renewing: int
     """How many of the customer's subscriptions renew; there should be at most one."""
+
+
+class RequestLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user has left of this hour's requests that call Stripe."""
+
+    left: int
+    seconds: int
+    """Until the next hour."""
+
+    def headers(self) -> dict[str, str]:
+        """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
+        return {
+            "ratelimit-policy": f'"stripe";q={REQUESTS_PER_HOUR};w=3600',
+            "ratelimit": f'"stripe";r={self.left};t={self.seconds}',
+        }
+
+    def refusal(self) -> TooManyRequests:
+        """Return the error for a user who has no request left."""
+        return TooManyRequests(
+            f"At most {REQUESTS_PER_HOUR} requests per hour are accepted for subscriptions. "
+            f"Try again in {self.seconds} s.",
+            retry_after=self.seconds,
+            headers=self.headers(),
+        )
 
 
 class SubscriptionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

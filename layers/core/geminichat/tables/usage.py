@@ -11,13 +11,21 @@ from pynamodb.expressions.update import Action
 
 from geminichat.config import burst_limit, number
 from geminichat.domain import times
-from geminichat.domain.billing import SubscriptionStatus
+from geminichat.domain.billing import REQUESTS_PER_HOUR, RequestLimit, SubscriptionStatus
 from geminichat.domain.messages import NO_TOKENS, TokenUsage
 from geminichat.domain.quota import Allowance, Burst
 from geminichat.domain.users import Account
 from geminichat.tables import subscriptions, users
 from geminichat.tables.subscriptions import Subscription
-from geminichat.tables.table import Key, Table, Write, batch_get, delete_partition, update
+from geminichat.tables.table import (
+    Key,
+    Table,
+    Write,
+    batch_get,
+    delete_partition,
+    update,
+    update_if,
+)
 
 KEPT = timedelta(days=90)
 WINDOW_KEPT = timedelta(hours=1)
@@ -39,6 +47,7 @@ class Usage(Table):
     output_tokens = NumberAttribute(default=0)
     tokens = NumberAttribute(default=0)  # the sum of both, since a condition cannot add
     rooms = NumberAttribute(default=0)
+    requests = NumberAttribute(default=0)
     expires_at = NumberAttribute(null=True)
 
 
@@ -165,6 +174,19 @@ def delete_all(user_id: str) -> None:
 
 def _add_prompt(expires: datetime) -> list[Action]:
     return [Usage.prompts.add(1), Usage.expires_at.set(int(expires.timestamp()))]
+
+
+def count_stripe_request(user_id: str, now: datetime) -> RequestLimit:
+    """Count a request that calls Stripe, and return what is left of the user's hourly limit.
+
+    Raises TooManyRequests.
+    """
+    hour, since = divmod(int(now.timestamp()), 3600)
+    window = Usage(user_id, f"stripe {hour}")
+    actions: list[Action] = [Usage.requests.add(1), Usage.expires_at.set((hour + 2) * 3600)]
+    if not update_if(window, actions, _is_below(Usage.requests, REQUESTS_PER_HOUR)):
+        raise RequestLimit(left=0, seconds=3600 - since).refusal()
+    return RequestLimit(left=REQUESTS_PER_HOUR - int(window.requests), seconds=3600 - since)
 
 
 def _is_below(counter: NumberAttribute, limit: int) -> Condition:

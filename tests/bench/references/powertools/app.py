@@ -166,7 +166,7 @@ def create_room(wanted: NewRoom) -> RoomAnswer:
         "user_id": owner,
         "chatroom_id": uuid.uuid4().hex,
         "title": wanted.title or "New Chat",
-        "model": wanted.model or "gemini-2.5-flash",
+        "model": wanted.model or "gemini-3.6-flash",
         "last_seq": 0,
         "created_at": moment,
         "updated_at": moment,

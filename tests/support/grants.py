@@ -1,0 +1,140 @@
+"""The AWS actions that each function calls in tests, compared with those that its role allows.
+
+A call without a grant fails the test that made it. A grant that no test uses and a function that
+no test invokes fail a run of all integration tests.
+"""
+
+import functools
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from tests.support.environment import VALUES
+from tests.support.template import FUNCTIONS, RESOURCES, folder_of, listed, statements_in
+
+FOLDERS = {folder_of(function): function for function in FUNCTIONS}
+TRANSACTED = {
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+    "ConditionCheck": "ConditionCheckItem",
+    "Get": "GetItem",
+}
+SECRET = "ssm:GetParameter"
+ANY = "any"
+"""The resource of an action that has no resource with a logical id: a text message, an email."""
+
+
+class Use(NamedTuple):
+    """A function's right to call an action on a resource, or its use of that right."""
+
+    function: str
+    action: str
+    resource: str
+
+
+recorded: set[tuple[str, ...]] = set()
+"""Every use in this process; an invocation has neither action nor resource."""
+
+_NAMES = {str(name): logical_id for logical_id, name in VALUES.refs.items()}
+
+
+def note_invocation(function: str) -> None:
+    """Record that a test invokes a function."""
+    recorded.add(Use(function, "", ""))
+
+
+def note(call: str, body: bytes) -> None:
+    """Record an AWS call such as "dynamodb.PutItem" for the function whose code makes it."""
+    function = _calling_function()
+    if function:
+        recorded.update(Use(function, *use) for use in _uses(call, body))
+
+
+def refused() -> set[Use]:
+    """Return the recorded uses that the template does not grant."""
+    return {Use(*use) for use in recorded.copy() if use[1]} - granted()
+
+
+def never_used(uses: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return a line for each function and each grant that is not among these uses."""
+    known = set(uses)
+    untested = sorted(set(FUNCTIONS) - {function for function, *_ in known})
+    return [f"{function}: no integration test invokes it" for function in untested] + [
+        f"{use.function}: no integration test uses its grant of {use.action} on {use.resource}"
+        for use in sorted(granted() - known)
+        if use.function not in untested
+    ]
+
+
+@functools.cache
+def granted() -> set[Use]:
+    """Return the rights that the template's policies give to each function."""
+    return {
+        Use(function, action, resource)
+        for function, properties in FUNCTIONS.items()
+        for policy in properties.get("Policies", [])
+        for statement in statements_in(RESOURCES[policy["Ref"]] if "Ref" in policy else policy)
+        for action in listed(statement["Action"])
+        for resource in _resources(statement, action)
+    }
+
+
+def _resources(statement: dict[str, Any], action: str) -> Iterator[str]:
+    if action in ("sns:Publish", "ses:SendEmail"):
+        yield ANY
+        return
+    for resource in listed(statement["Resource"]):
+        match resource:
+            case {"Fn::GetAtt": [str(name), "Arn"]}:
+                yield name
+            case {"Fn::Sub": str(text)} if action == SECRET:
+                yield text.rpartition("/")[2]
+            case {"Fn::Sub": str(text)}:
+                yield re.sub(r"\$\{(\w+)\.Arn\}", r"\1", text)
+
+
+def _uses(call: str, body: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the action and the resource of each permission that an AWS call requires."""
+    service, _, operation = call.partition(".")
+    if service in ("sns", "ses"):
+        yield f"{service}:{operation}", ANY
+        return
+    request = json.loads(body)
+    match operation:
+        case "TransactWriteItems" | "TransactGetItems":
+            for item in request["TransactItems"]:
+                for kind, write in item.items():
+                    yield f"dynamodb:{TRANSACTED[kind]}", _NAMES[write["TableName"]]
+        case "BatchGetItem" | "BatchWriteItem":
+            for table in request["RequestItems"]:
+                yield f"dynamodb:{operation}", _NAMES[table]
+        case "GetParameter":
+            yield SECRET, request["Name"].rpartition("/")[2]
+        case _:
+            resource = _NAMES[request.get("TableName") or request["QueueUrl"]]
+            index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
+            yield f"{service}:{operation}", resource + index
+
+
+def _calling_function() -> str | None:
+    """Return the function whose code makes this call; None if a test makes it."""
+    frame: FrameType | None = sys._getframe()
+    while frame:
+        path = Path(frame.f_code.co_filename)
+        if path.name == "app.py" and path.parent.name in FOLDERS:
+            return FOLDERS[path.parent.name]
+        if path == SUPPORT / "lambdas.py" and frame.f_code.co_name == "invoke":
+            return str(frame.f_locals["function"])
+        if path.is_relative_to(SUPPORT.parent) and path not in (SUPPORT / "wire.py", GRANTS):
+            return None
+        frame = frame.f_back
+    return None
+
+
+GRANTS = Path(__file__).resolve()
+SUPPORT = GRANTS.parent

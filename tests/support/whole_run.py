@@ -1,0 +1,65 @@
+"""Checks at the end of a run of all integration tests: what the tests must have shown together.
+
+With pytest-xdist the processes hand their records to the one that reports.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.paths import ROOT
+from tests.support import declared_errors, grants
+
+INTEGRATION = ROOT / "tests" / "integration"
+WHOLE = ("not soak", "not exhaustive and not soak")
+"""The marker expressions of `make test` and `make check`."""
+
+RECORDS = {"errors": declared_errors.recorded, "uses": grants.recorded}
+CHECKS = {"errors": declared_errors.never_provoked, "uses": grants.never_used}
+"""Each returns a line for everything that is missing in its record."""
+
+_missing = pytest.StashKey[list[str]]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over the records of another process."""
+    output = getattr(node, "workeroutput", {})
+    for name, record in RECORDS.items():
+        record.update(tuple(entry) for entry in output.get(name, []))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the records over, or fail the run in which something is missing."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output.update({name: sorted(record) for name, record in RECORDS.items()})
+    elif _is_whole(session):
+        missing = [line for name, check in CHECKS.items() for line in check(RECORDS[name])]
+        if missing:
+            session.config.stash[_missing] = missing
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what is missing."""
+    for line in terminalreporter.config.stash.get(_missing, []):
+        terminalreporter.write_line(f"FAILED {line}", red=True)
+
+
+def _is_whole(session: pytest.Session) -> bool:
+    """Return whether every integration test ran, and all tests that ran passed."""
+    option = session.config.option
+    paths = [(session.config.invocation_params.dir / arg).resolve() for arg in session.config.args]
+    return (
+        not option.keyword
+        and option.markexpr.strip() in WHOLE
+        and not option.collectonly
+        and not session.testsfailed
+        and any(_covers(path) for path in paths)
+    )
+
+
+def _covers(path: Path) -> bool:
+    return INTEGRATION.is_relative_to(path)
