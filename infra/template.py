@@ -45,3 +45,10 @@ def settings(template: dict[str, Any]) -> dict[str, Any]:
     for properties in [template["Globals"]["Function"], *functions]:
         declared |= properties.get("Environment", {}).get("Variables", {})
     return declared
+
+
+def routes_of(function: dict[str, Any]) -> list[str]:
+    """Return the routes in a function's properties, such as "GET /chatroom/{id}"."""
+    events = [event for event in function.get("Events", {}).values() if event["Type"] == "HttpApi"]
+    given = [event["Properties"] for event in events]
+    return [f"{event['Method'].upper()} {event['Path']}" for event in given]

@@ -16,9 +16,9 @@ from geminichat.domain import codes, ids, sessions, times
 from geminichat.domain.identities import Identity
 from geminichat.domain.sessions import Claims, RefreshToken
 from infra import template
+from infra.local.cloud.http_events import http_event, set_route
 from tests.bench.host import BenchError
 from tests.bench.standins import Item, World
-from tests.support.lambdas import http_event
 from tests.support.template import FUNCTIONS, TABLES, TEMPLATE, Values, routes_of
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
@@ -413,26 +413,19 @@ def event_of(function: str) -> Mapping[str, Any]:
     if ask.event is not None:
         return ask.event
     route = routes_of(function)[0]
-    token = None
+    body = None if ask.body is None else json.dumps(ask.body).encode()
+    headers = {"content-type": "application/json", **ask.headers}
     if not ask.public:
         claims = Claims(USER, SESSION)
         token = access_tokens.issue(claims, "k1", base64.urlsafe_b64decode(KEY), datetime.now(UTC))
-    headers = dict(ask.headers)
+        headers["authorization"] = f"Bearer {token}"
     if "webhook" in ask.path:
         stamp = int(time.time())
         signed = f"{stamp}.{json.dumps(ask.body)}".encode()
         mac = hmac.digest(b"whsec_bench", signed, "sha256").hex()
         headers["stripe-signature"] = f"t={stamp},v1={mac}"
-    event = http_event(route.split(" ")[0], ask.path, json=ask.body, token=token, headers=headers)
-    event["routeKey"] = event["requestContext"]["routeKey"] = route
-    names = [part[1:-1] for part in route.split("/") if part.startswith("{")]
-    given = [
-        part
-        for part, asked in zip(ask.path.split("/"), route.split(" ")[1].split("/"), strict=False)
-        if asked.startswith("{")
-    ]
-    if names:
-        event["pathParameters"] = dict(zip(names, given, strict=True))
+    event = http_event(route.split(" ")[0], ask.path, body=body, headers=headers)
+    set_route(event, route)
     return event
 
 

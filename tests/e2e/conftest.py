@@ -13,7 +13,7 @@ from tests.support.deployed import RunningStack, running
 
 @pytest.fixture(scope="session")
 def secrets_used() -> set[str]:
-    """Every secret that a test sent to the system, or got from it."""
+    """Every secret that a test sent or received."""
     return set()
 
 
@@ -21,9 +21,9 @@ def secrets_used() -> set[str]:
 def system(
     tmp_path_factory: pytest.TempPathFactory, secrets_used: set[str]
 ) -> Iterator[RunningStack]:
-    """The whole system, deployed from the template; answers come at once.
+    """The whole system, deployed from the template; Gemini replies without a delay.
 
-    At the end its log is searched for every secret that the run used.
+    At the end its log is searched for every secret of the run.
     """
     with running(tmp_path_factory.mktemp("stack") / "home", "--gemini-delay", "0") as found:
         assert found.http.get("/health").status_code == 200
@@ -36,13 +36,13 @@ def assert_no_secret_is_logged(system: RunningStack, secrets_used: set[str]) -> 
     assert lines
     log = "\n".join(lines)
     for secret in secrets_used | system.stored_secrets():
-        assert not used.standing_alone(secret).search(log), "a secret is in the log"
+        assert not used.pattern_of(secret).search(log), "a secret is in the log"
     assert not re.search(r"eyJ[\w-]+\.[\w-]+\.|\$argon2id\$|s_[a-z2-7]{26}\.", log)
 
 
 @pytest.fixture
 def stack(system: RunningStack, secrets_used: set[str]) -> Iterator[RunningStack]:
-    """The system, with stand-ins that do as they should when a test begins."""
+    """The system with stand-ins that have no faults when the test begins."""
     system.gemini.reset()
     system.upstash.reset()
     system.stripe.reset()
@@ -52,6 +52,6 @@ def stack(system: RunningStack, secrets_used: set[str]) -> Iterator[RunningStack
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
-    """A new headless Chromium; without one on this machine the test is skipped."""
+    """A new headless Chromium; without one the test is skipped."""
     with browsing(tmp_path / "profile") as found:
         yield found

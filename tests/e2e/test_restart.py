@@ -1,4 +1,4 @@
-"""A system of its own: stopped, killed and started again, and with keys for Google and Stripe."""
+"""A system that is stopped, killed and started again, or has keys for Google and Stripe."""
 
 import os
 import signal
@@ -16,9 +16,9 @@ from tests.support.person import Person
 
 @pytest.mark.timeout(400)  # three starts, two of which deploy
 class TestRestart:
-    """A stack of its own, stopped and started user."""
+    """A stack of its own, stopped and started again."""
 
-    def test_what_was_stored_survives_and_nothing_outlives_the_stack(self, tmp_path: Path) -> None:
+    def test_data_survives_a_restart_and_processes_do_not(self, tmp_path: Path) -> None:
         with running(tmp_path / "home") as first:
             user = first.new_user()
             room = user.open_room("Kept")
@@ -42,24 +42,20 @@ class TestRestart:
 
 
 @pytest.mark.timeout(200)  # it builds, where no test did before, and deploys
-def test_with_keys_in_the_environment_google_and_stripe_are_asked(
+def test_with_keys_in_the_environment_google_and_stripe_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That is as far as it can be seen without an account: they are not asked here."""
+    """Without an account the requests to them cannot be tested."""
     monkeypatch.setenv("GEMINI_API_KEY", "key")
     monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_test_key")
     monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_listening")
     monkeypatch.setenv("STRIPE_PRICE", "price_pro")
     with running(tmp_path / "home") as stack:
         assert (stack.description.gemini, stack.description.stripe) == (None, None)
-        [settings] = {
-            tuple(live["Environment"]["Variables"][name] for name in ENDPOINTS)
-            for live in (
-                stack.aws("lambda").get_function_configuration(FunctionName=name, Qualifier="live")
-                for name in stack.description.functions.values()
-            )
-        }
-        assert settings == ("", "", "price_pro")
+        live = {name: stack.live_settings(name) for name in stack.description.functions}
+        assert live["GeminiWorker"]["GEMINI_ENDPOINT"] == ""
+        assert live["SubscriptionCheckout"]["STRIPE_ENDPOINT"] == ""
+        assert live["SubscriptionCheckout"]["STRIPE_PRICE"] == "price_pro"
 
         body = '{"id": "evt_1", "object": "event", "type": "x", "livemode": false, "created": 1}'
         for secret, status in (("whsec_listening", 200), ("whsec_other", 400)):
@@ -68,11 +64,8 @@ def test_with_keys_in_the_environment_google_and_stripe_are_asked(
             assert answer.status_code == status, answer.text
 
 
-ENDPOINTS = ("GEMINI_ENDPOINT", "STRIPE_ENDPOINT", "STRIPE_PRICE")
-
-
 def is_quiet(stack: RunningStack, within: float = 30.0) -> bool:
-    """Say whether nothing listens any more where the stack did, and no process is left."""
+    """Return whether all ports are closed and all processes have ended within the time."""
     described = stack.description
     urls = [described.api_url, described.aws.endpoint_url, described.upstash.url, stack.gemini.url]
     ports = [urlsplit(url).port or 0 for url in urls] + [described.valkey.port]
@@ -90,14 +83,14 @@ def answers(port: int) -> bool:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Return the processes whose command, environment or directory names the folder (on Linux)."""
+    """Return the processes that have the folder in command, environment or directory (on Linux)."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-            told += os.fsencode((process / "cwd").readlink())
+            names = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            names += os.fsencode((process / "cwd").readlink())
         except OSError:
             continue
-        if os.fsencode(folder) in told and process.name != str(os.getpid()):
+        if os.fsencode(folder) in names and process.name != str(os.getpid()):
             found.append(int(process.name))
     return found

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +16,6 @@ from tests.support.http_api import Client, Reply
 from tests.support.lambdas import invoke
 
 HOOK = "/webhook/stripe"
-YEAR = timedelta(days=365)
 KEY = "sk_test_integration"
 SECRET = "whsec_integration"
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, what it asked for on the network, and what it complained of."""
+"""A headless Chromium with its network requests and console messages."""
 
 import json
 import shutil
@@ -15,10 +15,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = (
     "--headless",
-    "--no-sandbox",  # root may not have one
+    "--no-sandbox",  # root has none
     "--disable-gpu",
     "--disable-quic",
-    "--disable-dev-shm-usage",  # a container's is small
+    "--disable-dev-shm-usage",  # it is small in a container
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
@@ -27,11 +27,11 @@ OPTIONS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
 PATIENCE = 30.0
-"""Seconds for what a page does by itself; far longer than it takes, on a busy machine too."""
+"""Seconds to wait for a page, even on a busy machine."""
 
 
 class Browser:
-    """One window. `driver` is Selenium's, for finding and clicking things."""
+    """One window; `driver` is Selenium's, to find and click elements."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
@@ -43,24 +43,24 @@ class Browser:
         self.driver.get(url)
 
     def resize(self, width: int, height: int) -> None:
-        """Show pages as on a screen of this many CSS pixels, however narrow."""
+        """Set the size of the screen in CSS pixels, which may be narrower than a window."""
         self._cdp(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
         )
 
     def requests(self) -> list[str]:
-        """Return the addresses asked for since this was last called, failed ones too."""
+        """Return the URLs requested since the previous call, those of failed requests too."""
         events = (json.loads(line["message"])["message"] for line in self._log("performance"))
-        asked = [
+        urls = [
             event["params"]["request"]["url"]
             for event in events
             if event["method"] == "Network.requestWillBeSent"
         ]
-        return [url for url in asked if url.startswith(("http:", "https:", "ws:", "wss:"))]
+        return [url for url in urls if url.startswith(("http:", "https:", "ws:", "wss:"))]
 
     def complaints(self) -> list[str]:
-        """Return the warnings and errors of the console since this was last called."""
+        """Return the console's warnings and errors since the previous call."""
         return [line["message"] for line in self._log("browser")]
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ class Browser:
 
 @contextmanager
 def browsing(profile: Path) -> Iterator[Browser]:
-    """Open a browser with a profile in this new folder; skip the test where there is none."""
+    """Open a browser with a profile in this new folder; skip the test without a browser."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     driver = shutil.which("chromedriver")
     if not found or not driver:
@@ -86,7 +86,7 @@ def browsing(profile: Path) -> Iterator[Browser]:
     chrome = webdriver.Chrome(options, Service(driver))
     try:
         browser = Browser(chrome)
-        browser.open("about:blank")  # away from Chromium's own page for new tabs
+        browser.open("about:blank")  # leave Chromium's page for new tabs
         browser.requests()
         yield browser
     finally:

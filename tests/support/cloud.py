@@ -1,7 +1,7 @@
-"""The emulated AWS of the integration tests: MiniStack with the template's own tables and queues.
+"""The emulated AWS of the integration tests: MiniStack with the template's tables and queues.
 
-IAM is not enforced here, since handlers run in the test's process, under no role: end-to-end tests
-do that.
+IAM is not enforced, because handlers run in the test's process without a role. The end-to-end
+tests enforce it.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ QUEUE_SETTINGS = (
 
 @contextmanager
 def ministack(url: str, folder: Path) -> Iterator[None]:
-    """Run MiniStack at the URL, its files in the folder, until the block ends or we die."""
+    """Run MiniStack at the URL, with its files in the folder, while the block runs."""
     assert MINISTACK_PYTHON.exists(), "MiniStack is not installed: run `make setup`"
     env = {
         "PATH": os.defpath,
@@ -101,7 +101,7 @@ def create_tables(values: Values) -> None:
 
 
 def create_queues(values: Values) -> None:
-    """Create every queue of the template, at the URL that the template's references stand for."""
+    """Create every queue of the template, at the URL that the settings contain."""
     sqs = boto3.client("sqs")
     for queue, properties in QUEUES.items():
         made = sqs.create_queue(
@@ -109,19 +109,19 @@ def create_queues(values: Values) -> None:
             Attributes=_attributes(properties, QUEUE_SETTINGS, values),
         )
         assert made["QueueUrl"] == values.refs[queue]
-    for queue, properties in QUEUES.items():  # once the dead-letter queues are there
+    for queue, properties in QUEUES.items():  # after the dead-letter queues
         redrive = _attributes(properties, ["RedrivePolicy"], values)
         sqs.set_queue_attributes(QueueUrl=values.refs[queue], Attributes=redrive)
 
 
 def _attributes(properties: Properties, names: Sequence[str], values: Values) -> Any:
-    """Return those properties as SQS takes them: text, or JSON in text."""
+    """Return these properties as SQS expects them: text, or JSON as text."""
     given = {name: values.resolve(properties[name]) for name in names if name in properties}
     return {name: v if isinstance(v, str) else json.dumps(v) for name, v in given.items()}
 
 
 def put_secrets(secrets: Mapping[str, str]) -> None:
-    """Store secrets in SSM; each is named by the setting that names its parameter."""
+    """Store secrets in SSM; a secret's key is the setting with the name of its parameter."""
     ssm = boto3.client("ssm")
     for setting, value in secrets.items():
         ssm.put_parameter(

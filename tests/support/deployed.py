@@ -107,6 +107,14 @@ class RunningStack:
             timeout=90,
         )
 
+    def live_settings(self, function: str) -> dict[str, str]:
+        """Return the environment of the version behind a function's alias."""
+        live = self.aws("lambda").get_function_configuration(
+            FunctionName=self.description.functions[function], Qualifier="live"
+        )
+        variables: dict[str, str] = live["Environment"]["Variables"]
+        return variables
+
     def stored_secrets(self) -> set[str]:
         """Return the stage's secrets in SSM, and every signing key among them."""
         ssm = self.aws("ssm")

@@ -64,7 +64,7 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], text:
     """Compare an answer of a known route with the document. Raises AssertionError."""
     found = operation_of(method, path)
     if found is None or "x-request-id" not in headers:
-        return  # the gateway's own
+        return  # from the gateway itself
     route, operation = found
     assert str(status) in operation["responses"], f"{route} answers {status}, undocumented: {text}"
     answer = resolved(operation["responses"][str(status)])

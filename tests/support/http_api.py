@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -27,6 +27,17 @@ class Reply:
     def data(self) -> Any:
         """The resource in the envelope of a success."""
         return self.json["data"]
+
+
+class Request(NamedTuple):
+    """A request; in process, `at` is when the gateway received it, and `source` the address."""
+
+    method: str
+    url: str
+    body: bytes | None
+    headers: Mapping[str, str]
+    at: datetime | None
+    source: str | None
 
 
 class Client(ABC):
@@ -51,7 +62,6 @@ class Client(ABC):
         """Send a DELETE; see `request`."""
         return self.request("DELETE", url, **more)
 
-    @abstractmethod
     def request(
         self,
         method: str,
@@ -64,10 +74,16 @@ class Client(ABC):
         at: datetime | None = None,
         source: str | None = None,
     ) -> Reply:
-        """Send a request with a JSON or a raw body.
+        """Send a request with a JSON or a raw body."""
+        raw = body if json is None else json_.dumps(json).encode()
+        sent = {} if raw is None else {"content-type": "application/json"}
+        if token is not None:
+            sent["authorization"] = f"Bearer {token}"
+        sent |= {name.lower(): value for name, value in (headers or {}).items()}
+        return self._send(Request(method, url, raw, sent, at, source))
 
-        In process, `at` is when the gateway received it, and `source` the address it came from.
-        """
+    @abstractmethod
+    def _send(self, request: Request) -> Reply: ...
 
 
 class HttpApi(Client):
@@ -77,20 +93,8 @@ class HttpApi(Client):
         self.aws_url = aws_url
         self._http = httpx.Client(base_url=url, timeout=40, trust_env=False)
 
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        json: Any = None,
-        body: bytes | None = None,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        at: datetime | None = None,
-        source: str | None = None,
-    ) -> Reply:
-        """Send a request."""
+    def _send(self, request: Request) -> Reply:
+        method, url, body, headers, at, source = request
         assert (at, source) == (None, None), "a deployed API has a clock and sees real addresses"
-        sent = {**({"authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
-        answer = self._http.request(method, url, json=json, content=body, headers=sent)
+        answer = self._http.request(method, url, content=body, headers=headers)
         return Reply(answer.status_code, answer.headers, answer.text)

@@ -1,4 +1,4 @@
-"""What SNS and SES were given to deliver, as MiniStack keeps it."""
+"""The messages that were given to SNS and SES, as MiniStack stores them."""
 
 import json
 import os
@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 
 def messages_to(recipient: str, aws: str | None = None) -> list[str]:
-    """Return the texts that went to a number or an address, oldest first.
+    """Return the texts that were sent to a number or an address, oldest first.
 
-    `aws` is the address of the emulated AWS; without it, the environment's.
+    `aws` is the URL of the emulated AWS; the default is the one in the environment.
     """
     if recipient.startswith("+"):
         found = _ask(aws, f"sns/sms-messages?phoneNumber={quote(recipient, safe='')}")
@@ -38,7 +38,7 @@ def _ask(aws: str | None, path: str) -> Any:
 
 
 def _records(found: Any, name: str) -> list[Any]:
-    """Find the list under a name, however deep it is."""
+    """Return the list with a name at any depth."""
     if isinstance(found, dict):
         if isinstance(found.get(name), list):
             return list(found[name])

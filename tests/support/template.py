@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.template import load
+from infra import template
 
 type Properties = dict[str, Any]
 
-TEMPLATE = load()
+TEMPLATE = template.load()
 RESOURCES: Mapping[str, Any] = TEMPLATE["Resources"]
 
 
@@ -39,10 +39,8 @@ def events_of(function: str, kind: str) -> list[Properties]:
 
 
 def routes_of(function: str) -> list[str]:
-    """Return a function's routes, as "GET /chatroom/{id}", without HEAD next to GET."""
-    routes = [
-        f"{event['Method'].upper()} {event['Path']}" for event in events_of(function, "HttpApi")
-    ]
+    """Return a function's routes, such as "GET /chatroom/{id}", without HEAD next to GET."""
+    routes = template.routes_of(FUNCTIONS[function])
     return [route for route in routes if not route.startswith("HEAD ")]
 
 

@@ -1,4 +1,4 @@
-"""Every secret that goes over the wire in a run, to be looked for in the log at its end."""
+"""Collect every secret in requests and responses, to search the log for them."""
 
 import json
 import re
@@ -20,12 +20,12 @@ SECRET_FIELDS = {
     "mobile",
 }
 SHORTEST = 6
-"""Characters: what is shorter is a test's junk, and is in every log by chance."""
+"""Characters; shorter values are invalid test input, which occurs in every log by chance."""
 
 
 @contextmanager
 def collected(into: set[str]) -> Iterator[None]:
-    """Put the secrets that requests and answers hold, while the block runs, into the set."""
+    """Add the secrets in requests and responses to the set while the block runs."""
     original = httpx.Client.send
 
     def note(secrets: Iterable[str]) -> None:
@@ -44,8 +44,8 @@ def collected(into: set[str]) -> Iterator[None]:
         yield
 
 
-def standing_alone(secret: str) -> re.Pattern[str]:
-    """Return what finds the secret, but not six digits of a longer number or id."""
+def pattern_of(secret: str) -> re.Pattern[str]:
+    """Return a pattern for the secret, but not for six digits of a longer number or id."""
     written = json.dumps(secret)[1:-1]
     return re.compile(
         rf"(?<![0-9A-Za-z])(?:{re.escape(secret)}|{re.escape(written)})(?![0-9A-Za-z])"

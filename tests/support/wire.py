@@ -1,6 +1,6 @@
-"""What goes over the wire to AWS: every call seen, and broken where a test asks for it.
+"""The calls to AWS: recorded, and broken on demand.
 
-It stands where `aws_client` hands a signed request to HTTP, which is a place made for it.
+It replaces `aws_client.transport`, through which every signed request is sent.
 Calls are named by service and operation: "dynamodb.UpdateItem", "sqs.SendMessage".
 """
 
@@ -10,9 +10,9 @@ import random
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 from geminichat.runtime import aws_client
@@ -22,7 +22,7 @@ from tests.support import grants
 ALWAYS = 1_000_000
 
 SHORT_PAUSES = 358_411
-"""A seed by which the pause before a second try is next to nothing."""
+"""A seed of `random` with which the pause before a second try is almost zero."""
 
 
 class Died(BaseException):
@@ -31,23 +31,22 @@ class Died(BaseException):
 
 @dataclass
 class Break:
-    """How a call is to go wrong: the `nth` one that fits, and `times` from then on."""
+    """A fault: how the `nth` matching call and the following ones, `times` in all, fail."""
 
     call: str
     how: str
     nth: int = 1
     times: int = 1
     do: Callable[[], object] | None = None
-    """What happens meanwhile."""
+    """The action for "meanwhile"."""
     holding: tuple[str, ...] = ("",)
-    """Texts of which the request's body has to hold one."""
+    """A matching request's body contains one of these texts."""
     seen: int = 0
     happened: int = 0
 
 
-@dataclass(frozen=True)
-class Request:
-    """One try as it is about to be sent."""
+class Request(NamedTuple):
+    """One try before it is sent: the arguments of `aws_client.transport`."""
 
     call: str
     url: str
@@ -57,14 +56,10 @@ class Request:
     read: float
     idle: float
 
-    @property
-    def text(self) -> str:
-        return self.body.decode()
-
 
 @dataclass
 class Seen:
-    """One try of one call."""
+    """One recorded try of a call."""
 
     call: str
     body: str
@@ -73,36 +68,37 @@ class Seen:
 
 
 class Wire:
-    """The calls of the code under test, in order, and the breaks that are still to come."""
+    """The recorded calls, in order, and the pending faults."""
 
     def __init__(self) -> None:
-        """Stand in the way of every call from now on."""
+        """Intercept every call from now on."""
         self._lock = Lock()
         self._direct = aws_client.transport
         self._late: list[Request] = []
         self.edits: dict[str, Callable[[dict[str, Any]], None]] = {}
         self.breaks: list[Break] = []
         self.tries: list[Seen] = []
-        aws_client.transport = self._transport
+        aws_client.transport = cast(Any, self._transport)
 
     def reset(self) -> None:
-        """Forget what was seen and what was still to break."""
+        """Delete the recorded calls and the pending faults."""
         self.breaks, self.tries, self._late, self.edits = [], [], [], {}
 
     def cut(self, call: str, how: str, **more: Any) -> Break:
-        """Have a call go wrong: see `_break` for the ways."""
+        """Add a fault for a call; `_break` has the values of `how`."""
         one = Break(call, how, **more)
         self.breaks.append(one)
         return one
 
     def edit(self, call: str, change: Callable[[dict[str, Any]], None]) -> None:
-        """Have every answer to a call changed before our code sees it."""
+        """Change every answer to a call before our code receives it."""
         self.edits[call] = change
 
     def calls(self, *about_nobody: str, about: tuple[str, ...] = ("",)) -> list[str]:
-        """Return the calls made so far, in order, second tries left out.
+        """Return the calls so far, in order, without second tries.
 
-        With `about`, only those whose bodies hold one of these texts, or are about nobody.
+        With `about`, return those whose bodies contain one of these texts, and the calls named in
+        `about_nobody`.
         """
         return [
             seen.call
@@ -113,7 +109,7 @@ class Wire:
 
     @contextmanager
     def watched(self) -> Iterator[list[Seen]]:
-        """Give the list that the block's tries are noted in."""
+        """Yield a list to which the tries in the block are added."""
         before, self.tries = self.tries, []
         try:
             yield self.tries
@@ -121,45 +117,26 @@ class Wire:
             self.tries = before + self.tries
 
     def deliver_late(self) -> None:
-        """Deliver the requests that their senders have given up on."""
+        """Send the requests that were held back, after their senders gave up."""
         late, self._late = self._late, []
         for request in late:
-            self._send(request)
+            self._direct(*request)
 
-    def _transport(
-        self,
-        call: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        connect: float,
-        read: float,
-        idle: float,
-    ) -> Answer:
-        request = Request(call, url, headers, body, connect, read, idle)
-        attempt = int(headers["amz-sdk-request"].partition("attempt=")[2][:1])
-        seen = Seen(call, request.text, attempt)
+    def _transport(self, *arguments: Any) -> Answer:
+        request = Request(*arguments)
+        attempt = int(request.headers["amz-sdk-request"].partition("attempt=")[2][:1])
+        text = request.body.decode()
+        seen = Seen(request.call, text, attempt)
         with self._lock:
             self.tries.append(seen)
-            grants.note(call, body)
-            broken = self._pick(call, request.text)
-        answer = self._break(broken, request) if broken else self._send(request)
+            grants.note(request.call, request.body)
+            broken = self._pick(request.call, text)
+        answer = self._break(broken, request) if broken else self._direct(*request)
         seen.answer = json.loads(answer.body) if answer.body[:1] == b"{" else {}
-        if change := self.edits.get(call):
+        if change := self.edits.get(request.call):
             change(seen.answer)
             answer = answer._replace(body=json.dumps(seen.answer).encode())
         return answer
-
-    def _send(self, request: Request) -> Answer:
-        return self._direct(
-            request.call,
-            request.url,
-            request.headers,
-            request.body,
-            request.connect,
-            request.read,
-            request.idle,
-        )
 
     def _pick(self, call: str, body: str) -> Break | None:
         for one in self.breaks:
@@ -175,37 +152,37 @@ class Wire:
         if one.how != "conflict":
             random.seed(SHORT_PAUSES)
         match one.how:
-            case "meanwhile":  # something else happens first, then all goes well
+            case "meanwhile":  # another action first, then success
                 assert one.do
                 one.do()
-                return self._send(request)
-            case "refused":  # fails before its effect
+                return self._direct(*request)
+            case "refused":  # no effect
                 raise RequestFailed(one.how)
-            case "lost":  # takes effect, the answer never comes
-                self._send(request)
+            case "lost":  # takes effect, but the answer is lost
+                self._direct(*request)
                 raise RequestFailed(one.how)
-            case "late":  # times out, and takes effect when nobody waits for it any more
+            case "late":  # times out, and takes effect later
                 self._late.append(request)
                 raise TimedOut(one.how)
             case "dies before":
                 raise Died()
             case "dies after":
-                self._send(request)
+                self._direct(*request)
                 raise Died()
-            case "silent":  # the connection stands and nothing ever comes
-                return self._send(replace(request, url=silence()))
+            case "silent":  # the connection is open, but there is no answer
+                return self._direct(*request._replace(url=silence()))
             case "failing":
                 return _answer(500, "InternalServerError")
             case "throttled":
                 return _answer(400, "ThrottlingException")
             case "conflict":
                 return _conflict(request)
-        raise AssertionError(f"no such way to break: {one.how}")
+        raise AssertionError(f"unknown fault: {one.how}")
 
 
 @functools.cache
 def silence() -> str:
-    """Return the URL of a server that takes connections and never says anything."""
+    """Return the URL of a server that accepts connections and never answers."""
     return f"http://127.0.0.1:{_silent_server().getsockname()[1]}/"
 
 
@@ -215,7 +192,7 @@ def _silent_server() -> socket.socket:
 
 
 def _conflict(request: Request) -> Answer:
-    """Answer as DynamoDB does when another transaction holds an item; MiniStack never does."""
+    """Return DynamoDB's answer to a conflict of transactions, which MiniStack never gives."""
     if not request.call.endswith(".TransactWriteItems"):
         return _answer(400, "TransactionConflictException")
     return _answer(
@@ -227,7 +204,7 @@ def _conflict(request: Request) -> Answer:
 
 
 def _answer(status: int, code: str, more: str = "") -> Answer:
-    body = f'{{"__type": "com.amazonaws.dynamodb.v20120810#{code}", "message": "as told"{more}}}'
+    body = f'{{"__type": "com.amazonaws.dynamodb.v20120810#{code}", "message": "a fault"{more}}}'
     return Answer(status, {"x-amzn-requestid": uuid4().hex}, body.encode())
 
 

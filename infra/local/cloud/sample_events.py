@@ -12,10 +12,10 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from infra.local.client import Api
-from infra.template import load
+from infra.local.cloud.http_events import Event, http_event, set_route
+from infra.template import load, routes_of
 
 EVENTS = Path(__file__).with_suffix(".toml")
 PASSWORD = "correct horse battery staple"  # noqa: S105 (a throwaway account's)
@@ -23,54 +23,28 @@ PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
 def text_of(function: str) -> str:
-    """Return a function's event as JSON, its placeholders still open. Raises KeyError."""
+    """Return a function's event as JSON, with placeholders. Raises KeyError."""
     sample = tomllib.loads(EVENTS.read_text())[function]
     if "event" in sample:
         return str(sample["event"])
-    events = load()["Resources"][function]["Properties"]["Events"].values()
-    api = next(event["Properties"] for event in events if event["Type"] == "HttpApi")
-    return json.dumps(_http_event(api["Method"].upper(), api["Path"], sample))
+    routes = routes_of(load()["Resources"][function]["Properties"])
+    route = next(route for route in routes if not route.startswith("HEAD "))
+    return json.dumps(_request(route, sample))
 
 
-def _http_event(method: str, path: str, sample: Mapping[str, Any]) -> dict[str, Any]:
-    """Return API Gateway's event (payload format 2.0) for a request."""
-    url = urlsplit(sample.get("url", path))
-    headers = {"host": "api.example", "user-agent": "curl/8", **sample.get("headers", {})}
+def _request(route: str, sample: Mapping[str, Any]) -> Event:
+    """Return API Gateway's event for a request."""
+    method, path = route.split(" ")
+    headers = {"content-type": "application/json", **sample.get("headers", {})}
     if sample.get("token", True):
         headers["authorization"] = "Bearer {{token}}"
-    event: dict[str, Any] = {
-        "version": "2.0",
-        "routeKey": f"{method} {path}",
-        "rawPath": url.path,
-        "rawQueryString": url.query,
-        "headers": headers,
-        "queryStringParameters": dict(parse_qsl(url.query)),
-        "pathParameters": {
-            name[1:-1]: value
-            for name, value in zip(path.split("/"), url.path.split("/"), strict=True)
-            if name.startswith("{")
-        },
-        "requestContext": {
-            "requestId": "sample",
-            "stage": "$default",
-            "timeEpoch": 0,
-            "http": {
-                "method": method,
-                "path": url.path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": "203.0.113.7",
-                "userAgent": headers["user-agent"],
-            },
-        },
-        "isBase64Encoded": False,
-    }
-    if "body" in sample:
-        headers["content-type"] = "application/json"
-        event["body"] = sample["body"]
+    body = sample["body"].encode() if "body" in sample else None
+    event = http_event(method, sample.get("url", path), body=body, headers=headers)
+    set_route(event, route)
     return event
 
 
-def fill_in(text: str, value_of: Callable[[str], str], now: float) -> dict[str, Any]:
+def fill_in(text: str, value_of: Callable[[str], str], now: float) -> Event:
     """Return an event with the value of each placeholder, as of `now` (epoch seconds).
 
     Raises ValueError if the text is not a JSON object, and what `value_of` raises.

@@ -1,14 +1,14 @@
-"""Faults on demand and a journal of requests: what every stand-in lets a test ask of it.
+"""Faults on demand and a journal of requests, for tests of every stand-in.
 
-    POST   /_faults     a fault or a list of them: {"kind": "error", "status": 503, "times": 2}
-    GET    /_faults     the ones still to come
-    DELETE /_faults     forget them
-    GET    /_requests   what was asked so far, oldest first
-    DELETE /_requests   forget it
+    POST   /_faults     add a fault or a list: {"kind": "error", "status": 503, "times": 2}
+    GET    /_faults     list the pending faults
+    DELETE /_faults     delete them
+    GET    /_requests   list the received requests, oldest first
+    DELETE /_requests   delete them
 
-A fault meets the first request whose text contains its `match` (any request without one), after
-letting `after` such requests pass, and is used up after `times` of them (1 unless told, or
-"always"). Faults are tried in the order they came. The other fields belong to the kind.
+A fault applies to requests whose text contains its `match` (to any request without one): it skips
+`after` of them (default 0) and then applies `times` times (default 1, or "always"). The first
+pending fault that fits is used. The other fields depend on the kind.
 """
 
 import json
@@ -23,16 +23,16 @@ from aiohttp import web
 JOURNAL_LENGTH = 5_000
 
 type Rule = type[str] | type[float] | type[list[Any]] | type[object] | Collection[object]
-"""What a setting may be: a string, a number, a list, anything, or one of some values."""
+"""The values that a setting may have: strings, numbers, lists, anything, or a collection."""
 
 
 class BadFault(ValueError):
-    """A fault that this stand-in cannot do; the message says what it can."""
+    """A fault that this stand-in does not know; the message names the valid ones."""
 
 
 @dataclass
 class Fault:
-    """One fault, and how often it is still to happen (None: always)."""
+    """One fault, and how often it still applies (None: always)."""
 
     kind: str
     match: str = ""
@@ -40,7 +40,7 @@ class Fault:
     times: int | None = 1
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def described(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the fault as it would be posted."""
         times = "always" if self.times is None else self.times
         own = {"kind": self.kind, "match": self.match, "after": self.after, "times": times}
@@ -48,48 +48,48 @@ class Fault:
 
 
 class StandIn:
-    """A stand-in as a test sees it: its address, the faults to ask of it, what it was asked."""
+    """A test's client of a stand-in: its address, its faults and its journal."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._http = httpx.Client(base_url=url, trust_env=False, verify=False)  # noqa: S501 # nosec B501 (http)
 
     def fault(self, kind: str, **settings: Any) -> None:
-        """Ask for one fault."""
+        """Add one fault."""
         answer = self._http.post("/_faults", json={"kind": kind} | settings)
         if answer.status_code != 201:
             raise BadFault(answer.json()["error"])
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return what it was asked so far, oldest first."""
+        """Return the received requests, oldest first."""
         seen: list[dict[str, Any]] = self._http.get("/_requests").json()["requests"]
         return seen
 
     def reset(self) -> None:
-        """Forget faults and requests."""
+        """Delete all faults and the journal."""
         self._http.delete("/_faults")
         self._http.delete("/_requests")
 
 
 class Faults:
-    """The faults a stand-in still has to show; `kinds` says which settings each kind takes."""
+    """The pending faults of a stand-in; `kinds` has the settings of each kind."""
 
     def __init__(self, kinds: Mapping[str, Mapping[str, Rule]]) -> None:
         self._kinds = kinds
         self._pending: list[Fault] = []
 
     def add(self, spec: Any) -> None:
-        """Take a fault, or a list of them, as posted. Raises BadFault, and then takes none."""
+        """Add a posted fault or list of faults, all or none. Raises BadFault."""
         specs = spec if isinstance(spec, list) else [spec]
         self._pending += [self._parse(one) for one in specs]
 
-    def take(self, text: str, meets: Callable[[Fault], bool] = lambda _: True) -> Fault | None:
-        """Return the fault that this request meets, if any, and count it.
+    def take(self, text: str, applies: Callable[[Fault], bool] = lambda _: True) -> Fault | None:
+        """Return the fault that applies to a request, if any, and count it.
 
-        A fault is also passed over if the stand-in says that it does not meet this request.
+        A fault for which `applies` returns False is skipped.
         """
         for fault in self._pending:
-            if fault.match not in text or not meets(fault):
+            if fault.match not in text or not applies(fault):
                 continue
             if fault.after > 0:
                 fault.after -= 1
@@ -102,12 +102,12 @@ class Faults:
         return None
 
     def clear(self) -> None:
-        """Forget every fault."""
+        """Delete every fault."""
         self._pending.clear()
 
     def pending(self) -> list[dict[str, Any]]:
-        """Return the faults still to come."""
-        return [fault.described() for fault in self._pending]
+        """Return the pending faults."""
+        return [fault.to_json() for fault in self._pending]
 
     def _parse(self, spec: Any) -> Fault:
         if not isinstance(spec, dict):
@@ -118,13 +118,13 @@ class Faults:
         after = settings.pop("after", 0)
         times = settings.pop("times", 1)
         if kind not in self._kinds:
-            raise BadFault(f"kind {kind!r} is none of {', '.join(sorted(self._kinds))}")
+            raise BadFault(f"kind {kind!r} is not one of {', '.join(sorted(self._kinds))}")
         if not isinstance(match, str):
-            raise BadFault("match is a string")
+            raise BadFault("match must be a string")
         if not isinstance(after, int) or after < 0:
-            raise BadFault("after is a number of requests, 0 or more")
+            raise BadFault("after must be a number of requests, 0 or more")
         if times != "always" and (not isinstance(times, int) or times < 1):
-            raise BadFault('times is a number of requests, 1 or more, or "always"')
+            raise BadFault('times must be a number of requests, 1 or more, or "always"')
         for name, value in settings.items():
             _check(kind, name, value, self._kinds[kind])
         return Fault(kind, match, after, None if times == "always" else times, settings)
@@ -135,31 +135,31 @@ def _check(kind: str, name: str, value: Any, rules: Mapping[str, Rule]) -> None:
         raise BadFault(f"{kind} takes {', '.join(rules) or 'no settings'}, not {name}")
     rule = rules[name]
     if rule is str and not isinstance(value, str):
-        raise BadFault(f"{name} is a string")
+        raise BadFault(f"{name} must be a string")
     if rule is float and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise BadFault(f"{name} is a number")
+        raise BadFault(f"{name} must be a number")
     if rule is list and not isinstance(value, list):
-        raise BadFault(f"{name} is a list")
+        raise BadFault(f"{name} must be a list")
     if not isinstance(rule, type) and value not in rule:
-        raise BadFault(f"{name} is one of {', '.join(map(str, rule))}")
+        raise BadFault(f"{name} must be one of {', '.join(map(str, rule))}")
 
 
 class Journal:
-    """The requests a stand-in saw, oldest first; only the newest are kept."""
+    """The newest requests to a stand-in, oldest first."""
 
     def __init__(self) -> None:
         self._entries: deque[Mapping[str, Any]] = deque(maxlen=JOURNAL_LENGTH)
 
     def note(self, entry: Mapping[str, Any]) -> None:
-        """Keep one request."""
+        """Add a request."""
         self._entries.append(entry)
 
     def entries(self) -> list[Mapping[str, Any]]:
-        """Return what was seen."""
+        """Return the requests."""
         return list(self._entries)
 
     def clear(self) -> None:
-        """Forget what was seen."""
+        """Delete the requests."""
         self._entries.clear()
 
 

@@ -1,7 +1,7 @@
-"""A client of Redis' own protocol (RESP2) that hands replies and errors on as they came.
+"""A client of Redis' protocol (RESP2) that returns replies and errors unchanged.
 
-The usual clients rewrite both: SET answers True, and `ERR` is cut from an error. The stand-in for
-Upstash has to show what the server said.
+The usual clients change both: SET returns True, and `ERR` is cut from an error. The stand-in for
+Upstash must pass on the server's own replies.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ type Reply = bytes | int | RespError | list[Reply] | None
 
 
 class RespError(Exception):
-    """An error reply: the server's words."""
+    """An error reply with the server's message."""
 
 
 class Pool:
-    """Connections to one server, opened when needed and used again."""
+    """Connections to one server, opened when needed and reused."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = host, port
         self._idle: list[_Connection] = []
 
     async def run(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
-        """Send the commands at once on one connection; return a reply or RespError for each.
+        """Send the commands together on one connection; return a reply or RespError for each.
 
-        Raises OSError or EOFError where the server is gone.
+        Raises OSError or EOFError if the server is not reachable.
         """
         connection = await self._connection()
         try:

@@ -2,23 +2,23 @@
 
     POST /              ["SET", "k", "v"]               one command
     GET or POST /SET/k/v, PUT /SET/k with a body        the same, arguments in the path
-    POST /pipeline      [["INCR", "k"], ["GET", "k"]]   several, each with its own result or error
-    POST /multi-exec    [["INCR", "k"], ["GET", "k"]]   several as one transaction
+    POST /pipeline      [["INCR", "k"], ["GET", "k"]]   several, each with a result or an error
+    POST /multi-exec    [["INCR", "k"], ["GET", "k"]]   several in one transaction
 
 Results and statuses are Upstash's: 200 {"result": …}, 400 {"error": …} for a command that failed,
 401 for a wrong token (`Authorization: Bearer` or `?_token=`), 405 for another verb. With
-`Upstash-Encoding: base64` every string but "OK" comes in base64.
+`Upstash-Encoding: base64` every string but "OK" is in base64.
 
-Faults (see faults.py; `match` looks at the command's words, joined by blanks):
+Faults (see faults.py; `match` is compared with the command's words, joined by spaces):
 
-    drop     the connection breaks off, the command is not run
-    lost     the command is run, then the connection breaks off
+    drop     the connection is closed, the command is not run
+    lost     the command is run, then the connection is closed
     slow     the command is run after `seconds`
-    status   the status `status` (503 unless told) with a body that is not JSON, as a proxy gives
+    status   the status `status` (default 503) with a body that is not JSON, as from a proxy
     error    400 with the error `message`, the command is not run
-    lie      200 with the result `result` (null unless told), the command is not run
+    lie      200 with the result `result` (default null), the command is not run
 
-Where Valkey is gone, the answer is that of `status`.
+If Valkey is not reachable, the response is that of `status`.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ Command = list[Word]
 
 
 def create_app(host: str, port: int, token: str) -> web.Application:
-    """Return the stand-in in front of the Valkey at this address."""
+    """Return the application in front of the Valkey at this address."""
     faults, journal = Faults(FAULTS), Journal()
     stand_in = _Upstash(Pool(host, port), token, faults, journal)
     app = web.Application(client_max_size=MAX_BODY)
@@ -63,7 +63,7 @@ def create_app(host: str, port: int, token: str) -> web.Application:
 
 
 class _Refused(Exception):
-    """A request that is answered with an error."""
+    """A request that gets an error response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -82,7 +82,7 @@ class _Upstash:
         self._pool.close()
 
     async def command(self, request: web.Request) -> web.StreamResponse:
-        """Run the one command of a body or of a path."""
+        """Run the command in a body or in a path."""
         try:
             if request.method not in ("GET", "HEAD", "POST", "PUT"):
                 raise _Refused(405, "ERR method not allowed")
@@ -97,7 +97,7 @@ class _Upstash:
         return await self._several(request, "pipeline")
 
     async def transaction(self, request: web.Request) -> web.StreamResponse:
-        """Run several commands with nothing in between."""
+        """Run several commands in one transaction."""
         return await self._several(request, "multi-exec")
 
     async def _several(self, request: web.Request, kind: str) -> web.StreamResponse:
@@ -129,7 +129,7 @@ class _Upstash:
         if fault and fault.kind == "slow":
             await asyncio.sleep(fault.settings.get("seconds", 1))
         if fault and fault.kind not in ("slow", "lost"):
-            return _shown(request, fault, single=single)
+            return _response_of(request, fault, single=single)
 
         try:
             replies = await self._run(commands, atomic=atomic)
@@ -147,9 +147,9 @@ class _Upstash:
         return web.json_response(results[0], status=400 if "error" in results[0] else 200)
 
     async def _run(self, commands: Sequence[Command], *, atomic: bool) -> list[Reply]:
-        """Return each command's reply, or the error in its place.
+        """Return a reply or an error for each command.
 
-        Raises RespError where a transaction was discarded.
+        Raises RespError if a transaction was discarded.
         """
         if not atomic:
             return await self._pool.run(commands)
@@ -161,7 +161,7 @@ class _Upstash:
 
 
 async def _command_of(request: web.Request) -> Command:
-    """Return the command of a body's JSON array, or of the path, the body and the query."""
+    """Return the command in a JSON array, or in the path, the body and the query."""
     words: Command = [unquote(part) for part in request.rel_url.raw_path.split("/") if part]
     body = await request.read()
     if not words:
@@ -220,8 +220,8 @@ def _value(reply: Reply, *, encoded: bool) -> Any:
     return reply.decode(errors="replace")
 
 
-def _shown(request: web.Request, fault: Fault, *, single: bool) -> web.StreamResponse:
-    """Return what a fault shows instead of running the command."""
+def _response_of(request: web.Request, fault: Fault, *, single: bool) -> web.StreamResponse:
+    """Return the response of a fault that does not run the command."""
     settings = fault.settings
     if fault.kind == "status":
         return _unavailable(settings.get("status", 503))

@@ -18,11 +18,12 @@ from geminichat.domain.webhooks import StripeEvent
 from geminichat.tables import stripe_events
 from geminichat.tables.stripe_events import HandledEvent
 from geminichat.upstash import prompt_limits
+from infra.local.cloud.http_events import http_event
 from infra.local.standins.stripe.driver import Stripe
 from infra.local.standins.stripe.events import OLD_API_VERSION
 from tests.support.billing import KEY, SECRET, deliver, event, of_type, post, set_secrets, signed
 from tests.support.http_api import Reply
-from tests.support.lambdas import Api, http_event, invoke
+from tests.support.lambdas import Api, invoke
 from tests.support.parallel import wait_until
 from tests.support.person import Person
 from tests.support.wire import ALWAYS, Wire
