@@ -295,6 +295,17 @@ STREAMED = [
         ],
     ),
     _answer(
+        "nulls",
+        ["reply", "end", 8, 12, "complete", MODEL],
+        [],
+        events=[
+            {"candidates": None, "promptFeedback": {"blockReason": None}, "modelVersion": None},
+            {"candidates": [{"content": {"parts": None}, "finishReason": None}]},
+            {"candidates": [{"content": {"parts": [{"text": None}]}}], "usageMetadata": None},
+            DONE,
+        ],
+    ),
+    _answer(
         "numbers for names",
         ["reply", "end", 8, 12, "length", MODEL],
         [],

@@ -1,6 +1,6 @@
 """A stand-in for Google's Gemini API: models, generateContent and streamGenerateContent.
 
-The reply follows from the request alone, so a test can say what it will be (`reply_to`):
+The reply follows from the request, so a test knows it beforehand (`reply_to`):
 
     You said: What is a queue? (turn 2; before that: Hello; told: Be brief.)
 

@@ -234,10 +234,10 @@ class Generation:
             self._model = chunk.model_version.removeprefix("models/")[:64]
         if chunk.prompt_feedback:
             self._blocked = _name(chunk.prompt_feedback.block_reason, _BLOCK_REASONS)
-        for candidate in chunk.candidates[:1]:
+        for candidate in (chunk.candidates or [])[:1]:
             self._candidates = True
             self._finish = _name(candidate.finish_reason, _FINISH_REASONS) or self._finish
-            for part in candidate.content.parts if candidate.content else ():
+            for part in (candidate.content and candidate.content.parts) or ():
                 if part.text and not part.thought:
                     if self._size <= messages.REPLY_SIZE:
                         self._pieces.append(part.text)
@@ -278,21 +278,21 @@ def _body(question: Question) -> dict[str, Any]:
 
 
 class _Part(msgspec.Struct):
-    text: str = ""
+    text: str | None = None
     thought: bool = False
 
 
 class _Content(msgspec.Struct):
-    parts: list[_Part] = []
+    parts: list[_Part] | None = None
 
 
 class _Candidate(msgspec.Struct, rename="camel"):
     content: _Content | None = None
-    finish_reason: str | int = ""
+    finish_reason: str | int | None = None
 
 
 class _Feedback(msgspec.Struct, rename="camel"):
-    block_reason: str | int = ""
+    block_reason: str | int | None = None
 
 
 class _Usage(msgspec.Struct, rename="camel"):
@@ -319,10 +319,10 @@ class _Error(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct, rename="camel"):
-    candidates: list[_Candidate] = []
+    candidates: list[_Candidate] | None = None
     prompt_feedback: _Feedback | None = None
     usage_metadata: _Usage | None = None
-    model_version: str = ""
+    model_version: str | None = None
     error: _Error | None = None
 
 
@@ -346,10 +346,11 @@ _BLOCK_REASONS = ("", "SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT")
 _DECLINED = {"SAFETY", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"}
 
 
-def _name(reason: str | int, names: Sequence[str]) -> str:
+def _name(reason: str | int | None, names: Sequence[str]) -> str:
+    """Return the name of a reason, "" if it is none."""
     if isinstance(reason, int):
         return names[reason] if 0 <= reason < len(names) else str(reason)
-    return "" if reason.endswith("_UNSPECIFIED") else reason
+    return "" if reason is None or reason.endswith("_UNSPECIFIED") else reason
 
 
 def _events(answer: http_client.Stream) -> Iterator[bytes]:
