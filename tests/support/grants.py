@@ -52,7 +52,7 @@ def note(call: str, body: bytes) -> None:
     """Record an AWS call such as "dynamodb.PutItem" for the function whose code makes it."""
     function = _calling_function()
     if function:
-        recorded.update(Use(function, *use) for use in _uses(call, body))
+        recorded.update(Use(function, *use) for use in uses(call, body))
 
 
 def refused() -> set[Use]:
@@ -98,7 +98,7 @@ def _resources(statement: dict[str, Any], action: str) -> Iterator[str]:
                 yield re.sub(r"\$\{(\w+)\.Arn\}", r"\1", text)
 
 
-def _uses(call: str, body: bytes) -> Iterator[tuple[str, str]]:
+def uses(call: str, body: bytes) -> Iterator[tuple[str, str]]:
     """Yield the action and the resource of each permission that an AWS call requires."""
     service, _, operation = call.partition(".")
     if service in ("sns", "ses"):

@@ -1,0 +1,59 @@
+"""The comparison of grants with the calls that tests make: it reads policies and calls alike."""
+
+import json
+
+import pytest
+
+from tests.support import grants
+from tests.support.environment import VALUES
+from tests.support.grants import Use
+from tests.support.template import FUNCTIONS
+
+TABLE = str(VALUES.refs["ChatroomsTable"])
+
+
+def test_a_grant_that_no_test_uses_is_named() -> None:
+    uses = {Use(function, "", "") for function in FUNCTIONS} | grants.granted()
+    assert grants.never_used(uses) == []
+    assert grants.never_used(uses - {Use("ChatroomGet", "dynamodb:Query", "MessagesTable")}) == [
+        "ChatroomGet: no integration test uses its grant of dynamodb:Query on MessagesTable"
+    ]
+
+
+def test_a_function_that_no_test_invokes_is_named() -> None:
+    uses = {use for use in grants.granted() if use.function != "DocsPage"}
+    uses |= {Use(function, "", "") for function in FUNCTIONS if function != "DocsPage"}
+    assert grants.never_used(uses) == ["DocsPage: no integration test invokes it"]
+
+
+@pytest.mark.parametrize(
+    ("call", "request_body", "use"),
+    [
+        ("dynamodb.GetItem", {"TableName": TABLE}, ("dynamodb:GetItem", "ChatroomsTable")),
+        (
+            "dynamodb.Query",
+            {"TableName": TABLE, "IndexName": "by-activity"},
+            ("dynamodb:Query", "ChatroomsTable/index/by-activity"),
+        ),
+        (
+            "dynamodb.TransactWriteItems",
+            {"TransactItems": [{"ConditionCheck": {"TableName": TABLE}}]},
+            ("dynamodb:ConditionCheckItem", "ChatroomsTable"),
+        ),
+        (
+            "dynamodb.BatchGetItem",
+            {"RequestItems": {TABLE: {}}},
+            ("dynamodb:BatchGetItem", "ChatroomsTable"),
+        ),
+        (
+            "ssm.GetParameter",
+            {"Name": "/geminichat/x/signing-keys"},
+            ("ssm:GetParameter", "signing-keys"),
+        ),
+        ("sns.Publish", {}, ("sns:Publish", grants.ANY)),
+    ],
+)
+def test_a_call_is_read_as_the_permission_that_it_requires(
+    call: str, request_body: dict[str, object], use: tuple[str, str]
+) -> None:
+    assert list(grants.uses(call, json.dumps(request_body).encode())) == [use]
