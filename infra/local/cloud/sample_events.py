@@ -1,4 +1,7 @@
-"""The sample events of sample_events.toml, one per function, with {{placeholders}} filled in.
+"""A sample event for every function, with its {{placeholders}} filled in.
+
+The template has the route, the OpenAPI document says whether it needs a token, and
+sample_events.toml has the rest.
 
 A placeholder stands for a token, a room or the like, which is created on the running system when
 it is first used. The time of the request is now.
@@ -15,31 +18,36 @@ from typing import Any
 
 from infra.local.client import Api
 from infra.local.cloud.http_events import Event, http_event, set_route
+from infra.paths import ROOT
 from infra.template import load, routes_of
 
 EVENTS = Path(__file__).with_suffix(".toml")
 PASSWORD = "correct horse battery staple"  # noqa: S105 (a throwaway account's)
+PATH_PARAMETERS = {"id": "{{chatroomId}}", "messageId": "{{messageId}}", "file": "start.js"}
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
 def text_of(function: str) -> str:
-    """Return a function's event as JSON, with placeholders. Raises KeyError."""
-    sample = tomllib.loads(EVENTS.read_text())[function]
-    if "event" in sample:
-        return str(sample["event"])
+    """Return a function's sample event as JSON with placeholders. Raises KeyError."""
     routes = routes_of(load()["Resources"][function]["Properties"])
+    sample = tomllib.loads(EVENTS.read_text()).get(function, {})
+    if not routes:
+        return str(sample.get("event", "{}"))
     route = next(route for route in routes if not route.startswith("HEAD "))
     return json.dumps(_request(route, sample))
 
 
 def _request(route: str, sample: Mapping[str, Any]) -> Event:
-    """Return API Gateway's event for a request."""
+    """Return API Gateway's event for a request, with a token if the route requires one."""
     method, path = route.split(" ")
     headers = {"content-type": "application/json", **sample.get("headers", {})}
-    if sample.get("token", True):
+    document = json.loads((ROOT / "functions" / "docs_openapi" / "openapi.json").read_text())
+    security = document["paths"][path][method.lower()].get("security", document["security"])
+    if security and {} not in security:
         headers["authorization"] = "Bearer {{token}}"
+    url = path.format_map(PATH_PARAMETERS) + sample.get("query", "")
     body = sample["body"].encode() if "body" in sample else None
-    event = http_event(method, sample.get("url", path), body=body, headers=headers)
+    event = http_event(method, url, body=body, headers=headers)
     set_route(event, route)
     return event
 

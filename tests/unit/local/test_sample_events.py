@@ -14,8 +14,8 @@ NOTHING: Mapping[str, str] = {}
 every_function = pytest.mark.parametrize("function", FUNCTIONS)
 
 
-def test_every_function_has_its_event_and_every_event_its_function() -> None:
-    assert set(tomllib.loads(sample_events.EVENTS.read_text())) == set(FUNCTIONS)
+def test_every_entry_belongs_to_a_function() -> None:
+    assert set(tomllib.loads(sample_events.EVENTS.read_text())) <= set(FUNCTIONS)
 
 
 @every_function
