@@ -196,7 +196,7 @@ SEND, RECEIVE, POSTPONE = "sqs.SendMessage", "sqs.ReceiveMessage", "sqs.ChangeMe
 PATHS = {
     "send": Path(room, send, [BATCH_GET, UPDATE, TRANSACT, SEND], redis=2),
     "send with a key": Path(
-        room, send_until_accepted, [GET, BATCH_GET, UPDATE, TRANSACT, SEND], redis=2
+        room, send_until_accepted, [BATCH_GET, BATCH_GET, UPDATE, TRANSACT, SEND], redis=2
     ),
     "send on pro": Path(room_on_pro, send, [BATCH_GET, UPDATE, TRANSACT, SEND], redis=2),
     "retry": Path(

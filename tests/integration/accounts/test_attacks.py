@@ -1,0 +1,216 @@
+"""Attacks on an owner: by what a stranger has signed up before, and by guessing.
+
+The table of the first test has a row per way in, with and without a room, per path by which the
+owner comes, and everything that the stranger holds is tried at every route.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+
+from tests.support.every_route import requests_with
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api
+from tests.support.parallel import at_once
+from tests.support.person import OTHER_PASSWORD, Person, new_email, new_mobile, problem
+from tests.support.stored import NO_ROOM, stored
+
+NOW = datetime.now(UTC)
+LATER = NOW + timedelta(hours=2)
+"""An unproven sign-up of now is in use no more."""
+STRANGERS = "the stranger's password"
+
+
+@dataclass
+class Stranger:
+    """Somebody who signed up with the owner's identity, and everything that this gave."""
+
+    person: Person
+    tokens: dict[str, str] = field(default_factory=dict)
+    room: str = NO_ROOM
+    message: str = NO_ROOM.replace("r_", "m_") + "_1"
+
+
+def sign_up(owner: Person, password: str | None, *, has_room: bool) -> Stranger:
+    stranger = Stranger(person := Person(owner.api, owner.identity))
+    reply = person.sign_up(password, at=NOW)
+    assert reply.status == 201
+    stranger.tokens = {name: value for name, value in reply.data.items() if "oken" in name}
+    if has_room and password:
+        stranger.room = person.open_room("Planted", systemInstruction="Ask for the password")
+        stranger.message = person.sent(stranger.room, "Planted", key="once")
+        problem(person.post("/subscribe/pro"), 409, "identity-not-verified")
+    return stranger
+
+
+def verify(owner: Person) -> None:
+    owner.prove(at=LATER)
+
+
+def reset(owner: Person) -> None:
+    owner.forget_password(at=LATER)
+    assert owner.reset(owner.code(), OTHER_PASSWORD, at=LATER).status == 200
+    assert owner.log_in(OTHER_PASSWORD, at=LATER).status == 200
+
+
+def log_in_then_verify(owner: Person) -> None:
+    problem(owner.log_in(OTHER_PASSWORD, at=LATER), 401, "invalid-credentials")
+    owner.prove(at=LATER)
+
+
+def sign_up_again(owner: Person) -> None:
+    assert owner.sign_up(OTHER_PASSWORD, at=LATER).status == 201
+    if not owner.token:
+        owner.prove(at=LATER + timedelta(seconds=30))
+
+
+def add_to_an_account(owner: Person) -> None:
+    """Add the identity to an account that its owner has under another identity."""
+    first = Person(owner.api)
+    first.prove(at=NOW)
+    owner.ask_for_code("link", at=LATER)
+    body = owner.named | {"otp": owner.code()} | first.confirm(at=LATER)
+    reply = owner.api.post("/user/identity", body, token=first.token_at(LATER), at=LATER)
+    assert reply.status == 200, reply.text
+    owner.id, owner.session_id, owner.token = first.id, first.session_id, first.token_at(LATER)
+
+
+WAYS_IN = {
+    "email and password": (new_email, STRANGERS),
+    "mobile and password": (new_mobile, STRANGERS),
+    "mobile": (new_mobile, None),
+}
+PATHS = [verify, reset, log_in_then_verify, sign_up_again, add_to_an_account]
+ROWS = list(itertools.product(WAYS_IN, [False, True], PATHS))
+
+
+@pytest.mark.parametrize(
+    ("way", "has_room", "path"),
+    ROWS,
+    ids=[f"{way}, {'a room' if room else 'no room'}, {path.__name__}" for way, room, path in ROWS],
+)
+def test_a_stranger_who_signed_up_first_reads_and_writes_nothing_of_the_owner(
+    api: Api, way: str, has_room: bool, path: Callable[[Person], None]
+) -> None:
+    new, password = WAYS_IN[way]
+    owner = Person(api, new())
+    stranger = sign_up(owner, password, has_room=has_room)
+    path(owner)
+    room = owner.open_room("Mine", at=LATER)
+    message = owner.sent(room, "Secret", key="once", at=LATER)
+    before = state(owner, room)
+
+    # Nothing of the stranger's is visible to the owner.
+    [listed] = owner.get("/chatroom", at=LATER).data["chatrooms"]
+    assert listed["id"] == room
+    problem(owner.get(f"/chatroom/{stranger.room}", at=LATER), 404, "not-found")
+    assert owner.id != stranger.person.id or not password
+
+    # Everything that the stranger holds, at every route.
+    for token in tokens_of(stranger):
+        for target, of in ((room, message), (stranger.room, stranger.message)):
+            for route, reply in requests_with(api, token, target, of, LATER):
+                assert_refused(route, reply, owner, room)
+    if password:
+        problem(stranger.person.log_in(password, at=LATER), 401, "invalid-credentials")
+        device = stranger.tokens["deviceToken"]
+        reply = stranger.person.log_in(password, device_token=device, at=LATER)
+        problem(reply, 401, "invalid-credentials")
+
+    assert state(owner, room) == before
+    assert owner.me(at=LATER).status == 200
+
+
+def tokens_of(stranger: Stranger) -> list[str]:
+    """Return every access token that the stranger has or gets with what it holds."""
+    if not stranger.tokens:
+        return []
+    reply = stranger.person.refresh(stranger.tokens["refreshToken"], at=LATER)
+    problem(reply, 401, "unauthorized")
+    token = Person(stranger.person.api)
+    token.id, token.session_id, token.token = stranger.person.id, stranger.person.session_id, "-"
+    return [token.token_at(LATER)]
+
+
+def assert_refused(route: str, reply: Reply, owner: Person, room: str) -> None:
+    assert reply.status == 401, f"{route}: {reply.text}"
+    for secret in (owner.id, room.removeprefix("r_"), owner.identity.value):
+        assert secret not in reply.text, route
+
+
+def state(owner: Person, room: str) -> object:
+    """Return what the owner sees of the account, apart from a prompt's progress."""
+    account = {**owner.me(at=LATER).data}
+    messages = [(item.seq, item.content) for item in stored(room)]
+    return account, messages, owner.get(f"/chatroom/{room}", at=LATER).data["title"]
+
+
+# ── Guessing ────────────────────────────────────────────────────────────────────────────────────
+
+
+def attack(api: Api, identity: Person, requests: int, addresses: int) -> None:
+    """Send wrong passwords, wrong codes and requests for codes from a number of addresses."""
+    kinds = itertools.cycle(("password", "code", "send", "reset", "challenge"))
+    asked: dict[str, str] = {}
+
+    def act(number: int, kind: str) -> None:
+        source = f"198.18.{number % addresses}.1"
+        eve = Person(api, identity.identity)
+        match kind:
+            case "password":
+                eve.log_in(f"wrong password {number}", at=LATER, source=source)
+            case "code":
+                eve.verify(f"{number:06}", at=LATER, source=source)
+            case "send":
+                reply = eve.ask_for_code(at=LATER, source=source)
+                if reply.status == 200:
+                    asked[source] = reply.data["challenge"]
+            case "reset":
+                eve.reset(f"{number:06}", at=LATER, source=source)
+            case "challenge" if source in asked:
+                eve.verify(f"{number:06}", challenge=asked[source], at=LATER, source=source)
+
+    for batch in itertools.batched(zip(range(requests), kinds, strict=False), 20, strict=False):
+        at_once([partial(act, number, kind) for number, kind in batch])
+
+
+@pytest.mark.parametrize(("requests", "addresses"), [(200, 1), (600, 10)])
+@pytest.mark.parametrize("holds", ["a device token", "no device token"])
+def test_the_owner_gets_in_by_password_and_by_code_during_an_attack(
+    api: Api, requests: int, addresses: int, holds: str
+) -> None:
+    ann = Person(api)
+    token = ann.sign_up(at=NOW).data["token"]
+    ann.ask_for_code(at=NOW)
+    device = ann.verify(ann.code(), at=NOW, token=token).data["deviceToken"]
+    own = device if holds == "a device token" else None
+    attack(api, ann, requests, addresses)
+
+    assert ann.log_in(at=LATER, device_token=own).status == 200
+    asked = ann.ask_for_code(at=LATER, device_token=own)
+    assert asked.status == 200, asked.text
+    reply = ann.verify(ann.code(), challenge=asked.data["challenge"], at=LATER)
+    assert reply.status == 200, reply.text
+    assert ann.me(token).status == 200, "no session has ended"
+    assert len(ann.messages()) <= 2 + 1 + addresses
+
+
+def test_a_hundred_addresses_switch_codes_and_passwords_off_for_strangers_only(api: Api) -> None:
+    """The worst that a determined attacker can do: the device of the owner still gets in."""
+    ann = Person(api)
+    token = ann.sign_up(at=NOW).data["token"]
+    ann.ask_for_code(at=NOW)
+    device = ann.verify(ann.code(), at=NOW, token=token).data["deviceToken"]
+    for n in range(100):
+        source = f"198.19.{n}.1"
+        ann.log_in("wrong password", at=LATER, source=source)
+        ann.verify("000000", at=LATER, source=source)
+    problem(ann.log_in(at=LATER), 429, "too-many-requests")
+    assert ann.log_in(at=LATER, device_token=device).status == 200
+    asked = ann.ask_for_code(at=LATER, device_token=device).data
+    assert ann.verify(ann.code(), challenge=asked["challenge"], at=LATER).status == 200
+    assert ann.log_in(at=LATER).status == 200, "a right factor sets the counts back"

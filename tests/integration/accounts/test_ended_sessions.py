@@ -1,0 +1,152 @@
+"""Every route that requires a token refuses an ended session, from the next request on."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from functions.user_purge.app import purge_due
+from geminichat.tables.chatrooms import Chatroom
+from infra.stages.end_sessions import end_sessions
+from tests.support.every_route import requests_with
+from tests.support.lambdas import Api
+from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, problem
+from tests.support.stored import stored
+
+NOW = datetime.now(UTC)
+LATER = NOW + timedelta(minutes=1)
+
+
+def log_out(ann: Person) -> None:
+    ann.api.post("/auth/logout", {}, token=ann.token_at(NOW), at=NOW)
+
+
+def log_out_everywhere(ann: Person) -> None:
+    other = Person(ann.api, ann.identity)
+    other.log_in(at=NOW)
+    other.post("/auth/logout", {"everywhere": True})
+
+
+def change_the_password(ann: Person) -> None:
+    other = Person(ann.api, ann.identity)
+    other.log_in(at=NOW)
+    body = {"currentPassword": PASSWORD, "newPassword": OTHER_PASSWORD}
+    assert other.post("/auth/change-password", body).status == 200
+
+
+def reset_the_password(ann: Person) -> None:
+    ann.forget_password(at=NOW)
+    assert ann.reset(ann.code(), at=NOW).status == 200
+
+
+def replace_the_identity(ann: Person) -> None:
+    other, fresh = Person(ann.api, ann.identity), Person(ann.api)
+    other.log_in(at=NOW)
+    fresh.ask_for_code("link", at=NOW)
+    body = fresh.named | {"otp": fresh.code(), "currentPassword": PASSWORD}
+    assert other.post("/user/identity", body).status == 200
+
+
+def reuse_a_refresh_token(ann: Person) -> None:
+    ann.refresh(ann.refresh_token, at=NOW)
+    late = NOW + timedelta(seconds=30)
+    problem(ann.refresh(ann.refresh_token, at=late), 401, "token-reused")
+
+
+def end_sessions_as_the_operator(ann: Person) -> None:
+    assert end_sessions(ann.identity.value) == f"Ended 1 sessions of {ann.id}."
+
+
+PROVEN: list[Callable[[Person], None]] = [
+    log_out,
+    log_out_everywhere,
+    change_the_password,
+    reset_the_password,
+    replace_the_identity,
+    reuse_a_refresh_token,
+    end_sessions_as_the_operator,
+]
+
+
+def prove_the_identity(ann: Person) -> None:
+    Person(ann.api, ann.identity).prove(at=LATER)
+
+
+def reset_as_the_owner(ann: Person) -> None:
+    ann.forget_password(at=NOW)
+    assert ann.reset(ann.code(), at=NOW).status == 200
+
+
+def add_the_identity_elsewhere(ann: Person) -> None:
+    owner, claimed = Person(ann.api), Person(ann.api, ann.identity)
+    owner.prove(at=NOW)
+    claimed.ask_for_code("link", at=NOW)
+    body = claimed.named | {"otp": claimed.code()} | owner.confirm(at=LATER)
+    reply = ann.api.post("/user/identity", body, token=owner.token_at(LATER), at=LATER)
+    assert reply.status == 200
+
+
+def sign_up_two_hours_later(ann: Person) -> None:
+    late = NOW + timedelta(hours=2)
+    assert Person(ann.api, ann.identity).sign_up(OTHER_PASSWORD, at=late).status == 201
+
+
+def wait_seven_days(ann: Person) -> None:
+    del ann
+    purge_due(NOW + timedelta(days=7, minutes=1), time.monotonic() + 60)
+
+
+UNPROVEN = [
+    log_out,
+    prove_the_identity,
+    reset_as_the_owner,
+    add_the_identity_elsewhere,
+    sign_up_two_hours_later,
+    wait_seven_days,
+]
+
+
+@pytest.mark.parametrize(
+    ("end", "is_proven"),
+    [(end, True) for end in PROVEN] + [(end, False) for end in UNPROVEN],
+    ids=lambda value: getattr(value, "__name__", "proven" if value else "unproven"),
+)
+def test_every_route_refuses_an_ended_session(
+    api: Api, end: Callable[[Person], None], is_proven: bool
+) -> None:
+    ann = Person(api)
+    ann.sign_up(at=NOW)
+    if is_proven:
+        ann.ask_for_code(at=NOW - timedelta(minutes=1))
+        ann.verify(ann.code(), at=NOW, token=ann.token)
+        log_in = Person(api, ann.identity)
+        log_in.log_in(at=NOW)
+        ann.post("/auth/logout")
+        ann = log_in
+    room = ann.open_room("Mine")
+    message = ann.sent(room, key="once")
+    before = [item.attribute_values for item in stored(room)]
+    token = ann.token_at(LATER)
+    end(ann)
+    for route, reply in requests_with(api, token, room, message, LATER):
+        assert reply.status == 401, f"{route}: {reply.text}"
+        assert reply.json["type"].endswith(":unauthorized"), route
+        assert room not in reply.text
+    assert [item.attribute_values for item in stored(room)][-len(before) :] == before
+    assert {each.title for each in Chatroom.query(ann.id)} <= {"Mine"}
+
+
+def test_no_route_refuses_a_session_that_goes_on(api: Api) -> None:
+    ann = Person(api)
+    ann.sign_up(at=NOW)
+    room = ann.open_room("Mine")
+    message = ann.sent(room, key="once")
+    token = ann.token_at(LATER)
+    for route, reply in requests_with(api, token, room, message, LATER):
+        if route != "POST /auth/logout":
+            code = reply.json["type"].rpartition(":")[2] if reply.status == 401 else ""
+            assert code != "unauthorized", route
+        if route in ("POST /auth/logout", "POST /auth/change-password"):
+            ann.log_in(at=LATER)
+            token = ann.token_at(LATER)

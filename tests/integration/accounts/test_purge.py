@@ -1,0 +1,160 @@
+"""Unproven users that expired or were replaced: deleted with everything they have."""
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from functions.user_purge.app import purge_due
+from geminichat.tables.chatrooms import Chatroom
+from geminichat.tables.idempotency_keys import IdempotencyKey
+from geminichat.tables.sessions import Session
+from geminichat.tables.usage import Usage
+from tests.support.aftermath import run_sweep
+from tests.support.lambdas import Api, Poller
+from tests.support.person import PASSWORD, Person, new_mobile, problem
+from tests.support.stored import purge_of, record_of, stored, users_named
+from tests.support.wire import ALWAYS, WIRE, Died
+
+NOW = datetime.now(UTC)
+LATER = NOW + timedelta(minutes=1)
+WEEK = timedelta(days=7)
+
+
+def purge(at: datetime) -> dict[str, int]:
+    return purge_due(at, time.monotonic() + 60)
+
+
+def everything_of(user_id: str, room: str) -> dict[str, object]:
+    """Return what the tables hold of a user, without what is empty."""
+    found = {
+        "rooms": list(Chatroom.query(user_id)),
+        "messages": [message for message in stored(room) if int(message.seq)],
+        "usage": list(Usage.query(user_id)),
+        "keys": list(IdempotencyKey.query(user_id)),
+        "sessions": list(Session.query(user_id)),
+        "purge": purge_of(user_id),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def a_busy_stranger(api: Api, identity: Person) -> tuple[str, str]:
+    """Sign up with someone's identity and use everything; return the user's id and its room."""
+    stranger = Person(api, identity.identity)
+    stranger.sign_up(PASSWORD, at=NOW)
+    room = stranger.open_room("Planted")
+    stranger.sent(room, key="once")
+    return stranger.id, room
+
+
+def test_a_replaced_user_is_deleted_with_everything(api: Api, worker: Poller) -> None:
+    owner = Person(api, new_mobile())
+    user_id, room = a_busy_stranger(api, owner)
+    owner.prove(at=LATER)
+    assert set(everything_of(user_id, room)) == {
+        "rooms",
+        "messages",
+        "usage",
+        "keys",
+        "sessions",
+        "purge",
+    }
+    purge(LATER + timedelta(minutes=2))
+    worker.drain()
+    run_sweep(timedelta(minutes=10))
+    assert everything_of(user_id, room) == {}
+    assert owner.me(at=LATER).status == 200
+    assert purge_of(owner.id) is None
+
+
+def test_an_unproven_user_expires_after_seven_days(api: Api) -> None:
+    ann = Person(api)
+    user_id, room = a_busy_stranger(api, ann)
+    purge(NOW + WEEK - timedelta(minutes=1))
+    assert [user.user_id for user in users_named(ann.identity)] == [user_id]
+    purge(NOW + WEEK)
+    assert users_named(ann.identity) == []
+    run_sweep(timedelta(minutes=10))
+    assert everything_of(user_id, room) == {}
+    assert record_of(ann.identity) is None
+    assert ann.sign_up(at=NOW + WEEK).status == 201
+
+
+def test_an_expired_claim_is_free_before_its_user_is_purged(api: Api) -> None:
+    ann = Person(api)
+    first, _ = a_busy_stranger(api, ann)
+    assert ann.prove(at=NOW + WEEK)["user"]["id"] != first
+    purge(NOW + WEEK)
+    assert ann.me(at=NOW + WEEK).status == 200
+    [user] = users_named(ann.identity)
+    assert user.user_id == ann.id
+
+
+@pytest.mark.parametrize("new", ["email", "mobile"])
+def test_a_proven_user_is_never_purged(api: Api, new: str) -> None:
+    ann = Person(api) if new == "email" else Person(api, new_mobile())
+    token = ann.sign_up(at=NOW).data["token"]
+    ann.ask_for_code(at=LATER)
+    ann.verify(ann.code(), at=LATER, token=token)
+    purge(NOW + 2 * WEEK)
+    assert ann.me(at=NOW + 2 * WEEK).status == 200
+
+
+def test_a_proof_and_a_purge_at_the_same_moment_leave_the_owner_in(api: Api) -> None:
+    ann = Person(api)
+    token = ann.sign_up(at=NOW).data["token"]
+    late = NOW + WEEK - timedelta(minutes=5)
+    ann.ask_for_code(at=late)
+    code = ann.code()
+    WIRE.cut(
+        "dynamodb.TransactWriteItems",
+        "meanwhile",
+        nth=2,
+        do=lambda: purge(NOW + WEEK),
+        holding=("sessions",),
+    )
+    reply = ann.verify(code, at=late, token=ann.token_at(late))
+    del token
+    assert reply.status in (200, 503)
+    assert ann.prove(at=late + timedelta(minutes=1))
+    [user] = users_named(ann.identity)
+    assert user.user_id == ann.id
+
+
+@pytest.mark.parametrize("how", ["dies before", "dies after", "refused"])
+def test_a_purge_that_breaks_off_anywhere_is_continued_by_the_next(api: Api, how: str) -> None:
+    calls = calls_of_a_purge(api)
+    for place, call in enumerate(calls):
+        owner = Person(api, new_mobile())
+        user_id, room = a_busy_stranger(api, owner)
+        owner.prove(at=LATER)
+        times = ALWAYS if how == "refused" else 1
+        WIRE.cut(call, how, nth=calls[: place + 1].count(call), times=times)
+        with suppress(Died):
+            purge(LATER + timedelta(minutes=2))
+        WIRE.breaks.clear()
+        purge(LATER + timedelta(minutes=3))
+        run_sweep(timedelta(minutes=10))
+        assert everything_of(user_id, room) == {}, f"{how} {call}"
+        assert owner.me(at=LATER).status == 200
+
+
+def calls_of_a_purge(api: Api) -> list[str]:
+    purge(LATER + timedelta(minutes=2))
+    owner = Person(api, new_mobile())
+    a_busy_stranger(api, owner)
+    owner.prove(at=LATER)
+    with WIRE.watched() as tries:
+        purge(LATER + timedelta(minutes=2))
+    return [seen.call for seen in tries if seen.call.startswith("dynamodb.")]
+
+
+def test_a_room_opened_while_its_user_is_removed_is_refused_or_purged(api: Api) -> None:
+    owner = Person(api, new_mobile())
+    stranger = Person(api, owner.identity)
+    stranger.sign_up(PASSWORD, at=NOW)
+    WIRE.cut("dynamodb.TransactWriteItems", "meanwhile", do=lambda: owner.prove(at=LATER))
+    reply = stranger.post("/chatroom", {"title": "Late"})
+    problem(reply, 401, "unauthorized")
+    assert list(Chatroom.query(stranger.id)) == []

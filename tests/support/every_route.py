@@ -1,0 +1,36 @@
+"""A request to every route that requires a token, with the document's example as its body."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from infra.openapi.endpoints import endpoints
+from tests.support.document import DOCUMENT
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api
+
+ROUTES = sorted(
+    (endpoint.method, endpoint.path) for endpoint in endpoints() if not endpoint.is_public
+)
+"""Of the template, so that a new route cannot be forgotten."""
+
+
+def body_of(method: str, path: str) -> Any:
+    """Return the document's first example of a route's body, None if it has none."""
+    content = DOCUMENT["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
+    examples = content.get("application/json", {}).get("examples", {})
+    return next((example["value"] for example in examples.values()), None)
+
+
+def requests_with(
+    api: Api, token: str, room: str, message: str, at: datetime
+) -> Iterator[tuple[str, Reply]]:
+    """Send a request to every route, and yield its name and the answer."""
+    for method, path in ROUTES:
+        url = path.replace("{id}", room).replace("{messageId}", message)
+        headers = {"idempotency-key": "once"} if url.endswith("/message") else {}
+        body = body_of(method, path)
+        yield (
+            f"{method} {path}",
+            api.request(method, url, json=body, token=token, headers=headers, at=at),
+        )
