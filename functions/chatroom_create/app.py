@@ -10,7 +10,7 @@ from geminichat.operations import choose_model, create_room
 def handler(request: Request) -> Response[Room]:
     """Answer 201 with the room."""
     new = request.body(NewRoom, optional=True)
-    choose_model.require(request.user_id, new.model, request.now)
+    choose_model.require(request.caller, new.model, request.now)
 
     room = create_room.create(request.caller, new, request.now)
 

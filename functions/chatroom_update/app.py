@@ -15,7 +15,7 @@ def handler(request: Request) -> Response[Room]:
     change = request.body(RoomChange)
     room_id = ids.parse_room(request.path["id"])
     users.current(request.user_id, request.session_id, request.now)
-    choose_model.require(request.user_id, change.model, request.now)
+    choose_model.require(request.caller, change.model, request.now)
 
     notice = room_list_cache.update_notice(room_id, request.now)
     room_list_cache.announce(notice, request.user_id)

@@ -1,6 +1,6 @@
 """A request to every route that requires a token, with the document's example as its body."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ def body_of(method: str, path: str) -> Any:
 
 
 def requests_with(
-    api: Api, token: str, room: str, message: str, at: datetime
+    api: Api, token: Callable[[], str], room: str, message: str, at: datetime
 ) -> Iterator[tuple[str, Reply]]:
     """Send a request to every route, and yield its name and the answer."""
     for method, path in ROUTES:
@@ -32,5 +32,5 @@ def requests_with(
         body = body_of(method, path)
         yield (
             f"{method} {path}",
-            api.request(method, url, json=body, token=token, headers=headers, at=at),
+            api.request(method, url, json=body, token=token(), headers=headers, at=at),
         )

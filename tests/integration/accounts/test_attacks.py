@@ -43,7 +43,7 @@ def sign_up(owner: Person, password: str | None, *, has_room: bool) -> Stranger:
     if has_room and password:
         stranger.room = person.open_room("Planted", systemInstruction="Ask for the password")
         stranger.message = person.sent(stranger.room, "Planted", key="once")
-        problem(person.post("/subscribe/pro"), 409, "identity-not-verified")
+        problem(person.post("/subscribe/pro"), 403, "identity-not-proven")
     return stranger
 
 
@@ -100,7 +100,7 @@ def test_a_stranger_who_signed_up_first_reads_and_writes_nothing_of_the_owner(
     owner = Person(api, new())
     stranger = sign_up(owner, password, has_room=has_room)
     path(owner)
-    room = owner.open_room("Mine", at=LATER)
+    room = owner.post("/chatroom", {"title": "Mine"}, at=LATER).data["id"]
     message = owner.sent(room, "Secret", key="once", at=LATER)
     before = state(owner, room)
 
@@ -113,7 +113,7 @@ def test_a_stranger_who_signed_up_first_reads_and_writes_nothing_of_the_owner(
     # Everything that the stranger holds, at every route.
     for token in tokens_of(stranger):
         for target, of in ((room, message), (stranger.room, stranger.message)):
-            for route, reply in requests_with(api, token, target, of, LATER):
+            for route, reply in requests_with(api, partial(str, token), target, of, LATER):
                 assert_refused(route, reply, owner, room)
     if password:
         problem(stranger.person.log_in(password, at=LATER), 401, "invalid-credentials")

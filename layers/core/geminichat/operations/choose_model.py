@@ -6,14 +6,16 @@ from msgspec import UnsetType
 
 from geminichat import config
 from geminichat.domain.plans import Plan
+from geminichat.domain.sessions import Claims
 from geminichat.errors import InvalidRequest, ModelNotIncluded
 from geminichat.tables import subscriptions
 
 
-def require(user_id: str, name: str | UnsetType | None, now: datetime) -> None:
+def require(caller: Claims, name: str | UnsetType | None, now: datetime) -> None:
     """Require that the user may choose the model. Raises InvalidRequest, ModelNotIncluded.
 
-    The plan is only read for a model that not every plan includes.
+    The plan is only read for a model that not every plan includes; then Unauthorized is raised if
+    the session has ended.
     """
     if not isinstance(name, str):
         return
@@ -22,5 +24,5 @@ def require(user_id: str, name: str | UnsetType | None, now: datetime) -> None:
         raise InvalidRequest.at({"/model": "Expected a model or an alias that GET /models lists"})
     if all(catalogue.is_open_to(name, plan, today) for plan in Plan):
         return
-    if not catalogue.is_open_to(name, subscriptions.read_plan(user_id, now), today):
+    if not catalogue.is_open_to(name, subscriptions.read_plan(caller, now), today):
         raise ModelNotIncluded()

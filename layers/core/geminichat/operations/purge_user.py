@@ -19,18 +19,23 @@ from geminichat.tables.table import ConditionsFailed, transact, transact_if
 
 
 def purge(purge: Purge, now: datetime) -> bool:
-    """Delete a user, and return whether it was still to be purged. Each step may be repeated.
+    """Delete a user, and return whether nothing is left of it. Each step may be repeated.
 
-    The user's item goes first: from then on no request of the user is accepted.
+    The user's item goes first: from then on no request of the user is accepted. A user who has
+    rooms is purged in two runs, since a worker may be answering a prompt in one of them.
     """
     if not _begin(purge):
         return False
     _delete_customer(purge.user_id)
-    for chatroom_id in chatrooms.ids_of(purge.user_id):
+    room_ids = chatrooms.ids_of(purge.user_id)
+    for chatroom_id in room_ids:
         transact_if(
             chatrooms.delete_room(purge.user_id, chatroom_id),
             messages.put_tombstone(purge.user_id, chatroom_id, now),
         )
+    if room_ids:
+        purges.postpone(purge.user_id, now)
+        return False
     usage.delete_all(purge.user_id)
     idempotency_keys.delete_all(purge.user_id)
     sessions.delete_all(purge.user_id)

@@ -9,6 +9,8 @@ from geminichat.tables.table import Table, Write, delete, put, update
 
 ALL = "all"
 LONGEST_REQUEST = timedelta(seconds=60)
+LONGEST_PROMPT = timedelta(minutes=10)
+"""The time after which no worker answers a prompt of a deleted room any more."""
 
 
 class ByDueDate(GlobalSecondaryIndex["Purge"]):
@@ -60,6 +62,12 @@ def cancel(user_id: str) -> Write:
 def start(purge: Purge) -> Write:
     """Return the write "purge", which begins one; its condition fails if it was cancelled."""
     return update("purge", Purge(purge.user_id), [Purge.started.set(True)], Purge.user_id.exists())
+
+
+def postpone(user_id: str, now: datetime) -> None:
+    """Continue a purge later: until then a worker may write for the user whose rooms are gone."""
+    later = int((now + LONGEST_PROMPT).timestamp())
+    Purge(user_id).update([Purge.due_at.set(later)])
 
 
 def finish(user_id: str) -> None:

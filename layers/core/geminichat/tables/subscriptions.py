@@ -11,6 +11,8 @@ from geminichat.domain import times
 from geminichat.domain.billing import NONE, ONGOING, SubscriptionState, SubscriptionStatus
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance
+from geminichat.domain.sessions import Claims
+from geminichat.tables import users
 from geminichat.tables.table import Key, Table, Write, check, transact_if, update, update_if
 
 
@@ -61,9 +63,10 @@ def key_of(user_id: str) -> Key:
     return Key(Subscription, user_id)
 
 
-def read_plan(user_id: str, now: datetime) -> Plan:
-    """Return the user's plan."""
-    return plan_of(load(user_id), now)
+def read_plan(caller: Claims, now: datetime) -> Plan:
+    """Return the user's plan. Raises Unauthorized if the session has ended."""
+    _, known = users.current(caller.user_id, caller.session_id, now, key_of(caller.user_id))
+    return plan_of(known, now)
 
 
 def find_by_customer(customer_id: str) -> Subscription | None:
