@@ -130,11 +130,12 @@ def _calling_function() -> str | None:
             return FOLDERS[path.parent.name]
         if path == SUPPORT / "lambdas.py" and frame.f_code.co_name == "invoke":
             return str(frame.f_locals["function"])
-        if path.is_relative_to(SUPPORT.parent) and path not in (SUPPORT / "wire.py", GRANTS):
+        if path.is_relative_to(SUPPORT.parent) and frame.f_code.co_name not in OUR_FRAMES:
             return None
         frame = frame.f_back
     return None
 
 
-GRANTS = Path(__file__).resolve()
-SUPPORT = GRANTS.parent
+SUPPORT = Path(__file__).resolve().parent
+OUR_FRAMES = {"_calling_function", "note", "_transport"}
+"""The functions of tests/support through which a call of the code under test passes."""
