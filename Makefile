@@ -103,7 +103,7 @@ rotate-keys: setup ## Replace the key that signs tokens, in two runs (STAGE=loca
 	@$(RUN_WITH_CORE) infra.stages.rotate_signing_keys $(or $(STAGE),local)
 
 end-sessions: setup ## End every session of a user (USER=id, email or number; STAGE=local)
-	@PYTHONPATH=layers/core $(RUN) infra.stages.end_sessions $(or $(STAGE),local) $(if $(filter command line,$(origin USER)),'$(USER)',$(error Say whose: make end-sessions USER=ann@example.com))
+	@$(RUN_WITH_CORE) infra.stages.end_sessions $(or $(STAGE),local) $(if $(filter command line,$(origin USER)),'$(USER)',$(error USER is missing, for example: make end-sessions USER=ann@example.com))
 
 redrive: setup ## Queue the prompts in the dead-letter queue again (STAGE=local; DRY=1 only shows them)
 	@$(RUN_WITH_CORE) infra.stages.redrive $(or $(STAGE),local) $(if $(DRY),--dry-run)

@@ -4,13 +4,11 @@ The user is named by id, email or mobile number. Every access and refresh token 
 refused from then on; the password stays.
 """
 
-import os
 import sys
 
 from infra.command import CommandError
 from infra.stages import stage as stages
 from infra.stages.command import command, parser
-from infra.stages.redrive import settings
 
 
 @command
@@ -20,7 +18,7 @@ def main(arguments: list[str]) -> None:
     known.add_argument("user", help="the user's id, email or mobile number")
     options = known.parse_args(arguments)
     stage = stages.connect(options.stage, options.data_folder)
-    os.environ.update(settings(stages.resources(stage) | {"Stage": stage.name}))
+    stages.set_environment(stage)
     print(end_sessions(options.user))
 
 

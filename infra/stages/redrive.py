@@ -10,19 +10,17 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import msgspec
 
-from infra import template
 from infra.stages import stage as stages
 from infra.stages.command import command, parser
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 HIDDEN = 60
@@ -47,29 +45,16 @@ def main(arguments: list[str]) -> None:
     known.add_argument("--dry-run", action="store_true", help="only print what would be done")
     options = known.parse_args(arguments)
     stage = stages.connect(options.stage, options.data_folder)
-    os.environ.update(settings(stages.resources(stage) | {"Stage": stage.name}))
-    redrive(print, dry_run=options.dry_run, credentials=boto3.Session().get_credentials())
-
-
-def settings(names: Mapping[str, str]) -> dict[str, str]:
-    """Return the functions' settings that name a resource, from the resources' physical ids."""
-    declared = template.settings(template.load())
-    named = {setting: value.get("Ref") for setting, value in declared.items() if "Ref" in value}
-    return {setting: names[ref] for setting, ref in named.items() if ref in names}
+    stages.set_environment(stage)
+    redrive(print, dry_run=options.dry_run)
 
 
 def redrive(
-    show: Callable[[str], Any],
-    *,
-    dry_run: bool = False,
-    patience: float = PATIENCE,
-    credentials: "Credentials | None" = None,
+    show: Callable[[str], Any], *, dry_run: bool = False, patience: float = PATIENCE
 ) -> Counter[str]:
     """Handle every dead letter, or only show its outcome; return the number of each outcome.
 
     Dead letters that another reader has received are waited for, for `patience` seconds at most.
-    With `credentials`, our own AWS client is given them before each dead letter, because it reads
-    the environment only.
     """
     from geminichat.clients.prompt_queue import Job, read
 
@@ -78,8 +63,6 @@ def redrive(
     done: Counter[str] = Counter()
     received: list[str] = []
     for letter in _letters(queue, patience, kept=dry_run):
-        if credentials:
-            _export(credentials)
         job: Job | None
         try:
             job = read(letter["Body"])
@@ -98,17 +81,6 @@ def redrive(
     counted = "No dead letters." if not total else f"{done['queued']} of {total} queued again."
     show(f"{counted} Nothing was changed." if dry_run else counted)
     return done
-
-
-def _export(credentials: "Credentials") -> None:
-    """Put credentials of any kind (profile, SSO, role), refreshed if due, into the environment."""
-    current = credentials.get_frozen_credentials()
-    variables = {
-        "AWS_ACCESS_KEY_ID": current.access_key,
-        "AWS_SECRET_ACCESS_KEY": current.secret_key,
-        "AWS_SESSION_TOKEN": current.token,
-    }
-    os.environ.update({name: value for name, value in variables.items() if value})
 
 
 def _end(job: Any, *, dry_run: bool) -> str:

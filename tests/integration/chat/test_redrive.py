@@ -14,6 +14,7 @@ from geminichat.tables.messages import purge
 from infra.local.standins.faults import StandIn
 from infra.paths import ROOT
 from infra.stages import redrive
+from infra.stages import stage as stages
 from tests.support.aftermath import bring_to_rest
 from tests.support.lambdas import Poller
 from tests.support.person import Person
@@ -194,7 +195,7 @@ def send_dead_letter(values: Values, body: str) -> None:
 
 def test_every_resource_setting_is_found_by_its_logical_id() -> None:
     names = {name: f"physical {name}" for name in [*TABLES, "PromptsQueue", "DeadLettersQueue"]}
-    settings = redrive.settings(names)
+    settings = stages.settings(names)
     assert settings["MESSAGES_TABLE"] == "physical MessagesTable"
     assert settings["PROMPTS_QUEUE_URL"] == "physical PromptsQueue"
     assert settings["DEAD_LETTERS_QUEUE_URL"] == "physical DeadLettersQueue"
