@@ -10,6 +10,7 @@ from geminichat.domain.billing import CheckoutPage
 from geminichat.errors import (
     AlreadySubscribed,
     IdentityNotProven,
+    PaymentInProgress,
     PaymentProviderFailed,
     PaymentsOff,
     TooManyRequests,
@@ -25,6 +26,7 @@ from geminichat.tables.users import User
     errors=[
         AlreadySubscribed,
         IdentityNotProven,
+        PaymentInProgress,
         PaymentProviderFailed,
         PaymentsOff,
         TooManyRequests,

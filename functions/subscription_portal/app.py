@@ -5,13 +5,19 @@ from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.clients import payments
 from geminichat.domain import billing
 from geminichat.domain.billing import PortalPage
-from geminichat.errors import NoCustomer, PaymentProviderFailed, PaymentsOff, TooManyRequests
+from geminichat.errors import (
+    NoCustomer,
+    PaymentInProgress,
+    PaymentProviderFailed,
+    PaymentsOff,
+    TooManyRequests,
+)
 from geminichat.tables import subscriptions, usage, users
 
 
 @endpoint(
     within=payments.WITHIN,
-    errors=[NoCustomer, PaymentProviderFailed, PaymentsOff, TooManyRequests],
+    errors=[NoCustomer, PaymentInProgress, PaymentProviderFailed, PaymentsOff, TooManyRequests],
 )
 def handler(request: Request) -> Response[PortalPage]:
     """Answer 200 with the URL of a portal session."""

@@ -5,6 +5,7 @@ from geminichat.clients import payments
 from geminichat.domain.billing import SubscriptionStatus
 from geminichat.errors import (
     NoSubscription,
+    PaymentInProgress,
     PaymentProviderFailed,
     PaymentsOff,
     TooManyRequests,
@@ -15,7 +16,7 @@ from geminichat.tables import usage
 
 @endpoint(
     within=payments.WITHIN,
-    errors=[NoSubscription, PaymentProviderFailed, PaymentsOff, TooManyRequests],
+    errors=[NoSubscription, PaymentInProgress, PaymentProviderFailed, PaymentsOff, TooManyRequests],
 )
 def handler(request: Request) -> Response[SubscriptionStatus]:
     """Answer 200 with the status; a repeated request changes nothing."""

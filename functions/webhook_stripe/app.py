@@ -10,6 +10,7 @@ from geminichat.domain import webhooks
 from geminichat.errors import (
     InvalidRequest,
     InvalidSignature,
+    PaymentInProgress,
     PaymentProviderFailed,
     PaymentsOff,
     WrongMode,
@@ -35,7 +36,14 @@ def _count_failures() -> Iterator[None]:
 @endpoint(
     public=True,
     within=WITHIN,
-    errors=[InvalidRequest, InvalidSignature, PaymentProviderFailed, PaymentsOff, WrongMode],
+    errors=[
+        InvalidRequest,
+        InvalidSignature,
+        PaymentInProgress,
+        PaymentProviderFailed,
+        PaymentsOff,
+        WrongMode,
+    ],
 )
 @_count_failures()
 def handler(request: Request) -> Response:

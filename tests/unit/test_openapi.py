@@ -103,7 +103,7 @@ NAMED: dict[str, dict[int, set[str]]] = {
     "POST /subscribe/pro": {
         200: set(),
         403: {"identity-not-proven"},
-        409: {"already-subscribed", "payments-off"},
+        409: {"already-subscribed", "payment-in-progress", "payments-off"},
         429: {"too-many-requests"},
         502: {"payment-provider"},
     },

@@ -21,6 +21,7 @@
     │   ├── AlreadySubscribed     409  already-subscribed
     │   ├── NoSubscription        409  no-subscription
     │   ├── NoCustomer            409  no-customer
+    │   ├── PaymentInProgress     409  payment-in-progress
     │   └── PaymentsOff           409  payments-off
     ├── BodyTooLarge              413  body-too-large
     ├── UnsupportedMedia          415  unsupported-media-type
@@ -246,6 +247,13 @@ class NoCustomer(Conflict):
 
     code = "no-customer"
     detail = "There is no subscription to manage yet. Subscribe first: POST /subscribe/pro."
+
+
+class PaymentInProgress(Conflict):
+    """Another request is changing the same customer at Stripe."""
+
+    code = "payment-in-progress"
+    detail = "Another request for this subscription is in progress. Try again in a moment."
 
 
 class PaymentsOff(Conflict):

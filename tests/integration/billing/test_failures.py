@@ -8,8 +8,9 @@ from itertools import count
 import pytest
 
 from infra.local.standins.stripe.driver import Stripe
+from tests.support.billing import deliver
 from tests.support.http_api import Reply
-from tests.support.person import Person
+from tests.support.person import Person, problem
 from tests.support.wire import Died, Wire
 
 CALLS = [
@@ -78,16 +79,16 @@ def test_an_outage_of_stripe_is_502_and_the_next_request_after_it_succeeds(
 
 @pytest.mark.parametrize("done", [True, False])
 @pytest.mark.parametrize("call", ["POST /v1/customers", "POST /v1/checkout/sessions"])
-def test_a_slow_stripe_is_502_and_an_object_that_it_created_is_found(
+def test_a_slow_creation_is_409_until_it_ends_and_its_object_is_found(
     payer: Person, call: str, done: bool
 ) -> None:
     payer.stripe.fault("stall", seconds=30, done=done, match=call)
     began = time.monotonic()
     reply = payer.checkout()
-    assert reply.status == (200 if done else 502)  # the retry finds the object
+    assert reply.status == (200 if done else 409)  # the retry finds the object, or its key in use
     assert time.monotonic() - began < 20
     if not done:  # the key is in use until the first request ends
-        assert payer.checkout().status == 502
+        problem(payer.checkout(), 409, "payment-in-progress")
     assert len(payer.customers()) <= 1
 
 
@@ -95,7 +96,7 @@ def test_a_slow_stripe_is_502_and_an_object_that_it_created_is_found(
 def test_an_answer_that_arrives_byte_by_byte_meets_the_deadline(payer: Person, call: str) -> None:
     payer.stripe.fault("drip", match=call)
     began = time.monotonic()
-    assert payer.checkout().status in (200, 502)
+    assert payer.checkout().status in (200, 409, 502)
     assert time.monotonic() - began < 8
     payer.stripe.reset()
     assert_can_pay_once(payer)
@@ -146,7 +147,7 @@ def test_concurrent_requests_create_one_customer_and_one_page(payer: Person) -> 
     for thread in threads:
         thread.join()
     made = {reply.data["sessionId"] for reply in replies if reply.status == 200}
-    assert {reply.status for reply in replies} <= {200, 502}
+    assert {reply.status for reply in replies} <= {200, 409}
     assert len(made) == 1
     assert_can_pay_once(payer)
 
@@ -204,3 +205,33 @@ def test_the_portal_is_502_while_stripe_fails(subscriber: Person, fault: dict[st
     assert subscriber.request("POST", "/subscription/portal").status == 502
     subscriber.stripe.reset()
     assert subscriber.request("POST", "/subscription/portal").status == 200
+
+
+@pytest.mark.parametrize(
+    ("route", "call"),
+    [
+        ("/subscribe/pro", "POST /v1/checkout/sessions"),
+        ("/subscription/portal", "POST /v1/billing_portal/sessions"),
+        ("/subscription/cancel", "POST /v1/subscriptions/"),
+        ("/subscription/resume", "GET /v1/subscriptions"),
+    ],
+)
+def test_an_object_that_another_request_has_locked_at_stripe_is_a_409(
+    payer: Person, route: str, call: str
+) -> None:
+    if route != "/subscribe/pro":
+        payer.pay()
+        payer.deliver_events()
+    payer.stripe.fault("error", status=429, code="lock_timeout", match=call, times=2)
+    problem(payer.post(route), 409, "payment-in-progress")
+    payer.stripe.reset()
+    assert payer.post(route).status == 200
+
+
+def test_an_event_about_an_object_that_is_locked_at_stripe_is_retried(payer: Person) -> None:
+    payer.pay()
+    event_id = payer.undelivered[-1]
+    payer.stripe.fault("error", status=429, code="lock_timeout", match="GET /v1/subscriptions")
+    problem(deliver(payer.api, payer.stripe, event_id), 409, "payment-in-progress")
+    assert deliver(payer.api, payer.stripe, event_id).status == 200
+    assert payer.plan() == "pro"

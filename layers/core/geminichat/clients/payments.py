@@ -24,7 +24,7 @@ from geminichat.domain.billing import (
     StripeSubscription,
     SubscriptionState,
 )
-from geminichat.errors import PaymentProviderFailed, PaymentsOff, Unavailable
+from geminichat.errors import PaymentInProgress, PaymentProviderFailed, PaymentsOff, Unavailable
 from geminichat.runtime import log
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ WITH_INVOICE: Mapping[str, Any] = {"expand": ["data.latest_invoice"]}
 """The parameter by which subscriptions are returned with their last invoice."""
 MISSING = "resource_missing"
 """Stripe's error code for an object that does not exist."""
+IN_PROGRESS = ("idempotency_key_in_use", "lock_timeout")
+"""Stripe's error codes for a request that meets another one on the same key or object."""
 FAILED = "The payment provider did not respond as expected. Try again in a moment."
 
 _clients: dict[tuple[str, float, int], "stripe.StripeClient"] = {}
@@ -450,13 +452,16 @@ def _translate_errors(*, keyed: bool = False) -> Iterator[None]:
     try:
         yield
     except stripe.StripeError as error:
+        code = error.error.code if error.error else None  # the SDK's errors do not all have it
         log.warning(
             "stripe failed",
             error=type(error).__name__,
             stripe_status=error.http_status,
-            stripe_code=error.code,
+            stripe_code=code,
             stripe_request=error.request_id,
         )
+        if code in IN_PROGRESS:
+            raise PaymentInProgress() from error
         spent = isinstance(error, stripe.IdempotencyError) or (error.http_status or 0) >= 500
         if keyed and spent:
             raise KeySpent(FAILED) from error
