@@ -5,6 +5,7 @@ prices.toml, and what the templates deploy is counted in them.
 """
 
 import math
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.alarms import NESTED, alarms
-from tests.support.template import FUNCTIONS, TEMPLATE
+from tests.support.template import FUNCTIONS, TEMPLATE, events_of
 
 MEMORIES = (128, 256, 512, 1024, 1769)
 SEND, POLL, WORKER, SWEEP = (
@@ -30,8 +31,6 @@ MILLION = 1_000_000
 PRICES: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
 ASSUMED: Mapping[str, float] = PRICES["assumed"]
 SECONDS = ASSUMED["hours_a_month"] * 3600
-SWEEPS = SECONDS / 60
-"""Per month."""
 
 
 def share_of(memory: int) -> float:
@@ -145,18 +144,19 @@ class Idle:
 
     polling: float
     """Lambda's long polls of the prompts queue."""
-    sweep: float
+    schedules: float
+    """The sweep every minute, and the other functions with a schedule."""
     alarms: float
     dashboard: float
     traces: float
-    """X-Ray's traces of the sweep."""
+    """X-Ray's traces of these runs."""
     reads: float
-    """The sweep's reads, a part of `sweep`: on-demand tables have no free tier."""
+    """Their reads, a part of `schedules`: on-demand tables have no free tier."""
 
     @property
     def total(self) -> float:
         """All of it, without free tiers."""
-        return self.polling + self.sweep + self.alarms + self.dashboard + self.traces
+        return self.polling + self.schedules + self.alarms + self.dashboard + self.traces
 
     @property
     def after_free_tiers(self) -> float:
@@ -165,8 +165,20 @@ class Idle:
         return self.reads + max(0.0, self.alarms - float(free))
 
 
+def scheduled() -> float:
+    """Return how many times per month a schedule of the template invokes a function."""
+    runs = 0.0
+    for function in FUNCTIONS:
+        for event in events_of(function, "ScheduleV2"):
+            rate = re.fullmatch(r"rate\((\d+) minutes?\)", event["ScheduleExpression"])
+            minutes = int(rate[1]) if rate else 24 * 60  # the others run daily
+            runs += SECONDS / 60 / minutes
+    return runs
+
+
 def idle(measured: Mapping[str, Measured]) -> Idle:
-    """Return the cost of a month without a single request."""
+    """Return the cost of a month without a single request; every scheduled run costs a sweep."""
+    runs = scheduled()
     polls = ASSUMED["pollers"] * SECONDS / ASSUMED["poll_seconds"]
     once = invocation(measured[SWEEP], memory_of(SWEEP), http=False)
     dashboards = sum(
@@ -174,11 +186,11 @@ def idle(measured: Mapping[str, Measured]) -> Idle:
     )
     return Idle(
         polling=polls * PRICES["sqs"]["request"],
-        sweep=SWEEPS * (once.total + PRICES["scheduler"]["invocation"]),
+        schedules=runs * (once.total + PRICES["scheduler"]["invocation"]),
         alarms=sum(len(alarm.metrics) for alarm in alarms()) * PRICES["alarms"]["month"],
         dashboard=dashboards * PRICES["dashboards"]["month"],
-        traces=traced(SWEEPS),
-        reads=SWEEPS * once.tables,
+        traces=traced(runs),
+        reads=runs * once.tables,
     )
 
 
@@ -198,7 +210,7 @@ def written(exchanges: float) -> float:
 
 def monthly(unit: float, still: Idle, exchanges: float) -> float:
     """Return the dollars of a month with that many exchanges at `unit` dollars each."""
-    invocations = SWEEPS + exchanges * (2 + ASSUMED["polls"])
+    invocations = scheduled() + exchanges * (2 + ASSUMED["polls"])
     watching = traced(invocations) - still.traces + written(exchanges)
     return still.total + unit * exchanges + watching
 
