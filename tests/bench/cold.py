@@ -1,4 +1,4 @@
-"""Cold starts: from the start of a process to its first answer, everything interleaved."""
+"""Cold starts: from the start of a process to its first answer, over HTTP and over TLS."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class Figure:
         )
 
 
-def contenders(lab: Lab, calls: Mapping[str, Sequence[Call]]) -> dict[str, Contender]:
+def contenders(lab: Lab, secured: Lab, calls: Mapping[str, Sequence[Call]]) -> dict[str, Contender]:
     """Return everything that is started, by its name in the results."""
     found = {"bare": lab.bare()}
     found["gemini import, as shipped"] = lab.gemini_import()
@@ -39,10 +39,17 @@ def contenders(lab: Lab, calls: Mapping[str, Sequence[Call]]) -> dict[str, Conte
             found[f"{way} {kind}"] = lab.usual(way, kind)
     for name in calls:
         found[name] = lab.ours(name)
+        if calls[name]:
+            found[over_tls(name)] = secured.ours(name)
         if name in subjects.http_functions() and calls[name]:
             found[f"floor {name}"] = lab.floor(name, calls[name], shipped=False)
             found[f"shipped floor {name}"] = lab.floor(name, calls[name], shipped=True)
     return found
+
+
+def over_tls(name: str) -> str:
+    """Return the name in the results of a function whose services answer over TLS."""
+    return f"{name} over TLS"
 
 
 def measure(
@@ -52,12 +59,13 @@ def measure(
 
     A round before the first one brings every file into the system's cache.
     """
-    all_of_them = contenders(lab, calls)
-    taken: dict[str, list[Cold]] = {name: [] for name in all_of_them}
-    for number in range(rounds + 1):
-        for name, contender in all_of_them.items():
-            cold = lab.cold(contender)
-            if number:
-                taken[name].append(cold)
-        print(f"  cold starts: round {number} of {rounds}", flush=True)
+    with lab.secured() as secured:
+        started = contenders(lab, secured, calls)
+        taken: dict[str, list[Cold]] = {name: [] for name in started}
+        for number in range(rounds + 1):
+            for name, contender in started.items():
+                cold = lab.cold(contender)
+                if number:
+                    taken[name].append(cold)
+            print(f"  cold starts: round {number} of {rounds}", flush=True)
     return {name: Figure.of(colds) for name, colds in taken.items()}

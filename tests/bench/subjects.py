@@ -70,8 +70,18 @@ def _moment(days: float = 0.0) -> str:
     return times.text(NOW + timedelta(days=days))
 
 
-def _digest(purpose: codes.Purpose) -> str:
-    return codes.digest(OTP, purpose, ANN, CHALLENGE, base64.urlsafe_b64decode(KEY))
+def _sent(purpose: codes.Purpose) -> list[Item]:
+    """Return the codes of an identity: one for this purpose."""
+    return [
+        {
+            "challenge": CHALLENGE,
+            "digest": codes.digest(OTP, purpose, ANN, CHALLENGE, base64.urlsafe_b64decode(KEY)),
+            "kid": "k1",
+            "purpose": str(purpose),
+            "sent_at": codes.millis(NOW - timedelta(minutes=1)),
+            "sender": codes.sender("203.0.113.7", None),
+        }
+    ]
 
 
 def _items() -> dict[str, Item]:
@@ -96,16 +106,7 @@ def _items() -> dict[str, Item]:
         },
         "CodesTable": {
             "identity": ANN.key,
-            "sent": [
-                {
-                    "challenge": CHALLENGE,
-                    "digest": _digest(codes.Purpose.LOGIN),
-                    "kid": "k1",
-                    "purpose": "login",
-                    "sent_at": codes.millis(NOW - timedelta(minutes=1)),
-                    "sender": codes.sender("203.0.113.7", None),
-                }
-            ],
+            "sent": _sent(codes.Purpose.LOGIN),
             "version": 1,
             "expires_at": int((NOW + timedelta(hours=1)).timestamp()),
         },
@@ -230,7 +231,6 @@ ASKS: dict[str, Ask] = {
         "/auth/login",
         {"email": "ann@example.com", "password": PASSWORD},
         public=True,
-        redis=[[0, 1]],
         usual="login",
         issues=True,
         hashes=1,
@@ -250,14 +250,13 @@ ASKS: dict[str, Ask] = {
         "/auth/reset-password",
         {"email": ANN.value, "otp": OTP, "newPassword": f"{PASSWORD} staple"},
         public=True,
-        items={"CodesTable": {"digest": _digest(codes.Purpose.RESET)}},
+        items={"CodesTable": {"sent": _sent(codes.Purpose.RESET)}},
         usual="login",
         hashes=1,
     ),
     "AuthChangePassword": Ask(
         "/auth/change-password",
         {"currentPassword": PASSWORD, "newPassword": f"{PASSWORD} staple"},
-        redis=[[0, 1]],
         usual="login",
         issues=True,
         hashes=2,
@@ -272,7 +271,7 @@ ASKS: dict[str, Ask] = {
         "/user/identity",
         {"email": ANN.value, "otp": OTP, "currentPassword": PASSWORD},
         missing=["IdentitiesTable"],
-        redis=[[0, 1]],
+        items={"CodesTable": {"sent": _sent(codes.Purpose.LINK)}},
         usual="login",
         hashes=1,
     ),
@@ -312,6 +311,7 @@ ASKS: dict[str, Ask] = {
     "DocsOpenapi": Ask("/openapi.json", public=True, usual="health"),
     "DocsPage": Ask("/docs", public=True, usual="health"),
     "PromptsSweep": Ask(event={}, usual="sweep"),
+    "UserPurge": Ask(event={}, missing=["PurgesTable"], usual="sweep"),
 }
 
 

@@ -1,10 +1,9 @@
 """The practical floor: the network calls of one of our functions by the same SDK clients, bare.
 
-No validation, no rules, no logs, no errors of ours. FLOOR_PLAN is JSON: `uses` names the SDKs,
-`calls` are the function's own, as they were recorded on the wire, and the rest says how often it
-hashes, and whether it verifies and issues a token. FLOOR_CLIENTS says whose clients
-make them: "shipped" are the packages as PyPI has them; "ours" the same packages, imported as our
-functions import them, on our HTTP.
+No validation, rules, logs or errors. FLOOR_PLAN is JSON: `uses` names the SDKs, `calls` are the
+function's own, as recorded on the wire; the rest says how often it hashes a password, and whether
+it verifies and issues a token. FLOOR_CLIENTS is "shipped" for the packages as PyPI has them, "ours"
+for the same packages imported as our functions import them, over our HTTP client.
 """
 
 import json
@@ -24,15 +23,15 @@ if "argon2" in USES:
 
 if OURS:
     if "stripe" in USES:
-        from geminichat import stripe_sdk
+        from geminichat.clients import stripe_sdk
     if AWS:
-        from geminichat import aws
+        from geminichat.runtime import aws_client
     if "dynamodb" in USES:
-        import geminichat.tables  # noqa: F401  PynamoDB without what our functions leave out
+        import geminichat.runtime.dynamodb  # noqa: F401  imports PynamoDB as our functions do
     if "redis" in USES:
-        from geminichat.runtime import trimmed_imports as lean
+        from geminichat.runtime.trimmed_imports import skip_modules
 
-        with lean.without({"geminichat.runtime.log": {}, "geminichat.metrics": {}}):
+        with skip_modules({"geminichat.runtime.log": {}, "geminichat.metrics": {}}):
             from geminichat.upstash.redis import Redis
     if "jwt" in USES:
         from geminichat.runtime.jwt_codec import jwt
@@ -78,7 +77,7 @@ def made(service):
             return stripe_sdk.create_client("sk_test_1", endpoint=endpoint, read=8, retries=0)
         return stripe.StripeClient("sk_test_1", base_addresses={"api": endpoint})
     if OURS:
-        return aws.Client(service, connect=1, read=4, attempts=1)
+        return aws_client.Client(service, connect=1, read=4, attempts=1)
     if service == "dynamodb":
         return Connected(max_retry_attempts=1).client
     return SESSION.create_client("sesv2" if service == "ses" else service)
