@@ -5,6 +5,7 @@ SHELL := bash
 # Any Python from 3.8 on; it only installs Python 3.13 and the tools.
 PYTHON ?= $(or $(shell command -v python3),$(shell command -v python3.13),python)
 RUN := .venv/bin/python -m
+ON_AWS := $(filter-out local,$(STAGE))
 RUN_WITH_CORE := PYTHONPATH=layers/core $(RUN)
 SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 
@@ -28,11 +29,11 @@ up: setup local-only ## Run the whole system on this machine (PORT=8000; FRESH=1
 chat: setup local-only ## Chat with the running system in the terminal
 	@$(RUN) infra.local chat
 
-logs: setup local-only ## Show the logs of the running system (FN=ChatroomCreate for one function)
-	@$(RUN) infra.local logs $(FN)
+logs: setup ## Show the newest log lines (FN=ChatroomCreate for one function; STAGE=local)
+	@$(RUN) $(if $(ON_AWS),infra.stages.logs $(STAGE),infra.local logs) $(FN)
 
-status: setup local-only ## Show the addresses of the running system
-	@$(RUN) infra.local status
+status: setup ## Show the addresses of the system, and the health of a stage on AWS (STAGE=local)
+	@$(RUN) $(if $(ON_AWS),infra.stages.status $(STAGE),infra.local status)
 
 sam-local: setup local-only ## Serve the API with `sam local` in Docker, next to `make up` (PORT=3000)
 	@$(RUN) infra.local sam-local $(if $(PORT),--port $(PORT))
@@ -41,7 +42,7 @@ sam-invoke: setup local-only ## Invoke a function once in Docker (FN=ChatroomCre
 	@$(RUN) infra.local sam-invoke $(or $(FN),$(error FN is missing, for example: make sam-invoke FN=ChatroomCreate)) $(EVENT)
 
 local-only:
-	@$(if $(filter-out local,$(STAGE)),echo "make $(MAKECMDGOALS) is for the system on this machine and takes no STAGE." >&2; exit 2)
+	@$(if $(ON_AWS),echo "make $(MAKECMDGOALS) is for the system on this machine and takes no STAGE." >&2; exit 2)
 
 ##@ Check and change it
 

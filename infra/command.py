@@ -1,5 +1,15 @@
 """The error that a command reports to the person who ran it."""
 
+from collections.abc import Mapping
+
 
 class CommandError(Exception):
     """What went wrong and what to do about it, in a line or two."""
+
+
+def function_named(logical_id: str, functions: Mapping[str, str]) -> str:
+    """Return the name of a function. Raises CommandError with the known logical ids."""
+    if logical_id not in functions:
+        known = ", ".join(sorted(functions))
+        raise CommandError(f"There is no function {logical_id}. The functions are: {known}")
+    return functions[logical_id]

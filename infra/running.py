@@ -123,13 +123,6 @@ class Stack(Resources, frozen=True):
     stripe: Stripe | None
     logs: str
 
-    def function(self, logical_id: str) -> str:
-        """Return the name of a function. Raises CommandError with the known ones."""
-        if logical_id not in self.functions:
-            known = ", ".join(sorted(self.functions))
-            raise CommandError(f"There is no function {logical_id}. The functions are: {known}")
-        return self.functions[logical_id]
-
 
 def find(folder: Path) -> Stack | None:
     """Return the stack that runs in a data folder, or None."""

@@ -1,20 +1,13 @@
-"""The functions' log lines and crashes, formatted for a person."""
+"""The log lines and crashes of a local stack's functions."""
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from infra.command import function_named
+from infra.log_lines import Line, newest, parse
 from infra.running import Stack
-
-FRAME = re.compile(r"(START|END|REPORT) RequestId: ")
-"""The lines that Lambda writes before and after an invocation."""
-
-METRICS = '"CloudWatchMetrics"'
-"""A part of lines that only contain metrics."""
 
 PAGE = 10_000
 """The most entries that MiniStack returns at a time."""
@@ -22,27 +15,15 @@ PAGE = 10_000
 CRASH = re.compile(r"(?m)^(?P<at>\S+ \S+) (?P<level>ERROR|WARNING) \[lambda\w*\] (?P<message>.*)")
 """MiniStack's lines about a function that did not start, raised or timed out."""
 
-SHOWN_SEPARATELY = {"timestamp", "level", "message", "service", "exception", "stack_trace"}
-
-
-@dataclass(frozen=True, order=True)
-class Line:
-    """One log entry, and the name of its function."""
-
-    at: datetime
-    text: str
-    function: str
-
 
 def lines(stack: Stack, function: str | None, count: int) -> list[str]:
     """Return the newest entries, oldest first, of all functions or of a logical id.
 
     Raises CommandError if there is no such function.
     """
-    name = stack.function(function) if function else ""
-    found = [*_logged(stack), *_crashes(Path(stack.logs) / "ministack.log")]
-    newest = [line for line in sorted(found) if name in line.function][-count:]
-    return [f"{line.at:%H:%M:%S} {line.text}" for line in newest]
+    name = function_named(function, stack.functions) if function else ""
+    crashes = _crashes(Path(stack.logs) / "ministack.log")
+    return newest([*parse(entries(stack)), *crashes], name, count)
 
 
 def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
@@ -66,29 +47,8 @@ def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
                     token = {"nextToken": read["nextForwardToken"]}
 
 
-def _logged(stack: Stack) -> Iterator[Line]:
-    """Yield the functions' own entries."""
-    for at, message in entries(stack):
-        if not FRAME.match(message) and METRICS not in message:
-            yield _line(at, message)
-
-
 def _crashes(log: Path) -> Iterator[Line]:
     """Yield MiniStack's entries about functions that failed."""
     for found in CRASH.finditer(log.read_text(errors="replace")):
         at = datetime.strptime(found["at"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
         yield Line(at, f"{found['level']:7} {found['message']}", found["message"])
-
-
-def _line(at: datetime, message: str) -> Line:
-    try:
-        fields: dict[str, Any] = json.loads(message)
-        function = str(fields.get("function_name", ""))
-    except (ValueError, AttributeError):
-        return Line(at, message.rstrip(), "")
-    rest = " ".join(
-        f"{key}={value}" for key, value in fields.items() if key not in SHOWN_SEPARATELY
-    )
-    text = f"{fields.get('level', ''):7} {fields.get('message', '')} {rest}".rstrip()
-    traceback = str(fields.get("exception", "")).splitlines()
-    return Line(at, "\n    ".join([text, *traceback]), function)

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +15,7 @@ import pytest
 
 from geminichat.domain.signing import StoredKeys
 from infra.command import CommandError
+from infra.local.serving import free_port
 from infra.paths import ROOT
 from infra.stages import deploy, destroy, put_secrets
 from infra.stages.put_secrets import Secret
@@ -185,7 +187,9 @@ def run(
     ],
     ids=["profile", "AWS_DEFAULT_REGION", "AWS_REGION"],
 )
-@pytest.mark.parametrize("command", ["redrive", "reconcile", "rotate_signing_keys", "destroy"])
+@pytest.mark.parametrize(
+    "command", ["redrive", "reconcile", "rotate_signing_keys", "destroy", "logs", "status"]
+)
 def test_account_and_region_are_shown_before_anything_else(
     command: str, variables: dict[str, str], region: str, tmp_path: Path
 ) -> None:
@@ -264,3 +268,56 @@ def test_destroy_removes_the_secrets_of_a_stage_that_was_never_deployed(stage: S
     assert put_secrets.stored(boto3.client("ssm"), stage) == set()
     with pytest.raises(CommandError, match="no secret"):
         list(destroy.destroy(stage, lambda _: stage.name))
+
+
+STACK = """
+Resources:
+  LogGroup:
+    Type: AWS::Logs::LogGroup
+    Properties: {LogGroupName: /geminichat/dev}
+Outputs:
+  ApiUrl: {Value: "%s"}
+"""
+
+
+@pytest.fixture
+def on_aws() -> Iterator[None]:
+    """A stack of the stage dev with a log group and an address without a server."""
+    stacks = boto3.client("cloudformation", region_name="eu-west-1")
+    body = STACK % f"http://127.0.0.1:{free_port()}"
+    stacks.create_stack(StackName="geminichat-dev", TemplateBody=body)
+    stacks.get_waiter("stack_create_complete").wait(
+        StackName="geminichat-dev", WaiterConfig={"Delay": 1}
+    )
+    yield
+    stacks.delete_stack(StackName="geminichat-dev")
+
+
+@pytest.mark.usefixtures("on_aws")
+def test_status_shows_the_stack_and_an_api_that_does_not_answer(tmp_path: Path) -> None:
+    done = run("status", "dev", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Stack    CREATE_COMPLETE" in done.stdout
+    assert "Health   no answer" in done.stdout
+
+
+@pytest.mark.usefixtures("on_aws")
+def test_logs_show_the_newest_lines_of_a_stage(tmp_path: Path) -> None:
+    logs = boto3.client("logs", region_name="eu-west-1")
+    logs.create_log_stream(logGroupName="/geminichat/dev", logStreamName="s")
+    now = round(time.time() * 1000)
+    messages = ["START RequestId: 1", '{"level": "INFO", "message": "old"}']
+    messages.append('{"level": "INFO", "message": "request", "status": 201}')
+    logs.put_log_events(
+        logGroupName="/geminichat/dev",
+        logStreamName="s",
+        logEvents=[
+            {"timestamp": now + number, "message": message}
+            for number, message in enumerate(messages)
+        ],
+    )
+    done = run("logs", "dev", "-n", "1", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].endswith("INFO    request status=201")
+    unknown = run("logs", "dev", "Nonsense", home=tmp_path)
+    assert unknown.stderr.startswith("There is no function Nonsense.")
