@@ -183,15 +183,19 @@ def test_more_events_in_any_order_end_with_the_newest_state(
 
 
 class Losing:
-    """A table in which a concurrent sync always stores its state first."""
+    """A table in which another request is always first."""
 
-    def __init__(self, customer_id: str = CUSTOMER) -> None:
+    def __init__(self, customer_id: str | None = CUSTOMER) -> None:
         self.fetches = 0
         self._customer_id = customer_id
 
     def sync(self) -> Synced | None:
         return store_current(
-            Subscription("u_1"), CUSTOMER, fetch=self.fetch, load=self.load, store=self.store
+            Subscription("u_1", stripe_customer_id=CUSTOMER),
+            CUSTOMER,
+            fetch=self.fetch,
+            load=self.load,
+            store=self.store,
         )
 
     def load(self, user_id: str) -> Subscription:
@@ -211,7 +215,10 @@ def test_a_sync_that_loses_three_times_leaves_the_state_to_the_winners() -> None
     assert world.fetches == 3
 
 
-def test_a_sync_of_a_customer_that_was_replaced_ends() -> None:
-    world = Losing(customer_id="cus_2")
+@pytest.mark.parametrize("customer_id", ["cus_2", None])
+def test_a_sync_ends_if_the_customer_was_replaced_or_the_item_deleted(
+    customer_id: str | None,
+) -> None:
+    world = Losing(customer_id)
     assert world.sync() is None
     assert world.fetches == 1

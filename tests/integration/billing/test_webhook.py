@@ -17,6 +17,7 @@ from geminichat.domain import times
 from geminichat.domain.webhooks import StripeEvent
 from geminichat.tables import stripe_events
 from geminichat.tables.stripe_events import HandledEvent
+from geminichat.tables.subscriptions import Subscription
 from geminichat.upstash import prompt_limits
 from infra.local.cloud.http_events import http_event
 from infra.local.standins.stripe.driver import Stripe
@@ -355,6 +356,24 @@ def test_of_two_concurrent_fetches_the_newer_state_is_kept(
         assert held[name].answered() == 200
     assert subscriber.status()["status"] == "canceled"
     assert subscriber.plan() == "basic"
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_an_item_that_is_deleted_during_a_fetch_is_not_stored_again(
+    payer: Person, synced: bool
+) -> None:
+    payer.pay()
+    if synced:
+        payer.deliver_events()
+        payer.move("cancel")
+    stripe = payer.stripe
+    stripe.fault("hold", name="late", match="GET /v1/subscriptions")
+    late = Delivery(payer, payer.undelivered[-1])
+    wait_until(lambda: stripe.holds() == ["late"])
+    payer.stored().delete()
+    stripe.release("late")
+    assert late.answered() == 200
+    assert Subscription.count(payer.id, consistent_read=True) == 0
 
 
 def test_a_plan_that_changed_between_two_tries_is_dropped_from_redis(

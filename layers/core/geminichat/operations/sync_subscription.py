@@ -57,9 +57,9 @@ def sync(
     """Store the customer's current state, and return what that replaced and what was stored.
 
     `mark` is the write that marks an event as handled in the same transaction.
-    Returns None if concurrent syncs stored a state that was fetched after this call began, or
-    another customer. If the plan changed, the plan that Redis remembers is dropped.
-    Raises PaymentProviderFailed.
+    Returns None if concurrent syncs stored a state that was fetched after this call began, and if
+    the customer was replaced or the item deleted. If the plan changed, the plan that Redis
+    remembers is dropped. Raises PaymentProviderFailed.
     """
     synced = store_current(known, customer_id, mark)
     if synced and subscriptions.has_other_plan(synced.before, synced.state, now):
@@ -89,7 +89,7 @@ def store_current(
         state = fetch(customer_id)
         if store(known, customer_id, state, mark):
             return Synced(known, state)
-        known = load(known.user_id)
-        if known.stripe_customer_id not in (None, customer_id):
+        before, known = known, load(known.user_id)
+        if known.stripe_customer_id not in (before.stripe_customer_id, customer_id):
             return None
     return None

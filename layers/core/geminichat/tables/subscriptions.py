@@ -153,14 +153,16 @@ def store_state(
 ) -> bool:
     """Replace the state in `before`, in one transaction with `mark` if that is given.
 
-    Returns False if the stored item has another revision, or another customer, by now.
+    Returns False if the stored item has another revision or customer by now, or was deleted.
     """
     revision = int(before.revision)
     same = Subscription.revision == revision
     if revision == 0:
         same = same | Subscription.revision.does_not_exist()
-    customer = Subscription.stripe_customer_id
-    condition = same & (customer.does_not_exist() | (customer == customer_id))
+    same_customer = Subscription.stripe_customer_id == customer_id
+    if not before.stripe_customer_id:
+        same_customer = same_customer | Subscription.stripe_customer_id.does_not_exist()
+    condition = same & same_customer
     actions = _set_state(customer_id, state, revision + 1)
     item = Subscription(before.user_id)
     if mark is None:
