@@ -26,7 +26,7 @@ def in_two_hours() -> datetime:
 
 
 @either
-def test_a_strangers_password_and_sessions_die_when_the_owner_verifies(api: Api, new: New) -> None:
+def test_a_strangers_password_and_sessions_end_when_the_owner_verifies(api: Api, new: New) -> None:
     someone = Person(api, new())
     stranger = someone.sign_up(STRANGERS, at=NOW).data
     assert someone.me(stranger["token"]).status == 200
@@ -40,7 +40,7 @@ def test_a_strangers_password_and_sessions_die_when_the_owner_verifies(api: Api,
 
 
 @either
-def test_a_strangers_password_and_sessions_die_when_the_owner_resets(api: Api, new: New) -> None:
+def test_a_strangers_password_and_sessions_end_when_the_owner_resets(api: Api, new: New) -> None:
     someone = Person(api, new())
     stranger = someone.sign_up(STRANGERS, at=NOW).data
     assert someone.forget_password(at=LATER).status == 200
@@ -54,9 +54,7 @@ def test_a_strangers_password_and_sessions_die_when_the_owner_resets(api: Api, n
 
 
 @either
-def test_an_unproven_claim_gives_way_to_the_next_sign_up_and_leaves_nothing(
-    api: Api, new: New
-) -> None:
+def test_an_unproven_sign_up_is_replaced_by_the_next_one_and_deleted(api: Api, new: New) -> None:
     someone = Person(api, new())
     stranger = someone.sign_up(STRANGERS).data
     owner = someone.sign_up(PASSWORD, at=in_two_hours()).data
@@ -128,7 +126,7 @@ def test_another_token_does_not_adopt_an_unproven_account(api: Api, new: New, ho
 
 
 @either
-def test_a_sign_up_that_came_before_the_claim_was_made_loses_to_it(api: Api, new: New) -> None:
+def test_a_sign_up_that_began_before_another_was_stored_is_refused(api: Api, new: New) -> None:
     someone = Person(api, new())
     before = datetime.now(UTC)
     winner = someone.sign_up(PASSWORD).data
@@ -148,7 +146,7 @@ def test_a_proven_identity_is_taken(api: Api, new: New) -> None:
 
 @either
 @pytest.mark.parametrize("claimed", [False, True], ids=["new", "claimed before"])
-def test_ten_sign_ups_of_one_identity_at_the_same_moment_one_wins_and_nothing_is_half_made(
+def test_of_ten_simultaneous_sign_ups_one_succeeds_and_none_is_stored_in_part(
     api: Api, new: New, claimed: bool
 ) -> None:
     someone = Person(api, new())
@@ -186,7 +184,7 @@ def test_a_sign_up_and_a_proof_at_the_same_moment_leave_the_owner_in(api: Api) -
         assert someone.me(owner.data["token"]).data["emailVerified"] is True
 
 
-def test_a_number_alone_signs_up_without_tokens_and_is_sent_its_code(api: Api) -> None:
+def test_a_sign_up_with_only_a_number_returns_no_tokens_and_sends_a_code(api: Api) -> None:
     ann = Person(api, new_mobile())
     reply = ann.sign_up(None)
     assert reply.status == 201

@@ -131,7 +131,7 @@ def test_two_verifications_of_one_code_at_the_same_moment_one_wins(
     assert len(sessions_of(user.user_id)) == before + 1
 
 
-def test_wrong_expired_used_burnt_and_never_sent_get_the_same_answer(api: Api) -> None:
+def test_wrong_expired_used_and_unknown_codes_get_the_same_answer(api: Api) -> None:
     now = datetime.now(UTC)
     used = Person(api)
     used.ask_for_code(at=now)
@@ -180,7 +180,7 @@ def test_an_earlier_code_of_the_same_caller_stays_valid(api: Api) -> None:
     assert ann.verify(older, at=later).status == 200
 
 
-def test_a_code_is_spent_alone_and_no_code_is_good_for_another_challenge(api: Api) -> None:
+def test_a_code_is_used_up_by_itself_and_is_wrong_for_another_challenge(api: Api) -> None:
     ann, now = Person(api), datetime.now(UTC)
     first = ann.ask_for_code(at=now).data["challenge"]
     older, later = ann.code(), now + timedelta(seconds=30)
@@ -328,7 +328,7 @@ def ask_from(api: Api, source: str, how: str, at: datetime) -> int:
 
 
 @pytest.mark.usefixtures("limited")
-def test_an_address_gets_so_many_codes_an_hour_however_they_are_asked_for(api: Api) -> None:
+def test_an_address_gets_a_limited_number_of_codes_per_hour_on_all_routes(api: Api) -> None:
     at = datetime(2026, 1, 1, 9, 59, 50, tzinfo=UTC)
     asked = [ask_from(api, "198.51.100.1", how, at) for how in ("send", "forgot", "sign up")]
     assert asked == [200, 200, 201]

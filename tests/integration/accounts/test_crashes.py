@@ -113,7 +113,7 @@ def calls_of(step: str, api: Api) -> list[str]:
 
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("step", STEPS)
-def test_whatever_call_breaks_nothing_is_half_made_and_the_owner_gets_in(
+def test_a_call_that_breaks_leaves_nothing_in_part_and_the_owner_logs_in(
     api: Api, step: str, how: str
 ) -> None:
     for place, call in enumerate(calls := calls_of(step, api)):
@@ -174,7 +174,7 @@ def assert_whole(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("step", TRANSACTIONS)
-def test_a_transaction_that_is_tried_again_is_the_same_to_the_letter(api: Api, step: str) -> None:
+def test_a_retried_transaction_is_byte_for_byte_the_same(api: Api, step: str) -> None:
     """DynamoDB refuses another request under the same client request token."""
     act = prepared(step, Person(api, new_mobile()))
     WIRE.cut("dynamodb.TransactWriteItems", "conflict", times=3)
@@ -184,7 +184,7 @@ def test_a_transaction_that_is_tried_again_is_the_same_to_the_letter(api: Api, s
     assert len(set(asked[:4])) == 1
 
 
-def test_a_lost_answer_to_a_refresh_is_no_reuse(api: Api) -> None:
+def test_a_lost_answer_to_a_refresh_does_not_count_as_reuse(api: Api) -> None:
     """The SDK tries again by itself: that second try is the same request, not a thief's."""
     ann = Person(api)
     tokens = ann.sign_up(at=NOW).data

@@ -101,7 +101,7 @@ def test_a_weak_password_costs_the_code_no_try(api: Api) -> None:
     assert ann.reset(ann.code(), OTHER_PASSWORD, at=NOW).status == 200
 
 
-def test_a_reset_of_nobodys_password_is_answered_alike_and_makes_nobody(api: Api) -> None:
+def test_a_reset_for_an_unknown_identity_gets_the_same_answer_and_creates_no_user(api: Api) -> None:
     ann, nobody = Person(api), Person(api)
     ann.sign_up(at=NOW)
     replies = [ann.forget_password(at=NOW), nobody.forget_password(at=NOW)]
@@ -111,7 +111,7 @@ def test_a_reset_of_nobodys_password_is_answered_alike_and_makes_nobody(api: Api
     assert "there is no account" in nobody.messages()[0]
 
 
-def test_the_code_of_nobodys_reset_resets_nothing(
+def test_a_reset_code_of_an_unknown_identity_resets_nothing(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTP_DELIVERY", "response")

@@ -114,7 +114,7 @@ def test_a_forged_token_is_a_plain_401_that_ends_nothing(api: Api) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"refreshToken": {"$gt": ""}}, {"refreshToken": "x" * 2001}])
-def test_what_is_no_refresh_token_is_a_400_with_a_pointer(api: Api, body: object) -> None:
+def test_a_malformed_refresh_token_is_a_400_with_a_pointer(api: Api, body: object) -> None:
     reply = problem(api.post("/auth/refresh", body), 400, "bad-request")
     assert [error["pointer"] for error in reply.json["errors"]] == ["/refreshToken"]
 
@@ -181,7 +181,7 @@ def test_tables_keep_no_token(api: Api) -> None:
         assert token.family not in kept
 
 
-def test_logout_ends_this_session_alone(api: Api) -> None:
+def test_logout_ends_this_session_only(api: Api) -> None:
     ann = Person(api)
     here, there = ann.sign_up().data, ann.log_in().data
     reply = api.post("/auth/logout", token=here["token"])
@@ -237,7 +237,7 @@ def test_a_stolen_access_token_is_refused_after_a_password_change(api: Api) -> N
     assert ann.refresh(reply.data["refreshToken"]).status == 200
 
 
-def test_every_route_but_the_public_ones_wants_a_token(api: Api) -> None:
+def test_every_route_but_the_public_ones_requires_a_token(api: Api) -> None:
     for method, path in [
         ("GET", "/auth/me"),
         ("GET", "/user/me"),

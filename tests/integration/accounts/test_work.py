@@ -66,7 +66,7 @@ def counter(monkeypatch: pytest.MonkeyPatch, redis: StandIn, api: Api) -> Counte
     return Counter(monkeypatch, redis)
 
 
-@pytest.fixture(params=["a password", "a code alone", "unproven", "nobody"])
+@pytest.fixture(params=["a password", "only codes", "unproven", "nobody"])
 def someone(request: pytest.FixtureRequest, api: Api) -> Person:
     """An identity, and what there is to it."""
     ann = Person(api)
@@ -77,14 +77,14 @@ def someone(request: pytest.FixtureRequest, api: Api) -> Person:
             at += timedelta(minutes=1)
             body = {"newPassword": PASSWORD} | ann.confirm(at=at)
             assert api.post("/auth/change-password", body, token=token, at=at).status == 200
-        case "a code alone":
+        case "only codes":
             ann.prove(at=datetime(2026, 1, 1, tzinfo=UTC))
         case "unproven":
             ann.sign_up()
     return ann
 
 
-def test_a_wrong_password_costs_the_same_whoever_is_asked_for(
+def test_a_wrong_password_takes_the_same_calls_for_every_identity(
     counter: Counter, someone: Person
 ) -> None:
     with counter.counting() as work:
@@ -92,13 +92,13 @@ def test_a_wrong_password_costs_the_same_whoever_is_asked_for(
     assert work == Work([TOGETHER, READ, TRANSACTION], hashes=1)
 
 
-def test_a_code_costs_the_same_whoever_asks(counter: Counter, someone: Person) -> None:
+def test_a_code_takes_the_same_calls_for_every_identity(counter: Counter, someone: Person) -> None:
     with counter.counting() as work:
         assert someone.ask_for_code(at=NOW).status == 200
     assert work == Work([TOGETHER, TRANSACTION, MAIL], hashes=0)
 
 
-def test_a_forgotten_password_costs_the_same_whoever_forgot_it(
+def test_a_reset_request_takes_the_same_calls_for_every_identity(
     counter: Counter, someone: Person
 ) -> None:
     with counter.counting() as work:
@@ -106,7 +106,9 @@ def test_a_forgotten_password_costs_the_same_whoever_forgot_it(
     assert work == Work([TOGETHER, TRANSACTION, MAIL], hashes=0)
 
 
-def test_a_wrong_code_costs_the_same_whoever_guesses(counter: Counter, someone: Person) -> None:
+def test_a_wrong_code_takes_the_same_calls_for_every_identity(
+    counter: Counter, someone: Person
+) -> None:
     someone.ask_for_code(at=NOW)
     wrong = f"{(int(someone.code()) + 1) % 1_000_000:06}"
     for act in (someone.verify, someone.reset):
@@ -151,7 +153,7 @@ def test_each_endpoint_makes_no_more_calls_than_it_needs(counter: Counter, api: 
     assert work == Work([])
 
 
-def test_what_is_no_sensible_body_costs_nothing(counter: Counter, api: Api) -> None:
+def test_an_invalid_body_takes_no_call(counter: Counter, api: Api) -> None:
     bodies: list[dict[str, Any]] = [
         {"mobile": {"$gt": ""}, "password": PASSWORD},
         {"email": "ann@example com", "password": PASSWORD},

@@ -75,7 +75,7 @@ HOSTILE_EMAILS = {
 
 
 @pytest.mark.parametrize("written", HOSTILE_EMAILS.values(), ids=HOSTILE_EMAILS.keys())
-def test_what_is_no_plain_address_is_refused_with_a_pointer(written: str) -> None:
+def test_a_malformed_email_is_refused_with_a_pointer(written: str) -> None:
     refused("/email", CodeRequest, {"email": written})
 
 

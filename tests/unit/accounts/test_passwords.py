@@ -80,7 +80,7 @@ def test_a_password_that_anyone_would_guess_or_that_is_none_is_refused(
 
 
 @pytest.mark.parametrize("password", [MOBILE, "14155550100", "+1 415-555-0100"])
-def test_a_number_is_no_password_of_its_owner_however_it_is_written(password: str) -> None:
+def test_a_password_must_not_be_the_own_number_in_any_spelling(password: str) -> None:
     assert code_at(NewAccount, {"mobile": MOBILE, "password": password})[0] == "weak-password"
 
 
@@ -90,7 +90,7 @@ def test_a_change_to_a_weak_password_is_refused() -> None:
 
 
 @pytest.mark.parametrize("password", ["x" * 129, "a\0b"])
-def test_what_cannot_be_a_password_is_refused_before_it_is_hashed(password: str) -> None:
+def test_a_text_that_cannot_be_a_password_is_refused_before_it_is_hashed(password: str) -> None:
     assert code_at(Credentials, {"email": EMAIL, "password": password}) == (
         "bad-request",
         ["/password"],
@@ -101,7 +101,7 @@ def test_what_cannot_be_a_password_is_refused_before_it_is_hashed(password: str)
 
 @pytest.mark.parametrize("password", ["short", "password"])
 def test_a_weak_password_may_be_tried_at_login(password: str) -> None:
-    """Whoever once set it, under other rules, is not locked out, and nobody learns the rules."""
+    """A user who set it under other rules is not locked out, and a stranger learns no rule."""
     body = json.dumps({"email": EMAIL, "password": password}).encode()
     assert parse_json(body, Credentials).password == password
 
@@ -126,7 +126,7 @@ def test_the_shipped_list_holds_the_commonest_and_nothing_too_short() -> None:
     assert all(len(word) >= passwords.SHORTEST and word == word.casefold() for word in listed)
 
 
-def test_a_hash_is_argon2id_at_owasps_cost_and_fits_its_password_alone() -> None:
+def test_a_hash_is_argon2id_at_owasps_cost_and_matches_its_password_only() -> None:
     hashed = hashing.hash_password("correct horse battery")
     assert hashed.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert hashed != hashing.hash_password("correct horse battery")
@@ -136,7 +136,7 @@ def test_a_hash_is_argon2id_at_owasps_cost_and_fits_its_password_alone() -> None
     assert not hashing.is_match("correct horse battery", "no hash at all")
 
 
-def test_a_letter_fits_however_a_keyboard_composed_it() -> None:
+def test_a_letter_matches_in_every_unicode_form() -> None:
     hashed = hashing.hash_password("caf\u00e9 au lait")
     assert hashing.is_match("cafe\u0301 au lait", hashed)
 

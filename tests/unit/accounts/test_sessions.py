@@ -64,7 +64,7 @@ JUNK = {
 
 
 @pytest.mark.parametrize("text", JUNK.values(), ids=JUNK.keys())
-def test_junk_is_no_token(text: str) -> None:
+def test_a_malformed_refresh_token_is_refused(text: str) -> None:
     with pytest.raises(Unauthorized):
         RefreshToken.read(text)
 

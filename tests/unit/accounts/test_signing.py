@@ -42,7 +42,7 @@ def test_keys_in_either_alphabet_of_base64_are_read() -> None:
         '{"current": "k1", "keys": {"k1": "not base64, but long enough to look like a key"}}',
     ],
 )
-def test_what_is_no_keys_is_refused(held: str) -> None:
+def test_malformed_signing_keys_are_refused(held: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         StoredKeys.read(held)
 

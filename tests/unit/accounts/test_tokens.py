@@ -120,7 +120,7 @@ ATTACKS: dict[str, str | Callable[[], str]] = {
     "a header in UTF-16": f"{coded(json.dumps(HEADER).encode('utf-16'))}.{coded(BODY)}.",
     "characters that no token has": "é" + GOOD,
     "a lone surrogate": "\ud800" + GOOD,
-    # 3.8, 3.9, 3.12: issuer, audience and kind are ours alone
+    # 3.8, 3.9, 3.12: issuer, audience and kind are pinned
     "another issuer": token(body={"iss": "https://evil.example"}),
     "an issuer that begins as ours": token(body={"iss": "geminichat.evil.example"}),
     "an issuer that is a list": token(body={"iss": ["geminichat"]}),
@@ -157,7 +157,7 @@ def test_the_attacks_fail_for_what_they_change_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("kid", KEYS)
-def test_a_token_of_ours_holds_for_fifteen_minutes(kid: str) -> None:
+def test_an_access_token_is_valid_for_fifteen_minutes(kid: str) -> None:
     issued = access_tokens.issue(ANN, kid, KEYS[kid], NOON)
     assert access_tokens.verify(issued, KEYS, NOON) == ANN
     last = NOON + timedelta(minutes=15) - timedelta(milliseconds=1)
@@ -166,7 +166,7 @@ def test_a_token_of_ours_holds_for_fifteen_minutes(kid: str) -> None:
         access_tokens.verify(issued, KEYS, NOON + timedelta(minutes=15))
 
 
-def test_a_token_says_what_the_contract_says_and_no_more() -> None:
+def test_a_token_has_the_claims_of_the_contract_and_no_more() -> None:
     issued = access_tokens.issue(ANN, "k1", KEYS["k1"], NOON)
     header, body, _ = issued.split(".")
     pad = "=="

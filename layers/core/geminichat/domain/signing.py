@@ -1,8 +1,8 @@
-"""Signing keys and how one takes the place of another without a token being refused.
+"""Signing keys, and their rotation without a refused token.
 
-SSM holds them as JSON: `{"current": kid, "keys": {kid: base64url}}`. While a rotation is under way
-there are two keys, and `previous` and `currentFrom` beside: every sandbox knows the new key before
-the first token is signed with it, and the old key stays until no token it signed is left.
+SSM holds them as JSON: `{"current": kid, "keys": {kid: base64url}}`. During a rotation there are
+two keys, and the fields `previous` and `currentFrom`: every sandbox knows the new key before a
+token is signed with it, and the old key stays until every token that it signed has expired.
 """
 
 import base64
@@ -15,14 +15,14 @@ from geminichat.domain import times
 from geminichat.domain.sessions import ACCESS_LIFETIME
 
 SPREAD = timedelta(minutes=10)
-"""From when a key is added until it signs: twice as long as a sandbox keeps a secret."""
+"""The time from adding a key to signing with it: twice as long as a sandbox keeps a secret."""
 
 LONGEST_USE = ACCESS_LIFETIME + SPREAD
-"""How long after the new key signs the old one is still needed, slow sandboxes included."""
+"""The time for which the old key is needed after the new one signs, slow sandboxes included."""
 
 
 class SigningKeys(msgspec.Struct, frozen=True):
-    """The keys of this moment: `current` names the one that signs, all of them are accepted."""
+    """The keys in use: `current` names the one that signs, all of them verify."""
 
     current: str
     keys: dict[str, bytes]
@@ -38,19 +38,19 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
 
     @classmethod
     def first(cls, kid: str, key: bytes) -> Self:
-        """Return what a new deployment begins with."""
+        """Return the keys of a new deployment."""
         return cls(current=kid, keys={kid: _text(key)})
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the keys that the text holds. Raises ValueError."""
+        """Return the keys in a text. Raises ValueError."""
         stored = msgspec.json.decode(text, type=cls)
         if stored.current not in stored.keys or not all(map(_bytes, stored.keys.values())):
-            raise ValueError("The signing keys are not what they should be.")
+            raise ValueError("The signing keys are malformed.")
         return stored
 
     def text(self) -> str:
-        """Return the keys as SSM is to hold them."""
+        """Return the keys as SSM stores them."""
         return msgspec.json.encode(self).decode()
 
     def at(self, now: datetime) -> SigningKeys:
@@ -79,7 +79,7 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         return times.parse(self.current_from) + LONGEST_USE
 
     def remove_previous(self) -> Self:
-        """Return the keys with the current one alone."""
+        """Return the keys without the previous one."""
         return type(self)(current=self.current, keys={self.current: self.keys[self.current]})
 
 
