@@ -1,5 +1,7 @@
 """Users who registered with a one-time code can subscribe."""
 
+from datetime import UTC, datetime, timedelta
+
 from infra.local.standins.stripe.driver import Stripe
 from tests.support.lambdas import Api
 from tests.support.person import PASSWORD, Person, new_mobile, problem
@@ -9,8 +11,10 @@ def test_a_user_who_registered_by_code_sets_a_password_subscribes_and_logs_in_wi
     api: Api, stripe: Stripe
 ) -> None:
     ann = Person(api, new_mobile(), stripe)
-    came = ann.prove()
-    reply = api.post("/auth/change-password", {"newPassword": PASSWORD}, token=came["token"])
+    now = datetime.now(UTC)
+    came = ann.prove(at=now - timedelta(minutes=1))
+    body = {"newPassword": PASSWORD, **ann.confirm(at=now)}
+    reply = api.post("/auth/change-password", body, token=came["token"], at=now)
     assert reply.status == 200
 
     ann.remember(reply)
