@@ -42,11 +42,14 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     at_stripe = payments.fetch_all_states()
     stored = {known.stripe_customer_id: known for known in subscriptions.iterate_customers()}
     counts["compared"] = len(stored.keys() | at_stripe.keys())
+    may_be_other_account = stored.keys().isdisjoint(at_stripe)
     for user_id, customer_id in _find_differences(stored, at_stripe):
         if time.monotonic() > until:
             counts["left"] += 1
             continue
         try:
+            if may_be_other_account:  # whose key would end every plan
+                payments.require_customer(customer_id)
             if change := _fix(times.now(), user_id, customer_id, dry_run=dry_run):
                 changes.append(change)
         except AppError as error:
@@ -82,7 +85,6 @@ def _fix(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> str
     if known.stripe_customer_id not in (None, customer_id):
         log.error("user has a second customer", user_id=user_id)
         return None
-    payments.require_customer(customer_id)  # with another account's key, all would be unknown
     state: SubscriptionState | None
     if dry_run:
         state = payments.fetch_state(customer_id)

@@ -6,7 +6,9 @@ import pytest
 
 from geminichat.domain import times
 from geminichat.tables.subscriptions import Subscription
-from tests.support.billing import reconcile
+from infra.local.serving import served
+from infra.local.standins.stripe import create_app
+from tests.support.billing import reconcile, set_secrets
 from tests.support.lambdas import invoke
 from tests.support.person import Person
 
@@ -123,23 +125,27 @@ def test_an_outage_of_stripe_changes_nothing(subscriber: Person) -> None:
 
 
 def test_the_key_of_another_account_ends_no_plan(
-    subscriber: Person,
+    subscriber: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The operator configured a key that knows no customer: every user keeps the plan."""
-    subscriber.stripe.fault(
-        "error", status=404, code="resource_missing", match="/v1/customers", times="always"
-    )
-    subscriber.stripe.fault(
-        "error",
-        status=400,
-        code="resource_missing",
-        match=f"GET /v1/subscriptions customer={subscriber.customer_id()}",
-        times="always",
-    )
-    subscriber.stored().update([Subscription.status.set("trialing")])  # so that it is looked at
-    with pytest.raises(RuntimeError, match="not compared"):
-        reconcile()
+    other_key = "sk_test_other_account"
+    with served(lambda: create_app(other_key)) as url:
+        monkeypatch.setenv("STRIPE_ENDPOINT", url)
+        set_secrets(key=other_key)
+        with pytest.raises(RuntimeError, match="not compared"):
+            reconcile()
     assert subscriber.plan() == "pro"
+
+
+def test_the_plan_of_a_customer_that_only_this_account_does_not_know_ends(
+    subscriber: Person, payer: Person
+) -> None:
+    other = Person.proven(payer.api, payer.stripe)
+    other.pay()
+    other.deliver_events()
+    subscriber.stripe.forget_customer(subscriber.customer_id())
+    assert reconcile()["fixed"] == 1
+    assert (subscriber.plan(), other.plan()) == ("basic", "pro")
 
 
 def test_users_for_whom_no_time_is_left_are_reported(subscriber: Person) -> None:
