@@ -21,6 +21,7 @@ from geminichat.clients import gemini, prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import history, ids, retries, times
 from geminichat.domain.messages import NO_TOKENS, UNAVAILABLE, Failure, Reply, TokenUsage
+from geminichat.domain.models import Thinking
 from geminichat.operations import answer_prompt
 from geminichat.operations.answer_prompt import LeaseLost
 from geminichat.runtime import log
@@ -177,11 +178,12 @@ def _retry_or_fail(prompt: LeasedPrompt, error: gemini.GeminiError) -> int | Non
     )
     if isinstance(error, gemini.Refused):
         metrics.emit(GeminiRefusals=1)
-    elif isinstance(error, gemini.Unavailable | gemini.DeadlineMissed):
+    elif isinstance(error, gemini.Unavailable | gemini.Silent | gemini.TooSlow):
         metrics.emit(GeminiFailures=1)
     tokens = error.tokens or NO_TOKENS
     if prompt.attempts < min(config.number("MAX_ATTEMPTS"), error.max_attempts):
-        messages.release_prompt(prompt, tokens)
+        less = Thinking.MINIMAL if isinstance(error, gemini.Silent) else None
+        messages.release_prompt(prompt, tokens, less)
         first = config.number("RETRY_PAUSE")
         return retries.pause(prompt.attempts, first, error.after, random.random())
     if isinstance(error, gemini.Refused | gemini.Unavailable):

@@ -327,7 +327,7 @@ STREAMED = [
     replace(
         _answer(
             "a drip without end",
-            _failed("DeadlineMissed", "reply-too-slow"),
+            _failed("TooSlow", "reply-too-slow"),
             [],
             events=[_chunk("x")],
             pause=0.05,
@@ -339,7 +339,7 @@ STREAMED = [
     replace(
         _answer(
             "a stall after half",
-            _failed("DeadlineMissed", "timed-out"),
+            _failed("Silent", "timed-out"),
             [],
             events=[_chunk("Half of it")],
             hold=30,
@@ -349,7 +349,7 @@ STREAMED = [
     ),
     Case(
         "a stall before anything",
-        _failed("DeadlineMissed", "timed-out"),
+        _failed("Silent", "timed-out"),
         [],
         {"kind": "stall", "seconds": 2, "times": "always"},
         silence=0.4,

@@ -455,7 +455,7 @@ def test_a_declined_prompt_fails_at_once_without_a_dead_letter(
         ({"kind": "finish", "reason": "RECITATION"}, 3, "recitation", 0),
         ({"kind": "stall", "seconds": 5}, 2, "timed-out", 0),
         ({"kind": "answer", "events": [HALF], "hold": 5}, 2, "timed-out", 0),
-        ({"kind": "answer", "events": [HALF], "pause": 0.2, "repeat": 100}, 2, "reply-too-slow", 0),
+        ({"kind": "answer", "events": [HALF], "pause": 0.2, "repeat": 100}, 1, "reply-too-slow", 0),
         (refusal("daily-quota-429"), 1, "service-refused", 1),
         (refusal("location-400"), 1, "service-refused", 1),
         (refusal("list400"), 1, "not-accepted", 0),
@@ -486,6 +486,23 @@ def test_each_error_has_its_number_of_attempts_and_its_words(
     assert len(google.requests()) == attempts
     assert basic_user.counted() == 0
     assert len(list(dead_letters(values))) == letters
+
+
+def test_a_prompt_at_which_gemini_fell_silent_is_tried_again_with_the_least_thinking(
+    pro_user: Person, google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_SILENCE", "1")
+    room = pro_user.open_room(model="gemini-3.6-flash", thinking="high")
+    message = pro_user.sent(room)
+    google.fault("stall", seconds=2.5)
+    assert work(event((room, 1))) == ["0"]
+    assert work(event((room, 1))) == []
+    assert pro_user.look(room, message)["status"] == "answered"
+    levels = [
+        request["generationConfig"]["thinkingConfig"]["thinkingLevel"]
+        for request in google.requests()
+    ]
+    assert levels == ["high", "minimal"]
 
 
 def test_an_answer_may_take_longer_than_gemini_may_be_silent(
@@ -523,10 +540,10 @@ def test_endless_silent_and_huge_answers_leave_the_invocation_alive_for_other_ro
     began = time.monotonic()
     waiting = work(event(*((room, 1) for room in rooms.values())))
     assert time.monotonic() - began < 6
-    assert len(waiting) == 2
+    assert len(waiting) == 1
     ends = {name: pro_user.look(rooms[name], message) for name, message in sent.items()}
     assert {name: end["status"] for name, end in ends.items()} == {
-        "drips": "queued",
+        "drips": "failed",
         "stalls": "queued",
         "5 MB": "answered",
         "fine": "answered",

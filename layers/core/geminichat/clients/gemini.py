@@ -2,7 +2,8 @@
 
 GeminiError           an attempt that brought no reply
 ├── Unavailable       the moment's: 429, 5xx, no connection; try again after a pause
-├── DeadlineMissed    our own deadline; try again once
+├── Silent            our own deadline for a piece; try again once, with less thinking
+├── TooSlow           our own deadline for the whole answer, which would be missed again
 ├── Recited           Gemini stopped because it recited; try again twice
 ├── Declined          the user's: a blocked prompt, one that is too long
 └── Refused           the operator's: key, billing, location, a spent daily quota
@@ -68,11 +69,18 @@ class Unavailable(GeminiError):
     """Gemini cannot be reached, is overloaded or answers nothing: a later attempt may succeed."""
 
 
-class DeadlineMissed(GeminiError):
-    """Gemini was silent, or wrote, for longer than we wait."""
+class Silent(GeminiError):
+    """Gemini was silent for longer than we wait, before its reply or within it."""
 
     failure = messages.TIMED_OUT
     max_attempts = 2
+
+
+class TooSlow(GeminiError):
+    """Gemini wrote for longer than we wait: it would do so again."""
+
+    failure = messages.REPLY_TOO_SLOW
+    max_attempts = 1
 
 
 class Recited(GeminiError):
@@ -141,10 +149,9 @@ class Generation:
         """Yield the reply's text piece by piece. Raises GeminiError."""
         try:
             yield from self._read()
-        except http_client.Silent as error:
-            raise self._with_usage(DeadlineMissed(str(error))) from error
         except http_client.TimedOut as error:
-            missed = DeadlineMissed(str(error), messages.REPLY_TOO_SLOW)
+            wrote = self._pieces and not isinstance(error, http_client.Silent)
+            missed = TooSlow(str(error)) if wrote else Silent(str(error))
             raise self._with_usage(missed) from error
         except http_client.RequestFailed as error:
             raise self._with_usage(Unavailable(str(error))) from error

@@ -386,10 +386,13 @@ def _sent_at(prompt: StoredMessage) -> datetime:
     return times.parse(prompt.retried_at or prompt.created_at)
 
 
-def release_prompt(prompt: LeasedPrompt, tokens: TokenUsage = NO_TOKENS) -> None:
+def release_prompt(
+    prompt: LeasedPrompt, tokens: TokenUsage = NO_TOKENS, thinking: Thinking | None = None
+) -> None:
     """Queue a leased prompt for a later attempt, unless the lease was lost.
 
-    `tokens` are those of the attempt that failed; they count when the prompt ends.
+    `tokens` are those of the attempt that failed; they count when the prompt ends. `thinking`
+    replaces the prompt's level.
     """
     actions: list[Action] = [
         StoredMessage.status.set(Status.QUEUED),
@@ -399,6 +402,8 @@ def release_prompt(prompt: LeasedPrompt, tokens: TokenUsage = NO_TOKENS) -> None
     if tokens != NO_TOKENS:
         actions.append(StoredMessage.input_tokens.add(tokens.input_tokens))
         actions.append(StoredMessage.output_tokens.add(tokens.output_tokens))
+    if thinking:
+        actions.append(StoredMessage.thinking.set(thinking))
     update_if(StoredMessage(prompt.chatroom_id, prompt.seq), actions, _is_leased(prompt))
 
 
