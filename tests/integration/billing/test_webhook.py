@@ -117,6 +117,19 @@ def test_without_a_parameter_the_endpoint_is_off_and_requests_it_once(
     assert [one.call for one in seen].count("ssm.GetParameter") == 1
 
 
+def test_no_anonymous_call_counts_as_a_failed_event(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Failed events raise an alarm, so that anyone could raise it."""
+    for body, header in FORGERIES.values():
+        post(api, body, header())
+    set_secrets(webhook="unset")
+    post(api, GENUINE, signed(GENUINE))
+    metrics = capsys.readouterr().out
+    assert metrics.count('"WebhooksRefused":[1]') == len(FORGERIES) + 1
+    assert "WebhooksFailed" not in metrics
+
+
 # ── Genuine events ────────────────────────────────────────────────────────────────────────────────
 
 
