@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from infra.template import ROOT, settings
-from tests.support import import_effects, plain_english, private_names
+from tests.support import grants, import_effects, plain_english, private_names
 from tests.support.settings import settings_of
 from tests.support.template import (
     FUNCTIONS,
@@ -78,6 +78,24 @@ def test_a_setting_with_one_reader_is_declared_in_the_readers_block() -> None:
         assert set(variables_of(properties)) == {
             name for name in names if readers[name] == {function}
         }, function
+
+
+@pytest.mark.parametrize(
+    "setting", [name for name in settings(TEMPLATE) if name.endswith("_PARAMETER")]
+)
+def test_a_function_may_read_a_secret_if_and_only_if_its_code_does(setting: str) -> None:
+    secret = settings(TEMPLATE)[setting]["Fn::Sub"].rpartition("/")[2]
+    granted = {
+        use.function
+        for use in grants.granted()
+        if (use.action, use.resource) == (grants.SECRET, secret)
+    }
+    files = {name: ROOT / "functions" / folder_of(name) / "app.py" for name in FUNCTIONS}
+    readers = {name for name, file in files.items() if settings_of(file, {setting})}
+    public = {name for name, file in files.items() if "public=True" in file.read_text()}
+    if setting != "SIGNING_KEYS_PARAMETER":
+        public = set()  # only the keys that verify tokens are in the code of every endpoint
+    assert readers - public <= granted <= readers
 
 
 def variables_of(properties: dict[str, Any]) -> dict[str, Any]:
