@@ -48,6 +48,14 @@ answer, and its `ETag` as `If-None-Match` while the request stays the same: 304 
 changed. Do not poll after the newest message instead: a reply is listed right after its prompt,
 whenever it arrives. To repeat a request safely, send it again with the same `Idempotency-Key`.
 
+A failed prompt's `error` has a `code`. `blocked`, `recitation`, `not-accepted`, `prompt-too-long`,
+`reply-too-long` and `reply-too-slow` ask for another prompt; `timed-out`, `gemini-unavailable`,
+`service-refused` and `model-retired` are not its fault. New codes may be added.
+
+A room names a model of `GET /models`, or an alias, which newer models follow. A model that Google
+retires is answered by its replacement: a reply's `model` is the one that answered, `requestedModel`
+the name that the room had, where they differ.
+
 [postman.json](docs/postman.json) is a Postman collection of every endpoint, with a journey through
 all of this.
 """

@@ -10,10 +10,12 @@ import pytest
 
 from geminichat import api, errors
 from geminichat.api import parse_json
+from geminichat.domain import messages
 from geminichat.domain.accounts import Credentials, GivenCode, NewAccount, PasswordChange
-from geminichat.domain.messages import NewPrompt
+from geminichat.domain.messages import Failure, NewPrompt
 from geminichat.domain.rooms import RoomChange
 from geminichat.errors import AppError, InvalidRequest, TokenReused, Unauthorized
+from infra.openapi import words
 from infra.openapi.__main__ import documents
 from infra.openapi.endpoints import endpoints
 from infra.paths import ROOT
@@ -27,6 +29,11 @@ OPERATIONS = {
     for method, operation in verbs.items()
 }
 every_operation = pytest.mark.parametrize("route", OPERATIONS)
+
+
+def test_the_code_of_every_failure_is_described() -> None:
+    codes = {value.code for value in vars(messages).values() if isinstance(value, Failure)}
+    assert {code for code in codes if f"`{code}`" not in words.DESCRIPTION} == set()
 
 
 def test_the_documents_are_made_from_the_code_as_it_is() -> None:
