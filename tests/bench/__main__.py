@@ -65,7 +65,7 @@ def main() -> int:
 def _measure(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     names, parts = options.only, options.part
-    if "queue" in parts:  # first, while nothing else of ours runs
+    if "queue" in parts:  # first, while nothing else runs
         found["queue"] = _queue()
         _show({f"{run['rooms']} rooms": run for run in found["queue"]["runs"]})
     if "calls" in parts:

@@ -29,11 +29,11 @@ type Route = Callable[["_Http", str, str, Mapping[str, str], bytes], None]
 
 
 class BenchError(Exception):
-    """What went wrong, in words for whoever runs the bench."""
+    """An error of the bench, in words for the person who runs it."""
 
 
 class _Http(asyncio.Protocol):
-    """As little HTTP/1.1 as answers a client quickly: kept connections, bodies with a length."""
+    """A minimal HTTP/1.1 server: kept connections, bodies with a length."""
 
     def __init__(self, route: Route) -> None:
         self._route = route
@@ -70,7 +70,7 @@ class _Http(asyncio.Protocol):
             self._route(self, method, path, headers, body)
 
     def send(self, data: bytes) -> None:
-        """Send an answer, if whoever asked is still there."""
+        """Send an answer if the client is still connected."""
         if self.transport and not self.transport.is_closing():
             self.transport.write(data)
 

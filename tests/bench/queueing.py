@@ -54,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Fairness:
-    """One room's many prompts beside many rooms' one: seconds until those were all answered."""
+    """Prompts of one room, then one each of many rooms: seconds until the latter are answered."""
 
     singles: int
     of_the_room: int
@@ -81,7 +81,7 @@ class Bench:
         self._handler = handler_of(WORKER)
 
     def fill(self, rooms: Sequence[str], each: int) -> None:
-        """Store and queue so many prompts of each room, the rooms taking turns."""
+        """Store and queue that many prompts of each room, in rotation."""
         moment = times.text(times.now())
         with StoredMessage.batch_write() as batch:
             for room in rooms:

@@ -114,7 +114,7 @@ def goals(results: Results) -> list[Goal]:
              max(tls) <= 1.15),
         Goal("Cold start, over the usual way (the faster of two)", "≤ 0.60", _range(usual),
              max(usual) <= 0.6),
-        Goal("Cold start of the worker, over `import google.generativeai` alone; 0.55 when it was "
+        Goal("Cold start of the worker, over only `import google.generativeai`; 0.55 when it was "
              "the worker's client", "≤ 0.33", f"{worker:.2f}", worker <= 0.33),
         Goal(f"CPU of a streamed reply of {streaming.CHUNKS} pieces, {streaming.GOOGLES}: "
              f"{results.stream[streaming.GOOGLES]:.0f} ms", "≤ 5 ms",
@@ -374,7 +374,7 @@ def _cost(results: Results) -> list[str]:
         (
             "Dollars per million exchanges, free tiers and Gemini aside: a prompt is sent, asked for "
             f"{assumed['polls']:.0f} times, and answered in {assumed['model_seconds']:.0f} s, "
-            f"{assumed['cold_share']:.0%} of the invocations cold. *Total* has each answer alone in its "
+            f"{assumed['cold_share']:.0%} of the invocations cold. *Total* has one prompt per "
             "batch, *ten together* a full batch. All functions at one size, though the worker at "
             f"{model.WORKER_LEAST} MB at least; then as the template has it."
         ),

@@ -29,7 +29,7 @@ PASSWORD = "correct horse battery"
 
 USER, ROOM, SESSION = f"u_{'a' * 26}", f"r_{'b' * 26}", f"s_{'c' * 26}"
 PROMPT = ids.message_id(ROOM, 1)
-CONTENT = "What is a message queue, and when would I want one? " * 4
+CONTENT = "What is a message queue, and when would I use one? " * 4
 REFRESH = RefreshToken(user_id=USER, session_id=SESSION, family="f" * 43, secret="g" * 43)
 
 

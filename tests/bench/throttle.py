@@ -36,13 +36,13 @@ class Quota:
 
     @property
     def in_debt(self) -> bool:
-        """Whether nothing is left, as of the last look."""
+        """Whether nothing is left, as of the last update."""
         return self._left < LEAST
 
-    def look(self, now: float, used: float) -> tuple[bool, float]:
-        """Return whether the process may run, and for how long that is certain.
+    def update(self, now: float, used: float) -> tuple[bool, float]:
+        """Update the quota; return whether the process may run, and for how long that is certain.
 
-        What is not used by the end of a period is lost; what was used beyond it is owed.
+        Unused time is lost at the end of a period; excess time is owed.
         """
         self._left -= used - self._used
         self._used = used
@@ -73,7 +73,7 @@ def throttled(
         running = True
         try:
             while not over.is_set():
-                may, pause = quota.look(clock(), cpu_of(process))
+                may, pause = quota.update(clock(), cpu_of(process))
                 if may != running:
                     os.kill(process, signal.SIGCONT if may else signal.SIGSTOP)
                     running = may
@@ -83,7 +83,7 @@ def throttled(
             if not running:
                 os.kill(process, signal.SIGCONT)
         except OSError:
-            rested.set()  # it has ended by itself, which whoever waits for it will see
+            rested.set()  # the process has ended by itself, and its caller will notice
 
     def rest() -> None:
         rested.clear()

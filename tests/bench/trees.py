@@ -1,6 +1,6 @@
 """The packages that functions and references run on: what `sam build` makes, and what PyPI ships.
 
-Every tree gets byte-code in the way the layers get theirs, so that none is ahead by that alone.
+Every tree gets byte-code in the way the layers get theirs, so that it gives none an advantage.
 """
 
 import asyncio

@@ -11,14 +11,14 @@ import pytest
 from tests.bench.throttle import PERIOD, Quota, cpu_of, throttled
 
 
-def run(quota: Quota, until: float, wants: Callable[[float], bool]) -> list[tuple[float, float]]:
-    """Have a process that wants the CPU at some times run by a quota; return when it ran."""
+def run(quota: Quota, until: float, needs: Callable[[float], bool]) -> list[tuple[float, float]]:
+    """Run a process that needs the CPU at some times under a quota; return when it ran."""
     now, used = 0.0, 0.0
     ran = []
     while now < until:
-        may, pause = quota.look(now, used)
+        may, pause = quota.update(now, used)
         assert pause > 0
-        if may and wants(now):
+        if may and needs(now):
             ran.append((now, pause))
             used += pause
         now += pause
@@ -53,16 +53,16 @@ def test_what_was_not_used_is_lost() -> None:
 def test_what_was_used_beyond_it_is_taken_from_the_next_periods() -> None:
     quota = Quota(0.25, 0.0, 0.0)
     used = 0.25 * PERIOD * 3.5  # the look came late
-    looks = [quota.look(period * PERIOD, used)[0] for period in (0.9, 1, 2, 3, 4)]
+    looks = [quota.update(period * PERIOD, used)[0] for period in (0.9, 1, 2, 3, 4)]
     assert looks == [False, False, False, True, True]
-    may, pause = quota.look(4.1 * PERIOD, used + 0.26 * PERIOD)
+    may, pause = quota.update(4.1 * PERIOD, used + 0.26 * PERIOD)
     assert not may
     assert pause == pytest.approx(0.9 * PERIOD)
 
 
 def test_a_debt_is_looked_at_again_when_the_period_ends() -> None:
     quota = Quota(0.25, 0.0, 0.0)
-    may, pause = quota.look(0.3 * PERIOD, 0.25 * PERIOD)
+    may, pause = quota.update(0.3 * PERIOD, 0.25 * PERIOD)
     assert not may
     assert quota.in_debt
     assert pause == pytest.approx(0.7 * PERIOD)
@@ -113,7 +113,7 @@ def test_it_has_the_whole_cpu_again_afterwards(busy: subprocess.Popen[bytes]) ->
     until(lambda: cpu_of(busy.pid) > used + 10 * PERIOD)
 
 
-def test_whoever_has_a_whole_cpu_is_never_stopped(busy: subprocess.Popen[bytes]) -> None:
+def test_a_process_with_a_whole_cpu_is_never_stopped(busy: subprocess.Popen[bytes]) -> None:
     with throttled(busy.pid, 1.0, clock=lambda: 0.0):
         used = cpu_of(busy.pid)
         until(lambda: cpu_of(busy.pid) > used + 10 * PERIOD)
