@@ -153,7 +153,7 @@ def test_a_refresh_token_yields_one_pair_and_ends_its_session_when_it_is_reused_
     assert me(stack, third["token"]).status_code == 401
 
 
-def test_sessions_end_here_and_everywhere(stack: RunningStack, ann: Person) -> None:
+def test_logout_ends_one_session_or_all(stack: RunningStack, ann: Person) -> None:
     here = post(ann, "signup", 201, password=FIRST)
     there, elsewhere = (post(ann, "login", password=FIRST) for _ in range(2))
     send(stack.api, "logout", token=here["token"])

@@ -134,7 +134,7 @@ def test_an_invalid_body_is_refused_and_is_not_counted(
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/chatroom/a/b/c/d", "/chatroom/../admin", "/.env"])
-def test_an_unknown_path_is_the_gateways_own_404(stack: RunningStack, path: str) -> None:
+def test_an_unknown_path_gets_the_gateways_own_404(stack: RunningStack, path: str) -> None:
     answer = stack.http.get(path)
     assert answer.status_code == 404
     assert answer.json() == {"message": "Not Found"}

@@ -87,7 +87,7 @@ def test_a_prompt_is_retried_with_growing_pauses_while_gemini_answers_503(
     assert 1 <= first < second
 
 
-def test_a_prompt_fails_if_gemini_stays_down_without_affecting_other_rooms(
+def test_a_prompt_fails_if_gemini_stays_down_and_other_rooms_are_not_affected(
     stack: RunningStack,
 ) -> None:
     unlucky, lucky = stack.new_user(), stack.new_user()

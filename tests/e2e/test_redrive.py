@@ -12,7 +12,7 @@ def redrive(stack: RunningStack, *options: str) -> str:
     return done.stdout
 
 
-def test_what_gemini_s_outage_failed_is_answered_after_a_redrive_and_not_counted_again(
+def test_prompts_that_failed_in_an_outage_of_gemini_are_answered_after_a_redrive_and_counted_once(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()

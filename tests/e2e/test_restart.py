@@ -42,7 +42,7 @@ class TestRestart:
 
 
 @pytest.mark.timeout(200)  # it builds, where no test did before, and deploys
-def test_with_keys_in_the_environment_google_and_stripe_are_used(
+def test_google_and_stripe_are_used_if_their_keys_are_in_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without an account the requests to them cannot be tested."""

@@ -19,7 +19,7 @@ def test_every_dependency_answers(api: Api) -> None:
     assert (reply.status, set(reply.data["dependencies"].values())) == (200, {"ok"})
 
 
-def test_an_unknown_path_is_the_gateways_404(api: Api) -> None:
+def test_an_unknown_path_gets_the_gateways_404(api: Api) -> None:
     assert api.get("/nowhere").status == 404
 
 

@@ -26,7 +26,7 @@ def evaluate() -> object:
         "WRONGPASS invalid or missing auth token",
     ],
 )
-def test_a_spent_plan_opens_the_circuit_and_is_counted_as_unavailable(
+def test_a_used_up_upstash_plan_opens_the_circuit_and_is_counted_as_unavailable(
     redis: StandIn, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     redis.fault("error", message=message, times="always")

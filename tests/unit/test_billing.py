@@ -89,7 +89,7 @@ def test_the_subscription_that_grants_pro_longest_decides(found: list[StripeSubs
 
 
 @given(subscriptions, st.randoms(use_true_random=False))
-def test_the_order_of_stripes_list_does_not_change_the_plan(
+def test_the_order_of_subscriptions_at_stripe_does_not_change_the_plan(
     found: list[StripeSubscription], random: Any
 ) -> None:
     shuffled = random.sample(found, len(found))

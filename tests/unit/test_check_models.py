@@ -80,14 +80,14 @@ def test_without_a_key_only_the_dates_are_checked(
 
 
 @pytest.mark.parametrize("patch", ["{", '{"aliases": {"fast": "gpt-5"}}'])
-def test_a_patch_that_makes_no_catalogue_stops_a_deployment(patch: str) -> None:
+def test_a_patch_that_makes_the_catalogue_invalid_stops_a_deployment(patch: str) -> None:
     stage = Stage("dev", "geminichat-dev", {"Stage": "dev", "ModelsPatch": f"'{patch}'"})
     with pytest.raises(CommandError, match=r"ModelsPatch in samconfig\.toml does not fit"):
         deploy.check(stage)
 
 
 @pytest.mark.usefixtures("google")
-def test_make_up_shows_the_models_of_a_real_key_and_warns_of_those_it_may_not_use(
+def test_make_up_shows_the_models_and_warns_of_those_that_a_real_key_may_not_use(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with served(lambda: gemini.create_app(KEY, models=WITHOUT_37)) as url:

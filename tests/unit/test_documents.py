@@ -20,18 +20,18 @@ DEPLOYING = (ROOT / "DEPLOYING.md").read_text()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_make_command_that_a_document_names_is_there(document: Path) -> None:
+def test_every_make_command_in_a_document_exists(document: Path) -> None:
     assert set(COMMAND.findall(document.read_text())) <= TARGETS
 
 
-def test_commands_are_found_where_documents_have_them() -> None:
+def test_make_commands_are_found_in_documents() -> None:
     text = "`make up` and\n\n    make test    # all\n    git checkout x && make deploy\n"
     text += "make sense\n - run: make check\n"
     assert COMMAND.findall(text) == ["up", "test", "deploy", "check"]
 
 
 @pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.suffix == ".md"])
-def test_every_file_that_a_document_links_to_is_there(document: Path) -> None:
+def test_every_file_that_a_document_links_to_exists(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
     assert [link for link in links if not (ROOT / link).exists()] == []
 
@@ -42,13 +42,13 @@ def test_readme_has_every_endpoint(function: str) -> None:
     assert f"`{route}" in README or route in PARTS_OF_A_PAGE
 
 
-def test_stripes_endpoint_is_to_be_made_for_all_events_that_are_handled() -> None:
+def test_deploying_names_every_event_type_that_the_webhook_handles() -> None:
     for event in stripe.EVENTS:
         _, _, last = event.rpartition(".")
         assert f"`{event}`" in DEPLOYING or f"`.{last}`" in DEPLOYING, event
 
 
-def test_every_parameter_that_deploying_speaks_of_is_one() -> None:
+def test_every_parameter_that_deploying_names_exists() -> None:
     assert PLACEHOLDER in SAMCONFIG.read_text()
     named = set(re.findall(r"`\"?([A-Z][a-z]+[A-Za-z]*)(?:=[^`]*)?`", DEPLOYING))
     outputs = {"PipelineRole", "GithubProvider"}

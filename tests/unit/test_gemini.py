@@ -46,11 +46,11 @@ def test_every_answer_has_its_outcome(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_googles_own_client_reads_the_stand_ins_answer(case: Case) -> None:
+def test_googles_sdk_can_read_the_answers_of_the_stand_in(case: Case) -> None:
     assert googles().outcomes[case.name] == case.googles
 
 
-def test_the_cases_meet_every_fault_of_the_stand_in_and_every_status_and_reason() -> None:
+def test_the_cases_cover_every_fault_status_and_reason() -> None:
     met = [case.fault for case in [*CASES, *STREAMED] if case.fault]
     assert {fault["kind"] for fault in met} == set(FAULTS)
     assert {fault["status"] for fault in met if fault["kind"] == "error"} == set(ERRORS)
@@ -159,7 +159,9 @@ def test_a_stopped_generation_keeps_the_text_so_far(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("key")
-def test_a_key_that_google_names_is_kept_out_of_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_does_not_contain_an_api_key_that_google_repeats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(client, "secret", lambda _: "AIzaSecret")
     with served(lambda: gemini.create_app("AIzaSecret")) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)

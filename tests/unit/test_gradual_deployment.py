@@ -47,7 +47,7 @@ def test_the_translated_template_fits_into_one_stack(gradual: Mapping[str, Any])
     assert len(gradual) < MOST_RESOURCES
 
 
-def test_without_gradual_deployment_the_stack_has_nothing_of_codedeploy() -> None:
+def test_without_gradual_deployment_the_stack_has_no_codedeploy_resource() -> None:
     at_once = translated(GradualDeployment="false")
     assert not [one for one in at_once.values() if one["Type"].startswith("AWS::CodeDeploy::")]
     aliases = {name: at_once[f"{name}Aliaslive"] for name in FUNCTIONS}

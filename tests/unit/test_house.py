@@ -112,7 +112,7 @@ def test_every_parameter_is_in_one_group_of_the_console_in_the_order_of_declarat
     assert all(group["Label"]["default"] for group in groups)
 
 
-def test_the_templates_lines_have_at_most_100_characters() -> None:
+def test_lines_of_the_template_have_at_most_100_characters() -> None:
     lines = (ROOT / "template.yaml").read_text().splitlines()
     assert [number for number, line in enumerate(lines, 1) if len(line) > 100] == []
 
@@ -126,7 +126,7 @@ def test_a_function_has_a_timeout_and_a_log_group_that_the_template_makes(functi
     assert group["Properties"]["RetentionInDays"]
 
 
-def test_head_is_answered_where_documents_and_health_are_read() -> None:
+def test_documents_and_health_answer_head() -> None:
     expected = {"/health": "HealthCheck", "/docs": "DocsPage", "/openapi.json": "DocsOpenapi"}
     assert expected.items() <= head_routes().items()
     for path, function in head_routes().items():
@@ -375,7 +375,7 @@ class Ours(Model):
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "domain").glob("*.py")), ids=lambda p: p.stem)
-def test_a_rule_knows_no_aws_no_http_and_no_environment(path: Path) -> None:
+def test_the_domain_imports_no_aws_no_http_and_no_environment(path: Path) -> None:
     text = path.read_text()
     outside = r"^\s*(?:import|from) (boto3|botocore|pynamodb|httpx|requests|upstash_redis|os)\b"
     assert re.findall(outside, text, re.MULTILINE) == []
@@ -431,7 +431,7 @@ print(json.dumps(loaded))
 """
 
 
-def test_no_http_handler_imports_what_makes_a_cold_start_slow() -> None:
+def test_no_http_handler_imports_a_slow_module() -> None:
     plan = []
     for function in sorted(HTTP_FUNCTIONS, key=lambda name: len(layers_of(name))):
         hidden = [name for name, layer in IN_A_LAYER.items() if layer not in layers_of(function)]
@@ -452,7 +452,7 @@ def layers_of(function: str) -> list[str]:
     return [layer["Ref"] for layer in FUNCTIONS[function].get("Layers", [])]
 
 
-def test_every_route_by_which_users_call_stripe_has_a_limit_per_user() -> None:
+def test_every_route_that_calls_stripe_for_a_user_has_a_limit_per_user() -> None:
     for function in HTTP_FUNCTIONS:
         if "StripeLayer" in layers_of(function) and function != "WebhookStripe":
             text = (ROOT / "functions" / folder_of(function) / "app.py").read_text()

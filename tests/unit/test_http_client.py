@@ -431,7 +431,7 @@ def test_a_certificate_in_the_hashed_folder_is_trusted(secure: str, folder: Path
 
 
 @pytest.mark.usefixtures("secure", "folder")
-def test_a_handshake_reads_one_certificate_of_the_hashed_folder(secure: str) -> None:
+def test_a_handshake_reads_only_one_certificate_from_the_hashed_folder(secure: str) -> None:
     assert http_client.tls().get_ca_certs() == []
     post(secure.replace("127.0.0.1", "localhost"))
     assert len(http_client.tls().get_ca_certs()) == 1
@@ -450,7 +450,7 @@ def test_an_empty_or_missing_folder_of_certificates_fails_the_handshake(
         post(secure.replace("127.0.0.1", "localhost"))
 
 
-def test_without_a_folder_of_certificates_certifis_are_trusted(
+def test_without_a_hashed_folder_certifis_certificates_are_trusted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
@@ -569,7 +569,7 @@ def test_a_stream_that_falls_silent_ends_after_the_silence() -> None:
     assert time.monotonic() - began < 1
 
 
-def test_a_stream_that_drips_ends_with_the_whole_answers_deadline() -> None:
+def test_a_stream_that_arrives_byte_by_byte_ends_at_the_deadline_of_the_answer() -> None:
     began = time.monotonic()
     with server(streaming([b"x"] * 200, pause=0.05)) as url:
         with pytest.raises(http_client.TimedOut) as raised:
@@ -603,7 +603,7 @@ def test_a_stream_that_is_cut_off_is_a_failure(talk: Talk) -> None:
     assert not isinstance(raised.value, http_client.TimedOut)
 
 
-def test_a_closed_stream_ends_also_for_a_thread_that_waits_for_its_next_piece() -> None:
+def test_closing_a_stream_ends_a_wait_for_its_next_piece_in_another_thread() -> None:
     with server(streaming([b"one", b"two"], pause=5)) as url:
         answer = stream(url, silence=5, whole=5)
         with ThreadPoolExecutor() as pool:

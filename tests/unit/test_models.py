@@ -28,7 +28,7 @@ def patched(**changes: Any) -> Catalogue:
     return Catalogue.read(CONTENT, {"models": changes})
 
 
-def test_the_shipped_catalogue_contradicts_nothing_and_asks_for_no_change() -> None:
+def test_the_shipped_catalogue_is_valid_and_needs_no_change() -> None:
     catalogue = Catalogue.read(CONTENT)
     assert catalogue.concerns(catalogue.models.keys(), TODAY) == []
 
@@ -65,7 +65,7 @@ def test_a_room_that_names_a_retired_model_gets_its_replacement_from_that_day_on
     )
 
 
-def test_what_the_plan_or_the_catalogue_does_not_have_is_answered_by_the_default() -> None:
+def test_the_default_answers_for_a_model_missing_from_the_plan_or_the_catalogue() -> None:
     catalogue = Catalogue.read(CONTENT)
     for name in ("best", "gemini-2.5-pro", "gemini-1.0-pro"):
         assert catalogue.choose(name, Plan.BASIC, TODAY).model is catalogue.default()
@@ -109,7 +109,7 @@ def test_a_catalogue_that_contradicts_itself_is_refused(
         Catalogue.read(CONTENT, patch)
 
 
-def test_a_retirement_within_thirty_days_asks_for_a_change() -> None:
+def test_a_retirement_within_thirty_days_is_a_concern() -> None:
     served = set(CONTENT["models"])
     for days_left, concerned in ((31, False), (30, True), (-1, True)):
         retires = date.fromordinal(TODAY.toordinal() + days_left).isoformat()
@@ -120,14 +120,14 @@ def test_a_retirement_within_thirty_days_asks_for_a_change() -> None:
             assert found == [f"gemini-3.6-flash may be chosen, and retires on {retires}."]
 
 
-def test_a_model_that_google_does_not_serve_asks_for_a_change() -> None:
+def test_a_model_that_google_does_not_serve_is_a_concern() -> None:
     catalogue = Catalogue.read(CONTENT)
     served = catalogue.models.keys() - {"gemini-3.7-flash", "gemini-2.5-flash"}
     [concern] = catalogue.concerns(served, TODAY)
     assert "gemini-3.7-flash" in concern
 
 
-def test_a_model_that_nobody_may_choose_needs_a_replacement() -> None:
+def test_a_model_that_rooms_may_not_choose_needs_a_replacement() -> None:
     catalogue = patched(**{"gemini-2.5-pro": {"replacedBy": None}})
     [concern] = catalogue.concerns(catalogue.models.keys(), TODAY)
     assert "nothing replaces it" in concern

@@ -118,7 +118,7 @@ def test_an_alarm_stays_ok(name: str, why: str, recorded: dict[Metric, Minutes])
 
 
 @every_alarm
-def test_an_alarm_goes_off_in_one_of_the_cases_above(alarm: Alarm) -> None:
+def test_every_alarm_has_a_case_in_which_it_goes_off(alarm: Alarm) -> None:
     assert any(name == alarm.name for name, _, _ in GOES_OFF)
 
 
@@ -141,7 +141,7 @@ def assert_measured(namespace: str, name: str, dimensions: Mapping[str, str]) ->
         assert name in AWS_METRICS[namespace]
 
 
-def test_the_dashboard_shows_metrics_that_exist_and_all_of_the_namespace() -> None:
+def test_the_dashboard_shows_every_metric_of_the_namespace_and_only_existing_ones() -> None:
     shown = list(shown_metrics())
     for namespace, name, dimensions in shown:
         assert_measured(namespace, name, dimensions)
@@ -184,7 +184,7 @@ def test_a_gradual_deployment_names_alarms_that_exist() -> None:
     assert {f"geminichat-{STAGE}-{name}" for name in ALARMS} >= set(names)
 
 
-def test_the_nested_template_gets_each_parameter_and_functions_that_exist() -> None:
+def test_the_nested_template_gets_every_parameter_and_only_existing_functions() -> None:
     given = TEMPLATE["Resources"]["Observability"]["Properties"]["Parameters"]
     assert set(given) == set(NESTED["Parameters"])
     functions = {

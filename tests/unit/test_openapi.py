@@ -36,7 +36,7 @@ def test_the_code_of_every_failure_is_described() -> None:
     assert {code for code in codes if f"`{code}`" not in words.DESCRIPTION} == set()
 
 
-def test_the_documents_are_made_from_the_code_as_it_is() -> None:
+def test_the_generated_documents_are_up_to_date() -> None:
     stale = [path.name for path, text in documents().items() if path.read_text() != text]
     assert not stale, "run `make openapi`"
 

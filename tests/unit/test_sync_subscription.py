@@ -166,7 +166,7 @@ def test_two_events_in_every_order_while_the_state_changes_again() -> None:
 
 
 @pytest.mark.exhaustive
-def test_three_events_whose_first_look_is_outdated_in_every_order() -> None:
+def test_three_events_in_every_order_whose_first_fetch_is_outdated() -> None:
     """The third try is needed: with two, 20 of these 11,550 orders lose a change."""
     for world in play_every_order(events=3, stale=True):
         check(world, 3)

@@ -14,7 +14,7 @@ def test_a_skipped_module_is_not_loaded_and_has_the_names_given_for_it() -> None
     assert run(f"{SKIP} import json\nprint(json.seven, 'json.decoder' in sys.modules)") == "7 False"
 
 
-def test_a_skipped_module_is_loaded_when_more_is_asked_of_it() -> None:
+def test_a_skipped_module_is_loaded_when_a_name_is_used_that_was_not_given() -> None:
     assert run(f"{SKIP} import json\nprint(json.dumps([1]), json.seven)") == "[1] 7"
 
 
@@ -28,7 +28,7 @@ def test_a_module_imported_before_the_block_is_not_replaced() -> None:
     assert run(code) == "True 1"
 
 
-def test_a_skipped_submodule_is_no_attribute_of_its_package_after_the_block() -> None:
+def test_a_skipped_submodule_is_not_an_attribute_of_its_package_after_the_block() -> None:
     code = """
 import xml
 from geminichat.runtime.trimmed_imports import skip_modules
@@ -54,7 +54,7 @@ print(xml.sax.ContentHandler.__name__)
         ("geminichat.runtime.log", ["jmespath", "aws_lambda_powertools.shared.user_agent"]),
     ],
 )
-def test_a_trimmed_library_is_imported_without_the_modules_never_used(
+def test_a_trimmed_library_is_imported_without_its_unused_modules(
     ours: str, left_out: list[str]
 ) -> None:
     code = f"""
@@ -84,7 +84,7 @@ print(jwks_client.PyJWKClient('https://localhost/').uri)
     [(CLAIM, "{'iat': 1767225600}"), (KEY_SET, "https://localhost/")],
     ids=["a datetime as claim", "a key set"],
 )
-def test_a_skipped_module_works_when_it_is_used_after_all(code: str, printed: str) -> None:
+def test_a_skipped_module_works_when_it_is_used_later(code: str, printed: str) -> None:
     assert printed in run(code)
 
 

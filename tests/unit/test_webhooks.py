@@ -176,7 +176,7 @@ def test_events_of_other_types_change_no_plan(kind: str) -> None:
     assert event.customer_id is None
 
 
-def test_a_thin_event_is_ignored() -> None:
+def test_a_thin_stripe_event_is_ignored() -> None:
     body = json.dumps({"id": "evt_1", "object": "v2.core.event", "type": "v1.x"}).encode()
     assert parse(body, sign(body)) is None
 

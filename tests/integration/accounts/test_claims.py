@@ -166,7 +166,7 @@ def test_of_ten_simultaneous_sign_ups_one_succeeds_and_none_is_stored_in_part(
         assert len(someone.messages()) == (2 if claimed else 1)
 
 
-def test_a_sign_up_and_a_proof_at_the_same_moment_leave_the_owner_in(api: Api) -> None:
+def test_a_parallel_sign_up_and_proof_keep_the_owner_logged_in(api: Api) -> None:
     for _ in range(5):
         someone = Person(api)
         someone.sign_up(STRANGERS, at=NOW)
@@ -194,14 +194,14 @@ def test_a_sign_up_with_only_a_number_returns_no_tokens_and_sends_a_code(api: Ap
     assert ann.verify(ann.code()).data["user"]["id"] == reply.data["user"]["id"]
 
 
-def test_a_number_with_a_password_signs_up_with_tokens_and_is_sent_its_code(api: Api) -> None:
+def test_a_sign_up_with_a_number_and_a_password_returns_tokens_and_sends_a_code(api: Api) -> None:
     ann = Person(api, new_mobile())
     reply = ann.sign_up(PASSWORD)
     assert ann.me(reply.data["token"]).data == reply.data["user"]
     assert len(ann.messages()) == 1
 
 
-def test_an_email_that_signs_up_is_sent_nothing(api: Api) -> None:
+def test_a_sign_up_with_an_email_sends_nothing(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     assert ann.messages() == []

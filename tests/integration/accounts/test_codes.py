@@ -22,7 +22,7 @@ def wrong(code: str, step: int = 1) -> str:
 
 
 @either
-def test_a_code_makes_an_unknown_identity_a_user_and_not_before(api: Api, new: New) -> None:
+def test_a_user_is_created_when_the_code_is_verified_and_not_before(api: Api, new: New) -> None:
     ann = Person(api, new())
     reply = ann.ask_for_code()
     assert (reply.status, reply.data["expiresIn"]) == (200, 600)
@@ -45,7 +45,7 @@ def test_a_code_makes_an_unknown_identity_a_user_and_not_before(api: Api, new: N
 
 
 @either
-def test_the_next_code_leads_to_the_same_user_and_ends_no_session(api: Api, new: New) -> None:
+def test_a_later_code_logs_in_the_same_user_and_ends_no_session(api: Api, new: New) -> None:
     ann = Person(api, new())
     now = datetime.now(UTC)
     first = ann.prove(at=now)
@@ -55,7 +55,7 @@ def test_the_next_code_leads_to_the_same_user_and_ends_no_session(api: Api, new:
 
 
 @pytest.mark.parametrize("holds", ["a challenge", "no challenge"])
-def test_fifty_wrong_codes_in_parallel_are_five_tries(api: Api, holds: str) -> None:
+def test_of_fifty_parallel_wrong_codes_five_are_compared(api: Api, holds: str) -> None:
     ann = Person(api, new_mobile())
     asked = ann.ask_for_code().data
     more = {"challenge": asked["challenge"]} if holds == "a challenge" else {}
@@ -101,7 +101,7 @@ def test_a_caller_has_nine_tries_per_hour_however_many_challenges_it_has(api: Ap
     assert wrong_codes(ann.identity, at=moment) == 9
 
 
-def test_the_fifth_try_may_still_be_right(api: Api) -> None:
+def test_the_right_code_is_accepted_at_the_fifth_try(api: Api) -> None:
     ann = Person(api)
     ann.ask_for_code()
     code = ann.code()
@@ -112,7 +112,7 @@ def test_the_fifth_try_may_still_be_right(api: Api) -> None:
 
 @either
 @pytest.mark.parametrize("known", [False, True])
-def test_two_verifications_of_one_code_at_the_same_moment_one_wins(
+def test_of_two_parallel_verifications_of_one_code_one_wins(
     api: Api, new: New, known: bool
 ) -> None:
     ann = Person(api, new())
@@ -165,7 +165,7 @@ def test_wrong_expired_used_and_unknown_codes_get_the_same_answer(api: Api) -> N
     assert len(shown) == 1
 
 
-def test_a_code_is_good_to_the_end_of_its_ten_minutes(api: Api) -> None:
+def test_a_code_is_valid_until_its_ten_minutes_have_passed(api: Api) -> None:
     ann, now = Person(api), datetime.now(UTC)
     ann.ask_for_code(at=now)
     last = now + timedelta(minutes=10) - timedelta(milliseconds=2)
@@ -230,7 +230,9 @@ def test_the_table_does_not_contain_the_code_or_the_address(api: Api, source: st
 
 
 @either
-def test_a_code_is_sent_every_thirty_seconds_and_five_times_an_hour(api: Api, new: New) -> None:
+def test_a_code_is_sent_at_most_every_thirty_seconds_and_five_times_per_hour(
+    api: Api, new: New
+) -> None:
     ann, now = Person(api, new()), datetime.now(UTC)
     first = ann.ask_for_code(at=now)
     assert first.headers["ratelimit"] == '"pause";r=0;t=30, "hour";r=4;t=3600'
@@ -246,7 +248,7 @@ def test_a_code_is_sent_every_thirty_seconds_and_five_times_an_hour(api: Api, ne
     assert ann.ask_for_code(at=now + timedelta(hours=1)).status == 200
 
 
-def test_the_limit_is_the_identitys_however_it_is_written_and_whatever_asks(api: Api) -> None:
+def test_all_spellings_and_endpoints_share_the_limit_of_an_identity(api: Api) -> None:
     ann, now = Person(api, new_mobile()), datetime.now(UTC)
     assert ann.ask_for_code(at=now).status == 200
     number = ann.identity.value
@@ -262,14 +264,16 @@ def test_the_limit_is_the_identitys_however_it_is_written_and_whatever_asks(api:
     problem(api.post("/auth/send-otp", {"email": shouted}, at=now), 429, "too-many-requests")
 
 
-def test_the_limit_holds_without_redis_and_when_the_code_was_used(api: Api, redis: StandIn) -> None:
+def test_the_limit_on_codes_holds_without_redis_and_after_a_code_was_used(
+    api: Api, redis: StandIn
+) -> None:
     redis.fault("error", times="always")
     ann, now = Person(api), datetime.now(UTC)
     ann.prove(at=now)
     problem(ann.ask_for_code(at=now + timedelta(seconds=5)), 429, "too-many-requests")
 
 
-def test_codes_asked_for_at_the_same_moment_are_one_code(api: Api) -> None:
+def test_parallel_requests_for_a_code_send_one_code(api: Api) -> None:
     ann, now = Person(api, new_mobile()), datetime.now(UTC)
     replies = at_once([lambda: ann.ask_for_code(at=now)] * 10)
     assert sorted(reply.status for reply in replies) == [200] + [429] * 9
@@ -277,9 +281,7 @@ def test_codes_asked_for_at_the_same_moment_are_one_code(api: Api) -> None:
     assert ann.verify(ann.code(), at=now).status == 200
 
 
-def test_a_message_that_cannot_be_sent_is_said_to_be(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_code_that_cannot_be_sent_is_a_502(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIL_FROM", "nobody@unverified.example")
     ann = Person(api)
     reply = problem(ann.ask_for_code(), 502, "delivery-failed")
@@ -344,7 +346,7 @@ def test_an_address_gets_a_limited_number_of_codes_per_hour_on_all_routes(api: A
 
 
 @pytest.mark.usefixtures("limited")
-def test_codes_asked_for_in_parallel_share_an_addresss_limit(api: Api) -> None:
+def test_parallel_requests_for_codes_share_the_limit_of_their_address(api: Api) -> None:
     at = datetime(2026, 1, 2, 9, tzinfo=UTC)
     people = [Person(api, new_mobile()) for _ in range(12)]
     source = "2001:db8:0:1::7"
@@ -355,14 +357,14 @@ def test_codes_asked_for_in_parallel_share_an_addresss_limit(api: Api) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-def test_an_address_is_not_counted_for_an_account_without_a_code(api: Api) -> None:
+def test_a_sign_up_without_a_code_does_not_count_against_the_codes_of_an_address(api: Api) -> None:
     at = datetime(2026, 1, 3, 9, tzinfo=UTC)
     for _ in range(LIMIT + 1):
         assert Person(api).sign_up(at=at, source="198.51.100.9").status == 201
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_code_tells_its_caller_what_is_left_to_it_and_to_its_address(api: Api) -> None:
+def test_the_headers_show_what_is_left_for_the_caller_and_for_its_address(api: Api) -> None:
     at = datetime(2026, 1, 4, 9, tzinfo=UTC)
     ann, bob = Person(api, new_mobile()), Person(api, new_mobile())
     signed_up = ann.sign_up(at=at, source="198.51.100.3")
@@ -389,7 +391,7 @@ def test_the_headers_do_not_show_what_other_callers_requested(api: Api) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-def test_an_ipv6_address_counts_by_its_64_56_and_48(api: Api) -> None:
+def test_an_ipv6_address_is_counted_by_its_64_its_56_and_its_48(api: Api) -> None:
     at = datetime(2026, 1, 6, 9, tzinfo=UTC)
     asked = [ask_from(api, f"2001:db8:1:{n:x}::1", "send", at) for n in range(14)]
     assert asked == [200] * 12 + [429] * 2, "a /56 has four times the limit of a /64"
@@ -398,7 +400,7 @@ def test_an_ipv6_address_counts_by_its_64_56_and_48(api: Api) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-def test_an_address_has_a_limit_on_tries_at_all_identities(api: Api) -> None:
+def test_an_address_has_one_limit_on_tries_over_all_identities(api: Api) -> None:
     at = datetime(2026, 1, 7, 9, tzinfo=UTC)
     tries = [Person(api).verify("123456", at=at, source="198.51.100.4") for _ in range(7)]
     assert [reply.status for reply in tries] == [400] * 6 + [429]
@@ -430,7 +432,7 @@ def test_a_hundred_wrong_codes_in_a_row_switch_codes_off_for_a_day(api: Api) -> 
     assert wrong_codes(ann.identity, at=later) == 0
 
 
-def test_a_right_code_sets_the_wrong_ones_back_to_zero(api: Api) -> None:
+def test_a_right_code_resets_the_count_of_wrong_ones(api: Api) -> None:
     ann = Person(api)
     day = datetime(2026, 3, 1, 9, tzinfo=UTC)
     enter_wrong_codes(ann, 60, day)
@@ -465,7 +467,7 @@ def test_a_device_token_that_was_never_issued_changes_nothing(api: Api, token: s
 # ── Texts ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_texts_are_sent_to_the_countries_of_the_parameter_only(
+def test_texts_are_sent_only_to_the_countries_in_the_parameter(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SMS_COUNTRIES", "DE,US")
@@ -474,7 +476,7 @@ def test_texts_are_sent_to_the_countries_of_the_parameter_only(
     assert Person(api, new_mobile()).ask_for_code().status == 200
 
 
-def test_a_stage_sends_a_limited_number_of_texts_per_day_and_emails_go_on(
+def test_the_daily_limit_of_texts_per_stage_does_not_stop_emails(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = datetime(2025, 1, 1, 23, 59, tzinfo=UTC)

@@ -137,7 +137,7 @@ def test_a_call_that_breaks_leaves_nothing_in_part_and_the_owner_logs_in(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_call_that_keeps_failing_is_a_5xx_that_changed_nothing(api: Api, step: str) -> None:
+def test_a_call_that_keeps_failing_causes_a_5xx_and_changes_nothing(api: Api, step: str) -> None:
     for call in set(calls_of(step, api)):
         ann = Person(api, new_mobile())
         act = prepared(step, ann)
@@ -194,7 +194,7 @@ def test_a_lost_answer_to_a_refresh_does_not_count_as_reuse(api: Api) -> None:
     assert ann.refresh(reply.data["refreshToken"], at=LATER).status == 200
 
 
-def test_a_lost_answer_to_a_change_keeps_the_new_password(api: Api) -> None:
+def test_a_password_change_holds_if_its_answer_was_lost(api: Api) -> None:
     ann = Person(api)
     token = ann.sign_up(at=NOW).data["token"]
     WIRE.cut("dynamodb.TransactWriteItems", "lost")
@@ -203,7 +203,7 @@ def test_a_lost_answer_to_a_change_keeps_the_new_password(api: Api) -> None:
     assert ann.log_in(OTHER_PASSWORD, at=LATER).status == 200
 
 
-def test_a_lost_answer_to_a_code_is_one_code_that_holds(api: Api) -> None:
+def test_a_stored_code_is_sent_once_and_valid_if_the_tables_answer_was_lost(api: Api) -> None:
     ann = Person(api, new_mobile())
     WIRE.cut("dynamodb.TransactWriteItems", "lost")
     assert ann.ask_for_code(at=NOW).status == 200

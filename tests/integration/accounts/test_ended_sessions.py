@@ -139,7 +139,7 @@ def test_every_route_refuses_an_ended_session(
     assert {each.title for each in Chatroom.query(ann.id)} <= {"Mine"}
 
 
-def test_no_route_refuses_a_session_that_goes_on(api: Api) -> None:
+def test_no_route_refuses_a_session_that_has_not_ended(api: Api) -> None:
     ann = Person(api)
     ann.sign_up(at=NOW)
     room = ann.open_room("Mine")

@@ -7,7 +7,7 @@ from tests.support.person import Person, new_mobile, problem
 from tests.support.wire import Wire
 
 
-def test_a_code_that_cannot_be_sent_is_a_502_wherever_one_is_sent(
+def test_every_endpoint_that_sends_a_code_answers_502_if_it_cannot_be_sent(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAIL_FROM", "nobody@unverified.example")

@@ -52,7 +52,7 @@ def test_an_account_without_a_password_has_no_current_one(api: Api) -> None:
     problem(api.post("/auth/change-password", body, token=token), 401, "invalid-credentials")
 
 
-def test_two_changes_at_the_same_moment_one_wins(api: Api) -> None:
+def test_of_two_parallel_password_changes_one_wins(api: Api) -> None:
     ann = Person(api)
     token = ann.sign_up().data["token"]
     wanted = ["first new password", "second new password"]
@@ -68,7 +68,7 @@ def test_two_changes_at_the_same_moment_one_wins(api: Api) -> None:
     assert ann.log_in(wanted[winner]).status == 200
 
 
-def test_a_new_password_is_not_the_identity_nor_a_common_one(api: Api) -> None:
+def test_a_new_password_that_is_common_or_the_identity_is_refused(api: Api) -> None:
     ann = Person(api)
     token = ann.sign_up().data["token"]
     for weak in (ann.identity.value, ann.identity.value.upper(), "password1", "short"):
@@ -122,7 +122,7 @@ def test_a_reset_code_of_an_unknown_identity_resets_nothing(
     problem(nobody.log_in(OTHER_PASSWORD), 401, "invalid-credentials")
 
 
-def test_two_resets_with_one_code_at_the_same_moment_one_wins(api: Api) -> None:
+def test_of_two_parallel_resets_with_one_code_one_wins(api: Api) -> None:
     ann = Person(api)
     ann.sign_up(at=NOW)
     ann.forget_password(at=NOW)
@@ -191,7 +191,7 @@ def test_a_change_requires_exactly_one_fresh_proof(api: Api, proof: dict[str, st
     assert pointers == ["/currentPassword", "/currentOtp"]
 
 
-def test_a_changed_password_is_told_to_every_identity(api: Api) -> None:
+def test_a_password_change_notifies_every_identity(api: Api) -> None:
     ann, number = Person(api), Person(api, new_mobile())
     token = ann.prove(at=NOW)["token"]
     number.ask_for_code("link", at=LATER)
@@ -238,7 +238,7 @@ def test_a_pause_never_lasts_longer_than_an_hour(api: Api) -> None:
     assert refused.headers["retry-after"] == "3600"
 
 
-def test_wrong_passwords_in_parallel_open_no_session_beyond_the_limit(api: Api) -> None:
+def test_parallel_wrong_passwords_reach_the_limit_and_begin_no_session(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     replies = at_once([lambda: ann.log_in("wrong password")] * 30)
@@ -246,7 +246,7 @@ def test_wrong_passwords_in_parallel_open_no_session_beyond_the_limit(api: Api) 
     problem(ann.log_in(), 429, "too-many-requests")
 
 
-def test_a_pause_is_the_callers_and_the_identitys_however_it_is_written(api: Api) -> None:
+def test_a_pause_applies_to_one_caller_and_one_identity_in_every_spelling(api: Api) -> None:
     ann, bob = Person(api), Person(api)
     ann.sign_up()
     bob.sign_up()
@@ -278,7 +278,7 @@ def test_the_headers_do_not_show_the_wrong_passwords_of_other_callers(api: Api) 
     assert reply.headers["ratelimit"] == '"passwords";r=5;t=0, "address";r=20;t=0'
 
 
-def test_a_right_password_forgets_the_wrong_ones_before_it(api: Api) -> None:
+def test_a_right_password_resets_the_count_of_wrong_ones(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     for _ in range(4):
@@ -358,7 +358,7 @@ def break_redis(how: str, redis: StandIn, valkey: ValkeyServer) -> None:
 
 
 @pytest.mark.parametrize("how", ["error", "drop", "full", "nonsense"])
-def test_whatever_redis_does_the_seventh_wrong_password_is_refused_and_the_right_one_is_not(
+def test_the_limit_on_passwords_holds_and_the_right_one_is_accepted_whatever_redis_does(
     api: Api, redis: StandIn, valkey: ValkeyServer, how: str
 ) -> None:
     ann = Person(api)
@@ -380,7 +380,7 @@ def test_no_limit_shows_the_identity_that_it_counts(api: Api) -> None:
     assert not [item for item in Counter.scan() if ann.identity.value in item.limit_key]
 
 
-def test_a_hash_of_the_password_is_all_that_is_kept(api: Api) -> None:
+def test_only_a_hash_of_the_password_is_stored(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     kept = user_of(ann.identity).password_hash

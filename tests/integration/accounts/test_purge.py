@@ -84,7 +84,7 @@ def test_an_unproven_user_expires_after_seven_days(api: Api) -> None:
     assert ann.sign_up(at=NOW + WEEK).status == 201
 
 
-def test_an_expired_claim_is_free_before_its_user_is_purged(api: Api) -> None:
+def test_an_expired_identity_is_free_before_its_user_is_purged(api: Api) -> None:
     ann = Person(api)
     first, _ = a_busy_stranger(api, ann)
     assert ann.prove(at=NOW + WEEK)["user"]["id"] != first
@@ -104,7 +104,7 @@ def test_a_proven_user_is_never_purged(api: Api, new: str) -> None:
     assert ann.me(at=NOW + 2 * WEEK).status == 200
 
 
-def test_a_proof_and_a_purge_at_the_same_moment_leave_the_owner_in(api: Api) -> None:
+def test_a_parallel_proof_and_purge_keep_the_owner_logged_in(api: Api) -> None:
     ann = Person(api)
     token = ann.sign_up(at=NOW).data["token"]
     late = NOW + WEEK - timedelta(minutes=5)
@@ -126,7 +126,7 @@ def test_a_proof_and_a_purge_at_the_same_moment_leave_the_owner_in(api: Api) -> 
 
 
 @pytest.mark.parametrize("how", ["dies before", "dies after", "refused"])
-def test_a_purge_that_breaks_off_anywhere_is_continued_by_the_next(api: Api, how: str) -> None:
+def test_the_next_run_continues_a_purge_that_crashed_at_any_step(api: Api, how: str) -> None:
     calls = calls_of_a_purge(api)
     for place, call in enumerate(calls):
         owner = Person(api, new_mobile())

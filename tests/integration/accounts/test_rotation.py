@@ -33,7 +33,9 @@ def held(name: str) -> StoredKeys:
     return StoredKeys.read(value["Parameter"]["Value"])
 
 
-def test_tokens_of_the_old_key_hold_until_it_is_removed(api: Api, parameter: str) -> None:
+def test_tokens_signed_with_the_old_key_are_valid_until_it_is_removed(
+    api: Api, parameter: str
+) -> None:
     ssm, ann = boto3.client("ssm"), Person(api)
     by_old = ann.sign_up().data["token"]
     first = held(parameter)
@@ -85,7 +87,7 @@ def test_refresh_tokens_and_codes_outlive_a_rotation(api: Api, parameter: str) -
     problem(ann.refresh(tokens["refreshToken"]), 401, "unauthorized")  # ended by the first proof
 
 
-def test_no_step_tells_a_key(parameter: str) -> None:
+def test_no_step_prints_a_key(parameter: str) -> None:
     ssm = boto3.client("ssm")
     said = [rotate_signing_keys.step(ssm, parameter, NOW)]
     keys = list(held(parameter).keys.values())
@@ -95,7 +97,7 @@ def test_no_step_tells_a_key(parameter: str) -> None:
     assert not any(key in text for key in keys for text in said)
 
 
-def test_local_keys_of_nothing_running_are_one_line(
+def test_without_a_running_stack_the_command_prints_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     assert (

@@ -41,7 +41,7 @@ def both(api: Api) -> tuple[Person, Person]:
     return email, mobile
 
 
-def test_either_identity_then_logs_its_owner_in(api: Api) -> None:
+def test_a_user_can_log_in_with_either_identity(api: Api) -> None:
     email, mobile = both(api)
     user = email.me().data
     assert (user["email"], user["emailVerified"]) == (email.identity.value, True)
@@ -54,7 +54,7 @@ def test_either_identity_then_logs_its_owner_in(api: Api) -> None:
         problem(one.sign_up(at=at + timedelta(minutes=2)), 409, "identity-taken")
 
 
-def test_a_reset_by_either_sets_the_one_password(api: Api) -> None:
+def test_a_reset_by_either_identity_sets_the_same_password(api: Api) -> None:
     email, mobile = both(api)
     mobile.forget_password(at=LATEST)
     assert mobile.reset(mobile.code(), OTHER_PASSWORD, at=LATEST).status == 200
@@ -63,7 +63,7 @@ def test_a_reset_by_either_sets_the_one_password(api: Api) -> None:
     assert mobile.log_in(OTHER_PASSWORD).status == 200
 
 
-def test_a_fresh_proof_is_required(api: Api) -> None:
+def test_adding_an_identity_requires_a_fresh_proof(api: Api) -> None:
     ann, second, eve = proven(api), Person(api, new_mobile()), proven(api)
     assert second.ask_for_code("link", at=LATER).status == 200
     code = second.named | {"otp": second.code()}
@@ -80,7 +80,7 @@ def test_a_fresh_proof_is_required(api: Api) -> None:
     assert api.post("/user/identity", right, token=ann.token_at(LATER), at=LATER).status == 200
 
 
-def test_the_password_is_a_fresh_proof_too(api: Api) -> None:
+def test_the_password_is_accepted_as_a_fresh_proof(api: Api) -> None:
     ann, second = Person(api), Person(api, new_mobile())
     token = ann.sign_up(at=NOW).data["token"]
     ann.ask_for_code(at=NOW)
@@ -102,7 +102,7 @@ def test_a_code_that_adds_an_identity_does_not_log_in(api: Api) -> None:
     problem(second.verify(second.code(), at=LATER), 400, "invalid-code")
 
 
-def test_a_proven_identity_of_another_account_stays_theirs(api: Api) -> None:
+def test_a_proven_identity_of_another_account_cannot_be_added(api: Api) -> None:
     ann, bob = proven(api), proven(api, new=new_mobile)
     problem(add(ann, bob), 409, "identity-taken")
     assert bob.me().data["mobile"] == bob.identity.value
@@ -110,7 +110,9 @@ def test_a_proven_identity_of_another_account_stays_theirs(api: Api) -> None:
 
 
 @pytest.mark.parametrize("has_room", [False, True], ids=["without a room", "with a room"])
-def test_an_unproven_sign_up_yields_to_the_proof_and_is_deleted(api: Api, has_room: bool) -> None:
+def test_adding_a_proven_identity_deletes_an_unproven_sign_up_of_it(
+    api: Api, has_room: bool
+) -> None:
     ann, someone = proven(api), Person(api, new_mobile())
     stranger = someone.sign_up("the stranger's password", at=NOW).data
     if has_room:
@@ -124,7 +126,7 @@ def test_an_unproven_sign_up_yields_to_the_proof_and_is_deleted(api: Api, has_ro
     assert purge_of(stranger["user"]["id"])
 
 
-def test_an_account_that_has_proved_nothing_adds_nothing(api: Api) -> None:
+def test_an_account_without_a_proven_identity_cannot_add_one(api: Api) -> None:
     """Otherwise the two identities of an unproven account could have two owners."""
     ann, second = Person(api), Person(api, new_mobile())
     ann.sign_up(at=NOW)
@@ -133,7 +135,7 @@ def test_an_account_that_has_proved_nothing_adds_nothing(api: Api) -> None:
 
 
 @pytest.mark.parametrize("new", [new_email, new_mobile])
-def test_another_identity_of_its_kind_replaces_the_first(api: Api, new: Any) -> None:
+def test_an_added_identity_replaces_the_one_of_the_same_kind(api: Api, new: Any) -> None:
     old, fresh = proven(api, new=new), Person(api, new())
     reply = add(old, fresh, at=LATEST)
     assert reply.data[fresh.identity.kind] == fresh.identity.value
@@ -142,7 +144,7 @@ def test_another_identity_of_its_kind_replaces_the_first(api: Api, new: Any) -> 
     assert "within 7 days" in old.messages()[-1]
 
 
-def test_a_replaced_identity_ends_every_other_session(api: Api) -> None:
+def test_replacing_an_identity_ends_every_other_session(api: Api) -> None:
     ann, second = proven(api), Person(api)
     other = ann.token
     ann.prove(at=LATER)
@@ -152,7 +154,7 @@ def test_a_replaced_identity_ends_every_other_session(api: Api) -> None:
 
 
 @pytest.mark.parametrize("by", ["code", "reset"])
-def test_a_replaced_identity_restores_itself_within_seven_days(api: Api, by: str) -> None:
+def test_a_replaced_identity_can_be_restored_within_seven_days(api: Api, by: str) -> None:
     """A stolen session and password are no permanent takeover."""
     ann, thief = proven(api), Person(api)
     assert add(ann, thief).status == 200
@@ -182,7 +184,7 @@ def test_a_replaced_identity_is_free_after_seven_days(api: Api) -> None:
     assert fresh.prove(at=late)["user"]["id"] == first
 
 
-def test_the_code_is_required_and_used_up(api: Api) -> None:
+def test_adding_an_identity_requires_its_code_and_uses_it_up(api: Api) -> None:
     ann, second = proven(api), Person(api, new_mobile())
     second.ask_for_code("link", at=LATER)
     code, proof = second.code(), ann.confirm(at=LATER)
@@ -197,7 +199,7 @@ def test_the_code_is_required_and_used_up(api: Api) -> None:
     problem(post(code), 400, "invalid-code")
 
 
-def test_a_session_that_has_ended_adds_nothing(api: Api) -> None:
+def test_a_session_that_has_ended_cannot_add_an_identity(api: Api) -> None:
     ann, second = proven(api), Person(api, new_mobile())
     proof = ann.confirm(at=LATER)
     api.post("/auth/logout", {}, token=ann.token)
@@ -205,7 +207,7 @@ def test_a_session_that_has_ended_adds_nothing(api: Api) -> None:
     assert record_of(second.identity) is None
 
 
-def test_two_numbers_added_at_the_same_moment_leave_one(api: Api) -> None:
+def test_of_two_numbers_added_in_parallel_one_is_kept(api: Api) -> None:
     ann, numbers = Person(api), [Person(api, new_mobile()) for _ in range(3)]
     token = ann.sign_up(at=NOW).data["token"]
     ann.ask_for_code(at=NOW)
@@ -222,7 +224,7 @@ def _is_owned(number: Person) -> bool:
     return record is not None and not record.replaced
 
 
-def test_one_number_added_by_two_at_the_same_moment_belongs_to_one(api: Api) -> None:
+def test_a_number_added_by_two_users_in_parallel_belongs_to_one_of_them(api: Api) -> None:
     number, people = Person(api, new_mobile()), [proven(api), proven(api)]
     number.ask_for_code("link", at=LATER)
     code = number.named | {"otp": number.code()}

@@ -15,7 +15,7 @@ from tests.support.stored import sessions_of
 NOW = datetime.now(UTC)
 
 
-def test_a_refresh_token_gives_the_next_pair(api: Api) -> None:
+def test_a_refresh_token_is_exchanged_for_the_next_pair(api: Api) -> None:
     ann = Person(api)
     first = ann.sign_up().data
     reply = ann.refresh(first["refreshToken"])
@@ -82,7 +82,7 @@ def test_two_tabs_that_refresh_at_once_both_stay_logged_in(api: Api) -> None:
     assert ann.me(replies[0].data["token"]).status == 200
 
 
-def test_a_token_from_long_before_ends_its_family_too(api: Api) -> None:
+def test_a_token_spent_several_refreshes_ago_ends_its_family_too(api: Api) -> None:
     ann = Person(api)
     first = newest = ann.sign_up().data["refreshToken"]
     for _ in range(4):
@@ -91,7 +91,7 @@ def test_a_token_from_long_before_ends_its_family_too(api: Api) -> None:
     problem(ann.refresh(newest), 401, "unauthorized")
 
 
-def test_a_forged_token_is_a_plain_401_that_ends_nothing(api: Api) -> None:
+def test_a_forged_refresh_token_is_a_401_and_ends_no_session(api: Api) -> None:
     ann = Person(api)
     data = ann.sign_up().data
     good = RefreshToken.read(data["refreshToken"])
@@ -119,7 +119,7 @@ def test_a_malformed_refresh_token_is_a_400_with_a_pointer(api: Api, body: objec
     assert [error["pointer"] for error in reply.json["errors"]] == ["/refreshToken"]
 
 
-def test_a_session_lives_thirty_days_from_its_last_use(api: Api) -> None:
+def test_a_session_expires_thirty_days_after_its_last_use(api: Api) -> None:
     ann = Person(api)
     unused = ann.sign_up(at=NOW).data["refreshToken"]
     used = ann.log_in(at=NOW).data["refreshToken"]
@@ -129,7 +129,7 @@ def test_a_session_lives_thirty_days_from_its_last_use(api: Api) -> None:
     assert ann.refresh(used, at=day_29 + timedelta(days=29)).status == 200
 
 
-def test_an_access_token_lives_fifteen_minutes(api: Api) -> None:
+def test_an_access_token_expires_after_fifteen_minutes(api: Api) -> None:
     ann = Person(api)
     token = ann.sign_up(at=NOW).data["token"]
     assert ann.me(token, at=NOW + timedelta(minutes=14, seconds=59)).status == 200
@@ -160,7 +160,7 @@ def test_the_twenty_first_session_replaces_the_oldest(api: Api) -> None:
         assert ann.me(kept).status == 200
 
 
-def test_logins_at_once_do_not_exceed_twenty_sessions(api: Api) -> None:
+def test_parallel_logins_do_not_exceed_twenty_sessions(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     for _ in range(18):
@@ -170,7 +170,7 @@ def test_logins_at_once_do_not_exceed_twenty_sessions(api: Api) -> None:
     assert len(sessions_of(ann.id)) == 20
 
 
-def test_tables_keep_no_token(api: Api) -> None:
+def test_no_token_is_stored_in_a_table(api: Api) -> None:
     ann = Person(api)
     first = ann.sign_up().data["refreshToken"]
     second = ann.refresh(first).data["refreshToken"]
@@ -214,7 +214,7 @@ def test_a_session_that_has_ended_cannot_end_the_others(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "pointer"), [({"everywhere": "yes"}, "/everywhere"), ({"all": True}, "/all")]
 )
-def test_a_logout_that_makes_no_sense_is_a_400(api: Api, body: object, pointer: str) -> None:
+def test_an_invalid_logout_body_is_a_400(api: Api, body: object, pointer: str) -> None:
     token = Person(api).sign_up().data["token"]
     reply = problem(api.post("/auth/logout", body, token=token), 400, "bad-request")
     assert reply.json["errors"][0]["pointer"] == pointer

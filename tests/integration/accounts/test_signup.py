@@ -13,7 +13,7 @@ def an_email() -> str:
     return f"ann-{uuid4().hex[:12]}@example.com"
 
 
-def test_an_email_and_a_password_open_an_account_and_a_session(api: Api) -> None:
+def test_signing_up_with_an_email_and_a_password_begins_a_session(api: Api) -> None:
     email = an_email()
     reply = api.post("/auth/signup", {"email": email.upper(), "password": PASSWORD})
     assert reply.status == 201
@@ -31,7 +31,7 @@ def test_an_email_and_a_password_open_an_account_and_a_session(api: Api) -> None
         assert (seen.status, seen.data) == (200, user)
 
 
-def test_the_password_opens_another_session(api: Api) -> None:
+def test_logging_in_with_the_password_begins_another_session(api: Api) -> None:
     email = an_email()
     first = api.post("/auth/signup", {"email": email, "password": PASSWORD}).data
     reply = api.post("/auth/login", {"email": email.title(), "password": PASSWORD})
@@ -50,7 +50,7 @@ def test_the_password_opens_another_session(api: Api) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_wrong_password_and_no_account_get_the_same_401(api: Api, known: bool) -> None:
+def test_a_wrong_password_and_an_unknown_identity_get_the_same_401(api: Api, known: bool) -> None:
     email = an_email()
     if known:
         api.post("/auth/signup", {"email": email, "password": PASSWORD})

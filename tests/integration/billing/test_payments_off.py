@@ -10,6 +10,8 @@ from tests.support.person import Person, problem
     "route",
     ["/subscribe/pro", "/subscription/portal", "/subscription/cancel", "/subscription/resume"],
 )
-def test_without_a_stripe_key_the_route_is_off(subscriber: Person, route: str) -> None:
+def test_without_a_stripe_key_every_route_that_needs_it_answers_409(
+    subscriber: Person, route: str
+) -> None:
     set_secrets(key="unset")
     problem(subscriber.post(route), 409, "payments-off")

@@ -78,7 +78,7 @@ def test_an_ended_subscription_is_not_written(subscriber: Person) -> None:
     assert subscriber.stored().revision == before.revision
 
 
-def test_a_plan_that_stripe_does_not_know_ends(payer: Person) -> None:
+def test_pro_ends_if_stripe_does_not_know_the_subscription(payer: Person) -> None:
     payer.checkout()
     until = times.text(datetime.now(UTC) + timedelta(days=300))
     payer.stored().update([Subscription.pro_until.set(until)])

@@ -10,7 +10,7 @@ from tests.support.lambdas import Api
 from tests.support.person import Person, problem
 
 
-def test_paying_makes_the_plan_pro(payer: Person) -> None:
+def test_a_payment_grants_the_pro_plan(payer: Person) -> None:
     reply = payer.checkout()
     assert reply.status == 200
     assert reply.headers["cache-control"] == "no-store"

@@ -185,7 +185,7 @@ def test_an_event_of_an_older_api_version_is_accepted(payer: Person) -> None:
 @pytest.mark.parametrize(
     "kind", ["checkout.session.completed", "customer.subscription.created", "invoice.paid"]
 )
-def test_any_single_event_of_a_purchase_is_enough(payer: Person, kind: str) -> None:
+def test_any_single_event_of_a_purchase_grants_pro(payer: Person, kind: str) -> None:
     payer.pay()
     deliver(payer.api, payer.stripe, of_type(payer.stripe, kind, payer.undelivered))
     assert payer.plan() == "pro"
@@ -219,7 +219,7 @@ def test_an_event_needs_three_dynamodb_calls_and_one_stripe_call(payer: Person, 
     assert [call["path"] for call in payer.stripe.requests()] == ["/v1/subscriptions"]
 
 
-def test_only_an_event_that_changes_the_plan_drops_it_from_redis(
+def test_only_an_event_that_changes_the_plan_deletes_it_from_redis(
     payer: Person, valkey: ValkeyServer
 ) -> None:
     redis = valkey.client()
@@ -389,7 +389,7 @@ def test_an_item_that_is_deleted_during_a_fetch_is_not_stored_again(
     assert Subscription.count(payer.id, consistent_read=True) == 0
 
 
-def test_a_plan_that_changed_between_two_tries_is_dropped_from_redis(
+def test_a_plan_that_changed_between_two_tries_is_deleted_from_redis(
     subscriber: Person, valkey: ValkeyServer
 ) -> None:
     stripe = subscriber.stripe

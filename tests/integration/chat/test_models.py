@@ -94,7 +94,7 @@ def test_a_room_is_answered_by_the_default_after_its_users_plan_ended(
     assert (reply["model"], reply["requestedModel"]) == ("gemini-3.5-flash-lite", "best")
 
 
-def test_thinking_and_the_bound_of_the_reply_are_sent_and_thoughts_are_counted(
+def test_the_thinking_level_and_the_token_bound_are_sent_and_thoughts_are_counted(
     pro_user: Person, worker: Poller, google: StandIn
 ) -> None:
     room = pro_user.open_room(model="best", thinking="minimal")
@@ -174,7 +174,7 @@ def test_100_prompts_to_retired_models_without_replacement_fail_refunded_and_rin
     assert all("is no longer available to new users" in reason for reason in reasons)
 
 
-def test_a_retired_models_replacement_is_asked_at_once_after_its_day(
+def test_after_its_retirement_day_a_models_replacement_is_asked_directly(
     pro_user: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     today = datetime.now(UTC).date().isoformat()
@@ -236,7 +236,7 @@ def test_a_list_that_cannot_be_read_is_a_concern(monkeypatch: pytest.MonkeyPatch
 # ── Tokens ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_tokens_of_attempts_without_a_reply_count_once_the_prompt_ends(
+def test_tokens_of_attempts_without_a_reply_are_counted_when_the_prompt_ends(
     pro_user: Person, worker: Poller, google: StandIn
 ) -> None:
     room = pro_user.open_room()
@@ -256,7 +256,9 @@ def test_tokens_of_attempts_without_a_reply_count_once_the_prompt_ends(
     assert today_of(pro_user) == (201, 600 + own)
 
 
-def test_tokens_of_a_failed_prompt_count(pro_user: Person, worker: Poller, google: StandIn) -> None:
+def test_tokens_of_a_failed_prompt_are_counted(
+    pro_user: Person, worker: Poller, google: StandIn
+) -> None:
     room = pro_user.open_room()
     used = {"promptTokenCount": 1_706, "totalTokenCount": 4_705, "thoughtsTokenCount": 2_999}
     only_thoughts = {"candidates": [{"finishReason": "MAX_TOKENS"}], "usageMetadata": used}

@@ -36,7 +36,7 @@ def test_of_ten_parallel_requests_only_the_plans_number_of_rooms_is_created(
 
 
 @pytest.mark.any_write_order
-def test_a_deleted_room_makes_place_for_exactly_one_other(basic_user: Person) -> None:
+def test_a_deleted_room_allows_exactly_one_new_room(basic_user: Person) -> None:
     rooms = [basic_user.open_room() for _ in range(3)]
     problem(create(basic_user), 409, "too-many-rooms")
     assert basic_user.delete(rooms[0]).status == 204

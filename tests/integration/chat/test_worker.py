@@ -209,7 +209,7 @@ def test_only_the_group_with_an_error_is_delivered_again(
         f'{{"chatroomId": "{NO_ROOM}", "seq": 12}}',
     ],
 )
-def test_a_message_that_is_no_job_is_dropped_and_delays_no_other(
+def test_a_queue_message_that_is_not_a_job_is_dropped_and_delays_no_other(
     body: str, pro_user: Person, room: str, values: Values
 ) -> None:
     message = pro_user.sent(room)

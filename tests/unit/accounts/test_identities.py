@@ -118,7 +118,7 @@ TRUNK_ZEROS = {
 
 
 @pytest.mark.parametrize(("country", "number"), TRUNK_ZEROS.items(), ids=TRUNK_ZEROS.keys())
-def test_a_trunk_zero_is_no_part_of_the_number(country: str, number: tuple[str, str]) -> None:
+def test_a_trunk_zero_is_dropped_from_the_number(country: str, number: tuple[str, str]) -> None:
     written, kept = number
     assert identities.mobile(written) == Identity("mobile", kept, country)
     assert identities.mobile(kept) == Identity("mobile", kept, country)
@@ -172,7 +172,7 @@ NO_TEXTS = {
 @pytest.mark.parametrize("value", NO_TEXTS.values(), ids=NO_TEXTS.keys())
 @pytest.mark.parametrize("field", ["email", "mobile"])
 @pytest.mark.parametrize("kind", [CodeRequest, NewAccount, Credentials, GivenCode, NewPassword])
-def test_an_operator_in_the_place_of_an_identity_is_refused_with_a_pointer(
+def test_an_object_in_place_of_an_identity_is_refused_with_a_pointer(
     kind: type, field: str, value: Any
 ) -> None:
     more: dict[type, dict[str, str]] = {
@@ -199,7 +199,7 @@ def test_a_body_names_exactly_one_identity(body: dict[str, Any]) -> None:
 
 
 @given(st.text())
-def test_whatever_is_taken_as_an_email_is_short_plain_and_in_its_one_form(text: str) -> None:
+def test_every_accepted_email_is_short_ascii_and_normalised(text: str) -> None:
     try:
         taken = identities.email(text)
     except ValueError:
@@ -211,7 +211,7 @@ def test_whatever_is_taken_as_an_email_is_short_plain_and_in_its_one_form(text: 
 
 
 @given(st.text(alphabet="+0123456789 -\n\u0661"))
-def test_whatever_is_taken_as_a_number_is_e164_in_its_one_form(text: str) -> None:
+def test_every_accepted_number_is_normalised_e164(text: str) -> None:
     try:
         taken = identities.mobile(text)
     except ValueError:

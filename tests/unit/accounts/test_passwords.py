@@ -39,7 +39,7 @@ def code_at(kind: type, body: dict[str, Any]) -> tuple[str, list[str]]:
         "ann bell likes long walks",
     ],
 )
-def test_length_is_all_that_is_asked_of_a_password(password: str) -> None:
+def test_a_long_uncommon_password_needs_no_special_characters(password: str) -> None:
     passwords.check_strength("/password", password, EMAIL)
 
 
@@ -70,9 +70,7 @@ def test_length_is_all_that_is_asked_of_a_password(password: str) -> None:
         ("correct horse\0", "bad-request"),
     ],
 )
-def test_a_password_that_anyone_would_guess_or_that_is_none_is_refused(
-    password: str, code: str
-) -> None:
+def test_a_weak_or_malformed_password_is_refused(password: str, code: str) -> None:
     account = {"email": EMAIL, "password": password}
     assert code_at(NewAccount, account) == (code, ["/password"])
     reset = {"email": EMAIL, "otp": "123456", "newPassword": password}
@@ -100,13 +98,13 @@ def test_a_text_that_cannot_be_a_password_is_refused_before_it_is_hashed(passwor
 
 
 @pytest.mark.parametrize("password", ["short", "password"])
-def test_a_weak_password_may_be_tried_at_login(password: str) -> None:
+def test_a_weak_password_is_accepted_at_login(password: str) -> None:
     """A user who set it under other rules is not locked out, and a stranger learns no rule."""
     body = json.dumps({"email": EMAIL, "password": password}).encode()
     assert parse_json(body, Credentials).password == password
 
 
-def test_an_email_needs_a_password_and_a_number_does_not() -> None:
+def test_a_sign_up_with_an_email_requires_a_password_and_with_a_number_does_not() -> None:
     assert code_at(NewAccount, {"email": EMAIL}) == ("bad-request", ["/password"])
     assert parse_json(json.dumps({"mobile": MOBILE}).encode(), NewAccount).password is None
 
@@ -119,7 +117,7 @@ def test_a_code_is_six_ascii_digits(otp: Any) -> None:
     assert code_at(GivenCode, {"email": EMAIL, "otp": otp}) == ("bad-request", ["/otp"])
 
 
-def test_the_shipped_list_holds_the_commonest_and_nothing_too_short() -> None:
+def test_the_shipped_list_has_the_most_common_passwords_and_none_that_is_too_short() -> None:
     listed = passwords._common()
     assert len(listed) > 10_000
     assert {"password", "12345678", "iloveyou", "trustno1"} <= listed
@@ -141,5 +139,5 @@ def test_a_letter_matches_in_every_unicode_form() -> None:
     assert hashing.is_match("cafe\u0301 au lait", hashed)
 
 
-def test_the_dummy_hash_costs_what_any_hash_costs() -> None:
+def test_the_dummy_hash_has_the_same_cost_as_every_hash() -> None:
     assert not hashing._hasher.check_needs_rehash(hashing.DUMMY)

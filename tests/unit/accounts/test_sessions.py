@@ -12,7 +12,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ANN = ids.new("u")
 
 
-def test_a_token_survives_its_text() -> None:
+def test_a_token_is_unchanged_after_it_was_written_and_read() -> None:
     token = RefreshToken.first(ANN)
     assert RefreshToken.read(token.text()) == token
     assert len(token.text()) < 300

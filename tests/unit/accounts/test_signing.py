@@ -18,7 +18,7 @@ OLD, NEW = b"o" * 32, b"\xfb\xff" * 16
 CLAIMS = Claims("u_ann", "s_one")
 
 
-def test_the_keys_survive_their_text() -> None:
+def test_the_keys_are_unchanged_after_they_were_written_and_read() -> None:
     stored = StoredKeys.first("k1", OLD).add("k2", NEW, NOON)
     assert StoredKeys.read(stored.text()) == stored
     assert stored.at(NOON).keys == {"k1": OLD, "k2": NEW}
@@ -54,7 +54,7 @@ def test_a_new_key_signs_when_every_sandbox_has_read_it() -> None:
     assert stored.at(NOON + signing.SPREAD).current == "k2"
 
 
-def test_through_a_rotation_no_token_is_refused_and_after_it_the_old_key_is_worthless() -> None:
+def test_a_rotation_refuses_no_token_until_the_old_key_is_removed() -> None:
     """Two sandboxes, one that reads the keys at once and one that reads them as late as it may."""
     before = StoredKeys.first("k1", OLD)
     during = before.add("k2", NEW, NOON)
@@ -86,6 +86,6 @@ def test_through_a_rotation_no_token_is_refused_and_after_it_the_old_key_is_wort
         )
 
 
-def test_a_third_key_is_never_held() -> None:
+def test_a_third_key_is_never_added() -> None:
     stored = StoredKeys.first("k1", OLD).add("k2", NEW, NOON).add("k3", b"3" * 32, NOON)
     assert set(stored.keys) == {"k2", "k3"}

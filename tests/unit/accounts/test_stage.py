@@ -27,5 +27,5 @@ def test_answers_contain_codes_in_the_stages_dev_and_local_only(
     assert refused is not allowed
 
 
-def test_codes_are_not_shown_unless_asked_for() -> None:
+def test_codes_are_not_in_answers_by_default() -> None:
     assert TEMPLATE["Parameters"]["OtpDelivery"]["Default"] == "aws"

@@ -17,38 +17,38 @@ def of(warm: dict[int, float], cold: dict[int, float] | None = None) -> Measured
     return Measured(warm, cold or warm, {}, 0.0, 0.0)
 
 
-def test_a_function_has_its_memorys_share_of_a_cpu_and_at_most_one() -> None:
+def test_a_function_gets_a_share_of_a_cpu_by_its_memory_and_at_most_one() -> None:
     assert model.share_of(1769) == 1.0
     assert model.share_of(3538) == 1.0
     assert model.share_of(512) == pytest.approx(0.2894, abs=0.0001)
 
 
-def test_compute_is_paid_by_gigabytes_and_begun_milliseconds() -> None:
+def test_compute_is_billed_by_gigabytes_and_started_milliseconds() -> None:
     assert model.compute(of({512: 99.2}), 512) == pytest.approx(0.1 * 0.5 * GB_SECOND)
     assert model.compute(of({1024: 100.0}), 1024) == pytest.approx(0.1 * GB_SECOND)
 
 
-def test_a_hundredth_of_the_requests_is_cold() -> None:
+def test_one_percent_of_the_requests_is_a_cold_start() -> None:
     it = of({512: 100.0}, {512: 1100.0})
     assert model.milliseconds(it, 512) == pytest.approx(110.0)
     assert model.compute(it, 512) == pytest.approx(0.110 * 0.5 * GB_SECOND)
 
 
-def test_an_hour_spared_costs_what_the_larger_size_costs_more() -> None:
+def test_the_price_of_a_saved_hour_is_the_extra_cost_of_the_larger_size() -> None:
     it = of({512: 100.0, 1024: 64.0})
     more = (0.064 - 0.1 * 0.5) * GB_SECOND
     assert model.hour_spared(it, 512, 1024) == pytest.approx(more / 0.036 * 3600)
     assert model.hour_spared(it, 512, 1024, people=10) == pytest.approx(more / 0.36 * 3600)
 
 
-def test_a_size_that_is_faster_and_no_dearer_costs_nothing_an_hour() -> None:
+def test_a_faster_size_at_the_same_cost_saves_hours_for_free() -> None:
     hourly = model.hour_spared(of({128: 400.0, 256: 190.0}), 128, 256)
     assert hourly is not None
     assert hourly < 0
 
 
 @pytest.mark.parametrize("warm", [100.0, 99.7, 104.0])
-def test_a_size_that_is_not_faster_spares_nobody_anything(warm: float) -> None:
+def test_a_size_that_is_not_faster_saves_no_time(warm: float) -> None:
     assert model.hour_spared(of({512: 100.0, 1024: warm}), 512, 1024) is None
 
 
@@ -60,7 +60,7 @@ def test_a_full_batch_is_shared_by_its_ten_prompts() -> None:
     assert single.compute - together.compute == pytest.approx(0.9 * worker)
 
 
-def test_the_worker_is_never_reckoned_with_less_than_it_needs() -> None:
+def test_the_cost_model_gives_the_worker_at_least_its_minimum_memory() -> None:
     walls = dict.fromkeys(model.MEMORIES, 1000.0)
     known = {name: of(walls) for name in (model.SEND, model.POLL, model.WORKER)}
     others = 1 + model.ASSUMED["polls"]
@@ -94,14 +94,14 @@ def test_a_month_costs_the_idle_cost_plus_its_exchanges_traces_and_metrics() -> 
     assert busy == pytest.approx(3.00 + 500_000 * 5e-6 + 6 * 0.30)
 
 
-def test_the_lines_cross_where_a_month_costs_the_fixed_price() -> None:
+def test_the_break_even_is_where_a_month_costs_the_fixed_price() -> None:
     assert model.crossing(10.0, lambda exchanges: 1 + exchanges * 30e-6) == 300_000
 
 
 BENCHMARKS = (ROOT / "BENCHMARKS.md").read_text()
 
 
-def test_benchmarks_readme_and_deploying_state_the_idle_cost_of_what_is_deployed() -> None:
+def test_the_documents_state_the_idle_cost_of_the_deployed_stack() -> None:
     found = re.search(r"Without a single request, a month costs \$([\d.]+)", BENCHMARKS)
     assert found
     stated = float(found[1])
@@ -111,7 +111,7 @@ def test_benchmarks_readme_and_deploying_state_the_idle_cost_of_what_is_deployed
         assert f"about ${stated:.0f} per month while idle" in (ROOT / name).read_text(), name
 
 
-def test_of_several_starts_the_medians_count_and_what_19_of_20_stay_below() -> None:
+def test_a_figure_has_the_medians_and_the_95th_percentile_of_several_starts() -> None:
     starts = [Times(0.1, 0.3, [n / 1e3 for n in range(1, 11)])] * 2
     starts.append(Times(0.5, 0.9, []))
     figure = Figure.of(starts)

@@ -46,7 +46,7 @@ def test_a_cursor_may_hold_a_number_and_needs_no_escaping_in_a_query(seq: int) -
 
 
 @given(st.text())
-def test_an_arbitrary_text_is_no_cursor(text: str) -> None:
+def test_an_arbitrary_text_is_refused_as_a_cursor(text: str) -> None:
     refused(text)
     refused(f"k1.{text}")
 

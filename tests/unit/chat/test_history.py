@@ -14,25 +14,25 @@ def turn(number: int, length: int = 4) -> PastTurn:
 TURNS = [turn(number) for number in range(5)]
 
 
-def test_all_of_it_goes_along_where_it_fits_exactly() -> None:
+def test_a_past_that_fits_exactly_is_sent_whole() -> None:
     assert select_turns(TURNS, 20) == TURNS
 
 
-def test_one_character_too_many_costs_the_oldest_turn() -> None:
+def test_the_oldest_turn_is_dropped_if_one_character_is_too_many() -> None:
     assert select_turns(TURNS, 19) == TURNS[1:]
 
 
-def test_a_turn_for_whose_end_too_little_is_left_is_left_out() -> None:
+def test_a_turn_is_dropped_if_too_few_characters_are_left_for_its_end() -> None:
     assert select_turns([turn(0, 30), turn(1)], 4 + LEAST - 1) == [turn(1)]
     assert len(select_turns([turn(0, 30), turn(1)], 4 + LEAST)) == 2
 
 
-def test_the_end_of_a_latest_turn_that_is_too_long_goes_along_and_is_marked_as_cut() -> None:
+def test_the_end_of_a_latest_turn_that_is_too_long_is_sent_and_marked_as_cut() -> None:
     [cut] = select_turns([PastTurn("continue", "x" * 100 + "the end")], 40)
     assert cut == PastTurn("continue", CUT + "x" * 21 + "the end")
 
 
-def test_earlier_short_turns_go_along_with_the_end_of_a_long_one() -> None:
+def test_earlier_short_turns_are_sent_with_the_end_of_a_long_one() -> None:
     ada, long = turn(0), PastTurn("Write a long text.", "a" * 60_000 + "b" * 12_800)
     first, cut = select_turns([ada, long], 60_000)
     assert first == ada
@@ -41,7 +41,7 @@ def test_earlier_short_turns_go_along_with_the_end_of_a_long_one() -> None:
     assert len(cut.prompt) + len(cut.reply) == 60_000 - 4
 
 
-def test_the_latest_turn_keeps_half_of_the_room_from_earlier_ones() -> None:
+def test_the_latest_turn_gets_at_least_half_of_the_characters() -> None:
     earlier = [turn(number, 10) for number in range(9)]
     *whole, cut = select_turns([*earlier, PastTurn("p", "y" * 500)], 100)
     assert whole == earlier[-5:]
@@ -49,7 +49,7 @@ def test_the_latest_turn_keeps_half_of_the_room_from_earlier_ones() -> None:
     assert len(cut.prompt) + len(cut.reply) == 50
 
 
-def test_a_long_earlier_turn_gives_its_end_and_hides_no_other() -> None:
+def test_a_long_earlier_turn_is_cut_and_displaces_no_other_turn() -> None:
     long = PastTurn("p", "z" * 90)
     assert select_turns([turn(0), long, turn(2)], 60) == [
         turn(0),
@@ -65,7 +65,7 @@ def test_a_long_prompt_is_cut_like_a_long_reply() -> None:
     assert (len(cut.prompt), cut.reply) == (58, "ok")
 
 
-def test_without_characters_nothing_goes_along() -> None:
+def test_without_characters_no_turn_is_sent() -> None:
     assert select_turns(TURNS, 0) == []
     assert select_turns([], 100) == []
 
@@ -77,7 +77,7 @@ TEXTS = st.text(min_size=1, max_size=40)
     st.lists(st.builds(PastTurn, prompt=TEXTS, reply=TEXTS), min_size=1, max_size=20),
     st.integers(0, 200),
 )
-def test_what_goes_along_stays_within_the_limit_and_in_order_and_has_the_latest_turn(
+def test_the_sent_turns_are_in_order_within_the_limit_and_include_the_latest(
     turns: list[PastTurn], characters: int
 ) -> None:
     kept = select_turns(turns, characters)

@@ -22,7 +22,9 @@ def allowance(plan: Plan = Plan.PRO, counted: int = 0, **more: Any) -> Allowance
 
 
 @pytest.mark.parametrize(("counted", "left"), [(0, 5), (4, 1), (5, 0), (6, 0)])
-def test_basic_has_five_prompts_per_day_and_never_a_negative_rest(counted: int, left: int) -> None:
+def test_basic_has_five_prompts_per_day_and_never_a_negative_number_left(
+    counted: int, left: int
+) -> None:
     assert remaining(Plan.BASIC, counted) == left
     assert remaining(Plan.PRO, counted) is None
 

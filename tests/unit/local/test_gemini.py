@@ -36,7 +36,7 @@ def ask(
     return asked.generate_content(contents, request_options=PATIENCE)
 
 
-def test_the_reply_says_what_was_said() -> None:
+def test_the_reply_repeats_the_prompt() -> None:
     answer = ask("Hello")
     assert answer.text == "You said: Hello (turn 1)"
     assert answer.candidates[0].finish_reason.name == "STOP"
@@ -82,7 +82,9 @@ def test_a_wrong_key_is_refused_as_google_does(google: StandIn) -> None:
     assert refused.value.details[0]["reason"] == "API_KEY_INVALID"
 
 
-def test_no_key_is_forbidden_and_one_in_the_query_will_do(google: StandIn, api_key: str) -> None:
+def test_a_missing_key_is_forbidden_and_a_key_in_the_query_is_accepted(
+    google: StandIn, api_key: str
+) -> None:
     url = f"{google.url}/v1beta/models/{MODEL}:generateContent"
     body = {"contents": [{"parts": [{"text": "Hello"}]}]}
     assert httpx.post(url, json=body).status_code == 403
@@ -118,7 +120,7 @@ def test_a_request_google_would_refuse_is_refused(
     assert answer.json()["error"]["status"] == "INVALID_ARGUMENT"
 
 
-def test_the_journal_shows_what_was_asked(google: StandIn) -> None:
+def test_the_journal_shows_the_requests(google: StandIn) -> None:
     before = time.time()
     ask("Hello", instruction="Be brief.", temperature=0.5)
     [seen] = google.requests()
@@ -181,7 +183,7 @@ class TestFaults:
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             next(chunks)
 
-    def test_a_body_that_is_no_json_cannot_be_read(self, google: StandIn) -> None:
+    def test_a_body_that_is_not_json_cannot_be_read(self, google: StandIn) -> None:
         google.fault("garbage")
         with pytest.raises(Exception, match=r"Failed to load JSON|Expecting value"):
             ask("Hello")
@@ -218,14 +220,14 @@ class TestFaults:
         used = answer.usage_metadata
         assert used.total_token_count == tokens("Hello") + 661 + used.candidates_token_count
 
-    def test_a_retired_model_is_not_found_and_others_are(self, google: StandIn) -> None:
+    def test_only_the_retired_model_is_not_found(self, google: StandIn) -> None:
         google.fault("retired", model="gemini-2.5", times="always")
         for _ in range(2):
             with pytest.raises(exceptions.NotFound, match="no longer available to new users"):
                 ask("Hello")
         assert ask("Hello", model="gemini-3.6-flash").text == "You said: Hello (turn 1)"
 
-    def test_an_answer_may_be_anything_at_any_pace(self, google: StandIn, api_key: str) -> None:
+    def test_a_fault_can_send_any_answer_at_any_pace(self, google: StandIn, api_key: str) -> None:
         url = f"{google.url}/v1beta/models/{MODEL}:streamGenerateContent"
         body = {"contents": [{"parts": [{"text": "Hello"}]}]}
         key = {"x-goog-api-key": api_key}
@@ -259,7 +261,7 @@ class TestFaults:
                 ask("Hello, room 2")
         assert ask("Hello, room 3").text == "You said: Hello, room 3 (turn 1)"
 
-    def test_faults_are_met_in_order(self, google: StandIn) -> None:
+    def test_faults_are_used_in_order(self, google: StandIn) -> None:
         google.fault("error", status=503, times=2)
         google.fault("error", status=500)
         for error in (
@@ -294,7 +296,7 @@ def test_the_sdk_lists_the_models_that_a_key_may_use(google: StandIn) -> None:
         list(genai.list_models())
 
 
-def test_every_answer_waits_as_long_as_told(api_key: str) -> None:
+def test_every_answer_waits_for_the_configured_delay(api_key: str) -> None:
     with served(lambda: gemini.create_app(api_key, delay=0.3)) as url:
         connect(StandIn(url), api_key)
         started = time.monotonic()

@@ -224,7 +224,9 @@ class TestFaults:
         with pytest.raises(UpstashError, match="max daily request limit"):
             redis.incr("a")
 
-    def test_a_lie_is_returned_as_the_result(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_the_fault_lie_returns_its_value_as_the_result(
+        self, redis_front: StandIn, redis: Redis
+    ) -> None:
         redis_front.fault("lie", result=41)
         assert redis.incr("a") == 41
         assert redis.incr("a") == 1
