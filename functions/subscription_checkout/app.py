@@ -18,7 +18,6 @@ from geminichat.errors import (
 from geminichat.operations import sync_subscription
 from geminichat.tables import subscriptions, usage, users
 from geminichat.tables.subscriptions import Subscription
-from geminichat.tables.users import User
 
 
 @endpoint(
@@ -42,11 +41,12 @@ def handler(request: Request) -> Response[CheckoutPage]:
         raise IdentityNotProven()
     limit = usage.count_stripe_request(user_id, request.now)
     known = stored or Subscription(user_id)
-    customer_id = known.stripe_customer_id or _create_customer(user, known)
-    if known.stripe_customer_id and not payments.is_known(customer_id):
+    email = user.email if user.email_verified else None
+    customer_id = known.stripe_customer_id or _create_customer(known, email)
+    if known.stripe_customer_id and not payments.update_customer(customer_id, email):
         subscriptions.forget_customer(user_id, customer_id)
         known = subscriptions.load(user_id)
-        customer_id = _create_customer(user, known, other_than=customer_id)
+        customer_id = _create_customer(known, email, other_than=customer_id)
 
     # In this order: a page that is paid meanwhile is no longer open, but its subscription exists.
     page = payments.find_checkout(customer_id, request.now)
@@ -57,9 +57,11 @@ def handler(request: Request) -> Response[CheckoutPage]:
     return ok(page, "Pay for the pro plan on this page.", headers=headers, url=page.url)
 
 
-def _create_customer(user: User, known: Subscription, *, other_than: str | None = None) -> str:
+def _create_customer(
+    known: Subscription, email: str | None, *, other_than: str | None = None
+) -> str:
     """Return the user's customer at Stripe, created unless an earlier request created it."""
-    user_id, email = user.user_id, user.email if user.email_verified else None
+    user_id = known.user_id
 
     def create(attempt: int) -> str:
         found = payments.find_customer(user_id, attempt, other_than=other_than)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from geminichat.tables.users import User
 from infra.local.standins.stripe.driver import Stripe
 from tests.support.lambdas import Api
 from tests.support.person import Person, problem
@@ -137,6 +138,24 @@ def test_checkout_knows_the_verified_email(payer: Person) -> None:
     [customer] = payer.customers()
     assert customer["email"] == payer.identity.value
     assert 'name="email"' not in httpx.get(page).text
+
+
+def test_a_customer_without_an_email_gets_the_one_that_was_verified_later(
+    payer: Person, stripe: Stripe
+) -> None:
+    email = payer.identity.value
+    user = User.get(payer.id)
+    user.update(
+        [User.email.remove(), User.email_verified.set(False), User.mobile_verified.set(True)]
+    )
+    payer.checkout()
+    assert payer.customers()[0]["email"] is None
+    user.update([User.email.set(email), User.email_verified.set(True)])
+    payer.checkout()
+    assert payer.customers()[0]["email"] == email
+    stripe.ask("DELETE", "/_requests")
+    payer.checkout()
+    assert stripe.calls("POST", f"/v1/customers/{payer.customer_id()}") == []
 
 
 def test_a_customer_deleted_at_stripe_is_replaced_by_a_new_one(subscriber: Person) -> None:

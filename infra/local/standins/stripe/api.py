@@ -26,6 +26,7 @@ class Api:
             ("GET", "/v1/customers", self.list_customers),
             ("GET", "/v1/customers/search", self.search_customers),
             ("GET", "/v1/customers/{object_id}", partial(get, "customer")),
+            ("POST", "/v1/customers/{object_id}", self.update_customer),
             ("DELETE", "/v1/customers/{object_id}", self.delete_customer),
             ("POST", "/v1/prices", self.create_price),
             ("GET", "/v1/prices/{object_id}", partial(get, "price")),
@@ -64,6 +65,11 @@ class Api:
         found = self.ledger.search_customers(params.require("query"))
         page = paginate("/v1/customers/search", found, params)
         return {**page, "object": "search_result", "next_page": None}
+
+    def update_customer(self, params: Params, *, object_id: str, **_: Any) -> Json:
+        customer, email = self.ledger.get_customer(object_id), params.require("email")
+        params.reject_unknown()
+        return self.ledger.update_email(customer, email)
 
     def delete_customer(self, _params: Params, *, object_id: str, **_: Any) -> Json:
         return self.ledger.delete_customer(self.ledger.get_customer(object_id))

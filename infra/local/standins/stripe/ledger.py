@@ -179,6 +179,10 @@ class Ledger:
         self._emit("customer.created", customer, None)
         return customer
 
+    def update_email(self, customer: Json, email: str) -> Json:
+        """Set a customer's email."""
+        return self._change(customer, email=email)
+
     def delete_customer(self, customer: Json) -> Json:
         """Delete a customer and cancel the subscriptions; the id then returns `deleted`."""
         for subscription in self.ongoing_subscriptions(customer["id"]):

@@ -150,15 +150,31 @@ def is_known(customer_id: str) -> bool:
         return _is_known(_client(PATIENT, retries=1), customer_id)
 
 
+def update_customer(customer_id: str, email: str | None) -> bool:
+    """Give a customer without an email the user's, and return whether Stripe knows the customer."""
+    client = _client(PATIENT, retries=1)
+    with _translate_errors():
+        customer = _find_by_id(client, customer_id)
+        if customer and email and not customer.get("email"):
+            _post(client, _path(CUSTOMERS, customer_id), {"email": email})
+    return customer is not None
+
+
 def _is_known(client: "stripe.StripeClient", customer_id: str) -> bool:
+    return _find_by_id(client, customer_id) is not None
+
+
+def _find_by_id(client: "stripe.StripeClient", customer_id: str) -> dict[str, Any] | None:
+    """Return a customer, or None for one that was deleted or never existed."""
     from geminichat.clients.stripe_sdk import stripe
 
     try:
-        return not _get(client, _path(CUSTOMERS, customer_id)).get("deleted")
+        customer: dict[str, Any] = _get(client, _path(CUSTOMERS, customer_id))
     except stripe.InvalidRequestError as error:
         if error.code == MISSING:
-            return False
+            return None
         raise
+    return None if customer.get("deleted") else customer
 
 
 def require_customer(customer_id: str) -> None:
