@@ -15,12 +15,14 @@ FIRST = f"first {secrets.token_hex(8)} password"
 SECOND = f"second {secrets.token_hex(8)} password"
 
 
-def post(ann: Person, path: str, status: int = 200, token: str = "", **body: Any) -> Any:
+def post(ann: Person, path: str, status: int = 200, token: str | None = None, **body: Any) -> Any:
     """Send a body that names the identity; return the data of the reply, or the problem."""
     return send(ann.api, path, ann.named | body, status, token)
 
 
-def send(api: Client, path: str, body: Any = None, status: int = 200, token: str = "") -> Any:
+def send(
+    api: Client, path: str, body: Any = None, status: int = 200, token: str | None = None
+) -> Any:
     reply = api.post(f"/auth/{path}", body or {}, token=token)
     assert reply.status == status, reply.text
     return reply.data if status < 400 else reply.json
