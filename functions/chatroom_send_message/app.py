@@ -3,18 +3,12 @@
 from geminichat.api import Request, Response, accepted, endpoint
 from geminichat.domain import ids
 from geminichat.domain.messages import AcceptedPrompt, NewPrompt
-from geminichat.errors import (
-    KeyInUse,
-    KeyReused,
-    NotFound,
-    OutOfTokens,
-    QuotaExceeded,
-    TooManyRequests,
-)
+from geminichat.domain.quota import REFUSALS
+from geminichat.errors import KeyInUse, KeyReused, NotFound
 from geminichat.operations import send_prompt
 
 
-@endpoint(errors=[KeyInUse, KeyReused, NotFound, OutOfTokens, QuotaExceeded, TooManyRequests])
+@endpoint(errors=[KeyInUse, KeyReused, NotFound, *REFUSALS])
 def handler(request: Request) -> Response[AcceptedPrompt]:
     """Answer 202: the prompt will be answered or fail."""
     room_id = ids.parse_room(request.path["id"])

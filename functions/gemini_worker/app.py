@@ -181,12 +181,12 @@ def _retry_or_fail(prompt: LeasedPrompt, error: gemini.GeminiError) -> int | Non
     elif isinstance(error, gemini.Unavailable | gemini.Silent | gemini.TooSlow):
         metrics.emit(GeminiFailures=1)
     tokens = error.tokens or NO_TOKENS
-    if prompt.attempts < min(config.number("MAX_ATTEMPTS"), error.max_attempts):
-        less = Thinking.MINIMAL if isinstance(error, gemini.Silent) else None
-        messages.release_prompt(prompt, tokens, less)
+    less = Thinking.MINIMAL if isinstance(error, gemini.Silent) else None
+    max_attempts = min(config.number("MAX_ATTEMPTS"), error.max_attempts)
+    if prompt.attempts < max_attempts and answer_prompt.release(prompt, tokens, less):
         first = config.number("RETRY_PAUSE")
         return retries.pause(prompt.attempts, first, error.after, random.random())
-    if isinstance(error, gemini.Refused | gemini.Unavailable):
+    if isinstance(error, gemini.Refused):
         _send_dead_letter(prompt, error.failure, type(error).__name__, tokens)
     else:
         answer_prompt.fail(prompt, error.failure, times.now(), tokens)

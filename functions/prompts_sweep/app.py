@@ -19,7 +19,7 @@ from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, retries, times
 from geminichat.domain.messages import UNAVAILABLE
 from geminichat.domain.retries import Verdict
-from geminichat.operations import answer_prompt
+from geminichat.operations import answer_prompt, purge_room
 from geminichat.operations.answer_prompt import LeaseLost
 from geminichat.runtime import log
 from geminichat.tables import messages
@@ -66,7 +66,7 @@ def sweep(now: datetime, until: float) -> dict[str, int]:
 
     for chatroom_id in deleted_rooms:
         with _log_errors():
-            purged += messages.purge(chatroom_id, until)
+            purged += purge_room.purge(chatroom_id, now, until)
 
     done = {"queued": counts[Verdict.QUEUE], "failed": counts[Verdict.FAIL], "purged": purged}
     if any(done.values()):

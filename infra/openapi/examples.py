@@ -29,6 +29,10 @@ from geminichat.errors import (
     InvalidRequest,
     OutOfTokens,
     QuotaExceeded,
+    SpendingLimit,
+    StageLimit,
+    TooManyAttempts,
+    TooManyInFlight,
     TooManyRequests,
     TooManyRooms,
     WrongMode,
@@ -57,6 +61,22 @@ TOKENS = tokens.Tokens(
     device_token=f"d_mfzwizltorqxg5dfon2gs3thom.{'c' * 64}",
 )
 CHALLENGE = "c_mfzwizltorqxg5dfon2gs3thom"
+
+
+def _usage(limit: int | None, used: int, remaining: int | None) -> Usage:
+    """Return the usage of a day on which `used` prompts were sent."""
+    return Usage(
+        limit=limit,
+        used=used,
+        remaining=remaining,
+        resets_at=MIDNIGHT,
+        input_tokens=210 * used,
+        output_tokens=480 * used,
+        spent_usd=round(0.001263 * used, 6),
+        spending_limit_usd=0.5 if limit else 5.0,
+    )
+
+
 ACCOUNT = users.Account(
     id=USER_ID,
     email=EMAIL,
@@ -64,10 +84,10 @@ ACCOUNT = users.Account(
     mobile=None,
     mobile_verified=False,
     plan=Plan.BASIC,
-    usage=Usage(limit=5, used=2, remaining=3, resets_at=MIDNIGHT),
+    usage=_usage(limit=5, used=2, remaining=3),
     created_at=NOON,
 )
-UNUSED = Usage(limit=5, used=0, remaining=5, resets_at=MIDNIGHT)
+UNUSED = _usage(limit=5, used=0, remaining=5)
 NEW_ACCOUNT = msgspec.structs.replace(ACCOUNT, email_verified=False, usage=UNUSED)
 BY_MOBILE = msgspec.structs.replace(NEW_ACCOUNT, email=None, mobile=MOBILE)
 ROOM = rooms.Room(
@@ -113,7 +133,7 @@ SUBSCRIBED = billing.SubscriptionStatus(
     status="active",
     current_period_end="2026-12-23T12:00:00.000Z",
     cancel_at_period_end=False,
-    usage=Usage(limit=None, used=42, remaining=None, resets_at=MIDNIGHT),
+    usage=_usage(limit=None, used=42, remaining=None),
 )
 
 EXAMPLES: list[tuple[str, msgspec.Struct]] = [
@@ -263,6 +283,37 @@ PROBLEMS: list[tuple[str, AppError]] = [
             f"The basic plan allows 5 prompts per day and they are used up. The quota resets at"
             f" {MIDNIGHT}; the pro plan has no daily limit.",
             extensions={"resetsAt": MIDNIGHT},
+        ),
+    ),
+    (
+        "chatroom_",
+        SpendingLimit(
+            f"This prompt could exceed your plan's $0.50 per day. Send a shorter one, or this one"
+            f" again at {MIDNIGHT}.",
+            extensions={"resetsAt": MIDNIGHT},
+        ),
+    ),
+    (
+        "chatroom_",
+        StageLimit(
+            f"This service has used up its budget of today for prompts. Everything else works. The"
+            f" budget resets at {MIDNIGHT}.",
+            extensions={"resetsAt": MIDNIGHT},
+        ),
+    ),
+    (
+        "chatroom_",
+        TooManyAttempts(
+            f"At most 15 prompts and retries are accepted per day. The quota resets at {MIDNIGHT}.",
+            extensions={"resetsAt": MIDNIGHT},
+        ),
+    ),
+    (
+        "chatroom_",
+        TooManyInFlight(
+            "3 of your prompts are being answered. Send this one again when one of them is"
+            " finished.",
+            extensions={"resetsAt": LATER},
         ),
     ),
     (

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from functions.prompts_sweep.app import sweep
-from geminichat.domain.messages import Status
+from geminichat.domain.messages import REFUNDED, Status
 from geminichat.tables.messages import SHARDS, StoredMessage
+from geminichat.tables.usage import Usage
 from tests.support.lambdas import Poller
 from tests.support.person import Person
 from tests.support.stored import counted, let_leases_end, prompts, stored
@@ -56,11 +57,27 @@ def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> N
             else:
                 assert int(prompt.seq) + 1 not in messages, "failed with a reply"
                 assert prompt.error_message, "failed without a reason"
-                assert prompt.counted_on is None, "failed and counted"
+                refunded = prompt.error_code in REFUNDED
+                assert bool(prompt.counted_on) != refunded, "refunded and counted, or neither"
+                if not refunded:
+                    expected[str(prompt.counted_on)] += 1
+            assert not prompt.reservation, "finished, and still reserved"
+            if prompt.generation:  # tests retry a prompt once, and only one that was blocked
+                expected[prompt.created_at[:10]] += 1
             days.add(prompt.created_at[:10])
     assert set(accepted) <= set(prompts_of), "accepted and lost"
     for day in days | set(expected):
         assert counted(user.id, day) == expected[day], "the count differs from the stored prompts"
+        check_settled(user.id, day)
+
+
+def check_settled(user_id: str, day: str) -> None:
+    """Assert that nothing is reserved and no prompt in flight on the user's day."""
+    try:
+        usage = Usage.get(user_id, day, consistent_read=True)
+    except Usage.DoesNotExist:
+        return
+    assert (usage.reserved, usage.in_flight) == (0, 0), "still reserved or in flight"
 
 
 def waiting(rooms: Iterable[str]) -> list[tuple[str, int]]:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from geminichat.domain import times
-from geminichat.domain.quota import Burst
+from geminichat.domain.plans import Plan
+from geminichat.domain.quota import Burst, PlanLimits
 from geminichat.domain.signing import SigningKeys, StoredKeys
+from geminichat.domain.spending import MILLION, StageCap
 
 if TYPE_CHECKING:
     from geminichat.domain.models import Catalogue
@@ -39,9 +41,31 @@ def number(name: str) -> int:
     return int(setting(name))
 
 
+def micro_dollars(name: str) -> int:
+    """Return the setting `name`, an amount in US dollars, in micro-dollars."""
+    return round(float(setting(name)) * MILLION)
+
+
 def burst_limit() -> Burst:
-    """Return how many prompts a user may send in a moment, as the operator has set it."""
+    """Return how many prompts a user may send per short window."""
     return Burst(prompts=number("BURST_PROMPTS"), seconds=number("BURST_SECONDS"))
+
+
+def plan_limits() -> dict[Plan, PlanLimits]:
+    """Return the limits of each plan."""
+    return {
+        plan: PlanLimits(
+            attempts=number(f"{plan.upper()}_ATTEMPTS"),
+            in_flight=number(f"{plan.upper()}_IN_FLIGHT"),
+            spending=micro_dollars(f"{plan.upper()}_DAILY_DOLLARS"),
+        )
+        for plan in Plan
+    }
+
+
+def stage_cap() -> StageCap:
+    """Return the most that all users together may spend on a day."""
+    return StageCap(micro_dollars("STAGE_DAILY_DOLLARS"))
 
 
 @functools.cache

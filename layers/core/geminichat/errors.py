@@ -27,8 +27,12 @@
     ├── UnsupportedMedia          415  unsupported-media-type
     ├── KeyReused                 422  key-reused
     ├── TooManyRequests           429  too-many-requests
+    │   ├── TooManyInFlight       429  too-many-in-flight
+    │   ├── StageLimit            429  service-limit
     │   └── QuotaExceeded         429  quota-exceeded
-    │       └── OutOfTokens       429  token-limit
+    │       ├── OutOfTokens       429  token-limit
+    │       ├── SpendingLimit     429  spending-limit
+    │       └── TooManyAttempts   429  too-many-attempts
     ├── BadGateway                502  one class per service:
     │   ├── DeliveryFailed        502  delivery-failed
     │   └── PaymentProviderFailed 502  payment-provider
@@ -313,6 +317,30 @@ class OutOfTokens(QuotaExceeded):
     """The daily quota of tokens is used up."""
 
     code = "token-limit"
+
+
+class SpendingLimit(QuotaExceeded):
+    """The prompt could cost more than the user may still spend today."""
+
+    code = "spending-limit"
+
+
+class TooManyAttempts(QuotaExceeded):
+    """The daily quota of prompts and retries is used up; refunds do not restore it."""
+
+    code = "too-many-attempts"
+
+
+class TooManyInFlight(TooManyRequests):
+    """As many of the user's prompts as the plan allows are being answered."""
+
+    code = "too-many-in-flight"
+
+
+class StageLimit(TooManyRequests):
+    """All users together have used up the service's budget of the day for prompts."""
+
+    code = "service-limit"
 
 
 class BadGateway(AppError):

@@ -22,6 +22,8 @@ class Values(TypedDict, total=False):
     PromptsAccepted: int
     PromptsRefused: int
     """A limit was reached."""
+    StageLimitRefusals: int
+    """Prompts that were refused since all users together reached the stage's cap of the day."""
     PromptsAnswered: int
     PromptsFailed: int
     """They ended with an error that their user can read."""

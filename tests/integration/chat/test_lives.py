@@ -187,10 +187,10 @@ class Lives(RuleBasedStateMachine):
             self.queued.add((prompt.id, tried))
             prompt.room.queue.append(prompt)
 
-    def end(self, prompt: Prompt, status: str) -> None:
-        """Finish a prompt; a failed one is refunded to its day."""
+    def end(self, prompt: Prompt, status: str, *, refunded: bool = False) -> None:
+        """Finish a prompt; a refunded one is taken off its day."""
         prompt.status, prompt.lease = status, None
-        if status == "failed" and prompt.counted_on:
+        if refunded and prompt.counted_on:
             self.counted[prompt.counted_on] -= 1
             prompt.counted_on = None
 
@@ -202,7 +202,9 @@ class Lives(RuleBasedStateMachine):
             return False
         prompt.attempts += 1
         prompt.lease = None
-        if prompt.attempts > ATTEMPTS or "harm" in prompt.content:
+        if prompt.attempts > ATTEMPTS:
+            self.end(prompt, "failed", refunded=True)
+        elif "harm" in prompt.content:
             self.end(prompt, "failed")
         elif not self.down:
             before = [
@@ -214,7 +216,7 @@ class Lives(RuleBasedStateMachine):
             prompt.reply = f"You said: {prompt.content} (turn {len(before) + 1}{told})"
             self.end(prompt, "answered")
         elif prompt.attempts == ATTEMPTS:
-            self.end(prompt, "failed")
+            self.end(prompt, "failed", refunded=True)
         else:
             prompt.status = "queued"
         return prompt.ended
@@ -459,7 +461,7 @@ class Lives(RuleBasedStateMachine):
                 if prompt.ended or room.purged or prompt.since >= now - SWEEP_AFTER:
                     continue
                 if prompt.attempts >= ATTEMPTS or now - prompt.sent > MAX_AGE:
-                    self.end(prompt, "failed")
+                    self.end(prompt, "failed", refunded=True)
                     continue
                 expected[room.id, prompt.place] = prompt
                 prompt.since = now + SWEEP_AFTER * (2 ** min(prompt.requeued, 8) - 1)

@@ -284,11 +284,12 @@ def test_a_refusal_without_redis_takes_one_read_and_no_write(
     assert wire.calls() == ["dynamodb.BatchGetItem"] * 5
 
 
-def test_a_failed_prompt_is_refunded_to_the_daily_quota(
-    basic_user: Person, worker: Poller, google: StandIn
+def test_a_prompt_that_gemini_could_not_answer_is_refunded_to_the_daily_quota(
+    basic_user: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = basic_user.open_room()
-    google.fault("blocked", match="the third")
+    monkeypatch.setenv("MAX_ATTEMPTS", "1")
+    google.fault("error", status=503, match="the third")
     now = datetime.now(UTC)
     for which in ("first", "second", "third", "fourth", "fifth"):
         assert basic_user.send(room, f"the {which}", at=now).status == 202

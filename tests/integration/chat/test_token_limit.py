@@ -24,7 +24,9 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def spend(user: Person, tokens: int) -> None:
     """Add tokens to the user's usage of today."""
-    Usage(user.id, times.day(times.now())).update([Usage.tokens.add(tokens)])
+    Usage(user.id, times.day(times.now())).update(
+        [Usage.tokens.add(tokens), Usage.output_tokens.add(tokens)]
+    )
 
 
 def check_refusal(reply: Reply) -> None:

@@ -8,16 +8,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geminichat.domain.plans import Plan
-from geminichat.domain.quota import Allowance, Burst, Limit, remaining
-from geminichat.errors import OutOfTokens, QuotaExceeded, TooManyRequests
+from geminichat.domain.quota import Allowance, Burst, Limit, PlanLimits, remaining
+from geminichat.errors import (
+    OutOfTokens,
+    QuotaExceeded,
+    SpendingLimit,
+    TooManyAttempts,
+    TooManyInFlight,
+    TooManyRequests,
+)
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TWENTY = Burst(prompts=20, seconds=10)
 NO_LIMIT = Burst(prompts=0, seconds=10)
+LIMITS = {
+    Plan.BASIC: PlanLimits(attempts=15, in_flight=3, spending=500_000),
+    Plan.PRO: PlanLimits(attempts=2_000, in_flight=20, spending=5_000_000),
+}
 
 
 def allowance(plan: Plan = Plan.PRO, counted: int = 0, **more: Any) -> Allowance:
-    given: dict[str, Any] = {"now": NOON, "burst": TWENTY} | more
+    given: dict[str, Any] = {"now": NOON, "burst": TWENTY, "plan_limits": LIMITS} | more
     return Allowance(user_id="u_1", day="2026-11-23", plan=plan, counted=counted, **given)
 
 
@@ -37,15 +48,29 @@ def test_basic_has_five_prompts_per_day_and_never_a_negative_number_left(
         (allowance(Plan.BASIC, 4, sent=99), None),
         (allowance(Plan.BASIC, 1, sent=2, burst=Burst(2, 10)), Limit.BURST),
         (allowance(Plan.BASIC, 5, sent=2, burst=Burst(2, 10)), Limit.DAY),
-        (allowance(Plan.BASIC, 4, tokens=9, token_limit=9), None),
+        (allowance(Plan.BASIC, 4, output_tokens=9, token_limit=9), None),
         (allowance(Plan.PRO, 10_000), None),
         (allowance(Plan.PRO, sent=19), None),
         (allowance(Plan.PRO, sent=20), Limit.BURST),
         (allowance(Plan.PRO, sent=10_000, burst=NO_LIMIT), None),
-        (allowance(Plan.PRO, tokens=8, token_limit=9), None),
-        (allowance(Plan.PRO, tokens=9, token_limit=9), Limit.TOKENS),
-        (allowance(Plan.PRO, tokens=9, token_limit=9, sent=20), Limit.TOKENS),
-        (allowance(Plan.PRO, tokens=10_000, token_limit=0), None),
+        (allowance(Plan.PRO, output_tokens=8, token_limit=9), None),
+        (allowance(Plan.PRO, output_tokens=9, token_limit=9), Limit.TOKENS),
+        (allowance(Plan.PRO, output_tokens=9, token_limit=9, sent=20), Limit.TOKENS),
+        (allowance(Plan.PRO, output_tokens=10_000, token_limit=0), None),
+        (allowance(Plan.BASIC, 4, attempts=14), None),
+        (allowance(Plan.BASIC, 4, attempts=15), Limit.ATTEMPTS),
+        (allowance(Plan.BASIC, 5, attempts=15), Limit.DAY),
+        (allowance(Plan.BASIC, 4, in_flight=2), None),
+        (allowance(Plan.BASIC, 4, in_flight=3), Limit.IN_FLIGHT),
+        (allowance(Plan.BASIC, 4, in_flight=3, attempts=15), Limit.ATTEMPTS),
+        (allowance(Plan.PRO, in_flight=19), None),
+        (allowance(Plan.PRO, in_flight=20), Limit.IN_FLIGHT),
+        (allowance(Plan.PRO, in_flight=20, sent=20), Limit.BURST),
+        (allowance(Plan.BASIC, committed=499_999), None),
+        (allowance(Plan.BASIC, committed=500_000), Limit.SPENDING),
+        (allowance(Plan.BASIC, committed=400_000, amount=100_000), None),
+        (allowance(Plan.BASIC, committed=400_000, amount=100_001), Limit.SPENDING),
+        (allowance(Plan.BASIC, 5, committed=500_000), Limit.SPENDING),
     ],
 )
 def test_a_limit_is_reached_if_no_further_prompt_is_allowed(
@@ -55,20 +80,13 @@ def test_a_limit_is_reached_if_no_further_prompt_is_allowed(
 
 
 @pytest.mark.parametrize(
-    ("prompts", "plan", "applies"),
-    [
-        (0, Plan.PRO, False),
-        (1, Plan.PRO, True),
-        (4, Plan.BASIC, True),
-        (5, Plan.BASIC, False),
-        (20, Plan.BASIC, False),
-        (0, Plan.BASIC, False),
-    ],
+    ("prompts", "attempts", "applies"),
+    [(0, 2_000, False), (1, 2_000, True), (14, 15, True), (15, 15, False), (20, 15, False)],
 )
-def test_a_burst_limit_applies_only_if_it_is_below_the_daily_limit(
-    prompts: int, plan: Plan, applies: bool
+def test_a_burst_limit_applies_only_if_it_is_below_the_daily_attempts(
+    prompts: int, attempts: int, applies: bool
 ) -> None:
-    assert Burst(prompts, 10).is_effective(plan) is applies
+    assert Burst(prompts, 10).is_effective(attempts) is applies
 
 
 @pytest.mark.parametrize(
@@ -108,11 +126,11 @@ def test_basic_reports_the_daily_limit_and_pro_the_burst_limit() -> None:
 
 def test_tokens_left_are_reported_only_when_they_are_used_up() -> None:
     policy = '"tokens";q=9;w=86400, "burst";q=20;w=10'
-    assert allowance(tokens=8, token_limit=9).headers() == {
+    assert allowance(output_tokens=8, token_limit=9).headers() == {
         "ratelimit-policy": policy,
         "ratelimit": '"burst";r=20;t=10',
     }
-    assert allowance(tokens=9, token_limit=9).headers() == {
+    assert allowance(output_tokens=9, token_limit=9).headers() == {
         "ratelimit-policy": policy,
         "ratelimit": '"tokens";r=0;t=43200, "burst";r=20;t=10',
     }
@@ -125,8 +143,23 @@ MIDNIGHT = "2026-11-24T00:00:00.000Z"
     ("known", "error", "resets_at", "seconds"),
     [
         (allowance(Plan.BASIC, 5), QuotaExceeded, MIDNIGHT, 43_200),
-        (allowance(tokens=9, token_limit=9), OutOfTokens, MIDNIGHT, 43_200),
+        (allowance(output_tokens=9, token_limit=9), OutOfTokens, MIDNIGHT, 43_200),
         (allowance(sent=20), TooManyRequests, "2026-11-23T12:00:10.000Z", 10),
+        (allowance(Plan.BASIC, attempts=15), TooManyAttempts, MIDNIGHT, 43_200),
+        (allowance(in_flight=20), TooManyInFlight, "2026-11-23T12:00:05.000Z", 5),
+        (allowance(committed=5_000_000), SpendingLimit, MIDNIGHT, 43_200),
+        (
+            allowance(committed=5_000_000, reserved=1_000, amount=1_000),
+            SpendingLimit,
+            "2026-11-23T12:00:05.000Z",
+            5,
+        ),
+        (
+            allowance(committed=5_000_000, reserved=999, amount=1_000),
+            SpendingLimit,
+            MIDNIGHT,
+            43_200,
+        ),
     ],
 )
 def test_a_refusal_names_the_limit_and_its_reset(
@@ -135,7 +168,7 @@ def test_a_refusal_names_the_limit_and_its_reset(
     refusal = known.refusal()
     assert type(refusal) is error
     assert refusal.extensions == {"resetsAt": resets_at}
-    assert resets_at in refusal.detail
+    assert resets_at in refusal.detail or error is TooManyInFlight
     assert refusal.headers == {"retry-after": str(seconds), **known.headers()}
 
 
@@ -162,3 +195,11 @@ def test_a_prompt_is_counted_on_the_day_and_in_the_window() -> None:
 def test_a_missing_limit_is_null_on_the_wire() -> None:
     usage = allowance(Plan.PRO, 7).usage()
     assert (usage.limit, usage.used, usage.remaining, usage.resets_at) == (None, 7, None, MIDNIGHT)
+
+
+def test_usage_shows_tokens_and_settled_dollars() -> None:
+    usage = allowance(
+        Plan.BASIC, 2, input_tokens=30, output_tokens=70, committed=120_500, reserved=20_000
+    ).usage()
+    assert (usage.input_tokens, usage.output_tokens) == (30, 70)
+    assert (usage.spent_usd, usage.spending_limit_usd) == (0.1005, 0.5)

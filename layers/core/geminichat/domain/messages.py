@@ -98,7 +98,7 @@ REPLY_TOO_SLOW = Failure(
 )
 TIMED_OUT = Failure(
     code="timed-out",
-    message="Gemini stopped answering. The prompt was not counted; send it again.",
+    message="Gemini stopped answering for too long. Send the prompt again.",
 )
 UNAVAILABLE = Failure(
     code="gemini-unavailable",
@@ -119,7 +119,12 @@ SERVICE_REFUSED = Failure(
     ),
 )
 
-REDRIVABLE = frozenset(failure.code for failure in (UNAVAILABLE, MODEL_RETIRED, SERVICE_REFUSED))
+ROOM_DELETED = Failure(code="room-deleted", message="The chatroom was deleted.")
+
+REFUNDED = frozenset(failure.code for failure in (UNAVAILABLE, MODEL_RETIRED, SERVICE_REFUSED))
+"""The codes of failures whose prompts are refunded: no user can cause them at will."""
+
+REDRIVABLE = REFUNDED
 """The codes of failures that `make redrive` queues again, when Gemini or the operator is ready."""
 
 

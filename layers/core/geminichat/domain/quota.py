@@ -1,6 +1,7 @@
-"""Prompt limits: per day by plan, and per short window; and the headers that report them."""
+"""Limits of prompts: per day and short window, in flight, and in money; and their headers."""
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -8,10 +9,33 @@ import msgspec
 
 from geminichat.domain import times
 from geminichat.domain.plans import Plan
-from geminichat.errors import OutOfTokens, QuotaExceeded, TooManyRequests
+from geminichat.domain.spending import MILLION
+from geminichat.errors import (
+    OutOfTokens,
+    QuotaExceeded,
+    SpendingLimit,
+    StageLimit,
+    TooManyAttempts,
+    TooManyInFlight,
+    TooManyRequests,
+)
+
+REFUSALS: list[type[TooManyRequests]] = [
+    OutOfTokens,
+    QuotaExceeded,
+    SpendingLimit,
+    StageLimit,
+    TooManyAttempts,
+    TooManyInFlight,
+    TooManyRequests,
+]
+"""The errors by which a limit refuses a prompt."""
 
 DAILY_PROMPTS: dict[Plan, int | None] = {Plan.BASIC: 5, Plan.PRO: None}
 DAY = 86_400
+
+SOON = timedelta(seconds=5)
+"""When to try again if a limit is only reached by prompts that are still being answered."""
 
 
 def remaining(plan: Plan, counted: int) -> int | None:
@@ -20,13 +44,29 @@ def remaining(plan: Plan, counted: int) -> int | None:
     return None if limit is None else max(0, limit - counted)
 
 
+class PlanLimits(msgspec.Struct, frozen=True):
+    """The limits of a plan that an operator sets."""
+
+    attempts: int
+    """Prompts and retries per day; they are never refunded."""
+    in_flight: int
+    """Prompts that are neither answered nor failed."""
+    spending: int
+    """Micro-dollars per day."""
+
+
 class Usage(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """A user's prompts of this UTC day as the wire shows them; null means no limit."""
+    """A user's usage of this UTC day as the wire shows it; a null limit means no limit."""
 
     limit: int | None
     used: int
     remaining: int | None
     resets_at: str
+    input_tokens: int
+    output_tokens: int
+    spent_usd: float
+    """What the answered prompts cost, in US dollars at the prices of Gemini's API."""
+    spending_limit_usd: float
 
 
 class Burst(msgspec.Struct, frozen=True):
@@ -36,10 +76,9 @@ class Burst(msgspec.Struct, frozen=True):
     """0 means no limit."""
     seconds: int
 
-    def is_effective(self, plan: Plan) -> bool:
-        """Return whether the limit is below the plan's daily limit."""
-        daily = DAILY_PROMPTS[plan]
-        return self.prompts > 0 and (daily is None or self.prompts < daily)
+    def is_effective(self, attempts: int) -> bool:
+        """Return whether the limit is below a day's attempts, so that it can be reached."""
+        return 0 < self.prompts < attempts
 
     def window_start(self, now: datetime) -> datetime:
         """Return the start of the current window."""
@@ -51,15 +90,21 @@ class Burst(msgspec.Struct, frozen=True):
 
 
 class Limit(StrEnum):
-    """The limits, by their names in the RateLimit headers."""
+    """The limits; RateLimit headers show three of them under these names."""
 
     TOKENS = "tokens"
+    SPENDING = "spending"
     DAY = "day"
+    ATTEMPTS = "attempts"
     BURST = "burst"
+    IN_FLIGHT = "in-flight"
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
-    """A user's plan, limits and counts at `now`."""
+    """A user's plan, limits and counts at `now`.
+
+    The counts of the day other than `counted` are 0 if only the cache was read.
+    """
 
     user_id: str
     day: str
@@ -68,12 +113,26 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     """Prompts counted on the day."""
     now: datetime
     burst: Burst
+    plan_limits: Mapping[Plan, PlanLimits]
     sent: int = 0
     """Prompts counted in the current burst window."""
-    tokens: int = 0
-    """Tokens used on the day; 0 if only the cache was read."""
+    attempts: int = 0
+    in_flight: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
     token_limit: int = 0
     """Tokens per day on pro; 0 means no limit."""
+    committed: int = 0
+    """Micro-dollars spent or reserved on the day."""
+    reserved: int = 0
+    """Micro-dollars reserved for prompts in flight."""
+    amount: int = 0
+    """Micro-dollars to reserve for the prompt that is being sent."""
+
+    @property
+    def limits(self) -> PlanLimits:
+        """The limits of the user's plan."""
+        return self.plan_limits[self.plan]
 
     @property
     def limit(self) -> int | None:
@@ -83,12 +142,19 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reached(self) -> Limit | None:
         """The limit that is reached, or None if one more prompt is allowed."""
-        if self.has_token_limit and self.tokens >= self.token_limit:
+        tokens = self.input_tokens + self.output_tokens
+        if self.has_token_limit and tokens >= self.token_limit:
             return Limit.TOKENS
+        if self.committed + max(1, self.amount) > self.limits.spending:
+            return Limit.SPENDING
         if remaining(self.plan, self.counted) == 0:
             return Limit.DAY
+        if self.attempts >= self.limits.attempts:
+            return Limit.ATTEMPTS
         if self.has_burst_limit and self.sent >= self.burst.prompts:
             return Limit.BURST
+        if self.in_flight >= self.limits.in_flight:
+            return Limit.IN_FLIGHT
         return None
 
     @property
@@ -99,15 +165,35 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_burst_limit(self) -> bool:
         """Whether prompts are limited per burst window too."""
-        return self.burst.is_effective(self.plan)
+        return self.burst.is_effective(self.limits.attempts)
+
+    @property
+    def is_too_expensive(self) -> bool:
+        """Whether the prompt alone could cost more than the user may spend on a day."""
+        return self.amount > self.limits.spending
 
     def reset_time(self, limit: Limit) -> datetime:
-        """Return when a limit resets."""
-        return self.burst.window_end(self.now) if limit is Limit.BURST else times.next_day(self.now)
+        """Return when a limit resets, or may no longer be reached."""
+        match limit:
+            case Limit.BURST:
+                return self.burst.window_end(self.now)
+            case Limit.IN_FLIGHT:
+                return self.now + SOON
+            case Limit.SPENDING:
+                spent = self.committed - self.reserved
+                if spent + max(1, self.amount) <= self.limits.spending:
+                    return self.now + SOON
+        return times.next_day(self.now)
 
     def count_prompt(self) -> "Allowance":
         """Return the allowance with one more prompt counted."""
-        return msgspec.structs.replace(self, counted=self.counted + 1, sent=self.sent + 1)
+        return msgspec.structs.replace(
+            self,
+            counted=self.counted + 1,
+            sent=self.sent + 1,
+            attempts=self.attempts + 1,
+            in_flight=self.in_flight + 1,
+        )
 
     def usage(self) -> Usage:
         """Return the day's usage as the wire shows it."""
@@ -116,6 +202,10 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
             used=self.counted,
             remaining=remaining(self.plan, self.counted),
             resets_at=times.text(times.next_day(self.now)),
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            spent_usd=(self.committed - self.reserved) / MILLION,
+            spending_limit_usd=self.limits.spending / MILLION,
         )
 
     def headers(self) -> dict[str, str]:
@@ -143,27 +233,45 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         limit = self.reached or Limit.DAY
         resets = self.reset_time(limit)
         resets_at = times.text(resets)
-        error: type[TooManyRequests] = QuotaExceeded
-        detail = (
-            f"The {self.plan} plan's {self.limit} prompts per day are used up. "
-            f"The quota resets at {resets_at}; the pro plan has no daily limit."
-        )
-        if limit is Limit.TOKENS:
-            error = OutOfTokens
-            detail = (
-                f"Today's {self.token_limit:,} tokens are used up. The quota resets at {resets_at}."
-            )
-        if limit is Limit.BURST:
-            error = TooManyRequests
-            detail = (
-                f"At most {self.burst.prompts} prompts are accepted per {self.burst.seconds} s. "
-                f"Send this one again at {resets_at}."
-            )
+        error, detail = self._explain(limit, resets_at)
         return error(
             detail,
             retry_after=_seconds(self.now, resets),
             headers=self.headers(),
             extensions={"resetsAt": resets_at},
+        )
+
+    def _explain(self, limit: Limit, resets_at: str) -> tuple[type[TooManyRequests], str]:
+        """Return the error of a limit, and the sentence for its user."""
+        match limit:
+            case Limit.TOKENS:
+                return OutOfTokens, (
+                    f"Today's {self.token_limit:,} tokens are used up. "
+                    f"The quota resets at {resets_at}."
+                )
+            case Limit.SPENDING:
+                return SpendingLimit, (
+                    f"This prompt could exceed your plan's ${self.limits.spending / MILLION:.2f} "
+                    f"per day. Send a shorter one, or this one again at {resets_at}."
+                )
+            case Limit.ATTEMPTS:
+                return TooManyAttempts, (
+                    f"At most {self.limits.attempts} prompts and retries are accepted per day. "
+                    f"The quota resets at {resets_at}."
+                )
+            case Limit.BURST:
+                return TooManyRequests, (
+                    f"At most {self.burst.prompts} prompts are accepted per "
+                    f"{self.burst.seconds} s. Send this one again at {resets_at}."
+                )
+            case Limit.IN_FLIGHT:
+                return TooManyInFlight, (
+                    f"{self.limits.in_flight} of your prompts are being answered. "
+                    "Send this one again when one of them is finished."
+                )
+        return QuotaExceeded, (
+            f"The {self.plan} plan's {self.limit} prompts per day are used up. "
+            f"The quota resets at {resets_at}; the pro plan has no daily limit."
         )
 
 

@@ -1,30 +1,40 @@
 """Send a prompt or retry a failed one: admit it, store and count it at once, and queue it."""
 
+import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from geminichat import config, metrics
 from geminichat.clients import prompt_queue
 from geminichat.clients.prompt_queue import Job
-from geminichat.domain import ids, times
+from geminichat.domain import ids, spending, times
 from geminichat.domain.messages import Message, NewPrompt, Status, fingerprint
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance, Limit
 from geminichat.domain.sessions import ENDED, Claims
+from geminichat.domain.spending import Reservation
 from geminichat.errors import (
     KeyInUse,
     KeyReused,
     NotFailed,
+    NotFound,
+    StageLimit,
     TooManyRequests,
     Unauthorized,
     Unavailable,
 )
 from geminichat.tables import chatrooms, idempotency_keys, messages, subscriptions, usage, users
+from geminichat.tables.chatrooms import Turn
 from geminichat.tables.table import ConditionsFailed, Write, transact
 from geminichat.upstash import prompt_limits, room_list_cache
+
+if TYPE_CHECKING:
+    from geminichat.domain.models import Choice
 
 
 class SentPrompt(msgspec.Struct, frozen=True):
@@ -47,18 +57,23 @@ def send(
     if idempotency_key:
         stored = _find_stored(caller, room_id, prompt, idempotency_key, now)
         if stored:
-            return _queue(room_id, stored, "0", {"idempotency-replayed": "true"})
+            return _queue(room_id, stored, messages.FIRST, {"idempotency-replayed": "true"})
 
     allowance = _admit(user_id, now, room_list_cache.activity_notice(room_id, now))
     try:
         turn = chatrooms.take_turn(user_id, room_id, now)
-        choice = config.catalogue().choose(turn.model, allowance.plan, now.date())
-        writes = [messages.put_prompt(turn, prompt.content, choice, allowance.day, now)]
-        if idempotency_key:
-            digest = fingerprint(room_id, prompt.content)
-            writes.append(idempotency_keys.put_key(idempotency_key, digest, turn, now))
-        writes.append(users.check_session(caller, now))
-        allowance = _store(allowance, writes)
+
+        def write(choice: "Choice", reservation: Reservation) -> list[Write]:
+            writes = [
+                messages.put_prompt(turn, prompt.content, choice, reservation, now),
+                users.check_session(caller, now),
+            ]
+            if idempotency_key:
+                digest = fingerprint(room_id, prompt.content)
+                writes.append(idempotency_keys.put_key(idempotency_key, digest, turn, now))
+            return writes
+
+        allowance = _store(allowance, turn, prompt.content, write)
     except Exception as error:
         _take_back(allowance, error)
         if isinstance(error, ConditionsFailed) and error.of("session"):
@@ -79,26 +94,31 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
     Raises NotFound, TooManyRequests, NotFailed, and Unauthorized if the session has ended.
     """
     user_id = caller.user_id
-    seq = ids.message_seq(room_id, message_id)
     generation = secrets.token_hex(4)
+    prompt = messages.get_prompt(caller, room_id, ids.message_seq(room_id, message_id), now)
+    if prompt.status is not Status.FAILED:
+        raise NotFailed()
+
+    def write(choice: "Choice", reservation: Reservation) -> list[Write]:
+        return [
+            chatrooms.note_activity(user_id, room_id, now),
+            messages.retry_prompt(prompt.turn, choice, reservation, generation, now),
+            users.check_session(caller, now),
+        ]
 
     allowance = _admit(user_id, now, room_list_cache.update_notice(room_id, now))
     try:
-        writes = [
-            chatrooms.note_activity(user_id, room_id, now),
-            messages.retry_prompt(user_id, room_id, seq, generation, allowance.day, now),
-            users.check_session(caller, now),
-        ]
-        allowance = _store(allowance, writes)
+        allowance = _store(allowance, prompt.turn, prompt.content, write)
     except Exception as error:
         _take_back(allowance, error)
         if isinstance(error, ConditionsFailed):
-            messages.get(caller, room_id, message_id, now)
-            raise NotFailed() from error
+            if error.of("session"):
+                raise Unauthorized(ENDED) from error
+            raise (NotFound() if error.of("room") else NotFailed()) from error
         raise
 
     metrics.emit(PromptsAccepted=1)
-    message = messages.get(caller, room_id, message_id, now)
+    message = Message.queued(message_id, prompt.content, prompt.created_at)
     return _queue(room_id, message, generation, allowance.headers())
 
 
@@ -120,17 +140,17 @@ def _find_stored(
 def _admit(user_id: str, now: datetime, notice: str) -> Allowance:
     """Return the user's allowance with one more prompt counted. Raises TooManyRequests.
 
-    Redis decides if it can, else the table. Redis knows no token limit, so that one is not cached.
+    Redis decides if it can, else the table. Redis knows the limits per day and per burst window
+    only: a refusal for another one is not cached.
     """
     try:
         admitted = prompt_limits.admit(user_id, now, notice)
         if admitted:
             return admitted
         allowance = usage.read_allowance(user_id, now)
-        if allowance.reached is Limit.TOKENS:
-            raise allowance.refusal()
-        if allowance.reached:
+        if allowance.reached in (Limit.DAY, Limit.BURST):
             prompt_limits.store(allowance, refused=True)
+        if allowance.reached:
             raise allowance.refusal()
     except TooManyRequests:
         metrics.emit(PromptsRefused=1)
@@ -140,28 +160,67 @@ def _admit(user_id: str, now: datetime, notice: str) -> Allowance:
     return allowance
 
 
-def _store(allowance: Allowance, writes: list[Write]) -> Allowance:
-    """Commit the writes together with the count of one prompt; return the tables' allowance.
+def _store(
+    allowance: Allowance,
+    turn: Turn,
+    content: str,
+    write: Callable[["Choice", Reservation], list[Write]],
+) -> Allowance:
+    """Commit a prompt's writes together with its count; return the tables' allowance.
 
     The transaction checks the limits, and that the subscription gives pro where the allowance says
     so: whatever Redis answered, only the tables admit a prompt. Raises ConditionsFailed if one of
-    `writes` failed, TooManyRequests.
+    the prompt's writes failed, TooManyRequests.
     """
+    now = allowance.now
     for _ in range(3):
-        counts = usage.count_prompt(allowance)
+        choice = config.catalogue().choose(turn.model, allowance.plan, now.date())
+        reservation = _reserve(allowance, turn, content, choice)
+        allowance = replace(allowance, amount=reservation.amount)
+        if allowance.is_too_expensive:
+            raise allowance.refusal()
+        writes, counts = write(choice, reservation), usage.count_prompt(allowance, reservation)
         if allowance.plan is Plan.PRO:
-            counts.append(subscriptions.require_pro(allowance.user_id, allowance.now))
+            counts.append(subscriptions.require_pro(allowance.user_id, now))
         try:
             transact(*writes, *counts)
             return allowance
         except ConditionsFailed as error:
             if not error.only(*(count.name for count in counts)):
                 raise
-        allowance = usage.read_allowance(allowance.user_id, allowance.now)
-        if allowance.reached:
-            raise allowance.refusal()
+            stage_is_full = error.of("stage")
+        allowance = usage.read_allowance(allowance.user_id, now)
+        if replace(allowance, amount=reservation.amount).reached:
+            raise replace(allowance, amount=reservation.amount).refusal()
+        if stage_is_full:
+            raise _stage_refusal(now)
         allowance = allowance.count_prompt()
     raise Unavailable()
+
+
+def _reserve(allowance: Allowance, turn: Turn, content: str, choice: "Choice") -> Reservation:
+    return spending.reserve(
+        choice=choice,
+        day=allowance.day,
+        chatroom_id=turn.chatroom_id,
+        seq=turn.seq,
+        texts=[content, turn.system_instruction or ""],
+        history_characters=config.number("HISTORY_CHARACTERS"),
+        cap=allowance.limits.spending,
+        stage_cap=config.stage_cap(),
+    )
+
+
+def _stage_refusal(now: datetime) -> StageLimit:
+    """Return the error for a prompt that the stage's cap does not allow."""
+    metrics.emit(StageLimitRefusals=1)
+    resets = times.next_day(now)
+    return StageLimit(
+        "This service has used up its budget of today for prompts. Everything else works. "
+        f"The budget resets at {times.text(resets)}.",
+        retry_after=math.ceil((resets - now).total_seconds()),
+        extensions={"resetsAt": times.text(resets)},
+    )
 
 
 def _take_back(allowance: Allowance, error: Exception) -> None:

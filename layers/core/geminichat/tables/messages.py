@@ -22,7 +22,6 @@ from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from geminichat.domain import ids, times
 from geminichat.domain.history import PastTurn
 from geminichat.domain.messages import (
-    NO_TOKENS,
     REDRIVABLE,
     Failure,
     Finish,
@@ -33,6 +32,7 @@ from geminichat.domain.messages import (
 from geminichat.domain.models import Choice, Thinking
 from geminichat.domain.rooms import Room
 from geminichat.domain.sessions import Claims
+from geminichat.domain.spending import Reservation
 from geminichat.errors import NotFound
 from geminichat.tables import chatrooms, users
 from geminichat.tables.chatrooms import Turn
@@ -70,6 +70,17 @@ class Unfinished(GlobalSecondaryIndex["StoredMessage"]):
     unfinished_since = UnicodeAttribute(range_key=True)
 
 
+class Failed(GlobalSecondaryIndex["StoredMessage"]):
+    """Failed prompts by the code of their failure, oldest first."""
+
+    class Meta:
+        index_name = "failed"
+        projection = KeysOnlyProjection()
+
+    error_code = UnicodeAttribute(hash_key=True)
+    failed_at = UnicodeAttribute(range_key=True)
+
+
 class StoredMessage(Table):
     """A prompt or a reply. A prompt keeps the room's settings of the time it was sent."""
 
@@ -95,6 +106,7 @@ class StoredMessage(Table):
     counted_on = UnicodeAttribute(null=True)
     error_code = UnicodeAttribute(null=True)
     error_message = UnicodeAttribute(null=True)
+    failed_at = UnicodeAttribute(null=True)
     unfinished_shard = NumberAttribute(null=True)
     unfinished_since = UnicodeAttribute(null=True)
 
@@ -104,8 +116,10 @@ class StoredMessage(Table):
     finish = UnicodeAttribute(null=True)
     input_tokens = NumberAttribute(null=True)  # a prompt's: of attempts that brought no reply
     output_tokens = NumberAttribute(null=True)
+    reservation = UnicodeAttribute(null=True)  # a Reservation in JSON
 
     unfinished = Unfinished()
+    failed = Failed()
 
 
 # ── Reading ───────────────────────────────────────────────────────────────────────────────────────
@@ -233,8 +247,10 @@ def _find(chatroom_id: str, seq: int) -> StoredMessage | None:
 # ── Sending ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def put_prompt(turn: Turn, content: str, choice: Choice, day: str, now: datetime) -> Write:
-    """Return the write "prompt", which stores a queued prompt; `day` is the day it counts on."""
+def put_prompt(
+    turn: Turn, content: str, choice: Choice, reservation: Reservation, now: datetime
+) -> Write:
+    """Return the write "prompt", which stores a queued prompt."""
     moment = times.text(now)
     prompt = StoredMessage(
         turn.chatroom_id,
@@ -250,23 +266,74 @@ def put_prompt(turn: Turn, content: str, choice: Choice, day: str, now: datetime
         created_at=moment,
         status=Status.QUEUED,
         attempts=0,
-        counted_on=day,
+        counted_on=reservation.day,
+        reservation=_encode(reservation),
         unfinished_shard=shard(turn.chatroom_id),
         unfinished_since=moment,
     )
     return put("prompt", prompt, StoredMessage.seq.does_not_exist())
 
 
+class SentBefore(msgspec.Struct, frozen=True):
+    """A prompt that was sent before, with the room's settings of that time."""
+
+    turn: Turn
+    content: str
+    created_at: str
+    status: Status
+
+
+def get_prompt(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> SentBefore:
+    """Return a prompt of the user's room.
+
+    Raises NotFound, and Unauthorized if the session has ended.
+    """
+    _, room, prompt = users.current(
+        caller.user_id,
+        caller.session_id,
+        now,
+        chatrooms.key_of(caller.user_id, chatroom_id),
+        Key(StoredMessage, chatroom_id, seq),
+    )
+    if room is None or prompt is None or prompt.sender != "user":
+        raise NotFound()
+    turn = Turn(
+        user_id=caller.user_id,
+        chatroom_id=chatroom_id,
+        seq=seq,
+        model=prompt.requested_model or prompt.model,
+        thinking=prompt.thinking,
+        system_instruction=prompt.system_instruction,
+    )
+    return SentBefore(turn, prompt.content, prompt.created_at, Status(prompt.status))
+
+
 def retry_prompt(
-    user_id: str, chatroom_id: str, seq: int, generation: str, day: str, now: datetime
+    turn: Turn, choice: Choice, reservation: Reservation, generation: str, now: datetime
 ) -> Write:
-    """Return the write "prompt", which queues the user's failed prompt again."""
+    """Return the write "prompt", which queues a failed prompt again."""
     return update(
         "prompt",
-        StoredMessage(chatroom_id, seq),
-        [*_requeue(chatroom_id, generation, now), StoredMessage.counted_on.set(day)],
-        (StoredMessage.status == Status.FAILED) & (StoredMessage.user_id == user_id),
+        StoredMessage(turn.chatroom_id, turn.seq),
+        [
+            *_requeue(turn.chatroom_id, generation, now),
+            StoredMessage.model.set(choice.model.id),
+            StoredMessage.max_output_tokens.set(choice.max_output_tokens),
+            StoredMessage.counted_on.set(reservation.day),
+            StoredMessage.reservation.set(_encode(reservation)),
+        ],
+        StoredMessage.status == Status.FAILED,
     )
+
+
+def _encode(reservation: Reservation) -> str:
+    return msgspec.json.encode(reservation).decode()
+
+
+def list_failed(code: str, since: datetime) -> Iterator[tuple[str, int]]:
+    """Yield room and position of the prompts that failed with a code since a time, oldest first."""
+    for key in StoredMessage.failed.query(code, StoredMessage.failed_at >= times.text(since)):
+        yield key.chatroom_id, int(key.seq)
 
 
 def find_unavailable(chatroom_id: str, seq: int) -> str | None:
@@ -307,6 +374,7 @@ def _requeue(chatroom_id: str, generation: str, now: datetime) -> list[Action]:
         StoredMessage.requeued.remove(),
         StoredMessage.error_code.remove(),
         StoredMessage.error_message.remove(),
+        StoredMessage.failed_at.remove(),
         StoredMessage.input_tokens.remove(),  # counted when the prompt failed
         StoredMessage.output_tokens.remove(),
         StoredMessage.unfinished_shard.set(shard(chatroom_id)),
@@ -334,6 +402,8 @@ class LeasedPrompt(msgspec.Struct, frozen=True):
     """The tokens of earlier attempts."""
     lease: str
     counted_on: str | None
+    reservation: Reservation | None
+    """None for a prompt that was redriven: nothing is reserved for it."""
     sent: datetime
     generation: str
 
@@ -377,6 +447,9 @@ def lease_prompt(
         tokens=_tokens(prompt.input_tokens, prompt.output_tokens),
         lease=lease,
         counted_on=prompt.counted_on,
+        reservation=msgspec.json.decode(prompt.reservation, type=Reservation)
+        if prompt.reservation
+        else None,
         sent=_sent_at(prompt),
         generation=prompt.generation or FIRST,
     )
@@ -386,25 +459,45 @@ def _sent_at(prompt: StoredMessage) -> datetime:
     return times.parse(prompt.retried_at or prompt.created_at)
 
 
-def release_prompt(
-    prompt: LeasedPrompt, tokens: TokenUsage = NO_TOKENS, thinking: Thinking | None = None
-) -> None:
+def release_prompt(prompt: LeasedPrompt, thinking: Thinking | None = None) -> None:
     """Queue a leased prompt for a later attempt, unless the lease was lost.
 
-    `tokens` are those of the attempt that failed; they count when the prompt ends. `thinking`
-    replaces the prompt's level.
+    `thinking` replaces the prompt's level.
     """
+    stored = StoredMessage(prompt.chatroom_id, prompt.seq)
+    update_if(stored, _release(thinking), _is_leased(prompt))
+
+
+def release_charged(
+    prompt: LeasedPrompt,
+    tokens: TokenUsage,
+    reservation: Reservation | None,
+    thinking: Thinking | None,
+) -> Write:
+    """Return the write "prompt", which queues a leased prompt for a later attempt.
+
+    `tokens` are those of the attempt that failed; they are settled when the prompt ends.
+    """
+    actions = [
+        *_release(thinking),
+        StoredMessage.input_tokens.add(tokens.input_tokens),
+        StoredMessage.output_tokens.add(tokens.output_tokens),
+    ]
+    if reservation:
+        actions.append(StoredMessage.reservation.set(_encode(reservation)))
+    stored = StoredMessage(prompt.chatroom_id, prompt.seq)
+    return update("prompt", stored, actions, _is_leased(prompt))
+
+
+def _release(thinking: Thinking | None) -> list[Action]:
     actions: list[Action] = [
         StoredMessage.status.set(Status.QUEUED),
         StoredMessage.lease.remove(),
         StoredMessage.leased_until.remove(),
     ]
-    if tokens != NO_TOKENS:
-        actions.append(StoredMessage.input_tokens.add(tokens.input_tokens))
-        actions.append(StoredMessage.output_tokens.add(tokens.output_tokens))
     if thinking:
         actions.append(StoredMessage.thinking.set(thinking))
-    update_if(StoredMessage(prompt.chatroom_id, prompt.seq), actions, _is_leased(prompt))
+    return actions
 
 
 def find_wait(chatroom_id: str, seq: int, now: datetime) -> int | None:
@@ -448,17 +541,17 @@ def mark_answered(prompt: LeasedPrompt) -> Write:
     return _finish(prompt, [StoredMessage.status.set(Status.ANSWERED)])
 
 
-def mark_failed(prompt: LeasedPrompt, failure: Failure) -> Write:
-    """Return the write "prompt", which marks a leased prompt as failed and no longer counted."""
-    return _finish(
-        prompt,
-        [
-            StoredMessage.status.set(Status.FAILED),
-            StoredMessage.error_code.set(failure.code),
-            StoredMessage.error_message.set(failure.message),
-            StoredMessage.counted_on.remove(),
-        ],
-    )
+def mark_failed(prompt: LeasedPrompt, failure: Failure, now: datetime, *, refunded: bool) -> Write:
+    """Return the write "prompt", which marks a leased prompt as failed, and maybe uncounted."""
+    actions = [
+        StoredMessage.status.set(Status.FAILED),
+        StoredMessage.error_code.set(failure.code),
+        StoredMessage.error_message.set(failure.message),
+        StoredMessage.failed_at.set(times.text(now)),
+    ]
+    if refunded:
+        actions.append(StoredMessage.counted_on.remove())
+    return _finish(prompt, actions)
 
 
 def _finish(prompt: LeasedPrompt, actions: Sequence[Action]) -> Write:
@@ -467,6 +560,7 @@ def _finish(prompt: LeasedPrompt, actions: Sequence[Action]) -> Write:
         StoredMessage.leased_until.remove(),
         StoredMessage.unfinished_shard.remove(),
         StoredMessage.unfinished_since.remove(),
+        StoredMessage.reservation.remove(),
     ]
     stored = StoredMessage(prompt.chatroom_id, prompt.seq)
     return update("prompt", stored, [*actions, *finish], _is_leased(prompt))
@@ -557,6 +651,19 @@ def put_tombstone(user_id: str, chatroom_id: str, now: datetime) -> Write:
         unfinished_since=times.text(now + PURGE_AFTER),
     )
     return put("tombstone", tombstone)
+
+
+def list_prompts_in_flight(chatroom_id: str) -> Iterator[int]:
+    """Yield the positions of a room's prompts that are neither answered nor failed."""
+    in_flight = StoredMessage.unfinished_since.exists()
+    for prompt in StoredMessage.query(
+        chatroom_id,
+        StoredMessage.seq > TOMBSTONE_SEQ,
+        in_flight,
+        consistent_read=True,
+        attributes_to_get=["chatroom_id", "seq"],
+    ):
+        yield int(prompt.seq)
 
 
 def purge(chatroom_id: str, until: float) -> bool:

@@ -1,4 +1,4 @@
-"""The usage table: a user's prompts and tokens per UTC day and per burst window, and rooms.
+"""The usage table: what users sent and spent per UTC day, each and together, and their rooms.
 
 Its conditions decide all limits; Redis only answers earlier.
 """
@@ -9,11 +9,12 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from geminichat.config import burst_limit, number
+from geminichat import config
 from geminichat.domain import times
 from geminichat.domain.billing import REQUESTS_PER_HOUR, RequestLimit, SubscriptionStatus
-from geminichat.domain.messages import NO_TOKENS, TokenUsage
+from geminichat.domain.messages import TokenUsage
 from geminichat.domain.quota import Allowance, Burst
+from geminichat.domain.spending import Reservation
 from geminichat.domain.users import Account
 from geminichat.tables import subscriptions, users
 from geminichat.tables.subscriptions import Subscription
@@ -35,7 +36,10 @@ ROOMS = "rooms"
 
 
 class Usage(Table):
-    """A user's counts of one day, the prompts of a burst window, or the number of rooms."""
+    """The counts of a user's day or burst window, of a shard of the stage's day, or of rooms.
+
+    `committed` is what was spent and what is reserved, since a condition cannot add.
+    """
 
     class Meta:
         setting = "USAGE_TABLE"
@@ -43,9 +47,13 @@ class Usage(Table):
     user_id = UnicodeAttribute(hash_key=True)
     day = UnicodeAttribute(range_key=True)
     prompts = NumberAttribute(default=0)
+    attempts = NumberAttribute(default=0)
+    in_flight = NumberAttribute(default=0)
+    committed = NumberAttribute(default=0)
+    reserved = NumberAttribute(default=0)
     input_tokens = NumberAttribute(default=0)
     output_tokens = NumberAttribute(default=0)
-    tokens = NumberAttribute(default=0)  # the sum of both, since a condition cannot add
+    tokens = NumberAttribute(default=0)  # the sum of both
     rooms = NumberAttribute(default=0)
     requests = NumberAttribute(default=0)
     expires_at = NumberAttribute(null=True)
@@ -61,7 +69,7 @@ def read_allowance(user_id: str, now: datetime) -> Allowance:
     subscription, usage, window = batch_get(
         subscriptions.key_of(user_id),
         Key(Usage, user_id, times.day(now)),
-        Key(Usage, user_id, _window(burst_limit(), now)),
+        Key(Usage, user_id, _window(config.burst_limit(), now)),
     )
     return allowance_of(user_id, subscription, usage, now, window)
 
@@ -94,37 +102,56 @@ def allowance_of(
     window: Usage | None = None,
 ) -> Allowance:
     """Return the allowance that these items give; a missing item counts as empty."""
+    today = usage or Usage(user_id)
     return Allowance(
         user_id=user_id,
         day=times.day(now),
         plan=subscriptions.plan_of(subscription, now),
-        counted=int(usage.prompts) if usage else 0,
+        counted=int(today.prompts),
         now=now,
-        burst=burst_limit(),
+        burst=config.burst_limit(),
+        plan_limits=config.plan_limits(),
         sent=int(window.prompts) if window else 0,
-        tokens=int(usage.tokens) if usage else 0,
-        token_limit=number("PRO_DAILY_TOKENS"),
+        attempts=int(today.attempts),
+        in_flight=int(today.in_flight),
+        input_tokens=int(today.input_tokens),
+        output_tokens=int(today.output_tokens),
+        token_limit=config.number("PRO_DAILY_TOKENS"),
+        committed=int(today.committed),
+        reserved=int(today.reserved),
     )
 
 
-def count_prompt(allowance: Allowance) -> list[Write]:
-    """Return the writes "day" and "burst", which count one prompt if the limits allow it.
+def count_prompt(allowance: Allowance, reservation: Reservation) -> list[Write]:
+    """Return the writes "day", "burst" and "stage", which count one prompt if the limits allow it.
 
-    Tokens are counted when a reply comes: prompts sent before they ran out are still answered.
+    They reserve the most that the prompt can cost, which must not exceed a cap by itself. Tokens
+    are counted when a reply comes: prompts sent before they ran out are still answered.
     """
-    user_id, now = allowance.user_id, allowance.now
-    condition: Condition | None = None
+    user_id, now, limits = allowance.user_id, allowance.now, allowance.limits
+    condition = (
+        _is_below(Usage.attempts, limits.attempts)
+        & _is_below(Usage.in_flight, limits.in_flight)
+        & _has_room(reservation.amount, limits.spending)
+    )
     if allowance.limit is not None:
-        condition = _is_below(Usage.prompts, allowance.limit)
-    elif allowance.has_token_limit:
-        condition = _is_below(Usage.tokens, allowance.token_limit)
-    day = Usage(user_id, allowance.day)
-    writes = [update("day", day, _add_prompt(now + KEPT), condition)]
+        condition &= _is_below(Usage.prompts, allowance.limit)
+    if allowance.has_token_limit:
+        condition &= _is_below(Usage.tokens, allowance.token_limit)
+    actions = [
+        Usage.prompts.add(1),
+        Usage.attempts.add(1),
+        Usage.in_flight.add(1),
+        *_reserve(reservation.amount),
+        _expire(now + KEPT),
+    ]
+    writes = [update("day", Usage(user_id, reservation.day), actions, condition)]
     if allowance.has_burst_limit:
         expires = allowance.burst.window_end(now) + WINDOW_KEPT
         window = Usage(user_id, _window(allowance.burst, now))
-        condition = _is_below(Usage.prompts, allowance.burst.prompts)
-        writes.append(update("burst", window, _add_prompt(expires), condition))
+        below = _is_below(Usage.prompts, allowance.burst.prompts)
+        writes.append(update("burst", window, [Usage.prompts.add(1), _expire(expires)], below))
+    writes.append(_reserve_of_stage(reservation, reservation.amount))
     return writes
 
 
@@ -140,40 +167,47 @@ def discount_room(user_id: str) -> Write:
     return update("rooms", Usage(user_id, ROOMS), [Usage.rooms.add(-1)])
 
 
-def settle_prompt(
-    user_id: str, tokens: TokenUsage, refund_on: str | None, now: datetime
-) -> list[Write]:
-    """Return the writes "usage" and "refund" of a prompt that ends.
+def reserve_more(user_id: str, reservation: Reservation, amount: int) -> list[Write]:
+    """Return the writes "day" and "stage", which reserve more for a prompt if the caps allow it."""
+    day = Usage(user_id, reservation.day)
+    return [
+        update("day", day, _reserve(amount), _has_room(amount, reservation.cap)),
+        _reserve_of_stage(reservation, amount),
+    ]
 
-    They add its tokens to today's, and take it off the count of the day `refund_on`, if there is
-    one: a single write if that is today.
+
+def settle_prompt(
+    user_id: str, reservation: Reservation, tokens: TokenUsage, *, refunded: bool
+) -> list[Write]:
+    """Return the writes "day" and "stage" of a prompt that ends.
+
+    They replace the reservation by the cost of the tokens. The prompt is no longer in flight, and a
+    refunded one is taken off the day's prompts, though never off its attempts.
     """
-    today = times.day(now)
-    actions: list[Action] = []
-    if tokens != NO_TOKENS:
-        actions = [
-            Usage.input_tokens.add(tokens.input_tokens),
-            Usage.output_tokens.add(tokens.output_tokens),
-            Usage.tokens.add(tokens.input_tokens + tokens.output_tokens),
-            Usage.expires_at.set(int((now + KEPT).timestamp())),
-        ]
-    writes = []
-    if refund_on == today:
+    settled = [
+        Usage.committed.add(reservation.cost(tokens) - reservation.amount),
+        Usage.reserved.add(-reservation.amount),
+        _expire(times.parse(f"{reservation.day}T00:00:00Z") + KEPT),
+    ]
+    actions = [
+        *settled,
+        Usage.input_tokens.add(tokens.input_tokens),
+        Usage.output_tokens.add(tokens.output_tokens),
+        Usage.tokens.add(tokens.input_tokens + tokens.output_tokens),
+    ]
+    if reservation.amount:
+        actions.append(Usage.in_flight.add(-1))
+    if refunded:
         actions.append(Usage.prompts.add(-1))
-    elif refund_on:
-        writes.append(update("refund", Usage(user_id, refund_on), [Usage.prompts.add(-1)]))
-    if actions:
-        writes.append(update("usage", Usage(user_id, today), actions))
-    return writes
+    return [
+        update("day", Usage(user_id, reservation.day), actions),
+        update("stage", Usage(_stage(reservation), reservation.day), settled),
+    ]
 
 
 def delete_all(user_id: str) -> None:
     """Delete every count of a user."""
     delete_partition(Usage, user_id)
-
-
-def _add_prompt(expires: datetime) -> list[Action]:
-    return [Usage.prompts.add(1), Usage.expires_at.set(int(expires.timestamp()))]
 
 
 def count_stripe_request(user_id: str, now: datetime) -> RequestLimit:
@@ -189,9 +223,38 @@ def count_stripe_request(user_id: str, now: datetime) -> RequestLimit:
     return RequestLimit(left=REQUESTS_PER_HOUR - int(window.requests), seconds=3600 - since)
 
 
+def _reserve_of_stage(reservation: Reservation, amount: int) -> Write:
+    cap = config.stage_cap().per_shard
+    expires = times.parse(f"{reservation.day}T00:00:00Z") + KEPT
+    return update(
+        "stage",
+        Usage(_stage(reservation), reservation.day),
+        [*_reserve(amount), _expire(expires)],
+        _has_room(amount, cap),
+    )
+
+
+def _stage(reservation: Reservation) -> str:
+    """Return the hash key of a shard of the stage's spending, which no user id equals."""
+    return f"stage {reservation.shard}"
+
+
+def _reserve(amount: int) -> list[Action]:
+    return [Usage.committed.add(amount), Usage.reserved.add(amount)]
+
+
+def _expire(expires: datetime) -> Action:
+    return Usage.expires_at.set(int(expires.timestamp()))
+
+
 def _is_below(counter: NumberAttribute, limit: int) -> Condition:
     below: Condition = counter.does_not_exist() | (counter < limit)
     return below
+
+
+def _has_room(amount: int, cap: int) -> Condition:
+    room: Condition = Usage.committed.does_not_exist() | (Usage.committed <= cap - amount)
+    return room
 
 
 def _window(burst: Burst, now: datetime) -> str:

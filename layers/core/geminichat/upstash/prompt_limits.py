@@ -29,6 +29,7 @@ _ADMIT = (
 announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 local quota, refusal, burst = KEYS[3], KEYS[4], KEYS[5]
 local daily, lifetime, most, seconds = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local has_burst = {basic = ARGV[8] == '1', pro = ARGV[9] == '1'}
 local function whole(text)
   return type(text) == 'string' and #text < 9 and string.match(text, '^%d+$') and tonumber(text)
 end
@@ -40,7 +41,7 @@ if not counted or (plan ~= 'basic' and plan ~= 'pro') then
   redis.call('DEL', quota)
   return {'unknown'}
 end
-local limited = most > 0 and (plan == 'pro' or most < daily)
+local limited = has_burst[plan]
 local sent = limited and whole(redis.pcall('GET', burst)) or 0
 if (plan == 'basic' and counted >= daily) or (limited and sent >= most) then
   local note = redis.pcall('GET', refusal)
@@ -84,9 +85,11 @@ def admit(user_id: str, now: datetime, notice: str) -> Allowance | None:
         counted=0,
         now=now,
         burst=config.burst_limit(),
+        plan_limits=config.plan_limits(),
         token_limit=config.number("PRO_DAILY_TOKENS"),
     )
     limits = [DAILY_PROMPTS[Plan.BASIC] or 0, LIFETIME, empty.burst.prompts, empty.burst.seconds]
+    limits += [int(replace(empty, plan=plan).has_burst_limit) for plan in (Plan.BASIC, Plan.PRO)]
     answer = redis.evaluate(
         _ADMIT,
         [*room_list_cache.list_keys(user_id), *_all_keys(empty)],

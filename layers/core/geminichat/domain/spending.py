@@ -1,0 +1,110 @@
+"""Money: the most that a prompt can cost, and the reservation of that amount.
+
+All amounts are whole micro-dollars. The amount is reserved when a prompt is stored and settled when
+it ends, both at the prices of the moment when it was sent.
+"""
+
+import zlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from geminichat.domain.messages import CONTENT_LENGTH, TokenUsage
+
+if TYPE_CHECKING:
+    from geminichat.domain.models import Choice, Model
+
+MILLION = 1_000_000
+
+CHARACTERS_PER_TOKEN = 4
+"""At most, on average, in a reply (Google's rule for English text)."""
+
+SHARDS = 16
+"""Most items over which a stage's spending of a day is spread, since one takes few writes."""
+
+SHARD_CAP = 5 * MILLION
+"""The least share of the stage's cap that an item has: well above what one prompt can cost."""
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is reserved for an unfinished prompt, on which day, and at which prices."""
+
+    day: str
+    amount: int
+    price_in: int
+    """Micro-dollars per million tokens."""
+    price_out: int
+    shard: int
+    """The stage's item of the day that the amount is reserved in."""
+    cap: int
+    """The most that the user may spend on the day."""
+
+    def cost(self, tokens: TokenUsage) -> int:
+        """Return the price of tokens, rounded up."""
+        return price(tokens.input_tokens, tokens.output_tokens, self.price_in, self.price_out)
+
+
+class StageCap(msgspec.Struct, frozen=True):
+    """The most that all users together may spend on a day, spread over equal shards."""
+
+    amount: int
+
+    @property
+    def shards(self) -> int:
+        """How many items the day's spending is spread over."""
+        return max(1, min(SHARDS, self.amount // SHARD_CAP))
+
+    @property
+    def per_shard(self) -> int:
+        """The share of one item."""
+        return self.amount // self.shards
+
+
+def price(input_tokens: int, output_tokens: int, price_in: int, price_out: int) -> int:
+    """Return the price of tokens, rounded up."""
+    return -(-(input_tokens * price_in + output_tokens * price_out) // MILLION)
+
+
+def reserve(
+    *,
+    choice: "Choice",
+    day: str,
+    chatroom_id: str,
+    seq: int,
+    texts: list[str],
+    history_characters: int,
+    cap: int,
+    stage_cap: StageCap,
+) -> Reservation:
+    """Return the reservation of the most that a prompt can cost.
+
+    `texts` are the prompt and the room's instruction. The history is not read for it: its length is
+    bounded by `history_characters`, and by the room's earlier turns.
+    """
+    turn = CONTENT_LENGTH + CHARACTERS_PER_TOKEN * choice.max_output_tokens
+    history = min(history_characters, seq // 2 * turn)
+    input_tokens = sum(estimate_tokens(text) for text in texts) + history
+    model = choice.model
+    return Reservation(
+        day=day,
+        amount=price(input_tokens, choice.max_output_tokens, model.price_in, model.price_out),
+        price_in=model.price_in,
+        price_out=model.price_out,
+        shard=zlib.crc32(f"{chatroom_id} {seq}".encode()) % stage_cap.shards,
+        cap=cap,
+    )
+
+
+def without_amount(model: "Model", day: str) -> Reservation:
+    """Return the prices and the day of a prompt for which nothing was reserved."""
+    return Reservation(
+        day=day, amount=0, price_in=model.price_in, price_out=model.price_out, shard=0, cap=0
+    )
+
+
+def estimate_tokens(text: str) -> int:
+    """Return an upper estimate of a text's tokens: one for every two bytes of UTF-8.
+
+    Gemini counts about four bytes of English text as a token, and two to three of most others.
+    """
+    return -(-len(text.encode()) // 2)

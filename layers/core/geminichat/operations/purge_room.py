@@ -1,0 +1,26 @@
+"""Delete the messages of a deleted room."""
+
+import time
+from datetime import datetime, timedelta
+
+from geminichat.domain import ids
+from geminichat.domain.messages import ROOM_DELETED
+from geminichat.operations import answer_prompt
+from geminichat.tables import messages
+
+
+def purge(room_id: str, now: datetime, until: float) -> bool:
+    """Delete a deleted room's messages; return False if that has to go on in a later call.
+
+    Prompts in flight are failed before, so that nothing stays reserved for them; one that a worker
+    answers is waited for. `until` is a time of the monotonic clock.
+    """
+    for seq in messages.list_prompts_in_flight(room_id):
+        prompt = messages.lease_prompt(room_id, seq, ids.new("l"), now, timedelta(seconds=30))
+        if prompt is None or time.monotonic() > until:
+            return False
+        try:
+            answer_prompt.fail(prompt, ROOM_DELETED, now)
+        except answer_prompt.LeaseLost:
+            return False
+    return messages.purge(room_id, until)
