@@ -121,6 +121,12 @@ def room_with_a_prompt_out_of_attempts(scene: Scene) -> None:
     scene.prompt().update([StoredMessage.attempts.set(6)])
 
 
+def room_with_a_prompt_out_of_attempts_in_the_queue(scene: Scene) -> None:
+    room(scene)
+    scene.note(scene.user.send(scene.room))
+    scene.prompt().update([StoredMessage.attempts.set(6)])
+
+
 def room_with_a_dead_letter(scene: Scene) -> None:
     room_with_a_lost_prompt(scene)
     job = {"chatroomId": scene.room, "seq": int(scene.prompt().seq)}
@@ -206,11 +212,10 @@ PATHS = {
     ),
     "fail": Path(queued_prompt_that_gemini_blocks, poll, [UPDATE, QUERY, TRANSACT], gemini=1),
     "give up": Path(
-        queued_prompt_with_one_attempt_left,
-        poll,
-        [UPDATE, QUERY, TRANSACT, SEND],
-        redis=1,
-        gemini=1,
+        queued_prompt_with_one_attempt_left, poll, [UPDATE, QUERY, TRANSACT], redis=1, gemini=1
+    ),
+    "give up after crashes": Path(
+        room_with_a_prompt_out_of_attempts_in_the_queue, poll, [UPDATE, TRANSACT, SEND], redis=1
     ),
     "leave to another": Path(prompt_leased_by_another_worker, poll, [UPDATE, GET, POSTPONE]),
     "sweep, queue": Path(room_with_a_lost_prompt, sweep, [RECEIVE, QUERY, GET, UPDATE, SEND]),

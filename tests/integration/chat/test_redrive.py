@@ -4,13 +4,17 @@ import json
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
-from geminichat.domain import ids
-from geminichat.tables.messages import purge
+from geminichat.domain import ids, times
+from geminichat.domain.messages import REDRIVABLE
+from geminichat.tables.messages import StoredMessage, list_failed, purge
+from geminichat.tables.usage import Usage
 from infra.local.standins.faults import StandIn
 from infra.paths import ROOT
 from infra.stages import redrive
@@ -26,6 +30,14 @@ from tests.support.wire import Died, Wire
 @pytest.fixture(autouse=True)
 def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_ATTEMPTS", "1")
+
+
+@pytest.fixture(autouse=True)
+def no_failed_prompt() -> None:
+    """Delete the prompts that failed in earlier tests."""
+    for code in REDRIVABLE:
+        for room, seq in list(list_failed(code, datetime(2000, 1, 1, tzinfo=UTC))):
+            StoredMessage(room, seq).delete()
 
 
 @pytest.fixture
@@ -49,10 +61,10 @@ def letters(values: Values) -> int:
     return int(attributes["ApproximateNumberOfMessages"]) + hidden
 
 
-def run(*, dry_run: bool = False) -> tuple[dict[str, int], str]:
-    """Run the redrive; return the number of letters per outcome, and the output."""
+def run(**options: Any) -> tuple[dict[str, int], str]:
+    """Run the redrive; return the number of prompts per outcome, and the output."""
     said: list[str] = []
-    done = redrive.redrive(said.append, dry_run=dry_run, patience=0)
+    done = redrive.redrive(said.append, patience=0, **options)
     return dict(done), "\n".join(said)
 
 
@@ -62,14 +74,14 @@ def test_a_redriven_prompt_is_answered_and_not_counted_again(
     room, message = failed_prompt
     done, said = run()
     assert done == {"queued": 1}
-    assert said == f"{message}: queued again\n1 of 1 queued again."
+    assert said == f"{message}: queued again\n1 of 1 queued again: gemini-unavailable 1."
     assert letters(values) == 0
     assert basic_user.look(room, message)["status"] == "queued"
     worker.drain()
     end = basic_user.look(room, message)
     assert (end["status"], end["error"]) == ("answered", None)
     assert basic_user.counted() == 0
-    assert run() == ({}, "No dead letters.")
+    assert run() == ({}, "Nothing to redrive.")
 
 
 def test_a_redriven_prompt_that_fails_again_is_not_refunded_twice(
@@ -87,7 +99,7 @@ def test_a_redriven_prompt_that_fails_again_is_not_refunded_twice(
     worker.drain()
     assert basic_user.look(room, message)["status"] == "failed"
     assert basic_user.counted() == 1
-    assert letters(values) == 1
+    assert letters(values) == 0
     assert run()[0] == {"queued": 1}
 
 
@@ -99,7 +111,8 @@ def test_prompts_that_were_retried_answered_or_deleted_are_not_redriven(
     rooms = [basic_user.open_room() for _ in range(3)]
     messages = [basic_user.sent(room) for room in rooms]
     worker.drain()
-    assert letters(values) == 3
+    for room in rooms:
+        send_dead_letter(values, json.dumps({"chatroomId": room, "seq": 1}))
     assert basic_user.retry(rooms[0], messages[0]).status == 202
     assert basic_user.retry(rooms[1], messages[1]).status == 202
     worker.drain()
@@ -110,14 +123,42 @@ def test_prompts_that_were_retried_answered_or_deleted_are_not_redriven(
     assert basic_user.counted() == 2
 
 
-def test_a_retry_that_fails_has_a_dead_letter_of_its_own(
+def test_a_retried_prompt_that_fails_again_is_redriven_once(
     basic_user: Person, failed_prompt: tuple[str, str], worker: Poller, google: StandIn
 ) -> None:
     room, message = failed_prompt
     google.fault("error", status=503)
     basic_user.retry(room, message)
     worker.drain()
-    assert run()[0] == {"ended": 1, "queued": 1}
+    assert run()[0] == {"queued": 1}
+
+
+@pytest.mark.usefixtures("failed_prompt")
+def test_prompts_are_redriven_by_the_reason_and_the_time_of_their_failure(
+    basic_user: Person, worker: Poller, google: StandIn
+) -> None:
+    google.fault("error", status=403, match="billing")
+    refused = basic_user.sent(basic_user.open_room(), "billing")
+    worker.drain()
+    done, said = run(since=datetime.now(UTC))
+    assert done == {"queued": 1}, "only the dead letter"
+    assert said.splitlines() == [
+        f"{refused}: queued again",
+        "1 of 1 queued again: service-refused 1.",
+    ]
+    assert run(reason="model-retired")[0] == {}
+    done, said = run(reason="gemini-unavailable")
+    assert done == {"queued": 1}
+    assert said.endswith("1 of 1 queued again: gemini-unavailable 1.")
+
+
+@pytest.mark.usefixtures("failed_prompt")
+def test_the_cost_of_a_redriven_prompt_is_counted(basic_user: Person, worker: Poller) -> None:
+    run()
+    worker.drain()
+    usage = Usage.get(basic_user.id, times.day(times.now()), consistent_read=True)
+    assert (usage.reserved, usage.in_flight) == (0, 0)
+    assert usage.committed > 0
 
 
 def test_a_blocked_prompt_is_not_redriven(
@@ -151,15 +192,14 @@ def test_a_dead_letter_that_names_no_prompt_is_removed(body: str, values: Values
 
 
 def test_a_dry_run_prints_the_same_and_changes_nothing(
-    basic_user: Person, failed_prompt: tuple[str, str], values: Values
+    basic_user: Person, failed_prompt: tuple[str, str]
 ) -> None:
     room, message = failed_prompt
     before = [vars(item) for item in stored(room)]
     done, said = run(dry_run=True)
     assert done == {"queued": 1}
-    assert said.endswith("1 of 1 queued again. Nothing was changed.")
+    assert said.endswith("1 of 1 queued again: gemini-unavailable 1. Nothing was changed.")
     assert [vars(item) for item in stored(room)] == before
-    assert letters(values) == 1
     assert run()[0] == {"queued": 1}
     assert basic_user.look(room, message)["status"] == "queued"
 

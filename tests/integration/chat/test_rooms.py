@@ -65,5 +65,5 @@ def test_a_list_has_no_instructions(source: str, basic_user: Person) -> None:
     reply = basic_user.get("/chatroom")
     assert reply.headers["x-cache"] == source
     [listed] = reply.data["chatrooms"]
-    assert set(listed) == {"id", "title", "model", "createdAt", "updatedAt"}
+    assert set(listed) == {"id", "title", "model", "thinking", "createdAt", "updatedAt"}
     assert basic_user.get(f"/chatroom/{room}").data["systemInstruction"] == "Be brief."

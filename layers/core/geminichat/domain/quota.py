@@ -169,7 +169,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_too_expensive(self) -> bool:
-        """Whether the prompt alone could cost more than the user may spend on a day."""
+        """Whether this one prompt could cost more than the user may spend on a day."""
         return self.amount > self.limits.spending
 
     def reset_time(self, limit: Limit) -> datetime:

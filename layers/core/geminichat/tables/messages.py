@@ -336,21 +336,29 @@ def list_failed(code: str, since: datetime) -> Iterator[tuple[str, int]]:
         yield key.chatroom_id, int(key.seq)
 
 
-def find_unavailable(chatroom_id: str, seq: int) -> str | None:
-    """Return the generation of a prompt that failed because Gemini was unavailable, else None."""
+class RedrivablePrompt(msgspec.Struct, frozen=True):
+    """A prompt that failed for a reason that has nothing to do with its user."""
+
+    generation: str
+    reason: str
+    """The code of its failure."""
+
+
+def find_redrivable(chatroom_id: str, seq: int) -> RedrivablePrompt | None:
+    """Return a prompt that failed for a reason in REDRIVABLE; None for any other message."""
     prompt = _find(chatroom_id, seq)
     if prompt and prompt.status == Status.FAILED and prompt.error_code in REDRIVABLE:
-        return prompt.generation or FIRST
+        return RedrivablePrompt(prompt.generation or FIRST, prompt.error_code)
     return None
 
 
-def requeue_unavailable(
+def redrive_prompt(
     chatroom_id: str, seq: int, generation: str, new_generation: str, now: datetime
 ) -> bool:
-    """Queue a prompt that failed because Gemini was unavailable; return whether it was queued.
+    """Queue a prompt that failed for a reason in REDRIVABLE; return whether it was queued.
 
-    The prompt is not counted again. Only this generation is queued: a prompt that was retried or
-    deleted meanwhile stays unchanged.
+    The prompt is not counted again, though its price is. Only this generation is queued: a prompt
+    that was retried or deleted meanwhile stays unchanged.
     """
     same = StoredMessage.generation == generation
     if generation == FIRST:

