@@ -106,8 +106,8 @@ rotate-keys: setup ## Replace the key that signs tokens, in two runs (STAGE=loca
 end-sessions: setup ## End every session of a user (USER=id, email or number; STAGE=local)
 	@$(RUN_WITH_CORE) infra.stages.end_sessions $(or $(STAGE),local) $(if $(filter command line,$(origin USER)),'$(USER)',$(error USER is missing, for example: make end-sessions USER=ann@example.com))
 
-redrive: setup ## Queue the prompts in the dead-letter queue again (STAGE=local; DRY=1 only shows them)
-	@$(RUN_WITH_CORE) infra.stages.redrive $(or $(STAGE),local) $(if $(DRY),--dry-run)
+redrive: setup ## Queue failed prompts again (STAGE=local, REASON=<code>; DRY=1 only shows them)
+	@$(RUN_WITH_CORE) infra.stages.redrive $(or $(STAGE),local) $(if $(REASON),--reason $(REASON)) $(if $(DRY),--dry-run)
 
 reconcile: setup ## Compare all subscriptions with Stripe now (STAGE=local; DRY=1 changes nothing)
 	@$(RUN_WITH_CORE) infra.stages.reconcile $(or $(STAGE),local) $(if $(DRY),--dry-run)

@@ -22,7 +22,7 @@ from geminichat.domain.retries import Verdict
 from geminichat.operations import answer_prompt, purge_room
 from geminichat.operations.answer_prompt import LeaseLost
 from geminichat.runtime import log
-from geminichat.tables import messages
+from geminichat.tables import messages, usage
 
 MARGIN = 10.0
 """Seconds before the function's time-out after which nothing new is started."""
@@ -50,6 +50,9 @@ def sweep(now: datetime, until: float) -> dict[str, int]:
                 break
             with _log_errors(letter):
                 counts[_fail_dead_letter(letter, now)] += 1
+
+    with _log_errors():
+        metrics.emit(SpendingShare=usage.read_stage_share(now))
 
     deleted_rooms: list[str] = []
     pause = timedelta(seconds=config.number("SWEEP_AFTER"))

@@ -26,8 +26,8 @@ def make_pro(stack: RunningStack, user: Person) -> None:
 def test_twenty_parallel_prompts_to_twenty_rooms_are_each_answered_once(
     stack: RunningStack,
 ) -> None:
-    users = [stack.new_user() for _ in range(4)]
-    rooms = [(user, user.open_room(f"Room {n}")) for user in users for n in range(5)]
+    users = [stack.new_user() for _ in range(10)]  # three prompts in flight are allowed to each
+    rooms = [(user, user.open_room(f"Room {n}")) for user in users for n in range(2)]
 
     def send(place: int) -> str:
         user, room = rooms[place]
@@ -107,8 +107,20 @@ def test_a_prompt_fails_if_gemini_stays_down_and_other_rooms_are_not_affected(
     assert "try" in failed["error"]["message"]
     assert unlucky.me().data["usage"]["used"] == 0, "a failed prompt is refunded"
 
+    assert dead_room not in {letter["chatroomId"] for letter in stack.dead_letters()}
+
+
+def test_a_prompt_that_gemini_refuses_this_service_leaves_a_dead_letter(
+    stack: RunningStack,
+) -> None:
+    user = stack.new_user()
+    room = user.open_room("Refused")
+    stack.gemini.fault("error", status=403, match="May I?", times="always")
+    failed = user.wait(room, user.sent(room, "May I?"))
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "service-refused")
+
     deadline = time.monotonic() + 45  # the sweep hides dead letters while it reads them
-    while dead_room not in {letter["chatroomId"] for letter in stack.dead_letters()}:
+    while room not in {letter["chatroomId"] for letter in stack.dead_letters()}:
         assert time.monotonic() < deadline, "no dead letter came"
         time.sleep(0.2)
     named = f"geminichat-{stack.description.stage}-dead-letters"
@@ -137,10 +149,14 @@ def test_the_rooms_instruction_is_sent_with_its_prompts(stack: RunningStack) -> 
 def test_a_sixth_prompt_of_the_day_is_refused(stack: RunningStack) -> None:
     user = stack.new_user()
     room = user.open_room("Six")
-    answers = [
-        stack.http.post(f"/chatroom/{room}/message", json={"content": f"{n}"}, headers=user.headers)
-        for n in range(6)
-    ]
+    answers = []
+    for number in range(6):
+        body = {"content": f"{number}"}
+        answers.append(
+            stack.http.post(f"/chatroom/{room}/message", json=body, headers=user.headers)
+        )
+        if answers[-1].status_code == 202:
+            user.wait(room, answers[-1].json()["data"]["messageId"])
     assert [answer.status_code for answer in answers] == [202] * 5 + [429]
     problem = answers[-1].json()
     assert problem["type"].endswith("quota-exceeded")

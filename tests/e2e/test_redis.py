@@ -14,11 +14,13 @@ def test_no_prompt_is_lost_and_no_limit_exceeded_when_redis_is_killed(
     user = stack.new_user()
     room = user.open_room("Through it all")
     sent = [user.sent(room, f"Prompt {number}") for number in (1, 2)]
+    user.wait(room, sent[1])
     kill_valkey(stack.description.valkey.port)
 
     sent += [user.sent(room, f"Prompt {number}") for number in (3, 4)]
     assert redis_is(stack, "out of order")
     assert redis_is(stack, "ok", within=30), "it is started again"
+    user.wait(room, sent[3])
     sent.append(user.sent(room, "Prompt 5"))
     assert user.send(room, "Prompt 6").status == 429
     for message in sent:

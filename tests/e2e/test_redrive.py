@@ -1,7 +1,5 @@
 """`make redrive` against the running stack, after an outage of Gemini."""
 
-import time
-
 from tests.support.deployed import RunningStack
 
 
@@ -20,10 +18,6 @@ def test_prompts_that_failed_in_an_outage_of_gemini_are_answered_after_a_redrive
     stack.gemini.fault("error", status=500, match="Are you down?", times="always")
     message_id = user.sent(room, "Are you down?")
     assert user.wait(room, message_id)["status"] == "failed"
-    deadline = time.monotonic() + 45  # the sweep hides letters while it looks at them
-    while room not in {letter["chatroomId"] for letter in stack.dead_letters()}:
-        assert time.monotonic() < deadline, "no dead letter came"
-        time.sleep(0.2)
     stack.gemini.reset()
 
     said = redrive(stack, "--dry-run")
@@ -37,4 +31,4 @@ def test_prompts_that_failed_in_an_outage_of_gemini_are_answered_after_a_redrive
     assert (message["status"], message["error"]) == ("answered", None)
     assert message["reply"]["content"].startswith("You said: Are you down?")
     assert user.me().data["usage"]["used"] == 0
-    assert redrive(stack) == "No dead letters.\n"
+    assert redrive(stack) == "Nothing to redrive.\n"

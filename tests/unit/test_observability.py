@@ -50,6 +50,7 @@ SWEEPS: dict[Metric, Minutes] = {of_function("Invocations", "SweepName"): [1] * 
 
 GOES_OFF: list[tuple[str, str, dict[Metric, Minutes]]] = [
     ("dead-letters", "one letter", {ours("DeadLetters"): [*HOUR, 1]}),
+    ("spending", "four fifths of the budget", {ours("SpendingShare"): [79, 80]}),
     ("oldest-prompt", "15 minutes", {of_queue("ApproximateAgeOfOldestMessage"): [899, 900]}),
     ("worker-errors", "breaks off, twice in 5 minutes", {ours("WorkerErrors"): [1, None, 2]}),
     (
@@ -88,6 +89,7 @@ STAYS_OK: list[tuple[str, str, dict[Metric, Minutes]]] = [
         "another stage",
         {Metric("geminichat", "DeadLetters", (("stage", "x"),)): [1]},
     ),
+    ("spending", "less than that", {ours("SpendingShare"): [79, 79]}),
     ("oldest-prompt", "14 minutes", {of_queue("ApproximateAgeOfOldestMessage"): [899]}),
     ("worker-errors", "once", {ours("WorkerErrors"): [5, None, None]}),
     ("sweep-stopped", "one late", {next(iter(SWEEPS)): [*[1] * 55, *[None] * 5]}),

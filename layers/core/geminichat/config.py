@@ -54,12 +54,16 @@ def burst_limit() -> Burst:
 def plan_limits() -> dict[Plan, PlanLimits]:
     """Return the limits of each plan."""
     return {
-        plan: PlanLimits(
-            attempts=number(f"{plan.upper()}_ATTEMPTS"),
-            in_flight=number(f"{plan.upper()}_IN_FLIGHT"),
-            spending=micro_dollars(f"{plan.upper()}_DAILY_DOLLARS"),
-        )
-        for plan in Plan
+        Plan.BASIC: PlanLimits(
+            attempts=number("BASIC_ATTEMPTS"),
+            in_flight=number("BASIC_IN_FLIGHT"),
+            spending=micro_dollars("BASIC_DAILY_DOLLARS"),
+        ),
+        Plan.PRO: PlanLimits(
+            attempts=number("PRO_ATTEMPTS"),
+            in_flight=number("PRO_IN_FLIGHT"),
+            spending=micro_dollars("PRO_DAILY_DOLLARS"),
+        ),
     }
 
 

@@ -22,6 +22,8 @@ class Values(TypedDict, total=False):
     PromptsAccepted: int
     PromptsRefused: int
     """A limit was reached."""
+    SpendingShare: int
+    """Percent of the stage's cap of the day that are spent or reserved, as of a sweep."""
     StageLimitRefusals: int
     """Prompts that were refused since all users together reached the stage's cap of the day."""
     PromptsAnswered: int

@@ -144,6 +144,6 @@ def test_failing_a_prompt_takes_two_writes(
     assert [call for call in wire.calls() if call != SECRET] == [UPDATE, TRANSACT]
 
 
-def test_a_sweep_with_nothing_to_do_takes_nine_calls(calls_of: Counter) -> None:
+def test_a_sweep_with_nothing_to_do_takes_ten_calls(calls_of: Counter) -> None:
     run_sweep()
-    assert calls_of(run_sweep) == Calls(["sqs.ReceiveMessage", *[QUERY] * 8])
+    assert calls_of(run_sweep) == Calls(["sqs.ReceiveMessage", BATCH_GET, *[QUERY] * 8])

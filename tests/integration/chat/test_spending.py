@@ -19,6 +19,7 @@ from geminichat.domain.messages import (
     TokenUsage,
 )
 from geminichat.domain.messages import Reply as GeneratedReply
+from geminichat.domain.sessions import Claims
 from geminichat.domain.spending import MILLION
 from geminichat.operations import answer_prompt, purge_room, send_prompt
 from geminichat.tables import messages
@@ -142,7 +143,7 @@ def test_of_fifty_parallel_users_exactly_as_many_are_accepted_as_the_stage_can_p
     assert usage_of(clean_stage).committed == 3 * MODEL.cost(1, 1)
 
 
-def test_a_prompt_that_alone_could_exceed_the_cap_is_refused(
+def test_a_prompt_that_could_exceed_the_cap_by_itself_is_refused(
     basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = basic_user.open_room()
@@ -282,6 +283,16 @@ def test_a_prompt_is_settled_at_the_price_of_the_moment_when_it_was_sent(
     assert usage_of(basic_user.id).committed == MODEL.cost(10, 20)
 
 
+def test_the_sweep_measures_the_share_of_the_stages_cap(
+    clean_stage: str, basic_user: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    basic_user.sent(basic_user.open_room())
+    assert usage_of(clean_stage).reserved == WORST
+    capsys.readouterr()
+    run_sweep()
+    assert '"SpendingShare":[33]' in capsys.readouterr().out
+
+
 def test_the_usage_of_a_day_shows_tokens_and_dollars(api: Api) -> None:
     user = Person.new(api)
     room = user.open_room()
@@ -369,7 +380,9 @@ def _send(user: Person, room: str) -> int | None:
     from geminichat.errors import StageLimit
 
     try:
-        sent = send_prompt.send(user.id, room, NewPrompt(content="Hello"), None, now())
+        sent = send_prompt.send(
+            Claims(user.id, user.session_id), room, NewPrompt(content="Hello"), None, now()
+        )
     except StageLimit:
         return None
     return ids.message_seq(room, sent.message.id)

@@ -155,6 +155,14 @@ def count_prompt(allowance: Allowance, reservation: Reservation) -> list[Write]:
     return writes
 
 
+def read_stage_share(now: datetime) -> int:
+    """Return how many percent of the stage's cap of today are spent or reserved, by one call."""
+    cap = config.stage_cap()
+    shards = [Key(Usage, f"stage {shard}", times.day(now)) for shard in range(cap.shards)]
+    committed = sum(int(usage.committed) for usage in batch_get(*shards) if usage)
+    return round(100 * committed / cap.amount)
+
+
 def count_room(user_id: str, limit: int) -> Write:
     """Return the write "rooms", which counts one more room if there are fewer than `limit`."""
     return update(
