@@ -89,7 +89,7 @@ def test_a_fingerprint_depends_on_where_parts_end() -> None:
 
 def test_every_failure_has_a_code_of_its_own_and_a_sentence_for_its_user() -> None:
     failures = [value for value in vars(messages).values() if isinstance(value, Failure)]
-    assert len({failure.code for failure in failures}) == len(failures) == 11
+    assert len({failure.code for failure in failures}) == len(failures) == 10
     for failure in failures:
         assert failure.message.endswith(".")
 

@@ -119,8 +119,6 @@ SERVICE_REFUSED = Failure(
     ),
 )
 
-ROOM_DELETED = Failure(code="room-deleted", message="The chatroom was deleted.")
-
 REFUNDED = frozenset(failure.code for failure in (UNAVAILABLE, MODEL_RETIRED, SERVICE_REFUSED))
 """The codes of failures whose prompts are refunded: no user can cause them at will."""
 

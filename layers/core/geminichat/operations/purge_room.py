@@ -4,9 +4,12 @@ import time
 from datetime import datetime, timedelta
 
 from geminichat.domain import ids
-from geminichat.domain.messages import ROOM_DELETED
+from geminichat.domain.messages import Failure
 from geminichat.operations import answer_prompt
 from geminichat.tables import messages
+
+ROOM_DELETED = Failure(code="room-deleted", message="The chatroom was deleted.")
+"""The failure of prompts in a deleted room, which no request can read."""
 
 
 def purge(room_id: str, now: datetime, until: float) -> bool:
