@@ -98,6 +98,19 @@ def test_a_function_may_read_a_secret_if_and_only_if_its_code_does(setting: str)
     assert readers - public <= granted <= readers
 
 
+def test_the_environment_of_every_function_fits_into_lambdas_4_kb() -> None:
+    """With names as long as AWS makes them, and a ModelsPatch of its greatest length."""
+    lengths = {"MODELS_PATCH": TEMPLATE["Parameters"]["ModelsPatch"]["MaxLength"]}
+    for function in FUNCTIONS.values():
+        variables = variables_of(GLOBALS) | variables_of(function)
+        size = sum(len(name) + lengths.get(name, VALUE_LENGTH) for name in variables)
+        assert size <= 4_096
+
+
+VALUE_LENGTH = 45
+"""Characters of a value on average: a table's name has 50, a queue's URL 110, a number 5."""
+
+
 def variables_of(properties: dict[str, Any]) -> dict[str, Any]:
     """Return the environment variables that a function's or the Globals' block declares."""
     found: dict[str, Any] = properties.get("Environment", {}).get("Variables", {})
