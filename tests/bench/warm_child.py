@@ -1,6 +1,6 @@
-"""Run in a function's own packages: how much CPU a warm request takes outside of its SDKs' calls.
+"""Measure how much CPU a warm request takes outside its SDKs' calls, in the function's packages.
 
-Reads from its environment where the function's events lie and how often to run each; prints JSON.
+Reads the function's event and the number of runs from its environment; prints JSON.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _depth = threading.local()
 
 
 def _measured(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap an SDK's call: the CPU that its thread uses within is not the function's own."""
+    """Wrap an SDK's call: the CPU that its thread uses in it is not the function's own."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         global _inside
@@ -42,7 +42,7 @@ def _measured(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _unmeasured(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap what the function does while an SDK waits for an answer: that is its own again."""
+    """Wrap the work that overlaps an SDK's wait for an answer: it is the function's own."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         global _inside
@@ -76,7 +76,7 @@ def _watch() -> None:
             continue
         kind = getattr(sys.modules[module], holder, None)
         if kind is None or not hasattr(kind, name):
-            raise RuntimeError(f"{module}.{holder}.{name} is gone: what calls are made with now?")
+            raise RuntimeError(f"{module}.{holder}.{name} does not exist: name what makes calls.")
         setattr(kind, name, _measured(getattr(kind, name)))
     if "geminichat.runtime.http_client" in sys.modules:
         overlapped = sys.modules["geminichat.runtime.http_client"]._Overlapped
