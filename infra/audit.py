@@ -39,7 +39,7 @@ LICENCES = {
     "MIT-0",
     "PSF-2.0",
 }
-"""The licences that packages in the layers may have: they require a notice only."""
+"""The licences that are allowed in the layers: they only require a notice."""
 
 LICENCES_OF_SOME = {
     ("certifi", "Mozilla Public License 2.0 (MPL 2.0)"): "its file of certificates, unchanged",

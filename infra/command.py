@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 
 class CommandError(Exception):
-    """What went wrong and what to do about it, in a line or two."""
+    """An expected failure; its message says in a line or two what happened and what to do."""
 
 
 def function_named(logical_id: str, functions: Mapping[str, str]) -> str:

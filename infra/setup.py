@@ -90,7 +90,7 @@ PIP_CONFIGURATIONS = [
 
 
 class SetupError(Exception):
-    """What went wrong and what to do about it, in one line."""
+    """An expected failure; its message says in one line what happened and what to do."""
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""GET /auth/me: return the user whose token it is."""
+"""GET /auth/me: return the user of the access token."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.users import Account

@@ -1,4 +1,4 @@
-"""POST /auth/refresh: exchange a refresh token, which is spent with that, for the next pair."""
+"""POST /auth/refresh: exchange a refresh token for the next pair; the token is spent."""
 
 from datetime import datetime
 
@@ -44,7 +44,7 @@ def _exchange(token: RefreshToken, now: datetime) -> tuple[RefreshToken, datetim
     else:
         raise Unavailable()
 
-    spent_at = sessions.spent_lately(session, token, now)
+    spent_at = sessions.find_spent_at(session, token, now)
     key = signing.keys.get(session.kid or "")
     if spent_at and key:
         return token.next(key), spent_at

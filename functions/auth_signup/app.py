@@ -12,7 +12,7 @@ from geminichat.operations import accounts, one_time_codes
 
 @endpoint(public=True, errors=[DeliveryFailed, IdentityTaken, TooManyRequests, WeakPassword])
 def handler(request: Request) -> Response[SignedUp]:
-    """Answer 201 with the user, with a password also tokens; a mobile is sent its code."""
+    """Answer 201 with the user, and tokens if there is a password; a mobile number gets a code."""
     new = request.body(NewAccount)
 
     admitted = accounts.admit_sign_up(new.identity, request.source, request.now)

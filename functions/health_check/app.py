@@ -14,14 +14,14 @@ from geminichat.upstash import redis
 
 @endpoint(public=True)
 def handler(request: Request) -> Response[Health]:
-    """Answer 200, or 503 if a dependency is out of order; `deep=1` checks the dependencies."""
+    """Answer 200, or 503 if a dependency is down; `deep=1` checks the dependencies."""
     if request.query.get("deep") != "1":
         return ok(Health(status="ok", version=VERSION), "The API is up.")
     checks = {name: _check(name, check) for name, check in DEPENDENCIES.items()}
     healthy = all(result == "ok" for result in checks.values())
     return Response(
         200 if healthy else 503,
-        "All dependencies are up." if healthy else "A dependency is out of order.",
+        "All dependencies are up." if healthy else "A dependency is down.",
         Health(status="ok" if healthy else "degraded", version=VERSION, dependencies=checks),
     )
 
@@ -42,10 +42,10 @@ DEPENDENCIES: dict[str, Callable[[], bool]] = {
 
 
 def _check(name: str, check: Callable[[], bool]) -> str:
-    """Return "ok" or "out of order"; the error itself goes to the log and is not published."""
+    """Return "ok" or "down"; the error itself goes to the log and is not published."""
     try:
         healthy = check()
     except Exception as error:
         log.warning("dependency", dependency=name, error=type(error).__name__)
         healthy = False
-    return "ok" if healthy else "out of order"
+    return "ok" if healthy else "down"

@@ -1,4 +1,4 @@
-"""Schedule cron(41 5 * * ? *): compare the catalogue of models with what Google serves.
+"""Schedule cron(41 5 * * ? *): compare the catalogue of models with Google's list.
 
 Each concern is a line in the log, their number a metric with an alarm (RUNBOOK.md, models).
 """

@@ -8,7 +8,7 @@ from geminichat.tables import subscriptions
 
 @endpoint
 def handler(request: Request) -> Response[ModelList]:
-    """Answer 200 with the catalogue, and which of it this user's plan includes."""
+    """Answer 200 with the catalogue, and whether this user's plan includes each model."""
     plan = subscriptions.read_plan(request.caller, request.now)
     catalogue = config.catalogue()
     return ok(ModelList.of(catalogue, plan, request.now.date()), "Models found.")

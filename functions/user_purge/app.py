@@ -1,6 +1,7 @@
 """Schedule rate(5 minutes): delete the unproven users that expired or were replaced.
 
-Each step may be repeated, and the purge's own item goes last: a crash is continued by the next run.
+Each step may be repeated, and the purge's own item goes last, so the next run
+continues after a crash.
 """
 
 import time

@@ -27,7 +27,7 @@ from infra.local.standins import gemini, stripe, upstash
 from infra.paths import BUILD, ROOT, display_path
 
 PORTS = {"api": 8000, "aws": 4566, "upstash": 8079, "gemini": 8081, "stripe": 8082}
-"""The usual ports; only the API insists on its own."""
+"""The default ports; only the API's must be free, the others may change."""
 
 SHORT_PAUSES = {
     "GeminiTimeout": "60",

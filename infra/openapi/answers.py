@@ -1,8 +1,7 @@
-"""What the OpenAPI document says of each endpoint beyond its types and its errors.
+"""Statuses, headers and parameters of each endpoint, for the OpenAPI document.
 
-The statuses and headers of its answers, and the parameters that its requests may carry. The
-integration tests compare every answer with the document, so a header or a status that is missing
-here fails the test that first sees it.
+The integration tests compare every answer with the document, so a header or a status that is
+missing here fails the test that first sees it.
 """
 
 from collections.abc import Mapping
@@ -18,13 +17,13 @@ class Answers:
 
     status: int = 200
     also: tuple[int, ...] = ()
-    """Other statuses that are no errors."""
+    """Further statuses of answers that are not errors."""
     headers: tuple[str, ...] = ()
     """Headers of these answers; `infra/openapi/words.py` describes them."""
     query: tuple[str, ...] = ()
     request_headers: tuple[str, ...] = ()
     content_types: tuple[str, ...] = ()
-    """Of a body that is not the usual envelope."""
+    """The content types of a body that is not the usual envelope."""
     extensions: Mapping[str, Json] = field(default_factory=dict)
     """Fields next to `data` in the envelope."""
     raw_body: bool = False
@@ -101,5 +100,5 @@ ANSWERS: Mapping[str, Answers] = {
 
 
 def answers_of(route: str) -> Answers:
-    """Return what the document says of a route's answers."""
+    """Return the statuses, headers and parameters of a route."""
     return ANSWERS.get(route, Answers())

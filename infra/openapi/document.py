@@ -280,7 +280,7 @@ def _narrowed(field: Json, to: Json) -> Json:
 def _describe_default(field: Json) -> None:
     """Move a request field's default to its description.
 
-    Generators of clients take a field with a default for one that is always there.
+    Client generators assume that a field with a default is always present.
     """
     default = field.pop("default", None)
     if default is not None:

@@ -230,7 +230,7 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
         health.Health(
             status="degraded",
             version="0.1.0",
-            dependencies={"secrets": "ok", "tables": "ok", "queue": "ok", "redis": "out of order"},
+            dependencies={"secrets": "ok", "tables": "ok", "queue": "ok", "redis": "down"},
         ),
     ),
 ]
@@ -243,10 +243,10 @@ ONLY = {
     "POST /subscription/cancel": {"ending"},
     "POST /subscription/resume": {"pro"},
 }
-"""Routes whose answer is one of those that its type has."""
+"""Routes that answer with only some of the examples of their type."""
 
 UNSUCCESSFUL = {"degraded"}
-"""Examples of answers in the usual envelope whose status is no success."""
+"""Examples in the usual envelope whose status is an error."""
 
 PROBLEMS: list[tuple[str, AppError]] = [
     ("", AppError("Something went wrong on our side.")),
@@ -256,26 +256,36 @@ PROBLEMS: list[tuple[str, AppError]] = [
     ("user_", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
     ("auth_send_otp", TooManyRequests("Another code can be requested in 30 s.")),
     ("auth_forgot_password", TooManyRequests("Another code can be requested in 30 s.")),
-    ("auth_verify_otp", TooManyRequests("Too many codes for this address. Try again in 60 s.")),
-    ("auth_reset_password", TooManyRequests("Too many codes for this address. Try again in 60 s.")),
+    (
+        "auth_verify_otp",
+        TooManyRequests("Too many code requests from your IP address. Try again in 60 s."),
+    ),
+    (
+        "auth_reset_password",
+        TooManyRequests("Too many code requests from your IP address. Try again in 60 s."),
+    ),
     ("auth_signup", TooManyRequests("Another code can be requested in 30 s.")),
-    ("chatroom_list", InvalidRequest("The query's limit must be a number from 1 to 100.")),
+    ("chatroom_list", InvalidRequest("The parameter 'limit' must be a number from 1 to 100.")),
     (
         "chatroom_list",
-        InvalidRequest("The query's cursor is not valid here. Request the first page without it."),
+        InvalidRequest(
+            "The parameter 'cursor' is not valid for this list. Leave it out for the first page."
+        ),
     ),
-    ("chatroom_get", InvalidRequest("The query's limit must be a number from 1 to 100.")),
+    ("chatroom_get", InvalidRequest("The parameter 'limit' must be a number from 1 to 100.")),
     (
         "chatroom_get",
-        InvalidRequest("The query's cursor is not valid here. Request the first page without it."),
+        InvalidRequest(
+            "The parameter 'cursor' is not valid for this list. Leave it out for the first page."
+        ),
     ),
     (
         "chatroom_create",
-        TooManyRooms("You have 200 chatrooms, the most of your plan. Delete one first."),
+        TooManyRooms("You have 200 chatrooms, the maximum of your plan. Delete one first."),
     ),
     (
         "chatroom_send",
-        InvalidRequest("An Idempotency-Key has 1 to 255 visible ASCII characters."),
+        InvalidRequest("An Idempotency-Key must have 1 to 255 visible ASCII characters."),
     ),
     (
         "chatroom_",
@@ -335,7 +345,7 @@ PROBLEMS: list[tuple[str, AppError]] = [
     ("webhook_", InvalidRequest("This is not a Stripe event.")),
     ("webhook_", WrongMode("This endpoint accepts only live events.")),
 ]
-"""What errors without a text of their own say, by the beginning of the function's folder."""
+"""Example texts of errors whose class has none, by the beginning of the function's folder."""
 
 
 def answers(route: str, kind: type, status: int) -> dict[str, Any]:

@@ -205,7 +205,7 @@ STATUSES = {
     202: "Accepted, not done yet",
     204: "Done, no content",
     304: "Nothing changed",
-    503: "A dependency is out of order.",
+    503: "A dependency is down.",
 }
 
 

@@ -1,4 +1,4 @@
-"""Compare the catalogue of models with what Google serves: `make models`.
+"""Compare the catalogue of models with Google's list: `make models`.
 
 With STAGE=dev that stage's ModelsPatch is applied. Google is asked with the key in GEMINI_API_KEY;
 without one only the dates are checked. Fails if a model that rooms may choose retires within 30
@@ -51,7 +51,7 @@ def read_catalogue(parameters: Mapping[str, str]) -> Catalogue:
         )
     except ValueError as error:
         raise CommandError(
-            f"ModelsPatch in samconfig.toml does not fit models.toml: {error}."
+            f"ModelsPatch in samconfig.toml makes the catalogue invalid: {error}."
         ) from error
 
 

@@ -1,10 +1,10 @@
-"""What `sam build` leaves out of a deployment: byte-code of the functions, and a parameter digest.
+"""Add to a build what `sam build` leaves out: byte-code of functions, and a parameter digest.
 
 SAM copies a function's folder as it is, and Lambda cannot write into it: without byte-code, every
 cold start compiles the handler again.
 
 The digest changes when a parameter does. SAM publishes a new version of a function only when its
-code or a property changes as written, and a parameter's value is not written there: the alias
+code or its text in the template changes, and a parameter's new value changes neither: the alias
 would stay on the version with the old value.
 """
 

@@ -18,7 +18,7 @@ def test_no_prompt_is_lost_and_no_limit_exceeded_when_redis_is_killed(
     kill_valkey(stack.description.valkey.port)
 
     sent += [user.sent(room, f"Prompt {number}") for number in (3, 4)]
-    assert redis_is(stack, "out of order")
+    assert redis_is(stack, "down")
     assert redis_is(stack, "ok", within=30), "it is started again"
     user.wait(room, sent[3])
     sent.append(user.sent(room, "Prompt 5"))

@@ -52,7 +52,8 @@ def test_a_model_that_is_not_served_fails_and_is_named(
     printed = capsys.readouterr()
     assert "gemini-3.7-flash         pro, not served to this key\n" in printed.out
     assert (
-        printed.err == "gemini-3.7-flash may be chosen, and Google does not serve it to this key.\n"
+        printed.err
+        == "Rooms may choose gemini-3.7-flash, which Google does not serve to this key.\n"
     )
 
 
@@ -76,7 +77,7 @@ def test_without_a_key_only_the_dates_are_checked(
     stage = Stage("dev", "geminichat-dev", {"Stage": "dev", "ModelsPatch": f"'{patch}'"})
     monkeypatch.setattr(stages, "read", lambda _: stage)
     assert check_models.main(["dev"]) == 1
-    assert f"gemini-3.6-flash may be chosen, and retires on {soon}." in capsys.readouterr().err
+    assert f"Rooms may choose gemini-3.6-flash, which retires on {soon}." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("patch", ["{", '{"aliases": {"fast": "gpt-5"}}'])
@@ -97,5 +98,5 @@ def test_make_up_shows_the_models_and_warns_of_those_that_a_real_key_may_not_use
         up._show_models()
     shown = capsys.readouterr().out
     assert "gemini-3.8-flash         best, pro, served\n" in shown
-    assert "Warning: gemini-3.7-flash may be chosen, and Google does not serve it" in shown
+    assert "Warning: Rooms may choose gemini-3.7-flash, which Google does not serve" in shown
     assert "Warning: Google's list of models could not be read" in shown

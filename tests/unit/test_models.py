@@ -117,7 +117,7 @@ def test_a_retirement_within_thirty_days_is_a_concern() -> None:
         found = catalogue.concerns(served, TODAY)
         assert bool(found) is concerned
         if concerned:
-            assert found == [f"gemini-3.6-flash may be chosen, and retires on {retires}."]
+            assert found == [f"Rooms may choose gemini-3.6-flash, which retires on {retires}."]
 
 
 def test_a_model_that_google_does_not_serve_is_a_concern() -> None:
@@ -130,7 +130,7 @@ def test_a_model_that_google_does_not_serve_is_a_concern() -> None:
 def test_a_model_that_rooms_may_not_choose_needs_a_replacement() -> None:
     catalogue = patched(**{"gemini-2.5-pro": {"replacedBy": None}})
     [concern] = catalogue.concerns(catalogue.models.keys(), TODAY)
-    assert "nothing replaces it" in concern
+    assert "has no replacement" in concern
 
 
 def test_the_operators_patch_changes_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def fingerprint() -> str:
 
 
 def is_built() -> bool:
-    """Return whether the last build is of the current sources."""
+    """Return whether the last build is up to date with the sources."""
     return FINGERPRINT.exists() and FINGERPRINT.read_text() == fingerprint()
 
 

@@ -66,7 +66,7 @@ def http_event(
 
 
 def set_route(event: Event, route: str) -> bool:
-    """Set the route, such as "GET /chatroom/{id}", of an event that it matches; return whether."""
+    """Set the route ("GET /chatroom/{id}") of an event if it matches; return whether it does."""
     method, path = route.split(" ")
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
     found = re.fullmatch(pattern, event["rawPath"])

@@ -424,7 +424,7 @@ async def _send_as_told(
 
 
 def _listing(model: str) -> Json:
-    """Return what Google's list says of a model."""
+    """Return a model's entry in Google's list."""
     methods = ["embedContent"] if "embedding" in model else ["generateContent", "countTokens"]
     return {
         "name": f"models/{model}",

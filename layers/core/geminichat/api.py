@@ -94,7 +94,7 @@ class Request(msgspec.Struct, frozen=True):
         return self.claims
 
     def body[T](self, kind: type[T], *, optional: bool = False) -> T:
-        """Return the body as `kind`; an `optional` body may be missing, and has the defaults then.
+        """Return the body as `kind`; an `optional` body that is missing has the defaults of `kind`.
 
         Raises InvalidRequest with a pointer, BodyTooLarge, UnsupportedMedia.
         """
@@ -114,14 +114,14 @@ class Request(msgspec.Struct, frozen=True):
         """Return `?limit=`, 1 to 100; 20 if it is missing. Raises InvalidRequest."""
         text = self.query.get("limit", str(DEFAULT_PAGE))
         if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= MAX_PAGE:
-            raise InvalidRequest(f"The query's limit must be a number from 1 to {MAX_PAGE}.")
+            raise InvalidRequest(f"The parameter 'limit' must be a number from 1 to {MAX_PAGE}.")
         return int(text)
 
     def idempotency_key(self) -> str | None:
         """Return the Idempotency-Key header; None if it is missing. Raises InvalidRequest."""
         key = self.headers.get("idempotency-key")
         if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
-            raise InvalidRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.")
+            raise InvalidRequest("An Idempotency-Key must have 1 to 255 visible ASCII characters.")
         return key
 
     def page[T](self, scope: str, kind: type[T]) -> tuple[int, T | None]:
@@ -143,7 +143,9 @@ class Request(msgspec.Struct, frozen=True):
         try:
             return ids.message_seq(room_id, self.query["after"]) if "after" in self.query else 0
         except NotFound:
-            raise InvalidRequest("The query's after must be a message id of this room.") from None
+            raise InvalidRequest(
+                "The parameter 'after' must be the id of a message in this room."
+            ) from None
 
     def cursor(self, scope: str, position: object) -> str | None:
         """Return the cursor for the page that begins at `position`; None for None."""

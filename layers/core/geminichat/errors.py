@@ -236,7 +236,7 @@ class AlreadySubscribed(Conflict):
     """The user has a subscription already; `detail` says what to do about it."""
 
     code = "already-subscribed"
-    detail = "There is a subscription already. See GET /subscription/status."
+    detail = "You already have a subscription. See GET /subscription/status."
 
 
 class NoSubscription(Conflict):
@@ -366,7 +366,7 @@ class PaymentProviderFailed(BadGateway):
 
 
 class Unavailable(AppError):
-    """The service, or one that it depends on, is out of order or too busy; retrying is safe."""
+    """The service, or one that it depends on, is down or overloaded; retrying is safe."""
 
     status = 503
     title = "Service unavailable"

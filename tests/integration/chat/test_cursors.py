@@ -196,7 +196,7 @@ def test_an_empty_query_value_counts_as_absent(name: str, basic_user: Person, ro
 def test_a_null_cursor_is_a_400_that_names_it(name: str, basic_user: Person, room: str) -> None:
     reply = basic_user.get(f"{LISTS[name].format(room=room)}?cursor=null")
     assert reply.status == 400
-    assert "query's cursor" in reply.json["detail"]
+    assert "'cursor'" in reply.json["detail"]
 
 
 def test_an_after_parameter_that_names_no_message_of_the_room_is_a_400_that_names_it(
@@ -207,5 +207,5 @@ def test_an_after_parameter_that_names_no_message_of_the_room_is_a_400_that_name
     for after in (ids.message_id(theirs, 1), "m_1", "x", "null", ids.message_id(room, 1) + "x"):
         reply = basic_user.get(f"/chatroom/{room}/message?after={after}")
         assert reply.status == 400, after
-        assert "query's after" in reply.json["detail"]
+        assert "'after'" in reply.json["detail"]
     assert basic_user.get(f"/chatroom/{theirs}/message").status == 404

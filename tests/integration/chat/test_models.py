@@ -223,8 +223,8 @@ def test_the_daily_check_counts_its_concerns(
     )
     concerns = invoke("ModelsCheck", {})["concerns"]
     assert len(concerns) == 2
-    assert "gemini-3.6-flash may be chosen, and retires on" in concerns[0]
-    assert "gemini-9 may be chosen, and Google does not serve it" in concerns[1]
+    assert "Rooms may choose gemini-3.6-flash, which retires on" in concerns[0]
+    assert "Rooms may choose gemini-9, which Google does not serve" in concerns[1]
     assert '"ModelConcerns":[2]' in capsys.readouterr().out
 
 

@@ -41,12 +41,12 @@ def test_a_code_has_six_digits_and_all_a_million_are_drawn(number: int, code: st
         asked.append(limit)
         return number
 
-    assert codes.draw(ANN, Purpose.LOGIN, ME, NOON, below).code == code
+    assert codes.generate(ANN, Purpose.LOGIN, ME, NOON, below).code == code
     assert asked == [1_000_000]
 
 
 def test_codes_and_challenges_differ() -> None:
-    drawn = [codes.draw(ANN, Purpose.LOGIN, ME, NOON) for _ in range(100)]
+    drawn = [codes.generate(ANN, Purpose.LOGIN, ME, NOON) for _ in range(100)]
     assert len({one.code for one in drawn}) > 90
     assert len({one.challenge for one in drawn}) == 100
 
@@ -67,8 +67,8 @@ def test_the_hash_is_bound_to_code_purpose_identity_challenge_and_key() -> None:
 
 def test_a_code_expires_after_ten_minutes() -> None:
     [sent] = sent_by(ME, 0)
-    assert sent.is_live(NOON + timedelta(minutes=10) - timedelta(milliseconds=1))
-    assert not sent.is_live(NOON + timedelta(minutes=10))
+    assert sent.is_unexpired(NOON + timedelta(minutes=10) - timedelta(milliseconds=1))
+    assert not sent.is_unexpired(NOON + timedelta(minutes=10))
 
 
 @pytest.mark.parametrize(

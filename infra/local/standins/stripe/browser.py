@@ -72,8 +72,8 @@ class Browser:
             "cancel": (lambda one: ledger.cancel_at(one, end), "Your plan ends with its period."),
             "keep": (ledger.keep, "Your plan renews."),
             "pay": (ledger.pay_open, "Thank you."),
-            "good-card": (lambda one: ledger.use_card(one, DEFAULT_CARD), "The card is changed."),
-            "bad-card": (lambda one: ledger.use_card(one, DECLINING_CARD), "The card is changed."),
+            "good-card": (lambda one: ledger.use_card(one, DEFAULT_CARD), "The card was changed."),
+            "bad-card": (lambda one: ledger.use_card(one, DECLINING_CARD), "The card was changed."),
             "end-period": (ledger.end_period, "The period has ended."),
         }
         action, message = actions.get(str(form.get("do")), (None, ""))

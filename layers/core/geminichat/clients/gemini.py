@@ -48,7 +48,7 @@ class GeminiError(Exception):
     """An attempt that brought no reply, and the failure to end the prompt with if it is the last.
 
     `max_attempts` says how often the prompt may be tried at most, `after` the seconds that Gemini
-    named as a pause, `tokens` what is billed all the same.
+    named as a pause, `tokens` the tokens that are billed nevertheless.
     """
 
     failure: Failure = messages.UNAVAILABLE
@@ -105,7 +105,7 @@ class Refused(GeminiError):
 
 
 class KeyRefused(Refused):
-    """The key does not hold; while it is replaced, a later attempt may succeed."""
+    """Google rejects the key; a later attempt may succeed once the key is replaced."""
 
     max_attempts: ClassVar[float] = math.inf
 
@@ -232,7 +232,7 @@ class Generation:
                 yield from self._take(chunk)
 
     def _take(self, chunk: "_Chunk") -> Iterator[str]:
-        """Note what a piece of the answer says, and yield its text."""
+        """Store the metadata of a piece of the answer, and yield its text."""
         if chunk.usage_metadata and chunk.usage_metadata.total_token_count:
             self._usage = chunk.usage_metadata
         if chunk.error:
@@ -307,7 +307,7 @@ class _Usage(msgspec.Struct, rename="camel"):
     total_token_count: int = 0
 
     def billed(self) -> TokenUsage:
-        """Return what is billed: all that is not the prompt is output, thinking included."""
+        """Return the billed tokens: all but the prompt's are output, thinking included."""
         output = max(0, self.total_token_count - self.prompt_token_count)
         return TokenUsage(input_tokens=self.prompt_token_count, output_tokens=output)
 
@@ -432,7 +432,7 @@ def _classify(status: int, error: _Error) -> GeminiError:
 
 
 def _is_of_the_day(error: _Error) -> bool:
-    """Return whether a daily quota is spent: the pause that Google names then is far too short."""
+    """Return whether a daily quota is spent, for which Google names far too short a pause."""
     return any(
         "PerDay" in str(violation.get("quotaId"))
         for detail in error.details

@@ -34,7 +34,7 @@ def send(identity: Identity, subject: str, text: str, *, ignore_failure: bool = 
         if not ignore_failure:
             if identity.kind == "mobile" and reason == "InvalidParameter":
                 raise InvalidRequest.at(
-                    {"/mobile": "Texts cannot be sent to this number"}
+                    {"/mobile": "Text messages cannot be sent to this number"}
                 ) from error
             raise DeliveryFailed() from error
 

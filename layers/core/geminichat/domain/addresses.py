@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Network(NamedTuple):
-    """A network that is counted as one caller, and by which factor its limits are larger."""
+    """A network that is counted as one caller, and the factor by which its limits are larger."""
 
     name: str
     prefix: str

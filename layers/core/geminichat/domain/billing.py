@@ -118,7 +118,7 @@ def explain_ongoing(status: str) -> str:
         "incomplete": "Its first payment is in progress.",
         "paused": "It is paused. Resume it in the portal: POST /subscription/portal.",
     }.get(status, "See GET /subscription/status.")
-    return f"There is a subscription already. {advice}"
+    return f"You already have a subscription. {advice}"
 
 
 def build_return_urls(front_end: str, origin: str) -> tuple[str, str]:

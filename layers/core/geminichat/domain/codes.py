@@ -94,7 +94,7 @@ class SentCode(msgspec.Struct, frozen=True):
     sender: str
     """The caller who requested it: see `sender`."""
 
-    def is_live(self, now: datetime) -> bool:
+    def is_unexpired(self, now: datetime) -> bool:
         """Return whether the code has not expired."""
         return millis(now) < self.sent_at + LIFETIME // timedelta(milliseconds=1)
 
@@ -130,7 +130,7 @@ def sender(source: str, device_id: str | None) -> str:
     return f"network:{hashlib.sha256(network(source).encode()).hexdigest()[:16]}"
 
 
-def draw(
+def generate(
     identity: Identity,
     purpose: Purpose,
     caller: str,
@@ -211,10 +211,10 @@ def candidates(
     With a challenge this is the code of that request. Without one it is the newest code and those
     that the same caller requested, so that codes which strangers request make no guess easier.
     """
-    live = [one for one in sent if one.purpose == purpose and one.is_live(now)]
+    valid = [one for one in sent if one.purpose == purpose and one.is_unexpired(now)]
     if challenge is not None:
-        return [one for one in live if one.challenge == challenge]
-    return [one for one in live if one.sender == caller or one is live[-1]]
+        return [one for one in valid if one.challenge == challenge]
+    return [one for one in valid if one.sender == caller or one is valid[-1]]
 
 
 def tries_of(challenge: str, now: datetime) -> Window:

@@ -32,7 +32,9 @@ def read[T](cursor: str, kind: type[T], scope: str, keys: dict[str, bytes]) -> T
             return msgspec.json.decode(payload, type=kind)
     except (KeyError, binascii.Error, ValueError, msgspec.DecodeError):
         pass
-    raise InvalidRequest("The query's cursor is not valid here. Request the first page without it.")
+    raise InvalidRequest(
+        "The parameter 'cursor' is not valid for this list. Leave it out for the first page."
+    )
 
 
 def _mac(payload: bytes, scope: str, key: bytes) -> bytes:

@@ -16,14 +16,14 @@ CUT = "[…]\n"
 """The mark at the beginning of a text whose beginning was cut off."""
 
 LEAST = 4 * len(CUT)
-"""The fewest characters that the end of a turn is worth."""
+"""The fewest characters for which the end of a turn is sent."""
 
 
 def select_turns(turns: Sequence[PastTurn], characters: int) -> list[PastTurn]:
-    """Return what goes along with a prompt, oldest first, within `characters` together.
+    """Return the turns to send with a prompt, oldest first, of at most `characters` together.
 
-    Whole turns come first, the latest before the earlier ones. What is then left goes to the end of
-    the latest turn that does not fit; at least half of all, if that is the very latest.
+    Whole turns are taken first, later before earlier ones. The characters that are left go to the
+    end of the latest turn that does not fit; the very latest turn gets at least half of all.
     """
     kept: dict[int, PastTurn] = {}
     too_long: int | None = None

@@ -41,7 +41,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def length(self) -> int:
-        """The window in seconds that RateLimit-Policy tells."""
+        """The length of the window in seconds, for RateLimit-Policy."""
         raise NotImplementedError
 
     @property
@@ -135,7 +135,7 @@ def address_windows(
 ) -> list[Window]:
     """Return the limits on what comes from an address; none where the quota is 0.
 
-    An IPv6 address is counted by its /64, /56 and /48; only the narrowest is told to the caller.
+    An IPv6 address is counted by its /64, /56 and /48; the headers show only the narrowest.
     """
     if not quota:
         return []

@@ -10,10 +10,10 @@ import msgspec
 from geminichat.domain.plans import Plan
 
 DEFAULT = "fast"
-"""The alias that a room names whose user chose nothing; models.toml says which model it is."""
+"""The alias for rooms whose user chose no model; models.toml names its model."""
 
 NOTICE = timedelta(days=30)
-"""How long before the retirement of a model that rooms may choose the checks say so."""
+"""How long before a model's retirement the checks report it, if rooms may choose it."""
 
 MILLION = 1_000_000
 
@@ -51,7 +51,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     def nearest_thinking(self, level: Thinking | None) -> Thinking | None:
         """Return the level, or the next higher one that the model knows, or its highest.
 
-        None leaves the choice to the model, which also stands for a model without levels.
+        None, also for a model without levels, leaves the choice to the model.
         """
         if level is None or not self.thinking:
             return None
@@ -142,11 +142,13 @@ class Catalogue(msgspec.Struct, frozen=True):
         found = []
         for model in self.models.values():
             if model.plans and model.id not in served:
-                found.append(f"{model.id} may be chosen, and Google does not serve it to this key.")
+                found.append(
+                    f"Rooms may choose {model.id}, which Google does not serve to this key."
+                )
             if model.plans and model.retires and model.retires - today <= NOTICE:
-                found.append(f"{model.id} may be chosen, and retires on {model.retires}.")
+                found.append(f"Rooms may choose {model.id}, which retires on {model.retires}.")
             if not model.plans and not model.replaced_by:
-                found.append(f"{model.id} may not be chosen, and nothing replaces it.")
+                found.append(f"{model.id} cannot be chosen and has no replacement.")
         return found
 
     def _current(self, model: Model, today: date) -> Model:
@@ -192,7 +194,7 @@ class ListedModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     id: str
     name: str
     aliases: list[str]
-    """Names that a room may use in place of the id; they follow to newer models."""
+    """Names that a room may use in place of the id; they move on to newer models."""
     price: Price
     thinking: list[Thinking]
     """The levels that a room may choose; empty if the model decides on its own."""

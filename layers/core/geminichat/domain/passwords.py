@@ -1,4 +1,4 @@
-"""Passwords: the rules for new ones. They are long enough, and not easily guessed."""
+"""Passwords: a new one must be long enough and not easily guessed."""
 
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ type ChosenPassword = Annotated[
 def check_form(pointer: str, password: str) -> None:
     """Check that a text can be a password, right or wrong. Raises InvalidRequest."""
     if "\0" in password:
-        raise InvalidRequest.at({pointer: "A password has no NUL character"})
+        raise InvalidRequest.at({pointer: "A password must not contain a NUL character"})
 
 
 def check_strength(pointer: str, password: str, *identities: str | None) -> None:

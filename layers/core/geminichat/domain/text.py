@@ -46,7 +46,7 @@ def trim_generated(text: str) -> str:
 
 def _refuse_nul(text: str, field: str) -> None:
     if "\0" in text:
-        raise InvalidField(field, "Expected no NUL character")
+        raise InvalidField(field, "Expected text without NUL characters")
 
 
 def _without_blank_lines(text: str) -> str:

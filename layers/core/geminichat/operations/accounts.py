@@ -153,7 +153,7 @@ def _begin_session(
     used: Sequence[Write],
     now: datetime,
 ) -> tuple[Account, RefreshToken]:
-    """Begin a session of a known user: a login, the first proof by itself, or the way back."""
+    """Begin a session of a known user: at a login, a first proof, or a restored identity."""
     user, counted, subscription = batch_get(
         users.key_of(record.user_id),
         usage.key_of(record.user_id, now),
@@ -314,8 +314,8 @@ def _caller_of(user: User, caller: Claims | None) -> Claims | None:
 def _can_adopt(record: IdentityRecord, caller: Claims | None, now: datetime) -> bool:
     """Return whether the first proof keeps the unproven user.
 
-    That is so if the caller has a session of the user, and if the user never had a session, for
-    then nobody can have stored anything.
+    It does if the caller has a session of the user. It also does if the user never had a session:
+    then the account cannot contain a stranger's data.
     """
     user = users.find(record.user_id)
     if user is None:
@@ -340,7 +340,7 @@ def _too_many_sign_ups(window: Window, now: datetime) -> TooManyRequests:
     seconds = window.seconds(now)
     full = window.plus(window.quota)
     return TooManyRequests(
-        f"Too many sign-ups came from this address. Try again in {seconds} s.",
+        f"Too many sign-ups from your IP address. Try again in {seconds} s.",
         retry_after=seconds,
         headers=limits.headers([full], now),
     )

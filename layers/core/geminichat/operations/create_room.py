@@ -30,7 +30,7 @@ def create(caller: Claims, new: NewRoom, now: datetime) -> Room:
         limit = config.number("PRO_ROOMS")
         if _store(caller, now, put_room, usage.count_room(user_id, limit)):
             return room
-    raise TooManyRooms(f"You have {limit:,} chatrooms, the most of your plan. Delete one first.")
+    raise TooManyRooms(f"You have {limit:,} chatrooms, the maximum of your plan. Delete one first.")
 
 
 def _store(caller: Claims, now: datetime, *writes: Write) -> bool:

@@ -1,4 +1,4 @@
-"""Wrong passwords counted against their caller, and sessions begun.
+"""Count wrong passwords against their caller, and begin sessions.
 
 A password is compared only if none of its limits has a pause. Wrong ones are counted afterwards;
 a right one opens a session in a transaction that requires that no limit was reached meanwhile, so

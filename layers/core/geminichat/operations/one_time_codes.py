@@ -1,4 +1,4 @@
-"""One-time codes: issued and stored, verified, and required as a fresh proof.
+"""Issue, store and verify one-time codes, and require one as a fresh proof.
 
 The tries of a caller are taken before its code is compared, so that requests in parallel share
 them. They count against the caller and its address; only the count of wrong codes in a row is
@@ -67,7 +67,7 @@ def issue(
     device_id = _device_of(device_token, record)
     caller = codes.sender(source, device_id)
     codes.require_sendable(codes_table.sent_within_hour(item, now), caller, now)
-    code = codes.draw(identity, purpose, caller, now)
+    code = codes.generate(identity, purpose, caller, now)
     return Issue(code=code, item=item, record=record, windows=windows)
 
 
@@ -160,8 +160,8 @@ def confirm(
     _take_try(tries, None, now)
     for identity, item in zip(held, items, strict=True):
         sent = codes_table.sent_within_hour(item, now)
-        live = [one for one in sent if one.purpose == Purpose.CONFIRM and one.is_live(now)]
-        if match := codes.find_match(live, otp, identity, config.signing_keys().keys):
+        valid = [one for one in sent if one.purpose == Purpose.CONFIRM and one.is_unexpired(now)]
+        if match := codes.find_match(valid, otp, identity, config.signing_keys().keys):
             return Proof(identity, match.challenge)
     metrics.emit(CodesFailed=1)
     raise InvalidCode.at({"/currentOtp": "The code is wrong or has expired"})
@@ -223,10 +223,12 @@ def _too_many(window: Limit, now: datetime) -> TooManyRequests:
     seconds = window.wait(now) or window.seconds(now)
     full = window.plus(window.quota)
     words = {
-        TEXTS: f"No more texts are sent today. Try again in {seconds} s, or use an email.",
+        TEXTS: f"No more texts can be sent today. Try again in {seconds} s, or use an email.",
     }
     kind = window.name.partition("/")[0]
-    detail = words.get(kind, f"Too many codes for this address. Try again in {seconds} s.")
+    detail = words.get(
+        kind, f"Too many code requests from your IP address. Try again in {seconds} s."
+    )
     return TooManyRequests(detail, retry_after=seconds, headers=limits.headers([full], now))
 
 
@@ -243,7 +245,9 @@ def _send_windows(identity: Identity, source: str, now: datetime) -> list[Window
 def _require_country(identity: Identity) -> None:
     countries = config.setting("SMS_COUNTRIES").split(",")
     if identity.kind == "mobile" and "*" not in countries and identity.country not in countries:
-        raise InvalidRequest.at({"/mobile": "Texts are not sent to numbers of this country"})
+        raise InvalidRequest.at(
+            {"/mobile": "Text messages are not sent to numbers in this country"}
+        )
 
 
 def _device_of(token: str | None, record: IdentityRecord | None) -> str | None:

@@ -1,4 +1,4 @@
-"""An unproven user deleted with everything: Stripe's customer, rooms, usage, keys, sessions."""
+"""Delete an unproven user with everything: Stripe's customer, rooms, usage, keys, sessions."""
 
 from datetime import datetime
 

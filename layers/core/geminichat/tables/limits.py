@@ -72,7 +72,7 @@ def count_failure(limit: Pause, now: datetime) -> Write:
 
 
 def require_unpaused(limit: Pause, now: datetime) -> Write:
-    """Return the write that requires that no failure since the read started a pause."""
+    """Return the write that fails if a failure since the read has started a pause."""
     return check(limit.name, Counter(limit.key), _is_unpaused(limit, now))
 
 

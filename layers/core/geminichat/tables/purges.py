@@ -14,7 +14,7 @@ LONGEST_PROMPT = timedelta(minutes=10)
 
 
 class ByDueDate(GlobalSecondaryIndex["Purge"]):
-    """All purges, the one that is due first ahead."""
+    """All purges, ordered by due date."""
 
     class Meta:
         index_name = "by-due-date"

@@ -74,8 +74,8 @@ def spend(
     )
 
 
-def spent_lately(session: Session, token: RefreshToken, now: datetime) -> datetime | None:
-    """Return when the token was spent, if that was within the grace; else None."""
+def find_spent_at(session: Session, token: RefreshToken, now: datetime) -> datetime | None:
+    """Return when the token was spent, if that was within the grace period, else None."""
     if not token.has_secret(session.spent_hash):
         return None
     spent_at = datetime.fromtimestamp(int(session.spent_at or 0) / 1000, UTC)

@@ -160,7 +160,7 @@ def _write_if(write: Callable[[], object]) -> bool:
 
 
 class Write(NamedTuple):
-    """One write of a transaction, under a name by which its failed condition is asked for."""
+    """One named write of a transaction; callers ask by its name whether its condition failed."""
 
     name: str
     kind: Literal["check", "delete", "put", "update"]
@@ -170,12 +170,12 @@ class Write(NamedTuple):
 
 
 def check(name: str, item: Table, condition: Condition) -> Write:
-    """Return the write that only requires a condition of an item, of which the key is enough."""
+    """Return the write that only checks a condition of an item; `item` needs only its key."""
     return Write(name, "check", item, condition)
 
 
 def delete(name: str, item: Table, condition: Condition | None = None) -> Write:
-    """Return the write that deletes an item, of which the key is enough."""
+    """Return the write that deletes an item; `item` needs only its key."""
     return Write(name, "delete", item, condition)
 
 
@@ -187,12 +187,12 @@ def put(name: str, item: Table, condition: Condition | None = None) -> Write:
 def update(
     name: str, item: Table, actions: Sequence[Action], condition: Condition | None = None
 ) -> Write:
-    """Return the write that updates an item, of which the key is enough."""
+    """Return the write that updates an item; `item` needs only its key."""
     return Write(name, "update", item, condition, actions)
 
 
 class ConditionsFailed(Exception):
-    """A transaction was cancelled, and nothing written, because conditions of it failed."""
+    """A transaction was cancelled because some of its conditions failed; nothing was written."""
 
     def __init__(self, names: Sequence[str]) -> None:
         """Keep the names of the writes whose conditions failed."""
