@@ -216,7 +216,7 @@ class Function:
         threading.Thread(target=self._read_log, daemon=True).start()
 
     def invoke(self, event: Mapping[str, Any] | None = None) -> tuple[float, Any]:
-        """Have one event handled; return when the answer came, and the answer."""
+        """Send an event to the function; return the time of its answer, and the answer."""
         http = self._take(self._work)
         body = json.dumps(event or self._subject.event).encode()
         deadline = round((time.time() + self._subject.timeout) * 1000)

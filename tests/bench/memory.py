@@ -155,7 +155,7 @@ def _run(lab: Lab, contender: Contender, memory: int) -> tuple[Times, Times, flo
 
 
 def _pause(function: Function, rest: Callable[[], None]) -> None:
-    """Have the function come to rest, and wait for any moment of a period."""
+    """Wait until the function is idle, and then for a random moment of a period."""
     function.ready()
     rest()
     time.sleep(random.uniform(0, PERIOD))

@@ -122,7 +122,7 @@ class Bench:
             )
 
     def run(self, rooms: int, each: int, workers: int) -> Run:
-        """Have the load answered and return how that went."""
+        """Run the load and return its measurements."""
         names = [_room() for _ in range(rooms)]
         self.fill(names, each)
         wanted, answered = rooms * each, [0]
@@ -208,7 +208,7 @@ class Bench:
         return list(received.get("Messages", []))
 
     def _answer(self, messages: Sequence[Any]) -> list[str]:
-        """Have the handler answer a batch; return the groups whose messages are done."""
+        """Call the handler with a batch; return the groups whose messages are done."""
         records = [
             {
                 "messageId": one["MessageId"],

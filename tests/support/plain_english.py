@@ -68,7 +68,7 @@ ALLOWED: Mapping[str, Mapping[str, str]] = {
 NOT_IMPERATIVE = re.compile(
     r"(?:what|who|whom|whose|whether|where|when|how|why|which|the|an?|all|every|each|it|its|this|that"
     r"|these|those|there|one|no|not|nobody|nothing|somebody|someone|our|any|as|if|in|on|of|for)\b"
-    r"|say\b|tell whether|[a-z]+(?<!s)s\b|[a-z]+ing\b(?<!bring)|[a-z]+(?<!e)ed\b(?<!embed)",
+    r"|say\b|have\b|tell whether|[a-z]+(?<!s)s\b|[a-z]+ing\b(?<!bring)|[a-z]+(?<!e)ed\b(?<!embed)",
     re.IGNORECASE,
 )
 """How a summary line opens that is no command: a question word, an article, a third person."""

@@ -1,4 +1,4 @@
-"""The map and the house agree: template.yaml, the folders of functions/, and who imports what."""
+"""The house rules: the template and the folders agree, layers, private names, plain English."""
 
 import ast
 import graphlib
@@ -48,14 +48,14 @@ def test_a_functions_logical_id_is_its_folder_in_camel_case(function: str) -> No
 
 
 @every_function
-def test_a_handlers_docstring_opens_with_what_calls_it(function: str) -> None:
+def test_a_handlers_docstring_opens_with_its_route_queue_or_schedule(function: str) -> None:
     text = (ROOT / "functions" / folder_of(function) / "app.py").read_text()
     opening = (ast.get_docstring(ast.parse(text)) or "").partition(": ")[0]
     assert [opening] == list(callers_of(function))
 
 
 def callers_of(function: str) -> Iterator[str]:
-    """Give what calls a function, as its docstring has to name it."""
+    """Yield the callers of a function in the form in which its docstring names them."""
     yield from routes_of(function)
     for event in events_of(function, "SQS"):
         yield f"SQS {event['Queue']['Fn::GetAtt'][0]}"
@@ -153,7 +153,7 @@ def test_browsers_may_send_tracing_headers_and_read_every_header_that_clients_ne
     assert "HEAD" in cors["AllowMethods"]
 
 
-def test_functions_that_hash_a_password_have_more_cpu_than_the_others() -> None:
+def test_exactly_the_functions_that_hash_a_password_have_1024_mb() -> None:
     larger = {name for name, given in FUNCTIONS.items() if given.get("MemorySize") == 1024}
     hashing = {
         name
@@ -198,11 +198,11 @@ TEXTS_TO_PHONES = {
     "Action": "sns:Publish",
     "NotResource": {"Fn::Sub": "arn:${AWS::Partition}:sns:*:*:*"},
 }
-"""A phone number has no ARN to name: the grant leaves out everything that has one."""
+"""A phone number has no ARN, so the grant excludes everything that has one."""
 
 
 def on_aws(value: Any) -> Any:
-    """Return what a resource is on AWS, where it differs from the emulator's."""
+    """Return the resource on AWS where a condition tells it from the emulator's."""
     match value:
         case {"Fn::If": ["Emulated", _, otherwise]}:
             return otherwise
@@ -242,10 +242,10 @@ LAYERS = {
     "errors": set[str](),
     "startup": set[str](),
 }
-"""Which layers a layer may import, next to itself; a layer is a folder or a single module."""
+"""The layers that a layer may import besides itself; a layer is a folder or a single module."""
 
 EVERYWHERE = {"errors", "config", "metrics", "startup"}
-"""What every layer but `domain` and `runtime` may import too; `domain` may import `errors`."""
+"""The layers that all but `domain` and `runtime` may import; `domain` may import `errors`."""
 
 
 def modules() -> list[str]:
@@ -304,7 +304,7 @@ def test_the_import_graph_of_the_package_has_no_circle() -> None:
     graphlib.TopologicalSorter(graph).prepare()
 
 
-def test_every_package_marker_is_empty() -> None:
+def test_every_init_file_is_empty() -> None:
     assert [str(path) for path in PACKAGE.rglob("__init__.py") if path.read_text()] == []
 
 
@@ -420,12 +420,12 @@ def test_tools_for_production_import_nothing_of_the_local_stack(where: str) -> N
 
 
 IN_THE_RUNTIME = ["boto3", "aws_xray_sdk"]
-"""What the runtime or a package may bring along: nobody on the path of a request imports it."""
+"""Packages that may be present and that no request may import."""
 
 IN_A_LAYER = {"cryptography": None, "google": "GeminiLayer", "stripe": "StripeLayer"}
-"""What is not there at all for a function without the layer; here, where it is, it is hidden.
+"""Packages that are absent without this layer, so the test hides them.
 
-No layer has what stands with None.
+None: no layer has the package.
 """
 
 IMPORT_ALL = """

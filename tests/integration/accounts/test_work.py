@@ -46,7 +46,7 @@ class Counter:
 
     @contextmanager
     def counting(self) -> Iterator[Work]:
-        """Give the work that the block does, once it is done."""
+        """Yield the record of the work that the block does."""
         work = Work([])
         asked, hashed = len(self._redis.requests()), self._hashes
         with WIRE.watched() as tries:
