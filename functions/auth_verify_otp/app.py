@@ -7,11 +7,11 @@ account. Any other first proof creates a new account and deletes the unproven on
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.accounts import GivenCode, LoggedIn
 from geminichat.domain.codes import Purpose
-from geminichat.errors import InvalidCode, TooManyRequests
+from geminichat.errors import InvalidCode, TooManyRequests, Unauthorized
 from geminichat.operations import accounts, one_time_codes
 
 
-@endpoint(public=True, errors=[InvalidCode, TooManyRequests])
+@endpoint(public=True, errors=[InvalidCode, TooManyRequests, Unauthorized])
 def handler(request: Request) -> Response[LoggedIn]:
     """Answer 200 with the user and tokens."""
     given = request.body(GivenCode)

@@ -4,13 +4,22 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from geminichat.domain import ids
-from geminichat.domain.sessions import ACCESS_LIFETIME, Claims
+from geminichat.domain.sessions import ACCESS_LIFETIME, EXPIRED, Claims
 from geminichat.errors import Unauthorized
 from geminichat.runtime import jwt_codec
 
 ISSUER = "geminichat"
 AUDIENCE = "geminichat-api"
 CLAIMS = ["iss", "aud", "sub", "sid", "iat", "exp", "jti"]
+
+
+class Expired(Unauthorized):
+    """The access token was valid and has expired; `session` is the one that it names."""
+
+    def __init__(self, session: Claims) -> None:
+        """Keep the session."""
+        super().__init__(EXPIRED)
+        self.session = session
 
 
 def issue(session: Claims, kid: str, key: bytes, now: datetime, token_id: str | None = None) -> str:
@@ -39,6 +48,7 @@ def verify(token: str, keys: Mapping[str, bytes], now: datetime) -> Claims:
         raise Unauthorized()
     if not isinstance(session_id, str):
         raise Unauthorized()
+    session = Claims(user_id=user_id, session_id=session_id)
     if now.timestamp() >= expires:
-        raise Unauthorized("The access token has expired. Get a new one from POST /auth/refresh.")
-    return Claims(user_id=user_id, session_id=session_id)
+        raise Expired(session)
+    return session

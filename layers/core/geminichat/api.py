@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from geminichat import config
 from geminichat.domain import cursors, ids
-from geminichat.domain.sessions import Claims, RefreshToken
+from geminichat.domain.sessions import Claims, OptionalCaller, RefreshToken
 from geminichat.errors import (
     AppError,
     BodyTooLarge,
@@ -173,15 +173,20 @@ class Request(msgspec.Struct, frozen=True):
         device_token = devices.token_of(refresh.user_id, refresh.session_id, key)
         return Tokens.pair(access_token, refresh, device_token)
 
-    def optional_caller(self) -> Claims | None:
+    def optional_caller(self) -> OptionalCaller | None:
         """Return the session of the access token that came with a public request, if one did.
 
-        A token that is invalid or has expired counts as none.
+        An invalid token counts as none, since old clients may send one with every request.
         """
+        from geminichat import access_tokens
+
         try:
-            return _authenticate(self).claims
+            claims = _authenticate(self).caller
+        except access_tokens.Expired as error:
+            return OptionalCaller(error.session.user_id, error.session.session_id, is_expired=True)
         except Unauthorized:
             return None
+        return OptionalCaller(claims.user_id, claims.session_id)
 
 
 class Response[T = None](msgspec.Struct, frozen=True):

@@ -110,6 +110,29 @@ def test_the_owner_of_an_unproven_account_keeps_it_with_its_own_token(api: Api, 
     assert purge_of(mine["user"]["id"]) is None
 
 
+def test_an_expired_token_of_the_unproven_account_is_refused_and_its_code_stays_valid(
+    api: Api,
+) -> None:
+    """Otherwise an honest user would lose the rooms without a word."""
+    ann = Person(api)
+    mine = ann.sign_up(at=NOW).data
+    late = NOW + timedelta(minutes=20)
+    ann.ask_for_code(at=late)
+    code = ann.code()
+    problem(ann.verify(code, at=late, token=mine["token"]), 401, "unauthorized")
+    fresh = ann.refresh(mine["refreshToken"], at=late).data["token"]
+    assert ann.verify(code, at=late, token=fresh).data["user"]["id"] == mine["user"]["id"]
+
+
+def test_an_expired_token_of_another_account_does_not_keep_a_user_from_logging_in(
+    api: Api,
+) -> None:
+    ann, old = Person(api), Person(api).sign_up(at=NOW).data["token"]
+    late = NOW + timedelta(minutes=20)
+    ann.ask_for_code(at=late)
+    assert ann.verify(ann.code(), at=late, token=old).status == 200
+
+
 @either
 @pytest.mark.parametrize("holds", ["an ended session", "another account's token"])
 def test_another_token_does_not_adopt_an_unproven_account(api: Api, new: New, holds: str) -> None:

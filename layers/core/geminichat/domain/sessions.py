@@ -36,6 +36,7 @@ MOST_SESSIONS = 20
 """Sessions per user; a further one replaces the oldest."""
 
 ENDED = "The session has ended. Log in again."
+EXPIRED = "The access token has expired. Get a new one from POST /auth/refresh."
 
 _FORM = r"(u_[a-z2-7]{26})\.(s_[a-z2-7]{26})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})"
 
@@ -45,6 +46,12 @@ class Claims(msgspec.Struct, frozen=True):
 
     user_id: str
     session_id: str
+
+
+class OptionalCaller(Claims, frozen=True, kw_only=True):
+    """The user and the session of a token that came with a public request."""
+
+    is_expired: bool = False
 
 
 class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from geminichat.domain import limits, login_limits, times
 from geminichat.domain.codes import Proof
 from geminichat.domain.identities import Identity
 from geminichat.domain.limits import Window
-from geminichat.domain.sessions import ENDED, Claims, RefreshToken
+from geminichat.domain.sessions import ENDED, EXPIRED, Claims, OptionalCaller, RefreshToken
 from geminichat.domain.users import Account
 from geminichat.errors import (
     IdentityNotVerified,
@@ -108,12 +108,13 @@ def sign_up(
 
 
 def log_in_by_code(
-    proof: Proof, caller: Claims | None, source: str, now: datetime
+    proof: Proof, caller: OptionalCaller | None, source: str, now: datetime
 ) -> tuple[Account, RefreshToken]:
     """Begin a session of the user of a proven identity, who is made if there is none.
 
     `caller` is the session that the request came with. Raises InvalidCode if the code was used in
-    the meantime.
+    the meantime, and Unauthorized if the unproven user's own token has expired: with a fresh one
+    its user keeps what the account holds.
     """
     used = [*one_time_codes.use(proof, now), *_forget_wrong_passwords(proof.identity, source)]
     for _ in range(3):
@@ -149,7 +150,7 @@ def _register(
 def _begin_session(
     identity: Identity,
     record: IdentityRecord,
-    caller: Claims | None,
+    caller: OptionalCaller | None,
     used: Sequence[Write],
     now: datetime,
 ) -> tuple[Account, RefreshToken]:
@@ -307,11 +308,11 @@ def _restore(user: User, identity: Identity, record: IdentityRecord, now: dateti
     return writes
 
 
-def _caller_of(user: User, caller: Claims | None) -> Claims | None:
+def _caller_of(user: User, caller: OptionalCaller | None) -> Claims | None:
     return caller if caller and caller.user_id == user.user_id else None
 
 
-def _can_adopt(record: IdentityRecord, caller: Claims | None, now: datetime) -> bool:
+def _can_adopt(record: IdentityRecord, caller: OptionalCaller | None, now: datetime) -> bool:
     """Return whether the first proof keeps the unproven user.
 
     It does if the caller has a session of the user. It also does if the user never had a session:
@@ -322,11 +323,13 @@ def _can_adopt(record: IdentityRecord, caller: Claims | None, now: datetime) -> 
         return False
     if not user.password_hash and not users.sessions_of(user):
         return True
-    return (
-        caller is not None
-        and caller.user_id == user.user_id
-        and users.has_valid_session(user, caller.session_id, now)
-    )
+    if caller is None or caller.user_id != user.user_id:
+        return False
+    if not users.has_valid_session(user, caller.session_id, now):
+        return False
+    if caller.is_expired:
+        raise Unauthorized(EXPIRED)
+    return True
 
 
 def _is_in_use(record: IdentityRecord, now: datetime) -> bool:
