@@ -102,9 +102,10 @@ class Person:
         return access_tokens.issue(Claims(self.id, self.session_id), signing.current, key, moment)
 
     def _store(self) -> None:
-        """Store the person with a session, as a sign-up would."""
+        """Store the person with a session and a proven identity, as a login by code would."""
         sessions = {self.session_id: int(time.time())}
-        User(self.id, created_at=times.text(times.now()), sessions=sessions).save()
+        created_at = times.text(times.now())
+        User(self.id, created_at=created_at, sessions=sessions, email_verified=True).save()
         self._is_stored = True
 
     # ── The account ──

@@ -130,6 +130,11 @@ class Catalogue(msgspec.Struct, frozen=True):
         model = self.serving(model.id, today)
         return Choice(model, min(model.max_output_tokens, self.max_output_tokens[plan]))
 
+    def choose_cheapest(self) -> Choice:
+        """Return the cheapest model that every plan may use, with the basic plan's bound."""
+        model = self.cheapest()
+        return Choice(model, min(model.max_output_tokens, self.max_output_tokens[Plan.BASIC]))
+
     def serving(self, model_id: str, today: date) -> Model:
         """Return the model to ask for a prompt that was stored for `model_id`."""
         model = self.find(model_id) or self.default()

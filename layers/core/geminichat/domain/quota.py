@@ -11,6 +11,8 @@ from geminichat.domain import times
 from geminichat.domain.plans import Plan
 from geminichat.domain.spending import MILLION
 from geminichat.errors import (
+    AppError,
+    IdentityNotProven,
     OutOfTokens,
     QuotaExceeded,
     SpendingLimit,
@@ -20,7 +22,11 @@ from geminichat.errors import (
     TooManyRequests,
 )
 
-REFUSALS: list[type[TooManyRequests]] = [
+UNPROVEN_PROMPTS = 5
+"""Prompts that an account without a proven identity may send in all."""
+
+REFUSALS: list[type[AppError]] = [
+    IdentityNotProven,
     OutOfTokens,
     QuotaExceeded,
     SpendingLimit,
@@ -128,6 +134,8 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     """Micro-dollars reserved for prompts in flight."""
     amount: int = 0
     """Micro-dollars to reserve for the prompt that is being sent."""
+    unproven: str = ""
+    """A digest of the identity of a user who has proven none and pays nothing, else ""."""
 
     @property
     def limits(self) -> PlanLimits:

@@ -19,6 +19,7 @@ from geminichat.domain.quota import Allowance, Limit
 from geminichat.domain.sessions import ENDED, Claims
 from geminichat.domain.spending import Reservation
 from geminichat.errors import (
+    IdentityNotProven,
     KeyInUse,
     KeyReused,
     NotFailed,
@@ -64,20 +65,15 @@ def send(
         turn = chatrooms.take_turn(user_id, room_id, now)
 
         def write(choice: "Choice", reservation: Reservation) -> list[Write]:
-            writes = [
-                messages.put_prompt(turn, prompt.content, choice, reservation, now),
-                users.check_session(caller, now),
-            ]
+            writes = [messages.put_prompt(turn, prompt.content, choice, reservation, now)]
             if idempotency_key:
                 digest = fingerprint(room_id, prompt.content)
                 writes.append(idempotency_keys.put_key(idempotency_key, digest, turn, now))
             return writes
 
-        allowance = _store(allowance, turn, prompt.content, write)
+        allowance = _store(caller, allowance, turn, prompt.content, write)
     except Exception as error:
         _take_back(allowance, error)
-        if isinstance(error, ConditionsFailed) and error.of("session"):
-            raise Unauthorized(ENDED) from error
         if isinstance(error, ConditionsFailed) and error.of("idempotency key"):
             raise KeyInUse() from error
         raise
@@ -103,17 +99,14 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
         return [
             chatrooms.note_activity(user_id, room_id, now),
             messages.retry_prompt(prompt.turn, choice, reservation, generation, now),
-            users.check_session(caller, now),
         ]
 
     allowance = _admit(user_id, now, room_list_cache.update_notice(room_id, now))
     try:
-        allowance = _store(allowance, prompt.turn, prompt.content, write)
+        allowance = _store(caller, allowance, prompt.turn, prompt.content, write)
     except Exception as error:
         _take_back(allowance, error)
         if isinstance(error, ConditionsFailed):
-            if error.of("session"):
-                raise Unauthorized(ENDED) from error
             raise (NotFound() if error.of("room") else NotFailed()) from error
         raise
 
@@ -156,11 +149,13 @@ def _admit(user_id: str, now: datetime, notice: str) -> Allowance:
         metrics.emit(PromptsRefused=1)
         raise
     allowance = allowance.count_prompt()
-    prompt_limits.store(allowance)
+    if not allowance.unproven:  # Redis knows nothing of proofs: these users always ask the table
+        prompt_limits.store(allowance)
     return allowance
 
 
 def _store(
+    caller: Claims,
     allowance: Allowance,
     turn: Turn,
     content: str,
@@ -169,17 +164,23 @@ def _store(
     """Commit a prompt's writes together with its count; return the tables' allowance.
 
     The transaction checks the limits, and that the subscription gives pro where the allowance says
-    so: whatever Redis answered, only the tables admit a prompt. Raises ConditionsFailed if one of
-    the prompt's writes failed, TooManyRequests.
+    so, or that the user has proven an identity: whatever Redis answered, only the tables admit a
+    prompt. Raises ConditionsFailed if one of the prompt's writes failed, Unauthorized,
+    TooManyRequests, IdentityNotProven.
     """
     now = allowance.now
     for _ in range(3):
-        choice = config.catalogue().choose(turn.model, allowance.plan, now.date())
+        catalogue = config.catalogue()
+        choice = catalogue.choose(turn.model, allowance.plan, now.date())
+        if allowance.unproven:
+            choice = catalogue.choose_cheapest()
         reservation = _reserve(allowance, turn, content, choice)
         allowance = replace(allowance, amount=reservation.amount)
         if allowance.is_too_expensive:
             raise allowance.refusal()
         writes, counts = write(choice, reservation), usage.count_prompt(allowance, reservation)
+        needs_proof = allowance.plan is Plan.BASIC and not allowance.unproven
+        counts.append(users.check_session(caller, now, proven=needs_proof))
         if allowance.plan is Plan.PRO:
             counts.append(subscriptions.require_pro(allowance.user_id, now))
         try:
@@ -188,11 +189,16 @@ def _store(
         except ConditionsFailed as error:
             if not error.only(*(count.name for count in counts)):
                 raise
-            stage_is_full = error.of("stage")
+            failed = error
+        if failed.of("unproven") or failed.of("unproven stage"):
+            raise _unproven_refusal(failed) from failed
+        was_unproven = bool(allowance.unproven)
         allowance = usage.read_allowance(allowance.user_id, now)
+        if failed.of("session") and bool(allowance.unproven) == was_unproven:
+            raise Unauthorized(ENDED) from failed
         if replace(allowance, amount=reservation.amount).reached:
             raise replace(allowance, amount=reservation.amount).refusal()
-        if stage_is_full:
+        if failed.of("stage"):
             raise _stage_refusal(now)
         allowance = allowance.count_prompt()
     raise Unavailable()
@@ -208,6 +214,15 @@ def _reserve(allowance: Allowance, turn: Turn, content: str, choice: "Choice") -
         history_characters=config.number("HISTORY_CHARACTERS"),
         cap=allowance.limits.spending,
         stage_cap=config.stage_cap(),
+    )
+
+
+def _unproven_refusal(failed: ConditionsFailed) -> IdentityNotProven:
+    """Return the error for a prompt of an account that has proven no identity."""
+    prompts = "their five prompts" if failed.of("unproven") else "all prompts of today"
+    return IdentityNotProven(
+        f"Accounts without a verified email or mobile number have used up {prompts}. Verify yours "
+        "to continue: POST /auth/send-otp, then POST /auth/verify-otp."
     )
 
 

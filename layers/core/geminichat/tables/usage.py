@@ -5,6 +5,7 @@ Its conditions decide all limits; Redis only answers earlier.
 
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -12,8 +13,9 @@ from pynamodb.expressions.update import Action
 from geminichat import config
 from geminichat.domain import times
 from geminichat.domain.billing import REQUESTS_PER_HOUR, RequestLimit, SubscriptionStatus
-from geminichat.domain.messages import TokenUsage
-from geminichat.domain.quota import Allowance, Burst
+from geminichat.domain.messages import TokenUsage, fingerprint
+from geminichat.domain.plans import Plan
+from geminichat.domain.quota import UNPROVEN_PROMPTS, Allowance, Burst
 from geminichat.domain.spending import Reservation
 from geminichat.domain.users import Account
 from geminichat.tables import subscriptions, users
@@ -66,12 +68,16 @@ def key_of(user_id: str, now: datetime) -> Key:
 
 def read_allowance(user_id: str, now: datetime) -> Allowance:
     """Return the user's allowance as the tables have it, by one call."""
-    subscription, usage, window = batch_get(
+    user, subscription, usage, window = batch_get(
+        users.key_of(user_id),
         subscriptions.key_of(user_id),
         Key(Usage, user_id, times.day(now)),
         Key(Usage, user_id, _window(config.burst_limit(), now)),
     )
-    return allowance_of(user_id, subscription, usage, now, window)
+    allowance = allowance_of(user_id, subscription, usage, now, window)
+    if user is None or users.has_proven_identity(user) or allowance.plan is not Plan.BASIC:
+        return allowance
+    return replace(allowance, unproven=fingerprint(user.email or user.mobile or user_id))
 
 
 def subscription_status(user_id: str, session_id: str, now: datetime) -> SubscriptionStatus:
@@ -152,7 +158,25 @@ def count_prompt(allowance: Allowance, reservation: Reservation) -> list[Write]:
         below = _is_below(Usage.prompts, allowance.burst.prompts)
         writes.append(update("burst", window, [Usage.prompts.add(1), _expire(expires)], below))
     writes.append(_reserve_of_stage(reservation, reservation.amount))
+    if allowance.unproven:
+        writes += _count_unproven(allowance)
     return writes
+
+
+def _count_unproven(allowance: Allowance) -> list[Write]:
+    """Return the writes "unproven" and "unproven stage", which count a prompt of a stranger.
+
+    The prompts in all are counted per identity and not per user: another sign-up with the same
+    identity brings no fresh ones.
+    """
+    actions = [Usage.prompts.add(1), _expire(allowance.now + KEPT)]
+    identity = Usage(f"unproven {allowance.unproven}", "all")
+    stage = Usage("unproven", allowance.day)
+    daily = config.number("UNPROVEN_DAILY_PROMPTS")
+    return [
+        update("unproven", identity, actions, _is_below(Usage.prompts, UNPROVEN_PROMPTS)),
+        update("unproven stage", stage, actions, _is_below(Usage.prompts, daily)),
+    ]
 
 
 def read_stage_share(now: datetime) -> int:

