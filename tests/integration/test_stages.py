@@ -257,7 +257,7 @@ def test_redrive_handles_a_dead_letter_with_the_credentials_of_a_profile(
     finally:
         stacks.delete_stack(StackName="geminichat-dev")
     assert done.returncode == 0, done.stderr
-    assert f"m_{'a' * 26}_1: removed" in done.stdout
+    assert f"m_{'a' * 26}_1: not queued" in done.stdout
     assert done.stdout.endswith("0 of 1 queued again.\n")
 
 
