@@ -1,0 +1,152 @@
+"""The most that a day can cost, by arithmetic from the template, the catalogue and the prices.
+
+`python -m tests.support.worst_cost` prints the tables for RUNBOOK.md.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import get_args
+
+from geminichat.domain import models, spending
+from geminichat.domain.messages import CONTENT_LENGTH
+from geminichat.domain.plans import Plan
+from geminichat.domain.rooms import Instruction
+from infra.paths import ROOT
+from tests.bench.cost.model import MILLION, PRICES, memory_of
+from tests.support.template import FUNCTIONS, TEMPLATE, of_type, routes_of
+
+DAY = 86_400
+"""Seconds."""
+CONCURRENCY = 1_000
+"""Functions that an account runs at once, unless AWS raises it."""
+INSTRUCTION_LENGTH = int(get_args(Instruction.__value__)[1].max_length)
+LONGEST = "\U0001f600"
+"""A character with the most bytes in UTF-8, and so with the most tokens by the estimate."""
+
+CATALOGUE = models.Catalogue.read(
+    tomllib.loads((ROOT / "layers/core/geminichat/domain/models.toml").read_text())
+)
+GB_SECOND = float(PRICES["lambda"]["gb_second"])
+PER_REQUEST = float(PRICES["http_api"]["request"] + PRICES["lambda"]["request"])
+LOGS = float(PRICES["assumed"]["log_bytes"] / 1e9 * PRICES["logs"]["gb"])
+
+
+def parameter(name: str) -> float:
+    """Return the default of a parameter of the template."""
+    return float(TEMPLATE["Parameters"][name]["Default"])
+
+
+def timeout_of(function: str) -> int:
+    """Return the seconds that the template gives a function."""
+    properties = TEMPLATE["Globals"]["Function"] | FUNCTIONS[function]
+    return int(properties["Timeout"])
+
+
+def prompt(plan: Plan) -> float:
+    """Return the dollars that are reserved for the dearest prompt of a plan."""
+    today = datetime.now(UTC).date()
+    return max(
+        spending.reserve(
+            choice=CATALOGUE.choose(name, plan, today),
+            day=str(today),
+            chatroom_id="r",
+            seq=MILLION,
+            texts=[LONGEST * CONTENT_LENGTH, LONGEST * INSTRUCTION_LENGTH],
+            history_characters=int(parameter("HistoryCharacters")),
+            cap=0,
+            stage_cap=spending.StageCap(0),
+        ).amount
+        / MILLION
+        for name in CATALOGUE.models
+        if CATALOGUE.is_open_to(name, plan, today)
+    )
+
+
+def requests_per_day() -> float:
+    """Return the requests that the API's throttle allows per day."""
+    [api] = of_type("AWS::Serverless::HttpApi").values()
+    return float(api["DefaultRouteSettings"]["ThrottlingRateLimit"] * DAY)
+
+
+def requests() -> float:
+    """Return the dollars of a day in which the API answers as many requests as it can.
+
+    All functions that the account runs at once are of the largest size.
+    """
+    largest = max(memory_of(function) for function in FUNCTIONS if routes_of(function))
+    compute = CONCURRENCY * DAY * largest / 1024 * GB_SECOND
+    number = requests_per_day()
+    traces = (DAY + PRICES["xray"]["share"] * (number - DAY)) * PRICES["xray"]["trace"]
+    return float(number * (PER_REQUEST + LOGS) + compute + traces)
+
+
+def workers() -> float:
+    """Return the dollars of a day in which every worker runs all the time."""
+    memory = memory_of("GeminiWorker") / 1024
+    return parameter("WorkerConcurrency") * DAY * memory * GB_SECOND
+
+
+def bounds() -> Iterator[tuple[str, str, str]]:
+    """Yield who or what, the most per day, and the parameters that bound it."""
+    basic, pro = parameter("BasicDailyDollars"), parameter("ProDailyDollars")
+    stage = parameter("StageDailyDollars")
+    users = parameter("SignupsPerAddress") * 24
+    codes = parameter("CodesPerAddress") * 24
+    texts = parameter("TextsPerDay")
+    yield (
+        "one prompt, basic or pro",
+        f"${prompt(Plan.BASIC):.2f} or ${prompt(Plan.PRO):.2f}",
+        "the dearest model of the plan, the longest texts, `HistoryCharacters`",
+    )
+    yield "a basic user at Gemini", f"${basic:.2f}", "`BasicDailyDollars`"
+    yield "a pro user at Gemini", f"${pro:.2f}", "`ProDailyDollars`"
+    yield (
+        "an anonymous address at Gemini",
+        f"${min(users * basic, stage):,.2f}",
+        f"`SignupsPerAddress` ({users:,.0f} users), `BasicDailyDollars`, `StageDailyDollars`",
+    )
+    yield (
+        "an anonymous address in texts",
+        f"{min(codes, texts):,.0f} texts",
+        f"`CodesPerAddress` ({codes:,.0f} codes per day); `TextsPerDay`",
+    )
+    yield "the stage at Gemini", f"${stage:,.2f}", "`StageDailyDollars`"
+    yield "the stage in texts", f"{texts:,.0f} texts", "`TextsPerDay`"
+    yield "the stage in workers", f"${workers():,.2f}", "`WorkerConcurrency`"
+    yield (
+        "the stage in requests",
+        f"${requests():,.2f}",
+        f"the throttle ({requests_per_day():,.0f} requests); {CONCURRENCY:,} functions at once",
+    )
+
+
+def routes() -> Iterator[tuple[str, str, str, str]]:
+    """Yield routes by the size and timeout of their functions, with their dollars per million."""
+    sizes: dict[tuple[int, int], list[str]] = {}
+    for function in FUNCTIONS:
+        if routes_of(function):
+            sizes.setdefault((memory_of(function), timeout_of(function)), []).extend(
+                f"`{route}`" for route in routes_of(function)
+            )
+    for (memory, timeout), found in sorted(sizes.items()):
+        dollars = MILLION * (PER_REQUEST + LOGS + timeout * memory / 1024 * GB_SECOND)
+        yield f"{memory:,}", str(timeout), f"${dollars:,.2f}", ", ".join(sorted(found))
+
+
+def table(*rows: tuple[str, ...]) -> str:
+    """Return a table in Markdown; the first row is its head."""
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([head, "|---" * len(rows[0]) + "|", *body]) + "\n"
+
+
+def tables() -> tuple[str, str]:
+    """Return the tables of RUNBOOK.md: the bounds of a day, and the routes."""
+    return (
+        table(("who or what", "at worst per day", "bounded by"), *bounds()),
+        table(("MB", "seconds", "per million requests", "routes"), *routes()),
+    )
+
+
+if __name__ == "__main__":
+    print("\n".join(tables()))
