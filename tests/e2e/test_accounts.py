@@ -23,7 +23,7 @@ def post(ann: Person, path: str, status: int = 200, token: str | None = None, **
 def send(
     api: Client, path: str, body: Any = None, status: int = 200, token: str | None = None
 ) -> Any:
-    reply = api.post(f"/auth/{path}", body or {}, token=token)
+    reply = api.post(f"/auth/{path}", body or {}, token=token or None)
     assert reply.status == status, reply.text
     return reply.data if status < 400 else reply.json
 

@@ -13,7 +13,7 @@ from geminichat.tables.idempotency_keys import IdempotencyKey
 from geminichat.tables.sessions import Session
 from geminichat.tables.usage import Usage
 from tests.support.aftermath import run_sweep
-from tests.support.lambdas import Api, Poller
+from tests.support.lambdas import Api, Poller, invoke
 from tests.support.person import PASSWORD, Person, new_mobile, problem
 from tests.support.stored import purge_of, record_of, stored, users_named
 from tests.support.wire import ALWAYS, WIRE, Died
@@ -82,6 +82,16 @@ def test_an_unproven_user_expires_after_seven_days(api: Api) -> None:
     assert everything_of(user_id, room) == {}
     assert record_of(ann.identity) is None
     assert ann.sign_up(at=NOW + WEEK).status == 201
+
+
+def test_the_schedule_purges_the_users_that_are_due(api: Api) -> None:
+    ann = Person(api)
+    ann.sign_up(at=datetime.now(UTC) - timedelta(days=8))
+    while invoke("UserPurge", {})["purged"]:
+        continue
+    assert users_named(ann.identity) == []
+    assert purge_of(ann.id) is None
+    assert record_of(ann.identity) is None
 
 
 def test_an_expired_identity_is_free_before_its_user_is_purged(api: Api) -> None:
