@@ -11,6 +11,7 @@ from typing import get_args
 from geminichat.domain import models, spending
 from geminichat.domain.messages import CONTENT_LENGTH
 from geminichat.domain.plans import Plan
+from geminichat.domain.quota import UNPROVEN_PROMPTS
 from geminichat.domain.rooms import Instruction
 from infra.paths import ROOT
 from tests.bench.cost.model import MILLION, PRICES, memory_of
@@ -46,21 +47,28 @@ def timeout_of(function: str) -> int:
 def prompt(plan: Plan) -> float:
     """Return the dollars that are reserved for the dearest prompt of a plan."""
     today = datetime.now(UTC).date()
-    return max(
-        spending.reserve(
-            choice=CATALOGUE.choose(name, plan, today),
-            day=str(today),
-            chatroom_id="r",
-            seq=MILLION,
-            texts=[LONGEST * CONTENT_LENGTH, LONGEST * INSTRUCTION_LENGTH],
-            history_characters=int(parameter("HistoryCharacters")),
-            cap=0,
-            stage_cap=spending.StageCap(0),
-        ).amount
-        / MILLION
-        for name in CATALOGUE.models
-        if CATALOGUE.is_open_to(name, plan, today)
+    names = [name for name in CATALOGUE.models if CATALOGUE.is_open_to(name, plan, today)]
+    return max(reserved(CATALOGUE.choose(name, plan, today)) for name in names)
+
+
+def unproven_prompt() -> float:
+    """Return the dollars that are reserved for the dearest prompt of an unproven account."""
+    return reserved(CATALOGUE.choose_cheapest())
+
+
+def reserved(choice: models.Choice) -> float:
+    """Return the dollars that are reserved for the longest prompt to a model."""
+    reservation = spending.reserve(
+        choice=choice,
+        day="2026-01-01",
+        chatroom_id="r",
+        seq=MILLION,
+        texts=[LONGEST * CONTENT_LENGTH, LONGEST * INSTRUCTION_LENGTH],
+        history_characters=int(parameter("HistoryCharacters")),
+        cap=0,
+        stage_cap=spending.StageCap(0),
     )
+    return reservation.amount / MILLION
 
 
 def requests_per_day() -> float:
@@ -91,20 +99,26 @@ def bounds() -> Iterator[tuple[str, str, str]]:
     """Yield who or what, the most per day, and the parameters that bound it."""
     basic, pro = parameter("BasicDailyDollars"), parameter("ProDailyDollars")
     stage = parameter("StageDailyDollars")
-    users = parameter("SignupsPerAddress") * 24
+    prompts = parameter("SignupsPerAddress") * 24 * UNPROVEN_PROMPTS
+    unproven = parameter("UnprovenDailyPrompts")
     codes = parameter("CodesPerAddress") * 24
     texts = parameter("TextsPerDay")
     yield (
-        "one prompt, basic or pro",
-        f"${prompt(Plan.BASIC):.2f} or ${prompt(Plan.PRO):.2f}",
-        "the dearest model of the plan, the longest texts, `HistoryCharacters`",
+        "one prompt: unproven, basic, pro",
+        f"${unproven_prompt():.2f}, ${prompt(Plan.BASIC):.2f}, ${prompt(Plan.PRO):.2f}",
+        "the dearest model of the plan (the cheapest of all while unproven), `HistoryCharacters`",
     )
     yield "a basic user at Gemini", f"${basic:.2f}", "`BasicDailyDollars`"
     yield "a pro user at Gemini", f"${pro:.2f}", "`ProDailyDollars`"
     yield (
         "an anonymous address at Gemini",
-        f"${min(users * basic, stage):,.2f}",
-        f"`SignupsPerAddress` ({users:,.0f} users), `BasicDailyDollars`, `StageDailyDollars`",
+        f"${min(min(prompts, unproven) * unproven_prompt(), stage):,.2f}",
+        f"`SignupsPerAddress` ({prompts:,.0f} prompts); `UnprovenDailyPrompts` ({unproven:,.0f})",
+    )
+    yield (
+        "all unproven accounts at Gemini",
+        f"${min(unproven * unproven_prompt(), stage):,.2f}",
+        f"`UnprovenDailyPrompts` ({unproven:,.0f} prompts)",
     )
     yield (
         "an anonymous address in texts",
