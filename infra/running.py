@@ -97,7 +97,7 @@ class Stripe(Part, frozen=True):
 
 
 class Resources(Part, frozen=True):
-    """What the template made: names by logical id; an alias is named by its ARN."""
+    """The template's resources: names by logical id; an alias is named by its ARN."""
 
     api_id: str
     tables: dict[str, str]

@@ -61,7 +61,7 @@ class StripeAccount:
 
 @dataclass(frozen=True)
 class Options:
-    """How to start the system; port 0 selects free ports, and the same ones next time."""
+    """Options of a start; port 0 selects free ports, and the same ones next time."""
 
     folder: DataFolder
     port: int = PORTS["api"]

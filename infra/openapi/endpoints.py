@@ -24,7 +24,7 @@ from infra.template import load, settings
 
 DOCSTRING = re.compile(r'""".*?"""', re.DOTALL)
 BODY = re.compile(r"request\.body\(\s*(?P<struct>\w+)(?P<optional>,\s*optional=True)?,?\s*\)")
-"""How a handler takes its body."""
+"""The pattern of a handler's call that reads its body."""
 MESSAGE = re.compile(r'"([A-Z][^"\n]*\.)"')
 """A sentence for a person in a handler's code."""
 

@@ -70,7 +70,9 @@ def asked_from_the_layers() -> Asked:
 
 
 @pytest.mark.parametrize("case", [*CASES, *STREAMED], ids=lambda case: case.name)
-def test_every_gemini_answer_has_its_outcome_with_the_packages_of_the_layers(case: Case) -> None:
+def test_every_answer_gives_the_expected_reply_or_error_with_the_layers_packages(
+    case: Case,
+) -> None:
     assert asked_from_the_layers().outcomes[case.name] == case.outcome
 
 

@@ -1,4 +1,4 @@
-"""Which functions read a setting: found in the code that a handler can reach, name by name."""
+"""The functions that read each setting, found in the code that a handler can reach."""
 
 import ast
 import functools

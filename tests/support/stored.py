@@ -1,4 +1,4 @@
-"""What the tables hold of people, their sessions and their rooms."""
+"""Readers of stored people, their sessions and their rooms."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

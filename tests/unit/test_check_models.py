@@ -83,7 +83,9 @@ def test_without_a_key_only_the_dates_are_checked(
 @pytest.mark.parametrize("patch", ["{", '{"aliases": {"fast": "gpt-5"}}'])
 def test_a_patch_that_makes_the_catalogue_invalid_stops_a_deployment(patch: str) -> None:
     stage = Stage("dev", "geminichat-dev", {"Stage": "dev", "ModelsPatch": f"'{patch}'"})
-    with pytest.raises(CommandError, match=r"ModelsPatch in samconfig\.toml does not fit"):
+    with pytest.raises(
+        CommandError, match=r"ModelsPatch in samconfig\.toml makes the catalogue invalid"
+    ):
         deploy.check(stage)
 
 

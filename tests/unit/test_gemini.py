@@ -41,7 +41,7 @@ def googles() -> Asked:
 
 
 @pytest.mark.parametrize("case", [*CASES, *STREAMED], ids=lambda case: case.name)
-def test_every_answer_has_its_outcome(case: Case) -> None:
+def test_every_answer_gives_the_expected_reply_or_error(case: Case) -> None:
     assert ours().outcomes[case.name] == case.outcome
 
 

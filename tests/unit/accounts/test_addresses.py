@@ -1,4 +1,4 @@
-"""What a limit counts as one source."""
+"""The networks that limits count as one caller."""
 
 import pytest
 

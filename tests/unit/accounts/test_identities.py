@@ -1,4 +1,4 @@
-"""Which email addresses and mobile numbers are taken, and the one form they are kept in."""
+"""The accepted email addresses and mobile numbers, and their normal form."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which passwords are taken, and what becomes of them."""
+"""The rules for new passwords, and their hashes."""
 
 import json
 from typing import Any

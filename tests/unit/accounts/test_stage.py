@@ -1,4 +1,4 @@
-"""What the template allows a stage to do with codes."""
+"""The delivery of codes that the template allows in each stage."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the benchmarks make of measured milliseconds: dollars, and what an hour of waiting costs."""
+"""The cost model: dollars from measured milliseconds, and the price of a saved hour."""
 
 import re
 

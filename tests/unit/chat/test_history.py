@@ -1,4 +1,4 @@
-"""How much of a room's past goes along with a prompt."""
+"""The part of a room's past that is sent with a prompt."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -14,7 +14,7 @@ from infra.local.standins.stripe.protocol import Json, Rejected
 
 
 class Browser:
-    """What a browser requests."""
+    """The handlers of a browser's requests."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger

@@ -47,7 +47,7 @@ ENDPOINT_FIELDS: Mapping[str, str] = {
 
 
 class Controls:
-    """What a test requests."""
+    """The handlers of a test's requests."""
 
     def __init__(self, ledger: Ledger, events: EventLog, holds: dict[str, asyncio.Event]) -> None:
         self.ledger = ledger

@@ -28,7 +28,6 @@ RETRY_AFTER = (3 * DAY, 5 * DAY, 7 * DAY)
 """Seconds from a failed payment to each retry; after the last one Stripe gives up."""
 SEARCH_DELAY = 60
 """Seconds until search finds a new object, as documented by Stripe."""
-INCOMPLETE_LIFETIME = 23 * 3600
 
 ONGOING = ("trialing", "active", "past_due", "unpaid", "paused", "incomplete")
 ALPHABET = string.ascii_letters + string.digits

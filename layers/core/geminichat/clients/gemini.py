@@ -1,12 +1,12 @@
 """Google Gemini over REST: a prompt and its history in, a reply or an error out.
 
 GeminiError           an attempt that brought no reply
-├── Unavailable       the moment's: 429, 5xx, no connection; try again after a pause
+├── Unavailable       temporary: 429, 5xx, no connection; try again after a pause
 ├── Silent            our own deadline for a piece; try again once, with less thinking
 ├── TooSlow           our own deadline for the whole answer, which would be missed again
 ├── Recited           Gemini stopped because it recited; try again twice
-├── Declined          the user's: a blocked prompt, one that is too long
-└── Refused           the operator's: key, billing, location, a spent daily quota
+├── Declined          the prompt's fault: it is blocked or too long
+└── Refused           for the operator: key, billing, location, spent daily quota
     └── Retired       the model is not served any more
 """
 
@@ -34,7 +34,7 @@ MAX_EVENT = 8 * 1024 * 1024
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What Gemini is asked; `max_output_tokens` bounds the reply's price, thinking included."""
+    """A question to Gemini; `max_output_tokens` bounds the reply's price, thinking included."""
 
     model: str
     prompt: str

@@ -59,7 +59,7 @@ class CustomerState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user has left of this hour's requests that call Stripe."""
+    """The requests that call Stripe that a user has left in this hour."""
 
     left: int
     seconds: int

@@ -53,7 +53,7 @@ type Otp = Annotated[str, Meta(max_length=20, pattern=r"^ *([0-9] *){6}$(?!\n)")
 
 
 class Purpose(StrEnum):
-    """What a code permits; a code serves its own purpose only."""
+    """The action that a code permits; a code serves only its own purpose."""
 
     LOGIN = "login"
     LINK = "link"

@@ -1,4 +1,4 @@
-"""How many wrong passwords are accepted, and from whom."""
+"""The limits on wrong passwords, by caller."""
 
 import msgspec
 

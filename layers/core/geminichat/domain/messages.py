@@ -127,7 +127,7 @@ REDRIVABLE = REFUNDED
 
 
 class Finish(StrEnum):
-    """How a reply ended: by itself, at its greatest length, or because its reader stopped it."""
+    """The way a reply ended: complete, at its maximum length, or stopped by its reader."""
 
     COMPLETE = "complete"
     LENGTH = "length"

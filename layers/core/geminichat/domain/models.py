@@ -19,7 +19,7 @@ MILLION = 1_000_000
 
 
 class Thinking(StrEnum):
-    """How much a model thinks before it answers, from least to most."""
+    """The amount of thinking before an answer, from least to most."""
 
     MINIMAL = "minimal"
     LOW = "low"
@@ -103,11 +103,6 @@ class Catalogue(msgspec.Struct, frozen=True):
     def default(self) -> Model:
         """Return the model of the default alias."""
         return self.models[self.aliases[DEFAULT]]
-
-    def cheapest(self) -> Model:
-        """Return the model with the lowest output price among those that every plan may choose."""
-        open_to_all = (one for one in self.models.values() if one.plans >= set(Plan))
-        return min(open_to_all, key=lambda one: (one.price_out, one.price_in, one.id))
 
     def replacement(self, model: Model) -> Model | None:
         """Return the model that is asked where Google no longer serves this one, or None."""

@@ -26,7 +26,7 @@ def pause(attempt: int, first: float, named: float | None, jitter: float) -> int
 
 
 class Verdict(StrEnum):
-    """What the sweep does with an unfinished prompt."""
+    """The sweep's action on an unfinished prompt."""
 
     WAIT = "waiting"
     QUEUE = "queued"

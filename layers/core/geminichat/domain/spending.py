@@ -27,7 +27,7 @@ SHARD_CAP = 5 * MILLION
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
-    """What is reserved for an unfinished prompt, on which day, and at which prices."""
+    """The amount that is reserved for an unfinished prompt, its day and its prices."""
 
     day: str
     amount: int

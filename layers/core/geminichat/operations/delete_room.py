@@ -20,7 +20,7 @@ def delete(caller: Claims, room_id: str, now: datetime) -> None:
         transact(
             chatrooms.delete_room(user_id, room_id),
             messages.put_tombstone(user_id, room_id, now),
-            usage.discount_room(user_id),
+            usage.uncount_room(user_id),
             users.check_session(caller, now),
         )
     except ConditionsFailed as error:

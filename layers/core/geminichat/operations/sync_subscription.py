@@ -18,7 +18,7 @@ from geminichat.upstash import prompt_limits
 
 
 class Synced(NamedTuple):
-    """What a sync replaced, and what it stored."""
+    """The item that a sync replaced, and the state that it stored."""
 
     before: Subscription
     state: SubscriptionState

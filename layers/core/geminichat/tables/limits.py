@@ -13,7 +13,7 @@ from geminichat.tables.table import Key, Table, Write, check, delete, update
 
 
 class Counter(Table):
-    """How often something happened in a window of time, or failed in a row."""
+    """The number of events in a window of time, or of failures in a row."""
 
     class Meta:
         setting = "LIMITS_TABLE"

@@ -34,7 +34,7 @@ KEPT = timedelta(days=90)
 WINDOW_KEPT = timedelta(hours=1)
 
 ROOMS = "rooms"
-"""The range key of the item that counts a user's rooms, which takes the position of a day."""
+"""The range key of the item that counts a user's rooms, which stands in place of a day."""
 
 
 class Usage(Table):
@@ -194,7 +194,7 @@ def count_room(user_id: str, limit: int) -> Write:
     )
 
 
-def discount_room(user_id: str) -> Write:
+def uncount_room(user_id: str) -> Write:
     """Return the write "rooms", which takes a deleted room off the count."""
     return update("rooms", Usage(user_id, ROOMS), [Usage.rooms.add(-1)])
 
@@ -290,5 +290,5 @@ def _has_room(amount: int, cap: int) -> Condition:
 
 
 def _window(burst: Burst, now: datetime) -> str:
-    """Return a burst window's range key, which takes the position of a day."""
+    """Return a burst window's range key, which stands in place of a day."""
     return f"burst {times.text(burst.window_start(now))}"
