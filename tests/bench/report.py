@@ -110,7 +110,7 @@ def goals(results: Results) -> list[Goal]:
              max(lower) <= 0.75),
         Goal("Both: cold start, over the same SDKs as shipped", "≤ 0.83", _range(both),
              max(both) <= 1.1 * 0.75),
-        Goal("Cold start over TLS, over the same without", "≤ 1.15", _range(tls),
+        Goal("Cold start over TLS, over the same without it", "≤ 1.15", _range(tls),
              max(tls) <= 1.15),
         Goal("Cold start, over the usual way (the faster of two)", "≤ 0.60", _range(usual),
              max(usual) <= 0.6),
@@ -149,7 +149,7 @@ def goal_table(results: Results) -> str:
 
 
 def measured(results: Results) -> dict[str, model.Measured]:
-    """Return what the cost model reckons with."""
+    """Return the measurements for the cost model."""
     found = {}
     for name, sizes_of_it in results.curve.figures.items():
         function, times = (model.WORKER, 10) if name == model.FULL else (name, 1)
@@ -174,7 +174,7 @@ def document(results: Results, reasons: str) -> str:
     parts = [
         "# Benchmarks",
         (
-            "Made by `make bench`; true to its last run. Ratios within one run decide, not "
+            "Made by `make bench`; it shows the last run. Ratios within one run decide, not "
             "milliseconds: every round starts everything once, in the same order, and the medians of "
             f"{results.rounds} rounds are compared. Ratios are of CPU time, which neighbours on the "
             "machine disturb least; at zero delay of the services a cold start is little else."
@@ -197,7 +197,7 @@ def document(results: Results, reasons: str) -> str:
         _references(results),
         "## Warm requests",
         (
-            "Microseconds of CPU a request. *Own*: outside of the SDKs' calls (a call is what botocore, "
+            "Microseconds of CPU per request. *Own*: outside of the SDKs' calls (a call is what botocore, "
             "upstash-redis or stripe does to send one request and read its "
             "answer). *All*: theirs too."
         ),
@@ -211,10 +211,10 @@ def document(results: Results, reasons: str) -> str:
         _calls_table(results),
         "## The queue",
         (
-            "The worker's handler on the emulated AWS, the model's stand-in taking 1 s a reply. "
+            "The worker's handler on the emulated AWS, Gemini's stand-in takes 1 s per reply. "
             "*Beyond the model*: from the moment the load was queued to the stored reply, less that "
-            "second. A room's prompts are answered one after another, which is what a room is for; "
-            "rooms side by side, ten a batch. The emulated AWS answers one call at a time, and is what "
+            "second. A room's prompts are answered one after another, since each sees the replies before it; "
+            "rooms are answered in parallel, ten per batch. The emulated AWS answers one call at a time, and is what "
             "limits the last lines."
         ),
         _queue_table(results),
@@ -225,8 +225,8 @@ def document(results: Results, reasons: str) -> str:
         *_cost(results),
         "## Sizes",
         (
-            "MB. *Saved*: what leaving out saves against the same packages as shipped, byte-code in "
-            "both. Functions have a few KB each, but those with documents."
+            "MB. *Saved*: the difference to the same packages as shipped, which the build trims; byte-code in "
+            "both. Functions have a few KB each, except those with documents."
         ),
         _size_table(results),
     ]
@@ -234,7 +234,7 @@ def document(results: Results, reasons: str) -> str:
 
 
 def machine() -> str:
-    """Return what ran it, by what it can do and not by name."""
+    """Return the machine's processor, memory and software, without its name."""
     kind = "an unknown processor"
     cores = 0
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -407,7 +407,7 @@ def _cost(results: Results) -> list[str]:
 
 
 def _by_size(name: str, cells: Mapping[int, str]) -> list[str]:
-    """Return the cells of a function's row, the size bold that the template gives it."""
+    """Return the cells of a function's row, with the template's size in bold."""
     deployed = model.memory_of(model.WORKER if name == model.FULL else name)
     cells = {**cells, deployed: f"**{cells[deployed]}**"}
     return [cells.get(memory, "") for memory in model.MEMORIES]
@@ -451,8 +451,8 @@ def _memory(results: Results) -> list[str]:
         table(["cold", "initialisation", *heads], cold),
         (
             f"Dollars of compute per million requests, {assumed['cold_share']:.0%} of them cold; in "
-            "brackets what this size costs, beyond the one before, for each hour that people wait less "
-            "(–: they don't):"
+            "brackets the extra cost over the next smaller size per hour of waiting that it saves "
+            "(–: it saves none):"
         ),
         table(["compute", *heads], costs),
     ]

@@ -110,7 +110,7 @@ def test_a_prompt_fails_if_gemini_stays_down_and_other_rooms_are_not_affected(
     assert dead_room not in {letter["chatroomId"] for letter in stack.dead_letters()}
 
 
-def test_a_prompt_that_gemini_refuses_this_service_leaves_a_dead_letter(
+def test_a_prompt_leaves_a_dead_letter_if_gemini_refuses_the_service(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()

@@ -332,7 +332,7 @@ class TooManyAttempts(QuotaExceeded):
 
 
 class TooManyInFlight(TooManyRequests):
-    """As many of the user's prompts as the plan allows are being answered."""
+    """The user has as many prompts in flight as the plan allows."""
 
     code = "too-many-in-flight"
 

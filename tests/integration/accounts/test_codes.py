@@ -180,7 +180,9 @@ def test_an_earlier_code_of_the_same_caller_stays_valid(api: Api) -> None:
     assert ann.verify(older, at=later).status == 200
 
 
-def test_a_code_is_used_up_by_itself_and_is_wrong_for_another_challenge(api: Api) -> None:
+def test_using_a_code_leaves_other_codes_valid_and_it_is_wrong_for_another_challenge(
+    api: Api,
+) -> None:
     ann, now = Person(api), datetime.now(UTC)
     first = ann.ask_for_code(at=now).data["challenge"]
     older, later = ann.code(), now + timedelta(seconds=30)

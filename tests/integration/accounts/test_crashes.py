@@ -113,7 +113,7 @@ def calls_of(step: str, api: Api) -> list[str]:
 
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("step", STEPS)
-def test_a_call_that_breaks_leaves_nothing_in_part_and_the_owner_logs_in(
+def test_a_failed_call_leaves_no_partial_state_and_the_owner_can_log_in(
     api: Api, step: str, how: str
 ) -> None:
     for place, call in enumerate(calls := calls_of(step, api)):

@@ -137,7 +137,7 @@ def test_the_key_of_another_account_ends_no_plan(
     assert subscriber.plan() == "pro"
 
 
-def test_the_plan_of_a_customer_that_only_this_account_does_not_know_ends(
+def test_a_plan_ends_if_stripe_knows_other_customers_but_not_this_one(
     subscriber: Person, payer: Person
 ) -> None:
     other = Person.proven(payer.api, payer.stripe)

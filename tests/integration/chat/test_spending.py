@@ -268,7 +268,7 @@ def test_a_prompt_is_not_tried_again_if_the_cap_cannot_pay_for_it(
     check_settled(basic_user.id, times.day(now()))
 
 
-def test_a_prompt_is_settled_at_the_price_of_the_moment_when_it_was_sent(
+def test_a_prompt_is_settled_at_the_price_at_which_it_was_sent(
     basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = basic_user.open_room()

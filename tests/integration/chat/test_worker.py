@@ -486,7 +486,7 @@ def test_each_error_has_its_number_of_attempts_and_its_words(
     assert len(list(dead_letters(values))) == letters
 
 
-def test_a_prompt_at_which_gemini_fell_silent_is_tried_again_with_the_least_thinking(
+def test_a_prompt_is_retried_with_the_least_thinking_after_gemini_was_silent(
     pro_user: Person, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GEMINI_SILENCE", "1")

@@ -78,7 +78,7 @@ def test_a_weak_or_malformed_password_is_refused(password: str, code: str) -> No
 
 
 @pytest.mark.parametrize("password", [MOBILE, "14155550100", "+1 415-555-0100"])
-def test_a_password_must_not_be_the_own_number_in_any_spelling(password: str) -> None:
+def test_a_password_must_not_be_the_users_own_number_in_any_spelling(password: str) -> None:
     assert code_at(NewAccount, {"mobile": MOBILE, "password": password})[0] == "weak-password"
 
 

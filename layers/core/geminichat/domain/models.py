@@ -104,6 +104,11 @@ class Catalogue(msgspec.Struct, frozen=True):
         """Return the model of the default alias."""
         return self.models[self.aliases[DEFAULT]]
 
+    def cheapest(self) -> Model:
+        """Return the model with the lowest output price among those that every plan may choose."""
+        open_to_all = (one for one in self.models.values() if one.plans >= set(Plan))
+        return min(open_to_all, key=lambda one: (one.price_out, one.price_in, one.id))
+
     def replacement(self, model: Model) -> Model | None:
         """Return the model that is asked where Google no longer serves this one, or None."""
         return self.models[model.replaced_by] if model.replaced_by else None
@@ -152,7 +157,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         return found
 
     def _current(self, model: Model, today: date) -> Model:
-        """Return the model whose plans count: a model without plans has its replacement's."""
+        """Return the model whose plans apply: this one, or its replacement if it has none."""
         while not model.plans or model.is_retired(today):
             following = self.replacement(model)
             if following is None:

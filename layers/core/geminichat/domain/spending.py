@@ -1,7 +1,7 @@
 """Money: the most that a prompt can cost, and the reservation of that amount.
 
 All amounts are whole micro-dollars. The amount is reserved when a prompt is stored and settled when
-it ends, both at the prices of the moment when it was sent.
+it ends, both at the prices when it was sent.
 """
 
 import zlib
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 MILLION = 1_000_000
 
 CHARACTERS_PER_TOKEN = 4
-"""At most, on average, in a reply (Google's rule for English text)."""
+"""The characters of a reply's token, at most on average (Google's rule for English text)."""
 
 SHARDS = 16
-"""Most items over which a stage's spending of a day is spread, since one takes few writes."""
+"""The number of items, at most, that share a stage's daily spending: one takes few writes."""
 
 SHARD_CAP = 5 * MILLION
-"""The least share of the stage's cap that an item has: well above what one prompt can cost."""
+"""The smallest share of the stage's cap per item: well above the cost of one prompt."""
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):

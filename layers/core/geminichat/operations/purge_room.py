@@ -13,10 +13,10 @@ ROOM_DELETED = Failure(code="room-deleted", message="The chatroom was deleted.")
 
 
 def purge(room_id: str, now: datetime, until: float) -> bool:
-    """Delete a deleted room's messages; return False if that has to go on in a later call.
+    """Delete a deleted room's messages; return False if a later call must continue.
 
-    Prompts in flight are failed before, so that nothing stays reserved for them; one that a worker
-    answers is waited for. `until` is a time of the monotonic clock.
+    Prompts in flight are failed first, so that nothing stays reserved for them. A prompt that a
+    worker is answering is left to a later call. `until` is a time of the monotonic clock.
     """
     for seq in messages.list_prompts_in_flight(room_id):
         prompt = messages.lease_prompt(room_id, seq, ids.new("l"), now, timedelta(seconds=30))

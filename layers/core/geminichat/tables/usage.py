@@ -1,4 +1,4 @@
-"""The usage table: what users sent and spent per UTC day, each and together, and their rooms.
+"""The usage table: prompts and spending per UTC day, of each user and of all, and rooms.
 
 Its conditions decide all limits; Redis only answers earlier.
 """
