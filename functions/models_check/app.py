@@ -12,7 +12,7 @@ from geminichat.runtime import log
 
 
 def handler(_event: dict[str, Any], _context: Any) -> dict[str, list[str]]:
-    """Return what an operator has to change in the catalogue, a sentence each."""
+    """Return the changes that an operator has to make in the catalogue, a sentence each."""
     try:
         served = gemini_models.list_served(config.secret("GEMINI_KEY_PARAMETER"))
     except Exception as error:

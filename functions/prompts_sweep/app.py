@@ -29,7 +29,7 @@ MARGIN = 10.0
 
 
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
-    """Return how many prompts were queued and failed, and how many rooms were purged."""
+    """Return the numbers of prompts queued and failed, and of rooms purged."""
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
     return sweep(times.now(), until)
 

@@ -29,7 +29,7 @@ SHOWN = 1_000
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Return how many users were compared, fixed, and pay twice, and what changed for whom.
+    """Return the numbers of users compared, fixed, failed and paying twice, and the changes.
 
     Raises RuntimeError if some failed: the next night tries them again, and the error raises the
     alarm.

@@ -19,7 +19,7 @@ MARGIN = 20.0
 
 
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
-    """Return how many users were purged, and how many failed; those are retried."""
+    """Return the numbers of users purged and failed; those that failed are retried."""
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
     return purge_due(times.now(), until)
 

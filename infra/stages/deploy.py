@@ -63,7 +63,7 @@ def sam(*arguments: str) -> None:
 
 
 def summary(stage: Stage, outputs: dict[str, str]) -> str:
-    """Return what to print after a deployment."""
+    """Return the text to print after a deployment."""
     if "ApiUrl" not in outputs:
         return "Nothing was deployed."
     url = outputs["ApiUrl"]

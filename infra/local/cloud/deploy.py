@@ -109,7 +109,7 @@ class Cloud:
         return deployed == wanted and stack["StackStatus"] in FINISHED
 
     def failure(self) -> str | None:
-        """Return why the last change of the stack failed, or None if it did not fail."""
+        """Return the reason why the last change of the stack failed, or None if it did not fail."""
         failed = None
         for event in self._stacks.describe_stack_events(StackName=STACK)["StackEvents"]:
             status, resource = event["ResourceStatus"], event["LogicalResourceId"]

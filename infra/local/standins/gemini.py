@@ -156,7 +156,7 @@ def reply_to(contents: list[Json], instruction: str = "") -> str:
 
 
 def tokens(text: str) -> int:
-    """Return how many tokens a text counts as."""
+    """Return the number of tokens that a text counts as."""
     return math.ceil(len(text) / CHARACTERS_A_TOKEN)
 
 

@@ -47,7 +47,7 @@ def micro_dollars(name: str) -> int:
 
 
 def burst_limit() -> Burst:
-    """Return how many prompts a user may send per short window."""
+    """Return the number of prompts that a user may send per short window."""
     return Burst(prompts=number("BURST_PROMPTS"), seconds=number("BURST_SECONDS"))
 
 

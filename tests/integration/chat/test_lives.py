@@ -600,7 +600,7 @@ def world(
     return World(api, values, redis, valkey, google, wire)
 
 
-def test_random_sequences_of_events_equal_the_model(world: World) -> None:
+def test_random_sequences_of_events_match_the_reference_model(world: World) -> None:
     once = settings(COMMON, max_examples=20, stateful_step_count=50)
     Lives.world = world
     run_state_machine_as_test(Lives, settings=once)
@@ -608,7 +608,7 @@ def test_random_sequences_of_events_equal_the_model(world: World) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_many_long_random_sequences_of_events_equal_the_model(world: World) -> None:
+def test_many_long_random_sequences_of_events_match_the_reference_model(world: World) -> None:
     """Each run uses new sequences; a failure's report says how to repeat it."""
     many = settings(COMMON, derandomize=False, max_examples=60, stateful_step_count=60)
     Lives.world = world

@@ -107,7 +107,7 @@ def test_two_rooms_with_equal_messages_have_different_etags(pro_user: Person, ro
     assert poll(pro_user, room).headers["etag"] != poll(pro_user, other).headers["etag"]
 
 
-def test_polling_with_poll_after_finds_a_reply_that_comes_after_a_later_one(
+def test_polling_with_poll_after_finds_a_reply_that_is_overtaken_by_a_later_one(
     pro_user: Person, room: str, worker: Poller, wire: Wire
 ) -> None:
     pro_user.sent(room, "zero")

@@ -192,7 +192,7 @@ class Generation:
         return Reply(content, self.tokens, self._model, finish)
 
     def _error(self, content: str) -> GeminiError | None:
-        """Return why this is no reply, or None."""
+        """Return the error if this is not a reply, else None."""
         if self._stopped:
             return None
         if self._blocked:

@@ -179,7 +179,7 @@ def _parse_time(seconds: int) -> datetime:
 
 
 def compute_pro_until(subscription: StripeSubscription, grace: timedelta) -> datetime | None:
-    """Return until when a subscription grants the pro plan; None if it does not grant it.
+    """Return the time until which a subscription grants the pro plan; None if it does not.
 
     While the last payment is overdue, that is the grace period, counted from the period's start.
     While the collection of payments is paused, it is the end of the last paid period.
@@ -220,7 +220,7 @@ def combine(subscriptions: Iterable[StripeSubscription], grace: timedelta) -> Su
 
 
 def count_renewing(subscriptions: Iterable[StripeSubscription]) -> int:
-    """Return how many subscriptions will be charged again unless they are cancelled."""
+    """Return the number of subscriptions that will be charged again unless they are cancelled."""
     return sum(
         one.status in (*PAID, "past_due") and one.ends_at is None and one.paid_until is None
         for one in subscriptions

@@ -291,7 +291,7 @@ def _times(sent: Iterable[SentCode], caller: str | None, now: datetime) -> list[
 
 
 def _wait_until_below(times: Sequence[int], quota: int, now: datetime) -> int:
-    """Return in how many milliseconds fewer than `quota` of the times are within an hour."""
+    """Return the milliseconds until fewer than `quota` of the times are within the last hour."""
     if len(times) < quota:
         return 0
     return times[-quota] - millis(now) + HOUR // timedelta(milliseconds=1)

@@ -32,11 +32,11 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """The name in RateLimit-Policy; empty for a limit that other callers use up as well."""
 
     def wait(self, now: datetime) -> int:
-        """Return for how many seconds nothing more is allowed."""
+        """Return the seconds until another event is allowed."""
         raise NotImplementedError
 
     def seconds(self, now: datetime) -> int:
-        """Return in how many seconds the count starts at zero again."""
+        """Return the seconds until the count is reset."""
         raise NotImplementedError
 
     @property
@@ -96,7 +96,7 @@ class Pause(Limit, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, count=self.count + 1, at=int(now.timestamp()))
 
     def pause(self, count: int) -> int:
-        """Return for how many seconds nothing is allowed after this many failures."""
+        """Return the length of the pause after this many failures, in seconds."""
         over = count - self.quota
         return 0 if over <= 0 else min(self.first * 2 ** min(over - 1, 20), self.longest)
 
@@ -167,5 +167,5 @@ def headers(limits: Iterable[Limit], now: datetime) -> Mapping[str, str]:
 
 
 def longest_wait(limits: Sequence[Limit], now: datetime) -> int:
-    """Return for how many seconds one of the limits allows nothing, 0 if all allow one more."""
+    """Return the seconds until all of the limits allow another event; 0 if they do now."""
     return max((limit.wait(now) for limit in limits), default=0)

@@ -181,7 +181,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         return self.amount > self.limits.spending
 
     def reset_time(self, limit: Limit) -> datetime:
-        """Return when a limit resets, or may no longer be reached."""
+        """Return the time at which a limit resets, or may no longer be reached."""
         match limit:
             case Limit.BURST:
                 return self.burst.window_end(self.now)

@@ -73,7 +73,7 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         )
 
     def removable_from(self) -> datetime | None:
-        """Return from when nothing needs the previous key any more; None where there is none."""
+        """Return the time from which nothing needs the previous key; None if there is none."""
         if self.previous is None or self.current_from is None:
             return None
         return times.parse(self.current_from) + LONGEST_USE

@@ -550,7 +550,7 @@ def mark_answered(prompt: LeasedPrompt) -> Write:
 
 
 def mark_failed(prompt: LeasedPrompt, failure: Failure, now: datetime, *, refunded: bool) -> Write:
-    """Return the write "prompt", which marks a leased prompt failed; a refunded one stops counting."""
+    """Return the write "prompt", which fails a leased prompt; a refunded one no longer counts."""
     actions = [
         StoredMessage.status.set(Status.FAILED),
         StoredMessage.error_code.set(failure.code),

@@ -75,7 +75,7 @@ def spend(
 
 
 def find_spent_at(session: Session, token: RefreshToken, now: datetime) -> datetime | None:
-    """Return when the token was spent, if that was within the grace period, else None."""
+    """Return the time at which the token was spent, or None if that is past the grace period."""
     if not token.has_secret(session.spent_hash):
         return None
     spent_at = datetime.fromtimestamp(int(session.spent_at or 0) / 1000, UTC)

@@ -180,7 +180,7 @@ def _count_unproven(allowance: Allowance) -> list[Write]:
 
 
 def read_stage_share(now: datetime) -> int:
-    """Return how many percent of the stage's cap of today are spent or reserved, by one call."""
+    """Return the percentage of the stage's cap of today that is spent or reserved, by one call."""
     cap = config.stage_cap()
     shards = [Key(Usage, f"stage {shard}", times.day(now)) for shard in range(cap.shards)]
     committed = sum(int(usage.committed) for usage in batch_get(*shards) if usage)
