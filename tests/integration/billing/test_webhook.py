@@ -101,7 +101,7 @@ def test_without_a_secret_the_endpoint_is_off(api: Api, stripe: Stripe, wire: Wi
             assert post(api, GENUINE, signed(GENUINE, unset)).status == 409
 
 
-def test_without_a_parameter_the_endpoint_is_off_and_requests_it_once(
+def test_a_missing_ssm_parameter_turns_the_webhook_off_and_is_requested_only_once(
     api: Api, stripe: Stripe, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STRIPE_WEBHOOK_SECRET_PARAMETER", "/geminichat/none/stripe-webhook-secret")

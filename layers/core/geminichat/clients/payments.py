@@ -151,7 +151,7 @@ def is_known(customer_id: str) -> bool:
 
 
 def update_customer(customer_id: str, email: str | None) -> bool:
-    """Give a customer without an email the user's, and return whether Stripe knows the customer."""
+    """Store the user's email if the customer has none; return whether Stripe knows the customer."""
     client = _client(PATIENT, retries=1)
     with _translate_errors():
         customer = _find_by_id(client, customer_id)

@@ -143,7 +143,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         return model
 
     def concerns(self, served: Collection[str], today: date) -> list[str]:
-        """Return the changes that an operator has to make, a sentence each; `served` has Google's ids."""
+        """Return the changes that an operator has to make, a sentence each."""
         found = []
         for model in self.models.values():
             if model.plans and model.id not in served:
