@@ -133,7 +133,7 @@ def test_a_prompt_leaves_a_dead_letter_if_gemini_refuses_the_service(
 
 
 def test_the_rooms_instruction_is_sent_with_its_prompts(stack: RunningStack) -> None:
-    user = stack.new_user()
+    user = stack.new_proven_user()
     answer = stack.http.post(
         "/chatroom",
         json={"systemInstruction": "Be brief.", "model": "gemini-3.6-flash"},
