@@ -10,7 +10,7 @@ from tests.support.deployed import RunningStack
 def test_the_catalogue_is_shown_and_a_retired_models_replacement_answers(
     stack: RunningStack,
 ) -> None:
-    user = stack.new_user()
+    user = stack.new_proven_user()
     listed = stack.http.get("/models", headers=user.headers).json()["data"]
     assert {"gemini-2.5-flash", "gemini-3.6-flash"} <= {one["id"] for one in listed["models"]}
 

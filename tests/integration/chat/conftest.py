@@ -27,13 +27,3 @@ def pro_user(api: Api) -> Person:
     user = Person(api)
     user.subscribe()
     return user
-
-
-@pytest.fixture(autouse=True)
-def high_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits in flight and in money that only their own tests reach."""
-    for name in ("BASIC_IN_FLIGHT", "PRO_IN_FLIGHT", "PRO_ATTEMPTS"):
-        monkeypatch.setenv(name, "1000")
-    monkeypatch.setenv("BASIC_ATTEMPTS", "20")
-    for name in ("BASIC_DAILY_DOLLARS", "PRO_DAILY_DOLLARS", "STAGE_DAILY_DOLLARS"):
-        monkeypatch.setenv(name, "1000000")

@@ -24,7 +24,7 @@ from geminichat.domain.spending import MILLION
 from geminichat.operations import answer_prompt, purge_room, send_prompt
 from geminichat.tables import messages
 from geminichat.tables.messages import LeasedPrompt, StoredMessage
-from geminichat.tables.usage import Usage
+from geminichat.tables.usage import Usage, delete_all
 from geminichat.upstash import prompt_limits
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import check_settled, run_sweep
@@ -318,6 +318,21 @@ def test_nothing_stays_reserved_for_the_prompts_of_a_deleted_room(
     run_sweep(timedelta(hours=1))
     assert list(StoredMessage.query(room, consistent_read=True)) == []
     check_settled(basic_user.id, times.day(now()))
+
+
+def test_a_prompt_whose_users_counts_were_deleted_ends_and_is_settled_for_the_stage(
+    clean_stage: str, basic_user: Person
+) -> None:
+    rooms = [basic_user.open_room() for _ in range(2)]
+    for room in rooms:
+        basic_user.sent(room)
+    delete_all(basic_user.id)
+    answer(rooms[0], TokenUsage(input_tokens=10, output_tokens=20))
+    answer_prompt.fail(lease(rooms[1]), BLOCKED, now())
+    assert [next(prompts(room)).status for room in rooms] == ["answered", "failed"]
+    assert list(Usage.query(basic_user.id, consistent_read=True)) == []
+    assert usage_of(clean_stage).reserved == 0
+    assert usage_of(clean_stage).committed == MODEL.cost(10, 20)
 
 
 def test_usage_equals_the_cost_of_all_replies_after_a_thousand_random_exchanges(

@@ -92,5 +92,11 @@ def _reservation_of(prompt: LeasedPrompt, now: datetime) -> Reservation:
 
 
 def _commit(*writes: Write) -> None:
-    if not transact_if(*writes):
-        raise LeaseLost()
+    """Commit a prompt's end; without its user's counts if they were deleted with the user."""
+    try:
+        transact(*writes)
+    except ConditionsFailed as error:
+        if not error.only("day"):
+            raise LeaseLost() from error
+        if not transact_if(*(write for write in writes if write.name != "day")):
+            raise LeaseLost() from error

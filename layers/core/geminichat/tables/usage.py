@@ -214,7 +214,8 @@ def settle_prompt(
     """Return the writes "day" and "stage" of a prompt that ends.
 
     They replace the reservation by the cost of the tokens. The prompt is no longer in flight, and a
-    refunded one is taken off the day's prompts, though never off its attempts.
+    refunded one is taken off the day's prompts, though never off its attempts. The condition of
+    "day" fails if the counts that the prompt was reserved in were deleted with their user.
     """
     settled = [
         Usage.committed.add(reservation.cost(tokens) - reservation.amount),
@@ -231,8 +232,9 @@ def settle_prompt(
         actions.append(Usage.in_flight.add(-1))
     if refunded:
         actions.append(Usage.prompts.add(-1))
+    reserved_in = Usage.user_id.exists() if reservation.amount else None
     return [
-        update("day", Usage(user_id, reservation.day), actions),
+        update("day", Usage(user_id, reservation.day), actions, reserved_in),
         update("stage", Usage(_stage(reservation), reservation.day), settled),
     ]
 
