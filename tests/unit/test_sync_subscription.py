@@ -160,13 +160,13 @@ def test_two_events_in_every_order_end_with_the_newest_state(stale: bool) -> Non
     assert orders >= 10
 
 
-def test_two_events_in_every_order_while_the_state_changes_again() -> None:
+def test_two_events_end_with_the_newest_state_if_it_changes_between_them() -> None:
     for world in play_every_order(events=2, more=1):
         check(world, 2)
 
 
 @pytest.mark.exhaustive
-def test_three_events_in_every_order_whose_first_fetch_is_outdated() -> None:
+def test_three_events_with_an_outdated_first_fetch_end_with_the_newest_state() -> None:
     """The third try is needed: with two, 20 of these 11,550 orders lose a change."""
     for world in play_every_order(events=3, stale=True):
         check(world, 3)

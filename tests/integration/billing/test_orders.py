@@ -118,7 +118,7 @@ def replay(life: Life, story: Sequence[tuple[str, str]], order: Sequence[int], a
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("first", range(len(ONE_LIFE)))
-def test_six_events_of_one_subscription_in_every_order(
+def test_six_events_of_one_subscription_end_with_stripes_state_in_every_order(
     api: Api, stripe: Stripe, first: int
 ) -> None:
     orders = [order for order in permutations(range(6)) if order[0] == first]
@@ -131,7 +131,7 @@ def test_six_events_of_one_subscription_in_every_order(
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
-def test_events_of_a_subscription_that_ends_and_a_second_one_in_every_order(
+def test_events_of_an_ended_and_a_second_subscription_end_with_stripes_state_in_every_order(
     api: Api, stripe: Stripe, length: int
 ) -> None:
     for number, order in enumerate(permutations(range(length))):
@@ -160,7 +160,7 @@ MOVES = [
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.data())
-def test_longer_histories_in_any_order_with_duplicates(
+def test_longer_histories_with_duplicates_end_with_stripes_state_in_any_order(
     api: Api, stripe: Stripe, data: st.DataObject
 ) -> None:
     life = Life(api, stripe)

@@ -462,7 +462,7 @@ def test_a_declined_prompt_fails_at_once_without_a_dead_letter(
         ({"kind": "finish", "reason": "MAX_TOKENS"}, 1, "reply-too-long", 0),
     ],
 )
-def test_each_error_has_its_number_of_attempts_and_its_words(
+def test_each_error_has_its_number_of_attempts_and_its_message(
     fault: dict[str, Any],
     attempts: int,
     code: str,

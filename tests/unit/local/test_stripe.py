@@ -457,7 +457,9 @@ def test_a_test_can_end_a_period(client: stripe.StripeClient, standin: Stripe) -
     assert client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
 
 
-def test_pause_and_resume(client: stripe.StripeClient, standin: Stripe) -> None:
+def test_a_subscription_can_be_paused_and_resumed(
+    client: stripe.StripeClient, standin: Stripe
+) -> None:
     subscription = subscribe(client, standin)
     standin.move(subscription.id, "pause")
     assert client.v1.subscriptions.retrieve(subscription.id).status == "paused"

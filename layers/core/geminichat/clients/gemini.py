@@ -45,7 +45,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GeminiError(Exception):
-    """An attempt that brought no reply, and the failure to end the prompt with if it is the last.
+    """An attempt without a reply; `failure` ends the prompt if no attempt is left.
 
     `max_attempts` says how often the prompt may be tried at most, `after` the seconds that Gemini
     named as a pause, `tokens` the tokens that are billed nevertheless.
@@ -441,7 +441,7 @@ def _is_of_the_day(error: _Error) -> bool:
 
 
 def _named_pause(error: _Error) -> float | None:
-    """Return google.rpc.RetryInfo's delay in seconds, if the error carries a sound one."""
+    """Return google.rpc.RetryInfo's delay in seconds, if the error carries a valid one."""
     for detail in error.details:
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?s", detail.retry_delay):
             return float(detail.retry_delay[:-1])

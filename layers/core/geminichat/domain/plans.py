@@ -1,4 +1,4 @@
-"""The plans."""
+"""The plans that a user can have."""
 
 from enum import StrEnum
 

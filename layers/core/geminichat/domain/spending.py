@@ -51,7 +51,7 @@ class StageCap(msgspec.Struct, frozen=True):
 
     @property
     def shards(self) -> int:
-        """How many items the day's spending is spread over."""
+        """The number of items that the day's spending is spread over."""
         return max(1, min(SHARDS, self.amount // SHARD_CAP))
 
     @property
