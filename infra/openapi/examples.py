@@ -306,7 +306,7 @@ PROBLEMS: list[tuple[str, AppError]] = [
     (
         "chatroom_",
         StageLimit(
-            f"This service has used up its budget of today for prompts. Everything else works. The"
+            f"This service has used up its budget for prompts today. Everything else works. The"
             f" budget resets at {MIDNIGHT}.",
             extensions={"resetsAt": MIDNIGHT},
         ),

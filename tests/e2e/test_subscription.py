@@ -106,7 +106,7 @@ def warm(stack: RunningStack) -> None:
 
 
 @pytest.mark.usefixtures("warm")
-def test_a_person_pays_is_pro_at_once_cancels_and_is_basic_after_the_period(
+def test_a_payment_grants_pro_at_once_and_a_cancellation_ends_it_with_the_period(
     stack: RunningStack, browser: Browser
 ) -> None:
     user = stack.new_proven_user()

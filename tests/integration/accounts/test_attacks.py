@@ -180,7 +180,7 @@ def attack(api: Api, identity: Person, requests: int, addresses: int) -> None:
 
 @pytest.mark.parametrize(("requests", "addresses"), [(200, 1), (600, 10)])
 @pytest.mark.parametrize("holds", ["a device token", "no device token"])
-def test_the_owner_gets_in_by_password_and_by_code_during_an_attack(
+def test_the_owner_can_log_in_by_password_and_by_code_during_an_attack(
     api: Api, requests: int, addresses: int, holds: str
 ) -> None:
     ann = Person(api)

@@ -279,9 +279,7 @@ def test_a_customer_that_stripe_does_not_know_is_replaced_by_a_new_one(
     assert subscriber.customer_id() != first
 
 
-def test_the_answers_of_stripe_about_another_modes_customer_mean_an_unknown_customer(
-    subscriber: Person, stripe: Stripe
-) -> None:
+def test_a_customer_of_the_other_mode_counts_as_unknown(subscriber: Person, stripe: Stripe) -> None:
     first = subscriber.customer_id()
     message = (
         f"No such customer: '{first}'; a similar object exists in test mode, but a live mode key "

@@ -231,7 +231,7 @@ def _stage_refusal(now: datetime) -> StageLimit:
     metrics.emit(StageLimitRefusals=1)
     resets = times.next_day(now)
     return StageLimit(
-        "This service has used up its budget of today for prompts. Everything else works. "
+        "This service has used up its budget for prompts today. Everything else works. "
         f"The budget resets at {times.text(resets)}.",
         retry_after=math.ceil((resets - now).total_seconds()),
         extensions={"resetsAt": times.text(resets)},
