@@ -110,6 +110,7 @@ def test_the_right_code_is_accepted_at_the_fifth_try(api: Api) -> None:
     assert ann.verify(code).status == 200
 
 
+@pytest.mark.any_write_order
 @either
 @pytest.mark.parametrize("known", [False, True])
 def test_of_two_parallel_verifications_of_one_code_one_wins(
