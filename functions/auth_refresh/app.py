@@ -21,7 +21,7 @@ def handler(request: Request) -> Response[Tokens]:
 
 
 def _exchange(token: RefreshToken, now: datetime) -> tuple[RefreshToken, datetime]:
-    """Return the token that replaces this one, and when it did.
+    """Return the token that replaces this one, and the time at which it did.
 
     Raises Unauthorized, and TokenReused for a genuine token that was spent earlier: that ends the
     session.

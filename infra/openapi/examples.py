@@ -372,7 +372,7 @@ def problems(kind: type[AppError], endpoint: Endpoint) -> dict[str, AppError]:
 
 
 def _rejected(body: type, kind: type[AppError]) -> dict[str, AppError]:
-    """Return the errors of this kind that invalid bodies meet, by what is wrong with the body."""
+    """Return the errors of this kind for invalid bodies, by the name of the problem."""
     good = next(iter(of(body).values()))
     wrong = {"missingField": {}, "unknownField": good | {"colour": "blue"}}
     for name in {"password", "newPassword"} & good.keys():
