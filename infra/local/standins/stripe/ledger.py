@@ -1,7 +1,7 @@
 """The objects of a Stripe account, in Stripe's shapes, and the rules by which they change.
 
 Changes of which Stripe sends an event are passed to `emit(type, object, previous)`. The ledger has
-its own clock, which a test can move ahead. Then everything that is due by then happens in order of time:
+its own clock, which a test can move ahead. Everything that is due then happens in order of time:
 renewals, retries of failed payments, ends of cancelled subscriptions, expiry of Checkout sessions.
 """
 

@@ -1,8 +1,8 @@
 """Imports of four libraries without modules that are never used here, which slow cold starts down.
 
-An SDK's module imports many others. While a `with` block imports a library, each module that it is
-to do without is replaced by a placeholder, which loads the real module when more is asked of it
-than the given names. No package is changed, and a later import gets the real module. README.md
+An SDK's module imports many others. While a `with` block imports a library, each skipped module is
+replaced by a placeholder. It has the given names, and loads the real module when another name is
+used. No package is changed, and a later import gets the real module. README.md
 says what each block saves, and how to do without it.
 
 Python 3.15 makes this module unnecessary (PYTHON_LAZY_IMPORTS).
