@@ -26,7 +26,7 @@ from tests.support.person import Person
 
 START_TIMEOUT = 300.0
 """Seconds that a start may take; most of them are for a first build."""
-STOP_TIMEOUT = 180.0
+STOP_TIMEOUT = 400.0
 """Seconds that a stop may take: the unpacked functions are deleted, slowly on a slow disk."""
 
 
