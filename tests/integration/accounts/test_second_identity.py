@@ -174,6 +174,91 @@ def test_a_replaced_identity_can_be_restored_within_seven_days(api: Api, by: str
     assert thief.id != ann.id
 
 
+@pytest.mark.parametrize("by", ["code", "reset"])
+@pytest.mark.parametrize("moves", ["onwards", "back and onwards", "back"])
+def test_the_identities_of_a_thief_are_no_way_back(api: Api, moves: str, by: str) -> None:
+    """Only an identity that is older than the one in use can be restored."""
+    ann, thief, other = proven(api), Person(api), Person(api)
+    at = LATER
+    steps = {"onwards": [thief, other], "back": [thief, ann]}.get(moves, [thief, ann, other])
+    held = ann
+    for step in steps:
+        code = step.named | {"otp": step_code(step, "link", at)} | held_proof(held, at)
+        assert api.post("/user/identity", code, token=ann.token_at(at), at=at).status == 200
+        held, at = step, at + timedelta(minutes=40)
+    take_back(ann, by, at)
+    at += timedelta(hours=2)
+    for one in (thief, other):
+        one.prove(at=at)
+        assert one.id != ann.id
+    assert ann.me(ann.prove(at=at)["token"]).data["email"] == ann.identity.value
+
+
+@pytest.mark.parametrize("by", ["code", "reset"])
+@pytest.mark.parametrize("first", ["added", "replaced"])
+def test_a_restored_identity_removes_what_was_added_after_it(api: Api, first: str, by: str) -> None:
+    ann, thief, number = proven(api), Person(api), Person(api, new_mobile())
+    pairs = [(number, LATER), (thief, LATER + timedelta(minutes=40))]
+    if first == "replaced":
+        pairs = [(thief, LATER), (number, LATER + timedelta(minutes=40))]
+    held = ann
+    for step, at in pairs:
+        code = step.named | {"otp": step_code(step, "link", at)} | held_proof(held, at)
+        assert api.post("/user/identity", code, token=ann.token_at(at), at=at).status == 200
+        held = thief if thief.identity.kind == step.identity.kind else held
+    at = LATER + timedelta(hours=2)
+    take_back(ann, by, at)
+    user = ann.me(ann.prove(at=at + timedelta(minutes=1))["token"]).data
+    assert (user["email"], user["mobile"]) == (ann.identity.value, None)
+    number.prove(at=at + timedelta(minutes=1))
+    assert number.id != ann.id
+
+
+def test_a_reset_removes_an_identity_that_was_added_within_seven_days(api: Api) -> None:
+    """Its notice says to reset the password if someone else has added it."""
+    ann, number = proven(api), Person(api, new_mobile())
+    assert add(ann, number).status == 200
+    assert "reset your password now" in ann.messages()[-1]
+    take_back(ann, "reset", LATEST)
+    assert ann.me(ann.prove(at=LATEST + timedelta(minutes=1))["token"]).data["mobile"] is None
+    number.prove(at=LATEST + timedelta(minutes=1))
+    assert number.id != ann.id
+
+
+def test_a_reset_keeps_an_identity_of_more_than_seven_days(api: Api) -> None:
+    ann, number = proven(api), Person(api, new_mobile())
+    assert add(ann, number).status == 200
+    later = LATEST + timedelta(days=7)
+    take_back(ann, "reset", later)
+    assert number.prove(at=later)["user"]["id"] == ann.id
+
+
+def test_a_reset_by_an_added_identity_keeps_the_first_one(api: Api) -> None:
+    email, mobile = both(api)
+    take_back(mobile, "reset", LATEST)
+    assert email.prove(at=LATEST + timedelta(minutes=1))["user"]["id"] == email.id
+
+
+def step_code(person: Person, purpose: str, at: datetime) -> str:
+    """Return a code that is sent to someone for a purpose."""
+    assert person.ask_for_code(purpose, at=at).status == 200
+    return person.code()
+
+
+def held_proof(held: Person, at: datetime) -> dict[str, str]:
+    """Return a fresh proof by an identity, whatever code it was sent last."""
+    return held.confirm(at=at + timedelta(seconds=31))
+
+
+def take_back(ann: Person, by: str, at: datetime) -> None:
+    """Log in by code, or reset the password by one."""
+    if by == "code":
+        assert ann.prove(at=at)["user"]["id"] == ann.id
+        return
+    ann.forget_password(at=at)
+    assert ann.reset(ann.code(), OTHER_PASSWORD, at=at).status == 200
+
+
 def test_a_replaced_identity_is_free_after_seven_days(api: Api) -> None:
     ann, fresh = proven(api), Person(api)
     assert add(ann, fresh).status == 200

@@ -55,6 +55,7 @@ def test_a_long_uncommon_password_needs_no_special_characters(password: str) -> 
         (EMAIL, "weak-password"),
         (EMAIL.upper(), "weak-password"),
         ("aaaaaaaaaaaa", "weak-password"),
+        (" " * 12, "weak-password"),
         ("🐎" * 8, "weak-password"),
         ("P@ssw0rd!", "weak-password"),
         ("password2026", "weak-password"),

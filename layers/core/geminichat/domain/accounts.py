@@ -169,7 +169,7 @@ def identity_notice(kind: str, before: str | None) -> str:
     if before is None:
         return (
             f"A new {name} was added to your Gemini Chat account. If this was not you, reset your "
-            "password now."
+            "password now with a code: this removes it."
         )
     return (
         f"The {name} of your Gemini Chat account was replaced. If this was not you, log in with a "

@@ -33,7 +33,7 @@ def check_strength(pointer: str, password: str, *identities: str | None) -> None
     if len(password) < SHORTEST:
         raise WeakPassword.at({pointer: f"Expected at least {SHORTEST} characters"})
     folded = password.strip().casefold()
-    if len(set(folded)) == 1:
+    if len(set(folded)) < 2:
         raise WeakPassword.at({pointer: "A password must not be one character repeated"})
     if not _variations(folded).isdisjoint(_common()):
         raise WeakPassword.at({pointer: "This password is one of the most common ones"})

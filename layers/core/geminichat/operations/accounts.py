@@ -132,7 +132,10 @@ def log_in_by_code(
 def _register(
     identity: Identity, seen: IdentityRecord | None, used: Sequence[Write], now: datetime
 ) -> tuple[Account, RefreshToken]:
-    """Make a new user of a proven identity, and delete the unproven user who claimed it."""
+    """Make a new user of a proven identity, and delete the unproven user who claimed it.
+
+    `seen` may also be a replaced identity that cannot be restored: it leaves its user.
+    """
     user = users.new(identity, now, verified=True)
     refresh = RefreshToken.first(user.user_id)
     users.add_first_session(user, refresh.session_id, now)
@@ -140,7 +143,7 @@ def _register(
         users.create(user),
         sessions.begin(refresh, now),
         identities.prove(identity, user.user_id, seen, now),
-        *(_remove_unproven(seen, now) if seen else []),
+        *(_remove_unproven(seen, now) if seen and not seen.proven else []),
         *used,
     )
     metrics.emit(SignUps=1)
@@ -162,11 +165,18 @@ def _begin_session(
     )
     if user is None:
         raise Unavailable()
+    removed = _added_after(record, user, now) if record.replaced else []
+    if record.replaced and not _can_restore(identity, removed):
+        return _register(identity, record, used, now)
     refresh = RefreshToken.first(user.user_id)
     writes = [sessions.begin(refresh, now), *used]
     if record.replaced:
-        writes += _restore(user, identity, record, now)
-        writes.append(users.restore_identity(user, identity, now, session_id=refresh.session_id))
+        session_id = refresh.session_id
+        writes += [
+            identities.prove(identity, user.user_id, record, now),
+            users.restore_identity(user, identity, removed, now, session_id=session_id),
+            *_free(removed, user),
+        ]
     elif record.proven:
         writes.append(users.begin_session(user, refresh.session_id, now))
     else:
@@ -180,14 +190,15 @@ def _begin_session(
         ]
     transact(*writes)
     allowance = usage.allowance_of(user.user_id, subscription, counted, now)
-    return users.view(users.with_identity(user, identity), allowance), refresh
+    return users.view(users.with_identity(user, identity, removed), allowance), refresh
 
 
 def reset_password(proof: Proof, password_hash: str, source: str, now: datetime) -> list[Identity]:
     """Set the password of the user of a proven identity, and end every session.
 
-    Return the identities that the user had before. Raises InvalidCode if there is no such user,
-    or the code was used in the meantime.
+    Identities that were added after this one within the last seven days are removed: someone else
+    may have added them. Return the identities that the user had before. Raises InvalidCode if
+    there is no such user, or the code was used in the meantime.
     """
     identity = proof.identity
     used = [*one_time_codes.use(proof, now), *_forget_wrong_passwords(identity, source)]
@@ -209,11 +220,19 @@ def reset_password(proof: Proof, password_hash: str, source: str, now: datetime)
                 return []
             if user is None:
                 raise Unavailable()
-            if record.replaced:
-                restored = users.restore_identity(user, identity, now, password_hash=password_hash)
-                transact(restored, *_restore(user, identity, record, now), *used)
+            removed = _added_after(record, user, now)
+            if not record.replaced:
+                reset = [users.reset_password(user, password_hash, removed)]
+            elif _can_restore(identity, removed):
+                reset = [
+                    users.restore_identity(
+                        user, identity, removed, now, password_hash=password_hash
+                    ),
+                    identities.prove(identity, user.user_id, record, now),
+                ]
             else:
-                transact(users.reset_password(user.user_id, password_hash), *used)
+                raise InvalidCode()
+            transact(*reset, *_free(removed, user), *used)
             return users.identities_of(user)
         except ConditionsFailed as error:
             if error.of("code"):
@@ -239,13 +258,14 @@ def add_identity(
             usage.key_of(claims.user_id, now),
             subscriptions.key_of(claims.user_id),
         )
-        record = identities.find(identity, now)
+        before = users.identity_of(user, identity.kind)
+        others = [before] if before and before.value != identity.value else []
+        record, *replaced = identities.find_all([identity, *others], now)
         if not users.identities_of(user):
             raise IdentityNotVerified()
         is_foreign = record is not None and record.user_id != user.user_id
         if record and is_foreign and record.proven:
             raise IdentityTaken()
-        before = users.identity_of(user, identity.kind)
         writes = [
             identities.prove(identity, user.user_id, record, now),
             users.set_identity(user, identity, claims, now),
@@ -254,8 +274,7 @@ def add_identity(
         ]
         if record and is_foreign:
             writes += _remove_unproven(record, now)
-        if before and before.value != identity.value:
-            writes.append(identities.replace(before, user.user_id, now))
+        writes += [identities.replace(one, now) for one in replaced if one]
         try:
             transact(*writes)
         except ConditionsFailed as error:
@@ -300,12 +319,22 @@ def _remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:
     return [users.remove(record.user_id), purges.schedule_soon(record.user_id, now)]
 
 
-def _restore(user: User, identity: Identity, record: IdentityRecord, now: datetime) -> list[Write]:
-    """Return the writes that free the identity which replaced this one."""
-    writes = [identities.prove(identity, user.user_id, record, now)]
-    if newer := users.identity_of(user, identity.kind):
-        writes.append(identities.remove(newer, user.user_id))
-    return writes
+def _added_after(record: IdentityRecord, user: User, now: datetime) -> list[Identity]:
+    """Return the user's identities that were proven after this one, within the last seven days."""
+    others = [one for one in users.identities_of(user) if one.key != record.identity]
+    since = max(record.since, times.text(now - identities.WAY_BACK))
+    known = zip(others, identities.find_all(others, now), strict=True)
+    return [one for one, other in known if other and other.since >= since]
+
+
+def _can_restore(identity: Identity, removed: Sequence[Identity]) -> bool:
+    """Return whether a replaced identity is older than the one in use, which it then replaces."""
+    return any(one.kind == identity.kind for one in removed)
+
+
+def _free(removed: Sequence[Identity], user: User) -> list[Write]:
+    """Return the writes that free the removed identities."""
+    return [identities.remove(one, user.user_id) for one in removed]
 
 
 def _caller_of(user: User, caller: OptionalCaller | None) -> Claims | None:

@@ -1,5 +1,6 @@
 """The identities table: the user of each email address and mobile number; it makes them unique."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
@@ -7,7 +8,7 @@ from pynamodb.expressions.condition import Condition
 
 from geminichat.domain import times
 from geminichat.domain.identities import Identity
-from geminichat.tables.table import Key, Table, Write, delete, put
+from geminichat.tables.table import Key, Table, Write, batch_get, delete, put
 
 UNPROVEN_LIFETIME = timedelta(days=7)
 """The time after which an identity that nobody proved is free again."""
@@ -27,6 +28,7 @@ class IdentityRecord(Table):
     replaced = BooleanAttribute(default=False)
     """Another identity has replaced this one, which can be restored until it expires."""
     since = UnicodeAttribute()
+    """When it was claimed or first proven; a replaced and restored identity keeps it."""
     expires_at = NumberAttribute(null=True)
 
 
@@ -41,6 +43,12 @@ def find(identity: Identity, now: datetime) -> IdentityRecord | None:
         return unexpired(IdentityRecord.get(identity.key, consistent_read=True), now)
     except IdentityRecord.DoesNotExist:
         return None
+
+
+def find_all(wanted: Sequence[Identity], now: datetime) -> list[IdentityRecord | None]:
+    """Return the record of each identity, None for one that is free."""
+    items = batch_get(*map(key_of, wanted)) if wanted else []
+    return [unexpired(item, now) for item in items]
 
 
 def unexpired(record: IdentityRecord | None, now: datetime) -> IdentityRecord | None:
@@ -69,28 +77,31 @@ def prove(identity: Identity, user_id: str, seen: IdentityRecord | None, now: da
 
     Its condition fails if the record is not as it was seen.
     """
-    record = IdentityRecord(identity.key, user_id=user_id, proven=True, since=times.text(now))
+    was_mine = seen is not None and seen.proven and seen.user_id == user_id
+    since = seen.since if seen and was_mine else times.text(now)
+    record = IdentityRecord(identity.key, user_id=user_id, proven=True, since=since)
     return put("identity", record, _is_unchanged(seen, now))
 
 
-def replace(identity: Identity, user_id: str, now: datetime) -> Write:
+def replace(record: IdentityRecord, now: datetime) -> Write:
     """Return the write "replaced identity", which keeps an identity as a way back only."""
+    user_id = record.user_id
     record = IdentityRecord(
-        identity.key,
+        record.identity,
         user_id=user_id,
         proven=True,
         replaced=True,
-        since=times.text(now),
+        since=record.since,
         expires_at=int((now + WAY_BACK).timestamp()),
     )
     return put("replaced identity", record, IdentityRecord.user_id == user_id)
 
 
 def remove(identity: Identity, user_id: str) -> Write:
-    """Return the write "removed identity", which frees an identity of the user."""
+    """Return the write "removed email" or "removed mobile", which frees the user's identity."""
     record = IdentityRecord(identity.key)
     mine = (IdentityRecord.user_id == user_id) | IdentityRecord.identity.does_not_exist()
-    return delete("removed identity", record, mine)
+    return delete(f"removed {identity.kind}", record, mine)
 
 
 def remove_unproven(identity_key: str, user_id: str) -> Write:

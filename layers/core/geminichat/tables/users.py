@@ -1,5 +1,6 @@
 """The users table: one item per account, with its identities, its password and its sessions."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -185,10 +186,17 @@ def change_password(claims: Claims, password_hash: str, session_id: str, now: da
     return update("user", User(claims.user_id), actions, has_session(claims, now))
 
 
-def reset_password(user_id: str, password_hash: str) -> Write:
-    """Return the write "user", which sets the password and ends every session."""
-    actions = [User.password_hash.set(password_hash), User.sessions.set({})]
-    return update("user", User(user_id), actions, User.user_id.exists())
+def reset_password(user: User, password_hash: str, removed: Sequence[Identity]) -> Write:
+    """Return the write "user", which sets the password, ends every session and removes identities.
+
+    Its condition fails if one of these has changed meanwhile.
+    """
+    actions: list[Action] = [User.password_hash.set(password_hash), User.sessions.set({})]
+    condition: Condition = User.user_id.exists()
+    for one in removed:
+        actions += _remove(one)
+        condition &= _attributes(one)[0] == one.value
+    return update("user", User(user.user_id), actions, condition)
 
 
 def prove(identity: Identity) -> list[Action]:
@@ -216,24 +224,29 @@ def set_identity(user: User, identity: Identity, claims: Claims, now: datetime) 
 def restore_identity(
     user: User,
     identity: Identity,
+    removed: Sequence[Identity],
     now: datetime,
     *,
     session_id: str | None = None,
     password_hash: str | None = None,
 ) -> Write:
-    """Return the write "user", which restores a replaced identity of the user.
+    """Return the write "user", which restores a replaced identity in place of the removed ones.
 
     Every session ends, and the password is set or removed: the one who replaced the identity may
-    know it. Its condition fails if the identity of its kind has changed meanwhile.
+    know it. Its condition fails if a removed identity has changed meanwhile.
     """
-    value, _ = _attributes(identity)
     password = User.password_hash
     actions = [
         *prove(identity),
         User.sessions.set({session_id: int(now.timestamp())} if session_id else {}),
         password.set(password_hash) if password_hash else password.remove(),
     ]
-    return update("user", User(user.user_id), actions, value == getattr(user, identity.kind))
+    condition: Condition = User.user_id.exists()
+    for one in removed:
+        if one.kind != identity.kind:
+            actions += _remove(one)
+        condition &= _attributes(one)[0] == one.value
+    return update("user", User(user.user_id), actions, condition)
 
 
 def identities_of(user: User) -> list[Identity]:
@@ -252,9 +265,12 @@ def identity_of(user: User, kind: str) -> Identity | None:
     return Identity(kind, value) if value else None  # type: ignore[arg-type]
 
 
-def with_identity(user: User, identity: Identity) -> User:
-    """Return a copy of the user with a proven identity."""
+def with_identity(user: User, identity: Identity, removed: Sequence[Identity] = ()) -> User:
+    """Return a copy of the user with a proven identity and without the removed ones."""
     copy = User(**user.attribute_values)
+    for one in removed:
+        setattr(copy, one.kind, None)
+        setattr(copy, f"{one.kind}_verified", False)
     setattr(copy, identity.kind, identity.value)
     setattr(copy, f"{identity.kind}_verified", True)
     return copy
@@ -278,6 +294,11 @@ def _attributes(identity: Identity) -> tuple[UnicodeAttribute, BooleanAttribute]
     if identity.kind == "email":
         return User.email, User.email_verified
     return User.mobile, User.mobile_verified
+
+
+def _remove(identity: Identity) -> list[Action]:
+    value, verified = _attributes(identity)
+    return [value.remove(), verified.set(False)]
 
 
 def _has_password(user: User) -> Condition:
