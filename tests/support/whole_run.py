@@ -34,7 +34,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Hand the records over, or fail the run in which something is missing."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output.update({name: sorted(record) for name, record in RECORDS.items()})
+        output.update({name: [[*entry] for entry in record] for name, record in RECORDS.items()})
     elif _is_whole(session):
         missing = [line for name, check in CHECKS.items() for line in check(RECORDS[name])]
         if missing:
