@@ -158,6 +158,25 @@ def test_a_stopped_generation_keeps_the_text_so_far(monkeypatch: pytest.MonkeyPa
     assert (reply.content, reply.finish) == ("0 1 2", "stopped")
 
 
+@pytest.mark.parametrize(
+    ("prompt", "total", "expected"),
+    [(8, 10**18, (8, 9_999_992)), (10**18, 10**18, (10_000_000, 0)), (-5, -3, (0, 0))],
+)
+@pytest.mark.usefixtures("key")
+def test_an_absurd_token_count_is_bounded(
+    prompt: int, total: int, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(lambda: gemini.create_app("key")) as url:
+        monkeypatch.setenv("GEMINI_ENDPOINT", url)
+        event = _event({"text": "Hello."})
+        event["candidates"][0]["finishReason"] = "STOP"
+        event["usageMetadata"] = {"promptTokenCount": prompt, "totalTokenCount": total}
+        StandIn(url).fault("answer", events=[event])
+        question = client.Question(model="gemini-3.6-flash", prompt="Hello")
+        tokens = client.generate(question, silence=5, whole=10).tokens
+    assert (tokens.input_tokens, tokens.output_tokens) == expected
+
+
 @pytest.mark.usefixtures("key")
 def test_the_reason_does_not_contain_an_api_key_that_google_repeats(
     monkeypatch: pytest.MonkeyPatch,

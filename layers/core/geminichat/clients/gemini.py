@@ -32,6 +32,10 @@ CONNECT = 5.0
 MAX_EVENT = 8 * 1024 * 1024
 """Bytes of one event, or of an answer that is not streamed."""
 
+MOST_TOKENS = 10_000_000
+"""Tokens that one answer may report: no model reads or writes more, and a wrong figure must not use
+up the stage's daily cap."""
+
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A question to Gemini; `max_output_tokens` bounds the reply's price, thinking included."""
@@ -308,8 +312,11 @@ class _Usage(msgspec.Struct, rename="camel"):
 
     def billed(self) -> TokenUsage:
         """Return the billed tokens: all but the prompt's are output, thinking included."""
-        output = max(0, self.total_token_count - self.prompt_token_count)
-        return TokenUsage(input_tokens=self.prompt_token_count, output_tokens=output)
+        prompt, total = (
+            min(max(0, count), MOST_TOKENS)
+            for count in (self.prompt_token_count, self.total_token_count)
+        )
+        return TokenUsage(input_tokens=prompt, output_tokens=max(0, total - prompt))
 
 
 class _Detail(msgspec.Struct, rename="camel"):
