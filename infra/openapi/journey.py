@@ -38,11 +38,36 @@ class Step:
 TOKENS = {"token": "answer.data.token", "refreshToken": "answer.data.refreshToken"}
 LIMITS = ("RateLimit", "RateLimit-Policy")
 
+AREA_CODES = [
+    201,
+    202,
+    206,
+    212,
+    213,
+    214,
+    215,
+    303,
+    305,
+    310,
+    312,
+    313,
+    404,
+    408,
+    415,
+    503,
+    512,
+    602,
+    617,
+    619,
+]
+"""Some area codes of the United States, where the numbers 555-01xx are reserved for fiction."""
+
 # Reserved addresses and numbers: example.com (RFC 2606), and +1 ... 555 01xx.
 A_NEW_PERSON = (
     "const digits = (count) => String(Math.random()).slice(2, 2 + count).padEnd(count, '0');",
     "pm.collectionVariables.set('email', `ada-${Date.now()}-${digits(6)}@example.com`);",
-    "const area = 200 + (Date.now() % 800);",
+    f"const areas = {AREA_CODES};",
+    "const area = areas[Date.now() % areas.length];",
     "pm.collectionVariables.set('mobile', `+1${area}55501${digits(2)}`);",
     "pm.collectionVariables.set('password', `correct horse ${digits(12)}`);",
     "pm.collectionVariables.set('idempotencyKey', `first-${Date.now()}-${digits(6)}`);",

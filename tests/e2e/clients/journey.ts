@@ -8,7 +8,7 @@ import type { components, paths } from "./schema";
 declare const process: { argv: string[]; stdout: { write(text: string): void } };
 
 type QuotaProblem =
-  components["responses"]["quota-exceeded.token-limit.too-many-requests"]["content"]["application/problem+json"];
+  paths["/chatroom/{id}/message"]["post"]["responses"][429]["content"]["application/problem+json"];
 
 const PATIENCE = 60_000; // milliseconds for a reply to arrive
 

@@ -45,15 +45,14 @@ def purge(purge: Purge, now: datetime) -> bool:
 
 def _begin(purge: Purge) -> bool:
     """Delete the user and free its identity, unless the identity was proven in the meantime."""
-    writes = [purges.start(purge), users.remove(purge.user_id)]
-    if purge.identity:
-        writes.append(identities.remove_unproven(purge.identity, purge.user_id))
+    removal = [purges.start(purge), users.remove(purge.user_id)]
+    identity = [identities.remove_unproven(purge.identity, purge.user_id)] if purge.identity else []
     try:
-        transact(*writes)
+        transact(*removal, *identity)
     except ConditionsFailed as error:
         if error.of("purge"):
             return False
-        transact(*writes[:2])  # the identity belongs to another user by now
+        transact(*removal)  # the identity belongs to another user by now
     return True
 
 
