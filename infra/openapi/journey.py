@@ -107,7 +107,10 @@ JOURNEY = [
         status=200,
         example="mobile",
         shows=LIMITS,
-        saves={"otp": "answer.data.otp || kept('otp')"},
+        saves={
+            "otp": "answer.data.otp || kept('otp')",
+            "challenge": "answer.data.challenge",
+        },
         expects={"it is valid for ten minutes": "answer.data.expiresIn === 600"},
     ),
     Step(
@@ -279,7 +282,10 @@ JOURNEY = [
         operation="authSendOtp",
         status=200,
         body={"email": "{{email}}"},
-        saves={"otp": "answer.data.otp || kept('otp')"},
+        saves={
+            "otp": "answer.data.otp || kept('otp')",
+            "challenge": "answer.data.challenge",
+        },
     ),
     Step(
         says="Verify the email",

@@ -29,6 +29,7 @@ VARIABLES = {
     "mobile": "+14155550100",
     "password": "correct horse battery staple",
     "otp": "",
+    "challenge": "",
     "token": "",
     "refreshToken": "",
     "roomId": "",
@@ -39,7 +40,7 @@ VARIABLES = {
     "asked": "0",
 }
 
-BODY_FIELDS = ("email", "mobile", "password", "otp", "refreshToken")
+BODY_FIELDS = ("email", "mobile", "password", "otp", "challenge", "refreshToken")
 """Fields of bodies whose values are variables of the same name."""
 
 PATH = {"id": "{{roomId}}", "messageId": "{{messageId}}", "file": "start.js"}

@@ -28,8 +28,10 @@ def device_of(token: str | None) -> str | None:
 
 def is_genuine(token: str, user_id: str, keys: Iterable[bytes]) -> bool:
     """Return whether the token was issued to a device that has logged in as the user."""
-    device_id = device_of(token) or ""
-    return any(hmac.compare_digest(token, _token(device_id, user_id, key)) for key in keys)
+    device_id = device_of(token)
+    return device_id is not None and any(
+        hmac.compare_digest(token, _token(device_id, user_id, key)) for key in keys
+    )
 
 
 def _token(device_id: str, user_id: str, key: bytes) -> str:
