@@ -5,10 +5,13 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from geminichat.domain import times
+from geminichat.operations import sync_subscription
 from geminichat.tables.users import User
 from infra.local.standins.stripe.driver import Stripe
 from tests.support.lambdas import Api
 from tests.support.person import Person, problem
+from tests.support.wire import Wire
 
 
 def test_a_payment_grants_the_pro_plan(payer: Person) -> None:
@@ -250,6 +253,24 @@ def test_repeating_cancel_or_resume_changes_nothing(subscriber: Person, verb: st
     replies = [subscriber.request("POST", f"/subscription/{verb}") for _ in range(2)]
     assert [reply.status for reply in replies] == [200, 200]
     assert replies[0].data == replies[1].data
+
+
+@pytest.mark.parametrize(("verb", "ends"), [("cancel", True), ("resume", False)])
+def test_cancel_and_resume_sync_again_after_a_concurrent_sync(
+    subscriber: Person, wire: Wire, verb: str, ends: bool
+) -> None:
+    subscriber.post("/subscription/cancel")
+    customer = subscriber.customer_id()
+
+    def sync_concurrently() -> None:
+        sync_subscription.sync(subscriber.stored(), customer, times.now())
+
+    raced = wire.cut(
+        "dynamodb.UpdateItem", "meanwhile", do=sync_concurrently, holding=("revision",)
+    )
+    assert subscriber.post(f"/subscription/{verb}").data["cancelAtPeriodEnd"] is ends
+    assert raced.happened == 1
+    assert subscriber.status()["cancelAtPeriodEnd"] is ends
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
