@@ -13,7 +13,7 @@ from tests.support import declared_errors, grants
 
 INTEGRATION = ROOT / "tests" / "integration"
 WHOLE = ("not soak", "not exhaustive and not soak")
-"""The marker expressions of `make test` and `make check`."""
+"""The marker expressions of `make integration` and `make check`."""
 
 RECORDS = {"errors": declared_errors.recorded, "uses": grants.recorded}
 CHECKS = {"errors": declared_errors.never_provoked, "uses": grants.never_used}
@@ -55,6 +55,7 @@ def _is_whole(session: pytest.Session) -> bool:
     return (
         not option.keyword
         and option.markexpr.strip() in WHOLE
+        and bool(option.file_or_dir)
         and not option.collectonly
         and not session.testsfailed
         and any(_covers(path) for path in paths)
