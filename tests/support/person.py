@@ -49,7 +49,7 @@ class Person:
         """The access token of the newest sign-up or login; in process, none is needed."""
         self.refresh_token = ""
         self.undelivered: list[str] = []
-        """The ids of Stripe's events about this person that were not delivered yet."""
+        """The ids of Stripe events about this person that were not delivered yet."""
         self.second: Person | None = None
         """The same person with another identity, in tests that give one."""
         self._stripe = stripe

@@ -1,4 +1,4 @@
-"""The operations of Stripe's API: one method per call, on the objects in the ledger."""
+"""The operations of the Stripe API: one method per call, on the objects in the ledger."""
 
 from collections.abc import Callable
 from functools import partial

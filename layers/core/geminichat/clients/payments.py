@@ -46,7 +46,7 @@ LAST_MINUTE = timedelta(minutes=1)
 
 SUBSCRIPTIONS, CUSTOMERS = "/v1/subscriptions", "/v1/customers"
 SESSIONS = "/v1/checkout/sessions"
-"""Paths of Stripe's API."""
+"""Paths of the Stripe API."""
 
 WITH_INVOICE: Mapping[str, Any] = {"expand": ["data.latest_invoice"]}
 """The parameter by which subscriptions are returned with their last invoice."""
