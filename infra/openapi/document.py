@@ -170,7 +170,10 @@ def _parameters(endpoint: Endpoint) -> list[Json]:
                 {"name": name, "in": "path", "required": True, **words.PATH_PARAMETERS[name]}
                 for name in in_path
             ),
-            *({"name": name, "in": "query", **words.QUERY[name]} for name in answers.query),
+            *(
+                {"name": name, "in": "query", "allowEmptyValue": True, **words.QUERY[name]}
+                for name in answers.query
+            ),
             *({"in": "header", **words.HEADERS[name]} for name in answers.request_headers),
         ]
     except KeyError as unknown:

@@ -97,6 +97,7 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     },
 }
 
+# An empty value means that the parameter is absent (infra/openapi/document.py says so of each).
 QUERY: dict[str, dict[str, Any]] = {
     "limit": {
         "description": "The largest number of items to return.",
