@@ -13,14 +13,12 @@ def handler(request: Request) -> Response[RoomPage]:
     limit, after = request.page("rooms", Position)
     users.current(request.user_id, request.session_id, request.now)
 
-    notices = None
-    if after is None:
-        cached, notices = room_list_cache.find_rooms(request.user_id, limit)
-        if cached:
-            return ok(cached, "Chatrooms from cache.", headers={"x-cache": "hit"})
+    first = after is None
+    cached, notices = room_list_cache.find_rooms(request.user_id, limit) if first else (None, None)
+    if cached:
+        return ok(cached, "Chatrooms from cache.", headers={"x-cache": "hit"})
 
     rooms, following = chatrooms.read_rooms(request.user_id, limit, after)
     page = RoomPage(chatrooms=rooms, next_cursor=request.cursor("rooms", following))
-    if notices:
-        room_list_cache.store_rooms(request.user_id, limit, page, notices)
+    room_list_cache.store_rooms(request.user_id, limit, page, notices)
     return ok(page, "Chatrooms from DB.", headers={"x-cache": "miss"})

@@ -1,26 +1,16 @@
 """Schedule cron(17 3 * * ? *): compare all paying users with Stripe, and fix what lost events left.
 
-Both sides are read page by page, and only users who differ are synced, as the webhook does it: so
-it may run at any time, in parallel to events, and twice. `make reconcile` runs it by hand; the
-event `{"dryRun": true}` only reports what would be fixed.
+`make reconcile` runs it by hand; the event `{"dryRun": true}` only reports what would be fixed.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
 
 import time
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
-from geminichat import metrics
-from geminichat.clients import payments
-from geminichat.domain import times
-from geminichat.domain.billing import CustomerState, SubscriptionState
-from geminichat.errors import AppError
-from geminichat.operations import sync_subscription
+from geminichat.operations import reconcile_plans
 from geminichat.runtime import log
-from geminichat.tables import subscriptions
-from geminichat.tables.subscriptions import Subscription
 
 MARGIN = 15.0
 """Seconds at the end of the invocation in which no further user is synced."""
@@ -36,79 +26,10 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
     dry_run = event.get("dryRun") is True
-    counts = {"compared": 0, "fixed": 0, "failed": 0, "left": 0, "twice": 0}
-    changes: list[str] = []
 
-    at_stripe = payments.fetch_all_states()
-    stored = {known.stripe_customer_id: known for known in subscriptions.iterate_customers()}
-    counts["compared"] = len(stored.keys() | at_stripe.keys())
-    may_be_other_account = stored.keys().isdisjoint(at_stripe)
-    for user_id, customer_id in _find_differences(stored, at_stripe):
-        if time.monotonic() > until:
-            counts["left"] += 1
-            continue
-        try:
-            if may_be_other_account:  # whose key would end every plan
-                payments.require_customer(customer_id)
-            if change := _fix(times.now(), user_id, customer_id, dry_run=dry_run):
-                changes.append(change)
-        except AppError as error:
-            log.warning("not compared", user_id=user_id, error=error.code)
-            counts["failed"] += 1
-    counts["fixed"] = len(changes)
-    counts["twice"] = sum(_has_two_renewals(known, at_stripe) for known in stored.values())
+    counts, changes = reconcile_plans.reconcile(until, dry_run=dry_run)
 
     log.info("reconciled", **counts, dry_run=dry_run)
     if counts["failed"] or counts["left"]:
         raise RuntimeError(f"Some users were not compared with Stripe: {counts}")
     return {**counts, "changes": changes[:SHOWN]}
-
-
-def _find_differences(
-    stored: Mapping[str, Subscription], at_stripe: Mapping[str, CustomerState]
-) -> Iterator[tuple[str, str]]:
-    """Yield the users, with their customers, for whom the two sides differ."""
-    for customer_id, known in stored.items():
-        found = at_stripe.get(customer_id)
-        if not subscriptions.has_state(known, found.state if found else None):
-            yield known.user_id, customer_id
-    for customer_id, found in at_stripe.items():
-        if found.user_id and customer_id not in stored:
-            yield found.user_id, customer_id
-
-
-def _fix(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> str | None:
-    """Store a user's current state; return what that changed, or None."""
-    known = subscriptions.load(user_id)
-    if not known.stripe_customer_id and payments.find_owner(customer_id) != user_id:
-        return None
-    if known.stripe_customer_id not in (None, customer_id):
-        log.error("user has a second customer", user_id=user_id)
-        return None
-    state: SubscriptionState | None
-    if dry_run:
-        state = payments.fetch_state(customer_id)
-    else:
-        synced = sync_subscription.sync(known, customer_id, now)
-        known, state = synced or (known, None)
-    if state is None or subscriptions.has_state(known, state):
-        return None
-    change = f"{user_id}: {known.status}, {_describe_plan(known.pro_until)} → {state.status}, "
-    change += _describe_plan(times.text(state.pro_until) if state.pro_until else None)
-    if not dry_run:
-        log.warning("plan fixed", user_id=user_id, status=state.status)
-        metrics.emit(PlansFixed=1)
-    return change
-
-
-def _describe_plan(pro_until: str | None) -> str:
-    return f"pro until {pro_until}" if pro_until else "basic"
-
-
-def _has_two_renewals(known: Subscription, at_stripe: Mapping[str, CustomerState]) -> bool:
-    """Return whether a user has two subscriptions that renew; one was not created by our API."""
-    found = at_stripe.get(known.stripe_customer_id or "")
-    twice = found is not None and found.renewing > 1
-    if twice:
-        log.error("user pays twice", user_id=known.user_id)
-    return twice

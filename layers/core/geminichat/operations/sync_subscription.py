@@ -45,10 +45,15 @@ def _find_owner(customer_id: str) -> Subscription | None:
     if user_id is None:
         return None
     known = subscriptions.load(user_id)
-    if known.stripe_customer_id not in (None, customer_id):
-        log.error("user has a second customer", user_id=user_id)
-        return None
-    return known
+    return known if can_have_customer(known, customer_id) else None
+
+
+def can_have_customer(known: Subscription, customer_id: str) -> bool:
+    """Return whether a user has this customer or none yet; log an error for a second customer."""
+    if known.stripe_customer_id in (None, customer_id):
+        return True
+    log.error("user has a second customer", user_id=known.user_id)
+    return False
 
 
 def sync(

@@ -126,8 +126,13 @@ def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Notices | Non
     return None, notices
 
 
-def store_rooms(user_id: str, limit: int, page: RoomPage, notices: Notices) -> None:
-    """Cache the first page of a user's rooms, unless a pending change could alter it."""
+def store_rooms(user_id: str, limit: int, page: RoomPage, notices: Notices | None) -> None:
+    """Cache the first page of a user's rooms, unless a pending change could alter it.
+
+    `notices` are those that `find_rooms` returned; without them nothing is stored.
+    """
+    if notices is None:
+        return
     value = ""  # stores nothing, but ends the wait of the others
     encoded = msgspec.json.encode(page)
     if len(encoded) <= MAX_SIZE and all(_is_unaffected(page, one) for one in notices.pending):
