@@ -1,0 +1,136 @@
+"""Live replies: the frames that show a reply as it grows, and the rule by which they are read.
+
+Frames may be lost, doubled or overtake each other. Offsets count UTF-16 code units, as JavaScript's
+strings do.
+"""
+
+import msgspec
+
+MAX_FRAME = 24 * 1024
+"""Bytes of the largest frame; API Gateway closes a connection that is sent more than 32 KB."""
+
+
+class _Frame(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
+    pass
+
+
+class TextFrame(_Frame, frozen=True, kw_only=True, tag="text"):
+    """The text of an attempt from an offset on."""
+
+    message_id: str
+    attempt: int
+    start: int = msgspec.field(name="from")
+    text: str
+
+
+class LookFrame(_Frame, frozen=True, tag="look"):
+    """The text is too large for a frame: fetch the message."""
+
+    message_id: str
+
+
+class AgainFrame(_Frame, frozen=True, kw_only=True, tag="again"):
+    """Another attempt has begun: its text replaces that of all earlier ones."""
+
+    message_id: str
+    attempt: int
+
+
+class EndedFrame(_Frame, frozen=True, kw_only=True, tag="ended"):
+    """The prompt has ended with this status: fetch the message."""
+
+    message_id: str
+    status: str
+
+
+class RoomFrame(_Frame, frozen=True, kw_only=True, tag="room"):
+    """A room has changed, its title for example: fetch the room."""
+
+    chatroom_id: str
+
+
+type PromptFrame = TextFrame | LookFrame | AgainFrame | EndedFrame
+type Frame = PromptFrame | RoomFrame
+
+
+class Partial(msgspec.Struct, frozen=True, kw_only=True):
+    """The text of a reply that is being generated, from an offset on, as a request fetches it."""
+
+    attempt: int
+    start: int = msgspec.field(name="from")
+    text: str
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """The attempt and the text that a reader shows of a reply."""
+
+    attempt: int = 0
+    text: str = ""
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    """The request that a reader makes after a frame: the message, with its text from an offset."""
+
+    start: int
+
+
+def read(shown: Shown, frame: PromptFrame | Partial) -> Shown | Fetch:
+    """Return what a reader shows after a frame or a fetched text, or the fetch that it must make.
+
+    This is the whole rule of a reader. It also fetches when it opens a connection and after five
+    seconds without a frame, and ignores frames of a reply that it has fetched whole.
+    """
+    length = utf16_length(shown.text)
+    match frame:
+        case LookFrame() | EndedFrame():
+            return Fetch(length)
+        case AgainFrame(attempt=attempt):
+            return Shown(attempt) if attempt > shown.attempt else shown
+    if frame.attempt < shown.attempt:
+        return shown
+    is_newer = frame.attempt > shown.attempt
+    have = "" if is_newer else shown.text
+    if frame.start > (0 if is_newer else length):
+        return Fetch(0 if is_newer else length)
+    text = beginning(have, frame.start) + frame.text
+    return Shown(frame.attempt, text) if is_newer or len(text) > len(have) else shown
+
+
+def encode(frame: Frame) -> bytes:
+    """Return a frame as it is sent; a text that does not fit into a frame becomes a `look`."""
+    content = msgspec.json.encode(frame)
+    if len(content) > MAX_FRAME and isinstance(frame, TextFrame):
+        return msgspec.json.encode(LookFrame(frame.message_id))
+    return content
+
+
+def decode(content: bytes | str) -> Frame | None:
+    """Return a received frame; None for a type that this release does not know."""
+    kind: _Kind = msgspec.json.decode(content, type=_Kind)
+    if kind.type not in ("text", "look", "again", "ended", "room"):
+        return None
+    frame: Frame = msgspec.json.decode(content, type=Frame)
+    return frame
+
+
+class _Kind(msgspec.Struct):
+    type: str
+
+
+def utf16_length(text: str) -> int:
+    """Return the number of a text's UTF-16 code units."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
+
+
+def beginning(text: str, units: int) -> str:
+    """Return the first code units of a text; half of a surrogate pair is left out."""
+    if text.isascii():
+        return text[:units]
+    return text.encode("utf-16-le")[: 2 * units].decode("utf-16-le", errors="ignore")
+
+
+def rest(text: str, units: int) -> str:
+    """Return a text without its first code units, which must end at a whole character."""
+    if text.isascii():
+        return text[units:]
+    return text.encode("utf-16-le")[2 * units :].decode("utf-16-le", errors="ignore")
