@@ -2,6 +2,7 @@
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain.sessions import Logout
+from geminichat.operations import live_connections
 from geminichat.tables import users
 
 
@@ -12,6 +13,8 @@ def handler(request: Request) -> Response:
 
     if asked.everywhere:
         users.end_sessions_from(request.caller, request.now)
-        return ok(None, "Logged out everywhere.")
-    users.end_session(request.caller, request.now)
-    return ok(None, "Logged out.")
+    else:
+        users.end_session(request.caller, request.now)
+    live_connections.close_ended(request.user_id, request.now)
+
+    return ok(None, "Logged out everywhere." if asked.everywhere else "Logged out.")

@@ -8,8 +8,10 @@ import pytest
 
 from functions.user_purge.app import purge_due
 from geminichat.errors import Unavailable
+from geminichat.tables import live
 from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.idempotency_keys import IdempotencyKey
+from geminichat.tables.live import Live
 from geminichat.tables.sessions import Session
 from geminichat.tables.usage import Usage
 from tests.support.aftermath import run_sweep
@@ -35,6 +37,7 @@ def everything_of(user_id: str, room: str) -> dict[str, object]:
         "usage": list(Usage.query(user_id)),
         "keys": list(IdempotencyKey.query(user_id)),
         "sessions": list(Session.query(user_id)),
+        "connections": list(Live.query(user_id)),
         "purge": purge_of(user_id),
     }
     return {name: value for name, value in found.items() if value}
@@ -46,6 +49,7 @@ def a_busy_stranger(api: Api, identity: Person) -> tuple[str, str]:
     stranger.sign_up(PASSWORD, at=NOW)
     room = stranger.open_room("Planted")
     stranger.sent(room, key="once")
+    live.open_connection(stranger.id, "c1", stranger.session_id, "nonce", NOW)
     return stranger.id, room
 
 
@@ -59,6 +63,7 @@ def test_a_replaced_user_is_deleted_with_everything(api: Api, worker: Poller) ->
         "usage",
         "keys",
         "sessions",
+        "connections",
         "purge",
     }
     purge(LATER + timedelta(minutes=2))

@@ -7,6 +7,7 @@ from geminichat.tables import (
     chatrooms,
     idempotency_keys,
     identities,
+    live,
     messages,
     purges,
     sessions,
@@ -39,6 +40,7 @@ def purge(purge: Purge, now: datetime) -> bool:
     usage.delete_all(purge.user_id)
     idempotency_keys.delete_all(purge.user_id)
     sessions.delete_all(purge.user_id)
+    live.close_all(purge.user_id)
     purges.finish(purge.user_id)
     return True
 

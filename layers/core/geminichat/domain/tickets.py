@@ -1,0 +1,74 @@
+"""Tickets: each opens one WebSocket connection of a session, once, within a minute.
+
+A ticket is no access token, and an access token is no ticket: their keys, forms and audiences
+differ. It is verified without a network call; `tables.live` keeps the nonces that were used.
+"""
+
+import base64
+import binascii
+import hmac
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+
+AUDIENCE = "live"
+LIFETIME = timedelta(seconds=60)
+MAC_BYTES = 32
+
+
+class InvalidTicket(Exception):
+    """The ticket is forged, malformed or expired, or of another stage."""
+
+
+class TicketUsed(InvalidTicket):
+    """The ticket has opened a connection already."""
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True):
+    """The session that a connection will belong to."""
+
+    audience: str = AUDIENCE
+    stage: str
+    user_id: str
+    session_id: str
+    expires_at: int
+    nonce: str
+
+
+def issue(user_id: str, session_id: str, stage: str, kid: str, key: bytes, now: datetime) -> str:
+    """Return a ticket for a session, valid from `now`."""
+    ticket = Ticket(
+        stage=stage,
+        user_id=user_id,
+        session_id=session_id,
+        expires_at=int((now + LIFETIME).timestamp()),
+        nonce=secrets.token_urlsafe(16),
+    )
+    payload = msgspec.json.encode(ticket)
+    text = base64.urlsafe_b64encode(_mac(payload, key) + payload).decode().rstrip("=")
+    return f"{kid}.{text}"
+
+
+def verify(text: str, stage: str, keys: Mapping[str, bytes], now: datetime) -> Ticket:
+    """Return what a ticket says. Raises InvalidTicket."""
+    kid, _, encoded = text.partition(".")
+    try:
+        blob = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+        tag, payload = blob[:MAC_BYTES], blob[MAC_BYTES:]
+        if not hmac.compare_digest(tag, _mac(payload, keys[kid])):
+            raise InvalidTicket()
+        ticket = msgspec.json.decode(payload, type=Ticket)
+    except (KeyError, binascii.Error, ValueError, msgspec.DecodeError) as error:
+        raise InvalidTicket() from error
+    if ticket.audience != AUDIENCE or ticket.stage != stage:
+        raise InvalidTicket()
+    if now.timestamp() >= ticket.expires_at:
+        raise InvalidTicket()
+    return ticket
+
+
+def _mac(payload: bytes, key: bytes) -> bytes:
+    derived = hmac.digest(key, b"geminichat live", "sha256")
+    return hmac.digest(derived, payload, "sha256")

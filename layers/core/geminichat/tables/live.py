@@ -1,0 +1,201 @@
+"""The live table: who watches a user's replies, and which of them are to be stopped.
+
+One item per user, so that a worker learns everything in one read. A connection counts as long as
+its session has not ended, whether its entry was removed or not: see `find_watchers`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from pynamodb.attributes import MapAttribute, NumberAttribute, UnicodeAttribute, UnicodeSetAttribute
+from pynamodb.expressions.condition import Condition, size
+from pynamodb.expressions.update import Action
+
+from geminichat.domain import codes, tickets
+from geminichat.domain.tickets import TicketUsed
+from geminichat.errors import Unavailable
+from geminichat.tables import users
+from geminichat.tables.table import Key, Table, batch_get, update_if
+from geminichat.tables.users import User
+
+MOST_CONNECTIONS = 8
+"""Connections per user; a further one closes the oldest."""
+RENEWED_FOR = timedelta(minutes=15)
+"""The time for which a connection counts after it was opened or renewed."""
+KEPT = timedelta(days=1)
+"""The time after which an item expires that nothing has changed."""
+SETTLES = timedelta(seconds=10)
+"""The time in which a new connection may answer that it is gone: it is not ready yet."""
+ATTEMPTS = 10
+"""Attempts to add a connection while others of the user are added."""
+
+
+class Live(Table):
+    """A user's connections, the nonces of the tickets that opened them, and the prompts to stop.
+
+    `connections` maps the id of each connection to its `session`, the epoch second `until` which
+    it counts, and the millisecond `opened`; `nonces` maps each nonce to its expiry.
+    """
+
+    class Meta:
+        setting = "LIVE_TABLE"
+
+    user_id = UnicodeAttribute(hash_key=True)
+    connections: MapAttribute[str, Any] = MapAttribute(null=True)
+    nonces: MapAttribute[str, Any] = MapAttribute(null=True)
+    stops = UnicodeSetAttribute(null=True)
+    expires_at = NumberAttribute()
+
+
+class Watchers(msgspec.Struct, frozen=True):
+    """The connections of a user that count, and the ids of the prompts to stop."""
+
+    connections: tuple[str, ...] = ()
+    stops: frozenset[str] = frozenset()
+
+
+def find_watchers(user_id: str, now: datetime) -> Watchers:
+    """Return a user's connections whose session has not ended, and the prompts to stop.
+
+    One network call, which reads the user, too: a session ends with one write there, and from then
+    on its connections receive nothing.
+    """
+    user, live = batch_get(users.key_of(user_id), Key(Live, user_id))
+    if live is None:
+        return Watchers()
+    return Watchers(tuple(_counting(user, live, now)), frozenset(live.stops or ()))
+
+
+def open_connection(
+    user_id: str, connection_id: str, session_id: str, nonce: str, now: datetime
+) -> tuple[str, ...]:
+    """Store a connection and the nonce of its ticket; return the connections that must be closed.
+
+    These are the oldest if the user has too many, and those that no longer count. Raises
+    Unauthorized if the session has ended, TicketUsed.
+    """
+    entry = {
+        "session": session_id,
+        "until": int((now + RENEWED_FOR).timestamp()),
+        "opened": codes.millis(now),
+    }
+    nonce_expiry = int((now + tickets.LIFETIME).timestamp()) + 1
+    for _ in range(ATTEMPTS):
+        user, live = users.current(user_id, session_id, now, Key(Live, user_id))
+        known = _connections(live)
+        if nonce in _nonces(live):
+            raise TicketUsed()
+        counting = _counting(user, live, now) if live else []
+        kept = counting[max(0, len(counting) + 1 - MOST_CONNECTIONS) :]
+        removed = [one for one in known if one not in kept]
+        actions: list[Action] = [_expiry(now)]
+        condition: Condition
+        if live is None or live.connections is None:
+            actions += [
+                Live.connections.set({connection_id: entry}),
+                Live.nonces.set({nonce: nonce_expiry}),
+            ]
+            condition = Live.connections.does_not_exist()
+        else:
+            actions += [
+                Live.connections[connection_id].set(entry),
+                Live.nonces[nonce].set(nonce_expiry),
+                *(Live.connections[one].remove() for one in removed),
+                *(
+                    Live.nonces[one].remove()
+                    for one, expires_at in _nonces(live).items()
+                    if expires_at <= now.timestamp()
+                ),
+            ]
+            condition = Live.nonces[nonce].does_not_exist()
+            condition &= size(Live.connections) < MOST_CONNECTIONS + len(removed)
+            for one in removed:
+                condition &= Live.connections[one].exists()
+        if update_if(Live(user_id), actions, condition):
+            return tuple(removed)
+    raise Unavailable()
+
+
+def renew_connection(user_id: str, connection_id: str, session_id: str, now: datetime) -> bool:
+    """Prolong a connection by 15 minutes; return False if it has been removed.
+
+    Raises Unauthorized if its session has ended.
+    """
+    users.current(user_id, session_id, now)
+    connection = Live.connections[connection_id]
+    until = int((now + RENEWED_FOR).timestamp())
+    return update_if(
+        Live(user_id), [connection["until"].set(until), _expiry(now)], connection.exists()
+    )
+
+
+def close_connection(user_id: str, connection_id: str, *, gone_at: datetime | None = None) -> None:
+    """Remove a connection.
+
+    `gone_at` is the time at which a post was answered that the connection is gone. A connection
+    that was opened just before it may still come, so it stays.
+    """
+    connection = Live.connections[connection_id]
+    condition: Condition = connection.exists()
+    if gone_at:
+        condition = connection["opened"] < codes.millis(gone_at - SETTLES)
+    update_if(Live(user_id), [connection.remove()], condition)
+
+
+def close_ended(user_id: str, now: datetime) -> tuple[str, ...]:
+    """Remove the connections of sessions that have ended, and return them."""
+    user, live = batch_get(users.key_of(user_id), Key(Live, user_id))
+    counting = _counting(user, live, now) if live else []
+    return _remove(user_id, [one for one in _connections(live) if one not in counting])
+
+
+def close_all(user_id: str) -> tuple[str, ...]:
+    """Delete a user's item, and return the connections that it had."""
+    [live] = batch_get(Key(Live, user_id))
+    if live is not None:
+        live.delete()
+    return tuple(_connections(live))
+
+
+def request_stop(user_id: str, message_id: str, now: datetime) -> None:
+    """Ask the worker that answers a prompt to stop."""
+    Live(user_id).update(actions=[Live.stops.add({message_id}), _expiry(now)])
+
+
+def clear_stop(user_id: str, message_id: str) -> None:
+    """Remove the request to stop a prompt, which has ended."""
+    requested = Live.stops.contains(message_id)
+    update_if(Live(user_id), [Live.stops.delete({message_id})], requested)
+
+
+def _counting(user: User | None, live: Live, now: datetime) -> list[str]:
+    """Return the connections that count, the oldest first."""
+    known = _connections(live)
+    return [
+        connection_id
+        for connection_id, entry in sorted(known.items(), key=lambda one: int(one[1]["opened"]))
+        if int(entry["until"]) > now.timestamp()
+        and user is not None
+        and users.has_valid_session(user, entry["session"], now)
+    ]
+
+
+def _connections(live: Live | None) -> dict[str, Any]:
+    return live.connections.as_dict() if live and live.connections else {}
+
+
+def _nonces(live: Live | None) -> dict[str, Any]:
+    return live.nonces.as_dict() if live and live.nonces else {}
+
+
+def _remove(user_id: str, connection_ids: Sequence[str]) -> tuple[str, ...]:
+    if connection_ids:
+        actions = [Live.connections[one].remove() for one in connection_ids]
+        update_if(Live(user_id), actions, Live.connections.exists())
+    return tuple(connection_ids)
+
+
+def _expiry(now: datetime) -> Action:
+    return Live.expires_at.set(int((now + KEPT).timestamp()))

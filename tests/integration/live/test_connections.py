@@ -1,0 +1,158 @@
+"""The live table: connections that count, tickets used once, requests to stop."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from geminichat.domain.sessions import Claims
+from geminichat.domain.tickets import TicketUsed
+from geminichat.errors import Unauthorized
+from geminichat.tables import live, users
+from geminichat.tables.live import MOST_CONNECTIONS, Live, Watchers
+from tests.support.lambdas import Api
+from tests.support.parallel import at_once
+from tests.support.person import Person
+
+NOW = datetime.now(UTC)
+
+
+def new_id() -> str:
+    return secrets.token_urlsafe(10) + "="
+
+
+def open_connection(person: Person, connection_id: str, at: datetime = NOW) -> tuple[str, ...]:
+    return live.open_connection(person.id, connection_id, person.session_id, new_id(), at)
+
+
+def watching(person: Person, at: datetime = NOW) -> set[str]:
+    return set(live.find_watchers(person.id, at).connections)
+
+
+@pytest.fixture
+def ann(api: Api) -> Person:
+    return Person.new(api)
+
+
+def test_nobody_watches_a_user_who_never_connected(ann: Person) -> None:
+    assert live.find_watchers(ann.id, NOW) == Watchers()
+    assert live.close_all(ann.id) == ()
+
+
+def test_a_connection_counts_for_fifteen_minutes_and_longer_if_it_is_renewed(ann: Person) -> None:
+    first, second = new_id(), new_id()
+    open_connection(ann, first)
+    open_connection(ann, second)
+    later = NOW + timedelta(minutes=14)
+    assert live.renew_connection(ann.id, second, ann.session_id, later)
+    assert watching(ann, later) == {first, second}
+    assert watching(ann, NOW + timedelta(minutes=15)) == {second}
+    assert watching(ann, later + timedelta(minutes=15)) == set()
+
+
+def test_a_removed_connection_cannot_be_renewed(ann: Person) -> None:
+    one = new_id()
+    open_connection(ann, one)
+    live.close_connection(ann.id, one)
+    assert not live.renew_connection(ann.id, one, ann.session_id, NOW)
+    assert watching(ann) == set()
+
+
+def test_a_ticket_opens_one_connection(ann: Person) -> None:
+    nonce = new_id()
+    live.open_connection(ann.id, new_id(), ann.session_id, nonce, NOW)
+    with pytest.raises(TicketUsed):
+        live.open_connection(ann.id, new_id(), ann.session_id, nonce, NOW)
+
+
+def test_a_ticket_used_twenty_times_at_once_opens_one_connection(ann: Person) -> None:
+    open_connection(ann, new_id())
+    nonce = new_id()
+
+    def use() -> bool:
+        try:
+            live.open_connection(ann.id, new_id(), ann.session_id, nonce, NOW)
+        except TicketUsed:
+            return False
+        return True
+
+    assert at_once([use] * 20).count(True) == 1
+    assert len(watching(ann)) == 2
+
+
+def test_the_ninth_connection_replaces_the_oldest(ann: Person) -> None:
+    known = [new_id() for _ in range(MOST_CONNECTIONS + 2)]
+    for age, one in enumerate(known[:MOST_CONNECTIONS]):
+        assert open_connection(ann, one, NOW + timedelta(seconds=age)) == ()
+    assert open_connection(ann, known[-2], NOW + timedelta(seconds=20)) == (known[0],)
+    assert open_connection(ann, known[-1], NOW + timedelta(seconds=21)) == (known[1],)
+    assert watching(ann) == set(known[2:])
+
+
+def test_there_are_never_more_than_eight_connections_when_many_open_at_once(ann: Person) -> None:
+    closed = at_once([lambda: open_connection(ann, new_id())] * 24)
+    assert len(watching(ann)) == MOST_CONNECTIONS
+    assert len({one for each in closed for one in each}) == 24 - MOST_CONNECTIONS
+
+
+def test_a_connection_that_no_longer_counts_makes_room(ann: Person) -> None:
+    old, new = new_id(), new_id()
+    open_connection(ann, old)
+    assert open_connection(ann, new, NOW + timedelta(minutes=16)) == (old,)
+
+
+def test_used_nonces_are_kept_no_longer_than_their_tickets_are_valid(ann: Person) -> None:
+    for minutes in range(3):
+        open_connection(ann, new_id(), NOW + timedelta(minutes=2 * minutes))
+    assert len(Live.get(ann.id).nonces.as_dict()) == 1
+
+
+def test_a_connection_receives_nothing_once_its_session_has_ended(ann: Person) -> None:
+    phone, laptop = new_id(), new_id()
+    open_connection(ann, phone)
+    session_of_phone = ann.session_id
+    ann.log_in()
+    open_connection(ann, laptop)
+    users.end_session(Claims(ann.id, session_of_phone), datetime.now(UTC))
+    assert watching(ann) == {laptop}
+    with pytest.raises(Unauthorized):
+        live.renew_connection(ann.id, phone, session_of_phone, NOW)
+    with pytest.raises(Unauthorized):
+        live.open_connection(ann.id, new_id(), session_of_phone, new_id(), NOW)
+    assert live.close_ended(ann.id, NOW) == (phone,)
+    assert live.close_ended(ann.id, NOW) == ()
+    users.end_sessions(ann.id)
+    assert watching(ann) == set()
+    assert live.close_all(ann.id) == (laptop,)
+    assert live.find_watchers(ann.id, NOW) == Watchers()
+
+
+def test_a_new_connection_that_is_not_ready_yet_stays(ann: Person) -> None:
+    one = new_id()
+    open_connection(ann, one)
+    live.close_connection(ann.id, one, gone_at=NOW + timedelta(seconds=1))
+    assert watching(ann) == {one}
+    live.close_connection(ann.id, one, gone_at=NOW + timedelta(seconds=11))
+    assert watching(ann) == set()
+
+
+def test_a_stop_is_seen_until_it_is_cleared(ann: Person) -> None:
+    live.request_stop(ann.id, "m_a_1", NOW)
+    live.request_stop(ann.id, "m_b_1", NOW)
+    assert live.find_watchers(ann.id, NOW) == Watchers((), frozenset({"m_a_1", "m_b_1"}))
+    open_connection(ann, new_id())
+    live.clear_stop(ann.id, "m_a_1")
+    live.clear_stop(ann.id, "m_unknown_1")
+    assert live.find_watchers(ann.id, NOW).stops == {"m_b_1"}
+
+
+def test_a_logout_removes_the_connections_of_its_session_and_no_other(ann: Person) -> None:
+    phone, laptop = new_id(), new_id()
+    open_connection(ann, laptop)
+    ann.log_in()
+    open_connection(ann, phone)
+    assert ann.post("/auth/logout").status == 200
+    assert set(Live.get(ann.id).connections.as_dict()) == {laptop}
+    ann.log_in()
+    assert ann.post("/auth/logout", {"everywhere": True}).status == 200
+    assert Live.get(ann.id).connections.as_dict() == {}
