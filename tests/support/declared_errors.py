@@ -11,7 +11,6 @@ recorded: set[tuple[str, ...]] = set()
 
 
 NOT_PROVOKED_YET = {
-    ("POST /auth/reset-password", "too-many-requests"),
     ("POST /chatroom/{id}/message/{messageId}/retry", "identity-not-proven"),
     ("POST /chatroom/{id}/message/{messageId}/retry", "spending-limit"),
     ("POST /chatroom/{id}/message/{messageId}/retry", "service-limit"),

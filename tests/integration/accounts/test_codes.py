@@ -408,6 +408,8 @@ def test_an_address_has_one_limit_on_tries_over_all_identities(api: Api) -> None
     tries = [Person(api).verify("123456", at=at, source="198.51.100.4") for _ in range(7)]
     assert [reply.status for reply in tries] == [400] * 6 + [429]
     assert tries[-1].headers["retry-after"] == "3600"
+    reset = Person(api).reset("123456", at=at, source="198.51.100.4")
+    problem(reset, 429, "too-many-requests")
 
 
 # ── A hundred wrong codes ───────────────────────────────────────────────────────────────────────
@@ -433,6 +435,20 @@ def test_a_hundred_wrong_codes_in_a_row_switch_codes_off_for_a_day(api: Api) -> 
     later = last + timedelta(days=1)
     assert ann.prove(at=later)["user"]["email"] == ann.identity.value
     assert wrong_codes(ann.identity, at=later) == 0
+
+
+def test_of_parallel_wrong_codes_exactly_a_hundred_in_a_row_are_compared(api: Api) -> None:
+    ann = Person(api)
+    day = datetime(2026, 3, 2, 9, tzinfo=UTC)
+    enter_wrong_codes(ann, 90, day)
+    later = day + timedelta(hours=1)
+    tries = [partial(ann.verify, "000000", at=later, source=f"198.19.1.{n}") for n in range(30)]
+    replies = at_once(tries)
+    assert sorted(reply.status for reply in replies) == [400] * 10 + [429] * 20
+    assert wrong_codes(ann.identity, at=later) == 100
+    next_day = later + timedelta(days=1)
+    problem(ann.verify("000000", at=next_day), 400, "invalid-code")
+    assert ann.prove(at=next_day), "one more wrong code does not switch them off again"
 
 
 def test_a_right_code_resets_the_count_of_wrong_ones(api: Api) -> None:

@@ -49,8 +49,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
         """How many events are allowed before the limit is reached."""
         return max(0, self.quota - self.count)
 
-    def plus(self, events: int) -> Self:
-        """Return the limit after more events."""
+    def count_events(self, events: int) -> Self:
+        """Return the limit with more events counted."""
         return msgspec.structs.replace(self, count=max(0, self.count + events))
 
 
@@ -91,8 +91,17 @@ class Pause(Limit, frozen=True, kw_only=True):
         pause = self.pause(self.count)
         return max(0, math.ceil(self.at + pause - now.timestamp())) if pause else 0
 
-    def failed(self, now: datetime) -> Self:
-        """Return the limit after one more failure."""
+    @property
+    def is_single(self) -> bool:
+        """Whether all pauses have one length; after one, the count starts at zero again."""
+        return self.first == self.longest
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether the single pause has passed."""
+        return self.is_single and self.count > self.quota and not self.wait(now)
+
+    def count_failure(self, now: datetime) -> Self:
+        """Return the limit with one more failure counted."""
         return msgspec.structs.replace(self, count=self.count + 1, at=int(now.timestamp()))
 
     def pause(self, count: int) -> int:
@@ -103,11 +112,9 @@ class Pause(Limit, frozen=True, kw_only=True):
     def seconds(self, now: datetime) -> int:
         return max(0, self.at + self.kept - int(now.timestamp())) if self.count else 0
 
-    def expiry(self, count: int, now: datetime) -> int:
-        """Return the epoch second until which a count that is reached now is kept."""
-        # Once the longest pause is over, a limit with one pause only starts again at zero.
-        kept = self.longest if self.first == self.longest and self.pause(count) else self.kept
-        return int(now.timestamp()) + kept
+    def expiry(self, now: datetime) -> int:
+        """Return the epoch second until which a count that changes now is kept."""
+        return int(now.timestamp()) + self.kept
 
     @property
     def length(self) -> int:

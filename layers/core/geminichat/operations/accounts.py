@@ -47,7 +47,7 @@ class SignUp(msgspec.Struct, frozen=True, kw_only=True):
 
     def headers(self) -> Mapping[str, str]:
         """Return RateLimit and RateLimit-Policy, after this sign-up."""
-        return limits.headers([window.plus(1) for window in self.windows], self.now)
+        return limits.headers([window.count_events(1) for window in self.windows], self.now)
 
 
 def admit_sign_up(identity: Identity, source: str, now: datetime) -> SignUp:
@@ -370,7 +370,7 @@ def _is_in_use(record: IdentityRecord, now: datetime) -> bool:
 
 def _too_many_sign_ups(window: Window, now: datetime) -> TooManyRequests:
     seconds = window.seconds(now)
-    full = window.plus(window.quota)
+    full = window.count_events(window.quota)
     return TooManyRequests(
         f"Too many sign-ups from your IP address. Try again in {seconds} s.",
         retry_after=seconds,

@@ -1,8 +1,8 @@
 """Count wrong passwords against their caller, and begin sessions.
 
-A password is compared only if none of its limits has a pause. Wrong ones are counted afterwards;
-a right one opens a session in a transaction that requires that no limit was reached meanwhile, so
-that guesses in parallel gain nothing.
+A password is compared only if none of its limits has a pause. A wrong one is counted afterwards, a
+right one begins a session, and both transactions require that no limit was reached meanwhile: of
+guesses in parallel, those beyond a limit get the same answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,15 +59,19 @@ def admit(identity: Identity, device_token: str | None, source: str, now: dateti
         and devices.is_genuine(device_token, record.user_id, config.signing_keys().keys.values())
     )
     pauses = counted[len(as_stranger) :] if known else counted[: len(as_stranger)]
-    return _admitted(record.user_id if record else NOBODY, pauses, now)
+    attempt = Attempt(user_id=record.user_id if record else NOBODY, pauses=pauses, now=now)
+    _require_unpaused(attempt)
+    return attempt
 
 
 def reject(attempt: Attempt) -> InvalidCredentials:
-    """Count a wrong password, and return the error for it."""
-    _count(attempt)
+    """Count a wrong password, and return the error for it.
+
+    Raises TooManyRequests if wrong passwords in parallel have reached a limit: `begin_session`
+    does so, too, so that the answer to a guess beyond the limits does not depend on the password.
+    """
     metrics.emit(LoginsFailed=1)
-    after = [pause.failed(attempt.now) for pause in attempt.pauses]
-    return InvalidCredentials(headers=limits.headers(after, attempt.now))
+    return _count(attempt, InvalidCredentials.detail)
 
 
 def begin_session(attempt: Attempt, user: User) -> RefreshToken:
@@ -94,9 +98,7 @@ def begin_session(attempt: Attempt, user: User) -> RefreshToken:
             return refresh
         except ConditionsFailed as error:
             if not error.of("user"):
-                raise TooManyRequests(
-                    "Too many wrong passwords. Try again in a moment.", retry_after=1
-                ) from error
+                raise _overtaken() from error
         found = users.find(user.user_id)
         if found is None or found.password_hash != user.password_hash:
             raise InvalidCredentials()
@@ -118,13 +120,11 @@ def confirm(
         return {}, [_as_confirmation(proof, now)]
     pauses = login_limits.of_session(claims.session_id)
     counters = batch_get(*map(limits_table.key_of, pauses))
-    attempt = _admitted(user.user_id, limits_table.with_counts(pauses, counters, now), now)
+    pauses = limits_table.with_counts(pauses, counters, now)
+    attempt = Attempt(user_id=user.user_id, pauses=pauses, now=now)
+    _require_unpaused(attempt)
     if not hashing.is_match(confirmation.password or "", user.password_hash):
-        _count(attempt)
-        after = [pause.failed(now) for pause in attempt.pauses]
-        raise InvalidCredentials(
-            "The current password is wrong.", headers=limits.headers(after, now)
-        )
+        raise _count(attempt, "The current password is wrong.")
     return attempt.headers, []
 
 
@@ -132,21 +132,25 @@ def _as_confirmation(proof: Proof, now: datetime) -> Write:
     return codes_table.use(proof, now)._replace(name="confirmation")
 
 
-def _admitted(user_id: str, pauses: Sequence[Pause], now: datetime) -> Attempt:
-    attempt = Attempt(user_id=user_id, pauses=pauses, now=now)
-    seconds = limits.longest_wait(pauses, now)
+def _require_unpaused(attempt: Attempt) -> None:
+    seconds = limits.longest_wait(attempt.pauses, attempt.now)
     if seconds:
         raise TooManyRequests(
             f"Too many wrong passwords. Try again in {seconds} s, or log in with a code.",
             retry_after=seconds,
             headers=attempt.headers,
         )
-    return attempt
 
 
-def _count(attempt: Attempt) -> None:
+def _count(attempt: Attempt, detail: str) -> InvalidCredentials:
     try:
-        transact(*(limits_table.count_failure(pause, attempt.now) for pause in attempt.pauses))
-    except ConditionsFailed:  # another request has started a count in the meantime
-        started = [pause.plus(1) for pause in attempt.pauses]
-        transact(*(limits_table.count_failure(pause, attempt.now) for pause in started))
+        limits_table.count_failures(attempt.pauses, attempt.now)
+    except ConditionsFailed as error:
+        raise _overtaken() from error
+    after = [pause.count_failure(attempt.now) for pause in attempt.pauses]
+    return InvalidCredentials(detail, headers=limits.headers(after, attempt.now))
+
+
+def _overtaken() -> TooManyRequests:
+    """Return the error for a guess while others in parallel have reached a limit."""
+    return TooManyRequests("Too many wrong passwords. Try again in a moment.", retry_after=1)

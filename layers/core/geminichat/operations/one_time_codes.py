@@ -42,7 +42,7 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
         now, sent = self.code.now, codes_table.sent_within_hour(self.item, self.code.now)
         mine = SentCode("", "", "", self.code.purpose, codes.millis(now), self.code.sender)
         own = codes.headers([*sent, mine], self.code.sender, now)
-        address = limits.headers([window.plus(1) for window in self.windows], now)
+        address = limits.headers([window.count_events(1) for window in self.windows], now)
         return {name: ", ".join(filter(None, (own[name], address.get(name)))) for name in own}
 
 
@@ -200,17 +200,15 @@ def _address_tries(source: str, now: datetime) -> list[Window]:
 def _take_try(tries: Sequence[Window], wrong: Pause | None, now: datetime) -> None:
     """Count one more try, before the code is compared. Raises InvalidCode, TooManyRequests."""
     counts = [limits_table.count_event(window, now) for window in tries]
-    for started in (wrong, wrong and wrong.plus(1)):
-        failures = [limits_table.count_failure(started, now)] if started else []
-        try:
-            transact(*counts, *failures)
-            return
-        except ConditionsFailed as error:
-            for window in tries:
-                if error.of(window.name) and window.name.startswith("tries"):
-                    raise _too_many(window, now) from error
-            if not wrong or not error.only(wrong.name):
-                raise InvalidCode() from error
+    try:
+        limits_table.count_failures([wrong] if wrong else [], now, *counts)
+    except ConditionsFailed as error:
+        for window in tries:
+            if error.of(window.name) and window.name.startswith("tries"):
+                raise _too_many(window, now) from error
+        if wrong and error.only(wrong.name):
+            raise codes.codes_are_off(wrong.longest) from error
+        raise InvalidCode() from error
 
 
 def _require_room(windows: Sequence[Window], now: datetime) -> None:
@@ -221,7 +219,7 @@ def _require_room(windows: Sequence[Window], now: datetime) -> None:
 
 def _too_many(window: Limit, now: datetime) -> TooManyRequests:
     seconds = window.wait(now) or window.seconds(now)
-    full = window.plus(window.quota)
+    full = window.count_events(window.quota)
     words = {
         TEXTS: f"No more texts can be sent today. Try again in {seconds} s, or use an email.",
     }

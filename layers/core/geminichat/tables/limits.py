@@ -9,7 +9,16 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 
 from geminichat.domain.limits import Limit, Pause, Window
-from geminichat.tables.table import Key, Table, Write, check, delete, update
+from geminichat.tables.table import (
+    ConditionsFailed,
+    Key,
+    Table,
+    Write,
+    check,
+    delete,
+    transact,
+    update,
+)
 
 
 class Counter(Table):
@@ -31,12 +40,14 @@ def key_of(limit: Limit) -> Key:
 
 def with_counts[L: Limit](limits: Sequence[L], items: Sequence[Any], now: datetime) -> list[L]:
     """Return the limits with the counts of their items, which `key_of` named."""
-    return [
-        msgspec.structs.replace(limit, count=int(item.count_), at=int(item.at))
-        if item is not None and int(item.expires_at) > now.timestamp()
-        else limit
-        for limit, item in zip(limits, items, strict=True)
-    ]
+    return [_with_count(limit, item, now) for limit, item in zip(limits, items, strict=True)]
+
+
+def _with_count[L: Limit](limit: L, item: Counter | None, now: datetime) -> L:
+    if item is None or int(item.expires_at) <= now.timestamp():
+        return limit
+    counted = msgspec.structs.replace(limit, count=int(item.count_), at=int(item.at))
+    return limit if isinstance(counted, Pause) and counted.is_over(now) else counted
 
 
 def count_event(limit: Window, now: datetime) -> Write:
@@ -55,20 +66,35 @@ def count_event(limit: Window, now: datetime) -> Write:
     )
 
 
-def count_failure(limit: Pause, now: datetime) -> Write:
+def count_failures(limits: Sequence[Pause], now: datetime, *more: Write) -> None:
+    """Count one more failure in a row at each limit, together with further writes.
+
+    Raises ConditionsFailed, for a limit if failures in parallel have started a pause of it.
+    """
+    try:
+        transact(*more, *(_count_failure(limit, now) for limit in limits))
+    except ConditionsFailed as error:
+        restarted = {limit.name for limit in limits if not limit.count and error.of(limit.name)}
+        if not restarted:
+            raise
+        limits = [one.count_events(1) if one.name in restarted else one for one in limits]
+        transact(*more, *(_count_failure(limit, now) for limit in limits))
+
+
+def _count_failure(limit: Pause, now: datetime) -> Write:
     """Return the write that counts one more failure in a row.
 
-    Its condition fails if a count that had expired was started again in the meantime.
+    Its condition fails if a pause has begun since the limit was read, or, for a count of zero, if
+    another failure has started to count.
     """
-    moment = int(now.timestamp())
-    started = limit.count > 0
+    is_started = limit.count > 0
     actions = [
-        Counter.count_.add(1) if started else Counter.count_.set(1),
-        Counter.at.set(moment),
-        Counter.expires_at.set(limit.expiry(limit.count + 1, now)),
+        Counter.count_.add(1) if is_started else Counter.count_.set(1),
+        Counter.at.set(int(now.timestamp())),
+        Counter.expires_at.set(limit.expiry(now)),
     ]
-    fresh = Counter.count_.does_not_exist() | (Counter.expires_at <= moment)
-    return update(limit.name, Counter(limit.key), actions, None if started else fresh)
+    condition = _is_unpaused(limit, now) if is_started else _is_at_zero(limit, now)
+    return update(limit.name, Counter(limit.key), actions, condition)
 
 
 def require_unpaused(limit: Pause, now: datetime) -> Write:
@@ -87,9 +113,14 @@ def forget(limit: Limit) -> Write:
 
 
 def _is_unpaused(limit: Pause, now: datetime) -> Condition:
-    unpaused: Condition = (
-        Counter.count_.does_not_exist()
-        | (Counter.expires_at <= int(now.timestamp()))
-        | (Counter.count_ <= max(limit.quota, limit.count))
-    )
-    return unpaused
+    unpaused: Condition = Counter.count_ <= max(limit.quota, limit.count)
+    return _is_at_zero(limit, now) | unpaused
+
+
+def _is_at_zero(limit: Pause, now: datetime) -> Condition:
+    """Return the condition that nothing is counted, or that the count starts at zero again."""
+    moment = int(now.timestamp())
+    at_zero: Condition = Counter.count_.does_not_exist() | (Counter.expires_at <= moment)
+    if limit.is_single:
+        at_zero |= (Counter.count_ > limit.quota) & (Counter.at <= moment - limit.longest)
+    return at_zero
