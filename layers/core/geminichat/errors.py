@@ -106,7 +106,7 @@ class InvalidRequest(AppError):
 
 
 class WeakPassword(InvalidRequest):
-    """The password is too short, too common, or equals the identity."""
+    """The password is too short or too common, or built from the identity or a sequence."""
 
     code = "weak-password"
 

@@ -35,6 +35,8 @@ def check_strength(pointer: str, password: str, *identities: str | None) -> None
     folded = password.strip().casefold()
     if len(set(folded)) < 2:
         raise WeakPassword.at({pointer: "A password must not be one character repeated"})
+    if _is_sequence(folded):
+        raise WeakPassword.at({pointer: "A password must not be a sequence or a short repetition"})
     if not _variations(folded).isdisjoint(_common()):
         raise WeakPassword.at({pointer: "This password is one of the most common ones"})
     for identity in filter(None, identities):
@@ -52,11 +54,44 @@ _LEET = str.maketrans("0134579@$!", "oieastgasi")
 _ENDS = "0123456789 .,;:!?*#+-_@$&%"
 
 
+_ROWS = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")
+_SEQUENCES = [*_ROWS, *(row[::-1] for row in _ROWS), "qwertzuiop", "azertyuiop"]
+_SHORTEST_RUN = 3
+"""Characters of a row, or equal ones, that count as a part of a sequence."""
+_SHORTEST_UNIT = 4
+"""Characters that a repeated part needs, and those that a sequence needs besides its runs."""
+
+
+def _is_sequence(folded: str) -> bool:
+    """Return whether a password is little more than rows of the alphabet or the keyboard."""
+    if len(_unit(folded)) < _SHORTEST_UNIT:
+        return True
+    own, start = 0, 0
+    while start < len(folded):
+        end = start + 1
+        while end < len(folded) and _is_run(folded[start : end + 1]):
+            end += 1
+        is_part = end - start >= _SHORTEST_RUN
+        own += not is_part
+        start = end if is_part else start + 1
+    return own < _SHORTEST_UNIT
+
+
+def _is_run(text: str) -> bool:
+    return len(set(text)) == 1 or any(text in row for row in _SEQUENCES)
+
+
+def _unit(text: str) -> str:
+    """Return the shortest part of which a text is a repetition; all of it if there is none."""
+    return text[: (text + text).find(text, 1)]
+
+
 def _variations(folded: str) -> set[str]:
-    """Return a password, and what it is without digits at its ends and look-alike characters."""
-    bare = folded.strip(_ENDS)
-    plain = folded.translate(_LEET)
-    return {folded, bare, bare.translate(_LEET), plain, folded.rstrip(_ENDS).translate(_LEET)}
+    """Return a password without digits at its ends and look-alike characters, once, or reversed."""
+    spelt = {folded, _squeeze(folded), folded.strip(_ENDS), folded.rstrip(_ENDS)}
+    spelt |= {one.translate(_LEET) for one in spelt}
+    spelt |= {_unit(one) for one in spelt}
+    return spelt | {one[::-1] for one in spelt}
 
 
 def _is_built_from(folded: str, text: str) -> bool:

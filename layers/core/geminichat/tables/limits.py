@@ -114,7 +114,8 @@ def forget(limit: Limit) -> Write:
 
 def _is_unpaused(limit: Pause, now: datetime) -> Condition:
     unpaused: Condition = Counter.count_ <= max(limit.quota, limit.count)
-    return _is_at_zero(limit, now) | unpaused
+    unpaused |= _is_at_zero(limit, now)
+    return unpaused
 
 
 def _is_at_zero(limit: Pause, now: datetime) -> Condition:
