@@ -2,7 +2,7 @@
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -16,12 +16,25 @@ REPLY_SIZE = 350_000
 
 
 class Status(StrEnum):
-    """A prompt's state; answered and failed are final."""
+    """A prompt's state; all but the first two are final."""
 
     QUEUED = "queued"
     GENERATING = "generating"
     ANSWERED = "answered"
+    STOPPED = "stopped"
     FAILED = "failed"
+
+
+FINAL = frozenset({Status.ANSWERED, Status.STOPPED, Status.FAILED})
+"""The states that are known to be final."""
+
+
+def read_member[Member: StrEnum](kind: type[Member], stored: str) -> Member:
+    """Return a stored value of an enumeration; one that a later release added stays a plain text.
+
+    A gradual deployment and a rollback run the earlier release on what the later one has stored.
+    """
+    return kind(stored) if stored in kind else cast(Member, stored)
 
 
 class NewPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,7 +210,7 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         """
         poll_after = start
         for message in messages:
-            if message.status in (Status.QUEUED, Status.GENERATING):
+            if message.status is not UNSET and message.status not in FINAL:
                 break
             poll_after = message.id
         return cls(messages=messages, next_cursor=next_cursor, poll_after=poll_after)

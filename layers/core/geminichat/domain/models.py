@@ -26,6 +26,11 @@ class Thinking(StrEnum):
     MEDIUM = "medium"
     HIGH = "high"
 
+    @classmethod
+    def read(cls, stored: str | None) -> Self | None:
+        """Return a stored level; None, which leaves the choice to the model, for an unknown one."""
+        return cls(stored) if stored and stored in cls else None
+
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """One of Google's models; prices are in micro-dollars per million tokens."""

@@ -123,7 +123,7 @@ def read_rooms(
             id=item["chatroom_id"],
             title=item["title"],
             model=item["model"],
-            thinking=Thinking(item["thinking"]) if item.get("thinking") else None,
+            thinking=Thinking.read(item.get("thinking")),
             created_at=item["created_at"],
             updated_at=item["updated_at"],
         )
@@ -204,7 +204,7 @@ def _view(room: Chatroom) -> rooms.Room:
         title=room.title,
         system_instruction=room.system_instruction,
         model=room.model,
-        thinking=Thinking(room.thinking) if room.thinking else None,
+        thinking=Thinking.read(room.thinking),
         created_at=room.created_at,
         updated_at=room.updated_at,
     )

@@ -28,6 +28,7 @@ from geminichat.domain.messages import (
     Message,
     Status,
     TokenUsage,
+    read_member,
 )
 from geminichat.domain.models import Choice, Thinking
 from geminichat.domain.rooms import Room
@@ -191,7 +192,7 @@ def read_past_turns(chatroom_id: str, before: int, limit: int) -> list[PastTurn]
     return [
         PastTurn(prompt=item["content"], reply=found[seq + 1]["content"])
         for seq, item in sorted(found.items())
-        if item.get("status") == Status.ANSWERED and seq + 1 in found
+        if item["sender"] == "user" and seq + 1 in found
     ]
 
 
@@ -216,10 +217,10 @@ def _view(item: Mapping[str, Any]) -> Message:
             reply_to=ids.message_id(room_id, seq - 1),
             model=item["model"],
             requested_model=item.get("requested_model") or UNSET,
-            finish=Finish(item.get("finish") or Finish.COMPLETE),
+            finish=read_member(Finish, item.get("finish") or Finish.COMPLETE),
             usage=_tokens(item.get("input_tokens"), item.get("output_tokens")),
         )
-    status = Status(item.get("status") or Status.QUEUED)
+    status = read_member(Status, item.get("status") or Status.QUEUED)
     failure = None
     if status is Status.FAILED and (code := item.get("error_code")):
         failure = Failure(code=code, message=item.get("error_message") or "")
@@ -305,7 +306,7 @@ def get_prompt(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> Sen
         thinking=prompt.thinking,
         system_instruction=prompt.system_instruction,
     )
-    return SentBefore(turn, prompt.content, prompt.created_at, Status(prompt.status))
+    return SentBefore(turn, prompt.content, prompt.created_at, read_member(Status, prompt.status))
 
 
 def retry_prompt(
@@ -448,7 +449,7 @@ def lease_prompt(
         content=prompt.content,
         model=prompt.model,
         requested_model=prompt.requested_model or prompt.model,
-        thinking=Thinking(prompt.thinking) if prompt.thinking else None,
+        thinking=Thinking.read(prompt.thinking),
         max_output_tokens=int(prompt.max_output_tokens) if prompt.max_output_tokens else None,
         system_instruction=prompt.system_instruction,
         attempts=int(prompt.attempts or 0),

@@ -1,0 +1,59 @@
+"""Values that a later release has stored: a gradual deployment or a rollback reads them."""
+
+import pytest
+
+from geminichat.tables.chatrooms import Chatroom
+from geminichat.tables.messages import StoredMessage
+from tests.support import document
+from tests.support.lambdas import Poller
+from tests.support.person import Person
+from tests.support.stored import stored
+
+
+@pytest.fixture
+def later(pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A room with values that this release does not know, in every field that is an enumeration."""
+    room = pro_user.open_room()
+    pro_user.sent(room, "one")
+    worker.drain()
+    prompt, reply = stored(room)
+    prompt.update([StoredMessage.status.set("postponed"), StoredMessage.thinking.set("extreme")])
+    reply.update([StoredMessage.finish.set("folded")])
+    Chatroom(pro_user.id, room).update([Chatroom.thinking.set("extreme")])
+    monkeypatch.setattr(document, "check", lambda *_: None)  # it lists the known values only
+    return room
+
+
+def test_every_route_shows_the_messages_of_a_later_release(pro_user: Person, later: str) -> None:
+    whole = pro_user.get(f"/chatroom/{later}")
+    listed = pro_user.get(f"/chatroom/{later}/message")
+    for messages in (whole.data["messages"], listed.data["messages"]):
+        assert [message.get("status") for message in messages] == ["postponed", None]
+        assert [message.get("finish") for message in messages] == [None, "folded"]
+    one = pro_user.get(f"/chatroom/{later}/message/{listed.data['messages'][0]['id']}")
+    assert (one.data["status"], one.data["reply"]["finish"]) == ("postponed", "folded")
+    assert whole.data["thinking"] is None
+    [room] = pro_user.get("/chatroom").data["chatrooms"]
+    assert room["thinking"] is None
+
+
+def test_polling_waits_at_a_prompt_whose_status_is_not_known_to_be_final(
+    pro_user: Person, later: str
+) -> None:
+    assert pro_user.get(f"/chatroom/{later}/message").data["pollAfter"] is None
+
+
+def test_a_prompt_of_a_later_release_is_answered_with_its_history(
+    pro_user: Person, later: str, worker: Poller
+) -> None:
+    message = pro_user.sent(later, "two")
+    assert stored(later)[-1].thinking == "extreme"
+    worker.drain()
+    reply = pro_user.look(later, message)["reply"]
+    assert reply["content"] == "You said: two (turn 2; before that: one)"
+    assert pro_user.retry(later, stored_id(pro_user, later)).status == 409
+
+
+def stored_id(user: Person, room: str) -> str:
+    """Return the id of the room's first prompt."""
+    return str(user.get(f"/chatroom/{room}/message").data["messages"][0]["id"])
