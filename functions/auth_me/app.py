@@ -2,11 +2,11 @@
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.users import Account
-from geminichat.tables import usage
+from geminichat.operations.show_usage import show_account
 
 
 @endpoint
 def handler(request: Request) -> Response[Account]:
     """Answer 200 with the user, its plan and the prompts left today."""
-    account = usage.account(request.user_id, request.session_id, request.now)
+    account = show_account(request.caller, request.now)
     return ok(account, "This is your account.", headers=NO_STORE)

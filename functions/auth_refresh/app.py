@@ -6,7 +6,7 @@ from geminichat import config
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.sessions import ENDED, Claims, RefreshRequest, RefreshToken
 from geminichat.domain.tokens import Tokens
-from geminichat.errors import TokenReused, Unauthorized, Unavailable
+from geminichat.errors import Contended, TokenReused, Unauthorized
 from geminichat.tables import sessions, users
 from geminichat.tables.table import batch_get
 
@@ -42,7 +42,7 @@ def _exchange(token: RefreshToken, now: datetime) -> tuple[RefreshToken, datetim
         if sessions.spend(session, token, following, signing.current, now):
             return following, now
     else:
-        raise Unavailable()
+        raise Contended()
 
     spent_at = sessions.find_spent_at(session, token, now)
     key = signing.keys.get(session.kid or "")

@@ -22,6 +22,7 @@ from geminichat.clients.prompt_queue import Job
 from geminichat.domain import history, ids, retries, times
 from geminichat.domain.messages import NO_TOKENS, UNAVAILABLE, Failure, Reply, TokenUsage
 from geminichat.domain.models import Thinking
+from geminichat.errors import Contended
 from geminichat.operations import answer_prompt
 from geminichat.operations.answer_prompt import LeaseLost
 from geminichat.runtime import log
@@ -90,9 +91,10 @@ def _answer(record: Record, deadline: float, *, first: bool) -> int | None:
     except LeaseLost:
         log.warning("lease lost", **_names(job))
         return None
-    except Exception:
+    except Exception as error:
         log.exception("attempt failed", **_names(job))
-        metrics.emit(WorkerErrors=1)
+        if not isinstance(error, Contended):  # which requests of the user can cause
+            metrics.emit(WorkerErrors=1)
         received = int(record["attributes"].get("ApproximateReceiveCount", "1"))
         return retries.pause(received, config.number("RETRY_PAUSE"), None, random.random())
 

@@ -21,7 +21,7 @@ from geminichat.tables import usage
 def handler(request: Request) -> Response[SubscriptionStatus]:
     """Answer 200 with the status; a repeated request changes nothing."""
     limit = usage.count_stripe_request(request.user_id, request.now)
-    status = renewal.cancel(request.user_id, request.session_id, request.now)
+    status = renewal.cancel(request.caller, request.now)
     return ok(
         status,
         "The subscription ends with its period. You keep the pro plan until then.",

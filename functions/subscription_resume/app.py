@@ -21,5 +21,5 @@ from geminichat.tables import usage
 def handler(request: Request) -> Response[SubscriptionStatus]:
     """Answer 200 with the status; a repeated request changes nothing."""
     limit = usage.count_stripe_request(request.user_id, request.now)
-    status = renewal.resume(request.user_id, request.session_id, request.now)
+    status = renewal.resume(request.caller, request.now)
     return ok(status, "The subscription renews at the end of its period.", headers=limit.headers())

@@ -2,11 +2,10 @@
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain.billing import SubscriptionStatus
-from geminichat.tables import usage
+from geminichat.operations.show_usage import show_subscription
 
 
 @endpoint
 def handler(request: Request) -> Response[SubscriptionStatus]:
     """Answer 200 with the status that Stripe last reported."""
-    status = usage.subscription_status(request.user_id, request.session_id, request.now)
-    return ok(status, "This is your plan.")
+    return ok(show_subscription(request.caller, request.now), "This is your plan.")

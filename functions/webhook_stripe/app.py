@@ -8,6 +8,7 @@ from geminichat.api import Request, Response, endpoint, ok
 from geminichat.clients import payments
 from geminichat.domain import webhooks
 from geminichat.errors import (
+    Contended,
     InvalidRequest,
     InvalidSignature,
     PaymentInProgress,
@@ -28,6 +29,8 @@ def _count_failures() -> Iterator[None]:
     except (InvalidRequest, PaymentsOff):
         metrics.emit(WebhooksRefused=1)
         raise
+    except (Contended, PaymentInProgress):
+        raise  # concurrent copies of an event, or requests of its customer: it comes again
     except Exception:
         metrics.emit(WebhooksFailed=1)
         raise

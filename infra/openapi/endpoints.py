@@ -15,6 +15,7 @@ from typing import Any
 from geminichat.errors import (
     AppError,
     BodyTooLarge,
+    Contended,
     InvalidRequest,
     Unauthorized,
     Unavailable,
@@ -102,6 +103,8 @@ class Endpoint:
             implied |= {InvalidRequest, BodyTooLarge, UnsupportedMedia}
         if "dynamodb:" in self.policies:
             implied.add(Unavailable)
+        if any(f"dynamodb:{write}Item" in self.policies for write in ("Put", "Update", "Delete")):
+            implied.add(Contended)
         return implied.union(self.declared)
 
     @cached_property

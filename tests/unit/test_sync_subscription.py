@@ -1,4 +1,4 @@
-"""`sync_subscription.store_current` in every order in which concurrent syncs can interleave.
+"""`sync_subscription.store_newest` in every order in which concurrent syncs can interleave.
 
 The steps of several handlers (look, fetch, store) run one at a time, in every possible order, while
 the state at Stripe changes between them. Each handler runs in a thread that stops before each step;
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geminichat.domain.billing import SubscriptionState
-from geminichat.operations.sync_subscription import Synced, store_current
+from geminichat.operations.sync_subscription import Synced, store_newest
 from geminichat.tables.subscriptions import Subscription
 
 CUSTOMER = "cus_1"
@@ -76,7 +76,7 @@ class Handler:
 
     def _sync(self) -> None:
         known = Subscription("u_1", status="0") if self._stale else self.load("u_1")
-        synced = store_current(known, CUSTOMER, fetch=self.fetch, load=self.load, store=self.store)
+        synced = store_newest(known, CUSTOMER, fetch=self.fetch, load=self.load, store=self.store)
         if synced:
             self._world.replaced.append((int(synced.before.status), int(synced.state.status)))
 
@@ -89,10 +89,8 @@ class Handler:
         self._stop()
         return SubscriptionState(status=str(self._world.at_stripe))
 
-    def store(
-        self, before: Subscription, customer_id: str, state: SubscriptionState, mark: object
-    ) -> bool:
-        assert (customer_id, mark) == (CUSTOMER, None)
+    def store(self, before: Subscription, customer_id: str, state: SubscriptionState) -> bool:
+        assert customer_id == CUSTOMER
         self._stop()
         if self._world.revision != before.revision:
             return False
@@ -190,7 +188,7 @@ class Losing:
         self._customer_id = customer_id
 
     def sync(self) -> Synced | None:
-        return store_current(
+        return store_newest(
             Subscription("u_1", stripe_customer_id=CUSTOMER),
             CUSTOMER,
             fetch=self.fetch,

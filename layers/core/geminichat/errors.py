@@ -13,6 +13,7 @@
     ├── IdentityNotProven         403  identity-not-proven
     ├── NotFound                  404  not-found
     ├── Conflict                  409  one class per case:
+    │   ├── Contended             409  concurrent-requests
     │   ├── IdentityTaken         409  identity-taken
     │   ├── IdentityNotVerified   409  identity-not-verified
     │   ├── KeyInUse              409  key-in-use
@@ -193,6 +194,14 @@ class Conflict(AppError):
     status = 409
     title = "Conflict"
     code = "conflict"
+
+
+class Contended(Conflict):
+    """Other requests were changing the same data all the time; retrying is safe."""
+
+    code = "concurrent-requests"
+    detail = "Other requests are changing the same data. Try again in a moment."
+    own_headers: ClassVar = {"retry-after": "1"}
 
 
 class IdentityTaken(Conflict):

@@ -26,7 +26,7 @@ from tests.support.billing import KEY, SECRET, deliver, event, of_type, post, se
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, invoke
 from tests.support.parallel import wait_until
-from tests.support.person import Person
+from tests.support.person import Person, problem
 from tests.support.wire import ALWAYS, Wire
 
 NOW = datetime.now(UTC)
@@ -571,6 +571,20 @@ def test_concurrent_copies_of_an_event_are_accepted_despite_conflicts(
     wire.cut("dynamodb.PutItem", "conflict", times=10)
     deliveries = [Delivery(payer, event_id) for _ in range(6)]
     assert [one.answered() for one in deliveries] == [200] * 6
+    assert payer.plan() == "pro"
+
+
+def test_a_lasting_conflict_is_no_failure_of_ours(
+    payer: Person, wire: Wire, capsys: pytest.CaptureFixture[str]
+) -> None:
+    payer.pay()
+    event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
+    wire.cut("dynamodb.TransactWriteItems", "conflict", times=ALWAYS)
+    capsys.readouterr()
+    problem(deliver_in_time(payer, event_id), 409, "concurrent-requests")
+    assert "WebhooksFailed" not in capsys.readouterr().out
+    wire.reset()
+    payer.deliver_events()
     assert payer.plan() == "pro"
 
 

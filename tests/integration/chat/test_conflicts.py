@@ -9,7 +9,7 @@ from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
-from tests.support.person import Person
+from tests.support.person import Person, problem
 from tests.support.stored import prompts, stored
 from tests.support.wire import ALWAYS, Wire
 
@@ -56,7 +56,7 @@ def test_a_short_transaction_conflict_is_retried(
         assert len(list(prompts(room))) == (2 if name.startswith("send") else 1)
 
 
-def test_a_lasting_transaction_conflict_is_a_503_and_stores_nothing(
+def test_a_lasting_transaction_conflict_is_a_409_and_stores_nothing(
     api: Api, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     users = {name: Person(api) for name in REQUESTS}
@@ -74,21 +74,21 @@ def test_a_lasting_transaction_conflict_is_a_503_and_stores_nothing(
 
     for name, reply in replies.items():
         room, _ = rooms[name]
-        assert reply.status == 503, name
+        problem(reply, 409, "concurrent-requests")
         assert reply.headers["retry-after"] == "1"
-        assert reply.json["type"].endswith(":unavailable")
         assert [vars(item) for item in stored(room)] == before[name], name
         assert users[name].counted() == 1, "only the blocked prompt"
         assert users[name].get(f"/chatroom/{room}").data["title"] == "New Chat"
 
 
 def test_a_prompt_is_answered_later_after_a_lasting_conflict_in_the_worker(
-    user: Person, worker: Poller, wire: Wire
+    user: Person, worker: Poller, wire: Wire, capsys: pytest.CaptureFixture[str]
 ) -> None:
     room = user.open_room()
     sent = user.sent(room)
     wire.cut(TRANSACT, "conflict", times=ALWAYS, holding=(room,))
     assert worker.poll().failed
+    assert "WorkerErrors" not in capsys.readouterr().out
     wire.reset()
     bring_to_rest(worker, [room])
     check(user, [room], [sent])

@@ -237,6 +237,33 @@ def test_only_failures_that_no_user_can_cause_are_refunded(
     check_settled(basic_user.id, times.day(now()))
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "code"),
+    [
+        ("BASIC_DAILY_DOLLARS", dollars(WORST - 1), "spending-limit"),
+        ("STAGE_DAILY_DOLLARS", dollars(WORST - 1), "service-limit"),
+        ("BASIC_IN_FLIGHT", "1", "too-many-in-flight"),
+    ],
+)
+def test_a_retry_is_refused_by_the_limits_of_a_prompt(
+    setting: str,
+    value: str,
+    code: str,
+    basic_user: Person,
+    worker: Poller,
+    google: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    google.fault("blocked")
+    room = basic_user.open_room()
+    message = basic_user.sent(room)
+    worker.drain()
+    basic_user.sent(basic_user.open_room())
+    monkeypatch.setenv(setting, value)
+    problem(basic_user.retry(room, message), 429, code)
+    assert basic_user.look(room, message)["status"] == "failed"
+
+
 # ── Settlement ──────────────────────────────────────────────────────────────────────────────────
 
 

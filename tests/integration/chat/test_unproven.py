@@ -56,6 +56,20 @@ def test_the_sixth_prompt_is_refused_on_every_day_until_an_identity_is_proven(
     worker.drain()
 
 
+def test_a_retry_counts_as_one_of_the_five_prompts(
+    stranger: Person, worker: Poller, google: StandIn
+) -> None:
+    google.fault("blocked")
+    room = stranger.open_room()
+    message = stranger.sent(room)
+    worker.drain()
+    for _ in range(4):
+        stranger.sent(room)
+    refused = stranger.retry(room, message, at=times.next_day(times.now()))
+    problem(refused, 403, "identity-not-proven")
+    worker.drain()
+
+
 def test_the_prompts_are_counted_per_identity_and_not_per_account(
     stranger: Person, wire: Wire
 ) -> None:

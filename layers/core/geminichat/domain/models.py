@@ -121,7 +121,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     def is_open_to(self, name: str, plan: Plan, today: date) -> bool:
         """Return whether a room on this plan may name the model."""
         model = self.find(name)
-        return model is not None and plan in self._current(model, today).plans
+        return model is not None and plan in self._plans_of(model, today)
 
     def choose(self, name: str, plan: Plan, today: date) -> Choice:
         """Return the model to ask for a room that names `name`.
@@ -130,7 +130,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         default; a retired one its replacement.
         """
         model = self.find(name)
-        if model is None or plan not in self._current(model, today).plans:
+        if model is None or plan not in self._plans_of(model, today):
             model = self.default()
         model = self.serving(model.id, today)
         return Choice(model, min(model.max_output_tokens, self.max_output_tokens[plan]))
@@ -161,14 +161,14 @@ class Catalogue(msgspec.Struct, frozen=True):
                 found.append(f"{model.id} cannot be chosen and has no replacement.")
         return found
 
-    def _current(self, model: Model, today: date) -> Model:
-        """Return the model whose plans apply: this one, or its replacement if it has none."""
+    def _plans_of(self, model: Model, today: date) -> frozenset[Plan]:
+        """Return the plans that may choose a model; a retired model has its replacement's."""
         while not model.plans or model.is_retired(today):
             following = self.replacement(model)
             if following is None:
                 break
             model = following
-        return model
+        return model.plans
 
     def _problems(self) -> Iterator[str]:
         for alias, name in self.aliases.items():

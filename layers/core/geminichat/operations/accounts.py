@@ -17,12 +17,12 @@ from geminichat.domain.limits import Window
 from geminichat.domain.sessions import ENDED, EXPIRED, Claims, OptionalCaller, RefreshToken
 from geminichat.domain.users import Account
 from geminichat.errors import (
+    Contended,
     IdentityNotVerified,
     IdentityTaken,
     InvalidCode,
     TooManyRequests,
     Unauthorized,
-    Unavailable,
 )
 from geminichat.operations import one_time_codes
 from geminichat.operations.one_time_codes import Issue
@@ -126,7 +126,7 @@ def log_in_by_code(
         except ConditionsFailed as error:
             if error.of("code"):
                 raise InvalidCode() from error
-    raise Unavailable()
+    raise Contended()
 
 
 def _register(
@@ -164,7 +164,7 @@ def _begin_session(
         subscriptions.key_of(record.user_id),
     )
     if user is None:
-        raise Unavailable()
+        raise Contended()
     removed = _added_after(record, user, now) if record.replaced else []
     if record.replaced and not _can_restore(identity, removed):
         return _register(identity, record, used, now)
@@ -219,7 +219,7 @@ def reset_password(proof: Proof, password_hash: str, source: str, now: datetime)
                 )
                 return []
             if user is None:
-                raise Unavailable()
+                raise Contended()
             removed = _added_after(record, user, now)
             if not record.replaced:
                 reset = [users.reset_password(user, password_hash, removed)]
@@ -237,7 +237,7 @@ def reset_password(proof: Proof, password_hash: str, source: str, now: datetime)
         except ConditionsFailed as error:
             if error.of("code"):
                 raise InvalidCode() from error
-    raise Unavailable()
+    raise Contended()
 
 
 def add_identity(
@@ -283,7 +283,7 @@ def add_identity(
             continue
         allowance = usage.allowance_of(user.user_id, subscription, counted, now)
         return users.view(users.with_identity(user, identity), allowance), user
-    raise Unavailable()
+    raise Contended()
 
 
 def change_password(

@@ -17,7 +17,7 @@ from geminichat.domain.codes import Proof
 from geminichat.domain.identities import Identity
 from geminichat.domain.limits import Pause
 from geminichat.domain.sessions import Claims, RefreshToken
-from geminichat.errors import InvalidCredentials, TooManyRequests, Unavailable
+from geminichat.errors import Contended, InvalidCredentials, TooManyRequests
 from geminichat.operations import one_time_codes
 from geminichat.tables import codes as codes_table
 from geminichat.tables import identities, sessions, users
@@ -103,7 +103,7 @@ def begin_session(attempt: Attempt, user: User) -> RefreshToken:
         if found is None or found.password_hash != user.password_hash:
             raise InvalidCredentials()
         user = found
-    raise Unavailable()
+    raise Contended()
 
 
 def confirm(

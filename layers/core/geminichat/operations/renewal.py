@@ -6,32 +6,35 @@ from datetime import datetime
 from geminichat.clients import payments
 from geminichat.domain import billing
 from geminichat.domain.billing import SubscriptionStatus
+from geminichat.domain.sessions import Claims
 from geminichat.errors import NoSubscription
 from geminichat.operations import sync_subscription
-from geminichat.tables import subscriptions, usage, users
+from geminichat.operations.show_usage import show_subscription
+from geminichat.tables import subscriptions, users
 
 
-def cancel(user_id: str, session_id: str, now: datetime) -> SubscriptionStatus:
+def cancel(caller: Claims, now: datetime) -> SubscriptionStatus:
     """End the subscription with its period, and return its status. Raises NoSubscription."""
-    return _change(user_id, session_id, now, payments.cancel_renewal)
+    return _change(caller, now, payments.cancel_renewal)
 
 
-def resume(user_id: str, session_id: str, now: datetime) -> SubscriptionStatus:
+def resume(caller: Claims, now: datetime) -> SubscriptionStatus:
     """Renew a subscription that would end, and return its status. Raises NoSubscription."""
-    return _change(user_id, session_id, now, payments.resume_renewal)
+    return _change(caller, now, payments.resume_renewal)
 
 
 def _change(
-    user_id: str, session_id: str, now: datetime, change_at_stripe: Callable[[str], None]
+    caller: Claims, now: datetime, change_at_stripe: Callable[[str], None]
 ) -> SubscriptionStatus:
-    _, known = users.current(user_id, session_id, now, subscriptions.key_of(user_id))
+    key = subscriptions.key_of(caller.user_id)
+    _, known = users.current(caller.user_id, caller.session_id, now, key)
     if known is None or known.stripe_customer_id is None:
         raise NoSubscription()
 
     change_at_stripe(known.stripe_customer_id)
     sync_subscription.sync(known, known.stripe_customer_id, now)
 
-    status = usage.subscription_status(user_id, session_id, now)
+    status = show_subscription(caller, now)
     if status.status not in billing.ONGOING:
         raise NoSubscription()
     return status

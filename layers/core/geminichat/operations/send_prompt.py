@@ -19,6 +19,7 @@ from geminichat.domain.quota import Allowance, Limit
 from geminichat.domain.sessions import ENDED, Claims
 from geminichat.domain.spending import Reservation
 from geminichat.errors import (
+    Contended,
     IdentityNotProven,
     KeyInUse,
     KeyReused,
@@ -27,7 +28,6 @@ from geminichat.errors import (
     StageLimit,
     TooManyRequests,
     Unauthorized,
-    Unavailable,
 )
 from geminichat.tables import chatrooms, idempotency_keys, messages, subscriptions, usage, users
 from geminichat.tables.chatrooms import Turn
@@ -201,7 +201,7 @@ def _store(
         if failed.of("stage"):
             raise _stage_refusal(now)
         allowance = allowance.count_prompt()
-    raise Unavailable()
+    raise Contended()
 
 
 def _reserve(allowance: Allowance, turn: Turn, content: str, choice: "Choice") -> Reservation:

@@ -5,6 +5,7 @@ Every step that learns of a change at Stripe, or that needs the current state, s
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from geminichat.clients import payments
@@ -66,20 +67,25 @@ def sync(
     the customer was replaced or the item deleted. If the plan changed, the plan that Redis
     remembers is dropped. Raises PaymentProviderFailed.
     """
-    synced = store_current(known, customer_id, mark)
+    synced = store_newest(
+        known,
+        customer_id,
+        fetch=payments.fetch_state,
+        load=subscriptions.load,
+        store=partial(subscriptions.store_state, mark=mark),
+    )
     if synced and subscriptions.has_other_plan(synced.before, synced.state, now):
         prompt_limits.forget(known.user_id, now)
     return synced
 
 
-def store_current(
+def store_newest(
     known: Subscription,
     customer_id: str,
-    mark: Write | None = None,
     *,
-    fetch: Callable[[str], SubscriptionState] = payments.fetch_state,
-    load: Callable[[str], Subscription] = subscriptions.load,
-    store: Callable[..., bool] = subscriptions.store_state,
+    fetch: Callable[[str], SubscriptionState],
+    load: Callable[[str], Subscription],
+    store: Callable[[Subscription, str, SubscriptionState], bool],
 ) -> Synced | None:
     """Fetch the state and store it over the revision that was known before the fetch began.
 
@@ -92,7 +98,7 @@ def store_current(
     """
     for _ in range(3):
         state = fetch(customer_id)
-        if store(known, customer_id, state, mark):
+        if store(known, customer_id, state):
             return Synced(known, state)
         before, known = known, load(known.user_id)
         if known.stripe_customer_id not in (before.stripe_customer_id, customer_id):

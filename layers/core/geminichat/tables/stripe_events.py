@@ -39,7 +39,7 @@ def put_handled(event: StripeEvent) -> Write:
 
 
 def mark_handled(event: StripeEvent) -> None:
-    """Mark an event as handled. Raises Unavailable while other transactions lock the item."""
+    """Mark an event as handled. Raises Contended while other transactions lock the item."""
     put_if(_handled_now(event), None)
 
 

@@ -15,7 +15,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.pagination import ResultIterator
 
 from geminichat.config import setting
-from geminichat.errors import Unavailable
+from geminichat.errors import AppError, Contended, Unavailable
 from geminichat.runtime import aws_client, deadlines, http_client
 from geminichat.runtime.dynamodb import SharedConnection, SharedModel, TransactWrite
 
@@ -28,12 +28,8 @@ ATTEMPTS = 2
 CONFLICT_LIMIT = 4.0
 """Seconds for which a write is retried while other transactions lock its items."""
 
-CONFLICTS = {
-    "TransactionConflict",
-    "TransactionInProgressException",
-    "ThrottlingError",
-    "ProvisionedThroughputExceeded",
-}
+CONFLICTS = {"TransactionConflict", "TransactionInProgressException"}
+THROTTLED = {"ThrottlingError", "ProvisionedThroughputExceeded"}
 """Cancellation reasons of a transaction that succeeds when it is retried."""
 
 _client = aws_client.Client(
@@ -129,7 +125,7 @@ def delete_partition(table: type[Table], hash_key: Any) -> None:
 def update_if(item: Table, actions: list[Action], condition: Condition) -> bool:
     """Update an item if the condition holds, and return whether it did; `item` is then complete.
 
-    Retries with jitter while a transaction locks the item. Raises Unavailable when that lasts.
+    Retries with jitter while a transaction locks the item. Raises Contended when that lasts.
     """
     return _write_if(lambda: item.update(actions=actions, condition=condition))
 
@@ -137,7 +133,7 @@ def update_if(item: Table, actions: list[Action], condition: Condition) -> bool:
 def put_if(item: Table, condition: Condition | None) -> bool:
     """Put an item if the condition holds for the stored one, and return whether it did.
 
-    Retries with jitter while a transaction locks the item. Raises Unavailable when that lasts.
+    Retries with jitter while a transaction locks the item. Raises Contended when that lasts.
     """
     return _write_if(lambda: item.save(condition))
 
@@ -219,8 +215,8 @@ def transact(*writes: Write) -> None:
     """Commit all the writes or none, with retries while other transactions lock an item.
 
     AWS cancels transactions that meet on one item with TransactionConflict; the same client
-    request token makes a retry safe. Raises ConditionsFailed, and Unavailable when the conflict
-    lasts.
+    request token makes a retry safe. Raises ConditionsFailed, Contended when the conflict lasts,
+    and Unavailable when DynamoDB throttles for as long.
     """
     ordered = sorted(order_writes(writes), key=lambda write: _KINDS.index(write.kind))
     if len({write.name for write in ordered}) < len(ordered):
@@ -241,10 +237,11 @@ def transact(*writes: Write) -> None:
             ]
             if failed:
                 raise ConditionsFailed(failed) from error
-            if (
-                {code for code in reasons if code} or {error.cause_response_code or ""}
-            ) <= CONFLICTS:
+            causes = {code for code in reasons if code} or {error.cause_response_code or ""}
+            if causes <= CONFLICTS:
                 raise _Conflict() from error
+            if causes <= CONFLICTS | THROTTLED:
+                raise _Throttled() from error
             raise
 
     _retry_conflicts(commit)
@@ -275,6 +272,14 @@ def _add(transaction: TransactWrite, write: Write) -> None:
 class _Conflict(Exception):
     """Another transaction has locked one of the items."""
 
+    lasting: type[AppError] = Contended
+
+
+class _Throttled(_Conflict):
+    """DynamoDB takes no more writes for one of the items now."""
+
+    lasting = Unavailable
+
 
 def _retry_conflicts[T](attempt: Callable[[], T]) -> T:
     ends = time.monotonic() + min(CONFLICT_LIMIT, deadlines.time_left())
@@ -284,6 +289,6 @@ def _retry_conflicts[T](attempt: Callable[[], T]) -> T:
             return attempt()
         except _Conflict as error:
             if time.monotonic() + pause > ends:
-                raise Unavailable() from error
+                raise error.lasting() from error
         time.sleep(random.uniform(0, pause))
         pause = min(pause * 2, 0.5)

@@ -12,12 +12,11 @@ from pynamodb.expressions.update import Action
 
 from geminichat import config
 from geminichat.domain import times
-from geminichat.domain.billing import REQUESTS_PER_HOUR, RequestLimit, SubscriptionStatus
+from geminichat.domain.billing import REQUESTS_PER_HOUR, RequestLimit
 from geminichat.domain.messages import TokenUsage, fingerprint
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import UNPROVEN_PROMPTS, Allowance, Burst
 from geminichat.domain.spending import Reservation
-from geminichat.domain.users import Account
 from geminichat.tables import subscriptions, users
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.table import (
@@ -80,26 +79,6 @@ def read_allowance(user_id: str, now: datetime) -> Allowance:
     return replace(allowance, unproven=fingerprint(user.email or user.mobile or user_id))
 
 
-def subscription_status(user_id: str, session_id: str, now: datetime) -> SubscriptionStatus:
-    """Return the user's subscription and today's usage, by one call.
-
-    Raises Unauthorized if the session has ended.
-    """
-    _, subscription, usage = users.current(
-        user_id, session_id, now, subscriptions.key_of(user_id), key_of(user_id, now)
-    )
-    known = subscription or Subscription(user_id)
-    return subscriptions.view(known, allowance_of(user_id, subscription, usage, now))
-
-
-def account(user_id: str, session_id: str, now: datetime) -> Account:
-    """Return the user as clients see it, by one call. Raises Unauthorized."""
-    user, subscription, usage = users.current(
-        user_id, session_id, now, subscriptions.key_of(user_id), key_of(user_id, now)
-    )
-    return users.view(user, allowance_of(user_id, subscription, usage, now))
-
-
 def allowance_of(
     user_id: str,
     subscription: Subscription | None,
@@ -131,8 +110,8 @@ def allowance_of(
 def count_prompt(allowance: Allowance, reservation: Reservation) -> list[Write]:
     """Return the writes "day", "burst" and "stage", which count one prompt if the limits allow it.
 
-    They reserve the most that the prompt can cost, which must not exceed a cap by itself. Tokens
-    are counted when a reply comes: prompts sent before they ran out are still answered.
+    They reserve the most that the prompt can cost. Tokens are counted when a reply comes: prompts
+    sent before they ran out are still answered.
     """
     user_id, now, limits = allowance.user_id, allowance.now, allowance.limits
     condition = (
@@ -287,8 +266,8 @@ def _is_below(counter: NumberAttribute, limit: int) -> Condition:
 
 
 def _has_room(amount: int, cap: int) -> Condition:
-    room: Condition = Usage.committed.does_not_exist() | (Usage.committed <= cap - amount)
-    return room
+    room: Condition = Usage.committed <= cap - amount
+    return room if amount > cap else room | Usage.committed.does_not_exist()
 
 
 def _window(burst: Burst, now: datetime) -> str:
