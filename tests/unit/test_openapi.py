@@ -159,6 +159,7 @@ def test_an_endpoint_documents_its_declared_errors_and_those_of_its_kind() -> No
     assert codes_of("POST", "/chatroom/{id}/message") == {
         "bad-request",
         "body-too-large",
+        "concurrent-requests",
         "identity-not-proven",
         "internal-error",
         "key-in-use",

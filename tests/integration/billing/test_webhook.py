@@ -574,7 +574,7 @@ def test_concurrent_copies_of_an_event_are_accepted_despite_conflicts(
     assert payer.plan() == "pro"
 
 
-def test_a_lasting_conflict_is_no_failure_of_ours(
+def test_a_lasting_conflict_is_a_409_and_counts_as_no_failed_event(
     payer: Person, wire: Wire, capsys: pytest.CaptureFixture[str]
 ) -> None:
     payer.pay()
