@@ -55,6 +55,7 @@ class Request(NamedTuple):
     connect: float
     read: float
     idle: float
+    method: str
 
 
 @dataclass

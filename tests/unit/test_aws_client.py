@@ -28,7 +28,9 @@ NO_PAUSE = 358_411
 """A seed by which the pause before a second try is next to nothing."""
 MOMENTS = st.integers(min_value=0, max_value=4_000_000_000)
 TOKENS = st.text("abcXYZ019+/=", max_size=40)
-PATHS = st.sampled_from(["/", "/v2/email/outbound-emails"])
+PATHS = st.sampled_from(
+    ["/", "/v2/email/outbound-emails", "/live/%40connections/L0SM9cOFvHcCIhw%3D", "/a~b/%25c"]
+)
 HEADERS = st.dictionaries(
     st.sampled_from(["content-type", "x-amz-target", "amz-sdk-request", "x-more"]),
     st.text("abc XYZ/;=.-0", min_size=1, max_size=30).map(
@@ -46,10 +48,10 @@ class Service:
     idle: list[float] = field(default_factory=list)
 
     def __call__(
-        self, call: str, url: str, headers: Mapping[str, str], body: bytes, *seconds: float
+        self, call: str, url: str, headers: Mapping[str, str], body: bytes, *more: Any
     ) -> Answer:
         self.tries.append((call, url, headers, body))
-        self.idle.append(seconds[-1])
+        self.idle.append(more[2])
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -94,18 +96,25 @@ def served_by(
     body=st.binary(max_size=200),
     token=TOKENS,
     moment=MOMENTS,
-    service=st.sampled_from(["dynamodb", "sqs", "ssm", "sns", "ses"]),
+    service=st.sampled_from(["dynamodb", "sqs", "ssm", "sns", "ses", "execute-api"]),
+    method=st.sampled_from(["POST", "DELETE"]),
 )
 def test_a_request_is_signed_as_botocore_signs_it(
-    path: str, headers: dict[str, str], body: bytes, token: str, moment: int, service: str
+    path: str,
+    headers: dict[str, str],
+    body: bytes,
+    token: str,
+    moment: int,
+    service: str,
+    method: str,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if token:
             patch.setenv("AWS_SESSION_TOKEN", token)
         url = f"https://{service}.us-east-1.amazonaws.com{path}"
-        signed = aws_client._signature(service, url, headers, body, moment)
+        signed = aws_client._signature(service, url, headers, body, moment, method)
 
-    request = AWSRequest("POST", url, headers=headers, data=body)
+    request = AWSRequest(method, url, headers=headers, data=body)
     request.context["timestamp"] = signed["x-amz-date"]
     request.headers["X-Amz-Date"] = signed["x-amz-date"]
     if token:

@@ -5,13 +5,14 @@ import json
 import random
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from geminichat.clients import gemini as client
-from geminichat.domain.messages import trim_reply
+from geminichat.domain.text import trim_lines
 from infra.local.serving import served
 from infra.local.standins import gemini
 from infra.local.standins.faults import StandIn
@@ -137,7 +138,7 @@ def test_1000_exchanges_with_thoughts_in_random_chunks_count_what_was_billed(
         for _, text, billed in exchanges:
             question = client.Question(model="gemini-3.6-flash", prompt="Hello")
             reply = client.generate(question, silence=5, whole=10)
-            assert reply.content == trim_reply(text)[0]
+            assert reply.content == trim_lines(text, "content")
             assert (reply.tokens.input_tokens, reply.tokens.output_tokens) == billed
 
 
@@ -156,6 +157,34 @@ def test_a_stopped_generation_keeps_the_text_so_far(monkeypatch: pytest.MonkeyPa
         assert time.monotonic() - began < 2
         reply = generation.reply()
     assert (reply.content, reply.finish) == ("0 1 2", "stopped")
+    assert reply.tokens.input_tokens == len("Hello") // 2 + 1
+    assert reply.tokens.output_tokens == len("0 1 2") // 2 + 1
+
+
+@pytest.mark.usefixtures("key")
+def test_a_generation_is_stopped_before_its_first_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(lambda: gemini.create_app("key")) as url, ThreadPoolExecutor() as pool:
+        monkeypatch.setenv("GEMINI_ENDPOINT", url)
+        StandIn(url).fault("stall", seconds=5)
+        question = client.Question(model="gemini-3.6-flash", prompt="Hello")
+        generation = client.Generation(question, silence=5, whole=10)
+        pieces = pool.submit(list, generation)
+        while not StandIn(url).requests():
+            time.sleep(0.01)
+        generation.stop()
+        assert pieces.result(timeout=1) == []
+    assert (generation.reply().content, generation.reply().finish) == ("", "stopped")
+
+
+@pytest.mark.usefixtures("key")
+def test_a_stop_after_the_end_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(lambda: gemini.create_app("key")) as url:
+        monkeypatch.setenv("GEMINI_ENDPOINT", url)
+        question = client.Question(model="gemini-3.6-flash", prompt="Hello")
+        generation = client.Generation(question, silence=5, whole=10)
+        assert "".join(generation) == generation.reply().content
+        generation.stop()
+    assert generation.reply().finish == "complete"
 
 
 @pytest.mark.parametrize(

@@ -524,7 +524,9 @@ def chunk(data: bytes) -> bytes:
 
 
 def stream(url: str, silence: float = 0.3, whole: float = 1.0) -> http_client.Stream:
-    return http_client.stream(url, {}, b"{}", connect=1, silence=silence, whole=whole)
+    answer = http_client.stream(url, {}, b"{}", connect=1, silence=silence, whole=whole)
+    answer.begin()
+    return answer
 
 
 def streaming(pieces: list[bytes], pause: float = 0.0, end: bytes = b"0\r\n\r\n") -> Talk:

@@ -11,7 +11,6 @@ from geminichat.api import parse_json
 from geminichat.domain import messages
 from geminichat.domain.messages import (
     CONTENT_LENGTH,
-    REPLY_SIZE,
     AcceptedPrompt,
     Failure,
     Message,
@@ -19,7 +18,6 @@ from geminichat.domain.messages import (
     NewPrompt,
     Status,
     fingerprint,
-    trim_reply,
 )
 from geminichat.errors import InvalidRequest
 
@@ -92,25 +90,6 @@ def test_every_failure_has_a_code_of_its_own_and_a_sentence_for_its_user() -> No
     assert len({failure.code for failure in failures}) == len(failures) == 10
     for failure in failures:
         assert failure.message.endswith(".")
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("Forty-two.\n", "Forty-two."),
-        ("before\0after", "beforeafter"),
-        ("\u200b\u2060", ""),
-        ("\0", ""),
-        ("\n    if x:\n", "    if x:"),
-    ],
-)
-def test_a_reply_obeys_the_text_rules_of_prompts(text: str, kept: str) -> None:
-    assert trim_reply(text) == (kept, False)
-
-
-def test_a_reply_that_is_too_large_to_store_is_cut() -> None:
-    content, is_cut = trim_reply("é" * REPLY_SIZE)
-    assert (len(content.encode()), is_cut) == (REPLY_SIZE, True)
 
 
 def test_an_accepted_prompt_has_its_ids_and_status() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geminichat.domain.text import trim, truncate
+from geminichat.domain.text import GeneratedText, trim, trim_lines, truncate
 from geminichat.errors import InvalidField
 
 INVISIBLE = {
@@ -49,3 +49,32 @@ def test_a_text_is_truncated_between_characters(text: str, size: int) -> None:
     assert len(kept.encode()) <= size
     following = text[len(kept) : len(kept) + 1]
     assert not following or len((kept + following).encode()) > size
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kept"),
+    [
+        (["Forty", "-two.\n"], ["Forty", "-two."]),
+        (["before\0", "\0after"], ["before", "after"]),
+        (["\u200b", "\u2060"], ["", ""]),
+        (["\n  ", "  if x:\n", "\n\n", "    y"], ["", "    if x:", "", "\n\n\n    y"]),
+    ],
+)
+def test_a_generated_text_grows_as_a_trimmed_prompt_would(
+    pieces: list[str], kept: list[str]
+) -> None:
+    text = GeneratedText(100)
+    assert [text.add(piece) for piece in pieces] == kept
+
+
+@given(st.lists(st.text(" \n\0\u200bab😀")), st.integers(1, 40))
+def test_a_generated_text_is_always_a_beginning_of_what_is_stored(
+    pieces: list[str], size: int
+) -> None:
+    whole = trim_lines("".join(pieces).replace("\0", ""), "content")
+    text, shown = GeneratedText(size), ""
+    for piece in pieces:
+        shown += text.add(piece)
+        assert whole.startswith(shown)
+    assert shown == str(text) == truncate(whole, size)
+    assert text.is_cut == (shown != whole)

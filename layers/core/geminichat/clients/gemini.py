@@ -19,10 +19,11 @@ from typing import Any, ClassVar
 import msgspec
 
 from geminichat.config import secret
-from geminichat.domain import messages
+from geminichat.domain import messages, spending
 from geminichat.domain.history import PastTurn
 from geminichat.domain.messages import Failure, Finish, Reply, TokenUsage
 from geminichat.domain.models import Thinking
+from geminichat.domain.text import GeneratedText
 from geminichat.runtime import http_client
 
 GOOGLE = "https://generativelanguage.googleapis.com"
@@ -140,21 +141,21 @@ class Generation:
         self._question, self._silence, self._whole = question, silence, whole
         self._stream: http_client.Stream | None = None
         self._key = ""
-        self._stopped = False
+        self._stopped = self._ended = False
         self._usage = _Usage()
         self._model = question.model
         self._finish = ""
         self._blocked = ""
         self._candidates = False
-        self._pieces: list[str] = []
-        self._size = 0
+        self._text = GeneratedText(messages.REPLY_SIZE)
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the reply's text piece by piece. Raises GeminiError."""
+        """Yield the reply's text piece by piece, trimmed as it is stored. Raises GeminiError."""
         try:
             yield from self._read()
+            self._ended = not self._stopped
         except http_client.TimedOut as error:
-            wrote = self._pieces and not isinstance(error, http_client.Silent)
+            wrote = str(self._text) and not isinstance(error, http_client.Silent)
             missed = TooSlow(str(error)) if wrote else Silent(str(error))
             raise self._with_usage(missed) from error
         except http_client.RequestFailed as error:
@@ -169,25 +170,37 @@ class Generation:
                 self._stream.close()
 
     def stop(self) -> None:
-        """End the connection: the iteration ends; safe to call from another thread."""
+        """End the connection and the iteration, at any moment; safe to call from another thread."""
         self._stopped = True
         if self._stream:
             self._stream.close()
 
     @property
     def tokens(self) -> TokenUsage:
-        """The tokens that Gemini has reported."""
-        return self._usage.billed()
+        """The tokens that Gemini has reported; an upper estimate if it was stopped before that."""
+        if self._usage.total_token_count or not self._is_stopped:
+            return self._usage.billed()
+        question = self._question
+        asked = [question.prompt, question.system_instruction or ""]
+        asked += [text for turn in question.past for text in (turn.prompt, turn.reply)]
+        return TokenUsage(
+            input_tokens=sum(map(spending.estimate_tokens, asked)),
+            output_tokens=spending.estimate_tokens(str(self._text)),
+        )
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._stopped and not self._ended
 
     def reply(self) -> Reply:
         """Return the reply after the iteration, or its beginning if it was stopped.
 
         Raises GeminiError if there is none.
         """
-        content, is_cut = messages.trim_reply("".join(self._pieces))
-        if self._stopped:
+        content = str(self._text)
+        if self._is_stopped:
             finish = Finish.STOPPED
-        elif self._finish == "MAX_TOKENS" or is_cut:
+        elif self._finish == "MAX_TOKENS" or self._text.is_cut:
             finish = Finish.LENGTH
         else:
             finish = Finish.COMPLETE
@@ -197,7 +210,7 @@ class Generation:
 
     def _error(self, content: str) -> GeminiError | None:
         """Return the error if this is not a reply, else None."""
-        if self._stopped:
+        if self._is_stopped:
             return None
         if self._blocked:
             return Declined(f"blocked ({self._blocked})")
@@ -224,6 +237,11 @@ class Generation:
             silence=self._silence,
             whole=self._whole,
         )
+        if self._stopped:  # while the connection was made
+            answer.close()
+        answer.begin()
+        if self._stopped:
+            return
         if answer.status != 200:
             raise self._classify(answer.status, _read_error(_whole(answer)))
         if answer.headers.get("content-type", "").startswith("text/event-stream"):
@@ -249,11 +267,8 @@ class Generation:
             self._candidates = True
             self._finish = _name(candidate.finish_reason, _FINISH_REASONS) or self._finish
             for part in (candidate.content and candidate.content.parts) or ():
-                if part.text and not part.thought:
-                    if self._size <= messages.REPLY_SIZE:
-                        self._pieces.append(part.text)
-                        self._size += len(part.text)
-                    yield part.text
+                if part.text and not part.thought and (grown := self._text.add(part.text)):
+                    yield grown
 
     def _classify(self, status: int, error: "_Error") -> GeminiError:
         if self._key:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self, cast
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from geminichat.domain.text import VISIBLE, trim_generated, trim_lines, truncate
+from geminichat.domain.text import VISIBLE, trim_lines
 from geminichat.errors import InvalidField
 
 CONTENT_LENGTH = 16_000
@@ -24,6 +24,8 @@ class Status(StrEnum):
     STOPPED = "stopped"
     FAILED = "failed"
 
+
+UNFINISHED = frozenset({Status.QUEUED, Status.GENERATING})
 
 FINAL = frozenset({Status.ANSWERED, Status.STOPPED, Status.FAILED})
 """The states that are known to be final."""
@@ -154,13 +156,6 @@ class Reply(msgspec.Struct, frozen=True):
     tokens: TokenUsage
     model: str
     finish: Finish
-
-
-def trim_reply(text: str) -> tuple[str, bool]:
-    """Return a generated text as it is stored, and whether it was too long and is cut."""
-    content = trim_generated(text)
-    kept = truncate(content, REPLY_SIZE)
-    return kept, len(kept) < len(content)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -39,9 +39,44 @@ def trim_lines(text: str, field: str) -> str:
     return _without_blank_lines(text)
 
 
-def trim_generated(text: str) -> str:
-    """Return a generated text as `trim_lines` does, without its NUL characters."""
-    return _without_blank_lines(text.replace("\0", ""))
+class GeneratedText:
+    """A generated text as it grows, trimmed as `trim_lines` does, without NUL characters.
+
+    What it holds is always a beginning of the whole text. White space at the end is held back until
+    more follows it, and invisible characters until a visible one does. Only `size` bytes of UTF-8
+    are kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Keep the size; the text is empty."""
+        self._left = size
+        self._kept: list[str] = []
+        self._held_back = ""
+        self.is_cut = False
+        """Whether some of the text did not fit."""
+
+    def add(self, piece: str) -> str:
+        """Add a piece; return the text that the whole has grown by."""
+        if self.is_cut:
+            return ""
+        text = self._held_back + piece.replace("\0", "")
+        if not self._kept:
+            if _ALL_INVISIBLE.fullmatch(text):
+                self._held_back = text
+                return ""
+            text = _BLANK_LINES.sub("", text)
+        grown = text.rstrip()
+        self._held_back = text[len(grown) :]
+        kept = truncate(grown, self._left)
+        self.is_cut = len(kept) < len(grown)
+        self._left -= len(kept.encode())
+        if kept:
+            self._kept.append(kept)
+        return kept
+
+    def __str__(self) -> str:
+        """Return the text so far."""
+        return "".join(self._kept)
 
 
 def _refuse_nul(text: str, field: str) -> None:

@@ -12,8 +12,9 @@ import os
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from botocore.exceptions import (
@@ -61,9 +62,21 @@ MAX_PAUSE = 20.0
 class Client:
     """A client of one service: its deadlines in seconds, and the attempts that a call may take."""
 
-    def __init__(self, service: str, *, connect: float, read: float, attempts: int) -> None:
-        """Keep the settings; nothing is sent before the first call."""
+    def __init__(
+        self,
+        service: str,
+        *,
+        connect: float,
+        read: float,
+        attempts: int,
+        url: Callable[[], str] | None = None,
+    ) -> None:
+        """Keep the settings; nothing is sent before the first call.
+
+        `url` returns the address to call in place of the service's endpoint.
+        """
         self._service = service
+        self._url = url or functools.partial(endpoint, service)
         self._connect = connect
         self._read = read
         self._attempts = attempts
@@ -88,6 +101,12 @@ class Client:
 
     def post(self, operation: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         """Send a signed POST and return the answer's body. Raises as `call` does."""
+        return self.send("POST", operation, path, headers, body)
+
+    def send(
+        self, method: str, operation: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> bytes:
+        """Send a signed request and return the answer's body. Raises as `call` does."""
         for attempt in range(1, self._attempts + 1):
             attempt_headers = {
                 **headers,
@@ -95,9 +114,9 @@ class Client:
             }
             failure: Exception
             try:
-                answer = self._send(operation, path, attempt_headers, body)
+                answer = self._send(method, operation, path, attempt_headers, body)
             except http_client.RequestFailed as error:
-                failure = _connection_error(error, endpoint(self._service))
+                failure = _connection_error(error, self._url())
             else:
                 if answer.status < 300:
                     return answer.body
@@ -110,12 +129,14 @@ class Client:
             time.sleep(pause)
         raise ValueError("A client needs at least one attempt.")
 
-    def _send(self, operation: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        url = endpoint(self._service) + path
-        signed = {**headers, **_signature(self._service, url, headers, body)}
+    def _send(
+        self, method: str, operation: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        url = self._url() + path
+        signed = {**headers, **_signature(self._service, url, headers, body, method=method)}
         call = f"{self._service}.{operation}"
         idle = http_client.IDLE_LIMIT if self._attempts > 1 else http_client.IDLE_LIMIT_ONE_ATTEMPT
-        return transport(call, url, signed, body, self._connect, self._read, idle)
+        return transport(call, url, signed, body, self._connect, self._read, idle, method)
 
 
 def transport(
@@ -126,10 +147,11 @@ def transport(
     connect: float,
     read: float,
     idle: float,
+    method: str,
 ) -> Answer:
     """Send one attempt of a call, such as "sqs.SendMessage"; tests replace this function."""
     del call
-    return http_client.post(url, headers, body, connect=connect, read=read, idle=idle)
+    return http_client.request(method, url, headers, body, connect=connect, read=read, idle=idle)
 
 
 @functools.cache
@@ -152,11 +174,17 @@ def _region() -> str:
 
 
 def _signature(
-    service: str, url: str, headers: Mapping[str, str], body: bytes, now: float | None = None
+    service: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: float | None = None,
+    method: str = "POST",
 ) -> dict[str, str]:
-    """Return the headers that sign a POST with the credentials of the environment.
+    """Return the headers that sign a request with the credentials of the environment.
 
-    The session token is signed, too; the trace header is sent unsigned.
+    The path is encoded once more for the signature than it is sent. The session token is signed,
+    too; the trace header is sent unsigned.
     """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     scheme, _, rest = url.partition("://")
@@ -170,8 +198,8 @@ def _signature(
     scope = f"{stamp[:8]}/{_region()}/{service}/aws4_request"
     canonical = "\n".join(
         [
-            "POST",
-            f"/{path}",
+            method,
+            "/" + quote(path, safe="/~"),
             "",
             *(f"{name}:{value}" for name, value in signed.items()),
             "",

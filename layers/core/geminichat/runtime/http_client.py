@@ -140,7 +140,7 @@ def request(
 
 
 class Stream:
-    """An answer whose body is read piece by piece; iterate it once, and close it in the end."""
+    """An answer that is read piece by piece: begin, iterate it once, and close it in the end."""
 
     def __init__(self, address: _Address, connection: HTTPConnection, ends_at: float) -> None:
         """Keep the connection, on which the request was sent; see `stream`."""
@@ -152,11 +152,13 @@ class Stream:
         self.headers: Mapping[str, str] = {}
 
     def begin(self) -> None:
-        """Read status and headers. Raises TimedOut, Silent, RequestFailed."""
+        """Read status and headers, nothing if it was closed. Raises as `stream` does."""
         with self._reading():
             self._response = self._connection.getresponse()
             if self._response.status < 200:
                 raise HTTPException("an interim answer")
+        if self._closed:
+            return
         self.status = self._response.status
         self.headers = {name.lower(): value for name, value in self._response.getheaders()}
 
@@ -211,10 +213,11 @@ def stream(
     whole: float,
     idle: float = IDLE_LIMIT_ONE_ATTEMPT,
 ) -> Stream:
-    """Send a POST and return its answer, whatever its status, whose body is still to be read.
+    """Send a POST and return its answer, which is still to be begun and read.
 
-    `silence` is the longest wait for a piece of the answer, `whole` the time for all of it, both in
-    seconds. Raises NotConnected, TimedOut, Silent, RequestFailed. Nothing is sent twice.
+    It can be closed from another thread while its beginning is awaited. `silence` is the longest
+    wait for a piece of the answer, `whole` the time for all of it, both in seconds. Raises
+    NotConnected, TimedOut, Silent, RequestFailed. Nothing is sent twice.
     """
     address = _parse_url(url)
     whole = min(whole, deadlines.time_left())
@@ -226,7 +229,6 @@ def stream(
     connection.response_class = functools.partial(  # type: ignore[assignment]
         _DeadlineResponse, ends_at=time.monotonic() + whole, silence=silence
     )
-    answer.begin()
     return answer
 
 
