@@ -3,7 +3,7 @@
 import functools
 from pathlib import Path
 
-from geminichat.api import Request, Response, compressed, endpoint, unchanged_or
+from geminichat.api import Request, Response, document, endpoint
 from geminichat.errors import NotFound
 
 TYPES = {
@@ -23,10 +23,8 @@ def handler(request: Request) -> Response:
     headers = {
         "content-type": TYPES[path.suffix],
         "cache-control": "public, max-age=3600",
-        "x-content-type-options": "nosniff",
     }
-    answer = Response(200, headers=headers, body=_text(path))
-    return unchanged_or(compressed(answer, request), request)
+    return document(_text(path), headers, request)
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from geminichat.api import Request, Response, compressed, endpoint, unchanged_or
+from geminichat.api import Request, Response, document, endpoint
 
 DOCUMENT = Path(__file__).with_name("openapi.json").read_text()
 HEADERS = {"content-type": "application/json", "cache-control": "public, max-age=300"}
@@ -11,5 +11,4 @@ HEADERS = {"content-type": "application/json", "cache-control": "public, max-age
 @endpoint(public=True)
 def handler(request: Request) -> Response:
     """Answer 200 with the document, or 304 if the client has it."""
-    answer = Response(200, headers=HEADERS, body=DOCUMENT)
-    return unchanged_or(compressed(answer, request), request)
+    return document(DOCUMENT, HEADERS, request)

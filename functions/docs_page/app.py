@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from geminichat.api import Request, Response, endpoint, unchanged_or
+from geminichat.api import Request, Response, document, endpoint
 
 PAGE = Path(__file__).with_name("page.html").read_text()
 HEADERS = {
@@ -22,4 +22,4 @@ HEADERS = {
 @endpoint(public=True)
 def handler(request: Request) -> Response:
     """Answer 200 with the page, or 304 if the client has it."""
-    return unchanged_or(Response(200, headers=HEADERS, body=PAGE), request)
+    return document(PAGE, HEADERS, request)

@@ -50,6 +50,8 @@ def _file(*content_types: str) -> Answers:
 ANSWERS: Mapping[str, Answers] = {
     "GET /health": Answers(also=(503,), query=("deep",)),
     "GET /openapi.json": _file("application/json"),
+    "GET /": _file("text/html"),
+    "GET /console/{file}": _file("text/css", "text/javascript", "image/svg+xml"),
     "GET /docs": _file("text/html"),
     "GET /docs/{file}": _file("application/json", "text/css", "text/javascript"),
     "POST /auth/signup": Answers(status=201, headers=("Cache-Control", *LIMITS)),

@@ -72,6 +72,7 @@ AREAS = {
     "webhook": "Subscription",
     "health": "Service",
     "docs": "Service",
+    "console": "Service",
 }
 """The tag of each area; the area is the first part of a function's folder."""
 
@@ -92,8 +93,8 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "examples": ["m_mfzwizltorqxg5dfon2gs3thom_1"]},
     },
     "file": {
-        "description": "An asset of the page at `/docs`, or `postman.json`, the collection.",
-        "schema": {"enum": ["postman.json", "start.js", "swagger-ui.css", "swagger-ui.js"]},
+        "description": "An asset of the page; `postman.json` at `/docs` is the collection.",
+        "schema": {"type": "string", "examples": ["postman.json", "console.css"]},
     },
 }
 

@@ -230,6 +230,11 @@ def no_content() -> Response:
     return Response(204)
 
 
+def document(text: str, headers: Mapping[str, str], request: Request) -> Response:
+    """Return a text, in gzip if the client accepts that, or a 304 if the client has it."""
+    return unchanged_or(compressed(Response(200, headers=headers, body=text), request), request)
+
+
 def compressed[T](response: Response[T], request: Request) -> Response[T]:
     """Return the answer with its body in gzip if the client accepts that."""
     headers = {**response.headers, "vary": "accept-encoding"}

@@ -1,0 +1,58 @@
+"""GET /console/{file}: the assets of the chat console.
+
+Its own modules are one script, so that a browser makes few requests and never runs modules of two
+deployments together. Libraries have their version in their names and never change.
+"""
+
+import re
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from geminichat import config
+from geminichat.api import Request, Response, document, endpoint
+from geminichat.errors import NotFound
+
+FOLDER = Path(__file__).parent
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+IMPORT = re.compile(r'^import [^;]* from "\./(\w+)\.js";\n', re.MULTILINE)
+EXPORT = re.compile(r"^export (?:\{[^}]*\};\n)?", re.MULTILINE)
+
+
+@endpoint(public=True, errors=[NotFound])
+def handler(request: Request) -> Response:
+    """Answer 200 with the file, or 304 if the client has it."""
+    name = request.path["file"]
+    if config.setting("CONSOLE") != "true" or name not in FILES:
+        raise NotFound()
+    suffix = Path(name).suffix
+    is_library = suffix == ".mjs"
+    headers = {
+        "content-type": TYPES[suffix],
+        "cache-control": "public, max-age=31536000, immutable" if is_library else "no-cache",
+    }
+    return document(FILES[name], headers, request)
+
+
+def join(modules: Mapping[str, str]) -> str:
+    """Return ES modules as one, each after those that it imports.
+
+    They share one scope then: a name that two modules define is a syntax error in the browser.
+    """
+    order = TopologicalSorter({name: IMPORT.findall(text) for name, text in modules.items()})
+    return "\n".join(
+        EXPORT.sub("", IMPORT.sub("", modules[name])) for name in order.static_order()
+    )
+
+
+def _read(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir() if path.suffix in TYPES}
+
+
+MODULES = {name.removesuffix(".js"): text for name, text in _read(FOLDER / "modules").items()}
+FILES = {**_read(FOLDER), **_read(FOLDER / "vendor"), "console.js": join(MODULES)}

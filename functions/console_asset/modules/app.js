@@ -1,0 +1,82 @@
+// The console: who is signed in, and which page the address names.
+
+import { html, render, useEffect, useState } from "./html.js";
+import { announcement } from "./announcer.js";
+import { connection } from "./api.js";
+import { loadAccount, loadModels } from "./account.js";
+import { AccountPage } from "./account_page.js";
+import { Chat, NewChat } from "./chat.js";
+import { IconButton } from "./icons.js";
+import { loadRooms } from "./rooms.js";
+import { restore, session } from "./session.js";
+import { Sidebar } from "./sidebar.js";
+import { SignIn } from "./sign_in.js";
+import { useStore } from "./store.js";
+
+function App() {
+  const { status, notice } = useStore(session);
+  return html`
+    <${Connection} />
+    ${status === "in" && html`<${Console} />`}
+    ${status === "out" && html`<${SignIn} notice=${notice} />`}
+    ${status === "restoring" && html`<main class="splash"><h1>Gemini Chat</h1><p>Loading …</p></main>`}
+    ${status === "failed" && html`<main class="splash"><h1>Gemini Chat</h1>
+      <p role="alert">${notice}</p><button class="primary" onClick=${restore}>Try again</button></main>`}
+    <p class="unseen" role="status" aria-live="polite">${useStore(announcement)}</p>
+  `;
+}
+
+function Connection() {
+  const isOnline = useStore(connection);
+  return !isOnline && html`<p class="offline" role="alert">You are offline. This page continues when you are back.</p>`;
+}
+
+function Console() {
+  const page = usePage();
+  const [isListOpen, openList] = useState(false);
+  useEffect(() => {
+    Promise.all([loadAccount(), loadRooms(), loadModels()]).catch(() => {});
+  }, []);
+  useEffect(() => openList(false), [page]);
+
+  const header = (title, actions) => html`
+    <header class="bar">
+      <${IconButton} icon="menu" label="Show the list of chats" class="icon-button narrow-only"
+        aria-expanded=${isListOpen} onClick=${() => openList(true)} />
+      <h1>${title}</h1>
+      ${actions}
+    </header>
+  `;
+  return html`
+    <a class="skip" href="#main" onClick=${skip}>Skip to the conversation</a>
+    <div class="console" data-list=${isListOpen ? "open" : undefined}>
+      <${Sidebar} current=${page} close=${() => openList(false)} />
+      ${page === "account" && html`<${AccountPage} header=${header} />`}
+      ${page === "" && html`<${NewChat} header=${header} />`}
+      ${page.startsWith("r_") && html`<${Chat} key=${page} roomId=${page} header=${header} />`}
+    </div>
+  `;
+}
+
+function skip(event) {
+  event.preventDefault();
+  document.querySelector("#main textarea, #main h1")?.focus();
+}
+
+// Returns "" for a new chat, "account", or the id of a chat.
+function usePage() {
+  const [page, show] = useState(pageOf(location.hash));
+  useEffect(() => {
+    const follow = () => show(pageOf(location.hash));
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
+  return page;
+}
+
+function pageOf(hash) {
+  return hash === "#/account" ? "account" : (hash.match(/^#\/chat\/(r_\w+)$/)?.[1] ?? "");
+}
+
+render(html`<${App} />`, document.getElementById("console"));
+restore();

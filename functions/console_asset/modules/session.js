@@ -1,0 +1,93 @@
+// The session: the access token is kept in memory, the refresh token in the tab's sessionStorage.
+//
+// A duplicated tab has the same refresh token. Tabs tell each other about a refresh and a sign-out,
+// because a refresh token that is used a second time ends the session.
+
+import { Problem, send } from "./api.js";
+import { createStore } from "./store.js";
+
+const REFRESH_TOKEN = "geminichat.refreshToken";
+const DEVICE_TOKEN = "geminichat.deviceToken"; // no login; it only exempts from limits for strangers
+const MARGIN = 30_000; // milliseconds before the expiry in which an access token is replaced
+const ENDED = "Your session has ended. Sign in again to continue.";
+
+export const session = createStore({ status: "restoring", notice: "" });
+
+const tabs = new BroadcastChannel("geminichat.session");
+let access = null;
+let refreshing = null;
+
+export function deviceToken() {
+  return localStorage.getItem(DEVICE_TOKEN) ?? undefined;
+}
+
+export function begin(tokens) {
+  access = { token: tokens.token, until: Date.now() + tokens.expiresIn * 1000 - MARGIN };
+  sessionStorage.setItem(REFRESH_TOKEN, tokens.refreshToken);
+  localStorage.setItem(DEVICE_TOKEN, tokens.deviceToken);
+  if (session.get().status !== "in") session.set({ status: "in", notice: "" });
+}
+
+export async function restore() {
+  if (!sessionStorage.getItem(REFRESH_TOKEN)) return end("");
+  try {
+    await refresh();
+  } catch (problem) {
+    if (session.get().status === "restoring") session.set({ status: "failed", notice: problem.message });
+  }
+}
+
+// Sends a request of the signed-in user.
+export async function call(method, path, options = {}) {
+  if (!access || Date.now() > access.until) await refresh();
+  try {
+    return await send(method, path, { ...options, token: access.token });
+  } catch (problem) {
+    if (problem.code !== "unauthorized") throw problem;
+  }
+  await refresh();
+  try {
+    return await send(method, path, { ...options, token: access.token });
+  } catch (problem) {
+    if (problem.code === "unauthorized") end(ENDED);
+    throw problem;
+  }
+}
+
+export async function signOut(everywhere = false) {
+  const token = sessionStorage.getItem(REFRESH_TOKEN);
+  await call("POST", "/auth/logout", { body: { everywhere } });
+  tabs.postMessage({ ended: token });
+  end("");
+}
+
+function refresh() {
+  refreshing ??= exchange().finally(() => {
+    refreshing = null;
+  });
+  return refreshing;
+}
+
+async function exchange() {
+  const spent = sessionStorage.getItem(REFRESH_TOKEN);
+  try {
+    const tokens = await send("POST", "/auth/refresh", { body: { refreshToken: spent } });
+    tabs.postMessage({ spent, tokens });
+    begin(tokens);
+  } catch (problem) {
+    if (problem instanceof Problem && problem.status < 429) end(ENDED);
+    throw problem;
+  }
+}
+
+function end(notice) {
+  access = null;
+  sessionStorage.removeItem(REFRESH_TOKEN);
+  session.set({ status: "out", notice });
+}
+
+tabs.onmessage = ({ data }) => {
+  const token = sessionStorage.getItem(REFRESH_TOKEN);
+  if (token && token === data.spent) begin(data.tokens);
+  if (token && token === data.ended) end("You signed out in another tab.");
+};

@@ -1,0 +1,48 @@
+// The list of chats, what is left of the day's prompts, and the way to the account.
+
+import { html } from "./html.js";
+import { account } from "./account.js";
+import { usageInWords } from "./format.js";
+import { useAction } from "./forms.js";
+import { Icon, IconButton } from "./icons.js";
+import { loadMoreRooms, rooms } from "./rooms.js";
+import { useStore } from "./store.js";
+
+export function Sidebar({ current, close }) {
+  const { items, next } = useStore(rooms);
+  const user = useStore(account);
+  const [more, isBusy] = useAction(loadMoreRooms);
+  return html`
+    <aside class="sidebar" aria-label="Chats">
+      <div class="sidebar-top">
+        <span class="brand"><img src="console/icon.svg" alt="" width="26" height="26" /> Gemini Chat</span>
+        <${IconButton} icon="close" label="Close the list of chats" class="icon-button narrow-only" onClick=${close} />
+      </div>
+      <a class="button" href="#/" aria-current=${current === "" ? "page" : undefined}><${Icon} name="plus" /> New chat</a>
+      <nav aria-label="Chats">
+        ${items?.length === 0 && html`<p class="hint">Your chats appear here.</p>`}
+        <ul>
+          ${(items ?? []).map((room) => html`<li key=${room.id}>
+            <a href="#/chat/${room.id}" aria-current=${room.id === current ? "page" : undefined}>${room.title}</a>
+          </li>`)}
+        </ul>
+        ${next && html`<button class="small" disabled=${isBusy} onClick=${more}>Show more chats</button>`}
+      </nav>
+      ${user && html`<${Footer} user=${user} current=${current} />`}
+    </aside>
+  `;
+}
+
+function Footer({ user, current }) {
+  const { limit, used } = user.usage;
+  return html`
+    <div class="sidebar-foot">
+      ${limit !== null && html`<meter min="0" max=${limit} value=${used} aria-label="Prompts used today" />`}
+      <p class="hint">${usageInWords(user.usage)}</p>
+      ${user.plan === "basic" && html`<a class="upgrade" href="#/account">Get Pro</a>`}
+      <a class="who" href="#/account" aria-current=${current === "account" ? "page" : undefined}>
+        <${Icon} name="account" /> <span>${user.email ?? user.mobile}</span>
+      </a>
+    </div>
+  `;
+}

@@ -1,0 +1,42 @@
+"""GET /: the chat console, a page that is a client of this API."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+from geminichat import config
+from geminichat.api import Request, Response, document, endpoint
+from geminichat.errors import NotFound
+
+PAGE = Path(__file__).with_name("page.html").read_text()
+IMPORT_MAP = re.compile(r'<script type="importmap">(.*?)</script>', re.DOTALL)
+"""The only inline script; the policy names its hash."""
+
+
+@endpoint(public=True, errors=[NotFound])
+def handler(request: Request) -> Response:
+    """Answer 200 with the page, or 304 if the client has it."""
+    if config.setting("CONSOLE") != "true":
+        raise NotFound()
+    return document(PAGE, HEADERS, request)
+
+
+def _hashes(page: str) -> str:
+    digests = (hashlib.sha256(text.encode()).digest() for text in IMPORT_MAP.findall(page))
+    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+
+
+HEADERS = {
+    "content-type": "text/html; charset=utf-8",
+    "cache-control": "no-cache",
+    # Everything comes from this origin, and only DOMPurify may turn a text into HTML.
+    "content-security-policy": (
+        f"default-src 'none'; script-src 'self' {_hashes(PAGE)}; style-src 'self'; "
+        "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types dompurify"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "referrer-policy": "no-referrer",
+}
