@@ -45,9 +45,7 @@ def join(modules: Mapping[str, str]) -> str:
     They share one scope then: a name that two modules define is a syntax error in the browser.
     """
     order = TopologicalSorter({name: IMPORT.findall(text) for name, text in modules.items()})
-    return "\n".join(
-        EXPORT.sub("", IMPORT.sub("", modules[name])) for name in order.static_order()
-    )
+    return "\n".join(EXPORT.sub("", IMPORT.sub("", modules[name])) for name in order.static_order())
 
 
 def _read(folder: Path) -> dict[str, str]:

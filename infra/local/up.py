@@ -289,9 +289,10 @@ class _Ports:
 
 
 async def _welcome(stack: running.Stack, *, converse: bool) -> None:
-    """Hold a first conversation, which may fail, and print how to continue."""
+    """Print the console's address, hold a first conversation, which may fail, and continue it."""
+    print(f"\nThe console is at {stack.api_url}: open it in a browser and chat.", flush=True)
     if converse:
-        print("\nA first conversation:\n", flush=True)
+        print("\nA first conversation with the API:\n", flush=True)
         try:
             held = await asyncio.to_thread(conversation.hold, stack.api_url, _show)
             commands = conversation.next_commands(stack.api_url, held)
@@ -302,7 +303,7 @@ async def _welcome(stack: running.Stack, *, converse: bool) -> None:
             print(f"\nContinue in another terminal:\n\n{commands}\n\nOr chat there: make chat")
         except CommandError as error:
             print(f"{error}\nThe functions' logs: make logs")
-    print(f"\nThe API is at {stack.api_url}. Press Ctrl-C to stop.", flush=True)
+    print(f"\nThe console and the API are at {stack.api_url}. Press Ctrl-C to stop.", flush=True)
 
 
 def _show_models() -> None:

@@ -43,7 +43,9 @@ VARIABLES = {
 BODY_FIELDS = ("email", "mobile", "password", "otp", "challenge", "refreshToken")
 """Fields of bodies whose values are variables of the same name."""
 
-PATH = {"id": "{{roomId}}", "messageId": "{{messageId}}", "file": "start.js"}
+PATH = {"id": "{{roomId}}", "messageId": "{{messageId}}"}
+FILES = {"/docs/{file}": "start.js", "/console/{file}": "console.css"}
+"""An asset of each page."""
 
 ASKED_AT_MOST = 60
 """How often a step with `until` is repeated, once per second."""
@@ -149,9 +151,11 @@ class _Operation:
         return {
             "raw": "{{baseUrl}}" + path + (f"?{asked}" if asked else ""),
             "host": ["{{baseUrl}}"],
-            "path": path.strip("/").split("/"),
+            "path": [part for part in path.split("/") if part],
             "query": query,
-            "variable": [{"key": name, "value": PATH[name]} for name in names],
+            "variable": [
+                {"key": name, "value": PATH.get(name) or FILES[self._path]} for name in names
+            ],
         }
 
     def _headers(self, step: Step) -> Iterator[Json]:

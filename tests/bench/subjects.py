@@ -307,6 +307,8 @@ ASKS: dict[str, Ask] = {
     "WebhookStripe": Ask(
         "/webhook/stripe", _EVENT, public=True, missing=["StripeEventsTable"], usual="create"
     ),
+    "ConsolePage": Ask("/", public=True, usual="health"),
+    "ConsoleAsset": Ask("/console/console.js", public=True, usual="health"),
     "DocsAsset": Ask("/docs/swagger-ui.css", public=True, usual="health"),
     "DocsOpenapi": Ask("/openapi.json", public=True, usual="health"),
     "DocsPage": Ask("/docs", public=True, usual="health"),

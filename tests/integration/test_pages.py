@@ -8,6 +8,8 @@ from tests.support.lambdas import Api
 @pytest.mark.parametrize(
     "path",
     [
+        "/",
+        "/console/console.js",
         "/openapi.json",
         "/docs",
         "/docs/swagger-ui.css",

@@ -19,6 +19,8 @@ ALWAYS = {"connection", "content-encoding", "content-length", "content-type", "d
 PAGES = {
     "access-control-",
     "content-security-policy",
+    "cross-origin-opener-policy",
+    "permissions-policy",
     "referrer-policy",
     "server",
     "strict-transport-security",

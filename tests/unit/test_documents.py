@@ -15,7 +15,7 @@ TARGETS = set(re.findall(r"(?m)^([a-z0-9 -]+):(?!=)", (ROOT / "Makefile").read_t
 TARGETS = {name for names in TARGETS for name in names.split()}
 COMMAND = re.compile(r"(?:`|^ {4,}(?:.*&& )?|run: |; |&& )make ([a-z][a-z0-9-]*)", re.MULTILINE)
 README = (ROOT / "README.md").read_text()
-PARTS_OF_A_PAGE = {"GET /docs/{file}"}
+PARTS_OF_A_PAGE = {"GET /console/{file}", "GET /docs/{file}"}
 DEPLOYING = (ROOT / "DEPLOYING.md").read_text()
 
 

@@ -140,7 +140,12 @@ def test_a_function_has_a_timeout_and_a_log_group_that_the_template_makes(functi
 
 
 def test_documents_and_health_answer_head() -> None:
-    expected = {"/health": "HealthCheck", "/docs": "DocsPage", "/openapi.json": "DocsOpenapi"}
+    expected = {
+        "/": "ConsolePage",
+        "/docs": "DocsPage",
+        "/health": "HealthCheck",
+        "/openapi.json": "DocsOpenapi",
+    }
     assert expected.items() <= head_routes().items()
     for path, function in head_routes().items():
         assert routes_of(function) == [f"GET {path}"]

@@ -123,6 +123,7 @@ NAMED: dict[str, dict[int, set[str]]] = {
     "POST /webhook/stripe": {200: set(), 400: {"invalid-signature"}},
     "GET /health": {200: set(), 503: set()},
     "GET /openapi.json": {200: set()},
+    "GET /": {200: set(), 304: set(), 404: {"not-found"}},
     "GET /docs": {200: set()},
 }
 

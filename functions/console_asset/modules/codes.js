@@ -21,7 +21,7 @@ export function CodeField({ sent, label = "Code", name = "otp", onAgain }) {
   const field = useRef();
   const [again, isBusy, problem] = useAction(onAgain);
   function fill() {
-    field.current.base.querySelector("input").value = sent.otp;
+    field.current.value = sent.otp;
   }
   return html`
     <${Field} label=${label} name=${name} ref=${field} required autofocus inputmode="numeric"
