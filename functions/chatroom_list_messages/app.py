@@ -15,8 +15,8 @@ def handler(request: Request) -> Response[MessagePage]:
     limit, position = request.page(scope, int)
     start = position or request.after(room_id)
 
-    found, last = messages.read_after(request.caller, room_id, start, limit, request.now)
+    found, last, is_hidden = messages.read_after(request.caller, room_id, start, limit, request.now)
 
     after = ids.message_id(room_id, start) if start else None
-    page = MessagePage.of(found, after, request.cursor(scope, last))
+    page = MessagePage.of(found, after, request.cursor(scope, last), reload=is_hidden)
     return unchanged_or(ok(page, "Messages found."), request)

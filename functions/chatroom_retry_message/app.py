@@ -4,11 +4,11 @@ from geminichat.api import Request, Response, accepted, endpoint
 from geminichat.domain import ids
 from geminichat.domain.messages import AcceptedPrompt
 from geminichat.domain.quota import REFUSALS
-from geminichat.errors import NotFailed, NotFound
+from geminichat.errors import ChangedMeanwhile, NotFailed, NotFound
 from geminichat.operations import send_prompt
 
 
-@endpoint(errors=[NotFailed, NotFound, *REFUSALS])
+@endpoint(errors=[ChangedMeanwhile, NotFailed, NotFound, *REFUSALS])
 def handler(request: Request) -> Response[AcceptedPrompt]:
     """Answer 202: the prompt is queued again and counted like a new one."""
     room_id = ids.parse_room(request.path["id"])

@@ -142,7 +142,7 @@ def _ask(prompt: LeasedPrompt, seconds: float) -> Reply:
     turns = config.number("HISTORY_TURNS")
     past = []
     if turns and prompt.seq > 1:
-        past = messages.read_past_turns(prompt.chatroom_id, prompt.seq, turns)
+        past = messages.read_past_turns(prompt.chatroom_id, prompt.seq, turns, prompt.hidden)
     past = history.select_turns(past, config.number("HISTORY_CHARACTERS"))
 
     catalogue = config.catalogue()

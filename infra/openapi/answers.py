@@ -36,6 +36,11 @@ PAGE = ("limit", "cursor")
 HTML = Answers(content_types=("text/html",))
 NOT_STORED = Answers(headers=("Cache-Control",))
 NOT_STORED_LIMITED = Answers(headers=("Cache-Control", *LIMITS))
+NEW_TURN = Answers(
+    status=202,
+    headers=("Idempotency-Replayed", "Location", *LIMITS),
+    request_headers=("Idempotency-Key",),
+)
 
 
 def _file(*content_types: str) -> Answers:
@@ -69,10 +74,12 @@ ANSWERS: Mapping[str, Answers] = {
     "GET /chatroom": Answers(headers=("x-cache",), query=PAGE),
     "GET /chatroom/{id}": Answers(query=PAGE),
     "DELETE /chatroom/{id}": Answers(status=204),
-    "POST /chatroom/{id}/message": Answers(
-        status=202,
-        headers=("Idempotency-Replayed", "Location", *LIMITS),
-        request_headers=("Idempotency-Key",),
+    "POST /chatroom/{id}/message": NEW_TURN,
+    "PATCH /chatroom/{id}/message/{messageId}": NEW_TURN,
+    "POST /chatroom/{id}/message/{messageId}/regenerate": NEW_TURN,
+    "POST /chatroom/{id}/undo": Answers(request_headers=("Idempotency-Key",)),
+    "POST /chatroom/{id}/fork": Answers(
+        status=201, headers=("Location",), request_headers=("Idempotency-Key",)
     ),
     "GET /chatroom/{id}/message": Answers(
         also=(304,),

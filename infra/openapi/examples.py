@@ -96,6 +96,7 @@ ROOM = rooms.Room(
     system_instruction="Answer in one sentence.",
     model=models.DEFAULT,
     thinking=None,
+    can_undo=False,
     created_at=NOON,
     updated_at=LATER,
 )
@@ -169,6 +170,10 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("room", ROOM),
     ("page", rooms.RoomPage(chatrooms=[ROOM_SUMMARY], next_cursor=CURSOR)),
     ("room", rooms.RoomWithMessages.of(ROOM, CONVERSATION, None)),
+    ("edited", messages.EditedPrompt(content="What is a message queue not good for?")),
+    ("again", rooms.Regeneration()),
+    ("best", rooms.Regeneration(model="best")),
+    ("fork", rooms.Fork(up_to=REPLY_ID)),
     ("prompt", messages.NewPrompt(content="What is a message queue good for?")),
     ("accepted", messages.AcceptedPrompt.of(PROMPT, MESSAGE_ID)),
     ("page", messages.MessagePage.of(CONVERSATION, None, None)),
@@ -282,6 +287,16 @@ PROBLEMS: list[tuple[str, AppError]] = [
     (
         "chatroom_create",
         TooManyRooms("You have 200 chatrooms, the maximum of your plan. Delete one first."),
+    ),
+    (
+        "chatroom_fork",
+        TooManyRooms("You have 200 chatrooms, the maximum of your plan. Delete one first."),
+    ),
+    (
+        "chatroom_fork",
+        TooManyRequests(
+            f"At most 20 chatrooms can be forked per day. Fork this one again at {MIDNIGHT}."
+        ),
     ),
     (
         "chatroom_send",

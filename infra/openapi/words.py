@@ -48,6 +48,17 @@ answer, and its `ETag` as `If-None-Match` while the request stays the same: 304 
 changed. Do not poll after the newest message instead: a reply is listed right after its prompt,
 whenever it arrives. To repeat a request safely, send it again with the same `Idempotency-Key`.
 
+## The line of a room
+
+`PATCH …/message/{messageId}` edits a prompt, `POST …/message/{messageId}/regenerate` asks for
+another reply. Both send a new prompt, which counts like any other, in place of that turn and of all
+turns after it. These are hidden, not deleted: lists leave them out, Gemini does not see them, and
+`POST /chatroom/{id}/undo` brings them back, in place of what came after the edit. When a poll's
+page has `reload: true`, messages before the page have changed: load the room again.
+`POST /chatroom/{id}/fork` copies what a room shows up to a turn into a new room.
+
+## Failures and models
+
 A failed prompt's `error` has a `code`. `blocked`, `recitation`, `not-accepted`, `prompt-too-long`,
 `reply-too-long` and `reply-too-slow` ask for another prompt; `timed-out`, `gemini-unavailable`,
 `service-refused` and `model-retired` are not its fault. New codes may be added.

@@ -291,6 +291,19 @@ ASKS: dict[str, Ask] = {
         items={"MessagesTable": {"status": "failed"}},
         usual="send",
     ),
+    "ChatroomEditMessage": Ask(
+        _ONE,
+        {"content": CONTENT},
+        redis=[["admitted", "basic", 3, 1]],
+        usual="send",
+    ),
+    "ChatroomRegenerateMessage": Ask(
+        f"{_ONE}/regenerate", {}, redis=[["admitted", "basic", 3, 1]], usual="send"
+    ),
+    "ChatroomUndo": Ask(
+        f"{_ROOM}/undo", items={"ChatroomsTable": {"line": '{"edits":[[1,2]]}'}}, usual="create"
+    ),
+    "ChatroomFork": Ask(f"{_ROOM}/fork", {"upTo": PROMPT}, usual="create"),
     "GeminiWorker": Ask(event=sqs_event(1), items={"MessagesTable": _QUEUED}, usual="worker"),
     "SubscriptionCheckout": Ask(
         "/subscribe/pro", items={"SubscriptionsTable": _UNPAID}, usual="create"

@@ -206,6 +206,25 @@ class Person:
         """Retry a failed prompt."""
         return self.post(f"/chatroom/{room}/message/{message}/retry", **more)
 
+    def edit(self, room: str, message: str, content: str, **more: Any) -> Reply:
+        """Send a prompt again with another text."""
+        return self.request(
+            "PATCH", f"/chatroom/{room}/message/{message}", json={"content": content}, **more
+        )
+
+    def regenerate(self, room: str, message: str, model: str | None = None, **more: Any) -> Reply:
+        """Ask for another reply."""
+        body = {} if model is None else {"model": model}
+        return self.post(f"/chatroom/{room}/message/{message}/regenerate", body, **more)
+
+    def undo(self, room: str, **more: Any) -> Reply:
+        """Undo the latest edit or regeneration."""
+        return self.post(f"/chatroom/{room}/undo", **more)
+
+    def fork(self, room: str, up_to: str, **more: Any) -> Reply:
+        """Fork a room after the turn of a message."""
+        return self.post(f"/chatroom/{room}/fork", {"upTo": up_to}, **more)
+
     def look(self, room: str, message: str) -> Any:
         """Return a message as the API shows it."""
         reply = self.get(f"/chatroom/{room}/message/{message}")

@@ -107,6 +107,15 @@ NAMED: dict[str, dict[int, set[str]]] = {
     "GET /chatroom/{id}/message": {200: set(), 304: set(), 404: {"not-found"}},
     "GET /chatroom/{id}/message/{messageId}": {200: set(), 404: {"not-found"}},
     "POST /chatroom/{id}/message/{messageId}/retry": {202: set(), 409: {"not-failed"}},
+    "POST /chatroom/{id}/message/{messageId}/regenerate": {
+        202: set(),
+        404: {"not-found"},
+        409: {"changed-meanwhile"},
+        429: {"quota-exceeded"},
+    },
+    "PATCH /chatroom/{id}/message/{messageId}": {202: set(), 409: {"changed-meanwhile"}},
+    "POST /chatroom/{id}/undo": {200: set(), 409: {"nothing-to-undo"}},
+    "POST /chatroom/{id}/fork": {201: set(), 404: {"not-found"}, 409: {"too-many-rooms"}},
     "POST /subscribe/pro": {
         200: set(),
         403: {"identity-not-proven"},

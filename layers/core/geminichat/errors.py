@@ -18,6 +18,11 @@
     │   ├── IdentityNotVerified   409  identity-not-verified
     │   ├── KeyInUse              409  key-in-use
     │   ├── NotFailed             409  not-failed
+    │   ├── ChangedMeanwhile      409  changed-meanwhile
+    │   ├── NothingToUndo         409  nothing-to-undo
+    │   ├── TooManyEdits          409  too-many-edits
+    │   ├── StillGenerating       409  still-generating
+    │   ├── RoomTooLong           409  room-too-long
     │   ├── TooManyRooms          409  too-many-rooms
     │   ├── AlreadySubscribed     409  already-subscribed
     │   ├── NoSubscription        409  no-subscription
@@ -233,6 +238,44 @@ class NotFailed(Conflict):
 
     code = "not-failed"
     detail = "Only a failed prompt can be retried."
+
+
+class ChangedMeanwhile(Conflict):
+    """The room's line has changed, or hides the message: load the room again."""
+
+    code = "changed-meanwhile"
+    detail = "The conversation has changed meanwhile. Load the chatroom again."
+
+
+class NothingToUndo(Conflict):
+    """No edit or regeneration is left to undo."""
+
+    code = "nothing-to-undo"
+    detail = "This chatroom has no edit or regeneration to undo."
+
+
+class TooManyEdits(Conflict):
+    """The room hides turns at 50 places; a fork of it has none."""
+
+    code = "too-many-edits"
+    detail = (
+        "This chatroom has been edited in too many places. New prompts are still accepted. To edit "
+        "again, fork it: POST /chatroom/{id}/fork."
+    )
+
+
+class StillGenerating(Conflict):
+    """A prompt that the fork would copy has no reply yet."""
+
+    code = "still-generating"
+    detail = "A prompt up to this message is still being answered. Fork when it is finished."
+
+
+class RoomTooLong(Conflict):
+    """The room is too long to fork up to this message."""
+
+    code = "room-too-long"
+    detail = "A fork copies at most 2,000 messages of 4 MB together. Fork at an earlier message."
 
 
 class TooManyRooms(Conflict):

@@ -16,13 +16,15 @@ REFUSED: Mapping[str, tuple[int, str]] = {
     "AuthResetPassword": (400, "invalid-code"),
     "UserAddIdentity": (400, "invalid-code"),
     "ChatroomRetryMessage": (409, "not-failed"),
+    "ChatroomUndo": (409, "nothing-to-undo"),
+    "ChatroomFork": (409, "still-generating"),
     "SubscriptionCheckout": (403, "identity-not-proven"),
     "SubscriptionPortal": (409, "no-customer"),
     "SubscriptionCancel": (409, "no-subscription"),
     "SubscriptionResume": (409, "no-subscription"),
     "WebhookStripe": (400, "invalid-signature"),
 }
-"""Functions that need a code, a failed prompt, a proof or a customer: a valid event, refused."""
+"""Functions that need a code, a finished prompt, a proof or a customer: a valid event, refused."""
 
 
 @pytest.fixture

@@ -38,3 +38,12 @@ def message_seq(chatroom_id: str, text: str) -> int:
     if not text.startswith(prefix) or not _SEQ.fullmatch(seq):
         raise NotFound()
     return int(seq)
+
+
+def prompt_seq(chatroom_id: str, text: str) -> int:
+    """Return the position of the prompt of a turn that a message id names. Raises NotFound.
+
+    The id may be the prompt's or its reply's: prompts have odd positions.
+    """
+    seq = message_seq(chatroom_id, text)
+    return seq if seq % 2 else seq - 1

@@ -57,6 +57,10 @@ class NewPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         msgspec.structs.force_setattr(self, "content", content)
 
 
+class EditedPrompt(NewPrompt, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The new text of a prompt: 1 to 16,000 characters after trimming."""
+
+
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The tokens that Gemini billed for a reply, attempts without a reply included.
 
@@ -166,6 +170,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     content: str
     created_at: str
     status: Status | UnsetType = UNSET
+    hidden: bool | UnsetType = UNSET
+    """True if an edit, a regeneration or an undo has hidden the message; only in answers for one
+    message, since lists leave it out."""
     error: Failure | UnsetType | None = UNSET
     reply: "Message | UnsetType | None" = UNSET
     reply_to: str | UnsetType = UNSET
@@ -194,9 +201,19 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     next_cursor: str | None
     poll_after: str | None
     """The message to name in the next poll's `after`: all prompts up to it are final."""
+    reload: bool
+    """Whether the message in `after` is hidden by an edit, a regeneration or an undo: load the room
+    again, since messages before this page have changed too."""
 
     @classmethod
-    def of(cls, messages: list[Message], start: str | None, next_cursor: str | None) -> Self:
+    def of(
+        cls,
+        messages: list[Message],
+        start: str | None,
+        next_cursor: str | None,
+        *,
+        reload: bool = False,
+    ) -> Self:
         """Return the page of messages after `start`.
 
         A reply's position is next to its prompt's, however late it comes. A client that asked for
@@ -208,7 +225,7 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             if message.status is not UNSET and message.status not in FINAL:
                 break
             poll_after = message.id
-        return cls(messages=messages, next_cursor=next_cursor, poll_after=poll_after)
+        return cls(messages=messages, next_cursor=next_cursor, poll_after=poll_after, reload=reload)
 
 
 class AcceptedPrompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -25,6 +25,9 @@ from geminichat.errors import (
 UNPROVEN_PROMPTS = 5
 """Prompts that an account without a proven identity may send in all."""
 
+DAILY_FORKS = 20
+"""Rooms that a user may fork per day: each writes as much as thousands of prompts."""
+
 REFUSALS: list[type[AppError]] = [
     IdentityNotProven,
     OutOfTokens,

@@ -70,6 +70,18 @@ class RoomChange(
             )
 
 
+class Regeneration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to ask again: with another model, for this turn only, or with the room's."""
+
+    model: ModelName | None = None
+
+
+class Fork(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What a new room is to contain: the room's line up to the turn of a message."""
+
+    up_to: Annotated[str, Meta(description="The id of a prompt or of its reply")]
+
+
 class RoomSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A chatroom as lists show it."""
 
@@ -85,6 +97,8 @@ class Room(RoomSummary, frozen=True, kw_only=True, rename="camel"):
     """A chatroom with its instruction."""
 
     system_instruction: str | None
+    can_undo: bool
+    """Whether an edit or a regeneration is left to undo."""
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """Create a room, within the number of rooms that the user's plan allows."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from geminichat import config
@@ -16,29 +17,46 @@ from geminichat.upstash import room_list_cache
 def create(caller: Claims, new: NewRoom, now: datetime) -> Room:
     """Store a new room, counted in the same transaction.
 
-    The plan is read only for users who have as many rooms as the basic plan allows.
     Raises TooManyRooms, and Unauthorized if the session has ended.
     """
-    user_id = caller.user_id
     room_id = ids.new("r")
-    room_list_cache.announce(room_list_cache.creation_notice(room_id, now), user_id)
-    room, put_room = chatrooms.put_room(user_id, room_id, new, now)
+    room_list_cache.announce(room_list_cache.creation_notice(room_id, now), caller.user_id)
+    room, put_room = chatrooms.put_room(caller.user_id, room_id, new, now)
+    commit(caller, now, put_room)
+    return room
+
+
+def commit(
+    caller: Claims,
+    now: datetime,
+    *writes: Write,
+    count: Callable[[str, int], Write] = usage.count_room,
+) -> None:
+    """Commit a new room's writes if the user may have one room more, and count it.
+
+    The plan is read only for users who have as many rooms as the basic plan allows. Raises
+    TooManyRooms, Unauthorized if the session has ended, and ConditionsFailed if one of the writes
+    failed.
+    """
+    user_id = caller.user_id
     limit = config.number("BASIC_ROOMS")
-    if _store(caller, now, put_room, usage.count_room(user_id, limit)):
-        return room
+    if _commit(caller, now, *writes, count(user_id, limit)):
+        return
     if subscriptions.plan_of(subscriptions.load(user_id), now) is Plan.PRO:
         limit = config.number("PRO_ROOMS")
-        if _store(caller, now, put_room, usage.count_room(user_id, limit)):
-            return room
+        if _commit(caller, now, *writes, count(user_id, limit)):
+            return
     raise TooManyRooms(f"You have {limit:,} chatrooms, the maximum of your plan. Delete one first.")
 
 
-def _store(caller: Claims, now: datetime, *writes: Write) -> bool:
+def _commit(caller: Claims, now: datetime, *writes: Write) -> bool:
     """Commit the writes, and return whether the number of rooms allowed it."""
     try:
         transact(*writes, users.check_session(caller, now))
     except ConditionsFailed as error:
         if error.of("session"):
             raise Unauthorized(ENDED) from error
+        if not error.only("rooms"):
+            raise
         return False
     return True

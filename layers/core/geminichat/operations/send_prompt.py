@@ -1,4 +1,7 @@
-"""Send a prompt or retry a failed one: admit it, store and count it at once, and queue it."""
+"""Send a prompt, also in place of earlier turns, or retry a failed one.
+
+Each is admitted, stored and counted at once, and queued.
+"""
 
 import math
 import secrets
@@ -13,16 +16,16 @@ from geminichat import config, metrics
 from geminichat.clients import prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, spending, times
-from geminichat.domain.messages import Message, NewPrompt, Status, fingerprint
+from geminichat.domain.messages import Message, NewPrompt, Status
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Allowance, Limit
 from geminichat.domain.sessions import ENDED, Claims
 from geminichat.domain.spending import Reservation
 from geminichat.errors import (
+    ChangedMeanwhile,
     Contended,
     IdentityNotProven,
     KeyInUse,
-    KeyReused,
     NotFailed,
     NotFound,
     StageLimit,
@@ -31,6 +34,7 @@ from geminichat.errors import (
 )
 from geminichat.tables import chatrooms, idempotency_keys, messages, subscriptions, usage, users
 from geminichat.tables.chatrooms import Turn
+from geminichat.tables.idempotency_keys import KeyedRequest, Use
 from geminichat.tables.table import ConditionsFailed, Write, transact
 from geminichat.upstash import prompt_limits, room_list_cache
 
@@ -54,45 +58,107 @@ def send(
     Raises NotFound, TooManyRequests, KeyInUse, KeyReused, and Unauthorized if the session has
     ended.
     """
-    user_id = caller.user_id
-    if idempotency_key:
-        stored = _find_stored(caller, room_id, prompt, idempotency_key, now)
-        if stored:
-            return _queue(room_id, stored, messages.FIRST, {"idempotency-replayed": "true"})
+    request = KeyedRequest.of(idempotency_key, room_id, prompt.content)
+    if request:
+        [use] = idempotency_keys.read(caller, request, now)
+        if use:
+            return _replay(caller, use, now)
 
+    def reserve() -> tuple[Turn, list[Write]]:
+        return chatrooms.take_turn(caller.user_id, room_id, now), []
+
+    return _send(caller, room_id, prompt.content, request, reserve, now)
+
+
+def replace_turns(
+    caller: Claims,
+    room_id: str,
+    seq: int,
+    *,
+    content: str | None = None,
+    model: str | None = None,
+    idempotency_key: str | None,
+    now: datetime,
+) -> SentPrompt:
+    """Send a prompt in place of the one at a position, and hide that and the turns after it.
+
+    Without a `content` it has the same one; `model` is for this turn only. One transaction hides,
+    stores and counts. Raises NotFound, ChangedMeanwhile, TooManyEdits, TooManyRequests, KeyInUse,
+    KeyReused, and Unauthorized if the session has ended.
+    """
+    request = KeyedRequest.of(
+        idempotency_key, room_id, "replace", str(seq), content or "", model or ""
+    )
+    use, room, prompt = idempotency_keys.read(
+        caller,
+        request,
+        now,
+        chatrooms.key_of(caller.user_id, room_id),
+        messages.key_of(room_id, seq),
+    )
+    if use:
+        return _replay(caller, use, now)
+    if room is None or prompt is None or prompt.sender != "user":
+        raise NotFound()
+    if chatrooms.line_of(room).hidden.has_position(seq):
+        raise ChangedMeanwhile()
+    turn, hide = chatrooms.replace_turns(room, seq, now)
+    turn = replace(turn, model=model or turn.model)
+    return _send(caller, room_id, content or prompt.content, request, lambda: (turn, [hide]), now)
+
+
+def _send(
+    caller: Claims,
+    room_id: str,
+    content: str,
+    request: KeyedRequest | None,
+    reserve: Callable[[], tuple[Turn, list[Write]]],
+    now: datetime,
+) -> SentPrompt:
+    """Admit a prompt, reserve its turn, store and count it at once, and queue it.
+
+    `reserve` returns the turn, and writes to commit together with the prompt.
+    """
+    user_id = caller.user_id
     allowance = _admit(user_id, now, room_list_cache.activity_notice(room_id, now))
     try:
-        turn = chatrooms.take_turn(user_id, room_id, now)
+        turn, also = reserve()
 
         def write(choice: "Choice", reservation: Reservation) -> list[Write]:
-            writes = [messages.put_prompt(turn, prompt.content, choice, reservation, now)]
-            if idempotency_key:
-                digest = fingerprint(room_id, prompt.content)
-                writes.append(idempotency_keys.put_key(idempotency_key, digest, turn, now))
+            writes = [*also, messages.put_prompt(turn, content, choice, reservation, now)]
+            if request:
+                writes.append(
+                    idempotency_keys.put_key(user_id, request, room_id, now, seq=turn.seq)
+                )
             return writes
 
-        allowance = _store(caller, allowance, turn, prompt.content, write)
+        allowance = _store(caller, allowance, turn, content, write)
     except Exception as error:
         _take_back(allowance, error)
-        if isinstance(error, ConditionsFailed) and error.of("idempotency key"):
-            raise KeyInUse() from error
+        if isinstance(error, ConditionsFailed):
+            if error.of("idempotency key"):
+                raise KeyInUse() from error
+            if error.of("room"):
+                raise ChangedMeanwhile() from error
         raise
 
     metrics.emit(PromptsAccepted=1)
-    message_id = ids.message_id(room_id, turn.seq)
-    message = Message.queued(message_id, prompt.content, times.text(now))
+    message = Message.queued(ids.message_id(room_id, turn.seq), content, times.text(now))
     return _queue(room_id, message, messages.FIRST, allowance.headers())
 
 
 def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentPrompt:
     """Queue a failed prompt again and count it like a new one.
 
-    Raises NotFound, TooManyRequests, NotFailed, and Unauthorized if the session has ended.
+    Raises NotFound, TooManyRequests, NotFailed, ChangedMeanwhile, and Unauthorized if the session
+    has ended.
     """
     user_id = caller.user_id
     generation = secrets.token_hex(4)
     prompt = messages.get_prompt(caller, room_id, ids.message_seq(room_id, message_id), now)
-    if prompt.status is not Status.FAILED:
+    if prompt.is_hidden:
+        raise ChangedMeanwhile()
+    if prompt.status != Status.FAILED:
         raise NotFailed()
 
     def write(choice: "Choice", reservation: Reservation) -> list[Write]:
@@ -115,19 +181,11 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
     return _queue(room_id, message, generation, allowance.headers())
 
 
-def _find_stored(
-    caller: Claims, room_id: str, prompt: NewPrompt, idempotency_key: str, now: datetime
-) -> Message | None:
-    """Return the prompt that this request stored before, or None if the key is unused.
-
-    Raises KeyReused if the key came with another request.
-    """
-    used = idempotency_keys.find(caller, idempotency_key, now)
-    if used is None:
-        return None
-    if used.fingerprint != fingerprint(room_id, prompt.content):
-        raise KeyReused()
-    return messages.get(caller, room_id, ids.message_id(room_id, int(used.seq)), now)
+def _replay(caller: Claims, use: Use, now: datetime) -> SentPrompt:
+    """Return the prompt that the same request stored before, and queue it if it still waits."""
+    room_id = use.chatroom_id
+    message = messages.get(caller, room_id, ids.message_id(room_id, use.seq), now)
+    return _queue(room_id, message, messages.FIRST, {"idempotency-replayed": "true"})
 
 
 def _admit(user_id: str, now: datetime, notice: str) -> Allowance:

@@ -9,6 +9,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.indexes import IncludeProjection, LocalSecondaryIndex
 
 from geminichat.domain import models, rooms, times
+from geminichat.domain.lines import Hidden, Line
 from geminichat.domain.models import Thinking
 from geminichat.domain.sessions import Claims
 from geminichat.errors import NotFound
@@ -44,13 +45,14 @@ class Chatroom(Table):
     model = UnicodeAttribute()
     thinking = UnicodeAttribute(null=True)
     last_seq = NumberAttribute(default=0)
+    line = UnicodeAttribute(null=True)  # a Line in JSON
     created_at = UnicodeAttribute()
     updated_at = UnicodeAttribute()
     by_activity = ByActivity()
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt's reserved position, its reply's being the next, and the room's settings."""
+    """A prompt's reserved position, its reply's being the next, and the room at that moment."""
 
     user_id: str
     chatroom_id: str
@@ -58,6 +60,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     thinking: str | None
     system_instruction: str | None
+    hidden: Hidden
 
 
 def key_of(user_id: str, chatroom_id: str) -> Key:
@@ -86,16 +89,38 @@ def put_room(
         created_at=moment,
         updated_at=moment,
     )
-    return _view(room), put("room", room)
+    return view(room), put("room", room)
 
 
-def get(caller: Claims, chatroom_id: str, now: datetime) -> rooms.Room:
-    """Return the user's room. Raises NotFound, and Unauthorized if the session has ended."""
+def put_copy(
+    room: Chatroom, chatroom_id: str, last_seq: int, now: datetime
+) -> tuple[rooms.Room, Write]:
+    """Return a new room with another one's settings, and the write "room" that stores it."""
+    moment = times.text(now)
+    copy = Chatroom(
+        room.user_id,
+        chatroom_id,
+        title=room.title,
+        system_instruction=room.system_instruction,
+        model=room.model,
+        thinking=room.thinking,
+        last_seq=last_seq,
+        created_at=moment,
+        updated_at=moment,
+    )
+    return view(copy), put("room", copy)
+
+
+def get(caller: Claims, chatroom_id: str, now: datetime) -> tuple[rooms.Room, Hidden]:
+    """Return the user's room, and what it hides.
+
+    Raises NotFound, and Unauthorized if the session has ended.
+    """
     key = key_of(caller.user_id, chatroom_id)
     _, room = users.current(caller.user_id, caller.session_id, now, key)
     if room is None:
         raise NotFound()
-    return _view(room)
+    return view(room), line_of(room).hidden
 
 
 def read_rooms(
@@ -148,14 +173,66 @@ def take_turn(user_id: str, chatroom_id: str, now: datetime) -> Turn:
     ):
         # The room is missing, or had later activity, which the list's order must keep.
         _update(room, [reserve])
+    return _turn(room, int(room.last_seq) - 1, line_of(room))
+
+
+def _turn(room: Chatroom, seq: int, line: Line) -> Turn:
     return Turn(
-        user_id=user_id,
-        chatroom_id=chatroom_id,
-        seq=int(room.last_seq) - 1,
+        user_id=room.user_id,
+        chatroom_id=room.chatroom_id,
+        seq=seq,
         model=room.model,
         thinking=room.thinking,
         system_instruction=room.system_instruction,
+        hidden=line.hidden,
     )
+
+
+def replace_turns(room: Chatroom, seq: int, now: datetime) -> tuple[Turn, Write]:
+    """Return the next turn, and the write "room" that reserves it and hides the line from `seq` on.
+
+    The write's condition fails if the room has had another turn, edit or undo since it was read.
+    Raises TooManyEdits.
+    """
+    last = int(room.last_seq)
+    line = line_of(room).hide_from(seq, last)
+    reserve = Chatroom.last_seq.set(last + 2)
+    return _turn(room, last + 1, line), _change_line(room, line, now, reserve)
+
+
+def undo_edit(room: Chatroom, now: datetime) -> tuple[rooms.Room, Write]:
+    """Return the room, and the write "room" that restores the line before its latest edit.
+
+    The write's condition fails if the room has had another turn, edit or undo since it was read.
+    Raises NothingToUndo.
+    """
+    line = line_of(room).undo(int(room.last_seq))
+    write = _change_line(room, line, now)
+    room.line, room.updated_at = _encode(line), times.text(now)
+    return view(room), write
+
+
+def _change_line(room: Chatroom, line: Line, now: datetime, *more: Action) -> Write:
+    same = Chatroom.line == room.line if room.line else Chatroom.line.does_not_exist()
+    return update(
+        "room",
+        Chatroom(room.user_id, room.chatroom_id),
+        [
+            Chatroom.line.set(_encode(line)),
+            Chatroom.updated_at.set(times.text(now)),
+            *more,
+        ],
+        (Chatroom.last_seq == room.last_seq) & same,
+    )
+
+
+def line_of(room: Chatroom) -> Line:
+    """Return what the room hides."""
+    return msgspec.json.decode(room.line, type=Line) if room.line else Line()
+
+
+def _encode(line: Line) -> str:
+    return msgspec.json.encode(line).decode()
 
 
 def note_activity(user_id: str, chatroom_id: str, now: datetime) -> Write:
@@ -184,7 +261,7 @@ def change(user_id: str, chatroom_id: str, change: rooms.RoomChange, now: dateti
         )
     room = Chatroom(user_id, chatroom_id)
     _update(room, actions)
-    return _view(room)
+    return view(room)
 
 
 def delete_room(user_id: str, chatroom_id: str) -> Write:
@@ -197,7 +274,7 @@ def _update(room: Chatroom, actions: list[Action]) -> None:
         raise NotFound()
 
 
-def _view(room: Chatroom) -> rooms.Room:
+def view(room: Chatroom) -> rooms.Room:
     """Return the room as the wire shows it."""
     return rooms.Room(
         id=room.chatroom_id,
@@ -205,6 +282,7 @@ def _view(room: Chatroom) -> rooms.Room:
         system_instruction=room.system_instruction,
         model=room.model,
         thinking=Thinking.read(room.thinking),
+        can_undo=bool(line_of(room).edits),
         created_at=room.created_at,
         updated_at=room.updated_at,
     )

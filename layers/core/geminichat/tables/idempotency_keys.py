@@ -1,19 +1,22 @@
-"""The idempotency_keys table: the prompt that a client's Idempotency-Key stored, for a day."""
+"""The idempotency_keys table: what the request with a client's key stored, for a day."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
+import msgspec
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
+from geminichat.domain.messages import fingerprint
 from geminichat.domain.sessions import Claims
+from geminichat.errors import KeyReused
 from geminichat.tables import users
-from geminichat.tables.chatrooms import Turn
 from geminichat.tables.table import Key, Table, Write, delete_partition, put
 
 KEPT = timedelta(hours=24)
 
 
 class IdempotencyKey(Table):
-    """A user's key, stored in the transaction that stores its prompt."""
+    """A user's key, stored in the transaction that stores its prompt, its undo or its room."""
 
     class Meta:
         setting = "IDEMPOTENCY_KEYS_TABLE"
@@ -26,27 +29,55 @@ class IdempotencyKey(Table):
     expires_at = NumberAttribute()
 
 
-def find(caller: Claims, key: str, now: datetime) -> IdempotencyKey | None:
-    """Return the key's use, if it was used within a day.
+class KeyedRequest(msgspec.Struct, frozen=True):
+    """A request that may be repeated: its Idempotency-Key, and a digest of what it asks for."""
 
-    Raises Unauthorized if the session has ended.
+    key: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, key: str | None, *parts: str) -> "KeyedRequest | None":
+        """Return the request that has these parts, None if it came without a key."""
+        return cls(key, fingerprint(*parts)) if key else None
+
+
+class Use(msgspec.Struct, frozen=True):
+    """What a key's request stored: a room, and the position of a prompt in it if it sent one."""
+
+    chatroom_id: str
+    seq: int
+
+
+def read(caller: Claims, request: KeyedRequest | None, now: datetime, *also: Key) -> list[Any]:
+    """Return what the request's key stored within a day, or None, and the items with further keys.
+
+    One call. Raises KeyReused, and Unauthorized if the session has ended.
     """
-    mine = Key(IdempotencyKey, caller.user_id, key)
-    _, found = users.current(caller.user_id, caller.session_id, now, mine)
-    return found if found and int(found.expires_at) > now.timestamp() else None
+    mine = [Key(IdempotencyKey, caller.user_id, request.key)] if request else []
+    _, *items = users.current(caller.user_id, caller.session_id, now, *mine, *also)
+    if request is None:
+        return [None, *items]
+    found, *others = items
+    if found is None or int(found.expires_at) <= now.timestamp():
+        return [None, *others]
+    if found.fingerprint != request.fingerprint:
+        raise KeyReused()
+    return [Use(found.chatroom_id, int(found.seq)), *others]
 
 
-def put_key(key: str, fingerprint: str, turn: Turn, now: datetime) -> Write:
+def put_key(
+    user_id: str, request: KeyedRequest, chatroom_id: str, now: datetime, *, seq: int = 0
+) -> Write:
     """Return the write "idempotency key", which requires that the key is not in use.
 
     DynamoDB deletes expired items late, so an expired one may be replaced.
     """
     item = IdempotencyKey(
-        turn.user_id,
-        key,
-        fingerprint=fingerprint,
-        chatroom_id=turn.chatroom_id,
-        seq=turn.seq,
+        user_id,
+        request.key,
+        fingerprint=request.fingerprint,
+        chatroom_id=chatroom_id,
+        seq=seq,
         expires_at=int((now + KEPT).timestamp()),
     )
     unused = IdempotencyKey.key.does_not_exist() | (

@@ -8,7 +8,7 @@ index `unfinished`, where the sweep finds them. Position 0 is a deleted room's t
 import math
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
 from geminichat.domain import ids, times
 from geminichat.domain.history import PastTurn
+from geminichat.domain.lines import Hidden, Range
 from geminichat.domain.messages import (
     REDRIVABLE,
     Failure,
@@ -34,13 +35,14 @@ from geminichat.domain.models import Choice, Thinking
 from geminichat.domain.rooms import Room
 from geminichat.domain.sessions import Claims
 from geminichat.domain.spending import Reservation
-from geminichat.errors import NotFound
+from geminichat.errors import NotFound, RoomTooLong, StillGenerating
 from geminichat.tables import chatrooms, users
 from geminichat.tables.chatrooms import Turn
 from geminichat.tables.table import (
     Key,
     Table,
     Write,
+    delete,
     overlap,
     put,
     read_page,
@@ -58,6 +60,36 @@ TOMBSTONE_SEQ = 0
 
 PURGE_AFTER = timedelta(seconds=60)
 """Age at which a tombstone's messages are deleted: longer than any request takes."""
+
+
+FORK_TURNS = 1_000
+FORK_SIZE = 4_000_000
+"""Bytes: what one partition of DynamoDB takes in four seconds."""
+
+COPIED = [
+    "user_id",
+    "sender",
+    "content",
+    "model",
+    "created_at",
+    "status",
+    "system_instruction",
+    "error_code",
+    "error_message",
+    "requested_model",
+    "thinking",
+    "max_output_tokens",
+    "finish",
+    "input_tokens",
+    "output_tokens",
+]
+"""The attributes of a message that its copy in a fork has too."""
+
+PAGE_LENGTH = 1_000_000
+"""Characters of a page after which no further messages are read to fill it up."""
+
+type Page = tuple[list[dict[str, Any]], bool]
+"""Messages by attribute, and whether more may follow."""
 
 
 class Unfinished(GlobalSecondaryIndex["StoredMessage"]):
@@ -98,6 +130,7 @@ class StoredMessage(Table):
 
     status = UnicodeAttribute(null=True)
     system_instruction = UnicodeAttribute(null=True)
+    hidden = UnicodeAttribute(null=True)  # ranges in JSON: what the room hid when it was sent
     attempts = NumberAttribute(null=True)
     generation = UnicodeAttribute(null=True)
     retried_at = UnicodeAttribute(null=True)
@@ -126,6 +159,11 @@ class StoredMessage(Table):
 # ── Reading ───────────────────────────────────────────────────────────────────────────────────────
 
 
+def key_of(chatroom_id: str, seq: int) -> Key:
+    """Return the key of a message, to read it together with other items."""
+    return Key(StoredMessage, chatroom_id, seq)
+
+
 def get(caller: Claims, chatroom_id: str, message_id: str, now: datetime) -> Message:
     """Return a message of the user's room; a prompt with its reply.
 
@@ -137,15 +175,17 @@ def get(caller: Claims, chatroom_id: str, message_id: str, now: datetime) -> Mes
         caller.session_id,
         now,
         chatrooms.key_of(caller.user_id, chatroom_id),
-        Key(StoredMessage, chatroom_id, seq),
-        Key(StoredMessage, chatroom_id, seq + 1),
+        key_of(chatroom_id, seq),
+        key_of(chatroom_id, seq + 1),
     )
     if room is None or message is None:
         raise NotFound()
+    hidden = chatrooms.line_of(room).hidden.has_position(seq) or UNSET
+    shown = msgspec.structs.replace(_view(message.attribute_values), hidden=hidden)
     if message.sender == "ai":
-        return _view(message.attribute_values)
+        return shown
     reply = _view(following.attribute_values) if following else None
-    return msgspec.structs.replace(_view(message.attribute_values), reply=reply)
+    return msgspec.structs.replace(shown, reply=reply)
 
 
 def read_newest(
@@ -156,38 +196,46 @@ def read_newest(
     The messages are the newest ones, oldest first. Raises NotFound, and Unauthorized if the
     session has ended.
     """
-    earlier = StoredMessage.seq.between(1, before - 1) if before else StoredMessage.seq > 0
-    room, (items, more) = overlap(
+    (room, hidden), first = overlap(
         lambda: chatrooms.get(caller, chatroom_id, now),
-        lambda: _read_page(chatroom_id, earlier, limit, scan_index_forward=False),
+        lambda: _read_back(chatroom_id, before, limit),
     )
-    oldest = int(items[-1]["seq"]) if more else None
-    return room, [_view(item) for item in reversed(items)], oldest if oldest != 1 else None
+    items, more = _fill_back(chatroom_id, first, limit, hidden)
+    earlier = hidden.skip_back(int(items[-1]["seq"]) - 1) if more else 0
+    return room, [_view(item) for item in reversed(items)], earlier + 1 if earlier else None
 
 
 def read_after(
     caller: Claims, chatroom_id: str, seq: int, limit: int, now: datetime
-) -> tuple[list[Message], int | None]:
+) -> tuple[list[Message], int | None, bool]:
     """Return up to `limit` messages of the user's room after a position, and where to continue.
 
-    Raises NotFound, and Unauthorized if the session has ended.
+    The last value is whether the message at the position is hidden. Raises NotFound, and
+    Unauthorized if the session has ended.
     """
-    _, (items, more) = overlap(
-        lambda: chatrooms.get(caller, chatroom_id, now),
-        lambda: _read_page(chatroom_id, StoredMessage.seq > seq, limit),
+
+    def read(position: int, limit: int) -> Page:
+        return _read_page(chatroom_id, StoredMessage.seq > position, limit)
+
+    (_, hidden), first = overlap(
+        lambda: chatrooms.get(caller, chatroom_id, now), lambda: read(seq, limit)
     )
-    return [_view(item) for item in items], int(items[-1]["seq"]) if more else None
+    items, more = _fill(
+        first, limit, hidden, lambda last, left: read(hidden.skip_forward(last + 1) - 1, left)
+    )
+    last = hidden.skip_forward(int(items[-1]["seq"]) + 1) - 1 if more else None
+    return [_view(item) for item in items], last, hidden.has_position(seq)
 
 
-def read_past_turns(chatroom_id: str, before: int, limit: int) -> list[PastTurn]:
-    """Return the answered turns among the last `limit` turns before a position, oldest first."""
-    items, _ = _read_page(
-        chatroom_id,
-        StoredMessage.seq < before,
-        2 * limit,
-        scan_index_forward=False,
-        attributes_to_get=["seq", "sender", "status", "content"],
-    )
+def read_past_turns(chatroom_id: str, before: int, limit: int, hidden: Hidden) -> list[PastTurn]:
+    """Return the answered turns among the last `limit` turns before a position, oldest first.
+
+    Hidden turns are skipped.
+    """
+    attributes = ["seq", "sender", "status", "content"]
+    start = hidden.skip_back(before - 1) + 1
+    first = _read_back(chatroom_id, start, 2 * limit, attributes)
+    items, _ = _fill_back(chatroom_id, first, 2 * limit, hidden, attributes)
     found = {int(item["seq"]): item for item in items}
     return [
         PastTurn(prompt=item["content"], reply=found[seq + 1]["content"])
@@ -196,9 +244,49 @@ def read_past_turns(chatroom_id: str, before: int, limit: int) -> list[PastTurn]
     ]
 
 
-def _read_page(
-    chatroom_id: str, positions: Condition, limit: int, **options: Any
-) -> tuple[list[dict[str, Any]], bool]:
+def _read_back(
+    chatroom_id: str, before: int | None, limit: int, attributes: list[str] | None = None
+) -> Page:
+    """Return up to `limit` messages before a position, newest first."""
+    if before == 1:
+        return [], False
+    earlier = StoredMessage.seq.between(1, before - 1) if before else StoredMessage.seq > 0
+    return _read_page(
+        chatroom_id, earlier, limit, scan_index_forward=False, attributes_to_get=attributes
+    )
+
+
+def _fill_back(
+    chatroom_id: str,
+    first: Page,
+    limit: int,
+    hidden: Hidden,
+    attributes: list[str] | None = None,
+) -> Page:
+    def read(last: int, left: int) -> Page:
+        return _read_back(chatroom_id, hidden.skip_back(last - 1) + 1, left, attributes)
+
+    return _fill(first, limit, hidden, read)
+
+
+def _fill(first: Page, limit: int, hidden: Hidden, read: Callable[[int, int], Page]) -> Page:
+    """Return a page without its hidden messages, filled up from the messages that follow.
+
+    `read` takes a position and a number, and returns at most as many messages that follow it. A
+    page may stay shorter if its messages are long.
+    """
+    (page, more), asked = first, limit
+    shown: list[dict[str, Any]] = []
+    while True:
+        shown += [item for item in page if not hidden.has_position(int(item["seq"]))]
+        is_long = len(page) < asked or sum(len(item["content"]) for item in shown) > PAGE_LENGTH
+        if not more or len(shown) == limit or (shown and is_long):
+            return shown, more
+        asked = limit - len(shown)
+        page, more = read(int(page[-1]["seq"]), asked)
+
+
+def _read_page(chatroom_id: str, positions: Condition, limit: int, **options: Any) -> Page:
     """Return up to `limit` messages at these positions, and whether more may follow."""
     return read_page(
         StoredMessage.query(chatroom_id, positions, consistent_read=True, limit=limit, **options)
@@ -264,6 +352,7 @@ def put_prompt(
         thinking=turn.thinking,
         max_output_tokens=choice.max_output_tokens,
         system_instruction=turn.system_instruction,
+        hidden=msgspec.json.encode(turn.hidden.ranges).decode() if turn.hidden.ranges else None,
         created_at=moment,
         status=Status.QUEUED,
         attempts=0,
@@ -282,6 +371,7 @@ class SentBefore(msgspec.Struct, frozen=True):
     content: str
     created_at: str
     status: Status
+    is_hidden: bool
 
 
 def get_prompt(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> SentBefore:
@@ -294,7 +384,7 @@ def get_prompt(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> Sen
         caller.session_id,
         now,
         chatrooms.key_of(caller.user_id, chatroom_id),
-        Key(StoredMessage, chatroom_id, seq),
+        key_of(chatroom_id, seq),
     )
     if room is None or prompt is None or prompt.sender != "user":
         raise NotFound()
@@ -305,8 +395,11 @@ def get_prompt(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> Sen
         model=prompt.requested_model or prompt.model,
         thinking=prompt.thinking,
         system_instruction=prompt.system_instruction,
+        hidden=_hidden_of(prompt),
     )
-    return SentBefore(turn, prompt.content, prompt.created_at, read_member(Status, prompt.status))
+    is_hidden = chatrooms.line_of(room).hidden.has_position(seq)
+    status = read_member(Status, prompt.status)
+    return SentBefore(turn, prompt.content, prompt.created_at, status, is_hidden)
 
 
 def retry_prompt(
@@ -415,6 +508,8 @@ class LeasedPrompt(msgspec.Struct, frozen=True):
     """None for a prompt that was redriven: nothing is reserved for it."""
     sent: datetime
     generation: str
+    hidden: Hidden
+    """What its room hid when it was sent."""
 
 
 def lease_prompt(
@@ -461,7 +556,14 @@ def lease_prompt(
         else None,
         sent=_sent_at(prompt),
         generation=prompt.generation or FIRST,
+        hidden=_hidden_of(prompt),
     )
+
+
+def _hidden_of(prompt: StoredMessage) -> Hidden:
+    if not prompt.hidden:
+        return Hidden()
+    return Hidden.of(msgspec.json.decode(prompt.hidden, type=list[Range]))
 
 
 def _sent_at(prompt: StoredMessage) -> datetime:
@@ -639,6 +741,31 @@ def shard(chatroom_id: str) -> int:
     return zlib.crc32(chatroom_id.encode()) % SHARDS
 
 
+# ── Forks ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def copy_line(chatroom_id: str, hidden: Hidden, last: int, target: str) -> int:
+    """Copy a room's line up to a position to another room; return the last position there.
+
+    The copied prompts are final and not counted, and `make redrive` leaves failed ones out. Raises
+    StillGenerating for a prompt that is not final, and RoomTooLong.
+    """
+    turns = size = 0
+    with StoredMessage.batch_write() as batch:
+        for first, end in hidden.shown(last):
+            positions = StoredMessage.seq.between(first, end)
+            for message in StoredMessage.query(chatroom_id, positions, consistent_read=True):
+                if message.status in (Status.QUEUED, Status.GENERATING):
+                    raise StillGenerating()
+                turns += message.sender == "user"
+                size += len(message.content.encode())
+                if turns > FORK_TURNS or size > FORK_SIZE:
+                    raise RoomTooLong()
+                kept = {name: getattr(message, name) for name in COPIED}
+                batch.save(StoredMessage(target, 2 * turns - (message.sender == "user"), **kept))
+    return 2 * turns
+
+
 # ── Deleted rooms ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -660,6 +787,15 @@ def put_tombstone(user_id: str, chatroom_id: str, now: datetime) -> Write:
         unfinished_since=times.text(now + PURGE_AFTER),
     )
     return put("tombstone", tombstone)
+
+
+def delete_tombstone(chatroom_id: str) -> Write:
+    """Return the write "tombstone", which keeps a room's messages from the sweep.
+
+    Its condition fails if the sweep has deleted them.
+    """
+    tombstone = StoredMessage(chatroom_id, TOMBSTONE_SEQ)
+    return delete("tombstone", tombstone, StoredMessage.seq.exists())
 
 
 def list_prompts_in_flight(chatroom_id: str) -> Iterator[int]:

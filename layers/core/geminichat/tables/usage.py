@@ -15,7 +15,7 @@ from geminichat.domain import times
 from geminichat.domain.billing import REQUESTS_PER_HOUR, RequestLimit
 from geminichat.domain.messages import TokenUsage, fingerprint
 from geminichat.domain.plans import Plan
-from geminichat.domain.quota import UNPROVEN_PROMPTS, Allowance, Burst
+from geminichat.domain.quota import DAILY_FORKS, UNPROVEN_PROMPTS, Allowance, Burst
 from geminichat.domain.spending import Reservation
 from geminichat.tables import subscriptions, users
 from geminichat.tables.subscriptions import Subscription
@@ -24,6 +24,7 @@ from geminichat.tables.table import (
     Table,
     Write,
     batch_get,
+    check,
     delete_partition,
     update,
     update_if,
@@ -56,6 +57,7 @@ class Usage(Table):
     output_tokens = NumberAttribute(default=0)
     tokens = NumberAttribute(default=0)  # the sum of both
     rooms = NumberAttribute(default=0)
+    forks = NumberAttribute(default=0)
     requests = NumberAttribute(default=0)
     expires_at = NumberAttribute(null=True)
 
@@ -170,6 +172,21 @@ def count_room(user_id: str, limit: int) -> Write:
     """Return the write "rooms", which counts one more room if there are fewer than `limit`."""
     return update(
         "rooms", Usage(user_id, ROOMS), [Usage.rooms.add(1)], _is_below(Usage.rooms, limit)
+    )
+
+
+def check_rooms(user_id: str, limit: int) -> Write:
+    """Return the write "rooms", which checks that there are fewer than `limit` rooms."""
+    return check("rooms", Usage(user_id, ROOMS), _is_below(Usage.rooms, limit))
+
+
+def count_fork(user_id: str, now: datetime) -> Write:
+    """Return the write "forks", which counts one more fork if there were fewer than a day's."""
+    return update(
+        "forks",
+        Usage(user_id, times.day(now)),
+        [Usage.forks.add(1), _expire(now + KEPT)],
+        _is_below(Usage.forks, DAILY_FORKS),
     )
 
 

@@ -1,0 +1,36 @@
+"""PATCH /chatroom/{id}/message/{messageId}: send a prompt again with another text."""
+
+from geminichat.api import Request, Response, accepted, endpoint
+from geminichat.domain import ids
+from geminichat.domain.messages import AcceptedPrompt, EditedPrompt
+from geminichat.domain.quota import REFUSALS
+from geminichat.errors import ChangedMeanwhile, KeyInUse, KeyReused, NotFound, TooManyEdits
+from geminichat.operations import send_prompt
+
+
+@endpoint(errors=[ChangedMeanwhile, KeyInUse, KeyReused, NotFound, TooManyEdits, *REFUSALS])
+def handler(request: Request) -> Response[AcceptedPrompt]:
+    """Answer 202: a new turn takes the place of the prompt's and of all turns after it.
+
+    These are hidden, not deleted: `POST /chatroom/{id}/undo` brings them back. The new prompt
+    counts like any other.
+    """
+    room_id = ids.parse_room(request.path["id"])
+    seq = ids.message_seq(room_id, request.path["messageId"])
+    edited = request.body(EditedPrompt)
+
+    sent = send_prompt.replace_turns(
+        request.caller,
+        room_id,
+        seq,
+        content=edited.content,
+        idempotency_key=request.idempotency_key(),
+        now=request.now,
+    )
+
+    location = {"location": f"/chatroom/{room_id}/message/{sent.message.id}"}
+    return accepted(
+        AcceptedPrompt.of(sent.message, sent.job_id),
+        "The edited prompt was accepted; the reply will follow.",
+        headers={**location, **sent.headers},
+    )

@@ -1,0 +1,21 @@
+"""POST /chatroom/{id}/undo: undo the latest edit or regeneration."""
+
+from geminichat.api import Request, Response, endpoint, ok
+from geminichat.domain import ids
+from geminichat.domain.rooms import Room
+from geminichat.errors import ChangedMeanwhile, KeyInUse, KeyReused, NotFound, NothingToUndo
+from geminichat.operations import undo_edit
+
+
+@endpoint(errors=[ChangedMeanwhile, KeyInUse, KeyReused, NotFound, NothingToUndo])
+def handler(request: Request) -> Response[Room]:
+    """Answer 200 with the room, whose messages are those before the edit or regeneration.
+
+    It brings back the turns that were hidden, and hides the turns that came in their place and
+    after it. Repeat it to undo the edit before.
+    """
+    room_id = ids.parse_room(request.path["id"])
+
+    room = undo_edit.undo(request.caller, room_id, request.idempotency_key(), request.now)
+
+    return ok(room, "The conversation is as it was before.")

@@ -1,0 +1,316 @@
+"""Edits, regenerations, undos and forks: what a room shows, and what it keeps."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from infra.local.standins.faults import StandIn
+from tests.support.lambdas import Poller
+from tests.support.parallel import repeat_at_once
+from tests.support.person import Person, problem
+from tests.support.stored import prompts, stored
+from tests.support.wire import Wire
+
+BATCH_GET, TRANSACT = "dynamodb.BatchGetItem", "dynamodb.TransactWriteItems"
+SEND = "sqs.SendMessage"
+
+
+@pytest.fixture
+def user(pro_user: Person) -> Person:
+    return pro_user
+
+
+@pytest.fixture
+def room(user: Person, worker: Poller) -> str:
+    """A room with the answered prompts "one", "two" and "three"."""
+    room = user.open_room("Numbers")
+    for content in ("one", "two", "three"):
+        user.sent(room, content)
+        worker.drain()
+    return room
+
+
+def ids_of(user: Person, room: str) -> list[str]:
+    return [message["id"] for message in user.page(room)]
+
+
+def said(user: Person, room: str) -> list[str]:
+    """Return the prompts that the room shows."""
+    return [one["content"] for one in user.page(room) if one["sender"] == "user"]
+
+
+def pages(user: Person, room: str, limit: int) -> list[Any]:
+    """Return the room's messages, read page by page from the newest."""
+    found: list[Any] = []
+    cursor = ""
+    while True:
+        page = user.get(f"/chatroom/{room}?limit={limit}&cursor={cursor}").data
+        assert page["messages"]
+        found[:0] = page["messages"]
+        if page["nextCursor"] is None:
+            return found
+        cursor = page["nextCursor"]
+
+
+def texts(request: Any) -> list[str]:
+    """Return the texts of a request to Gemini, the prompt last."""
+    return [one["parts"][0]["text"] for one in request["contents"]]
+
+
+def test_an_edit_replaces_a_prompt_and_all_turns_after_it(
+    user: Person, room: str, worker: Poller, google: StandIn
+) -> None:
+    before = user.page(room)
+    google.reset()
+    reply = user.edit(room, before[2]["id"], "2")
+    assert (reply.status, reply.data["status"]) == (202, "queued")
+    assert reply.headers["location"].endswith(reply.data["messageId"])
+    assert said(user, room) == ["one", "2"]
+    worker.drain()
+    after = user.page(room)
+    assert after[:2] == before[:2]
+    assert [one["sender"] for one in after[2:]] == ["user", "ai"]
+    [asked] = google.requests()
+    assert texts(asked) == ["one", before[1]["content"], "2"]
+
+
+@pytest.mark.parametrize("named", ["prompt", "reply"])
+def test_a_regeneration_asks_the_same_prompt_again(
+    named: str, user: Person, room: str, worker: Poller
+) -> None:
+    before = user.page(room)
+    reply = user.regenerate(room, before[2 if named == "prompt" else 3]["id"], "best")
+    assert (reply.status, reply.data["message"]["content"]) == (202, "two")
+    worker.drain()
+    assert said(user, room) == ["one", "two"]
+    assert user.page(room)[3]["model"] == "gemini-3.8-flash"
+    user.sent(room, "three")
+    worker.drain()
+    assert user.page(room)[5]["model"] != "gemini-3.8-flash"
+
+
+def test_no_item_is_changed_or_deleted(user: Person, room: str, worker: Poller) -> None:
+    before = [one.attribute_values for one in stored(room)]
+    assert user.edit(room, ids_of(user, room)[0], "1").status == 202
+    assert user.regenerate(room, ids_of(user, room)[0]).status == 202
+    assert user.undo(room).status == 200
+    assert [one.attribute_values for one in stored(room)][: len(before)] == before
+    worker.drain()
+    assert [one.attribute_values for one in stored(room)][: len(before)] == before
+
+
+def test_undo_restores_each_page_byte_for_byte(user: Person, room: str, worker: Poller) -> None:
+    seen = []
+
+    def look() -> list[str]:
+        return [user.get(f"/chatroom/{room}/message?limit={limit}").text for limit in (2, 100)]
+
+    for number in range(3):
+        seen.append(look())
+        assert user.edit(room, ids_of(user, room)[2 * (2 - number)], "again").status == 202
+        user.sent(room, "and more")
+        worker.drain()
+    for before in reversed(seen):
+        reply = user.undo(room)
+        assert (reply.status, reply.data["id"]) == (200, room)
+        assert look() == before
+        assert reply.data["canUndo"] == (before is not seen[0])
+    problem(user.undo(room), 409, "nothing-to-undo")
+    user.sent(room, "four")
+    assert said(user, room) == ["one", "two", "three", "four"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_pages_of_every_size_show_the_line(
+    limit: int, user: Person, room: str, worker: Poller
+) -> None:
+    for turn, times in ((1, 1), (2, 3), (3, 2)):
+        for _ in range(times):
+            message = ids_of(user, room)[2 * (turn - 1)]
+            assert user.regenerate(room, message).status == 202
+            worker.drain()
+        user.sent(room, f"next {turn}")
+        worker.drain()
+    line = user.page(room)
+    assert [one["content"] for one in line if one["sender"] == "user"] == [
+        "one",
+        "next 1",
+        "next 2",
+        "next 3",
+    ]
+    assert pages(user, room, limit) == line
+    forward: list[Any] = []
+    cursor = ""
+    while True:
+        page = user.get(f"/chatroom/{room}/message?limit={limit}&cursor={cursor}").data
+        forward += page["messages"]
+        if page["nextCursor"] is None:
+            break
+        cursor = page["nextCursor"]
+    assert forward == line
+
+
+def test_a_poll_after_a_hidden_message_asks_for_a_reload(user: Person, room: str) -> None:
+    line = ids_of(user, room)
+    edited = user.edit(room, line[2], "2").data["messageId"]
+    for after, reload in ((line[1], False), (line[2], True), (line[5], True)):
+        page = user.get(f"/chatroom/{room}/message?after={after}").data
+        assert [one["id"] for one in page["messages"]] == [edited]
+        assert (page["reload"], page["pollAfter"]) == (reload, after)
+
+
+def test_a_hidden_message_says_so(user: Person, room: str) -> None:
+    line = ids_of(user, room)
+    user.edit(room, line[2], "2")
+    assert [user.look(room, one).get("hidden") for one in line] == [None] * 2 + [True] * 4
+    user.undo(room)
+    assert all("hidden" not in user.look(room, one) for one in line)
+
+
+def test_a_hidden_message_cannot_be_edited_regenerated_retried_or_forked(
+    user: Person, room: str, worker: Poller, google: StandIn
+) -> None:
+    google.fault("blocked")
+    failed = user.sent(room, "four")
+    worker.drain()
+    user.edit(room, ids_of(user, room)[4], "3")
+    for reply in (
+        user.edit(room, failed, "x"),
+        user.regenerate(room, failed),
+        user.retry(room, failed),
+        user.fork(room, failed),
+    ):
+        problem(reply, 409, "changed-meanwhile")
+    assert len(list(prompts(room))) == 5
+
+
+def test_only_a_prompt_of_the_room_can_be_edited(user: Person, room: str) -> None:
+    other = user.sent(user.open_room())
+    reply = ids_of(user, room)[1]
+    for message in (other, reply, "m_1", reply[:-1] + "99"):
+        problem(user.edit(room, message, "x"), 404, "not-found")
+    for message in (other, "m_1", reply[:-1] + "99"):
+        problem(user.regenerate(room, message), 404, "not-found")
+        problem(user.fork(room, message), 404, "not-found")
+
+
+@pytest.mark.any_write_order
+@pytest.mark.parametrize("act", ["edit", "regenerate", "undo", "fork"])
+def test_a_key_performs_a_request_once(act: str, user: Person, room: str) -> None:
+    line = ids_of(user, room)
+    user.edit(room, line[4], "x")
+    user.regenerate(room, line[0])
+
+    def send(key: str) -> Any:
+        headers = {"idempotency-key": key}
+        target = ids_of(user, room)[0]
+        if act == "edit":
+            return user.edit(room, first, "y", headers=headers)
+        if act == "regenerate":
+            return user.regenerate(room, first, headers=headers)
+        if act == "undo":
+            return user.undo(room, headers=headers)
+        return user.fork(room, target, headers=headers)
+
+    first = ids_of(user, room)[0]
+    if act == "fork":
+        user.undo(room)
+    once = send("k-1")
+    assert once.status in (200, 201, 202), once.text
+    shown, messages = said(user, room), len(stored(room))
+    again = send("k-1")
+    assert again.status == once.status
+    for name in ("id", "messageId"):
+        assert again.data.get(name) == once.data.get(name)
+    assert (said(user, room), len(stored(room))) == (shown, messages)
+    problem(user.send(room, "another", key="k-1"), 422, "key-reused")
+
+
+@pytest.mark.any_write_order
+def test_fifty_parallel_edits_leave_one_line_and_every_accepted_prompt_ends(
+    user: Person, room: str, worker: Poller
+) -> None:
+    target = ids_of(user, room)[2]
+    replies = repeat_at_once(lambda number: user.edit(room, target, f"edit {number}"), 50)
+    statuses = Counter(reply.status for reply in replies)
+    assert statuses == {202: 1, 409: 49}
+    for reply in replies:
+        if reply.status == 409:
+            problem(reply, 409, "changed-meanwhile")
+    [accepted] = [reply.data["message"] for reply in replies if reply.status == 202]
+    assert said(user, room) == ["one", accepted["content"]]
+    worker.drain()
+    assert user.look(room, accepted["id"])["status"] == "answered"
+
+
+@pytest.mark.any_write_order
+def test_an_edit_counts_as_a_prompt_and_a_refused_one_hides_nothing(
+    basic_user: Person, worker: Poller
+) -> None:
+    room = basic_user.open_room()
+    for content in "abcd":
+        basic_user.sent(room, content)
+    worker.drain()
+    first = ids_of(basic_user, room)[0]
+    assert basic_user.edit(room, first, "e").status == 202
+    assert basic_user.counted() == 5
+    basic_user.undo(room)
+    before = basic_user.page(room)
+    problem(basic_user.edit(room, first, "f"), 429, "quota-exceeded")
+    problem(basic_user.regenerate(room, first), 429, "quota-exceeded")
+    assert basic_user.page(room) == before
+
+
+@pytest.mark.any_write_order
+def test_a_fork_copies_the_line_and_is_a_room_of_its_own(
+    user: Person, room: str, worker: Poller, google: StandIn
+) -> None:
+    user.edit(room, ids_of(user, room)[2], "2")
+    google.fault("blocked", match="no")
+    user.sent(room, "no")
+    worker.drain()
+    user.sent(room, "later")
+    worker.drain()
+    line = user.page(room)
+    counted = user.counted()
+    fork = user.fork(room, line[4]["id"])
+    assert fork.status == 201, fork.text
+    copy = user.page(fork.data["id"])
+    assert fork.headers["location"] == f"/chatroom/{fork.data['id']}"
+    assert (fork.data["title"], fork.data["canUndo"]) == ("Numbers", False)
+    assert [{**one, "id": 0, "replyTo": 0} for one in copy] == [
+        {**one, "id": 0, "replyTo": 0} for one in line[:5]
+    ]
+    assert [int(one.seq) for one in stored(fork.data["id"])] == [1, 2, 3, 4, 5]
+    assert user.counted() == counted
+    assert user.get("/chatroom").data["chatrooms"][0]["id"] == fork.data["id"]
+    google.reset()
+    user.sent(fork.data["id"], "on")
+    worker.drain()
+    assert texts(google.requests()[0])[::2] == ["one", "2", "on"]
+    assert user.page(room) == line
+
+
+def test_a_prompt_that_is_being_answered_cannot_be_forked(user: Person, room: str) -> None:
+    waiting = user.sent(room, "four")
+    problem(user.fork(room, waiting), 409, "still-generating")
+    assert user.fork(room, ids_of(user, room)[5]).status == 201
+
+
+def test_an_edit_takes_four_calls_and_an_undo_three(
+    user: Person, room: str, wire: Wire, redis: StandIn
+) -> None:
+    line = ids_of(user, room)
+
+    def check(act: Callable[[], Any], calls: list[str]) -> None:
+        redis.reset()
+        wire.reset()
+        assert act().status in (200, 202)
+        assert [call for call in wire.calls() if call != "ssm.GetParameter"] == calls
+        assert len(redis.requests()) == 1
+
+    check(lambda: user.edit(room, line[2], "2"), [BATCH_GET, TRANSACT, SEND])
+    check(lambda: user.undo(room), [BATCH_GET, TRANSACT])
+    check(lambda: user.regenerate(room, line[1]), [BATCH_GET, TRANSACT, SEND])
