@@ -28,7 +28,7 @@ EXPORT = re.compile(r"^export (?:\{[^}]*\};\n)?", re.MULTILINE)
 def handler(request: Request) -> Response:
     """Answer 200 with the file, or 304 if the client has it."""
     name = request.path["file"]
-    if config.setting("CONSOLE") != "true" or name not in FILES:
+    if not config.has_console() or name not in FILES:
         raise NotFound()
     suffix = Path(name).suffix
     is_library = suffix == ".mjs"

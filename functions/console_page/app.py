@@ -17,7 +17,7 @@ IMPORT_MAP = re.compile(r'<script type="importmap">(.*?)</script>', re.DOTALL)
 @endpoint(public=True, errors=[NotFound])
 def handler(request: Request) -> Response:
     """Answer 200 with the page, or 304 if the client has it."""
-    if config.setting("CONSOLE") != "true":
+    if not config.has_console():
         raise NotFound()
     return document(PAGE, HEADERS, request)
 

@@ -1,5 +1,6 @@
 """GET /subscription/cancel: the page to which Stripe redirects people who did not pay."""
 
+from geminichat import config
 from geminichat.api import Request, Response, endpoint
 from geminichat.domain import pages
 
@@ -13,5 +14,6 @@ def handler(_request: Request) -> Response:
         body=pages.page(
             "Nothing was paid",
             "Your plan has not changed. You can close this page and subscribe at any time.",
+            config.console_link("account"),
         ),
     )

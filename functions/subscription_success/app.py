@@ -1,5 +1,6 @@
 """GET /subscription/success: the page to which Stripe redirects people who have paid."""
 
+from geminichat import config
 from geminichat.api import Request, Response, endpoint
 from geminichat.domain import pages
 
@@ -14,5 +15,6 @@ def handler(_request: Request) -> Response:
             "Thank you",
             "Your plan will be up to date in a moment. You can close this page and return to your "
             "chats.",
+            config.console_link("account/paid"),
         ),
     )

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.lambdas import Api
+from tests.support.person import problem
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,31 @@ def test_a_page_is_served_without_an_access_token(api: Api, path: str) -> None:
     reply = api.get(path)
     assert reply.status == 200
     assert reply.text
+
+
+@pytest.mark.parametrize("path", ["/", "/console/console.js"])
+def test_the_console_is_a_404_where_the_operator_has_switched_it_off(
+    api: Api, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSOLE", "false")
+    problem(api.get(path), 404, "not-found")
+    assert "Back to the chats" not in api.get("/subscription/success").text
+
+
+def test_an_unknown_asset_of_the_console_is_a_404(api: Api) -> None:
+    for name in ("none.js", "app.py", "%2e%2e", "VENDORED.md"):
+        problem(api.get(f"/console/{name}"), 404, "not-found")
+
+
+def test_libraries_are_kept_for_a_year_and_everything_else_is_validated(api: Api) -> None:
+    library = api.get("/console/htm-3.1.1.mjs")
+    assert library.headers["cache-control"] == "public, max-age=31536000, immutable"
+    script = api.get("/console/console.js")
+    assert script.headers["cache-control"] == "no-cache"
+    again = api.get("/console/console.js", headers={"if-none-match": script.headers["etag"]})
+    assert (again.status, again.text) == (304, "")
+
+
+def test_the_pages_to_which_stripe_returns_people_lead_back_to_the_console(api: Api) -> None:
+    assert 'href="/#/account/paid"' in api.get("/subscription/success").text
+    assert 'href="/#/account"' in api.get("/subscription/cancel").text

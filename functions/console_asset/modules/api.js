@@ -1,17 +1,34 @@
 // Requests to the API: JSON in, JSON out, and problems as errors.
 
+import { time } from "./format.js";
 import { createStore } from "./store.js";
 
 const PATIENCE = 35_000; // milliseconds; the gateway answers within 30 s
 
 export class Problem extends Error {
   constructor(status, answer, headers) {
-    super(answer.detail ?? BARE[status] ?? "The service did not answer as expected. Try again.");
+    const code = (answer.type ?? "").split(":").at(-1);
+    super(inWords(code, answer) ?? answer.detail ?? BARE[status] ?? "The service did not answer as expected. Try again.");
     this.status = status;
-    this.code = (answer.type ?? "").split(":").at(-1);
-    this.resetsAt = answer.resetsAt;
+    this.code = code;
     this.retryAfter = Number(headers.get("retry-after")) || 0;
   }
+}
+
+// Details that name requests or exact times are for programs; people read these.
+function inWords(code, { resetsAt }) {
+  const texts = {
+    "identity-not-proven": "Verify your email or mobile number first, on the page of your account.",
+    "identity-taken": "There is an account with this identity. If it is yours, sign in with its password or a code.",
+    "invalid-code": "The code is wrong or has expired.",
+    "no-customer": "You have no subscription yet.",
+    "no-subscription": "You have no subscription.",
+    "already-subscribed": "You have a subscription already. Manage it in the billing portal.",
+    "quota-exceeded": `Your prompts for today are used up. You get new ones at ${time(resetsAt)}; Pro has no daily limit.`,
+    "token-limit": `Your tokens for today are used up. You get new ones at ${time(resetsAt)}.`,
+    "too-many-attempts": `You have sent as many prompts and retries as one day allows. Continue at ${time(resetsAt)}.`,
+  };
+  return texts[code];
 }
 
 // Answers of the gateway itself, which has no problem details.

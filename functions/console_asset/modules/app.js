@@ -35,7 +35,7 @@ function Console() {
   const page = usePage();
   const [isListOpen, openList] = useState(false);
   useEffect(() => {
-    Promise.all([loadAccount(), loadRooms(), loadModels()]).catch(() => {});
+    for (const load of [loadAccount, loadRooms, loadModels]) load().catch(() => {});
   }, []);
   useEffect(() => openList(false), [page]);
 
@@ -51,7 +51,7 @@ function Console() {
     <a class="skip" href="#main" onClick=${skip}>Skip to the conversation</a>
     <div class="console" data-list=${isListOpen ? "open" : undefined}>
       <${Sidebar} current=${page} close=${() => openList(false)} />
-      ${page === "account" && html`<${AccountPage} header=${header} />`}
+      ${page.startsWith("account") && html`<${AccountPage} header=${header} hasPaid=${page === "account/paid"} />`}
       ${page === "" && html`<${NewChat} header=${header} />`}
       ${page.startsWith("r_") && html`<${Chat} key=${page} roomId=${page} header=${header} />`}
     </div>
@@ -63,7 +63,7 @@ function skip(event) {
   document.querySelector("#main textarea, #main h1")?.focus();
 }
 
-// Returns "" for a new chat, "account", or the id of a chat.
+// Returns "" for a new chat, "account", "account/paid" after a payment, or the id of a chat.
 function usePage() {
   const [page, show] = useState(pageOf(location.hash));
   useEffect(() => {
@@ -75,7 +75,7 @@ function usePage() {
 }
 
 function pageOf(hash) {
-  return hash === "#/account" ? "account" : (hash.match(/^#\/chat\/(r_\w+)$/)?.[1] ?? "");
+  return hash.match(/^#\/(?:chat\/(?=r_))?(account|account\/paid|r_\w+)$/)?.[1] ?? "";
 }
 
 render(html`<${App} />`, document.getElementById("console"));

@@ -2,45 +2,63 @@
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 import { announce } from "./announcer.js";
+import { connection } from "./api.js";
 import { Composer } from "./composer.js";
 import { isUnfinished, openConversation } from "./conversation.js";
 import { keepDraft } from "./drafts.js";
-import { live } from "./live.js";
-import { Prompt, Reply } from "./messages.js";
-import { createRoom, loadRooms } from "./rooms.js";
-import { useStore } from "./store.js";
 import { useAction } from "./forms.js";
-import { call } from "./session.js";
+import { IconButton } from "./icons.js";
+import { Prompt, Reply } from "./messages.js";
+import { RoomSettings } from "./room_settings.js";
+import { createRoom } from "./rooms.js";
+import { useStore } from "./store.js";
 
-// A chat that exists; `key` is its id, so that another chat is another component.
+// A chat that exists; its `key` is its id, so that another chat is another component.
 export function Chat({ roomId, header }) {
-  const conversation = useRef();
-  conversation.current ??= openConversation(roomId, live);
-  const { load, loadEarlier, close, send, retry, store } = conversation.current;
-  const state = useStore(store);
+  const kept = useRef();
+  kept.current ??= openConversation(roomId);
+  const conversation = kept.current;
+  const state = useStore(conversation.store);
+  const [areSettingsOpen, openSettings] = useState(false);
+  const [undo, isUndoing] = useAction(conversation.undo);
 
   useEffect(() => {
     announce("");
-    load();
-    const refresh = () => document.visibilityState === "visible" && load();
+    conversation.load();
+    const refresh = () => document.visibilityState === "visible" && conversation.load();
+    const stopWatching = connection.watch((isOnline) => isOnline && conversation.load());
     document.addEventListener("visibilitychange", refresh);
     return () => {
       document.removeEventListener("visibilitychange", refresh);
-      close();
+      stopWatching();
+      conversation.close();
     };
   }, []);
 
   if (state.status === "gone") return html`<${Gone} header=${header} />`;
+  const { room, messages } = state;
+  const unfinished = messages.find(isUnfinished);
+  const actions = {
+    ...conversation,
+    fork: async (id) => openRoom((await conversation.fork(id)).id),
+  };
   return html`
     <main class="chat" id="main">
-      ${header(state.room?.title ?? "")}
-      <${Transcript} state=${state} loadEarlier=${loadEarlier} actions=${{ retry }} reload=${load} />
-      <${Composer} roomId=${roomId} send=${async (text, key) => {
-        await send(text, key);
-        loadRooms();
-      }} />
+      ${header(room?.title ?? "", room && html`
+        ${room.canUndo && html`<${IconButton} icon="undo" label="Undo the last edit" disabled=${isUndoing} onClick=${undo} />`}
+        <${IconButton} icon="settings" label="Settings of this chat" onClick=${() => openSettings(true)} />
+      `)}
+      <${Transcript} state=${state} actions=${actions} />
+      <${Composer} roomId=${roomId} send=${conversation.send}
+        stop=${unfinished ? () => conversation.stop(unfinished.id).catch(() => {}) : null} />
+      ${areSettingsOpen && html`<${RoomSettings} room=${room} saved=${conversation.applySettings}
+        close=${() => openSettings(false)} />`}
     </main>
   `;
+}
+
+function openRoom(roomId) {
+  location.hash = `#/chat/${roomId}`;
 }
 
 function Gone({ header }) {
@@ -56,10 +74,10 @@ function Gone({ header }) {
   `;
 }
 
-function Transcript({ state, loadEarlier, actions, reload }) {
+function Transcript({ state, actions }) {
   const box = useRef();
   const isAtEnd = useRef(true);
-  const [earlier, isBusy] = useAction(loadEarlier);
+  const [earlier, isBusy] = useAction(actions.loadEarlier);
 
   useLayoutEffect(() => {
     if (isAtEnd.current) box.current.scrollTop = box.current.scrollHeight;
@@ -73,12 +91,12 @@ function Transcript({ state, loadEarlier, actions, reload }) {
       <div class="column">
         ${state.status === "loading" && html`<p class="note">Loading …</p>`}
         ${state.status === "failed" && html`<div class="failure" role="alert">
-          <p>${state.problem.message}</p><button class="small" onClick=${reload}>Try again</button>
+          <p>${state.problem.message}</p><button class="small" onClick=${actions.load}>Try again</button>
         </div>`}
         ${state.earlier && html`<button class="small earlier" disabled=${isBusy} onClick=${earlier}>Show earlier messages</button>`}
         ${state.messages.map((message) => message.sender === "user"
           ? html`<${Prompt} key=${message.id} message=${message} text=${state.texts[message.id]} actions=${actions} />`
-          : html`<${Reply} key=${message.id} message=${message} />`)}
+          : html`<${Reply} key=${message.id} message=${message} actions=${actions} />`)}
       </div>
     </div>
   `;
@@ -86,23 +104,20 @@ function Transcript({ state, loadEarlier, actions, reload }) {
 
 // A chat that begins with its first prompt.
 export function NewChat({ header }) {
-  async function begin(text, key) {
-    const room = await createRoom({});
-    let problem = null;
-    try {
-      await call("POST", `/chatroom/${room.id}/message`, { body: { content: text }, headers: { "idempotency-key": key } });
-    } catch (error) {
-      problem = error;
-    }
-    keepDraft("", "");
-    keepDraft(room.id, problem ? text : "", problem);
-    location.hash = `#/chat/${room.id}`;
+  const [settings, change] = useState({});
+  const [areSettingsOpen, openSettings] = useState(false);
+
+  async function begin(text) {
+    const room = await createRoom(settings);
+    keepDraft(room.id, text, true);
+    openRoom(room.id);
   }
   return html`
     <main class="chat" id="main">
-      ${header("New chat")}
+      ${header("New chat", html`<${IconButton} icon="settings" label="Settings of this chat" onClick=${() => openSettings(true)} />`)}
       <div class="empty"><h2>What would you like to know?</h2></div>
       <${Composer} roomId="" send=${begin} />
+      ${areSettingsOpen && html`<${RoomSettings} room=${settings} saved=${change} close=${() => openSettings(false)} />`}
     </main>
   `;
 }

@@ -5,12 +5,14 @@
 
 import { Problem } from "./api.js";
 import { announce } from "./announcer.js";
-import { createStore } from "./store.js";
-import { FETCH, read } from "./reader.js";
-import { call } from "./session.js";
-import { forgetRoom } from "./rooms.js";
 import { loadAccount } from "./account.js";
+import { live } from "./live.js";
+import { NOTHING, read } from "./reader.js";
+import { forgetRoom, loadRooms } from "./rooms.js";
+import { call } from "./session.js";
+import { createStore } from "./store.js";
 
+const PAGE = 50; // messages
 const TICK = 500; // milliseconds
 const POLL = 1_000; // without a socket
 const SILENCE = 5_000; // with a socket, which may have lost frames
@@ -20,31 +22,33 @@ export function isUnfinished(message) {
   return message.status === "queued" || message.status === "generating";
 }
 
-export function openConversation(roomId, live) {
+export function openConversation(roomId) {
   const path = `/chatroom/${roomId}`;
-  const store = createStore({ status: "loading", room: null, messages: [], earlier: null, texts: {}, replaced: false });
-  const heard = new Map(); // when something was heard of a prompt
+  const store = createStore({ status: "loading", room: null, messages: [], earlier: null, texts: {} });
+  const heard = new Map(); // by prompt: when something was heard of it
+  const keys = new Map(); // by request: its idempotency key, until an answer arrives
   const stopListening = live.listen(receive);
   const timer = setInterval(poll, TICK);
   let isClosed = false;
 
   async function load() {
     try {
-      const { messages, nextCursor, ...room } = await call("GET", `${path}?limit=50`);
+      const { messages, nextCursor, ...room } = await call("GET", `${path}?limit=${PAGE}`);
       store.update({ status: "ready", room, messages, earlier: nextCursor });
       expectReplies();
     } catch (problem) {
-      fail(problem);
+      note(problem);
     }
   }
 
   async function loadEarlier() {
-    const { earlier } = store.get();
-    const page = await call("GET", `${path}?limit=50&cursor=${encodeURIComponent(earlier)}`);
+    const cursor = encodeURIComponent(store.get().earlier);
+    const page = await call("GET", `${path}?limit=${PAGE}&cursor=${cursor}`);
     store.update({ messages: [...page.messages, ...store.get().messages], earlier: page.nextCursor });
   }
 
-  function fail(problem) {
+  // A chat that was deleted meanwhile is shown as such.
+  function note(problem) {
     if (isClosed) return;
     if (problem instanceof Problem && problem.status === 404) {
       forgetRoom(roomId);
@@ -54,96 +58,119 @@ export function openConversation(roomId, live) {
     }
   }
 
-  function expectReplies() {
-    if (!store.get().messages.some(isUnfinished)) return;
-    live.connect();
-    announce(ANSWERING);
-  }
-
   function find(id) {
     return store.get().messages.find((message) => message.id === id);
   }
 
+  function expectReplies() {
+    if (isClosed || !store.get().messages.some(isUnfinished)) return;
+    live.connect();
+    announce(ANSWERING);
+  }
+
   // Shows a prompt as the API has it now, and announces its reply once.
-  function show({ reply, partial, ...prompt }) {
-    const { messages, texts } = store.get();
+  function show({ reply, partial, hidden, ...prompt }) {
     const before = find(prompt.id);
     if (!before || isClosed) return;
-    const shown = messages.map((message) => (message.id === prompt.id ? prompt : message));
-    if (reply && !find(reply.id)) shown.splice(shown.indexOf(prompt) + 1, 0, reply);
-    const { [prompt.id]: text, ...others } = texts;
-    const isAnswering = isUnfinished(prompt) && text;
-    store.update({ messages: shown, texts: isAnswering ? texts : others });
+    if (hidden) return load();
+    const messages = store.get().messages.map((message) => (message.id === prompt.id ? prompt : message));
+    if (reply && !find(reply.id)) messages.splice(messages.indexOf(prompt) + 1, 0, reply);
+    store.update({ messages });
     if (partial) receive({ type: "text", messageId: prompt.id, ...partial });
     if (!isUnfinished(prompt) && isUnfinished(before)) {
-      announce(reply?.content ?? prompt.error?.message ?? "Stopped");
+      announce(reply?.content ?? prompt.error?.message ?? "The reply was stopped");
       loadAccount().catch(() => {});
     }
   }
 
-  async function ask(id, from = store.get().texts[id]?.text.length ?? 0) {
+  async function ask(id, from = 0) {
     heard.set(id, Date.now());
     try {
       show(await call("GET", `${path}/message/${id}?from=${from}`));
     } catch (problem) {
-      fail(problem);
+      note(problem);
     }
   }
 
   function receive(frame) {
-    if (frame.type === "room" && frame.chatroomId === roomId) return refreshRoom();
+    if (frame.type === "room") return frame.chatroomId === roomId ? refreshRoom() : loadRooms();
+    if (frame.type === "open") return heard.clear();
     const prompt = find(frame.messageId);
     if (!prompt || !isUnfinished(prompt)) return;
     heard.set(prompt.id, Date.now());
-    if (frame.type === "look" || frame.type === "ended") return ask(prompt.id);
     const { texts } = store.get();
-    const next = read(texts[prompt.id] ?? null, frame.type === "again" ? { ...frame, from: 0, text: "" } : frame);
-    if (next === FETCH) ask(prompt.id, 0);
+    const next = read(texts[prompt.id] ?? NOTHING, frame);
+    if ("fetch" in next) ask(prompt.id, next.fetch);
     else if (next !== texts[prompt.id]) store.update({ texts: { ...texts, [prompt.id]: next } });
   }
 
   function poll() {
+    const waiting = store.get().messages.filter(isUnfinished);
+    if (waiting.length) live.connect();
     const silence = live.isOpen() ? SILENCE : POLL;
-    for (const { id } of store.get().messages.filter(isUnfinished)) {
-      if (Date.now() - (heard.get(id) ?? 0) >= silence) ask(id);
+    for (const { id } of waiting) {
+      const text = store.get().texts[id]?.text ?? "";
+      if (Date.now() - (heard.get(id) ?? 0) >= silence) ask(id, text.length);
     }
   }
 
   async function refreshRoom() {
+    loadRooms();
     const { messages, nextCursor, ...room } = await call("GET", `${path}?limit=1`);
     store.update({ room });
   }
 
-  function accept({ message }) {
-    store.update({ messages: [...store.get().messages, message], replaced: false });
+  // Sends a change; if its answer is lost, the same change has the same key again and counts once.
+  async function change(method, suffix, body) {
+    const name = JSON.stringify([method, suffix, body]);
+    if (!keys.has(name)) keys.set(name, crypto.randomUUID());
+    try {
+      const answer = await call(method, path + suffix, { body, headers: { "idempotency-key": keys.get(name) } });
+      keys.delete(name);
+      return answer;
+    } catch (problem) {
+      if (problem instanceof Problem) keys.delete(name);
+      note(problem);
+      throw problem;
+    }
+  }
+
+  async function send(content) {
+    live.connect();
+    const { message } = await change("POST", "/message", { content });
+    store.update({ messages: [...store.get().messages, message] });
+    expectReplies();
+    loadRooms();
+  }
+
+  async function retry(id) {
+    const { message } = await change("POST", `/message/${id}/retry`);
+    store.update({ messages: store.get().messages.map((each) => (each.id === id ? message : each)) });
     expectReplies();
   }
 
-  // Sends a request, and shows a chat that was deleted meanwhile as such.
-  async function change(method, suffix, options) {
-    try {
-      return await call(method, path + suffix, options);
-    } catch (problem) {
-      fail(problem);
-      throw problem;
-    }
+  // Changes which turns are visible: the messages are loaded again.
+  async function replace(method, suffix, body) {
+    await change(method, suffix, body);
+    await load();
   }
 
   return {
     store,
     load,
     loadEarlier,
-    async send(content, key) {
-      live.connect();
-      accept(await change("POST", "/message", { body: { content }, headers: { "idempotency-key": key } }));
+    send,
+    retry,
+    stop: (id) => change("POST", `/message/${id}/stop`).then(() => ask(id)),
+    regenerate: (id) => replace("POST", `/message/${id}/regenerate`),
+    edit: (id, content) => replace("PATCH", `/message/${id}`, { content }),
+    undo: () => replace("POST", "/undo"),
+    async fork(id) {
+      const room = await change("POST", "/fork", { upTo: id });
+      loadRooms();
+      return room;
     },
-    async retry(id) {
-      live.connect();
-      const { message } = await change("POST", `/message/${id}/retry`);
-      const messages = store.get().messages.map((each) => (each.id === id ? message : each));
-      store.update({ messages });
-      expectReplies();
-    },
+    applySettings: (room) => store.update({ room: { ...store.get().room, ...room } }),
     close() {
       isClosed = true;
       stopListening();

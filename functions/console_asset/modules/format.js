@@ -12,6 +12,7 @@ export function count(number, noun) {
 
 // "14:00", or "Nov 26, 14:00" on another day.
 export function time(text, now = new Date()) {
+  if (!text) return "midnight (UTC)";
   const moment = new Date(text);
   const isToday = moment.toDateString() === now.toDateString();
   const day = isToday ? {} : { month: "short", day: "numeric" };

@@ -15,6 +15,7 @@ const PATHS = {
   redo: "M20 12a8 8 0 1 1-2.4-5.7L20 8.5M20 4v4.5h-4.5",
   send: "M12 19V5m-6 6l6-6 6 6",
   settings: "M4 7h10m4 0h2M4 17h2m4 0h10M16 4.5v5M8 14.5v5",
+  undo: "M4 12a8 8 0 1 0 2.4-5.7L4 8.5M4 4v4.5h4.5",
   stop: "M7 7h10v10H7z",
 };
 

@@ -2,41 +2,78 @@
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 import { isUnfinished } from "./conversation.js";
+import { Trouble, useAction } from "./forms.js";
 import { IconButton } from "./icons.js";
 import { highlight, renderMarkdown } from "./markdown.js";
-import { useAction, Trouble } from "./forms.js";
-
-export function Prompt({ message, text, actions }) {
-  return html`
-    <article class="prompt" aria-label="You">
-      <p class="bubble">${message.content}</p>
-    </article>
-    ${isUnfinished(message) && html`<${Growing} text=${text} status=${message.status} />`}
-    ${message.status === "failed" && html`<${Failure} message=${message} actions=${actions} />`}
-  `;
-}
-
-export function Reply({ message }) {
-  return html`
-    <article class="reply" aria-label="Gemini">
-      <${Markdown} text=${message.content} isFinished />
-      ${NOTES[message.finish] && html`<p class="note">${NOTES[message.finish]}</p>`}
-      <div class="actions">
-        <${CopyButton} text=${message.content} />
-      </div>
-    </article>
-  `;
-}
 
 const NOTES = {
   stopped: "You stopped this reply.",
   length: "This reply reached its maximum length.",
 };
 
+export function Prompt({ message, text, actions }) {
+  const [isEditing, edit] = useState(false);
+  const close = () => edit(false);
+  return html`
+    <article class="prompt" aria-label="You">
+      ${isEditing
+        ? html`<${Editor} message=${message} actions=${actions} close=${close} />`
+        : html`<p class="bubble">${message.content}</p>
+            ${!isUnfinished(message) && html`<div class="actions">
+              <${CopyButton} text=${message.content} />
+              <${IconButton} icon="edit" label="Edit this prompt" onClick=${() => edit(true)} />
+            </div>`}`}
+    </article>
+    ${isUnfinished(message) && html`<${Growing} text=${text} status=${message.status} />`}
+    ${message.status === "failed" && html`<${Failure} message=${message} actions=${actions} />`}
+    ${message.status === "stopped" && html`<p class="note">You stopped this prompt.</p>`}
+  `;
+}
+
+function Editor({ message, actions, close }) {
+  const [text, type] = useState(message.content);
+  const [save, isBusy, problem] = useAction(async () => {
+    await actions.edit(message.id, text);
+    close();
+  });
+  const field = useRef();
+  useEffect(() => field.current.focus(), []);
+  return html`
+    <div class="editor">
+      <textarea ref=${field} aria-label="Edit this prompt" rows="3" value=${text}
+        onInput=${(event) => type(event.target.value)}
+        onKeyDown=${(event) => event.key === "Escape" && close()} />
+      <${Trouble} problem=${problem} />
+      <div class="row">
+        <button class="small primary" disabled=${isBusy || !text.trim()} onClick=${save}>Send again</button>
+        <button class="small" onClick=${close}>Cancel</button>
+        <span class="hint">This replaces the messages after it. You can undo it.</span>
+      </div>
+    </div>
+  `;
+}
+
+export function Reply({ message, actions }) {
+  const [again, isAsking, problem] = useAction(() => actions.regenerate(message.replyTo));
+  const [fork, isForking, forkProblem] = useAction(() => actions.fork(message.id));
+  return html`
+    <article class="reply" aria-label="Gemini">
+      <${Markdown} text=${message.content} isFinished />
+      ${message.finish in NOTES && html`<p class="note">${NOTES[message.finish]}</p>`}
+      <div class="actions">
+        <${CopyButton} text=${message.content} />
+        <${IconButton} icon="redo" label="Ask again" disabled=${isAsking} onClick=${again} />
+        <${IconButton} icon="fork" label="Continue from here in a new chat" disabled=${isForking} onClick=${fork} />
+      </div>
+      <${Trouble} problem=${problem ?? forkProblem} />
+    </article>
+  `;
+}
+
 function Growing({ text, status }) {
   return html`
     <article class="reply growing" aria-label="Gemini" aria-busy="true">
-      ${text
+      ${text?.text
         ? html`<${Markdown} text=${text.text} />`
         : html`<p class="waiting"><span class="dots" aria-hidden="true"><i /><i /><i /></span>
             ${status === "queued" ? "Waiting for Gemini" : "Gemini is thinking"}</p>`}

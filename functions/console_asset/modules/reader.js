@@ -1,15 +1,17 @@
 // The reader's rule: make the right text of frames that may be lost, doubled or out of order.
 //
-// `mine` is { attempt, text } or null, a frame is { attempt, from, text } with offsets in UTF-16 code
-// units, as JavaScript counts. Returns what to show from now on, or FETCH if something is missing.
+// `shown` is { attempt, text }, and offsets count UTF-16 code units, as JavaScript does. Returns what
+// is shown after a frame or a fetched text, or { fetch } with the offset from which to fetch the rest.
 
-export const FETCH = Symbol("fetch");
+export const NOTHING = { attempt: 0, text: "" };
 
-export function read(mine, { attempt, from, text }) {
-  if (mine && attempt < mine.attempt) return mine;
-  const have = mine?.attempt === attempt ? mine.text : "";
-  if (from > have.length) return FETCH;
-  const next = have.slice(0, from) + text;
-  const isNewer = !mine || attempt > mine.attempt;
-  return isNewer || next.length > have.length ? { attempt, text: next } : mine;
+export function read(shown, frame) {
+  if (frame.type === "look" || frame.type === "ended") return { fetch: shown.text.length };
+  const isNewer = frame.attempt > shown.attempt;
+  if (frame.type === "again") return isNewer ? { attempt: frame.attempt, text: "" } : shown;
+  if (frame.attempt < shown.attempt) return shown;
+  const have = isNewer ? "" : shown.text;
+  if (frame.from > have.length) return { fetch: have.length };
+  const text = have.slice(0, frame.from) + frame.text;
+  return isNewer || text.length > have.length ? { attempt: frame.attempt, text } : shown;
 }

@@ -40,7 +40,7 @@ function Footer({ user, current }) {
       ${limit !== null && html`<meter min="0" max=${limit} value=${used} aria-label="Prompts used today" />`}
       <p class="hint">${usageInWords(user.usage)}</p>
       ${user.plan === "basic" && html`<a class="upgrade" href="#/account">Get Pro</a>`}
-      <a class="who" href="#/account" aria-current=${current === "account" ? "page" : undefined}>
+      <a class="who" href="#/account" aria-current=${current.startsWith("account") ? "page" : undefined}>
         <${Icon} name="account" /> <span>${user.email ?? user.mobile}</span>
       </a>
     </div>

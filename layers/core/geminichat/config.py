@@ -46,6 +46,16 @@ def micro_dollars(name: str) -> int:
     return round(float(setting(name)) * MILLION)
 
 
+def has_console() -> bool:
+    """Return whether the API serves the chat console."""
+    return setting("CONSOLE") == "true"
+
+
+def console_link(page: str) -> str:
+    """Return the path of a page of the console; "" if there is no console."""
+    return f"/#/{page}" if has_console() else ""
+
+
 def burst_limit() -> Burst:
     """Return the number of prompts that a user may send per short window."""
     return Burst(prompts=number("BURST_PROMPTS"), seconds=number("BURST_SECONDS"))

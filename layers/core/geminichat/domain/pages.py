@@ -13,11 +13,12 @@ HEADERS: Mapping[str, str] = {
 _STYLE = "body{font:18px/1.6 system-ui,sans-serif;max-width:32rem;margin:20vh auto;padding:0 1rem}"
 
 
-def page(title: str, text: str) -> str:
-    """Return a page with a title and one paragraph."""
+def page(title: str, text: str, link: str = "") -> str:
+    """Return a page with a title and one paragraph, and a link back to the chats."""
+    back = f'<p><a href="{escape(link)}">Back to the chats</a></p>' if link else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
-        f"<body><h1>{escape(title)}</h1><p>{escape(text)}</p></body></html>"
+        f"<body><h1>{escape(title)}</h1><p>{escape(text)}</p>{back}</body></html>"
     )
