@@ -100,6 +100,7 @@ class Resources(Part, frozen=True):
     """The template's resources: names by logical id; an alias is named by its ARN."""
 
     api_id: str
+    live_api_id: str
     tables: dict[str, str]
     queues: dict[str, Queue]
     functions: dict[str, str]

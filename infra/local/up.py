@@ -136,6 +136,7 @@ class _System:
             "Stage": deploy.STAGE,
             "Architecture": build.architecture(),
             "AwsEndpoint": aws.endpoint_url,
+            "GatewayEndpoint": api_url,
             "UpstashUrl": upstash_url,
             "GeminiEndpoint": gemini_url,
             "StripeEndpoint": stripe_url,
@@ -147,7 +148,7 @@ class _System:
             **SHORT_PAUSES,
         }
         resources = await self._deploy(cloud, parameters)
-        gateway.open(resources.api_id)
+        gateway.open(resources.api_id, resources.live_api_id)
         return running.Stack(
             **msgspec.structs.asdict(resources),
             api_url=api_url,

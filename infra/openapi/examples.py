@@ -15,6 +15,7 @@ from geminichat.domain import (
     models,
     rooms,
     sessions,
+    tickets,
     tokens,
     users,
 )
@@ -177,6 +178,12 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("prompt", messages.NewPrompt(content="What is a message queue good for?")),
     ("accepted", messages.AcceptedPrompt.of(PROMPT, MESSAGE_ID)),
     ("page", messages.MessagePage.of(CONVERSATION, None, None)),
+    (
+        "address",
+        tickets.LiveAddress.of(
+            "wss://abcdefghij.execute-api.eu-west-1.amazonaws.com/live", f"k1.{'d' * 64}"
+        ),
+    ),
     (
         "models",
         models.ModelList(

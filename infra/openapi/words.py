@@ -48,6 +48,9 @@ answer, and its `ETag` as `If-None-Match` while the request stays the same: 304 
 changed. Do not poll after the newest message instead: a reply is listed right after its prompt,
 whenever it arrives. To repeat a request safely, send it again with the same `Idempotency-Key`.
 
+To watch replies as they grow, open a WebSocket: `POST /live` returns its address. Whatever the
+socket loses can be fetched: polling shows the same text.
+
 ## The line of a room
 
 `PATCH …/message/{messageId}` edits a prompt, `POST …/message/{messageId}/regenerate` asks for
@@ -78,6 +81,7 @@ AREAS = {
     "user": "Accounts",
     "chatroom": "Chatrooms",
     "models": "Chatrooms",
+    "live": "Chatrooms",
     "subscription": "Subscription",
     "subscribe": "Subscription",
     "webhook": "Subscription",

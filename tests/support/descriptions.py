@@ -4,6 +4,7 @@ from infra import running
 
 DESCRIPTION = running.Stack(
     api_id="a1",
+    live_api_id="l1",
     tables={"UsersTable": "users-1"},
     queues={"PromptsQueue": running.Queue(name="p.fifo", url="http://q", arn="arn:q")},
     functions={"HealthCheck": "health-1"},

@@ -19,14 +19,17 @@ ACCOUNT = "000000000000"
 def _local_values() -> Values:
     """Return values for the template in which every resource is new and on this machine."""
     suffix = uuid4().hex[:8]
-    aws, redis, gemini, stripe = (f"http://127.0.0.1:{free_port()}" for _ in range(4))
+    aws, front, redis, gemini, stripe = (f"http://127.0.0.1:{free_port()}" for _ in range(5))
     refs = {name: spec.get("Default") for name, spec in TEMPLATE["Parameters"].items()}
     refs |= {
         "AWS::Region": REGION,
         "AWS::AccountId": ACCOUNT,
         "AWS::Partition": "aws",
         "Stage": f"test-{suffix}",
+        "AWS::URLSuffix": "amazonaws.com",
         "AwsEndpoint": aws,
+        "GatewayEndpoint": front,
+        "LiveApi": "live-api",
         "UpstashUrl": redis,
         "GeminiEndpoint": gemini,
         "StripeEndpoint": stripe,
@@ -36,7 +39,7 @@ def _local_values() -> Values:
         "SignupsPerAddress": 0,
         "TextsPerDay": 1_000_000,
     }
-    attributes: dict[str, str] = {}
+    attributes = {"Api.ApiEndpoint": "https://api.example"}
     for table in TABLES:
         refs[table] = f"{table}-{suffix}"
     for queue, properties in QUEUES.items():

@@ -25,6 +25,9 @@ TRANSACTED = {
     "Get": "GetItem",
 }
 SECRET = "ssm:GetParameter"
+CONNECTIONS = "execute-api:ManageConnections"
+METHODS = {"PostToConnection": "POST", "DeleteConnection": "DELETE"}
+"""The calls of the @connections API; a grant names the method, and no connection."""
 ANY = "any"
 """The resource of an action that has no resource with a logical id: a text message, an email."""
 
@@ -93,6 +96,8 @@ def _resources(statement: dict[str, Any], action: str) -> Iterator[str]:
         return
     for resource in listed(statement["Resource"]):
         match resource:
+            case {"Fn::Sub": str(text)} if action == CONNECTIONS:
+                yield text.split("/")[2]
             case {"Fn::GetAtt": [str(name), "Arn"]}:
                 yield name
             case {"Fn::Sub": str(text)} if action == SECRET:
@@ -106,6 +111,9 @@ def uses(call: str, body: bytes) -> Iterator[tuple[str, str]]:
     service, _, operation = call.partition(".")
     if service in ("sns", "ses"):
         yield f"{service}:{operation}", ANY
+        return
+    if service == "execute-api":
+        yield CONNECTIONS, METHODS[operation]
         return
     request = json.loads(body)
     match operation:

@@ -44,6 +44,14 @@ def routes_of(function: str) -> list[str]:
     return [route for route in routes if not route.startswith("HEAD ")]
 
 
+def socket_routes_of(function: str) -> list[str]:
+    """Return the routes of the WebSocket API that a function handles, or "authorizer"."""
+    alias = {"Ref": f"{function}.Alias"}
+    [api] = of_type("AWS::Serverless::WebSocketApi").values()
+    routes = [name for name, route in api["Routes"].items() if route["FunctionArn"] == alias]
+    return routes + ["authorizer"] * (api["Auth"]["AuthArn"] == alias)
+
+
 def head_routes() -> dict[str, str]:
     """Return the function behind each path that answers HEAD."""
     return {

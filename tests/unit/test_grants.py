@@ -51,6 +51,7 @@ def test_a_function_that_no_test_invokes_is_named() -> None:
             ("ssm:GetParameter", "signing-keys"),
         ),
         ("sns.Publish", {}, ("sns:Publish", grants.ANY)),
+        ("execute-api.DeleteConnection", {}, (grants.CONNECTIONS, "DELETE")),
     ],
 )
 def test_a_call_is_read_as_the_permission_that_it_requires(

@@ -27,6 +27,7 @@ from tests.support.template import (
     listed,
     of_type,
     routes_of,
+    socket_routes_of,
     statements_in,
 )
 
@@ -61,6 +62,8 @@ def callers_of(function: str) -> Iterator[str]:
         yield f"SQS {event['Queue']['Fn::GetAtt'][0]}"
     for event in events_of(function, "ScheduleV2"):
         yield f"Schedule {event['ScheduleExpression']}"
+    for route in socket_routes_of(function):
+        yield f"WebSocket {route}"
 
 
 NOT_READ_BY_OUR_CODE = {"POWERTOOLS_LOG_LEVEL", "PARAMETERS_DIGEST"}
@@ -192,7 +195,7 @@ def test_every_grant_names_its_actions_and_its_resources_without_a_wildcard() ->
     statements = list(statements_in(RESOURCES))
     assert statements
     for statement in statements:
-        if statement == TEXTS_TO_PHONES:
+        if statement in (TEXTS_TO_PHONES, CLOSE_CONNECTIONS):
             continue
         assert set(statement) <= {"Effect", "Action", "Resource", "Condition"}, statement
         for action in listed(statement["Action"]):
@@ -208,6 +211,8 @@ TEXTS_TO_PHONES = {
     "NotResource": {"Fn::Sub": "arn:${AWS::Partition}:sns:*:*:*"},
 }
 """A phone number has no ARN, so the grant excludes everything that has one."""
+CLOSE_CONNECTIONS = RESOURCES["CloseConnections"]["Properties"]["PolicyDocument"]["Statement"][0]
+"""A connection gets its id when it opens, so the grant names the API and the method only."""
 
 
 def on_aws(value: Any) -> Any:
@@ -237,8 +242,18 @@ def test_a_queues_function_reports_partial_failures_and_its_queue_has_dead_lette
 # ── Who may import what ─────────────────────────────────────────────────────────────────────────
 
 LAYERS = {
-    "functions": {"api", "operations", "clients", "upstash", "tables", "domain", "runtime"},
+    "functions": {
+        "api",
+        "websocket",
+        "operations",
+        "clients",
+        "upstash",
+        "tables",
+        "domain",
+        "runtime",
+    },
     "api": {"access_tokens", "domain", "runtime"},
+    "websocket": {"domain", "runtime"},
     "access_tokens": {"domain", "runtime"},
     "operations": {"clients", "upstash", "tables", "domain", "runtime"},
     "clients": {"domain", "runtime"},

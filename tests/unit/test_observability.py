@@ -79,6 +79,7 @@ GOES_OFF: list[tuple[str, str, dict[Metric, Minutes]]] = [
     ("reconcile-failed", "once", {of_function("Errors", "ReconcileName"): [1]}),
     ("server-errors", "6 of 100", {of_api("5xx"): [6, 6], of_api("Count"): [100, 100]}),
     ("server-errors", "all of 3", {of_api("5xx"): [3, 0, 3], of_api("Count"): [3, 1, 3]}),
+    ("connections", "five", {ours("ConnectionsFailed"): [2, 3]}),
     ("throttles", "two minutes", {Metric("AWS/Lambda", "Throttles"): [1, 0, 1]}),
 ]
 
@@ -105,6 +106,8 @@ STAYS_OK: list[tuple[str, str, dict[Metric, Minutes]]] = [
     ("server-errors", "5 of 100", {of_api("5xx"): [5, 5], of_api("Count"): [100, 100]}),
     ("server-errors", "both of two", {of_api("5xx"): [2, 2], of_api("Count"): [2, 2]}),
     ("server-errors", "one bad minute", {of_api("5xx"): [9, 0], of_api("Count"): [9, 9]}),
+    ("connections", "any number of invalid tickets", {ours("ConnectionsRefused"): [1000]}),
+    ("connections", "four", {ours("ConnectionsFailed"): [4]}),
     ("throttles", "one minute", {Metric("AWS/Lambda", "Throttles"): [7, 0]}),
 ]
 

@@ -36,7 +36,13 @@ WITHOUT_A_NAME = {
 """Actions for which AWS knows no resource but "*"."""
 
 OF_THE_STAGE = ("geminichat-${Stage}", "geminichat/${Stage}")
-RANDOM_IDS = ("::/apis", "::/tags/", ":event-source-mapping:*", ":deploymentconfig:CodeDeploy")
+RANDOM_IDS = (
+    "::/apis",
+    "::/tags/",
+    ":event-source-mapping:*",
+    ":deploymentconfig:CodeDeploy",
+    "/@connections/*",
+)
 """Resources with a random id, or AWS's own: here the service is the limit."""
 SAMS = ("stack/aws-sam-cli-managed-default/", "aws:transform/Serverless-")
 ELSEWHERE = {"Texts": "sns:Publish", "Mails": "ses:SendEmail"}
@@ -114,6 +120,9 @@ def test_a_pipeline_reads_no_data_and_deletes_no_table() -> None:
 
 MAKES = {
     "AWS::ApiGatewayV2::Api": "apigateway:POST",
+    "AWS::ApiGatewayV2::Authorizer": "apigateway:POST",
+    "AWS::ApiGatewayV2::Integration": "apigateway:POST",
+    "AWS::ApiGatewayV2::Route": "apigateway:POST",
     "AWS::ApiGatewayV2::Stage": "apigateway:POST",
     "AWS::Budgets::Budget": "budgets:ModifyBudget",
     "AWS::CloudFormation::Stack": "cloudformation:CreateStack",

@@ -131,9 +131,10 @@ class Cloud:
                 of_type = made.setdefault(resource["ResourceType"], {})
                 of_type[resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
         outputs = self._stacks.describe_stacks(StackName=STACK)["Stacks"][0].get("Outputs", [])
-        [api_id] = made["AWS::ApiGatewayV2::Api"].values()
+        apis = made["AWS::ApiGatewayV2::Api"]
         return Resources(
-            api_id=api_id,
+            api_id=apis["Api"],
+            live_api_id=apis["LiveApi"],
             tables=made.get("AWS::DynamoDB::Table", {}),
             queues={
                 name: self._queue(url) for name, url in made.get("AWS::SQS::Queue", {}).items()
@@ -151,10 +152,7 @@ class Cloud:
         """
         processed = self._stacks.get_template(StackName=STACK, TemplateStage="Processed")
         template: Any = processed["TemplateBody"]
-        made = template["Resources"].values()
-        [body] = [
-            api["Properties"]["Body"] for api in made if api["Type"] == "AWS::ApiGatewayV2::Api"
-        ]
+        body = template["Resources"]["Api"]["Properties"]["Body"]
         self._update_routes(resources, routes_of(body))
         cors = cors_of(body)
         if cors:

@@ -1,5 +1,7 @@
 """The front: the address of the API, which forwards requests to MiniStack's API Gateway.
 
+WebSockets have the same address: see `sockets`.
+
 MiniStack serves an HTTP API under a long path, without API Gateway's limits, and starts a process
 for every request that finds no idle one. The front gives the API a plain address, enforces API
 Gateway's limits with its error messages, and forwards a limited number of requests at a time.
@@ -16,6 +18,9 @@ from aiohttp.typedefs import Handler
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from infra.local.cloud.sockets import Limits, Sockets
+from infra.local.standins.faults import admin_routes
+
 MAX_BODY = 10 * 1024 * 1024
 """Bytes; API Gateway's limit."""
 TIMEOUT = 30.0
@@ -24,6 +29,10 @@ IN_FLIGHT = 8
 """Requests that are forwarded at a time: each may start a process on this machine."""
 
 STAGE = "$default"
+LIVE = "/live"
+"""The path of WebSockets."""
+CONNECTIONS = "/_aws/execute-api/{api}/live/@connections/{connection}"
+"""The path at which functions post to WebSockets."""
 # Headers of one connection (RFC 9110), and headers that each connection sets for itself.
 HOP_BY_HOP = {
     "connection",
@@ -45,19 +54,26 @@ ADDED_BY_AIOHTTP = ["accept", "accept-encoding", "content-type", "user-agent"]
 class Gateway:
     """The front; it answers 503 until it is opened for an API."""
 
-    def __init__(self, aws_url: str, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, aws_url: str, timeout: float = TIMEOUT, limits: Limits | None = None
+    ) -> None:
         self._aws_url = aws_url
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._api_id: str | None = None
+        self._live_api_id: str | None = None
+        self._sockets = Sockets(aws_url, limits or Limits())
         self._slots = asyncio.Semaphore(IN_FLIGHT)
 
-    def open(self, api_id: str) -> None:
-        """Forward requests to this API from now on."""
+    def open(self, api_id: str, live_api_id: str) -> None:
+        """Forward requests and WebSockets to these APIs from now on."""
         self._api_id = api_id
+        self._live_api_id = live_api_id
 
     def create_app(self) -> web.Application:
         """Return the application to serve."""
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_too_large])
+        app.add_routes(admin_routes(self._sockets.faults, self._sockets.journal))
+        app.router.add_route("*", CONNECTIONS, self._manage)
         app.router.add_route("*", r"/{path:[\s\S]*}", self._forward)
         app.cleanup_ctx.append(self._connect)
         return app
@@ -68,10 +84,15 @@ class Gateway:
             self._http = http
             yield
 
-    async def _forward(self, request: web.Request) -> web.Response:
+    async def _manage(self, request: web.Request) -> web.Response:
+        return await self._sockets.manage(request, self._http)
+
+    async def _forward(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        if self._api_id is None:
+        if self._api_id is None or self._live_api_id is None:
             return _message(503, "The system is still starting")
+        if request.path == LIVE and request.headers.get("upgrade", "").lower() == "websocket":
+            return await self._sockets.connect(request, self._live_api_id, self._http)
         target = f"{self._aws_url}/_aws/execute-api/{self._api_id}/{STAGE}{request.raw_path}"
         async with self._slots:
             try:

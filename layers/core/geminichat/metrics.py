@@ -57,6 +57,12 @@ class Values(TypedDict, total=False):
     """They were signed and not handled: Stripe sends them again."""
     PlansFixed: int
     """The nightly comparison with Stripe corrected a plan after a lost event."""
+    ConnectionsOpened: int
+    """WebSockets on which replies are watched."""
+    ConnectionsRefused: int
+    """Their ticket or their origin was invalid."""
+    ConnectionsFailed: int
+    """A handshake or a message was not handled for a reason on our side."""
     SignUps: int
     LoginsFailed: int
     """A wrong password was entered."""

@@ -64,7 +64,7 @@ def behind() -> Behind:
 def front(behind: Behind) -> Iterator[httpx.Client]:
     with served(behind.create_app) as aws_url:
         gateway = Gateway(aws_url, timeout=1.0)
-        gateway.open("api1")
+        gateway.open("api1", "live1")
         with (
             served(gateway.create_app) as url,
             httpx.Client(base_url=url, timeout=10, trust_env=False) as client,

@@ -10,20 +10,49 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Self
 
 import msgspec
+
+from geminichat.domain.sessions import Claims
+from geminichat.errors import Unauthorized
 
 AUDIENCE = "live"
 LIFETIME = timedelta(seconds=60)
 MAC_BYTES = 32
 
 
-class InvalidTicket(Exception):
+PING_AFTER = timedelta(minutes=5)
+"""The time after which a client renews its connection; API Gateway closes an idle one after ten."""
+
+
+class InvalidTicket(Unauthorized):
     """The ticket is forged, malformed or expired, or of another stage."""
+
+    code = "invalid-ticket"
 
 
 class TicketUsed(InvalidTicket):
     """The ticket has opened a connection already."""
+
+    code = "ticket-used"
+
+
+class LiveAddress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The address of a WebSocket, with a ticket that opens it once; lifetimes in seconds."""
+
+    url: str
+    expires_in: int
+    ping_after: int
+
+    @classmethod
+    def of(cls, url: str, ticket: str) -> Self:
+        """Return the address of a ticket's connection."""
+        return cls(
+            url=f"{url}?ticket={ticket}",
+            expires_in=int(LIFETIME.total_seconds()),
+            ping_after=int(PING_AFTER.total_seconds()),
+        )
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,12 +66,12 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str
 
 
-def issue(user_id: str, session_id: str, stage: str, kid: str, key: bytes, now: datetime) -> str:
+def issue(session: Claims, stage: str, kid: str, key: bytes, now: datetime) -> str:
     """Return a ticket for a session, valid from `now`."""
     ticket = Ticket(
         stage=stage,
-        user_id=user_id,
-        session_id=session_id,
+        user_id=session.user_id,
+        session_id=session.session_id,
         expires_at=int((now + LIFETIME).timestamp()),
         nonce=secrets.token_urlsafe(16),
     )

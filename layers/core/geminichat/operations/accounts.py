@@ -24,7 +24,7 @@ from geminichat.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from geminichat.operations import one_time_codes
+from geminichat.operations import live_connections, one_time_codes
 from geminichat.operations.one_time_codes import Issue
 from geminichat.tables import identities, purges, sessions, subscriptions, usage, users
 from geminichat.tables import limits as limits_table
@@ -189,6 +189,8 @@ def _begin_session(
             purges.cancel(user.user_id),
         ]
     transact(*writes)
+    if record.replaced:
+        live_connections.close_ended(user.user_id, now)
     allowance = usage.allowance_of(user.user_id, subscription, counted, now)
     return users.view(users.with_identity(user, identity, removed), allowance), refresh
 
@@ -233,6 +235,7 @@ def reset_password(proof: Proof, password_hash: str, source: str, now: datetime)
             else:
                 raise InvalidCode()
             transact(*reset, *_free(removed, user), *used)
+            live_connections.close_ended(user.user_id, now)
             return users.identities_of(user)
         except ConditionsFailed as error:
             if error.of("code"):
@@ -281,6 +284,8 @@ def add_identity(
             if error.of("code") or error.of("confirmation"):
                 raise InvalidCode() from error
             continue
+        if others:
+            live_connections.close_ended(user.user_id, now)
         allowance = usage.allowance_of(user.user_id, subscription, counted, now)
         return users.view(users.with_identity(user, identity), allowance), user
     raise Contended()
@@ -305,6 +310,7 @@ def change_password(
         if error.of("confirmation"):
             raise InvalidCode() from error
         raise Unauthorized(ENDED) from error
+    live_connections.close_ended(claims.user_id, now)
     return refresh
 
 

@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from geminichat.clients import payments
+from geminichat.operations import live_connections
 from geminichat.tables import (
     chatrooms,
     idempotency_keys,
     identities,
-    live,
     messages,
     purges,
     sessions,
@@ -40,7 +40,7 @@ def purge(purge: Purge, now: datetime) -> bool:
     usage.delete_all(purge.user_id)
     idempotency_keys.delete_all(purge.user_id)
     sessions.delete_all(purge.user_id)
-    live.close_all(purge.user_id)
+    live_connections.close_all(purge.user_id)
     purges.finish(purge.user_id)
     return True
 

@@ -4,6 +4,8 @@ One item per user, so that a worker learns everything in one read. A connection 
 its session has not ended, whether its entry was removed or not: see `find_watchers`.
 """
 
+import random
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +30,7 @@ KEPT = timedelta(days=1)
 """The time after which an item expires that nothing has changed."""
 SETTLES = timedelta(seconds=10)
 """The time in which a new connection may answer that it is gone: it is not ready yet."""
-ATTEMPTS = 10
+ATTEMPTS = 16
 """Attempts to add a connection while others of the user are added."""
 
 
@@ -82,7 +84,8 @@ def open_connection(
         "opened": codes.millis(now),
     }
     nonce_expiry = int((now + tickets.LIFETIME).timestamp()) + 1
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        time.sleep(random.uniform(0, 0.02 * attempt))
         user, live = users.current(user_id, session_id, now, Key(Live, user_id))
         known = _connections(live)
         if nonce in _nonces(live):
@@ -119,11 +122,10 @@ def open_connection(
 
 
 def renew_connection(user_id: str, connection_id: str, session_id: str, now: datetime) -> bool:
-    """Prolong a connection by 15 minutes; return False if it has been removed.
-
-    Raises Unauthorized if its session has ended.
-    """
-    users.current(user_id, session_id, now)
+    """Prolong a connection by 15 minutes; return False if it or its session has ended."""
+    user = users.find(user_id)
+    if user is None or not users.has_valid_session(user, session_id, now):
+        return False
     connection = Live.connections[connection_id]
     until = int((now + RENEWED_FOR).timestamp())
     return update_if(

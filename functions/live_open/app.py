@@ -1,0 +1,26 @@
+"""POST /live: give out an address at which replies can be watched as they grow."""
+
+from geminichat import config
+from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.domain import tickets
+from geminichat.domain.tickets import LiveAddress
+from geminichat.tables import users
+
+
+@endpoint
+def handler(request: Request) -> Response[LiveAddress]:
+    """Answer 200 with the address of a WebSocket, and a ticket in it that opens it once."""
+    users.current(request.user_id, request.session_id, request.now)
+
+    signing = config.signing_keys()
+    ticket = tickets.issue(
+        request.caller,
+        config.setting("STAGE"),
+        signing.current,
+        signing.keys[signing.current],
+        request.now,
+    )
+
+    at_gateway = request.origin.replace("http", "ws", 1) + "/live"
+    address = LiveAddress.of(config.setting("LIVE_URL") or at_gateway, ticket)
+    return ok(address, "Open a WebSocket at this address within a minute.", headers=NO_STORE)

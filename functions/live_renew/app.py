@@ -1,0 +1,15 @@
+"""WebSocket renew: prolong a connection by 15 minutes, or close it if its session has ended."""
+
+from geminichat.clients import connections
+from geminichat.tables import live
+from geminichat.websocket import Connection, route
+
+
+@route
+def handler(connection: Connection) -> None:
+    """Close the connection unless it still counts; its client then asks for a new address."""
+    renewed = live.renew_connection(
+        connection.user_id, connection.id, connection.session_id, connection.now
+    )
+    if not renewed:
+        connections.close(connection.id)

@@ -1,0 +1,241 @@
+"""POST /live, handshakes and renewals: one ticket opens one connection of a session."""
+
+import base64
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from geminichat import config
+from geminichat.domain import tickets
+from geminichat.domain.sessions import Claims
+from geminichat.tables import live
+from tests.support.lambdas import Api
+from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, problem
+from tests.support.sockets import Connections, Socket
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def ann(api: Api) -> Person:
+    return Person.new(api)
+
+
+def address(person: Person, at: datetime | None = None) -> str:
+    """Ask for an address, and return its URL."""
+    reply = person.post("/live", at=at)
+    assert reply.status == 200, reply.text
+    return str(reply.data["url"])
+
+
+def watching(person: Person) -> set[str]:
+    return set(live.find_watchers(person.id, datetime.now(UTC)).connections)
+
+
+def with_ticket(url: str, ticket: str) -> str:
+    return f"{url.partition('?')[0]}?ticket={ticket}"
+
+
+def ticket_of(url: str) -> str:
+    return parse_qs(urlsplit(url).query)["ticket"][0]
+
+
+def test_an_address_is_a_websocket_with_a_ticket_at_the_apis_own_host(ann: Person) -> None:
+    reply = ann.post("/live")
+    assert reply.headers["cache-control"] == "no-store"
+    assert reply.data["url"].startswith("wss://api.example/live?ticket=")
+    assert (reply.data["expiresIn"], reply.data["pingAfter"]) == (60, 300)
+    problem(ann.api.post("/live"), 401, "unauthorized")
+    token = ann.token
+    assert ann.post("/auth/logout").status == 200
+    problem(ann.api.post("/live", token=token), 401, "unauthorized")
+
+
+def test_a_ticket_opens_a_connection_once(ann: Person) -> None:
+    url = address(ann)
+    socket = Socket(url)
+    assert socket.status == 200
+    assert watching(ann) == {socket.id}
+    assert Socket(url).status == 401
+    assert watching(ann) == {socket.id}
+    assert socket.send("$disconnect") == 200
+    assert watching(ann) == set()
+    assert Socket(url).status == 401
+
+
+def test_a_ticket_expires_after_a_minute(ann: Person) -> None:
+    assert Socket(address(ann, NOW), at=NOW + timedelta(seconds=59)).status == 200
+    assert Socket(address(ann, NOW), at=NOW + timedelta(seconds=60)).status == 403
+
+
+def test_a_handshake_without_a_ticket_calls_no_function() -> None:
+    assert Socket("wss://api.example/live").status == 401
+
+
+def forged(ticket: str, **changes: str | int) -> str:
+    """Return a ticket with another content and the old signature."""
+    kid, _, text = ticket.partition(".")
+    blob = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    content = json.loads(blob[tickets.MAC_BYTES :]) | changes
+    changed = blob[: tickets.MAC_BYTES] + json.dumps(content).encode()
+    return f"{kid}.{base64.urlsafe_b64encode(changed).decode().rstrip('=')}"
+
+
+def test_a_forged_ticket_is_refused(ann: Person) -> None:
+    url = address(ann)
+    ticket = ticket_of(url)
+    bob = Person.new(ann.api)
+    invalid = [
+        "x",
+        "k1.",
+        ticket[:-1] + ("A" if ticket[-1] != "A" else "B"),
+        "k2" + ticket[2:],
+        ticket + "é",
+        forged(ticket),
+        forged(ticket, user_id=bob.id),
+        forged(ticket, expires_at=9_999_999_999),
+        "." * 3000,
+    ]
+    for one in invalid:
+        assert Socket(with_ticket(url, one)).status == 403, one[:80]
+    assert watching(ann) == watching(bob) == set()
+    assert Socket(url).status == 200
+
+
+def test_a_ticket_of_another_stage_is_refused(ann: Person) -> None:
+    url = address(ann)
+    signing = config.signing_keys()
+    claims = Claims(ann.id, ann.session_id)
+    for stage, status in (("prod", 403), (config.setting("STAGE"), 200)):
+        ticket = tickets.issue(claims, stage, signing.current, signing.keys["k1"], NOW)
+        assert Socket(with_ticket(url, ticket), at=NOW).status == status
+
+
+def test_an_access_token_is_no_ticket_and_a_ticket_is_no_access_token(ann: Person) -> None:
+    url = address(ann)
+    assert Socket(with_ticket(url, ann.token)).status == 403
+    problem(ann.me(ticket_of(url)), 401, "unauthorized")
+    problem(ann.api.post("/live", token=ticket_of(url)), 401, "unauthorized")
+    problem(ann.refresh(ticket_of(url)), 401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "status"),
+    [
+        ("*", "https://anywhere.example", 200),
+        ("https://app.example", None, 200),
+        ("https://app.example", "https://app.example", 200),
+        ("https://app.example", "https://api.example", 200),
+        ("https://app.example", "https://app.example.evil.example", 403),
+        ("https://app.example", "http://app.example", 403),
+        ("https://app.example", "null", 403),
+        ("https://a.example,https://b.example", "https://b.example", 200),
+        ("https://*", "https://anywhere.example", 200),
+        ("https://*", "http://anywhere.example", 403),
+    ],
+)
+def test_only_web_pages_of_allowed_origins_may_connect(
+    ann: Person, monkeypatch: pytest.MonkeyPatch, allowed: str, origin: str | None, status: int
+) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", allowed)
+    monkeypatch.setenv("API_URL", "https://api.example")
+    assert Socket(address(ann), origin=origin).status == status
+
+
+def test_a_ticket_of_a_session_that_has_ended_opens_nothing(ann: Person) -> None:
+    url = address(ann)
+    assert ann.post("/auth/logout").status == 200
+    assert Socket(url).status == 401
+
+
+def test_the_ninth_connection_closes_the_first(ann: Person, connections: Connections) -> None:
+    sockets = [Socket(address(ann)) for _ in range(9)]
+    assert connections.closed == [sockets[0].id]
+    assert watching(ann) == {one.id for one in sockets[1:]}
+
+
+def test_a_renewal_prolongs_a_connection_and_closes_one_that_was_removed(
+    ann: Person, connections: Connections
+) -> None:
+    socket = Socket(address(ann))
+    assert socket.send("renew") == 200
+    assert connections.closed == []
+    live.close_connection(ann.id, socket.id)
+    assert socket.send("renew") == 200
+    assert connections.closed == [socket.id]
+
+
+def test_a_logout_closes_the_connections_of_its_session(
+    ann: Person, connections: Connections
+) -> None:
+    phone = Socket(address(ann))
+    ann.log_in()
+    laptop = Socket(address(ann))
+    assert ann.post("/auth/logout").status == 200
+    assert connections.closed == [laptop.id]
+    assert watching(ann) == {phone.id}
+    assert phone.send("renew") == 200
+    assert connections.closed == [laptop.id]
+
+
+@pytest.mark.parametrize("how", ["everywhere", "change", "reset"])
+def test_a_connection_of_an_ended_session_is_closed_and_receives_nothing(
+    api: Api, connections: Connections, how: str
+) -> None:
+    ann = Person(api)
+    ann.prove(at=datetime.now(UTC) - timedelta(minutes=1))
+    socket = Socket(address(ann))
+    assert watching(ann) == {socket.id}
+    match how:
+        case "everywhere":
+            assert ann.post("/auth/logout", {"everywhere": True}).status == 200
+        case "change":
+            body = {**ann.confirm(), "newPassword": OTHER_PASSWORD}
+            assert ann.post("/auth/change-password", body).status == 200
+        case "reset":
+            ann.forget_password()
+            assert ann.reset(ann.code(), PASSWORD).status == 200
+    assert watching(ann) == set()
+    assert connections.closed == [socket.id]
+
+
+def test_replacing_and_restoring_an_identity_closes_the_connections_of_ended_sessions(
+    api: Api, connections: Connections
+) -> None:
+    ann, second = Person(api), Person(api)
+    now = datetime.now(UTC)
+    ann.prove(at=now - timedelta(minutes=3))
+    other = Socket(address(ann))
+    ann.prove(at=now - timedelta(minutes=2))
+    own = Socket(address(ann))
+    second.ask_for_code("link")
+    proof = ann.confirm(at=now - timedelta(minutes=1))
+    body = second.named | {"otp": second.code()} | proof
+    assert ann.post("/user/identity", body).status == 200
+    assert connections.closed == [other.id]
+    assert watching(ann) == {own.id}
+    ann.prove()
+    assert connections.closed == [other.id, own.id]
+    assert watching(ann) == set()
+
+
+def test_no_ticket_is_logged(
+    ann: Person,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.INFO)
+    url = address(ann)
+    socket = Socket(url, origin="https://page.example")
+    assert [socket.status, Socket(url).status] == [200, 401]
+    assert Socket(with_ticket(url, forged(ticket_of(url), stage="x"))).status == 403
+    socket.send("renew")
+    socket.send("$disconnect")
+    logged = [record.getMessage() for record in caplog.records]
+    assert (logged.count("handshake"), logged.count("connection")) == (3, 4)
+    written = "".join([*capsys.readouterr(), *(repr(vars(record)) for record in caplog.records)])
+    for secret in (ticket_of(url), ticket_of(url).partition(".")[2][40:80], ann.token):
+        assert secret not in written

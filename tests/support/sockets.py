@@ -1,0 +1,95 @@
+"""API Gateway's WebSocket API in the test's process: handshakes, messages, and posts to clients."""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from aiohttp import web
+
+from infra.local.cloud.http_events import Event
+from tests.support.lambdas import invoke
+from tests.support.template import of_type
+
+METHOD_ARN = "arn:aws:execute-api:us-east-1:000000000000:live-api/live/$connect"
+
+
+def handlers() -> dict[str, str]:
+    """Return the function behind each route, and behind "authorizer"."""
+    [api] = of_type("AWS::Serverless::WebSocketApi").values()
+    targets = {name: route["FunctionArn"] for name, route in api["Routes"].items()}
+    targets["authorizer"] = api["Auth"]["AuthArn"]
+    return {name: arn["Ref"].removesuffix(".Alias") for name, arn in targets.items()}
+
+
+HANDLERS = handlers()
+
+
+class Socket:
+    """A client's connection; `status` is the answer to its handshake, 200 if it is open."""
+
+    def __init__(self, url: str, origin: str | None = None, at: datetime | None = None) -> None:
+        """Shake hands as API Gateway does: the authorizer first, then $connect."""
+        self.id = secrets.token_urlsafe(10) + "="
+        self._authorizer: dict[str, str] = {}
+        query = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
+        handshake: Event = {
+            "headers": {"Host": "live.example"} | ({"Origin": origin} if origin else {}),
+            "queryStringParameters": query or None,
+        }
+        if "ticket" not in query:
+            self.status = 401
+            return
+        context = {"requestContext": self._context("$connect", at)}
+        asked = {"type": "REQUEST", "methodArn": METHOD_ARN, **handshake, **context}
+        answer = invoke(HANDLERS["authorizer"], asked)
+        [statement] = answer["policyDocument"]["Statement"]
+        assert statement["Resource"] == METHOD_ARN
+        if statement["Effect"] != "Allow":
+            self.status = 403
+            return
+        self._authorizer = {"principalId": answer["principalId"], **answer["context"]}
+        self.status = self.send("$connect", at, **handshake)
+
+    def send(self, route: str, at: datetime | None = None, **more: Any) -> int:
+        """Send the event of a route, and return the status of the answer."""
+        event = {"requestContext": self._context(route, at), "isBase64Encoded": False, **more}
+        return int(invoke(HANDLERS[route], event)["statusCode"])
+
+    def _context(self, route: str, at: datetime | None) -> dict[str, Any]:
+        moment = at or datetime.now(UTC)
+        return {
+            "routeKey": route,
+            "eventType": {"$connect": "CONNECT", "$disconnect": "DISCONNECT"}.get(route, "MESSAGE"),
+            "connectionId": self.id,
+            "requestId": secrets.token_urlsafe(8),
+            "requestTimeEpoch": round(moment.timestamp() * 1000),
+            "stage": "live",
+            "identity": {"sourceIp": "203.0.113.7"},
+            **({"authorizer": self._authorizer} if self._authorizer else {}),
+        }
+
+
+class Connections:
+    """The @connections API: records what is posted, and which connections are closed."""
+
+    def __init__(self) -> None:
+        """Begin without posts."""
+        self.posted: list[tuple[str, str]] = []
+        self.closed: list[str] = []
+
+    def create_app(self) -> web.Application:
+        """Return the application to serve at the address that functions post to."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}/{connection}", self._answer)
+        return app
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        connection_id = request.match_info["connection"]
+        if connection_id in self.closed:
+            return web.json_response({"message": "Gone"}, status=410)
+        if request.method == "DELETE":
+            self.closed.append(connection_id)
+            return web.Response(status=204)
+        self.posted.append((connection_id, (await request.read()).decode()))
+        return web.Response()
