@@ -36,6 +36,6 @@ def purge_due(now: datetime, until: float) -> dict[str, int]:
         except Exception:
             log.exception("user not purged", user_id=purge.user_id)
             counts["failed"] += 1
-    if counts["purged"]:
-        metrics.emit(UsersPurged=counts["purged"])
+    if any(counts.values()):
+        metrics.emit(UsersPurged=counts["purged"], PurgesFailed=counts["failed"])
     return counts

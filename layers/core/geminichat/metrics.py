@@ -68,9 +68,13 @@ class Values(TypedDict, total=False):
     """A wrong password was entered."""
     CodesFailed: int
     """A wrong code was entered."""
+    NoticesFailed: int
+    """Notices of a changed way to log in that could not be sent."""
     TextsShare: int
     """Texts sent today, in percent of the stage's daily ceiling."""
     UsersPurged: int
+    PurgesFailed: int
+    """Purges of users that failed at a step; the next run repeats it."""
     WebhookLagSeconds: float
     """From an event's creation at Stripe to its handling here."""
 
