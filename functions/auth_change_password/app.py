@@ -1,14 +1,13 @@
 """POST /auth/change-password: set a new password, with a fresh proof; the other sessions end."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
-from geminichat.clients import notifications
 from geminichat.domain import accounts as texts
 from geminichat.domain import hashing
 from geminichat.domain.accounts import PasswordChange
 from geminichat.domain.passwords import check_strength
 from geminichat.domain.tokens import Tokens
 from geminichat.errors import InvalidCode, InvalidCredentials, TooManyRequests, WeakPassword
-from geminichat.operations import accounts, login
+from geminichat.operations import accounts, login, notices
 from geminichat.tables import users
 
 
@@ -22,7 +21,7 @@ def handler(request: Request) -> Response[Tokens]:
 
     limits, used = login.confirm(user, confirmation, request.caller, request.source, request.now)
     password_hash = hashing.hash_password(change.new_password)
-    refresh = accounts.change_password(request.caller, password_hash, used, request.now)
-    notifications.notify(users.identities_of(user), texts.CHANGE_NOTICE)
+    session = accounts.change_password(request.caller, password_hash, used, request.now)
+    notices.send(user.user_id, users.identities_of(user), texts.CHANGE_NOTICE, request.now)
     headers = {**NO_STORE, **limits}
-    return ok(request.tokens(refresh), "The password was changed.", headers=headers)
+    return ok(request.tokens(session), "The password was changed.", headers=headers)

@@ -20,5 +20,5 @@ def handler(request: Request) -> Response[Tokens]:
     if user is None or not is_right:
         raise login.reject(attempt)
 
-    refresh = login.begin_session(attempt, user)
-    return ok(request.tokens(refresh), "Logged in.", headers={**NO_STORE, **attempt.headers})
+    session = login.begin_session(attempt, user)
+    return ok(request.tokens(session), "Logged in.", headers={**NO_STORE, **attempt.headers})

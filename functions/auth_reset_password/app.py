@@ -1,13 +1,12 @@
 """POST /auth/reset-password: set a new password with a code; every session ends."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
-from geminichat.clients import notifications
 from geminichat.domain import accounts as texts
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewPassword
 from geminichat.domain.codes import Purpose
 from geminichat.errors import InvalidCode, TooManyRequests, WeakPassword
-from geminichat.operations import accounts, one_time_codes
+from geminichat.operations import accounts, notices, one_time_codes
 
 
 @endpoint(public=True, errors=[InvalidCode, TooManyRequests, WeakPassword])
@@ -19,6 +18,6 @@ def handler(request: Request) -> Response:
         given.identity, Purpose.RESET, given.otp, given.challenge, request.source, request.now
     )
     password_hash = hashing.hash_password(given.new_password)
-    held = accounts.reset_password(proof, password_hash, request.source, request.now)
-    notifications.notify(held, texts.RESET_NOTICE)
+    reset = accounts.reset_password(proof, password_hash, request.source, request.now)
+    notices.send(reset.user_id, reset.held, texts.reset_notice(reset.removed), request.now)
     return ok(None, "The password was changed. Log in with it.", headers=NO_STORE)

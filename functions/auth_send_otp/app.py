@@ -11,9 +11,7 @@ def handler(request: Request) -> Response[CodeSent]:
     """Answer 200 in the same way, after the same work, whether or not there is an account."""
     asked = request.body(CodeRequest)
 
-    code = one_time_codes.issue(
+    sent, limits = one_time_codes.send(
         asked.identity, Purpose(asked.purpose), request.source, asked.device_token, request.now
     )
-    one_time_codes.store(code)
-    sent = CodeSent(challenge=code.code.challenge, otp=one_time_codes.deliver(code))
-    return ok(sent, "The code was sent.", headers={**NO_STORE, **code.headers()})
+    return ok(sent, "The code was sent.", headers={**NO_STORE, **limits})

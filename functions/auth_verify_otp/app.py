@@ -5,10 +5,11 @@ account. Any other first proof creates a new account and deletes the unproven on
 """
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.domain import accounts as texts
 from geminichat.domain.accounts import GivenCode, LoggedIn
 from geminichat.domain.codes import Purpose
 from geminichat.errors import InvalidCode, TooManyRequests, Unauthorized
-from geminichat.operations import accounts, one_time_codes
+from geminichat.operations import accounts, notices, one_time_codes
 
 
 @endpoint(public=True, errors=[InvalidCode, TooManyRequests, Unauthorized])
@@ -20,5 +21,8 @@ def handler(request: Request) -> Response[LoggedIn]:
     proof = one_time_codes.verify(
         given.identity, Purpose.LOGIN, given.otp, given.challenge, request.source, request.now
     )
-    user, refresh = accounts.log_in_by_code(proof, caller, request.source, request.now)
-    return ok(LoggedIn.of(user, request.tokens(refresh)), "Logged in.", headers=NO_STORE)
+    login = accounts.log_in_by_code(proof, caller, request.source, request.now)
+    notice = texts.restoration_notice(given.identity.kind)
+    notices.send(login.account.id, login.restored_from, notice, request.now)
+    logged_in = LoggedIn.of(login.account, request.tokens(login.session))
+    return ok(logged_in, "Logged in.", headers=NO_STORE)

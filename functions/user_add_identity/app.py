@@ -1,7 +1,6 @@
 """POST /user/identity: add an email or a mobile number to the account, or replace one."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
-from geminichat.clients import notifications
 from geminichat.domain import accounts as texts
 from geminichat.domain.accounts import NewIdentity
 from geminichat.domain.codes import Purpose
@@ -13,7 +12,7 @@ from geminichat.errors import (
     InvalidCredentials,
     TooManyRequests,
 )
-from geminichat.operations import accounts, login, one_time_codes
+from geminichat.operations import accounts, login, notices, one_time_codes
 from geminichat.tables import users
 
 
@@ -32,6 +31,6 @@ def handler(request: Request) -> Response[Account]:
     )
     account, before = accounts.add_identity(proof, request.caller, used, request.now)
     notice = texts.identity_notice(given.identity.kind, getattr(before, given.identity.kind))
-    notifications.notify(users.identities_of(before), notice)
+    notices.send(before.user_id, users.identities_of(before), notice, request.now)
     headers = {**NO_STORE, **limits}
     return ok(account, "The identity was added to your account.", headers=headers)

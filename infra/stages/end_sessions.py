@@ -39,7 +39,7 @@ def end_sessions(named: str) -> str:
             raise CommandError(f"No user has the identity {named}.")
         user_id = record.user_id
     user = users.find(user_id)
-    if user is None or not users.end_sessions(user_id):
+    if user is None or not users.end_sessions(user_id, times.now()):
         raise CommandError(f"There is no user {user_id}.")
     return f"Ended {len(users.sessions_of(user))} sessions of {user_id}."
 

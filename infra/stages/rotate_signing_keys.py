@@ -51,7 +51,7 @@ def step(ssm: "SSMClient", name: str, now: datetime) -> str:
     try:
         held = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
     except ssm.exceptions.ParameterNotFound:
-        _put(ssm, name, StoredKeys.first(kid, key))
+        _put(ssm, name, StoredKeys.create(kid, key))
         return f"{name} was created with its first key, {kid}."
 
     stored = StoredKeys.read(held)

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from geminichat import config
 from geminichat.domain import cursors, ids
-from geminichat.domain.sessions import Claims, OptionalCaller, RefreshToken
+from geminichat.domain.sessions import Claims, OpenSession, OptionalCaller
 from geminichat.errors import (
     AppError,
     BodyTooLarge,
@@ -155,23 +155,25 @@ class Request(msgspec.Struct, frozen=True):
         key = signing.keys[signing.current]
         return cursors.write(position, f"{self.user_id} {scope}", signing.current, key)
 
-    def tokens(self, refresh: RefreshToken, issued_at: datetime | None = None) -> "Tokens":
-        """Return the refresh token, an access token of its session, and its device's token."""
+    def tokens(self, session: OpenSession) -> "Tokens":
+        """Return the session's pair of tokens, and its device's token."""
         from geminichat import access_tokens
         from geminichat.domain import devices
         from geminichat.domain.tokens import Tokens
 
-        signing = config.signing_keys()
+        signing, refresh = config.signing_keys(), session.refresh
         key = signing.keys[signing.current]
         access_token = access_tokens.issue(
             Claims(refresh.user_id, refresh.session_id),
             signing.current,
             key,
-            issued_at or self.now,
+            session.issued_at,
             token_id=refresh.access_token_id,
         )
-        device_token = devices.token_of(refresh.user_id, refresh.session_id, key)
-        return Tokens.pair(access_token, refresh, device_token)
+        device_token = devices.token_of(
+            refresh.user_id, refresh.session_id, session.devices_since, key
+        )
+        return Tokens.pair(session, access_token, device_token, self.now)
 
     def optional_caller(self) -> OptionalCaller | None:
         """Return the session of the access token that came with a public request, if one did.

@@ -145,4 +145,4 @@ def signing_keys() -> SigningKeys:
     raw = secret("SIGNING_KEYS_PARAMETER")
     if _signing_keys is None or _signing_keys[0] != raw:
         _signing_keys = (raw, StoredKeys.read(raw))
-    return _signing_keys[1].at(times.now())
+    return _signing_keys[1].select(times.now())

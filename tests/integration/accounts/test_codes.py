@@ -474,7 +474,11 @@ def test_a_device_that_logged_in_before_is_exempt_from_the_wrong_codes_of_strang
     assert ann.verify(ann.code(), challenge=challenge, at=later).status == 200
 
 
-@pytest.mark.parametrize("token", ["", "d_1.2", "d_" + "a" * 26 + "." + "0" * 64, "x" * 150])
+@pytest.mark.parametrize(
+    "token",
+    ["", "d_1.2", f"u_{'a' * 26}.d_{'a' * 26}.{'0' * 64}", "x" * 150],
+    ids=["empty", "short", "of nobody", "long"],
+)
 def test_a_device_token_that_was_never_issued_changes_nothing(api: Api, token: str) -> None:
     ann = Person(api)
     ann.prove(at=datetime(2026, 3, 1, tzinfo=UTC))

@@ -130,6 +130,7 @@ def test_every_route_refuses_an_ended_session(
     room = ann.open_room("Mine")
     message = ann.sent(room, key="once")
     before = [item.attribute_values for item in stored(room)]
+    rooms = [one.attribute_values for one in Chatroom.query(ann.id)]
     token = ann.token_at(LATER)
     end(ann)
     for route, reply in requests_with(api, lambda: token, room, message, LATER):
@@ -137,7 +138,27 @@ def test_every_route_refuses_an_ended_session(
         assert reply.json["type"].endswith(":unauthorized"), route
         assert room not in reply.text
     assert [item.attribute_values for item in stored(room)][-len(before) :] == before
-    assert {each.title for each in Chatroom.query(ann.id)} <= {"Mine"}
+    assert [one.attribute_values for one in Chatroom.query(ann.id)] in ([], rooms)
+
+
+@pytest.mark.parametrize("key", [None, "once"])
+@pytest.mark.parametrize("is_spent", [False, True], ids=["quota left", "quota spent"])
+def test_a_prompt_of_an_ended_session_is_a_401_and_reserves_no_position(
+    api: Api, *, key: str | None, is_spent: bool
+) -> None:
+    ann = Person.proven(api)
+    room = ann.open_room("Mine")
+    for _ in range(5 if is_spent else 1):
+        ann.sent(room)
+    if is_spent:
+        problem(ann.send(room), 429, "quota-exceeded")
+    [before] = [one.attribute_values for one in Chatroom.query(ann.id)]
+    ended = ann.token
+    ann.post("/auth/logout")
+    body, headers = {"content": "Hello"}, {} if key is None else {"idempotency-key": key}
+    url = f"/chatroom/{room}/message"
+    problem(api.post(url, body, token=ended, headers=headers), 401, "unauthorized")
+    assert [one.attribute_values for one in Chatroom.query(ann.id)] == [before]
 
 
 def test_no_route_refuses_a_session_that_has_not_ended(api: Api) -> None:

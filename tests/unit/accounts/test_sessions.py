@@ -13,7 +13,7 @@ ANN = ids.new("u")
 
 
 def test_a_token_is_unchanged_after_it_was_written_and_read() -> None:
-    token = RefreshToken.first(ANN)
+    token = RefreshToken.generate(ANN)
     assert RefreshToken.read(token.text()) == token
     assert len(token.text()) < 300
 
@@ -22,8 +22,8 @@ KEY = b"k" * 32
 
 
 def test_the_next_token_is_of_the_same_session_with_another_secret() -> None:
-    first = RefreshToken.first(ANN)
-    following = first.next(KEY)
+    first = RefreshToken.generate(ANN)
+    following = first.derive_next(KEY)
     assert following.session_id == first.session_id
     assert following.is_of_family(first.family_hash)
     assert following.has_secret(following.secret_hash)
@@ -32,19 +32,19 @@ def test_the_next_token_is_of_the_same_session_with_another_secret() -> None:
 
 
 def test_the_next_token_is_the_same_each_time_and_another_with_another_key() -> None:
-    first = RefreshToken.first(ANN)
-    assert first.next(KEY) == first.next(KEY)
-    assert first.next(KEY) != first.next(b"x" * 32)
-    assert first.next(KEY).next(KEY) != first.next(KEY)
-    assert first.access_token_id != first.next(KEY).access_token_id
+    first = RefreshToken.generate(ANN)
+    assert first.derive_next(KEY) == first.derive_next(KEY)
+    assert first.derive_next(KEY) != first.derive_next(b"x" * 32)
+    assert first.derive_next(KEY).derive_next(KEY) != first.derive_next(KEY)
+    assert first.access_token_id != first.derive_next(KEY).access_token_id
     assert first.secret not in first.access_token_id
 
 
 def test_a_hash_contains_no_token() -> None:
-    token = RefreshToken.first(ANN)
+    token = RefreshToken.generate(ANN)
     assert token.family not in token.family_hash
     assert token.secret not in token.secret_hash
-    assert not RefreshToken.first(ANN).is_of_family(token.family_hash)
+    assert not RefreshToken.generate(ANN).is_of_family(token.family_hash)
     assert not token.has_secret(None)
 
 
@@ -56,7 +56,7 @@ JUNK = {
     "empty secrets": f"{ANN}.{ids.new('s')}..",
     "a short secret": f"{ANN}.{ids.new('s')}.{'a' * 43}.{'a' * 42}",
     "a long secret": f"{ANN}.{ids.new('s')}.{'a' * 43}.{'a' * 44}",
-    "a newline": RefreshToken.first(ANN).text() + "\n",
+    "a newline": RefreshToken.generate(ANN).text() + "\n",
     "another kind of id": f"{ids.new('r')}.{ids.new('s')}.{'a' * 43}.{'a' * 43}",
     "an operator": '{"$gt": ""}',
     "letters that only look so": f"{ANN}.{ids.new('s')}.{'\u0430' * 43}.{'a' * 43}",

@@ -19,15 +19,15 @@ CLAIMS = Claims("u_ann", "s_one")
 
 
 def test_the_keys_are_unchanged_after_they_were_written_and_read() -> None:
-    stored = StoredKeys.first("k1", OLD).add("k2", NEW, NOON)
+    stored = StoredKeys.create("k1", OLD).add("k2", NEW, NOON)
     assert StoredKeys.read(stored.text()) == stored
-    assert stored.at(NOON).keys == {"k1": OLD, "k2": NEW}
+    assert stored.select(NOON).keys == {"k1": OLD, "k2": NEW}
 
 
 def test_keys_in_either_alphabet_of_base64_are_read() -> None:
     plain = {"current": "k", "keys": {"k": "+/" * 21 + "8="}}
     url = {"current": "k", "keys": {"k": "-_" * 21 + "8"}}
-    keys = [StoredKeys.read(json.dumps(held)).at(NOON).keys for held in (plain, url)]
+    keys = [StoredKeys.read(json.dumps(held)).select(NOON).keys for held in (plain, url)]
     assert keys[0] == keys[1]
 
 
@@ -48,15 +48,15 @@ def test_malformed_signing_keys_are_refused(held: str) -> None:
 
 
 def test_a_new_key_signs_when_every_sandbox_has_read_it() -> None:
-    stored = StoredKeys.first("k1", OLD).add("k2", NEW, NOON)
-    assert stored.at(NOON).current == "k1"
-    assert stored.at(NOON + timedelta(seconds=SECRET_LIFETIME)).current == "k1"
-    assert stored.at(NOON + signing.SPREAD).current == "k2"
+    stored = StoredKeys.create("k1", OLD).add("k2", NEW, NOON)
+    assert stored.select(NOON).current == "k1"
+    assert stored.select(NOON + timedelta(seconds=SECRET_LIFETIME)).current == "k1"
+    assert stored.select(NOON + signing.SPREAD).current == "k2"
 
 
 def test_a_rotation_refuses_no_token_until_the_old_key_is_removed() -> None:
     """Two sandboxes, one that reads the keys at once and one that reads them as late as it may."""
-    before = StoredKeys.first("k1", OLD)
+    before = StoredKeys.create("k1", OLD)
     during = before.add("k2", NEW, NOON)
     removable = during.removable_from()
     assert removable is not None
@@ -71,21 +71,21 @@ def test_a_rotation_refuses_no_token_until_the_old_key_is_removed() -> None:
     assert all(b - a < ACCESS_LIFETIME for a, b in pairwise(moments))
     for signed_at in moments:
         for signer in (timedelta(0), late):
-            using = held(signed_at, signer).at(signed_at)
+            using = held(signed_at, signer).select(signed_at)
             key = using.keys[using.current]
             token = access_tokens.issue(CLAIMS, using.current, key, signed_at)
             for read_at in (signed_at, signed_at + ACCESS_LIFETIME - timedelta(seconds=1)):
                 for reader in (timedelta(0), late):
-                    keys = held(read_at, reader).at(read_at).keys
+                    keys = held(read_at, reader).select(read_at).keys
                     assert access_tokens.verify(token, keys, read_at) == CLAIMS
 
     forged = access_tokens.issue(CLAIMS, "k1", OLD, removable + late)
     with pytest.raises(Unauthorized):
         access_tokens.verify(
-            forged, held(removable + late, late).at(removable + late).keys, removable
+            forged, held(removable + late, late).select(removable + late).keys, removable
         )
 
 
 def test_a_third_key_is_never_added() -> None:
-    stored = StoredKeys.first("k1", OLD).add("k2", NEW, NOON).add("k3", b"3" * 32, NOON)
+    stored = StoredKeys.create("k1", OLD).add("k2", NEW, NOON).add("k3", b"3" * 32, NOON)
     assert set(stored.keys) == {"k2", "k3"}

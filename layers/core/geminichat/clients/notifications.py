@@ -1,6 +1,5 @@
 """Messages to an identity: texts by SNS, emails by SES."""
 
-from collections.abc import Iterable
 from urllib.parse import urlencode
 
 import msgspec
@@ -8,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from geminichat.config import setting
 from geminichat.domain.identities import Identity
-from geminichat.errors import AppError, DeliveryFailed, InvalidRequest
+from geminichat.errors import DeliveryFailed, InvalidRequest
 from geminichat.runtime import aws_client, log
 
 # One attempt: a message that was sent and whose answer was lost must not be sent again.
@@ -37,15 +36,6 @@ def send(identity: Identity, subject: str, text: str, *, ignore_failure: bool = 
                     {"/mobile": "Text messages cannot be sent to this number"}
                 ) from error
             raise DeliveryFailed() from error
-
-
-def notify(identities: Iterable[Identity], text: str) -> None:
-    """Tell every identity of an account about a change; a failure is only logged."""
-    for identity in identities:
-        try:
-            send(identity, "Your Gemini Chat account", text, ignore_failure=True)
-        except AppError as error:
-            log.error("notice not sent", by=identity.kind, reason=error.code)
 
 
 def _text(number: str, text: str) -> None:

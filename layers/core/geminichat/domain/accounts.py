@@ -1,5 +1,6 @@
 """Accounts: the bodies of /auth and /user, and the answers that show a user and its tokens."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -7,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from geminichat.domain.codes import Challenge, Otp
 from geminichat.domain.devices import DeviceToken
-from geminichat.domain.identities import Identified, either_of
+from geminichat.domain.identities import Identified, Identity, either_of
 from geminichat.domain.passwords import ChosenPassword, Password, check_form, check_strength
 from geminichat.domain.tokens import Tokens
 from geminichat.domain.users import Account
@@ -157,15 +158,32 @@ CHANGE_NOTICE = (
     "The password of your Gemini Chat account was changed. If this was not you, reset it now with "
     "a code."
 )
-RESET_NOTICE = (
-    "The password of your Gemini Chat account was reset with a code. If this was not you, reset it "
-    "again now."
-)
+
+
+def reset_notice(removed: Iterable[Identity]) -> str:
+    """Return the notice of a reset, which names the kinds of the identities that it removed."""
+    lost = " and ".join(KINDS[one.kind] for one in removed)
+    return (
+        "Your Gemini Chat password was reset with a code."
+        + (f" The {lost} added in the last 7 days was removed: add it again." if lost else "")
+        + " If this was not you, reset it again now."
+    )
+
+
+def restoration_notice(kind: str) -> str:
+    """Return the notice of a replaced identity that was restored, for those held before it."""
+    return (
+        f"A code to the former {KINDS[kind]} of your Gemini Chat account restored it and removed "
+        "what replaced it. If this was not you, reset your password with another identity now."
+    )
+
+
+KINDS = {"email": "email address", "mobile": "mobile number"}
 
 
 def identity_notice(kind: str, before: str | None) -> str:
     """Return the notice of an added or replaced identity, for the identities held before it."""
-    name = {"email": "email address", "mobile": "mobile number"}[kind]
+    name = KINDS[kind]
     if before is None:
         return (
             f"A new {name} was added to your Gemini Chat account. If this was not you, reset your "

@@ -2,38 +2,49 @@
 
 They are the "device cookies" that OWASP describes. Their holder is counted on its own, so that
 wrong passwords and codes of strangers do not slow it down. A token is not kept anywhere: it
-carries a keyed hash over the user and the device.
+carries a keyed hash over the user, the device and the time since which the user's devices are
+known. A reset or a change of the password sets that time, which ends all earlier tokens.
 """
 
 import hmac
 import re
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Self
 
+import msgspec
 from msgspec import Meta
 
 type DeviceToken = Annotated[str, Meta(max_length=200)]
 
 
-def token_of(user_id: str, session_id: str, key: bytes) -> str:
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """A device as a token names it, genuine or not."""
+
+    user_id: str
+    id: str
+    token: str
+
+    @classmethod
+    def read(cls, token: str | None) -> Self | None:
+        """Return the device that a token names; None for a text without a token's form."""
+        form = r"(u_[a-z2-7]{26})\.(d_[a-z2-7]{26})\.[0-9a-f]{64}"
+        found = re.fullmatch(form, token or "", re.ASCII)
+        return cls(user_id=found[1], id=found[2], token=found[0]) if found else None
+
+    def is_genuine(self, since: int, keys: Iterable[bytes]) -> bool:
+        """Return whether this token was issued to the user since that time."""
+        return any(
+            hmac.compare_digest(self.token, _token(self.user_id, self.id, since, key))
+            for key in keys
+        )
+
+
+def token_of(user_id: str, session_id: str, since: int, key: bytes) -> str:
     """Return the token of the device on which this session of the user began."""
-    return _token(f"d_{session_id.removeprefix('s_')}", user_id, key)
+    return _token(user_id, f"d_{session_id.removeprefix('s_')}", since, key)
 
 
-def device_of(token: str | None) -> str | None:
-    """Return the device that a token names, genuine or not; None if it has no token's form."""
-    found = re.fullmatch(r"(d_[a-z2-7]{26})\.[0-9a-f]{64}", token or "", re.ASCII)
-    return found[1] if found else None
-
-
-def is_genuine(token: str, user_id: str, keys: Iterable[bytes]) -> bool:
-    """Return whether the token was issued to a device that has logged in as the user."""
-    device_id = device_of(token)
-    return device_id is not None and any(
-        hmac.compare_digest(token, _token(device_id, user_id, key)) for key in keys
-    )
-
-
-def _token(device_id: str, user_id: str, key: bytes) -> str:
+def _token(user_id: str, device_id: str, since: int, key: bytes) -> str:
     derived = hmac.digest(key, b"geminichat device", "sha256")
-    return f"{device_id}.{hmac.digest(derived, f'{user_id} {device_id}'.encode(), 'sha256').hex()}"
+    digest = hmac.digest(derived, f"{user_id} {device_id} {since}".encode(), "sha256")
+    return f"{user_id}.{device_id}.{digest.hex()}"

@@ -70,7 +70,8 @@ class Usage(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     limit: int | None
     used: int
     remaining: int | None
-    resets_at: str
+    resets_at: str | None
+    """Null for an account without a verified identity, which gets its prompts only once."""
     input_tokens: int
     output_tokens: int
     spent_usd: float
@@ -139,6 +140,10 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     """Micro-dollars to reserve for the prompt that is being sent."""
     unproven: str = ""
     """A digest of the identity of a user who has proven none and pays nothing, else ""."""
+    unproven_used: int = 0
+    """The prompts that were counted with this identity before it is proven."""
+    unproven_left: int = 0
+    """The prompts that this identity and all accounts without a proof leave to the user."""
 
     @property
     def limits(self) -> PlanLimits:
@@ -149,6 +154,12 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     def limit(self) -> int | None:
         """Prompts per day, or None if the plan has no daily limit."""
         return DAILY_PROMPTS[self.plan]
+
+    @property
+    def left(self) -> int | None:
+        """The prompts left today, or None if the plan has no daily limit."""
+        left = remaining(self.plan, self.counted)
+        return min(left, self.unproven_left) if self.unproven and left is not None else left
 
     @property
     def reached(self) -> Limit | None:
@@ -204,15 +215,17 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
             sent=self.sent + 1,
             attempts=self.attempts + 1,
             in_flight=self.in_flight + 1,
+            unproven_used=self.unproven_used + 1,
+            unproven_left=max(0, self.unproven_left - 1),
         )
 
     def usage(self) -> Usage:
         """Return the day's usage as the wire shows it."""
         return Usage(
             limit=self.limit,
-            used=self.counted,
-            remaining=remaining(self.plan, self.counted),
-            resets_at=times.text(times.next_day(self.now)),
+            used=self.unproven_used if self.unproven else self.counted,
+            remaining=self.left,
+            resets_at=None if self.unproven else times.text(times.next_day(self.now)),
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
             spent_usd=(self.committed - self.reserved) / MILLION,
@@ -230,7 +243,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
                 limits.append(f'"{Limit.TOKENS}";r=0;t={tomorrow}')
         if self.limit is not None:
             policies.append(f'"{Limit.DAY}";q={self.limit};w={DAY}')
-            limits.append(f'"{Limit.DAY}";r={remaining(self.plan, self.counted)};t={tomorrow}')
+            limits.append(f'"{Limit.DAY}";r={self.left};t={tomorrow}')
         if self.has_burst_limit:
             left = max(0, self.burst.prompts - self.sent)
             policies.append(f'"{Limit.BURST}";q={self.burst.prompts};w={self.burst.seconds}')

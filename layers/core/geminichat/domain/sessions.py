@@ -63,7 +63,7 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
 
     @classmethod
-    def first(cls, user_id: str, random: Callable[[int], str] = secrets.token_urlsafe) -> Self:
+    def generate(cls, user_id: str, random: Callable[[int], str] = secrets.token_urlsafe) -> Self:
         """Return the first token of a new session."""
         return cls(user_id=user_id, session_id=ids.new("s"), family=random(32), secret=random(32))
 
@@ -76,7 +76,7 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
         user_id, session_id, family, secret = found.groups()
         return cls(user_id=user_id, session_id=session_id, family=family, secret=secret)
 
-    def next(self, key: bytes) -> Self:
+    def derive_next(self, key: bytes) -> Self:
         """Return the token that replaces this one, the same whenever it is asked for."""
         derived = hmac.digest(key, b"geminichat refresh", "sha256")
         secret = hmac.digest(derived, self.text().encode(), "sha256")
@@ -110,6 +110,28 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
     def has_secret(self, secret_hash: str | None) -> bool:
         """Return whether this is the hash of the token's own secret."""
         return secret_hash is not None and hmac.compare_digest(self.secret_hash, secret_hash)
+
+
+class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session whose client gets a pair of tokens."""
+
+    refresh: RefreshToken
+    issued_at: datetime
+    """When the pair was issued; a pair that is asked for again keeps its time."""
+    expires_at: int
+    """The epoch second at which the refresh token expires, with its session at the latest."""
+    devices_since: int
+    """See `domain.devices`."""
+
+    @classmethod
+    def begin(cls, user_id: str, now: datetime, devices_since: int = 0) -> Self:
+        """Return a new session of a user."""
+        return cls(
+            refresh=RefreshToken.generate(user_id),
+            issued_at=now,
+            expires_at=expiry(now, now),
+            devices_since=devices_since,
+        )
 
 
 def expiry(began: datetime, now: datetime) -> int:

@@ -37,7 +37,7 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     current_from: str | None = None
 
     @classmethod
-    def first(cls, kid: str, key: bytes) -> Self:
+    def create(cls, kid: str, key: bytes) -> Self:
         """Return the keys of a new deployment."""
         return cls(current=kid, keys={kid: _text(key)})
 
@@ -53,7 +53,7 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         """Return the keys as SSM stores them."""
         return msgspec.json.encode(self).decode()
 
-    def at(self, now: datetime) -> SigningKeys:
+    def select(self, now: datetime) -> SigningKeys:
         """Return the keys as they are used at `now`."""
         early = self.current_from is not None and times.text(now) < self.current_from
         signer = self.previous if early and self.previous in self.keys else self.current

@@ -1,10 +1,11 @@
 """The tokens that a session's client holds."""
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 
-from geminichat.domain.sessions import ACCESS_LIFETIME, REFRESH_LIFETIME, RefreshToken
+from geminichat.domain.sessions import ACCESS_LIFETIME, OpenSession
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -18,12 +19,16 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     device_token: str
 
     @classmethod
-    def pair(cls, access_token: str, refresh: RefreshToken, device_token: str) -> "Tokens":
-        """Return the pair."""
+    def pair(
+        cls, session: OpenSession, access_token: str, device_token: str, now: datetime
+    ) -> "Tokens":
+        """Return the pair with what is left of its lifetimes, which end with the session."""
+        moment = int(now.timestamp())
+        access_until = int((session.issued_at + ACCESS_LIFETIME).timestamp())
         return cls(
             token=access_token,
-            expires_in=int(ACCESS_LIFETIME.total_seconds()),
-            refresh_token=refresh.text(),
-            refresh_expires_in=int(REFRESH_LIFETIME.total_seconds()),
+            expires_in=min(access_until, session.expires_at) - moment,
+            refresh_token=session.refresh.text(),
+            refresh_expires_in=session.expires_at - moment,
             device_token=device_token,
         )

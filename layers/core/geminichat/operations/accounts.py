@@ -4,112 +4,52 @@ Only a verified code proves an identity. Until then its record and its user are 
 proof deletes that user and makes a new one, unless the request comes from a session of that user.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
-from geminichat import config, metrics
-from geminichat.domain import limits, login_limits, times
+from geminichat import metrics
+from geminichat.domain import login_limits, times
 from geminichat.domain.codes import Proof
 from geminichat.domain.identities import Identity
-from geminichat.domain.limits import Window
-from geminichat.domain.sessions import ENDED, EXPIRED, Claims, OptionalCaller, RefreshToken
+from geminichat.domain.sessions import ENDED, EXPIRED, Claims, OpenSession, OptionalCaller
 from geminichat.domain.users import Account
 from geminichat.errors import (
     Contended,
     IdentityNotVerified,
     IdentityTaken,
     InvalidCode,
-    TooManyRequests,
     Unauthorized,
 )
 from geminichat.operations import live_connections, one_time_codes
-from geminichat.operations.one_time_codes import Issue
 from geminichat.tables import identities, purges, sessions, subscriptions, usage, users
 from geminichat.tables import limits as limits_table
 from geminichat.tables.identities import IdentityRecord
 from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
 from geminichat.tables.users import User
 
-KEEPS_ITS_CLAIM = timedelta(hours=1)
-"""The time for which a session keeps an unproven user from being replaced by another sign-up."""
+
+class CodeLogin(msgspec.Struct, frozen=True, kw_only=True):
+    """A login by code."""
+
+    account: Account
+    session: OpenSession
+    restored_from: Sequence[Identity] = ()
+    """The identities that the user had before the code restored a replaced one; empty otherwise."""
 
 
-class SignUp(msgspec.Struct, frozen=True, kw_only=True):
-    """A sign-up that is allowed, and what was read to decide so."""
+class Reset(msgspec.Struct, frozen=True, kw_only=True):
+    """A reset password: the identities that the user had before, and those removed by it."""
 
-    identity: Identity
-    seen: IdentityRecord | None
-    """The unproven record that it replaces."""
-    windows: Sequence[Window]
-    now: datetime
-
-    def headers(self) -> Mapping[str, str]:
-        """Return RateLimit and RateLimit-Policy, after this sign-up."""
-        return limits.headers([window.count_events(1) for window in self.windows], self.now)
-
-
-def admit_sign_up(identity: Identity, source: str, now: datetime) -> SignUp:
-    """Return the sign-up if the identity is free and its address has not had too many.
-
-    Raises IdentityTaken for an identity that is proven, and for one that was signed up within the
-    last hour and is in use; TooManyRequests.
-    """
-    quota = config.number("SIGNUPS_PER_ADDRESS")
-    windows = limits.address_windows("sign-ups", source, quota, limits.HOUR, now)
-    record, *counters = batch_get(identities.key_of(identity), *map(limits_table.key_of, windows))
-    windows = limits_table.with_counts(windows, counters, now)
-    for window in windows:
-        if window.wait(now):
-            raise _too_many_sign_ups(window, now)
-    seen = identities.unexpired(record, now)
-    if seen and (seen.proven or seen.since >= times.text(now) or _is_in_use(seen, now)):
-        raise IdentityTaken()
-    return SignUp(identity=identity, seen=seen, windows=windows, now=now)
-
-
-def sign_up(
-    admitted: SignUp, password_hash: str | None, code: Issue | None
-) -> tuple[Account, RefreshToken | None]:
-    """Store a new, unproven user, with a session if it has a password, and the code to send.
-
-    An earlier unproven user of the identity is deleted. Raises IdentityTaken if another request
-    signed up or proved the identity in the meantime, TooManyRequests.
-    """
-    identity, seen, now = admitted.identity, admitted.seen, admitted.now
-    user = users.new(identity, now, verified=False)
-    user.password_hash = password_hash
-    refresh = RefreshToken.first(user.user_id) if password_hash else None
-    writes = [
-        identities.claim(identity, user.user_id, seen, now),
-        purges.schedule(user.user_id, identity.key, now + identities.UNPROVEN_LIFETIME),
-        *(limits_table.count_event(window, now) for window in admitted.windows),
-    ]
-    if refresh:
-        users.add_first_session(user, refresh.session_id, now)
-        writes.append(sessions.begin(refresh, now))
-    writes.append(users.create(user))
-    if seen:
-        writes += _remove_unproven(seen, now)
-    if code:
-        writes += one_time_codes.writes(code)
-    try:
-        transact(*writes)
-    except ConditionsFailed as error:
-        for window in admitted.windows:
-            if error.of(window.name):
-                raise _too_many_sign_ups(window, now) from error
-        if code and not error.of("identity"):
-            raise one_time_codes.refusal(code, error) from error
-        raise IdentityTaken() from error
-    metrics.emit(SignUps=1)
-    return users.view(user, usage.allowance_of(user.user_id, None, None, now)), refresh
+    user_id: str
+    held: Sequence[Identity] = ()
+    removed: Sequence[Identity] = ()
 
 
 def log_in_by_code(
     proof: Proof, caller: OptionalCaller | None, source: str, now: datetime
-) -> tuple[Account, RefreshToken]:
+) -> CodeLogin:
     """Begin a session of the user of a proven identity, who is made if there is none.
 
     `caller` is the session that the request came with. Raises InvalidCode if the code was used in
@@ -131,23 +71,24 @@ def log_in_by_code(
 
 def _register(
     identity: Identity, seen: IdentityRecord | None, used: Sequence[Write], now: datetime
-) -> tuple[Account, RefreshToken]:
+) -> CodeLogin:
     """Make a new user of a proven identity, and delete the unproven user who claimed it.
 
     `seen` may also be a replaced identity that cannot be restored: it leaves its user.
     """
     user = users.new(identity, now, verified=True)
-    refresh = RefreshToken.first(user.user_id)
-    users.add_first_session(user, refresh.session_id, now)
+    session = OpenSession.begin(user.user_id, now)
+    users.add_first_session(user, session.refresh.session_id, now)
     transact(
         users.create(user),
-        sessions.begin(refresh, now),
+        sessions.begin(session.refresh, now),
         identities.prove(identity, user.user_id, seen, now),
-        *(_remove_unproven(seen, now) if seen and not seen.proven else []),
+        *(remove_unproven(seen, now) if seen and not seen.proven else []),
         *used,
     )
     metrics.emit(SignUps=1)
-    return users.view(user, usage.allowance_of(user.user_id, None, None, now)), refresh
+    account = users.view(user, usage.allowance_of(user.user_id, None, None, now))
+    return CodeLogin(account=account, session=session)
 
 
 def _begin_session(
@@ -156,7 +97,7 @@ def _begin_session(
     caller: OptionalCaller | None,
     used: Sequence[Write],
     now: datetime,
-) -> tuple[Account, RefreshToken]:
+) -> CodeLogin:
     """Begin a session of a known user: at a login, a first proof, or a restored identity."""
     user, counted, subscription = batch_get(
         users.key_of(record.user_id),
@@ -168,23 +109,22 @@ def _begin_session(
     removed = _added_after(record, user, now) if record.replaced else []
     if record.replaced and not _can_restore(identity, removed):
         return _register(identity, record, used, now)
-    refresh = RefreshToken.first(user.user_id)
-    writes = [sessions.begin(refresh, now), *used]
+    since = int(now.timestamp()) if record.replaced else int(user.devices_since)
+    session = OpenSession.begin(user.user_id, now, since)
+    session_id = session.refresh.session_id
+    writes = [sessions.begin(session.refresh, now), *used]
     if record.replaced:
-        session_id = refresh.session_id
         writes += [
             identities.prove(identity, user.user_id, record, now),
             users.restore_identity(user, identity, removed, now, session_id=session_id),
             *_free(removed, user),
         ]
     elif record.proven:
-        writes.append(users.begin_session(user, refresh.session_id, now))
+        writes.append(users.begin_session(user, session_id, now))
     else:
         actions = users.prove(identity)
         writes += [
-            users.begin_session(
-                user, refresh.session_id, now, *actions, claims=_caller_of(user, caller)
-            ),
+            users.begin_session(user, session_id, now, *actions, claims=_caller_of(user, caller)),
             identities.prove(identity, user.user_id, record, now),
             purges.cancel(user.user_id),
         ]
@@ -192,15 +132,19 @@ def _begin_session(
     if record.replaced:
         live_connections.close_ended(user.user_id, now)
     allowance = usage.allowance_of(user.user_id, subscription, counted, now)
-    return users.view(users.with_identity(user, identity, removed), allowance), refresh
+    return CodeLogin(
+        account=users.view(users.with_identity(user, identity, removed), allowance),
+        session=session,
+        restored_from=users.identities_of(user) if record.replaced else (),
+    )
 
 
-def reset_password(proof: Proof, password_hash: str, source: str, now: datetime) -> list[Identity]:
+def reset_password(proof: Proof, password_hash: str, source: str, now: datetime) -> Reset:
     """Set the password of the user of a proven identity, and end every session.
 
     Identities that were added after this one within the last seven days are removed: someone else
-    may have added them. Return the identities that the user had before. Raises InvalidCode if
-    there is no such user, or the code was used in the meantime.
+    may have added them. Raises InvalidCode if there is no such user, or the code was used in the
+    meantime.
     """
     identity = proof.identity
     used = [*one_time_codes.use(proof, now), *_forget_wrong_passwords(identity, source)]
@@ -216,15 +160,15 @@ def reset_password(proof: Proof, password_hash: str, source: str, now: datetime)
                 transact(
                     users.create(fresh),
                     identities.prove(identity, fresh.user_id, record, now),
-                    *_remove_unproven(record, now),
+                    *remove_unproven(record, now),
                     *used,
                 )
-                return []
+                return Reset(user_id=fresh.user_id)
             if user is None:
                 raise Contended()
             removed = _added_after(record, user, now)
             if not record.replaced:
-                reset = [users.reset_password(user, password_hash, removed)]
+                reset = [users.reset_password(user, password_hash, removed, now)]
             elif _can_restore(identity, removed):
                 reset = [
                     users.restore_identity(
@@ -236,7 +180,8 @@ def reset_password(proof: Proof, password_hash: str, source: str, now: datetime)
                 raise InvalidCode()
             transact(*reset, *_free(removed, user), *used)
             live_connections.close_ended(user.user_id, now)
-            return users.identities_of(user)
+            held = users.identities_of(user)
+            return Reset(user_id=user.user_id, held=held, removed=removed)
         except ConditionsFailed as error:
             if error.of("code"):
                 raise InvalidCode() from error
@@ -276,7 +221,7 @@ def add_identity(
             *confirmed,
         ]
         if record and is_foreign:
-            writes += _remove_unproven(record, now)
+            writes += remove_unproven(record, now)
         writes += [identities.replace(one, now) for one in replaced if one]
         try:
             transact(*writes)
@@ -293,17 +238,18 @@ def add_identity(
 
 def change_password(
     claims: Claims, password_hash: str, confirmed: Sequence[Write], now: datetime
-) -> RefreshToken:
+) -> OpenSession:
     """Set the user's password, end every session and begin a new one.
 
     Raises Unauthorized if this session has ended in the meantime, and InvalidCode if the code that
     confirms the change was used.
     """
-    refresh = RefreshToken.first(claims.user_id)
+    session = OpenSession.begin(claims.user_id, now, int(now.timestamp()))
+    session_id = session.refresh.session_id
     try:
         transact(
-            sessions.begin(refresh, now),
-            users.change_password(claims, password_hash, refresh.session_id, now),
+            sessions.begin(session.refresh, now),
+            users.change_password(claims, password_hash, session_id, now),
             *confirmed,
         )
     except ConditionsFailed as error:
@@ -311,7 +257,7 @@ def change_password(
             raise InvalidCode() from error
         raise Unauthorized(ENDED) from error
     live_connections.close_ended(claims.user_id, now)
-    return refresh
+    return session
 
 
 def _forget_wrong_passwords(identity: Identity, source: str) -> list[Write]:
@@ -320,7 +266,7 @@ def _forget_wrong_passwords(identity: Identity, source: str) -> list[Write]:
     return [limits_table.forget(own), limits_table.forget(total)]
 
 
-def _remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:
+def remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:
     """Return the writes that delete an unproven user at once, and what the user has soon after."""
     return [users.remove(record.user_id), purges.schedule_soon(record.user_id, now)]
 
@@ -365,20 +311,3 @@ def _can_adopt(record: IdentityRecord, caller: OptionalCaller | None, now: datet
     if caller.is_expired:
         raise Unauthorized(EXPIRED)
     return True
-
-
-def _is_in_use(record: IdentityRecord, now: datetime) -> bool:
-    """Return whether the unproven user has a session that began within the last hour."""
-    user = users.find(record.user_id)
-    hour_ago = (now - KEEPS_ITS_CLAIM).timestamp()
-    return user is not None and any(at > hour_ago for at in users.sessions_of(user).values())
-
-
-def _too_many_sign_ups(window: Window, now: datetime) -> TooManyRequests:
-    seconds = window.seconds(now)
-    full = window.count_events(window.quota)
-    return TooManyRequests(
-        f"Too many sign-ups from your IP address. Try again in {seconds} s.",
-        retry_after=seconds,
-        headers=limits.headers([full], now),
-    )

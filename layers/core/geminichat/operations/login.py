@@ -10,15 +10,16 @@ from datetime import datetime
 
 import msgspec
 
-from geminichat import config, metrics
-from geminichat.domain import devices, hashing, limits, login_limits
+from geminichat import metrics
+from geminichat.domain import hashing, limits, login_limits
 from geminichat.domain.accounts import Confirmation
 from geminichat.domain.codes import Proof
+from geminichat.domain.devices import Device
 from geminichat.domain.identities import Identity
 from geminichat.domain.limits import Pause
-from geminichat.domain.sessions import Claims, RefreshToken
+from geminichat.domain.sessions import Claims, OpenSession
 from geminichat.errors import Contended, InvalidCredentials, TooManyRequests
-from geminichat.operations import one_time_codes
+from geminichat.operations import known_devices, one_time_codes
 from geminichat.tables import codes as codes_table
 from geminichat.tables import identities, sessions, users
 from geminichat.tables import limits as limits_table
@@ -44,21 +45,19 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 def admit(identity: Identity, device_token: str | None, source: str, now: datetime) -> Attempt:
     """Return the attempt if its caller may try a password. Raises TooManyRequests."""
-    device_id = devices.device_of(device_token)
+    device = Device.read(device_token)
     as_stranger = login_limits.of_stranger(identity, source)
-    as_device = login_limits.of_device(device_id) if device_id else []
-    record, *counters = batch_get(
-        identities.key_of(identity), *map(limits_table.key_of, [*as_stranger, *as_device])
+    as_device = login_limits.of_device(device.id) if device else []
+    all_pauses = [*as_stranger, *as_device]
+    record, user, *counters = batch_get(
+        identities.key_of(identity),
+        users.key_of(device.user_id if device else NOBODY),
+        *map(limits_table.key_of, all_pauses),
     )
     record = identities.unexpired(record, now)
-    counted = limits_table.with_counts([*as_stranger, *as_device], counters, now)
-    known = bool(
-        device_token
-        and record
-        and record.proven
-        and devices.is_genuine(device_token, record.user_id, config.signing_keys().keys.values())
-    )
-    pauses = counted[len(as_stranger) :] if known else counted[: len(as_stranger)]
+    counted = limits_table.with_counts(all_pauses, counters, now)
+    is_known = known_devices.is_known(device, record, user)
+    pauses = counted[len(as_stranger) :] if is_known else counted[: len(as_stranger)]
     attempt = Attempt(user_id=record.user_id if record else NOBODY, pauses=pauses, now=now)
     _require_unpaused(attempt)
     return attempt
@@ -74,14 +73,14 @@ def reject(attempt: Attempt) -> InvalidCredentials:
     return _count(attempt, InvalidCredentials.detail)
 
 
-def begin_session(attempt: Attempt, user: User) -> RefreshToken:
+def begin_session(attempt: Attempt, user: User) -> OpenSession:
     """Begin a session of the user whose password was right.
 
     Raises TooManyRequests if wrong passwords in parallel have reached a limit, and
     InvalidCredentials if the password has changed.
     """
     now = attempt.now
-    refresh = RefreshToken.first(user.user_id)
+    session = OpenSession.begin(user.user_id, now, int(user.devices_since))
     checks = [
         limits_table.require_unpaused(pause, now)
         if pause.name.startswith("address")
@@ -91,11 +90,11 @@ def begin_session(attempt: Attempt, user: User) -> RefreshToken:
     for _ in range(3):
         try:
             transact(
-                sessions.begin(refresh, now),
-                users.begin_session(user, refresh.session_id, now),
+                sessions.begin(session.refresh, now),
+                users.begin_session(user, session.refresh.session_id, now),
                 *checks,
             )
-            return refresh
+            return session
         except ConditionsFailed as error:
             if not error.of("user"):
                 raise _overtaken() from error

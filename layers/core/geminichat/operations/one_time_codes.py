@@ -5,7 +5,7 @@ them. They count against the caller and its address; only the count of wrong cod
 shared by all callers of an identity, and devices that have logged in before are exempt from it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -13,13 +13,15 @@ from msgspec import UNSET, UnsetType
 
 from geminichat import config, metrics
 from geminichat.clients import notifications
-from geminichat.domain import addresses, codes, devices, limits
-from geminichat.domain.codes import NewCode, Proof, Purpose, SentCode
+from geminichat.domain import addresses, codes, limits
+from geminichat.domain.codes import CodeSent, NewCode, Proof, Purpose, SentCode
+from geminichat.domain.devices import Device
 from geminichat.domain.identities import Identity
 from geminichat.domain.limits import Limit, Pause, Window
 from geminichat.errors import InvalidCode, InvalidRequest, TooManyRequests
+from geminichat.operations import known_devices
 from geminichat.tables import codes as codes_table
-from geminichat.tables import identities
+from geminichat.tables import identities, users
 from geminichat.tables import limits as limits_table
 from geminichat.tables.codes import Codes
 from geminichat.tables.identities import IdentityRecord
@@ -46,6 +48,22 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
         return {name: ", ".join(filter(None, (own[name], address.get(name)))) for name in own}
 
 
+def send(
+    identity: Identity, purpose: Purpose, source: str, device_token: str | None, now: datetime
+) -> tuple[CodeSent, Mapping[str, str]]:
+    """Send a new code, and return what its caller learns of it, and the headers of its limits.
+
+    It does the same work whether or not there is an account. Raises TooManyRequests,
+    DeliveryFailed, and InvalidRequest for a number that gets no texts.
+    """
+    code = issue(identity, purpose, source, device_token, now)
+    try:
+        transact(*writes(code))
+    except ConditionsFailed as error:
+        raise refusal(code, error) from error
+    return CodeSent(challenge=code.code.challenge, otp=deliver(code)), code.headers()
+
+
 def issue(
     identity: Identity, purpose: Purpose, source: str, device_token: str | None, now: datetime
 ) -> Issue:
@@ -55,17 +73,20 @@ def issue(
     """
     _require_country(identity)
     windows = _send_windows(identity, source, now)
-    item, record, *counters = batch_get(
+    device = Device.read(device_token)
+    keys = [
         codes_table.key_of(identity),
         identities.key_of(identity),
-        *(limits_table.key_of(window) for window in windows),
-    )
+        *map(limits_table.key_of, windows),
+    ]
+    item, record, *more = batch_get(*keys, *([users.key_of(device.user_id)] if device else []))
+    counters, user = more[: len(windows)], more[-1] if device else None
     record = identities.unexpired(record, now)
     windows = limits_table.with_counts(windows, counters, now)
-    _require_room(windows, now)
+    require_room(windows, now)
 
-    device_id = _device_of(device_token, record)
-    caller = codes.sender(source, device_id)
+    is_known = known_devices.is_known(device, record, user)
+    caller = codes.sender(source, device.id if device and is_known else None)
     codes.require_sendable(codes_table.sent_within_hour(item, now), caller, now)
     code = codes.generate(identity, purpose, caller, now)
     return Issue(code=code, item=item, record=record, windows=windows)
@@ -81,14 +102,6 @@ def writes(issue: Issue) -> list[Write]:
     return [stored, *counts]
 
 
-def store(issue: Issue) -> None:
-    """Store a code and count it. Raises TooManyRequests."""
-    try:
-        transact(*writes(issue))
-    except ConditionsFailed as error:
-        raise refusal(issue, error) from error
-
-
 def deliver(issue: Issue) -> str | UnsetType:
     """Send a stored code, and return it if the stage shows codes in answers.
 
@@ -97,12 +110,17 @@ def deliver(issue: Issue) -> str | UnsetType:
     code = issue.code
     shown = config.setting("OTP_DELIVERY") == "response"
     metrics.emit_code_sent(code.identity.kind, code.identity.country)
-    for window in issue.windows:
-        if window.name == TEXTS:
-            metrics.emit(TextsShare=round(100 * (window.count + 1) / window.quota))
+    report_texts(issue.windows)
     subject, text = codes.message(code.purpose, code.code, known=issue.record is not None)
     notifications.send(code.identity, subject, text, ignore_failure=shown)
     return code.code if shown else UNSET
+
+
+def report_texts(windows: Sequence[Window]) -> None:
+    """Emit the share of the stage's texts of the day that are sent, if one more was counted."""
+    for window in windows:
+        if window.name == TEXTS:
+            metrics.emit(TextsShare=round(100 * (window.count + 1) / window.quota))
 
 
 def refusal(issue: Issue, error: ConditionsFailed) -> TooManyRequests:
@@ -211,7 +229,8 @@ def _take_try(tries: Sequence[Window], wrong: Pause | None, now: datetime) -> No
         raise InvalidCode() from error
 
 
-def _require_room(windows: Sequence[Window], now: datetime) -> None:
+def require_room(windows: Sequence[Window], now: datetime) -> None:
+    """Check that each limit allows one more event. Raises TooManyRequests."""
     for window in windows:
         if window.wait(now):
             raise _too_many(window, now)
@@ -234,10 +253,14 @@ def _send_windows(identity: Identity, source: str, now: datetime) -> list[Window
     """Return the limits of an address per hour, and of the stage's texts per day."""
     quota = config.number("CODES_PER_ADDRESS")
     windows = limits.address_windows("codes", source, quota, limits.HOUR, now)
-    if identity.kind == "mobile":
-        per_day = config.number("TEXTS_PER_DAY")
-        windows.append(limits.window(TEXTS, "stage", per_day, limits.DAY, now))
-    return windows
+    return [*windows, *text_windows(identity, now)]
+
+
+def text_windows(identity: Identity, now: datetime) -> list[Window]:
+    """Return the limit on the stage's texts per day if a message to the identity is one."""
+    if identity.kind == "email":
+        return []
+    return [limits.window(TEXTS, "stage", config.number("TEXTS_PER_DAY"), limits.DAY, now)]
 
 
 def _require_country(identity: Identity) -> None:
@@ -246,11 +269,3 @@ def _require_country(identity: Identity) -> None:
         raise InvalidRequest.at(
             {"/mobile": "Text messages are not sent to numbers in this country"}
         )
-
-
-def _device_of(token: str | None, record: IdentityRecord | None) -> str | None:
-    """Return the device whose genuine token this is for the user of a proven identity."""
-    if not token or record is None or not record.proven:
-        return None
-    keys = config.signing_keys().keys.values()
-    return devices.device_of(token) if devices.is_genuine(token, record.user_id, keys) else None

@@ -18,7 +18,7 @@ from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, spending, times
 from geminichat.domain.messages import Message, NewPrompt, Status
 from geminichat.domain.plans import Plan
-from geminichat.domain.quota import Allowance, Limit
+from geminichat.domain.quota import UNPROVEN_PROMPTS, Allowance, Limit
 from geminichat.domain.sessions import ENDED, Claims
 from geminichat.domain.spending import Reservation
 from geminichat.errors import (
@@ -59,10 +59,9 @@ def send(
     ended.
     """
     request = KeyedRequest.of(idempotency_key, room_id, prompt.content)
-    if request:
-        [use] = idempotency_keys.read(caller, request, now)
-        if use:
-            return _replay(caller, use, now)
+    [use] = idempotency_keys.read(caller, request, now)
+    if use:
+        return _replay(caller, use, now)
 
     def reserve() -> tuple[Turn, list[Write]]:
         return chatrooms.take_turn(caller.user_id, room_id, now), []
@@ -201,9 +200,11 @@ def _admit(user_id: str, now: datetime, notice: str) -> Allowance:
         allowance = usage.read_allowance(user_id, now)
         if allowance.reached in (Limit.DAY, Limit.BURST):
             prompt_limits.store(allowance, refused=True)
+        if allowance.unproven and not allowance.unproven_left:
+            raise _unproven_refusal(has_five=allowance.unproven_used < UNPROVEN_PROMPTS)
         if allowance.reached:
             raise allowance.refusal()
-    except TooManyRequests:
+    except (IdentityNotProven, TooManyRequests):
         metrics.emit(PromptsRefused=1)
         raise
     allowance = allowance.count_prompt()
@@ -249,7 +250,7 @@ def _store(
                 raise
             failed = error
         if failed.of("unproven") or failed.of("unproven stage"):
-            raise _unproven_refusal(failed) from failed
+            raise _unproven_refusal(has_five=not failed.of("unproven")) from failed
         was_unproven = bool(allowance.unproven)
         allowance = usage.read_allowance(allowance.user_id, now)
         if failed.of("session") and bool(allowance.unproven) == was_unproven:
@@ -275,9 +276,9 @@ def _reserve(allowance: Allowance, turn: Turn, content: str, choice: "Choice") -
     )
 
 
-def _unproven_refusal(failed: ConditionsFailed) -> IdentityNotProven:
+def _unproven_refusal(*, has_five: bool) -> IdentityNotProven:
     """Return the error for a prompt of an account that has proven no identity."""
-    prompts = "their five prompts" if failed.of("unproven") else "all prompts of today"
+    prompts = "all prompts of today" if has_five else "their five prompts"
     return IdentityNotProven(
         f"Accounts without a verified email or mobile number have used up {prompts}. Verify yours "
         "to continue: POST /auth/send-otp, then POST /auth/verify-otp."

@@ -29,6 +29,7 @@ from geminichat.tables.table import (
     update,
     update_if,
 )
+from geminichat.tables.users import User
 
 KEPT = timedelta(days=90)
 WINDOW_KEPT = timedelta(hours=1)
@@ -76,9 +77,41 @@ def read_allowance(user_id: str, now: datetime) -> Allowance:
         Key(Usage, user_id, _window(config.burst_limit(), now)),
     )
     allowance = allowance_of(user_id, subscription, usage, now, window)
-    if user is None or users.has_proven_identity(user) or allowance.plan is not Plan.BASIC:
+    return limit_unproven(user, allowance) if user else allowance
+
+
+def limit_unproven(user: User, allowance: Allowance) -> Allowance:
+    """Return the allowance; by one more call for a user who has proven nothing and pays nothing."""
+    if users.has_proven_identity(user) or allowance.plan is not Plan.BASIC:
         return allowance
-    return replace(allowance, unproven=fingerprint(user.email or user.mobile or user_id))
+    identity = user.email or user.mobile or user.user_id
+    return as_unproven(allowance, identity, *batch_get(*unproven_keys(identity, allowance.now)))
+
+
+def unproven_keys(identity: str, now: datetime) -> list[Key]:
+    """Return the keys of the prompts of an unproven identity, and of all unproven users today.
+
+    They are counted per identity and not per user: another sign-up with the same identity brings
+    no fresh ones.
+    """
+    return [
+        Key(Usage, f"unproven {fingerprint(identity)}", "all"),
+        Key(Usage, "unproven", times.day(now)),
+    ]
+
+
+def as_unproven(
+    allowance: Allowance, identity: str, own: Usage | None, stage: Usage | None
+) -> Allowance:
+    """Return the allowance of a user who has proven no identity; the items are `unproven_keys`."""
+    used = int(own.prompts) if own else 0
+    left_to_all = config.number("UNPROVEN_DAILY_PROMPTS") - (int(stage.prompts) if stage else 0)
+    return replace(
+        allowance,
+        unproven=fingerprint(identity),
+        unproven_used=used,
+        unproven_left=max(0, min(UNPROVEN_PROMPTS - used, left_to_all)),
+    )
 
 
 def allowance_of(
@@ -145,11 +178,7 @@ def count_prompt(allowance: Allowance, reservation: Reservation) -> list[Write]:
 
 
 def _count_unproven(allowance: Allowance) -> list[Write]:
-    """Return the writes "unproven" and "unproven stage", which count a prompt of a stranger.
-
-    The prompts in all are counted per identity and not per user: another sign-up with the same
-    identity brings no fresh ones.
-    """
+    """Return the writes "unproven" and "unproven stage", which count a prompt of a stranger."""
     actions = [Usage.prompts.add(1), _expire(allowance.now + KEPT)]
     identity = Usage(f"unproven {allowance.unproven}", "all")
     stage = Usage("unproven", allowance.day)

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pynamodb.attributes import BooleanAttribute, MapAttribute, UnicodeAttribute
+from pynamodb.attributes import (
+    BooleanAttribute,
+    MapAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+)
 from pynamodb.expressions.condition import Condition, size
 from pynamodb.expressions.update import Action
 
@@ -44,6 +49,8 @@ class User(Table):
     mobile_verified = BooleanAttribute(default=False)
     password_hash = UnicodeAttribute(null=True)
     sessions: MapAttribute[str, Any] = MapAttribute(default=dict)
+    devices_since = NumberAttribute(default=0)
+    """The epoch second from which on device tokens are genuine: see `domain.devices`."""
     created_at = UnicodeAttribute()
 
 
@@ -162,9 +169,9 @@ def end_session(claims: Claims, now: datetime) -> None:
         raise Unauthorized(ENDED)
 
 
-def end_sessions(user_id: str) -> bool:
-    """End every session of a user, and return whether there is such a user."""
-    return update_if(User(user_id), [User.sessions.set({})], User.user_id.exists())
+def end_sessions(user_id: str, now: datetime) -> bool:
+    """End every session and device token of a user, and return whether there is such a user."""
+    return update_if(User(user_id), _end_others({}, now), User.user_id.exists())
 
 
 def end_sessions_from(claims: Claims, now: datetime) -> None:
@@ -179,19 +186,19 @@ def change_password(claims: Claims, password_hash: str, session_id: str, now: da
 
     Its condition fails if the session that asks has ended.
     """
-    actions = [
-        User.password_hash.set(password_hash),
-        User.sessions.set({session_id: int(now.timestamp())}),
-    ]
+    kept = {session_id: int(now.timestamp())}
+    actions = [User.password_hash.set(password_hash), *_end_others(kept, now)]
     return update("user", User(claims.user_id), actions, has_session(claims, now))
 
 
-def reset_password(user: User, password_hash: str, removed: Sequence[Identity]) -> Write:
+def reset_password(
+    user: User, password_hash: str, removed: Sequence[Identity], now: datetime
+) -> Write:
     """Return the write "user", which sets the password, ends every session and removes identities.
 
     Its condition fails if one of these has changed meanwhile.
     """
-    actions: list[Action] = [User.password_hash.set(password_hash), User.sessions.set({})]
+    actions = [User.password_hash.set(password_hash), *_end_others({}, now)]
     condition: Condition = User.user_id.exists()
     for one in removed:
         actions += _remove(one)
@@ -216,7 +223,7 @@ def set_identity(user: User, identity: Identity, claims: Claims, now: datetime) 
     actions = prove(identity)
     if before and before != identity.value:
         session_id = claims.session_id
-        actions.append(User.sessions.set({session_id: sessions_of(user)[session_id]}))
+        actions += _end_others({session_id: sessions_of(user)[session_id]}, now)
     unchanged = value == before if before else value.does_not_exist()
     return update("user", User(user.user_id), actions, has_session(claims, now) & unchanged)
 
@@ -238,7 +245,7 @@ def restore_identity(
     password = User.password_hash
     actions = [
         *prove(identity),
-        User.sessions.set({session_id: int(now.timestamp())} if session_id else {}),
+        *_end_others({session_id: int(now.timestamp())} if session_id else {}, now),
         password.set(password_hash) if password_hash else password.remove(),
     ]
     condition: Condition = User.user_id.exists()
@@ -294,6 +301,11 @@ def _attributes(identity: Identity) -> tuple[UnicodeAttribute, BooleanAttribute]
     if identity.kind == "email":
         return User.email, User.email_verified
     return User.mobile, User.mobile_verified
+
+
+def _end_others(kept: dict[str, int], now: datetime) -> list[Action]:
+    """Return the actions that end every session but those kept, and every device token."""
+    return [User.sessions.set(kept), User.devices_since.set(int(now.timestamp()))]
 
 
 def _remove(identity: Identity) -> list[Action]:

@@ -1,4 +1,4 @@
-"""Prompt counts in Redis in front of the usage table, so that most refusals cost no DynamoDB call.
+"""Prompt counts in Redis in front of the usage table, so that most refusals read only the session.
 
 Redis may only refuse what the table refuses. The first refusal is confirmed by the table, which
 leaves an authenticated note; while the note is fresh, Redis may refuse. An admission is only a

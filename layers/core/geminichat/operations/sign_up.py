@@ -1,0 +1,146 @@
+"""Sign up: store an unproven user, and send the code that proves a mobile number."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from geminichat import config, metrics
+from geminichat.domain import hashing, limits, times
+from geminichat.domain.codes import Purpose
+from geminichat.domain.identities import Identity
+from geminichat.domain.limits import Window
+from geminichat.domain.quota import Allowance
+from geminichat.domain.sessions import OpenSession
+from geminichat.domain.users import Account
+from geminichat.errors import IdentityTaken, TooManyRequests
+from geminichat.operations import accounts, one_time_codes
+from geminichat.operations.one_time_codes import Issue
+from geminichat.tables import identities, purges, sessions, usage, users
+from geminichat.tables import limits as limits_table
+from geminichat.tables.identities import IdentityRecord
+from geminichat.tables.table import ConditionsFailed, batch_get, transact
+from geminichat.tables.users import User
+
+KEEPS_ITS_IDENTITY = timedelta(hours=1)
+"""The time for which a session keeps an unproven user from being replaced by another sign-up."""
+
+
+class NewUser(msgspec.Struct, frozen=True, kw_only=True):
+    """A user who has signed up; with a session if it has a password."""
+
+    account: Account
+    session: OpenSession | None
+    challenge: str | None
+    """Of the code that was sent to a mobile number."""
+    otp: str | UnsetType
+    headers: Mapping[str, str]
+
+
+class _Admitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A sign-up that is allowed, and what was read to decide so."""
+
+    seen: IdentityRecord | None
+    """The unproven record that it replaces."""
+    windows: Sequence[Window]
+    allowance: Allowance
+
+
+def sign_up(identity: Identity, password: str | None, source: str, now: datetime) -> NewUser:
+    """Store a new, unproven user in place of an earlier one of the identity.
+
+    Raises IdentityTaken for an identity that is proven, and for one that was signed up within the
+    last hour and is in use; TooManyRequests, DeliveryFailed.
+    """
+    user = users.new(identity, now, verified=False)
+    admitted = _admit(user, identity, source, now)
+    user.password_hash = hashing.hash_password(password) if password else None
+    session = OpenSession.begin(user.user_id, now) if password else None
+    code = None
+    if identity.kind == "mobile":
+        code = one_time_codes.issue(identity, Purpose.LOGIN, source, None, now)
+
+    _store(user, identity, session, code, admitted, now)
+    metrics.emit(SignUps=1)
+    of_address = limits.headers([window.count_events(1) for window in admitted.windows], now)
+    return NewUser(
+        account=users.view(user, admitted.allowance),
+        session=session,
+        challenge=code.code.challenge if code else None,
+        otp=one_time_codes.deliver(code) if code else UNSET,
+        headers={**(code.headers() if code else {}), **of_address},
+    )
+
+
+def _admit(user: User, identity: Identity, source: str, now: datetime) -> _Admitted:
+    """Check that the identity is free and that its address has not had too many sign-ups."""
+    quota = config.number("SIGNUPS_PER_ADDRESS")
+    windows = limits.address_windows("sign-ups", source, quota, limits.HOUR, now)
+    record, *items = batch_get(
+        identities.key_of(identity),
+        *usage.unproven_keys(identity.value, now),
+        *map(limits_table.key_of, windows),
+    )
+    counts, counters = items[:2], items[2:]
+    windows = limits_table.with_counts(windows, counters, now)
+    for window in windows:
+        if window.wait(now):
+            raise _too_many_sign_ups(window, now)
+    seen = identities.unexpired(record, now)
+    if seen and (seen.proven or seen.since >= times.text(now) or _is_in_use(seen, now)):
+        raise IdentityTaken()
+    allowance = usage.allowance_of(user.user_id, None, None, now)
+    allowance = usage.as_unproven(allowance, identity.value, *counts)
+    return _Admitted(seen=seen, windows=windows, allowance=allowance)
+
+
+def _store(
+    user: User,
+    identity: Identity,
+    session: OpenSession | None,
+    code: Issue | None,
+    admitted: _Admitted,
+    now: datetime,
+) -> None:
+    """Store the user, its session and its code, in place of an earlier unproven user."""
+    seen = admitted.seen
+    writes = [
+        identities.claim(identity, user.user_id, seen, now),
+        purges.schedule(user.user_id, identity.key, now + identities.UNPROVEN_LIFETIME),
+        *(limits_table.count_event(window, now) for window in admitted.windows),
+    ]
+    if session:
+        users.add_first_session(user, session.refresh.session_id, now)
+        writes.append(sessions.begin(session.refresh, now))
+    writes.append(users.create(user))
+    if seen:
+        writes += accounts.remove_unproven(seen, now)
+    if code:
+        writes += one_time_codes.writes(code)
+    try:
+        transact(*writes)
+    except ConditionsFailed as error:
+        for window in admitted.windows:
+            if error.of(window.name):
+                raise _too_many_sign_ups(window, now) from error
+        if code and not error.of("identity"):
+            raise one_time_codes.refusal(code, error) from error
+        raise IdentityTaken() from error
+
+
+def _is_in_use(record: IdentityRecord, now: datetime) -> bool:
+    """Return whether the unproven user has a session that began within the last hour."""
+    user = users.find(record.user_id)
+    hour_ago = (now - KEEPS_ITS_IDENTITY).timestamp()
+    return user is not None and any(at > hour_ago for at in users.sessions_of(user).values())
+
+
+def _too_many_sign_ups(window: Window, now: datetime) -> TooManyRequests:
+    seconds = window.seconds(now)
+    full = window.count_events(window.quota)
+    return TooManyRequests(
+        f"Too many sign-ups from your IP address. Try again in {seconds} s.",
+        retry_after=seconds,
+        headers=limits.headers([full], now),
+    )
