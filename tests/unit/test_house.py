@@ -43,6 +43,14 @@ def test_every_folder_is_deployed_once_and_every_function_has_its_folder() -> No
     assert sorted(folder_of(function) for function in FUNCTIONS) == sorted(folders)
 
 
+def test_every_layer_is_built_by_the_one_build_script() -> None:
+    """By a link, because SAM copies only the layer's folder; a copy would become outdated."""
+    for layer in ("core", "gemini", "stripe"):
+        link = ROOT / "layers" / layer / "build.py"
+        assert link.is_symlink(), link
+        assert link.resolve() == ROOT / "layers" / "build" / "build.py"
+
+
 @every_function
 def test_a_functions_logical_id_is_its_folder_in_camel_case(function: str) -> None:
     assert function == "".join(word.capitalize() for word in folder_of(function).split("_"))

@@ -50,6 +50,7 @@ print(xml.sax.ContentHandler.__name__)
             ["botocore.client", "botocore.session", "jmespath"],
         ),
         ("geminichat.upstash.redis", ["httpx", "asyncio"]),
+        ("geminichat.clients.stripe_sdk", ["asyncio"]),
         ("geminichat.runtime.jwt_codec", ["jwt.jwks_client", "urllib.request"]),
         ("geminichat.runtime.log", ["jmespath", "aws_lambda_powertools.shared.user_agent"]),
     ],

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from geminichat.domain import times
+from geminichat.domain.money import MILLION
 from geminichat.domain.plans import Plan
-from geminichat.domain.quota import Burst, PlanLimits
 from geminichat.domain.signing import SigningKeys, StoredKeys
-from geminichat.domain.spending import MILLION, StageCap
 
 if TYPE_CHECKING:
     from geminichat.domain.models import Catalogue
+    from geminichat.domain.quota import Burst, PlanLimits
+    from geminichat.domain.spending import StageCap
 
 VERSION = "0.1.0"
 """The version of this release; pyproject.toml says the same."""
@@ -56,13 +57,17 @@ def console_link(page: str) -> str:
     return f"/#/{page}" if has_console() else ""
 
 
-def burst_limit() -> Burst:
+def burst_limit() -> "Burst":
     """Return the number of prompts that a user may send per short window."""
+    from geminichat.domain.quota import Burst  # most functions know no limits of prompts
+
     return Burst(prompts=number("BURST_PROMPTS"), seconds=number("BURST_SECONDS"))
 
 
-def plan_limits() -> dict[Plan, PlanLimits]:
+def plan_limits() -> dict[Plan, "PlanLimits"]:
     """Return the limits of each plan."""
+    from geminichat.domain.quota import PlanLimits
+
     return {
         Plan.BASIC: PlanLimits(
             attempts=number("BASIC_ATTEMPTS"),
@@ -77,8 +82,10 @@ def plan_limits() -> dict[Plan, PlanLimits]:
     }
 
 
-def stage_cap() -> StageCap:
+def stage_cap() -> "StageCap":
     """Return the most that all users together may spend on a day."""
+    from geminichat.domain.spending import StageCap
+
     return StageCap(micro_dollars("STAGE_DAILY_DOLLARS"))
 
 

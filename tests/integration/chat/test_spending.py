@@ -19,8 +19,8 @@ from geminichat.domain.messages import (
     TokenUsage,
 )
 from geminichat.domain.messages import Reply as GeneratedReply
+from geminichat.domain.money import MILLION
 from geminichat.domain.sessions import Claims
-from geminichat.domain.spending import MILLION
 from geminichat.operations import answer_prompt, purge_room, send_prompt
 from geminichat.tables import messages
 from geminichat.tables.messages import LeasedPrompt, StoredMessage

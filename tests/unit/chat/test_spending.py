@@ -10,7 +10,8 @@ from geminichat import config
 from geminichat.domain import spending
 from geminichat.domain.messages import CONTENT_LENGTH, TokenUsage
 from geminichat.domain.models import Choice
-from geminichat.domain.spending import MILLION, Reservation, StageCap
+from geminichat.domain.money import MILLION
+from geminichat.domain.spending import Reservation, StageCap
 from infra.template import ROOT
 from tests.support.template import TEMPLATE
 

@@ -7,9 +7,10 @@ deadline of the request that it serves.
 from collections.abc import Mapping
 from typing import Any
 
-import stripe
+from geminichat.runtime import deadlines, http_client, trimmed_imports
 
-from geminichat.runtime import deadlines, http_client
+with trimmed_imports.trim_stripe():
+    import stripe
 
 CONNECT_TIMEOUT = 1.0
 

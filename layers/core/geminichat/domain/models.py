@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import msgspec
 
+from geminichat.domain.money import MILLION
 from geminichat.domain.plans import Plan
 
 DEFAULT = "fast"
@@ -14,8 +15,6 @@ DEFAULT = "fast"
 
 NOTICE = timedelta(days=30)
 """How long before a model's retirement the checks report it, if rooms may choose it."""
-
-MILLION = 1_000_000
 
 
 class Thinking(StrEnum):

@@ -8,8 +8,8 @@ from enum import StrEnum
 import msgspec
 
 from geminichat.domain import times
+from geminichat.domain.money import MILLION
 from geminichat.domain.plans import Plan
-from geminichat.domain.spending import MILLION
 from geminichat.errors import (
     AppError,
     IdentityNotProven,

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from geminichat.domain.messages import CONTENT_LENGTH, TokenUsage
+from geminichat.domain.money import MILLION
 
 if TYPE_CHECKING:
     from geminichat.domain.models import Choice, Model
-
-MILLION = 1_000_000
 
 CHARACTERS_PER_TOKEN = 4
 """The characters of a reply's token, at most on average (Google's rule for English text)."""

@@ -1,4 +1,4 @@
-"""Imports of four libraries without modules that are never used here, which slow cold starts down.
+"""Imports of five libraries without modules that are never used here, which slow cold starts down.
 
 An SDK's module imports many others. While a `with` block imports a library, each skipped module is
 replaced by a placeholder. It has the given names, and loads the real module when another name is
@@ -33,6 +33,11 @@ def trim_pynamodb() -> AbstractContextManager[None]:
 def trim_upstash_redis() -> AbstractContextManager[None]:
     """Import upstash-redis without its HTTP client, which `http_client` replaces."""
     return skip_modules({"asyncio": {}, "httpx": {}})
+
+
+def trim_stripe() -> AbstractContextManager[None]:
+    """Import Stripe's SDK without asyncio, which its methods for asynchronous callers need."""
+    return skip_modules({"asyncio": {}})
 
 
 def trim_powertools_logger() -> AbstractContextManager[None]:
