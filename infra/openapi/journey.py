@@ -238,6 +238,33 @@ JOURNEY = [
         code="not-failed",
     ),
     Step(
+        says="Ask for another reply",
+        operation="chatroomRegenerateMessage",
+        status=202,
+        shows=("Location", *LIMITS),
+        expects={"it is a new prompt": "answer.data.messageId !== kept('messageId')"},
+    ),
+    Step(
+        says="Undo that: the room shows the first reply again",
+        operation="chatroomUndo",
+        status=200,
+        expects={"nothing else can be undone": "answer.data.canUndo === false"},
+    ),
+    Step(
+        says="Undo once more",
+        operation="chatroomUndo",
+        status=409,
+        code="nothing-to-undo",
+    ),
+    Step(
+        says="Fork the room",
+        operation="chatroomFork",
+        status=201,
+        body={"upTo": "{{messageId}}"},
+        shows=("Location",),
+        expects={"it is another room": "answer.data.id !== kept('roomId')"},
+    ),
+    Step(
         says="Rename the room",
         operation="chatroomUpdate",
         status=200,
@@ -248,6 +275,13 @@ JOURNEY = [
         operation="chatroomGet",
         status=200,
         expects={"both messages are in it": "answer.data.messages.length === 2"},
+    ),
+    Step(
+        says="Edit the prompt",
+        operation="chatroomEditMessage",
+        status=202,
+        shows=("Location", *LIMITS),
+        expects={"it is queued": "answer.data.status === 'queued'"},
     ),
     Step(
         says="Use up the daily quota of five prompts",

@@ -30,6 +30,8 @@ def requests_with(
         url = path.replace("{id}", room).replace("{messageId}", message)
         headers = {"idempotency-key": "once"} if url.endswith("/message") else {}
         body = body_of(method, path)
+        if url.endswith("/fork"):
+            body = {"upTo": message}
         yield (
             f"{method} {path}",
             api.request(method, url, json=body, token=token(), headers=headers, at=at),

@@ -16,6 +16,7 @@ import pytest
 
 from geminichat.domain.messages import Status
 from geminichat.tables.messages import StoredMessage
+from geminichat.tables.usage import Usage
 from geminichat.upstash import redis as redis_client
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check, run_sweep, waiting
@@ -39,8 +40,12 @@ class Scene:
     values: Values
     room: str = ""
     accepted: list[str] = field(default_factory=list)
+    line: list[Any] = field(default_factory=list)
+    """What the room showed before the action."""
     deleted: bool = False
     one_prompt: bool = False
+    verify: Callable[[], None] = lambda: None
+    """A check of its own when nothing changes any more."""
 
     def note(self, reply: Reply) -> Reply:
         """Remember an accepted prompt."""
@@ -166,6 +171,60 @@ def retry(scene: Scene) -> None:
     scene.note(scene.user.retry(scene.room, scene.accepted[0]))
 
 
+def shown(scene: Scene) -> list[Any]:
+    """Return what the room shows, by sender and content."""
+    return [(one["sender"], one["content"]) for one in scene.user.page(scene.room)]
+
+
+def room_with_two_turns(scene: Scene) -> None:
+    room(scene)
+    for content in ("one", "two"):
+        scene.note(scene.user.send(scene.room, content))
+        scene.worker.drain()
+    scene.line = shown(scene)
+
+
+def room_with_an_edit(scene: Scene) -> None:
+    room_with_two_turns(scene)
+    edit(scene)
+    scene.worker.drain()
+    scene.line = shown(scene)
+
+
+def edit(scene: Scene) -> None:
+    """Edit the first prompt: the room shows it, or both turns as before."""
+    scene.verify = lambda: check_line(scene, ["ONE"])
+    scene.note(scene.user.edit(scene.room, scene.accepted[0], "ONE"))
+
+
+def undo(scene: Scene) -> None:
+    """Undo the edit: the room shows both turns, or the edit as before."""
+    scene.verify = lambda: check_line(scene, ["one", "two"])
+    scene.user.undo(scene.room)
+
+
+def check_line(scene: Scene, changed: list[str]) -> None:
+    now = shown(scene)
+    assert now == scene.line or [content for _, content in now][::2] == changed, "a third line"
+
+
+def fork(scene: Scene) -> None:
+    """Fork the room: there is a whole copy, or none and nothing is left of it."""
+    scene.verify = lambda: check_fork(scene)
+    scene.user.fork(scene.room, scene.accepted[-1])
+
+
+def check_fork(scene: Scene) -> None:
+    rooms = [one["id"] for one in scene.user.get("/chatroom").data["chatrooms"]]
+    assert scene.room in rooms
+    line = shown(scene)
+    for one in rooms:
+        assert [(m["sender"], m["content"]) for m in scene.user.page(one)] == line, "half a room"
+    mine = StoredMessage.scan(StoredMessage.user_id == scene.user.id, consistent_read=True)
+    assert {message.chatroom_id for message in mine} == set(rooms), "left of a fork"
+    assert Usage.get(scene.user.id, "rooms").rooms == len(rooms), "counted wrongly"
+
+
 def poll(scene: Scene) -> None:
     assert scene.worker.poll().bodies
 
@@ -224,6 +283,11 @@ PATHS = {
     ),
     "sweep, dead letter": Path(
         room_with_a_dead_letter, sweep, [RECEIVE, GET, UPDATE, TRANSACT, QUERY], redis=1
+    ),
+    "edit": Path(room_with_two_turns, edit, [BATCH_GET, TRANSACT, SEND], redis=1),
+    "undo": Path(room_with_an_edit, undo, [BATCH_GET, TRANSACT], redis=1),
+    "fork": Path(
+        room_with_two_turns, fork, [BATCH_GET, TRANSACT, QUERY, BATCH_WRITE, TRANSACT], redis=1
     ),
     "delete": Path(room_with_a_queued_prompt, delete_until_gone, [TRANSACT], redis=1),
     "purge": Path(deleted_room, sweep, [RECEIVE, QUERY, BATCH_WRITE, DELETE]),
@@ -301,6 +365,7 @@ def find_violations(scenes: dict[str, Scene]) -> dict[str, str]:
             assert all(room != scene.room for room, _ in left), "still in the unfinished index"
             if scene.one_prompt:
                 assert len(list(prompts(scene.room))) == 1, "one key, and two prompts"
+            scene.verify()
         except AssertionError as error:
             wrong[case] = str(error).partition("\n")[0]
     return wrong
@@ -317,7 +382,7 @@ REDIS_WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["send", "retry", "give up", "delete"])
+@pytest.mark.parametrize("name", ["send", "retry", "edit", "give up", "delete"])
 def test_no_request_fails_and_no_prompt_is_lost_whatever_redis_does(
     name: str, new_scene: Callable[[], Scene], redis: StandIn
 ) -> None:
@@ -330,7 +395,7 @@ def test_no_request_fails_and_no_prompt_is_lost_whatever_redis_does(
             before = len(scene.accepted)
             redis.fault(**fault, after=place)
             path.act(scene)
-            if path.act in (send, retry):
+            if path.act in (send, retry, edit):
                 assert len(scene.accepted) > before, f"refused when Redis did {way}"
             redis.reset()
             redis_client.close_circuit()

@@ -13,7 +13,7 @@ import msgspec
 from geminichat.errors import NothingToUndo, TooManyEdits
 
 MAX_RANGES = 50
-"""The most ranges of a room, which its item and each of its prompts hold."""
+"""The most ranges that an edit may leave hidden; each later prompt of the room holds them."""
 
 type Range = tuple[int, int]
 """The first and the last position of a range."""
@@ -81,9 +81,10 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
         edits, gone = [*self.edits, (position, last)], self.gone
         while len(edits) + len(gone) > MAX_RANGES and len(edits) > 1:
             gone = Hidden.of((*gone, edits.pop(0))).ranges
-        if len(edits) + len(gone) > MAX_RANGES:
+        line = Line(tuple(edits), gone)
+        if len(line.hidden.ranges) > MAX_RANGES:
             raise TooManyEdits()
-        return Line(tuple(edits), gone)
+        return line
 
     def undo(self, last: int) -> "Line":
         """Return the line before the latest edit; `last` is the room's last position.

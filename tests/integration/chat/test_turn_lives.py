@@ -1,0 +1,271 @@
+"""Random edits, regenerations, undos and forks, compared with a plain model of what a room shows.
+
+The model of a room is the list of its prompts, copied before every edit. Every page must equal it,
+and every request to Gemini must carry exactly the answered prompts that the room showed before.
+"""
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from infra.local.standins.faults import StandIn
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api, Poller
+from tests.support.person import Person, problem
+
+NUMBERS = st.integers(0, 10_000)
+
+
+@dataclass(eq=False)
+class Prompt:
+    """An accepted prompt, and the line before it at that moment."""
+
+    id: str
+    content: str
+    past: list["Prompt"]
+    reply: str | None = None
+    failed: bool = False
+    is_copy: bool = False
+
+    @property
+    def ended(self) -> bool:
+        return self.failed or self.reply is not None
+
+    @property
+    def reply_id(self) -> str:
+        start, _, position = self.id.rpartition("_")
+        return f"{start}_{int(position) + 1}"
+
+
+@dataclass(eq=False)
+class Room:
+    """A room: its line, and the lines that undos restore."""
+
+    id: str
+    line: list[Prompt] = field(default_factory=list)
+    before: list[list[Prompt]] = field(default_factory=list)
+    prompts: list[Prompt] = field(default_factory=list)
+    """All prompts, hidden ones too."""
+
+
+class TurnLives(RuleBasedStateMachine):
+    """One user's rooms."""
+
+    api: ClassVar[Api]
+    google: ClassVar[StandIn]
+    worker: ClassVar[Poller]
+    requests: ClassVar[int] = 0
+    """Requests to Gemini that were compared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user = Person(self.api)
+        self.user.subscribe()
+        self.rooms: list[Room] = [Room(self.user.open_room())]
+        self.counted = 0
+        self.contents = count(1)
+        self.google.reset()
+        self.google.fault("blocked", match="harm", times="always")
+
+    def content(self, number: int) -> str:
+        return f"{'harm ' if number % 5 == 0 else ''}prompt {next(self.contents)}."
+
+    def accept(self, room: Room, reply: Reply, content: str) -> None:
+        """Add an accepted prompt to the model, at the end of the line."""
+        assert reply.status == 202, reply.text
+        assert reply.data["message"]["content"] == content
+        prompt = Prompt(reply.data["messageId"], content, list(room.line))
+        room.line.append(prompt)
+        room.prompts.append(prompt)
+        self.counted += 1
+
+    @precondition(lambda self: len(self.rooms) < 3)
+    @rule()
+    def open_room(self) -> None:
+        self.rooms.append(Room(self.user.open_room()))
+
+    @precondition(lambda self: self.rooms)
+    @rule(number=NUMBERS)
+    def send(self, number: int) -> None:
+        room, content = self.rooms[number % len(self.rooms)], self.content(number)
+        self.accept(room, self.user.send(room.id, content), content)
+
+    @precondition(lambda self: any(room.line for room in self.rooms))
+    @rule(number=NUMBERS, at=NUMBERS, again=st.booleans())
+    def replace(self, number: int, at: int, again: bool) -> None:
+        """Edit or regenerate a prompt of the line."""
+        room = self.pick(number)
+        place = at % len(room.line)
+        prompt = room.line[place]
+        content = prompt.content if again else self.content(number)
+        if again:
+            named = prompt.reply_id if number % 2 else prompt.id
+            reply = self.user.regenerate(room.id, named)
+        else:
+            reply = self.user.edit(room.id, prompt.id, content)
+        room.before.append(room.line)
+        room.line = room.line[:place]
+        self.accept(room, reply, content)
+
+    @precondition(lambda self: self.rooms)
+    @rule(number=NUMBERS)
+    def undo(self, number: int) -> None:
+        room = self.rooms[number % len(self.rooms)]
+        reply = self.user.undo(room.id)
+        if not room.before:
+            problem(reply, 409, "nothing-to-undo")
+            return
+        assert reply.status == 200, reply.text
+        room.line = room.before.pop()
+
+    @precondition(lambda self: any(room.line for room in self.rooms))
+    @rule(number=NUMBERS, at=NUMBERS)
+    def fork(self, number: int, at: int) -> None:
+        room = self.pick(number)
+        copied = room.line[: at % len(room.line) + 1]
+        reply = self.user.fork(room.id, copied[-1].id)
+        if not all(prompt.ended for prompt in copied):
+            problem(reply, 409, "still-generating")
+            return
+        assert reply.status == 201, reply.text
+        fork = Room(reply.data["id"])
+        for place, prompt in enumerate(copied):
+            copy = Prompt(
+                f"m_{fork.id.removeprefix('r_')}_{2 * place + 1}", prompt.content, fork.line[:]
+            )
+            copy.reply, copy.failed, copy.is_copy = prompt.reply, prompt.failed, True
+            fork.line.append(copy)
+        fork.prompts = list(fork.line)
+        self.rooms.append(fork)
+
+    @precondition(lambda self: any(room.line for room in self.rooms))
+    @rule(number=NUMBERS, at=NUMBERS)
+    def refuse_hidden(self, number: int, at: int) -> None:
+        """Name a hidden prompt."""
+        room = self.pick(number)
+        hidden = [prompt for prompt in room.prompts if prompt not in room.line]
+        if not hidden:
+            return
+        prompt = hidden[at % len(hidden)]
+        assert self.user.look(room.id, prompt.id)["hidden"] is True
+        problem(self.user.edit(room.id, prompt.id, "x"), 409, "changed-meanwhile")
+        page = self.user.get(f"/chatroom/{room.id}/message?limit=100&after={prompt.id}").data
+        assert page["reload"] is True
+        position = room.prompts.index(prompt)
+        shown = [one["id"] for one in page["messages"] if one["sender"] == "user"]
+        assert shown == [one.id for one in room.prompts[position:] if one in room.line]
+
+    @precondition(lambda self: len(self.rooms) > 1)
+    @rule(number=NUMBERS)
+    def delete(self, number: int) -> None:
+        room = self.rooms.pop(number % len(self.rooms))
+        assert self.user.delete(room.id).status == 204
+        for prompt in room.prompts:  # the worker answers them as long as the sweep has not come
+            prompt.failed = True
+
+    @rule()
+    def work(self) -> None:
+        """Answer every prompt, and compare each request to Gemini with the model."""
+        waiting = {
+            (room.id, prompt.content): prompt
+            for room in self.rooms
+            for prompt in room.prompts
+            if not prompt.ended
+        }
+        self.google.reset()
+        self.google.fault("blocked", match="harm", times="always")
+        self.worker.drain()
+        for room in self.rooms:
+            for prompt in room.prompts:
+                if prompt.ended:
+                    continue
+                shown = self.user.look(room.id, prompt.id)
+                prompt.failed = shown["status"] == "failed"
+                assert prompt.failed == prompt.content.startswith("harm")
+                prompt.reply = None if prompt.failed else shown["reply"]["content"]
+        pasts = [self.past_of(prompt) for prompt in waiting.values()]
+        for request in self.google.requests():
+            texts = [one["parts"][0]["text"] for one in request["contents"]]
+            if any(texts[-1] == content for _, content in waiting):
+                assert texts in pasts
+                TurnLives.requests += 1
+
+    def past_of(self, prompt: Prompt) -> list[str]:
+        """Return the texts that Gemini is to see with a prompt."""
+        texts: list[str] = []
+        for earlier in prompt.past:
+            if earlier.reply is not None:
+                texts += [earlier.content, earlier.reply]
+        return [*texts, prompt.content]
+
+    def pick(self, number: int) -> Room:
+        """Return a room that shows prompts."""
+        filled = [room for room in self.rooms if room.line]
+        return filled[number % len(filled)]
+
+    @invariant()
+    def pages_equal_the_model(self) -> None:
+        for room in self.rooms:
+            expected: list[Any] = []
+            for prompt in room.line:
+                expected.append((prompt.id, prompt.content))
+                if prompt.reply is not None:
+                    expected.append((prompt.reply_id, prompt.reply))
+            forward = self.user.page(room.id)
+            assert [(one["id"], one["content"]) for one in forward] == expected
+            newest = self.user.get(f"/chatroom/{room.id}?limit=3").data
+            assert newest["messages"] == forward[-3:]
+            assert newest["canUndo"] == bool(room.before)
+            assert (newest["nextCursor"] is not None) == (len(forward) > 3)
+
+    @invariant()
+    def counts_equal_the_accepted_prompts(self) -> None:
+        assert self.user.counted() == self.counted
+
+    def teardown(self) -> None:
+        """Answer what waits: every accepted prompt ends."""
+        self.work()
+        assert all(prompt.ended for room in self.rooms for prompt in room.prompts)
+
+
+COMMON = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+)
+
+
+@pytest.fixture(autouse=True)
+def world(api: Api, google: StandIn, worker: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HISTORY_TURNS", "50")
+    monkeypatch.setenv("BURST_PROMPTS", "0")
+    TurnLives.api, TurnLives.google, TurnLives.worker = api, google, worker
+
+
+def test_random_edits_and_undos_match_the_model_of_the_line() -> None:
+    once = settings(COMMON, max_examples=5, stateful_step_count=20)
+    run_state_machine_as_test(TurnLives, settings=once)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_many_random_edits_and_undos_match_the_model_of_the_line() -> None:
+    """Each run uses new sequences, until Gemini has seen 10,000 requests."""
+    many = settings(COMMON, derandomize=False, max_examples=20, stateful_step_count=60)
+    while TurnLives.requests < 10_000:
+        run_state_machine_as_test(TurnLives, settings=many)
+        print(TurnLives.requests, "requests compared")
