@@ -2,13 +2,13 @@
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain.messages import Message
-from geminichat.errors import NotFound
+from geminichat.errors import InvalidRequest, NotFound
 from geminichat.tables import messages
 
 
-@endpoint(errors=[NotFound])
+@endpoint(errors=[InvalidRequest, NotFound])
 def handler(request: Request) -> Response[Message]:
-    """Answer 200 with the message."""
+    """Answer 200 with the message; with `from`, a generating prompt has its text so far."""
     room_id, message_id = request.path["id"], request.path["messageId"]
-    message = messages.get(request.caller, room_id, message_id, request.now)
+    message = messages.get(request.caller, room_id, message_id, request.now, request.start())
     return ok(message, "Message found.")

@@ -1,7 +1,8 @@
 """Schedule rate(1 minute): recover prompts whose queue message was lost, and purge deleted rooms.
 
 Prompts that were never queued are queued. Prompts that used up their retries, or are in the
-dead-letter queue, are failed and refunded. Messages of deleted rooms are deleted.
+dead-letter queue, are failed and refunded; those whose worker died after their users stopped them
+are stopped. Messages of deleted rooms are deleted.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -19,10 +20,10 @@ from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, retries, times
 from geminichat.domain.messages import UNAVAILABLE
 from geminichat.domain.retries import Verdict
-from geminichat.operations import answer_prompt, purge_room
-from geminichat.operations.answer_prompt import LeaseLost
+from geminichat.operations import finish_prompt, purge_room
 from geminichat.runtime import log
 from geminichat.tables import messages, usage
+from geminichat.tables.messages import LeaseLost
 
 MARGIN = 10.0
 """Seconds before the function's time-out after which nothing new is started."""
@@ -90,7 +91,7 @@ def _log_errors(job: Job | None = None) -> Iterator[None]:
 def _fail_dead_letter(letter: Job, now: datetime) -> Verdict:
     """Fail the prompt of a dead letter, unless it is final or was retried since."""
     prompt = messages.find_unfinished(letter.chatroom_id, letter.seq)
-    if prompt and prompt.generation == letter.generation and _fail(letter, now):
+    if prompt and prompt.generation == letter.generation and _end(letter, now):
         return Verdict.FAIL
     return Verdict.WAIT
 
@@ -104,6 +105,7 @@ def _recover(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Ver
         sent=prompt.sent,
         attempts=prompt.attempts,
         leased_until=prompt.leased_until,
+        stop=prompt.stop,
         max_attempts=config.number("MAX_ATTEMPTS"),
         now=now,
     )
@@ -113,7 +115,7 @@ def _recover(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Ver
         generation=prompt.generation,
         again=prompt.requeued + 1,
     )
-    if verdict is Verdict.FAIL and not _fail(job, now):
+    if verdict in (Verdict.FAIL, Verdict.STOP) and not _end(job, now):
         return Verdict.WAIT
     if verdict is Verdict.QUEUE:
         if not messages.note_requeue(chatroom_id, seq, prompt, now, pause):
@@ -123,15 +125,18 @@ def _recover(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Ver
     return verdict
 
 
-def _fail(job: Job, now: datetime) -> bool:
-    """Fail a prompt that no worker has leased, and return whether this call failed it."""
+def _end(job: Job, now: datetime) -> bool:
+    """Stop or fail a prompt that no worker has leased, and return whether this call ended it."""
     prompt = messages.lease_prompt(
         job.chatroom_id, job.seq, ids.new("l"), now, timedelta(seconds=30)
     )
     if prompt is None:
         return False
     try:
-        answer_prompt.fail(prompt, UNAVAILABLE, times.now())
+        if prompt.stop:
+            finish_prompt.stop(prompt, times.now())
+            return True
+        finish_prompt.fail(prompt, UNAVAILABLE, times.now())
     except LeaseLost:
         return False
     log.error("prompt given up", chatroom_id=job.chatroom_id, job_id=job.id)

@@ -177,6 +177,7 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("fork", rooms.Fork(up_to=REPLY_ID)),
     ("prompt", messages.NewPrompt(content="What is a message queue good for?")),
     ("accepted", messages.AcceptedPrompt.of(PROMPT, MESSAGE_ID)),
+    ("stopped", messages.StopRequest(message_id=MESSAGE_ID, status=Status.GENERATING)),
     ("page", messages.MessagePage.of(CONVERSATION, None, None)),
     (
         "address",

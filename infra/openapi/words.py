@@ -127,6 +127,12 @@ QUERY: dict[str, dict[str, Any]] = {
         "description": "Return only messages after the one with this id; without it, all.",
         "schema": {"type": "string"},
     },
+    "from": {
+        "description": "Return a generating prompt's text so far from this offset on, in UTF-16 "
+        "code units, as `partial`. Polling with it counts as reading: the text is stored each "
+        "second for a while.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+    },
     "deep": {
         "description": "`1` checks the dependencies too.",
         "schema": {"type": "string", "examples": ["1"]},

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from functions.prompts_sweep.app import sweep
-from geminichat.domain.messages import REFUNDED, Status
+from geminichat.domain.messages import FINAL, REFUNDED, Status
 from geminichat.tables.messages import SHARDS, StoredMessage
 from geminichat.tables.usage import Usage
 from tests.support.lambdas import Poller
@@ -44,16 +44,22 @@ def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> N
         messages = {int(message.seq): message for message in stored(room)}
         for seq, message in messages.items():
             if message.sender == "ai":
-                assert messages[seq - 1].status == Status.ANSWERED, "a reply without its prompt"
+                ended = (Status.ANSWERED, Status.STOPPED)
+                assert messages[seq - 1].status in ended, "a reply without its prompt"
             elif message.sender == "user":
                 prompts_of[f"m_{room.removeprefix('r_')}_{seq}"] = message
         for prompt in prompts(room):
-            assert prompt.status in (Status.ANSWERED, Status.FAILED), f"left {prompt.status}"
+            assert prompt.status in FINAL, f"left {prompt.status}"
             assert not prompt.unfinished_since, "finished, and still in the index"
             assert not prompt.lease, "finished, and still leased"
             if prompt.status == Status.ANSWERED:
                 assert messages[int(prompt.seq) + 1].sender == "ai", "answered without a reply"
                 expected[str(prompt.counted_on)] += 1
+            elif prompt.status == Status.STOPPED:
+                if prompt.counted_on:
+                    expected[str(prompt.counted_on)] += 1
+                else:
+                    assert int(prompt.seq) + 1 not in messages, "refunded with a reply"
             else:
                 assert int(prompt.seq) + 1 not in messages, "failed with a reply"
                 assert prompt.error_message, "failed without a reason"

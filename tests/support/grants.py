@@ -8,6 +8,7 @@ import functools
 import json
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -127,6 +128,7 @@ def uses(call: str, body: bytes) -> Iterator[tuple[str, str]]:
         case "GetParameter":
             yield SECRET, request["Name"].rpartition("/")[2]
         case _:
+            operation = operation.removesuffix("Batch")
             resource = _NAMES[request.get("TableName") or request["QueueUrl"]]
             index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
             yield f"{service}:{operation}", resource + index
@@ -144,9 +146,21 @@ def _calling_function() -> str | None:
         if path.is_relative_to(SUPPORT.parent) and frame.f_code.co_name not in OUR_FRAMES:
             return None
         frame = frame.f_back
-    return None
+    return getattr(threading.current_thread(), "function", None)
+
+
+_start_thread = threading.Thread.start
+
+
+def _start(thread: threading.Thread) -> None:
+    """Start a thread, which calls for the function whose code starts it."""
+    thread.function = _calling_function()  # type: ignore[attr-defined]
+    _start_thread(thread)
+
+
+threading.Thread.start = _start  # type: ignore[method-assign, assignment]
 
 
 SUPPORT = Path(__file__).resolve().parent
-OUR_FRAMES = {"_calling_function", "note", "_transport"}
+OUR_FRAMES = {"_calling_function", "note", "_transport", "_start"}
 """The functions of tests/support through which a call of the code under test passes."""

@@ -4,6 +4,7 @@ import base64
 import importlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -139,16 +140,18 @@ class Poller:
         failed = [item["itemIdentifier"] for item in answer.get("batchItemFailures", [])]
         for message_id, handle in handles.items():
             if message_id not in failed:
-                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=handle)
+                with suppress(self._sqs.exceptions.ReceiptHandleIsInvalid):  # deleted by the worker
+                    self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=handle)
                 del self._in_flight[message_id]
         return Batch([message["Body"] for message in messages], failed)
 
     def redeliver(self) -> None:
         """End every pause and visibility timeout, so that received messages are delivered again."""
         for handle in self._in_flight.values():
-            self._sqs.change_message_visibility(
-                QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0
-            )
+            with suppress(self._sqs.exceptions.ReceiptHandleIsInvalid):
+                self._sqs.change_message_visibility(
+                    QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0
+                )
         self._in_flight.clear()
 
     def drain(self, *, polls: int = 20) -> None:

@@ -147,6 +147,13 @@ class Request(msgspec.Struct, frozen=True):
                 "The parameter 'after' must be the id of a message in this room."
             ) from None
 
+    def start(self) -> int | None:
+        """Return `?from=`, an offset in a text; None if it is missing. Raises InvalidRequest."""
+        text = self.query.get("from")
+        if text is not None and not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+            raise InvalidRequest("The parameter 'from' must be a number from 0 to 999999999.")
+        return None if text is None else int(text)
+
     def cursor(self, scope: str, position: object) -> str | None:
         """Return the cursor for the page that begins at `position`; None for None."""
         if position is None:

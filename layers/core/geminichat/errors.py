@@ -18,6 +18,7 @@
     │   ├── IdentityNotVerified   409  identity-not-verified
     │   ├── KeyInUse              409  key-in-use
     │   ├── NotFailed             409  not-failed
+    │   ├── NotGenerating         409  not-generating
     │   ├── ChangedMeanwhile      409  changed-meanwhile
     │   ├── NothingToUndo         409  nothing-to-undo
     │   ├── TooManyEdits          409  too-many-edits
@@ -238,6 +239,13 @@ class NotFailed(Conflict):
 
     code = "not-failed"
     detail = "Only a failed prompt can be retried."
+
+
+class NotGenerating(Conflict):
+    """The prompt has ended already, so there is nothing to stop."""
+
+    code = "not-generating"
+    detail = "Only a queued or generating prompt can be stopped."
 
 
 class ChangedMeanwhile(Conflict):

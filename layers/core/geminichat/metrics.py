@@ -27,6 +27,8 @@ class Values(TypedDict, total=False):
     StageLimitRefusals: int
     """Prompts that were refused since all users together reached the stage's cap of the day."""
     PromptsAnswered: int
+    PromptsStopped: int
+    """Their users stopped them, queued ones included."""
     PromptsFailed: int
     """They ended with an error that their user can read."""
     PromptsRequeued: int
@@ -37,6 +39,12 @@ class Values(TypedDict, total=False):
     OutputTokens: int
     ReplySeconds: float
     """From a prompt's arrival to its reply."""
+    FirstTextSeconds: float
+    """From a prompt's arrival to the first text of its reply."""
+    Frames: int
+    """Posted to a connection for one attempt."""
+    FramesRefused: int
+    """Not delivered: the connection was gone, throttled or did not answer."""
     GeminiSeconds: float
     """How long Gemini took for a reply."""
     GeminiFailures: int

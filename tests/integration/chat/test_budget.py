@@ -6,15 +6,20 @@ from dataclasses import dataclass
 import pytest
 
 from geminichat.domain import ids
+from geminichat.domain.messages import Status
+from geminichat.tables.messages import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
 from tests.support.lambdas import Poller
 from tests.support.person import Person
+from tests.support.stored import prompts
 from tests.support.wire import Wire
 
 BATCH_GET, QUERY = "dynamodb.BatchGetItem", "dynamodb.Query"
 UPDATE, TRANSACT = "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
 SEND = "sqs.SendMessage"
+HIDE, DONE = "sqs.ChangeMessageVisibilityBatch", "sqs.DeleteMessage"
+"""The first is called by a thread, once per batch and every eight seconds."""
 
 SECRET = "ssm.GetParameter"
 """Called once per sandbox, and again after minutes."""
@@ -116,23 +121,32 @@ def test_an_invalid_request_takes_no_call(basic_user: Person, room: str, calls_o
     assert len(calls_of(lambda: basic_user.get(elsewhere)).aws) == 2
 
 
-def test_answering_a_prompt_takes_at_most_three_table_calls(
+def test_answering_a_prompt_that_nobody_watches_takes_at_most_four_table_calls(
     basic_user: Person, room: str, worker: Poller, calls_of: Counter
 ) -> None:
     basic_user.sent(room)
-    assert calls_of(worker.poll) == Calls([UPDATE, TRANSACT], gemini=1)  # there is no history yet
+    first = calls_of(worker.poll)
+    assert first == Calls(in_turn(first, UPDATE, BATCH_GET, TRANSACT, DONE), gemini=1)
     basic_user.sent(room)
-    assert calls_of(worker.poll) == Calls([UPDATE, QUERY, TRANSACT], gemini=1)
+    second = calls_of(worker.poll)
+    assert second == Calls(in_turn(second, UPDATE, BATCH_GET, QUERY, TRANSACT, DONE), gemini=1)
 
 
-def test_answering_ten_prompts_in_parallel_takes_two_table_calls_each(
+def in_turn(made: Calls, *calls: str) -> list[str]:
+    """Return these calls, and the one that hides the batch where it was made among them."""
+    found = list(calls)
+    found.insert(made.aws.index(HIDE), HIDE)
+    return found
+
+
+def test_answering_ten_prompts_in_parallel_takes_three_table_calls_each(
     pro_user: Person, worker: Poller, calls_of: Counter
 ) -> None:
     rooms = [pro_user.open_room() for _ in range(10)]
     for room in rooms:
         pro_user.sent(room)
     made = calls_of(worker.poll)
-    assert sorted(made.aws) == [TRANSACT] * 10 + [UPDATE] * 10
+    assert sorted(made.aws) == sorted([HIDE] + [UPDATE, BATCH_GET, TRANSACT, DONE] * 10)
     assert made.gemini == 10
 
 
@@ -143,7 +157,23 @@ def test_failing_a_prompt_takes_two_writes(
     basic_user.sent(room)
     wire.reset()
     worker.poll()
-    assert [call for call in wire.calls() if call != SECRET] == [UPDATE, TRANSACT]
+    writes = [call for call in wire.calls() if call in (UPDATE, TRANSACT)]
+    assert writes == [UPDATE, TRANSACT]
+
+
+def test_stopping_a_prompt_takes_three_calls(
+    basic_user: Person, room: str, calls_of: Counter
+) -> None:
+    message = basic_user.sent(room)
+    queued = calls_of(lambda: basic_user.post(f"/chatroom/{room}/message/{message}/stop"))
+    assert queued == Calls([BATCH_GET, TRANSACT], redis=1)
+    message = basic_user.sent(room)
+    list(prompts(room))[-1].update([StoredMessage.status.set(Status.GENERATING)])
+    generating = calls_of(lambda: basic_user.post(f"/chatroom/{room}/message/{message}/stop"))
+    assert generating == Calls([BATCH_GET, UPDATE, UPDATE])
+    polled = f"/chatroom/{room}/message/{message}?from=0"
+    assert calls_of(lambda: basic_user.get(polled)) == Calls([BATCH_GET, UPDATE, QUERY])
+    assert calls_of(lambda: basic_user.get(polled)) == Calls([BATCH_GET, QUERY])
 
 
 def test_a_sweep_with_nothing_to_do_takes_ten_calls(calls_of: Counter) -> None:

@@ -8,13 +8,14 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
 
 from geminichat.domain.messages import Status
+from geminichat.tables import pieces
 from geminichat.tables.messages import StoredMessage
 from geminichat.tables.usage import Usage
 from geminichat.upstash import redis as redis_client
@@ -23,7 +24,7 @@ from tests.support.aftermath import bring_to_rest, check, run_sweep, waiting
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
-from tests.support.stored import prompts, stored
+from tests.support.stored import let_leases_end, prompts, stored
 from tests.support.template import Values
 from tests.support.wire import Died, Wire
 
@@ -121,6 +122,27 @@ def prompt_leased_by_another_worker(scene: Scene) -> None:
     )
 
 
+def prompt_to_stop_whose_worker_died(scene: Scene) -> None:
+    prompt_leased_by_another_worker(scene)
+    prompt = scene.prompt()
+    prompt.update([StoredMessage.stop.set(True), StoredMessage.attempt.set(1)])
+    let_leases_end(scene.room)
+    now = datetime.now(UTC)
+    pieces.put_piece(scene.room, int(prompt.seq), 1, 0, "The text so far.", now)
+
+
+def lost_prompt_to_stop(scene: Scene) -> None:
+    prompt_to_stop_whose_worker_died(scene)
+    boto3.client("sqs").purge_queue(QueueUrl=scene.queue("PromptsQueue"))
+
+
+def room_with_a_prompt_that_was_not_queued(scene: Scene) -> None:
+    room(scene)
+    scene.note(scene.user.send(scene.room, "Who was Ada?"))
+    boto3.client("sqs").purge_queue(QueueUrl=scene.queue("PromptsQueue"))
+    scene.note(scene.user.send(scene.room, "And Grace?"))
+
+
 def room_with_a_prompt_out_of_attempts(scene: Scene) -> None:
     room_with_a_lost_prompt(scene)
     scene.prompt().update([StoredMessage.attempts.set(6)])
@@ -169,6 +191,10 @@ def send_until_accepted(scene: Scene) -> None:
 
 def retry(scene: Scene) -> None:
     scene.note(scene.user.retry(scene.room, scene.accepted[0]))
+
+
+def stop(scene: Scene) -> None:
+    scene.user.post(f"/chatroom/{scene.room}/message/{scene.accepted[-1]}/stop")
 
 
 def shown(scene: Scene) -> list[Any]:
@@ -265,16 +291,38 @@ PATHS = {
     ),
     "send on pro": Path(room_on_pro, send, [BATCH_GET, UPDATE, TRANSACT, SEND], redis=2),
     "retry": Path(room_with_a_failed_prompt, retry, [BATCH_GET, TRANSACT, SEND], redis=1),
-    "answer": Path(room_with_a_queued_prompt, poll, [UPDATE, QUERY, TRANSACT], gemini=1),
+    "answer": Path(room_with_a_queued_prompt, poll, [UPDATE, BATCH_GET, QUERY, TRANSACT], gemini=1),
     "try again": Path(
-        queued_prompt_with_gemini_down, poll, [UPDATE, QUERY, UPDATE, POSTPONE], gemini=1
+        queued_prompt_with_gemini_down, poll, [UPDATE, BATCH_GET, QUERY, UPDATE, POSTPONE], gemini=1
     ),
-    "fail": Path(queued_prompt_that_gemini_blocks, poll, [UPDATE, QUERY, TRANSACT], gemini=1),
+    "fail": Path(
+        queued_prompt_that_gemini_blocks, poll, [UPDATE, BATCH_GET, QUERY, TRANSACT], gemini=1
+    ),
     "give up": Path(
-        queued_prompt_with_one_attempt_left, poll, [UPDATE, QUERY, TRANSACT], redis=1, gemini=1
+        queued_prompt_with_one_attempt_left,
+        poll,
+        [UPDATE, BATCH_GET, QUERY, TRANSACT],
+        redis=1,
+        gemini=1,
     ),
     "give up after crashes": Path(
         room_with_a_prompt_out_of_attempts_in_the_queue, poll, [UPDATE, TRANSACT, SEND], redis=1
+    ),
+    "stop, queued": Path(room_with_a_queued_prompt, stop, [BATCH_GET, TRANSACT], redis=1),
+    "stop, generating": Path(prompt_leased_by_another_worker, stop, [BATCH_GET, UPDATE, UPDATE]),
+    "stop after a crash": Path(
+        prompt_to_stop_whose_worker_died, poll, [UPDATE, QUERY, TRANSACT, UPDATE]
+    ),
+    "sweep, stop": Path(lost_prompt_to_stop, sweep, [RECEIVE, QUERY, GET, UPDATE, TRANSACT]),
+    "answer an earlier one first": Path(
+        room_with_a_prompt_that_was_not_queued,
+        poll,
+        [
+            *(UPDATE, BATCH_GET, QUERY, UPDATE),  # it is given back
+            *(UPDATE, BATCH_GET, TRANSACT),
+            *(UPDATE, BATCH_GET, QUERY, TRANSACT),
+        ],
+        gemini=2,
     ),
     "leave to another": Path(prompt_leased_by_another_worker, poll, [UPDATE, GET, POSTPONE]),
     "sweep, queue": Path(room_with_a_lost_prompt, sweep, [RECEIVE, QUERY, GET, UPDATE, SEND]),

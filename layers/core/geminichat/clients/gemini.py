@@ -155,7 +155,7 @@ class Generation:
             yield from self._read()
             self._ended = not self._stopped
         except http_client.TimedOut as error:
-            wrote = str(self._text) and not isinstance(error, http_client.Silent)
+            wrote = self.text and not isinstance(error, http_client.Silent)
             missed = TooSlow(str(error)) if wrote else Silent(str(error))
             raise self._with_usage(missed) from error
         except http_client.RequestFailed as error:
@@ -176,6 +176,11 @@ class Generation:
             self._stream.close()
 
     @property
+    def text(self) -> str:
+        """The text so far."""
+        return str(self._text)
+
+    @property
     def tokens(self) -> TokenUsage:
         """The tokens that Gemini has reported; an upper estimate if it was stopped before that."""
         if self._usage.total_token_count or not self._is_stopped:
@@ -185,7 +190,7 @@ class Generation:
         asked += [text for turn in question.past for text in (turn.prompt, turn.reply)]
         return TokenUsage(
             input_tokens=sum(map(spending.estimate_tokens, asked)),
-            output_tokens=spending.estimate_tokens(str(self._text)),
+            output_tokens=spending.estimate_tokens(self.text),
         )
 
     @property
@@ -197,7 +202,7 @@ class Generation:
 
         Raises GeminiError if there is none.
         """
-        content = str(self._text)
+        content = self.text
         if self._is_stopped:
             finish = Finish.STOPPED
         elif self._finish == "MAX_TOKENS" or self._text.is_cut:

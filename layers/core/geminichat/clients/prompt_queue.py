@@ -4,7 +4,9 @@ A message only names a prompt; the content stays in the table.
 """
 
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from threading import Event, Lock, Thread
+from typing import Annotated, Self
 from uuid import uuid4
 
 import msgspec
@@ -36,6 +38,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         """The prompt's message id."""
         return ids.message_id(self.chatroom_id, self.seq)
 
+
+HIDDEN_FOR = 20
+"""Seconds for which a worker hides its messages at a time: as long as a lease."""
+HEARTBEAT = 8.0
+"""Seconds after which it hides them again: once may fail."""
 
 _sqs = aws_client.Client("sqs", connect=1, read=2, attempts=2)
 
@@ -102,16 +109,79 @@ def read(body: str) -> Job:
     return msgspec.json.decode(body, type=Job)
 
 
-def postpone(receipt_handle: str, seconds: int) -> None:
-    """Hide a received message for `seconds` instead of the queue's visibility timeout."""
-    _sqs.call(
-        "ChangeMessageVisibility",
-        {
-            "QueueUrl": setting("PROMPTS_QUEUE_URL"),
-            "ReceiptHandle": receipt_handle,
-            "VisibilityTimeout": seconds,
-        },
-    )
+class Delivery:
+    """The messages of one invocation, hidden from other workers until each is done or postponed.
+
+    The queue's own visibility timeout must be longer than the function's, so that a worker that
+    died would hold its messages for minutes. Therefore they are hidden for a short time only, which
+    a thread prolongs.
+    """
+
+    def __init__(self, receipt_handles: Mapping[str, str]) -> None:
+        """Keep the receipt handle of each message by its id."""
+        self._held = dict(receipt_handles)
+        self._lock = Lock()
+        self._ended = Event()
+        self._thread = Thread(target=self._keep_hidden, name="visibility", daemon=True)
+        self.postponed: list[str] = []
+        """The ids of the messages that SQS must deliver again."""
+
+    def __enter__(self) -> Self:
+        """Begin to hide the messages."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop prolonging the time for which they are hidden."""
+        self._ended.set()
+        self._thread.join()
+
+    def delete(self, message_id: str) -> None:
+        """Delete a message that is done, which lets SQS deliver its group's next message.
+
+        After a failure, Lambda deletes it when the function returns.
+        """
+        handle = self._held.pop(message_id)
+        request = {"QueueUrl": setting("PROMPTS_QUEUE_URL"), "ReceiptHandle": handle}
+        try:
+            _sqs.call("DeleteMessage", request)
+        except (BotoCoreError, ClientError) as error:
+            log.warning("not deleted", sqs_message_id=message_id, error=type(error).__name__)
+
+    def postpone(self, message_id: str, seconds: int) -> None:
+        """Hide a message for `seconds`, and have it delivered again after that."""
+        self.postponed.append(message_id)
+        with self._lock:  # no prolongation that is under way may replace the pause
+            handle = self._held.pop(message_id)
+            request = {
+                "QueueUrl": setting("PROMPTS_QUEUE_URL"),
+                "ReceiptHandle": handle,
+                "VisibilityTimeout": seconds,
+            }
+            try:
+                _sqs.call("ChangeMessageVisibility", request)
+            except (BotoCoreError, ClientError) as error:
+                log.warning("not postponed", sqs_message_id=message_id, error=type(error).__name__)
+
+    def _keep_hidden(self) -> None:
+        while True:
+            with self._lock:
+                self._hide()
+            if self._ended.wait(HEARTBEAT):
+                return
+
+    def _hide(self) -> None:
+        entries = [
+            {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": HIDDEN_FOR}
+            for number, handle in enumerate(list(self._held.values()))
+        ]
+        if not entries:
+            return
+        request = {"QueueUrl": setting("PROMPTS_QUEUE_URL"), "Entries": entries}
+        try:
+            _sqs.call("ChangeMessageVisibilityBatch", request)
+        except (BotoCoreError, ClientError) as error:
+            log.warning("not hidden for longer", error=type(error).__name__)
 
 
 def send_dead_letter(job: Job, reason: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, cast
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from geminichat.domain.live import Partial
 from geminichat.domain.text import VISIBLE, trim_lines
 from geminichat.errors import InvalidField
 
@@ -175,6 +176,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     message, since lists leave it out."""
     error: Failure | UnsetType | None = UNSET
     reply: "Message | UnsetType | None" = UNSET
+    partial: Partial | UnsetType = UNSET
+    """The text so far while a prompt is generating, if the request named an offset in `from`."""
     reply_to: str | UnsetType = UNSET
     model: str | UnsetType = UNSET
     requested_model: str | UnsetType = UNSET
@@ -226,6 +229,13 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
                 break
             poll_after = message.id
         return cls(messages=messages, next_cursor=next_cursor, poll_after=poll_after, reload=reload)
+
+
+class StopRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A prompt that is stopped, or is generating and will be within seconds."""
+
+    message_id: str
+    status: Status
 
 
 class AcceptedPrompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -30,6 +30,7 @@ class Verdict(StrEnum):
 
     WAIT = "waiting"
     QUEUE = "queued"
+    STOP = "stopped"
     FAIL = "failed"
 
 
@@ -38,12 +39,15 @@ def decide(
     sent: datetime,
     attempts: int,
     leased_until: datetime | None,
+    stop: bool,
     max_attempts: int,
     now: datetime,
 ) -> Verdict:
     """Return the verdict on an unfinished prompt, whose worker may hold a lease."""
     if leased_until and leased_until >= now:
         return Verdict.WAIT
+    if stop:
+        return Verdict.STOP
     if attempts >= max_attempts or now - sent > MAX_AGE:
         return Verdict.FAIL
     return Verdict.QUEUE

@@ -1,102 +1,203 @@
-"""Finish a leased prompt: store its reply or its failure, and settle what was reserved for it."""
+"""Answer a prompt: lease it, ask Gemini with the room's past, show the reply, and store it."""
 
-from datetime import datetime
-from typing import TYPE_CHECKING
-
-import msgspec
+import random
+import time
+from concurrent.futures import Executor
 
 from geminichat import config, metrics
-from geminichat.domain import spending, times
-from geminichat.domain.messages import NO_TOKENS, REFUNDED, Failure, Reply, TokenUsage
-from geminichat.domain.spending import Reservation
-from geminichat.tables import messages, usage
-from geminichat.tables.messages import LeasedPrompt
-from geminichat.tables.table import ConditionsFailed, Write, transact, transact_if
-from geminichat.upstash import prompt_limits
+from geminichat.clients import gemini, prompt_queue
+from geminichat.clients.prompt_queue import Job
+from geminichat.domain import history, ids, retries, times
+from geminichat.domain.history import PastTurn
+from geminichat.domain.messages import (
+    NO_TOKENS,
+    UNAVAILABLE,
+    Failure,
+    Finish,
+    Reply,
+    Status,
+    TokenUsage,
+)
+from geminichat.domain.models import Thinking
+from geminichat.operations import finish_prompt
+from geminichat.operations.live_reply import LEASE, LiveReply
+from geminichat.runtime import log
+from geminichat.tables import live, messages
+from geminichat.tables.messages import LeasedPrompt, LeaseLost, Past
 
-if TYPE_CHECKING:
-    from geminichat.domain.models import Thinking
+MARGIN = 10.0
+"""Seconds of the invocation's time that are reserved for the work after Gemini's answer."""
+
+LEAST_TURNS = 10
+"""Turns that are searched for earlier prompts without an end, though fewer be sent to Gemini."""
 
 
-class LeaseLost(Exception):
-    """Another worker has leased the prompt since, or it is final."""
+def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> int | None:
+    """Answer or fail a prompt and return None, or return the seconds until its next attempt.
 
-
-def answer(prompt: LeasedPrompt, reply: Reply, now: datetime) -> None:
-    """Store the reply, mark the prompt answered and settle it in one transaction.
-
-    Raises LeaseLost.
+    `deadline` is the invocation's end by the monotonic clock. Except for a room's first prompt, an
+    attempt is only started if Gemini can have its full time. Raises LeaseLost.
     """
-    tokens = prompt.tokens + reply.tokens
-    _commit(
-        messages.put_reply(
-            prompt, reply.content, tokens, model=reply.model, finish=reply.finish, now=now
-        ),
-        messages.mark_answered(prompt),
-        *usage.settle_prompt(prompt.user_id, _reservation_of(prompt, now), tokens, refunded=False),
+    timeout = config.number("GEMINI_TIMEOUT")
+    left = deadline - time.monotonic() - MARGIN
+    if left < (1 if first else timeout):
+        return 0
+    prompt = messages.lease_prompt(job.chatroom_id, job.seq, ids.new("l"), times.now(), LEASE)
+    if prompt is None:
+        return messages.find_wait(job.chatroom_id, job.seq, times.now())
+    if prompt.stop:
+        finish_prompt.stop(prompt, times.now())
+        return None
+    if prompt.attempts > config.number("MAX_ATTEMPTS"):
+        _send_dead_letter(prompt, UNAVAILABLE, "every attempt broke off")
+        return None
+    try:
+        watchers = live.find_watchers(prompt.user_id, times.now())
+        past = _read_past(prompt)
+        if past.unfinished:
+            messages.return_prompt(prompt)
+            return _answer_earlier_first(job, past.unfinished, deadline, background)
+        with LiveReply(prompt, watchers, background) as shown:
+            return _generate(prompt, past.turns, min(left, timeout), shown)
+    except LeaseLost:
+        raise
+    except Exception:
+        messages.release_prompt(prompt)  # or the next attempt would wait for the lease to end
+        raise
+
+
+def names(prompt: Job | LeasedPrompt) -> dict[str, str]:
+    """Return the ids that log lines about a prompt carry."""
+    message_id = ids.message_id(prompt.chatroom_id, prompt.seq)
+    return {"chatroom_id": prompt.chatroom_id, "message_id": message_id}
+
+
+def _read_past(prompt: LeasedPrompt) -> Past:
+    """Return the turns to send to Gemini, and the earlier prompts that are not finished."""
+    if prompt.seq == 1:
+        return Past([], [])
+    turns = config.number("HISTORY_TURNS")
+    past = messages.read_past(
+        prompt.chatroom_id, prompt.seq, max(turns, LEAST_TURNS), prompt.hidden
     )
+    latest = past.turns[-turns:] if turns else []
+    return Past(history.select_turns(latest, config.number("HISTORY_CHARACTERS")), past.unfinished)
 
 
-def fail(
-    prompt: LeasedPrompt, failure: Failure, now: datetime, tokens: TokenUsage = NO_TOKENS
+def _answer_earlier_first(
+    job: Job, unfinished: list[int], deadline: float, background: Executor
+) -> int | None:
+    """Answer earlier prompts of the room, whose queue messages are late or lost, and then this one.
+
+    This prompt's queue message keeps others of the room from being delivered meanwhile.
+    """
+    for seq in unfinished:
+        earlier = Job(chatroom_id=job.chatroom_id, seq=seq)
+        log.warning("earlier prompt answered first", **names(earlier))
+        try:
+            pause = answer(earlier, deadline, background, first=False)
+        except LeaseLost:
+            return 1
+        if pause is not None:
+            return pause
+    return answer(job, deadline, background, first=False)
+
+
+def _generate(
+    prompt: LeasedPrompt, past: list[PastTurn], seconds: float, shown: LiveReply
+) -> int | None:
+    """Ask Gemini and store its reply; see `answer` for the result."""
+    start = time.monotonic()
+    try:
+        reply = _ask(prompt, past, seconds, shown)
+    except gemini.GeminiError as error:
+        return _retry_or_fail(prompt, error, shown)
+    seconds_taken = time.monotonic() - start
+    now = times.now()
+    finish_prompt.answer(prompt, reply, now)
+    if reply.finish is Finish.STOPPED:
+        shown.end(Status.STOPPED)
+        log.info("prompt stopped", **names(prompt), attempt=prompt.attempts)
+        return None
+    shown.end(Status.ANSWERED)
+    log.info("prompt answered", **names(prompt), attempt=prompt.attempts, model=reply.model)
+    metrics.emit(
+        PromptsAnswered=1,
+        InputTokens=reply.tokens.input_tokens,
+        OutputTokens=reply.tokens.output_tokens,
+        FirstTextSeconds=((shown.first_text_at or now) - prompt.sent).total_seconds(),
+        GeminiSeconds=seconds_taken,
+        ReplySeconds=(now - prompt.sent).total_seconds(),
+    )
+    return None
+
+
+def _ask(prompt: LeasedPrompt, past: list[PastTurn], seconds: float, shown: LiveReply) -> Reply:
+    """Return the reply of the prompt's model, or of its replacement if Google retired the model."""
+    deadline = time.monotonic() + seconds
+    catalogue = config.catalogue()
+    model = catalogue.serving(prompt.model, times.now().date())
+    while True:
+        question = gemini.Question(
+            model=model.id,
+            prompt=prompt.content,
+            past=past,
+            system_instruction=prompt.system_instruction,
+            thinking=model.nearest_thinking(prompt.thinking),
+            max_output_tokens=prompt.max_output_tokens,
+        )
+        whole = max(1.0, deadline - time.monotonic())
+        silence = config.number("GEMINI_SILENCE")
+        try:
+            return shown.receive(gemini.Generation(question, silence=silence, whole=whole))
+        except gemini.Retired as error:
+            replacement = catalogue.replacement(model)
+            if replacement is None:
+                raise
+            log.warning(
+                "model retired", reason=str(error), model=model.id, replacement=replacement.id
+            )
+            model = replacement
+
+
+def _retry_or_fail(prompt: LeasedPrompt, error: gemini.GeminiError, shown: LiveReply) -> int | None:
+    """Return the seconds until the next attempt, or fail the prompt and return None."""
+    log.warning(
+        "gemini failed",
+        **names(prompt),
+        error=type(error).__name__,
+        reason=str(error),
+        attempt=prompt.attempts,
+    )
+    if isinstance(error, gemini.Refused):
+        metrics.emit(GeminiRefusals=1)
+    elif isinstance(error, gemini.Unavailable | gemini.Silent | gemini.TooSlow):
+        metrics.emit(GeminiFailures=1)
+    tokens = error.tokens or NO_TOKENS
+    less = Thinking.MINIMAL if isinstance(error, gemini.Silent) else None
+    if prompt.attempts < min(config.number("MAX_ATTEMPTS"), error.max_attempts):
+        if finish_prompt.release(prompt, tokens, less):
+            first = config.number("RETRY_PAUSE")
+            return retries.pause(prompt.attempts, first, error.after, random.random())
+        if messages.prolong_lease(prompt, times.now(), LEASE):  # it is to be stopped
+            reply = Reply(shown.text, tokens, prompt.model, Finish.STOPPED)
+            finish_prompt.answer(prompt, reply, times.now())
+            shown.end(Status.STOPPED)
+            return None
+    if isinstance(error, gemini.Refused):
+        _send_dead_letter(prompt, error.failure, type(error).__name__, tokens)
+    else:
+        finish_prompt.fail(prompt, error.failure, times.now(), tokens)
+    shown.end(Status.FAILED)
+    return None
+
+
+def _send_dead_letter(
+    prompt: LeasedPrompt, failure: Failure, reason: str, tokens: TokenUsage = NO_TOKENS
 ) -> None:
-    """Mark the prompt failed and settle it in one transaction.
-
-    It is refunded to its day's quota unless its user could cause the failure. `tokens` are the last
-    attempt's. Raises LeaseLost.
-    """
-    refunded = prompt.counted_on is not None and failure.code in REFUNDED
-    _commit(
-        messages.mark_failed(prompt, failure, now, refunded=refunded),
-        *usage.settle_prompt(
-            prompt.user_id,
-            _reservation_of(prompt, now),
-            prompt.tokens + tokens,
-            refunded=refunded,
-        ),
+    """Fail a prompt that a redrive may answer later."""
+    finish_prompt.fail(prompt, failure, times.now(), tokens)
+    log.error("prompt given up", **names(prompt), reason=reason)
+    prompt_queue.send_dead_letter(
+        Job(chatroom_id=prompt.chatroom_id, seq=prompt.seq, generation=prompt.generation), reason
     )
-    metrics.emit(PromptsFailed=1)
-    if refunded and prompt.counted_on:
-        prompt_limits.forget_day(prompt.user_id, prompt.counted_on)
-
-
-def release(prompt: LeasedPrompt, tokens: TokenUsage, thinking: "Thinking | None" = None) -> bool:
-    """Queue the prompt for a later attempt, and return whether the caps allow one.
-
-    `tokens` are those of the attempt that failed: the later one may cost as much again, so their
-    cost is reserved in addition. `thinking` replaces the prompt's level. Raises LeaseLost.
-    """
-    if tokens == NO_TOKENS:
-        messages.release_prompt(prompt, thinking)
-        return True
-    reservation, more = prompt.reservation, list[Write]()
-    if reservation:
-        cost = reservation.cost(tokens)
-        more = usage.reserve_more(prompt.user_id, reservation, cost)
-        reservation = msgspec.structs.replace(reservation, amount=reservation.amount + cost)
-    try:
-        transact(messages.release_charged(prompt, tokens, reservation, thinking), *more)
-    except ConditionsFailed as error:
-        if error.of("prompt"):
-            raise LeaseLost() from error
-        return False
-    return True
-
-
-def _reservation_of(prompt: LeasedPrompt, now: datetime) -> Reservation:
-    """Return the prompt's reservation; for a prompt without one, its prices and the day."""
-    if prompt.reservation:
-        return prompt.reservation
-    model = config.catalogue().serving(prompt.model, now.date())
-    return spending.without_amount(model, prompt.counted_on or times.day(now))
-
-
-def _commit(*writes: Write) -> None:
-    """Commit a prompt's end; without its user's counts if they were deleted with the user."""
-    try:
-        transact(*writes)
-    except ConditionsFailed as error:
-        if not error.only("day"):
-            raise LeaseLost() from error
-        if not transact_if(*(write for write in writes if write.name != "day")):
-            raise LeaseLost() from error

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from geminichat.domain import ids
 from geminichat.domain.messages import Failure
-from geminichat.operations import answer_prompt
+from geminichat.operations import finish_prompt
 from geminichat.tables import messages
 
 ROOM_DELETED = Failure(code="room-deleted", message="The chatroom was deleted.")
@@ -23,7 +23,7 @@ def purge(room_id: str, now: datetime, until: float) -> bool:
         if prompt is None or time.monotonic() > until:
             return False
         try:
-            answer_prompt.fail(prompt, ROOM_DELETED, now)
-        except answer_prompt.LeaseLost:
+            finish_prompt.fail(prompt, ROOM_DELETED, now)
+        except messages.LeaseLost:
             return False
     return messages.purge(room_id, until)

@@ -4,6 +4,7 @@ One item per user, so that a worker learns everything in one read. A connection 
 its session has not ended, whether its entry was removed or not: see `find_watchers`.
 """
 
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ MOST_CONNECTIONS = 8
 """Connections per user; a further one closes the oldest."""
 RENEWED_FOR = timedelta(minutes=15)
 """The time for which a connection counts after it was opened or renewed."""
+POLL_COUNTS = timedelta(seconds=20)
+"""The time for which a poll for the text of a reply counts as somebody there."""
 KEPT = timedelta(days=1)
 """The time after which an item expires that nothing has changed."""
 SETTLES = timedelta(seconds=10)
@@ -48,6 +51,7 @@ class Live(Table):
     connections: MapAttribute[str, Any] = MapAttribute(null=True)
     nonces: MapAttribute[str, Any] = MapAttribute(null=True)
     stops = UnicodeSetAttribute(null=True)
+    polls_until = NumberAttribute(null=True)
     expires_at = NumberAttribute()
 
 
@@ -56,6 +60,13 @@ class Watchers(msgspec.Struct, frozen=True):
 
     connections: tuple[str, ...] = ()
     stops: frozenset[str] = frozenset()
+    polls: bool = False
+    """Whether the user has polled for the text of a reply within the last seconds."""
+
+    @property
+    def is_anyone_there(self) -> bool:
+        """Whether somebody reads the text while it is generated."""
+        return bool(self.connections) or self.polls
 
 
 def find_watchers(user_id: str, now: datetime) -> Watchers:
@@ -67,7 +78,8 @@ def find_watchers(user_id: str, now: datetime) -> Watchers:
     user, live = batch_get(users.key_of(user_id), Key(Live, user_id))
     if live is None:
         return Watchers()
-    return Watchers(tuple(_counting(user, live, now)), frozenset(live.stops or ()))
+    polls = bool(live.polls_until and live.polls_until > now.timestamp())
+    return Watchers(tuple(_counting(user, live, now)), frozenset(live.stops or ()), polls)
 
 
 def open_connection(
@@ -159,6 +171,22 @@ def close_all(user_id: str) -> tuple[str, ...]:
     if live is not None:
         live.delete()
     return tuple(_connections(live))
+
+
+def key_of(user_id: str) -> Key:
+    """Return the key of a user's item, to read it together with other items."""
+    return Key(Live, user_id)
+
+
+def note_poll(user_id: str, live: Live | None, now: datetime) -> None:
+    """Note that a user polls for the text of a reply, which counts as somebody there for a while.
+
+    `live` is the user's item: most polls find a recent note, and write nothing.
+    """
+    known = live.polls_until if live else None
+    if known is None or known < (now + POLL_COUNTS / 2).timestamp():
+        until = Live.polls_until.set(math.ceil((now + POLL_COUNTS).timestamp()))
+        Live(user_id).update(actions=[until, _expiry(now)])
 
 
 def request_stop(user_id: str, message_id: str, now: datetime) -> None:

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
-from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from msgspec import UNSET, UnsetType
+from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
@@ -22,8 +22,10 @@ from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from geminichat.domain import ids, times
 from geminichat.domain.history import PastTurn
 from geminichat.domain.lines import Hidden, Range
+from geminichat.domain.live import Partial
 from geminichat.domain.messages import (
     REDRIVABLE,
+    UNFINISHED,
     Failure,
     Finish,
     Message,
@@ -36,7 +38,7 @@ from geminichat.domain.rooms import Room
 from geminichat.domain.sessions import Claims
 from geminichat.domain.spending import Reservation
 from geminichat.errors import NotFound, RoomTooLong, StillGenerating
-from geminichat.tables import chatrooms, users
+from geminichat.tables import chatrooms, live, pieces, users
 from geminichat.tables.chatrooms import Turn
 from geminichat.tables.table import (
     Key,
@@ -60,6 +62,10 @@ TOMBSTONE_SEQ = 0
 
 PURGE_AFTER = timedelta(seconds=60)
 """Age at which a tombstone's messages are deleted: longer than any request takes."""
+
+
+class LeaseLost(Exception):
+    """Another worker has leased the prompt since, or it is final."""
 
 
 FORK_TURNS = 1_000
@@ -132,6 +138,8 @@ class StoredMessage(Table):
     system_instruction = UnicodeAttribute(null=True)
     hidden = UnicodeAttribute(null=True)  # ranges in JSON: what the room hid when it was sent
     attempts = NumberAttribute(null=True)
+    attempt = NumberAttribute(null=True)  # the number of the latest one, retries included
+    stop = BooleanAttribute(null=True)  # its user has asked to stop it
     generation = UnicodeAttribute(null=True)
     retried_at = UnicodeAttribute(null=True)
     requeued = NumberAttribute(null=True)
@@ -164,19 +172,23 @@ def key_of(chatroom_id: str, seq: int) -> Key:
     return Key(StoredMessage, chatroom_id, seq)
 
 
-def get(caller: Claims, chatroom_id: str, message_id: str, now: datetime) -> Message:
+def get(
+    caller: Claims, chatroom_id: str, message_id: str, now: datetime, start: int | None = None
+) -> Message:
     """Return a message of the user's room; a prompt with its reply.
 
+    A prompt that is being answered comes with its reply's text from `start` on, if that is given.
     Raises NotFound, and Unauthorized if the session has ended.
     """
     seq = ids.message_seq(ids.parse_room(chatroom_id), message_id)
-    _, room, message, following = users.current(
+    _, room, message, following, *watched = users.current(
         caller.user_id,
         caller.session_id,
         now,
         chatrooms.key_of(caller.user_id, chatroom_id),
         key_of(chatroom_id, seq),
         key_of(chatroom_id, seq + 1),
+        *([] if start is None else [live.key_of(caller.user_id)]),
     )
     if room is None or message is None:
         raise NotFound()
@@ -185,7 +197,12 @@ def get(caller: Claims, chatroom_id: str, message_id: str, now: datetime) -> Mes
     if message.sender == "ai":
         return shown
     reply = _view(following.attribute_values) if following else None
-    return msgspec.structs.replace(shown, reply=reply)
+    partial: Partial | UnsetType = UNSET
+    if start is not None and message.status in UNFINISHED:
+        live.note_poll(caller.user_id, watched[0], now)
+    if start is not None and message.status == Status.GENERATING:
+        partial = pieces.read_text(chatroom_id, seq, int(message.attempt or 0), start)
+    return msgspec.structs.replace(shown, reply=reply, partial=partial)
 
 
 def read_newest(
@@ -227,21 +244,31 @@ def read_after(
     return [_view(item) for item in items], last, hidden.has_position(seq)
 
 
-def read_past_turns(chatroom_id: str, before: int, limit: int, hidden: Hidden) -> list[PastTurn]:
-    """Return the answered turns among the last `limit` turns before a position, oldest first.
+class Past(msgspec.Struct, frozen=True):
+    """The latest turns before a prompt."""
 
-    Hidden turns are skipped.
-    """
+    turns: list[PastTurn]
+    """Those with a reply, oldest first."""
+    unfinished: list[int]
+    """The positions of the prompts that are neither answered nor failed, oldest first."""
+
+
+def read_past(chatroom_id: str, before: int, limit: int, hidden: Hidden) -> Past:
+    """Return the last `limit` turns before a position that are not hidden."""
     attributes = ["seq", "sender", "status", "content"]
     start = hidden.skip_back(before - 1) + 1
     first = _read_back(chatroom_id, start, 2 * limit, attributes)
     items, _ = _fill_back(chatroom_id, first, 2 * limit, hidden, attributes)
     found = {int(item["seq"]): item for item in items}
-    return [
-        PastTurn(prompt=item["content"], reply=found[seq + 1]["content"])
-        for seq, item in sorted(found.items())
-        if item["sender"] == "user" and seq + 1 in found
-    ]
+    prompts = [(seq, item) for seq, item in sorted(found.items()) if item["sender"] == "user"]
+    return Past(
+        [
+            PastTurn(prompt=item["content"], reply=found[seq + 1]["content"])
+            for seq, item in prompts
+            if seq + 1 in found
+        ],
+        [seq for seq, item in prompts if item.get("status") in UNFINISHED],
+    )
 
 
 def _read_back(
@@ -379,15 +406,7 @@ def get_prompt(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> Sen
 
     Raises NotFound, and Unauthorized if the session has ended.
     """
-    _, room, prompt = users.current(
-        caller.user_id,
-        caller.session_id,
-        now,
-        chatrooms.key_of(caller.user_id, chatroom_id),
-        key_of(chatroom_id, seq),
-    )
-    if room is None or prompt is None or prompt.sender != "user":
-        raise NotFound()
+    room, prompt = _get_prompt(caller, chatroom_id, seq, now)
     turn = Turn(
         user_id=caller.user_id,
         chatroom_id=chatroom_id,
@@ -400,6 +419,21 @@ def get_prompt(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> Sen
     is_hidden = chatrooms.line_of(room).hidden.has_position(seq)
     status = read_member(Status, prompt.status)
     return SentBefore(turn, prompt.content, prompt.created_at, status, is_hidden)
+
+
+def _get_prompt(
+    caller: Claims, chatroom_id: str, seq: int, now: datetime
+) -> tuple[chatrooms.Chatroom, StoredMessage]:
+    _, room, prompt = users.current(
+        caller.user_id,
+        caller.session_id,
+        now,
+        chatrooms.key_of(caller.user_id, chatroom_id),
+        Key(StoredMessage, chatroom_id, seq),
+    )
+    if room is None or prompt is None or prompt.sender != "user":
+        raise NotFound()
+    return room, prompt
 
 
 def retry_prompt(
@@ -422,6 +456,10 @@ def retry_prompt(
 
 def _encode(reservation: Reservation) -> str:
     return msgspec.json.encode(reservation).decode()
+
+
+def _decode(reservation: str | None) -> Reservation | None:
+    return msgspec.json.decode(reservation, type=Reservation) if reservation else None
 
 
 def list_failed(code: str, since: datetime) -> Iterator[tuple[str, int]]:
@@ -500,6 +538,10 @@ class LeasedPrompt(msgspec.Struct, frozen=True):
     max_output_tokens: int | None
     system_instruction: str | None
     attempts: int
+    attempt: int
+    """The number of this attempt, which only grows: those before a retry are counted, too."""
+    stop: bool
+    """Whether its user has asked to stop it."""
     tokens: TokenUsage
     """The tokens of earlier attempts."""
     lease: str
@@ -533,6 +575,7 @@ def lease_prompt(
             StoredMessage.lease.set(lease),
             StoredMessage.leased_until.set(times.text(now + duration)),
             StoredMessage.attempts.add(1),
+            StoredMessage.attempt.add(1),
         ],
         available,
     ):
@@ -548,12 +591,12 @@ def lease_prompt(
         max_output_tokens=int(prompt.max_output_tokens) if prompt.max_output_tokens else None,
         system_instruction=prompt.system_instruction,
         attempts=int(prompt.attempts or 0),
+        attempt=int(prompt.attempt or 0),
+        stop=bool(prompt.stop),
         tokens=_tokens(prompt.input_tokens, prompt.output_tokens),
         lease=lease,
         counted_on=prompt.counted_on,
-        reservation=msgspec.json.decode(prompt.reservation, type=Reservation)
-        if prompt.reservation
-        else None,
+        reservation=_decode(prompt.reservation),
         sent=_sent_at(prompt),
         generation=prompt.generation or FIRST,
         hidden=_hidden_of(prompt),
@@ -570,13 +613,28 @@ def _sent_at(prompt: StoredMessage) -> datetime:
     return times.parse(prompt.retried_at or prompt.created_at)
 
 
-def release_prompt(prompt: LeasedPrompt, thinking: Thinking | None = None) -> None:
-    """Queue a leased prompt for a later attempt, unless the lease was lost.
+def prolong_lease(prompt: LeasedPrompt, now: datetime, duration: timedelta) -> bool:
+    """Prolong a lease; return whether the prompt is to be stopped. Raises LeaseLost."""
+    stored = StoredMessage(prompt.chatroom_id, prompt.seq)
+    until = StoredMessage.leased_until.set(times.text(now + duration))
+    if not update_if(stored, [until], _is_leased(prompt)):
+        raise LeaseLost()
+    return bool(stored.stop)
 
-    `thinking` replaces the prompt's level.
+
+def return_prompt(prompt: LeasedPrompt) -> None:
+    """Queue a leased prompt whose attempt was not begun, and take the attempt off its count."""
+    stored = StoredMessage(prompt.chatroom_id, prompt.seq)
+    update_if(stored, [*_release(None), StoredMessage.attempts.add(-1)], _is_leased(prompt))
+
+
+def release_prompt(prompt: LeasedPrompt, thinking: Thinking | None = None) -> bool:
+    """Queue a leased prompt for a later attempt; return False if the lease was lost.
+
+    Also False if the prompt is to be stopped. `thinking` replaces its level.
     """
     stored = StoredMessage(prompt.chatroom_id, prompt.seq)
-    update_if(stored, _release(thinking), _is_leased(prompt))
+    return update_if(stored, _release(thinking), _may_continue(prompt))
 
 
 def release_charged(
@@ -597,7 +655,7 @@ def release_charged(
     if reservation:
         actions.append(StoredMessage.reservation.set(_encode(reservation)))
     stored = StoredMessage(prompt.chatroom_id, prompt.seq)
-    return update("prompt", stored, actions, _is_leased(prompt))
+    return update("prompt", stored, actions, _may_continue(prompt))
 
 
 def _release(thinking: Thinking | None) -> list[Action]:
@@ -614,7 +672,7 @@ def _release(thinking: Thinking | None) -> list[Action]:
 def find_wait(chatroom_id: str, seq: int, now: datetime) -> int | None:
     """Return the seconds until an unfinished prompt may be leased; None for any other message."""
     prompt = _find(chatroom_id, seq)
-    if prompt is None or prompt.status not in (Status.QUEUED, Status.GENERATING):
+    if prompt is None or prompt.status not in UNFINISHED:
         return None
     if prompt.status == Status.QUEUED or not prompt.leased_until:
         return 1
@@ -647,9 +705,10 @@ def put_reply(
     return put("reply", reply, StoredMessage.seq.does_not_exist())
 
 
-def mark_answered(prompt: LeasedPrompt) -> Write:
-    """Return the write "prompt", which marks a leased prompt as answered."""
-    return _finish(prompt, [StoredMessage.status.set(Status.ANSWERED)])
+def mark_answered(prompt: LeasedPrompt, finish: Finish) -> Write:
+    """Return the write "prompt", which marks a leased prompt as answered, or as stopped."""
+    status = Status.STOPPED if finish is Finish.STOPPED else Status.ANSWERED
+    return _finish(prompt, [StoredMessage.status.set(status)])
 
 
 def mark_failed(prompt: LeasedPrompt, failure: Failure, now: datetime, *, refunded: bool) -> Write:
@@ -666,20 +725,88 @@ def mark_failed(prompt: LeasedPrompt, failure: Failure, now: datetime, *, refund
 
 
 def _finish(prompt: LeasedPrompt, actions: Sequence[Action]) -> Write:
-    finish = [
+    stored = StoredMessage(prompt.chatroom_id, prompt.seq)
+    return update("prompt", stored, [*actions, *_end()], _is_leased(prompt))
+
+
+def _end() -> list[Action]:
+    return [
         StoredMessage.lease.remove(),
         StoredMessage.leased_until.remove(),
+        StoredMessage.stop.remove(),
         StoredMessage.unfinished_shard.remove(),
         StoredMessage.unfinished_since.remove(),
         StoredMessage.reservation.remove(),
     ]
-    stored = StoredMessage(prompt.chatroom_id, prompt.seq)
-    return update("prompt", stored, [*actions, *finish], _is_leased(prompt))
 
 
 def _is_leased(prompt: LeasedPrompt) -> Condition:
     same: Condition = StoredMessage.lease == prompt.lease
     return same
+
+
+def _may_continue(prompt: LeasedPrompt) -> Condition:
+    may: Condition = _is_leased(prompt) & StoredMessage.stop.does_not_exist()
+    return may
+
+
+# ── Stopping ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class StoppablePrompt(msgspec.Struct, frozen=True):
+    """A prompt of a user's room that may be stopped."""
+
+    user_id: str
+    chatroom_id: str
+    seq: int
+    status: str
+    attempt: int
+    tokens: TokenUsage
+    """The tokens of its attempts."""
+    model: str
+    counted_on: str | None
+    reservation: Reservation | None
+
+
+def get_stoppable(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> StoppablePrompt:
+    """Return a prompt of the user's room, whatever its status.
+
+    Raises NotFound, and Unauthorized if the session has ended.
+    """
+    _, prompt = _get_prompt(caller, chatroom_id, seq, now)
+    return StoppablePrompt(
+        user_id=caller.user_id,
+        chatroom_id=chatroom_id,
+        seq=seq,
+        status=prompt.status or Status.QUEUED,
+        attempt=int(prompt.attempt or 0),
+        tokens=_tokens(prompt.input_tokens, prompt.output_tokens),
+        model=prompt.model,
+        counted_on=prompt.counted_on,
+        reservation=_decode(prompt.reservation),
+    )
+
+
+def mark_stopped(prompt: StoppablePrompt) -> Write:
+    """Return the write "prompt", which ends a queued prompt that no worker has leased since."""
+    same: Condition = StoredMessage.attempt == prompt.attempt
+    if not prompt.attempt:
+        same = StoredMessage.attempt.does_not_exist()
+    return update(
+        "prompt",
+        StoredMessage(prompt.chatroom_id, prompt.seq),
+        [StoredMessage.status.set(Status.STOPPED), StoredMessage.counted_on.remove(), *_end()],
+        (StoredMessage.status == Status.QUEUED) & same,
+    )
+
+
+def request_stop(chatroom_id: str, seq: int) -> bool:
+    """Ask the worker that generates a reply to stop; return False if no worker does any more."""
+    return update_if(
+        StoredMessage(chatroom_id, seq),
+        [StoredMessage.stop.set(True)],
+        StoredMessage.status == Status.GENERATING,
+    )
 
 
 # ── The sweep ─────────────────────────────────────────────────────────────────────────────────────
@@ -691,6 +818,7 @@ class UnfinishedPrompt(msgspec.Struct, frozen=True):
     sent: datetime
     attempts: int
     leased_until: datetime | None
+    stop: bool
     generation: str
     requeued: int
     since: str
@@ -712,6 +840,7 @@ def find_unfinished(chatroom_id: str, seq: int) -> UnfinishedPrompt | None:
         sent=_sent_at(prompt),
         attempts=int(prompt.attempts or 0),
         leased_until=times.parse(prompt.leased_until) if prompt.leased_until else None,
+        stop=bool(prompt.stop),
         generation=prompt.generation or FIRST,
         requeued=int(prompt.requeued or 0),
         since=prompt.unfinished_since,

@@ -1,0 +1,126 @@
+"""Finish a prompt: store its reply or its failure, and settle what was reserved for it."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from geminichat import config, metrics
+from geminichat.domain import ids, spending, times
+from geminichat.domain.messages import NO_TOKENS, REFUNDED, Failure, Finish, Reply, TokenUsage
+from geminichat.domain.spending import Reservation
+from geminichat.tables import live, messages, pieces, usage
+from geminichat.tables.messages import LeasedPrompt, LeaseLost, StoppablePrompt
+from geminichat.tables.table import ConditionsFailed, Write, transact, transact_if
+from geminichat.upstash import prompt_limits
+
+if TYPE_CHECKING:
+    from geminichat.domain.models import Thinking
+
+
+def answer(prompt: LeasedPrompt, reply: Reply, now: datetime) -> None:
+    """Store the reply, mark the prompt answered and settle it in one transaction.
+
+    A reply that was stopped stops the prompt; without text it is not stored. Raises LeaseLost.
+    """
+    tokens = prompt.tokens + reply.tokens
+    stored = [
+        messages.put_reply(
+            prompt, reply.content, tokens, model=reply.model, finish=reply.finish, now=now
+        )
+    ]
+    _commit(
+        *(stored if reply.content else []),
+        messages.mark_answered(prompt, reply.finish),
+        *usage.settle_prompt(prompt.user_id, _reservation_of(prompt, now), tokens, refunded=False),
+    )
+    if reply.finish is Finish.STOPPED:
+        metrics.emit(PromptsStopped=1)
+
+
+def stop(prompt: LeasedPrompt, now: datetime) -> None:
+    """Stop a prompt whose worker died, with the text that the attempt before this one left behind.
+
+    Raises LeaseLost.
+    """
+    left = pieces.read_text(prompt.chatroom_id, prompt.seq, prompt.attempt - 1, 0)
+    answer(prompt, Reply(left.text, NO_TOKENS, prompt.model, Finish.STOPPED), now)
+    live.clear_stop(prompt.user_id, ids.message_id(prompt.chatroom_id, prompt.seq))
+
+
+def stop_queued(prompt: StoppablePrompt, now: datetime) -> bool:
+    """Stop a queued prompt and refund it in one transaction.
+
+    Returns False if a worker has leased it in the meantime.
+    """
+    refunded = prompt.counted_on is not None
+    settle = usage.settle_prompt(
+        prompt.user_id, _reservation_of(prompt, now), prompt.tokens, refunded=refunded
+    )
+    try:
+        _commit(messages.mark_stopped(prompt), *settle)
+    except LeaseLost:
+        return False
+    metrics.emit(PromptsStopped=1)
+    if prompt.counted_on:
+        prompt_limits.forget_day(prompt.user_id, prompt.counted_on)
+    return True
+
+
+def fail(
+    prompt: LeasedPrompt, failure: Failure, now: datetime, tokens: TokenUsage = NO_TOKENS
+) -> None:
+    """Mark the prompt failed and settle it in one transaction.
+
+    It is refunded to its day's quota unless its user could cause the failure. `tokens` are the last
+    attempt's. Raises LeaseLost.
+    """
+    refunded = prompt.counted_on is not None and failure.code in REFUNDED
+    _commit(
+        messages.mark_failed(prompt, failure, now, refunded=refunded),
+        *usage.settle_prompt(
+            prompt.user_id,
+            _reservation_of(prompt, now),
+            prompt.tokens + tokens,
+            refunded=refunded,
+        ),
+    )
+    metrics.emit(PromptsFailed=1)
+    if refunded and prompt.counted_on:
+        prompt_limits.forget_day(prompt.user_id, prompt.counted_on)
+
+
+def release(prompt: LeasedPrompt, tokens: TokenUsage, thinking: "Thinking | None" = None) -> bool:
+    """Queue the prompt for a later attempt.
+
+    Returns False if the caps do not allow one, the prompt is to be stopped or the lease was lost.
+    `tokens` are those of the attempt that failed: the later one may cost as much again, so their
+    cost is reserved in addition. `thinking` replaces the prompt's level.
+    """
+    if tokens == NO_TOKENS:
+        return messages.release_prompt(prompt, thinking)
+    reservation, more = prompt.reservation, list[Write]()
+    if reservation:
+        cost = reservation.cost(tokens)
+        more = usage.reserve_more(prompt.user_id, reservation, cost)
+        reservation = msgspec.structs.replace(reservation, amount=reservation.amount + cost)
+    return transact_if(messages.release_charged(prompt, tokens, reservation, thinking), *more)
+
+
+def _reservation_of(prompt: LeasedPrompt | StoppablePrompt, now: datetime) -> Reservation:
+    """Return the prompt's reservation; for a prompt without one, its prices and the day."""
+    if prompt.reservation:
+        return prompt.reservation
+    model = config.catalogue().serving(prompt.model, now.date())
+    return spending.without_amount(model, prompt.counted_on or times.day(now))
+
+
+def _commit(*writes: Write) -> None:
+    """Commit a prompt's end; without its user's counts if they were deleted with the user."""
+    try:
+        transact(*writes)
+    except ConditionsFailed as error:
+        if not error.only("day"):
+            raise LeaseLost() from error
+        if not transact_if(*(write for write in writes if write.name != "day")):
+            raise LeaseLost() from error

@@ -1,0 +1,221 @@
+"""Show a reply to its readers while Gemini writes it, and stop it when its user asks for that.
+
+Three kinds of threads share one attempt. The worker's own reads what Gemini writes. A keeper
+prolongs the lease, and each second stores what is new as a piece and reads who is there. Each
+connection has a poster, which sends the newest text only: a slow reader delays nobody.
+"""
+
+import time
+from concurrent.futures import Executor
+from datetime import datetime, timedelta
+from threading import Condition, Event
+from types import TracebackType
+from typing import Self
+
+from geminichat import metrics
+from geminichat.clients import connections
+from geminichat.clients.connections import Posted
+from geminichat.clients.gemini import Generation
+from geminichat.domain import ids, live, times
+from geminichat.domain.live import AgainFrame, EndedFrame, Frame, TextFrame
+from geminichat.domain.messages import Reply, Status
+from geminichat.runtime import log
+from geminichat.tables import live as live_table
+from geminichat.tables import messages, pieces
+from geminichat.tables.live import Watchers
+from geminichat.tables.messages import LeasedPrompt, LeaseLost
+
+LEASE = timedelta(seconds=20)
+"""The time for which a prompt is leased at a time; a crash delays it for no longer."""
+HEARTBEAT = 8.0
+"""Seconds after which the lease is prolonged: once may fail."""
+
+LOOK = 1.0
+"""Seconds between two looks at who is there."""
+
+FAST, SLOW = 0.25, 0.5
+"""Seconds between two frames, first and later."""
+FAST_FOR = 2.0
+"""Seconds from the first frame for which they are fast."""
+MOST_SLOWDOWN = 16
+"""The factor up to which the time between two frames doubles while posts are refused."""
+
+
+class LiveReply:
+    """One attempt's reply while Gemini writes it."""
+
+    def __init__(self, prompt: LeasedPrompt, watchers: Watchers, background: Executor) -> None:
+        """Keep the attempt and who is there; `background` runs the keeper and the posters."""
+        self._prompt = prompt
+        self._message_id = ids.message_id(prompt.chatroom_id, prompt.seq)
+        self._watchers = watchers
+        self._background = background
+        self._posting: set[str] = set()
+        self._generation: Generation | None = None
+        self._stop = self._message_id in watchers.stops
+        self._lost = False
+
+        self._changed = Condition()
+        self._over = Event()
+        self._status: Status | None = None
+        self._start = 0
+        self._last_piece = ""
+        self._fresh: list[str] = []
+        """What follows the last piece, which begins at `_start`."""
+        self._size = 0
+        """Characters so far."""
+        self.first_text_at: datetime | None = None
+        """The time at which Gemini's first text came."""
+
+    # ── The worker's thread ──
+
+    def __enter__(self) -> Self:
+        """Start the keeper, and a poster for each connection that is there."""
+        self._background.submit(self._keep)
+        self._start_posters()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """End the keeper and the posters, without waiting for them."""
+        self.end(None)
+
+    def receive(self, generation: Generation) -> Reply:
+        """Show the text as Gemini writes it, and return the reply.
+
+        Raises GeminiError, and LeaseLost if another worker has leased the prompt since.
+        """
+        self._generation = generation
+        if self._stop:
+            generation.stop()
+        for text in generation:
+            with self._changed:
+                self._fresh.append(text)
+                self._size += len(text)
+                self._changed.notify_all()
+            self.first_text_at = self.first_text_at or times.now()
+        if self._lost:
+            raise LeaseLost()
+        return generation.reply()
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return self._generation.text if self._generation else ""
+
+    def end(self, status: Status | None) -> None:
+        """End the attempt, and tell readers the prompt's status if that is final."""
+        if self._over.is_set():
+            return
+        with self._changed:
+            self._status = status
+            self._over.set()
+            self._changed.notify_all()
+        if self._message_id in self._watchers.stops and status:
+            self._background.submit(self._clear_stop)
+
+    def _clear_stop(self) -> None:
+        live_table.clear_stop(self._prompt.user_id, self._message_id)
+
+    # ── The keeper ──
+
+    def _keep(self) -> None:
+        heartbeat = time.monotonic() + HEARTBEAT
+        while not self._over.wait(LOOK):
+            try:
+                if time.monotonic() >= heartbeat:
+                    heartbeat += HEARTBEAT
+                    self._stop |= messages.prolong_lease(self._prompt, times.now(), LEASE)
+                self._store_piece()
+                self._look()
+            except LeaseLost:
+                self._stop = self._lost = True
+            except Exception as error:
+                log.warning("not shown", message_id=self._message_id, error=type(error).__name__)
+            if self._stop and self._generation:
+                self._generation.stop()
+
+    def _look(self) -> None:
+        self._watchers = live_table.find_watchers(self._prompt.user_id, times.now())
+        self._stop |= self._message_id in self._watchers.stops
+        self._start_posters()
+
+    def _store_piece(self) -> None:
+        """Store the text that follows the last piece, if somebody is there to read it."""
+        with self._changed:
+            start = self._start + live.utf16_length(self._last_piece)
+            taken = len(self._fresh)
+            text = "".join(self._fresh)
+        if not text or not self._watchers.is_anyone_there:
+            return
+        prompt = self._prompt
+        pieces.put_piece(prompt.chatroom_id, prompt.seq, prompt.attempt, start, text, times.now())
+        with self._changed:
+            self._start, self._last_piece = start, text
+            del self._fresh[:taken]
+
+    # ── The posters ──
+
+    def _start_posters(self) -> None:
+        for connection_id in self._watchers.connections:
+            if connection_id not in self._posting:
+                self._posting.add(connection_id)
+                self._background.submit(self._post_all, connection_id)
+
+    def _post_all(self, connection_id: str) -> None:
+        """Post frames to a connection until the attempt is over or the connection has gone."""
+        sent = refused = 0
+        shown, first_at, slowdown = 0, 0.0, 1
+        again = self._prompt.attempt > 1
+        while connection_id in self._watchers.connections:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: again or self._size > shown or self._over.is_set()  # noqa: B023
+                )
+                frame = self._again() if again else self._newest_frame()
+                size = shown if again else self._size
+            if frame is None:
+                break
+            posted_at = time.monotonic()
+            first_at = first_at or posted_at
+            posted = connections.post(connection_id, live.encode(frame))
+            if posted is Posted.SENT:
+                sent, slowdown, again, shown = sent + 1, 1, False, size
+            else:
+                refused, slowdown = refused + 1, min(2 * slowdown, MOST_SLOWDOWN)
+            if posted is Posted.GONE:
+                self._close(connection_id)
+            if isinstance(frame, EndedFrame):
+                break
+            pause = (FAST if posted_at - first_at < FAST_FOR else SLOW) * slowdown
+            self._wait(posted_at, pause)
+        metrics.emit(Frames=sent, FramesRefused=refused)
+        self._posting.discard(connection_id)
+
+    def _wait(self, since: float, pause: float) -> None:
+        """Wait for a pause after a post, but for the end only as long as the shortest one."""
+        self._over.wait(since + pause - time.monotonic())
+        time.sleep(max(0.0, since + FAST - time.monotonic()))
+
+    def _again(self) -> Frame:
+        return AgainFrame(message_id=self._message_id, attempt=self._prompt.attempt)
+
+    def _newest_frame(self) -> Frame | None:
+        """Return the frame to post now; None at the end of an attempt that another one follows."""
+        if self._over.is_set():
+            status = self._status
+            return EndedFrame(message_id=self._message_id, status=status) if status else None
+        return TextFrame(
+            message_id=self._message_id,
+            attempt=self._prompt.attempt,
+            start=self._start,
+            text=self._last_piece + "".join(self._fresh),
+        )
+
+    def _close(self, connection_id: str) -> None:
+        """Remove a connection that is gone, unless it was only just opened."""
+        try:
+            live_table.close_connection(self._prompt.user_id, connection_id, gone_at=times.now())
+        except Exception as error:
+            log.warning("connection not removed", error=type(error).__name__)

@@ -1,0 +1,33 @@
+"""Stop a prompt: a queued one at once, a generating one by its worker."""
+
+from datetime import datetime
+
+from geminichat.domain import ids
+from geminichat.domain.messages import UNFINISHED, Status
+from geminichat.domain.sessions import Claims
+from geminichat.errors import NotGenerating, Unavailable
+from geminichat.operations import finish_prompt
+from geminichat.tables import live, messages
+
+ATTEMPTS = 5
+"""Reads of the prompt, whose status may change between a read and the write that follows it."""
+
+
+def stop(caller: Claims, room_id: str, message_id: str, now: datetime) -> Status:
+    """Stop a prompt of the user's room, and return its status.
+
+    A queued prompt is stopped and refunded. A generating one is marked, and the user's item in
+    the live table says so to its worker, which reads that each second. Raises NotFound,
+    NotGenerating, and Unauthorized if the session has ended.
+    """
+    seq = ids.message_seq(room_id, message_id)
+    for _ in range(ATTEMPTS):
+        prompt = messages.get_stoppable(caller, room_id, seq, now)
+        if prompt.status not in UNFINISHED:
+            raise NotGenerating()
+        if prompt.status == Status.QUEUED and finish_prompt.stop_queued(prompt, now):
+            return Status.STOPPED
+        if prompt.status == Status.GENERATING and messages.request_stop(room_id, seq):
+            live.request_stop(caller.user_id, message_id, now)
+            return Status.GENERATING
+    raise Unavailable()
