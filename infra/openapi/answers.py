@@ -90,6 +90,8 @@ ANSWERS: Mapping[str, Answers] = {
     "POST /chatroom/{id}/message/{messageId}/retry": Answers(
         status=202, headers=("Location", *LIMITS)
     ),
+    "POST /chatroom/{id}/message/{messageId}/stop": Answers(status=202),
+    "GET /chatroom/{id}/message/{messageId}": Answers(query=("from",)),
     "POST /subscribe/pro": Answers(
         headers=("Cache-Control", *LIMITS),
         extensions={"url": {"type": "string", "description": "The same as `data.url`."}},

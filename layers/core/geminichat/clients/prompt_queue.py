@@ -137,7 +137,7 @@ class Delivery:
         self._thread.join()
 
     def delete(self, message_id: str) -> None:
-        """Delete a message that is done, which lets SQS deliver its group's next message.
+        """Delete a message that is done, so that SQS delivers the next one of its group.
 
         After a failure, Lambda deletes it when the function returns.
         """

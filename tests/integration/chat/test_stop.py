@@ -1,0 +1,258 @@
+"""Stopping a prompt, queued or generating, and its text while it is generated."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from geminichat.domain import ids
+from geminichat.domain.messages import FINAL, Status
+from geminichat.tables import live, messages, pieces
+from geminichat.tables.messages import StoredMessage
+from infra.local.standins.faults import StandIn
+from tests.support.aftermath import bring_to_rest, check, run_sweep
+from tests.support.http_api import Reply
+from tests.support.lambdas import Batch, Poller
+from tests.support.moments import NOON
+from tests.support.person import Person
+from tests.support.stored import let_leases_end, prompts, stored
+from tests.support.template import Values
+from tests.support.wire import Wire
+
+DONE = {
+    "candidates": [{"content": {"parts": [{"text": "The end."}]}, "finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 20},
+}
+
+
+def piece_of(number: int) -> dict[str, Any]:
+    return {"candidates": [{"content": {"parts": [{"text": f"piece {number} "}]}}]}
+
+
+@pytest.fixture
+def room(basic_user: Person) -> str:
+    return basic_user.open_room()
+
+
+@pytest.fixture
+def working(worker: Poller) -> Iterator[Callable[[], Future[Batch]]]:
+    """A function that runs the worker in another thread."""
+    with ThreadPoolExecutor() as pool:
+        yield lambda: pool.submit(worker.poll)
+
+
+def stop(user: Person, room: str, message: str) -> Reply:
+    return user.post(f"/chatroom/{room}/message/{message}/stop")
+
+
+def partial(user: Person, room: str, message: str, start: int = 0) -> Any:
+    """Return the text that a poll shows, None before the prompt is generating."""
+    shown = user.get(f"/chatroom/{room}/message/{message}?from={start}")
+    assert shown.status == 200, shown.text
+    return shown.data.get("partial")
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def test_a_queued_prompt_is_stopped_and_refunded_and_never_sent_to_gemini(
+    basic_user: Person, room: str, worker: Poller, google: StandIn
+) -> None:
+    message = basic_user.sent(room)
+    assert basic_user.counted() == 1
+    stopped = stop(basic_user, room, message)
+    assert (stopped.status, stopped.data["status"]) == (202, "stopped")
+    assert basic_user.look(room, message)["status"] == "stopped"
+    assert basic_user.look(room, message)["reply"] is None
+    assert basic_user.counted() == 0
+    worker.drain()
+    assert google.requests() == []
+    check(basic_user, [room], [message])
+    assert stop(basic_user, room, message).json["type"].endswith("not-generating")
+
+
+def test_a_generating_prompt_is_stopped_and_keeps_its_text(
+    basic_user: Person, room: str, google: StandIn, working: Callable[[], Future[Batch]]
+) -> None:
+    google.fault("answer", events=[piece_of(n) for n in range(200)], pause=0.05)
+    message = basic_user.sent(room)
+    work = working()
+    wait_until(lambda: (partial(basic_user, room, message) or {}).get("text"))
+    shown = partial(basic_user, room, message)
+    assert (shown["attempt"], shown["from"]) == (1, 0)
+    began = time.monotonic()
+    assert stop(basic_user, room, message).data["status"] == "generating"
+    assert work.result(timeout=5).failed == []
+    assert time.monotonic() - began < 3
+    end = basic_user.look(room, message)
+    assert (end["status"], end["reply"]["finish"]) == ("stopped", "stopped")
+    assert end["reply"]["content"].startswith(shown["text"].rstrip())
+    assert "piece 199" not in end["reply"]["content"]
+    assert end["reply"]["usage"]["outputTokens"] > 0
+    assert basic_user.counted() == 1
+    check(basic_user, [room], [message])
+    assert live.find_watchers(basic_user.id, datetime.now(UTC)).stops == frozenset()
+
+
+def test_a_stop_ends_the_wait_for_the_first_text(
+    basic_user: Person, room: str, google: StandIn, working: Callable[[], Future[Batch]]
+) -> None:
+    google.fault("stall", seconds=30)
+    message = basic_user.sent(room)
+    work = working()
+    wait_until(lambda: basic_user.look(room, message)["status"] == "generating")
+    assert stop(basic_user, room, message).status == 202
+    work.result(timeout=5)
+    end = basic_user.look(room, message)
+    assert (end["status"], end["reply"]) == ("stopped", None)
+    check(basic_user, [room], [message])
+
+
+def test_a_stopped_reply_is_part_of_the_history(
+    basic_user: Person, room: str, google: StandIn, worker: Poller,
+    working: Callable[[], Future[Batch]],
+) -> None:  # fmt: skip
+    google.fault("answer", events=[piece_of(0), piece_of(1)], hold=30)
+    message = basic_user.sent(room, "one")
+    work = working()
+    wait_until(lambda: (partial(basic_user, room, message) or {}).get("text"))
+    stop(basic_user, room, message)
+    work.result(timeout=5)
+    second = basic_user.sent(room, "two")
+    worker.drain()
+    assert "before that: one" in basic_user.look(room, second)["reply"]["content"]
+    past = google.requests()[-1]["contents"]
+    assert past[1]["parts"][0]["text"] == "piece 0 piece 1"
+
+
+def generating(user: Person, room: str, text: str = "") -> str:
+    """Send a prompt and let its worker die after some text; return the message's id."""
+    message = user.sent(room)
+    prompt = messages.lease_prompt(room, 1, "l_dead", datetime.now(UTC), timedelta(seconds=20))
+    assert prompt
+    if text:
+        pieces.put_piece(room, 1, prompt.attempt, 0, text, datetime.now(UTC))
+    return message
+
+
+@pytest.mark.parametrize("by", ["worker", "sweep"])
+def test_a_stop_is_honoured_after_the_workers_death(
+    by: str, basic_user: Person, room: str, worker: Poller, google: StandIn, values: Values
+) -> None:
+    message = generating(basic_user, room, "The text so far")
+    assert stop(basic_user, room, message).status == 202
+    let_leases_end(room)
+    if by == "sweep":
+        boto3.client("sqs").purge_queue(QueueUrl=values.refs["PromptsQueue"])
+        run_sweep(timedelta(hours=1))
+    else:
+        worker.drain()
+    end = basic_user.look(room, message)
+    assert (end["status"], end["reply"]["content"]) == ("stopped", "The text so far")
+    assert google.requests() == []
+    check(basic_user, [room], [message])
+
+
+def test_a_stop_that_only_the_prompt_tells_is_honoured_after_a_failed_attempt(
+    basic_user: Person, room: str, google: StandIn, worker: Poller, wire: Wire
+) -> None:
+    message = basic_user.sent(room)
+    google.fault("error", status=503)
+    wire.cut(
+        "dynamodb.BatchGetItem",
+        "meanwhile",
+        do=lambda: messages.request_stop(room, 1),
+        holding=(live.Live.table_name(),),
+    )
+    assert worker.poll().failed == []
+    assert basic_user.look(room, message)["status"] == "stopped"
+    check(basic_user, [room], [message])
+
+
+RACES = 20
+"""Races of a stop against the end; 200 were run by hand."""
+
+
+def test_a_stop_that_races_the_end_has_one_outcome(
+    pro_user: Person, google: StandIn, worker: Poller
+) -> None:
+    rooms = [pro_user.open_room() for _ in range(RACES)]
+    outcomes = set()
+    for number, room in enumerate(rooms):
+        google.fault("answer", events=[piece_of(0), DONE], pause=0.02, match=room)
+        message = pro_user.sent(room, f"Hello ({room})")
+        with ThreadPoolExecutor() as pool:
+            work = pool.submit(worker.poll)
+            time.sleep(number / RACES * 0.4)
+            answer = stop(pro_user, room, message)
+            work.result(timeout=10)
+        worker.redeliver()
+        worker.drain()
+        end = pro_user.look(room, message)
+        assert end["status"] in FINAL
+        if answer.status == 409:
+            assert end["status"] == "answered"
+        elif answer.data["status"] == "stopped":
+            assert (end["status"], end["reply"]) == ("stopped", None)
+        outcomes.add((answer.status, end["status"]))
+    bring_to_rest(worker, rooms)
+    check(pro_user, rooms)
+    assert len(outcomes) > 1
+
+
+def test_a_stop_finds_only_prompts_of_the_users_own_rooms(
+    basic_user: Person, pro_user: Person, room: str, worker: Poller
+) -> None:
+    message = basic_user.sent(room)
+    assert stop(pro_user, room, message).status == 404
+    assert stop(basic_user, room, ids.message_id(room, 7)).status == 404
+    worker.drain()
+    assert stop(basic_user, room, ids.message_id(room, 2)).status == 404, "it is a reply"
+    answered = stop(basic_user, room, message)
+    assert answered.status == 409
+
+
+@pytest.mark.parametrize(("start", "text"), [(0, "a\U0001f600bcd"), (3, "bcd"), (5, "d"), (6, "")])
+def test_a_poll_returns_the_text_from_its_offset_on(
+    start: int, text: str, basic_user: Person, room: str
+) -> None:
+    message = generating(basic_user, room)
+    for offset, piece in ((0, "a\U0001f600"), (3, "bc"), (5, "d")):
+        pieces.put_piece(room, 1, 1, offset, piece, datetime.now(UTC))
+    assert partial(basic_user, room, message, start) == {"attempt": 1, "from": start, "text": text}
+    assert partial(basic_user, room, message, start + 50)["from"] == 6
+    assert "partial" not in basic_user.look(room, message)
+
+
+@pytest.mark.parametrize("start", ["-1", "x", "1.5", "1" * 10, "null"])
+def test_an_invalid_offset_is_a_400(start: str, basic_user: Person, room: str) -> None:
+    message = basic_user.sent(room)
+    assert basic_user.get(f"/chatroom/{room}/message/{message}?from={start}").status == 400
+    assert basic_user.get(f"/chatroom/{room}/message/{message}?from=").status == 200
+
+
+def test_a_late_put_of_a_shorter_piece_replaces_nothing(room: str) -> None:
+    pieces.put_piece(room, 1, 1, 0, "a longer text", NOON)
+    pieces.put_piece(room, 1, 1, 0, "a", NOON)
+    assert pieces.read_text(room, 1, 1, 0).text == "a longer text"
+
+
+def test_the_attempts_of_a_retried_prompt_are_numbered_on(
+    basic_user: Person, room: str, google: StandIn, worker: Poller
+) -> None:
+    google.fault("blocked")
+    message = basic_user.sent(room)
+    worker.drain()
+    assert basic_user.retry(room, message).status == 202
+    worker.drain()
+    [prompt] = prompts(room)
+    assert (prompt.status, int(prompt.attempts), int(prompt.attempt)) == (Status.ANSWERED, 1, 2)
+    assert isinstance(stored(room)[0], StoredMessage)
