@@ -134,7 +134,7 @@ def test_a_stopped_reply_is_part_of_the_history(
 
 
 def generating(user: Person, room: str, text: str = "") -> str:
-    """Send a prompt and let its worker die after some text; return the message's id."""
+    """Send a prompt whose worker dies after some text; return the message's id."""
     message = user.sent(room)
     prompt = messages.lease_prompt(room, 1, "l_dead", datetime.now(UTC), timedelta(seconds=20))
     assert prompt
