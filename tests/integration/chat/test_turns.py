@@ -1,16 +1,23 @@
 """Edits, regenerations, undos and forks: what a room shows, and what it keeps."""
 
+import json
+import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from geminichat.domain import ids
+from geminichat.domain.quota import DAILY_FORKS
+from geminichat.tables.messages import StoredMessage
 from infra.local.standins.faults import StandIn
+from tests.support.aftermath import run_sweep
 from tests.support.lambdas import Poller
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person, problem
-from tests.support.stored import prompts, stored
+from tests.support.stored import fill_room, prompts, stored
 from tests.support.wire import Wire
 
 BATCH_GET, TRANSACT = "dynamodb.BatchGetItem", "dynamodb.TransactWriteItems"
@@ -314,3 +321,69 @@ def test_an_edit_takes_four_calls_and_an_undo_three(
     check(lambda: user.edit(room, line[2], "2"), [BATCH_GET, TRANSACT, SEND])
     check(lambda: user.undo(room), [BATCH_GET, TRANSACT])
     check(lambda: user.regenerate(room, line[1]), [BATCH_GET, TRANSACT, SEND])
+
+
+def test_an_edit_writes_as_much_at_message_3_of_2000_as_at_the_last(
+    user: Person, wire: Wire
+) -> None:
+    room = user.open_room()
+    fill_room(user.id, room, 2_000)
+    user.undo(room)
+    sizes = []
+    for seq in (3, 1_001, 1_999):
+        wire.reset()
+        with wire.watched() as tries:
+            message = ids.message_id(room, seq)
+            assert user.edit(room, message, "x" * 700).status == 202
+        [transaction] = [json.loads(one.body) for one in tries if one.call == TRANSACT]
+        items = [next(iter(write.values())) for write in transaction["TransactItems"]]
+        sizes.append([len(json.dumps(item)) for item in items])
+        assert user.undo(room).status == 200
+    assert len(sizes[0]) == len(sizes[2])
+    assert all(abs(first - last) < 100 for first, last in zip(sizes[0], sizes[2], strict=True))
+
+
+def test_a_room_of_2000_messages_is_forked_within_the_functions_time(
+    user: Person, wire: Wire
+) -> None:
+    room = user.open_room()
+    fill_room(user.id, room, 2_000)
+    wire.reset()
+    began = time.monotonic()
+    fork = user.fork(room, ids.message_id(room, 2_000))
+    seconds = time.monotonic() - began
+    assert fork.status == 201, fork.text
+    calls = Counter(wire.calls())
+    assert calls["dynamodb.BatchWriteItem"] == 80
+    assert calls[TRANSACT] == 2
+    assert len(stored(fork.data["id"])) == 2_000
+    assert seconds < 10
+
+
+@pytest.mark.parametrize("long", ["messages", "texts"])
+def test_a_fork_that_is_too_long_is_refused_and_leaves_nothing(long: str, user: Person) -> None:
+    room, last = user.open_room(), 2_002 if long == "messages" else 26
+    fill_room(user.id, room, last)
+    if long == "texts":
+        for seq in range(2, 27, 2):
+            StoredMessage(room, seq).update([StoredMessage.content.set("x" * 350_000)])
+    problem(user.fork(room, ids.message_id(room, last - 1)), 409, "room-too-long")
+    run_sweep(timedelta(minutes=15))
+    mine = StoredMessage.scan(StoredMessage.user_id == user.id, consistent_read=True)
+    assert {one.chatroom_id for one in mine} == {room}
+    assert [one["id"] for one in user.get("/chatroom").data["chatrooms"]] == [room]
+
+
+def test_forks_are_limited_by_rooms_and_per_day(
+    basic_user: Person, monkeypatch: pytest.MonkeyPatch, worker: Poller
+) -> None:
+    room = basic_user.open_room()
+    message = basic_user.sent(room)
+    worker.drain()
+    monkeypatch.setenv("BASIC_ROOMS", "1")
+    problem(basic_user.fork(room, message), 409, "too-many-rooms")
+    monkeypatch.setenv("BASIC_ROOMS", "100")
+    for _ in range(DAILY_FORKS):
+        assert basic_user.fork(room, message).status == 201
+    refused = problem(basic_user.fork(room, message), 429, "too-many-requests")
+    assert int(refused.headers["retry-after"]) > 0

@@ -879,16 +879,19 @@ def copy_line(chatroom_id: str, hidden: Hidden, last: int, target: str) -> int:
     The copied prompts are final and not counted, and `make redrive` leaves failed ones out. Raises
     StillGenerating for a prompt that is not final, and RoomTooLong.
     """
+    ranges = list(hidden.shown(last))
+    if sum(end - first + 1 for first, end in ranges) > 2 * FORK_TURNS:
+        raise RoomTooLong()
     turns = size = 0
     with StoredMessage.batch_write() as batch:
-        for first, end in hidden.shown(last):
+        for first, end in ranges:
             positions = StoredMessage.seq.between(first, end)
             for message in StoredMessage.query(chatroom_id, positions, consistent_read=True):
                 if message.status in (Status.QUEUED, Status.GENERATING):
                     raise StillGenerating()
                 turns += message.sender == "user"
                 size += len(message.content.encode())
-                if turns > FORK_TURNS or size > FORK_SIZE:
+                if size > FORK_SIZE:
                     raise RoomTooLong()
                 kept = {name: getattr(message, name) for name in COPIED}
                 batch.save(StoredMessage(target, 2 * turns - (message.sender == "user"), **kept))
