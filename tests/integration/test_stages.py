@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -219,9 +219,9 @@ def test_secrets_are_stored_in_the_region_of_aws_region(tmp_path: Path) -> None:
     assert {each["Name"].rpartition("/")[2] for each in found["Parameters"]} >= set(GIVEN)
 
 
-def test_redrive_handles_a_dead_letter_with_the_credentials_of_a_profile(
-    tmp_path: Path, values: Values
-) -> None:
+@pytest.fixture
+def dev_stack(values: Values) -> Iterator[Callable[[str], str]]:
+    """The tables and queues of the stage dev in eu-west-1: their physical ids by logical id."""
     template = {
         name: {
             "Type": kind,
@@ -242,23 +242,65 @@ def test_redrive_handles_a_dead_letter_with_the_credentials_of_a_profile(
     stacks.create_stack(
         StackName="geminichat-dev", TemplateBody=json.dumps({"Resources": template})
     )
+
+    def physical_id(name: str) -> str:
+        found = stacks.describe_stack_resource(StackName="geminichat-dev", LogicalResourceId=name)
+        return found["StackResourceDetail"]["PhysicalResourceId"]
+
     try:
         stacks.get_waiter("stack_create_complete").wait(
             StackName="geminichat-dev", WaiterConfig={"Delay": 1}
         )
-        queue = stacks.describe_stack_resource(
-            StackName="geminichat-dev", LogicalResourceId="DeadLettersQueue"
-        )["StackResourceDetail"]["PhysicalResourceId"]
-        body = json.dumps({"chatroomId": "r_" + "a" * 26, "seq": 1})
-        boto3.client("sqs", region_name="eu-west-1").send_message(
-            QueueUrl=queue, MessageBody=body, MessageGroupId="r", MessageDeduplicationId="1"
-        )
-        done = run("redrive", "dev", home=tmp_path)
+        yield physical_id
     finally:
         stacks.delete_stack(StackName="geminichat-dev")
+
+
+def test_redrive_handles_a_dead_letter_with_the_credentials_of_a_profile(
+    tmp_path: Path, dev_stack: Callable[[str], str]
+) -> None:
+    body = json.dumps({"chatroomId": "r_" + "a" * 26, "seq": 1})
+    boto3.client("sqs", region_name="eu-west-1").send_message(
+        QueueUrl=dev_stack("DeadLettersQueue"),
+        MessageBody=body,
+        MessageGroupId="r",
+        MessageDeduplicationId="1",
+    )
+    done = run("redrive", "dev", home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"m_{'a' * 26}_1: not queued" in done.stdout
     assert done.stdout.endswith("0 of 1 queued again.\n")
+
+
+def test_end_sessions_ends_every_session_of_a_user_who_is_named_by_id_email_or_number(
+    tmp_path: Path, dev_stack: Callable[[str], str]
+) -> None:
+    tables = boto3.resource("dynamodb", region_name="eu-west-1")
+    users = tables.Table(dev_stack("UsersTable"))
+    for identity in ("email:ann@example.com", "mobile:+14155552671"):
+        record = {"identity": identity, "user_id": "u_1", "proven": True, "since": "2026-11-01"}
+        tables.Table(dev_stack("IdentitiesTable")).put_item(Item=record)
+
+    for named in ("u_1", " Ann@Example.com", "+1 (415) 555-2671"):
+        ann = {"user_id": "u_1", "created_at": "2026-11-01", "sessions": {"s_1": 1, "s_2": 2}}
+        users.put_item(Item=ann)
+        done = run("end_sessions", "dev", named, home=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.endswith("Ended 2 sessions of u_1.\n")
+        user = users.get_item(Key={"user_id": "u_1"})["Item"]
+        assert user["sessions"] == {}
+        assert str(user["devices_since"]).isdigit(), "device tokens end, too"
+
+    unknown = run("end_sessions", "dev", "bob@example.com", home=tmp_path)
+    assert unknown.stderr == "No user has the identity bob@example.com.\n"
+    assert unknown.returncode == 1
+
+
+def test_make_end_sessions_runs_the_command_with_the_user_as_one_argument() -> None:
+    arguments = ["make", "--dry-run", "end-sessions", "STAGE=dev", "USER=+1 (415) 555-2671"]
+    printed = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
+    last = printed.stdout.strip().splitlines()[-1]
+    assert last.endswith(" infra.stages.end_sessions dev '+1 (415) 555-2671'")
 
 
 def test_destroy_removes_the_secrets_of_a_stage_that_was_never_deployed(stage: Stage) -> None:
