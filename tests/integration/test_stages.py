@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import boto3
@@ -282,7 +283,11 @@ def test_end_sessions_ends_every_session_of_a_user_who_is_named_by_id_email_or_n
         tables.Table(dev_stack("IdentitiesTable")).put_item(Item=record)
 
     for named in ("u_1", " Ann@Example.com", "+1 (415) 555-2671"):
-        ann = {"user_id": "u_1", "created_at": "2026-11-01", "sessions": {"s_1": 1, "s_2": 2}}
+        ann: dict[str, Any] = {
+            "user_id": "u_1",
+            "created_at": "2026-11-01",
+            "sessions": {"s_1": 1, "s_2": 2},
+        }
         users.put_item(Item=ann)
         done = run("end_sessions", "dev", named, home=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")

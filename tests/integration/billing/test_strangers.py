@@ -1,0 +1,95 @@
+"""Stripe objects of an unproven account: the purge deletes them, and its owner never meets them.
+
+An unproven account gets no page of Stripe's today. One from an earlier release may have a customer.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from functions.user_purge.app import purge_due
+from geminichat.tables.subscriptions import Subscription
+from geminichat.tables.users import User
+from infra.local.standins.stripe.driver import Stripe
+from tests.support.lambdas import Api
+from tests.support.person import Person, problem
+from tests.support.stored import purge_of
+
+NOW = datetime.now(UTC)
+SOON = NOW + timedelta(minutes=1)
+
+
+def stranger_with_a_customer(owner: Person, stripe: Stripe) -> tuple[Person, str]:
+    """Return who signed up with the owner's email, and the id of the open Checkout page."""
+    stranger = Person(owner.api, owner.identity, stripe)
+    stranger.sign_up(at=NOW)
+    User(stranger.id).update([User.email_verified.set(True)])
+    page = stranger.checkout().data["sessionId"]
+    assert stranger.post("/subscription/portal").status == 200
+    User(stranger.id).update([User.email_verified.set(False)])
+    return stranger, page
+
+
+def purge(at: datetime) -> dict[str, int]:
+    return purge_due(at, time.monotonic() + 60)
+
+
+def test_the_purge_deletes_the_customer_its_pages_and_its_subscription(
+    api: Api, stripe: Stripe
+) -> None:
+    owner = Person(api, stripe=stripe)
+    stranger, page = stranger_with_a_customer(owner, stripe)
+    customer_id = stranger.customer_id()
+    stripe.act(page, "pay")
+    [paid] = stranger.at_stripe()
+    assert paid["status"] == "active"
+
+    owner.prove(at=SOON)
+    problem(stranger.post("/subscription/portal"), 401, "unauthorized")
+    purge(SOON + timedelta(minutes=2))
+    assert stripe.get(f"/v1/customers/{customer_id}")["deleted"] is True
+    assert stripe.get(f"/v1/subscriptions/{paid['id']}")["status"] == "canceled"
+    assert purge_of(stranger.id) is None
+
+    events = [one["event"] for one in stripe.events()]
+    stranger.undelivered = [one["id"] for one in events if customer_id in str(one)]
+    assert len(stranger.undelivered) > 3
+    stranger.deliver_events()
+    assert list(Subscription.query(stranger.id)) == [], "no event stores it again"
+    assert owner.plan() == "basic"
+    owner.pay()
+    owner.deliver_events()
+    assert (owner.plan(), owner.customer_id() != customer_id) == ("pro", True)
+
+
+def test_an_open_checkout_page_of_a_purged_user_cannot_be_paid(api: Api, stripe: Stripe) -> None:
+    owner = Person(api, stripe=stripe)
+    stranger, page = stranger_with_a_customer(owner, stripe)
+    customer_id = stranger.customer_id()
+    owner.prove(at=SOON)
+    purge(SOON + timedelta(minutes=2))
+    assert stripe.get(f"/v1/checkout/sessions/{page}")["status"] == "expired"
+    assert stripe.get(f"/v1/customers/{customer_id}")["deleted"] is True
+    with pytest.raises(httpx.HTTPStatusError):
+        stripe.act(page, "pay")
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["refused", "lost"])
+@pytest.mark.parametrize("call", ["GET /v1/customers", "POST /v1/checkout", "DELETE /v1/customers"])
+def test_the_next_run_continues_a_purge_that_stripe_broke_off(
+    api: Api, stripe: Stripe, call: str, *, done: bool
+) -> None:
+    owner = Person(api, stripe=stripe)
+    stranger, page = stranger_with_a_customer(owner, stripe)
+    customer_id = stranger.customer_id()
+    owner.prove(at=SOON)
+    stripe.fault("drop", match=call, times="always", **({"done": True} if done else {}))
+    assert purge(SOON + timedelta(minutes=2))["failed"] == 1
+    assert purge_of(stranger.id)
+    stripe.reset()
+    assert purge(SOON + timedelta(minutes=7))["purged"] == 1
+    assert stripe.get(f"/v1/customers/{customer_id}")["deleted"] is True
+    assert stripe.get(f"/v1/checkout/sessions/{page}")["status"] == "expired"
+    assert purge_of(stranger.id) is None
