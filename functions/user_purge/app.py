@@ -31,7 +31,7 @@ def purge_due(now: datetime, until: float) -> dict[str, int]:
         if time.monotonic() > until:
             break
         try:
-            if purge_user.purge(purge, now):
+            if purge_user.continue_purge(purge, now):
                 counts["purged"] += 1
         except Exception:
             log.exception("user not purged", user_id=purge.user_id)

@@ -7,10 +7,10 @@ from geminichat import config
 from geminichat.domain import ids
 from geminichat.domain.plans import Plan
 from geminichat.domain.rooms import NewRoom, Room
-from geminichat.domain.sessions import ENDED, Claims
-from geminichat.errors import TooManyRooms, Unauthorized
+from geminichat.domain.sessions import Claims
+from geminichat.errors import TooManyRooms
 from geminichat.tables import chatrooms, subscriptions, usage, users
-from geminichat.tables.table import ConditionsFailed, Write, transact
+from geminichat.tables.table import ConditionsFailed, Write
 from geminichat.upstash import room_list_cache
 
 
@@ -52,10 +52,8 @@ def commit(
 def _commit(caller: Claims, now: datetime, *writes: Write) -> bool:
     """Commit the writes, and return whether the number of rooms allowed it."""
     try:
-        transact(*writes, users.check_session(caller, now))
+        users.transact_as(caller, now, *writes)
     except ConditionsFailed as error:
-        if error.of("session"):
-            raise Unauthorized(ENDED) from error
         if not error.only("rooms"):
             raise
         return False

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from geminichat.domain.sessions import ENDED, Claims
-from geminichat.errors import NotFound, Unauthorized
+from geminichat.domain.sessions import Claims
+from geminichat.errors import NotFound
 from geminichat.tables import chatrooms, messages, usage, users
-from geminichat.tables.table import ConditionsFailed, transact
+from geminichat.tables.table import ConditionsFailed
 from geminichat.upstash import room_list_cache
 
 
@@ -17,13 +17,12 @@ def delete(caller: Claims, room_id: str, now: datetime) -> None:
     user_id = caller.user_id
     room_list_cache.announce(room_list_cache.deletion_notice(room_id, now), user_id)
     try:
-        transact(
+        users.transact_as(
+            caller,
+            now,
             chatrooms.delete_room(user_id, room_id),
             messages.put_tombstone(user_id, room_id, now),
             usage.uncount_room(user_id),
-            users.check_session(caller, now),
         )
     except ConditionsFailed as error:
-        if error.of("session"):
-            raise Unauthorized(ENDED) from error
         raise NotFound() from error

@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from geminichat.domain.rooms import Room
-from geminichat.domain.sessions import ENDED, Claims
-from geminichat.errors import ChangedMeanwhile, KeyInUse, NotFound, Unauthorized
+from geminichat.domain.sessions import Claims
+from geminichat.errors import ChangedMeanwhile, KeyInUse, NotFound
 from geminichat.tables import chatrooms, idempotency_keys, users
 from geminichat.tables.idempotency_keys import KeyedRequest
-from geminichat.tables.table import ConditionsFailed, transact
+from geminichat.tables.table import ConditionsFailed
 from geminichat.upstash import room_list_cache
 
 
@@ -28,14 +28,12 @@ def undo(caller: Claims, room_id: str, idempotency_key: str | None, now: datetim
     undone, write = chatrooms.undo_edit(room, now)
 
     room_list_cache.announce(room_list_cache.update_notice(room_id, now), user_id)
-    writes = [write, users.check_session(caller, now)]
+    writes = [write]
     if request:
         writes.append(idempotency_keys.put_key(user_id, request, room_id, now))
     try:
-        transact(*writes)
+        users.transact_as(caller, now, *writes)
     except ConditionsFailed as error:
-        if error.of("session"):
-            raise Unauthorized(ENDED) from error
         if error.of("idempotency key"):
             raise KeyInUse() from error
         raise ChangedMeanwhile() from error

@@ -20,6 +20,7 @@ from geminichat.domain.sessions import ENDED, MOST_SESSIONS, Claims
 from geminichat.domain.users import Account
 from geminichat.errors import Unauthorized
 from geminichat.tables.table import (
+    ConditionsFailed,
     Key,
     Table,
     Write,
@@ -27,6 +28,7 @@ from geminichat.tables.table import (
     check,
     delete,
     put,
+    transact,
     transact_if,
     update,
     update_if,
@@ -124,6 +126,16 @@ def check_session(claims: Claims, now: datetime, *, proven: bool = False) -> Wri
         verified = (User.email_verified == True) | (User.mobile_verified == True)  # noqa: E712
         condition &= verified
     return check("session", User(claims.user_id), condition)
+
+
+def transact_as(claims: Claims, now: datetime, *writes: Write) -> None:
+    """Commit the writes if the session has not ended. Raises Unauthorized, ConditionsFailed."""
+    try:
+        transact(*writes, check_session(claims, now))
+    except ConditionsFailed as error:
+        if error.of("session"):
+            raise Unauthorized(ENDED) from error
+        raise
 
 
 def has_proven_identity(user: User) -> bool:
