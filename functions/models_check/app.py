@@ -6,7 +6,7 @@ Each concern is a line in the log, their number a metric with an alarm (RUNBOOK.
 from typing import Any
 
 from geminichat import config, metrics, startup  # noqa: F401
-from geminichat.clients import gemini_models
+from geminichat.clients import gemini_sdk
 from geminichat.domain import times
 from geminichat.runtime import log
 
@@ -14,7 +14,7 @@ from geminichat.runtime import log
 def handler(_event: dict[str, Any], _context: Any) -> dict[str, list[str]]:
     """Return the changes that an operator has to make in the catalogue, a sentence each."""
     try:
-        served = gemini_models.list_served(config.secret("GEMINI_KEY_PARAMETER"))
+        served = gemini_sdk.list_served(config.secret("GEMINI_KEY_PARAMETER"))
     except Exception as error:
         log.exception("models not listed", error=type(error).__name__)
         concerns = ["Google's list of models could not be read."]

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from geminichat.clients import gemini_models
+from geminichat.clients import gemini_sdk
 from geminichat.domain import models
 from geminichat.domain.models import Catalogue
 from infra.command import CommandError
@@ -58,7 +58,7 @@ def read_catalogue(parameters: Mapping[str, str]) -> Catalogue:
 def list_served() -> set[str]:
     """Return the models that Google serves to GEMINI_API_KEY. Raises CommandError."""
     try:
-        return gemini_models.list_served(os.environ["GEMINI_API_KEY"])
+        return gemini_sdk.list_served(os.environ["GEMINI_API_KEY"])
     except Exception as error:
         raise CommandError(f"Google's list of models could not be read: {error}") from error
 

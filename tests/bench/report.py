@@ -381,7 +381,7 @@ def _cost(results: Results) -> list[str]:
         table([*head, "ten together"], rows),
         (
             f"Without a single request, a month costs ${still.total:.2f}: Lambda's polls of the "
-            f"empty queue ${still.polling:.2f}, schedules such as the sweep every minute "
+            f"empty queues ${still.polling:.2f}, schedules such as the sweep every minute "
             f"${still.schedules:.2f} and their X-Ray traces ${still.traces:.2f}, alarms ${still.alarms:.2f}, the dashboard "
             f"${still.dashboard:.2f}. In an account with nothing else in it, AWS's always-free tiers "
             f"leave ${still.after_free_tiers:.2f}."

@@ -71,6 +71,8 @@ class World:
             return Answer(_NAMES[service.partition("_")[0]], operation, request, reply, kind)
         if path.startswith("/v1beta/models?"):
             return Answer("gemini", "models", {}, _GEMINI_MODELS)
+        if path.partition("?")[0].endswith(":generateContent"):
+            return Answer("gemini", "generateContent", json.loads(body), _gemini_answer("A title"))
         if path.startswith("/v1beta/models/"):
             reply = _gemini_reply(self.reply)
             return Answer(
@@ -253,10 +255,13 @@ _GEMINI_MODELS = {
 
 
 def _gemini_reply(text: str) -> str:
+    return f"data: {json.dumps(_gemini_answer(text))}\r\n\r\n"
+
+
+def _gemini_answer(text: str) -> dict[str, Any]:
     candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": "STOP"}
     usage = {"promptTokenCount": 300, "candidatesTokenCount": 200, "totalTokenCount": 500}
-    chunk = {"candidates": [candidate | {"index": 0}], "usageMetadata": usage}
-    return f"data: {json.dumps(chunk)}\r\n\r\n"
+    return {"candidates": [candidate | {"index": 0}], "usageMetadata": usage}
 
 
 def made(answer: Answer, bytes_out: int, body: bytes, began: float) -> Call:

@@ -206,6 +206,7 @@ def sqs_event(prompts: int) -> Mapping[str, Any]:
 _ROOM = f"/chatroom/{ROOM}"
 _ONE = f"{_ROOM}/message/{PROMPT}"
 _QUEUED: Item = {"status": "queued", "sender": "user", "attempts": 0}
+_UNTITLED = {"userId": USER, "chatroomId": ROOM, "seq": 21}
 _UNPAID: Item = {"stripe_subscription_id": None, "status": "none", "pro_until": None}
 _EVENT = {
     "id": "evt_1",
@@ -305,6 +306,11 @@ ASKS: dict[str, Ask] = {
     ),
     "ChatroomFork": Ask(f"{_ROOM}/fork", {"upTo": PROMPT}, usual="create"),
     "GeminiWorker": Ask(event=sqs_event(1), items={"MessagesTable": _QUEUED}, usual="worker"),
+    "TitlesGenerate": Ask(
+        event={"Records": [{"messageId": "1", "body": json.dumps(_UNTITLED)}]},
+        items={"ChatroomsTable": {"auto_title": "due"}},
+        usual="worker",
+    ),
     "SubscriptionCheckout": Ask(
         "/subscribe/pro", items={"SubscriptionsTable": _UNPAID}, usual="create"
     ),

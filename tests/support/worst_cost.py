@@ -5,10 +5,10 @@
 
 import tomllib
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import get_args
 
-from geminichat.domain import models, spending
+from geminichat.domain import models, spending, titles
 from geminichat.domain.messages import CONTENT_LENGTH
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import UNPROVEN_PROMPTS
@@ -71,6 +71,15 @@ def reserved(choice: models.Choice) -> float:
     return reservation.amount / MILLION
 
 
+def title() -> float:
+    """Return the dollars that are charged for the dearest title."""
+    longest = titles.question(LONGEST * CONTENT_LENGTH, LONGEST * CONTENT_LENGTH)
+    plain = titles.question("a" * CONTENT_LENGTH, "a" * CONTENT_LENGTH)
+    model, now, cap = CATALOGUE.cheapest(), datetime(2026, 1, 1, tzinfo=UTC), spending.StageCap(0)
+    prices = [titles.price(model, asked, "r", now, 0, cap) for asked in (longest, plain)]
+    return max(price.amount for price in prices) / MILLION
+
+
 def requests_per_day() -> float:
     """Return the requests that the API's throttle allows per day."""
     [api] = of_type("AWS::Serverless::HttpApi").values()
@@ -107,6 +116,11 @@ def bounds() -> Iterator[tuple[str, str, str]]:
         "one prompt: unproven, basic, pro",
         f"${unproven_prompt():.2f}, ${prompt(Plan.BASIC):.2f}, ${prompt(Plan.PRO):.2f}",
         "the dearest model of the plan (the cheapest of all while unproven), `HistoryCharacters`",
+    )
+    yield (
+        "the title of a room",
+        f"${title():.4f}",
+        "300 tokens of the cheapest model, within the user's and the stage's limits; `Titles`",
     )
     yield "a basic user at Gemini", f"${basic:.2f}", "`BasicDailyDollars`"
     yield "a pro user at Gemini", f"${pro:.2f}", "`ProDailyDollars`"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from geminichat.clients import gemini_models
+from geminichat.clients import gemini_sdk
 from infra.command import CommandError
 from infra.local import up
 from infra.local.serving import served
@@ -27,7 +27,7 @@ def test_google_s_list_has_the_models_that_answer_prompts(
 ) -> None:
     with served(lambda: gemini.create_app(KEY)) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
-        assert gemini_models.list_served(KEY) == set(gemini.MODELS) - {"gemini-embedding-2"}
+        assert gemini_sdk.list_served(KEY) == set(gemini.MODELS) - {"gemini-embedding-2"}
 
 
 @pytest.mark.usefixtures("google")

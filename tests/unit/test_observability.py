@@ -41,8 +41,8 @@ def of_api(name: str) -> Metric:
     return Metric("AWS/ApiGateway", name, (("ApiId", "ApiId"),))
 
 
-def of_queue(name: str) -> Metric:
-    return Metric("AWS/SQS", name, (("QueueName", "PromptsQueueName"),))
+def of_queue(name: str, queue: str = "PromptsQueueName") -> Metric:
+    return Metric("AWS/SQS", name, (("QueueName", queue),))
 
 
 HOUR: Minutes = [None] * 60
@@ -50,6 +50,11 @@ SWEEPS: dict[Metric, Minutes] = {of_function("Invocations", "SweepName"): [1] * 
 
 GOES_OFF: list[tuple[str, str, dict[Metric, Minutes]]] = [
     ("dead-letters", "one letter", {ours("DeadLetters"): [*HOUR, 1]}),
+    (
+        "title-dead-letters",
+        "one letter",
+        {of_queue("ApproximateNumberOfMessagesVisible", "TitleDeadLettersQueueName"): [0, 1]},
+    ),
     ("spending", "four fifths of the budget", {ours("SpendingShare"): [79, 80]}),
     ("oldest-prompt", "15 minutes", {of_queue("ApproximateAgeOfOldestMessage"): [899, 900]}),
     ("worker-errors", "breaks off, twice in 5 minutes", {ours("WorkerErrors"): [1, None, 2]}),
@@ -92,6 +97,11 @@ STAYS_OK: list[tuple[str, str, dict[Metric, Minutes]]] = [
         "dead-letters",
         "another stage",
         {Metric("geminichat", "DeadLetters", (("stage", "x"),)): [1]},
+    ),
+    (
+        "title-dead-letters",
+        "a prompt's letter",
+        {of_queue("ApproximateNumberOfMessagesVisible", "DeadLettersQueueName"): [1]},
     ),
     ("spending", "less than that", {ours("SpendingShare"): [79, 79]}),
     ("oldest-prompt", "14 minutes", {of_queue("ApproximateAgeOfOldestMessage"): [899]}),

@@ -5,7 +5,8 @@ The reply follows from the request, so a test knows it beforehand (`reply_to`):
     You said: What is a queue? (turn 2; before that: Hello; told: Be brief.)
 
 `turn` counts the user's messages in the request, `before that` is the user's message before the
-last one, and `told` the system instruction; the last two are left out where there are none. Four
+last one, and `told` the system instruction; the last two are left out where there are none. An
+instruction that begins with "Title" is followed: `Chat about What is a`, three words. Four
 characters count as one token, and `maxOutputTokens` cuts a longer reply off.
 
 A request that names a thinking level is billed for thoughts (`THOUGHTS`) as Google does: they count
@@ -147,6 +148,8 @@ def create_app(api_key: str, delay: float = 0.0, models: Sequence[str] = MODELS)
 def reply_to(contents: list[Json], instruction: str = "") -> str:
     """Return the reply to a conversation, by the rule above."""
     said = [_text(content) for content in contents if content.get("role", "user") == "user"]
+    if instruction.startswith("Title"):
+        return " ".join(["Chat about", *said[-1].split()[:3]])
     notes = [f"turn {len(said)}"]
     if len(said) > 1:
         notes.append(f"before that: {said[-2]}")

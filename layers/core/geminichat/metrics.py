@@ -31,6 +31,9 @@ class Values(TypedDict, total=False):
     """Their users stopped them, queued ones included."""
     PromptsFailed: int
     """They ended with an error that their user can read."""
+    TitlesGenerated: int
+    TitlesFailed: int
+    """Gemini gave no title, and the prompt's first words stay."""
     PromptsRequeued: int
     """The sweep found that their queue message was lost."""
     DeadLetters: int

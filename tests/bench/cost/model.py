@@ -179,7 +179,8 @@ def scheduled() -> float:
 def idle(measured: Mapping[str, Measured]) -> Idle:
     """Return the cost of a month without a single request; every scheduled run costs a sweep."""
     runs = scheduled()
-    polls = ASSUMED["pollers"] * SECONDS / ASSUMED["poll_seconds"]
+    queues = sum(len(events_of(function, "SQS")) for function in FUNCTIONS)
+    polls = queues * ASSUMED["pollers"] * SECONDS / ASSUMED["poll_seconds"]
     once = invocation(measured[SWEEP], memory_of(SWEEP), http=False)
     dashboards = sum(
         one["Type"] == "AWS::CloudWatch::Dashboard" for one in NESTED["Resources"].values()

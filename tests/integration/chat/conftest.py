@@ -3,8 +3,9 @@
 import pytest
 
 from geminichat.tables.messages import SHARDS, StoredMessage
-from tests.support.lambdas import Api
+from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
+from tests.support.template import Values
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -13,6 +14,12 @@ def nothing_unfinished() -> None:
     for shard in range(SHARDS):
         for key in list(StoredMessage.unfinished.query(shard)):
             StoredMessage(key.chatroom_id, int(key.seq)).delete()
+
+
+@pytest.fixture
+def titler(values: Values) -> Poller:
+    """The poller of the titles queue, which titles one room when it is polled."""
+    return Poller(values.refs["TitlesQueue"], "TitlesGenerate", batch_size=1)
 
 
 @pytest.fixture

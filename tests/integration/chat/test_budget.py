@@ -139,10 +139,20 @@ def in_turn(made: Calls, *calls: str) -> list[str]:
     return found
 
 
+def test_titling_a_room_takes_four_table_calls_and_one_of_redis(
+    basic_user: Person, room: str, worker: Poller, titler: Poller, calls_of: Counter
+) -> None:
+    basic_user.sent(room)
+    worker.poll()
+    assert calls_of(titler.poll) == Calls(
+        [BATCH_GET, TRANSACT, TRANSACT, BATCH_GET], redis=1, gemini=1
+    )
+
+
 def test_answering_ten_prompts_in_parallel_takes_three_table_calls_each(
     pro_user: Person, worker: Poller, calls_of: Counter
 ) -> None:
-    rooms = [pro_user.open_room() for _ in range(10)]
+    rooms = [pro_user.open_room("Named") for _ in range(10)]
     for room in rooms:
         pro_user.sent(room)
     made = calls_of(worker.poll)

@@ -10,9 +10,10 @@ from geminichat.domain.models import Thinking
 from geminichat.domain.text import NO_NUL, trim_field
 
 DEFAULT_TITLE = "New Chat"
+TITLE_LENGTH = 120
 
 _WITHOUT_NUL = {"pattern": NO_NUL}
-type Title = Annotated[str, Meta(max_length=120, extra_json_schema=_WITHOUT_NUL)]
+type Title = Annotated[str, Meta(max_length=TITLE_LENGTH, extra_json_schema=_WITHOUT_NUL)]
 type Instruction = Annotated[str, Meta(max_length=4_000, extra_json_schema=_WITHOUT_NUL)]
 type ModelName = Annotated[
     str,

@@ -83,13 +83,34 @@ def reserve(
     turn = CONTENT_LENGTH + CHARACTERS_PER_TOKEN * choice.max_output_tokens
     history = min(history_characters, seq // 2 * turn)
     input_tokens = sum(estimate_tokens(text) for text in texts) + history
-    model = choice.model
+    return reserve_tokens(
+        model=choice.model,
+        day=day,
+        prompt=f"{chatroom_id} {seq}",
+        input_tokens=input_tokens,
+        output_tokens=choice.max_output_tokens,
+        cap=cap,
+        stage_cap=stage_cap,
+    )
+
+
+def reserve_tokens(
+    *,
+    model: "Model",
+    day: str,
+    prompt: str,
+    input_tokens: int,
+    output_tokens: int,
+    cap: int,
+    stage_cap: StageCap,
+) -> Reservation:
+    """Return the reservation of the price of at most that many tokens; `prompt` gives its shard."""
     return Reservation(
         day=day,
-        amount=price(input_tokens, choice.max_output_tokens, model.price_in, model.price_out),
+        amount=price(input_tokens, output_tokens, model.price_in, model.price_out),
         price_in=model.price_in,
         price_out=model.price_out,
-        shard=zlib.crc32(f"{chatroom_id} {seq}".encode()) % stage_cap.shards,
+        shard=zlib.crc32(prompt.encode()) % stage_cap.shards,
         cap=cap,
     )
 

@@ -21,6 +21,7 @@ VISIBLE = rf"^[^\x00]*[^{_INVISIBLE}][^\x00]*$"
 """What `trim` returns unless the text is empty, as a JSON Schema pattern (ECMA-262)."""
 
 
+_INVISIBLE_RUN = re.compile(f"[{_INVISIBLE}]+")
 _BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
@@ -86,6 +87,19 @@ def _refuse_nul(text: str, field: str) -> None:
 
 def _without_blank_lines(text: str) -> str:
     return "" if _ALL_INVISIBLE.fullmatch(text) else _BLANK_LINES.sub("", text).rstrip()
+
+
+def one_line(text: str) -> str:
+    """Return the text in one line: white space becomes a space, other invisible characters go."""
+    return _INVISIBLE_RUN.sub(lambda run: " " if re.search(r"\s", run[0]) else "", text).strip()
+
+
+def shorten(text: str, length: int) -> str:
+    """Return the text, or its first whole words and an ellipsis if it has more characters."""
+    if len(text) <= length:
+        return text
+    words, _, _ = text[:length].rpartition(" ")
+    return (words or text[: length - 1]).rstrip() + "…"
 
 
 def trim_field(struct: Any, field: str) -> None:

@@ -5,7 +5,7 @@ import time
 from concurrent.futures import Executor
 
 from geminichat import config, metrics
-from geminichat.clients import gemini, prompt_queue
+from geminichat.clients import gemini, prompt_queue, title_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import history, ids, retries, times
 from geminichat.domain.history import PastTurn
@@ -58,7 +58,7 @@ def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> i
             messages.return_prompt(prompt)
             return _answer_earlier_first(job, past.unfinished, deadline, background)
         with LiveReply(prompt, watchers, background) as shown:
-            return _generate(prompt, past.turns, min(left, timeout), shown)
+            return _generate(prompt, past.turns, min(left, timeout), shown, background)
     except LeaseLost:
         raise
     except Exception:
@@ -104,7 +104,11 @@ def _answer_earlier_first(
 
 
 def _generate(
-    prompt: LeasedPrompt, past: list[PastTurn], seconds: float, shown: LiveReply
+    prompt: LeasedPrompt,
+    past: list[PastTurn],
+    seconds: float,
+    shown: LiveReply,
+    background: Executor,
 ) -> int | None:
     """Ask Gemini and store its reply; see `answer` for the result."""
     start = time.monotonic()
@@ -129,6 +133,8 @@ def _generate(
         GeminiSeconds=seconds_taken,
         ReplySeconds=(now - prompt.sent).total_seconds(),
     )
+    if prompt.title_due:
+        background.submit(title_queue.send, prompt.user_id, prompt.chatroom_id, prompt.seq)
     return None
 
 

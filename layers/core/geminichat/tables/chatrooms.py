@@ -46,9 +46,14 @@ class Chatroom(Table):
     thinking = UnicodeAttribute(null=True)
     last_seq = NumberAttribute(default=0)
     line = UnicodeAttribute(null=True)  # a Line in JSON
+    auto_title = UnicodeAttribute(null=True)
+    """DUE in a room titled by default, then the id of its generated title; none in a named room."""
     created_at = UnicodeAttribute()
     updated_at = UnicodeAttribute()
     by_activity = ByActivity()
+
+
+DUE = "due"
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +66,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     thinking: str | None
     system_instruction: str | None
     hidden: Hidden
+    title_due: bool = False
+    """The room is titled by default."""
 
 
 def key_of(user_id: str, chatroom_id: str) -> Key:
@@ -83,6 +90,7 @@ def put_room(
         user_id,
         chatroom_id,
         title=new.title or rooms.DEFAULT_TITLE,
+        auto_title=None if new.title else DUE,
         system_instruction=new.system_instruction,
         model=new.model or models.DEFAULT,
         thinking=new.thinking,
@@ -101,6 +109,7 @@ def put_copy(
         room.user_id,
         chatroom_id,
         title=room.title,
+        auto_title=room.auto_title,
         system_instruction=room.system_instruction,
         model=room.model,
         thinking=room.thinking,
@@ -185,7 +194,13 @@ def _turn(room: Chatroom, seq: int, line: Line) -> Turn:
         thinking=room.thinking,
         system_instruction=room.system_instruction,
         hidden=line.hidden,
+        title_due=is_title_due(room),
     )
+
+
+def is_title_due(room: Chatroom) -> bool:
+    """Return whether the room is titled by default, and no title is being generated."""
+    return room.auto_title == DUE
 
 
 def replace_turns(room: Chatroom, seq: int, now: datetime) -> tuple[Turn, Write]:
@@ -247,6 +262,8 @@ def change(user_id: str, chatroom_id: str, change: rooms.RoomChange, now: dateti
     actions: list[Action] = [Chatroom.updated_at.set(times.text(now))]
     if change.title is not UNSET:
         actions.append(Chatroom.title.set(change.title or rooms.DEFAULT_TITLE))
+        auto_title = Chatroom.auto_title
+        actions.append(auto_title.remove() if change.title else auto_title.set(DUE))
     if change.model is not UNSET:
         actions.append(Chatroom.model.set(change.model or models.DEFAULT))
     if change.thinking is not UNSET:
@@ -262,6 +279,24 @@ def change(user_id: str, chatroom_id: str, change: rooms.RoomChange, now: dateti
     room = Chatroom(user_id, chatroom_id)
     _update(room, actions)
     return view(room)
+
+
+def start_title(user_id: str, chatroom_id: str, title_id: str, words: str) -> Write:
+    """Return the write "room", which titles a room by a prompt's words until its title arrives.
+
+    Its condition is that the room is titled by default.
+    """
+    actions = [Chatroom.title.set(words), Chatroom.auto_title.set(title_id)]
+    return update("room", Chatroom(user_id, chatroom_id), actions, Chatroom.auto_title == DUE)
+
+
+def finish_title(user_id: str, chatroom_id: str, title_id: str, title: str) -> Write:
+    """Return the write "room", which gives a room its title.
+
+    Its condition is that its user has not named the room since `start_title`.
+    """
+    actions = [Chatroom.title.set(title), Chatroom.auto_title.remove()]
+    return update("room", Chatroom(user_id, chatroom_id), actions, Chatroom.auto_title == title_id)
 
 
 def delete_room(user_id: str, chatroom_id: str) -> Write:

@@ -159,6 +159,7 @@ class StoredMessage(Table):
     input_tokens = NumberAttribute(null=True)  # a prompt's: of attempts that brought no reply
     output_tokens = NumberAttribute(null=True)
     reservation = UnicodeAttribute(null=True)  # a Reservation in JSON
+    title_due = BooleanAttribute(null=True)  # the room was titled by default
 
     unfinished = Unfinished()
     failed = Failed()
@@ -380,6 +381,7 @@ def put_prompt(
         max_output_tokens=choice.max_output_tokens,
         system_instruction=turn.system_instruction,
         hidden=msgspec.json.encode(turn.hidden.ranges).decode() if turn.hidden.ranges else None,
+        title_due=turn.title_due or None,
         created_at=moment,
         status=Status.QUEUED,
         attempts=0,
@@ -552,6 +554,8 @@ class LeasedPrompt(msgspec.Struct, frozen=True):
     generation: str
     hidden: Hidden
     """What its room hid when it was sent."""
+    title_due: bool
+    """The room was titled by default when the prompt was sent."""
 
 
 def lease_prompt(
@@ -600,6 +604,7 @@ def lease_prompt(
         sent=_sent_at(prompt),
         generation=prompt.generation or FIRST,
         hidden=_hidden_of(prompt),
+        title_due=bool(prompt.title_due),
     )
 
 

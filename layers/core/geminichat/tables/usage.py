@@ -245,7 +245,7 @@ def settle_prompt(
     settled = [
         Usage.committed.add(reservation.cost(tokens) - reservation.amount),
         Usage.reserved.add(-reservation.amount),
-        _expire(times.parse(f"{reservation.day}T00:00:00Z") + KEPT),
+        _expire_after(reservation.day),
     ]
     actions = [
         *settled,
@@ -261,6 +261,31 @@ def settle_prompt(
     return [
         update("day", Usage(user_id, reservation.day), actions, reserved_in),
         update("stage", Usage(_stage(reservation), reservation.day), settled),
+    ]
+
+
+def charge_title(user_id: str, price: Reservation) -> list[Write]:
+    """Return the writes "day" and "stage", which spend the price of a title if the caps allow it.
+
+    A title is no prompt: it counts in money only. `correct_title` returns what it did not cost.
+    """
+    spend = [Usage.committed.add(price.amount), _expire_after(price.day)]
+    stage_cap = config.stage_cap().per_shard
+    return [
+        update("day", Usage(user_id, price.day), spend, _has_room(price.amount, price.cap)),
+        update("stage", Usage(_stage(price), price.day), spend, _has_room(price.amount, stage_cap)),
+    ]
+
+
+def correct_title(user_id: str, price: Reservation, tokens: TokenUsage) -> list[Write]:
+    """Return the writes "day" and "stage", which replace a title's price by its tokens' cost.
+
+    The condition of "day" fails if the user's counts were deleted.
+    """
+    correct = [Usage.committed.add(price.cost(tokens) - price.amount)]
+    return [
+        update("day", Usage(user_id, price.day), correct, Usage.user_id.exists()),
+        update("stage", Usage(_stage(price), price.day), correct),
     ]
 
 
@@ -284,11 +309,10 @@ def count_stripe_request(user_id: str, now: datetime) -> RequestLimit:
 
 def _reserve_of_stage(reservation: Reservation, amount: int) -> Write:
     cap = config.stage_cap().per_shard
-    expires = times.parse(f"{reservation.day}T00:00:00Z") + KEPT
     return update(
         "stage",
         Usage(_stage(reservation), reservation.day),
-        [*_reserve(amount), _expire(expires)],
+        [*_reserve(amount), _expire_after(reservation.day)],
         _has_room(amount, cap),
     )
 
@@ -300,6 +324,10 @@ def _stage(reservation: Reservation) -> str:
 
 def _reserve(amount: int) -> list[Action]:
     return [Usage.committed.add(amount), Usage.reserved.add(amount)]
+
+
+def _expire_after(day: str) -> Action:
+    return _expire(times.parse(f"{day}T00:00:00Z") + KEPT)
 
 
 def _expire(expires: datetime) -> Action:

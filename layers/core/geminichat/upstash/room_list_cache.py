@@ -171,6 +171,11 @@ def update_notice(room_id: str, now: datetime) -> str:
     return _notice("changed", room_id, now)
 
 
+def title_notice(room_id: str, now: datetime) -> str:
+    """Return the notice that a room gets a title, which moves it nowhere in the list."""
+    return _notice("titled", room_id, now)
+
+
 def deletion_notice(room_id: str, now: datetime) -> str:
     """Return the notice that a room is deleted."""
     return _notice("deleted", room_id, now)
@@ -220,7 +225,7 @@ def _is_unaffected(page: RoomPage, notice: str) -> bool:
         case "created" | "active" | "changed":
             full = page.next_cursor is not None
             return full and absent and moment < page.chatrooms[-1].updated_at
-        case "deleted":
+        case "deleted" | "titled":
             return absent
     return False
 

@@ -1,0 +1,96 @@
+"""SQS TitlesQueue: title a room by its answered turn, unless its user has named it.
+
+The room gets the prompt's first words, and then Gemini's title. Gemini is asked once: if it fails,
+the words stay.
+"""
+
+import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
+
+from datetime import datetime
+from typing import Any
+
+from geminichat import config, metrics
+from geminichat.clients import gemini_sdk, title_queue
+from geminichat.clients.title_queue import TitleJob
+from geminichat.domain import ids, times, titles
+from geminichat.domain.messages import NO_TOKENS, TokenUsage
+from geminichat.domain.models import Model
+from geminichat.runtime import log
+from geminichat.tables import chatrooms, messages, subscriptions, usage
+from geminichat.tables.table import ConditionsFailed, batch_get, transact, transact_if
+from geminichat.upstash import room_list_cache
+
+
+def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """Return the messages to deliver again: those that failed for a reason on our side."""
+    failed = [record["messageId"] for record in event["Records"] if not _handle(record)]
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+def _handle(record: dict[str, Any]) -> bool:
+    """Title the room that a queue message names, and return whether it needs no other try."""
+    try:
+        give_title(title_queue.read(record["body"]), times.now())
+    except Exception:
+        log.exception("not titled", sqs_message_id=record["messageId"])
+        return False
+    return True
+
+
+def give_title(job: TitleJob, now: datetime) -> None:
+    """Title the job's room, unless it is not titled by default.
+
+    The most that the title can cost is charged before Gemini is asked, and corrected afterwards.
+    """
+    room, prompt, reply, subscription = batch_get(
+        chatrooms.key_of(job.user_id, job.chatroom_id),
+        messages.key_of(job.chatroom_id, job.seq),
+        messages.key_of(job.chatroom_id, job.seq + 1),
+        subscriptions.key_of(job.user_id),
+    )
+    if not (room and prompt and reply and chatrooms.is_title_due(room)):
+        return
+    model = config.catalogue().cheapest()
+    question = titles.question(prompt.content, reply.content)
+    cap = config.plan_limits()[subscriptions.plan_of(subscription, now)].spending
+    price = titles.price(model, question, job.chatroom_id, now, cap, config.stage_cap())
+    title_id, words = ids.new("t"), titles.first_words(prompt.content)
+
+    room_list_cache.announce(room_list_cache.title_notice(room.chatroom_id, now), job.user_id)
+    start = chatrooms.start_title(job.user_id, job.chatroom_id, title_id, words)
+    try:
+        transact(start, *usage.charge_title(job.user_id, price))
+    except ConditionsFailed as failed:
+        if not failed.of("room"):  # a cap is reached
+            transact_if(start)
+        return
+
+    title, tokens = _ask(model, question, job)
+    writes = usage.correct_title(job.user_id, price, tokens)
+    if title:
+        writes.append(chatrooms.finish_title(job.user_id, job.chatroom_id, title_id, title))
+    while writes:  # each without those whose user, room or default title is gone
+        try:
+            transact(*writes)
+            break
+        except ConditionsFailed as failed:
+            writes = [write for write in writes if not failed.of(write.name)]
+
+
+def _ask(model: Model, question: str, job: TitleJob) -> tuple[str | None, TokenUsage]:
+    """Return Gemini's title, or None, and its tokens."""
+    try:
+        answer = gemini_sdk.generate_title(
+            config.secret("GEMINI_KEY_PARAMETER"),
+            model.id,
+            titles.INSTRUCTION,
+            question,
+            titles.MAX_OUTPUT_TOKENS,
+        )
+    except Exception as error:
+        log.warning("no title", chatroom_id=job.chatroom_id, error=type(error).__name__)
+        metrics.emit(TitlesFailed=1)
+        return None, NO_TOKENS
+    title = titles.clean(answer.text)
+    metrics.emit(TitlesGenerated=1) if title else metrics.emit(TitlesFailed=1)
+    return title, answer.tokens

@@ -1,0 +1,66 @@
+"""Titles of rooms: what Gemini is asked, and the title that its answer or the prompt gives.
+
+A room titled by default first gets the first words of a prompt, then Gemini's title.
+"""
+
+from datetime import datetime
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from geminichat.domain import spending, text, times
+from geminichat.domain.rooms import TITLE_LENGTH
+from geminichat.domain.spending import Reservation, StageCap
+
+if TYPE_CHECKING:
+    from geminichat.domain.models import Model
+
+INSTRUCTION = "Title this chat in its language: at most six words, no quotes."
+
+MAX_OUTPUT_TOKENS = 24
+
+EXCERPT = 500
+"""Characters of the prompt and of the reply that are sent; fewer if they take more tokens."""
+
+WORDS_LENGTH = 60
+"""Characters of a title that repeats the prompt's first words."""
+
+_DECORATION = " \"'`*_#.“”„«»"
+
+
+def question(prompt: str, reply: str) -> str:
+    """Return the text to title: the beginnings of a prompt and of its reply."""
+    return f"{_excerpt(prompt)}\n---\n{_excerpt(reply)}"
+
+
+def _excerpt(content: str) -> str:
+    """Return the beginning of a text: at most 500 characters, and about 125 tokens.
+
+    Gemini counts four characters of ASCII as a token, and of other text at most two bytes.
+    """
+    sizes = (1 if character.isascii() else 2 * len(character.encode()) for character in content)
+    return content[: sum(size <= EXCERPT for size in accumulate(sizes))]
+
+
+def price(
+    model: "Model", asked: str, chatroom_id: str, now: datetime, cap: int, stage_cap: StageCap
+) -> Reservation:
+    """Return the reservation of the most that the title of a room can cost."""
+    return spending.reserve_tokens(
+        model=model,
+        day=times.day(now),
+        prompt=f"{chatroom_id} title",
+        input_tokens=spending.estimate_tokens(INSTRUCTION + asked),
+        output_tokens=MAX_OUTPUT_TOKENS,
+        cap=cap,
+        stage_cap=stage_cap,
+    )
+
+
+def first_words(prompt: str) -> str:
+    """Return the title that repeats the first words of a prompt."""
+    return text.shorten(text.one_line(prompt), WORDS_LENGTH)
+
+
+def clean(generated: str) -> str | None:
+    """Return a generated title without its quotes and marks, or None if no text is left."""
+    return text.shorten(text.one_line(generated).strip(_DECORATION), TITLE_LENGTH) or None
