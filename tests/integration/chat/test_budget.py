@@ -56,7 +56,7 @@ type Counter = Callable[[Callable[[], object]], Calls]
 
 @pytest.fixture
 def room(basic_user: Person) -> str:
-    return basic_user.open_room()
+    return basic_user.open_room("Named")
 
 
 def test_creating_changing_or_deleting_a_room_takes_one_write(
@@ -140,10 +140,10 @@ def in_turn(made: Calls, *calls: str) -> list[str]:
 
 
 def test_titling_a_room_takes_four_table_calls_and_one_of_redis(
-    basic_user: Person, room: str, worker: Poller, titler: Poller, calls_of: Counter
+    basic_user: Person, worker: Poller, titler: Poller, calls_of: Counter
 ) -> None:
-    basic_user.sent(room)
-    worker.poll()
+    basic_user.sent(basic_user.open_room())
+    assert SEND in calls_of(worker.poll).aws
     assert calls_of(titler.poll) == Calls(
         [BATCH_GET, TRANSACT, TRANSACT, BATCH_GET], redis=1, gemini=1
     )

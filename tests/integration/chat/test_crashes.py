@@ -67,7 +67,7 @@ class Scene:
 
 
 def room(scene: Scene) -> None:
-    scene.room = scene.user.open_room()
+    scene.room = scene.user.open_room("Named")
 
 
 def room_on_pro(scene: Scene) -> None:
