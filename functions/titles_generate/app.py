@@ -9,16 +9,22 @@ import geminichat.startup  # noqa: F401  # isort: skip (before all other imports
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from geminichat import config, metrics
-from geminichat.clients import gemini_sdk, title_queue
+from geminichat.clients import connections, gemini_sdk, title_queue
 from geminichat.clients.title_queue import TitleJob
 from geminichat.domain import ids, times, titles
+from geminichat.domain.live import RoomFrame
 from geminichat.domain.messages import NO_TOKENS, TokenUsage
 from geminichat.domain.models import Model
-from geminichat.runtime import log
-from geminichat.tables import chatrooms, messages, subscriptions, usage
+from geminichat.runtime import deadlines, log
+from geminichat.tables import chatrooms, live, messages, subscriptions, usage
 from geminichat.tables.table import ConditionsFailed, batch_get, transact, transact_if
 from geminichat.upstash import room_list_cache
+
+POSTS_DEADLINE = 2.0
+"""Seconds to show the room to those who are connected."""
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
@@ -61,8 +67,8 @@ def give_title(job: TitleJob, now: datetime) -> None:
     try:
         transact(start, *usage.charge_title(job.user_id, price))
     except ConditionsFailed as failed:
-        if not failed.of("room"):  # a cap is reached
-            transact_if(start)
+        if not failed.of("room") and transact_if(start):  # a cap is reached
+            _show_room(job)
         return
 
     title, tokens = _ask(model, question, job)
@@ -75,6 +81,15 @@ def give_title(job: TitleJob, now: datetime) -> None:
             break
         except ConditionsFailed as failed:
             writes = [write for write in writes if not failed.of(write.name)]
+    _show_room(job)
+
+
+def _show_room(job: TitleJob) -> None:
+    """Post the room's frame to the user's connections, each once."""
+    frame = msgspec.json.encode(RoomFrame(chatroom_id=job.chatroom_id))
+    with deadlines.within(POSTS_DEADLINE):
+        for connection_id in live.find_watchers(job.user_id, times.now()).connections:
+            connections.post(connection_id, frame)
 
 
 def _ask(model: Model, question: str, job: TitleJob) -> tuple[str | None, TokenUsage]:

@@ -1,0 +1,47 @@
+"""The frame of a room, by which a user's connections learn of its new title."""
+
+import json
+from collections.abc import Sequence
+
+from infra.local.standins.faults import StandIn
+from tests.support.lambdas import Api, Poller
+from tests.support.person import Person
+from tests.support.sockets import Connections, Socket
+from tests.support.template import Values
+
+
+def connect(person: Person) -> Socket:
+    socket = Socket(person.post("/live").data["url"])
+    assert socket.status == 200
+    return socket
+
+
+def posted_about(
+    api: Api, worker: Poller, values: Values, connections: Connections
+) -> tuple[str, Sequence[str], list[tuple[str, object]]]:
+    """Title a room of a user with two connections; return room, connections and posts."""
+    ann, other = Person.new(api), Person.new(api)
+    mine = [connect(ann).id, connect(ann).id]
+    connect(other)
+    room = ann.open_room()
+    ann.sent(room)
+    worker.drain()
+    connections.posted.clear()  # the reply's frames
+    Poller(values.refs["TitlesQueue"], "TitlesGenerate", batch_size=1).drain()
+    return room, mine, [(one, json.loads(frame)) for one, frame in connections.posted]
+
+
+def test_a_title_is_shown_to_its_users_connections_and_to_no_other(
+    api: Api, worker: Poller, values: Values, connections: Connections
+) -> None:
+    room, mine, posts = posted_about(api, worker, values, connections)
+    assert {one for one, _ in posts} == set(mine)
+    assert [frame for _, frame in posts] == [{"type": "room", "chatroomId": room}] * 2
+
+
+def test_a_title_is_shown_when_gemini_gave_none(
+    api: Api, worker: Poller, values: Values, connections: Connections, google: StandIn
+) -> None:
+    google.fault("error", match="---", times="always")
+    room, mine, posts = posted_about(api, worker, values, connections)
+    assert [frame for _, frame in posts] == [{"type": "room", "chatroomId": room}] * len(mine)
