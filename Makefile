@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help setup up chat logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
-.PHONY: bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive end-sessions reconcile models build hooks clean
+.PHONY: picture bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive end-sessions reconcile models build hooks clean
 .PHONY: local-only lock lock-layers lock-tools lock-node lock-bench
 
 help: ## Show this list
@@ -75,6 +75,9 @@ format: setup ## Format the code and fix what can be fixed automatically
 
 typecheck: setup ## Check the types
 	@$(RUN) mypy
+
+picture: setup ## Take the picture of the console for the README
+	@PICTURE=1 $(RUN) pytest tests/e2e/test_console.py -k picture
 
 bench: setup ## Measure speed, size and cost, and write BENCHMARKS.md (12 minutes)
 	@$(RUN_WITH_CORE) tests.bench $(ARGS)
@@ -150,7 +153,7 @@ lock-tools:
 	@for tool in ministack sam schemathesis python-client checks uv; do $(COMPILE) --group $$tool -o infra/requirements/$$tool.txt || exit; done
 
 lock-node: # .npmrc in each folder leaves out the address of the registry
-	@for tool in newman typescript-client; do (cd infra/requirements/$$tool && npm install --package-lock-only --ignore-scripts --no-audit --no-fund) || exit; done
+	@for tool in axe newman typescript-client; do (cd infra/requirements/$$tool && npm install --package-lock-only --ignore-scripts --no-audit --no-fund) || exit; done
 
 lock-bench:
 	@for tree in runtime powertools fastapi; do $(COMPILE) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt tests/bench/requirements/$$tree.in -o tests/bench/requirements/$$tree.txt || exit; done

@@ -38,6 +38,7 @@ ENVIRONMENTS = {
     "python-client": (LOCAL / "python-client", "openapi-python-client"),
 }
 NODE_TOOLS = {
+    "axe": "axe-core, which checks accessibility",
     "newman": "newman, which runs the Postman collection",
     "typescript-client": "openapi-typescript and TypeScript",
 }

@@ -19,7 +19,8 @@ def handler(request: Request) -> Response:
     """Answer 200 with the page, or 304 if the client has it."""
     if not config.has_console():
         raise NotFound()
-    return document(PAGE, HEADERS, request)
+    policy = POLICY.format(sockets=config.setting("LIVE_URL"))
+    return document(PAGE, {**HEADERS, "content-security-policy": policy}, request)
 
 
 def _hashes(page: str) -> str:
@@ -27,15 +28,17 @@ def _hashes(page: str) -> str:
     return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
 
+POLICY = (
+    f"default-src 'none'; script-src 'self' {_hashes(PAGE)}; style-src 'self'; img-src 'self'; "
+    "connect-src 'self' {sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types dompurify"
+)
+"""Everything comes from this origin, but for the sockets of the WebSocket API if it has an address
+of its own; only DOMPurify may turn a text into HTML."""
+
 HEADERS = {
     "content-type": "text/html; charset=utf-8",
     "cache-control": "no-cache",
-    # Everything comes from this origin, and only DOMPurify may turn a text into HTML.
-    "content-security-policy": (
-        f"default-src 'none'; script-src 'self' {_hashes(PAGE)}; style-src 'self'; "
-        "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types dompurify"
-    ),
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
     "referrer-policy": "no-referrer",

@@ -16,13 +16,24 @@ from typing import Any
 
 from infra.command import CommandError
 from infra.paths import ROOT
-from tests.bench import capacity, cold, memory, report, sizes, streaming, subjects, trees, warm
+from tests.bench import (
+    capacity,
+    cold,
+    memory,
+    paint,
+    report,
+    sizes,
+    streaming,
+    subjects,
+    trees,
+    warm,
+)
 from tests.bench.host import BenchError, Host
 from tests.bench.lab import Lab
 from tests.bench.standins import World
 from tests.support.template import FUNCTIONS
 
-PARTS = ("calls", "cold", "warm", "stream", "memory", "sizes", "queue")
+PARTS = ("calls", "cold", "warm", "stream", "memory", "sizes", "queue", "console")
 REASONS = Path(__file__).with_name("reasons.md")
 PLOT = Path(__file__).parent / "cost" / "cost.svg"
 
@@ -68,6 +79,9 @@ def _measure(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
     if "queue" in parts:  # first, while nothing else runs
         found["queue"] = _queue()
         _show({f"{run['rooms']} rooms": run for run in found["queue"]["runs"]})
+    if "console" in parts:
+        found["console"] = paint.measure()
+        _show(found["console"])
     if "calls" in parts:
         found["demands"] = {
             name: capacity.demand(lab.warm_calls(lab.ours(name)), lab.settings) for name in names

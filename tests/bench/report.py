@@ -32,6 +32,7 @@ class Results:
     curve: Curve
     sizes: Mapping[str, Size]
     queue: Mapping[str, Any]
+    console: Mapping[str, float]
     rounds: int
     minutes: float
     when: str
@@ -130,6 +131,11 @@ def goals(results: Results) -> list[Goal]:
         Goal("Memory of a function, over the most that it used", "≥ 2", f"{min(spare):.1f} at least",
              min(spare) >= 2),
     ]  # fmt: skip
+    kilobytes, requests = results.console["KB on the wire"], results.console["requests"]
+    found.append(
+        Goal("The console's first load", "≤ 150 KB, 12 requests",
+             f"{kilobytes:.0f} KB, {requests:.0f} requests", kilobytes <= 150 and requests <= 12)
+    )  # fmt: skip
     for name, limit in sizes.GOALS.items():
         size = results.sizes[name].unzipped
         goal = Goal(
@@ -209,6 +215,12 @@ def document(results: Results, reasons: str) -> str:
             "rules, indexes included. Budgets are the design's, where it has one."
         ),
         _calls_table(results),
+        "## The console",
+        (
+            "A load with an empty cache in headless Chromium, from a server on this machine: medians, "
+            "without a network and without cold starts."
+        ),
+        table(["what", "figure"], [(name, f"{it:.0f}") for name, it in results.console.items()]),
         "## The queue",
         (
             "The worker's handler on the emulated AWS, Gemini's stand-in takes 1 s per reply. "

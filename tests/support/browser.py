@@ -1,5 +1,6 @@
 """A headless Chromium with its network requests and console messages."""
 
+import base64
 import json
 import shutil
 from collections.abc import Iterator
@@ -49,6 +50,32 @@ class Browser:
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
         )
 
+    def prefer(self, scheme: str) -> None:
+        """Set the colour scheme that the person prefers, "light" or "dark"."""
+        preferred = {"name": "prefers-color-scheme", "value": scheme}
+        self._cdp("Emulation.setEmulatedMedia", {"features": [preferred]})
+
+    def go_offline(self, *, offline: bool = True) -> None:
+        """Cut the window off from the network, or connect it again."""
+        throughput = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self._cdp("Network.emulateNetworkConditions", {"offline": offline, **throughput})
+
+    def forget(self) -> None:
+        """Empty the cache."""
+        self._cdp("Network.clearBrowserCache", {})
+
+    def loaded(self) -> dict[str, int]:
+        """Return the bytes that each file of the page took on the wire, by its address."""
+        script = (
+            "return performance.getEntries().filter((each) => each.transferSize !== undefined)"
+            ".map((each) => [each.name, each.transferSize])"
+        )
+        return dict(self.driver.execute_script(script))
+
+    def picture(self) -> bytes:
+        """Return what is shown as a PNG."""
+        return base64.b64decode(self._cdp("Page.captureScreenshot", {"format": "png"})["data"])
+
     def requests(self) -> list[str]:
         """Return the URLs requested since the previous call, those of failed requests too."""
         events = (json.loads(line["message"])["message"] for line in self._log("performance"))
@@ -67,14 +94,23 @@ class Browser:
         lines: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
         return lines
 
-    def _cdp(self, command: str, parameters: dict[str, Any]) -> None:
-        self.driver.execute_cdp_cmd(command, parameters)
+    def _cdp(self, command: str, parameters: dict[str, Any]) -> Any:
+        return self.driver.execute_cdp_cmd(command, parameters)
+
+
+def is_installed() -> bool:
+    """Return whether there is a Chromium with its chromedriver."""
+    return bool(_find_chromium() and shutil.which("chromedriver"))
+
+
+def _find_chromium() -> str | None:
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 @contextmanager
 def browsing(profile: Path) -> Iterator[Browser]:
     """Open a browser with a profile in this new folder; skip the test without a browser."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    found = _find_chromium()
     driver = shutil.which("chromedriver")
     if not found or not driver:
         pytest.skip("no Chromium with its chromedriver: apt-get install chromium chromium-driver")

@@ -3,17 +3,23 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
 from functions.console_asset import app as assets
 from functions.console_page import app as page
+from geminichat.domain import live
 from infra.paths import ROOT
 
+MODULES = ROOT / "functions" / "console_asset" / "modules"
 node = pytest.mark.skipif(not shutil.which("node"), reason="no Node.js")
 
 
@@ -34,7 +40,7 @@ def test_the_page_names_assets_that_exist() -> None:
 
 
 def test_the_policy_allows_one_inline_script_by_its_hash_and_nothing_unsafe() -> None:
-    policy = page.HEADERS["content-security-policy"]
+    policy = page.POLICY
     [script] = re.findall(r"<script[^>]*>([^<]+)</script>", page.PAGE)
     json.loads(script)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -54,6 +60,79 @@ def test_modules_are_joined_each_after_those_that_it_imports() -> None:
     assert joined == (
         'import * as lib from "lib";\nconst two = 2;\n\nfunction one() {}\n\none();\n'
     )
+
+
+def in_node(module: str, code: str, given: object) -> Any:
+    """Return the JSON that JavaScript prints after it imported all of a module of the console."""
+    script = f"import * as it from {json.dumps((MODULES / module).as_uri())};"
+    script += f"const given = {json.dumps(given)}; console.log(JSON.stringify({code}));"
+    command = ["node", "--input-type=module", "-"]
+    utc = os.environ | {"TZ": "UTC"}
+    done = subprocess.run(command, input=script, capture_output=True, text=True, env=utc)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@node
+def test_the_console_reads_frames_by_the_same_rule_as_the_example_in_python() -> None:
+    random = Random(17)
+    texts = {attempt: "".join(random.choices("ab🙂é\n", k=40)) for attempt in (1, 2, 3)}
+    lives = [[a_frame(random, texts) for _ in range(30)] for _ in range(200)]
+    expected = [shown_by_python(frames) for frames in lives]
+    code = """given.map((frames) => frames.reduce(
+        ([shown, seen], frame) => {
+          const next = it.read(shown, frame);
+          return "fetch" in next ? [shown, [...seen, next.fetch]] : [next, [...seen, next.text]];
+        }, [it.NOTHING, []])[1])"""
+    assert in_node("reader.js", code, lives) == expected
+
+
+def a_frame(random: Random, texts: Mapping[int, str]) -> dict[str, Any]:
+    """Return a frame as the worker may send it, at any time and in any order."""
+    kind = random.choices(["text", "again", "look", "ended"], [20, 2, 1, 1])[0]
+    attempt = random.choice([1, 1, 2, 3])
+    text = texts[attempt]
+    start, end = sorted(random.choices(range(len(text) + 1), k=2))
+    named = {"type": kind, "messageId": "m_1"}
+    match kind:
+        case "text":
+            offset = live.utf16_length(text[:start])
+            return {**named, "attempt": attempt, "from": offset, "text": text[start:end]}
+        case "again":
+            return {**named, "attempt": attempt}
+        case "ended":
+            return {**named, "status": "answered"}
+    return named
+
+
+def shown_by_python(frames: Sequence[Mapping[str, Any]]) -> list[str | int]:
+    """Return what a reader shows after each frame, or the offset from which it fetches."""
+    shown, seen = live.Shown(), list[str | int]()
+    for each in frames:
+        frame = live.decode(json.dumps(each))
+        assert frame
+        assert not isinstance(frame, live.RoomFrame)
+        match live.read(shown, frame):
+            case live.Fetch(start=start):
+                seen.append(start)
+            case live.Shown() as shown:
+                seen.append(shown.text)
+    return seen
+
+
+@node
+@pytest.mark.parametrize(
+    ("usage", "words"),
+    [
+        ({"limit": 5, "used": 1, "remaining": 4}, "4 of 5 prompts left today"),
+        ({"limit": 1, "used": 0, "remaining": 1}, "1 of 1 prompt left today"),
+        ({"limit": 5, "used": 5, "remaining": 0}, "No prompts left until Nov 26, 12:00 AM"),
+        ({"limit": None, "used": 1, "remaining": None}, "1 prompt sent today"),
+    ],
+)
+def test_usage_is_told_in_plain_words(usage: dict[str, Any], words: str) -> None:
+    given = usage | {"resetsAt": "2026-11-26T00:00:00.000Z"}
+    assert in_node("format.js", "it.usageInWords(given)", given).replace("\u202f", " ") == words
 
 
 @node

@@ -17,7 +17,7 @@ export function PlanCard({ user, hasPaid }) {
   return html`
     <section class="card" aria-labelledby="plan">
       <h2 id="plan">${isPro ? "Pro" : "Basic"} plan</h2>
-      <p>${usageInWords(user.usage)}${user.usage.limit !== null && `. New prompts at ${time(user.usage.resetsAt)}`}.</p>
+      <p>${usageInWords(user.usage)}${user.usage.remaining > 0 && `. New prompts at ${time(user.usage.resetsAt)}`}.</p>
       ${hasPaid && !isPro && html`<${Confirmation} />`}
       ${state && state.status !== "none" && html`<p>${statusInWords(state)}</p>`}
       ${state && html`<${Choices} state=${state} isPro=${isPro} />`}

@@ -39,7 +39,7 @@ function Footer({ user, current }) {
     <div class="sidebar-foot">
       ${limit !== null && html`<meter min="0" max=${limit} value=${used} aria-label="Prompts used today" />`}
       <p class="hint">${usageInWords(user.usage)}</p>
-      ${user.plan === "basic" && html`<a class="upgrade" href="#/account">Get Pro</a>`}
+      ${user.plan === "basic" && html`<a class="upgrade" href="#/account">Upgrade to Pro</a>`}
       <a class="who" href="#/account" aria-current=${current.startsWith("account") ? "page" : undefined}>
         <${Icon} name="account" /> <span>${user.email ?? user.mobile}</span>
       </a>

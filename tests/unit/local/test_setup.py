@@ -75,7 +75,7 @@ def test_only_the_named_environments_are_installed(checkout: Checkout) -> None:
     assert all("ministack" in call for call in calls)
 
 
-@pytest.mark.parametrize("tool", ["newman", "typescript-client"])
+@pytest.mark.parametrize("tool", ["axe", "newman", "typescript-client"])
 def test_a_node_tool_is_installed_as_pinned_once_and_only_on_demand(
     checkout: Checkout, tool: str
 ) -> None:

@@ -1,0 +1,71 @@
+"""The console in a browser: the time until something is shown, and what is loaded for it.
+
+The page and its assets come from their handlers through a server in this process, so the figures
+are those of the page without a network and without cold starts, which are measured elsewhere.
+"""
+
+import base64
+import logging
+import statistics
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from aiohttp import web
+
+from infra.local.cloud.http_events import http_event, set_route
+from infra.local.serving import served
+from tests.bench.host import BenchError
+from tests.support.browser import Browser, browsing, is_installed
+from tests.support.lambdas import Context, handler_of
+
+LOADS = 9
+
+SHOWN = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+READY = "return document.querySelector('input')"
+"""The field to sign in with: the script has run."""
+LOADED = "return performance.now()"
+
+
+def measure() -> Mapping[str, float]:
+    """Return the medians of first paint and of a usable page, and the size of the first load."""
+    if not is_installed():
+        raise BenchError("The console's first paint needs Chromium with its chromedriver.")
+    logging.disable(logging.INFO)  # a line per request
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(_create_app) as url,
+        browsing(Path(folder) / "profile") as browser,
+    ):
+        browser.open(url)
+        loads = [_load(browser, url) for _ in range(LOADS)]
+        sizes = browser.loaded()
+    return {
+        "first paint, ms": statistics.median(paint for paint, _ in loads),
+        "ready to sign in, ms": statistics.median(ready for _, ready in loads),
+        "requests": len(sizes),
+        "KB on the wire": sum(sizes.values()) / 1024,
+    }
+
+
+def _load(browser: Browser, url: str) -> tuple[float, float]:
+    browser.forget()
+    browser.open(url)
+    browser.until(lambda driver: driver.execute_script(READY))
+    ready = float(browser.driver.execute_script(LOADED))
+    shown = browser.until(lambda driver: driver.execute_script(SHOWN))
+    return float(shown), ready
+
+
+def _create_app() -> web.Application:
+    async def answer(request: web.Request) -> web.Response:
+        event = http_event("GET", request.path, headers={"accept-encoding": "gzip"})
+        is_asset = set_route(event, "GET /console/{file}")
+        reply = handler_of("ConsoleAsset" if is_asset else "ConsolePage")(event, Context("console"))
+        body = reply["body"]
+        content = base64.b64decode(body) if reply.get("isBase64Encoded") else body.encode()
+        return web.Response(status=reply["statusCode"], body=content, headers=reply["headers"])
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    return app

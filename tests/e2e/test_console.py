@@ -1,0 +1,363 @@
+"""The chat console in a headless Chromium."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import batched, product
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from geminichat.domain import ids
+from infra.paths import ROOT, TOOLS
+from tests.support.browser import Browser, browsing
+from tests.support.console import Console, violations
+from tests.support.deployed import RunningStack
+from tests.support.person import Person, new_email
+
+MARKDOWN = """Here is code:
+
+```python
+print("Hello")
+```
+
+| a | b |
+|---|---|
+| 1 | 2 |
+"""
+
+
+def event(text: str, **more: Any) -> dict[str, Any]:
+    """Return a chunk of Gemini's stream."""
+    part = {"content": {"role": "model", "parts": [{"text": text}]}, **more}
+    usage = {"promptTokenCount": 3, "candidatesTokenCount": 5, "totalTokenCount": 8}
+    return {"candidates": [part], "usageMetadata": usage}
+
+
+def set_answer(stack: RunningStack, text: str, match: str) -> None:
+    """Set the answer to the next prompt that contains a text."""
+    chunks = [event(text), event("", finishReason="STOP")]
+    stack.gemini.fault("answer", events=chunks, match=match)
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One Chromium for the tests of this file."""
+    with browsing(tmp_path_factory.mktemp("chromium") / "profile") as found:
+        yield found
+
+
+@pytest.fixture
+def console(stack: RunningStack, window: Browser) -> Iterator[Console]:
+    """The console at its first page, signed out, in a wide light window."""
+    console = Console(window, stack.url)
+    console.show(1280, "light")
+    window.open(f"{stack.url}/health")
+    window.driver.execute_script("sessionStorage.clear(); localStorage.clear();")
+    window.requests()
+    window.complaints()
+    yield console
+    window.go_offline(offline=False)
+    foreign = [url for url in window.requests() if not url.startswith(LOCAL)]
+    assert foreign == []
+
+
+LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:")
+
+
+@pytest.mark.parametrize("hand", ["mouse", "keyboard"])
+def test_a_person_signs_in_chats_uses_up_the_day_buys_pro_and_signs_out(
+    stack: RunningStack, window: Browser, console: Console, hand: str
+) -> None:
+    console = Console(window, stack.url, by_keyboard=hand == "keyboard")
+    console.open()
+    email = new_email().value
+    console.fill("Email or mobile number", email)
+    console.press("Send me a code")
+    console.press("Fill it in")
+    console.press("Sign in")
+
+    console.ask("Hello")
+    console.watch_status()
+    assert console.wait_for_replies(1) == "You said: Hello (turn 1)"
+    console.press("Settings of this chat")
+    console.fill("Title", "My first chat")
+    console.fill("Instruction", "Be brief.")
+    console.press("Save")
+    console.see("My first chat", "nav a")
+
+    console.press("Edit this prompt")
+    console.fill("Edit this prompt", "Good morning")
+    console.press("Send again")
+    console.see("You said: Good morning (turn 1; told: Be brief.)", ".reply:not(.growing)")
+    console.press("Undo the last edit")
+    console.see("You said: Hello (turn 1)", ".reply:not(.growing)")
+    console.press("Ask again")
+    console.see("You said: Hello (turn 1; told: Be brief.)", ".reply:not(.growing)")
+
+    for many in (2, 3):
+        console.ask(f"Prompt {many}")
+        console.wait_for_replies(many)
+    console.see("No prompts left until", ".sidebar")
+    console.ask("The sixth")
+    console.see("Your prompts for today are used up", "[role=alert]")
+
+    console.press("Upgrade to Pro")
+    console.press("Get Pro")
+    console.press("Pay")
+    console.press("Back to the chats")
+    console.see("Pro plan", "h2")
+    console.press("My first chat")
+    console.ask("The sixth")
+    assert "The sixth" in console.wait_for_replies(4)
+
+    console.press(email)
+    console.press("Cancel the subscription")
+    console.see("Until then you keep Pro", ".card")
+    console.press("Sign out")
+    console.find("Send me a code")
+    assert console.driver.execute_script("return sessionStorage.length") == 0
+    assert console.complaints() == []
+
+
+def test_the_status_region_tells_that_gemini_is_answering_and_then_the_reply_once(
+    stack: RunningStack, console: Console
+) -> None:
+    console.sign_in(stack.new_proven_user())
+    console.ask("Hello")
+    console.wait_for_replies(1)
+    console.watch_status()
+    for many in (2, 3):
+        console.ask(f"Prompt {many}")
+        console.wait_for_replies(many)
+    answering = "Gemini is answering"
+    first, second = console.replies()[1:]
+    console.until(lambda: len(console.heard()) >= 4, "the second reply is not announced")
+    assert console.heard() == [answering, first, answering, second]
+
+
+def test_whatever_goes_wrong_is_told_in_plain_words(
+    stack: RunningStack, window: Browser, console: Console
+) -> None:
+    person = stack.new_proven_user()
+    room = person.open_room("Trouble")
+    console.sign_in(person, room)
+
+    window.go_offline()
+    console.ask("Hello")
+    console.see("The service cannot be reached", "[role=alert]")
+    console.see("You are offline", "[role=alert]")
+    window.go_offline(offline=False)
+    console.fill("Your prompt", "Hello again", Keys.ENTER)
+    console.wait_for_replies(1)
+    assert not console.texts("[role=alert]")
+
+    stack.gemini.fault("blocked", match="Something bad")
+    console.ask("Something bad")
+    console.see("Gemini declined to answer this prompt", ".failure")
+    console.press("Try again")
+    console.wait_for_replies(2)
+
+    assert person.delete(room).status == 204
+    console.ask("Is anybody there?")
+    console.see("This chat was deleted", "[role=alert]")
+
+    first = window.driver.current_window_handle
+    window.driver.execute_script("window.open(location.href)")
+    window.driver.switch_to.window(window.driver.window_handles[-1])
+    console.press(person.identity.value)
+    console.press("Sign out")
+    console.find("Send me a code")
+    window.driver.close()
+    window.driver.switch_to.window(first)
+    console.see("You signed out in another tab", "[role=alert]")
+
+    person = stack.new_proven_user()
+    console.sign_in(person)
+    assert person.post("/auth/logout", {"everywhere": True}).status == 200
+    console.ask("Hello")
+    console.see("Your session has ended", "[role=alert]")
+
+
+HOSTILE = [
+    line.replace("\\n", "\n")
+    for line in (ROOT / "tests/support/hostile_texts.txt").read_text().splitlines()
+]
+
+
+def test_hostile_texts_run_nothing_load_nothing_and_leave_no_complaint(
+    stack: RunningStack, console: Console
+) -> None:
+    assert len(HOSTILE) >= 200
+    person = stack.new_proven_user()
+    room = store_hostile_texts(stack, person)
+    console.sign_in(person, room)
+    console.show_all("Show earlier messages", "article", 2 * len(HOSTILE))
+    assert console.texts(".bubble")[-1] == HOSTILE[-1]
+    console.press("Settings of this chat")
+    assert HOSTILE[0] in str(console.find("Instruction").get_property("value"))
+    console.press("Close")
+    console.show_all("Show more chats", "nav a", len(HOSTILE))
+
+    unsafe = "script, iframe, object, embed, form:not(.composer), style, link, base, meta, img, svg"
+    selector = ", ".join(f".markdown {name}" for name in unsafe.split(", "))
+    assert (
+        console.driver.execute_script(
+            "return document.querySelectorAll(arguments[0]).length", selector
+        )
+        == 0
+    )
+    links = console.driver.execute_script(
+        "return [...document.querySelectorAll('.markdown a[href]')].map((a) => [a.href, a.rel])"
+    )
+    assert links
+    assert {rel for _, rel in links} == {"noopener nofollow noreferrer"}
+    assert {href.partition(":")[0] for href, _ in links} <= {"http", "https", "mailto"}
+    assert console.complaints() == []
+
+
+def store_hostile_texts(stack: RunningStack, person: Person) -> str:
+    """Store every hostile text as prompt, reply and title, and many as instructions.
+
+    Items are copies of stored ones. Returns the id of the room with the prompts and replies.
+    """
+    room = person.open_room("Hostile", systemInstruction="\n\n".join(HOSTILE)[:4000])
+    person.wait(room, person.sent(room))
+    database = stack.aws("dynamodb")
+    messages, rooms = (
+        stack.description.tables[f"{name}Table"] for name in ("Messages", "Chatrooms")
+    )
+    prompt, reply = database.query(
+        TableName=messages,
+        KeyConditionExpression="chatroom_id = :room",
+        ExpressionAttributeValues={":room": {"S": room}},
+    )["Items"]
+    [named] = database.query(
+        TableName=rooms,
+        KeyConditionExpression="user_id = :user",
+        ExpressionAttributeValues={":user": {"S": person.id}},
+    )["Items"]
+    copies = [
+        (messages, kind | {"seq": {"N": str(3 + 2 * at + after)}, "content": {"S": text}})
+        for at, text in enumerate(HOSTILE)
+        for after, kind in enumerate((prompt, reply))
+    ]
+    copies += [
+        (rooms, named | {"chatroom_id": {"S": ids.new("r")}, "title": {"S": text[:120]}})
+        for text in HOSTILE
+    ]
+    for batch in batched(copies, 25, strict=False):
+        put = [(table, {"PutRequest": {"Item": item}}) for table, item in batch]
+        by_table = {table: [each for of, each in put if of == table] for table, _ in put}
+        assert not database.batch_write_item(RequestItems=by_table)["UnprocessedItems"]
+    return room
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """Return the source of axe-core; the first use installs it."""
+    if not shutil.which("npm"):
+        pytest.skip("axe-core needs npm, which comes with Node.js 20 or newer")
+    subprocess.run([sys.executable, ROOT / "infra/setup.py", "--only", "axe"], check=True)
+    return (TOOLS / "axe" / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+def test_no_state_has_an_accessibility_violation(
+    stack: RunningStack, console: Console, axe: str
+) -> None:
+    def check(state: str) -> None:
+        for width, scheme in product((320, 1280), ("light", "dark")):
+            console.show(width, scheme)
+            assert violations(console, axe) == [], f"{state}, {width} pixels, {scheme}"
+            size = "const page = document.documentElement; return page.scrollWidth"
+            assert console.driver.execute_script(size) <= width, f"{state} is wider than {width}"
+
+    console.open()
+    console.find("Send me a code")
+    check("signing in")
+    console.fill("Email or mobile number", new_email().value)
+    console.press("Send me a code")
+    console.find("Fill it in")
+    check("entering a code")
+
+    person = stack.new_proven_user()
+    console.sign_in(person)
+    check("a new chat")
+    set_answer(stack, MARKDOWN, "Some code")
+    console.ask("Some code")
+    console.wait_for_replies(1)
+    check("a conversation with code")
+    stack.gemini.fault("stall", seconds=20, match="Slow")
+    console.ask("Slow")
+    console.see("Gemini is", ".growing")
+    check("a reply that is awaited")
+    console.press("Settings of this chat")
+    check("the settings of a chat")
+    console.press("Close")
+    stack.gemini.fault("blocked", match="Bad")
+    room = person.open_room("Failed")
+    person.wait(room, person.sent(room, "Bad"))
+    console.open(room)
+    console.see("Gemini declined", ".failure")
+    check("a failed prompt")
+    console.open("account")
+    console.see("Basic plan")
+    check("the account")
+
+
+def test_the_first_load_is_small_and_the_second_is_validated_or_kept(
+    window: Browser, console: Console
+) -> None:
+    window.forget()
+    console.open()
+    console.find("Send me a code")
+    first = window.loaded()
+    assert len(first) <= 12
+    assert sum(first.values()) <= 150 * 1024
+    window.driver.refresh()
+    console.find("Send me a code")
+    again = window.loaded()
+    assert again.keys() == first.keys()
+    assert all(size <= HEADERS_ONLY for size in again.values()), again
+
+
+HEADERS_ONLY = 300
+"""Bytes that the browser counts for a 304; for a kept file it counts none."""
+
+PICTURE = ROOT / "tests" / "e2e" / "console.png"
+
+
+def test_the_picture_in_the_readme_shows_the_console(
+    stack: RunningStack, window: Browser, console: Console
+) -> None:
+    person = stack.new_proven_user()
+    for title in ("Holiday in Norway", "Rewrite a letter", "Python queues"):
+        room = person.open_room(title)
+    set_answer(stack, SHOWN, "message queue")
+    console.sign_in(person, room)
+    console.ask("What is a message queue good for?")
+    console.wait_for_replies(1)
+    console.find("Copy code")
+    picture = window.picture()
+    assert len(picture) < 200_000
+    if os.environ.get("PICTURE"):
+        PICTURE.write_bytes(picture)
+    assert PICTURE.is_file()
+
+
+SHOWN = """A queue **decouples** the part that accepts work from the part that does it:
+
+- requests are answered at once, however long the work takes
+- a crash loses nothing: the message comes back
+
+```python
+import boto3
+
+queue = boto3.resource("sqs").get_queue_by_name(QueueName="prompts")
+queue.send_message(MessageBody="Hello")
+```
+
+Use one whenever the sender need not wait for the result."""

@@ -1,0 +1,158 @@
+"""The chat console in a browser, used by mouse or by keyboard."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.support.browser import Browser
+from tests.support.person import Person
+
+NAMED = """
+const dialog = document.querySelector("dialog[open]");
+const nameOf = (e) => (e.getAttribute("aria-label") ?? e.labels?.[0]?.textContent ?? e.textContent);
+return [...(dialog ?? document).querySelectorAll("a, button, input, select, textarea")].filter(
+    (e) => nameOf(e).trim() === arguments[0] && e.checkVisibility() && !e.disabled);
+"""
+"""The usable controls with this accessible name."""
+
+FOCUSED = "return document.activeElement === arguments[0]"
+MOST_TABS = 80
+
+WATCH_STATUS = """
+const region = document.querySelector("[role=status]");
+window.heard = [];
+new MutationObserver(() => window.heard.push(region.textContent)).observe(
+    region, { childList: true, characterData: true, subtree: true });
+"""
+
+
+class Console:
+    """The console in a window; controls are named as a screen reader names them."""
+
+    def __init__(self, browser: Browser, url: str, *, by_keyboard: bool = False) -> None:
+        self.browser = browser
+        self.driver = browser.driver
+        self.url = url
+        self._by_keyboard = by_keyboard
+
+    def open(self, page: str = "") -> None:
+        """Load the console at a page, as "account" or a chat's id."""
+        self.browser.open(f"{self.url}/#/{f'chat/{page}' if page.startswith('r_') else page}")
+
+    def sign_in(self, person: Person, page: str = "") -> None:
+        """Open the console in the session of somebody who has signed in."""
+        self.open(page)
+        store = "sessionStorage.setItem('geminichat.refreshToken', arguments[0])"
+        self.driver.execute_script(store, person.refresh_token)
+        self.driver.refresh()
+        self.find("Show the list of chats" if self._is_narrow() else "New chat")
+
+    def find(self, name: str) -> WebElement:
+        """Return the control with this name once it can be used, the last one of several."""
+        found: list[WebElement] = self.until(lambda: self.controls(name), f"no {name}")
+        return found[-1]
+
+    def controls(self, name: str) -> list[WebElement]:
+        """Return the controls with this name that can be used now."""
+        found: list[WebElement] = self.driver.execute_script(NAMED, name)
+        return found
+
+    def press(self, name: str) -> None:
+        """Use a button or a link."""
+        control = self.find(name)
+        if self._by_keyboard:
+            self._focus(control)
+            control.send_keys(Keys.ENTER)
+        else:
+            control.click()
+
+    def fill(self, name: str, text: str, *end: str) -> None:
+        """Replace the text of a field, and press the keys in `end` there."""
+        field = self.find(name)
+        if self._by_keyboard:
+            self._focus(field)
+        else:
+            field.click()
+        field.send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.DELETE, text, *end)
+
+    def ask(self, prompt: str) -> None:
+        """Send a prompt."""
+        self.fill("Your prompt", prompt, Keys.ENTER)
+
+    def texts(self, selector: str) -> list[str]:
+        """Return the texts of the elements that a selector finds."""
+        script = "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText)"
+        found: list[str] = self.driver.execute_script(script, selector)
+        return found
+
+    def see(self, text: str, selector: str = "body") -> None:
+        """Wait until a text is shown in one of the elements that a selector finds."""
+        self.until(
+            lambda: any(text in shown for shown in self.texts(selector)),
+            f"{text} is not shown",
+        )
+
+    def until[T](self, condition: Callable[[], T], otherwise: str) -> T:
+        """Wait until a condition holds, and return its value."""
+        return self.browser.until(lambda _: condition(), otherwise)
+
+    def replies(self) -> list[str]:
+        """Return the texts of the finished replies."""
+        return self.texts(".reply:not(.growing) .markdown")
+
+    def wait_for_replies(self, many: int) -> str:
+        """Wait until there are this many finished replies, and return the last one."""
+        self.until(lambda: len(self.replies()) == many, f"not {many} replies")
+        return self.replies()[-1]
+
+    def watch_status(self) -> None:
+        """Note every change of the status region from now on."""
+        self.driver.execute_script(WATCH_STATUS)
+
+    def heard(self) -> list[str]:
+        """Return what the status region has said since it is watched."""
+        heard: list[str] = self.driver.execute_script("return window.heard")
+        return heard
+
+    def show_all(self, more: str, selector: str, least: int) -> None:
+        """Press a button that shows more until this many elements are there."""
+        while (shown := len(self.texts(selector))) < least:
+            self.press(more)
+            self.until(partial(self._has_more, selector, shown), f"{more} shows nothing")
+
+    def _has_more(self, selector: str, than: int) -> bool:
+        return len(self.texts(selector)) > than
+
+    def complaints(self) -> list[str]:
+        """Return the console's warnings and errors, but for requests that the API refused."""
+        refused = "Failed to load resource: the server responded with a status of 4"
+        return [line for line in self.browser.complaints() if refused not in line]
+
+    def show(self, width: int, scheme: str, height: int = 800) -> None:
+        """Set the width of the screen and the colour scheme."""
+        self.browser.resize(width, height)
+        self.browser.prefer(scheme)
+
+    def _focus(self, control: WebElement) -> None:
+        for _ in range(MOST_TABS):
+            if self.driver.execute_script(FOCUSED, control):
+                return
+            self.driver.switch_to.active_element.send_keys(Keys.TAB)
+        raise AssertionError(f"{control.accessible_name} cannot be reached with Tab")
+
+    def _is_narrow(self) -> bool:
+        return bool(self.driver.execute_script("return innerWidth <= 760"))
+
+
+def violations(console: Console, axe: str) -> list[Any]:
+    """Return the accessibility violations that axe-core finds in the page, in short."""
+    if not console.driver.execute_script("return Boolean(window.axe)"):
+        console.driver.execute_script(axe)
+    found = console.driver.execute_async_script(
+        "const done = arguments[0]; axe.run().then(({ violations }) => done(violations.map("
+        "(each) => [each.id, each.nodes.map((node) => node.html.slice(0, 200))])))"
+    )
+    return list(found)
