@@ -1,4 +1,4 @@
-"""GET /docs/{file}: the assets of the documentation page, and a Postman collection."""
+"""GET /docs/{file}: the assets of the documentation page, a Postman collection, examples."""
 
 import functools
 from pathlib import Path
@@ -10,8 +10,13 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
+    ".py": "text/x-python; charset=utf-8",
 }
-FILES = {path.name: path for path in Path(__file__).parent.iterdir() if path.suffix in TYPES}
+FILES = {
+    path.name: path
+    for path in Path(__file__).parent.iterdir()
+    if path.suffix in TYPES and path != Path(__file__)
+}
 
 
 @endpoint(public=True, errors=[NotFound])

@@ -1,11 +1,16 @@
 """A chat in the terminal with the running system."""
 
+import asyncio
 import contextlib
 import secrets
+import signal
 import sys
 
+import aiohttp
+
+from functions.docs_asset import live_reader
 from infra.command import CommandError
-from infra.local.client import Api, ApiError, Unreachable
+from infra.local.client import Api, ApiError, Json, Unreachable
 
 with contextlib.suppress(ImportError):
     import readline  # noqa: F401 (makes the arrow keys work in input())
@@ -27,14 +32,15 @@ def chat(url: str, email: str | None, password: str | None) -> None:
     except (ApiError, Unreachable) as error:
         raise CommandError(str(error)) from error
     if sys.stdin.isatty():
-        print(f"Logged in as {email} (password {password}), in a new room. Ctrl-D ends the chat.")
+        print(f"Logged in as {email} (password {password}), in a new room.")
+        print("Ctrl-C stops a reply, Ctrl-D ends the chat.")
     while (prompt := _read()) is not None:
         if prompt:
             print(_answer(api, room, prompt, email, password), flush=True)
 
 
 def _answer(api: Api, room: str, prompt: str, email: str, password: str) -> str:
-    """Return the reply to a prompt, or the reason why there is none."""
+    """Show the reply to a prompt as it grows; return the rest of it, or why there is none."""
     try:
         try:
             sent = api.send(room, prompt)
@@ -43,17 +49,59 @@ def _answer(api: Api, room: str, prompt: str, email: str, password: str) -> str:
                 raise
             api.log_in(email, password)  # the token had expired
             sent = api.send(room, prompt)
-        message = api.wait(room, sent.data["messageId"], PATIENCE).data
+        shown = Shown()
+        message = asyncio.run(_watch(api, room, sent.data["messageId"], shown))
     except ApiError as refused:
         return f"({refused})"
-    except TimeoutError as late:
-        return f"(No reply yet: {late}.)"
+    except TimeoutError:
+        return f"(No reply after {PATIENCE:.0f} s.)"
     except Unreachable as error:
         raise CommandError(str(error)) from error
-    if message["status"] == "failed":
-        reason = (message.get("error") or {}).get("message", "The prompt failed.")
-        return f"({reason})"
-    return str(message["reply"]["content"])
+    if reply := message.get("reply"):
+        return shown.rest(reply["content"]) + (" (stopped)" if reply["finish"] == "stopped" else "")
+    reason = (message.get("error") or {}).get("message", f"The prompt was {message['status']}.")
+    return f"({reason})"
+
+
+class Shown:
+    """The part of a reply that is on the screen."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def show(self, text: str) -> None:
+        """Show a longer text of the reply."""
+        print(self.rest(text), end="", flush=True)
+
+    def rest(self, text: str) -> str:
+        """Return what is not on the screen yet; all of it, on a new line, if it begins again."""
+        before, self._text = self._text, text
+        return text.removeprefix(before) if text.startswith(before) else f"\n{text}"
+
+
+async def _watch(api: Api, room: str, message: str, shown: Shown) -> Json:
+    """Show a reply as it grows until it has ended, and return the prompt; Ctrl-C stops the reply.
+
+    Raises TimeoutError, Unreachable.
+    """
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, lambda: stops.append(loop.run_in_executor(None, stop)))
+    stops: list[asyncio.Future[None]] = []
+
+    def stop() -> None:
+        with contextlib.suppress(ApiError):  # it has ended
+            api.stop(room, message)
+
+    try:
+        async with aiohttp.ClientSession(api.url, headers=api.headers) as http:
+            watching = live_reader.watch(http, room, message, shown.show)
+            return await asyncio.wait_for(watching, PATIENCE)
+    except aiohttp.ClientError as error:
+        raise Unreachable(str(error)) from error
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the program again
+        await asyncio.gather(*stops)
 
 
 def _read() -> str | None:

@@ -36,8 +36,14 @@ class Api:
     """The API, called by one user."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._http = httpx.Client(base_url=url, timeout=40, trust_env=False)
         self._token: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header that carries the access token, if there is one."""
+        return {"authorization": f"Bearer {self._token}"} if self._token else {}
 
     def sign_up(self, email: str, password: str) -> Answer:
         """Create an account and use it from now on."""
@@ -59,6 +65,10 @@ class Api:
         """Return a message."""
         return self._call("GET", f"/chatroom/{room}/message/{message}")
 
+    def stop(self, room: str, message: str) -> Answer:
+        """Stop the reply to a prompt."""
+        return self._call("POST", f"/chatroom/{room}/message/{message}/stop")
+
     def wait(self, room: str, message: str, patience: float) -> Answer:
         """Poll a prompt until it is answered or failed. Raises TimeoutError."""
         deadline = time.monotonic() + patience
@@ -79,9 +89,8 @@ class Api:
         return answer
 
     def _call(self, method: str, path: str, body: Json | None = None) -> Answer:
-        headers = {"authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            answer = self._http.request(method, path, json=body, headers=headers)
+            answer = self._http.request(method, path, json=body, headers=self.headers)
         except httpx.TransportError as error:
             raise Unreachable(f"{self._http.base_url} does not answer: {error}") from error
         try:

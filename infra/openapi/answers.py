@@ -58,7 +58,7 @@ ANSWERS: Mapping[str, Answers] = {
     "GET /": _file("text/html"),
     "GET /console/{file}": _file("text/css", "text/javascript", "image/svg+xml"),
     "GET /docs": _file("text/html"),
-    "GET /docs/{file}": _file("application/json", "text/css", "text/javascript"),
+    "GET /docs/{file}": _file("application/json", "text/css", "text/javascript", "text/x-python"),
     "POST /auth/signup": Answers(status=201, headers=("Cache-Control", *LIMITS)),
     "POST /auth/login": NOT_STORED_LIMITED,
     "POST /auth/send-otp": NOT_STORED_LIMITED,

@@ -48,8 +48,21 @@ answer, and its `ETag` as `If-None-Match` while the request stays the same: 304 
 changed. Do not poll after the newest message instead: a reply is listed right after its prompt,
 whenever it arrives. To repeat a request safely, send it again with the same `Idempotency-Key`.
 
-To watch replies as they grow, open a WebSocket: `POST /live` returns its address. Whatever the
-socket loses can be fetched: polling shows the same text.
+## Live replies
+
+`POST /live` returns the address of a WebSocket, which opens once and within `expiresIn` seconds. It
+receives a JSON text per frame: `text` (a piece of a reply's text from an offset in UTF-16 code
+units on), `again` (another attempt replaces the text so far), `look` (fetch the prompt), `ended`
+(the prompt has ended, fetch it) and `room` (a room has changed, fetch it). Ignore other types.
+Send `{"action": "renew"}` every `pingAfter` seconds: a connection counts for 15 minutes, and one
+that is idle for ten is closed. Any connection may be closed at any time: ask for another address.
+A user has eight at most; a further one closes the oldest.
+
+Frames may be lost, doubled or overtake each other. Read them so: ignore older attempts; a newer one
+begins with an empty text; if `from` is behind the end of your text, fetch the prompt with `?from=`
+your length; else your text up to `from`, followed by the frame's, replaces yours if it is longer.
+Fetch when a connection opens, and after five seconds without a frame. Polling shows the same
+text. [live_reader.js](docs/live_reader.js) and [live_reader.py](docs/live_reader.py) do all of it.
 
 ## The line of a room
 

@@ -359,7 +359,8 @@ def test_the_degraded_example_is_shown_only_with_503() -> None:
 
 def test_an_asset_documents_each_of_its_content_types() -> None:
     content = OPERATIONS["GET /docs/{file}"]["responses"]["200"]["content"]
-    assert set(content) == {"application/json", "text/css", "text/javascript"}
+    expected = {"application/json", "text/css", "text/javascript", "text/x-python"}
+    assert set(content) == expected
 
 
 # ── The check of every answer in the integration tests ──────────────────────────────────────────
