@@ -1,4 +1,4 @@
-"""SQS PromptsQueue: answer each prompt by Gemini, once, in the order of its room.
+"""SQS PromptsQueue and SQS ProPromptsQueue: answer each prompt by Gemini once, in its room's order.
 
 A batch's groups, one per room, run in parallel, each in its own order. A prompt that must wait
 stays in the queue until its pause is over, and so do the later prompts of its room. A room waits
@@ -37,8 +37,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     records = sorted(event["Records"], key=_group)  # stable: a group's order is preserved
     rooms = [list(group) for _, group in groupby(records, key=_group)]
     handles = {record["messageId"]: record["receiptHandle"] for record in records}
+    queue_url = prompt_queue.find_queue(event["Records"][0].get("eventSourceARN", ""))
     with (
-        Delivery(handles) as delivery,
+        Delivery(queue_url, handles) as delivery,
         ThreadPoolExecutor(BACKGROUND) as background,
         ThreadPoolExecutor(max(1, len(rooms))) as pool,
     ):

@@ -114,6 +114,7 @@ def _recover(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Ver
         seq=seq,
         generation=prompt.generation,
         again=prompt.requeued + 1,
+        plan=prompt.plan,
     )
     if verdict in (Verdict.FAIL, Verdict.STOP) and not _end(job, now):
         return Verdict.WAIT

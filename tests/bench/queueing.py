@@ -215,6 +215,7 @@ class Bench:
                 "receiptHandle": one["ReceiptHandle"],
                 "body": one["Body"],
                 "attributes": one["Attributes"],
+                "eventSourceARN": f"arn:aws:sqs:us-east-1:0:{self._url.rpartition('/')[2]}",
             }
             for one in messages
         ]

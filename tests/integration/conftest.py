@@ -15,7 +15,7 @@ from infra.local.standins import gemini, upstash
 from infra.local.standins.faults import StandIn
 from tests.support import cloud, grants, write_orders
 from tests.support.lambdas import Api, Poller
-from tests.support.template import QUEUES, Values
+from tests.support.template import PROMPT_QUEUES, QUEUES, Values
 from tests.support.wire import WIRE, Wire
 
 UPSTASH_TOKEN = "upstash-token"
@@ -120,8 +120,8 @@ def source(api: Api) -> str:
 
 @pytest.fixture
 def worker(values: Values) -> Poller:
-    """The poller of the prompts queue, which runs the Gemini worker when it is polled."""
-    return Poller(values.refs["PromptsQueue"], "GeminiWorker")
+    """The poller of the queues of prompts, which runs the Gemini worker when it is polled."""
+    return Poller([values.refs[queue] for queue in PROMPT_QUEUES], "GeminiWorker")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -143,5 +143,6 @@ def high_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BASIC_IN_FLIGHT", "PRO_IN_FLIGHT", "PRO_ATTEMPTS"):
         monkeypatch.setenv(name, "1000")
     monkeypatch.setenv("BASIC_ATTEMPTS", "20")
+    monkeypatch.setenv("UNPROVEN_IN_FLIGHT", "1000")
     for name in ("BASIC_DAILY_DOLLARS", "PRO_DAILY_DOLLARS", "STAGE_DAILY_DOLLARS"):
         monkeypatch.setenv(name, "1000000")

@@ -98,27 +98,33 @@ class Batch:
 
 
 class Poller:
-    """Lambda's poller of a queue, which deletes messages that are not reported as failed."""
+    """Lambda's poller of queues, which deletes messages that are not reported as failed."""
 
-    def __init__(self, queue_url: str, function: str, batch_size: int = 10) -> None:
-        """Poll the queue for the function."""
+    def __init__(self, queue_urls: Sequence[str], function: str, batch_size: int = 10) -> None:
+        """Poll the queues for the function."""
         self._sqs = boto3.client("sqs")
-        self._url = queue_url
+        self._urls = queue_urls
         self._function = function
         self._size = batch_size
-        self._in_flight: dict[str, str] = {}
+        self._in_flight: dict[str, tuple[str, str]] = {}
+        """The queue and the receipt handle of each received message by its id."""
 
     def poll(self, *, wait: int = 0, seconds: float | None = None) -> Batch:
-        """Receive one batch within `wait` seconds, and invoke the function with it."""
-        received = self._sqs.receive_message(
-            QueueUrl=self._url,
-            MaxNumberOfMessages=self._size,
-            WaitTimeSeconds=wait,
-            AttributeNames=["All"],
-            MessageAttributeNames=["All"],
-        )
-        messages = received.get("Messages", [])
-        if not messages:
+        """Receive one batch within `wait` seconds, and invoke the function with it.
+
+        It is of the first queue that has a message.
+        """
+        for url in self._urls:
+            received = self._sqs.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=self._size,
+                WaitTimeSeconds=wait,
+                AttributeNames=["All"],
+                MessageAttributeNames=["All"],
+            )
+            if messages := received.get("Messages", []):
+                break
+        else:
             return Batch([], [])
         event = {
             "Records": [
@@ -129,28 +135,29 @@ class Poller:
                     "attributes": message.get("Attributes", {}),
                     "messageAttributes": {},
                     "eventSource": "aws:sqs",
+                    "eventSourceARN": f"arn:aws:sqs:us-east-1:0:{url.rpartition('/')[2]}",
                     "awsRegion": "us-east-1",
                 }
                 for message in messages
             ]
         }
         handles = {message["MessageId"]: message["ReceiptHandle"] for message in messages}
-        self._in_flight |= handles
+        self._in_flight |= {message_id: (url, handle) for message_id, handle in handles.items()}
         answer = invoke(self._function, event, seconds=seconds) or {}
         failed = [item["itemIdentifier"] for item in answer.get("batchItemFailures", [])]
         for message_id, handle in handles.items():
             if message_id not in failed:
                 with suppress(self._sqs.exceptions.ReceiptHandleIsInvalid):  # deleted by the worker
-                    self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=handle)
+                    self._sqs.delete_message(QueueUrl=url, ReceiptHandle=handle)
                 del self._in_flight[message_id]
         return Batch([message["Body"] for message in messages], failed)
 
     def redeliver(self) -> None:
         """End every pause and visibility timeout, so that received messages are delivered again."""
-        for handle in self._in_flight.values():
+        for url, handle in self._in_flight.values():
             with suppress(self._sqs.exceptions.ReceiptHandleIsInvalid):
                 self._sqs.change_message_visibility(
-                    QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0
+                    QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0
                 )
         self._in_flight.clear()
 

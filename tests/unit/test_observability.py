@@ -41,8 +41,12 @@ def of_api(name: str) -> Metric:
     return Metric("AWS/ApiGateway", name, (("ApiId", "ApiId"),))
 
 
-def of_queue(name: str, queue: str = "PromptsQueueName") -> Metric:
+def of_queue(name: str, queue: str) -> Metric:
     return Metric("AWS/SQS", name, (("QueueName", queue),))
+
+
+def age_in(queue: str) -> Metric:
+    return of_queue("ApproximateAgeOfOldestMessage", queue)
 
 
 HOUR: Minutes = [None] * 60
@@ -56,7 +60,13 @@ GOES_OFF: list[tuple[str, str, dict[Metric, Minutes]]] = [
         {of_queue("ApproximateNumberOfMessagesVisible", "TitleDeadLettersQueueName"): [0, 1]},
     ),
     ("spending", "four fifths of the budget", {ours("SpendingShare"): [79, 80]}),
-    ("oldest-prompt", "15 minutes", {of_queue("ApproximateAgeOfOldestMessage"): [899, 900]}),
+    ("oldest-prompt", "15 minutes", {age_in("PromptsQueueName"): [899, 900]}),
+    ("oldest-prompt", "15 minutes, pro", {age_in("ProPromptsQueueName"): [899, 900]}),
+    (
+        "oldest-prompt",
+        "an hour, pro",
+        {age_in("ProPromptsQueueName"): [3600], ours("PromptsAnswered"): [9]},
+    ),
     ("worker-errors", "breaks off, twice in 5 minutes", {ours("WorkerErrors"): [1, None, 2]}),
     (
         "worker-errors",
@@ -104,7 +114,12 @@ STAYS_OK: list[tuple[str, str, dict[Metric, Minutes]]] = [
         {of_queue("ApproximateNumberOfMessagesVisible", "DeadLettersQueueName"): [1]},
     ),
     ("spending", "less than that", {ours("SpendingShare"): [79, 79]}),
-    ("oldest-prompt", "14 minutes", {of_queue("ApproximateAgeOfOldestMessage"): [899]}),
+    ("oldest-prompt", "14 minutes", {age_in("PromptsQueueName"): [899]}),
+    (
+        "oldest-prompt",
+        "many slow prompts",
+        {age_in("PromptsQueueName"): [9999], ours("PromptsFailed"): [1, *[None] * 9]},
+    ),
     ("worker-errors", "once", {ours("WorkerErrors"): [5, None, None]}),
     ("sweep-stopped", "one late", {next(iter(SWEEPS)): [*[1] * 55, *[None] * 5]}),
     ("gemini-failing", "four of four", {ours("GeminiFailures"): [4]}),

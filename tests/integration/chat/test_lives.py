@@ -41,7 +41,7 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
 from tests.support.stored import let_leases_end
-from tests.support.template import Values
+from tests.support.template import PROMPT_QUEUES, QUEUES, Values
 from tests.support.wire import Wire
 
 ATTEMPTS, DAILY, BURST, WINDOW = 2, 5, 4, 10
@@ -133,12 +133,13 @@ class Lives(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         world = self.world
-        for queue in ("PromptsQueue", "DeadLettersQueue"):
+        for queue in QUEUES:
             boto3.client("sqs").purge_queue(QueueUrl=world.values.refs[queue])
         world.wire.reset()
         world.valkey.client().flushall()
         self.user = Person(world.api)
-        self.worker = Poller(world.values.refs["PromptsQueue"], "GeminiWorker")
+        urls = [world.values.refs[queue] for queue in PROMPT_QUEUES]
+        self.worker = Poller(urls, "GeminiWorker")
         self.clock = datetime.now(UTC).replace(microsecond=0)
         self.pro = False
         self.down = False

@@ -23,7 +23,7 @@ from tests.support.aftermath import bring_to_rest
 from tests.support.lambdas import Poller
 from tests.support.person import Person
 from tests.support.stored import NO_ROOM, prompts, stored
-from tests.support.template import TABLES, Values
+from tests.support.template import QUEUES, TABLES, Values
 from tests.support.wire import Died, Wire
 
 
@@ -234,7 +234,7 @@ def send_dead_letter(values: Values, body: str) -> None:
 
 
 def test_every_resource_setting_is_found_by_its_logical_id() -> None:
-    names = {name: f"physical {name}" for name in [*TABLES, "PromptsQueue", "DeadLettersQueue"]}
+    names = {name: f"physical {name}" for name in [*TABLES, *QUEUES]}
     settings = stages.settings(names)
     assert settings["MESSAGES_TABLE"] == "physical MessagesTable"
     assert settings["PROMPTS_QUEUE_URL"] == "physical PromptsQueue"

@@ -120,6 +120,24 @@ def test_a_stranger_is_answered_by_the_cheapest_model(
     assert request["model"] == config.catalogue().cheapest().id
 
 
+def test_all_strangers_share_a_number_of_prompts_in_flight(
+    api: Api, basic_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNPROVEN_IN_FLIGHT", "3")
+    strangers = [Person.new(api) for _ in range(5)]
+    rooms = [stranger.open_room() for stranger in strangers]
+    replies = repeat_at_once(lambda number: strangers[number].send(rooms[number]), 5)
+    assert Counter(reply.status for reply in replies) == {202: 3, 429: 2}
+    refused = next(reply for reply in replies if reply.status == 429)
+    problem(refused, 429, "too-many-in-flight")
+    assert refused.headers["retry-after"] == "5"
+    assert basic_user.send(basic_user.open_room()).status == 202
+    worker.drain()
+    assert [stranger.send(stranger.open_room()).status for stranger in strangers[:3]] == [202] * 3
+    worker.drain()
+    assert Usage.get("unproven", times.day(times.now()), consistent_read=True).in_flight == 0
+
+
 def test_all_strangers_share_a_daily_number_of_prompts(
     api: Api, basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,19 +1,15 @@
 """Money: the most that a prompt can cost, and how a stage's spending is spread."""
 
-from datetime import date
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from geminichat import config
 from geminichat.domain import spending
-from geminichat.domain.messages import CONTENT_LENGTH, TokenUsage
+from geminichat.domain.messages import TokenUsage
 from geminichat.domain.models import Choice
 from geminichat.domain.money import MILLION
 from geminichat.domain.spending import Reservation, StageCap
-from infra.template import ROOT
-from tests.support.template import TEMPLATE
 
 MODEL = config.catalogue().default()
 CHOICE = Choice(MODEL, 1_000)
@@ -79,46 +75,6 @@ def test_a_stages_spending_is_spread_over_shards_of_at_least_five_dollars(
     cap = StageCap(round(dollars * MILLION))
     assert cap.shards == shards
     assert cap.per_shard * cap.shards <= cap.amount < (cap.per_shard + 1) * cap.shards
-
-
-def test_the_runbook_states_what_a_day_can_cost_at_worst() -> None:
-    defaults = {name: spec.get("Default") for name, spec in TEMPLATE["Parameters"].items()}
-    page = (ROOT / "RUNBOOK.md").read_text().partition("## What can this cost me at worst")[2]
-    dearest = spending.reserve(
-        choice=config.catalogue().choose_cheapest(),
-        day="2026-11-23",
-        chatroom_id="r_1",
-        seq=99,
-        texts=["é" * CONTENT_LENGTH, "é" * 4_000],
-        history_characters=int(defaults["HistoryCharacters"]),
-        cap=0,
-        stage_cap=ONE_SHARD,
-    ).amount
-    unproven = int(defaults["UnprovenDailyPrompts"]) * dearest / MILLION
-    throttle = TEMPLATE["Resources"]["Api"]["Properties"]["DefaultRouteSettings"]
-    requests = 86_400 * int(throttle["ThrottlingRateLimit"])
-    for figure in (
-        f"| ${unproven:.2f} |",
-        f"${dearest / MILLION:.4f} |",
-        f"| ${float(defaults['BasicDailyDollars']):.2f} | `BasicDailyDollars` |",
-        f"| ${float(defaults['ProDailyDollars']):.2f} | `ProDailyDollars` |",
-        f"| ${float(defaults['StageDailyDollars']):.2f} | `StageDailyDollars` |",
-        f"| {int(defaults['TextsPerDay']):,} | `TextsPerDay`",
-        f"| {requests:,} | the gateway's {throttle['ThrottlingRateLimit']} per second",
-    ):
-        assert figure in page, figure
-
-
-def test_the_dearest_prompts_of_a_plan_fit_into_its_daily_cap() -> None:
-    catalogue = config.catalogue()
-    for plan, limits in config.plan_limits().items():
-        for name, model in catalogue.models.items():
-            if plan in model.plans:
-                choice = catalogue.choose(name, plan, date(2026, 11, 23))
-                worst = spending.price(
-                    84_000, choice.max_output_tokens, model.price_in, model.price_out
-                )
-                assert worst <= limits.spending
 
 
 def test_a_rooms_prompts_are_spread_over_all_shards() -> None:

@@ -1,6 +1,8 @@
-"""The prompts queue: SQS FIFO, one group per room, so that its prompts are answered in order.
+"""The queues of prompts: SQS FIFO, one group per room, so that its prompts are answered in order.
 
-A message only names a prompt; the content stays in the table.
+Prompts of the pro plan have a queue and workers of their own: those of the basic plan, which cost
+their users nothing, hold up none of them. A message only names a prompt; the content stays in the
+table.
 """
 
 import time
@@ -15,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from geminichat import metrics
 from geminichat.config import setting
 from geminichat.domain import ids
+from geminichat.domain.plans import Plan
 from geminichat.runtime import aws_client, log
 
 
@@ -27,6 +30,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Which retry of the prompt this is; "0" is the first try."""
     again: int = 0
     """How many times the sweep has queued this generation."""
+    plan: Plan = Plan.BASIC
+    """The plan under which it was sent, which decides the queue."""
 
     @property
     def id(self) -> str:
@@ -38,6 +43,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         """The prompt's message id."""
         return ids.message_id(self.chatroom_id, self.seq)
 
+
+QUEUES = {Plan.BASIC: "PROMPTS_QUEUE_URL", Plan.PRO: "PRO_PROMPTS_QUEUE_URL"}
+"""The setting that names the queue of each plan."""
 
 HIDDEN_FOR = 20
 """Seconds for which a worker hides its messages at a time: as long as a lease."""
@@ -56,7 +64,7 @@ def send(job: Job) -> str:
         _sqs.call(
             "SendMessage",
             {
-                "QueueUrl": setting("PROMPTS_QUEUE_URL"),
+                "QueueUrl": setting(QUEUES[job.plan]),
                 "MessageBody": msgspec.json.encode(job).decode(),
                 "MessageGroupId": job.chatroom_id,
                 "MessageDeduplicationId": job.id,
@@ -93,20 +101,23 @@ def list_dead_letters(until: float) -> list[Job]:
 
 
 def is_reachable() -> bool:
-    """Return True if the queue answers. Raises botocore's errors."""
-    _sqs.call(
-        "GetQueueAttributes",
-        {
-            "QueueUrl": setting("PROMPTS_QUEUE_URL"),
-            "AttributeNames": ["ApproximateNumberOfMessages"],
-        },
-    )
+    """Return True if the queues answer. Raises botocore's errors."""
+    for name in QUEUES.values():
+        asked = {"QueueUrl": setting(name), "AttributeNames": ["ApproximateNumberOfMessages"]}
+        _sqs.call("GetQueueAttributes", asked)
     return True
 
 
 def read(body: str) -> Job:
     """Return the job that a queue message's body holds. Raises msgspec.DecodeError."""
     return msgspec.json.decode(body, type=Job)
+
+
+def find_queue(arn: str) -> str:
+    """Return the URL of the queue that delivered a message, by its ARN."""
+    pro = setting(QUEUES[Plan.PRO])
+    is_pro = arn.rpartition(":")[2] == pro.rpartition("/")[2]
+    return pro if is_pro else setting(QUEUES[Plan.BASIC])
 
 
 class Delivery:
@@ -117,8 +128,9 @@ class Delivery:
     a thread prolongs.
     """
 
-    def __init__(self, receipt_handles: Mapping[str, str]) -> None:
-        """Keep the receipt handle of each message by its id."""
+    def __init__(self, queue_url: str, receipt_handles: Mapping[str, str]) -> None:
+        """Keep the queue, and the receipt handle of each message by its id."""
+        self._queue_url = queue_url
         self._held = dict(receipt_handles)
         self._lock = Lock()
         self._ended = Event()
@@ -142,7 +154,7 @@ class Delivery:
         After a failure, Lambda deletes it when the function returns.
         """
         handle = self._held.pop(message_id)
-        request = {"QueueUrl": setting("PROMPTS_QUEUE_URL"), "ReceiptHandle": handle}
+        request = {"QueueUrl": self._queue_url, "ReceiptHandle": handle}
         try:
             _sqs.call("DeleteMessage", request)
         except (BotoCoreError, ClientError) as error:
@@ -154,7 +166,7 @@ class Delivery:
         with self._lock:  # no prolongation that is under way may replace the pause
             handle = self._held.pop(message_id)
             request = {
-                "QueueUrl": setting("PROMPTS_QUEUE_URL"),
+                "QueueUrl": self._queue_url,
                 "ReceiptHandle": handle,
                 "VisibilityTimeout": seconds,
             }
@@ -177,7 +189,7 @@ class Delivery:
         ]
         if not entries:
             return
-        request = {"QueueUrl": setting("PROMPTS_QUEUE_URL"), "Entries": entries}
+        request = {"QueueUrl": self._queue_url, "Entries": entries}
         try:
             _sqs.call("ChangeMessageVisibilityBatch", request)
         except (BotoCoreError, ClientError) as error:

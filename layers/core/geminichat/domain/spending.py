@@ -11,6 +11,7 @@ import msgspec
 
 from geminichat.domain.messages import CONTENT_LENGTH, TokenUsage
 from geminichat.domain.money import MILLION
+from geminichat.domain.plans import Plan
 
 if TYPE_CHECKING:
     from geminichat.domain.models import Choice, Model
@@ -37,6 +38,10 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """The stage's item of the day that the amount is reserved in."""
     cap: int
     """The most that the user may spend on the day."""
+    plan: Plan = Plan.BASIC
+    """The user's plan, which decides the queue."""
+    unproven: bool = False
+    """Whether the user has proven no identity."""
 
     def cost(self, tokens: TokenUsage) -> int:
         """Return the price of tokens, rounded up."""
@@ -74,6 +79,8 @@ def reserve(
     history_characters: int,
     cap: int,
     stage_cap: StageCap,
+    plan: Plan = Plan.BASIC,
+    unproven: bool = False,
 ) -> Reservation:
     """Return the reservation of the most that a prompt can cost.
 
@@ -83,7 +90,7 @@ def reserve(
     turn = CONTENT_LENGTH + CHARACTERS_PER_TOKEN * choice.max_output_tokens
     history = min(history_characters, seq // 2 * turn)
     input_tokens = sum(estimate_tokens(text) for text in texts) + history
-    return reserve_tokens(
+    reservation = reserve_tokens(
         model=choice.model,
         day=day,
         prompt=f"{chatroom_id} {seq}",
@@ -92,6 +99,7 @@ def reserve(
         cap=cap,
         stage_cap=stage_cap,
     )
+    return msgspec.structs.replace(reservation, plan=plan, unproven=unproven)
 
 
 def reserve_tokens(

@@ -18,10 +18,11 @@ from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, spending, times
 from geminichat.domain.messages import Message, NewPrompt, Status
 from geminichat.domain.plans import Plan
-from geminichat.domain.quota import UNPROVEN_PROMPTS, Allowance, Limit
+from geminichat.domain.quota import SOON, UNPROVEN_PROMPTS, Allowance, Limit
 from geminichat.domain.sessions import ENDED, Claims
 from geminichat.domain.spending import Reservation
 from geminichat.errors import (
+    AppError,
     ChangedMeanwhile,
     Contended,
     IdentityNotProven,
@@ -29,6 +30,7 @@ from geminichat.errors import (
     NotFailed,
     NotFound,
     StageLimit,
+    TooManyInFlight,
     TooManyRequests,
     Unauthorized,
 )
@@ -127,7 +129,9 @@ def _send(
             writes = [*also, messages.put_prompt(turn, content, choice, reservation, now)]
             if request:
                 writes.append(
-                    idempotency_keys.put_key(user_id, request, room_id, now, seq=turn.seq)
+                    idempotency_keys.put_key(
+                        user_id, request, room_id, now, seq=turn.seq, plan=reservation.plan
+                    )
                 )
             return writes
 
@@ -143,7 +147,7 @@ def _send(
 
     metrics.emit(PromptsAccepted=1)
     message = Message.queued(ids.message_id(room_id, turn.seq), content, times.text(now))
-    return _queue(room_id, message, messages.FIRST, allowance.headers())
+    return _queue(room_id, message, allowance.plan, messages.FIRST, allowance.headers())
 
 
 def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentPrompt:
@@ -177,14 +181,15 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
 
     metrics.emit(PromptsAccepted=1)
     message = Message.queued(message_id, prompt.content, prompt.created_at)
-    return _queue(room_id, message, generation, allowance.headers())
+    return _queue(room_id, message, allowance.plan, generation, allowance.headers())
 
 
 def _replay(caller: Claims, use: Use, now: datetime) -> SentPrompt:
     """Return the prompt that the same request stored before, and queue it if it still waits."""
     room_id = use.chatroom_id
     message = messages.get(caller, room_id, ids.message_id(room_id, use.seq), now)
-    return _queue(room_id, message, messages.FIRST, {"idempotency-replayed": "true"})
+    headers = {"idempotency-replayed": "true"}
+    return _queue(room_id, message, use.plan, messages.FIRST, headers)
 
 
 def _admit(user_id: str, now: datetime, notice: str) -> Allowance:
@@ -201,7 +206,7 @@ def _admit(user_id: str, now: datetime, notice: str) -> Allowance:
         if allowance.reached in (Limit.DAY, Limit.BURST):
             prompt_limits.store(allowance, refused=True)
         if allowance.unproven and not allowance.unproven_left:
-            raise _unproven_refusal(has_five=allowance.unproven_used < UNPROVEN_PROMPTS)
+            raise _unproven_refusal(allowance)
         if allowance.reached:
             raise allowance.refusal()
     except (IdentityNotProven, TooManyRequests):
@@ -249,10 +254,10 @@ def _store(
             if not error.only(*(count.name for count in counts)):
                 raise
             failed = error
-        if failed.of("unproven") or failed.of("unproven stage"):
-            raise _unproven_refusal(has_five=not failed.of("unproven")) from failed
         was_unproven = bool(allowance.unproven)
         allowance = usage.read_allowance(allowance.user_id, now)
+        if allowance.unproven and (failed.of("unproven") or failed.of("unproven stage")):
+            raise _unproven_refusal(allowance) from failed
         if failed.of("session") and bool(allowance.unproven) == was_unproven:
             raise Unauthorized(ENDED) from failed
         if replace(allowance, amount=reservation.amount).reached:
@@ -273,12 +278,23 @@ def _reserve(allowance: Allowance, turn: Turn, content: str, choice: "Choice") -
         history_characters=config.number("HISTORY_CHARACTERS"),
         cap=allowance.limits.spending,
         stage_cap=config.stage_cap(),
+        plan=allowance.plan,
+        unproven=bool(allowance.unproven),
     )
 
 
-def _unproven_refusal(*, has_five: bool) -> IdentityNotProven:
+def _unproven_refusal(allowance: Allowance) -> AppError:
     """Return the error for a prompt of an account that has proven no identity."""
-    prompts = "all prompts of today" if has_five else "their five prompts"
+    if allowance.unproven_used >= UNPROVEN_PROMPTS:
+        prompts = "their five prompts"
+    elif not allowance.unproven_left:
+        prompts = "all prompts of today"
+    else:
+        return TooManyInFlight(
+            "Too many prompts of accounts without a verified email or mobile number are being "
+            "answered. Send this one again in a moment, or verify yours.",
+            retry_after=math.ceil(SOON.total_seconds()),
+        )
     return IdentityNotProven(
         f"Accounts without a verified email or mobile number have used up {prompts}. Verify yours "
         "to continue: POST /auth/send-otp, then POST /auth/verify-otp."
@@ -307,10 +323,11 @@ def _take_back(allowance: Allowance, error: Exception) -> None:
 
 
 def _queue(
-    room_id: str, message: Message, generation: str, headers: Mapping[str, str]
+    room_id: str, message: Message, plan: Plan, generation: str, headers: Mapping[str, str]
 ) -> SentPrompt:
     """Queue the prompt unless a worker has begun to answer it."""
-    job = Job(chatroom_id=room_id, seq=ids.message_seq(room_id, message.id), generation=generation)
+    seq = ids.message_seq(room_id, message.id)
+    job = Job(chatroom_id=room_id, seq=seq, generation=generation, plan=plan)
     if message.status == Status.QUEUED:
         prompt_queue.send(job)
     return SentPrompt(message, job.id, headers)

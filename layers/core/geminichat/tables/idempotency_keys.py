@@ -7,6 +7,7 @@ import msgspec
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
 from geminichat.domain.messages import fingerprint
+from geminichat.domain.plans import Plan
 from geminichat.domain.sessions import Claims
 from geminichat.errors import KeyReused
 from geminichat.tables import users
@@ -26,6 +27,7 @@ class IdempotencyKey(Table):
     fingerprint = UnicodeAttribute()
     chatroom_id = UnicodeAttribute()
     seq = NumberAttribute()
+    plan = UnicodeAttribute(null=True)
     expires_at = NumberAttribute()
 
 
@@ -46,6 +48,8 @@ class Use(msgspec.Struct, frozen=True):
 
     chatroom_id: str
     seq: int
+    plan: Plan
+    """The plan under which the prompt was sent."""
 
 
 def read(caller: Claims, request: KeyedRequest | None, now: datetime, *also: Key) -> list[Any]:
@@ -62,11 +66,18 @@ def read(caller: Claims, request: KeyedRequest | None, now: datetime, *also: Key
         return [None, *others]
     if found.fingerprint != request.fingerprint:
         raise KeyReused()
-    return [Use(found.chatroom_id, int(found.seq)), *others]
+    use = Use(found.chatroom_id, int(found.seq), Plan(found.plan or Plan.BASIC))
+    return [use, *others]
 
 
 def put_key(
-    user_id: str, request: KeyedRequest, chatroom_id: str, now: datetime, *, seq: int = 0
+    user_id: str,
+    request: KeyedRequest,
+    chatroom_id: str,
+    now: datetime,
+    *,
+    seq: int = 0,
+    plan: Plan | None = None,
 ) -> Write:
     """Return the write "idempotency key", which requires that the key is not in use.
 
@@ -78,6 +89,7 @@ def put_key(
         fingerprint=request.fingerprint,
         chatroom_id=chatroom_id,
         seq=seq,
+        plan=plan,
         expires_at=int((now + KEPT).timestamp()),
     )
     unused = IdempotencyKey.key.does_not_exist() | (

@@ -34,6 +34,7 @@ from geminichat.domain.messages import (
     read_member,
 )
 from geminichat.domain.models import Choice, Thinking
+from geminichat.domain.plans import Plan
 from geminichat.domain.rooms import Room
 from geminichat.domain.sessions import Claims
 from geminichat.domain.spending import Reservation
@@ -827,6 +828,7 @@ class UnfinishedPrompt(msgspec.Struct, frozen=True):
     generation: str
     requeued: int
     since: str
+    plan: Plan
 
 
 def list_unfinished(shard: int, before: datetime) -> Iterator[tuple[str, int]]:
@@ -841,6 +843,7 @@ def find_unfinished(chatroom_id: str, seq: int) -> UnfinishedPrompt | None:
     prompt = _find(chatroom_id, seq)
     if prompt is None or prompt.unfinished_since is None or prompt.sender != "user":
         return None
+    reservation = _decode(prompt.reservation)
     return UnfinishedPrompt(
         sent=_sent_at(prompt),
         attempts=int(prompt.attempts or 0),
@@ -849,6 +852,7 @@ def find_unfinished(chatroom_id: str, seq: int) -> UnfinishedPrompt | None:
         generation=prompt.generation or FIRST,
         requeued=int(prompt.requeued or 0),
         since=prompt.unfinished_since,
+        plan=reservation.plan if reservation else Plan.BASIC,
     )
 
 

@@ -34,6 +34,9 @@ from geminichat.tables.users import User
 KEPT = timedelta(days=90)
 WINDOW_KEPT = timedelta(hours=1)
 
+UNPROVEN = "unproven"
+"""The hash key of the items that count the prompts of all strangers."""
+
 ROOMS = "rooms"
 """The range key of the item that counts a user's rooms, which stands in place of a day."""
 
@@ -96,7 +99,7 @@ def unproven_keys(identity: str, now: datetime) -> list[Key]:
     """
     return [
         Key(Usage, f"unproven {fingerprint(identity)}", "all"),
-        Key(Usage, "unproven", times.day(now)),
+        Key(Usage, UNPROVEN, times.day(now)),
     ]
 
 
@@ -178,14 +181,18 @@ def count_prompt(allowance: Allowance, reservation: Reservation) -> list[Write]:
 
 
 def _count_unproven(allowance: Allowance) -> list[Write]:
-    """Return the writes "unproven" and "unproven stage", which count a prompt of a stranger."""
+    """Return the writes "unproven" and "unproven stage", which count a prompt of a stranger.
+
+    Prompts in flight are limited for all strangers together, so that they leave workers to others.
+    """
     actions = [Usage.prompts.add(1), _expire(allowance.now + KEPT)]
     identity = Usage(f"unproven {allowance.unproven}", "all")
-    stage = Usage("unproven", allowance.day)
-    daily = config.number("UNPROVEN_DAILY_PROMPTS")
+    has_room = _is_below(Usage.prompts, config.number("UNPROVEN_DAILY_PROMPTS"))
+    has_room &= _is_below(Usage.in_flight, config.number("UNPROVEN_IN_FLIGHT"))
+    in_flight = [*actions, Usage.in_flight.add(1)]
     return [
         update("unproven", identity, actions, _is_below(Usage.prompts, UNPROVEN_PROMPTS)),
-        update("unproven stage", stage, actions, _is_below(Usage.prompts, daily)),
+        update("unproven stage", Usage(UNPROVEN, allowance.day), in_flight, has_room),
     ]
 
 
@@ -236,7 +243,7 @@ def reserve_more(user_id: str, reservation: Reservation, amount: int) -> list[Wr
 def settle_prompt(
     user_id: str, reservation: Reservation, tokens: TokenUsage, *, refunded: bool
 ) -> list[Write]:
-    """Return the writes "day" and "stage" of a prompt that ends.
+    """Return the writes "day", "stage" and, of a stranger, "unproven stage" of a prompt that ends.
 
     They replace the reservation by the cost of the tokens. The prompt is no longer in flight, and a
     refunded one is taken off the day's prompts, though never off its attempts. The condition of
@@ -258,10 +265,14 @@ def settle_prompt(
     if refunded:
         actions.append(Usage.prompts.add(-1))
     reserved_in = Usage.user_id.exists() if reservation.amount else None
-    return [
+    writes = [
         update("day", Usage(user_id, reservation.day), actions, reserved_in),
         update("stage", Usage(_stage(reservation), reservation.day), settled),
     ]
+    if reservation.unproven:
+        strangers = Usage(UNPROVEN, reservation.day)
+        writes.append(update("unproven stage", strangers, [Usage.in_flight.add(-1)]))
+    return writes
 
 
 def charge_title(user_id: str, price: Reservation) -> list[Write]:

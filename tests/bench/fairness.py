@@ -1,0 +1,256 @@
+"""How long honest users wait next to users whose prompts are slow, by simulation.
+
+SQS FIFO queues, Lambda's workers and the limits in flight, with the template's numbers. Events are
+simulated one by one, so a run takes a second, has no clock, and is the same each time.
+
+    python -m tests.bench.fairness     prints a table for each number of workers
+"""
+
+import heapq
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+
+from infra.template import load
+
+TEMPLATE = load()
+QUEUES = {"unproven": "basic", "basic": "basic", "pro": "pro"}
+"""The queue of each kind of user, as deployed."""
+ONE_QUEUE = dict.fromkeys(QUEUES, "all")
+
+HONEST = 50
+"""Honest users, every other one on pro; each sends the next prompt after having read the reply."""
+HONEST_SECONDS = (2.0, 8.0)
+READING = (30.0, 90.0)
+BEGIN = 60.0
+"""Seconds after which the greedy users begin."""
+HORIZON = 1_800.0
+MARGIN = 10.0
+"""The worker's reserve (functions/gemini_worker)."""
+
+
+def default(parameter: str) -> int:
+    """Return the default of a parameter of the template."""
+    return int(TEMPLATE["Parameters"][parameter]["Default"])
+
+
+WORKER = TEMPLATE["Resources"]["GeminiWorker"]["Properties"]
+SLOW = float(default("GeminiTimeout"))
+"""Seconds of the slowest prompt that a user can write: our own deadline for a reply."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits that greedy users meet: prompts in flight and per day."""
+
+    in_flight: Mapping[str, int] = field(
+        default_factory=lambda: {
+            "unproven": default("BasicInFlight"),
+            "basic": default("BasicInFlight"),
+            "pro": default("ProInFlight"),
+        }
+    )
+    daily: Mapping[str, int] = field(
+        default_factory=lambda: {"unproven": 5, "basic": 5, "pro": default("ProAttempts")}
+    )
+    strangers_in_flight: int = default("UnprovenInFlight")
+    strangers_daily: int = default("UnprovenDailyPrompts")
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Seconds until honest users' prompts of a plan were begun: the 95th percentile, the most."""
+
+    usual: float
+    most: float
+
+
+@dataclass
+class Prompt:
+    """A prompt in a queue."""
+
+    kind: str
+    room: tuple[str, int]
+    seconds: float
+    sent: float
+    done: Callable[[], None]
+
+
+class Simulation:
+    """Queues and workers; `batch` is the number of messages that one worker receives at most."""
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        queues: Mapping[str, str] = QUEUES,
+        batch: int = int(WORKER["Events"]["Prompts"]["Properties"]["BatchSize"]),
+        limits: Limits | None = None,
+        seed: int = 1,
+    ) -> None:
+        """Begin with empty queues."""
+        self.now = 0.0
+        self.waits: dict[str, list[float]] = {"honest basic": [], "honest pro": []}
+        self._workers, self._queues, self._batch = workers, queues, batch
+        self._limits = limits or Limits()
+        self._random = random.Random(seed)
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = count()
+        self._waiting: dict[str, deque[Prompt]] = {name: deque() for name in queues.values()}
+        self._locked: set[tuple[str, int]] = set()
+        self._busy: Counter[str] = Counter()
+
+    def run(self, greedy: int, kind: str) -> dict[str, Waits]:
+        """Return the waits of honest users next to that many greedy users of a kind."""
+        for number in range(HONEST):
+            plan = "pro" if number % 2 else "basic"
+            self._at(self._random.uniform(0, BEGIN), self._honest(f"honest {plan}", number))
+        strangers = {"in flight": 0, "today": 0}
+        for number in range(greedy):
+            sent = [0]
+            for place in range(self._limits.in_flight[kind]):
+                room = (f"greedy {kind}", 1000 * number + place)
+                begin = BEGIN + self._random.uniform(0, 5)
+                self._at(begin, self._greedy(kind, room, sent, strangers))
+        while self._events and self._events[0][0] <= HORIZON:
+            self.now, _, action = heapq.heappop(self._events)
+            action()
+        for queue in self._waiting.values():
+            for prompt in queue:
+                self._note(prompt, HORIZON)
+        return {name: _summary(found) for name, found in self.waits.items()}
+
+    def _at(self, moment: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (moment, next(self._number), action))
+
+    def _honest(self, name: str, number: int) -> Callable[[], None]:
+        def send() -> None:
+            seconds = self._random.uniform(*HONEST_SECONDS)
+            read = lambda: self._at(self.now + self._random.uniform(*READING), send)  # noqa: E731
+            self._send(Prompt(name, (name, number), seconds, self.now, read))
+
+        return send
+
+    def _greedy(
+        self, kind: str, room: tuple[str, int], sent: list[int], strangers: dict[str, int]
+    ) -> Callable[[], None]:
+        """Return the action that sends a slow prompt whenever the limits allow one."""
+        limits = self._limits
+
+        def end() -> None:
+            strangers["in flight"] -= 1
+            send()
+
+        def send() -> None:
+            if sent[0] >= limits.daily[kind]:
+                return
+            if kind == "unproven":
+                if strangers["today"] >= limits.strangers_daily:
+                    return
+                if strangers["in flight"] >= limits.strangers_in_flight:
+                    self._at(self.now + 5, send)
+                    return
+            strangers["today"] += 1
+            strangers["in flight"] += 1
+            sent[0] += 1
+            self._send(Prompt(kind, room, SLOW, self.now, end))
+
+        return send
+
+    def _send(self, prompt: Prompt) -> None:
+        queue = self._queues[prompt.kind.removeprefix("honest ")]
+        self._waiting[queue].append(prompt)
+        self._start_workers(queue)
+
+    def _start_workers(self, queue: str) -> None:
+        while self._busy[queue] < self._workers and (batch := self._receive(queue)):
+            self._busy[queue] += 1
+            self._work(queue, batch)
+
+    def _receive(self, queue: str) -> dict[tuple[str, int], list[Prompt]]:
+        """Return the oldest prompts by room; a room with a prompt in flight waits."""
+        batch: dict[tuple[str, int], list[Prompt]] = {}
+        left, kept = self._batch, deque[Prompt]()
+        waiting = self._waiting[queue]
+        while waiting and left:
+            prompt = waiting.popleft()
+            if prompt.room in self._locked:
+                kept.append(prompt)
+            else:
+                batch.setdefault(prompt.room, []).append(prompt)
+                left -= 1
+        waiting.extendleft(reversed(kept))
+        self._locked |= set(batch)
+        return batch
+
+    def _work(self, queue: str, batch: dict[tuple[str, int], list[Prompt]]) -> None:
+        """Answer the rooms in parallel; the worker is busy until the slowest one is done.
+
+        A room's next prompt does not wait for that, since each message is deleted when it is done.
+        """
+        ends = []
+        for room, prompts in batch.items():
+            end = self.now
+            for place, prompt in enumerate(prompts):
+                left = float(WORKER["Timeout"]) - MARGIN - (end - self.now)
+                if place and left < SLOW:
+                    self._waiting[queue].extendleft(reversed(prompts[place:]))
+                    break
+                self._note(prompt, end)
+                end += prompt.seconds
+                self._at(end, prompt.done)
+            ends.append(end)
+            self._at(end, self._unlock(queue, room))
+
+        def finish() -> None:
+            self._busy[queue] -= 1
+            self._start_workers(queue)
+
+        self._at(max(ends), finish)
+
+    def _unlock(self, queue: str, room: tuple[str, int]) -> Callable[[], None]:
+        def unlock() -> None:
+            self._locked.discard(room)
+            self._start_workers(queue)
+
+        return unlock
+
+    def _note(self, prompt: Prompt, begun: float) -> None:
+        if prompt.kind in self.waits:
+            self.waits[prompt.kind].append(begun - prompt.sent)
+
+
+def _summary(waits: list[float]) -> Waits:
+    ordered = sorted(waits)
+    return Waits(ordered[int(len(ordered) * 0.95)], ordered[-1])
+
+
+VARIANTS: Mapping[str, Mapping[str, object]] = {
+    "one queue, 20 in flight on pro": {
+        "queues": ONE_QUEUE,
+        "limits": Limits({"unproven": 3, "basic": 3, "pro": 20}, strangers_in_flight=10**6),
+    },
+    "one queue": {"queues": ONE_QUEUE},
+    "one queue, batches of 1": {"queues": ONE_QUEUE, "batch": 1},
+    "as deployed": {},
+}
+
+
+def main() -> None:
+    """Print the honest users' waits for each variant and load."""
+    for workers in (2, 10):
+        print(f"\n{workers} workers per queue: 95th percentile / most, seconds")
+        print("| variant | greedy | basic | pro |\n|---|---|---|---|")
+        for name, options in VARIANTS.items():
+            loads = [(0, "basic")]
+            loads += [(users, kind) for kind in QUEUES for users in (1, 20, 500)]
+            for greedy, kind in loads:
+                waits = Simulation(workers, **options).run(greedy, kind)  # type: ignore[arg-type]
+                shown = " | ".join(f"{one.usual:.0f} / {one.most:.0f}" for one in waits.values())
+                print(f"| {name} | {greedy} {kind} | {shown} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
