@@ -12,8 +12,8 @@ from geminichat.operations import send_prompt
 def handler(request: Request) -> Response[AcceptedPrompt]:
     """Answer 202: a new turn takes the place of the prompt's and of all turns after it.
 
-    These are hidden, not deleted: `POST /chatroom/{id}/undo` brings them back. The new prompt
-    counts like any other.
+    These are hidden, not deleted: `POST /chatroom/{id}/undo` brings them back. One that has no
+    reply yet is stopped, and refunded if it was still queued. The new prompt counts like any other.
     """
     room_id = ids.parse_room(request.path["id"])
     seq = ids.message_seq(room_id, request.path["messageId"])

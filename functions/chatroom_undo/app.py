@@ -12,7 +12,7 @@ def handler(request: Request) -> Response[Room]:
     """Answer 200 with the room, whose messages are those before the edit or regeneration.
 
     It brings back the turns that were hidden, and hides the turns that came in their place and
-    after it. Repeat it to undo the edit before.
+    after it; one of these that has no reply yet is stopped. Repeat it to undo the edit before.
     """
     room_id = ids.parse_room(request.path["id"])
 

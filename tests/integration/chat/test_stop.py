@@ -102,6 +102,50 @@ def test_a_generating_prompt_is_stopped_and_keeps_its_text(
     assert live.find_watchers(basic_user.id, datetime.now(UTC)).stops == frozenset()
 
 
+def test_an_edit_stops_and_refunds_a_queued_prompt_that_it_hides(
+    basic_user: Person, room: str, worker: Poller, google: StandIn
+) -> None:
+    hidden = [basic_user.sent(room, content) for content in ("one", "two")]
+    edited = basic_user.edit(room, hidden[0], "ONE").data["messageId"]
+    assert basic_user.counted() == 3
+    worker.drain()
+    assert [basic_user.look(room, one)["status"] for one in hidden] == ["stopped"] * 2
+    assert basic_user.look(room, edited)["status"] == "answered"
+    assert [one["contents"][-1]["parts"][0]["text"] for one in google.requests()] == ["ONE"]
+    assert basic_user.counted() == 1
+    check(basic_user, [room], [*hidden, edited])
+
+
+@pytest.mark.parametrize("act", ["edit", "undo"])
+def test_a_generating_prompt_that_is_hidden_is_stopped(
+    act: str,
+    basic_user: Person,
+    room: str,
+    worker: Poller,
+    google: StandIn,
+    working: Callable[[], Future[Batch]],
+) -> None:
+    message = basic_user.sent(room, "one")
+    if act == "undo":
+        worker.drain()
+        message = basic_user.regenerate(room, message).data["messageId"]
+    google.fault("answer", events=[piece_of(n) for n in range(200)], pause=0.05)
+    work = working()
+    wait_until(lambda: basic_user.look(room, message)["status"] == "generating")
+    began = time.monotonic()
+    reply = basic_user.undo(room) if act == "undo" else basic_user.edit(room, message, "ONE")
+    assert reply.status in (200, 202)
+    work.result(timeout=5)
+    assert time.monotonic() - began < 3
+    google.reset()
+    worker.drain()
+    assert basic_user.look(room, message)["status"] == "stopped"
+    shown = [one["content"] for one in basic_user.page(room)]
+    assert shown[::2] == (["one"] if act == "undo" else ["ONE"])
+    assert len(shown) == 2
+    check(basic_user, [room])
+
+
 def test_a_stop_ends_the_wait_for_the_first_text(
     basic_user: Person, room: str, google: StandIn, working: Callable[[], Future[Batch]]
 ) -> None:

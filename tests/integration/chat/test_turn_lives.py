@@ -38,7 +38,7 @@ class Prompt:
     past: list["Prompt"]
     reply: str | None = None
     failed: bool = False
-    is_copy: bool = False
+    """Whether it ended without a reply: failed, or stopped because it was hidden."""
 
     @property
     def ended(self) -> bool:
@@ -149,7 +149,7 @@ class TurnLives(RuleBasedStateMachine):
             copy = Prompt(
                 f"m_{fork.id.removeprefix('r_')}_{2 * place + 1}", prompt.content, fork.line[:]
             )
-            copy.reply, copy.failed, copy.is_copy = prompt.reply, prompt.failed, True
+            copy.reply, copy.failed = prompt.reply, prompt.failed
             fork.line.append(copy)
         fork.prompts = list(fork.line)
         self.rooms.append(fork)
@@ -181,28 +181,31 @@ class TurnLives(RuleBasedStateMachine):
 
     @rule()
     def work(self) -> None:
-        """Answer every prompt, and compare each request to Gemini with the model."""
-        waiting = {
-            (room.id, prompt.content): prompt
-            for room in self.rooms
-            for prompt in room.prompts
-            if not prompt.ended
-        }
+        """Answer what rooms show, stop what they hide, and compare each request to Gemini."""
+        waiting = [prompt for room in self.rooms for prompt in room.line if not prompt.ended]
         self.google.reset()
         self.google.fault("blocked", match="harm", times="always")
         self.worker.drain()
         for room in self.rooms:
             found = {int(message.seq): message for message in stored(room.id)}
             for prompt in room.prompts:
-                if not prompt.ended:
-                    prompt.failed = found[prompt.position].status == "failed"
-                    assert prompt.failed == prompt.content.startswith("harm")
-                    if not prompt.failed:
-                        prompt.reply = found[prompt.position + 1].content
-        pasts = [self.past_of(prompt) for prompt in waiting.values()]
+                if prompt.ended:
+                    continue
+                status = found[prompt.position].status
+                prompt.failed = status != "answered"
+                if prompt not in room.line:
+                    assert status == "stopped"
+                    self.counted -= 1
+                elif prompt.failed:
+                    assert status == "failed"
+                    assert prompt.content.startswith("harm")
+                else:
+                    prompt.reply = found[prompt.position + 1].content
+        pasts = [self.past_of(prompt) for prompt in waiting]
+        contents = {prompt.content for room in self.rooms for prompt in room.prompts}
         for request in self.google.requests():
             texts = [one["parts"][0]["text"] for one in request["contents"]]
-            if any(texts[-1] == content for _, content in waiting):
+            if texts[-1] in contents:  # not of a deleted room
                 assert texts in pasts
                 TurnLives.requests += 1
 

@@ -52,7 +52,11 @@ def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> i
         _send_dead_letter(prompt, UNAVAILABLE, "every attempt broke off")
         return None
     try:
-        watchers = live.find_watchers(prompt.user_id, times.now())
+        turn = (prompt.chatroom_id, prompt.seq)
+        watchers = live.find_watchers(prompt.user_id, times.now(), turn)
+        if watchers.hides_prompt:
+            finish_prompt.stop_hidden(prompt, times.now())
+            return None
         past = _read_past(prompt)
         if past.unfinished:
             messages.return_prompt(prompt)

@@ -67,6 +67,21 @@ def stop_queued(prompt: StoppablePrompt, now: datetime) -> bool:
     return True
 
 
+def stop_hidden(prompt: LeasedPrompt, now: datetime) -> None:
+    """Stop a leased prompt that an edit or an undo has hidden, and refund it.
+
+    Gemini was not asked in this attempt. Raises LeaseLost.
+    """
+    refunded = prompt.counted_on is not None
+    settle = usage.settle_prompt(
+        prompt.user_id, _reservation_of(prompt, now), prompt.tokens, refunded=refunded
+    )
+    _commit(messages.mark_hidden(prompt), *settle)
+    metrics.emit(PromptsStopped=1)
+    if prompt.counted_on:
+        prompt_limits.forget_day(prompt.user_id, prompt.counted_on)
+
+
 def fail(
     prompt: LeasedPrompt, failure: Failure, now: datetime, tokens: TokenUsage = NO_TOKENS
 ) -> None:

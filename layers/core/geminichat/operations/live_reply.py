@@ -137,8 +137,10 @@ class LiveReply:
                 self._generation.stop()
 
     def _look(self) -> None:
-        self._watchers = live_table.find_watchers(self._prompt.user_id, times.now())
-        self._stop |= self._message_id in self._watchers.stops
+        turn = (self._prompt.chatroom_id, self._prompt.seq)
+        watchers = live_table.find_watchers(self._prompt.user_id, times.now(), turn)
+        self._stop |= self._message_id in watchers.stops or watchers.hides_prompt
+        self._watchers = watchers
         self._start_posters()
 
     def _store_piece(self) -> None:

@@ -19,7 +19,7 @@ from pynamodb.expressions.update import Action
 from geminichat.domain import codes, tickets
 from geminichat.domain.tickets import TicketUsed
 from geminichat.errors import Unavailable
-from geminichat.tables import users
+from geminichat.tables import chatrooms, users
 from geminichat.tables.table import Key, Table, batch_get, update_if
 from geminichat.tables.users import User
 
@@ -62,6 +62,8 @@ class Watchers(msgspec.Struct, frozen=True):
     stops: frozenset[str] = frozenset()
     polls: bool = False
     """Whether the user has polled for the text of a reply within the last seconds."""
+    hides_prompt: bool = False
+    """Whether the room has hidden the prompt since it was sent, so that nobody reads its reply."""
 
     @property
     def is_anyone_there(self) -> bool:
@@ -69,17 +71,26 @@ class Watchers(msgspec.Struct, frozen=True):
         return bool(self.connections) or self.polls
 
 
-def find_watchers(user_id: str, now: datetime) -> Watchers:
+def find_watchers(user_id: str, now: datetime, prompt: tuple[str, int] | None = None) -> Watchers:
     """Return a user's connections whose session has not ended, and the prompts to stop.
 
-    One network call, which reads the user, too: a session ends with one write there, and from then
-    on its connections receive nothing.
+    With a prompt's room and position, also whether it is hidden. One network call, which reads the
+    user, too: a session ends with one write there, and from then on its connections receive
+    nothing.
     """
-    user, live = batch_get(users.key_of(user_id), Key(Live, user_id))
+    room_key = [chatrooms.key_of(user_id, prompt[0])] if prompt else []
+    user, live, *rooms = batch_get(users.key_of(user_id), Key(Live, user_id), *room_key)
+    hides_prompt = any(
+        room and prompt and chatrooms.line_of(room).hidden.has_position(prompt[1]) for room in rooms
+    )
     if live is None:
-        return Watchers()
-    polls = bool(live.polls_until and live.polls_until > now.timestamp())
-    return Watchers(tuple(_counting(user, live, now)), frozenset(live.stops or ()), polls)
+        return Watchers(hides_prompt=hides_prompt)
+    return Watchers(
+        connections=tuple(_counting(user, live, now)),
+        stops=frozenset(live.stops or ()),
+        polls=bool(live.polls_until and live.polls_until > now.timestamp()),
+        hides_prompt=hides_prompt,
+    )
 
 
 def open_connection(

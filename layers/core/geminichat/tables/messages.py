@@ -717,6 +717,12 @@ def mark_answered(prompt: LeasedPrompt, finish: Finish) -> Write:
     return _finish(prompt, [StoredMessage.status.set(status)])
 
 
+def mark_hidden(prompt: LeasedPrompt) -> Write:
+    """Return the write "prompt", which stops a leased prompt; it no longer counts."""
+    actions = [StoredMessage.status.set(Status.STOPPED), StoredMessage.counted_on.remove()]
+    return _finish(prompt, actions)
+
+
 def mark_failed(prompt: LeasedPrompt, failure: Failure, now: datetime, *, refunded: bool) -> Write:
     """Return the write "prompt", which fails a leased prompt; a refunded one no longer counts."""
     actions = [
