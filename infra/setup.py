@@ -95,7 +95,7 @@ class SetupError(Exception):
 
 
 def main() -> int:
-    """Install what the arguments name, and return the exit status."""
+    """Install the tools that the arguments name, and return the exit status."""
     parser = argparse.ArgumentParser(prog="infra/setup.py", description=__doc__)
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     parser.add_argument(

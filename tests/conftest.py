@@ -31,7 +31,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def scope_of(test: str) -> str:
-    """Return what one process runs as a whole: a test, or all tests of the shared system."""
+    """Return the tests that one process runs as a whole: one test, or all of the shared system."""
     path = test.partition("::")[0]
     shares = path.startswith("tests/e2e/") and not path.endswith(OWN_SYSTEM)
     return "system" if shares else test

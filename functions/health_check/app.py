@@ -25,7 +25,7 @@ def handler(request: Request) -> Response[Health]:
 
 
 def _dependencies() -> dict[str, Callable[[], bool]]:
-    """Return what is to be checked; the plain check does not wait for these imports."""
+    """Return the check of each dependency; their imports would delay the plain check."""
     from geminichat.clients import prompt_queue
     from geminichat.tables import usage
     from geminichat.upstash import redis

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
-"""Seconds between two polls of a prompt, which grow from the first to the second."""
+"""The shortest and the longest pause between two polls of a prompt, in seconds."""
 
 Json = dict[str, Any]
 

@@ -39,7 +39,7 @@ class Endpoint:
     name: str
     module: ModuleType
     policies: str
-    """What its role may do, as JSON."""
+    """Its role's statements, as JSON."""
 
     @property
     def route(self) -> str:

@@ -48,7 +48,7 @@ FILES = {"/docs/{file}": "start.js", "/console/{file}": "console.css"}
 """An asset of each page."""
 
 ASKED_AT_MOST = 60
-"""How often a step with `until` is repeated, once per second."""
+"""The most repetitions of a step with `until`, one per second."""
 
 HELPERS = {
     "header": "(name) => pm.response.headers.get(name)",

@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> None:
 
 
 def store(ssm: "SSMClient", stage: Stage, ask: Ask) -> Iterator[str]:
-    """Store what `ask` returns for each secret, unless that is ""; yield what was done.
+    """Store the answer of `ask` for each secret, unless it is ""; yield what was done.
 
     Raises CommandError for a value that cannot be right, and at the end if a required secret is
     missing.

@@ -37,7 +37,7 @@ DONE = {
     "ended": "not queued, it was answered, retried or deleted since, or failed for another reason",
     "foreign": "removed, it names no prompt",
 }
-"""What to print for each outcome."""
+"""The text to print for each outcome."""
 
 
 @command

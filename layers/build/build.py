@@ -50,7 +50,7 @@ def install(platform: str, folder: Path) -> None:
 
 
 def leave_out(folder: Path, patterns: list[str]) -> None:
-    """Delete what matches one of the patterns."""
+    """Delete the files and folders that match a pattern."""
     for pattern in patterns:
         for path in sorted(folder.glob(pattern)):
             if path.is_dir():

@@ -1,4 +1,4 @@
-"""What a request asks of others: calls, how many in a row, bytes, and DynamoDB's units.
+"""The demand of a request: calls, the longest chain of them, bytes, and DynamoDB's units.
 
 Units are computed from what was sent and found, by DynamoDB's published rules: a write counts each
 KB begun, a read each 4 KB, an eventually consistent read half, a transaction twice; an item in an
@@ -34,7 +34,7 @@ BUDGET = {
 
 @dataclass(frozen=True)
 class Demand:
-    """What one request asks of others."""
+    """The demand of one request."""
 
     calls: int
     depth: int
@@ -46,7 +46,7 @@ class Demand:
 
 
 def demand(calls: Sequence[Call], settings: Settings) -> Demand:
-    """Return what these calls add up to."""
+    """Return the sums of these calls."""
     services: dict[str, int] = {}
     for call in calls:
         services[call.service] = services.get(call.service, 0) + 1

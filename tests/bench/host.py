@@ -76,7 +76,7 @@ class _Http(asyncio.Protocol):
 
 
 def _chunks(data: bytes, start: int) -> tuple[int, bytes]:
-    """Return where a chunked body ends, 0 where it has not ended yet, and what it holds."""
+    """Return the end of a chunked body (0: it is not complete yet) and its content."""
     body = b""
     while (line := data.find(b"\r\n", start)) >= 0:
         size = int(data[start:line].split(b";")[0], 16)
@@ -102,7 +102,7 @@ class Host:
 
     @property
     def url(self) -> str:
-        """Where every service answers."""
+        """The address of every service."""
         return f"http://127.0.0.1:{self.port}"
 
     def listen(

@@ -69,7 +69,7 @@ MEASURED = (
 
 @dataclass(frozen=True)
 class Times:
-    """What one start of a function took, in seconds: until it asked for work, then each request."""
+    """The seconds that one start of a function took until it asked for work, then each request."""
 
     init: float
     first: float
@@ -99,7 +99,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Curve:
-    """What was measured: by function and size, and the most MB that a function has had."""
+    """The figures by function and memory size, and the peak of each function in MB."""
 
     figures: Mapping[str, Mapping[int, Figure]]
     peaks: Mapping[str, float]

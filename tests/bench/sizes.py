@@ -1,4 +1,4 @@
-"""How large each layer and each function is, unzipped and zipped, and what leaving out saves."""
+"""The size of each layer and function, unzipped and zipped, and the size of the left-out files."""
 
 import zipfile
 from dataclasses import dataclass

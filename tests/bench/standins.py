@@ -19,7 +19,7 @@ type Item = Mapping[str, Any]
 SECRETS_HELD = "stand-in-secret"
 
 REPLY = "A queue holds work until someone is free to do it, in the order in which it came. " * 6
-"""About what a model answers: 500 characters."""
+"""A reply of the usual length: 500 characters."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Call:
 
 @dataclass
 class World:
-    """What the stand-ins answer with."""
+    """The content of the stand-ins' answers."""
 
     tables: Mapping[str, Item]
     """The sample item of each table, by the table's name."""
     secrets: Mapping[str, str]
     """SSM parameters by name."""
     rows: int = 20
-    """How many items a query without a smaller limit finds."""
+    """The number of items that a query without a smaller limit finds."""
     pause: float = 0.0
     pauses: Mapping[str, float] = field(default_factory=dict)
     """Seconds that a service takes, where it is not `pause`."""
@@ -55,7 +55,7 @@ class World:
     """Redis's results, one after another and from the beginning again; 1 where there are none."""
     asked: int = 0
     reply: str = REPLY
-    """What the model answers."""
+    """The model's reply."""
     stripe: Mapping[str, Any] = field(default_factory=dict)
     """Stripe's answers by "METHOD /path"; the longest path that fits counts."""
     calls: list[Call] = field(default_factory=list)
@@ -101,7 +101,7 @@ class World:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a stand-in answers, and to what."""
+    """An answer of a stand-in, and its request."""
 
     service: str
     operation: str
@@ -191,7 +191,7 @@ def _dynamodb(world: World, operation: str, request: Any) -> Any:
 
 
 def _rows(world: World, request: Any) -> list[dict[str, Any]]:
-    """Return what a query finds: messages alternate between prompt and reply."""
+    """Return the items that a query finds: messages alternate between prompt and reply."""
     name = request["TableName"].rpartition("/")[2]
     if name in world.missing or request.get("IndexName") == "unfinished":
         return []
@@ -279,7 +279,7 @@ def made(answer: Answer, bytes_out: int, body: bytes, began: float) -> Call:
 
 
 def depth(calls: Sequence[Call]) -> int:
-    """Return how many calls had to wait for one another: the longest chain without overlap."""
+    """Return the length of the longest chain of calls of which each began after the one before."""
     chain: list[tuple[float, int]] = []
     for call in sorted(calls, key=lambda call: call.began):
         before = max((length for ended, length in chain if ended <= call.began), default=0)

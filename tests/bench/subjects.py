@@ -61,7 +61,7 @@ class Ask:
     usual: str = "get"
     """The route of the references in the usual way that does the same kind of work."""
     hashes: int = 0
-    """How often it hashes a password, which is meant to take long."""
+    """The number of passwords that it hashes, which is meant to take long."""
     issues: bool = False
     """Whether its answer carries an access token."""
 
@@ -396,7 +396,7 @@ def http_functions() -> list[str]:
 
 @dataclass(frozen=True)
 class Settings:
-    """What stands behind the template's references in a run of the bench."""
+    """The values of the template's references in a run of the bench."""
 
     values: Values
     environment: Mapping[str, str]

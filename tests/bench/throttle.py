@@ -24,7 +24,7 @@ LEAST = 1e-9
 
 
 class Quota:
-    """How much of the CPU a process may still use. Times are in seconds, of any clocks."""
+    """The CPU time that a process may still use. Times are in seconds, of any clock."""
 
     def __init__(self, share: float, now: float, used: float, period: float = PERIOD) -> None:
         """Begin a period now, `used` being what the process has used before."""

@@ -35,10 +35,10 @@ AS_SHIPPED = {
 
 @dataclass(frozen=True)
 class Trees:
-    """Where everything is."""
+    """The folders of the builds and packages."""
 
     built: Path
-    """What `sam build` made: a folder a function and a layer."""
+    """The output of `sam build`: one folder per function and layer."""
     shipped: Path
     """Packages as shipped, one folder each of AS_SHIPPED."""
 
@@ -56,7 +56,7 @@ class Trees:
 
 
 def prepare() -> Trees:
-    """Build what has changed since the last run. Raises BenchError, CommandError."""
+    """Build every function and layer that changed. Raises BenchError, CommandError."""
     if not PYTHON.exists():
         raise BenchError("Python 3.13 is not set up here: run `make setup`.")
     HOME.mkdir(parents=True, exist_ok=True)

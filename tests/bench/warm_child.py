@@ -42,7 +42,7 @@ def _measured(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _unmeasured(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the work that overlaps an SDK's wait for an answer: it is the function's own."""
+    """Wrap a call that runs while an SDK waits, to count it as the function's own."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         global _inside

@@ -44,7 +44,7 @@ def document(stack: RunningStack, tmp_path: Path) -> Path:
 
 
 def check(seen: Any) -> None:
-    """Check what a journey saw: a reply, and three problems with their types."""
+    """Check a journey's output: a reply, and three problems with their types."""
     assert seen["status"] == "answered"
     assert seen["problems"] == [
         {"status": 422, "type": "urn:geminichat:problem:key-reused"},

@@ -87,7 +87,7 @@ def checkout_of(user: Person) -> Mapping[str, Any]:
 
 
 def click(browser: Browser, button: str) -> None:
-    """Click what has this id, once it can be."""
+    """Click the element with this id as soon as it is clickable."""
     browser.until(see.element_to_be_clickable((By.ID, button))).click()
 
 

@@ -139,7 +139,7 @@ def write_order(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def high_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits in flight and in money that only their own tests reach."""
+    """Raise the limits of prompts in flight and of spending, which only their own tests reach."""
     for name in ("BASIC_IN_FLIGHT", "PRO_IN_FLIGHT", "PRO_ATTEMPTS"):
         monkeypatch.setenv(name, "1000")
     monkeypatch.setenv("BASIC_ATTEMPTS", "20")

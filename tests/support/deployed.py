@@ -82,7 +82,7 @@ class RunningStack:
         return Person.proven(self.api, self.stripe if self.description.stripe else None, identity)
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        """Return what is in the dead-letter queue, and leave it there."""
+        """Return the dead letters, and leave them in their queue."""
         answer = self.aws("sqs").receive_message(
             QueueUrl=self.description.queues["DeadLettersQueue"].url,
             MaxNumberOfMessages=10,

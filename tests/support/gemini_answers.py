@@ -35,7 +35,7 @@ INPUTS = Path(__file__).with_name("gemini_inputs")
 """Real answers of Google's that were once handled wrongly, or must go on being handled well."""
 
 type Outcome = list[Any]
-"""What a client answered or raised, as JSON can say it."""
+"""The reply or error of a client, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ CASES = [
     _replied("reply to the right key again"),
     Case("an unknown model", RETIRED, _raised("NotFound"), model="gpt-5"),
 ]
-"""What both clients are asked, one answer after another."""
+"""The cases for both clients."""
 
 STREAMED = [
     _answer(
@@ -363,7 +363,7 @@ STREAMED = [
     ),
     _answer("an event of 9 MB", _unavailable(), [], events=[_chunk("x" * 9_000_000), DONE]),
 ]
-"""What only a stream can do; our client is asked."""
+"""The cases that only a stream can have, for our client."""
 
 OURS = """
 import json, os, ssl, sys
@@ -443,13 +443,13 @@ print(json.dumps({"outcomes": found, "modules": sorted(sys.modules), "read": 0})
 
 @dataclass(frozen=True)
 class Asked:
-    """What one process found."""
+    """The outcomes in one process."""
 
     outcomes: Mapping[str, Outcome]
     modules: frozenset[str]
     """The modules that were imported in the end."""
     certificates_read: int
-    """How often the trusted certificates were read."""
+    """The number of times that the trusted certificates were read."""
 
 
 def ask_ours(python: Sequence[str | Path], path: Sequence[Path]) -> Asked:

@@ -44,7 +44,7 @@ class Client(ABC):
     """Something that sends requests to the API."""
 
     aws_url: str | None = None
-    """Where the emulated AWS of this API answers; None: where the environment says."""
+    """The address of this API's emulated AWS; None: the environment has it."""
 
     def get(self, url: str, **more: Any) -> Reply:
         """Send a GET; see `request`."""

@@ -289,7 +289,7 @@ class Person:
             assert reply.status == 200, reply.text
 
     def status(self, at: datetime | None = None) -> dict[str, Any]:
-        """Return what GET /subscription/status answers."""
+        """Return the data of GET /subscription/status."""
         reply = self.get("/subscription/status", at=at)
         assert reply.status == 200, reply.text
         status: dict[str, Any] = reply.data
@@ -300,7 +300,7 @@ class Person:
         return str(self.status(at)["plan"])
 
     def stored(self) -> Subscription:
-        """Return what the table holds."""
+        """Return the stored subscription."""
         return subscriptions.load(self.id)
 
     def customer_id(self) -> str:

@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 
 
 GAP = r"[\s#]+"
-"""What separates two words of a phrase, a line break within a comment included."""
+"""The separators of two words, a line break within a comment included."""
 
 BANNED: Mapping[str, re.Pattern[str]] = {
     reason: re.compile(pattern.replace(" ", GAP), re.IGNORECASE)
@@ -52,7 +52,7 @@ BANNED: Mapping[str, re.Pattern[str]] = {
         ),
     }.items()
 }
-"""What to write instead, and the words that it stands for."""
+"""The words to write instead, and the pattern of the banned ones."""
 
 ALLOWED: Mapping[str, Mapping[str, str]] = {
     "tests/support/plain_english.py": {"": "it names the words"},
@@ -73,7 +73,7 @@ NOT_IMPERATIVE = re.compile(
     r"|say\b|have\b|tell whether|[a-z]+(?<!s)s\b|[a-z]+ing\b(?<!bring)|[a-z]+(?<!e)ed\b(?<!embed)",
     re.IGNORECASE,
 )
-"""How a summary line opens that is no command: a question word, an article, a third person."""
+"""The openings of a summary that is not imperative: a question word, an article, a third person."""
 
 TEXTS = {".md", ".yaml", ".yml", ".toml", ".html", ".css", ".js", ".json", ".txt", ".sh", ""}
 SKIPPED = re.compile(
@@ -81,7 +81,7 @@ SKIPPED = re.compile(
     r"|(?:^|/)node_modules/|^infra/requirements/|requirements[^/]*\.txt$"
     r"|swagger-ui|common_passwords\.txt$|^LICENSE$|/LICENSE$|/NOTICE$|^uv\.lock$"
 )
-"""What is not ours (vendored, locked, licences), and the list of passwords."""
+"""Files of others (vendored, locked, licences), and the list of passwords."""
 
 
 def files(root: Path = ROOT) -> Iterator[str]:
@@ -93,7 +93,7 @@ def files(root: Path = ROOT) -> Iterator[str]:
 
 
 def findings(name: str, root: Path = ROOT) -> list[Finding]:
-    """Return what the house style bans in a file."""
+    """Return the violations of the house style in a file."""
     text = (root / name).read_text()
     if name.endswith(".py"):
         found = [*_banned(_comments(text)), *_in_python(ast.parse(text))]
@@ -143,6 +143,8 @@ def _is_a_thing(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 def _summary(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Finding]:
     summary = (ast.get_docstring(node) or "Return.").partition("\n")[0]
     first = summary.partition(" ")[0]
+    if re.match(r"(?:Return|Yield) (?:what|who|how|where)\b", summary):
+        yield Finding(node.lineno, f"{node.name}: {summary}", "name the object by a noun")
     if NOT_IMPERATIVE.match(summary) or not first[:1].isupper():
         yield Finding(node.lineno, f"{node.name}: {summary}", "open with an imperative verb")
     elif re.match(r"_*(?:is|has|can)_", node.name) and not summary.startswith("Return"):

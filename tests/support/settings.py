@@ -23,7 +23,7 @@ class Module:
 
 
 def settings_of(handler: Path, names: set[str]) -> set[str]:
-    """Return which of these settings the code that a handler can reach names."""
+    """Return those of the settings that are named in code which a handler can reach."""
     found: set[str] = set()
     seen: set[Definition] = set()
     start = _read(handler)

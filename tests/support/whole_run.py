@@ -43,7 +43,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name what is missing."""
+    """Name the missing tests and declarations."""
     for line in terminalreporter.config.stash.get(_missing, []):
         terminalreporter.write_line(f"FAILED {line}", red=True)
 

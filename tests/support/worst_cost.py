@@ -106,7 +106,7 @@ def workers() -> float:
 
 
 def bounds() -> Iterator[tuple[str, str, str]]:
-    """Yield who or what, the most per day, and the parameters that bound it."""
+    """Yield each source of cost, its maximum per day, and the parameters that bound it."""
     basic, pro = parameter("BasicDailyDollars"), parameter("ProDailyDollars")
     stage = parameter("StageDailyDollars")
     prompts = parameter("SignupsPerAddress") * 24 * UNPROVEN_PROMPTS

@@ -1,4 +1,4 @@
-"""How a customer's subscriptions at Stripe determine the plan."""
+"""The plan that a customer's subscriptions at Stripe grant."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -533,6 +533,10 @@ def rings() -> bool:
 
 def works() -> bool:
     """Return whether it works."""
+
+
+def found() -> str:
+    """Return what was found."""
 ''')
     found = [(each.line, each.found) for each in plain_english.findings("module.py", tmp_path)]
     assert found == [
@@ -542,4 +546,5 @@ def works() -> bool:
         (6, "anew"),
         (9, "rings: What rings."),
         (13, "works: Return whether it works."),
+        (17, "found: Return what was found."),
     ]

@@ -20,7 +20,7 @@ from infra.local.serving import free_port
 from tests.support import certificates
 
 type Talk = Callable[[socket.socket, int], None]
-"""What a server does with its nth connection."""
+"""A function that serves a connection, given its number."""
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX-Seen: Yes\r\n\r\n{}"
 

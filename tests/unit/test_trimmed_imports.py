@@ -1,4 +1,4 @@
-"""Libraries imported without some of their modules, each in a fresh process: modules are kept."""
+"""Libraries imported without some of their modules, in fresh processes: imports last."""
 
 import pytest
 

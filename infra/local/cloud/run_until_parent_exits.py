@@ -40,7 +40,7 @@ def stop_at_end_of_input(command: subprocess.Popen[bytes]) -> None:
 
 
 def kill_group(group: int) -> None:
-    """Kill what is left of a process group."""
+    """Kill the remaining processes of a group."""
     with contextlib.suppress(OSError):  # nothing is left
         os.killpg(group, signal.SIGKILL)
 

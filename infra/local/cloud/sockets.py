@@ -48,7 +48,7 @@ ERRORS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a connection may live without a message, and at all, in seconds."""
+    """The longest time of a connection without a message, and its longest life, in seconds."""
 
     idle: float = 600.0
     life: float = 7200.0

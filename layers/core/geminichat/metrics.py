@@ -49,7 +49,7 @@ class Values(TypedDict, total=False):
     FramesRefused: int
     """Not delivered: the connection was gone, throttled or did not answer."""
     GeminiSeconds: float
-    """How long Gemini took for a reply."""
+    """The time that Gemini took for a reply."""
     GeminiFailures: int
     """Attempts that failed and may succeed when they are retried."""
     GeminiRefusals: int

@@ -40,7 +40,7 @@ def share_of(memory: int) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of one function: milliseconds by memory size, calls, and units."""
+    """The measurements of one function: milliseconds by memory size, calls, and units."""
 
     warm_ms: Mapping[int, float]
     cold_ms: Mapping[int, float]
@@ -86,7 +86,7 @@ def memory_of(function: str) -> int:
 
 
 def milliseconds(it: Measured, memory: int) -> float:
-    """Return what an invocation takes on average, some of them cold."""
+    """Return the mean duration of an invocation, cold starts included."""
     cold = ASSUMED["cold_share"]
     return (1 - cold) * it.warm_ms[memory] + cold * it.cold_ms[memory]
 
@@ -160,13 +160,13 @@ class Idle:
 
     @property
     def after_free_tiers(self) -> float:
-        """What AWS's always-free tiers do not cover in an account with nothing else in it."""
+        """The part that AWS's free tiers do not cover in an account with nothing else in it."""
         free = PRICES["alarms"]["free"] * PRICES["alarms"]["month"]
         return self.reads + max(0.0, self.alarms - float(free))
 
 
 def scheduled() -> float:
-    """Return how many times per month a schedule of the template invokes a function."""
+    """Return the number of times per month that a schedule of the template invokes a function."""
     runs = 0.0
     for function in FUNCTIONS:
         for event in events_of(function, "ScheduleV2"):

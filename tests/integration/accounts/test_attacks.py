@@ -168,7 +168,7 @@ def assert_refused(route: str, reply: Reply, owner: Person, room: str) -> None:
 
 
 def state(owner: Person, room: str) -> object:
-    """Return what the owner sees of the account, apart from a prompt's progress."""
+    """Return the account, messages and room as their owner sees them, without a prompt's status."""
     account = {**owner.me(at=LATER).data}
     messages = [(item.seq, item.content) for item in stored(room)]
     return account, messages, owner.get(f"/chatroom/{room}", at=LATER).data["title"]

@@ -13,7 +13,7 @@ from tests.support.stored import purge_of, record_of, users_named
 from tests.support.wire import ALWAYS, WIRE, Died
 
 NOW = datetime.now(UTC) + timedelta(hours=3)
-"""Ahead of the clock by which a record says when it was made, however long the tests take."""
+"""Later than every record that these tests store by the real clock."""
 BEFORE = NOW - timedelta(hours=2)
 LATER = NOW + timedelta(minutes=1)
 LATEST = NOW + timedelta(minutes=2)
@@ -170,7 +170,7 @@ def identities_of(ann: Person) -> list[Identity]:
 
 
 def state(ann: Person) -> object:
-    """Return what the tables say of someone, the tries of a code left out."""
+    """Return the stored users and identity records of a person."""
     users = [user.attribute_values for one in identities_of(ann) for user in users_named(one)]
     records = [record_of(one) for one in identities_of(ann)]
     return repr(users), [record and repr(record.attribute_values) for record in records]

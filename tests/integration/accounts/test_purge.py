@@ -30,7 +30,7 @@ def purge(at: datetime) -> dict[str, int]:
 
 
 def everything_of(user_id: str, room: str) -> dict[str, object]:
-    """Return what the tables hold of a user, without what is empty."""
+    """Return the items of a user by table, without empty tables."""
     found = {
         "rooms": list(Chatroom.query(user_id)),
         "messages": [message for message in stored(room) if int(message.seq)],

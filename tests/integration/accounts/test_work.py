@@ -29,7 +29,7 @@ class Work:
 
 
 class Counter:
-    """Counts what goes over the wire, and what argon2 is asked to do."""
+    """Counts the requests to the services, and the passwords that argon2 hashes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, redis: StandIn) -> None:
         """Count from now on; secrets are read before."""

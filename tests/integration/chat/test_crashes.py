@@ -198,7 +198,7 @@ def stop(scene: Scene) -> None:
 
 
 def shown(scene: Scene) -> list[Any]:
-    """Return what the room shows, by sender and content."""
+    """Return the visible messages of the room as pairs of sender and content."""
     return [(one["sender"], one["content"]) for one in scene.user.page(scene.room)]
 
 
@@ -352,7 +352,7 @@ WAYS = {
     "dies before": ("dies before", 1),
     "dies after": ("dies after", 1),
 }
-"""How a call breaks (see Wire), and how many times; the client tries twice."""
+"""The ways in which a call breaks (see Wire), and the times; the client tries twice."""
 
 
 @pytest.fixture

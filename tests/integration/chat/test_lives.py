@@ -50,7 +50,7 @@ LEASE = timedelta(minutes=10)
 SWEEP_EVERY = timedelta(minutes=15)
 """Longer than every lease."""
 STALE_AFTER_OUTAGE = timedelta(minutes=10)
-"""How long Redis may hold an old list after an outage (DECISIONS.md)."""
+"""The time for which Redis may hold an old list after an outage (DECISIONS.md)."""
 SEND = "sqs.SendMessage"
 
 CONTENTS = st.sampled_from(["Hello", "And now?", "Do harm"])

@@ -53,7 +53,7 @@ def failed_prompt(basic_user: Person, worker: Poller, google: StandIn) -> tuple[
 
 
 def letters(values: Values) -> int:
-    """Return how many dead letters there are."""
+    """Return the number of dead letters."""
     attributes = boto3.client("sqs").get_queue_attributes(
         QueueUrl=values.refs["DeadLettersQueue"], AttributeNames=["All"]
     )["Attributes"]

@@ -119,7 +119,7 @@ def test_of_fifty_parallel_prompts_exactly_as_many_are_accepted_as_the_cap_can_p
 
 
 @pytest.mark.parametrize("redis_is", ["up", "down"])
-def test_of_fifty_parallel_users_exactly_as_many_are_accepted_as_the_stage_can_pay(
+def test_the_stages_cap_is_exact_for_fifty_parallel_users(
     redis_is: str, clean_stage: str, api: Api, redis: StandIn
 ) -> None:
     users = [Person(api) for _ in range(50)]

@@ -135,7 +135,7 @@ def test_the_journal_shows_the_requests(google: StandIn) -> None:
 
 
 class TestFaults:
-    """What a test may ask of the stand-in, as the SDK tells it."""
+    """The faults of the stand-in as the SDK reports them."""
 
     def test_a_429_names_its_retry_delay(self, google: StandIn) -> None:
         google.fault("error", status=429, retryDelay="7s")

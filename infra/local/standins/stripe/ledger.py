@@ -59,7 +59,7 @@ class Ledger:
         return {"ahead": self._ahead, "objects": self._objects, "due": self._due}
 
     def restore(self, state: Json) -> None:
-        """Restore what `state` returned."""
+        """Restore a state that `state` returned."""
         self._ahead = state["ahead"]
         self._objects = state["objects"]
         self._due = state["due"]

@@ -27,9 +27,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     chatroom_id: Annotated[str, msgspec.Meta(pattern="^r_[a-z2-7]{26}$")]
     seq: Annotated[int, msgspec.Meta(ge=1, lt=10**15)]
     generation: str = "0"
-    """Which retry of the prompt this is; "0" is the first try."""
+    """The number of the retry of the prompt; "0" is the first try."""
     again: int = 0
-    """How many times the sweep has queued this generation."""
+    """The number of times that the sweep has queued this generation."""
     plan: Plan = Plan.BASIC
     """The plan under which it was sent, which decides the queue."""
 

@@ -11,10 +11,10 @@ from geminichat.domain.quota import Usage
 from geminichat.errors import PaymentProviderFailed, TooManyRequests
 
 RENEWAL_SLACK = timedelta(days=2)
-"""How long a period counts as paid after its end: the event of its renewal may be late."""
+"""The time after its end for which a period counts as paid: the renewal's event may be late."""
 
 REQUESTS_PER_HOUR = 30
-"""How many requests that call Stripe a user may send per hour; each makes up to five calls."""
+"""The requests that call Stripe, per user and hour; each makes up to five calls."""
 
 NONE = "none"
 """The status of a user who never had a subscription."""
@@ -55,7 +55,7 @@ class CustomerState(msgspec.Struct, frozen=True, kw_only=True):
     """The user named in a subscription's metadata; None if this stage did not create it."""
     state: SubscriptionState
     renewing: int
-    """How many of the customer's subscriptions renew; there should be at most one."""
+    """The number of the customer's subscriptions that renew; at most one should."""
 
 
 class RequestLimit(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,7 +46,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def left(self) -> int:
-        """How many events are allowed before the limit is reached."""
+        """The number of events that are allowed before the limit is reached."""
         return max(0, self.quota - self.count)
 
     def count_events(self, events: int) -> Self:

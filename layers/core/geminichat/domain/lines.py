@@ -61,7 +61,7 @@ class Hidden(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a room hides: ranges that an undo shows again, and ranges hidden for good."""
+    """The hidden ranges of a room: those that an undo shows again, and those hidden for good."""
 
     edits: tuple[Range, ...] = ()
     """One range per edit or regeneration, the latest last."""

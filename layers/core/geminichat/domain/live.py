@@ -75,7 +75,7 @@ class Fetch(msgspec.Struct, frozen=True):
 
 
 def read(shown: Shown, frame: PromptFrame | Partial) -> Shown | Fetch:
-    """Return what a reader shows after a frame or a fetched text, or the fetch that it must make.
+    """Return a reader's text after a frame or a fetch, or the fetch that it must make.
 
     This is the whole rule of a reader. It also fetches when it opens a connection and after five
     seconds without a frame, and ignores frames of a reply that it has fetched whole.

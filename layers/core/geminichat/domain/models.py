@@ -14,7 +14,7 @@ DEFAULT = "fast"
 """The alias for rooms whose user chose no model; models.toml names its model."""
 
 NOTICE = timedelta(days=30)
-"""How long before a model's retirement the checks report it, if rooms may choose it."""
+"""The checks report a model that rooms may choose this long before it retires."""
 
 
 class Thinking(StrEnum):

@@ -75,7 +75,7 @@ class Usage(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     input_tokens: int
     output_tokens: int
     spent_usd: float
-    """What the answered prompts cost, in US dollars at the prices of the Gemini API."""
+    """The cost of the answered prompts, in US dollars at the prices of the Gemini API."""
     spending_limit_usd: float
 
 

@@ -72,13 +72,13 @@ class RoomChange(
 
 
 class Regeneration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to ask again: with another model, for this turn only, or with the room's."""
+    """A request for another reply, by another model for this turn only or by the room's."""
 
     model: ModelName | None = None
 
 
 class Fork(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What a new room is to contain: the room's line up to the turn of a message."""
+    """A request for a copy of the room's line up to the turn of a message."""
 
     up_to: Annotated[str, Meta(description="The id of a prompt or of its reply")]
 

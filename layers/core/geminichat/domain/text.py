@@ -18,7 +18,7 @@ _ALL_INVISIBLE = re.compile(f"[{_INVISIBLE}]*")
 
 NO_NUL = r"^[^\x00]*$"
 VISIBLE = rf"^[^\x00]*[^{_INVISIBLE}][^\x00]*$"
-"""What `trim` returns unless the text is empty, as a JSON Schema pattern (ECMA-262)."""
+"""A text that `trim` does not empty, as a JSON Schema pattern (ECMA-262)."""
 
 
 _INVISIBLE_RUN = re.compile(f"[{_INVISIBLE}]+")

@@ -81,7 +81,7 @@ def issue(session: Claims, stage: str, kid: str, key: bytes, now: datetime) -> s
 
 
 def verify(text: str, stage: str, keys: Mapping[str, bytes], now: datetime) -> Ticket:
-    """Return what a ticket says. Raises InvalidTicket."""
+    """Return a ticket's contents. Raises InvalidTicket."""
     kid, _, encoded = text.partition(".")
     try:
         blob = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)

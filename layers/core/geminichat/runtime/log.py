@@ -9,7 +9,7 @@ with trimmed_imports.trim_powertools_logger():
     from aws_lambda_powertools.logging import Logger
 
 _CALLER = 3
-"""How far up the stack a line's `location` is: the caller of a function of this module."""
+"""The frames up to a line's `location`, which is the caller of a function of this module."""
 
 
 def info(event: str, /, **fields: object) -> None:

@@ -121,7 +121,7 @@ def put_copy(
 
 
 def get(caller: Claims, chatroom_id: str, now: datetime) -> tuple[rooms.Room, Hidden]:
-    """Return the user's room, and what it hides.
+    """Return the user's room and its hidden ranges.
 
     Raises NotFound, and Unauthorized if the session has ended.
     """
@@ -242,7 +242,7 @@ def _change_line(room: Chatroom, line: Line, now: datetime, *more: Action) -> Wr
 
 
 def line_of(room: Chatroom) -> Line:
-    """Return what the room hides."""
+    """Return the room's hidden ranges."""
     return msgspec.json.decode(room.line, type=Line) if room.line else Line()
 
 

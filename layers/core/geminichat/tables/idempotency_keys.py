@@ -1,4 +1,4 @@
-"""The idempotency_keys table: what the request with a client's key stored, for a day."""
+"""The idempotency_keys table: the results of requests with a client's key, for a day."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,7 +44,7 @@ class KeyedRequest(msgspec.Struct, frozen=True):
 
 
 class Use(msgspec.Struct, frozen=True):
-    """What a key's request stored: a room, and the position of a prompt in it if it sent one."""
+    """The result of a key's request: a room, and the position of the prompt if it sent one."""
 
     chatroom_id: str
     seq: int
@@ -53,7 +53,7 @@ class Use(msgspec.Struct, frozen=True):
 
 
 def read(caller: Claims, request: KeyedRequest | None, now: datetime, *also: Key) -> list[Any]:
-    """Return what the request's key stored within a day, or None, and the items with further keys.
+    """Return the result of the key's request within a day, or None, and the items with other keys.
 
     One call. Raises KeyReused, and Unauthorized if the session has ended.
     """

@@ -137,7 +137,7 @@ class StoredMessage(Table):
 
     status = UnicodeAttribute(null=True)
     system_instruction = UnicodeAttribute(null=True)
-    hidden = UnicodeAttribute(null=True)  # ranges in JSON: what the room hid when it was sent
+    hidden = UnicodeAttribute(null=True)  # JSON: the ranges that its room hid then
     attempts = NumberAttribute(null=True)
     attempt = NumberAttribute(null=True)  # the number of the latest one, retries included
     stop = BooleanAttribute(null=True)  # its user has asked to stop it
@@ -554,7 +554,7 @@ class LeasedPrompt(msgspec.Struct, frozen=True):
     sent: datetime
     generation: str
     hidden: Hidden
-    """What its room hid when it was sent."""
+    """The ranges that its room hid when it was sent."""
     title_due: bool
     """The room was titled by default when the prompt was sent."""
 

@@ -80,7 +80,7 @@ def iterate_customers() -> Iterator[Subscription]:
 
 
 def delete(user_id: str) -> None:
-    """Delete what is stored of a user's subscription."""
+    """Delete the item of a user's subscription."""
     Subscription(user_id).delete()
 
 

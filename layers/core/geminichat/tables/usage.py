@@ -356,5 +356,5 @@ def _has_room(amount: int, cap: int) -> Condition:
 
 
 def _window(burst: Burst, now: datetime) -> str:
-    """Return a burst window's range key, which stands in place of a day."""
+    """Return the range key of a burst window's item; other items have their day there."""
     return f"burst {times.text(burst.window_start(now))}"

@@ -6,7 +6,7 @@ from geminichat import config
 
 
 def sign(context: str, text: str) -> str:
-    """Return the text with a MAC over it and its context: what it is about and whose it is."""
+    """Return the text with a MAC over it and its context, which names its purpose and user."""
     signing = config.signing_keys()
     return f"{signing.current} {_mac(signing.keys[signing.current], context, text)} {text}"
 

@@ -1,4 +1,4 @@
-"""What the worker's package costs by itself: a handler that does nothing, and the import."""
+"""The cost of importing google.generativeai: a handler that only imports it."""
 
 import google.generativeai  # noqa: F401
 
