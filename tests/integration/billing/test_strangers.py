@@ -22,7 +22,7 @@ SOON = NOW + timedelta(minutes=1)
 
 
 def stranger_with_a_customer(owner: Person, stripe: Stripe) -> tuple[Person, str]:
-    """Return who signed up with the owner's email, and the id of the open Checkout page."""
+    """Return a stranger with the owner's email, and the id of the open Checkout page."""
     stranger = Person(owner.api, owner.identity, stripe)
     stranger.sign_up(at=NOW)
     User(stranger.id).update([User.email_verified.set(True)])
