@@ -74,7 +74,7 @@ class Shown:
         print(self.rest(text), end="", flush=True)
 
     def rest(self, text: str) -> str:
-        """Return what is not on the screen yet; all of it, on a new line, if it begins again."""
+        """Return the part not on the screen yet; all of it, on a new line, if it begins again."""
         before, self._text = self._text, text
         return text.removeprefix(before) if text.startswith(before) else f"\n{text}"
 

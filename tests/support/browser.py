@@ -73,7 +73,7 @@ class Browser:
         return dict(self.driver.execute_script(script))
 
     def picture(self) -> bytes:
-        """Return what is shown as a PNG."""
+        """Return a screenshot as a PNG."""
         return base64.b64decode(self._cdp("Page.captureScreenshot", {"format": "png"})["data"])
 
     def requests(self) -> list[str]:

@@ -113,7 +113,7 @@ class Console:
         self.driver.execute_script(WATCH_STATUS)
 
     def heard(self) -> list[str]:
-        """Return what the status region has said since it is watched."""
+        """Return the texts of the status region since it is watched."""
         heard: list[str] = self.driver.execute_script("return window.heard")
         return heard
 

@@ -106,7 +106,7 @@ def a_frame(random: Random, texts: Mapping[int, str]) -> dict[str, Any]:
 
 
 def shown_by_python(frames: Sequence[Mapping[str, Any]]) -> list[str | int]:
-    """Return what a reader shows after each frame, or the offset from which it fetches."""
+    """Return the shown text after each frame, or the offset from which it fetches."""
     shown, seen = live.Shown(), list[str | int]()
     for each in frames:
         frame = live.decode(json.dumps(each))
