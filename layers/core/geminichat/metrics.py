@@ -51,7 +51,7 @@ class Values(TypedDict, total=False):
     GeminiSeconds: float
     """The time that Gemini took for a reply."""
     GeminiFailures: int
-    """Attempts that failed and may succeed when they are retried."""
+    """Attempts that failed since Gemini was down or overloaded, whatever the prompt was."""
     GeminiRefusals: int
     """Attempts that failed because the operator has to act: key, billing, location, a model."""
     ModelConcerns: int

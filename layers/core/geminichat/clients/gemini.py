@@ -33,6 +33,9 @@ CONNECT = 5.0
 MAX_EVENT = 8 * 1024 * 1024
 """Bytes of one event, or of an answer that is not streamed."""
 
+OUTAGES = {429, 502, 503}
+"""The statuses of a service that is down or overloaded, whatever the prompt is."""
+
 MOST_TOKENS = 10_000_000
 """Tokens that one answer may report: no model reads or writes more, and a wrong figure must not use
 up the stage's daily cap."""
@@ -72,6 +75,9 @@ class GeminiError(Exception):
 
 class Unavailable(GeminiError):
     """Gemini cannot be reached, is overloaded or answers nothing: a later attempt may succeed."""
+
+    is_outage = False
+    """Whether it would fail for any prompt; a prompt may cause a 500, a 504 or an empty reply."""
 
 
 class Silent(GeminiError):
@@ -159,7 +165,9 @@ class Generation:
             missed = TooSlow(str(error)) if wrote else Silent(str(error))
             raise self._with_usage(missed) from error
         except http_client.RequestFailed as error:
-            raise self._with_usage(Unavailable(str(error))) from error
+            unreachable = Unavailable(str(error))
+            unreachable.is_outage = not self._candidates
+            raise self._with_usage(unreachable) from error
         except GeminiError as error:
             raise self._with_usage(error) from None
         except (msgspec.DecodeError, ValueError) as error:
@@ -455,7 +463,9 @@ def _classify(status: int, error: _Error) -> GeminiError:
         case 400:
             return Declined(reason, messages.NOT_ACCEPTED)
         case _:
-            return Unavailable(reason, after=_named_pause(error))
+            unavailable = Unavailable(reason, after=_named_pause(error))
+            unavailable.is_outage = status in OUTAGES
+            return unavailable
 
 
 def _is_of_the_day(error: _Error) -> bool:

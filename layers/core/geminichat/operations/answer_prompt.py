@@ -181,7 +181,7 @@ def _retry_or_fail(prompt: LeasedPrompt, error: gemini.GeminiError, shown: LiveR
     )
     if isinstance(error, gemini.Refused):
         metrics.emit(GeminiRefusals=1)
-    elif isinstance(error, gemini.Unavailable | gemini.Silent | gemini.TooSlow):
+    elif isinstance(error, gemini.Unavailable) and error.is_outage:
         metrics.emit(GeminiFailures=1)
     tokens = error.tokens or NO_TOKENS
     less = Thinking.MINIMAL if isinstance(error, gemini.Silent) else None

@@ -1,0 +1,96 @@
+"""No client drives an alarm to ALARM unless something is wrong on the operator's side.
+
+Every alarm has a row: how clients are kept from it. Where a limit keeps them from it, a test
+computes the most that one client can do from the template's own numbers; where only one place in
+the code emits the metric, a test checks that place.
+"""
+
+import pytest
+
+from infra.paths import ROOT
+from tests.support import worst_cost
+from tests.support.alarms import Alarm, Metric, alarms
+from tests.support.template import TEMPLATE
+
+ROWS = {
+    "dead-letters": "Google's refusals of the service, and attempts that crashed",
+    "title-dead-letters": "only a message that crashed the function again and again",
+    "spending": "it is money that is spent; one user's cap is far below",
+    "oldest-prompt": "age counts while no prompt ends; one pro user's take under an hour",
+    "worker-errors": "a conflict of a user's own requests and a slow reply are no worker errors",
+    "sweep-stopped": "no client invokes or delays the sweep",
+    "gemini-failing": "only outages count, which no prompt causes",
+    "gemini-refuses": "key, billing, location, daily quota or a retired model: never a prompt",
+    "models": "a daily check of the catalogue",
+    "redis-down": "only failed calls and spent plans count; no request chooses what is sent",
+    "webhook-failures": "unsigned bodies and conflicts do not count",
+    "reconcile-failed": "a schedule, no client",
+    "texts": "an attack that its operator must see: an address needs hours for it",
+    "notices-failed": "a notice goes to a proven identity, which received a code before",
+    "purge-failed": "a schedule; one purge that fails delays no other",
+    "logins-failed": "an attack that its operator must see: it needs many addresses",
+    "codes-failed": "an attack that its operator must see: it needs many addresses",
+    "sign-ups": "an attack that its operator must see: one address may sign up SignupsPerAddress",
+    "server-errors": "5xx are for our own failures only; a conflict is a 409",
+    "throttles": "the API's rate limit is below what the account's concurrency serves",
+    "connections": "a bad ticket or frame is refused and not counted",
+}
+
+
+def test_every_alarm_has_a_row() -> None:
+    assert set(ROWS) == {alarm.name for alarm in alarms()}
+
+
+def default(name: str) -> float:
+    return float(TEMPLATE["Parameters"][name]["Default"])
+
+
+def alarm(name: str) -> Alarm:
+    [found] = [one for one in alarms() if one.name == name]
+    return found
+
+
+def ours(name: str) -> Metric:
+    return Metric("geminichat", name, (("stage", "prod"),))
+
+
+def test_one_pro_users_prompts_in_one_room_are_answered_before_their_age_raises_an_alarm() -> None:
+    times = 3  # a prompt that Gemini answers by reciting is asked for at most three times
+    longest = default("ProInFlight") * times * default("GeminiTimeout")
+    age = Metric(
+        "AWS/SQS", "ApproximateAgeOfOldestMessage", (("QueueName", "ProPromptsQueueName"),)
+    )
+    assert not alarm("oldest-prompt").is_ringing(
+        {age: [longest], ours("PromptsFailed"): [1, *[None] * 8]}
+    )
+
+
+def test_the_address_of_one_client_raises_no_alarm_on_sign_ups_or_texts() -> None:
+    assert not alarm("sign-ups").is_ringing({ours("SignUps"): [default("SignupsPerAddress")]})
+    share = 100 * default("CodesPerAddress") / default("TextsPerDay")
+    assert not alarm("texts").is_ringing({ours("TextsShare"): [share]})
+
+
+def test_one_users_money_is_far_from_the_alarm_on_spending() -> None:
+    for plan in ("BasicDailyDollars", "ProDailyDollars"):
+        share = 100 * default(plan) / default("StageDailyDollars")
+        assert not alarm("spending").is_ringing({ours("SpendingShare"): [share]})
+    strangers = default("UnprovenDailyPrompts") * worst_cost.unproven_prompt()
+    share = 100 * strangers / default("StageDailyDollars")
+    assert not alarm("spending").is_ringing({ours("SpendingShare"): [share]})
+
+
+@pytest.mark.parametrize(
+    ("metric", "place"),
+    [
+        ("GeminiFailures", "operations/answer_prompt.py"),
+        ("GeminiRefusals", "operations/answer_prompt.py"),
+        ("RedisUnavailable", "upstash/redis.py"),
+        ("DeadLetters", "clients/prompt_queue.py"),
+    ],
+)
+def test_a_metric_of_an_alarm_is_emitted_in_one_place(metric: str, place: str) -> None:
+    package = ROOT / "layers" / "core" / "geminichat"
+    files = [*package.rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
+    found = [path for path in files if f"{metric}=" in path.read_text()]
+    assert found == [package / place]
