@@ -60,8 +60,8 @@ soak: setup ## Run random long sequences of requests, new ones each time (two mi
 check: lint typecheck audit ## Run lint, typecheck, audit, and the faster unit and integration tests
 	@$(RUN) pytest tests/unit tests/integration -m "not exhaustive and not soak" $(PARALLEL) $(ARGS)
 
-unit integration e2e: setup ## Run the unit tests; also: make integration, make e2e (ARGS="-k quota")
-	@$(RUN) pytest tests/$@ $(PARALLEL) $(ARGS)
+unit integration e2e: setup ## Run the unit tests; also: make integration, make e2e (ARGS="-k quota"; ENGINE=dynamodb-local)
+	@$(if $(ENGINE),ENGINE=$(ENGINE)) $(RUN) pytest tests/$@ $(PARALLEL) $(ARGS)
 
 lint: setup ## Check the format, the code and the templates
 	@$(RUN) ruff format --check --quiet . || { echo "Some files are not formatted. Run: make format"; exit 1; }
@@ -150,10 +150,10 @@ lock-layers:
 
 lock-tools:
 	$(COMPILE) --group dev $(OURS) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt -o infra/requirements/dev.txt
-	@for tool in ministack sam schemathesis python-client checks uv; do $(COMPILE) --group $$tool -o infra/requirements/$$tool.txt || exit; done
+	@for tool in ministack sam schemathesis python-client java checks uv; do $(COMPILE) --group $$tool -o infra/requirements/$$tool.txt || exit; done
 
 lock-node: # .npmrc in each folder leaves out the address of the registry
-	@for tool in axe newman typescript-client; do (cd infra/requirements/$$tool && npm install --package-lock-only --ignore-scripts --no-audit --no-fund) || exit; done
+	@for tool in axe newman typescript-client dynamodb-local; do (cd infra/requirements/$$tool && npm install --package-lock-only --ignore-scripts --no-audit --no-fund) || exit; done
 
 lock-bench:
 	@for tree in runtime powertools fastapi; do $(COMPILE) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt tests/bench/requirements/$$tree.in -o tests/bench/requirements/$$tree.txt || exit; done

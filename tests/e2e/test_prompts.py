@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from tests.support.deployed import RunningStack
+from tests.support.parallel import wait_until
 from tests.support.person import Person
 
 
@@ -69,6 +70,20 @@ def test_twenty_parallel_prompts_to_one_room_are_each_answered_once_and_in_order
     answered = [message["createdAt"] for message in messages[1::2]]
     order = [content for _, content in sorted(zip(answered, in_queue, strict=True))]
     assert asked == order, "a reply was stored in another order than it was asked for"
+
+
+def test_a_room_without_a_name_is_titled_after_its_first_answer(stack: RunningStack) -> None:
+    user = stack.new_user()
+    room = user.open_room()
+    user.wait(room, user.sent(room, "What is a queue good for?"))
+
+    def title() -> str:
+        return str(user.get(f"/chatroom/{room}").data["title"])
+
+    wait_until(lambda: title() != "New Chat", seconds=60, every=0.25)
+    assert title() in ("What is a queue good for?", "Chat about What is a")
+    [asked] = [one for one in stack.gemini.requests() if "Title" in one["systemInstruction"]]
+    assert asked["generationConfig"] == {"maxOutputTokens": 24}
 
 
 def test_a_prompt_is_retried_with_growing_pauses_while_gemini_answers_503(

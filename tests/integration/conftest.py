@@ -4,6 +4,7 @@ import base64
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import nullcontext
 from urllib.parse import urlsplit
 
 import boto3
@@ -24,12 +25,14 @@ GEMINI_KEY = "gemini-key"
 
 @pytest.fixture(scope="session", autouse=True)
 def aws(values: Values, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """MiniStack with the template's tables and queues, and the secrets in SSM."""
+    """The template's tables and queues, and the secrets in SSM."""
     signing = {
         "current": "k1",
         "keys": {"k1": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()},
     }
-    with cloud.ministack(values.refs["AwsEndpoint"], tmp_path_factory.mktemp("ministack")):
+    folder = tmp_path_factory.mktemp("engine")
+    engine = cloud.dynamodb_local(folder) if cloud.DYNAMODB_LOCAL else nullcontext()
+    with cloud.ministack(values.refs["AwsEndpoint"], tmp_path_factory.mktemp("ministack")), engine:
         cloud.create_tables(values)
         cloud.create_queues(values)
         cloud.verify_sender()

@@ -1,5 +1,7 @@
 """The emulated AWS of the integration tests: MiniStack with the template's tables and queues.
 
+With ENGINE=dynamodb-local the tables are in DynamoDB Local, AWS's own engine, instead.
+
 IAM is not enforced, because handlers run in the test's process without a role. The end-to-end
 tests enforce it.
 """
@@ -8,6 +10,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,10 +23,14 @@ import httpx
 import pytest
 
 from infra.local.cloud import run_until_parent_exits
-from infra.paths import MINISTACK_PYTHON
+from infra.local.serving import free_port
+from infra.paths import MINISTACK_PYTHON, ROOT
 from tests.support.template import QUEUES, TABLES, Properties, Values
 
-START_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
+
+DYNAMODB_LOCAL = os.environ.get("ENGINE") == "dynamodb-local"
+"""Whether the tables are in DynamoDB Local; tests/integration/ENGINES.md compares the two."""
 
 TABLE_SETTINGS = (
     "AttributeDefinitions",
@@ -62,18 +69,53 @@ def ministack(url: str, folder: Path) -> Iterator[None]:
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
     }
-    log = folder / "ministack.log"
+    command = [str(MINISTACK_PYTHON), "-m", "ministack"]
+    with _running(command, f"{url}/_ministack/ready", folder, folder, env):
+        yield
+
+
+@contextmanager
+def dynamodb_local(folder: Path) -> Iterator[None]:
+    """Run DynamoDB Local, with its log in the folder, and use it for all tables in the block."""
+    setup = ROOT / "infra" / "setup.py"
+    subprocess.run([sys.executable, setup, "--only", "java", "dynamodb-local"], check=True)
+    [jar] = (ROOT / ".local" / "dynamodb-local").rglob("DynamoDBLocal.jar")
+    [java] = (ROOT / ".local" / "java").rglob("bin/java")
+    port = str(free_port())
+    command = [
+        str(java),
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Xmx512m",
+    ]  # starts faster
+    command += ["-Djava.library.path=DynamoDBLocal_lib", "-jar", str(jar)]
+    command += ["-inMemory", "-sharedDb", "-disableTelemetry", "-port", port]
+    url = f"http://127.0.0.1:{port}"
+    with (
+        _running(command, f"{url}/shell/", folder, jar.parent, {"PATH": os.defpath}),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+        yield
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], ready: str, folder: Path, cwd: Path, env: Mapping[str, str]
+) -> Iterator[None]:
+    """Run an emulator, with its log in the folder, while the block runs."""
+    log = folder / "log"
     with log.open("wb") as output:
         child = subprocess.Popen(
-            run_until_parent_exits.wrapped(MINISTACK_PYTHON, "-m", "ministack"),
+            run_until_parent_exits.wrapped(*command),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=env,
-            cwd=folder,
+            cwd=cwd,
         )
     try:
-        _wait_until_ready(child, f"{url}/_ministack/ready", log)
+        _wait_until_ready(child, ready, log)
         yield
     finally:
         assert child.stdin
@@ -85,19 +127,25 @@ def _wait_until_ready(child: subprocess.Popen[bytes], url: str, log: Path) -> No
     deadline = time.monotonic() + START_TIMEOUT
     while child.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
-            httpx.get(url, trust_env=False).raise_for_status()
-            return
+            if httpx.get(url, trust_env=False).status_code < 500:
+                return
         time.sleep(0.05)
-    pytest.fail(f"MiniStack did not start:\n{log.read_text()[-2000:]}")
+    pytest.fail(f"{url} was not ready:\n{log.read_text()[-2000:]}")
 
 
 def create_tables(values: Values) -> None:
     """Create every table of the template."""
-    dynamodb = boto3.client("dynamodb")
-    for table, properties in TABLES.items():
-        given = {name: properties[name] for name in TABLE_SETTINGS if name in properties}
-        settings: Mapping[str, Any] = values.resolve(given)
-        dynamodb.create_table(TableName=values.refs[table], **settings)
+    for table in TABLES:
+        create_table(values.refs[table], table, values)
+
+
+def create_table(name: str, table: str, values: Values) -> None:
+    """Create a table as the template describes one, under a name."""
+    given = {
+        setting: TABLES[table][setting] for setting in TABLE_SETTINGS if setting in TABLES[table]
+    }
+    settings: Mapping[str, Any] = values.resolve(given)
+    boto3.client("dynamodb").create_table(TableName=name, **settings)
 
 
 def create_queues(values: Values) -> None:

@@ -85,7 +85,7 @@ def let_leases_end(room: str) -> None:
             prompt.update([StoredMessage.leased_until.set("2000-01-01T00:00:00.000Z")])
 
 
-def fill_room(user_id: str, room: str, many: int) -> None:
+def fill_room(user_id: str, room: str, many: int, padding: str = "") -> None:
     """Store that many messages, all of them answered prompts and their replies."""
     now = times.text(datetime.now(UTC))
     Chatroom(user_id, room).update([Chatroom.last_seq.set(many)])
@@ -98,7 +98,7 @@ def fill_room(user_id: str, room: str, many: int) -> None:
                     seq,
                     user_id=user_id,
                     sender="user" if seq % 2 else "ai",
-                    content=f"message {seq}",
+                    content=f"message {seq}{padding}",
                     model="gemini-2.5-flash",
                     created_at=now,
                     **more,

@@ -77,6 +77,8 @@ class Wire:
         self._direct = aws_client.transport
         self._late: list[Request] = []
         self.edits: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self.copies: dict[tuple[str, str], str] = {}
+        """The copies of tables that queries of an index read, by table and index."""
         self.breaks: list[Break] = []
         self.tries: list[Seen] = []
         aws_client.transport = cast(Any, self._transport)
@@ -132,12 +134,20 @@ class Wire:
             self.tries.append(seen)
             grants.note(request.call, request.body)
             broken = self._pick(request.call, text)
+        if self.copies and '"IndexName"' in text:
+            request = self._from_copy(request)
         answer = self._break(broken, request) if broken else self._direct(*request)
         seen.answer = json.loads(answer.body) if answer.body[:1] == b"{" else {}
         if change := self.edits.get(request.call):
             change(seen.answer)
             answer = answer._replace(body=json.dumps(seen.answer).encode())
         return answer
+
+    def _from_copy(self, request: Request) -> Request:
+        asked = json.loads(request.body)
+        name = asked["TableName"]
+        asked["TableName"] = self.copies.get((name, asked["IndexName"]), name)
+        return request._replace(body=json.dumps(asked).encode())
 
     def _pick(self, call: str, body: str) -> Break | None:
         for one in self.breaks:
@@ -178,6 +188,8 @@ class Wire:
                 return _answer(400, "ThrottlingException")
             case "conflict":
                 return _conflict(request)
+            case "unprocessed":  # no effect
+                return _unprocessed(request)
         raise AssertionError(f"unknown fault: {one.how}")
 
 
@@ -202,6 +214,13 @@ def _conflict(request: Request) -> Answer:
         ', "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict", '
         '"Message": "Transaction is ongoing for the item"}]',
     )
+
+
+def _unprocessed(request: Request) -> Answer:
+    """Return DynamoDB's answer to a batch of which it processes nothing."""
+    asked = json.loads(request.body)["RequestItems"]
+    left = "UnprocessedKeys" if request.call.endswith(".BatchGetItem") else "UnprocessedItems"
+    return Answer(200, {}, json.dumps({"Responses": {}, left: asked}).encode())
 
 
 def _answer(status: int, code: str, more: str = "") -> Answer:

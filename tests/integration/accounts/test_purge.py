@@ -15,9 +15,11 @@ from geminichat.tables.live import Live
 from geminichat.tables.sessions import Session
 from geminichat.tables.usage import Usage
 from tests.support.aftermath import run_sweep
+from tests.support.lagging_index import lagging
 from tests.support.lambdas import Api, Poller, invoke
 from tests.support.person import PASSWORD, Person, new_mobile, problem
 from tests.support.stored import purge_of, record_of, stored, users_named
+from tests.support.template import Values
 from tests.support.wire import ALWAYS, WIRE, Died
 
 NOW = datetime.now(UTC)
@@ -89,6 +91,17 @@ def test_an_unproven_user_expires_after_seven_days(api: Api) -> None:
     assert ann.sign_up(at=NOW + WEEK).status == 201
 
 
+@pytest.mark.both_engines
+def test_a_purge_that_the_index_still_shows_is_not_begun_again(api: Api, values: Values) -> None:
+    stranger = Person(api)
+    stranger.sign_up(at=NOW)
+    with lagging(WIRE, values, "PurgesTable", "by-due-date"):
+        purge(NOW + WEEK)
+        assert users_named(stranger.identity) == []
+        assert purge(NOW + WEEK) == {"purged": 0, "failed": 0}
+    assert purge_of(stranger.id) is None
+
+
 def test_the_schedule_purges_the_users_that_are_due(api: Api) -> None:
     ann = Person(api)
     ann.sign_up(at=datetime.now(UTC) - timedelta(days=8))
@@ -99,6 +112,7 @@ def test_the_schedule_purges_the_users_that_are_due(api: Api) -> None:
     assert record_of(ann.identity) is None
 
 
+@pytest.mark.both_engines
 def test_an_expired_identity_is_free_before_its_user_is_purged(api: Api) -> None:
     ann = Person(api)
     first, _ = a_busy_stranger(api, ann)

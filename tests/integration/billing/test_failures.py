@@ -10,7 +10,9 @@ import pytest
 from infra.local.standins.stripe.driver import Stripe
 from tests.support.billing import deliver
 from tests.support.http_api import Reply
+from tests.support.lagging_index import lagging
 from tests.support.person import Person, problem
+from tests.support.template import Values
 from tests.support.wire import Died, Wire
 
 CALLS = [
@@ -235,3 +237,13 @@ def test_an_event_about_an_object_that_is_locked_at_stripe_is_retried(payer: Per
     problem(deliver(payer.api, payer.stripe, event_id), 409, "payment-in-progress")
     assert deliver(payer.api, payer.stripe, event_id).status == 200
     assert payer.plan() == "pro"
+
+
+@pytest.mark.both_engines
+def test_a_customer_that_the_index_does_not_show_yet_gets_the_plan(
+    payer: Person, wire: Wire, values: Values
+) -> None:
+    with lagging(wire, values, "SubscriptionsTable", "by-customer"):
+        payer.pay()
+        payer.deliver_events()
+        assert payer.plan() == "pro"

@@ -13,6 +13,8 @@ from tests.support.person import Person, problem
 from tests.support.stored import prompts, stored
 from tests.support.wire import ALWAYS, Wire
 
+pytestmark = pytest.mark.both_engines
+
 TRANSACT, UPDATE = "dynamodb.TransactWriteItems", "dynamodb.UpdateItem"
 
 REQUESTS: dict[str, tuple[str, int, Callable[[Person, str, str], Reply]]] = {

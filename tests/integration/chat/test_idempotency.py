@@ -105,6 +105,7 @@ def test_a_refused_request_leaves_its_key_unused(basic_user: Person) -> None:
     assert "idempotency-replayed" not in reply.headers
 
 
+@pytest.mark.both_engines
 def test_a_key_is_valid_for_24_hours(basic_user: Person) -> None:
     room = basic_user.open_room()
     first = basic_user.sent(room, key="k-1", at=TODAY)

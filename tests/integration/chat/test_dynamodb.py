@@ -1,0 +1,113 @@
+"""What DynamoDB does at its limits: large items and pages, unprocessed keys, a lagging index."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from geminichat.domain.messages import CONTENT_LENGTH
+from geminichat.tables.messages import StoredMessage, purge
+from infra.local.standins.faults import StandIn
+from tests.support.aftermath import bring_to_rest, run_sweep
+from tests.support.lagging_index import lagging
+from tests.support.lambdas import Poller
+from tests.support.person import Person, problem
+from tests.support.stored import fill_room, stored
+from tests.support.template import Values
+from tests.support.wire import ALWAYS, Wire
+
+pytestmark = pytest.mark.both_engines
+
+BATCH_GET, BATCH_WRITE = "dynamodb.BatchGetItem", "dynamodb.BatchWriteItem"
+ITEM_LIMIT = 400 * 1024
+"""Bytes of an item, names of attributes included (DynamoDB's documentation, "Quotas")."""
+ANSWERED = {"content": {"parts": [{"text": "ß" * 300_000}]}, "finishReason": "STOP"}
+SIZE, MANY = 60_000, 40
+"""Bytes of a message, and messages of a room that takes three pages of a megabyte."""
+
+
+@pytest.fixture
+def room(basic_user: Person) -> str:
+    return basic_user.open_room("Named")
+
+
+@pytest.fixture
+def large_room(basic_user: Person, room: str) -> str:
+    """A room with more messages than a page of a megabyte holds."""
+    fill_room(basic_user.id, room, MANY, padding="x" * SIZE)
+    return room
+
+
+def test_a_longer_reply_than_an_item_may_hold_is_cut_and_stored(
+    pro_user: Person, worker: Poller, google: StandIn
+) -> None:
+    room = pro_user.open_room(systemInstruction="😀" * 4_000)
+    google.fault("answer", events=[{"candidates": [ANSWERED]}])
+    message = pro_user.sent(room, "😀" * CONTENT_LENGTH)
+    worker.drain()
+    look = pro_user.look(room, message)
+    assert look["reply"]["finish"] == "length"
+    assert ITEM_LIMIT * 0.8 < len(look["reply"]["content"].encode()) < ITEM_LIMIT
+
+
+def test_pages_that_end_at_a_megabyte_hold_each_message_once(
+    basic_user: Person, large_room: str
+) -> None:
+    def pages(url: str, key: Callable[[Any], str | None]) -> list[list[str]]:
+        found: list[list[str]] = []
+        following: str | None = ""
+        while following is not None:
+            data = basic_user.get(url + following).data
+            found.append([message["content"][:10].rstrip("x") for message in data["messages"]])
+            following = key(data)
+        return found
+
+    expected = [f"message {number}" for number in range(1, MANY + 1)]
+    back = pages(
+        f"/chatroom/{large_room}?limit=100",
+        lambda data: f"&cursor={data['nextCursor']}" if data["nextCursor"] else None,
+    )
+    assert len(back) >= 3
+    assert [content for page in reversed(back) for content in page] == expected
+    forth = pages(
+        f"/chatroom/{large_room}/message?limit=100",
+        lambda data: f"&after={data['messages'][-1]['id']}" if len(data["messages"]) else None,
+    )
+    assert [content for page in forth for content in page] == expected
+
+
+def test_a_room_of_several_megabytes_is_purged(large_room: str, wire: Wire) -> None:
+    wire.cut(BATCH_WRITE, "unprocessed", times=2)
+    assert purge(large_room, float("inf"))
+    assert stored(large_room) == []
+
+
+def test_unprocessed_keys_are_read_again_and_end_in_a_503(
+    basic_user: Person, room: str, wire: Wire
+) -> None:
+    fault = wire.cut(BATCH_GET, "unprocessed", times=2)
+    assert basic_user.get(f"/chatroom/{room}").data["title"] == "Named"
+    assert fault.happened == 2
+    wire.cut(BATCH_GET, "unprocessed", times=ALWAYS)
+    problem(basic_user.get(f"/chatroom/{room}"), 503, "unavailable")
+
+
+def test_a_sweep_that_reads_a_lagging_index_queues_and_fails_nothing_wrongly(
+    basic_user: Person, room: str, worker: Poller, wire: Wire, values: Values
+) -> None:
+    answered = basic_user.sent(room)
+    deleted = basic_user.open_room()
+    basic_user.sent(deleted)
+    with lagging(wire, values, "MessagesTable", "unfinished"):
+        worker.drain()
+        basic_user.delete(deleted)
+        late = basic_user.sent(room)
+        before = [vars(message) for message in stored(room)]
+        assert run_sweep(timedelta(hours=1))["queued"] == 0
+        assert run_sweep(timedelta(days=2))["failed"] == 0
+        assert [vars(message) for message in stored(room)] == before
+    bring_to_rest(worker, [room])
+    assert [basic_user.look(room, one)["status"] for one in (answered, late)] == ["answered"] * 2
+    assert len(stored(room)) == 4
+    assert list(StoredMessage.query(deleted, consistent_read=True)) == []

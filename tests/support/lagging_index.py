@@ -1,0 +1,28 @@
+"""An index that lags behind its table, as a global index of DynamoDB may by a second and more."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import boto3
+
+from tests.support import cloud
+from tests.support.template import Values
+from tests.support.wire import Wire
+
+
+@contextmanager
+def lagging(wire: Wire, values: Values, table: str, index: str) -> Iterator[None]:
+    """Answer queries of an index as of now while the block runs, whatever is written meanwhile."""
+    name, copy = values.refs[table], f"{values.refs[table]}-{uuid4().hex[:8]}"
+    dynamodb = boto3.client("dynamodb")
+    cloud.create_table(copy, table, values)
+    for page in dynamodb.get_paginator("scan").paginate(TableName=name, IndexName=index):
+        for item in page["Items"]:
+            dynamodb.put_item(TableName=copy, Item=item)
+    wire.copies[name, index] = copy
+    try:
+        yield
+    finally:
+        del wire.copies[name, index]
+        dynamodb.delete_table(TableName=copy)
