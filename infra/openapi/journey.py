@@ -242,12 +242,20 @@ JOURNEY = [
         operation="chatroomRegenerateMessage",
         status=202,
         shows=("Location", *LIMITS),
-        expects={"it is a new prompt": "answer.data.messageId !== kept('messageId')"},
+        saves={"firstId": "kept('messageId')", "messageId": "answer.data.messageId"},
+    ),
+    Step(
+        says="Poll until that is answered",
+        operation="chatroomGetMessage",
+        status=200,
+        until="['answered', 'failed'].includes(answer.data.status)",
+        expects={"it is a prompt of its own": "answer.data.id !== kept('firstId')"},
     ),
     Step(
         says="Undo that: the room shows the first reply again",
         operation="chatroomUndo",
         status=200,
+        saves={"messageId": "kept('firstId')"},
         expects={"nothing else can be undone": "answer.data.canUndo === false"},
     ),
     Step(
