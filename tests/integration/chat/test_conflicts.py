@@ -21,6 +21,7 @@ REQUESTS: dict[str, tuple[str, int, Callable[[Person, str, str], Reply]]] = {
     "send, room": (UPDATE, 202, lambda user, room, _: user.send(room)),
     "send, count": (TRANSACT, 202, lambda user, room, _: user.send(room)),
     "retry": (TRANSACT, 202, lambda user, room, failed: user.retry(room, failed)),
+    "edit": (TRANSACT, 202, lambda user, room, failed: user.edit(room, failed, "Hello again")),
     "change": (
         UPDATE,
         200,
@@ -55,7 +56,7 @@ def test_a_short_transaction_conflict_is_retried(
     bring_to_rest(worker, [room])
     if name != "delete":
         check(user, [room])
-        assert len(list(prompts(room))) == (2 if name.startswith("send") else 1)
+        assert len(list(prompts(room))) == (2 if name.startswith(("send", "edit")) else 1)
 
 
 def test_a_lasting_transaction_conflict_is_a_409_and_stores_nothing(

@@ -283,8 +283,8 @@ def test_hidden_turns_are_in_none_of_ten_thousand_requests_to_gemini() -> None:
     TurnLives.requests = 0
     while TurnLives.requests < 10_000:
         lives = TurnLives()
-        for _ in range(5):
-            for act in random.choices("serru", k=20):
+        for _ in range(10):
+            for act in random.choices("ssssseru", k=6):
                 number, at = random.randrange(10_000), random.randrange(10_000)
                 if act == "s":
                     lives.send(number)
@@ -293,4 +293,5 @@ def test_hidden_turns_are_in_none_of_ten_thousand_requests_to_gemini() -> None:
                 elif lives.rooms[0].line:
                     lives.replace(number, at, again=act == "e")
             lives.work()
-            lives.pages_equal_the_model()
+        lives.pages_equal_the_model()
+        print(TurnLives.requests, "requests compared")
