@@ -43,6 +43,7 @@ def assert_no_secret_is_logged(system: RunningStack, secrets_used: set[str]) -> 
 @pytest.fixture
 def stack(system: RunningStack, secrets_used: set[str]) -> Iterator[RunningStack]:
     """The system with stand-ins that have no faults when the test begins."""
+    system.front.reset()
     system.gemini.reset()
     system.upstash.reset()
     system.stripe.reset()

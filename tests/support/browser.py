@@ -27,7 +27,7 @@ OPTIONS = (
     # It reaches only this machine: a request to any other host fails and is logged.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds to wait for a page, even on a busy machine."""
 
 

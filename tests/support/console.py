@@ -108,6 +108,23 @@ class Console:
         self.until(lambda: len(self.replies()) == many, f"not {many} replies")
         return self.replies()[-1]
 
+    def watch_growth(self, times: int, *, beyond: str = "") -> str:
+        """Wait until the reply that is being written has grown so often, and return its text.
+
+        With `beyond`, until it is longer than that, too.
+        """
+        seen = [""]
+
+        def has_grown() -> bool:
+            text = "".join(self.texts(".growing .markdown")).strip()
+            if text != seen[-1]:
+                assert text.startswith(seen[-1]), f"{seen[-1]} became {text}"
+                seen.append(text)
+            return len(seen) > times and len(text) > len(beyond)
+
+        self.until(has_grown, f"it grew {len(seen) - 1} times")
+        return seen[-1]
+
     def watch_status(self) -> None:
         """Note every change of the status region from now on."""
         self.driver.execute_script(WATCH_STATUS)
@@ -119,17 +136,20 @@ class Console:
 
     def show_all(self, more: str, selector: str, least: int) -> None:
         """Press a button that shows more until this many elements are there."""
+        self.find(more)
         while (shown := len(self.texts(selector))) < least:
             self.press(more)
             self.until(partial(self._has_more, selector, shown), f"{more} shows nothing")
 
-    def _has_more(self, selector: str, than: int) -> bool:
-        return len(self.texts(selector)) > than
+    def _has_more(self, selector: str, before: int) -> bool:
+        return len(self.texts(selector)) > before
 
     def complaints(self) -> list[str]:
-        """Return the console's warnings and errors, but for requests that the API refused."""
-        refused = "Failed to load resource: the server responded with a status of 4"
-        return [line for line in self.browser.complaints() if refused not in line]
+        """Return the browser's warnings and errors, but for refused requests and sockets."""
+        expected = ("responded with a status of 4", "WebSocket connection to")
+        return [
+            line for line in self.browser.complaints() if not any(part in line for part in expected)
+        ]
 
     def show(self, width: int, scheme: str, height: int = 800) -> None:
         """Set the width of the screen and the colour scheme."""

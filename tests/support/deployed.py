@@ -54,6 +54,11 @@ class RunningStack:
         return StandIn(self.description.gemini.url)
 
     @cached_property
+    def front(self) -> StandIn:
+        """The front: its faults of WebSockets."""
+        return StandIn(self.url)
+
+    @cached_property
     def stripe(self) -> Stripe:
         """The stand-in for Stripe: its faults, its clock, its customers' actions."""
         assert self.description.stripe

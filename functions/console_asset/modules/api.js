@@ -8,7 +8,7 @@ const PATIENCE = 35_000; // milliseconds; the gateway answers within 30 s
 export class Problem extends Error {
   constructor(status, answer, headers) {
     const code = (answer.type ?? "").split(":").at(-1);
-    super(inWords(code, answer) ?? answer.detail ?? BARE[status] ?? "The service did not answer as expected. Try again.");
+    super(inWords(code, answer) ?? fieldProblem(answer) ?? answer.detail ?? BARE[status] ?? "The service did not answer as expected. Try again.");
     this.status = status;
     this.code = code;
     this.retryAfter = Number(headers.get("retry-after")) || 0;
@@ -29,6 +29,10 @@ function inWords(code, { resetsAt }) {
     "too-many-attempts": `You have sent as many prompts and retries as one day allows. Continue at ${time(resetsAt)}.`,
   };
   return texts[code];
+}
+
+function fieldProblem({ errors }) {
+  return errors?.length ? `${errors[0].detail}.` : undefined;
 }
 
 // Answers of the gateway itself, which has no problem details.

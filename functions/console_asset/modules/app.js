@@ -3,11 +3,11 @@
 import { html, render, useEffect, useState } from "./html.js";
 import { announcement } from "./announcer.js";
 import { connection } from "./api.js";
-import { loadAccount, loadModels } from "./account.js";
+import { account, loadAccount, loadModels, subscription } from "./account.js";
 import { AccountPage } from "./account_page.js";
 import { Chat, NewChat } from "./chat.js";
 import { IconButton } from "./icons.js";
-import { loadRooms } from "./rooms.js";
+import { loadRooms, NO_ROOMS, rooms } from "./rooms.js";
 import { restore, session } from "./session.js";
 import { Sidebar } from "./sidebar.js";
 import { SignIn } from "./sign_in.js";
@@ -36,21 +36,17 @@ function Console() {
   const [isListOpen, openList] = useState(false);
   useEffect(() => {
     for (const load of [loadAccount, loadRooms, loadModels]) load().catch(() => {});
+    return forget;
   }, []);
   useEffect(() => openList(false), [page]);
 
   const header = (title, actions) => html`
-    <header class="bar">
-      <${IconButton} icon="menu" label="Show the list of chats" class="icon-button narrow-only"
-        aria-expanded=${isListOpen} onClick=${() => openList(true)} />
-      <h1>${title}</h1>
-      ${actions}
-    </header>
+    <${Header} title=${title} isListOpen=${isListOpen} openList=${() => openList(true)}>${actions}<//>
   `;
   return html`
     <a class="skip" href="#main" onClick=${skip}>Skip to the conversation</a>
     <div class="console" data-list=${isListOpen ? "open" : undefined}>
-      <${Sidebar} current=${page} close=${() => openList(false)} />
+      <${Sidebar} current=${page} isOpen=${isListOpen} close=${() => openList(false)} />
       ${page.startsWith("account") && html`<${AccountPage} header=${header} hasPaid=${page === "account/paid"} />`}
       ${page === "" && html`<${NewChat} header=${header} />`}
       ${page.startsWith("r_") && html`<${Chat} key=${page} roomId=${page} header=${header} />`}
@@ -58,9 +54,30 @@ function Console() {
   `;
 }
 
+function Header({ title, isListOpen, openList, children }) {
+  useEffect(() => {
+    document.title = title ? `${title} · Gemini Chat` : "Gemini Chat";
+  }, [title]);
+  return html`
+    <header class="bar">
+      <${IconButton} icon="menu" label="Show the list of chats" class="icon-button narrow-only"
+        aria-expanded=${isListOpen} onClick=${openList} />
+      <h1 tabindex="-1">${title}</h1>
+      ${children}
+    </header>
+  `;
+}
+
 function skip(event) {
   event.preventDefault();
   document.querySelector("#main textarea, #main h1")?.focus();
+}
+
+// The next person at this browser sees nothing of this one.
+function forget() {
+  account.set(null);
+  rooms.set(NO_ROOMS);
+  subscription.set(null);
 }
 
 // Returns "" for a new chat, "account", "account/paid" after a payment, or the id of a chat.

@@ -78,6 +78,7 @@ function Transcript({ state, actions }) {
   const box = useRef();
   const isAtEnd = useRef(true);
   const [earlier, isBusy] = useAction(actions.loadEarlier);
+  const answered = new Set(state.messages.map((message) => message.replyTo));
 
   useLayoutEffect(() => {
     if (isAtEnd.current) box.current.scrollTop = box.current.scrollHeight;
@@ -95,7 +96,8 @@ function Transcript({ state, actions }) {
         </div>`}
         ${state.earlier && html`<button class="small earlier" disabled=${isBusy} onClick=${earlier}>Show earlier messages</button>`}
         ${state.messages.map((message) => message.sender === "user"
-          ? html`<${Prompt} key=${message.id} message=${message} text=${state.texts[message.id]} actions=${actions} />`
+          ? html`<${Prompt} key=${message.id} message=${message} text=${state.texts[message.id]}
+              isAnswered=${answered.has(message.id)} actions=${actions} />`
           : html`<${Reply} key=${message.id} message=${message} actions=${actions} />`)}
       </div>
     </div>

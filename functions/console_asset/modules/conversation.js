@@ -16,6 +16,8 @@ const PAGE = 50; // messages
 const TICK = 500; // milliseconds
 const POLL = 1_000; // without a socket
 const SILENCE = 5_000; // with a socket, which may have lost frames
+const UNTITLED = "New Chat"; // until the first reply gives the chat a title
+const TITLED = 3_000;
 const ANSWERING = "Gemini is answering";
 
 export function isUnfinished(message) {
@@ -34,11 +36,19 @@ export function openConversation(roomId) {
   async function load() {
     try {
       const { messages, nextCursor, ...room } = await call("GET", `${path}?limit=${PAGE}`);
-      store.update({ status: "ready", room, messages, earlier: nextCursor });
+      store.update({ status: "ready", room, ...joined(messages, nextCursor) });
       expectReplies();
     } catch (problem) {
       note(problem);
     }
+  }
+
+  // Keeps the earlier messages that are shown, if the newest page continues them.
+  function joined(messages, nextCursor) {
+    const shown = store.get();
+    const at = shown.messages.findIndex((message) => message.id === messages[0]?.id);
+    if (at <= 0) return { messages, earlier: nextCursor };
+    return { messages: [...shown.messages.slice(0, at), ...messages], earlier: shown.earlier };
   }
 
   async function loadEarlier() {
@@ -80,6 +90,7 @@ export function openConversation(roomId) {
     if (!isUnfinished(prompt) && isUnfinished(before)) {
       announce(reply?.content ?? prompt.error?.message ?? "The reply was stopped");
       loadAccount().catch(() => {});
+      if (store.get().room?.title === UNTITLED) setTimeout(refreshRoom, TITLED);
     }
   }
 
@@ -115,9 +126,10 @@ export function openConversation(roomId) {
   }
 
   async function refreshRoom() {
+    if (isClosed) return;
     loadRooms();
-    const { messages, nextCursor, ...room } = await call("GET", `${path}?limit=1`);
-    store.update({ room });
+    const { messages, nextCursor, ...room } = await call("GET", `${path}?limit=1`).catch(() => ({}));
+    if (room.id) store.update({ room });
   }
 
   // Sends a change; if its answer is lost, the same change has the same key again and counts once.

@@ -1,6 +1,6 @@
 // Parts of forms: a labelled field, a problem, and a form that sends one request at a time.
 
-import { html, useId, useState } from "./html.js";
+import { html, useId, useRef, useState } from "./html.js";
 
 export function Field({ label, hint, as = "input", options, ...rest }) {
   const id = useId();
@@ -21,15 +21,14 @@ export function Trouble({ problem }) {
 // Returns [run, isBusy, problem]: `run` calls the action unless it is running, and keeps its problem.
 export function useAction(action) {
   const [state, show] = useState({ isBusy: false, problem: null });
+  const isRunning = useRef(false); // at once, which the state is only after the next render
   async function run(...values) {
-    if (state.isBusy) return;
+    if (isRunning.current) return;
+    isRunning.current = true;
     show({ isBusy: true, problem: null });
-    try {
-      await action(...values);
-      show({ isBusy: false, problem: null });
-    } catch (problem) {
-      show({ isBusy: false, problem });
-    }
+    const problem = await Promise.resolve(action(...values)).then(() => null, (error) => error);
+    isRunning.current = false;
+    show({ isBusy: false, problem });
   }
   return [run, state.isBusy, state.problem];
 }

@@ -11,7 +11,7 @@ const NOTES = {
   length: "This reply reached its maximum length.",
 };
 
-export function Prompt({ message, text, actions }) {
+export function Prompt({ message, text, isAnswered, actions }) {
   const [isEditing, edit] = useState(false);
   const close = () => edit(false);
   return html`
@@ -26,7 +26,7 @@ export function Prompt({ message, text, actions }) {
     </article>
     ${isUnfinished(message) && html`<${Growing} text=${text} status=${message.status} />`}
     ${message.status === "failed" && html`<${Failure} message=${message} actions=${actions} />`}
-    ${message.status === "stopped" && html`<p class="note">You stopped this prompt.</p>`}
+    ${message.status === "stopped" && !isAnswered && html`<p class="note">You stopped this prompt.</p>`}
   `;
 }
 

@@ -3,7 +3,8 @@
 import { createStore } from "./store.js";
 import { call } from "./session.js";
 
-export const rooms = createStore({ items: null, next: null });
+export const NO_ROOMS = { items: null, next: null };
+export const rooms = createStore(NO_ROOMS);
 
 // Loads the first page; a failure leaves the list as it is.
 export async function loadRooms() {

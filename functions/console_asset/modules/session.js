@@ -58,6 +58,7 @@ export async function signOut(everywhere = false) {
   const token = sessionStorage.getItem(REFRESH_TOKEN);
   await call("POST", "/auth/logout", { body: { everywhere } });
   tabs.postMessage({ ended: token });
+  location.hash = "#/";
   end("");
 }
 

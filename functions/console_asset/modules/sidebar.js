@@ -1,6 +1,6 @@
 // The list of chats, what is left of the day's prompts, and the way to the account.
 
-import { html } from "./html.js";
+import { html, useEffect, useRef } from "./html.js";
 import { account } from "./account.js";
 import { usageInWords } from "./format.js";
 import { useAction } from "./forms.js";
@@ -8,15 +8,22 @@ import { Icon, IconButton } from "./icons.js";
 import { loadMoreRooms, rooms } from "./rooms.js";
 import { useStore } from "./store.js";
 
-export function Sidebar({ current, close }) {
+// On a narrow screen it covers the page while it is open.
+export function Sidebar({ current, isOpen, close }) {
+  const closing = useRef();
   const { items, next } = useStore(rooms);
   const user = useStore(account);
   const [more, isBusy] = useAction(loadMoreRooms);
+  useEffect(() => {
+    if (!isOpen) return undefined;
+    closing.current.focus();
+    return () => document.querySelector("header [aria-expanded]")?.focus();
+  }, [isOpen]);
   return html`
-    <aside class="sidebar" aria-label="Chats">
+    <aside class="sidebar" aria-label="Chats" onKeyDown=${(event) => event.key === "Escape" && close()}>
       <div class="sidebar-top">
         <span class="brand"><img src="console/icon.svg" alt="" width="26" height="26" /> Gemini Chat</span>
-        <${IconButton} icon="close" label="Close the list of chats" class="icon-button narrow-only" onClick=${close} />
+        <${IconButton} icon="close" label="Close the list of chats" class="icon-button narrow-only" ref=${closing} onClick=${close} />
       </div>
       <a class="button" href="#/" aria-current=${current === "" ? "page" : undefined}><${Icon} name="plus" /> New chat</a>
       <nav aria-label="Chats">
