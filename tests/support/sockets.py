@@ -1,12 +1,15 @@
 """API Gateway's WebSocket API in the test's process: handshakes, messages, and posts to clients."""
 
+import asyncio
 import secrets
+import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
+from geminichat.domain import live
 from infra.local.cloud.http_events import Event
 from tests.support.lambdas import invoke
 from tests.support.template import of_type
@@ -76,6 +79,12 @@ class Connections:
     def __init__(self) -> None:
         """Begin without posts."""
         self.posted: list[tuple[str, str]] = []
+        self.times: list[float] = []
+        """The time of each post, refused ones included, by the monotonic clock."""
+        self.status = 200
+        """The answer to posts."""
+        self.delay = 0.0
+        """Seconds before a post is answered."""
         self.closed: list[str] = []
 
     def create_app(self) -> web.Application:
@@ -91,5 +100,14 @@ class Connections:
         if request.method == "DELETE":
             self.closed.append(connection_id)
             return web.Response(status=204)
-        self.posted.append((connection_id, (await request.read()).decode()))
-        return web.Response()
+        self.times.append(time.monotonic())
+        body = (await request.read()).decode()
+        await asyncio.sleep(self.delay)
+        if self.status == 200:
+            self.posted.append((connection_id, body))
+        return web.Response(status=self.status)
+
+    def frames(self, connection_id: str) -> list[live.PromptFrame]:
+        """Return the frames about prompts that were posted to a connection, in order."""
+        found = [live.decode(body) for one, body in self.posted if one == connection_id]
+        return [frame for frame in found if frame and not isinstance(frame, live.RoomFrame)]

@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
+from geminichat.domain.live import Piece
 from geminichat.domain.messages import Status
 from geminichat.tables import pieces
 from geminichat.tables.messages import StoredMessage
@@ -128,7 +129,7 @@ def prompt_to_stop_whose_worker_died(scene: Scene) -> None:
     prompt.update([StoredMessage.stop.set(True), StoredMessage.attempt.set(1)])
     let_leases_end(scene.room)
     now = datetime.now(UTC)
-    pieces.put_piece(scene.room, int(prompt.seq), 1, 0, "The text so far.", now)
+    pieces.put_piece(scene.room, int(prompt.seq), 1, Piece(0, "The text so far."), now)
 
 
 def lost_prompt_to_stop(scene: Scene) -> None:

@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from geminichat.domain import ids
+from geminichat.domain.live import Piece
 from geminichat.domain.messages import FINAL, Status
 from geminichat.tables import live, messages, pieces
 from geminichat.tables.messages import StoredMessage
@@ -183,7 +184,7 @@ def generating(user: Person, room: str, text: str = "") -> str:
     prompt = messages.lease_prompt(room, 1, "l_dead", datetime.now(UTC), timedelta(seconds=20))
     assert prompt
     if text:
-        pieces.put_piece(room, 1, prompt.attempt, 0, text, datetime.now(UTC))
+        pieces.put_piece(room, 1, prompt.attempt, Piece(0, text), datetime.now(UTC))
     return message
 
 
@@ -270,7 +271,7 @@ def test_a_poll_returns_the_text_from_its_offset_on(
 ) -> None:
     message = generating(basic_user, room)
     for offset, piece in ((0, "a\U0001f600"), (3, "bc"), (5, "d")):
-        pieces.put_piece(room, 1, 1, offset, piece, datetime.now(UTC))
+        pieces.put_piece(room, 1, 1, Piece(offset, piece), datetime.now(UTC))
     assert partial(basic_user, room, message, start) == {"attempt": 1, "from": start, "text": text}
     assert partial(basic_user, room, message, start + 50)["from"] == 6
     assert "partial" not in basic_user.look(room, message)
@@ -284,8 +285,8 @@ def test_an_invalid_offset_is_a_400(start: str, basic_user: Person, room: str) -
 
 
 def test_a_late_put_of_a_shorter_piece_replaces_nothing(room: str) -> None:
-    pieces.put_piece(room, 1, 1, 0, "a longer text", NOON)
-    pieces.put_piece(room, 1, 1, 0, "a", NOON)
+    pieces.put_piece(room, 1, 1, Piece(0, "a longer text"), NOON)
+    pieces.put_piece(room, 1, 1, Piece(0, "a"), NOON)
     assert pieces.read_text(room, 1, 1, 0).text == "a longer text"
 
 

@@ -4,6 +4,8 @@ Frames may be lost, doubled or overtake each other. Offsets count UTF-16 code un
 strings do.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 MAX_FRAME = 24 * 1024
@@ -59,6 +61,63 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     start: int = msgspec.field(name="from")
     text: str
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A stored part of an attempt's text, which ends where the next one begins."""
+
+    start: int
+    text: str
+
+
+class GrowingText:
+    """An attempt's text as its worker stores it in pieces and shows it in frames."""
+
+    def __init__(self, message_id: str, attempt: int) -> None:
+        """Begin without text."""
+        self._message_id, self._attempt = message_id, attempt
+        self._last = Piece(0, "")
+        self._fresh: list[str] = []
+        """The text that follows the last piece."""
+        self.size = 0
+        """The number of characters so far."""
+
+    def add(self, text: str) -> None:
+        """Add text."""
+        self._fresh.append(text)
+        self.size += len(text)
+
+    def next_piece(self) -> Piece | None:
+        """Return the piece to store now, None without new text."""
+        if not self._fresh:
+            return None
+        self._fresh = ["".join(self._fresh)]
+        return Piece(self._last.start + utf16_length(self._last.text), self._fresh[0])
+
+    def note_stored(self, piece: Piece) -> None:
+        """Note that the next piece was stored; text may have been added meanwhile."""
+        self._last = piece
+        del self._fresh[0]
+
+    def frame(self) -> TextFrame:
+        """Return the frame to send now: everything since the last piece but one."""
+        return TextFrame(
+            message_id=self._message_id,
+            attempt=self._attempt,
+            start=self._last.start,
+            text=self._last.text + "".join(self._fresh),
+        )
+
+
+def join(attempt: int, pieces: Sequence[Piece], start: int) -> Partial:
+    """Return an attempt's text from an offset on, or from its end if that comes first.
+
+    The first of the pieces begins at the offset or before it.
+    """
+    first = pieces[0].start if pieces else 0
+    text = "".join(piece.text for piece in pieces)
+    start = min(start, first + utf16_length(text))
+    return Partial(attempt=attempt, start=start, text=rest(text, start - first))
 
 
 class Shown(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from geminichat.clients import connections
 from geminichat.clients.connections import Posted
 from geminichat.clients.gemini import Generation
 from geminichat.domain import ids, live, times
-from geminichat.domain.live import AgainFrame, EndedFrame, Frame, TextFrame
+from geminichat.domain.live import AgainFrame, EndedFrame, Frame, GrowingText
 from geminichat.domain.messages import Reply, Status
 from geminichat.runtime import log
 from geminichat.tables import live as live_table
@@ -58,12 +58,7 @@ class LiveReply:
         self._changed = Condition()
         self._over = Event()
         self._status: Status | None = None
-        self._start = 0
-        self._last_piece = ""
-        self._fresh: list[str] = []
-        """What follows the last piece, which begins at `_start`."""
-        self._size = 0
-        """Characters so far."""
+        self._text = GrowingText(self._message_id, prompt.attempt)
         self.first_text_at: datetime | None = None
         """The time at which Gemini's first text came."""
 
@@ -91,8 +86,7 @@ class LiveReply:
             generation.stop()
         for text in generation:
             with self._changed:
-                self._fresh.append(text)
-                self._size += len(text)
+                self._text.add(text)
                 self._changed.notify_all()
             self.first_text_at = self.first_text_at or times.now()
         if self._lost:
@@ -145,17 +139,16 @@ class LiveReply:
 
     def _store_piece(self) -> None:
         """Store the text that follows the last piece, if somebody is there to read it."""
+        if not self._watchers.is_anyone_there:
+            return
         with self._changed:
-            start = self._start + live.utf16_length(self._last_piece)
-            taken = len(self._fresh)
-            text = "".join(self._fresh)
-        if not text or not self._watchers.is_anyone_there:
+            piece = self._text.next_piece()
+        if piece is None:
             return
         prompt = self._prompt
-        pieces.put_piece(prompt.chatroom_id, prompt.seq, prompt.attempt, start, text, times.now())
+        pieces.put_piece(prompt.chatroom_id, prompt.seq, prompt.attempt, piece, times.now())
         with self._changed:
-            self._start, self._last_piece = start, text
-            del self._fresh[:taken]
+            self._text.note_stored(piece)
 
     # ── The posters ──
 
@@ -173,10 +166,10 @@ class LiveReply:
         while connection_id in self._watchers.connections:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: again or self._size > shown or self._over.is_set()  # noqa: B023
+                    lambda: again or self._text.size > shown or self._over.is_set()  # noqa: B023
                 )
                 frame = self._again() if again else self._newest_frame()
-                size = shown if again else self._size
+                size = shown if again else self._text.size
             if frame is None:
                 break
             posted_at = time.monotonic()
@@ -208,12 +201,7 @@ class LiveReply:
         if self._over.is_set():
             status = self._status
             return EndedFrame(message_id=self._message_id, status=status) if status else None
-        return TextFrame(
-            message_id=self._message_id,
-            attempt=self._prompt.attempt,
-            start=self._start,
-            text=self._last_piece + "".join(self._fresh),
-        )
+        return self._text.frame()
 
     def _close(self, connection_id: str) -> None:
         """Remove a connection that is gone, unless it was only just opened."""

@@ -1,0 +1,233 @@
+"""Frames and pieces: what a worker sends and stores while a reply grows, and what it does not."""
+
+import itertools
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from geminichat.domain.live import MAX_FRAME, AgainFrame, EndedFrame, LookFrame, TextFrame
+from geminichat.operations import live_reply
+from geminichat.tables import live, pieces
+from geminichat.tables.messages import StoredMessage
+from infra.local.standins.faults import StandIn
+from tests.support.lambdas import Api, Poller
+from tests.support.person import Person
+from tests.support.sockets import Connections
+from tests.support.wire import Wire
+
+PUT, READ = "dynamodb.PutItem", "dynamodb.BatchGetItem"
+PAUSE = 0.05
+
+
+def events(texts: list[str]) -> list[dict[str, Any]]:
+    """Return the events of a reply of these texts."""
+    parts = [{"candidates": [{"content": {"parts": [{"text": text}]}}]} for text in texts]
+    usage = {"promptTokenCount": 8, "totalTokenCount": 60}
+    return [*parts, {"candidates": [{"finishReason": "STOP"}], "usageMetadata": usage}]
+
+
+WORDS = [f"word{number} " for number in range(50)]
+"""A reply of 2.5 seconds."""
+
+
+@pytest.fixture
+def ann(api: Api) -> Person:
+    return Person(api)
+
+
+@pytest.fixture
+def room(ann: Person) -> str:
+    return ann.open_room()
+
+
+def connect(person: Person, ago: timedelta = timedelta(0)) -> str:
+    """Open a connection at an earlier time, and return its id."""
+    connection_id = secrets.token_urlsafe(10) + "="
+    opened = datetime.now(UTC) - ago
+    live.open_connection(person.id, connection_id, person.session_id, secrets.token_hex(8), opened)
+    return connection_id
+
+
+def answer(
+    person: Person, room: str, google: StandIn, worker: Poller, texts: list[str] = WORDS
+) -> tuple[str, float]:
+    """Send a prompt and answer it; return its id and the seconds that this took."""
+    google.fault("answer", events=events(texts), pause=PAUSE)
+    message = person.sent(room)
+    began = time.monotonic()
+    worker.poll()
+    return message, time.monotonic() - began
+
+
+def test_nothing_is_written_or_posted_while_nobody_watches(
+    ann: Person, room: str, google: StandIn, worker: Poller, wire: Wire, connections: Connections
+) -> None:
+    wire.reset()
+    answer(ann, room, google, worker)
+    calls = wire.calls()
+    assert calls.count(PUT) == 0
+    assert calls.count("dynamodb.TransactWriteItems") == 2, "the prompt's beginning and its end"
+    assert connections.posted == []
+    reads = wire.calls(about=(live.Live.table_name(),))
+    assert 2 <= reads.count(READ) <= 4, "the first look, and one per second"
+
+
+@pytest.fixture
+def watched(
+    ann: Person, room: str, google: StandIn, worker: Poller, wire: Wire, connections: Connections
+) -> tuple[str, Connections, list[str]]:
+    """A connection that watched a reply of 2.5 seconds, the posts, and the calls meanwhile."""
+    connection = connect(ann)
+    wire.reset()
+    answer(ann, room, google, worker)
+    calls = wire.calls(PUT, about=(live.Live.table_name(),))
+    return connection, connections, calls
+
+
+def test_a_watched_reply_costs_a_put_and_a_read_per_second_and_four_posts(
+    watched: tuple[str, Connections, list[str]],
+) -> None:
+    _, api, calls = watched
+    assert 1 <= calls.count(PUT) <= 3
+    assert calls.count(READ) <= 4
+    assert len(api.times) >= 8
+    for first, fifth in itertools.pairwise(api.times[::4]):
+        assert fifth - first > 0.95
+
+
+def test_frames_show_a_growing_text_that_overlaps_and_then_its_end(
+    watched: tuple[str, Connections, list[str]],
+) -> None:
+    connection, api, _ = watched
+    *texts, end = api.frames(connection)
+    assert isinstance(end, EndedFrame)
+    assert end.status == "answered"
+    whole = "".join(WORDS)
+    for frame in texts:
+        assert isinstance(frame, TextFrame)
+        assert whole[frame.start :].startswith(frame.text)
+    starts = [frame.start for frame in texts if isinstance(frame, TextFrame)]
+    ends = [frame.start + len(frame.text) for frame in texts if isinstance(frame, TextFrame)]
+    assert starts == sorted(starts)
+    assert starts[-1] > 0, "only what follows the last piece but one"
+    assert ends == sorted(ends)
+    assert all(start < end for start, end in zip(starts[1:], ends, strict=False)), "they overlap"
+
+
+def test_a_reader_that_does_not_read_delays_the_reply_by_at_most_a_fifth_of_a_second(
+    ann: Person, room: str, google: StandIn, worker: Poller, connections: Connections
+) -> None:
+    answer(ann, room, google, worker)
+    seconds = []
+    for watches in (False, True):
+        if watches:
+            connections.delay = 5
+            for _ in range(3):
+                connect(ann)
+        sent = datetime.now(UTC)
+        message, _ = answer(ann, room, google, worker)
+        reply = ann.look(room, message)["reply"]
+        seconds.append((datetime.fromisoformat(reply["createdAt"]) - sent).total_seconds())
+    assert seconds[1] - seconds[0] <= 0.2
+
+
+@pytest.mark.parametrize("character", ["x", "\U0001f600", "\n", "\u0430"])
+def test_no_frame_is_larger_than_24_kb(
+    character: str, ann: Person, room: str, google: StandIn, worker: Poller,
+    connections: Connections,
+) -> None:  # fmt: skip
+    connection = connect(ann)
+    message, _ = answer(ann, room, google, worker, [f"a{character * 1_000}b" for _ in range(30)])
+    frames = connections.frames(connection)
+    assert any(isinstance(frame, LookFrame) for frame in frames)
+    assert max(len(body.encode()) for _, body in connections.posted) <= MAX_FRAME
+    assert len(ann.look(room, message)["reply"]["content"]) >= 30_000
+
+
+def test_posts_slow_down_while_they_are_refused(
+    ann: Person, room: str, google: StandIn, worker: Poller, connections: Connections
+) -> None:
+    connect(ann)
+    connections.status = 429
+    answer(ann, room, google, worker)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(connections.times)]
+    assert len(gaps) <= 4
+    assert gaps[0] > 0.45
+    assert gaps[1] > 0.9
+
+
+@pytest.mark.parametrize(("age", "kept"), [(0, True), (60, False)])
+def test_a_connection_that_is_gone_is_removed_unless_it_was_only_just_opened(
+    age: int, kept: bool, ann: Person, room: str, google: StandIn, worker: Poller,
+    connections: Connections,
+) -> None:  # fmt: skip
+    connection = connect(ann, timedelta(seconds=age))
+    connections.status = 410
+    answer(ann, room, google, worker)
+    watchers = live.find_watchers(ann.id, datetime.now(UTC)).connections
+    assert watchers == ((connection,) if kept else ())
+
+
+def test_another_attempt_is_announced_and_its_frames_name_it(
+    ann: Person, room: str, google: StandIn, worker: Poller, connections: Connections
+) -> None:
+    connection = connect(ann)
+    google.fault("error", status=503)
+    message = ann.sent(room)
+    worker.poll()
+    assert connections.posted == [], "the attempt had no text, and its prompt has not ended"
+    worker.redeliver()
+    worker.poll()
+    again, *_, end = connections.frames(connection)
+    assert again == AgainFrame(message_id=message, attempt=2)
+    assert end == EndedFrame(message_id=message, status="answered")
+
+
+def test_a_poll_starts_the_pieces_as_a_connection_does(
+    ann: Person, room: str, google: StandIn, worker: Poller
+) -> None:
+    google.fault("answer", events=events(WORDS), pause=PAUSE)
+    message = ann.sent(room)
+    assert ann.get(f"/chatroom/{room}/message/{message}?from=0").data["status"] == "queued"
+    assert live.find_watchers(ann.id, datetime.now(UTC)).is_anyone_there
+    assert not live.find_watchers(ann.id, datetime.now(UTC) + timedelta(minutes=1)).is_anyone_there
+    worker.poll()
+    kept = pieces.read_text(room, 1, 1, 0).text
+    assert kept
+    assert "".join(WORDS).startswith(kept)
+
+
+def test_the_lease_and_the_messages_are_prolonged_while_gemini_is_silent(
+    ann: Person, room: str, google: StandIn, worker: Poller, wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(live_reply, "HEARTBEAT", 1.0)
+    google.fault("stall", seconds=3)
+    message = ann.sent(room)
+    wire.reset()
+    worker.poll()
+    assert ann.look(room, message)["status"] == "answered"
+    assert wire.calls().count("dynamodb.UpdateItem") >= 3, "the lease, and two prolongations"
+
+
+def test_an_attempt_that_lost_its_lease_stops_asking_gemini(
+    ann: Person, room: str, google: StandIn, worker: Poller, wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(live_reply, "HEARTBEAT", 1.0)
+    google.fault("stall", seconds=30)
+    ann.sent(room)
+    wire.reset()
+    wire.cut(
+        "dynamodb.UpdateItem",
+        "meanwhile",
+        nth=2,
+        do=lambda: StoredMessage(room, 1).update([StoredMessage.lease.set("l_other")]),
+        holding=(room,),
+    )
+    began = time.monotonic()
+    worker.poll()
+    assert time.monotonic() - began < 5
