@@ -1,6 +1,7 @@
 """API Gateway's WebSocket API in the test's process: handshakes, messages, and posts to clients."""
 
 import asyncio
+import random
 import secrets
 import time
 from datetime import UTC, datetime
@@ -73,6 +74,9 @@ class Socket:
         }
 
 
+NEVER = 504
+
+
 class Connections:
     """The @connections API: records what is posted, and which connections are closed."""
 
@@ -85,6 +89,8 @@ class Connections:
         """The answer to posts."""
         self.delay = 0.0
         """Seconds before a post is answered."""
+        self.refused = 0.0
+        """The share of posts that are answered 410, 429, 500 or never, at random."""
         self.closed: list[str] = []
 
     def create_app(self) -> web.Application:
@@ -103,9 +109,14 @@ class Connections:
         self.times.append(time.monotonic())
         body = (await request.read()).decode()
         await asyncio.sleep(self.delay)
-        if self.status == 200:
+        status = self.status
+        if random.random() < self.refused:
+            status = random.choice([410, 429, 500, NEVER])
+        if status == 200:
             self.posted.append((connection_id, body))
-        return web.Response(status=self.status)
+        if status == NEVER:
+            await asyncio.sleep(5)
+        return web.Response(status=status)
 
     def frames(self, connection_id: str) -> list[live.PromptFrame]:
         """Return the frames about prompts that were posted to a connection, in order."""

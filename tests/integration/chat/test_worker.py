@@ -1,6 +1,7 @@
 """The worker: rooms in parallel, prompts in order, one reply per prompt, growing pauses."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -126,6 +127,66 @@ def test_a_rooms_prompts_are_answered_in_order_with_their_history(
     assert [len(turns) for turns in contents] == [1, 3, 5, 7, 9, 11]
     senders = [message.sender for message in stored(room)]
     assert senders == ["user", "ai"] * 6
+
+
+def test_a_rooms_next_prompt_does_not_wait_for_another_room_of_the_batch(
+    pro_user: Person, worker: Poller, google: StandIn, values: Values
+) -> None:
+    slow, quick = pro_user.open_room(), pro_user.open_room()
+    google.fault("stall", seconds=float(os.environ.get("SLOW_ROOM_SECONDS", "6")), match="slow")
+    pro_user.sent(slow, "slow")
+    first = pro_user.sent(quick, "one")
+    with ThreadPoolExecutor() as pool:
+        batch = pool.submit(worker.poll)
+        while pro_user.look(quick, first)["status"] != "answered":
+            time.sleep(0.02)
+        second = pro_user.sent(quick, "two")
+        answered = time.monotonic()
+        other = Poller([values.refs["ProPromptsQueue"]], "GeminiWorker")
+        while not other.poll().bodies:
+            assert time.monotonic() - answered < 1
+        assert pro_user.look(quick, second)["status"] == "answered"
+        assert in_flight(values) == 1
+        assert not batch.done()
+    assert in_flight(values) == 0
+
+
+def in_flight(values: Values) -> int:
+    """Return the number of received messages of the pro plan's queue that are not deleted."""
+    answer = boto3.client("sqs").get_queue_attributes(
+        QueueUrl=values.refs["ProPromptsQueue"],
+        AttributeNames=["ApproximateNumberOfMessagesNotVisible"],
+    )
+    return int(answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
+
+
+def test_a_prompt_whose_queue_message_was_lost_is_answered_before_the_rooms_next_one(
+    pro_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
+) -> None:
+    wire.cut("sqs.SendMessage", "refused", times=4)
+    for content in ("one", "two", "three"):
+        pro_user.sent(room, content)
+    worker.poll()
+    contents = [request["contents"] for request in google.requests()]
+    assert [turns[-1]["parts"][0]["text"] for turns in contents] == ["one", "two", "three"]
+    assert [len(turns) for turns in contents] == [1, 3, 5]
+    assert [int(prompt.attempts) for prompt in prompts(room)] == [1, 1, 1]
+
+
+def test_a_prompt_waits_for_an_earlier_one_that_must_wait(
+    pro_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
+) -> None:
+    wire.cut("sqs.SendMessage", "refused", times=2)
+    google.fault("error", status=503)
+    sent = [pro_user.sent(room, content) for content in ("one", "two")]
+    wire.reset()
+    assert len(worker.poll().failed) == 1
+    assert [int(prompt.attempts) for prompt in prompts(room)] == [1, 0]
+    assert 4 <= pauses(wire)[0] <= 6
+    worker.redeliver()
+    worker.drain()
+    assert [pro_user.look(room, one)["status"] for one in sent] == ["answered", "answered"]
+    assert [len(request["contents"]) for request in google.requests()] == [1, 1, 3]
 
 
 def test_later_prompts_of_a_room_wait_for_one_that_is_paused(

@@ -3,6 +3,7 @@
 import itertools
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -169,6 +170,21 @@ def test_a_connection_that_is_gone_is_removed_unless_it_was_only_just_opened(
     answer(ann, room, google, worker)
     watchers = live.find_watchers(ann.id, datetime.now(UTC)).connections
     assert watchers == ((connection,) if kept else ())
+
+
+def test_a_connection_that_is_removed_while_gemini_is_silent_receives_nothing_more(
+    ann: Person, room: str, google: StandIn, worker: Poller, connections: Connections
+) -> None:
+    connection = connect(ann)
+    google.fault("answer", events=events(WORDS[:4]), pause=2.5)
+    ann.sent(room)
+    with ThreadPoolExecutor() as pool:
+        work = pool.submit(worker.poll)
+        while not connections.posted:
+            time.sleep(0.05)
+        live.close_connection(ann.id, connection)
+        work.result()
+    assert len(connections.posted) == 1
 
 
 def test_another_attempt_is_announced_and_its_frames_name_it(

@@ -163,14 +163,14 @@ class LiveReply:
         sent = refused = 0
         shown, first_at, slowdown = 0, 0.0, 1
         again = self._prompt.attempt > 1
-        while connection_id in self._watchers.connections:
+        while True:
             with self._changed:
                 self._changed.wait_for(
                     lambda: again or self._text.size > shown or self._over.is_set()  # noqa: B023
                 )
                 frame = self._again() if again else self._newest_frame()
                 size = shown if again else self._text.size
-            if frame is None:
+            if frame is None or connection_id not in self._watchers.connections:
                 break
             posted_at = time.monotonic()
             first_at = first_at or posted_at
