@@ -162,15 +162,41 @@ def test_a_code_to_an_identity_of_another_account_confirms_nothing(api: Api) -> 
     problem(reply, 400, "invalid-code")
 
 
-def test_a_session_has_five_tries_at_the_confirming_code(api: Api) -> None:
+def test_a_session_has_five_tries_per_day_at_the_confirming_code(api: Api) -> None:
     ann = Person(api)
-    token = ann.prove(at=NOW)["token"]
-    right = ann.confirm(at=LATER)
-    wrong = {"currentOtp": f"{(int(right['currentOtp']) + 1) % 1_000_000:06}"}
-    for given in [*[wrong] * 5, right]:
-        body = {"newPassword": PASSWORD, **given}
-        reply = api.post("/auth/change-password", body, token=token, at=LATER)
+    ann.prove(at=START)
+    for hour in range(6):
+        at = START + timedelta(hours=1 + hour)
+        right = ann.confirm(at=at)
+        wrong = {"currentOtp": f"{(int(right['currentOtp']) + 1) % 1_000_000:06}"}
+        body = {"newPassword": PASSWORD} | (wrong if hour < 5 else right)
+        reply = api.post("/auth/change-password", body, token=ann.token_at(at), at=at)
         problem(reply, 400, "invalid-code")
+    at = START + timedelta(days=1)
+    body = {"newPassword": PASSWORD, **ann.confirm(at=at)}
+    assert api.post("/auth/change-password", body, token=ann.token_at(at), at=at).status == 200
+
+
+def test_codes_that_strangers_request_make_no_guess_at_the_confirming_code_easier(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTP_DELIVERY", "response")
+    ann = Person(api)
+    mine = ann.prove(at=NOW)
+
+    def confirm(source: str, device_token: str | None = None) -> str:
+        asked = ann.ask_for_code("confirm", device_token, at=LATER, source=source)
+        return str(asked.data["otp"])
+
+    own, of_device = confirm(api.source), confirm("198.51.100.90", mine["deviceToken"])
+    *older, newest = [confirm(f"198.51.100.{n}") for n in range(4)]
+    statuses = []
+    for code in [older[0], older[1], own, of_device, newest]:
+        body = {"newPassword": PASSWORD, "currentOtp": code}
+        reply = api.post("/auth/change-password", body, token=ann.token_at(LATER), at=LATER)
+        statuses.append(reply.status)
+        ann.remember(reply)
+    assert statuses == [400, 400, 200, 200, 200]
 
 
 def test_a_confirming_code_is_used_up_by_the_change(api: Api) -> None:

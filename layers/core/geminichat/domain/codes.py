@@ -209,12 +209,13 @@ def candidates(
     """Return the codes that a try is compared with.
 
     With a challenge this is the code of that request. Without one it is the newest code and those
-    that the same caller requested, so that codes which strangers request make no guess easier.
+    that the same caller or a device of the account requested, so that codes which strangers request
+    make no guess easier.
     """
     valid = [one for one in sent if one.purpose == purpose and one.is_unexpired(now)]
     if challenge is not None:
         return [one for one in valid if one.challenge == challenge]
-    return [one for one in valid if one.sender == caller or one is valid[-1]]
+    return [one for one in valid if one.sender == caller or one.device_id or one is valid[-1]]
 
 
 def tries_of(challenge: str, now: datetime) -> Window:

@@ -172,14 +172,15 @@ def confirm(
     """
     items = batch_get(*map(codes_table.key_of, held)) if held else []
     tries = [
-        limits.window("session tries", session_id, codes.TRIES, limits.HOUR, now),
+        limits.window("session tries", session_id, codes.TRIES, limits.DAY, now),
         *_address_tries(source, now),
     ]
     _take_try(tries, None, now)
+    caller = codes.sender(source, None)
     for identity, item in zip(held, items, strict=True):
         sent = codes_table.sent_within_hour(item, now)
-        valid = [one for one in sent if one.purpose == Purpose.CONFIRM and one.is_unexpired(now)]
-        if match := codes.find_match(valid, otp, identity, config.signing_keys().keys):
+        found = codes.candidates(sent, Purpose.CONFIRM, None, caller, now)
+        if match := codes.find_match(found, otp, identity, config.signing_keys().keys):
             return Proof(identity, match.challenge)
     metrics.emit(CodesFailed=1)
     raise InvalidCode.at({"/currentOtp": "The code is wrong or has expired"})
