@@ -1,4 +1,8 @@
-"""POST /auth/reset-password: set a new password with a code; every session ends."""
+"""POST /auth/reset-password: set a new password with a code; every session ends.
+
+An email or a mobile number that was added to the account after this one, within the last seven
+days, is removed: someone else may have added it. A device token is no longer accepted.
+"""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import accounts as texts

@@ -451,6 +451,31 @@ def test_of_parallel_wrong_codes_exactly_a_hundred_in_a_row_are_compared(api: Ap
     assert ann.prove(at=next_day), "one more wrong code does not switch them off again"
 
 
+def test_a_login_by_password_switches_codes_on_again(api: Api) -> None:
+    ann = Person(api)
+    day = datetime(2026, 3, 3, 9, tzinfo=UTC)
+    token = ann.sign_up(at=day).data["token"]
+    ann.ask_for_code(at=day)
+    assert ann.verify(ann.code(), at=day, token=token).status == 200
+    enter_wrong_codes(ann, 100, day)
+    later = day + timedelta(minutes=5)
+    ann.ask_for_code(at=later)
+    problem(ann.verify(ann.code(), at=later), 429, "too-many-requests")
+    assert ann.log_in(at=later).status == 200
+    assert ann.verify(ann.code(), at=later).status == 200
+
+
+def test_the_password_of_a_stranger_who_signed_up_first_brings_no_more_tries_of_codes(
+    api: Api,
+) -> None:
+    ann = Person(api)
+    day = datetime(2026, 3, 4, 9, tzinfo=UTC)
+    ann.sign_up(at=day)
+    enter_wrong_codes(ann, 99, day)
+    assert ann.log_in(at=day).status == 200
+    assert wrong_codes(ann.identity, at=day) == 99
+
+
 def test_a_right_code_resets_the_count_of_wrong_ones(api: Api) -> None:
     ann = Person(api)
     day = datetime(2026, 3, 1, 9, tzinfo=UTC)

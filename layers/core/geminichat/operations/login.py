@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 
 from geminichat import metrics
-from geminichat.domain import hashing, limits, login_limits
+from geminichat.domain import codes, hashing, limits, login_limits
 from geminichat.domain.accounts import Confirmation
 from geminichat.domain.codes import Proof
 from geminichat.domain.devices import Device
@@ -36,6 +36,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     pauses: Sequence[Pause]
     now: datetime
+    wrong_codes: Pause | None = None
+    """The count of wrong codes that the right password resets, if there are any."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -49,16 +51,24 @@ def admit(identity: Identity, device_token: str | None, source: str, now: dateti
     as_stranger = login_limits.of_stranger(identity, source)
     as_device = login_limits.of_device(device.id) if device else []
     all_pauses = [*as_stranger, *as_device]
-    record, user, *counters = batch_get(
+    wrong_codes = codes.wrong_in_a_row(identity)
+    record, user, has_wrong_codes, *counters = batch_get(
         identities.key_of(identity),
         users.key_of(device.user_id if device else NOBODY),
-        *map(limits_table.key_of, all_pauses),
+        *map(limits_table.key_of, [wrong_codes, *all_pauses]),
     )
     record = identities.unexpired(record, now)
     counted = limits_table.with_counts(all_pauses, counters, now)
     is_known = known_devices.is_known(device, record, user)
     pauses = counted[len(as_stranger) :] if is_known else counted[: len(as_stranger)]
-    attempt = Attempt(user_id=record.user_id if record else NOBODY, pauses=pauses, now=now)
+    # The password of an unproven account may be a stranger's, who must not get more tries by it.
+    resets = has_wrong_codes and record and record.proven
+    attempt = Attempt(
+        user_id=record.user_id if record else NOBODY,
+        pauses=pauses,
+        now=now,
+        wrong_codes=wrong_codes if resets else None,
+    )
     _require_unpaused(attempt)
     return attempt
 
@@ -87,6 +97,8 @@ def begin_session(attempt: Attempt, user: User) -> OpenSession:
         else limits_table.forget_unpaused(pause, now)
         for pause in attempt.pauses
     ]
+    if attempt.wrong_codes:
+        checks.append(limits_table.forget(attempt.wrong_codes))
     for _ in range(3):
         try:
             transact(
