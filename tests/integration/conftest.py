@@ -5,6 +5,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import boto3
@@ -19,6 +20,7 @@ from tests.support.lambdas import Api, Poller
 from tests.support.template import PROMPT_QUEUES, QUEUES, Values
 from tests.support.wire import WIRE, Wire
 
+COLLECTED = datetime.now(UTC)
 UPSTASH_TOKEN = "upstash-token"
 GEMINI_KEY = "gemini-key"
 
@@ -43,6 +45,20 @@ def aws(values: Values, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
                 "GEMINI_KEY_PARAMETER": GEMINI_KEY,
             }
         )
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def moments(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Move a module's moments of about now, such as NOW, to the time at which its tests begin.
+
+    Tokens that are issued at the time of collection expire in a run of a quarter of an hour.
+    """
+    late = datetime.now(UTC) - COLLECTED
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in list(vars(request.module).items()):
+            if isinstance(value, datetime) and abs(value - COLLECTED) < timedelta(hours=12):
+                patch.setattr(request.module, name, value + late)
         yield
 
 
