@@ -3,11 +3,18 @@
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import ids
 from geminichat.domain.rooms import Room
-from geminichat.errors import ChangedMeanwhile, KeyInUse, KeyReused, NotFound, NothingToUndo
+from geminichat.errors import (
+    ChangedMeanwhile,
+    InvalidRequest,
+    KeyInUse,
+    KeyReused,
+    NotFound,
+    NothingToUndo,
+)
 from geminichat.operations import undo_edit
 
 
-@endpoint(errors=[ChangedMeanwhile, KeyInUse, KeyReused, NotFound, NothingToUndo])
+@endpoint(errors=[ChangedMeanwhile, InvalidRequest, KeyInUse, KeyReused, NotFound, NothingToUndo])
 def handler(request: Request) -> Response[Room]:
     """Answer 200 with the room, whose messages are those before the edit or regeneration.
 

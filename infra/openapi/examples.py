@@ -297,6 +297,10 @@ PROBLEMS: list[tuple[str, AppError]] = [
         TooManyRooms("You have 200 chatrooms, the maximum of your plan. Delete one first."),
     ),
     (
+        "chatroom_undo",
+        InvalidRequest("An Idempotency-Key must have 1 to 255 visible ASCII characters."),
+    ),
+    (
         "chatroom_fork",
         TooManyRooms("You have 200 chatrooms, the maximum of your plan. Delete one first."),
     ),

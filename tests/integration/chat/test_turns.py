@@ -11,13 +11,15 @@ import pytest
 
 from geminichat.domain import ids
 from geminichat.domain.quota import DAILY_FORKS
+from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.messages import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
-from tests.support.lambdas import Poller
+from tests.support.lambdas import Api, Poller
+from tests.support.moments import NOON
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person, problem
-from tests.support.stored import fill_room, prompts, stored
+from tests.support.stored import NO_ROOM, fill_room, prompts, stored
 from tests.support.wire import Wire
 
 BATCH_GET, TRANSACT = "dynamodb.BatchGetItem", "dynamodb.TransactWriteItems"
@@ -387,3 +389,109 @@ def test_forks_are_limited_by_rooms_and_per_day(
         assert basic_user.fork(room, message).status == 201
     refused = problem(basic_user.fork(room, message), 429, "too-many-requests")
     assert int(refused.headers["retry-after"]) > 0
+
+
+ACTS: dict[str, Callable[..., Any]] = {
+    "edit": lambda user, room, message, **more: user.edit(room, message, "x", **more),
+    "regenerate": lambda user, room, message, **more: user.regenerate(room, message, **more),
+    "undo": lambda user, room, _, **more: user.undo(room, **more),
+    "fork": lambda user, room, message, **more: user.fork(room, message, **more),
+}
+NEW_TURNS = ["edit", "regenerate"]
+
+LIMITS = {
+    "token-limit": ("PRO_DAILY_TOKENS", "1"),
+    "spending-limit": ("PRO_DAILY_DOLLARS", "0.000001"),
+    "service-limit": ("STAGE_DAILY_DOLLARS", "0.000001"),
+    "too-many-attempts": ("PRO_ATTEMPTS", "4"),
+    "too-many-in-flight": ("PRO_IN_FLIGHT", "1"),
+    "too-many-requests": ("BURST_PROMPTS", "1"),
+}
+
+
+@pytest.mark.parametrize("code", LIMITS)
+def test_edits_and_regenerations_meet_the_limits_of_prompts(
+    code: str, user: Person, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user.sent(room, "four", at=NOON)
+    before = user.page(room)
+    monkeypatch.setenv(*LIMITS[code])
+    for act in NEW_TURNS:
+        problem(ACTS[act](user, room, before[0]["id"], at=NOON), 429, code)
+    assert user.page(room) == before
+
+
+def test_edits_and_regenerations_count_to_an_unproven_accounts_prompts(api: Api) -> None:
+    stranger = Person.new(api)
+    room = stranger.open_room()
+    messages = [stranger.sent(room, at=NOON) for _ in range(5)]
+    tomorrow = NOON + timedelta(days=1)
+    for act in NEW_TURNS:
+        reply = ACTS[act](stranger, room, messages[0], at=tomorrow)
+        problem(reply, 403, "identity-not-proven")
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_key_that_is_invalid_or_was_used_for_another_request_is_refused(
+    act: str, user: Person, room: str
+) -> None:
+    user.edit(room, ids_of(user, room)[4], "x", headers={"idempotency-key": "k-1"})
+    first = ids_of(user, room)[0]
+    used, invalid = {"idempotency-key": "k-1"}, {"idempotency-key": "a b"}
+    problem(ACTS[act](user, room, first, headers=used), 422, "key-reused")
+    problem(ACTS[act](user, room, first, headers=invalid), 400, "bad-request")
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_parallel_requests_with_one_key_have_one_effect(act: str, user: Person, room: str) -> None:
+    user.edit(room, ids_of(user, room)[4], "x")
+    first = ids_of(user, room)[0]
+    headers = {"idempotency-key": "k-1"}
+    replies = repeat_at_once(lambda _: ACTS[act](user, room, first, headers=headers), 10)
+    refused = [reply for reply in replies if reply.status == 409]
+    assert refused
+    for reply in refused:
+        problem(reply, 409, "key-in-use")
+    assert len({reply.text for reply in replies if reply.status == 201}) <= 1
+    assert len(user.get("/chatroom").data["chatrooms"]) == (2 if act == "fork" else 1)
+
+
+def test_parallel_undos_undo_one_edit_each(user: Person, room: str) -> None:
+    for content in ("x", "y", "z"):
+        user.edit(room, ids_of(user, room)[4], content)
+    replies = repeat_at_once(lambda _: user.undo(room), 10)
+    done = [reply for reply in replies if reply.status == 200]
+    for reply in replies:
+        if reply.status != 200:
+            assert reply.status == 409, reply.text
+    codes = {reply.json["type"].rpartition(":")[2] for reply in replies if reply.status == 409}
+    assert "changed-meanwhile" in codes
+    expected = ["three", "x", "y", "z"][3 - len(done)]
+    assert said(user, room) == ["one", "two", expected]
+
+
+def test_an_edit_at_a_51st_place_is_refused_and_a_fork_goes_on(user: Person) -> None:
+    room = user.open_room()
+    fill_room(user.id, room, 210)
+    gone = [[4 * n + 1, 4 * n + 2] for n in range(50)]
+    Chatroom(user.id, room).update([Chatroom.line.set(json.dumps({"gone": gone}))])
+    message = ids.message_id(room, 209)
+    for act in NEW_TURNS:
+        problem(ACTS[act](user, room, message), 409, "too-many-edits")
+    assert user.send(room, "New prompts are accepted").status == 202
+    fork = user.fork(room, message).data["id"]
+    assert len(stored(fork)) == 110
+    assert user.edit(fork, ids.message_id(fork, 109), "x").status == 202
+
+
+def test_a_regeneration_needs_a_model_of_the_plan(basic_user: Person, worker: Poller) -> None:
+    room = basic_user.open_room()
+    message = basic_user.sent(room)
+    worker.drain()
+    problem(basic_user.regenerate(room, message, "best"), 403, "model-not-included")
+    problem(basic_user.regenerate(room, message, "none"), 400, "bad-request")
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_room_that_does_not_exist_is_a_404(act: str, user: Person) -> None:
+    problem(ACTS[act](user, NO_ROOM, ids.message_id(NO_ROOM, 1)), 404, "not-found")
