@@ -10,6 +10,7 @@ from geminichat.domain import (
     accounts,
     billing,
     codes,
+    deletion,
     health,
     messages,
     models,
@@ -159,6 +160,12 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     (
         "mobile",
         accounts.NewIdentity(mobile=MOBILE, otp="314159", current_password=PASSWORD),
+    ),
+    ("password", accounts.Departure(current_password=PASSWORD)),
+    ("code", accounts.Departure(current_otp="314159")),
+    (
+        "scheduled",
+        accounts.ScheduledPurge(purge_at="2026-12-07T12:00:00.000Z", kept=deletion.KEPT),
     ),
     ("refresh", sessions.RefreshRequest(refresh_token=TOKENS.refresh_token)),
     ("here", sessions.Logout()),

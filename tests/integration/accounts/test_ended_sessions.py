@@ -46,7 +46,7 @@ def replace_the_identity(ann: Person) -> None:
     other.log_in(at=NOW)
     fresh.ask_for_code("link", at=NOW)
     body = fresh.named | {"otp": fresh.code(), "currentPassword": PASSWORD}
-    assert other.post("/user/identity", body).status == 200
+    assert other.post("/user/identity", body, at=NOW).status == 200
 
 
 def reuse_a_refresh_token(ann: Person) -> None:

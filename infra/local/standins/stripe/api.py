@@ -37,6 +37,7 @@ class Api:
             ("GET", "/v1/subscriptions", self.list_subscriptions),
             ("GET", "/v1/subscriptions/{object_id}", partial(get, "subscription")),
             ("POST", "/v1/subscriptions/{object_id}", self.update_subscription),
+            ("DELETE", "/v1/subscriptions/{object_id}", self.cancel_subscription),
             ("POST", "/v1/billing_portal/sessions", self.create_portal),
             ("*", "/v1/{path:.*}", self.reject_unknown_url),
         ]
@@ -141,6 +142,10 @@ class Api:
                 for one in page["data"]
             ]
         return page
+
+    def cancel_subscription(self, params: Params, *, object_id: str, **_: Any) -> Json:
+        params.reject_unknown()
+        return self.ledger.cancel(self.ledger.get("subscription", object_id))
 
     def update_subscription(self, params: Params, *, object_id: str, **_: Any) -> Json:
         subscription = self.ledger.get("subscription", object_id)

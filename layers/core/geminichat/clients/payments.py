@@ -237,9 +237,7 @@ def delete_customer(customer_id: str) -> None:
         return
     client = _client(PATIENT, retries=1)
     with _translate_errors():
-        params = {"customer": customer_id, "status": "open", "limit": 100}
-        for raw in _get(client, SESSIONS, params)["data"]:
-            _expire(client, raw["id"])
+        _expire_checkouts(client, customer_id)
         client.raw_request("delete", _path(CUSTOMERS, customer_id))
 
 
@@ -261,6 +259,12 @@ def find_checkout(customer_id: str, now: datetime) -> CheckoutPage | None:
             elif _is_ours(raw):
                 _expire(client, raw["id"])
     return page
+
+
+def _expire_checkouts(client: "stripe.StripeClient", customer_id: str) -> None:
+    params = {"customer": customer_id, "status": "open", "limit": 100}
+    for raw in _get(client, SESSIONS, params)["data"]:
+        _expire(client, raw["id"])
 
 
 def _expire(client: "stripe.StripeClient", session_id: str) -> None:
@@ -324,6 +328,24 @@ def cancel_renewal(customer_id: str) -> None:
         for raw in _subscriptions(client, customer_id):
             if raw["status"] in billing.ONGOING and not _ends(raw):
                 _update(client, raw["id"], cancel_at_period_end=True)
+
+
+def end_billing(customer_id: str) -> None:
+    """Make sure that a customer is billed for nothing more. Raises PaymentProviderFailed.
+
+    Paid subscriptions end with their periods, and unpaid ones now, so that Stripe does not retry
+    their payments. Open Checkout sessions expire.
+    """
+    client = _client(PATIENT, retries=1)
+    with _translate_errors():
+        if not _is_known(client, customer_id):
+            return
+        for raw in _subscriptions(client, customer_id):
+            if raw["status"] in billing.PAID and not _ends(raw):
+                _update(client, raw["id"], cancel_at_period_end=True)
+            elif raw["status"] in billing.ONGOING and raw["status"] not in billing.PAID:
+                client.raw_request("delete", _path(SUBSCRIPTIONS, raw["id"]))
+        _expire_checkouts(client, customer_id)
 
 
 def resume_renewal(customer_id: str) -> None:

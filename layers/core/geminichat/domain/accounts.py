@@ -1,6 +1,6 @@
 """Accounts: the bodies of /auth and /user, and the answers that show a user and its tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -128,6 +128,32 @@ class PasswordChange(
         return confirmation(self.current_password, self.current_otp)
 
 
+class Departure(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """A request to delete the account: a fresh proof."""
+
+    current_password: Password | None = None
+    current_otp: Otp | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a text that cannot be a password before any work is done for it."""
+        if self.current_password is not None:
+            check_form("/currentPassword", self.current_password)
+
+    @property
+    def confirmation(self) -> Confirmation:
+        """The fresh proof. Raises InvalidRequest unless there is exactly one."""
+        return confirmation(self.current_password, self.current_otp)
+
+
+class ScheduledPurge(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """When an account will be deleted with everything it holds, and what is kept."""
+
+    purge_at: str
+    kept: Sequence[str]
+
+
 class NewIdentity(GivenCode, frozen=True, kw_only=True):
     """An identity to add to an account, its code, and a fresh proof."""
 
@@ -158,6 +184,14 @@ CHANGE_NOTICE = (
     "The password of your Gemini Chat account was changed. If this was not you, reset it now with "
     "a code."
 )
+
+
+def departure_notice(purge_at: str) -> str:
+    """Return the notice of an account that is to be deleted."""
+    return (
+        f"Your Gemini Chat account will be deleted on {purge_at[:10]}, as you asked. To keep it, "
+        "log in before. If this was not you, log in now and change your password."
+    )
 
 
 def reset_notice(removed: Iterable[Identity]) -> str:

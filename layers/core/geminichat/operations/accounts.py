@@ -118,9 +118,13 @@ def _begin_session(
             identities.prove(identity, user.user_id, record, now),
             users.restore_identity(user, identity, removed, now, session_id=session_id),
             *_free(removed, user),
+            *purges.cancel_departure(user),
         ]
     elif record.proven:
-        writes.append(users.begin_session(user, session_id, now))
+        writes += [
+            users.begin_session(user, session_id, now),
+            *purges.cancel_departure(user),
+        ]
     else:
         actions = users.prove(identity)
         writes += [

@@ -21,7 +21,7 @@ from geminichat.domain.sessions import Claims, OpenSession
 from geminichat.errors import Contended, InvalidCredentials, TooManyRequests
 from geminichat.operations import known_devices, one_time_codes
 from geminichat.tables import codes as codes_table
-from geminichat.tables import identities, sessions, users
+from geminichat.tables import identities, purges, sessions, users
 from geminichat.tables import limits as limits_table
 from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
 from geminichat.tables.users import User
@@ -104,11 +104,12 @@ def begin_session(attempt: Attempt, user: User) -> OpenSession:
             transact(
                 sessions.begin(session.refresh, now),
                 users.begin_session(user, session.refresh.session_id, now),
+                *purges.cancel_departure(user),
                 *checks,
             )
             return session
         except ConditionsFailed as error:
-            if not error.of("user"):
+            if not error.of("user") and not error.of("purge"):
                 raise _overtaken() from error
         found = users.find(user.user_id)
         if found is None or found.password_hash != user.password_hash:

@@ -1,9 +1,9 @@
-"""Delete an unproven user with everything: Stripe's customer, rooms, usage, keys, sessions."""
+"""Delete a user with everything: Stripe's customer, rooms, usage, keys, sessions."""
 
 from datetime import datetime
 
 from geminichat.clients import payments
-from geminichat.operations import live_connections
+from geminichat.operations import delete_account, live_connections
 from geminichat.tables import (
     chatrooms,
     idempotency_keys,
@@ -25,6 +25,10 @@ def continue_purge(purge: Purge, now: datetime) -> bool:
     The user's item goes first: from then on no request of the user is accepted. A user who has
     rooms is purged in two runs, since a worker may be answering a prompt in one of them.
     """
+    if purge.kept_until is not None and purge.kept_until > now.timestamp():
+        delete_account.end_billing(purge.user_id)
+        purges.wait(purge)
+        return False
     if not _begin(purge):
         return False
     _delete_customer(purge.user_id)
@@ -46,20 +50,23 @@ def continue_purge(purge: Purge, now: datetime) -> bool:
 
 
 def _begin(purge: Purge) -> bool:
-    """Delete the user and free its identity, unless the identity was proven in the meantime."""
-    removal = [purges.start(purge), users.remove(purge.user_id)]
-    identity = [identities.remove_unproven(purge.identity, purge.user_id)] if purge.identity else []
+    """Delete the user and free its identities, unless the user is to be kept or has changed."""
+    user = users.find(purge.user_id)
+    removal = [purges.start(purge), users.remove(purge.user_id, user)]
+    claimed = users.claimed_identities_of(user) if user else []
+    freed = [identities.remove(one, purge.user_id) for one in claimed]
     try:
-        transact(*removal, *identity)
+        transact(*removal, *freed)
     except ConditionsFailed as error:
-        if error.of("purge"):
+        if error.of("purge") or error.of("removed user"):
             return False
-        transact(*removal)  # the identity belongs to another user by now
+        # An identity that expired or was replaced belongs to another user by now.
+        transact(*removal, *(write for write in freed if not error.of(write.name)))
     return True
 
 
 def _delete_customer(user_id: str) -> None:
-    """Delete the user's customer at Stripe, which only users from earlier releases can have."""
+    """Delete the user's customer at Stripe, which ends every subscription."""
     customer_id = subscriptions.load(user_id).stripe_customer_id
     if customer_id is not None:
         payments.delete_customer(customer_id)

@@ -107,7 +107,7 @@ def _store(
     seen = admitted.seen
     writes = [
         identities.claim(identity, user.user_id, seen, now),
-        purges.schedule(user.user_id, identity.key, now + identities.UNPROVEN_LIFETIME),
+        purges.schedule(user.user_id, now + identities.UNPROVEN_LIFETIME),
         *(limits_table.count_event(window, now) for window in admitted.windows),
     ]
     if session:

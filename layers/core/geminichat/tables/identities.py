@@ -104,13 +104,6 @@ def remove(identity: Identity, user_id: str) -> Write:
     return delete(f"removed {identity.kind}", record, mine)
 
 
-def remove_unproven(identity_key: str, user_id: str) -> Write:
-    """Return the write "removed identity", which frees an identity that the user never proved."""
-    record = IdentityRecord(identity_key)
-    mine = (IdentityRecord.user_id == user_id) & (IdentityRecord.proven == False)  # noqa: E712
-    return delete("removed identity", record, mine | IdentityRecord.identity.does_not_exist())
-
-
 def _is_unchanged(seen: IdentityRecord | None, now: datetime) -> Condition:
     if seen is None:
         expired = IdentityRecord.expires_at <= int(now.timestamp())

@@ -1,11 +1,13 @@
 """The purges table: the users who are to be deleted with everything they have, and when."""
 
+import math
 from datetime import datetime, timedelta
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 
-from geminichat.tables.table import Table, Write, delete, put, update
+from geminichat.tables.table import Table, Write, delete, put, update, update_if
+from geminichat.tables.users import User
 
 ALL = "all"
 LONGEST_REQUEST = timedelta(seconds=60)
@@ -25,7 +27,7 @@ class ByDueDate(GlobalSecondaryIndex["Purge"]):
 
 
 class Purge(Table):
-    """The purge of a user: an unproven sign-up that expires, or that another account replaced."""
+    """The purge of a user: one who asked for it, or an unproven one, expired or replaced."""
 
     class Meta:
         setting = "PURGES_TABLE"
@@ -34,15 +36,24 @@ class Purge(Table):
     queue = UnicodeAttribute(default=ALL)
     due_at = NumberAttribute()
     """An epoch second."""
-    identity = UnicodeAttribute(null=True)
-    """The key of the unproven identity, which is freed when the user expires."""
+    kept_until = NumberAttribute(null=True)
+    """The epoch second until which a login keeps a user who asked to be deleted."""
     started = BooleanAttribute(default=False)
     by_due_date = ByDueDate()
 
 
-def schedule(user_id: str, identity_key: str | None, due: datetime) -> Write:
+def schedule(user_id: str, due: datetime) -> Write:
     """Return the write "purge", which deletes a user at this time."""
-    return put("purge", Purge(user_id, due_at=int(due.timestamp()), identity=identity_key))
+    return put("purge", Purge(user_id, due_at=math.ceil(due.timestamp())))
+
+
+def schedule_departure(user_id: str, kept_until: datetime, now: datetime) -> Write:
+    """Return the write "purge" of a user who asked for it and may log in again until then.
+
+    It begins soon, to end payments for requests that were under way at the same time.
+    """
+    soon, until = now + LONGEST_REQUEST, math.ceil(kept_until.timestamp())
+    return put("purge", Purge(user_id, due_at=math.ceil(soon.timestamp()), kept_until=until))
 
 
 def schedule_soon(user_id: str, now: datetime) -> Write:
@@ -59,9 +70,20 @@ def cancel(user_id: str) -> Write:
     return delete("purge", Purge(user_id), kept)
 
 
+def cancel_departure(user: User) -> list[Write]:
+    """Return the write "purge" that keeps a user who logs in, if the user asked to be deleted."""
+    return [] if user.purge_at is None else [cancel(user.user_id)]
+
+
 def start(purge: Purge) -> Write:
     """Return the write "purge", which begins one; its condition fails if it was cancelled."""
     return update("purge", Purge(purge.user_id), [Purge.started.set(True)], Purge.user_id.exists())
+
+
+def wait(purge: Purge) -> None:
+    """Continue a purge when its user can no longer keep the account, unless it is cancelled."""
+    due = Purge.due_at.set(purge.kept_until)
+    update_if(Purge(purge.user_id), [due], Purge.kept_until == purge.kept_until)
 
 
 def postpone(user_id: str, now: datetime) -> None:

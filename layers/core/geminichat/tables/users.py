@@ -1,5 +1,6 @@
 """The users table: one item per account, with its identities, its password and its sessions."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -53,6 +54,8 @@ class User(Table):
     sessions: MapAttribute[str, Any] = MapAttribute(default=dict)
     devices_since = NumberAttribute(default=0)
     """The epoch second from which on device tokens are genuine: see `domain.devices`."""
+    purge_at = NumberAttribute(null=True)
+    """The epoch second at which the user, who asked for it, is deleted; a login clears it."""
     created_at = UnicodeAttribute()
 
 
@@ -158,6 +161,8 @@ def begin_session(
     """
     began = list(sessions_of(user))
     actions = [User.sessions[session_id].set(int(now.timestamp())), *more]
+    if user.purge_at is not None:
+        actions.append(User.purge_at.remove())
     condition = _has_password(user) & (size(User.sessions) < MOST_SESSIONS)
     if len(began) >= MOST_SESSIONS:
         oldest = User.sessions[began[0]]
@@ -168,9 +173,26 @@ def begin_session(
     return update("user", User(user.user_id), actions, condition)
 
 
-def remove(user_id: str) -> Write:
-    """Return the write "removed user", which deletes a user: every session ends with it."""
-    return delete("removed user", User(user_id))
+def remove(user_id: str, seen: User | None = None) -> Write:
+    """Return the write "removed user", which deletes a user: every session ends with it.
+
+    If the user was `seen`, its condition fails if an identity was proven or changed since.
+    """
+    if seen is None:
+        return delete("removed user", User(user_id))
+    same = _has(User.email, seen.email) & _has(User.mobile, seen.mobile)
+    same &= User.email_verified == seen.email_verified
+    same &= User.mobile_verified == seen.mobile_verified
+    return delete("removed user", User(user_id), same)
+
+
+def leave(claims: Claims, purge_at: datetime, now: datetime) -> Write:
+    """Return the write "user", which ends every session until a login keeps the account.
+
+    Its condition fails if the session that asks has ended.
+    """
+    actions = [User.purge_at.set(math.ceil(purge_at.timestamp())), *_end_others({}, now)]
+    return update("user", User(claims.user_id), actions, has_session(claims, now))
 
 
 def end_session(claims: Claims, now: datetime) -> None:
@@ -236,8 +258,9 @@ def set_identity(user: User, identity: Identity, claims: Claims, now: datetime) 
     if before and before != identity.value:
         session_id = claims.session_id
         actions += _end_others({session_id: sessions_of(user)[session_id]}, now)
-    unchanged = value == before if before else value.does_not_exist()
-    return update("user", User(user.user_id), actions, has_session(claims, now) & unchanged)
+    return update(
+        "user", User(user.user_id), actions, has_session(claims, now) & _has(value, before)
+    )
 
 
 def restore_identity(
@@ -260,6 +283,8 @@ def restore_identity(
         *_end_others({session_id: int(now.timestamp())} if session_id else {}, now),
         password.set(password_hash) if password_hash else password.remove(),
     ]
+    if session_id:
+        actions.append(User.purge_at.remove())
     condition: Condition = User.user_id.exists()
     for one in removed:
         if one.kind != identity.kind:
@@ -276,6 +301,11 @@ def identities_of(user: User) -> list[Identity]:
     if user.mobile and user.mobile_verified:
         found.append(Identity("mobile", user.mobile))
     return found
+
+
+def claimed_identities_of(user: User) -> list[Identity]:
+    """Return the identities of the user, proven or not."""
+    return [one for kind in ("email", "mobile") if (one := identity_of(user, kind))]
 
 
 def identity_of(user: User, kind: str) -> Identity | None:
@@ -323,6 +353,11 @@ def _end_others(kept: dict[str, int], now: datetime) -> list[Action]:
 def _remove(identity: Identity) -> list[Action]:
     value, verified = _attributes(identity)
     return [value.remove(), verified.set(False)]
+
+
+def _has(attribute: UnicodeAttribute, value: str | None) -> Condition:
+    same: Condition = attribute == value if value else attribute.does_not_exist()
+    return same
 
 
 def _has_password(user: User) -> Condition:

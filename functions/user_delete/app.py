@@ -1,0 +1,46 @@
+"""DELETE /user: delete the account after a grace period, with a fresh proof."""
+
+from geminichat.api import NO_STORE, Request, Response, accepted, endpoint
+from geminichat.clients import payments
+from geminichat.domain import accounts as texts
+from geminichat.domain import deletion, times
+from geminichat.domain.accounts import Departure, ScheduledPurge
+from geminichat.errors import (
+    InvalidCode,
+    InvalidCredentials,
+    PaymentInProgress,
+    PaymentProviderFailed,
+    TooManyRequests,
+)
+from geminichat.operations import delete_account, login, notices
+from geminichat.tables import usage, users
+
+
+@endpoint(
+    within=payments.WITHIN,
+    errors=[
+        InvalidCode,
+        InvalidCredentials,
+        PaymentInProgress,
+        PaymentProviderFailed,
+        TooManyRequests,
+    ],
+)
+def handler(request: Request) -> Response[ScheduledPurge]:
+    """Answer 202 with the time of the deletion; payments, sessions and connections end at once.
+
+    A login before that time keeps the account.
+    """
+    confirmation = request.body(Departure).confirmation
+    [user] = users.current(request.user_id, request.session_id, request.now)
+
+    limits, used = login.confirm(user, confirmation, request.caller, request.source, request.now)
+    usage.count_stripe_request(request.user_id, request.now)
+    purge_at = times.text(delete_account.request(user, request.caller, used, request.now))
+    identities = users.identities_of(user)
+    notices.send(user.user_id, identities, texts.departure_notice(purge_at), request.now)
+    return accepted(
+        ScheduledPurge(purge_at=purge_at, kept=deletion.KEPT),
+        "The account will be deleted. To keep it, log in before that time.",
+        headers={**NO_STORE, **limits},
+    )

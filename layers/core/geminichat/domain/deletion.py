@@ -1,0 +1,39 @@
+"""What the deletion of an account does with each resource that may hold something of its user.
+
+A test compares the table with the template, so that no new resource is forgotten.
+"""
+
+from collections.abc import Mapping
+
+DELETED = "deleted"
+
+FATES: Mapping[str, str] = {
+    "UsersTable": DELETED,
+    "IdentitiesTable": "deleted; a replaced identity expires after 7 days",
+    "SessionsTable": DELETED,
+    "SubscriptionsTable": "deleted, with the customer at Stripe",
+    "ChatroomsTable": DELETED,
+    "MessagesTable": "deleted by the sweep, room by room",
+    "IdempotencyKeysTable": DELETED,
+    "UsageTable": DELETED,
+    "LiveTable": DELETED,
+    "PurgesTable": "deleted last",
+    "PiecesTable": "expires after an hour",
+    "CodesTable": "expires after an hour",
+    "LimitsTable": "expires after two days; holds digests, no identity",
+    "StripeEventsTable": "expires; holds ids of events only",
+    "PromptsQueue": "a message names a room, and expires after 14 days",
+    "ProPromptsQueue": "a message names a room, and expires after 14 days",
+    "TitlesQueue": "a message names a room and its user, and expires after 4 days",
+    "TitleDeadLettersQueue": "a message names a room and its user, and expires after 14 days",
+    "DeadLettersQueue": "a message names a room, and expires after 14 days",
+    "LogGroup": "expires after LogRetention days; holds ids, no content and no identity",
+}
+"""By logical id: deleted, or until when it is kept and why."""
+
+KEPT = (
+    "Invoices and payments at Stripe, as the law requires.",
+    "Log lines without content and without your email or number, until they expire.",
+    "An email or mobile number that you replaced within the last 7 days, until these are over.",
+)
+"""The answer to a request for deletion lists these."""

@@ -1,0 +1,56 @@
+"""Delete an account at its user's request, after a grace period in which a login keeps it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from geminichat import config
+from geminichat.clients import payments
+from geminichat.domain.sessions import ENDED, Claims
+from geminichat.errors import InvalidCode, PaymentsOff, Unauthorized
+from geminichat.operations import live_connections
+from geminichat.runtime import log
+from geminichat.tables import identities, purges, subscriptions, users
+from geminichat.tables.table import ConditionsFailed, Write, transact
+from geminichat.tables.users import User
+
+
+def request(user: User, claims: Claims, confirmed: Sequence[Write], now: datetime) -> datetime:
+    """End payments and sessions, schedule the purge, and return its time.
+
+    An account without a proven identity is removed at once. Raises Unauthorized if this session has
+    ended in the meantime, InvalidCode if the code that confirms the deletion was used, and
+    PaymentProviderFailed.
+    """
+    end_billing(user.user_id)
+    grace = timedelta(days=config.number("DELETION_GRACE_DAYS"))
+    if users.has_proven_identity(user):
+        purge_at = now + max(grace, purges.LONGEST_REQUEST)
+        writes = [
+            users.leave(claims, purge_at, now),
+            purges.schedule_departure(user.user_id, purge_at, now),
+        ]
+    else:
+        purge_at = now + purges.LONGEST_REQUEST
+        writes = [
+            users.remove(user.user_id, user),
+            purges.schedule(user.user_id, purge_at),
+            *(identities.remove(one, user.user_id) for one in users.claimed_identities_of(user)),
+        ]
+    try:
+        transact(*writes, *confirmed)
+    except ConditionsFailed as error:
+        if error.of("confirmation"):
+            raise InvalidCode() from error
+        raise Unauthorized(ENDED) from error
+    live_connections.close_ended(user.user_id, now)
+    return purge_at
+
+
+def end_billing(user_id: str) -> None:
+    """Make sure that the user is billed for nothing more. Raises PaymentProviderFailed."""
+    customer_id = subscriptions.load(user_id).stripe_customer_id
+    try:
+        if customer_id is not None:
+            payments.end_billing(customer_id)
+    except PaymentsOff:  # the purge repeats it, and raises an alarm
+        log.error("billing not ended: payments are off", user_id=user_id)

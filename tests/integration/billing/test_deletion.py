@@ -1,0 +1,261 @@
+"""Deletion at a user's request: what ends at once, what a login keeps, and what is left."""
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from functions.user_purge.app import purge_due
+from geminichat.domain import deletion
+from geminichat.errors import Unavailable
+from geminichat.tables import live, subscriptions
+from geminichat.tables.chatrooms import Chatroom
+from geminichat.tables.codes import Codes
+from geminichat.tables.idempotency_keys import IdempotencyKey
+from geminichat.tables.live import Live
+from geminichat.tables.sessions import Session
+from geminichat.tables.subscriptions import Subscription
+from geminichat.tables.usage import Usage
+from infra.local.standins.stripe.driver import Stripe
+from tests.support.aftermath import run_sweep
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api, Poller
+from tests.support.person import PASSWORD, Person, new_mobile, problem
+from tests.support.stored import purge_of, record_of, stored, users_named
+from tests.support.template import TEMPLATE
+from tests.support.wire import WIRE, Died
+
+NOW = datetime.now(UTC)
+GRACE = timedelta(days=14)
+EARLIER = NOW - timedelta(minutes=5)
+BEFORE, AFTER = NOW + GRACE - timedelta(minutes=1), NOW + GRACE + timedelta(minutes=2)
+
+
+def delete(user: Person, body: dict[str, str] | None = None, at: datetime = NOW) -> Reply:
+    proof = {"currentPassword": PASSWORD} if body is None else body
+    return user.request("DELETE", "/user", json=proof, at=at)
+
+
+def purge(at: datetime) -> None:
+    purge_due(at, time.monotonic() + 60)
+
+
+def with_password(api: Api, stripe: Stripe) -> Person:
+    """Return a proven user with a password."""
+    user = Person(api, stripe=stripe)
+    token = user.sign_up(at=EARLIER).data["token"]
+    user.ask_for_code(at=EARLIER)
+    assert user.verify(user.code(), at=EARLIER, token=token).status == 200
+    return user
+
+
+def busy(api: Api, stripe: Stripe) -> tuple[Person, str]:
+    """Return a user who has everything that a user can have, and the id of its room."""
+    user = with_password(api, stripe)
+    number = Person(api, new_mobile())
+    number.ask_for_code("link")
+    proof = {"currentPassword": PASSWORD, "otp": number.code()}
+    assert user.post("/user/identity", number.named | proof).status == 200
+    user.second = number
+    user.pay()
+    user.deliver_events()
+    room = user.open_room("Secret plans")
+    user.sent(room, key="once")
+    live.open_connection(user.id, "c1", user.session_id, "nonce", NOW)
+    return user, room
+
+
+def left_of(user: Person, room: str) -> dict[str, Any]:
+    """Return the items that the tables hold of a user, by kind."""
+    assert user.second
+    found = {
+        "user": users_named(user.identity),
+        "email": record_of(user.identity),
+        "number": record_of(user.second.identity),
+        "rooms": list(Chatroom.query(user.id)),
+        "messages": [message for message in stored(room) if int(message.seq)],
+        "usage": list(Usage.query(user.id)),
+        "keys": list(IdempotencyKey.query(user.id)),
+        "sessions": list(Session.query(user.id)),
+        "subscription": list(Subscription.query(user.id)),
+        "connections": list(Live.query(user.id)),
+        "purge": purge_of(user.id),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def purge_whole(worker: Poller, at: datetime = AFTER) -> None:
+    """Purge what is due, as the schedule and the sweep do it in the hours that follow."""
+    purge(at)
+    worker.drain()
+    run_sweep(GRACE + timedelta(hours=1))
+    purge(at + timedelta(hours=2))
+
+
+def test_a_deleted_user_leaves_nothing_behind(api: Api, stripe: Stripe, worker: Poller) -> None:
+    user, room = busy(api, stripe)
+    customer_id = user.customer_id()
+    assert len(left_of(user, room)) == 10, "everything but a purge"
+    reply = delete(user)
+    assert (reply.status, reply.data["kept"]) == (202, list(deletion.KEPT))
+    assert reply.data["purgeAt"][:10] == (NOW + GRACE).date().isoformat()
+    purge(BEFORE)
+    assert users_named(user.identity), "the grace period is not over"
+
+    purge_whole(worker)
+    assert left_of(user, room) == {}
+    assert stripe.get(f"/v1/customers/{customer_id}")["deleted"] is True
+    user.undelivered = [
+        one["event"]["id"] for one in stripe.events() if customer_id in str(one["event"])
+    ]
+    user.deliver_events()
+    worker.redeliver()
+    worker.drain()
+    run_sweep(GRACE + timedelta(days=1))
+    assert left_of(user, room) == {}, "nothing comes back"
+
+    again = Person(api, user.identity)
+    assert again.prove(at=AFTER + timedelta(hours=3))["user"]["id"] != user.id
+
+
+def test_every_session_and_connection_ends_with_the_request(api: Api, stripe: Stripe) -> None:
+    user, _ = busy(api, stripe)
+    assert delete(user).status == 202
+    problem(user.me(at=NOW), 401, "unauthorized")
+    problem(user.refresh(user.refresh_token, at=NOW), 401, "unauthorized")
+    assert live.find_watchers(user.id, NOW).connections == ()
+    assert "will be deleted" in user.messages()[-1]
+
+
+@pytest.mark.parametrize("way", ["password", "code", "the other identity"])
+def test_a_login_within_the_grace_period_keeps_the_account(
+    api: Api, stripe: Stripe, worker: Poller, way: str
+) -> None:
+    user, room = busy(api, stripe)
+    assert user.second
+    assert delete(user).status == 202
+    purge(NOW + timedelta(minutes=2))
+    if way == "password":
+        assert user.log_in(at=BEFORE).status == 200
+    else:
+        assert (user if way == "code" else user.second).prove(at=BEFORE)["user"]["id"] == user.id
+    purge_whole(worker)
+    known = user.me(at=AFTER) if way != "the other identity" else user.second.me(at=AFTER)
+    assert known.data["id"] == user.id
+    assert {"rooms", "messages", "email", "number"} <= left_of(user, room).keys()
+
+
+@pytest.mark.parametrize("move", [None, "fail-payment", "pause", "cancel-at-period-end"])
+def test_nothing_is_billed_after_the_request(api: Api, stripe: Stripe, move: str | None) -> None:
+    user = with_password(api, stripe)
+    subscription = user.pay()
+    user.deliver_events()
+    if move:
+        user.move(move)
+    assert delete(user).status == 202
+    paid = paid_invoices(stripe)
+    stripe.advance(timedelta(days=366).total_seconds())
+    assert stripe.get(f"/v1/subscriptions/{subscription}")["status"] == "canceled"
+    assert paid_invoices(stripe) == paid
+
+
+def paid_invoices(stripe: Stripe) -> int:
+    return sum(one["event"]["type"] == "invoice.paid" for one in stripe.events())
+
+
+def test_a_checkout_page_made_during_the_request_is_closed_a_minute_later(
+    api: Api, stripe: Stripe
+) -> None:
+    user = with_password(api, stripe)
+    assert user.checkout().status == 200
+    page: dict[str, Any] = {}
+    WIRE.cut(
+        "dynamodb.TransactWriteItems",
+        "meanwhile",
+        do=lambda: page.update(user.checkout().data),
+        holding=("kept_until",),
+    )
+    assert delete(user).status == 202
+    purge(NOW + timedelta(minutes=2))
+    assert stripe.get(f"/v1/checkout/sessions/{page['sessionId']}")["status"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 400, "bad-request"),
+        ({"currentPassword": "not the password"}, 401, "invalid-credentials"),
+        ({"currentOtp": "000000"}, 400, "invalid-code"),
+        ({"currentPassword": PASSWORD, "currentOtp": "000000"}, 400, "bad-request"),
+    ],
+)
+def test_a_deletion_requires_a_fresh_proof(
+    api: Api, stripe: Stripe, body: dict[str, str], status: int, code: str
+) -> None:
+    user = with_password(api, stripe)
+    problem(delete(user, body), status, code)
+    assert user.me(at=NOW).status == 200
+    assert purge_of(user.id) is None
+
+
+def test_an_unproven_account_is_deleted_at_once(api: Api) -> None:
+    stranger = Person(api)
+    stranger.sign_up(at=NOW)
+    room = stranger.open_room()
+    assert delete(stranger).status == 202
+    assert (users_named(stranger.identity), record_of(stranger.identity)) == ([], None)
+    purge(NOW + timedelta(minutes=2))
+    run_sweep(timedelta(minutes=10))
+    purge(NOW + timedelta(minutes=14))
+    assert [message for message in stored(room) if int(message.seq)] == []
+    assert purge_of(stranger.id) is None
+
+
+def test_a_purge_that_crashed_at_any_step_continues(
+    api: Api, stripe: Stripe, worker: Poller
+) -> None:
+    user, room = busy(api, stripe)
+    delete(user)
+    purge(NOW + timedelta(minutes=2))
+    with WIRE.watched() as tries:
+        purge_whole(worker)
+    calls = [seen.call for seen in tries if seen.call.startswith("dynamodb.")][:12]
+    for place, call in enumerate(calls):
+        user, room = busy(api, stripe)
+        delete(user)
+        purge(NOW + timedelta(minutes=2))
+        WIRE.cut(call, "dies after", nth=calls[: place + 1].count(call))
+        with suppress(Died, ConnectionError, Unavailable):
+            purge(AFTER)
+        WIRE.breaks.clear()
+        purge_whole(worker, AFTER + timedelta(minutes=1))
+        assert left_of(user, room) == {}, call
+
+
+def test_a_login_during_the_purge_either_keeps_the_account_or_finds_none(
+    api: Api, stripe: Stripe, worker: Poller
+) -> None:
+    user, room = busy(api, stripe)
+    delete(user)
+    purge(NOW + timedelta(minutes=2))
+    WIRE.cut(
+        "dynamodb.TransactWriteItems", "meanwhile", do=lambda: purge(AFTER), holding=("sessions",)
+    )
+    problem(user.log_in(at=BEFORE), 401, "invalid-credentials")
+    purge_whole(worker)
+    assert left_of(user, room) == {}
+
+
+def test_codes_of_a_deleted_user_expire(api: Api, stripe: Stripe) -> None:
+    user = with_password(api, stripe)
+    for item in Codes.query(user.identity.key):
+        assert int(item.expires_at) < (NOW + timedelta(hours=3)).timestamp()
+    assert subscriptions.load(user.id).stripe_customer_id is None
+
+
+def test_every_resource_that_holds_data_has_a_line_in_the_map_of_deletion() -> None:
+    kinds = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::S3::Bucket", "AWS::Logs::LogGroup")
+    holding = {name for name, one in TEMPLATE["Resources"].items() if one["Type"] in kinds}
+    assert holding == set(deletion.FATES)
