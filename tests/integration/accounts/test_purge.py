@@ -112,7 +112,6 @@ def test_the_schedule_purges_the_users_that_are_due(api: Api) -> None:
     assert record_of(ann.identity) is None
 
 
-@pytest.mark.both_engines
 def test_an_expired_identity_is_free_before_its_user_is_purged(api: Api) -> None:
     ann = Person(api)
     first, _ = a_busy_stranger(api, ann)

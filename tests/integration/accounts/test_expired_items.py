@@ -1,0 +1,55 @@
+"""Expired items count as missing although DynamoDB still has them: it deletes within days."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from geminichat.domain import codes
+from geminichat.domain.identities import Identity
+from geminichat.tables import identities, limits
+from geminichat.tables.table import transact, transact_if
+from tests.support.lambdas import Api
+from tests.support.person import Person
+
+pytestmark = pytest.mark.both_engines
+
+NOW = datetime.now(UTC)
+WEEK = timedelta(days=7)
+
+
+@pytest.fixture
+def identity(api: Api) -> Identity:
+    return Person(api).identity
+
+
+def test_an_expired_claim_leaves_its_identity_free(identity: Identity) -> None:
+    transact(identities.claim(identity, "u_1", None, NOW))
+    assert not transact_if(identities.claim(identity, "u_2", None, NOW + WEEK - timedelta(1)))
+    assert identities.find(identity, NOW + WEEK) is None
+    assert identities.find_all([identity], NOW + WEEK) == [None]
+    assert transact_if(identities.claim(identity, "u_2", None, NOW + WEEK))
+
+
+def test_a_replaced_identity_is_no_way_back_after_seven_days(identity: Identity) -> None:
+    transact(identities.prove(identity, "u_1", None, NOW))
+    record = identities.find(identity, NOW)
+    assert record
+    transact(identities.replace(record, NOW))
+    assert identities.find(identity, NOW + WEEK - timedelta(minutes=1))
+    assert identities.find(identity, NOW + WEEK) is None
+
+
+def test_expired_failures_are_not_counted(identity: Identity) -> None:
+    limit = codes.wrong_in_a_row(identity)
+
+    def counted(at: datetime) -> int:
+        item = limits.Counter.get(limit.key, consistent_read=True)
+        return limits.with_counts([limit], [item], at)[0].count
+
+    limits.count_failures([limit], NOW)
+    [known] = limits.with_counts([limit], [limits.Counter.get(limit.key)], NOW)
+    limits.count_failures([known], NOW)
+    expired = NOW + timedelta(days=100)
+    assert (counted(NOW), counted(expired)) == (2, 0)
+    limits.count_failures([limit], expired)
+    assert counted(expired) == 1
