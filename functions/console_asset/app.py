@@ -53,4 +53,4 @@ def _read(folder: Path) -> dict[str, str]:
 
 
 MODULES = {name.removesuffix(".js"): text for name, text in _read(FOLDER / "modules").items()}
-FILES = {**_read(FOLDER), **_read(FOLDER / "vendor"), "console.js": join(MODULES)}
+FILES = {**_read(FOLDER), **_read(FOLDER / "vendor"), "start.js": join(MODULES)}

@@ -43,9 +43,7 @@ VARIABLES = {
 BODY_FIELDS = ("email", "mobile", "password", "otp", "challenge", "refreshToken")
 """Fields of bodies whose values are variables of the same name."""
 
-PATH = {"id": "{{roomId}}", "messageId": "{{messageId}}"}
-FILES = {"/docs/{file}": "start.js", "/console/{file}": "console.css"}
-"""An asset of each page."""
+PATH = {"id": "{{roomId}}", "messageId": "{{messageId}}", "file": "start.js"}
 
 ASKED_AT_MOST = 60
 """The most repetitions of a step with `until`, one per second."""
@@ -153,9 +151,7 @@ class _Operation:
             "host": ["{{baseUrl}}"],
             "path": [part for part in path.split("/") if part],
             "query": query,
-            "variable": [
-                {"key": name, "value": PATH.get(name) or FILES[self._path]} for name in names
-            ],
+            "variable": [{"key": name, "value": PATH[name]} for name in names],
         }
 
     def _headers(self, step: Step) -> Iterator[Json]:

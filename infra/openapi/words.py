@@ -122,7 +122,7 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "file": {
         "description": "An asset of the page; `postman.json` at `/docs` is the collection.",
-        "schema": {"type": "string", "examples": ["postman.json", "console.css"]},
+        "schema": {"type": "string", "examples": ["start.js"]},
     },
 }
 

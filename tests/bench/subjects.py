@@ -327,7 +327,7 @@ ASKS: dict[str, Ask] = {
         "/webhook/stripe", _EVENT, public=True, missing=["StripeEventsTable"], usual="create"
     ),
     "ConsolePage": Ask("/", public=True, usual="health"),
-    "ConsoleAsset": Ask("/console/console.js", public=True, usual="health"),
+    "ConsoleAsset": Ask("/console/start.js", public=True, usual="health"),
     "DocsAsset": Ask("/docs/swagger-ui.css", public=True, usual="health"),
     "DocsOpenapi": Ask("/openapi.json", public=True, usual="health"),
     "DocsPage": Ask("/docs", public=True, usual="health"),

@@ -10,7 +10,7 @@ from tests.support.person import problem
     "path",
     [
         "/",
-        "/console/console.js",
+        "/console/start.js",
         "/openapi.json",
         "/docs",
         "/docs/swagger-ui.css",
@@ -24,7 +24,7 @@ def test_a_page_is_served_without_an_access_token(api: Api, path: str) -> None:
     assert reply.text
 
 
-@pytest.mark.parametrize("path", ["/", "/console/console.js"])
+@pytest.mark.parametrize("path", ["/", "/console/start.js"])
 def test_the_console_is_a_404_where_the_operator_has_switched_it_off(
     api: Api, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -41,9 +41,9 @@ def test_an_unknown_asset_of_the_console_is_a_404(api: Api) -> None:
 def test_libraries_are_kept_for_a_year_and_everything_else_is_validated(api: Api) -> None:
     library = api.get("/console/htm-3.1.1.mjs")
     assert library.headers["cache-control"] == "public, max-age=31536000, immutable"
-    script = api.get("/console/console.js")
+    script = api.get("/console/start.js")
     assert script.headers["cache-control"] == "no-cache"
-    again = api.get("/console/console.js", headers={"if-none-match": script.headers["etag"]})
+    again = api.get("/console/start.js", headers={"if-none-match": script.headers["etag"]})
     assert (again.status, again.text) == (304, "")
 
 

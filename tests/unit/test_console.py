@@ -138,7 +138,7 @@ def test_usage_is_told_in_plain_words(usage: dict[str, Any], words: str) -> None
 @node
 def test_the_joined_script_is_valid(tmp_path: Path) -> None:
     script = tmp_path / "console.mjs"
-    script.write_text(assets.FILES["console.js"])
+    script.write_text(assets.FILES["start.js"])
     assert not re.search(r'^export|from "\./', script.read_text(), re.MULTILINE)
     done = subprocess.run(["node", "--check", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
