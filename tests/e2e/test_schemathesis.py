@@ -29,7 +29,7 @@ def leaves_no_limits(stack: RunningStack) -> Iterator[None]:
 
 # One pass through every example and every boundary takes about 45 seconds; the rest is for
 # generated requests and sequences of requests. `make schemathesis` runs for ten minutes.
-SECONDS = 75
+SECONDS = 60
 
 
 @pytest.mark.timeout(400)

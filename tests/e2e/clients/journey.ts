@@ -20,6 +20,10 @@ function assert(condition: unknown, about: unknown): asserts condition {
   if (!condition) throw new Error(JSON.stringify(about));
 }
 
+type Conflict =
+  | "urn:geminichat:problem:concurrent-requests"
+  | "urn:geminichat:problem:identity-taken";
+
 async function main(baseUrl: string): Promise<object> {
   const api = createClient<paths>({ baseUrl });
   const account = {
@@ -68,7 +72,7 @@ async function main(baseUrl: string): Promise<object> {
   const quota: QuotaProblem = exceeded.error;
   const taken = await api.POST("/auth/signup", { body: account });
   assert(taken.error?.status === 409, taken);
-  const kind: "urn:geminichat:problem:identity-taken" = taken.error.type;
+  const kind: Conflict = taken.error.type;
 
   return {
     status,
