@@ -128,7 +128,6 @@ def uses(call: str, body: bytes) -> Iterator[tuple[str, str]]:
         case "GetParameter":
             yield SECRET, request["Name"].rpartition("/")[2]
         case _:
-            operation = operation.removesuffix("Batch")
             resource = _NAMES[request.get("TableName") or request["QueueUrl"]]
             index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
             yield f"{service}:{operation}", resource + index

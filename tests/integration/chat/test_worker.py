@@ -25,7 +25,7 @@ from tests.support.lambdas import Context, Poller, handler_of
 from tests.support.person import Person
 from tests.support.stored import NO_ROOM, counted, let_leases_end, prompts, stored
 from tests.support.template import Values
-from tests.support.wire import Died, Wire
+from tests.support.wire import HIDES, Died, Wire
 
 POSTPONE, UPDATE, TRANSACT = (
     "sqs.ChangeMessageVisibility",
@@ -63,7 +63,9 @@ def work(batch: dict[str, Any], seconds: float = 270) -> list[str]:
 def pauses(wire: Wire) -> list[int]:
     """Return the seconds for which messages were hidden."""
     return [
-        json.loads(seen.body)["VisibilityTimeout"] for seen in wire.tries if seen.call == POSTPONE
+        json.loads(seen.body)["VisibilityTimeout"]
+        for seen in wire.tries
+        if seen.call == POSTPONE and seen.thread != HIDES
     ]
 
 

@@ -163,37 +163,28 @@ class Delivery:
     def postpone(self, message_id: str, seconds: int) -> None:
         """Hide a message for `seconds`, and have it delivered again after that."""
         self.postponed.append(message_id)
-        with self._lock:  # no prolongation that is under way may replace the pause
-            handle = self._held.pop(message_id)
-            request = {
-                "QueueUrl": self._queue_url,
-                "ReceiptHandle": handle,
-                "VisibilityTimeout": seconds,
-            }
-            try:
-                _sqs.call("ChangeMessageVisibility", request)
-            except (BotoCoreError, ClientError) as error:
-                log.warning("not postponed", sqs_message_id=message_id, error=type(error).__name__)
+        with self._lock:  # the thread must not replace the pause
+            self._hide(message_id, self._held.pop(message_id), seconds)
 
     def _keep_hidden(self) -> None:
         while True:
-            with self._lock:
-                self._hide()
+            for message_id in list(self._held):
+                with self._lock:
+                    if handle := self._held.get(message_id):
+                        self._hide(message_id, handle, HIDDEN_FOR)
             if self._ended.wait(HEARTBEAT):
                 return
 
-    def _hide(self) -> None:
-        entries = [
-            {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": HIDDEN_FOR}
-            for number, handle in enumerate(list(self._held.values()))
-        ]
-        if not entries:
-            return
-        request = {"QueueUrl": self._queue_url, "Entries": entries}
+    def _hide(self, message_id: str, handle: str, seconds: int) -> None:
+        request = {
+            "QueueUrl": self._queue_url,
+            "ReceiptHandle": handle,
+            "VisibilityTimeout": seconds,
+        }
         try:
-            _sqs.call("ChangeMessageVisibilityBatch", request)
+            _sqs.call("ChangeMessageVisibility", request)
         except (BotoCoreError, ClientError) as error:
-            log.warning("not hidden for longer", error=type(error).__name__)
+            log.warning("not hidden", sqs_message_id=message_id, error=type(error).__name__)
 
 
 def send_dead_letter(job: Job, reason: str) -> None:
