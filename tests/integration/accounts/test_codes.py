@@ -499,6 +499,19 @@ def test_a_device_that_logged_in_before_is_exempt_from_the_wrong_codes_of_strang
     assert ann.verify(ann.code(), challenge=challenge, at=later).status == 200
 
 
+def test_a_device_gets_a_reset_code_while_its_address_has_to_wait(api: Api) -> None:
+    ann = Person(api)
+    device = ann.prove(at=datetime(2026, 3, 1, tzinfo=UTC))["deviceToken"]
+    now = datetime.now(UTC)
+    assert ann.ask_for_code(at=now).status == 200
+    problem(ann.forget_password(at=now), 429, "too-many-requests")
+    body = ann.named | {"deviceToken": device}
+    asked = api.post("/auth/forgot-password", body, at=now)
+    assert asked.status == 200
+    body = {"otp": ann.code(), "newPassword": PASSWORD, "challenge": asked.data["challenge"]}
+    assert api.post("/auth/reset-password", ann.named | body, at=now).status == 200
+
+
 @pytest.mark.parametrize(
     "token",
     ["", "d_1.2", f"u_{'a' * 26}.d_{'a' * 26}.{'0' * 64}", "x" * 150],
