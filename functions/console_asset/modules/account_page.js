@@ -2,6 +2,7 @@
 
 import { html } from "./html.js";
 import { account } from "./account.js";
+import { AccountDeletion } from "./deletion.js";
 import { Trouble, useAction } from "./forms.js";
 import { Identities } from "./identities.js";
 import { Password } from "./password.js";
@@ -21,6 +22,7 @@ export function AccountPage({ header, hasPaid }) {
           <${Identities} user=${user} />
           <${Password} user=${user} />
           <${Sessions} />
+          <${AccountDeletion} user=${user} />
         `}
       </div>
     </main>

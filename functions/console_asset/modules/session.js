@@ -58,8 +58,13 @@ export async function signOut(everywhere = false) {
   const token = sessionStorage.getItem(REFRESH_TOKEN);
   await call("POST", "/auth/logout", { body: { everywhere } });
   tabs.postMessage({ ended: token });
+  leave("");
+}
+
+// Shows the first page; the session has ended at the service.
+export function leave(notice) {
   location.hash = "#/";
-  end("");
+  end(notice);
 }
 
 function refresh() {
