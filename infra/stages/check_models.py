@@ -26,7 +26,7 @@ SHIPPED = Path(models.__file__).with_suffix(".toml")
 
 @command
 def main(arguments: list[str]) -> None:
-    """Print every model. Raises CommandError with what has to be changed, if anything."""
+    """Print every model. Raises CommandError with the necessary changes, if any."""
     parser = argparse.ArgumentParser(prog="make models", description=__doc__)
     parser.add_argument("stage", nargs="?", help="a stage whose ModelsPatch is applied")
     name = parser.parse_args(arguments).stage

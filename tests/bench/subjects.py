@@ -181,6 +181,17 @@ def _items() -> dict[str, Item]:
             "seq": 1,
             "expires_at": int((NOW + timedelta(days=1)).timestamp()),
         },
+        "LiveTable": {
+            "user_id": USER,
+            "expires_at": int((NOW + timedelta(days=1)).timestamp()),
+        },
+        "PiecesTable": {
+            "attempt": f"{ROOM}:1:1",
+            "from": 0,
+            "text": "Hello",
+            "length": 5,
+            "expires_at": int((NOW + timedelta(hours=1)).timestamp()),
+        },
     }
 
 

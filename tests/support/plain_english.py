@@ -62,7 +62,7 @@ ALLOWED: Mapping[str, Mapping[str, str]] = {
     "tests/support/gemini_inputs/thought-part.json": {"wants": "Gemini's own words"},
     "tests/support/gemini_answers.py": {"wants": "Gemini's own words"},
 }
-"""By file, the words that are right there, each with the reason; "" is every word."""
+"""The words that are allowed in a file, each with the reason; "" allows every word."""
 
 DECLARATION = re.compile(r"^ *let ", re.MULTILINE)
 """A variable in JavaScript."""

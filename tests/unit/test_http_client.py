@@ -56,7 +56,7 @@ def server(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[str]:
 
 
 def request(connection: socket.socket) -> bytes:
-    """Read one request with its body; empty where there comes none."""
+    """Read one request with its body; empty if none comes."""
     read = b""
     while b"\r\n\r\n" not in read:
         part = connection.recv(65536)
