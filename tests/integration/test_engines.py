@@ -95,6 +95,18 @@ def test_a_filter_on_a_key_attribute(rooms: Room) -> None:
 
 
 @both_engines
+def test_an_attribute_that_a_global_index_does_not_project(values: Values) -> None:
+    query = lambda: boto3.client("dynamodb").query(  # noqa: E731
+        TableName=values.refs["MessagesTable"],
+        IndexName="failed",
+        KeyConditionExpression="error_code = :c",
+        ExpressionAttributeValues={":c": {"S": "none"}},
+        ProjectionExpression="content",
+    )
+    assert refusal(query) == REFUSED
+
+
+@both_engines
 def test_a_page_ends_at_about_a_megabyte_and_reports_its_units(rooms: Room) -> None:
     for number in range(4):
         rooms.put(f"r{number}", title={"S": "x" * LARGE})

@@ -19,7 +19,7 @@ def nothing_unfinished() -> None:
 @pytest.fixture
 def titler(values: Values) -> Poller:
     """The poller of the titles queue, which titles one room when it is polled."""
-    return Poller(values.refs["TitlesQueue"], "TitlesGenerate", batch_size=1)
+    return Poller([values.refs["TitlesQueue"]], "TitlesGenerate", batch_size=1)
 
 
 @pytest.fixture

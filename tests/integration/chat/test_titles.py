@@ -324,7 +324,9 @@ def test_jobs_of_several_prompts_ask_gemini_once(
         pro_user.sent(room, PROMPT)
     worker.drain()
     google.reset()
-    others = [Poller(values.refs["TitlesQueue"], "TitlesGenerate", batch_size=1) for _ in range(3)]
+    others = [
+        Poller([values.refs["TitlesQueue"]], "TitlesGenerate", batch_size=1) for _ in range(3)
+    ]
     at_once([other.drain for other in others])
     assert len(google.requests()) == 1
     assert title_of(pro_user, room) == GENERATED

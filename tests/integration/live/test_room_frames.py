@@ -27,7 +27,7 @@ def posted_about(
     ann.sent(room)
     worker.drain()
     connections.posted.clear()  # the reply's frames
-    Poller(values.refs["TitlesQueue"], "TitlesGenerate", batch_size=1).drain()
+    Poller([values.refs["TitlesQueue"]], "TitlesGenerate", batch_size=1).drain()
     return room, mine, [(one, json.loads(frame)) for one, frame in connections.posted]
 
 
