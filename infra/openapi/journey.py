@@ -300,12 +300,10 @@ JOURNEY = [
         until="/\"day\";r=0/.test(header('RateLimit'))",
     ),
     Step(
-        says="Send a sixth prompt",
+        says="Send a sixth prompt before an identity is verified",
         operation="chatroomSendMessage",
-        status=429,
-        code="quota-exceeded",
-        shows=("Retry-After", *LIMITS),
-        expects={"it names the time of the reset": "answer.resetsAt > new Date().toISOString()"},
+        status=403,
+        code="identity-not-proven",
     ),
     Step(
         says="Cancel without a subscription",
