@@ -1,9 +1,6 @@
 """Redis is killed during a run and restarts empty: no prompt is lost and no limit exceeded."""
 
-import os
-import signal
 import time
-from pathlib import Path
 
 from tests.support.deployed import RunningStack
 
@@ -15,7 +12,7 @@ def test_no_prompt_is_lost_and_no_limit_exceeded_when_redis_is_killed(
     room = user.open_room("Through it all")
     sent = [user.sent(room, f"Prompt {number}") for number in (1, 2)]
     user.wait(room, sent[1])
-    kill_valkey(stack.description.valkey.port)
+    stack.kill_redis()
 
     sent += [user.sent(room, f"Prompt {number}") for number in (3, 4)]
     assert redis_is(stack, "down")
@@ -25,18 +22,6 @@ def test_no_prompt_is_lost_and_no_limit_exceeded_when_redis_is_killed(
     assert user.send(room, "Prompt 6").status == 429
     for message in sent:
         assert user.wait(room, message, seconds=30)["status"] == "answered"
-
-
-def kill_valkey(port: int) -> None:
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"valkey-server" in command and f":{port}".encode() in command:
-            os.kill(int(process.name), signal.SIGKILL)
-            return
-    raise AssertionError("no Valkey runs on that port")
 
 
 def redis_is(stack: RunningStack, state: str, within: float = 5) -> bool:

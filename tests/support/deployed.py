@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -99,6 +100,19 @@ class RunningStack:
             | {"reason": letter["MessageAttributes"]["reason"]["StringValue"]}
             for letter in answer.get("Messages", [])
         ]
+
+    def kill_redis(self) -> None:
+        """Kill Valkey, which is started again, empty, after a few seconds."""
+        port = f":{self.description.valkey.port}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"valkey-server" in command and port in command:
+                os.kill(int(process.name), signal.SIGKILL)
+                return
+        raise AssertionError("no Valkey runs on that port")
 
     def run(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
         """Run a command of infra/stages on this stage, as `make` does, and return its result."""

@@ -1,0 +1,245 @@
+"""Replies watched as they grow, over real sockets; limits as AWS has them, only shorter."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from botocore.exceptions import ClientError
+
+from functions.docs_asset import live_reader
+from infra.local.cloud.gateway import Gateway
+from infra.local.cloud.sockets import Limits
+from infra.local.serving import serve
+from infra.local.standins.faults import StandIn
+from infra.paths import ROOT
+from tests.support.deployed import RunningStack
+from tests.support.person import OTHER_PASSWORD, Person
+
+SHORT = Limits(idle=2, life=5)
+USERS, FRAMES = 4, 20
+"""A run by hand had 20 users and 500 frames each."""
+
+
+def piece_of(number: int, finish: str | None = None) -> dict[str, Any]:
+    candidate: dict[str, Any] = {"content": {"parts": [{"text": f"piece {number} 🐘 "}]}}
+    usage = {"promptTokenCount": 8, "totalTokenCount": 20}
+    more = {"usageMetadata": usage} if finish else {}
+    return {"candidates": [candidate | ({"finishReason": finish} if finish else {})], **more}
+
+
+def reply_slowly(stack: RunningStack, seconds: float, match: str) -> str:
+    """Make Gemini's stand-in reply piece by piece, and return the whole reply."""
+    count = round(seconds * 4)
+    events = [piece_of(number) for number in range(count)] + [piece_of(count, "STOP")]
+    stack.gemini.fault("answer", events=events, pause=0.25, match=match)
+    return "".join(f"piece {number} 🐘 " for number in range(count + 1)).strip()
+
+
+@asynccontextmanager
+async def front(stack: RunningStack, limits: Limits) -> AsyncIterator[str]:
+    """Serve a second front of the system with these limits, and yield its address."""
+    gateway = Gateway(stack.description.aws.endpoint_url, limits=limits)
+    gateway.open(stack.description.api_id, stack.description.live_api_id)
+    runner, url = await serve(gateway.create_app())
+    try:
+        yield url
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("how", ["over sockets", "without Redis", "by polling"])
+def test_a_long_reply_arrives_whole_over_a_front_with_short_limits(
+    stack: RunningStack, how: str
+) -> None:
+    ann = stack.new_proven_user()
+    room = ann.open_room()
+    seconds = float(os.environ.get("LIVE_REPLY_SECONDS", "8"))
+    expected = reply_slowly(stack, seconds, match=how)
+    message = ann.sent(room, f"Tell me {how}")
+    if how == "without Redis":
+        stack.kill_redis()
+    shown: list[str] = []
+
+    async def watch() -> dict[str, Any]:
+        async with front(stack, SHORT) as url:
+            control = StandIn(url)
+            if how == "by polling":
+                await asyncio.to_thread(lambda: control.fault("refuse-connect", times="always"))
+            async with aiohttp.ClientSession(url, headers=ann.headers) as http:
+                return await live_reader.watch(http, room, message, shown.append)
+
+    prompt = asyncio.run(asyncio.wait_for(watch(), seconds + 40))
+    assert prompt["status"] == "answered"
+    assert prompt["reply"]["content"] == expected
+    assert all(expected.startswith(text.strip()) for text in shown)
+    assert [len(text) for text in shown] == sorted({len(text) for text in shown})
+    assert len(shown) >= 2, "it grows"
+
+
+async def address_of(http: aiohttp.ClientSession, person: Person) -> str:
+    async with http.post("/live", headers=person.headers) as answer:
+        assert answer.status == 200
+        return str((await answer.json())["data"]["url"])
+
+
+def connection_of(stack: RunningStack, person: Person) -> list[str]:
+    """Return the ids of a user's connections, the newest last."""
+    table = stack.description.tables["LiveTable"]
+    answer = stack.aws("dynamodb").get_item(TableName=table, Key={"user_id": {"S": person.id}})
+    found = answer.get("Item", {}).get("connections", {}).get("M", {})
+    return sorted(found, key=lambda one: int(found[one]["M"]["opened"]["N"]))
+
+
+def management(stack: RunningStack) -> Any:
+    """Return a client of the @connections API, as the stage's root user."""
+    import boto3
+
+    aws, live = stack.description.aws, stack.description.live_api_id
+    return boto3.client(
+        "apigatewaymanagementapi",
+        endpoint_url=f"{stack.url}/_aws/execute-api/{live}/live",
+        region_name=aws.region,
+        aws_access_key_id=aws.access_key_id,
+        aws_secret_access_key=aws.secret_access_key,
+    )
+
+
+def test_frames_of_interleaved_users_reach_their_own_sockets_only(stack: RunningStack) -> None:
+    users = int(os.environ.get("LIVE_USERS", USERS))
+    frames = int(os.environ.get("LIVE_FRAMES", FRAMES))
+    people = [stack.new_user() for _ in range(users)]
+    api = management(stack)
+
+    async def run() -> None:
+        async with aiohttp.ClientSession(stack.url) as http:
+            sockets = [await http.ws_connect(await address_of(http, one)) for one in people]
+            ids = [connection_of(stack, one)[-1] for one in people]
+            assert len(set(ids)) == users
+
+            def post() -> None:
+                for number in range(frames):
+                    for person, connection_id in zip(people, ids, strict=True):
+                        body = json.dumps({"for": person.id, "number": number}).encode()
+                        api.post_to_connection(ConnectionId=connection_id, Data=body)
+
+            posting = asyncio.create_task(asyncio.to_thread(post))
+            for number in range(frames):
+                for person, socket in zip(people, sockets, strict=True):
+                    frame = await socket.receive_json(timeout=60)
+                    assert frame == {"for": person.id, "number": number}
+            await posting
+            for socket in sockets:
+                with pytest.raises(TimeoutError):
+                    await socket.receive(timeout=0.05)
+                await socket.close()
+
+    asyncio.run(run())
+
+
+def test_the_ninth_connection_closes_the_first(stack: RunningStack) -> None:
+    ann = stack.new_user()
+
+    async def run() -> None:
+        async with aiohttp.ClientSession(stack.url) as http:
+            sockets = [await http.ws_connect(await address_of(http, ann)) for _ in range(9)]
+            assert (await sockets[0].receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+            assert len(connection_of(stack, ann)) == 8
+            for socket in sockets[1:]:
+                assert not socket.closed
+                await socket.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("how", ["logout", "everywhere", "password", "deletion"])
+def test_an_ended_session_receives_no_frame_after_two_seconds(
+    stack: RunningStack, how: str
+) -> None:
+    ann = stack.new_proven_user()
+    room = ann.open_room()
+    reply_slowly(stack, 12, match=how)
+
+    def end() -> None:
+        match how:
+            case "logout":
+                assert ann.post("/auth/logout").status == 200
+            case "everywhere":
+                assert ann.post("/auth/logout", {"everywhere": True}).status == 200
+            case "password":
+                body = {"newPassword": OTHER_PASSWORD, **ann.confirm()}
+                assert ann.post("/auth/change-password", body).status == 200
+            case "deletion":
+                table = stack.description.tables["UsersTable"]
+                key = {"user_id": {"S": ann.id}}
+                stack.aws("dynamodb").delete_item(TableName=table, Key=key)
+
+    async def run() -> tuple[int, int]:
+        before = after = 0
+        async with aiohttp.ClientSession(stack.url) as http:
+            socket = await http.ws_connect(await address_of(http, ann))
+            await asyncio.to_thread(lambda: ann.sent(room, f"Until the {how}"))
+            while before < 3:
+                before += (await socket.receive(timeout=30)).type is aiohttp.WSMsgType.TEXT
+            await asyncio.to_thread(end)
+            ended = time.monotonic()
+            while time.monotonic() < ended + 6 and not socket.closed:
+                try:
+                    frame = await socket.receive(timeout=0.5)
+                except TimeoutError:
+                    continue
+                is_late = time.monotonic() > ended + 2
+                after += frame.type is aiohttp.WSMsgType.TEXT and is_late
+        return before, after
+
+    assert asyncio.run(run()) == (3, 0)
+
+
+def test_functions_may_post_only_by_the_methods_that_they_are_granted(
+    stack: RunningStack,
+) -> None:
+    """MiniStack enforces the grants: without CloseConnections, a logout would leave the socket."""
+    ann = stack.new_user()
+
+    async def run() -> None:
+        async with aiohttp.ClientSession(stack.url) as http:
+            socket = await http.ws_connect(await address_of(http, ann))
+            [connection_id] = connection_of(stack, ann)
+            ann.post("/auth/logout")
+            assert (await socket.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+            with pytest.raises(ClientError, match="Gone"):
+                management(stack).post_to_connection(ConnectionId=connection_id, Data=b"{}")
+
+    asyncio.run(run())
+    assert connection_of(stack, ann) == []
+
+
+def test_ctrl_c_stops_the_reply_in_a_chat_and_not_the_chat(stack: RunningStack) -> None:
+    reply_slowly(stack, 30, match="Count")
+    chat = subprocess.Popen(
+        [sys.executable, "-m", "infra.local", "chat", "--data-folder", str(stack.folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert chat.stdin
+    assert chat.stdout
+    chat.stdin.write("Count\nHello\n")
+    chat.stdin.close()
+    while "piece 1" not in (shown := os.read(chat.stdout.fileno(), 4096).decode()):
+        assert shown
+    chat.send_signal(signal.SIGINT)
+    rest = chat.stdout.read()
+    assert chat.wait(60) == 0
+    stopped, answered = rest.splitlines()[-2:]
+    assert stopped.endswith("(stopped)")
+    assert answered.startswith("You said: Hello")
