@@ -71,6 +71,7 @@ def console(stack: RunningStack, window: Browser) -> Iterator[Console]:
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:")
 
 
+@pytest.mark.timeout(300)  # in a new system every function starts cold
 @pytest.mark.parametrize("hand", ["mouse", "keyboard"])
 def test_a_person_signs_in_chats_uses_up_the_day_buys_pro_and_signs_out(
     stack: RunningStack, window: Browser, console: Console, hand: str
