@@ -17,6 +17,7 @@ from geminichat.errors import (
     BodyTooLarge,
     Contended,
     InvalidRequest,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
     UnsupportedMedia,
@@ -99,6 +100,8 @@ class Endpoint:
         implied: set[type[AppError]] = {AppError}
         if not self.is_public:
             implied.add(Unauthorized)
+            if self.method == "GET":
+                implied.add(TooManyRequests)
         if self.body:
             implied |= {InvalidRequest, BodyTooLarge, UnsupportedMedia}
         if "dynamodb:" in self.policies:

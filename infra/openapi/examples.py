@@ -24,6 +24,7 @@ from geminichat.domain.messages import BLOCKED, Finish, Status, TokenUsage
 from geminichat.domain.models import Thinking
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
+from geminichat.domain.reads import READS
 from geminichat.errors import (
     AlreadySubscribed,
     AppError,
@@ -381,6 +382,8 @@ PROBLEMS: list[tuple[str, AppError]] = [
 ]
 """Example texts of errors whose class has none, by the beginning of the function's folder."""
 
+READS_REFUSAL = TooManyRequests(f"At most {READS} reads are answered per minute. Try again in 9 s.")
+
 
 def answers(route: str, kind: type, status: int) -> dict[str, Any]:
     """Return the examples of a route's answers with a status. Raises LookupError."""
@@ -396,6 +399,8 @@ def problems(kind: type[AppError], endpoint: Endpoint) -> dict[str, AppError]:
     shown = _rejected(endpoint.body[0], kind) if endpoint.body else {}
     texts = [error for folder, error in PROBLEMS if endpoint.name.startswith(folder)]
     listed = [error for error in texts if type(error) is kind]
+    if kind is TooManyRequests and endpoint.method == "GET":
+        listed = [READS_REFUSAL]
     if not listed and hasattr(kind, "detail"):
         listed = [kind()]
     for number, error in enumerate(listed, 1):

@@ -23,7 +23,7 @@ import msgspec
 from msgspec.structs import replace
 
 from geminichat import config
-from geminichat.domain import cursors, ids
+from geminichat.domain import cursors, ids, reads
 from geminichat.domain.sessions import Claims, OpenSession, OptionalCaller
 from geminichat.errors import (
     AppError,
@@ -32,6 +32,7 @@ from geminichat.errors import (
     InvalidField,
     InvalidRequest,
     NotFound,
+    TooManyRequests,
     Unauthorized,
     UnsupportedMedia,
 )
@@ -327,6 +328,8 @@ def endpoint(
             if not public:
                 request = _authenticate(request)
                 user_id = request.user_id
+                if request.method == "GET":
+                    _limit_reads(request)
             with deadlines.within(within):
                 reply = _success(handler(request), request_id)
         except AppError as error:
@@ -441,6 +444,22 @@ def _authenticate(request: Request) -> Request:
 
     claims = access_tokens.verify(token.strip(), config.signing_keys().keys, request.now)
     return replace(request, claims=claims)
+
+
+_reads = reads.ReadCounts()
+
+
+def _limit_reads(request: Request) -> None:
+    """Count a read. Raises TooManyRequests above the limit."""
+    if seconds := _reads.count(request.user_id, request.now):
+        raise TooManyRequests(
+            f"At most {reads.READS} reads are answered per minute. Try again in {seconds} s.",
+            retry_after=seconds,
+            headers={
+                "ratelimit-policy": f'"reads";q={reads.READS};w={reads.WINDOW}',
+                "ratelimit": f'"reads";r=0;t={seconds}',
+            },
+        )
 
 
 def _is_json(content_type: str) -> bool:

@@ -321,3 +321,21 @@ def test_stripe_redirects_to_the_apis_own_pages(api: Api, payer: Person) -> None
 )
 def test_subscription_routes_require_a_token(api: Api, method: str, path: str) -> None:
     assert api.request(method, path).status == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/subscribe/pro", 403, "identity-not-proven"),
+        ("/subscription/portal", 409, "no-customer"),
+        ("/subscription/cancel", 409, "no-subscription"),
+        ("/subscription/resume", 409, "no-subscription"),
+    ],
+)
+def test_an_unproven_user_gets_no_page_of_stripe_and_causes_no_call_to_it(
+    path: str, status: int, code: str, api: Api, stripe: Stripe
+) -> None:
+    stranger = Person.new(api, stripe)
+    stripe.reset()
+    problem(stranger.post(path), status, code)
+    assert stripe.requests() == []

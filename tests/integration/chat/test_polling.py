@@ -1,15 +1,16 @@
 """Polling: 304 exactly while nothing changes."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from geminichat.domain import ids
+from geminichat.domain.reads import READS
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
 from tests.support.http_api import Reply
-from tests.support.lambdas import Poller
-from tests.support.person import Person
+from tests.support.lambdas import Api, Poller
+from tests.support.person import Person, problem
 from tests.support.wire import Wire
 
 
@@ -155,3 +156,21 @@ def test_polling_with_poll_after_returns_every_reply(
         tags.add(reply.headers["etag"])
     assert list(seen.values()).count("a reply") == 6
     assert sorted(seen.values()) == ["a reply"] * 6 + ["answered"] * 6 + ["failed"]
+
+
+def test_a_user_who_reads_without_end_is_refused_until_the_next_minute(
+    basic_user: Person, api: Api
+) -> None:
+    moment = datetime.now(UTC).replace(second=10, microsecond=0) + timedelta(minutes=1)
+    token = basic_user.token_at(moment)
+
+    def read(at: datetime) -> Reply:
+        return api.get("/chatroom/r_1/message/m_1_1", token=token, at=at)  # takes no call
+
+    assert {read(moment).status for _ in range(READS)} == {404}
+    refused = problem(read(moment), 429, "too-many-requests")
+    assert refused.headers["retry-after"] == "50"
+    assert refused.headers["ratelimit"] == '"reads";r=0;t=50'
+    assert basic_user.post("/chatroom", {}, at=moment).status == 201, "no read"
+    assert Person(api).get("/chatroom", at=moment).status == 200, "another user"
+    assert read(moment + timedelta(minutes=1)).status == 404
