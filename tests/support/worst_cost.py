@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from typing import get_args
 
 from geminichat.domain import models, spending, titles
-from geminichat.domain.messages import CONTENT_LENGTH
+from geminichat.domain.messages import CONTENT_LENGTH, REPLY_SIZE
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import UNPROVEN_PROMPTS
 from geminichat.domain.rooms import Instruction
@@ -22,6 +22,10 @@ DAY = 86_400
 CONCURRENCY = 1_000
 """Functions that an account runs at once, unless AWS raises it."""
 INSTRUCTION_LENGTH = int(get_args(Instruction.__value__)[1].max_length)
+PAGE, READ_UNIT, WRITE_UNIT = 1024 * 1024, 4096, 1024
+"""Bytes that a query reads at most, and of DynamoDB's units."""
+INVOCATIONS = 2 + int(PRICES["assumed"]["polls"])
+"""Of a prompt: the request that sends it, the polls, the worker."""
 LONGEST = "\U0001f600"
 """A character with the most bytes in UTF-8, and so with the most tokens by the estimate."""
 
@@ -163,17 +167,50 @@ def routes() -> Iterator[tuple[str, str, str, str]]:
         yield f"{memory:,}", str(timeout), f"${dollars:,.2f}", ", ".join(sorted(found))
 
 
+def units(size: int, unit: int) -> int:
+    """Return the units of DynamoDB that an item of this size takes."""
+    return -(-size // unit)
+
+
+def items() -> Iterator[tuple[str, str, str]]:
+    """Yield what the largest items cost to read and write, in dollars per million requests."""
+    read, write = float(PRICES["dynamodb"]["read_unit"]), float(PRICES["dynamodb"]["write_unit"])
+    content, instruction = 4 * CONTENT_LENGTH, 4 * INSTRUCTION_LENGTH
+    prompt_size = content + instruction
+    page = units(PAGE, READ_UNIT)
+    message = units(prompt_size, READ_UNIT) + units(REPLY_SIZE, READ_UNIT)
+    # A transaction's writes count twice; the prompt is put once, and changed twice until it ends.
+    stored = 2 * units(prompt_size, WRITE_UNIT)
+    ended = units(prompt_size, WRITE_UNIT) + stored + 2 * units(REPLY_SIZE, WRITE_UNIT)
+    room = 2 * units(instruction, WRITE_UNIT)  # the room is moved up its user's list
+    for what, count, price in (
+        ("a page of messages, 1 MB", page, read),
+        ("a prompt with its reply", message, read),
+        ("a prompt that is sent", stored + room, write),
+        ("a prompt that is answered (lease, reply, end)", ended, write),
+    ):
+        yield what, f"{count:,}", f"${MILLION * count * price:,.2f}"
+    every = INVOCATIONS * float(PRICES["xray"]["trace"]) * MILLION
+    sampled = float(PRICES["xray"]["share"]) * every
+    yield (
+        "X-Ray's traces of a prompt, its polls and its reply",
+        f"{INVOCATIONS} invocations",
+        f"${sampled:,.2f}; ${every:,.2f} if all were recorded",
+    )
+
+
 def table(*rows: tuple[str, ...]) -> str:
     """Return a table in Markdown; the first row is its head."""
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([head, "|---" * len(rows[0]) + "|", *body]) + "\n"
 
 
-def tables() -> tuple[str, str]:
-    """Return the tables of RUNBOOK.md: the bounds of a day, and the routes."""
+def tables() -> tuple[str, str, str]:
+    """Return the tables of RUNBOOK.md: the bounds of a day, the routes, and the largest items."""
     return (
         table(("who or what", "at worst per day", "bounded by"), *bounds()),
         table(("MB", "seconds", "per million requests", "routes"), *routes()),
+        table(("largest item", "units", "per million"), *items()),
     )
 
 

@@ -10,7 +10,7 @@ from tests.support.template import FUNCTIONS, routes_of
 RUNBOOK = (ROOT / "RUNBOOK.md").read_text()
 
 
-@pytest.mark.parametrize("table", worst_cost.tables(), ids=["bounds", "routes"])
+@pytest.mark.parametrize("table", worst_cost.tables(), ids=["bounds", "routes", "items"])
 def test_the_runbook_has_the_tables_of_the_worst_case(table: str) -> None:
     assert table in RUNBOOK, "run `python -m tests.support.worst_cost` and copy its tables"
 

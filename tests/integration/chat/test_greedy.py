@@ -1,0 +1,65 @@
+"""The attacks that cost the most before there were limits: what each costs now.
+
+Slow prompts are in tests/unit/bench/test_fairness.py, which simulates how long others wait.
+"""
+
+import pytest
+
+from geminichat import config
+from geminichat.domain import times
+from geminichat.domain.quota import UNPROVEN_PROMPTS
+from geminichat.tables.usage import Usage
+from infra.local.standins.faults import StandIn
+from tests.support import worst_cost
+from tests.support.environment import VALUES
+from tests.support.lambdas import Api, Poller
+from tests.support.person import Person, problem
+
+DAILY_PROMPTS = 5
+
+
+def dollars(user_id: str) -> float:
+    """Return what a user's prompts of today cost or may still cost."""
+    usage = Usage.get(user_id, times.day(times.now()), consistent_read=True)
+    assert usage.committed is not None
+    return float(usage.committed) / 1e6
+
+
+def test_blocked_prompts_are_no_free_supply_of_calls_to_gemini(
+    basic_user: Person, worker: Poller, google: StandIn
+) -> None:
+    google.fault("blocked", times="always")
+    room = basic_user.open_room()
+    messages: list[str] = []
+    while (reply := basic_user.send(room)).status == 202:
+        messages.append(reply.data["messageId"])
+        worker.drain()
+    problem(reply, 429, "quota-exceeded")
+    for message in messages:
+        problem(basic_user.retry(room, message), 429, "quota-exceeded")
+    asked = google.requests()
+    assert len(asked) == DAILY_PROMPTS
+    assert dollars(basic_user.id) <= DAILY_PROMPTS * worst_cost.unproven_prompt()
+
+
+@pytest.mark.usefixtures("source")
+def test_one_address_gets_few_prompts_from_all_the_accounts_that_it_makes(
+    api: Api, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_ups = 3
+    monkeypatch.setenv("SIGNUPS_PER_ADDRESS", str(sign_ups))
+    monkeypatch.setenv("UNPROVEN_IN_FLIGHT", str(VALUES.refs["UnprovenInFlight"]))
+    Usage("unproven", times.day(times.now())).delete()
+    strangers: list[Person] = []
+    while (stranger := Person(api)).sign_up().status == 201:
+        strangers.append(stranger)
+    assert len(strangers) == sign_ups
+    for stranger in strangers:
+        room = stranger.open_room(model="gemini-3.6-flash")
+        while stranger.send(room).status == 202:
+            worker.drain()
+    asked = google.requests()
+    assert len(asked) == sign_ups * UNPROVEN_PROMPTS
+    assert {one["model"] for one in asked} == {config.catalogue().cheapest().id}
+    for stranger in strangers:
+        assert dollars(stranger.id) <= UNPROVEN_PROMPTS * worst_cost.unproven_prompt()
