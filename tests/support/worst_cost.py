@@ -173,7 +173,7 @@ def units(size: int, unit: int) -> int:
 
 
 def items() -> Iterator[tuple[str, str, str]]:
-    """Yield what the largest items cost to read and write, in dollars per million requests."""
+    """Yield the largest items, their units, and the dollars per million requests for them."""
     read, write = float(PRICES["dynamodb"]["read_unit"]), float(PRICES["dynamodb"]["write_unit"])
     content, instruction = 4 * CONTENT_LENGTH, 4 * INSTRUCTION_LENGTH
     prompt_size = content + instruction

@@ -19,7 +19,7 @@ DAILY_PROMPTS = 5
 
 
 def dollars(user_id: str) -> float:
-    """Return what a user's prompts of today cost or may still cost."""
+    """Return the dollars that a user's prompts of today cost or may still cost."""
     usage = Usage.get(user_id, times.day(times.now()), consistent_read=True)
     assert usage.committed is not None
     return float(usage.committed) / 1e6
