@@ -5,7 +5,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import boto3
@@ -50,14 +50,15 @@ def aws(values: Values, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 @pytest.fixture(scope="module", autouse=True)
 def moments(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Move a module's moments of about now, such as NOW, to the time at which its tests begin.
+    """Move a module's moments that follow from the clock, such as NOW, to when its tests begin.
 
-    Tokens that are issued at the time of collection expire in a run of a quarter of an hour.
+    Tokens that are issued at the time of collection expire in a run of a quarter of an hour. A
+    moment of whole milliseconds, such as NOON, was chosen and stays.
     """
     late = datetime.now(UTC) - COLLECTED
     with pytest.MonkeyPatch.context() as patch:
         for name, value in list(vars(request.module).items()):
-            if isinstance(value, datetime) and abs(value - COLLECTED) < timedelta(hours=12):
+            if isinstance(value, datetime) and value.microsecond % 1000:
                 patch.setattr(request.module, name, value + late)
         yield
 

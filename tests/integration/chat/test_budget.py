@@ -89,11 +89,11 @@ def test_reading_a_room_takes_two_reads_and_a_message_one(
     assert one == Calls([BATCH_GET])
 
 
-def test_sending_a_prompt_takes_a_read_two_writes_one_queue_message_and_one_redis_call(
+def test_sending_a_prompt_takes_a_read_a_transaction_one_queue_message_and_one_redis_call(
     basic_user: Person, room: str, calls_of: Counter
 ) -> None:
     first = calls_of(lambda: basic_user.sent(room))
-    sent = [BATCH_GET, UPDATE, TRANSACT, SEND]
+    sent = [BATCH_GET, TRANSACT, SEND]
     assert first == Calls([BATCH_GET, *sent], redis=2)  # the plan is not cached
     assert calls_of(lambda: basic_user.sent(room)) == Calls(sent, redis=1)
     keyed = calls_of(lambda: basic_user.sent(room, key="k-1"))
@@ -107,7 +107,7 @@ def test_sending_a_prompt_on_the_pro_plan_takes_the_same_calls(
 ) -> None:
     room = pro_user.open_room()
     pro_user.sent(room)
-    sent = [BATCH_GET, UPDATE, TRANSACT, SEND]
+    sent = [BATCH_GET, TRANSACT, SEND]
     assert calls_of(lambda: pro_user.sent(room)) == Calls(sent, redis=1)
 
 

@@ -255,7 +255,7 @@ def test_a_refusal_note_is_not_valid_for_another_limit_or_window(
 # ── Calls ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_burst_limit_takes_no_further_call_and_a_known_refusal_only_one_to_redis(
+def test_the_burst_limit_takes_no_further_call_and_a_known_refusal_one_to_redis_and_one_read(
     pro_user: Person, room: str, redis: StandIn, wire: Wire
 ) -> None:
     pro_user.sent(room, at=NOON)
@@ -263,17 +263,17 @@ def test_the_burst_limit_takes_no_further_call_and_a_known_refusal_only_one_to_r
     wire.reset()
     for _ in range(MOST - 1):
         pro_user.sent(room, at=NOON)
-    each = ["dynamodb.UpdateItem", "dynamodb.TransactWriteItems", "sqs.SendMessage"]
+    each = [READ, "dynamodb.TransactWriteItems", "sqs.SendMessage"]
     assert wire.calls() == each * (MOST - 1)
     assert len(redis.requests()) == MOST - 1
 
     redis.reset()
     wire.reset()
     check_refusal(pro_user.send(room, at=NOON), NOON)
-    assert (len(redis.requests()), wire.calls()) == (2, [READ])
+    assert (len(redis.requests()), wire.calls()) == (2, [READ, READ])
     for _ in range(5):
         check_refusal(pro_user.send(room, at=NOON), NOON)
-    assert (len(redis.requests()), wire.calls()) == (7, [READ])
+    assert (len(redis.requests()), wire.calls()) == (7, [READ] * 7)
 
 
 def test_the_burst_limit_is_the_templates_default() -> None:

@@ -18,8 +18,7 @@ pytestmark = pytest.mark.both_engines
 TRANSACT, UPDATE = "dynamodb.TransactWriteItems", "dynamodb.UpdateItem"
 
 REQUESTS: dict[str, tuple[str, int, Callable[[Person, str, str], Reply]]] = {
-    "send, room": (UPDATE, 202, lambda user, room, _: user.send(room)),
-    "send, count": (TRANSACT, 202, lambda user, room, _: user.send(room)),
+    "send": (TRANSACT, 202, lambda user, room, _: user.send(room)),
     "retry": (TRANSACT, 202, lambda user, room, failed: user.retry(room, failed)),
     "edit": (TRANSACT, 202, lambda user, room, failed: user.edit(room, failed, "Hello again")),
     "change": (

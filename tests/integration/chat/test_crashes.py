@@ -286,11 +286,11 @@ DELETE, BATCH_WRITE = "dynamodb.DeleteItem", "dynamodb.BatchWriteItem"
 SEND, RECEIVE, POSTPONE = "sqs.SendMessage", "sqs.ReceiveMessage", "sqs.ChangeMessageVisibility"
 
 PATHS = {
-    "send": Path(room, send, [BATCH_GET, UPDATE, TRANSACT, SEND], redis=2),
+    "send": Path(room, send, [BATCH_GET, BATCH_GET, TRANSACT, SEND], redis=2),
     "send with a key": Path(
-        room, send_until_accepted, [BATCH_GET, BATCH_GET, UPDATE, TRANSACT, SEND], redis=2
+        room, send_until_accepted, [BATCH_GET, BATCH_GET, TRANSACT, SEND], redis=2
     ),
-    "send on pro": Path(room_on_pro, send, [BATCH_GET, UPDATE, TRANSACT, SEND], redis=2),
+    "send on pro": Path(room_on_pro, send, [BATCH_GET, BATCH_GET, TRANSACT, SEND], redis=2),
     "retry": Path(room_with_a_failed_prompt, retry, [BATCH_GET, TRANSACT, SEND], redis=1),
     "answer": Path(room_with_a_queued_prompt, poll, [UPDATE, BATCH_GET, QUERY, TRANSACT], gemini=1),
     "try again": Path(

@@ -4,7 +4,9 @@ Each is admitted, stored and counted at once, and queued.
 """
 
 import math
+import random
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -35,13 +37,19 @@ from geminichat.errors import (
     Unauthorized,
 )
 from geminichat.tables import chatrooms, idempotency_keys, messages, subscriptions, usage, users
-from geminichat.tables.chatrooms import Turn
+from geminichat.tables.chatrooms import Chatroom, Turn
 from geminichat.tables.idempotency_keys import KeyedRequest, Use
-from geminichat.tables.table import ConditionsFailed, Write, transact
+from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
 from geminichat.upstash import prompt_limits, room_list_cache
 
 if TYPE_CHECKING:
     from geminichat.domain.models import Choice
+
+
+ROOM_TRIES = 24
+"""Tries to take a room's next turn while other prompts of the room take theirs."""
+ROOM_PAUSE = 0.01
+"""Seconds by which the longest pause before a further try grows."""
 
 
 class SentPrompt(msgspec.Struct, frozen=True):
@@ -61,14 +69,18 @@ def send(
     ended.
     """
     request = KeyedRequest.of(idempotency_key, room_id, prompt.content)
-    [use] = idempotency_keys.read(caller, request, now)
+    use, room = idempotency_keys.read(
+        caller, request, now, chatrooms.key_of(caller.user_id, room_id)
+    )
     if use:
         return _replay(caller, use, now)
+    if room is None:
+        raise NotFound()
 
-    def reserve() -> tuple[Turn, list[Write]]:
-        return chatrooms.take_turn(caller.user_id, room_id, now), []
+    def reserve(room: Chatroom) -> tuple[Turn, Write]:
+        return chatrooms.next_turn(room, now)
 
-    return _send(caller, room_id, prompt.content, request, reserve, now)
+    return _send(caller, room, prompt.content, request, reserve, now, tries=ROOM_TRIES)
 
 
 def replace_turns(
@@ -103,30 +115,37 @@ def replace_turns(
         raise NotFound()
     if chatrooms.line_of(room).hidden.has_position(seq):
         raise ChangedMeanwhile()
-    turn, hide = chatrooms.replace_turns(room, seq, now)
-    turn = replace(turn, model=model or turn.model)
-    return _send(caller, room_id, content or prompt.content, request, lambda: (turn, [hide]), now)
+
+    def reserve(room: Chatroom) -> tuple[Turn, Write]:
+        turn, hide = chatrooms.replace_turns(room, seq, now)
+        return replace(turn, model=model or turn.model), hide
+
+    return _send(caller, room, content or prompt.content, request, reserve, now)
 
 
 def _send(
     caller: Claims,
-    room_id: str,
+    room: Chatroom,
     content: str,
     request: KeyedRequest | None,
-    reserve: Callable[[], tuple[Turn, list[Write]]],
+    reserve: Callable[[Chatroom], tuple[Turn, Write]],
     now: datetime,
+    *,
+    tries: int = 1,
 ) -> SentPrompt:
-    """Admit a prompt, reserve its turn, store and count it at once, and queue it.
+    """Admit a prompt, reserve its turn, store and count it in one transaction, and queue it.
 
-    `reserve` returns the turn, and writes to commit together with the prompt.
+    `reserve` returns the turn, and the write "room" that reserves it. If the room has changed, it
+    is read again for each further try.
     """
-    user_id = caller.user_id
+    room_id, user_id = room.chatroom_id, caller.user_id
     allowance = _admit(user_id, now, room_list_cache.activity_notice(room_id, now))
-    try:
-        turn, also = reserve()
+
+    def store(room: Chatroom) -> tuple[Turn, Allowance]:
+        turn, turn_write = reserve(room)
 
         def write(choice: "Choice", reservation: Reservation) -> list[Write]:
-            writes = [*also, messages.put_prompt(turn, content, choice, reservation, now)]
+            writes = [turn_write, messages.put_prompt(turn, content, choice, reservation, now)]
             if request:
                 writes.append(
                     idempotency_keys.put_key(
@@ -135,19 +154,41 @@ def _send(
                 )
             return writes
 
-        allowance = _store(caller, allowance, turn, content, write)
+        return turn, _store(caller, allowance, turn, content, write)
+
+    try:
+        turn, stored = _retry_changed(room, store, tries)
     except Exception as error:
         _take_back(allowance, error)
         if isinstance(error, ConditionsFailed):
             if error.of("idempotency key"):
                 raise KeyInUse() from error
             if error.of("room"):
-                raise ChangedMeanwhile() from error
+                raise (ChangedMeanwhile() if tries == 1 else Contended()) from error
         raise
 
     metrics.emit(PromptsAccepted=1)
     message = Message.queued(ids.message_id(room_id, turn.seq), content, times.text(now))
-    return _queue(room_id, message, allowance.plan, messages.FIRST, allowance.headers())
+    return _queue(room_id, message, stored.plan, messages.FIRST, stored.headers())
+
+
+def _retry_changed[T](room: Chatroom, store: Callable[[Chatroom], T], tries: int) -> T:
+    """Call `store` with the room, and again with the room, read again, if it has changed.
+
+    Raises NotFound if the room was deleted, and ConditionsFailed.
+    """
+    for pauses in range(tries):
+        try:
+            return store(room)
+        except ConditionsFailed as error:
+            is_last = pauses + 1 == tries
+            if is_last or not error.of("room") or error.of("idempotency key"):
+                raise
+        time.sleep(random.uniform(0, ROOM_PAUSE * pauses))
+        [room] = batch_get(chatrooms.key_of(room.user_id, room.chatroom_id))
+        if room is None:
+            raise NotFound()
+    raise Contended()
 
 
 def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentPrompt:

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import IncludeProjection, LocalSecondaryIndex
 
@@ -169,20 +170,20 @@ def read_rooms(
     return page, following
 
 
-def take_turn(user_id: str, chatroom_id: str, now: datetime) -> Turn:
-    """Reserve the next prompt's position and its reply's, and return them. Raises NotFound.
+def next_turn(room: Chatroom, now: datetime) -> tuple[Turn, Write]:
+    """Return the next turn, and the write "room" that reserves it and moves the room up the list.
 
-    A position that is reserved and never used leaves a gap in the numbers, with no other effect.
+    The write's condition fails if the room has changed since it was read.
     """
-    room = Chatroom(user_id, chatroom_id)
-    moment = times.text(now)
-    reserve = Chatroom.last_seq.add(2)
-    if not update_if(
-        room, [reserve, Chatroom.updated_at.set(moment)], Chatroom.updated_at <= moment
-    ):
-        # The room is missing, or had later activity, which the list's order must keep.
-        _update(room, [reserve])
-    return _turn(room, int(room.last_seq) - 1, line_of(room))
+    last, line = int(room.last_seq), line_of(room)
+    moment = max(times.text(now), room.updated_at)
+    write = update(
+        "room",
+        Chatroom(room.user_id, room.chatroom_id),
+        [Chatroom.last_seq.set(last + 2), Chatroom.updated_at.set(moment)],
+        _is_unchanged(room) & (Chatroom.updated_at == room.updated_at),
+    )
+    return _turn(room, last + 1, line), write
 
 
 def _turn(room: Chatroom, seq: int, line: Line) -> Turn:
@@ -228,7 +229,6 @@ def undo_edit(room: Chatroom, now: datetime) -> tuple[rooms.Room, Write]:
 
 
 def _change_line(room: Chatroom, line: Line, now: datetime, *more: Action) -> Write:
-    same = Chatroom.line == room.line if room.line else Chatroom.line.does_not_exist()
     return update(
         "room",
         Chatroom(room.user_id, room.chatroom_id),
@@ -237,8 +237,15 @@ def _change_line(room: Chatroom, line: Line, now: datetime, *more: Action) -> Wr
             Chatroom.updated_at.set(times.text(now)),
             *more,
         ],
-        (Chatroom.last_seq == room.last_seq) & same,
+        _is_unchanged(room),
     )
+
+
+def _is_unchanged(room: Chatroom) -> Condition:
+    """Return the condition that the room has had no other turn, edit or undo since it was read."""
+    same = Chatroom.line == room.line if room.line else Chatroom.line.does_not_exist()
+    unchanged: Condition = (Chatroom.last_seq == room.last_seq) & same
+    return unchanged
 
 
 def line_of(room: Chatroom) -> Line:
