@@ -45,6 +45,8 @@ from tests.support.template import PROMPT_QUEUES, QUEUES, Values
 from tests.support.wire import Wire
 
 ATTEMPTS, DAILY, BURST, WINDOW = 2, 5, 4, 10
+TURNS = 20
+"""HistoryTurns, of which a worker reads the state."""
 SWEEP_AFTER, MAX_AGE = timedelta(seconds=300), timedelta(hours=24)
 LEASE = timedelta(minutes=10)
 SWEEP_EVERY = timedelta(minutes=15)
@@ -106,6 +108,12 @@ class Room:
     queue: list[Prompt] = field(default_factory=list)
     deleted: bool = False
     purged: bool = False
+
+    def unfinished_before(self, prompt: Prompt) -> list[Prompt]:
+        """Return the prompts that a worker answers first, of the turns that it reads."""
+        before = [one for one in self.prompts if one.place < prompt.place]
+        shown = [one for one in before for _ in range(2 if one.status == "answered" else 1)]
+        return [one for one in before if one in shown[-2 * TURNS :] and not one.ended]
 
 
 @dataclass
@@ -202,8 +210,12 @@ class Lives(RuleBasedStateMachine):
             return False
         prompt.attempts += 1
         prompt.lease = None
+        earlier = prompt.room.unfinished_before(prompt)
         if prompt.attempts > ATTEMPTS:
             self.end(prompt, "failed", refunded=True)
+        elif earlier:
+            prompt.attempts, prompt.status = prompt.attempts - 1, "queued"
+            return all(self.attempt(one) for one in earlier) and self.attempt(prompt)
         elif "harm" in prompt.content:
             self.end(prompt, "failed")
         elif not self.down:
@@ -308,8 +320,6 @@ class Lives(RuleBasedStateMachine):
             return multiple()
         if limit:
             self.check_refusal(reply, limit)
-            if not room.deleted:
-                self.read_activity(room, now)
             return multiple()
         assert reply.status == 202, reply.text
         assert not room.deleted
@@ -344,12 +354,6 @@ class Lives(RuleBasedStateMachine):
             assert (reply.data["messageId"], reply.data["status"]) == (prompt.id, prompt.status)
             if prompt.status == "queued" and not lost:
                 self.enqueue(prompt)
-
-    def read_activity(self, room: Room, now: datetime) -> None:
-        """Update the model: a refused prompt may have moved the room's latest activity."""
-        shown = self.user.get(f"/chatroom/{room.id}", at=self.clock).data["updatedAt"]
-        assert shown in (times.text(room.active), times.text(now))
-        room.active = times.parse(shown)
 
     @precondition(lambda self: self.failed())
     @rule(pick=st.integers(0, 99), redis=REDIS)
