@@ -6,8 +6,8 @@ from geminichat.domain import ids
 from geminichat.domain.devices import Device, token_of
 
 KEY = b"k" * 32
-ANN = ids.new("u")
-SESSION = ids.new("s")
+ANN = f"u_{'a' * 26}"
+SESSION = f"s_{'b' * 26}"
 GENUINE = token_of(ANN, SESSION, 7, KEY)
 
 
