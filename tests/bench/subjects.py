@@ -12,7 +12,7 @@ from typing import Any
 from argon2 import PasswordHasher
 
 from geminichat import access_tokens
-from geminichat.domain import codes, ids, sessions, times
+from geminichat.domain import codes, ids, sessions, tickets, times
 from geminichat.domain.identities import Identity
 from geminichat.domain.sessions import Claims, RefreshToken
 from infra import template
@@ -214,6 +214,25 @@ def sqs_event(prompts: int) -> Mapping[str, Any]:
     }
 
 
+def _connection(route: str) -> Mapping[str, Any]:
+    """Return a WebSocket connection's event."""
+    authorizer = {"principalId": USER, "sessionId": SESSION, "nonce": "nonce"}
+    context = {"routeKey": route, "connectionId": "c1", "authorizer": authorizer}
+    return {"requestContext": {**context, "requestTimeEpoch": NOW.timestamp() * 1000}}
+
+
+def _handshake() -> Mapping[str, Any]:
+    """Return the event of a request for a WebSocket connection."""
+    key = base64.urlsafe_b64decode(KEY)
+    return {
+        "methodArn": "arn:aws:execute-api:us-east-1:123456789012:api/live/$connect",
+        "queryStringParameters": {
+            "ticket": tickets.issue(Claims(USER, SESSION), "bench", "k1", key, NOW)
+        },
+        "requestContext": {"requestTimeEpoch": NOW.timestamp() * 1000},
+    }
+
+
 _ROOM = f"/chatroom/{ROOM}"
 _ONE = f"{_ROOM}/message/{PROMPT}"
 _QUEUED: Item = {"status": "queued", "sender": "user", "attempts": 0}
@@ -279,6 +298,7 @@ ASKS: dict[str, Ask] = {
     "AuthLogout": Ask("/auth/logout", usual="create"),
     "AuthMe": Ask("/auth/me"),
     "UserMe": Ask("/user/me"),
+    "UserDelete": Ask("/user", {"currentPassword": PASSWORD}, usual="login", hashes=1),
     "UserAddIdentity": Ask(
         "/user/identity",
         {"email": ANN.value, "otp": OTP, "currentPassword": PASSWORD},
@@ -303,6 +323,9 @@ ASKS: dict[str, Ask] = {
         items={"MessagesTable": {"status": "failed"}},
         usual="send",
     ),
+    "ChatroomStopMessage": Ask(
+        f"{_ONE}/stop", items={"MessagesTable": {"status": "generating"}}, usual="create"
+    ),
     "ChatroomEditMessage": Ask(
         _ONE,
         {"content": CONTENT},
@@ -316,6 +339,11 @@ ASKS: dict[str, Ask] = {
         f"{_ROOM}/undo", items={"ChatroomsTable": {"line": '{"edits":[[1,2]]}'}}, usual="create"
     ),
     "ChatroomFork": Ask(f"{_ROOM}/fork", {"upTo": PROMPT}, usual="create"),
+    "LiveOpen": Ask("/live", usual="get"),
+    "LiveAuthorize": Ask(event=_handshake(), usual="health"),
+    "LiveConnect": Ask(event=_connection("$connect"), usual="create"),
+    "LiveRenew": Ask(event=_connection("renew"), usual="create"),
+    "LiveDisconnect": Ask(event=_connection("$disconnect"), usual="create"),
     "GeminiWorker": Ask(event=sqs_event(1), items={"MessagesTable": _QUEUED}, usual="worker"),
     "TitlesGenerate": Ask(
         event={"Records": [{"messageId": "1", "body": json.dumps(_UNTITLED)}]},
