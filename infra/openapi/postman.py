@@ -34,6 +34,7 @@ VARIABLES = {
     "refreshToken": "",
     "roomId": "",
     "messageId": "",
+    "firstId": "",
     "idempotencyKey": "",
     "etag": "",
     "checkout": "",

@@ -60,10 +60,10 @@ def test_a_connection_is_closed_unless_it_is_gone(
     status: int,
     logged: bool,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with served(lambda: app(status)) as url:
         monkeypatch.setenv("LIVE_CONNECTIONS_URL", f"{url}/live")
         connections.close(CONNECTION)
     assert requests == [("DELETE", "/live/%40connections/L0SM9cOFvHcCIhw%3D", b"")]
-    assert ("connection not closed" in capsys.readouterr().out) is logged
+    assert ("connection not closed" in caplog.text) is logged

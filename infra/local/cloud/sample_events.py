@@ -74,6 +74,7 @@ class Guest:
         self._values: Mapping[str, Callable[[], str]] = {
             "newEmail": _email,
             "email": lambda: self._account["user"]["email"],
+            "userId": lambda: self._account["user"]["id"],
             "token": lambda: self._account["token"],
             "refreshToken": lambda: self._account["refreshToken"],
             "chatroomId": lambda: self._room,
