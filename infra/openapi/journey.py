@@ -300,10 +300,12 @@ JOURNEY = [
         until="/\"day\";r=0/.test(header('RateLimit'))",
     ),
     Step(
-        says="Send a sixth prompt before an identity is verified",
+        says="Send a sixth prompt",
         operation="chatroomSendMessage",
-        status=403,
-        code="identity-not-proven",
+        status=429,
+        code="quota-exceeded",
+        shows=("Retry-After", *LIMITS),
+        expects={"it names the time of the reset": "answer.resetsAt > new Date().toISOString()"},
     ),
     Step(
         says="Cancel without a subscription",

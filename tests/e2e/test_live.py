@@ -22,7 +22,7 @@ from infra.local.serving import serve
 from infra.local.standins.faults import StandIn
 from infra.paths import ROOT
 from tests.support.deployed import RunningStack
-from tests.support.person import OTHER_PASSWORD, Person
+from tests.support.person import OTHER_PASSWORD, PASSWORD, Person
 
 SHORT = Limits(idle=2, life=5)
 USERS, FRAMES = 4, 20
@@ -164,7 +164,7 @@ def test_the_ninth_connection_closes_the_first(stack: RunningStack) -> None:
 def test_an_ended_session_receives_no_frame_after_two_seconds(
     stack: RunningStack, how: str
 ) -> None:
-    ann = stack.new_proven_user()
+    ann = stack.new_user()
     room = ann.open_room()
     reply_slowly(stack, 12, match=how)
 
@@ -175,7 +175,7 @@ def test_an_ended_session_receives_no_frame_after_two_seconds(
             case "everywhere":
                 assert ann.post("/auth/logout", {"everywhere": True}).status == 200
             case "password":
-                body = {"newPassword": OTHER_PASSWORD, **ann.confirm()}
+                body = {"newPassword": OTHER_PASSWORD, "currentPassword": PASSWORD}
                 assert ann.post("/auth/change-password", body).status == 200
             case "deletion":
                 table = stack.description.tables["UsersTable"]

@@ -12,6 +12,7 @@ import pytest
 from tests.support.deployed import RunningStack
 from tests.support.parallel import wait_until
 from tests.support.person import Person
+from tests.support.template import TEMPLATE
 
 
 def make_pro(stack: RunningStack, user: Person) -> None:
@@ -46,27 +47,28 @@ def test_twenty_parallel_prompts_to_twenty_rooms_are_each_answered_once(
     assert sorted(asked) == sorted(f"Prompt {place}" for place in range(20))
 
 
-def test_twenty_parallel_prompts_to_one_room_are_each_answered_once_and_in_order(
+def test_parallel_prompts_to_one_room_are_each_answered_once_and_in_order(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()
     make_pro(stack, user)
     room = user.open_room("One room")
+    many = int(TEMPLATE["Parameters"]["ProInFlight"]["Default"])
 
-    with ThreadPoolExecutor(20) as pool:
-        sent = list(pool.map(lambda n: user.sent(room, f"Prompt {n}"), range(20)))
+    with ThreadPoolExecutor(many) as pool:
+        sent = list(pool.map(lambda n: user.sent(room, f"Prompt {n}"), range(many)))
 
     for message_id in sent:
         assert user.wait(room, message_id)["status"] == "answered"
     messages = user.page(room)
-    assert [message["sender"] for message in messages] == ["user", "ai"] * 20
+    assert [message["sender"] for message in messages] == ["user", "ai"] * many
     for prompt, reply in zip(messages[::2], messages[1::2], strict=True):
         assert reply["replyTo"] == prompt["id"]
         assert reply["content"].startswith(f"You said: {prompt['content']} (turn ")
     asked = [request["contents"][-1]["parts"][0]["text"] for request in stack.gemini.requests()]
     by_place = sorted(messages[::2], key=lambda message: int(message["id"].rsplit("_", 1)[1]))
     in_queue = [message["content"] for message in by_place]
-    assert len(asked) == len(set(asked)) == 20
+    assert len(asked) == len(set(asked)) == many
     answered = [message["createdAt"] for message in messages[1::2]]
     order = [content for _, content in sorted(zip(answered, in_queue, strict=True))]
     assert asked == order, "a reply was stored in another order than it was asked for"

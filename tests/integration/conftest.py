@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from types import FunctionType
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -56,10 +58,18 @@ def moments(request: pytest.FixtureRequest) -> Iterator[None]:
     moment of whole milliseconds, such as NOON, was chosen and stays.
     """
     late = datetime.now(UTC) - COLLECTED
+
+    def move(value: Any) -> Any:
+        return value + late if isinstance(value, datetime) and value.microsecond % 1000 else value
+
     with pytest.MonkeyPatch.context() as patch:
         for name, value in list(vars(request.module).items()):
-            if isinstance(value, datetime) and value.microsecond % 1000:
-                patch.setattr(request.module, name, value + late)
+            if isinstance(value, datetime):
+                patch.setattr(request.module, name, move(value))
+            elif isinstance(value, FunctionType) and value.__module__ == request.module.__name__:
+                patch.setattr(value, "__defaults__", tuple(map(move, value.__defaults__ or ())))
+                named = {key: move(one) for key, one in (value.__kwdefaults__ or {}).items()}
+                patch.setattr(value, "__kwdefaults__", named)
         yield
 
 

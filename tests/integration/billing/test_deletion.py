@@ -155,14 +155,16 @@ def test_nothing_is_billed_after_the_request(api: Api, stripe: Stripe, move: str
     if move:
         user.move(move)
     assert delete(user).status == 202
-    paid = paid_invoices(stripe)
+    customer = user.customer_id()
+    paid = paid_invoices(stripe, customer)
     stripe.advance(timedelta(days=366).total_seconds())
     assert stripe.get(f"/v1/subscriptions/{subscription}")["status"] == "canceled"
-    assert paid_invoices(stripe) == paid
+    assert paid_invoices(stripe, customer) == paid
 
 
-def paid_invoices(stripe: Stripe) -> int:
-    return sum(one["event"]["type"] == "invoice.paid" for one in stripe.events())
+def paid_invoices(stripe: Stripe, customer: str) -> int:
+    events = [one["event"] for one in stripe.events() if customer in str(one["event"])]
+    return sum(event["type"] == "invoice.paid" for event in events)
 
 
 def test_a_checkout_page_made_during_the_request_is_closed_a_minute_later(

@@ -70,8 +70,7 @@ class Usage(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     limit: int | None
     used: int
     remaining: int | None
-    resets_at: str | None
-    """Null for an account without a verified identity, which gets its prompts only once."""
+    resets_at: str
     input_tokens: int
     output_tokens: int
     spent_usd: float
@@ -225,7 +224,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
             limit=self.limit,
             used=self.unproven_used if self.unproven else self.counted,
             remaining=self.left,
-            resets_at=None if self.unproven else times.text(times.next_day(self.now)),
+            resets_at=times.text(times.next_day(self.now)),
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
             spent_usd=(self.committed - self.reserved) / MILLION,

@@ -40,8 +40,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """The most that the user may spend on the day."""
     plan: Plan = Plan.BASIC
     """The user's plan, which decides the queue."""
-    unproven: bool = False
-    """Whether the user has proven no identity."""
+    unproven: str = ""
+    """The fingerprint of the identity of a user who has proven none; else empty."""
 
     def cost(self, tokens: TokenUsage) -> int:
         """Return the price of tokens, rounded up."""
@@ -80,7 +80,7 @@ def reserve(
     cap: int,
     stage_cap: StageCap,
     plan: Plan = Plan.BASIC,
-    unproven: bool = False,
+    unproven: str = "",
 ) -> Reservation:
     """Return the reservation of the most that a prompt can cost.
 

@@ -297,7 +297,7 @@ def _store(
             failed = error
         was_unproven = bool(allowance.unproven)
         allowance = usage.read_allowance(allowance.user_id, now)
-        if allowance.unproven and (failed.of("unproven") or failed.of("unproven stage")):
+        if failed.of("unproven") or failed.of("unproven stage"):
             raise _unproven_refusal(allowance) from failed
         if failed.of("session") and bool(allowance.unproven) == was_unproven:
             raise Unauthorized(ENDED) from failed
@@ -320,12 +320,17 @@ def _reserve(allowance: Allowance, turn: Turn, content: str, choice: "Choice") -
         cap=allowance.limits.spending,
         stage_cap=config.stage_cap(),
         plan=allowance.plan,
-        unproven=bool(allowance.unproven),
+        unproven=allowance.unproven,
     )
 
 
 def _unproven_refusal(allowance: Allowance) -> AppError:
-    """Return the error for a prompt of an account that has proven no identity."""
+    """Return the error for a prompt of an account that has proven no identity.
+
+    On a day whose quota is used up it is the usual one.
+    """
+    if allowance.reached is Limit.DAY:
+        return allowance.refusal()
     if allowance.unproven_used >= UNPROVEN_PROMPTS:
         prompts = "their five prompts"
     elif not allowance.unproven_left:

@@ -1,6 +1,5 @@
 """The purges table: the users who are to be deleted with everything they have, and when."""
 
-import math
 from datetime import datetime, timedelta
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
@@ -44,7 +43,7 @@ class Purge(Table):
 
 def schedule(user_id: str, due: datetime) -> Write:
     """Return the write "purge", which deletes a user at this time."""
-    return put("purge", Purge(user_id, due_at=math.ceil(due.timestamp())))
+    return put("purge", Purge(user_id, due_at=int(due.timestamp())))
 
 
 def schedule_departure(user_id: str, kept_until: datetime, now: datetime) -> Write:
@@ -52,8 +51,8 @@ def schedule_departure(user_id: str, kept_until: datetime, now: datetime) -> Wri
 
     It begins soon, to end payments for requests that were under way at the same time.
     """
-    soon, until = now + LONGEST_REQUEST, math.ceil(kept_until.timestamp())
-    return put("purge", Purge(user_id, due_at=math.ceil(soon.timestamp()), kept_until=until))
+    soon, until = now + LONGEST_REQUEST, int(kept_until.timestamp())
+    return put("purge", Purge(user_id, due_at=int(soon.timestamp()), kept_until=until))
 
 
 def schedule_soon(user_id: str, now: datetime) -> Write:

@@ -246,7 +246,8 @@ def settle_prompt(
     """Return the writes "day", "stage" and, of a stranger, "unproven stage" of a prompt that ends.
 
     They replace the reservation by the cost of the tokens. The prompt is no longer in flight, and a
-    refunded one is taken off the day's prompts, though never off its attempts. The condition of
+    refunded one is taken off the day's prompts, and off those of a stranger's identity (the write
+    "unproven"), though never off the attempts. The condition of
     "day" fails if the counts that the prompt was reserved in were deleted with their user.
     """
     settled = [
@@ -272,6 +273,9 @@ def settle_prompt(
     if reservation.unproven:
         strangers = Usage(UNPROVEN, reservation.day)
         writes.append(update("unproven stage", strangers, [Usage.in_flight.add(-1)]))
+    if reservation.unproven and refunded:
+        identity = Usage(f"unproven {reservation.unproven}", "all")
+        writes.append(update("unproven", identity, [Usage.prompts.add(-1)]))
     return writes
 
 

@@ -1,6 +1,5 @@
 """The users table: one item per account, with its identities, its password and its sessions."""
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -191,7 +190,7 @@ def leave(claims: Claims, purge_at: datetime, now: datetime) -> Write:
 
     Its condition fails if the session that asks has ended.
     """
-    actions = [User.purge_at.set(math.ceil(purge_at.timestamp())), *_end_others({}, now)]
+    actions = [User.purge_at.set(int(purge_at.timestamp())), *_end_others({}, now)]
     return update("user", User(claims.user_id), actions, has_session(claims, now))
 
 
