@@ -56,7 +56,7 @@ def give_title(job: TitleJob, now: datetime) -> None:
     )
     if not (room and prompt and reply and chatrooms.is_title_due(room)):
         return
-    model = config.catalogue().cheapest()
+    model = config.catalogue().cheapest(now.date())
     question = titles.question(prompt.content, reply.content)
     cap = config.plan_limits()[subscriptions.plan_of(subscription, now)].spending
     price = titles.price(model, question, job.chatroom_id, now, cap, config.stage_cap())

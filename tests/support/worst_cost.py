@@ -57,7 +57,7 @@ def prompt(plan: Plan) -> float:
 
 def unproven_prompt() -> float:
     """Return the dollars that are reserved for the dearest prompt of an unproven account."""
-    return reserved(CATALOGUE.choose_cheapest())
+    return reserved(CATALOGUE.choose_cheapest(date.min))
 
 
 def reserved(choice: models.Choice) -> float:
@@ -79,7 +79,8 @@ def title() -> float:
     """Return the dollars that are charged for the dearest title."""
     longest = titles.question(LONGEST * CONTENT_LENGTH, LONGEST * CONTENT_LENGTH)
     plain = titles.question("a" * CONTENT_LENGTH, "a" * CONTENT_LENGTH)
-    model, now, cap = CATALOGUE.cheapest(), datetime(2026, 1, 1, tzinfo=UTC), spending.StageCap(0)
+    now, cap = datetime(2026, 1, 1, tzinfo=UTC), spending.StageCap(0)
+    model = CATALOGUE.cheapest(date.min)
     prices = [titles.price(model, asked, "r", now, 0, cap) for asked in (longest, plain)]
     return max(price.amount for price in prices) / MILLION
 

@@ -2,11 +2,12 @@
 
 import tomllib
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from geminichat import config
 from geminichat.domain import models
@@ -48,11 +49,20 @@ def test_an_alias_and_an_id_name_the_same_model() -> None:
 
 def test_every_plan_may_choose_the_default_and_the_cheapest_model() -> None:
     catalogue = Catalogue.read(CONTENT)
-    for model in (catalogue.default(), catalogue.cheapest()):
+    for model in (catalogue.default(), catalogue.cheapest(TODAY)):
         assert all(catalogue.is_open_to(model.id, plan, TODAY) for plan in Plan)
     assert not catalogue.is_open_to("best", Plan.BASIC, TODAY)
     assert catalogue.is_open_to("best", Plan.PRO, TODAY)
     assert not catalogue.is_open_to("gpt-5", Plan.PRO, TODAY)
+
+
+def test_the_cheapest_model_is_one_that_is_not_retired() -> None:
+    catalogue = Catalogue.read(CONTENT)
+    first = catalogue.cheapest(TODAY)
+    retiring = {**catalogue.models, first.id: replace(first, retires=TODAY)}
+    after = replace(catalogue, models=retiring)
+    assert after.cheapest(TODAY - timedelta(days=1)).id == first.id
+    assert after.cheapest(TODAY).id != first.id
 
 
 def test_a_room_that_names_a_retired_model_gets_its_replacement_from_that_day_on() -> None:

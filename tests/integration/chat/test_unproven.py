@@ -133,7 +133,7 @@ def test_a_stranger_is_answered_by_the_cheapest_model(
     stranger.sent(room)
     worker.drain()
     [request] = google.requests()
-    assert request["model"] == config.catalogue().cheapest().id
+    assert request["model"] == config.catalogue().cheapest(times.now().date()).id
 
 
 def test_all_strangers_share_a_number_of_prompts_in_flight(

@@ -83,7 +83,8 @@ def test_every_title_obeys_the_rules_of_a_rooms_title(content: str) -> None:
 
 
 def test_the_price_of_a_title_is_the_most_that_its_tokens_cost() -> None:
-    now, model = datetime(2026, 11, 25, tzinfo=UTC), CATALOGUE.cheapest()
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    model = CATALOGUE.cheapest(now.date())
     price = titles.price(model, "a" * 1_000, "r_1", now, 5, StageCap(100_000_000))
     assert (price.day, price.cap) == ("2026-11-25", 5)
     input_tokens = (len(titles.INSTRUCTION) + 1_000) / 2

@@ -108,10 +108,14 @@ class Catalogue(msgspec.Struct, frozen=True):
         """Return the model of the default alias."""
         return self.models[self.aliases[DEFAULT]]
 
-    def cheapest(self) -> Model:
-        """Return the model with the lowest output price among those that every plan may choose."""
-        open_to_all = (one for one in self.models.values() if one.plans >= set(Plan))
-        return min(open_to_all, key=lambda one: (one.price_out, one.price_in, one.id))
+    def cheapest(self, today: date) -> Model:
+        """Return the model with the lowest output price among those that every plan may choose.
+
+        A retired one is left out, unless all are.
+        """
+        open_to_all = [one for one in self.models.values() if one.plans >= set(Plan)]
+        serving = [one for one in open_to_all if not one.is_retired(today)]
+        return min(serving or open_to_all, key=lambda one: (one.price_out, one.price_in, one.id))
 
     def replacement(self, model: Model) -> Model | None:
         """Return the model that is asked where Google no longer serves this one, or None."""
@@ -134,9 +138,9 @@ class Catalogue(msgspec.Struct, frozen=True):
         model = self.serving(model.id, today)
         return Choice(model, min(model.max_output_tokens, self.max_output_tokens[plan]))
 
-    def choose_cheapest(self) -> Choice:
+    def choose_cheapest(self, today: date) -> Choice:
         """Return the cheapest model that every plan may use, with the basic plan's bound."""
-        model = self.cheapest()
+        model = self.cheapest(today)
         return Choice(model, min(model.max_output_tokens, self.max_output_tokens[Plan.BASIC]))
 
     def serving(self, model_id: str, today: date) -> Model:

@@ -59,7 +59,7 @@ _SEQUENCES = [*_ROWS, *(row[::-1] for row in _ROWS), "qwertzuiop", "azertyuiop"]
 _SHORTEST_RUN = 3
 """Characters of a row, or equal ones, that count as a part of a sequence."""
 _SHORTEST_UNIT = 4
-"""Characters that a repeated part needs, and those that a sequence needs besides its runs."""
+"""Characters that a repeated part needs, and those that a sequence needs outside of its runs."""
 
 
 def _is_sequence(folded: str) -> bool:

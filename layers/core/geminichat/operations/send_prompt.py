@@ -278,7 +278,7 @@ def _store(
         catalogue = config.catalogue()
         choice = catalogue.choose(turn.model, allowance.plan, now.date())
         if allowance.unproven:
-            choice = catalogue.choose_cheapest()
+            choice = catalogue.choose_cheapest(now.date())
         reservation = _reserve(allowance, turn, content, choice)
         allowance = replace(allowance, amount=reservation.amount)
         if allowance.is_too_expensive:

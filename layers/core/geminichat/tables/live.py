@@ -18,7 +18,7 @@ from pynamodb.expressions.update import Action
 
 from geminichat.domain import codes, tickets
 from geminichat.domain.tickets import TicketUsed
-from geminichat.errors import Unavailable
+from geminichat.errors import Contended
 from geminichat.tables import chatrooms, users
 from geminichat.tables.table import Key, Table, batch_get, update_if
 from geminichat.tables.users import User
@@ -141,7 +141,7 @@ def open_connection(
                 condition &= Live.connections[one].exists()
         if update_if(Live(user_id), actions, condition):
             return tuple(removed)
-    raise Unavailable()
+    raise Contended()
 
 
 def renew_connection(user_id: str, connection_id: str, session_id: str, now: datetime) -> bool:
