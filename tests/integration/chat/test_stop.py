@@ -228,8 +228,9 @@ RACES = int(os.environ.get("STOP_RACES", "20"))
 
 
 def test_a_stop_that_races_the_end_has_one_outcome(
-    pro_user: Person, google: StandIn, worker: Poller
+    pro_user: Person, google: StandIn, worker: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("BURST_PROMPTS", "0")
     rooms = [pro_user.open_room() for _ in range(RACES)]
     outcomes = set()
     for number, room in enumerate(rooms):
