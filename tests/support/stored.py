@@ -49,6 +49,12 @@ def purge_of(user_id: str) -> Purge | None:
     return next(iter(Purge.query(user_id, consistent_read=True)), None)
 
 
+def forget_purges() -> None:
+    """Delete every purge, so that only those of a test are due."""
+    for purge in Purge.scan():
+        purge.delete()
+
+
 def wrong_codes(identity: Identity, at: datetime | None = None) -> int:
     """Return the wrong codes in a row that are counted for an identity."""
     limit = codes.wrong_in_a_row(identity)

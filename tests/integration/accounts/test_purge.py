@@ -18,13 +18,18 @@ from tests.support.aftermath import run_sweep
 from tests.support.lagging_index import lagging
 from tests.support.lambdas import Api, Poller, invoke
 from tests.support.person import PASSWORD, Person, new_mobile, problem
-from tests.support.stored import purge_of, record_of, stored, users_named
+from tests.support.stored import forget_purges, purge_of, record_of, stored, users_named
 from tests.support.template import Values
 from tests.support.wire import ALWAYS, WIRE, Died
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(minutes=1)
 WEEK = timedelta(days=7)
+
+
+@pytest.fixture(autouse=True)
+def no_other_purge() -> None:
+    forget_purges()
 
 
 def purge(at: datetime) -> dict[str, int]:

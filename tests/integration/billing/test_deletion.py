@@ -23,14 +23,20 @@ from tests.support.aftermath import run_sweep
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import PASSWORD, Person, new_mobile, problem
-from tests.support.stored import purge_of, record_of, stored, users_named
+from tests.support.stored import forget_purges, purge_of, record_of, stored, users_named
 from tests.support.template import TEMPLATE
 from tests.support.wire import WIRE, Died
 
 NOW = datetime.now(UTC)
 GRACE = timedelta(days=14)
+YEAR = timedelta(days=366).total_seconds()
 EARLIER = NOW - timedelta(minutes=5)
 BEFORE, AFTER = NOW + GRACE - timedelta(minutes=1), NOW + GRACE + timedelta(minutes=2)
+
+
+@pytest.fixture(autouse=True)
+def no_other_purge() -> None:
+    forget_purges()
 
 
 def delete(user: Person, body: dict[str, str] | None = None, at: datetime = NOW) -> Reply:
@@ -157,8 +163,11 @@ def test_nothing_is_billed_after_the_request(api: Api, stripe: Stripe, move: str
     assert delete(user).status == 202
     customer = user.customer_id()
     paid = paid_invoices(stripe, customer)
-    stripe.advance(timedelta(days=366).total_seconds())
-    assert stripe.get(f"/v1/subscriptions/{subscription}")["status"] == "canceled"
+    stripe.advance(YEAR)
+    try:
+        assert stripe.get(f"/v1/subscriptions/{subscription}")["status"] == "canceled"
+    finally:
+        stripe.advance(-YEAR)
     assert paid_invoices(stripe, customer) == paid
 
 

@@ -38,6 +38,7 @@ def person(api: Api) -> Mapping[str, str]:
     return {
         "newEmail": new_email,
         "email": email,
+        "userId": account["user"]["id"],
         "token": token,
         "refreshToken": account["refreshToken"],
         "chatroomId": room,
