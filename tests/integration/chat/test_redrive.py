@@ -239,7 +239,8 @@ def test_every_resource_setting_is_found_by_its_logical_id() -> None:
     assert settings["MESSAGES_TABLE"] == "physical MessagesTable"
     assert settings["PROMPTS_QUEUE_URL"] == "physical PromptsQueue"
     assert settings["DEAD_LETTERS_QUEUE_URL"] == "physical DeadLettersQueue"
-    assert set(settings.values()) == set(names.values())
+    unused = {"physical TitlesQueue", "physical TitleDeadLettersQueue"}
+    assert set(names.values()) - set(settings.values()) == unused, "of no command on a stage"
 
 
 @pytest.mark.parametrize(

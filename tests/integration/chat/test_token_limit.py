@@ -80,13 +80,13 @@ def test_the_token_limit_holds_whatever_redis_does(
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_refusal_for_tokens_takes_one_read(pro_user: Person, wire: Wire) -> None:
+def test_a_refusal_for_tokens_takes_two_reads(pro_user: Person, wire: Wire) -> None:
     room = pro_user.open_room()
     spend(pro_user, LIMIT)
     for _ in range(3):
         wire.reset()
         check_refusal(pro_user.send(room))
-        assert wire.calls() == ["dynamodb.BatchGetItem"]
+        assert wire.calls() == ["dynamodb.BatchGetItem"] * 2
 
 
 @pytest.mark.usefixtures("limited")
@@ -96,7 +96,7 @@ def test_the_token_limit_takes_no_further_call(pro_user: Person, wire: Wire) -> 
     wire.reset()
     pro_user.sent(room)
     assert wire.calls() == [
-        "dynamodb.UpdateItem",
+        "dynamodb.BatchGetItem",
         "dynamodb.TransactWriteItems",
         "sqs.SendMessage",
     ]
