@@ -8,6 +8,7 @@ import requests
 import schemathesis
 
 ONE_USER_EACH = {
+    "DELETE /user",
     "POST /auth/change-password",
     "POST /auth/logout",
     "POST /subscribe/pro",
