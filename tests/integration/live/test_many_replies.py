@@ -1,7 +1,7 @@
 """Many replies on the emulated AWS: workers that are killed, sockets that are cut, refused posts.
 
-LIVE_REPLIES=200 has more than two rounds of five, every second one with a kill. A worker that is killed
-while it receives may hold messages for as long as the queue says, so it is a part of `make soak`.
+LIVE_REPLIES=200 has more than two rounds of five, every second one with a kill. A worker that is
+killed while it receives may hold messages for as long as the queue says: a part of `make soak`.
 """
 
 import os
