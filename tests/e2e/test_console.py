@@ -84,7 +84,7 @@ def test_a_person_signs_in_chats_uses_up_the_day_buys_pro_and_signs_out(
     console.press("Fill it in")
     console.press("Sign in")
 
-    stack.gemini.fault("answer", events=STORY, pause=0.4, match="Tell me a story")
+    stack.gemini.fault("answer", events=STORY, pause=0.8, match="Tell me a story")
     console.ask("Tell me a story")
     seen = console.watch_growth(5)
     window.driver.refresh()
