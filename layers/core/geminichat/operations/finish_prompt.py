@@ -53,17 +53,11 @@ def stop_queued(prompt: StoppablePrompt, now: datetime) -> bool:
 
     Returns False if a worker has leased it in the meantime.
     """
-    refunded = prompt.counted_on is not None
-    settle = usage.settle_prompt(
-        prompt.user_id, _reservation_of(prompt, now), prompt.tokens, refunded=refunded
-    )
     try:
-        _commit(messages.mark_stopped(prompt), *settle)
+        _end(prompt, messages.mark_stopped(prompt), prompt.tokens, now)
     except LeaseLost:
         return False
     metrics.emit(PromptsStopped=1)
-    if prompt.counted_on:
-        prompt_limits.forget_day(prompt.user_id, prompt.counted_on)
     return True
 
 
@@ -72,14 +66,8 @@ def stop_hidden(prompt: LeasedPrompt, now: datetime) -> None:
 
     Gemini was not asked in this attempt. Raises LeaseLost.
     """
-    refunded = prompt.counted_on is not None
-    settle = usage.settle_prompt(
-        prompt.user_id, _reservation_of(prompt, now), prompt.tokens, refunded=refunded
-    )
-    _commit(messages.mark_hidden(prompt), *settle)
+    _end(prompt, messages.mark_hidden(prompt), prompt.tokens, now)
     metrics.emit(PromptsStopped=1)
-    if prompt.counted_on:
-        prompt_limits.forget_day(prompt.user_id, prompt.counted_on)
 
 
 def fail(
@@ -91,18 +79,9 @@ def fail(
     attempt's. Raises LeaseLost.
     """
     refunded = prompt.counted_on is not None and failure.code in REFUNDED
-    _commit(
-        messages.mark_failed(prompt, failure, now, refunded=refunded),
-        *usage.settle_prompt(
-            prompt.user_id,
-            _reservation_of(prompt, now),
-            prompt.tokens + tokens,
-            refunded=refunded,
-        ),
-    )
+    failed = messages.mark_failed(prompt, failure, now, refunded=refunded)
+    _end(prompt, failed, prompt.tokens + tokens, now, refunded=refunded)
     metrics.emit(PromptsFailed=1)
-    if refunded and prompt.counted_on:
-        prompt_limits.forget_day(prompt.user_id, prompt.counted_on)
 
 
 def release(prompt: LeasedPrompt, tokens: TokenUsage, thinking: "Thinking | None" = None) -> bool:
@@ -120,6 +99,25 @@ def release(prompt: LeasedPrompt, tokens: TokenUsage, thinking: "Thinking | None
         more = usage.reserve_more(prompt.user_id, reservation, cost)
         reservation = msgspec.structs.replace(reservation, amount=reservation.amount + cost)
     return transact_if(messages.release_charged(prompt, tokens, reservation, thinking), *more)
+
+
+def _end(
+    prompt: LeasedPrompt | StoppablePrompt,
+    mark: Write,
+    tokens: TokenUsage,
+    now: datetime,
+    *,
+    refunded: bool = True,
+) -> None:
+    """Commit the write that ends a prompt without a reply, and settle it. Raises LeaseLost.
+
+    A prompt that counts to no day is never refunded.
+    """
+    refunded = refunded and prompt.counted_on is not None
+    reservation = _reservation_of(prompt, now)
+    _commit(mark, *usage.settle_prompt(prompt.user_id, reservation, tokens, refunded=refunded))
+    if refunded and prompt.counted_on:
+        prompt_limits.forget_day(prompt.user_id, prompt.counted_on)
 
 
 def _reservation_of(prompt: LeasedPrompt | StoppablePrompt, now: datetime) -> Reservation:
