@@ -28,9 +28,8 @@ def handler(request: Request) -> Response[AcceptedPrompt]:
         now=request.now,
     )
 
-    location = {"location": f"/chatroom/{room_id}/message/{sent.message.id}"}
     return accepted(
         AcceptedPrompt.of(sent.message, sent.job_id),
         "The edited prompt was accepted; the reply will follow.",
-        headers={**location, **sent.headers},
+        headers=sent.headers,
     )

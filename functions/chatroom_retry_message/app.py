@@ -15,9 +15,8 @@ def handler(request: Request) -> Response[AcceptedPrompt]:
 
     sent = send_prompt.retry(request.caller, room_id, request.path["messageId"], request.now)
 
-    location = {"location": f"/chatroom/{room_id}/message/{sent.message.id}"}
     return accepted(
         AcceptedPrompt.of(sent.message, sent.job_id),
         "The prompt was accepted again; the reply will follow.",
-        headers={**location, **sent.headers},
+        headers=sent.headers,
     )

@@ -17,9 +17,8 @@ def handler(request: Request) -> Response[AcceptedPrompt]:
 
     sent = send_prompt.send(request.caller, room_id, prompt, key, request.now)
 
-    location = {"location": f"/chatroom/{room_id}/message/{sent.message.id}"}
     return accepted(
         AcceptedPrompt.of(sent.message, sent.job_id),
         "The prompt was accepted; the reply will follow.",
-        headers={**location, **sent.headers},
+        headers=sent.headers,
     )

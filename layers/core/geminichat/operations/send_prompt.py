@@ -53,7 +53,7 @@ ROOM_PAUSE = 0.01
 
 
 class SentPrompt(msgspec.Struct, frozen=True):
-    """A stored prompt, its job, and the headers that report the limits."""
+    """A stored prompt, its job, and the headers that report its address and the limits."""
 
     message: Message
     job_id: str
@@ -376,4 +376,5 @@ def _queue(
     job = Job(chatroom_id=room_id, seq=seq, generation=generation, plan=plan)
     if message.status == Status.QUEUED:
         prompt_queue.send(job)
-    return SentPrompt(message, job.id, headers)
+    location = f"/chatroom/{room_id}/message/{message.id}"
+    return SentPrompt(message, job.id, {"location": location, **headers})
