@@ -107,31 +107,10 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
     otp: str | None
 
 
-class PasswordChange(
+class FreshProof(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """A new password, and a fresh proof."""
-
-    current_password: Password | None = None
-    current_otp: Otp | None = None
-    new_password: ChosenPassword
-
-    def __post_init__(self) -> None:
-        """Refuse a weak password; the handler compares it with the user's identities."""
-        if self.current_password is not None:
-            check_form("/currentPassword", self.current_password)
-        check_strength("/newPassword", self.new_password)
-
-    @property
-    def confirmation(self) -> Confirmation:
-        """The fresh proof. Raises InvalidRequest unless there is exactly one."""
-        return confirmation(self.current_password, self.current_otp)
-
-
-class Departure(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
-):
-    """A request to delete the account: a fresh proof."""
+    """A body with a fresh proof of the user who sends it."""
 
     current_password: Password | None = None
     current_otp: Otp | None = None
@@ -145,6 +124,21 @@ class Departure(
     def confirmation(self) -> Confirmation:
         """The fresh proof. Raises InvalidRequest unless there is exactly one."""
         return confirmation(self.current_password, self.current_otp)
+
+
+class Departure(FreshProof, frozen=True, kw_only=True):
+    """A request to delete the account: a fresh proof."""
+
+
+class PasswordChange(FreshProof, frozen=True, kw_only=True):
+    """A new password, and a fresh proof."""
+
+    new_password: ChosenPassword
+
+    def __post_init__(self) -> None:
+        """Refuse a weak password; the handler compares it with the user's identities."""
+        super().__post_init__()
+        check_strength("/newPassword", self.new_password)
 
 
 class ScheduledPurge(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
