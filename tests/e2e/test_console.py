@@ -31,7 +31,7 @@ print("Hello")
 
 
 def event(text: str, **more: Any) -> dict[str, Any]:
-    """Return a chunk of Gemini's stream."""
+    """Return a chunk of a Gemini stream."""
     part = {"content": {"role": "model", "parts": [{"text": text}]}, **more}
     usage = {"promptTokenCount": 3, "candidatesTokenCount": 5, "totalTokenCount": 8}
     return {"candidates": [part], "usageMetadata": usage}

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from functions.prompts_sweep.app import sweep
+from functions.user_purge.app import purge_due
 from geminichat.domain.messages import FINAL, REFUNDED, Status
 from geminichat.tables.messages import SHARDS, StoredMessage
 from geminichat.tables.usage import Usage
@@ -20,6 +21,11 @@ HOURS = (1, 2, 4)
 def run_sweep(after: timedelta = timedelta(0), seconds: float = 60) -> dict[str, int]:
     """Sweep as of a later time, within this number of seconds."""
     return sweep(datetime.now(UTC) + after, time.monotonic() + seconds)
+
+
+def run_purge(at: datetime) -> dict[str, int]:
+    """Purge the users that are due at a time."""
+    return purge_due(at, time.monotonic() + 60)
 
 
 def bring_to_rest(worker: Poller, rooms: Iterable[str]) -> None:

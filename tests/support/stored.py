@@ -2,16 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from geminichat.domain import codes, times
 from geminichat.domain.identities import Identity
 from geminichat.tables import identities, limits, users
 from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.codes import Codes
+from geminichat.tables.idempotency_keys import IdempotencyKey
 from geminichat.tables.identities import IdentityRecord
 from geminichat.tables.limits import Counter
+from geminichat.tables.live import Live
 from geminichat.tables.messages import StoredMessage
 from geminichat.tables.purges import Purge
+from geminichat.tables.sessions import Session
+from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.usage import Usage
 from geminichat.tables.users import User
 
@@ -47,6 +52,21 @@ def sessions_of(user_id: str) -> list[str]:
 def purge_of(user_id: str) -> Purge | None:
     """Return the purge of a user, or None."""
     return next(iter(Purge.query(user_id, consistent_read=True)), None)
+
+
+def items_of(user_id: str, room: str) -> dict[str, Any]:
+    """Return the items that the tables hold of a user and a room, by kind; no kind is empty."""
+    found = {
+        "rooms": list(Chatroom.query(user_id)),
+        "messages": [message for message in stored(room) if int(message.seq)],
+        "usage": list(Usage.query(user_id)),
+        "keys": list(IdempotencyKey.query(user_id)),
+        "sessions": list(Session.query(user_id)),
+        "subscription": list(Subscription.query(user_id)),
+        "connections": list(Live.query(user_id)),
+        "purge": purge_of(user_id),
+    }
+    return {kind: items for kind, items in found.items() if items}
 
 
 def forget_purges() -> None:

@@ -1,24 +1,18 @@
 """Unproven users that expired or were replaced: deleted with everything they have."""
 
-import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from functions.user_purge.app import purge_due
 from geminichat.errors import Unavailable
 from geminichat.tables import live
 from geminichat.tables.chatrooms import Chatroom
-from geminichat.tables.idempotency_keys import IdempotencyKey
-from geminichat.tables.live import Live
-from geminichat.tables.sessions import Session
-from geminichat.tables.usage import Usage
-from tests.support.aftermath import run_sweep
+from tests.support.aftermath import run_purge, run_sweep
 from tests.support.lagging_index import lagging
 from tests.support.lambdas import Api, Poller, invoke
 from tests.support.person import PASSWORD, Person, new_mobile, problem
-from tests.support.stored import forget_purges, purge_of, record_of, stored, users_named
+from tests.support.stored import forget_purges, items_of, purge_of, record_of, users_named
 from tests.support.template import Values
 from tests.support.wire import ALWAYS, WIRE, Died
 
@@ -30,24 +24,6 @@ WEEK = timedelta(days=7)
 @pytest.fixture(autouse=True)
 def no_other_purge() -> None:
     forget_purges()
-
-
-def purge(at: datetime) -> dict[str, int]:
-    return purge_due(at, time.monotonic() + 60)
-
-
-def everything_of(user_id: str, room: str) -> dict[str, object]:
-    """Return the items of a user by table, without empty tables."""
-    found = {
-        "rooms": list(Chatroom.query(user_id)),
-        "messages": [message for message in stored(room) if int(message.seq)],
-        "usage": list(Usage.query(user_id)),
-        "keys": list(IdempotencyKey.query(user_id)),
-        "sessions": list(Session.query(user_id)),
-        "connections": list(Live.query(user_id)),
-        "purge": purge_of(user_id),
-    }
-    return {name: value for name, value in found.items() if value}
 
 
 def a_busy_stranger(api: Api, identity: Person) -> tuple[str, str]:
@@ -64,7 +40,7 @@ def test_a_replaced_user_is_deleted_with_everything(api: Api, worker: Poller) ->
     owner = Person(api, new_mobile())
     user_id, room = a_busy_stranger(api, owner)
     owner.prove(at=LATER)
-    assert set(everything_of(user_id, room)) == {
+    assert set(items_of(user_id, room)) == {
         "rooms",
         "messages",
         "usage",
@@ -73,11 +49,11 @@ def test_a_replaced_user_is_deleted_with_everything(api: Api, worker: Poller) ->
         "connections",
         "purge",
     }
-    purge(LATER + timedelta(minutes=2))
+    run_purge(LATER + timedelta(minutes=2))
     worker.drain()
     run_sweep(timedelta(minutes=10))
-    purge(LATER + timedelta(minutes=12))
-    assert everything_of(user_id, room) == {}
+    run_purge(LATER + timedelta(minutes=12))
+    assert items_of(user_id, room) == {}
     assert owner.me(at=LATER).status == 200
     assert purge_of(owner.id) is None
 
@@ -85,13 +61,13 @@ def test_a_replaced_user_is_deleted_with_everything(api: Api, worker: Poller) ->
 def test_an_unproven_user_expires_after_seven_days(api: Api) -> None:
     ann = Person(api)
     user_id, room = a_busy_stranger(api, ann)
-    purge(NOW + WEEK - timedelta(minutes=1))
+    run_purge(NOW + WEEK - timedelta(minutes=1))
     assert [user.user_id for user in users_named(ann.identity)] == [user_id]
-    purge(NOW + WEEK)
+    run_purge(NOW + WEEK)
     assert users_named(ann.identity) == []
     run_sweep(WEEK + timedelta(minutes=10))
-    purge(NOW + WEEK + timedelta(minutes=10))
-    assert everything_of(user_id, room) == {}
+    run_purge(NOW + WEEK + timedelta(minutes=10))
+    assert items_of(user_id, room) == {}
     assert record_of(ann.identity) is None
     assert ann.sign_up(at=NOW + WEEK).status == 201
 
@@ -101,9 +77,9 @@ def test_a_purge_that_the_index_still_shows_is_not_begun_again(api: Api, values:
     stranger = Person(api)
     stranger.sign_up(at=NOW)
     with lagging(WIRE, values, "PurgesTable", "by-due-date"):
-        purge(NOW + WEEK)
+        run_purge(NOW + WEEK)
         assert users_named(stranger.identity) == []
-        assert purge(NOW + WEEK) == {"purged": 0, "failed": 0}
+        assert run_purge(NOW + WEEK) == {"purged": 0, "failed": 0}
     assert purge_of(stranger.id) is None
 
 
@@ -121,7 +97,7 @@ def test_an_expired_identity_is_free_before_its_user_is_purged(api: Api) -> None
     ann = Person(api)
     first, _ = a_busy_stranger(api, ann)
     assert ann.prove(at=NOW + WEEK)["user"]["id"] != first
-    purge(NOW + WEEK)
+    run_purge(NOW + WEEK)
     assert ann.me(at=NOW + WEEK).status == 200
     [user] = users_named(ann.identity)
     assert user.user_id == ann.id
@@ -133,7 +109,7 @@ def test_a_proven_user_is_never_purged(api: Api, new: str) -> None:
     token = ann.sign_up(at=NOW).data["token"]
     ann.ask_for_code(at=LATER)
     ann.verify(ann.code(), at=LATER, token=token)
-    purge(NOW + 2 * WEEK)
+    run_purge(NOW + 2 * WEEK)
     assert ann.me(at=NOW + 2 * WEEK).status == 200
 
 
@@ -147,7 +123,7 @@ def test_a_parallel_proof_and_purge_keep_the_owner_logged_in(api: Api) -> None:
         "dynamodb.TransactWriteItems",
         "meanwhile",
         nth=2,
-        do=lambda: purge(NOW + WEEK),
+        do=lambda: run_purge(NOW + WEEK),
         holding=("sessions",),
     )
     reply = ann.verify(code, at=late, token=ann.token_at(late))
@@ -168,22 +144,22 @@ def test_the_next_run_continues_a_purge_that_crashed_at_any_step(api: Api, how: 
         times = ALWAYS if how == "refused" else 1
         WIRE.cut(call, how, nth=calls[: place + 1].count(call), times=times)
         with suppress(Died, ConnectionError, Unavailable):
-            purge(LATER + timedelta(minutes=2))
+            run_purge(LATER + timedelta(minutes=2))
         WIRE.breaks.clear()
-        purge(LATER + timedelta(minutes=3))
+        run_purge(LATER + timedelta(minutes=3))
         run_sweep(timedelta(minutes=10))
-        purge(LATER + timedelta(minutes=14))
-        assert everything_of(user_id, room) == {}, f"{how} {call}"
+        run_purge(LATER + timedelta(minutes=14))
+        assert items_of(user_id, room) == {}, f"{how} {call}"
         assert owner.me(at=LATER).status == 200
 
 
 def calls_of_a_purge(api: Api) -> list[str]:
-    purge(LATER + timedelta(minutes=2))
+    run_purge(LATER + timedelta(minutes=2))
     owner = Person(api, new_mobile())
     a_busy_stranger(api, owner)
     owner.prove(at=LATER)
     with WIRE.watched() as tries:
-        purge(LATER + timedelta(minutes=2))
+        run_purge(LATER + timedelta(minutes=2))
     return [seen.call for seen in tries if seen.call.startswith("dynamodb.")]
 
 

@@ -1,29 +1,21 @@
 """Deletion at a user's request: what ends at once, what a login keeps, and what is left."""
 
-import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from functions.user_purge.app import purge_due
 from geminichat.domain import deletion
 from geminichat.errors import Unavailable
 from geminichat.tables import live, subscriptions
-from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.codes import Codes
-from geminichat.tables.idempotency_keys import IdempotencyKey
-from geminichat.tables.live import Live
-from geminichat.tables.sessions import Session
-from geminichat.tables.subscriptions import Subscription
-from geminichat.tables.usage import Usage
 from infra.local.standins.stripe.driver import Stripe
-from tests.support.aftermath import run_sweep
+from tests.support.aftermath import run_purge, run_sweep
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import PASSWORD, Person, new_mobile, problem
-from tests.support.stored import forget_purges, purge_of, record_of, stored, users_named
+from tests.support.stored import forget_purges, items_of, purge_of, record_of, stored, users_named
 from tests.support.template import TEMPLATE
 from tests.support.wire import WIRE, Died
 
@@ -42,10 +34,6 @@ def no_other_purge() -> None:
 def delete(user: Person, body: dict[str, str] | None = None, at: datetime = NOW) -> Reply:
     proof = {"currentPassword": PASSWORD} if body is None else body
     return user.request("DELETE", "/user", json=proof, at=at)
-
-
-def purge(at: datetime) -> None:
-    purge_due(at, time.monotonic() + 60)
 
 
 def with_password(api: Api, stripe: Stripe) -> Person:
@@ -80,24 +68,24 @@ def left_of(user: Person, room: str) -> dict[str, Any]:
         "user": users_named(user.identity),
         "email": record_of(user.identity),
         "number": record_of(user.second.identity),
-        "rooms": list(Chatroom.query(user.id)),
-        "messages": [message for message in stored(room) if int(message.seq)],
-        "usage": list(Usage.query(user.id)),
-        "keys": list(IdempotencyKey.query(user.id)),
-        "sessions": list(Session.query(user.id)),
-        "subscription": list(Subscription.query(user.id)),
-        "connections": list(Live.query(user.id)),
-        "purge": purge_of(user.id),
     }
-    return {name: value for name, value in found.items() if value}
+    return {kind: items for kind, items in found.items() if items} | items_of(user.id, room)
+
+
+def leaving(api: Api, stripe: Stripe) -> tuple[Person, str]:
+    """Return a user who has everything and has asked to be deleted, and the id of its room."""
+    user, room = busy(api, stripe)
+    assert delete(user).status == 202
+    run_purge(NOW + timedelta(minutes=2))
+    return user, room
 
 
 def purge_whole(worker: Poller, at: datetime = AFTER) -> None:
     """Purge what is due, as the schedule and the sweep do it in the hours that follow."""
-    purge(at)
+    run_purge(at)
     worker.drain()
     run_sweep(GRACE + timedelta(hours=1))
-    purge(at + timedelta(hours=2))
+    run_purge(at + timedelta(hours=2))
 
 
 def test_a_deleted_user_leaves_nothing_behind(api: Api, stripe: Stripe, worker: Poller) -> None:
@@ -107,7 +95,7 @@ def test_a_deleted_user_leaves_nothing_behind(api: Api, stripe: Stripe, worker: 
     reply = delete(user)
     assert (reply.status, reply.data["kept"]) == (202, list(deletion.KEPT))
     assert reply.data["purgeAt"][:10] == (NOW + GRACE).date().isoformat()
-    purge(BEFORE)
+    run_purge(BEFORE)
     assert users_named(user.identity), "the grace period is not over"
 
     purge_whole(worker)
@@ -139,10 +127,8 @@ def test_every_session_and_connection_ends_with_the_request(api: Api, stripe: St
 def test_a_login_within_the_grace_period_keeps_the_account(
     api: Api, stripe: Stripe, worker: Poller, way: str
 ) -> None:
-    user, room = busy(api, stripe)
+    user, room = leaving(api, stripe)
     assert user.second
-    assert delete(user).status == 202
-    purge(NOW + timedelta(minutes=2))
     if way == "password":
         assert user.log_in(at=BEFORE).status == 200
     else:
@@ -189,7 +175,7 @@ def test_a_checkout_page_made_during_the_request_is_closed_a_minute_later(
         holding=("kept_until",),
     )
     assert delete(user).status == 202
-    purge(NOW + timedelta(minutes=2))
+    run_purge(NOW + timedelta(minutes=2))
     assert stripe.get(f"/v1/checkout/sessions/{page['sessionId']}")["status"] == "expired"
 
 
@@ -217,9 +203,9 @@ def test_an_unproven_account_is_deleted_at_once(api: Api) -> None:
     room = stranger.open_room()
     assert delete(stranger).status == 202
     assert (users_named(stranger.identity), record_of(stranger.identity)) == ([], None)
-    purge(NOW + timedelta(minutes=2))
+    run_purge(NOW + timedelta(minutes=2))
     run_sweep(timedelta(minutes=10))
-    purge(NOW + timedelta(minutes=14))
+    run_purge(NOW + timedelta(minutes=14))
     assert [message for message in stored(room) if int(message.seq)] == []
     assert purge_of(stranger.id) is None
 
@@ -227,19 +213,15 @@ def test_an_unproven_account_is_deleted_at_once(api: Api) -> None:
 def test_a_purge_that_crashed_at_any_step_continues(
     api: Api, stripe: Stripe, worker: Poller
 ) -> None:
-    user, room = busy(api, stripe)
-    delete(user)
-    purge(NOW + timedelta(minutes=2))
+    user, room = leaving(api, stripe)
     with WIRE.watched() as tries:
         purge_whole(worker)
     calls = [seen.call for seen in tries if seen.call.startswith("dynamodb.")][:12]
     for place, call in enumerate(calls):
-        user, room = busy(api, stripe)
-        delete(user)
-        purge(NOW + timedelta(minutes=2))
+        user, room = leaving(api, stripe)
         WIRE.cut(call, "dies after", nth=calls[: place + 1].count(call))
         with suppress(Died, ConnectionError, Unavailable):
-            purge(AFTER)
+            run_purge(AFTER)
         WIRE.breaks.clear()
         purge_whole(worker, AFTER + timedelta(minutes=1))
         assert left_of(user, room) == {}, call
@@ -248,11 +230,12 @@ def test_a_purge_that_crashed_at_any_step_continues(
 def test_a_login_during_the_purge_either_keeps_the_account_or_finds_none(
     api: Api, stripe: Stripe, worker: Poller
 ) -> None:
-    user, room = busy(api, stripe)
-    delete(user)
-    purge(NOW + timedelta(minutes=2))
+    user, room = leaving(api, stripe)
     WIRE.cut(
-        "dynamodb.TransactWriteItems", "meanwhile", do=lambda: purge(AFTER), holding=("sessions",)
+        "dynamodb.TransactWriteItems",
+        "meanwhile",
+        do=lambda: run_purge(AFTER),
+        holding=("sessions",),
     )
     problem(user.log_in(at=BEFORE), 401, "invalid-credentials")
     purge_whole(worker)

@@ -1,18 +1,17 @@
 """Stripe objects of an unproven account: the purge deletes them, and its owner never meets them.
 
-An unproven account gets no page of Stripe's today. One from an earlier release may have a customer.
+An unproven account gets no Stripe page today. One from an earlier release may have a customer.
 """
 
-import time
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
-from functions.user_purge.app import purge_due
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.users import User
 from infra.local.standins.stripe.driver import Stripe
+from tests.support.aftermath import run_purge
 from tests.support.lambdas import Api
 from tests.support.person import Person, problem
 from tests.support.stored import purge_of
@@ -32,10 +31,6 @@ def stranger_with_a_customer(owner: Person, stripe: Stripe) -> tuple[Person, str
     return stranger, page
 
 
-def purge(at: datetime) -> dict[str, int]:
-    return purge_due(at, time.monotonic() + 60)
-
-
 def test_the_purge_deletes_the_customer_its_pages_and_its_subscription(
     api: Api, stripe: Stripe
 ) -> None:
@@ -48,7 +43,7 @@ def test_the_purge_deletes_the_customer_its_pages_and_its_subscription(
 
     owner.prove(at=SOON)
     problem(stranger.post("/subscription/portal"), 401, "unauthorized")
-    purge(SOON + timedelta(minutes=2))
+    run_purge(SOON + timedelta(minutes=2))
     assert stripe.get(f"/v1/customers/{customer_id}")["deleted"] is True
     assert stripe.get(f"/v1/subscriptions/{paid['id']}")["status"] == "canceled"
     assert purge_of(stranger.id) is None
@@ -69,7 +64,7 @@ def test_an_open_checkout_page_of_a_purged_user_cannot_be_paid(api: Api, stripe:
     stranger, page = stranger_with_a_customer(owner, stripe)
     customer_id = stranger.customer_id()
     owner.prove(at=SOON)
-    purge(SOON + timedelta(minutes=2))
+    run_purge(SOON + timedelta(minutes=2))
     assert stripe.get(f"/v1/checkout/sessions/{page}")["status"] == "expired"
     assert stripe.get(f"/v1/customers/{customer_id}")["deleted"] is True
     with pytest.raises(httpx.HTTPStatusError):
@@ -86,10 +81,10 @@ def test_the_next_run_continues_a_purge_that_stripe_broke_off(
     customer_id = stranger.customer_id()
     owner.prove(at=SOON)
     stripe.fault("drop", match=call, times="always", **({"done": True} if done else {}))
-    assert purge(SOON + timedelta(minutes=2))["failed"] == 1
+    assert run_purge(SOON + timedelta(minutes=2))["failed"] == 1
     assert purge_of(stranger.id)
     stripe.reset()
-    assert purge(SOON + timedelta(minutes=7))["purged"] == 1
+    assert run_purge(SOON + timedelta(minutes=7))["purged"] == 1
     assert stripe.get(f"/v1/customers/{customer_id}")["deleted"] is True
     assert stripe.get(f"/v1/checkout/sessions/{page}")["status"] == "expired"
     assert purge_of(stranger.id) is None

@@ -12,6 +12,7 @@ from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.usage import Usage
 from geminichat.upstash import prompt_limits
 from infra.local.standins.faults import StandIn
+from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person, problem
@@ -136,13 +137,18 @@ def test_a_stranger_is_answered_by_the_cheapest_model(
     assert request["model"] == config.catalogue().cheapest(times.now().date()).id
 
 
+def five_send_at_once(api: Api) -> tuple[list[Person], list[Reply]]:
+    """Return five strangers and the answers to a prompt of each, all sent at once."""
+    strangers = [Person.new(api) for _ in range(5)]
+    rooms = [stranger.open_room() for stranger in strangers]
+    return strangers, repeat_at_once(lambda number: strangers[number].send(rooms[number]), 5)
+
+
 def test_all_strangers_share_a_number_of_prompts_in_flight(
     api: Api, basic_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNPROVEN_IN_FLIGHT", "3")
-    strangers = [Person.new(api) for _ in range(5)]
-    rooms = [stranger.open_room() for stranger in strangers]
-    replies = repeat_at_once(lambda number: strangers[number].send(rooms[number]), 5)
+    strangers, replies = five_send_at_once(api)
     assert Counter(reply.status for reply in replies) == {202: 3, 429: 2}
     refused = next(reply for reply in replies if reply.status == 429)
     problem(refused, 429, "too-many-in-flight")
@@ -158,9 +164,7 @@ def test_all_strangers_share_a_daily_number_of_prompts(
     api: Api, basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNPROVEN_DAILY_PROMPTS", "3")
-    strangers = [Person.new(api) for _ in range(5)]
-    rooms = [stranger.open_room() for stranger in strangers]
-    replies = repeat_at_once(lambda number: strangers[number].send(rooms[number]), 5)
+    _, replies = five_send_at_once(api)
     assert Counter(reply.status for reply in replies) == {202: 3, 403: 2}
     refused = next(reply for reply in replies if reply.status == 403)
     assert "all prompts of today" in problem(refused, 403, "identity-not-proven").text
