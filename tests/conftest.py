@@ -30,6 +30,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return scheduling
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Refuse parameters in a set: each process would order them in its own way."""
+    for mark in item.iter_markers("parametrize"):
+        if isinstance(mark.args[1], set | frozenset):
+            raise pytest.UsageError(f"{item.nodeid}: take a list of parameters, not a set.")
+
+
 def scope_of(test: str) -> str:
     """Return the tests that one process runs as a whole: one test, or all of the shared system."""
     path = test.partition("::")[0]

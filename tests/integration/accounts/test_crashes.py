@@ -38,7 +38,7 @@ STEPS = [
     "log out",
     "log out everywhere",
 ]
-CLEANUP = {("log out", "dynamodb.BatchGetItem"), ("log out everywhere", "dynamodb.BatchGetItem")}
+CLEANUP = [("log out", "dynamodb.BatchGetItem"), ("log out everywhere", "dynamodb.BatchGetItem")]
 """Calls that follow the change and may fail: they look for connections of ended sessions."""
 TRANSACTIONS = [step for step in STEPS if step != "refresh"]
 
