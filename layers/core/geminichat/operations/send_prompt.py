@@ -36,6 +36,7 @@ from geminichat.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from geminichat.runtime import log
 from geminichat.tables import chatrooms, idempotency_keys, messages, subscriptions, usage, users
 from geminichat.tables.chatrooms import Chatroom, Turn
 from geminichat.tables.idempotency_keys import KeyedRequest, Use
@@ -163,7 +164,7 @@ def _send(
         if isinstance(error, ConditionsFailed):
             if error.of("idempotency key"):
                 raise KeyInUse() from error
-            if error.of("room"):
+            if error.of("room") or error.of("prompt"):
                 raise (ChangedMeanwhile() if tries == 1 else Contended()) from error
         raise
 
@@ -175,20 +176,34 @@ def _send(
 def _retry_changed[T](room: Chatroom, store: Callable[[Chatroom], T], tries: int) -> T:
     """Call `store` with the room, and again with the room, read again, if it has changed.
 
-    Raises NotFound if the room was deleted, and ConditionsFailed.
+    Also again, once the room's last position is corrected, if it is behind the messages. Raises
+    NotFound if the room was deleted, and ConditionsFailed.
     """
-    for pauses in range(tries):
+    changes = 0
+    while True:
         try:
             return store(room)
         except ConditionsFailed as error:
-            is_last = pauses + 1 == tries
-            if is_last or not error.of("room") or error.of("idempotency key"):
+            if error.of("idempotency key") or not (error.of("room") or error.of("prompt")):
                 raise
-        time.sleep(random.uniform(0, ROOM_PAUSE * pauses))
+            if error.of("room") or not _correct_last(room):
+                changes += 1
+                if changes == tries:
+                    raise
+        time.sleep(random.uniform(0, ROOM_PAUSE * changes))
         [room] = batch_get(chatrooms.key_of(room.user_id, room.chatroom_id))
         if room is None:
             raise NotFound()
-    raise Contended()
+
+
+def _correct_last(room: Chatroom) -> bool:
+    """Set the room's last position to that of its messages; return False if the room has changed.
+
+    It is behind them after its table was restored to an earlier moment.
+    """
+    last = messages.find_last(room.chatroom_id)
+    log.warning("last position corrected", chatroom_id=room.chatroom_id, last=last)
+    return chatrooms.correct_last(room, last)
 
 
 def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentPrompt:

@@ -248,6 +248,15 @@ def _is_unchanged(room: Chatroom) -> Condition:
     return unchanged
 
 
+def correct_last(room: Chatroom, last: int) -> bool:
+    """Set the position of the last reserved reply if the room has not changed since it was read.
+
+    Returns whether it did.
+    """
+    stored = Chatroom(room.user_id, room.chatroom_id)
+    return update_if(stored, [Chatroom.last_seq.set(last)], _is_unchanged(room))
+
+
 def line_of(room: Chatroom) -> Line:
     """Return the room's hidden ranges."""
     return msgspec.json.decode(room.line, type=Line) if room.line else Line()

@@ -394,6 +394,13 @@ def put_prompt(
     return put("prompt", prompt, StoredMessage.seq.does_not_exist())
 
 
+def find_last(chatroom_id: str) -> int:
+    """Return the position of the last prompt's reply, which may not be stored yet; 0 for none."""
+    items, _ = _read_back(chatroom_id, None, 1, ["seq"])
+    last = int(items[0]["seq"]) if items else 0
+    return last + last % 2
+
+
 class SentBefore(msgspec.Struct, frozen=True):
     """A prompt that was sent before, with the room's settings of that time."""
 

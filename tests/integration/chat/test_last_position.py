@@ -1,0 +1,96 @@
+"""A room whose last position is behind its messages, as after only its table was restored."""
+
+from collections.abc import Callable
+
+import pytest
+
+from geminichat.tables.chatrooms import Chatroom
+from tests.support.aftermath import bring_to_rest, check
+from tests.support.http_api import Reply
+from tests.support.lambdas import Poller
+from tests.support.parallel import repeat_at_once
+from tests.support.person import Person
+from tests.support.stored import prompts, stored
+from tests.support.wire import Wire
+
+pytestmark = pytest.mark.both_engines
+
+BATCH_GET, QUERY = "dynamodb.BatchGetItem", "dynamodb.Query"
+UPDATE, TRANSACT = "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
+SEND = "sqs.SendMessage"
+
+WAYS: dict[str, tuple[list[str], Callable[[Person, str, str], Reply]]] = {
+    "send": (["one", "two", "three"], lambda user, room, _: user.send(room, "three")),
+    "send with a key": (
+        ["one", "two", "three"],
+        lambda user, room, _: user.send(room, "three", key="k-1"),
+    ),
+    "edit": (["three"], lambda user, room, first: user.edit(room, first, "three")),
+    "regenerate": (["one"], lambda user, room, first: user.regenerate(room, first)),
+}
+
+
+@pytest.fixture
+def room(pro_user: Person, worker: Poller) -> str:
+    """A room with the answered prompts "one" and "two"; its item knows of none."""
+    room = pro_user.open_room("Named")
+    for content in ("one", "two"):
+        pro_user.sent(room, content)
+        worker.drain()
+    set_last(pro_user, room, 0)
+    return room
+
+
+def set_last(user: Person, room: str, last: int) -> None:
+    Chatroom(user.id, room).update([Chatroom.last_seq.set(last)])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_prompt_takes_the_position_after_the_last_message(
+    way: str, pro_user: Person, room: str, worker: Poller, wire: Wire
+) -> None:
+    said, ask = WAYS[way]
+    first = pro_user.page(room)[0]["id"]
+    with wire.watched() as tries:
+        reply = ask(pro_user, room, first)
+    assert reply.status == 202, reply.text
+    assert reply.data["messageId"].endswith("_5")
+    calls = [seen.call for seen in tries if seen.call not in (SEND, "ssm.GetParameter")]
+    assert calls[-5:] == [TRANSACT, QUERY, UPDATE, BATCH_GET, TRANSACT]
+    bring_to_rest(worker, [room])
+    shown = pro_user.page(room)
+    assert [one["content"] for one in shown if one["sender"] == "user"] == said
+    assert len(shown) == 2 * len(said)
+    check(pro_user, [room])
+    with wire.watched() as tries:
+        pro_user.sent(room)
+    assert [seen.call for seen in tries] == [BATCH_GET, TRANSACT, SEND]
+
+
+def test_a_repeated_request_with_a_key_has_the_result_of_the_first(
+    pro_user: Person, room: str
+) -> None:
+    first = pro_user.sent(room, key="k-1")
+    set_last(pro_user, room, 0)
+    assert pro_user.sent(room, key="k-1") == first
+    assert len(list(prompts(room))) == 3
+
+
+def test_a_prompt_without_a_reply_keeps_the_position_of_its_reply(
+    pro_user: Person, room: str, worker: Poller
+) -> None:
+    pro_user.sent(room, "three")
+    set_last(pro_user, room, 2)
+    assert pro_user.sent(room, "four").endswith("_7")
+    bring_to_rest(worker, [room])
+    assert [one.sender for one in stored(room)] == ["user", "ai"] * 4
+
+
+def test_prompts_that_are_sent_at_once_take_different_positions(
+    pro_user: Person, room: str, worker: Poller
+) -> None:
+    replies = repeat_at_once(lambda number: pro_user.send(room, f"{number}"), 8)
+    assert [reply.status for reply in replies] == [202] * 8
+    assert [int(prompt.seq) for prompt in prompts(room)] == list(range(1, 20, 2))
+    bring_to_rest(worker, [room])
+    check(pro_user, [room])
