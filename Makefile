@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help setup up chat logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
-.PHONY: picture bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive end-sessions reconcile models build hooks clean
+.PHONY: picture bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive end-sessions reconcile restore models build hooks clean
 .PHONY: local-only lock lock-layers lock-tools lock-node lock-bench
 
 help: ## Show this list
@@ -114,6 +114,9 @@ redrive: setup ## Queue failed prompts again (STAGE=local, REASON=<code>; DRY=1 
 
 reconcile: setup ## Compare all subscriptions with Stripe now (STAGE=local; DRY=1 changes nothing)
 	@$(RUN_WITH_CORE) infra.stages.reconcile $(or $(STAGE),local) $(if $(DRY),--dry-run)
+
+restore: setup ## Restore tables to an earlier moment (STAGE=dev AT=2026-11-25T12:00:00Z; TABLES="…", DRY=1)
+	@$(RUN) infra.stages.restore $(or $(STAGE),dev) $(or $(AT),$(error AT is missing, for example: make restore AT=2026-11-25T12:00:00Z)) $(TABLES) $(if $(DRY),--dry-run) $(if $(YES),--yes)
 
 models: setup ## Compare the catalogue of models with Google's list (GEMINI_API_KEY=…; STAGE=dev)
 	@$(RUN_WITH_CORE) infra.stages.check_models $(STAGE)

@@ -1,0 +1,178 @@
+"""Restore tables of a stage to an earlier moment: `make restore`.
+
+Point-in-time recovery restores a table under another name, without indexes. What differs from that
+copy is then written into the stage's own table, and the copy is deleted. Stop the stage before, and
+reconcile it afterwards: RUNBOOK.md, "Backup and restore". An interrupted run may be repeated.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import batched
+from typing import Any, NamedTuple
+
+import boto3
+from botocore.exceptions import ClientError
+
+from infra.command import CommandError
+from infra.stages import stage as stages
+from infra.stages.command import command, parser
+
+type Item = dict[str, Any]
+
+NOT_WITH_ALL = {
+    "CodesTable",
+    "LimitsTable",
+    "LiveTable",
+    "PiecesTable",
+    "PurgesTable",
+    "StripeEventsTable",
+}
+"""Tables that are restored only if they are named: what they hold expires within days, or guards
+a secret, or (purges) lists the users who still have to be deleted."""
+
+BATCH = 100
+"""Keys of a BatchGetItem."""
+PATIENCE = {"Delay": 20, "MaxAttempts": 3 * 60 * 24}
+"""A restore takes twenty minutes, or hours for a large table."""
+
+
+class Differences(NamedTuple):
+    """The items of a table that are not as they were."""
+
+    changed: int
+    deleted: int
+    added: int
+
+    def __str__(self) -> str:
+        return f"{self.changed} changed since, {self.deleted} deleted since, {self.added} new"
+
+
+@command
+def main(arguments: list[str]) -> None:
+    """Restore the tables after a question, and print how each differed."""
+    known = parser("restore", __doc__)
+    known.add_argument("moment", type=parse_moment, help="such as 2026-11-25T12:00:00Z")
+    known.add_argument("tables", nargs="*", help="such as ChatroomsTable; without one, all")
+    known.add_argument("--dry-run", action="store_true", help="only print the differences")
+    known.add_argument("--yes", action="store_true", help="do not ask")
+    options = known.parse_args(arguments)
+    stage = stages.connect(options.stage)
+    tables = choose(stages.resources(stage, "AWS::DynamoDB::Table"), options.tables)
+    print(f"{', '.join(tables)}: back to {options.moment:%Y-%m-%d %H:%M:%S} UTC.")
+    if not (options.dry_run or options.yes) and input("Is the stage stopped? [y/N] ") != "y":
+        raise CommandError("Nothing was changed. RUNBOOK.md says how to stop a stage.")
+    restore(list(tables.values()), options.moment, print, dry_run=options.dry_run)
+
+
+def parse_moment(text: str) -> datetime:
+    """Return the moment that an RFC 3339 text names. Raises ArgumentTypeError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no time: {error}.") from error
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text} needs a zone, such as Z.")
+    return moment.astimezone(UTC)
+
+
+def choose(names: dict[str, str], chosen: Sequence[str]) -> dict[str, str]:
+    """Return the tables' names by logical id: the chosen ones, or all that hold lasting things.
+
+    Raises CommandError.
+    """
+    if unknown := sorted(set(chosen) - set(names)):
+        raise CommandError(f"There is no {unknown[0]}. There are: {', '.join(sorted(names))}.")
+    return {one: names[one] for one in chosen or sorted(set(names) - NOT_WITH_ALL)}
+
+
+def restore(
+    tables: Sequence[str], moment: datetime, show: Callable[[str], Any], *, dry_run: bool = False
+) -> dict[str, Differences]:
+    """Give these tables the items that they had at a moment, and return how each one differed.
+
+    A dry run changes nothing, and keeps the copies for the run that follows it.
+    """
+    dynamodb = boto3.client("dynamodb")
+    copies = {table: _start(table, moment) for table in tables}
+    found = {}
+    for table, copy in copies.items():
+        dynamodb.get_waiter("table_exists").wait(TableName=copy, WaiterConfig=PATIENCE)  # type: ignore[arg-type]
+        found[table] = _copy(copy, table, dry_run=dry_run)
+        show(f"{table}: {found[table]}{'; nothing was changed' if dry_run else ''}")
+        if not dry_run:
+            dynamodb.delete_table(TableName=copy)
+    return found
+
+
+def _start(table: str, moment: datetime) -> str:
+    """Start to restore a table under another name, unless an earlier run did; return that name."""
+    copy = f"{table[:230]}-at-{moment:%Y%m%dT%H%M%SZ}"
+    try:
+        boto3.client("dynamodb").restore_table_to_point_in_time(
+            SourceTableName=table,
+            TargetTableName=copy,
+            RestoreDateTime=moment,
+            GlobalSecondaryIndexOverride=[],
+            LocalSecondaryIndexOverride=[],
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "TableAlreadyExistsException":
+            raise
+    return copy
+
+
+def _copy(source: str, target: str, *, dry_run: bool) -> Differences:
+    """Give a table the items of another one, and return the differences."""
+    table = boto3.resource("dynamodb").Table(target)
+    keys = [key["AttributeName"] for key in table.key_schema]
+
+    def key_of(item: Item) -> Item:
+        return {name: item[name] for name in keys}
+
+    changed = deleted = added = 0
+    with table.batch_writer() as batch:
+        for items in batched(scan(source), BATCH, strict=False):
+            now = _read(target, [key_of(item) for item in items])
+            for item in items:
+                same = next((one for one in now if key_of(one) == key_of(item)), None)
+                changed += same is not None and same != item
+                deleted += same is None
+                if same != item and not dry_run:
+                    batch.put_item(Item=item)
+        for items in batched(scan(target), BATCH, strict=False):
+            present = [key_of(item) for item in items]
+            then = [key_of(item) for item in _read(source, present)]
+            for key in present:
+                added += key not in then
+                if key not in then and not dry_run:
+                    batch.delete_item(Key=key)
+    return Differences(changed, deleted, added)
+
+
+def scan(table: str) -> Iterator[Item]:
+    """Yield every item of a table."""
+    more: Any = {"ConsistentRead": True}
+    while True:
+        page = boto3.resource("dynamodb").Table(table).scan(**more)
+        yield from page["Items"]
+        if "LastEvaluatedKey" not in page:
+            return
+        more["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def _read(table: str, keys: Sequence[Item]) -> list[Item]:
+    """Return the items of a table that have one of these keys."""
+    dynamodb = boto3.resource("dynamodb")
+    found: list[Item] = []
+    asked: Any = {table: {"Keys": keys, "ConsistentRead": True}}
+    while asked:
+        answer = dynamodb.batch_get_item(RequestItems=asked)
+        found += answer["Responses"].get(table, [])
+        asked = answer.get("UnprocessedKeys")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
