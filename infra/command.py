@@ -1,4 +1,4 @@
-"""The error that a command reports to the person who ran it."""
+"""CommandError, and a helper of commands that raises it."""
 
 from collections.abc import Mapping
 

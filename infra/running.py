@@ -1,7 +1,7 @@
 """stack.json: where the parts of a running local stack are, for commands and tests.
 
 `make up` writes it into its data folder once everything answers, and deletes it at the end. Only
-`make up` holds the lock next to it, so a file that a killed run left behind is not believed.
+`make up` holds the lock next to it, so a file that a killed run left behind is ignored.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ class Aws(Part, frozen=True):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which AWS's SDKs and tools reach it, and nothing else."""
+        """The environment variables that AWS's SDKs and tools need to reach it."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_REGION": self.region,

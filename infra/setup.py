@@ -67,7 +67,7 @@ PYTHON_TEST = (
     "assert sys.implementation.name == 'cpython' and sys.version_info[:2] == (3, 13)\n"
     "print(getattr(sys, '_base_executable', None) or sys.executable)"
 )
-"""Passes on a CPython 3.13 with the modules that the tools need, and prints its executable."""
+"""A script that prints its interpreter's path if that is a usable CPython 3.13."""
 
 # pip's settings, and uv's variables with the same meaning. uv takes a package from the first index
 # that has it, pip the best version of all indexes; with pinned hashes that is equally safe.
@@ -307,18 +307,18 @@ def digest(requirements: Path) -> str:
 
 
 def stamped(folder: Path) -> list[str]:
-    """Return the lines of a complete folder's stamp, or nothing if it is not complete."""
+    """Return the lines that mark a folder as complete, or nothing if it is not complete."""
     mark = folder / ".set-up"
     return mark.read_text().splitlines() if mark.is_file() else []
 
 
 def stamp(folder: Path, lines: list[str]) -> None:
-    """Write the stamp of a complete folder."""
+    """Mark the folder as complete."""
     (folder / ".set-up").write_text("\n".join(lines))
 
 
 def run(command: list[str], failed: str) -> None:
-    """Run a command with its output in the log. Raises SetupError with the reason of a failure."""
+    """Run a command and log its output. Raises SetupError with the reason of a failure."""
     with LOG.open("a") as log:
         print("$", shlex.join(command), file=log, flush=True)
         done = subprocess.run(

@@ -13,7 +13,7 @@ from geminichat.tables import users
 
 @endpoint(errors=[InvalidCode, InvalidCredentials, TooManyRequests, WeakPassword])
 def handler(request: Request) -> Response[Tokens]:
-    """Answer 200 with the tokens of a new session, the only one left."""
+    """Answer 200 with the tokens of a new session; all others have ended."""
     change = request.body(PasswordChange)
     confirmation = change.confirmation
     [user] = users.current(request.user_id, request.session_id, request.now)

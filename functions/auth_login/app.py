@@ -11,7 +11,7 @@ from geminichat.tables import users
 
 @endpoint(public=True, errors=[InvalidCredentials, TooManyRequests])
 def handler(request: Request) -> Response[Tokens]:
-    """Answer 200 with tokens; whether the account exists changes neither the work nor the 401."""
+    """Answer 200 with tokens; an unknown account gets the same 401 after the same work."""
     given = request.body(Credentials)
 
     attempt = login.admit(given.identity, given.device_token, request.source, request.now)

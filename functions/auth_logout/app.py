@@ -8,7 +8,7 @@ from geminichat.tables import users
 
 @endpoint
 def handler(request: Request) -> Response:
-    """Answer 200; only a session that has not ended can end the others."""
+    """Answer 200. A session that has already ended cannot end the others."""
     asked = request.body(Logout, optional=True)
 
     if asked.everywhere:

@@ -15,7 +15,7 @@ from geminichat.operations import accounts, notices, one_time_codes
 
 @endpoint(public=True, errors=[InvalidCode, TooManyRequests, WeakPassword])
 def handler(request: Request) -> Response:
-    """Answer 200; the new password opens the next session."""
+    """Answer 200; log in with the new password to begin a session."""
     given = request.body(NewPassword)
 
     proof = one_time_codes.verify(

@@ -10,7 +10,7 @@ from geminichat.operations import send_prompt
 
 @endpoint(errors=[ChangedMeanwhile, KeyInUse, KeyReused, NotFound, TooManyEdits, *REFUSALS])
 def handler(request: Request) -> Response[AcceptedPrompt]:
-    """Answer 202: a new turn takes the place of the prompt's and of all turns after it.
+    """Answer 202: a new turn replaces the prompt's turn and all turns after it.
 
     These are hidden, not deleted: `POST /chatroom/{id}/undo` brings them back. One that has no
     reply yet is stopped, and refunded if it was still queued. The new prompt counts like any other.

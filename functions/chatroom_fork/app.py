@@ -30,7 +30,7 @@ from geminichat.operations import fork_room
     within=8,
 )
 def handler(request: Request) -> Response[Room]:
-    """Answer 201 with the new room: the same settings, and the line up to the turn of `upTo`.
+    """Answer 201 with the new room: the same settings, and the turns up to the one of `upTo`.
 
     Hidden turns are not copied. The copies do not count as prompts; the room counts as a room.
     """

@@ -9,7 +9,7 @@ from geminichat.tables import messages
 
 @endpoint(errors=[InvalidRequest, NotFound])
 def handler(request: Request) -> Response[RoomWithMessages]:
-    """Answer 200 with the room; a page's messages are in the order of the room."""
+    """Answer 200 with the room; within a page, messages are in the order they have in the room."""
     room_id = ids.parse_room(request.path["id"])
     scope = f"messages of {room_id}"
     limit, before = request.page(scope, int)

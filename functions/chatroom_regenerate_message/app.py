@@ -28,7 +28,7 @@ from geminichat.operations import choose_model, send_prompt
     ]
 )
 def handler(request: Request) -> Response[AcceptedPrompt]:
-    """Answer 202: a new turn takes the place of this one and of all turns after it.
+    """Answer 202: a new turn replaces the message's turn and all turns after it.
 
     The message may be a prompt or its reply. The replaced turns are hidden, not deleted:
     `POST /chatroom/{id}/undo` brings them back. One that has no reply yet is stopped, and refunded

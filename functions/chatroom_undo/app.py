@@ -16,10 +16,10 @@ from geminichat.operations import undo_edit
 
 @endpoint(errors=[ChangedMeanwhile, InvalidRequest, KeyInUse, KeyReused, NotFound, NothingToUndo])
 def handler(request: Request) -> Response[Room]:
-    """Answer 200 with the room, whose messages are those before the edit or regeneration.
+    """Answer 200 with the room, which shows the messages from before the edit or regeneration.
 
-    It brings back the turns that were hidden, and hides the turns that came in their place and
-    after it; one of these that has no reply yet is stopped. Repeat it to undo the edit before.
+    It shows the hidden turns again, and hides the turns that replaced them; one of these that has
+    no reply yet is stopped. Another undo reverses the edit before that.
     """
     room_id = ids.parse_room(request.path["id"])
 

@@ -33,8 +33,10 @@ POLICY = (
     "connect-src 'self' {sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types dompurify"
 )
-"""Everything comes from this origin, but for the sockets of the WebSocket API if it has an address
-of its own; only DOMPurify may turn a text into HTML."""
+"""Everything comes from this origin, except WebSockets if their API has its own address.
+
+Only DOMPurify may turn a text into HTML.
+"""
 
 HEADERS = {
     "content-type": "text/html; charset=utf-8",

@@ -1,7 +1,7 @@
 """Show a reply as it grows: an example to copy, which requires aiohttp.
 
-A socket may lose, double or reorder frames. What is missing is fetched, so the text is right with
-any socket, and with none.
+A socket may lose, double or reorder frames. Missing text is fetched, so the text is right with any
+socket, and without one.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """SQS PromptsQueue and SQS ProPromptsQueue: answer each prompt by Gemini once, in its room's order.
 
 A batch's groups, one per room, run in parallel, each in its own order. A prompt that must wait
-stays in the queue until its pause is over, and so do the later prompts of its room. A room waits
-for its own prompts only: the message of each is deleted as soon as it has ended.
+stays in the queue until its pause is over, and so do the later prompts of its room. Rooms do not
+wait for each other: a prompt's message is deleted as soon as the prompt has ended.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -26,7 +26,7 @@ from geminichat.runtime import log
 from geminichat.tables.messages import LeaseLost
 
 BACKGROUND = 100
-"""Threads, at most, that show replies: for each of ten prompts a keeper and eight posters."""
+"""The most threads that show replies: a keeper and eight posters for each of ten prompts."""
 
 type Record = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Schedule cron(17 3 * * ? *): compare all paying users with Stripe, and fix what lost events left.
+"""Schedule cron(17 3 * * ? *): compare all paying users with Stripe, and fix differences.
 
 `make reconcile` runs it by hand; the event `{"dryRun": true}` only reports what would be fixed.
 """

@@ -7,7 +7,7 @@ from geminichat.domain import pages
 
 @endpoint(public=True)
 def handler(_request: Request) -> Response:
-    """Answer 200 with a page; the payment itself is reported by the webhook."""
+    """Answer 200 with a page; Stripe reports the payment itself to the webhook."""
     return Response(
         200,
         headers=pages.HEADERS,

@@ -44,7 +44,7 @@ def _handle(record: dict[str, Any]) -> bool:
 
 
 def give_title(job: TitleJob, now: datetime) -> None:
-    """Title the job's room, unless it is not titled by default.
+    """Title the job's room if its title is still the default.
 
     The most that the title can cost is charged before Gemini is asked, and corrected afterwards.
     """

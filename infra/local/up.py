@@ -187,7 +187,7 @@ class _System:
             waits[asyncio.ensure_future(self._valkey.wait())] = self._valkey
 
     def explain(self, error: CommandError) -> CommandError:
-        """Return the error, or one that names the program whose end caused it."""
+        """Return the error, or a clearer one if a program's end was its cause."""
         for program in self._programs:
             if program.status is not None:
                 return CommandError(
@@ -290,7 +290,7 @@ class _Ports:
 
 
 async def _welcome(stack: running.Stack, *, converse: bool) -> None:
-    """Print the console's address, hold a first conversation, which may fail, and continue it."""
+    """Print the console's address, hold a first conversation, and print how to continue it."""
     print(f"\nThe console is at {stack.api_url}: open it in a browser and chat.", flush=True)
     if converse:
         print("\nA first conversation with the API:\n", flush=True)
@@ -308,7 +308,7 @@ async def _welcome(stack: running.Stack, *, converse: bool) -> None:
 
 
 def _show_models() -> None:
-    """Show which models the key in GEMINI_API_KEY may use, and warn of those that it may not."""
+    """Print the models that the key in GEMINI_API_KEY may use, and warn about the others."""
     sys.path.append(str(ROOT / "layers" / "core"))  # in this process only: functions have layers
     from infra.stages import check_models
 

@@ -28,7 +28,7 @@ DOCSTRING = re.compile(r'""".*?"""', re.DOTALL)
 BODY = re.compile(r"request\.body\(\s*(?P<struct>\w+)(?P<optional>,\s*optional=True)?,?\s*\)")
 """The pattern of a handler's call that reads its body."""
 MESSAGE = re.compile(r'"([A-Z][^"\n]*\.)"')
-"""A sentence for a person in a handler's code."""
+"""The pattern of a message text in a handler's code."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Endpoint:
 
     @property
     def message(self) -> str:
-        """The first sentence for a person in the handler's code, as the example of a message."""
+        """The first message text in the handler's code, for the document's examples."""
         found = MESSAGE.search(self._code)
         return found[1] if found else "Done."
 
@@ -96,7 +96,7 @@ class Endpoint:
 
     @property
     def errors(self) -> set[type[AppError]]:
-        """Every error that it can answer: those declared, and those that all of its kind have."""
+        """Every error that it can answer: the declared ones, and those of all similar endpoints."""
         implied: set[type[AppError]] = {AppError}
         if not self.is_public:
             implied.add(Unauthorized)

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One request; parts that it does not give come from the document's first example."""
+    """One request. The document's first example fills in the parts that are not given."""
 
     says: str
     operation: str

@@ -252,7 +252,7 @@ def _checks(step: Step, operation: _Operation) -> Iterator[str]:
 
 
 def _until(holds: str, checks: list[str]) -> Iterator[str]:
-    """Yield the lines that repeat the request, and check its last answer."""
+    """Yield the lines that repeat the request, and those that check its last answer."""
     yield 'const asked = Number(kept("asked")) + 1;'
     yield f"const waiting = ({{ answer }}) => !({holds});"
     yield f"if (pm.response.code < 300 && asked < {ASKED_AT_MOST}"

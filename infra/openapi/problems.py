@@ -18,7 +18,7 @@ type Json = dict[str, Any]
 
 
 def responses(endpoint: Endpoint) -> Mapping[int, tuple[str, Json]]:
-    """Return the response for each status that stands for errors, with a name made of their codes.
+    """Return the response for each status of an error, under a name made of the errors' codes.
 
     Raises LookupError where an error has no example.
     """

@@ -142,8 +142,8 @@ QUERY: dict[str, dict[str, Any]] = {
     },
     "from": {
         "description": "Return a generating prompt's text so far from this offset on, in UTF-16 "
-        "code units, as `partial`. Polling with it counts as reading: the text is stored each "
-        "second for a while.",
+        "code units, as `partial`. While a client polls with it, the "
+        "text so far is stored once per second.",
         "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
     },
     "deep": {
@@ -184,7 +184,7 @@ RAW_BODY: dict[str, Any] = {
 
 ANSWER_HEADERS: dict[str, dict[str, Any]] = {
     "x-request-id": {
-        "description": "The request's id, as our log has it.",
+        "description": "The request's id, which our log shows.",
         "schema": {"type": "string"},
     },
     "Location": {
@@ -221,7 +221,7 @@ ANSWER_HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "examples": ['"day";q=5;w=86400']},
     },
     "RateLimit": {
-        "description": "What is left of each: `r` requests, and `t` seconds until it resets.",
+        "description": "The rest of each limit: `r` requests, and `t` seconds until it resets.",
         "schema": {"type": "string", "examples": ['"day";r=3;t=43200']},
     },
     "Retry-After": {

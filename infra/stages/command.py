@@ -1,4 +1,4 @@
-"""The arguments of every command on a stage, and how such a command ends."""
+"""The arguments and the exit status that all commands on a stage share."""
 
 import argparse
 import functools

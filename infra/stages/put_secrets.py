@@ -106,7 +106,7 @@ def store(ssm: "SSMClient", stage: Stage, ask: Ask) -> Iterator[str]:
 
 
 def check(secret: Secret, value: str, stage: Stage) -> None:
-    """Raise CommandError, which does not contain the value, if the value cannot be right."""
+    """Raise CommandError if the value cannot be right; the error does not contain the value."""
     if not re.fullmatch(secret.pattern, value):
         raise CommandError(f"That is not a {secret.name}. Find it in {secret.where}.")
     if stage.name == "prod" and "_test_" in value[:12]:

@@ -133,7 +133,7 @@ def set_environment(stage: Stage) -> None:
 
 
 def settings(names: Mapping[str, str]) -> dict[str, str]:
-    """Return the functions' settings that name a resource, from the resources' physical ids."""
+    """Return the functions' settings whose values are the physical ids of these resources."""
     declared = template.settings(template.load())
     named = {setting: value.get("Ref") for setting, value in declared.items() if "Ref" in value}
     return {setting: names[ref] for setting, ref in named.items() if ref in names}

@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
 
 
 def health(url: str) -> str:
-    """Return the state of the API's dependencies, or why there is none."""
+    """Return the state of the API's dependencies, or the reason why it is unknown."""
     try:
         states = httpx.get(f"{url}/health?deep=1", timeout=PATIENCE).json()["data"]["dependencies"]
     except httpx.TransportError as error:

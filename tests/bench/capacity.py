@@ -1,9 +1,8 @@
-"""The demand of a request: calls, the longest chain of them, bytes, and DynamoDB's units.
+"""The resources that a request needs: calls, the longest chain of them, bytes, DynamoDB's units.
 
-Units are computed from what was sent and found, by DynamoDB's published rules: a write counts each
-KB begun, a read each 4 KB, an eventually consistent read half, a transaction twice; an item in an
-index is written once more, twice where its index key changes. Index writes are not doubled by a
-transaction.
+Units follow DynamoDB's published rules. A write counts per KB and a read per 4 KB, both rounded up;
+an eventually consistent read counts half, a transaction double. An item in an index is written once
+more, or twice if its index key changes; a transaction does not double this.
 """
 
 import math
@@ -29,7 +28,7 @@ BUDGET = {
     "GeminiWorker": 4,
     "WebhookStripe": 4,
 }
-"""Network calls of a warm request that the design allows, where it names them."""
+"""The network calls that the design allows a warm request, where it names a number."""
 
 
 @dataclass(frozen=True)

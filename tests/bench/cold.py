@@ -48,14 +48,14 @@ def contenders(lab: Lab, secured: Lab, calls: Mapping[str, Sequence[Call]]) -> d
 
 
 def over_tls(name: str) -> str:
-    """Return the name in the results of a function whose services answer over TLS."""
+    """Return the name under which the results list a function whose services answer over TLS."""
     return f"{name} over TLS"
 
 
 def measure(
     lab: Lab, calls: Mapping[str, Sequence[Call]], rounds: int = ROUNDS
 ) -> dict[str, Figure]:
-    """Start everything once a round, in the same order, and return each one's medians.
+    """Start everything once per round, in the same order, and return each one's medians.
 
     A round before the first one brings every file into the system's cache.
     """

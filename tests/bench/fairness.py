@@ -21,7 +21,7 @@ QUEUES = {"unproven": "basic", "basic": "basic", "pro": "pro"}
 ONE_QUEUE = dict.fromkeys(QUEUES, "all")
 
 HONEST = 50
-"""Honest users, every other one on pro; each sends the next prompt after having read the reply."""
+"""Honest users, half of them on pro; each reads a reply before sending the next prompt."""
 HONEST_SECONDS = (2.0, 8.0)
 READING = (30.0, 90.0)
 BEGIN = 60.0
@@ -38,7 +38,7 @@ def default(parameter: str) -> int:
 
 WORKER = TEMPLATE["Resources"]["GeminiWorker"]["Properties"]
 SLOW = float(default("GeminiTimeout"))
-"""Seconds of the slowest prompt that a user can write: our own deadline for a reply."""
+"""Seconds that the slowest prompt takes, which is our deadline for a reply."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Waits:
-    """Seconds until honest users' prompts of a plan were begun: the 95th percentile, the most."""
+    """Seconds until honest users' prompts of a plan were started: 95th percentile and maximum."""
 
     usual: float
     most: float
@@ -103,7 +103,7 @@ class Simulation:
         self._busy: Counter[str] = Counter()
 
     def run(self, greedy: int, kind: str) -> dict[str, Waits]:
-        """Return the waits of honest users next to that many greedy users of a kind."""
+        """Return the waiting times of honest users next to a number of greedy users of a kind."""
         for number in range(HONEST):
             plan = "pro" if number % 2 else "basic"
             self._at(self._random.uniform(0, BEGIN), self._honest(f"honest {plan}", number))

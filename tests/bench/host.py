@@ -1,4 +1,4 @@
-"""AWS's side of a function: the Runtime API that its process asks for work, and the services.
+"""AWS's side of a function: the Runtime API that gives its process work, and the services.
 
 A function runs as on Lambda: a fresh process of the runtime's Python under awslambdaric, its own
 folder and its layers the only packages it sees.
@@ -23,13 +23,13 @@ from tests.bench.standins import World, made
 from tests.bench.throttle import cpu_of
 
 TIMEOUT = 60.0
-"""Seconds that anything here may take."""
+"""The deadline in seconds of every wait in this module."""
 
 type Route = Callable[["_Http", str, str, Mapping[str, str], bytes], None]
 
 
 class BenchError(Exception):
-    """An error of the bench, in words for the person who runs it."""
+    """An error of the bench; its message is for the person who runs it."""
 
 
 class _Http(asyncio.Protocol):
@@ -94,7 +94,7 @@ class Host:
     """The loop on which the stand-ins and the functions' Runtime APIs answer."""
 
     def __init__(self, world: World) -> None:
-        """Answer with this world; it may be exchanged between two calls."""
+        """Answer with the contents of this world, which may be replaced between two calls."""
         self.world = world
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -135,7 +135,7 @@ class Host:
 
     @contextmanager
     def running(self, port: int = 0) -> Iterator["Host"]:
-        """Run while the block does."""
+        """Run while the block runs."""
         self._thread.start()
         _, self.port = self.listen(self._serve, port)
         try:
@@ -146,7 +146,7 @@ class Host:
 
     @contextmanager
     def secured(self, tls: ssl.SSLContext) -> Iterator[int]:
-        """Answer over TLS too while the block does, on the port that it is given."""
+        """Answer over TLS too while the block runs, on the port that it yields."""
         server, port = self.listen(self._serve, tls=tls)
         try:
             yield port
@@ -263,7 +263,7 @@ class Function:
         return cpu_of(self._process.pid)
 
     def peak(self) -> float:
-        """Return the most memory that the process has had, in MB."""
+        """Return the peak memory of the process, in MB."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
@@ -305,7 +305,7 @@ class Function:
 
 @contextmanager
 def sandbox(host: Host, python: Path, runtime: Path, subject: Subject) -> Iterator[Function]:
-    """Run the subject while the block does."""
+    """Run the subject while the block runs."""
     function = Function(host, python, runtime, subject)
     try:
         yield function
@@ -314,7 +314,7 @@ def sandbox(host: Host, python: Path, runtime: Path, subject: Subject) -> Iterat
 
 
 def cold_start(host: Host, python: Path, runtime: Path, subject: Subject) -> tuple[Cold, Any]:
-    """Start the subject and have it answer once; return what that took, and the answer."""
+    """Start the subject and send it one request; return the times, the memory and the answer."""
     with sandbox(host, python, runtime, subject) as function:
         when, answer = function.invoke()
         cpu = function.cpu()

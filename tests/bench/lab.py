@@ -18,7 +18,7 @@ from tests.support import certificates
 from tests.support.template import FUNCTIONS
 
 PAUSE = 0.02
-"""Seconds that a stand-in takes where calls side by side are told from calls in a row."""
+"""Seconds that a stand-in takes, so that parallel calls differ from sequential ones."""
 
 USUAL = ("powertools", "fastapi")
 USUAL_REDIS: Mapping[str, Sequence[Any]] = {"list": [None, "OK"], "send": [1], "create": [1]}
@@ -28,7 +28,7 @@ CLIENTS = ("ssm", "dynamodb", "sqs", "sns", "ses")
 
 @dataclass(frozen=True)
 class Contender:
-    """One subject and the world it answers in."""
+    """A measured function and the contents of its services."""
 
     subject: Subject
     world: World
@@ -119,7 +119,7 @@ class Lab:
         return Contender(subject, ours.world)
 
     def usual(self, way: str, kind: str) -> Contender:
-        """Return the usual way of doing a kind of work, in the environment of its own."""
+        """Return the reference function for a kind of work, in an environment of its own."""
         example = {
             "health": "HealthCheck",
             "login": "AuthLogin",
@@ -140,7 +140,7 @@ class Lab:
         return Contender(subject, world)
 
     def cold(self, contender: Contender) -> Cold:
-        """Start a contender and have it answer once. Raises BenchError where it refuses."""
+        """Start a contender and send it one request. Raises BenchError if it answers an error."""
         self.host.world = replace(contender.world, calls=[], asked=0)
         cold, answer = cold_start(
             self.host, trees.PYTHON, self.trees.package("runtime"), contender.subject
@@ -150,7 +150,7 @@ class Lab:
 
     @contextmanager
     def warm(self, contender: Contender, pause: float = 0.0) -> Iterator[Function]:
-        """Run a contender while the block does; it has answered once."""
+        """Run a contender while the block runs; it has answered one request."""
         self.host.world = replace(contender.world, calls=[], asked=0, pause=0.0)
         runtime = self.trees.package("runtime")
         with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:
@@ -161,7 +161,7 @@ class Lab:
 
     @contextmanager
     def started(self, contender: Contender, world: World) -> Iterator[Function]:
-        """Start a contender in a world and run it while the block does; nothing is asked yet."""
+        """Start a contender in a world and run it while the block runs, without a request."""
         self.host.world = world
         runtime = self.trees.package("runtime")
         with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:
@@ -188,7 +188,7 @@ class Lab:
 
 
 def require_success(name: str, answer: Any) -> None:
-    """Raise BenchError where a function has not done what it was asked for."""
+    """Raise BenchError if a function did not do its work."""
     if isinstance(answer, dict) and int(answer.get("statusCode", 200)) >= 400:
         raise BenchError(f"{name} refused the bench's request: {answer}")
     if isinstance(answer, dict) and answer.get("batchItemFailures"):
@@ -207,7 +207,7 @@ def _uses(name: str, calls: Sequence[Call]) -> list[str]:
 
 
 def _replayed(call: Call) -> list[Any]:
-    """Return a call as the floor makes it."""
+    """Return a recorded call in the form in which the floor repeats it."""
     request = call.request
     if call.service == "sns":
         request = {"PhoneNumber": request["PhoneNumber"], "Message": request["Message"]}

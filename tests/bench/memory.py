@@ -1,9 +1,9 @@
-"""Functions at Lambda's memory sizes: how long a request takes with that share of a CPU.
+"""The duration of requests at each of Lambda's memory sizes, with the CPU share of that size.
 
 Each function is started as on Lambda, initialised with a whole CPU as Lambda gives it [1], and then
-held to its size's share. Services take the time that cost/prices.toml assumes, over TLS. Of a slow
-one (Stripe, Gemini) only a part is waited out; the rest is added, as waiting is the same at every
-size.
+held to its size's share. Services take the time that cost/prices.toml assumes, over TLS. A slow one
+(Stripe, Gemini) really takes only a part of it, and the rest is added to the result: waiting takes
+the same time at every size.
 
 1. hichaelmart.medium.com/shave-99-93-off-your-lambda-bill-with-this-one-weird-trick-33c0acebb2ea,
    and github.com/DataDog/datadog-lambda-extension/issues/191: one vCPU, for ten seconds at most
@@ -37,10 +37,10 @@ from tests.bench.throttle import PERIOD, throttled
 
 ROUNDS = 3
 TIMES = 6
-"""Warm requests after each cold start, where waiting for others does not take most of the time."""
+"""Warm requests after each cold start of functions that wait little."""
 TIMES_OF = {"SubscriptionCheckout": 2, "WebhookStripe": 3, SWEEP: 3, WORKER: 2}
 TIMES_FULL = 3
-"""Full batches after them: the first opens nine more connections."""
+"""Full batches after these; the first one opens nine more connections."""
 BATCH = 10
 
 WAITED = 0.05
@@ -64,12 +64,12 @@ MEASURED = (
     SWEEP,
     WORKER,
 )
-"""One of each kind: `FULL` is the worker with a full batch, where a request is that batch."""
+"""One function of each kind; `FULL` is the worker with a full batch as its request."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """The seconds that one start of a function took until it asked for work, then each request."""
+    """The seconds of one start until the function asked for work, and those of each request."""
 
     init: float
     first: float
@@ -78,7 +78,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Figure:
-    """A function at one size: milliseconds, medians and (`slow`) what 95 % stay below."""
+    """A function at one size: milliseconds, as medians and (`slow`) 95th percentiles."""
 
     init: float
     first: float
@@ -137,7 +137,7 @@ def _measured(lab: Lab, rounds: int) -> Curve:
 
 
 def _run(lab: Lab, contender: Contender, memory: int) -> tuple[Times, Times, float]:
-    """Start a function at a size; return what it took, a full batch's part of it, the peak."""
+    """Start a function at a size; return its times, those of a full batch, and its peak memory."""
     world = replace(contender.world, pauses={one: min(DELAYS[one], WAITED) for one in DELAYS})
     with lab.started(contender, world) as function:
         init = function.ready() - function.started
@@ -162,7 +162,7 @@ def _pause(function: Function, rest: Callable[[], None]) -> None:
 
 
 def _took(lab: Lab, function: Function, world: World, rooms: int = 1) -> float:
-    """Return the seconds that a request takes, with all that services are assumed to take."""
+    """Return the seconds of a request, the assumed times of services included."""
     lab.host.world = now = replace(world, calls=[], asked=0)
     event = subjects.sqs_event(rooms) if rooms > 1 else None
     function.ready()
@@ -178,9 +178,10 @@ def _took(lab: Lab, function: Function, world: World, rooms: int = 1) -> float:
 
 
 def _fullest(lab: Lab, worker: Contender) -> float:
-    """Return the worker's peak with a full batch of rooms whose past is as long as it gets.
+    """Return the worker's peak memory with a full batch of rooms with the longest history.
 
-    That is a megabyte a room, which one query brings at most, and replies of the greatest length.
+    That is a megabyte per room, which is the most that one query returns, and replies of maximum
+    length.
     """
     messages = lab.settings.values.refs["MessagesTable"]
     item = {**worker.world.tables[messages], "content": "x" * 25_000}

@@ -1,4 +1,4 @@
-"""The console in a browser: the time until something is shown, and what is loaded for it.
+"""The console in a browser: the time until it shows something, and the files that it loads.
 
 The page and its assets come from their handlers through a server in this process, so the figures
 are those of the page without a network and without cold starts, which are measured elsewhere.
@@ -23,7 +23,7 @@ LOADS = 9
 
 SHOWN = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 READY = "return document.querySelector('input')"
-"""The field to sign in with: the script has run."""
+"""The field of the sign-in form, which shows that the script has run."""
 LOADED = "return performance.now()"
 
 

@@ -1,9 +1,9 @@
-"""The queue: the worker on the emulated AWS, Gemini's stand-in taking a second for each reply.
+"""The queue: the worker on the emulated AWS, with a second for each of Gemini's replies.
 
-MiniStack itself runs one batch of a FIFO queue at a time, so pollers of our own take its place:
-each receives up to ten messages, has the real handler answer them, and deletes what was answered.
-MiniStack takes many milliseconds a call and answers one call at a time; where it is what holds
-things up, the figures say so by no longer growing with the workers.
+MiniStack runs only one batch of a FIFO queue at a time, so pollers of our own replace it: each
+receives up to ten messages, passes them to the real handler, and deletes the answered ones.
+MiniStack takes many milliseconds per call and answers one call at a time. Where this is the
+bottleneck, the figures stop growing with the workers.
 
     python -m tests.bench.queueing     prints its figures as JSON
 """
@@ -41,7 +41,7 @@ WORKER = "GeminiWorker"
 
 @dataclass(frozen=True)
 class Run:
-    """One load and how it was answered; seconds, latency beyond the model's own time."""
+    """One load: its seconds, and the latency in addition to the model's own time."""
 
     rooms: int
     prompts: int
@@ -64,7 +64,7 @@ class Fairness:
 
 @dataclass(frozen=True)
 class Batches:
-    """A batch of several rooms, its groups side by side and one after another: seconds."""
+    """Seconds of a batch of several rooms, its groups in parallel and in sequence."""
 
     rooms: int
     together: float
@@ -163,7 +163,7 @@ class Bench:
         return Fairness(singles, of_the_room, workers, ended[0] - began)
 
     def batches(self, rooms: int) -> Batches:
-        """Answer one batch of several rooms both ways."""
+        """Answer one batch of several rooms, its groups in parallel and then in sequence."""
         found = []
         for alone in (False, True):
             names = [_room() for _ in range(rooms)]
@@ -233,7 +233,7 @@ class Bench:
         return [str(one["Attributes"]["MessageGroupId"]) for one in finished]
 
     def _waits(self, rooms: Sequence[str], each: int, since: datetime) -> list[float]:
-        """Return, in order, how long replies took beyond the model's time; a room has each once.
+        """Return the sorted latencies of replies, less the model's time.
 
         Raises RuntimeError where a room does not read question, answer, question, answer.
         """

@@ -1,7 +1,7 @@
 """CPU that each file of runtime/ saves per cold start: `python -m tests.bench.savings`.
 
-Each library is imported in fresh processes from its packages as PyPI ships them, with and without
-our file, and the least CPU time of each counts. runtime/README.md shows the result.
+Each library is imported in fresh processes, from the packages as PyPI ships them, with and without
+our file; the lowest CPU time of each counts. runtime/README.md shows the result.
 """
 
 import os
@@ -48,7 +48,7 @@ PAIRS = {
         f"{TRIM}import jwt",
     ),
 }
-"""By file or function: the code with it, and the code that would take its place."""
+"""By file or function: code that uses it, and code that would replace it."""
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Stand-ins that answer every call at once with a fixed, valid reply, and note each call.
+"""Stand-ins that answer every call at once with a fixed, valid reply, and record it.
 
-Only our own cost is measured with them, so nothing is stored: a read finds the table's sample item
-under whichever key it asks for. `pause` makes every call take that long, so that calls which are
-made side by side can be told from calls made in a row; `pauses` gives each service its own.
+They store nothing, because only our own cost is measured: every read returns the table's sample
+item, whatever its key. `pause` is the time that each call takes, so that parallel calls can be told
+from sequential ones; `pauses` has a time of its own for each service.
 """
 
 import base64
@@ -52,7 +52,7 @@ class World:
     missing: frozenset[str] = frozenset()
     """Tables in which nothing is found."""
     redis: list[Any] = field(default_factory=list)
-    """Redis's results, one after another and from the beginning again; 1 where there are none."""
+    """Redis's results, repeated in this order; 1 if there are none."""
     asked: int = 0
     reply: str = REPLY
     """The model's reply."""
@@ -129,7 +129,7 @@ class Answer:
 
 
 def marshalled(item: Item) -> dict[str, Any]:
-    """Return an item as DynamoDB's wire has it."""
+    """Return an item in DynamoDB's JSON."""
     return {name: _value(value) for name, value in item.items() if value is not None}
 
 
@@ -265,7 +265,7 @@ def _gemini_answer(text: str) -> dict[str, Any]:
 
 
 def made(answer: Answer, bytes_out: int, body: bytes, began: float) -> Call:
-    """Return the note of a call that has just been answered."""
+    """Return the record of a call that has just been answered."""
     return Call(
         answer.service,
         answer.operation,
@@ -279,7 +279,7 @@ def made(answer: Answer, bytes_out: int, body: bytes, began: float) -> Call:
 
 
 def depth(calls: Sequence[Call]) -> int:
-    """Return the length of the longest chain of calls of which each began after the one before."""
+    """Return the length of the longest chain of calls that waited for one another."""
     chain: list[tuple[float, int]] = []
     for call in sorted(calls, key=lambda call: call.began):
         before = max((length for ended, length in chain if ended <= call.began), default=0)

@@ -1,4 +1,4 @@
-"""The CPU that a worker spends on one streamed reply: by our client, and by google-generativeai."""
+"""The CPU time of one streamed reply, with our client and with google-generativeai."""
 
 import json
 import os

@@ -45,13 +45,13 @@ STRIPE_SECRETS = {
 
 @dataclass(frozen=True)
 class Ask:
-    """A request of a function: what it is sent, and what its world is like."""
+    """A request of a function: its event, and the contents of its services."""
 
     path: str = ""
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     event: Mapping[str, Any] | None = None
-    """The whole event, of what is not HTTP."""
+    """The whole event, for functions without HTTP."""
     public: bool = False
     missing: Sequence[str] = ()
     """Tables (by logical id) in which nothing is found."""
@@ -61,7 +61,7 @@ class Ask:
     usual: str = "get"
     """The route of the references in the usual way that does the same kind of work."""
     hashes: int = 0
-    """The number of passwords that it hashes, which is meant to take long."""
+    """The number of passwords that the function hashes, which is slow on purpose."""
     issues: bool = False
     """Whether its answer carries an access token."""
 
@@ -376,7 +376,7 @@ ASKS: dict[str, Ask] = {
 
 
 def _stripe(*, paying: bool) -> dict[str, Any]:
-    """Return Stripe's answers, by the beginning of what is asked."""
+    """Return Stripe's answers, by the beginning of the request."""
     moment = int(NOW.timestamp())
     subscription = {
         "id": "sub_1",
@@ -461,7 +461,7 @@ class Settings:
 
 
 def ask_of(function: str) -> Ask:
-    """Return a function's ordinary request. Raises BenchError where none is written down."""
+    """Return a function's ordinary request. Raises BenchError if there is none."""
     if function not in ASKS:
         raise BenchError(f"tests/bench/subjects.py has no request for {function}: write one down.")
     return ASKS[function]

@@ -1,9 +1,9 @@
 """A share of one CPU for a process, as Lambda gives it to a function by its memory size.
 
-Lambda gives CPU in proportion to memory, one whole CPU at 1,769 MB [1], as Linux' bandwidth control
-does: a quota for each period of 20 ms [2], what was used beyond it taken from the next. A cgroup
-would do the same, but an ordinary user can make one on few machines; so the process is stopped once
-its CPU clock has used up the quota, and goes on with the next period.
+Lambda gives CPU in proportion to memory, one whole CPU at 1,769 MB [1], by Linux's bandwidth
+control: a quota for each period of 20 ms [2], from which the excess of the period before is
+deducted. A cgroup would do the same, but ordinary users rarely may create one. So the process is
+stopped once it has used up its quota, and continues with the next period.
 
 1. docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 2. github.com/pwrdrvr/lambda-throttling, which has measured it on Lambda at these sizes
@@ -18,16 +18,16 @@ from contextlib import contextmanager
 
 PERIOD = 0.02
 CLOSEST = 0.0002
-"""Seconds between two looks at a clock, at least."""
+"""The shortest time between two readings of a clock, in seconds."""
 LEAST = 1e-9
-"""Seconds that are still told from none."""
+"""Shorter times count as zero, in seconds."""
 
 
 class Quota:
     """The CPU time that a process may still use. Times are in seconds, of any clock."""
 
     def __init__(self, share: float, now: float, used: float, period: float = PERIOD) -> None:
-        """Begin a period now, `used` being what the process has used before."""
+        """Begin a period; `used` is the CPU time that the process has used before."""
         self._quota = share * period
         self._period = period
         self._began = now
@@ -36,7 +36,7 @@ class Quota:
 
     @property
     def in_debt(self) -> bool:
-        """Whether nothing is left, as of the last update."""
+        """Whether the quota was used up at the last update."""
         return self._left < LEAST
 
     def update(self, now: float, used: float) -> tuple[bool, float]:
@@ -57,10 +57,10 @@ class Quota:
 def throttled(
     process: int, share: float, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[], None]]:
-    """Give a process that share of one CPU while the block does, and then all of it.
+    """Give a process this share of one CPU while the block runs, and then all of it.
 
-    Gives a function that waits until the process owes nothing, as after the pause that Lambda
-    makes between two requests.
+    Yields a function that waits until no excess is left, as after Lambda's pause between two
+    requests.
     """
     if share >= 1:
         yield lambda: None

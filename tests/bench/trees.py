@@ -1,6 +1,6 @@
-"""The packages that functions and references run on: what `sam build` makes, and what PyPI ships.
+"""The packages of functions and references: the output of `sam build`, and PyPI's packages.
 
-Every tree gets byte-code in the way the layers get theirs, so that it gives none an advantage.
+All are compiled to byte-code in the same way, so that none has an advantage.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ HOME = TOOLS / "bench"
 PYTHON = (TOOLS / "bin" / "python3.13").resolve()
 REQUIREMENTS = Path(__file__).parent / "requirements"
 REFERENCES = HOME / "references"
-"""Copies, with byte-code: the functions have theirs too."""
+"""Copies with byte-code; the functions have theirs too."""
 
 AS_SHIPPED = {
     "core": [ROOT / "layers" / "core" / "requirements.txt"],
@@ -30,7 +30,7 @@ AS_SHIPPED = {
     "powertools": [REQUIREMENTS / "powertools.txt"],
     "fastapi": [REQUIREMENTS / "fastapi.txt"],
 }
-"""Trees of packages as PyPI ships them, by what is installed."""
+"""Trees of packages as PyPI ships them, with the requirements that are installed."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ async def _build() -> None:
 
 
 def _copied() -> Path:
-    """Keep the build for ourselves: someone else's may take its place while we measure."""
+    """Copy the build, because another one may replace it during the measurement."""
     kept = HOME / "build"
     mark = kept / "fingerprint"
     wanted = (BUILD / "fingerprint").read_text()

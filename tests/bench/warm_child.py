@@ -22,7 +22,7 @@ _depth = threading.local()
 
 
 def _measured(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap an SDK's call: the CPU that its thread uses in it is not the function's own."""
+    """Wrap an SDK's call, whose CPU time does not count as the function's own."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         global _inside
@@ -42,7 +42,7 @@ def _measured(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _unmeasured(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a call that runs while an SDK waits, to count it as the function's own."""
+    """Wrap a call that runs while an SDK waits, whose CPU time counts as the function's own."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         global _inside
@@ -84,7 +84,7 @@ def _watch() -> None:
 
 
 def main() -> None:
-    """Measure, and print what was measured: microseconds a request, own and in all."""
+    """Measure, and print the microseconds per request: the function's own, and all."""
     global _inside
     event = json.loads(os.environ["BENCH_EVENT"])
     times = int(os.environ["BENCH_TIMES"])

@@ -327,7 +327,7 @@ def test_no_state_has_an_accessibility_violation(
     check("the account")
 
 
-def test_the_first_load_is_small_and_the_second_is_validated_or_kept(
+def test_the_first_page_load_is_small_and_the_second_uses_the_browsers_cache(
     window: Browser, console: Console
 ) -> None:
     window.forget()

@@ -24,7 +24,7 @@ def newman() -> Path:
 
 
 @pytest.mark.timeout(300)
-def test_newman_walks_the_whole_journey_of_the_postman_collection(
+def test_the_whole_journey_of_the_postman_collection_passes_in_newman(
     stack: RunningStack, newman: Path, tmp_path: Path
 ) -> None:
     collection, report = tmp_path / "postman.json", tmp_path / "report.json"

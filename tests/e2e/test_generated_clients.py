@@ -21,7 +21,7 @@ MODULES = ["--target", "es2022", "--module", "nodenext", "--moduleResolution", "
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command without a proxy and return its output; fail with all it wrote."""
+    """Run a command without a proxy and return its output; on failure, show all of it."""
     path = f"{PYTHON_CLIENT}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "NO_PROXY": "127.0.0.1,localhost"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)

@@ -72,7 +72,7 @@ def test_a_stack_is_deployed_again_updated_and_deleted(own: RunningStack, tmp_pa
 
 
 def settings_of(stack: RunningStack, variable: str) -> set[str]:
-    """Return a variable's values in the version behind the alias of every function that has it."""
+    """Return a variable's value in every function that has it, in the version behind the alias."""
     variables = [stack.live_settings(name) for name in stack.description.functions]
     return {each[variable] for each in variables if variable in each}
 

@@ -35,7 +35,7 @@ def test_a_second_up_is_refused_with_the_address_of_the_first(stack: RunningStac
     assert second.stderr.count("\n") == 1
 
 
-def test_another_port_is_suggested_if_one_is_in_use(stack: RunningStack, tmp_path: Path) -> None:
+def test_up_suggests_another_port_if_its_own_is_in_use(stack: RunningStack, tmp_path: Path) -> None:
     port = urlsplit(stack.url).port or 0
     other = local("up", "--data-folder", str(tmp_path / "home"), "--port", str(port))
     assert other.returncode == 1

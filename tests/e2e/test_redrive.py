@@ -10,7 +10,7 @@ def redrive(stack: RunningStack, *options: str) -> str:
     return done.stdout
 
 
-def test_prompts_that_failed_in_an_outage_of_gemini_are_answered_after_a_redrive_and_counted_once(
+def test_prompts_that_failed_in_geminis_outage_are_answered_and_counted_once_by_redrive(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()

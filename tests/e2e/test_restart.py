@@ -1,4 +1,4 @@
-"""A system that is stopped, killed and started again, or has keys for Google and Stripe."""
+"""The system after a stop, a kill and a restart, and with keys for Google and Stripe."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.support.person import Person
 
 
 @pytest.mark.timeout(600)  # three starts, two of which deploy
-def test_data_survives_a_restart_but_not_a_fresh_start_which_uses_google_and_stripe(
+def test_data_survives_a_restart_but_not_a_fresh_start_with_keys_of_google_and_stripe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(tmp_path / "home") as first:

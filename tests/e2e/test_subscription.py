@@ -21,7 +21,7 @@ AT_ONCE = 2.0
 
 
 def becomes(user: Person, wanted: object, what: str = "plan") -> Mapping[str, Any]:
-    """Wait until this is the user's plan, or what else the status tells."""
+    """Wait until a field of the user's subscription status has this value."""
     deadline = time.monotonic() + 30
     while (told := user.status())[what] != wanted:
         assert time.monotonic() < deadline, f"still {told}"
@@ -92,14 +92,14 @@ def click(browser: Browser, button: str) -> None:
 
 
 def text_of(browser: Browser, role: str) -> str:
-    """Wait for what the page says in this role, and return it."""
+    """Wait for a text in an element with this role, and return it."""
     found = browser.until(see.visibility_of_element_located((By.CSS_SELECTOR, f"[role={role}]")))
     return str(found.text)
 
 
 @pytest.fixture
 def warm(stack: RunningStack) -> None:
-    """Functions that have answered before: somebody else has just subscribed."""
+    """Warm the functions: somebody else has just subscribed."""
     other = stack.new_proven_user()
     stack.stripe.act(checkout_of(other)["sessionId"], "pay")
     becomes(other, "pro")
@@ -147,7 +147,7 @@ def test_a_payment_grants_pro_at_once_and_a_cancellation_ends_it_with_the_period
     assert browser.complaints() == []
 
 
-def test_a_person_whose_card_is_declined_stays_on_basic_and_may_try_another(
+def test_a_person_whose_card_is_declined_stays_on_basic_and_can_use_another_card(
     stack: RunningStack, browser: Browser
 ) -> None:
     user = stack.new_proven_user(new_mobile())

@@ -1,4 +1,4 @@
-"""The differences of the two engines that ENGINES.md lists, and the marked tests on the second."""
+"""The differences between the engines in ENGINES.md, and the marked tests on DynamoDB Local."""
 
 import os
 import re

@@ -93,7 +93,7 @@ def check_settled(user_id: str, day: str) -> None:
 
 
 def waiting(rooms: Iterable[str]) -> list[tuple[str, int]]:
-    """Return the entries of the unfinished index for these rooms."""
+    """Return these rooms' entries in the index of unfinished prompts."""
     mine = set(rooms)
     return [
         (key.chatroom_id, int(key.seq))

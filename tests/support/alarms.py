@@ -18,7 +18,7 @@ STAGE = "prod"
 
 
 def _values() -> Values:
-    """Return values for the nested template; most parameters have their name as their value."""
+    """Return values for the nested template's parameters: their names, with a few exceptions."""
     given = TEMPLATE["Resources"]["Observability"]["Properties"]["Parameters"]
     names = {name: name for name in given} | {"Stage": STAGE, "AwsEndpoint": "", "MonthlyBudget": 9}
     refs = {"AWS::Region": "us-east-1", "AWS::AccountId": "000000000000", "Alerts": "topic"}
@@ -85,7 +85,7 @@ class Alarm:
         }
 
     def is_ringing(self, recorded: Recorded) -> bool:
-        """Return whether it is in ALARM after these minutes."""
+        """Return whether the alarm is in ALARM after these minutes."""
         periods = int(self.properties["EvaluationPeriods"])
         needed = int(self.properties.get("DatapointsToAlarm") or periods)
         return sum(self._is_breach(recorded, back) for back in range(periods)) >= needed

@@ -16,7 +16,7 @@ const nameOf = (e) => (e.getAttribute("aria-label") ?? e.labels?.[0]?.textConten
 return [...(dialog ?? document).querySelectorAll("a, button, input, select, textarea")].filter(
     (e) => nameOf(e).trim() === arguments[0] && e.checkVisibility() && !e.disabled);
 """
-"""The usable controls with this accessible name."""
+"""JavaScript that returns the usable controls with an accessible name."""
 
 FOCUSED = "return document.activeElement === arguments[0]"
 MOST_TABS = 80
@@ -39,7 +39,7 @@ class Console:
         self._by_keyboard = by_keyboard
 
     def open(self, page: str = "") -> None:
-        """Load the console at a page, as "account" or a chat's id."""
+        """Load the console at a page: "account" or a chat's id."""
         self.browser.open(f"{self.url}/#/{f'chat/{page}' if page.startswith('r_') else page}")
 
     def sign_in(self, person: Person, page: str = "") -> None:
@@ -109,9 +109,9 @@ class Console:
         return self.replies()[-1]
 
     def watch_growth(self, times: int, *, beyond: str = "") -> str:
-        """Wait until the reply that is being written has grown so often, and return its text.
+        """Wait until the growing reply has changed this many times, and return its text.
 
-        With `beyond`, until it is longer than that, too.
+        With `beyond`, also wait until it is longer than that.
         """
         seen = [""]
 
@@ -130,7 +130,7 @@ class Console:
         self.driver.execute_script(WATCH_STATUS)
 
     def heard(self) -> list[str]:
-        """Return the texts of the status region since it is watched."""
+        """Return the texts of the status region since `watch_status`."""
         heard: list[str] = self.driver.execute_script("return window.heard")
         return heard
 
@@ -168,7 +168,7 @@ class Console:
 
 
 def violations(console: Console, axe: str) -> list[Any]:
-    """Return the accessibility violations that axe-core finds in the page, in short."""
+    """Return a line for each accessibility violation that axe-core finds in the page."""
     if not console.driver.execute_script("return Boolean(window.axe)"):
         console.driver.execute_script(axe)
     found = console.driver.execute_async_script(

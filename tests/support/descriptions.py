@@ -1,4 +1,4 @@
-"""A running.json as `make up` would write it."""
+"""The description of a running stack, as `make up` writes it."""
 
 from infra import running
 

@@ -12,7 +12,7 @@ from tests.support.lambdas import Api
 ROUTES = sorted(
     (endpoint.method, endpoint.path) for endpoint in endpoints() if not endpoint.is_public
 )
-"""Of the template, so that a new route cannot be forgotten."""
+"""The template's routes that require a token, so that a new route cannot be forgotten."""
 
 
 def body_of(method: str, path: str) -> Any:

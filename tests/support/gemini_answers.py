@@ -1,4 +1,4 @@
-"""Every kind of answer that Gemini can give, and the outcome for our client and for Google's.
+"""Every kind of Gemini's answer, with the outcome in our client and in google-generativeai.
 
 Our client is asked over the wire in a fresh process, with the packages of a checkout or of a built
 layer; google-generativeai as it is shipped. So the stand-in is known to speak Google's protocol.
@@ -24,7 +24,7 @@ from tests.support import certificates
 
 KEY, WRONG_KEY, NO_SERVERS_KEY = "right-key", "wrong-key", "key-without-server"
 TLS_KEY, IMPOSTORS_KEY = "key-for-tls", "key-for-another-host"
-"""The key of a case says which server is asked, too."""
+"""The API key of a case also selects the server that is asked."""
 
 MODEL = "gemini-3.6-flash"
 INSTRUCTION = "Be brief."
@@ -32,7 +32,7 @@ SAID, REPLIED = "What is a queue?", "A line."
 WHOLE, SILENCE = 20.0, 10.0
 
 INPUTS = Path(__file__).with_name("gemini_inputs")
-"""Real answers of Google's that were once handled wrongly, or must go on being handled well."""
+"""Real answers by Google that were once handled wrongly, and some that must stay correct."""
 
 type Outcome = list[Any]
 """The reply or error of a client, as JSON."""
@@ -53,7 +53,7 @@ class Case:
 
     @property
     def prompt(self) -> str:
-        """The text of the prompt, which is no part of another case's prompt."""
+        """The prompt's text, which is unique among the cases."""
         return f"Case: {self.name}."
 
 
@@ -499,7 +499,7 @@ def _without_bundles() -> dict[str, str]:
 class _Services:
     google: StandIn
     of_keys: Mapping[str, str]
-    """The addresses for keys that are not for this one."""
+    """The servers' addresses, by API key."""
     environment: Mapping[str, str]
 
 

@@ -30,11 +30,11 @@ CONNECTIONS = "execute-api:ManageConnections"
 METHODS = {"PostToConnection": "POST", "DeleteConnection": "DELETE"}
 """The calls of the @connections API; a grant names the method, and no connection."""
 ANY = "any"
-"""The resource of an action that has no resource with a logical id: a text message, an email."""
+"""The resource of actions without one in the template: a text message, an email."""
 
 
 class Use(NamedTuple):
-    """A function's right to call an action on a resource, or its use of that right."""
+    """A permission of a function: an action on a resource, granted or used."""
 
     function: str
     action: str

@@ -112,7 +112,7 @@ class Poller:
     def poll(self, *, wait: int = 0, seconds: float | None = None) -> Batch:
         """Receive one batch within `wait` seconds, and invoke the function with it.
 
-        It is of the first queue that has a message.
+        The batch comes from the first queue that has a message.
         """
         for url in self._urls:
             received = self._sqs.receive_message(

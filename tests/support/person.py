@@ -1,4 +1,4 @@
-"""Someone who uses the API: in every suite, in process or over HTTP."""
+"""Person: a user of the API in every test suite, in process or over HTTP."""
 
 import secrets
 import time
@@ -40,7 +40,7 @@ class Person:
     def __init__(
         self, api: Client, identity: Identity | None = None, stripe: Stripe | None = None
     ) -> None:
-        """Use the API as nobody yet; `stripe` is the stand-in at which the person pays."""
+        """Start without an account; `stripe` is the stand-in at which the person pays."""
         self.api = api
         self.identity = identity or new_email()
         self.id = ids.new("u")
@@ -51,7 +51,7 @@ class Person:
         self.undelivered: list[str] = []
         """The ids of Stripe events about this person that were not delivered yet."""
         self.second: Person | None = None
-        """The same person with another identity, in tests that give one."""
+        """The same person with another identity, if a test has set one."""
         self._stripe = stripe
         self._is_stored = False
 
@@ -158,7 +158,7 @@ class Person:
         return self.api.post("/auth/reset-password", body, **more)
 
     def me(self, token: str | None = None, **more: Any) -> Reply:
-        """Ask who this token's user is; without one, who the person is."""
+        """Request the user of a token, by default of the person's own."""
         if token is None:
             return self.get("/auth/me", **more)
         return self.api.get("/auth/me", token=token, **more)

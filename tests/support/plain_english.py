@@ -1,4 +1,4 @@
-"""The words and patterns that the house style bans, and where they stand in the repository."""
+"""Words and patterns that the house style bans, and a search for them in the repository."""
 
 import ast
 import io
@@ -65,7 +65,7 @@ ALLOWED: Mapping[str, Mapping[str, str]] = {
 """The words that are allowed in a file, each with the reason; "" allows every word."""
 
 DECLARATION = re.compile(r"^ *let ", re.MULTILINE)
-"""A variable in JavaScript."""
+"""The word is a variable in JavaScript there."""
 
 NOT_IMPERATIVE = re.compile(
     r"(?:what|who|whom|whose|whether|where|when|how|why|which|the|an?|all|every|each|it|its|this|that"
@@ -81,11 +81,11 @@ SKIPPED = re.compile(
     r"|(?:^|/)node_modules/|^infra/requirements/|requirements[^/]*\.txt$"
     r"|swagger-ui|common_passwords\.txt$|^LICENSE$|/LICENSE$|/NOTICE$|^uv\.lock$"
 )
-"""Files of others (vendored, locked, licences), and the list of passwords."""
+"""Third-party files (vendored, locked, licences) and the list of passwords."""
 
 
 def files(root: Path = ROOT) -> Iterator[str]:
-    """Yield the path of every file whose words are ours, relative to the root."""
+    """Yield the path of every file that we have written, relative to the root."""
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
         if path.is_file() and not SKIPPED.search(name) and path.suffix in {".py", *TEXTS}:

@@ -18,7 +18,7 @@ MODULE = re.compile(r"[a-z]\w*(\.\w+)*\.(_[a-z]\w*)(\.\w+)*")
 """A dotted name of which one part is private."""
 
 OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
-"""They are public: the underscore keeps them apart from the names of fields."""
+"""Names that are public in spite of their underscore."""
 
 NOT_LIBRARIES = {*sys.stdlib_module_names, *dir(builtins), "geminichat"}
 

@@ -16,14 +16,14 @@ type Definition = tuple[str, str]
 
 @dataclass(frozen=True)
 class Module:
-    """A module's definitions, and what its names stand for where they are imported."""
+    """A module's definitions, and the definitions behind its imported names."""
 
     code: dict[str, list[ast.stmt]]
     imported: dict[str, Definition]
 
 
 def settings_of(handler: Path, names: set[str]) -> set[str]:
-    """Return those of the settings that are named in code which a handler can reach."""
+    """Return the settings that are named in code that a handler can reach."""
     found: set[str] = set()
     seen: set[Definition] = set()
     start = _read(handler)

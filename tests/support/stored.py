@@ -29,7 +29,7 @@ def record_of(identity: Identity) -> IdentityRecord | None:
 
 
 def users_named(identity: Identity) -> list[User]:
-    """Return every user item that carries the identity, claimed or left over."""
+    """Return every user item with the identity, proven or not."""
     attribute = User.email if identity.kind == "email" else User.mobile
     return list(User.scan(attribute == identity.value, consistent_read=True))
 

@@ -1,4 +1,4 @@
-"""Checks at the end of a run of all integration tests: what the tests must have shown together.
+"""Checks at the end of a run of all integration tests, on what the tests did together.
 
 With pytest-xdist the processes hand their records to the one that reports.
 """
@@ -17,7 +17,7 @@ WHOLE = ("not soak", "not exhaustive and not soak")
 
 RECORDS = {"errors": declared_errors.recorded, "uses": grants.recorded}
 CHECKS = {"errors": declared_errors.never_provoked, "uses": grants.never_used}
-"""Each returns a line for everything that is missing in its record."""
+"""Functions that return a line for everything that is missing in a record."""
 
 _missing = pytest.StashKey[list[str]]()
 

@@ -43,7 +43,7 @@ class Break:
     nth: int = 1
     times: int = 1
     do: Callable[[], object] | None = None
-    """The action for "meanwhile"."""
+    """The function to call for the fault "meanwhile"."""
     holding: tuple[str, ...] = ("",)
     """A matching request's body contains one of these texts."""
     seen: int = 0
@@ -85,7 +85,7 @@ class Wire:
         self._late: list[Request] = []
         self.edits: dict[str, Callable[[dict[str, Any]], None]] = {}
         self.copies: dict[tuple[str, str], str] = {}
-        """The copies of tables that queries of an index read, by table and index."""
+        """Copies of tables, read by queries of a lagging index; by table and index."""
         self.breaks: list[Break] = []
         self.tries: list[Seen] = []
         aws_client.transport = cast(Any, self._transport)
@@ -128,7 +128,7 @@ class Wire:
             self.tries = before + self.tries
 
     def deliver_late(self) -> None:
-        """Send the requests that were held back, after their senders gave up."""
+        """Send the requests that were held back, after their senders have given up."""
         late, self._late = self._late, []
         for request in late:
             self._direct(*request)

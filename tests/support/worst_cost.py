@@ -1,4 +1,4 @@
-"""The most that a day can cost, by arithmetic from the template, the catalogue and the prices.
+"""The maximum cost of a day, computed from the template, the catalogue and the prices.
 
 `python -m tests.support.worst_cost` prints the tables for RUNBOOK.md.
 """
@@ -20,12 +20,12 @@ from tests.support.template import FUNCTIONS, TEMPLATE, events_of, of_type, rout
 DAY = 86_400
 """Seconds."""
 CONCURRENCY = 1_000
-"""Functions that an account runs at once, unless AWS raises it."""
+"""The default number of functions that an AWS account runs at once."""
 INSTRUCTION_LENGTH = int(get_args(Instruction.__value__)[1].max_length)
 PAGE, READ_UNIT, WRITE_UNIT = 1024 * 1024, 4096, 1024
-"""Bytes that a query reads at most, and of DynamoDB's units."""
+"""Bytes of the largest query, and of DynamoDB's read and write units."""
 INVOCATIONS = 2 + int(PRICES["assumed"]["polls"])
-"""Of a prompt: the request that sends it, the polls, the worker."""
+"""The functions that serve a prompt: the request that sends it, the polls, the worker."""
 LONGEST = "\U0001f600"
 """A character with the most bytes in UTF-8, and so with the most tokens by the estimate."""
 
@@ -49,14 +49,14 @@ def timeout_of(function: str) -> int:
 
 
 def prompt(plan: Plan) -> float:
-    """Return the dollars that are reserved for the dearest prompt of a plan."""
+    """Return the dollars that are reserved for the most expensive prompt of a plan."""
     day = date.min  # on which no model is retired
     names = [name for name in CATALOGUE.models if CATALOGUE.is_open_to(name, plan, day)]
     return max(reserved(CATALOGUE.choose(name, plan, day)) for name in names)
 
 
 def unproven_prompt() -> float:
-    """Return the dollars that are reserved for the dearest prompt of an unproven account."""
+    """Return the dollars that are reserved for an unproven account's most expensive prompt."""
     return reserved(CATALOGUE.choose_cheapest(date.min))
 
 
@@ -76,7 +76,7 @@ def reserved(choice: models.Choice) -> float:
 
 
 def title() -> float:
-    """Return the dollars that are charged for the dearest title."""
+    """Return the dollars that are charged for the most expensive title."""
     longest = titles.question(LONGEST * CONTENT_LENGTH, LONGEST * CONTENT_LENGTH)
     plain = titles.question("a" * CONTENT_LENGTH, "a" * CONTENT_LENGTH)
     now, cap = datetime(2026, 1, 1, tzinfo=UTC), spending.StageCap(0)

@@ -1,4 +1,4 @@
-"""Orders of a transaction's writes: an answer must not depend on where a write stands."""
+"""Orders of a transaction's writes, on which no answer may depend."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,7 @@
 """No client drives an alarm to ALARM unless something is wrong on the operator's side.
 
-Every alarm has a row: how clients are kept from it. Where a limit keeps them from it, a test
-computes the most that one client can do from the template's own numbers; where only one place in
+A table says for every alarm how clients are prevented from raising it. If a limit prevents them, a
+test computes the most that one client can do from the template's own numbers; if only one place in
 the code emits the metric, a test checks that place.
 """
 
@@ -37,7 +37,7 @@ ROWS = {
 }
 
 
-def test_every_alarm_has_a_row() -> None:
+def test_every_alarm_has_a_row_that_says_how_clients_are_kept_from_it() -> None:
     assert set(ROWS) == {alarm.name for alarm in alarms()}
 
 

@@ -176,7 +176,7 @@ def test_an_unexpected_exception_is_a_bare_500_with_the_request_id() -> None:
 
 
 @pytest.mark.parametrize("missing", ["requestContext", "headers"])
-def test_an_event_with_missing_parts_is_answered(missing: str) -> None:
+def test_an_event_from_the_gateway_with_missing_parts_is_answered(missing: str) -> None:
     made = event('{"content": "a"}')
     del made[missing]
     assert echo(made, None)["statusCode"] == 201

@@ -1,4 +1,4 @@
-"""Requests to AWS are those botocore would sign and send; failures are botocore's exceptions."""
+"""Requests to AWS equal botocore's, and failures raise botocore's exceptions."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`make models`, and what `make up` says of a real key: the catalogue against Google's list."""
+"""`make models` and `make up`: the catalogue is compared with Google's list of models."""
 
 from datetime import UTC, datetime
 
@@ -22,7 +22,7 @@ def google(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEMINI_API_KEY", KEY)
 
 
-def test_google_s_list_has_the_models_that_answer_prompts(
+def test_only_models_that_answer_prompts_are_read_from_googles_list(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with served(lambda: gemini.create_app(KEY)) as url:

@@ -1,4 +1,4 @@
-"""The documents are true: commands, files, endpoints and parameters that they name exist."""
+"""Every command, file, endpoint and parameter that a document names exists."""
 
 import re
 from pathlib import Path

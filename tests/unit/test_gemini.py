@@ -60,7 +60,7 @@ def test_the_cases_cover_every_fault_status_and_reason() -> None:
         assert named == set(FAULTS[kind][setting])  # type: ignore[arg-type]
 
 
-def test_every_input_has_a_case() -> None:
+def test_every_recorded_answer_of_google_has_a_case() -> None:
     assert {path.stem for path in INPUTS.glob("*.json")} <= {case.name for case in CASES}
 
 
@@ -106,7 +106,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.usefixtures("key")
-def test_1000_exchanges_with_thoughts_in_random_chunks_count_what_was_billed(
+def test_tokens_are_counted_as_billed_in_1000_random_exchanges_with_thoughts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     chance = random.Random(14)

@@ -1,4 +1,4 @@
-"""SAM's translation of GradualDeployment: every function's new version is gradual, or none."""
+"""SAM's translation of GradualDeployment, which applies to every function or to none."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The comparison of grants with the calls that tests make: it reads policies and calls alike."""
+"""The comparison of granted actions with the calls that tests make."""
 
 import json
 

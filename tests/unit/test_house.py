@@ -44,7 +44,7 @@ def test_every_folder_is_deployed_once_and_every_function_has_its_folder() -> No
 
 
 def test_every_layer_is_built_by_the_one_build_script() -> None:
-    """By a link, because SAM copies only the layer's folder; a copy would become outdated."""
+    """A link, because SAM copies only the layer's folder, and a copy would become outdated."""
     for layer in ("core", "gemini", "stripe"):
         link = ROOT / "layers" / layer / "build.py"
         assert link.is_symlink(), link
@@ -109,8 +109,8 @@ def test_a_function_may_read_a_secret_if_and_only_if_its_code_does(setting: str)
     assert readers - public <= granted <= readers
 
 
-def test_the_environment_of_every_function_fits_into_lambdas_4_kb() -> None:
-    """With names as long as AWS makes them, and a ModelsPatch of its greatest length."""
+def test_the_environment_of_every_function_is_within_lambdas_limit_of_4_kb() -> None:
+    """The names are as long as AWS makes them, and ModelsPatch has its maximum length."""
     parameters = TEMPLATE["Parameters"]
     for function in FUNCTIONS.values():
         variables = variables_of(GLOBALS) | variables_of(function)
@@ -154,7 +154,7 @@ def test_a_function_has_a_timeout_and_a_log_group_that_the_template_makes(functi
     assert group["Properties"]["RetentionInDays"]
 
 
-def test_documents_and_health_answer_head() -> None:
+def test_the_document_and_health_routes_answer_head_requests() -> None:
     expected = {
         "/": "ConsolePage",
         "/docs": "DocsPage",
@@ -356,7 +356,7 @@ def test_no_module_of_the_package_reads_a_setting_or_opens_anything_when_it_is_i
     assert done.stdout.splitlines() == [], "the module, and what it does"
 
 
-def test_an_effect_of_a_module_while_it_is_imported_is_found(tmp_path: Path) -> None:
+def test_a_module_that_has_an_effect_when_it_is_imported_is_found(tmp_path: Path) -> None:
     (tmp_path / "layers" / "core").mkdir(parents=True)
     script = tmp_path / "tests" / "support" / "import_effects.py"
     script.parent.mkdir(parents=True)
@@ -456,10 +456,10 @@ def test_tools_for_production_import_nothing_of_the_local_stack(where: str) -> N
 
 
 NOT_AT_THE_START = ["boto3", "aws_xray_sdk", "phonenumbers"]
-"""Packages that may be present and that no handler may import when it starts."""
+"""Packages that no handler may import when it starts, even if they are installed."""
 
 IN_A_LAYER = {"cryptography": None, "google": "GeminiLayer", "stripe": "StripeLayer"}
-"""Packages that are absent without this layer, so the test hides them.
+"""Packages that functions lack unless they have this layer; the test hides them.
 
 None: no layer has the package.
 """

@@ -461,7 +461,7 @@ def test_without_a_hashed_folder_certifis_certificates_are_trusted(
 
 @pytest.fixture
 def tunnel() -> Iterator[tuple[str, list[bytes]]]:
-    """A proxy that reaches this machine whatever host it is asked for, and what it was asked."""
+    """A proxy that connects every host to this machine, and the requests that it received."""
     asked: list[bytes] = []
 
     def talk(connection: socket.socket, _: int) -> None:
@@ -501,7 +501,7 @@ def test_https_requests_go_through_the_proxy_of_the_environment(
     assert asked == [f"CONNECT {url.removeprefix('https://')} HTTP/1.1".encode()]
 
 
-def test_a_host_in_no_proxy_is_reached_without_the_proxy(
+def test_a_host_in_the_no_proxy_variable_is_reached_directly(
     secure: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
@@ -580,7 +580,7 @@ def test_a_stream_that_arrives_byte_by_byte_ends_at_the_deadline_of_the_answer()
     assert 0.4 < time.monotonic() - began < 1
 
 
-def test_an_answer_may_take_longer_than_the_silence_between_its_pieces() -> None:
+def test_a_streamed_answer_may_take_longer_than_the_longest_silence_in_it() -> None:
     with server(streaming([b"x"] * 10, pause=0.05)) as url:
         assert b"".join(stream(url, silence=0.3, whole=5)) == b"x" * 10
 

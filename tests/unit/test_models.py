@@ -1,4 +1,4 @@
-"""The catalogue of models: what rooms may name, what it costs, and what replaces it."""
+"""The catalogue of models: names, prices and replacements."""
 
 import tomllib
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def patched(**changes: Any) -> Catalogue:
     return Catalogue.read(CONTENT, {"models": changes})
 
 
-def test_the_shipped_catalogue_is_valid_and_needs_no_change() -> None:
+def test_the_shipped_catalogue_is_valid_and_raises_no_concern() -> None:
     catalogue = Catalogue.read(CONTENT)
     assert catalogue.concerns(catalogue.models.keys(), TODAY) == []
 
@@ -81,13 +81,13 @@ def test_the_default_answers_for_a_model_missing_from_the_plan_or_the_catalogue(
         assert catalogue.choose(name, Plan.BASIC, TODAY).model is catalogue.default()
 
 
-def test_a_reply_is_bounded_by_the_plan_and_by_the_model() -> None:
+def test_a_replys_length_is_limited_by_the_plan_and_by_the_model() -> None:
     small = patched(**{"gemini-3.5-flash-lite": {"maxOutputTokens": 9_000}})
     bounds = [small.choose("fast", plan, TODAY).max_output_tokens for plan in Plan]
     assert bounds == [8_192, 9_000]
 
 
-def test_a_level_that_the_model_does_not_know_becomes_the_next_higher_one() -> None:
+def test_a_thinking_level_unknown_to_the_model_becomes_the_next_higher_one() -> None:
     catalogue = Catalogue.read(CONTENT)
     best, old = catalogue.models["gemini-3.8-flash"], catalogue.models["gemini-2.5-pro"]
     assert best.nearest_thinking(Thinking.MINIMAL) is Thinking.LOW

@@ -142,12 +142,16 @@ STAYS_OK: list[tuple[str, str, dict[Metric, Minutes]]] = [
 
 
 @pytest.mark.parametrize(("name", "why", "recorded"), GOES_OFF, ids=lambda value: str(value)[:40])
-def test_an_alarm_goes_off(name: str, why: str, recorded: dict[Metric, Minutes]) -> None:
+def test_an_alarm_goes_off_in_its_example_case(
+    name: str, why: str, recorded: dict[Metric, Minutes]
+) -> None:
     assert ALARMS[name].is_ringing(recorded), why
 
 
 @pytest.mark.parametrize(("name", "why", "recorded"), STAYS_OK, ids=lambda value: str(value)[:40])
-def test_an_alarm_stays_ok(name: str, why: str, recorded: dict[Metric, Minutes]) -> None:
+def test_an_alarm_stays_ok_in_its_counterexample(
+    name: str, why: str, recorded: dict[Metric, Minutes]
+) -> None:
     assert not ALARMS[name].is_ringing(recorded), why
 
 

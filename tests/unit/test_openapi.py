@@ -348,7 +348,7 @@ def test_the_message_of_an_example_is_a_sentence_from_the_handler(route: str) ->
             assert not message.startswith("Answer ")
 
 
-def test_the_degraded_example_is_shown_only_with_503() -> None:
+def test_the_example_of_a_degraded_health_check_is_shown_only_with_503() -> None:
     responses = OPERATIONS["GET /health"]["responses"]
     shown = {
         status: set(responses[status]["content"]["application/json"]["examples"])
@@ -357,7 +357,7 @@ def test_the_degraded_example_is_shown_only_with_503() -> None:
     assert shown == {"200": {"plain", "deep"}, "503": {"degraded"}}
 
 
-def test_an_asset_documents_each_of_its_content_types() -> None:
+def test_an_asset_route_documents_each_of_its_content_types() -> None:
     content = OPERATIONS["GET /docs/{file}"]["responses"]["200"]["content"]
     expected = {"application/json", "text/css", "text/javascript", "text/x-python"}
     assert set(content) == expected

@@ -7,11 +7,11 @@ from infra.stages.reconcile import report
 RESULT: dict[str, Any] = {"compared": 12, "fixed": 0, "twice": 0, "changes": []}
 
 
-def test_without_a_difference_the_report_is_one_line() -> None:
+def test_a_reconcile_report_without_differences_is_one_line() -> None:
     assert report(RESULT, dry_run=False) == ["12 compared with Stripe, 0 fixed."]
 
 
-def test_a_dry_run_reports_what_would_change() -> None:
+def test_a_dry_run_of_reconcile_reports_what_would_change() -> None:
     result = RESULT | {"fixed": 1, "changes": ["u_1: none, basic → active, pro until 2026"]}
     assert report(result, dry_run=True) == [
         "u_1: none, basic → active, pro until 2026",
@@ -19,7 +19,7 @@ def test_a_dry_run_reports_what_would_change() -> None:
     ]
 
 
-def test_further_changes_and_double_payments_are_referred_to_the_log() -> None:
+def test_a_reconcile_report_refers_to_the_log_for_further_changes_and_double_payments() -> None:
     lines = report(RESULT | {"fixed": 3, "twice": 2, "changes": ["u_1: …"]}, dry_run=False)
     assert lines[1:3] == [
         "… and 2 more; the function's log has them all",

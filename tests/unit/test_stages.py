@@ -72,7 +72,7 @@ def test_every_secret_that_functions_read_can_be_stored() -> None:
         ("stripe-webhook-secret", "whsec_abcdefghij,whsec_klmnopqrst"),
     ],
 )
-def test_a_plausible_value_is_accepted(name: str, value: str) -> None:
+def test_a_plausible_secret_is_accepted(name: str, value: str) -> None:
     put_secrets.check(BY_NAME[name], value, stages.read("prod"))
 
 
@@ -87,13 +87,13 @@ def test_a_plausible_value_is_accepted(name: str, value: str) -> None:
         ("stripe-secret-key", "sk_test_51abcdefghij"),
     ],
 )
-def test_a_wrong_value_is_refused_and_not_repeated(name: str, value: str) -> None:
+def test_an_implausible_secret_is_refused_and_not_printed(name: str, value: str) -> None:
     with pytest.raises(CommandError) as refused:
         put_secrets.check(BY_NAME[name], value, stages.read("prod"))
     assert value not in str(refused.value)
 
 
-def test_test_mode_is_allowed_outside_prod() -> None:
+def test_a_stripe_key_of_test_mode_is_allowed_outside_prod() -> None:
     put_secrets.check(BY_NAME["stripe-secret-key"], "sk_test_51abcdefghij", stages.read("dev"))
 
 

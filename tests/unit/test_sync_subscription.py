@@ -164,7 +164,7 @@ def test_two_events_end_with_the_newest_state_if_it_changes_between_them() -> No
 
 
 @pytest.mark.exhaustive
-def test_three_events_with_an_outdated_first_fetch_end_with_the_newest_state() -> None:
+def test_three_events_with_an_outdated_first_read_end_with_the_newest_state() -> None:
     """The third try is needed: with two, 20 of these 11,550 orders lose a change."""
     for world in play_every_order(events=3, stale=True):
         check(world, 3)
@@ -207,7 +207,7 @@ class Losing:
         return False
 
 
-def test_a_sync_that_loses_three_times_leaves_the_state_to_the_winners() -> None:
+def test_a_sync_that_loses_three_races_keeps_the_winners_state() -> None:
     world = Losing()
     assert world.sync() is None
     assert world.fetches == 3

@@ -118,7 +118,7 @@ def test_a_header_without_a_valid_signature_is_rejected(header: str) -> None:
 
 
 @given(st.text(max_size=200))
-def test_any_other_text_in_the_header_is_rejected(header: str) -> None:
+def test_a_random_text_as_the_signature_header_is_rejected(header: str) -> None:
     assert rejected(body_of(), header) == "invalid-signature"
 
 

@@ -52,7 +52,7 @@ def routes_of(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def cors_of(body: Mapping[str, Any]) -> "CorsTypeDef":
-    """Return an OpenAPI body's CORS rules as API Gateway's own API takes them."""
+    """Return an OpenAPI body's CORS rules in the format of API Gateway's own API."""
     rules = body.get("x-amazon-apigateway-cors", {})
     cors: Any = {name[0].upper() + name[1:]: value for name, value in rules.items()}
     origins = cors.get("AllowOrigins")

@@ -63,7 +63,8 @@ async def reachable_ports(ports: Collection[int]) -> AsyncIterator[list[str]]:
 def bridge_address(config: str) -> str:
     """Return the engine's address on a network with this configuration (JSON).
 
-    An older engine does not name it; it is the first address of the subnet. Raises CommandError.
+    An older engine does not name its address, which is the first one of the subnet then. Raises
+    CommandError.
     """
     for network in json.loads(config) or []:
         subnet = ipaddress.ip_network(network["Subnet"])
@@ -71,7 +72,7 @@ def bridge_address(config: str) -> str:
         if gateway.version == 4 and gateway in subnet:
             return str(gateway)
     raise CommandError(
-        "Docker's network `bridge` has no IPv4 address for containers to reach us by."
+        "Docker's network `bridge` has no IPv4 address by which containers can reach this machine."
     )
 
 

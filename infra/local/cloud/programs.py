@@ -1,4 +1,4 @@
-"""The programs of a local stack, MiniStack and Valkey: how they are started and stopped."""
+"""Start and stop the programs of a local stack: MiniStack and Valkey."""
 
 import asyncio
 import os
@@ -80,7 +80,7 @@ class Program:
 async def start_ministack(folder: DataFolder, port: int, extra: Mapping[str, str]) -> Program:
     """Start MiniStack with IAM enforced and its state in the data folder; wait until it answers.
 
-    Functions inherit its environment, so it gets `extra` and nothing of the developer's.
+    Functions inherit its environment, so it gets `extra` and none of the developer's variables.
     """
     if not MINISTACK_PYTHON.exists():
         raise CommandError("MiniStack is not installed yet: run `make setup`.")

@@ -132,7 +132,7 @@ def environment(stack: Stack) -> dict[str, dict[str, str]]:
 
 
 def reachable(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings with addresses of our loopback as a container reaches them."""
+    """Return the settings with addresses of our loopback that a container can reach."""
     outside = rf"\g<1>{docker.HOST_NAME}"
     return {name: OUR_LOOPBACK.sub(outside, value) for name, value in settings.items()}
 

@@ -66,7 +66,7 @@ def fill_in(text: str, value_of: Callable[[str], str], now: float) -> Event:
 
 
 class Guest:
-    """A new user of the running system, whose data the placeholders stand for."""
+    """A new user of the running system, whose data replaces the placeholders."""
 
     def __init__(self, url: str) -> None:
         """Prepare a user of the API at the URL, who signs up when a value is first needed."""
@@ -87,7 +87,7 @@ class Guest:
         return set(self._values)
 
     def value_of(self, name: str) -> str:
-        """Return a value. Raises KeyError for an unknown name, ApiError, Unreachable."""
+        """Return a placeholder's value. Raises KeyError if unknown, ApiError, Unreachable."""
         return self._values[name]()
 
     @functools.cached_property

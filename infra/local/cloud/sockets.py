@@ -29,7 +29,7 @@ MAX_MESSAGE = 128 * 1024
 """Bytes."""
 STAGE = "live"
 SILENCE = 60.0
-"""Seconds before a post that is never answered ends, longer than anyone waits."""
+"""Seconds after which a post without an answer ends; no caller waits for so long."""
 OF_POSTS = {"refuse", "silent"}
 OF_MESSAGES = {"lose", "double", "delay", "cut"}
 OF_CONNECTIONS = {"refuse-connect"}
@@ -55,7 +55,7 @@ class Limits:
 
 
 class _Line:
-    """A client's connection, and the one to MiniStack that belongs to it."""
+    """A client's connection, joined to one to MiniStack."""
 
     def __init__(
         self,

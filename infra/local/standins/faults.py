@@ -41,7 +41,7 @@ class Fault:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fault as it would be posted."""
+        """Return the fault in the form in which a test posts it."""
         times = "always" if self.times is None else self.times
         own = {"kind": self.kind, "match": self.match, "after": self.after, "times": times}
         return own | self.settings

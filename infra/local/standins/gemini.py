@@ -400,7 +400,7 @@ async def _send(
 async def _send_as_told(
     request: web.Request, told: Mapping[str, Any], *, streamed: bool
 ) -> web.StreamResponse:
-    """Send the answer that a fault describes, at its pace."""
+    """Send the answer that a fault describes, with its pauses."""
     events = told.get("events")
     sse = request.query.get("alt") == "sse"
     usual = EVENT_STREAM if sse and events else JSON

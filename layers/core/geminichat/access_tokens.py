@@ -14,7 +14,7 @@ CLAIMS = ["iss", "aud", "sub", "sid", "iat", "exp", "jti"]
 
 
 class Expired(Unauthorized):
-    """The access token was valid and has expired; `session` is the one that it names."""
+    """The access token is genuine but has expired; `session` is the session that it names."""
 
     def __init__(self, session: Claims) -> None:
         """Keep the session."""
@@ -38,7 +38,7 @@ def issue(session: Claims, kid: str, key: bytes, now: datetime, token_id: str | 
 
 
 def verify(token: str, keys: Mapping[str, bytes], now: datetime) -> Claims:
-    """Return the session that a token names. Raises Unauthorized for any other token."""
+    """Return the session that a valid token names. Raises Unauthorized for any other token."""
     try:
         claims = jwt_codec.decode(token, keys, issuer=ISSUER, audience=AUDIENCE, required=CLAIMS)
     except jwt_codec.InvalidToken as error:

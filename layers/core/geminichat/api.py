@@ -1,9 +1,9 @@
 """The HTTP edge: turn API Gateway's event into a Request, and a handler's Response into an answer.
 
-`@endpoint` authenticates unless told `public=True`, and turns an AppError into problem+json
-(RFC 9457) and any other exception into a bare 500 that tells the caller nothing but the request id.
-`within` limits the seconds of all network calls of a request together, for endpoints whose calls
-have deadlines that would add up to more than the caller waits.
+`@endpoint` authenticates unless told `public=True`, and turns an AppError into problem+json (RFC
+9457) and any other exception into a bare 500 that tells the caller nothing but the request id.
+`within` limits the total seconds of a request's network calls, for endpoints whose calls have
+deadlines that add up to more than a caller waits.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -137,7 +137,7 @@ class Request(msgspec.Struct, frozen=True):
         return self.limit(), cursors.read(cursor, kind, f"{self.user_id} {scope}", keys)
 
     def after(self, room_id: str) -> int:
-        """Return the position of the room's message that `?after=` names, or 0 for none.
+        """Return the position of the message that `?after=` names, or 0 if it is missing.
 
         Raises InvalidRequest.
         """
@@ -184,9 +184,9 @@ class Request(msgspec.Struct, frozen=True):
         return Tokens.pair(session, access_token, device_token, self.now)
 
     def optional_caller(self) -> OptionalCaller | None:
-        """Return the session of the access token that came with a public request, if one did.
+        """Return the session of a public request's access token, or None without a valid one.
 
-        An invalid token counts as none, since old clients may send one with every request.
+        An invalid token is ignored, since old clients may send one with every request.
         """
         from geminichat import access_tokens
 
@@ -502,7 +502,7 @@ def _success(response: Response[Any], request_id: str) -> dict[str, Any]:
 
 
 def problem_answer(error: AppError, request_id: str) -> dict[str, Any]:
-    """Return the answer for an error, as API Gateway takes it."""
+    """Return an error's answer in API Gateway's format."""
     problem: dict[str, Any] = {
         "type": PROBLEM_TYPE + error.code,
         "title": error.title,

@@ -263,7 +263,7 @@ class NothingToUndo(Conflict):
 
 
 class TooManyEdits(Conflict):
-    """The room hides turns at 50 places; a fork of it has none."""
+    """The room has been edited in 50 places, the maximum; a fork of it starts with none."""
 
     code = "too-many-edits"
     detail = (

@@ -21,73 +21,73 @@ class Values(TypedDict, total=False):
 
     PromptsAccepted: int
     PromptsRefused: int
-    """A limit was reached."""
+    """Prompts that were refused because a limit was reached."""
     SpendingShare: int
-    """Percent of the stage's cap of the day that are spent or reserved, as of a sweep."""
+    """How much of the stage's daily cap is spent or reserved, in percent, at a sweep."""
     StageLimitRefusals: int
-    """Prompts that were refused since all users together reached the stage's cap of the day."""
+    """Prompts that were refused because all users together have reached the stage's daily cap."""
     PromptsAnswered: int
     PromptsStopped: int
-    """Their users stopped them, queued ones included."""
+    """Prompts that their users stopped, queued ones included."""
     PromptsFailed: int
-    """They ended with an error that their user can read."""
+    """Prompts that ended with an error, which their users can read."""
     TitlesGenerated: int
     TitlesFailed: int
-    """Gemini gave no title, and the prompt's first words stay."""
+    """Titles that Gemini did not generate: the prompt's first words stay."""
     PromptsRequeued: int
-    """The sweep found that their queue message was lost."""
+    """Prompts whose queue message was lost, found by the sweep."""
     DeadLetters: int
     """The number of dead letters at a sweep."""
     InputTokens: int
     OutputTokens: int
     ReplySeconds: float
-    """From a prompt's arrival to its reply."""
+    """The time from a prompt's arrival to its reply."""
     FirstTextSeconds: float
-    """From a prompt's arrival to the first text of its reply."""
+    """The time from a prompt's arrival to the first text of its reply."""
     Frames: int
-    """Posted to a connection for one attempt."""
+    """Frames that were posted to one connection during one attempt."""
     FramesRefused: int
-    """Not delivered: the connection was gone, throttled or did not answer."""
+    """Frames that were not delivered: the connection was gone, throttled or did not answer."""
     GeminiSeconds: float
     """The time that Gemini took for a reply."""
     GeminiFailures: int
-    """Attempts that failed since Gemini was down or overloaded, whatever the prompt was."""
+    """Attempts that failed because Gemini was down or overloaded, whatever the prompt was."""
     GeminiRefusals: int
     """Attempts that failed because the operator has to act: key, billing, location, a model."""
     ModelConcerns: int
     """Models that retire soon or that Google does not serve, as of the daily check."""
     WorkerErrors: int
-    """Attempts that failed for a reason of our own: a table, a bug."""
+    """Attempts that failed for a reason on our side, such as a table or a bug."""
     CacheHits: int
     CacheMisses: int
     RedisUnavailable: int
     WebhooksHandled: int
     WebhooksRefused: int
-    """Their signature was invalid."""
+    """Stripe's events with an invalid signature."""
     WebhooksFailed: int
-    """They were signed and not handled: Stripe sends them again."""
+    """Stripe's events that were signed but not handled; Stripe sends them again."""
     PlansFixed: int
-    """The nightly comparison with Stripe corrected a plan after a lost event."""
+    """Plans that the nightly comparison with Stripe corrected after a lost event."""
     ConnectionsOpened: int
     """WebSockets on which replies are watched."""
     ConnectionsRefused: int
-    """Their ticket or their origin was invalid."""
+    """WebSockets that were refused because their ticket or their origin was invalid."""
     ConnectionsFailed: int
-    """A handshake or a message was not handled for a reason on our side."""
+    """Handshakes and messages that failed for a reason on our side."""
     SignUps: int
     LoginsFailed: int
-    """A wrong password was entered."""
+    """Wrong passwords."""
     CodesFailed: int
-    """A wrong code was entered."""
+    """Wrong codes."""
     NoticesFailed: int
-    """Notices of a changed way to log in that could not be sent."""
+    """Notices about changed login factors that could not be sent."""
     TextsShare: int
-    """Texts sent today, in percent of the stage's daily ceiling."""
+    """Texts sent today, in percent of the stage's daily limit."""
     UsersPurged: int
     PurgesFailed: int
     """Purges of users that failed at a step; the next run repeats it."""
     WebhookLagSeconds: float
-    """From an event's creation at Stripe to its handling here."""
+    """The time from an event's creation at Stripe to its handling here."""
 
 
 def emit(**values: Unpack[Values]) -> None:

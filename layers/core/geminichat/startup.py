@@ -1,4 +1,4 @@
-"""Prepare the interpreter before anything else is imported: the only module that acts then."""
+"""Prepare the interpreter before other imports; no other module acts when it is imported."""
 
 import gc
 

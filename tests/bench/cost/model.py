@@ -1,7 +1,7 @@
 """The cost model: dollars per exchange (a prompt, its polls, its reply) and per month.
 
-Units and milliseconds are measured, the latter at each memory size; prices and assumptions are in
-prices.toml, and what the templates deploy is counted in them.
+Units and milliseconds are measured, milliseconds at each memory size. Prices and assumptions are in
+prices.toml; resources are counted in the templates.
 """
 
 import math
@@ -25,7 +25,7 @@ SEND, POLL, WORKER, SWEEP = (
 FULL = "GeminiWorker, ten rooms"
 """The worker with a full batch."""
 WORKER_LEAST = 256
-"""MB: in less there is no room for twice what a full batch of long pasts takes."""
+"""MB: twice the memory that a full batch with long histories takes."""
 MILLION = 1_000_000
 
 PRICES: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())
@@ -34,7 +34,7 @@ SECONDS = ASSUMED["hours_a_month"] * 3600
 
 
 def share_of(memory: int) -> float:
-    """Return the share of one CPU that a function of that many MB has."""
+    """Return the share of one CPU that a function with this memory in MB has."""
     return min(1.0, memory / float(PRICES["lambda"]["full_cpu_mb"]))
 
 
@@ -52,7 +52,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Parts:
-    """Dollars, by what they are paid for."""
+    """Dollars by the AWS service that is paid."""
 
     requests: float = 0.0
     compute: float = 0.0
@@ -62,11 +62,11 @@ class Parts:
     logs: float = 0.0
 
     def __add__(self, other: "Parts") -> "Parts":
-        """Return both together."""
+        """Return the sum of two costs."""
         return Parts(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
 
     def __mul__(self, times: float) -> "Parts":
-        """Return the cost of that many."""
+        """Return the cost multiplied by a number."""
         return Parts(*(value * times for value in self.values()))
 
     def values(self) -> tuple[float, ...]:
@@ -75,7 +75,7 @@ class Parts:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """The sum of all parts."""
         return sum(self.values())
 
 
@@ -99,9 +99,9 @@ def compute(it: Measured, memory: int) -> float:
 
 
 def hour_spared(it: Measured, memory: int, more: int, people: int = 1) -> float | None:
-    """Return the dollars that a larger size costs for each hour of people's waiting it spares.
+    """Return the dollars of a larger size per hour of waiting that it saves.
 
-    None where it spares less than half a per cent of it: that is noise.
+    None if it saves less than half a per cent, which is noise.
     """
     spared = milliseconds(it, memory) - milliseconds(it, more)
     if spared < 0.005 * milliseconds(it, memory):
@@ -155,7 +155,7 @@ class Idle:
 
     @property
     def total(self) -> float:
-        """All of it, without free tiers."""
+        """The sum of all parts, without free tiers."""
         return self.polling + self.schedules + self.alarms + self.dashboard + self.traces
 
     @property
@@ -307,7 +307,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "
 
 
 def crossing(price: float, dollars_of: Callable[[float], float]) -> int:
-    """Return the exchanges per month from which a fixed price is lower, to two digits."""
+    """Return the exchanges per month above which a fixed price is lower, to two digits."""
     low, high = 0.0, 10.0**X_TO
     while high - low > 1:
         middle = (low + high) / 2

@@ -33,7 +33,7 @@ PATIENCE = 60.0
 
 
 def main(url: str) -> dict[str, object]:
-    """Sign up, get a reply, and run into a conflict and the daily quota."""
+    """Sign up, get a reply, and provoke a conflict and the quota's error."""
     account = NewAccountByEmail(
         email=f"python-{secrets.token_hex(8)}@example.com", password=secrets.token_urlsafe()
     )

@@ -1,8 +1,9 @@
-"""Attacks on an owner: by what a stranger has signed up before, and by guessing.
+"""Attacks on an account's owner: by signing up first with the owner's identity, and by guessing.
 
-The table of the first test has a row per way in, per thing that the stranger holds and per path by
-which the owner comes, and everything that the stranger holds is tried at every route. Pages of
-Stripe that an earlier release gave to unproven accounts are in billing/test_strangers.py.
+The first test combines every way in which a stranger signs up, everything that the stranger then
+holds, and every way in which the owner proves the identity. Everything that the stranger holds is
+tried at every route. Pages of Stripe that an earlier release gave to unproven accounts are in
+billing/test_strangers.py.
 """
 
 import itertools
@@ -22,7 +23,7 @@ from tests.support.stored import NO_ROOM, stored
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(hours=2)
-"""An unproven sign-up of now is in use no more."""
+"""A moment at which an unproven sign-up of today no longer counts as in use."""
 STRANGERS = "the stranger's password"
 
 
@@ -103,7 +104,7 @@ WAYS_IN = {
     "mobile": (new_mobile, None),
 }
 HOLDS = [hold_nothing, hold_a_room, hold_a_checkout_page, hold_a_portal_page]
-"""What the stranger gets besides tokens; without a password there are no tokens to get it with."""
+"""What the stranger gets in addition to tokens, which requires a password."""
 PATHS = [verify, reset, log_in_then_verify, sign_up_again, add_to_an_account]
 ROWS = [
     (way, hold, path)
@@ -151,7 +152,7 @@ def test_a_stranger_who_signed_up_first_reads_and_writes_nothing_of_the_owner(
 
 
 def tokens_of(stranger: Stranger) -> list[str]:
-    """Return every access token that the stranger has or gets with what it holds."""
+    """Return every access token that the stranger has, or gets with what it has."""
     if not stranger.tokens:
         return []
     reply = stranger.person.refresh(stranger.tokens["refreshToken"], at=LATER)
@@ -225,7 +226,7 @@ def test_the_owner_can_log_in_by_password_and_by_code_during_an_attack(
 
 
 def test_a_hundred_addresses_switch_codes_and_passwords_off_for_strangers_only(api: Api) -> None:
-    """The worst that a determined attacker can do: the device of the owner still gets in."""
+    """Even after the strongest attack, the owner's device can still log in."""
     ann = Person(api)
     token = ann.sign_up(at=NOW).data["token"]
     ann.ask_for_code(at=NOW)

@@ -1,4 +1,4 @@
-"""Sign-ups that nobody proved: they never mix with the owner's account, and never keep it out."""
+"""Unproven sign-ups: they never share data with the owner's account, nor block the owner."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ STRANGERS = "the stranger's password"
 
 
 def in_two_hours() -> datetime:
-    """Return a moment at which an unproven sign-up of now is in use no more."""
+    """Return a moment at which an unproven sign-up of today no longer counts as in use."""
     return datetime.now(UTC) + timedelta(hours=2)
 
 
@@ -113,7 +113,7 @@ def test_the_owner_of_an_unproven_account_keeps_it_with_its_own_token(api: Api, 
 def test_an_expired_token_of_the_unproven_account_is_refused_and_its_code_stays_valid(
     api: Api,
 ) -> None:
-    """Otherwise an honest user would lose the rooms without a word."""
+    """Otherwise an honest user would lose the rooms without notice."""
     ann = Person(api)
     mine = ann.sign_up(at=NOW).data
     late = NOW + timedelta(minutes=20)
@@ -169,7 +169,7 @@ def test_a_proven_identity_is_taken(api: Api, new: New) -> None:
 
 @either
 @pytest.mark.parametrize("claimed", [False, True], ids=["new", "claimed before"])
-def test_of_ten_simultaneous_sign_ups_one_succeeds_and_none_is_stored_in_part(
+def test_of_ten_parallel_sign_ups_one_succeeds_and_none_is_stored_in_part(
     api: Api, new: New, claimed: bool
 ) -> None:
     someone = Person(api, new())
@@ -189,7 +189,7 @@ def test_of_ten_simultaneous_sign_ups_one_succeeds_and_none_is_stored_in_part(
         assert len(someone.messages()) == (2 if claimed else 1)
 
 
-def test_a_parallel_sign_up_and_proof_keep_the_owner_logged_in(api: Api) -> None:
+def test_a_proof_during_a_strangers_sign_up_keeps_the_owner_logged_in(api: Api) -> None:
     for _ in range(5):
         someone = Person(api)
         someone.sign_up(STRANGERS, at=NOW)

@@ -1,4 +1,4 @@
-"""Codes: guessed, used, outlived and asked for too often."""
+"""One-time codes: wrong, used, expired and requested too often."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -101,7 +101,7 @@ def test_a_caller_has_nine_tries_per_hour_however_many_challenges_it_has(api: Ap
     assert wrong_codes(ann.identity, at=moment) == 9
 
 
-def test_the_right_code_is_accepted_at_the_fifth_try(api: Api) -> None:
+def test_the_right_code_is_accepted_at_the_fifth_and_last_try(api: Api) -> None:
     ann = Person(api)
     ann.ask_for_code()
     code = ann.code()
@@ -181,7 +181,7 @@ def test_an_earlier_code_of_the_same_caller_stays_valid(api: Api) -> None:
     assert ann.verify(older, at=later).status == 200
 
 
-def test_using_a_code_leaves_other_codes_valid_and_it_is_wrong_for_another_challenge(
+def test_a_used_code_leaves_other_codes_valid_and_never_fits_another_challenge(
     api: Api,
 ) -> None:
     ann, now = Person(api), datetime.now(UTC)
@@ -203,7 +203,7 @@ def test_a_challenge_that_was_never_issued_is_a_400(api: Api, challenge: str) ->
     problem(Person(api).verify("123456", challenge="c_" + "a" * 26), 400, "invalid-code")
 
 
-def test_a_code_with_spaces_is_the_same_code(api: Api) -> None:
+def test_spaces_in_an_entered_code_are_ignored(api: Api) -> None:
     ann = Person(api)
     ann.ask_for_code()
     code = ann.code()
@@ -403,7 +403,7 @@ def test_an_ipv6_address_is_counted_by_its_64_its_56_and_its_48(api: Api) -> Non
 
 
 @pytest.mark.usefixtures("limited")
-def test_an_address_has_one_limit_on_tries_over_all_identities(api: Api) -> None:
+def test_all_tries_of_an_address_count_towards_one_limit_whatever_the_identity(api: Api) -> None:
     at = datetime(2026, 1, 7, 9, tzinfo=UTC)
     tries = [Person(api).verify("123456", at=at, source="198.51.100.4") for _ in range(7)]
     assert [reply.status for reply in tries] == [400] * 6 + [429]
@@ -465,7 +465,7 @@ def test_a_login_by_password_switches_codes_on_again(api: Api) -> None:
     assert ann.verify(ann.code(), at=later).status == 200
 
 
-def test_the_password_of_a_stranger_who_signed_up_first_brings_no_more_tries_of_codes(
+def test_logins_of_a_stranger_who_signed_up_first_do_not_reset_the_wrong_codes(
     api: Api,
 ) -> None:
     ann = Person(api)

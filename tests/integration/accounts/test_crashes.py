@@ -1,4 +1,4 @@
-"""Every call of every account endpoint broken in turn: nothing half-made, and nobody locked out."""
+"""Every call of every account endpoint fails in turn: no partial state, no lockout."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -139,7 +139,7 @@ def test_a_failed_call_leaves_no_partial_state_and_the_owner_can_log_in(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_call_that_keeps_failing_causes_a_5xx_and_changes_nothing(api: Api, step: str) -> None:
+def test_a_call_that_always_fails_causes_a_5xx_and_changes_nothing(api: Api, step: str) -> None:
     for call in set(calls_of(step, api)):
         if (step, call) in CLEANUP:
             continue
@@ -154,7 +154,7 @@ def test_a_call_that_keeps_failing_causes_a_5xx_and_changes_nothing(api: Api, st
 
 
 @pytest.mark.parametrize(("step", "call"), CLEANUP)
-def test_a_cleanup_that_keeps_failing_does_not_fail_the_request(
+def test_a_cleanup_that_always_fails_does_not_fail_the_request(
     api: Api, step: str, call: str
 ) -> None:
     ann = Person(api, new_mobile())
@@ -210,7 +210,7 @@ def test_a_lost_answer_to_a_refresh_does_not_count_as_reuse(api: Api) -> None:
     assert ann.refresh(reply.data["refreshToken"], at=LATER).status == 200
 
 
-def test_a_password_change_holds_if_its_answer_was_lost(api: Api) -> None:
+def test_a_password_change_is_stored_even_if_dynamodbs_answer_is_lost(api: Api) -> None:
     ann = Person(api)
     token = ann.sign_up(at=NOW).data["token"]
     WIRE.cut("dynamodb.TransactWriteItems", "lost")

@@ -1,4 +1,4 @@
-"""Errors that several endpoints declare, at those that the other tests do not provoke them at."""
+"""Declared errors that the other tests do not provoke at these endpoints."""
 
 import pytest
 

@@ -22,7 +22,7 @@ def identity(api: Api) -> Identity:
     return Person(api).identity
 
 
-def test_an_expired_claim_leaves_its_identity_free(identity: Identity) -> None:
+def test_the_identity_of_an_expired_sign_up_is_free(identity: Identity) -> None:
     transact(identities.claim(identity, "u_1", None, NOW))
     assert not transact_if(identities.claim(identity, "u_2", None, NOW + WEEK - timedelta(1)))
     assert identities.find(identity, NOW + WEEK) is None
@@ -30,7 +30,7 @@ def test_an_expired_claim_leaves_its_identity_free(identity: Identity) -> None:
     assert transact_if(identities.claim(identity, "u_2", None, NOW + WEEK))
 
 
-def test_a_replaced_identity_is_no_way_back_after_seven_days(identity: Identity) -> None:
+def test_a_replaced_identity_cannot_be_restored_after_seven_days(identity: Identity) -> None:
     transact(identities.prove(identity, "u_1", None, NOW))
     record = identities.find(identity, NOW)
     assert record
@@ -39,7 +39,7 @@ def test_a_replaced_identity_is_no_way_back_after_seven_days(identity: Identity)
     assert identities.find(identity, NOW + WEEK) is None
 
 
-def test_expired_failures_are_not_counted(identity: Identity) -> None:
+def test_expired_wrong_passwords_are_not_counted(identity: Identity) -> None:
     limit = codes.wrong_in_a_row(identity)
 
     def counted(at: datetime) -> int:

@@ -1,4 +1,4 @@
-"""Notices of changed ways to log in: to whom, what they say, and what happens if one fails."""
+"""Notices about changed login factors: their recipients, their texts, and failures."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ WEEK = timedelta(days=7)
 
 
 def link(ann: Person, second: Person, proof: Person, at: datetime) -> None:
-    """Add an identity to someone's account; `proof` is an identity of it."""
+    """Add an identity to someone's account, with a code to `proof` as the fresh proof."""
     second.ask_for_code("link", at=at)
     body = second.named | {"otp": second.code()} | proof.confirm(at=at)
     reply = ann.api.post("/user/identity", body, token=ann.token_at(at), at=at)
@@ -33,7 +33,7 @@ def ann(api: Api) -> Person:
     return ann
 
 
-def test_a_restored_identity_is_told_to_the_identities_that_were_held_before(ann: Person) -> None:
+def test_the_identities_held_before_are_notified_when_one_is_restored(ann: Person) -> None:
     number, thief = Person(ann.api, new_mobile()), Person(ann.api)
     link(ann, number, ann, NOW - WEEK + timedelta(minutes=1))
     link(ann, thief, ann, NOW + timedelta(minutes=1))

@@ -68,7 +68,7 @@ def test_a_sign_up_by_number_is_verified_with_its_code(client: OriginalClient) -
     assert (me["mobile"], me["mobileVerified"]) == (client.mobile, True)
 
 
-def test_a_code_logs_in_a_number_that_never_signed_up_and_a_second_one_the_same_user(
+def test_a_code_creates_the_user_of_an_unknown_number_and_later_codes_log_it_in(
     client: OriginalClient,
 ) -> None:
     first = client.log_in_by_code(NOW)
@@ -87,10 +87,10 @@ def test_a_sign_up_with_a_password_can_log_in_with_it_at_once(client: OriginalCl
 
 
 @pytest.mark.parametrize("sends_token", [True, False], ids=["with the token", "without it"])
-def test_a_sign_up_with_a_password_that_is_verified_gets_in(
+def test_a_sign_up_verified_with_its_own_token_keeps_its_password(
     client: OriginalClient, *, sends_token: bool
 ) -> None:
-    """Without the token nobody knows who signed up: a new account, and the password is gone."""
+    """Without the token nobody knows who signed up, so the code creates a new account."""
     signed_up = client.post("/auth/signup", NOW, mobile=client.mobile, password=PASSWORD).data
     client.token = signed_up["token"] if sends_token else None
     otp = signed_up["otp"]
@@ -130,7 +130,7 @@ def test_a_password_is_changed_with_the_current_one(client: OriginalClient) -> N
     assert reply.status == 200
 
 
-def test_an_attack_from_elsewhere_does_not_lock_the_client_out(
+def test_an_attack_from_other_addresses_does_not_lock_the_original_client_out(
     client: OriginalClient, api: Api
 ) -> None:
     client.log_in_by_code(NOW)

@@ -96,7 +96,7 @@ def test_a_forgotten_password_is_reset_and_every_session_ends(api: Api) -> None:
     problem(ann.reset(code, "another new password", at=NOW), 400, "invalid-code")
 
 
-def test_a_weak_password_costs_the_code_no_try(api: Api) -> None:
+def test_a_reset_with_a_weak_password_does_not_count_as_a_try_of_the_code(api: Api) -> None:
     ann = Person(api)
     ann.sign_up(at=NOW)
     ann.forget_password(at=NOW)
@@ -177,7 +177,7 @@ def test_a_session_has_five_tries_per_day_at_the_confirming_code(api: Api) -> No
     assert api.post("/auth/change-password", body, token=ann.token_at(at), at=at).status == 200
 
 
-def test_codes_that_strangers_request_make_no_guess_at_the_confirming_code_easier(
+def test_codes_requested_by_strangers_do_not_make_the_confirming_code_easier_to_guess(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTP_DELIVERY", "response")
@@ -276,7 +276,7 @@ def test_parallel_wrong_passwords_reach_the_limit_and_begin_no_session(api: Api)
     problem(ann.log_in(), 429, "too-many-requests")
 
 
-def test_a_right_password_among_parallel_guesses_beyond_the_limit_is_not_told_from_wrong_ones(
+def test_beyond_the_limit_a_right_parallel_guess_gets_the_answer_of_a_wrong_one(
     api: Api, wire: Wire
 ) -> None:
     ann = Person(api)
@@ -334,7 +334,7 @@ def test_a_right_password_resets_the_count_of_wrong_ones(api: Api) -> None:
         assert ann.log_in().status == 200
 
 
-def test_many_right_passwords_from_one_address_are_never_paused(api: Api) -> None:
+def test_right_passwords_from_one_address_are_never_delayed_however_many(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     assert [ann.log_in().status for _ in range(30)] == [200] * 30
@@ -353,7 +353,7 @@ def test_wrong_current_passwords_count_against_the_session_only(api: Api) -> Non
     assert api.post("/auth/change-password", body, token=mine).status == 200
 
 
-def test_a_reset_and_a_code_end_the_pause(api: Api) -> None:
+def test_a_reset_or_a_login_by_code_ends_the_pause_after_wrong_passwords(api: Api) -> None:
     for factor in ("reset", "code"):
         ann = Person(api)
         ann.prove(at=START)
@@ -486,7 +486,7 @@ def test_the_seventh_wrong_password_of_an_address_is_refused_whatever_redis_does
     assert ann.log_in(at=START, source="198.51.100.79").status == 200
 
 
-def test_no_limit_shows_the_identity_that_it_counts(api: Api) -> None:
+def test_no_key_in_the_limits_table_shows_an_identity(api: Api) -> None:
     ann = Person(api)
     for _ in range(3):
         ann.log_in("wrong password")

@@ -113,7 +113,7 @@ def test_a_proven_user_is_never_purged(api: Api, new: str) -> None:
     assert ann.me(at=NOW + 2 * WEEK).status == 200
 
 
-def test_a_parallel_proof_and_purge_keep_the_owner_logged_in(api: Api) -> None:
+def test_a_proof_during_a_purge_keeps_the_owner_logged_in(api: Api) -> None:
     ann = Person(api)
     token = ann.sign_up(at=NOW).data["token"]
     late = NOW + WEEK - timedelta(minutes=5)

@@ -1,4 +1,4 @@
-"""Signing keys take each other's place in SSM, and functions follow."""
+"""The rotation of signing keys in SSM, and functions that use the new key."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -87,7 +87,7 @@ def test_refresh_tokens_and_codes_outlive_a_rotation(api: Api, parameter: str) -
     problem(ann.refresh(tokens["refreshToken"]), 401, "unauthorized")  # ended by the first proof
 
 
-def test_no_step_prints_a_key(parameter: str) -> None:
+def test_no_step_of_a_rotation_prints_a_key(parameter: str) -> None:
     ssm = boto3.client("ssm")
     said = [rotate_signing_keys.step(ssm, parameter, NOW)]
     keys = list(held(parameter).keys.values())
@@ -97,7 +97,7 @@ def test_no_step_prints_a_key(parameter: str) -> None:
     assert not any(key in text for key in keys for text in said)
 
 
-def test_without_a_running_stack_the_command_prints_one_line(
+def test_rotating_keys_without_a_running_stack_prints_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     assert (

@@ -176,7 +176,7 @@ def test_a_replaced_identity_can_be_restored_within_seven_days(api: Api, by: str
 
 @pytest.mark.parametrize("by", ["code", "reset"])
 @pytest.mark.parametrize("moves", ["onwards", "back and onwards", "back"])
-def test_the_identities_of_a_thief_are_no_way_back(api: Api, moves: str, by: str) -> None:
+def test_an_identity_that_a_thief_added_cannot_be_restored(api: Api, moves: str, by: str) -> None:
     """Only an identity that is older than the one in use can be restored."""
     ann, thief, other = proven(api), Person(api), Person(api)
     at = LATER
@@ -225,7 +225,7 @@ def test_a_reset_removes_an_identity_that_was_added_within_seven_days(api: Api) 
     assert number.id != ann.id
 
 
-def test_a_reset_keeps_an_identity_of_more_than_seven_days(api: Api) -> None:
+def test_a_reset_keeps_an_identity_that_was_added_more_than_seven_days_ago(api: Api) -> None:
     ann, number = proven(api), Person(api, new_mobile())
     assert add(ann, number).status == 200
     later = LATEST + timedelta(days=7)

@@ -1,4 +1,4 @@
-"""The same work whether an account exists or not, counted in calls and hashes, and not too much."""
+"""The work of a request, in calls and hashes: the same whether or not an account exists."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ class Counter:
     """Counts the requests to the services, and the passwords that argon2 hashes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, redis: StandIn) -> None:
-        """Count from now on; secrets are read before."""
+        """Start to count; secrets are read before."""
         self._redis = redis
         self._hashes = 0
         for name in ("hash", "verify"):
@@ -68,7 +68,7 @@ def counter(monkeypatch: pytest.MonkeyPatch, redis: StandIn, api: Api) -> Counte
 
 @pytest.fixture(params=["a password", "only codes", "unproven", "nobody"])
 def someone(request: pytest.FixtureRequest, api: Api) -> Person:
-    """An identity, and what there is to it."""
+    """An identity, with or without an account."""
     ann = Person(api)
     match request.param:
         case "a password":

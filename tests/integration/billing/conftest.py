@@ -1,4 +1,4 @@
-"""The Stripe stand-in behind the handlers, and persons who pay."""
+"""The stand-in for Stripe behind the handlers, and users who pay."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""Deletion at a user's request: what ends at once, what a login keeps, and what is left."""
+"""Deletion at a user's request: immediate effects, a login that keeps the account, the purge."""
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -227,7 +227,7 @@ def test_a_purge_that_crashed_at_any_step_continues(
         assert left_of(user, room) == {}, call
 
 
-def test_a_login_during_the_purge_either_keeps_the_account_or_finds_none(
+def test_a_login_during_the_purge_keeps_the_account_or_finds_it_deleted(
     api: Api, stripe: Stripe, worker: Poller
 ) -> None:
     user, room = leaving(api, stripe)
@@ -249,7 +249,7 @@ def test_codes_of_a_deleted_user_expire(api: Api, stripe: Stripe) -> None:
     assert subscriptions.load(user.id).stripe_customer_id is None
 
 
-def test_every_resource_that_holds_data_has_a_line_in_the_map_of_deletion() -> None:
+def test_the_map_of_deletion_names_every_resource_that_holds_data() -> None:
     kinds = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::S3::Bucket", "AWS::Logs::LogGroup")
     holding = {name for name, one in TEMPLATE["Resources"].items() if one["Type"] in kinds}
     assert holding == set(deletion.FATES)

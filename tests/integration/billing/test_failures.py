@@ -81,7 +81,7 @@ def test_an_outage_of_stripe_is_502_and_the_next_request_after_it_succeeds(
 
 @pytest.mark.parametrize("done", [True, False])
 @pytest.mark.parametrize("call", ["POST /v1/customers", "POST /v1/checkout/sessions"])
-def test_a_slow_creation_is_409_until_it_ends_and_its_object_is_found(
+def test_a_slow_creation_at_stripe_is_409_until_it_ends_and_its_object_is_found(
     payer: Person, call: str, done: bool
 ) -> None:
     payer.stripe.fault("stall", seconds=30, done=done, match=call)

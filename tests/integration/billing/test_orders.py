@@ -1,4 +1,4 @@
-"""The events of a subscription in every order: the plan always ends as Stripe has it.
+"""A subscription's events in every order: the stored plan always equals Stripe's in the end.
 
 Deliveries go to the real handler, tables and stand-in. Before an event is delivered, the
 subscription has changed only as far as needed for the event to exist, so that each handler sees as

@@ -1,4 +1,4 @@
-"""A stage without a Stripe key: the routes that need Stripe say so."""
+"""A stage without a Stripe key: the routes that need Stripe answer 409."""
 
 import pytest
 

@@ -19,14 +19,14 @@ def _all_is_known() -> None:
     reconcile()
 
 
-def test_a_lost_purchase_is_fixed(payer: Person) -> None:
+def test_a_purchase_whose_event_was_lost_is_fixed(payer: Person) -> None:
     payer.pay()
     assert payer.plan() == "basic"
     assert reconcile()["fixed"] == 1
     assert payer.plan() == "pro"
 
 
-def test_a_lost_end_is_fixed(subscriber: Person) -> None:
+def test_the_end_of_a_subscription_whose_event_was_lost_is_fixed(subscriber: Person) -> None:
     reconcile()
     subscriber.move("cancel")
     assert subscriber.plan() == "pro"
@@ -35,7 +35,7 @@ def test_a_lost_end_is_fixed(subscriber: Person) -> None:
 
 
 @pytest.mark.parametrize("move", ["cancel-at-period-end", "fail-payment", "pause", "end-period"])
-def test_every_lost_change_is_fixed(subscriber: Person, move: str) -> None:
+def test_every_change_whose_event_was_lost_is_fixed(subscriber: Person, move: str) -> None:
     subscriber.stripe.advance(60)
     subscriber.move(move)
     assert reconcile()["fixed"] == 1
@@ -101,7 +101,7 @@ def test_a_concurrent_event_is_not_overwritten(subscriber: Person) -> None:
     assert subscriber.plan() == "basic"
 
 
-def test_a_user_who_cannot_be_compared_does_not_delay_others(
+def test_an_error_with_one_user_does_not_stop_the_comparison_of_others(
     subscriber: Person, payer: Person
 ) -> None:
     other = Person.proven(payer.api, payer.stripe)
@@ -124,7 +124,7 @@ def test_an_outage_of_stripe_changes_nothing(subscriber: Person) -> None:
     assert subscriber.plan() == "pro"
 
 
-def test_the_key_of_another_account_ends_no_plan(
+def test_a_stripe_key_of_another_account_ends_no_plan(
     subscriber: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The operator configured a key that knows no customer: every user keeps the plan."""

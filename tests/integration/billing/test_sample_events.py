@@ -24,7 +24,7 @@ REFUSED: Mapping[str, tuple[int, str]] = {
     "SubscriptionResume": (409, "no-subscription"),
     "WebhookStripe": (400, "invalid-signature"),
 }
-"""Functions that need a code, a finished prompt, a proof or a customer: a valid event, refused."""
+"""Functions that refuse their valid sample event, because it lacks a code, a proof or the like."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Stripe objects of an unproven account: the purge deletes them, and its owner never meets them.
+"""Stripe objects of an unproven account: the purge deletes them, and the owner never gets them.
 
 An unproven account gets no Stripe page today. One from an earlier release may have a customer.
 """
@@ -31,7 +31,7 @@ def stranger_with_a_customer(owner: Person, stripe: Stripe) -> tuple[Person, str
     return stranger, page
 
 
-def test_the_purge_deletes_the_customer_its_pages_and_its_subscription(
+def test_the_purge_of_a_stranger_deletes_the_customer_its_pages_and_its_subscription(
     api: Api, stripe: Stripe
 ) -> None:
     owner = Person(api, stripe=stripe)

@@ -117,7 +117,7 @@ def test_a_missing_ssm_parameter_turns_the_webhook_off_and_is_requested_only_onc
     assert [one.call for one in seen].count("ssm.GetParameter") == 1
 
 
-def test_no_anonymous_call_counts_as_a_failed_event(
+def test_an_anonymous_call_never_counts_as_a_failed_event(
     api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Failed events raise an alarm, so that anyone could raise it."""

@@ -69,7 +69,7 @@ def test_creating_changing_or_deleting_a_room_takes_one_write(
     assert calls_of(lambda: basic_user.delete(room)) == Calls([TRANSACT], redis=1)
 
 
-def test_listing_rooms_takes_one_query_and_then_only_the_session(
+def test_a_cached_list_of_rooms_takes_only_the_read_of_the_session(
     basic_user: Person, room: str, calls_of: Counter
 ) -> None:
     assert room
@@ -77,7 +77,7 @@ def test_listing_rooms_takes_one_query_and_then_only_the_session(
     assert calls_of(lambda: basic_user.get("/chatroom")) == Calls([BATCH_GET], redis=1)
 
 
-def test_reading_a_room_takes_two_reads_and_a_message_one(
+def test_reading_a_room_takes_two_reads_and_reading_a_message_one(
     basic_user: Person, room: str, calls_of: Counter
 ) -> None:
     message = basic_user.sent(room)
@@ -133,13 +133,13 @@ def test_answering_a_prompt_that_nobody_watches_takes_at_most_four_table_calls(
 
 
 def in_turn(made: Calls, *calls: str) -> list[str]:
-    """Return these calls, and the one that hides the batch where it was made among them."""
+    """Return these calls, with the call that hides the batch in the place where it was made."""
     found = list(calls)
     found.insert(made.aws.index(HIDE), HIDE)
     return found
 
 
-def test_titling_a_room_takes_four_table_calls_and_one_of_redis(
+def test_titling_a_room_takes_four_table_calls_and_one_redis_call(
     basic_user: Person, worker: Poller, titler: Poller, calls_of: Counter
 ) -> None:
     basic_user.sent(basic_user.open_room())

@@ -1,4 +1,4 @@
-"""The burst limit: twenty prompts per ten seconds, whatever Redis does or says."""
+"""The burst limit: twenty prompts per ten seconds, whatever Redis answers."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -89,14 +89,14 @@ def test_the_twenty_first_prompt_is_refused_until_the_next_window(
     assert (reply.status, reply.headers["ratelimit"]) == (202, '"burst";r=19;t=10')
 
 
-def test_fifty_parallel_prompts_in_two_windows_are_counted_in_their_own(
+def test_parallel_prompts_of_two_burst_windows_are_counted_in_their_own_window(
     pro_user: Person, room: str
 ) -> None:
     replies = repeat_at_once(lambda n: pro_user.send(room, at=(LAST, NEXT)[n % 2]), 50)
     assert Counter(reply.status for reply in replies) == {202: 40, 429: 10}
 
 
-def test_a_window_ends_at_midnight(pro_user: Person, room: str) -> None:
+def test_a_burst_window_ends_at_midnight(pro_user: Person, room: str) -> None:
     last = MIDNIGHT - timedelta(milliseconds=1)
     send_most(pro_user, room, last)
     assert pro_user.send(room, at=last).status == 429
@@ -233,7 +233,7 @@ def test_the_burst_limit_holds_after_redis_lost_its_data(
         check_refusal(pro_user.send(room, at=NOON), NOON)
 
 
-def test_a_refusal_note_is_not_valid_for_another_limit_or_window(
+def test_the_note_of_a_refusal_is_not_valid_for_another_limit_or_window(
     pro_user: Person, room: str, valkey: ValkeyServer
 ) -> None:
     send_most(pro_user, room, LAST)
@@ -255,7 +255,7 @@ def test_a_refusal_note_is_not_valid_for_another_limit_or_window(
 # ── Calls ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_burst_limit_takes_no_further_call_and_a_known_refusal_one_to_redis_and_one_read(
+def test_the_burst_limit_takes_no_further_call_and_a_known_refusal_takes_two(
     pro_user: Person, room: str, redis: StandIn, wire: Wire
 ) -> None:
     pro_user.sent(room, at=NOON)

@@ -1,4 +1,4 @@
-"""Transaction conflicts, which AWS answers and MiniStack never does: they are injected."""
+"""Transaction conflicts, which the tests inject because MiniStack never answers them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""A crash at every call of every path of a prompt: before it, after it, or without its answer.
+"""A crash at every network call on a prompt's path: before or after the call.
 
 After redelivery, pauses, leases and the sweep, invariants 1 to 3 of ARCHITECTURE.md hold: no
 accepted prompt is lost, none is answered twice, and the counts equal what is stored.
@@ -362,7 +362,7 @@ def new_scene(api: Api, worker: Poller, google: StandIn, values: Values) -> Call
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_every_call_of_each_path_is_listed(
+def test_the_crash_tests_list_every_call_of_each_path(
     name: str, new_scene: Callable[[], Scene], wire: Wire, redis: StandIn, google: StandIn
 ) -> None:
     path, scene = PATHS[name], new_scene()
@@ -378,7 +378,7 @@ def test_every_call_of_each_path_is_listed(
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", PATHS)
-def test_no_prompt_is_lost_or_answered_twice_whichever_call_breaks(
+def test_no_prompt_is_lost_or_answered_twice_whichever_call_fails(
     name: str, new_scene: Callable[[], Scene], wire: Wire
 ) -> None:
     path = PATHS[name]

@@ -1,4 +1,4 @@
-"""What DynamoDB does at its limits: large items and pages, unprocessed keys, a lagging index."""
+"""DynamoDB at its limits: large items and pages, unprocessed keys, a lagging index."""
 
 from collections.abc import Callable
 from datetime import timedelta

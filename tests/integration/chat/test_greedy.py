@@ -1,4 +1,4 @@
-"""The attacks that cost the most before there were limits: what each costs now.
+"""The attacks that would cost the most without limits, and what they cost with them.
 
 Slow prompts are in tests/unit/bench/test_fairness.py, which simulates how long others wait.
 """
@@ -25,7 +25,7 @@ def dollars(user_id: str) -> float:
     return float(usage.committed) / 1e6
 
 
-def test_blocked_prompts_are_no_free_supply_of_calls_to_gemini(
+def test_blocked_prompts_count_so_they_give_no_free_calls_to_gemini(
     basic_user: Person, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked", times="always")
@@ -43,7 +43,7 @@ def test_blocked_prompts_are_no_free_supply_of_calls_to_gemini(
 
 
 @pytest.mark.usefixtures("source")
-def test_one_address_gets_few_prompts_from_all_the_accounts_that_it_makes(
+def test_the_accounts_that_one_address_creates_get_few_prompts_together(
     api: Api, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_ups = 3

@@ -1,4 +1,4 @@
-"""Values that a later release has stored: a gradual deployment or a rollback reads them."""
+"""Values stored by a later release, which a gradual deployment or a rollback reads."""
 
 import pytest
 

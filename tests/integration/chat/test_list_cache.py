@@ -39,7 +39,9 @@ def list_key(user: Person) -> str:
     return room_list_cache.list_keys(user.id)[0]
 
 
-def test_the_second_list_request_is_a_cache_hit(basic_user: Person, wire: Wire) -> None:
+def test_the_second_request_for_a_list_of_rooms_is_a_cache_hit(
+    basic_user: Person, wire: Wire
+) -> None:
     basic_user.open_room(title="One")
     assert listed(basic_user) == ("miss", ["One"])
     wire.reset()
@@ -67,7 +69,9 @@ CHANGES: dict[str, tuple[Callable[[Person, str], Reply], list[str]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_in_the_next_list_which_is_cached(change: str, basic_user: Person) -> None:
+def test_the_next_list_after_a_change_shows_it_and_is_cached(
+    change: str, basic_user: Person
+) -> None:
     room = basic_user.open_room(title="One")
     basic_user.open_room(title="Two")
     assert listed(basic_user) == ("miss", ["Two", "One"])
@@ -157,7 +161,7 @@ def test_a_list_is_cached_only_after_both_of_two_pending_changes(basic_user: Per
     assert listed(basic_user) == ("hit", ["1", "Two"])
 
 
-def test_a_pending_room_prevents_caching_only_of_pages_that_could_show_it(
+def test_a_room_being_created_prevents_caching_only_of_pages_that_could_show_it(
     basic_user: Person,
 ) -> None:
     for number in range(3):
@@ -242,7 +246,7 @@ def test_a_cached_list_of_another_user_is_read_from_the_table(
     assert not client.exists(list_key(other))
 
 
-def test_a_cached_page_of_another_size_is_read_from_the_table(
+def test_a_page_of_another_size_than_the_cached_one_is_read_from_the_table(
     basic_user: Person, valkey: ValkeyServer
 ) -> None:
     basic_user.open_room(title="One")

@@ -47,7 +47,7 @@ from tests.support.wire import Wire
 
 ATTEMPTS, DAILY, BURST, WINDOW = 2, 5, 4, 10
 TURNS = 20
-"""HistoryTurns, of which a worker reads the state."""
+"""The setting HistoryTurns: the number of turns whose state a worker reads."""
 SWEEP_AFTER, MAX_AGE = timedelta(seconds=300), timedelta(hours=24)
 LEASE = timedelta(minutes=10)
 SWEEP_EVERY = timedelta(minutes=15)
@@ -574,7 +574,7 @@ class Lives(RuleBasedStateMachine):
             assert shown == expected
 
     def teardown(self) -> None:
-        """End all faults: then every accepted prompt is finished."""
+        """End all faults, and check that every accepted prompt is finished."""
         self.redis_is(gone=False)
         for _ in range(3):
             for room in self.all_rooms:

@@ -68,7 +68,7 @@ def test_the_pages_of_a_message_list_hold_each_message_once_and_in_order(
     assert [number for page in every for number in numbers(page)] == list(range(1, MANY + 1))
 
 
-def test_pages_after_a_message_begin_with_the_next_one(
+def test_a_page_after_a_given_message_begins_with_the_next_one(
     owner: Person, long_room: str, wire: Wire
 ) -> None:
     after = ids.message_id(long_room, 1_950)

@@ -1,4 +1,4 @@
-"""Models: what rooms may name, what answers them, and what happens when Google retires one."""
+"""Models: the names that rooms may use, the model that answers, and retired models."""
 
 import json
 from collections.abc import Iterator
@@ -145,7 +145,7 @@ def test_100_prompts_to_retired_models_are_answered_by_their_replacements_in_one
     assert pro_user.counted() == 100
 
 
-def test_100_prompts_to_retired_models_without_replacement_fail_refunded_and_ring_the_alarm(
+def test_prompts_to_retired_models_without_replacement_are_refunded_and_raise_the_alarm(
     pro_user: Person,
     worker: Poller,
     google: StandIn,
@@ -174,7 +174,7 @@ def test_100_prompts_to_retired_models_without_replacement_fail_refunded_and_rin
     assert all("is no longer available to new users" in reason for reason in reasons)
 
 
-def test_after_its_retirement_day_a_models_replacement_is_asked_directly(
+def test_from_the_retirement_day_on_a_models_replacement_is_asked_directly(
     pro_user: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     today = datetime.now(UTC).date().isoformat()
@@ -282,7 +282,7 @@ def today_of(user: Person) -> tuple[int, int]:
 
 
 @pytest.mark.exhaustive
-def test_the_usage_of_many_rooms_equals_what_was_billed(
+def test_the_usage_of_many_rooms_equals_the_billed_tokens(
     pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BURST_PROMPTS", "0")

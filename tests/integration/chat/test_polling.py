@@ -76,7 +76,7 @@ def test_if_none_match_may_be_weak_a_list_or_a_star(
 
 
 @pytest.mark.parametrize("known", ["", '""', '"x"', "W/", "x", '"*"', ",", '"x", "y"', "*, *"])
-def test_another_etag_is_answered_200(known: str, pro_user: Person, room: str) -> None:
+def test_an_outdated_etag_is_answered_with_200(known: str, pro_user: Person, room: str) -> None:
     pro_user.sent(room)
     reply = poll(pro_user, room, known)
     assert reply.status == 200

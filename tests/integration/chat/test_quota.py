@@ -1,4 +1,4 @@
-"""Exactly five prompts per day on the basic plan, whatever Redis does or says."""
+"""The daily quota: exactly five prompts on the basic plan, whatever Redis answers."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -197,7 +197,7 @@ def test_a_pro_user_is_accepted_if_redis_says_that_the_quota_is_used_up(
     assert '"day"' not in reply.headers["ratelimit"]
 
 
-def test_a_refusal_note_is_not_valid_for_another_user_or_day(
+def test_the_note_of_a_refusal_is_not_valid_for_another_user_or_day(
     api: Api, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()

@@ -191,7 +191,7 @@ def test_a_dead_letter_that_names_no_prompt_is_removed(body: str, values: Values
     assert letters(values) == 0
 
 
-def test_a_dry_run_prints_the_same_and_changes_nothing(
+def test_a_dry_run_of_redrive_prints_the_same_and_changes_nothing(
     basic_user: Person, failed_prompt: tuple[str, str]
 ) -> None:
     room, message = failed_prompt
@@ -252,7 +252,7 @@ def test_every_resource_setting_is_found_by_its_logical_id() -> None:
         ([], 2, "the following arguments are required: stage"),
     ],
 )
-def test_the_command_prints_its_usage_or_the_error(
+def test_make_redrive_prints_its_usage_or_the_error(
     arguments: list[str], status: int, says: str, tmp_path: Path
 ) -> None:
     arguments = [str(tmp_path / one) if one == "nowhere" and "--data-folder" in arguments else one

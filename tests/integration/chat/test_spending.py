@@ -73,13 +73,13 @@ def plant_counts(client: Any, user_id: str, counted: int) -> None:
 
 @pytest.fixture
 def three_worst_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cap per user of exactly three of the dearest prompts, and no daily number of prompts."""
+    """A cap per user for exactly three prompts of the highest price, and no daily quota."""
     monkeypatch.setenv("BASIC_DAILY_DOLLARS", dollars(3 * WORST))
 
 
 @pytest.fixture
 def clean_stage(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The one shard of a stage's day on which nothing was spent."""
+    """A day on which nothing was spent, in one shard."""
     monkeypatch.setenv("STAGE_DAILY_DOLLARS", dollars(3 * WORST))
     Usage("stage 0", times.day(now())).delete()
     return "stage 0"

@@ -207,7 +207,7 @@ def test_a_stop_is_honoured_after_the_workers_death(
     check(basic_user, [room], [message])
 
 
-def test_a_stop_that_only_the_prompt_tells_is_honoured_after_a_failed_attempt(
+def test_a_stop_marked_on_the_prompt_only_is_honoured_after_a_failed_attempt(
     basic_user: Person, room: str, google: StandIn, worker: Poller, wire: Wire
 ) -> None:
     message = basic_user.sent(room)
@@ -224,7 +224,7 @@ def test_a_stop_that_only_the_prompt_tells_is_honoured_after_a_failed_attempt(
 
 
 RACES = int(os.environ.get("STOP_RACES", "20"))
-"""Races of a stop against the end."""
+"""The number of races between a stop and the end of the reply."""
 
 
 def test_a_stop_that_races_the_end_has_one_outcome(
@@ -286,13 +286,13 @@ def test_an_invalid_offset_is_a_400(start: str, basic_user: Person, room: str) -
     assert basic_user.get(f"/chatroom/{room}/message/{message}?from=").status == 200
 
 
-def test_a_late_put_of_a_shorter_piece_replaces_nothing(room: str) -> None:
+def test_a_shorter_piece_that_arrives_late_replaces_nothing(room: str) -> None:
     pieces.put_piece(room, 1, 1, Piece(0, "a longer text"), NOON)
     pieces.put_piece(room, 1, 1, Piece(0, "a"), NOON)
     assert pieces.read_text(room, 1, 1, 0).text == "a longer text"
 
 
-def test_the_attempts_of_a_retried_prompt_are_numbered_on(
+def test_a_retried_prompts_attempts_continue_the_numbering(
     basic_user: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("blocked")

@@ -71,7 +71,7 @@ class TurnLives(RuleBasedStateMachine):
     google: ClassVar[StandIn]
     worker: ClassVar[Poller]
     requests: ClassVar[int] = 0
-    """Requests to Gemini that were compared."""
+    """The number of requests to Gemini that were compared."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class TurnLives(RuleBasedStateMachine):
                 TurnLives.requests += 1
 
     def past_of(self, prompt: Prompt) -> list[str]:
-        """Return the texts that Gemini is to see with a prompt."""
+        """Return the history that Gemini must receive with a prompt."""
         texts: list[str] = []
         for earlier in prompt.past:
             if earlier.reply is not None:

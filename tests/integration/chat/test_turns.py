@@ -1,4 +1,4 @@
-"""Edits, regenerations, undos and forks: what a room shows, and what it keeps."""
+"""Edits, regenerations, undos and forks: the shown messages and the stored ones."""
 
 import json
 import time
@@ -207,7 +207,9 @@ def test_only_a_prompt_of_the_room_can_be_edited(user: Person, room: str) -> Non
 
 @pytest.mark.any_write_order
 @pytest.mark.parametrize("act", ["edit", "regenerate", "undo", "fork"])
-def test_a_key_performs_a_request_once(act: str, user: Person, room: str) -> None:
+def test_a_request_with_an_idempotency_key_is_performed_once(
+    act: str, user: Person, room: str
+) -> None:
     line = ids_of(user, room)
     user.edit(room, line[4], "x")
     user.regenerate(room, line[0])
@@ -273,7 +275,7 @@ def test_an_edit_counts_as_a_prompt_and_a_refused_one_hides_nothing(
 
 
 @pytest.mark.any_write_order
-def test_a_fork_copies_the_line_and_is_a_room_of_its_own(
+def test_a_fork_copies_the_shown_turns_and_is_independent_of_its_original(
     user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     user.edit(room, ids_of(user, room)[2], "2")
@@ -410,7 +412,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("code", LIMITS)
-def test_edits_and_regenerations_meet_the_limits_of_prompts(
+def test_edits_and_regenerations_are_refused_by_the_limits_of_prompts(
     code: str, user: Person, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user.sent(room, "four", at=NOON)
@@ -421,7 +423,7 @@ def test_edits_and_regenerations_meet_the_limits_of_prompts(
     assert user.page(room) == before
 
 
-def test_edits_and_regenerations_count_to_an_unproven_accounts_prompts(api: Api) -> None:
+def test_edits_and_regenerations_count_as_prompts_of_an_unproven_account(api: Api) -> None:
     stranger = Person.new(api)
     room = stranger.open_room()
     messages = [stranger.sent(room, at=NOON) for _ in range(5)]
@@ -456,7 +458,7 @@ def test_parallel_requests_with_one_key_have_one_effect(act: str, user: Person, 
     assert len(user.get("/chatroom").data["chatrooms"]) == (2 if act == "fork" else 1)
 
 
-def test_parallel_undos_undo_one_edit_each(user: Person, room: str) -> None:
+def test_each_of_several_parallel_undos_undoes_another_edit(user: Person, room: str) -> None:
     for content in ("x", "y", "z"):
         user.edit(room, ids_of(user, room)[4], content)
     replies = repeat_at_once(lambda _: user.undo(room), 10)
@@ -470,7 +472,7 @@ def test_parallel_undos_undo_one_edit_each(user: Person, room: str) -> None:
     assert said(user, room) == ["one", "two", expected]
 
 
-def test_an_edit_at_a_51st_place_is_refused_and_a_fork_goes_on(user: Person) -> None:
+def test_an_edit_in_a_51st_place_is_refused_but_possible_in_a_fork(user: Person) -> None:
     room = user.open_room()
     fill_room(user.id, room, 210)
     gone = [[4 * n + 1, 4 * n + 2] for n in range(50)]

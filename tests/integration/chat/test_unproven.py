@@ -60,7 +60,7 @@ def test_the_sixth_prompt_is_refused_on_every_day_until_an_identity_is_proven(
     worker.drain()
 
 
-def test_a_prompt_that_an_outage_of_gemini_fails_is_none_of_the_five(
+def test_a_prompt_that_failed_in_geminis_outage_does_not_count_towards_the_five(
     stranger: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_ATTEMPTS", "1")
@@ -127,7 +127,7 @@ def test_the_prompts_are_counted_per_identity_and_not_per_account(
     assert stranger.identity.value not in sent
 
 
-def test_a_stranger_is_answered_by_the_cheapest_model(
+def test_an_unproven_account_is_answered_by_the_cheapest_model(
     stranger: Person, worker: Poller, google: StandIn
 ) -> None:
     room = stranger.open_room(model="gemini-3.6-flash")
@@ -144,7 +144,7 @@ def five_send_at_once(api: Api) -> tuple[list[Person], list[Reply]]:
     return strangers, repeat_at_once(lambda number: strangers[number].send(rooms[number]), 5)
 
 
-def test_all_strangers_share_a_number_of_prompts_in_flight(
+def test_all_unproven_accounts_share_a_number_of_prompts_in_flight(
     api: Api, basic_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNPROVEN_IN_FLIGHT", "3")
@@ -160,7 +160,7 @@ def test_all_strangers_share_a_number_of_prompts_in_flight(
     assert Usage.get("unproven", times.day(times.now()), consistent_read=True).in_flight == 0
 
 
-def test_all_strangers_share_a_daily_number_of_prompts(
+def test_all_unproven_accounts_share_a_daily_number_of_prompts(
     api: Api, basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNPROVEN_DAILY_PROMPTS", "3")

@@ -175,7 +175,7 @@ def test_a_prompt_whose_queue_message_was_lost_is_answered_before_the_rooms_next
     assert [int(prompt.attempts) for prompt in prompts(room)] == [1, 1, 1]
 
 
-def test_a_prompt_waits_for_an_earlier_one_that_must_wait(
+def test_a_prompt_waits_while_an_earlier_one_of_its_room_is_paused(
     pro_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     wire.cut("sqs.SendMessage", "refused", times=2)
@@ -420,7 +420,7 @@ def test_a_dead_letter_names_the_generation_of_a_retried_prompt(
         ("1s", 4, 6),
     ],
 )
-def test_the_pause_that_gemini_names_is_honoured(
+def test_the_retry_delay_that_gemini_asks_for_is_honoured(
     status: int, named: str, least: int, most: int, room: str, pro_user: Person, google: StandIn,
     wire: Wire,
 ) -> None:  # fmt: skip
@@ -433,7 +433,7 @@ def test_the_pause_that_gemini_names_is_honoured(
 
 
 @pytest.mark.parametrize("named", ["", "s", "-5s", "nans", "infs", "1e9s", "soon", "5"])
-def test_a_malformed_pause_of_gemini_is_ignored(
+def test_a_malformed_retry_delay_from_gemini_is_ignored(
     named: str, room: str, pro_user: Person, google: StandIn, wire: Wire
 ) -> None:
     pro_user.sent(room)
@@ -586,7 +586,7 @@ def test_an_answer_may_take_longer_than_gemini_may_be_silent(
     assert reply["usage"] == {"inputTokens": 8, "outputTokens": 12}
 
 
-def test_endless_silent_and_huge_answers_leave_the_invocation_alive_for_other_rooms(
+def test_endless_silent_and_huge_answers_do_not_stop_the_answers_of_other_rooms(
     pro_user: Person, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GEMINI_SILENCE", "1")

@@ -202,7 +202,7 @@ def test_another_attempt_is_announced_and_its_frames_name_it(
     assert end == EndedFrame(message_id=message, status="answered")
 
 
-def test_a_poll_starts_the_pieces_as_a_connection_does(
+def test_a_poll_makes_the_worker_store_pieces_as_a_connection_does(
     ann: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("answer", events=events(WORDS), pause=PAUSE)

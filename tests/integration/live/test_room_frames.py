@@ -1,4 +1,4 @@
-"""The frame of a room, by which a user's connections learn of its new title."""
+"""The frame that tells a user's connections about a room's new title."""
 
 import json
 from collections.abc import Sequence

@@ -34,7 +34,7 @@ def sent_by(caller: str, *seconds_ago: float, purpose: str = "login") -> list[Se
 
 
 @pytest.mark.parametrize(("number", "code"), [(0, "000000"), (7, "000007"), (999_999, "999999")])
-def test_a_code_has_six_digits_and_all_a_million_are_drawn(number: int, code: str) -> None:
+def test_a_code_has_six_digits_and_may_be_any_of_a_million(number: int, code: str) -> None:
     asked = []
 
     def below(limit: int) -> int:
@@ -98,7 +98,7 @@ def test_a_code_within_the_callers_limits_is_sent(mine: list[float]) -> None:
     codes.require_sendable(sent_by(ME, *mine), ME, NOON)
 
 
-def test_the_codes_of_ten_other_callers_leave_room_for_mine() -> None:
+def test_ten_other_callers_codes_do_not_use_up_a_callers_own_limit() -> None:
     others = [one for n in range(10) for one in sent_by(f"network:{n}", 100, 90, 80, 70, 60)]
     codes.require_sendable(others, ME, NOON)
     with pytest.raises(TooManyRequests):
@@ -136,7 +136,9 @@ def test_with_a_challenge_a_try_is_compared_with_its_code_only() -> None:
 
 
 @given(st.lists(st.integers(min_value=1, max_value=2_000), max_size=60))
-def test_no_hour_has_six_codes_of_one_caller_and_no_thirty_seconds_two(gaps: list[int]) -> None:
+def test_a_caller_gets_at_most_five_codes_per_hour_and_one_per_thirty_seconds(
+    gaps: list[int],
+) -> None:
     now, sent = NOON, list[SentCode]()
     taken: list[datetime] = []
     for gap in gaps:

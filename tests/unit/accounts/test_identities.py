@@ -224,7 +224,7 @@ def test_every_accepted_number_is_normalised_e164(text: str) -> None:
 
 
 def refused(pointers: str | list[str], kind: type, body: Any) -> None:
-    """Check that a body is refused at these places, and that the error repeats none of it."""
+    """Check that a body is refused at these pointers, and that the error repeats no input."""
     with pytest.raises(InvalidRequest) as caught:
         parse_json(json.dumps(body).encode(), kind)
     wanted = [pointers] if isinstance(pointers, str) else pointers

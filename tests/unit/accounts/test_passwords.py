@@ -126,7 +126,7 @@ def test_a_weak_password_is_accepted_at_login(password: str) -> None:
     assert parse_json(body, Credentials).password == password
 
 
-def test_a_sign_up_with_an_email_requires_a_password_and_with_a_number_does_not() -> None:
+def test_only_a_sign_up_with_an_email_requires_a_password() -> None:
     assert code_at(NewAccount, {"email": EMAIL}) == ("bad-request", ["/password"])
     assert parse_json(json.dumps({"mobile": MOBILE}).encode(), NewAccount).password is None
 

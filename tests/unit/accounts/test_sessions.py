@@ -12,7 +12,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ANN = ids.new("u")
 
 
-def test_a_token_is_unchanged_after_it_was_written_and_read() -> None:
+def test_a_refresh_token_is_unchanged_after_it_was_written_and_read() -> None:
     token = RefreshToken.generate(ANN)
     assert RefreshToken.read(token.text()) == token
     assert len(token.text()) < 300
@@ -21,7 +21,7 @@ def test_a_token_is_unchanged_after_it_was_written_and_read() -> None:
 KEY = b"k" * 32
 
 
-def test_the_next_token_is_of_the_same_session_with_another_secret() -> None:
+def test_the_next_refresh_token_has_the_same_session_and_another_secret() -> None:
     first = RefreshToken.generate(ANN)
     following = first.derive_next(KEY)
     assert following.session_id == first.session_id
@@ -31,7 +31,7 @@ def test_the_next_token_is_of_the_same_session_with_another_secret() -> None:
     assert RefreshToken.read(following.text()) == following
 
 
-def test_the_next_token_is_the_same_each_time_and_another_with_another_key() -> None:
+def test_the_next_refresh_token_depends_only_on_the_token_and_the_signing_key() -> None:
     first = RefreshToken.generate(ANN)
     assert first.derive_next(KEY) == first.derive_next(KEY)
     assert first.derive_next(KEY) != first.derive_next(b"x" * 32)
@@ -40,7 +40,7 @@ def test_the_next_token_is_the_same_each_time_and_another_with_another_key() -> 
     assert first.secret not in first.access_token_id
 
 
-def test_a_hash_contains_no_token() -> None:
+def test_the_hash_of_a_refresh_token_does_not_contain_the_token() -> None:
     token = RefreshToken.generate(ANN)
     assert token.family not in token.family_hash
     assert token.secret not in token.secret_hash

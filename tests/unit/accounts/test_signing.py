@@ -18,13 +18,13 @@ OLD, NEW = b"o" * 32, b"\xfb\xff" * 16
 CLAIMS = Claims("u_ann", "s_one")
 
 
-def test_the_keys_are_unchanged_after_they_were_written_and_read() -> None:
+def test_signing_keys_are_unchanged_after_they_were_written_and_read() -> None:
     stored = StoredKeys.create("k1", OLD).add("k2", NEW, NOON)
     assert StoredKeys.read(stored.text()) == stored
     assert stored.select(NOON).keys == {"k1": OLD, "k2": NEW}
 
 
-def test_keys_in_either_alphabet_of_base64_are_read() -> None:
+def test_signing_keys_in_either_alphabet_of_base64_are_read() -> None:
     plain = {"current": "k", "keys": {"k": "+/" * 21 + "8="}}
     url = {"current": "k", "keys": {"k": "-_" * 21 + "8"}}
     keys = [StoredKeys.read(json.dumps(held)).select(NOON).keys for held in (plain, url)]
@@ -55,7 +55,7 @@ def test_a_new_key_signs_when_every_sandbox_has_read_it() -> None:
 
 
 def test_a_rotation_refuses_no_token_until_the_old_key_is_removed() -> None:
-    """Two sandboxes, one that reads the keys at once and one that reads them as late as it may."""
+    """One sandbox reads the keys at once, the other as late as it may."""
     before = StoredKeys.create("k1", OLD)
     during = before.add("k2", NEW, NOON)
     removable = during.removable_from()
@@ -86,6 +86,6 @@ def test_a_rotation_refuses_no_token_until_the_old_key_is_removed() -> None:
         )
 
 
-def test_a_third_key_is_never_added() -> None:
+def test_a_third_signing_key_is_never_added() -> None:
     stored = StoredKeys.create("k1", OLD).add("k2", NEW, NOON).add("k3", b"3" * 32, NOON)
     assert set(stored.keys) == {"k2", "k3"}

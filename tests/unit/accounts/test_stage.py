@@ -16,7 +16,7 @@ from tests.support.template import TEMPLATE, Values
         ("staging", "response", False),
     ],
 )
-def test_answers_contain_codes_in_the_stages_dev_and_local_only(
+def test_only_the_stages_dev_and_local_show_codes_in_answers(
     stage: str, delivery: str, allowed: bool
 ) -> None:
     values = Values({"Stage": stage, "OtpDelivery": delivery}, {})

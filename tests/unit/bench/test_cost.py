@@ -17,13 +17,13 @@ def of(warm: dict[int, float], cold: dict[int, float] | None = None) -> Measured
     return Measured(warm, cold or warm, {}, 0.0, 0.0)
 
 
-def test_a_function_gets_a_share_of_a_cpu_by_its_memory_and_at_most_one() -> None:
+def test_a_functions_share_of_a_cpu_grows_with_its_memory_up_to_a_whole_one() -> None:
     assert model.share_of(1769) == 1.0
     assert model.share_of(3538) == 1.0
     assert model.share_of(512) == pytest.approx(0.2894, abs=0.0001)
 
 
-def test_compute_is_billed_by_gigabytes_and_started_milliseconds() -> None:
+def test_compute_is_billed_by_memory_and_by_milliseconds_rounded_up() -> None:
     assert model.compute(of({512: 99.2}), 512) == pytest.approx(0.1 * 0.5 * GB_SECOND)
     assert model.compute(of({1024: 100.0}), 1024) == pytest.approx(0.1 * GB_SECOND)
 
@@ -34,7 +34,7 @@ def test_one_percent_of_the_requests_is_a_cold_start() -> None:
     assert model.compute(it, 512) == pytest.approx(0.110 * 0.5 * GB_SECOND)
 
 
-def test_the_price_of_a_saved_hour_is_the_extra_cost_of_the_larger_size() -> None:
+def test_the_price_of_a_saved_hour_is_the_larger_sizes_extra_cost() -> None:
     it = of({512: 100.0, 1024: 64.0})
     more = (0.064 - 0.1 * 0.5) * GB_SECOND
     assert model.hour_spared(it, 512, 1024) == pytest.approx(more / 0.036 * 3600)
@@ -52,7 +52,7 @@ def test_a_size_that_is_not_faster_saves_no_time(warm: float) -> None:
     assert model.hour_spared(of({512: 100.0, 1024: warm}), 512, 1024) is None
 
 
-def test_a_full_batch_is_shared_by_its_ten_prompts() -> None:
+def test_the_cost_of_a_full_batch_is_split_among_its_ten_prompts() -> None:
     walls = dict.fromkeys(model.MEMORIES, 1000.0)
     known = {name: of(walls) for name in (model.SEND, model.POLL, model.WORKER, model.FULL)}
     single, together = (model.exchange(known, 512, together=full) for full in (False, True))
@@ -69,7 +69,7 @@ def test_the_cost_model_gives_the_worker_at_least_its_minimum_memory() -> None:
 
 
 def idle() -> model.Idle:
-    """Return the idle cost of a sweep that takes no time and touches nothing."""
+    """Return the idle cost if a sweep takes no time and makes no calls."""
     return model.idle({model.SWEEP: of({model.memory_of(model.SWEEP): 0.0})})
 
 
@@ -83,7 +83,7 @@ def test_the_idle_cost_counts_every_metric_of_every_alarm_the_dashboard_and_the_
     assert idle().after_free_tiers == pytest.approx((watched - 10) * 0.10)
 
 
-def test_x_ray_records_the_first_invocation_of_a_second_and_a_share_of_the_others() -> None:
+def test_x_ray_records_the_first_invocation_per_second_and_a_share_of_the_others() -> None:
     assert model.traced(1_000_000) == pytest.approx(5.00)
     assert model.traced(model.SECONDS + 1_000_000) == pytest.approx(model.SECONDS * 5e-6 + 0.25)
 
@@ -94,7 +94,7 @@ def test_a_month_costs_the_idle_cost_plus_its_exchanges_traces_and_metrics() -> 
     assert busy == pytest.approx(3.00 + 500_000 * 5e-6 + 6 * 0.30)
 
 
-def test_the_break_even_is_where_a_month_costs_the_fixed_price() -> None:
+def test_break_even_is_the_load_at_which_a_month_costs_the_fixed_price() -> None:
     assert model.crossing(10.0, lambda exchanges: 1 + exchanges * 30e-6) == 300_000
 
 

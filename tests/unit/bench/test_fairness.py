@@ -1,4 +1,4 @@
-"""How long honest users wait next to greedy ones, with the template's numbers, by simulation."""
+"""A simulation of how long honest users wait next to greedy ones, with the template's limits."""
 
 import pytest
 
@@ -8,25 +8,29 @@ WORKERS = default("WorkerConcurrency")
 
 
 @pytest.mark.parametrize("limit", ["BasicInFlight", "ProInFlight", "UnprovenInFlight"])
-def test_neither_a_user_nor_all_strangers_hold_more_than_half_of_the_workers(limit: str) -> None:
+def test_neither_one_user_nor_all_unproven_users_occupy_more_than_half_of_the_workers(
+    limit: str,
+) -> None:
     assert default(limit) <= WORKERS // 2
 
 
 @pytest.mark.parametrize("kind", QUEUES)
-def test_one_users_slow_prompts_make_nobody_wait(kind: str) -> None:
+def test_one_users_slow_prompts_delay_no_other_user(kind: str) -> None:
     for waits in Simulation(WORKERS).run(1, kind).values():
         assert waits.most < 5
 
 
 @pytest.mark.parametrize("workers", [2, WORKERS])
 @pytest.mark.parametrize("kind", ["unproven", "basic"])
-def test_no_number_of_users_who_pay_nothing_delays_the_pro_plan(kind: str, workers: int) -> None:
+def test_free_users_never_delay_the_pro_plan_however_many_there_are(
+    kind: str, workers: int
+) -> None:
     usual = Simulation(workers).run(0, kind)["honest pro"]
     for greedy in (20, 500):
         assert Simulation(workers).run(greedy, kind)["honest pro"].most <= usual.most + 2
 
 
 @pytest.mark.parametrize("greedy", [20, 500])
-def test_strangers_hold_up_few_prompts_of_the_basic_plan(greedy: int) -> None:
+def test_unproven_users_delay_few_prompts_of_the_basic_plan(greedy: int) -> None:
     waits = Simulation(WORKERS).run(greedy, "unproven")["honest basic"]
     assert waits.most < 5

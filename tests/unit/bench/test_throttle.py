@@ -12,7 +12,7 @@ from tests.bench.throttle import PERIOD, Quota, cpu_of, throttled
 
 
 def run(quota: Quota, until: float, needs: Callable[[float], bool]) -> list[tuple[float, float]]:
-    """Run a process that needs the CPU at some times under a quota; return when it ran."""
+    """Run a process that needs the CPU at these times under a quota; return when it ran."""
     now, used = 0.0, 0.0
     ran = []
     while now < until:
@@ -39,18 +39,18 @@ def test_a_busy_process_gets_its_share_of_every_period(memory: int) -> None:
         assert used == pytest.approx(share * PERIOD)
 
 
-def test_a_process_uses_its_share_at_the_beginning_of_the_period() -> None:
+def test_a_throttled_process_uses_its_share_at_the_beginning_of_the_period() -> None:
     ran = run(Quota(0.25, 0.0, 0.0), 3 * PERIOD, always)
     assert [at for at, _ in ran] == pytest.approx([0.0, PERIOD, 2 * PERIOD])
 
 
-def test_an_unused_share_is_lost_at_the_end_of_the_period() -> None:
+def test_an_unused_cpu_share_is_lost_at_the_end_of_the_period() -> None:
     ran = run(Quota(0.25, 0.0, 0.0), 20 * PERIOD, lambda now: now > 10.5 * PERIOD)
     first = sum(lasted for at, lasted in ran if at < 10.999 * PERIOD)
     assert first == pytest.approx(0.25 * PERIOD)
 
 
-def test_an_overrun_is_deducted_from_the_next_periods() -> None:
+def test_a_cpu_overrun_is_deducted_from_the_next_periods() -> None:
     quota = Quota(0.25, 0.0, 0.0)
     used = 0.25 * PERIOD * 3.5  # the look came late
     looks = [quota.update(period * PERIOD, used)[0] for period in (0.9, 1, 2, 3, 4)]
@@ -60,7 +60,7 @@ def test_an_overrun_is_deducted_from_the_next_periods() -> None:
     assert pause == pytest.approx(0.9 * PERIOD)
 
 
-def test_a_process_in_debt_is_checked_again_when_the_period_ends() -> None:
+def test_a_process_with_a_cpu_overrun_is_checked_again_when_the_period_ends() -> None:
     quota = Quota(0.25, 0.0, 0.0)
     may, pause = quota.update(0.3 * PERIOD, 0.25 * PERIOD)
     assert not may
@@ -81,7 +81,7 @@ def busy() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def state(process: subprocess.Popen[bytes]) -> str:
-    """Return the letter that Linux has for what a process does; T: it is stopped."""
+    """Return the letter of a process's state in Linux; T means stopped."""
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
@@ -105,7 +105,9 @@ def test_a_process_that_has_used_its_quota_is_stopped_until_the_next_period(
         assert cpu_of(busy.pid) - used >= 0.2 * PERIOD  # not more often than it had to
 
 
-def test_a_process_has_the_whole_cpu_again_after_the_block(busy: subprocess.Popen[bytes]) -> None:
+def test_a_process_has_the_whole_cpu_again_after_the_throttled_block(
+    busy: subprocess.Popen[bytes],
+) -> None:
     with throttled(busy.pid, 0.1, clock=lambda: 0.0):
         until(lambda: state(busy) == "T")
     assert state(busy) != "T"
@@ -119,7 +121,7 @@ def test_a_process_with_a_whole_cpu_is_never_stopped(busy: subprocess.Popen[byte
         until(lambda: cpu_of(busy.pid) > used + 10 * PERIOD)
 
 
-def test_a_process_that_ends_in_the_block_causes_no_error() -> None:
+def test_a_process_that_ends_while_it_is_throttled_causes_no_error() -> None:
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     with throttled(process.pid, 0.5) as rest:
         process.wait()

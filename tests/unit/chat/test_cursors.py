@@ -39,7 +39,7 @@ def test_a_written_cursor_is_read_as_the_same_position(
 
 
 @given(st.integers(1, 10**15))
-def test_a_cursor_may_hold_a_number_and_needs_no_escaping_in_a_query(seq: int) -> None:
+def test_a_cursor_for_a_number_needs_no_escaping_in_a_query(seq: int) -> None:
     cursor = write(seq)
     assert cursors.read(cursor, int, SCOPE, KEYS) == seq
     assert set(cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
@@ -108,7 +108,7 @@ def test_a_cursor_with_another_payload_is_refused() -> None:
         refused(f"{kid}.{forged}", kind=int)
 
 
-def test_scope_and_position_are_separated() -> None:
+def test_a_cursors_scope_cannot_end_in_a_forged_position() -> None:
     """Otherwise a chosen scope could end in a forged position."""
     written = write(1, scope="a")
     refused(written, kind=int, scope='a\0"1"')

@@ -14,7 +14,7 @@ def turn(number: int, length: int = 4) -> PastTurn:
 TURNS = [turn(number) for number in range(5)]
 
 
-def test_a_past_that_fits_exactly_is_sent_whole() -> None:
+def test_a_history_that_fits_exactly_is_sent_whole() -> None:
     assert select_turns(TURNS, 20) == TURNS
 
 
@@ -27,7 +27,7 @@ def test_a_turn_is_dropped_if_too_few_characters_are_left_for_its_end() -> None:
     assert len(select_turns([turn(0, 30), turn(1)], 4 + LEAST)) == 2
 
 
-def test_the_end_of_a_latest_turn_that_is_too_long_is_sent_and_marked_as_cut() -> None:
+def test_only_the_end_of_a_too_long_latest_turn_is_sent_and_marked_as_cut() -> None:
     [cut] = select_turns([PastTurn("continue", "x" * 100 + "the end")], 40)
     assert cut == PastTurn("continue", CUT + "x" * 21 + "the end")
 
@@ -49,7 +49,7 @@ def test_the_latest_turn_gets_at_least_half_of_the_characters() -> None:
     assert len(cut.prompt) + len(cut.reply) == 50
 
 
-def test_a_long_earlier_turn_is_cut_and_displaces_no_other_turn() -> None:
+def test_a_long_earlier_turn_is_cut_without_displacing_later_turns() -> None:
     long = PastTurn("p", "z" * 90)
     assert select_turns([turn(0), long, turn(2)], 60) == [
         turn(0),
@@ -65,7 +65,7 @@ def test_a_long_prompt_is_cut_like_a_long_reply() -> None:
     assert (len(cut.prompt), cut.reply) == (58, "ok")
 
 
-def test_without_characters_no_turn_is_sent() -> None:
+def test_with_a_limit_of_zero_characters_no_turn_is_sent() -> None:
     assert select_turns(TURNS, 0) == []
     assert select_turns([], 100) == []
 

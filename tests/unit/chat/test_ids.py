@@ -47,7 +47,7 @@ def test_a_malformed_room_id_is_not_found(text: str) -> None:
 
 
 @given(st.text())
-def test_an_arbitrary_text_is_not_found(text: str) -> None:
+def test_an_arbitrary_text_is_not_found_as_a_room_or_message_id(text: str) -> None:
     with pytest.raises(NotFound):
         ids.parse_room(text)
     with pytest.raises(NotFound):
@@ -80,6 +80,6 @@ def test_a_message_id_is_read_only_with_its_own_room(seq: int) -> None:
         "1" + "0" * 15,
     ],
 )
-def test_a_position_is_a_whole_number_of_at_most_fifteen_digits(seq: str) -> None:
+def test_the_position_in_a_message_id_is_a_number_of_at_most_fifteen_digits(seq: str) -> None:
     with pytest.raises(NotFound):
         ids.message_seq(ROOM, ids.message_id(ROOM, 1)[:-1] + seq)

@@ -72,7 +72,7 @@ def test_undos_restore_the_line_before_each_edit(steps: list[tuple[str, int]]) -
         assert len(line.edits) + len(line.gone) <= MAX_RANGES + 1
 
 
-def test_the_oldest_edits_become_final_and_a_line_with_too_many_gaps_is_refused() -> None:
+def test_the_oldest_edits_become_final_and_too_many_hidden_ranges_are_refused() -> None:
     line, last = Line(), 0
     for _ in range(MAX_RANGES):
         last += 4  # two turns, of which the second is asked again

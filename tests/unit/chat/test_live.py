@@ -52,7 +52,7 @@ def test_a_frame_of_a_later_release_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("character", ["x", '"', FACE, "\u0430"])
-def test_a_text_that_makes_a_frame_too_large_is_sent_as_a_look(character: str) -> None:
+def test_a_text_too_large_for_a_frame_is_announced_by_a_look_frame(character: str) -> None:
     at_most = (MAX_FRAME - 200) // len(msgspec.json.encode(character)[1:-1])
     assert isinstance(live.decode(live.encode(text_frame(1, 0, character * at_most))), TextFrame)
     frame = live.encode(text_frame(1, 0, character * MAX_FRAME))
@@ -76,7 +76,7 @@ def test_a_text_that_makes_a_frame_too_large_is_sent_as_a_look(character: str) -
         (EndedFrame(message_id="m_1", status="answered"), Fetch(4)),
     ],
 )
-def test_a_reader_of_four_characters_of_the_second_attempt(
+def test_a_reader_who_has_four_characters_of_the_second_attempt_follows_the_rule(
     frame: live.PromptFrame | Partial, expected: Shown | Fetch
 ) -> None:
     assert live.read(Shown(2, "abcd"), frame) == expected

@@ -1,7 +1,7 @@
-"""Random lives of a live reply: writers that crash, frames that get lost, a reader, a stop.
+"""Random events of a live reply: crashed writers, lost frames, a reader, a stop.
 
-The table, the network and the reader are a few lists in memory; what they do with texts is the
-code that the worker, the API and the documented reader run.
+The table, the network and the reader are lists in memory; texts are handled by the code of the
+worker, the API and the documented reader.
 """
 
 import random
@@ -111,7 +111,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: not self.is_alive and self.reply is None)
     @rule(is_lost=ONE_IN_FIVE)
     def take_over(self, is_lost: bool) -> None:
-        """Lease the prompt again; after a stop, with the text that was left behind as its reply."""
+        """Lease the prompt again; after a stop, finish it with the text that was left behind."""
         left = self.fetched(0)
         self.attempts.append(Attempt(self.current.number + 1))
         self.stored[self.current.number] = {}
@@ -174,7 +174,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def fetch_text(self) -> None:
-        """Fetch, as after five seconds without a frame."""
+        """Fetch the text, as a reader does after five seconds without a frame."""
         if not self.is_whole:
             self.fetch(live.utf16_length(self.shown.text))
 
@@ -211,7 +211,7 @@ class Life(RuleBasedStateMachine):
             assert self.attempts[self.shown.attempt - 1].text.startswith(self.shown.text)
 
     def teardown(self) -> None:
-        """End the life: every reader shows the stored reply in the end."""
+        """End the random sequence: every reader must show the stored reply."""
         if self.reply is None:
             if not self.is_alive:
                 self.take_over(is_lost=False)
@@ -223,7 +223,7 @@ class Life(RuleBasedStateMachine):
         assert self.shown.text == self.reply
 
 
-def test_a_reader_shows_beginnings_of_the_text_and_in_the_end_the_reply() -> None:
+def test_a_reader_only_shows_beginnings_of_the_reply_and_finally_all_of_it() -> None:
     run_state_machine_as_test(
         Life,
         settings=settings(
@@ -237,7 +237,7 @@ def test_a_reader_shows_beginnings_of_the_text_and_in_the_end_the_reply() -> Non
 
 @pytest.mark.soak
 def test_100_000_lives_of_a_live_reply() -> None:
-    """The same machine without hypothesis, which takes most of the time."""
+    """The same state machine without Hypothesis, which would take most of the time."""
     chance = random.Random()
     for _ in range(100_000):
         live_at_random(Life(), chance)

@@ -80,7 +80,7 @@ def test_two_fingerprints_are_equal_only_if_the_parts_are(one: list[str], other:
     assert (fingerprint(*one) == fingerprint(*other)) == (one == other)
 
 
-def test_a_fingerprint_depends_on_where_parts_end() -> None:
+def test_fingerprints_of_parts_with_other_boundaries_differ() -> None:
     assert fingerprint("ab", "c") != fingerprint("a", "bc") != fingerprint("abc")
     assert fingerprint("a", "") != fingerprint("a")
 

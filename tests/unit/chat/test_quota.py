@@ -1,4 +1,4 @@
-"""Prompt limits: which is reached first, and what headers and refusals report."""
+"""Prompt limits: the one that is reached first, and what headers and refusals report of it."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -112,7 +112,7 @@ def test_every_moment_is_in_exactly_one_window(moment: datetime, seconds: int) -
     assert burst.window_start(end) == end
 
 
-def test_basic_reports_the_daily_limit_and_pro_the_burst_limit() -> None:
+def test_headers_report_the_daily_limit_on_basic_and_the_burst_limit_on_pro() -> None:
     assert allowance(Plan.BASIC, 2, sent=2).headers() == {
         "ratelimit-policy": '"day";q=5;w=86400',
         "ratelimit": '"day";r=3;t=43200',
@@ -124,7 +124,7 @@ def test_basic_reports_the_daily_limit_and_pro_the_burst_limit() -> None:
     assert allowance(burst=NO_LIMIT).headers() == {}
 
 
-def test_tokens_left_are_reported_only_when_they_are_used_up() -> None:
+def test_the_token_limit_is_reported_only_once_it_is_reached() -> None:
     policy = '"tokens";q=9;w=86400, "burst";q=20;w=10'
     assert allowance(output_tokens=8, token_limit=9).headers() == {
         "ratelimit-policy": policy,

@@ -32,13 +32,13 @@ def test_an_empty_title_or_instruction_counts_as_absent(title: str | None) -> No
     assert change(title=title).title is None
 
 
-def test_texts_are_trimmed() -> None:
+def test_titles_and_instructions_are_trimmed() -> None:
     assert new(title=" Tea ").title == "Tea"
     assert change(systemInstruction="\tBe brief.\n").system_instruction == "Be brief."
 
 
 @pytest.mark.parametrize("parse", [new, change])
-def test_a_text_has_a_maximum_length(parse: Any) -> None:
+def test_titles_and_instructions_have_a_maximum_length(parse: Any) -> None:
     assert len(parse(title="x" * 120).title) == 120
     assert len(parse(systemInstruction="x" * 4_000).system_instruction) == 4_000
     assert pointers(parse, title="x" * 121) == ["/title"]

@@ -35,13 +35,13 @@ def reserve(
     )
 
 
-def test_the_reservation_of_a_rooms_first_prompt_is_its_texts_and_a_full_reply() -> None:
+def test_a_rooms_first_prompt_reserves_the_price_of_its_texts_and_a_full_reply() -> None:
     reservation = reserve(texts=("x" * 100, "y" * 50))
     assert reservation.amount == spending.price(75, 1_000, MODEL.price_in, MODEL.price_out)
 
 
 @pytest.mark.parametrize(("seq", "history"), [(3, 20_000), (5, 40_000), (7, 60_000), (99, 60_000)])
-def test_the_reservation_of_a_later_prompt_includes_its_history(seq: int, history: int) -> None:
+def test_a_later_prompt_reserves_the_price_of_its_history_too(seq: int, history: int) -> None:
     amount = spending.price(history, 1_000, MODEL.price_in, MODEL.price_out)
     assert reserve(seq=seq).amount == amount
     assert reserve(seq=seq, history=0).amount == reserve().amount

@@ -60,7 +60,7 @@ def test_a_text_is_truncated_between_characters(text: str, size: int) -> None:
         (["\n  ", "  if x:\n", "\n\n", "    y"], ["", "    if x:", "", "\n\n\n    y"]),
     ],
 )
-def test_a_generated_text_grows_as_a_trimmed_prompt_would(
+def test_a_text_generated_in_pieces_is_trimmed_like_a_whole_one(
     pieces: list[str], kept: list[str]
 ) -> None:
     text = GeneratedText(100)
@@ -68,7 +68,7 @@ def test_a_generated_text_grows_as_a_trimmed_prompt_would(
 
 
 @given(st.lists(st.text(" \n\0\u200bab😀")), st.integers(1, 40))
-def test_a_generated_text_is_always_a_beginning_of_what_is_stored(
+def test_a_growing_text_is_always_a_beginning_of_the_stored_one(
     pieces: list[str], size: int
 ) -> None:
     whole = trim_lines("".join(pieces).replace("\0", ""), "content")

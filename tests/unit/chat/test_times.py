@@ -27,7 +27,7 @@ EAST = timezone(timedelta(hours=14))
         (datetime(2027, 1, 1, 13, 59, tzinfo=EAST), "2026-12-31T23:59:00.000Z"),
     ],
 )
-def test_a_time_is_written_in_utc_and_never_rounded_up(moment: datetime, text: str) -> None:
+def test_times_are_written_in_utc_and_never_rounded_up(moment: datetime, text: str) -> None:
     assert times.text(moment) == text
 
 

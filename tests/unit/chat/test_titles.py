@@ -1,4 +1,4 @@
-"""Titles: what Gemini is asked, the prompt's first words, and generated titles in one line."""
+"""Titles: the question to Gemini, the prompt's first words, and cleaned generated titles."""
 
 import math
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ def test_a_title_takes_at_most_300_tokens_however_long_prompt_and_reply_are(char
 
 
 @given(TEXTS, TEXTS)
-def test_a_title_takes_at_most_300_tokens_for_any_text(prompt: str, reply: str) -> None:
+def test_a_title_takes_at_most_300_tokens_for_text_in_any_script(prompt: str, reply: str) -> None:
     asked = titles.question(prompt, reply)
     assert tokens(titles.INSTRUCTION) + tokens(asked) + titles.MAX_OUTPUT_TOKENS <= 300
 
@@ -74,7 +74,7 @@ def test_a_generated_title_is_one_line_without_quotes(generated: str, title: str
 
 
 @given(st.text())
-def test_every_title_obeys_the_rules_of_a_rooms_title(content: str) -> None:
+def test_every_generated_title_is_valid_as_a_rooms_title(content: str) -> None:
     for title in (titles.first_words(content), titles.clean(content) or ""):
         assert len(title) <= TITLE_LENGTH
         assert title == text.one_line(title)

@@ -3,7 +3,7 @@
 from infra.local.cloud.build import LONGEST_ERROR, error_in
 
 
-def test_the_text_after_the_last_error_is_the_error() -> None:
+def test_the_shown_error_is_the_text_after_the_last_error_marker() -> None:
     output = (
         "Building codeuri: functions/health_check\n"
         "Error: this was retried\n"

@@ -1,4 +1,4 @@
-"""A data folder describes a running stack while it runs, and only then."""
+"""The description of a running stack exists only while the stack runs."""
 
 import json
 import os

@@ -39,12 +39,12 @@ def test_each_route_leads_to_its_function() -> None:
 
 
 @pytest.mark.parametrize("origins", [["http://a", "http://b"], "http://a, http://b"])
-def test_cors_rules_have_the_names_of_the_api(origins: Any) -> None:
+def test_cors_rules_are_renamed_to_the_fields_of_api_gateways_api(origins: Any) -> None:
     body = {"x-amazon-apigateway-cors": {"allowOrigins": origins, "maxAge": 60}}
     assert cors_of(body) == {"AllowOrigins": ["http://a", "http://b"], "MaxAge": 60}
 
 
-def test_without_cors_rules_there_are_none() -> None:
+def test_a_template_without_cors_rules_gives_the_api_none() -> None:
     assert cors_of({"paths": {}}) == {}
 
 

@@ -72,7 +72,7 @@ def front(behind: Behind) -> Iterator[httpx.Client]:
             yield client
 
 
-def test_before_it_is_opened_it_answers_that_the_system_is_starting(behind: Behind) -> None:
+def test_before_the_front_is_opened_it_answers_that_the_system_is_starting(behind: Behind) -> None:
     with (
         served(behind.create_app) as aws_url,
         served(Gateway(aws_url).create_app) as url,
@@ -116,7 +116,7 @@ def test_odd_paths_are_forwarded_unchanged(
     assert behind.seen[0]["target"] == PREFIX + target
 
 
-def test_only_forwarding_headers_are_added(front: httpx.Client, behind: Behind) -> None:
+def test_the_front_adds_only_forwarding_headers(front: httpx.Client, behind: Behind) -> None:
     url = urlsplit(str(front.base_url))
     with socket.create_connection((url.hostname, url.port), timeout=5) as line:
         line.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
@@ -169,7 +169,7 @@ def test_a_function_that_raises_is_an_internal_server_error(
     assert answer.json() == {"message": "Internal Server Error"}
 
 
-def test_a_502_from_a_function_is_passed_on(front: httpx.Client, behind: Behind) -> None:
+def test_a_502_that_a_function_answers_is_passed_on(front: httpx.Client, behind: Behind) -> None:
     problem = {"title": "Payment provider", "status": 502}
     behind.answer = web.Response(status=502, body=json.dumps(problem).encode())
     assert front.get("/").json() == problem
@@ -182,7 +182,7 @@ def test_a_timeout_is_a_503(front: httpx.Client, behind: Behind) -> None:
     assert answer.json() == {"message": "Service Unavailable"}
 
 
-def test_a_burst_is_forwarded_a_few_at_a_time_and_answered_completely(
+def test_a_burst_of_requests_is_forwarded_a_few_at_a_time_and_fully_answered(
     front: httpx.Client, behind: Behind
 ) -> None:
     behind.pause = 0.02

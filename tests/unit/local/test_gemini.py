@@ -120,7 +120,7 @@ def test_a_request_google_would_refuse_is_refused(
     assert answer.json()["error"]["status"] == "INVALID_ARGUMENT"
 
 
-def test_the_journal_shows_the_requests(google: StandIn) -> None:
+def test_the_stand_in_for_gemini_records_the_requests(google: StandIn) -> None:
     before = time.time()
     ask("Hello", instruction="Be brief.", temperature=0.5)
     [seen] = google.requests()
@@ -137,7 +137,7 @@ def test_the_journal_shows_the_requests(google: StandIn) -> None:
 class TestFaults:
     """The faults of the stand-in as the SDK reports them."""
 
-    def test_a_429_names_its_retry_delay(self, google: StandIn) -> None:
+    def test_a_fault_429_names_its_retry_delay(self, google: StandIn) -> None:
         google.fault("error", status=429, retryDelay="7s")
         with pytest.raises(exceptions.TooManyRequests) as refused:
             ask("Hello")
@@ -156,7 +156,7 @@ class TestFaults:
             (504, exceptions.GatewayTimeout),
         ],
     )
-    def test_every_other_status_is_raised(
+    def test_the_sdk_raises_every_other_error_status(
         self, google: StandIn, status: int, error: type[Exception]
     ) -> None:
         google.fault("error", status=status, message="So it goes.")
@@ -183,7 +183,7 @@ class TestFaults:
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             next(chunks)
 
-    def test_a_body_that_is_not_json_cannot_be_read(self, google: StandIn) -> None:
+    def test_the_fault_garbage_is_not_json(self, google: StandIn) -> None:
         google.fault("garbage")
         with pytest.raises(Exception, match=r"Failed to load JSON|Expecting value"):
             ask("Hello")
@@ -200,13 +200,13 @@ class TestFaults:
         assert answer.candidates[0].finish_reason.name == "SAFETY"
         assert list(answer.candidates[0].content.parts) == []
 
-    def test_an_empty_answer_gives_no_reason(self, google: StandIn) -> None:
+    def test_an_empty_answer_of_the_stand_in_names_no_reason(self, google: StandIn) -> None:
         google.fault("empty")
         answer = ask("Hello")
         assert list(answer.candidates) == []
         assert answer.prompt_feedback.block_reason == 0
 
-    def test_a_candidate_may_have_no_parts(self, google: StandIn) -> None:
+    def test_the_fault_no_text_answers_a_candidate_without_parts(self, google: StandIn) -> None:
         google.fault("no-text")
         answer = ask("Hello")
         assert answer.candidates[0].finish_reason.name == "STOP"
@@ -220,7 +220,7 @@ class TestFaults:
         used = answer.usage_metadata
         assert used.total_token_count == tokens("Hello") + 661 + used.candidates_token_count
 
-    def test_only_the_retired_model_is_not_found(self, google: StandIn) -> None:
+    def test_a_fault_that_names_a_model_affects_that_model_only(self, google: StandIn) -> None:
         google.fault("retired", model="gemini-2.5", times="always")
         for _ in range(2):
             with pytest.raises(exceptions.NotFound, match="no longer available to new users"):
@@ -247,7 +247,7 @@ class TestFaults:
             assert httpx.post(url, json=body, headers=key, params=sse).text == text
             assert time.monotonic() - began >= 0.3
 
-    def test_the_reply_may_be_cut_off(self, google: StandIn) -> None:
+    def test_the_fault_max_tokens_cuts_the_reply_off(self, google: StandIn) -> None:
         google.fault("max-tokens")
         answer = ask("Hello")
         assert "You said: Hello (turn 1)".startswith(answer.text)

@@ -1,4 +1,4 @@
-"""A wrapped command ends with its parent, and no process of it is left."""
+"""A wrapped command ends with its parent and leaves no process behind."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ def all_end(pids: list[int], within: float = 5.0) -> bool:
     return True
 
 
-def test_the_exit_status_is_the_commands() -> None:
+def test_the_wrapper_returns_the_commands_exit_status() -> None:
     assert start(["bash", "-c", "exit 7"]).wait(5) == 7
     assert start(["bash", "-c", "kill -KILL $$"]).wait(5) == 128 + signal.SIGKILL
 

@@ -37,7 +37,7 @@ def test_loopback_addresses_are_replaced_by_ones_that_a_container_reaches() -> N
     }
 
 
-def test_containers_reach_only_the_services_that_functions_call() -> None:
+def test_only_the_ports_that_functions_call_are_reachable_from_containers() -> None:
     stack = msgspec.structs.replace(
         DESCRIPTION,
         upstash=Upstash(url=f"http://{HOST}:8079", token="t"),
@@ -106,7 +106,7 @@ def test_connections_to_the_bridge_are_forwarded_to_our_loopback(
     asyncio.run(forward())
 
 
-def test_docker_in_a_virtual_machine_needs_no_forwarding(
+def test_with_docker_in_a_virtual_machine_no_port_is_forwarded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_docker(tmp_path, monkeypatch, "192.0.2.1")

@@ -14,7 +14,7 @@ NOTHING: Mapping[str, str] = {}
 every_function = pytest.mark.parametrize("function", FUNCTIONS)
 
 
-def test_every_entry_belongs_to_a_function() -> None:
+def test_every_sample_event_belongs_to_a_function() -> None:
     assert set(tomllib.loads(sample_events.EVENTS.read_text())) <= set(FUNCTIONS)
 
 
@@ -40,7 +40,7 @@ def test_every_placeholder_of_an_event_can_be_filled_in(function: str) -> None:
     assert asked <= sample_events.Guest("http://127.0.0.1:1").names
 
 
-def test_placeholders_get_their_values_and_the_request_the_current_time() -> None:
+def test_placeholders_are_replaced_and_the_request_has_the_current_time() -> None:
     text = '{"headers": {"authorization": "Bearer {{token}}"}, "requestContext": {"timeEpoch": 0}}'
     assert sample_events.fill_in(text, {"token": "abc"}.__getitem__, now=1.5) == {
         "headers": {"authorization": "Bearer abc"},

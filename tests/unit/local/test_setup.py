@@ -57,7 +57,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_every_environment_is_installed_once(checkout: Checkout) -> None:
+def test_a_second_set_up_installs_nothing(checkout: Checkout) -> None:
     done, calls = checkout.set_up()
     assert (done.returncode, done.stderr) == (0, "")
     made = len(set(setup.ENVIRONMENTS) - setup.ON_DEMAND)
@@ -158,14 +158,14 @@ def test_uv_gets_the_settings_of_pip(
     assert all(call.endswith("index=http://mirror/a b'$x links=/one,/two") for call in calls)
 
 
-def test_settings_of_uv_take_precedence(checkout: Checkout) -> None:
+def test_uvs_own_settings_take_precedence_over_those_of_pip(checkout: Checkout) -> None:
     _, calls = checkout.set_up(
         "--only", "dev", PIP_INDEX_URL="http://pips", UV_DEFAULT_INDEX="http://own"
     )
     assert all("index=http://own " in call for call in calls)
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones(checkout: Checkout) -> None:
+def test_an_unknown_environment_is_refused_with_the_known_names(checkout: Checkout) -> None:
     done, calls = checkout.set_up("--only", "everything")
     assert (done.returncode, calls) == (2, [])
     assert "dev" in done.stderr

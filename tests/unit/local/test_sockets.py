@@ -19,7 +19,7 @@ POSTS = "/_aws/execute-api/live1/live/@connections/c1"
 
 
 class Behind:
-    """A replacement for MiniStack with one connection, which answers messages with themselves."""
+    """A replacement for MiniStack with one connection, which echoes messages."""
 
     def __init__(self) -> None:
         self.handshakes: list[web.Request] = []

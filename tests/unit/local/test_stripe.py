@@ -207,7 +207,7 @@ def test_lists_have_pages_newest_first(client: stripe.StripeClient) -> None:
     assert [customer.id for customer in page.auto_paging_iter()] == made[::-1]
 
 
-def test_search_finds_by_metadata_after_a_minute(
+def test_search_finds_a_customer_by_metadata_only_after_a_minute(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     customer = new_customer(client)
@@ -428,7 +428,7 @@ def test_a_portal_shows_only_its_own_customers_subscription(
 
 
 @pytest.mark.parametrize("end", ["canceled", "unpaid", "past_due"])
-def test_a_failed_renewal_is_retried_and_given_up(
+def test_a_failed_renewal_is_retried_until_stripe_gives_up(
     client: stripe.StripeClient, standin: Stripe, end: str
 ) -> None:
     standin.ask("PATCH", "/_ledger", {"givesUp": end})

@@ -31,7 +31,7 @@ def plain(redis_front: StandIn, token: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_every_type_of_reply_reaches_the_client(redis: Redis) -> None:
+def test_every_type_of_redis_reply_reaches_the_client(redis: Redis) -> None:
     assert redis.set("name", "Ada Lovelace, née Byron")
     assert redis.get("name") == "Ada Lovelace, née Byron"
     assert redis.get("nobody") is None
@@ -231,7 +231,9 @@ class TestFaults:
         assert redis.incr("a") == 41
         assert redis.incr("a") == 1
 
-    def test_a_fault_needs_a_matching_command(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_a_fault_applies_only_to_a_matching_command(
+        self, redis_front: StandIn, redis: Redis
+    ) -> None:
         redis_front.fault("error", match="INCR b", times=2)
         assert redis.incr("a") == 1
         for _ in range(2):
@@ -267,7 +269,7 @@ class TestFaults:
         assert httpx.get(f"{redis_front.url}/_faults").json() == {"faults": []}
 
 
-def test_the_journal_has_the_commands(redis_front: StandIn, redis: Redis) -> None:
+def test_the_stand_in_for_upstash_records_the_commands(redis_front: StandIn, redis: Redis) -> None:
     redis.incr("a")
     pipeline = redis.pipeline()
     pipeline.get("a")

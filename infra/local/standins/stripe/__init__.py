@@ -1,4 +1,4 @@
-"""A stand-in for Stripe: the calls, pages, events and passage of time that this project needs.
+"""A stand-in for Stripe: the calls, pages, events and the clock that this project needs.
 
 protocol.py  form parameters, errors, pages of lists, idempotency keys
 ledger.py    customers, prices, Checkout sessions, subscriptions, invoices, and their rules

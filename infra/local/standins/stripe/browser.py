@@ -96,7 +96,7 @@ class Browser:
 
 
 def check_out(ledger: Ledger, session: Json, action: str, email: str | None) -> None:
-    """Do on a Checkout page what a person can do there."""
+    """Perform a person's action on a Checkout page."""
     match action:
         case "pay":
             ledger.pay(session, DEFAULT_CARD, email)

@@ -1,8 +1,9 @@
 """The objects of a Stripe account, in Stripe's shapes, and the rules by which they change.
 
-Changes of which Stripe sends an event are passed to `emit(type, object, previous)`. The ledger has
-its own clock, which a test can move ahead. Everything that is due then happens in order of time:
-renewals, retries of failed payments, ends of cancelled subscriptions, expiry of Checkout sessions.
+`emit(type, object, previous)` is called for each change about which Stripe sends an event. The
+ledger has its own clock, which a test can move ahead. Everything that becomes due happens in the
+order of time: renewals, retries of failed payments, ends of cancelled subscriptions, expiry of
+Checkout sessions.
 """
 
 import calendar
@@ -510,7 +511,7 @@ class Ledger:
         return self.end_period(subscription)
 
     def pay_up(self, subscription: Json) -> Json:
-        """Pay the open invoices with a card that works."""
+        """Pay the open invoices with a valid card."""
         self.use_card(subscription, DEFAULT_CARD)
         return self.pay_open(subscription)
 
@@ -573,7 +574,7 @@ class Ledger:
         self._change(subscription, status="active")
 
     def card_of(self, subscription: Json) -> str:
-        """Return the last digits of the card that pays a subscription."""
+        """Return the last digits of a subscription's card."""
         method = self.get("payment_method", subscription["default_payment_method"])
         last4: str = method["card"]["last4"]
         return last4

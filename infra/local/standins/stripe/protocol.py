@@ -67,7 +67,7 @@ def _listed(value: Any) -> Any:
 
 
 class Params:
-    """A call's parameters; reading one validates it, and an unread one is unknown to the API."""
+    """A call's parameters; reading one validates it, and unread ones are refused as unknown."""
 
     def __init__(self, tree: Json) -> None:
         self._tree = dict(tree)

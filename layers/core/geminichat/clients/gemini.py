@@ -37,8 +37,10 @@ OUTAGES = {429, 502, 503}
 """The statuses of a service that is down or overloaded, whatever the prompt is."""
 
 MOST_TOKENS = 10_000_000
-"""Tokens that one answer may report: no model reads or writes more, and a wrong figure must not use
-up the stage's daily cap."""
+"""The most tokens that an answer may report: no model reads or writes more.
+
+A wrong figure must not use up the stage's daily cap.
+"""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +57,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 class GeminiError(Exception):
     """An attempt without a reply; `failure` ends the prompt if no attempt is left.
 
-    `max_attempts` says how often the prompt may be tried at most, `after` the seconds that Gemini
-    named as a pause, `tokens` the tokens that are billed nevertheless.
+    `max_attempts` is the largest number of attempts that the prompt may have, `after` the pause in
+    seconds that Gemini asked for, `tokens` the tokens that are billed nevertheless.
     """
 
     failure: Failure = messages.UNAVAILABLE
@@ -65,7 +67,7 @@ class GeminiError(Exception):
     def __init__(
         self, reason: str, failure: Failure | None = None, after: float | None = None
     ) -> None:
-        """Keep the reason for the log, and the failure in place of the class's own."""
+        """Store the reason, which is logged, and a failure that replaces the class's own."""
         super().__init__(reason)
         self.after = after
         self.tokens: TokenUsage | None = None
@@ -74,10 +76,10 @@ class GeminiError(Exception):
 
 
 class Unavailable(GeminiError):
-    """Gemini cannot be reached, is overloaded or answers nothing: a later attempt may succeed."""
+    """Gemini is unreachable or overloaded, or its answer is empty: a later attempt may succeed."""
 
     is_outage = False
-    """Whether it would fail for any prompt; a prompt may cause a 500, a 504 or an empty reply."""
+    """Whether every prompt would fail; a 500, a 504 or an empty reply may be the prompt's fault."""
 
 
 class Silent(GeminiError):
@@ -88,7 +90,7 @@ class Silent(GeminiError):
 
 
 class TooSlow(GeminiError):
-    """Gemini wrote for longer than we wait: it would do so again."""
+    """Gemini needed more time for its reply than it may take, and would need it again."""
 
     failure = messages.REPLY_TOO_SLOW
     max_attempts = 1
@@ -143,7 +145,7 @@ class Generation:
     """One answer while Gemini writes it: iterate for its pieces of text, then ask for the reply."""
 
     def __init__(self, question: Question, *, silence: float, whole: float) -> None:
-        """Keep the question; see `generate`. It is sent by the iteration."""
+        """Store the question and the deadlines of `generate`; iterating sends the question."""
         self._question, self._silence, self._whole = question, silence, whole
         self._stream: http_client.Stream | None = None
         self._key = ""
@@ -383,13 +385,13 @@ _FINISH_REASONS = (
     "SPII",
 )
 _BLOCK_REASONS = ("", "SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT")
-"""The names of Google's numbers, which some proxies send in place of them."""
+"""The names in the order of the numbers that some proxies send instead."""
 
 _DECLINED = {"SAFETY", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"}
 
 
 def _name(reason: str | int | None, names: Sequence[str]) -> str:
-    """Return the name of a reason, "" if it is none."""
+    """Return the name of a reason, which may be given by its number; "" if it says nothing."""
     if isinstance(reason, int):
         return names[reason] if 0 <= reason < len(names) else str(reason)
     return "" if reason is None or reason.endswith("_UNSPECIFIED") else reason
@@ -430,7 +432,7 @@ def _chunks(body: bytes) -> list[_Chunk]:
 
 
 def _read_error(body: bytes) -> _Error:
-    """Return the error of a body: an object, an array of one, or anything else as its message."""
+    """Return the error in a body, which may be an object, an array of one or plain text."""
     try:
         for chunk in _chunks(body):
             if chunk.error:
@@ -441,7 +443,7 @@ def _read_error(body: bytes) -> _Error:
 
 
 def _classify(status: int, error: _Error) -> GeminiError:
-    """Return the error that a status and Google's own words stand for."""
+    """Return the error for a status and the error that Google described."""
     reason = f"{status} {error.status} {error.message[:300]}".strip()
     match status:
         case 404:
@@ -469,7 +471,7 @@ def _classify(status: int, error: _Error) -> GeminiError:
 
 
 def _is_of_the_day(error: _Error) -> bool:
-    """Return whether a daily quota is spent, for which Google names far too short a pause."""
+    """Return whether a daily quota is spent: the pause that Google names is far too short then."""
     return any(
         "PerDay" in str(violation.get("quotaId"))
         for detail in error.details

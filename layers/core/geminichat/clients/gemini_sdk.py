@@ -1,4 +1,4 @@
-"""google-generativeai, where it serves as it is: Google's list of models, and titles.
+"""Calls through google-generativeai: list Google's models, and generate titles.
 
 Its support has ended. It cannot set a model's thinking and has no deadline for a whole answer, so
 prompts are answered by `gemini`.
@@ -74,7 +74,7 @@ def generate_title(
 
 @functools.lru_cache(maxsize=1)
 def _connect(key: str, endpoint: str | None) -> None:
-    """Use a key, and the connections of the last call with the same one."""
+    """Configure the package with a key; calls with the same key share their connections."""
     options = {"api_endpoint": endpoint} if endpoint else None
     genai.configure(api_key=key, transport="rest", client_options=options)
 
@@ -82,7 +82,8 @@ def _connect(key: str, endpoint: str | None) -> None:
 def _within[T](seconds: float, call: Callable[[], T]) -> T:
     """Return the call's result. Raises TimeoutError after that time, and the call's errors.
 
-    The package's own deadline is one per read. A call that takes longer ends in its thread.
+    The package's own deadline applies to each read. A call that takes longer goes on in its thread,
+    and its result is dropped.
     """
     result: Future[T] = Future()
 

@@ -53,7 +53,7 @@ WITH_INVOICE: Mapping[str, Any] = {"expand": ["data.latest_invoice"]}
 MISSING = "resource_missing"
 """Stripe's error code for an object that does not exist."""
 IN_PROGRESS = ("idempotency_key_in_use", "lock_timeout")
-"""Stripe's error codes for a request that meets another one on the same key or object."""
+"""Stripe's error codes for a request that conflicts with another one on its key or object."""
 FAILED = "The payment provider did not respond as expected. Try again in a moment."
 
 _clients: dict[tuple[str, float, int], "stripe.StripeClient"] = {}
@@ -77,7 +77,7 @@ def is_live_mode() -> bool:
 
 
 def fetch_state(customer_id: str) -> SubscriptionState:
-    """Return the state that a customer's subscriptions amount to. Raises PaymentProviderFailed."""
+    """Return the state of a customer's subscriptions together. Raises PaymentProviderFailed."""
     grace = timedelta(days=number("GRACE_DAYS"))
     return billing.combine(fetch_subscriptions(customer_id), grace)
 
@@ -186,9 +186,9 @@ def require_customer(customer_id: str) -> None:
 def find_customer(user_id: str, attempt: int, *, other_than: str | None) -> str | None:
     """Return the customer that was created for a user, other than a forgotten one, or None.
 
-    Search is a minute behind. If an earlier attempt failed, Stripe may have created the customer
-    nevertheless just now, so the newest customers are listed too; likewise where Stripe has no
-    search. An older customer that was never stored stays unused there.
+    Stripe's search is a minute behind, so the newest customers are listed too: an earlier attempt
+    that seemed to fail may have created the customer. In countries without search only that list is
+    read, and an older customer that was never stored stays unused.
     """
     ours = _metadata(user_id)
     client = _client(PATIENT, retries=1)
@@ -464,7 +464,7 @@ def _get_all(
 
 
 def _path(*parts: str) -> str:
-    """Return the path of an object, such as CUSTOMERS and an id, which is escaped."""
+    """Return the path of an object below a path such as CUSTOMERS, with its id escaped."""
     first, *others = parts
     return "/".join([first, *(quote(part, safe="") for part in others)])
 

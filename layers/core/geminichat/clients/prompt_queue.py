@@ -1,8 +1,7 @@
 """The queues of prompts: SQS FIFO, one group per room, so that its prompts are answered in order.
 
-Prompts of the pro plan have a queue and workers of their own: those of the basic plan, which cost
-their users nothing, hold up none of them. A message only names a prompt; the content stays in the
-table.
+Prompts of the pro plan have a queue and workers of their own, so that those of the free basic plan
+never delay them. A message only names a prompt; the content stays in the table.
 """
 
 import time
@@ -50,7 +49,7 @@ QUEUES = {Plan.BASIC: "PROMPTS_QUEUE_URL", Plan.PRO: "PRO_PROMPTS_QUEUE_URL"}
 HIDDEN_FOR = 20
 """Seconds for which a worker hides its messages at a time: as long as a lease."""
 HEARTBEAT = 8.0
-"""Seconds after which it hides them again: once may fail."""
+"""Seconds after which it hides them again, early enough that one call may fail."""
 
 _sqs = aws_client.Client("sqs", connect=1, read=2, attempts=2)
 
@@ -161,7 +160,7 @@ class Delivery:
             log.warning("not deleted", sqs_message_id=message_id, error=type(error).__name__)
 
     def postpone(self, message_id: str, seconds: int) -> None:
-        """Hide a message for `seconds`, and have it delivered again after that."""
+        """Hide a message for `seconds`; SQS delivers it again after that."""
         self.postponed.append(message_id)
         with self._lock:  # the thread must not replace the pause
             self._hide(message_id, self._held.pop(message_id), seconds)

@@ -184,7 +184,7 @@ def departure_notice(purge_at: str) -> str:
     """Return the notice of an account that is to be deleted."""
     return (
         f"Your Gemini Chat account will be deleted on {purge_at[:10]}, as you asked. To keep it, "
-        "log in before. If this was not you, log in now and change your password."
+        "log in before then. If this was not you, log in now and change your password."
     )
 
 
@@ -199,7 +199,7 @@ def reset_notice(removed: Iterable[Identity]) -> str:
 
 
 def restoration_notice(kind: str) -> str:
-    """Return the notice of a replaced identity that was restored, for those held before it."""
+    """Return the notice that a replaced identity was restored, for the identities held before."""
     return (
         f"A code to the former {KINDS[kind]} of your Gemini Chat account restored it and removed "
         "what replaced it. If this was not you, reset your password with another identity now."

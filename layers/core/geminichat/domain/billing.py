@@ -59,7 +59,7 @@ class CustomerState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """The requests that call Stripe that a user has left in this hour."""
+    """The number of requests to Stripe that a user has left in this hour."""
 
     left: int
     seconds: int
@@ -165,7 +165,7 @@ def _parse_paid_until(
     """Return the end of the last paid period if `pause_collection` is set.
 
     The status stays "active" then and periods continue, but their invoices are not paid. Only an
-    expanded invoice shows whether the current period is.
+    expanded invoice shows whether the current period was paid.
     """
     if not raw.get("pause_collection"):
         return None
@@ -197,7 +197,7 @@ def compute_pro_until(subscription: StripeSubscription, grace: timedelta) -> dat
 
 
 def combine(subscriptions: Iterable[StripeSubscription], grace: timedelta) -> SubscriptionState:
-    """Return the state that a customer's subscriptions amount to.
+    """Return the state that follows from all of a customer's subscriptions.
 
     The subscription that grants pro the longest decides.
     """

@@ -75,7 +75,7 @@ class ResetRequest(Identified, frozen=True, kw_only=True):
 
 
 class CodeSent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The lifetime of a code in seconds, and its challenge; in development the code itself."""
+    """The lifetime of a code in seconds, and its challenge; in development also the code."""
 
     expires_in: int = int(LIFETIME.total_seconds())
     challenge: str
@@ -152,7 +152,7 @@ def generate(
 def require_sendable(sent: Sequence[SentCode], caller: str, now: datetime) -> None:
     """Check that one more code may be sent to an identity. Raises TooManyRequests.
 
-    `sent` is what was sent within the last hour, oldest first.
+    `sent` has the codes of the last hour, oldest first.
     """
     mine = _times(sent, caller, now)
     wait = _wait_until_below(mine, SENDS, now)

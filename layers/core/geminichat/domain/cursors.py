@@ -1,4 +1,4 @@
-"""Cursors: opaque positions in lists, authenticated, so that a forged or foreign one is a 400.
+"""Cursors: opaque, signed positions in lists; a forged one, or another user's, is a 400.
 
 Their key is derived from the token signing key; a cursor is valid as long as that key is.
 """
@@ -23,7 +23,7 @@ def write(position: object, scope: str, kid: str, key: bytes) -> str:
 
 
 def read[T](cursor: str, kind: type[T], scope: str, keys: dict[str, bytes]) -> T:
-    """Return the position in a cursor. Raises InvalidRequest for a forged or foreign one."""
+    """Return the position in a cursor. Raises InvalidRequest if it is forged or of another list."""
     kid, _, text = cursor.partition(".")
     try:
         blob = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

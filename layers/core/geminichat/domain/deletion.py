@@ -1,4 +1,4 @@
-"""What the deletion of an account does with each resource that may hold something of its user.
+"""The deletion of an account: which resources may hold data of its user, and what happens to each.
 
 A test compares the table with the template, so that no new resource is forgotten.
 """
@@ -29,7 +29,7 @@ FATES: Mapping[str, str] = {
     "DeadLettersQueue": "a message names a room, and expires after 14 days",
     "LogGroup": "expires after LogRetention days; holds ids, no content and no identity",
 }
-"""By logical id: deleted, or until when it is kept and why."""
+"""By logical id: deleted, or how long it is kept and why."""
 
 KEPT = (
     "Invoices and payments at Stripe, as the law requires.",

@@ -1,7 +1,7 @@
 """Device tokens: a proof that a device has logged in to an account before, and nothing else.
 
-They are the "device cookies" that OWASP describes. Their holder is counted on its own, so that
-wrong passwords and codes of strangers do not slow it down. A token is not kept anywhere: it
+They are the "device cookies" that OWASP describes. A device with a token has limits of its own, so
+that wrong passwords and codes from strangers do not slow it down. Tokens are stored nowhere: each
 carries a keyed hash over the user, the device and the time since which the user's devices are
 known. A reset or a change of the password sets that time, which ends all earlier tokens.
 """

@@ -26,7 +26,7 @@ DUMMY = (
 
 
 def is_match(password: str, hashed: str | None) -> bool:
-    """Return whether the password is the hashed one; None takes the same time and never is."""
+    """Return whether the password has this hash; for None, return False after the same time."""
     try:
         _hasher.verify(hashed or DUMMY, unicodedata.normalize("NFC", password))
     except (VerificationError, InvalidHashError):

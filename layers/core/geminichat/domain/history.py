@@ -16,14 +16,14 @@ CUT = "[…]\n"
 """The mark at the beginning of a text whose beginning was cut off."""
 
 LEAST = 4 * len(CUT)
-"""The fewest characters for which the end of a turn is sent."""
+"""The end of a turn is sent only if it has at least this many characters."""
 
 
 def select_turns(turns: Sequence[PastTurn], characters: int) -> list[PastTurn]:
     """Return the turns to send with a prompt, oldest first, of at most `characters` together.
 
-    Whole turns are taken first, later before earlier ones. The characters that are left go to the
-    end of the latest turn that does not fit; the very latest turn gets at least half of all.
+    The latest turns are sent whole while they fit. The characters that are left go to the end of
+    the next earlier turn. The prompt's previous turn gets at least half of all characters.
     """
     kept: dict[int, PastTurn] = {}
     too_long: int | None = None

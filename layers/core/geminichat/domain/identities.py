@@ -59,7 +59,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """The identity in the keys of limits, which do not show it."""
+        """A digest of the identity for the keys of limits, so that these do not show it."""
         return hashlib.sha256(self.key.encode()).hexdigest()[:32]
 
 
@@ -103,7 +103,7 @@ NO_COUNTRY = "001"
 
 
 def either_of(required: dict[str, list[str]]) -> dict[str, Any]:
-    """Return the JSON Schema that requires one of the fields, with those it requires, not both."""
+    """Return the JSON Schema that requires exactly one of these fields, and those it needs."""
     return {
         "oneOf": [
             {

@@ -1,4 +1,4 @@
-"""Limits of what guards a secret or costs money, counted in the limits table.
+"""Limits on actions that guard a secret or cost money, counted in the limits table.
 
 There are two kinds. A *window* allows a number of events in each hour or day. A *pause* counts
 failures in a row: after the free ones each failure is followed by a pause, which doubles.
@@ -93,11 +93,11 @@ class Pause(Limit, frozen=True, kw_only=True):
 
     @property
     def is_single(self) -> bool:
-        """Whether all pauses have one length; after one, the count starts at zero again."""
+        """Whether all pauses are equally long; after one, the count starts at zero again."""
         return self.first == self.longest
 
     def is_over(self, now: datetime) -> bool:
-        """Return whether the single pause has passed."""
+        """Return whether the pause of a limit with `is_single` has passed."""
         return self.is_single and self.count > self.quota and not self.wait(now)
 
     def count_failure(self, now: datetime) -> Self:
@@ -124,7 +124,7 @@ class Pause(Limit, frozen=True, kw_only=True):
 def window(
     purpose: str, who: str, quota: int, span: timedelta, now: datetime, policy: str = ""
 ) -> Window:
-    """Return the limit on what one caller, identity or stage does within an hour or a day."""
+    """Return a limit per hour or day for one caller, identity or stage."""
     length = int(span.total_seconds())
     number = int(now.timestamp()) // length
     return Window(
@@ -140,7 +140,7 @@ def window(
 def address_windows(
     purpose: str, source: str, quota: int, span: timedelta, now: datetime
 ) -> list[Window]:
-    """Return the limits on what comes from an address; none where the quota is 0.
+    """Return the limits on requests from an address; none if the quota is 0.
 
     An IPv6 address is counted by its /64, /56 and /48; the headers show only the narrowest.
     """

@@ -2,8 +2,8 @@
 
 An edit or a regeneration hides the turns from a position on, and its own turn comes after them. An
 undo restores exactly the line before it: it shows these turns again, and hides what came after
-them. So the line before a turn that is shown never changes, and a prompt that keeps the ranges of
-its moment knows its past.
+them. So the line before a shown turn never changes, and the ranges at the time when a prompt was
+sent are enough to know its history.
 """
 
 from collections.abc import Iterable, Iterator

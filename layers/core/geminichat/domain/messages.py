@@ -33,9 +33,10 @@ FINAL = frozenset({Status.ANSWERED, Status.STOPPED, Status.FAILED})
 
 
 def read_member[Member: StrEnum](kind: type[Member], stored: str) -> Member:
-    """Return a stored value of an enumeration; one that a later release added stays a plain text.
+    """Return a stored value as a member of its enumeration, or as it is if it is unknown.
 
-    A gradual deployment and a rollback run the earlier release on what the later one has stored.
+    A later release may have added it: a gradual deployment and a rollback run the earlier release
+    on data that the later one has stored.
     """
     return kind(stored) if stored in kind else cast(Member, stored)
 
@@ -143,7 +144,7 @@ REFUNDED = frozenset(failure.code for failure in (UNAVAILABLE, MODEL_RETIRED, SE
 """The codes of failures whose prompts are refunded: no user can cause them at will."""
 
 REDRIVABLE = REFUNDED
-"""The codes of failures that `make redrive` queues again, when Gemini or the operator is ready."""
+"""The failure codes of prompts that `make redrive` queues again once the cause is fixed."""
 
 
 class Finish(StrEnum):
@@ -232,7 +233,7 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class StopRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A prompt that is stopped, or is generating and will be within seconds."""
+    """A prompt that is stopped, or will be stopped within seconds."""
 
     message_id: str
     status: Status

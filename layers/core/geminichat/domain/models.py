@@ -1,4 +1,4 @@
-"""The catalogue of models: which a room may name, what they cost, and what replaces them."""
+"""The catalogue of models: their names, prices, plans and replacements."""
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date, timedelta
@@ -83,7 +83,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     def read(cls, content: Mapping[str, Any], patch: Mapping[str, Any] | None = None) -> Self:
         """Return the catalogue of models.toml's content, changed by a JSON Merge Patch (RFC 7396).
 
-        Raises ValueError where it contradicts itself.
+        Raises ValueError if the result contradicts itself.
         """
         try:
             given = msgspec.convert(_merge(content, patch or {}), _File)
@@ -118,7 +118,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         return min(serving or open_to_all, key=lambda one: (one.price_out, one.price_in, one.id))
 
     def replacement(self, model: Model) -> Model | None:
-        """Return the model that is asked where Google no longer serves this one, or None."""
+        """Return the model that replaces this one when Google no longer serves it, or None."""
         return self.models[model.replaced_by] if model.replaced_by else None
 
     def is_open_to(self, name: str, plan: Plan, today: date) -> bool:

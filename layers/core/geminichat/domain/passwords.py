@@ -49,7 +49,7 @@ def check_strength(pointer: str, password: str, *identities: str | None) -> None
 
 PRODUCT_NAMES = ("gemini chat", "gemini")
 _OWN_PART = 6
-"""Characters that a password needs besides an identity or the product's name."""
+"""Characters that a password needs in addition to an identity or the product's name."""
 _LEET = str.maketrans("0134579@$!", "oieastgasi")
 _ENDS = "0123456789 .,;:!?*#+-_@$&%"
 
@@ -57,9 +57,9 @@ _ENDS = "0123456789 .,;:!?*#+-_@$&%"
 _ROWS = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")
 _SEQUENCES = [*_ROWS, *(row[::-1] for row in _ROWS), "qwertzuiop", "azertyuiop"]
 _SHORTEST_RUN = 3
-"""Characters of a row, or equal ones, that count as a part of a sequence."""
+"""A run of neighbouring or equal characters counts from this length on."""
 _SHORTEST_UNIT = 4
-"""Characters that a repeated part needs, and those that a sequence needs outside of its runs."""
+"""A password needs at least this many characters outside of runs, and before it repeats itself."""
 
 
 def _is_sequence(folded: str) -> bool:
@@ -87,7 +87,7 @@ def _unit(text: str) -> str:
 
 
 def _variations(folded: str) -> set[str]:
-    """Return a password without digits at its ends and look-alike characters, once, or reversed."""
+    """Return simpler forms of a password, without digits at its ends or look-alikes."""
     spelt = {folded, _squeeze(folded), folded.strip(_ENDS), folded.rstrip(_ENDS)}
     spelt |= {one.translate(_LEET) for one in spelt}
     spelt |= {_unit(one) for one in spelt}

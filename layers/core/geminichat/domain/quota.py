@@ -140,9 +140,9 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     unproven: str = ""
     """A digest of the identity of a user who has proven none and pays nothing, else ""."""
     unproven_used: int = 0
-    """The prompts that were counted with this identity before it is proven."""
+    """Prompts that were counted for this identity while it was unproven."""
     unproven_left: int = 0
-    """The prompts that this identity and all accounts without a proof leave to the user."""
+    """Prompts that the limits of an unproven identity, and of all of these, allow the user."""
 
     @property
     def limits(self) -> PlanLimits:

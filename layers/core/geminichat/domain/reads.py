@@ -1,8 +1,8 @@
 """The limit of reads per user, counted in the memory of one sandbox.
 
-It costs no call and holds without Redis. Each function has a count of its own, and one more for
-each of its sandboxes that serves the user at the same time: the limit is many times what a client
-needs, and keeps one user from reading the tables as fast as the API allows.
+It needs no network call and works without Redis. Every sandbox of every function counts on its own,
+so the limit is only approximate. It is many times as high as a client needs, and keeps one user
+from reading the tables as fast as the API allows.
 """
 
 from collections import Counter

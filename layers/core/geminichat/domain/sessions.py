@@ -135,7 +135,7 @@ class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def expiry(began: datetime, now: datetime) -> int:
-    """Return the epoch second at which a session ends that is used now and then not again."""
+    """Return the epoch second at which a session ends if it is used now and never again."""
     return int(min(now + REFRESH_LIFETIME, began + SESSION_LIFETIME).timestamp())
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from geminichat.domain.models import Choice, Model
 
 CHARACTERS_PER_TOKEN = 4
-"""The characters of a reply's token, at most on average (Google's rule for English text)."""
+"""The characters per token of a reply on average (Google's rule for English text)."""
 
 SHARDS = 16
 """The number of items, at most, that share a stage's daily spending: one takes few writes."""
@@ -112,7 +112,7 @@ def reserve_tokens(
     cap: int,
     stage_cap: StageCap,
 ) -> Reservation:
-    """Return the reservation of the price of at most that many tokens; `prompt` gives its shard."""
+    """Return a reservation of these tokens' price, in the shard that belongs to the prompt's id."""
     return Reservation(
         day=day,
         amount=price(input_tokens, output_tokens, model.price_in, model.price_out),

@@ -43,13 +43,13 @@ def trim_lines(text: str, field: str) -> str:
 class GeneratedText:
     """A generated text as it grows, trimmed as `trim_lines` does, without NUL characters.
 
-    What it holds is always a beginning of the whole text. White space at the end is held back until
+    At any time it is a beginning of the whole text. White space at the end is held back until
     more follows it, and invisible characters until a visible one does. Only `size` bytes of UTF-8
     are kept.
     """
 
     def __init__(self, size: int) -> None:
-        """Keep the size; the text is empty."""
+        """Start with an empty text, which may grow to `size` bytes."""
         self._left = size
         self._kept: list[str] = []
         self._held_back = ""
@@ -57,7 +57,7 @@ class GeneratedText:
         """Whether some of the text did not fit."""
 
     def add(self, piece: str) -> str:
-        """Add a piece; return the text that the whole has grown by."""
+        """Add a piece, and return the text that this has added to the whole."""
         if self.is_cut:
             return ""
         text = self._held_back + piece.replace("\0", "")
@@ -90,7 +90,7 @@ def _without_blank_lines(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return the text in one line: white space becomes a space, other invisible characters go."""
+    """Return the text in one line: white space becomes spaces, other invisible characters go."""
     return _INVISIBLE_RUN.sub(lambda run: " " if re.search(r"\s", run[0]) else "", text).strip()
 
 

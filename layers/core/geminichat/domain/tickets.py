@@ -23,7 +23,7 @@ MAC_BYTES = 32
 
 
 PING_AFTER = timedelta(minutes=5)
-"""The time after which a client renews its connection; API Gateway closes an idle one after ten."""
+"""Clients renew connections after this time; API Gateway closes those idle for ten minutes."""
 
 
 class InvalidTicket(Unauthorized):

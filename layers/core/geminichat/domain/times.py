@@ -15,7 +15,7 @@ def text(moment: datetime) -> str:
 
 
 def parse(written: str) -> datetime:
-    """Return the time that `text` wrote."""
+    """Return the time in a text that `text` has returned."""
     return datetime.fromisoformat(written)
 
 

@@ -1,4 +1,4 @@
-"""Titles of rooms: what Gemini is asked, and the title that its answer or the prompt gives.
+"""Titles of rooms: the question to Gemini, and titles from its answer or from the prompt's words.
 
 A room titled by default first gets the first words of a prompt, then Gemini's title.
 """

@@ -22,7 +22,7 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def pair(
         cls, session: OpenSession, access_token: str, device_token: str, now: datetime
     ) -> "Tokens":
-        """Return the pair with what is left of its lifetimes, which end with the session."""
+        """Return the pair with its remaining lifetimes, which never exceed the session's."""
         moment = int(now.timestamp())
         access_until = int((session.issued_at + ACCESS_LIFETIME).timestamp())
         return cls(

@@ -1,4 +1,4 @@
-"""Users, their identities and passwords: each change is one transaction over the tables of all.
+"""Accounts: each change of a user, an identity or a password is one transaction over its tables.
 
 Only a verified code proves an identity. Until then its record and its user are unproven: the first
 proof deletes that user and makes a new one, unless the request comes from a session of that user.
@@ -50,11 +50,11 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True):
 def log_in_by_code(
     proof: Proof, caller: OptionalCaller | None, source: str, now: datetime
 ) -> CodeLogin:
-    """Begin a session of the user of a proven identity, who is made if there is none.
+    """Begin a session of a proven identity's user; if there is none, create one.
 
     `caller` is the session that the request came with. Raises InvalidCode if the code was used in
-    the meantime, and Unauthorized if the unproven user's own token has expired: with a fresh one
-    its user keeps what the account holds.
+    the meantime, and Unauthorized if the unproven user's own token has expired: with a fresh token
+    the user keeps the account's data.
     """
     used = [*one_time_codes.use(proof, now), *_forget_wrong_passwords(proof.identity, source)]
     for _ in range(3):
@@ -74,7 +74,7 @@ def _register(
 ) -> CodeLogin:
     """Make a new user of a proven identity, and delete the unproven user who claimed it.
 
-    `seen` may also be a replaced identity that cannot be restored: it leaves its user.
+    `seen` may also be a replaced identity that cannot be restored: its former user loses it.
     """
     user = users.new(identity, now, verified=True)
     session = OpenSession.begin(user.user_id, now)
@@ -271,7 +271,7 @@ def _forget_wrong_passwords(identity: Identity, source: str) -> list[Write]:
 
 
 def remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:
-    """Return the writes that delete an unproven user at once, and what the user has soon after."""
+    """Return the writes that delete an unproven user at once, and the user's data soon after."""
     return [users.remove(record.user_id), purges.schedule_soon(record.user_id, now)]
 
 

@@ -29,7 +29,7 @@ MARGIN = 10.0
 """Seconds of the invocation's time that are reserved for the work after Gemini's answer."""
 
 LEAST_TURNS = 10
-"""Turns that are searched for earlier prompts without an end, even if fewer are sent to Gemini."""
+"""Turns that are searched for earlier unfinished prompts, even if fewer are sent to Gemini."""
 
 
 def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> int | None:

@@ -111,7 +111,7 @@ def _end(
 ) -> None:
     """Commit the write that ends a prompt without a reply, and settle it. Raises LeaseLost.
 
-    A prompt that counts to no day is never refunded.
+    A prompt that is not counted on any day is never refunded.
     """
     refunded = refunded and prompt.counted_on is not None
     reservation = _reservation_of(prompt, now)

@@ -56,7 +56,7 @@ def fork(
 
 
 def _begin(caller: Claims, fork_id: str, now: datetime) -> None:
-    """Count the fork to the user's day, if one more room is allowed, and store its tombstone."""
+    """Count the fork on the user's day if one more room is allowed, and store its tombstone."""
     try:
         create_room.commit(
             caller,

@@ -1,7 +1,7 @@
 """Show a reply to its readers while Gemini writes it, and stop it when its user asks for that.
 
 Three kinds of threads share one attempt. The worker's own reads what Gemini writes. A keeper
-prolongs the lease, and each second stores what is new as a piece and reads who is there. Each
+prolongs the lease; each second it stores new text as a piece and reads who is watching. Each
 connection has a poster, which sends the newest text only: a slow reader delays nobody.
 """
 
@@ -28,15 +28,15 @@ from geminichat.tables.messages import LeasedPrompt, LeaseLost
 LEASE = timedelta(seconds=20)
 """The time for which a prompt is leased at a time; a crash delays it for no longer."""
 HEARTBEAT = 8.0
-"""Seconds after which the lease is prolonged: once may fail."""
+"""Seconds after which the lease is prolonged, early enough that one call may fail."""
 
 LOOK = 1.0
-"""Seconds between two looks at who is there."""
+"""Seconds between two reads of who is watching."""
 
 FAST, SLOW = 0.25, 0.5
-"""Seconds between two frames, first and later."""
+"""Seconds between two frames: at first, and later."""
 FAST_FOR = 2.0
-"""Seconds from the first frame for which they are fast."""
+"""Seconds after the first frame during which frames are sent at the first pace."""
 MOST_SLOWDOWN = 16
 """The factor up to which the time between two frames doubles while posts are refused."""
 
@@ -189,7 +189,7 @@ class LiveReply:
         self._posting.discard(connection_id)
 
     def _wait(self, since: float, pause: float) -> None:
-        """Wait for a pause after a post, but for the end only as long as the shortest one."""
+        """Wait for a pause after a post; once the attempt has ended, only for the shortest one."""
         self._over.wait(since + pause - time.monotonic())
         time.sleep(max(0.0, since + FAST - time.monotonic()))
 

@@ -1,8 +1,8 @@
 """Count wrong passwords against their caller, and begin sessions.
 
 A password is compared only if none of its limits has a pause. A wrong one is counted afterwards, a
-right one begins a session, and both transactions require that no limit was reached meanwhile: of
-guesses in parallel, those beyond a limit get the same answer.
+right one begins a session, and both transactions require that no limit was reached meanwhile: so
+parallel guesses beyond a limit all get the same answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -164,5 +164,5 @@ def _count(attempt: Attempt, detail: str) -> InvalidCredentials:
 
 
 def _overtaken() -> TooManyRequests:
-    """Return the error for a guess while others in parallel have reached a limit."""
+    """Return the error for a guess that meets a limit which parallel guesses have reached."""
     return TooManyRequests("Too many wrong passwords. Try again in a moment.", retry_after=1)

@@ -1,8 +1,8 @@
 """Issue, store and verify one-time codes, and require one as a fresh proof.
 
-The tries of a caller are taken before its code is compared, so that requests in parallel share
-them. They count against the caller and its address; only the count of wrong codes in a row is
-shared by all callers of an identity, and devices that have logged in before are exempt from it.
+A try is counted before the code is compared, so that parallel requests share a caller's tries. They
+count against the caller and its address; only the count of wrong codes in a row is shared by all
+callers of an identity, and devices that have logged in before are exempt from it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ TEXTS = "texts"
 
 
 class Issue(msgspec.Struct, frozen=True, kw_only=True):
-    """A code that may be sent once it is stored, and what was read to decide so."""
+    """A code that may be sent once it is stored, and the records on which that decision rests."""
 
     code: NewCode
     item: Codes | None
@@ -117,14 +117,14 @@ def deliver(issue: Issue) -> str | UnsetType:
 
 
 def report_texts(windows: Sequence[Window]) -> None:
-    """Emit the share of the stage's texts of the day that are sent, if one more was counted."""
+    """Emit how much of the stage's daily limit of texts is used, if one more was counted."""
     for window in windows:
         if window.name == TEXTS:
             metrics.emit(TextsShare=round(100 * (window.count + 1) / window.quota))
 
 
 def refusal(issue: Issue, error: ConditionsFailed) -> TooManyRequests:
-    """Return the error for a code that another request has overtaken."""
+    """Return the error for a request whose code another request has replaced."""
     for window in issue.windows:
         if error.of(window.name):
             return _too_many(window, issue.code.now)
@@ -139,10 +139,11 @@ def verify(
     source: str,
     now: datetime,
 ) -> Proof:
-    """Take a try and return the proof if the code is right.
+    """Count a try, and return the proof if the code is right.
 
     Raises InvalidCode for a code that is wrong, expired or used, or whose tries are used up, and
-    TooManyRequests for an address with too many tries and for an identity whose codes are off.
+    TooManyRequests for an address with too many tries and for an identity whose codes are switched
+    off.
     """
     wrong = codes.wrong_in_a_row(identity)
     item, counter = batch_get(codes_table.key_of(identity), limits_table.key_of(wrong))
@@ -166,7 +167,7 @@ def verify(
 def confirm(
     held: Sequence[Identity], otp: str, session_id: str, source: str, now: datetime
 ) -> Proof:
-    """Take a try of a session and return the proof if the code was sent to an identity it holds.
+    """Count a try of the session, and return the proof if the code was sent to the user.
 
     Raises InvalidCode, TooManyRequests.
     """

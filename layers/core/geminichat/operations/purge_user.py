@@ -20,7 +20,9 @@ from geminichat.tables.table import ConditionsFailed, transact, transact_if
 
 
 def continue_purge(purge: Purge, now: datetime) -> bool:
-    """Delete what is left of a user, and return whether that was all. Each step may be repeated.
+    """Delete a user's remaining data, and return whether all of it is deleted.
+
+    Each step may be repeated.
 
     The user's item goes first: from then on no request of the user is accepted. A user who has
     rooms is purged in two runs, since a worker may be answering a prompt in one of them.

@@ -1,7 +1,7 @@
 """Compare all paying users with Stripe, and sync those who differ.
 
-Both sides are read page by page, and users are synced as the webhook does it: so it may run at any
-time, in parallel to events, and twice.
+Both sides are read page by page, and users are synced in the way of the webhook, so it may run at
+any time, also during events, and twice.
 """
 
 import time

@@ -1,6 +1,6 @@
 """Send a prompt, also in place of earlier turns, or retry a failed one.
 
-Each is admitted, stored and counted at once, and queued.
+A prompt is admitted, then stored and counted by one transaction, then queued.
 """
 
 import math
@@ -174,7 +174,7 @@ def _send(
 
 
 def _retry_changed[T](room: Chatroom, store: Callable[[Chatroom], T], tries: int) -> T:
-    """Call `store` with the room, and again with the room, read again, if it has changed.
+    """Call `store` with the room; if the room has changed, read it and call `store` again.
 
     Also again, once the room's last position is corrected, if it is behind the messages. Raises
     NotFound if the room was deleted, and ConditionsFailed.
@@ -342,7 +342,7 @@ def _reserve(allowance: Allowance, turn: Turn, content: str, choice: "Choice") -
 def _unproven_refusal(allowance: Allowance) -> AppError:
     """Return the error for a prompt of an account that has proven no identity.
 
-    On a day whose quota is used up it is the usual one.
+    If the day's quota is used up, it is the error of that quota.
     """
     if allowance.reached is Limit.DAY:
         return allowance.refusal()

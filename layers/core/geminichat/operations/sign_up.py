@@ -33,13 +33,13 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True):
     account: Account
     session: OpenSession | None
     challenge: str | None
-    """Of the code that was sent to a mobile number."""
+    """The challenge of the code that was sent to a mobile number."""
     otp: str | UnsetType
     headers: Mapping[str, str]
 
 
 class _Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """A sign-up that is allowed, and what was read to decide so."""
+    """A sign-up that is allowed, and the records on which that decision rests."""
 
     seen: IdentityRecord | None
     """The unproven record that it replaces."""

@@ -92,9 +92,9 @@ def store_newest(
     So each stored state was fetched after the one before it was stored: an older state never
     replaces a newer one, whichever answer arrives first, and no clock is trusted.
 
-    If a concurrent sync stores its state first, this one looks at the item again and repeats.
-    Losing three times ends it: the state that won last was fetched after the second to last was
-    stored, which was after the first look, so it is as recent as this call requires.
+    If a concurrent sync stores its state first, this one reads the item again and repeats, three
+    times at most. By then the stored state was fetched after this call began, so it is recent
+    enough.
     """
     for _ in range(3):
         state = fetch(customer_id)

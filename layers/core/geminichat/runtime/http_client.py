@@ -27,7 +27,7 @@ from geminichat.runtime import deadlines
 IDLE_LIMIT = 240.0
 """Seconds after which an idle connection is not reused."""
 IDLE_LIMIT_ONE_ATTEMPT = 20.0
-"""The same for requests that are never retried: a lost connection would fail them.
+"""The same in seconds for requests that are never retried: a lost connection would fail them.
 
 A sandbox that was frozen may not have noticed yet that the other side has closed.
 """

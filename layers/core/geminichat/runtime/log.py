@@ -9,7 +9,7 @@ with trimmed_imports.trim_powertools_logger():
     from aws_lambda_powertools.logging import Logger
 
 _CALLER = 3
-"""The frames up to a line's `location`, which is the caller of a function of this module."""
+"""Stack frames to skip, so that a line's `location` is the code that called this module."""
 
 
 def info(event: str, /, **fields: object) -> None:

@@ -68,7 +68,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     system_instruction: str | None
     hidden: Hidden
     title_due: bool = False
-    """The room is titled by default."""
+    """Whether the room is titled by default."""
 
 
 def key_of(user_id: str, chatroom_id: str) -> Key:

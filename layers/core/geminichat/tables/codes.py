@@ -26,7 +26,7 @@ class Codes(Table):
 
 
 class UsedCode(Table):
-    """A code that was used: `used:` and its challenge, which is no identity's key."""
+    """A used code, stored under `used:` and its challenge, which is no identity's key."""
 
     class Meta:
         setting = "CODES_TABLE"

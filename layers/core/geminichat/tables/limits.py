@@ -1,4 +1,4 @@
-"""The limits table: counts of what guards a secret or costs money; items expire by themselves."""
+"""The limits table: counts of events that are limited. Items expire by themselves."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -32,7 +32,7 @@ POLL_COUNTS = timedelta(seconds=20)
 KEPT = timedelta(days=1)
 """The time after which an item expires that nothing has changed."""
 SETTLES = timedelta(seconds=10)
-"""The time in which a new connection may answer that it is gone: it is not ready yet."""
+"""The time for which a new connection may seem to be gone because it is not ready yet."""
 ATTEMPTS = 16
 """Attempts to add a connection while others of the user are added."""
 
@@ -159,8 +159,8 @@ def renew_connection(user_id: str, connection_id: str, session_id: str, now: dat
 def close_connection(user_id: str, connection_id: str, *, gone_at: datetime | None = None) -> None:
     """Remove a connection.
 
-    `gone_at` is the time at which a post was answered that the connection is gone. A connection
-    that was opened just before it may still come, so it stays.
+    `gone_at` is the time at which a post found the connection gone. A connection that was opened
+    just before may not be ready yet, so it stays.
     """
     connection = Live.connections[connection_id]
     condition: Condition = connection.exists()

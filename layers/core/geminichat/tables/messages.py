@@ -71,7 +71,7 @@ class LeaseLost(Exception):
 
 FORK_TURNS = 1_000
 FORK_SIZE = 4_000_000
-"""Bytes: what one partition of DynamoDB takes in four seconds."""
+"""Bytes that one partition of DynamoDB accepts in four seconds."""
 
 COPIED = [
     "user_id",
@@ -250,7 +250,7 @@ class Past(msgspec.Struct, frozen=True):
     """The latest turns before a prompt."""
 
     turns: list[PastTurn]
-    """Those with a reply, oldest first."""
+    """The turns with a reply, oldest first."""
     unfinished: list[int]
     """The positions of the prompts that are neither answered nor failed, oldest first."""
 
@@ -563,7 +563,7 @@ class LeasedPrompt(msgspec.Struct, frozen=True):
     hidden: Hidden
     """The ranges that its room hid when it was sent."""
     title_due: bool
-    """The room was titled by default when the prompt was sent."""
+    """Whether the room was titled by default when the prompt was sent."""
 
 
 def lease_prompt(

@@ -15,7 +15,7 @@ from geminichat.tables.table import Table, put_if
 KEPT = timedelta(hours=1)
 
 NEWEST = 10
-"""Pieces that are read first: a reader who knows the text so far lacks no more, one per second."""
+"""Pieces that are read first; one per second is stored, so readers who keep up need no more."""
 
 
 class StoredPiece(Table):

@@ -35,7 +35,7 @@ KEPT = timedelta(days=90)
 WINDOW_KEPT = timedelta(hours=1)
 
 UNPROVEN = "unproven"
-"""The hash key of the items that count the prompts of all strangers."""
+"""The hash key of the items that count the prompts of all unproven accounts."""
 
 ROOMS = "rooms"
 """The range key of the item that counts a user's rooms, which stands in place of a day."""
@@ -44,7 +44,7 @@ ROOMS = "rooms"
 class Usage(Table):
     """The counts of a user's day or burst window, of a shard of the stage's day, or of rooms.
 
-    `committed` is what was spent and what is reserved, since a condition cannot add.
+    `committed` is the sum of spent and reserved money, since a condition cannot add.
     """
 
     class Meta:
@@ -181,9 +181,10 @@ def count_prompt(allowance: Allowance, reservation: Reservation) -> list[Write]:
 
 
 def _count_unproven(allowance: Allowance) -> list[Write]:
-    """Return the writes "unproven" and "unproven stage", which count a prompt of a stranger.
+    """Return the writes "unproven" and "unproven stage", which count an unproven account's prompt.
 
-    Prompts in flight are limited for all strangers together, so that they leave workers to others.
+    The prompts in flight of all unproven accounts together are limited, so that workers remain free
+    for others.
     """
     actions = [Usage.prompts.add(1), _expire(allowance.now + KEPT)]
     identity = Usage(f"unproven {allowance.unproven}", "all")
@@ -243,12 +244,12 @@ def reserve_more(user_id: str, reservation: Reservation, amount: int) -> list[Wr
 def settle_prompt(
     user_id: str, reservation: Reservation, tokens: TokenUsage, *, refunded: bool
 ) -> list[Write]:
-    """Return the writes "day", "stage" and, of a stranger, "unproven stage" of a prompt that ends.
+    """Return the writes "day", "stage" and, if unproven, "unproven stage", which settle a prompt.
 
     They replace the reservation by the cost of the tokens. The prompt is no longer in flight, and a
-    refunded one is taken off the day's prompts, and off those of a stranger's identity (the write
-    "unproven"), though never off the attempts. The condition of
-    "day" fails if the counts that the prompt was reserved in were deleted with their user.
+    refunded one is taken off the day's prompts, and off those of an unproven identity (the write
+    "unproven"), though never off the attempts. The condition of "day" fails if the counts that the
+    prompt was reserved in were deleted with their user.
     """
     settled = [
         Usage.committed.add(reservation.cost(tokens) - reservation.amount),
@@ -282,7 +283,7 @@ def settle_prompt(
 def charge_title(user_id: str, price: Reservation) -> list[Write]:
     """Return the writes "day" and "stage", which spend the price of a title if the caps allow it.
 
-    A title is no prompt: it counts in money only. `correct_title` returns what it did not cost.
+    A title does not count as a prompt. `correct_title` replaces this price by the real cost.
     """
     spend = [Usage.committed.add(price.amount), _expire_after(price.day)]
     stage_cap = config.stage_cap().per_shard

@@ -79,7 +79,7 @@ class Notices(msgspec.Struct, frozen=True):
     pending: list[str]
     """Changes that may still be written, or were written and not seen yet."""
     expired: list[str]
-    """Changes whose function has timed out since."""
+    """Changes whose function must have timed out by now."""
 
 
 def list_keys(user_id: str) -> list[str]:
@@ -96,11 +96,11 @@ def _context(user_id: str, limit: int) -> str:
 
 
 def find_rooms(user_id: str, limit: int) -> tuple[RoomPage | None, Notices | None]:
-    """Return the first page of a user's rooms if it is cached, else the notices to fill the cache.
+    """Return the cached first page of a user's rooms, or the notices that are needed to cache it.
 
     On a miss one caller reads the table at once; the others wait up to two seconds for the page
     that it stores, so that a stampede costs one read of the table. Returns neither if Redis is
-    unreachable or the wait was in vain.
+    unreachable, or if no page was stored in this time.
     """
     deadline = time.monotonic() + FILL_TIMEOUT
     pause = 0.025
@@ -172,7 +172,7 @@ def update_notice(room_id: str, now: datetime) -> str:
 
 
 def title_notice(room_id: str, now: datetime) -> str:
-    """Return the notice that a room gets a title, which moves it nowhere in the list."""
+    """Return the notice that a room gets a title; its place in the list stays."""
     return _notice("titled", room_id, now)
 
 

@@ -1,4 +1,4 @@
-"""Values in Redis that Redis cannot forge, nor move from one user or purpose to another."""
+"""Signed values in Redis: each is valid only for the user and the purpose it was signed for."""
 
 import hmac
 

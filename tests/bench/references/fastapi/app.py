@@ -1,6 +1,6 @@
 """The usual way with FastAPI under Mangum, pydantic, boto3, PyJWT and Upstash.
 
-One file, one router, clients made where the module is loaded, as tutorials have it.
+One file, one router, and clients that are created at import, as in tutorials.
 """
 
 import base64

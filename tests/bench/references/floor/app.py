@@ -1,8 +1,8 @@
 """The practical floor: the network calls of one of our functions by the same SDK clients, bare.
 
-No validation, rules, logs or errors. FLOOR_PLAN is JSON: `uses` names the SDKs, `calls` are the
-function's own, as recorded on the wire; the rest says how often it hashes a password, and whether
-it verifies and issues a token. FLOOR_CLIENTS is "shipped" for the packages as PyPI has them, "ours"
+No validation, rules, logs or errors. FLOOR_PLAN is JSON: `uses` names the SDKs, `calls` has the
+function's recorded calls, and the other fields say how often it hashes a password and whether it
+verifies and issues a token. FLOOR_CLIENTS is "shipped" for the packages as PyPI has them, "ours"
 for the same packages imported as our functions import them, over our HTTP client.
 """
 

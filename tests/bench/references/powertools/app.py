@@ -1,6 +1,6 @@
 """The usual way with Powertools: its resolver with validation, pydantic, boto3, PyJWT, Upstash.
 
-One file, one router, clients made where the module is loaded, as its documentation has it.
+One file, one router, and clients that are created at import, as in its documentation.
 """
 
 import base64
