@@ -22,7 +22,8 @@ from tests.support.lambdas import Api, Poller
 from tests.support.template import PROMPT_QUEUES, QUEUES, Values
 from tests.support.wire import WIRE, Wire
 
-COLLECTED = datetime.now(UTC)
+COLLECTED: list[datetime] = []
+"""When all test modules had been imported."""
 UPSTASH_TOKEN = "upstash-token"
 GEMINI_KEY = "gemini-key"
 
@@ -50,14 +51,19 @@ def aws(values: Values, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
+def pytest_collection_finish() -> None:
+    COLLECTED.append(datetime.now(UTC))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def moments(request: pytest.FixtureRequest) -> Iterator[None]:
     """Move a module's moments that follow from the clock, such as NOW, to when its tests begin.
 
-    Tokens that are issued at the time of collection expire in a run of a quarter of an hour. A
-    moment of whole milliseconds, such as NOON, was chosen and stays.
+    They are never in the future, since all modules were imported before `COLLECTED`. Tokens that
+    are issued at the time of collection expire in a run of a quarter of an hour. A moment of whole
+    milliseconds, such as NOON, was chosen and stays.
     """
-    late = datetime.now(UTC) - COLLECTED
+    late = datetime.now(UTC) - COLLECTED[0]
 
     def move(value: Any) -> Any:
         return value + late if isinstance(value, datetime) and value.microsecond % 1000 else value

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -96,8 +97,11 @@ class Console:
         )
 
     def until[T](self, condition: Callable[[], T], otherwise: str) -> T:
-        """Wait until a condition holds, and return its value."""
-        return self.browser.until(lambda _: condition(), otherwise)
+        """Wait until a condition holds, and return its value; a failure quotes the page."""
+        try:
+            return self.browser.until(lambda _: condition())
+        except TimeoutException as error:
+            raise AssertionError(f"{otherwise}. The page: {self.texts('body')}") from error
 
     def replies(self) -> list[str]:
         """Return the texts of the finished replies."""
@@ -122,7 +126,7 @@ class Console:
                 seen.append(text)
             return len(seen) > times and len(text) > len(beyond)
 
-        self.until(has_grown, f"it grew {len(seen) - 1} times")
+        self.until(has_grown, f"the reply has not grown {times} times")
         return seen[-1]
 
     def watch_status(self) -> None:
