@@ -4,7 +4,7 @@ from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import ids
 from geminichat.domain.rooms import RoomWithMessages
 from geminichat.errors import InvalidRequest, NotFound
-from geminichat.tables import messages
+from geminichat.tables.messages import pages
 
 
 @endpoint(errors=[InvalidRequest, NotFound])
@@ -14,6 +14,6 @@ def handler(request: Request) -> Response[RoomWithMessages]:
     scope = f"messages of {room_id}"
     limit, before = request.page(scope, int)
 
-    room, page, oldest = messages.read_newest(request.caller, room_id, limit, before, request.now)
+    room, page, oldest = pages.read_newest(request.caller, room_id, limit, before, request.now)
 
     return ok(RoomWithMessages.of(room, page, request.cursor(scope, oldest)), "Chatroom found.")

@@ -4,7 +4,7 @@ from geminichat.api import Request, Response, endpoint, ok, unchanged_or
 from geminichat.domain import ids
 from geminichat.domain.messages import MessagePage
 from geminichat.errors import InvalidRequest, NotFound
-from geminichat.tables import messages
+from geminichat.tables.messages import pages
 
 
 @endpoint(errors=[InvalidRequest, NotFound])
@@ -15,7 +15,7 @@ def handler(request: Request) -> Response[MessagePage]:
     limit, position = request.page(scope, int)
     start = position or request.after(room_id)
 
-    found, last, is_hidden = messages.read_after(request.caller, room_id, start, limit, request.now)
+    found, last, is_hidden = pages.read_after(request.caller, room_id, start, limit, request.now)
 
     after = ids.message_id(room_id, start) if start else None
     page = MessagePage.of(found, after, request.cursor(scope, last), reload=is_hidden)

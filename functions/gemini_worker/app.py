@@ -23,7 +23,7 @@ from geminichat.domain import retries
 from geminichat.errors import Contended
 from geminichat.operations import answer_prompt
 from geminichat.runtime import log
-from geminichat.tables.messages import LeaseLost
+from geminichat.tables.messages.leases import LeaseLost
 
 BACKGROUND = 100
 """The most threads that show replies: a keeper and eight posters for each of ten prompts."""

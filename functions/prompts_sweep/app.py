@@ -22,8 +22,9 @@ from geminichat.domain.messages import UNAVAILABLE
 from geminichat.domain.retries import Verdict
 from geminichat.operations import finish_prompt, purge_room
 from geminichat.runtime import log
-from geminichat.tables import messages, usage
-from geminichat.tables.messages import LeaseLost
+from geminichat.tables import usage
+from geminichat.tables.messages import leases, stored, tombstones, unfinished
+from geminichat.tables.messages.leases import LeaseLost
 
 MARGIN = 10.0
 """Seconds before the function's time-out after which nothing new is started."""
@@ -57,12 +58,12 @@ def sweep(now: datetime, until: float) -> dict[str, int]:
 
     deleted_rooms: list[str] = []
     pause = timedelta(seconds=config.number("SWEEP_AFTER"))
-    for shard in random.sample(range(messages.SHARDS), messages.SHARDS):
+    for shard in random.sample(range(stored.SHARDS), stored.SHARDS):
         with _log_errors():
-            for chatroom_id, seq in messages.list_unfinished(shard, now - pause):
+            for chatroom_id, seq in unfinished.list_unfinished(shard, now - pause):
                 if time.monotonic() > until:
                     break
-                if seq == messages.TOMBSTONE_SEQ:
+                if seq == tombstones.TOMBSTONE_SEQ:
                     deleted_rooms.append(chatroom_id)
                     continue
                 with _log_errors(Job(chatroom_id=chatroom_id, seq=seq)):
@@ -90,7 +91,7 @@ def _log_errors(job: Job | None = None) -> Iterator[None]:
 
 def _fail_dead_letter(letter: Job, now: datetime) -> Verdict:
     """Fail the prompt of a dead letter, unless it is final or was retried since."""
-    prompt = messages.find_unfinished(letter.chatroom_id, letter.seq)
+    prompt = unfinished.find_unfinished(letter.chatroom_id, letter.seq)
     if prompt and prompt.generation == letter.generation and _end(letter, now):
         return Verdict.FAIL
     return Verdict.WAIT
@@ -98,7 +99,7 @@ def _fail_dead_letter(letter: Job, now: datetime) -> Verdict:
 
 def _recover(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Verdict:
     """Queue an unfinished prompt again or fail it, and return which."""
-    prompt = messages.find_unfinished(chatroom_id, seq)
+    prompt = unfinished.find_unfinished(chatroom_id, seq)
     if prompt is None:
         return Verdict.WAIT
     verdict = retries.decide(
@@ -119,7 +120,7 @@ def _recover(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Ver
     if verdict in (Verdict.FAIL, Verdict.STOP) and not _end(job, now):
         return Verdict.WAIT
     if verdict is Verdict.QUEUE:
-        if not messages.note_requeue(chatroom_id, seq, prompt, now, pause):
+        if not unfinished.note_requeue(chatroom_id, seq, prompt, now, pause):
             return Verdict.WAIT
         prompt_queue.send(job)
         metrics.emit(PromptsRequeued=1)
@@ -128,9 +129,7 @@ def _recover(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Ver
 
 def _end(job: Job, now: datetime) -> bool:
     """Stop or fail a prompt that no worker has leased, and return whether this call ended it."""
-    prompt = messages.lease_prompt(
-        job.chatroom_id, job.seq, ids.new("l"), now, timedelta(seconds=30)
-    )
+    prompt = leases.lease_prompt(job.chatroom_id, job.seq, ids.new("l"), now, timedelta(seconds=30))
     if prompt is None:
         return False
     try:

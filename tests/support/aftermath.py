@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functions.prompts_sweep.app import sweep
 from functions.user_purge.app import purge_due
 from geminichat.domain.messages import FINAL, REFUNDED, Status
-from geminichat.tables.messages import SHARDS, StoredMessage
+from geminichat.tables.messages.stored import SHARDS, StoredMessage
 from geminichat.tables.usage import Usage
 from tests.support.lambdas import Poller
 from tests.support.person import Person

@@ -13,7 +13,7 @@ from geminichat.tables.idempotency_keys import IdempotencyKey
 from geminichat.tables.identities import IdentityRecord
 from geminichat.tables.limits import Counter
 from geminichat.tables.live import Live
-from geminichat.tables.messages import StoredMessage
+from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.purges import Purge
 from geminichat.tables.sessions import Session
 from geminichat.tables.subscriptions import Subscription

@@ -56,7 +56,7 @@ TEXTS = (
 
 def models() -> dict[str, type[Table]]:
     """Return the model of every table by its name."""
-    for module in pkgutil.iter_modules(tables.__path__, f"{tables.__name__}."):
+    for module in pkgutil.walk_packages(tables.__path__, f"{tables.__name__}."):
         importlib.import_module(module.name)
     return {model.__name__: model for model in Table.__subclasses__()}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from geminichat.tables.messages import SHARDS, StoredMessage
+from geminichat.tables.messages.stored import SHARDS, StoredMessage
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
 from tests.support.template import Values

@@ -7,7 +7,7 @@ import pytest
 
 from geminichat.domain import ids
 from geminichat.domain.messages import Status
-from geminichat.tables.messages import StoredMessage
+from geminichat.tables.messages.stored import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
 from tests.support.lambdas import Poller

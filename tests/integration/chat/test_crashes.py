@@ -17,7 +17,7 @@ import pytest
 from geminichat.domain.live import Piece
 from geminichat.domain.messages import Status
 from geminichat.tables import pieces
-from geminichat.tables.messages import StoredMessage
+from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.usage import Usage
 from geminichat.upstash import redis as redis_client
 from infra.local.standins.faults import StandIn

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from geminichat.domain.messages import CONTENT_LENGTH
-from geminichat.tables.messages import StoredMessage, purge
+from geminichat.tables.messages.stored import StoredMessage
+from geminichat.tables.messages.tombstones import purge
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, run_sweep
 from tests.support.lagging_index import lagging

@@ -3,7 +3,7 @@
 import pytest
 
 from geminichat.tables.chatrooms import Chatroom
-from geminichat.tables.messages import StoredMessage
+from geminichat.tables.messages.stored import StoredMessage
 from tests.support import document
 from tests.support.lambdas import Poller
 from tests.support.person import Person

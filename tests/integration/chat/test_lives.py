@@ -32,8 +32,8 @@ from geminichat.domain.messages import BLOCKED, Finish, TokenUsage
 from geminichat.domain.messages import Reply as GeneratedReply
 from geminichat.domain.plans import Plan
 from geminichat.operations import finish_prompt
-from geminichat.tables import messages
-from geminichat.tables.messages import LeasedPrompt, LeaseLost
+from geminichat.tables.messages import leases, unfinished
+from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
 from geminichat.tables.subscriptions import Subscription
 from geminichat.upstash import prompt_limits, redis, room_list_cache
 from infra.local.standins.faults import StandIn
@@ -201,7 +201,7 @@ class Lives(RuleBasedStateMachine):
     @staticmethod
     def plan_of(prompt: Prompt) -> Plan:
         """Return the plan under which a prompt was stored; wrong data in Redis may say basic."""
-        stored = messages.find_unfinished(prompt.room.id, prompt.place)
+        stored = unfinished.find_unfinished(prompt.room.id, prompt.place)
         assert stored
         return stored.plan
 
@@ -429,7 +429,7 @@ class Lives(RuleBasedStateMachine):
     def worker_stops(self, prompt: Prompt) -> Any:
         """Lease a prompt for a worker that continues much later or never."""
         lease, now = ids.new("l"), datetime.now(UTC)
-        leased = messages.lease_prompt(prompt.room.id, prompt.place, lease, now, LEASE)
+        leased = leases.lease_prompt(prompt.room.id, prompt.place, lease, now, LEASE)
         assert (leased is not None) == (prompt.free and not prompt.room.purged)
         if leased is None:
             return multiple()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from geminichat.domain import ids
-from geminichat.tables.messages import StoredMessage, purge
+from geminichat.tables.messages.stored import StoredMessage
+from geminichat.tables.messages.tombstones import purge
 from tests.support.aftermath import run_sweep, waiting
 from tests.support.lambdas import Api
 from tests.support.person import Person

@@ -13,7 +13,9 @@ import pytest
 
 from geminichat.domain import ids, times
 from geminichat.domain.messages import REDRIVABLE
-from geminichat.tables.messages import StoredMessage, list_failed, purge
+from geminichat.tables.messages.prompts import list_failed
+from geminichat.tables.messages.stored import StoredMessage
+from geminichat.tables.messages.tombstones import purge
 from geminichat.tables.usage import Usage
 from infra.local.standins.faults import StandIn
 from infra.paths import ROOT

@@ -22,8 +22,9 @@ from geminichat.domain.messages import Reply as GeneratedReply
 from geminichat.domain.money import MILLION
 from geminichat.domain.sessions import Claims
 from geminichat.operations import finish_prompt, purge_room, send_prompt
-from geminichat.tables import messages
-from geminichat.tables.messages import LeasedPrompt, StoredMessage
+from geminichat.tables.messages import leases
+from geminichat.tables.messages.leases import LeasedPrompt
+from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.usage import Usage, delete_all
 from geminichat.upstash import prompt_limits
 from infra.local.standins.faults import StandIn
@@ -55,7 +56,7 @@ def dollars(micro_dollars: int) -> str:
 
 
 def lease(room: str, seq: int = 1) -> LeasedPrompt:
-    prompt = messages.lease_prompt(room, seq, ids.new("l"), now(), LEASE)
+    prompt = leases.lease_prompt(room, seq, ids.new("l"), now(), LEASE)
     assert prompt
     return prompt
 

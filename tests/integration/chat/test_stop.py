@@ -13,8 +13,10 @@ import pytest
 from geminichat.domain import ids
 from geminichat.domain.live import Piece
 from geminichat.domain.messages import FINAL, Status
-from geminichat.tables import live, messages, pieces
-from geminichat.tables.messages import StoredMessage
+from geminichat.tables import live, pieces
+from geminichat.tables.messages import leases
+from geminichat.tables.messages.prompts import request_stop
+from geminichat.tables.messages.stored import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check, run_sweep
 from tests.support.http_api import Reply
@@ -182,7 +184,7 @@ def test_a_stopped_reply_is_part_of_the_history(
 def generating(user: Person, room: str, text: str = "") -> str:
     """Send a prompt whose worker dies after some text; return the message's id."""
     message = user.sent(room)
-    prompt = messages.lease_prompt(room, 1, "l_dead", datetime.now(UTC), timedelta(seconds=20))
+    prompt = leases.lease_prompt(room, 1, "l_dead", datetime.now(UTC), timedelta(seconds=20))
     assert prompt
     if text:
         pieces.put_piece(room, 1, prompt.attempt, Piece(0, text), datetime.now(UTC))
@@ -215,7 +217,7 @@ def test_a_stop_marked_on_the_prompt_only_is_honoured_after_a_failed_attempt(
     wire.cut(
         "dynamodb.BatchGetItem",
         "meanwhile",
-        do=lambda: messages.request_stop(room, 1),
+        do=lambda: request_stop(room, 1),
         holding=(live.Live.table_name(),),
     )
     assert worker.poll().failed == []

@@ -12,7 +12,7 @@ import pytest
 from geminichat.domain import ids
 from geminichat.domain.quota import DAILY_FORKS
 from geminichat.tables.chatrooms import Chatroom
-from geminichat.tables.messages import StoredMessage
+from geminichat.tables.messages.stored import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
 from tests.support.lambdas import Api, Poller

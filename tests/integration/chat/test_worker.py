@@ -16,8 +16,9 @@ from geminichat.domain import history, ids
 from geminichat.domain.messages import Failure, Finish, Reply, Status, TokenUsage
 from geminichat.domain.retries import MAX_NAMED_PAUSE
 from geminichat.operations import finish_prompt
-from geminichat.tables import messages
-from geminichat.tables.messages import LeaseLost, StoredMessage
+from geminichat.tables.messages import leases
+from geminichat.tables.messages.leases import LeaseLost
+from geminichat.tables.messages.stored import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check, run_sweep
 from tests.support.gemini_answers import INPUTS
@@ -312,18 +313,18 @@ def test_a_worker_that_lost_its_lease_neither_answers_nor_fails_the_prompt(
 ) -> None:
     message = pro_user.sent(room)
     now, minute = datetime.now(UTC), timedelta(minutes=1)
-    slow = messages.lease_prompt(room, 1, "l_slow", now, minute)
+    slow = leases.lease_prompt(room, 1, "l_slow", now, minute)
     assert slow
-    assert messages.lease_prompt(room, 1, "l_fast", now, minute) is None
+    assert leases.lease_prompt(room, 1, "l_fast", now, minute) is None
     let_leases_end(room)
-    fast = messages.lease_prompt(room, 1, "l_fast", now, minute)
+    fast = leases.lease_prompt(room, 1, "l_fast", now, minute)
     assert fast
     assert fast.attempts == 2
     with pytest.raises(LeaseLost):
         finish_prompt.answer(slow, reply("slow"), now)
     with pytest.raises(LeaseLost):
         finish_prompt.fail(slow, Failure(code="x", message="x"), now)
-    messages.release_prompt(slow)
+    leases.release_prompt(slow)
     finish_prompt.answer(fast, reply("fast"), now)
     with pytest.raises(LeaseLost):
         finish_prompt.answer(fast, reply("again"), now)
@@ -740,5 +741,5 @@ def test_a_finished_prompt_is_never_leased_again(pro_user: Person, room: str) ->
     work(event((room, 1)))
     [prompt, _] = stored(room)
     assert prompt.status == Status.ANSWERED
-    assert messages.lease_prompt(room, 1, "l_x", datetime.now(UTC), timedelta(minutes=1)) is None
+    assert leases.lease_prompt(room, 1, "l_x", datetime.now(UTC), timedelta(minutes=1)) is None
     assert counted(pro_user.id, str(prompt.counted_on)) == 1

@@ -12,7 +12,7 @@ import pytest
 from geminichat.domain.live import MAX_FRAME, AgainFrame, EndedFrame, LookFrame, TextFrame
 from geminichat.operations import live_reply
 from geminichat.tables import live, pieces
-from geminichat.tables.messages import StoredMessage
+from geminichat.tables.messages.stored import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person

@@ -22,8 +22,10 @@ from geminichat.domain.models import Thinking
 from geminichat.operations import finish_prompt
 from geminichat.operations.live_reply import LEASE, LiveReply
 from geminichat.runtime import log
-from geminichat.tables import live, messages
-from geminichat.tables.messages import LeasedPrompt, LeaseLost, Past
+from geminichat.tables import live
+from geminichat.tables.messages import leases, pages
+from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
+from geminichat.tables.messages.pages import Past
 
 MARGIN = 10.0
 """Seconds of the invocation's time that are reserved for the work after Gemini's answer."""
@@ -42,9 +44,9 @@ def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> i
     left = deadline - time.monotonic() - MARGIN
     if left < (1 if first else timeout):
         return 0
-    prompt = messages.lease_prompt(job.chatroom_id, job.seq, ids.new("l"), times.now(), LEASE)
+    prompt = leases.lease_prompt(job.chatroom_id, job.seq, ids.new("l"), times.now(), LEASE)
     if prompt is None:
-        return messages.find_wait(job.chatroom_id, job.seq, times.now())
+        return leases.find_wait(job.chatroom_id, job.seq, times.now())
     if prompt.stop:
         finish_prompt.stop(prompt, times.now())
         return None
@@ -59,14 +61,14 @@ def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> i
             return None
         past = _read_past(prompt)
         if past.unfinished:
-            messages.return_prompt(prompt)
+            leases.return_prompt(prompt)
             return _answer_earlier_first(job, past.unfinished, deadline, background)
         with LiveReply(prompt, watchers, background) as shown:
             return _generate(prompt, past.turns, min(left, timeout), shown, background)
     except LeaseLost:
         raise
     except Exception:
-        messages.release_prompt(prompt)  # or the next attempt would wait for the lease to end
+        leases.release_prompt(prompt)  # or the next attempt would wait for the lease to end
         raise
 
 
@@ -81,9 +83,7 @@ def _read_past(prompt: LeasedPrompt) -> Past:
     if prompt.seq == 1:
         return Past([], [])
     turns = config.number("HISTORY_TURNS")
-    past = messages.read_past(
-        prompt.chatroom_id, prompt.seq, max(turns, LEAST_TURNS), prompt.hidden
-    )
+    past = pages.read_past(prompt.chatroom_id, prompt.seq, max(turns, LEAST_TURNS), prompt.hidden)
     latest = past.turns[-turns:] if turns else []
     return Past(history.select_turns(latest, config.number("HISTORY_CHARACTERS")), past.unfinished)
 
@@ -189,7 +189,7 @@ def _retry_or_fail(prompt: LeasedPrompt, error: gemini.GeminiError, shown: LiveR
         if finish_prompt.release(prompt, tokens, less):
             first = config.number("RETRY_PAUSE")
             return retries.pause(prompt.attempts, first, error.after, random.random())
-        if messages.prolong_lease(prompt, times.now(), LEASE):  # it is to be stopped
+        if leases.prolong_lease(prompt, times.now(), LEASE):  # it is to be stopped
             reply = Reply(shown.text, tokens, prompt.model, Finish.STOPPED)
             finish_prompt.answer(prompt, reply, times.now())
             shown.end(Status.STOPPED)

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from geminichat.domain.sessions import Claims
 from geminichat.errors import NotFound
-from geminichat.tables import chatrooms, messages, usage, users
+from geminichat.tables import chatrooms, usage, users
+from geminichat.tables.messages import tombstones
 from geminichat.tables.table import ConditionsFailed
 from geminichat.upstash import room_list_cache
 
@@ -21,7 +22,7 @@ def delete(caller: Claims, room_id: str, now: datetime) -> None:
             caller,
             now,
             chatrooms.delete_room(user_id, room_id),
-            messages.put_tombstone(user_id, room_id, now),
+            tombstones.put_tombstone(user_id, room_id, now),
             usage.uncount_room(user_id),
         )
     except ConditionsFailed as error:

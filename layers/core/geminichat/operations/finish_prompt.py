@@ -9,8 +9,10 @@ from geminichat import config, metrics
 from geminichat.domain import ids, spending, times
 from geminichat.domain.messages import NO_TOKENS, REFUNDED, Failure, Finish, Reply, TokenUsage
 from geminichat.domain.spending import Reservation
-from geminichat.tables import live, messages, pieces, usage
-from geminichat.tables.messages import LeasedPrompt, LeaseLost, StoppablePrompt
+from geminichat.tables import live, pieces, usage
+from geminichat.tables.messages import leases, prompts
+from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
+from geminichat.tables.messages.prompts import StoppablePrompt
 from geminichat.tables.table import ConditionsFailed, Write, transact, transact_if
 from geminichat.upstash import prompt_limits
 
@@ -25,13 +27,13 @@ def answer(prompt: LeasedPrompt, reply: Reply, now: datetime) -> None:
     """
     tokens = prompt.tokens + reply.tokens
     stored = [
-        messages.put_reply(
+        leases.put_reply(
             prompt, reply.content, tokens, model=reply.model, finish=reply.finish, now=now
         )
     ]
     _commit(
         *(stored if reply.content else []),
-        messages.mark_answered(prompt, reply.finish),
+        leases.mark_answered(prompt, reply.finish),
         *usage.settle_prompt(prompt.user_id, _reservation_of(prompt, now), tokens, refunded=False),
     )
     if reply.finish is Finish.STOPPED:
@@ -54,7 +56,7 @@ def stop_queued(prompt: StoppablePrompt, now: datetime) -> bool:
     Returns False if a worker has leased it in the meantime.
     """
     try:
-        _end(prompt, messages.mark_stopped(prompt), prompt.tokens, now)
+        _end(prompt, prompts.mark_stopped(prompt), prompt.tokens, now)
     except LeaseLost:
         return False
     metrics.emit(PromptsStopped=1)
@@ -66,7 +68,7 @@ def stop_hidden(prompt: LeasedPrompt, now: datetime) -> None:
 
     Gemini was not asked in this attempt. Raises LeaseLost.
     """
-    _end(prompt, messages.mark_hidden(prompt), prompt.tokens, now)
+    _end(prompt, leases.mark_hidden(prompt), prompt.tokens, now)
     metrics.emit(PromptsStopped=1)
 
 
@@ -79,7 +81,7 @@ def fail(
     attempt's. Raises LeaseLost.
     """
     refunded = prompt.counted_on is not None and failure.code in REFUNDED
-    failed = messages.mark_failed(prompt, failure, now, refunded=refunded)
+    failed = leases.mark_failed(prompt, failure, now, refunded=refunded)
     _end(prompt, failed, prompt.tokens + tokens, now, refunded=refunded)
     metrics.emit(PromptsFailed=1)
 
@@ -92,13 +94,13 @@ def release(prompt: LeasedPrompt, tokens: TokenUsage, thinking: "Thinking | None
     cost is reserved in addition. `thinking` replaces the prompt's level.
     """
     if tokens == NO_TOKENS:
-        return messages.release_prompt(prompt, thinking)
+        return leases.release_prompt(prompt, thinking)
     reservation, more = prompt.reservation, list[Write]()
     if reservation:
         cost = reservation.cost(tokens)
         more = usage.reserve_more(prompt.user_id, reservation, cost)
         reservation = msgspec.structs.replace(reservation, amount=reservation.amount + cost)
-    return transact_if(messages.release_charged(prompt, tokens, reservation, thinking), *more)
+    return transact_if(leases.release_charged(prompt, tokens, reservation, thinking), *more)
 
 
 def _end(

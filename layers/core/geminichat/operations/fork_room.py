@@ -9,8 +9,9 @@ from geminichat.domain.rooms import Room
 from geminichat.domain.sessions import Claims
 from geminichat.errors import ChangedMeanwhile, KeyInUse, NotFound, TooManyRequests, Unavailable
 from geminichat.operations import create_room
-from geminichat.tables import chatrooms, idempotency_keys, messages, usage
+from geminichat.tables import chatrooms, idempotency_keys, usage
 from geminichat.tables.idempotency_keys import KeyedRequest
+from geminichat.tables.messages import forks, stored, tombstones
 from geminichat.tables.table import ConditionsFailed
 from geminichat.upstash import room_list_cache
 
@@ -28,7 +29,7 @@ def fork(
     user_id = caller.user_id
     request = KeyedRequest.of(idempotency_key, room_id, "fork", str(seq))
     use, room, prompt = idempotency_keys.read(
-        caller, request, now, chatrooms.key_of(user_id, room_id), messages.key_of(room_id, seq)
+        caller, request, now, chatrooms.key_of(user_id, room_id), stored.key_of(room_id, seq)
     )
     if use:
         copy, _ = chatrooms.get(caller, use.chatroom_id, now)
@@ -41,11 +42,11 @@ def fork(
 
     fork_id = ids.new("r")
     _begin(caller, fork_id, now)
-    last = messages.copy_line(room_id, hidden, seq + 1, fork_id)
+    last = forks.copy_line(room_id, hidden, seq + 1, fork_id)
 
     room_list_cache.announce(room_list_cache.creation_notice(fork_id, now), user_id)
     copy, put_room = chatrooms.put_copy(room, fork_id, last, now)
-    writes = [put_room, messages.delete_tombstone(fork_id)]
+    writes = [put_room, tombstones.delete_tombstone(fork_id)]
     if request:
         writes.append(idempotency_keys.put_key(user_id, request, fork_id, now))
     try:
@@ -61,7 +62,7 @@ def _begin(caller: Claims, fork_id: str, now: datetime) -> None:
         create_room.commit(
             caller,
             now,
-            messages.put_tombstone(caller.user_id, fork_id, now),
+            tombstones.put_tombstone(caller.user_id, fork_id, now),
             usage.count_fork(caller.user_id, now),
             count=usage.check_rooms,
         )

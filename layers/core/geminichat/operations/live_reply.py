@@ -21,9 +21,10 @@ from geminichat.domain.live import AgainFrame, EndedFrame, Frame, GrowingText
 from geminichat.domain.messages import Reply, Status
 from geminichat.runtime import log
 from geminichat.tables import live as live_table
-from geminichat.tables import messages, pieces
+from geminichat.tables import pieces
 from geminichat.tables.live import Watchers
-from geminichat.tables.messages import LeasedPrompt, LeaseLost
+from geminichat.tables.messages import leases
+from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
 
 LEASE = timedelta(seconds=20)
 """The time for which a prompt is leased at a time; a crash delays it for no longer."""
@@ -120,7 +121,7 @@ class LiveReply:
             try:
                 if time.monotonic() >= heartbeat:
                     heartbeat += HEARTBEAT
-                    self._stop |= messages.prolong_lease(self._prompt, times.now(), LEASE)
+                    self._stop |= leases.prolong_lease(self._prompt, times.now(), LEASE)
                 self._store_piece()
                 self._look()
             except LeaseLost:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from geminichat.domain import ids
 from geminichat.domain.messages import Failure
 from geminichat.operations import finish_prompt
-from geminichat.tables import messages
+from geminichat.tables.messages import leases, tombstones
 
 ROOM_DELETED = Failure(code="room-deleted", message="The chatroom was deleted.")
 """The failure of prompts in a deleted room, which no request can read."""
@@ -18,12 +18,12 @@ def purge(room_id: str, now: datetime, until: float) -> bool:
     Prompts in flight are failed first, so that nothing stays reserved for them. A prompt that a
     worker is answering is left to a later call. `until` is a time of the monotonic clock.
     """
-    for seq in messages.list_prompts_in_flight(room_id):
-        prompt = messages.lease_prompt(room_id, seq, ids.new("l"), now, timedelta(seconds=30))
+    for seq in tombstones.list_prompts_in_flight(room_id):
+        prompt = leases.lease_prompt(room_id, seq, ids.new("l"), now, timedelta(seconds=30))
         if prompt is None or time.monotonic() > until:
             return False
         try:
             finish_prompt.fail(prompt, ROOM_DELETED, now)
-        except messages.LeaseLost:
+        except leases.LeaseLost:
             return False
-    return messages.purge(room_id, until)
+    return tombstones.purge(room_id, until)

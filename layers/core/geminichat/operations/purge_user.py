@@ -8,13 +8,13 @@ from geminichat.tables import (
     chatrooms,
     idempotency_keys,
     identities,
-    messages,
     purges,
     sessions,
     subscriptions,
     usage,
     users,
 )
+from geminichat.tables.messages import tombstones
 from geminichat.tables.purges import Purge
 from geminichat.tables.table import ConditionsFailed, transact, transact_if
 
@@ -38,7 +38,7 @@ def continue_purge(purge: Purge, now: datetime) -> bool:
     for chatroom_id in room_ids:
         transact_if(
             chatrooms.delete_room(purge.user_id, chatroom_id),
-            messages.put_tombstone(purge.user_id, chatroom_id, now),
+            tombstones.put_tombstone(purge.user_id, chatroom_id, now),
         )
     if room_ids:
         purges.postpone(purge.user_id, now)

@@ -37,9 +37,10 @@ from geminichat.errors import (
     Unauthorized,
 )
 from geminichat.runtime import log
-from geminichat.tables import chatrooms, idempotency_keys, messages, subscriptions, usage, users
+from geminichat.tables import chatrooms, idempotency_keys, subscriptions, usage, users
 from geminichat.tables.chatrooms import Chatroom, Turn
 from geminichat.tables.idempotency_keys import KeyedRequest, Use
+from geminichat.tables.messages import pages, prompts, stored
 from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
 from geminichat.upstash import prompt_limits, room_list_cache
 
@@ -108,7 +109,7 @@ def replace_turns(
         request,
         now,
         chatrooms.key_of(caller.user_id, room_id),
-        messages.key_of(room_id, seq),
+        stored.key_of(room_id, seq),
     )
     if use:
         return _replay(caller, use, now)
@@ -146,7 +147,7 @@ def _send(
         turn, turn_write = reserve(room)
 
         def write(choice: "Choice", reservation: Reservation) -> list[Write]:
-            writes = [turn_write, messages.put_prompt(turn, content, choice, reservation, now)]
+            writes = [turn_write, prompts.put_prompt(turn, content, choice, reservation, now)]
             if request:
                 writes.append(
                     idempotency_keys.put_key(
@@ -158,7 +159,7 @@ def _send(
         return turn, _store(caller, allowance, turn, content, write)
 
     try:
-        turn, stored = _retry_changed(room, store, tries)
+        turn, admitted = _retry_changed(room, store, tries)
     except Exception as error:
         _take_back(allowance, error)
         if isinstance(error, ConditionsFailed):
@@ -170,7 +171,7 @@ def _send(
 
     metrics.emit(PromptsAccepted=1)
     message = Message.queued(ids.message_id(room_id, turn.seq), content, times.text(now))
-    return _queue(room_id, message, stored.plan, messages.FIRST, stored.headers())
+    return _queue(room_id, message, admitted.plan, stored.FIRST, admitted.headers())
 
 
 def _retry_changed[T](room: Chatroom, store: Callable[[Chatroom], T], tries: int) -> T:
@@ -201,7 +202,7 @@ def _correct_last(room: Chatroom) -> bool:
 
     It is behind them after its table was restored to an earlier moment.
     """
-    last = messages.find_last(room.chatroom_id)
+    last = pages.find_last(room.chatroom_id)
     log.warning("last position corrected", chatroom_id=room.chatroom_id, last=last)
     return chatrooms.correct_last(room, last)
 
@@ -214,7 +215,7 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
     """
     user_id = caller.user_id
     generation = secrets.token_hex(4)
-    prompt = messages.get_prompt(caller, room_id, ids.message_seq(room_id, message_id), now)
+    prompt = prompts.get_prompt(caller, room_id, ids.message_seq(room_id, message_id), now)
     if prompt.is_hidden:
         raise ChangedMeanwhile()
     if prompt.status != Status.FAILED:
@@ -223,7 +224,7 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
     def write(choice: "Choice", reservation: Reservation) -> list[Write]:
         return [
             chatrooms.note_activity(user_id, room_id, now),
-            messages.retry_prompt(prompt.turn, choice, reservation, generation, now),
+            prompts.retry_prompt(prompt.turn, choice, reservation, generation, now),
         ]
 
     allowance = _admit(user_id, now, room_list_cache.update_notice(room_id, now))
@@ -243,9 +244,9 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
 def _replay(caller: Claims, use: Use, now: datetime) -> SentPrompt:
     """Return the prompt that the same request stored before, and queue it if it still waits."""
     room_id = use.chatroom_id
-    message = messages.get(caller, room_id, ids.message_id(room_id, use.seq), now)
+    message = pages.get(caller, room_id, ids.message_id(room_id, use.seq), now)
     headers = {"idempotency-replayed": "true"}
-    return _queue(room_id, message, use.plan, messages.FIRST, headers)
+    return _queue(room_id, message, use.plan, stored.FIRST, headers)
 
 
 def _admit(user_id: str, now: datetime, notice: str) -> Allowance:

@@ -7,7 +7,8 @@ from geminichat.domain.messages import UNFINISHED, Status
 from geminichat.domain.sessions import Claims
 from geminichat.errors import NotGenerating, Unavailable
 from geminichat.operations import finish_prompt
-from geminichat.tables import live, messages
+from geminichat.tables import live
+from geminichat.tables.messages import prompts
 
 ATTEMPTS = 5
 """Reads of the prompt, whose status may change between a read and the write that follows it."""
@@ -22,12 +23,12 @@ def stop(caller: Claims, room_id: str, message_id: str, now: datetime) -> Status
     """
     seq = ids.message_seq(room_id, message_id)
     for _ in range(ATTEMPTS):
-        prompt = messages.get_stoppable(caller, room_id, seq, now)
+        prompt = prompts.get_stoppable(caller, room_id, seq, now)
         if prompt.status not in UNFINISHED:
             raise NotGenerating()
         if prompt.status == Status.QUEUED and finish_prompt.stop_queued(prompt, now):
             return Status.STOPPED
-        if prompt.status == Status.GENERATING and messages.request_stop(room_id, seq):
+        if prompt.status == Status.GENERATING and prompts.request_stop(room_id, seq):
             live.request_stop(caller.user_id, message_id, now)
             return Status.GENERATING
     raise Unavailable()

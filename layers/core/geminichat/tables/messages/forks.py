@@ -1,0 +1,54 @@
+"""The copy of a room's line in a fork."""
+
+from geminichat.domain.lines import Hidden
+from geminichat.domain.messages import Status
+from geminichat.errors import RoomTooLong, StillGenerating
+from geminichat.tables.messages.stored import StoredMessage
+
+FORK_TURNS = 1_000
+FORK_SIZE = 4_000_000
+"""Bytes that one partition of DynamoDB accepts in four seconds."""
+
+COPIED = [
+    "user_id",
+    "sender",
+    "content",
+    "model",
+    "created_at",
+    "status",
+    "system_instruction",
+    "error_code",
+    "error_message",
+    "requested_model",
+    "thinking",
+    "max_output_tokens",
+    "finish",
+    "input_tokens",
+    "output_tokens",
+]
+"""The attributes of a message that its copy in a fork has too."""
+
+
+def copy_line(chatroom_id: str, hidden: Hidden, last: int, target: str) -> int:
+    """Copy a room's line up to a position to another room; return the last position there.
+
+    The copied prompts are final and not counted, and `make redrive` leaves failed ones out. Raises
+    StillGenerating for a prompt that is not final, and RoomTooLong.
+    """
+    ranges = list(hidden.shown(last))
+    if sum(end - first + 1 for first, end in ranges) > 2 * FORK_TURNS:
+        raise RoomTooLong()
+    turns = size = 0
+    with StoredMessage.batch_write() as batch:
+        for first, end in ranges:
+            positions = StoredMessage.seq.between(first, end)
+            for message in StoredMessage.query(chatroom_id, positions, consistent_read=True):
+                if message.status in (Status.QUEUED, Status.GENERATING):
+                    raise StillGenerating()
+                turns += message.sender == "user"
+                size += len(message.content.encode())
+                if size > FORK_SIZE:
+                    raise RoomTooLong()
+                kept = {name: getattr(message, name) for name in COPIED}
+                batch.save(StoredMessage(target, 2 * turns - (message.sender == "user"), **kept))
+    return 2 * turns

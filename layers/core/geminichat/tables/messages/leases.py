@@ -1,0 +1,235 @@
+"""A prompt that a worker has leased: answered, released for a later attempt, or failed."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+
+from geminichat.domain import times
+from geminichat.domain.lines import Hidden
+from geminichat.domain.messages import UNFINISHED, Failure, Finish, Status, TokenUsage
+from geminichat.domain.models import Thinking
+from geminichat.domain.spending import Reservation
+from geminichat.tables.messages import stored
+from geminichat.tables.messages.stored import FIRST, StoredMessage
+from geminichat.tables.table import Write, put, update, update_if
+
+
+class LeaseLost(Exception):
+    """Another worker has leased the prompt since, or it is final."""
+
+
+class LeasedPrompt(msgspec.Struct, frozen=True):
+    """A prompt that one worker holds until its lease ends; `lease` is the fencing token."""
+
+    user_id: str
+    chatroom_id: str
+    seq: int
+    content: str
+    model: str
+    requested_model: str
+    thinking: Thinking | None
+    max_output_tokens: int | None
+    system_instruction: str | None
+    attempts: int
+    attempt: int
+    """The number of this attempt, which only grows: those before a retry are counted, too."""
+    stop: bool
+    """Whether its user has asked to stop it."""
+    tokens: TokenUsage
+    """The tokens of earlier attempts."""
+    lease: str
+    counted_on: str | None
+    reservation: Reservation | None
+    """None for a prompt that was redriven: nothing is reserved for it."""
+    sent: datetime
+    generation: str
+    hidden: Hidden
+    """The ranges that its room hid when it was sent."""
+    title_due: bool
+    """Whether the room was titled by default when the prompt was sent."""
+
+
+def lease_prompt(
+    chatroom_id: str, seq: int, lease: str, now: datetime, duration: timedelta
+) -> LeasedPrompt | None:
+    """Lease a queued prompt, or one whose lease has ended, and count the attempt.
+
+    Returns None if the prompt is missing, final or leased by another worker.
+    """
+    moment = times.text(now)
+    prompt = StoredMessage(chatroom_id, seq)
+    available = (StoredMessage.status == Status.QUEUED) | (
+        (StoredMessage.status == Status.GENERATING)
+        # The same lease is there if the answer to the first try of this call was lost.
+        & ((StoredMessage.leased_until < moment) | (StoredMessage.lease == lease))
+    )
+    if not update_if(
+        prompt,
+        [
+            StoredMessage.status.set(Status.GENERATING),
+            StoredMessage.lease.set(lease),
+            StoredMessage.leased_until.set(times.text(now + duration)),
+            StoredMessage.attempts.add(1),
+            StoredMessage.attempt.add(1),
+        ],
+        available,
+    ):
+        return None
+    return LeasedPrompt(
+        user_id=prompt.user_id,
+        chatroom_id=chatroom_id,
+        seq=seq,
+        content=prompt.content,
+        model=prompt.model,
+        requested_model=prompt.requested_model or prompt.model,
+        thinking=Thinking.read(prompt.thinking),
+        max_output_tokens=int(prompt.max_output_tokens) if prompt.max_output_tokens else None,
+        system_instruction=prompt.system_instruction,
+        attempts=int(prompt.attempts or 0),
+        attempt=int(prompt.attempt or 0),
+        stop=bool(prompt.stop),
+        tokens=stored.token_usage(prompt.input_tokens, prompt.output_tokens),
+        lease=lease,
+        counted_on=prompt.counted_on,
+        reservation=stored.decode_reservation(prompt.reservation),
+        sent=stored.sent_at(prompt),
+        generation=prompt.generation or FIRST,
+        hidden=stored.hidden_of(prompt),
+        title_due=bool(prompt.title_due),
+    )
+
+
+def prolong_lease(prompt: LeasedPrompt, now: datetime, duration: timedelta) -> bool:
+    """Prolong a lease; return whether the prompt is to be stopped. Raises LeaseLost."""
+    item = StoredMessage(prompt.chatroom_id, prompt.seq)
+    until = StoredMessage.leased_until.set(times.text(now + duration))
+    if not update_if(item, [until], _is_leased(prompt)):
+        raise LeaseLost()
+    return bool(item.stop)
+
+
+def return_prompt(prompt: LeasedPrompt) -> None:
+    """Queue a leased prompt whose attempt was not begun, and take the attempt off its count."""
+    item = StoredMessage(prompt.chatroom_id, prompt.seq)
+    update_if(item, [*_release(None), StoredMessage.attempts.add(-1)], _is_leased(prompt))
+
+
+def release_prompt(prompt: LeasedPrompt, thinking: Thinking | None = None) -> bool:
+    """Queue a leased prompt for a later attempt; return False if the lease was lost.
+
+    Also False if the prompt is to be stopped. `thinking` replaces its level.
+    """
+    item = StoredMessage(prompt.chatroom_id, prompt.seq)
+    return update_if(item, _release(thinking), _may_continue(prompt))
+
+
+def release_charged(
+    prompt: LeasedPrompt,
+    tokens: TokenUsage,
+    reservation: Reservation | None,
+    thinking: Thinking | None,
+) -> Write:
+    """Return the write "prompt", which queues a leased prompt for a later attempt.
+
+    `tokens` are those of the attempt that failed; they are settled when the prompt ends.
+    """
+    actions = [
+        *_release(thinking),
+        StoredMessage.input_tokens.add(tokens.input_tokens),
+        StoredMessage.output_tokens.add(tokens.output_tokens),
+    ]
+    if reservation:
+        actions.append(StoredMessage.reservation.set(stored.encode_reservation(reservation)))
+    item = StoredMessage(prompt.chatroom_id, prompt.seq)
+    return update("prompt", item, actions, _may_continue(prompt))
+
+
+def _release(thinking: Thinking | None) -> list[Action]:
+    actions: list[Action] = [
+        StoredMessage.status.set(Status.QUEUED),
+        StoredMessage.lease.remove(),
+        StoredMessage.leased_until.remove(),
+    ]
+    if thinking:
+        actions.append(StoredMessage.thinking.set(thinking))
+    return actions
+
+
+def find_wait(chatroom_id: str, seq: int, now: datetime) -> int | None:
+    """Return the seconds until an unfinished prompt may be leased; None for any other message."""
+    prompt = stored.find(chatroom_id, seq)
+    if prompt is None or prompt.status not in UNFINISHED:
+        return None
+    if prompt.status == Status.QUEUED or not prompt.leased_until:
+        return 1
+    return max(1, math.ceil((times.parse(prompt.leased_until) - now).total_seconds()))
+
+
+def put_reply(
+    prompt: LeasedPrompt,
+    content: str,
+    tokens: TokenUsage,
+    *,
+    model: str,
+    finish: Finish,
+    now: datetime,
+) -> Write:
+    """Return the write "reply", which stores the reply to a prompt, by the model that answered."""
+    reply = StoredMessage(
+        prompt.chatroom_id,
+        prompt.seq + 1,
+        user_id=prompt.user_id,
+        sender="ai",
+        content=content,
+        model=model,
+        requested_model=prompt.requested_model if prompt.requested_model != model else None,
+        finish=finish,
+        created_at=times.text(now),
+        input_tokens=tokens.input_tokens,
+        output_tokens=tokens.output_tokens,
+    )
+    return put("reply", reply, StoredMessage.seq.does_not_exist())
+
+
+def mark_answered(prompt: LeasedPrompt, finish: Finish) -> Write:
+    """Return the write "prompt", which marks a leased prompt as answered, or as stopped."""
+    status = Status.STOPPED if finish is Finish.STOPPED else Status.ANSWERED
+    return _finish(prompt, [StoredMessage.status.set(status)])
+
+
+def mark_hidden(prompt: LeasedPrompt) -> Write:
+    """Return the write "prompt", which stops a leased prompt; it no longer counts."""
+    actions = [StoredMessage.status.set(Status.STOPPED), StoredMessage.counted_on.remove()]
+    return _finish(prompt, actions)
+
+
+def mark_failed(prompt: LeasedPrompt, failure: Failure, now: datetime, *, refunded: bool) -> Write:
+    """Return the write "prompt", which fails a leased prompt; a refunded one no longer counts."""
+    actions = [
+        StoredMessage.status.set(Status.FAILED),
+        StoredMessage.error_code.set(failure.code),
+        StoredMessage.error_message.set(failure.message),
+        StoredMessage.failed_at.set(times.text(now)),
+    ]
+    if refunded:
+        actions.append(StoredMessage.counted_on.remove())
+    return _finish(prompt, actions)
+
+
+def _finish(prompt: LeasedPrompt, actions: Sequence[Action]) -> Write:
+    item = StoredMessage(prompt.chatroom_id, prompt.seq)
+    return update("prompt", item, [*actions, *stored.end_prompt()], _is_leased(prompt))
+
+
+def _is_leased(prompt: LeasedPrompt) -> Condition:
+    same: Condition = StoredMessage.lease == prompt.lease
+    return same
+
+
+def _may_continue(prompt: LeasedPrompt) -> Condition:
+    may: Condition = _is_leased(prompt) & StoredMessage.stop.does_not_exist()
+    return may

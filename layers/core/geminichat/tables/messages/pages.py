@@ -1,0 +1,212 @@
+"""Reading messages: one, a page of a room's line, and the turns before a prompt."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from pynamodb.expressions.condition import Condition
+
+from geminichat.domain import ids
+from geminichat.domain.history import PastTurn
+from geminichat.domain.lines import Hidden
+from geminichat.domain.live import Partial
+from geminichat.domain.messages import UNFINISHED, Failure, Finish, Message, Status, read_member
+from geminichat.domain.rooms import Room
+from geminichat.domain.sessions import Claims
+from geminichat.errors import NotFound
+from geminichat.tables import chatrooms, live, pieces, users
+from geminichat.tables.messages import stored
+from geminichat.tables.messages.stored import StoredMessage
+from geminichat.tables.table import overlap, read_page
+
+PAGE_LENGTH = 1_000_000
+"""Characters of a page after which no further messages are read to fill it up."""
+
+type Page = tuple[list[dict[str, Any]], bool]
+"""Messages by attribute, and whether more may follow."""
+
+
+def get(
+    caller: Claims, chatroom_id: str, message_id: str, now: datetime, start: int | None = None
+) -> Message:
+    """Return a message of the user's room; a prompt with its reply.
+
+    A prompt that is being answered comes with its reply's text from `start` on, if that is given.
+    Raises NotFound, and Unauthorized if the session has ended.
+    """
+    seq = ids.message_seq(ids.parse_room(chatroom_id), message_id)
+    _, room, message, following, *watched = users.current(
+        caller.user_id,
+        caller.session_id,
+        now,
+        chatrooms.key_of(caller.user_id, chatroom_id),
+        stored.key_of(chatroom_id, seq),
+        stored.key_of(chatroom_id, seq + 1),
+        *([] if start is None else [live.key_of(caller.user_id)]),
+    )
+    if room is None or message is None:
+        raise NotFound()
+    hidden = chatrooms.line_of(room).hidden.has_position(seq) or UNSET
+    shown = msgspec.structs.replace(_view(message.attribute_values), hidden=hidden)
+    if message.sender == "ai":
+        return shown
+    reply = _view(following.attribute_values) if following else None
+    partial: Partial | UnsetType = UNSET
+    if start is not None and message.status in UNFINISHED:
+        live.note_poll(caller.user_id, watched[0], now)
+    if start is not None and message.status == Status.GENERATING:
+        partial = pieces.read_text(chatroom_id, seq, int(message.attempt or 0), start)
+    return msgspec.structs.replace(shown, reply=reply, partial=partial)
+
+
+def read_newest(
+    caller: Claims, chatroom_id: str, limit: int, before: int | None, now: datetime
+) -> tuple[Room, list[Message], int | None]:
+    """Return the user's room, up to `limit` messages before a position, and where to continue.
+
+    The messages are the newest ones, oldest first. Raises NotFound, and Unauthorized if the
+    session has ended.
+    """
+    (room, hidden), first = overlap(
+        lambda: chatrooms.get(caller, chatroom_id, now),
+        lambda: _read_back(chatroom_id, before, limit),
+    )
+    items, more = _fill_back(chatroom_id, first, limit, hidden)
+    earlier = hidden.skip_back(int(items[-1]["seq"]) - 1) if more else 0
+    return room, [_view(item) for item in reversed(items)], earlier + 1 if earlier else None
+
+
+def read_after(
+    caller: Claims, chatroom_id: str, seq: int, limit: int, now: datetime
+) -> tuple[list[Message], int | None, bool]:
+    """Return up to `limit` messages of the user's room after a position, and where to continue.
+
+    The last value is whether the message at the position is hidden. Raises NotFound, and
+    Unauthorized if the session has ended.
+    """
+
+    def read(position: int, limit: int) -> Page:
+        return _read_page(chatroom_id, StoredMessage.seq > position, limit)
+
+    (_, hidden), first = overlap(
+        lambda: chatrooms.get(caller, chatroom_id, now), lambda: read(seq, limit)
+    )
+    items, more = _fill(
+        first, limit, hidden, lambda last, left: read(hidden.skip_forward(last + 1) - 1, left)
+    )
+    last = hidden.skip_forward(int(items[-1]["seq"]) + 1) - 1 if more else None
+    return [_view(item) for item in items], last, hidden.has_position(seq)
+
+
+def find_last(chatroom_id: str) -> int:
+    """Return the position of the last prompt's reply, which may not be stored yet; 0 for none."""
+    items, _ = _read_back(chatroom_id, None, 1, ["seq"])
+    last = int(items[0]["seq"]) if items else 0
+    return last + last % 2
+
+
+class Past(msgspec.Struct, frozen=True):
+    """The latest turns before a prompt."""
+
+    turns: list[PastTurn]
+    """The turns with a reply, oldest first."""
+    unfinished: list[int]
+    """The positions of the prompts that are neither answered nor failed, oldest first."""
+
+
+def read_past(chatroom_id: str, before: int, limit: int, hidden: Hidden) -> Past:
+    """Return the last `limit` turns before a position that are not hidden."""
+    attributes = ["seq", "sender", "status", "content"]
+    start = hidden.skip_back(before - 1) + 1
+    first = _read_back(chatroom_id, start, 2 * limit, attributes)
+    items, _ = _fill_back(chatroom_id, first, 2 * limit, hidden, attributes)
+    found = {int(item["seq"]): item for item in items}
+    prompts = [(seq, item) for seq, item in sorted(found.items()) if item["sender"] == "user"]
+    return Past(
+        [
+            PastTurn(prompt=item["content"], reply=found[seq + 1]["content"])
+            for seq, item in prompts
+            if seq + 1 in found
+        ],
+        [seq for seq, item in prompts if item.get("status") in UNFINISHED],
+    )
+
+
+def _read_back(
+    chatroom_id: str, before: int | None, limit: int, attributes: list[str] | None = None
+) -> Page:
+    """Return up to `limit` messages before a position, newest first."""
+    if before == 1:
+        return [], False
+    earlier = StoredMessage.seq.between(1, before - 1) if before else StoredMessage.seq > 0
+    return _read_page(
+        chatroom_id, earlier, limit, scan_index_forward=False, attributes_to_get=attributes
+    )
+
+
+def _fill_back(
+    chatroom_id: str,
+    first: Page,
+    limit: int,
+    hidden: Hidden,
+    attributes: list[str] | None = None,
+) -> Page:
+    def read(last: int, left: int) -> Page:
+        return _read_back(chatroom_id, hidden.skip_back(last - 1) + 1, left, attributes)
+
+    return _fill(first, limit, hidden, read)
+
+
+def _fill(first: Page, limit: int, hidden: Hidden, read: Callable[[int, int], Page]) -> Page:
+    """Return a page without its hidden messages, filled up from the messages that follow.
+
+    `read` takes a position and a number, and returns at most as many messages that follow it. A
+    page may stay shorter if its messages are long.
+    """
+    (page, more), asked = first, limit
+    shown: list[dict[str, Any]] = []
+    while True:
+        shown += [item for item in page if not hidden.has_position(int(item["seq"]))]
+        is_long = len(page) < asked or sum(len(item["content"]) for item in shown) > PAGE_LENGTH
+        if not more or len(shown) == limit or (shown and is_long):
+            return shown, more
+        asked = limit - len(shown)
+        page, more = read(int(page[-1]["seq"]), asked)
+
+
+def _read_page(chatroom_id: str, positions: Condition, limit: int, **options: Any) -> Page:
+    """Return up to `limit` messages at these positions, and whether more may follow."""
+    return read_page(
+        StoredMessage.query(chatroom_id, positions, consistent_read=True, limit=limit, **options)
+    )
+
+
+def _view(item: Mapping[str, Any]) -> Message:
+    """Return a message as the wire shows it, from its attributes by name."""
+    room_id, seq = item["chatroom_id"], int(item["seq"])
+    if item["sender"] == "ai":
+        return Message(
+            id=ids.message_id(room_id, seq),
+            sender="ai",
+            content=item["content"],
+            created_at=item["created_at"],
+            reply_to=ids.message_id(room_id, seq - 1),
+            model=item["model"],
+            requested_model=item.get("requested_model") or UNSET,
+            finish=read_member(Finish, item.get("finish") or Finish.COMPLETE),
+            usage=stored.token_usage(item.get("input_tokens"), item.get("output_tokens")),
+        )
+    status = read_member(Status, item.get("status") or Status.QUEUED)
+    failure = None
+    if status is Status.FAILED and (code := item.get("error_code")):
+        failure = Failure(code=code, message=item.get("error_message") or "")
+    return Message(
+        id=ids.message_id(room_id, seq),
+        sender="user",
+        content=item["content"],
+        created_at=item["created_at"],
+        status=status,
+        error=failure,
+    )

@@ -1,0 +1,151 @@
+"""The messages table: a room's prompts and replies by their position (`seq`).
+
+A prompt has position n and its reply n+1, so a prompt has at most one reply and a room always reads
+prompt, reply, prompt, reply. Unfinished prompts (neither answered nor failed) are in the sparse
+index `unfinished`, where the sweep finds them. Position 0 is a deleted room's tombstone.
+"""
+
+import zlib
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.update import Action
+from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+
+from geminichat.domain import times
+from geminichat.domain.lines import Hidden, Range
+from geminichat.domain.messages import TokenUsage
+from geminichat.domain.spending import Reservation
+from geminichat.tables.table import Key, Table
+
+FIRST = "0"
+"""The generation of a prompt that was never retried."""
+
+SHARDS = 8
+"""Partitions of the index of unfinished prompts, which spread its writes."""
+
+
+class Unfinished(GlobalSecondaryIndex["StoredMessage"]):
+    """Unfinished prompts and tombstones, oldest first within a shard."""
+
+    class Meta:
+        index_name = "unfinished"
+        projection = KeysOnlyProjection()
+
+    unfinished_shard = NumberAttribute(hash_key=True)
+    unfinished_since = UnicodeAttribute(range_key=True)
+
+
+class Failed(GlobalSecondaryIndex["StoredMessage"]):
+    """Failed prompts by the code of their failure, oldest first."""
+
+    class Meta:
+        index_name = "failed"
+        projection = KeysOnlyProjection()
+
+    error_code = UnicodeAttribute(hash_key=True)
+    failed_at = UnicodeAttribute(range_key=True)
+
+
+class StoredMessage(Table):
+    """A prompt or a reply. A prompt keeps the room's settings of the time it was sent."""
+
+    class Meta:
+        setting = "MESSAGES_TABLE"
+
+    chatroom_id = UnicodeAttribute(hash_key=True)
+    seq = NumberAttribute(range_key=True)
+    user_id = UnicodeAttribute()
+    sender = UnicodeAttribute()
+    content = UnicodeAttribute()
+    model = UnicodeAttribute()
+    created_at = UnicodeAttribute()
+
+    status = UnicodeAttribute(null=True)
+    system_instruction = UnicodeAttribute(null=True)
+    hidden = UnicodeAttribute(null=True)  # JSON: the ranges that its room hid then
+    attempts = NumberAttribute(null=True)
+    attempt = NumberAttribute(null=True)  # the number of the latest one, retries included
+    stop = BooleanAttribute(null=True)  # its user has asked to stop it
+    generation = UnicodeAttribute(null=True)
+    retried_at = UnicodeAttribute(null=True)
+    requeued = NumberAttribute(null=True)
+    lease = UnicodeAttribute(null=True)
+    leased_until = UnicodeAttribute(null=True)
+    counted_on = UnicodeAttribute(null=True)
+    error_code = UnicodeAttribute(null=True)
+    error_message = UnicodeAttribute(null=True)
+    failed_at = UnicodeAttribute(null=True)
+    unfinished_shard = NumberAttribute(null=True)
+    unfinished_since = UnicodeAttribute(null=True)
+
+    requested_model = UnicodeAttribute(null=True)
+    thinking = UnicodeAttribute(null=True)
+    max_output_tokens = NumberAttribute(null=True)
+    finish = UnicodeAttribute(null=True)
+    input_tokens = NumberAttribute(null=True)  # a prompt's: of attempts that brought no reply
+    output_tokens = NumberAttribute(null=True)
+    reservation = UnicodeAttribute(null=True)  # a Reservation in JSON
+    title_due = BooleanAttribute(null=True)  # the room was titled by default
+
+    unfinished = Unfinished()
+    failed = Failed()
+
+
+def key_of(chatroom_id: str, seq: int) -> Key:
+    """Return the key of a message, to read it together with other items."""
+    return Key(StoredMessage, chatroom_id, seq)
+
+
+def find(chatroom_id: str, seq: int) -> StoredMessage | None:
+    """Return a message, or None."""
+    try:
+        return StoredMessage.get(chatroom_id, seq, consistent_read=True)
+    except StoredMessage.DoesNotExist:
+        return None
+
+
+def token_usage(input_tokens: Any, output_tokens: Any) -> TokenUsage:
+    """Return the tokens of a message, from two of its attributes."""
+    return TokenUsage(input_tokens=int(input_tokens or 0), output_tokens=int(output_tokens or 0))
+
+
+def hidden_of(prompt: StoredMessage) -> Hidden:
+    """Return the ranges that the room hid when the prompt was sent."""
+    if not prompt.hidden:
+        return Hidden()
+    return Hidden.of(msgspec.json.decode(prompt.hidden, type=list[Range]))
+
+
+def sent_at(prompt: StoredMessage) -> datetime:
+    """Return when the prompt was sent or last retried."""
+    return times.parse(prompt.retried_at or prompt.created_at)
+
+
+def encode_reservation(reservation: Reservation) -> str:
+    """Return the attribute `reservation` of a prompt."""
+    return msgspec.json.encode(reservation).decode()
+
+
+def decode_reservation(reservation: str | None) -> Reservation | None:
+    """Return the reservation from that attribute."""
+    return msgspec.json.decode(reservation, type=Reservation) if reservation else None
+
+
+def shard(chatroom_id: str) -> int:
+    """Return the shard of the unfinished index that holds a room's prompts."""
+    return zlib.crc32(chatroom_id.encode()) % SHARDS
+
+
+def end_prompt() -> list[Action]:
+    """Return the actions on a prompt that is final."""
+    return [
+        StoredMessage.lease.remove(),
+        StoredMessage.leased_until.remove(),
+        StoredMessage.stop.remove(),
+        StoredMessage.unfinished_shard.remove(),
+        StoredMessage.unfinished_since.remove(),
+        StoredMessage.reservation.remove(),
+    ]

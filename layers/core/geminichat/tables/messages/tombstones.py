@@ -1,0 +1,83 @@
+"""The tombstone of a deleted room, and the deletion of its messages."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from geminichat.domain import times
+from geminichat.tables.messages import stored
+from geminichat.tables.messages.stored import StoredMessage
+from geminichat.tables.table import Write, delete, put
+
+TOMBSTONE_SEQ = 0
+
+PURGE_AFTER = timedelta(seconds=60)
+"""Age at which a tombstone's messages are deleted: longer than any request takes."""
+
+
+def put_tombstone(user_id: str, chatroom_id: str, now: datetime) -> Write:
+    """Return the write "tombstone", by which the sweep deletes a deleted room's messages.
+
+    It is due only after the longest request, so that the sweep also deletes a prompt that is being
+    stored now.
+    """
+    tombstone = StoredMessage(
+        chatroom_id,
+        TOMBSTONE_SEQ,
+        user_id=user_id,
+        sender="note",
+        content="",
+        model="",
+        created_at=times.text(now),
+        unfinished_shard=stored.shard(chatroom_id),
+        unfinished_since=times.text(now + PURGE_AFTER),
+    )
+    return put("tombstone", tombstone)
+
+
+def delete_tombstone(chatroom_id: str) -> Write:
+    """Return the write "tombstone", which keeps a room's messages from the sweep.
+
+    Its condition fails if the sweep has deleted them.
+    """
+    tombstone = StoredMessage(chatroom_id, TOMBSTONE_SEQ)
+    return delete("tombstone", tombstone, StoredMessage.seq.exists())
+
+
+def list_prompts_in_flight(chatroom_id: str) -> Iterator[int]:
+    """Yield the positions of a room's prompts that are neither answered nor failed."""
+    in_flight = StoredMessage.unfinished_since.exists()
+    for prompt in StoredMessage.query(
+        chatroom_id,
+        StoredMessage.seq > TOMBSTONE_SEQ,
+        in_flight,
+        consistent_read=True,
+        attributes_to_get=["chatroom_id", "seq"],
+    ):
+        yield int(prompt.seq)
+
+
+def purge(chatroom_id: str, until: float) -> bool:
+    """Delete a deleted room's messages, its tombstone last; return False if time ran out before.
+
+    `until` is a time of the monotonic clock. Repeats until a query finds nothing, since a worker
+    may store a reply meanwhile; it cannot once the reply's prompt is deleted.
+    """
+    found = True
+    while found:
+        found = False
+        keys = StoredMessage.query(
+            chatroom_id,
+            StoredMessage.seq > TOMBSTONE_SEQ,
+            consistent_read=True,
+            attributes_to_get=["chatroom_id", "seq"],
+            page_size=500,
+        )
+        with StoredMessage.batch_write() as batch:
+            for key in keys:
+                if time.monotonic() > until:
+                    return False
+                batch.delete(StoredMessage(chatroom_id, int(key.seq)))
+                found = True
+    StoredMessage(chatroom_id, TOMBSTONE_SEQ).delete()
+    return True
