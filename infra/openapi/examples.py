@@ -135,6 +135,7 @@ CONVERSATION = [msgspec.structs.replace(PROMPT, status=Status.ANSWERED), REPLY]
 SUBSCRIBED = billing.SubscriptionStatus(
     plan=Plan.PRO,
     status="active",
+    granted_until=None,
     current_period_end="2026-12-23T12:00:00.000Z",
     cancel_at_period_end=False,
     usage=_usage(limit=None, used=42, remaining=None),
@@ -230,6 +231,7 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
         billing.SubscriptionStatus(
             plan=Plan.BASIC,
             status=billing.NONE,
+            granted_until=None,
             current_period_end=None,
             cancel_at_period_end=False,
             usage=ACCOUNT.usage,

@@ -20,6 +20,7 @@ export function PlanCard({ user, hasPaid }) {
       <p>${usageInWords(user.usage)}${user.usage.remaining > 0 && `. New prompts at ${time(user.usage.resetsAt)}`}.</p>
       ${hasPaid && !isPro && html`<${Confirmation} />`}
       ${state && state.status !== "none" && html`<p>${statusInWords(state)}</p>`}
+      ${state?.grantedUntil && html`<p>You have Pro as a gift until ${date(state.grantedUntil)}.</p>`}
       ${state && html`<${Choices} state=${state} isPro=${isPro} />`}
     </section>
   `;
@@ -40,7 +41,7 @@ function Choices({ state, isPro }) {
   const isOngoing = state.status !== "none" && state.status !== "canceled";
   return html`
     <div class="row">
-      ${!isPro && !isOngoing && button("Get Pro", () => visit("/subscribe/pro"), "primary")}
+      ${(!isPro || state.grantedUntil) && !isOngoing && button("Get Pro", () => visit("/subscribe/pro"), "primary")}
       ${state.status !== "none" && button("Billing portal", () => visit("/subscription/portal"))}
       ${isOngoing && !state.cancelAtPeriodEnd && button("Cancel the subscription", () => changeSubscription("/subscription/cancel"))}
       ${isOngoing && state.cancelAtPeriodEnd && button("Keep the subscription", () => changeSubscription("/subscription/resume"))}

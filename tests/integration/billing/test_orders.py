@@ -7,14 +7,17 @@ few changes as possible.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geminichat.domain import ids
+from geminichat.domain import ids, times
+from geminichat.domain.plans import Plan
 from geminichat.tables import subscriptions
+from geminichat.tables.table import transact
 from infra.local.standins.stripe import PRO_PRICE
 from infra.local.standins.stripe.driver import Stripe
 from tests.support.billing import deliver
@@ -94,8 +97,17 @@ ENDED_AND_BEGUN_AGAIN = [
 ]
 
 
-def replay(life: Life, story: Sequence[tuple[str, str]], order: Sequence[int], again: int) -> None:
-    """Deliver a story's events in an order; one of them three times."""
+def replay(
+    life: Life,
+    story: Sequence[tuple[str, str]],
+    order: Sequence[int],
+    again: int,
+    before_each: Callable[[int], None] = lambda _place: None,
+) -> None:
+    """Deliver a story's events in an order; one of them three times.
+
+    `before_each` is called with the place of each delivery, and after the last one.
+    """
     happened: list[str] = []
     made: dict[str, str] = {}
 
@@ -106,6 +118,7 @@ def replay(life: Life, story: Sequence[tuple[str, str]], order: Sequence[int], a
         happened.append([event for event in made if made[event] == kind][-1])
 
     for place, event in enumerate(order):
+        before_each(place)
         while len(happened) <= event:
             advance()
         life.deliver(happened[event])
@@ -113,6 +126,7 @@ def replay(life: Life, story: Sequence[tuple[str, str]], order: Sequence[int], a
             life.deliver(happened[event])
     while len(happened) < len(story):
         advance()
+    before_each(len(order))
     life.deliver(happened[order[again]])
 
 
@@ -138,6 +152,47 @@ def test_events_of_an_ended_and_a_second_subscription_end_with_stripes_state_in_
         life = Life(api, stripe)
         replay(life, ENDED_AND_BEGUN_AGAIN[:length], order, again=number % length)
         life.check()
+
+
+def replay_with_grant(
+    api: Api, stripe: Stripe, order: Sequence[int], begins: int, ends: int
+) -> None:
+    """Grant pro before one place of the order, and revoke it before a later one, if there is one.
+
+    At every place, the grant is as the operator left it, and the plan is pro if one gives it.
+    """
+    life, until = Life(api, stripe), datetime.now(UTC) + timedelta(days=400)
+
+    def check_or_change(place: int) -> None:
+        before = subscriptions.load(life.user_id)
+        is_granted = begins < place <= ends
+        assert before.granted_until == (times.text(until) if is_granted else None)
+        is_pro = subscriptions.plan_of(before, datetime.now(UTC)) is Plan.PRO
+        assert is_pro == (is_granted or before.pro_until is not None)
+        if place == begins:
+            transact(subscriptions.grant(life.user_id, until))
+        if place == ends:
+            transact(subscriptions.revoke(life.user_id))
+        after = subscriptions.load(life.user_id)
+        assert (after.pro_until, after.status) == (before.pro_until, before.status)
+
+    replay(life, ENDED_AND_BEGUN_AGAIN[: len(order)], order, 0, check_or_change)
+    life.check()
+    last = subscriptions.load(life.user_id)
+    assert last.granted_until == (times.text(until) if begins <= len(order) < ends else None)
+
+
+@pytest.mark.parametrize(
+    "length", [2, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (3, 4))]
+)
+def test_no_order_of_events_changes_a_grant_that_begins_and_ends_between_them(
+    api: Api, stripe: Stripe, length: int
+) -> None:
+    never = length + 1
+    for order in permutations(range(length)):
+        for begins in range(length + 1):
+            for ends in [*range(begins + 1, length + 1), never]:
+                replay_with_grant(api, stripe, order, begins, ends)
 
 
 MOVES = [

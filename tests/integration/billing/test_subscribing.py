@@ -24,6 +24,7 @@ def test_a_payment_grants_the_pro_plan(payer: Person) -> None:
     assert payer.status() == {
         "plan": "basic",
         "status": "none",
+        "grantedUntil": None,
         "currentPeriodEnd": None,
         "cancelAtPeriodEnd": False,
         "usage": payer.status()["usage"],

@@ -83,10 +83,14 @@ class RequestLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubscriptionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A user's plan as the API shows it; `status` is Stripe's status, or "none"."""
+    """A user's plan as the API shows it; `status` is Stripe's status, or "none".
+
+    An operator may grant pro until a time, with or without a subscription.
+    """
 
     plan: Plan
     status: str
+    granted_until: str | None
     current_period_end: str | None
     cancel_at_period_end: bool
     usage: Usage

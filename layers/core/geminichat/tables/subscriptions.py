@@ -9,7 +9,7 @@ from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 
 from geminichat.domain import times
 from geminichat.domain.billing import NONE, ONGOING, SubscriptionState, SubscriptionStatus
-from geminichat.domain.plans import Plan
+from geminichat.domain.plans import Plan, plan_at
 from geminichat.domain.quota import Allowance
 from geminichat.domain.sessions import Claims
 from geminichat.tables import users
@@ -27,10 +27,11 @@ class ByCustomer(GlobalSecondaryIndex["Subscription"]):
 
 
 class Subscription(Table):
-    """A user's subscription. Without an item, or after `pro_until`, the plan is basic.
+    """A user's subscription. Without an item, or after both times, the plan is basic.
 
-    `revision` counts how often a state fetched from Stripe was stored. The attempts number the
-    idempotency keys under which objects are created at Stripe.
+    `pro_until` comes from Stripe. `granted_until` comes from an operator, and nothing that Stripe
+    reports changes it. `revision` counts how often a state fetched from Stripe was stored. The
+    attempts number the idempotency keys under which objects are created at Stripe.
     """
 
     class Meta:
@@ -43,6 +44,7 @@ class Subscription(Table):
     period_end = UnicodeAttribute(null=True)
     ends = BooleanAttribute(default=False)
     pro_until = UnicodeAttribute(null=True)
+    granted_until = UnicodeAttribute(null=True)
     revision = NumberAttribute(default=0)
     customer_attempt = NumberAttribute(default=0)
     checkout_attempt = NumberAttribute(default=0)
@@ -85,22 +87,35 @@ def delete(user_id: str) -> None:
 
 
 def plan_of(subscription: Subscription | None, now: datetime) -> Plan:
-    """Return the plan that an item, or its absence, grants at `now`."""
-    return _plan_until(subscription.pro_until if subscription else None, now)
-
-
-def _plan_until(pro_until: str | None, now: datetime) -> Plan:
-    return Plan.PRO if pro_until and pro_until > times.text(now) else Plan.BASIC
+    """Return the plan that an item, or its absence, gives at `now`."""
+    if subscription is None:
+        return Plan.BASIC
+    return plan_at(now, subscription.pro_until, subscription.granted_until)
 
 
 def has_other_plan(before: Subscription, state: SubscriptionState, now: datetime) -> bool:
-    """Return whether a state grants another plan at `now` than the item that it replaced."""
-    return _plan_until(_text(state.pro_until), now) is not plan_of(before, now)
+    """Return whether the plan at `now` is another with a state than with the one it replaced."""
+    after = plan_at(now, _text(state.pro_until), before.granted_until)
+    return after is not plan_of(before, now)
 
 
 def require_pro(user_id: str, now: datetime) -> Write:
-    """Return the write "plan", which requires that the user's item grants pro at `now`."""
-    return check("plan", Subscription(user_id), Subscription.pro_until > times.text(now))
+    """Return the write "plan", which requires that the user's item gives pro at `now`."""
+    moment = times.text(now)
+    condition = (Subscription.pro_until > moment) | (Subscription.granted_until > moment)
+    return check("plan", Subscription(user_id), condition)
+
+
+def grant(user_id: str, until: datetime) -> Write:
+    """Return the write "grant", which gives pro until a time, whatever Stripe reports."""
+    granted_until = Subscription.granted_until.set(times.text(until))
+    return update("grant", Subscription(user_id), [granted_until])
+
+
+def revoke(user_id: str) -> Write:
+    """Return the write "grant", which ends a grant. Its condition fails if there is none."""
+    granted_until = Subscription.granted_until
+    return update("grant", Subscription(user_id), [granted_until.remove()], granted_until.exists())
 
 
 def is_ongoing(subscription: Subscription) -> bool:
@@ -213,10 +228,12 @@ def has_state(subscription: Subscription, state: SubscriptionState | None) -> bo
 
 
 def view(subscription: Subscription, allowance: Allowance) -> SubscriptionStatus:
-    """Return a user's subscription as the API shows it."""
+    """Return a user's subscription as the API shows it; a grant that has ended is not shown."""
+    is_granted = plan_at(allowance.now, subscription.granted_until) is Plan.PRO
     return SubscriptionStatus(
         plan=allowance.plan,
         status=subscription.status,
+        granted_until=subscription.granted_until if is_granted else None,
         current_period_end=subscription.period_end,
         cancel_at_period_end=subscription.ends,
         usage=allowance.usage(),
