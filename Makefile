@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help setup up chat logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
-.PHONY: picture bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive end-sessions reconcile restore models build hooks clean
+.PHONY: picture bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive admin reconcile restore models build hooks clean
 .PHONY: local-only lock lock-layers lock-tools lock-node lock-bench
 
 help: ## Show this list
@@ -106,11 +106,11 @@ destroy: setup ## Delete a stage, except prod, with all its data from AWS (STAGE
 rotate-keys: setup ## Replace the key that signs tokens, in two runs (STAGE=local)
 	@$(RUN_WITH_CORE) infra.stages.rotate_signing_keys $(or $(STAGE),local)
 
-end-sessions: setup ## End every session of a user (USER=id, email or number; STAGE=local)
-	@$(RUN_WITH_CORE) infra.stages.end_sessions $(or $(STAGE),local) $(if $(filter command line,$(origin USER)),'$(USER)',$(error USER is missing, for example: make end-sessions USER=ann@example.com))
-
 redrive: setup ## Queue failed prompts again (STAGE=local, REASON=<code>; DRY=1 only shows them)
 	@$(RUN_WITH_CORE) infra.stages.redrive $(or $(STAGE),local) $(if $(REASON),--reason $(REASON)) $(if $(DRY),--dry-run)
+
+admin: setup ## Help a user: ARGS="show ann@example.com"; ARGS=--help lists the acts (STAGE=local)
+	@$(RUN_WITH_CORE) infra.stages.admin $(or $(STAGE),local) $(ARGS)
 
 reconcile: setup ## Compare all subscriptions with Stripe now (STAGE=local; DRY=1 changes nothing)
 	@$(RUN_WITH_CORE) infra.stages.reconcile $(or $(STAGE),local) $(if $(DRY),--dry-run)

@@ -4,12 +4,12 @@ from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import hashing
 from geminichat.domain.accounts import Credentials
 from geminichat.domain.tokens import Tokens
-from geminichat.errors import InvalidCredentials, TooManyRequests
+from geminichat.errors import AccountSuspended, InvalidCredentials, TooManyRequests
 from geminichat.operations import login
 from geminichat.tables import users
 
 
-@endpoint(public=True, errors=[InvalidCredentials, TooManyRequests])
+@endpoint(public=True, errors=[AccountSuspended, InvalidCredentials, TooManyRequests])
 def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with tokens; an unknown account gets the same 401 after the same work."""
     given = request.body(Credentials)

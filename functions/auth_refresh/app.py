@@ -3,11 +3,11 @@
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.sessions import RefreshRequest, RefreshToken
 from geminichat.domain.tokens import Tokens
-from geminichat.errors import TokenReused, Unauthorized
+from geminichat.errors import AccountSuspended, TokenReused, Unauthorized
 from geminichat.operations import refresh_session
 
 
-@endpoint(public=True, errors=[TokenReused, Unauthorized])
+@endpoint(public=True, errors=[AccountSuspended, TokenReused, Unauthorized])
 def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with new tokens, or with those that replaced the token within the last 20 s."""
     spent = RefreshToken.read(request.body(RefreshRequest).refresh_token)

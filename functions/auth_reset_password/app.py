@@ -9,11 +9,11 @@ from geminichat.domain import accounts as texts
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewPassword
 from geminichat.domain.codes import Purpose
-from geminichat.errors import InvalidCode, TooManyRequests, WeakPassword
+from geminichat.errors import AccountSuspended, InvalidCode, TooManyRequests, WeakPassword
 from geminichat.operations import accounts, notices, one_time_codes
 
 
-@endpoint(public=True, errors=[InvalidCode, TooManyRequests, WeakPassword])
+@endpoint(public=True, errors=[AccountSuspended, InvalidCode, TooManyRequests, WeakPassword])
 def handler(request: Request) -> Response:
     """Answer 200; log in with the new password to begin a session."""
     given = request.body(NewPassword)

@@ -8,11 +8,11 @@ from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import accounts as texts
 from geminichat.domain.accounts import GivenCode, LoggedIn
 from geminichat.domain.codes import Purpose
-from geminichat.errors import InvalidCode, TooManyRequests, Unauthorized
+from geminichat.errors import AccountSuspended, InvalidCode, TooManyRequests, Unauthorized
 from geminichat.operations import accounts, notices, one_time_codes
 
 
-@endpoint(public=True, errors=[InvalidCode, TooManyRequests, Unauthorized])
+@endpoint(public=True, errors=[AccountSuspended, InvalidCode, TooManyRequests, Unauthorized])
 def handler(request: Request) -> Response[LoggedIn]:
     """Answer 200 with the user and tokens."""
     given = request.body(GivenCode)

@@ -19,7 +19,7 @@ from geminichat.domain.live import RoomFrame
 from geminichat.domain.messages import NO_TOKENS, TokenUsage
 from geminichat.domain.models import Model
 from geminichat.runtime import deadlines, log
-from geminichat.tables import chatrooms, live, subscriptions, usage
+from geminichat.tables import chatrooms, live, subscriptions, usage, users
 from geminichat.tables.messages import stored
 from geminichat.tables.table import ConditionsFailed, batch_get, transact, transact_if
 from geminichat.upstash import room_list_cache
@@ -45,17 +45,20 @@ def _handle(record: dict[str, Any]) -> bool:
 
 
 def give_title(job: TitleJob, now: datetime) -> None:
-    """Title the job's room if its title is still the default.
+    """Title the job's room if its title is still the default and its user is not banned.
 
     The most that the title can cost is charged before Gemini is asked, and corrected afterwards.
     """
-    room, prompt, reply, subscription = batch_get(
+    user, room, prompt, reply, subscription = batch_get(
+        users.key_of(job.user_id),
         chatrooms.key_of(job.user_id, job.chatroom_id),
         stored.key_of(job.chatroom_id, job.seq),
         stored.key_of(job.chatroom_id, job.seq + 1),
         subscriptions.key_of(job.user_id),
     )
     if not (room and prompt and reply and chatrooms.is_title_due(room)):
+        return
+    if user and user.banned_at:
         return
     model = config.catalogue().cheapest(now.date())
     question = titles.question(prompt.content, reply.content)

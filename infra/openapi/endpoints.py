@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from geminichat.errors import (
+    AccountSuspended,
     AppError,
     BodyTooLarge,
     Contended,
@@ -99,7 +100,7 @@ class Endpoint:
         """Every error that it can answer: the declared ones, and those of all similar endpoints."""
         implied: set[type[AppError]] = {AppError}
         if not self.is_public:
-            implied.add(Unauthorized)
+            implied |= {AccountSuspended, Unauthorized}
             if self.method == "GET":
                 implied.add(TooManyRequests)
         if self.body:

@@ -22,6 +22,7 @@ from infra.stages.command import command, parser
 type Item = dict[str, Any]
 
 NOT_WITH_ALL = {
+    "AuditTable",
     "CodesTable",
     "LimitsTable",
     "LiveTable",
@@ -30,7 +31,7 @@ NOT_WITH_ALL = {
     "StripeEventsTable",
 }
 """Tables that are restored only if they are named: what they hold expires within days, or guards
-a secret, or (purges) lists the users who still have to be deleted."""
+a secret, records what operators did, or (purges) lists the users who still have to be deleted."""
 
 BATCH = 100
 """Keys of a BatchGetItem."""

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import boto3
@@ -271,41 +270,6 @@ def test_redrive_handles_a_dead_letter_with_the_credentials_of_a_profile(
     assert done.returncode == 0, done.stderr
     assert f"m_{'a' * 26}_1: not queued" in done.stdout
     assert done.stdout.endswith("0 of 1 queued again.\n")
-
-
-def test_end_sessions_ends_every_session_of_a_user_who_is_named_by_id_email_or_number(
-    tmp_path: Path, dev_stack: Callable[[str], str]
-) -> None:
-    tables = boto3.resource("dynamodb", region_name="eu-west-1")
-    users = tables.Table(dev_stack("UsersTable"))
-    for identity in ("email:ann@example.com", "mobile:+14155552671"):
-        record = {"identity": identity, "user_id": "u_1", "proven": True, "since": "2026-11-01"}
-        tables.Table(dev_stack("IdentitiesTable")).put_item(Item=record)
-
-    for named in ("u_1", " Ann@Example.com", "+1 (415) 555-2671"):
-        ann: dict[str, Any] = {
-            "user_id": "u_1",
-            "created_at": "2026-11-01",
-            "sessions": {"s_1": 1, "s_2": 2},
-        }
-        users.put_item(Item=ann)
-        done = run("end_sessions", "dev", named, home=tmp_path)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.endswith("Ended 2 sessions of u_1.\n")
-        user = users.get_item(Key={"user_id": "u_1"})["Item"]
-        assert user["sessions"] == {}
-        assert str(user["devices_since"]).isdigit(), "device tokens end, too"
-
-    unknown = run("end_sessions", "dev", "bob@example.com", home=tmp_path)
-    assert unknown.stderr == "No user has the identity bob@example.com.\n"
-    assert unknown.returncode == 1
-
-
-def test_make_end_sessions_runs_the_command_with_the_user_as_one_argument() -> None:
-    arguments = ["make", "--dry-run", "end-sessions", "STAGE=dev", "USER=+1 (415) 555-2671"]
-    printed = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
-    last = printed.stdout.strip().splitlines()[-1]
-    assert last.endswith(" infra.stages.end_sessions dev '+1 (415) 555-2671'")
 
 
 def test_destroy_removes_the_secrets_of_a_stage_that_was_never_deployed(stage: Stage) -> None:

@@ -51,7 +51,7 @@ def test_deploying_names_every_event_type_that_the_webhook_handles() -> None:
 def test_every_parameter_that_deploying_names_exists() -> None:
     assert PLACEHOLDER in SAMCONFIG.read_text()
     named = set(re.findall(r"`\"?([A-Z][a-z]+[A-Za-z]*)(?:=[^`]*)?`", DEPLOYING))
-    outputs = {"PipelineRole", "GithubProvider"}
+    outputs = {"PipelineRole", "GithubProvider", "SupportPolicy"}
     assert named - outputs <= set(TEMPLATE["Parameters"]), "template.yaml declares them"
 
 

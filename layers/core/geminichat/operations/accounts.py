@@ -53,8 +53,8 @@ def log_in_by_code(
     """Begin a session of a proven identity's user; if there is none, create one.
 
     `caller` is the session that the request came with. Raises InvalidCode if the code was used in
-    the meantime, and Unauthorized if the unproven user's own token has expired: with a fresh token
-    the user keeps the account's data.
+    the meantime, AccountSuspended, and Unauthorized if the unproven user's own token has expired:
+    with a fresh token the user keeps the account's data.
     """
     used = [*one_time_codes.use(proof, now), *_forget_wrong_passwords(proof.identity, source)]
     for _ in range(3):
@@ -106,6 +106,7 @@ def _begin_session(
     )
     if user is None:
         raise Contended()
+    users.require_not_banned(user)
     removed = _added_after(record, user, now) if record.replaced else []
     if record.replaced and not _can_restore(identity, removed):
         return _register(identity, record, used, now)
@@ -147,8 +148,8 @@ def reset_password(proof: Proof, password_hash: str, source: str, now: datetime)
     """Set the password of the user of a proven identity, and end every session.
 
     Identities that were added after this one within the last seven days are removed: someone else
-    may have added them. Raises InvalidCode if there is no such user, or the code was used in the
-    meantime.
+    may have added them. Raises AccountSuspended, and InvalidCode if there is no such user, or the
+    code was used in the meantime.
     """
     identity = proof.identity
     used = [*one_time_codes.use(proof, now), *_forget_wrong_passwords(identity, source)]
@@ -170,6 +171,7 @@ def reset_password(proof: Proof, password_hash: str, source: str, now: datetime)
                 return Reset(user_id=fresh.user_id)
             if user is None:
                 raise Contended()
+            users.require_not_banned(user)
             removed = _added_after(record, user, now)
             if not record.replaced:
                 reset = [users.reset_password(user, password_hash, removed, now)]

@@ -86,8 +86,8 @@ def reject(attempt: Attempt) -> InvalidCredentials:
 def begin_session(attempt: Attempt, user: User) -> OpenSession:
     """Begin a session of the user whose password was right.
 
-    Raises TooManyRequests if wrong passwords in parallel have reached a limit, and
-    InvalidCredentials if the password has changed.
+    Raises AccountSuspended, TooManyRequests if wrong passwords in parallel have reached a limit,
+    and InvalidCredentials if the password has changed.
     """
     now = attempt.now
     session = OpenSession.begin(user.user_id, now, int(user.devices_since))
@@ -100,6 +100,7 @@ def begin_session(attempt: Attempt, user: User) -> OpenSession:
     if attempt.wrong_codes:
         checks.append(limits_table.forget(attempt.wrong_codes))
     for _ in range(3):
+        users.require_not_banned(user)
         try:
             transact(
                 sessions.begin(session.refresh, now),

@@ -16,8 +16,8 @@ from geminichat.tables.table import batch_get
 def refresh(token: RefreshToken, now: datetime) -> OpenSession:
     """Return the session with the token that replaces this one, or has within the last 20 s.
 
-    Raises Unauthorized, and TokenReused for a genuine token that was spent earlier: that ends the
-    session.
+    Raises Unauthorized, AccountSuspended, and TokenReused for a genuine token that was spent
+    earlier: that ends the session.
     """
     signing = config.signing_keys()
     for _ in range(2):

@@ -82,6 +82,14 @@ def ids_of(user_id: str) -> list[str]:
     return [room.chatroom_id for room in found]
 
 
+def latest_ids(user_id: str, limit: int) -> list[str]:
+    """Return the ids of a user's rooms with the latest activity; no title is read."""
+    found = Chatroom.by_activity.query(
+        user_id, scan_index_forward=False, limit=limit, attributes_to_get=["chatroom_id"]
+    )
+    return [room.chatroom_id for room in found]
+
+
 def put_room(
     user_id: str, chatroom_id: str, new: rooms.NewRoom, now: datetime
 ) -> tuple[rooms.Room, Write]:

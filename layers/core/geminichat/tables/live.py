@@ -63,7 +63,7 @@ class Watchers(msgspec.Struct, frozen=True):
     polls: bool = False
     """Whether the user has polled for the text of a reply within the last seconds."""
     hides_prompt: bool = False
-    """Whether the room has hidden the prompt since it was sent, so that nobody reads its reply."""
+    """Whether nobody may read the prompt's reply: the room has hidden it, or its user is banned."""
 
     @property
     def is_anyone_there(self) -> bool:
@@ -74,13 +74,13 @@ class Watchers(msgspec.Struct, frozen=True):
 def find_watchers(user_id: str, now: datetime, prompt: tuple[str, int] | None = None) -> Watchers:
     """Return a user's connections whose session has not ended, and the prompts to stop.
 
-    With a prompt's room and position, also whether it is hidden. One network call, which reads the
-    user, too: a session ends with one write there, and from then on its connections receive
-    nothing.
+    With a prompt's room and position, also whether nobody may read its reply. One network call,
+    which reads the user, too: a session ends with one write there, and from then on its connections
+    receive nothing.
     """
     room_key = [chatrooms.key_of(user_id, prompt[0])] if prompt else []
     user, live, *rooms = batch_get(users.key_of(user_id), Key(Live, user_id), *room_key)
-    hides_prompt = any(
+    hides_prompt = bool(user and user.banned_at) or any(
         room and prompt and chatrooms.line_of(room).hidden.has_position(prompt[1]) for room in rooms
     )
     if live is None:

@@ -280,6 +280,22 @@ def settle_prompt(
     return writes
 
 
+def read_counted(user_id: str, now: datetime) -> tuple[int, int]:
+    """Return the prompts that are counted today, and those of them that are in flight."""
+    [today] = batch_get(key_of(user_id, now))
+    return (int(today.prompts), int(today.in_flight)) if today else (0, 0)
+
+
+def give_back(user_id: str, prompts: int, in_flight: int, now: datetime) -> Write:
+    """Return the write "day", which takes prompts off today's count, and off the attempts.
+
+    Those in flight may be refunded yet, so its condition fails unless as many more are counted.
+    """
+    actions = [Usage.prompts.add(-prompts), Usage.attempts.add(-prompts)]
+    enough = (Usage.prompts >= prompts + in_flight) & (Usage.in_flight <= in_flight)
+    return update("day", Usage(user_id, times.day(now)), actions, enough)
+
+
 def charge_title(user_id: str, price: Reservation) -> list[Write]:
     """Return the writes "day" and "stage", which spend the price of a title if the caps allow it.
 

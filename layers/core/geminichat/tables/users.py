@@ -18,7 +18,7 @@ from geminichat.domain.identities import Identity
 from geminichat.domain.quota import Allowance
 from geminichat.domain.sessions import ENDED, MOST_SESSIONS, Claims
 from geminichat.domain.users import Account
-from geminichat.errors import Unauthorized
+from geminichat.errors import AccountSuspended, Unauthorized
 from geminichat.tables.table import (
     ConditionsFailed,
     Key,
@@ -31,7 +31,6 @@ from geminichat.tables.table import (
     transact,
     transact_if,
     update,
-    update_if,
 )
 
 
@@ -55,6 +54,8 @@ class User(Table):
     """The epoch second from which on device tokens are genuine: see `domain.devices`."""
     purge_at = NumberAttribute(null=True)
     """The epoch second at which the user, who asked for it, is deleted; a login clears it."""
+    banned_at = UnicodeAttribute(null=True)
+    """When an operator suspended the account: it has no session, and a login is refused."""
     created_at = UnicodeAttribute()
 
 
@@ -95,9 +96,18 @@ def current(user_id: str, session_id: str, now: datetime, *also: Key) -> list[An
 
 
 def require_session(user: User | None, session_id: str, now: datetime) -> None:
-    """Check that a session of the user has not ended. Raises Unauthorized."""
-    if user is None or not has_valid_session(user, session_id, now):
+    """Check that a session of the user has not ended. Raises Unauthorized, AccountSuspended."""
+    if user is None:
         raise Unauthorized(ENDED)
+    require_not_banned(user)
+    if not has_valid_session(user, session_id, now):
+        raise Unauthorized(ENDED)
+
+
+def require_not_banned(user: User) -> None:
+    """Check that an operator has not suspended the account. Raises AccountSuspended."""
+    if user.banned_at:
+        raise AccountSuspended()
 
 
 def has_valid_session(user: User, session_id: str, now: datetime) -> bool:
@@ -156,17 +166,19 @@ def begin_session(
     """Return the write "user", which adds a session, in place of the oldest if there are 20.
 
     Its condition fails if another session was added in the meantime, or the password changed, or
-    the session that asks (`claims`) has ended.
+    the account was suspended, or the session that asks (`claims`) has ended.
     """
     began = list(sessions_of(user))
     actions = [User.sessions[session_id].set(int(now.timestamp())), *more]
     if user.purge_at is not None:
         actions.append(User.purge_at.remove())
-    condition = _has_password(user) & (size(User.sessions) < MOST_SESSIONS)
+    condition = _has_password(user) & User.banned_at.does_not_exist()
     if len(began) >= MOST_SESSIONS:
         oldest = User.sessions[began[0]]
         actions.append(oldest.remove())
-        condition = _has_password(user) & oldest.exists()
+        condition &= oldest.exists()
+    else:
+        condition &= size(User.sessions) < MOST_SESSIONS
     if claims:
         condition &= has_session(claims, now)
     return update("user", User(user.user_id), actions, condition)
@@ -202,9 +214,29 @@ def end_session(claims: Claims, now: datetime) -> None:
         raise Unauthorized(ENDED)
 
 
-def end_sessions(user_id: str, now: datetime) -> bool:
-    """End every session and device token of a user, and return whether there is such a user."""
-    return update_if(User(user_id), _end_others({}, now), User.user_id.exists())
+def exists(user_id: str) -> Write:
+    """Return the write "user", which checks that there is such a user."""
+    return check("user", User(user_id), User.user_id.exists())
+
+
+def end_all_sessions(user_id: str, now: datetime) -> Write:
+    """Return the write "user", which ends every session and device token of a user."""
+    return update("user", User(user_id), _end_others({}, now), User.user_id.exists())
+
+
+def ban(user_id: str, now: datetime) -> Write:
+    """Return the write "user", which suspends an account and ends its sessions and device tokens.
+
+    Its condition fails if it is suspended.
+    """
+    actions = [User.banned_at.set(times.text(now)), *_end_others({}, now)]
+    is_free = User.user_id.exists() & User.banned_at.does_not_exist()
+    return update("user", User(user_id), actions, is_free)
+
+
+def unban(user_id: str) -> Write:
+    """Return the write "user", which ends a suspension. Its condition fails if there is none."""
+    return update("user", User(user_id), [User.banned_at.remove()], User.banned_at.exists())
 
 
 def end_sessions_from(claims: Claims, now: datetime) -> None:
@@ -274,7 +306,8 @@ def restore_identity(
     """Return the write "user", which restores a replaced identity in place of the removed ones.
 
     Every session ends, and the password is set or removed: the one who replaced the identity may
-    know it. Its condition fails if a removed identity has changed meanwhile.
+    know it. Its condition fails if a removed identity has changed meanwhile, or the account was
+    suspended.
     """
     password = User.password_hash
     actions = [
@@ -284,7 +317,7 @@ def restore_identity(
     ]
     if session_id:
         actions.append(User.purge_at.remove())
-    condition: Condition = User.user_id.exists()
+    condition: Condition = User.user_id.exists() & User.banned_at.does_not_exist()
     for one in removed:
         if one.kind != identity.kind:
             actions += _remove(one)

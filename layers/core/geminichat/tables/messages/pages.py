@@ -134,6 +134,20 @@ def read_past(chatroom_id: str, before: int, limit: int, hidden: Hidden) -> Past
     )
 
 
+def list_failures(chatroom_id: str, limit: int) -> list[tuple[int, str, str]]:
+    """Return position, time and code of the failed ones of a room's newest messages.
+
+    No content is read.
+    """
+    attributes = ["seq", "failed_at", "error_code"]
+    items, _ = _read_back(chatroom_id, None, limit, attributes)
+    return [
+        (int(item["seq"]), item["failed_at"], item["error_code"])
+        for item in items
+        if "failed_at" in item
+    ]
+
+
 def _read_back(
     chatroom_id: str, before: int | None, limit: int, attributes: list[str] | None = None
 ) -> Page:

@@ -1,0 +1,100 @@
+"""make admin: change what a user may do: pro until a date, prompts given back, sessions, bans.
+
+An act and its audit item are one transaction. What follows for caches and connections is repeated
+when an act is sent again.
+"""
+
+from datetime import datetime, timedelta
+
+from geminichat.administration import Outcome, performs
+from geminichat.domain import times
+from geminichat.domain.acts import (
+    LONGEST_GRANT,
+    Ban,
+    Change,
+    EndSessions,
+    GiveBack,
+    GrantPro,
+    RevokePro,
+    Unban,
+)
+from geminichat.errors import Conflict, Contended, InvalidRequest, NotFound
+from geminichat.operations import live_connections
+from geminichat.tables import audit, subscriptions, usage, users
+from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
+from geminichat.tables.users import User
+from geminichat.upstash import prompt_limits
+
+
+@performs(Change)
+def handler(act: Change, operator: str, now: datetime) -> Outcome:
+    """Perform the act, once. Raises NotFound, InvalidRequest, Conflict, Contended."""
+    user, recorded = batch_get(users.key_of(act.user_id), audit.key_of(act))
+    if recorded:
+        _follow(act, now)
+        return Outcome(message="This was done before.", done_before=True)
+    if user is None:
+        raise NotFound(f"There is no user {act.user_id}.")
+    message, writes = _plan(act, user, now)
+    if not act.dry_run:
+        try:
+            transact(*writes, audit.put_act(act, operator, now))
+        except ConditionsFailed as error:
+            raise Contended() from error
+        _follow(act, now)
+    return Outcome(message=message)
+
+
+def _plan(act: Change, user: User, now: datetime) -> tuple[str, list[Write]]:
+    """Return the sentence that reports the act, and its writes. Raises InvalidRequest, Conflict."""
+    user_id = user.user_id
+    match act:
+        case GrantPro(until=until):
+            if not now < until <= now + timedelta(days=LONGEST_GRANT):
+                raise InvalidRequest("A grant ends in the future, within ten years.")
+            grant = subscriptions.grant(user_id, until)
+            return f"{user_id} has pro until {times.text(until)}.", [users.exists(user_id), grant]
+        case RevokePro():
+            granted_until = subscriptions.load(user_id).granted_until
+            if granted_until is None:
+                raise Conflict(f"{user_id} has no grant.")
+            message = f"The grant of {user_id} until {granted_until} ends now."
+            return message, [users.exists(user_id), subscriptions.revoke(user_id)]
+        case GiveBack(prompts=asked):
+            return _give_back(user, asked, now)
+        case EndSessions():
+            ended = len(users.sessions_of(user))
+            return f"{ended} sessions of {user_id} end.", [users.end_all_sessions(user_id, now)]
+        case Ban():
+            if user.banned_at:
+                raise Conflict(f"{user_id} has been banned since {user.banned_at}.")
+            return f"{user_id} is banned: no login, no prompt.", [users.ban(user_id, now)]
+        case Unban():
+            if not user.banned_at:
+                raise Conflict(f"{user_id} is not banned.")
+            return f"{user_id} may log in again.", [users.unban(user_id)]
+
+
+def _give_back(user: User, asked: int, now: datetime) -> tuple[str, list[Write]]:
+    if not users.has_proven_identity(user):
+        raise Conflict(
+            f"{user.user_id} has verified no email or mobile number, and has more prompts then."
+        )
+    counted, in_flight = usage.read_counted(user.user_id, now)
+    prompts = min(asked, counted - in_flight)
+    if prompts <= 0:
+        raise Conflict(f"{user.user_id} has no finished prompt counted today.")
+    message = f"{user.user_id} gets {prompts} of today's {counted} prompts back."
+    return message, [
+        users.exists(user.user_id),
+        usage.give_back(user.user_id, prompts, in_flight, now),
+    ]
+
+
+def _follow(act: Change, now: datetime) -> None:
+    """Drop what caches hold, or close connections. Each may be repeated."""
+    match act:
+        case GrantPro() | RevokePro() | GiveBack():
+            prompt_limits.forget(act.user_id, now)
+        case EndSessions() | Ban():
+            live_connections.close_ended(act.user_id, now)

@@ -1,0 +1,284 @@
+"""Help a user without touching tables: `make admin ARGS="show ann@example.com" STAGE=prod`.
+
+A user is named by email, mobile number, id or Stripe customer id. Acts need a reason, which is kept
+together with your AWS identity. Invokes the stage's functions and needs nothing but their policy,
+Support (DEPLOYING.md).
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from infra.command import CommandError
+from infra.stages import stage as stages
+from infra.stages.command import command, parser
+from infra.stages.stage import Stage
+
+PATIENT = Config(read_timeout=70)
+"""Longer than the functions' timeouts; a retry repeats the act's id, so it happens once."""
+
+SHOW, CHANGE = "admin-show", "admin-change"
+"""The functions, by the end of their names."""
+
+
+@command
+def main(arguments: list[str]) -> None:
+    """Answer a question or perform an act, and print the outcome."""
+    options = make_parser().parse_args(arguments)
+    announced = sys.stderr if options.json else sys.stdout
+    with contextlib.redirect_stdout(announced):
+        stage = stages.connect(options.stage, options.data_folder)
+        if stage.name == stages.LOCAL:
+            print(f"Stage {stage.name}: stack {stage.stack} on this machine", flush=True)
+    answer = options.run(stage, options)
+    if options.json:
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        return
+    for line in options.describe(answer):
+        print(line)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser, with a command for each act and question."""
+    known = parser("admin", __doc__, local=True)
+    commands = known.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(
+        name: str, about: str, run: Callable[..., Any], describe: Callable[..., Any]
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        made.add_argument("--json", action="store_true", help="print JSON for programs")
+        made.set_defaults(run=run, describe=describe)
+        return made
+
+    def add_act(name: str, about: str) -> argparse.ArgumentParser:
+        made = add(name, about, act, describe_outcome)
+        made.add_argument("user", help="email, mobile number, id or Stripe customer id")
+        made.add_argument("--reason", required=True, help="why; kept for good, without identities")
+        made.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        made.set_defaults(act=name)
+        return made
+
+    shown = add("show", "show the state of an account, without any content", show, describe_user)
+    shown.add_argument("user", help="email, mobile number, id or Stripe customer id")
+    grant = add_act("grant", "give the pro plan until a date, whatever Stripe reports")
+    grant.add_argument("--until", required=True, type=end_of, metavar="DATE", help="2027-03-31")
+    add_act("revoke", "end a granted pro plan")
+    give_back = add_act("give-back", "give today's prompts back")
+    give_back.add_argument("--prompts", type=int, default=1, help="how many (default: 1)")
+    add_act("end-sessions", "end every session, for example of a stolen device")
+    add_act("ban", "suspend an account: no login, no prompt, no live reply")
+    add_act("unban", "allow a suspended account to log in again")
+    audit = add("audit", "list the acts that concern a user, or of a day", list_acts, describe_acts)
+    audit.add_argument("user", nargs="?", help="a user; without one, the acts of --day")
+    audit.add_argument("--day", type=day_of, metavar="DATE", help="a UTC day (default: today)")
+    return known
+
+
+def day_of(text: str) -> date:
+    """Return the day. Raises ArgumentTypeError."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2027-03-31") from None
+
+
+def end_of(text: str) -> datetime:
+    """Return the last millisecond of a UTC day, or the moment. Raises ArgumentTypeError."""
+    with contextlib.suppress(ValueError):
+        moment = datetime.fromisoformat(text)
+        if len(text) > len("2027-03-31"):
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return datetime(moment.year, moment.month, moment.day, 23, 59, 59, 999_000, UTC)
+    raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2027-03-31")
+
+
+# ── What the functions are asked ────────────────────────────────────────────────────────────────
+
+
+def show(stage: Stage, options: argparse.Namespace) -> Any:
+    """Return the state of an account."""
+    return ask(stage, {"ask": "show", "userId": find(stage, options.user)})
+
+
+def list_acts(stage: Stage, options: argparse.Namespace) -> Any:
+    """Return the acts that concern a user, or those of a day. Raises CommandError."""
+    if options.user and options.day:
+        raise CommandError("Name either a user or a day.")
+    if options.user:
+        # The id of a user who was deleted names no account, but the acts are kept.
+        is_id = options.user.startswith("u_")
+        user_id = options.user if is_id else find(stage, options.user)
+        return ask(stage, {"ask": "audit", "userId": user_id})["acts"]
+    day = (options.day or datetime.now(UTC).date()).isoformat()
+    return ask(stage, {"ask": "audit", "day": day})["acts"]
+
+
+def act(stage: Stage, options: argparse.Namespace) -> Any:
+    """Perform an act on a user, and return its outcome."""
+    from geminichat.domain import ids
+
+    values = {
+        "prompts": getattr(options, "prompts", None),
+        "until": options.until.isoformat() if hasattr(options, "until") else None,
+    }
+    request = {
+        "act": options.act,
+        "id": ids.new("a"),
+        "userId": find(stage, options.user),
+        "reason": options.reason,
+        "dryRun": options.dry_run,
+        **{name: value for name, value in values.items() if value is not None},
+    }
+    outcome: dict[str, Any] = perform(stage, CHANGE, request)
+    return {**outcome, "dryRun": options.dry_run, "userId": request["userId"]}
+
+
+def find(stage: Stage, named: str) -> str:
+    """Return the id of the user with this name. Raises CommandError."""
+    return str(ask(stage, {"ask": "who", "named": named})["userId"])
+
+
+def ask(stage: Stage, question: Mapping[str, Any]) -> Any:
+    """Return the answer to a question."""
+    return invoke(stage, SHOW, {"request": json.dumps(question)})
+
+
+def perform(stage: Stage, function: str, request: Mapping[str, Any]) -> Any:
+    """Return the outcome of an act, with a proof of who asks for it."""
+    text = json.dumps(request)
+    return invoke(stage, function, {"request": text, "proof": prove(text, stage.name)})
+
+
+def prove(request: str, stage: str) -> dict[str, str]:
+    """Sign a request to STS that names this process's AWS identity; clients.operators sends it."""
+    from geminichat.clients import operators
+    from geminichat.runtime import aws_client
+
+    found = boto3.Session().get_credentials()
+    if found is None:
+        raise CommandError("AWS finds no credentials here. Log in, and name the profile.")
+    headers = {
+        "content-type": operators.FORM,
+        operators.BOUND_TO: operators.digest(request, stage),
+    }
+    url = f"{aws_client.endpoint('sts')}/"
+    signed = AWSRequest("POST", url, headers=headers, data=operators.BODY)
+    SigV4Auth(found.get_frozen_credentials(), "sts", os.environ["AWS_REGION"]).add_auth(signed)
+    lower = {name.lower(): value for name, value in signed.headers.items()}
+    return {name: lower[name] for name in operators.PROOF if name in lower}
+
+
+def invoke(stage: Stage, function: str, event: Mapping[str, Any]) -> Any:
+    """Return the data of a function's answer. Raises CommandError."""
+    name = f"geminichat-{stage.name}-{function}"
+    functions = boto3.client("lambda", config=PATIENT)
+    try:
+        answer = functions.invoke(
+            FunctionName=name, Qualifier="live", Payload=json.dumps(event).encode()
+        )
+    except functions.exceptions.ResourceNotFoundException as error:
+        raise CommandError(f"There is no {name} here: {stage.name} is not deployed.") from error
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDeniedException":
+            raise
+        raise CommandError(
+            f"You may not invoke {name}. Ask for the stage's policy Support (DEPLOYING.md)."
+        ) from error
+    result = json.loads(answer["Payload"].read())
+    if answer.get("FunctionError"):
+        raise CommandError(f"{name} failed: {result.get('errorMessage')}. Its log says why.")
+    if "error" in result:
+        raise CommandError(result["message"])
+    return result["data"]
+
+
+# ── What people read ──────────────────────────────────────────────────────────────────────────────
+
+
+def describe_outcome(outcome: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that report an act."""
+    yield outcome["message"]
+    if outcome["dryRun"]:
+        yield "This was a dry run. Nothing was changed."
+
+
+def describe_user(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of an account."""
+    account, subscription = found["account"], found["subscription"]
+    usage = account["usage"]
+    yield from _table(
+        ("user", account["id"]),
+        ("email", _identity(account["email"], account["emailVerified"])),
+        ("mobile", _identity(account["mobile"], account["mobileVerified"])),
+        ("created", account["createdAt"]),
+        ("banned", found["bannedAt"]),
+        ("to be deleted", found["purgeAt"]),
+        ("plan", account["plan"]),
+        ("granted until", subscription["grantedUntil"]),
+        ("subscription", _subscription(subscription)),
+        ("Stripe customer", found["stripeCustomerId"]),
+        ("prompts today", _prompts(usage, found)),
+        ("tokens today", f"{usage['inputTokens']:,} in, {usage['outputTokens']:,} out"),
+        ("spent today", f"${usage['spentUsd']:.4f} of ${usage['spendingLimitUsd']:.2f}"),
+        ("sessions", _sessions(found["sessions"])),
+        ("connections", str(found["connections"])),
+    )
+    if not found["failures"]:
+        return
+    yield "Recent failures:"
+    for failure in found["failures"]:
+        yield f"  {failure['failedAt']}  {failure['error']:<20} {failure['messageId']}"
+
+
+def describe_acts(acts: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line per act."""
+    if not acts:
+        yield "No act."
+    for one in acts:
+        details = ", ".join(f"{name} {value}" for name, value in one["details"].items())
+        named = " ".join(filter(None, [one["act"], one["userId"], details and f"({details})"]))
+        yield f"{one['at']}  {named}  by {one['operator']}: {one['reason']}"
+
+
+def _table(*rows: tuple[str, str | None]) -> Iterator[str]:
+    for name, value in rows:
+        if value is not None:
+            yield f"{name:<16} {value}"
+
+
+def _identity(value: str | None, verified: bool) -> str | None:
+    return value and f"{value} ({'verified' if verified else 'not verified'})"
+
+
+def _subscription(found: Mapping[str, Any]) -> str:
+    if not found["currentPeriodEnd"]:
+        return str(found["status"])
+    ends = "ends" if found["cancelAtPeriodEnd"] else "renews"
+    return f"{found['status']}, {ends} {found['currentPeriodEnd']}"
+
+
+def _prompts(usage: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    limit = "" if usage["limit"] is None else f" of {usage['limit']}"
+    return f"{usage['used']}{limit}, {found['inFlight']} in flight, {found['attempts']} attempts"
+
+
+def _sessions(began: Mapping[str, str]) -> str:
+    if not began:
+        return "0"
+    return f"{len(began)}, the latest since {max(began.values())}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,63 @@
+"""Who an operator is, by AWS's own word.
+
+A Lambda function is not told who invokes it, and what its payload says about that could be
+forged. So the operator signs a request to STS, GetCallerIdentity, and sends the signature along, as
+HashiCorp Vault and EKS do. The function sends that request, and STS answers with the identity that
+signed it. The signature covers a digest of the act and of the stage: it proves nothing about
+another act.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+from geminichat.config import setting
+from geminichat.errors import Unauthorized, Unavailable
+from geminichat.runtime import aws_client, http_client, log
+
+BODY = b"Action=GetCallerIdentity&Version=2011-06-15"
+FORM = "application/x-www-form-urlencoded; charset=utf-8"
+BOUND_TO = "x-geminichat-act"
+"""The signed header that holds the digest of the act."""
+PROOF = ("authorization", "x-amz-date", "x-amz-security-token")
+"""The headers that the operator sends along."""
+
+UNPROVEN = "Your AWS identity could not be verified. Check your credentials and your clock."
+
+
+def digest(request: str, stage: str) -> str:
+    """Return the digest to which the operator's signature is bound."""
+    return hashlib.sha256(f"{stage}\n{request}".encode()).hexdigest()
+
+
+def identify(request: str, proof: Mapping[str, str], account: str) -> str:
+    """Return the ARN of the identity that signed a request, which must be of this account.
+
+    Raises Unauthorized, and Unavailable if STS does not answer.
+    """
+    headers = {name: proof[name] for name in PROOF if name in proof}
+    signed = re.search(r"SignedHeaders=([^,\s]+)", headers.get("authorization", ""))
+    if not signed or not {BOUND_TO, "host", "x-amz-date"} <= set(signed[1].split(";")):
+        raise Unauthorized(UNPROVEN)
+    headers |= {
+        "content-type": FORM,
+        BOUND_TO: digest(request, setting("STAGE")),
+        "amz-sdk-request": "attempt=1; max=1",
+    }
+    url = f"{aws_client.endpoint('sts')}/"
+    idle = http_client.IDLE_LIMIT_ONE_ATTEMPT
+    try:
+        answer = aws_client.transport(
+            "sts.GetCallerIdentity", url, headers, BODY, 1.0, 3.0, idle, "POST"
+        )
+    except http_client.RequestFailed as error:
+        raise Unavailable() from error
+    found = re.search(r"<Arn>(arn:[^<]+)</Arn>", answer.body.decode(errors="replace"))
+    if answer.status != 200 or not found:
+        log.warning("operator not identified", status=answer.status)
+        raise Unauthorized(UNPROVEN)
+    arn = found[1]
+    if arn.split(":")[4] != account:
+        log.warning("operator of another account", operator=arn)
+        raise Unauthorized("Your AWS identity is of another account than this stage.")
+    return arn

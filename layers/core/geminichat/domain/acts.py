@@ -1,0 +1,137 @@
+"""What operators do to users: each act with its values, and the questions that change nothing."""
+
+import re
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from geminichat.domain import times
+from geminichat.errors import InvalidRequest
+
+LONGEST_GRANT = 3_660
+"""Days; longer ones are typing errors."""
+MOST_PROMPTS = 1_000
+"""The prompts that one act gives back; more is a typing error."""
+
+STAGE = "stage"
+"""The user of an act that concerns no single one, which no user id equals."""
+
+_PERSONAL = re.compile(r"\S@\S|\+\d{6}")
+
+type ActId = Annotated[str, Meta(pattern=r"^a_[a-z2-7]{26}$")]
+type UserId = Annotated[str, Meta(pattern=r"^u_[a-z2-7]{26}$")]
+
+
+class Act(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    forbid_unknown_fields=True,
+    tag_field="act",
+):
+    """An act of an operator; its id makes it happen once, however often it is sent."""
+
+    id: ActId
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an identity in the reason: audit items are kept when their user is deleted."""
+        if _PERSONAL.search(self.reason):
+            raise InvalidRequest(
+                "The reason is kept for good: leave out email addresses and numbers of users."
+            )
+
+    @property
+    def about(self) -> str:
+        """The user whom the act concerns, or STAGE."""
+        return STAGE
+
+    @property
+    def kind(self) -> str:
+        """The name of the act."""
+        return str(type(self).__struct_config__.tag)
+
+    def details(self) -> dict[str, Any]:
+        """Return the values of the act beyond those that every act has."""
+        values = {
+            name: times.text(value) if isinstance(value, datetime) else value
+            for name, value in msgspec.structs.asdict(self).items()
+        }
+        return {name: values[name] for name in values.keys() - set(UserAct.__struct_fields__)}
+
+
+class UserAct(Act, frozen=True, kw_only=True):
+    """An act that concerns one user."""
+
+    user_id: UserId
+
+    @property
+    def about(self) -> str:
+        """The user whom the act concerns."""
+        return self.user_id
+
+
+class GrantPro(UserAct, frozen=True, kw_only=True, tag="grant"):
+    """Give pro until a time, whatever Stripe reports."""
+
+    until: Annotated[datetime, Meta(tz=True)]
+
+
+class RevokePro(UserAct, frozen=True, kw_only=True, tag="revoke"):
+    """End a grant."""
+
+
+class GiveBack(UserAct, frozen=True, kw_only=True, tag="give-back"):
+    """Give prompts of today back."""
+
+    prompts: Annotated[int, Meta(ge=1, le=MOST_PROMPTS)]
+
+
+class EndSessions(UserAct, frozen=True, kw_only=True, tag="end-sessions"):
+    """End every session."""
+
+
+class Ban(UserAct, frozen=True, kw_only=True, tag="ban"):
+    """Suspend the account."""
+
+
+class Unban(UserAct, frozen=True, kw_only=True, tag="unban"):
+    """Allow the account to be used again."""
+
+
+type Change = GrantPro | RevokePro | GiveBack | EndSessions | Ban | Unban
+"""The acts that change what a user may do."""
+
+
+class Question(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    forbid_unknown_fields=True,
+    tag_field="ask",
+):
+    """A question of an operator, which changes nothing."""
+
+
+class WhoIs(Question, frozen=True, kw_only=True, tag="who"):
+    """The user with a name: an email, a mobile number, a user's or a customer's id."""
+
+    named: Annotated[str, Meta(min_length=1, max_length=300)]
+
+
+class Describe(Question, frozen=True, kw_only=True, tag="show"):
+    """The state of a user's account."""
+
+    user_id: UserId
+
+
+class ListActs(Question, frozen=True, kw_only=True, tag="audit"):
+    """The acts that concern a user, or those of a day."""
+
+    user_id: UserId | None = None
+    day: date | None = None

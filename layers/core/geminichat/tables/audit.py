@@ -1,0 +1,99 @@
+"""The audit table: what operators did, when and why. Items are put once and never changed.
+
+No role may update or delete them, and no item holds an identity: so the deletion of an account
+leaves them as they are.
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+from pynamodb.attributes import UnicodeAttribute
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
+
+from geminichat.domain import times
+from geminichat.domain.acts import Act
+from geminichat.tables.table import Key, Table, Write, put
+
+
+class ByDay(GlobalSecondaryIndex["Audit"]):
+    """All acts of a UTC day, in their order."""
+
+    class Meta:
+        index_name = "by-day"
+        projection = AllProjection()
+
+    day = UnicodeAttribute(hash_key=True)
+    at = UnicodeAttribute(range_key=True)
+
+
+class Audit(Table):
+    """An act: the user whom it concerns, and the IAM identity of its operator."""
+
+    class Meta:
+        setting = "AUDIT_TABLE"
+
+    user_id = UnicodeAttribute(hash_key=True)
+    act_id = UnicodeAttribute(range_key=True)
+    day = UnicodeAttribute()
+    at = UnicodeAttribute()
+    act = UnicodeAttribute()
+    operator = UnicodeAttribute()
+    reason = UnicodeAttribute()
+    details = UnicodeAttribute()  # JSON
+
+    by_day = ByDay()
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An act as operators read it."""
+
+    at: str
+    act: str
+    user_id: str
+    operator: str
+    reason: str
+    details: dict[str, Any]
+
+
+def key_of(act: Act) -> Key:
+    """Return the key of the item that records an act."""
+    return Key(Audit, act.about, act.id)
+
+
+def put_act(act: Act, operator: str, now: datetime) -> Write:
+    """Return the write "audit", which records an act; its condition fails if it is recorded."""
+    item = Audit(
+        act.about,
+        act.id,
+        day=times.day(now),
+        at=times.text(now),
+        act=act.kind,
+        operator=operator,
+        reason=act.reason,
+        details=msgspec.json.encode(act.details()).decode(),
+    )
+    return put("audit", item, Audit.act_id.does_not_exist())
+
+
+def list_of_user(user_id: str) -> list[Entry]:
+    """Return every act that concerns a user, the oldest first."""
+    found = map(_view, Audit.query(user_id, consistent_read=True))
+    return sorted(found, key=lambda entry: entry.at)
+
+
+def list_of_day(day: date) -> Iterator[Entry]:
+    """Yield every act of a UTC day, the oldest first; eventually consistent."""
+    yield from map(_view, Audit.by_day.query(day.isoformat()))
+
+
+def _view(item: Audit) -> Entry:
+    return Entry(
+        at=item.at,
+        act=item.act,
+        user_id=item.user_id,
+        operator=item.operator,
+        reason=item.reason,
+        details=msgspec.json.decode(item.details),
+    )

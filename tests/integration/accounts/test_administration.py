@@ -1,0 +1,399 @@
+"""What operators see and do: each act with its audit item, at any crash, once, and by whom."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from geminichat.domain import ids, times
+from geminichat.domain.identities import Identity
+from geminichat.errors import AccountSuspended
+from geminichat.operations import login
+from geminichat.tables import subscriptions, users
+from geminichat.tables.audit import Audit
+from geminichat.tables.messages.stored import StoredMessage
+from geminichat.tables.usage import Usage
+from geminichat.tables.users import User
+from geminichat.upstash import prompt_limits, redis
+from tests.support import operators
+from tests.support.every_route import requests_with
+from tests.support.lambdas import Api, invoke
+from tests.support.parallel import repeat_at_once
+from tests.support.person import PASSWORD, Person, new_mobile, problem
+from tests.support.stored import prompts
+from tests.support.wire import WIRE, Died
+
+NOW = datetime.now(UTC)
+UNTIL = times.text(NOW + timedelta(days=30))
+ACTS: dict[str, dict[str, Any]] = {
+    "grant": {"until": UNTIL},
+    "revoke": {},
+    "give-back": {"prompts": 2},
+    "end-sessions": {},
+    "ban": {},
+    "unban": {},
+}
+ONCE = ["grant", "give-back", "end-sessions", "ban"]
+"""The acts that can be done to anyone."""
+
+
+@pytest.fixture
+def ann(api: Api) -> Person:
+    """Somebody with a proven email and a password."""
+    person = Person.new(api)
+    person.ask_for_code()
+    person.verify(person.code(), token=person.token)
+    return person
+
+
+def prepared(name: str, api: Api) -> Person:
+    """Return a user to whom an act can be done, with three prompts counted today."""
+    person = Person(api)
+    assert person.me().status == 200
+    Usage(person.id, times.day(NOW), prompts=3, attempts=4).save()
+    if name == "revoke":
+        operators.act("grant", person.id, until=UNTIL)
+    if name == "unban":
+        operators.act("ban", person.id)
+    return person
+
+
+def state(user_id: str) -> tuple[Any, ...]:
+    """Return everything that an act may change."""
+    user, [today] = users.find(user_id), list(Usage.query(user_id))
+    assert user
+    granted = subscriptions.load(user_id).granted_until
+    counts = int(today.prompts), int(today.attempts)
+    return granted, counts, users.sessions_of(user), bool(user.banned_at)
+
+
+def test_an_operator_finds_a_user_by_id_email_number_and_customer(ann: Person) -> None:
+    second = Identity("mobile", new_mobile().value)
+    ann.second = Person(ann.api, second)
+    ann.second.ask_for_code("link")
+    body = second_body(ann) | {"currentPassword": PASSWORD}
+    assert ann.post("/user/identity", body).status == 200
+    customer = f"cus_{ids.new('x')}"
+    subscriptions.store_customer(ann.id, customer)
+    number = second.value
+    spelled = f"{number[:2]} ({number[2:5]}) {number[5:8]}-{number[8:]}"
+    for named in (ann.id, ann.identity.value.upper(), number, spelled, customer):
+        assert operators.ask(ask="who", named=f" {named} ") == {"data": {"userId": ann.id}}
+
+
+def second_body(ann: Person) -> dict[str, str]:
+    """Return a person's second identity with a code that was sent to it."""
+    assert ann.second
+    return ann.second.named | {"otp": ann.second.code()}
+
+
+@pytest.mark.parametrize(
+    ("named", "code"),
+    [
+        ("u_" + "a" * 26, "not-found"),
+        ("nobody@example.com", "not-found"),
+        ("cus_none", "not-found"),
+        ("no name", "bad-request"),
+        ("ann@", "bad-request"),
+    ],
+)
+def test_an_unknown_name_is_a_clear_message(named: str, code: str) -> None:
+    answer = operators.ask(ask="who", named=named)
+    assert answer["error"] == code
+    assert named in answer["message"]
+
+
+def test_an_account_is_described_without_content_titles_and_secrets(ann: Person) -> None:
+    room = ann.open_room("A secret title")
+    failed = ann.sent(room, "A secret question")
+    [prompt] = prompts(room)
+    prompt.update(
+        [
+            StoredMessage.error_code.set("blocked"),
+            StoredMessage.failed_at.set(UNTIL),
+            StoredMessage.status.set("failed"),
+        ]
+    )
+    operators.act("grant", ann.id, until=UNTIL)
+    found = operators.describe(ann.id)
+    assert found["account"]["email"] == ann.identity.value
+    assert (found["account"]["plan"], found["subscription"]["grantedUntil"]) == ("pro", UNTIL)
+    assert found["account"]["usage"]["used"] == 1
+    assert (found["attempts"], found["inFlight"]) == (1, 1)
+    assert found["failures"] == [{"messageId": failed, "failedAt": UNTIL, "error": "blocked"}]
+    assert (found["bannedAt"], found["purgeAt"], found["connections"]) == (None, None, 0)
+    user = users.find(ann.id)
+    assert user
+    assert set(found["sessions"]) == set(users.sessions_of(user))
+    for secret in ("secret", str(user.password_hash), ann.token, ann.refresh_token):
+        assert secret not in str(found)
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_an_act_is_recorded_with_its_operator_time_and_reason(api: Api, name: str) -> None:
+    ann = prepared(name, api)
+    before, began = state(ann.id), times.text(datetime.now(UTC))
+    act = operators.new_act(name, ann.id, **ACTS[name])
+    assert operators.send(act)["data"]["doneBefore"] is False
+    assert state(ann.id) != before
+    entry = Audit.get(ann.id, act["id"])
+    assert (entry.act, entry.operator, entry.reason) == (name, operators.ROOT, "ticket 41")
+    assert began <= entry.at <= times.text(datetime.now(UTC))
+    assert ann.identity.value not in str(entry.attribute_values)
+
+    of_user = operators.ask(ask="audit", userId=ann.id)["data"]["acts"]
+    of_day = operators.ask(ask="audit", day=entry.day)["data"]["acts"]
+    expected = {"act": name, "at": entry.at, "details": ACTS[name], "operator": operators.ROOT}
+    [shown] = [one for one in of_user if one["at"] == entry.at]
+    assert shown | expected == shown
+    assert shown in of_day
+    assert [one["at"] for one in of_day] == sorted(one["at"] for one in of_day)
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_a_dry_run_says_the_same_and_changes_nothing(api: Api, name: str) -> None:
+    ann = prepared(name, api)
+    before, recorded = state(ann.id), len(operators.recorded(ann.id))
+    with WIRE.watched() as tries:
+        said = operators.act(name, ann.id, **ACTS[name], dryRun=True)["message"]
+    assert {seen.call.partition(".")[2] for seen in tries} <= {
+        "GetCallerIdentity",
+        "BatchGetItem",
+        "GetItem",
+    }
+    assert (state(ann.id), len(operators.recorded(ann.id))) == (before, recorded)
+    assert operators.act(name, ann.id, **ACTS[name])["message"] == said
+
+
+@pytest.mark.parametrize("how", ["refused", "lost", "conflict", "dies before", "dies after"])
+@pytest.mark.parametrize("name", ACTS)
+def test_an_act_that_breaks_off_is_recorded_if_and_only_if_it_was_done_and_may_be_sent_again(
+    api: Api, name: str, how: str
+) -> None:
+    other = prepared(name, api).id
+    with WIRE.watched() as tries:
+        operators.act(name, other, **ACTS[name])
+    calls = [seen.call for seen in tries if seen.call != "sts.GetCallerIdentity"]
+    for place, call in enumerate(calls):
+        if how == "conflict" and call != "dynamodb.TransactWriteItems":
+            continue
+        ann = prepared(name, api)
+        before = state(ann.id)
+        act = operators.new_act(name, ann.id, **ACTS[name])
+        WIRE.cut(call, how, nth=calls[: place + 1].count(call))
+        died = False
+        try:
+            operators.send(act)
+        except Died:
+            died = True
+        WIRE.breaks.clear()
+        assert died == how.startswith("dies")
+        recorded = [one for one in operators.recorded(ann.id) if one.act_id == act["id"]]
+        assert (state(ann.id) != before) == bool(recorded), call
+
+        operators.send(act)
+        after = state(ann.id)
+        assert after != before
+        assert operators.send(act)["data"]["doneBefore"] is True
+        assert state(ann.id) == after
+        assert [one.act_id for one in operators.recorded(ann.id)].count(act["id"]) == 1
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_an_act_sent_eight_times_at_once_happens_once(api: Api, name: str) -> None:
+    ann = prepared(name, api)
+    act = operators.new_act(name, ann.id, **ACTS[name])
+    answers = repeat_at_once(lambda _: operators.send(act), 8)
+    done = [one["data"]["doneBefore"] for one in answers if "data" in one]
+    assert done.count(False) == 1
+    assert len(operators.recorded(ann.id)) == 1
+    if name == "give-back":
+        assert state(ann.id)[1] == (1, 2)
+
+
+def test_eight_operators_at_once_give_each_prompt_back_once(api: Api) -> None:
+    ann = prepared("give-back", api)
+    answers = repeat_at_once(
+        lambda _: operators.send(operators.new_act("give-back", ann.id, prompts=1)), 8
+    )
+    done = [one for one in answers if "data" in one]
+    counts = state(ann.id)[1]
+    assert counts == (3 - len(done), 4 - len(done))
+    assert 1 <= len(done) == len(operators.recorded(ann.id)) <= 3
+
+
+def test_of_eight_bans_at_once_one_is_done(api: Api) -> None:
+    ann = prepared("ban", api)
+    answers = repeat_at_once(lambda _: operators.send(operators.new_act("ban", ann.id)), 8)
+    assert sum("data" in one for one in answers) == 1
+    assert len(operators.recorded(ann.id)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "code"),
+    [
+        ("grant", {"until": times.text(NOW - timedelta(days=1))}, "bad-request"),
+        ("grant", {"until": times.text(NOW + timedelta(days=4_000))}, "bad-request"),
+        ("grant", {"until": "2030-01-01T00:00:00"}, "bad-request"),
+        ("grant", {}, "bad-request"),
+        ("give-back", {"prompts": 0}, "bad-request"),
+        ("give-back", {"prompts": 1, "more": 1}, "bad-request"),
+        ("revoke", {}, "conflict"),
+        ("unban", {}, "conflict"),
+        ("ban", {"reason": "ann@example.com asked"}, "bad-request"),
+        ("ban", {"reason": "call +14155550100"}, "bad-request"),
+        ("ban", {"reason": ""}, "bad-request"),
+        ("ban", {"id": "a_1"}, "bad-request"),
+        ("ban", {"userId": "u_" + "a" * 26}, "not-found"),
+        ("promote", {}, "bad-request"),
+    ],
+)
+def test_an_act_that_makes_no_sense_is_refused_and_not_recorded(
+    api: Api, name: str, wrong: dict[str, Any], code: str
+) -> None:
+    ann = prepared("grant", api)
+    before = state(ann.id)
+    assert operators.send(operators.new_act(name, ann.id, **wrong))["error"] == code
+    assert (state(ann.id), operators.recorded(ann.id)) == (before, [])
+
+
+def test_nothing_is_given_back_that_is_in_flight_or_not_counted(ann: Person, api: Api) -> None:
+    room = ann.open_room()
+    ann.sent(room)
+    refused = operators.send(operators.new_act("give-back", ann.id, prompts=1))
+    assert refused["error"] == "conflict"
+    stranger = Person.new(api)
+    Usage(stranger.id, times.day(NOW), prompts=3, attempts=3).save()
+    refused = operators.send(operators.new_act("give-back", stranger.id, prompts=1))
+    assert "verified no email" in refused["message"]
+
+
+def test_given_back_prompts_can_be_sent_at_once(ann: Person) -> None:
+    room = ann.open_room()
+    Usage(ann.id, times.day(NOW), prompts=5, attempts=5).save()
+    problem(ann.send(room), 429, "quota-exceeded")
+    operators.act("give-back", ann.id, prompts=2)
+    assert [ann.send(room).status for _ in range(3)] == [202, 202, 429]
+
+
+# ── Who asks ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        {"authorization": ""},
+        {"authorization": "AWS4-HMAC-SHA256 Credential=test/20261125/us-east-1/sts/aws4_request"},
+        {"authorization": "AWS4-HMAC-SHA256 SignedHeaders=host;x-amz-date, Signature=0"},
+        {"authorization": "AWS4-HMAC-SHA256 SignedHeaders=host;x-geminichat-act, Signature=0"},
+    ],
+)
+def test_an_act_without_a_signature_that_is_bound_to_it_is_refused(
+    api: Api, proof: dict[str, str]
+) -> None:
+    ann = prepared("ban", api)
+    refused = operators.send(operators.new_act("ban", ann.id), **proof)
+    assert refused["error"] == "unauthorized"
+    assert (state(ann.id)[-1], operators.recorded(ann.id)) == (False, [])
+
+
+def test_an_operator_of_another_account_is_refused(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = prepared("ban", api)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "222222222222")
+    refused = operators.send(operators.new_act("ban", ann.id))
+    monkeypatch.undo()
+    assert "another account" in refused["message"]
+    assert operators.recorded(ann.id) == []
+
+
+def test_an_operator_whom_sts_cannot_identify_now_is_told_so(api: Api) -> None:
+    ann = prepared("ban", api)
+    WIRE.cut("sts.GetCallerIdentity", "refused")
+    assert operators.send(operators.new_act("ban", ann.id))["error"] == "unavailable"
+    assert operators.recorded(ann.id) == []
+
+
+@pytest.mark.parametrize("event", [{}, {"request": 1}, {"request": "{"}, {"request": "[]"}])
+@pytest.mark.parametrize("function", ["AdminShow", "AdminChange"])
+def test_a_malformed_invocation_is_a_message(function: str, event: dict[str, Any]) -> None:
+    assert invoke(function, event)["error"] == "bad-request"
+
+
+# ── Grants ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_grant_gives_pro_at_once_and_ends_exactly_even_where_pro_is_cached(ann: Person) -> None:
+    begins = datetime.now(UTC)
+    until = begins + timedelta(seconds=40)
+    room = ann.open_room()
+    Usage(ann.id, times.day(begins), prompts=5, attempts=5).save()
+    problem(ann.send(room, at=begins), 429, "quota-exceeded")
+    operators.act("grant", ann.id, until=times.text(until))
+    assert ann.send(room, at=begins).status == 202
+    assert ann.send(room, at=until - timedelta(milliseconds=2)).status == 202
+    assert redis_plan(ann) == "pro"
+    problem(ann.send(room, at=until), 429, "quota-exceeded")
+
+
+def redis_plan(person: Person) -> Any:
+    """Return the plan that Redis remembers."""
+    return redis.evaluate(
+        "return redis.call('HGET', KEYS[1], 'plan')",
+        [prompt_limits.quota_key(person.id, times.day(NOW))],
+        [],
+    )
+
+
+def test_a_grant_is_shown_next_to_the_subscription_until_it_ends(ann: Person) -> None:
+    assert ann.status()["grantedUntil"] is None
+    operators.act("grant", ann.id, until=UNTIL)
+    status = ann.status()
+    assert (status["plan"], status["status"], status["grantedUntil"]) == ("pro", "none", UNTIL)
+    operators.act("revoke", ann.id)
+    assert (ann.plan(), ann.status()["grantedUntil"]) == ("basic", None)
+
+
+# ── Bans ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_banned_user_is_refused_by_every_route_and_every_way_in_until_the_ban_ends(
+    ann: Person, api: Api
+) -> None:
+    room = ann.open_room()
+    message = ann.sent(room, key="once")
+    home, office = {"source": "10.250.0.1"}, {"source": "10.250.0.2"}
+    ann.forget_password(**home)
+    reset_code = ann.code()
+    ann.ask_for_code(**office)
+    code = ann.code()
+    operators.act("ban", ann.id)
+
+    problem(ann.send(room), 403, "account-suspended")
+    for route, reply in requests_with(api, lambda: ann.token, room, message, datetime.now(UTC)):
+        assert reply.status in (401, 403), f"{route}: {reply.text}"
+        assert reply.json["type"].endswith((":unauthorized", ":account-suspended")), route
+    problem(ann.log_in(), 403, "account-suspended")
+    problem(ann.log_in("a wrong password"), 401, "invalid-credentials")
+    problem(ann.refresh(ann.refresh_token), 403, "account-suspended")
+    problem(ann.verify(code, **office), 403, "account-suspended")
+    problem(ann.reset(reset_code, **home), 403, "account-suspended")
+    problem(ann.verify("000000", **office), 400, "invalid-code")
+    assert operators.describe(ann.id)["bannedAt"]
+
+    operators.act("unban", ann.id)
+    problem(ann.refresh(ann.refresh_token), 401, "unauthorized")
+    assert ann.log_in().status == 200
+    assert ann.send(room).status == 202
+
+
+def test_a_ban_between_the_password_and_its_session_wins(ann: Person) -> None:
+    attempt = login.admit(ann.identity, None, "10.0.0.1", datetime.now(UTC))
+    user = users.find(ann.id)
+    assert user
+    operators.act("ban", ann.id)
+    with pytest.raises(AccountSuspended):
+        login.begin_session(attempt, user)
+    banned = User.get(ann.id, consistent_read=True)
+    assert users.sessions_of(banned) == {}

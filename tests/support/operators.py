@@ -1,0 +1,48 @@
+"""Somebody who helps users by `make admin`, without the command: functions run in this process."""
+
+import json
+from typing import Any
+
+from geminichat.config import setting
+from geminichat.domain import ids
+from geminichat.tables.audit import Audit
+from infra.stages import admin
+from tests.support.lambdas import invoke
+
+ROOT = "arn:aws:iam::000000000000:root"
+"""The identity of the tests' credentials."""
+
+
+def ask(**question: Any) -> Any:
+    """Ask AdminShow, and return its whole answer."""
+    return invoke("AdminShow", {"request": json.dumps(question)})
+
+
+def describe(user_id: str) -> Any:
+    """Return the state of a user's account as operators see it."""
+    return ask(ask="show", userId=user_id)["data"]
+
+
+def new_act(name: str, user_id: str, **values: Any) -> dict[str, Any]:
+    """Return an act to send, with an id of its own."""
+    act = {"act": name, "id": ids.new("a"), "userId": user_id, "reason": "ticket 41"}
+    return act | values
+
+
+def send(act: dict[str, Any], function: str = "AdminChange", **proof: str) -> Any:
+    """Send an act with a proof of who asks for it, and return the whole answer."""
+    request = json.dumps(act)
+    proven = admin.prove(request, setting("STAGE")) | proof
+    return invoke(function, {"request": request, "proof": proven})
+
+
+def act(name: str, user_id: str, **values: Any) -> Any:
+    """Perform an act, and return its outcome."""
+    answer = send(new_act(name, user_id, **values))
+    assert "error" not in answer, answer
+    return answer["data"]
+
+
+def recorded(user_id: str) -> list[Audit]:
+    """Return the audit items of a user."""
+    return list(Audit.query(user_id, consistent_read=True))
