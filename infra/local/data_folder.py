@@ -50,11 +50,18 @@ class DataFolder:
     def locked(self) -> Iterator[None]:
         """Hold the lock of the folder; delete the description before and after.
 
-        Raises CommandError if another `make up` holds it.
+        Raises CommandError if another `make up` holds it, or the folder cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         description = self.path / running.DESCRIPTION
-        with (self.path / running.LOCK).open("a+") as lock:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / running.LOCK).open("a+")
+        except OSError as error:
+            raise CommandError(
+                f"The data folder {self.path} cannot be written: {error.strerror}. Change its "
+                "owner or its rights, or work in a copy of this checkout that you may write to."
+            ) from error
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -15,10 +15,10 @@ type Json = dict[str, Any]
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
 DESCRIPTION = """\
-Made from the API's OpenAPI document. Set the variable `baseUrl`, then run the folder **Journey**
-from its first request: each one checks its answer and stores the values that later ones use. Where
-`OtpDelivery` is `response`, the answer contains the one-time code; elsewhere set `mobile` to your
-own number, and `otp` to the code that was sent to it.
+Made from the API's OpenAPI document. Run the folder **Journey** from its first request: each one
+checks its answer and stores the values that later ones use. The variable `baseUrl` is the address
+from which the collection was loaded. Where `OtpDelivery` is `response`, the answer contains the
+one-time code; elsewhere set `mobile` to your own number, and `otp` to the code that was sent to it.
 
 The other folders contain every endpoint and use the variables that the journey has set.
 """

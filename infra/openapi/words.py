@@ -37,7 +37,9 @@ Accounts, chatrooms, prompts that Gemini answers asynchronously, and a paid plan
   (`"tokens"`) where the operator sets one.
 - Every answer carries `x-request-id`. Include it when you report a problem.
 - The gateway has a few answers of its own, `{"message": "…"}` without an envelope: 404 for a path
-  or a method that is not listed here, 413 over 10 MB, 429 and 503 under too much load.
+  or a method that is not listed here, 413 over 10 MB, 429 and 503 under too much load. The
+  platform allows neither problem details nor CORS headers in them: to a browser on another origin
+  they are a failed request without a status.
 
 ## The life of a prompt
 

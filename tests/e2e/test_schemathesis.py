@@ -1,11 +1,14 @@
 """The OpenAPI document against the running API, by Schemathesis."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 from valkey import Valkey
 
+from infra.paths import ROOT
 from tests.fuzz.run import fuzz, new_user
 from tests.support.deployed import RunningStack
 
@@ -35,5 +38,6 @@ SECONDS = 60
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("leaves_no_limits")
 def test_schemathesis_finds_no_undocumented_answer(stack: RunningStack) -> None:
+    subprocess.run([sys.executable, ROOT / "infra/setup.py", "--only", "schemathesis"], check=True)
     user = new_user(stack.url, stack.description.stripe)
     assert fuzz(stack.url, user, seconds=SECONDS, seed=1) == 0

@@ -47,6 +47,13 @@ def test_the_description_of_a_killed_run_is_ignored_and_deleted(folder: DataFold
         assert not (folder.path / "stack.json").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    says = f"The data folder {tmp_path}/file/data cannot be written: Not a directory. Change its"
+    with pytest.raises(CommandError, match=says), DataFolder(tmp_path / "file/data").locked():
+        pass
+
+
 def test_a_second_run_is_refused_with_the_address_of_the_first(folder: DataFolder) -> None:
     with folder.locked():
         with pytest.raises(CommandError, match=rf"still starting \(process {os.getpid()}\)"):

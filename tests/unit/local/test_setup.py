@@ -103,6 +103,14 @@ def test_without_npm_the_set_up_of_newman_fails_with_one_line(
     ]
 
 
+def test_a_checkout_that_cannot_be_written_is_one_line(checkout: Checkout) -> None:
+    lock = checkout.root / ".local" / "setup.lock"
+    lock.mkdir()
+    done, calls = checkout.set_up()
+    assert (done.returncode, done.stdout, calls) == (1, "", [])
+    assert done.stderr == f"set-up: {lock}: Is a directory\n"
+
+
 def test_python_and_uv_are_linked_for_builds(checkout: Checkout) -> None:
     checkout.set_up()
     python = checkout.root / ".local" / "bin" / "python3.13"
