@@ -13,7 +13,7 @@ SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup up chat logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
+.PHONY: help setup up chat chaos logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
 .PHONY: picture bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive admin reconcile restore models build hooks clean
 .PHONY: local-only lock lock-layers lock-tools lock-node lock-bench
 
@@ -23,11 +23,14 @@ help: ## Show this list
 
 ##@ Run it on this machine
 
-up: setup local-only ## Run the whole system on this machine (PORT=8000; FRESH=1 deletes its data)
-	@$(RUN) infra.local up $(if $(PORT),--port $(PORT)) $(if $(FRESH),--fresh)
+up: setup local-only ## Run the whole system on this machine (PORT=8000; FRESH=1 deletes its data; PARAMETERS="Titles=false …")
+	@$(RUN) infra.local up $(if $(PORT),--port '$(PORT)') $(if $(FRESH),--fresh) $(if $(PARAMETERS),--parameters "$$PARAMETERS")
 
 chat: setup local-only ## Chat with the running system in the terminal
 	@$(RUN) infra.local chat
+
+chaos: setup local-only ## Break the running system under load, and audit it (MINUTES=2, SEED=…)
+	@$(RUN_WITH_CORE) infra.local chaos $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)')
 
 logs: setup ## Show the newest log lines (FN=ChatroomCreate for one function; STAGE=local)
 	@$(RUN) $(if $(ON_AWS),infra.stages.logs $(STAGE),infra.local logs) $(FN)
@@ -85,11 +88,13 @@ bench: setup ## Measure speed, size and cost, and write BENCHMARKS.md (12 minute
 openapi: setup ## Generate openapi.json and the Postman collection from the code
 	@$(RUN_WITH_CORE) infra.openapi
 
-newman: setup ## Run the Postman collection's journey (URL=http://127.0.0.1:8000)
+newman: setup ## Run the Postman collection's journey (URL=…; without it, on `make up`)
 	@$(PYTHON) infra/setup.py --only newman
-	@.local/newman/node_modules/.bin/newman run functions/docs_asset/postman.json --folder Journey --bail --env-var "baseUrl=$(or $(URL),http://127.0.0.1:8000)"
+	@url=$(or $(URL),$$($(RUN) infra.local url)) && \
+	  .local/newman/node_modules/.bin/newman run functions/docs_asset/postman.json --folder Journey --bail --env-var "baseUrl=$$url"
 
 schemathesis: setup ## Fuzz the API from its OpenAPI document (MINUTES=10, URL=…, SEED=…)
+	@$(PYTHON) infra/setup.py --only schemathesis
 	@$(RUN_WITH_CORE) tests.fuzz --minutes $(or $(MINUTES),10) $(if $(URL),--url $(URL)) $(if $(SEED),--seed $(SEED))
 
 ##@ On AWS (DEPLOYING.md, RUNBOOK.md)

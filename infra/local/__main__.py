@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import os
+import random
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -26,7 +28,9 @@ def main() -> int:
     commands: dict[str, Callable[[DataFolder, argparse.Namespace], int | None]] = {
         "up": _up,
         "chat": _chat,
+        "chaos": _chaos,
         "status": _status,
+        "url": _url,
         "logs": _logs,
         "sam-local": _sam_local,
         "sam-invoke": _sam_invoke,
@@ -57,8 +61,15 @@ def _parser() -> argparse.ArgumentParser:
         "--fresh", action="store_true", help="delete all users, rooms and messages first"
     )
     up.add_argument(
-        "--port", type=_port, default=8000, help="port of the API (default: 8000; 0: any free port)"
+        "--port", default="8000", help="port of the API (default: 8000; 0: any free port)"
     )
+    up.add_argument(
+        "--parameters",
+        default="",
+        metavar="NAME=VALUE…",
+        help="parameters of template.yaml, such as 'SignupsPerAddress=20 Titles=false'",
+    )
+    up.add_argument("--no-reload", action="store_true", help="ignore changes of the code")
     up.add_argument("--no-conversation", action="store_true", help="skip the first conversation")
     up.add_argument(
         "--gemini-delay",
@@ -72,7 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("--email", help="log in with this account (default: create one)")
     chat.add_argument("--password", help="the password of that account")
 
+    chaos = commands.add_parser("chaos", help="break the running system under load, and audit it")
+    chaos.add_argument("--seed", help="repeat the run that printed this seed (default: a new one)")
+    chaos.add_argument(
+        "--minutes", type=float, default=2, help="duration of load and faults (default: 2)"
+    )
+
     commands.add_parser("status", help="show the addresses of the running system")
+    commands.add_parser("url", help="show the address of the API only")
 
     logs = commands.add_parser("logs", help="show the functions' logs")
     logs.add_argument(
@@ -83,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     api = commands.add_parser("sam-local", help="serve the API with `sam local`, in Docker")
-    api.add_argument("--port", type=_port, default=3000, help="port of the API (default: 3000)")
+    api.add_argument("--port", default="3000", help="port of the API (default: 3000)")
 
     invoke = commands.add_parser("sam-invoke", help="invoke a function once, in Docker")
     invoke.add_argument("function", metavar="FUNCTION", help="logical id of the function")
@@ -102,19 +120,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not a port; ports are 0 to 65535")
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        raise CommandError(f"{text} is not a port: choose a number from 1 to 65535.")
     return int(text)
 
 
 def _up(folder: DataFolder, options: argparse.Namespace) -> None:
+    from infra.local import parameters
     from infra.local.up import Options, up
 
     wanted = Options(
         folder=folder,
-        port=options.port,
+        port=_port(options.port),
+        parameters=parameters.parse(options.parameters),
         fresh=options.fresh,
         converse=not options.no_conversation,
+        follow=not options.no_reload,
         gemini_delay=options.gemini_delay,
         gemini_key=os.environ.get("GEMINI_API_KEY") or None,
         stripe=_stripe_account(),
@@ -171,6 +192,16 @@ def _chat(folder: DataFolder, options: argparse.Namespace) -> None:
     chat.chat(running.get(folder.path).api_url, options.email, options.password)
 
 
+def _chaos(folder: DataFolder, options: argparse.Namespace) -> int:
+    from infra.local.chaos import run
+
+    stack = running.get(folder.path)
+    if options.seed and not options.seed.isdecimal():
+        raise CommandError(f"SEED={options.seed} is not a number.")
+    seed = int(options.seed) if options.seed else random.SystemRandom().randrange(10**6)
+    return run.main(stack, seed, options.minutes)
+
+
 def _status(folder: DataFolder, _options: argparse.Namespace) -> None:
     stack = running.get(folder.path)
     gemini = stack.gemini.url if stack.gemini else "Google (GEMINI_API_KEY is set)"
@@ -186,6 +217,10 @@ Logs     {stack.logs}
 Since    {stack.started_at}, process {stack.pid}""")
 
 
+def _url(folder: DataFolder, _options: argparse.Namespace) -> None:
+    print(running.get(folder.path).api_url)
+
+
 def _logs(folder: DataFolder, options: argparse.Namespace) -> None:
     from infra.local import logs
 
@@ -196,7 +231,7 @@ def _logs(folder: DataFolder, options: argparse.Namespace) -> None:
 def _sam_local(folder: DataFolder, options: argparse.Namespace) -> int:
     from infra.local.cloud import sam
 
-    return asyncio.run(sam.start_api(folder, options.port))
+    return asyncio.run(sam.start_api(folder, _port(options.port)))
 
 
 def _sam_invoke(folder: DataFolder, options: argparse.Namespace) -> int:

@@ -7,9 +7,9 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,6 +42,11 @@ SHORT_PAUSES = {
 
 REDIS_PAUSE = 5.0
 """Seconds after which Valkey is restarted if it ended."""
+VALKEY_ENDED = f"The API works without Redis; Valkey restarts empty in {REDIS_PAUSE:.0f} s."
+MINISTACK_ENDED = (
+    "It restarts with all that was stored; queue messages are lost, and the sweep queues their "
+    "prompts again."
+)
 
 GEMINI_KEY, STRIPE_KEY = "local-stand-in", "sk_test_stand_in"
 """The only keys that the stand-ins accept."""
@@ -67,6 +72,9 @@ class Options:
     port: int = PORTS["api"]
     fresh: bool = False
     converse: bool = True
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    follow: bool = True
+    """Whether saved code replaces the deployed one at once."""
     gemini_delay: float = 0.5
     gemini_key: str | None = None
     stripe: StripeAccount | None = None
@@ -103,19 +111,19 @@ class _System:
         self._ports = _Ports(options.folder, {} if options.port == 0 else PORTS)
         self._redis_port = free_port()
         self._redis_folder = Path(exits.enter_context(TemporaryDirectory(prefix="geminichat-")))
+        self._aws_port = self._ports.choose("aws")
+        self._ministack: Program
         self._valkey: Program
 
     async def start(self) -> running.Stack:
         """Start everything and return its description."""
-        aws_port = self._ports.choose("aws")
-        aws = running.Aws(endpoint_url=f"http://{HOST}:{aws_port}")
+        aws = running.Aws(endpoint_url=f"http://{HOST}:{self._aws_port}")
         gateway = Gateway(aws.endpoint_url)
         api_url = await self._serve_api(gateway)
 
         with _step(f"Starting AWS (MiniStack), Redis (Valkey){self._stand_ins()}"):
-            self._keep(await start_ministack(self._folder, aws_port, self._network()))
+            self._ministack = await self._start_ministack()
             self._valkey = await self._start_valkey()
-            self._keep(self._valkey)
             account = self._options.stripe or StripeAccount(
                 STRIPE_KEY, f"whsec_{secrets.token_hex(16)}", stripe.PRO_PRICE
             )
@@ -146,6 +154,7 @@ class _System:
             "CodesPerAddress": "0",  # all requests come from one address
             "SignupsPerAddress": "0",
             **SHORT_PAUSES,
+            **self._options.parameters,
         }
         resources = await self._deploy(cloud, parameters)
         gateway.open(resources.api_id, resources.live_api_id)
@@ -165,26 +174,24 @@ class _System:
         )
 
     async def wait(self) -> None:
-        """Wait until MiniStack ends, and raise CommandError.
+        """Restart Valkey, empty, and MiniStack, with its tables, whenever one of them ends.
 
-        The API works without Redis, so Valkey is restarted, empty, if it ends.
+        Raises CommandError if one does not start again.
         """
-        waits = {asyncio.ensure_future(each.wait()): each for each in self._programs}
+        await asyncio.gather(
+            self._restart(self._ministack, self._start_ministack, 0, MINISTACK_ENDED),
+            self._restart(self._valkey, self._start_valkey, REDIS_PAUSE, VALKEY_ENDED),
+        )
+
+    async def _restart(
+        self, program: Program, start: Callable[[], Awaitable[Program]], pause: float, says: str
+    ) -> None:
         while True:
-            ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            lost = [waits.pop(one) for one in ended]
-            if lost != [self._valkey]:
-                raise CommandError("A program ended.")
-            print(
-                f"Valkey ended with status {self._valkey.status}. The API works without Redis; "
-                f"Valkey restarts empty in {REDIS_PAUSE:.0f} s.",
-                flush=True,
-            )
-            await asyncio.sleep(REDIS_PAUSE)
-            self._programs.remove(self._valkey)
-            self._valkey = await self._start_valkey()
-            self._keep(self._valkey)
-            waits[asyncio.ensure_future(self._valkey.wait())] = self._valkey
+            await program.wait()
+            print(f"{program.name} ended with status {program.status}. {says}", flush=True)
+            await asyncio.sleep(pause)
+            self._programs.remove(program)
+            program = await start()
 
     def explain(self, error: CommandError) -> CommandError:
         """Return the error, or a clearer one if a program's end was its cause."""
@@ -213,12 +220,17 @@ class _System:
         resources = await asyncio.to_thread(cloud.resources)
         await asyncio.to_thread(cloud.create_routes, resources)
         await asyncio.to_thread(cloud.store_digest, wanted)
+        await asyncio.to_thread(cloud.save)
         return resources
 
     async def _serve_api(self, gateway: Gateway) -> str:
         port = self._options.port or self._ports.choose("api")
         try:
             return await self._serve(gateway.create_app(), port)
+        except PermissionError as error:
+            raise CommandError(
+                f"Port {port} needs special rights. Choose one from 1024 on: make up PORT=8000"
+            ) from error
         except OSError as error:
             raise CommandError(
                 f"Port {port} is in use. Stop the program that uses it, or choose another port: "
@@ -246,13 +258,20 @@ class _System:
         self._exits.push_async_callback(runner.cleanup)
         return url
 
+    async def _start_ministack(self) -> Program:
+        sources = ROOT if self._options.follow else None
+        return self._keep(
+            await start_ministack(self._folder, self._aws_port, self._network(), sources)
+        )
+
     async def _start_valkey(self) -> Program:
         log = self._folder.logs / "valkey.log"
-        return await start_valkey(self._redis_folder, self._redis_port, log)
+        return self._keep(await start_valkey(self._redis_folder, self._redis_port, log))
 
-    def _keep(self, program: Program) -> None:
+    def _keep(self, program: Program) -> Program:
         self._exits.push_async_callback(program.stop)
         self._programs.append(program)
+        return program
 
     def _stand_ins(self) -> str:
         names = [
@@ -290,8 +309,10 @@ class _Ports:
 
 
 async def _welcome(stack: running.Stack, *, converse: bool) -> None:
-    """Print the console's address, hold a first conversation, and print how to continue it."""
-    print(f"\nThe console is at {stack.api_url}: open it in a browser and chat.", flush=True)
+    """Print the addresses, hold a first conversation, and print how to continue it."""
+    url = stack.api_url
+    print(f"\nConsole  {url}/ (open it in a browser and chat)\nDocs     {url}/docs", end="")
+    print(f"\nAPI      {url}", flush=True)
     if converse:
         print("\nA first conversation with the API:\n", flush=True)
         try:
@@ -304,7 +325,7 @@ async def _welcome(stack: running.Stack, *, converse: bool) -> None:
             print(f"\nContinue in another terminal:\n\n{commands}\n\nOr chat there: make chat")
         except CommandError as error:
             print(f"{error}\nThe functions' logs: make logs")
-    print(f"\nThe console and the API are at {stack.api_url}. Press Ctrl-C to stop.", flush=True)
+    print(f"\nThe system is at {url}. Press Ctrl-C to stop.", flush=True)
 
 
 def _show_models() -> None:

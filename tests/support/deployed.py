@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 from geminichat.domain.identities import Identity
 from infra import running as description
 from infra.local import logs
+from infra.local.chaos import processes
 from infra.local.standins.faults import StandIn
 from infra.local.standins.stripe.driver import Stripe
 from infra.paths import ROOT
@@ -103,16 +103,7 @@ class RunningStack:
 
     def kill_redis(self) -> None:
         """Kill Valkey, which is started again, empty, after a few seconds."""
-        port = f":{self.description.valkey.port}".encode()
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (process / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"valkey-server" in command and port in command:
-                os.kill(int(process.name), signal.SIGKILL)
-                return
-        raise AssertionError("no Valkey runs on that port")
+        assert processes.kill_valkey(self.description), "no Valkey runs on that port"
 
     def run(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
         """Run a command of infra/stages on this stage, as `make` does, and return its result."""
@@ -178,7 +169,10 @@ def running(folder: Path, *options: str) -> Iterator[RunningStack]:
     ]
     with output.open("w") as log:
         process = subprocess.Popen(
-            [*command, "--no-conversation", *options], cwd=ROOT, stdout=log, stderr=log
+            [*command, "--no-conversation", "--no-reload", *options],
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
         )
     try:
         deadline = time.monotonic() + START_TIMEOUT

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -119,6 +120,10 @@ class Cloud:
                 failed = f"{resource}: {event.get('ResourceStatusReason', status)}"
         return failed
 
+    def save(self) -> None:
+        """Write MiniStack's state to disk: its journal has only the writes to tables and SSM."""
+        httpx.post(f"{self.aws.endpoint_url}/_save", timeout=60, trust_env=False).raise_for_status()
+
     def store_digest(self, digest: str) -> None:
         """Store the digest of what is deployed."""
         self._ssm.put_parameter(Name=DEPLOYED, Value=digest, Type="String", Overwrite=True)
@@ -207,6 +212,11 @@ class Cloud:
         return known
 
 
+def _quoted(value: str) -> str:
+    """Return a value as `sam deploy` reads it; "" is a value too."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 async def deploy(cloud: Cloud, parameters: Mapping[str, str], log: Path) -> None:
     """Deploy the build. Raises CommandError."""
     aws, template = cloud.aws, BUILD / "template.yaml"
@@ -216,7 +226,7 @@ async def deploy(cloud: Cloud, parameters: Mapping[str, str], log: Path) -> None
     arguments += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
     arguments += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
     arguments += ["--parameter-overrides"]
-    arguments += [f'{name}="{value}"' for name, value in parameters.items()]  # "" is a value too
+    arguments += [f"{name}={_quoted(value)}" for name, value in parameters.items()]
     try:
         await run_sam(arguments, aws.environment, log)
     except CommandError as error:

@@ -20,6 +20,7 @@ READY_TIMEOUT = 60.0
 """Seconds that a program may take until it answers."""
 
 REGION = "us-east-1"
+EMULATED_AWS = Path(__file__).with_name("emulated_aws.py")
 
 
 class Program:
@@ -77,10 +78,13 @@ class Program:
         return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
 
 
-async def start_ministack(folder: DataFolder, port: int, extra: Mapping[str, str]) -> Program:
+async def start_ministack(
+    folder: DataFolder, port: int, extra: Mapping[str, str], sources: Path | None = None
+) -> Program:
     """Start MiniStack with IAM enforced and its state in the data folder; wait until it answers.
 
     Functions inherit its environment, so it gets `extra` and none of the developer's variables.
+    With `sources`, a checkout, it runs the code there as it is saved.
     """
     if not MINISTACK_PYTHON.exists():
         raise CommandError("MiniStack is not installed yet: run `make setup`.")
@@ -109,7 +113,8 @@ async def start_ministack(folder: DataFolder, port: int, extra: Mapping[str, str
         "SFTP_ENABLED": "0",
         **extra,
     }
-    command: list[str | Path] = [MINISTACK_PYTHON, "-m", "ministack"]
+    command: list[str | Path] = [MINISTACK_PYTHON, "-P", EMULATED_AWS, state]
+    command += ["--sources", sources] if sources else []
     program = await Program.start(
         "MiniStack", command, env, folder.scratch, folder.logs / "ministack.log"
     )

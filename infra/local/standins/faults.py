@@ -9,16 +9,18 @@
 A fault applies to requests whose text contains its `match` (to any request without one): it skips
 `after` of them (default 0) and then applies `times` times (default 1, or "always"). The first
 pending fault that fits is used. The other fields depend on the kind.
+
+`Faults` needs the standard library only: the emulated AWS uses it in a Python of its own.
 """
 
 import json
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
-from aiohttp import web
+if TYPE_CHECKING:
+    from aiohttp import web
 
 JOURNAL_LENGTH = 5_000
 
@@ -51,6 +53,8 @@ class StandIn:
     """A test's client of a stand-in: its address, its faults and its journal."""
 
     def __init__(self, url: str) -> None:
+        import httpx
+
         self.url = url
         self._http = httpx.Client(base_url=url, trust_env=False, verify=False)  # noqa: S501 # nosec B501 (http)
 
@@ -163,8 +167,9 @@ class Journal:
         self._entries.clear()
 
 
-def admin_routes(faults: Faults, journal: Journal) -> list[web.RouteDef]:
+def admin_routes(faults: Faults, journal: Journal) -> "list[web.RouteDef]":
     """Return the routes under /_faults and /_requests."""
+    from aiohttp import web
 
     async def add(request: web.Request) -> web.Response:
         try:

@@ -1,0 +1,343 @@
+"""MiniStack with what a machine of developers needs; MiniStack's own Python runs this file.
+
+    python -P infra/local/cloud/emulated_aws.py STATE [--sources CHECKOUT]
+
+- Every write to a table or to SSM is in a journal before it is answered, and repeated at the next
+  start: MiniStack itself writes its state only when it stops, so that a kill would lose everything.
+  `POST /_save` writes the state now, and it and a stop empty the journal. Queues are in the state
+  only: after a kill the sweep recovers their prompts.
+- The code of a function and each layer are unpacked once, not once per process.
+- With `--sources`, a saved file under functions/ or layers/core/ replaces the deployed one within
+  a second, and all functions start again with it.
+- Faults of calls to the services dynamodb, sqs and ssm, on demand (`POST /_faults`, see
+  standins/faults.py; `match` is searched in "SERVICE.Operation body"):
+
+    conflict    DynamoDB's answer while another transaction writes the same item; nothing happens
+    throttled   AWS's answer to too many calls; nothing happens
+    failing     500; nothing happens
+    lost        500, although the call was executed
+    swallow     a queue's answer to a message that it does not store
+    double      a message is stored twice
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+from ministack import app as emulator
+from ministack.core import lambda_runtime
+from ministack.services import dynamodb, sqs, ssm
+
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # functions do not inherit it
+from infra.local.standins.faults import BadFault, Fault, Faults
+
+WRITES: Mapping[str, set[str]] = {
+    "dynamodb": {"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"},
+    "ssm": {"PutParameter", "DeleteParameter", "DeleteParameters"},
+    "sqs": set(),
+}
+FAULTS: Mapping[str, Mapping[str, Any]] = {
+    kind: {} for kind in ("conflict", "throttled", "failing", "lost", "swallow", "double")
+}
+OF_MESSAGES = {"swallow", "double"}
+
+EVERY = 0.5
+"""Seconds between two looks at the sources."""
+
+type Answer = tuple[int, dict[str, str], bytes | str]
+type Handle = Callable[[str, str, dict[str, str], bytes, dict[str, Any]], Awaitable[Answer]]
+type Message = dict[str, Any]
+type Send = Callable[[Message], Awaitable[None]]
+type Receive = Callable[[], Awaitable[Message]]
+
+
+def main() -> None:
+    """Run MiniStack until it is stopped."""
+    state, *rest = sys.argv[1:]
+    sys.argv = sys.argv[:1]  # MiniStack reads them too
+    services = {"dynamodb": dynamodb, "ssm": ssm, "sqs": sqs}
+    direct = {name: service.handle_request for name, service in services.items()}
+    journal = Journal(Path(state) / "journal.jsonl", direct)
+    faults = Faults(FAULTS)
+    for name, service in services.items():
+        service.handle_request = handled(name, direct[name], journal, faults)
+    emulator.save_all = emptying(journal, emulator.save_all)
+    emulator.app = with_controls(emulator.app, journal, faults)
+    unpacked = Unpacked(Path(rest[1]) if rest else None)
+    lambda_runtime.zipfile = SimpleNamespace(
+        ZipFile=unpacked.archive,
+        BadZipFile=zipfile.BadZipFile,
+    )
+    if rest:
+        threading.Thread(target=unpacked.follow, daemon=True).start()
+    emulator.main()
+
+
+class Journal:
+    """The writes since MiniStack's state was last saved, a line each."""
+
+    def __init__(self, path: Path, direct: Mapping[str, Handle]) -> None:
+        """Use the file; `direct` are MiniStack's handlers by service."""
+        self._path = path
+        self._direct = direct
+
+    def note(self, service: str, target: str, body: bytes) -> None:
+        """Append a write that was executed."""
+        line = json.dumps([service, target, body.decode()])
+        with self._path.open("a") as lines:
+            lines.write(line + "\n")
+
+    async def repeat(self) -> None:
+        """Execute every write again, in order."""
+        for service, target, text in self._read():
+            headers = {"x-amz-target": target}
+            status, _, told = await self._direct[service]("POST", "/", headers, text.encode(), {})
+            if status != 200:
+                print(f"A write in the journal failed: {target}, {told!r}", flush=True)
+
+    def _read(self) -> Iterator[list[str]]:
+        if self._path.exists():
+            for line in self._path.read_text().split("\n")[:-1]:  # the last one may be incomplete
+                yield json.loads(line)
+
+    def clear(self) -> None:
+        """Forget the writes, which the saved state contains."""
+        self._path.unlink(missing_ok=True)
+
+
+def emptying(journal: Journal, save_all: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return MiniStack's function that writes its state, which the journal then repeats no more."""
+
+    def save(services: Any) -> None:
+        save_all(services)
+        journal.clear()
+
+    return save
+
+
+def handled(service: str, direct: Handle, journal: Journal, faults: Faults) -> Handle:
+    """Return a service's handler with the journal and the faults."""
+
+    async def handle(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    ) -> Answer:
+        target = headers.get("x-amz-target", "")
+        operation = target.rpartition(".")[2]
+        fault = faults.take(
+            f"{service}.{operation} {body.decode(errors='replace')}",
+            lambda one: one.kind not in OF_MESSAGES or operation == "SendMessage",
+        )
+        if fault and fault.kind not in ("lost", "double"):
+            return refusal(fault, operation, body)
+        if fault and fault.kind == "double":
+            await direct(method, path, headers, renamed(body), query)
+        answer = await direct(method, path, headers, body, query)
+        if answer[0] == 200 and operation in WRITES[service]:
+            journal.note(service, target, body)
+        return error(500, "InternalServerError") if fault and fault.kind == "lost" else answer
+
+    return handle
+
+
+def refusal(fault: Fault, operation: str, body: bytes) -> Answer:
+    """Return the answer to a call that is not executed."""
+    match fault.kind:
+        case "conflict" if operation == "TransactWriteItems":
+            reason = {"Code": "TransactionConflict", "Message": "Transaction is ongoing"}
+            return error(400, "TransactionCanceledException", CancellationReasons=[reason])
+        case "conflict":
+            return error(400, "TransactionConflictException")
+        case "throttled":
+            return error(400, "ThrottlingException")
+        case "swallow":
+            digest = hashlib.md5(json.loads(body)["MessageBody"].encode()).hexdigest()  # noqa: S324 # nosec B324 - as SQS does
+            answer = {"MessageId": str(uuid4()), "MD5OfMessageBody": digest}
+            return 200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(answer)
+    return error(500, "InternalServerError")
+
+
+def error(status: int, code: str, **more: Any) -> Answer:
+    """Return an error as AWS's JSON protocol has it."""
+    headers = {"Content-Type": "application/x-amz-json-1.0", "x-amzn-errortype": code}
+    return status, headers, json.dumps({"__type": code, "message": "a fault", **more})
+
+
+def renamed(body: bytes) -> bytes:
+    """Return a message with another deduplication id, so that a queue stores both."""
+    message = json.loads(body)
+    if "MessageDeduplicationId" in message:
+        message["MessageDeduplicationId"] = f"again-{message['MessageDeduplicationId']}"
+    return json.dumps(message).encode()
+
+
+def with_controls(served: Any, journal: Journal, faults: Faults) -> Any:
+    """Return MiniStack's application with `/_save` and `/_faults`, which repeats the journal."""
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        async def begin(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await journal.repeat()
+            await send(message)
+
+        path = scope.get("path")
+        if scope["type"] == "lifespan":
+            await served(scope, receive, begin)
+        elif path == "/_save":
+            await save(served)
+            await answer(send, 204)
+        elif path == "/_faults":
+            await answer(send, *await change(faults, scope["method"], receive))
+        else:
+            await served(scope, receive, send)
+
+    return app
+
+
+async def save(served: Any) -> None:
+    """Write MiniStack's state: the end of a life, which does nothing else that matters here."""
+
+    async def end() -> Message:
+        return {"type": "lifespan.shutdown"}
+
+    async def ended(_message: Message) -> None:
+        await asyncio.sleep(0)
+
+    await served({"type": "lifespan"}, end, ended)
+
+
+async def change(faults: Faults, method: str, receive: Receive) -> tuple[int, Any]:
+    """Add, list or delete faults; return the status and the body of the answer."""
+    if method == "DELETE":
+        faults.clear()
+        return 204, None
+    if method == "POST":
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        try:
+            faults.add(json.loads(body))
+        except (BadFault, json.JSONDecodeError) as refused:
+            return 400, {"error": str(refused)}
+    return 201 if method == "POST" else 200, {"faults": faults.pending()}
+
+
+async def answer(send: Send, status: int, body: Any = None) -> None:
+    """Send an answer."""
+    kind = [(b"content-type", b"application/json")] if body is not None else []
+    await send({"type": "http.response.start", "status": status, "headers": kind})
+    text = b"" if body is None else json.dumps(body).encode()
+    await send({"type": "http.response.body", "body": text})
+
+
+class Unpacked:
+    """Functions and layers, each unpacked once, and the sources that replace their files."""
+
+    def __init__(self, sources: Path | None) -> None:
+        self._sources = sources
+        self._folder = Path(tempfile.gettempdir()) / "unpacked"
+        self._replaced: dict[Path, Path] = {}
+        """The sources by the unpacked folder that gets them."""
+        self._lock = threading.Lock()
+
+    def archive(self, path: str) -> zipfile.ZipFile:
+        """Return an archive that links to its unpacked content."""
+        unpacked = self
+
+        class Archive(zipfile.ZipFile):
+            def extractall(self, path: Any = None, *_rest: Any) -> None:
+                unpacked.link(Path(str(self.filename)), Path(path), super().extractall)
+
+        return Archive(path)
+
+    def link(self, archive: Path, place: Path, extract: Callable[[Path], None]) -> None:
+        """Make `place` a link to the content of the archive, and delete the archive."""
+        owner = place.parent.name if place.name == "code" else ""
+        logical_id = re.search(r"-([A-Z]\w+)-", owner)
+        name = logical_id[1] if logical_id else "layer"
+        with self._lock:
+            shared = self._folder / f"{name}-{hashlib.sha256(archive.read_bytes()).hexdigest()}"
+            if not shared.exists():
+                draft = self._folder / "draft"
+                extract(draft)
+                self._prepare(name, draft, shared)
+                draft.rename(shared)
+        archive.unlink()
+        place.rmdir()
+        place.symlink_to(shared)
+
+    def _prepare(self, name: str, draft: Path, shared: Path) -> None:
+        """Note which sources belong to unpacked content, and copy those that have changed."""
+        if self._sources is None:
+            return
+        package, source = draft, self._sources / "functions" / snake_case(name)
+        if name == "layer":
+            package = draft / "python" / "geminichat"
+            source = self._sources / "layers" / "core" / "geminichat"
+        if package.exists() and source.exists():
+            copy_changed(source, package)
+            self._replaced[shared / package.relative_to(draft)] = source
+
+    def follow(self) -> None:
+        """Copy every source that is saved, and end all processes of functions."""
+        seen = self._times()
+        while True:
+            time.sleep(EVERY)
+            now = self._times()
+            if now == seen:
+                continue
+            seen = now
+            with self._lock:
+                for package, source in self._replaced.items():
+                    copy_changed(source, package)
+            lambda_runtime.reset()
+
+    def _times(self) -> dict[Path, int]:
+        times: dict[Path, int] = {}
+        for folder in ("functions", "layers/core/geminichat"):
+            for path in files((self._sources or Path()) / folder):
+                with contextlib.suppress(FileNotFoundError):  # an editor's temporary file
+                    times[path] = path.stat().st_mtime_ns
+        return times
+
+
+def copy_changed(source: Path, package: Path) -> None:
+    """Copy the files that are new or differ, and delete their compiled form."""
+    for path in files(source):
+        old = package / path.relative_to(source)
+        if old.exists() and old.read_bytes() == path.read_bytes():
+            continue
+        old.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, old)
+        for compiled in (old.parent / "__pycache__").glob(f"{old.stem}.*.pyc"):
+            compiled.unlink()
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder, without compiled ones."""
+    for path in folder.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path
+
+
+def snake_case(name: str) -> str:
+    """Return the folder of a function with this logical id."""
+    return re.sub(r"(?<=.)([A-Z])", r"_\1", name).lower()
+
+
+if __name__ == "__main__":
+    main()
