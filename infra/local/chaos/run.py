@@ -1,0 +1,199 @@
+"""`make chaos`: use a running stack while it breaks, and audit what is left of it."""
+
+import asyncio
+import contextlib
+import json
+import random
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from infra.command import CommandError
+from infra.local.chaos import audit
+from infra.local.chaos.faults import Faults, Urls
+from infra.local.chaos.users import FINAL, World, inhabit
+from infra.running import Stack
+
+LIVES = 4
+"""Users who act at the same time: functions are processes of this machine."""
+SETTLED_WITHIN = 300.0
+"""Seconds within which every prompt ends once nothing breaks any more: the sweep needs several
+rounds for those whose queue messages were lost."""
+PAGE_EVERY = 1.0
+LINE_EVERY = 15.0
+"""Seconds between two pages in a terminal, and between two lines in a file."""
+
+
+@dataclass
+class Report:
+    """What a run did, and what it found."""
+
+    seed: int
+    counts: Counter[str] = field(default_factory=Counter)
+    happened: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+
+async def chaos(
+    stack: Stack,
+    seed: int,
+    minutes: float,
+    show: Callable[[list[str]], None],
+    hurry: Callable[[], Awaitable[object]] | None = None,
+) -> Report:
+    """Run users and faults, wait until every prompt has ended, and return the report.
+
+    `hurry` is called every few seconds at the end, for those who cannot wait for the schedule of
+    the sweep. Raises CommandError if the stack has no stand-ins.
+    """
+    if stack.gemini is None or stack.stripe is None:
+        raise CommandError(
+            "Chaos needs the stand-ins for Gemini and Stripe: start `make up` without their keys."
+        )
+    limits = httpx.Limits(max_connections=None)
+    options: dict[str, Any] = {"timeout": 40, "trust_env": False, "limits": limits}
+    async with (
+        httpx.AsyncClient(base_url=stack.api_url, **options) as api,
+        httpx.AsyncClient(
+            base_url=stack.stripe.url, auth=(stack.stripe.secret_key, ""), **options
+        ) as stripe,
+        httpx.AsyncClient(**options) as controls,
+    ):
+        until = time.monotonic() + 60 * minutes
+        world = World(api, stripe, secrets.token_hex(3), until)
+        urls = Urls(stack.aws.endpoint_url, stack.gemini.url, stack.stripe.url)
+        faults = Faults(stack, urls, controls, random.Random(f"{seed} faults"))
+        page = asyncio.create_task(_show(world, faults, seed, until, show))
+        try:
+            await asyncio.gather(inhabit(world, seed, LIVES), faults.happen(until))
+        finally:
+            await faults.end()
+        tables = audit.Tables(stack)
+        await _settle(world, tables, hurry)
+        page.cancel()
+        await asyncio.to_thread(_reconcile, stack)
+        problems = [found async for found in _audit(world, tables, stripe)]
+        show(lines(world, faults, seed, 0))
+        return Report(seed, counts_of(world), faults.happened, problems)
+
+
+async def _settle(
+    world: World, tables: audit.Tables, hurry: Callable[[], Awaitable[object]] | None
+) -> None:
+    """Wait until every prompt has ended, in the tables and as the API shows it."""
+    deadline = time.monotonic() + SETTLED_WITHIN
+    while time.monotonic() < deadline:
+        if hurry:
+            await hurry()
+        await asyncio.gather(*(user.look() for user in world.people))
+        if not await asyncio.to_thread(audit.unfinished, tables, world.people):
+            await asyncio.gather(*(user.look() for user in world.people))
+            return
+        await asyncio.sleep(3)
+
+
+def _reconcile(stack: Stack) -> None:
+    """Compare with Stripe, as every night: nothing else repairs the loss of an event."""
+    client = stack.aws.client("lambda")
+    name = stack.functions["SubscriptionReconcile"]
+    answer = client.invoke(FunctionName=name, Qualifier="live", Payload=json.dumps({}))
+    if answer.get("FunctionError"):
+        raise CommandError(f"SubscriptionReconcile failed: {answer['Payload'].read().decode()}")
+
+
+async def _audit(world: World, tables: audit.Tables, stripe: httpx.AsyncClient) -> Any:
+    """Yield every problem, with the user who has it."""
+    customers = await audit.customers_of(stripe)
+    today = datetime.now(UTC).date().isoformat()
+    for user in world.people:
+        found = list(await asyncio.to_thread(lambda one: [*audit.problems_of(one, tables)], user))
+        usage = await asyncio.to_thread(tables.query, "UsageTable", "user_id", user.id)
+        counted = sum(int(item.get("prompts", 0)) for item in usage if item["day"] == today)
+        found += await audit.shown_problems(user, today, counted)
+        found += await audit.plan_problems(user, stripe, customers)
+        for problem in found:
+            yield f"{user.email}: {problem}"
+
+
+def counts_of(world: World) -> Counter[str]:
+    """Return the numbers of requests and prompts, by what became of them."""
+    prompts = [prompt for user in world.people for prompt in user.prompts]
+    counts = world.counts + Counter(prompt.status for prompt in prompts if prompt.status in FINAL)
+    counts["users"] = len(world.people)
+    counts["accepted"] = sum(bool(prompt.id) for prompt in prompts)
+    counts["under way"] = sum(prompt.is_under_way for prompt in prompts)
+    return counts
+
+
+def lines(world: World, faults: Faults, seed: int, left: float) -> list[str]:
+    """Return the page: what was accepted and what became of it, and what broke."""
+    counts = counts_of(world)
+    refused = {name: n for name, n in sorted(counts.items()) if name.startswith("refused")}
+    prompts = ["accepted", *FINAL, "under way"]
+    answers = ["requests", "without an answer", "answered 5xx", "given up"]
+    state = f"{left:.0f} s left" if left > 0 else "no more faults, waiting for the prompts to end"
+    return [
+        f"seed {seed}, {counts['users']} users, {state}",
+        "prompts   " + ", ".join(f"{counts[name]} {name}" for name in prompts),
+        "refused   " + (", ".join(f"{n} {name[9:]}" for name, n in refused.items()) or "none"),
+        "requests  " + ", ".join(f"{counts[name]} {name}" for name in answers),
+        "faults    " + (", ".join(f"{n} {name}" for name, n in faults.happened.items()) or "none"),
+        f"latest    {faults.latest}",
+    ]
+
+
+async def _show(
+    world: World, faults: Faults, seed: int, until: float, show: Callable[[list[str]], None]
+) -> None:
+    every = PAGE_EVERY if sys.stdout.isatty() else LINE_EVERY
+    while True:
+        show(lines(world, faults, seed, until - time.monotonic()))
+        await asyncio.sleep(every)
+
+
+class Page:
+    """A page on the terminal, which replaces itself; in a file, only its second line."""
+
+    def __init__(self) -> None:
+        self._height = 0
+
+    def show(self, page: list[str]) -> None:
+        """Print the page."""
+        if not sys.stdout.isatty():
+            print(page[1], flush=True)
+            return
+        up = f"\x1b[{self._height}F\x1b[J" if self._height else ""
+        width = _columns()
+        self._height = sum(1 + (len(line) - 1) // width for line in page)
+        print(up + "\n".join(page), flush=True)
+
+
+def _columns() -> int:
+    with contextlib.suppress(OSError):
+        import os
+
+        return os.get_terminal_size().columns
+    return 80
+
+
+def main(stack: Stack, seed: int, minutes: float) -> int:
+    """Run chaos on the terminal; return 0 if nothing was lost, doubled or miscounted."""
+    print(
+        f"Chaos for {minutes:g} minutes. Repeat this run with: make chaos SEED={seed}\n", flush=True
+    )
+    report = asyncio.run(chaos(stack, seed, minutes, Page().show))
+    print()
+    if not report.problems:
+        print(f"Nothing was lost, doubled or miscounted (seed {seed}).")
+        return 0
+    print(f"{len(report.problems)} problems (seed {seed}):")
+    for problem in report.problems:
+        print(f"  {problem}")
+    return 1
