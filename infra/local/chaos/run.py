@@ -1,10 +1,11 @@
 """`make chaos`: use a running stack while it breaks, and audit what is left of it."""
 
 import asyncio
-import contextlib
 import json
+import math
 import random
 import secrets
+import shutil
 import sys
 import time
 from collections import Counter
@@ -26,6 +27,8 @@ LIVES = 4
 SETTLED_WITHIN = 300.0
 """Seconds within which every prompt ends once nothing breaks any more: the sweep needs several
 rounds for those whose queue messages were lost."""
+WARM_WITHIN = 120.0
+"""Seconds within which the first prompt is accepted; the time of the run begins then."""
 PAGE_EVERY = 1.0
 LINE_EVERY = 15.0
 """Seconds between two pages in a terminal, and between two lines in a file."""
@@ -35,7 +38,6 @@ LINE_EVERY = 15.0
 class Report:
     """What a run did, and what it found."""
 
-    seed: int
     counts: Counter[str] = field(default_factory=Counter)
     happened: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
@@ -66,22 +68,36 @@ async def chaos(
         ) as stripe,
         httpx.AsyncClient(**options) as controls,
     ):
-        until = time.monotonic() + 60 * minutes
-        world = World(api, stripe, secrets.token_hex(3), until)
+        world = World(api, stripe, secrets.token_hex(3), math.inf)
         urls = Urls(stack.aws.endpoint_url, stack.gemini.url, stack.stripe.url)
         faults = Faults(stack, urls, controls, random.Random(f"{seed} faults"))
-        page = asyncio.create_task(_show(world, faults, seed, until, show))
+        page = asyncio.create_task(_show(world, faults, seed, show))
+        people = asyncio.create_task(inhabit(world, seed, LIVES))
         try:
-            await asyncio.gather(inhabit(world, seed, LIVES), faults.happen(until))
+            await _first_prompt(world, time.monotonic() + WARM_WITHIN)
+            world.until = time.monotonic() + 60 * minutes
+            await asyncio.gather(people, faults.happen(world.until))
         finally:
+            people.cancel()
             await faults.end()
         tables = audit.Tables(stack)
         await _settle(world, tables, hurry)
         page.cancel()
         await asyncio.to_thread(_reconcile, stack)
         problems = [found async for found in _audit(world, tables, stripe)]
-        show(lines(world, faults, seed, 0))
-        return Report(seed, counts_of(world), faults.happened, problems)
+        counts = counts_of(world)
+        if not counts["accepted"]:
+            problems.append("no prompt was accepted, so this run shows nothing")
+        show(lines(world, faults, seed))
+        return Report(counts, faults.happened, problems)
+
+
+async def _first_prompt(world: World, deadline: float) -> None:
+    """Wait until a prompt was accepted, so that no fault meets functions that never ran."""
+    while not any(prompt.id for user in world.people for prompt in user.prompts):
+        if time.monotonic() > deadline:
+            return
+        await asyncio.sleep(0.2)
 
 
 async def _settle(
@@ -132,13 +148,16 @@ def counts_of(world: World) -> Counter[str]:
     return counts
 
 
-def lines(world: World, faults: Faults, seed: int, left: float) -> list[str]:
+def lines(world: World, faults: Faults, seed: int) -> list[str]:
     """Return the page: what was accepted and what became of it, and what broke."""
     counts = counts_of(world)
     refused = {name: n for name, n in sorted(counts.items()) if name.startswith("refused")}
     prompts = ["accepted", *FINAL, "under way"]
     answers = ["requests", "without an answer", "answered 5xx", "given up"]
-    state = f"{left:.0f} s left" if left > 0 else "no more faults, waiting for the prompts to end"
+    left = world.until - time.monotonic()
+    state = "waiting for the first prompt"
+    if math.isfinite(left):
+        state = f"{left:.0f} s left" if left > 0 else "no more faults, waiting for all to end"
     return [
         f"seed {seed}, {counts['users']} users, {state}",
         "prompts   " + ", ".join(f"{counts[name]} {name}" for name in prompts),
@@ -149,17 +168,15 @@ def lines(world: World, faults: Faults, seed: int, left: float) -> list[str]:
     ]
 
 
-async def _show(
-    world: World, faults: Faults, seed: int, until: float, show: Callable[[list[str]], None]
-) -> None:
+async def _show(world: World, faults: Faults, seed: int, show: Callable[[list[str]], None]) -> None:
     every = PAGE_EVERY if sys.stdout.isatty() else LINE_EVERY
     while True:
-        show(lines(world, faults, seed, until - time.monotonic()))
+        show(lines(world, faults, seed))
         await asyncio.sleep(every)
 
 
 class Page:
-    """A page on the terminal, which replaces itself; in a file, only its second line."""
+    """A page on the terminal, which replaces itself; in a file, two of its lines."""
 
     def __init__(self) -> None:
         self._height = 0
@@ -167,20 +184,12 @@ class Page:
     def show(self, page: list[str]) -> None:
         """Print the page."""
         if not sys.stdout.isatty():
-            print(page[1], flush=True)
+            print(page[0], page[1], sep="; ", flush=True)
             return
         up = f"\x1b[{self._height}F\x1b[J" if self._height else ""
-        width = _columns()
+        width = shutil.get_terminal_size().columns
         self._height = sum(1 + (len(line) - 1) // width for line in page)
         print(up + "\n".join(page), flush=True)
-
-
-def _columns() -> int:
-    with contextlib.suppress(OSError):
-        import os
-
-        return os.get_terminal_size().columns
-    return 80
 
 
 def main(stack: Stack, seed: int, minutes: float) -> int:

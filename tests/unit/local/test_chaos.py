@@ -124,7 +124,7 @@ def drawn(seed: int) -> list[Any]:
     async def answer(request: httpx.Request) -> httpx.Response:
         asked.append((request.method, str(request.url), request.content))
         if len(asked) == FIRST:
-            running_faults.cancel()
+            tasks[0].cancel()
         return httpx.Response(200, json={"events": [], "data": {}})
 
     stack = msgspec.structs.replace(
@@ -135,15 +135,14 @@ def drawn(seed: int) -> list[Any]:
     )
 
     async def run() -> None:
-        nonlocal running_faults
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
             urls = Urls("http://aws", "http://gemini", "http://stripe")
             faults = Faults(stack, urls, http, random.Random(f"{seed} faults"), gap=0)
-            running_faults = asyncio.create_task(faults.happen(math.inf))
+            tasks.append(asyncio.create_task(faults.happen(math.inf)))
             with contextlib.suppress(asyncio.CancelledError):
-                await running_faults
+                await tasks[0]
 
-    running_faults: asyncio.Task[None]
+    tasks: list[asyncio.Task[None]] = []
     asyncio.run(run())
     return asked
 
