@@ -24,27 +24,45 @@ class Module:
 
 def settings_of(handler: Path, names: set[str]) -> set[str]:
     """Return the settings that are named in code that a handler can reach."""
+    start = _read(handler)
     found: set[str] = set()
     seen: set[Definition] = set()
-    start = _read(handler)
-    module_of = {"app": start}
-    ahead: list[Definition] = [("app", name) for name in start.code]
+    ahead: list[Definition] = []
+    for statements in start.code.values():
+        for statement in statements:
+            found |= _texts(statement)
+            ahead += _references(statement, "app", start)
     while ahead:
         definition = ahead.pop()
-        if definition in seen:
-            continue
-        seen.add(definition)
-        name, what = definition
-        module = module_of.get(name) or _module(name)
-        if module is None:
-            continue
-        ahead.append((name, ""))
-        for statement in module.code.get(what, []):
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Constant) and node.value in names:
-                    found.add(str(node.value))
-            ahead += _references(statement, name, module)
-    return found
+        if definition not in seen:
+            seen.add(definition)
+            texts, references = _content(definition)
+            found |= texts
+            ahead += references
+    return found & names
+
+
+@functools.cache
+def _content(definition: Definition) -> tuple[set[str], list[Definition]]:
+    """Return the texts in a definition, and the definitions that it names or runs after."""
+    name, what = definition
+    module = _module(name)
+    if module is None:
+        return set(), []
+    texts: set[str] = set()
+    references = [(name, "")]
+    for statement in module.code.get(what, []):
+        texts |= _texts(statement)
+        references += _references(statement, name, module)
+    return texts, references
+
+
+def _texts(statement: ast.stmt) -> set[str]:
+    return {
+        node.value
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
 
 
 def _references(statement: ast.stmt, name: str, module: Module) -> Iterator[Definition]:

@@ -42,11 +42,15 @@ def test_the_certificates_of_aws_google_and_stripe_have_the_names_that_openssl_l
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="compares with the openssl program")
-def test_every_certificate_has_the_hash_that_openssl_computes(folder: Path) -> None:
+def test_every_certificate_has_the_hash_that_openssl_computes(folder: Path, tmp_path: Path) -> None:
+    """`openssl rehash` adds to each certificate a link that is named by its hash."""
     for path in folder.iterdir():
-        command = ["openssl", "x509", "-noout", "-subject_hash", "-in", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert path.name.partition(".")[0] == done.stdout.strip()
+        (tmp_path / f"{path.name}.pem").write_text(path.read_text())
+    subprocess.run(["openssl", "rehash", str(tmp_path)], check=True)
+    links = [path for path in tmp_path.iterdir() if path.is_symlink()]
+    assert {path.name for path in links} == {path.name for path in folder.iterdir()}
+    for link in links:
+        assert link.readlink().name.partition(".")[0] == link.name.partition(".")[0]
 
 
 def test_certificates_with_the_same_subject_are_numbered(tmp_path: Path) -> None:

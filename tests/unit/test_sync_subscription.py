@@ -5,6 +5,7 @@ the state at Stripe changes between them. Each handler runs in a thread that sto
 a list of choices decides which one continues, and all lists are tried.
 """
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -163,9 +164,16 @@ def test_two_events_end_with_the_newest_state_if_it_changes_between_them() -> No
         check(world, 2)
 
 
-@pytest.mark.exhaustive
 def test_three_events_with_an_outdated_first_read_end_with_the_newest_state() -> None:
-    """The third try is needed: with two, 20 of these 11,550 orders lose a change."""
+    """The third try is needed: with two, some of these orders lose a change."""
+    chance = random.Random(1)
+    for _ in range(1_500):
+        check(play(chance.randrange, events=3, stale=True), 3)
+
+
+@pytest.mark.soak
+def test_three_events_in_every_order_end_with_the_newest_state() -> None:
+    """With two tries, 20 of these 11,550 orders lose a change."""
     for world in play_every_order(events=3, stale=True):
         check(world, 3)
 

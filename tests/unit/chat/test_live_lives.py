@@ -227,7 +227,7 @@ def test_a_reader_only_shows_beginnings_of_the_reply_and_finally_all_of_it() -> 
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=2_000,
+            max_examples=200,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
@@ -235,11 +235,11 @@ def test_a_reader_only_shows_beginnings_of_the_reply_and_finally_all_of_it() -> 
     )
 
 
-@pytest.mark.soak
-def test_100_000_lives_of_a_live_reply() -> None:
+@pytest.mark.parametrize("lives", [2_000, pytest.param(100_000, marks=pytest.mark.soak)])
+def test_random_lives_of_a_live_reply_end_with_the_stored_reply(lives: int) -> None:
     """The same state machine without Hypothesis, which would take most of the time."""
     chance = random.Random()
-    for _ in range(100_000):
+    for _ in range(lives):
         live_at_random(Life(), chance)
 
 
