@@ -127,6 +127,9 @@ def uses(call: str, body: bytes) -> Iterator[tuple[str, str]]:
         case "BatchGetItem" | "BatchWriteItem":
             for table in request["RequestItems"]:
                 yield f"dynamodb:{operation}", _NAMES[table]
+        case "ChangeMessageVisibilityBatch":
+            for action in (operation, operation.removesuffix("Batch")):
+                yield f"{service}:{action}", _NAMES[request["QueueUrl"]]
         case "GetParameter":
             yield SECRET, request["Name"].rpartition("/")[2]
         case _:

@@ -283,7 +283,8 @@ class Path:
 GET, BATCH_GET, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
 UPDATE, TRANSACT = "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
 DELETE, BATCH_WRITE = "dynamodb.DeleteItem", "dynamodb.BatchWriteItem"
-SEND, RECEIVE, POSTPONE = "sqs.SendMessage", "sqs.ReceiveMessage", "sqs.ChangeMessageVisibility"
+SEND, RECEIVE = "sqs.SendMessage", "sqs.ReceiveMessage"
+POSTPONE = "sqs.ChangeMessageVisibilityBatch"
 
 PATHS = {
     "send": Path(room, send, [BATCH_GET, BATCH_GET, TRANSACT, SEND], redis=2),

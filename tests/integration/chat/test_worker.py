@@ -29,7 +29,7 @@ from tests.support.template import Values
 from tests.support.wire import HIDES, Died, Wire
 
 POSTPONE, UPDATE, TRANSACT = (
-    "sqs.ChangeMessageVisibility",
+    "sqs.ChangeMessageVisibilityBatch",
     "dynamodb.UpdateItem",
     "dynamodb.TransactWriteItems",
 )
@@ -43,7 +43,7 @@ def event(*jobs: tuple[str, int] | str, received: int = 1) -> dict[str, Any]:
         group = "poison" if isinstance(job, str) else job[0]
         records.append(
             {
-                "messageId": f"message {number}",
+                "messageId": f"message-{number}",
                 "receiptHandle": f"handle {number}",
                 "body": body,
                 "attributes": {
@@ -58,15 +58,16 @@ def event(*jobs: tuple[str, int] | str, received: int = 1) -> dict[str, Any]:
 def work(batch: dict[str, Any], seconds: float = 270) -> list[str]:
     """Run the worker on a batch; return the numbers of the messages to deliver again."""
     answer = handler_of("GeminiWorker")(batch, Context("GeminiWorker", seconds))
-    return [one["itemIdentifier"].split(" ")[1] for one in answer["batchItemFailures"]]
+    return [one["itemIdentifier"].split("-")[1] for one in answer["batchItemFailures"]]
 
 
 def pauses(wire: Wire) -> list[int]:
     """Return the seconds for which messages were hidden."""
     return [
-        json.loads(seen.body)["VisibilityTimeout"]
+        entry["VisibilityTimeout"]
         for seen in wire.tries
         if seen.call == POSTPONE and seen.thread != HIDES
+        for entry in json.loads(seen.body)["Entries"]
     ]
 
 

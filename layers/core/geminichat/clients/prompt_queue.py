@@ -163,27 +163,31 @@ class Delivery:
         """Hide a message for `seconds`; SQS delivers it again after that."""
         self.postponed.append(message_id)
         with self._lock:  # the thread must not replace the pause
-            self._hide(message_id, self._held.pop(message_id), seconds)
+            self._hide({message_id: self._held.pop(message_id)}, seconds)
 
     def _keep_hidden(self) -> None:
         while True:
-            for message_id in list(self._held):
-                with self._lock:
-                    if handle := self._held.get(message_id):
-                        self._hide(message_id, handle, HIDDEN_FOR)
+            with self._lock:
+                self._hide(dict(self._held), HIDDEN_FOR)
             if self._ended.wait(HEARTBEAT):
                 return
 
-    def _hide(self, message_id: str, handle: str, seconds: int) -> None:
-        request = {
-            "QueueUrl": self._queue_url,
-            "ReceiptHandle": handle,
-            "VisibilityTimeout": seconds,
-        }
+    def _hide(self, handles: Mapping[str, str], seconds: int) -> None:
+        """Hide messages in one call; a batch of SQS has ten at most, as this one has."""
+        if not handles:
+            return
+        entries = [
+            {"Id": message_id, "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+            for message_id, handle in handles.items()
+        ]
+        request = {"QueueUrl": self._queue_url, "Entries": entries}
         try:
-            _sqs.call("ChangeMessageVisibility", request)
+            failed = _sqs.call("ChangeMessageVisibilityBatch", request).get("Failed", ())
         except (BotoCoreError, ClientError) as error:
-            log.warning("not hidden", sqs_message_id=message_id, error=type(error).__name__)
+            log.warning("not hidden", sqs_message_ids=list(handles), error=type(error).__name__)
+            return
+        for one in failed:
+            log.warning("not hidden", sqs_message_ids=[one["Id"]], error=one["Code"])
 
 
 def send_dead_letter(job: Job, reason: str) -> None:
