@@ -107,6 +107,18 @@ def test_an_answer_has_status_headers_and_body() -> None:
     assert b"accept: x" in seen[0]
 
 
+def test_head_and_body_of_a_request_are_sent_in_one_piece() -> None:
+    seen: list[bytes] = []
+
+    def talk(connection: socket.socket, _: int) -> None:
+        seen.append(connection.recv(65536))
+        connection.sendall(OK)
+
+    with server(talk) as url:
+        post(url, b"the body")
+    assert seen[0].endswith(b"\r\n\r\nthe body")
+
+
 def test_an_error_status_is_returned_not_raised() -> None:
     with server(answering(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")) as url:
         assert post(url).status == 503

@@ -71,6 +71,31 @@ class _Address(NamedTuple):
     path: str
 
 
+class _Connection(HTTPConnection):
+    """A connection that sends a request in one piece: one system call, packet and TLS record.
+
+    http.client sends head and body apart, which costs 50 µs more.
+    """
+
+    _held: list[bytes] | None = None
+
+    def send(self, data: Any) -> None:
+        if self._held is None:
+            super().send(data)
+        else:
+            self._held.append(data)
+
+    def request(self, *arguments: Any, **named: Any) -> None:
+        self._held = []
+        super().request(*arguments, **named)
+        held, self._held = self._held, None
+        self.send(b"".join(held))
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
+
+
 _idle: dict[tuple[bool, str, int], list[tuple[HTTPConnection, float]]] = {}
 _lock = Lock()
 
@@ -164,15 +189,11 @@ class Stream:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the body's pieces as they come; a closed stream ends. Raises as `begin` does."""
-        while True:
-            piece = b""
-            with self._reading():
-                piece = self._response.read1(PIECE)
-                if not piece and self._response.length:
-                    raise HTTPException("the answer is not complete")
-            if not piece:
-                break
-            yield piece
+        with self._reading():
+            while piece := self._response.read1(PIECE):
+                yield piece
+            if self._response.length:
+                raise HTTPException("the answer is not complete")
         if not self._closed and not self._response.will_close:
             _keep_idle(self._address, self._connection)
             self._closed = True
@@ -356,12 +377,12 @@ def _keep_idle(address: _Address, connection: HTTPConnection) -> None:
 def _connect(address: _Address, timeout: float) -> HTTPConnection:
     connection: HTTPConnection
     if not address.secure:
-        connection = HTTPConnection(address.host, address.port, timeout=timeout)
+        connection = _Connection(address.host, address.port, timeout=timeout)
     elif proxy := _proxy(address.host):
-        connection = HTTPSConnection(*proxy, timeout=timeout, context=tls())
+        connection = _SecureConnection(*proxy, timeout=timeout, context=tls())
         connection.set_tunnel(address.host, address.port)
     else:
-        connection = HTTPSConnection(address.host, address.port, timeout=timeout, context=tls())
+        connection = _SecureConnection(address.host, address.port, timeout=timeout, context=tls())
     try:
         connection.connect()
     except TimeoutError as error:
