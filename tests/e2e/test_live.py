@@ -178,9 +178,8 @@ def test_an_ended_session_receives_no_frame_after_two_seconds(
                 body = {"newPassword": OTHER_PASSWORD, "currentPassword": PASSWORD}
                 assert ann.post("/auth/change-password", body).status == 200
             case "deletion":
-                table = stack.description.tables["UsersTable"]
-                key = {"user_id": {"S": ann.id}}
-                stack.aws("dynamodb").delete_item(TableName=table, Key=key)
+                proof = {"currentPassword": PASSWORD}
+                assert ann.request("DELETE", "/user", json=proof).status == 202
 
     async def run() -> tuple[int, int]:
         before = after = 0

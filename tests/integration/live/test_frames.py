@@ -1,6 +1,7 @@
 """Frames and pieces: what a worker sends and stores while a reply grows, and what it does not."""
 
 import itertools
+import logging
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,9 @@ from geminichat.tables.messages.stored import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
-from tests.support.sockets import Connections
-from tests.support.wire import Wire
+from tests.support.sockets import Connections, Socket
+from tests.support.template import Values
+from tests.support.wire import ALWAYS, Wire
 
 PUT, READ = "dynamodb.PutItem", "dynamodb.BatchGetItem"
 PAUSE = 0.05
@@ -247,3 +249,59 @@ def test_an_attempt_that_lost_its_lease_stops_asking_gemini(
     began = time.monotonic()
     worker.poll()
     assert time.monotonic() - began < 5
+
+
+SAID = {
+    "whole": "prompt answered",
+    "broken off": "gemini failed",
+    "garbled": "gemini failed",
+    "declined": "gemini failed",
+    "no pieces": "not shown",
+    "not stored": "attempt failed",
+    "titled": "prompt answered",
+}
+"""Replies that break in different ways, and a line that the log then has."""
+
+
+def test_no_ticket_token_or_text_of_a_reply_reaches_a_log(
+    api: Api, google: StandIn, worker: Poller, values: Values, wire: Wire,
+    connections: Connections, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    caplog.set_level(logging.INFO)
+    connections.refused = 0.3
+    mark = secrets.token_hex(8)
+    whole = events([f"{mark} {number} " for number in range(24)])
+    secret = [mark]
+    for way in SAID:
+        person = Person.new(api)
+        url = str(person.post("/live").data["url"])
+        socket = Socket(url)
+        assert socket.status == 200
+        assert Socket(url).status == 401, "the ticket was used"
+        room = person.open_room(None if way == "titled" else way)
+        sent: list[Any] = whole
+        match way:
+            case "broken off":
+                sent = whole[:-1]
+            case "garbled":
+                sent = [*whole[:-1], {"candidates": mark}]
+            case "declined":
+                sent = [*whole[:-1], {"candidates": [{"finishReason": "SAFETY"}]}]
+            case "no pieces":
+                wire.cut(PUT, "failing", times=ALWAYS, holding=(room,))
+            case "not stored":
+                wire.cut("dynamodb.TransactWriteItems", "failing", nth=2, times=8, holding=(room,))
+        google.fault("answer", events=sent, pause=PAUSE, match=f"{way} {mark}")
+        message = person.sent(room, f"{way} {mark}")
+        assert person.get(f"/chatroom/{room}/message/{message}?from=0").status == 200
+        socket.send("renew")
+        ticket = url.partition("ticket=")[2]
+        secret += [ticket, ticket[40:80], person.token, person.refresh_token]
+    worker.poll()
+    Poller([values.refs["TitlesQueue"]], "TitlesGenerate", batch_size=1).drain()
+    assert mark in str(connections.posted)
+    logged = {record.getMessage() for record in caplog.records}
+    assert set(SAID.values()) <= logged
+    lines = [f"{vars(one)} {logging.Formatter().format(one)}" for one in caplog.records]
+    written = "".join([*capsys.readouterr(), *lines])
+    assert [one for one in secret if one in written] == []

@@ -181,7 +181,7 @@ def test_a_logout_closes_the_connections_of_its_session(
     assert connections.closed == [laptop.id]
 
 
-@pytest.mark.parametrize("how", ["everywhere", "change", "reset"])
+@pytest.mark.parametrize("how", ["everywhere", "change", "reset", "deletion"])
 def test_a_connection_of_an_ended_session_is_closed_and_receives_nothing(
     api: Api, connections: Connections, how: str
 ) -> None:
@@ -198,6 +198,8 @@ def test_a_connection_of_an_ended_session_is_closed_and_receives_nothing(
         case "reset":
             ann.forget_password()
             assert ann.reset(ann.code(), PASSWORD).status == 200
+        case "deletion":
+            assert ann.request("DELETE", "/user", json=ann.confirm()).status == 202
     assert watching(ann) == set()
     assert connections.closed == [socket.id]
 
