@@ -1,6 +1,6 @@
 """Measure everything, print one table, and write BENCHMARKS.md.
 
-python -m tests.bench [--rounds 11] [--only Function …] [--part calls cold warm stream memory …]
+python -m tests.bench [--rounds 11] [--only Function …] [--part calls cold warm live memory …]
 """
 
 import argparse
@@ -19,6 +19,7 @@ from infra.paths import ROOT
 from tests.bench import (
     capacity,
     cold,
+    live,
     memory,
     paint,
     report,
@@ -33,7 +34,7 @@ from tests.bench.lab import Lab
 from tests.bench.standins import World
 from tests.support.template import FUNCTIONS
 
-PARTS = ("calls", "cold", "warm", "stream", "memory", "sizes", "queue", "console")
+PARTS = ("calls", "cold", "warm", "stream", "live", "memory", "sizes", "queue", "console")
 REASONS = Path(__file__).with_name("reasons.md")
 PLOT = Path(__file__).parent / "cost" / "cost.svg"
 
@@ -96,6 +97,9 @@ def _measure(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
     if "stream" in parts:
         found["stream"] = streaming.measure(lab)
         _show(found["stream"])
+    if "live" in parts:
+        found["live"] = live.measure(lab)
+        _show(vars(found["live"]))
     if "memory" in parts:
         found["curve"] = memory.measure(lab)
         _show(found["curve"].figures)

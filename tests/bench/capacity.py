@@ -25,7 +25,7 @@ BUDGET = {
     "ChatroomListMessages": 2,
     "ChatroomList": 3,
     "ChatroomSendMessage": 4,
-    "GeminiWorker": 4,
+    "GeminiWorker": 7,
     "WebhookStripe": 4,
 }
 """The network calls that the design allows a warm request, where it names a number."""

@@ -90,6 +90,10 @@ def _chunks(data: bytes, start: int) -> tuple[int, bytes]:
     return 0, b""
 
 
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 class Host:
     """The loop on which the stand-ins and the functions' Runtime APIs answer."""
 
@@ -125,7 +129,11 @@ class Host:
 
         def reply() -> None:
             world.calls.append(made(answer, len(body), sent, began))
-            http.send(answer.head(sent) + sent)
+            http.send(answer.head(sent) + (_chunk(sent) if answer.more else sent))
+            for number, part in enumerate(answer.more, 1):
+                end = b"0\r\n\r\n" if number == len(answer.more) else b""
+                later = _chunk(part.encode()) + end
+                self.loop.call_later(number * world.between, http.send, later)
 
         pause = world.pauses.get(answer.service, world.pause)
         if pause:

@@ -7,6 +7,7 @@ from sequential ones; `pauses` has a time of its own for each service.
 
 import base64
 import json
+import math
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,10 @@ class World:
     asked: int = 0
     reply: str = REPLY
     """The model's reply."""
+    chunks: int = 1
+    """The events in which it comes."""
+    between: float = 0.0
+    """Seconds from one of them to the next."""
     stripe: Mapping[str, Any] = field(default_factory=dict)
     """Stripe's answers by "METHOD /path"; the longest path that fits counts."""
     calls: list[Call] = field(default_factory=list)
@@ -74,10 +79,12 @@ class World:
         if path.partition("?")[0].endswith(":generateContent"):
             return Answer("gemini", "generateContent", json.loads(body), _gemini_answer("A title"))
         if path.startswith("/v1beta/models/"):
-            reply = _gemini_reply(self.reply)
-            return Answer(
-                "gemini", "streamGenerateContent", json.loads(body), reply, "text/event-stream"
-            )
+            first, *more = _gemini_events(self.reply, self.chunks)
+            asked = json.loads(body)
+            kind = "text/event-stream"
+            return Answer("gemini", "streamGenerateContent", asked, first, kind, more)
+        if "/%40connections/" in path:
+            return Answer("connections", "PostToConnection", json.loads(body), "", "text/plain")
         if path.startswith("/v2/email/"):
             return Answer("ses", "SendEmail", json.loads(body), {"MessageId": "m-1"})
         if path.startswith("/v1/"):
@@ -108,6 +115,8 @@ class Answer:
     request: Any
     reply: Any
     kind: str = "application/json"
+    more: Sequence[str] = ()
+    """The parts that follow, each after a pause."""
 
     def body(self) -> bytes:
         """Return the answer as it is sent."""
@@ -120,7 +129,7 @@ class Answer:
         lines = [
             "HTTP/1.1 200 OK",
             f"content-type: {self.kind}",
-            f"content-length: {len(body)}",
+            "transfer-encoding: chunked" if self.more else f"content-length: {len(body)}",
             "x-amzn-requestid: stand-in",
         ]
         if self.service == "dynamodb":
@@ -254,8 +263,13 @@ _GEMINI_MODELS = {
 }
 
 
-def _gemini_reply(text: str) -> str:
-    return f"data: {json.dumps(_gemini_answer(text))}\r\n\r\n"
+def _gemini_events(text: str, count: int) -> list[str]:
+    """Return the events of a streamed reply, of which each but the last is of the same length."""
+    size = math.ceil(len(text) / count)
+    answers = [_gemini_answer(text[at : at + size]) for at in range(0, len(text), size)]
+    for answer in answers[:-1]:
+        del answer["candidates"][0]["finishReason"]
+    return [f"data: {json.dumps(answer)}\r\n\r\n" for answer in answers]
 
 
 def _gemini_answer(text: str) -> dict[str, Any]:

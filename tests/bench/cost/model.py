@@ -138,6 +138,30 @@ def exchange(
     return send + polls + (answer + moved) * (0.1 if together else 1)
 
 
+def watched(
+    measured: Mapping[str, Measured], seconds: float, posts: int, reads: float, writes: float
+) -> float:
+    """Return the dollars of one exchange, as deployed, whose reply is watched for some seconds.
+
+    `posts`, `reads` and `writes` are what watching adds. A connection's functions (its ticket,
+    three of API Gateway's events, a renewal every five minutes) are taken to cost what a poll does.
+    """
+    poll = invocation(measured[POLL], memory_of(POLL), http=True).total
+    prices, minutes = PRICES["websocket"], ASSUMED["connection_minutes"]
+    renewals = minutes / 5
+    connection = (4 + renewals) * poll + renewals * prices["message"] + minutes * prices["minute"]
+    longer = (seconds - ASSUMED["model_seconds"]) * memory_of(WORKER) / 1024
+    return float(
+        exchange(measured).total
+        + (ASSUMED["fetches"] - ASSUMED["polls"]) * poll
+        + posts * prices["message"]
+        + reads * PRICES["dynamodb"]["read_unit"]
+        + writes * PRICES["dynamodb"]["write_unit"]
+        + longer * PRICES["lambda"]["gb_second"]
+        + connection / ASSUMED["watched_replies"]
+    )
+
+
 @dataclass(frozen=True)
 class Idle:
     """Dollars per month without any traffic."""

@@ -1,0 +1,128 @@
+"""Live replies: what they cost the worker, how soon their text comes, and ten rooms next to one.
+
+The services answer over TLS after the time that cost/prices.toml assumes. Times are measured at the
+worker's memory size, CPU with a whole one.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from geminichat.domain import codes
+from tests.bench import streaming, subjects
+from tests.bench.capacity import demand
+from tests.bench.cost.model import WORKER, memory_of, share_of
+from tests.bench.host import BenchError, Function
+from tests.bench.lab import Contender, Lab, require_success
+from tests.bench.memory import BATCH, DELAYS
+from tests.bench.standins import Call, Item, World
+from tests.bench.throttle import throttled
+
+CHUNKS, BETWEEN = streaming.CHUNKS, 0.05
+SECONDS = CHUNKS * BETWEEN
+TIMES = 10
+FIRST_TEXTS = 50
+BATCHES = 5
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Medians: milliseconds of CPU per reply, seconds until its first text and until its end."""
+
+    unwatched: float
+    watched: float
+    first_text: float
+    """From Gemini's first piece to the first post; the next one is what 95 % stay below."""
+    first_text_95: float
+    one: float
+    ten: float
+    """Until the last reply of a batch of one room, and of ten, is stored."""
+    posts: int
+    """Of a watched reply; then the read and write units that it takes more than another."""
+    reads: float
+    writes: float
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One invocation: its CPU in seconds, the moment at which it began, and its calls."""
+
+    cpu: float
+    began: float
+    calls: Sequence[Call]
+
+    def first_text(self) -> float:
+        """Return the seconds from Gemini's first piece to the first post."""
+        asked, posted = self._calls("streamGenerateContent"), self._calls("PostToConnection")
+        return posted[0].began - asked[0].ended
+
+    def seconds(self) -> float:
+        """Return the seconds until the last reply was stored."""
+        return self._calls("TransactWriteItems")[-1].ended - self.began
+
+    def _calls(self, operation: str) -> list[Call]:
+        return [call for call in self.calls if call.operation == operation]
+
+
+def measure(lab: Lab) -> Figures:
+    """Return the figures of the worker, as it is built."""
+    with lab.secured() as secured:
+        return _measured(secured, secured.ours(WORKER))
+
+
+def _measured(lab: Lab, worker: Contender) -> Figures:
+    reply = streaming.PIECE * CHUNKS
+    pauses = {**DELAYS, "gemini": 0.0, "connections": DELAYS["dynamodb"]}
+    nobody = replace(worker.world, reply=reply, chunks=CHUNKS, between=BETWEEN, pauses=pauses)
+    table = lab.settings.values.refs["LiveTable"]
+    item = {**nobody.tables[table], **_connected()}
+    somebody = replace(nobody, tables={**nobody.tables, table: item})
+    short = replace(somebody, chunks=4)
+    with lab.started(worker, nobody) as function:
+        for world in (nobody, short):
+            _answer(lab, function, world, BATCH)  # opens the connections
+        alone = [_answer(lab, function, nobody) for _ in range(TIMES)]
+        watched = [_answer(lab, function, somebody) for _ in range(TIMES)]
+        with throttled(function.process, share_of(memory_of(WORKER))):
+            first = sorted(_answer(lab, function, short).first_text() for _ in range(FIRST_TEXTS))
+            one = [_answer(lab, function, somebody).seconds() for _ in range(BATCHES)]
+            ten = [_answer(lab, function, somebody, BATCH).seconds() for _ in range(BATCHES)]
+    usual, shown = (demand(it[-1].calls, lab.settings) for it in (alone, watched))
+    return Figures(
+        statistics.median(it.cpu for it in alone) * 1e3,
+        statistics.median(it.cpu for it in watched) * 1e3,
+        statistics.median(first),
+        first[int(0.95 * len(first)) - 1],
+        statistics.median(one),
+        statistics.median(ten),
+        shown.services["connections"],
+        shown.reads - usual.reads,
+        shown.writes - usual.writes,
+    )
+
+
+def _connected() -> Item:
+    """Return the attributes of a user with a connection in the live table."""
+    until = subjects.NOW + timedelta(hours=1)
+    entry = {
+        "session": subjects.SESSION,
+        "until": int(until.timestamp()),
+        "opened": codes.millis(subjects.NOW),
+    }
+    return {"connections": {"c1": entry}}
+
+
+def _answer(lab: Lab, function: Function, world: World, rooms: int = 1) -> Answered:
+    """Invoke the worker with a batch of rooms, and return what that took."""
+    lab.host.world = now = replace(world, calls=[], asked=0)
+    function.ready()
+    before, began = function.cpu(), time.monotonic()
+    _, answer = function.invoke(subjects.sqs_event(rooms))
+    require_success(function.name, answer)
+    function.ready()
+    asked = sum(call.service == "gemini" for call in now.calls)
+    if asked != rooms:
+        raise BenchError(f"{asked} of {rooms} prompts were answered:\n{function.log()}")
+    return Answered(function.cpu() - before, began, now.calls)
