@@ -70,6 +70,8 @@ ANSWERS: Mapping[str, Answers] = {
     "GET /auth/me": NOT_STORED,
     "GET /user/me": NOT_STORED,
     "POST /user/identity": NOT_STORED_LIMITED,
+    "POST /user/export": Answers(status=202, headers=("Cache-Control", *LIMITS)),
+    "GET /user/export": NOT_STORED,
     "DELETE /user": Answers(status=202, headers=("Cache-Control", *LIMITS)),
     "POST /chatroom": Answers(status=201, headers=("Location",)),
     "GET /chatroom": Answers(headers=("x-cache",), query=PAGE),

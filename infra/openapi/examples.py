@@ -11,6 +11,7 @@ from geminichat.domain import (
     billing,
     codes,
     deletion,
+    exports,
     health,
     messages,
     models,
@@ -141,6 +142,12 @@ SUBSCRIBED = billing.SubscriptionStatus(
     usage=_usage(limit=None, used=42, remaining=None),
 )
 
+EXPORT = exports.Export(
+    status=exports.ExportStatus.PREPARING,
+    requested_at=NOON,
+    kept_until="2026-11-24T12:00:00.000Z",
+)
+
 EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     ("email", accounts.NewAccount(email=EMAIL, password=PASSWORD)),
     ("mobile", accounts.NewAccount(mobile=MOBILE)),
@@ -168,6 +175,19 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
     (
         "scheduled",
         accounts.ScheduledPurge(purge_at="2026-12-07T12:00:00.000Z", kept=deletion.KEPT),
+    ),
+    ("password", accounts.ExportRequest(current_password=PASSWORD)),
+    ("code", accounts.ExportRequest(current_otp="314159")),
+    ("preparing", EXPORT),
+    (
+        "ready",
+        msgspec.structs.replace(
+            EXPORT,
+            status=exports.ExportStatus.READY,
+            size=48_213,
+            url="https://geminichat-prod-exportsbucket-1a2b3c.s3.eu-west-1.amazonaws.com/u_mfzwizltorqxg5dfon2gs3thom/e_mfzwizltorqxg5dfon2gs3thom.zip?X-Amz-Expires=900&X-Amz-Signature=0a1b2c",
+            url_expires_at="2026-11-23T12:20:00.000Z",
+        ),
     ),
     ("refresh", sessions.RefreshRequest(refresh_token=TOKENS.refresh_token)),
     ("here", sessions.Logout()),
@@ -260,6 +280,7 @@ EXAMPLES: list[tuple[str, msgspec.Struct]] = [
 
 
 ONLY = {
+    "POST /user/export": {"password", "code", "preparing"},
     "GET /auth/me": {"account"},
     "GET /user/me": {"account"},
     "POST /user/identity": {"both"},
@@ -276,6 +297,7 @@ PROBLEMS: list[tuple[str, AppError]] = [
     ("", BodyTooLarge("A body may have at most 256 KiB.")),
     ("auth_change_password", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
     ("auth_login", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
+    ("user_export", TooManyRequests("Your data can be exported once a day. Try again in 3600 s.")),
     ("user_", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
     ("auth_send_otp", TooManyRequests("Another code can be requested in 30 s.")),
     ("auth_forgot_password", TooManyRequests("Another code can be requested in 30 s.")),

@@ -1,8 +1,8 @@
 """Delete a stage from AWS with its data and its secrets: `make destroy STAGE=dev`. Never prod.
 
-Deleting a stack leaves its tables, so that a mistake costs no data. This command deletes them too,
-after somebody has typed the stage's name. It also removes the secrets of a stage that was never
-deployed.
+Deleting a stack leaves its tables and its bucket, so that a mistake costs no data. This command
+deletes them too, after somebody has typed the stage's name. It also removes the secrets of a stage
+that was never deployed.
 """
 
 import sys
@@ -36,9 +36,10 @@ def destroy(stage: Stage, ask: Callable[[str], str]) -> Iterator[str]:
     if not is_deployed and not parameters:
         raise CommandError(f"There is no stack {stage.stack} and no secret of {stage.name} here.")
     tables = tables_of(stage) if is_deployed else []
+    buckets = buckets_of(stage) if is_deployed else []
     yield (
-        f"This deletes the stack, {len(tables)} tables with all their data, and "
-        f"{len(parameters)} secrets."
+        f"This deletes the stack, {len(tables)} tables and {len(buckets)} bucket with all their "
+        f"data, and {len(parameters)} secrets."
     )
     if ask(f"Type {stage.name} to confirm: ").strip() != stage.name:
         raise CommandError("Nothing was deleted.")
@@ -52,6 +53,11 @@ def destroy(stage: Stage, ask: Callable[[str], str]) -> Iterator[str]:
         if _exists(dynamodb, name):
             dynamodb.delete_table(TableName=name)
             yield f"{name}: deleted"
+    for name in buckets:
+        bucket = boto3.resource("s3").Bucket(name)
+        bucket.objects.delete()
+        bucket.delete()
+        yield f"{name}: deleted"
     for start in range(0, len(parameters), 10):
         ssm.delete_parameters(Names=parameters[start : start + 10])
     yield f"{len(parameters)} secrets: deleted"
@@ -60,6 +66,11 @@ def destroy(stage: Stage, ask: Callable[[str], str]) -> Iterator[str]:
 def tables_of(stage: Stage) -> list[str]:
     """Return the names of the stack's tables. Raises CommandError if there is no stack."""
     return sorted(stages.resources(stage, "AWS::DynamoDB::Table").values())
+
+
+def buckets_of(stage: Stage) -> list[str]:
+    """Return the names of the stack's buckets. Raises CommandError if there is no stack."""
+    return sorted(stages.resources(stage, "AWS::S3::Bucket").values())
 
 
 def _exists(dynamodb: Any, table: str) -> bool:

@@ -17,6 +17,8 @@ from urllib.parse import parse_qs
 
 type Item = Mapping[str, Any]
 
+EXPORTS = "ExportsBucket"
+"""The bucket of exports, as subjects.py names it."""
 SECRETS_HELD = "stand-in-secret"
 
 REPLY = "A queue holds work until someone is free to do it, in the order in which it came. " * 6
@@ -74,6 +76,8 @@ class World:
             reply = _AWS[service.partition("_")[0]](self, operation, request)
             kind = "application/x-amz-json-1.0"
             return Answer(_NAMES[service.partition("_")[0]], operation, request, reply, kind)
+        if path.startswith(f"/{EXPORTS}/"):
+            return Answer("s3", method, {}, "<UploadId>1</UploadId>", "application/xml")
         if path.startswith("/v1beta/models?"):
             return Answer("gemini", "models", {}, _GEMINI_MODELS)
         if path.partition("?")[0].endswith(":generateContent"):
@@ -132,6 +136,8 @@ class Answer:
             "transfer-encoding: chunked" if self.more else f"content-length: {len(body)}",
             "x-amzn-requestid: stand-in",
         ]
+        if self.service == "s3":
+            lines.append('etag: "1"')
         if self.service == "dynamodb":
             lines.append(f"x-amz-crc32: {zlib.crc32(body)}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode()

@@ -181,6 +181,13 @@ def _items() -> dict[str, Item]:
             "seq": 1,
             "expires_at": int((NOW + timedelta(days=1)).timestamp()),
         },
+        "ExportsTable": {
+            "user_id": USER,
+            "export_id": f"e_{'e' * 26}",
+            "status": "preparing",
+            "requested_at": _moment(),
+            "expires_at": int((NOW + timedelta(days=7)).timestamp()),
+        },
         "LiveTable": {
             "user_id": USER,
             "expires_at": int((NOW + timedelta(days=1)).timestamp()),
@@ -237,6 +244,7 @@ _ROOM = f"/chatroom/{ROOM}"
 _ONE = f"{_ROOM}/message/{PROMPT}"
 _QUEUED: Item = {"status": "queued", "sender": "user", "attempts": 0}
 _UNTITLED = {"userId": USER, "chatroomId": ROOM, "seq": 21}
+_EXPORT = {"userId": USER, "exportId": f"e_{'e' * 26}"}
 _UNPAID: Item = {"stripe_subscription_id": None, "status": "none", "pro_until": None}
 _EVENT = {
     "id": "evt_1",
@@ -298,6 +306,20 @@ ASKS: dict[str, Ask] = {
     "AuthLogout": Ask("/auth/logout", usual="create"),
     "AuthMe": Ask("/auth/me"),
     "UserMe": Ask("/user/me"),
+    "UserExport": Ask(
+        "/user/export",
+        {"currentPassword": PASSWORD},
+        missing=["ExportsTable"],
+        usual="login",
+        hashes=1,
+    ),
+    "UserGetExport": Ask(
+        "/user/export", items={"ExportsTable": {"status": "ready", "size": 48_213}}
+    ),
+    "ExportsWrite": Ask(
+        event={"Records": [{"messageId": "1", "body": json.dumps(_EXPORT)}]},
+        usual="sweep",
+    ),
     "UserDelete": Ask("/user", {"currentPassword": PASSWORD}, usual="login", hashes=1),
     "UserAddIdentity": Ask(
         "/user/identity",

@@ -30,7 +30,7 @@ GEMINI_KEY = "gemini-key"
 
 @pytest.fixture(scope="session", autouse=True)
 def aws(values: Values, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The template's tables and queues, and the secrets in SSM."""
+    """The template's tables, queues and buckets, and the secrets in SSM."""
     signing = {
         "current": "k1",
         "keys": {"k1": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()},
@@ -40,6 +40,7 @@ def aws(values: Values, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with cloud.ministack(values.refs["AwsEndpoint"], tmp_path_factory.mktemp("ministack")), engine:
         cloud.create_tables(values)
         cloud.create_queues(values)
+        cloud.create_buckets(values)
         cloud.verify_sender()
         cloud.put_secrets(
             {

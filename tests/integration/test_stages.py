@@ -91,7 +91,7 @@ def test_a_deployment_without_a_required_secret_is_refused(stage: Stage) -> None
     deploy.check(stage)
 
 
-TABLE = """
+RETAINED = """
 Resources:
   Kept:
     Type: AWS::DynamoDB::Table
@@ -100,14 +100,17 @@ Resources:
       BillingMode: PAY_PER_REQUEST
       AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
       KeySchema: [{AttributeName: id, KeyType: HASH}]
+  Bucket:
+    Type: AWS::S3::Bucket
+    DeletionPolicy: Retain
 """
 
 
 @pytest.fixture
 def deployed(stage: Stage) -> Iterator[Stage]:
-    """A stage with secrets and a stack whose table is retained."""
+    """A stage with secrets and a stack whose table and bucket are retained."""
     stacks = boto3.client("cloudformation")
-    stacks.create_stack(StackName=stage.stack, TemplateBody=TABLE)
+    stacks.create_stack(StackName=stage.stack, TemplateBody=RETAINED)
     stacks.get_waiter("stack_create_complete").wait(
         StackName=stage.stack, WaiterConfig={"Delay": 1}
     )
@@ -116,10 +119,12 @@ def deployed(stage: Stage) -> Iterator[Stage]:
     stacks.delete_stack(StackName=stage.stack)
 
 
-def test_destroy_deletes_stack_tables_and_secrets(deployed: Stage) -> None:
-    [table] = destroy.tables_of(deployed)
+def test_destroy_deletes_stack_tables_buckets_and_secrets(deployed: Stage) -> None:
+    [table], [bucket] = destroy.tables_of(deployed), destroy.buckets_of(deployed)
+    boto3.client("s3").put_object(Bucket=bucket, Key="u_1/e_1.zip", Body=b"zip")
     lines = list(destroy.destroy(deployed, lambda _: deployed.name))
     assert f"{table}: deleted" in lines
+    assert f"{bucket}: deleted" in lines
     assert table not in boto3.client("dynamodb").list_tables()["TableNames"]
     assert put_secrets.stored(boto3.client("ssm"), deployed) == set()
     with pytest.raises(CommandError, match="There is no stack"):

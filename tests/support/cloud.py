@@ -25,7 +25,7 @@ import pytest
 from infra.local.cloud import run_until_parent_exits
 from infra.local.serving import free_port
 from infra.paths import MINISTACK_PYTHON, ROOT
-from tests.support.template import QUEUES, TABLES, Properties, Values
+from tests.support.template import BUCKETS, QUEUES, TABLES, Properties, Values
 
 START_TIMEOUT = 60.0
 
@@ -160,6 +160,12 @@ def create_queues(values: Values) -> None:
     for queue, properties in QUEUES.items():  # after the dead-letter queues
         redrive = _attributes(properties, ["RedrivePolicy"], values)
         sqs.set_queue_attributes(QueueUrl=values.refs[queue], Attributes=redrive)
+
+
+def create_buckets(values: Values) -> None:
+    """Create every bucket of the template."""
+    for bucket in BUCKETS:
+        boto3.client("s3").create_bucket(Bucket=values.refs[bucket])
 
 
 def _attributes(properties: Properties, names: Sequence[str], values: Values) -> Any:

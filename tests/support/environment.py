@@ -10,7 +10,7 @@ from uuid import uuid4
 from infra.local.serving import free_port
 from infra.local.standins.stripe import PRO_PRICE
 from infra.template import settings
-from tests.support.template import QUEUES, TABLES, TEMPLATE, Values
+from tests.support.template import BUCKETS, QUEUES, TABLES, TEMPLATE, Values
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -42,6 +42,8 @@ def _local_values() -> Values:
     attributes = {"Api.ApiEndpoint": "https://api.example"}
     for table in TABLES:
         refs[table] = f"{table}-{suffix}"
+    for bucket in BUCKETS:
+        refs[bucket] = f"{bucket}-{suffix}".lower()
     for queue, properties in QUEUES.items():
         name = f"{queue}-{suffix}" + (".fifo" if properties.get("FifoQueue") else "")
         refs[queue] = f"{aws}/{ACCOUNT}/{name}"

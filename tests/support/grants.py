@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from tests.support.environment import VALUES
 from tests.support.template import FUNCTIONS, RESOURCES, folder_of, listed, statements_in
@@ -27,6 +28,16 @@ TRANSACTED = {
 }
 SECRET = "ssm:GetParameter"
 CONNECTIONS = "execute-api:ManageConnections"
+OBJECT_ACTIONS = {
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "DeleteObject": "s3:DeleteObject",
+}
+"""The permissions that calls for an object require."""
+BY_ADDRESS = "s3:GetObject"
+"""Used by who has a presigned address, without a call of the function that signs it."""
 METHODS = {"PostToConnection": "POST", "DeleteConnection": "DELETE"}
 """The calls of the @connections API; a grant names the method, and no connection."""
 ANY = "any"
@@ -52,11 +63,11 @@ def note_invocation(function: str) -> None:
     recorded.add(Use(function, "", ""))
 
 
-def note(call: str, body: bytes) -> None:
+def note(call: str, body: bytes, url: str) -> None:
     """Record an AWS call such as "dynamodb.PutItem" for the function whose code makes it."""
     function = _calling_function()
     if function:
-        recorded.update(Use(function, *use) for use in uses(call, body))
+        recorded.update(Use(function, *use) for use in uses(call, body, url))
 
 
 def refused() -> set[Use]:
@@ -67,14 +78,15 @@ def refused() -> set[Use]:
 def never_used(uses: Iterable[tuple[str, ...]]) -> list[str]:
     """Return a line for each function and each grant that is not among these uses.
 
-    A secret is fetched once per process, so tests/unit/test_house.py checks the grants of secrets.
+    A secret is fetched once per process, so tests/unit/test_house.py checks the grants of secrets;
+    tests/e2e checks that of archives, which are fetched by address.
     """
     known = set(uses)
     untested = sorted(set(FUNCTIONS) - {function for function, *_ in known})
     return [f"{function}: no integration test invokes it" for function in untested] + [
         f"{use.function}: no integration test uses its grant of {use.action} on {use.resource}"
         for use in sorted(granted() - known)
-        if use.function not in untested and use.action != SECRET
+        if use.function not in untested and use.action not in (SECRET, BY_ADDRESS)
     ]
 
 
@@ -107,7 +119,7 @@ def _resources(statement: dict[str, Any], action: str) -> Iterator[str]:
                 yield re.sub(r"\$\{(\w+)\.Arn\}", r"\1", text)
 
 
-def uses(call: str, body: bytes) -> Iterator[tuple[str, str]]:
+def uses(call: str, body: bytes, url: str = "") -> Iterator[tuple[str, str]]:
     """Yield the action and the resource of each permission that an AWS call requires."""
     service, _, operation = call.partition(".")
     if service == "sts":
@@ -117,6 +129,13 @@ def uses(call: str, body: bytes) -> Iterator[tuple[str, str]]:
         return
     if service == "execute-api":
         yield CONNECTIONS, METHODS[operation]
+        return
+    if service == "s3":
+        bucket = _NAMES[urlsplit(url).path.split("/")[1]]
+        if operation == "ListObjectsV2":
+            yield "s3:ListBucket", bucket
+        else:
+            yield OBJECT_ACTIONS[operation], f"{bucket}/*"
         return
     request = json.loads(body)
     match operation:

@@ -9,6 +9,7 @@ from geminichat.domain.identities import Identity
 from geminichat.tables import identities, limits, users
 from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.codes import Codes
+from geminichat.tables.exports import StoredExport
 from geminichat.tables.idempotency_keys import IdempotencyKey
 from geminichat.tables.identities import IdentityRecord
 from geminichat.tables.limits import Counter
@@ -19,6 +20,7 @@ from geminichat.tables.sessions import Session
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.usage import Usage
 from geminichat.tables.users import User
+from tests.support import archives
 
 NO_ROOM = "r_" + "a" * 26
 """An id that no room has."""
@@ -64,6 +66,8 @@ def items_of(user_id: str, room: str) -> dict[str, Any]:
         "sessions": list(Session.query(user_id)),
         "subscription": list(Subscription.query(user_id)),
         "connections": list(Live.query(user_id)),
+        "export": list(StoredExport.query(user_id)),
+        "archives": archives.keys_of(user_id),
         "purge": purge_of(user_id),
     }
     return {kind: items for kind, items in found.items() if items}

@@ -25,6 +25,7 @@ def of_type(kind: str) -> dict[str, Properties]:
 FUNCTIONS = of_type("AWS::Serverless::Function")
 TABLES = of_type("AWS::DynamoDB::Table")
 QUEUES = of_type("AWS::SQS::Queue")
+BUCKETS = of_type("AWS::S3::Bucket")
 PROMPT_QUEUES = ("PromptsQueue", "ProPromptsQueue")
 
 

@@ -136,11 +136,11 @@ class Wire:
     def _transport(self, *arguments: Any) -> Answer:
         request = Request(*arguments)
         attempt = int(request.headers["amz-sdk-request"].partition("attempt=")[2][:1])
-        text = request.body.decode()
+        text = request.body.decode(errors="replace")  # a part of an archive is no text
         seen = Seen(request.call, text, attempt, threading.current_thread().name)
         with self._lock:
             self.tries.append(seen)
-            grants.note(request.call, request.body)
+            grants.note(request.call, request.body, request.url)
             broken = None if seen.thread == HIDES else self._pick(request.call, text)
         if self.copies and '"IndexName"' in text:
             request = self._from_copy(request)

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import get_args
 
 from geminichat.domain import models, spending, titles
+from geminichat.domain.exports import ATTEMPTS
 from geminichat.domain.messages import CONTENT_LENGTH, REPLY_SIZE
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import UNPROVEN_PROMPTS
@@ -110,6 +111,12 @@ def workers() -> float:
     return queues * parameter("WorkerConcurrency") * DAY * memory * GB_SECOND
 
 
+def export() -> float:
+    """Return the dollars of an export that takes as long as its function may run, each time."""
+    memory = memory_of("ExportsWrite") / 1024
+    return float(ATTEMPTS * timeout_of("ExportsWrite") * memory * GB_SECOND)
+
+
 def bounds() -> Iterator[tuple[str, str, str]]:
     """Yield each source of cost, its maximum per day, and the parameters that bound it."""
     basic, pro = parameter("BasicDailyDollars"), parameter("ProDailyDollars")
@@ -130,6 +137,11 @@ def bounds() -> Iterator[tuple[str, str, str]]:
     )
     yield "a basic user at Gemini", f"${basic:.2f}", "`BasicDailyDollars`"
     yield "a pro user at Gemini", f"${pro:.2f}", "`ProDailyDollars`"
+    yield (
+        "a user's export",
+        f"${export():.4f}",
+        f"one per day; its transfer from S3 is ${PRICES['s3']['transfer_gb']:.2f} per GB more",
+    )
     yield (
         "an anonymous address at Gemini",
         f"${min(min(prompts, unproven) * unproven_prompt(), stage):,.2f}",

@@ -15,6 +15,7 @@ from tests.support.template import TEMPLATE
 ROWS = {
     "dead-letters": "Google's refusals of the service, and attempts that crashed",
     "title-dead-letters": "only a message that crashed the function again and again",
+    "exports-failed": "a user may fill an account, which takes weeks, and export it once per day",
     "spending": "it is money that is spent; one user's cap is far below",
     "oldest-prompt": "age counts while no prompt ends; one pro user's take under an hour",
     "worker-errors": "a conflict of a user's own requests and a slow reply are no worker errors",

@@ -1,15 +1,18 @@
 """Requests to AWS equal botocore's, and failures raise botocore's exceptions."""
 
+import hashlib
 import json
 import os
 import random
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import (
@@ -127,6 +130,66 @@ def test_a_request_is_signed_as_botocore_signs_it(
     assert ours["Credential"] == f"test/{theirs.credential_scope(request)}"
     assert ours["SignedHeaders"] == theirs.signed_headers(theirs.headers_to_sign(request))
     assert signed["x-amz-date"] == time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(moment))
+
+
+KEYS = st.sampled_from(["/u_a2/e_b3.zip", "/exports/u_a2/e_b3.zip"])
+QUERIES = st.sampled_from(
+    ["", "?uploads=", "?partNumber=7&uploadId=a%2Fb-_c", "?list-type=2&prefix=u_a2%2F"]
+)
+
+
+@given(
+    path=KEYS,
+    query=QUERIES,
+    headers=HEADERS,
+    body=st.binary(max_size=200),
+    token=TOKENS,
+    moment=MOMENTS,
+    method=st.sampled_from(["GET", "PUT", "POST", "DELETE"]),
+)
+def test_a_request_to_s3_is_signed_as_botocore_signs_it(
+    path: str,
+    query: str,
+    headers: dict[str, str],
+    body: bytes,
+    token: str,
+    moment: int,
+    method: str,
+) -> None:
+    url = f"https://b.s3.us-east-1.amazonaws.com{path}{query}"
+    with pytest.MonkeyPatch.context() as patch:
+        if token:
+            patch.setenv("AWS_SESSION_TOKEN", token)
+        signed = aws_client._signature("s3", url, headers, body, moment, method)
+
+    request = AWSRequest(method, url, headers=headers, data=body)
+    request.context["timestamp"] = signed["x-amz-date"]
+    request.headers["X-Amz-Date"] = signed["x-amz-date"]
+    request.headers["X-Amz-Content-SHA256"] = hashlib.sha256(body).hexdigest()
+    if token:
+        request.headers["X-Amz-Security-Token"] = token
+    theirs = S3SigV4Auth(Credentials("test", "test", token or None), "s3", "us-east-1")
+    canonical = theirs.canonical_request(request)
+    signature = theirs.signature(theirs.string_to_sign(request, canonical), request)
+    assert signed["authorization"].endswith(f"Signature={signature}")
+
+
+@given(path=KEYS, token=TOKENS, moment=MOMENTS, seconds=st.integers(1, 604_800))
+def test_an_address_is_presigned_as_botocore_presigns_it(
+    path: str, token: str, moment: int, seconds: int
+) -> None:
+    url = f"https://b.s3.us-east-1.amazonaws.com{path}"
+    request = AWSRequest("GET", url)
+    credentials = Credentials("test", "test", token or None)
+    with pytest.MonkeyPatch.context() as patch:
+        if token:
+            patch.setenv("AWS_SESSION_TOKEN", token)
+        at = datetime.fromtimestamp(moment, UTC)
+        patch.setattr("botocore.auth.get_current_datetime", lambda: at)
+        S3SigV4QueryAuth(credentials, "s3", "us-east-1", expires=seconds).add_auth(request)
+        ours = aws_client.presign("s3", url, seconds, moment)
+    assert ours.partition("?")[0] == url
+    assert parse_qs(ours.partition("?")[2]) == parse_qs(request.url.partition("?")[2])
 
 
 def test_credentials_that_the_runtime_replaces_are_used_by_the_next_request(

@@ -51,10 +51,13 @@ def test_a_function_that_no_test_invokes_is_named() -> None:
             ("ssm:GetParameter", "signing-keys"),
         ),
         ("sns.Publish", {}, ("sns:Publish", grants.ANY)),
+        ("s3.UploadPart", {}, ("s3:PutObject", "ExportsBucket/*")),
+        ("s3.ListObjectsV2", {}, ("s3:ListBucket", "ExportsBucket")),
         ("execute-api.DeleteConnection", {}, (grants.CONNECTIONS, "DELETE")),
     ],
 )
 def test_a_call_is_read_as_the_permission_that_it_requires(
     call: str, request_body: dict[str, object], use: tuple[str, str]
 ) -> None:
-    assert list(grants.uses(call, json.dumps(request_body).encode())) == [use]
+    url = f"http://s3.example/{VALUES.refs['ExportsBucket']}/u_1/e_1.zip"
+    assert list(grants.uses(call, json.dumps(request_body).encode(), url)) == [use]

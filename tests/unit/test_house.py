@@ -146,7 +146,8 @@ def test_the_environment_of_every_function_is_within_lambdas_limit_of_4_kb() -> 
         for value in variables.values():
             parameter = parameters.get(value.get("Ref"), {}) if isinstance(value, dict) else {}
             number = 10 if parameter.get("Type") == "Number" else VALUE_LENGTH
-            size += parameter.get("MaxLength", number)
+            allowed = max(map(len, parameter.get("AllowedValues", [" " * number])))
+            size += parameter.get("MaxLength", allowed)
         assert size <= 4_096
 
 
@@ -231,12 +232,14 @@ def test_every_grant_names_its_actions_and_its_resources_without_a_wildcard() ->
     statements = list(statements_in(RESOURCES))
     assert statements
     for statement in statements:
-        if statement in (TEXTS_TO_PHONES, *CONNECTIONS):
+        if statement in (TEXTS_TO_PHONES, *CONNECTIONS) or statement["Effect"] == "Deny":
             continue
         assert set(statement) <= {"Effect", "Action", "Resource", "Condition"}, statement
         for action in listed(statement["Action"]):
             assert "*" not in action, f"{action}: name the actions"
         for resource in listed(statement["Resource"]):
+            if resource == OBJECTS:
+                continue
             text = json.dumps(on_aws(resource))
             assert "*" not in text, f"{listed(statement['Action'])} on {text}: name the resource"
 
@@ -247,6 +250,8 @@ TEXTS_TO_PHONES = {
     "NotResource": {"Fn::Sub": "arn:${AWS::Partition}:sns:*:*:*"},
 }
 """A phone number has no ARN, so the grant excludes everything that has one."""
+OBJECTS = {"Fn::Sub": "${ExportsBucket.Arn}/*"}
+"""An archive gets its name when it is requested, so grants name the bucket."""
 CONNECTIONS = [
     statement
     for policy in ("CloseConnections", "PostToConnections")

@@ -59,6 +59,12 @@ GOES_OFF: list[tuple[str, str, dict[Metric, Minutes]]] = [
         "one letter",
         {of_queue("ApproximateNumberOfMessagesVisible", "TitleDeadLettersQueueName"): [0, 1]},
     ),
+    ("exports-failed", "too large", {ours("ExportsFailed"): [1]}),
+    (
+        "exports-failed",
+        "crashed",
+        {of_queue("ApproximateNumberOfMessagesVisible", "ExportDeadLettersQueueName"): [0, 1]},
+    ),
     ("spending", "four fifths of the budget", {ours("SpendingShare"): [79, 80]}),
     ("oldest-prompt", "15 minutes", {age_in("PromptsQueueName"): [899, 900]}),
     ("oldest-prompt", "15 minutes, pro", {age_in("ProPromptsQueueName"): [899, 900]}),
@@ -113,6 +119,7 @@ STAYS_OK: list[tuple[str, str, dict[Metric, Minutes]]] = [
         "a prompt's letter",
         {of_queue("ApproximateNumberOfMessagesVisible", "DeadLettersQueueName"): [1]},
     ),
+    ("exports-failed", "ready", {ours("ExportsReady"): [9]}),
     ("spending", "less than that", {ours("SpendingShare"): [79, 79]}),
     ("oldest-prompt", "14 minutes", {age_in("PromptsQueueName"): [899]}),
     (

@@ -1,8 +1,9 @@
-// The page of the account: plan, identities, password, sessions.
+// The page of the account: plan, identities, password, sessions, export and deletion.
 
 import { html } from "./html.js";
 import { account } from "./account.js";
 import { AccountDeletion } from "./deletion.js";
+import { AccountExport } from "./export.js";
 import { Trouble, useAction } from "./forms.js";
 import { Identities } from "./identities.js";
 import { Password } from "./password.js";
@@ -22,6 +23,7 @@ export function AccountPage({ header, hasPaid }) {
           <${Identities} user=${user} />
           <${Password} user=${user} />
           <${Sessions} />
+          <${AccountExport} user=${user} />
           <${AccountDeletion} user=${user} />
         `}
       </div>

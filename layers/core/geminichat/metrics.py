@@ -86,6 +86,9 @@ class Values(TypedDict, total=False):
     UsersPurged: int
     PurgesFailed: int
     """Purges of users that failed at a step; the next run repeats it."""
+    ExportsReady: int
+    ExportsFailed: int
+    """Archives that could not be written: too large, or failed at each attempt."""
     WebhookLagSeconds: float
     """The time from an event's creation at Stripe to its handling here."""
 

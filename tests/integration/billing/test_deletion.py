@@ -12,6 +12,7 @@ from geminichat.tables import live, subscriptions
 from geminichat.tables.codes import Codes
 from infra.local.standins.stripe.driver import Stripe
 from tests.support.aftermath import run_purge, run_sweep
+from tests.support.environment import VALUES
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import PASSWORD, Person, new_mobile, problem
@@ -58,7 +59,15 @@ def busy(api: Api, stripe: Stripe) -> tuple[Person, str]:
     room = user.open_room("Secret plans")
     user.sent(room, key="once")
     live.open_connection(user.id, "c1", user.session_id, "nonce", NOW)
+    export(user)
     return user, room
+
+
+def export(user: Person) -> None:
+    """Export the user's account."""
+    reply = user.post("/user/export", {"currentPassword": PASSWORD}, at=NOW)
+    assert reply.status == 202, reply.text
+    Poller([VALUES.refs["ExportsQueue"]], "ExportsWrite", batch_size=1).drain()
 
 
 def left_of(user: Person, room: str) -> dict[str, Any]:
@@ -91,7 +100,7 @@ def purge_whole(worker: Poller, at: datetime = AFTER) -> None:
 def test_a_deleted_user_leaves_nothing_behind(api: Api, stripe: Stripe, worker: Poller) -> None:
     user, room = busy(api, stripe)
     customer_id = user.customer_id()
-    assert len(left_of(user, room)) == 10, "everything but a purge"
+    assert len(left_of(user, room)) == 12, "everything but a purge"
     reply = delete(user)
     assert (reply.status, reply.data["kept"]) == (202, list(deletion.KEPT))
     assert reply.data["purgeAt"][:10] == (NOW + GRACE).date().isoformat()
@@ -216,7 +225,7 @@ def test_a_purge_that_crashed_at_any_step_continues(
     user, room = leaving(api, stripe)
     with WIRE.watched() as tries:
         purge_whole(worker)
-    calls = [seen.call for seen in tries if seen.call.startswith("dynamodb.")][:12]
+    calls = [seen.call for seen in tries if seen.call.startswith(("dynamodb.", "s3."))][:12]
     for place, call in enumerate(calls):
         user, room = leaving(api, stripe)
         WIRE.cut(call, "dies after", nth=calls[: place + 1].count(call))

@@ -1,11 +1,13 @@
 """Accounts: the bodies of /auth and /user, and the answers that show a user and its tokens."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from geminichat.domain import times
 from geminichat.domain.codes import Challenge, Otp
 from geminichat.domain.devices import DeviceToken
 from geminichat.domain.identities import Identified, Identity, either_of
@@ -130,6 +132,10 @@ class Departure(FreshProof, frozen=True, kw_only=True):
     """A request to delete the account: a fresh proof."""
 
 
+class ExportRequest(FreshProof, frozen=True, kw_only=True):
+    """A request for an export: a fresh proof."""
+
+
 class PasswordChange(FreshProof, frozen=True, kw_only=True):
     """A new password, and a fresh proof."""
 
@@ -185,6 +191,15 @@ def departure_notice(purge_at: str) -> str:
     return (
         f"Your Gemini Chat account will be deleted on {purge_at[:10]}, as you asked. To keep it, "
         "log in before then. If this was not you, log in now and change your password."
+    )
+
+
+def export_notice(now: datetime) -> str:
+    """Return the notice of a requested export."""
+    moment = times.text(now)[:16].replace("T", " ")
+    return (
+        f"A copy of all data of your Gemini Chat account was requested at {moment} UTC. If this "
+        "was not you, change your password now."
     )
 
 

@@ -17,6 +17,8 @@ FATES: Mapping[str, str] = {
     "IdempotencyKeysTable": DELETED,
     "UsageTable": DELETED,
     "LiveTable": DELETED,
+    "ExportsTable": DELETED,
+    "ExportsBucket": "deleted; parts of an unfinished archive expire within two days",
     "PurgesTable": "deleted last",
     "AuditTable": "kept: it shows what our operators did; holds the user's id, no identity",
     "PiecesTable": "expires after an hour",
@@ -27,6 +29,8 @@ FATES: Mapping[str, str] = {
     "ProPromptsQueue": "a message names a room, and expires after 14 days",
     "TitlesQueue": "a message names a room and its user, and expires after 4 days",
     "TitleDeadLettersQueue": "a message names a room and its user, and expires after 14 days",
+    "ExportsQueue": "a message names its user, and expires after 4 days",
+    "ExportDeadLettersQueue": "a message names its user, and expires after 14 days",
     "DeadLettersQueue": "a message names a room, and expires after 14 days",
     "LogGroup": "expires after LogRetention days; holds ids, no content and no identity",
 }

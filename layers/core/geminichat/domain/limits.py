@@ -176,3 +176,9 @@ def headers(limits: Iterable[Limit], now: datetime) -> Mapping[str, str]:
 def longest_wait(limits: Sequence[Limit], now: datetime) -> int:
     """Return the seconds until all of the limits allow another event; 0 if they do now."""
     return max((limit.wait(now) for limit in limits), default=0)
+
+
+def join_headers(*headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return RateLimit and RateLimit-Policy with the limits of all of these."""
+    names = {name: None for one in headers for name in one}
+    return {name: ", ".join(filter(None, (one.get(name) for one in headers))) for name in names}

@@ -78,6 +78,17 @@ class Usage(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     spending_limit_usd: float
 
 
+class UsageOfDay(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a user used on one day (UTC), in an export."""
+
+    day: str
+    prompts: int
+    attempts: int
+    input_tokens: int
+    output_tokens: int
+    spent_usd: float
+
+
 class Burst(msgspec.Struct, frozen=True):
     """The prompts that a user may send per window of `seconds`; windows follow each other."""
 

@@ -9,13 +9,13 @@ from geminichat.domain.sessions import ENDED, Claims
 from geminichat.errors import InvalidCode, PaymentsOff, Unauthorized
 from geminichat.operations import live_connections
 from geminichat.runtime import log
-from geminichat.tables import identities, purges, subscriptions, users
+from geminichat.tables import exports, identities, purges, subscriptions, users
 from geminichat.tables.table import ConditionsFailed, Write, transact
 from geminichat.tables.users import User
 
 
 def request(user: User, claims: Claims, confirmed: Sequence[Write], now: datetime) -> datetime:
-    """End payments and sessions, schedule the purge, and return its time.
+    """End payments, sessions and an export, schedule the purge, and return its time.
 
     An account without a proven identity is removed at once. Raises Unauthorized if this session has
     ended in the meantime, InvalidCode if the code that confirms the deletion was used, and
@@ -37,7 +37,7 @@ def request(user: User, claims: Claims, confirmed: Sequence[Write], now: datetim
             *(identities.remove(one, user.user_id) for one in users.claimed_identities_of(user)),
         ]
     try:
-        transact(*writes, *confirmed)
+        transact(*writes, exports.withdraw(user.user_id), *confirmed)
     except ConditionsFailed as error:
         if error.of("confirmation"):
             raise InvalidCode() from error

@@ -39,13 +39,13 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     record: IdentityRecord | None
     windows: Sequence[Window]
 
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> Mapping[str, str]:
         """Return RateLimit and RateLimit-Policy, after this code."""
         now, sent = self.code.now, codes_table.sent_within_hour(self.item, self.code.now)
         mine = SentCode("", "", "", self.code.purpose, codes.millis(now), self.code.sender)
         own = codes.headers([*sent, mine], self.code.sender, now)
         address = limits.headers([window.count_events(1) for window in self.windows], now)
-        return {name: ", ".join(filter(None, (own[name], address.get(name)))) for name in own}
+        return limits.join_headers(own, address)
 
 
 def send(

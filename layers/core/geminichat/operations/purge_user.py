@@ -1,9 +1,9 @@
-"""Delete a user with everything: Stripe's customer, rooms, usage, keys, sessions."""
+"""Delete a user with everything: Stripe's customer, exports, rooms, usage, keys, sessions."""
 
 from datetime import datetime
 
 from geminichat.clients import payments
-from geminichat.operations import delete_account, live_connections
+from geminichat.operations import delete_account, export_account, live_connections
 from geminichat.tables import (
     chatrooms,
     idempotency_keys,
@@ -34,6 +34,7 @@ def continue_purge(purge: Purge, now: datetime) -> bool:
     if not _begin(purge):
         return False
     _delete_customer(purge.user_id)
+    export_account.delete_all(purge.user_id)
     room_ids = chatrooms.ids_of(purge.user_id)
     for chatroom_id in room_ids:
         transact_if(

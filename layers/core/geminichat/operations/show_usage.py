@@ -7,25 +7,47 @@ from datetime import datetime
 from typing import Any
 
 from geminichat.domain.billing import SubscriptionStatus
+from geminichat.domain.quota import Allowance
 from geminichat.domain.sessions import Claims
 from geminichat.domain.users import Account
 from geminichat.tables import subscriptions, usage, users
 from geminichat.tables.subscriptions import Subscription
+from geminichat.tables.usage import Usage
+from geminichat.tables.users import User
 
 
 def show_account(caller: Claims, now: datetime) -> Account:
     """Return the user as clients see it. Raises Unauthorized if the session has ended."""
     user, subscription, counts = _read(caller, now)
-    allowance = usage.allowance_of(caller.user_id, subscription, counts, now)
-    return users.view(user, usage.limit_unproven(user, allowance))
+    return account_of(user, subscription, counts, now)
 
 
 def show_subscription(caller: Claims, now: datetime) -> SubscriptionStatus:
     """Return the user's subscription. Raises Unauthorized if the session has ended."""
     user, subscription, counts = _read(caller, now)
-    allowance = usage.allowance_of(caller.user_id, subscription, counts, now)
-    allowance = usage.limit_unproven(user, allowance)
-    return subscriptions.view(subscription or Subscription(caller.user_id), allowance)
+    return subscription_of(user, subscription, counts, now)
+
+
+def account_of(
+    user: User, subscription: Subscription | None, counts: Usage | None, now: datetime
+) -> Account:
+    """Return a user as clients see it, from its items in the tables."""
+    return users.view(user, _allowance(user, subscription, counts, now))
+
+
+def subscription_of(
+    user: User, subscription: Subscription | None, counts: Usage | None, now: datetime
+) -> SubscriptionStatus:
+    """Return a user's subscription as clients see it, from its items in the tables."""
+    allowance = _allowance(user, subscription, counts, now)
+    return subscriptions.view(subscription or Subscription(user.user_id), allowance)
+
+
+def _allowance(
+    user: User, subscription: Subscription | None, counts: Usage | None, now: datetime
+) -> Allowance:
+    allowance = usage.allowance_of(user.user_id, subscription, counts, now)
+    return usage.limit_unproven(user, allowance)
 
 
 def _read(caller: Claims, now: datetime) -> list[Any]:

@@ -101,12 +101,15 @@ class Client:
 
     def post(self, operation: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         """Send a signed POST and return the answer's body. Raises as `call` does."""
-        return self.send("POST", operation, path, headers, body)
+        return self.send("POST", operation, path, headers, body).body
 
     def send(
         self, method: str, operation: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> bytes:
-        """Send a signed request and return the answer's body. Raises as `call` does."""
+    ) -> Answer:
+        """Send a signed request and return the answer. Raises as `call` does.
+
+        A query in `path` is encoded and in the order of its names.
+        """
         for attempt in range(1, self._attempts + 1):
             attempt_headers = {
                 **headers,
@@ -119,7 +122,7 @@ class Client:
                 failure = _connection_error(error, self._url())
             else:
                 if answer.status < 300:
-                    return answer.body
+                    return answer
                 code, failure = _read_error(answer, operation, attempt - 1)
                 if not (answer.status in TRANSIENT or code in THROTTLED):
                     raise failure
@@ -183,42 +186,84 @@ def _signature(
 ) -> dict[str, str]:
     """Return the headers that sign a request with the credentials of the environment.
 
-    The path is encoded once more for the signature than it is sent. The session token is signed,
-    too; the trace header is sent unsigned.
+    The session token is signed, too; the trace header is sent unsigned.
     """
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    scheme, _, rest = url.partition("://")
-    host, _, path = rest.partition("/")
-    del scheme
-    added = {"host": host, "x-amz-date": stamp}
+    stamp = _stamp(now)
+    digest = hashlib.sha256(body).hexdigest()
+    added = {"host": _host(url), "x-amz-date": stamp}
     if token := os.environ.get("AWS_SESSION_TOKEN"):
         added["x-amz-security-token"] = token
+    if service == "s3":
+        added["x-amz-content-sha256"] = digest
     signed = dict(sorted({**headers, **added}.items()))
-    names = ";".join(signed)
-    scope = f"{stamp[:8]}/{_region()}/{service}/aws4_request"
-    canonical = "\n".join(
-        [
-            method,
-            "/" + quote(path, safe="/~"),
-            "",
-            *(f"{name}:{value}" for name, value in signed.items()),
-            "",
-            names,
-            hashlib.sha256(body).hexdigest(),
-        ]
-    )
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
-    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
-    key = _signing_key(os.environ["AWS_SECRET_ACCESS_KEY"], scope)
-    mac = hmac.digest(key, text.encode(), "sha256").hex()
-    credential = f"{os.environ['AWS_ACCESS_KEY_ID']}/{scope}"
+    scope = _scope(service, stamp)
+    mac = _mac(method, service, url, signed, digest, stamp)
     added["authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={mac}"
+        f"AWS4-HMAC-SHA256 Credential={os.environ['AWS_ACCESS_KEY_ID']}/{scope}, "
+        f"SignedHeaders={';'.join(signed)}, Signature={mac}"
     )
     added["user-agent"] = "geminichat"
     if trace := os.environ.get("_X_AMZN_TRACE_ID"):
         added["x-amzn-trace-id"] = trace
     return added
+
+
+def presign(service: str, url: str, seconds: int, now: float) -> str:
+    """Return the URL with a query that permits a GET of it for some seconds from `now` on.
+
+    It ends earlier if the credentials of the environment do.
+    """
+    stamp = _stamp(now)
+    query = {
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": f"{os.environ['AWS_ACCESS_KEY_ID']}/{_scope(service, stamp)}",
+        "X-Amz-Date": stamp,
+        "X-Amz-Expires": str(seconds),
+        "X-Amz-SignedHeaders": "host",
+    }
+    if token := os.environ.get("AWS_SESSION_TOKEN"):
+        query["X-Amz-Security-Token"] = token
+    url += "?" + "&".join(f"{name}={quote(query[name], safe='')}" for name in sorted(query))
+    mac = _mac("GET", service, url, {"host": _host(url)}, "UNSIGNED-PAYLOAD", stamp)
+    return f"{url}&X-Amz-Signature={mac}"
+
+
+def _mac(
+    method: str, service: str, url: str, headers: Mapping[str, str], digest: str, stamp: str
+) -> str:
+    """Return the signature of a request; its headers are in the order of their names.
+
+    The path is encoded once more for the signature than it is sent, except for S3.
+    """
+    path, _, query = url.partition("://")[2].partition("/")[2].partition("?")
+    canonical = "\n".join(
+        [
+            method,
+            "/" + (path if service == "s3" else quote(path, safe="/~")),
+            query,
+            *(f"{name}:{value}" for name, value in headers.items()),
+            "",
+            ";".join(headers),
+            digest,
+        ]
+    )
+    scope = _scope(service, stamp)
+    hashed = hashlib.sha256(canonical.encode()).hexdigest()
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashed}"
+    key = _signing_key(os.environ["AWS_SECRET_ACCESS_KEY"], scope)
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def _stamp(now: float | None) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+
+
+def _scope(service: str, stamp: str) -> str:
+    return f"{stamp[:8]}/{_region()}/{service}/aws4_request"
+
+
+def _host(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0]
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,5 +1,6 @@
 """The chatrooms table: one partition per user, so that only its owner can find a room."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
@@ -88,6 +89,12 @@ def latest_ids(user_id: str, limit: int) -> list[str]:
         user_id, scan_index_forward=False, limit=limit, attributes_to_get=["chatroom_id"]
     )
     return [room.chatroom_id for room in found]
+
+
+def read_all(user_id: str) -> Iterator[tuple[rooms.Room, Hidden]]:
+    """Yield every room of a user, and its hidden ranges."""
+    for room in Chatroom.query(user_id, consistent_read=True):
+        yield view(room), line_of(room).hidden
 
 
 def put_room(

@@ -3,6 +3,7 @@
 Its conditions decide all limits; Redis only answers earlier.
 """
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -14,8 +15,9 @@ from geminichat import config
 from geminichat.domain import times
 from geminichat.domain.billing import REQUESTS_PER_HOUR, RequestLimit
 from geminichat.domain.messages import TokenUsage, fingerprint
+from geminichat.domain.money import MILLION
 from geminichat.domain.plans import Plan
-from geminichat.domain.quota import DAILY_FORKS, UNPROVEN_PROMPTS, Allowance, Burst
+from geminichat.domain.quota import DAILY_FORKS, UNPROVEN_PROMPTS, Allowance, Burst, UsageOfDay
 from geminichat.domain.spending import Reservation
 from geminichat.tables import subscriptions, users
 from geminichat.tables.subscriptions import Subscription
@@ -319,6 +321,19 @@ def correct_title(user_id: str, price: Reservation, tokens: TokenUsage) -> list[
         update("day", Usage(user_id, price.day), correct, Usage.user_id.exists()),
         update("stage", Usage(_stage(price), price.day), correct),
     ]
+
+
+def read_days(user_id: str) -> Iterator[UsageOfDay]:
+    """Yield the user's counts of each day that is kept, the oldest first."""
+    for day in Usage.query(user_id, Usage.day < "a", consistent_read=True):  # no window, no rooms
+        yield UsageOfDay(
+            day=day.day,
+            prompts=int(day.prompts),
+            attempts=int(day.attempts),
+            input_tokens=int(day.input_tokens),
+            output_tokens=int(day.output_tokens),
+            spent_usd=int(day.committed - day.reserved) / MILLION,
+        )
 
 
 def delete_all(user_id: str) -> None:

@@ -1,6 +1,6 @@
 """Reading messages: one, a page of a room's line, and the turns before a prompt."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,8 @@ from geminichat.tables.messages import stored
 from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.table import overlap, read_page
 
+LARGEST_PAGE = 1_000
+"""Messages of a page where all of a room are read; a megabyte at most."""
 PAGE_LENGTH = 1_000_000
 """Characters of a page after which no further messages are read to fill it up."""
 
@@ -105,6 +107,17 @@ def find_last(chatroom_id: str) -> int:
     items, _ = _read_back(chatroom_id, None, 1, ["seq"])
     last = int(items[0]["seq"]) if items else 0
     return last + last % 2
+
+
+def read_all(chatroom_id: str, hidden: Hidden) -> Iterator[Message]:
+    """Yield every message of a room in its order, page by page; hidden ones say so."""
+    position: int | None = 0
+    while position is not None:
+        items, more = _read_page(chatroom_id, StoredMessage.seq > position, LARGEST_PAGE)
+        for item in items:
+            is_hidden = hidden.has_position(int(item["seq"])) or UNSET
+            yield msgspec.structs.replace(_view(item), hidden=is_hidden)
+        position = int(items[-1]["seq"]) if more else None
 
 
 class Past(msgspec.Struct, frozen=True):

@@ -1,0 +1,16 @@
+"""GET /user/export: show the newest export of the account, with a fresh address if it is ready."""
+
+from geminichat.api import NO_STORE, Request, Response, endpoint, ok
+from geminichat.domain.exports import Export
+from geminichat.errors import NotFound
+from geminichat.operations import export_account
+from geminichat.tables import exports, users
+
+
+@endpoint(errors=[NotFound])
+def handler(request: Request) -> Response[Export]:
+    """Answer 200 with the export of the last 24 hours; its address is valid for 15 minutes."""
+    key = exports.key_of(request.user_id)
+    _, known = users.current(request.user_id, request.session_id, request.now, key)
+    export = export_account.show(known, request.now)
+    return ok(export, "This is your export.", headers=NO_STORE)

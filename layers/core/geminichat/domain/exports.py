@@ -1,0 +1,106 @@
+"""Exports: the archive of everything that an account holds, and its state as the wire shows it.
+
+An archive is a zip of JSON lines, one file per kind of record. Its records are those of the API's
+own answers, so that both show the same; a record that no answer has is defined here.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+from geminichat.domain.limits import DAY, Window
+from geminichat.domain.messages import Message
+
+ADDRESS_LIFETIME = timedelta(minutes=15)
+"""The time for which the address of an archive is valid."""
+KEPT = DAY
+"""The time for which an archive can be fetched, and after which another one can be requested."""
+ATTEMPTS = 3
+"""Times that an archive is begun before its message is a dead letter."""
+LONGEST = timedelta(hours=1)
+"""The time after which an archive that is not ready will not be: longer than all attempts."""
+
+
+class ExportStatus(StrEnum):
+    """The state of an export; only a failed one may be requested again within the day."""
+
+    PREPARING = "preparing"
+    READY = "ready"
+    FAILED = "failed"
+    TOO_LARGE = "too-large"
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The newest export of an account."""
+
+    status: ExportStatus
+    requested_at: str
+    kept_until: str
+    """Until then it can be fetched, and no other one requested, unless it failed."""
+    size: int | None = None
+    """Bytes of the archive once it is ready."""
+    url: str | None = None
+    """The address of the archive once it is ready; each request for it returns a new one."""
+    url_expires_at: str | None = None
+
+
+def window(requested_at: datetime | None, now: datetime) -> Window:
+    """Return the limit of one export per day; `requested_at` is the time of the one that counts."""
+    span = int(KEPT.total_seconds())
+    return Window(
+        name="export",
+        key="",
+        quota=1,
+        count=1 if requested_at else 0,
+        ends_at=int(((requested_at or now) + KEPT).timestamp()),
+        span=span,
+        policy="export",
+    )
+
+
+class HeldIdentity(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An identity of the account."""
+
+    kind: str
+    value: str
+    verified: bool
+
+
+class HeldSession(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A session of the account that has not ended."""
+
+    id: str
+    began_at: str
+
+
+class RoomMessage(Message, frozen=True, kw_only=True):
+    """A message as the API shows it, and its room; a hidden one says so."""
+
+    chatroom_id: str
+
+    @classmethod
+    def of(cls, message: Message, chatroom_id: str) -> "RoomMessage":
+        """Return the message of a room."""
+        return cls(**msgspec.structs.asdict(message), chatroom_id=chatroom_id)
+
+
+README = """\
+Your Gemini Chat data
+=====================
+
+Each file holds one record per line, in JSON (UTF-8):
+
+account.jsonl       your account, as GET /user/me shows it
+identities.jsonl    your email address and mobile number
+sessions.jsonl      where you are logged in
+subscription.jsonl  your plan, as GET /subscription/status shows it
+usage.jsonl         prompts, tokens and costs per day (UTC), for 90 days
+rooms.jsonl         your chats, as GET /chatroom/{id} shows them
+messages.jsonl      your prompts and the replies, in the order of each chat; "chatroomId" names the
+                    chat, and "hidden": true marks what you have edited, regenerated or undone
+
+Not included: your password and the codes sent to you, of which only digests are stored, and your
+invoices, which the subscription page shows.
+"""
+"""The text file in the archive that describes the others."""

@@ -1,0 +1,92 @@
+"""Export an account: request an archive of all that it holds, show it, and delete it."""
+
+from datetime import datetime
+
+import msgspec
+
+from geminichat.clients import export_files, export_queue
+from geminichat.clients.export_queue import ExportJob
+from geminichat.domain import exports as rules
+from geminichat.domain import ids, limits, times
+from geminichat.domain.exports import ADDRESS_LIFETIME, KEPT, Export, ExportStatus
+from geminichat.domain.limits import Window
+from geminichat.domain.sessions import ENDED
+from geminichat.errors import InvalidCode, NotFound, TooManyRequests, Unauthorized, Unavailable
+from geminichat.tables import exports
+from geminichat.tables.exports import StoredExport
+from geminichat.tables.table import ConditionsFailed, Write, transact, transact_if
+
+
+def require_left(export: StoredExport | None, now: datetime) -> Window:
+    """Return the limit of one export per day, with this one counted. Raises TooManyRequests."""
+    limit = rules.window(exports.counted_since(export, now), now)
+    if limit.wait(now):
+        raise _refusal(limit, now)
+    return limit.count_events(1)
+
+
+def request(user_id: str, now: datetime, *more: Write) -> Export:
+    """Store and queue an export of a user together with further writes, and return it.
+
+    Raises TooManyRequests if there was one within a day, Unavailable if it cannot be queued,
+    Unauthorized and InvalidCode if the writes "session" and "confirmation" fail, and
+    ConditionsFailed for other ones.
+    """
+    job = ExportJob(user_id=user_id, export_id=ids.new("e"))
+    try:
+        transact(exports.request(user_id, job.export_id, now), *more)
+    except ConditionsFailed as error:
+        if error.of("export"):
+            raise _refusal(rules.window(now, now), now) from error
+        if error.of("confirmation"):
+            raise InvalidCode() from error
+        if error.of("session"):
+            raise Unauthorized(ENDED) from error
+        raise
+    try:
+        export_queue.send(job)
+    except Unavailable:
+        transact_if(exports.withdraw(user_id, job.export_id))
+        raise
+    return _view(ExportStatus.PREPARING, now)
+
+
+def show(export: StoredExport | None, now: datetime) -> Export:
+    """Return an export as clients see it. Raises NotFound if there was none within a day."""
+    if export is None or times.parse(export.requested_at) <= now - KEPT:
+        raise NotFound()
+    status, requested_at = exports.status_of(export, now), times.parse(export.requested_at)
+    if status is not ExportStatus.READY:
+        return _view(status, requested_at)
+    return msgspec.structs.replace(
+        _view(status, requested_at),
+        size=int(export.size or 0),
+        url=export_files.address(export.user_id, export.export_id, now),
+        url_expires_at=times.text(now + ADDRESS_LIFETIME),
+    )
+
+
+def delete_all(user_id: str) -> None:
+    """Delete a user's export and its archives.
+
+    The item goes first: a worker that completes an archive without it deletes the archive.
+    """
+    transact(exports.withdraw(user_id))
+    export_files.delete_all(user_id)
+
+
+def _view(status: ExportStatus, requested_at: datetime) -> Export:
+    return Export(
+        status=status,
+        requested_at=times.text(requested_at),
+        kept_until=times.text(requested_at + KEPT),
+    )
+
+
+def _refusal(limit: Window, now: datetime) -> TooManyRequests:
+    seconds = limit.seconds(now)
+    return TooManyRequests(
+        f"Your data can be exported once a day. Try again in {seconds} s.",
+        retry_after=seconds,
+        headers=limits.headers([limit], now),
+    )

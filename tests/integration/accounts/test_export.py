@@ -1,0 +1,327 @@
+"""Exports: what an archive holds, who may fetch it and until when, and what a crash leaves."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from geminichat.clients.export_queue import ExportJob
+from geminichat.operations import export_account, write_export
+from geminichat.tables import exports
+from geminichat.tables.table import transact
+from tests.support import archives
+from tests.support.http_api import Reply
+from tests.support.lambdas import Api, Poller
+from tests.support.parallel import repeat_at_once
+from tests.support.person import PASSWORD, Person, new_mobile, problem
+from tests.support.template import Values
+from tests.support.wire import ALWAYS, WIRE, Died
+
+NOW = datetime.now(UTC)
+EARLIER = NOW - timedelta(minutes=5)
+DAY = timedelta(days=1)
+PROOF = {"currentPassword": PASSWORD}
+
+
+@pytest.fixture
+def writer(values: Values) -> Poller:
+    """The poller of the exports queue, which writes one archive when it is polled."""
+    return Poller([values.refs["ExportsQueue"]], "ExportsWrite", batch_size=1)
+
+
+@pytest.fixture
+def ann(api: Api) -> Person:
+    """Someone with a proven email and a password."""
+    ann = Person(api)
+    token = ann.sign_up(at=EARLIER).data["token"]
+    ann.ask_for_code(at=EARLIER)
+    assert ann.verify(ann.code(), at=EARLIER, token=token).status == 200
+    return ann
+
+
+def request(user: Person, proof: dict[str, str] | None = None, at: datetime = NOW) -> Reply:
+    return user.post("/user/export", PROOF if proof is None else proof, at=at)
+
+
+def exported(user: Person, writer: Poller) -> dict[str, Any]:
+    """Return a new export of a user, which is ready."""
+    assert request(user).status == 202
+    writer.drain()
+    return shown(user)
+
+
+def shown(user: Person, at: datetime = NOW) -> dict[str, Any]:
+    """Return the user's export as GET /user/export shows it."""
+    reply = user.get("/user/export", at=at)
+    assert reply.status == 200, reply.text
+    export: dict[str, Any] = reply.data
+    return export
+
+
+# ── What it holds ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_archive_equals_what_the_api_shows(ann: Person, worker: Poller, writer: Poller) -> None:
+    number = Person(ann.api, new_mobile())
+    number.ask_for_code("link", at=NOW)
+    body = number.named | {"otp": number.code()} | PROOF
+    assert ann.post("/user/identity", body, at=NOW).status == 200
+    ann.subscribe()
+    rooms = [ann.open_room("Plans", systemInstruction="Be brief."), ann.open_room("Empty")]
+    first = ann.sent(rooms[0], "Zürich 🏔\n\n" * 40)
+    worker.drain()
+    edited = ann.edit(rooms[0], first, "What about Genève?").data["messageId"]
+    worker.drain()
+
+    found = archives.read(exported(ann, writer)["url"])
+
+    assert found["account"] == [ann.get("/user/me", at=NOW).data]
+    assert found["subscription"] == [ann.status(NOW)]
+    assert {(one["value"], one["verified"]) for one in found["identities"]} == {
+        (ann.identity.value, True),
+        (number.identity.value, True),
+    }
+    assert ann.session_id in [one["id"] for one in found["sessions"]]
+    assert [(one["day"], one["prompts"]) for one in found["usage"]] == [(NOW.date().isoformat(), 2)]
+    assert sorted(found["rooms"], key=lambda room: str(room["id"])) == [
+        without(ann.get(f"/chatroom/{room}").data, "messages", "nextCursor")
+        for room in sorted(rooms)
+    ]
+    assert len(found["messages"]) == 4
+    for message in found["messages"]:
+        assert message.pop("chatroomId") == rooms[0]
+        assert message == without(ann.look(rooms[0], message["id"]), "reply")
+    visible = [message for message in found["messages"] if "hidden" not in message]
+    assert visible == ann.page(rooms[0])
+    assert visible[0]["id"] == edited
+    assert [message["hidden"] for message in found["messages"][:2]] == [True, True]
+
+
+def without(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in names}
+
+
+@pytest.mark.parametrize("change", ["a room is deleted", "a prompt is sent", "a room is opened"])
+def test_an_archive_is_complete_while_rooms_change(
+    ann: Person, writer: Poller, values: Values, change: str
+) -> None:
+    kept, changed = ann.open_room("Kept"), ann.open_room("Changed")
+    prompts = [ann.sent(room) for room in (kept, changed)]
+    acts: dict[str, Callable[[], object]] = {
+        "a room is deleted": lambda: ann.delete(changed),
+        "a prompt is sent": lambda: ann.sent(changed, "One more"),
+        "a room is opened": lambda: ann.open_room("New"),
+    }
+    messages = (values.refs["MessagesTable"],)
+    WIRE.cut("dynamodb.Query", "meanwhile", do=acts[change], holding=messages)
+    found = archives.read(exported(ann, writer)["url"])
+    assert {kept, changed} == {room["id"] for room in found["rooms"]}
+    assert prompts[0] in [message["id"] for message in found["messages"]]
+
+
+# ── Who may fetch it ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_address_is_valid_for_15_minutes(ann: Person, writer: Poller) -> None:
+    export = exported(ann, writer)
+    assert export["urlExpiresAt"][:16] == (NOW + timedelta(minutes=15)).isoformat()[:16]
+    assert archives.fetch(export["url"]).headers["content-type"] == "application/zip"
+    real = datetime.now(UTC)
+    younger = shown(ann, real - timedelta(minutes=14))["url"]
+    assert archives.fetch(younger).status_code == 200
+    older = shown(ann, real - timedelta(minutes=16))["url"]
+    refused = archives.fetch(older)
+    assert (refused.status_code, "expired" in refused.text) == (403, True)
+    longer = archives.fetch(older.replace("X-Amz-Expires=900", "X-Amz-Expires=9000"))
+    assert (longer.status_code, "SignatureDoesNotMatch" in longer.text) == (403, True)
+
+
+def test_another_users_export_is_not_found(ann: Person, writer: Poller, api: Api) -> None:
+    exported(ann, writer)
+    problem(Person.new(api).get("/user/export"), 404, "not-found")
+
+
+def test_an_export_is_shown_for_a_day(ann: Person, writer: Poller) -> None:
+    exported(ann, writer)
+    assert shown(ann, NOW + timedelta(hours=23))["status"] == "ready"
+    problem(ann.get("/user/export", at=NOW + DAY), 404, "not-found")
+
+
+def test_the_state_of_an_export_takes_one_call(ann: Person, writer: Poller) -> None:
+    exported(ann, writer)
+    with WIRE.watched() as tries:
+        shown(ann)
+    assert [seen.call for seen in tries] == ["dynamodb.BatchGetItem"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 400, "bad-request"),
+        ({"currentPassword": "not the password"}, 401, "invalid-credentials"),
+        ({"currentOtp": "000000"}, 400, "invalid-code"),
+    ],
+)
+def test_an_export_requires_a_fresh_proof(
+    ann: Person, body: dict[str, str], status: int, code: str
+) -> None:
+    problem(request(ann, body), status, code)
+    problem(ann.get("/user/export", at=NOW), 404, "not-found")
+
+
+def test_an_export_is_told_to_every_proven_identity(ann: Person) -> None:
+    assert request(ann, ann.confirm(NOW)).status == 202
+    notice = ann.messages()[-1]
+    assert "A copy of all data of your Gemini Chat account was requested" in notice
+    assert len(notice) <= 160, "one text"
+
+
+def test_an_unproven_account_is_exported_by_its_password(api: Api, writer: Poller) -> None:
+    stranger = Person(api)
+    stranger.sign_up(at=NOW)
+    told = len(stranger.messages())
+    [identity] = archives.read(exported(stranger, writer)["url"])["identities"]
+    assert (identity["value"], identity["verified"]) == (stranger.identity.value, False)
+    assert len(stranger.messages()) == told, "nobody has shown that the address is theirs"
+
+
+# ── How often ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_one_export_per_day_is_accepted(ann: Person, writer: Poller) -> None:
+    accepted = request(ann)
+    assert accepted.data["status"] == "preparing"
+    assert '"export";r=0;t=86400' in accepted.headers["ratelimit"]
+    again = problem(request(ann, at=NOW + timedelta(minutes=50)), 429, "too-many-requests")
+    assert int(again.headers["retry-after"]) in (83_399, 83_400)
+    writer.drain()
+    problem(request(ann, at=NOW + timedelta(hours=23)), 429, "too-many-requests")
+    assert request(ann, at=NOW + DAY).status == 202
+
+
+def test_of_two_requests_at_once_one_is_accepted(ann: Person, writer: Poller) -> None:
+    replies = repeat_at_once(lambda _: request(ann), 2)
+    assert sorted(reply.status for reply in replies) == [202, 429]
+    assert len(writer.poll().bodies) == 1
+    assert writer.poll().bodies == []
+
+
+def test_an_export_that_could_not_be_queued_can_be_requested_again(
+    ann: Person, writer: Poller
+) -> None:
+    WIRE.cut("sqs.SendMessage", "refused", times=ALWAYS)
+    problem(request(ann), 503, "unavailable")
+    WIRE.breaks.clear()
+    assert exported(ann, writer)["status"] == "ready"
+
+
+def test_an_export_whose_message_was_lost_has_failed_after_an_hour(ann: Person) -> None:
+    WIRE.cut("sqs.SendMessage", "dies before")
+    with suppress(Died):
+        request(ann)
+    later = NOW + timedelta(hours=1)
+    assert shown(ann)["status"] == "preparing"
+    assert shown(ann, later)["status"] == "failed"
+    assert request(ann, at=later).status == 202
+
+
+# ── Crashes ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("how", ["dies before", "dies after"])
+def test_an_archive_is_ready_after_a_crash_at_any_call(
+    ann: Person, writer: Poller, how: str
+) -> None:
+    ann.sent(ann.open_room())
+
+    def begin() -> None:
+        transact(exports.withdraw(ann.id))
+        export_account.request(ann.id, NOW)
+
+    begin()
+    with WIRE.watched() as tries:
+        writer.drain()
+    calls = [seen.call for seen in tries]
+    assert len(calls) > 8
+    for place, call in enumerate(calls):
+        begin()
+        WIRE.cut(call, how, nth=calls[: place + 1].count(call))
+        with suppress(Died):
+            writer.poll()
+        writer.redeliver()
+        writer.drain()
+        export = shown(ann)
+        assert export["status"] == "ready", call
+        assert len(archives.read(export["url"])["messages"]) == 1, call
+
+
+def test_an_export_has_failed_after_three_attempts(
+    ann: Person, writer: Poller, values: Values
+) -> None:
+    assert request(ann).status == 202
+    WIRE.cut("s3.UploadPart", "failing", times=ALWAYS)
+    for attempt in (1, 2, 3):
+        assert shown(ann)["status"] == "preparing", attempt
+        assert len(writer.poll().failed) == 1
+        writer.redeliver()
+    assert shown(ann)["status"] == "failed"
+    assert writer.poll().bodies == []
+    url = values.refs["ExportDeadLettersQueue"]
+    assert len(boto3.client("sqs").receive_message(QueueUrl=url)["Messages"]) == 1
+    assert f"{ann.id}/" not in "".join(archives.unfinished()), "failed uploads are aborted"
+    WIRE.breaks.clear()
+    assert exported(ann, writer)["status"] == "ready"
+
+
+def test_an_account_too_large_for_one_invocation_is_told_so(ann: Person, writer: Poller) -> None:
+    assert request(ann).status == 202
+    assert writer.poll(seconds=30).failed == []
+    assert shown(ann)["status"] == "too-large"
+    problem(request(ann), 429, "too-many-requests")
+    assert archives.keys_of(ann.id) == []
+
+
+def test_a_message_that_is_delivered_twice_at_once_leaves_one_archive(
+    ann: Person, writer: Poller
+) -> None:
+    def write_again() -> None:
+        export = exports.find(ann.id)
+        assert export
+        job = ExportJob(user_id=ann.id, export_id=export.export_id)
+        write_export.write(job, NOW, time.monotonic() + 60)
+
+    WIRE.cut("s3.CompleteMultipartUpload", "meanwhile", do=write_again)
+    export = exported(ann, writer)
+    assert archives.read(export["url"])["account"]
+    assert len(archives.keys_of(ann.id)) == 1
+
+
+# ── Deletion ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("call", ["dynamodb.Query", "s3.CompleteMultipartUpload"])
+def test_a_request_for_deletion_ends_an_export(ann: Person, writer: Poller, call: str) -> None:
+    def leave() -> None:
+        reply = ann.request("DELETE", "/user", json=PROOF, at=NOW)
+        assert reply.status == 202, reply.text
+
+    assert request(ann).status == 202
+    WIRE.cut(call, "meanwhile", do=leave)
+    writer.drain()
+    assert archives.keys_of(ann.id) == []
+    problem(ann.get("/user/export", at=NOW), 401, "unauthorized")
+    assert ann.log_in(at=NOW).status == 200
+    problem(ann.get("/user/export", at=NOW), 404, "not-found")
+
+
+def test_an_export_in_the_queue_of_a_user_who_has_left_is_not_written(
+    ann: Person, writer: Poller
+) -> None:
+    assert request(ann).status == 202
+    assert ann.request("DELETE", "/user", json=PROOF, at=NOW).status == 202
+    writer.drain()
+    assert archives.keys_of(ann.id) == []

@@ -1,0 +1,74 @@
+"""An archive is uploaded in parts while it is written, however large it is."""
+
+import os
+import tracemalloc
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from geminichat.clients import export_files
+from geminichat.runtime import aws_client
+from geminichat.runtime.http_client import Answer
+
+MEGABYTE = 1024 * 1024
+LEAST = 5 * MEGABYTE
+"""Bytes of a part that is not the last one, for S3."""
+
+
+class Bucket:
+    """S3, which counts the bytes of each part and keeps none."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+        self.completion = b"<CompleteMultipartUploadResult/>"
+
+    def __call__(
+        self, call: str, _url: str, _headers: Mapping[str, str], body: bytes, *_more: Any
+    ) -> Answer:
+        self.calls.append((call.partition(".")[2], len(body)))
+        if call == "s3.CompleteMultipartUpload":
+            return Answer(200, {}, self.completion)
+        return Answer(200, {"etag": '"e"'}, b"<UploadId>1</UploadId>")
+
+    @property
+    def parts(self) -> list[int]:
+        return [size for operation, size in self.calls if operation == "UploadPart"]
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    bucket = Bucket()
+    monkeypatch.setattr(aws_client, "transport", bucket)
+    return bucket
+
+
+def test_only_a_part_of_an_archive_is_in_memory(bucket: Bucket) -> None:
+    piece = os.urandom(50_000)
+    tracemalloc.start()
+    with export_files.Upload("u_1", "e_1", "archive.zip") as upload:
+        for _ in range(2_000):
+            upload.write(piece)
+        upload.complete()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert upload.size == sum(bucket.parts) == 100_000_000
+    assert all(size >= LEAST for size in bucket.parts[:-1])
+    assert peak < 4 * export_files.PART
+
+
+def test_an_upload_that_is_not_completed_is_aborted(bucket: Bucket) -> None:
+    upload = export_files.Upload("u_1", "e_1", "archive.zip")
+    with pytest.raises(KeyError), upload:
+        raise KeyError("a bug")
+    assert bucket.calls[-1][0] == "AbortMultipartUpload"
+
+
+def test_an_error_in_an_answer_of_200_is_one(bucket: Bucket) -> None:
+    bucket.completion = b"<Error><Code>InternalError</Code></Error>"
+    with (
+        pytest.raises(ValueError, match="did not complete"),
+        export_files.Upload("u_1", "e_1", "archive.zip") as upload,
+    ):
+        upload.complete()
+    assert bucket.calls[-1][0] == "AbortMultipartUpload"
