@@ -1,6 +1,6 @@
 """Readers of stored people, their sessions and their rooms."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -115,7 +115,7 @@ def let_leases_end(room: str) -> None:
             prompt.update([StoredMessage.leased_until.set("2000-01-01T00:00:00.000Z")])
 
 
-def fill_room(user_id: str, room: str, many: int, padding: str = "") -> None:
+def fill_room(user_id: str, room: str, many: int, padding: Callable[[], str] = str) -> None:
     """Store that many messages, all of them answered prompts and their replies."""
     now = times.text(datetime.now(UTC))
     Chatroom(user_id, room).update([Chatroom.last_seq.set(many)])
@@ -128,7 +128,7 @@ def fill_room(user_id: str, room: str, many: int, padding: str = "") -> None:
                     seq,
                     user_id=user_id,
                     sender="user" if seq % 2 else "ai",
-                    content=f"message {seq}{padding}",
+                    content=f"message {seq}{padding()}",
                     model="gemini-2.5-flash",
                     created_at=now,
                     **more,

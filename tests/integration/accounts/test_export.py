@@ -1,5 +1,6 @@
 """Exports: what an archive holds, who may fetch it and until when, and what a crash leaves."""
 
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,11 +14,12 @@ from geminichat.clients.export_queue import ExportJob
 from geminichat.operations import export_account, write_export
 from geminichat.tables import exports
 from geminichat.tables.table import transact
-from tests.support import archives
+from tests.support import archives, fresh_process
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import repeat_at_once
 from tests.support.person import PASSWORD, Person, new_mobile, problem
+from tests.support.stored import fill_room
 from tests.support.template import Values
 from tests.support.wire import ALWAYS, WIRE, Died
 
@@ -325,3 +327,35 @@ def test_an_export_in_the_queue_of_a_user_who_has_left_is_not_written(
     assert ann.request("DELETE", "/user", json=PROOF, at=NOW).status == 202
     writer.drain()
     assert archives.keys_of(ann.id) == []
+
+
+# ── Size ──────────────────────────────────────────────────────────────────────────────────────────
+
+WRITE = """
+import resource, sys, time
+from geminichat.clients.export_queue import ExportJob
+from geminichat.domain import times
+from geminichat.operations import write_export
+
+job = ExportJob(user_id={user_id!r}, export_id={export_id!r})
+write_export.write(job, times.now(), time.monotonic() + 600)
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_maxrss // 1024, used.ru_utime + used.ru_stime)
+"""
+"""Writes an archive in a process of its own, and prints its megabytes and seconds of CPU."""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_an_account_of_100_mb_is_exported_within_512_mb(ann: Person) -> None:
+    rooms, many, length = 10, 640, 16_000
+    for room in [ann.open_room(f"Room {number}") for number in range(rooms)]:
+        fill_room(ann.id, room, many, lambda: secrets.token_hex(length // 2))
+    assert request(ann).status == 202
+    export = exports.find(ann.id)
+    assert export
+    code = WRITE.format(user_id=ann.id, export_id=export.export_id)
+    megabytes, seconds = map(float, fresh_process.run(code).splitlines()[-1].split())
+    print(f"{megabytes:.0f} MB, {seconds:.1f} s of CPU, an archive of {shown(ann)['size']:,} bytes")
+    assert megabytes < 512
+    assert len(archives.read(shown(ann)["url"])["messages"]) == rooms * many

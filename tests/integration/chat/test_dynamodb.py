@@ -36,7 +36,7 @@ def room(basic_user: Person) -> str:
 @pytest.fixture
 def large_room(basic_user: Person, room: str) -> str:
     """A room with more messages than a page of a megabyte holds."""
-    fill_room(basic_user.id, room, MANY, padding="x" * SIZE)
+    fill_room(basic_user.id, room, MANY, padding=lambda: "x" * SIZE)
     return room
 
 
