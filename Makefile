@@ -106,7 +106,7 @@ secrets: setup ## Store a stage's secrets in SSM without showing them (STAGE=dev
 	@$(RUN_WITH_CORE) infra.stages.put_secrets $(or $(STAGE),dev)
 
 deploy: setup ## Show the plan, ask, and deploy a stage to AWS (STAGE=dev; YES=1 skips the question)
-	@$(RUN_WITH_CORE) infra.stages.deploy $(or $(STAGE),dev) $(if $(YES),--yes) $(if $(ROLE),--role $(ROLE))
+	@$(RUN_WITH_CORE) infra.stages.deploy $(or $(STAGE),dev) $(if $(YES),--yes) $(if $(ROLE),--role $(ROLE)) $(if $(REPLACE),--replace $(REPLACE))
 
 destroy: setup ## Delete a stage, except prod, with all its data from AWS (STAGE=dev)
 	@$(RUN_WITH_CORE) infra.stages.destroy $(or $(STAGE),dev)

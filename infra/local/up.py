@@ -218,6 +218,7 @@ class _System:
                 with _step("Deploying template.yaml"):
                     await deploy.deploy(cloud, values, self._folder.logs / "sam-deploy.log")
         resources = await asyncio.to_thread(cloud.resources)
+        await asyncio.to_thread(cloud.set_boundaries)
         await asyncio.to_thread(cloud.create_routes, resources)
         await asyncio.to_thread(cloud.store_digest, wanted)
         await asyncio.to_thread(cloud.save)

@@ -56,6 +56,11 @@ def read(name: str, samconfig: Path = SAMCONFIG) -> Stage:
         raise CommandError(
             f'In samconfig.toml, [{name}.deploy.parameters] must contain "Stage={name}".'
         )
+    if settings["stack_name"] != f"geminichat-{name}":  # roles name resources by it
+        raise CommandError(
+            f"In samconfig.toml, [{name}.deploy.parameters] must contain "
+            f'stack_name="geminichat-{name}".'
+        )
     return Stage(name, settings["stack_name"], parameters)
 
 

@@ -1,5 +1,6 @@
 """Commands on a stage, against the emulated AWS."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,12 +13,13 @@ from uuid import uuid4
 
 import boto3
 import pytest
+from botocore.exceptions import WaiterError
 
 from geminichat.domain.signing import StoredKeys
 from infra.command import CommandError
 from infra.local.serving import free_port
 from infra.paths import ROOT
-from infra.stages import deploy, destroy, put_secrets
+from infra.stages import deploy, destroy, put_secrets, stack
 from infra.stages.put_secrets import Secret
 from infra.stages.stage import Stage
 from tests.support.cloud import TABLE_SETTINGS
@@ -93,6 +95,9 @@ def test_a_deployment_without_a_required_secret_is_refused(stage: Stage) -> None
 
 RETAINED = """
 Resources:
+  Bucket:
+    Type: AWS::S3::Bucket
+    DeletionPolicy: Retain
   Kept:
     Type: AWS::DynamoDB::Table
     DeletionPolicy: Retain
@@ -100,9 +105,6 @@ Resources:
       BillingMode: PAY_PER_REQUEST
       AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
       KeySchema: [{AttributeName: id, KeyType: HASH}]
-  Bucket:
-    Type: AWS::S3::Bucket
-    DeletionPolicy: Retain
 """
 
 
@@ -117,6 +119,102 @@ def deployed(stage: Stage) -> Iterator[Stage]:
     list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
     yield stage
     stacks.delete_stack(StackName=stage.stack)
+
+
+def planned(deployed: Stage, template: str) -> str:
+    """Return the ARN of a change set that replaces the stack's template."""
+    stacks = boto3.client("cloudformation")
+    made = stacks.create_change_set(
+        StackName=deployed.stack, ChangeSetName=f"c{uuid4().hex}", TemplateBody=template
+    )
+    stacks.get_waiter("change_set_create_complete").wait(
+        ChangeSetName=made["Id"], WaiterConfig={"Delay": 1}
+    )
+    return made["Id"]
+
+
+INDEX = """
+      LocalSecondaryIndexes:
+        - IndexName: by-day
+          KeySchema: [{AttributeName: id, KeyType: HASH}, {AttributeName: day, KeyType: RANGE}]
+          Projection: {ProjectionType: ALL}"""
+WITH_DAY = RETAINED.replace(
+    "AttributeType: S}]", "AttributeType: S}, {AttributeName: day, AttributeType: S}]"
+)
+OTHER_KEY = RETAINED.replace("AttributeName: id", "AttributeName: other")
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        (OTHER_KEY, "because .*KeySchema.* changes"),
+        (WITH_DAY.rstrip() + INDEX, "because .*LocalSecondaryIndexes.* changes"),
+        (RETAINED.replace("Kept:", "Renamed:"), "is not in the template any more"),
+    ],
+    ids=["key", "local index", "removed"],
+)
+def test_a_change_set_that_replaces_or_removes_a_table_is_refused_unless_it_is_named(
+    template: str, why: str, deployed: Stage
+) -> None:
+    stacks, change_set = boto3.client("cloudformation"), planned(deployed, template)
+    with pytest.raises(CommandError, match=f"(?s)Nothing.*Kept: .*{why}.*REPLACE=Kept"):
+        stack.refuse_data_loss(stacks, change_set)
+    stack.refuse_data_loss(stacks, change_set, ["Kept"])
+
+
+def test_a_change_set_that_adds_a_global_index_passes(deployed: Stage) -> None:
+    stacks = boto3.client("cloudformation")
+    added = WITH_DAY.rstrip() + INDEX.replace("Local", "Global")
+    stack.refuse_data_loss(stacks, planned(deployed, added))
+
+
+def test_the_stack_policy_denies_replacing_and_removing_what_holds_data(deployed: Stage) -> None:
+    """MiniStack stores a stack policy and does not enforce it."""
+    stacks = boto3.client("cloudformation")
+    stack.protect(stacks, deployed.stack)
+    stored = json.loads(stacks.get_stack_policy(StackName=deployed.stack)["StackPolicyBody"])
+    allowing, denying = stored["Statement"]
+    assert (allowing["Effect"], allowing["Action"]) == ("Allow", "Update:*")
+    assert (denying["Effect"], denying["Resource"]) == ("Deny", "*")
+    assert set(denying["Action"]) == {"Update:Replace", "Update:Delete"}
+    kinds = denying["Condition"]["StringEquals"]["ResourceType"]
+    holding = {"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue"}
+    assert set(kinds) == holding
+
+    stack.protect(stacks, deployed.stack, ["Kept"])
+    stored = json.loads(stacks.get_stack_policy(StackName=deployed.stack)["StackPolicyBody"])
+    assert stored["Statement"][1]["NotResource"] == ["LogicalResourceId/Kept"]
+    assert "Resource" not in stored["Statement"][1]
+
+
+def test_the_empty_stack_of_a_failed_first_deployment_is_deleted_after_the_reason_was_given(
+    stage: Stage,
+) -> None:
+    stacks = boto3.client("cloudformation")
+    assert list(stack.delete_if_creation_failed(stacks, stage.stack)) == []
+    with_role = (
+        RETAINED
+        + """
+  Broken:
+    Type: AWS::SSM::Parameter
+    DependsOn: Kept
+    Properties: {Type: Nonsense, Value: x}
+"""
+    )
+    stacks.create_stack(StackName=stage.stack, TemplateBody=with_role)
+    with contextlib.suppress(WaiterError):
+        stacks.get_waiter("stack_create_complete").wait(
+            StackName=stage.stack, WaiterConfig={"Delay": 1}
+        )
+    assert stack.status(stacks, stage.stack) == "ROLLBACK_COMPLETE"
+
+    explained = deploy.explanation(stage, CommandError("sam deploy failed"), "")
+    assert explained.startswith("The deployment failed: Broken: ")
+    assert "Everything that it had created is deleted." in explained
+
+    lines = list(stack.delete_if_creation_failed(stacks, stage.stack))
+    assert lines[0].startswith(f"The first deployment of {stage.stack} failed: Broken: ")
+    assert stack.status(stacks, stage.stack) is None
 
 
 def test_destroy_deletes_stack_tables_buckets_and_secrets(deployed: Stage) -> None:

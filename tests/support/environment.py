@@ -25,7 +25,7 @@ def _local_values() -> Values:
         "AWS::Region": REGION,
         "AWS::AccountId": ACCOUNT,
         "AWS::Partition": "aws",
-        "Stage": f"test-{suffix}",
+        "Stage": f"test{suffix}",
         "AWS::URLSuffix": "amazonaws.com",
         "AwsEndpoint": aws,
         "GatewayEndpoint": front,

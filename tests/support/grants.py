@@ -16,7 +16,15 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.support.environment import VALUES
-from tests.support.template import FUNCTIONS, RESOURCES, folder_of, listed, statements_in
+from tests.support.template import (
+    FUNCTIONS,
+    RESOURCES,
+    folder_of,
+    listed,
+    mappings_of,
+    queue_of,
+    statements_in,
+)
 
 FOLDERS = {folder_of(function): function for function in FUNCTIONS}
 TRANSACTED = {
@@ -70,6 +78,20 @@ def note(call: str, body: bytes, url: str) -> None:
         recorded.update(Use(function, *use) for use in uses(call, body, url))
 
 
+POLLING = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+"""The calls that Lambda itself makes with a function's role, for an event source mapping."""
+
+
+def polled() -> set[Use]:
+    """Return the rights that functions need only because a queue invokes them."""
+    return {
+        Use(function, action, queue_of(mapping))
+        for function in FUNCTIONS
+        for mapping in mappings_of(function)
+        for action in POLLING
+    }
+
+
 def refused() -> set[Use]:
     """Return the recorded uses that the template does not grant."""
     return {Use(*use) for use in recorded.copy() if use[1]} - granted()
@@ -85,7 +107,7 @@ def never_used(uses: Iterable[tuple[str, ...]]) -> list[str]:
     untested = sorted(set(FUNCTIONS) - {function for function, *_ in known})
     return [f"{function}: no integration test invokes it" for function in untested] + [
         f"{use.function}: no integration test uses its grant of {use.action} on {use.resource}"
-        for use in sorted(granted() - known)
+        for use in sorted(granted() - polled() - known)
         if use.function not in untested and use.action not in (SECRET, BY_ADDRESS)
     ]
 

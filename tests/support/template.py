@@ -40,6 +40,18 @@ def events_of(function: str, kind: str) -> list[Properties]:
     return [event["Properties"] for event in events if event["Type"] == kind]
 
 
+def mappings_of(function: str) -> list[Properties]:
+    """Return the properties of the event source mappings that invoke a function."""
+    alias = {"Ref": f"{function}.Alias"}
+    mappings = of_type("AWS::Lambda::EventSourceMapping").values()
+    return [mapping for mapping in mappings if mapping["FunctionName"] == alias]
+
+
+def queue_of(mapping: Properties) -> str:
+    """Return the logical id of the queue that an event source mapping reads."""
+    return str(mapping["EventSourceArn"]["Fn::GetAtt"][0])
+
+
 def routes_of(function: str) -> list[str]:
     """Return a function's routes, such as "GET /chatroom/{id}", without HEAD next to GET."""
     routes = template.routes_of(FUNCTIONS[function])
@@ -96,6 +108,13 @@ class Values:
                 return self.attributes[f"{resource}.{attribute}"]
             case {"Fn::Sub": str(text)}:
                 return re.sub(r"\$\{([^}]*)\}", lambda name: self._named(name[1]), text)
+            case {"Fn::Sub": [str(text), dict(names)]}:
+                local = Values({**self.refs, **self.resolve(names)}, self.attributes)
+                return local.resolve({"Fn::Sub": text})
+            case {"Fn::Select": [index, items]}:
+                return self.resolve(items)[int(index)]
+            case {"Fn::Split": [separator, text]}:
+                return self.resolve(text).split(separator)
             case {"Fn::Join": [separator, items]}:
                 resolved = self.resolve(items)
                 return separator.join(resolved) if isinstance(resolved, list) else str(resolved)

@@ -32,7 +32,11 @@ UPLOADED = {
 @functools.cache
 def translated(**given: str) -> Mapping[str, Any]:
     """Return the translated template's resources for these parameters, by logical id."""
-    template = load()
+    return translate(load(), given)
+
+
+def translate(template: dict[str, Any], given: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return a template's translated resources, as `translated` does; the template is changed."""
     for resource in template["Resources"].values():
         properties = resource["Properties"]
         properties.update({name: UPLOADED[name] for name in UPLOADED.keys() & properties.keys()})
@@ -42,7 +46,7 @@ def translated(**given: str) -> Mapping[str, Any]:
     assert MINISTACK_PYTHON.exists(), "SAM's translator is not installed: run `make setup`"
     done = subprocess.run(
         [MINISTACK_PYTHON, "-c", TRANSLATE],
-        input=json.dumps([template, parameters | given]),
+        input=json.dumps([template, parameters | dict(given)]),
         capture_output=True,
         text=True,
         env={"AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"},

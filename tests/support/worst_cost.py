@@ -16,7 +16,7 @@ from geminichat.domain.quota import UNPROVEN_PROMPTS
 from geminichat.domain.rooms import Instruction
 from infra.paths import ROOT
 from tests.bench.cost.model import MILLION, PRICES, memory_of
-from tests.support.template import FUNCTIONS, TEMPLATE, events_of, of_type, routes_of
+from tests.support.template import FUNCTIONS, TEMPLATE, mappings_of, of_type, routes_of
 
 DAY = 86_400
 """Seconds."""
@@ -107,7 +107,7 @@ def requests() -> float:
 def workers() -> float:
     """Return the dollars of a day in which every worker runs all the time."""
     memory = memory_of("GeminiWorker") / 1024
-    queues = len(events_of("GeminiWorker", "SQS"))
+    queues = len(mappings_of("GeminiWorker"))
     return queues * parameter("WorkerConcurrency") * DAY * memory * GB_SECOND
 
 

@@ -25,7 +25,9 @@ from tests.support.template import (
     folder_of,
     head_routes,
     listed,
+    mappings_of,
     of_type,
+    queue_of,
     routes_of,
     socket_routes_of,
     statements_in,
@@ -66,8 +68,8 @@ def test_a_handlers_docstring_opens_with_its_route_queue_or_schedule(function: s
 def callers_of(function: str) -> Iterator[str]:
     """Yield the callers of a function in the form in which its docstring names them."""
     yield from routes_of(function)
-    for event in events_of(function, "SQS"):
-        yield f"SQS {event['Queue']['Fn::GetAtt'][0]}"
+    for mapping in mappings_of(function):
+        yield f"SQS {queue_of(mapping)}"
     for event in events_of(function, "ScheduleV2"):
         yield f"Schedule {event['ScheduleExpression']}"
     for route in socket_routes_of(function):
@@ -213,68 +215,13 @@ def test_exactly_the_functions_that_hash_a_password_have_1024_mb() -> None:
     assert larger == hashing
 
 
-@every_function
-def test_a_functions_policies_are_statements_of_this_template(function: str) -> None:
-    """No role of its own, no policy managed by AWS, none of SAM's policy templates."""
-    assert "Role" not in FUNCTIONS[function]
-    for policy in FUNCTIONS[function].get("Policies", []):
-        if "Ref" in policy:
-            assert RESOURCES[policy["Ref"]]["Type"] == "AWS::IAM::ManagedPolicy"
-        else:
-            assert set(policy) == {"Statement"}, f"{policy}: write the statements out"
-
-
-def test_the_template_makes_no_role_of_its_own() -> None:
-    assert of_type("AWS::IAM::Role") == of_type("AWS::IAM::Policy") == {}
-
-
-def test_every_grant_names_its_actions_and_its_resources_without_a_wildcard() -> None:
-    statements = list(statements_in(RESOURCES))
-    assert statements
-    for statement in statements:
-        if statement in (TEXTS_TO_PHONES, *CONNECTIONS) or statement["Effect"] == "Deny":
-            continue
-        assert set(statement) <= {"Effect", "Action", "Resource", "Condition"}, statement
-        for action in listed(statement["Action"]):
-            assert "*" not in action, f"{action}: name the actions"
-        for resource in listed(statement["Resource"]):
-            if resource == OBJECTS:
-                continue
-            text = json.dumps(on_aws(resource))
-            assert "*" not in text, f"{listed(statement['Action'])} on {text}: name the resource"
-
-
-TEXTS_TO_PHONES = {
-    "Effect": "Allow",
-    "Action": "sns:Publish",
-    "NotResource": {"Fn::Sub": "arn:${AWS::Partition}:sns:*:*:*"},
-}
-"""A phone number has no ARN, so the grant excludes everything that has one."""
-OBJECTS = {"Fn::Sub": "${ExportsBucket.Arn}/*"}
-"""An archive gets its name when it is requested, so grants name the bucket."""
-CONNECTIONS = [
-    statement
-    for policy in ("CloseConnections", "PostToConnections")
-    for statement in statements_in(RESOURCES[policy])
-]
-"""A connection gets its id when it opens, so these grants name the API and the method only."""
-
-
-def on_aws(value: Any) -> Any:
-    """Return the resource on AWS where a condition tells it from the emulator's."""
-    match value:
-        case {"Fn::If": ["Emulated", _, otherwise]}:
-            return otherwise
-    return value
-
-
-@pytest.mark.parametrize("function", [name for name in FUNCTIONS if events_of(name, "SQS")])
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if mappings_of(name)])
 def test_a_queues_function_reports_partial_failures_and_its_queue_has_dead_letters(
     function: str,
 ) -> None:
-    for event in events_of(function, "SQS"):
-        assert event["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-        queue = QUEUES[event["Queue"]["Fn::GetAtt"][0]]
+    for mapping in mappings_of(function):
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        queue = QUEUES[queue_of(mapping)]
         [buried] = [
             QUEUES[name]
             for name in QUEUES

@@ -46,6 +46,15 @@ def test_a_stage_must_not_have_the_parameters_of_another(tmp_path: Path) -> None
         stages.read("qa", samconfig)
 
 
+def test_a_stack_must_have_the_name_by_which_its_roles_name_its_resources(tmp_path: Path) -> None:
+    samconfig = tmp_path / "samconfig.toml"
+    samconfig.write_text(
+        '[qa.deploy.parameters]\nstack_name = "q"\nparameter_overrides = ["Stage=qa"]\n'
+    )
+    with pytest.raises(CommandError, match='must contain stack_name="geminichat-qa"'):
+        stages.read("qa", samconfig)
+
+
 def test_a_parameter_that_was_not_filled_in_stops_a_deployment() -> None:
     stage = Stage("dev", "geminichat-dev", {"Stage": "dev", "UpstashUrl": "https://YOUR-DATABASE"})
     with pytest.raises(CommandError, match=r"\[dev.deploy.parameters\]: fill in UpstashUrl\.$"):

@@ -19,7 +19,7 @@ from infra.command import CommandError
 from infra.local.cloud.build import run_sam
 from infra.paths import BUILD, display_path
 from infra.running import Aws, Queue, Resources
-from infra.stages import release
+from infra.stages import release, stack
 from infra.template import load
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Cloud:
         self._sqs: SQSClient = aws.client("sqs", config)
         self._apis: ApiGatewayV2Client = aws.client("apigatewayv2", config)
         self._ses = aws.client("sesv2", config)
+        self._iam = aws.client("iam", config)
 
     def put_secrets(self, given: Mapping[str, str]) -> str:
         """Store these secrets, and create those that are missing; return Upstash's token."""
@@ -109,17 +110,6 @@ class Cloud:
             return False
         return deployed == wanted and stack["StackStatus"] in FINISHED
 
-    def failure(self) -> str | None:
-        """Return the reason why the last change of the stack failed, or None if it did not fail."""
-        failed = None
-        for event in self._stacks.describe_stack_events(StackName=STACK)["StackEvents"]:
-            status, resource = event["ResourceStatus"], event["LogicalResourceId"]
-            if resource == STACK and status in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"):
-                break
-            if status.endswith("_FAILED") and resource != STACK:
-                failed = f"{resource}: {event.get('ResourceStatusReason', status)}"
-        return failed
-
     def save(self) -> None:
         """Write MiniStack's state to disk: its journal has only the writes to tables and SSM."""
         httpx.post(f"{self.aws.endpoint_url}/_save", timeout=60, trust_env=False).raise_for_status()
@@ -130,11 +120,7 @@ class Cloud:
 
     def resources(self) -> Resources:
         """Return the physical names of the template's resources."""
-        made: dict[str, dict[str, str]] = {}
-        for page in self._stacks.get_paginator("list_stack_resources").paginate(StackName=STACK):
-            for resource in page["StackResourceSummaries"]:
-                of_type = made.setdefault(resource["ResourceType"], {})
-                of_type[resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
+        made = self.made()
         outputs = self._stacks.describe_stacks(StackName=STACK)["Stacks"][0].get("Outputs", [])
         apis = made["AWS::ApiGatewayV2::Api"]
         return Resources(
@@ -150,6 +136,13 @@ class Cloud:
             outputs={output["OutputKey"]: output["OutputValue"] for output in outputs},
         )
 
+    def set_boundaries(self) -> None:
+        """Set the permissions boundary of every role, which MiniStack's CloudFormation ignores."""
+        made = self.made()
+        boundary = made["AWS::IAM::ManagedPolicy"]["Boundary"]
+        for role in made["AWS::IAM::Role"].values():
+            self._iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=boundary)
+
     def create_routes(self, resources: Resources) -> None:
         """Create the template's routes and CORS rules in the API.
 
@@ -162,6 +155,15 @@ class Cloud:
         cors = cors_of(body)
         if cors:
             self._apis.update_api(ApiId=resources.api_id, CorsConfiguration=cors)
+
+    def made(self) -> dict[str, dict[str, str]]:
+        """Return the physical names of the stack's resources by type and logical id."""
+        made: dict[str, dict[str, str]] = {}
+        for page in self._stacks.get_paginator("list_stack_resources").paginate(StackName=STACK):
+            for resource in page["StackResourceSummaries"]:
+                of_type = made.setdefault(resource["ResourceType"], {})
+                of_type[resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
+        return made
 
     def _update_routes(self, resources: Resources, wanted: Mapping[str, str]) -> None:
         api_id = resources.api_id
@@ -231,7 +233,8 @@ async def deploy(cloud: Cloud, parameters: Mapping[str, str], log: Path) -> None
         await run_sam(arguments, aws.environment, log)
     except CommandError as error:
         failed = "create/update the stack" in str(error)
-        failure = await asyncio.to_thread(cloud.failure) if failed else None
+        stacks = aws.client("cloudformation")
+        failure = await asyncio.to_thread(stack.failure, stacks, STACK) if failed else None
         if failure is None:
             raise
         raise CommandError(f"sam deploy failed: {failure} (log: {display_path(log)})") from error

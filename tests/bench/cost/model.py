@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.alarms import NESTED, alarms
-from tests.support.template import FUNCTIONS, TEMPLATE, events_of
+from tests.support.template import FUNCTIONS, TEMPLATE, events_of, of_type
 
 MEMORIES = (128, 256, 512, 1024, 1769)
 SEND, POLL, WORKER, SWEEP = (
@@ -203,7 +203,7 @@ def scheduled() -> float:
 def idle(measured: Mapping[str, Measured]) -> Idle:
     """Return the cost of a month without a single request; every scheduled run costs a sweep."""
     runs = scheduled()
-    queues = sum(len(events_of(function, "SQS")) for function in FUNCTIONS)
+    queues = len(of_type("AWS::Lambda::EventSourceMapping"))
     polls = queues * ASSUMED["pollers"] * SECONDS / ASSUMED["poll_seconds"]
     once = invocation(measured[SWEEP], memory_of(SWEEP), http=False)
     dashboards = sum(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from infra.local.cloud import sample_events
-from tests.support.template import FUNCTIONS, events_of, routes_of
+from tests.support.template import FUNCTIONS, events_of, mappings_of, routes_of
 
 NOTHING: Mapping[str, str] = {}
 
@@ -28,7 +28,7 @@ def test_a_sample_event_has_the_route_or_source_of_its_function(function: str) -
         assert event["rawPath"] == path.format(**event.get("pathParameters", {}))
         http = event["requestContext"]["http"]
         assert (http["method"], http["path"]) == (method, event["rawPath"])
-    for _ in events_of(function, "SQS"):
+    for _ in mappings_of(function):
         assert {record["eventSource"] for record in event["Records"]} == {"aws:sqs"}
     for _ in events_of(function, "ScheduleV2"):
         assert event == {}

@@ -1,0 +1,263 @@
+"""What each function's role allows, called with the role's own credentials on the emulated AWS."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from infra.local.cloud import deploy
+from tests.support import grants
+from tests.support.deployed import RunningStack
+from tests.support.grants import ANY, CONNECTIONS, SECRET
+from tests.support.iam import INDEXES, SECRETS
+from tests.support.template import BUCKETS, FUNCTIONS, QUEUES, TABLES
+
+FOREIGN = "orders"
+"""The name of resources that belong to another system of the same account."""
+LOGS = "LogGroup"
+
+ON_TABLES = [
+    "BatchGetItem",
+    "BatchWriteItem",
+    "ConditionCheckItem",
+    "DeleteItem",
+    "DescribeTable",
+    "GetItem",
+    "PutItem",
+    "Query",
+    "Scan",
+    "UpdateItem",
+    "UpdateTable",
+]
+ON_QUEUES = [
+    "ChangeMessageVisibility",
+    "ChangeMessageVisibilityBatch",
+    "DeleteMessage",
+    "GetQueueAttributes",
+    "PurgeQueue",
+    "ReceiveMessage",
+    "SendMessage",
+    "SetQueueAttributes",
+]
+
+OF_EVERY_FUNCTION = {("logs:CreateLogStream", LOGS), ("logs:PutLogEvents", LOGS)}
+
+
+def every_request() -> Iterator[tuple[str, str]]:
+    """Yield each action on each resource, by the names that `grants` uses, and on foreign ones."""
+    for table in (*TABLES, FOREIGN):
+        yield from ((f"dynamodb:{action}", table) for action in ON_TABLES)
+    for table, index in INDEXES:
+        yield from (
+            (f"dynamodb:{action}", f"{table}/index/{index}") for action in ("Query", "Scan")
+        )
+    for queue in (*QUEUES, FOREIGN):
+        yield from ((f"sqs:{action}", queue) for action in ON_QUEUES)
+    for secret in (*SECRETS, FOREIGN):
+        yield from ((action, secret) for action in (SECRET, "ssm:PutParameter"))
+    for group in (LOGS, FOREIGN):
+        for action in ("CreateLogGroup", "CreateLogStream", "PutLogEvents", "FilterLogEvents"):
+            yield f"logs:{action}", group
+    yield from ((CONNECTIONS, method) for method in ("DELETE", "GET", "POST"))
+    yield from (("sns:Publish", ANY), ("sns:Publish", FOREIGN), ("ses:SendEmail", ANY))
+    for bucket in (*BUCKETS, FOREIGN):
+        yield "s3:ListBucket", bucket
+        for action in ("AbortMultipartUpload", "DeleteObject", "GetObject", "PutObject"):
+            yield f"s3:{action}", FOREIGN if bucket == FOREIGN else f"{bucket}/*"
+    yield from (("lambda:InvokeFunction", "DocsPage"), ("lambda:UpdateFunctionCode", "DocsPage"))
+    yield from (("cloudwatch:PutMetricData", ANY), ("iam:CreateRole", FOREIGN))
+
+
+REQUESTS = list(every_request())
+
+
+def granted(function: str) -> set[tuple[str, str]]:
+    """Return the actions and resources that the template grants to a function."""
+    own = {(use.action, use.resource) for use in grants.granted() if use.function == function}
+    return own | OF_EVERY_FUNCTION
+
+
+def some_requests(function: str) -> list[tuple[str, str]]:
+    """Return each grant, and for each action one resource of the stage without it and the foreign.
+
+    Of every service at least one action that the function is not granted is among them.
+    """
+    own = granted(function)
+    without: dict[tuple[str, bool], tuple[str, str]] = {}
+    for request in REQUESTS:
+        if request not in own:
+            without.setdefault((request[0], request[1] == FOREIGN), request)
+    used = {action for action, _ in own}
+    services = dict.fromkeys(action.partition(":")[0] for action, _ in REQUESTS)
+    refused = [
+        request
+        for (action, _), request in without.items()
+        if action in used or services.pop(action.partition(":")[0], 1) is None
+    ]
+    return sorted(own) + refused
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Calls of AWS with a role's credentials, which break off after the check of the role."""
+
+    stack: RunningStack
+    role: str
+    buckets: Mapping[str, str]
+
+    @cached_property
+    def credentials(self) -> dict[str, str]:
+        """Credentials of the role."""
+        given = self.stack.aws("sts").assume_role(RoleArn=self.role, RoleSessionName="test")
+        keys = given["Credentials"]
+        return {
+            "aws_access_key_id": keys["AccessKeyId"],
+            "aws_secret_access_key": keys["SecretAccessKey"],
+            "aws_session_token": keys["SessionToken"],
+        }
+
+    @cached_property
+    def _clients(self) -> dict[str, Any]:
+        return {}
+
+    def client(self, service: str) -> Any:
+        """Return a client that sends incomplete requests, too."""
+        if service not in self._clients:
+            aws, connect = self.stack.description.aws, boto3.client
+            url = aws.endpoint_url
+            if service == "apigatewaymanagementapi":
+                url += f"/_aws/execute-api/{self.stack.description.live_api_id}/live"
+            self._clients[service] = connect(
+                service,  # type: ignore[call-overload]
+                endpoint_url=url,
+                region_name=aws.region,
+                config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
+                **self.credentials,
+            )
+        return self._clients[service]
+
+    def can_call(self, action: str, resource: str) -> bool:
+        """Return whether the role may call an action; the call itself is incomplete."""
+        try:
+            self.call(action, resource)
+        except ClientError as error:
+            return not is_denial(error)
+        return True
+
+    def call(self, action: str, resource: str) -> None:
+        """Call an action without what it requires apart from the resource."""
+        service, _, name = action.partition(":")
+        described = self.stack.description
+        match service:
+            case "dynamodb":
+                table, _, index = resource.partition("/index/")
+                self._of_table(name, described.tables.get(table, table), index)
+            case "sqs":
+                queue = described.queues.get(resource)
+                url = (
+                    queue.url if queue else f"{described.aws.endpoint_url}/000000000000/{resource}"
+                )
+                hidden = {"VisibilityTimeout": 0} if name == "ReceiveMessage" else {}
+                self._send("sqs", name, QueueUrl=url, **hidden)
+            case "ssm":
+                prefix = "" if resource == FOREIGN else f"/geminichat/{described.stage}/"
+                self._send("ssm", name, Name=prefix + resource)
+            case "logs":
+                group = described.log_groups.get(resource, f"/aws/lambda/{resource}")
+                self._send("logs", name, logGroupName=group)
+            case "execute-api":
+                call = {"POST": "PostToConnection", "GET": "GetConnection"}.get(
+                    resource, "DeleteConnection"
+                )
+                data = {"Data": b""} if resource == "POST" else {}
+                self._send("apigatewaymanagementapi", call, ConnectionId="none", **data)
+            case "sns" if resource == ANY:
+                self._send("sns", name, PhoneNumber="+14155552671")
+            case "sns":
+                self._send("sns", name, TopicArn=f"arn:aws:sns:us-east-1:000000000000:{resource}")
+            case "ses":
+                self._send("sesv2", name, FromEmailAddress="no-reply@geminichat.example")
+            case "s3":
+                bucket = self.buckets.get(resource.partition("/")[0], resource)
+                match name:
+                    case "ListBucket":
+                        self._send("s3", "ListObjectsV2", Bucket=bucket)
+                    case "AbortMultipartUpload":
+                        self._send("s3", name, Bucket=bucket, Key="1", UploadId="1")
+                    case _:
+                        self._send("s3", name, Bucket=bucket, Key="1")
+            case "lambda":
+                call = name.removesuffix("Function")
+                call = call if call == "Invoke" else name
+                self._send("lambda", call, FunctionName=described.functions[resource])
+            case "cloudwatch":
+                self._send("cloudwatch", name, Namespace="n")
+            case "iam":
+                self._send("iam", name, RoleName=resource)
+
+    def _of_table(self, name: str, table: str, index: str) -> None:
+        match name:
+            case "BatchGetItem":
+                self._send("dynamodb", name, RequestItems={table: {}})
+            case "BatchWriteItem":
+                self._send("dynamodb", name, RequestItems={table: []})
+            case "ConditionCheckItem":
+                items = [{"ConditionCheck": {"TableName": table}}]
+                self._send("dynamodb", "TransactWriteItems", TransactItems=items)
+            case _:
+                more = {"IndexName": index} if index else {}
+                self._send("dynamodb", name, TableName=table, **more)
+
+    def _send(self, service: str, name: str, **arguments: Any) -> None:
+        self.client(service)._make_api_call(name, arguments)
+
+
+def is_denial(error: ClientError) -> bool:
+    """Return whether IAM refused a call."""
+    code = error.response["Error"]["Code"]
+    return "AccessDenied" in code or code in ("AuthorizationError", "Forbidden", "403")
+
+
+@pytest.fixture(scope="module")
+def caller(system: RunningStack) -> Callable[[str], Caller]:
+    """A function that returns the calls with a function's role; foreign resources exist."""
+    made = deploy.Cloud(system.description.aws).made()
+    system.aws("dynamodb").create_table(
+        TableName=FOREIGN,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )
+    system.aws("sqs").create_queue(QueueName=FOREIGN)
+    system.aws("ssm").put_parameter(Name=FOREIGN, Value="x", Type="String")
+    system.aws("sns").create_topic(Name=FOREIGN)
+    system.aws("s3").create_bucket(Bucket=FOREIGN)
+
+    def of(function: str) -> Caller:
+        name = made["AWS::IAM::Role"][f"{function}Role"]
+        role = system.aws("iam").get_role(RoleName=name)["Role"]
+        return Caller(system, role["Arn"], made["AWS::S3::Bucket"])
+
+    return of
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_role_may_call_what_the_template_grants_and_not_its_neighbours(
+    function: str, caller: Callable[[str], Caller]
+) -> None:
+    role = caller(function)
+    asked = some_requests(function)
+    assert {each for each in asked if role.can_call(*each)} == granted(function)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_role_may_call_nothing_else(function: str, caller: Callable[[str], Caller]) -> None:
+    role = caller(function)
+    assert granted(function) <= set(REQUESTS)
+    assert {each for each in REQUESTS if role.can_call(*each)} == granted(function)

@@ -1,0 +1,174 @@
+"""The roles of the translated template: each allows what the template grants, and nothing else."""
+
+import copy
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from infra.template import load
+from tests.support import grants, iam
+from tests.support.template import FUNCTIONS, listed, statements_in
+from tests.support.translated import translate, translated
+
+STAGE = "dev"
+VALUES = iam.deployed(STAGE)
+TRANSLATED = translated(GradualDeployment="true")
+REQUESTS = iam.requests(STAGE, "dev2")
+
+every_function = pytest.mark.parametrize("function", FUNCTIONS)
+
+
+def problems(resources: Mapping[str, Any], function: str) -> list[str]:
+    """Return a line for each difference between a function's role and its grants."""
+    role = iam.roles(resources, VALUES)[f"{function}Role"]
+    own, allowed = iam.allowed(role.own, REQUESTS), role.allowed(REQUESTS)
+    granted = iam.granted(function, STAGE) | iam.logs_and_traces(STAGE)
+    return [
+        *unclear(f"{function}Role", resources),
+        *(
+            f"{function} may also {action} on {arn}"
+            for action, arn in sorted((own | allowed) - granted)
+        ),
+        *(f"{function} may not {action} on {arn}" for action, arn in sorted(granted - allowed)),
+    ]
+
+
+def unclear(name: str, resources: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each statement of a role or policy that grants more than it names."""
+    properties = resources[name]["Properties"]
+    for arn in properties.get("ManagedPolicyArns", []):
+        if isinstance(arn, str) and arn.removeprefix(iam.AWS) not in iam.AWS_POLICIES:
+            yield f"{name} attaches {arn}"
+    for statement in statements_in(properties.get("Policies") or properties.get("PolicyDocument")):
+        if statement in (TEXTS_TO_PHONES, *CONNECTIONS):
+            continue
+        if not set(statement) <= {"Effect", "Action", "Resource", "Condition"}:
+            yield f"{name}: {statement}"
+            continue
+        named_resources = [on_aws(one) for one in listed(statement["Resource"]) if one != OBJECTS]
+        named = [*listed(statement["Action"]), *named_resources]
+        yield from (f"{name}: {text}" for text in map(json.dumps, named) if "*" in text)
+
+
+TEXTS_TO_PHONES = {
+    "Effect": "Allow",
+    "Action": "sns:Publish",
+    "NotResource": {"Fn::Sub": "arn:${AWS::Partition}:sns:*:*:*"},
+}
+"""A phone number has no ARN, so the grant excludes everything that has one."""
+OBJECTS = {"Fn::Sub": "${ExportsBucket.Arn}/*"}
+"""An archive gets its name when it is requested, so grants name the bucket."""
+CONNECTIONS = [
+    statement
+    for policy in ("CloseConnections", "PostToConnections")
+    for statement in statements_in(TRANSLATED[policy])
+]
+"""A connection gets its id when it opens, so these grants name the API and the method only."""
+
+
+def on_aws(value: Any) -> Any:
+    """Return the resource on AWS where a condition tells it from the emulator's."""
+    match value:
+        case {"Fn::If": ["Emulated", _, otherwise]}:
+            return otherwise
+    return value
+
+
+@every_function
+def test_a_role_allows_what_the_template_grants_its_function_and_nothing_else(
+    function: str,
+) -> None:
+    assert problems(TRANSLATED, function) == []
+
+
+def test_every_policy_of_the_template_names_its_actions_and_resources() -> None:
+    kinds = {one["Type"] for one in TRANSLATED.values() if one["Type"].startswith("AWS::IAM::")}
+    assert kinds == {"AWS::IAM::Role", "AWS::IAM::ManagedPolicy"}
+    policies = [
+        name for name, one in TRANSLATED.items() if one["Type"] == "AWS::IAM::ManagedPolicy"
+    ]
+    policies.remove("Boundary")
+    assert len(policies) > 5
+    assert [line for name in policies for line in unclear(name, TRANSLATED)] == []
+
+
+def test_a_schedules_role_invokes_its_function_and_codedeploys_moves_aliases() -> None:
+    others = iam.roles(TRANSLATED, VALUES)
+    for function in FUNCTIONS:
+        del others[f"{function}Role"]
+    function_arns = iam.resources_of(STAGE)["lambda"]
+    aliases = {"lambda:GetAlias", "lambda:UpdateAlias"}
+    expected = {(action, arn) for action in aliases for arn in function_arns}
+    alarms = f"arn:aws:cloudwatch:{iam.REGION}:{iam.ACCOUNT}:alarm:*"
+    more = {"cloudwatch:DescribeAlarms": [alarms], "cloudwatch:DeleteAlarms": [alarms]}
+    deploys = others.pop("CodeDeployRole")
+    assert deploys.allowed({**REQUESTS, **more}) == expected | {
+        ("cloudwatch:DescribeAlarms", alarms)
+    }
+    assert len(others) > 3
+    for name, role in others.items():
+        assert not role.attached
+        [statement] = role.own
+        assert (name, statement["Action"]) == (name, "lambda:InvokeFunction")
+        assert "*" not in json.dumps(statement)
+        assert not role.allowed(REQUESTS)
+
+
+def test_lambda_polls_the_queue_of_a_function_with_the_functions_grants() -> None:
+    assert grants.polled()
+    assert grants.polled() <= grants.granted()
+
+
+# ── A grant in excess is found ────────────────────────────────────────────────────────────────────
+
+
+@every_function
+def test_administrator_access_is_found_at_any_function(function: str) -> None:
+    name = f"{function}Role"
+    role = copy.deepcopy(TRANSLATED[name])
+    role["Properties"]["ManagedPolicyArns"].append(f"{iam.AWS}AdministratorAccess")
+    found = problems({**TRANSLATED, name: role}, function)
+    assert f"{name} attaches {iam.AWS}AdministratorAccess" in found
+    assert f"{function} may also dynamodb:Scan on {iam.table_arn(STAGE, 'UsersTable')}" in found
+    elsewhere = [line for line in found if "orders" in line or "dev2" in line]
+    assert elsewhere == [], "the boundary ends at the stage"
+
+
+TABLE = {"Fn::GetAtt": ["UsersTable", "Arn"]}
+EXCESSES: dict[str, Any] = {
+    "AuthLogin": "AmazonSQSFullAccess",
+    "AuthLogout": {"SQSPollerPolicy": {"QueueName": {"Fn::GetAtt": ["PromptsQueue", "QueueName"]}}},
+    "AuthMe": {"Statement": [{"Effect": "Allow", "NotAction": "iam:*", "Resource": TABLE}]},
+    "AuthRefresh": {
+        "Statement": [{"Effect": "Allow", "Action": "dynamodb:Scan", "NotResource": TABLE}]
+    },
+    "AuthSignup": {"Statement": [{"Effect": "Allow", "Action": "dynamodb:*", "Resource": TABLE}]},
+    "UserMe": {"Statement": [{"Effect": "Allow", "Action": "dynamodb:Scan", "Resource": "*"}]},
+    "LiveOpen": {"Ref": "ReadStripeKey"},
+}
+
+
+@functools.cache
+def with_excesses() -> Mapping[str, Any]:
+    """Return the translated template with a grant in excess at some functions."""
+    template = load()
+    for function, policy in EXCESSES.items():
+        template["Resources"][function]["Properties"].setdefault("Policies", []).append(policy)
+    queue = {"Queue": {"Fn::GetAtt": ["TitlesQueue", "Arn"]}}
+    template["Resources"]["DocsPage"]["Properties"]["Events"]["Queue"] = {
+        "Type": "SQS",
+        "Properties": queue,
+    }
+    return translate(template, {})
+
+
+@pytest.mark.parametrize("function", [*EXCESSES, "DocsPage"])
+def test_a_grant_in_excess_is_found_in_every_form(function: str) -> None:
+    assert problems(with_excesses(), function)
+
+
+def test_functions_without_an_excess_have_no_problem_then() -> None:
+    assert problems(with_excesses(), "ChatroomList") == []
