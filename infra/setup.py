@@ -361,9 +361,16 @@ def output(command: list[str]) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment without variables that point to another Python's packages."""
+    """Return the environment without variables that point to another Python's packages.
+
+    Tools write caches into the home folder; if nobody may write there, they get another one.
+    """
     foreign = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH")
-    return {name: value for name, value in os.environ.items() if name not in foreign}
+    variables = {name: value for name, value in os.environ.items() if name not in foreign}
+    if not os.access(os.path.expanduser("~"), os.W_OK):
+        variables["HOME"] = str(LOCAL / "home")
+        os.makedirs(variables["HOME"], exist_ok=True)
+    return variables
 
 
 @contextlib.contextmanager

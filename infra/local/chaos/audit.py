@@ -40,14 +40,17 @@ class Tables:
         return {room: self.query("MessagesTable", "chatroom_id", room) for room in user.rooms}
 
 
-def unfinished(tables: Tables, people: Iterable[User]) -> int:
-    """Return the number of stored prompts that have not ended."""
-    return sum(
-        message["sender"] == "user" and message["status"] not in FINAL
+def stored_prompts(tables: Tables, people: Iterable[User]) -> tuple[int, int]:
+    """Return the number of prompts that have not ended, and of those that were refunded."""
+    prompts = [
+        message
         for user in people
         for messages in tables.messages(user).values()
         for message in messages
-    )
+        if message["sender"] == "user"
+    ]
+    ended = [prompt for prompt in prompts if prompt["status"] in FINAL]
+    return len(prompts) - len(ended), sum(not is_counted(prompt) for prompt in ended)
 
 
 def problems_of(user: User, tables: Tables) -> Iterator[str]:

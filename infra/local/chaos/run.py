@@ -109,7 +109,9 @@ async def _settle(
         if hurry:
             await hurry()
         await asyncio.gather(*(user.look() for user in world.people))
-        if not await asyncio.to_thread(audit.unfinished, tables, world.people):
+        left, refunded = await asyncio.to_thread(audit.stored_prompts, tables, world.people)
+        world.counts["refunded"] = refunded
+        if not left:
             await asyncio.gather(*(user.look() for user in world.people))
             return
         await asyncio.sleep(3)
@@ -153,6 +155,8 @@ def lines(world: World, faults: Faults, seed: int) -> list[str]:
     counts = counts_of(world)
     refused = {name: n for name, n in sorted(counts.items()) if name.startswith("refused")}
     prompts = ["accepted", *FINAL, "under way"]
+    if "refunded" in counts:  # known once the tables were read
+        prompts.append("refunded")
     answers = ["requests", "without an answer", "answered 5xx", "given up"]
     left = world.until - time.monotonic()
     state = "waiting for the first prompt"

@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from infra import setup
 from infra.command import CommandError
 from infra.local.cloud.programs import Program
 from infra.paths import BUILD, BUILD_CACHE, BUILD_LOCK, ROOT, SAM, TOOLS, display_path
@@ -90,7 +91,7 @@ async def run_sam(arguments: list[str | Path], env: dict[str, str], log: Path) -
     if not SAM.exists():
         raise CommandError("The SAM CLI is not installed yet: run `make setup`.")
     path = os.pathsep.join([str(TOOLS / "bin"), os.environ.get("PATH", os.defpath)])
-    inherited = {name: v for name, v in os.environ.items() if not name.startswith("AWS_")}
+    inherited = {name: v for name, v in setup.environment().items() if not name.startswith("AWS_")}
     settings = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.2", "PYTHONWARNINGS": "ignore"}
     program = await Program.start(
         f"sam {arguments[0]}",

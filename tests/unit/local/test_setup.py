@@ -14,7 +14,7 @@ import pytest
 from infra import setup
 
 UV = """#!/bin/sh
-echo "$* index=$UV_DEFAULT_INDEX links=$UV_FIND_LINKS" >> "$UV_CALLS"
+echo "$* home=$HOME index=$UV_DEFAULT_INDEX links=$UV_FIND_LINKS" >> "$UV_CALLS"
 case "$1" in
   venv) for folder; do :; done; mkdir -p "$folder/bin" ;;
   pip) if [ -n "$UV_FAILS" ]; then echo "error: no such host" >&2; exit 2; fi ;;
@@ -101,6 +101,14 @@ def test_without_npm_the_set_up_of_newman_fails_with_one_line(
     assert done.stderr.splitlines() == [
         "set-up: newman needs npm on PATH; it comes with Node.js 20 or newer"
     ]
+
+
+def test_tools_get_another_home_if_the_users_cannot_be_written(checkout: Checkout) -> None:
+    done, calls = checkout.set_up("--only", "dev", HOME="/proc/none")
+    assert (done.returncode, done.stderr) == (0, "")
+    home = checkout.root / ".local" / "home"
+    assert all(f" home={home} " in call for call in calls)
+    assert home.is_dir()
 
 
 def test_a_checkout_that_cannot_be_written_is_one_line(checkout: Checkout) -> None:
