@@ -45,7 +45,7 @@ class World:
     """A text in all emails of this run."""
     until: float
     """The time on the monotonic clock at which users stop to begin anything."""
-    longest_pause: float = 3.0
+    longest_pause: float = 2.0
     """Seconds between two actions of a user."""
     people: "list[User]" = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -78,7 +78,8 @@ class User:
         for _ in range(rooms):
             if opened := await self._data("POST", "/chatroom", {}):
                 self.rooms.append(opened["id"])
-        for act in [User.subscribe, *plan] if pays else plan:
+        begin: list[Action] = [User.send, User.subscribe] if pays else [User.send]
+        for act in [*begin, *plan]:
             pause, seed = choose.uniform(0, self._world.longest_pause), choose.random()
             await asyncio.sleep(pause)
             if time.monotonic() > self._world.until or not self.rooms:
