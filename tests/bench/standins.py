@@ -96,6 +96,8 @@ class World:
             return Answer("stripe", f"{method} {path}", sent, self._stripe(method, path))
         if body.startswith(b"Action="):
             sent = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+            if sent["Action"] == "GetCallerIdentity":
+                return Answer("sts", sent["Action"], sent, _STS, "text/xml")
             reply = _SNS.format(sent["Action"])
             return Answer("sns", sent["Action"], sent, reply, "text/xml")
         result = self.redis[self.asked % len(self.redis)] if self.redis else 1
@@ -250,6 +252,12 @@ _NAMES = {"DynamoDB": "dynamodb", "AmazonSSM": "ssm", "AmazonSQS": "sqs"}
 _SNS = (
     "<{0}Response><{0}Result><MessageId>m-1</MessageId></{0}Result>"
     "<ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata></{0}Response>"
+)
+
+_STS = (
+    "<GetCallerIdentityResponse><GetCallerIdentityResult>"
+    "<Arn>arn:aws:iam::000000000000:user/support</Arn>"
+    "</GetCallerIdentityResult></GetCallerIdentityResponse>"
 )
 
 

@@ -70,6 +70,13 @@ def _moment(days: float = 0.0) -> str:
     return times.text(NOW + timedelta(days=days))
 
 
+def _act(name: str) -> dict[str, Any]:
+    """Return an invocation with an act of an operator."""
+    act = {"act": name, "id": f"a_{'h' * 26}", "userId": USER, "reason": "ticket 41"}
+    signed = "AWS4-HMAC-SHA256 SignedHeaders=host;x-amz-date;x-geminichat-act, Signature=0"
+    return {"request": json.dumps(act), "proof": {"authorization": signed}}
+
+
 def _sent(purpose: codes.Purpose) -> list[Item]:
     """Return the codes of an identity: one for this purpose."""
     return [
@@ -129,6 +136,16 @@ def _items() -> dict[str, Item]:
             "queue": "all",
             "due_at": int((NOW + timedelta(days=7)).timestamp()),
             "started": False,
+        },
+        "AuditTable": {
+            "user_id": USER,
+            "act_id": f"a_{'h' * 26}",
+            "day": times.day(NOW),
+            "at": _moment(),
+            "act": "ban",
+            "operator": f"arn:aws:iam::{ACCOUNT}:user/support",
+            "reason": "ticket 41",
+            "details": "{}",
         },
         "ChatroomsTable": {
             "user_id": USER,
@@ -394,6 +411,8 @@ ASKS: dict[str, Ask] = {
     "DocsPage": Ask("/docs", public=True, usual="health"),
     "PromptsSweep": Ask(event={}, usual="sweep"),
     "UserPurge": Ask(event={}, missing=["PurgesTable"], usual="sweep"),
+    "AdminShow": Ask(event={"request": json.dumps({"ask": "show", "userId": USER})}, usual="get"),
+    "AdminChange": Ask(event=_act("end-sessions"), missing=["AuditTable"], usual="create"),
 }
 
 

@@ -107,7 +107,7 @@ class RunningStack:
 
     def run(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
         """Run a command of infra/stages on this stage, as `make` does, and return its result."""
-        arguments = ["local", *options, "--data-folder", str(self.folder)]
+        arguments = ["local", "--data-folder", str(self.folder), *options]
         return subprocess.run(
             [sys.executable, "-m", f"infra.stages.{command}", *arguments],
             cwd=ROOT,
