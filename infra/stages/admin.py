@@ -28,7 +28,7 @@ from infra.stages.stage import Stage
 PATIENT = Config(read_timeout=70)
 """Longer than the functions' timeouts; a retry repeats the act's id, so it happens once."""
 
-SHOW, CHANGE = "admin-show", "admin-change"
+SHOW, CHANGE, DELETE = "admin-show", "admin-change", "admin-delete"
 """The functions, by the end of their names."""
 
 
@@ -80,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_act("end-sessions", "end every session, for example of a stolen device")
     add_act("ban", "suspend an account: no login, no prompt, no live reply")
     add_act("unban", "allow a suspended account to log in again")
+    add_act("delete", "delete an account; a login within the grace period keeps it")
     audit = add("audit", "list the acts that concern a user, or of a day", list_acts, describe_acts)
     audit.add_argument("user", nargs="?", help="a user; without one, the acts of --day")
     audit.add_argument("--day", type=day_of, metavar="DATE", help="a UTC day (default: today)")
@@ -141,7 +142,8 @@ def act(stage: Stage, options: argparse.Namespace) -> Any:
         "dryRun": options.dry_run,
         **{name: value for name, value in values.items() if value is not None},
     }
-    outcome: dict[str, Any] = perform(stage, CHANGE, request)
+    function = DELETE if options.act == "delete" else CHANGE
+    outcome: dict[str, Any] = perform(stage, function, request)
     return {**outcome, "dryRun": options.dry_run, "userId": request["userId"]}
 
 

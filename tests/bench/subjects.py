@@ -412,6 +412,7 @@ ASKS: dict[str, Ask] = {
     "PromptsSweep": Ask(event={}, usual="sweep"),
     "UserPurge": Ask(event={}, missing=["PurgesTable"], usual="sweep"),
     "AdminShow": Ask(event={"request": json.dumps({"ask": "show", "userId": USER})}, usual="get"),
+    "AdminDelete": Ask(event=_act("delete"), missing=["AuditTable"], usual="create"),
     "AdminChange": Ask(event=_act("end-sessions"), missing=["AuditTable"], usual="create"),
 }
 

@@ -29,8 +29,9 @@ def new_act(name: str, user_id: str, **values: Any) -> dict[str, Any]:
     return act | values
 
 
-def send(act: dict[str, Any], function: str = "AdminChange", **proof: str) -> Any:
+def send(act: dict[str, Any], **proof: str) -> Any:
     """Send an act with a proof of who asks for it, and return the whole answer."""
+    function = "AdminDelete" if act["act"] == "delete" else "AdminChange"
     request = json.dumps(act)
     proven = admin.prove(request, setting("STAGE")) | proof
     return invoke(function, {"request": request, "proof": proven})

@@ -11,6 +11,7 @@ from geminichat.errors import Unavailable
 from geminichat.tables import live, subscriptions
 from geminichat.tables.codes import Codes
 from infra.local.standins.stripe.driver import Stripe
+from tests.support import operators
 from tests.support.aftermath import run_purge, run_sweep
 from tests.support.environment import VALUES
 from tests.support.http_api import Reply
@@ -130,6 +131,33 @@ def test_every_session_and_connection_ends_with_the_request(api: Api, stripe: St
     problem(user.refresh(user.refresh_token, at=NOW), 401, "unauthorized")
     assert live.find_watchers(user.id, NOW).connections == ()
     assert "will be deleted" in user.messages()[-1]
+
+
+def test_an_operator_deletes_an_account_as_its_user_could(api: Api, stripe: Stripe) -> None:
+    user, _ = busy(api, stripe)
+    message = operators.act("delete", user.id)["message"]
+    assert user.at_stripe()[0]["cancel_at_period_end"] is True
+    problem(user.me(), 401, "unauthorized")
+    assert live.find_watchers(user.id, NOW).connections == ()
+    assert user.second
+    assert "will be deleted" in user.messages()[-1]
+    assert "will be deleted" in user.second.messages()[-1]
+    purge_at = operators.describe(user.id)["purgeAt"]
+    assert f"{user.id} is deleted on {purge_at[:10]}" in message
+    twice = operators.send(operators.new_act("delete", user.id))
+    assert (twice["error"], len(operators.recorded(user.id))) == ("conflict", 1)
+    assert user.log_in().status == 200
+    assert operators.describe(user.id)["purgeAt"] is None
+
+
+def test_an_operators_deletion_removes_an_unproven_account_at_once(
+    api: Api, stripe: Stripe
+) -> None:
+    user = Person.new(api, stripe)
+    operators.act("delete", user.id)
+    assert (users_named(user.identity), record_of(user.identity)) == ([], None)
+    assert purge_of(user.id)
+    assert len(operators.recorded(user.id)) == 1
 
 
 @pytest.mark.parametrize("way", ["password", "code", "the other identity"])

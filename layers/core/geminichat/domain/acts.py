@@ -103,6 +103,10 @@ class Unban(UserAct, frozen=True, kw_only=True, tag="unban"):
     """Allow the account to be used again."""
 
 
+class Delete(UserAct, frozen=True, kw_only=True, tag="delete"):
+    """Delete the account after the grace period."""
+
+
 type Change = GrantPro | RevokePro | GiveBack | EndSessions | Ban | Unban
 """The acts that change what a user may do."""
 

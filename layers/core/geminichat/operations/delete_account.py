@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from geminichat import config
 from geminichat.clients import payments
 from geminichat.domain.sessions import ENDED, Claims
-from geminichat.errors import InvalidCode, PaymentsOff, Unauthorized
+from geminichat.errors import Contended, InvalidCode, PaymentsOff, Unauthorized
 from geminichat.operations import live_connections
 from geminichat.runtime import log
 from geminichat.tables import exports, identities, purges, subscriptions, users
@@ -14,23 +14,23 @@ from geminichat.tables.table import ConditionsFailed, Write, transact
 from geminichat.tables.users import User
 
 
-def request(user: User, claims: Claims, confirmed: Sequence[Write], now: datetime) -> datetime:
+def request(
+    user: User, claims: Claims | None, confirmed: Sequence[Write], now: datetime
+) -> datetime:
     """End payments, sessions and an export, schedule the purge, and return its time.
 
-    An account without a proven identity is removed at once. Raises Unauthorized if this session has
-    ended in the meantime, InvalidCode if the code that confirms the deletion was used, and
-    PaymentProviderFailed.
+    `claims` is the session that asks; an operator has none. An account without a proven identity is
+    removed at once. Raises Unauthorized if this session has ended in the meantime, InvalidCode if
+    the code that confirms the deletion was used, Contended, and PaymentProviderFailed.
     """
     end_billing(user.user_id)
-    grace = timedelta(days=config.number("DELETION_GRACE_DAYS"))
+    purge_at = compute_purge_time(user, now)
     if users.has_proven_identity(user):
-        purge_at = now + max(grace, purges.LONGEST_REQUEST)
         writes = [
-            users.leave(claims, purge_at, now),
+            users.leave(user.user_id, claims, purge_at, now),
             purges.schedule_departure(user.user_id, purge_at, now),
         ]
     else:
-        purge_at = now + purges.LONGEST_REQUEST
         writes = [
             users.remove(user.user_id, user),
             purges.schedule(user.user_id, purge_at),
@@ -41,9 +41,16 @@ def request(user: User, claims: Claims, confirmed: Sequence[Write], now: datetim
     except ConditionsFailed as error:
         if error.of("confirmation"):
             raise InvalidCode() from error
-        raise Unauthorized(ENDED) from error
+        raise (Unauthorized(ENDED) if claims else Contended()) from error
     live_connections.close_ended(user.user_id, now)
     return purge_at
+
+
+def compute_purge_time(user: User, now: datetime) -> datetime:
+    """Return when the account is deleted if its deletion is requested now."""
+    grace = timedelta(days=config.number("DELETION_GRACE_DAYS"))
+    is_kept = users.has_proven_identity(user)
+    return now + (max(grace, purges.LONGEST_REQUEST) if is_kept else purges.LONGEST_REQUEST)
 
 
 def end_billing(user_id: str) -> None:

@@ -197,13 +197,14 @@ def remove(user_id: str, seen: User | None = None) -> Write:
     return delete("removed user", User(user_id), same)
 
 
-def leave(claims: Claims, purge_at: datetime, now: datetime) -> Write:
+def leave(user_id: str, claims: Claims | None, purge_at: datetime, now: datetime) -> Write:
     """Return the write "user", which ends every session until a login keeps the account.
 
-    Its condition fails if the session that asks has ended.
+    Its condition fails if the session that asks has ended, or the user is gone.
     """
     actions = [User.purge_at.set(int(purge_at.timestamp())), *_end_others({}, now)]
-    return update("user", User(claims.user_id), actions, has_session(claims, now))
+    condition = has_session(claims, now) if claims else User.user_id.exists()
+    return update("user", User(user_id), actions, condition)
 
 
 def end_session(claims: Claims, now: datetime) -> None:

@@ -1,0 +1,37 @@
+"""make admin: delete an account as its user could, after a grace period in which a login keeps it.
+
+Its identities are told. The account and the audit item change in one transaction; payments end
+before it, and the purge ends them again.
+"""
+
+from datetime import datetime
+
+from geminichat.administration import Outcome, performs
+from geminichat.domain import accounts as texts
+from geminichat.domain import times
+from geminichat.domain.acts import Delete
+from geminichat.errors import Conflict, NotFound
+from geminichat.operations import delete_account, live_connections, notices
+from geminichat.tables import audit, users
+from geminichat.tables.table import batch_get
+
+
+@performs(Delete)
+def handler(act: Delete, operator: str, now: datetime) -> Outcome:
+    """Schedule the deletion, once. Raises NotFound, Conflict, Contended, PaymentProviderFailed."""
+    user, recorded = batch_get(users.key_of(act.user_id), audit.key_of(act))
+    if recorded:
+        live_connections.close_ended(act.user_id, now)
+        return Outcome(message="This was done before.", done_before=True)
+    if user is None:
+        raise NotFound(f"There is no user {act.user_id}.")
+    if user.purge_at is not None:
+        raise Conflict(f"{user.user_id} is deleted on {times.of_epoch(user.purge_at)} already.")
+    if act.dry_run:
+        purge_at = delete_account.compute_purge_time(user, now)
+    else:
+        purge_at = delete_account.request(user, None, [audit.put_act(act, operator, now)], now)
+        notice = texts.departure_notice(times.text(purge_at))
+        notices.send(user.user_id, users.identities_of(user), notice, now)
+    until = "; a login before keeps it" if users.has_proven_identity(user) else ""
+    return Outcome(message=f"{user.user_id} is deleted on {times.text(purge_at)}{until}.")
