@@ -60,7 +60,7 @@ PARALLEL = $(if $(ARGS),,-n 2)
 test: setup ## Run all tests (ARGS="tests/unit/test_api.py -k json" for some)
 	@$(RUN) pytest $(PARALLEL) $(ARGS)
 
-soak: setup ## Run random long sequences of requests, new ones each time (two minutes)
+soak: setup ## Run what is too long for every run: random sequences, new ones each time, and complete ones
 	@$(RUN) pytest tests -m soak $(ARGS)
 
 check: lint typecheck audit ## Run lint, typecheck, audit, and the faster unit and integration tests

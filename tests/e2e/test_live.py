@@ -62,7 +62,7 @@ def test_a_long_reply_arrives_whole_over_a_front_with_short_limits(
 ) -> None:
     ann = stack.new_proven_user()
     room = ann.open_room()
-    seconds = float(os.environ.get("LIVE_REPLY_SECONDS", "8"))
+    seconds = float(os.environ.get("LIVE_REPLY_SECONDS", "6"))
     expected = reply_slowly(stack, seconds, match=how)
     message = ann.sent(room, f"Tell me {how}")
     if how == "without Redis":
@@ -190,7 +190,7 @@ def test_an_ended_session_receives_no_frame_after_two_seconds(
                 before += (await socket.receive(timeout=30)).type is aiohttp.WSMsgType.TEXT
             await asyncio.to_thread(end)
             ended = time.monotonic()
-            while time.monotonic() < ended + 6 and not socket.closed:
+            while time.monotonic() < ended + 4 and not socket.closed:
                 try:
                     frame = await socket.receive(timeout=0.5)
                 except TimeoutError:

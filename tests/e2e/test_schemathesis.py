@@ -32,7 +32,7 @@ def leaves_no_limits(stack: RunningStack) -> Iterator[None]:
 
 # One pass through every example and every boundary takes about 45 seconds; the rest is for
 # generated requests and sequences of requests. `make schemathesis` runs for ten minutes.
-SECONDS = 60
+SECONDS = 50
 
 
 @pytest.mark.timeout(400)

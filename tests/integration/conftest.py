@@ -134,12 +134,26 @@ def google(gemini_url: str) -> StandIn:
     return stand_in
 
 
+@pytest.fixture(scope="session")
+def sqs() -> Any:
+    """A client of SQS; a message that a test sends itself is noted too."""
+
+    def note(**_: Any) -> None:
+        WIRE.has_queued = True
+
+    boto3.setup_default_session()
+    assert boto3.DEFAULT_SESSION
+    boto3.DEFAULT_SESSION.events.register("before-call.sqs.SendMessage", note)
+    return boto3.client("sqs")
+
+
 @pytest.fixture(autouse=True)
-def queues(values: Values) -> None:
-    """Empty every queue when a test begins."""
-    sqs = boto3.client("sqs")
-    for queue in QUEUES:
-        sqs.purge_queue(QueueUrl=values.refs[queue])
+def queues(values: Values, sqs: Any) -> None:
+    """Empty every queue when a test begins, if an earlier test has used one."""
+    if WIRE.has_queued:
+        for queue in QUEUES:
+            sqs.purge_queue(QueueUrl=values.refs[queue])
+        WIRE.has_queued = False
 
 
 @pytest.fixture(scope="session")

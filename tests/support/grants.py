@@ -183,15 +183,24 @@ def _calling_function() -> str | None:
     """Return the function whose code makes this call; None if a test makes it."""
     frame: FrameType | None = sys._getframe()
     while frame:
-        path = Path(frame.f_code.co_filename)
-        if path.name == "app.py" and path.parent.name in FOLDERS:
-            return FOLDERS[path.parent.name]
-        if path == SUPPORT / "lambdas.py" and frame.f_code.co_name == "invoke":
+        caller = _caller(frame.f_code.co_filename, frame.f_code.co_name)
+        if caller == INVOKED:
             return str(frame.f_locals["function"])
-        if path.is_relative_to(SUPPORT.parent) and frame.f_code.co_name not in OUR_FRAMES:
-            return None
+        if caller:
+            return None if caller == A_TEST else caller
         frame = frame.f_back
     return getattr(threading.current_thread(), "function", None)
+
+
+@functools.cache
+def _caller(file: str, name: str) -> str | None:
+    """Return the function of a handler's code, INVOKED or A_TEST; None for all other code."""
+    path = Path(file)
+    if path.name == "app.py" and path.parent.name in FOLDERS:
+        return FOLDERS[path.parent.name]
+    if path == SUPPORT / "lambdas.py" and name == "invoke":
+        return INVOKED
+    return A_TEST if path.is_relative_to(SUPPORT.parent) and name not in OUR_FRAMES else None
 
 
 _start_thread = threading.Thread.start
@@ -207,5 +216,6 @@ threading.Thread.start = _start  # type: ignore[method-assign, assignment]
 
 
 SUPPORT = Path(__file__).resolve().parent
+INVOKED, A_TEST = "invoked", "a test"
 OUR_FRAMES = {"_calling_function", "note", "_transport", "_start"}
 """The functions of tests/support through which a call of the code under test passes."""

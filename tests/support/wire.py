@@ -88,6 +88,8 @@ class Wire:
         """Copies of tables, read by queries of a lagging index; by table and index."""
         self.breaks: list[Break] = []
         self.tries: list[Seen] = []
+        self.has_queued = False
+        """Whether a message was sent to a queue since the queues were emptied."""
         aws_client.transport = cast(Any, self._transport)
 
     def reset(self) -> None:
@@ -140,6 +142,7 @@ class Wire:
         seen = Seen(request.call, text, attempt, threading.current_thread().name)
         with self._lock:
             self.tries.append(seen)
+            self.has_queued |= seen.call == "sqs.SendMessage"
             grants.note(request.call, request.body, request.url)
             broken = None if seen.thread == HIDES else self._pick(request.call, text)
         if self.copies and '"IndexName"' in text:

@@ -617,7 +617,7 @@ def world(
 
 
 def test_random_sequences_of_events_match_the_reference_model(world: World) -> None:
-    once = settings(COMMON, max_examples=20, stateful_step_count=50)
+    once = settings(COMMON, max_examples=8, stateful_step_count=50)
     Lives.world = world
     run_state_machine_as_test(Lives, settings=once)
 
