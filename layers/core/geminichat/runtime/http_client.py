@@ -323,13 +323,12 @@ class _DeadlineReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: Any) -> int:
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError
         self._sock.settimeout(min(left, self._silence))
-        count: int | None = self._raw.readinto(buffer)
-        return count
+        return self._sock.recv_into(buffer)
 
     def close(self) -> None:
         self._raw.close()
