@@ -37,6 +37,7 @@ def default(parameter: str) -> int:
 
 
 WORKER = TEMPLATE["Resources"]["GeminiWorker"]["Properties"]
+BATCH = int(TEMPLATE["Resources"]["GeminiWorkerPrompts"]["Properties"]["BatchSize"])
 SLOW = float(default("GeminiTimeout"))
 """Seconds that the slowest prompt takes, which is our deadline for a reply."""
 
@@ -86,7 +87,7 @@ class Simulation:
         workers: int,
         *,
         queues: Mapping[str, str] = QUEUES,
-        batch: int = int(WORKER["Events"]["Prompts"]["Properties"]["BatchSize"]),
+        batch: int = BATCH,
         limits: Limits | None = None,
         seed: int = 1,
     ) -> None:
