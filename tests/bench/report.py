@@ -4,7 +4,7 @@ import functools
 import math
 import platform
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -423,7 +423,7 @@ def _cost(results: Results) -> list[str]:
             f"Without a single request, a month costs ${still.total:.2f}: Lambda's polls of the "
             f"empty queues ${still.polling:.2f}, schedules such as the sweep every minute "
             f"${still.schedules:.2f} and their X-Ray traces ${still.traces:.2f}, alarms ${still.alarms:.2f}, the dashboard "
-            f"${still.dashboard:.2f}. In an account with nothing else in it, AWS's always-free tiers "
+            f"${still.dashboard:.2f}, custom metrics ${still.metrics:.2f}. In an account with nothing else in it, AWS's always-free tiers "
             f"leave ${still.after_free_tiers:.2f}."
         ),
         (
@@ -434,8 +434,7 @@ def _cost(results: Results) -> list[str]:
         (
             f"The Express original at its smallest always-on size costs ${only:.2f} per month for "
             f"only the container, ${whole:.2f} with an address and the smallest MongoDB, without any "
-            f"monitoring. The lines cross at {model.crossing(only, dollars_of):,} and "
-            f"{model.crossing(whole, dollars_of):,} exchanges per month (as deployed, monitoring "
+            f"monitoring. {_crossings(only, whole, dollars_of)} (as deployed, monitoring "
             "included, free tiers unused)."
         ),
         "![Dollars per month by exchanges per month](tests/bench/cost/cost.svg)",
@@ -444,6 +443,16 @@ def _cost(results: Results) -> list[str]:
             f"confirms those of {', '.join(model.unchecked())}."
         ),
     ]
+
+
+def _crossings(only: float, whole: float, dollars_of: Callable[[float], float]) -> str:
+    """Return the sentence about the months that cost as much as the container."""
+    later = f"{model.crossing(whole, dollars_of):,} exchanges per month"
+    if dollars_of(0) > only:
+        return (
+            f"The first is less than this costs while idle; the second line is crossed at {later}"
+        )
+    return f"The lines cross at {model.crossing(only, dollars_of):,} and {later}"
 
 
 def _by_size(name: str, cells: Mapping[int, str]) -> list[str]:

@@ -174,13 +174,16 @@ class Idle:
     dashboard: float
     traces: float
     """X-Ray's traces of these runs."""
+    metrics: float
+    """The custom metrics that they write."""
     reads: float
     """Their reads, a part of `schedules`: on-demand tables have no free tier."""
 
     @property
     def total(self) -> float:
         """The sum of all parts, without free tiers."""
-        return self.polling + self.schedules + self.alarms + self.dashboard + self.traces
+        watching = self.alarms + self.dashboard + self.traces + self.metrics
+        return self.polling + self.schedules + watching
 
     @property
     def after_free_tiers(self) -> float:
@@ -215,6 +218,7 @@ def idle(measured: Mapping[str, Measured]) -> Idle:
         alarms=sum(len(alarm.metrics) for alarm in alarms()) * PRICES["alarms"]["month"],
         dashboard=dashboards * PRICES["dashboards"]["month"],
         traces=traced(runs),
+        metrics=ASSUMED["idle_metrics"] * PRICES["metrics"]["month"],
         reads=runs * once.tables,
     )
 
@@ -318,6 +322,8 @@ def plot(dollars_of: Callable[[float], float], only: float, whole: float) -> str
                 text(WIDTH - RIGHT + 8, y(price) + 18, "smallest MongoDB", 'fill="#b35900"')
             )
         met = crossing(price, dollars_of)
+        if met < 10**X_FROM:  # left of the plot
+            continue
         parts.append(f'<circle cx="{x(met):.1f}" cy="{y(price):.1f}" r="4" fill="#0b62d6"/>')
         above = 'text-anchor="end" fill="#24292f"'
         parts.append(text(x(met) - 8, y(price) - 7, f"{met:,}", above))

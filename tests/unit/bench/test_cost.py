@@ -79,6 +79,7 @@ def test_the_idle_cost_counts_every_metric_of_every_alarm_the_dashboard_and_the_
     assert idle().alarms == pytest.approx(watched * 0.10)
     assert idle().dashboard == pytest.approx(3.00)
     assert idle().traces == pytest.approx(model.scheduled() * 5e-6)
+    assert idle().metrics == pytest.approx(0.30), "the sweep writes SpendingShare"
     assert model.scheduled() > 43_800, "the sweep runs every minute"
     assert idle().after_free_tiers == pytest.approx((watched - 10) * 0.10)
 
@@ -91,7 +92,7 @@ def test_x_ray_records_the_first_invocation_per_second_and_a_share_of_the_others
 def test_a_month_costs_the_idle_cost_plus_its_exchanges_traces_and_metrics() -> None:
     assert model.monthly(30e-6, idle(), 0) == pytest.approx(idle().total)
     busy = model.monthly(30e-6, idle(), 100_000) - idle().total
-    assert busy == pytest.approx(3.00 + 500_000 * 5e-6 + 6 * 0.30)
+    assert busy == pytest.approx(3.00 + 500_000 * 5e-6 + 7 * 0.30)
 
 
 def test_break_even_is_the_load_at_which_a_month_costs_the_fixed_price() -> None:
@@ -99,16 +100,37 @@ def test_break_even_is_the_load_at_which_a_month_costs_the_fixed_price() -> None
 
 
 BENCHMARKS = (ROOT / "BENCHMARKS.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_documents_state_the_idle_cost_of_the_deployed_stack() -> None:
     found = re.search(r"Without a single request, a month costs \$([\d.]+)", BENCHMARKS)
     assert found
     stated = float(found[1])
-    fixed = idle().polling + idle().alarms + idle().dashboard + idle().traces
+    still = idle()
+    fixed = still.polling + still.alarms + still.dashboard + still.traces + still.metrics
     assert fixed < stated < fixed + 0.5, "run `make bench`"
     for name in ("README.md", "DEPLOYING.md"):
         assert f"about ${stated:.0f} per month while idle" in (ROOT / name).read_text(), name
+
+
+def goal(what: str) -> list[float]:
+    """Return the figures of a line of the table of goals."""
+    [figures] = re.findall(rf"\| {what}[^|]*\|[^|]*\| ([^|]+)", BENCHMARKS)
+    return [float(one) for one in re.findall(r"[\d.]+", figures)]
+
+
+def test_the_readme_says_what_the_last_bench_measured() -> None:
+    [left] = re.findall(r"always-free tiers leave \$([\d.]+)", BENCHMARKS)
+    assert f"about ${float(left):.0f} of it beyond AWS's free tiers" in README
+    deploying = (ROOT / "DEPLOYING.md").read_text()
+    assert f"AWS's free tiers leave about ${float(left):.0f}." in deploying
+    low, high, _ = goal("Cold start, over the usual way")
+    assert "a fifth to a third of the CPU of the usual stacks" in " ".join(README.split())
+    assert (round(low, 1), round(high, 1)) == (0.2, 0.3)
+    [batch] = goal("A batch of ten rooms, over one room after another")
+    assert "A batch of ten rooms is answered in the time of one" in " ".join(README.split())
+    assert batch == pytest.approx(0.1, abs=0.02)
 
 
 def test_a_figure_has_the_medians_and_the_95th_percentile_of_several_starts() -> None:
