@@ -23,6 +23,7 @@ from tests.bench import (
     memory,
     paint,
     report,
+    scale,
     sizes,
     streaming,
     subjects,
@@ -69,6 +70,7 @@ def main() -> int:
     reasons = REASONS.read_text().strip() if REASONS.exists() else ""
     (ROOT / "BENCHMARKS.md").write_text(report.document(results, reasons))
     PLOT.write_text(report.cost_plot(results))
+    scale.main()
     print(report.goal_table(results))
     print(f"\nBENCHMARKS.md has it all; it took {results.minutes:.0f} minutes.")
     return 0

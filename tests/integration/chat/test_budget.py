@@ -1,5 +1,7 @@
 """Network calls per request: at most what ARCHITECTURE.md allows, counted on the wire."""
 
+import collections
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,10 +11,13 @@ from geminichat.domain import ids
 from geminichat.domain.messages import Status
 from geminichat.tables.messages.stored import StoredMessage
 from infra.local.standins.faults import StandIn
+from tests.bench import scale
+from tests.bench.cost.model import ASSUMED
 from tests.support.aftermath import run_sweep
 from tests.support.lambdas import Poller
 from tests.support.person import Person
 from tests.support.stored import prompts
+from tests.support.template import Values
 from tests.support.wire import Wire
 
 BATCH_GET, QUERY = "dynamodb.BatchGetItem", "dynamodb.Query"
@@ -189,3 +194,35 @@ def test_stopping_a_prompt_takes_three_calls(
 def test_a_sweep_with_nothing_to_do_takes_ten_calls(calls_of: Counter) -> None:
     run_sweep()
     assert calls_of(run_sweep) == Calls(["sqs.ReceiveMessage", BATCH_GET, *[QUERY] * 8])
+
+
+def test_a_prompt_takes_the_writes_and_the_metrics_that_scale_and_cost_assume(
+    basic_user: Person,
+    room: str,
+    worker: Poller,
+    wire: Wire,
+    values: Values,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with wire.watched() as tries:
+        basic_user.sent(room)
+        worker.drain()
+    units: collections.Counter[str] = collections.Counter()
+    for seen in tries:
+        body = json.loads(seen.body)
+        if seen.call == TRANSACT:
+            units.update(
+                2 * [write["TableName"] for one in body["TransactItems"] for write in one.values()]
+            )
+        elif seen.call == UPDATE:
+            units[body["TableName"]] += 1
+    for table, many in scale.WRITES.items():
+        assert units[values.refs[table]] == many, table
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    written = {
+        metric["Name"]
+        for line in lines
+        for directive in line["_aws"]["CloudWatchMetrics"]
+        for metric in directive["Metrics"]
+    }
+    assert len(written) == ASSUMED["metrics"], written

@@ -1,0 +1,384 @@
+"""The model behind SCALE.md: which limits meet how many users, and how long prompts wait.
+
+`python -m tests.bench.scale` writes the tables of SCALE.md again; a test compares them.
+"""
+
+import functools
+import heapq
+import math
+import random
+import re
+import statistics
+import tomllib
+from dataclasses import dataclass
+
+from geminichat.domain import spending
+from geminichat.domain.models import Catalogue
+from geminichat.domain.money import MILLION
+from geminichat.tables.messages import SHARDS as INDEX_SHARDS
+from infra.paths import ROOT
+from tests.bench.cost import model
+from tests.bench.report import table
+from tests.support.template import RESOURCES, TEMPLATE
+
+PAGE = ROOT / "SCALE.md"
+CATALOGUE = ROOT / "layers/core/geminichat/domain/models.toml"
+LEVELS = (1_000, 100_000, 10_000_000)
+"""Users per day."""
+
+# ── What users do (assumptions) ───────────────────────────────────────────────────────────────────
+
+PROMPTS = 10
+"""Per user and day."""
+REQUESTS = 2 + model.ASSUMED["polls"]
+"""Per prompt: it is sent, asked for, and a room or a list is read."""
+BUSIEST_HOUR = 0.1
+"""The share of a day's prompts."""
+BURST = 2.0
+"""How much more the busiest seconds have than their hour."""
+VISITS = 2
+"""Connections that a user opens per day."""
+TEXTS = 1 / 30
+"""Per user and day: a refresh token lasts thirty days."""
+TOKENS = (1_500, 400)
+"""Of a prompt with its history, and of its reply."""
+ANSWER = 5.0
+"""Seconds of a reply, on average; their logarithms are normally distributed."""
+SPREAD = 0.6
+REQUEST_SECONDS = 0.05
+"""Of a function that answers a request."""
+
+# ── What a prompt takes (test_budget.py compares the writes with what is sent) ────────────────────
+
+WRITES = {"MessagesTable": 7, "UsageTable": 10}
+"""Units per prompt, until it is answered: two per write of a transaction, one per other write."""
+INDEX_WRITES = 2
+"""A prompt enters the index of unfinished prompts, and leaves it."""
+STAGE_WRITES = 4
+"""It is reserved in one of the stage's items, and settled there."""
+PARTITION, NEW_TABLE, TABLE_QUOTA = 1_000, 4_000, 40_000
+"""Write units per second."""
+
+BATCH, MOST_WORKERS = 10, 1_000
+"""Messages per batch of a FIFO queue, and workers per event source, at most."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit, the demand on it at the busiest time, and where its number is from."""
+
+    name: str
+    demand: float
+    capacity: float
+    unit: str
+    source: str
+
+    @property
+    def share(self) -> float:
+        """The demand as a share of the limit."""
+        return self.demand / self.capacity
+
+
+def peak(users: float) -> float:
+    """Return the prompts per second at the busiest time of a day."""
+    return users * PROMPTS * BUSIEST_HOUR / 3600 * BURST
+
+
+def default_of(parameter: str) -> float:
+    """Return the default of a parameter of the template."""
+    return float(TEMPLATE["Parameters"][parameter]["Default"])
+
+
+def prompt_dollars() -> float:
+    """Return the price of an average prompt by the model that new rooms use."""
+    default = Catalogue.read(tomllib.loads(CATALOGUE.read_text())).default()
+    return spending.price(*TOKENS, default.price_in, default.price_out) / MILLION
+
+
+# ── The simulation of the workers ─────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Waits:
+    """What prompts of one queue waited for a worker, and how full its batches were."""
+
+    median: float
+    slow: float
+    """Of one in twenty."""
+    batch: float
+
+
+def _answer(dice: random.Random) -> float:
+    return dice.lognormvariate(math.log(ANSWER) - SPREAD**2 / 2, SPREAD)
+
+
+def simulate(rate: float, workers: int, seconds: float = 120, seed: int = 1) -> Waits:
+    """Return what prompts wait that arrive at random at a rate per second, once it is steady.
+
+    A free worker takes what waits, ten prompts at most, answers them at the same time, and is free
+    again after the longest answer. Each prompt is of another room. A large queue is simulated by
+    a part of it with as many workers in proportion, which waits a little longer.
+    """
+    parts = max(1, int(rate // 50))
+    rate, workers = rate / parts, workers // parts
+    dice = random.Random(seed)
+    arrivals: list[float] = []
+    at = 0.0
+    while (at := at + dice.expovariate(rate)) < seconds:
+        arrivals.append(at)
+    free = [0.0] * workers
+    waits: list[float] = []
+    batches = taken = 0
+    while taken < len(arrivals):
+        begins = max(heapq.heappop(free), arrivals[taken])
+        first = taken
+        while taken < len(arrivals) and taken - first < BATCH and arrivals[taken] <= begins:
+            waits.append(begins - arrivals[taken])
+            taken += 1
+        lasts = max(_answer(dice) for _ in range(taken - first))
+        heapq.heappush(free, begins + lasts)
+        batches += 1
+    later = sorted(waits[len(waits) // 2 :])
+    return Waits(statistics.median(later), later[int(0.95 * len(later))], taken / batches)
+
+
+@functools.cache
+def full_worker_rate() -> float:
+    """Return the prompts per second of a worker whose batches are full."""
+    dice = random.Random(1)
+    longest = [max(_answer(dice) for _ in range(BATCH)) for _ in range(20_000)]
+    return BATCH / statistics.mean(longest)
+
+
+def needed(rate: float) -> int:
+    """Return the workers with which one prompt in twenty waits for a second at most."""
+    choices = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+    return next(
+        one for one in choices if one * full_worker_rate() > rate and simulate(rate, one).slow < 1
+    )
+
+
+# ── The limits ────────────────────────────────────────────────────────────────────────────────────
+
+DOCS = "https://docs.aws.amazon.com"
+LAMBDA = f"{DOCS}/lambda/latest/dg"
+GATEWAY = f"{DOCS}/apigateway/latest/developerguide"
+DYNAMODB = f"{DOCS}/amazondynamodb/latest/developerguide"
+SQS = f"{DOCS}/AWSSimpleQueueService/latest/SQSDeveloperGuide"
+PARTITIONS = f"[partitions]({DYNAMODB}/bp-partition-key-design.html)"
+GEMINI = "[rate limits](https://ai.google.dev/gemini-api/docs/rate-limits)"
+
+
+def limits(users: int) -> list[Limit]:
+    """Return the limits that one parameter cannot raise, the one that is met first at the front."""
+    rate = peak(users)
+    stage_items = spending.StageCap(int(default_of("StageDailyDollars") * MILLION)).shards
+    return _sorted(
+        Limit(
+            "Gemini's requests",
+            rate * 60,
+            30_000,
+            "per minute",
+            f"tier 3 as once published; {GEMINI}",
+        ),
+        Limit(
+            "workers of one queue",
+            rate,
+            MOST_WORKERS * full_worker_rate(),
+            "prompts/s",
+            f"{MOST_WORKERS:,} per event source; [scaling]({LAMBDA}/services-sqs-scaling.html)",
+        ),
+        Limit(
+            "API Gateway's requests",
+            rate * REQUESTS,
+            10_000,
+            "per second",
+            f"per account and region; [quotas]({GATEWAY}/limits.html)",
+        ),
+        Limit(
+            "API Gateway's new connections",
+            users * VISITS * BUSIEST_HOUR / 3600 * BURST,
+            500,
+            "per second",
+            f"[quotas]({GATEWAY}/apigateway-execution-service-websocket-limits-table.html)",
+        ),
+        Limit(
+            "Lambda's concurrency",
+            rate * REQUESTS * REQUEST_SECONDS + rate / full_worker_rate(),
+            1_000,
+            "functions",
+            f"all functions of a region; [quotas]({LAMBDA}/gettingstarted-limits.html)",
+        ),
+        Limit(
+            "writes of the usage table",
+            rate * WRITES["UsageTable"],
+            TABLE_QUOTA,
+            "units/s",
+            f"a new one takes {NEW_TABLE:,}; [quotas]({DYNAMODB}/ServiceQuotas.html)",
+        ),
+        Limit(
+            "the index `unfinished`",
+            rate * INDEX_WRITES,
+            INDEX_SHARDS * PARTITION,
+            "units/s",
+            f"{INDEX_SHARDS} shards; {PARTITIONS}",
+        ),
+        Limit(
+            "the stage's spending",
+            rate * STAGE_WRITES,
+            stage_items * PARTITION,
+            "units/s",
+            f"{stage_items} items; {PARTITIONS}",
+        ),
+        Limit(
+            "the queue's requests",
+            rate,
+            2_400,
+            "sends/s",
+            f"high throughput, smallest regions; [quotas]({SQS}/quotas-messages.html)",
+        ),
+        Limit(
+            "prompts in flight",
+            rate * ANSWER,
+            120_000,
+            "messages",
+            f"[quotas]({SQS}/quotas-fifo.html)",
+        ),
+        Limit(
+            "Redis", rate * 2, 10_000, "commands/s", "[plans](https://upstash.com/pricing/redis)"
+        ),
+    )
+
+
+def limits_as_deployed(users: int) -> list[Limit]:
+    """Return all limits with the template's defaults and the quotas of an ordinary account."""
+    rate = peak(users)
+    workers, texts = default_of("WorkerConcurrency"), default_of("TextsPerDay")
+    throttle = RESOURCES["Api"]["Properties"]["DefaultRouteSettings"]["ThrottlingRateLimit"]
+    raised = ("workers of one queue", "Gemini's requests")
+    return _sorted(
+        *(limit for limit in limits(users) if limit.name not in raised),
+        Limit(
+            "dollars at Gemini",
+            users * PROMPTS * prompt_dollars(),
+            default_of("StageDailyDollars"),
+            "per day",
+            "`StageDailyDollars`",
+        ),
+        Limit("texts", users * TEXTS, texts, "per day", "`TextsPerDay`"),
+        Limit(
+            "workers of one queue",
+            rate,
+            workers * full_worker_rate(),
+            "prompts/s",
+            f"`WorkerConcurrency`; [scaling]({LAMBDA}/services-sqs-scaling.html)",
+        ),
+        Limit(
+            "Gemini's requests",
+            rate * 60,
+            1_000,
+            "per minute",
+            f"tier 1 as once published; {GEMINI}",
+        ),
+        Limit("the API's throttle", rate * REQUESTS, throttle, "per second", "`template.yaml`"),
+    )
+
+
+def _sorted(*found: Limit) -> list[Limit]:
+    return sorted(found, key=lambda limit: -limit.share)
+
+
+# ── The page ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def limit_table(found: list[Limit]) -> str:
+    """Return a table of these limits."""
+    return table(
+        ("limit", "given by", "demand", "limit is", "share"),
+        [
+            (
+                one.name,
+                one.source,
+                f"{_number(one.demand)} {one.unit}",
+                _number(one.capacity),
+                f"{one.share:.0%}" if one.share >= 0.01 else f"{one.share:.1%}",
+            )
+            for one in found
+        ],
+        left=2,
+    )
+
+
+def worker_table() -> str:
+    """Return the table of simulated waits, with all prompts of a level in one queue."""
+    rows = []
+    for users in LEVELS:
+        rate = peak(users)
+        for workers in sorted({int(default_of("WorkerConcurrency")), needed(rate)}):
+            row = (f"{users:,}", _number(rate), f"{workers:,}")
+            if rate > workers * full_worker_rate():
+                rows.append((*row, "grows", "grows", f"{BATCH}.0"))
+            else:
+                waits = simulate(rate, workers)
+                rows.append(
+                    (*row, f"{waits.median:.1f} s", f"{waits.slow:.1f} s", f"{waits.batch:.1f}")
+                )
+    head = ("users per day", "prompts/s", "workers", "median wait", "one in twenty", "batch")
+    return table(head, rows)
+
+
+def cost_table() -> str:
+    """Return the table of dollars per month: AWS with Redis, and Gemini."""
+    benchmarks = (ROOT / "BENCHMARKS.md").read_text()
+    idle = float(re.findall(r"a month costs \$([\d.]+)", benchmarks)[0])
+    single, full = re.findall(
+        r"\*\*as deployed\*\*.*\*\*([\d.]+)\*\* \| \*\*([\d.]+)\*\*", benchmarks
+    )[0]
+    rows = []
+    for users in LEVELS:
+        prompts = users * PROMPTS * 30
+        unit = float(full if peak(users) > 10 else single) / MILLION
+        rows.append(
+            (
+                f"{users:,}",
+                f"{prompts:,}",
+                f"${idle + unit * prompts:,.0f}",
+                f"${prompt_dollars() * prompts:,.0f}",
+            )
+        )
+    return table(("users per day", "prompts per month", "AWS and Redis", "Gemini"), rows)
+
+
+def tables() -> dict[str, str]:
+    """Return the page's tables by the name in the comment that precedes each."""
+    small, medium, large = LEVELS
+    return {
+        f"{small:,} users": limit_table(limits_as_deployed(small)[:5]),
+        f"{medium:,} users": limit_table(limits_as_deployed(medium)[:5]),
+        f"{large:,} users": limit_table([one for one in limits(large) if one.share > 1]),
+        "workers": worker_table(),
+        "cost": cost_table(),
+    }
+
+
+def update(page: str, made: dict[str, str]) -> str:
+    """Return the page with these tables."""
+    for name, text in made.items():
+        begins = f"<!-- {name} -->\n"
+        before, found, after = page.partition(begins)
+        assert found, name
+        page = before + begins + text + "\n\n" + after.partition("\n\n")[2]
+    return page
+
+
+def main() -> None:
+    """Write the tables of the page again."""
+    PAGE.write_text(update(PAGE.read_text(), tables()))
+
+
+if __name__ == "__main__":
+    main()

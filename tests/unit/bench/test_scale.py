@@ -1,0 +1,48 @@
+"""SCALE.md: its tables are those of the model, and the simulation does what a queue does."""
+
+import re
+
+import pytest
+
+from tests.bench import scale
+
+PAGE = scale.PAGE.read_text()
+
+
+def test_the_tables_of_the_page_are_those_of_the_model() -> None:
+    assert scale.update(PAGE, scale.tables()) == PAGE, "run `python -m tests.bench.scale`"
+
+
+def test_every_level_has_at_least_five_limits() -> None:
+    for users in scale.LEVELS:
+        rows = PAGE.partition(f"<!-- {users:,} users -->")[2].partition("\n\n")[0].splitlines()
+        assert len(rows) >= 2 + 5
+
+
+def test_the_page_names_the_users_at_which_one_queue_has_too_few_workers() -> None:
+    most = scale.MOST_WORKERS * scale.full_worker_rate() / scale.peak(1)
+    found = re.search(r"at about ([\d.]+) million users per day", PAGE)
+    assert found
+    assert float(found[1]) == pytest.approx(most / 1e6, abs=0.05)
+
+
+def test_prompts_wait_for_nothing_while_workers_are_idle() -> None:
+    waits = scale.simulate(0.2, 50)
+    assert (waits.slow, waits.batch) == (0, 1)
+
+
+def test_batches_are_larger_the_more_prompts_wait() -> None:
+    few, many = scale.simulate(0.3, 2), scale.simulate(1.2, 2)
+    assert 1 <= few.batch < many.batch <= scale.BATCH
+    assert few.median < many.median
+
+
+def test_waits_grow_with_time_beyond_what_full_batches_answer() -> None:
+    rate = 2 * scale.full_worker_rate() * 10
+    short, long = (scale.simulate(rate, 10, seconds=seconds) for seconds in (120, 480))
+    assert long.median > 3 * short.median
+    assert long.batch == pytest.approx(scale.BATCH, abs=0.5)
+
+
+def test_a_part_of_a_large_queue_waits_like_the_whole() -> None:
+    assert scale.simulate(5_000, 10_000).slow == pytest.approx(scale.simulate(49, 98).slow, rel=0.5)
