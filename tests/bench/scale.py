@@ -113,7 +113,7 @@ def _answer(dice: random.Random) -> float:
 
 
 def simulate(rate: float, workers: int, seconds: float = 120, seed: int = 1) -> Waits:
-    """Return what prompts wait that arrive at random at a rate per second, once it is steady.
+    """Return the waits of prompts that arrive at random at a rate per second, once it is steady.
 
     A free worker takes what waits, ten prompts at most, answers them at the same time, and is free
     again after the longest answer. Each prompt is of another room. A large queue is simulated by
