@@ -121,7 +121,7 @@ def goal(what: str) -> list[float]:
 
 
 def test_the_readme_says_what_the_last_bench_measured() -> None:
-    [left] = re.findall(r"always-free tiers leave \$([\d.]+)", BENCHMARKS)
+    [left] = re.findall(r"always-free tiers leave \$(\d+\.\d+)", BENCHMARKS)
     assert f"about ${float(left):.0f} of it beyond AWS's free tiers" in README
     deploying = (ROOT / "DEPLOYING.md").read_text()
     assert f"AWS's free tiers leave about ${float(left):.0f}." in deploying
