@@ -187,9 +187,7 @@ def invoke(stage: Stage, function: str, event: Mapping[str, Any]) -> Any:
     name = f"geminichat-{stage.name}-{function}"
     functions = boto3.client("lambda", config=PATIENT)
     try:
-        answer = functions.invoke(
-            FunctionName=name, Qualifier="live", Payload=json.dumps(event).encode()
-        )
+        answer = functions.invoke(FunctionName=f"{name}:live", Payload=json.dumps(event).encode())
     except functions.exceptions.ResourceNotFoundException as error:
         raise CommandError(f"There is no {name} here: {stage.name} is not deployed.") from error
     except ClientError as error:
