@@ -28,8 +28,9 @@ from infra.stages.stage import Stage
 PATIENT = Config(read_timeout=70)
 """Longer than the functions' timeouts; a retry repeats the act's id, so it happens once."""
 
-SHOW, CHANGE, DELETE = "admin-show", "admin-change", "admin-delete"
-"""The functions, by the end of their names."""
+SHOW, CHANGE = "admin-show", "admin-change"
+OTHERS = {"delete": "admin-delete", "export": "admin-export"}
+"""The functions, by the end of their names; those of acts that need other grants by their act."""
 
 
 @command
@@ -80,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_act("end-sessions", "end every session, for example of a stolen device")
     add_act("ban", "suspend an account: no login, no prompt, no live reply")
     add_act("unban", "allow a suspended account to log in again")
+    add_act("export", "collect an account's data, which its user can fetch")
     add_act("delete", "delete an account; a login within the grace period keeps it")
     audit = add("audit", "list the acts that concern a user, or of a day", list_acts, describe_acts)
     audit.add_argument("user", nargs="?", help="a user; without one, the acts of --day")
@@ -142,8 +144,7 @@ def act(stage: Stage, options: argparse.Namespace) -> Any:
         "dryRun": options.dry_run,
         **{name: value for name, value in values.items() if value is not None},
     }
-    function = DELETE if options.act == "delete" else CHANGE
-    outcome: dict[str, Any] = perform(stage, function, request)
+    outcome: dict[str, Any] = perform(stage, OTHERS.get(options.act, CHANGE), request)
     return {**outcome, "dryRun": options.dry_run, "userId": request["userId"]}
 
 

@@ -413,6 +413,9 @@ ASKS: dict[str, Ask] = {
     "UserPurge": Ask(event={}, missing=["PurgesTable"], usual="sweep"),
     "AdminShow": Ask(event={"request": json.dumps({"ask": "show", "userId": USER})}, usual="get"),
     "AdminDelete": Ask(event=_act("delete"), missing=["AuditTable"], usual="create"),
+    "AdminExport": Ask(
+        event=_act("export"), missing=["AuditTable", "ExportsTable"], usual="create"
+    ),
     "AdminChange": Ask(event=_act("end-sessions"), missing=["AuditTable"], usual="create"),
 }
 

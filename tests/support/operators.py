@@ -9,6 +9,7 @@ from geminichat.tables.audit import Audit
 from infra.stages import admin
 from tests.support.lambdas import invoke
 
+OTHERS = {"delete": "AdminDelete", "export": "AdminExport"}
 ROOT = "arn:aws:iam::000000000000:root"
 """The identity of the tests' credentials."""
 
@@ -31,7 +32,7 @@ def new_act(name: str, user_id: str, **values: Any) -> dict[str, Any]:
 
 def send(act: dict[str, Any], **proof: str) -> Any:
     """Send an act with a proof of who asks for it, and return the whole answer."""
-    function = "AdminDelete" if act["act"] == "delete" else "AdminChange"
+    function = OTHERS.get(act["act"], "AdminChange")
     request = json.dumps(act)
     proven = admin.prove(request, setting("STAGE")) | proof
     return invoke(function, {"request": request, "proof": proven})

@@ -107,7 +107,7 @@ def test_no_role_may_change_or_delete_an_audit_item_and_only_acts_put_one() -> N
 NOT_READ_BY_OUR_CODE = {"POWERTOOLS_LOG_LEVEL", "PARAMETERS_DIGEST"}
 
 
-FEW = 4
+FEW = 6
 """Readers up to which a setting may be declared in their blocks: all variables have 4 KB."""
 
 

@@ -12,6 +12,7 @@ from geminichat.errors import AccountSuspended
 from geminichat.operations import login
 from geminichat.tables import subscriptions, users
 from geminichat.tables.audit import Audit
+from geminichat.tables.exports import StoredExport
 from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.usage import Usage
 from geminichat.tables.users import User
@@ -34,8 +35,9 @@ ACTS: dict[str, dict[str, Any]] = {
     "ban": {},
     "unban": {},
     "delete": {},
+    "export": {},
 }
-ONCE = ["grant", "give-back", "end-sessions", "ban", "delete"]
+ONCE = ["grant", "give-back", "end-sessions", "ban", "delete", "export"]
 """The acts that can be done to anyone."""
 
 
@@ -66,7 +68,8 @@ def state(user_id: str) -> tuple[Any, ...]:
     assert user
     granted = subscriptions.load(user_id).granted_until
     counts = int(today.prompts), int(today.attempts)
-    return granted, counts, users.sessions_of(user), user.purge_at, bool(user.banned_at)
+    export = [one.export_id for one in StoredExport.query(user_id, consistent_read=True)]
+    return granted, counts, users.sessions_of(user), user.purge_at, export, bool(user.banned_at)
 
 
 def test_an_operator_finds_a_user_by_id_email_number_and_customer(ann: Person) -> None:
@@ -248,6 +251,7 @@ def test_of_eight_bans_at_once_one_is_done(api: Api) -> None:
         ("ban", {"reason": ""}, "bad-request"),
         ("ban", {"id": "a_1"}, "bad-request"),
         ("ban", {"userId": "u_" + "a" * 26}, "not-found"),
+        ("export", {"userId": "u_" + "a" * 26}, "not-found"),
         ("delete", {"userId": "u_" + "a" * 26}, "not-found"),
         ("promote", {}, "bad-request"),
     ],
@@ -320,7 +324,7 @@ def test_an_operator_whom_sts_cannot_identify_now_is_told_so(api: Api) -> None:
 
 
 @pytest.mark.parametrize("event", [{}, {"request": 1}, {"request": "{"}, {"request": "[]"}])
-@pytest.mark.parametrize("function", ["AdminShow", "AdminChange", "AdminDelete"])
+@pytest.mark.parametrize("function", ["AdminShow", "AdminChange", "AdminDelete", "AdminExport"])
 def test_a_malformed_invocation_is_a_message(function: str, event: dict[str, Any]) -> None:
     assert invoke(function, event)["error"] == "bad-request"
 

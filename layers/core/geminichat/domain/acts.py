@@ -107,6 +107,10 @@ class Delete(UserAct, frozen=True, kw_only=True, tag="delete"):
     """Delete the account after the grace period."""
 
 
+class Export(UserAct, frozen=True, kw_only=True, tag="export"):
+    """Collect the account's data for its user."""
+
+
 type Change = GrantPro | RevokePro | GiveBack | EndSessions | Ban | Unban
 """The acts that change what a user may do."""
 

@@ -1,0 +1,35 @@
+"""make admin: export an account for its user, who alone can fetch the archive, after a login.
+
+Its identities are told. The request and the audit item are stored in one transaction.
+"""
+
+from datetime import datetime
+
+from geminichat.administration import Outcome, performs
+from geminichat.domain import accounts as texts
+from geminichat.domain.acts import Export
+from geminichat.errors import NotFound
+from geminichat.operations import export_account, notices
+from geminichat.tables import audit, exports, users
+from geminichat.tables.table import batch_get
+
+
+@performs(Export)
+def handler(act: Export, operator: str, now: datetime) -> Outcome:
+    """Request the export, once. Raises NotFound, TooManyRequests, Unavailable."""
+    user, known, recorded = batch_get(
+        users.key_of(act.user_id), exports.key_of(act.user_id), audit.key_of(act)
+    )
+    if recorded:
+        return Outcome(message="This was done before.", done_before=True)
+    if user is None:
+        raise NotFound(f"There is no user {act.user_id}.")
+    export_account.require_left(known, now)
+    if not act.dry_run:
+        export_account.request(user.user_id, now, audit.put_act(act, operator, now))
+        identities = users.identities_of(user)
+        notices.send(user.user_id, identities, texts.export_notice(now), now)
+    return Outcome(
+        message=f"The data of {user.user_id} is collected. Its user can fetch it for 24 hours, on "
+        "the console's account page or from GET /user/export."
+    )
