@@ -1,4 +1,4 @@
-"""make admin: export an account for its user, who alone can fetch the archive, after a login.
+"""make admin: collect the data of an account; only its user, logged in, can fetch the archive.
 
 Its identities are told. The request and the audit item are stored in one transaction.
 """
