@@ -114,13 +114,13 @@ def never_used(uses: Iterable[tuple[str, ...]]) -> list[str]:
 
 @functools.cache
 def granted() -> set[Use]:
-    """Return the rights that the template's policies give to each function."""
+    """Return the rights that the template's policies name; NotAction and NotResource name none."""
     return {
         Use(function, action, resource)
         for function, properties in FUNCTIONS.items()
         for policy in properties.get("Policies", [])
         for statement in statements_in(RESOURCES[policy["Ref"]] if "Ref" in policy else policy)
-        for action in listed(statement["Action"])
+        for action in listed(statement.get("Action", []))
         for resource in _resources(statement, action)
     }
 
@@ -129,7 +129,7 @@ def _resources(statement: dict[str, Any], action: str) -> Iterator[str]:
     if action in ("sns:Publish", "ses:SendEmail"):
         yield ANY
         return
-    for resource in listed(statement["Resource"]):
+    for resource in listed(statement.get("Resource", [])):
         match resource:
             case {"Fn::Sub": str(text)} if action == CONNECTIONS:
                 yield text.split("/")[2]
