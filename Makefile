@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help setup up chat chaos logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
-.PHONY: picture bench openapi newman schemathesis secrets deploy destroy rotate-keys redrive admin reconcile restore models build hooks clean
+.PHONY: picture bench openapi newman schemathesis secrets deploy destroy rotate-keys admin reconcile restore models build hooks clean
 .PHONY: setup-up local-only lock lock-layers lock-tools lock-node lock-bench
 
 help: ## Show this list
@@ -113,9 +113,6 @@ destroy: setup ## Delete a stage, except prod, with all its data from AWS (STAGE
 
 rotate-keys: setup ## Replace the key that signs tokens, in two runs (STAGE=local)
 	@$(RUN_WITH_CORE) infra.stages.rotate_signing_keys $(or $(STAGE),local)
-
-redrive: setup ## Queue failed prompts again (STAGE=local, REASON=<code>; DRY=1 only shows them)
-	@$(RUN_WITH_CORE) infra.stages.redrive $(or $(STAGE),local) $(if $(REASON),--reason $(REASON)) $(if $(DRY),--dry-run)
 
 admin: setup ## Help a user: ARGS="show ann@example.com"; ARGS=--help lists the acts (STAGE=local)
 	@$(RUN_WITH_CORE) infra.stages.admin $(or $(STAGE),local) $(ARGS)

@@ -27,8 +27,11 @@ from infra.stages.stage import Stage
 
 PATIENT = Config(read_timeout=70)
 """Longer than the functions' timeouts; a retry repeats the act's id, so it happens once."""
+VERY_PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
+"""For a redrive."""
 
 SHOW, CHANGE = "admin-show", "admin-change"
+REDRIVE = "admin-redrive"
 OTHERS = {"delete": "admin-delete", "export": "admin-export"}
 """The functions, by the end of their names; those of acts that need other grants by their act."""
 
@@ -83,6 +86,11 @@ def make_parser() -> argparse.ArgumentParser:
     add_act("unban", "allow a suspended account to log in again")
     add_act("export", "collect an account's data, which its user can fetch")
     add_act("delete", "delete an account; a login within the grace period keeps it")
+    redrive = add("redrive", "queue failed prompts again", redrive_prompts, describe_redrive)
+    redrive.add_argument("--failure", metavar="CODE", help="only those that failed for this reason")
+    redrive.add_argument("--hours", type=float, default=24, help="since the failure (default: 24)")
+    redrive.add_argument("--reason", required=True, help="why; kept for good")
+    redrive.add_argument("--dry-run", action="store_true", help="only say what would be done")
     audit = add("audit", "list the acts that concern a user, or of a day", list_acts, describe_acts)
     audit.add_argument("user", nargs="?", help="a user; without one, the acts of --day")
     audit.add_argument("--day", type=day_of, metavar="DATE", help="a UTC day (default: today)")
@@ -148,6 +156,21 @@ def act(stage: Stage, options: argparse.Namespace) -> Any:
     return {**outcome, "dryRun": options.dry_run, "userId": request["userId"]}
 
 
+def redrive_prompts(stage: Stage, options: argparse.Namespace) -> Any:
+    """Queue failed prompts again, and return the outcome."""
+    from geminichat.domain import ids
+
+    request = {
+        "act": "redrive",
+        "id": ids.new("a"),
+        "reason": options.reason,
+        "dryRun": options.dry_run,
+        "failure": options.failure,
+        "hours": options.hours,
+    }
+    return {**perform(stage, REDRIVE, request), "dryRun": options.dry_run}
+
+
 def find(stage: Stage, named: str) -> str:
     """Return the id of the user with this name. Raises CommandError."""
     return str(ask(stage, {"ask": "who", "named": named})["userId"])
@@ -186,7 +209,8 @@ def prove(request: str, stage: str) -> dict[str, str]:
 def invoke(stage: Stage, function: str, event: Mapping[str, Any]) -> Any:
     """Return the data of a function's answer. Raises CommandError."""
     name = f"geminichat-{stage.name}-{function}"
-    functions = boto3.client("lambda", config=PATIENT)
+    patience = VERY_PATIENT if function == REDRIVE else PATIENT
+    functions = boto3.client("lambda", config=patience)
     try:
         answer = functions.invoke(FunctionName=f"{name}:live", Payload=json.dumps(event).encode())
     except functions.exceptions.ResourceNotFoundException as error:
@@ -213,6 +237,14 @@ def describe_outcome(outcome: Mapping[str, Any]) -> Iterator[str]:
     yield outcome["message"]
     if outcome["dryRun"]:
         yield "This was a dry run. Nothing was changed."
+
+
+def describe_redrive(outcome: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line per prompt, and the summary."""
+    yield from outcome["lines"]
+    if left := sum(outcome["counts"].values()) - len(outcome["lines"]):
+        yield f"… and {left} more"
+    yield from describe_outcome(outcome)
 
 
 def describe_user(found: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra import running, template
+from infra import running
 from infra.command import CommandError
 from infra.paths import ROOT
 
@@ -118,27 +118,3 @@ def resources(stage: Stage, kind: str = "") -> dict[str, str]:
         for resource in page["StackResourceSummaries"]
         if resource["ResourceType"].startswith(kind)
     }
-
-
-def set_environment(stage: Stage) -> None:
-    """Set the functions' environment in this process, for code of the core package.
-
-    It contains the names of the stage's resources, and the credentials of any profile, SSO or
-    role, because our own AWS client reads the environment only. Raises CommandError.
-    """
-    os.environ.update(settings(resources(stage) | {"Stage": stage.name}))
-    if found := boto3.Session().get_credentials():
-        current = found.get_frozen_credentials()
-        variables = {
-            "AWS_ACCESS_KEY_ID": current.access_key,
-            "AWS_SECRET_ACCESS_KEY": current.secret_key,
-            "AWS_SESSION_TOKEN": current.token,
-        }
-        os.environ.update({name: value for name, value in variables.items() if value})
-
-
-def settings(names: Mapping[str, str]) -> dict[str, str]:
-    """Return the functions' settings whose values are the physical ids of these resources."""
-    declared = template.settings(template.load())
-    named = {setting: value.get("Ref") for setting, value in declared.items() if "Ref" in value}
-    return {setting: names[ref] for setting, ref in named.items() if ref in names}

@@ -72,7 +72,9 @@ def _moment(days: float = 0.0) -> str:
 
 def _act(name: str) -> dict[str, Any]:
     """Return an invocation with an act of an operator."""
-    act = {"act": name, "id": f"a_{'h' * 26}", "userId": USER, "reason": "ticket 41"}
+    act = {"act": name, "id": f"a_{'h' * 26}", "reason": "ticket 41"}
+    if name != "redrive":
+        act["userId"] = USER
     signed = "AWS4-HMAC-SHA256 SignedHeaders=host;x-amz-date;x-geminichat-act, Signature=0"
     return {"request": json.dumps(act), "proof": {"authorization": signed}}
 
@@ -413,6 +415,7 @@ ASKS: dict[str, Ask] = {
     "UserPurge": Ask(event={}, missing=["PurgesTable"], usual="sweep"),
     "AdminShow": Ask(event={"request": json.dumps({"ask": "show", "userId": USER})}, usual="get"),
     "AdminDelete": Ask(event=_act("delete"), missing=["AuditTable"], usual="create"),
+    "AdminRedrive": Ask(event=_act("redrive"), missing=["AuditTable"], usual="sweep"),
     "AdminExport": Ask(
         event=_act("export"), missing=["AuditTable", "ExportsTable"], usual="create"
     ),

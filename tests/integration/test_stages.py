@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,8 +22,6 @@ from infra.paths import ROOT
 from infra.stages import deploy, destroy, put_secrets, stack
 from infra.stages.put_secrets import Secret
 from infra.stages.stage import Stage
-from tests.support.cloud import TABLE_SETTINGS
-from tests.support.template import RESOURCES, Values
 
 TOKEN = "AXhyASQgNjE2ODk0YzUtZmI4"
 GIVEN = {"upstash-token": TOKEN, "gemini-api-key": "AIzaSyD-aaaaaaaaaaaaaaaaaaaa"}
@@ -291,7 +289,7 @@ def run(
     ids=["profile", "AWS_DEFAULT_REGION", "AWS_REGION"],
 )
 @pytest.mark.parametrize(
-    "command", ["redrive", "reconcile", "rotate_signing_keys", "destroy", "logs", "status"]
+    "command", ["reconcile", "rotate_signing_keys", "destroy", "logs", "status"]
 )
 def test_account_and_region_are_shown_before_anything_else(
     command: str, variables: dict[str, str], region: str, tmp_path: Path
@@ -305,9 +303,9 @@ def test_account_and_region_are_shown_before_anything_else(
 
 
 def test_an_unknown_stage_and_a_missing_region_are_errors_of_one_line(tmp_path: Path) -> None:
-    unknown = run("redrive", "qa", home=tmp_path)
+    unknown = run("reconcile", "qa", home=tmp_path)
     assert unknown.stderr.startswith("samconfig.toml has no stage 'qa'. It has: dev, prod.")
-    nowhere = run("redrive", "dev", home=tmp_path, AWS_CONFIG_FILE=os.devnull)
+    nowhere = run("reconcile", "dev", home=tmp_path, AWS_CONFIG_FILE=os.devnull)
     assert nowhere.stderr.startswith("No AWS region is set.")
     assert unknown.returncode == nowhere.returncode == 1
 
@@ -322,57 +320,13 @@ def test_secrets_are_stored_in_the_region_of_aws_region(tmp_path: Path) -> None:
     assert {each["Name"].rpartition("/")[2] for each in found["Parameters"]} >= set(GIVEN)
 
 
-@pytest.fixture
-def dev_stack(values: Values) -> Iterator[Callable[[str], str]]:
-    """The tables and queues of the stage dev in eu-west-1: their physical ids by logical id."""
-    template = {
-        name: {
-            "Type": kind,
-            "Properties": {
-                key: value
-                for key, value in values.resolve(resource.get("Properties", {})).items()
-                if key in keep
-            },
-        }
-        for kind, keep in (
-            ("AWS::DynamoDB::Table", TABLE_SETTINGS),
-            ("AWS::SQS::Queue", ("FifoQueue", "ContentBasedDeduplication")),
-        )
-        for name, resource in RESOURCES.items()
-        if resource["Type"] == kind
-    }
-    stacks = boto3.client("cloudformation", region_name="eu-west-1")
-    stacks.create_stack(
-        StackName="geminichat-dev", TemplateBody=json.dumps({"Resources": template})
-    )
-
-    def physical_id(name: str) -> str:
-        found = stacks.describe_stack_resource(StackName="geminichat-dev", LogicalResourceId=name)
-        return found["StackResourceDetail"]["PhysicalResourceId"]
-
-    try:
-        stacks.get_waiter("stack_create_complete").wait(
-            StackName="geminichat-dev", WaiterConfig={"Delay": 1}
-        )
-        yield physical_id
-    finally:
-        stacks.delete_stack(StackName="geminichat-dev")
-
-
-def test_redrive_handles_a_dead_letter_with_the_credentials_of_a_profile(
-    tmp_path: Path, dev_stack: Callable[[str], str]
-) -> None:
-    body = json.dumps({"chatroomId": "r_" + "a" * 26, "seq": 1})
-    boto3.client("sqs", region_name="eu-west-1").send_message(
-        QueueUrl=dev_stack("DeadLettersQueue"),
-        MessageBody=body,
-        MessageGroupId="r",
-        MessageDeduplicationId="1",
-    )
-    done = run("redrive", "dev", home=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert f"m_{'a' * 26}_1: not queued" in done.stdout
-    assert done.stdout.endswith("0 of 1 queued again.\n")
+def test_admin_shows_account_and_region_and_says_that_nothing_is_deployed(tmp_path: Path) -> None:
+    done = run("admin", "dev", "show", "ann@example.com", home=tmp_path)
+    shown = "Stage dev: stack geminichat-dev in account 000000000000, region eu-west-1\n"
+    assert (done.returncode, done.stdout) == (1, shown)
+    assert done.stderr == "There is no geminichat-dev-admin-show here: dev is not deployed.\n"
+    for_programs = run("admin", "dev", "show", "--json", "ann@example.com", home=tmp_path)
+    assert (for_programs.returncode, for_programs.stdout) == (1, "")
 
 
 def test_destroy_removes_the_secrets_of_a_stage_that_was_never_deployed(stage: Stage) -> None:

@@ -9,7 +9,7 @@ from geminichat.tables.audit import Audit
 from infra.stages import admin
 from tests.support.lambdas import invoke
 
-OTHERS = {"delete": "AdminDelete", "export": "AdminExport"}
+OTHERS = {"delete": "AdminDelete", "export": "AdminExport", "redrive": "AdminRedrive"}
 ROOT = "arn:aws:iam::000000000000:root"
 """The identity of the tests' credentials."""
 

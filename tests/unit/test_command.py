@@ -40,7 +40,7 @@ def test_a_bug_is_not_hidden() -> None:
 
 
 def test_only_commands_for_the_local_stage_have_a_data_folder() -> None:
-    options = parser("redrive", None, local=True).parse_args(["local", "--data-folder", "here"])
+    options = parser("reconcile", None, local=True).parse_args(["local", "--data-folder", "here"])
     assert (options.stage, str(options.data_folder)) == ("local", "here")
     with pytest.raises(SystemExit):
         parser("deploy", None).parse_args(["dev", "--data-folder", "here"])

@@ -324,7 +324,9 @@ def test_an_operator_whom_sts_cannot_identify_now_is_told_so(api: Api) -> None:
 
 
 @pytest.mark.parametrize("event", [{}, {"request": 1}, {"request": "{"}, {"request": "[]"}])
-@pytest.mark.parametrize("function", ["AdminShow", "AdminChange", "AdminDelete", "AdminExport"])
+@pytest.mark.parametrize(
+    "function", ["AdminShow", "AdminChange", "AdminDelete", "AdminExport", "AdminRedrive"]
+)
 def test_a_malformed_invocation_is_a_message(function: str, event: dict[str, Any]) -> None:
     assert invoke(function, event)["error"] == "bad-request"
 

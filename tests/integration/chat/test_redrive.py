@@ -1,11 +1,8 @@
-"""`make redrive`: prompts that failed in Gemini's outage are answered and not counted again."""
+"""A redrive: prompts that failed in Gemini's outage are answered and not counted again."""
 
 import json
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -13,19 +10,18 @@ import pytest
 
 from geminichat.domain import ids, times
 from geminichat.domain.messages import REDRIVABLE
+from geminichat.tables.audit import Audit
 from geminichat.tables.messages.prompts import list_failed
 from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.messages.tombstones import purge
 from geminichat.tables.usage import Usage
 from infra.local.standins.faults import StandIn
-from infra.paths import ROOT
-from infra.stages import redrive
-from infra.stages import stage as stages
+from tests.support import operators
 from tests.support.aftermath import bring_to_rest
 from tests.support.lambdas import Poller
 from tests.support.person import Person
 from tests.support.stored import NO_ROOM, prompts, stored
-from tests.support.template import QUEUES, TABLES, Values
+from tests.support.template import Values
 from tests.support.wire import Died, Wire
 
 
@@ -64,10 +60,10 @@ def letters(values: Values) -> int:
 
 
 def run(**options: Any) -> tuple[dict[str, int], str]:
-    """Run the redrive; return the number of prompts per outcome, and the output."""
-    said: list[str] = []
-    done = redrive.redrive(said.append, patience=0, **options)
-    return dict(done), "\n".join(said)
+    """Redrive; return the number of prompts per outcome, and what the operator reads."""
+    act = {"act": "redrive", "id": ids.new("a"), "reason": "the outage is over"} | options
+    outcome = operators.send(act)["data"]
+    return outcome["counts"], "\n".join([*outcome["lines"], outcome["message"]])
 
 
 def test_a_redriven_prompt_is_answered_and_not_counted_again(
@@ -142,14 +138,14 @@ def test_prompts_are_redriven_by_the_reason_and_the_time_of_their_failure(
     google.fault("error", status=403, match="billing")
     refused = basic_user.sent(basic_user.open_room(), "billing")
     worker.drain()
-    done, said = run(since=datetime.now(UTC))
+    done, said = run(hours=0)
     assert done == {"queued": 1}, "only the dead letter"
     assert said.splitlines() == [
         f"{refused}: queued again",
         "1 of 1 queued again: service-refused 1.",
     ]
-    assert run(reason="model-retired")[0] == {}
-    done, said = run(reason="gemini-unavailable")
+    assert run(failure="model-retired")[0] == {}
+    done, said = run(failure="gemini-unavailable")
     assert done == {"queued": 1}
     assert said.endswith("1 of 1 queued again: gemini-unavailable 1.")
 
@@ -198,9 +194,9 @@ def test_a_dry_run_of_redrive_prints_the_same_and_changes_nothing(
 ) -> None:
     room, message = failed_prompt
     before = [vars(item) for item in stored(room)]
-    done, said = run(dry_run=True)
+    done, said = run(dryRun=True)
     assert done == {"queued": 1}
-    assert said.endswith("1 of 1 queued again: gemini-unavailable 1. Nothing was changed.")
+    assert said.endswith("1 of 1 queued again: gemini-unavailable 1.")
     assert [vars(item) for item in stored(room)] == before
     assert run()[0] == {"queued": 1}
     assert basic_user.look(room, message)["status"] == "queued"
@@ -235,37 +231,18 @@ def send_dead_letter(values: Values, body: str) -> None:
     )
 
 
-def test_every_resource_setting_is_found_by_its_logical_id() -> None:
-    names = {name: f"physical {name}" for name in [*TABLES, *QUEUES]}
-    settings = stages.settings(names)
-    assert settings["MESSAGES_TABLE"] == "physical MessagesTable"
-    assert settings["PROMPTS_QUEUE_URL"] == "physical PromptsQueue"
-    assert settings["DEAD_LETTERS_QUEUE_URL"] == "physical DeadLettersQueue"
-    unused = {"physical TitlesQueue", "physical TitleDeadLettersQueue"}
-    assert set(names.values()) - set(settings.values()) == unused, "of no command on a stage"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "says"),
-    [
-        (["--help"], 0, "usage: make redrive"),
-        (["local", "--data-folder", "nowhere"], 1, "start it with `make up`"),
-        (["nowhere"], 1, "samconfig.toml has no stage 'nowhere'"),
-        ([], 2, "the following arguments are required: stage"),
-    ],
-)
-def test_make_redrive_prints_its_usage_or_the_error(
-    arguments: list[str], status: int, says: str, tmp_path: Path
+def test_a_redrive_is_recorded_before_the_first_prompt_is_queued_and_happens_once(
+    failed_prompt: tuple[str, str], basic_user: Person, wire: Wire
 ) -> None:
-    arguments = [str(tmp_path / one) if one == "nowhere" and "--data-folder" in arguments else one
-                 for one in arguments]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "infra.stages.redrive", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={"PATH": "", "PYTHONPATH": "layers/core", "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    assert done.returncode == status
-    assert says in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    act = {"act": "redrive", "id": ids.new("a"), "reason": "the outage is over", "hours": 1.0}
+    wire.cut("dynamodb.UpdateItem", "dies before")
+    with pytest.raises(Died):
+        operators.send(act)
+    wire.reset()
+    entry = Audit.get("stage", act["id"])
+    assert (entry.act, entry.operator, entry.reason) == ("redrive", operators.ROOT, act["reason"])
+    assert operators.send(act)["data"]["doneBefore"] is True
+    assert basic_user.look(*failed_prompt)["status"] == "failed"
+    assert run()[0] == {"queued": 1}
+    refused = operators.send(act | {"id": ids.new("a"), "failure": "blocked"})
+    assert refused["error"] == "bad-request"

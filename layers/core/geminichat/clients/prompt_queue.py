@@ -5,7 +5,7 @@ never delay them. A message only names a prompt; the content stays in the table.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from threading import Event, Lock, Thread
 from typing import Annotated, Self
 from uuid import uuid4
@@ -50,6 +50,11 @@ HIDDEN_FOR = 20
 """Seconds for which a worker hides its messages at a time: as long as a lease."""
 HEARTBEAT = 8.0
 """Seconds after which it hides them again, early enough that one call may fail."""
+
+TAKEN_FOR = 60
+"""Seconds for which a dead letter is hidden from other readers while it is handled."""
+PATIENCE = TAKEN_FOR + 10.0
+"""Seconds for which dead letters are waited for that other readers have received."""
 
 _sqs = aws_client.Client("sqs", connect=1, read=2, attempts=2)
 
@@ -97,6 +102,42 @@ def list_dead_letters(until: float) -> list[Job]:
     if count:
         metrics.emit(DeadLetters=count)
     return jobs
+
+
+def take_dead_letters(*, kept: bool) -> Iterator[str]:
+    """Yield the body of each dead letter, and delete the letter after it unless it is `kept`.
+
+    Letters that the sweep or an interrupted call has received are waited for, at most PATIENCE.
+    """
+    queue, ends = setting("DEAD_LETTERS_QUEUE_URL"), time.monotonic() + PATIENCE
+    taken: dict[str, str] = {}
+    wait = 0
+    while time.monotonic() < ends:
+        asked = {"QueueUrl": queue, "MaxNumberOfMessages": 10, "VisibilityTimeout": TAKEN_FOR}
+        received = _sqs.call("ReceiveMessage", {**asked, "WaitTimeSeconds": wait})
+        letters = [one for one in received.get("Messages", []) if one["MessageId"] not in taken]
+        for letter in letters:
+            taken[letter["MessageId"]] = letter["ReceiptHandle"]
+            yield letter["Body"]
+            if not kept:
+                _sqs.call(
+                    "DeleteMessage", {"QueueUrl": queue, "ReceiptHandle": letter["ReceiptHandle"]}
+                )
+        if not letters and _count_dead_letters(queue) <= (len(taken) if kept else 0):
+            break
+        wait = 1
+    if kept:
+        for handle in taken.values():
+            request = {"QueueUrl": queue, "ReceiptHandle": handle, "VisibilityTimeout": 0}
+            _sqs.call("ChangeMessageVisibility", request)
+
+
+def _count_dead_letters(queue: str) -> int:
+    """Return the number of dead letters, those included that a reader has received."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    asked = {"QueueUrl": queue, "AttributeNames": names}
+    found = _sqs.call("GetQueueAttributes", asked)["Attributes"]
+    return sum(int(found[name]) for name in names)
 
 
 def is_reachable() -> bool:

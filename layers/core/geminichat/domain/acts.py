@@ -8,12 +8,16 @@ import msgspec
 from msgspec import Meta
 
 from geminichat.domain import times
+from geminichat.domain.messages import REDRIVABLE
 from geminichat.errors import InvalidRequest
 
 LONGEST_GRANT = 3_660
 """Days; longer ones are typing errors."""
 MOST_PROMPTS = 1_000
 """The prompts that one act gives back; more is a typing error."""
+
+MOST_HOURS = 336
+"""Hours since the failure of a prompt that is redriven: the lifetime of a dead letter."""
 
 STAGE = "stage"
 """The user of an act that concerns no single one, which no user id equals."""
@@ -113,6 +117,22 @@ class Export(UserAct, frozen=True, kw_only=True, tag="export"):
 
 type Change = GrantPro | RevokePro | GiveBack | EndSessions | Ban | Unban
 """The acts that change what a user may do."""
+
+
+class Redrive(Act, frozen=True, kw_only=True, tag="redrive"):
+    """Queue the prompts again that failed for a reason, or for any that is not their users'."""
+
+    failure: str | None = None
+    """The code of the failure."""
+    hours: Annotated[float, Meta(ge=0, le=MOST_HOURS)] = 24
+    """The time since the failure."""
+
+    def __post_init__(self) -> None:
+        """Refuse a failure whose prompts cannot be queued again."""
+        super().__post_init__()
+        if self.failure and self.failure not in REDRIVABLE:
+            known = ", ".join(sorted(REDRIVABLE))
+            raise InvalidRequest(f"Prompts that failed for one of these are redriven: {known}.")
 
 
 class Question(

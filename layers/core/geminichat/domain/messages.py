@@ -144,7 +144,7 @@ REFUNDED = frozenset(failure.code for failure in (UNAVAILABLE, MODEL_RETIRED, SE
 """The codes of failures whose prompts are refunded: no user can cause them at will."""
 
 REDRIVABLE = REFUNDED
-"""The failure codes of prompts that `make redrive` queues again once the cause is fixed."""
+"""The failure codes of prompts that a redrive queues again once the cause is fixed."""
 
 
 class Finish(StrEnum):

@@ -32,7 +32,7 @@ COPIED = [
 def copy_line(chatroom_id: str, hidden: Hidden, last: int, target: str) -> int:
     """Copy a room's line up to a position to another room; return the last position there.
 
-    The copied prompts are final and not counted, and `make redrive` leaves failed ones out. Raises
+    The copied prompts are final and not counted, and a redrive leaves failed ones out. Raises
     StillGenerating for a prompt that is not final, and RoomTooLong.
     """
     ranges = list(hidden.shown(last))

@@ -1,0 +1,109 @@
+"""make admin: queue failed prompts again once the cause is fixed, and remove dead letters.
+
+These are the prompts that failed because Gemini was unavailable, the model was retired or Gemini
+refused this service. Each is queued as if it had just been sent, and is not counted a second time.
+The audit item is stored before the first one is queued. It may be run again at any time.
+"""
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from geminichat.administration import Outcome, performs
+from geminichat.clients import prompt_queue
+from geminichat.clients.prompt_queue import Job
+from geminichat.domain import ids, times
+from geminichat.domain.acts import Redrive
+from geminichat.domain.messages import REDRIVABLE
+from geminichat.tables import audit
+from geminichat.tables.messages import prompts, unfinished
+from geminichat.tables.table import transact_if
+
+LONGEST = 800.0
+"""Seconds after which no further prompt is handled, before the function times out."""
+SHOWN = 1_000
+"""Prompts that the outcome lists; it counts all."""
+
+DONE = {
+    "queued": "queued again",
+    "waiting": "left to the sweep, it has not ended",
+    "ended": "not queued, it was answered, retried or deleted since, or failed for another reason",
+    "foreign": "removed, it names no prompt",
+}
+"""The text for each outcome of a prompt."""
+
+
+class Redriven(Outcome, frozen=True, kw_only=True):
+    """What happened to each prompt, as a line, and the number of each outcome."""
+
+    lines: Sequence[str] = ()
+    counts: Mapping[str, int] = {}
+
+
+@performs(Redrive)
+def handler(act: Redrive, operator: str, now: datetime) -> Redriven:
+    """Redrive the prompts that failed for the act's reason within its hours."""
+    if not act.dry_run and not transact_if(audit.put_act(act, operator, now)):
+        return Redriven(message="This was done before.", done_before=True)
+    until = time.monotonic() + LONGEST
+    lines: list[str] = []
+    done: Counter[str] = Counter()
+    queued: Counter[str] = Counter()
+    is_whole = True
+    for name, outcome, reason in _redrive_all(act, now):
+        done[outcome] += 1
+        queued[reason] += outcome == "queued"
+        if len(lines) < SHOWN:
+            lines.append(f"{name}: {DONE[outcome]}")
+        if time.monotonic() > until:
+            is_whole = False
+            break
+    message = _summary(done, queued) if done else "Nothing to redrive."
+    if not is_whole:
+        message += " More are left: run it again."
+    return Redriven(message=message, lines=lines, counts=dict(done))
+
+
+def _summary(done: Counter[str], queued: Counter[str]) -> str:
+    counts = ", ".join(f"{reason} {count}" for reason, count in sorted(queued.items()) if count)
+    summary = f"{done['queued']} of {done.total()} queued again"
+    return f"{summary}: {counts}." if counts else f"{summary}."
+
+
+def _redrive_all(act: Redrive, now: datetime) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, the outcome and the reason of the failure of each prompt, each once."""
+    reasons = {act.failure} if act.failure else set(REDRIVABLE)
+    seen: set[tuple[str, int]] = set()
+    for letter in prompt_queue.take_dead_letters(kept=act.dry_run):
+        try:
+            job = prompt_queue.read(letter)
+        except msgspec.DecodeError:
+            yield repr(letter[:100]), "foreign", ""
+            continue
+        seen.add((job.chatroom_id, job.seq))
+        yield job.prompt_id, *_redrive(job.chatroom_id, job.seq, reasons, dry_run=act.dry_run)
+    since = now - timedelta(hours=act.hours)
+    for code in sorted(reasons):
+        for room_id, seq in list(prompts.list_failed(code, since)):
+            if (room_id, seq) not in seen:
+                name = ids.message_id(room_id, seq)
+                yield name, *_redrive(room_id, seq, reasons, dry_run=act.dry_run)
+
+
+def _redrive(chatroom_id: str, seq: int, reasons: set[str], *, dry_run: bool) -> tuple[str, str]:
+    """Queue a failed prompt again; return the outcome and the reason of the failure."""
+    if unfinished.find_unfinished(chatroom_id, seq):
+        return "waiting", ""
+    prompt = prompts.find_redrivable(chatroom_id, seq)
+    if prompt is None or prompt.reason not in reasons:
+        return "ended", ""
+    if not dry_run:
+        generation = secrets.token_hex(4)
+        if not prompts.redrive_prompt(chatroom_id, seq, prompt.generation, generation, times.now()):
+            return "ended", ""
+        prompt_queue.send(Job(chatroom_id=chatroom_id, seq=seq, generation=generation))
+    return "queued", prompt.reason
