@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -115,6 +116,22 @@ def test_a_schedules_role_invokes_its_function_and_codedeploys_moves_aliases() -
         assert (name, statement["Action"]) == (name, "lambda:InvokeFunction")
         assert "*" not in json.dumps(statement)
         assert not role.allowed(REQUESTS)
+
+
+def test_only_services_of_aws_assume_a_role_and_only_the_stages_apis_invoke_a_function() -> None:
+    trusted, invokers = set(), set()
+    for one in TRANSLATED.values():
+        properties = one["Properties"]
+        if one["Type"] == "AWS::IAM::Role":
+            [statement] = properties["AssumeRolePolicyDocument"]["Statement"]
+            [(kind, names)] = statement["Principal"].items()
+            trusted |= {(kind, name) for name in listed(names)}
+        if one["Type"] == "AWS::Lambda::Permission":
+            [api] = re.findall(r"\b(?:Live)?Api\b", json.dumps(properties["SourceArn"]))
+            invokers.add((properties["Principal"], api))
+    services = ("codedeploy", "lambda", "scheduler")
+    assert trusted == {("Service", f"{name}.amazonaws.com") for name in services}
+    assert invokers == {("apigateway.amazonaws.com", name) for name in ("Api", "LiveApi")}
 
 
 def test_lambda_polls_the_queue_of_a_function_with_the_functions_grants() -> None:
