@@ -1,13 +1,12 @@
 """What each function's role allows, called with the role's own credentials on the emulated AWS."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 from typing import Any
 
-import boto3
+import botocore.session
 import pytest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from infra.local.cloud import deploy
@@ -102,42 +101,45 @@ def some_requests(function: str) -> list[tuple[str, str]]:
     return sorted(own) + refused
 
 
-@dataclass(frozen=True)
 class Caller:
     """Calls of AWS with a role's credentials, which break off after the check of the role."""
 
-    stack: RunningStack
-    role: str
-    buckets: Mapping[str, str]
+    def __init__(self, stack: RunningStack) -> None:
+        """Use this stack; `assume` chooses a role of it."""
+        self.stack = stack
+        self._made = deploy.Cloud(stack.description.aws).made()
+        self._credentials = Credentials("", "")
+        self._session = botocore.session.Session()
+        self._session.register_component("credential_provider", self)
+        self._clients: dict[str, Any] = {}
 
-    @cached_property
-    def credentials(self) -> dict[str, str]:
-        """Credentials of the role."""
-        given = self.stack.aws("sts").assume_role(RoleArn=self.role, RoleSessionName="test")
+    def load_credentials(self) -> Credentials:
+        """Return the credentials of every client, which change with the role."""
+        return self._credentials
+
+    def assume(self, function: str) -> "Caller":
+        """Call with a function's role from now on."""
+        name = self._made["AWS::IAM::Role"][f"{function}Role"]
+        role = self.stack.aws("iam").get_role(RoleName=name)["Role"]["Arn"]
+        given = self.stack.aws("sts").assume_role(RoleArn=role, RoleSessionName="test")
         keys = given["Credentials"]
-        return {
-            "aws_access_key_id": keys["AccessKeyId"],
-            "aws_secret_access_key": keys["SecretAccessKey"],
-            "aws_session_token": keys["SessionToken"],
-        }
-
-    @cached_property
-    def _clients(self) -> dict[str, Any]:
-        return {}
+        self._credentials.access_key = keys["AccessKeyId"]
+        self._credentials.secret_key = keys["SecretAccessKey"]
+        self._credentials.token = keys["SessionToken"]
+        return self
 
     def client(self, service: str) -> Any:
         """Return a client that sends incomplete requests, too."""
         if service not in self._clients:
-            aws, connect = self.stack.description.aws, boto3.client
+            aws = self.stack.description.aws
             url = aws.endpoint_url
             if service == "apigatewaymanagementapi":
                 url += f"/_aws/execute-api/{self.stack.description.live_api_id}/live"
-            self._clients[service] = connect(
-                service,  # type: ignore[call-overload]
+            self._clients[service] = self._session.create_client(
+                service,
                 endpoint_url=url,
                 region_name=aws.region,
                 config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
-                **self.credentials,
             )
         return self._clients[service]
 
@@ -183,7 +185,7 @@ class Caller:
             case "ses":
                 self._send("sesv2", name, FromEmailAddress="no-reply@geminichat.example")
             case "s3":
-                bucket = self.buckets.get(resource.partition("/")[0], resource)
+                bucket = self._made["AWS::S3::Bucket"].get(resource.partition("/")[0], resource)
                 match name:
                     case "ListBucket":
                         self._send("s3", "ListObjectsV2", Bucket=bucket)
@@ -224,9 +226,8 @@ def is_denial(error: ClientError) -> bool:
 
 
 @pytest.fixture(scope="module")
-def caller(system: RunningStack) -> Callable[[str], Caller]:
-    """A function that returns the calls with a function's role; foreign resources exist."""
-    made = deploy.Cloud(system.description.aws).made()
+def caller(system: RunningStack) -> Caller:
+    """Calls of the system's AWS, in which foreign resources exist."""
     system.aws("dynamodb").create_table(
         TableName=FOREIGN,
         BillingMode="PAY_PER_REQUEST",
@@ -237,28 +238,22 @@ def caller(system: RunningStack) -> Callable[[str], Caller]:
     system.aws("ssm").put_parameter(Name=FOREIGN, Value="x", Type="String")
     system.aws("sns").create_topic(Name=FOREIGN)
     system.aws("s3").create_bucket(Bucket=FOREIGN)
-
-    def of(function: str) -> Caller:
-        name = made["AWS::IAM::Role"][f"{function}Role"]
-        role = system.aws("iam").get_role(RoleName=name)["Role"]
-        return Caller(system, role["Arn"], made["AWS::S3::Bucket"])
-
-    return of
+    return Caller(system)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_role_may_call_what_the_template_grants_and_not_its_neighbours(
-    function: str, caller: Callable[[str], Caller]
+    function: str, caller: Caller
 ) -> None:
-    role = caller(function)
+    role = caller.assume(function)
     asked = some_requests(function)
     assert {each for each in asked if role.can_call(*each)} == granted(function)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_role_may_call_nothing_else(function: str, caller: Callable[[str], Caller]) -> None:
+def test_a_role_may_call_nothing_else(function: str, caller: Caller) -> None:
     """Every action on every resource takes minutes."""
-    role = caller(function)
+    role = caller.assume(function)
     assert granted(function) <= set(REQUESTS)
     assert {each for each in REQUESTS if role.can_call(*each)} == granted(function)
