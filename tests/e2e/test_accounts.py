@@ -6,9 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support import archives
 from tests.support.deployed import RunningStack
 from tests.support.http_api import Client
-from tests.support.person import Person, new_email, new_mobile
+from tests.support.parallel import wait_until
+from tests.support.person import PASSWORD, Person, new_email, new_mobile
 
 FIRST = f"first {secrets.token_hex(8)} password"
 SECOND = f"second {secrets.token_hex(8)} password"
@@ -210,3 +212,23 @@ def test_a_signing_key_is_added_without_ending_a_session(stack: RunningStack, an
     assert done.returncode == expected, done.stderr
     assert "again after" in done.stdout + done.stderr
     assert me(stack, token).status_code == 200
+
+
+def test_an_account_is_exported_by_functions_with_their_own_roles(stack: RunningStack) -> None:
+    ann = stack.new_user()
+    room = ann.open_room()
+    ann.wait(room, ann.sent(room))
+    assert ann.post("/user/export", {"currentPassword": PASSWORD}).status == 202
+
+    def shown() -> Any:
+        return ann.get("/user/export").data
+
+    wait_until(lambda: shown()["status"] == "ready", seconds=60, every=0.5)
+    url = shown()["url"]
+    found = archives.read(url)
+    assert [message["id"] for message in found["messages"]] == [
+        message["id"] for message in ann.page(room)
+    ]
+    assert archives.fetch(url.partition("?")[0]).status_code == 403, "the bucket is private"
+    signature = url.partition("X-Amz-Signature=")[2]
+    assert not [line for line in stack.log_lines() if signature in line]

@@ -16,7 +16,7 @@ from infra.paths import ROOT, TOOLS
 from tests.support.browser import Browser, browsing
 from tests.support.console import Console, violations
 from tests.support.deployed import RunningStack
-from tests.support.person import Person, new_email
+from tests.support.person import PASSWORD, Person, new_email
 
 MARKDOWN = """Here is code:
 
@@ -201,6 +201,23 @@ def test_whatever_goes_wrong_is_told_in_plain_words(
     console.see("Your session has ended", "[role=alert]")
 
 
+def test_the_account_page_exports_the_account(
+    stack: RunningStack, window: Browser, console: Console
+) -> None:
+    console.sign_in(stack.new_user())
+    console.open("account")
+    console.press("Export my data")
+    console.fill("Current password", PASSWORD)
+    console.press("Export my data")
+    console.see("Your archive is ready", ".card")
+    window.requests()
+    console.press("Download the archive")
+    console.until(
+        lambda: any("X-Amz-Signature=" in url for url in window.requests()), "nothing is fetched"
+    )
+    assert console.complaints() == []
+
+
 HOSTILE = [
     line.replace("\\n", "\n")
     for line in (ROOT / "tests/support/hostile_texts.txt").read_text().splitlines()
@@ -325,6 +342,12 @@ def test_no_state_has_an_accessibility_violation(
     console.open("account")
     console.see("Basic plan")
     check("the account")
+    person = stack.new_user()
+    assert person.post("/user/export", {"currentPassword": PASSWORD}).status == 202
+    console.sign_in(person)
+    console.open("account")
+    console.see("Your archive is ready")
+    check("an account with an export")
 
 
 def test_the_first_page_load_is_small_and_the_second_uses_the_browsers_cache(
