@@ -24,6 +24,7 @@ type Item = dict[str, Any]
 NOT_WITH_ALL = {
     "AuditTable",
     "CodesTable",
+    "ExportsTable",
     "LimitsTable",
     "LiveTable",
     "PiecesTable",

@@ -12,6 +12,7 @@ ONE_USER_EACH = {
     "POST /auth/change-password",
     "POST /auth/logout",
     "POST /subscribe/pro",
+    "POST /user/export",
     "POST /user/identity",
 }
 """Operations that may end their session, throttle their user's logins, or work only once."""

@@ -1,4 +1,4 @@
-"""An archive is uploaded in parts while it is written, however large it is."""
+"""Archives are uploaded in parts as they are written, into a bucket that keeps them for a day."""
 
 import os
 import tracemalloc
@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from geminichat.clients import export_files
+from geminichat.domain import exports
 from geminichat.runtime import aws_client
 from geminichat.runtime.http_client import Answer
+from tests.support.template import BUCKETS, FUNCTIONS, QUEUES, of_type
 
 MEGABYTE = 1024 * 1024
 LEAST = 5 * MEGABYTE
@@ -72,3 +74,30 @@ def test_an_error_in_an_answer_of_200_is_one(bucket: Bucket) -> None:
     ):
         upload.complete()
     assert bucket.calls[-1][0] == "AbortMultipartUpload"
+
+
+def test_the_bucket_is_private_and_encrypted_and_deletes_everything_after_a_day() -> None:
+    bucket = BUCKETS["ExportsBucket"]
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    [encryption] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    [rule] = bucket["LifecycleConfiguration"]["Rules"]
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", exports.KEPT.days)
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    assert "LoggingConfiguration" not in bucket, "a log would contain the addresses"
+
+
+def test_the_bucket_refuses_requests_without_tls() -> None:
+    [policy] = of_type("AWS::S3::BucketPolicy").values()
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+
+
+def test_an_export_has_failed_when_all_its_attempts_are_over() -> None:
+    queue = QUEUES["ExportsQueue"]
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == exports.ATTEMPTS
+    last = exports.ATTEMPTS * queue["VisibilityTimeout"]
+    assert last < exports.LONGEST.total_seconds()
+    assert FUNCTIONS["ExportsWrite"]["Timeout"] < queue["VisibilityTimeout"]
