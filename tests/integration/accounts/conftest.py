@@ -1,0 +1,13 @@
+"""A small table of users, which these tests search by identity."""
+
+import pytest
+
+from geminichat.tables.users import User
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_users() -> None:
+    """Delete the users of earlier modules: `users_named` reads the whole table."""
+    with User.batch_write() as batch:
+        for user in User.scan(attributes_to_get=["user_id"]):
+            batch.delete(user)
