@@ -23,7 +23,7 @@ from tests.support.lambdas import Api, invoke
 from tests.support.parallel import repeat_at_once
 from tests.support.person import PASSWORD, Person, new_mobile, problem
 from tests.support.stored import prompts
-from tests.support.wire import WIRE, Died
+from tests.support.wire import ALWAYS, WIRE, Died
 
 NOW = datetime.now(UTC)
 UNTIL = times.text(NOW + timedelta(days=30))
@@ -282,6 +282,32 @@ def test_given_back_prompts_can_be_sent_at_once(ann: Person) -> None:
     problem(ann.send(room), 429, "quota-exceeded")
     operators.act("give-back", ann.id, prompts=2)
     assert [ann.send(room).status for _ in range(3)] == [202, 202, 429]
+
+
+def test_an_export_is_announced_to_every_identity_and_only_its_user_can_fetch_it(
+    ann: Person,
+) -> None:
+    ann.second = Person(ann.api, new_mobile())
+    ann.second.ask_for_code("link")
+    body = second_body(ann) | {"currentPassword": PASSWORD}
+    assert ann.post("/user/identity", body).status == 200
+    said = operators.act("export", ann.id)
+    assert "http" not in str(said), "no address for operators"
+    assert "copy of all data" in ann.messages()[-1]
+    assert "copy of all data" in ann.second.messages()[-1]
+    assert ann.get("/user/export").data["status"] == "preparing"
+    twice = operators.send(operators.new_act("export", ann.id))
+    assert (twice["error"], len(operators.recorded(ann.id))) == ("too-many-requests", 1)
+
+
+def test_an_export_that_cannot_be_queued_is_withdrawn_and_may_be_requested_again(
+    api: Api,
+) -> None:
+    ann = prepared("export", api)
+    WIRE.cut("sqs.SendMessage", "failing", times=ALWAYS)
+    assert operators.send(operators.new_act("export", ann.id))["error"] == "unavailable"
+    WIRE.breaks.clear()
+    assert operators.act("export", ann.id)["doneBefore"] is False
 
 
 # ── Who asks ────────────────────────────────────────────────────────────────────────────────────

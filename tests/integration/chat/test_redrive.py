@@ -190,15 +190,17 @@ def test_a_dead_letter_that_names_no_prompt_is_removed(body: str, values: Values
 
 
 def test_a_dry_run_of_redrive_prints_the_same_and_changes_nothing(
-    basic_user: Person, failed_prompt: tuple[str, str]
+    basic_user: Person, failed_prompt: tuple[str, str], values: Values
 ) -> None:
     room, message = failed_prompt
+    send_dead_letter(values, json.dumps({"chatroomId": NO_ROOM, "seq": 1}))
     before = [vars(item) for item in stored(room)]
     done, said = run(dryRun=True)
-    assert done == {"queued": 1}
-    assert said.endswith("1 of 1 queued again: gemini-unavailable 1.")
+    assert done == {"ended": 1, "queued": 1}
+    assert said.endswith("1 of 2 queued again: gemini-unavailable 1.")
     assert [vars(item) for item in stored(room)] == before
-    assert run()[0] == {"queued": 1}
+    assert letters(values) == 1
+    assert run() == (done, said)
     assert basic_user.look(room, message)["status"] == "queued"
 
 
