@@ -25,6 +25,7 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person, problem
 from tests.support.stored import stored
+from tests.support.template import Values
 
 NUMBERS = st.integers(0, 10_000)
 
@@ -258,10 +259,11 @@ COMMON = settings(
 
 
 @pytest.fixture(autouse=True)
-def world(api: Api, google: StandIn, worker: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+def world(api: Api, google: StandIn, values: Values, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HISTORY_TURNS", "50")
     monkeypatch.setenv("BURST_PROMPTS", "0")
-    TurnLives.api, TurnLives.google, TurnLives.worker = api, google, worker
+    TurnLives.api, TurnLives.google = api, google
+    TurnLives.worker = Poller([values.refs["ProPromptsQueue"]], "GeminiWorker")
 
 
 def test_random_edits_and_undos_match_the_model_of_the_line() -> None:
@@ -283,8 +285,8 @@ def test_hidden_turns_are_in_none_of_ten_thousand_requests_to_gemini() -> None:
     TurnLives.requests = 0
     while TurnLives.requests < 10_000:
         lives = TurnLives()
-        for _ in range(10):
-            for act in random.choices("ssssseru", k=6):
+        for _ in range(20):
+            for act in random.choices("ssssseru", k=3):
                 number, at = random.randrange(10_000), random.randrange(10_000)
                 if act == "s":
                     lives.send(number)
