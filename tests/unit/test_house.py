@@ -85,6 +85,8 @@ def test_administration_has_no_event_and_no_url_and_exactly_support_may_invoke_i
     assert ADMINISTRATION
     for function in ADMINISTRATION:
         assert not {"Events", "FunctionUrlConfig"} & set(FUNCTIONS[function])
+    document = json.loads((ROOT / "functions" / "docs_openapi" / "openapi.json").read_text())
+    assert [path for path in document["paths"] if "admin" in path] == []
     [statement] = statements_in(RESOURCES["Support"])
     assert listed(statement["Action"]) == ["lambda:InvokeFunction"]
     assert statement["Resource"] == [{"Ref": f"{name}.Alias"} for name in ADMINISTRATION]

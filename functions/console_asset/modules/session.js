@@ -81,7 +81,8 @@ async function exchange() {
     tabs.postMessage({ spent, tokens });
     begin(tokens);
   } catch (problem) {
-    if (problem instanceof Problem && problem.status < 429) end(ENDED);
+    const notice = problem.code === "account-suspended" ? problem.message : ENDED;
+    if (problem instanceof Problem && problem.status < 429) end(notice);
     throw problem;
   }
 }
