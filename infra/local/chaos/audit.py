@@ -58,7 +58,8 @@ def problems_of(user: User, tables: Tables) -> Iterator[str]:
     yield from user.problems
     stored: defaultdict[str, list[Json]] = defaultdict(list)
     counted: Counter[str] = Counter()
-    days = set()
+    days: set[str] = set()
+    has_ended = True
     for room, messages in tables.messages(user).items():
         found = {int(message["seq"]): message for message in messages}
         for seq, message in found.items():
@@ -66,6 +67,7 @@ def problems_of(user: User, tables: Tables) -> Iterator[str]:
                 reply = found.get(seq + 1)
                 stored[message["content"]].append(message)
                 days.add(message["created_at"][:10])
+                has_ended = has_ended and message["status"] in FINAL
                 if is_counted(message):
                     counted[message["created_at"][:10]] += 1
                 if problem := problem_of(message, reply):
@@ -89,7 +91,7 @@ def problems_of(user: User, tables: Tables) -> Iterator[str]:
         if int(item.get("prompts", 0)) != counted[day]:
             yield f"miscounted: {item.get('prompts')} prompts on {day}, {counted[day]} are right"
         for name in ("reserved", "in_flight"):
-            if item.get(name):
+            if has_ended and item.get(name):
                 yield f"{name} is {item[name]} on {day}, although every prompt has ended"
 
 

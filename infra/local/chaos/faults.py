@@ -5,7 +5,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, NamedTuple
 
 import httpx
@@ -42,6 +42,7 @@ class Faults:
         http: httpx.AsyncClient,
         generator: random.Random,
         gap: float = GAP,
+        spared: Collection[str] = (),
     ) -> None:
         self.happened: Counter[str] = Counter()
         self.latest = ""
@@ -50,7 +51,7 @@ class Faults:
         self._choose = generator
         self._urls = urls
         self._gap = gap
-        self._cards: list[tuple[str, Card]] = [
+        cards: list[tuple[str, Card]] = [
             ("Valkey killed", self._kill(processes.kill_valkey)),
             ("AWS killed", self._kill(processes.kill_emulated_aws)),
             ("worker killed", self._kill_function("GeminiWorker")),
@@ -74,6 +75,7 @@ class Faults:
             ("events lost", self._lose_events),
             ("events doubled", self._double_events),
         ]
+        self._cards = [card for card in cards if card[0] not in spared]
 
     async def happen(self, until: float) -> None:
         """Draw cards until a time on the monotonic clock; the deck is shuffled again and again."""

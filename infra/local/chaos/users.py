@@ -206,7 +206,9 @@ class User:
         content = f"{self.email.partition('@')[0]} {len(self.prompts)}"
         prompt = Prompt(room, content)
         self.prompts.append(prompt)
-        answer, repeated = await self.request(method, path, {"content": content}, key=content)
+        answer, repeated = await self.request(
+            method, path, {"content": content}, key=content.replace(" ", "-")
+        )
         if answer is not None and answer.status_code == 202:
             prompt.id, prompt.status = answer.json()["data"]["messageId"], "queued"
         elif answer is not None and not repeated:

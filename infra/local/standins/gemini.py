@@ -35,6 +35,7 @@ name, at the beginning of the model's id):
 """
 
 import asyncio
+import contextlib
 import json
 import math
 import re
@@ -385,15 +386,16 @@ async def _send(
     response = web.StreamResponse(headers={"content-type": kind})
     if len(body) == 1:
         response.content_length = len(body[0])
-    await response.prepare(request)
-    if dropped:
-        await response.write(body[0] if len(body) > 1 else body[0][: len(body[0]) // 2])
-        if request.transport:
-            request.transport.close()
-        return response
-    for piece in body:
-        await response.write(piece)
-    await response.write_eof()
+    with contextlib.suppress(ConnectionError):  # the client has gone
+        await response.prepare(request)
+        if dropped:
+            await response.write(body[0] if len(body) > 1 else body[0][: len(body[0]) // 2])
+            if request.transport:
+                request.transport.close()
+            return response
+        for piece in body:
+            await response.write(piece)
+        await response.write_eof()
     return response
 
 
@@ -407,22 +409,25 @@ async def _send_as_told(
     response = web.StreamResponse(
         status=int(told.get("status", 200)), headers={"content-type": told.get("type", usual)}
     )
-    await response.prepare(request)
-    if events is None:
-        body = told.get("body", "")
-        await response.write((body if isinstance(body, str) else json.dumps(body)).encode())
-    else:
-        sent = 0
-        for _ in range(int(told.get("repeat", 1))):
-            for event in events:
-                await asyncio.sleep(told.get("pause", 0))
-                before = (b"," if sent else b"[") if streamed and not sse else b""
-                await response.write(_event(event) if sse else before + json.dumps(event).encode())
-                sent += 1
-        if streamed and not sse:
-            await response.write(b"]")
-    await asyncio.sleep(told.get("hold", 0))
-    await response.write_eof()
+    with contextlib.suppress(ConnectionError):  # the client has gone
+        await response.prepare(request)
+        if events is None:
+            body = told.get("body", "")
+            await response.write((body if isinstance(body, str) else json.dumps(body)).encode())
+        else:
+            sent = 0
+            for _ in range(int(told.get("repeat", 1))):
+                for event in events:
+                    await asyncio.sleep(told.get("pause", 0))
+                    before = (b"," if sent else b"[") if streamed and not sse else b""
+                    await response.write(
+                        _event(event) if sse else before + json.dumps(event).encode()
+                    )
+                    sent += 1
+            if streamed and not sse:
+                await response.write(b"]")
+        await asyncio.sleep(told.get("hold", 0))
+        await response.write_eof()
     return response
 
 
