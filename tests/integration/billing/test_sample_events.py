@@ -15,6 +15,7 @@ REFUSED: Mapping[str, tuple[int, str]] = {
     "AuthVerifyOtp": (400, "invalid-code"),
     "AuthResetPassword": (400, "invalid-code"),
     "UserAddIdentity": (400, "invalid-code"),
+    "UserGetExport": (404, "not-found"),
     "ChatroomRetryMessage": (409, "not-failed"),
     "ChatroomUndo": (409, "nothing-to-undo"),
     "ChatroomFork": (409, "still-generating"),
