@@ -95,7 +95,12 @@ def test_unprocessed_keys_are_read_again_and_end_in_a_503(
 
 
 def test_a_sweep_that_reads_a_lagging_index_queues_and_fails_nothing_wrongly(
-    basic_user: Person, room: str, worker: Poller, wire: Wire, values: Values
+    basic_user: Person,
+    room: str,
+    worker: Poller,
+    wire: Wire,
+    values: Values,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     answered = basic_user.sent(room)
     deleted = basic_user.open_room()
@@ -108,6 +113,7 @@ def test_a_sweep_that_reads_a_lagging_index_queues_and_fails_nothing_wrongly(
         assert run_sweep(timedelta(hours=1))["queued"] == 0
         assert run_sweep(timedelta(days=2))["failed"] == 0
         assert [vars(message) for message in stored(room)] == before
+        assert "not swept" not in capsys.readouterr().out
     bring_to_rest(worker, [room])
     assert [basic_user.look(room, one)["status"] for one in (answered, late)] == ["answered"] * 2
     assert len(stored(room)) == 4
