@@ -7,7 +7,7 @@ reconcile it afterwards: RUNBOOK.md, "Backup and restore". An interrupted run ma
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import batched
 from typing import Any, NamedTuple
@@ -128,28 +128,30 @@ def _start(table: str, moment: datetime) -> str:
 def _copy(source: str, target: str, *, dry_run: bool) -> Differences:
     """Give a table the items of another one, and return the differences."""
     table = boto3.resource("dynamodb").Table(target)
-    keys = [key["AttributeName"] for key in table.key_schema]
+    names = [key["AttributeName"] for key in table.key_schema]
 
-    def key_of(item: Item) -> Item:
-        return {name: item[name] for name in keys}
+    def key_of(item: Item) -> tuple[Any, ...]:
+        return tuple(item[name] for name in names)
+
+    def read(other: str, items: Iterable[Item]) -> dict[tuple[Any, ...], Item]:
+        keys = [{name: item[name] for name in names} for item in items]
+        return {key_of(item): item for item in _read(other, keys)}
 
     changed = deleted = added = 0
     with table.batch_writer() as batch:
         for items in batched(scan(source), BATCH, strict=False):
-            now = _read(target, [key_of(item) for item in items])
+            now = read(target, items)
             for item in items:
-                same = next((one for one in now if key_of(one) == key_of(item)), None)
-                changed += same is not None and same != item
-                deleted += same is None
-                if same != item and not dry_run:
+                changed += key_of(item) in now and now[key_of(item)] != item
+                deleted += key_of(item) not in now
+                if now.get(key_of(item)) != item and not dry_run:
                     batch.put_item(Item=item)
         for items in batched(scan(target), BATCH, strict=False):
-            present = [key_of(item) for item in items]
-            then = [key_of(item) for item in _read(source, present)]
-            for key in present:
-                added += key not in then
-                if key not in then and not dry_run:
-                    batch.delete_item(Key=key)
+            then = read(source, items)
+            for item in items:
+                added += key_of(item) not in then
+                if key_of(item) not in then and not dry_run:
+                    batch.delete_item(Key={name: item[name] for name in names})
     return Differences(changed, deleted, added)
 
 
