@@ -136,4 +136,4 @@ def _losses(changes: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
         targets = [detail["Target"] for detail in change["Details"]]
         names = dict.fromkeys(target.get("Name", target["Attribute"]) for target in targets)
         if change.get("Replacement") == "True" or any(name in FIXED for name in names):
-            yield change["LogicalResourceId"], f"is replaced, because {', '.join(names)} changes"
+            yield change["LogicalResourceId"], f"is replaced, because of {', '.join(names)}"
