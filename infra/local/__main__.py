@@ -74,9 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--gemini-delay",
         type=float,
-        default=0.5,
+        default=1.5,
         metavar="SECONDS",
-        help="response time of the Gemini stand-in (default: 0.5)",
+        help="response time of the Gemini stand-in (default: 1.5)",
     )
 
     chat = commands.add_parser("chat", help="chat in the terminal")

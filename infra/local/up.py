@@ -75,7 +75,7 @@ class Options:
     parameters: Mapping[str, str] = field(default_factory=dict)
     follow: bool = True
     """Whether saved code replaces the deployed one at once."""
-    gemini_delay: float = 0.5
+    gemini_delay: float = 1.5
     gemini_key: str | None = None
     stripe: StripeAccount | None = None
 

@@ -136,7 +136,7 @@ Json = dict[str, Any]
 
 
 def create_app(api_key: str, delay: float = 0.0, models: Sequence[str] = MODELS) -> web.Application:
-    """Return the stand-in, which lists `models`; every answer waits `delay` seconds."""
+    """Return the stand-in, which lists `models`; every answer takes `delay` seconds."""
     faults, journal = Faults(FAULTS), Journal()
     stand_in = _Gemini(api_key, delay, models, faults, journal)
     app = web.Application(client_max_size=20 * 1024 * 1024)
@@ -234,7 +234,8 @@ class _Gemini:
         fault = self._faults.take(
             prompt, lambda fault: model.startswith(fault.settings.get("model", ""))
         )
-        await asyncio.sleep(self._delay)
+        if fault:
+            await asyncio.sleep(self._delay)
         if fault and fault.kind == "stall":
             await asyncio.sleep(fault.settings.get("seconds", 3600))
         if fault and fault.kind == "answer":
@@ -262,7 +263,9 @@ class _Gemini:
         if fault and fault.kind == "garbage":
             body = [b"<html>temporarily unavailable</html>"]
         kind = EVENT_STREAM if sse else JSON
-        return await _send(request, body, kind, dropped=bool(fault and fault.kind == "drop"))
+        dropped = bool(fault and fault.kind == "drop")
+        pause = 0 if fault else self._delay / len(body)
+        return await _send(request, body, kind, dropped=dropped, pause=pause)
 
     def _check_key(self, request: web.Request) -> None:
         key = request.headers.get("x-goog-api-key") or request.query.get("key")
@@ -381,8 +384,9 @@ def _event(chunk: Any) -> bytes:
 
 
 async def _send(
-    request: web.Request, body: list[bytes], kind: str, *, dropped: bool
+    request: web.Request, body: list[bytes], kind: str, *, dropped: bool, pause: float
 ) -> web.StreamResponse:
+    """Send the pieces of an answer, each after a pause."""
     response = web.StreamResponse(headers={"content-type": kind})
     if len(body) == 1:
         response.content_length = len(body[0])
@@ -394,6 +398,7 @@ async def _send(
                 request.transport.close()
             return response
         for piece in body:
+            await asyncio.sleep(pause)
             await response.write(piece)
         await response.write_eof()
     return response
