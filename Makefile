@@ -16,7 +16,7 @@ SAM := PATH="$(CURDIR)/.local/bin:$(PATH)" .local/sam/bin/sam
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup up chat chaos logs status sam-local sam-invoke test soak check unit integration e2e lint audit format typecheck
+.PHONY: help setup up chat chaos logs status sam-local sam-invoke test soak check unit integration e2e engines lint audit format typecheck
 .PHONY: picture bench openapi newman schemathesis secrets deploy destroy rotate-keys admin reconcile restore models build hooks clean
 .PHONY: setup-up local-only lock lock-layers lock-tools lock-node lock-bench
 
@@ -68,6 +68,9 @@ check: lint typecheck audit ## Run lint, typecheck, audit, and the faster unit a
 
 unit integration e2e: setup ## Run the unit tests; also: make integration, make e2e (ARGS="-k quota"; ENGINE=dynamodb-local)
 	@$(if $(ENGINE),ENGINE=$(ENGINE)) $(RUN) pytest tests/$@ $(PARALLEL) $(ARGS)
+
+engines: setup ## Run the integration tests on both engines of the tables (ARGS="-k quota")
+	@$(MAKE) integration && $(MAKE) integration ENGINE=dynamodb-local
 
 lint: setup ## Check the format, the code and the templates
 	@$(RUN) ruff format --check --quiet . || { echo "Some files are not formatted. Run: make format"; exit 1; }

@@ -11,7 +11,7 @@ from infra.stages import stage as stages
 from infra.stages.put_secrets import SECRETS
 from infra.stages.stage import Stage
 from infra.template import settings
-from tests.support.template import TEMPLATE
+from tests.support.template import RESOURCES, TABLES, TEMPLATE
 
 VARIABLES = settings(TEMPLATE)
 BY_NAME = {secret.name: secret for secret in SECRETS}
@@ -59,6 +59,15 @@ def test_a_parameter_that_was_not_filled_in_stops_a_deployment() -> None:
     stage = Stage("dev", "geminichat-dev", {"Stage": "dev", "UpstashUrl": "https://YOUR-DATABASE"})
     with pytest.raises(CommandError, match=r"\[dev.deploy.parameters\]: fill in UpstashUrl\.$"):
         deploy.check(stage)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_can_be_restored_to_a_moment_and_outlives_its_stack(table: str) -> None:
+    recovery = TABLES[table]["PointInTimeRecoverySpecification"]
+    assert recovery == {"PointInTimeRecoveryEnabled": True}
+    assert "DeletionProtectionEnabled" in TABLES[table]
+    assert RESOURCES[table]["UpdateReplacePolicy"] == "Retain"
+    assert RESOURCES[table]["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
 def test_every_secret_that_functions_read_can_be_stored() -> None:
