@@ -15,6 +15,8 @@ from geminichat.errors import (
 from geminichat.operations import delete_account, login, notices
 from geminichat.tables import usage, users
 
+KEEPABLE = "The account will be deleted. To keep it, log in before that time."
+
 
 @endpoint(
     within=payments.WITHIN,
@@ -41,6 +43,6 @@ def handler(request: Request) -> Response[ScheduledPurge]:
     notices.send(user.user_id, identities, texts.departure_notice(purge_at), request.now)
     return accepted(
         ScheduledPurge(purge_at=purge_at, kept=deletion.KEPT),
-        "The account will be deleted. To keep it, log in before that time.",
+        KEEPABLE if users.has_proven_identity(user) else "The account was deleted.",
         headers={**NO_STORE, **limits},
     )

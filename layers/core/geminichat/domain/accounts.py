@@ -189,8 +189,8 @@ CHANGE_NOTICE = (
 def departure_notice(purge_at: str) -> str:
     """Return the notice of an account that is to be deleted."""
     return (
-        f"Your Gemini Chat account will be deleted on {purge_at[:10]}, as you asked. To keep it, "
-        "log in before then. If this was not you, log in now and change your password."
+        f"Your Gemini Chat account will be deleted on {purge_at[:10]}. To keep it, log in before "
+        "then. If you did not ask for this, log in now and change your password."
     )
 
 
