@@ -338,11 +338,11 @@ def _live(results: Results) -> str:
         f"connection, with {it.posts} posts. At {model.memory_of(model.WORKER)} MB, "
         f"{live.FIRST_TEXTS} first texts were posted {it.first_text * 1e3:.0f} ms after Gemini's "
         f"first piece (median; 95 % {it.first_text_95 * 1e3:.0f} ms), and the last of ten watched "
-        f"rooms of a batch was answered after {it.ten:.2f} s, of one {it.one:.2f} s. A million "
-        f"watched exchanges cost **${dollars * model.MILLION:.2f}**, Gemini aside, with "
-        f"{model.ASSUMED['watched_replies']:.0f} replies per connection of "
-        f"{model.ASSUMED['connection_minutes']:.0f} minutes and {model.ASSUMED['fetches']:.0f} "
-        "requests each in place of the polls: frames and connections are what is dearer."
+        f"rooms of a batch was answered after {it.ten:.2f} s, of one {it.one:.2f} s.\n\n"
+        f"A million watched exchanges cost **${dollars * model.MILLION:.2f}**, Gemini aside: a reply "
+        f"of {live.SECONDS:.0f} s, {model.ASSUMED['fetches']:.0f} requests in place of the polls, "
+        f"and {model.ASSUMED['watched_replies']:.0f} replies per connection of "
+        f"{model.ASSUMED['connection_minutes']:.0f} minutes."
     )
 
 

@@ -68,6 +68,24 @@ def test_the_cost_model_gives_the_worker_at_least_its_minimum_memory() -> None:
     assert compute == pytest.approx((others * 128 + 256) / 1024 * GB_SECOND)
 
 
+def test_a_watched_exchange_pays_for_frames_and_a_share_of_its_connection() -> None:
+    walls = dict.fromkeys(model.MEMORIES, 1000.0)
+    known = {name: of(walls) for name in (model.SEND, model.POLL, model.WORKER)}
+    seconds = model.ASSUMED["model_seconds"]
+
+    def dollars(posts: int, reads: float, writes: float) -> float:
+        return model.watched(known, seconds, posts, reads, writes)
+
+    assert dollars(10, 0, 0) - dollars(0, 0, 0) == pytest.approx(10e-6)
+    assert dollars(0, 8, 4) - dollars(0, 0, 0) == pytest.approx(8 * 0.125e-6 + 4 * 0.625e-6)
+    poll = model.invocation(known[model.POLL], 512, http=True).total
+    connection = (8 * poll + 4e-6 + 20 * 0.25e-6) / 10
+    unwatched = model.exchange(known).total
+    assert dollars(0, 0, 0) == pytest.approx(unwatched - poll + connection)
+    longer = model.watched(known, seconds + 4, 0, 0, 0)
+    assert longer - dollars(0, 0, 0) == pytest.approx(GB_SECOND)
+
+
 def idle() -> model.Idle:
     """Return the idle cost if a sweep takes no time and makes no calls."""
     return model.idle({model.SWEEP: of({model.memory_of(model.SWEEP): 0.0})})
