@@ -119,6 +119,11 @@ def test_head_and_body_of_a_request_are_sent_in_one_piece() -> None:
     assert seen[0].endswith(b"\r\n\r\nthe body")
 
 
+def test_a_line_break_in_a_header_is_refused() -> None:
+    with server(answering()) as url, pytest.raises(ValueError, match="line break"):
+        post(url, key="a\r\nhost: b")
+
+
 def test_an_error_status_is_returned_not_raised() -> None:
     with server(answering(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")) as url:
         assert post(url).status == 503

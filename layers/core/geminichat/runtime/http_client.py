@@ -8,6 +8,7 @@ import functools
 import io
 import math
 import os
+import re
 import select
 import socket
 import ssl
@@ -69,31 +70,8 @@ class _Address(NamedTuple):
     host: str
     port: int
     path: str
-
-
-class _Connection(HTTPConnection):
-    """A connection that sends a request in one piece: one system call, packet and TLS record.
-
-    http.client sends head and body apart, which costs 50 µs more.
-    """
-
-    _held: list[bytes] | None = None
-
-    def send(self, data: Any) -> None:
-        if self._held is None:
-            super().send(data)
-        else:
-            self._held.append(data)
-
-    def request(self, *arguments: Any, **named: Any) -> None:
-        self._held = []
-        super().request(*arguments, **named)
-        held, self._held = self._held, None
-        self.send(b"".join(held))
-
-
-class _SecureConnection(_Connection, HTTPSConnection):
-    pass
+    name: str
+    """The host and, unless it is the usual one, the port."""
 
 
 _idle: dict[tuple[bool, str, int], list[tuple[HTTPConnection, float]]] = {}
@@ -136,26 +114,24 @@ def request(
     read = max(0.001, min(read, deadlines.time_left()))
     try:
         connection.sock.settimeout(read)
-        connection.request(method, address.path, body, headers)
+        _send(connection, method, address, headers, body)
         if other := _overlapped.get():
             other.run()
             read = max(0.001, min(read, deadlines.time_left()))  # less time may be left now
-        connection.response_class = functools.partial(  # type: ignore[assignment]
-            _DeadlineResponse, ends_at=time.monotonic() + read
-        )
-        response = connection.getresponse()
+        response = _DeadlineResponse(connection.sock, method, time.monotonic() + read)
+        response.begin()
         if response.status < 200:  # the final answer follows, and the next request would read it
             raise HTTPException(f"an interim answer, {response.status}")
         content = response.read()
         found = {name.lower(): value for name, value in response.getheaders()}
     except TimeoutError as error:
-        connection.close()
+        _break_off(connection)
         raise TimedOut(f"{address.host} did not answer within {read:.3g} s") from error
     except (OSError, HTTPException) as error:
-        connection.close()
+        _break_off(connection)
         raise RequestFailed(f"{address.host} broke off: {type(error).__name__}") from error
     except BaseException:
-        connection.close()
+        _break_off(connection)
         raise
     if response.will_close:
         connection.close()
@@ -167,11 +143,12 @@ def request(
 class Stream:
     """An answer that is read piece by piece: begin, iterate it once, and close it in the end."""
 
-    def __init__(self, address: _Address, connection: HTTPConnection, ends_at: float) -> None:
-        """Keep the connection, on which the request was sent; see `stream`."""
+    def __init__(
+        self, address: _Address, connection: HTTPConnection, silence: float, ends_at: float
+    ) -> None:
+        """Keep the connection, on which a POST was sent; see `stream`."""
         self._address, self._connection, self._ends_at = address, connection, ends_at
-        self._sock: socket.socket = connection.sock
-        self._response: HTTPResponse
+        self._response = _DeadlineResponse(connection.sock, "POST", ends_at, silence)
         self._closed = False
         self.status = 0
         self.headers: Mapping[str, str] = {}
@@ -179,7 +156,7 @@ class Stream:
     def begin(self) -> None:
         """Read status and headers, nothing if it was closed. Raises as `stream` does."""
         with self._reading():
-            self._response = self._connection.getresponse()
+            self._response.begin()
             if self._response.status < 200:
                 raise HTTPException("an interim answer")
         if self._closed:
@@ -203,9 +180,7 @@ class Stream:
         if self._closed:
             return
         self._closed = True
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
-        self._connection.close()
+        _break_off(self._connection)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -243,13 +218,10 @@ def stream(
     address = _parse_url(url)
     whole = min(whole, deadlines.time_left())
     connection = _take_idle(address, idle) or _connect(address, min(connect, whole))
-    answer = Stream(address, connection, time.monotonic() + whole)
+    answer = Stream(address, connection, silence, time.monotonic() + whole)
     with answer._reading():
         connection.sock.settimeout(min(silence, whole))
-        connection.request("POST", address.path, body, headers)
-    connection.response_class = functools.partial(  # type: ignore[assignment]
-        _DeadlineResponse, ends_at=time.monotonic() + whole, silence=silence
-    )
+        _send(connection, "POST", address, headers, body)
     return answer
 
 
@@ -301,14 +273,9 @@ class _DeadlineResponse(HTTPResponse):
     """A response that is read until a moment; a socket's own time-out restarts at every byte."""
 
     def __init__(
-        self,
-        sock: socket.socket,
-        *more: Any,
-        ends_at: float,
-        silence: float = math.inf,
-        **named: Any,
+        self, sock: socket.socket, method: str, ends_at: float, silence: float = math.inf
     ) -> None:
-        super().__init__(sock, *more, **named)
+        super().__init__(sock, method=method)
         self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock, ends_at, silence))
 
 
@@ -340,7 +307,39 @@ def _parse_url(url: str) -> _Address:
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return _Address(secure, parts.hostname or "", parts.port or (443 if secure else 80), path)
+    port = parts.port or (443 if secure else 80)
+    return _Address(secure, parts.hostname or "", port, path, parts.netloc)
+
+
+def _send(
+    connection: HTTPConnection,
+    method: str,
+    address: _Address,
+    headers: Mapping[str, str],
+    body: bytes | None,
+) -> None:
+    """Send a request in one piece: one system call, packet and TLS record.
+
+    http.client sends head and body apart and takes twice the time. Raises ValueError for a line
+    break in a header.
+    """
+    lines = [f"{method} {address.path} HTTP/1.1", "accept-encoding: identity"]
+    if "host" not in headers:
+        lines.append(f"host: {address.name}")
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if body is not None:
+        lines.append(f"content-length: {len(body)}")
+    head = "\r\n".join(lines)
+    if len(re.findall(r"[\r\n]", head)) != 2 * len(lines) - 2:
+        raise ValueError("a line break in a header")
+    connection.sock.sendall(f"{head}\r\n\r\n".encode("latin-1") + (body or b""))
+
+
+def _break_off(connection: HTTPConnection) -> None:
+    """Close a connection whose answer is not complete; this wakes a thread that reads it."""
+    with suppress(OSError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 def _take_idle(address: _Address, idle: float) -> HTTPConnection | None:
@@ -376,12 +375,12 @@ def _keep_idle(address: _Address, connection: HTTPConnection) -> None:
 def _connect(address: _Address, timeout: float) -> HTTPConnection:
     connection: HTTPConnection
     if not address.secure:
-        connection = _Connection(address.host, address.port, timeout=timeout)
+        connection = HTTPConnection(address.host, address.port, timeout=timeout)
     elif proxy := _proxy(address.host):
-        connection = _SecureConnection(*proxy, timeout=timeout, context=tls())
+        connection = HTTPSConnection(*proxy, timeout=timeout, context=tls())
         connection.set_tunnel(address.host, address.port)
     else:
-        connection = _SecureConnection(address.host, address.port, timeout=timeout, context=tls())
+        connection = HTTPSConnection(address.host, address.port, timeout=timeout, context=tls())
     try:
         connection.connect()
     except TimeoutError as error:
