@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -153,11 +154,21 @@ def test_an_export_is_shown_for_a_day(ann: Person, writer: Poller) -> None:
     problem(ann.get("/user/export", at=NOW + DAY), 404, "not-found")
 
 
-def test_the_state_of_an_export_takes_one_call(ann: Person, writer: Poller) -> None:
-    exported(ann, writer)
-    with WIRE.watched() as tries:
-        shown(ann)
-    assert [seen.call for seen in tries] == ["dynamodb.BatchGetItem"]
+def test_an_export_takes_as_many_calls_as_the_table_of_calls_says(
+    ann: Person, writer: Poller
+) -> None:
+    ann.sent(ann.open_room())
+
+    def calls_of(act: Callable[[], object]) -> Counter[str]:
+        with WIRE.watched() as tries:
+            act()
+        return Counter(seen.call.partition(".")[0] for seen in tries)
+
+    notice = Counter(dynamodb=2, ses=1)
+    assert calls_of(lambda: request(ann)) == Counter(dynamodb=3, sqs=1) + notice
+    rooms = 1
+    assert calls_of(writer.drain) == Counter(dynamodb=5 + rooms, s3=3)
+    assert calls_of(lambda: shown(ann)) == Counter(dynamodb=1)
 
 
 @pytest.mark.parametrize(
