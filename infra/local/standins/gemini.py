@@ -150,7 +150,7 @@ def reply_to(contents: list[Json], instruction: str = "") -> str:
     """Return the reply to a conversation, by the rule above."""
     said = [_text(content) for content in contents if content.get("role", "user") == "user"]
     if instruction.startswith("Title"):
-        return " ".join(["Chat about", *said[-1].split()[:3]])
+        return " ".join(["Chat about", *said[-1].partition("\n---\n")[0].split()[:3]])
     notes = [f"turn {len(said)}"]
     if len(said) > 1:
         notes.append(f"before that: {said[-2]}")

@@ -10,6 +10,7 @@ import requests
 from google.api_core import exceptions
 from google.generativeai.types import GenerateContentResponse, RequestOptions
 
+from geminichat.domain import titles
 from infra.local.serving import served
 from infra.local.standins import gemini
 from infra.local.standins.faults import StandIn
@@ -294,6 +295,12 @@ def test_the_sdk_lists_the_models_that_a_key_may_use(google: StandIn) -> None:
     connect(google, "guess")
     with pytest.raises(exceptions.BadRequest, match="API key not valid"):
         list(genai.list_models())
+
+
+def test_a_title_has_the_first_words_of_the_prompt_and_none_of_the_reply() -> None:
+    question = titles.question("Hello there", "You said: Hello there (turn 1)")
+    asked = [{"parts": [{"text": question}]}]
+    assert reply_to(asked, titles.INSTRUCTION) == "Chat about Hello there"
 
 
 def test_every_answer_waits_for_the_configured_delay(api_key: str) -> None:
