@@ -57,7 +57,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Prompts and retries of today."""
     in_flight: int
     failures: list[FailedPrompt]
-    """Those of the latest rooms that still are failed, newest first."""
+    """Prompts in the latest rooms that are still failed, newest first."""
 
 
 class Acts(msgspec.Struct, frozen=True, kw_only=True):

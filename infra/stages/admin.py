@@ -28,7 +28,7 @@ from infra.stages.stage import Stage
 PATIENT = Config(read_timeout=70)
 """Longer than the functions' timeouts; a retry repeats the act's id, so it happens once."""
 VERY_PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
-"""For a redrive."""
+"""The settings for a redrive, which takes minutes."""
 
 SHOW, CHANGE = "admin-show", "admin-change"
 REDRIVE = "admin-redrive"

@@ -19,7 +19,7 @@ HOLD_DATA = ["AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue"]
 """The types of resources that are not replaced and not removed."""
 
 FIXED = ("KeySchema", "LocalSecondaryIndexes")
-"""What DynamoDB cannot change; CloudFormation says of some such changes that they may replace."""
+"""Properties of a table that only a new table can have: CloudFormation would replace it."""
 
 STARTED = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS")
 STUCK = ("DELETE_FAILED", "ROLLBACK_FAILED", "UPDATE_ROLLBACK_FAILED")

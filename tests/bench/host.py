@@ -1,7 +1,7 @@
 """AWS's side of a function: the Runtime API that gives its process work, and the services.
 
-A function runs as on Lambda: a fresh process of the runtime's Python under awslambdaric, its own
-folder and its layers the only packages it sees.
+A function runs as on Lambda: in a fresh process of the runtime's Python under awslambdaric, which
+can import only its own folder and its layers.
 """
 
 import asyncio

@@ -34,13 +34,13 @@ class Figures:
     unwatched: float
     watched: float
     first_text: float
-    """From Gemini's first piece to the first post; the next one is what 95 % stay below."""
+    """The median from Gemini's first piece to the first post; the next has the 95th percentile."""
     first_text_95: float
     one: float
     ten: float
-    """Until the last reply of a batch of one room, and of ten, is stored."""
+    """Seconds until the last reply of a batch is stored: one room, and ten rooms."""
     posts: int
-    """Of a watched reply; then the read and write units that it takes more than another."""
+    """The posts of a watched reply; then the read and write units that watching adds."""
     reads: float
     writes: float
 

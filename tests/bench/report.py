@@ -446,7 +446,7 @@ def _cost(results: Results) -> list[str]:
 
 
 def _crossings(only: float, whole: float, dollars_of: Callable[[float], float]) -> str:
-    """Return the sentence about the months that cost as much as the container."""
+    """Return the sentence on the loads at which a month costs as much as the container."""
     later = f"{model.crossing(whole, dollars_of):,} exchanges per month"
     if dollars_of(0) > only:
         return (

@@ -41,12 +41,12 @@ VISITS = 2
 TEXTS = 1 / 30
 """Per user and day: a refresh token lasts thirty days."""
 TOKENS = (1_500, 400)
-"""Of a prompt with its history, and of its reply."""
+"""The tokens of a prompt with its history, and of its reply."""
 ANSWER = 5.0
 """Seconds of a reply, on average; their logarithms are normally distributed."""
 SPREAD = 0.6
 REQUEST_SECONDS = 0.05
-"""Of a function that answers a request."""
+"""Seconds of a function that answers a request."""
 
 # ── What a prompt takes (test_budget.py compares the writes with what is sent) ────────────────────
 
@@ -105,7 +105,7 @@ class Waits:
 
     median: float
     slow: float
-    """Of one in twenty."""
+    """The wait in seconds that one prompt in twenty exceeds."""
     batch: float
 
 

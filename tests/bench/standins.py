@@ -60,9 +60,9 @@ class World:
     reply: str = REPLY
     """The model's reply."""
     chunks: int = 1
-    """The events in which it comes."""
+    """The number of events in which the reply is sent."""
     between: float = 0.0
-    """Seconds from one of them to the next."""
+    """Seconds from one event to the next."""
     stripe: Mapping[str, Any] = field(default_factory=dict)
     """Stripe's answers by "METHOD /path"; the longest path that fits counts."""
     calls: list[Call] = field(default_factory=list)

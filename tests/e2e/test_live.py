@@ -1,4 +1,4 @@
-"""Replies watched as they grow, over real sockets; limits as AWS has them, only shorter."""
+"""Live replies over real sockets, with shortened limits of AWS."""
 
 import asyncio
 import json

@@ -152,7 +152,7 @@ class Caller:
         return True
 
     def call(self, action: str, resource: str) -> None:
-        """Call an action without what it requires apart from the resource."""
+        """Call an action on a resource, without its other required parameters."""
         service, _, name = action.partition(":")
         described = self.stack.description
         match service:

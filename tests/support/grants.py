@@ -45,7 +45,7 @@ OBJECT_ACTIONS = {
 }
 """The permissions that calls for an object require."""
 BY_ADDRESS = "s3:GetObject"
-"""Used by who has a presigned address, without a call of the function that signs it."""
+"""The action that a presigned address permits; the function that signs it does not call it."""
 METHODS = {"PostToConnection": "POST", "DeleteConnection": "DELETE"}
 """The calls of the @connections API; a grant names the method, and no connection."""
 ANY = "any"

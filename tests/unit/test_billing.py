@@ -146,7 +146,7 @@ def test_periods_are_parsed_from_the_items_and_from_the_older_shape() -> None:
     assert parse_subscription(NEW).period_end == datetime.fromtimestamp(1_762_592_000, UTC)
 
 
-def test_the_item_with_the_longest_period_counts() -> None:
+def test_the_subscription_item_with_the_longest_period_decides() -> None:
     items = [*NEW["items"]["data"], {"current_period_start": 1, "current_period_end": 2}]  # type: ignore[index]
     assert parse_subscription({**NEW, "items": {"data": items}}) == parse_subscription(NEW)
 

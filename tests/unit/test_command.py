@@ -18,7 +18,7 @@ from infra.stages.command import command, parser
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
-def test_an_expected_error_is_one_line_and_an_exit_status(
+def test_an_expected_error_prints_one_line_and_sets_the_exit_status(
     error: BaseException | None, status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @command

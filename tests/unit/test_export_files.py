@@ -66,7 +66,7 @@ def test_an_upload_that_is_not_completed_is_aborted(bucket: Bucket) -> None:
     assert bucket.calls[-1][0] == "AbortMultipartUpload"
 
 
-def test_an_error_in_an_answer_of_200_is_one(bucket: Bucket) -> None:
+def test_an_error_of_s3_within_a_200_answer_is_raised(bucket: Bucket) -> None:
     bucket.completion = b"<Error><Code>InternalError</Code></Error>"
     with (
         pytest.raises(ValueError, match="did not complete"),

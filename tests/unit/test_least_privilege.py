@@ -187,5 +187,5 @@ def test_a_grant_in_excess_is_found_in_every_form(function: str) -> None:
     assert problems(with_excesses(), function)
 
 
-def test_functions_without_an_excess_have_no_problem_then() -> None:
+def test_an_excess_of_one_function_is_not_reported_at_another() -> None:
     assert problems(with_excesses(), "ChatroomList") == []

@@ -123,7 +123,7 @@ async def served(server: Server) -> AsyncIterator[str]:
 
 
 async def in_python(server: Server) -> list[str]:
-    """Return the texts that the reader in Python shows, and at last the stored one."""
+    """Return the texts that the reader in Python shows; the last one is the stored reply."""
     shown: list[str] = []
     async with served(server) as url, aiohttp.ClientSession(url) as http:
         prompt = await live_reader.watch(http, "r", "m", shown.append)
@@ -131,7 +131,7 @@ async def in_python(server: Server) -> list[str]:
 
 
 async def in_javascript(server: Server) -> list[str]:
-    """Return the texts that the reader in JavaScript shows, and at last the stored one."""
+    """Return the texts that the reader in JavaScript shows; the last one is the stored reply."""
     module = str(ROOT / "functions" / "docs_asset" / "live_reader.js")
     async with served(server) as url:
         node = await asyncio.create_subprocess_exec(

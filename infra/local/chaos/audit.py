@@ -112,7 +112,7 @@ def problem_of(prompt: Json, reply: Json | None) -> str | None:
 
 
 def is_reply_to(reply: str, prompt: str) -> bool:
-    """Return whether the stand-in for Gemini would answer a prompt so, or begin to."""
+    """Return whether a text is the stand-in's answer to a prompt, or the beginning of it."""
     whole = f"You said: {prompt} ("
     return reply.startswith(whole) or whole.startswith(reply) or "".join(DRIP).startswith(reply)
 

@@ -124,7 +124,7 @@ class Faults:
         await self._http.patch(f"{self._urls.stripe}/_endpoint", json={"held": False})
 
     async def _double_events(self, choose: random.Random) -> None:
-        """Deliver some of the latest events again, in another order."""
+        """Deliver some of the latest events again, in a different order."""
         events = (await self._http.get(f"{self._urls.stripe}/_events")).json()["events"][-8:]
         for sent in choose.sample(events, min(4, len(events))):
             signed = await self._http.get(

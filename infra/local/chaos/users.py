@@ -44,7 +44,7 @@ class World:
     run: str
     """A text in all emails of this run."""
     until: float
-    """The time on the monotonic clock at which users stop to begin anything."""
+    """The time on the monotonic clock after which users begin no further action."""
     longest_pause: float = 2.0
     """Seconds between two actions of a user."""
     people: "list[User]" = field(default_factory=list)
@@ -60,7 +60,7 @@ class User:
         self.rooms: list[str] = []
         self.prompts: list[Prompt] = []
         self.problems: list[str] = []
-        """What the API should never have answered."""
+        """Answers that the API should never give."""
         self.subscription = ""
         """The id of the newest subscription at Stripe."""
         self._world = world

@@ -1,4 +1,4 @@
-"""The edge of administration: an invocation by `make admin` → a question, or an operator's act.
+"""The edge of administration: read a question or an operator's act from `make admin`'s invocation.
 
 IAM decides who may invoke these functions, which have no route. An act is performed only for an
 operator whom STS has identified.

@@ -371,7 +371,7 @@ class TooManyRequests(AppError):
     code = "too-many-requests"
 
     def __init__(self, detail: str, *, retry_after: int = 1, **more: Any) -> None:
-        """Carry Retry-After (RFC 9110, 10.2.3), never below one second."""
+        """Set the header Retry-After (RFC 9110, 10.2.3) to one second or more."""
         super().__init__(detail, **more)
         self.retry_after = retry_after
         self.headers = {"retry-after": str(max(1, retry_after)), **self.headers}

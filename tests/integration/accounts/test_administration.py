@@ -43,7 +43,7 @@ ONCE = ["grant", "give-back", "end-sessions", "ban", "delete", "export"]
 
 @pytest.fixture
 def ann(api: Api) -> Person:
-    """Somebody with a proven email and a password."""
+    """A user with a proven email and a password."""
     person = Person.new(api)
     person.ask_for_code()
     person.verify(person.code(), token=person.token)
@@ -102,7 +102,7 @@ def second_body(ann: Person) -> dict[str, str]:
         ("ann@", "bad-request"),
     ],
 )
-def test_an_unknown_name_is_a_clear_message(named: str, code: str) -> None:
+def test_an_unknown_user_name_gets_a_clear_message(named: str, code: str) -> None:
     answer = operators.ask(ask="who", named=named)
     assert answer["error"] == code
     assert named in answer["message"]
@@ -156,7 +156,7 @@ def test_an_act_is_recorded_with_its_operator_time_and_reason(api: Api, name: st
 
 
 @pytest.mark.parametrize("name", ACTS)
-def test_a_dry_run_says_the_same_and_changes_nothing(api: Api, name: str) -> None:
+def test_a_dry_run_of_an_act_reports_the_same_and_changes_nothing(api: Api, name: str) -> None:
     ann = prepared(name, api)
     before, recorded = state(ann.id), len(operators.recorded(ann.id))
     with WIRE.watched() as tries:
@@ -226,7 +226,7 @@ def test_eight_operators_at_once_give_each_prompt_back_once(api: Api) -> None:
     assert 1 <= len(done) == len(operators.recorded(ann.id)) <= 3
 
 
-def test_of_eight_bans_at_once_one_is_done(api: Api) -> None:
+def test_of_eight_parallel_bans_one_takes_effect(api: Api) -> None:
     ann = prepared("ban", api)
     answers = repeat_at_once(lambda _: operators.send(operators.new_act("ban", ann.id)), 8)
     assert sum("data" in one for one in answers) == 1
@@ -263,7 +263,9 @@ def test_an_act_that_makes_no_sense_is_refused_and_not_recorded(
     assert (state(ann.id), operators.recorded(ann.id)) == (before, [])
 
 
-def test_nothing_is_given_back_that_is_in_flight_or_not_counted(ann: Person, api: Api) -> None:
+def test_an_operator_cannot_give_back_prompts_in_flight_or_not_counted(
+    ann: Person, api: Api
+) -> None:
     room = ann.open_room()
     ann.sent(room)
     refused = operators.send(operators.new_act("give-back", ann.id, prompts=1))
@@ -274,7 +276,7 @@ def test_nothing_is_given_back_that_is_in_flight_or_not_counted(ann: Person, api
     assert "verified no email" in refused["message"]
 
 
-def test_given_back_prompts_can_be_sent_at_once(ann: Person) -> None:
+def test_prompts_given_back_by_an_operator_can_be_sent_at_once(ann: Person) -> None:
     room = ann.open_room()
     Usage(ann.id, times.day(NOW), prompts=5, attempts=5).save()
     problem(ann.send(room), 429, "quota-exceeded")
@@ -340,7 +342,7 @@ def test_an_operator_of_another_account_is_refused(
     assert operators.recorded(ann.id) == []
 
 
-def test_an_operator_whom_sts_cannot_identify_now_is_told_so(api: Api) -> None:
+def test_an_act_is_unavailable_while_sts_cannot_identify_its_operator(api: Api) -> None:
     ann = prepared("ban", api)
     WIRE.cut("sts.GetCallerIdentity", "refused")
     assert operators.send(operators.new_act("ban", ann.id))["error"] == "unavailable"
@@ -351,7 +353,7 @@ def test_an_operator_whom_sts_cannot_identify_now_is_told_so(api: Api) -> None:
 @pytest.mark.parametrize(
     "function", ["AdminShow", "AdminChange", "AdminDelete", "AdminExport", "AdminRedrive"]
 )
-def test_a_malformed_invocation_is_a_message(function: str, event: dict[str, Any]) -> None:
+def test_a_malformed_invocation_gets_an_error_message(function: str, event: dict[str, Any]) -> None:
     assert invoke(function, event)["error"] == "bad-request"
 
 

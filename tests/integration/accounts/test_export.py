@@ -38,7 +38,7 @@ def writer(values: Values) -> Poller:
 
 @pytest.fixture
 def ann(api: Api) -> Person:
-    """Someone with a proven email and a password."""
+    """A user with a proven email and a password."""
     ann = Person(api)
     token = ann.sign_up(at=EARLIER).data["token"]
     ann.ask_for_code(at=EARLIER)
@@ -129,7 +129,7 @@ def test_an_archive_is_complete_while_rooms_change(
 # ── Who may fetch it ──────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_address_is_valid_for_15_minutes(ann: Person, writer: Poller) -> None:
+def test_the_address_of_an_archive_is_valid_for_15_minutes(ann: Person, writer: Poller) -> None:
     export = exported(ann, writer)
     assert export["urlExpiresAt"][:16] == (NOW + timedelta(minutes=15)).isoformat()[:16]
     assert archives.fetch(export["url"]).headers["content-type"] == "application/zip"
@@ -186,7 +186,7 @@ def test_an_export_requires_a_fresh_proof(
     problem(ann.get("/user/export", at=NOW), 404, "not-found")
 
 
-def test_an_export_is_told_to_every_proven_identity(ann: Person) -> None:
+def test_every_proven_identity_is_notified_of_an_export(ann: Person) -> None:
     assert request(ann, ann.confirm(NOW)).status == 202
     notice = ann.messages()[-1]
     assert "A copy of all data of your Gemini Chat account was requested" in notice
@@ -290,7 +290,9 @@ def test_an_export_has_failed_after_three_attempts(
     assert exported(ann, writer)["status"] == "ready"
 
 
-def test_an_account_too_large_for_one_invocation_is_told_so(ann: Person, writer: Poller) -> None:
+def test_an_export_too_large_for_one_invocation_fails_with_a_message(
+    ann: Person, writer: Poller
+) -> None:
     assert request(ann).status == 202
     assert writer.poll(seconds=30).failed == []
     assert shown(ann)["status"] == "too-large"

@@ -101,7 +101,7 @@ def leaving(api: Api, stripe: Stripe) -> tuple[Person, str]:
 
 
 def purge_whole(worker: Poller, at: datetime = AFTER) -> None:
-    """Purge what is due, as the schedule and the sweep do it in the hours that follow."""
+    """Run the schedule and the sweep of the following hours, so that everything due is purged."""
     run_purge(at)
     worker.drain()
     run_sweep(GRACE + timedelta(hours=1))

@@ -127,7 +127,7 @@ def test_a_connection_receives_nothing_once_its_session_has_ended(ann: Person) -
     assert live.find_watchers(ann.id, NOW) == Watchers()
 
 
-def test_a_new_connection_that_is_not_ready_yet_stays(ann: Person) -> None:
+def test_a_new_connection_that_is_not_ready_yet_is_kept(ann: Person) -> None:
     one = new_id()
     open_connection(ann, one)
     live.close_connection(ann.id, one, gone_at=NOW + timedelta(seconds=1))

@@ -78,7 +78,7 @@ def counted(aws: running.Aws) -> str:
 
 
 @in_loop
-async def test_a_killed_emulator_loses_no_write_and_repeats_none_twice(
+async def test_a_killed_emulator_restores_every_write_exactly_once(
     folder: DataFolder, aws: running.Aws
 ) -> None:
     dynamodb, ssm = aws.client("dynamodb"), aws.client("ssm")

@@ -254,7 +254,7 @@ class TestFaults:
         assert "You said: Hello (turn 1)".startswith(answer.text)
         assert answer.candidates[0].finish_reason.name == "MAX_TOKENS"
 
-    def test_one_room_fails_while_another_does_not(self, google: StandIn) -> None:
+    def test_a_fault_with_a_match_affects_one_room_only(self, google: StandIn) -> None:
         google.fault("error", match="Hello, room 2", times="always")
         assert ask("Hello, room 1").text == "You said: Hello, room 1 (turn 1)"
         for _ in range(3):

@@ -111,7 +111,7 @@ def test_tools_get_another_home_if_the_users_cannot_be_written(checkout: Checkou
     assert home.is_dir()
 
 
-def test_a_checkout_that_cannot_be_written_is_one_line(checkout: Checkout) -> None:
+def test_a_checkout_that_cannot_be_written_gives_an_error_of_one_line(checkout: Checkout) -> None:
     lock = checkout.root / ".local" / "setup.lock"
     lock.mkdir()
     done, calls = checkout.set_up()
@@ -146,7 +146,7 @@ def test_an_interrupted_installation_starts_from_scratch(checkout: Checkout) -> 
     assert "--clear" in calls[0]
 
 
-def test_a_failure_is_one_line_with_the_reason_and_the_log(checkout: Checkout) -> None:
+def test_a_failed_set_up_prints_one_line_with_the_reason_and_the_log(checkout: Checkout) -> None:
     done, _ = checkout.set_up(UV_FAILS="1")
     assert (done.returncode, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()

@@ -219,7 +219,9 @@ class TestFaults:
         with pytest.raises(ValueError, match="Expecting value"):
             redis.incr("a")
 
-    def test_an_error_is_an_upstash_error(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_the_fault_error_is_answered_in_upstashs_format(
+        self, redis_front: StandIn, redis: Redis
+    ) -> None:
         redis_front.fault("error", message="ERR max daily request limit exceeded")
         with pytest.raises(UpstashError, match="max daily request limit"):
             redis.incr("a")

@@ -34,7 +34,7 @@ MAX_EVENT = 8 * 1024 * 1024
 """Bytes of one event, or of an answer that is not streamed."""
 
 OUTAGES = {429, 502, 503}
-"""The statuses of a service that is down or overloaded, whatever the prompt is."""
+"""HTTP statuses of a service that is down or overloaded, which no prompt can cause."""
 
 MOST_TOKENS = 10_000_000
 """The most tokens that an answer may report: no model reads or writes more.

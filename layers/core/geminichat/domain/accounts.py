@@ -27,7 +27,7 @@ class NewAccount(Identified, frozen=True, kw_only=True):
     )
 
     def __post_init__(self) -> None:
-        """Require a password with an email: no code is sent to it that could log its owner in."""
+        """Require a password with an email: such a sign-up sends no code to log in with."""
         super().__post_init__()
         if self.email is not None and self.password is None:
             raise InvalidRequest.at({"/password": "A password is required with an email"})

@@ -147,7 +147,7 @@ class Question(
 
 
 class WhoIs(Question, frozen=True, kw_only=True, tag="who"):
-    """The user with a name: an email, a mobile number, a user's or a customer's id."""
+    """Find the user with this email, mobile number, user id or Stripe customer id."""
 
     named: Annotated[str, Meta(min_length=1, max_length=300)]
 

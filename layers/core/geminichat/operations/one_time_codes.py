@@ -40,7 +40,7 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     windows: Sequence[Window]
 
     def headers(self) -> Mapping[str, str]:
-        """Return RateLimit and RateLimit-Policy, after this code."""
+        """Return the headers RateLimit and RateLimit-Policy, with this code counted."""
         now, sent = self.code.now, codes_table.sent_within_hour(self.item, self.code.now)
         mine = SentCode("", "", "", self.code.purpose, codes.millis(now), self.code.sender)
         own = codes.headers([*sent, mine], self.code.sender, now)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 ROOM_TRIES = 24
 """Tries to take a room's next turn while other prompts of the room take theirs."""
 ROOM_PAUSE = 0.01
-"""Seconds by which the longest pause before a further try grows."""
+"""Seconds that each further try adds to the longest pause before it."""
 
 
 class SentPrompt(msgspec.Struct, frozen=True):

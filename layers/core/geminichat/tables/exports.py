@@ -71,7 +71,7 @@ def status_of(export: StoredExport, now: datetime) -> ExportStatus:
 
 
 def counted_since(export: StoredExport | None, now: datetime) -> datetime | None:
-    """Return when the export was requested that counts for the day, or None."""
+    """Return when the day's export was requested, or None if there was none."""
     if export is None or status_of(export, now) is ExportStatus.FAILED:
         return None
     requested_at = times.parse(export.requested_at)

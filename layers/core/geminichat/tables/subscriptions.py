@@ -94,7 +94,7 @@ def plan_of(subscription: Subscription | None, now: datetime) -> Plan:
 
 
 def has_other_plan(before: Subscription, state: SubscriptionState, now: datetime) -> bool:
-    """Return whether the plan at `now` is another with a state than with the one it replaced."""
+    """Return whether a state gives another plan at `now` than the state that it replaced."""
     after = plan_at(now, _text(state.pro_until), before.granted_until)
     return after is not plan_of(before, now)
 

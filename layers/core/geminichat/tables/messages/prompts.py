@@ -224,7 +224,7 @@ def mark_stopped(prompt: StoppablePrompt) -> Write:
 
 
 def request_stop(chatroom_id: str, seq: int) -> bool:
-    """Ask the worker that generates a reply to stop; return False if no worker does any more."""
+    """Ask the worker that generates a reply to stop; return False if no worker is generating it."""
     return update_if(
         StoredMessage(chatroom_id, seq),
         [StoredMessage.stop.set(True)],
