@@ -192,7 +192,8 @@ class LiveReply:
     def _wait(self, since: float, pause: float) -> None:
         """Wait for a pause after a post; once the attempt has ended, only for the shortest one."""
         self._over.wait(since + pause - time.monotonic())
-        time.sleep(max(0.0, since + FAST - time.monotonic()))
+        if (rest := since + FAST - time.monotonic()) > 0:
+            time.sleep(rest)
 
     def _again(self) -> Frame:
         return AgainFrame(message_id=self._message_id, attempt=self._prompt.attempt)
