@@ -40,9 +40,9 @@ def handler(request: Request) -> Response:
 
 
 def join(modules: Mapping[str, str]) -> str:
-    """Return ES modules as one, each after those that it imports.
+    """Return one ES module made of several; each stands after those that it imports.
 
-    They share one scope then: a name that two modules define is a syntax error in the browser.
+    They share one scope: a name that two modules define is a syntax error in the browser.
     """
     order = TopologicalSorter({name: IMPORT.findall(text) for name, text in modules.items()})
     return "\n".join(EXPORT.sub("", IMPORT.sub("", modules[name])) for name in order.static_order())

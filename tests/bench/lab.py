@@ -23,8 +23,6 @@ PAUSE = 0.02
 USUAL = ("powertools", "fastapi")
 USUAL_REDIS: Mapping[str, Sequence[Any]] = {"list": [None, "OK"], "send": [1], "create": [1]}
 
-CLIENTS = ("ssm", "dynamodb", "sqs", "sns", "ses")
-
 
 @dataclass(frozen=True)
 class Contender:
@@ -87,7 +85,7 @@ class Lab:
         return self._reference("gemini_import", "gemini_import", layers, {})
 
     def floor(self, name: str, calls: Sequence[Call], *, shipped: bool) -> Contender:
-        """Return the practical floor of a function: its calls, by the same SDKs, bare."""
+        """Return the floor of a function: a handler that only repeats its calls, with the same SDKs."""
         ours = self.ours(name)
         ask = subjects.ask_of(name)
         plan = json.dumps(

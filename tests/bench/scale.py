@@ -152,7 +152,7 @@ def full_worker_rate() -> float:
 
 
 def needed(rate: float) -> int:
-    """Return the workers with which one prompt in twenty waits for a second at most."""
+    """Return the number of workers with which only one prompt in twenty waits for over a second."""
     choices = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
     return next(
         one for one in choices if one * full_worker_rate() > rate and simulate(rate, one).slow < 1

@@ -267,7 +267,7 @@ def test_a_customer_deleted_at_stripe_has_no_portal_and_no_subscription(subscrib
 def test_a_customer_that_stripe_does_not_know_is_replaced_by_a_new_one(
     subscriber: Person, stripe: Stripe
 ) -> None:
-    """As after a switch from test to live mode, or to another Stripe account."""
+    """This happens after a switch from test to live mode, or to another Stripe account."""
     first = subscriber.customer_id()
     stripe.forget_customer(first)
     problem(subscriber.post("/subscription/portal"), 409, "no-customer")

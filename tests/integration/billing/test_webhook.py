@@ -307,7 +307,7 @@ def test_while_collection_is_paused_pro_ends_with_the_paid_period(subscriber: Pe
 def test_an_event_about_a_stored_customer_that_stripe_does_not_know_ends_pro(
     subscriber: Person,
 ) -> None:
-    """As after a switch from test to live mode."""
+    """This happens after a switch from test to live mode."""
     subscriber.stripe.forget_customer(subscriber.customer_id())
     body = event(data={"object": {"object": "subscription", "customer": subscriber.customer_id()}})
     assert post(subscriber.api, body, signed(body)).status == 200
