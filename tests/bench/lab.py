@@ -85,7 +85,7 @@ class Lab:
         return self._reference("gemini_import", "gemini_import", layers, {})
 
     def floor(self, name: str, calls: Sequence[Call], *, shipped: bool) -> Contender:
-        """Return the floor of a function: a handler that only repeats its calls, with the same SDKs."""
+        """Return the floor of a function: a handler that only repeats its calls with its SDKs."""
         ours = self.ours(name)
         ask = subjects.ask_of(name)
         plan = json.dumps(

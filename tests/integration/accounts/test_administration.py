@@ -173,7 +173,7 @@ def test_a_dry_run_of_an_act_reports_the_same_and_changes_nothing(api: Api, name
 
 @pytest.mark.parametrize("how", ["lost", "dies before", "dies after"])
 @pytest.mark.parametrize("name", ACTS)
-def test_an_act_that_breaks_off_is_recorded_if_and_only_if_it_was_done_and_may_be_sent_again(
+def test_an_interrupted_act_is_recorded_only_if_it_was_done_and_can_be_sent_again(
     api: Api, name: str, how: str
 ) -> None:
     other = prepared(name, api).id

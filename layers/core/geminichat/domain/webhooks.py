@@ -93,7 +93,7 @@ class _AnyEvent(msgspec.Struct, frozen=True):
 
 
 def _decode(body: bytes, kind: _Kind) -> StripeEvent:
-    """Decode an event; its data only if its type is one whose data has a known shape."""
+    """Decode an event; its data is decoded only if its type has data of a known shape."""
     if kind.type in CHANGES_PLAN:
         return msgspec.json.decode(body, type=StripeEvent)
     other = msgspec.json.decode(body, type=_AnyEvent)

@@ -14,7 +14,7 @@ from geminichat.tables.table import batch_get
 
 
 def refresh(token: RefreshToken, now: datetime) -> OpenSession:
-    """Return the session with the token that replaces this one, or has within the last 20 s.
+    """Return the session with its next token; for 20 s, the spent token yields the same again.
 
     Raises Unauthorized, AccountSuspended, and TokenReused for a genuine token that was spent
     earlier: that ends the session.

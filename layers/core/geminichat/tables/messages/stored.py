@@ -130,7 +130,7 @@ def encode_reservation(reservation: Reservation) -> str:
 
 
 def decode_reservation(reservation: str | None) -> Reservation | None:
-    """Return the reservation from that attribute."""
+    """Return the reservation that the attribute `reservation` holds."""
     return msgspec.json.decode(reservation, type=Reservation) if reservation else None
 
 
