@@ -25,7 +25,8 @@ def system(
 
     At the end its log is searched for every secret of the run.
     """
-    with running(tmp_path_factory.mktemp("stack") / "home", "--gemini-delay", "0") as found:
+    folder = tmp_path_factory.mktemp("stack") / "with a space"
+    with running(folder, "--gemini-delay", "0") as found:
         assert found.http.get("/health").status_code == 200
         yield found
         assert_no_secret_is_logged(found, secrets_used)

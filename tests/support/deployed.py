@@ -27,8 +27,8 @@ from tests.support.person import Person
 
 START_TIMEOUT = 300.0
 """Seconds that a start may take; most of them are for a first build."""
-STOP_TIMEOUT = 400.0
-"""Seconds that a stop may take: the unpacked functions are deleted, slowly on a slow disk."""
+STOP_TIMEOUT = 120.0
+"""Seconds that a stop may take: MiniStack writes its state, slowly on a slow disk."""
 
 
 @dataclass(frozen=True)

@@ -79,11 +79,13 @@ class Faults:
 
     async def happen(self, until: float) -> None:
         """Draw cards until a time on the monotonic clock; the deck is shuffled again and again."""
-        gap = min(self._gap, (until - time.monotonic()) / (len(self._cards) + 1))
+        due = time.monotonic()
+        gap = min(self._gap, (until - due) / (len(self._cards) + 1))
         while True:
             deck = self._choose.sample(self._cards, len(self._cards))
             for name, card in deck:
-                await asyncio.sleep(gap)
+                due += gap
+                await asyncio.sleep(max(0, due - time.monotonic()))
                 if time.monotonic() > until:
                     return
                 self.latest = name
