@@ -1,7 +1,7 @@
 """make admin: change what a user may do: pro until a date, prompts given back, sessions, bans.
 
-An act and its audit item are one transaction. What follows for caches and connections is repeated
-when an act is sent again.
+An act and its audit item are one transaction. Caches are invalidated and connections are closed
+after it, and again when the act is sent again.
 """
 
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ def handler(act: Change, operator: str, now: datetime) -> Outcome:
     """Perform the act, once. Raises NotFound, InvalidRequest, Conflict, Contended."""
     user, recorded = batch_get(users.key_of(act.user_id), audit.key_of(act))
     if recorded:
-        _follow(act, now)
+        _clean_up(act, now)
         return Outcome(message="This was done before.", done_before=True)
     if user is None:
         raise NotFound(f"There is no user {act.user_id}.")
@@ -41,7 +41,7 @@ def handler(act: Change, operator: str, now: datetime) -> Outcome:
             transact(*writes, audit.put_act(act, operator, now))
         except ConditionsFailed as error:
             raise Contended() from error
-        _follow(act, now)
+        _clean_up(act, now)
     return Outcome(message=message)
 
 
@@ -78,7 +78,7 @@ def _plan(act: Change, user: User, now: datetime) -> tuple[str, list[Write]]:
 def _give_back(user: User, asked: int, now: datetime) -> tuple[str, list[Write]]:
     if not users.has_proven_identity(user):
         raise Conflict(
-            f"{user.user_id} has verified no email or mobile number, and has more prompts then."
+            f"{user.user_id} has no verified email or mobile number, and no daily quota."
         )
     counted, in_flight = usage.read_counted(user.user_id, now)
     prompts = min(asked, counted - in_flight)
@@ -91,8 +91,8 @@ def _give_back(user: User, asked: int, now: datetime) -> tuple[str, list[Write]]
     ]
 
 
-def _follow(act: Change, now: datetime) -> None:
-    """Drop what caches hold, or close connections. Each may be repeated."""
+def _clean_up(act: Change, now: datetime) -> None:
+    """Drop the cached limits, or close the connections of ended sessions. May be repeated."""
     match act:
         case GrantPro() | RevokePro() | GiveBack():
             prompt_limits.forget(act.user_id, now)

@@ -24,7 +24,7 @@ def handler(act: Export, operator: str, now: datetime) -> Outcome:
         return Outcome(message="This was done before.", done_before=True)
     if user is None:
         raise NotFound(f"There is no user {act.user_id}.")
-    export_account.require_left(known, now)
+    export_account.check_daily_limit(known, now)
     if not act.dry_run:
         export_account.request(user.user_id, now, audit.put_act(act, operator, now))
         identities = users.identities_of(user)

@@ -14,6 +14,7 @@ from geminichat.domain.acts import Describe, ListActs, WhoIs
 from geminichat.domain.billing import SubscriptionStatus
 from geminichat.domain.users import Account
 from geminichat.errors import InvalidRequest, NotFound
+from geminichat.operations import show_usage
 from geminichat.tables import audit, chatrooms, identities, live, subscriptions, usage
 from geminichat.tables import users as users_table
 from geminichat.tables.audit import Entry
@@ -105,8 +106,7 @@ def _describe(user_id: str, now: datetime) -> Described:
     )
     if user is None:
         raise NotFound(f"There is no user {user_id}.")
-    allowance = usage.allowance_of(user_id, subscription, counted, now)
-    allowance = usage.limit_unproven(user, allowance)
+    allowance = show_usage.compute_allowance(user, subscription, counted, now)
     known = subscription or Subscription(user_id)
     failures = [
         FailedPrompt(message_id=ids.message_id(room_id, seq), failed_at=failed_at, error=code)

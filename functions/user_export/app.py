@@ -16,7 +16,7 @@ def handler(request: Request) -> Response[Export]:
     confirmation = request.body(ExportRequest).confirmation
     key = exports.key_of(request.user_id)
     user, known = users.current(request.user_id, request.session_id, request.now, key)
-    limit = export_account.require_left(known, request.now)
+    limit = export_account.check_daily_limit(known, request.now)
 
     tries, used = login.confirm(user, confirmation, request.caller, request.source, request.now)
     session = users.check_session(request.caller, request.now)

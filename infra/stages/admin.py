@@ -115,7 +115,7 @@ def end_of(text: str) -> datetime:
     raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2027-03-31")
 
 
-# ── What the functions are asked ────────────────────────────────────────────────────────────────
+# ── Requests to the functions ────────────────────────────────────────────────────────────────
 
 
 def show(stage: Stage, options: argparse.Namespace) -> Any:
@@ -229,7 +229,7 @@ def invoke(stage: Stage, function: str, event: Mapping[str, Any]) -> Any:
     return result["data"]
 
 
-# ── What people read ──────────────────────────────────────────────────────────────────────────────
+# ── Output ──────────────────────────────────────────────────────────────────────────────
 
 
 def describe_outcome(outcome: Mapping[str, Any]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Restore tables of a stage to an earlier moment: `make restore`.
 
-Point-in-time recovery restores a table under another name, without indexes. What differs from that
-copy is then written into the stage's own table, and the copy is deleted. Stop the stage before, and
+Point-in-time recovery restores a table under another name, without indexes. The differences
+are then written into the stage's own table, and the copy is deleted. Stop the stage before, and
 reconcile it afterwards: RUNBOOK.md, "Backup and restore". An interrupted run may be repeated.
 """
 
@@ -31,8 +31,8 @@ NOT_WITH_ALL = {
     "PurgesTable",
     "StripeEventsTable",
 }
-"""Tables that are restored only if they are named: what they hold expires within days, or guards
-a secret, records what operators did, or (purges) lists the users who still have to be deleted."""
+"""Tables that are restored only if they are named: their items expire within days, guard a secret,
+record the acts of operators, or (purges) list the users who still have to be deleted."""
 
 BATCH = 100
 """Keys of a BatchGetItem."""
@@ -41,7 +41,7 @@ PATIENCE = {"Delay": 20, "MaxAttempts": 3 * 60 * 24}
 
 
 class Differences(NamedTuple):
-    """The items of a table that are not as they were."""
+    """The numbers of items of a table that differ from the earlier moment."""
 
     changed: int
     deleted: int
@@ -53,7 +53,7 @@ class Differences(NamedTuple):
 
 @command
 def main(arguments: list[str]) -> None:
-    """Restore the tables after a question, and print how each differed."""
+    """Restore the tables after a confirmation, and print how each differed."""
     known = parser("restore", __doc__)
     known.add_argument("moment", type=parse_moment, help="such as 2026-11-25T12:00:00Z")
     known.add_argument("tables", nargs="*", help="such as ChatroomsTable; without one, all")
@@ -80,7 +80,7 @@ def parse_moment(text: str) -> datetime:
 
 
 def choose(names: dict[str, str], chosen: Sequence[str]) -> dict[str, str]:
-    """Return the tables' names by logical id: the chosen ones, or all that hold lasting things.
+    """Return the tables' names by logical id: the chosen ones, or all that hold lasting data.
 
     Raises CommandError.
     """
@@ -126,7 +126,7 @@ def _start(table: str, moment: datetime) -> str:
 
 
 def _copy(source: str, target: str, *, dry_run: bool) -> Differences:
-    """Give a table the items of another one, and return the differences."""
+    """Make the items of a table equal to those of another, and return the differences."""
     table = boto3.resource("dynamodb").Table(target)
     names = [key["AttributeName"] for key in table.key_schema]
 

@@ -1,4 +1,4 @@
-"""A stage's stack in CloudFormation: why it failed, and what an update must not replace.
+"""A stage's stack in CloudFormation: the reason of a failure, and resources not to be replaced.
 
 An update replaces a table whose key or local index has changed: the functions would start on an
 empty one. The same is true of a queue that becomes another kind, and of a bucket.
@@ -47,7 +47,7 @@ def newest_event(stacks: "CloudFormationClient", name: str) -> str:
 def failure(stacks: "CloudFormationClient", name: str, after: str = "") -> str | None:
     """Return why the last change of a stack failed, or None if it did not.
 
-    With `after`, a change that began before that event is not meant.
+    With `after`, ignore changes that began before the event with this id.
     """
     failed = None
     for page in stacks.get_paginator("describe_stack_events").paginate(StackName=name):
@@ -63,7 +63,7 @@ def failure(stacks: "CloudFormationClient", name: str, after: str = "") -> str |
 def delete_if_creation_failed(stacks: "CloudFormationClient", name: str) -> Iterator[str]:
     """Delete the empty stack that a failed first deployment leaves, and yield each step.
 
-    CloudFormation updates no such stack. Raises CommandError for one that it cannot delete either.
+    CloudFormation cannot update such a stack. Raises CommandError if it cannot delete it either.
     """
     state = status(stacks, name)
     if state in STUCK:
@@ -82,7 +82,7 @@ def delete_if_creation_failed(stacks: "CloudFormationClient", name: str) -> Iter
 
 
 def policy(replaceable: Sequence[str] = ()) -> str:
-    """Return the stack policy, which forbids to replace or remove what holds data, but these."""
+    """Return the stack policy that denies replacing and removing data, except these resources."""
     denied = [f"LogicalResourceId/{name}" for name in replaceable]
     every = {"Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*"}
     forbidden = {
@@ -97,10 +97,10 @@ def policy(replaceable: Sequence[str] = ()) -> str:
 
 def protect(stacks: "CloudFormationClient", name: str, replaceable: Sequence[str] = ()) -> None:
     """Set the stack policy, unless it is set. A pipeline may not set it, so it cannot lift it."""
-    wanted = policy(replaceable)
+    required = policy(replaceable)
     current = stacks.get_stack_policy(StackName=name).get("StackPolicyBody")
-    if current is None or json.loads(current) != json.loads(wanted):
-        stacks.set_stack_policy(StackName=name, StackPolicyBody=wanted)
+    if current is None or json.loads(current) != json.loads(required):
+        stacks.set_stack_policy(StackName=name, StackPolicyBody=required)
 
 
 def change_sets(stacks: "CloudFormationClient", name: str) -> set[str]:
@@ -112,7 +112,7 @@ def change_sets(stacks: "CloudFormationClient", name: str) -> set[str]:
 def refuse_data_loss(
     stacks: "CloudFormationClient", change_set: str, replaceable: Sequence[str] = ()
 ) -> None:
-    """Raise CommandError if a change set replaces or removes what holds data, but for these."""
+    """Raise CommandError if a change set replaces or removes data, except in these resources."""
     pages = stacks.get_paginator("describe_change_set").paginate(ChangeSetName=change_set)
     changes = [each["ResourceChange"] for page in pages for each in page["Changes"]]
     found = {name: why for name, why in _losses(changes) if name not in replaceable}

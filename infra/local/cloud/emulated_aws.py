@@ -1,9 +1,9 @@
-"""MiniStack with what a machine of developers needs; MiniStack's own Python runs this file.
+"""MiniStack with additions for a developer's machine; MiniStack's own Python runs this file.
 
     python -P infra/local/cloud/emulated_aws.py STATE [--sources CHECKOUT]
 
 - Every write to a table or to SSM is in a journal before it is answered, and repeated at the next
-  start: MiniStack itself writes its state only when it stops, so that a kill would lose everything.
+  start: MiniStack itself writes its state only when it stops, so a kill would lose everything.
   `POST /_save` writes the state now, and it and a stop empty the journal. Queues are in the state
   only: after a kill the sweep recovers their prompts.
 - The code of a function and each layer are unpacked once, not once per process.
@@ -73,8 +73,8 @@ def main() -> None:
     journal = Journal(Path(state) / "journal.jsonl", direct)
     faults = Faults(FAULTS)
     for name, service in services.items():
-        service.handle_request = handled(name, direct[name], journal, faults)
-    emulator.save_all = emptying(journal, emulator.save_all)
+        service.handle_request = wrap_handler(name, direct[name], journal, faults)
+    emulator.save_all = clear_after_save(journal, emulator.save_all)
     emulator.app = with_controls(emulator.app, journal, faults)
     unpacked = Unpacked(Path(rest[1]) if rest else None)
     lambda_runtime.zipfile = SimpleNamespace(
@@ -118,8 +118,8 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
-def emptying(journal: Journal, save_all: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return MiniStack's function that writes its state, which the journal then repeats no more."""
+def clear_after_save(journal: Journal, save_all: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return MiniStack's function that writes its state, with clearing the journal after it."""
 
     def save(services: Any) -> None:
         save_all(services)
@@ -128,7 +128,7 @@ def emptying(journal: Journal, save_all: Callable[[Any], None]) -> Callable[[Any
     return save
 
 
-def handled(service: str, direct: Handle, journal: Journal, faults: Faults) -> Handle:
+def wrap_handler(service: str, direct: Handle, journal: Journal, faults: Faults) -> Handle:
     """Return a service's handler with the journal and the faults."""
 
     async def handle(
@@ -143,7 +143,7 @@ def handled(service: str, direct: Handle, journal: Journal, faults: Faults) -> H
         if fault and fault.kind not in ("lost", "double"):
             return refusal(fault, operation, body)
         if fault and fault.kind == "double":
-            await direct(method, path, headers, renamed(body), query)
+            await direct(method, path, headers, copy_message(body), query)
         answer = await direct(method, path, headers, body, query)
         if answer[0] == 200 and operation in WRITES[service]:
             journal.note(service, target, body)
@@ -175,8 +175,8 @@ def error(status: int, code: str, **more: Any) -> Answer:
     return status, headers, json.dumps({"__type": code, "message": "a fault", **more})
 
 
-def renamed(body: bytes) -> bytes:
-    """Return a message with another deduplication id, so that a queue stores both."""
+def copy_message(body: bytes) -> bytes:
+    """Return a copy of a message with another deduplication id, so that a queue stores both."""
     message = json.loads(body)
     if "MessageDeduplicationId" in message:
         message["MessageDeduplicationId"] = f"again-{message['MessageDeduplicationId']}"
@@ -207,7 +207,7 @@ def with_controls(served: Any, journal: Journal, faults: Faults) -> Any:
 
 
 async def save(served: Any) -> None:
-    """Write MiniStack's state: the end of a life, which does nothing else that matters here."""
+    """Write MiniStack's state by its shutdown handler, which has no other effect here."""
 
     async def end() -> Message:
         return {"type": "lifespan.shutdown"}

@@ -75,9 +75,7 @@ def performs[A: Act](kind: Any) -> Callable[[Callable[[A, str, datetime], Outcom
     return turn
 
 
-def _handler(
-    function: Callable[..., Any], handle: Callable[[Invocation, str], Any]
-) -> Callable[[dict[str, Any], Any], Any]:
+def _handler(function: Callable[..., Any], handle: Callable[[Invocation, str], Any]) -> Handler:
     """Return a handler that answers `{"data": …}`, or `{"error": code, "message": …}`.
 
     Any other exception fails the invocation, and its traceback is in the log.

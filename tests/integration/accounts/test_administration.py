@@ -273,7 +273,7 @@ def test_an_operator_cannot_give_back_prompts_in_flight_or_not_counted(
     stranger = Person.new(api)
     Usage(stranger.id, times.day(NOW), prompts=3, attempts=3).save()
     refused = operators.send(operators.new_act("give-back", stranger.id, prompts=1))
-    assert "verified no email" in refused["message"]
+    assert "no verified email" in refused["message"]
 
 
 def test_prompts_given_back_by_an_operator_can_be_sent_at_once(ann: Person) -> None:

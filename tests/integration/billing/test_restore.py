@@ -41,7 +41,7 @@ class Past:
         self._items = {name: list(scan(name)) for name in self._names.values()}
 
     def restore(self, *tables: str, dry_run: bool = False) -> dict[str, tuple[int, int, int]]:
-        """Restore these tables, or all that hold lasting things; return how each one differed."""
+        """Restore these tables, or all that hold lasting data; return how each one differed."""
         chosen = choose(self._names, tables)
         found = restore(list(chosen.values()), self.moment, print, dry_run=dry_run)
         return {table: found[name] for table, name in chosen.items() if any(found[name])}

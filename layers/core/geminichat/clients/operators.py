@@ -1,10 +1,9 @@
-"""Who an operator is, by AWS's own word.
+"""STS: identify the operator who signed a request.
 
-A Lambda function is not told who invokes it, and what its payload says about that could be
-forged. So the operator signs a request to STS, GetCallerIdentity, and sends the signature along, as
-HashiCorp Vault and EKS do. The function sends that request, and STS answers with the identity that
-signed it. The signature covers a digest of the act and of the stage: it proves nothing about
-another act.
+A Lambda function is not told who invokes it, and a name in its payload could be forged. So the
+operator signs a GetCallerIdentity request to STS, and sends the signature along, as HashiCorp Vault
+and EKS do. The function sends that request, and STS answers with the identity that signed it. The
+signature covers a digest of the act and the stage, so it is invalid for any other act.
 """
 
 import hashlib

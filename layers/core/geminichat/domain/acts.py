@@ -1,4 +1,4 @@
-"""What operators do to users: each act with its values, and the questions that change nothing."""
+"""Acts of operators, with their values, and questions of operators, which change nothing."""
 
 import re
 from datetime import date, datetime
@@ -12,15 +12,15 @@ from geminichat.domain.messages import REDRIVABLE
 from geminichat.errors import InvalidRequest
 
 LONGEST_GRANT = 3_660
-"""Days; longer ones are typing errors."""
+"""Days; a longer grant is refused as a typing error."""
 MOST_PROMPTS = 1_000
-"""The prompts that one act gives back; more is a typing error."""
+"""The most prompts that one act gives back; more are refused as a typing error."""
 
 MOST_HOURS = 336
-"""Hours since the failure of a prompt that is redriven: the lifetime of a dead letter."""
+"""The most hours since the failure of a redriven prompt: the lifetime of a dead letter."""
 
 STAGE = "stage"
-"""The user of an act that concerns no single one, which no user id equals."""
+"""The user id in the audit item of an act that concerns no single user; no user has it."""
 
 _PERSONAL = re.compile(r"\S@\S|\+\d{6}")
 
@@ -90,7 +90,7 @@ class RevokePro(UserAct, frozen=True, kw_only=True, tag="revoke"):
 
 
 class GiveBack(UserAct, frozen=True, kw_only=True, tag="give-back"):
-    """Give prompts of today back."""
+    """Subtract prompts from today's count."""
 
     prompts: Annotated[int, Meta(ge=1, le=MOST_PROMPTS)]
 
@@ -120,7 +120,7 @@ type Change = GrantPro | RevokePro | GiveBack | EndSessions | Ban | Unban
 
 
 class Redrive(Act, frozen=True, kw_only=True, tag="redrive"):
-    """Queue the prompts again that failed for a reason, or for any that is not their users'."""
+    """Queue again the prompts that failed for a reason, or for any not caused by their users."""
 
     failure: str | None = None
     """The code of the failure."""
@@ -153,13 +153,13 @@ class WhoIs(Question, frozen=True, kw_only=True, tag="who"):
 
 
 class Describe(Question, frozen=True, kw_only=True, tag="show"):
-    """The state of a user's account."""
+    """Describe the state of a user's account."""
 
     user_id: UserId
 
 
 class ListActs(Question, frozen=True, kw_only=True, tag="audit"):
-    """The acts that concern a user, or those of a day."""
+    """List the acts that concern a user, or those of a day."""
 
     user_id: UserId | None = None
     day: date | None = None

@@ -1,4 +1,4 @@
-"""Exports: the archive of everything that an account holds, and its state as the wire shows it.
+"""Exports: the archive of everything that an account holds, and its state as the API shows it.
 
 An archive is a zip of JSON lines, one file per kind of record. Its records are those of the API's
 own answers, so that both show the same; a record that no answer has is defined here.
@@ -17,9 +17,9 @@ ADDRESS_LIFETIME = timedelta(minutes=15)
 KEPT = DAY
 """The time for which an archive can be fetched, and after which another one can be requested."""
 ATTEMPTS = 3
-"""Times that an archive is begun before its message is a dead letter."""
+"""Attempts to write an archive before its message becomes a dead letter."""
 LONGEST = timedelta(hours=1)
-"""The time after which an archive that is not ready will not be: longer than all attempts."""
+"""An export that is not ready after this time has failed; all attempts together are shorter."""
 
 
 class ExportStatus(StrEnum):
@@ -37,7 +37,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     status: ExportStatus
     requested_at: str
     kept_until: str
-    """Until then it can be fetched, and no other one requested, unless it failed."""
+    """Until then the archive can be fetched, and another is refused unless this one failed."""
     size: int | None = None
     """Bytes of the archive once it is ready."""
     url: str | None = None
@@ -101,6 +101,6 @@ messages.jsonl      your prompts and the replies, in the order of each chat; "ch
                     chat, and "hidden": true marks what you have edited, regenerated or undone
 
 Not included: your password and the codes sent to you, of which only digests are stored, and your
-invoices, which the subscription page shows.
+invoices, which Stripe's billing page shows.
 """
 """The text file in the archive that describes the others."""

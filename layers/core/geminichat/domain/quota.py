@@ -79,7 +79,7 @@ class Usage(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class UsageOfDay(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a user used on one day (UTC), in an export."""
+    """A user's usage of one day (UTC), in an export."""
 
     day: str
     prompts: int

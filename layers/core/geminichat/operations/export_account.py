@@ -17,9 +17,9 @@ from geminichat.tables.exports import StoredExport
 from geminichat.tables.table import ConditionsFailed, Write, transact, transact_if
 
 
-def require_left(export: StoredExport | None, now: datetime) -> Window:
-    """Return the limit of one export per day, with this one counted. Raises TooManyRequests."""
-    limit = rules.window(exports.counted_since(export, now), now)
+def check_daily_limit(export: StoredExport | None, now: datetime) -> Window:
+    """Return the limit of one export per day, with a new one counted. Raises TooManyRequests."""
+    limit = rules.window(exports.find_request_time(export, now), now)
     if limit.wait(now):
         raise _refusal(limit, now)
     return limit.count_events(1)

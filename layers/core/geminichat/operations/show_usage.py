@@ -32,20 +32,21 @@ def account_of(
     user: User, subscription: Subscription | None, counts: Usage | None, now: datetime
 ) -> Account:
     """Return a user as clients see it, from its items in the tables."""
-    return users.view(user, _allowance(user, subscription, counts, now))
+    return users.view(user, compute_allowance(user, subscription, counts, now))
 
 
 def subscription_of(
     user: User, subscription: Subscription | None, counts: Usage | None, now: datetime
 ) -> SubscriptionStatus:
     """Return a user's subscription as clients see it, from its items in the tables."""
-    allowance = _allowance(user, subscription, counts, now)
+    allowance = compute_allowance(user, subscription, counts, now)
     return subscriptions.view(subscription or Subscription(user.user_id), allowance)
 
 
-def _allowance(
+def compute_allowance(
     user: User, subscription: Subscription | None, counts: Usage | None, now: datetime
 ) -> Allowance:
+    """Return what a user may still use today, from its items in the tables."""
     allowance = usage.allowance_of(user.user_id, subscription, counts, now)
     return usage.limit_unproven(user, allowance)
 

@@ -70,8 +70,8 @@ def status_of(export: StoredExport, now: datetime) -> ExportStatus:
     return ExportStatus.FAILED if status is ExportStatus.PREPARING and is_lost else status
 
 
-def counted_since(export: StoredExport | None, now: datetime) -> datetime | None:
-    """Return when the day's export was requested, or None if there was none."""
+def find_request_time(export: StoredExport | None, now: datetime) -> datetime | None:
+    """Return when the export that counts today was requested, or None if there is none."""
     if export is None or status_of(export, now) is ExportStatus.FAILED:
         return None
     requested_at = times.parse(export.requested_at)
