@@ -46,7 +46,7 @@ def subscription_of(
 def compute_allowance(
     user: User, subscription: Subscription | None, counts: Usage | None, now: datetime
 ) -> Allowance:
-    """Return what a user may still use today, from its items in the tables."""
+    """Return the allowance of a user today, from its items in the tables."""
     allowance = usage.allowance_of(user.user_id, subscription, counts, now)
     return usage.limit_unproven(user, allowance)
 
