@@ -178,6 +178,7 @@ def test_no_trace_of_a_deleted_user_is_left(
     google: StandIn,
     valkey: ValkeyServer,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     rooms: int,
     turns: int,
 ) -> None:
@@ -211,7 +212,7 @@ def test_no_trace_of_a_deleted_user_is_left(
     for hours in (0, 1, 2):
         purge_whole(worker, AFTER + timedelta(hours=hours))
     assert find_traces(texts, valkey, AFTER + timedelta(days=1)) == {"AuditTable": {"id"}}
-    written = capsys.readouterr().out
+    written = f"{capsys.readouterr().out} {caplog.text} {[vars(one) for one in caplog.records]}"
     assert user.id in written, "the logs are captured"
     assert [name for name in ("email", "mobile", "canary") if texts[name] in written] == []
 
@@ -418,6 +419,26 @@ def test_a_login_during_the_purge_keeps_the_account_or_finds_it_deleted(
     problem(user.log_in(at=BEFORE), 401, "invalid-credentials")
     purge_whole(worker)
     assert left_of(user, room) == {}
+
+
+def test_a_second_request_during_the_purge_has_a_grace_period_of_its_own(
+    api: Api, stripe: Stripe
+) -> None:
+    user, _ = leaving(api, stripe)
+
+    def return_and_leave_again() -> None:
+        assert user.log_in(at=BEFORE).status == 200
+        assert delete(user, at=BEFORE).status == 202
+
+    WIRE.cut(
+        "dynamodb.TransactWriteItems",
+        "meanwhile",
+        do=return_and_leave_again,
+        holding=("started",),
+    )
+    run_purge(AFTER)
+    assert users_named(user.identity), "a login may keep the account for 14 days"
+    assert user.log_in(at=AFTER).status == 200
 
 
 def test_codes_of_a_deleted_user_expire(api: Api, stripe: Stripe) -> None:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 
 from geminichat.tables.table import Table, Write, delete, put, update, update_if
@@ -75,8 +76,16 @@ def cancel_departure(user: User) -> list[Write]:
 
 
 def start(purge: Purge) -> Write:
-    """Return the write "purge", which begins one; its condition fails if it was cancelled."""
-    return update("purge", Purge(purge.user_id), [Purge.started.set(True)], Purge.user_id.exists())
+    """Return the write "purge", which begins one; its condition fails if it was cancelled.
+
+    It also fails if the user returned and asked again: then another grace period has begun.
+    """
+    kept_until = Purge.kept_until
+    same: Condition = (
+        kept_until.does_not_exist() if purge.kept_until is None else kept_until == purge.kept_until
+    )
+    condition = Purge.user_id.exists() & same
+    return update("purge", Purge(purge.user_id), [Purge.started.set(True)], condition)
 
 
 def wait(purge: Purge) -> None:
