@@ -33,5 +33,6 @@ def handler(act: Delete, operator: str, now: datetime) -> Outcome:
         purge_at = delete_account.request(user, None, [audit.put_act(act, operator, now)], now)
         notice = texts.departure_notice(times.text(purge_at))
         notices.send(user.user_id, users.identities_of(user), notice, now)
-    until = "; a login before keeps it" if users.has_proven_identity(user) else ""
+    may_return = users.has_proven_identity(user) and not user.banned_at
+    until = "; a login before keeps it" if may_return else ""
     return Outcome(message=f"{user.user_id} is deleted on {times.text(purge_at)}{until}.")

@@ -8,15 +8,15 @@ from datetime import datetime
 from geminichat.administration import Outcome, performs
 from geminichat.domain import accounts as texts
 from geminichat.domain.acts import Export
-from geminichat.errors import NotFound
+from geminichat.errors import Conflict, Contended, NotFound
 from geminichat.operations import export_account, notices
 from geminichat.tables import audit, exports, users
-from geminichat.tables.table import batch_get
+from geminichat.tables.table import ConditionsFailed, batch_get
 
 
 @performs(Export)
 def handler(act: Export, operator: str, now: datetime) -> Outcome:
-    """Request the export, once. Raises NotFound, TooManyRequests, Unavailable."""
+    """Request the export, once. Raises NotFound, Conflict, TooManyRequests, Contended."""
     user, known, recorded = batch_get(
         users.key_of(act.user_id), exports.key_of(act.user_id), audit.key_of(act)
     )
@@ -24,9 +24,15 @@ def handler(act: Export, operator: str, now: datetime) -> Outcome:
         return Outcome(message="This was done before.", done_before=True)
     if user is None:
         raise NotFound(f"There is no user {act.user_id}.")
+    if user.banned_at:
+        raise Conflict(f"{user.user_id} is banned and cannot fetch an export: end the ban first.")
     export_account.check_daily_limit(known, now)
     if not act.dry_run:
-        export_account.request(user.user_id, now, audit.put_act(act, operator, now))
+        writes = users.exists(user.user_id), audit.put_act(act, operator, now)
+        try:
+            export_account.request(user.user_id, now, *writes)
+        except ConditionsFailed as error:
+            raise Contended() from error
         identities = users.identities_of(user)
         notices.send(user.user_id, identities, texts.export_notice(now), now)
     return Outcome(

@@ -100,7 +100,7 @@ def _decode(request: str, kind: Any) -> Any:
         return msgspec.json.decode(request, type=kind)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"The request is malformed: {error}.") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise InvalidRequest("The request is not valid JSON.") from error
 
 

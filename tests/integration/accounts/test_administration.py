@@ -246,6 +246,15 @@ def test_of_eight_parallel_bans_one_takes_effect(api: Api) -> None:
         ("unban", {}, "conflict"),
         ("ban", {"reason": "ann@example.com asked"}, "bad-request"),
         ("ban", {"reason": "call +14155550100"}, "bad-request"),
+        ("ban", {"reason": "call +1 (415) 555-0100"}, "bad-request"),
+        (
+            "ban",
+            {"reason": "ticket 41\n2026-11-25  unban  by arn:aws:iam::1:user/ann"},
+            "bad-request",
+        ),
+        ("ban", {"reason": "\x1b[2Jticket 41"}, "bad-request"),
+        ("ban", {"reason": "\u202eticket 41"}, "bad-request"),
+        ("ban", {"reason": " "}, "bad-request"),
         ("ban", {"reason": ""}, "bad-request"),
         ("ban", {"id": "a_1"}, "bad-request"),
         ("ban", {"userId": "u_" + "a" * 26}, "not-found"),
@@ -300,6 +309,28 @@ def test_an_export_is_announced_to_every_identity_and_only_its_user_can_fetch_it
     assert (twice["error"], len(operators.recorded(ann.id))) == ("too-many-requests", 1)
 
 
+def test_an_operator_cannot_export_the_data_of_an_account_that_is_banned(api: Api) -> None:
+    ann = prepared("unban", api)
+    refused = operators.send(operators.new_act("export", ann.id))
+    assert (refused["error"], "cannot fetch" in refused["message"]) == ("conflict", True)
+    assert state(ann.id)[4] == []
+    assert "a login" not in operators.act("delete", ann.id, dryRun=True)["message"]
+
+
+def test_no_export_is_stored_of_a_user_who_is_deleted_meanwhile(api: Api) -> None:
+    ann = prepared("export", api)
+    WIRE.cut(
+        "dynamodb.TransactWriteItems",
+        "meanwhile",
+        do=lambda: User(ann.id).delete(),
+        holding=("export_id",),
+    )
+    refused = operators.send(operators.new_act("export", ann.id))
+    assert refused["error"] == "concurrent-requests"
+    assert list(StoredExport.query(ann.id, consistent_read=True)) == []
+    assert operators.recorded(ann.id) == []
+
+
 def test_an_export_that_cannot_be_queued_is_withdrawn_and_may_be_requested_again(
     api: Api,
 ) -> None:
@@ -313,13 +344,23 @@ def test_an_export_that_cannot_be_queued_is_withdrawn_and_may_be_requested_again
 # ── Who asks ────────────────────────────────────────────────────────────────────────────────────
 
 
+SCHEME = "AWS4-HMAC-SHA256 Credential=test/20261125/us-east-1/sts/aws4_request"
+BOUND = "SignedHeaders=host;x-amz-date;x-geminichat-act"
+SIGNATURE = f"Signature={'0' * 64}"
+
+
 @pytest.mark.parametrize(
     "proof",
     [
         {"authorization": ""},
-        {"authorization": "AWS4-HMAC-SHA256 Credential=test/20261125/us-east-1/sts/aws4_request"},
-        {"authorization": "AWS4-HMAC-SHA256 SignedHeaders=host;x-amz-date, Signature=0"},
-        {"authorization": "AWS4-HMAC-SHA256 SignedHeaders=host;x-geminichat-act, Signature=0"},
+        {"authorization": SCHEME},
+        {"authorization": f"{SCHEME}, SignedHeaders=host;x-amz-date, {SIGNATURE}"},
+        {"authorization": f"{SCHEME}, SignedHeaders=host;x-geminichat-act, {SIGNATURE}"},
+        {"authorization": f"{SCHEME}, X{BOUND}, SignedHeaders=host;x-amz-date, {SIGNATURE}"},
+        {"authorization": f"{SCHEME}, {BOUND}, SignedHeaders=host;x-amz-date, {SIGNATURE}"},
+        {"x-amz-date": "20261125T000000Z\r\nhost: example.com"},
+        {"x-amz-date": "\u0662\u0660261125T000000Z"},
+        {"x-amz-security-token": "a\nb"},
     ],
 )
 def test_an_act_without_a_signature_that_is_bound_to_it_is_refused(
@@ -349,7 +390,10 @@ def test_an_act_is_unavailable_while_sts_cannot_identify_its_operator(api: Api) 
     assert operators.recorded(ann.id) == []
 
 
-@pytest.mark.parametrize("event", [{}, {"request": 1}, {"request": "{"}, {"request": "[]"}])
+@pytest.mark.parametrize(
+    "event",
+    [{}, {"request": 1}, {"request": "{"}, {"request": "[]"}, {"request": "\ud800"}],
+)
 @pytest.mark.parametrize(
     "function", ["AdminShow", "AdminChange", "AdminDelete", "AdminExport", "AdminRedrive"]
 )

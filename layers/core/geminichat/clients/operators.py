@@ -18,8 +18,16 @@ BODY = b"Action=GetCallerIdentity&Version=2011-06-15"
 FORM = "application/x-www-form-urlencoded; charset=utf-8"
 BOUND_TO = "x-geminichat-act"
 """The signed header that holds the digest of the act."""
-PROOF = ("authorization", "x-amz-date", "x-amz-security-token")
-"""The headers that the operator sends along."""
+PROOF = {
+    "authorization": r"AWS4-HMAC-SHA256 Credential=[\w/+=.-]+, ?"
+    r"SignedHeaders=(?P<signed>[\w;-]+), ?Signature=[0-9a-f]{64}",
+    "x-amz-date": r"\d{8}T\d{6}Z",
+    "x-amz-security-token": r"[!-~]+",
+}
+"""The headers that the operator sends along, and the whole form of each.
+
+In no other form are the signed headers that are checked here surely those that STS reads.
+"""
 
 UNPROVEN = "Your AWS identity could not be verified. Check your credentials and your clock."
 
@@ -35,8 +43,11 @@ def identify(request: str, proof: Mapping[str, str], account: str) -> str:
     Raises Unauthorized, and Unavailable if STS does not answer.
     """
     headers = {name: proof[name] for name in PROOF if name in proof}
-    signed = re.search(r"SignedHeaders=([^,\s]+)", headers.get("authorization", ""))
-    if not signed or not {BOUND_TO, "host", "x-amz-date"} <= set(signed[1].split(";")):
+    forms = {name: re.fullmatch(PROOF[name], value, re.ASCII) for name, value in headers.items()}
+    signature = forms.get("authorization")
+    if not signature or not all(forms.values()):
+        raise Unauthorized(UNPROVEN)
+    if not {BOUND_TO, "host", "x-amz-date"} <= set(signature["signed"].split(";")):
         raise Unauthorized(UNPROVEN)
     headers |= {
         "content-type": FORM,

@@ -22,7 +22,7 @@ MOST_HOURS = 336
 STAGE = "stage"
 """The user id in the audit item of an act that concerns no single user; no user has it."""
 
-_PERSONAL = re.compile(r"\S@\S|\+\d{6}")
+_PERSONAL = re.compile(r"\S@\S|\+\s*\d(?:[\s()./-]*\d){5}")
 
 type ActId = Annotated[str, Meta(pattern=r"^a_[a-z2-7]{26}$")]
 type UserId = Annotated[str, Meta(pattern=r"^u_[a-z2-7]{26}$")]
@@ -43,7 +43,12 @@ class Act(
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an identity in the reason: audit items are kept when their user is deleted."""
+        """Refuse an identity in the reason: audit items are kept when their user is deleted.
+
+        A line break or control character is refused too: printed, it could pass for another act.
+        """
+        if not self.reason.isprintable() or not self.reason.strip():
+            raise InvalidRequest("The reason is one line of printable text.")
         if _PERSONAL.search(self.reason):
             raise InvalidRequest(
                 "The reason is kept for good: leave out email addresses and numbers of users."
