@@ -38,7 +38,7 @@ DONE = {
 
 
 class Redriven(Outcome, frozen=True, kw_only=True):
-    """What happened to each prompt, as a line, and the number of each outcome."""
+    """A line with the outcome of each prompt, and the number of each outcome."""
 
     lines: Sequence[str] = ()
     counts: Mapping[str, int] = {}

@@ -182,7 +182,7 @@ def ask(stage: Stage, question: Mapping[str, Any]) -> Any:
 
 
 def perform(stage: Stage, function: str, request: Mapping[str, Any]) -> Any:
-    """Return the outcome of an act, with a proof of who asks for it."""
+    """Send an act with a proof of its operator, and return its outcome."""
     text = json.dumps(request)
     return invoke(stage, function, {"request": text, "proof": prove(text, stage.name)})
 

@@ -69,15 +69,15 @@ class Answered:
 def measure(lab: Lab) -> Figures:
     """Return the figures of the worker, as it is built."""
     with lab.secured() as secured:
-        return _measured(secured, secured.ours(WORKER))
+        return _measure(secured, secured.ours(WORKER))
 
 
-def _measured(lab: Lab, worker: Contender) -> Figures:
+def _measure(lab: Lab, worker: Contender) -> Figures:
     reply = streaming.PIECE * CHUNKS
     pauses = {**DELAYS, "gemini": 0.0, "connections": DELAYS["dynamodb"]}
     nobody = replace(worker.world, reply=reply, chunks=CHUNKS, between=BETWEEN, pauses=pauses)
     table = lab.settings.values.refs["LiveTable"]
-    item = {**nobody.tables[table], **_connected()}
+    item = {**nobody.tables[table], **_connection()}
     somebody = replace(nobody, tables={**nobody.tables, table: item})
     short = replace(somebody, chunks=4)
     with lab.started(worker, nobody) as function:
@@ -103,7 +103,7 @@ def _measured(lab: Lab, worker: Contender) -> Figures:
     )
 
 
-def _connected() -> Item:
+def _connection() -> Item:
     """Return the attributes of a user with a connection in the live table."""
     until = subjects.NOW + timedelta(hours=1)
     entry = {

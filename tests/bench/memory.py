@@ -113,10 +113,10 @@ def sizes_of(function: str) -> Sequence[int]:
 def measure(lab: Lab, rounds: int = ROUNDS) -> Curve:
     """Start every function once a round at every size, and return the figures and the peaks."""
     with lab.secured() as secured:
-        return _measured(secured, rounds)
+        return _measure(secured, rounds)
 
 
-def _measured(lab: Lab, rounds: int) -> Curve:
+def _measure(lab: Lab, rounds: int) -> Curve:
     contenders = {name: lab.ours(name) for name in MEASURED}
     taken: dict[tuple[str, int], list[Times]] = {}
     peaks: dict[str, float] = {}

@@ -101,7 +101,7 @@ def prompt_dollars() -> float:
 
 @dataclass(frozen=True)
 class Waits:
-    """What prompts of one queue waited for a worker, and how full its batches were."""
+    """The waits of one queue's prompts for a worker, and the mean size of its batches."""
 
     median: float
     slow: float
@@ -151,7 +151,7 @@ def full_worker_rate() -> float:
     return BATCH / statistics.mean(longest)
 
 
-def needed(rate: float) -> int:
+def count_workers(rate: float) -> int:
     """Return the number of workers with which only one prompt in twenty waits for over a second."""
     choices = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
     return next(
@@ -174,7 +174,7 @@ def limits(users: int) -> list[Limit]:
     """Return the limits that one parameter cannot raise, the one that is met first at the front."""
     rate = peak(users)
     stage_items = spending.StageCap(int(default_of("StageDailyDollars") * MILLION)).shards
-    return _sorted(
+    return _sort(
         Limit(
             "Gemini's requests",
             rate * 60,
@@ -257,7 +257,7 @@ def limits_as_deployed(users: int) -> list[Limit]:
     workers, texts = default_of("WorkerConcurrency"), default_of("TextsPerDay")
     throttle = RESOURCES["Api"]["Properties"]["DefaultRouteSettings"]["ThrottlingRateLimit"]
     raised = ("workers of one queue", "Gemini's requests")
-    return _sorted(
+    return _sort(
         *(limit for limit in limits(users) if limit.name not in raised),
         Limit(
             "dollars at Gemini",
@@ -285,7 +285,7 @@ def limits_as_deployed(users: int) -> list[Limit]:
     )
 
 
-def _sorted(*found: Limit) -> list[Limit]:
+def _sort(*found: Limit) -> list[Limit]:
     return sorted(found, key=lambda limit: -limit.share)
 
 
@@ -319,7 +319,7 @@ def worker_table() -> str:
     rows = []
     for users in LEVELS:
         rate = peak(users)
-        for workers in sorted({int(default_of("WorkerConcurrency")), needed(rate)}):
+        for workers in sorted({int(default_of("WorkerConcurrency")), count_workers(rate)}):
             row = (f"{users:,}", _number(rate), f"{workers:,}")
             if rate > workers * full_worker_rate():
                 rows.append((*row, "grows", "grows", f"{BATCH}.0"))

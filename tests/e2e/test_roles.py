@@ -75,9 +75,9 @@ def every_request() -> Iterator[tuple[str, str]]:
 REQUESTS = list(every_request())
 
 
-def granted(function: str) -> set[tuple[str, str]]:
+def list_grants(function: str) -> set[tuple[str, str]]:
     """Return the actions and resources that the template grants to a function."""
-    own = {(use.action, use.resource) for use in grants.granted() if use.function == function}
+    own = {(use.action, use.resource) for use in grants.list_grants() if use.function == function}
     return own | OF_EVERY_FUNCTION
 
 
@@ -86,7 +86,7 @@ def some_requests(function: str) -> list[tuple[str, str]]:
 
     Of every service at least one action that the function is not granted is among them.
     """
-    own = granted(function)
+    own = list_grants(function)
     without: dict[tuple[str, bool], tuple[str, str]] = {}
     for request in REQUESTS:
         if request not in own:
@@ -107,7 +107,7 @@ class Caller:
     def __init__(self, stack: RunningStack) -> None:
         """Use this stack; `assume` chooses a role of it."""
         self.stack = stack
-        self._made = deploy.Cloud(stack.description.aws).made()
+        self._made = deploy.Cloud(stack.description.aws).list_resources()
         self._credentials = Credentials("", "")
         self._session = botocore.session.Session()
         self._session.register_component("credential_provider", self)
@@ -247,7 +247,7 @@ def test_a_role_may_call_what_the_template_grants_and_not_its_neighbours(
 ) -> None:
     role = caller.assume(function)
     asked = some_requests(function)
-    assert {each for each in asked if role.can_call(*each)} == granted(function)
+    assert {each for each in asked if role.can_call(*each)} == list_grants(function)
 
 
 @pytest.mark.soak
@@ -255,5 +255,5 @@ def test_a_role_may_call_what_the_template_grants_and_not_its_neighbours(
 def test_a_role_may_call_nothing_else(function: str, caller: Caller) -> None:
     """Every action on every resource takes minutes."""
     role = caller.assume(function)
-    assert granted(function) <= set(REQUESTS)
-    assert {each for each in REQUESTS if role.can_call(*each)} == granted(function)
+    assert list_grants(function) <= set(REQUESTS)
+    assert {each for each in REQUESTS if role.can_call(*each)} == list_grants(function)

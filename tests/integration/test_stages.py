@@ -125,7 +125,7 @@ def deployed(stage: Stage) -> Iterator[Stage]:
     stacks.delete_stack(StackName=stage.stack)
 
 
-def planned(deployed: Stage, template: str) -> str:
+def plan_update(deployed: Stage, template: str) -> str:
     """Return the ARN of a change set that replaces the stack's template."""
     stacks = boto3.client("cloudformation")
     made = stacks.create_change_set(
@@ -160,7 +160,7 @@ OTHER_KEY = RETAINED.replace("AttributeName: id", "AttributeName: other")
 def test_a_change_set_that_replaces_or_removes_a_table_is_refused_unless_it_is_named(
     template: str, why: str, deployed: Stage
 ) -> None:
-    stacks, change_set = boto3.client("cloudformation"), planned(deployed, template)
+    stacks, change_set = boto3.client("cloudformation"), plan_update(deployed, template)
     with pytest.raises(CommandError, match=f"(?s)Nothing.*Kept: .*{why}.*REPLACE=Kept"):
         stack.refuse_data_loss(stacks, change_set)
     stack.refuse_data_loss(stacks, change_set, ["Kept"])
@@ -169,7 +169,7 @@ def test_a_change_set_that_replaces_or_removes_a_table_is_refused_unless_it_is_n
 def test_a_change_set_that_adds_a_global_index_passes(deployed: Stage) -> None:
     stacks = boto3.client("cloudformation")
     added = WITH_DAY.rstrip() + INDEX.replace("Local", "Global")
-    stack.refuse_data_loss(stacks, planned(deployed, added))
+    stack.refuse_data_loss(stacks, plan_update(deployed, added))
 
 
 def test_the_stack_policy_denies_replacing_and_removing_what_holds_data(deployed: Stage) -> None:

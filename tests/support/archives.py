@@ -42,7 +42,7 @@ def keys_of(user_id: str) -> list[str]:
     return [one["Key"] for one in listed.get("Contents", [])]
 
 
-def unfinished() -> list[str]:
+def list_unfinished() -> list[str]:
     """Return the keys of the uploads that were neither completed nor aborted."""
     listed = boto3.client("s3").list_multipart_uploads(Bucket=BUCKET)
     return [one["Key"] for one in listed.get("Uploads", [])]

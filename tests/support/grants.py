@@ -82,7 +82,7 @@ POLLING = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
 """The calls that Lambda itself makes with a function's role, for an event source mapping."""
 
 
-def polled() -> set[Use]:
+def list_polling() -> set[Use]:
     """Return the rights that functions need only because a queue invokes them."""
     return {
         Use(function, action, queue_of(mapping))
@@ -94,7 +94,7 @@ def polled() -> set[Use]:
 
 def refused() -> set[Use]:
     """Return the recorded uses that the template does not grant."""
-    return {Use(*use) for use in recorded.copy() if use[1]} - granted()
+    return {Use(*use) for use in recorded.copy() if use[1]} - list_grants()
 
 
 def never_used(uses: Iterable[tuple[str, ...]]) -> list[str]:
@@ -107,13 +107,13 @@ def never_used(uses: Iterable[tuple[str, ...]]) -> list[str]:
     untested = sorted(set(FUNCTIONS) - {function for function, *_ in known})
     return [f"{function}: no integration test invokes it" for function in untested] + [
         f"{use.function}: no integration test uses its grant of {use.action} on {use.resource}"
-        for use in sorted(granted() - polled() - known)
+        for use in sorted(list_grants() - list_polling() - known)
         if use.function not in untested and use.action not in (SECRET, BY_ADDRESS)
     ]
 
 
 @functools.cache
-def granted() -> set[Use]:
+def list_grants() -> set[Use]:
     """Return the rights that the template's policies name; NotAction and NotResource name none."""
     return {
         Use(function, action, resource)

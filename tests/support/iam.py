@@ -64,7 +64,7 @@ def arn_of(kind: str, logical_id: str, stage: str) -> str:
 
 
 @functools.cache
-def deployed(stage: str) -> Values:
+def resolve_values(stage: str) -> Values:
     """Return the values of every reference in the translated template, deployed as this stage."""
     refs = {name: spec.get("Default", "x") for name, spec in TEMPLATE["Parameters"].items()}
     refs |= {
@@ -91,7 +91,7 @@ type Requests = Mapping[str, Sequence[str]]
 """Resources by the action that is called on each."""
 
 
-def allowed(
+def evaluate(
     statements: Iterable[Statement], requests: Requests, context: Mapping[str, str] | None = None
 ) -> set[tuple[str, str]]:
     """Return the actions and resources that statements allow; a Deny outweighs every Allow."""
@@ -164,9 +164,9 @@ class Role:
     attached: Sequence[Statement]
     boundary: Sequence[Statement]
 
-    def allowed(self, requests: Requests) -> set[tuple[str, str]]:
+    def evaluate(self, requests: Requests) -> set[tuple[str, str]]:
         """Return the actions and resources that both the policies and the boundary allow."""
-        return allowed([*self.own, *self.attached], requests) & allowed(self.boundary, requests)
+        return evaluate([*self.own, *self.attached], requests) & evaluate(self.boundary, requests)
 
 
 def roles(resources: Resources, values: Values) -> dict[str, Role]:
@@ -231,7 +231,7 @@ INDEXES = [
 
 def resources_of(stage: str) -> dict[str, list[str]]:
     """Return the resources of a stage that functions could call, by service."""
-    values = deployed(stage)
+    values = resolve_values(stage)
 
     def all_of(kind: str) -> list[str]:
         made = translated(GradualDeployment="true").items()
@@ -305,7 +305,7 @@ def mail_arns(address: str) -> list[str]:
 
 def connection_arn(stage: str, method: str) -> str:
     """Return the ARN of a method on a connection of a stage's WebSocket API."""
-    api = deployed(stage).refs["LiveApi"]
+    api = resolve_values(stage).refs["LiveApi"]
     return f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api}/live/{method}/@connections/1"
 
 
@@ -314,7 +314,7 @@ def log_stream_arn(group: str) -> str:
     return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:log-stream:1"
 
 
-SECRETS = sorted({use.resource for use in grants.granted() if use.action == grants.SECRET})
+SECRETS = sorted({use.resource for use in grants.list_grants() if use.action == grants.SECRET})
 
 
 def logs_and_traces(stage: str) -> set[tuple[str, str]]:
@@ -327,11 +327,11 @@ def logs_and_traces(stage: str) -> set[tuple[str, str]]:
     }
 
 
-def granted(function: str, stage: str) -> set[tuple[str, str]]:
+def list_grants(function: str, stage: str) -> set[tuple[str, str]]:
     """Return the actions and the resources on AWS that the template grants to a function."""
     return {
         (use.action, arn)
-        for use in grants.granted()
+        for use in grants.list_grants()
         if use.function == function
         for arn in _arns(use, stage)
     }
@@ -351,6 +351,6 @@ def _arns(use: grants.Use, stage: str) -> list[str]:
         case "execute-api":
             return [connection_arn(stage, use.resource)]
         case "s3":
-            bucket = deployed(stage).attributes[f"{table}.Arn"]
+            bucket = resolve_values(stage).attributes[f"{table}.Arn"]
             return [f"{bucket}/object" if index else bucket]
-    return [deployed(stage).attributes[f"{use.resource}.Arn"]]
+    return [resolve_values(stage).attributes[f"{use.resource}.Arn"]]

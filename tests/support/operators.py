@@ -1,4 +1,4 @@
-"""Somebody who helps users by `make admin`, without the command: functions run in this process."""
+"""Operators: the requests of `make admin`, to functions that run in this process."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ def new_act(name: str, user_id: str, **values: Any) -> dict[str, Any]:
 
 
 def send(act: dict[str, Any], **proof: str) -> Any:
-    """Send an act with a proof of who asks for it, and return the whole answer."""
+    """Send an act with a proof of its operator, and return the whole answer."""
     function = OTHERS.get(act["act"], "AdminChange")
     request = json.dumps(act)
     proven = admin.prove(request, setting("STAGE")) | proof
@@ -45,6 +45,6 @@ def act(name: str, user_id: str, **values: Any) -> Any:
     return answer["data"]
 
 
-def recorded(user_id: str) -> list[Audit]:
+def read_audit(user_id: str) -> list[Audit]:
     """Return the audit items of a user."""
     return list(Audit.query(user_id, consistent_read=True))

@@ -62,7 +62,7 @@ def models() -> dict[str, type[Table]]:
 
 
 def required(model: type[Table]) -> RawItem:
-    """Return an item that has only what an item must have to be read."""
+    """Return an item with the required attributes only."""
     return {
         attribute.attr_name: {attribute.attr_type: VALUES[attribute.attr_type]}
         for attribute in model.get_attributes().values()

@@ -13,15 +13,15 @@ TABLE = str(VALUES.refs["ChatroomsTable"])
 
 
 def test_a_grant_that_no_test_uses_is_named() -> None:
-    uses = {Use(function, "", "") for function in FUNCTIONS} | grants.granted()
-    assert grants.never_used(uses - grants.polled()) == [], "Lambda itself polls queues"
+    uses = {Use(function, "", "") for function in FUNCTIONS} | grants.list_grants()
+    assert grants.never_used(uses - grants.list_polling()) == [], "Lambda itself polls queues"
     assert grants.never_used(uses - {Use("ChatroomGet", "dynamodb:Query", "MessagesTable")}) == [
         "ChatroomGet: no integration test uses its grant of dynamodb:Query on MessagesTable"
     ]
 
 
 def test_a_function_that_no_test_invokes_is_named() -> None:
-    uses = {use for use in grants.granted() if use.function != "DocsPage"}
+    uses = {use for use in grants.list_grants() if use.function != "DocsPage"}
     uses |= {Use(function, "", "") for function in FUNCTIONS if function != "DocsPage"}
     assert grants.never_used(uses) == ["DocsPage: no integration test invokes it"]
 

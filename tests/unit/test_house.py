@@ -95,7 +95,7 @@ def test_administration_has_no_event_and_no_url_and_exactly_support_may_invoke_i
 def test_no_role_may_change_or_delete_an_audit_item_and_only_acts_put_one() -> None:
     may = {
         (use.function, use.action.removeprefix("dynamodb:"))
-        for use in grants.granted()
+        for use in grants.list_grants()
         if use.resource.startswith("AuditTable")
     }
     assert {action for _, action in may} == {"PutItem", "BatchGetItem", "Query"}
@@ -135,7 +135,7 @@ def test_a_function_may_read_a_secret_if_and_only_if_its_code_does(setting: str)
     secret = settings(TEMPLATE)[setting]["Fn::Sub"].rpartition("/")[2]
     granted = {
         use.function
-        for use in grants.granted()
+        for use in grants.list_grants()
         if (use.action, use.resource) == (grants.SECRET, secret)
     }
     files = {name: ROOT / "functions" / folder_of(name) / "app.py" for name in FUNCTIONS}

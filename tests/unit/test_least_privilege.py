@@ -15,7 +15,7 @@ from tests.support.template import FUNCTIONS, listed, statements_in
 from tests.support.translated import translate, translated
 
 STAGE = "dev"
-VALUES = iam.deployed(STAGE)
+VALUES = iam.resolve_values(STAGE)
 TRANSLATED = translated(GradualDeployment="true")
 REQUESTS = iam.requests(STAGE, "dev2")
 
@@ -25,8 +25,8 @@ every_function = pytest.mark.parametrize("function", FUNCTIONS)
 def problems(resources: Mapping[str, Any], function: str) -> list[str]:
     """Return a line for each difference between a function's role and its grants."""
     role = iam.roles(resources, VALUES)[f"{function}Role"]
-    own, allowed = iam.allowed(role.own, REQUESTS), role.allowed(REQUESTS)
-    granted = iam.granted(function, STAGE) | iam.logs_and_traces(STAGE)
+    own, allowed = iam.evaluate(role.own, REQUESTS), role.evaluate(REQUESTS)
+    granted = iam.list_grants(function, STAGE) | iam.logs_and_traces(STAGE)
     return [
         *unclear(f"{function}Role", resources),
         *(
@@ -106,7 +106,7 @@ def test_a_schedules_role_invokes_its_function_and_codedeploys_moves_aliases() -
     alarms = f"arn:aws:cloudwatch:{iam.REGION}:{iam.ACCOUNT}:alarm:*"
     more = {"cloudwatch:DescribeAlarms": [alarms], "cloudwatch:DeleteAlarms": [alarms]}
     deploys = others.pop("CodeDeployRole")
-    assert deploys.allowed({**REQUESTS, **more}) == expected | {
+    assert deploys.evaluate({**REQUESTS, **more}) == expected | {
         ("cloudwatch:DescribeAlarms", alarms)
     }
     assert len(others) > 3
@@ -115,7 +115,7 @@ def test_a_schedules_role_invokes_its_function_and_codedeploys_moves_aliases() -
         [statement] = role.own
         assert (name, statement["Action"]) == (name, "lambda:InvokeFunction")
         assert "*" not in json.dumps(statement)
-        assert not role.allowed(REQUESTS)
+        assert not role.evaluate(REQUESTS)
 
 
 def test_only_services_of_aws_assume_a_role_and_only_the_stages_apis_invoke_a_function() -> None:
@@ -135,8 +135,8 @@ def test_only_services_of_aws_assume_a_role_and_only_the_stages_apis_invoke_a_fu
 
 
 def test_lambda_polls_the_queue_of_a_function_with_the_functions_grants() -> None:
-    assert grants.polled()
-    assert grants.polled() <= grants.granted()
+    assert grants.list_polling()
+    assert grants.list_polling() <= grants.list_grants()
 
 
 # ── A grant in excess is found ────────────────────────────────────────────────────────────────────

@@ -183,7 +183,7 @@ def resources_of(stage: str) -> dict[str, str]:
     return {one["Type"]: iam.arn_of(one["Type"], name, stage) for name, one in made.items()}
 
 
-def allowed(stage: str, other: str) -> set[tuple[str, str]]:
+def list_allowed(stage: str, other: str) -> set[tuple[str, str]]:
     """Return the actions of a stage's pipeline on another's resources, with their types."""
     context = {
         "iam:PermissionsBoundary": BOUNDARY + stage,
@@ -195,12 +195,12 @@ def allowed(stage: str, other: str) -> set[tuple[str, str]]:
         action: [arn for arn in kinds if arn.split(":")[2] == action.partition(":")[0]]
         for action in granted("Pipeline", *DEPLOYMENT) - WITHOUT_A_NAME
     }
-    found = iam.allowed(statements_of(stage), requests, context)
+    found = iam.evaluate(statements_of(stage), requests, context)
     return {(action, kinds[arn]) for action, arn in found}
 
 
 def test_a_pipeline_may_create_each_resource_of_its_own_stage() -> None:
-    assert {(action, kind) for kind, action in MAKES.items()} <= allowed("dev", "dev")
+    assert {(action, kind) for kind, action in MAKES.items()} <= list_allowed("dev", "dev")
 
 
 @pytest.mark.parametrize(("stage", "other"), [("dev", "prod"), ("dev", "dev2"), ("dev2", "dev")])
@@ -208,9 +208,9 @@ def test_of_another_stage_a_pipeline_may_change_only_apis_and_the_tags_of_mappin
     stage: str, other: str
 ) -> None:
     """AWS gives these random ids and no inherited tags; so a pipeline's account has one stage."""
-    found = {kind for action, kind in allowed(stage, other) if "tag" not in action.lower()}
+    found = {kind for action, kind in list_allowed(stage, other) if "tag" not in action.lower()}
     assert found == {kind for kind in MAKES if kind.startswith("AWS::ApiGatewayV2::")}
-    tagged = {kind for action, kind in allowed(stage, other) if "tag" in action.lower()}
+    tagged = {kind for action, kind in list_allowed(stage, other) if "tag" in action.lower()}
     assert tagged == {"AWS::Lambda::EventSourceMapping"}
     assert PIPELINE["Pipeline"]["Properties"]["RoleName"] == "geminichat-pipeline", (
         "a second pipeline in the account fails, because the name exists"

@@ -120,7 +120,7 @@ class Cloud:
 
     def resources(self) -> Resources:
         """Return the physical names of the template's resources."""
-        made = self.made()
+        made = self.list_resources()
         outputs = self._stacks.describe_stacks(StackName=STACK)["Stacks"][0].get("Outputs", [])
         apis = made["AWS::ApiGatewayV2::Api"]
         return Resources(
@@ -138,7 +138,7 @@ class Cloud:
 
     def set_boundaries(self) -> None:
         """Set the permissions boundary of every role, which MiniStack's CloudFormation ignores."""
-        made = self.made()
+        made = self.list_resources()
         boundary = made["AWS::IAM::ManagedPolicy"]["Boundary"]
         for role in made["AWS::IAM::Role"].values():
             self._iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=boundary)
@@ -156,7 +156,7 @@ class Cloud:
         if cors:
             self._apis.update_api(ApiId=resources.api_id, CorsConfiguration=cors)
 
-    def made(self) -> dict[str, dict[str, str]]:
+    def list_resources(self) -> dict[str, dict[str, str]]:
         """Return the physical names of the stack's resources by type and logical id."""
         made: dict[str, dict[str, str]] = {}
         for page in self._stacks.get_paginator("list_stack_resources").paginate(StackName=STACK):
@@ -214,7 +214,7 @@ class Cloud:
         return known
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     """Return a value as `sam deploy` reads it; "" is a value too."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -228,7 +228,7 @@ async def deploy(cloud: Cloud, parameters: Mapping[str, str], log: Path) -> None
     arguments += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
     arguments += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
     arguments += ["--parameter-overrides"]
-    arguments += [f"{name}={_quoted(value)}" for name, value in parameters.items()]
+    arguments += [f"{name}={_quote(value)}" for name, value in parameters.items()]
     try:
         await run_sam(arguments, aws.environment, log)
     except CommandError as error:

@@ -28,7 +28,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What an act did or would do, as a sentence."""
+    """The outcome of an act or of its dry run, as a sentence."""
 
     message: str
     done_before: bool = False

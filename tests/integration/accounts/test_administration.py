@@ -1,4 +1,4 @@
-"""What operators see and do: each act with its audit item, at any crash, once, and by whom."""
+"""Questions and acts of operators: audit items, crashes, repetitions and signatures."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -50,7 +50,7 @@ def ann(api: Api) -> Person:
     return person
 
 
-def prepared(name: str, api: Api) -> Person:
+def prepare(name: str, api: Api) -> Person:
     """Return a user to whom an act can be done, with three prompts counted today."""
     person = Person(api)
     assert person.me().status == 200
@@ -136,7 +136,7 @@ def test_an_account_is_described_without_content_titles_and_secrets(ann: Person)
 
 @pytest.mark.parametrize("name", ACTS)
 def test_an_act_is_recorded_with_its_operator_time_and_reason(api: Api, name: str) -> None:
-    ann = prepared(name, api)
+    ann = prepare(name, api)
     before, began = state(ann.id), times.text(datetime.now(UTC))
     act = operators.new_act(name, ann.id, **ACTS[name])
     assert operators.send(act)["data"]["doneBefore"] is False
@@ -157,8 +157,8 @@ def test_an_act_is_recorded_with_its_operator_time_and_reason(api: Api, name: st
 
 @pytest.mark.parametrize("name", ACTS)
 def test_a_dry_run_of_an_act_reports_the_same_and_changes_nothing(api: Api, name: str) -> None:
-    ann = prepared(name, api)
-    before, recorded = state(ann.id), len(operators.recorded(ann.id))
+    ann = prepare(name, api)
+    before, recorded = state(ann.id), len(operators.read_audit(ann.id))
     with WIRE.watched() as tries:
         said = operators.act(name, ann.id, **ACTS[name], dryRun=True)["message"]
     assert {seen.call.partition(".")[2] for seen in tries} <= {
@@ -166,7 +166,7 @@ def test_a_dry_run_of_an_act_reports_the_same_and_changes_nothing(api: Api, name
         "BatchGetItem",
         "GetItem",
     }
-    assert (state(ann.id), len(operators.recorded(ann.id))) == (before, recorded)
+    assert (state(ann.id), len(operators.read_audit(ann.id))) == (before, recorded)
     done = operators.act(name, ann.id, **ACTS[name])["message"]
     assert re.sub(r":\d\d\.\d{3}Z", "", done) == re.sub(r":\d\d\.\d{3}Z", "", said)
 
@@ -176,12 +176,12 @@ def test_a_dry_run_of_an_act_reports_the_same_and_changes_nothing(api: Api, name
 def test_an_interrupted_act_is_recorded_only_if_it_was_done_and_can_be_sent_again(
     api: Api, name: str, how: str
 ) -> None:
-    other = prepared(name, api).id
+    other = prepare(name, api).id
     with WIRE.watched() as tries:
         operators.act(name, other, **ACTS[name])
     calls = [seen.call for seen in tries if seen.call != "sts.GetCallerIdentity"]
     for place, call in enumerate(calls):
-        ann = prepared(name, api)
+        ann = prepare(name, api)
         before = state(ann.id)
         act = operators.new_act(name, ann.id, **ACTS[name])
         WIRE.cut(call, how, nth=calls[: place + 1].count(call))
@@ -192,7 +192,7 @@ def test_an_interrupted_act_is_recorded_only_if_it_was_done_and_can_be_sent_agai
             died = True
         WIRE.breaks.clear()
         assert died == how.startswith("dies")
-        recorded = [one for one in operators.recorded(ann.id) if one.act_id == act["id"]]
+        recorded = [one for one in operators.read_audit(ann.id) if one.act_id == act["id"]]
         assert (state(ann.id) != before) == bool(recorded), call
 
         operators.send(act)
@@ -200,37 +200,37 @@ def test_an_interrupted_act_is_recorded_only_if_it_was_done_and_can_be_sent_agai
         assert after != before
         assert operators.send(act)["data"]["doneBefore"] is True
         assert state(ann.id) == after
-        assert [one.act_id for one in operators.recorded(ann.id)].count(act["id"]) == 1
+        assert [one.act_id for one in operators.read_audit(ann.id)].count(act["id"]) == 1
 
 
 @pytest.mark.parametrize("name", ONCE)
 def test_an_act_sent_eight_times_at_once_happens_once(api: Api, name: str) -> None:
-    ann = prepared(name, api)
+    ann = prepare(name, api)
     act = operators.new_act(name, ann.id, **ACTS[name])
     answers = repeat_at_once(lambda _: operators.send(act), 8)
     done = [one["data"]["doneBefore"] for one in answers if "data" in one]
     assert done.count(False) == 1
-    assert len(operators.recorded(ann.id)) == 1
+    assert len(operators.read_audit(ann.id)) == 1
     if name == "give-back":
         assert state(ann.id)[1] == (1, 2)
 
 
 def test_eight_operators_at_once_give_each_prompt_back_once(api: Api) -> None:
-    ann = prepared("give-back", api)
+    ann = prepare("give-back", api)
     answers = repeat_at_once(
         lambda _: operators.send(operators.new_act("give-back", ann.id, prompts=1)), 8
     )
     done = [one for one in answers if "data" in one]
     counts = state(ann.id)[1]
     assert counts == (3 - len(done), 4 - len(done))
-    assert 1 <= len(done) == len(operators.recorded(ann.id)) <= 3
+    assert 1 <= len(done) == len(operators.read_audit(ann.id)) <= 3
 
 
 def test_of_eight_parallel_bans_one_takes_effect(api: Api) -> None:
-    ann = prepared("ban", api)
+    ann = prepare("ban", api)
     answers = repeat_at_once(lambda _: operators.send(operators.new_act("ban", ann.id)), 8)
     assert sum("data" in one for one in answers) == 1
-    assert len(operators.recorded(ann.id)) == 1
+    assert len(operators.read_audit(ann.id)) == 1
 
 
 @pytest.mark.parametrize(
@@ -266,10 +266,10 @@ def test_of_eight_parallel_bans_one_takes_effect(api: Api) -> None:
 def test_an_act_that_makes_no_sense_is_refused_and_not_recorded(
     api: Api, name: str, wrong: dict[str, Any], code: str
 ) -> None:
-    ann = prepared("grant", api)
+    ann = prepare("grant", api)
     before = state(ann.id)
     assert operators.send(operators.new_act(name, ann.id, **wrong))["error"] == code
-    assert (state(ann.id), operators.recorded(ann.id)) == (before, [])
+    assert (state(ann.id), operators.read_audit(ann.id)) == (before, [])
 
 
 def test_an_operator_cannot_give_back_prompts_in_flight_or_not_counted(
@@ -306,7 +306,7 @@ def test_an_export_is_announced_to_every_identity_and_only_its_user_can_fetch_it
     assert "copy of all data" in ann.second.messages()[-1]
     assert ann.get("/user/export").data["status"] == "preparing"
     twice = operators.send(operators.new_act("export", ann.id))
-    assert (twice["error"], len(operators.recorded(ann.id))) == ("too-many-requests", 1)
+    assert (twice["error"], len(operators.read_audit(ann.id))) == ("too-many-requests", 1)
 
 
 def test_an_operator_cannot_export_the_data_of_an_account_that_is_banned(api: Api) -> None:
@@ -334,7 +334,7 @@ def test_no_export_is_stored_of_a_user_who_is_deleted_meanwhile(api: Api) -> Non
 def test_an_export_that_cannot_be_queued_is_withdrawn_and_may_be_requested_again(
     api: Api,
 ) -> None:
-    ann = prepared("export", api)
+    ann = prepare("export", api)
     WIRE.cut("sqs.SendMessage", "failing", times=ALWAYS)
     assert operators.send(operators.new_act("export", ann.id))["error"] == "unavailable"
     WIRE.breaks.clear()
@@ -366,28 +366,28 @@ SIGNATURE = f"Signature={'0' * 64}"
 def test_an_act_without_a_signature_that_is_bound_to_it_is_refused(
     api: Api, proof: dict[str, str]
 ) -> None:
-    ann = prepared("ban", api)
+    ann = prepare("ban", api)
     refused = operators.send(operators.new_act("ban", ann.id), **proof)
     assert refused["error"] == "unauthorized"
-    assert (state(ann.id)[-1], operators.recorded(ann.id)) == (False, [])
+    assert (state(ann.id)[-1], operators.read_audit(ann.id)) == (False, [])
 
 
 def test_an_operator_of_another_account_is_refused(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ann = prepared("ban", api)
+    ann = prepare("ban", api)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "222222222222")
     refused = operators.send(operators.new_act("ban", ann.id))
     monkeypatch.undo()
     assert "another account" in refused["message"]
-    assert operators.recorded(ann.id) == []
+    assert operators.read_audit(ann.id) == []
 
 
 def test_an_act_is_unavailable_while_sts_cannot_identify_its_operator(api: Api) -> None:
-    ann = prepared("ban", api)
+    ann = prepare("ban", api)
     WIRE.cut("sts.GetCallerIdentity", "refused")
     assert operators.send(operators.new_act("ban", ann.id))["error"] == "unavailable"
-    assert operators.recorded(ann.id) == []
+    assert operators.read_audit(ann.id) == []
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def request(user: Person, proof: dict[str, str] | None = None, at: datetime = NO
     return user.post("/user/export", PROOF if proof is None else proof, at=at)
 
 
-def exported(user: Person, writer: Poller) -> dict[str, Any]:
+def make_export(user: Person, writer: Poller) -> dict[str, Any]:
     """Return a new export of a user, which is ready."""
     assert request(user).status == 202
     writer.drain()
@@ -80,7 +80,7 @@ def test_an_archive_equals_what_the_api_shows(ann: Person, worker: Poller, write
     edited = ann.edit(rooms[0], first, "What about Genève?").data["messageId"]
     worker.drain()
 
-    found = archives.read(exported(ann, writer)["url"])
+    found = archives.read(make_export(ann, writer)["url"])
 
     assert found["account"] == [ann.get("/user/me", at=NOW).data]
     assert found["subscription"] == [ann.status(NOW)]
@@ -121,7 +121,7 @@ def test_an_archive_is_complete_while_rooms_change(
     }
     messages = (values.refs["MessagesTable"],)
     WIRE.cut("dynamodb.Query", "meanwhile", do=acts[change], holding=messages)
-    found = archives.read(exported(ann, writer)["url"])
+    found = archives.read(make_export(ann, writer)["url"])
     assert {kept, changed} == {room["id"] for room in found["rooms"]}
     assert prompts[0] in [message["id"] for message in found["messages"]]
 
@@ -130,7 +130,7 @@ def test_an_archive_is_complete_while_rooms_change(
 
 
 def test_the_address_of_an_archive_is_valid_for_15_minutes(ann: Person, writer: Poller) -> None:
-    export = exported(ann, writer)
+    export = make_export(ann, writer)
     assert export["urlExpiresAt"][:16] == (NOW + timedelta(minutes=15)).isoformat()[:16]
     assert archives.fetch(export["url"]).headers["content-type"] == "application/zip"
     real = datetime.now(UTC)
@@ -144,12 +144,12 @@ def test_the_address_of_an_archive_is_valid_for_15_minutes(ann: Person, writer: 
 
 
 def test_another_users_export_is_not_found(ann: Person, writer: Poller, api: Api) -> None:
-    exported(ann, writer)
+    make_export(ann, writer)
     problem(Person.new(api).get("/user/export"), 404, "not-found")
 
 
 def test_an_export_is_shown_for_a_day(ann: Person, writer: Poller) -> None:
-    exported(ann, writer)
+    make_export(ann, writer)
     assert shown(ann, NOW + timedelta(hours=23))["status"] == "ready"
     problem(ann.get("/user/export", at=NOW + DAY), 404, "not-found")
 
@@ -197,7 +197,7 @@ def test_an_unproven_account_is_exported_by_its_password(api: Api, writer: Polle
     stranger = Person(api)
     stranger.sign_up(at=NOW)
     told = len(stranger.messages())
-    [identity] = archives.read(exported(stranger, writer)["url"])["identities"]
+    [identity] = archives.read(make_export(stranger, writer)["url"])["identities"]
     assert (identity["value"], identity["verified"]) == (stranger.identity.value, False)
     assert len(stranger.messages()) == told, "nobody has shown that the address is theirs"
 
@@ -229,7 +229,7 @@ def test_an_export_that_could_not_be_queued_can_be_requested_again(
     WIRE.cut("sqs.SendMessage", "refused", times=ALWAYS)
     problem(request(ann), 503, "unavailable")
     WIRE.breaks.clear()
-    assert exported(ann, writer)["status"] == "ready"
+    assert make_export(ann, writer)["status"] == "ready"
 
 
 def test_an_export_whose_message_was_lost_has_failed_after_an_hour(ann: Person) -> None:
@@ -285,9 +285,9 @@ def test_an_export_has_failed_after_three_attempts(
     assert writer.poll().bodies == []
     url = values.refs["ExportDeadLettersQueue"]
     assert len(boto3.client("sqs").receive_message(QueueUrl=url)["Messages"]) == 1
-    assert f"{ann.id}/" not in "".join(archives.unfinished()), "failed uploads are aborted"
+    assert f"{ann.id}/" not in "".join(archives.list_unfinished()), "failed uploads are aborted"
     WIRE.breaks.clear()
-    assert exported(ann, writer)["status"] == "ready"
+    assert make_export(ann, writer)["status"] == "ready"
 
 
 def test_an_export_too_large_for_one_invocation_fails_with_a_message(
@@ -310,7 +310,7 @@ def test_a_message_that_is_delivered_twice_at_once_leaves_one_archive(
         write_export.write(job, NOW, time.monotonic() + 60)
 
     WIRE.cut("s3.CompleteMultipartUpload", "meanwhile", do=write_again)
-    export = exported(ann, writer)
+    export = make_export(ann, writer)
     assert archives.read(export["url"])["account"]
     assert len(archives.keys_of(ann.id)) == 1
 

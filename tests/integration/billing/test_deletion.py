@@ -152,7 +152,7 @@ def test_an_operator_deletes_an_account_as_its_user_could(api: Api, stripe: Stri
     purge_at = operators.describe(user.id)["purgeAt"]
     assert f"{user.id} is deleted on {purge_at[:10]}" in message
     twice = operators.send(operators.new_act("delete", user.id))
-    assert (twice["error"], len(operators.recorded(user.id))) == ("conflict", 1)
+    assert (twice["error"], len(operators.read_audit(user.id))) == ("conflict", 1)
     assert user.log_in().status == 200
     assert operators.describe(user.id)["purgeAt"] is None
 
@@ -164,7 +164,7 @@ def test_an_operators_deletion_removes_an_unproven_account_at_once(
     operators.act("delete", user.id)
     assert (users_named(user.identity), record_of(user.identity)) == ([], None)
     assert purge_of(user.id)
-    assert len(operators.recorded(user.id)) == 1
+    assert len(operators.read_audit(user.id)) == 1
 
 
 @pytest.mark.timeout(900)

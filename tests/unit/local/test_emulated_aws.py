@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> DataFolder:
 
 
 @asynccontextmanager
-async def started(
+async def start(
     folder: DataFolder, aws: running.Aws, sources: Path | None = None
 ) -> AsyncIterator[Program]:
     port = int(aws.endpoint_url.rpartition(":")[2])
@@ -82,7 +82,7 @@ async def test_a_killed_emulator_restores_every_write_exactly_once(
     folder: DataFolder, aws: running.Aws
 ) -> None:
     dynamodb, ssm = aws.client("dynamodb"), aws.client("ssm")
-    async with started(folder, aws) as program:
+    async with start(folder, aws) as program:
         dynamodb.create_table(TableName="counts", **KEYS)
         dynamodb.update_item(**COUNT)
         httpx.post(f"{aws.endpoint_url}/_save").raise_for_status()
@@ -95,7 +95,7 @@ async def test_a_killed_emulator_restores_every_write_exactly_once(
         assert processes.kill_emulated_aws(stack)
         await program.wait()
     for _ in range(2):  # after the kill, and after a stop
-        async with started(folder, aws):
+        async with start(folder, aws):
             assert counted(aws) == "3"
             assert ssm.get_parameter(Name="/kept")["Parameter"]["Value"] == "yes"
 
@@ -105,7 +105,7 @@ async def test_faults_of_calls_happen_as_often_as_ordered(
     folder: DataFolder, aws: running.Aws
 ) -> None:
     dynamodb, sqs = aws.client("dynamodb", ONCE), aws.client("sqs", ONCE)
-    async with started(folder, aws):
+    async with start(folder, aws):
         faults = StandIn(aws.endpoint_url)
         dynamodb.create_table(TableName="counts", **KEYS)
         for kind, code in (
@@ -159,7 +159,7 @@ async def test_saved_code_of_a_function_is_live_within_five_seconds(
     def answer() -> Any:
         return json.loads(functions.invoke(FunctionName=name)["Payload"].read())
 
-    async with started(folder, aws, tmp_path / "checkout"):
+    async with start(folder, aws, tmp_path / "checkout"):
         trust = {"Service": "lambda.amazonaws.com"}
         allow = {"Effect": "Allow", "Principal": trust, "Action": "sts:AssumeRole"}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})

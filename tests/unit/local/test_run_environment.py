@@ -13,7 +13,7 @@ WITH_A_GEMINI_KEY = "geminichat.clients.gemini_sdk"
 """Imported only if GEMINI_API_KEY is set; then the commands run in the developers' environment."""
 
 
-def imported(module: str) -> Iterator[str]:
+def list_imports(module: str) -> Iterator[str]:
     """Yield the modules and names that a module imports at run time."""
     paths = [base / f"{module.replace('.', '/')}.py" for base in (ROOT, ROOT / "layers" / "core")]
     found = next((path for path in paths if path.exists()), None)
@@ -38,7 +38,7 @@ def test_every_package_that_the_local_commands_import_is_in_their_environment() 
         if module in seen:
             continue
         seen.add(module)
-        for name in imported(module):
+        for name in list_imports(module):
             top = name.partition(".")[0]
             if top in OURS:
                 ahead.append(name)

@@ -1,4 +1,4 @@
-"""When a prompt is tried again, and what the sweep does with an unfinished one."""
+"""The times at which a prompt is tried again, and the action of the sweep on an unfinished one."""
 
 import math
 from datetime import datetime, timedelta

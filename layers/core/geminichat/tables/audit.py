@@ -1,4 +1,4 @@
-"""The audit table: what operators did, when and why. Items are put once and never changed.
+"""The audit table: the acts of operators. Items are put once and never changed.
 
 No role may update or delete them, and no item holds an identity: so the deletion of an account
 leaves them as they are.
