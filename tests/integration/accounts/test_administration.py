@@ -310,7 +310,7 @@ def test_an_export_is_announced_to_every_identity_and_only_its_user_can_fetch_it
 
 
 def test_an_operator_cannot_export_the_data_of_an_account_that_is_banned(api: Api) -> None:
-    ann = prepared("unban", api)
+    ann = prepare("unban", api)
     refused = operators.send(operators.new_act("export", ann.id))
     assert (refused["error"], "cannot fetch" in refused["message"]) == ("conflict", True)
     assert state(ann.id)[4] == []
@@ -318,7 +318,7 @@ def test_an_operator_cannot_export_the_data_of_an_account_that_is_banned(api: Ap
 
 
 def test_no_export_is_stored_of_a_user_who_is_deleted_meanwhile(api: Api) -> None:
-    ann = prepared("export", api)
+    ann = prepare("export", api)
     WIRE.cut(
         "dynamodb.TransactWriteItems",
         "meanwhile",
@@ -328,7 +328,7 @@ def test_no_export_is_stored_of_a_user_who_is_deleted_meanwhile(api: Api) -> Non
     refused = operators.send(operators.new_act("export", ann.id))
     assert refused["error"] == "concurrent-requests"
     assert list(StoredExport.query(ann.id, consistent_read=True)) == []
-    assert operators.recorded(ann.id) == []
+    assert operators.read_audit(ann.id) == []
 
 
 def test_an_export_that_cannot_be_queued_is_withdrawn_and_may_be_requested_again(
