@@ -441,6 +441,27 @@ def test_a_second_request_during_the_purge_has_a_grace_period_of_its_own(
     assert user.log_in(at=AFTER).status == 200
 
 
+def test_a_replaced_identity_of_a_deleted_user_can_begin_a_new_account(
+    api: Api, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DELETION_GRACE_DAYS", "0")
+    user = with_password(api, stripe)
+    new = Person(api)
+    new.ask_for_code("link")
+    proof = {"currentPassword": PASSWORD, "otp": new.code()}
+    assert user.post("/user/identity", new.named | proof, at=NOW).status == 200
+    assert delete(user).status == 202
+    run_purge(NOW + timedelta(minutes=2))
+
+    later = NOW + timedelta(minutes=3)
+    former = Person(api, user.identity)
+    former.forget_password(at=later)
+    problem(former.reset(former.code(), at=later), 400, "invalid-code")
+    later += timedelta(minutes=1)
+    assert former.prove(at=later)["user"]["id"] != user.id
+    assert former.me(at=later).status == 200
+
+
 def test_codes_of_a_deleted_user_expire(api: Api, stripe: Stripe) -> None:
     user = with_password(api, stripe)
     for item in Codes.query(user.identity.key):

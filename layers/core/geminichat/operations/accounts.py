@@ -104,6 +104,8 @@ def _begin_session(
         usage.key_of(record.user_id, now),
         subscriptions.key_of(record.user_id),
     )
+    if user is None and record.replaced:  # the record outlives its user for some days
+        return _register(identity, record, used, now)
     if user is None:
         raise Contended()
     users.require_not_banned(user)
@@ -170,7 +172,7 @@ def reset_password(proof: Proof, password_hash: str, source: str, now: datetime)
                 )
                 return Reset(user_id=fresh.user_id)
             if user is None:
-                raise Contended()
+                raise InvalidCode() if record.replaced else Contended()
             users.require_not_banned(user)
             removed = _added_after(record, user, now)
             if not record.replaced:
