@@ -1,4 +1,4 @@
-"""POST /user/export: queue an archive of all that the account holds, with a fresh proof."""
+"""POST /user/export: queue an export of all data of the account; requires a fresh proof."""
 
 from geminichat.api import NO_STORE, Request, Response, accepted, endpoint
 from geminichat.domain import accounts as texts

@@ -223,7 +223,7 @@ ANSWER_HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "examples": ['"day";q=5;w=86400']},
     },
     "RateLimit": {
-        "description": "The rest of each limit: `r` requests, and `t` seconds until it resets.",
+        "description": "Per limit: `r` requests that remain, and `t` seconds until it resets.",
         "schema": {"type": "string", "examples": ['"day";r=3;t=43200']},
     },
     "Retry-After": {

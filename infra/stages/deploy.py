@@ -2,8 +2,8 @@
 
 Checks that the stage has all settings and secrets, builds, shows CloudFormation's change set, asks
 for confirmation, and deploys. YES=1 skips the question, as in CI; ROLE=arn:… makes CloudFormation
-assume that role (infra/pipeline-role.yaml). A change that would replace a table is refused, unless
-REPLACE names it.
+assume that role (infra/pipeline-role.yaml). A change that would replace or remove a table, a
+queue or a bucket is refused unless REPLACE names it.
 """
 
 import os
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
     known = parser("deploy", __doc__)
     known.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     known.add_argument("--role", metavar="ARN", help="the role that CloudFormation assumes")
-    known.add_argument("--replace", default="", help="tables that may be replaced, as A,B")
+    known.add_argument("--replace", default="", help="resources that may be replaced, as A,B")
     options = known.parse_args(arguments)
     stage = stages.connect(options.stage)
     check(stage)

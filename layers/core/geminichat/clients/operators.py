@@ -24,9 +24,9 @@ PROOF = {
     "x-amz-date": r"\d{8}T\d{6}Z",
     "x-amz-security-token": r"[!-~]+",
 }
-"""The headers that the operator sends along, and the whole form of each.
+"""The headers that the operator sends along, and the pattern that each must match.
 
-In no other form are the signed headers that are checked here surely those that STS reads.
+In any other form, STS could read other signed headers than those that are checked here.
 """
 
 UNPROVEN = "Your AWS identity could not be verified. Check your credentials and your clock."
