@@ -135,7 +135,7 @@ def _up(folder: DataFolder, options: argparse.Namespace) -> None:
         parameters=parameters.parse(options.parameters),
         fresh=options.fresh,
         converse=not options.no_conversation,
-        follow=not options.no_reload,
+        reload=not options.no_reload,
         gemini_delay=options.gemini_delay,
         gemini_key=os.environ.get("GEMINI_API_KEY") or None,
         stripe=_stripe_account(),

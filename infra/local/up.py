@@ -73,7 +73,7 @@ class Options:
     fresh: bool = False
     converse: bool = True
     parameters: Mapping[str, str] = field(default_factory=dict)
-    follow: bool = True
+    reload: bool = True
     """Whether saved code replaces the deployed one at once."""
     gemini_delay: float = 1.5
     gemini_key: str | None = None
@@ -260,7 +260,7 @@ class _System:
         return url
 
     async def _start_ministack(self) -> Program:
-        sources = ROOT if self._options.follow else None
+        sources = ROOT if self._options.reload else None
         return self._keep(
             await start_ministack(self._folder, self._aws_port, self._network(), sources)
         )

@@ -82,7 +82,7 @@ def main() -> None:
         BadZipFile=zipfile.BadZipFile,
     )
     if rest:
-        threading.Thread(target=unpacked.follow, daemon=True).start()
+        threading.Thread(target=unpacked.watch_sources, daemon=True).start()
     emulator.main()
 
 
@@ -292,7 +292,7 @@ class Unpacked:
             copy_changed(source, package)
             self._replaced[shared / package.relative_to(draft)] = source
 
-    def follow(self) -> None:
+    def watch_sources(self) -> None:
         """Copy every source that is saved, and end all processes of functions."""
         seen = self._times()
         while True:
