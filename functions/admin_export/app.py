@@ -16,7 +16,10 @@ from geminichat.tables.table import ConditionsFailed, batch_get
 
 @performs(Export)
 def handler(act: Export, operator: str, now: datetime) -> Outcome:
-    """Request the export, once. Raises NotFound, Conflict, TooManyRequests, Contended."""
+    """Request the export, once.
+
+    Raises NotFound, Conflict, TooManyRequests, Contended, Unavailable.
+    """
     user, known, recorded = batch_get(
         users.key_of(act.user_id), exports.key_of(act.user_id), audit.key_of(act)
     )
