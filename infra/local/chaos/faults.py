@@ -33,7 +33,7 @@ class Urls(NamedTuple):
 
 
 class Faults:
-    """What can go wrong in a stack, and how often it did."""
+    """The faults of a stack, and the number of times that each happened."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Faults:
                     self.happened[name] += 1
 
     async def end(self) -> None:
-        """Wait until AWS runs, and take every fault back that has not happened yet."""
+        """Wait until AWS runs, and remove every fault that has not happened yet."""
         deadline = time.monotonic() + RESTARTED_WITHIN
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.HTTPError):

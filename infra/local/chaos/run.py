@@ -36,7 +36,7 @@ LINE_EVERY = 15.0
 
 @dataclass
 class Report:
-    """What a run did, and what it found."""
+    """The counts of a run, and the problems that its audit found."""
 
     counts: Counter[str] = field(default_factory=Counter)
     happened: Counter[str] = field(default_factory=Counter)
@@ -119,7 +119,7 @@ async def _settle(
 
 
 def _reconcile(stack: Stack) -> None:
-    """Compare with Stripe, as every night: nothing else repairs the loss of an event."""
+    """Run the nightly comparison with Stripe, which corrects plans after lost events."""
     client = stack.aws.client("lambda")
     name = stack.functions["SubscriptionReconcile"]
     answer = client.invoke(FunctionName=name, Qualifier="live", Payload=json.dumps({}))
@@ -142,7 +142,7 @@ async def _audit(world: World, tables: audit.Tables, stripe: httpx.AsyncClient) 
 
 
 def counts_of(world: World) -> Counter[str]:
-    """Return the numbers of requests and prompts, by what became of them."""
+    """Return the numbers of requests and prompts by their outcome."""
     prompts = [prompt for user in world.people for prompt in user.prompts]
     counts = world.counts + Counter(prompt.status for prompt in prompts if prompt.status in FINAL)
     counts["users"] = len(world.people)
@@ -152,7 +152,7 @@ def counts_of(world: World) -> Counter[str]:
 
 
 def lines(world: World, faults: Faults, seed: int) -> list[str]:
-    """Return the page: what was accepted and what became of it, and what broke."""
+    """Return the page: prompts and requests by outcome, and faults."""
     counts = counts_of(world)
     refused = {name: n for name, n in sorted(counts.items()) if name.startswith("refused")}
     prompts = ["accepted", *FINAL, "under way"]

@@ -1,4 +1,4 @@
-"""The users of a chaos run: they sign up, chat, pay and cancel, and note what they were told."""
+"""The users of a chaos run: they sign up, chat, pay and cancel, and record the answers."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ class Prompt:
 
 @dataclass
 class World:
-    """What all users share."""
+    """The state that all users share."""
 
     api: httpx.AsyncClient
     stripe: httpx.AsyncClient
@@ -131,7 +131,7 @@ class User:
                 self.subscription = paid.json()["subscription"] or self.subscription
 
     async def cancel(self, choose: random.Random) -> None:
-        """Cancel the subscription at its end, take that back, or end it at once at Stripe."""
+        """Cancel the subscription at its end, resume it, or end it at once at Stripe."""
         path = choose.choice(["/subscription/cancel", "/subscription/resume", "at Stripe"])
         if path != "at Stripe":
             await self.request("POST", path)
@@ -202,7 +202,7 @@ class User:
         return bool(tokens)
 
     async def _prompt(self, method: str, path: str, room: str) -> None:
-        """Send a new text, and note what became of it."""
+        """Send a new text, and record the outcome."""
         content = f"{self.email.partition('@')[0]} {len(self.prompts)}"
         prompt = Prompt(room, content)
         self.prompts.append(prompt)

@@ -60,4 +60,4 @@ def test_a_ban_stops_a_generating_prompt_and_its_connection_is_closed_and_silent
         assert time.monotonic() - banned_at < 5
     assert statuses(room) == ["stopped"]
     *_, last = connections.frames(socket.id)
-    assert not isinstance(last, EndedFrame), "the end is told to nobody"
+    assert not isinstance(last, EndedFrame), "no frame reports the end"
