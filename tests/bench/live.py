@@ -75,23 +75,25 @@ def measure(lab: Lab) -> Figures:
 def _measure(lab: Lab, worker: Contender) -> Figures:
     reply = streaming.PIECE * CHUNKS
     pauses = {**DELAYS, "gemini": 0.0, "connections": DELAYS["dynamodb"]}
-    nobody = replace(worker.world, reply=reply, chunks=CHUNKS, between=BETWEEN, pauses=pauses)
+    unwatched_world = replace(
+        worker.world, reply=reply, chunks=CHUNKS, between=BETWEEN, pauses=pauses
+    )
     table = lab.settings.values.refs["LiveTable"]
-    item = {**nobody.tables[table], **_connection()}
-    somebody = replace(nobody, tables={**nobody.tables, table: item})
-    short = replace(somebody, chunks=4)
-    with lab.started(worker, nobody) as function:
-        for world in (nobody, short):
+    item = {**unwatched_world.tables[table], **_connection()}
+    watched_world = replace(unwatched_world, tables={**unwatched_world.tables, table: item})
+    short = replace(watched_world, chunks=4)
+    with lab.started(worker, unwatched_world) as function:
+        for world in (unwatched_world, short):
             _answer(lab, function, world, BATCH)  # opens the connections
-        alone = [_answer(lab, function, nobody) for _ in range(TIMES)]
-        watched = [_answer(lab, function, somebody) for _ in range(TIMES)]
+        unwatched = [_answer(lab, function, unwatched_world) for _ in range(TIMES)]
+        watched = [_answer(lab, function, watched_world) for _ in range(TIMES)]
         with throttled(function.process, share_of(memory_of(WORKER))):
             first = sorted(_answer(lab, function, short).first_text() for _ in range(FIRST_TEXTS))
-            one = [_answer(lab, function, somebody).seconds() for _ in range(BATCHES)]
-            ten = [_answer(lab, function, somebody, BATCH).seconds() for _ in range(BATCHES)]
-    usual, shown = (demand(it[-1].calls, lab.settings) for it in (alone, watched))
+            one = [_answer(lab, function, watched_world).seconds() for _ in range(BATCHES)]
+            ten = [_answer(lab, function, watched_world, BATCH).seconds() for _ in range(BATCHES)]
+    usual, shown = (demand(it[-1].calls, lab.settings) for it in (unwatched, watched))
     return Figures(
-        statistics.median(it.cpu for it in alone) * 1e3,
+        statistics.median(it.cpu for it in unwatched) * 1e3,
         statistics.median(it.cpu for it in watched) * 1e3,
         statistics.median(first),
         first[int(0.95 * len(first)) - 1],
