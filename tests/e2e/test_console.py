@@ -71,6 +71,27 @@ def console(stack: RunningStack, window: Browser) -> Iterator[Console]:
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:")
 
 
+LATE = """
+const ask = window.fetch;
+window.fetch = async (url, settings) => {
+    const answer = await ask(url, settings);
+    if (url.endsWith("limit=50")) await new Promise((resolve) => setTimeout(resolve, 1500));
+    return answer;
+};
+"""
+"""Delivers the messages of a chat 1.5 s late."""
+
+
+def test_a_prompt_stays_when_a_page_without_it_arrives_later(
+    stack: RunningStack, console: Console
+) -> None:
+    console.sign_in(stack.new_proven_user())
+    console.driver.execute_script(LATE)
+    console.ask("Hello")
+    assert "Hello" in console.wait_for_replies(1)
+    assert console.texts(".prompt .bubble") == ["Hello"]
+
+
 @pytest.mark.timeout(300)  # in a new system every function starts cold
 @pytest.mark.parametrize("hand", ["mouse", "keyboard"])
 def test_a_person_signs_in_chats_uses_up_the_day_buys_pro_and_signs_out(

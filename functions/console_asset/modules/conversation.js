@@ -32,10 +32,13 @@ export function openConversation(roomId) {
   const stopListening = live.listen(receive);
   const timer = setInterval(poll, TICK);
   let isClosed = false;
+  let changes = 0; // that the API has made for us
 
   async function load() {
     try {
+      const known = changes;
       const { messages, nextCursor, ...room } = await call("GET", `${path}?limit=${PAGE}`);
+      if (known !== changes) return load(); // the page may lack what was changed meanwhile
       store.update({ status: "ready", room, ...joined(messages, nextCursor) });
       expectReplies();
     } catch (problem) {
@@ -139,6 +142,7 @@ export function openConversation(roomId) {
     try {
       const answer = await call(method, path + suffix, { body, headers: { "idempotency-key": keys.get(name) } });
       keys.delete(name);
+      changes += 1;
       return answer;
     } catch (problem) {
       if (problem instanceof Problem) keys.delete(name);
@@ -150,7 +154,7 @@ export function openConversation(roomId) {
   async function send(content) {
     live.connect();
     const { message } = await change("POST", "/message", { content });
-    store.update({ messages: [...store.get().messages, message] });
+    if (!find(message.id)) store.update({ messages: [...store.get().messages, message] });
     expectReplies();
     loadRooms();
   }
