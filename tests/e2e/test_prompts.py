@@ -28,7 +28,7 @@ def make_pro(stack: RunningStack, user: Person) -> None:
 def test_twenty_parallel_prompts_to_twenty_rooms_are_each_answered_once(
     stack: RunningStack,
 ) -> None:
-    users = [stack.new_user() for _ in range(10)]  # three prompts in flight are allowed to each
+    users = [stack.new_proven_user() for _ in range(10)]  # each may have three prompts in flight
     rooms = [(user, user.open_room(f"Room {n}")) for user in users for n in range(2)]
 
     def send(place: int) -> str:

@@ -112,6 +112,6 @@ def test_an_unknown_function_is_an_error_with_the_known_ones(stack: RunningStack
         command(stack, "sam-invoke", "Nonsense"), cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 1
-    known = "The functions are: AuthChangePassword, "
+    known = "The functions are: AdminChange, "
     assert done.stderr.startswith(f"There is no function Nonsense. {known}")
     assert done.stderr.count("\n") == 1
