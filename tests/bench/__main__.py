@@ -83,7 +83,7 @@ def _measure(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
         found["queue"] = _queue()
         _show({f"{run['rooms']} rooms": run for run in found["queue"]["runs"]})
     if "console" in parts:
-        found["console"] = paint.measure()
+        found["console"] = paint.measure(lab.settings.environment)
         _show(found["console"])
     if "calls" in parts:
         found["demands"] = {

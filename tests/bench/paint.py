@@ -6,10 +6,12 @@ are those of the page without a network and without cold starts, which are measu
 
 import base64
 import logging
+import os
 import statistics
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 from aiohttp import web
 
@@ -27,13 +29,17 @@ READY = "return document.querySelector('input')"
 LOADED = "return performance.now()"
 
 
-def measure() -> Mapping[str, float]:
-    """Return the medians of first paint and of a usable page, and the size of the first load."""
+def measure(settings: Mapping[str, str]) -> Mapping[str, float]:
+    """Return the medians of first paint and of a usable page, and the size of the first load.
+
+    The functions have these settings as their environment.
+    """
     if not is_installed():
         raise BenchError("The console's first paint needs Chromium with its chromedriver.")
     logging.disable(logging.INFO)  # a line per request
     with (
         tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, settings),
         served(_create_app) as url,
         browsing(Path(folder) / "profile") as browser,
     ):
