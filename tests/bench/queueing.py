@@ -1,4 +1,4 @@
-"""The queue: the worker on the emulated AWS, with a second for each of Gemini's replies.
+"""The queue: the worker on the emulated AWS, with one second per Gemini reply.
 
 MiniStack runs only one batch of a FIFO queue at a time, so pollers of our own replace it: each
 receives up to ten messages, passes them to the real handler, and deletes the answered ones.

@@ -1,4 +1,4 @@
-"""Every kind of Gemini's answer, with the outcome in our client and in google-generativeai.
+"""Each kind of Gemini answer, with the outcome in our client and in google-generativeai.
 
 Our client is asked over the wire in a fresh process, with the packages of a checkout or of a built
 layer; google-generativeai as it is shipped. So the stand-in is known to speak Google's protocol.
