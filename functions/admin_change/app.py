@@ -6,7 +6,7 @@ after it, and again when the act is sent again.
 
 from datetime import datetime, timedelta
 
-from geminichat.administration import Outcome, performs
+from geminichat.administration import DONE_BEFORE, Outcome, performs
 from geminichat.domain import times
 from geminichat.domain.acts import (
     LONGEST_GRANT,
@@ -32,7 +32,7 @@ def handler(act: Change, operator: str, now: datetime) -> Outcome:
     user, recorded = batch_get(users.key_of(act.user_id), audit.key_of(act))
     if recorded:
         _clean_up(act, now)
-        return Outcome(message="This was done before.", done_before=True)
+        return DONE_BEFORE
     if user is None:
         raise NotFound(f"There is no user {act.user_id}.")
     message, writes = _plan(act, user, now)

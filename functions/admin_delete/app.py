@@ -6,7 +6,7 @@ before it, and the purge ends them again.
 
 from datetime import datetime
 
-from geminichat.administration import Outcome, performs
+from geminichat.administration import DONE_BEFORE, Outcome, performs
 from geminichat.domain import accounts as texts
 from geminichat.domain import times
 from geminichat.domain.acts import Delete
@@ -22,7 +22,7 @@ def handler(act: Delete, operator: str, now: datetime) -> Outcome:
     user, recorded = batch_get(users.key_of(act.user_id), audit.key_of(act))
     if recorded:
         live_connections.close_ended(act.user_id, now)
-        return Outcome(message="This was done before.", done_before=True)
+        return DONE_BEFORE
     if user is None:
         raise NotFound(f"There is no user {act.user_id}.")
     if user.purge_at is not None:

@@ -5,7 +5,7 @@ Its identities are told. The request and the audit item are stored in one transa
 
 from datetime import datetime
 
-from geminichat.administration import Outcome, performs
+from geminichat.administration import DONE_BEFORE, Outcome, performs
 from geminichat.domain import accounts as texts
 from geminichat.domain.acts import Export
 from geminichat.errors import Conflict, Contended, NotFound
@@ -24,7 +24,7 @@ def handler(act: Export, operator: str, now: datetime) -> Outcome:
         users.key_of(act.user_id), exports.key_of(act.user_id), audit.key_of(act)
     )
     if recorded:
-        return Outcome(message="This was done before.", done_before=True)
+        return DONE_BEFORE
     if user is None:
         raise NotFound(f"There is no user {act.user_id}.")
     if user.banned_at:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from geminichat.administration import Outcome, performs
+from geminichat.administration import DONE_BEFORE, Outcome, performs
 from geminichat.clients import prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, times
@@ -48,7 +48,7 @@ class Redriven(Outcome, frozen=True, kw_only=True):
 def handler(act: Redrive, operator: str, now: datetime) -> Redriven:
     """Redrive the prompts that failed for the act's reason within its hours."""
     if not act.dry_run and not transact_if(audit.put_act(act, operator, now)):
-        return Redriven(message="This was done before.", done_before=True)
+        return Redriven(message=DONE_BEFORE.message, done_before=True)
     until = time.monotonic() + LONGEST
     lines: list[str] = []
     done: Counter[str] = Counter()

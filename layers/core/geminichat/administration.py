@@ -35,6 +35,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Whether an earlier invocation performed the act."""
 
 
+DONE_BEFORE = Outcome(message="This was done before.", done_before=True)
+
 type Handler = Callable[[dict[str, Any], Any], Any]
 
 
