@@ -18,7 +18,7 @@ from aiohttp import web
 from infra.local.cloud.http_events import http_event, set_route
 from infra.local.serving import served
 from tests.bench.host import BenchError
-from tests.support.browser import Browser, browsing, is_installed
+from tests.support.browser import Browser, is_installed, open_browser
 from tests.support.lambdas import Context, handler_of
 
 LOADS = 9
@@ -41,7 +41,7 @@ def measure(settings: Mapping[str, str]) -> Mapping[str, float]:
         tempfile.TemporaryDirectory() as folder,
         patch.dict(os.environ, settings),
         served(_create_app) as url,
-        browsing(Path(folder) / "profile") as browser,
+        open_browser(Path(folder) / "profile") as browser,
     ):
         browser.open(url)
         loads = [_load(browser, url) for _ in range(LOADS)]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import used
-from tests.support.browser import Browser, browsing
-from tests.support.deployed import RunningStack, running
+from tests.support import seen_secrets
+from tests.support.browser import Browser, open_browser
+from tests.support.deployed import RunningStack, run_system
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def system(
     At the end its log is searched for every secret of the run.
     """
     folder = tmp_path_factory.mktemp("stack") / "with a space"
-    with running(folder, "--gemini-delay", "0") as found:
+    with run_system(folder, "--gemini-delay", "0") as found:
         assert found.http.get("/health").status_code == 200
         yield found
         assert_no_secret_is_logged(found, secrets_used)
@@ -37,7 +37,7 @@ def assert_no_secret_is_logged(system: RunningStack, secrets_used: set[str]) -> 
     assert lines
     log = "\n".join(lines)
     for secret in secrets_used | system.stored_secrets():
-        assert not used.pattern_of(secret).search(log), "a secret is in the log"
+        assert not seen_secrets.pattern_of(secret).search(log), "a secret is in the log"
     assert not re.search(r"eyJ[\w-]+\.[\w-]+\.|\$argon2id\$|s_[a-z2-7]{26}\.", log)
 
 
@@ -48,12 +48,12 @@ def stack(system: RunningStack, secrets_used: set[str]) -> Iterator[RunningStack
     system.gemini.reset()
     system.upstash.reset()
     system.stripe.reset()
-    with used.collected(secrets_used):
+    with seen_secrets.collect_secrets(secrets_used):
         yield system
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
     """A new headless Chromium; without one the test is skipped."""
-    with browsing(tmp_path / "profile") as found:
+    with open_browser(tmp_path / "profile") as found:
         yield found

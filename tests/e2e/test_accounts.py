@@ -217,14 +217,14 @@ def test_a_signing_key_is_added_without_ending_a_session(stack: RunningStack, an
 def test_an_account_is_exported_by_functions_with_their_own_roles(stack: RunningStack) -> None:
     ann = stack.new_user()
     room = ann.open_room()
-    ann.wait(room, ann.sent(room))
+    ann.wait(room, ann.ask(room))
     assert ann.post("/user/export", {"currentPassword": PASSWORD}).status == 202
 
-    def shown() -> Any:
+    def show() -> Any:
         return ann.get("/user/export").data
 
-    wait_until(lambda: shown()["status"] == "ready", seconds=60, every=0.5)
-    url = shown()["url"]
+    wait_until(lambda: show()["status"] == "ready", seconds=60, every=0.5)
+    url = show()["url"]
     found = archives.read(url)
     assert [message["id"] for message in found["messages"]] == [
         message["id"] for message in ann.page(room)

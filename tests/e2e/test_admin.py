@@ -45,7 +45,7 @@ def test_the_command_shows_bans_and_unbans_a_user_and_lists_who_did_it(
         f"{ann.id} is banned: no login, no prompt.\nThis was a dry run. Nothing was changed.\n"
     )
     room = ann.open_room()
-    ann.wait(room, ann.sent(room))
+    ann.wait(room, ann.ask(room))
     run(stack, "ban", email, "--reason", "spam, ticket 41")
     banned_at = time.monotonic()
     problem(ann.send(room, "Am I banned?"), 403, "account-suspended")
@@ -73,7 +73,7 @@ def test_a_grant_and_returned_prompts_are_used_at_once(stack: RunningStack) -> N
     assert (status["plan"], status["grantedUntil"]) == ("pro", "2035-12-31T23:59:59.999Z")
     room = ann.open_room()
     for _ in range(5):
-        ann.wait(room, ann.sent(room))
+        ann.wait(room, ann.ask(room))
     run(stack, "revoke", ann.id, "--reason", "ticket 42")
     problem(ann.send(room), 429, "quota-exceeded")
     run(stack, "give-back", ann.id, "--prompts", "1", "--reason", "ticket 43")

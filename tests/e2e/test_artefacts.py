@@ -65,7 +65,7 @@ def places_of(function: str) -> list[Path]:
 
 
 @functools.cache
-def asked_from_the_layers() -> Asked:
+def ask_layers() -> Asked:
     return ask_ours(PYTHON, places_of("GeminiWorker"))
 
 
@@ -73,7 +73,7 @@ def asked_from_the_layers() -> Asked:
 def test_every_answer_gives_the_expected_reply_or_error_with_the_layers_packages(
     case: Case,
 ) -> None:
-    assert asked_from_the_layers().outcomes[case.name] == case.outcome
+    assert ask_layers().outcomes[case.name] == case.outcome
 
 
 @pytest.mark.parametrize("layer", LAYERS)

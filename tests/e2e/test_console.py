@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 
 from geminichat.domain import ids
 from infra.paths import ROOT, TOOLS
-from tests.support.browser import Browser, browsing
+from tests.support.browser import Browser, open_browser
 from tests.support.console import Console, violations
 from tests.support.deployed import RunningStack
 from tests.support.person import PASSWORD, Person, new_email
@@ -49,7 +49,7 @@ def set_answer(stack: RunningStack, text: str, match: str) -> None:
 @pytest.fixture(scope="module")
 def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """One Chromium for the tests of this file."""
-    with browsing(tmp_path_factory.mktemp("chromium") / "profile") as found:
+    with open_browser(tmp_path_factory.mktemp("chromium") / "profile") as found:
         yield found
 
 
@@ -282,7 +282,7 @@ def store_hostile_texts(stack: RunningStack, person: Person) -> str:
     Items are copies of stored ones. Returns the id of the room with the prompts and replies.
     """
     room = person.open_room("Hostile", systemInstruction="\n\n".join(HOSTILE)[:4000])
-    person.wait(room, person.sent(room))
+    person.wait(room, person.ask(room))
     database = stack.aws("dynamodb")
     messages, rooms = (
         stack.description.tables[f"{name}Table"] for name in ("Messages", "Chatrooms")
@@ -356,7 +356,7 @@ def test_no_state_has_an_accessibility_violation(
     console.press("Close")
     stack.gemini.fault("blocked", match="Bad")
     room = person.open_room("Failed")
-    person.wait(room, person.sent(room, "Bad"))
+    person.wait(room, person.ask(room, "Bad"))
     console.open(room)
     console.see("Gemini declined", ".failure")
     check("a failed prompt")

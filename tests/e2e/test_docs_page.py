@@ -12,7 +12,7 @@ from tests.support.document import DOCUMENT
 SEND = "#operations-Chatrooms-chatroomSendMessage"
 
 
-def shown(browser: Browser, stack: RunningStack) -> list[Any]:
+def open_page(browser: Browser, stack: RunningStack) -> list[Any]:
     """Open the page, and return its operations once all are shown."""
     browser.open(f"{stack.url}/docs")
     browser.until(see.presence_of_element_located((By.CSS_SELECTOR, SEND)))
@@ -22,7 +22,7 @@ def shown(browser: Browser, stack: RunningStack) -> list[Any]:
 def test_the_page_shows_every_operation_and_sends_requests_only_to_its_own_origin(
     stack: RunningStack, browser: Browser
 ) -> None:
-    operations = shown(browser, stack)
+    operations = open_page(browser, stack)
     assert len(operations) == sum(len(verbs) for verbs in DOCUMENT["paths"].values())
     assert not browser.driver.find_elements(By.CSS_SELECTOR, ".errors-wrapper, .loading-container")
 
@@ -41,7 +41,7 @@ def test_on_a_phone_the_page_is_no_wider_than_the_screen(
     stack: RunningStack, browser: Browser
 ) -> None:
     browser.resize(390, 844)
-    shown(browser, stack)
+    open_page(browser, stack)
     browser.driver.find_element(By.CSS_SELECTOR, f"{SEND} .opblock-summary-control").click()
     answer = (By.CSS_SELECTOR, f"{SEND} tr.response[data-code='202'] .highlight-code")
     browser.until(see.visibility_of_element_located(answer))

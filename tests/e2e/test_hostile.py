@@ -27,7 +27,7 @@ def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
     return body
 
 
-def unsigned(claims: dict[str, Any]) -> str:
+def unsigned_token(claims: dict[str, Any]) -> str:
     parts = ({"alg": "none", "typ": "JWT", "kid": "k1"}, claims)
     coded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts]
     return ".".join(part.rstrip("=") for part in coded) + "."
@@ -52,7 +52,7 @@ def test_a_forged_or_expired_token_is_a_401(
     good = stack.new_user().token
     claims = jwt.decode(good, options={"verify_signature": False})
 
-    def signed(changed: dict[str, Any], secret: bytes = key) -> str:
+    def sign(changed: dict[str, Any], secret: bytes = key) -> str:
         return jwt.encode(claims | changed, secret, "HS256", headers={"kid": kid})
 
     hour = int(time.time()) - 3600
@@ -60,27 +60,27 @@ def test_a_forged_or_expired_token_is_a_401(
         "none at all": None,
         "junk": "junk",
         "a wrong signature": good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB"),
-        "alg none": unsigned(claims),
-        "another key": signed({}, b"x" * 32),
-        "expired": signed({"iat": hour, "exp": hour + 900}),
-        "another issuer": signed({"iss": "elsewhere"}),
-        "another audience": signed({"aud": "elsewhere"}),
+        "alg none": unsigned_token(claims),
+        "another key": sign({}, b"x" * 32),
+        "expired": sign({"iat": hour, "exp": hour + 900}),
+        "another issuer": sign({"iss": "elsewhere"}),
+        "another audience": sign({"aud": "elsewhere"}),
     }
     for why, token in tokens.items():
         headers = {"authorization": f"Bearer {token}"} if token else {}
         answer = stack.http.get("/chatroom", headers=headers)
         assert problem(answer, 401, "unauthorized"), why
         assert answer.headers["www-authenticate"].startswith("Bearer")
-    again = {"authorization": f"Bearer {signed({})}"}
+    again = {"authorization": f"Bearer {sign({})}"}
     assert stack.http.get("/chatroom", headers=again).status_code == 200
 
 
 def test_another_users_room_looks_like_one_that_does_not_exist(stack: RunningStack) -> None:
     owner, stranger = stack.new_user(), stack.new_user()
     room = owner.open_room("Mine")
-    message = owner.sent(room, "Secret")
+    message = owner.ask(room, "Secret")
 
-    def seen(method: str, path: str) -> dict[str, Any]:
+    def ask_as_stranger(method: str, path: str) -> dict[str, Any]:
         body = {"content": "a"} if method == "POST" and path.endswith("/message") else None
         body = {"title": "b"} if method == "PATCH" else body
         answer = stack.http.request(method, path, json=body, headers=stranger.headers)
@@ -97,8 +97,8 @@ def test_another_users_room_looks_like_one_that_does_not_exist(stack: RunningSta
         ("GET", "/message/{message}"),
         ("POST", "/message/{message}/retry"),
     ):
-        theirs = seen(method, f"/chatroom/{room}" + path.format(message=message))
-        nobodys = seen(method, ROOM + path.format(message=other))
+        theirs = ask_as_stranger(method, f"/chatroom/{room}" + path.format(message=message))
+        nobodys = ask_as_stranger(method, ROOM + path.format(message=other))
         assert theirs == nobodys, (method, path)
     assert owner.me().data["usage"]["used"] == 1
     assert stranger.me().data["usage"]["used"] == 0
@@ -169,7 +169,7 @@ def test_health_needs_no_token_and_its_deep_form_names_failing_dependencies(
 def test_the_log_has_no_token_password_title_or_prompt(stack: RunningStack) -> None:
     user = stack.new_user()
     room = user.open_room("The title of a room")
-    user.wait(room, user.sent(room, "The content of a prompt"), 60)
+    user.wait(room, user.ask(room, "The content of a prompt"), 60)
     stack.http.get("/chatroom", headers={"authorization": "Bearer stolen.token.here"})
 
     logged = json.dumps(stack.logged())

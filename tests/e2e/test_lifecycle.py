@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from infra.local.cloud import deploy
-from tests.support.deployed import RunningStack, running
+from tests.support.deployed import RunningStack, run_system
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack for this module, which deletes it."""
-    with running(tmp_path_factory.mktemp("own") / "home", "--gemini-delay", "0") as found:
+    with run_system(tmp_path_factory.mktemp("own") / "home", "--gemini-delay", "0") as found:
         yield found
 
 
@@ -46,7 +46,7 @@ def resources(stack: RunningStack) -> dict[str, Any]:
 def test_a_stack_is_deployed_again_updated_and_deleted(own: RunningStack, tmp_path: Path) -> None:
     user = own.new_user()
     room = user.open_room("Kept")
-    message = user.sent(room, "Remember me")
+    message = user.ask(room, "Remember me")
     assert user.wait(room, message, seconds=30)["status"] == "answered"
     parameters, before = parameters_of(own), resources(own)
 
@@ -67,7 +67,7 @@ def test_a_stack_is_deployed_again_updated_and_deleted(own: RunningStack, tmp_pa
 
     delete(own)
     tables = {name for kind, name in after.values() if kind == "AWS::DynamoDB::Table"}
-    assert left_of(own) <= tables, "only tables are kept, with their data"
+    assert remaining_resources(own) <= tables, "only tables are kept, with their data"
     assert "CREATE_COMPLETE" in sam_deploy(own, changed, tmp_path / "second.log")
 
 
@@ -86,7 +86,7 @@ def delete(stack: RunningStack) -> None:
     )
 
 
-def left_of(stack: RunningStack) -> set[str]:
+def remaining_resources(stack: RunningStack) -> set[str]:
     """Return the names of all remaining resources but the deployment's bucket and secrets."""
     listed: list[tuple[str, str, str, str]] = [
         ("lambda", "list_functions", "Functions", "FunctionName"),

@@ -64,7 +64,7 @@ def test_a_long_reply_arrives_whole_over_a_front_with_short_limits(
     room = ann.open_room()
     seconds = float(os.environ.get("LIVE_REPLY_SECONDS", "6"))
     expected = reply_slowly(stack, seconds, match=how)
-    message = ann.sent(room, f"Tell me {how}")
+    message = ann.ask(room, f"Tell me {how}")
     if how == "without Redis":
         stack.kill_redis()
     shown: list[str] = []
@@ -185,7 +185,7 @@ def test_an_ended_session_receives_no_frame_after_two_seconds(
         before = after = 0
         async with aiohttp.ClientSession(stack.url) as http:
             socket = await http.ws_connect(await address_of(http, ann))
-            await asyncio.to_thread(lambda: ann.sent(room, f"Until the {how}"))
+            await asyncio.to_thread(lambda: ann.ask(room, f"Until the {how}"))
             while before < 3:
                 before += (await socket.receive(timeout=30)).type is aiohttp.WSMsgType.TEXT
             await asyncio.to_thread(end)

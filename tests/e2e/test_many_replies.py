@@ -53,7 +53,7 @@ class Watched:
         }
         events = [*self._events, done]
         stack.gemini.fault("answer", events=events, pause=PAUSE, match=self.room, times="always")
-        self.message = self.person.sent(self.room, f"Tell me ({self.room})")
+        self.message = self.person.ask(self.room, f"Tell me ({self.room})")
         failing = [place for place in range(100) if random.random() < 0.3]
         for others, place in enumerate(failing):
             stack.front.fault(**random.choice(REFUSALS), match=self.message, after=place - others)
@@ -66,7 +66,7 @@ class Watched:
             watching = live_reader.watch(http, self.room, self.message, self.shown.append)
             return await asyncio.wait_for(watching, LONGEST)
 
-    def asked(self, stack: RunningStack) -> list[float]:
+    def list_request_times(self, stack: RunningStack) -> list[float]:
         """Return the times at which Gemini was asked for this reply."""
         return [
             float(request["time"])
@@ -93,7 +93,9 @@ def play(stack: RunningStack, watched: list[Watched], *, kill: bool) -> list[flo
         list(pool.map(lambda one: one.send(stack), watched))
         watching = pool.submit(asyncio.run, watch())
         if kill:
-            wait_until(lambda: all(one.asked(stack) for one in watched), seconds=60, every=0.1)
+            wait_until(
+                lambda: all(one.list_request_times(stack) for one in watched), seconds=60, every=0.1
+            )
             time.sleep(random.uniform(0, PIECES * PAUSE - 0.5))
             assert kill_function(stack.description, "GeminiWorker")
             killed = time.time()
@@ -104,7 +106,7 @@ def play(stack: RunningStack, watched: list[Watched], *, kill: bool) -> list[flo
         assert prompt["reply"]["content"] == one.expected
         assert all(one.expected.startswith(text.strip()) for text in one.shown)
         assert [message["sender"] for message in one.person.page(one.room)] == ["user", "ai"]
-        asked = one.asked(stack)
+        asked = one.list_request_times(stack)
         assert len(asked) == one.attempts(stack) <= 1 + kill
         pauses += [again - killed for again in asked[1:]]
     return pauses

@@ -17,7 +17,7 @@ def test_the_catalogue_is_shown_and_a_retired_models_replacement_answers(
     stack.gemini.fault("retired", model="gemini-2.5", times="always")
     made = {"model": "gemini-2.5-flash", "thinking": "high"}
     room = stack.http.post("/chatroom", json=made, headers=user.headers).json()["data"]["id"]
-    reply = user.wait(room, user.sent(room, "Hello"))["reply"]
+    reply = user.wait(room, user.ask(room, "Hello"))["reply"]
     assert (reply["model"], reply["requestedModel"]) == ("gemini-3.6-flash", "gemini-2.5-flash")
     assert reply["usage"]["outputTokens"] > 256
 

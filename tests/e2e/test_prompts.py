@@ -33,7 +33,7 @@ def test_twenty_parallel_prompts_to_twenty_rooms_are_each_answered_once(
 
     def send(place: int) -> str:
         user, room = rooms[place]
-        return user.sent(room, f"Prompt {place}")
+        return user.ask(room, f"Prompt {place}")
 
     with ThreadPoolExecutor(20) as pool:
         sent = list(pool.map(send, range(20)))
@@ -56,7 +56,7 @@ def test_parallel_prompts_to_one_room_are_each_answered_once_and_in_order(
     many = int(TEMPLATE["Parameters"]["ProInFlight"]["Default"])
 
     with ThreadPoolExecutor(many) as pool:
-        sent = list(pool.map(lambda n: user.sent(room, f"Prompt {n}"), range(many)))
+        sent = list(pool.map(lambda n: user.ask(room, f"Prompt {n}"), range(many)))
 
     for message_id in sent:
         assert user.wait(room, message_id)["status"] == "answered"
@@ -77,7 +77,7 @@ def test_parallel_prompts_to_one_room_are_each_answered_once_and_in_order(
 def test_a_room_without_a_name_is_titled_after_its_first_answer(stack: RunningStack) -> None:
     user = stack.new_user()
     room = user.open_room()
-    user.wait(room, user.sent(room, "What is a queue good for?"))
+    user.wait(room, user.ask(room, "What is a queue good for?"))
 
     def title() -> str:
         return str(user.get(f"/chatroom/{room}").data["title"])
@@ -95,7 +95,7 @@ def test_a_prompt_is_retried_with_growing_pauses_while_gemini_answers_503(
     room = user.open_room("Busy")
     stack.gemini.fault("error", status=503, match="Are you there?", times=2)
 
-    message_id = user.sent(room, "Are you there?")
+    message_id = user.ask(room, "Are you there?")
 
     assert user.wait(room, message_id)["status"] == "answered"
     asked = [request["time"] for request in stack.gemini.requests()]
@@ -112,8 +112,8 @@ def test_a_prompt_fails_if_gemini_stays_down_and_other_rooms_are_not_affected(
     live_room = lucky.open_room("Live")
     stack.gemini.fault("error", status=500, match="Is it down?", times="always")
 
-    lost = unlucky.sent(dead_room, "Is it down?")
-    answered = [lucky.sent(live_room, f"Fine? {n}") for n in range(3)]
+    lost = unlucky.ask(dead_room, "Is it down?")
+    answered = [lucky.ask(live_room, f"Fine? {n}") for n in range(3)]
 
     for message_id in answered:
         assert lucky.wait(live_room, message_id)["status"] == "answered"
@@ -133,7 +133,7 @@ def test_a_prompt_leaves_a_dead_letter_if_gemini_refuses_the_service(
     user = stack.new_user()
     room = user.open_room("Refused")
     stack.gemini.fault("error", status=403, match="May I?", times="always")
-    failed = user.wait(room, user.sent(room, "May I?"))
+    failed = user.wait(room, user.ask(room, "May I?"))
     assert (failed["status"], failed["error"]["code"]) == ("failed", "service-refused")
 
     deadline = time.monotonic() + 45  # the sweep hides dead letters while it reads them
@@ -157,7 +157,7 @@ def test_the_rooms_instruction_is_sent_with_its_prompts(stack: RunningStack) -> 
         headers=user.headers,
     )
     room = answer.json()["data"]["id"]
-    message = user.wait(room, user.sent(room, "Hello"))
+    message = user.wait(room, user.ask(room, "Hello"))
     assert message["reply"]["content"] == "You said: Hello (turn 1; told: Be brief.)"
     assert message["reply"]["model"] == "gemini-3.6-flash"
     assert message["reply"]["usage"]["outputTokens"] > 0
@@ -233,7 +233,7 @@ def test_a_declined_prompt_fails_at_once_and_leaves_no_dead_letter(
     user = stack.new_user()
     room = user.open_room("Declined")
     stack.gemini.fault(fault)
-    message = user.wait(room, user.sent(room, "Do harm"))
+    message = user.wait(room, user.ask(room, "Do harm"))
     assert message["error"]["code"] == "blocked"
     assert len(stack.gemini.requests()) == 1
     assert room not in {letter["chatroomId"] for letter in stack.dead_letters()}

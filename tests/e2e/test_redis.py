@@ -10,15 +10,15 @@ def test_no_prompt_is_lost_and_no_limit_exceeded_when_redis_is_killed(
 ) -> None:
     user = stack.new_user()
     room = user.open_room("Through it all")
-    sent = [user.sent(room, f"Prompt {number}") for number in (1, 2)]
+    sent = [user.ask(room, f"Prompt {number}") for number in (1, 2)]
     user.wait(room, sent[1])
     stack.kill_redis()
 
-    sent += [user.sent(room, f"Prompt {number}") for number in (3, 4)]
+    sent += [user.ask(room, f"Prompt {number}") for number in (3, 4)]
     assert redis_is(stack, "down")
     assert redis_is(stack, "ok", within=30), "it is started again"
     user.wait(room, sent[3])
-    sent.append(user.sent(room, "Prompt 5"))
+    sent.append(user.ask(room, "Prompt 5"))
     assert user.send(room, "Prompt 6").status == 429
     for message in sent:
         assert user.wait(room, message, seconds=30)["status"] == "answered"

@@ -17,7 +17,7 @@ def test_prompts_that_failed_in_geminis_outage_are_answered_and_counted_once_by_
     user = stack.new_user()
     room = user.open_room("Redriven")
     stack.gemini.fault("error", status=500, match="Are you down?", times="always")
-    message_id = user.sent(room, "Are you down?")
+    message_id = user.ask(room, "Are you down?")
     assert user.wait(room, message_id)["status"] == "failed"
     stack.gemini.reset()
 

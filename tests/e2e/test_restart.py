@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.local.standins.stripe.events import sign
-from tests.support.deployed import RunningStack, running
+from tests.support.deployed import RunningStack, run_system
 from tests.support.person import Person
 
 
@@ -18,19 +18,19 @@ from tests.support.person import Person
 def test_data_survives_a_restart_but_not_a_fresh_start_with_keys_of_google_and_stripe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running(tmp_path / "home") as first:
+    with run_system(tmp_path / "home") as first:
         user = first.new_user()
         room = user.open_room("Kept")
-        sent = user.sent(room, "Remember me")
+        sent = user.ask(room, "Remember me")
         user.wait(room, sent, seconds=60)
     assert is_quiet(first)
 
-    with running(tmp_path / "home") as second:
+    with run_system(tmp_path / "home") as second:
         assert second.url == first.url
         assert user.log_in().status == 200
         kept = user.look(room, sent)
         assert kept["reply"]["content"] == "You said: Remember me (turn 1)"
-        answer = user.wait(room, user.sent(room, "Still there?"), 60)
+        answer = user.wait(room, user.ask(room, "Still there?"), 60)
         assert "before that: Remember me" in answer["reply"]["content"]
 
         os.kill(second.description.pid, signal.SIGKILL)
@@ -38,7 +38,7 @@ def test_data_survives_a_restart_but_not_a_fresh_start_with_keys_of_google_and_s
 
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    with running(tmp_path / "home", "--fresh") as third:
+    with run_system(tmp_path / "home", "--fresh") as third:
         assert Person(third.api, user.identity).log_in().status == 401
         check_google_and_stripe_are_used(third)
 

@@ -82,7 +82,7 @@ def test_a_prompt_sent_to_a_container_is_answered_by_the_emulated_worker(
 ) -> None:
     user = Person.new(HttpApi(in_containers))
     room = user.open_room("Containers")
-    sent = user.sent(room, "Hello from a container")
+    sent = user.ask(room, "Hello from a container")
     answer = user.wait(room, sent, seconds=60)
     assert answer["status"] == "answered"
     assert answer["reply"]["content"] == "You said: Hello from a container (turn 1)"

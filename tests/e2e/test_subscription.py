@@ -112,7 +112,7 @@ def test_a_payment_grants_pro_at_once_and_a_cancellation_ends_it_with_the_period
     user = stack.new_proven_user()
     room = user.open_room("Until the sixth")
     for _ in range(5):
-        user.wait(room, user.sent(room, "Hello"))
+        user.wait(room, user.ask(room, "Hello"))
     assert user.send(room, "One more").status == 429
 
     page = checkout_of(user)

@@ -23,7 +23,7 @@ def new_user(url: str, stand_in: StandIn | None) -> Person:
     On the pro plan there is no limit of five prompts a day.
     """
     stripe = Stripe(stand_in.url, stand_in.secret_key) if stand_in else None
-    user = Person.proven(HttpApi(url), stripe)
+    user = Person.new_proven(HttpApi(url), stripe)
     if stripe:
         user.pay()
         wait_until(lambda: user.plan() == "pro", PATIENCE, every=0.2)

@@ -119,11 +119,11 @@ def redis(redis_url: str, valkey: ValkeyServer) -> StandIn:
 @pytest.fixture(autouse=True)
 def wire() -> Iterator[Wire]:
     """The calls to AWS, without faults when a test begins and when it ends; each has its grant."""
-    before = grants.refused()
+    before = grants.list_refused()
     WIRE.reset()
     yield WIRE
     WIRE.reset()
-    assert grants.refused() - before == set(), "template.yaml lacks these grants"
+    assert grants.list_refused() - before == set(), "template.yaml lacks these grants"
 
 
 @pytest.fixture(autouse=True)
@@ -184,7 +184,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(autouse=True)
 def write_order(request: pytest.FixtureRequest) -> Iterator[None]:
     """The order of the writes of every transaction."""
-    with write_orders.ordered(write_orders.ORDERS[getattr(request, "param", "as written")]):
+    with write_orders.in_order(write_orders.ORDERS[getattr(request, "param", "as written")]):
         yield
 
 

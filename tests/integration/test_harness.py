@@ -33,7 +33,7 @@ def test_every_table_and_queue_of_the_template_exists(values: Values) -> None:
 def test_a_prompt_is_queued_and_answered(api: Api, worker: Poller) -> None:
     user = Person(api)
     room = user.open_room()
-    sent = user.sent(room, "hello")
+    sent = user.ask(room, "hello")
     assert worker.poll().failed == []
     prompt = user.look(room, sent)
     assert prompt["status"] == "answered"

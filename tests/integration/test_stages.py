@@ -49,7 +49,7 @@ def answer(given: dict[str, str]) -> put_secrets.Ask:
     return ask
 
 
-def held(stage: Stage, name: str) -> str:
+def read_secret(stage: Stage, name: str) -> str:
     found = boto3.client("ssm").get_parameter(
         Name=f"{stage.secrets_path}/{name}", WithDecryption=True
     )["Parameter"]
@@ -66,8 +66,8 @@ def test_secrets_are_stored_and_never_printed(stage: Stage) -> None:
         "stripe-secret-key: not set",
         "stripe-webhook-secret: not set",
     ]
-    assert {name: held(stage, name) for name in GIVEN} == GIVEN
-    keys = StoredKeys.read(held(stage, "signing-keys"))
+    assert {name: read_secret(stage, name) for name in GIVEN} == GIVEN
+    keys = StoredKeys.read(read_secret(stage, "signing-keys"))
     output = "\n".join(lines)
     assert not any(value in output for value in [*GIVEN.values(), *keys.keys.values()])
 
@@ -75,12 +75,12 @@ def test_secrets_are_stored_and_never_printed(stage: Stage) -> None:
 def test_a_second_run_replaces_only_the_secrets_that_are_entered(stage: Stage) -> None:
     ssm = boto3.client("ssm")
     list(put_secrets.store(ssm, stage, answer(GIVEN)))
-    keys = held(stage, "signing-keys")
+    keys = read_secret(stage, "signing-keys")
     lines = list(put_secrets.store(ssm, stage, answer({"upstash-token": TOKEN[::-1]})))
     assert lines[:2] == ["upstash-token: stored", "gemini-api-key: kept"]
-    assert held(stage, "upstash-token") == TOKEN[::-1]
-    assert held(stage, "gemini-api-key") == GIVEN["gemini-api-key"]
-    assert held(stage, "signing-keys") == keys
+    assert read_secret(stage, "upstash-token") == TOKEN[::-1]
+    assert read_secret(stage, "gemini-api-key") == GIVEN["gemini-api-key"]
+    assert read_secret(stage, "signing-keys") == keys
 
 
 def test_a_missing_required_secret_is_an_error(stage: Stage) -> None:

@@ -12,7 +12,7 @@ from geminichat.tables.messages.stored import SHARDS, StoredMessage
 from geminichat.tables.usage import Usage
 from tests.support.lambdas import Poller
 from tests.support.person import Person
-from tests.support.stored import counted, let_leases_end, prompts, stored
+from tests.support.stored import count_prompts, end_leases, messages_in, prompts
 
 HOURS = (1, 2, 4)
 """Hours from now at which to sweep; each step is longer than the sweep's longest pause."""
@@ -33,7 +33,7 @@ def bring_to_rest(worker: Poller, rooms: Iterable[str]) -> None:
     rooms = list(rooms)
     for hours in HOURS:
         for room in rooms:
-            let_leases_end(room)
+            end_leases(room)
         worker.redeliver()
         worker.drain()
         if not any(run_sweep(timedelta(hours=hours)).values()):
@@ -47,7 +47,7 @@ def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> N
     expected: Counter[str] = Counter()
     days: set[str] = set()
     for room in rooms:
-        messages = {int(message.seq): message for message in stored(room)}
+        messages = {int(message.seq): message for message in messages_in(room)}
         for seq, message in messages.items():
             if message.sender == "ai":
                 ended = (Status.ANSWERED, Status.STOPPED)
@@ -79,7 +79,9 @@ def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> N
             days.add(prompt.created_at[:10])
     assert set(accepted) <= set(prompts_of), "accepted and lost"
     for day in days | set(expected):
-        assert counted(user.id, day) == expected[day], "the count differs from the stored prompts"
+        assert count_prompts(user.id, day) == expected[day], (
+            "the count differs from the stored prompts"
+        )
         check_settled(user.id, day)
 
 
@@ -92,7 +94,7 @@ def check_settled(user_id: str, day: str) -> None:
     assert (usage.reserved, usage.in_flight) == (0, 0), "still reserved or in flight"
 
 
-def waiting(rooms: Iterable[str]) -> list[tuple[str, int]]:
+def list_waiting(rooms: Iterable[str]) -> list[tuple[str, int]]:
     """Return these rooms' entries in the index of unfinished prompts."""
     mine = set(rooms)
     return [

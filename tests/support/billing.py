@@ -27,7 +27,7 @@ def set_secrets(key: str = KEY, webhook: str = SECRET) -> None:
     payments.forget_missing_secrets()
 
 
-def signed(body: bytes, secret: str = SECRET, at: float | None = None) -> str:
+def sign_body(body: bytes, secret: str = SECRET, at: float | None = None) -> str:
     """Return Stripe's signature of a body, now or at a moment."""
     return sign(body.decode(), [secret], int(at or time.time()))
 

@@ -108,7 +108,7 @@ def _find_chromium() -> str | None:
 
 
 @contextmanager
-def browsing(profile: Path) -> Iterator[Browser]:
+def open_browser(profile: Path) -> Iterator[Browser]:
     """Open a browser with a profile in this new folder; skip the test without a browser."""
     found = _find_chromium()
     driver = shutil.which("chromedriver")

@@ -70,7 +70,7 @@ def ministack(url: str, folder: Path) -> Iterator[None]:
         "SFTP_ENABLED": "0",
     }
     command = [str(MINISTACK_PYTHON), "-m", "ministack"]
-    with _running(command, f"{url}/_ministack/ready", folder, folder, env):
+    with _run(command, f"{url}/_ministack/ready", folder, folder, env):
         yield
 
 
@@ -92,7 +92,7 @@ def dynamodb_local(folder: Path) -> Iterator[None]:
     command += ["-inMemory", "-sharedDb", "-disableTelemetry", "-port", port]
     url = f"http://127.0.0.1:{port}"
     with (
-        _running(command, f"{url}/shell/", folder, jar.parent, {"PATH": os.defpath}),
+        _run(command, f"{url}/shell/", folder, jar.parent, {"PATH": os.defpath}),
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
@@ -100,7 +100,7 @@ def dynamodb_local(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _running(
+def _run(
     command: Sequence[str], ready: str, folder: Path, cwd: Path, env: Mapping[str, str]
 ) -> Iterator[None]:
     """Run an emulator, with its log in the folder, while the block runs."""

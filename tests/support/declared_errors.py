@@ -15,7 +15,7 @@ def note(route: str, code: str) -> None:
     recorded.add((route, code))
 
 
-def never_provoked(provoked: Iterable[tuple[str, ...]]) -> list[str]:
+def list_unprovoked(provoked: Iterable[tuple[str, ...]]) -> list[str]:
     """Return the declared errors that are not among those provoked, one line each."""
     from infra.openapi.endpoints import endpoints
 

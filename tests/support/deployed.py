@@ -85,7 +85,9 @@ class RunningStack:
 
     def new_proven_user(self, identity: Identity | None = None) -> Person:
         """Return someone with a new account and a verified identity, who can subscribe."""
-        return Person.proven(self.api, self.stripe if self.description.stripe else None, identity)
+        return Person.new_proven(
+            self.api, self.stripe if self.description.stripe else None, identity
+        )
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """Return the dead letters, and leave them in their queue."""
@@ -154,7 +156,7 @@ class RunningStack:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *options: str) -> Iterator[RunningStack]:
+def run_system(folder: Path, *options: str) -> Iterator[RunningStack]:
     """Run `python -m infra.local up` while the block runs, with these options."""
     output = folder.with_suffix(".log")
     command = [

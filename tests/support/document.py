@@ -44,14 +44,14 @@ def codes_of(method: str, path: str) -> set[str]:
     """Return the codes of all documented errors of an endpoint."""
     found: set[str] = set()
     for answer in DOCUMENT["paths"][path][method.lower()]["responses"].values():
-        content = resolved(answer).get("content", {}).get("application/problem+json")
+        content = resolve(answer).get("content", {}).get("application/problem+json")
         if content:
             types = content["schema"]["allOf"][1]["properties"]["type"]["enum"]
             found |= {kind.rpartition(":")[2] for kind in types}
     return found
 
 
-def resolved(value: Mapping[str, Any]) -> Mapping[str, Any]:
+def resolve(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the target of a reference within the document, or the value itself."""
     if "$ref" not in value:
         return value
@@ -69,7 +69,7 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], text:
         return  # from the gateway itself
     route, operation = found
     assert str(status) in operation["responses"], f"{route} answers {status}, undocumented: {text}"
-    answer = resolved(operation["responses"][str(status)])
+    answer = resolve(operation["responses"][str(status)])
     documented = {name.lower() for name in answer["headers"]}
     for name in headers:
         known = name in documented | ALWAYS or name.startswith(tuple(PAGES))
@@ -90,7 +90,7 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], text:
         error = next(iter(_body(route, status, kind).iter_errors(json.loads(text))), None)
         assert error is None, f"{route} answers {status}, not as documented: {error}"
     if kind == "application/problem+json":
-        parts = [resolved(part)["properties"] for part in content[kind]["schema"]["allOf"]]
+        parts = [resolve(part)["properties"] for part in content[kind]["schema"]["allOf"]]
         unknown = set(json.loads(text)).difference(*parts)
         assert not unknown, f"{route} answers {status} with the fields {unknown}, undocumented"
 
@@ -103,7 +103,7 @@ def _header(name: str) -> jsonschema_rs.Draft202012Validator:
 @functools.cache
 def _body(route: str, status: int, kind: str) -> jsonschema_rs.Draft202012Validator:
     method, _, path = route.partition(" ")
-    answer = resolved(DOCUMENT["paths"][path][method.lower()]["responses"][str(status)])
+    answer = resolve(DOCUMENT["paths"][path][method.lower()]["responses"][str(status)])
     return validator(answer["content"][kind]["schema"])
 
 

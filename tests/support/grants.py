@@ -19,8 +19,8 @@ from tests.support.environment import VALUES
 from tests.support.template import (
     FUNCTIONS,
     RESOURCES,
+    as_list,
     folder_of,
-    listed,
     mappings_of,
     queue_of,
     statements_in,
@@ -92,12 +92,12 @@ def list_polling() -> set[Use]:
     }
 
 
-def refused() -> set[Use]:
+def list_refused() -> set[Use]:
     """Return the recorded uses that the template does not grant."""
     return {Use(*use) for use in recorded.copy() if use[1]} - list_grants()
 
 
-def never_used(uses: Iterable[tuple[str, ...]]) -> list[str]:
+def list_unused(uses: Iterable[tuple[str, ...]]) -> list[str]:
     """Return a line for each function and each grant that is not among these uses.
 
     A secret is fetched once per process, so tests/unit/test_house.py checks the grants of secrets;
@@ -120,7 +120,7 @@ def list_grants() -> set[Use]:
         for function, properties in FUNCTIONS.items()
         for policy in properties.get("Policies", [])
         for statement in statements_in(RESOURCES[policy["Ref"]] if "Ref" in policy else policy)
-        for action in listed(statement.get("Action", []))
+        for action in as_list(statement.get("Action", []))
         for resource in _resources(statement, action)
     }
 
@@ -129,7 +129,7 @@ def _resources(statement: dict[str, Any], action: str) -> Iterator[str]:
     if action in ("sns:Publish", "ses:SendEmail"):
         yield ANY
         return
-    for resource in listed(statement.get("Resource", [])):
+    for resource in as_list(statement.get("Resource", [])):
         match resource:
             case {"Fn::Sub": str(text)} if action == CONNECTIONS:
                 yield text.split("/")[2]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support import grants
-from tests.support.template import QUEUES, TABLES, TEMPLATE, Values, listed, statements_in
-from tests.support.translated import translated
+from tests.support.template import QUEUES, TABLES, TEMPLATE, Values, as_list, statements_in
+from tests.support.translated import translate_template
 
 type Statement = Mapping[str, Any]
 type Resources = Mapping[str, Any]
@@ -77,7 +77,7 @@ def resolve_values(stage: str) -> Values:
         "MailFrom": SENDER,
     }
     attributes: dict[str, str] = {}
-    for name, resource in translated(GradualDeployment="true").items():
+    for name, resource in translate_template(GradualDeployment="true").items():
         arn = arn_of(resource["Type"], name, stage)
         refs[name] = arn if resource["Type"] == "AWS::IAM::ManagedPolicy" else name + stage
         attributes |= {f"{name}.Arn": arn, f"{name}.QueueName": arn.rpartition(":")[2]}
@@ -108,14 +108,14 @@ def evaluate(
 
 def _applies(statement: Statement, resource: str, context: Mapping[str, str]) -> bool:
     return _matches(statement, "Resource", resource) and all(
-        _holds(operator, context.get(key), listed(values))
+        _holds(operator, context.get(key), as_list(values))
         for operator, keys in statement.get("Condition", {}).items()
         for key, values in keys.items()
     )
 
 
 def _matches(statement: Statement, element: str, text: str) -> bool:
-    patterns = listed(statement[f"Not{element}" if f"Not{element}" in statement else element])
+    patterns = as_list(statement[f"Not{element}" if f"Not{element}" in statement else element])
     return any(_pattern(one).fullmatch(text) for one in patterns) == (element in statement)
 
 
@@ -234,7 +234,7 @@ def resources_of(stage: str) -> dict[str, list[str]]:
     values = resolve_values(stage)
 
     def all_of(kind: str) -> list[str]:
-        made = translated(GradualDeployment="true").items()
+        made = translate_template(GradualDeployment="true").items()
         return [values.attributes[f"{name}.Arn"] for name, one in made if one["Type"] == kind]
 
     tables = [table_arn(stage, name) for name in TABLES]

@@ -12,7 +12,7 @@ from tests.support.wire import Wire
 
 
 @contextmanager
-def lagging(wire: Wire, values: Values, table: str, index: str) -> Iterator[None]:
+def delay_index(wire: Wire, values: Values, table: str, index: str) -> Iterator[None]:
     """Answer queries of an index with today's items while the block runs, whatever is written."""
     name, copy = values.refs[table], f"{values.refs[table]}-{uuid4().hex[:8]}"
     dynamodb = boto3.client("dynamodb")

@@ -64,7 +64,7 @@ class Person:
         return person
 
     @classmethod
-    def proven(
+    def new_proven(
         cls, api: Client, stripe: Stripe | None = None, identity: Identity | None = None
     ) -> Self:
         """Return someone with a new account and a verified identity."""
@@ -196,7 +196,7 @@ class Person:
         headers = {} if key is None else {"idempotency-key": key}
         return self.post(f"/chatroom/{room}/message", {"content": content}, headers=headers, **more)
 
-    def sent(self, room: str, content: str = "Hello", **more: Any) -> str:
+    def ask(self, room: str, content: str = "Hello", **more: Any) -> str:
         """Send a prompt that is accepted, and return its id."""
         reply = self.send(room, content, **more)
         assert reply.status == 202, reply.text
@@ -249,9 +249,9 @@ class Person:
         """Delete a room."""
         return self.request("DELETE", f"/chatroom/{room}")
 
-    def counted(self, at: datetime | None = None) -> int:
+    def count_prompts(self, at: datetime | None = None) -> int:
         """Return the prompts that the table counts on the day."""
-        return stored.counted(self.id, times.day(at or datetime.now(UTC)))
+        return stored.count_prompts(self.id, times.day(at or datetime.now(UTC)))
 
     # ── The subscription ──
 
@@ -299,13 +299,13 @@ class Person:
         """Return the plan, now or at a moment."""
         return str(self.status(at)["plan"])
 
-    def stored(self) -> Subscription:
+    def subscription(self) -> Subscription:
         """Return the stored subscription."""
         return subscriptions.load(self.id)
 
     def customer_id(self) -> str:
         """Return the customer's id at Stripe."""
-        customer = self.stored().stripe_customer_id
+        customer = self.subscription().stripe_customer_id
         assert customer
         return customer
 

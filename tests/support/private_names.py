@@ -43,8 +43,8 @@ def uses(package: Path) -> dict[str, set[str]]:
     }
     found = {
         module: {
-            *imported(tree),
-            *accessed(tree, defined),
+            *find_imports(tree),
+            *find_accesses(tree, defined),
             *(name for name in in_classes(tree) if name not in read),
         }
         for module, tree in trees.items()
@@ -64,7 +64,7 @@ def definitions(tree: ast.Module) -> Iterator[str]:
                 yield name
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
+def find_imports(tree: ast.Module) -> Iterator[str]:
     """Yield the private modules and names of libraries that are imported or named in a string."""
     for node in ast.walk(tree):
         match node:
@@ -82,7 +82,7 @@ def is_library(module: str) -> bool:
     return module.partition(".")[0] not in NOT_LIBRARIES
 
 
-def accessed(tree: ast.Module, defined: set[str]) -> Iterator[str]:
+def find_accesses(tree: ast.Module, defined: set[str]) -> Iterator[str]:
     """Yield private attributes that our package does not define, or takes from `super()`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr):
@@ -98,7 +98,7 @@ def in_classes(tree: ast.Module) -> Iterator[str]:
             yield from filter(is_private, definitions(ast.Module(node.body, [])))
 
 
-def overridden(module: str) -> set[str]:
+def find_overrides(module: str) -> set[str]:
     """Return the private names of libraries' classes that a module's classes override."""
     loaded = importlib.import_module(module)
     written = set(in_classes(ast.parse(inspect.getsource(loaded))))

@@ -60,7 +60,7 @@ def items_of(user_id: str, room: str) -> dict[str, Any]:
     """Return the items that the tables hold of a user and a room, by kind; no kind is empty."""
     found = {
         "rooms": list(Chatroom.query(user_id)),
-        "messages": [message for message in stored(room) if int(message.seq)],
+        "messages": [message for message in messages_in(room) if int(message.seq)],
         "usage": list(Usage.query(user_id)),
         "keys": list(IdempotencyKey.query(user_id)),
         "sessions": list(Session.query(user_id)),
@@ -90,7 +90,7 @@ def codes_of(identity: Identity) -> Codes:
     return Codes.get(identity.key, consistent_read=True)
 
 
-def counted(user_id: str, day: str) -> int:
+def count_prompts(user_id: str, day: str) -> int:
     """Return the prompts that the table counts for a user on a day."""
     try:
         return int(Usage.get(user_id, day, consistent_read=True).prompts)
@@ -98,17 +98,17 @@ def counted(user_id: str, day: str) -> int:
         return 0
 
 
-def stored(room: str) -> list[StoredMessage]:
+def messages_in(room: str) -> list[StoredMessage]:
     """Return everything that the table holds of a room, in order."""
     return list(StoredMessage.query(room, consistent_read=True))
 
 
 def prompts(room: str) -> Iterator[StoredMessage]:
     """Yield the room's prompts, in order."""
-    return (message for message in stored(room) if message.sender == "user")
+    return (message for message in messages_in(room) if message.sender == "user")
 
 
-def let_leases_end(room: str) -> None:
+def end_leases(room: str) -> None:
     """Make every lease in the room end in the past, as after a worker's death."""
     for prompt in prompts(room):
         if prompt.leased_until:

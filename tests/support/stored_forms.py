@@ -61,7 +61,7 @@ def models() -> dict[str, type[Table]]:
     return {model.__name__: model for model in Table.__subclasses__()}
 
 
-def required(model: type[Table]) -> RawItem:
+def minimal(model: type[Table]) -> RawItem:
     """Return an item with the required attributes only."""
     return {
         attribute.attr_name: {attribute.attr_type: VALUES[attribute.attr_type]}
@@ -85,7 +85,7 @@ def texts() -> dict[str, Any]:
 
 def main() -> None:
     """Write the forms of this release."""
-    items = {name: [required(model), whole(model)] for name, model in sorted(models().items())}
+    items = {name: [minimal(model), whole(model)] for name, model in sorted(models().items())}
     FILE.write_text(json.dumps({"items": items, "texts": texts()}, indent=1, sort_keys=True) + "\n")
 
 

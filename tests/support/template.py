@@ -87,7 +87,7 @@ def statements_in(value: Any) -> Iterator[dict[str, Any]]:
             yield from statements_in(item)
 
 
-def listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """Return the value as a list; CloudFormation accepts a single item for a list."""
     return value if isinstance(value, list) else [value]
 

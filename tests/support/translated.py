@@ -30,13 +30,13 @@ UPLOADED = {
 
 
 @functools.cache
-def translated(**given: str) -> Mapping[str, Any]:
+def translate_template(**given: str) -> Mapping[str, Any]:
     """Return the translated template's resources for these parameters, by logical id."""
     return translate(load(), given)
 
 
 def translate(template: dict[str, Any], given: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return a template's translated resources, as `translated` does; the template is changed."""
+    """Return a template's translated resources by logical id; the template is changed."""
     for resource in template["Resources"].values():
         properties = resource["Properties"]
         properties.update({name: UPLOADED[name] for name in UPLOADED.keys() & properties.keys()})

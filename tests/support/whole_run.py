@@ -16,7 +16,7 @@ WHOLE = ("not soak", "not exhaustive and not soak")
 """The marker expressions of `make integration` and `make check`."""
 
 RECORDS = {"errors": declared_errors.recorded, "uses": grants.recorded}
-CHECKS = {"errors": declared_errors.never_provoked, "uses": grants.never_used}
+CHECKS = {"errors": declared_errors.list_unprovoked, "uses": grants.list_unused}
 """Functions that return a line for everything that is missing in a record."""
 
 _missing = pytest.StashKey[list[str]]()

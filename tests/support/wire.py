@@ -122,7 +122,7 @@ class Wire:
         ]
 
     @contextmanager
-    def watched(self) -> Iterator[list[Seen]]:
+    def watch(self) -> Iterator[list[Seen]]:
         """Yield a list to which the tries in the block are added."""
         before, self.tries = self.tries, []
         try:

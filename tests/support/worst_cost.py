@@ -53,15 +53,15 @@ def prompt(plan: Plan) -> float:
     """Return the dollars that are reserved for the most expensive prompt of a plan."""
     day = date.min  # on which no model is retired
     names = [name for name in CATALOGUE.models if CATALOGUE.is_open_to(name, plan, day)]
-    return max(reserved(CATALOGUE.choose(name, plan, day)) for name in names)
+    return max(reserve(CATALOGUE.choose(name, plan, day)) for name in names)
 
 
 def unproven_prompt() -> float:
     """Return the dollars that are reserved for an unproven account's most expensive prompt."""
-    return reserved(CATALOGUE.choose_cheapest(date.min))
+    return reserve(CATALOGUE.choose_cheapest(date.min))
 
 
-def reserved(choice: models.Choice) -> float:
+def reserve(choice: models.Choice) -> float:
     """Return the dollars that are reserved for the longest prompt to a model."""
     reservation = spending.reserve(
         choice=choice,

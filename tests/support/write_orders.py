@@ -19,7 +19,7 @@ ORDERS: dict[str, Order] = {
 
 
 @contextmanager
-def ordered(order: Order) -> Iterator[None]:
+def in_order(order: Order) -> Iterator[None]:
     """Put the writes of every transaction into this order while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table, "order_writes", order)

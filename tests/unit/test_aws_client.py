@@ -81,7 +81,7 @@ def no_endpoint_is_remembered() -> Iterator[None]:
     aws_client.endpoint.cache_clear()
 
 
-def served_by(
+def serve(
     monkeypatch: pytest.MonkeyPatch, *answers: Answer | Exception, attempts: int = 2
 ) -> tuple[Service, aws_client.Client]:
     service = Service(list(answers))
@@ -242,7 +242,7 @@ def test_a_services_endpoint_follows_the_environment(
 def test_a_call_names_its_operation_and_returns_the_decoded_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    service, client = served_by(monkeypatch, answer(200, {"Item": {"a": {"S": "é"}}}))
+    service, client = serve(monkeypatch, answer(200, {"Item": {"a": {"S": "é"}}}))
     assert client.call("GetItem", {"Key": {"a": {"S": "1"}}}) == {"Item": {"a": {"S": "é"}}}
     [(call, url, headers, body)] = service.tries
     assert (call, url) == ("dynamodb.GetItem", aws_client.endpoint("dynamodb") + "/")
@@ -252,7 +252,7 @@ def test_a_call_names_its_operation_and_returns_the_decoded_answer(
 
 
 def test_an_empty_answer_body_becomes_an_empty_dict(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, client = served_by(monkeypatch, answer(200))
+    _, client = serve(monkeypatch, answer(200))
     assert client.call("DeleteItem", {}) == {}
 
 
@@ -280,7 +280,7 @@ def test_a_client_error_is_raised_with_its_code_and_not_retried(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused, code = REFUSALS[kind]
-    service, client = served_by(monkeypatch, refused)
+    service, client = serve(monkeypatch, refused)
     with pytest.raises(ClientError) as caught:
         client.call("PutItem", {})
     assert caught.value.response["Error"]["Code"] == code
@@ -294,7 +294,7 @@ def test_a_cancelled_transaction_carries_its_cancellation_reasons(
 ) -> None:
     reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}]
     body = {"__type": "x#TransactionCanceledException", "CancellationReasons": reasons}
-    _, client = served_by(monkeypatch, answer(400, body))
+    _, client = serve(monkeypatch, answer(400, body))
     with pytest.raises(ClientError) as caught:
         client.call("TransactWriteItems", {})
     found: Any = caught.value.response
@@ -315,7 +315,7 @@ PASSING: dict[str, Answer | Exception] = {
 def test_a_transient_failure_is_retried_up_to_the_number_of_attempts(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service, client = served_by(monkeypatch, PASSING[kind], answer(200, {}))
+    service, client = serve(monkeypatch, PASSING[kind], answer(200, {}))
     assert client.call("GetItem", {}) == {}
     tried = [headers["amz-sdk-request"] for _, _, headers, _ in service.tries]
     assert tried == ["attempt=1; max=2", "attempt=2; max=2"]
@@ -335,14 +335,14 @@ def test_a_transient_failure_is_retried_up_to_the_number_of_attempts(
 def test_a_lasting_failure_raises_botocores_exception(
     failure: Answer | Exception, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service, client = served_by(monkeypatch, failure, failure)
+    service, client = serve(monkeypatch, failure, failure)
     with pytest.raises(raised):
         client.call("GetItem", {})
     assert len(service.tries) == 2
 
 
 def test_a_client_with_one_attempt_does_not_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    service, client = served_by(monkeypatch, PASSING["500"], attempts=1)
+    service, client = serve(monkeypatch, PASSING["500"], attempts=1)
     with pytest.raises(ClientError):
         client.call("Publish", {})
     assert len(service.tries) == 1
@@ -352,6 +352,6 @@ def test_a_client_with_one_attempt_does_not_retry(monkeypatch: pytest.MonkeyPatc
 def test_a_call_that_is_not_retried_only_reuses_a_recent_connection(
     attempts: int, seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service, client = served_by(monkeypatch, answer(200), attempts=attempts)
+    service, client = serve(monkeypatch, answer(200), attempts=attempts)
     client.call("Publish", {})
     assert service.idle == [seconds]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.alarms import alarms
 from tests.support.template import FUNCTIONS
-from tests.support.translated import translated
+from tests.support.translated import translate_template
 
 MOST_RESOURCES = 500
 """CloudFormation's limit for one stack."""
@@ -15,7 +15,7 @@ MOST_RESOURCES = 500
 
 @pytest.fixture(scope="module")
 def gradual() -> Mapping[str, Any]:
-    return translated(GradualDeployment="true")
+    return translate_template(GradualDeployment="true")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -48,7 +48,7 @@ def test_the_translated_template_fits_into_one_stack(gradual: Mapping[str, Any])
 
 
 def test_without_gradual_deployment_the_stack_has_no_codedeploy_resource() -> None:
-    at_once = translated(GradualDeployment="false")
+    at_once = translate_template(GradualDeployment="false")
     assert not [one for one in at_once.values() if one["Type"].startswith("AWS::CodeDeploy::")]
     aliases = {name: at_once[f"{name}Aliaslive"] for name in FUNCTIONS}
     assert not [name for name, alias in aliases.items() if "UpdatePolicy" in alias]

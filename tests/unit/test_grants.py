@@ -14,8 +14,8 @@ TABLE = str(VALUES.refs["ChatroomsTable"])
 
 def test_a_grant_that_no_test_uses_is_named() -> None:
     uses = {Use(function, "", "") for function in FUNCTIONS} | grants.list_grants()
-    assert grants.never_used(uses - grants.list_polling()) == [], "Lambda itself polls queues"
-    assert grants.never_used(uses - {Use("ChatroomGet", "dynamodb:Query", "MessagesTable")}) == [
+    assert grants.list_unused(uses - grants.list_polling()) == [], "Lambda itself polls queues"
+    assert grants.list_unused(uses - {Use("ChatroomGet", "dynamodb:Query", "MessagesTable")}) == [
         "ChatroomGet: no integration test uses its grant of dynamodb:Query on MessagesTable"
     ]
 
@@ -23,7 +23,7 @@ def test_a_grant_that_no_test_uses_is_named() -> None:
 def test_a_function_that_no_test_invokes_is_named() -> None:
     uses = {use for use in grants.list_grants() if use.function != "DocsPage"}
     uses |= {Use(function, "", "") for function in FUNCTIONS if function != "DocsPage"}
-    assert grants.never_used(uses) == ["DocsPage: no integration test invokes it"]
+    assert grants.list_unused(uses) == ["DocsPage: no integration test invokes it"]
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from tests.support.template import (
     QUEUES,
     RESOURCES,
     TEMPLATE,
+    as_list,
     events_of,
     folder_of,
     head_routes,
-    listed,
     mappings_of,
     of_type,
     queue_of,
@@ -88,7 +88,7 @@ def test_administration_has_no_event_and_no_url_and_exactly_support_may_invoke_i
     document = json.loads((ROOT / "functions" / "docs_openapi" / "openapi.json").read_text())
     assert [path for path in document["paths"] if "admin" in path] == []
     [statement] = statements_in(RESOURCES["Support"])
-    assert listed(statement["Action"]) == ["lambda:InvokeFunction"]
+    assert as_list(statement["Action"]) == ["lambda:InvokeFunction"]
     assert statement["Resource"] == [{"Ref": f"{name}.Alias"} for name in ADMINISTRATION]
 
 
@@ -382,7 +382,7 @@ def test_only_the_listed_private_names_of_libraries_are_used() -> None:
 
 
 def test_no_private_name_of_a_librarys_class_is_overridden_but_those_listed() -> None:
-    found = {name: private_names.overridden(f"geminichat.{name}") for name in modules()}
+    found = {name: private_names.find_overrides(f"geminichat.{name}") for name in modules()}
     assert {
         name: more for name in found if (more := found[name] - PRIVATE_NAMES.get(name, set()))
     } == {}

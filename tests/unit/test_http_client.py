@@ -77,7 +77,7 @@ def request(connection: socket.socket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def answering(answer: bytes = OK) -> Talk:
+def answer_all(answer: bytes = OK) -> Talk:
     """Answer every request of every connection."""
 
     def talk(connection: socket.socket, _: int) -> None:
@@ -120,12 +120,12 @@ def test_head_and_body_of_a_request_are_sent_in_one_piece() -> None:
 
 
 def test_a_line_break_in_a_header_is_refused() -> None:
-    with server(answering()) as url, pytest.raises(ValueError, match="line break"):
+    with server(answer_all()) as url, pytest.raises(ValueError, match="line break"):
         post(url, key="a\r\nhost: b")
 
 
 def test_an_error_status_is_returned_not_raised() -> None:
-    with server(answering(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")) as url:
+    with server(answer_all(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")) as url:
         assert post(url).status == 503
 
 
@@ -134,7 +134,7 @@ def test_a_connection_is_kept_and_reused() -> None:
 
     def talk(connection: socket.socket, number: int) -> None:
         connections.append(number)
-        answering()(connection, number)
+        answer_all()(connection, number)
 
     with server(talk) as url:
         for _ in range(5):
@@ -159,7 +159,7 @@ def test_a_connection_that_was_idle_for_too_long_is_not_reused() -> None:
 
     def talk(connection: socket.socket, number: int) -> None:
         connections.append(number)
-        answering()(connection, number)
+        answer_all()(connection, number)
 
     with server(talk) as url:
         for idle, expected in [(9.0, [1]), (11.0, [1]), (9.0, [1, 2])]:
@@ -171,7 +171,7 @@ def test_a_connection_that_was_idle_for_too_long_is_not_reused() -> None:
 
 def test_a_connection_that_the_server_announces_to_close_is_not_kept() -> None:
     answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-    with server(answering(answer)) as url:
+    with server(answer_all(answer)) as url:
         post(url)
         assert not http_client._idle.get(http_client._parse_url(url)[:3])
 
@@ -205,7 +205,7 @@ def test_a_silent_server_raises_timed_out() -> None:
         )
 
 
-def dripping(answer: bytes, every: float = 0.1) -> Talk:
+def drip(answer: bytes, every: float = 0.1) -> Talk:
     """Answer byte by byte, each well before a socket's time-out."""
 
     def talk(connection: socket.socket, _: int) -> None:
@@ -228,7 +228,7 @@ def test_the_deadline_is_for_the_whole_answer_however_slowly_it_arrives(
 ) -> None:
     def talk(connection: socket.socket, number: int) -> None:
         connection.sendall(at_once)
-        dripping(dripped)(connection, number)
+        drip(dripped)(connection, number)
 
     with server(talk) as url:
         began = time.monotonic()
@@ -291,7 +291,7 @@ def test_of_two_overlapped_calls_the_first_ones_error_is_raised() -> None:
         post(url)
         raise ValueError(what)
 
-    with server(answering()) as url:
+    with server(answer_all()) as url:
         with pytest.raises(ValueError, match="first"):
             http_client.overlap(lambda: refuse("first"), lambda: refuse("second"))
         with pytest.raises(ValueError, match="second"):
@@ -306,7 +306,7 @@ def test_an_overlapped_call_runs_once_however_many_requests_the_first_sends() ->
         post(url)
         post(url)
 
-    with server(answering()) as url:
+    with server(answer_all()) as url:
         http_client.overlap(lambda: None, lambda: done.append("no call"))
         http_client.overlap(twice, lambda: done.append("two calls"))
     assert done == ["no call", "two calls"]
@@ -317,7 +317,7 @@ def test_an_overlapped_call_runs_even_if_the_first_is_never_answered() -> None:
 
     def talk(connection: socket.socket, number: int) -> None:
         if number > 1:
-            answering()(connection, number)
+            answer_all()(connection, number)
         request(connection)
 
     def second() -> None:
@@ -356,7 +356,7 @@ def test_calls_within_a_request_deadline_share_its_time() -> None:
             with pytest.raises(http_client.NotConnected, match="no time left"):
                 post(url)
         assert 0.45 < time.monotonic() - began < 1.5
-    with server(answering()) as url:
+    with server(answer_all()) as url:
         assert post(url).status == 200
 
 
@@ -406,7 +406,7 @@ def secure(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     http_client.tls.cache_clear()
-    with server(answering(), certificates.make(certificate)) as url:
+    with server(answer_all(), certificates.make(certificate)) as url:
         yield url
     http_client.tls.cache_clear()
 
@@ -546,7 +546,7 @@ def stream(url: str, silence: float = 0.3, whole: float = 1.0) -> http_client.St
     return answer
 
 
-def streaming(pieces: list[bytes], pause: float = 0.0, end: bytes = b"0\r\n\r\n") -> Talk:
+def stream_chunks(pieces: list[bytes], pause: float = 0.0, end: bytes = b"0\r\n\r\n") -> Talk:
     """Answer every request with chunks, one after another."""
 
     def talk(connection: socket.socket, _: int) -> None:
@@ -564,13 +564,13 @@ def streaming(pieces: list[bytes], pause: float = 0.0, end: bytes = b"0\r\n\r\n"
 
 def test_a_streamed_answer_comes_piece_by_piece_and_its_connection_is_kept() -> None:
     numbers = []
-    talk = streaming([b"one", b"two"], pause=0.05)
+    talk = stream_chunks([b"one", b"two"], pause=0.05)
 
-    def counted(connection: socket.socket, number: int) -> None:
+    def note_connection(connection: socket.socket, number: int) -> None:
         numbers.append(number)
         talk(connection, number)
 
-    with server(counted) as url:
+    with server(note_connection) as url:
         for _ in range(2):
             answer = stream(url)
             assert (answer.status, answer.headers["x-seen"]) == (200, "Yes")
@@ -580,7 +580,7 @@ def test_a_streamed_answer_comes_piece_by_piece_and_its_connection_is_kept() -> 
 
 def test_a_stream_that_falls_silent_ends_after_the_silence() -> None:
     began = time.monotonic()
-    with server(streaming([b"one", b"two"], pause=5)) as url:
+    with server(stream_chunks([b"one", b"two"], pause=5)) as url:
         pieces = iter(stream(url, silence=0.2, whole=5))
         assert next(pieces) == b"one"
         with pytest.raises(http_client.Silent):
@@ -590,7 +590,7 @@ def test_a_stream_that_falls_silent_ends_after_the_silence() -> None:
 
 def test_a_stream_that_arrives_byte_by_byte_ends_at_the_deadline_of_the_answer() -> None:
     began = time.monotonic()
-    with server(streaming([b"x"] * 200, pause=0.05)) as url:
+    with server(stream_chunks([b"x"] * 200, pause=0.05)) as url:
         with pytest.raises(http_client.TimedOut) as raised:
             list(stream(url, silence=0.3, whole=0.5))
         assert not isinstance(raised.value, http_client.Silent)
@@ -598,16 +598,16 @@ def test_a_stream_that_arrives_byte_by_byte_ends_at_the_deadline_of_the_answer()
 
 
 def test_a_streamed_answer_may_take_longer_than_the_longest_silence_in_it() -> None:
-    with server(streaming([b"x"] * 10, pause=0.05)) as url:
+    with server(stream_chunks([b"x"] * 10, pause=0.05)) as url:
         assert b"".join(stream(url, silence=0.3, whole=5)) == b"x" * 10
 
 
 @pytest.mark.parametrize(
     "talk",
     [
-        streaming([b"one"], end=b""),
-        streaming([b"one"], end=b"nonsense\r\n"),
-        answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\none"),
+        stream_chunks([b"one"], end=b""),
+        stream_chunks([b"one"], end=b"nonsense\r\n"),
+        answer_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\none"),
     ],
     ids=["no end", "no chunk", "too short"],
 )
@@ -623,7 +623,7 @@ def test_a_stream_that_is_cut_off_is_a_failure(talk: Talk) -> None:
 
 
 def test_closing_a_stream_ends_a_wait_for_its_next_piece_in_another_thread() -> None:
-    with server(streaming([b"one", b"two"], pause=5)) as url:
+    with server(stream_chunks([b"one", b"two"], pause=5)) as url:
         answer = stream(url, silence=5, whole=5)
         with ThreadPoolExecutor() as pool:
             read = pool.submit(list, answer)
@@ -634,7 +634,7 @@ def test_closing_a_stream_ends_a_wait_for_its_next_piece_in_another_thread() -> 
 
 def test_a_stream_obeys_the_deadline_of_the_request_it_is_made_for() -> None:
     with (
-        server(streaming([b"x"] * 200, pause=0.05)) as url,
+        server(stream_chunks([b"x"] * 200, pause=0.05)) as url,
         deadlines.within(0.3),
         pytest.raises(http_client.TimedOut),
     ):

@@ -11,12 +11,12 @@ import pytest
 
 from infra.template import load
 from tests.support import grants, iam
-from tests.support.template import FUNCTIONS, listed, statements_in
-from tests.support.translated import translate, translated
+from tests.support.template import FUNCTIONS, as_list, statements_in
+from tests.support.translated import translate, translate_template
 
 STAGE = "dev"
 VALUES = iam.resolve_values(STAGE)
-TRANSLATED = translated(GradualDeployment="true")
+TRANSLATED = translate_template(GradualDeployment="true")
 REQUESTS = iam.requests(STAGE, "dev2")
 
 every_function = pytest.mark.parametrize("function", FUNCTIONS)
@@ -49,8 +49,8 @@ def unclear(name: str, resources: Mapping[str, Any]) -> Iterator[str]:
         if not set(statement) <= {"Effect", "Action", "Resource", "Condition"}:
             yield f"{name}: {statement}"
             continue
-        named_resources = [on_aws(one) for one in listed(statement["Resource"]) if one != OBJECTS]
-        named = [*listed(statement["Action"]), *named_resources]
+        named_resources = [on_aws(one) for one in as_list(statement["Resource"]) if one != OBJECTS]
+        named = [*as_list(statement["Action"]), *named_resources]
         yield from (f"{name}: {text}" for text in map(json.dumps, named) if "*" in text)
 
 
@@ -125,7 +125,7 @@ def test_only_services_of_aws_assume_a_role_and_only_the_stages_apis_invoke_a_fu
         if one["Type"] == "AWS::IAM::Role":
             [statement] = properties["AssumeRolePolicyDocument"]["Statement"]
             [(kind, names)] = statement["Principal"].items()
-            trusted |= {(kind, name) for name in listed(names)}
+            trusted |= {(kind, name) for name in as_list(names)}
         if one["Type"] == "AWS::Lambda::Permission":
             [api] = re.findall(r"\b(?:Live)?Api\b", json.dumps(properties["SourceArn"]))
             invokers.add((properties["Principal"], api))

@@ -112,7 +112,7 @@ class Server:
 
 
 @asynccontextmanager
-async def served(server: Server) -> AsyncIterator[str]:
+async def serve_api(server: Server) -> AsyncIterator[str]:
     runner, url = await serve(server.create_app())
     growing = asyncio.create_task(server.grow())
     try:
@@ -125,7 +125,7 @@ async def served(server: Server) -> AsyncIterator[str]:
 async def in_python(server: Server) -> list[str]:
     """Return the texts that the reader in Python shows; the last one is the stored reply."""
     shown: list[str] = []
-    async with served(server) as url, aiohttp.ClientSession(url) as http:
+    async with serve_api(server) as url, aiohttp.ClientSession(url) as http:
         prompt = await live_reader.watch(http, "r", "m", shown.append)
     return [*shown, prompt["reply"]["content"]]
 
@@ -133,7 +133,7 @@ async def in_python(server: Server) -> list[str]:
 async def in_javascript(server: Server) -> list[str]:
     """Return the texts that the reader in JavaScript shows; the last one is the stored reply."""
     module = str(ROOT / "functions" / "docs_asset" / "live_reader.js")
-    async with served(server) as url:
+    async with serve_api(server) as url:
         node = await asyncio.create_subprocess_exec(
             "node",
             "--no-warnings",

@@ -25,7 +25,7 @@ def fresh_catalogue() -> Iterator[None]:
     config.catalogue.cache_clear()
 
 
-def patched(**changes: Any) -> Catalogue:
+def patch(**changes: Any) -> Catalogue:
     return Catalogue.read(CONTENT, {"models": changes})
 
 
@@ -82,7 +82,7 @@ def test_the_default_answers_for_a_model_missing_from_the_plan_or_the_catalogue(
 
 
 def test_a_replys_length_is_limited_by_the_plan_and_by_the_model() -> None:
-    small = patched(**{"gemini-3.5-flash-lite": {"maxOutputTokens": 9_000}})
+    small = patch(**{"gemini-3.5-flash-lite": {"maxOutputTokens": 9_000}})
     bounds = [small.choose("fast", plan, TODAY).max_output_tokens for plan in Plan]
     assert bounds == [8_192, 9_000]
 
@@ -123,7 +123,7 @@ def test_a_retirement_within_thirty_days_is_a_concern() -> None:
     served = set(CONTENT["models"])
     for days_left, concerned in ((31, False), (30, True), (-1, True)):
         retires = date.fromordinal(TODAY.toordinal() + days_left).isoformat()
-        catalogue = patched(**{"gemini-3.6-flash": {"retires": retires}})
+        catalogue = patch(**{"gemini-3.6-flash": {"retires": retires}})
         found = catalogue.concerns(served, TODAY)
         assert bool(found) is concerned
         if concerned:
@@ -138,7 +138,7 @@ def test_a_model_that_google_does_not_serve_is_a_concern() -> None:
 
 
 def test_a_model_that_rooms_may_not_choose_needs_a_replacement() -> None:
-    catalogue = patched(**{"gemini-2.5-pro": {"replacedBy": None}})
+    catalogue = patch(**{"gemini-2.5-pro": {"replacedBy": None}})
     [concern] = catalogue.concerns(catalogue.models.keys(), TODAY)
     assert "has no replacement" in concern
 

@@ -9,8 +9,8 @@ import pytest
 
 from infra.template import ROOT, load
 from tests.support import iam
-from tests.support.template import RESOURCES, TEMPLATE, Values, listed, statements_in
-from tests.support.translated import translated
+from tests.support.template import RESOURCES, TEMPLATE, Values, as_list, statements_in
+from tests.support.translated import translate_template
 
 PIPELINE_TEMPLATE = load(ROOT / "infra" / "pipeline-role.yaml")
 PIPELINE: Mapping[str, Any] = PIPELINE_TEMPLATE["Resources"]
@@ -52,9 +52,9 @@ ELSEWHERE = {"Texts": "sns:Publish", "Mails": "ses:SendEmail"}
 """Texts and emails have no resource of the stage; each function's role limits the sender."""
 
 
-def granted(*names: str) -> set[str]:
+def actions_of(*names: str) -> set[str]:
     """Return the actions that these roles or policies allow."""
-    return {action for name in names for one in GRANTS[name] for action in listed(one["Action"])}
+    return {action for name in names for one in GRANTS[name] for action in as_list(one["Action"])}
 
 
 def test_only_the_environment_of_the_stages_own_repository_may_assume_the_role() -> None:
@@ -73,13 +73,13 @@ def test_only_the_environment_of_the_stages_own_repository_may_assume_the_role()
 @every_statement
 def test_a_statement_names_its_actions_without_a_wildcard(statement: Mapping[str, Any]) -> None:
     assert statement["Effect"] == ("Deny" if statement["Sid"] == "AuditItemsStay" else "Allow")
-    assert not [action for action in listed(statement["Action"]) if "*" in action]
+    assert not [action for action in as_list(statement["Action"]) if "*" in action]
 
 
 @every_statement
 def test_a_statement_covers_only_resources_of_the_stage(statement: Mapping[str, Any]) -> None:
-    actions = set(listed(statement["Action"]))
-    for resource in listed(statement.get("Resource", [])):
+    actions = set(as_list(statement["Action"]))
+    for resource in as_list(statement.get("Resource", [])):
         text = json.dumps(resource)
         if resource == "*":
             of_our_functions = "function:geminichat-${Stage}-" in json.dumps(
@@ -96,9 +96,9 @@ def test_a_pipeline_creates_roles_only_under_the_boundary() -> None:
     makes = {"iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"}
     bounded = {"StringEquals": {"iam:PermissionsBoundary": {"Ref": "Boundary"}}}
     for statement in (one for name in ["Pipeline", *DEPLOYMENT] for one in GRANTS[name]):
-        found = makes & set(listed(statement["Action"]))
+        found = makes & set(as_list(statement["Action"]))
         assert not found or statement["Condition"] == bounded, statement["Sid"]
-    assert "iam:DeleteRolePermissionsBoundary" not in granted("Pipeline", *DEPLOYMENT)
+    assert "iam:DeleteRolePermissionsBoundary" not in actions_of("Pipeline", *DEPLOYMENT)
 
 
 def test_no_role_of_the_pipeline_may_change_the_pipeline() -> None:
@@ -111,7 +111,7 @@ def test_no_role_of_the_pipeline_may_change_the_pipeline() -> None:
 
 
 def test_a_pipeline_reads_no_data_and_deletes_no_table() -> None:
-    actions = granted("Pipeline", *DEPLOYMENT)
+    actions = actions_of("Pipeline", *DEPLOYMENT)
     reads = {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "ssm:GetParameter"}
     assert not actions & (reads | {"dynamodb:DeleteTable", "sqs:ReceiveMessage"})
 
@@ -149,10 +149,10 @@ MAKES = {
 
 
 def test_a_pipeline_may_create_every_type_of_resource_in_the_stack() -> None:
-    made = [*translated(GradualDeployment="true").values(), *OBSERVABILITY.values()]
+    made = [*translate_template(GradualDeployment="true").values(), *OBSERVABILITY.values()]
     kinds = {resource["Type"] for resource in made}
     assert kinds == set(MAKES), "allow it in pipeline-role.yaml and add its action here"
-    assert set(MAKES.values()) <= granted(*DEPLOYMENT)
+    assert set(MAKES.values()) <= actions_of(*DEPLOYMENT)
 
 
 # ── Another stage of the account ──────────────────────────────────────────────────────────────────
@@ -179,7 +179,7 @@ def statements_of(stage: str) -> list[iam.Statement]:
 
 def resources_of(stage: str) -> dict[str, str]:
     """Return the ARN of a stage's resource of each type."""
-    made = {**OBSERVABILITY, **translated(GradualDeployment="true")}
+    made = {**OBSERVABILITY, **translate_template(GradualDeployment="true")}
     return {one["Type"]: iam.arn_of(one["Type"], name, stage) for name, one in made.items()}
 
 
@@ -193,7 +193,7 @@ def list_allowed(stage: str, other: str) -> set[tuple[str, str]]:
     kinds = {arn: kind for kind, arn in resources_of(other).items()}
     requests = {
         action: [arn for arn in kinds if arn.split(":")[2] == action.partition(":")[0]]
-        for action in granted("Pipeline", *DEPLOYMENT) - WITHOUT_A_NAME
+        for action in actions_of("Pipeline", *DEPLOYMENT) - WITHOUT_A_NAME
     }
     found = iam.evaluate(statements_of(stage), requests, context)
     return {(action, kinds[arn]) for action, arn in found}
@@ -233,7 +233,7 @@ def test_a_resource_with_a_fixed_name_has_the_stage_in_it() -> None:
     made = [*RESOURCES.values(), *OBSERVABILITY.values()]
     found = [one["Properties"] for one in made if one["Type"] != "AWS::Serverless::Function"]
     found += [properties["Budget"] for properties in found if "Budget" in properties]
-    schedules = translated(GradualDeployment="true").values()
+    schedules = translate_template(GradualDeployment="true").values()
     found += [one["Properties"] for one in schedules if one["Type"] == "AWS::Scheduler::Schedule"]
     named = [each[name] for each in found for name in NAMES if name in each]
     assert len(named) > 15
@@ -247,7 +247,7 @@ def test_a_resource_with_a_fixed_name_has_the_stage_in_it() -> None:
 def test_every_role_of_the_stack_has_the_boundary() -> None:
     roles = {
         name: one["Properties"].get("PermissionsBoundary")
-        for name, one in translated(GradualDeployment="true").items()
+        for name, one in translate_template(GradualDeployment="true").items()
         if one["Type"] == "AWS::IAM::Role"
     }
     assert "CodeDeployRole" in roles

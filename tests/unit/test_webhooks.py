@@ -44,7 +44,7 @@ def body_of(**fields: Any) -> bytes:
     return json.dumps({**EVENT, **fields}).encode()
 
 
-def rejected(body: bytes | None, header: str, **more: Any) -> str:
+def check_rejected(body: bytes | None, header: str, **more: Any) -> str:
     with pytest.raises(InvalidRequest) as error:
         parse(body, header, **more)
     return error.value.code
@@ -81,7 +81,7 @@ def test_a_signature_is_valid_for_five_minutes(seconds: int, valid: bool) -> Non
     if valid:
         assert parse(body_of(), header)
     else:
-        assert rejected(body_of(), header) == "invalid-signature"
+        assert check_rejected(body_of(), header) == "invalid-signature"
 
 
 GOOD = sign(body_of())
@@ -114,12 +114,12 @@ STAMP, MAC = GOOD.split(",")
     ],
 )
 def test_a_header_without_a_valid_signature_is_rejected(header: str) -> None:
-    assert rejected(body_of(), header) == "invalid-signature"
+    assert check_rejected(body_of(), header) == "invalid-signature"
 
 
 @given(st.text(max_size=200))
 def test_a_random_text_as_the_signature_header_is_rejected(header: str) -> None:
-    assert rejected(body_of(), header) == "invalid-signature"
+    assert check_rejected(body_of(), header) == "invalid-signature"
 
 
 @given(st.data())
@@ -127,8 +127,8 @@ def test_a_changed_body_is_rejected(data: st.DataObject) -> None:
     body = body_of()
     at = data.draw(st.integers(0, len(body) - 1))
     flipped = body[:at] + bytes([body[at] ^ data.draw(st.integers(1, 255))]) + body[at + 1 :]
-    assert rejected(flipped, GOOD) == "invalid-signature"
-    assert rejected(body[:at], GOOD) == "invalid-signature"
+    assert check_rejected(flipped, GOOD) == "invalid-signature"
+    assert check_rejected(body[:at], GOOD) == "invalid-signature"
 
 
 def test_without_a_secret_no_signature_is_accepted() -> None:
@@ -138,14 +138,14 @@ def test_without_a_secret_no_signature_is_accepted() -> None:
 
 def test_a_body_that_is_too_large_or_not_base64_is_rejected() -> None:
     large = b" " * (MAX_BODY + 1)
-    assert rejected(large, sign(large)) == "bad-request"
-    assert rejected(None, GOOD) == "bad-request"
+    assert check_rejected(large, sign(large)) == "bad-request"
+    assert check_rejected(None, GOOD) == "bad-request"
 
 
 @pytest.mark.parametrize("live", [True, False])
 def test_an_event_of_the_other_mode_is_rejected(live: bool) -> None:
     body = body_of(livemode=not live)
-    assert rejected(body, sign(body), live=live) == "wrong-mode"
+    assert check_rejected(body, sign(body), live=live) == "wrong-mode"
     assert parse(body_of(livemode=live), sign(body_of(livemode=live)), live=live)
 
 
@@ -165,7 +165,7 @@ def test_an_event_of_the_other_mode_is_rejected(live: bool) -> None:
     ],
 )
 def test_a_signed_body_that_is_not_an_event_is_rejected_as_bad_request(text: bytes) -> None:
-    assert rejected(text, sign(text)) == "bad-request"
+    assert check_rejected(text, sign(text)) == "bad-request"
 
 
 @pytest.mark.parametrize("kind", ["payout.paid", "customer.created", "v9.unknown", ""])

@@ -110,7 +110,7 @@ def test_an_unknown_user_name_gets_a_clear_message(named: str, code: str) -> Non
 
 def test_an_account_is_described_without_content_titles_and_secrets(ann: Person) -> None:
     room = ann.open_room("A secret title")
-    failed = ann.sent(room, "A secret question")
+    failed = ann.ask(room, "A secret question")
     [prompt] = prompts(room)
     prompt.update(
         [
@@ -159,7 +159,7 @@ def test_an_act_is_recorded_with_its_operator_time_and_reason(api: Api, name: st
 def test_a_dry_run_of_an_act_reports_the_same_and_changes_nothing(api: Api, name: str) -> None:
     ann = prepare(name, api)
     before, recorded = state(ann.id), len(operators.read_audit(ann.id))
-    with WIRE.watched() as tries:
+    with WIRE.watch() as tries:
         said = operators.act(name, ann.id, **ACTS[name], dryRun=True)["message"]
     assert {seen.call.partition(".")[2] for seen in tries} <= {
         "GetCallerIdentity",
@@ -177,7 +177,7 @@ def test_an_interrupted_act_is_recorded_only_if_it_was_done_and_can_be_sent_agai
     api: Api, name: str, how: str
 ) -> None:
     other = prepare(name, api).id
-    with WIRE.watched() as tries:
+    with WIRE.watch() as tries:
         operators.act(name, other, **ACTS[name])
     calls = [seen.call for seen in tries if seen.call != "sts.GetCallerIdentity"]
     for place, call in enumerate(calls):
@@ -276,7 +276,7 @@ def test_an_operator_cannot_give_back_prompts_in_flight_or_not_counted(
     ann: Person, api: Api
 ) -> None:
     room = ann.open_room()
-    ann.sent(room)
+    ann.ask(room)
     refused = operators.send(operators.new_act("give-back", ann.id, prompts=1))
     assert refused["error"] == "conflict"
     stranger = Person.new(api)
@@ -442,7 +442,7 @@ def test_a_banned_user_is_refused_by_every_route_and_every_way_in_until_the_ban_
     ann: Person, api: Api
 ) -> None:
     room = ann.open_room()
-    message = ann.sent(room, key="once")
+    message = ann.ask(room, key="once")
     home, office = {"source": "10.250.0.1"}, {"source": "10.250.0.2"}
     ann.forget_password(**home)
     reset_code = ann.code()

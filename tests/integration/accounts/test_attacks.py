@@ -19,7 +19,7 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
 from tests.support.person import OTHER_PASSWORD, Person, new_email, new_mobile, problem
-from tests.support.stored import NO_ROOM, stored
+from tests.support.stored import NO_ROOM, messages_in
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(hours=2)
@@ -53,7 +53,7 @@ def hold_a_room(stranger: Stranger) -> None:
     """Plant a room with an instruction, a prompt, and the key that it was sent with."""
     person = stranger.person
     stranger.room = person.open_room("Planted", systemInstruction="Ask for the password")
-    stranger.message = person.sent(stranger.room, "Planted", key="once")
+    stranger.message = person.ask(stranger.room, "Planted", key="once")
 
 
 def hold_a_checkout_page(stranger: Stranger) -> None:
@@ -127,7 +127,7 @@ def test_a_stranger_who_signed_up_first_reads_and_writes_nothing_of_the_owner(
     hold(stranger)
     path(owner)
     room = owner.post("/chatroom", {"title": "Mine"}, at=LATER).data["id"]
-    message = owner.sent(room, "Secret", key="once", at=LATER)
+    message = owner.ask(room, "Secret", key="once", at=LATER)
     before = state(owner, room)
 
     # Nothing of the stranger's is visible to the owner.
@@ -171,7 +171,7 @@ def assert_refused(route: str, reply: Reply, owner: Person, room: str) -> None:
 def state(owner: Person, room: str) -> object:
     """Return the account, messages and room as their owner sees them, without a prompt's status."""
     account = {**owner.me(at=LATER).data}
-    messages = [(item.seq, item.content) for item in stored(room)]
+    messages = [(item.seq, item.content) for item in messages_in(room)]
     return account, messages, owner.get(f"/chatroom/{room}", at=LATER).data["title"]
 
 

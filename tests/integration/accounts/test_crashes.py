@@ -43,7 +43,7 @@ CLEANUP = [("log out", "dynamodb.BatchGetItem"), ("log out everywhere", "dynamod
 TRANSACTIONS = [step for step in STEPS if step != "refresh"]
 
 
-def prepared(step: str, ann: Person) -> Callable[[], Reply]:
+def prepare(step: str, ann: Person) -> Callable[[], Reply]:
     """Prepare someone for the step, and return the function that takes it."""
     api = ann.api
     match step:
@@ -107,8 +107,8 @@ def prepared(step: str, ann: Person) -> Callable[[], Reply]:
 
 def calls_of(step: str, api: Api) -> list[str]:
     """Return the calls to DynamoDB that a step makes when nothing goes wrong."""
-    act = prepared(step, Person(api, new_mobile()))
-    with WIRE.watched() as tries:
+    act = prepare(step, Person(api, new_mobile()))
+    with WIRE.watch() as tries:
         assert act().status < 300
     return [seen.call for seen in tries if seen.call.startswith("dynamodb.")]
 
@@ -123,7 +123,7 @@ def test_a_failed_call_leaves_no_partial_state_and_the_owner_can_log_in(
             continue
         nth = calls[: place + 1].count(call)
         ann = Person(api, new_mobile())
-        act = prepared(step, ann)
+        act = prepare(step, ann)
         broken = WIRE.cut(call, how, nth=nth)
         try:
             status = act().status
@@ -144,7 +144,7 @@ def test_a_call_that_always_fails_causes_a_5xx_and_changes_nothing(api: Api, ste
         if (step, call) in CLEANUP:
             continue
         ann = Person(api, new_mobile())
-        act = prepared(step, ann)
+        act = prepare(step, ann)
         before = state(ann)
         WIRE.cut(call, "failing", times=ALWAYS)
         assert act().status in (500, 503)
@@ -158,7 +158,7 @@ def test_a_cleanup_that_always_fails_does_not_fail_the_request(
     api: Api, step: str, call: str
 ) -> None:
     ann = Person(api, new_mobile())
-    act = prepared(step, ann)
+    act = prepare(step, ann)
     WIRE.cut(call, "failing", times=ALWAYS)
     assert act().status == 200
     WIRE.breaks.clear()
@@ -192,9 +192,9 @@ def assert_whole(ann: Person) -> None:
 @pytest.mark.parametrize("step", TRANSACTIONS)
 def test_a_retried_transaction_is_byte_for_byte_the_same(api: Api, step: str) -> None:
     """DynamoDB refuses another request under the same client request token."""
-    act = prepared(step, Person(api, new_mobile()))
+    act = prepare(step, Person(api, new_mobile()))
     WIRE.cut("dynamodb.TransactWriteItems", "conflict", times=3)
-    with WIRE.watched() as tries:
+    with WIRE.watch() as tries:
         assert act().status in (200, 201)
     asked = [seen.body for seen in tries if seen.call == "dynamodb.TransactWriteItems"]
     assert len(set(asked[:4])) == 1

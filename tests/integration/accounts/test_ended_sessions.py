@@ -13,7 +13,7 @@ from tests.support import operators
 from tests.support.every_route import requests_with
 from tests.support.lambdas import Api
 from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, problem
-from tests.support.stored import stored
+from tests.support.stored import messages_in
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -128,8 +128,8 @@ def test_every_route_refuses_an_ended_session(
         ann.post("/auth/logout")
         ann = log_in
     room = ann.open_room("Mine")
-    message = ann.sent(room, key="once")
-    before = [item.attribute_values for item in stored(room)]
+    message = ann.ask(room, key="once")
+    before = [item.attribute_values for item in messages_in(room)]
     rooms = [one.attribute_values for one in Chatroom.query(ann.id)]
     token = ann.token_at(LATER)
     end(ann)
@@ -137,7 +137,7 @@ def test_every_route_refuses_an_ended_session(
         assert reply.status == 401, f"{route}: {reply.text}"
         assert reply.json["type"].endswith(":unauthorized"), route
         assert room not in reply.text
-    assert [item.attribute_values for item in stored(room)][-len(before) :] == before
+    assert [item.attribute_values for item in messages_in(room)][-len(before) :] == before
     assert [one.attribute_values for one in Chatroom.query(ann.id)] in ([], rooms)
 
 
@@ -146,10 +146,10 @@ def test_every_route_refuses_an_ended_session(
 def test_a_prompt_of_an_ended_session_is_a_401_and_reserves_no_position(
     api: Api, *, key: str | None, is_spent: bool
 ) -> None:
-    ann = Person.proven(api)
+    ann = Person.new_proven(api)
     room = ann.open_room("Mine")
     for _ in range(5 if is_spent else 1):
-        ann.sent(room)
+        ann.ask(room)
     if is_spent:
         problem(ann.send(room), 429, "quota-exceeded")
     [before] = [one.attribute_values for one in Chatroom.query(ann.id)]
@@ -165,7 +165,7 @@ def test_no_route_refuses_a_session_that_has_not_ended(api: Api) -> None:
     ann = Person(api)
     ann.sign_up(at=NOW)
     room = ann.open_room("Mine")
-    message = ann.sent(room, key="once")
+    message = ann.ask(room, key="once")
     for route, reply in requests_with(api, lambda: ann.token_at(LATER), room, message, LATER):
         if reply.status == 401:
             assert reply.json["type"].endswith(":invalid-credentials"), route

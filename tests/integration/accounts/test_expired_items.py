@@ -42,7 +42,7 @@ def test_a_replaced_identity_cannot_be_restored_after_seven_days(identity: Ident
 def test_expired_wrong_passwords_are_not_counted(identity: Identity) -> None:
     limit = codes.wrong_in_a_row(identity)
 
-    def counted(at: datetime) -> int:
+    def count_at(at: datetime) -> int:
         item = limits.Counter.get(limit.key, consistent_read=True)
         return limits.with_counts([limit], [item], at)[0].count
 
@@ -50,6 +50,6 @@ def test_expired_wrong_passwords_are_not_counted(identity: Identity) -> None:
     [known] = limits.with_counts([limit], [limits.Counter.get(limit.key)], NOW)
     limits.count_failures([known], NOW)
     expired = NOW + timedelta(days=100)
-    assert (counted(NOW), counted(expired)) == (2, 0)
+    assert (count_at(NOW), count_at(expired)) == (2, 0)
     limits.count_failures([limit], expired)
-    assert counted(expired) == 1
+    assert count_at(expired) == 1

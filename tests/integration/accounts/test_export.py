@@ -54,10 +54,10 @@ def make_export(user: Person, writer: Poller) -> dict[str, Any]:
     """Return a new export of a user, which is ready."""
     assert request(user).status == 202
     writer.drain()
-    return shown(user)
+    return show(user)
 
 
-def shown(user: Person, at: datetime = NOW) -> dict[str, Any]:
+def show(user: Person, at: datetime = NOW) -> dict[str, Any]:
     """Return the user's export as GET /user/export shows it."""
     reply = user.get("/user/export", at=at)
     assert reply.status == 200, reply.text
@@ -75,7 +75,7 @@ def test_an_archive_equals_what_the_api_shows(ann: Person, worker: Poller, write
     assert ann.post("/user/identity", body, at=NOW).status == 200
     ann.subscribe()
     rooms = [ann.open_room("Plans", systemInstruction="Be brief."), ann.open_room("Empty")]
-    first = ann.sent(rooms[0], "Zürich 🏔\n\n" * 40)
+    first = ann.ask(rooms[0], "Zürich 🏔\n\n" * 40)
     worker.drain()
     edited = ann.edit(rooms[0], first, "What about Genève?").data["messageId"]
     worker.drain()
@@ -113,10 +113,10 @@ def test_an_archive_is_complete_while_rooms_change(
     ann: Person, writer: Poller, values: Values, change: str
 ) -> None:
     kept, changed = ann.open_room("Kept"), ann.open_room("Changed")
-    prompts = [ann.sent(room) for room in (kept, changed)]
+    prompts = [ann.ask(room) for room in (kept, changed)]
     acts: dict[str, Callable[[], object]] = {
         "a room is deleted": lambda: ann.delete(changed),
-        "a prompt is sent": lambda: ann.sent(changed, "One more"),
+        "a prompt is sent": lambda: ann.ask(changed, "One more"),
         "a room is opened": lambda: ann.open_room("New"),
     }
     messages = (values.refs["MessagesTable"],)
@@ -134,9 +134,9 @@ def test_the_address_of_an_archive_is_valid_for_15_minutes(ann: Person, writer: 
     assert export["urlExpiresAt"][:16] == (NOW + timedelta(minutes=15)).isoformat()[:16]
     assert archives.fetch(export["url"]).headers["content-type"] == "application/zip"
     real = datetime.now(UTC)
-    younger = shown(ann, real - timedelta(minutes=14))["url"]
+    younger = show(ann, real - timedelta(minutes=14))["url"]
     assert archives.fetch(younger).status_code == 200
-    older = shown(ann, real - timedelta(minutes=16))["url"]
+    older = show(ann, real - timedelta(minutes=16))["url"]
     refused = archives.fetch(older)
     assert (refused.status_code, "expired" in refused.text) == (403, True)
     longer = archives.fetch(older.replace("X-Amz-Expires=900", "X-Amz-Expires=9000"))
@@ -150,17 +150,17 @@ def test_another_users_export_is_not_found(ann: Person, writer: Poller, api: Api
 
 def test_an_export_is_shown_for_a_day(ann: Person, writer: Poller) -> None:
     make_export(ann, writer)
-    assert shown(ann, NOW + timedelta(hours=23))["status"] == "ready"
+    assert show(ann, NOW + timedelta(hours=23))["status"] == "ready"
     problem(ann.get("/user/export", at=NOW + DAY), 404, "not-found")
 
 
 def test_an_export_takes_as_many_calls_as_the_table_of_calls_says(
     ann: Person, writer: Poller
 ) -> None:
-    ann.sent(ann.open_room())
+    ann.ask(ann.open_room())
 
     def calls_of(act: Callable[[], object]) -> Counter[str]:
-        with WIRE.watched() as tries:
+        with WIRE.watch() as tries:
             act()
         return Counter(seen.call.partition(".")[0] for seen in tries)
 
@@ -168,7 +168,7 @@ def test_an_export_takes_as_many_calls_as_the_table_of_calls_says(
     assert calls_of(lambda: request(ann)) == Counter(dynamodb=3, sqs=1) + notice
     rooms = 1
     assert calls_of(writer.drain) == Counter(dynamodb=5 + rooms, s3=3)
-    assert calls_of(lambda: shown(ann)) == Counter(dynamodb=1)
+    assert calls_of(lambda: show(ann)) == Counter(dynamodb=1)
 
 
 @pytest.mark.parametrize(
@@ -237,8 +237,8 @@ def test_an_export_whose_message_was_lost_has_failed_after_an_hour(ann: Person) 
     with suppress(Died):
         request(ann)
     later = NOW + timedelta(hours=1)
-    assert shown(ann)["status"] == "preparing"
-    assert shown(ann, later)["status"] == "failed"
+    assert show(ann)["status"] == "preparing"
+    assert show(ann, later)["status"] == "failed"
     assert request(ann, at=later).status == 202
 
 
@@ -249,14 +249,14 @@ def test_an_export_whose_message_was_lost_has_failed_after_an_hour(ann: Person) 
 def test_an_archive_is_ready_after_a_crash_at_any_call(
     ann: Person, writer: Poller, how: str
 ) -> None:
-    ann.sent(ann.open_room())
+    ann.ask(ann.open_room())
 
     def begin() -> None:
         transact(exports.withdraw(ann.id))
         export_account.request(ann.id, NOW)
 
     begin()
-    with WIRE.watched() as tries:
+    with WIRE.watch() as tries:
         writer.drain()
     calls = [seen.call for seen in tries]
     assert len(calls) > 8
@@ -267,7 +267,7 @@ def test_an_archive_is_ready_after_a_crash_at_any_call(
             writer.poll()
         writer.redeliver()
         writer.drain()
-        export = shown(ann)
+        export = show(ann)
         assert export["status"] == "ready", call
         assert len(archives.read(export["url"])["messages"]) == 1, call
 
@@ -278,10 +278,10 @@ def test_an_export_has_failed_after_three_attempts(
     assert request(ann).status == 202
     WIRE.cut("s3.UploadPart", "failing", times=ALWAYS)
     for attempt in (1, 2, 3):
-        assert shown(ann)["status"] == "preparing", attempt
+        assert show(ann)["status"] == "preparing", attempt
         assert len(writer.poll().failed) == 1
         writer.redeliver()
-    assert shown(ann)["status"] == "failed"
+    assert show(ann)["status"] == "failed"
     assert writer.poll().bodies == []
     url = values.refs["ExportDeadLettersQueue"]
     assert len(boto3.client("sqs").receive_message(QueueUrl=url)["Messages"]) == 1
@@ -295,7 +295,7 @@ def test_an_export_too_large_for_one_invocation_fails_with_a_message(
 ) -> None:
     assert request(ann).status == 202
     assert writer.poll(seconds=30).failed == []
-    assert shown(ann)["status"] == "too-large"
+    assert show(ann)["status"] == "too-large"
     problem(request(ann), 429, "too-many-requests")
     assert archives.keys_of(ann.id) == []
 
@@ -370,6 +370,6 @@ def test_an_account_of_100_mb_is_exported_within_512_mb(ann: Person) -> None:
     assert export
     code = WRITE.format(user_id=ann.id, export_id=export.export_id)
     megabytes, seconds = map(float, fresh_process.run(code).splitlines()[-1].split())
-    print(f"{megabytes:.0f} MB, {seconds:.1f} s of CPU, an archive of {shown(ann)['size']:,} bytes")
+    print(f"{megabytes:.0f} MB, {seconds:.1f} s of CPU, an archive of {show(ann)['size']:,} bytes")
     assert megabytes < 512
-    assert len(archives.read(shown(ann)["url"])["messages"]) == rooms * many
+    assert len(archives.read(show(ann)["url"])["messages"]) == rooms * many

@@ -9,7 +9,7 @@ from geminichat.errors import Unavailable
 from geminichat.tables import live
 from geminichat.tables.chatrooms import Chatroom
 from tests.support.aftermath import run_purge, run_sweep
-from tests.support.lagging_index import lagging
+from tests.support.lagging_index import delay_index
 from tests.support.lambdas import Api, Poller, invoke
 from tests.support.person import PASSWORD, Person, new_mobile, problem
 from tests.support.stored import forget_purges, items_of, purge_of, record_of, users_named
@@ -31,7 +31,7 @@ def a_busy_stranger(api: Api, identity: Person) -> tuple[str, str]:
     stranger = Person(api, identity.identity)
     stranger.sign_up(PASSWORD, at=NOW)
     room = stranger.open_room("Planted")
-    stranger.sent(room, key="once")
+    stranger.ask(room, key="once")
     live.open_connection(stranger.id, "c1", stranger.session_id, "nonce", NOW)
     return stranger.id, room
 
@@ -76,7 +76,7 @@ def test_an_unproven_user_expires_after_seven_days(api: Api) -> None:
 def test_a_purge_that_the_index_still_shows_is_not_begun_again(api: Api, values: Values) -> None:
     stranger = Person(api)
     stranger.sign_up(at=NOW)
-    with lagging(WIRE, values, "PurgesTable", "by-due-date"):
+    with delay_index(WIRE, values, "PurgesTable", "by-due-date"):
         run_purge(NOW + WEEK)
         assert users_named(stranger.identity) == []
         assert run_purge(NOW + WEEK) == {"purged": 0, "failed": 0}
@@ -158,7 +158,7 @@ def calls_of_a_purge(api: Api) -> list[str]:
     owner = Person(api, new_mobile())
     a_busy_stranger(api, owner)
     owner.prove(at=LATER)
-    with WIRE.watched() as tries:
+    with WIRE.watch() as tries:
         run_purge(LATER + timedelta(minutes=2))
     return [seen.call for seen in tries if seen.call.startswith("dynamodb.")]
 

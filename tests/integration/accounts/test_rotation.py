@@ -27,7 +27,7 @@ def parameter(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     config.forget_secrets()
 
 
-def held(name: str) -> StoredKeys:
+def read_keys(name: str) -> StoredKeys:
     value = boto3.client("ssm").get_parameter(Name=name, WithDecryption=True)
     assert value["Parameter"]["Type"] == "SecureString"
     return StoredKeys.read(value["Parameter"]["Value"])
@@ -38,13 +38,13 @@ def test_tokens_signed_with_the_old_key_are_valid_until_it_is_removed(
 ) -> None:
     ssm, ann = boto3.client("ssm"), Person(api)
     by_old = ann.sign_up().data["token"]
-    first = held(parameter)
+    first = read_keys(parameter)
 
     # Eleven minutes ago, so that the new key signs by now.
     said = rotate_signing_keys.step(ssm, parameter, NOW - timedelta(minutes=11))
     assert said.startswith("Step 1 of 2")
     config.forget_secrets()
-    during = held(parameter)
+    during = read_keys(parameter)
     assert set(during.keys) == {first.current, during.current}
     by_new = ann.log_in().data["token"]
     for token in (by_old, by_new):
@@ -52,12 +52,12 @@ def test_tokens_signed_with_the_old_key_are_valid_until_it_is_removed(
 
     with pytest.raises(rotate_signing_keys.TooEarly, match="run this again after"):
         rotate_signing_keys.step(ssm, parameter, NOW)
-    assert held(parameter) == during
+    assert read_keys(parameter) == during
 
     said = rotate_signing_keys.step(ssm, parameter, NOW + timedelta(minutes=30))
     assert said.startswith("Step 2 of 2")
     config.forget_secrets()
-    assert set(held(parameter).keys) == {during.current}
+    assert set(read_keys(parameter).keys) == {during.current}
     problem(ann.me(by_old), 401, "unauthorized")
     assert ann.me(by_new).status == 200
 
@@ -90,10 +90,10 @@ def test_refresh_tokens_and_codes_outlive_a_rotation(api: Api, parameter: str) -
 def test_no_step_of_a_rotation_prints_a_key(parameter: str) -> None:
     ssm = boto3.client("ssm")
     said = [rotate_signing_keys.step(ssm, parameter, NOW)]
-    keys = list(held(parameter).keys.values())
+    keys = list(read_keys(parameter).keys.values())
     said.append(rotate_signing_keys.step(ssm, parameter, NOW + timedelta(hours=1)))
     said.append(rotate_signing_keys.step(ssm, f"{parameter}-new", NOW))
-    keys += held(f"{parameter}-new").keys.values()
+    keys += read_keys(f"{parameter}-new").keys.values()
     assert not any(key in text for key in keys for text in said)
 
 

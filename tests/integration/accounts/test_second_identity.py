@@ -27,22 +27,22 @@ def add(ann: Person, second: Person, at: datetime = LATER, **proof: str) -> Repl
     return ann.api.post("/user/identity", body, token=ann.token_at(at), at=at)
 
 
-def proven(api: Api, at: datetime = NOW, new: Any = new_email) -> Person:
+def new_proven(api: Api, at: datetime = NOW, new: Any = new_email) -> Person:
     """Return someone who has proven an identity."""
     ann = Person(api, new())
     ann.prove(at=at)
     return ann
 
 
-def both(api: Api) -> tuple[Person, Person]:
+def with_two_identities(api: Api) -> tuple[Person, Person]:
     """Return someone's email and their mobile number, which one account has."""
-    email, mobile = proven(api), Person(api, new_mobile())
+    email, mobile = new_proven(api), Person(api, new_mobile())
     assert add(email, mobile).status == 200
     return email, mobile
 
 
 def test_a_user_can_log_in_with_either_identity(api: Api) -> None:
-    email, mobile = both(api)
+    email, mobile = with_two_identities(api)
     user = email.me().data
     assert (user["email"], user["emailVerified"]) == (email.identity.value, True)
     assert (user["mobile"], user["mobileVerified"]) == (mobile.identity.value, True)
@@ -55,7 +55,7 @@ def test_a_user_can_log_in_with_either_identity(api: Api) -> None:
 
 
 def test_a_reset_by_either_identity_sets_the_same_password(api: Api) -> None:
-    email, mobile = both(api)
+    email, mobile = with_two_identities(api)
     mobile.forget_password(at=LATEST)
     assert mobile.reset(mobile.code(), OTHER_PASSWORD, at=LATEST).status == 200
     problem(email.me(), 401, "unauthorized")
@@ -64,7 +64,7 @@ def test_a_reset_by_either_identity_sets_the_same_password(api: Api) -> None:
 
 
 def test_adding_an_identity_requires_a_fresh_proof(api: Api) -> None:
-    ann, second, eve = proven(api), Person(api, new_mobile()), proven(api)
+    ann, second, eve = new_proven(api), Person(api, new_mobile()), new_proven(api)
     assert second.ask_for_code("link", at=LATER).status == 200
     code = second.named | {"otp": second.code()}
     wrong = [
@@ -89,7 +89,7 @@ def test_the_password_is_accepted_as_a_fresh_proof(api: Api) -> None:
 
 
 def test_a_login_code_adds_no_identity(api: Api) -> None:
-    ann, second = proven(api), Person(api, new_mobile())
+    ann, second = new_proven(api), Person(api, new_mobile())
     second.ask_for_code(at=LATER)
     body = second.named | {"otp": second.code()} | ann.confirm(at=LATER)
     reply = api.post("/user/identity", body, token=ann.token_at(LATER), at=LATER)
@@ -103,7 +103,7 @@ def test_a_code_that_adds_an_identity_does_not_log_in(api: Api) -> None:
 
 
 def test_a_proven_identity_of_another_account_cannot_be_added(api: Api) -> None:
-    ann, bob = proven(api), proven(api, new=new_mobile)
+    ann, bob = new_proven(api), new_proven(api, new=new_mobile)
     problem(add(ann, bob), 409, "identity-taken")
     assert bob.me().data["mobile"] == bob.identity.value
     assert ann.me().data["mobile"] is None
@@ -113,7 +113,7 @@ def test_a_proven_identity_of_another_account_cannot_be_added(api: Api) -> None:
 def test_adding_a_proven_identity_deletes_an_unproven_sign_up_of_it(
     api: Api, has_room: bool
 ) -> None:
-    ann, someone = proven(api), Person(api, new_mobile())
+    ann, someone = new_proven(api), Person(api, new_mobile())
     stranger = someone.sign_up("the stranger's password", at=NOW).data
     if has_room:
         someone.open_room("Planted")
@@ -136,7 +136,7 @@ def test_an_account_without_a_proven_identity_cannot_add_one(api: Api) -> None:
 
 @pytest.mark.parametrize("new", [new_email, new_mobile])
 def test_an_added_identity_replaces_the_one_of_the_same_kind(api: Api, new: Any) -> None:
-    old, fresh = proven(api, new=new), Person(api, new())
+    old, fresh = new_proven(api, new=new), Person(api, new())
     reply = add(old, fresh, at=LATEST)
     assert reply.data[fresh.identity.kind] == fresh.identity.value
     assert fresh.prove(at=LATEST + timedelta(minutes=1))["user"]["id"] == old.id
@@ -145,7 +145,7 @@ def test_an_added_identity_replaces_the_one_of_the_same_kind(api: Api, new: Any)
 
 
 def test_replacing_an_identity_ends_every_other_session(api: Api) -> None:
-    ann, second = proven(api), Person(api)
+    ann, second = new_proven(api), Person(api)
     other = ann.token
     ann.prove(at=LATER)
     assert add(ann, second, at=LATEST).status == 200
@@ -156,7 +156,7 @@ def test_replacing_an_identity_ends_every_other_session(api: Api) -> None:
 @pytest.mark.parametrize("by", ["code", "reset"])
 def test_a_replaced_identity_can_be_restored_within_seven_days(api: Api, by: str) -> None:
     """A stolen session and password are no permanent takeover."""
-    ann, thief = proven(api), Person(api)
+    ann, thief = new_proven(api), Person(api)
     assert add(ann, thief).status == 200
     stolen = ann.token_at(LATEST)
     later = LATER + timedelta(days=6, hours=23)
@@ -178,7 +178,7 @@ def test_a_replaced_identity_can_be_restored_within_seven_days(api: Api, by: str
 @pytest.mark.parametrize("moves", ["onwards", "back and onwards", "back"])
 def test_an_identity_that_a_thief_added_cannot_be_restored(api: Api, moves: str, by: str) -> None:
     """Only an identity that is older than the one in use can be restored."""
-    ann, thief, other = proven(api), Person(api), Person(api)
+    ann, thief, other = new_proven(api), Person(api), Person(api)
     at = LATER
     steps = {"onwards": [thief, other], "back": [thief, ann]}.get(moves, [thief, ann, other])
     held = ann
@@ -197,7 +197,7 @@ def test_an_identity_that_a_thief_added_cannot_be_restored(api: Api, moves: str,
 @pytest.mark.parametrize("by", ["code", "reset"])
 @pytest.mark.parametrize("first", ["added", "replaced"])
 def test_a_restored_identity_removes_what_was_added_after_it(api: Api, first: str, by: str) -> None:
-    ann, thief, number = proven(api), Person(api), Person(api, new_mobile())
+    ann, thief, number = new_proven(api), Person(api), Person(api, new_mobile())
     pairs = [(number, LATER), (thief, LATER + timedelta(minutes=40))]
     if first == "replaced":
         pairs = [(thief, LATER), (number, LATER + timedelta(minutes=40))]
@@ -216,7 +216,7 @@ def test_a_restored_identity_removes_what_was_added_after_it(api: Api, first: st
 
 def test_a_reset_removes_an_identity_that_was_added_within_seven_days(api: Api) -> None:
     """Its notice says to reset the password if someone else has added it."""
-    ann, number = proven(api), Person(api, new_mobile())
+    ann, number = new_proven(api), Person(api, new_mobile())
     assert add(ann, number).status == 200
     assert "reset your password now" in ann.messages()[-1]
     take_back(ann, "reset", LATEST)
@@ -226,7 +226,7 @@ def test_a_reset_removes_an_identity_that_was_added_within_seven_days(api: Api) 
 
 
 def test_a_reset_keeps_an_identity_that_was_added_more_than_seven_days_ago(api: Api) -> None:
-    ann, number = proven(api), Person(api, new_mobile())
+    ann, number = new_proven(api), Person(api, new_mobile())
     assert add(ann, number).status == 200
     later = LATEST + timedelta(days=7)
     take_back(ann, "reset", later)
@@ -234,7 +234,7 @@ def test_a_reset_keeps_an_identity_that_was_added_more_than_seven_days_ago(api: 
 
 
 def test_a_reset_by_an_added_identity_keeps_the_first_one(api: Api) -> None:
-    email, mobile = both(api)
+    email, mobile = with_two_identities(api)
     take_back(mobile, "reset", LATEST)
     assert email.prove(at=LATEST + timedelta(minutes=1))["user"]["id"] == email.id
 
@@ -260,7 +260,7 @@ def take_back(ann: Person, by: str, at: datetime) -> None:
 
 
 def test_a_replaced_identity_is_free_after_seven_days(api: Api) -> None:
-    ann, fresh = proven(api), Person(api)
+    ann, fresh = new_proven(api), Person(api)
     assert add(ann, fresh).status == 200
     first = ann.id
     problem(Person(api, ann.identity).sign_up(at=LATER + timedelta(days=6)), 409, "identity-taken")
@@ -270,7 +270,7 @@ def test_a_replaced_identity_is_free_after_seven_days(api: Api) -> None:
 
 
 def test_adding_an_identity_requires_its_code_and_uses_it_up(api: Api) -> None:
-    ann, second = proven(api), Person(api, new_mobile())
+    ann, second = new_proven(api), Person(api, new_mobile())
     second.ask_for_code("link", at=LATER)
     code, proof = second.code(), ann.confirm(at=LATER)
     wrong = f"{(int(code) + 1) % 1_000_000:06}"
@@ -285,7 +285,7 @@ def test_adding_an_identity_requires_its_code_and_uses_it_up(api: Api) -> None:
 
 
 def test_a_session_that_has_ended_cannot_add_an_identity(api: Api) -> None:
-    ann, second = proven(api), Person(api, new_mobile())
+    ann, second = new_proven(api), Person(api, new_mobile())
     proof = ann.confirm(at=LATER)
     api.post("/auth/logout", {}, token=ann.token)
     problem(add(ann, second, LATER, **proof), 401, "unauthorized")
@@ -310,7 +310,7 @@ def _is_owned(number: Person) -> bool:
 
 
 def test_a_number_added_by_two_users_in_parallel_belongs_to_one_of_them(api: Api) -> None:
-    number, people = Person(api, new_mobile()), [proven(api), proven(api)]
+    number, people = Person(api, new_mobile()), [new_proven(api), new_proven(api)]
     number.ask_for_code("link", at=LATER)
     code = number.named | {"otp": number.code()}
     acts = [

@@ -38,18 +38,18 @@ class Counter:
         for name in ("hash", "verify"):
             original = getattr(PasswordHasher, name)
 
-            def counted(*given: Any, _original: Any = original) -> Any:
+            def count_hash(*given: Any, _original: Any = original) -> Any:
                 self._hashes += 1
                 return _original(*given)
 
-            monkeypatch.setattr(PasswordHasher, name, counted)
+            monkeypatch.setattr(PasswordHasher, name, count_hash)
 
     @contextmanager
-    def counting(self) -> Iterator[Work]:
+    def count(self) -> Iterator[Work]:
         """Yield the record of the work that the block does."""
         work = Work([])
         asked, hashed = len(self._redis.requests()), self._hashes
-        with WIRE.watched() as tries:
+        with WIRE.watch() as tries:
             yield work
         work.calls += [REDIS] * (len(self._redis.requests()) - asked)
         work.calls += [seen.call for seen in tries]
@@ -87,13 +87,13 @@ def someone(request: pytest.FixtureRequest, api: Api) -> Person:
 def test_a_wrong_password_takes_the_same_calls_for_every_identity(
     counter: Counter, someone: Person
 ) -> None:
-    with counter.counting() as work:
+    with counter.count() as work:
         assert someone.log_in("wrong password").status == 401
     assert work == Work([TOGETHER, READ, TRANSACTION], hashes=1)
 
 
 def test_a_code_takes_the_same_calls_for_every_identity(counter: Counter, someone: Person) -> None:
-    with counter.counting() as work:
+    with counter.count() as work:
         assert someone.ask_for_code(at=NOW).status == 200
     assert work == Work([TOGETHER, TRANSACTION, MAIL], hashes=0)
 
@@ -101,7 +101,7 @@ def test_a_code_takes_the_same_calls_for_every_identity(counter: Counter, someon
 def test_a_reset_request_takes_the_same_calls_for_every_identity(
     counter: Counter, someone: Person
 ) -> None:
-    with counter.counting() as work:
+    with counter.count() as work:
         assert someone.forget_password(at=NOW).status == 200
     assert work == Work([TOGETHER, TRANSACTION, MAIL], hashes=0)
 
@@ -112,46 +112,46 @@ def test_a_wrong_code_takes_the_same_calls_for_every_identity(
     someone.ask_for_code(at=NOW)
     wrong = f"{(int(someone.code()) + 1) % 1_000_000:06}"
     for act in (someone.verify, someone.reset):
-        with counter.counting() as work:
+        with counter.count() as work:
             assert act(wrong, at=NOW).status == 400
         assert work == Work([TOGETHER, TRANSACTION], hashes=0)
 
 
 def test_each_endpoint_makes_no_more_calls_than_it_needs(counter: Counter, api: Api) -> None:
     ann, bob = Person(api), Person(api, new_mobile())
-    with counter.counting() as work:
+    with counter.count() as work:
         mine = ann.sign_up(at=NOW).data
     assert work == Work([TOGETHER, TRANSACTION], hashes=1)
-    with counter.counting() as work:
+    with counter.count() as work:
         bob.sign_up(None, at=NOW)
     assert work == Work([TOGETHER, TOGETHER, TRANSACTION, TEXT], hashes=0)
-    with counter.counting() as work:
+    with counter.count() as work:
         assert bob.verify(bob.code(), at=NOW).status == 200
     assert work == Work([TOGETHER, TRANSACTION, READ, READ, TOGETHER, TRANSACTION], hashes=0), (
         "the first proof of a mobile number"
     )
     later = NOW + timedelta(minutes=1)
     bob.ask_for_code(at=later)
-    with counter.counting() as work:
+    with counter.count() as work:
         assert bob.verify(bob.code(), at=later).status == 200
     assert work == Work([TOGETHER, TRANSACTION, READ, TOGETHER, TRANSACTION], hashes=0)
-    with counter.counting() as work:
+    with counter.count() as work:
         assert ann.log_in(at=NOW).status == 200
     assert work == Work([TOGETHER, READ, TRANSACTION], hashes=1)
     for path in ("/auth/me", "/user/me"):
-        with counter.counting() as work:
+        with counter.count() as work:
             assert bob.get(path).status == 200
         assert work == Work([TOGETHER])
-        with counter.counting() as work:
+        with counter.count() as work:
             assert ann.get(path).status == 200
         assert work == Work([TOGETHER, TOGETHER]), "what an unproven identity has left"
-    with counter.counting() as work:
+    with counter.count() as work:
         assert ann.refresh(mine["refreshToken"], at=NOW).status == 200
     assert work == Work([TOGETHER, UPDATE])
-    with counter.counting() as work:
+    with counter.count() as work:
         api.post("/auth/logout", token=mine["token"], at=NOW)
     assert work == Work([TRANSACTION, TOGETHER])
-    with counter.counting() as work:
+    with counter.count() as work:
         ann.me("not a token")
     assert work == Work([])
 
@@ -162,7 +162,7 @@ def test_an_invalid_body_takes_no_call(counter: Counter, api: Api) -> None:
         {"email": "ann@example com", "password": PASSWORD},
         {"email": "ann@example.com", "password": "x" * 129},
     ]
-    with counter.counting() as work:
+    with counter.count() as work:
         for body in bodies:
             assert api.post("/auth/login", body).status == 400
             assert api.post("/auth/signup", body).status == 400

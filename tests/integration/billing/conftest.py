@@ -35,7 +35,7 @@ def stripe(stripe_url: str) -> Stripe:
 @pytest.fixture
 def payer(api: Api, stripe: Stripe) -> Person:
     """A person on the basic plan."""
-    return Person.proven(api, stripe)
+    return Person.new_proven(api, stripe)
 
 
 @pytest.fixture

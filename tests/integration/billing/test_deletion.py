@@ -26,7 +26,14 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import at_once
 from tests.support.person import PASSWORD, Person, new_mobile, problem
-from tests.support.stored import forget_purges, items_of, purge_of, record_of, stored, users_named
+from tests.support.stored import (
+    forget_purges,
+    items_of,
+    messages_in,
+    purge_of,
+    record_of,
+    users_named,
+)
 from tests.support.template import TEMPLATE
 from tests.support.traces import find_traces
 from tests.support.wire import WIRE, Died
@@ -48,7 +55,7 @@ def delete(user: Person, body: dict[str, str] | None = None, at: datetime = NOW)
     return user.request("DELETE", "/user", json=proof, at=at)
 
 
-def with_password(api: Api, stripe: Stripe) -> Person:
+def new_user(api: Api, stripe: Stripe) -> Person:
     """Return a proven user with a password."""
     user = Person(api, stripe=stripe)
     token = user.sign_up(at=EARLIER).data["token"]
@@ -57,9 +64,9 @@ def with_password(api: Api, stripe: Stripe) -> Person:
     return user
 
 
-def busy(api: Api, stripe: Stripe) -> tuple[Person, str]:
+def new_full_user(api: Api, stripe: Stripe) -> tuple[Person, str]:
     """Return a user who has everything that a user can have, and the id of its room."""
-    user = with_password(api, stripe)
+    user = new_user(api, stripe)
     number = Person(api, new_mobile())
     number.ask_for_code("link")
     proof = {"currentPassword": PASSWORD, "otp": number.code()}
@@ -68,7 +75,7 @@ def busy(api: Api, stripe: Stripe) -> tuple[Person, str]:
     user.pay()
     user.deliver_events()
     room = user.open_room("Secret plans")
-    user.sent(room, key="once")
+    user.ask(room, key="once")
     live.open_connection(user.id, "c1", user.session_id, "nonce", NOW)
     export(user)
     return user, room
@@ -81,7 +88,7 @@ def export(user: Person) -> None:
     Poller([VALUES.refs["ExportsQueue"]], "ExportsWrite", batch_size=1).drain()
 
 
-def left_of(user: Person, room: str) -> dict[str, Any]:
+def items_left(user: Person, room: str) -> dict[str, Any]:
     """Return the items that the tables hold of a user, by kind."""
     assert user.second
     found = {
@@ -92,9 +99,9 @@ def left_of(user: Person, room: str) -> dict[str, Any]:
     return {kind: items for kind, items in found.items() if items} | items_of(user.id, room)
 
 
-def leaving(api: Api, stripe: Stripe) -> tuple[Person, str]:
+def new_leaver(api: Api, stripe: Stripe) -> tuple[Person, str]:
     """Return a user who has everything and has asked to be deleted, and the id of its room."""
-    user, room = busy(api, stripe)
+    user, room = new_full_user(api, stripe)
     assert delete(user).status == 202
     run_purge(NOW + timedelta(minutes=2))
     return user, room
@@ -109,9 +116,9 @@ def purge_whole(worker: Poller, at: datetime = AFTER) -> None:
 
 
 def test_a_deleted_user_leaves_nothing_behind(api: Api, stripe: Stripe, worker: Poller) -> None:
-    user, room = busy(api, stripe)
+    user, room = new_full_user(api, stripe)
     customer_id = user.customer_id()
-    assert len(left_of(user, room)) == 12, "everything but a purge"
+    assert len(items_left(user, room)) == 12, "everything but a purge"
     reply = delete(user)
     assert (reply.status, reply.data["kept"]) == (202, list(deletion.KEPT))
     assert reply.data["purgeAt"][:10] == (NOW + GRACE).date().isoformat()
@@ -119,20 +126,20 @@ def test_a_deleted_user_leaves_nothing_behind(api: Api, stripe: Stripe, worker: 
     assert users_named(user.identity), "the grace period is not over"
 
     purge_whole(worker)
-    assert left_of(user, room) == {}
+    assert items_left(user, room) == {}
     assert stripe.get(f"/v1/customers/{customer_id}")["deleted"] is True
     deliver_again(user, customer_id)
     worker.redeliver()
     worker.drain()
     run_sweep(GRACE + timedelta(days=1))
-    assert left_of(user, room) == {}, "nothing comes back"
+    assert items_left(user, room) == {}, "nothing comes back"
 
     again = Person(api, user.identity)
     assert again.prove(at=AFTER + timedelta(hours=3))["user"]["id"] != user.id
 
 
 def test_every_session_and_connection_ends_with_the_request(api: Api, stripe: Stripe) -> None:
-    user, _ = busy(api, stripe)
+    user, _ = new_full_user(api, stripe)
     assert delete(user).status == 202
     problem(user.me(at=NOW), 401, "unauthorized")
     problem(user.refresh(user.refresh_token, at=NOW), 401, "unauthorized")
@@ -141,7 +148,7 @@ def test_every_session_and_connection_ends_with_the_request(api: Api, stripe: St
 
 
 def test_an_operator_deletes_an_account_as_its_user_could(api: Api, stripe: Stripe) -> None:
-    user, _ = busy(api, stripe)
+    user, _ = new_full_user(api, stripe)
     message = operators.act("delete", user.id)["message"]
     assert user.at_stripe()[0]["cancel_at_period_end"] is True
     problem(user.me(), 401, "unauthorized")
@@ -182,7 +189,7 @@ def test_no_trace_of_a_deleted_user_is_left(
     rooms: int,
     turns: int,
 ) -> None:
-    user, room = busy(api, stripe)
+    user, room = new_full_user(api, stripe)
     assert user.second
     canary = f"canary{secrets.token_hex(6)}"
     texts = {
@@ -194,7 +201,7 @@ def test_no_trace_of_a_deleted_user_is_left(
     for number in range(rooms):
         room = user.open_room(f"{canary} {number}", systemInstruction=f"Think of {canary}.")
         for turn in range(turns):
-            message = user.sent(room, f"{canary} {turn}", key=f"{canary}-{number}-{turn}")
+            message = user.ask(room, f"{canary} {turn}", key=f"{canary}-{number}-{turn}")
             worker.drain()
     assert user.edit(room, message, f"{canary} again").status == 202
     worker.drain()
@@ -241,7 +248,7 @@ def leave_unfinished(user: Person, room: str, canary: str, worker: Poller, googl
     live.open_connection(user.id, "c2", user.session_id, "another nonce", datetime.now(UTC))
     parts = [{"candidates": [{"content": {"parts": [{"text": f"{canary} "}]}}]}] * 10
     google.fault("answer", events=parts, pause=0.25, match="slowly")
-    cut_off = user.sent(user.open_room(canary), f"{canary} slowly")
+    cut_off = user.ask(user.open_room(canary), f"{canary} slowly")
     WIRE.cut("dynamodb.TransactWriteItems", "dies before", holding=(canary,))
     with suppress(Died):
         worker.poll()
@@ -253,7 +260,7 @@ def leave_unfinished(user: Person, room: str, canary: str, worker: Poller, googl
         MessageGroupId=room,
         MessageDeduplicationId=canary,
     )
-    user.sent(room, f"{canary} in flight")
+    user.ask(room, f"{canary} in flight")
 
 
 def deliver_again(user: Person, customer_id: str) -> None:
@@ -272,12 +279,12 @@ def test_nothing_of_a_purged_user_comes_back(
 ) -> None:
     monkeypatch.setenv("DELETION_GRACE_DAYS", "0")
     for _ in range(RACES):
-        user, room = busy(api, stripe)
+        user, room = new_full_user(api, stripe)
         customer_id = user.customer_id()
         user.move("cancel-at-period-end")
         late: list[Callable[[], Any]] = [
             partial(user.send, room, "Late"),
-            partial(user.retry, room, user.sent(room)),
+            partial(user.retry, room, user.ask(room)),
             partial(user.post, "/chatroom", {"title": "Late"}),
             partial(user.post, "/live"),
             partial(user.post, "/subscribe/pro"),
@@ -297,7 +304,7 @@ def test_nothing_of_a_purged_user_comes_back(
             worker.drain()
             run_sweep(timedelta(hours=hours))
             run_purge(begun + timedelta(hours=hours))
-        assert left_of(user, room) == {}
+        assert items_left(user, room) == {}
         assert find_traces({"id": user.id}, valkey, begun + timedelta(days=1)) == {}
 
 
@@ -305,7 +312,7 @@ def test_nothing_of_a_purged_user_comes_back(
 def test_a_login_within_the_grace_period_keeps_the_account(
     api: Api, stripe: Stripe, worker: Poller, way: str
 ) -> None:
-    user, room = leaving(api, stripe)
+    user, room = new_leaver(api, stripe)
     assert user.second
     if way == "password":
         assert user.log_in(at=BEFORE).status == 200
@@ -314,12 +321,12 @@ def test_a_login_within_the_grace_period_keeps_the_account(
     purge_whole(worker)
     known = user.me(at=AFTER) if way != "the other identity" else user.second.me(at=AFTER)
     assert known.data["id"] == user.id
-    assert {"rooms", "messages", "email", "number"} <= left_of(user, room).keys()
+    assert {"rooms", "messages", "email", "number"} <= items_left(user, room).keys()
 
 
 @pytest.mark.parametrize("move", [None, "fail-payment", "pause", "cancel-at-period-end"])
 def test_nothing_is_billed_after_the_request(api: Api, stripe: Stripe, move: str | None) -> None:
-    user = with_password(api, stripe)
+    user = new_user(api, stripe)
     subscription = user.pay()
     user.deliver_events()
     if move:
@@ -343,7 +350,7 @@ def paid_invoices(stripe: Stripe, customer: str) -> int:
 def test_a_checkout_page_made_during_the_request_is_closed_a_minute_later(
     api: Api, stripe: Stripe
 ) -> None:
-    user = with_password(api, stripe)
+    user = new_user(api, stripe)
     assert user.checkout().status == 200
     page: dict[str, Any] = {}
     WIRE.cut(
@@ -369,7 +376,7 @@ def test_a_checkout_page_made_during_the_request_is_closed_a_minute_later(
 def test_a_deletion_requires_a_fresh_proof(
     api: Api, stripe: Stripe, body: dict[str, str], status: int, code: str
 ) -> None:
-    user = with_password(api, stripe)
+    user = new_user(api, stripe)
     problem(delete(user, body), status, code)
     assert user.me(at=NOW).status == 200
     assert purge_of(user.id) is None
@@ -385,31 +392,31 @@ def test_an_unproven_account_is_deleted_at_once(api: Api) -> None:
     run_purge(NOW + timedelta(minutes=2))
     run_sweep(timedelta(minutes=10))
     run_purge(NOW + timedelta(minutes=14))
-    assert [message for message in stored(room) if int(message.seq)] == []
+    assert [message for message in messages_in(room) if int(message.seq)] == []
     assert purge_of(stranger.id) is None
 
 
 def test_a_purge_that_crashed_at_any_step_continues(
     api: Api, stripe: Stripe, worker: Poller
 ) -> None:
-    user, room = leaving(api, stripe)
-    with WIRE.watched() as tries:
+    user, room = new_leaver(api, stripe)
+    with WIRE.watch() as tries:
         purge_whole(worker)
     calls = [seen.call for seen in tries if seen.call.startswith(("dynamodb.", "s3."))][:12]
     for place, call in enumerate(calls):
-        user, room = leaving(api, stripe)
+        user, room = new_leaver(api, stripe)
         WIRE.cut(call, "dies after", nth=calls[: place + 1].count(call))
         with suppress(Died, ConnectionError, Unavailable):
             run_purge(AFTER)
         WIRE.breaks.clear()
         purge_whole(worker, AFTER + timedelta(minutes=1))
-        assert left_of(user, room) == {}, call
+        assert items_left(user, room) == {}, call
 
 
 def test_a_login_during_the_purge_keeps_the_account_or_finds_it_deleted(
     api: Api, stripe: Stripe, worker: Poller
 ) -> None:
-    user, room = leaving(api, stripe)
+    user, room = new_leaver(api, stripe)
     WIRE.cut(
         "dynamodb.TransactWriteItems",
         "meanwhile",
@@ -418,13 +425,13 @@ def test_a_login_during_the_purge_keeps_the_account_or_finds_it_deleted(
     )
     problem(user.log_in(at=BEFORE), 401, "invalid-credentials")
     purge_whole(worker)
-    assert left_of(user, room) == {}
+    assert items_left(user, room) == {}
 
 
 def test_a_second_request_during_the_purge_has_a_grace_period_of_its_own(
     api: Api, stripe: Stripe
 ) -> None:
-    user, _ = leaving(api, stripe)
+    user, _ = new_leaver(api, stripe)
 
     def return_and_leave_again() -> None:
         assert user.log_in(at=BEFORE).status == 200
@@ -445,7 +452,7 @@ def test_a_replaced_identity_of_a_deleted_user_can_begin_a_new_account(
     api: Api, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DELETION_GRACE_DAYS", "0")
-    user = with_password(api, stripe)
+    user = new_user(api, stripe)
     new = Person(api)
     new.ask_for_code("link")
     proof = {"currentPassword": PASSWORD, "otp": new.code()}
@@ -463,7 +470,7 @@ def test_a_replaced_identity_of_a_deleted_user_can_begin_a_new_account(
 
 
 def test_codes_of_a_deleted_user_expire(api: Api, stripe: Stripe) -> None:
-    user = with_password(api, stripe)
+    user = new_user(api, stripe)
     for item in Codes.query(user.identity.key):
         assert int(item.expires_at) < (NOW + timedelta(hours=3)).timestamp()
     assert subscriptions.load(user.id).stripe_customer_id is None

@@ -10,7 +10,7 @@ import pytest
 from infra.local.standins.stripe.driver import Stripe
 from tests.support.billing import deliver
 from tests.support.http_api import Reply
-from tests.support.lagging_index import lagging
+from tests.support.lagging_index import delay_index
 from tests.support.person import Person, problem
 from tests.support.template import Values
 from tests.support.wire import Died, Wire
@@ -126,7 +126,7 @@ def test_a_customer_that_a_failed_call_created_is_found(payer: Person) -> None:
 def test_a_customer_that_was_not_stored_is_found_a_day_later(payer: Person) -> None:
     payer.checkout()
     first = payer.customer_id()
-    payer.stored().delete()
+    payer.subscription().delete()
     payer.stripe.advance(2 * 86_400)  # by then the idempotency key is forgotten
     assert payer.checkout().status == 200
     assert payer.customer_id() == first
@@ -135,7 +135,7 @@ def test_a_customer_that_was_not_stored_is_found_a_day_later(payer: Person) -> N
 
 def test_a_closed_page_with_the_same_idempotency_key_is_not_returned(payer: Person) -> None:
     first = payer.checkout().data["sessionId"]
-    stored = payer.stored()
+    stored = payer.subscription()
     stored.update([type(stored).checkout_attempt.set(0)])  # as if the attempt was not stored
     payer.stripe._api.post(f"/v1/checkout/sessions/{first}/expire").raise_for_status()
     assert payer.checkout().data["sessionId"] != first
@@ -156,7 +156,7 @@ def test_concurrent_requests_create_one_customer_and_one_page(payer: Person) -> 
 
 def list_calls(payer: Person, wire: Wire) -> Iterator[tuple[str, int]]:
     """Yield the name and the number of each DynamoDB call of a purchase."""
-    with wire.watched() as seen:
+    with wire.watch() as seen:
         assert payer.checkout().status == 200
     counted: dict[str, Iterator[int]] = {}
     for one in seen:
@@ -171,7 +171,7 @@ def test_a_crash_at_any_step_leaves_nothing_half_done(
     steps = list(list_calls(payer, wire))
     assert len(steps) >= 4
     for call, nth in steps:
-        other = Person.proven(payer.api, stripe)
+        other = Person.new_proven(payer.api, stripe)
         wire.reset()
         wire.cut(call, how, nth=nth, times=2 if how in ("refused", "lost", "late") else 1)
         try:
@@ -243,7 +243,7 @@ def test_an_event_about_an_object_that_is_locked_at_stripe_is_retried(payer: Per
 def test_a_customer_that_the_index_does_not_show_yet_gets_the_plan(
     payer: Person, wire: Wire, values: Values
 ) -> None:
-    with lagging(wire, values, "SubscriptionsTable", "by-customer"):
+    with delay_index(wire, values, "SubscriptionsTable", "by-customer"):
         payer.pay()
         payer.deliver_events()
         assert payer.plan() == "pro"

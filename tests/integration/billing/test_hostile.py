@@ -9,7 +9,7 @@ import pytest
 from geminichat.clients import payments
 from infra.local.standins.stripe import PRO_PRICE
 from infra.local.standins.stripe.driver import Stripe
-from tests.support.billing import deliver, event, post, reconcile, signed
+from tests.support.billing import deliver, event, post, reconcile, sign_body
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import wait_until
@@ -45,7 +45,7 @@ def ours(user_id: str) -> dict[str, str]:
 
 
 def test_a_payment_on_another_users_page_counts_for_that_user(api: Api, stripe: Stripe) -> None:
-    ann, bob = Person.proven(api, stripe), Person.proven(api, stripe)
+    ann, bob = Person.new_proven(api, stripe), Person.new_proven(api, stripe)
     bob.checkout()
     ann.undelivered += stripe.act(ann.checkout().data["sessionId"], "pay", "bob@example.com")
     ann.deliver_events()
@@ -70,7 +70,7 @@ def test_metadata_of_a_foreign_subscription_grants_nothing(payer: Person, stripe
         assert deliver(payer.api, stripe, event_id).status == 200
     reconcile()
     assert payer.plan() == "basic"
-    assert payer.stored().stripe_customer_id is None
+    assert payer.subscription().stripe_customer_id is None
 
 
 def test_a_customer_of_another_stage_on_the_same_account_is_ignored(
@@ -86,7 +86,7 @@ def test_a_customer_of_another_stage_on_the_same_account_is_ignored(
 def test_an_event_about_an_unknown_customer_is_retried(api: Api) -> None:
     """The operator configured another account's key; the event must not be lost."""
     body = event(data={"object": {"object": "subscription", "customer": "cus_unknown"}})
-    reply = post(api, body, signed(body))
+    reply = post(api, body, sign_body(body))
     assert (reply.status, reply.json["type"]) == (502, "urn:geminichat:problem:payment-provider")
 
 
@@ -94,7 +94,7 @@ def test_the_contents_of_an_event_are_not_trusted(subscriber: Person) -> None:
     subscriber.move("cancel")
     claims = {"object": "subscription", "customer": subscriber.customer_id(), "status": "active"}
     body = event(data={"object": claims})
-    assert post(subscriber.api, body, signed(body)).status == 200
+    assert post(subscriber.api, body, sign_body(body)).status == 200
     assert subscriber.plan() == "basic"
 
 
@@ -112,7 +112,7 @@ def test_a_refund_changes_no_plan_while_the_subscription_is_active(
     subscriber: Person, kind: str
 ) -> None:
     body = event(type=kind, data={"object": {"customer": subscriber.customer_id()}})
-    assert post(subscriber.api, body, signed(body)).status == 200
+    assert post(subscriber.api, body, sign_body(body)).status == 200
     assert subscriber.plan() == "pro"
 
 

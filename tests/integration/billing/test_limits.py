@@ -43,7 +43,7 @@ def test_answers_show_what_is_left_of_the_limit(payer: Person) -> None:
 
 
 def test_one_users_requests_do_not_limit_another_user(api: Api, stripe: Stripe) -> None:
-    ann, bob = Person.proven(api, stripe), Person.proven(api, stripe)
+    ann, bob = Person.new_proven(api, stripe), Person.new_proven(api, stripe)
     set_stripe_requests(ann.id, datetime.now(UTC), REQUESTS_PER_HOUR)
     assert ann.checkout().status == 429
     assert bob.checkout().status == 200

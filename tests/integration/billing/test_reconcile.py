@@ -48,7 +48,7 @@ def test_every_change_whose_event_was_lost_is_fixed(subscriber: Person, move: st
 def test_a_dry_run_reports_the_differences_and_changes_nothing(
     payer: Person, subscriber: Person
 ) -> None:
-    other = Person.proven(payer.api, payer.stripe)
+    other = Person.new_proven(payer.api, payer.stripe)
     other.pay()
     subscriber.move("cancel")
     for _ in range(2):
@@ -65,30 +65,30 @@ def test_a_dry_run_reports_the_differences_and_changes_nothing(
 
 def test_an_item_without_differences_is_not_written(subscriber: Person) -> None:
     reconcile()
-    before = subscriber.stored()
+    before = subscriber.subscription()
     assert reconcile()["fixed"] == 0
-    assert subscriber.stored().revision == before.revision
+    assert subscriber.subscription().revision == before.revision
 
 
 def test_an_ended_subscription_is_not_written(subscriber: Person) -> None:
     subscriber.move("cancel")
     subscriber.deliver_events()
-    before = subscriber.stored()
+    before = subscriber.subscription()
     assert reconcile()["fixed"] == 0
-    assert subscriber.stored().revision == before.revision
+    assert subscriber.subscription().revision == before.revision
 
 
 def test_pro_ends_if_stripe_does_not_know_the_subscription(payer: Person) -> None:
     payer.checkout()
     until = times.text(datetime.now(UTC) + timedelta(days=300))
-    payer.stored().update([Subscription.pro_until.set(until)])
+    payer.subscription().update([Subscription.pro_until.set(until)])
     assert payer.plan() == "pro"
     assert reconcile()["fixed"] == 1
     assert payer.plan() == "basic"
 
 
 def test_a_lost_item_is_stored_again(subscriber: Person) -> None:
-    subscriber.stored().delete()
+    subscriber.subscription().delete()
     assert subscriber.plan() == "basic"
     assert reconcile()["fixed"] == 1
     assert subscriber.plan() == "pro"
@@ -104,7 +104,7 @@ def test_a_concurrent_event_is_not_overwritten(subscriber: Person) -> None:
 def test_an_error_with_one_user_does_not_stop_the_comparison_of_others(
     subscriber: Person, payer: Person
 ) -> None:
-    other = Person.proven(payer.api, payer.stripe)
+    other = Person.new_proven(payer.api, payer.stripe)
     other.pay()
     subscriber.move("cancel")
     payer.stripe.fault(
@@ -140,7 +140,7 @@ def test_a_stripe_key_of_another_account_ends_no_plan(
 def test_a_plan_ends_if_stripe_knows_other_customers_but_not_this_one(
     subscriber: Person, payer: Person
 ) -> None:
-    other = Person.proven(payer.api, payer.stripe)
+    other = Person.new_proven(payer.api, payer.stripe)
     other.pay()
     other.deliver_events()
     subscriber.stripe.forget_customer(subscriber.customer_id())

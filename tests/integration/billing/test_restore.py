@@ -20,7 +20,7 @@ from tests.support.billing import reconcile
 from tests.support.cloud import DYNAMODB_LOCAL
 from tests.support.lambdas import Poller
 from tests.support.person import Person
-from tests.support.stored import forget_purges, items_of, purge_of, stored
+from tests.support.stored import forget_purges, items_of, messages_in, purge_of
 from tests.support.template import TABLES, Values
 
 pytestmark = pytest.mark.skipif(DYNAMODB_LOCAL, reason="DynamoDB Local restores no tables")
@@ -73,7 +73,7 @@ def past(values: Values) -> Iterator[Past]:
     boto3.DEFAULT_SESSION.events.unregister(CALL, past.replace_items)
 
 
-def said(user: Person, room: str) -> list[str]:
+def prompts_shown(user: Person, room: str) -> list[str]:
     """Return the prompts that the room shows, and the status of each one that has no reply."""
     return [
         one["content"] if one["status"] == "answered" else f"{one['content']} {one['status']}"
@@ -86,10 +86,10 @@ def test_after_a_restore_of_only_the_rooms_a_prompt_follows_the_last_message(
     payer: Person, worker: Poller, past: Past
 ) -> None:
     room, deleted = payer.open_room("Kept"), payer.open_room("Deleted")
-    payer.sent(room, "one")
+    payer.ask(room, "one")
     worker.drain()
     past.remember()
-    payer.sent(room, "two")
+    payer.ask(room, "two")
     worker.drain()
     payer.delete(deleted)
     payer.open_room("New")
@@ -99,10 +99,10 @@ def test_after_a_restore_of_only_the_rooms_a_prompt_follows_the_last_message(
     assert past.restore("ChatroomsTable") == {}
     titles = [one["title"] for one in payer.get("/chatroom?limit=100").data["chatrooms"]]
     assert sorted(titles) == ["Deleted", "Kept"]
-    assert said(payer, room) == ["one", "two"]
-    payer.sent(room, "three")
+    assert prompts_shown(payer, room) == ["one", "two"]
+    payer.ask(room, "three")
     bring_to_rest(worker, [room])
-    assert said(payer, room) == ["one", "two", "three"]
+    assert prompts_shown(payer, room) == ["one", "two", "three"]
     check(payer, [room])
 
 
@@ -112,15 +112,15 @@ def test_after_a_restore_of_all_tables_stripe_the_queue_and_deletions_are_reconc
     forget_purges()
     reconcile()
     room = payer.open_room("Kept")
-    payer.sent(room, "one")
+    payer.ask(room, "one")
     worker.drain()
-    payer.sent(room, "two")
+    payer.ask(room, "two")
     leaver = Person(payer.api)
     leaver.prove(at=datetime.now(UTC) - timedelta(minutes=5))
     secret = leaver.open_room("Secret")
     past.remember()
     worker.drain()
-    payer.sent(room, "three", key="k-1")
+    payer.ask(room, "three", key="k-1")
     payer.pay()
     payer.deliver_events()
     assert payer.plan() == "pro"
@@ -137,17 +137,17 @@ def test_after_a_restore_of_all_tables_stripe_the_queue_and_deletions_are_reconc
         "UsageTable",
         "UsersTable",
     }
-    assert said(payer, room) == ["one", "two queued"]
+    assert prompts_shown(payer, room) == ["one", "two queued"]
     assert payer.plan() == "basic"
 
     assert reconcile()["fixed"] == 1
     assert payer.plan() == "pro"
     bring_to_rest(worker, [room])  # the queue still names "three", and no longer "two"
-    assert said(payer, room) == ["one", "two"]
+    assert prompts_shown(payer, room) == ["one", "two"]
     check(payer, [room])
-    payer.sent(room, "three", key="k-1")
+    payer.ask(room, "three", key="k-1")
     bring_to_rest(worker, [room])
-    assert said(payer, room) == ["one", "two", "three"]
+    assert prompts_shown(payer, room) == ["one", "two", "three"]
     check(payer, [room])
 
     later = datetime.now(UTC) + timedelta(days=15)
@@ -162,18 +162,18 @@ def test_a_restore_of_only_the_messages_answers_again_and_leaves_a_gap(
     payer: Person, worker: Poller, past: Past
 ) -> None:
     room = payer.open_room("Kept")
-    payer.sent(room, "one")
+    payer.ask(room, "one")
     past.remember()
     worker.drain()
-    payer.sent(room, "two")
+    payer.ask(room, "two")
     worker.drain()
     past.restore("MessagesTable")
-    assert said(payer, room) == ["one queued"]
+    assert prompts_shown(payer, room) == ["one queued"]
     bring_to_rest(worker, [room])
-    payer.sent(room, "three")
+    payer.ask(room, "three")
     bring_to_rest(worker, [room])
-    assert said(payer, room) == ["one", "three"]
-    assert [int(one.seq) for one in stored(room)] == [1, 2, 5, 6]
+    assert prompts_shown(payer, room) == ["one", "three"]
+    assert [int(one.seq) for one in messages_in(room)] == [1, 2, 5, 6]
 
 
 def test_tables_of_a_stage_are_chosen_by_logical_id() -> None:

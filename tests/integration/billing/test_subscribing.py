@@ -242,11 +242,11 @@ def test_a_cancellation_in_the_portal_can_be_undone_by_the_api(subscriber: Perso
 @pytest.mark.parametrize("verb", ["portal", "cancel", "resume"])
 def test_an_ended_session_cannot_change_a_subscription(subscriber: Person, verb: str) -> None:
     """Its access token is still valid, but not for a payment."""
-    before = subscriber.stored().attribute_values
+    before = subscriber.subscription().attribute_values
     assert subscriber.request("POST", "/auth/logout", json={"everywhere": True}).status == 200
     reply = subscriber.request("POST", f"/subscription/{verb}")
     assert (reply.status, reply.json["type"]) == (401, "urn:geminichat:problem:unauthorized")
-    assert subscriber.stored().attribute_values == before
+    assert subscriber.subscription().attribute_values == before
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
@@ -264,7 +264,7 @@ def test_cancel_and_resume_sync_again_after_a_concurrent_sync(
     customer = subscriber.customer_id()
 
     def sync_concurrently() -> None:
-        sync_subscription.sync(subscriber.stored(), customer, times.now())
+        sync_subscription.sync(subscriber.subscription(), customer, times.now())
 
     raced = wire.cut(
         "dynamodb.UpdateItem", "meanwhile", do=sync_concurrently, holding=("revision",)

@@ -22,7 +22,7 @@ from geminichat.upstash import prompt_limits
 from infra.local.cloud.http_events import http_event
 from infra.local.standins.stripe.driver import Stripe
 from infra.local.standins.stripe.events import OLD_API_VERSION
-from tests.support.billing import KEY, SECRET, deliver, event, of_type, post, set_secrets, signed
+from tests.support.billing import KEY, SECRET, deliver, event, of_type, post, set_secrets, sign_body
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, invoke
 from tests.support.parallel import wait_until
@@ -36,7 +36,7 @@ NOW = datetime.now(UTC)
 def no_calls(wire: Wire, stripe: Stripe) -> Iterator[None]:
     """Check that the block calls neither a table nor Stripe."""
     stripe.ask("DELETE", "/_requests")
-    with wire.watched() as seen:
+    with wire.watch() as seen:
         yield
     assert [one.call for one in seen if one.call.startswith("dynamodb")] == []
     assert stripe.requests() == []
@@ -48,15 +48,15 @@ GENUINE = event()
 FORGERIES: dict[str, tuple[bytes, Callable[[], str | None]]] = {
     "unsigned": (GENUINE, lambda: None),
     "empty signature": (GENUINE, lambda: ""),
-    "wrong secret": (GENUINE, lambda: signed(GENUINE, "whsec_other")),
-    "six minutes old": (GENUINE, lambda: signed(GENUINE, at=time.time() - 360)),
-    "six minutes ahead": (GENUINE, lambda: signed(GENUINE, at=time.time() + 360)),
-    "truncated": (GENUINE[:-10], lambda: signed(GENUINE)),
-    "another body": (event(), lambda: signed(GENUINE)),
-    "empty": (b"", lambda: signed(GENUINE)),
-    "1 MB": (GENUINE + b" " * 1_000_000, lambda: signed(GENUINE + b" " * 1_000_000)),
-    "live in test mode": (LIVE := event(livemode=True), lambda: signed(LIVE)),
-    "no JSON": (b"{", lambda: signed(b"{")),
+    "wrong secret": (GENUINE, lambda: sign_body(GENUINE, "whsec_other")),
+    "six minutes old": (GENUINE, lambda: sign_body(GENUINE, at=time.time() - 360)),
+    "six minutes ahead": (GENUINE, lambda: sign_body(GENUINE, at=time.time() + 360)),
+    "truncated": (GENUINE[:-10], lambda: sign_body(GENUINE)),
+    "another body": (event(), lambda: sign_body(GENUINE)),
+    "empty": (b"", lambda: sign_body(GENUINE)),
+    "1 MB": (GENUINE + b" " * 1_000_000, lambda: sign_body(GENUINE + b" " * 1_000_000)),
+    "live in test mode": (LIVE := event(livemode=True), lambda: sign_body(LIVE)),
+    "no JSON": (b"{", lambda: sign_body(b"{")),
 }
 
 
@@ -82,7 +82,7 @@ def test_a_test_event_in_live_mode_is_rejected_without_a_call(
     set_secrets(key="sk_live_integration")
     body = event(livemode=False)
     with no_calls(wire, stripe):
-        reply = post(api, body, signed(body))
+        reply = post(api, body, sign_body(body))
     assert (reply.status, reply.json["type"]) == (400, "urn:geminichat:problem:wrong-mode")
 
 
@@ -97,8 +97,8 @@ def test_without_a_secret_the_endpoint_is_off(api: Api, stripe: Stripe, wire: Wi
     for unset in ("unset", "changeme"):
         set_secrets(webhook=unset)
         with no_calls(wire, stripe):
-            assert post(api, GENUINE, signed(GENUINE, "")).status == 409
-            assert post(api, GENUINE, signed(GENUINE, unset)).status == 409
+            assert post(api, GENUINE, sign_body(GENUINE, "")).status == 409
+            assert post(api, GENUINE, sign_body(GENUINE, unset)).status == 409
 
 
 def test_a_missing_ssm_parameter_turns_the_webhook_off_and_is_requested_only_once(
@@ -107,9 +107,9 @@ def test_a_missing_ssm_parameter_turns_the_webhook_off_and_is_requested_only_onc
     monkeypatch.setenv("STRIPE_WEBHOOK_SECRET_PARAMETER", "/geminichat/none/stripe-webhook-secret")
     config.forget_secrets()
     payments.forget_missing_secrets()
-    with no_calls(wire, stripe), wire.watched() as seen:
+    with no_calls(wire, stripe), wire.watch() as seen:
         for _ in range(3):
-            reply = post(api, GENUINE, signed(GENUINE))
+            reply = post(api, GENUINE, sign_body(GENUINE))
             assert (reply.status, reply.json["type"]) == (
                 409,
                 "urn:geminichat:problem:payments-off",
@@ -124,7 +124,7 @@ def test_an_anonymous_call_never_counts_as_a_failed_event(
     for body, header in FORGERIES.values():
         post(api, body, header())
     set_secrets(webhook="unset")
-    post(api, GENUINE, signed(GENUINE))
+    post(api, GENUINE, sign_body(GENUINE))
     metrics = capsys.readouterr().out
     assert metrics.count('"WebhooksRefused":[1]') == len(FORGERIES) + 1
     assert "WebhooksFailed" not in metrics
@@ -139,14 +139,14 @@ def test_an_event_of_another_type_is_accepted_without_a_call(
     for kind in ("customer.created", "invoice.finalized", "v9.unknown"):
         body = event(type=kind)
         with no_calls(wire, stripe):
-            reply = post(api, body, signed(body))
+            reply = post(api, body, sign_body(body))
         assert (reply.status, reply.json["received"]) == (200, True)
 
 
 def test_an_event_about_a_foreign_customer_changes_nothing(api: Api, stripe: Stripe) -> None:
     foreign = stripe._api.post("/v1/customers", data={"metadata[user_id]": "u_else"}).json()["id"]
     body = event(data={"object": {"object": "subscription", "customer": foreign}})
-    assert post(api, body, signed(body)).status == 200
+    assert post(api, body, sign_body(body)).status == 200
 
 
 def test_both_secrets_are_accepted_during_a_rotation(payer: Person) -> None:
@@ -196,13 +196,13 @@ def test_an_event_is_handled_once(payer: Person, wire: Wire) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
     assert deliver(payer.api, payer.stripe, event_id).status == 200
-    revision = payer.stored().revision
+    revision = payer.subscription().revision
     payer.stripe.ask("DELETE", "/_requests")
-    with wire.watched() as seen:
+    with wire.watch() as seen:
         assert deliver(payer.api, payer.stripe, event_id).status == 200
     assert [one.call for one in seen] == ["dynamodb.GetItem"]
     assert payer.stripe.requests() == []
-    assert payer.stored().revision == revision
+    assert payer.subscription().revision == revision
     noted = HandledEvent.get(event_id)
     kept = datetime.fromtimestamp(int(noted.expires_at), UTC) - datetime.now(UTC)
     assert timedelta(days=29) < kept <= timedelta(days=30)
@@ -212,7 +212,7 @@ def test_an_event_needs_three_dynamodb_calls_and_one_stripe_call(payer: Person, 
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
     payer.stripe.ask("DELETE", "/_requests")
-    with wire.watched() as seen:
+    with wire.watch() as seen:
         deliver(payer.api, payer.stripe, event_id)
     calls = [one.call for one in seen if one.call.startswith("dynamodb")]
     assert calls == ["dynamodb.GetItem", "dynamodb.Query", "dynamodb.TransactWriteItems"]
@@ -310,17 +310,17 @@ def test_an_event_about_a_stored_customer_that_stripe_does_not_know_ends_pro(
     """This happens after a switch from test to live mode."""
     subscriber.stripe.forget_customer(subscriber.customer_id())
     body = event(data={"object": {"object": "subscription", "customer": subscriber.customer_id()}})
-    assert post(subscriber.api, body, signed(body)).status == 200
+    assert post(subscriber.api, body, sign_body(body)).status == 200
     assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", "none")
 
 
 def test_a_customer_that_was_not_stored_is_found_by_its_metadata(payer: Person) -> None:
     payer.pay()
-    stored = payer.stored()
+    stored = payer.subscription()
     stored.delete()
     payer.deliver_events()
     assert payer.plan() == "pro"
-    assert payer.stored().stripe_customer_id == stored.stripe_customer_id
+    assert payer.subscription().stripe_customer_id == stored.stripe_customer_id
 
 
 # ── Concurrent events ─────────────────────────────────────────────────────────────────────────────
@@ -338,7 +338,7 @@ class Delivery(threading.Thread):
     def run(self) -> None:
         self.reply = deliver(self._payer.api, self._payer.stripe, self._event_id)
 
-    def answered(self) -> int:
+    def join_status(self) -> int:
         """Wait for the answer, and return its status."""
         self.join(10)
         assert self.reply
@@ -366,7 +366,7 @@ def test_of_two_concurrent_fetches_the_newer_state_is_kept(
     held = {"older": older, "newer": newer}
     for name in sorted(held, key=lambda name: name != first_answer):
         stripe.release(name)
-        assert held[name].answered() == 200
+        assert held[name].join_status() == 200
     assert subscriber.status()["status"] == "canceled"
     assert subscriber.plan() == "basic"
 
@@ -383,9 +383,9 @@ def test_an_item_that_is_deleted_during_a_fetch_is_not_stored_again(
     stripe.fault("hold", name="late", match="GET /v1/subscriptions")
     late = Delivery(payer, payer.undelivered[-1])
     wait_until(lambda: stripe.holds() == ["late"])
-    payer.stored().delete()
+    payer.subscription().delete()
     stripe.release("late")
-    assert late.answered() == 200
+    assert late.join_status() == 200
     assert Subscription.count(payer.id, consistent_read=True) == 0
 
 
@@ -404,12 +404,12 @@ def test_a_plan_that_changed_between_two_tries_is_deleted_from_redis(
     wait_until(lambda: len(stripe.holds()) == 2)
 
     stripe.release("paused")
-    assert paused.answered() == 200
+    assert paused.join_status() == 200
     assert subscriber.plan() == "basic"
     key = prompt_limits.quota_key(subscriber.id, times.day(datetime.now(UTC)))
     valkey.client().hset(key, mapping={"plan": "basic", "counted": 5})
     stripe.release("resumed")
-    assert resumed.answered() == 200
+    assert resumed.join_status() == 200
     assert subscriber.plan() == "pro"
     assert not valkey.client().exists(key)
 
@@ -419,7 +419,7 @@ def test_concurrent_copies_of_an_event_are_accepted(payer: Person) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
     deliveries = [Delivery(payer, event_id) for _ in range(6)]
-    assert [one.answered() for one in deliveries] == [200] * 6
+    assert [one.join_status() for one in deliveries] == [200] * 6
     assert payer.plan() == "pro"
 
 
@@ -429,7 +429,7 @@ def test_all_events_at_once_end_with_the_newest_state(payer: Person) -> None:
     payer.move("keep")
     payer.move("cancel")
     deliveries = [Delivery(payer, event_id) for event_id in payer.undelivered * 2]
-    assert {one.answered() for one in deliveries} == {200}
+    assert {one.join_status() for one in deliveries} == {200}
     payer.deliver_events()
     assert payer.plan() == "basic"
 
@@ -490,7 +490,7 @@ SLOW_AT_STRIPE: dict[str, list[dict[str, object]]] = {
 @pytest.mark.parametrize("slow", SLOW_AT_STRIPE)
 def test_a_slow_stripe_is_answered_within_three_seconds(payer: Person, slow: str) -> None:
     payer.pay()
-    payer.stored().delete()  # so that the owner is looked up first
+    payer.subscription().delete()  # so that the owner is looked up first
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
     for fault in SLOW_AT_STRIPE[slow]:
         payer.stripe.fault(**fault)  # type: ignore[arg-type]
@@ -544,7 +544,7 @@ def test_unreadable_secrets_are_503_within_three_seconds(
     wire.cut("ssm.GetParameter", "silent", times=ALWAYS)
     began = time.monotonic()
     with no_calls(wire, stripe):
-        assert post(api, GENUINE, signed(GENUINE)).status == 503
+        assert post(api, GENUINE, sign_body(GENUINE)).status == 503
     assert time.monotonic() - began < 3
 
 
@@ -570,7 +570,7 @@ def test_concurrent_copies_of_an_event_are_accepted_despite_conflicts(
     wire.cut("dynamodb.TransactWriteItems", "conflict", times=20)
     wire.cut("dynamodb.PutItem", "conflict", times=10)
     deliveries = [Delivery(payer, event_id) for _ in range(6)]
-    assert [one.answered() for one in deliveries] == [200] * 6
+    assert [one.join_status() for one in deliveries] == [200] * 6
     assert payer.plan() == "pro"
 
 

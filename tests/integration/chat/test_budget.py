@@ -48,7 +48,7 @@ def calls_of(
     def count(work: Callable[[], object]) -> Calls:
         redis.reset()
         google.reset()
-        with wire.watched() as tries:
+        with wire.watch() as tries:
             work()
         calls = [seen.call for seen in tries if seen.call != SECRET]
         return Calls(calls, len(redis.requests()), len(google.requests()))
@@ -85,7 +85,7 @@ def test_a_cached_list_of_rooms_takes_only_the_read_of_the_session(
 def test_reading_a_room_takes_two_reads_and_reading_a_message_one(
     basic_user: Person, room: str, calls_of: Counter
 ) -> None:
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     for url in (f"/chatroom/{room}", f"/chatroom/{room}/message"):
         made = calls_of(lambda url=url: basic_user.get(url))  # type: ignore[misc]
         assert sorted(made.aws) == [BATCH_GET, QUERY]
@@ -97,13 +97,13 @@ def test_reading_a_room_takes_two_reads_and_reading_a_message_one(
 def test_sending_a_prompt_takes_a_read_a_transaction_one_queue_message_and_one_redis_call(
     basic_user: Person, room: str, calls_of: Counter
 ) -> None:
-    first = calls_of(lambda: basic_user.sent(room))
+    first = calls_of(lambda: basic_user.ask(room))
     sent = [BATCH_GET, TRANSACT, SEND]
     assert first == Calls([BATCH_GET, *sent], redis=2)  # the plan is not cached
-    assert calls_of(lambda: basic_user.sent(room)) == Calls(sent, redis=1)
-    keyed = calls_of(lambda: basic_user.sent(room, key="k-1"))
+    assert calls_of(lambda: basic_user.ask(room)) == Calls(sent, redis=1)
+    keyed = calls_of(lambda: basic_user.ask(room, key="k-1"))
     assert keyed == Calls(sent, redis=1)
-    replayed = calls_of(lambda: basic_user.sent(room, key="k-1"))
+    replayed = calls_of(lambda: basic_user.ask(room, key="k-1"))
     assert replayed == Calls([BATCH_GET, BATCH_GET, SEND])
 
 
@@ -111,9 +111,9 @@ def test_sending_a_prompt_on_the_pro_plan_takes_the_same_calls(
     pro_user: Person, calls_of: Counter
 ) -> None:
     room = pro_user.open_room()
-    pro_user.sent(room)
+    pro_user.ask(room)
     sent = [BATCH_GET, TRANSACT, SEND]
-    assert calls_of(lambda: pro_user.sent(room)) == Calls(sent, redis=1)
+    assert calls_of(lambda: pro_user.ask(room)) == Calls(sent, redis=1)
 
 
 def test_an_invalid_request_takes_no_call(basic_user: Person, room: str, calls_of: Counter) -> None:
@@ -129,10 +129,10 @@ def test_an_invalid_request_takes_no_call(basic_user: Person, room: str, calls_o
 def test_answering_a_prompt_that_nobody_watches_takes_at_most_four_table_calls(
     basic_user: Person, room: str, worker: Poller, calls_of: Counter
 ) -> None:
-    basic_user.sent(room)
+    basic_user.ask(room)
     first = calls_of(worker.poll)
     assert first == Calls(in_turn(first, UPDATE, BATCH_GET, TRANSACT, DONE), gemini=1)
-    basic_user.sent(room)
+    basic_user.ask(room)
     second = calls_of(worker.poll)
     assert second == Calls(in_turn(second, UPDATE, BATCH_GET, QUERY, TRANSACT, DONE), gemini=1)
 
@@ -147,7 +147,7 @@ def in_turn(made: Calls, *calls: str) -> list[str]:
 def test_titling_a_room_takes_four_table_calls_and_one_redis_call(
     basic_user: Person, worker: Poller, titler: Poller, calls_of: Counter
 ) -> None:
-    basic_user.sent(basic_user.open_room())
+    basic_user.ask(basic_user.open_room())
     assert SEND in calls_of(worker.poll).aws
     assert calls_of(titler.poll) == Calls(
         [BATCH_GET, TRANSACT, TRANSACT, BATCH_GET], redis=1, gemini=1
@@ -159,7 +159,7 @@ def test_answering_ten_prompts_in_parallel_takes_three_table_calls_each(
 ) -> None:
     rooms = [pro_user.open_room("Named") for _ in range(10)]
     for room in rooms:
-        pro_user.sent(room)
+        pro_user.ask(room)
     made = calls_of(worker.poll)
     assert sorted(made.aws) == sorted([HIDE, *[UPDATE, BATCH_GET, TRANSACT, DONE] * 10])
     assert made.gemini == 10
@@ -169,7 +169,7 @@ def test_failing_a_prompt_takes_two_writes(
     basic_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     google.fault("blocked")
-    basic_user.sent(room)
+    basic_user.ask(room)
     wire.reset()
     worker.poll()
     writes = [call for call in wire.calls() if call in (UPDATE, TRANSACT)]
@@ -179,10 +179,10 @@ def test_failing_a_prompt_takes_two_writes(
 def test_stopping_a_prompt_takes_three_calls(
     basic_user: Person, room: str, calls_of: Counter
 ) -> None:
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     queued = calls_of(lambda: basic_user.post(f"/chatroom/{room}/message/{message}/stop"))
     assert queued == Calls([BATCH_GET, TRANSACT], redis=1)
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     list(prompts(room))[-1].update([StoredMessage.status.set(Status.GENERATING)])
     generating = calls_of(lambda: basic_user.post(f"/chatroom/{room}/message/{message}/stop"))
     assert generating == Calls([BATCH_GET, UPDATE, UPDATE])
@@ -204,8 +204,8 @@ def test_a_prompt_takes_the_writes_and_the_metrics_that_scale_and_cost_assume(
     values: Values,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with wire.watched() as tries:
-        basic_user.sent(room)
+    with wire.watch() as tries:
+        basic_user.ask(room)
         worker.drain()
     units: collections.Counter[str] = collections.Counter()
     for seen in tries:

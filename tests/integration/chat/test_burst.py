@@ -76,7 +76,7 @@ def test_of_fifty_parallel_prompts_exactly_twenty_are_accepted(
     for reply in replies:
         if reply.status == 429:
             check_refusal(reply, NOON)
-    assert pro_user.counted(NOON) == len(list(prompts(room))) == 20
+    assert pro_user.count_prompts(NOON) == len(list(prompts(room))) == 20
 
 
 def test_the_twenty_first_prompt_is_refused_until_the_next_window(
@@ -101,7 +101,7 @@ def test_a_burst_window_ends_at_midnight(pro_user: Person, room: str) -> None:
     send_most(pro_user, room, last)
     assert pro_user.send(room, at=last).status == 429
     assert pro_user.send(room, at=MIDNIGHT).status == 202
-    assert [pro_user.counted(last), pro_user.counted(MIDNIGHT)] == [20, 1]
+    assert [pro_user.count_prompts(last), pro_user.count_prompts(MIDNIGHT)] == [20, 1]
 
 
 @pytest.mark.any_write_order
@@ -109,11 +109,11 @@ def test_a_retry_is_counted_and_a_failed_prompt_is_not_refunded_to_its_window(
     pro_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked", match="the first", times=2)
-    failed = pro_user.sent(room, "the first", at=NOON)
+    failed = pro_user.ask(room, "the first", at=NOON)
     worker.drain()
-    assert pro_user.counted(NOON) == 1
+    assert pro_user.count_prompts(NOON) == 1
     for _ in range(MOST - 2):
-        pro_user.sent(room, at=NOON)
+        pro_user.ask(room, at=NOON)
     assert pro_user.retry(room, failed, at=NOON).status == 202
     check_refusal(pro_user.send(room, at=NOON), NOON)
     worker.drain()
@@ -130,10 +130,10 @@ def test_a_prompt_to_an_unknown_room_is_not_counted_in_the_window(
 
 
 def test_a_replayed_prompt_is_not_counted_in_the_window(pro_user: Person, room: str) -> None:
-    first = pro_user.sent(room, key="k-1", at=NOON)
+    first = pro_user.ask(room, key="k-1", at=NOON)
     for _ in range(MOST - 1):
-        pro_user.sent(room, at=NOON)
-    assert pro_user.sent(room, key="k-1", at=NOON) == first
+        pro_user.ask(room, at=NOON)
+    assert pro_user.ask(room, key="k-1", at=NOON) == first
     check_refusal(pro_user.send(room, key="k-2", at=NOON), NOON)
     assert pro_user.send(room, key="k-2", at=NEXT).status == 202
 
@@ -218,8 +218,8 @@ def test_exactly_twenty_prompts_are_accepted_whatever_count_redis_holds(
     for _ in range(2):
         lie(client, pro_user.id)
         check_refusal(pro_user.send(room, at=NOON), NOON)
-    assert pro_user.counted(NOON) == MOST
-    pro_user.sent(room, at=NEXT)
+    assert pro_user.count_prompts(NOON) == MOST
+    pro_user.ask(room, at=NEXT)
     for key in client.keys("burst:*"):
         assert 0 < client.ttl(key) <= 10, key
 
@@ -258,11 +258,11 @@ def test_the_note_of_a_refusal_is_not_valid_for_another_limit_or_window(
 def test_the_burst_limit_takes_no_further_call_and_a_known_refusal_takes_two(
     pro_user: Person, room: str, redis: StandIn, wire: Wire
 ) -> None:
-    pro_user.sent(room, at=NOON)
+    pro_user.ask(room, at=NOON)
     redis.reset()
     wire.reset()
     for _ in range(MOST - 1):
-        pro_user.sent(room, at=NOON)
+        pro_user.ask(room, at=NOON)
     each = [READ, "dynamodb.TransactWriteItems", "sqs.SendMessage"]
     assert wire.calls() == each * (MOST - 1)
     assert len(redis.requests()) == MOST - 1

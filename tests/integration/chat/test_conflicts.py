@@ -10,7 +10,7 @@ from tests.support.aftermath import bring_to_rest, check
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person, problem
-from tests.support.stored import prompts, stored
+from tests.support.stored import messages_in, prompts
 from tests.support.wire import ALWAYS, Wire
 
 pytestmark = pytest.mark.both_engines
@@ -38,7 +38,7 @@ def user(api: Api) -> Person:
 def room_with_a_failed_prompt(user: Person, worker: Poller, google: StandIn) -> tuple[str, str]:
     room = user.open_room()
     google.fault("blocked", match=room)
-    failed = user.sent(room, f"Hello ({room})")
+    failed = user.ask(room, f"Hello ({room})")
     worker.drain()
     return room, failed
 
@@ -63,7 +63,7 @@ def test_a_lasting_transaction_conflict_is_a_409_and_stores_nothing(
 ) -> None:
     users = {name: Person(api) for name in REQUESTS}
     rooms = {name: room_with_a_failed_prompt(user, worker, google) for name, user in users.items()}
-    before = {name: [vars(item) for item in stored(room)] for name, (room, _) in rooms.items()}
+    before = {name: [vars(item) for item in messages_in(room)] for name, (room, _) in rooms.items()}
 
     def ask(name: str) -> Reply:
         return REQUESTS[name][2](users[name], *rooms[name])
@@ -78,8 +78,8 @@ def test_a_lasting_transaction_conflict_is_a_409_and_stores_nothing(
         room, _ = rooms[name]
         problem(reply, 409, "concurrent-requests")
         assert reply.headers["retry-after"] == "1"
-        assert [vars(item) for item in stored(room)] == before[name], name
-        assert users[name].counted() == 1, "only the blocked prompt"
+        assert [vars(item) for item in messages_in(room)] == before[name], name
+        assert users[name].count_prompts() == 1, "only the blocked prompt"
         assert users[name].get(f"/chatroom/{room}").data["title"] == "New Chat"
 
 
@@ -87,7 +87,7 @@ def test_a_prompt_is_answered_later_after_a_lasting_conflict_in_the_worker(
     user: Person, worker: Poller, wire: Wire, capsys: pytest.CaptureFixture[str]
 ) -> None:
     room = user.open_room()
-    sent = user.sent(room)
+    sent = user.ask(room)
     wire.cut(TRANSACT, "conflict", times=ALWAYS, holding=(room,))
     assert worker.poll().failed
     assert "WorkerErrors" not in capsys.readouterr().out
@@ -103,7 +103,7 @@ def test_the_worker_retries_a_conflict_of_each_of_its_writes(
     room = user.open_room()
     google.fault("error", status=503, match="one")
     google.fault("blocked", match="two")
-    sent = [user.sent(room, content) for content in ("one", "two", "three")]
+    sent = [user.ask(room, content) for content in ("one", "two", "three")]
     conflicts = [
         wire.cut(UPDATE, "conflict", times=2, holding=(room,)),  # the lease
         wire.cut(UPDATE, "conflict", nth=2, times=2, holding=(room,)),  # the release

@@ -21,11 +21,11 @@ from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.usage import Usage
 from geminichat.upstash import redis as redis_client
 from infra.local.standins.faults import StandIn
-from tests.support.aftermath import bring_to_rest, check, run_sweep, waiting
+from tests.support.aftermath import bring_to_rest, check, list_waiting, run_sweep
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
-from tests.support.stored import let_leases_end, prompts, stored
+from tests.support.stored import end_leases, messages_in, prompts
 from tests.support.template import Values
 from tests.support.wire import Died, Wire
 
@@ -127,7 +127,7 @@ def prompt_to_stop_whose_worker_died(scene: Scene) -> None:
     prompt_leased_by_another_worker(scene)
     prompt = scene.prompt()
     prompt.update([StoredMessage.stop.set(True), StoredMessage.attempt.set(1)])
-    let_leases_end(scene.room)
+    end_leases(scene.room)
     now = datetime.now(UTC)
     pieces.put_piece(scene.room, int(prompt.seq), 1, Piece(0, "The text so far."), now)
 
@@ -198,7 +198,7 @@ def stop(scene: Scene) -> None:
     scene.user.post(f"/chatroom/{scene.room}/message/{scene.accepted[-1]}/stop")
 
 
-def shown(scene: Scene) -> list[Any]:
+def read_line(scene: Scene) -> list[Any]:
     """Return the visible messages of the room as pairs of sender and content."""
     return [(one["sender"], one["content"]) for one in scene.user.page(scene.room)]
 
@@ -208,14 +208,14 @@ def room_with_two_turns(scene: Scene) -> None:
     for content in ("one", "two"):
         scene.note(scene.user.send(scene.room, content))
         scene.worker.drain()
-    scene.line = shown(scene)
+    scene.line = read_line(scene)
 
 
 def room_with_an_edit(scene: Scene) -> None:
     room_with_two_turns(scene)
     edit(scene)
     scene.worker.drain()
-    scene.line = shown(scene)
+    scene.line = read_line(scene)
 
 
 def edit(scene: Scene) -> None:
@@ -231,7 +231,7 @@ def undo(scene: Scene) -> None:
 
 
 def check_line(scene: Scene, changed: list[str]) -> None:
-    now = shown(scene)
+    now = read_line(scene)
     assert now == scene.line or [content for _, content in now][::2] == changed, "a third line"
 
 
@@ -244,7 +244,7 @@ def fork(scene: Scene) -> None:
 def check_fork(scene: Scene) -> None:
     rooms = [one["id"] for one in scene.user.get("/chatroom").data["chatrooms"]]
     assert scene.room in rooms
-    line = shown(scene)
+    line = read_line(scene)
     for one in rooms:
         assert [(m["sender"], m["content"]) for m in scene.user.page(one)] == line, "half a room"
     mine = StoredMessage.scan(StoredMessage.user_id == scene.user.id, consistent_read=True)
@@ -411,12 +411,12 @@ def find_violations(scenes: dict[str, Scene]) -> dict[str, str]:
     """Wait until nothing changes, and return the violated invariants by broken call."""
     rooms = [scene.room for scene in scenes.values()]
     bring_to_rest(next(iter(scenes.values())).worker, rooms)
-    left = waiting(rooms)
+    left = list_waiting(rooms)
     wrong: dict[str, str] = {}
     for case, scene in scenes.items():
         try:
             if scene.deleted:
-                assert stored(scene.room) == [], "deleted, and still there"
+                assert messages_in(scene.room) == [], "deleted, and still there"
             else:
                 check(scene.user, [scene.room], scene.accepted)
             assert all(room != scene.room for room, _ in left), "still in the unfinished index"

@@ -11,10 +11,10 @@ from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.messages.tombstones import purge
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, run_sweep
-from tests.support.lagging_index import lagging
+from tests.support.lagging_index import delay_index
 from tests.support.lambdas import Poller
 from tests.support.person import Person, problem
-from tests.support.stored import fill_room, stored
+from tests.support.stored import fill_room, messages_in
 from tests.support.template import Values
 from tests.support.wire import ALWAYS, Wire
 
@@ -45,7 +45,7 @@ def test_a_longer_reply_than_an_item_may_hold_is_cut_and_stored(
 ) -> None:
     room = pro_user.open_room(systemInstruction="😀" * 4_000)
     google.fault("answer", events=[{"candidates": [ANSWERED]}])
-    message = pro_user.sent(room, "😀" * CONTENT_LENGTH)
+    message = pro_user.ask(room, "😀" * CONTENT_LENGTH)
     worker.drain()
     look = pro_user.look(room, message)
     assert look["reply"]["finish"] == "length"
@@ -81,7 +81,7 @@ def test_pages_that_end_at_a_megabyte_hold_each_message_once(
 def test_a_room_of_several_megabytes_is_purged(large_room: str, wire: Wire) -> None:
     wire.cut(BATCH_WRITE, "unprocessed", times=2)
     assert purge(large_room, float("inf"))
-    assert stored(large_room) == []
+    assert messages_in(large_room) == []
 
 
 def test_unprocessed_keys_are_read_again_and_end_in_a_503(
@@ -102,19 +102,19 @@ def test_a_sweep_that_reads_a_lagging_index_queues_and_fails_nothing_wrongly(
     values: Values,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    answered = basic_user.sent(room)
+    answered = basic_user.ask(room)
     deleted = basic_user.open_room()
-    basic_user.sent(deleted)
-    with lagging(wire, values, "MessagesTable", "unfinished"):
+    basic_user.ask(deleted)
+    with delay_index(wire, values, "MessagesTable", "unfinished"):
         worker.drain()
         basic_user.delete(deleted)
-        late = basic_user.sent(room)
-        before = [vars(message) for message in stored(room)]
+        late = basic_user.ask(room)
+        before = [vars(message) for message in messages_in(room)]
         assert run_sweep(timedelta(hours=1))["queued"] == 0
         assert run_sweep(timedelta(days=2))["failed"] == 0
-        assert [vars(message) for message in stored(room)] == before
+        assert [vars(message) for message in messages_in(room)] == before
         assert "not swept" not in capsys.readouterr().out
     bring_to_rest(worker, [room])
     assert [basic_user.look(room, one)["status"] for one in (answered, late)] == ["answered"] * 2
-    assert len(stored(room)) == 4
+    assert len(messages_in(room)) == 4
     assert list(StoredMessage.query(deleted, consistent_read=True)) == []

@@ -33,7 +33,7 @@ def test_twenty_parallel_requests_with_one_key_store_and_count_one_prompt(
     for reply in replies:
         if reply.status == 409:
             assert reply.json["type"].endswith(":key-in-use")
-    assert len(list(prompts(room))) == basic_user.counted(TODAY) == 1
+    assert len(list(prompts(room))) == basic_user.count_prompts(TODAY) == 1
     again = basic_user.send(room, key="k-1", at=TODAY)
     assert again.status == 202
     assert again.headers["idempotency-replayed"] == "true"
@@ -46,18 +46,18 @@ def test_a_key_that_is_reused_for_another_request_is_a_422_and_stores_nothing(
     other: str, basic_user: Person
 ) -> None:
     room, second = basic_user.open_room(), basic_user.open_room()
-    basic_user.sent(room, "one", key="k-1")
+    basic_user.ask(room, "one", key="k-1")
     reply = basic_user.send(*((room, "two") if other == "content" else (second, "one")), key="k-1")
     assert reply.status == 422
     assert reply.json["type"].endswith(":key-reused")
-    assert basic_user.counted() == 1
+    assert basic_user.count_prompts() == 1
     assert list(prompts(second)) == []
 
 
 def test_requests_that_differ_only_in_surrounding_space_are_the_same(basic_user: Person) -> None:
     room = basic_user.open_room()
-    first = basic_user.sent(room, "Hello", key="k-1")
-    assert basic_user.sent(room, "\n \nHello \n", key="k-1") == first
+    first = basic_user.ask(room, "Hello", key="k-1")
+    assert basic_user.ask(room, "\n \nHello \n", key="k-1") == first
 
 
 @pytest.mark.parametrize(
@@ -76,29 +76,29 @@ def test_a_key_that_is_not_1_to_255_visible_characters_is_a_400(
 def test_a_key_of_255_characters_is_valid(basic_user: Person) -> None:
     room = basic_user.open_room()
     key = "~" * 255
-    assert basic_user.sent(room, key=key) == basic_user.sent(room, key=key)
+    assert basic_user.ask(room, key=key) == basic_user.ask(room, key=key)
 
 
 def test_two_users_may_use_the_same_key(api: Api, basic_user: Person) -> None:
     other = Person(api)
     rooms = {user.id: user.open_room() for user in (basic_user, other)}
-    sent = [user.sent(rooms[user.id], key="k-1") for user in (basic_user, other)]
+    sent = [user.ask(rooms[user.id], key="k-1") for user in (basic_user, other)]
     assert len(set(sent)) == 2
 
 
 def test_a_replay_is_accepted_after_the_daily_quota_is_used_up(basic_user: Person) -> None:
     room = basic_user.open_room()
-    first = basic_user.sent(room, key="k-1", at=TODAY)
+    first = basic_user.ask(room, key="k-1", at=TODAY)
     for _ in range(4):
-        basic_user.sent(room, at=TODAY)
+        basic_user.ask(room, at=TODAY)
     assert basic_user.send(room, at=TODAY).status == 429
-    assert basic_user.sent(room, key="k-1", at=TODAY) == first
+    assert basic_user.ask(room, key="k-1", at=TODAY) == first
 
 
 def test_a_refused_request_leaves_its_key_unused(basic_user: Person) -> None:
     room = basic_user.open_room()
     for _ in range(5):
-        basic_user.sent(room, at=TODAY)
+        basic_user.ask(room, at=TODAY)
     assert basic_user.send(room, key="k-1", at=TODAY).status == 429
     reply = basic_user.send(room, key="k-1", at=TODAY + timedelta(days=1))
     assert reply.status == 202
@@ -108,10 +108,10 @@ def test_a_refused_request_leaves_its_key_unused(basic_user: Person) -> None:
 @pytest.mark.both_engines
 def test_a_key_is_valid_for_24_hours(basic_user: Person) -> None:
     room = basic_user.open_room()
-    first = basic_user.sent(room, key="k-1", at=TODAY)
+    first = basic_user.ask(room, key="k-1", at=TODAY)
     kept = TODAY + timedelta(hours=23, minutes=59)
-    assert basic_user.sent(room, key="k-1", at=kept) == first
-    assert basic_user.sent(room, key="k-1", at=TODAY + timedelta(hours=24)) != first
+    assert basic_user.ask(room, key="k-1", at=kept) == first
+    assert basic_user.ask(room, key="k-1", at=TODAY + timedelta(hours=24)) != first
 
 
 def test_a_replay_queues_a_prompt_whose_queue_message_was_lost(
@@ -119,9 +119,9 @@ def test_a_replay_queues_a_prompt_whose_queue_message_was_lost(
 ) -> None:
     room = basic_user.open_room()
     wire.cut(SEND, "refused", times=2)
-    first = basic_user.sent(room, key="k-1")
+    first = basic_user.ask(room, key="k-1")
     assert not worker.poll().bodies
-    assert basic_user.sent(room, key="k-1") == first
+    assert basic_user.ask(room, key="k-1") == first
     worker.drain()
     assert basic_user.look(room, first)["status"] == "answered"
 
@@ -130,7 +130,7 @@ def test_a_replay_of_a_finished_prompt_returns_its_status_and_queues_nothing(
     basic_user: Person, worker: Poller, wire: Wire
 ) -> None:
     room = basic_user.open_room()
-    first = basic_user.sent(room, key="k-1")
+    first = basic_user.ask(room, key="k-1")
     worker.drain()
     wire.reset()
     reply = basic_user.send(room, key="k-1")
@@ -141,6 +141,6 @@ def test_a_replay_of_a_finished_prompt_returns_its_status_and_queues_nothing(
 
 def test_a_replay_in_a_deleted_room_is_a_404(basic_user: Person) -> None:
     room = basic_user.open_room()
-    basic_user.sent(room, key="k-1")
+    basic_user.ask(room, key="k-1")
     basic_user.delete(room)
     assert basic_user.send(room, key="k-1").status == 404

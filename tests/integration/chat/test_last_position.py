@@ -10,7 +10,7 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Poller
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person
-from tests.support.stored import prompts, stored
+from tests.support.stored import messages_in, prompts
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.both_engines
@@ -35,7 +35,7 @@ def room(pro_user: Person, worker: Poller) -> str:
     """A room with the answered prompts "one" and "two"; its item knows of none."""
     room = pro_user.open_room("Named")
     for content in ("one", "two"):
-        pro_user.sent(room, content)
+        pro_user.ask(room, content)
         worker.drain()
     set_last(pro_user, room, 0)
     return room
@@ -51,7 +51,7 @@ def test_a_prompt_takes_the_position_after_the_last_message(
 ) -> None:
     said, ask = WAYS[way]
     first = pro_user.page(room)[0]["id"]
-    with wire.watched() as tries:
+    with wire.watch() as tries:
         reply = ask(pro_user, room, first)
     assert reply.status == 202, reply.text
     assert reply.data["messageId"].endswith("_5")
@@ -62,28 +62,28 @@ def test_a_prompt_takes_the_position_after_the_last_message(
     assert [one["content"] for one in shown if one["sender"] == "user"] == said
     assert len(shown) == 2 * len(said)
     check(pro_user, [room])
-    with wire.watched() as tries:
-        pro_user.sent(room)
+    with wire.watch() as tries:
+        pro_user.ask(room)
     assert [seen.call for seen in tries] == [BATCH_GET, TRANSACT, SEND]
 
 
 def test_a_repeated_request_with_a_key_has_the_result_of_the_first(
     pro_user: Person, room: str
 ) -> None:
-    first = pro_user.sent(room, key="k-1")
+    first = pro_user.ask(room, key="k-1")
     set_last(pro_user, room, 0)
-    assert pro_user.sent(room, key="k-1") == first
+    assert pro_user.ask(room, key="k-1") == first
     assert len(list(prompts(room))) == 3
 
 
 def test_a_prompt_without_a_reply_keeps_the_position_of_its_reply(
     pro_user: Person, room: str, worker: Poller
 ) -> None:
-    pro_user.sent(room, "three")
+    pro_user.ask(room, "three")
     set_last(pro_user, room, 2)
-    assert pro_user.sent(room, "four").endswith("_7")
+    assert pro_user.ask(room, "four").endswith("_7")
     bring_to_rest(worker, [room])
-    assert [one.sender for one in stored(room)] == ["user", "ai"] * 4
+    assert [one.sender for one in messages_in(room)] == ["user", "ai"] * 4
 
 
 def test_prompts_that_are_sent_at_once_take_different_positions(

@@ -7,16 +7,16 @@ from geminichat.tables.messages.stored import StoredMessage
 from tests.support import document
 from tests.support.lambdas import Poller
 from tests.support.person import Person
-from tests.support.stored import stored
+from tests.support.stored import messages_in
 
 
 @pytest.fixture
 def later(pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch) -> str:
     """A room with values that this release does not know, in every field that is an enumeration."""
     room = pro_user.open_room()
-    pro_user.sent(room, "one")
+    pro_user.ask(room, "one")
     worker.drain()
-    prompt, reply = stored(room)
+    prompt, reply = messages_in(room)
     prompt.update([StoredMessage.status.set("postponed"), StoredMessage.thinking.set("extreme")])
     reply.update([StoredMessage.finish.set("folded")])
     Chatroom(pro_user.id, room).update([Chatroom.thinking.set("extreme")])
@@ -46,8 +46,8 @@ def test_polling_waits_at_a_prompt_whose_status_is_not_known_to_be_final(
 def test_a_prompt_of_a_later_release_is_answered_with_its_history(
     pro_user: Person, later: str, worker: Poller
 ) -> None:
-    message = pro_user.sent(later, "two")
-    assert stored(later)[-1].thinking == "extreme"
+    message = pro_user.ask(later, "two")
+    assert messages_in(later)[-1].thinking == "extreme"
     worker.drain()
     reply = pro_user.look(later, message)["reply"]
     assert reply["content"] == "You said: two (turn 2; before that: one)"

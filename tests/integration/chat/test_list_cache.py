@@ -26,7 +26,7 @@ def titles(reply: Reply) -> list[str]:
     return [room["title"] for room in reply.data["chatrooms"]]
 
 
-def listed(user: Person, query: str = "") -> tuple[str, list[str]]:
+def list_rooms(user: Person, query: str = "") -> tuple[str, list[str]]:
     """Return "hit" or "miss", and the titles of a user's list."""
     reply = user.get(f"/chatroom{query}")
     where = {"hit": "Chatrooms from cache.", "miss": "Chatrooms from DB."}
@@ -43,14 +43,14 @@ def test_the_second_request_for_a_list_of_rooms_is_a_cache_hit(
     basic_user: Person, wire: Wire
 ) -> None:
     basic_user.open_room(title="One")
-    assert listed(basic_user) == ("miss", ["One"])
+    assert list_rooms(basic_user) == ("miss", ["One"])
     wire.reset()
-    assert listed(basic_user) == ("hit", ["One"])
+    assert list_rooms(basic_user) == ("hit", ["One"])
     assert wire.calls() == ["dynamodb.BatchGetItem"], "which reads the session"
 
 
 def test_a_list_is_cached_for_ten_minutes(basic_user: Person, valkey: ValkeyServer) -> None:
-    listed(basic_user)
+    list_rooms(basic_user)
     assert 595 <= valkey.client().ttl(list_key(basic_user)) <= 600
 
 
@@ -74,12 +74,12 @@ def test_the_next_list_after_a_change_shows_it_and_is_cached(
 ) -> None:
     room = basic_user.open_room(title="One")
     basic_user.open_room(title="Two")
-    assert listed(basic_user) == ("miss", ["Two", "One"])
-    assert listed(basic_user)[0] == "hit"
+    assert list_rooms(basic_user) == ("miss", ["Two", "One"])
+    assert list_rooms(basic_user)[0] == "hit"
     make, after = CHANGES[change]
     assert make(basic_user, room).status < 300
-    assert listed(basic_user) == ("miss", after)
-    assert listed(basic_user) == ("hit", after)
+    assert list_rooms(basic_user) == ("miss", after)
+    assert list_rooms(basic_user) == ("hit", after)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -89,7 +89,7 @@ def test_an_aborted_change_leaves_no_stale_list(
 ) -> None:
     room = basic_user.open_room(title="One")
     basic_user.open_room(title="Two")
-    listed(basic_user)
+    list_rooms(basic_user)
     for call in ("PutItem", "UpdateItem", "TransactWriteItems"):
         wire.cut(f"dynamodb.{call}", how, times=2)
     with suppress(Died):
@@ -97,7 +97,7 @@ def test_an_aborted_change_leaves_no_stale_list(
     wire.reset()
     fresh = titles(basic_user.get("/chatroom?limit=50"))
     for _ in range(2):
-        assert listed(basic_user)[1] == fresh
+        assert list_rooms(basic_user)[1] == fresh
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -106,7 +106,7 @@ def test_a_reader_from_before_a_change_cannot_cache_the_old_list(
 ) -> None:
     room = basic_user.open_room(title="One")
     basic_user.open_room(title="Two")
-    listed(basic_user)
+    list_rooms(basic_user)
     basic_user.request("PATCH", f"/chatroom/{room}", json={"title": "One"})  # drops the list
     make, after = CHANGES[change]
     before = ["One", "Two"]
@@ -118,13 +118,13 @@ def test_a_reader_from_before_a_change_cannot_cache_the_old_list(
         make(basic_user, room)
 
     wire.edit(QUERY, meanwhile)
-    assert listed(basic_user) == ("miss", before)
+    assert list_rooms(basic_user) == ("miss", before)
     if change == "another title":
         after = ["1st", "Two"]
     if change == "a new room":
         after = ["New", "One", "Two"]
-    assert listed(basic_user) == ("miss", after)
-    assert listed(basic_user) == ("hit", after)
+    assert list_rooms(basic_user) == ("miss", after)
+    assert list_rooms(basic_user) == ("hit", after)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -137,15 +137,15 @@ def test_a_list_read_during_a_change_is_not_cached_without_it(
     seen: list[tuple[str, list[str]]] = []
 
     def meanwhile() -> None:
-        seen.extend([listed(basic_user), listed(basic_user)])
+        seen.extend([list_rooms(basic_user), list_rooms(basic_user)])
 
     for call in ("PutItem", "UpdateItem", "TransactWriteItems"):
         wire.cut(f"dynamodb.{call}", "meanwhile", do=meanwhile)
     make, after = CHANGES[change]
     make(basic_user, room)
     assert seen[:2] == [("miss", ["Two", "One"])] * 2
-    assert listed(basic_user)[1] == after
-    assert listed(basic_user) == ("hit", after)
+    assert list_rooms(basic_user)[1] == after
+    assert list_rooms(basic_user) == ("hit", after)
 
 
 def test_a_list_is_cached_only_after_both_of_two_pending_changes(basic_user: Person) -> None:
@@ -154,11 +154,11 @@ def test_a_list_is_cached_only_after_both_of_two_pending_changes(basic_user: Per
     change = room_list_cache.update_notice(rooms[0], moment)
     room_list_cache.announce(change, basic_user.id)
     basic_user.send(rooms[1])
-    assert [listed(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
+    assert [list_rooms(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
     patch = basic_user.request("PATCH", f"/chatroom/{rooms[0]}", json={"title": "1"}, at=moment)
     assert patch.status == 200
-    assert listed(basic_user)[0] == "miss"
-    assert listed(basic_user) == ("hit", ["1", "Two"])
+    assert list_rooms(basic_user)[0] == "miss"
+    assert list_rooms(basic_user) == ("hit", ["1", "Two"])
 
 
 def test_a_room_being_created_prevents_caching_only_of_pages_that_could_show_it(
@@ -166,30 +166,30 @@ def test_a_room_being_created_prevents_caching_only_of_pages_that_could_show_it(
 ) -> None:
     for number in range(3):
         basic_user.open_room(title=str(number))
-    listed(basic_user)
+    list_rooms(basic_user)
     to_come = room_list_cache.creation_notice(
         ids.new("r"), datetime.now(UTC) - timedelta(minutes=1)
     )
     room_list_cache.announce(to_come, basic_user.id)  # it will be the last of the list
-    assert [listed(basic_user, "?limit=2")[0] for _ in range(2)] == ["miss", "hit"]
-    assert [listed(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
+    assert [list_rooms(basic_user, "?limit=2")[0] for _ in range(2)] == ["miss", "hit"]
+    assert [list_rooms(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
 
 
 def test_a_rooms_latest_activity_never_decreases(basic_user: Person) -> None:
     room = basic_user.open_room()
     now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
-    basic_user.sent(room, at=now)
-    basic_user.sent(room, at=now - timedelta(milliseconds=500))
+    basic_user.ask(room, at=now)
+    basic_user.ask(room, at=now - timedelta(milliseconds=500))
     assert basic_user.get(f"/chatroom/{room}").data["updatedAt"] == times.text(now)
 
 
 def test_fifty_parallel_misses_take_one_table_read(basic_user: Person, wire: Wire) -> None:
     basic_user.open_room(title="One")
-    listed(basic_user)
+    list_rooms(basic_user)
     room_list_cache.drop_list(basic_user.id)
     wire.reset()
     with ThreadPoolExecutor(50) as pool:
-        replies = list(pool.map(lambda _: listed(basic_user), range(50)))
+        replies = list(pool.map(lambda _: list_rooms(basic_user), range(50)))
     assert [titles for _, titles in replies] == [["One"]] * 50
     assert wire.calls().count(QUERY) == 1
 
@@ -199,16 +199,16 @@ def test_readers_that_wait_for_a_crashed_reader_read_the_table_themselves(
 ) -> None:
     wire.cut(QUERY, "dies before")
     with pytest.raises(Died):
-        listed(basic_user)
-    assert listed(basic_user) == ("miss", [])
+        list_rooms(basic_user)
+    assert list_rooms(basic_user) == ("miss", [])
 
 
 def test_each_user_has_a_cached_list_of_their_own(api: Api, basic_user: Person) -> None:
     basic_user.open_room(title="Mine")
     other = Person(api)
-    assert listed(other) == ("miss", [])
-    assert listed(basic_user) == ("miss", ["Mine"])
-    assert listed(other) == ("hit", [])
+    assert list_rooms(other) == ("miss", [])
+    assert list_rooms(basic_user) == ("miss", ["Mine"])
+    assert list_rooms(other) == ("hit", [])
 
 
 @pytest.mark.parametrize(
@@ -227,22 +227,22 @@ def test_a_malformed_cached_list_is_read_from_the_table(
     kept: Any, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     basic_user.open_room(title="One")
-    listed(basic_user)
+    list_rooms(basic_user)
     valkey.client().hset(list_key(basic_user), "20", kept)
-    assert listed(basic_user) == ("miss", ["One"])
+    assert list_rooms(basic_user) == ("miss", ["One"])
     redis.close_circuit()
-    assert listed(basic_user)[1] == ["One"]
+    assert list_rooms(basic_user)[1] == ["One"]
 
 
 def test_a_cached_list_of_another_user_is_read_from_the_table(
     api: Api, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     basic_user.open_room(title="Secret")
-    listed(basic_user)
+    list_rooms(basic_user)
     other = Person(api)
     client = valkey.client()
     client.hset(list_key(other), mapping=client.hgetall(list_key(basic_user)))
-    assert listed(other) == ("miss", [])
+    assert list_rooms(other) == ("miss", [])
     assert not client.exists(list_key(other))
 
 
@@ -250,10 +250,10 @@ def test_a_page_of_another_size_than_the_cached_one_is_read_from_the_table(
     basic_user: Person, valkey: ValkeyServer
 ) -> None:
     basic_user.open_room(title="One")
-    listed(basic_user)
+    list_rooms(basic_user)
     client = valkey.client()
     client.hset(list_key(basic_user), "5", client.hget(list_key(basic_user), "20"))
-    assert listed(basic_user, "?limit=5") == ("miss", ["One"])
+    assert list_rooms(basic_user, "?limit=5") == ("miss", ["One"])
 
 
 def test_a_page_above_the_size_limit_is_not_cached(
@@ -261,9 +261,9 @@ def test_a_page_above_the_size_limit_is_not_cached(
 ) -> None:
     for _ in range(40):
         basic_user.open_room("\N{SLICE OF PIZZA}" * 120)
-    listed(basic_user, "?limit=40")
+    list_rooms(basic_user, "?limit=40")
     assert valkey.client().hkeys(list_key(basic_user)) == []
-    listed(basic_user, "?limit=30")
+    list_rooms(basic_user, "?limit=30")
     assert valkey.client().hkeys(list_key(basic_user)) == [b"30"]
 
 
@@ -297,7 +297,7 @@ def test_later_pages_are_read_from_the_table(basic_user: Person, redis: StandIn)
 def test_a_list_is_read_from_the_table_without_redis(basic_user: Person, redis: StandIn) -> None:
     redis.fault("drop", times="always")
     basic_user.open_room(title="One")
-    assert [listed(basic_user) for _ in range(2)] == [("miss", ["One"])] * 2
+    assert [list_rooms(basic_user) for _ in range(2)] == [("miss", ["One"])] * 2
 
 
 def test_a_cached_page_has_the_cursor_of_the_next_page(basic_user: Person) -> None:

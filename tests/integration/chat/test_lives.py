@@ -41,7 +41,7 @@ from tests.support.aftermath import run_sweep
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
-from tests.support.stored import let_leases_end
+from tests.support.stored import end_leases
 from tests.support.template import PROMPT_QUEUES, QUEUES, Values
 from tests.support.wire import Wire
 
@@ -439,7 +439,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(room=rooms)
     def leases_end(self, room: Room) -> None:
-        let_leases_end(room.id)
+        end_leases(room.id)
         for prompt in room.prompts:
             prompt.lease_over = prompt.status == "generating"
 
@@ -465,7 +465,7 @@ class Lives(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.clock += SWEEP_EVERY
         now = self.clock
-        with self.world.wire.watched() as tries:
+        with self.world.wire.watch() as tries:
             run_sweep(now - datetime.now(UTC))
         sent = [
             json.loads(json.loads(one.body)["MessageBody"]) for one in tries if one.call == SEND
@@ -551,7 +551,7 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def counts_equal_the_accepted_prompts_less_refunds(self) -> None:
         for day, counted in self.counted.items():
-            assert self.user.counted(times.parse(f"{day}T00:00:00Z")) == counted, day
+            assert self.user.count_prompts(times.parse(f"{day}T00:00:00Z")) == counted, day
 
     @invariant()
     def messages_equal_the_model(self) -> None:

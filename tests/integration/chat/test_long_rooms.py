@@ -10,10 +10,10 @@ import pytest
 from geminichat.domain import ids
 from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.messages.tombstones import purge
-from tests.support.aftermath import run_sweep, waiting
+from tests.support.aftermath import list_waiting, run_sweep
 from tests.support.lambdas import Api
 from tests.support.person import Person
-from tests.support.stored import fill_room, stored
+from tests.support.stored import fill_room, messages_in
 from tests.support.wire import Wire
 
 MANY = 2_000
@@ -36,7 +36,7 @@ def pages(owner: Person, url: str, wire: Wire) -> Iterator[list[Any]]:
     """Yield each page's messages; assert that only they were read."""
     cursor = None
     while True:
-        with wire.watched() as tries:
+        with wire.watch() as tries:
             reply = owner.get(url + (f"&cursor={cursor}" if cursor else ""))
         assert reply.status == 200, reply.text
         shown = reply.data["messages"]
@@ -121,9 +121,9 @@ def test_a_deleted_room_is_not_found_at_once_and_its_messages_are_purged_later(
     assert basic_user.request("PATCH", f"/chatroom/{room}", json={"title": "x"}).status == 404
 
     run_sweep(timedelta(seconds=359))
-    assert len(stored(room)) == 301
+    assert len(messages_in(room)) == 301
     assert run_sweep(timedelta(seconds=361))["purged"] >= 1
-    assert stored(room) == []
+    assert messages_in(room) == []
 
 
 def test_a_purge_that_runs_out_of_time_continues_in_the_next_sweep(
@@ -131,15 +131,15 @@ def test_a_purge_that_runs_out_of_time_continues_in_the_next_sweep(
 ) -> None:
     assert owner.delete(long_room).status == 204
     sizes = []
-    while left := stored(long_room):
+    while left := messages_in(long_room):
         sizes.append(len(left))
         assert len(sizes) < 100, "no progress"
         gone = purge(long_room, time.monotonic() + 0.2)
-        assert gone == (not stored(long_room))
+        assert gone == (not messages_in(long_room))
     assert sizes[0] == MANY + 1
     assert len(set(sizes)) > 1, "it had time for all of it"
     assert sizes == sorted(sizes, reverse=True)
-    assert not waiting([long_room])
+    assert not list_waiting([long_room])
 
 
 def test_a_reply_that_is_stored_during_a_purge_is_deleted(basic_user: Person, wire: Wire) -> None:
@@ -157,4 +157,4 @@ def test_a_reply_that_is_stored_during_a_purge_is_deleted(basic_user: Person, wi
     )
     wire.cut("dynamodb.BatchWriteItem", "meanwhile", do=late.save)
     assert run_sweep(timedelta(hours=1))["purged"] >= 1
-    assert stored(room) == []
+    assert messages_in(room) == []

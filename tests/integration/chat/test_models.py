@@ -14,7 +14,7 @@ from infra.local.standins import gemini
 from infra.local.standins.faults import StandIn
 from tests.support.lambdas import Poller, invoke
 from tests.support.person import Person
-from tests.support.stored import stored
+from tests.support.stored import messages_in
 
 RETIRED = {"kind": "retired", "model": "gemini-2.5", "times": "always"}
 
@@ -88,7 +88,7 @@ def test_a_room_is_answered_by_the_default_after_its_users_plan_ended(
 ) -> None:
     room = pro_user.open_room(model="best")
     patch_catalogue(monkeypatch, models={"gemini-3.8-flash": {"plans": []}})
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     worker.drain()
     reply = pro_user.look(room, message)["reply"]
     assert (reply["model"], reply["requestedModel"]) == ("gemini-3.5-flash-lite", "best")
@@ -98,7 +98,7 @@ def test_the_thinking_level_and_the_token_bound_are_sent_and_thoughts_are_counte
     pro_user: Person, worker: Poller, google: StandIn
 ) -> None:
     room = pro_user.open_room(model="best", thinking="minimal")
-    message = pro_user.sent(room, "1234")
+    message = pro_user.ask(room, "1234")
     worker.drain()
     [request] = google.requests()
     assert request["model"] == "gemini-3.8-flash"
@@ -115,7 +115,7 @@ def test_the_default_model_changes_with_the_catalogue(
 ) -> None:
     room = basic_user.open_room()
     patch_catalogue(monkeypatch, aliases={"fast": "gemini-3.6-flash"})
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     worker.drain()
     assert basic_user.look(room, message)["reply"]["model"] == "gemini-3.6-flash"
 
@@ -135,14 +135,14 @@ def test_100_prompts_to_retired_models_are_answered_by_their_replacements_in_one
     }
     names = [list(replacements)[number % 3] for number in range(100)]
     rooms = [pro_user.open_room(model=name) for name in names]
-    sent = [pro_user.sent(room) for room in rooms]
+    sent = [pro_user.ask(room) for room in rooms]
     worker.drain()
     for name, room, end in zip(names, rooms, ends_of(pro_user, rooms, sent), strict=True):
         assert end["status"] == "answered"
         assert end["reply"]["model"] == replacements[name]
         assert end["reply"]["requestedModel"] == name
-        assert int(stored(room)[0].attempts) == 1
-    assert pro_user.counted() == 100
+        assert int(messages_in(room)[0].attempts) == 1
+    assert pro_user.count_prompts() == 100
 
 
 def test_prompts_to_retired_models_without_replacement_are_refunded_and_raise_the_alarm(
@@ -160,14 +160,14 @@ def test_prompts_to_retired_models_without_replacement_are_refunded_and_raise_th
     patch_catalogue(monkeypatch, models=changes)
     google.fault(**RETIRED)
     rooms = [pro_user.open_room(model=list(changes)[number % 3]) for number in range(100)]
-    sent = [pro_user.sent(room) for room in rooms]
+    sent = [pro_user.ask(room) for room in rooms]
     capsys.readouterr()
     worker.drain()
     logged = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "{" in line]
     for end in ends_of(pro_user, rooms, sent):
         assert (end["status"], end["error"]["code"]) == ("failed", "model-retired")
         assert "hange it and send it" not in end["error"]["message"]
-    assert pro_user.counted() == 0
+    assert pro_user.count_prompts() == 0
     assert len(google.requests()) == 100
     assert sum(line["GeminiRefusals"][0] for line in logged if "GeminiRefusals" in line) == 100
     reasons = {line["reason"] for line in logged if line.get("message") == "gemini failed"}
@@ -179,7 +179,7 @@ def test_from_the_retirement_day_on_a_models_replacement_is_asked_directly(
 ) -> None:
     today = datetime.now(UTC).date().isoformat()
     patch_catalogue(monkeypatch, models={"gemini-2.5-flash": {"retires": today}})
-    pro_user.sent(pro_user.open_room(model="gemini-2.5-flash"))
+    pro_user.ask(pro_user.open_room(model="gemini-2.5-flash"))
     worker.drain()
     assert [request["model"] for request in google.requests()] == ["gemini-3.6-flash"]
 
@@ -188,9 +188,9 @@ def test_a_room_whose_model_left_the_catalogue_is_answered_by_the_default(
     pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = pro_user.open_room(model="gemini-3.7-flash")
-    stored_before = pro_user.sent(room, "sent before")
+    stored_before = pro_user.ask(room, "sent before")
     patch_catalogue(monkeypatch, models={"gemini-3.7-flash": None})
-    stored_after = pro_user.sent(room, "sent after")
+    stored_after = pro_user.ask(room, "sent after")
     worker.drain()
     for message in (stored_before, stored_after):
         reply = pro_user.look(room, message)["reply"]
@@ -243,7 +243,7 @@ def test_tokens_of_attempts_without_a_reply_are_counted_when_the_prompt_ends(
     used = {"promptTokenCount": 100, "totalTokenCount": 400}
     empty = {"candidates": [{"finishReason": "OTHER"}], "usageMetadata": used}
     google.fault("answer", events=[empty], times=2)
-    message = pro_user.sent(room, "1234")
+    message = pro_user.ask(room, "1234")
     worker.poll()
     worker.redeliver()
     worker.poll()
@@ -263,7 +263,7 @@ def test_tokens_of_a_failed_prompt_are_counted(
     used = {"promptTokenCount": 1_706, "totalTokenCount": 4_705, "thoughtsTokenCount": 2_999}
     only_thoughts = {"candidates": [{"finishReason": "MAX_TOKENS"}], "usageMetadata": used}
     google.fault("answer", events=[only_thoughts])
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     worker.drain()
     end = pro_user.look(room, message)
     assert (end["status"], end["error"]["code"]) == ("failed", "reply-too-long")
@@ -292,7 +292,7 @@ def test_the_usage_of_many_rooms_equals_the_billed_tokens(
         for _ in range(10)
     ]
     with ThreadPoolExecutor(4) as pool:
-        sent = list(pool.map(pro_user.sent, rooms))
+        sent = list(pool.map(pro_user.ask, rooms))
     worker.drain()
     ends = ends_of(pro_user, rooms, sent)
     billed = [end["reply"]["usage"] for end in ends]

@@ -40,12 +40,12 @@ def test_polling_answers_304_until_a_prompts_state_changes(
         return first
 
     assert look().data["messages"] == []
-    message = pro_user.sent(room, "Hello")
+    message = pro_user.ask(room, "Hello")
     assert [shown["status"] for shown in look().data["messages"]] == ["queued"]
     worker.drain()
     prompt, reply = look().data["messages"]
     assert (prompt["status"], reply["replyTo"]) == ("answered", message)
-    pro_user.sent(room, "And now?")
+    pro_user.ask(room, "And now?")
     assert len(look().data["messages"]) == 3
 
 
@@ -53,7 +53,7 @@ def test_polling_answers_200_after_a_failure_and_a_retry(
     pro_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked")
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     queued = poll(pro_user, room).headers["etag"]
     worker.drain()
     failed = poll(pro_user, room, queued)
@@ -70,14 +70,14 @@ def test_polling_answers_200_after_a_failure_and_a_retry(
 def test_if_none_match_may_be_weak_a_list_or_a_star(
     known: str, pro_user: Person, room: str
 ) -> None:
-    pro_user.sent(room)
+    pro_user.ask(room)
     tag = poll(pro_user, room).headers["etag"]
     assert poll(pro_user, room, known.format(tag)).status == 304
 
 
 @pytest.mark.parametrize("known", ["", '""', '"x"', "W/", "x", '"*"', ",", '"x", "y"', "*, *"])
 def test_an_outdated_etag_is_answered_with_200(known: str, pro_user: Person, room: str) -> None:
-    pro_user.sent(room)
+    pro_user.ask(room)
     reply = poll(pro_user, room, known)
     assert reply.status == 200
     assert len(reply.data["messages"]) == 1
@@ -103,23 +103,23 @@ def test_a_room_of_another_user_or_a_deleted_one_is_a_404_with_any_etag(
 def test_two_rooms_with_equal_messages_have_different_etags(pro_user: Person, room: str) -> None:
     other = pro_user.open_room()
     for one in (room, other):
-        pro_user.sent(one)
+        pro_user.ask(one)
     assert poll(pro_user, room).headers["etag"] != poll(pro_user, other).headers["etag"]
 
 
 def test_polling_finds_the_reply_of_a_prompt_whose_queue_message_was_lost_in_its_place(
     pro_user: Person, room: str, worker: Poller, wire: Wire
 ) -> None:
-    pro_user.sent(room, "zero")
+    pro_user.ask(room, "zero")
     worker.drain()
     wire.cut("sqs.SendMessage", "refused", times=2)
-    late = pro_user.sent(room, "one")
+    late = pro_user.ask(room, "one")
     first = poll(pro_user, room)
     after = first.data["pollAfter"]
     assert after == first.data["messages"][1]["id"]
     assert poll(pro_user, room, first.headers["etag"]).status == 304
 
-    pro_user.sent(room, "two")
+    pro_user.ask(room, "two")
     worker.drain()
     found = poll(pro_user, room, query=f"?after={after}").data
     assert [shown["sender"] for shown in found["messages"]] == ["user", "ai", "user", "ai"]
@@ -132,7 +132,7 @@ def test_polling_with_poll_after_returns_every_reply(
 ) -> None:
     google.fault("blocked", match="prompt 3")
     for number in range(7):
-        pro_user.sent(room, f"prompt {number}")
+        pro_user.ask(room, f"prompt {number}")
     seen: dict[str, str] = {}
     after, tags = None, set()
     for _ in range(20):

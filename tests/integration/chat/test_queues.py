@@ -21,7 +21,7 @@ def pollers(values: Values) -> dict[str, Poller]:
     return {name: Poller([values.refs[name]], "GeminiWorker") for name in PROMPT_QUEUES}
 
 
-def answered_by(pollers: dict[str, Poller]) -> Sequence[str]:
+def poll_each(pollers: dict[str, Poller]) -> Sequence[str]:
     """Poll each queue once, and return the names of those that had a message."""
     return [name for name, poller in pollers.items() if poller.poll().bodies]
 
@@ -37,15 +37,15 @@ def test_sent_repeated_retried_and_recovered_prompts_use_the_queue_of_the_plan(
 ) -> None:
     user, queue = (pro_user, PRO_QUEUE) if plan == "pro" else (basic_user, "PromptsQueue")
     room = user.open_room()
-    message = user.sent(room, key="one")
-    user.sent(room, key="one")
+    message = user.ask(room, key="one")
+    user.ask(room, key="one")
     google.fault("blocked")
-    assert answered_by(pollers) == [queue]
+    assert poll_each(pollers) == [queue]
 
     assert user.retry(room, message).status == 202
     boto3.client("sqs").purge_queue(QueueUrl=values.refs[queue])
     assert run_sweep(timedelta(hours=1))["queued"] == 1
-    assert answered_by(pollers) == [queue]
+    assert poll_each(pollers) == [queue]
     assert user.look(room, message)["status"] == "answered"
 
 
@@ -53,7 +53,7 @@ def test_a_pro_prompt_is_postponed_in_its_own_queue(
     pro_user: Person, pollers: dict[str, Poller], google: StandIn, values: Values
 ) -> None:
     google.fault("error", status=503)
-    pro_user.sent(pro_user.open_room())
+    pro_user.ask(pro_user.open_room())
     assert len(pollers[PRO_QUEUE].poll().failed) == 1
     assert hidden(values, PRO_QUEUE) == 1
     assert pollers[PRO_QUEUE].poll().bodies == [], "its pause is not over"

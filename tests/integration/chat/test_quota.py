@@ -120,7 +120,7 @@ def test_of_fifty_parallel_prompts_exactly_five_are_accepted(
         else:
             assert reply.headers["ratelimit-policy"] == '"day";q=5;w=86400'
             assert reply.headers["ratelimit"].startswith('"day";r=')
-    assert basic_user.counted(NOON) == len(list(prompts(room))) == 5
+    assert basic_user.count_prompts(NOON) == len(list(prompts(room))) == 5
 
 
 def test_parallel_prompts_on_both_sides_of_midnight_are_counted_on_their_own_days(
@@ -130,7 +130,7 @@ def test_parallel_prompts_on_both_sides_of_midnight_are_counted_on_their_own_day
     moments = [MIDNIGHT - timedelta(milliseconds=1), MIDNIGHT]
     replies = repeat_at_once(lambda n: basic_user.send(room, at=moments[n % 2]), 50)
     assert Counter(reply.status for reply in replies) == {202: 10, 429: 40}
-    assert [basic_user.counted(moment) for moment in moments] == [5, 5]
+    assert [basic_user.count_prompts(moment) for moment in moments] == [5, 5]
 
 
 @pytest.mark.any_write_order
@@ -169,7 +169,7 @@ def test_exactly_five_prompts_are_accepted_whatever_redis_holds(
     for _ in range(2):
         lie(valkey.client(), basic_user.id)
         check_refusal(basic_user.send(room, at=NOON), NOON)
-    assert basic_user.counted(NOON) == 5
+    assert basic_user.count_prompts(NOON) == 5
     lie(valkey.client(), basic_user.id)
     assert basic_user.get("/chatroom").status == 200
 
@@ -295,7 +295,7 @@ def test_a_prompt_that_gemini_could_not_answer_is_refunded_to_the_daily_quota(
         assert basic_user.send(room, f"the {which}", at=now).status == 202
     assert basic_user.send(room, at=now).status == 429
     worker.drain()
-    assert basic_user.counted(now) == 4
+    assert basic_user.count_prompts(now) == 4
     assert basic_user.send(room, at=now).status == 202
     assert basic_user.send(room, at=now).status == 429
 
@@ -320,7 +320,7 @@ def test_pro_has_no_daily_limit_in_its_headers(pro_user: Person) -> None:
         reply = pro_user.send(room)
         assert reply.status == 202
         assert reply.headers["ratelimit-policy"] == '"burst";q=20;w=10'
-    assert pro_user.counted() == 7
+    assert pro_user.count_prompts() == 7
 
 
 @pytest.mark.any_write_order

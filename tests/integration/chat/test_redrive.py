@@ -20,7 +20,7 @@ from tests.support import operators
 from tests.support.aftermath import bring_to_rest
 from tests.support.lambdas import Poller
 from tests.support.person import Person
-from tests.support.stored import NO_ROOM, prompts, stored
+from tests.support.stored import NO_ROOM, messages_in, prompts
 from tests.support.template import Values
 from tests.support.wire import Died, Wire
 
@@ -43,10 +43,10 @@ def failed_prompt(basic_user: Person, worker: Poller, google: StandIn) -> tuple[
     """A room and its prompt that failed while Gemini was down."""
     room = basic_user.open_room()
     google.fault("error", status=503)
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     worker.drain()
     assert basic_user.look(room, message)["error"]["code"] == "gemini-unavailable"
-    assert basic_user.counted() == 0
+    assert basic_user.count_prompts() == 0
     return room, message
 
 
@@ -78,7 +78,7 @@ def test_a_redriven_prompt_is_answered_and_not_counted_again(
     worker.drain()
     end = basic_user.look(room, message)
     assert (end["status"], end["error"]) == ("answered", None)
-    assert basic_user.counted() == 0
+    assert basic_user.count_prompts() == 0
     assert run() == ({}, "Nothing to redrive.")
 
 
@@ -90,13 +90,13 @@ def test_a_redriven_prompt_that_fails_again_is_not_refunded_twice(
     values: Values,
 ) -> None:
     room, message = failed_prompt
-    basic_user.sent(room, "another")
+    basic_user.ask(room, "another")
     worker.drain()
     run()
     google.fault("error", status=503)
     worker.drain()
     assert basic_user.look(room, message)["status"] == "failed"
-    assert basic_user.counted() == 1
+    assert basic_user.count_prompts() == 1
     assert letters(values) == 0
     assert run()[0] == {"queued": 1}
 
@@ -107,7 +107,7 @@ def test_prompts_that_were_retried_answered_or_deleted_are_not_redriven(
 ) -> None:
     google.fault("error", status=503, times=3)
     rooms = [basic_user.open_room() for _ in range(3)]
-    messages = [basic_user.sent(room) for room in rooms]
+    messages = [basic_user.ask(room) for room in rooms]
     worker.drain()
     for room in rooms:
         send_dead_letter(values, json.dumps({"chatroomId": room, "seq": 1}))
@@ -118,7 +118,7 @@ def test_prompts_that_were_retried_answered_or_deleted_are_not_redriven(
     assert purge(rooms[2], time.monotonic() + 60)
     assert run()[0] == {"ended": 3}
     assert letters(values) == 0
-    assert basic_user.counted() == 2
+    assert basic_user.count_prompts() == 2
 
 
 def test_a_retried_prompt_that_fails_again_is_redriven_once(
@@ -136,7 +136,7 @@ def test_prompts_are_redriven_by_the_reason_and_the_time_of_their_failure(
     basic_user: Person, worker: Poller, google: StandIn
 ) -> None:
     google.fault("error", status=403, match="billing")
-    refused = basic_user.sent(basic_user.open_room(), "billing")
+    refused = basic_user.ask(basic_user.open_room(), "billing")
     worker.drain()
     done, said = run(hours=0)
     assert done == {"queued": 1}, "only the dead letter"
@@ -164,7 +164,7 @@ def test_a_blocked_prompt_is_not_redriven(
 ) -> None:
     room = basic_user.open_room()
     google.fault("blocked")
-    basic_user.sent(room)
+    basic_user.ask(room)
     worker.drain()
     send_dead_letter(values, json.dumps({"chatroomId": room, "seq": 1}))
     assert run()[0] == {"ended": 1}
@@ -175,7 +175,7 @@ def test_an_unfinished_prompt_is_not_redriven(
     basic_user: Person, values: Values, worker: Poller
 ) -> None:
     room = basic_user.open_room()
-    basic_user.sent(room)
+    basic_user.ask(room)
     send_dead_letter(values, json.dumps({"chatroomId": room, "seq": 1}))
     assert run()[0] == {"waiting": 1}
     worker.drain()
@@ -194,11 +194,11 @@ def test_a_dry_run_of_redrive_prints_the_same_and_changes_nothing(
 ) -> None:
     room, message = failed_prompt
     send_dead_letter(values, json.dumps({"chatroomId": NO_ROOM, "seq": 1}))
-    before = [vars(item) for item in stored(room)]
+    before = [vars(item) for item in messages_in(room)]
     done, said = run(dryRun=True)
     assert done == {"ended": 1, "queued": 1}
     assert said.endswith("1 of 2 queued again: gemini-unavailable 1.")
-    assert [vars(item) for item in stored(room)] == before
+    assert [vars(item) for item in messages_in(room)] == before
     assert letters(values) == 1
     assert run() == (done, said)
     assert basic_user.look(room, message)["status"] == "queued"
@@ -221,7 +221,7 @@ def test_an_aborted_redrive_loses_no_prompt(
     wire.reset()
     bring_to_rest(worker, [room])
     assert basic_user.look(room, message)["status"] in ("answered", "failed")
-    assert basic_user.counted() == 0
+    assert basic_user.count_prompts() == 0
 
 
 def send_dead_letter(values: Values, body: str) -> None:

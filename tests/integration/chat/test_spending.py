@@ -192,14 +192,14 @@ def test_attempts_are_limited_though_failed_prompts_are_refunded(
     monkeypatch.setenv("MAX_ATTEMPTS", "1")
     google.fault("error", status=503, times="always")
     room = basic_user.open_room()
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     worker.drain()
     for _ in range(7):
         assert basic_user.retry(room, message).status == 202
         worker.drain()
-        basic_user.sent(basic_user.open_room())
+        basic_user.ask(basic_user.open_room())
         worker.drain()
-    assert basic_user.counted() == 0
+    assert basic_user.count_prompts() == 0
     assert len(google.requests()) == 15
     for reply in (basic_user.send(room), basic_user.retry(room, message)):
         assert "15 prompts and retries" in problem(reply, 429, "too-many-attempts").text
@@ -231,10 +231,10 @@ def test_only_failures_that_no_user_can_cause_are_refunded(
     monkeypatch.setenv("MAX_ATTEMPTS", "1")
     google.fault(**fault, times="always")
     room = basic_user.open_room()
-    basic_user.sent(room)
+    basic_user.ask(room)
     worker.drain()
     assert next(prompts(room)).status == "failed"
-    assert basic_user.counted() == (0 if refunded else 1)
+    assert basic_user.count_prompts() == (0 if refunded else 1)
     check_settled(basic_user.id, times.day(now()))
 
 
@@ -257,9 +257,9 @@ def test_a_retry_is_refused_by_the_limits_of_a_prompt(
 ) -> None:
     google.fault("blocked")
     room = basic_user.open_room()
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     worker.drain()
-    basic_user.sent(basic_user.open_room())
+    basic_user.ask(basic_user.open_room())
     monkeypatch.setenv(setting, value)
     problem(basic_user.retry(room, message), 429, code)
     assert basic_user.look(room, message)["status"] == "failed"
@@ -272,7 +272,7 @@ def test_a_failed_attempt_that_is_billed_is_reserved_in_addition_to_the_next_one
     basic_user: Person,
 ) -> None:
     room = basic_user.open_room()
-    basic_user.sent(room)
+    basic_user.ask(room)
     tokens = TokenUsage(input_tokens=100, output_tokens=200)
     assert finish_prompt.release(lease(room), tokens)
     cost = MODEL.cost(100, 200)
@@ -289,7 +289,7 @@ def test_a_prompt_is_not_tried_again_if_the_cap_cannot_pay_for_it(
     monkeypatch.setenv("BASIC_DAILY_DOLLARS", dollars(WORST))
     google.fault("finish", reason="RECITATION", times="always")
     room = basic_user.open_room()
-    basic_user.sent(room)
+    basic_user.ask(room)
     worker.drain()
     assert next(prompts(room)).error_code == "recitation"
     assert len(google.requests()) == 1
@@ -300,7 +300,7 @@ def test_a_prompt_is_settled_at_the_price_at_which_it_was_sent(
     basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = basic_user.open_room()
-    basic_user.sent(room)
+    basic_user.ask(room)
     patch = f'{{"models": {{"{MODEL.id}": {{"input": 1000, "output": 1000}}}}}}'
     monkeypatch.setenv("MODELS_PATCH", patch)
     config.catalogue.cache_clear()
@@ -314,7 +314,7 @@ def test_a_prompt_is_settled_at_the_price_at_which_it_was_sent(
 def test_the_sweep_measures_the_share_of_the_stages_cap(
     clean_stage: str, basic_user: Person, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    basic_user.sent(basic_user.open_room())
+    basic_user.ask(basic_user.open_room())
     assert usage_of(clean_stage).reserved == WORST
     capsys.readouterr()
     run_sweep()
@@ -324,7 +324,7 @@ def test_the_sweep_measures_the_share_of_the_stages_cap(
 def test_the_usage_of_a_day_shows_tokens_and_dollars(api: Api) -> None:
     user = Person.new(api)
     room = user.open_room()
-    user.sent(room)
+    user.ask(room)
     answer(room, TokenUsage(input_tokens=1_000, output_tokens=2_000))
     usage = user.get("/auth/me").data["usage"]
     assert (usage["inputTokens"], usage["outputTokens"]) == (1_000, 2_000)
@@ -336,7 +336,7 @@ def test_nothing_stays_reserved_for_the_prompts_of_a_deleted_room(
     state: str, basic_user: Person
 ) -> None:
     room = basic_user.open_room()
-    basic_user.sent(room)
+    basic_user.ask(room)
     if state == "leased":
         lease(room)
     assert basic_user.delete(room).status == 204
@@ -353,7 +353,7 @@ def test_a_prompt_whose_users_counts_were_deleted_ends_and_is_settled_for_the_st
 ) -> None:
     rooms = [basic_user.open_room() for _ in range(2)]
     for room in rooms:
-        basic_user.sent(room)
+        basic_user.ask(room)
     delete_all(basic_user.id)
     answer(rooms[0], TokenUsage(input_tokens=10, output_tokens=20))
     finish_prompt.fail(lease(rooms[1]), BLOCKED, now())

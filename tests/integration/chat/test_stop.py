@@ -23,7 +23,7 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Batch, Poller
 from tests.support.moments import NOON
 from tests.support.person import Person
-from tests.support.stored import let_leases_end, prompts, stored
+from tests.support.stored import end_leases, messages_in, prompts
 from tests.support.template import Values
 from tests.support.wire import Wire
 
@@ -43,7 +43,7 @@ def room(basic_user: Person) -> str:
 
 
 @pytest.fixture
-def working(worker: Poller) -> Iterator[Callable[[], Future[Batch]]]:
+def run_worker(worker: Poller) -> Iterator[Callable[[], Future[Batch]]]:
     """A function that runs the worker in another thread."""
     with ThreadPoolExecutor() as pool:
         yield lambda: pool.submit(worker.poll)
@@ -70,13 +70,13 @@ def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
 def test_a_queued_prompt_is_stopped_and_refunded_and_never_sent_to_gemini(
     basic_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
-    message = basic_user.sent(room)
-    assert basic_user.counted() == 1
+    message = basic_user.ask(room)
+    assert basic_user.count_prompts() == 1
     stopped = stop(basic_user, room, message)
     assert (stopped.status, stopped.data["status"]) == (202, "stopped")
     assert basic_user.look(room, message)["status"] == "stopped"
     assert basic_user.look(room, message)["reply"] is None
-    assert basic_user.counted() == 0
+    assert basic_user.count_prompts() == 0
     worker.drain()
     assert google.requests() == []
     check(basic_user, [room], [message])
@@ -84,11 +84,11 @@ def test_a_queued_prompt_is_stopped_and_refunded_and_never_sent_to_gemini(
 
 
 def test_a_generating_prompt_is_stopped_and_keeps_its_text(
-    basic_user: Person, room: str, google: StandIn, working: Callable[[], Future[Batch]]
+    basic_user: Person, room: str, google: StandIn, run_worker: Callable[[], Future[Batch]]
 ) -> None:
     google.fault("answer", events=[piece_of(n) for n in range(200)], pause=0.05)
-    message = basic_user.sent(room)
-    work = working()
+    message = basic_user.ask(room)
+    work = run_worker()
     wait_until(lambda: (partial(basic_user, room, message) or {}).get("text"))
     shown = partial(basic_user, room, message)
     assert (shown["attempt"], shown["from"]) == (1, 0)
@@ -101,7 +101,7 @@ def test_a_generating_prompt_is_stopped_and_keeps_its_text(
     assert end["reply"]["content"].startswith(shown["text"].rstrip())
     assert "piece 199" not in end["reply"]["content"]
     assert end["reply"]["usage"]["outputTokens"] > 0
-    assert basic_user.counted() == 1
+    assert basic_user.count_prompts() == 1
     check(basic_user, [room], [message])
     assert live.find_watchers(basic_user.id, datetime.now(UTC)).stops == frozenset()
 
@@ -109,14 +109,14 @@ def test_a_generating_prompt_is_stopped_and_keeps_its_text(
 def test_an_edit_stops_and_refunds_a_queued_prompt_that_it_hides(
     basic_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
-    hidden = [basic_user.sent(room, content) for content in ("one", "two")]
+    hidden = [basic_user.ask(room, content) for content in ("one", "two")]
     edited = basic_user.edit(room, hidden[0], "ONE").data["messageId"]
-    assert basic_user.counted() == 3
+    assert basic_user.count_prompts() == 3
     worker.drain()
     assert [basic_user.look(room, one)["status"] for one in hidden] == ["stopped"] * 2
     assert basic_user.look(room, edited)["status"] == "answered"
     assert [one["contents"][-1]["parts"][0]["text"] for one in google.requests()] == ["ONE"]
-    assert basic_user.counted() == 1
+    assert basic_user.count_prompts() == 1
     check(basic_user, [room], [*hidden, edited])
 
 
@@ -127,14 +127,14 @@ def test_a_generating_prompt_that_is_hidden_is_stopped(
     room: str,
     worker: Poller,
     google: StandIn,
-    working: Callable[[], Future[Batch]],
+    run_worker: Callable[[], Future[Batch]],
 ) -> None:
-    message = basic_user.sent(room, "one")
+    message = basic_user.ask(room, "one")
     if act == "undo":
         worker.drain()
         message = basic_user.regenerate(room, message).data["messageId"]
     google.fault("answer", events=[piece_of(n) for n in range(200)], pause=0.05)
-    work = working()
+    work = run_worker()
     wait_until(lambda: basic_user.look(room, message)["status"] == "generating")
     began = time.monotonic()
     reply = basic_user.undo(room) if act == "undo" else basic_user.edit(room, message, "ONE")
@@ -151,11 +151,11 @@ def test_a_generating_prompt_that_is_hidden_is_stopped(
 
 
 def test_a_stop_ends_the_wait_for_the_first_text(
-    basic_user: Person, room: str, google: StandIn, working: Callable[[], Future[Batch]]
+    basic_user: Person, room: str, google: StandIn, run_worker: Callable[[], Future[Batch]]
 ) -> None:
     google.fault("stall", seconds=30)
-    message = basic_user.sent(room)
-    work = working()
+    message = basic_user.ask(room)
+    work = run_worker()
     wait_until(lambda: basic_user.look(room, message)["status"] == "generating")
     assert stop(basic_user, room, message).status == 202
     work.result(timeout=5)
@@ -166,24 +166,24 @@ def test_a_stop_ends_the_wait_for_the_first_text(
 
 def test_a_stopped_reply_is_part_of_the_history(
     basic_user: Person, room: str, google: StandIn, worker: Poller,
-    working: Callable[[], Future[Batch]],
+    run_worker: Callable[[], Future[Batch]],
 ) -> None:  # fmt: skip
     google.fault("answer", events=[piece_of(0), piece_of(1)], hold=30)
-    message = basic_user.sent(room, "one")
-    work = working()
+    message = basic_user.ask(room, "one")
+    work = run_worker()
     wait_until(lambda: (partial(basic_user, room, message) or {}).get("text"))
     stop(basic_user, room, message)
     work.result(timeout=5)
-    second = basic_user.sent(room, "two")
+    second = basic_user.ask(room, "two")
     worker.drain()
     assert "before that: one" in basic_user.look(room, second)["reply"]["content"]
     past = google.requests()[-1]["contents"]
     assert past[1]["parts"][0]["text"] == "piece 0 piece 1"
 
 
-def generating(user: Person, room: str, text: str = "") -> str:
+def lease_and_die(user: Person, room: str, text: str = "") -> str:
     """Send a prompt whose worker dies after some text; return the message's id."""
-    message = user.sent(room)
+    message = user.ask(room)
     prompt = leases.lease_prompt(room, 1, "l_dead", datetime.now(UTC), timedelta(seconds=20))
     assert prompt
     if text:
@@ -195,9 +195,9 @@ def generating(user: Person, room: str, text: str = "") -> str:
 def test_a_stop_is_honoured_after_the_workers_death(
     by: str, basic_user: Person, room: str, worker: Poller, google: StandIn, values: Values
 ) -> None:
-    message = generating(basic_user, room, "The text so far")
+    message = lease_and_die(basic_user, room, "The text so far")
     assert stop(basic_user, room, message).status == 202
-    let_leases_end(room)
+    end_leases(room)
     if by == "sweep":
         boto3.client("sqs").purge_queue(QueueUrl=values.refs["PromptsQueue"])
         run_sweep(timedelta(hours=1))
@@ -212,7 +212,7 @@ def test_a_stop_is_honoured_after_the_workers_death(
 def test_a_stop_marked_on_the_prompt_only_is_honoured_after_a_failed_attempt(
     basic_user: Person, room: str, google: StandIn, worker: Poller, wire: Wire
 ) -> None:
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     google.fault("error", status=503)
     wire.cut(
         "dynamodb.BatchGetItem",
@@ -237,7 +237,7 @@ def test_a_stop_that_races_the_end_has_one_outcome(
     outcomes = set()
     for number, room in enumerate(rooms):
         google.fault("answer", events=[piece_of(0), DONE], pause=0.02, match=room)
-        message = pro_user.sent(room, f"Hello ({room})")
+        message = pro_user.ask(room, f"Hello ({room})")
         with ThreadPoolExecutor() as pool:
             work = pool.submit(worker.poll)
             time.sleep(number / RACES * 0.4)
@@ -260,7 +260,7 @@ def test_a_stop_that_races_the_end_has_one_outcome(
 def test_a_stop_finds_only_prompts_of_the_users_own_rooms(
     basic_user: Person, pro_user: Person, room: str, worker: Poller
 ) -> None:
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     assert stop(pro_user, room, message).status == 404
     assert stop(basic_user, room, ids.message_id(room, 7)).status == 404
     worker.drain()
@@ -273,7 +273,7 @@ def test_a_stop_finds_only_prompts_of_the_users_own_rooms(
 def test_a_poll_returns_the_text_from_its_offset_on(
     start: int, text: str, basic_user: Person, room: str
 ) -> None:
-    message = generating(basic_user, room)
+    message = lease_and_die(basic_user, room)
     for offset, piece in ((0, "a\U0001f600"), (3, "bc"), (5, "d")):
         pieces.put_piece(room, 1, 1, Piece(offset, piece), datetime.now(UTC))
     assert partial(basic_user, room, message, start) == {"attempt": 1, "from": start, "text": text}
@@ -283,7 +283,7 @@ def test_a_poll_returns_the_text_from_its_offset_on(
 
 @pytest.mark.parametrize("start", ["-1", "x", "1.5", "1" * 10, "null"])
 def test_an_invalid_offset_is_a_400(start: str, basic_user: Person, room: str) -> None:
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     assert basic_user.get(f"/chatroom/{room}/message/{message}?from={start}").status == 400
     assert basic_user.get(f"/chatroom/{room}/message/{message}?from=").status == 200
 
@@ -298,10 +298,10 @@ def test_a_retried_prompts_attempts_continue_the_numbering(
     basic_user: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("blocked")
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     worker.drain()
     assert basic_user.retry(room, message).status == 202
     worker.drain()
     [prompt] = prompts(room)
     assert (prompt.status, int(prompt.attempts), int(prompt.attempt)) == (Status.ANSWERED, 1, 2)
-    assert isinstance(stored(room)[0], StoredMessage)
+    assert isinstance(messages_in(room)[0], StoredMessage)

@@ -37,7 +37,7 @@ ANSWERED = {
 def room(basic_user: Person, worker: Poller, google: StandIn) -> str:
     """A room without a name and with one answered turn, whose title is queued."""
     room = basic_user.open_room()
-    basic_user.sent(room, PROMPT)
+    basic_user.ask(room, PROMPT)
     worker.drain()
     google.reset()
     return room
@@ -51,7 +51,7 @@ def rename(user: Person, room: str, title: str | None = "Mine") -> None:
     assert user.request("PATCH", f"/chatroom/{room}", json={"title": title}).status == 200
 
 
-def spent(user: Person) -> int:
+def dollars_spent(user: Person) -> int:
     """Return the micro-dollars that the user has spent today."""
     usage = Usage.get(user.id, times.day(datetime.now(UTC)), consistent_read=True)
     assert usage.reserved == 0
@@ -63,11 +63,11 @@ def test_a_room_gets_its_title_after_its_first_answered_turn(
 ) -> None:
     room = basic_user.open_room()
     google.fault("blocked")
-    basic_user.sent(room, "a blocked prompt")
+    basic_user.ask(room, "a blocked prompt")
     worker.drain()
     assert titler.poll().bodies == []
     assert title_of(basic_user, room) == "New Chat"
-    basic_user.sent(room, PROMPT)
+    basic_user.ask(room, PROMPT)
     worker.drain()
     google.reset()
     titler.poll()
@@ -76,7 +76,7 @@ def test_a_room_gets_its_title_after_its_first_answered_turn(
     assert asked["systemInstruction"] == titles.INSTRUCTION
     assert asked["generationConfig"] == {"maxOutputTokens": 24}
     assert title_of(basic_user, room) == GENERATED
-    basic_user.sent(room, "And a stack?")
+    basic_user.ask(room, "And a stack?")
     worker.drain()
     assert titler.poll().bodies == []
 
@@ -119,14 +119,14 @@ def test_a_title_does_not_move_its_room_in_the_list(
 def test_without_gemini_the_prompts_words_are_the_title(
     fault: dict[str, Any], basic_user: Person, room: str, titler: Poller, google: StandIn
 ) -> None:
-    before = spent(basic_user)
+    before = dollars_spent(basic_user)
     google.fault(**fault, times="always")
     began = time.monotonic()
     assert titler.poll().failed == []
     assert time.monotonic() - began < 4
     assert title_of(basic_user, room) == WORDS
     assert len(google.requests()) == 1
-    assert spent(basic_user) - before <= 100
+    assert dollars_spent(basic_user) - before <= 100
     assert titler.poll().bodies == []
 
 
@@ -148,7 +148,7 @@ def test_a_title_is_charged_for_at_most_300_tokens_and_is_valid(
     said: str, pro_user: Person, worker: Poller, titler: Poller, google: StandIn
 ) -> None:
     room = pro_user.open_room()
-    pro_user.sent(room, said)
+    pro_user.ask(room, said)
     worker.drain()
     day = times.day(datetime.now(UTC))
     before = Usage.get(pro_user.id, day, consistent_read=True)
@@ -178,12 +178,12 @@ def test_without_budget_the_prompts_words_remain_the_title(
     google: StandIn,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before = spent(basic_user)
+    before = dollars_spent(basic_user)
     monkeypatch.setenv(setting, "0.000001")
     titler.poll()
     assert google.requests() == []
     assert title_of(basic_user, room) == WORDS
-    assert spent(basic_user) == before
+    assert dollars_spent(basic_user) == before
 
 
 # ── The user's own title ──────────────────────────────────────────────────────────────────────────
@@ -203,7 +203,7 @@ def test_a_rename_before_or_while_a_title_is_generated_wins(
 def race(user: Person, worker: Poller, titler: Poller, after: float) -> str:
     """Rename a room while its title is generated, and return its title."""
     room = user.open_room()
-    user.sent(room, PROMPT)
+    user.ask(room, PROMPT)
     worker.drain()
 
     def late() -> None:
@@ -234,11 +234,11 @@ def test_a_named_room_gets_no_title_until_its_user_asks_for_the_default(
     basic_user: Person, worker: Poller, titler: Poller
 ) -> None:
     room = basic_user.open_room("New Chat")
-    basic_user.sent(room, PROMPT)
+    basic_user.ask(room, PROMPT)
     worker.drain()
     assert titler.poll().bodies == []
     rename(basic_user, room, None)
-    basic_user.sent(room, PROMPT)
+    basic_user.ask(room, PROMPT)
     worker.drain()
     titler.poll()
     assert title_of(basic_user, room) == GENERATED
@@ -249,7 +249,7 @@ def test_titles_can_be_turned_off(
 ) -> None:
     monkeypatch.setenv("TITLES_QUEUE_URL", "")
     room = basic_user.open_room()
-    basic_user.sent(room, PROMPT)
+    basic_user.ask(room, PROMPT)
     wire.reset()
     worker.poll()
     assert SEND not in wire.calls()
@@ -264,7 +264,7 @@ def test_the_title_is_queued_after_the_reply_is_stored(
     basic_user: Person, worker: Poller, wire: Wire
 ) -> None:
     room = basic_user.open_room()
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     seen: list[str] = []
     look = lambda: seen.append(basic_user.look(room, message)["status"])  # noqa: E731
     wire.cut(SEND, "meanwhile", do=look)
@@ -277,14 +277,14 @@ def test_a_title_that_could_not_be_queued_is_generated_after_the_next_answer(
     how: str, basic_user: Person, worker: Poller, titler: Poller, wire: Wire
 ) -> None:
     room = basic_user.open_room()
-    message = basic_user.sent(room, PROMPT)
+    message = basic_user.ask(room, PROMPT)
     fault = wire.cut(SEND, how)
     began = time.monotonic()
     assert worker.poll().failed == []
     assert time.monotonic() - began < 1
     assert fault.happened == 1
     assert basic_user.look(room, message)["status"] == "answered"
-    basic_user.sent(room, PROMPT)
+    basic_user.ask(room, PROMPT)
     worker.drain()
     titler.drain()
     assert title_of(basic_user, room) == GENERATED
@@ -321,7 +321,7 @@ def test_jobs_of_several_prompts_ask_gemini_once(
 ) -> None:
     room = pro_user.open_room()
     for _ in range(3):
-        pro_user.sent(room, PROMPT)
+        pro_user.ask(room, PROMPT)
     worker.drain()
     google.reset()
     others = [

@@ -50,7 +50,7 @@ def test_a_prompt_is_refused_after_replies_used_up_the_tokens(
     worker.drain()
     assert pro_user.look(room, first.data["messageId"])["status"] == "answered"
     check_refusal(pro_user.send(room))
-    assert len(list(prompts(room))) == pro_user.counted() == 1
+    assert len(list(prompts(room))) == pro_user.count_prompts() == 1
 
 
 @pytest.mark.usefixtures("limited")
@@ -76,7 +76,7 @@ def test_the_token_limit_holds_whatever_redis_does(
         if redis_is == "forgetful":
             valkey.client().flushall()
         check_refusal(pro_user.send(room))
-    assert pro_user.counted() == 1
+    assert pro_user.count_prompts() == 1
 
 
 @pytest.mark.usefixtures("limited")
@@ -92,9 +92,9 @@ def test_a_refusal_for_tokens_takes_two_reads(pro_user: Person, wire: Wire) -> N
 @pytest.mark.usefixtures("limited")
 def test_the_token_limit_takes_no_further_call(pro_user: Person, wire: Wire) -> None:
     room = pro_user.open_room()
-    pro_user.sent(room)
+    pro_user.ask(room)
     wire.reset()
-    pro_user.sent(room)
+    pro_user.ask(room)
     assert wire.calls() == [
         "dynamodb.BatchGetItem",
         "dynamodb.TransactWriteItems",
@@ -125,7 +125,7 @@ def test_a_retry_is_refused_after_the_tokens_are_used_up(
 ) -> None:
     room = pro_user.open_room()
     google.fault("blocked")
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     worker.drain()
     spend(pro_user, LIMIT)
     check_refusal(pro_user.retry(room, message))

@@ -24,7 +24,7 @@ from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person, problem
-from tests.support.stored import stored
+from tests.support.stored import messages_in
 from tests.support.template import Values
 
 NUMBERS = st.integers(0, 10_000)
@@ -188,7 +188,7 @@ class TurnLives(RuleBasedStateMachine):
         self.google.fault("blocked", match="harm", times="always")
         self.worker.drain()
         for room in self.rooms:
-            found = {int(message.seq): message for message in stored(room.id)}
+            found = {int(message.seq): message for message in messages_in(room.id)}
             for prompt in room.prompts:
                 if prompt.ended:
                     continue
@@ -240,7 +240,7 @@ class TurnLives(RuleBasedStateMachine):
 
     @invariant()
     def counts_equal_the_accepted_prompts(self) -> None:
-        assert self.user.counted() == self.counted
+        assert self.user.count_prompts() == self.counted
 
     def teardown(self) -> None:
         """Answer what waits: every accepted prompt ends."""

@@ -19,7 +19,7 @@ from tests.support.lambdas import Api, Poller
 from tests.support.moments import NOON
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person, problem
-from tests.support.stored import NO_ROOM, fill_room, prompts, stored
+from tests.support.stored import NO_ROOM, fill_room, messages_in, prompts
 from tests.support.wire import Wire
 
 BATCH_GET, TRANSACT = "dynamodb.BatchGetItem", "dynamodb.TransactWriteItems"
@@ -36,7 +36,7 @@ def room(user: Person, worker: Poller) -> str:
     """A room with the answered prompts "one", "two" and "three"."""
     room = user.open_room("Numbers")
     for content in ("one", "two", "three"):
-        user.sent(room, content)
+        user.ask(room, content)
         worker.drain()
     return room
 
@@ -45,7 +45,7 @@ def ids_of(user: Person, room: str) -> list[str]:
     return [message["id"] for message in user.page(room)]
 
 
-def said(user: Person, room: str) -> list[str]:
+def prompts_shown(user: Person, room: str) -> list[str]:
     """Return the prompts that the room shows."""
     return [one["content"] for one in user.page(room) if one["sender"] == "user"]
 
@@ -76,7 +76,7 @@ def test_an_edit_replaces_a_prompt_and_all_turns_after_it(
     reply = user.edit(room, before[2]["id"], "2")
     assert (reply.status, reply.data["status"]) == (202, "queued")
     assert reply.headers["location"].endswith(reply.data["messageId"])
-    assert said(user, room) == ["one", "2"]
+    assert prompts_shown(user, room) == ["one", "2"]
     worker.drain()
     after = user.page(room)
     assert after[:2] == before[:2]
@@ -93,21 +93,21 @@ def test_a_regeneration_asks_the_same_prompt_again(
     reply = user.regenerate(room, before[2 if named == "prompt" else 3]["id"], "best")
     assert (reply.status, reply.data["message"]["content"]) == (202, "two")
     worker.drain()
-    assert said(user, room) == ["one", "two"]
+    assert prompts_shown(user, room) == ["one", "two"]
     assert user.page(room)[3]["model"] == "gemini-3.8-flash"
-    user.sent(room, "three")
+    user.ask(room, "three")
     worker.drain()
     assert user.page(room)[5]["model"] != "gemini-3.8-flash"
 
 
 def test_no_item_is_changed_or_deleted(user: Person, room: str, worker: Poller) -> None:
-    before = [one.attribute_values for one in stored(room)]
+    before = [one.attribute_values for one in messages_in(room)]
     assert user.edit(room, ids_of(user, room)[0], "1").status == 202
     assert user.regenerate(room, ids_of(user, room)[0]).status == 202
     assert user.undo(room).status == 200
-    assert [one.attribute_values for one in stored(room)][: len(before)] == before
+    assert [one.attribute_values for one in messages_in(room)][: len(before)] == before
     worker.drain()
-    assert [one.attribute_values for one in stored(room)][: len(before)] == before
+    assert [one.attribute_values for one in messages_in(room)][: len(before)] == before
 
 
 def test_undo_restores_each_page_byte_for_byte(user: Person, room: str, worker: Poller) -> None:
@@ -119,7 +119,7 @@ def test_undo_restores_each_page_byte_for_byte(user: Person, room: str, worker: 
     for number in range(3):
         seen.append(look())
         assert user.edit(room, ids_of(user, room)[2 * (2 - number)], "again").status == 202
-        user.sent(room, "and more")
+        user.ask(room, "and more")
         worker.drain()
     for before in reversed(seen):
         reply = user.undo(room)
@@ -127,8 +127,8 @@ def test_undo_restores_each_page_byte_for_byte(user: Person, room: str, worker: 
         assert look() == before
         assert reply.data["canUndo"] == (before is not seen[0])
     problem(user.undo(room), 409, "nothing-to-undo")
-    user.sent(room, "four")
-    assert said(user, room) == ["one", "two", "three", "four"]
+    user.ask(room, "four")
+    assert prompts_shown(user, room) == ["one", "two", "three", "four"]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
@@ -140,7 +140,7 @@ def test_pages_of_every_size_show_the_line(
             message = ids_of(user, room)[2 * (turn - 1)]
             assert user.regenerate(room, message).status == 202
             worker.drain()
-        user.sent(room, f"next {turn}")
+        user.ask(room, f"next {turn}")
         worker.drain()
     line = user.page(room)
     assert [one["content"] for one in line if one["sender"] == "user"] == [
@@ -182,7 +182,7 @@ def test_a_hidden_message_cannot_be_edited_regenerated_retried_or_forked(
     user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked")
-    failed = user.sent(room, "four")
+    failed = user.ask(room, "four")
     worker.drain()
     user.edit(room, ids_of(user, room)[4], "3")
     for reply in (
@@ -196,7 +196,7 @@ def test_a_hidden_message_cannot_be_edited_regenerated_retried_or_forked(
 
 
 def test_only_a_prompt_of_the_room_can_be_edited(user: Person, room: str) -> None:
-    other = user.sent(user.open_room())
+    other = user.ask(user.open_room())
     reply = ids_of(user, room)[1]
     for message in (other, reply, "m_1", reply[:-1] + "99"):
         problem(user.edit(room, message, "x"), 404, "not-found")
@@ -230,12 +230,12 @@ def test_a_request_with_an_idempotency_key_is_performed_once(
         user.undo(room)
     once = send("k-1")
     assert once.status in (200, 201, 202), once.text
-    shown, messages = said(user, room), len(stored(room))
+    shown, messages = prompts_shown(user, room), len(messages_in(room))
     again = send("k-1")
     assert again.status == once.status
     for name in ("id", "messageId"):
         assert again.data.get(name) == once.data.get(name)
-    assert (said(user, room), len(stored(room))) == (shown, messages)
+    assert (prompts_shown(user, room), len(messages_in(room))) == (shown, messages)
     problem(user.send(room, "another", key="k-1"), 422, "key-reused")
 
 
@@ -251,7 +251,7 @@ def test_fifty_parallel_edits_leave_one_line_and_every_accepted_prompt_ends(
         if reply.status == 409:
             problem(reply, 409, "changed-meanwhile")
     [accepted] = [reply.data["message"] for reply in replies if reply.status == 202]
-    assert said(user, room) == ["one", accepted["content"]]
+    assert prompts_shown(user, room) == ["one", accepted["content"]]
     worker.drain()
     assert user.look(room, accepted["id"])["status"] == "answered"
 
@@ -262,11 +262,11 @@ def test_an_edit_counts_as_a_prompt_and_a_refused_one_hides_nothing(
 ) -> None:
     room = basic_user.open_room()
     for content in "abcd":
-        basic_user.sent(room, content)
+        basic_user.ask(room, content)
     worker.drain()
     first = ids_of(basic_user, room)[0]
     assert basic_user.edit(room, first, "e").status == 202
-    assert basic_user.counted() == 5
+    assert basic_user.count_prompts() == 5
     basic_user.undo(room)
     before = basic_user.page(room)
     problem(basic_user.edit(room, first, "f"), 429, "quota-exceeded")
@@ -280,12 +280,12 @@ def test_a_fork_copies_the_shown_turns_and_is_independent_of_its_original(
 ) -> None:
     user.edit(room, ids_of(user, room)[2], "2")
     google.fault("blocked", match="no")
-    user.sent(room, "no")
+    user.ask(room, "no")
     worker.drain()
-    user.sent(room, "later")
+    user.ask(room, "later")
     worker.drain()
     line = user.page(room)
-    counted = user.counted()
+    counted = user.count_prompts()
     fork = user.fork(room, line[4]["id"])
     assert fork.status == 201, fork.text
     copy = user.page(fork.data["id"])
@@ -294,18 +294,18 @@ def test_a_fork_copies_the_shown_turns_and_is_independent_of_its_original(
     assert [{**one, "id": 0, "replyTo": 0} for one in copy] == [
         {**one, "id": 0, "replyTo": 0} for one in line[:5]
     ]
-    assert [int(one.seq) for one in stored(fork.data["id"])] == [1, 2, 3, 4, 5]
-    assert user.counted() == counted
+    assert [int(one.seq) for one in messages_in(fork.data["id"])] == [1, 2, 3, 4, 5]
+    assert user.count_prompts() == counted
     assert user.get("/chatroom").data["chatrooms"][0]["id"] == fork.data["id"]
     google.reset()
-    user.sent(fork.data["id"], "on")
+    user.ask(fork.data["id"], "on")
     worker.drain()
     assert texts(google.requests()[0])[::2] == ["one", "2", "on"]
     assert user.page(room) == line
 
 
 def test_a_prompt_that_is_being_answered_cannot_be_forked(user: Person, room: str) -> None:
-    waiting = user.sent(room, "four")
+    waiting = user.ask(room, "four")
     problem(user.fork(room, waiting), 409, "still-generating")
     assert user.fork(room, ids_of(user, room)[5]).status == 201
 
@@ -336,7 +336,7 @@ def test_an_edit_writes_as_much_at_message_3_of_2000_as_at_the_last(
     sizes = []
     for seq in (3, 1_001, 1_999):
         wire.reset()
-        with wire.watched() as tries:
+        with wire.watch() as tries:
             message = ids.message_id(room, seq)
             assert user.edit(room, message, "x" * 700).status == 202
         [transaction] = [json.loads(one.body) for one in tries if one.call == TRANSACT]
@@ -360,7 +360,7 @@ def test_a_room_of_2000_messages_is_forked_within_the_functions_time(
     calls = Counter(wire.calls())
     assert calls["dynamodb.BatchWriteItem"] == 80
     assert calls[TRANSACT] == 2
-    assert len(stored(fork.data["id"])) == 2_000
+    assert len(messages_in(fork.data["id"])) == 2_000
     assert seconds < 10
 
 
@@ -382,7 +382,7 @@ def test_forks_are_limited_by_rooms_and_per_day(
     basic_user: Person, monkeypatch: pytest.MonkeyPatch, worker: Poller
 ) -> None:
     room = basic_user.open_room()
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     worker.drain()
     monkeypatch.setenv("BASIC_ROOMS", "1")
     problem(basic_user.fork(room, message), 409, "too-many-rooms")
@@ -415,7 +415,7 @@ LIMITS = {
 def test_edits_and_regenerations_are_refused_by_the_limits_of_prompts(
     code: str, user: Person, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    user.sent(room, "four", at=NOON)
+    user.ask(room, "four", at=NOON)
     before = user.page(room)
     monkeypatch.setenv(*LIMITS[code])
     for act in NEW_TURNS:
@@ -426,7 +426,7 @@ def test_edits_and_regenerations_are_refused_by_the_limits_of_prompts(
 def test_edits_and_regenerations_count_as_prompts_of_an_unproven_account(api: Api) -> None:
     stranger = Person.new(api)
     room = stranger.open_room()
-    messages = [stranger.sent(room, at=NOON) for _ in range(5)]
+    messages = [stranger.ask(room, at=NOON) for _ in range(5)]
     tomorrow = NOON + timedelta(days=1)
     for act in NEW_TURNS:
         reply = ACTS[act](stranger, room, messages[0], at=tomorrow)
@@ -469,7 +469,7 @@ def test_each_of_several_parallel_undos_undoes_another_edit(user: Person, room: 
     codes = {reply.json["type"].rpartition(":")[2] for reply in replies if reply.status == 409}
     assert "changed-meanwhile" in codes
     expected = ["three", "x", "y", "z"][3 - len(done)]
-    assert said(user, room) == ["one", "two", expected]
+    assert prompts_shown(user, room) == ["one", "two", expected]
 
 
 def test_an_edit_in_a_51st_place_is_refused_but_possible_in_a_fork(user: Person) -> None:
@@ -482,13 +482,13 @@ def test_an_edit_in_a_51st_place_is_refused_but_possible_in_a_fork(user: Person)
         problem(ACTS[act](user, room, message), 409, "too-many-edits")
     assert user.send(room, "New prompts are accepted").status == 202
     fork = user.fork(room, message).data["id"]
-    assert len(stored(fork)) == 110
+    assert len(messages_in(fork)) == 110
     assert user.edit(fork, ids.message_id(fork, 109), "x").status == 202
 
 
 def test_a_regeneration_needs_a_model_of_the_plan(basic_user: Person, worker: Poller) -> None:
     room = basic_user.open_room()
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     worker.drain()
     problem(basic_user.regenerate(room, message, "best"), 403, "model-not-included")
     problem(basic_user.regenerate(room, message, "none"), 400, "bad-request")

@@ -52,7 +52,7 @@ def test_the_sixth_prompt_is_refused_on_every_day_until_an_identity_is_proven(
 ) -> None:
     room = stranger.open_room()
     for _ in range(5):
-        stranger.sent(room)
+        stranger.ask(room)
     problem(stranger.send(room), 429, "quota-exceeded")
     tomorrow = times.next_day(times.now())
     refused = problem(stranger.send(room, at=tomorrow), 403, "identity-not-proven")
@@ -67,7 +67,7 @@ def test_a_prompt_that_failed_in_geminis_outage_does_not_count_towards_the_five(
     google.fault("error", status=503, times="always")
     room = stranger.open_room()
     for _ in range(5):
-        stranger.sent(room)
+        stranger.ask(room)
         worker.drain()
     assert stranger.me().data["usage"]["used"] == 0
     google.reset()
@@ -80,10 +80,10 @@ def test_a_retry_counts_as_one_of_the_five_prompts(
 ) -> None:
     google.fault("blocked")
     room = stranger.open_room()
-    message = stranger.sent(room)
+    message = stranger.ask(room)
     worker.drain()
     for _ in range(4):
-        stranger.sent(room)
+        stranger.ask(room)
     refused = stranger.retry(room, message, at=times.next_day(times.now()))
     problem(refused, 403, "identity-not-proven")
     worker.drain()
@@ -101,13 +101,13 @@ def test_an_account_shows_the_prompts_that_its_unproven_identity_has_left(
     room = stranger.open_room()
     assert '"day";r=4' in stranger.send(room).headers["ratelimit"]
     for _ in range(3):
-        stranger.sent(room)
+        stranger.ask(room)
     assert usage(stranger) == (5, 4, 1)
     again = Person(api, stranger.identity)
     in_two_hours = times.now() + timedelta(hours=2)
     shown = again.sign_up(at=in_two_hours).data["user"]["usage"]
     assert (shown["used"], shown["remaining"]) == (4, 1)
-    again.sent(room := again.open_room())
+    again.ask(room := again.open_room())
     assert usage(again) == (5, 5, 0)
     before = [one.attribute_values for one in Chatroom.query(again.id)]
     problem(again.send(room), 403, "identity-not-proven")
@@ -120,7 +120,7 @@ def test_an_account_shows_the_prompts_that_its_unproven_identity_has_left(
 def test_the_prompts_are_counted_per_identity_and_not_per_account(
     stranger: Person, wire: Wire
 ) -> None:
-    stranger.sent(stranger.open_room())
+    stranger.ask(stranger.open_room())
     sent = next(
         one.body for one in wire.tries if "TransactWrite" in one.call and "unproven" in one.body
     )
@@ -131,7 +131,7 @@ def test_an_unproven_account_is_answered_by_the_cheapest_model(
     stranger: Person, worker: Poller, google: StandIn
 ) -> None:
     room = stranger.open_room(model="gemini-3.6-flash")
-    stranger.sent(room)
+    stranger.ask(room)
     worker.drain()
     [request] = google.requests()
     assert request["model"] == config.catalogue().cheapest(times.now().date()).id

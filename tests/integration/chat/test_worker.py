@@ -24,7 +24,7 @@ from tests.support.aftermath import bring_to_rest, check, run_sweep
 from tests.support.gemini_answers import INPUTS
 from tests.support.lambdas import Context, Poller, handler_of
 from tests.support.person import Person
-from tests.support.stored import NO_ROOM, counted, let_leases_end, prompts, stored
+from tests.support.stored import NO_ROOM, count_prompts, end_leases, messages_in, prompts
 from tests.support.template import Values
 from tests.support.wire import HIDES, Died, Wire
 
@@ -111,7 +111,7 @@ def room(pro_user: Person) -> str:
 def test_rooms_are_answered_in_parallel(pro_user: Person, worker: Poller, google: StandIn) -> None:
     rooms = [pro_user.open_room() for _ in range(5)]
     google.fault("stall", seconds=0.6, times=5)
-    sent = {room: pro_user.sent(room) for room in rooms}
+    sent = {room: pro_user.ask(room) for room in rooms}
     began = time.monotonic()
     worker.poll()
     assert time.monotonic() - began < 5 * 0.6
@@ -124,12 +124,12 @@ def test_a_rooms_prompts_are_answered_in_order_with_their_history(
 ) -> None:
     said = [f"prompt {number}" for number in range(6)]
     for content in said:
-        pro_user.sent(room, content)
+        pro_user.ask(room, content)
     worker.poll()
     contents = [request["contents"] for request in google.requests()]
     assert [turns[-1]["parts"][0]["text"] for turns in contents] == said
     assert [len(turns) for turns in contents] == [1, 3, 5, 7, 9, 11]
-    senders = [message.sender for message in stored(room)]
+    senders = [message.sender for message in messages_in(room)]
     assert senders == ["user", "ai"] * 6
 
 
@@ -138,13 +138,13 @@ def test_a_rooms_next_prompt_does_not_wait_for_another_room_of_the_batch(
 ) -> None:
     slow, quick = pro_user.open_room(), pro_user.open_room()
     google.fault("stall", seconds=float(os.environ.get("SLOW_ROOM_SECONDS", "6")), match="slow")
-    pro_user.sent(slow, "slow")
-    first = pro_user.sent(quick, "one")
+    pro_user.ask(slow, "slow")
+    first = pro_user.ask(quick, "one")
     with ThreadPoolExecutor() as pool:
         batch = pool.submit(worker.poll)
         while pro_user.look(quick, first)["status"] != "answered":
             time.sleep(0.02)
-        second = pro_user.sent(quick, "two")
+        second = pro_user.ask(quick, "two")
         answered = time.monotonic()
         other = Poller([values.refs["ProPromptsQueue"]], "GeminiWorker")
         while not other.poll().bodies:
@@ -169,7 +169,7 @@ def test_a_prompt_whose_queue_message_was_lost_is_answered_before_the_rooms_next
 ) -> None:
     wire.cut("sqs.SendMessage", "refused", times=4)
     for content in ("one", "two", "three"):
-        pro_user.sent(room, content)
+        pro_user.ask(room, content)
     worker.poll()
     contents = [request["contents"] for request in google.requests()]
     assert [turns[-1]["parts"][0]["text"] for turns in contents] == ["one", "two", "three"]
@@ -182,7 +182,7 @@ def test_a_prompt_waits_while_an_earlier_one_of_its_room_is_paused(
 ) -> None:
     wire.cut("sqs.SendMessage", "refused", times=2)
     google.fault("error", status=503)
-    sent = [pro_user.sent(room, content) for content in ("one", "two")]
+    sent = [pro_user.ask(room, content) for content in ("one", "two")]
     wire.reset()
     assert len(worker.poll().failed) == 1
     assert [int(prompt.attempts) for prompt in prompts(room)] == [1, 0]
@@ -197,7 +197,7 @@ def test_later_prompts_of_a_room_wait_for_one_that_is_paused(
     pro_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     google.fault("error", status=503)
-    sent = [pro_user.sent(room, f"prompt {number}") for number in range(3)]
+    sent = [pro_user.ask(room, f"prompt {number}") for number in range(3)]
     wire.reset()
     assert len(worker.poll().failed) == 3
     assert len(set(pauses(wire))) == 1
@@ -207,7 +207,7 @@ def test_later_prompts_of_a_room_wait_for_one_that_is_paused(
     assert statuses == ["queued"] * 3
     worker.redeliver()
     worker.drain()
-    assert [message.sender for message in stored(room)] == ["user", "ai"] * 3
+    assert [message.sender for message in messages_in(room)] == ["user", "ai"] * 3
     contents = [request["contents"][-1]["parts"][0]["text"] for request in google.requests()]
     assert contents == ["prompt 0", "prompt 0", "prompt 1", "prompt 2"]
 
@@ -227,7 +227,7 @@ def test_a_failure_in_one_room_does_not_affect_other_rooms(
     for name, fault in faults.items():
         if fault:
             google.fault(**fault, match=f"{name} one")
-        ends[name] = [pro_user.sent(rooms[name], f"{name} {which}") for which in ("one", "two")]
+        ends[name] = [pro_user.ask(rooms[name], f"{name} {which}") for which in ("one", "two")]
     assert len(worker.poll().failed) == 6
     looks = {
         name: [pro_user.look(rooms[name], message)["status"] for message in messages]
@@ -248,7 +248,7 @@ def test_only_the_group_with_an_error_is_delivered_again(
     pro_user: Person, worker: Poller, wire: Wire
 ) -> None:
     rooms = [pro_user.open_room() for _ in range(3)]
-    sent = [pro_user.sent(room) for room in rooms]
+    sent = [pro_user.ask(room) for room in rooms]
     wire.cut(UPDATE, "failing", times=2, holding=(rooms[1],))
     assert len(worker.poll().failed) == 1
     statuses = [
@@ -276,7 +276,7 @@ def test_only_the_group_with_an_error_is_delivered_again(
 def test_a_queue_message_that_is_not_a_job_is_dropped_and_delays_no_other(
     body: str, pro_user: Person, room: str, values: Values
 ) -> None:
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     assert work(event(body, (room, 1))) == []
     assert pro_user.look(room, message)["status"] == "answered"
     if body:  # SQS accepts no empty body
@@ -286,7 +286,7 @@ def test_a_queue_message_that_is_not_a_job_is_dropped_and_delays_no_other(
             MessageGroupId="poison",
             MessageDeduplicationId=ids.new("x"),
         )
-        late = pro_user.sent(room)
+        late = pro_user.ask(room)
         boto3.client("sqs").purge_queue(QueueUrl=values.refs["PromptsQueue"])
         assert run_sweep(timedelta(hours=1))["queued"] >= 1
         assert pro_user.look(room, late)["status"] == "queued"
@@ -299,7 +299,7 @@ def test_a_queue_message_that_is_not_a_job_is_dropped_and_delays_no_other(
 def test_two_workers_on_one_prompt_store_one_reply(
     pro_user: Person, room: str, google: StandIn
 ) -> None:
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     google.fault("stall", seconds=0.3)
     with ThreadPoolExecutor(4) as pool:
         kept = list(pool.map(lambda _: work(event((room, 1))), range(4)))
@@ -312,12 +312,12 @@ def test_two_workers_on_one_prompt_store_one_reply(
 def test_a_worker_that_lost_its_lease_neither_answers_nor_fails_the_prompt(
     pro_user: Person, room: str
 ) -> None:
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     now, minute = datetime.now(UTC), timedelta(minutes=1)
     slow = leases.lease_prompt(room, 1, "l_slow", now, minute)
     assert slow
     assert leases.lease_prompt(room, 1, "l_fast", now, minute) is None
-    let_leases_end(room)
+    end_leases(room)
     fast = leases.lease_prompt(room, 1, "l_fast", now, minute)
     assert fast
     assert fast.attempts == 2
@@ -330,13 +330,13 @@ def test_a_worker_that_lost_its_lease_neither_answers_nor_fails_the_prompt(
     with pytest.raises(LeaseLost):
         finish_prompt.answer(fast, reply("again"), now)
     assert pro_user.look(room, message)["reply"]["content"] == "fast"
-    assert pro_user.counted() == 1
+    assert pro_user.count_prompts() == 1
 
 
 def test_a_prompt_of_a_crashed_worker_is_answered_after_the_lease_ends(
     pro_user: Person, room: str, worker: Poller, wire: Wire
 ) -> None:
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     wire.cut(TRANSACT, "dies before")
     with pytest.raises(Died):
         worker.poll()
@@ -344,7 +344,7 @@ def test_a_prompt_of_a_crashed_worker_is_answered_after_the_lease_ends(
     assert work(event((room, 1))) == ["0"]
     [pause] = pauses(wire)
     assert 15 < pause <= 20
-    let_leases_end(room)
+    end_leases(room)
     assert work(event((room, 1))) == []
     assert pro_user.look(room, message)["status"] == "answered"
 
@@ -352,19 +352,19 @@ def test_a_prompt_of_a_crashed_worker_is_answered_after_the_lease_ends(
 def test_a_redelivered_prompt_is_answered_once(
     pro_user: Person, room: str, google: StandIn
 ) -> None:
-    pro_user.sent(room)
+    pro_user.ask(room)
     batch = event((room, 1), (room, 1), received=3)
     assert work(batch) == []
     assert work(batch) == []
     assert len(google.requests()) == 1
-    assert [message.sender for message in stored(room)] == ["user", "ai"]
+    assert [message.sender for message in messages_in(room)] == ["user", "ai"]
 
 
 def test_an_attempt_that_raises_releases_its_prompt(
     pro_user: Person, room: str, wire: Wire
 ) -> None:
     """Otherwise the next attempt would wait for the lease to end."""
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     wire.cut(TRANSACT, "failing", times=2)
     assert work(event((room, 1))) == ["0"]
     assert pro_user.look(room, message)["status"] == "queued"
@@ -379,7 +379,7 @@ def test_pauses_double_and_the_last_attempt_fails_the_prompt_without_a_dead_lett
     basic_user: Person, google: StandIn, wire: Wire, values: Values
 ) -> None:
     room = basic_user.open_room()
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     google.fault("error", status=503, times="always")
     wire.reset()
     for _ in range(5):
@@ -387,12 +387,12 @@ def test_pauses_double_and_the_last_attempt_fails_the_prompt_without_a_dead_lett
     grown = pauses(wire)
     for number, pause in enumerate(grown):
         assert 4 * 2**number <= pause <= 4 * 2**number * 1.25 + 1
-    assert basic_user.counted() == 1
+    assert basic_user.count_prompts() == 1
     assert work(event((room, 1))) == []
     end = basic_user.look(room, message)
     assert (end["status"], end["error"]["code"]) == ("failed", "gemini-unavailable")
     assert "try it again" in end["error"]["message"]
-    assert basic_user.counted() == 0
+    assert basic_user.count_prompts() == 0
     assert len(google.requests()) == 6
     assert list(dead_letters(values)) == []
 
@@ -402,13 +402,13 @@ def test_a_dead_letter_names_the_generation_of_a_retried_prompt(
 ) -> None:
     room = basic_user.open_room()
     google.fault("blocked")
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     worker.drain()
     assert basic_user.retry(room, message).status == 202
     next(prompts(room)).update([StoredMessage.attempts.set(6)])
     work(event((room, 1)))  # a message of the first generation
     [(job, _)] = dead_letters(values)
-    assert job["generation"] == str(stored(room)[0].generation) != "0"
+    assert job["generation"] == str(messages_in(room)[0].generation) != "0"
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -426,7 +426,7 @@ def test_the_retry_delay_that_gemini_asks_for_is_honoured(
     status: int, named: str, least: int, most: int, room: str, pro_user: Person, google: StandIn,
     wire: Wire,
 ) -> None:  # fmt: skip
-    pro_user.sent(room)
+    pro_user.ask(room)
     google.fault("error", status=status, retryDelay=named)
     wire.reset()
     assert work(event((room, 1))) == ["0"]
@@ -438,7 +438,7 @@ def test_the_retry_delay_that_gemini_asks_for_is_honoured(
 def test_a_malformed_retry_delay_from_gemini_is_ignored(
     named: str, room: str, pro_user: Person, google: StandIn, wire: Wire
 ) -> None:
-    pro_user.sent(room)
+    pro_user.ask(room)
     google.fault("error", status=429, retryDelay=named)
     wire.reset()
     work(event((room, 1)))
@@ -450,20 +450,20 @@ def test_a_prompt_fails_after_all_attempts_crashed(
     basic_user: Person, google: StandIn, values: Values
 ) -> None:
     room = basic_user.open_room()
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     next(prompts(room)).update([StoredMessage.attempts.set(6)])
     assert work(event((room, 1))) == []
     assert basic_user.look(room, message)["status"] == "failed"
     assert google.requests() == []
     [(_, reason)] = dead_letters(values)
     assert reason == "every attempt broke off"
-    assert basic_user.counted() == 0
+    assert basic_user.count_prompts() == 0
 
 
 def test_an_attempt_is_not_started_without_enough_time(
     pro_user: Person, room: str, google: StandIn, wire: Wire
 ) -> None:
-    pro_user.sent(room)
+    pro_user.ask(room)
     wire.reset()
     assert work(event((room, 1)), seconds=10.5) == ["0"]
     assert pauses(wire) == [0]
@@ -475,7 +475,7 @@ def test_a_later_prompt_of_a_batch_is_started_only_with_gemini_s_full_time_left(
     pro_user: Person, room: str, google: StandIn
 ) -> None:
     for _ in range(2):
-        pro_user.sent(room)
+        pro_user.ask(room)
     seconds = config.number("GEMINI_TIMEOUT") + 9  # less than that and the margin
     assert work(event((room, 1), (room, 3)), seconds) == ["1"]
     assert [int(prompt.attempts or 0) for prompt in prompts(room)] == [1, 0]
@@ -487,7 +487,7 @@ def test_an_attempt_ends_at_gemini_s_deadline(
     pro_user: Person, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GEMINI_TIMEOUT", "1")
-    pro_user.sent(room)
+    pro_user.ask(room)
     google.fault("stall", seconds=10)
     began = time.monotonic()
     assert work(event((room, 1))) == ["0"]
@@ -502,12 +502,12 @@ def test_a_declined_prompt_fails_at_once_without_a_dead_letter(
     reason: str, basic_user: Person, google: StandIn, values: Values
 ) -> None:
     room = basic_user.open_room()
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     google.fault("finish", reason=reason)
     assert work(event((room, 1))) == []
     end = basic_user.look(room, message)
     assert (end["status"], end["error"]["code"], end["reply"]) == ("failed", "blocked", None)
-    assert basic_user.counted() == 1
+    assert basic_user.count_prompts() == 1
     assert list(dead_letters(values)) == []
 
 
@@ -546,14 +546,14 @@ def test_each_error_has_its_number_of_attempts_and_its_message(
     monkeypatch.setenv("GEMINI_SILENCE", "1")
     monkeypatch.setenv("GEMINI_TIMEOUT", "2")
     room = basic_user.open_room()
-    message = basic_user.sent(room)
+    message = basic_user.ask(room)
     google.fault(**fault, times="always")
     for number in range(1, attempts + 1):
         assert work(event((room, 1))) == (["0"] if number < attempts else [])
     end = basic_user.look(room, message)
     assert (end["status"], end["error"]["code"]) == ("failed", code)
     assert len(google.requests()) == attempts
-    assert basic_user.counted() == counted
+    assert basic_user.count_prompts() == counted
     assert len(list(dead_letters(values))) == letters
 
 
@@ -562,7 +562,7 @@ def test_a_prompt_is_retried_with_the_least_thinking_after_gemini_was_silent(
 ) -> None:
     monkeypatch.setenv("GEMINI_SILENCE", "1")
     room = pro_user.open_room(model="gemini-3.6-flash", thinking="high")
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     google.fault("stall", seconds=2.5)
     assert work(event((room, 1))) == ["0"]
     assert work(event((room, 1))) == []
@@ -581,7 +581,7 @@ def test_an_answer_may_take_longer_than_gemini_may_be_silent(
     monkeypatch.setenv("GEMINI_SILENCE", "1")
     monkeypatch.setenv("GEMINI_TIMEOUT", "3")
     google.fault("answer", events=[HALF] * 9 + [DONE], pause=0.25)
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     assert work(event((room, 1))) == []
     reply = pro_user.look(room, message)["reply"]
     assert reply["content"] == "Half of it. " * 9 + "Done."
@@ -605,7 +605,7 @@ def test_endless_silent_and_huge_answers_do_not_stop_the_answers_of_other_rooms(
     for name, fault in faults.items():
         if fault:
             google.fault(**fault, match=name)
-        sent[name] = pro_user.sent(rooms[name], name)
+        sent[name] = pro_user.ask(rooms[name], name)
     began = time.monotonic()
     waiting = work(event(*((room, 1) for room in rooms.values())))
     assert time.monotonic() - began < 6
@@ -629,7 +629,7 @@ def test_the_history_keeps_the_end_of_a_long_reply_and_earlier_short_turns(
     for number, content in enumerate(
         ["My name is Ada and I live in Oslo.", "Write a very long text", "continue"]
     ):
-        pro_user.sent(room, content)
+        pro_user.ask(room, content)
         work(event((room, 2 * number + 1)))
     texts = [turn["parts"][0]["text"] for turn in google.requests()[-1]["contents"]]
     assert texts[0] == "My name is Ada and I live in Oslo."
@@ -642,7 +642,7 @@ def test_the_history_keeps_the_end_of_a_long_reply_and_earlier_short_turns(
 def test_a_prompt_is_retried_after_a_wrong_api_key(
     pro_user: Person, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    message = pro_user.sent(room)
+    message = pro_user.ask(room)
     right = config.setting("GEMINI_KEY_PARAMETER")
     monkeypatch.setenv("GEMINI_KEY_PARAMETER", config.setting("UPSTASH_TOKEN_PARAMETER"))
     assert work(event((room, 1))) == ["0"]
@@ -658,7 +658,7 @@ def test_a_prompt_uses_the_rooms_settings_of_the_time_it_was_sent(
     room = pro_user.open_room(
         systemInstruction="Be brief.", model="gemini-3.7-flash", thinking="low"
     )
-    pro_user.sent(room)
+    pro_user.ask(room)
     change = {"systemInstruction": None, "model": "gemini-3.6-flash", "thinking": "high"}
     pro_user.request("PATCH", f"/chatroom/{room}", json=change)
     work(event((room, 1)))
@@ -668,13 +668,13 @@ def test_a_prompt_uses_the_rooms_settings_of_the_time_it_was_sent(
         "maxOutputTokens": 32_768,
         "thinkingConfig": {"thinkingLevel": "low"},
     }
-    reply = stored(room)[1]
+    reply = messages_in(room)[1]
     assert reply.model == "gemini-3.7-flash"
     assert not reply.requested_model
 
 
 def test_a_reply_names_its_prompt_and_its_tokens(pro_user: Person, room: str) -> None:
-    message = pro_user.sent(room, "1234")
+    message = pro_user.ask(room, "1234")
     work(event((room, 1)))
     reply = pro_user.look(room, message)["reply"]
     assert reply["replyTo"] == message
@@ -691,7 +691,7 @@ def test_the_history_has_only_answered_turns_within_its_limits(
     google.fault("blocked", match="never")
     said = ["one", "never", "two", "three", "four"]
     for number, content in enumerate(said):
-        pro_user.sent(room, content)
+        pro_user.ask(room, content)
         work(event((room, 2 * number + 1)))
 
     def prompts_sent() -> list[str]:
@@ -700,16 +700,16 @@ def test_the_history_has_only_answered_turns_within_its_limits(
 
     assert prompts_sent() == ["one", "two", "three", "four"]
     monkeypatch.setenv("HISTORY_TURNS", "2")
-    pro_user.sent(room, "five")
+    pro_user.ask(room, "five")
     work(event((room, 11)))
     assert prompts_sent() == ["three", "four", "five"]
     monkeypatch.setenv("HISTORY_CHARACTERS", "40")
-    pro_user.sent(room, "six")
+    pro_user.ask(room, "six")
     work(event((room, 13)))
     assert prompts_sent() == ["five", "six"]
     assert google.requests()[-1]["contents"][1]["parts"][0]["text"].startswith(history.CUT)
     monkeypatch.setenv("HISTORY_TURNS", "0")
-    pro_user.sent(room, "seven")
+    pro_user.ask(room, "seven")
     work(event((room, 15)))
     assert prompts_sent() == ["seven"]
 
@@ -718,7 +718,7 @@ def test_the_history_of_a_retried_prompt_ends_before_it(
     pro_user: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("blocked", match="two")
-    sent = [pro_user.sent(room, content) for content in ("one", "two", "three")]
+    sent = [pro_user.ask(room, content) for content in ("one", "two", "three")]
     worker.drain()
     google.reset()
     assert pro_user.retry(room, sent[1]).status == 202
@@ -726,21 +726,21 @@ def test_the_history_of_a_retried_prompt_ends_before_it(
     [request] = google.requests()
     turns = [turn["parts"][0]["text"] for turn in request["contents"] if turn["role"] == "user"]
     assert turns == ["one", "two"]
-    assert [message.sender for message in stored(room)] == ["user", "ai"] * 3
+    assert [message.sender for message in messages_in(room)] == ["user", "ai"] * 3
 
 
 def test_a_job_of_a_deleted_room_is_dropped(pro_user: Person, room: str) -> None:
-    pro_user.sent(room)
+    pro_user.ask(room)
     pro_user.delete(room)
     run_sweep(timedelta(hours=1))
     assert work(event((room, 1))) == []
-    assert stored(room) == []
+    assert messages_in(room) == []
 
 
 def test_a_finished_prompt_is_never_leased_again(pro_user: Person, room: str) -> None:
-    pro_user.sent(room)
+    pro_user.ask(room)
     work(event((room, 1)))
-    [prompt, _] = stored(room)
+    [prompt, _] = messages_in(room)
     assert prompt.status == Status.ANSWERED
     assert leases.lease_prompt(room, 1, "l_x", datetime.now(UTC), timedelta(minutes=1)) is None
-    assert counted(pro_user.id, str(prompt.counted_on)) == 1
+    assert count_prompts(pro_user.id, str(prompt.counted_on)) == 1

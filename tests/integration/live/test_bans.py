@@ -21,7 +21,7 @@ PIECE = {"candidates": [{"content": {"parts": [{"text": "more and more "}]}}]}
 
 @pytest.fixture
 def ann(api: Api) -> Person:
-    return Person.proven(api)
+    return Person.new_proven(api)
 
 
 def statuses(room: str) -> list[str | None]:
@@ -33,13 +33,13 @@ def test_queued_prompts_of_a_banned_user_are_refunded_and_never_sent_to_gemini(
 ) -> None:
     rooms = [ann.open_room(), ann.open_room()]
     for room in rooms:
-        ann.sent(room)
-    assert ann.counted() == 2
+        ann.ask(room)
+    assert ann.count_prompts() == 2
     operators.act("ban", ann.id)
     problem(ann.send(rooms[0]), 403, "account-suspended")
     worker.drain()
     assert [statuses(room) for room in rooms] == [["stopped"], ["stopped"]]
-    assert (google.requests(), ann.counted()) == ([], 0)
+    assert (google.requests(), ann.count_prompts()) == ([], 0)
 
 
 def test_a_ban_stops_a_generating_prompt_and_its_connection_is_closed_and_silent(
@@ -48,7 +48,7 @@ def test_a_ban_stops_a_generating_prompt_and_its_connection_is_closed_and_silent
     socket = Socket(ann.post("/live").data["url"])
     room = ann.open_room()
     google.fault("answer", events=[PIECE] * 200, pause=0.05)
-    ann.sent(room)
+    ann.ask(room)
     with ThreadPoolExecutor() as pool:
         work = pool.submit(worker.poll)
         wait_until(lambda: connections.frames(socket.id), seconds=20)

@@ -26,7 +26,7 @@ def open_connection(person: Person, connection_id: str, at: datetime = NOW) -> t
     return live.open_connection(person.id, connection_id, person.session_id, new_id(), at)
 
 
-def watching(person: Person, at: datetime = NOW) -> set[str]:
+def connections_of(person: Person, at: datetime = NOW) -> set[str]:
     return set(live.find_watchers(person.id, at).connections)
 
 
@@ -46,9 +46,9 @@ def test_a_connection_counts_for_fifteen_minutes_and_longer_if_it_is_renewed(ann
     open_connection(ann, second)
     later = NOW + timedelta(minutes=14)
     assert live.renew_connection(ann.id, second, ann.session_id, later)
-    assert watching(ann, later) == {first, second}
-    assert watching(ann, NOW + timedelta(minutes=15)) == {second}
-    assert watching(ann, later + timedelta(minutes=15)) == set()
+    assert connections_of(ann, later) == {first, second}
+    assert connections_of(ann, NOW + timedelta(minutes=15)) == {second}
+    assert connections_of(ann, later + timedelta(minutes=15)) == set()
 
 
 def test_a_removed_connection_cannot_be_renewed(ann: Person) -> None:
@@ -56,7 +56,7 @@ def test_a_removed_connection_cannot_be_renewed(ann: Person) -> None:
     open_connection(ann, one)
     live.close_connection(ann.id, one)
     assert not live.renew_connection(ann.id, one, ann.session_id, NOW)
-    assert watching(ann) == set()
+    assert connections_of(ann) == set()
 
 
 def test_a_ticket_opens_one_connection(ann: Person) -> None:
@@ -78,7 +78,7 @@ def test_a_ticket_used_twenty_times_at_once_opens_one_connection(ann: Person) ->
         return True
 
     assert at_once([use] * 20).count(True) == 1
-    assert len(watching(ann)) == 2
+    assert len(connections_of(ann)) == 2
 
 
 def test_the_ninth_connection_replaces_the_oldest(ann: Person) -> None:
@@ -87,12 +87,12 @@ def test_the_ninth_connection_replaces_the_oldest(ann: Person) -> None:
         assert open_connection(ann, one, NOW + timedelta(seconds=age)) == ()
     assert open_connection(ann, known[-2], NOW + timedelta(seconds=20)) == (known[0],)
     assert open_connection(ann, known[-1], NOW + timedelta(seconds=21)) == (known[1],)
-    assert watching(ann) == set(known[2:])
+    assert connections_of(ann) == set(known[2:])
 
 
 def test_there_are_never_more_than_eight_connections_when_many_open_at_once(ann: Person) -> None:
     closed = at_once([lambda: open_connection(ann, new_id())] * 16)
-    assert len(watching(ann)) == MOST_CONNECTIONS
+    assert len(connections_of(ann)) == MOST_CONNECTIONS
     assert len({one for each in closed for one in each}) == 16 - MOST_CONNECTIONS
 
 
@@ -115,14 +115,14 @@ def test_a_connection_receives_nothing_once_its_session_has_ended(ann: Person) -
     ann.log_in()
     open_connection(ann, laptop)
     users.end_session(Claims(ann.id, session_of_phone), datetime.now(UTC))
-    assert watching(ann) == {laptop}
+    assert connections_of(ann) == {laptop}
     assert not live.renew_connection(ann.id, phone, session_of_phone, NOW)
     with pytest.raises(Unauthorized):
         live.open_connection(ann.id, new_id(), session_of_phone, new_id(), NOW)
     assert live.close_ended(ann.id, NOW) == (phone,)
     assert live.close_ended(ann.id, NOW) == ()
     transact(users.end_all_sessions(ann.id, datetime.now(UTC)))
-    assert watching(ann) == set()
+    assert connections_of(ann) == set()
     assert live.close_all(ann.id) == (laptop,)
     assert live.find_watchers(ann.id, NOW) == Watchers()
 
@@ -131,9 +131,9 @@ def test_a_new_connection_that_is_not_ready_yet_is_kept(ann: Person) -> None:
     one = new_id()
     open_connection(ann, one)
     live.close_connection(ann.id, one, gone_at=NOW + timedelta(seconds=1))
-    assert watching(ann) == {one}
+    assert connections_of(ann) == {one}
     live.close_connection(ann.id, one, gone_at=NOW + timedelta(seconds=11))
-    assert watching(ann) == set()
+    assert connections_of(ann) == set()
 
 
 def test_a_stop_is_seen_until_it_is_cleared(ann: Person) -> None:

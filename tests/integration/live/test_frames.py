@@ -58,7 +58,7 @@ def answer(
 ) -> tuple[str, float]:
     """Send a prompt and answer it; return its id and the seconds that this took."""
     google.fault("answer", events=events(texts), pause=PAUSE)
-    message = person.sent(room)
+    message = person.ask(room)
     began = time.monotonic()
     worker.poll()
     return message, time.monotonic() - began
@@ -78,7 +78,7 @@ def test_nothing_is_written_or_posted_while_nobody_watches(
 
 
 @pytest.fixture
-def watched(
+def watched_reply(
     ann: Person, room: str, google: StandIn, worker: Poller, wire: Wire, connections: Connections
 ) -> tuple[str, Connections, list[str]]:
     """A connection that watched a reply of 2.5 seconds, the posts, and the calls meanwhile."""
@@ -90,9 +90,9 @@ def watched(
 
 
 def test_a_watched_reply_costs_a_put_and_a_read_per_second_and_four_posts(
-    watched: tuple[str, Connections, list[str]],
+    watched_reply: tuple[str, Connections, list[str]],
 ) -> None:
-    _, api, calls = watched
+    _, api, calls = watched_reply
     assert 1 <= calls.count(PUT) <= 3
     assert calls.count(READ) <= 4
     seconds = api.times[-1] - api.times[0]
@@ -100,9 +100,9 @@ def test_a_watched_reply_costs_a_put_and_a_read_per_second_and_four_posts(
 
 
 def test_frames_show_a_growing_text_that_overlaps_and_then_its_end(
-    watched: tuple[str, Connections, list[str]],
+    watched_reply: tuple[str, Connections, list[str]],
 ) -> None:
-    connection, api, _ = watched
+    connection, api, _ = watched_reply
     *texts, end = api.frames(connection)
     assert isinstance(end, EndedFrame)
     assert end.status == "answered"
@@ -174,7 +174,7 @@ def test_a_connection_that_is_removed_while_gemini_is_silent_receives_nothing_mo
 ) -> None:
     connection = connect(ann)
     google.fault("answer", events=events(WORDS[:4]), pause=2.5)
-    ann.sent(room)
+    ann.ask(room)
     with ThreadPoolExecutor() as pool:
         work = pool.submit(worker.poll)
         while not connections.posted:
@@ -189,7 +189,7 @@ def test_another_attempt_is_announced_and_its_frames_name_it(
 ) -> None:
     connection = connect(ann)
     google.fault("error", status=503)
-    message = ann.sent(room)
+    message = ann.ask(room)
     worker.poll()
     assert connections.posted == [], "the attempt had no text, and its prompt has not ended"
     worker.redeliver()
@@ -203,7 +203,7 @@ def test_a_poll_makes_the_worker_store_pieces_as_a_connection_does(
     ann: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("answer", events=events(WORDS), pause=PAUSE)
-    message = ann.sent(room)
+    message = ann.ask(room)
     assert ann.get(f"/chatroom/{room}/message/{message}?from=0").data["status"] == "queued"
     assert live.find_watchers(ann.id, datetime.now(UTC)).is_anyone_there
     assert not live.find_watchers(ann.id, datetime.now(UTC) + timedelta(minutes=1)).is_anyone_there
@@ -219,7 +219,7 @@ def test_the_lease_and_the_messages_are_prolonged_while_gemini_is_silent(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(live_reply, "HEARTBEAT", 1.0)
     google.fault("stall", seconds=3)
-    message = ann.sent(room)
+    message = ann.ask(room)
     wire.reset()
     worker.poll()
     assert ann.look(room, message)["status"] == "answered"
@@ -232,7 +232,7 @@ def test_an_attempt_that_lost_its_lease_stops_asking_gemini(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(live_reply, "HEARTBEAT", 1.0)
     google.fault("stall", seconds=30)
-    ann.sent(room)
+    ann.ask(room)
     wire.reset()
     wire.cut(
         "dynamodb.UpdateItem",
@@ -287,7 +287,7 @@ def test_no_ticket_token_or_text_of_a_reply_reaches_a_log(
             case "not stored":
                 wire.cut("dynamodb.TransactWriteItems", "failing", nth=2, times=8, holding=(room,))
         google.fault("answer", events=sent, pause=PAUSE, match=f"{way} {mark}")
-        message = person.sent(room, f"{way} {mark}")
+        message = person.ask(room, f"{way} {mark}")
         assert person.get(f"/chatroom/{room}/message/{message}?from=0").status == 200
         socket.send("renew")
         ticket = url.partition("ticket=")[2]

@@ -31,7 +31,7 @@ def address(person: Person, at: datetime | None = None) -> str:
     return str(reply.data["url"])
 
 
-def watching(person: Person) -> set[str]:
+def connections_of(person: Person) -> set[str]:
     return set(live.find_watchers(person.id, datetime.now(UTC)).connections)
 
 
@@ -58,11 +58,11 @@ def test_a_ticket_opens_a_connection_once(ann: Person) -> None:
     url = address(ann)
     socket = Socket(url)
     assert socket.status == 200
-    assert watching(ann) == {socket.id}
+    assert connections_of(ann) == {socket.id}
     assert Socket(url).status == 401
-    assert watching(ann) == {socket.id}
+    assert connections_of(ann) == {socket.id}
     assert socket.send("$disconnect") == 200
-    assert watching(ann) == set()
+    assert connections_of(ann) == set()
     assert Socket(url).status == 401
 
 
@@ -75,7 +75,7 @@ def test_a_handshake_without_a_ticket_calls_no_function() -> None:
     assert Socket("wss://api.example/live").status == 401
 
 
-def forged(ticket: str, **changes: str | int) -> str:
+def forge(ticket: str, **changes: str | int) -> str:
     """Return a ticket with another content and the old signature."""
     kid, _, text = ticket.partition(".")
     blob = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
@@ -94,14 +94,14 @@ def test_a_forged_ticket_is_refused(ann: Person) -> None:
         ticket[:-1] + ("A" if ticket[-1] != "A" else "B"),
         "k2" + ticket[2:],
         ticket + "é",
-        forged(ticket),
-        forged(ticket, user_id=bob.id),
-        forged(ticket, expires_at=9_999_999_999),
+        forge(ticket),
+        forge(ticket, user_id=bob.id),
+        forge(ticket, expires_at=9_999_999_999),
         "." * 3000,
     ]
     for one in invalid:
         assert Socket(with_ticket(url, one)).status == 403, one[:80]
-    assert watching(ann) == watching(bob) == set()
+    assert connections_of(ann) == connections_of(bob) == set()
     assert Socket(url).status == 200
 
 
@@ -154,7 +154,7 @@ def test_a_ticket_of_a_session_that_has_ended_opens_nothing(ann: Person) -> None
 def test_the_ninth_connection_closes_the_first(ann: Person, connections: Connections) -> None:
     sockets = [Socket(address(ann)) for _ in range(9)]
     assert connections.closed == [sockets[0].id]
-    assert watching(ann) == {one.id for one in sockets[1:]}
+    assert connections_of(ann) == {one.id for one in sockets[1:]}
 
 
 def test_a_renewal_prolongs_a_connection_and_closes_one_that_was_removed(
@@ -176,7 +176,7 @@ def test_a_logout_closes_the_connections_of_its_session(
     laptop = Socket(address(ann))
     assert ann.post("/auth/logout").status == 200
     assert connections.closed == [laptop.id]
-    assert watching(ann) == {phone.id}
+    assert connections_of(ann) == {phone.id}
     assert phone.send("renew") == 200
     assert connections.closed == [laptop.id]
 
@@ -188,7 +188,7 @@ def test_a_connection_of_an_ended_session_is_closed_and_receives_nothing(
     ann = Person(api)
     ann.prove(at=datetime.now(UTC) - timedelta(minutes=1))
     socket = Socket(address(ann))
-    assert watching(ann) == {socket.id}
+    assert connections_of(ann) == {socket.id}
     match how:
         case "everywhere":
             assert ann.post("/auth/logout", {"everywhere": True}).status == 200
@@ -200,7 +200,7 @@ def test_a_connection_of_an_ended_session_is_closed_and_receives_nothing(
             assert ann.reset(ann.code(), PASSWORD).status == 200
         case "deletion":
             assert ann.request("DELETE", "/user", json=ann.confirm()).status == 202
-    assert watching(ann) == set()
+    assert connections_of(ann) == set()
     assert connections.closed == [socket.id]
 
 
@@ -218,10 +218,10 @@ def test_replacing_and_restoring_an_identity_closes_the_connections_of_ended_ses
     body = second.named | {"otp": second.code()} | proof
     assert ann.post("/user/identity", body).status == 200
     assert connections.closed == [other.id]
-    assert watching(ann) == {own.id}
+    assert connections_of(ann) == {own.id}
     ann.prove()
     assert connections.closed == [other.id, own.id]
-    assert watching(ann) == set()
+    assert connections_of(ann) == set()
 
 
 def test_no_ticket_is_logged(
@@ -233,7 +233,7 @@ def test_no_ticket_is_logged(
     url = address(ann)
     socket = Socket(url, origin="https://page.example")
     assert [socket.status, Socket(url).status] == [200, 401]
-    assert Socket(with_ticket(url, forged(ticket_of(url), stage="x"))).status == 403
+    assert Socket(with_ticket(url, forge(ticket_of(url), stage="x"))).status == 403
     socket.send("renew")
     socket.send("$disconnect")
     logged = [record.getMessage() for record in caplog.records]

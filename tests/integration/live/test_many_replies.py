@@ -28,7 +28,7 @@ from tests.support.lambdas import Api
 from tests.support.parallel import wait_until
 from tests.support.person import Person
 from tests.support.sockets import Connections
-from tests.support.stored import prompts, stored
+from tests.support.stored import messages_in, prompts
 from tests.support.template import Values
 
 REPLIES = int(os.environ.get("LIVE_REPLIES", "10"))
@@ -67,9 +67,9 @@ class Reader:
         texts = [f"{self.connection[:4]} {number} 😀 " for number in range(PIECES)]
         events = [{"candidates": [{"content": {"parts": [{"text": text}]}}]} for text in texts]
         google.fault("answer", events=[*events, DONE], pause=PAUSE, match=self.room, times="always")
-        self.message = self.person.sent(self.room, f"Tell me ({self.room})")
+        self.message = self.person.ask(self.room, f"Tell me ({self.room})")
 
-    def asked(self, google: StandIn) -> list[Any]:
+    def list_requests(self, google: StandIn) -> list[Any]:
         """Return the requests for this reply that Gemini received."""
         return [one for one in google.requests() if self.room in str(one["contents"][-1])]
 
@@ -150,7 +150,9 @@ def play(readers: list[Reader], google: StandIn, values: Values, *, kill: bool) 
             reader.send(google)
         watching = [pool.submit(reader.watch) for reader in readers]
         if kill:
-            wait_until(lambda: all(one.asked(google) for one in readers), seconds=30, every=0.05)
+            wait_until(
+                lambda: all(one.list_requests(google) for one in readers), seconds=30, every=0.05
+            )
             time.sleep(random.random() * PIECES * PAUSE)
             first.send_signal(signal.SIGKILL)
             killed, asked = time.monotonic(), len(google.requests())
@@ -175,8 +177,8 @@ def test_every_reader_shows_the_whole_reply_whatever_breaks(
         readers = [Reader(Person(api), connections) for _ in range(ROUND)]
         slowest = max(slowest, play(readers, google, values, kill=bool(number % 2)))
         for reader in readers:
-            assert [message.sender for message in stored(reader.room)] == ["user", "ai"]
+            assert [message.sender for message in messages_in(reader.room)] == ["user", "ai"]
             [prompt] = prompts(reader.room)
-            assert len(reader.asked(google)) == int(prompt.attempt)
+            assert len(reader.list_requests(google)) == int(prompt.attempt)
     print(f"{REPLIES} replies; after a kill Gemini was asked again within {slowest:.1f} s")
     assert slowest < 30

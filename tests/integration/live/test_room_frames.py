@@ -16,7 +16,7 @@ def connect(person: Person) -> Socket:
     return socket
 
 
-def posted_about(
+def post_title(
     api: Api, worker: Poller, values: Values, connections: Connections
 ) -> tuple[str, Sequence[str], list[tuple[str, object]]]:
     """Title a room of a user with two connections; return room, connections and posts."""
@@ -24,7 +24,7 @@ def posted_about(
     mine = [connect(ann).id, connect(ann).id]
     connect(other)
     room = ann.open_room()
-    ann.sent(room)
+    ann.ask(room)
     worker.drain()
     connections.posted.clear()  # the reply's frames
     Poller([values.refs["TitlesQueue"]], "TitlesGenerate", batch_size=1).drain()
@@ -34,7 +34,7 @@ def posted_about(
 def test_a_title_is_shown_to_its_users_connections_and_to_no_other(
     api: Api, worker: Poller, values: Values, connections: Connections
 ) -> None:
-    room, mine, posts = posted_about(api, worker, values, connections)
+    room, mine, posts = post_title(api, worker, values, connections)
     assert {one for one, _ in posts} == set(mine)
     assert [frame for _, frame in posts] == [{"type": "room", "chatroomId": room}] * 2
 
@@ -43,5 +43,5 @@ def test_a_title_is_shown_when_gemini_gave_none(
     api: Api, worker: Poller, values: Values, connections: Connections, google: StandIn
 ) -> None:
     google.fault("error", match="---", times="always")
-    room, mine, posts = posted_about(api, worker, values, connections)
+    room, mine, posts = post_title(api, worker, values, connections)
     assert [frame for _, frame in posts] == [{"type": "room", "chatroomId": room}] * len(mine)

@@ -19,7 +19,7 @@ ME, OTHER = "network:me", "network:other"
 CHALLENGE = "c_" + "a" * 26
 
 
-def sent_by(caller: str, *seconds_ago: float, purpose: str = "login") -> list[SentCode]:
+def send_codes(caller: str, *seconds_ago: float, purpose: str = "login") -> list[SentCode]:
     return [
         SentCode(
             challenge=f"c_{caller}_{ago}",
@@ -66,7 +66,7 @@ def test_the_hash_is_bound_to_code_purpose_identity_challenge_and_key() -> None:
 
 
 def test_a_code_expires_after_ten_minutes() -> None:
-    [sent] = sent_by(ME, 0)
+    [sent] = send_codes(ME, 0)
     assert sent.is_unexpired(NOON + timedelta(minutes=10) - timedelta(milliseconds=1))
     assert not sent.is_unexpired(NOON + timedelta(minutes=10))
 
@@ -86,7 +86,7 @@ def test_a_caller_who_requests_too_many_codes_is_told_how_long_to_wait(
     mine: list[float], wait: int
 ) -> None:
     with pytest.raises(TooManyRequests) as caught:
-        codes.require_sendable(sent_by(ME, *mine), ME, NOON)
+        codes.require_sendable(send_codes(ME, *mine), ME, NOON)
     assert caught.value.headers["retry-after"] == str(wait)
     assert set(caught.value.headers) == {"retry-after", "ratelimit", "ratelimit-policy"}
 
@@ -95,26 +95,26 @@ def test_a_caller_who_requests_too_many_codes_is_told_how_long_to_wait(
     "mine", [[], [30], [3000, 2000, 1000, 30], [3600, 120, 90, 60, 31]], ids=str
 )
 def test_a_code_within_the_callers_limits_is_sent(mine: list[float]) -> None:
-    codes.require_sendable(sent_by(ME, *mine), ME, NOON)
+    codes.require_sendable(send_codes(ME, *mine), ME, NOON)
 
 
 def test_ten_other_callers_codes_do_not_use_up_a_callers_own_limit() -> None:
-    others = [one for n in range(10) for one in sent_by(f"network:{n}", 100, 90, 80, 70, 60)]
+    others = [one for n in range(10) for one in send_codes(f"network:{n}", 100, 90, 80, 70, 60)]
     codes.require_sendable(others, ME, NOON)
     with pytest.raises(TooManyRequests):
-        codes.require_sendable([*others, *sent_by(ME, 40)], ME, NOON)
-    codes.require_sendable([*others, *sent_by("device:d", 40)], "device:d", NOON)
+        codes.require_sendable([*others, *send_codes(ME, 40)], ME, NOON)
+    codes.require_sendable([*others, *send_codes("device:d", 40)], "device:d", NOON)
 
 
 def test_no_number_of_callers_gets_more_than_sixty_codes_per_hour_to_an_identity() -> None:
-    others = [one for n in range(60) for one in sent_by(f"network:{n}", 100)]
+    others = [one for n in range(60) for one in send_codes(f"network:{n}", 100)]
     with pytest.raises(TooManyRequests):
         codes.require_sendable(others, ME, NOON)
     codes.require_sendable(others, "device:d", NOON)
 
 
 def test_headers_show_the_callers_own_requests_only() -> None:
-    sent = [*sent_by(ME, 100, 40), *sent_by(OTHER, 30, 20, 10)]
+    sent = [*send_codes(ME, 100, 40), *send_codes(OTHER, 30, 20, 10)]
     assert codes.headers(sent, ME, NOON) == {
         "ratelimit-policy": '"pause";q=1;w=30, "hour";q=5;w=3600',
         "ratelimit": '"pause";r=1;t=0, "hour";r=3;t=3500',
@@ -122,13 +122,17 @@ def test_headers_show_the_callers_own_requests_only() -> None:
 
 
 def test_without_a_challenge_a_try_is_compared_with_the_callers_codes_and_the_newest() -> None:
-    sent = [*sent_by(ME, 700, 300), *sent_by(OTHER, 200, 100), *sent_by(ME, 50, purpose="link")]
+    sent = [
+        *send_codes(ME, 700, 300),
+        *send_codes(OTHER, 200, 100),
+        *send_codes(ME, 50, purpose="link"),
+    ]
     found = codes.candidates(sent, Purpose.LOGIN, None, ME, NOON)
     assert [one.challenge for one in found] == ["c_network:me_300", "c_network:other_100"]
 
 
 def test_with_a_challenge_a_try_is_compared_with_its_code_only() -> None:
-    sent = sent_by(ME, 300, 200)
+    sent = send_codes(ME, 300, 200)
     found = codes.candidates(sent, Purpose.LOGIN, "c_network:me_300", OTHER, NOON)
     assert [one.challenge for one in found] == ["c_network:me_300"]
     assert codes.candidates(sent, Purpose.RESET, "c_network:me_300", ME, NOON) == []

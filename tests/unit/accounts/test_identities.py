@@ -76,7 +76,7 @@ HOSTILE_EMAILS = {
 
 @pytest.mark.parametrize("written", HOSTILE_EMAILS.values(), ids=HOSTILE_EMAILS.keys())
 def test_a_malformed_email_is_refused_with_a_pointer(written: str) -> None:
-    refused("/email", CodeRequest, {"email": written})
+    check_refused("/email", CodeRequest, {"email": written})
 
 
 SPELLINGS = [
@@ -157,7 +157,7 @@ HOSTILE_MOBILES = {
 def test_a_number_that_receives_no_texts_is_refused_with_a_pointer_and_a_reason(
     written: str,
 ) -> None:
-    refused("/mobile", CodeRequest, {"mobile": written})
+    check_refused("/mobile", CodeRequest, {"mobile": written})
 
 
 NO_TEXTS = {
@@ -181,7 +181,7 @@ def test_an_object_in_place_of_an_identity_is_refused_with_a_pointer(
         GivenCode: {"otp": "123456"},
         NewPassword: {"otp": "123456", "newPassword": PASSWORD},
     }
-    refused(f"/{field}", kind, {field: value, **more.get(kind, {})})
+    check_refused(f"/{field}", kind, {field: value, **more.get(kind, {})})
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_an_object_in_place_of_an_identity_is_refused_with_a_pointer(
     ids=["neither", "null", "both null", "both"],
 )
 def test_a_body_names_exactly_one_identity(body: dict[str, Any]) -> None:
-    refused(["/email", "/mobile"], CodeRequest, body)
+    check_refused(["/email", "/mobile"], CodeRequest, body)
 
 
 @given(st.text())
@@ -223,7 +223,7 @@ def test_every_accepted_number_is_normalised_e164(text: str) -> None:
     assert identities.mobile(taken.value) == taken
 
 
-def refused(pointers: str | list[str], kind: type, body: Any) -> None:
+def check_refused(pointers: str | list[str], kind: type, body: Any) -> None:
     """Check that a body is refused at these pointers, and that the error repeats no input."""
     with pytest.raises(InvalidRequest) as caught:
         parse_json(json.dumps(body).encode(), kind)

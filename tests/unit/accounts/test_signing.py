@@ -64,25 +64,25 @@ def test_a_rotation_refuses_no_token_until_the_old_key_is_removed() -> None:
     late = timedelta(seconds=SECRET_LIFETIME)
     history = [(NOON - timedelta(hours=1), before), (NOON, during), (removable, after)]
 
-    def held(now: datetime, delay: timedelta) -> StoredKeys:
+    def read_keys(now: datetime, delay: timedelta) -> StoredKeys:
         return [keys for since, keys in history if since + delay <= now][-1]
 
     moments = [NOON + timedelta(minutes=minute) for minute in range(-20, 60)]
     assert all(b - a < ACCESS_LIFETIME for a, b in pairwise(moments))
     for signed_at in moments:
         for signer in (timedelta(0), late):
-            using = held(signed_at, signer).select(signed_at)
+            using = read_keys(signed_at, signer).select(signed_at)
             key = using.keys[using.current]
             token = access_tokens.issue(CLAIMS, using.current, key, signed_at)
             for read_at in (signed_at, signed_at + ACCESS_LIFETIME - timedelta(seconds=1)):
                 for reader in (timedelta(0), late):
-                    keys = held(read_at, reader).select(read_at).keys
+                    keys = read_keys(read_at, reader).select(read_at).keys
                     assert access_tokens.verify(token, keys, read_at) == CLAIMS
 
     forged = access_tokens.issue(CLAIMS, "k1", OLD, removable + late)
     with pytest.raises(Unauthorized):
         access_tokens.verify(
-            forged, held(removable + late, late).select(removable + late).keys, removable
+            forged, read_keys(removable + late, late).select(removable + late).keys, removable
         )
 
 

@@ -31,7 +31,7 @@ BODY = {
 }
 
 
-def coded(part: Any) -> str:
+def encode(part: Any) -> str:
     raw = part if isinstance(part, bytes) else json.dumps(part).encode()
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
@@ -48,17 +48,17 @@ def token(
     claims = BODY | (body or {}) if isinstance(body, dict | None) else body
     if without:
         claims = {name: value for name, value in claims.items() if name != without}
-    signed = f"{coded(HEADER | (header or {}))}.{coded(claims)}"
-    return f"{signed}.{coded(hmac.digest(key, signed.encode(), hash_))}"
+    signed = f"{encode(HEADER | (header or {}))}.{encode(claims)}"
+    return f"{signed}.{encode(hmac.digest(key, signed.encode(), hash_))}"
 
 
-def unsigned(algorithm: str, signature: str = "") -> str:
-    return f"{coded(HEADER | {'alg': algorithm})}.{coded(BODY)}.{signature}"
+def unsigned_token(algorithm: str, signature: str = "") -> str:
+    return f"{encode(HEADER | {'alg': algorithm})}.{encode(BODY)}.{signature}"
 
 
-def changed_after_signing() -> str:
+def token_of_another_user() -> str:
     header, _, signature = token().split(".")
-    return f"{header}.{coded(BODY | {'sub': ids.new('u')})}.{signature}"
+    return f"{header}.{encode(BODY | {'sub': ids.new('u')})}.{signature}"
 
 
 GOOD = token()
@@ -66,12 +66,12 @@ PUBLIC_KEY = b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY
 
 ATTACKS: dict[str, str | Callable[[], str]] = {
     # 2.1, 3.1: weak or missing algorithms, and confusion between them
-    "alg none": unsigned("none"),
-    "alg None": unsigned("None"),
-    "alg nOnE, with a signature": unsigned("nOnE", GOOD.split(".")[2]),
-    "alg none, with the good signature": unsigned("none", GOOD.split(".")[2]),
-    "no signature under HS256": unsigned("HS256"),
-    "alg empty": unsigned(""),
+    "alg none": unsigned_token("none"),
+    "alg None": unsigned_token("None"),
+    "alg nOnE, with a signature": unsigned_token("nOnE", GOOD.split(".")[2]),
+    "alg none, with the good signature": unsigned_token("none", GOOD.split(".")[2]),
+    "no signature under HS256": unsigned_token("HS256"),
+    "alg empty": unsigned_token(""),
     "HS384 with the right key": lambda: token({"alg": "HS384"}, hash_="sha384"),
     "HS512 with the right key": lambda: token({"alg": "HS512"}, hash_="sha512"),
     "HS1": lambda: token({"alg": "HS1"}, hash_="sha1"),
@@ -96,9 +96,9 @@ ATTACKS: dict[str, str | Callable[[], str]] = {
     "a kid that is a number": token({"kid": 1}),
     "a kid that is empty": token({"kid": ""}),
     "a kid that is null": token({"kid": None}),
-    "no kid": f"{coded({'alg': 'HS256'})}.{coded(BODY)}." + GOOD.split(".")[2],
+    "no kid": f"{encode({'alg': 'HS256'})}.{encode(BODY)}." + GOOD.split(".")[2],
     "a key of its own in jwk": token(
-        {"kid": "k9", "jwk": {"kty": "oct", "k": coded(b"x" * 32)}}, key=b"x" * 32
+        {"kid": "k9", "jwk": {"kty": "oct", "k": encode(b"x" * 32)}}, key=b"x" * 32
     ),
     "a key from elsewhere in jku": token({"kid": "k9", "jku": "https://evil.example/k"}),
     "a certificate from elsewhere in x5u": token({"kid": "k9", "x5u": "https://evil.example/c"}),
@@ -106,18 +106,18 @@ ATTACKS: dict[str, str | Callable[[], str]] = {
     "a critical extension": token({"crit": ["exp"]}),
     "an unknown critical extension": token({"crit": ["x"], "x": 1}),
     # 2.3, 2.4: broken or encrypted forms
-    "a changed body": changed_after_signing,
+    "a changed body": token_of_another_user,
     "a signature cut short": GOOD[:-2],
     "five parts, as encrypted ones have": ".".join([GOOD, "a", "b"]),
     "two parts": GOOD.rpartition(".")[0],
     "one part": "k1",
     "nothing": "",
     "dots": "..",
-    "a header that is no object": f"{coded([])}.{coded(BODY)}.{coded(b'x' * 32)}",
+    "a header that is no object": f"{encode([])}.{encode(BODY)}.{encode(b'x' * 32)}",
     "a body that is no object": token(body=["sub"]),
     "a body that is no JSON": token(body=b"{"),
     "ten thousand brackets": token(body=b"[" * 10_000),
-    "a header in UTF-16": f"{coded(json.dumps(HEADER).encode('utf-16'))}.{coded(BODY)}.",
+    "a header in UTF-16": f"{encode(json.dumps(HEADER).encode('utf-16'))}.{encode(BODY)}.",
     "characters that no token has": "é" + GOOD,
     "a lone surrogate": "\ud800" + GOOD,
     # 3.8, 3.9, 3.12: issuer, audience and kind are pinned

@@ -21,7 +21,7 @@ def write(position: Any = POSITION, scope: str = SCOPE, kid: str = "k1") -> str:
     return cursors.write(position, scope, kid, KEYS[kid])
 
 
-def refused(cursor: str, kind: type = Position, scope: str = SCOPE, keys: Any = KEYS) -> None:
+def check_refused(cursor: str, kind: type = Position, scope: str = SCOPE, keys: Any = KEYS) -> None:
     with pytest.raises(InvalidRequest) as error:
         cursors.read(cursor, kind, scope, keys)
     assert "cursor" in error.value.detail
@@ -47,8 +47,8 @@ def test_a_cursor_for_a_number_needs_no_escaping_in_a_query(seq: int) -> None:
 
 @given(st.text())
 def test_an_arbitrary_text_is_refused_as_a_cursor(text: str) -> None:
-    refused(text)
-    refused(f"k1.{text}")
+    check_refused(text)
+    check_refused(f"k1.{text}")
 
 
 @given(st.data())
@@ -66,7 +66,7 @@ def test_a_cursor_with_a_changed_character_is_refused(data: st.DataObject) -> No
 
 @given(st.integers(0, len(write()) - 1))
 def test_a_truncated_cursor_is_refused(length: int) -> None:
-    refused(write()[:length])
+    check_refused(write()[:length])
 
 
 def test_a_cursor_with_trailing_text_is_refused() -> None:
@@ -79,14 +79,14 @@ def test_a_cursor_with_trailing_text_is_refused() -> None:
     "scope", ["u_bob rooms", "u_ann messages of r_1", "u_ann rooms ", "u_ann", ""]
 )
 def test_a_cursor_of_another_list_or_user_is_refused(scope: str) -> None:
-    refused(write(scope=scope))
+    check_refused(write(scope=scope))
 
 
 def test_a_cursor_of_a_retired_key_or_another_kid_is_refused() -> None:
-    refused(write(kid="k2"), keys={"k1": KEYS["k1"]})
-    refused(write(kid="k2").replace("k2.", "k1.", 1))
-    refused(write().replace("k1.", "k9.", 1))
-    refused(write().removeprefix("k1."))
+    check_refused(write(kid="k2"), keys={"k1": KEYS["k1"]})
+    check_refused(write(kid="k2").replace("k2.", "k1.", 1))
+    check_refused(write().replace("k1.", "k9.", 1))
+    check_refused(write().removeprefix("k1."))
 
 
 def test_a_cursor_of_the_previous_key_is_read_while_that_key_is_known() -> None:
@@ -94,10 +94,10 @@ def test_a_cursor_of_the_previous_key_is_read_while_that_key_is_known() -> None:
 
 
 def test_a_genuine_cursor_of_another_type_is_refused() -> None:
-    refused(write(7))
-    refused(write(), kind=int)
-    refused(write("7"), kind=int)
-    refused(write(7.5), kind=int)
+    check_refused(write(7))
+    check_refused(write(), kind=int)
+    check_refused(write("7"), kind=int)
+    check_refused(write(7.5), kind=int)
 
 
 def test_a_cursor_with_another_payload_is_refused() -> None:
@@ -105,11 +105,11 @@ def test_a_cursor_with_another_payload_is_refused() -> None:
     blob = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     for payload in (b"8", b"77", json.dumps(None).encode(), b""):
         forged = base64.urlsafe_b64encode(blob[: cursors.MAC_BYTES] + payload).decode().rstrip("=")
-        refused(f"{kid}.{forged}", kind=int)
+        check_refused(f"{kid}.{forged}", kind=int)
 
 
 def test_a_cursors_scope_cannot_end_in_a_forged_position() -> None:
     """Otherwise a chosen scope could end in a forged position."""
     written = write(1, scope="a")
-    refused(written, kind=int, scope='a\0"1"')
-    refused(write("x", scope="a\0b"), kind=str, scope="a")
+    check_refused(written, kind=int, scope='a\0"1"')
+    check_refused(write("x", scope="a\0b"), kind=str, scope="a")

@@ -112,7 +112,7 @@ class Life(RuleBasedStateMachine):
     @rule(is_lost=ONE_IN_FIVE)
     def take_over(self, is_lost: bool) -> None:
         """Lease the prompt again; after a stop, finish it with the text that was left behind."""
-        left = self.fetched(0)
+        left = self.read_partial(0)
         self.attempts.append(Attempt(self.current.number + 1))
         self.stored[self.current.number] = {}
         if self.is_to_stop:
@@ -183,14 +183,14 @@ class Life(RuleBasedStateMachine):
             self.is_whole = True
             self.shown = Shown(self.current.number, self.reply)
             return
-        seen = live.read(self.shown, self.fetched(start))
+        seen = live.read(self.shown, self.read_partial(start))
         if isinstance(seen, Fetch):
             assert seen.start < start, "a fetch that repeats itself"
             self.fetch(seen.start)
         else:
             self.show(seen)
 
-    def fetched(self, start: int) -> Partial:
+    def read_partial(self, start: int) -> Partial:
         stored = sorted(self.stored[self.current.number].items())
         pieces = [Piece(offset, text) for offset, text in stored]
         first = [number for number, piece in enumerate(pieces) if piece.start <= start]

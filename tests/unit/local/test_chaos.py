@@ -117,7 +117,7 @@ FIRST = 40
 """Requests that are compared."""
 
 
-def drawn(seed: int) -> list[Any]:
+def draw_faults(seed: int) -> list[Any]:
     """Return the faults and the first requests of a short run, without the time between them."""
     asked: list[Any] = []
 
@@ -148,10 +148,10 @@ def drawn(seed: int) -> list[Any]:
 
 
 def test_a_seed_repeats_the_faults_and_another_one_does_not() -> None:
-    assert drawn(1) == drawn(1) != drawn(2)
+    assert draw_faults(1) == draw_faults(1) != draw_faults(2)
 
 
-def lived(seed: int) -> list[str]:
+def live(seed: int) -> list[str]:
     """Return the requests of the first lives of a run against an API that accepts everything."""
     asked: list[str] = []
 
@@ -174,4 +174,4 @@ def lived(seed: int) -> list[str]:
 
 
 def test_a_seed_repeats_what_users_do_and_another_one_does_not() -> None:
-    assert lived(1) == lived(1) != lived(2)
+    assert live(1) == live(1) != live(2)

@@ -72,7 +72,7 @@ async def start(
         await program.stop()
 
 
-def counted(aws: running.Aws) -> str:
+def read_count(aws: running.Aws) -> str:
     item = aws.client("dynamodb").get_item(TableName="counts", Key=COUNT["Key"])["Item"]
     return str(item["n"]["N"])
 
@@ -96,7 +96,7 @@ async def test_a_killed_emulator_restores_every_write_exactly_once(
         await program.wait()
     for _ in range(2):  # after the kill, and after a stop
         async with start(folder, aws):
-            assert counted(aws) == "3"
+            assert read_count(aws) == "3"
             assert ssm.get_parameter(Name="/kept")["Parameter"]["Value"] == "yes"
 
 
@@ -118,7 +118,7 @@ async def test_faults_of_calls_happen_as_often_as_ordered(
             with pytest.raises(ClientError) as failed:
                 dynamodb.update_item(**COUNT)
             assert failed.value.response["Error"]["Code"] == code
-        assert counted(aws) == "1", "only the call whose answer was lost was executed"
+        assert read_count(aws) == "1", "only the call whose answer was lost was executed"
         faults.fault("conflict", match="dynamodb.TransactWriteItems")
         with pytest.raises(ClientError) as failed:
             dynamodb.transact_write_items(TransactItems=[{"Update": COUNT}])

@@ -78,7 +78,7 @@ class Front:
 
 
 @asynccontextmanager
-async def fronted(limits: Limits | None = None) -> AsyncIterator[Front]:
+async def open_front(limits: Limits | None = None) -> AsyncIterator[Front]:
     behind = Behind()
     below, aws_url = await serve(behind.create_app())
     gateway = Gateway(aws_url, limits=limits)
@@ -105,7 +105,7 @@ async def text(socket: Socket) -> str:
     return str(await socket.receive_str(timeout=2))
 
 
-async def closed(socket: Socket) -> int | None:
+async def read_close_code(socket: Socket) -> int | None:
     """Return the code with which the connection is closed."""
     while (await socket.receive(timeout=5)).type is WSMsgType.TEXT:
         pass
@@ -114,7 +114,7 @@ async def closed(socket: Socket) -> int | None:
 
 @in_loop
 async def test_messages_are_carried_unchanged_in_both_directions() -> None:
-    async with fronted() as front:
+    async with open_front() as front:
         socket = await front.connect(origin="https://page.example")
         [handshake] = front.behind.handshakes
         assert handshake.raw_path == "/_aws/execute-api/live1/live?ticket=a%2Bb"
@@ -129,7 +129,7 @@ async def test_messages_are_carried_unchanged_in_both_directions() -> None:
 
 @in_loop
 async def test_a_refused_handshake_keeps_its_status() -> None:
-    async with fronted() as front:
+    async with open_front() as front:
         front.behind.refuses = 403
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await front.connect()
@@ -138,10 +138,10 @@ async def test_a_refused_handshake_keeps_its_status() -> None:
 
 @in_loop
 async def test_a_connection_that_the_api_closes_is_closed() -> None:
-    async with fronted() as front:
+    async with open_front() as front:
         socket = await front.connect()
         await front.behind.close()
-        assert await closed(socket) == WSCloseCode.OK
+        assert await read_close_code(socket) == WSCloseCode.OK
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,13 @@ async def test_a_connection_that_the_api_closes_is_closed() -> None:
 def test_a_message_of_more_than_32_kb_closes_the_connection(size: int, code: int | None) -> None:
     @in_loop
     async def run() -> None:
-        async with fronted() as front:
+        async with open_front() as front:
             socket = await front.connect(max_msg_size=0)
             await socket.send_str("x" * size)
             if code is None:
                 assert len(await text(socket)) == size
             else:
-                assert await closed(socket) == code
+                assert await read_close_code(socket) == code
                 await front.behind.ended.wait()
 
     run()
@@ -169,30 +169,30 @@ def test_a_message_of_more_than_32_kb_closes_the_connection(size: int, code: int
 
 @in_loop
 async def test_a_binary_message_closes_the_connection() -> None:
-    async with fronted() as front:
+    async with open_front() as front:
         socket = await front.connect()
         await socket.send_bytes(b"x")
-        assert await closed(socket) == WSCloseCode.UNSUPPORTED_DATA
+        assert await read_close_code(socket) == WSCloseCode.UNSUPPORTED_DATA
 
 
 @in_loop
 async def test_an_idle_connection_is_closed_and_a_message_keeps_it_open() -> None:
-    async with fronted(Limits(idle=0.4)) as front:
+    async with open_front(Limits(idle=0.4)) as front:
         began = time.monotonic()
         socket = await front.connect()
         for _ in range(3):
             await asyncio.sleep(0.25)
             await socket.send_str('{"action":"ping"}')
-        assert await closed(socket) == WSCloseCode.GOING_AWAY
+        assert await read_close_code(socket) == WSCloseCode.GOING_AWAY
         assert time.monotonic() - began >= 1.1
         await front.behind.ended.wait()
 
 
 @in_loop
 async def test_a_connection_ends_after_its_life_however_busy_it_is() -> None:
-    async with fronted(Limits(idle=5, life=0.5)) as front:
+    async with open_front(Limits(idle=5, life=0.5)) as front:
         socket = await front.connect()
-        ends = asyncio.create_task(closed(socket))
+        ends = asyncio.create_task(read_close_code(socket))
         while not ends.done():
             await socket.send_str("x")
             await asyncio.sleep(0.05)
@@ -201,7 +201,7 @@ async def test_a_connection_ends_after_its_life_however_busy_it_is() -> None:
 
 @in_loop
 async def test_posts_are_forwarded_with_their_path_and_recorded() -> None:
-    async with fronted() as front:
+    async with open_front() as front:
         encoded = POSTS.replace("@", "%40").replace("c1", "c1%3D")
         answer = await front.http.post(URL(front.url + encoded, encoded=True))
         assert answer.status == 200
@@ -223,7 +223,7 @@ async def test_posts_are_forwarded_with_their_path_and_recorded() -> None:
 
 @in_loop
 async def test_posts_are_refused_or_never_answered_on_request() -> None:
-    async with fronted() as front:
+    async with open_front() as front:
         for status in (410, 429, 500):
             await front.fault("refuse", status=status)
             assert await front.post() == status
@@ -236,7 +236,7 @@ async def test_posts_are_refused_or_never_answered_on_request() -> None:
 
 @in_loop
 async def test_messages_are_lost_doubled_and_delayed_on_request() -> None:
-    async with fronted() as front:
+    async with open_front() as front:
         socket = await front.connect()
         await front.fault("lose", match="1")
         await front.fault("double", match="2")
@@ -248,19 +248,19 @@ async def test_messages_are_lost_doubled_and_delayed_on_request() -> None:
 
 @in_loop
 async def test_a_connection_is_cut_in_place_of_a_message() -> None:
-    async with fronted() as front:
+    async with open_front() as front:
         socket = await front.connect()
         await front.fault("cut", match="b")
         await front.behind.send("a")
         await front.behind.send("b")
         assert await text(socket) == "a"
-        assert await closed(socket) == WSCloseCode.ABNORMAL_CLOSURE
+        assert await read_close_code(socket) == WSCloseCode.ABNORMAL_CLOSURE
         await front.behind.ended.wait()
 
 
 @in_loop
 async def test_new_connections_are_refused_on_request() -> None:
-    async with fronted() as front:
+    async with open_front() as front:
         await front.fault("refuse-connect")
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await front.connect()

@@ -24,7 +24,7 @@ SHORTEST = 6
 
 
 @contextmanager
-def collected(into: set[str]) -> Iterator[None]:
+def collect_secrets(into: set[str]) -> Iterator[None]:
     """Add the secrets in requests and responses to the set while the block runs."""
     original = httpx.Client.send
 
