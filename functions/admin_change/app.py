@@ -5,6 +5,9 @@ after it, and again when the act is sent again.
 """
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
 
 from geminichat.administration import DONE_BEFORE, Outcome, performs
 from geminichat.domain import times
@@ -35,60 +38,73 @@ def handler(act: Change, operator: str, now: datetime) -> Outcome:
         return DONE_BEFORE
     if user is None:
         raise NotFound(f"There is no user {act.user_id}.")
-    message, writes = _plan(act, user, now)
+    plan = _plan(act, user, now)
     if not act.dry_run:
         try:
-            transact(*writes, audit.put_act(act, operator, now))
+            transact(*plan.writes, audit.put_act(plan.act, operator, now))
         except ConditionsFailed as error:
             raise Contended() from error
         _clean_up(act, now)
-    return Outcome(message=message)
+    return Outcome(message=plan.message)
 
 
-def _plan(act: Change, user: User, now: datetime) -> tuple[str, list[Write]]:
-    """Return the sentence that reports the act, and its writes. Raises InvalidRequest, Conflict."""
+class Plan(NamedTuple):
+    """An act as it is performed, the sentence that reports it, and its writes."""
+
+    act: Change
+    message: str
+    writes: list[Write]
+
+
+def _plan(act: Change, user: User, now: datetime) -> Plan:
+    """Return the plan of an act. Raises InvalidRequest, Conflict."""
     user_id = user.user_id
     match act:
         case GrantPro(until=until):
             if not now < until <= now + timedelta(days=LONGEST_GRANT):
                 raise InvalidRequest("A grant ends in the future, within ten years.")
             grant = subscriptions.grant(user_id, until)
-            return f"{user_id} has pro until {times.text(until)}.", [users.exists(user_id), grant]
+            message = f"{user_id} has pro until {times.text(until)}."
+            return Plan(act, message, [users.exists(user_id), grant])
         case RevokePro():
             granted_until = subscriptions.load(user_id).granted_until
             if granted_until is None:
                 raise Conflict(f"{user_id} has no grant.")
             message = f"The grant of {user_id} until {granted_until} ends now."
-            return message, [users.exists(user_id), subscriptions.revoke(user_id)]
-        case GiveBack(prompts=asked):
-            return _give_back(user, asked, now)
+            return Plan(act, message, [users.exists(user_id), subscriptions.revoke(user_id)])
+        case GiveBack():
+            return _plan_give_back(act, user, now)
         case EndSessions():
             ended = len(users.sessions_of(user))
-            return f"{ended} sessions of {user_id} end.", [users.end_all_sessions(user_id, now)]
+            message = f"{ended} sessions of {user_id} end."
+            return Plan(act, message, [users.end_all_sessions(user_id, now)])
         case Ban():
             if user.banned_at:
                 raise Conflict(f"{user_id} has been banned since {user.banned_at}.")
-            return f"{user_id} is banned: no login, no prompt.", [users.ban(user_id, now)]
+            message = f"{user_id} is banned: no login, no prompt."
+            return Plan(act, message, [users.ban(user_id, now)])
         case Unban():
             if not user.banned_at:
                 raise Conflict(f"{user_id} is not banned.")
-            return f"{user_id} may log in again.", [users.unban(user_id)]
+            return Plan(act, f"{user_id} may log in again.", [users.unban(user_id)])
 
 
-def _give_back(user: User, asked: int, now: datetime) -> tuple[str, list[Write]]:
+def _plan_give_back(act: GiveBack, user: User, now: datetime) -> Plan:
+    """Return the plan that gives back as many of the prompts as have ended. Raises Conflict."""
     if not users.has_proven_identity(user):
         raise Conflict(
             f"{user.user_id} has no verified email or mobile number, and no daily quota."
         )
     counted, in_flight = usage.read_counted(user.user_id, now)
-    prompts = min(asked, counted - in_flight)
+    prompts = min(act.prompts, counted - in_flight)
     if prompts <= 0:
         raise Conflict(f"{user.user_id} has no finished prompt counted today.")
     message = f"{user.user_id} gets {prompts} of today's {counted} prompts back."
-    return message, [
+    writes = [
         users.exists(user.user_id),
         usage.give_back(user.user_id, prompts, in_flight, now),
     ]
+    return Plan(msgspec.structs.replace(act, prompts=prompts), message, writes)
 
 
 def _clean_up(act: Change, now: datetime) -> None:

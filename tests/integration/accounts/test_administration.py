@@ -285,6 +285,14 @@ def test_an_operator_cannot_give_back_prompts_in_flight_or_not_counted(
     assert "no verified email" in refused["message"]
 
 
+def test_the_number_of_prompts_that_were_given_back_is_recorded(api: Api) -> None:
+    ann = prepare("give-back", api)
+    said = operators.act("give-back", ann.id, prompts=1_000)["message"]
+    assert said == f"{ann.id} gets 3 of today's 3 prompts back."
+    [entry] = operators.ask(ask="audit", userId=ann.id)["data"]["acts"]
+    assert entry["details"] == {"prompts": 3}
+
+
 def test_prompts_given_back_by_an_operator_can_be_sent_at_once(ann: Person) -> None:
     room = ann.open_room()
     Usage(ann.id, times.day(NOW), prompts=5, attempts=5).save()
