@@ -2,7 +2,8 @@
 
 These are the prompts that failed because Gemini was unavailable, the model was retired or Gemini
 refused this service. Each is queued as if it had just been sent, and is not counted a second time.
-The audit item is stored before the first one is queued. It may be run again at any time.
+The act's audit item is stored before the first one is queued, and each prompt changes in the same
+transaction as an audit item of its user. It may be run again at any time.
 """
 
 import secrets
@@ -54,7 +55,7 @@ def handler(act: Redrive, operator: str, now: datetime) -> Redriven:
     done: Counter[str] = Counter()
     queued: Counter[str] = Counter()
     is_whole = True
-    for name, outcome, reason in _redrive_all(act, now):
+    for name, outcome, reason in _redrive_all(act, operator, now):
         done[outcome] += 1
         queued[reason] += outcome == "queued"
         if len(lines) < SHOWN:
@@ -74,7 +75,7 @@ def _summary(done: Counter[str], queued: Counter[str]) -> str:
     return f"{summary}: {counts}." if counts else f"{summary}."
 
 
-def _redrive_all(act: Redrive, now: datetime) -> Iterator[tuple[str, str, str]]:
+def _redrive_all(act: Redrive, operator: str, now: datetime) -> Iterator[tuple[str, str, str]]:
     """Yield the name, the outcome and the reason of the failure of each prompt, each once."""
     reasons = {act.failure} if act.failure else set(REDRIVABLE)
     seen: set[tuple[str, int]] = set()
@@ -85,25 +86,31 @@ def _redrive_all(act: Redrive, now: datetime) -> Iterator[tuple[str, str, str]]:
             yield repr(letter[:100]), "foreign", ""
             continue
         seen.add((job.chatroom_id, job.seq))
-        yield job.prompt_id, *_redrive(job.chatroom_id, job.seq, reasons, dry_run=act.dry_run)
+        yield job.prompt_id, *_redrive(act, operator, job.chatroom_id, job.seq, reasons)
     since = now - timedelta(hours=act.hours)
     for code in sorted(reasons):
         for room_id, seq in list(prompts.list_failed(code, since)):
             if (room_id, seq) not in seen:
                 name = ids.message_id(room_id, seq)
-                yield name, *_redrive(room_id, seq, reasons, dry_run=act.dry_run)
+                yield name, *_redrive(act, operator, room_id, seq, reasons)
 
 
-def _redrive(chatroom_id: str, seq: int, reasons: set[str], *, dry_run: bool) -> tuple[str, str]:
+def _redrive(
+    act: Redrive, operator: str, chatroom_id: str, seq: int, reasons: set[str]
+) -> tuple[str, str]:
     """Queue a failed prompt again; return the outcome and the reason of the failure."""
     if unfinished.find_unfinished(chatroom_id, seq):
         return "waiting", ""
     prompt = prompts.find_redrivable(chatroom_id, seq)
     if prompt is None or prompt.reason not in reasons:
         return "ended", ""
-    if not dry_run:
-        generation = secrets.token_hex(4)
-        if not prompts.redrive_prompt(chatroom_id, seq, prompt.generation, generation, times.now()):
+    if not act.dry_run:
+        generation, now = secrets.token_hex(4), times.now()
+        prompt_id = ids.message_id(chatroom_id, seq)
+        if not transact_if(
+            prompts.redrive_prompt(chatroom_id, seq, prompt.generation, generation, now),
+            audit.put_redriven_prompt(act, operator, prompt.user_id, prompt_id, prompt.reason, now),
+        ):
             return "ended", ""
         prompt_queue.send(Job(chatroom_id=chatroom_id, seq=seq, generation=generation))
     return "queued", prompt.reason

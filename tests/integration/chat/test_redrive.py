@@ -204,7 +204,7 @@ def test_a_dry_run_of_redrive_prints_the_same_and_changes_nothing(
     assert basic_user.look(room, message)["status"] == "queued"
 
 
-@pytest.mark.parametrize("call", ["dynamodb.UpdateItem", "sqs.SendMessage"])
+@pytest.mark.parametrize("call", ["dynamodb.TransactWriteItems", "sqs.SendMessage"])
 @pytest.mark.parametrize("how", ["dies before", "dies after"])
 def test_an_aborted_redrive_loses_no_prompt(
     call: str,
@@ -215,12 +215,14 @@ def test_an_aborted_redrive_loses_no_prompt(
     wire: Wire,
 ) -> None:
     room, message = failed_prompt
-    wire.cut(call, how)
+    wire.cut(call, how, holding=(message,) if call.startswith("dynamodb") else ("",))
     with pytest.raises(Died):
         run()
     wire.reset()
     bring_to_rest(worker, [room])
-    assert basic_user.look(room, message)["status"] in ("answered", "failed")
+    was_queued = (call, how) != ("dynamodb.TransactWriteItems", "dies before")
+    assert basic_user.look(room, message)["status"] == ("answered" if was_queued else "failed")
+    assert len(operators.read_audit(basic_user.id)) == was_queued
     assert basic_user.count_prompts() == 0
 
 
@@ -237,7 +239,7 @@ def test_a_redrive_is_recorded_before_the_first_prompt_is_queued_and_happens_onc
     failed_prompt: tuple[str, str], basic_user: Person, wire: Wire
 ) -> None:
     act = {"act": "redrive", "id": ids.new("a"), "reason": "the outage is over", "hours": 1.0}
-    wire.cut("dynamodb.UpdateItem", "dies before")
+    wire.cut("dynamodb.TransactWriteItems", "dies before", holding=(failed_prompt[1],))
     with pytest.raises(Died):
         operators.send(act)
     wire.reset()
@@ -246,5 +248,11 @@ def test_a_redrive_is_recorded_before_the_first_prompt_is_queued_and_happens_onc
     assert operators.send(act)["data"]["doneBefore"] is True
     assert basic_user.look(*failed_prompt)["status"] == "failed"
     assert run()[0] == {"queued": 1}
+    assert run()[0] == {}
+    [of_user] = operators.ask(ask="audit", userId=basic_user.id)["data"]["acts"]
+    assert (of_user["act"], of_user["operator"]) == ("redrive", operators.ROOT)
+    assert of_user["details"] == {"prompt": failed_prompt[1], "failure": "gemini-unavailable"}
+    of_day = operators.ask(ask="audit", day=of_user["at"][:10])["data"]["acts"]
+    assert basic_user.id not in [one["userId"] for one in of_day]
     refused = operators.send(act | {"id": ids.new("a"), "failure": "blocked"})
     assert refused["error"] == "bad-request"

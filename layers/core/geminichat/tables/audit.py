@@ -4,7 +4,7 @@ No role may update or delete them, and no item holds an identity: so the deletio
 leaves them as they are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -13,12 +13,12 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 
 from geminichat.domain import times
-from geminichat.domain.acts import Act
+from geminichat.domain.acts import Act, Redrive
 from geminichat.tables.table import Key, Table, Write, put
 
 
 class ByDay(GlobalSecondaryIndex["Audit"]):
-    """All acts of a UTC day, in their order."""
+    """All acts of a UTC day, in their order; a part of an act has no day and is not in it."""
 
     class Meta:
         index_name = "by-day"
@@ -36,7 +36,7 @@ class Audit(Table):
 
     user_id = UnicodeAttribute(hash_key=True)
     act_id = UnicodeAttribute(range_key=True)
-    day = UnicodeAttribute()
+    day = UnicodeAttribute(null=True)
     at = UnicodeAttribute()
     act = UnicodeAttribute()
     operator = UnicodeAttribute()
@@ -64,17 +64,33 @@ def key_of(act: Act) -> Key:
 
 def put_act(act: Act, operator: str, now: datetime) -> Write:
     """Return the write "audit", which records an act; its condition fails if it is recorded."""
-    item = Audit(
-        act.about,
-        act.id,
-        day=times.day(now),
+    item = _item(key_of(act), act, operator, act.details(), now)
+    item.day = times.day(now)
+    return put("audit", item, Audit.act_id.does_not_exist())
+
+
+def put_redriven_prompt(
+    act: Redrive, operator: str, user_id: str, prompt_id: str, failure: str, now: datetime
+) -> Write:
+    """Return the write "audit", which records for its user that an act redrives a prompt.
+
+    Its condition fails if this act has redriven the prompt before.
+    """
+    key = Key(Audit, user_id, f"{act.id} {prompt_id}")
+    item = _item(key, act, operator, {"prompt": prompt_id, "failure": failure}, now)
+    return put("audit", item, Audit.act_id.does_not_exist())
+
+
+def _item(key: Key, act: Act, operator: str, details: Mapping[str, Any], now: datetime) -> Audit:
+    return Audit(
+        key.hash_key,
+        key.range_key,
         at=times.text(now),
         act=act.kind,
         operator=operator,
         reason=act.reason,
-        details=msgspec.json.encode(act.details()).decode(),
+        details=msgspec.json.encode(details).decode(),
     )
-    return put("audit", item, Audit.act_id.does_not_exist())
 
 
 def list_of_user(user_id: str) -> list[Entry]:

@@ -121,6 +121,7 @@ def list_failed(code: str, since: datetime) -> Iterator[tuple[str, int]]:
 class RedrivablePrompt(msgspec.Struct, frozen=True):
     """A prompt that failed for a reason that has nothing to do with its user."""
 
+    user_id: str
     generation: str
     reason: str
     """The code of its failure."""
@@ -130,22 +131,23 @@ def find_redrivable(chatroom_id: str, seq: int) -> RedrivablePrompt | None:
     """Return a prompt that failed for a reason in REDRIVABLE; None for any other message."""
     prompt = stored.find(chatroom_id, seq)
     if prompt and prompt.status == Status.FAILED and prompt.error_code in REDRIVABLE:
-        return RedrivablePrompt(prompt.generation or FIRST, prompt.error_code)
+        return RedrivablePrompt(prompt.user_id, prompt.generation or FIRST, prompt.error_code)
     return None
 
 
 def redrive_prompt(
     chatroom_id: str, seq: int, generation: str, new_generation: str, now: datetime
-) -> bool:
-    """Queue a prompt that failed for a reason in REDRIVABLE; return whether it was queued.
+) -> Write:
+    """Return the write "prompt", which queues a prompt that failed for a reason in REDRIVABLE.
 
-    The prompt is not counted again, though its price is. Only this generation is queued: a prompt
-    that was retried or deleted meanwhile stays unchanged.
+    The prompt is not counted again, though its price is. Its condition fails for any other
+    generation: a prompt that was retried or deleted meanwhile stays unchanged.
     """
     same = StoredMessage.generation == generation
     if generation == FIRST:
         same |= StoredMessage.generation.does_not_exist()
-    return update_if(
+    return update(
+        "prompt",
         StoredMessage(chatroom_id, seq),
         _requeue(chatroom_id, new_generation, now),
         (StoredMessage.status == Status.FAILED)
