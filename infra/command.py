@@ -6,6 +6,11 @@ from collections.abc import Mapping
 class CommandError(Exception):
     """An expected failure; its message says in a line or two what happened and what to do."""
 
+    def __init__(self, message: str, code: str = "failed") -> None:
+        """Keep the code by which programs tell it from others."""
+        super().__init__(message)
+        self.code = code
+
 
 def function_named(logical_id: str, functions: Mapping[str, str]) -> str:
     """Return the name of a function. Raises CommandError with the known logical ids."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from geminichat.api import PROBLEM_TYPE
+from geminichat.errors import PROBLEM_TYPE
 from infra.openapi.document import DocumentError
 from infra.openapi.journey import JOURNEY, Step
 

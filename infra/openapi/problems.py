@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from geminichat import api
-from geminichat.api import PROBLEM_TYPE
-from geminichat.errors import AppError, InvalidCredentials, TooManyRequests
+from geminichat.errors import PROBLEM_TYPE, AppError, InvalidCredentials, TooManyRequests
 from infra.openapi import examples, words
 from infra.openapi.answers import LIMITS
 from infra.openapi.endpoints import Endpoint

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import boto3
 from botocore.auth import SigV4Auth
@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from infra.command import CommandError
 from infra.stages import stage as stages
-from infra.stages.command import command, parser
+from infra.stages.command import EXPECTED, command, parser
 from infra.stages.stage import Stage
 
 PATIENT = Config(read_timeout=70)
@@ -39,30 +39,61 @@ OTHERS = {"delete": "admin-delete", "export": "admin-export"}
 @command
 def main(arguments: list[str]) -> None:
     """Answer a question or perform an act, and print the outcome."""
-    options = make_parser().parse_args(arguments)
-    announced = sys.stderr if options.json else sys.stdout
-    with contextlib.redirect_stdout(announced):
-        stage = stages.connect(options.stage, options.data_folder)
-        if stage.name == stages.LOCAL:
-            print(f"Stage {stage.name}: stack {stage.stack} on this machine", flush=True)
-    answer = options.run(stage, options)
-    if options.json:
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    for_programs = "--json" in arguments
+    kind = ParserForPrograms if for_programs else argparse.ArgumentParser
+    options = make_parser(kind).parse_args(arguments)
+    try:
+        answer = _answer(options)
+    except EXPECTED as error:
+        if for_programs:
+            print_problem(getattr(error, "code", "aws"), str(error))
+        raise
+    if for_programs:
+        print_json(answer)
         return
     for line in options.describe(answer):
         print(line)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def _answer(options: argparse.Namespace) -> Any:
+    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
+        stage = stages.connect(options.stage, options.data_folder)
+        if stage.name == stages.LOCAL:
+            print(f"Stage {stage.name}: stack {stage.stack} on this machine", flush=True)
+    return options.run(stage, options)
+
+
+class ParserForPrograms(argparse.ArgumentParser):
+    """A parser that prints a mistake in the arguments as JSON, too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the mistake, and exit with status 2."""
+        print_problem("usage", message)
+        super().error(message)
+
+
+def print_problem(code: str, detail: str) -> None:
+    """Print an error on stdout, where a program reads: `make` writes to stderr itself."""
+    from geminichat.errors import PROBLEM_TYPE
+
+    print_json({"type": PROBLEM_TYPE + code, "detail": detail})
+
+
+def print_json(answer: Any) -> None:
+    """Print an answer for programs."""
+    print(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Return the parser, with a command for each act and question."""
-    known = parser("admin", __doc__, local=True)
+    known = parser("admin", __doc__, local=True, kind=kind)
     commands = known.add_subparsers(metavar="COMMAND", required=True)
 
     def add(
         name: str, about: str, run: Callable[..., Any], describe: Callable[..., Any]
     ) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-        made.add_argument("--json", action="store_true", help="print JSON for programs")
+        made.add_argument("--json", action="store_true", help="print JSON for programs, errors too")
         made.set_defaults(run=run, describe=describe)
         return made
 
@@ -214,18 +245,21 @@ def invoke(stage: Stage, function: str, event: Mapping[str, Any]) -> Any:
     try:
         answer = functions.invoke(FunctionName=f"{name}:live", Payload=json.dumps(event).encode())
     except functions.exceptions.ResourceNotFoundException as error:
-        raise CommandError(f"There is no {name} here: {stage.name} is not deployed.") from error
+        raise CommandError(
+            f"There is no {name} here: {stage.name} is not deployed.", "not-deployed"
+        ) from error
     except ClientError as error:
         if error.response["Error"]["Code"] != "AccessDeniedException":
             raise
         raise CommandError(
-            f"You may not invoke {name}. Ask for the stage's policy Support (DEPLOYING.md)."
+            f"You may not invoke {name}. Ask for the stage's policy Support (DEPLOYING.md).",
+            "access-denied",
         ) from error
     result = json.loads(answer["Payload"].read())
     if answer.get("FunctionError"):
         raise CommandError(f"{name} failed: {result.get('errorMessage')}. Its log says why.")
     if "error" in result:
-        raise CommandError(result["message"])
+        raise CommandError(result["message"], result["error"])
     return result["data"]
 
 

@@ -11,12 +11,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.command import CommandError
 from infra.paths import TOOLS
 
+EXPECTED = (CommandError, ClientError, BotoCoreError)
+"""The errors that a command reports in a line or two."""
+
 type Command = Callable[[list[str]], None]
 
 
-def parser(name: str, about: str | None, *, local: bool = False) -> argparse.ArgumentParser:
+def parser(
+    name: str,
+    about: str | None,
+    *,
+    local: bool = False,
+    kind: type[argparse.ArgumentParser] = argparse.ArgumentParser,
+) -> argparse.ArgumentParser:
     """Return the parser of `make name`; `local`: the stage may be the stack of `make up`."""
-    made = argparse.ArgumentParser(prog=f"make {name}", description=about)
+    made = kind(prog=f"make {name}", description=about)
     stages = "`local` for the stack of `make up`, or a stage on AWS" if local else None
     made.add_argument("stage", help=stages)
     if local:
@@ -31,7 +40,7 @@ def command(main: Command) -> Callable[[list[str]], int]:
     def run(arguments: list[str]) -> int:
         try:
             main(arguments)
-        except (CommandError, ClientError, BotoCoreError) as error:
+        except EXPECTED as error:
             print(error, file=sys.stderr)
             return 1
         except (KeyboardInterrupt, EOFError):

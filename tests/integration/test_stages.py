@@ -332,7 +332,29 @@ def test_admin_shows_account_and_region_and_says_that_nothing_is_deployed(tmp_pa
     assert (done.returncode, done.stdout) == (1, shown)
     assert done.stderr == "There is no geminichat-dev-admin-show here: dev is not deployed.\n"
     for_programs = run("admin", "dev", "show", "--json", "ann@example.com", home=tmp_path)
-    assert (for_programs.returncode, for_programs.stdout) == (1, "")
+    assert (for_programs.returncode, for_programs.stderr) == (1, shown + done.stderr)
+    assert json.loads(for_programs.stdout) == {
+        "type": "urn:geminichat:problem:not-deployed",
+        "detail": done.stderr.rstrip(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code", "detail"),
+    [
+        (["dev", "ban", "u_1"], 2, "usage", "arguments are required: --reason"),
+        (["dev", "promote", "u_1"], 2, "usage", "invalid choice: 'promote'"),
+        (["qa", "show", "u_1"], 1, "failed", "has no stage 'qa'"),
+    ],
+)
+def test_admin_prints_an_error_for_programs_as_one_json_object(
+    arguments: list[str], status: int, code: str, detail: str, tmp_path: Path
+) -> None:
+    done = run("admin", *arguments, "--json", home=tmp_path)
+    problem = json.loads(done.stdout)
+    assert (done.returncode, problem["type"]) == (status, f"urn:geminichat:problem:{code}")
+    assert detail in problem["detail"]
+    assert detail in done.stderr
 
 
 def test_destroy_removes_the_secrets_of_a_stage_that_was_never_deployed(stage: Stage) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import boto3
 
-from geminichat.api import PROBLEM_TYPE
+from geminichat.errors import PROBLEM_TYPE
 from infra.local.cloud.http_events import SOURCE, Event, http_event, set_route
 from tests.support import declared_errors, document, grants
 from tests.support.http_api import Client, Reply, Request

@@ -26,6 +26,7 @@ from geminichat import config
 from geminichat.domain import cursors, ids, reads
 from geminichat.domain.sessions import Claims, OpenSession, OptionalCaller
 from geminichat.errors import (
+    PROBLEM_TYPE,
     AppError,
     BodyTooLarge,
     FieldProblem,
@@ -45,9 +46,6 @@ MAX_BODY = 256 * 1024
 """The largest body, in bytes: each text within its own limit fits, however it is escaped."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-PROBLEM_TYPE = "urn:geminichat:problem:"
-"""The prefix of every error's type URI, which ends in the error's code."""
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 20

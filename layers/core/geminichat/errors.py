@@ -55,6 +55,9 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
+PROBLEM_TYPE = "urn:geminichat:problem:"
+"""The prefix of every error's type URI, which ends in the error's code."""
+
 
 class FieldProblem(msgspec.Struct, frozen=True):
     """One problem in a body: where (a JSON pointer, RFC 6901) and what."""
