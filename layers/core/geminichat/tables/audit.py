@@ -64,9 +64,7 @@ def key_of(act: Act) -> Key:
 
 def put_act(act: Act, operator: str, now: datetime) -> Write:
     """Return the write "audit", which records an act; its condition fails if it is recorded."""
-    item = _item(key_of(act), act, operator, act.details(), now)
-    item.day = times.day(now)
-    return put("audit", item, Audit.act_id.does_not_exist())
+    return _put(key_of(act), act, operator, act.details(), now, day=times.day(now))
 
 
 def put_redriven_prompt(
@@ -76,21 +74,29 @@ def put_redriven_prompt(
 
     Its condition fails if this act has redriven the prompt before.
     """
-    key = Key(Audit, user_id, f"{act.id} {prompt_id}")
-    item = _item(key, act, operator, {"prompt": prompt_id, "failure": failure}, now)
-    return put("audit", item, Audit.act_id.does_not_exist())
+    details = {"prompt": prompt_id, "failure": failure}
+    return _put(Key(Audit, user_id, f"{act.id} {prompt_id}"), act, operator, details, now)
 
 
-def _item(key: Key, act: Act, operator: str, details: Mapping[str, Any], now: datetime) -> Audit:
-    return Audit(
+def _put(
+    key: Key,
+    act: Act,
+    operator: str,
+    details: Mapping[str, Any],
+    now: datetime,
+    day: str | None = None,
+) -> Write:
+    item = Audit(
         key.hash_key,
         key.range_key,
+        day=day,
         at=times.text(now),
         act=act.kind,
         operator=operator,
         reason=act.reason,
         details=msgspec.json.encode(details).decode(),
     )
+    return put("audit", item, Audit.act_id.does_not_exist())
 
 
 def list_of_user(user_id: str) -> list[Entry]:
