@@ -96,6 +96,11 @@ def prompt_dollars() -> float:
     return spending.price(*TOKENS, default.price_in, default.price_out) / MILLION
 
 
+def monthly_dollars(users: float) -> float:
+    """Return the price of a month's prompts."""
+    return users * PROMPTS * prompt_dollars() * 30
+
+
 # ── The simulation of the workers ─────────────────────────────────────────────────────────────────
 
 
@@ -167,7 +172,9 @@ GATEWAY = f"{DOCS}/apigateway/latest/developerguide"
 DYNAMODB = f"{DOCS}/amazondynamodb/latest/developerguide"
 SQS = f"{DOCS}/AWSSimpleQueueService/latest/SQSDeveloperGuide"
 PARTITIONS = f"[partitions]({DYNAMODB}/bp-partition-key-design.html)"
-GEMINI = "[rate limits](https://ai.google.dev/gemini-api/docs/rate-limits)"
+GEMINI = "[2.5 Flash](https://discuss.ai.google.dev/t/reached-the-rate-limit-again/104465)"
+"""Google publishes no limits of later models; AI Studio shows a project's own."""
+BILLING = "[billing](https://ai.google.dev/gemini-api/docs/billing)"
 
 
 def limits(users: int) -> list[Limit]:
@@ -178,23 +185,30 @@ def limits(users: int) -> list[Limit]:
         Limit(
             "Gemini's requests",
             rate * 60,
-            30_000,
+            10_000,
             "per minute",
-            f"tier 3 as once published; {GEMINI}",
+            f"tier 3 of {GEMINI}, once published",
+        ),
+        Limit(
+            "Gemini's spending cap",
+            monthly_dollars(users),
+            100_000,
+            "dollars/month",
+            f"tier 3 has $20,000 to $100,000 and more; {BILLING}",
         ),
         Limit(
             "workers of one queue",
             rate,
             MOST_WORKERS * full_worker_rate(),
             "prompts/s",
-            f"{MOST_WORKERS:,} per event source; [scaling]({LAMBDA}/services-sqs-scaling.html)",
+            f"{MOST_WORKERS:,} per mapping; [scaling]({LAMBDA}/services-sqs-scaling.html)",
         ),
         Limit(
             "API Gateway's requests",
             rate * REQUESTS,
             10_000,
             "per second",
-            f"per account and region; [quotas]({GATEWAY}/limits.html)",
+            f"per account and region, 2,500 in some; [quotas]({GATEWAY}/limits.html)",
         ),
         Limit(
             "API Gateway's new connections",
@@ -246,7 +260,11 @@ def limits(users: int) -> list[Limit]:
             f"[quotas]({SQS}/quotas-fifo.html)",
         ),
         Limit(
-            "Redis", rate * 2, 10_000, "commands/s", "[plans](https://upstash.com/pricing/redis)"
+            "Redis",
+            rate * 2,
+            10_000,
+            "commands/s",
+            "per database; [plans](https://upstash.com/docs/redis/overall/billing)",
         ),
     )
 
@@ -256,7 +274,7 @@ def limits_as_deployed(users: int) -> list[Limit]:
     rate = peak(users)
     workers, texts = default_of("WorkerConcurrency"), default_of("TextsPerDay")
     throttle = RESOURCES["Api"]["Properties"]["DefaultRouteSettings"]["ThrottlingRateLimit"]
-    raised = ("workers of one queue", "Gemini's requests")
+    raised = ("workers of one queue", "Gemini's requests", "Gemini's spending cap")
     return _sort(
         *(limit for limit in limits(users) if limit.name not in raised),
         Limit(
@@ -279,10 +297,22 @@ def limits_as_deployed(users: int) -> list[Limit]:
             rate * 60,
             1_000,
             "per minute",
-            f"tier 1 as once published; {GEMINI}",
+            f"tier 1 of {GEMINI}, once published",
+        ),
+        Limit(
+            "Gemini's spending cap",
+            monthly_dollars(users),
+            250,
+            "dollars/month",
+            f"tier 1; {BILLING}",
         ),
         Limit("the API's throttle", rate * REQUESTS, throttle, "per second", "`template.yaml`"),
     )
+
+
+def _first(found: list[Limit]) -> list[Limit]:
+    """Return the limits that are exceeded, and the first five in any case."""
+    return [one for place, one in enumerate(found) if place < 5 or one.share > 1]
 
 
 def _sort(*found: Limit) -> list[Limit]:
@@ -348,7 +378,7 @@ def cost_table() -> str:
                 f"{users:,}",
                 f"{prompts:,}",
                 f"${idle + unit * prompts:,.0f}",
-                f"${prompt_dollars() * prompts:,.0f}",
+                f"${monthly_dollars(users):,.0f}",
             )
         )
     return table(("users per day", "prompts per month", "AWS and Redis", "Gemini"), rows)
@@ -358,9 +388,9 @@ def tables() -> dict[str, str]:
     """Return the page's tables by the name in the comment that precedes each."""
     small, medium, large = LEVELS
     return {
-        f"{small:,} users": limit_table(limits_as_deployed(small)[:5]),
-        f"{medium:,} users": limit_table(limits_as_deployed(medium)[:5]),
-        f"{large:,} users": limit_table([one for one in limits(large) if one.share > 1]),
+        f"{small:,} users": limit_table(_first(limits_as_deployed(small))),
+        f"{medium:,} users": limit_table(_first(limits_as_deployed(medium))),
+        f"{large:,} users": limit_table(_first(limits(large))),
         "workers": worker_table(),
         "cost": cost_table(),
     }
