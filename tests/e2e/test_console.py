@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import batched
 from typing import Any
 
@@ -80,6 +81,20 @@ window.fetch = async (url, settings) => {
 };
 """
 """Delivers the messages of a chat 1.5 s late."""
+
+
+DEAF = """
+const ask = window.fetch;
+const never = new Promise(() => {});
+window.fetch = (url, settings) => (url.includes("?from=") ? never : ask(url, settings));
+"""
+"""Answers no question about a single prompt."""
+
+RELOADED = """
+document.dispatchEvent(new Event("visibilitychange"));
+setTimeout(() => arguments[0](document.querySelectorAll(".reply .markdown").length === 2), 300);
+"""
+"""Loads the messages, as on return to the page, and tells whether there are two replies."""
 
 
 def test_a_prompt_stays_when_a_page_without_it_arrives_later(
@@ -160,7 +175,11 @@ def test_the_status_region_tells_that_gemini_is_answering_and_then_the_reply_onc
     console.sign_in(stack.new_proven_user())
     console.ask("Hello")
     console.wait_for_replies(1)
+    console.until(
+        lambda: console.replies()[0] in console.texts("[role=status]"), "the first is not announced"
+    )
     console.watch_status()
+    stack.gemini.fault("stall", seconds=1, times=2, match="Prompt")
     for many in (2, 3):
         console.ask(f"Prompt {many}")
         console.wait_for_replies(many)
@@ -168,6 +187,20 @@ def test_the_status_region_tells_that_gemini_is_answering_and_then_the_reply_onc
     first, second = console.replies()[1:]
     console.until(lambda: len(console.heard()) >= 4, "the second reply is not announced")
     assert console.heard() == [answering, first, answering, second]
+
+
+def test_a_reply_that_a_new_page_of_messages_brings_is_announced(
+    stack: RunningStack, console: Console
+) -> None:
+    stack.front.fault("refuse-connect", times=100)
+    console.sign_in(stack.new_proven_user())
+    console.ask("Hello")
+    console.wait_for_replies(1)
+    console.driver.execute_script(DEAF)
+    console.ask("And then?")
+    console.see("Gemini is answering", "[role=status]")
+    console.until(partial(console.driver.execute_async_script, RELOADED), "no second reply")
+    console.see("You said: And then?", "[role=status]")
 
 
 def test_a_reply_arrives_by_polling_where_the_network_refuses_websockets(
@@ -374,15 +407,18 @@ def test_no_state_has_an_accessibility_violation(
 def test_the_first_page_load_is_small_and_the_second_uses_the_browsers_cache(
     window: Browser, console: Console
 ) -> None:
+    def load() -> dict[str, int]:
+        console.find("Send me a code")
+        console.until(lambda: any(url.endswith("icon.svg") for url in window.loaded()), "no icon")
+        return window.loaded()
+
     window.forget()
     console.open()
-    console.find("Send me a code")
-    first = window.loaded()
+    first = load()
     assert len(first) <= 12
     assert sum(first.values()) <= 150 * 1024
     window.driver.refresh()
-    console.find("Send me a code")
-    again = window.loaded()
+    again = load()
     assert again.keys() <= first.keys()
     assert all(size <= HEADERS_ONLY for size in again.values()), again
 

@@ -29,18 +29,19 @@ export function openConversation(roomId) {
   const store = createStore({ status: "loading", room: null, messages: [], earlier: null, texts: {} });
   const heard = new Map(); // by prompt: when something was heard of it
   const keys = new Map(); // by request: its idempotency key, until an answer arrives
+  const awaited = new Set(); // prompts whose reply is not announced yet
   const stopListening = live.listen(receive);
   const timer = setInterval(poll, TICK);
   let isClosed = false;
-  let changes = 0; // that the API has made for us
+  let changes = 0; // that the API has made for us, and replies that were finished
 
   async function load() {
     try {
       const known = changes;
       const { messages, nextCursor, ...room } = await call("GET", `${path}?limit=${PAGE}`);
-      if (known !== changes) return load(); // the page may lack what was changed meanwhile
+      if (known !== changes) return load(); // the page may lack what was changed or finished meanwhile
       store.update({ status: "ready", room, ...joined(messages, nextCursor) });
-      expectReplies();
+      announceReplies();
     } catch (problem) {
       note(problem);
     }
@@ -75,26 +76,39 @@ export function openConversation(roomId) {
     return store.get().messages.find((message) => message.id === id);
   }
 
-  function expectReplies() {
-    if (isClosed || !store.get().messages.some(isUnfinished)) return;
+  // Announces that Gemini is answering, and each reply once, whichever request brought it.
+  function announceReplies() {
+    if (isClosed) return;
+    const { messages } = store.get();
+    for (const prompt of messages.filter(({ id }) => awaited.has(id))) {
+      if (!isUnfinished(prompt)) announceOutcome(prompt);
+    }
+    const started = messages.filter((message) => isUnfinished(message) && !awaited.has(message.id));
+    if (!started.length) return;
+    for (const { id } of started) awaited.add(id);
     live.connect();
     announce(ANSWERING);
   }
 
-  // Shows a prompt as the API has it now, and announces its reply once.
+  function announceOutcome({ id, error }) {
+    awaited.delete(id);
+    changes += 1;
+    const reply = store.get().messages.find((message) => message.replyTo === id);
+    announce(reply?.content ?? error?.message ?? "The reply was stopped");
+    loadAccount().catch(() => {});
+    if (store.get().room?.title === UNTITLED) setTimeout(refreshRoom, TITLED);
+  }
+
+  // Shows a prompt as the API has it now; an answer that was overtaken by a newer one is ignored.
   function show({ reply, partial, hidden, ...prompt }) {
     const before = find(prompt.id);
-    if (!before || isClosed) return;
+    if (!before || isClosed || (isUnfinished(prompt) && !isUnfinished(before))) return;
     if (hidden) return load();
     const messages = store.get().messages.map((message) => (message.id === prompt.id ? prompt : message));
     if (reply && !find(reply.id)) messages.splice(messages.indexOf(prompt) + 1, 0, reply);
     store.update({ messages });
     if (partial) receive({ type: "text", messageId: prompt.id, ...partial });
-    if (!isUnfinished(prompt) && isUnfinished(before)) {
-      announce(reply?.content ?? prompt.error?.message ?? "The reply was stopped");
-      loadAccount().catch(() => {});
-      if (store.get().room?.title === UNTITLED) setTimeout(refreshRoom, TITLED);
-    }
+    announceReplies();
   }
 
   async function ask(id, from = 0) {
@@ -155,14 +169,15 @@ export function openConversation(roomId) {
     live.connect();
     const { message } = await change("POST", "/message", { content });
     if (!find(message.id)) store.update({ messages: [...store.get().messages, message] });
-    expectReplies();
+    else awaited.add(message.id); // a page with it came first
+    announceReplies();
     loadRooms();
   }
 
   async function retry(id) {
     const { message } = await change("POST", `/message/${id}/retry`);
     store.update({ messages: store.get().messages.map((each) => (each.id === id ? message : each)) });
-    expectReplies();
+    announceReplies();
   }
 
   // Changes which turns are visible: the messages are loaded again.
