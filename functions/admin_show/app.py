@@ -114,7 +114,7 @@ def _describe(user_id: str, now: datetime) -> Described:
         for seq, failed_at, code in pages.list_failures(room_id, RECENT_MESSAGES)
     ]
     return Described(
-        account=users_table.view(user, allowance),
+        account=show_usage.view_account(user, allowance),
         subscription=subscriptions.view(known, allowance),
         stripe_customer_id=known.stripe_customer_id,
         banned_at=user.banned_at,

@@ -3,12 +3,12 @@
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain.messages import Message
 from geminichat.errors import InvalidRequest, NotFound
-from geminichat.tables.messages import pages
+from geminichat.tables.messages import partials
 
 
 @endpoint(errors=[InvalidRequest, NotFound])
 def handler(request: Request) -> Response[Message]:
     """Answer 200 with the message; if `from` is given, also with the text generated so far."""
     room_id, message_id = request.path["id"], request.path["messageId"]
-    message = pages.get(request.caller, room_id, message_id, request.now, request.start())
+    message = partials.get(request.caller, room_id, message_id, request.now, request.start())
     return ok(message, "Message found.")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from geminichat.domain import codes
+from geminichat.domain import times
 from tests.bench import streaming, subjects
 from tests.bench.capacity import demand
 from tests.bench.cost.model import WORKER, memory_of, share_of
@@ -111,7 +111,7 @@ def _connection() -> Item:
     entry = {
         "session": subjects.SESSION,
         "until": int(until.timestamp()),
-        "opened": codes.millis(subjects.NOW),
+        "opened": times.millis(subjects.NOW),
     }
     return {"connections": {"c1": entry}}
 

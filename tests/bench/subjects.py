@@ -87,7 +87,7 @@ def _sent(purpose: codes.Purpose) -> list[Item]:
             "digest": codes.digest(OTP, purpose, ANN, CHALLENGE, base64.urlsafe_b64decode(KEY)),
             "kid": "k1",
             "purpose": str(purpose),
-            "sent_at": codes.millis(NOW - timedelta(minutes=1)),
+            "sent_at": times.millis(NOW - timedelta(minutes=1)),
             "sender": codes.sender("203.0.113.7", None),
         }
     ]

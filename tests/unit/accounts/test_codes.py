@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geminichat.domain import codes
+from geminichat.domain import codes, times
 from geminichat.domain.codes import Purpose, SentCode
 from geminichat.domain.identities import Identity
 from geminichat.errors import TooManyRequests
@@ -26,7 +26,7 @@ def send_codes(caller: str, *seconds_ago: float, purpose: str = "login") -> list
             digest="",
             kid="k1",
             purpose=purpose,
-            sent_at=codes.millis(NOON - timedelta(seconds=ago)),
+            sent_at=times.millis(NOON - timedelta(seconds=ago)),
             sender=caller,
         )
         for ago in seconds_ago
@@ -151,7 +151,7 @@ def test_a_caller_gets_at_most_five_codes_per_hour_and_one_per_thirty_seconds(
             codes.require_sendable(sent, ME, now)
         except TooManyRequests:
             continue
-        sent.append(SentCode("c", "", "k1", "login", codes.millis(now), ME))
+        sent.append(SentCode("c", "", "k1", "login", times.millis(now), ME))
         taken.append(now)
     assert all(b - a >= codes.PAUSE for a, b in pairwise(taken))
     assert all(b - a >= codes.HOUR for a, b in zip(taken, taken[5:], strict=False))

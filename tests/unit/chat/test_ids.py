@@ -1,10 +1,11 @@
-"""Identifiers: only well-formed ones reach a table."""
+"""Identifiers, of which only well-formed ones reach a table, and fingerprints."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from geminichat.domain import ids
+from geminichat.domain.ids import fingerprint
 from geminichat.errors import NotFound
 
 ROOM, OTHER = "r_" + "k4x7" * 6 + "q2", "r_" + "p6m3" * 6 + "z5"
@@ -83,3 +84,13 @@ def test_a_message_id_is_read_only_with_its_own_room(seq: int) -> None:
 def test_the_position_in_a_message_id_is_a_number_of_at_most_fifteen_digits(seq: str) -> None:
     with pytest.raises(NotFound):
         ids.message_seq(ROOM, ids.message_id(ROOM, 1)[:-1] + seq)
+
+
+@given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
+def test_two_fingerprints_are_equal_only_if_the_parts_are(one: list[str], other: list[str]) -> None:
+    assert (fingerprint(*one) == fingerprint(*other)) == (one == other)
+
+
+def test_fingerprints_of_parts_with_other_boundaries_differ() -> None:
+    assert fingerprint("ab", "c") != fingerprint("a", "bc") != fingerprint("abc")
+    assert fingerprint("a", "") != fingerprint("a")

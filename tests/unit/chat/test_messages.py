@@ -1,11 +1,9 @@
-"""Prompts, pages of messages and request fingerprints."""
+"""Prompts and pages of messages."""
 
 import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from geminichat.api import parse_json
 from geminichat.domain import messages
@@ -17,7 +15,6 @@ from geminichat.domain.messages import (
     MessagePage,
     NewPrompt,
     Status,
-    fingerprint,
 )
 from geminichat.errors import InvalidRequest
 
@@ -73,16 +70,6 @@ def test_an_invalid_content_is_refused_with_a_pointer_to_it(content: Any) -> Non
     with pytest.raises(InvalidRequest) as error:
         prompt(content)
     assert [problem.pointer for problem in error.value.errors] == ["/content"]
-
-
-@given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
-def test_two_fingerprints_are_equal_only_if_the_parts_are(one: list[str], other: list[str]) -> None:
-    assert (fingerprint(*one) == fingerprint(*other)) == (one == other)
-
-
-def test_fingerprints_of_parts_with_other_boundaries_differ() -> None:
-    assert fingerprint("ab", "c") != fingerprint("a", "bc") != fingerprint("abc")
-    assert fingerprint("a", "") != fingerprint("a")
 
 
 def test_every_failure_has_a_code_of_its_own_and_a_sentence_for_its_user() -> None:

@@ -21,6 +21,7 @@ from geminichat.domain.addresses import network
 from geminichat.domain.devices import DeviceToken
 from geminichat.domain.identities import Identified, Identity
 from geminichat.domain.limits import Pause, Window
+from geminichat.domain.times import millis
 from geminichat.errors import TooManyRequests
 
 DIGITS = 6
@@ -244,11 +245,6 @@ def codes_are_off(wait: int) -> TooManyRequests:
         " Log in with your password, or from a device on which you have logged in before.",
         retry_after=wait,
     )
-
-
-def millis(moment: datetime) -> int:
-    """Return the moment in milliseconds since 1970."""
-    return round(moment.timestamp() * 1000)
 
 
 def within_hour(sent: Iterable[SentCode], now: datetime) -> list[SentCode]:

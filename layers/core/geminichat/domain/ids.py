@@ -1,10 +1,11 @@
-"""Identifiers: opaque strings on the wire, validated before any table is read.
+"""Identifiers: opaque strings on the wire, validated before any table is read; fingerprints.
 
 A user is `u_…`, a room `r_…`, a session `s_…`: 128 random bits in lower-case base32. A message id
 holds its room and its position in it, so that one read finds the message.
 """
 
 import base64
+import hashlib
 import re
 import secrets
 
@@ -47,3 +48,11 @@ def prompt_seq(chatroom_id: str, text: str) -> int:
     """
     seq = message_seq(chatroom_id, text)
     return seq if seq % 2 else seq - 1
+
+
+def fingerprint(*parts: str) -> str:
+    """Return a digest of a request's parts; lists that differ have different digests."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(4, "big") + part.encode())
+    return digest.hexdigest()

@@ -1,6 +1,5 @@
 """Messages: prompts and their replies."""
 
-import hashlib
 from enum import StrEnum
 from typing import Annotated, Literal, Self, cast
 
@@ -252,11 +251,3 @@ class AcceptedPrompt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         """Return the accepted prompt's ids, status and message."""
         status = message.status or Status.QUEUED
         return cls(message_id=message.id, job_id=job_id, status=status, message=message)
-
-
-def fingerprint(*parts: str) -> str:
-    """Return a digest of a request's parts; lists that differ have different digests."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(4, "big") + part.encode())
-    return digest.hexdigest()

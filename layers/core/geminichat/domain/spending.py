@@ -4,7 +4,7 @@ All amounts are whole micro-dollars. The amount is reserved when a prompt is sto
 it ends, both at the prices when it was sent.
 """
 
-import zlib
+import binascii
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -118,7 +118,7 @@ def reserve_tokens(
         amount=price(input_tokens, output_tokens, model.price_in, model.price_out),
         price_in=model.price_in,
         price_out=model.price_out,
-        shard=zlib.crc32(prompt.encode()) % stage_cap.shards,
+        shard=binascii.crc32(prompt.encode()) % stage_cap.shards,
         cap=cap,
     )
 

@@ -14,15 +14,12 @@ _INVISIBLE = (
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
     r"\u2800"  # Braille without dots; the rest is Unicode's Default_Ignorable_Code_Point
 )
-_ALL_INVISIBLE = re.compile(f"[{_INVISIBLE}]*")
+_INVISIBLE_RUN = re.compile(f"[{_INVISIBLE}]+")
+_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 NO_NUL = r"^[^\x00]*$"
 VISIBLE = rf"^[^\x00]*[^{_INVISIBLE}][^\x00]*$"
 """A text that `trim` does not empty, as a JSON Schema pattern (ECMA-262)."""
-
-
-_INVISIBLE_RUN = re.compile(f"[{_INVISIBLE}]+")
-_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
 def trim(text: str, field: str) -> str:
@@ -31,7 +28,7 @@ def trim(text: str, field: str) -> str:
     Raises InvalidField for a NUL character, which many programs cannot display or store.
     """
     _refuse_nul(text, field)
-    return "" if _ALL_INVISIBLE.fullmatch(text) else text.strip()
+    return "" if _is_invisible(text) else text.strip()
 
 
 def trim_lines(text: str, field: str) -> str:
@@ -62,7 +59,7 @@ class GeneratedText:
             return ""
         text = self._held_back + piece.replace("\0", "")
         if not self._kept:
-            if _ALL_INVISIBLE.fullmatch(text):
+            if _is_invisible(text):
                 self._held_back = text
                 return ""
             text = _BLANK_LINES.sub("", text)
@@ -85,8 +82,12 @@ def _refuse_nul(text: str, field: str) -> None:
         raise InvalidField(field, "Expected text without NUL characters")
 
 
+def _is_invisible(text: str) -> bool:
+    return not text or _INVISIBLE_RUN.fullmatch(text) is not None
+
+
 def _without_blank_lines(text: str) -> str:
-    return "" if _ALL_INVISIBLE.fullmatch(text) else _BLANK_LINES.sub("", text).rstrip()
+    return "" if _is_invisible(text) else _BLANK_LINES.sub("", text).rstrip()
 
 
 def one_line(text: str) -> str:

@@ -19,6 +19,11 @@ def of_epoch(second: float) -> str:
     return text(datetime.fromtimestamp(second, UTC))
 
 
+def millis(moment: datetime) -> int:
+    """Return the moment in milliseconds since 1970."""
+    return round(moment.timestamp() * 1000)
+
+
 def parse(written: str) -> datetime:
     """Return the time in a text that `text` has returned."""
     return datetime.fromisoformat(written)

@@ -22,7 +22,7 @@ from geminichat.errors import (
     InvalidCode,
     Unauthorized,
 )
-from geminichat.operations import live_connections, one_time_codes
+from geminichat.operations import live_connections, one_time_codes, show_usage
 from geminichat.tables import identities, purges, sessions, subscriptions, usage, users
 from geminichat.tables import limits as limits_table
 from geminichat.tables.identities import IdentityRecord
@@ -87,7 +87,7 @@ def _register(
         *used,
     )
     metrics.emit(SignUps=1)
-    account = users.view(user, usage.allowance_of(user.user_id, None, None, now))
+    account = show_usage.view_account(user, usage.allowance_of(user.user_id, None, None, now))
     return CodeLogin(account=account, session=session)
 
 
@@ -140,7 +140,7 @@ def _begin_session(
         live_connections.close_ended(user.user_id, now)
     allowance = usage.allowance_of(user.user_id, subscription, counted, now)
     return CodeLogin(
-        account=users.view(users.with_identity(user, identity, removed), allowance),
+        account=show_usage.view_account(users.with_identity(user, identity, removed), allowance),
         session=session,
         restored_from=users.identities_of(user) if record.replaced else (),
     )
@@ -240,7 +240,7 @@ def add_identity(
         if others:
             live_connections.close_ended(user.user_id, now)
         allowance = usage.allowance_of(user.user_id, subscription, counted, now)
-        return users.view(users.with_identity(user, identity), allowance), user
+        return show_usage.view_account(users.with_identity(user, identity), allowance), user
     raise Contended()
 
 

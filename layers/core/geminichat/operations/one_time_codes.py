@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from geminichat import config, metrics
 from geminichat.clients import notifications
-from geminichat.domain import addresses, codes, limits
+from geminichat.domain import addresses, codes, limits, times
 from geminichat.domain.codes import CodeSent, NewCode, Proof, Purpose, SentCode
 from geminichat.domain.devices import Device
 from geminichat.domain.identities import Identity
@@ -42,7 +42,7 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     def headers(self) -> Mapping[str, str]:
         """Return the headers RateLimit and RateLimit-Policy, with this code counted."""
         now, sent = self.code.now, codes_table.sent_within_hour(self.item, self.code.now)
-        mine = SentCode("", "", "", self.code.purpose, codes.millis(now), self.code.sender)
+        mine = SentCode("", "", "", self.code.purpose, times.millis(now), self.code.sender)
         own = codes.headers([*sent, mine], self.code.sender, now)
         address = limits.headers([window.count_events(1) for window in self.windows], now)
         return limits.join_headers(own, address)

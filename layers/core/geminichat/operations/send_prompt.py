@@ -40,7 +40,7 @@ from geminichat.runtime import log
 from geminichat.tables import chatrooms, idempotency_keys, subscriptions, usage, users
 from geminichat.tables.chatrooms import Chatroom, Turn
 from geminichat.tables.idempotency_keys import KeyedRequest, Use
-from geminichat.tables.messages import pages, prompts, stored
+from geminichat.tables.messages import prompts, stored, views
 from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
 from geminichat.upstash import prompt_limits, room_list_cache
 
@@ -202,7 +202,7 @@ def _correct_last(room: Chatroom) -> bool:
 
     It is behind them after its table was restored to an earlier moment.
     """
-    last = pages.find_last(room.chatroom_id)
+    last = stored.find_last(room.chatroom_id)
     log.warning("last position corrected", chatroom_id=room.chatroom_id, last=last)
     return chatrooms.correct_last(room, last)
 
@@ -244,7 +244,7 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
 def _replay(caller: Claims, use: Use, now: datetime) -> SentPrompt:
     """Return the prompt that the same request stored before, and queue it if it still waits."""
     room_id = use.chatroom_id
-    message = pages.get(caller, room_id, ids.message_id(room_id, use.seq), now)
+    message = views.get(caller, room_id, ids.message_id(room_id, use.seq), now)
     headers = {"idempotency-replayed": "true"}
     return _queue(room_id, message, use.plan, stored.FIRST, headers)
 

@@ -32,7 +32,21 @@ def account_of(
     user: User, subscription: Subscription | None, counts: Usage | None, now: datetime
 ) -> Account:
     """Return a user as clients see it, from its items in the tables."""
-    return users.view(user, compute_allowance(user, subscription, counts, now))
+    return view_account(user, compute_allowance(user, subscription, counts, now))
+
+
+def view_account(user: User, allowance: Allowance) -> Account:
+    """Return a user as clients see it, with its allowance."""
+    return Account(
+        id=user.user_id,
+        email=user.email,
+        email_verified=user.email_verified,
+        mobile=user.mobile,
+        mobile_verified=user.mobile_verified,
+        plan=allowance.plan,
+        usage=allowance.usage(),
+        created_at=user.created_at,
+    )
 
 
 def subscription_of(

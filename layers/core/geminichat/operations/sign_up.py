@@ -15,7 +15,7 @@ from geminichat.domain.quota import Allowance
 from geminichat.domain.sessions import OpenSession
 from geminichat.domain.users import Account
 from geminichat.errors import IdentityTaken, TooManyRequests
-from geminichat.operations import accounts, one_time_codes
+from geminichat.operations import accounts, one_time_codes, show_usage
 from geminichat.operations.one_time_codes import Issue
 from geminichat.tables import identities, purges, sessions, usage, users
 from geminichat.tables import limits as limits_table
@@ -65,7 +65,7 @@ def sign_up(identity: Identity, password: str | None, source: str, now: datetime
     metrics.emit(SignUps=1)
     of_address = limits.headers([window.count_events(1) for window in admitted.windows], now)
     return NewUser(
-        account=users.view(user, admitted.allowance),
+        account=show_usage.view_account(user, admitted.allowance),
         session=session,
         challenge=code.code.challenge if code else None,
         otp=one_time_codes.deliver(code) if code else UNSET,

@@ -7,7 +7,7 @@ import msgspec
 from pynamodb.attributes import ListAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 
-from geminichat.domain import codes
+from geminichat.domain import codes, times
 from geminichat.domain.codes import NewCode, Proof, SentCode
 from geminichat.domain.identities import Identity
 from geminichat.tables.table import Key, Table, Write, put
@@ -56,7 +56,7 @@ def store(item: Codes | None, code: NewCode, digest: str, kid: str) -> Write:
         digest=digest,
         kid=kid,
         purpose=str(code.purpose),
-        sent_at=codes.millis(code.now),
+        sent_at=times.millis(code.now),
         sender=code.sender,
     )
     kept = [*sent_within_hour(item, code.now), sent]

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
-from geminichat.domain.messages import fingerprint
+from geminichat.domain.ids import fingerprint
 from geminichat.domain.plans import Plan
 from geminichat.domain.sessions import Claims
 from geminichat.errors import KeyReused

@@ -16,7 +16,7 @@ from pynamodb.attributes import MapAttribute, NumberAttribute, UnicodeAttribute,
 from pynamodb.expressions.condition import Condition, size
 from pynamodb.expressions.update import Action
 
-from geminichat.domain import codes, tickets
+from geminichat.domain import tickets, times
 from geminichat.domain.tickets import TicketUsed
 from geminichat.errors import Contended
 from geminichat.tables import chatrooms, users
@@ -104,7 +104,7 @@ def open_connection(
     entry = {
         "session": session_id,
         "until": int((now + RENEWED_FOR).timestamp()),
-        "opened": codes.millis(now),
+        "opened": times.millis(now),
     }
     nonce_expiry = int((now + tickets.LIFETIME).timestamp()) + 1
     for attempt in range(ATTEMPTS):
@@ -165,7 +165,7 @@ def close_connection(user_id: str, connection_id: str, *, gone_at: datetime | No
     connection = Live.connections[connection_id]
     condition: Condition = connection.exists()
     if gone_at:
-        condition = connection["opened"] < codes.millis(gone_at - SETTLES)
+        condition = connection["opened"] < times.millis(gone_at - SETTLES)
     update_if(Live(user_id), [connection.remove()], condition)
 
 

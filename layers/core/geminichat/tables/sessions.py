@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
-from geminichat.domain import codes, sessions, times
+from geminichat.domain import sessions, times
 from geminichat.domain.sessions import RefreshToken
 from geminichat.tables.table import Key, Table, Write, delete_partition, put, update_if
 
@@ -66,7 +66,7 @@ def spend(
         [
             Session.secret_hash.set(following.secret_hash),
             Session.spent_hash.set(spent.secret_hash),
-            Session.spent_at.set(codes.millis(now)),
+            Session.spent_at.set(times.millis(now)),
             Session.kid.set(kid),
             Session.expires_at.set(sessions.expiry(times.parse(session.created_at), now)),
         ],

@@ -5,6 +5,7 @@ Its conditions decide all limits; Redis only answers earlier.
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
@@ -14,11 +15,10 @@ from pynamodb.expressions.update import Action
 from geminichat import config
 from geminichat.domain import times
 from geminichat.domain.billing import REQUESTS_PER_HOUR, RequestLimit
-from geminichat.domain.messages import TokenUsage, fingerprint
+from geminichat.domain.ids import fingerprint
 from geminichat.domain.money import MILLION
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import DAILY_FORKS, UNPROVEN_PROMPTS, Allowance, Burst, UsageOfDay
-from geminichat.domain.spending import Reservation
 from geminichat.tables import subscriptions, users
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.table import (
@@ -32,6 +32,10 @@ from geminichat.tables.table import (
     update_if,
 )
 from geminichat.tables.users import User
+
+if TYPE_CHECKING:
+    from geminichat.domain.messages import TokenUsage
+    from geminichat.domain.spending import Reservation
 
 KEPT = timedelta(days=90)
 WINDOW_KEPT = timedelta(hours=1)
@@ -147,7 +151,7 @@ def allowance_of(
     )
 
 
-def count_prompt(allowance: Allowance, reservation: Reservation) -> list[Write]:
+def count_prompt(allowance: Allowance, reservation: "Reservation") -> list[Write]:
     """Return the writes "day", "burst" and "stage", which count one prompt if the limits allow it.
 
     They reserve the most that the prompt can cost. Tokens are counted when a reply comes: prompts
@@ -234,7 +238,7 @@ def uncount_room(user_id: str) -> Write:
     return update("rooms", Usage(user_id, ROOMS), [Usage.rooms.add(-1)])
 
 
-def reserve_more(user_id: str, reservation: Reservation, amount: int) -> list[Write]:
+def reserve_more(user_id: str, reservation: "Reservation", amount: int) -> list[Write]:
     """Return the writes "day" and "stage", which reserve more for a prompt if the caps allow it."""
     day = Usage(user_id, reservation.day)
     return [
@@ -244,7 +248,7 @@ def reserve_more(user_id: str, reservation: Reservation, amount: int) -> list[Wr
 
 
 def settle_prompt(
-    user_id: str, reservation: Reservation, tokens: TokenUsage, *, refunded: bool
+    user_id: str, reservation: "Reservation", tokens: "TokenUsage", *, refunded: bool
 ) -> list[Write]:
     """Return the writes "day", "stage" and, if unproven, "unproven stage", which settle a prompt.
 
@@ -298,7 +302,7 @@ def give_back(user_id: str, prompts: int, in_flight: int, now: datetime) -> Writ
     return update("day", Usage(user_id, times.day(now)), actions, enough)
 
 
-def charge_title(user_id: str, price: Reservation) -> list[Write]:
+def charge_title(user_id: str, price: "Reservation") -> list[Write]:
     """Return the writes "day" and "stage", which spend the price of a title if the caps allow it.
 
     A title does not count as a prompt. `correct_title` replaces this price by the real cost.
@@ -311,7 +315,7 @@ def charge_title(user_id: str, price: Reservation) -> list[Write]:
     ]
 
 
-def correct_title(user_id: str, price: Reservation, tokens: TokenUsage) -> list[Write]:
+def correct_title(user_id: str, price: "Reservation", tokens: "TokenUsage") -> list[Write]:
     """Return the writes "day" and "stage", which replace a title's price by its tokens' cost.
 
     The condition of "day" fails if the user's counts were deleted.
@@ -354,7 +358,7 @@ def count_stripe_request(user_id: str, now: datetime) -> RequestLimit:
     return RequestLimit(left=REQUESTS_PER_HOUR - int(window.requests), seconds=3600 - since)
 
 
-def _reserve_of_stage(reservation: Reservation, amount: int) -> Write:
+def _reserve_of_stage(reservation: "Reservation", amount: int) -> Write:
     cap = config.stage_cap().per_shard
     return update(
         "stage",
@@ -364,7 +368,7 @@ def _reserve_of_stage(reservation: Reservation, amount: int) -> Write:
     )
 
 
-def _stage(reservation: Reservation) -> str:
+def _stage(reservation: "Reservation") -> str:
     """Return the hash key of a shard of the stage's spending, which no user id equals."""
     return f"stage {reservation.shard}"
 

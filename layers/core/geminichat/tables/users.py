@@ -15,9 +15,7 @@ from pynamodb.expressions.update import Action
 
 from geminichat.domain import ids, sessions, times
 from geminichat.domain.identities import Identity
-from geminichat.domain.quota import Allowance
 from geminichat.domain.sessions import ENDED, MOST_SESSIONS, Claims
-from geminichat.domain.users import Account
 from geminichat.errors import AccountSuspended, Unauthorized
 from geminichat.tables.table import (
     ConditionsFailed,
@@ -356,20 +354,6 @@ def with_identity(user: User, identity: Identity, removed: Sequence[Identity] = 
     setattr(copy, identity.kind, identity.value)
     setattr(copy, f"{identity.kind}_verified", True)
     return copy
-
-
-def view(user: User, allowance: Allowance) -> Account:
-    """Return the user as clients see it."""
-    return Account(
-        id=user.user_id,
-        email=user.email,
-        email_verified=user.email_verified,
-        mobile=user.mobile,
-        mobile_verified=user.mobile_verified,
-        plan=allowance.plan,
-        usage=allowance.usage(),
-        created_at=user.created_at,
-    )
 
 
 def _attributes(identity: Identity) -> tuple[UnicodeAttribute, BooleanAttribute]:

@@ -1,24 +1,21 @@
-"""Reading messages: one, a page of a room's line, and the turns before a prompt."""
+"""Reading messages: a page of a room's line, and the turns before a prompt."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from pynamodb.expressions.condition import Condition
 
-from geminichat.domain import ids
 from geminichat.domain.history import PastTurn
 from geminichat.domain.lines import Hidden
-from geminichat.domain.live import Partial
-from geminichat.domain.messages import UNFINISHED, Failure, Finish, Message, Status, read_member
+from geminichat.domain.messages import UNFINISHED, Message
 from geminichat.domain.rooms import Room
 from geminichat.domain.sessions import Claims
-from geminichat.errors import NotFound
-from geminichat.tables import chatrooms, live, pieces, users
-from geminichat.tables.messages import stored
+from geminichat.tables import chatrooms
 from geminichat.tables.messages.stored import StoredMessage
+from geminichat.tables.messages.views import view
 from geminichat.tables.table import overlap, read_page
 
 LARGEST_PAGE = 1_000
@@ -28,39 +25,6 @@ PAGE_LENGTH = 1_000_000
 
 type Page = tuple[list[dict[str, Any]], bool]
 """Messages by attribute, and whether more may follow."""
-
-
-def get(
-    caller: Claims, chatroom_id: str, message_id: str, now: datetime, start: int | None = None
-) -> Message:
-    """Return a message of the user's room; a prompt with its reply.
-
-    A prompt that is being answered comes with its reply's text from `start` on, if that is given.
-    Raises NotFound, and Unauthorized if the session has ended.
-    """
-    seq = ids.message_seq(ids.parse_room(chatroom_id), message_id)
-    _, room, message, following, *watched = users.current(
-        caller.user_id,
-        caller.session_id,
-        now,
-        chatrooms.key_of(caller.user_id, chatroom_id),
-        stored.key_of(chatroom_id, seq),
-        stored.key_of(chatroom_id, seq + 1),
-        *([] if start is None else [live.key_of(caller.user_id)]),
-    )
-    if room is None or message is None:
-        raise NotFound()
-    hidden = chatrooms.line_of(room).hidden.has_position(seq) or UNSET
-    shown = msgspec.structs.replace(_view(message.attribute_values), hidden=hidden)
-    if message.sender == "ai":
-        return shown
-    reply = _view(following.attribute_values) if following else None
-    partial: Partial | UnsetType = UNSET
-    if start is not None and message.status in UNFINISHED:
-        live.note_poll(caller.user_id, watched[0], now)
-    if start is not None and message.status == Status.GENERATING:
-        partial = pieces.read_text(chatroom_id, seq, int(message.attempt or 0), start)
-    return msgspec.structs.replace(shown, reply=reply, partial=partial)
 
 
 def read_newest(
@@ -77,7 +41,7 @@ def read_newest(
     )
     items, more = _fill_back(chatroom_id, first, limit, hidden)
     earlier = hidden.skip_back(int(items[-1]["seq"]) - 1) if more else 0
-    return room, [_view(item) for item in reversed(items)], earlier + 1 if earlier else None
+    return room, [view(item) for item in reversed(items)], earlier + 1 if earlier else None
 
 
 def read_after(
@@ -99,14 +63,7 @@ def read_after(
         first, limit, hidden, lambda last, left: read(hidden.skip_forward(last + 1) - 1, left)
     )
     last = hidden.skip_forward(int(items[-1]["seq"]) + 1) - 1 if more else None
-    return [_view(item) for item in items], last, hidden.has_position(seq)
-
-
-def find_last(chatroom_id: str) -> int:
-    """Return the position of the last prompt's reply, which may not be stored yet; 0 for none."""
-    items, _ = _read_back(chatroom_id, None, 1, ["seq"])
-    last = int(items[0]["seq"]) if items else 0
-    return last + last % 2
+    return [view(item) for item in items], last, hidden.has_position(seq)
 
 
 def read_all(chatroom_id: str, hidden: Hidden) -> Iterator[Message]:
@@ -116,7 +73,7 @@ def read_all(chatroom_id: str, hidden: Hidden) -> Iterator[Message]:
         items, more = _read_page(chatroom_id, StoredMessage.seq > position, LARGEST_PAGE)
         for item in items:
             is_hidden = hidden.has_position(int(item["seq"])) or UNSET
-            yield msgspec.structs.replace(_view(item), hidden=is_hidden)
+            yield msgspec.structs.replace(view(item), hidden=is_hidden)
         position = int(items[-1]["seq"]) if more else None
 
 
@@ -207,33 +164,4 @@ def _read_page(chatroom_id: str, positions: Condition, limit: int, **options: An
     """Return up to `limit` messages at these positions, and whether more may follow."""
     return read_page(
         StoredMessage.query(chatroom_id, positions, consistent_read=True, limit=limit, **options)
-    )
-
-
-def _view(item: Mapping[str, Any]) -> Message:
-    """Return a message as the wire shows it, from its attributes by name."""
-    room_id, seq = item["chatroom_id"], int(item["seq"])
-    if item["sender"] == "ai":
-        return Message(
-            id=ids.message_id(room_id, seq),
-            sender="ai",
-            content=item["content"],
-            created_at=item["created_at"],
-            reply_to=ids.message_id(room_id, seq - 1),
-            model=item["model"],
-            requested_model=item.get("requested_model") or UNSET,
-            finish=read_member(Finish, item.get("finish") or Finish.COMPLETE),
-            usage=stored.token_usage(item.get("input_tokens"), item.get("output_tokens")),
-        )
-    status = read_member(Status, item.get("status") or Status.QUEUED)
-    failure = None
-    if status is Status.FAILED and (code := item.get("error_code")):
-        failure = Failure(code=code, message=item.get("error_message") or "")
-    return Message(
-        id=ids.message_id(room_id, seq),
-        sender="user",
-        content=item["content"],
-        created_at=item["created_at"],
-        status=status,
-        error=failure,
     )

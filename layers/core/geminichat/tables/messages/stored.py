@@ -5,7 +5,7 @@ prompt, reply, prompt, reply. Unfinished prompts (neither answered nor failed) a
 index `unfinished`, where the sweep finds them. Position 0 is a deleted room's tombstone.
 """
 
-import zlib
+import binascii
 from datetime import datetime
 from typing import Any
 
@@ -107,6 +107,20 @@ def find(chatroom_id: str, seq: int) -> StoredMessage | None:
         return None
 
 
+def find_last(chatroom_id: str) -> int:
+    """Return the position of the last prompt's reply, which may not be stored yet; 0 for none."""
+    newest = StoredMessage.query(
+        chatroom_id,
+        StoredMessage.seq > 0,
+        consistent_read=True,
+        scan_index_forward=False,
+        limit=1,
+        attributes_to_get=["seq"],
+    )
+    last = max((int(message.seq) for message in newest), default=0)
+    return last + last % 2
+
+
 def token_usage(input_tokens: Any, output_tokens: Any) -> TokenUsage:
     """Return the tokens of a message, from two of its attributes."""
     return TokenUsage(input_tokens=int(input_tokens or 0), output_tokens=int(output_tokens or 0))
@@ -136,7 +150,7 @@ def decode_reservation(reservation: str | None) -> Reservation | None:
 
 def shard(chatroom_id: str) -> int:
     """Return the shard of the unfinished index that holds a room's prompts."""
-    return zlib.crc32(chatroom_id.encode()) % SHARDS
+    return binascii.crc32(chatroom_id.encode()) % SHARDS
 
 
 def end_prompt() -> list[Action]:
