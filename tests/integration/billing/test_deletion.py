@@ -21,6 +21,7 @@ from infra.local.standins.faults import StandIn
 from infra.local.standins.stripe.driver import Stripe
 from tests.support import operators
 from tests.support.aftermath import run_purge, run_sweep
+from tests.support.billing import set_secrets
 from tests.support.environment import VALUES
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
@@ -362,6 +363,33 @@ def test_a_checkout_page_made_during_the_request_is_closed_a_minute_later(
     assert delete(user).status == 202
     run_purge(NOW + timedelta(minutes=2))
     assert stripe.get(f"/v1/checkout/sessions/{page['sessionId']}")["status"] == "expired"
+
+
+@pytest.mark.parametrize("has_search", [True, False])
+def test_a_customer_that_a_crash_left_unstored_is_deleted_at_stripe(
+    api: Api, stripe: Stripe, *, has_search: bool
+) -> None:
+    user = new_user(api, stripe)
+    WIRE.cut("dynamodb.UpdateItem", "dies before", holding=("cus_",))
+    with pytest.raises(Died):
+        user.checkout()
+    WIRE.breaks.clear()
+    [left] = user.customers()
+    assert left["email"] == user.identity.value
+    assert user.subscription().stripe_customer_id is None
+    if not has_search:
+        stripe.fault("error", status=400, match="GET /v1/customers/search", times="always")
+    assert delete(user).status == 202
+    run_purge(AFTER)
+    assert (user.customers(), purge_of(user.id)) == ([], None)
+
+
+def test_a_user_is_purged_where_payments_were_never_on(api: Api, stripe: Stripe) -> None:
+    user = new_user(api, stripe)
+    set_secrets(key="unset")
+    assert delete(user).status == 202
+    run_purge(AFTER)
+    assert (users_named(user.identity), purge_of(user.id)) == ([], None)
 
 
 @pytest.mark.parametrize(

@@ -190,20 +190,22 @@ def find_customer(user_id: str, attempt: int, *, other_than: str | None) -> str 
     that seemed to fail may have created the customer. In countries without search only that list is
     read, and an older customer that was never stored stays unused.
     """
-    ours = _metadata(user_id)
-    client = _client(PATIENT, retries=1)
     with _translate_errors():
-        found = _search_customers(client, ours)
-        if attempt or found is None:
-            since = int((times.now() - RECENT).timestamp())
-            recent = _get_all(client, CUSTOMERS, {"created": {"gte": since}})
-        else:
-            recent = iter(())
-        for customer in chain(found or (), recent):
-            is_same = (customer.get("metadata") or {}).items() >= ours.items()
-            if is_same and customer["id"] != other_than:
-                return str(customer["id"])
-    return None
+        found = _find_customers(_client(PATIENT, retries=1), user_id, recent=bool(attempt))
+        return next((customer_id for customer_id in found if customer_id != other_than), None)
+
+
+def _find_customers(client: "stripe.StripeClient", user_id: str, *, recent: bool) -> Iterator[str]:
+    """Yield the customers created for a user; one may come twice, and may be deleted by now."""
+    ours = _metadata(user_id)
+    found = _search_customers(client, ours)
+    listed: Iterator[dict[str, Any]] = iter(())
+    if recent or found is None:
+        since = int((times.now() - RECENT).timestamp())
+        listed = _get_all(client, CUSTOMERS, {"created": {"gte": since}})
+    for customer in chain(found or (), listed):
+        if (customer.get("metadata") or {}).items() >= ours.items():
+            yield str(customer["id"])
 
 
 def _search_customers(
@@ -231,14 +233,18 @@ def create_customer(user_id: str, email: str | None, attempt: int) -> str:
     return str(created.data["id"])
 
 
-def delete_customer(customer_id: str) -> None:
-    """Delete a customer, which ends its subscriptions, and expire its open Checkout sessions."""
-    if not is_known(customer_id):
-        return
+def delete_customers(user_id: str, stored: str | None) -> None:
+    """Delete the stored customer of a user, and those created for the user but never stored.
+
+    Their subscriptions end, and their open Checkout sessions expire.
+    """
     client = _client(PATIENT, retries=1)
     with _translate_errors():
-        _expire_checkouts(client, customer_id)
-        client.raw_request("delete", _path(CUSTOMERS, customer_id))
+        found = {*_find_customers(client, user_id, recent=True), stored} - {None}
+        for customer_id in filter(None, sorted(found)):
+            if _is_known(client, customer_id):
+                _expire_checkouts(client, customer_id)
+                client.raw_request("delete", _path(CUSTOMERS, customer_id))
 
 
 def find_checkout(customer_id: str, now: datetime) -> CheckoutPage | None:

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from geminichat.clients import payments
+from geminichat.errors import PaymentsOff
 from geminichat.operations import delete_account, export_account, live_connections
 from geminichat.tables import (
     chatrooms,
@@ -33,7 +34,7 @@ def continue_purge(purge: Purge, now: datetime) -> bool:
         return False
     if not _begin(purge):
         return False
-    _delete_customer(purge.user_id)
+    _delete_customers(purge)
     export_account.delete_all(purge.user_id)
     room_ids = chatrooms.ids_of(purge.user_id)
     for chatroom_id in room_ids:
@@ -68,9 +69,17 @@ def _begin(purge: Purge) -> bool:
     return True
 
 
-def _delete_customer(user_id: str) -> None:
-    """Delete the user's customer at Stripe, which ends every subscription."""
-    customer_id = subscriptions.load(user_id).stripe_customer_id
-    if customer_id is not None:
-        payments.delete_customer(customer_id)
-    subscriptions.delete(user_id)
+def _delete_customers(purge: Purge) -> None:
+    """Delete the user's customers at Stripe, which ends every subscription.
+
+    A crash may have left a customer that was never stored. Only a user with a proven identity, who
+    asked for the purge, can have one.
+    """
+    stored = subscriptions.load(purge.user_id).stripe_customer_id
+    if stored is not None or purge.kept_until is not None:
+        try:
+            payments.delete_customers(purge.user_id, stored)
+        except PaymentsOff:
+            if stored is not None:
+                raise
+    subscriptions.delete(purge.user_id)
