@@ -25,14 +25,18 @@ def handler(act: Delete, operator: str, now: datetime) -> Outcome:
         return DONE_BEFORE
     if user is None:
         raise NotFound(f"There is no user {act.user_id}.")
+    may_return = users.has_proven_identity(user) and not user.banned_at
     if user.purge_at is not None:
         raise Conflict(f"{user.user_id} is deleted on {times.of_epoch(user.purge_at)} already.")
     if act.dry_run:
         purge_at = delete_account.compute_purge_time(user, now)
     else:
         purge_at = delete_account.request(user, None, [audit.put_act(act, operator, now)], now)
-        notice = texts.departure_notice(times.text(purge_at))
+        notice = texts.departure_notice(times.text(purge_at), may_return=may_return)
         notices.send(user.user_id, users.identities_of(user), notice, now)
-    may_return = users.has_proven_identity(user) and not user.banned_at
-    until = "; a login before keeps it" if may_return else ""
-    return Outcome(message=f"{user.user_id} is deleted on {times.text(purge_at)}{until}.")
+    message = f"{user.user_id} is deleted on {times.text(purge_at)}"
+    if may_return:
+        message += "; a login before keeps it"
+    if user.banned_at:
+        message += ". That ends the ban, too: the email or number may then sign up again"
+    return Outcome(message=f"{message}.")

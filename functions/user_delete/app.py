@@ -40,7 +40,9 @@ def handler(request: Request) -> Response[ScheduledPurge]:
     usage.count_stripe_request(request.user_id, request.now)
     purge_at = times.text(delete_account.request(user, request.caller, used, request.now))
     identities = users.identities_of(user)
-    notices.send(user.user_id, identities, texts.departure_notice(purge_at), request.now)
+    notices.send(
+        user.user_id, identities, texts.departure_notice(purge_at, may_return=True), request.now
+    )
     return accepted(
         ScheduledPurge(purge_at=purge_at, kept=deletion.KEPT),
         KEEPABLE if users.has_proven_identity(user) else "The account was deleted.",

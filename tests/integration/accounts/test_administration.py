@@ -322,7 +322,15 @@ def test_an_operator_cannot_export_the_data_of_an_account_that_is_banned(api: Ap
     refused = operators.send(operators.new_act("export", ann.id))
     assert (refused["error"], "cannot fetch" in refused["message"]) == ("conflict", True)
     assert state(ann.id)[4] == []
-    assert "a login" not in operators.act("delete", ann.id, dryRun=True)["message"]
+
+
+def test_the_deletion_of_a_banned_account_promises_no_way_back(ann: Person) -> None:
+    operators.act("ban", ann.id)
+    said = operators.act("delete", ann.id)["message"]
+    assert "a login" not in said
+    assert said.endswith("That ends the ban, too: the email or number may then sign up again.")
+    assert "Your suspended Gemini Chat account will be deleted on " in ann.messages()[-1]
+    assert "log in" not in ann.messages()[-1]
 
 
 def test_no_export_is_stored_of_a_user_who_is_deleted_meanwhile(api: Api) -> None:

@@ -476,8 +476,9 @@ def test_a_second_request_during_the_purge_has_a_grace_period_of_its_own(
     assert user.log_in(at=AFTER).status == 200
 
 
-def test_a_replaced_identity_of_a_deleted_user_can_begin_a_new_account(
-    api: Api, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["code", "sign-up", "second identity"])
+def test_a_replaced_identity_of_a_deleted_user_is_free(
+    way: str, api: Api, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DELETION_GRACE_DAYS", "0")
     user = new_user(api, stripe)
@@ -490,6 +491,19 @@ def test_a_replaced_identity_of_a_deleted_user_can_begin_a_new_account(
 
     later = NOW + timedelta(minutes=3)
     former = Person(api, user.identity)
+    if way == "sign-up":
+        assert former.sign_up(at=later).status == 201
+        assert former.me(at=later).status == 200
+        return
+    if way == "second identity":
+        other = Person(api, new_mobile())
+        other.prove(at=later)
+        former.ask_for_code("link", at=later)
+        other.ask_for_code("confirm", at=later + timedelta(minutes=1))
+        proof = {"currentOtp": other.code(), "otp": former.code()}
+        reply = other.post("/user/identity", former.named | proof, at=later + timedelta(minutes=1))
+        assert (reply.status, reply.data["email"]) == (200, former.identity.value)
+        return
     former.forget_password(at=later)
     problem(former.reset(former.code(), at=later), 400, "invalid-code")
     later += timedelta(minutes=1)

@@ -186,10 +186,13 @@ CHANGE_NOTICE = (
 )
 
 
-def departure_notice(purge_at: str) -> str:
-    """Return the notice of an account that is to be deleted."""
+def departure_notice(purge_at: str, *, may_return: bool) -> str:
+    """Return the notice of an account that is to be deleted; the user of a banned one stays out."""
+    day = purge_at[:10]
+    if not may_return:
+        return f"Your suspended Gemini Chat account will be deleted on {day} with all its data."
     return (
-        f"Your Gemini Chat account will be deleted on {purge_at[:10]}. To keep it, log in before "
+        f"Your Gemini Chat account will be deleted on {day}. To keep it, log in before "
         "then. If you did not ask for this, log in now and change your password."
     )
 

@@ -220,7 +220,7 @@ def add_identity(
         if not users.identities_of(user):
             raise IdentityNotVerified()
         is_foreign = record is not None and record.user_id != user.user_id
-        if record and is_foreign and record.proven:
+        if record and is_foreign and record.proven and not is_left_behind(record):
             raise IdentityTaken()
         writes = [
             identities.prove(identity, user.user_id, record, now),
@@ -228,7 +228,7 @@ def add_identity(
             *one_time_codes.use(proof, now),
             *confirmed,
         ]
-        if record and is_foreign:
+        if record and is_foreign and not record.proven:
             writes += remove_unproven(record, now)
         writes += [identities.replace(one, now) for one in replaced if one]
         try:
@@ -272,6 +272,11 @@ def _forget_wrong_passwords(identity: Identity, source: str) -> list[Write]:
     """Return the writes that set the wrong passwords back to zero: another factor was proven."""
     own, total, *_ = login_limits.of_stranger(identity, source)
     return [limits_table.forget(own), limits_table.forget(total)]
+
+
+def is_left_behind(record: IdentityRecord) -> bool:
+    """Return whether a replaced identity is free: it cannot be restored, its user was deleted."""
+    return record.replaced and users.find(record.user_id) is None
 
 
 def remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:

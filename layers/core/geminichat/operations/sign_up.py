@@ -42,7 +42,7 @@ class _Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """A sign-up that is allowed, and the records on which that decision rests."""
 
     seen: IdentityRecord | None
-    """The unproven record that it replaces."""
+    """The record that it replaces: unproven, or left behind by a deleted user."""
     windows: Sequence[Window]
     allowance: Allowance
 
@@ -88,7 +88,7 @@ def _admit(user: User, identity: Identity, source: str, now: datetime) -> _Admit
         if window.wait(now):
             raise _too_many_sign_ups(window, now)
     seen = identities.unexpired(record, now)
-    if seen and (seen.proven or seen.since >= times.text(now) or _is_in_use(seen, now)):
+    if seen and not accounts.is_left_behind(seen) and _is_kept(seen, now):
         raise IdentityTaken()
     allowance = usage.allowance_of(user.user_id, None, None, now)
     allowance = usage.as_unproven(allowance, identity.value, *counts)
@@ -114,7 +114,7 @@ def _store(
         users.add_first_session(user, session.refresh.session_id, now)
         writes.append(sessions.begin(session.refresh, now))
     writes.append(users.create(user))
-    if seen:
+    if seen and not seen.proven:
         writes += accounts.remove_unproven(seen, now)
     if code:
         writes += one_time_codes.writes(code)
@@ -129,8 +129,13 @@ def _store(
         raise IdentityTaken() from error
 
 
-def _is_in_use(record: IdentityRecord, now: datetime) -> bool:
-    """Return whether the unproven user has a session that began within the last hour."""
+def _is_kept(record: IdentityRecord, now: datetime) -> bool:
+    """Return whether the identity is proven, or its unproven user is in use.
+
+    Such a user signed up at the same time, or has a session that began within the last hour.
+    """
+    if record.proven or record.since >= times.text(now):
+        return True
     user = users.find(record.user_id)
     hour_ago = (now - KEEPS_ITS_IDENTITY).timestamp()
     return user is not None and any(at > hour_ago for at in users.sessions_of(user).values())
