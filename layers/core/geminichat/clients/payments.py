@@ -240,8 +240,8 @@ def delete_customers(user_id: str, stored: str | None) -> None:
     """
     client = _client(PATIENT, retries=1)
     with _translate_errors():
-        found = {*_find_customers(client, user_id, recent=True), stored} - {None}
-        for customer_id in filter(None, sorted(found)):
+        known = [stored] if stored else []
+        for customer_id in sorted({*known, *_find_customers(client, user_id, recent=True)}):
             if _is_known(client, customer_id):
                 _expire_checkouts(client, customer_id)
                 client.raw_request("delete", _path(CUSTOMERS, customer_id))

@@ -75,11 +75,11 @@ def _delete_customers(purge: Purge) -> None:
     A crash may have left a customer that was never stored. Only a user with a proven identity, who
     asked for the purge, can have one.
     """
-    stored = subscriptions.load(purge.user_id).stripe_customer_id
-    if stored is not None or purge.kept_until is not None:
+    stored: str | None = subscriptions.load(purge.user_id).stripe_customer_id
+    if stored or purge.kept_until is not None:
         try:
             payments.delete_customers(purge.user_id, stored)
         except PaymentsOff:
-            if stored is not None:
+            if stored:
                 raise
     subscriptions.delete(purge.user_id)
