@@ -8,6 +8,8 @@ import httpx
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
 """The shortest and the longest pause between two polls of a prompt, in seconds."""
+FINAL = ("answered", "stopped", "failed")
+"""The final states of a prompt."""
 
 Json = dict[str, Any]
 
@@ -70,12 +72,12 @@ class Api:
         return self._call("POST", f"/chatroom/{room}/message/{message}/stop")
 
     def wait(self, room: str, message: str, patience: float) -> Answer:
-        """Poll a prompt until it is answered or failed. Raises TimeoutError."""
+        """Poll a prompt until its status is final. Raises TimeoutError."""
         deadline = time.monotonic() + patience
         pause = FIRST_PAUSE
         while True:
             answer = self.message(room, message)
-            if answer.data["status"] in ("answered", "failed"):
+            if answer.data["status"] in FINAL:
                 return answer
             if time.monotonic() > deadline:
                 raise TimeoutError(f"still {answer.data['status']} after {patience:.0f} s")

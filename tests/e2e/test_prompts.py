@@ -101,7 +101,8 @@ def test_a_prompt_is_retried_with_growing_pauses_while_gemini_answers_503(
     asked = [request["time"] for request in stack.gemini.requests()]
     assert len(asked) == 3
     first, second = (later - earlier for earlier, later in pairwise(asked))
-    assert 1 <= first < second
+    assert first >= 1
+    assert second >= 2
 
 
 def test_a_prompt_fails_if_gemini_stays_down_and_other_rooms_are_not_affected(

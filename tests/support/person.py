@@ -10,6 +10,7 @@ import jwt
 from geminichat import access_tokens, config
 from geminichat.domain import ids, times
 from geminichat.domain.identities import Identity
+from geminichat.domain.messages import FINAL
 from geminichat.domain.sessions import Claims
 from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
@@ -238,9 +239,9 @@ class Person:
         return reply.data["messages"]
 
     def wait(self, room: str, message: str, seconds: float = 90.0) -> Any:
-        """Poll a prompt until it is answered or failed, and return it."""
+        """Poll a prompt until its status is final, and return it."""
         deadline = time.monotonic() + seconds
-        while (prompt := self.look(room, message))["status"] not in ("answered", "failed"):
+        while (prompt := self.look(room, message))["status"] not in FINAL:
             assert time.monotonic() < deadline, f"still {prompt['status']}"
             time.sleep(0.25)
         return prompt

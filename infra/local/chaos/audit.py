@@ -9,7 +9,8 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from geminichat.domain.messages import REFUNDED
 from infra.local.chaos.faults import DRIP
-from infra.local.chaos.users import FINAL, User
+from infra.local.chaos.users import User
+from infra.local.client import FINAL
 from infra.running import Stack
 
 Json = dict[str, Any]

@@ -19,7 +19,8 @@ import httpx
 from infra.command import CommandError
 from infra.local.chaos import audit
 from infra.local.chaos.faults import Faults, Urls
-from infra.local.chaos.users import FINAL, World, inhabit
+from infra.local.chaos.users import World, inhabit
+from infra.local.client import FINAL
 from infra.running import Stack
 
 LIVES = 4

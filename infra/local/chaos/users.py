@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 
-FINAL = ("answered", "stopped", "failed")
+from infra.local.client import FINAL
+
 PATIENCE = 40.0
 """Seconds for which a request without an answer is repeated."""
 Json = dict[str, Any]
