@@ -27,24 +27,21 @@ def lines(stack: Stack, function: str | None, count: int) -> list[str]:
 
 
 def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
-    """Yield every entry of the stack's log groups with its time, stream by stream.
+    """Yield every entry of the stack's log groups with its time, oldest first in each group.
 
-    MiniStack's FilterLogEvents ends after the first 10,000 entries, so each stream is read instead.
-    There is one stream per invocation, so the second page is requested only after a full one.
+    MiniStack's FilterLogEvents has no second page, so the next request starts at the last entry's
+    millisecond, whose entries are left to it.
     """
     client = stack.aws.client("logs")
     for group in stack.log_groups.values():
-        for page in client.get_paginator("describe_log_streams").paginate(logGroupName=group):
-            for stream in page["logStreams"]:
-                where = {"logGroupName": group, "logStreamName": stream["logStreamName"]}
-                token: dict[str, str] = {}
-                while read := client.get_log_events(**where, startFromHead=True, **token):
-                    for event in read["events"]:
-                        at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-                        yield at, event["message"]
-                    if len(read["events"]) < PAGE:
-                        break
-                    token = {"nextToken": read["nextForwardToken"]}
+        start, is_full = 0, True
+        while is_full:
+            events = client.filter_log_events(logGroupName=group, startTime=start)["events"]
+            if is_full := len(events) == PAGE:
+                start = events[-1]["timestamp"]
+            for event in events:
+                if not is_full or event["timestamp"] < start:
+                    yield datetime.fromtimestamp(event["timestamp"] / 1000, UTC), event["message"]
 
 
 def _crashes(log: Path) -> Iterator[Line]:

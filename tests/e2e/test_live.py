@@ -151,7 +151,7 @@ def test_the_ninth_connection_closes_the_first(stack: RunningStack) -> None:
     async def run() -> None:
         async with aiohttp.ClientSession(stack.url) as http:
             sockets = [await http.ws_connect(await address_of(http, ann)) for _ in range(9)]
-            assert (await sockets[0].receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+            assert (await sockets[0].receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
             assert len(connection_of(stack, ann)) == 8
             for socket in sockets[1:]:
                 assert not socket.closed
@@ -160,20 +160,18 @@ def test_the_ninth_connection_closes_the_first(stack: RunningStack) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("how", ["logout", "everywhere", "password", "deletion"])
+@pytest.mark.parametrize("how", ["logout", "password", "deletion"])
 def test_an_ended_session_receives_no_frame_after_two_seconds(
     stack: RunningStack, how: str
 ) -> None:
     ann = stack.new_user()
     room = ann.open_room()
-    reply_slowly(stack, 12, match=how)
+    reply_slowly(stack, 7, match=how)  # the next prompt waits until it has ended
 
     def end() -> None:
         match how:
             case "logout":
                 assert ann.post("/auth/logout").status == 200
-            case "everywhere":
-                assert ann.post("/auth/logout", {"everywhere": True}).status == 200
             case "password":
                 body = {"newPassword": OTHER_PASSWORD, "currentPassword": PASSWORD}
                 assert ann.post("/auth/change-password", body).status == 200
@@ -213,7 +211,7 @@ def test_functions_may_post_only_by_the_methods_that_they_are_granted(
             socket = await http.ws_connect(await address_of(http, ann))
             [connection_id] = connection_of(stack, ann)
             ann.post("/auth/logout")
-            assert (await socket.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+            assert (await socket.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
             with pytest.raises(ClientError, match="Gone"):
                 management(stack).post_to_connection(ConnectionId=connection_id, Data=b"{}")
 
@@ -234,8 +232,11 @@ def test_ctrl_c_stops_the_reply_in_a_chat_and_not_the_chat(stack: RunningStack) 
     assert chat.stdout
     chat.stdin.write("Count\nHello\n")
     chat.stdin.close()
-    while "piece 1" not in (shown := os.read(chat.stdout.fileno(), 4096).decode()):
-        assert shown
+    shown = b""
+    while b"piece 1" not in shown:
+        more = os.read(chat.stdout.fileno(), 4096)
+        assert more, shown
+        shown += more
     chat.send_signal(signal.SIGINT)
     rest = chat.stdout.read()
     assert chat.wait(60) == 0
