@@ -52,10 +52,12 @@ local-only:
 
 ##@ Check and change it
 
-# Two test processes: one runs the end-to-end tests, which share a system, and takes as long as the
-# other one with all other tests. More processes save little and slow down tests with deadlines. With
-# ARGS there is one process, which starts a few tests sooner; ARGS="-n 2 -x" has two again.
-PARALLEL = $(if $(ARGS),,-n 2)
+# End-to-end tests mostly wait, so two of three test processes run them, each with a system of its
+# own, and join the third when they are done. All other tests keep a core busy each. With ARGS there
+# is one process, which starts a few tests sooner; ARGS="-n 2 -x" has two.
+PROCESSES = 2
+test e2e: PROCESSES = 3
+PARALLEL = $(if $(ARGS),,-n $(PROCESSES))
 
 test: setup ## Run all tests (ARGS="tests/unit/test_api.py -k json" for some)
 	@$(RUN) pytest $(PARALLEL) $(ARGS)

@@ -14,12 +14,14 @@ sys.dont_write_bytecode = True  # a __pycache__ in layers/ would look like a cha
 set_environment()
 
 OWN_SYSTEM = ("test_artefacts.py", "test_lifecycle.py", "test_restart.py")
-"""Files of end-to-end tests that do not use the system that the others share."""
+"""Files of end-to-end tests that do not use a system that others share."""
+SECOND_SYSTEM = ("test_console.py", "test_live.py", "test_prompts.py", "test_subscription.py")
+"""Files of end-to-end tests that take as long as all others and share a second system."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Return a scheduler that runs all tests of the shared system in one process.
+    """Return a scheduler that runs all tests of a shared system in one process.
 
     pytest 9.2 does not tell xdist its own groups (--dist loadgroup).
     """
@@ -38,10 +40,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def scope_of(test: str) -> str:
-    """Return the tests that one process runs as a whole: one test, or all of the shared system."""
+    """Return the tests that one process runs as a whole: one test, or all of a shared system."""
     path = test.partition("::")[0]
-    shares = path.startswith("tests/e2e/") and not path.endswith(OWN_SYSTEM)
-    return "system" if shares else test
+    if not path.startswith("tests/e2e/") or path.endswith(OWN_SYSTEM):
+        return test
+    return "second system" if path.endswith(SECOND_SYSTEM) else "first system"
 
 
 @pytest.fixture(scope="session")
