@@ -9,8 +9,11 @@ from geminichat.tables.subscriptions import Subscription
 from infra.local.serving import served
 from infra.local.standins.stripe import create_app
 from tests.support.billing import reconcile, set_secrets
+from tests.support.lagging_index import delay_index
 from tests.support.lambdas import invoke
 from tests.support.person import Person
+from tests.support.template import Values
+from tests.support.wire import Wire
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +71,18 @@ def test_an_item_without_differences_is_not_written(subscriber: Person) -> None:
     before = subscriber.subscription()
     assert reconcile()["fixed"] == 0
     assert subscriber.subscription().revision == before.revision
+
+
+@pytest.mark.both_engines
+def test_a_subscription_that_the_index_does_not_show_yet_is_not_reported(
+    payer: Person, wire: Wire, values: Values
+) -> None:
+    with delay_index(wire, values, "SubscriptionsTable", "by-customer"):
+        payer.pay()
+        payer.deliver_events()
+        for options in ({"dryRun": True}, {}):
+            assert reconcile(**options)["fixed"] == 0
+    assert payer.plan() == "pro"
 
 
 def test_an_ended_subscription_is_not_written(subscriber: Person) -> None:

@@ -1,12 +1,18 @@
 """DynamoDB at its limits: large items and pages, unprocessed keys, a lagging index."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from geminichat.domain import ids
+from geminichat.domain.lines import Hidden
 from geminichat.domain.messages import CONTENT_LENGTH
+from geminichat.errors import Unavailable
+from geminichat.runtime import deadlines
+from geminichat.tables.messages import pages
 from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.messages.tombstones import purge
 from infra.local.standins.faults import StandIn
@@ -21,6 +27,7 @@ from tests.support.wire import ALWAYS, Wire
 pytestmark = pytest.mark.both_engines
 
 BATCH_GET, BATCH_WRITE = "dynamodb.BatchGetItem", "dynamodb.BatchWriteItem"
+GET = "dynamodb.GetItem"
 ITEM_LIMIT = 400 * 1024
 """Bytes of an item, names of attributes included (DynamoDB's documentation, "Quotas")."""
 ANSWERED = {"content": {"parts": [{"text": "ß" * 300_000}]}, "finishReason": "STOP"}
@@ -55,7 +62,7 @@ def test_a_longer_reply_than_an_item_may_hold_is_cut_and_stored(
 def test_pages_that_end_at_a_megabyte_hold_each_message_once(
     basic_user: Person, large_room: str
 ) -> None:
-    def pages(url: str, key: Callable[[Any], str | None]) -> list[list[str]]:
+    def shown(url: str, key: Callable[[Any], str | None]) -> list[list[str]]:
         found: list[list[str]] = []
         following: str | None = ""
         while following is not None:
@@ -65,23 +72,40 @@ def test_pages_that_end_at_a_megabyte_hold_each_message_once(
         return found
 
     expected = [f"message {number}" for number in range(1, MANY + 1)]
-    back = pages(
+    back = shown(
         f"/chatroom/{large_room}?limit=100",
         lambda data: f"&cursor={data['nextCursor']}" if data["nextCursor"] else None,
     )
     assert len(back) >= 3
     assert [content for page in reversed(back) for content in page] == expected
-    forth = pages(
+    forth = shown(
         f"/chatroom/{large_room}/message?limit=100",
         lambda data: f"&after={data['messages'][-1]['id']}" if len(data["messages"]) else None,
     )
     assert [content for page in forth for content in page] == expected
+    exported = pages.read_all(large_room, Hidden())
+    assert [message.content[:10].rstrip("x") for message in exported] == expected
+
+
+def test_a_fork_of_a_room_of_several_megabytes_holds_each_message(
+    basic_user: Person, large_room: str, wire: Wire
+) -> None:
+    fault = wire.cut(BATCH_WRITE, "unprocessed", times=4)
+    fork = basic_user.fork(large_room, ids.message_id(large_room, MANY))
+    assert (fork.status, fault.happened) == (201, 4)
+    contents = [message.content for message in messages_in(large_room)]
+    assert [message.content for message in messages_in(fork.data["id"])] == contents
 
 
 def test_a_room_of_several_megabytes_is_purged(large_room: str, wire: Wire) -> None:
-    wire.cut(BATCH_WRITE, "unprocessed", times=2)
+    wire.cut(BATCH_WRITE, "unprocessed", times=ALWAYS)
+    with deadlines.within(0.5), pytest.raises(Unavailable):
+        purge(large_room, float("inf"))
+    wire.reset()
+    fault = wire.cut(BATCH_WRITE, "unprocessed", times=4)
     assert purge(large_room, float("inf"))
-    assert messages_in(large_room) == []
+    assert (messages_in(large_room), fault.happened) == ([], 4)
+    assert Counter(wire.calls())[BATCH_WRITE] == 4 + 3, "one per page, and the first again"
 
 
 def test_unprocessed_keys_are_read_again_and_end_in_a_503(
@@ -110,8 +134,10 @@ def test_a_sweep_that_reads_a_lagging_index_queues_and_fails_nothing_wrongly(
         basic_user.delete(deleted)
         late = basic_user.ask(room)
         before = [vars(message) for message in messages_in(room)]
+        wire.reset()
         assert run_sweep(timedelta(hours=1))["queued"] == 0
         assert run_sweep(timedelta(days=2))["failed"] == 0
+        assert wire.calls(about=(room, deleted)) == [GET] * 4, "two prompts in two sweeps"
         assert [vars(message) for message in messages_in(room)] == before
         assert "not swept" not in capsys.readouterr().out
     bring_to_rest(worker, [room])

@@ -80,7 +80,7 @@ def test_a_page_after_a_given_message_begins_with_the_next_one(
 def test_a_page_that_dynamodb_ends_at_a_megabyte_continues_in_the_next(
     owner: Person, long_room: str, wire: Wire
 ) -> None:
-    """MiniStack never ends a page early, so the test truncates its answer."""
+    """The messages are short, so the test truncates the answer."""
     wire.edit(QUERY, cut_after(7))
     reply = owner.get(f"/chatroom/{long_room}/message?limit=20")
     assert numbers(reply.data["messages"]) == list(range(1, 8))

@@ -18,6 +18,7 @@ from geminichat.tables.usage import Usage
 from infra.local.standins.faults import StandIn
 from tests.support import operators
 from tests.support.aftermath import bring_to_rest
+from tests.support.lagging_index import delay_index
 from tests.support.lambdas import Poller
 from tests.support.person import Person
 from tests.support.stored import NO_ROOM, messages_in, prompts
@@ -119,6 +120,23 @@ def test_prompts_that_were_retried_answered_or_deleted_are_not_redriven(
     assert run()[0] == {"ended": 3}
     assert letters(values) == 0
     assert basic_user.count_prompts() == 2
+
+
+@pytest.mark.both_engines
+def test_a_prompt_that_a_lagging_index_shows_as_failed_is_not_redriven(
+    basic_user: Person,
+    failed_prompt: tuple[str, str],
+    worker: Poller,
+    wire: Wire,
+    values: Values,
+) -> None:
+    room, message = failed_prompt
+    with delay_index(wire, values, "MessagesTable", "failed"):
+        assert basic_user.retry(room, message).status == 202
+        worker.drain()
+        for options in ({"dryRun": True}, {}):
+            assert run(**options)[0] == {"ended": 1}
+    assert basic_user.look(room, message)["status"] == "answered"
 
 
 def test_a_retried_prompt_that_fails_again_is_redriven_once(

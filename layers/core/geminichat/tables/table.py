@@ -6,7 +6,8 @@ Deadlines: two tries of a call stay within six seconds.
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import batched
 from typing import Any, Literal, NamedTuple
 
 from pynamodb.exceptions import PutError, TransactWriteError, UpdateError
@@ -31,6 +32,9 @@ CONFLICT_LIMIT = 4.0
 CONFLICTS = {"TransactionConflict", "TransactionInProgressException"}
 THROTTLED = {"ThrottlingError", "ProvisionedThroughputExceeded"}
 """Cancellation reasons of a transaction that succeeds when it is retried."""
+
+BATCH = 25
+"""Writes of one BatchWriteItem."""
 
 _client = aws_client.Client(
     "dynamodb", connect=CONNECT_TIMEOUT, read=READ_TIMEOUT, attempts=ATTEMPTS
@@ -117,9 +121,36 @@ def overlap[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B
 
 def delete_partition(table: type[Table], hash_key: Any) -> None:
     """Delete every item with a hash key."""
-    with table.batch_write() as batch:
-        for item in table.query(hash_key, consistent_read=True):
-            batch.delete(item)
+    found = table.query(hash_key, consistent_read=True)
+    batch_delete(table, (Key(table, *item.key_values()) for item in found))
+
+
+def batch_put(table: type[Table], items: Iterable[Table]) -> None:
+    """Put items, 25 per call. Raises Unavailable; some of the items are stored then."""
+    _batch_write(table, ({"PutRequest": {"Item": item.serialize()}} for item in items))
+
+
+def batch_delete(table: type[Table], keys: Iterable[Key]) -> None:
+    """Delete the items with these keys, 25 per call. Raises Unavailable; some are deleted then."""
+    named = (table.item_key(key.hash_key, key.range_key) for key in keys)
+    _batch_write(table, ({"DeleteRequest": {"Key": key}} for key in named))
+
+
+def _batch_write(table: type[Table], requests: Iterable[dict[str, Any]]) -> None:
+    """Send these requests to a table, those that DynamoDB left unprocessed again after a pause."""
+    for batch in batched(requests, BATCH, strict=False):
+        _send_batch({table.table_name(): list(batch)})
+
+
+def _send_batch(left: dict[str, Any]) -> None:
+    def attempt() -> None:
+        nonlocal left
+        answer = Table.shared.dispatch("BatchWriteItem", {"RequestItems": left})
+        left = answer.get("UnprocessedItems") or {}
+        if left:
+            raise _Throttled()
+
+    _retry_conflicts(attempt)
 
 
 def update_if(item: Table, actions: list[Action], condition: Condition) -> bool:

@@ -4,6 +4,7 @@ from geminichat.domain.lines import Hidden
 from geminichat.domain.messages import Status
 from geminichat.errors import RoomTooLong, StillGenerating
 from geminichat.tables.messages.stored import StoredMessage
+from geminichat.tables.table import batch_put
 
 FORK_TURNS = 1_000
 FORK_SIZE = 4_000_000
@@ -33,22 +34,23 @@ def copy_line(chatroom_id: str, hidden: Hidden, last: int, target: str) -> int:
     """Copy a room's line up to a position to another room; return the last position there.
 
     The copied prompts are final and not counted, and a redrive leaves failed ones out. Raises
-    StillGenerating for a prompt that is not final, and RoomTooLong.
+    StillGenerating for a prompt that is not final, RoomTooLong, and Unavailable.
     """
     ranges = list(hidden.shown(last))
     if sum(end - first + 1 for first, end in ranges) > 2 * FORK_TURNS:
         raise RoomTooLong()
     turns = size = 0
-    with StoredMessage.batch_write() as batch:
-        for first, end in ranges:
-            positions = StoredMessage.seq.between(first, end)
-            for message in StoredMessage.query(chatroom_id, positions, consistent_read=True):
-                if message.status in (Status.QUEUED, Status.GENERATING):
-                    raise StillGenerating()
-                turns += message.sender == "user"
-                size += len(message.content.encode())
-                if size > FORK_SIZE:
-                    raise RoomTooLong()
-                kept = {name: getattr(message, name) for name in COPIED}
-                batch.save(StoredMessage(target, 2 * turns - (message.sender == "user"), **kept))
+    copies: list[StoredMessage] = []
+    for first, end in ranges:
+        positions = StoredMessage.seq.between(first, end)
+        for message in StoredMessage.query(chatroom_id, positions, consistent_read=True):
+            if message.status in (Status.QUEUED, Status.GENERATING):
+                raise StillGenerating()
+            turns += message.sender == "user"
+            size += len(message.content.encode())
+            if size > FORK_SIZE:
+                raise RoomTooLong()
+            kept = {name: getattr(message, name) for name in COPIED}
+            copies.append(StoredMessage(target, 2 * turns - (message.sender == "user"), **kept))
+    batch_put(StoredMessage, copies)
     return 2 * turns

@@ -3,11 +3,12 @@
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import batched
 
 from geminichat.domain import times
 from geminichat.tables.messages import stored
 from geminichat.tables.messages.stored import StoredMessage
-from geminichat.tables.table import Write, delete, put
+from geminichat.tables.table import BATCH, Write, batch_delete, delete, put, read_page
 
 TOMBSTONE_SEQ = 0
 
@@ -63,21 +64,24 @@ def purge(chatroom_id: str, until: float) -> bool:
     `until` is a time of the monotonic clock. Repeats until a query finds nothing, since a worker
     may store a reply meanwhile; it cannot once the reply's prompt is deleted.
     """
-    found = True
-    while found:
-        found = False
-        keys = StoredMessage.query(
+    while positions := _read_positions(chatroom_id):
+        for some in batched(positions, BATCH, strict=False):
+            if time.monotonic() > until:
+                return False
+            batch_delete(StoredMessage, [stored.key_of(chatroom_id, seq) for seq in some])
+    StoredMessage(chatroom_id, TOMBSTONE_SEQ).delete()
+    return True
+
+
+def _read_positions(chatroom_id: str) -> list[int]:
+    """Return the positions of a room's first messages, as many as one call yields."""
+    items, _ = read_page(
+        StoredMessage.query(
             chatroom_id,
             StoredMessage.seq > TOMBSTONE_SEQ,
             consistent_read=True,
-            attributes_to_get=["chatroom_id", "seq"],
-            page_size=500,
+            attributes_to_get=["seq"],
+            limit=500,
         )
-        with StoredMessage.batch_write() as batch:
-            for key in keys:
-                if time.monotonic() > until:
-                    return False
-                batch.delete(StoredMessage(chatroom_id, int(key.seq)))
-                found = True
-    StoredMessage(chatroom_id, TOMBSTONE_SEQ).delete()
-    return True
+    )
+    return [int(item["seq"]) for item in items]
