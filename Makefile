@@ -72,7 +72,7 @@ unit integration e2e: setup ## Run the unit tests; also: make integration, make 
 	@$(if $(ENGINE),ENGINE=$(ENGINE)) $(RUN) pytest tests/$@ $(PARALLEL) $(ARGS)
 
 engines: setup ## Run the integration tests on both engines of the tables (ARGS="-k quota")
-	@$(MAKE) integration && $(MAKE) integration ENGINE=dynamodb-local
+	@$(MAKE) integration && $(MAKE) integration ENGINE=dynamodb-local ARGS='$(PARALLEL) -m "not exhaustive and not soak" $(ARGS)'
 
 lint: setup ## Check the format, the code and the templates
 	@$(RUN) ruff format --check --quiet . || { echo "Some files are not formatted. Run: make format"; exit 1; }
