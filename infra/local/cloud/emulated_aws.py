@@ -267,8 +267,7 @@ class Unpacked:
     def link(self, archive: Path, place: Path, extract: Callable[[Path], None]) -> None:
         """Make `place` a link to the content of the archive, and delete the archive."""
         owner = place.parent.name if place.name == "code" else ""
-        logical_id = re.search(r"-([A-Z]\w+)-", owner)
-        name = logical_id[1] if logical_id else "layer"
+        name = function_of(owner) or "layer"
         with self._lock:
             shared = self._folder / f"{name}-{hashlib.sha256(archive.read_bytes()).hexdigest()}"
             if not shared.exists():
@@ -284,7 +283,7 @@ class Unpacked:
         """Note which sources belong to unpacked content, and copy those that have changed."""
         if self._sources is None:
             return
-        package, source = draft, self._sources / "functions" / snake_case(name)
+        package, source = draft, self._sources / "functions" / name
         if name == "layer":
             package = draft / "python" / "geminichat"
             source = self._sources / "layers" / "core" / "geminichat"
@@ -334,9 +333,10 @@ def files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def snake_case(name: str) -> str:
-    """Return the folder of a function with this logical id."""
-    return re.sub(r"(?<=.)([A-Z])", r"_\1", name).lower()
+def function_of(process: str) -> str:
+    """Return the folder of the function that runs in MiniStack's folder of this name, or ""."""
+    found = re.search(r"-([A-Z]\w+|admin-\w+)-", process)  # the template names those of admin
+    return re.sub(r"(?<=.)([A-Z])", r"_\1", found[1]).lower().replace("-", "_") if found else ""
 
 
 if __name__ == "__main__":

@@ -144,11 +144,14 @@ async def test_faults_of_calls_happen_as_often_as_ordered(
 HANDLER = "def handler(event, context):\n    return {!r}\n"
 
 
+@pytest.mark.parametrize(
+    ("function", "code"), [("EchoWord-1A2B", "echo_word"), ("admin-echo", "admin_echo")]
+)
 @in_loop
 async def test_saved_code_of_a_function_is_live_within_five_seconds(
-    folder: DataFolder, aws: running.Aws, tmp_path: Path
+    function: str, code: str, folder: DataFolder, aws: running.Aws, tmp_path: Path
 ) -> None:
-    source = tmp_path / "checkout" / "functions" / "echo_word" / "app.py"
+    source = tmp_path / "checkout" / "functions" / code / "app.py"
     source.parent.mkdir(parents=True)
     source.write_text(HANDLER.format("one"))
     deployed = io.BytesIO()
@@ -165,7 +168,7 @@ async def test_saved_code_of_a_function_is_live_within_five_seconds(
         policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
         role = aws.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument=policy)
         name = functions.create_function(
-            FunctionName="geminichat-local-EchoWord-1A2B",
+            FunctionName=f"geminichat-local-{function}",
             Runtime="python3.13",
             Handler="app.handler",
             Role=role["Role"]["Arn"],
