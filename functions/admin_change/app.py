@@ -45,7 +45,7 @@ def handler(act: Change, operator: str, now: datetime) -> Outcome:
         except ConditionsFailed as error:
             raise Contended() from error
         _clean_up(act, now)
-    return Outcome(message=plan.message)
+    return Outcome(message=plan.message, details=plan.act.details())
 
 
 class Plan(NamedTuple):

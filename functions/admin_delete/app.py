@@ -39,4 +39,5 @@ def handler(act: Delete, operator: str, now: datetime) -> Outcome:
         message += "; a login before keeps it"
     if user.banned_at:
         message += ". That ends the ban, too: the email or number may then sign up again"
-    return Outcome(message=f"{message}.")
+    details = {"purgeAt": times.text(purge_at)}
+    return Outcome(message=f"{message}.", details=details)

@@ -297,7 +297,10 @@ PROBLEMS: list[tuple[str, AppError]] = [
     ("", BodyTooLarge("A body may have at most 256 KiB.")),
     ("auth_change_password", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
     ("auth_login", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
-    ("user_export", TooManyRequests("Your data can be exported once a day. Try again in 3600 s.")),
+    (
+        "user_export",
+        TooManyRequests("The data of an account can be exported once a day. Try again in 3600 s."),
+    ),
     ("user_", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
     ("auth_send_otp", TooManyRequests("Another code can be requested in 30 s.")),
     ("auth_forgot_password", TooManyRequests("Another code can be requested in 30 s.")),

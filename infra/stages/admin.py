@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -87,12 +88,15 @@ def print_json(answer: Any) -> None:
 def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Return the parser, with a command for each act and question."""
     known = parser("admin", __doc__, local=True, kind=kind)
+    known.usage = 'make admin ARGS="COMMAND …" STAGE=…'
     commands = known.add_subparsers(metavar="COMMAND", required=True)
 
     def add(
         name: str, about: str, run: Callable[..., Any], describe: Callable[..., Any]
     ) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        made = commands.add_parser(
+            name, prog=name, help=about, description=f"{about[0].upper()}{about[1:]}."
+        )
         made.add_argument("--json", action="store_true", help="print JSON for programs, errors too")
         made.set_defaults(run=run, describe=describe)
         return made
@@ -160,7 +164,7 @@ def list_acts(stage: Stage, options: argparse.Namespace) -> Any:
         raise CommandError("Name either a user or a day.")
     if options.user:
         # The id of a user who was deleted names no account, but the acts are kept.
-        is_id = options.user.startswith("u_")
+        is_id = re.fullmatch("u_[a-z2-7]{26}", options.user)
         user_id = options.user if is_id else find(stage, options.user)
         return ask(stage, {"ask": "audit", "userId": user_id})["acts"]
     day = (options.day or datetime.now(UTC).date()).isoformat()

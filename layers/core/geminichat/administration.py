@@ -28,9 +28,10 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The outcome of an act or of its dry run, as a sentence."""
+    """The outcome of an act or of its dry run, as a sentence and in values."""
 
     message: str
+    details: Mapping[str, Any] = {}
     done_before: bool = False
     """Whether an earlier invocation performed the act."""
 
@@ -101,7 +102,9 @@ def _decode(request: str, kind: Any) -> Any:
     try:
         return msgspec.json.decode(request, type=kind)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"The request is malformed: {error}.") from error
+        wrong, _, place = str(error).partition(" - at `$.")
+        name = f" {place.rstrip('`')}:" if place else ""
+        raise InvalidRequest(f"The request is invalid.{name} {wrong}.") from error
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise InvalidRequest("The request is not valid JSON.") from error
 

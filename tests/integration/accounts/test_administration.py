@@ -272,6 +272,20 @@ def test_an_act_that_makes_no_sense_is_refused_and_not_recorded(
     assert (state(ann.id), operators.read_audit(ann.id)) == (before, [])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"prompts": 0}, "The request is invalid. prompts: Expected `int` >= 1."),
+        ({}, "The request is invalid. Object missing required field `prompts`."),
+    ],
+)
+def test_an_act_with_a_wrong_value_is_refused_by_the_name_of_the_value(
+    ann: Person, wrong: dict[str, Any], message: str
+) -> None:
+    refused = operators.send(operators.new_act("give-back", ann.id, **wrong))
+    assert (refused["error"], refused["message"]) == ("bad-request", message)
+
+
 def test_an_operator_cannot_give_back_prompts_in_flight_or_not_counted(
     ann: Person, api: Api
 ) -> None:
@@ -287,10 +301,10 @@ def test_an_operator_cannot_give_back_prompts_in_flight_or_not_counted(
 
 def test_the_number_of_prompts_that_were_given_back_is_recorded(api: Api) -> None:
     ann = prepare("give-back", api)
-    said = operators.act("give-back", ann.id, prompts=1_000)["message"]
-    assert said == f"{ann.id} gets 3 of today's 3 prompts back."
+    done = operators.act("give-back", ann.id, prompts=1_000)
+    assert done["message"] == f"{ann.id} gets 3 of today's 3 prompts back."
     [entry] = operators.ask(ask="audit", userId=ann.id)["data"]["acts"]
-    assert entry["details"] == {"prompts": 3}
+    assert entry["details"] == done["details"] == {"prompts": 3}
 
 
 def test_prompts_given_back_by_an_operator_can_be_sent_at_once(ann: Person) -> None:

@@ -86,7 +86,7 @@ def _view(status: ExportStatus, requested_at: datetime) -> Export:
 def _refusal(limit: Window, now: datetime) -> TooManyRequests:
     seconds = limit.seconds(now)
     return TooManyRequests(
-        f"Your data can be exported once a day. Try again in {seconds} s.",
+        f"The data of an account can be exported once a day. Try again in {seconds} s.",
         retry_after=seconds,
         headers=limits.headers([limit], now),
     )
