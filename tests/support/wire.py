@@ -176,7 +176,7 @@ class Wire:
         return None
 
     def _break(self, one: Break, request: Request) -> Answer:
-        if one.how != "conflict":
+        if one.how not in ("conflict", "over capacity"):
             random.seed(SHORT_PAUSES)
         match one.how:
             case "meanwhile":  # another action first, then success
@@ -204,6 +204,8 @@ class Wire:
                 return _answer(400, "ThrottlingException")
             case "conflict":
                 return _conflict(request)
+            case "over capacity":  # a transaction that DynamoDB throttles
+                return _cancelled("ThrottlingError")
             case "unprocessed":  # no effect
                 return _unprocessed(request)
         raise AssertionError(f"unknown fault: {one.how}")
@@ -224,12 +226,13 @@ def _conflict(request: Request) -> Answer:
     """Return DynamoDB's answer to a conflict of transactions, which MiniStack never gives."""
     if not request.call.endswith(".TransactWriteItems"):
         return _answer(400, "TransactionConflictException")
-    return _answer(
-        400,
-        "TransactionCanceledException",
-        ', "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict", '
-        '"Message": "Transaction is ongoing for the item"}]',
-    )
+    return _cancelled("TransactionConflict")
+
+
+def _cancelled(reason: str) -> Answer:
+    """Return DynamoDB's answer to a transaction that it cancels for a reason."""
+    reasons = f'[{{"Code": "None"}}, {{"Code": "{reason}", "Message": "a fault"}}]'
+    return _answer(400, "TransactionCanceledException", f', "CancellationReasons": {reasons}')
 
 
 def _unprocessed(request: Request) -> Answer:

@@ -1,10 +1,11 @@
-"""Transaction conflicts, which the tests inject because MiniStack never answers them."""
+"""Transactions that conflict or are throttled, injected: both engines commit one by one."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from geminichat.runtime import deadlines
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check
 from tests.support.http_api import Reply
@@ -81,6 +82,16 @@ def test_a_lasting_transaction_conflict_is_a_409_and_stores_nothing(
         assert [vars(item) for item in messages_in(room)] == before[name], name
         assert users[name].count_prompts() == 1, "only the blocked prompt"
         assert users[name].get(f"/chatroom/{room}").data["title"] == "New Chat"
+
+
+def test_a_throttled_transaction_is_retried_and_ends_in_a_503(user: Person, wire: Wire) -> None:
+    room = user.open_room()
+    fault = wire.cut(TRANSACT, "over capacity", times=4, holding=(room,))
+    assert (user.send(room).status, fault.happened) == (202, 4)
+    wire.cut(TRANSACT, "over capacity", times=ALWAYS, holding=(room,))
+    with deadlines.within(0.5):
+        problem(user.send(room), 503, "unavailable")
+    assert len(list(prompts(room))) == user.count_prompts() == 1
 
 
 def test_a_prompt_is_answered_later_after_a_lasting_conflict_in_the_worker(

@@ -27,7 +27,7 @@ from tests.support.wire import ALWAYS, Wire
 pytestmark = pytest.mark.both_engines
 
 BATCH_GET, BATCH_WRITE = "dynamodb.BatchGetItem", "dynamodb.BatchWriteItem"
-GET = "dynamodb.GetItem"
+GET, UPDATE = "dynamodb.GetItem", "dynamodb.UpdateItem"
 ITEM_LIMIT = 400 * 1024
 """Bytes of an item, names of attributes included (DynamoDB's documentation, "Quotas")."""
 ANSWERED = {"content": {"parts": [{"text": "ß" * 300_000}]}, "finishReason": "STOP"}
@@ -144,3 +144,13 @@ def test_a_sweep_that_reads_a_lagging_index_queues_and_fails_nothing_wrongly(
     assert [basic_user.look(room, one)["status"] for one in (answered, late)] == ["answered"] * 2
     assert len(messages_in(room)) == 4
     assert list(StoredMessage.query(deleted, consistent_read=True)) == []
+
+
+def test_a_prompt_that_is_answered_after_the_sweep_has_read_it_is_not_queued_again(
+    basic_user: Person, room: str, worker: Poller, wire: Wire
+) -> None:
+    message = basic_user.ask(room)
+    wire.cut(UPDATE, "meanwhile", do=worker.drain, holding=(room,))
+    assert run_sweep(timedelta(hours=1))["queued"] == 0
+    assert basic_user.look(room, message)["status"] == "answered"
+    assert run_sweep(timedelta(hours=2)) == {"queued": 0, "failed": 0, "purged": 0}

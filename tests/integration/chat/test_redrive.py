@@ -139,6 +139,20 @@ def test_a_prompt_that_a_lagging_index_shows_as_failed_is_not_redriven(
     assert basic_user.look(room, message)["status"] == "answered"
 
 
+def test_a_prompt_that_is_answered_after_the_redrive_has_read_it_is_not_queued_again(
+    basic_user: Person, failed_prompt: tuple[str, str], worker: Poller, wire: Wire
+) -> None:
+    room, message = failed_prompt
+
+    def answer() -> None:
+        assert basic_user.retry(room, message).status == 202
+        worker.drain()
+
+    wire.cut("dynamodb.TransactWriteItems", "meanwhile", do=answer, holding=(room,))
+    assert run()[0] == {"ended": 1}
+    assert basic_user.look(room, message)["status"] == "answered"
+
+
 def test_a_retried_prompt_that_fails_again_is_redriven_once(
     basic_user: Person, failed_prompt: tuple[str, str], worker: Poller, google: StandIn
 ) -> None:
