@@ -5,7 +5,7 @@ subscription has changed only as far as needed for the event to exist, so that e
 few changes as possible.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
@@ -130,13 +130,18 @@ def replay(
     life.deliver(happened[order[again]])
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("first", range(len(ONE_LIFE)))
+ORDERS = list(permutations(range(len(ONE_LIFE))))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "orders",
+    [ORDERS[::7], pytest.param(ORDERS, marks=pytest.mark.soak)],
+    ids=["every seventh", "all"],
+)
 def test_six_events_of_one_subscription_end_with_stripes_state_in_every_order(
-    api: Api, stripe: Stripe, first: int
+    api: Api, stripe: Stripe, orders: Sequence[Sequence[int]]
 ) -> None:
-    orders = [order for order in permutations(range(6)) if order[0] == first]
-    assert len(orders) == 120
     for number, order in enumerate(orders):
         life = Life(api, stripe)
         replay(life, ONE_LIFE, order, again=number % 6)
@@ -155,44 +160,45 @@ def test_events_of_an_ended_and_a_second_subscription_end_with_stripes_state_in_
 
 
 def replay_with_grant(
-    api: Api, stripe: Stripe, order: Sequence[int], begins: int, ends: int
+    api: Api, stripe: Stripe, order: Sequence[int], changes: Collection[int]
 ) -> None:
-    """Grant pro before one place of the order, and revoke it before a later one, if there is one.
+    """Grant pro and revoke it, in turn, before these places of the order.
 
     At every place, the grant is as the operator left it, and the plan is pro if one gives it.
     """
     life, until = Life(api, stripe), datetime.now(UTC) + timedelta(days=400)
+    granted: str | None = None
 
     def check_or_change(place: int) -> None:
+        nonlocal granted
         before = subscriptions.load(life.user_id)
-        is_granted = begins < place <= ends
-        assert before.granted_until == (times.text(until) if is_granted else None)
+        assert before.granted_until == granted
         is_pro = subscriptions.plan_of(before, datetime.now(UTC)) is Plan.PRO
-        assert is_pro == (is_granted or before.pro_until is not None)
-        if place == begins:
-            transact(subscriptions.grant(life.user_id, until))
-        if place == ends:
+        assert is_pro == bool(granted or before.pro_until)
+        if place not in changes:
+            return
+        if granted:
+            granted = None
             transact(subscriptions.revoke(life.user_id))
+        else:
+            granted = times.text(until)
+            transact(subscriptions.grant(life.user_id, until))
         after = subscriptions.load(life.user_id)
         assert (after.pro_until, after.status) == (before.pro_until, before.status)
 
     replay(life, ENDED_AND_BEGUN_AGAIN[: len(order)], order, 0, check_or_change)
     life.check()
-    last = subscriptions.load(life.user_id)
-    assert last.granted_until == (times.text(until) if begins <= len(order) < ends else None)
+    assert subscriptions.load(life.user_id).granted_until == granted
 
 
-@pytest.mark.parametrize(
-    "length", [2, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (3, 4))]
-)
+@pytest.mark.parametrize("length", [2, 3, 4])
+@pytest.mark.parametrize("first", [0, 1])
 def test_no_order_of_events_changes_a_grant_that_begins_and_ends_between_them(
-    api: Api, stripe: Stripe, length: int
+    api: Api, stripe: Stripe, length: int, first: int
 ) -> None:
-    never = length + 1
     for order in permutations(range(length)):
-        for begins in range(length + 1):
-            for ends in [*range(begins + 1, length + 1), never]:
-                replay_with_grant(api, stripe, order, begins, ends)
+        replay_with_grant(api, stripe, order, range(first, length + 1))
+        replay_with_grant(api, stripe, order, [first])
 
 
 MOVES = [
