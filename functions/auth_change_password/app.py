@@ -16,7 +16,7 @@ def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with the tokens of a new session; all others have ended."""
     change = request.body(PasswordChange)
     confirmation = change.confirmation
-    [user] = users.current(request.user_id, request.session_id, request.now)
+    [user] = users.current(request.caller, request.now)
     check_strength("/newPassword", change.new_password, user.email, user.mobile)
 
     limits, used = login.confirm(user, confirmation, request.caller, request.source, request.now)

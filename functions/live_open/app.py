@@ -10,7 +10,7 @@ from geminichat.tables import users
 @endpoint
 def handler(request: Request) -> Response[LiveAddress]:
     """Answer 200 with the address of a WebSocket, and a ticket in it that opens it once."""
-    users.current(request.user_id, request.session_id, request.now)
+    users.current(request.caller, request.now)
 
     signing = config.signing_keys()
     ticket = tickets.issue(

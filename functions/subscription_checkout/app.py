@@ -30,9 +30,8 @@ from geminichat.tables import subscriptions, usage, users
 )
 def handler(request: Request) -> Response[CheckoutPage]:
     """Answer 200 with the page; an open one is returned again instead of a second one."""
-    user, known = users.current(
-        request.user_id, request.session_id, request.now, subscriptions.key_of(request.user_id)
-    )
+    key = subscriptions.key_of(request.user_id)
+    user, known = users.current(request.caller, request.now, key)
     if not users.has_proven_identity(user):
         raise IdentityNotProven()
     limit = usage.count_stripe_request(request.user_id, request.now)

@@ -23,7 +23,7 @@ def handler(request: Request) -> Response[Account]:
     """Answer 200 with the user; POST /auth/send-otp with the purpose "link" sends the code."""
     given = request.body(NewIdentity)
     confirmation = given.confirmation
-    [user] = users.current(request.user_id, request.session_id, request.now)
+    [user] = users.current(request.caller, request.now)
 
     limits, used = login.confirm(user, confirmation, request.caller, request.source, request.now)
     proof = one_time_codes.verify(

@@ -34,7 +34,7 @@ def handler(request: Request) -> Response[ScheduledPurge]:
     A login before that time keeps the account.
     """
     confirmation = request.body(Departure).confirmation
-    [user] = users.current(request.user_id, request.session_id, request.now)
+    [user] = users.current(request.caller, request.now)
 
     limits, used = login.confirm(user, confirmation, request.caller, request.source, request.now)
     usage.count_stripe_request(request.user_id, request.now)

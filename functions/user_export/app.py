@@ -15,7 +15,7 @@ def handler(request: Request) -> Response[Export]:
     """Answer 202; GET /user/export shows the address of the archive when it is ready."""
     confirmation = request.body(ExportRequest).confirmation
     key = exports.key_of(request.user_id)
-    user, known = users.current(request.user_id, request.session_id, request.now, key)
+    user, known = users.current(request.caller, request.now, key)
     limit = export_account.check_daily_limit(known, request.now)
 
     tries, used = login.confirm(user, confirmation, request.caller, request.source, request.now)

@@ -93,7 +93,7 @@ def default_of(parameter: str) -> float:
 def prompt_dollars() -> float:
     """Return the price of an average prompt by the model that new rooms use."""
     default = Catalogue.read(tomllib.loads(CATALOGUE.read_text())).default()
-    return spending.price(*TOKENS, default.price_in, default.price_out) / MILLION
+    return default.cost(*TOKENS) / MILLION
 
 
 def monthly_dollars(users: float) -> float:

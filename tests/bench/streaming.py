@@ -23,7 +23,7 @@ gemini.secret = lambda _: "key"
 question = gemini.Question(model="gemini-3.6-flash", prompt="Hello")
 
 def ask():
-    return gemini.generate(question, silence=30, whole=60).content
+    return "".join(gemini.Generation(question, silence=30, whole=60))
 """
 ASK_GOOGLES = """
 import google.generativeai as genai

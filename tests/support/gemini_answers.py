@@ -382,7 +382,9 @@ def outcome(case):
         system_instruction=plan["instruction"],
     )
     try:
-        reply = gemini.generate(question, silence=case["silence"], whole=case["whole"])
+        generation = gemini.Generation(question, silence=case["silence"], whole=case["whole"])
+        list(generation)
+        reply = generation.reply()
     except gemini.GeminiError as error:
         used = error.tokens and [error.tokens.input_tokens, error.tokens.output_tokens]
         return ["error", type(error).__name__, error.failure.code, error.after, used]

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from geminichat.clients import gemini as client
+from geminichat.domain.messages import Reply
 from geminichat.domain.text import trim_lines
 from infra.local.serving import served
 from infra.local.standins import gemini
@@ -95,6 +96,12 @@ def random_exchange(chance: random.Random) -> tuple[list[dict[str, Any]], str, t
     return events, text, (spent, thoughts + written)
 
 
+def _ask(question: client.Question) -> Reply:
+    generation = client.Generation(question, silence=5, whole=10)
+    list(generation)
+    return generation.reply()
+
+
 def _event(part: dict[str, Any]) -> dict[str, Any]:
     return {"candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0}]}
 
@@ -137,7 +144,7 @@ def test_tokens_are_counted_as_billed_in_1000_random_exchanges_with_thoughts(
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         for _, text, billed in exchanges:
             question = client.Question(model="gemini-3.6-flash", prompt="Hello")
-            reply = client.generate(question, silence=5, whole=10)
+            reply = _ask(question)
             assert reply.content == trim_lines(text, "content")
             assert (reply.tokens.input_tokens, reply.tokens.output_tokens) == billed
 
@@ -202,7 +209,7 @@ def test_an_absurd_token_count_is_bounded(
         event["usageMetadata"] = {"promptTokenCount": prompt, "totalTokenCount": total}
         StandIn(url).fault("answer", events=[event])
         question = client.Question(model="gemini-3.6-flash", prompt="Hello")
-        tokens = client.generate(question, silence=5, whole=10).tokens
+        tokens = _ask(question).tokens
     assert (tokens.input_tokens, tokens.output_tokens) == expected
 
 
@@ -217,4 +224,4 @@ def test_the_reason_does_not_contain_an_api_key_that_google_repeats(
         StandIn(url).fault("error", status=403, message=message)
         question = client.Question(model="gemini-3.6-flash", prompt="Hello")
         with pytest.raises(client.KeyRefused, match=r"api_key:\[key\]' has been suspended"):
-            client.generate(question, silence=5, whole=10)
+            _ask(question)

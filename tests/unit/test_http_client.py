@@ -88,7 +88,7 @@ def answer_all(answer: bytes = OK) -> Talk:
 
 
 def post(url: str, body: bytes = b"{}", **headers: str) -> http_client.Answer:
-    return http_client.post(url, headers, body, connect=1, read=0.3)
+    return http_client.request("POST", url, headers, body, connect=1, read=0.3)
 
 
 def test_an_answer_has_status_headers_and_body() -> None:
@@ -163,7 +163,7 @@ def test_a_connection_that_was_idle_for_too_long_is_not_reused() -> None:
 
     with server(talk) as url:
         for idle, expected in [(9.0, [1]), (11.0, [1]), (9.0, [1, 2])]:
-            http_client.post(url, {}, b"", connect=1, read=1, idle=idle)
+            http_client.request("POST", url, {}, b"", connect=1, read=1, idle=idle)
             assert connections == expected
             [(kept, since)] = http_client._idle[http_client._parse_url(url)[:3]]
             http_client._idle[http_client._parse_url(url)[:3]] = [(kept, since - 10)]
@@ -260,7 +260,7 @@ def test_an_overlapped_call_is_sent_before_the_first_is_answered() -> None:
             connection.sendall(OK)
 
     def ask(path: str) -> int:
-        return http_client.post(url + path, {}, b"{}", connect=1, read=6).status
+        return http_client.request("POST", url + path, {}, b"{}", connect=1, read=6).status
 
     with server(talk) as url:
         found = http_client.overlap(lambda: ask("/first"), lambda: ask("/second") + 1)
@@ -280,7 +280,7 @@ def test_the_first_of_two_overlapped_calls_has_its_whole_deadline_after_the_seco
         connection.sendall(OK)
 
     def ask(read: float) -> int:
-        return http_client.post(url, {}, b"{}", connect=1, read=read).status
+        return http_client.request("POST", url, {}, b"{}", connect=1, read=read).status
 
     with server(talk) as url:
         assert http_client.overlap(lambda: ask(0.3), lambda: ask(5)) == (200, 200)

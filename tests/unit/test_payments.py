@@ -38,7 +38,7 @@ def test_a_list_is_read_to_the_last_page_a_hundred_objects_at_a_time(
 
 def test_all_subscriptions_of_a_customer_are_read_however_many_have_ended() -> None:
     client: Any = _Pages(250)
-    assert payments._subscriptions(client, "cus_1") == client.items
+    assert payments._list_subscriptions(client, "cus_1") == client.items
 
 
 def test_no_page_is_requested_before_it_is_needed() -> None:

@@ -81,11 +81,6 @@ class Request(msgspec.Struct, frozen=True):
         return f"{scheme}://{self.headers.get('host', 'localhost')}"
 
     @property
-    def session_id(self) -> str:
-        """The session of the request's access token."""
-        return self.caller.session_id
-
-    @property
     def caller(self) -> Claims:
         """The user and the session of the access token that came with the request."""
         if self.claims is None:
@@ -240,17 +235,12 @@ def no_content() -> Response:
 
 def document(text: str, headers: Mapping[str, str], request: Request) -> Response:
     """Return a text, in gzip if the client accepts that, or a 304 if the client has it."""
-    return unchanged_or(compressed(Response(200, headers=headers, body=text), request), request)
-
-
-def compressed[T](response: Response[T], request: Request) -> Response[T]:
-    """Return the answer with its body in gzip if the client accepts that."""
-    headers = {**response.headers, "vary": "accept-encoding"}
+    headers = {**headers, "vary": "accept-encoding"}
     codings = request.headers.get("accept-encoding", "").lower()
-    if not isinstance(response.body, str) or not re.search(r"\bgzip\b(?!\s*;\s*q=0)", codings):
-        return replace(response, headers=headers)
+    if not re.search(r"\bgzip\b(?!\s*;\s*q=0)", codings):
+        return unchanged_or(Response(200, headers=headers, body=text), request)
     headers["content-encoding"] = "gzip"
-    return replace(response, headers=headers, body=_gzip(response.body))
+    return unchanged_or(Response(200, headers=headers, body=_gzip(text)), request)
 
 
 @functools.cache

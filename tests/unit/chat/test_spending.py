@@ -8,7 +8,7 @@ from geminichat import config
 from geminichat.domain import spending
 from geminichat.domain.messages import TokenUsage
 from geminichat.domain.models import Choice
-from geminichat.domain.money import MILLION
+from geminichat.domain.money import MILLION, price
 from geminichat.domain.spending import Reservation, StageCap
 
 MODEL = config.catalogue().default()
@@ -37,12 +37,12 @@ def reserve(
 
 def test_a_rooms_first_prompt_reserves_the_price_of_its_texts_and_a_full_reply() -> None:
     reservation = reserve(texts=("x" * 100, "y" * 50))
-    assert reservation.amount == spending.price(75, 1_000, MODEL.price_in, MODEL.price_out)
+    assert reservation.amount == MODEL.cost(75, 1_000)
 
 
 @pytest.mark.parametrize(("seq", "history"), [(3, 20_000), (5, 40_000), (7, 60_000), (99, 60_000)])
 def test_a_later_prompt_reserves_the_price_of_its_history_too(seq: int, history: int) -> None:
-    amount = spending.price(history, 1_000, MODEL.price_in, MODEL.price_out)
+    amount = MODEL.cost(history, 1_000)
     assert reserve(seq=seq).amount == amount
     assert reserve(seq=seq, history=0).amount == reserve().amount
 
@@ -61,9 +61,7 @@ def test_a_price_is_rounded_up_to_the_micro_dollar(
     tokens_in: int, tokens_out: int, price_in: int, price_out: int
 ) -> None:
     exact = tokens_in * price_in + tokens_out * price_out
-    assert (
-        0 <= spending.price(tokens_in, tokens_out, price_in, price_out) * MILLION - exact < MILLION
-    )
+    assert 0 <= price(tokens_in, tokens_out, price_in, price_out) * MILLION - exact < MILLION
 
 
 @pytest.mark.parametrize(

@@ -129,23 +129,15 @@ class Retired(Refused):
     failure = messages.MODEL_RETIRED
 
 
-def generate(question: Question, *, silence: float, whole: float) -> Reply:
-    """Return Gemini's reply. Raises GeminiError.
-
-    `silence` is the longest wait for a piece of the answer, `whole` the time for all of it, both in
-    seconds.
-    """
-    generation = Generation(question, silence=silence, whole=whole)
-    for _ in generation:
-        pass
-    return generation.reply()
-
-
 class Generation:
     """One answer while Gemini writes it: iterate for its pieces of text, then ask for the reply."""
 
     def __init__(self, question: Question, *, silence: float, whole: float) -> None:
-        """Store the question and the deadlines of `generate`; iterating sends the question."""
+        """Store the question and the deadlines; iterating sends the question.
+
+        `silence` is the longest wait for a piece of the answer, `whole` the time for all of it, in
+        seconds.
+        """
         self._question, self._silence, self._whole = question, silence, whole
         self._stream: http_client.Stream | None = None
         self._key = ""

@@ -77,22 +77,18 @@ def is_live_mode() -> bool:
 
 
 def fetch_state(customer_id: str) -> SubscriptionState:
-    """Return the state of a customer's subscriptions together. Raises PaymentProviderFailed."""
-    grace = timedelta(days=number("GRACE_DAYS"))
-    return billing.combine(fetch_subscriptions(customer_id), grace)
+    """Return the state of a customer's subscriptions together. Raises PaymentProviderFailed.
 
-
-def fetch_subscriptions(customer_id: str) -> list[StripeSubscription]:
-    """Return all subscriptions of a customer, including ended ones; none for an unknown customer.
-
-    This is the webhook's only call to Stripe. Raises PaymentProviderFailed.
+    This is the webhook's only call to Stripe.
     """
+    grace = timedelta(days=number("GRACE_DAYS"))
     with _translate_errors():
-        found = _subscriptions(_client(QUICK), customer_id)
-        return [billing.parse_subscription(raw) for raw in found]
+        found = _list_subscriptions(_client(QUICK), customer_id)
+        return billing.combine(map(billing.parse_subscription, found), grace)
 
 
-def _subscriptions(client: "stripe.StripeClient", customer_id: str) -> list[dict[str, Any]]:
+def _list_subscriptions(client: "stripe.StripeClient", customer_id: str) -> list[dict[str, Any]]:
+    """Return all subscriptions of a customer, ended ones too; none for an unknown customer."""
     from geminichat.clients.stripe_sdk import stripe
 
     try:
@@ -141,15 +137,6 @@ def find_owner(customer_id: str) -> str | None:
     return raw["metadata"].get("user_id") if _is_ours(raw) else None
 
 
-def is_known(customer_id: str) -> bool:
-    """Return whether a customer exists at Stripe; a deleted one does not.
-
-    A stored customer is unknown after a switch from test to live mode, or to another account.
-    """
-    with _translate_errors():
-        return _is_known(_client(PATIENT, retries=1), customer_id)
-
-
 def update_customer(customer_id: str, email: str | None) -> bool:
     """Store the user's email if the customer has none; return whether Stripe knows the customer."""
     client = _client(PATIENT, retries=1)
@@ -161,6 +148,10 @@ def update_customer(customer_id: str, email: str | None) -> bool:
 
 
 def _is_known(client: "stripe.StripeClient", customer_id: str) -> bool:
+    """Return whether a customer exists at Stripe; a deleted one does not.
+
+    A stored customer is unknown after a switch from test to live mode, or to another account.
+    """
     return _find_by_id(client, customer_id) is not None
 
 
@@ -256,8 +247,7 @@ def find_checkout(customer_id: str, now: datetime) -> CheckoutPage | None:
     client = _client(PATIENT, retries=1)
     page: CheckoutPage | None = None
     with _translate_errors():
-        params = {"customer": customer_id, "status": "open", "limit": 100}
-        for raw in _get(client, SESSIONS, params)["data"]:
+        for raw in _list_open_checkouts(client, customer_id):
             ends = datetime.fromtimestamp(raw["expires_at"], UTC)
             current = (raw.get("metadata") or {}).get("price") == _price()
             if page is None and current and ends - now > LAST_MINUTE:
@@ -267,9 +257,13 @@ def find_checkout(customer_id: str, now: datetime) -> CheckoutPage | None:
     return page
 
 
-def _expire_checkouts(client: "stripe.StripeClient", customer_id: str) -> None:
+def _list_open_checkouts(client: "stripe.StripeClient", customer_id: str) -> Any:
     params = {"customer": customer_id, "status": "open", "limit": 100}
-    for raw in _get(client, SESSIONS, params)["data"]:
+    return _get(client, SESSIONS, params)["data"]
+
+
+def _expire_checkouts(client: "stripe.StripeClient", customer_id: str) -> None:
+    for raw in _list_open_checkouts(client, customer_id):
         _expire(client, raw["id"])
 
 
@@ -331,7 +325,7 @@ def cancel_renewal(customer_id: str) -> None:
     """End all of a customer's subscriptions with their periods. Raises PaymentProviderFailed."""
     client = _client(PATIENT, retries=1)
     with _translate_errors():
-        for raw in _subscriptions(client, customer_id):
+        for raw in _list_subscriptions(client, customer_id):
             if raw["status"] in billing.ONGOING and not _ends(raw):
                 _update(client, raw["id"], cancel_at_period_end=True)
 
@@ -346,7 +340,7 @@ def end_billing(customer_id: str) -> None:
     with _translate_errors():
         if not _is_known(client, customer_id):
             return
-        for raw in _subscriptions(client, customer_id):
+        for raw in _list_subscriptions(client, customer_id):
             if raw["status"] in billing.PAID and not _ends(raw):
                 _update(client, raw["id"], cancel_at_period_end=True)
             elif raw["status"] in billing.ONGOING and raw["status"] not in billing.PAID:
@@ -362,7 +356,7 @@ def resume_renewal(customer_id: str) -> None:
     """
     client = _client(PATIENT, retries=1)
     with _translate_errors():
-        found = _subscriptions(client, customer_id)
+        found = _list_subscriptions(client, customer_id)
         best = billing.combine(map(billing.parse_subscription, found), timedelta(0))
         for raw in found:
             if raw["id"] != best.subscription_id or raw["status"] not in billing.ONGOING:
@@ -388,7 +382,7 @@ def _page(raw: dict[str, Any]) -> CheckoutPage:
     return CheckoutPage(
         url=raw["url"],
         session_id=raw["id"],
-        expires_at=times.text(datetime.fromtimestamp(raw["expires_at"], UTC)),
+        expires_at=times.of_epoch(raw["expires_at"]),
     )
 
 

@@ -59,8 +59,8 @@ PATIENCE = TAKEN_FOR + 10.0
 _sqs = aws_client.Client("sqs", connect=1, read=2, attempts=2)
 
 
-def send(job: Job) -> str:
-    """Queue the job and return its id; SQS drops the same job within five minutes.
+def send(job: Job) -> None:
+    """Queue the job; SQS drops another copy of it within five minutes.
 
     A failure is only logged: the prompt is stored, and the sweep queues it.
     """
@@ -76,7 +76,6 @@ def send(job: Job) -> str:
         )
     except (BotoCoreError, ClientError) as error:
         log.warning("not queued", job_id=job.id, error=type(error).__name__)
-    return job.id
 
 
 def list_dead_letters(until: float) -> list[Job]:

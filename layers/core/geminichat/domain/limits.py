@@ -5,7 +5,7 @@ failures in a row: after the free ones each failure is followed by a pause, whic
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -171,11 +171,6 @@ def headers(limits: Iterable[Limit], now: datetime) -> Mapping[str, str]:
             f'"{limit.policy}";r={limit.left};t={limit.seconds(now)}' for limit in shown
         ),
     }
-
-
-def longest_wait(limits: Sequence[Limit], now: datetime) -> int:
-    """Return the seconds until all of the limits allow another event; 0 if they do now."""
-    return max((limit.wait(now) for limit in limits), default=0)
 
 
 def join_headers(*headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import msgspec
 
-from geminichat.domain.money import MILLION
+from geminichat.domain.money import MILLION, price
 from geminichat.domain.plans import Plan
 
 DEFAULT = "fast"
@@ -45,8 +45,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     replaced_by: str | None
 
     def cost(self, input_tokens: int, output_tokens: int) -> int:
-        """Return the price in micro-dollars, rounded up; thinking counts as output."""
-        return -(-(input_tokens * self.price_in + output_tokens * self.price_out) // MILLION)
+        """Return the cost in micro-dollars, rounded up; thinking counts as output."""
+        return price(input_tokens, output_tokens, self.price_in, self.price_out)
 
     def is_retired(self, today: date) -> bool:
         """Return whether Google no longer serves the model."""

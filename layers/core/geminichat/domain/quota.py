@@ -1,6 +1,5 @@
 """Limits of prompts: per day and short window, in flight, and in money; and their headers."""
 
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -246,7 +245,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
         policies: list[str] = []
         limits: list[str] = []
-        tomorrow = _seconds(self.now, self.reset_time(Limit.DAY))
+        tomorrow = times.seconds_until(self.reset_time(Limit.DAY), self.now)
         if self.has_token_limit:
             policies.append(f'"{Limit.TOKENS}";q={self.token_limit};w={DAY}')
             if self.reached is Limit.TOKENS:  # the tokens left are unknown otherwise
@@ -257,7 +256,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         if self.has_burst_limit:
             left = max(0, self.burst.prompts - self.sent)
             policies.append(f'"{Limit.BURST}";q={self.burst.prompts};w={self.burst.seconds}')
-            seconds = _seconds(self.now, self.reset_time(Limit.BURST))
+            seconds = times.seconds_until(self.reset_time(Limit.BURST), self.now)
             limits.append(f'"{Limit.BURST}";r={left};t={seconds}')
         headers = {"ratelimit-policy": ", ".join(policies), "ratelimit": ", ".join(limits)}
         return {name: value for name, value in headers.items() if value}
@@ -270,7 +269,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         error, detail = self._explain(limit, resets_at)
         return error(
             detail,
-            retry_after=_seconds(self.now, resets),
+            retry_after=times.seconds_until(resets, self.now),
             headers=self.headers(),
             extensions={"resetsAt": resets_at},
         )
@@ -307,8 +306,3 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
             f"The {self.plan} plan's {self.limit} prompts per day are used up. "
             f"The quota resets at {resets_at}; the pro plan has no daily limit."
         )
-
-
-def _seconds(now: datetime, until: datetime) -> int:
-    """Return the whole seconds from one time to another, rounded up."""
-    return math.ceil((until - now).total_seconds())

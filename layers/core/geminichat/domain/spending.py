@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from geminichat.domain.messages import CONTENT_LENGTH, TokenUsage
-from geminichat.domain.money import MILLION
+from geminichat.domain.money import MILLION, price
 from geminichat.domain.plans import Plan
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """The fingerprint of the identity of a user who has proven none; else empty."""
 
     def cost(self, tokens: TokenUsage) -> int:
-        """Return the price of tokens, rounded up."""
+        """Return the cost of tokens in micro-dollars, rounded up."""
         return price(tokens.input_tokens, tokens.output_tokens, self.price_in, self.price_out)
 
 
@@ -62,11 +62,6 @@ class StageCap(msgspec.Struct, frozen=True):
     def per_shard(self) -> int:
         """The share of one item."""
         return self.amount // self.shards
-
-
-def price(input_tokens: int, output_tokens: int, price_in: int, price_out: int) -> int:
-    """Return the price of tokens, rounded up."""
-    return -(-(input_tokens * price_in + output_tokens * price_out) // MILLION)
 
 
 def reserve(
@@ -115,7 +110,7 @@ def reserve_tokens(
     """Return a reservation of these tokens' price, in the shard that belongs to the prompt's id."""
     return Reservation(
         day=day,
-        amount=price(input_tokens, output_tokens, model.price_in, model.price_out),
+        amount=model.cost(input_tokens, output_tokens),
         price_in=model.price_in,
         price_out=model.price_out,
         shard=binascii.crc32(prompt.encode()) % stage_cap.shards,

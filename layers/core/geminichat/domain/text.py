@@ -34,7 +34,7 @@ def trim(text: str, field: str) -> str:
 def trim_lines(text: str, field: str) -> str:
     """Return the text as `trim` does, but keep the first line's indentation: it may be code."""
     _refuse_nul(text, field)
-    return _without_blank_lines(text)
+    return "" if _is_invisible(text) else _BLANK_LINES.sub("", text).rstrip()
 
 
 class GeneratedText:
@@ -84,10 +84,6 @@ def _refuse_nul(text: str, field: str) -> None:
 
 def _is_invisible(text: str) -> bool:
     return not text or _INVISIBLE_RUN.fullmatch(text) is not None
-
-
-def _without_blank_lines(text: str) -> str:
-    return "" if _is_invisible(text) else _BLANK_LINES.sub("", text).rstrip()
 
 
 def one_line(text: str) -> str:

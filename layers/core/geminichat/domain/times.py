@@ -1,5 +1,6 @@
 """Times as the wire and the tables write them: RFC 3339, UTC, milliseconds, `Z`."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 
@@ -27,6 +28,11 @@ def millis(moment: datetime) -> int:
 def parse(written: str) -> datetime:
     """Return the time in a text that `text` has returned."""
     return datetime.fromisoformat(written)
+
+
+def seconds_until(moment: datetime, now: datetime) -> int:
+    """Return the whole seconds from `now` to a time, rounded up."""
+    return math.ceil((moment - now).total_seconds())
 
 
 def day(moment: datetime) -> str:

@@ -30,14 +30,6 @@ CHANGES_PLAN = frozenset(
 )
 
 
-class _Object(msgspec.Struct, frozen=True):
-    customer: str | None = None
-
-
-class _Data(msgspec.Struct, frozen=True):
-    object: _Object = _Object()
-
-
 class StripeEvent(msgspec.Struct, frozen=True):
     """The trusted part of an event: something changed for this customer.
 
@@ -48,12 +40,8 @@ class StripeEvent(msgspec.Struct, frozen=True):
     type: str
     livemode: bool
     created: int
-    data: _Data = _Data()
-
-    @property
-    def customer_id(self) -> str | None:
-        """The customer whose plan may have changed; None if the event changes no plan."""
-        return self.data.object.customer if self.type in CHANGES_PLAN else None
+    customer_id: str | None = None
+    """The customer whose plan may have changed; None if the event changes no plan."""
 
 
 def parse_event(
@@ -69,35 +57,32 @@ def parse_event(
     if not _is_signed(body, signature, secrets, now):
         raise InvalidSignature()
     try:
-        kind = msgspec.json.decode(body, type=_Kind)
-        if kind.object != "event":
+        if msgspec.json.decode(body, type=_Kind).object != "event":
             return None
-        event = _decode(body, kind)
+        event, customer_id = msgspec.json.decode(body, type=StripeEvent), None
+        if event.type in CHANGES_PLAN:  # the data of other types may have any shape
+            customer_id = msgspec.json.decode(body, type=_Change).data.object.customer
     except msgspec.DecodeError as error:
         raise _not_an_event() from error
     if event.livemode != live:
         raise WrongMode(f"This endpoint accepts {'live' if live else 'test'} events only.")
-    return event
+    return msgspec.structs.replace(event, customer_id=customer_id)
 
 
 class _Kind(msgspec.Struct, frozen=True):
     object: str = ""
-    type: str = ""
 
 
-class _AnyEvent(msgspec.Struct, frozen=True):
-    id: str
-    type: str
-    livemode: bool
-    created: int
+class _Object(msgspec.Struct, frozen=True):
+    customer: str | None = None
 
 
-def _decode(body: bytes, kind: _Kind) -> StripeEvent:
-    """Decode an event; its data is decoded only if its type has data of a known shape."""
-    if kind.type in CHANGES_PLAN:
-        return msgspec.json.decode(body, type=StripeEvent)
-    other = msgspec.json.decode(body, type=_AnyEvent)
-    return StripeEvent(other.id, other.type, other.livemode, other.created)
+class _Data(msgspec.Struct, frozen=True):
+    object: _Object = _Object()
+
+
+class _Change(msgspec.Struct, frozen=True):
+    data: _Data = _Data()
 
 
 def _not_an_event() -> InvalidRequest:

@@ -130,8 +130,9 @@ def _begin_session(
         ]
     else:
         actions = users.prove(identity)
+        claims = caller if caller and caller.user_id == user.user_id else None
         writes += [
-            users.begin_session(user, session_id, now, *actions, claims=_caller_of(user, caller)),
+            users.begin_session(user, session_id, now, *actions, claims=claims),
             identities.prove(identity, user.user_id, record, now),
             purges.cancel(user.user_id),
         ]
@@ -207,13 +208,8 @@ def add_identity(
     """
     identity = proof.identity
     for _ in range(3):
-        user, counted, subscription = users.current(
-            claims.user_id,
-            claims.session_id,
-            now,
-            usage.key_of(claims.user_id, now),
-            subscriptions.key_of(claims.user_id),
-        )
+        keys = usage.key_of(claims.user_id, now), subscriptions.key_of(claims.user_id)
+        user, counted, subscription = users.current(claims, now, *keys)
         before = users.identity_of(user, identity.kind)
         others = [before] if before and before.value != identity.value else []
         record, *replaced = identities.find_all([identity, *others], now)
@@ -300,10 +296,6 @@ def _can_restore(identity: Identity, removed: Sequence[Identity]) -> bool:
 def _free(removed: Sequence[Identity], user: User) -> list[Write]:
     """Return the writes that free the removed identities."""
     return [identities.remove(one, user.user_id) for one in removed]
-
-
-def _caller_of(user: User, caller: OptionalCaller | None) -> Claims | None:
-    return caller if caller and caller.user_id == user.user_id else None
 
 
 def _can_adopt(record: IdentityRecord, caller: OptionalCaller | None, now: datetime) -> bool:

@@ -1,6 +1,5 @@
 """Fork a room: copy its line up to a message into a new room."""
 
-import math
 from datetime import datetime
 
 from geminichat.domain import ids, times
@@ -71,5 +70,5 @@ def _begin(caller: Claims, fork_id: str, now: datetime) -> None:
         raise TooManyRequests(
             f"At most {DAILY_FORKS} chatrooms can be forked per day. Fork this one again at "
             f"{times.text(resets)}.",
-            retry_after=math.ceil((resets - now).total_seconds()),
+            retry_after=times.seconds_until(resets, now),
         ) from error

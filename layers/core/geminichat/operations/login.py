@@ -13,7 +13,6 @@ import msgspec
 from geminichat import metrics
 from geminichat.domain import codes, hashing, limits, login_limits
 from geminichat.domain.accounts import Confirmation
-from geminichat.domain.codes import Proof
 from geminichat.domain.devices import Device
 from geminichat.domain.identities import Identity
 from geminichat.domain.limits import Pause
@@ -57,7 +56,7 @@ def admit(identity: Identity, device_token: str | None, source: str, now: dateti
         users.key_of(device.user_id if device else NOBODY),
         *map(limits_table.key_of, [wrong_codes, *all_pauses]),
     )
-    record = identities.unexpired(record, now)
+    record = identities.drop_expired(record, now)
     counted = limits_table.with_counts(all_pauses, counters, now)
     is_known = known_devices.is_known(device, record, user)
     pauses = counted[len(as_stranger) :] if is_known else counted[: len(as_stranger)]
@@ -130,7 +129,7 @@ def confirm(
     if confirmation.otp is not None:
         held = users.identities_of(user)
         proof = one_time_codes.confirm(held, confirmation.otp, claims.session_id, source, now)
-        return {}, [_as_confirmation(proof, now)]
+        return {}, [codes_table.use(proof, now)._replace(name="confirmation")]
     pauses = login_limits.of_session(claims.session_id)
     counters = batch_get(*map(limits_table.key_of, pauses))
     pauses = limits_table.with_counts(pauses, counters, now)
@@ -141,12 +140,8 @@ def confirm(
     return attempt.headers, []
 
 
-def _as_confirmation(proof: Proof, now: datetime) -> Write:
-    return codes_table.use(proof, now)._replace(name="confirmation")
-
-
 def _require_unpaused(attempt: Attempt) -> None:
-    seconds = limits.longest_wait(attempt.pauses, attempt.now)
+    seconds = max(pause.wait(attempt.now) for pause in attempt.pauses)
     if seconds:
         raise TooManyRequests(
             f"Too many wrong passwords. Try again in {seconds} s, or log in with a code.",

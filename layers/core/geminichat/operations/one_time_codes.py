@@ -81,7 +81,7 @@ def issue(
     ]
     item, record, *more = batch_get(*keys, *([users.key_of(device.user_id)] if device else []))
     counters, user = more[: len(windows)], more[-1] if device else None
-    record = identities.unexpired(record, now)
+    record = identities.drop_expired(record, now)
     windows = limits_table.with_counts(windows, counters, now)
     require_room(windows, now)
 
@@ -241,13 +241,9 @@ def require_room(windows: Sequence[Window], now: datetime) -> None:
 def _too_many(window: Limit, now: datetime) -> TooManyRequests:
     seconds = window.wait(now) or window.seconds(now)
     full = window.count_events(window.quota)
-    words = {
-        TEXTS: f"No more texts can be sent today. Try again in {seconds} s, or use an email.",
-    }
-    kind = window.name.partition("/")[0]
-    detail = words.get(
-        kind, f"Too many code requests from your IP address. Try again in {seconds} s."
-    )
+    detail = f"Too many code requests from your IP address. Try again in {seconds} s."
+    if window.name == TEXTS:
+        detail = f"No more texts can be sent today. Try again in {seconds} s, or use an email."
     return TooManyRequests(detail, retry_after=seconds, headers=limits.headers([full], now))
 
 

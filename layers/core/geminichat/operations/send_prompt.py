@@ -3,7 +3,6 @@
 A prompt is admitted, then stored and counted by one transaction, then queued.
 """
 
-import math
 import random
 import secrets
 import time
@@ -355,7 +354,7 @@ def _unproven_refusal(allowance: Allowance) -> AppError:
         return TooManyInFlight(
             "Too many prompts of accounts without a verified email or mobile number are being "
             "answered. Send this one again in a moment, or verify yours.",
-            retry_after=math.ceil(SOON.total_seconds()),
+            retry_after=SOON.seconds,
         )
     return IdentityNotProven(
         f"Accounts without a verified email or mobile number have used up {prompts}. Verify yours "
@@ -370,7 +369,7 @@ def _stage_refusal(now: datetime) -> StageLimit:
     return StageLimit(
         "This service has used up its budget for prompts today. Everything else works. "
         f"The budget resets at {times.text(resets)}.",
-        retry_after=math.ceil((resets - now).total_seconds()),
+        retry_after=times.seconds_until(resets, now),
         extensions={"resetsAt": times.text(resets)},
     )
 

@@ -87,7 +87,7 @@ def _admit(user: User, identity: Identity, source: str, now: datetime) -> _Admit
     for window in windows:
         if window.wait(now):
             raise _too_many_sign_ups(window, now)
-    seen = identities.unexpired(record, now)
+    seen = identities.drop_expired(record, now)
     if seen and not accounts.is_left_behind(seen) and _is_kept(seen, now):
         raise IdentityTaken()
     allowance = usage.allowance_of(user.user_id, None, None, now)

@@ -6,7 +6,7 @@ and a part of the archive are in memory.
 
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import msgspec
@@ -117,7 +117,7 @@ def _identities(user: User) -> Iterator[HeldIdentity]:
 
 def _sessions(user: User) -> Iterator[HeldSession]:
     for session_id, began in users.sessions_of(user).items():
-        yield HeldSession(id=session_id, began_at=times.text(datetime.fromtimestamp(began, UTC)))
+        yield HeldSession(id=session_id, began_at=times.of_epoch(began))
 
 
 def _messages(lines: dict[str, Hidden]) -> Iterator[RoomMessage]:

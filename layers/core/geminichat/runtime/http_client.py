@@ -78,19 +78,6 @@ _idle: dict[tuple[bool, str, int], list[tuple[HTTPConnection, float]]] = {}
 _lock = Lock()
 
 
-def post(
-    url: str,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    connect: float,
-    read: float,
-    idle: float = IDLE_LIMIT,
-) -> Answer:
-    """Send a POST; see `request`."""
-    return request("POST", url, headers, body, connect=connect, read=read, idle=idle)
-
-
 def request(
     method: str,
     url: str,
@@ -207,7 +194,6 @@ def stream(
     connect: float,
     silence: float,
     whole: float,
-    idle: float = IDLE_LIMIT_ONE_ATTEMPT,
 ) -> Stream:
     """Send a POST and return its answer, which is still to be begun and read.
 
@@ -217,7 +203,8 @@ def stream(
     """
     address = _parse_url(url)
     whole = min(whole, deadlines.time_left())
-    connection = _take_idle(address, idle) or _connect(address, min(connect, whole))
+    idle = _take_idle(address, IDLE_LIMIT_ONE_ATTEMPT)
+    connection = idle or _connect(address, min(connect, whole))
     answer = Stream(address, connection, silence, time.monotonic() + whole)
     with answer._reading():
         connection.sock.settimeout(min(silence, whole))

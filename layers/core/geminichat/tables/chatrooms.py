@@ -142,7 +142,7 @@ def get(caller: Claims, chatroom_id: str, now: datetime) -> tuple[rooms.Room, Hi
     Raises NotFound, and Unauthorized if the session has ended.
     """
     key = key_of(caller.user_id, chatroom_id)
-    _, room = users.current(caller.user_id, caller.session_id, now, key)
+    _, room = users.current(caller, now, key)
     if room is None:
         raise NotFound()
     return view(room), line_of(room).hidden
@@ -308,7 +308,8 @@ def change(user_id: str, chatroom_id: str, change: rooms.RoomChange, now: dateti
             else Chatroom.system_instruction.remove()
         )
     room = Chatroom(user_id, chatroom_id)
-    _update(room, actions)
+    if not update_if(room, actions, Chatroom.chatroom_id.exists()):
+        raise NotFound()
     return view(room)
 
 
@@ -333,11 +334,6 @@ def finish_title(user_id: str, chatroom_id: str, title_id: str, title: str) -> W
 def delete_room(user_id: str, chatroom_id: str) -> Write:
     """Return the write "room", which deletes the user's room and requires that it exists."""
     return delete("room", Chatroom(user_id, chatroom_id), Chatroom.chatroom_id.exists())
-
-
-def _update(room: Chatroom, actions: list[Action]) -> None:
-    if not update_if(room, actions, Chatroom.chatroom_id.exists()):
-        raise NotFound()
 
 
 def view(room: Chatroom) -> rooms.Room:

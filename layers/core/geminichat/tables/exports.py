@@ -9,7 +9,7 @@ from pynamodb.expressions.update import Action
 from geminichat.domain import times
 from geminichat.domain.exports import KEPT, LONGEST, ExportStatus
 from geminichat.domain.messages import read_member
-from geminichat.tables.table import Key, Table, Write, delete, put, update_if
+from geminichat.tables.table import Key, Table, Write, delete, find_item, put, update_if
 
 ITEM_KEPT = timedelta(days=7)
 
@@ -35,10 +35,7 @@ def key_of(user_id: str) -> Key:
 
 def find(user_id: str) -> StoredExport | None:
     """Return the user's newest export, or None."""
-    try:
-        return StoredExport.get(user_id, consistent_read=True)
-    except StoredExport.DoesNotExist:
-        return None
+    return find_item(StoredExport, user_id)
 
 
 def request(user_id: str, export_id: str, now: datetime) -> Write:

@@ -8,7 +8,7 @@ from pynamodb.expressions.condition import Condition
 
 from geminichat.domain import times
 from geminichat.domain.identities import Identity
-from geminichat.tables.table import Key, Table, Write, batch_get, delete, put
+from geminichat.tables.table import Key, Table, Write, batch_get, delete, find_item, put
 
 UNPROVEN_LIFETIME = timedelta(days=7)
 """The time after which an identity that nobody proved is free again."""
@@ -39,20 +39,17 @@ def key_of(identity: Identity) -> Key:
 
 def find(identity: Identity, now: datetime) -> IdentityRecord | None:
     """Return the record of an identity, or None if it is free."""
-    try:
-        return unexpired(IdentityRecord.get(identity.key, consistent_read=True), now)
-    except IdentityRecord.DoesNotExist:
-        return None
+    return drop_expired(find_item(IdentityRecord, identity.key), now)
 
 
 def find_all(wanted: Sequence[Identity], now: datetime) -> list[IdentityRecord | None]:
     """Return the record of each identity, None for one that is free."""
     items = batch_get(*map(key_of, wanted)) if wanted else []
-    return [unexpired(item, now) for item in items]
+    return [drop_expired(item, now) for item in items]
 
 
-def unexpired(record: IdentityRecord | None, now: datetime) -> IdentityRecord | None:
-    """Return a record that was read, unless it has expired: DynamoDB removes those later."""
+def drop_expired(record: IdentityRecord | None, now: datetime) -> IdentityRecord | None:
+    """Return the record unless it has expired: DynamoDB deletes expired items late."""
     if record is None or record.expires_at is None or int(record.expires_at) > now.timestamp():
         return record
     return None

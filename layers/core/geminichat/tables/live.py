@@ -7,7 +7,6 @@ its session has not ended, whether its entry was removed or not: see `find_watch
 import math
 import random
 import time
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from pynamodb.expressions.condition import Condition, size
 from pynamodb.expressions.update import Action
 
 from geminichat.domain import tickets, times
+from geminichat.domain.sessions import Claims
 from geminichat.domain.tickets import TicketUsed
 from geminichat.errors import Contended
 from geminichat.tables import chatrooms, users
@@ -71,6 +71,11 @@ class Watchers(msgspec.Struct, frozen=True):
         return bool(self.connections) or self.polls
 
 
+def key_of(user_id: str) -> Key:
+    """Return the key of a user's item, to read it together with other items."""
+    return Key(Live, user_id)
+
+
 def find_watchers(user_id: str, now: datetime, prompt: tuple[str, int] | None = None) -> Watchers:
     """Return a user's connections whose session has not ended, and the prompts to stop.
 
@@ -79,14 +84,14 @@ def find_watchers(user_id: str, now: datetime, prompt: tuple[str, int] | None = 
     receive nothing.
     """
     room_key = [chatrooms.key_of(user_id, prompt[0])] if prompt else []
-    user, live, *rooms = batch_get(users.key_of(user_id), Key(Live, user_id), *room_key)
+    user, live, *rooms = batch_get(users.key_of(user_id), key_of(user_id), *room_key)
     hides_prompt = bool(user and user.banned_at) or any(
         room and prompt and chatrooms.line_of(room).hidden.has_position(prompt[1]) for room in rooms
     )
     if live is None:
         return Watchers(hides_prompt=hides_prompt)
     return Watchers(
-        connections=tuple(_counting(user, live, now)),
+        connections=tuple(_list_counting(user, live, now)),
         stops=frozenset(live.stops or ()),
         polls=bool(live.polls_until and live.polls_until > now.timestamp()),
         hides_prompt=hides_prompt,
@@ -109,11 +114,11 @@ def open_connection(
     nonce_expiry = int((now + tickets.LIFETIME).timestamp()) + 1
     for attempt in range(ATTEMPTS):
         time.sleep(random.uniform(0, 0.02 * attempt))
-        user, live = users.current(user_id, session_id, now, Key(Live, user_id))
+        user, live = users.current(Claims(user_id, session_id), now, key_of(user_id))
         known = _connections(live)
         if nonce in _nonces(live):
             raise TicketUsed()
-        counting = _counting(user, live, now) if live else []
+        counting = _list_counting(user, live, now)
         kept = counting[max(0, len(counting) + 1 - MOST_CONNECTIONS) :]
         removed = [one for one in known if one not in kept]
         actions: list[Action] = [_expiry(now)]
@@ -171,22 +176,21 @@ def close_connection(user_id: str, connection_id: str, *, gone_at: datetime | No
 
 def close_ended(user_id: str, now: datetime) -> tuple[str, ...]:
     """Remove the connections of sessions that have ended, and return them."""
-    user, live = batch_get(users.key_of(user_id), Key(Live, user_id))
-    counting = _counting(user, live, now) if live else []
-    return _remove(user_id, [one for one in _connections(live) if one not in counting])
+    user, live = batch_get(users.key_of(user_id), key_of(user_id))
+    counting = _list_counting(user, live, now)
+    ended = tuple(one for one in _connections(live) if one not in counting)
+    if ended:
+        actions = [Live.connections[one].remove() for one in ended]
+        update_if(Live(user_id), actions, Live.connections.exists())
+    return ended
 
 
 def close_all(user_id: str) -> tuple[str, ...]:
     """Delete a user's item, and return the connections that it had."""
-    [live] = batch_get(Key(Live, user_id))
+    [live] = batch_get(key_of(user_id))
     if live is not None:
         live.delete()
     return tuple(_connections(live))
-
-
-def key_of(user_id: str) -> Key:
-    """Return the key of a user's item, to read it together with other items."""
-    return Key(Live, user_id)
 
 
 def note_poll(user_id: str, live: Live | None, now: datetime) -> None:
@@ -211,7 +215,7 @@ def clear_stop(user_id: str, message_id: str) -> None:
     update_if(Live(user_id), [Live.stops.delete({message_id})], requested)
 
 
-def _counting(user: User | None, live: Live, now: datetime) -> list[str]:
+def _list_counting(user: User | None, live: Live | None, now: datetime) -> list[str]:
     """Return the connections that count, the oldest first."""
     known = _connections(live)
     return [
@@ -229,13 +233,6 @@ def _connections(live: Live | None) -> dict[str, Any]:
 
 def _nonces(live: Live | None) -> dict[str, Any]:
     return live.nonces.as_dict() if live and live.nonces else {}
-
-
-def _remove(user_id: str, connection_ids: Sequence[str]) -> tuple[str, ...]:
-    if connection_ids:
-        actions = [Live.connections[one].remove() for one in connection_ids]
-        update_if(Live(user_id), actions, Live.connections.exists())
-    return tuple(connection_ids)
 
 
 def _expiry(now: datetime) -> Action:

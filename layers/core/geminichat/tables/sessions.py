@@ -36,14 +36,6 @@ def key_of(user_id: str, session_id: str) -> Key:
     return Key(Session, user_id, session_id)
 
 
-def find(user_id: str, session_id: str) -> Session | None:
-    """Return the session, or None."""
-    try:
-        return Session.get(user_id, session_id, consistent_read=True)
-    except Session.DoesNotExist:
-        return None
-
-
 def begin(refresh: RefreshToken, now: datetime) -> Write:
     """Return the write "session", which stores a session with its first refresh token."""
     session = Session(

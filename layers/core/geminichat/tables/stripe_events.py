@@ -6,7 +6,7 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
 from geminichat.domain import times
 from geminichat.domain.webhooks import StripeEvent
-from geminichat.tables.table import Table, Write, put, put_if
+from geminichat.tables.table import Table, Write, find_item, put, put_if
 
 KEPT = timedelta(days=30)
 """Stripe retries an event for three days; it can be resent by hand for thirty."""
@@ -26,11 +26,7 @@ class HandledEvent(Table):
 
 def is_handled(event: StripeEvent) -> bool:
     """Return whether an event was handled before."""
-    try:
-        HandledEvent.get(event.id, consistent_read=True)
-    except HandledEvent.DoesNotExist:
-        return False
-    return True
+    return find_item(HandledEvent, event.id) is not None
 
 
 def put_handled(event: StripeEvent) -> Write:

@@ -13,7 +13,16 @@ from geminichat.domain.plans import Plan, plan_at
 from geminichat.domain.quota import Allowance
 from geminichat.domain.sessions import Claims
 from geminichat.tables import users
-from geminichat.tables.table import Key, Table, Write, check, transact_if, update, update_if
+from geminichat.tables.table import (
+    Key,
+    Table,
+    Write,
+    check,
+    find_item,
+    transact_if,
+    update,
+    update_if,
+)
 
 
 class ByCustomer(GlobalSecondaryIndex["Subscription"]):
@@ -54,10 +63,7 @@ class Subscription(Table):
 
 def load(user_id: str) -> Subscription:
     """Return the user's item, or a new, empty one that is not stored yet."""
-    try:
-        return Subscription.get(user_id, consistent_read=True)
-    except Subscription.DoesNotExist:
-        return Subscription(user_id)
+    return find_item(Subscription, user_id) or Subscription(user_id)
 
 
 def key_of(user_id: str) -> Key:
@@ -67,7 +73,7 @@ def key_of(user_id: str) -> Key:
 
 def read_plan(caller: Claims, now: datetime) -> Plan:
     """Return the user's plan. Raises Unauthorized if the session has ended."""
-    _, known = users.current(caller.user_id, caller.session_id, now, key_of(caller.user_id))
+    _, known = users.current(caller, now, key_of(caller.user_id))
     return plan_of(known, now)
 
 
@@ -116,11 +122,6 @@ def revoke(user_id: str) -> Write:
     """Return the write "grant", which ends a grant. Its condition fails if there is none."""
     granted_until = Subscription.granted_until
     return update("grant", Subscription(user_id), [granted_until.remove()], granted_until.exists())
-
-
-def is_ongoing(subscription: Subscription) -> bool:
-    """Return whether the user has a subscription that has not ended."""
-    return subscription.status in ONGOING
 
 
 def store_customer(user_id: str, customer_id: str) -> str:
@@ -210,7 +211,7 @@ def _text(moment: datetime | None) -> str | None:
 def has_state(subscription: Subscription, state: SubscriptionState | None) -> bool:
     """Return whether an item holds this state; None means that nothing is ongoing at Stripe."""
     if state is None:
-        return not is_ongoing(subscription) and subscription.pro_until is None
+        return subscription.status not in ONGOING and subscription.pro_until is None
     stored = (
         subscription.stripe_subscription_id,
         subscription.status,

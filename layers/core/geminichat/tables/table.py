@@ -59,6 +59,14 @@ class Key(NamedTuple):
     range_key: Any = None
 
 
+def find_item[T: Table](table: type[T], hash_key: Any, range_key: Any = None) -> T | None:
+    """Return the item with this key, or None; strongly consistent."""
+    try:
+        return table.get(hash_key, range_key, consistent_read=True)
+    except table.DoesNotExist:
+        return None
+
+
 def batch_get(*keys: Key) -> list[Any]:
     """Return the items with these keys in their order, None for a missing one; one network call.
 

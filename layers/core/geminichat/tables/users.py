@@ -25,6 +25,7 @@ from geminichat.tables.table import (
     batch_get,
     check,
     delete,
+    find_item,
     put,
     transact,
     transact_if,
@@ -72,10 +73,7 @@ def add_first_session(user: User, session_id: str, now: datetime) -> None:
 
 def find(user_id: str) -> User | None:
     """Return the user, or None."""
-    try:
-        return User.get(user_id, consistent_read=True)
-    except User.DoesNotExist:
-        return None
+    return find_item(User, user_id)
 
 
 def key_of(user_id: str) -> Key:
@@ -83,13 +81,13 @@ def key_of(user_id: str) -> Key:
     return Key(User, user_id)
 
 
-def current(user_id: str, session_id: str, now: datetime, *also: Key) -> list[Any]:
+def current(claims: Claims, now: datetime, *also: Key) -> list[Any]:
     """Return the user of a session that has not ended, and the items with further keys.
 
     One network call (see `batch_get`). Raises Unauthorized.
     """
-    user, *others = batch_get(key_of(user_id), *also)
-    require_session(user, session_id, now)
+    user, *others = batch_get(key_of(claims.user_id), *also)
+    require_session(user, claims.session_id, now)
     return [user, *others]
 
 

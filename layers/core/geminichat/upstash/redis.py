@@ -42,7 +42,8 @@ class Redis(Commands):
     def execute(self, command: list[Any]) -> Any:
         """Run one command. Raises UpstashError, RequestFailed, msgspec.DecodeError."""
         body = msgspec.json.encode(command)
-        answer = http_client.post(
+        answer = http_client.request(
+            "POST",
             self._url,
             self._headers,
             body,

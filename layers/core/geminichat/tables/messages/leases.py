@@ -1,6 +1,5 @@
 """A prompt that a worker has leased: answered, released for a later attempt, or failed."""
 
-import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -166,7 +165,7 @@ def find_wait(chatroom_id: str, seq: int, now: datetime) -> int | None:
         return None
     if prompt.status == Status.QUEUED or not prompt.leased_until:
         return 1
-    return max(1, math.ceil((times.parse(prompt.leased_until) - now).total_seconds()))
+    return max(1, times.seconds_until(times.parse(prompt.leased_until), now))
 
 
 def put_reply(

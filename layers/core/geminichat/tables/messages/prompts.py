@@ -82,13 +82,8 @@ def get_prompt(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> Sen
 def _get_prompt(
     caller: Claims, chatroom_id: str, seq: int, now: datetime
 ) -> tuple[chatrooms.Chatroom, StoredMessage]:
-    _, room, prompt = users.current(
-        caller.user_id,
-        caller.session_id,
-        now,
-        chatrooms.key_of(caller.user_id, chatroom_id),
-        stored.key_of(chatroom_id, seq),
-    )
+    keys = chatrooms.key_of(caller.user_id, chatroom_id), stored.key_of(chatroom_id, seq)
+    _, room, prompt = users.current(caller, now, *keys)
     if room is None or prompt is None or prompt.sender != "user":
         raise NotFound()
     return room, prompt

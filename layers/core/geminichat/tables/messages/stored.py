@@ -18,7 +18,7 @@ from geminichat.domain import times
 from geminichat.domain.lines import Hidden, Range
 from geminichat.domain.messages import TokenUsage
 from geminichat.domain.spending import Reservation
-from geminichat.tables.table import Key, Table
+from geminichat.tables.table import Key, Table, find_item
 
 FIRST = "0"
 """The generation of a prompt that was never retried."""
@@ -101,10 +101,7 @@ def key_of(chatroom_id: str, seq: int) -> Key:
 
 def find(chatroom_id: str, seq: int) -> StoredMessage | None:
     """Return a message, or None."""
-    try:
-        return StoredMessage.get(chatroom_id, seq, consistent_read=True)
-    except StoredMessage.DoesNotExist:
-        return None
+    return find_item(StoredMessage, chatroom_id, seq)
 
 
 def find_last(chatroom_id: str) -> int:

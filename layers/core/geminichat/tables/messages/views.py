@@ -31,8 +31,7 @@ def read(
     """Return a message as `get` does, its item, and the items with further keys; one call."""
     seq = ids.message_seq(ids.parse_room(chatroom_id), message_id)
     _, room, message, following, *others = users.current(
-        caller.user_id,
-        caller.session_id,
+        caller,
         now,
         chatrooms.key_of(caller.user_id, chatroom_id),
         stored.key_of(chatroom_id, seq),
