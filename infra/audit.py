@@ -64,7 +64,7 @@ class Outcome:
 def main() -> int:
     """Run every check, print the outcomes, and return the exit status."""
     with ThreadPoolExecutor() as pool:
-        outcomes = dict(zip(ALL, pool.map(_timed, ALL.values()), strict=True))
+        outcomes = dict(zip(ALL, pool.map(_measure, ALL.values()), strict=True))
     for name, (outcome, seconds) in outcomes.items():
         state = "failed" if outcome.findings else "skipped" if outcome.skipped else "ok"
         why = f": {outcome.skipped}" if outcome.skipped else ""
@@ -74,7 +74,7 @@ def main() -> int:
     return int(any(outcome.findings for outcome, _ in outcomes.values()))
 
 
-def _timed(check: Callable[[], Outcome]) -> tuple[Outcome, float]:
+def _measure(check: Callable[[], Outcome]) -> tuple[Outcome, float]:
     began = time.monotonic()
     return check(), time.monotonic() - began
 
@@ -87,7 +87,7 @@ def templates() -> Outcome:
 
 def of_checkov(output: str, errors: str = "") -> Outcome:
     """Return the outcome in Checkov's report; a template that it could not read is a finding."""
-    report = _parsed(output)
+    report = _parse(output)
     if not isinstance(report, dict) or "results" not in report:
         return Outcome([f"Checkov failed: {_last_line(errors or output)}"])
     failed = [
@@ -104,7 +104,7 @@ def of_checkov(output: str, errors: str = "") -> Outcome:
 def code() -> Outcome:
     """Check our code with Bandit; pyproject.toml has the exceptions."""
     done = _run("bandit", "-q", "-c", "pyproject.toml", "-f", "json", "-r", *CODE)
-    report = _parsed(done.stdout)
+    report = _parse(done.stdout)
     if not isinstance(report, dict):
         return Outcome([f"Bandit failed: {_last_line(done.stderr)}"])
     unread = [f"{one['filename']}: {one['reason']}" for one in report["errors"]]
@@ -125,7 +125,7 @@ def workflows() -> Outcome:
 
 def of_zizmor(output: str, errors: str = "") -> Outcome:
     """Return the outcome in zizmor's report."""
-    report = _parsed(output)
+    report = _parse(output)
     if not isinstance(report, list):
         return Outcome([f"zizmor failed: {_last_line(errors)}"])
     return Outcome([f"{_place(one)} {one['desc']} ({one['ident']})" for one in report])
@@ -141,10 +141,10 @@ def _place(finding: Any) -> str:
 
 def licences() -> Outcome:
     """Check that the licence of every package in the layers is allowed."""
-    names = shipped()
+    names = list_shipped()
     python = ROOT / ".venv" / "bin" / "python"
     done = _run("pip-licenses", "--python", python, "--format", "json", "--packages", *names)
-    report = _parsed(done.stdout)
+    report = _parse(done.stdout)
     if not isinstance(report, list):
         return Outcome([f"pip-licenses failed: {_last_line(done.stderr)}"])
     found = {canonical(one["Name"]): str(one["License"]) for one in report}
@@ -182,7 +182,7 @@ def vulnerabilities() -> Outcome:
 
 def of_pip_audit(output: str, errors: str = "") -> Outcome:
     """Return the outcome in pip-audit's report; a package that it did not find is not approved."""
-    report = _parsed(output)
+    report = _parse(output)
     if not isinstance(report, dict):
         last = _last_line(errors)
         if UNREACHABLE.search(last):
@@ -202,7 +202,7 @@ def of_pip_audit(output: str, errors: str = "") -> Outcome:
     return Outcome(found)
 
 
-def shipped() -> list[str]:
+def list_shipped() -> list[str]:
     """Return the names of all packages in the layers."""
     text = "\n".join((ROOT / file).read_text() for file in REQUIREMENTS)
     return sorted(set(re.findall(r"(?m)^([A-Za-z0-9._-]+)==", text)))
@@ -227,7 +227,7 @@ def _run(tool: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:

@@ -145,7 +145,7 @@ def install_uv(quiet: bool) -> Path:
     folder = LOCAL / "uv"
     requirements = REQUIREMENTS / "uv.txt"
     expected = [platform.machine(), digest(requirements)]
-    if stamped(folder) != expected:
+    if read_stamp(folder) != expected:
         shutil.rmtree(folder, ignore_errors=True)
         with progress("Installing uv", quiet):
             pip_install(requirements, folder)
@@ -160,7 +160,7 @@ def npm_install(name: str, quiet: bool) -> None:
         raise SetupError(f"{name} needs npm on PATH; it comes with Node.js 20 or newer")
     folder, pinned = LOCAL / name, REQUIREMENTS / name
     expected = [digest(pinned / "package-lock.json")]
-    if stamped(folder) == expected:
+    if read_stamp(folder) == expected:
         return
     with progress(f"Installing {NODE_TOOLS[name]}", quiet):
         shutil.rmtree(folder, ignore_errors=True)
@@ -290,7 +290,7 @@ def sync(uv: Path, python: Path, folder: Path, requirements: Path, name: str, qu
     """Install exactly these requirements into the environment in `folder`."""
     executable = os.path.realpath(python)
     expected = [executable, digest(requirements)]
-    made = stamped(folder)
+    made = read_stamp(folder)
     if made == expected:
         return
     failed = f"{name} could not be installed"
@@ -310,7 +310,7 @@ def digest(requirements: Path) -> str:
     return hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 
-def stamped(folder: Path) -> list[str]:
+def read_stamp(folder: Path) -> list[str]:
     """Return the lines that mark a folder as complete, or nothing if it is not complete."""
     mark = folder / ".set-up"
     return mark.read_text().splitlines() if mark.is_file() else []

@@ -1,4 +1,4 @@
-"""make admin: change what a user may do: pro until a date, prompts given back, sessions, bans.
+"""make admin: grant pro, give prompts back, end the sessions of a user, or ban a user.
 
 An act and its audit item are one transaction. Caches are invalidated and connections are closed
 after it, and again when the act is sent again.

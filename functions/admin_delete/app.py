@@ -1,7 +1,7 @@
 """make admin: delete an account as its user could, after a grace period in which a login keeps it.
 
-Its identities are told. The account and the audit item change in one transaction; payments end
-before it, and the purge ends them again.
+A notice goes to its identities. The account and the audit item change in one transaction. Payments
+end before it, and the purge ends them again.
 """
 
 from datetime import datetime

@@ -1,6 +1,6 @@
 """make admin: collect the data of an account; only its user, logged in, can fetch the archive.
 
-Its identities are told. The request and the audit item are stored in one transaction.
+A notice goes to its identities. The request and the audit item are stored in one transaction.
 """
 
 from datetime import datetime

@@ -15,11 +15,10 @@ from geminichat.tables import users
 def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with the tokens of a new session; all others have ended."""
     change = request.body(PasswordChange)
-    confirmation = change.confirmation
     [user] = users.current(request.caller, request.now)
     check_strength("/newPassword", change.new_password, user.email, user.mobile)
 
-    limits, used = login.confirm(user, confirmation, request.caller, request.source, request.now)
+    limits, used = login.confirm(user, change, request.caller, request.source, request.now)
     password_hash = hashing.hash_password(change.new_password)
     session = accounts.change_password(request.caller, password_hash, used, request.now)
     notices.send(user.user_id, users.identities_of(user), texts.CHANGE_NOTICE, request.now)

@@ -22,10 +22,10 @@ from geminichat.tables import users
 def handler(request: Request) -> Response[Account]:
     """Answer 200 with the user; POST /auth/send-otp with the purpose "link" sends the code."""
     given = request.body(NewIdentity)
-    confirmation = given.confirmation
     [user] = users.current(request.caller, request.now)
 
-    limits, used = login.confirm(user, confirmation, request.caller, request.source, request.now)
+    fresh = given.fresh_proof
+    limits, used = login.confirm(user, fresh, request.caller, request.source, request.now)
     proof = one_time_codes.verify(
         given.identity, Purpose.LINK, given.otp, given.challenge, request.source, request.now
     )

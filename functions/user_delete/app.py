@@ -33,10 +33,10 @@ def handler(request: Request) -> Response[ScheduledPurge]:
 
     A login before that time keeps the account.
     """
-    confirmation = request.body(Departure).confirmation
+    fresh = request.body(Departure)
     [user] = users.current(request.caller, request.now)
 
-    limits, used = login.confirm(user, confirmation, request.caller, request.source, request.now)
+    limits, used = login.confirm(user, fresh, request.caller, request.source, request.now)
     usage.count_stripe_request(request.user_id, request.now)
     purge_at = times.text(delete_account.request(user, request.caller, used, request.now))
     identities = users.identities_of(user)

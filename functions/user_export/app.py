@@ -13,12 +13,12 @@ from geminichat.tables import exports, users
 @endpoint(errors=[InvalidCode, InvalidCredentials, TooManyRequests])
 def handler(request: Request) -> Response[Export]:
     """Answer 202; GET /user/export shows the address of the archive when it is ready."""
-    confirmation = request.body(ExportRequest).confirmation
+    fresh = request.body(ExportRequest)
     key = exports.key_of(request.user_id)
     user, known = users.current(request.caller, request.now, key)
     limit = export_account.check_daily_limit(known, request.now)
 
-    tries, used = login.confirm(user, confirmation, request.caller, request.source, request.now)
+    tries, used = login.confirm(user, fresh, request.caller, request.source, request.now)
     session = users.check_session(request.caller, request.now)
     export = export_account.request(user.user_id, request.now, session, *used)
     identities = users.identities_of(user)

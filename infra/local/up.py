@@ -212,7 +212,7 @@ class _System:
                 with _step("Building functions and layers"):
                     await build.build(self._folder.logs / "sam-build.log")
             template = BUILD / "template.yaml"
-            values = deploy.declared(template, parameters)
+            values = deploy.select_declared(template, parameters)
             wanted = deploy.digest(build.fingerprint(), *sorted(map("=".join, values.items())))
             if not await asyncio.to_thread(cloud.is_deployed, wanted):
                 with _step("Deploying template.yaml"):

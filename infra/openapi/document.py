@@ -263,7 +263,7 @@ def _union(schema: Json) -> Json:
                 "title": f"{schema['title']}By{alternative['required'][0].capitalize()}",
                 "type": "object",
                 "properties": {
-                    name: _narrowed(field, alternative["properties"].get(name, {}))
+                    name: _narrow(field, alternative["properties"].get(name, {}))
                     for name, field in schema["properties"].items()
                 },
                 "required": sorted({*schema["required"], *alternative["required"]}),
@@ -274,7 +274,7 @@ def _union(schema: Json) -> Json:
     }
 
 
-def _narrowed(field: Json, to: Json) -> Json:
+def _narrow(field: Json, to: Json) -> Json:
     """Return the member of a union that has a type, or the field as it is."""
     members = field.get("anyOf", [])
     return next((one for one in members if one.get("type") == to.get("type")), field)

@@ -423,7 +423,7 @@ def answers(route: str, kind: type, status: int) -> dict[str, Any]:
 
 def problems(kind: type[AppError], endpoint: Endpoint) -> dict[str, AppError]:
     """Return examples of an error as an endpoint answers it, by name. Raises LookupError."""
-    shown = _rejected(endpoint.body[0], kind) if endpoint.body else {}
+    shown = _find_rejections(endpoint.body[0], kind) if endpoint.body else {}
     texts = [error for folder, error in PROBLEMS if endpoint.name.startswith(folder)]
     listed = [error for error in texts if type(error) is kind]
     if kind is TooManyRequests and endpoint.method == "GET":
@@ -437,7 +437,7 @@ def problems(kind: type[AppError], endpoint: Endpoint) -> dict[str, AppError]:
     return shown
 
 
-def _rejected(body: type, kind: type[AppError]) -> dict[str, AppError]:
+def _find_rejections(body: type, kind: type[AppError]) -> dict[str, AppError]:
     """Return the errors of this kind for invalid bodies, by the name of the problem."""
     good = next(iter(of(body).values()))
     wrong = {"missingField": {}, "unknownField": good | {"colour": "blue"}}
@@ -458,10 +458,10 @@ def of(kind: type) -> dict[str, Any]:
     found = {name: value for name, value in EXAMPLES if type(value) is kind}
     if not found:
         raise LookupError(f"infra/openapi/examples.py has no example of {kind.__name__}")
-    return {name: _without_nulls(value) for name, value in found.items()}
+    return {name: _omit_nulls(value) for name, value in found.items()}
 
 
-def _without_nulls(value: msgspec.Struct) -> Any:
+def _omit_nulls(value: msgspec.Struct) -> Any:
     """Return the struct as JSON; a request's body omits the fields that are None."""
     shown: dict[str, Any] = msgspec.to_builtins(value)
     if type(value).__struct_config__.forbid_unknown_fields:

@@ -179,11 +179,11 @@ class _Operation:
             name: f"{{{{{name}}}}}" if name in BODY_FIELDS else item for name, item in value.items()
         }
 
-    def expected(self, step: Step) -> Iterator[str]:
+    def list_checks(self, step: Step) -> Iterator[str]:
         """Yield the checks that the document implies for an answer. Raises DocumentError."""
         where = f"infra/openapi/journey.py: {step.says}: "
         try:
-            answer = self._resolved(self._operation["responses"][str(step.status)])
+            answer = self._resolve(self._operation["responses"][str(step.status)])
         except KeyError:
             raise DocumentError(f"{where}{step.status} is not documented") from None
         if unknown := set(step.shows) - set(answer["headers"]):
@@ -195,7 +195,7 @@ class _Operation:
         if step.code:
             kind = PROBLEM_TYPE + step.code
             schema = answer["content"]["application/problem+json"]["schema"]
-            problem, narrower = (self._resolved(part) for part in schema["allOf"])
+            problem, narrower = (self._resolve(part) for part in schema["allOf"])
             if kind not in narrower["properties"]["type"]["enum"]:
                 raise DocumentError(f"{where}{step.code} is not documented")
             yield "const answer = pm.response.json();"
@@ -205,11 +205,11 @@ class _Operation:
             schema = answer["content"]["application/json"]["schema"]
             yield "const answer = pm.response.json();"
             yield from _has_fields("the answer is an envelope", "answer", schema["required"])
-            data = self._resolved(schema["properties"]["data"])
+            data = self._resolve(schema["properties"]["data"])
             if fields := data.get("required"):
                 yield from _has_fields("the data are complete", "answer.data", fields)
 
-    def _resolved(self, value: Json) -> Json:
+    def _resolve(self, value: Json) -> Json:
         if "$ref" not in value:
             return value
         found: Any = self._document
@@ -237,7 +237,7 @@ def _checks(step: Step, operation: _Operation) -> Iterator[str]:
         f'pm.collectionVariables.set("{name}", {value});' for name, value in step.saves.items()
     ]
     checks = [
-        *operation.expected(step),
+        *operation.list_checks(step),
         *(
             f'pm.test("{says}", () => pm.expect({holds}).to.be.true);'
             for says, holds in step.expects.items()

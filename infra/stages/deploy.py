@@ -96,7 +96,7 @@ def check(stage: Stage) -> None:
             f"[{stage.name}.deploy.parameters]: fill in {', '.join(stage.unfilled)}."
         )
     check_models.read_catalogue(stage.parameters)
-    if missing := put_secrets.missing(boto3.client("ssm"), stage):
+    if missing := put_secrets.list_missing(boto3.client("ssm"), stage):
         raise CommandError(
             f"SSM does not have {', '.join(missing)} yet. Run `make secrets STAGE={stage.name}`."
         )

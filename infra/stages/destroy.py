@@ -31,7 +31,9 @@ def main(arguments: list[str]) -> None:
 def destroy(stage: Stage, ask: Callable[[str], str]) -> Iterator[str]:
     """Delete stack, tables and secrets if `ask` returns the stage's name; yield each step."""
     ssm = boto3.client("ssm")
-    parameters = [f"{stage.secrets_path}/{name}" for name in sorted(put_secrets.stored(ssm, stage))]
+    parameters = [
+        f"{stage.secrets_path}/{name}" for name in sorted(put_secrets.list_stored(ssm, stage))
+    ]
     is_deployed = stages.outputs(stage) is not None
     if not is_deployed and not parameters:
         raise CommandError(f"There is no stack {stage.stack} and no secret of {stage.name} here.")

@@ -84,7 +84,7 @@ def store(ssm: "SSMClient", stage: Stage, ask: Ask) -> Iterator[str]:
     Raises CommandError for a value that cannot be right, and at the end if a required secret is
     missing.
     """
-    known = stored(ssm, stage)
+    known = list_stored(ssm, stage)
     if SIGNING_KEYS not in known:
         rotate_signing_keys.step(ssm, f"{stage.secrets_path}/{SIGNING_KEYS}", datetime.now(UTC))
         yield f"{SIGNING_KEYS}: created"
@@ -101,7 +101,7 @@ def store(ssm: "SSMClient", stage: Stage, ask: Ask) -> Iterator[str]:
             known.add(secret.name)
         state = "stored" if value else "kept" if secret.name in known else "not set"
         yield f"{secret.name}: {state}"
-    if absent := missing(ssm, stage):
+    if absent := list_missing(ssm, stage):
         raise CommandError(f"Still missing: {', '.join(absent)}. Run this command again.")
 
 
@@ -113,14 +113,14 @@ def check(secret: Secret, value: str, stage: Stage) -> None:
         raise CommandError(f"That {secret.name} is from Stripe's test mode; prod needs live mode.")
 
 
-def missing(ssm: "SSMClient", stage: Stage) -> list[str]:
+def list_missing(ssm: "SSMClient", stage: Stage) -> list[str]:
     """Return the names of the required secrets that a stage does not have."""
-    known = stored(ssm, stage)
+    known = list_stored(ssm, stage)
     required = [SIGNING_KEYS, *(secret.name for secret in SECRETS if secret.required)]
     return [name for name in required if name not in known]
 
 
-def stored(ssm: "SSMClient", stage: Stage) -> set[str]:
+def list_stored(ssm: "SSMClient", stage: Stage) -> set[str]:
     """Return the names of the secrets that a stage has, without reading a value."""
     prefix = {"Key": "Name", "Option": "BeginsWith", "Values": [f"{stage.secrets_path}/"]}
     pages = ssm.get_paginator("describe_parameters").paginate(ParameterFilters=[prefix])  # type: ignore[list-item]

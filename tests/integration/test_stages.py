@@ -228,7 +228,7 @@ def test_destroy_deletes_stack_tables_buckets_and_secrets(deployed: Stage) -> No
     assert f"{table}: deleted" in lines
     assert f"{bucket}: deleted" in lines
     assert table not in boto3.client("dynamodb").list_tables()["TableNames"]
-    assert put_secrets.stored(boto3.client("ssm"), deployed) == set()
+    assert put_secrets.list_stored(boto3.client("ssm"), deployed) == set()
     with pytest.raises(CommandError, match="There is no stack"):
         destroy.tables_of(deployed)
 
@@ -237,7 +237,7 @@ def test_destroy_deletes_nothing_without_the_stages_name(deployed: Stage) -> Non
     with pytest.raises(CommandError, match="Nothing was deleted"):
         list(destroy.destroy(deployed, lambda _: "yes"))
     assert destroy.tables_of(deployed)
-    assert put_secrets.stored(boto3.client("ssm"), deployed)
+    assert put_secrets.list_stored(boto3.client("ssm"), deployed)
 
 
 def test_destroy_refuses_prod(capsys: pytest.CaptureFixture[str]) -> None:
@@ -361,7 +361,7 @@ def test_destroy_removes_the_secrets_of_a_stage_that_was_never_deployed(stage: S
     list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
     lines = list(destroy.destroy(stage, lambda _: stage.name))
     assert lines[-1] == "3 secrets: deleted"
-    assert put_secrets.stored(boto3.client("ssm"), stage) == set()
+    assert put_secrets.list_stored(boto3.client("ssm"), stage) == set()
     with pytest.raises(CommandError, match="no secret"):
         list(destroy.destroy(stage, lambda _: stage.name))
 

@@ -107,7 +107,7 @@ def _run(
     log = folder / "log"
     with log.open("wb") as output:
         child = subprocess.Popen(
-            run_until_parent_exits.wrapped(*command),
+            run_until_parent_exits.wrap(*command),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

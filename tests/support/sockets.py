@@ -12,6 +12,7 @@ from aiohttp import web
 
 from geminichat.domain import live
 from infra.local.cloud.http_events import Event
+from tests.support import reader_rule
 from tests.support.lambdas import invoke
 from tests.support.template import of_type
 
@@ -120,5 +121,5 @@ class Connections:
 
     def frames(self, connection_id: str) -> list[live.PromptFrame]:
         """Return the frames about prompts that were posted to a connection, in order."""
-        found = [live.decode(body) for one, body in self.posted if one == connection_id]
+        found = [reader_rule.decode(body) for one, body in self.posted if one == connection_id]
         return [frame for frame in found if frame and not isinstance(frame, live.RoomFrame)]

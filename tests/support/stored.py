@@ -83,7 +83,7 @@ def wrong_codes(identity: Identity, at: datetime | None = None) -> int:
     """Return the wrong codes in a row that are counted for an identity."""
     limit = codes.wrong_in_a_row(identity)
     found = next(iter(Counter.query(limit.key, consistent_read=True)), None)
-    return limits.with_counts([limit], [found], at or datetime.now(UTC))[0].count
+    return limits.add_counts([limit], [found], at or datetime.now(UTC))[0].count
 
 
 def codes_of(identity: Identity) -> Codes:

@@ -18,6 +18,7 @@ from functions.console_asset import app as assets
 from functions.console_page import app as page
 from geminichat.domain import live
 from infra.paths import ROOT
+from tests.support import reader_rule
 
 MODULES = ROOT / "functions" / "console_asset" / "modules"
 node = pytest.mark.skipif(not shutil.which("node"), reason="no Node.js")
@@ -107,15 +108,15 @@ def a_frame(random: Random, texts: Mapping[int, str]) -> dict[str, Any]:
 
 def shown_by_python(frames: Sequence[Mapping[str, Any]]) -> list[str | int]:
     """Return the shown text after each frame, or the offset from which it fetches."""
-    shown, seen = live.Shown(), list[str | int]()
+    shown, seen = reader_rule.Shown(), list[str | int]()
     for each in frames:
-        frame = live.decode(json.dumps(each))
+        frame = reader_rule.decode(json.dumps(each))
         assert frame
         assert not isinstance(frame, live.RoomFrame)
-        match live.read(shown, frame):
-            case live.Fetch(start=start):
+        match reader_rule.read(shown, frame):
+            case reader_rule.Fetch(start=start):
                 seen.append(start)
-            case live.Shown() as shown:
+            case reader_rule.Shown() as shown:
                 seen.append(shown.text)
     return seen
 

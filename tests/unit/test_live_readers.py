@@ -12,9 +12,10 @@ import pytest
 from aiohttp import web
 
 from functions.docs_asset import live_reader
-from geminichat.domain.live import TextFrame, beginning, encode, rest, utf16_length
+from geminichat.domain.live import TextFrame, encode, rest, utf16_length
 from infra.local.serving import serve
 from infra.paths import ROOT
+from tests.support.reader_rule import beginning
 
 REPLIES = [
     "",

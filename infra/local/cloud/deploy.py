@@ -63,7 +63,7 @@ def cors_of(body: Mapping[str, Any]) -> "CorsTypeDef":
     return result
 
 
-def declared(template: Path, values: Mapping[str, str]) -> dict[str, str]:
+def select_declared(template: Path, values: Mapping[str, str]) -> dict[str, str]:
     """Return the values of parameters that the template declares."""
     parameters = load(template)["Parameters"]
     return {name: value for name, value in values.items() if name in parameters}

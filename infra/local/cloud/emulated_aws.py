@@ -233,7 +233,7 @@ async def change(faults: Faults, method: str, receive: Receive) -> tuple[int, An
             faults.add(json.loads(body))
         except (BadFault, json.JSONDecodeError) as refused:
             return 400, {"error": str(refused)}
-    return 201 if method == "POST" else 200, {"faults": faults.pending()}
+    return 201 if method == "POST" else 200, {"faults": faults.list_pending()}
 
 
 async def answer(send: Send, status: int, body: Any = None) -> None:

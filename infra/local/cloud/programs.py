@@ -39,7 +39,7 @@ class Program:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *run_until_parent_exits.wrapped(*command),
+                *run_until_parent_exits.wrap(*command),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,

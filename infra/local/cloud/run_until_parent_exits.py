@@ -45,7 +45,7 @@ def kill_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def wrapped(*command: object) -> list[str]:
+def wrap(*command: object) -> list[str]:
     """Return the command line that runs a command under this module."""
     return [sys.executable, "-I", "-S", __file__, *map(str, command)]
 

@@ -90,7 +90,7 @@ async def _run(arguments: list[str], stack: Stack) -> int:
         "PYTHONWARNINGS": "ignore",
     }
     process = await asyncio.create_subprocess_exec(
-        *run_until_parent_exits.wrapped(SAM, *arguments),
+        *run_until_parent_exits.wrap(SAM, *arguments),
         stdin=asyncio.subprocess.PIPE,
         env=inherited | credentials | settings,
         cwd=ROOT,
@@ -127,11 +127,11 @@ def environment(stack: Stack) -> dict[str, dict[str, str]]:
     found = {}
     for logical_id, name in stack.functions.items():
         settings = functions.get_function_configuration(FunctionName=name)["Environment"]
-        found[logical_id] = reachable(settings["Variables"])
+        found[logical_id] = make_reachable(settings["Variables"])
     return found
 
 
-def reachable(settings: Mapping[str, str]) -> dict[str, str]:
+def make_reachable(settings: Mapping[str, str]) -> dict[str, str]:
     """Return the settings with addresses of our loopback that a container can reach."""
     outside = rf"\g<1>{docker.HOST_NAME}"
     return {name: OUR_LOOPBACK.sub(outside, value) for name, value in settings.items()}

@@ -109,7 +109,7 @@ class Faults:
         """Delete every fault."""
         self._pending.clear()
 
-    def pending(self) -> list[dict[str, Any]]:
+    def list_pending(self) -> list[dict[str, Any]]:
         """Return the pending faults."""
         return [fault.to_json() for fault in self._pending]
 
@@ -178,10 +178,10 @@ def admin_routes(faults: Faults, journal: Journal) -> "list[web.RouteDef]":
             return web.json_response({"error": "The body is not JSON"}, status=400)
         except BadFault as error:
             return web.json_response({"error": str(error)}, status=400)
-        return web.json_response({"faults": faults.pending()}, status=201)
+        return web.json_response({"faults": faults.list_pending()}, status=201)
 
     async def pending(_request: web.Request) -> web.Response:
-        return web.json_response({"faults": faults.pending()})
+        return web.json_response({"faults": faults.list_pending()})
 
     async def forget_faults(_request: web.Request) -> web.Response:
         faults.clear()

@@ -196,7 +196,7 @@ class _Gemini:
             return _json(refused.body, refused.status)
         first = int(request.query.get("pageToken", "0"))
         after = first + int(request.query.get("pageSize", "50"))
-        page: Json = {"models": [_listing(name) for name in self._models[first:after]]}
+        page: Json = {"models": [_describe_model(name) for name in self._models[first:after]]}
         if after < len(self._models):
             page["nextPageToken"] = str(after)
         return _json(page, 200)
@@ -253,7 +253,7 @@ class _Gemini:
 
         answer = _answer(asked, model, fault)
         if "enum-encoding=int" in request.query.get("$alt", ""):
-            answer = _numbered(answer)
+            answer = _number_enums(answer)
         if sse:
             body = [_event(chunk) for chunk in _cut(answer)]
         elif streamed:
@@ -436,7 +436,7 @@ async def _send_as_told(
     return response
 
 
-def _listing(model: str) -> Json:
+def _describe_model(model: str) -> Json:
     """Return a model's entry in Google's list."""
     methods = ["embedContent"] if "embedding" in model else ["generateContent", "countTokens"]
     return {
@@ -483,7 +483,7 @@ def _text(content: Json) -> str:
     return "".join(part.get("text", "") for part in content.get("parts", []))
 
 
-def _numbered(answer: Json) -> Json:
+def _number_enums(answer: Json) -> Json:
     """Return the answer with its enumerations as numbers."""
     candidates = [
         {**candidate, "finishReason": FINISH_REASONS[candidate["finishReason"]]}

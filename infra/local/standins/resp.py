@@ -62,7 +62,7 @@ class _Connection:
         self._writer.close()
 
     async def run(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
-        self._writer.write(b"".join(_packed(command) for command in commands))
+        self._writer.write(b"".join(_pack(command) for command in commands))
         await self._writer.drain()
         return [await self._reply() for _ in commands]
 
@@ -84,6 +84,6 @@ class _Connection:
         raise ConnectionError(f"The server does not speak RESP2: {line!r}")
 
 
-def _packed(command: Sequence[Word]) -> bytes:
+def _pack(command: Sequence[Word]) -> bytes:
     words = [word.encode() if isinstance(word, str) else word for word in command]
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)

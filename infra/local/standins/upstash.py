@@ -138,7 +138,7 @@ class _Upstash:
         except (OSError, EOFError):
             return _unavailable(503)
         if fault and fault.kind == "lost":
-            return _dropped(request)
+            return _drop(request)
 
         encoded = request.headers.get("upstash-encoding", "").lower() == "base64"
         results = [_result(reply, encoded=encoded) for reply in replies]
@@ -166,7 +166,7 @@ async def _command_of(request: web.Request) -> Command:
     body = await request.read()
     if not words:
         broken = "ERR failed to parse command"
-        return _parsed(_json(body, broken), broken)
+        return _parse_command(_json(body, broken), broken)
     if body:
         words.append(body)
     for name, value in request.rel_url.query.items():
@@ -180,7 +180,7 @@ def _commands(body: bytes, kind: str) -> list[Command]:
     listed = _json(body, broken)
     if not isinstance(listed, list) or not listed:
         raise _Refused(400, broken)
-    return [_parsed(command, broken) for command in listed]
+    return [_parse_command(command, broken) for command in listed]
 
 
 def _json(body: bytes, broken: str) -> Any:
@@ -190,7 +190,7 @@ def _json(body: bytes, broken: str) -> Any:
         raise _Refused(400, broken) from error
 
 
-def _parsed(command: Any, broken: str) -> Command:
+def _parse_command(command: Any, broken: str) -> Command:
     if not isinstance(command, list) or not command:
         raise _Refused(400, broken)
     if not all(isinstance(word, str | int | float) for word in command):
@@ -231,14 +231,14 @@ def _response_of(request: web.Request, fault: Fault, *, single: bool) -> web.Str
     if fault.kind == "lie":
         result = {"result": settings.get("result")}
         return web.json_response(result if single else [result])
-    return _dropped(request)
+    return _drop(request)
 
 
 def _unavailable(status: int) -> web.Response:
     return web.Response(text="upstream connect error", status=status)
 
 
-def _dropped(request: web.Request) -> web.StreamResponse:
+def _drop(request: web.Request) -> web.StreamResponse:
     if request.transport:
         request.transport.abort()
     return web.Response()

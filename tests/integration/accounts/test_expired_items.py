@@ -44,10 +44,10 @@ def test_expired_wrong_passwords_are_not_counted(identity: Identity) -> None:
 
     def count_at(at: datetime) -> int:
         item = limits.Counter.get(limit.key, consistent_read=True)
-        return limits.with_counts([limit], [item], at)[0].count
+        return limits.add_counts([limit], [item], at)[0].count
 
     limits.count_failures([limit], NOW)
-    [known] = limits.with_counts([limit], [limits.Counter.get(limit.key)], NOW)
+    [known] = limits.add_counts([limit], [limits.Counter.get(limit.key)], NOW)
     limits.count_failures([known], NOW)
     expired = NOW + timedelta(days=100)
     assert (count_at(NOW), count_at(expired)) == (2, 0)

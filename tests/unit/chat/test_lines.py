@@ -27,7 +27,7 @@ def test_merged_ranges_hide_the_same_positions(ranges: list[Range], position: in
     assert forward not in covered
     assert set(range(back + 1, position + 1)) <= covered
     assert set(range(position, forward)) <= covered
-    assert positions(list(hidden.shown(position))) == set(range(1, position + 1)) - covered
+    assert positions(list(hidden.iterate_shown(position))) == set(range(1, position + 1)) - covered
 
 
 @dataclass

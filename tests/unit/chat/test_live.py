@@ -10,14 +10,14 @@ from geminichat.domain.live import (
     MAX_FRAME,
     AgainFrame,
     EndedFrame,
-    Fetch,
     Frame,
     LookFrame,
     Partial,
     RoomFrame,
-    Shown,
     TextFrame,
 )
+from tests.support import reader_rule
+from tests.support.reader_rule import Fetch, Shown
 
 FACE = "\U0001f600"  # two UTF-16 code units
 
@@ -39,7 +39,7 @@ def test_a_frame_has_its_type_and_the_names_of_the_contract(
     frame: Frame, expected: dict[str, object]
 ) -> None:
     assert msgspec.json.decode(live.encode(frame)) == {"messageId": "m_1"} | expected
-    assert live.decode(live.encode(frame)) == frame
+    assert reader_rule.decode(live.encode(frame)) == frame
 
 
 def test_a_frame_about_a_room_names_it() -> None:
@@ -48,15 +48,17 @@ def test_a_frame_about_a_room_names_it() -> None:
 
 
 def test_a_frame_of_a_later_release_is_ignored() -> None:
-    assert live.decode('{"type": "presence", "messageId": "m_1"}') is None
+    assert reader_rule.decode('{"type": "presence", "messageId": "m_1"}') is None
 
 
 @pytest.mark.parametrize("character", ["x", '"', FACE, "\u0430"])
 def test_a_text_too_large_for_a_frame_is_announced_by_a_look_frame(character: str) -> None:
     at_most = (MAX_FRAME - 200) // len(msgspec.json.encode(character)[1:-1])
-    assert isinstance(live.decode(live.encode(text_frame(1, 0, character * at_most))), TextFrame)
+    assert isinstance(
+        reader_rule.decode(live.encode(text_frame(1, 0, character * at_most))), TextFrame
+    )
     frame = live.encode(text_frame(1, 0, character * MAX_FRAME))
-    assert live.decode(frame) == LookFrame("m_1")
+    assert reader_rule.decode(frame) == LookFrame("m_1")
 
 
 @pytest.mark.parametrize(
@@ -79,16 +81,16 @@ def test_a_text_too_large_for_a_frame_is_announced_by_a_look_frame(character: st
 def test_a_reader_who_has_four_characters_of_the_second_attempt_follows_the_rule(
     frame: live.PromptFrame | Partial, expected: Shown | Fetch
 ) -> None:
-    assert live.read(Shown(2, "abcd"), frame) == expected
+    assert reader_rule.read(Shown(2, "abcd"), frame) == expected
 
 
 def test_offsets_count_utf_16_code_units() -> None:
     assert live.utf16_length(f"a{FACE}b") == 4
-    assert live.read(Shown(1, f"a{FACE}"), text_frame(1, 3, "b")) == Shown(1, f"a{FACE}b")
+    assert reader_rule.read(Shown(1, f"a{FACE}"), text_frame(1, 3, "b")) == Shown(1, f"a{FACE}b")
 
 
 @given(st.text(), st.text())
 def test_a_text_is_cut_at_an_offset_as_javascript_would_cut_it(first: str, second: str) -> None:
     units = live.utf16_length(first)
-    assert live.beginning(first + second, units) == first
+    assert reader_rule.beginning(first + second, units) == first
     assert live.rest(first + second, units) == second

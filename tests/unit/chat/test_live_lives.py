@@ -22,13 +22,13 @@ from geminichat.domain import live
 from geminichat.domain.live import (
     AgainFrame,
     EndedFrame,
-    Fetch,
     GrowingText,
     Partial,
     Piece,
     PromptFrame,
-    Shown,
 )
+from tests.support import reader_rule
+from tests.support.reader_rule import Fetch, Shown
 
 MESSAGE = "m_1"
 TEXTS = st.sampled_from(["a", "bc ", "\U0001f600", "d\U0001f600e", "\u0430\u0431", "x" * 40])
@@ -99,7 +99,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.is_alive)
     @rule(is_lost=ONE_IN_FIVE)
     def post(self, is_lost: bool) -> None:
-        frame = live.decode(live.encode(self.current.growing.frame()))
+        frame = reader_rule.decode(live.encode(self.current.growing.frame()))
         if not is_lost and frame and not isinstance(frame, live.RoomFrame):
             self.network.append(frame)
 
@@ -161,7 +161,7 @@ class Life(RuleBasedStateMachine):
             self.network.remove(frame)
         if self.is_whole:
             return
-        seen = live.read(self.shown, frame)
+        seen = reader_rule.read(self.shown, frame)
         if isinstance(seen, Fetch):
             self.fetch(seen.start)
         else:
@@ -183,7 +183,7 @@ class Life(RuleBasedStateMachine):
             self.is_whole = True
             self.shown = Shown(self.current.number, self.reply)
             return
-        seen = live.read(self.shown, self.read_partial(start))
+        seen = reader_rule.read(self.shown, self.read_partial(start))
         if isinstance(seen, Fetch):
             assert seen.start < start, "a fetch that repeats itself"
             self.fetch(seen.start)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.cloud.deploy import cors_of, declared, digest, routes_of
+from infra.local.cloud.deploy import cors_of, digest, routes_of, select_declared
 
 URI = "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
 
@@ -51,7 +51,9 @@ def test_a_template_without_cors_rules_gives_the_api_none() -> None:
 def test_only_declared_parameters_are_passed(tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     template.write_text("Parameters:\n  Stage: {Type: String}\nResources:\n  A: !Ref Stage\n")
-    assert declared(template, {"Stage": "local", "StripeEndpoint": "x"}) == {"Stage": "local"}
+    assert select_declared(template, {"Stage": "local", "StripeEndpoint": "x"}) == {
+        "Stage": "local"
+    }
 
 
 def test_the_digest_of_a_deployment_changes_with_every_part() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from infra.local.cloud import run_until_parent_exits
 from infra.paths import ROOT
 
-WRAPPER = run_until_parent_exits.wrapped()
+WRAPPER = run_until_parent_exits.wrap()
 # Starts a child of its own, prints both process ids, and waits.
 FAMILY = ["bash", "-c", "sleep 1000 & echo $$ $!; wait"]
 

@@ -31,7 +31,7 @@ def test_loopback_addresses_are_replaced_by_ones_that_a_container_reaches() -> N
         "FRONTEND_URL": "https://localhost.example",
         "STAGE": "local",
     }
-    assert sam.reachable(settings) == settings | {
+    assert sam.make_reachable(settings) == settings | {
         "AWS_ENDPOINT_URL": "http://host.docker.internal:4566",
         "PROMPTS_QUEUE_URL": "http://host.docker.internal:4566/000000000000/p.fifo",
     }

@@ -117,7 +117,7 @@ class _Stripe:
     def _save(self) -> None:
         if self._file is None:
             return
-        state = {"ledger": self.ledger.state(), "undelivered": self.events.undelivered()}
+        state = {"ledger": self.ledger.state(), "undelivered": self.events.list_undelivered()}
         text = json.dumps(state)
         if text != self._saved:
             draft = self._file.with_suffix(".tmp")

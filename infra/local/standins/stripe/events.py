@@ -114,11 +114,11 @@ class EventLog:
         if not self.endpoint.held:
             self._send(sent)
 
-    def undelivered(self) -> list[Json]:
+    def list_undelivered(self) -> list[Json]:
         """Return the events that the endpoint has not accepted yet, for a file."""
-        return [sent.event for sent in self._unaccepted()]
+        return [sent.event for sent in self._list_unaccepted()]
 
-    def _unaccepted(self) -> list[SentEvent]:
+    def _list_unaccepted(self) -> list[SentEvent]:
         return [
             sent for sent in self.all() if not sent.is_accepted and self._is_subscribed(sent.event)
         ]
@@ -133,7 +133,7 @@ class EventLog:
 
     def resend(self) -> None:
         """Deliver the events that the endpoint has not accepted."""
-        for sent in self._unaccepted():
+        for sent in self._list_unaccepted():
             self._send(sent)
 
     def find(self, event_id: str) -> SentEvent | None:

@@ -54,16 +54,16 @@ def parse_form(encoded: str) -> Json:
             if not isinstance(place, dict):
                 raise Rejected(f"Invalid {head}: it is both a value and a hash", param=head)
         place[path[-1] or str(len(place))] = value
-    return {name: _listed(value) for name, value in tree.items()}
+    return {name: _to_lists(value) for name, value in tree.items()}
 
 
-def _listed(value: Any) -> Any:
+def _to_lists(value: Any) -> Any:
     """Turn hashes that count from 0 into lists."""
     if not isinstance(value, dict):
         return value
     if value and list(value) == [str(number) for number in range(len(value))]:
-        return [_listed(item) for item in value.values()]
-    return {name: _listed(item) for name, item in value.items()}
+        return [_to_lists(item) for item in value.values()]
+    return {name: _to_lists(item) for name, item in value.items()}
 
 
 class Params:

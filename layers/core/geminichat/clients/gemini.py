@@ -186,7 +186,7 @@ class Generation:
     def tokens(self) -> TokenUsage:
         """The tokens that Gemini has reported; an upper estimate if it was stopped before that."""
         if self._usage.total_token_count or not self._is_stopped:
-            return self._usage.billed()
+            return self._usage.count_billed()
         question = self._question
         asked = [question.prompt, question.system_instruction or ""]
         asked += [text for turn in question.past for text in (turn.prompt, turn.reply)]
@@ -332,7 +332,7 @@ class _Usage(msgspec.Struct, rename="camel"):
     prompt_token_count: int = 0
     total_token_count: int = 0
 
-    def billed(self) -> TokenUsage:
+    def count_billed(self) -> TokenUsage:
         """Return the billed tokens: all but the prompt's are output, thinking included."""
         prompt, total = (
             min(max(0, count), MOST_TOKENS)
@@ -457,7 +457,7 @@ def _classify(status: int, error: _Error) -> GeminiError:
         case 400:
             return Declined(reason, messages.NOT_ACCEPTED)
         case _:
-            unavailable = Unavailable(reason, after=_named_pause(error))
+            unavailable = Unavailable(reason, after=_find_pause(error))
             unavailable.is_outage = status in OUTAGES
             return unavailable
 
@@ -471,7 +471,7 @@ def _is_of_the_day(error: _Error) -> bool:
     )
 
 
-def _named_pause(error: _Error) -> float | None:
+def _find_pause(error: _Error) -> float | None:
     """Return google.rpc.RetryInfo's delay in seconds, if the error carries a valid one."""
     for detail in error.details:
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?s", detail.retry_delay):

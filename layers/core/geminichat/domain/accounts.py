@@ -18,7 +18,7 @@ from geminichat.errors import InvalidRequest
 
 
 class NewAccount(Identified, frozen=True, kw_only=True):
-    """A sign-up: an email address and a password, or a mobile number with or without one."""
+    """A sign-up: an email address and a password, or a mobile number with an optional password."""
 
     password: ChosenPassword | None = None
 
@@ -27,7 +27,7 @@ class NewAccount(Identified, frozen=True, kw_only=True):
     )
 
     def __post_init__(self) -> None:
-        """Require a password with an email: such a sign-up sends no code to log in with."""
+        """Require a password with an email, because such a sign-up sends no code."""
         super().__post_init__()
         if self.email is not None and self.password is None:
             raise InvalidRequest.at({"/password": "A password is required with an email"})
@@ -42,13 +42,13 @@ class Credentials(Identified, frozen=True, kw_only=True):
     device_token: DeviceToken | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a text that cannot be a password before any work is done for it."""
+        """Reject a text that cannot be a password, before it is hashed."""
         super().__post_init__()
         check_form("/password", self.password)
 
 
 class SignedUp(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A new user; with the tokens of its first session if it has a password."""
+    """A new user, and the tokens of its first session if it has a password."""
 
     user: Account
     token: str | UnsetType = UNSET
@@ -74,7 +74,7 @@ class SignedUp(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class GivenCode(Identified, frozen=True, kw_only=True):
-    """An identity, the code that was sent to it, and the challenge of the request for it."""
+    """An identity, the code that was sent to it, and the challenge of that request."""
 
     otp: Otp
     challenge: Challenge | None = None
@@ -97,35 +97,26 @@ class NewPassword(GivenCode, frozen=True, kw_only=True):
     new_password: ChosenPassword
 
     def __post_init__(self) -> None:
-        """Refuse a weak password before the code is compared."""
+        """Reject a weak password before the code is compared."""
         super().__post_init__()
         check_strength("/newPassword", self.new_password, self.identity.value)
-
-
-class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
-    """A fresh proof: the current password, or a code sent to an identity of the account."""
-
-    password: str | None
-    otp: str | None
 
 
 class FreshProof(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """A body with a fresh proof of the user who sends it."""
+    """A fresh proof: the current password, or a code sent to an identity of the account."""
 
     current_password: Password | None = None
     current_otp: Otp | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a text that cannot be a password before any work is done for it."""
+        """Require exactly one of both, and reject a text that cannot be a password."""
         if self.current_password is not None:
             check_form("/currentPassword", self.current_password)
-
-    @property
-    def confirmation(self) -> Confirmation:
-        """The fresh proof. Raises InvalidRequest unless there is exactly one."""
-        return confirmation(self.current_password, self.current_otp)
+        if (self.current_password is None) == (self.current_otp is None):
+            either = "Expected either currentPassword or currentOtp"
+            raise InvalidRequest.at({"/currentPassword": either, "/currentOtp": either})
 
 
 class Departure(FreshProof, frozen=True, kw_only=True):
@@ -142,7 +133,7 @@ class PasswordChange(FreshProof, frozen=True, kw_only=True):
     new_password: ChosenPassword
 
     def __post_init__(self) -> None:
-        """Refuse a weak password; the handler compares it with the user's identities."""
+        """Reject a weak password; the handler compares it with the user's identities."""
         super().__post_init__()
         check_strength("/newPassword", self.new_password)
 
@@ -161,23 +152,14 @@ class NewIdentity(GivenCode, frozen=True, kw_only=True):
     current_otp: Otp | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a text that cannot be a password before any work is done for it."""
+        """Validate the identity and the fresh proof."""
         super().__post_init__()
-        if self.current_password is not None:
-            check_form("/currentPassword", self.current_password)
+        _ = self.fresh_proof
 
     @property
-    def confirmation(self) -> Confirmation:
-        """The fresh proof. Raises InvalidRequest unless there is exactly one."""
-        return confirmation(self.current_password, self.current_otp)
-
-
-def confirmation(password: str | None, otp: str | None) -> Confirmation:
-    """Return the fresh proof. Raises InvalidRequest unless there is exactly one."""
-    if (password is None) == (otp is None):
-        either = "Expected either currentPassword or currentOtp"
-        raise InvalidRequest.at({"/currentPassword": either, "/currentOtp": either})
-    return Confirmation(password=password, otp=otp)
+    def fresh_proof(self) -> FreshProof:
+        """The fresh proof. Raises InvalidRequest."""
+        return FreshProof(current_password=self.current_password, current_otp=self.current_otp)
 
 
 CHANGE_NOTICE = (
@@ -217,10 +199,11 @@ def reset_notice(removed: Iterable[Identity]) -> str:
 
 
 def restoration_notice(kind: str) -> str:
-    """Return the notice that a replaced identity was restored, for the identities held before."""
+    """Return the notice that a code restored a replaced identity."""
     return (
-        f"A code to the former {KINDS[kind]} of your Gemini Chat account restored it and removed "
-        "what replaced it. If this was not you, reset your password with another identity now."
+        f"The former {KINDS[kind]} of your Gemini Chat account was restored with a code, and its "
+        "replacement was removed. If this was not you, reset your password with another identity "
+        "now."
     )
 
 

@@ -11,7 +11,7 @@ from geminichat.domain.quota import Usage
 from geminichat.errors import PaymentProviderFailed, TooManyRequests
 
 RENEWAL_SLACK = timedelta(days=2)
-"""The time after its end for which a period counts as paid: the renewal's event may be late."""
+"""How long a period counts as paid after its end: the renewal's event may be late."""
 
 REQUESTS_PER_HOUR = 30
 """The requests that call Stripe, per user and hour; each makes up to five calls."""
@@ -115,7 +115,7 @@ class KeySpent(PaymentProviderFailed):
 
 
 def explain_ongoing(status: str) -> str:
-    """Return the message for a user who would pay for a second subscription."""
+    """Return the message that refuses a second subscription."""
     advice = {
         "past_due": "Its last payment failed. Pay it in the portal: POST /subscription/portal.",
         "unpaid": "Its payments failed. Pay them in the portal: POST /subscription/portal.",

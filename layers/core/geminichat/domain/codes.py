@@ -32,9 +32,9 @@ HOUR = timedelta(hours=1)
 SENDS = 5
 """Codes that one caller may request for an identity per hour, with a pause between them."""
 SENDS_OF_ALL = 10
-"""Codes for an identity per hour after which a caller without a device token gets only one."""
+"""From this many codes per identity and hour on, a caller without a device token gets only one."""
 MOST_SENDS = 60
-"""Codes for an identity per hour after which only callers with a device token get one."""
+"""From this many codes per identity and hour on, only callers with a device token get one."""
 
 TRIES = 5
 """Tries per challenge, and per caller and hour without one."""
@@ -43,7 +43,7 @@ TRIES_OF_CALLER = 9
 TRIES_OF_DEVICE = 20
 """Tries per device token and hour."""
 WRONG_IN_A_ROW = 100
-"""Wrong codes in a row, from callers without a device token, after which codes are off for a day
+"""This many wrong codes in a row from callers without a device token switch codes off for a day
 (NIST SP 800-63B, 5.2.2)."""
 
 CHALLENGE = r"c_[a-z2-7]{26}"
@@ -70,7 +70,7 @@ class CodeRequest(Identified, frozen=True, kw_only=True):
 
 
 class ResetRequest(Identified, frozen=True, kw_only=True):
-    """An identity whose account gets another password."""
+    """A request for a code that resets the password of an identity's account."""
 
     device_token: DeviceToken | None = None
 
@@ -209,9 +209,9 @@ def candidates(
 ) -> list[SentCode]:
     """Return the codes that a try is compared with.
 
-    With a challenge this is the code of that request. Without one it is the newest code and those
-    that the same caller or a device of the account requested, so that codes which strangers request
-    make no guess easier.
+    With a challenge, this is the code of that request. Without one, these are the newest code and
+    the codes that the same caller or a device of the account requested: codes that strangers
+    request do not make guessing easier.
     """
     valid = [one for one in sent if one.purpose == purpose and one.is_unexpired(now)]
     if challenge is not None:
@@ -238,7 +238,7 @@ def wrong_in_a_row(identity: Identity) -> Pause:
     )
 
 
-def codes_are_off(wait: int) -> TooManyRequests:
+def refusal(wait: int) -> TooManyRequests:
     """Return the error for an identity with too many wrong codes in a row."""
     return TooManyRequests(
         "Too many wrong codes were entered for this identity, so codes are switched off for a day."
@@ -247,7 +247,7 @@ def codes_are_off(wait: int) -> TooManyRequests:
     )
 
 
-def within_hour(sent: Iterable[SentCode], now: datetime) -> list[SentCode]:
+def select_recent(sent: Iterable[SentCode], now: datetime) -> list[SentCode]:
     """Return the codes that were sent within the last hour."""
     return [one for one in sent if one.sent_at > millis(now - HOUR)]
 
@@ -255,8 +255,8 @@ def within_hour(sent: Iterable[SentCode], now: datetime) -> list[SentCode]:
 def message(purpose: Purpose, code: str, *, known: bool) -> tuple[str, str]:
     """Return a message's subject and text; the text fits into one SMS.
 
-    A reset that was requested for an identity without an account is sent a message too: the
-    caller learns nothing from the answer, and the owner learns why there is nothing to reset.
+    An identity without an account gets a message about a reset too: the caller learns nothing
+    from the answer, and the owner learns that there is no account.
     """
     text = EFFECTS[purpose].format(code=code) + CAUTION
     if purpose is Purpose.RESET and not known:
@@ -284,7 +284,9 @@ NO_ACCOUNT_TEXT = (
 
 
 def _times(sent: Iterable[SentCode], caller: str | None, now: datetime) -> list[int]:
-    return [one.sent_at for one in within_hour(sent, now) if caller is None or one.sender == caller]
+    return [
+        one.sent_at for one in select_recent(sent, now) if caller is None or one.sender == caller
+    ]
 
 
 def _wait_until_below(times: Sequence[int], quota: int, now: datetime) -> int:

@@ -135,14 +135,14 @@ class Identified(
         """The identity in its normal form."""
         match self.email, self.mobile:
             case str(), None:
-                return _parsed("/email", email, self.email)
+                return _parse("/email", email, self.email)
             case None, str():
-                return _parsed("/mobile", mobile, self.mobile)
+                return _parse("/mobile", mobile, self.mobile)
         either = "Expected either an email or a mobile"
         raise InvalidRequest.at({"/email": either, "/mobile": either})
 
 
-def _parsed(pointer: str, parse: Callable[[str], Identity], text: str) -> Identity:
+def _parse(pointer: str, parse: Callable[[str], Identity], text: str) -> Identity:
     try:
         return parse(text)
     except ValueError as error:

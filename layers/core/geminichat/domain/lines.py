@@ -51,7 +51,7 @@ class Hidden(msgspec.Struct, frozen=True):
             (last + 1 for first, last in self.ranges if first <= position <= last), position
         )
 
-    def shown(self, last: int) -> Iterator[Range]:
+    def iterate_shown(self, last: int) -> Iterator[Range]:
         """Yield the ranges up to a position that are not hidden."""
         start = 1
         for first, end in (*self.ranges, (last + 1, last)):

@@ -185,7 +185,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     usage: TokenUsage | UnsetType = UNSET
 
     @classmethod
-    def queued(cls, message_id: str, content: str, created_at: str) -> Self:
+    def new_prompt(cls, message_id: str, content: str, created_at: str) -> Self:
         """Return a prompt that was just stored."""
         return cls(
             id=message_id,

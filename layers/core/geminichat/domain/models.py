@@ -55,7 +55,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     def nearest_thinking(self, level: Thinking | None) -> Thinking | None:
         """Return the level, or the next higher one that the model knows, or its highest.
 
-        None, also for a model without levels, leaves the choice to the model.
+        Returns None, which leaves the choice to the model, for None and for a model without levels.
         """
         if level is None or not self.thinking:
             return None
@@ -129,13 +129,13 @@ class Catalogue(msgspec.Struct, frozen=True):
     def choose(self, name: str, plan: Plan, today: date) -> Choice:
         """Return the model to ask for a room that names `name`.
 
-        A model that the catalogue no longer has, or that the plan does not include, gives the
-        default; a retired one its replacement.
+        For a model that the catalogue no longer has, or that the plan does not include, this is
+        the default model; for a retired one, its replacement.
         """
         model = self.find(name)
         if model is None or plan not in self._plans_of(model, today):
             model = self.default()
-        model = self.serving(model.id, today)
+        model = self.find_serving(model.id, today)
         return Choice(model, min(model.max_output_tokens, self.max_output_tokens[plan]))
 
     def choose_cheapest(self, today: date) -> Choice:
@@ -143,7 +143,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         model = self.cheapest(today)
         return Choice(model, min(model.max_output_tokens, self.max_output_tokens[Plan.BASIC]))
 
-    def serving(self, model_id: str, today: date) -> Model:
+    def find_serving(self, model_id: str, today: date) -> Model:
         """Return the model to ask for a prompt that was stored for `model_id`."""
         model = self.find(model_id) or self.default()
         while model.is_retired(today) and (following := self.replacement(model)):

@@ -43,7 +43,7 @@ DAILY_PROMPTS: dict[Plan, int | None] = {Plan.BASIC: 5, Plan.PRO: None}
 DAY = 86_400
 
 SOON = timedelta(seconds=5)
-"""When to try again if a limit is only reached by prompts that are still being answered."""
+"""The pause until the next try where prompts in flight use up a limit."""
 
 
 def remaining(plan: Plan, counted: int) -> int | None:

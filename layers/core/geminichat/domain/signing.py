@@ -1,4 +1,4 @@
-"""Signing keys, and their rotation without a refused token.
+"""Signing keys, and their rotation, during which no token is refused.
 
 SSM holds them as JSON: `{"current": kid, "keys": {kid: base64url}}`. During a rotation there are
 two keys, and the fields `previous` and `currentFrom`: every sandbox knows the new key before a

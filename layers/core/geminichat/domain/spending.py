@@ -20,7 +20,7 @@ CHARACTERS_PER_TOKEN = 4
 """The characters per token of a reply on average (Google's rule for English text)."""
 
 SHARDS = 16
-"""The number of items, at most, that share a stage's daily spending: one takes few writes."""
+"""The most items over which a stage's daily spending is spread: one item takes few writes."""
 
 SHARD_CAP = 5 * MILLION
 """The smallest share of the stage's cap per item: well above the cost of one prompt."""

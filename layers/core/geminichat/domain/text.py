@@ -40,9 +40,9 @@ def trim_lines(text: str, field: str) -> str:
 class GeneratedText:
     """A generated text as it grows, trimmed as `trim_lines` does, without NUL characters.
 
-    At any time it is a beginning of the whole text. White space at the end is held back until
-    more follows it, and invisible characters until a visible one does. Only `size` bytes of UTF-8
-    are kept.
+    At any time the text so far is a prefix of the whole text. White space at the end is held back
+    until more text follows, and invisible characters until a visible one follows. Only `size` bytes
+    of UTF-8 are kept.
     """
 
     def __init__(self, size: int) -> None:
@@ -87,7 +87,7 @@ def _is_invisible(text: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Return the text in one line: white space becomes spaces, other invisible characters go."""
+    """Return the text in one line: white space becomes spaces, invisible characters are removed."""
     return _INVISIBLE_RUN.sub(lambda run: " " if re.search(r"\s", run[0]) else "", text).strip()
 
 

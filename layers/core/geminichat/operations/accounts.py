@@ -109,7 +109,7 @@ def _begin_session(
     if user is None:
         raise Contended()
     users.require_not_banned(user)
-    removed = _added_after(record, user, now) if record.replaced else []
+    removed = _find_added_after(record, user, now) if record.replaced else []
     if record.replaced and not _can_restore(identity, removed):
         return _register(identity, record, used, now)
     since = int(now.timestamp()) if record.replaced else int(user.devices_since)
@@ -141,7 +141,9 @@ def _begin_session(
         live_connections.close_ended(user.user_id, now)
     allowance = usage.allowance_of(user.user_id, subscription, counted, now)
     return CodeLogin(
-        account=show_usage.view_account(users.with_identity(user, identity, removed), allowance),
+        account=show_usage.view_account(
+            users.copy_with_identity(user, identity, removed), allowance
+        ),
         session=session,
         restored_from=users.identities_of(user) if record.replaced else (),
     )
@@ -175,7 +177,7 @@ def reset_password(proof: Proof, password_hash: str, source: str, now: datetime)
             if user is None:
                 raise InvalidCode() if record.replaced else Contended()
             users.require_not_banned(user)
-            removed = _added_after(record, user, now)
+            removed = _find_added_after(record, user, now)
             if not record.replaced:
                 reset = [users.reset_password(user, password_hash, removed, now)]
             elif _can_restore(identity, removed):
@@ -236,7 +238,7 @@ def add_identity(
         if others:
             live_connections.close_ended(user.user_id, now)
         allowance = usage.allowance_of(user.user_id, subscription, counted, now)
-        return show_usage.view_account(users.with_identity(user, identity), allowance), user
+        return show_usage.view_account(users.copy_with_identity(user, identity), allowance), user
     raise Contended()
 
 
@@ -280,7 +282,7 @@ def remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:
     return [users.remove(record.user_id), purges.schedule_soon(record.user_id, now)]
 
 
-def _added_after(record: IdentityRecord, user: User, now: datetime) -> list[Identity]:
+def _find_added_after(record: IdentityRecord, user: User, now: datetime) -> list[Identity]:
     """Return the user's identities that were proven after this one, within the last seven days."""
     others = [one for one in users.identities_of(user) if one.key != record.identity]
     since = max(record.since, times.text(now - identities.WAY_BACK))

@@ -146,7 +146,7 @@ def _ask(prompt: LeasedPrompt, past: list[PastTurn], seconds: float, shown: Live
     """Return the reply of the prompt's model, or of its replacement if Google retired the model."""
     deadline = time.monotonic() + seconds
     catalogue = config.catalogue()
-    model = catalogue.serving(prompt.model, times.now().date())
+    model = catalogue.find_serving(prompt.model, times.now().date())
     while True:
         question = gemini.Question(
             model=model.id,

@@ -126,7 +126,7 @@ def _reservation_of(prompt: LeasedPrompt | StoppablePrompt, now: datetime) -> Re
     """Return the prompt's reservation; for a prompt without one, its prices and the day."""
     if prompt.reservation:
         return prompt.reservation
-    model = config.catalogue().serving(prompt.model, now.date())
+    model = config.catalogue().find_serving(prompt.model, now.date())
     return spending.without_amount(model, prompt.counted_on or times.day(now))
 
 

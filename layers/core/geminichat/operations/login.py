@@ -12,7 +12,7 @@ import msgspec
 
 from geminichat import metrics
 from geminichat.domain import codes, hashing, limits, login_limits
-from geminichat.domain.accounts import Confirmation
+from geminichat.domain.accounts import FreshProof
 from geminichat.domain.devices import Device
 from geminichat.domain.identities import Identity
 from geminichat.domain.limits import Pause
@@ -57,7 +57,7 @@ def admit(identity: Identity, device_token: str | None, source: str, now: dateti
         *map(limits_table.key_of, [wrong_codes, *all_pauses]),
     )
     record = identities.drop_expired(record, now)
-    counted = limits_table.with_counts(all_pauses, counters, now)
+    counted = limits_table.add_counts(all_pauses, counters, now)
     is_known = known_devices.is_known(device, record, user)
     pauses = counted[len(as_stranger) :] if is_known else counted[: len(as_stranger)]
     # The password of an unproven account may be a stranger's, who must not get more tries by it.
@@ -119,23 +119,23 @@ def begin_session(attempt: Attempt, user: User) -> OpenSession:
 
 
 def confirm(
-    user: User, confirmation: Confirmation, claims: Claims, source: str, now: datetime
+    user: User, fresh: FreshProof, claims: Claims, source: str, now: datetime
 ) -> tuple[Mapping[str, str], list[Write]]:
     """Require a fresh proof of a user who is logged in: the current password, or a code.
 
     Return the headers of its limit, and the writes that use the code up.
     Raises InvalidCredentials, InvalidCode, TooManyRequests.
     """
-    if confirmation.otp is not None:
+    if fresh.current_otp is not None:
         held = users.identities_of(user)
-        proof = one_time_codes.confirm(held, confirmation.otp, claims.session_id, source, now)
+        proof = one_time_codes.confirm(held, fresh.current_otp, claims.session_id, source, now)
         return {}, [codes_table.use(proof, now)._replace(name="confirmation")]
     pauses = login_limits.of_session(claims.session_id)
     counters = batch_get(*map(limits_table.key_of, pauses))
-    pauses = limits_table.with_counts(pauses, counters, now)
+    pauses = limits_table.add_counts(pauses, counters, now)
     attempt = Attempt(user_id=user.user_id, pauses=pauses, now=now)
     _require_unpaused(attempt)
-    if not hashing.is_match(confirmation.password or "", user.password_hash):
+    if not hashing.is_match(fresh.current_password or "", user.password_hash):
         raise _count(attempt, "The current password is wrong.")
     return attempt.headers, []
 

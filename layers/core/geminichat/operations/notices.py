@@ -41,7 +41,7 @@ def _send(identity: Identity, text: str, now: datetime) -> None:
     own = limits.window("notices", identity.digest, PER_DAY, limits.DAY, now)
     windows = [own, *one_time_codes.text_windows(identity, now)]
     counters = batch_get(*map(limits_table.key_of, windows))
-    windows = limits_table.with_counts(windows, counters, now)
+    windows = limits_table.add_counts(windows, counters, now)
     if not windows[0].left:
         log.warning("notice left out", by=identity.kind)
         return

@@ -41,7 +41,7 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers RateLimit and RateLimit-Policy, with this code counted."""
-        now, sent = self.code.now, codes_table.sent_within_hour(self.item, self.code.now)
+        now, sent = self.code.now, codes_table.list_recent(self.item, self.code.now)
         mine = SentCode("", "", "", self.code.purpose, times.millis(now), self.code.sender)
         own = codes.headers([*sent, mine], self.code.sender, now)
         address = limits.headers([window.count_events(1) for window in self.windows], now)
@@ -82,12 +82,12 @@ def issue(
     item, record, *more = batch_get(*keys, *([users.key_of(device.user_id)] if device else []))
     counters, user = more[: len(windows)], more[-1] if device else None
     record = identities.drop_expired(record, now)
-    windows = limits_table.with_counts(windows, counters, now)
+    windows = limits_table.add_counts(windows, counters, now)
     require_room(windows, now)
 
     is_known = known_devices.is_known(device, record, user)
     caller = codes.sender(source, device.id if device and is_known else None)
-    codes.require_sendable(codes_table.sent_within_hour(item, now), caller, now)
+    codes.require_sendable(codes_table.list_recent(item, now), caller, now)
     code = codes.generate(identity, purpose, caller, now)
     return Issue(code=code, item=item, record=record, windows=windows)
 
@@ -147,14 +147,14 @@ def verify(
     """
     wrong = codes.wrong_in_a_row(identity)
     item, counter = batch_get(codes_table.key_of(identity), limits_table.key_of(wrong))
-    [wrong] = limits_table.with_counts([wrong], [counter], now)
+    [wrong] = limits_table.add_counts([wrong], [counter], now)
     caller = codes.sender(source, None)
-    sent = codes_table.sent_within_hour(item, now)
+    sent = codes_table.list_recent(item, now)
     found = codes.candidates(sent, purpose, challenge, caller, now)
 
     device_id = found[0].device_id if challenge and found else None
     if device_id is None and (wait := wrong.wait(now)):
-        raise codes.codes_are_off(wait)
+        raise codes.refusal(wait)
     tries = _tries(identity, challenge, device_id, source, now)
     _take_try(tries, None if device_id else wrong, now)
     match = codes.find_match(found, otp, identity, config.signing_keys().keys)
@@ -179,7 +179,7 @@ def confirm(
     _take_try(tries, None, now)
     caller = codes.sender(source, None)
     for identity, item in zip(held, items, strict=True):
-        sent = codes_table.sent_within_hour(item, now)
+        sent = codes_table.list_recent(item, now)
         found = codes.candidates(sent, Purpose.CONFIRM, None, caller, now)
         if match := codes.find_match(found, otp, identity, config.signing_keys().keys):
             return Proof(identity, match.challenge)
@@ -227,7 +227,7 @@ def _take_try(tries: Sequence[Window], wrong: Pause | None, now: datetime) -> No
             if error.of(window.name) and window.name.startswith("tries"):
                 raise _too_many(window, now) from error
         if wrong and error.only(wrong.name):
-            raise codes.codes_are_off(wrong.longest) from error
+            raise codes.refusal(wrong.longest) from error
         raise InvalidCode() from error
 
 

@@ -30,7 +30,7 @@ def continue_purge(purge: Purge, now: datetime) -> bool:
     """
     if purge.kept_until is not None and purge.kept_until > now.timestamp():
         delete_account.end_billing(purge.user_id)
-        purges.wait(purge)
+        purges.postpone_to_deadline(purge)
         return False
     if not _begin(purge):
         return False

@@ -169,15 +169,15 @@ def _send(
         raise
 
     metrics.emit(PromptsAccepted=1)
-    message = Message.queued(ids.message_id(room_id, turn.seq), content, times.text(now))
+    message = Message.new_prompt(ids.message_id(room_id, turn.seq), content, times.text(now))
     return _queue(room_id, message, admitted.plan, stored.FIRST, admitted.headers())
 
 
 def _retry_changed[T](room: Chatroom, store: Callable[[Chatroom], T], tries: int) -> T:
     """Call `store` with the room; if the room has changed, read it and call `store` again.
 
-    Also again, once the room's last position is corrected, if it is behind the messages. Raises
-    NotFound if the room was deleted, and ConditionsFailed.
+    If the room's last position is behind its messages, it is corrected before the next call.
+    Raises NotFound if the room was deleted, and ConditionsFailed.
     """
     changes = 0
     while True:
@@ -236,7 +236,7 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
         raise
 
     metrics.emit(PromptsAccepted=1)
-    message = Message.queued(message_id, prompt.content, prompt.created_at)
+    message = Message.new_prompt(message_id, prompt.content, prompt.created_at)
     return _queue(room_id, message, allowance.plan, generation, allowance.headers())
 
 

@@ -83,7 +83,7 @@ def _admit(user: User, identity: Identity, source: str, now: datetime) -> _Admit
         *map(limits_table.key_of, windows),
     )
     counts, counters = items[:2], items[2:]
-    windows = limits_table.with_counts(windows, counters, now)
+    windows = limits_table.add_counts(windows, counters, now)
     for window in windows:
         if window.wait(now):
             raise _too_many_sign_ups(window, now)
@@ -91,7 +91,7 @@ def _admit(user: User, identity: Identity, source: str, now: datetime) -> _Admit
     if seen and not accounts.is_left_behind(seen) and _is_kept(seen, now):
         raise IdentityTaken()
     allowance = usage.allowance_of(user.user_id, None, None, now)
-    allowance = usage.as_unproven(allowance, identity.value, *counts)
+    allowance = usage.apply_unproven_counts(allowance, identity.value, *counts)
     return _Admitted(seen=seen, windows=windows, allowance=allowance)
 
 

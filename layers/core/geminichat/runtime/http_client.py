@@ -142,7 +142,7 @@ class Stream:
 
     def begin(self) -> None:
         """Read status and headers, nothing if it was closed. Raises as `stream` does."""
-        with self._reading():
+        with self._translate_errors():
             self._response.begin()
             if self._response.status < 200:
                 raise HTTPException("an interim answer")
@@ -153,7 +153,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the body's pieces as they come; a closed stream ends. Raises as `begin` does."""
-        with self._reading():
+        with self._translate_errors():
             while piece := self._response.read1(PIECE):
                 yield piece
             if self._response.length:
@@ -170,7 +170,7 @@ class Stream:
         _break_off(self._connection)
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         host = self._address.host
         try:
             yield
@@ -206,7 +206,7 @@ def stream(
     idle = _take_idle(address, IDLE_LIMIT_ONE_ATTEMPT)
     connection = idle or _connect(address, min(connect, whole))
     answer = Stream(address, connection, silence, time.monotonic() + whole)
-    with answer._reading():
+    with answer._translate_errors():
         connection.sock.settimeout(min(silence, whole))
         _send(connection, "POST", address, headers, body)
     return answer

@@ -26,7 +26,7 @@ class Codes(Table):
 
 
 class UsedCode(Table):
-    """A used code, stored under `used:` and its challenge, which is no identity's key."""
+    """A used code, stored under `used:` and its challenge; no identity has such a key."""
 
     class Meta:
         setting = "CODES_TABLE"
@@ -40,10 +40,10 @@ def key_of(identity: Identity) -> Key:
     return Key(Codes, identity.key)
 
 
-def sent_within_hour(item: Codes | None, now: datetime) -> list[SentCode]:
+def list_recent(item: Codes | None, now: datetime) -> list[SentCode]:
     """Return the codes of an item that was read."""
     listed = [msgspec.convert(one, SentCode, strict=False) for one in item.sent] if item else []
-    return codes.within_hour(listed, now)
+    return codes.select_recent(listed, now)
 
 
 def store(item: Codes | None, code: NewCode, digest: str, kid: str) -> Write:
@@ -59,7 +59,7 @@ def store(item: Codes | None, code: NewCode, digest: str, kid: str) -> Write:
         sent_at=times.millis(code.now),
         sender=code.sender,
     )
-    kept = [*sent_within_hour(item, code.now), sent]
+    kept = [*list_recent(item, code.now), sent]
     added = Codes(
         code.identity.key,
         sent=[msgspec.structs.asdict(one) for one in kept],

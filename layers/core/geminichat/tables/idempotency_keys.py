@@ -32,7 +32,7 @@ class IdempotencyKey(Table):
 
 
 class KeyedRequest(msgspec.Struct, frozen=True):
-    """A request that may be repeated: its Idempotency-Key, and a digest of what it asks for."""
+    """A request that may be repeated: its Idempotency-Key, and a digest of its content."""
 
     key: str
     fingerprint: str

@@ -11,7 +11,7 @@ from geminichat.domain.identities import Identity
 from geminichat.tables.table import Key, Table, Write, batch_get, delete, find_item, put
 
 UNPROVEN_LIFETIME = timedelta(days=7)
-"""The time after which an identity that nobody proved is free again."""
+"""The time after which an unproven identity is free again."""
 WAY_BACK = timedelta(days=7)
 """The time for which a replaced identity can be restored."""
 
@@ -56,7 +56,7 @@ def drop_expired(record: IdentityRecord | None, now: datetime) -> IdentityRecord
 
 
 def claim(identity: Identity, user_id: str, seen: IdentityRecord | None, now: datetime) -> Write:
-    """Return the write "identity": the user says that the identity is theirs.
+    """Return the write "identity", which claims an identity for a user without proof.
 
     Its condition fails if the record is not as it was seen.
     """
@@ -70,7 +70,7 @@ def claim(identity: Identity, user_id: str, seen: IdentityRecord | None, now: da
 
 
 def prove(identity: Identity, user_id: str, seen: IdentityRecord | None, now: datetime) -> Write:
-    """Return the write "identity": the identity is proven to be the user's.
+    """Return the write "identity", which stores that an identity is proven to be the user's.
 
     Its condition fails if the record is not as it was seen.
     """
@@ -81,7 +81,7 @@ def prove(identity: Identity, user_id: str, seen: IdentityRecord | None, now: da
 
 
 def replace(record: IdentityRecord, now: datetime) -> Write:
-    """Return the write "replaced identity", which keeps an identity as a way back only."""
+    """Return the write "replaced identity", which keeps an identity only to restore it."""
     user_id = record.user_id
     record = IdentityRecord(
         record.identity,

@@ -38,12 +38,12 @@ def key_of(limit: Limit) -> Key:
     return Key(Counter, limit.key)
 
 
-def with_counts[L: Limit](limits: Sequence[L], items: Sequence[Any], now: datetime) -> list[L]:
+def add_counts[L: Limit](limits: Sequence[L], items: Sequence[Any], now: datetime) -> list[L]:
     """Return the limits with the counts of their items, which `key_of` named."""
-    return [_with_count(limit, item, now) for limit, item in zip(limits, items, strict=True)]
+    return [_add_count(limit, item, now) for limit, item in zip(limits, items, strict=True)]
 
 
-def _with_count[L: Limit](limit: L, item: Counter | None, now: datetime) -> L:
+def _add_count[L: Limit](limit: L, item: Counter | None, now: datetime) -> L:
     if item is None or int(item.expires_at) <= now.timestamp():
         return limit
     counted = msgspec.structs.replace(limit, count=int(item.count_), at=int(item.at))

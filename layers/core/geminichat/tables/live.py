@@ -1,4 +1,4 @@
-"""The live table: who watches a user's replies, and which of them are to be stopped.
+"""The live table: the connections that show a user's replies, and the prompts to stop.
 
 One item per user, so that a worker learns everything in one read. A connection counts as long as
 its session has not ended, whether its entry was removed or not: see `find_watchers`.
@@ -28,9 +28,9 @@ MOST_CONNECTIONS = 8
 RENEWED_FOR = timedelta(minutes=15)
 """The time for which a connection counts after it was opened or renewed."""
 POLL_COUNTS = timedelta(seconds=20)
-"""The time for which a poll for the text of a reply counts as somebody there."""
+"""The time after a poll for a reply's text during which the user counts as present."""
 KEPT = timedelta(days=1)
-"""The time after which an item expires that nothing has changed."""
+"""The time after which an unchanged item expires."""
 SETTLES = timedelta(seconds=10)
 """The time for which a new connection may seem to be gone because it is not ready yet."""
 ATTEMPTS = 16
@@ -194,9 +194,9 @@ def close_all(user_id: str) -> tuple[str, ...]:
 
 
 def note_poll(user_id: str, live: Live | None, now: datetime) -> None:
-    """Note that a user polls for the text of a reply, which counts as somebody there for a while.
+    """Note that a user polls for the text of a reply, and so counts as present for a while.
 
-    `live` is the user's item: most polls find a recent note, and write nothing.
+    `live` is the user's item: most polls find a recent note and write nothing.
     """
     known = live.polls_until if live else None
     if known is None or known < (now + POLL_COUNTS / 2).timestamp():

@@ -1,4 +1,4 @@
-"""The purges table: the users who are to be deleted with everything they have, and when."""
+"""The purges table: the users to delete with all their data, and when to delete them."""
 
 from datetime import datetime, timedelta
 
@@ -57,9 +57,9 @@ def schedule_departure(user_id: str, kept_until: datetime, now: datetime) -> Wri
 
 
 def schedule_soon(user_id: str, now: datetime) -> Write:
-    """Return the write "purge of another", which deletes what a removed user has.
+    """Return the write "purge of another", which deletes the data of a removed user.
 
-    It begins when no request of that user is under way any more.
+    It begins when no request of that user can be running any more.
     """
     return put("purge of another", Purge(user_id, due_at=int((now + LONGEST_REQUEST).timestamp())))
 
@@ -88,14 +88,14 @@ def start(purge: Purge) -> Write:
     return update("purge", Purge(purge.user_id), [Purge.started.set(True)], condition)
 
 
-def wait(purge: Purge) -> None:
-    """Continue a purge when its user can no longer keep the account, unless it is cancelled."""
+def postpone_to_deadline(purge: Purge) -> None:
+    """Postpone a purge to the time until which a login keeps the user, unless it is cancelled."""
     due = Purge.due_at.set(purge.kept_until)
     update_if(Purge(purge.user_id), [due], Purge.kept_until == purge.kept_until)
 
 
 def postpone(user_id: str, now: datetime) -> None:
-    """Continue a purge later: until then a worker may write for the user whose rooms are gone."""
+    """Postpone a purge: a worker may still write into a deleted room of the user."""
     later = int((now + LONGEST_PROMPT).timestamp())
     Purge(user_id).update([Purge.due_at.set(later)])
 

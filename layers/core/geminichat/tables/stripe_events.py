@@ -31,15 +31,15 @@ def is_handled(event: StripeEvent) -> bool:
 
 def put_handled(event: StripeEvent) -> Write:
     """Return the write "event", which marks an event as handled in a transaction."""
-    return put("event", _handled_now(event))
+    return put("event", _new_item(event))
 
 
 def mark_handled(event: StripeEvent) -> None:
     """Mark an event as handled. Raises Contended while other transactions lock the item."""
-    put_if(_handled_now(event), None)
+    put_if(_new_item(event), None)
 
 
-def _handled_now(event: StripeEvent) -> HandledEvent:
+def _new_item(event: StripeEvent) -> HandledEvent:
     now = times.now()
     return HandledEvent(
         event.id,

@@ -235,11 +235,11 @@ class ConditionsFailed(Exception):
         self.names = frozenset(names)
 
     def of(self, name: str) -> bool:
-        """Report whether the condition of the write with this name failed."""
+        """Return whether the condition of the write with this name failed."""
         return name in self.names
 
     def only(self, *names: str) -> bool:
-        """Report whether all failed conditions belong to the writes with these names."""
+        """Return whether all failed conditions belong to the writes with these names."""
         return self.names <= set(names)
 
 

@@ -44,7 +44,7 @@ UNPROVEN = "unproven"
 """The hash key of the items that count the prompts of all unproven accounts."""
 
 ROOMS = "rooms"
-"""The range key of the item that counts a user's rooms, which stands in place of a day."""
+"""The range key, in place of a day, of the item that counts a user's rooms."""
 
 
 class Usage(Table):
@@ -90,11 +90,13 @@ def read_allowance(user_id: str, now: datetime) -> Allowance:
 
 
 def limit_unproven(user: User, allowance: Allowance) -> Allowance:
-    """Return the allowance; by one more call for a user who has proven nothing and pays nothing."""
+    """Return the allowance; a user who has proven nothing and pays nothing takes one more call."""
     if users.has_proven_identity(user) or allowance.plan is not Plan.BASIC:
         return allowance
     identity = user.email or user.mobile or user.user_id
-    return as_unproven(allowance, identity, *batch_get(*unproven_keys(identity, allowance.now)))
+    return apply_unproven_counts(
+        allowance, identity, *batch_get(*unproven_keys(identity, allowance.now))
+    )
 
 
 def unproven_keys(identity: str, now: datetime) -> list[Key]:
@@ -109,7 +111,7 @@ def unproven_keys(identity: str, now: datetime) -> list[Key]:
     ]
 
 
-def as_unproven(
+def apply_unproven_counts(
     allowance: Allowance, identity: str, own: Usage | None, stage: Usage | None
 ) -> Allowance:
     """Return the allowance of a user who has proven no identity; the items are `unproven_keys`."""

@@ -343,7 +343,7 @@ def identity_of(user: User, kind: str) -> Identity | None:
     return Identity(kind, value) if value else None  # type: ignore[arg-type]
 
 
-def with_identity(user: User, identity: Identity, removed: Sequence[Identity] = ()) -> User:
+def copy_with_identity(user: User, identity: Identity, removed: Sequence[Identity] = ()) -> User:
     """Return a copy of the user with a proven identity and without the removed ones."""
     copy = User(**user.attribute_values)
     for one in removed:

@@ -36,7 +36,7 @@ def copy_line(chatroom_id: str, hidden: Hidden, last: int, target: str) -> int:
     The copied prompts are final and not counted, and a redrive leaves failed ones out. Raises
     StillGenerating for a prompt that is not final, RoomTooLong, and Unavailable.
     """
-    ranges = list(hidden.shown(last))
+    ranges = list(hidden.iterate_shown(last))
     if sum(end - first + 1 for first, end in ranges) > 2 * FORK_TURNS:
         raise RoomTooLong()
     turns = size = 0

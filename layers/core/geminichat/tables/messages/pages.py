@@ -19,7 +19,7 @@ from geminichat.tables.messages.views import view
 from geminichat.tables.table import overlap, read_page
 
 LARGEST_PAGE = 1_000
-"""Messages of a page where all of a room are read; a megabyte at most."""
+"""Messages per page when a whole room is read; a page has a megabyte at most."""
 PAGE_LENGTH = 1_000_000
 """Characters of a page after which no further messages are read to fill it up."""
 

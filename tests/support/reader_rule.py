@@ -1,0 +1,64 @@
+"""The rule by which a reader shows a live reply, as the API's documentation describes it.
+
+The console, and the examples in functions/docs_asset, are compared with it.
+"""
+
+import msgspec
+
+from geminichat.domain import live
+from geminichat.domain.live import AgainFrame, EndedFrame, Frame, LookFrame, Partial, PromptFrame
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """The attempt and the text that a reader shows of a reply."""
+
+    attempt: int = 0
+    text: str = ""
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    """The request that a reader makes after a frame: the message, with its text from an offset."""
+
+    start: int
+
+
+def read(shown: Shown, frame: PromptFrame | Partial) -> Shown | Fetch:
+    """Return a reader's text after a frame or a fetch, or the fetch that it must make.
+
+    This is the whole rule of a reader. It also fetches when it opens a connection and after five
+    seconds without a frame, and ignores frames of a reply that it has fetched whole.
+    """
+    length = live.utf16_length(shown.text)
+    match frame:
+        case LookFrame() | EndedFrame():
+            return Fetch(length)
+        case AgainFrame(attempt=attempt):
+            return Shown(attempt) if attempt > shown.attempt else shown
+    if frame.attempt < shown.attempt:
+        return shown
+    is_newer = frame.attempt > shown.attempt
+    have = "" if is_newer else shown.text
+    if frame.start > (0 if is_newer else length):
+        return Fetch(0 if is_newer else length)
+    text = beginning(have, frame.start) + frame.text
+    return Shown(frame.attempt, text) if is_newer or len(text) > len(have) else shown
+
+
+def decode(content: bytes | str) -> Frame | None:
+    """Return a received frame; None for a type that this release does not know."""
+    kind: _Kind = msgspec.json.decode(content, type=_Kind)
+    if kind.type not in ("text", "look", "again", "ended", "room"):
+        return None
+    frame: Frame = msgspec.json.decode(content, type=Frame)
+    return frame
+
+
+class _Kind(msgspec.Struct):
+    type: str
+
+
+def beginning(text: str, units: int) -> str:
+    """Return the first code units of a text; half of a surrogate pair is left out."""
+    if text.isascii():
+        return text[:units]
+    return text.encode("utf-16-le")[: 2 * units].decode("utf-16-le", errors="ignore")
