@@ -1,8 +1,8 @@
 """Install Python 3.13, the Python environments and the tools of this project.
 
-Runs on any Python from 3.8 on with its standard library only, because it is what finds Python
-3.13. Everything is installed from the hash-pinned files in infra/requirements; if there is nothing
-to install, it ends at once.
+Runs on any Python from 3.8 on with its standard library only, because it looks for Python 3.13
+itself. Everything is installed from the hash-pinned files in infra/requirements. If there is
+nothing to install, it ends at once.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ def handler(request: Request) -> Response[Room]:
     users.current(request.caller, request.now)
     choose_model.require(request.caller, change.model, request.now)
 
-    notice = room_list_cache.update_notice(room_id, request.now)
+    notice = room_list_cache.notice("changed", room_id, request.now)
     room_list_cache.announce(notice, request.user_id)
     room = chatrooms.change(request.user_id, room_id, change, request.now)
 

@@ -6,5 +6,5 @@ from geminichat.websocket import Connection, route
 
 @route
 def handler(connection: Connection) -> None:
-    """Remove the connection; API Gateway calls this as a rule, not always."""
+    """Remove the connection; API Gateway usually calls this, but not always."""
     live.close_connection(connection.user_id, connection.id)

@@ -1,4 +1,4 @@
-"""POST /live: give out an address at which replies can be watched as they grow."""
+"""POST /live: return the address of a WebSocket that shows replies as they grow."""
 
 from geminichat import config
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok

@@ -66,7 +66,7 @@ def give_title(job: TitleJob, now: datetime) -> None:
     price = titles.price(model, question, job.chatroom_id, now, cap, config.stage_cap())
     title_id, words = ids.new("t"), titles.first_words(prompt.content)
 
-    room_list_cache.announce(room_list_cache.title_notice(room.chatroom_id, now), job.user_id)
+    room_list_cache.announce(room_list_cache.notice("titled", room.chatroom_id, now), job.user_id)
     start = chatrooms.start_title(job.user_id, job.chatroom_id, title_id, words)
     try:
         transact(start, *usage.charge_title(job.user_id, price))

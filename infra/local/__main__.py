@@ -19,24 +19,16 @@ from infra.paths import TOOLS
 if TYPE_CHECKING:
     from infra.local.up import StripeAccount
 
+type Command = Callable[[DataFolder, argparse.Namespace], int | None]
+
 
 def main() -> int:
     """Run one of the commands and return the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends every command but `up` at once
     options = _parser().parse_args()
     folder = DataFolder(options.data_folder.resolve())
-    commands: dict[str, Callable[[DataFolder, argparse.Namespace], int | None]] = {
-        "up": _up,
-        "chat": _chat,
-        "chaos": _chaos,
-        "status": _status,
-        "url": _url,
-        "logs": _logs,
-        "sam-local": _sam_local,
-        "sam-invoke": _sam_invoke,
-    }
     try:
-        return commands[options.command](folder, options) or 0
+        return options.run(folder, options) or 0
     except CommandError as error:
         print(error, file=sys.stderr)
         return 1
@@ -54,9 +46,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="folder for data, logs and stack.json (default: .local)",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    up = commands.add_parser("up", help="start the system and serve until interrupted")
+    def add(name: str, run: Command, about: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about)
+        command.set_defaults(run=run)
+        command.add_argument(
+            "--data-folder", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+        return command
+
+    up = add("up", _up, "start the system and serve until interrupted")
     up.add_argument(
         "--fresh", action="store_true", help="delete all users, rooms and messages first"
     )
@@ -79,20 +79,20 @@ def _parser() -> argparse.ArgumentParser:
         help="response time of the Gemini stand-in (default: 1.5)",
     )
 
-    chat = commands.add_parser("chat", help="chat in the terminal")
+    chat = add("chat", _chat, "chat in the terminal")
     chat.add_argument("--email", help="log in with this account (default: create one)")
     chat.add_argument("--password", help="the password of that account")
 
-    chaos = commands.add_parser("chaos", help="break the running system under load, and audit it")
+    chaos = add("chaos", _chaos, "break the running system under load, and audit it")
     chaos.add_argument("--seed", help="repeat the run that printed this seed (default: a new one)")
     chaos.add_argument(
         "--minutes", type=float, default=2, help="duration of load and faults (default: 2)"
     )
 
-    commands.add_parser("status", help="show the addresses of the running system")
-    commands.add_parser("url", help="show the address of the API only")
+    add("status", _status, "show the addresses of the running system")
+    add("url", _url, "show the address of the API only")
 
-    logs = commands.add_parser("logs", help="show the functions' logs")
+    logs = add("logs", _logs, "show the functions' logs")
     logs.add_argument(
         "function", nargs="?", metavar="FUNCTION", help="logical id of a function (default: all)"
     )
@@ -100,10 +100,10 @@ def _parser() -> argparse.ArgumentParser:
         "-n", type=int, default=50, metavar="LINES", help="number of lines (default: 50)"
     )
 
-    api = commands.add_parser("sam-local", help="serve the API with `sam local`, in Docker")
+    api = add("sam-local", _sam_local, "serve the API with `sam local`, in Docker")
     api.add_argument("--port", default="3000", help="port of the API (default: 3000)")
 
-    invoke = commands.add_parser("sam-invoke", help="invoke a function once, in Docker")
+    invoke = add("sam-invoke", _sam_invoke, "invoke a function once, in Docker")
     invoke.add_argument("function", metavar="FUNCTION", help="logical id of the function")
     invoke.add_argument(
         "event",
@@ -112,10 +112,6 @@ def _parser() -> argparse.ArgumentParser:
         help="file with the event (default: the sample event of the function)",
     )
 
-    for command in commands.choices.values():
-        command.add_argument(
-            "--data-folder", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS
-        )
     return parser
 
 

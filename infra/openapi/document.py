@@ -23,7 +23,7 @@ REF = "#/components/schemas/{name}"
 
 
 class DocumentError(Exception):
-    """Something that the document needs is missing; says what and where."""
+    """A part of the document is missing; the message names it and its place."""
 
 
 def document() -> Json:

@@ -292,52 +292,42 @@ ONLY = {
 UNSUCCESSFUL = {"degraded"}
 """Examples in the usual envelope whose status is an error."""
 
-PROBLEMS: list[tuple[str, AppError]] = [
+PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     ("", AppError("Something went wrong on our side.")),
     ("", BodyTooLarge("A body may have at most 256 KiB.")),
-    ("auth_change_password", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
-    ("auth_login", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
     (
         "user_export",
         TooManyRequests("The data of an account can be exported once a day. Try again in 3600 s."),
     ),
-    ("user_", TooManyRequests("Too many wrong passwords. Try again in 60 s.")),
-    ("auth_send_otp", TooManyRequests("Another code can be requested in 30 s.")),
-    ("auth_forgot_password", TooManyRequests("Another code can be requested in 30 s.")),
     (
-        "auth_verify_otp",
+        ("auth_login", "auth_change_password", "user_"),
+        TooManyRequests("Too many wrong passwords. Try again in 60 s, or log in with a code."),
+    ),
+    (
+        ("auth_send_otp", "auth_forgot_password", "auth_signup"),
+        TooManyRequests("A code was sent recently. Request another one in 30 s."),
+    ),
+    (
+        ("auth_verify_otp", "auth_reset_password"),
         TooManyRequests("Too many code requests from your IP address. Try again in 60 s."),
     ),
     (
-        "auth_reset_password",
-        TooManyRequests("Too many code requests from your IP address. Try again in 60 s."),
+        ("chatroom_list", "chatroom_get"),
+        InvalidRequest("The parameter 'limit' must be a number from 1 to 100."),
     ),
-    ("auth_signup", TooManyRequests("Another code can be requested in 30 s.")),
-    ("chatroom_list", InvalidRequest("The parameter 'limit' must be a number from 1 to 100.")),
     (
-        "chatroom_list",
+        ("chatroom_list", "chatroom_get"),
         InvalidRequest(
             "The parameter 'cursor' is not valid for this list. Leave it out for the first page."
         ),
     ),
-    ("chatroom_get", InvalidRequest("The parameter 'limit' must be a number from 1 to 100.")),
     (
-        "chatroom_get",
-        InvalidRequest(
-            "The parameter 'cursor' is not valid for this list. Leave it out for the first page."
-        ),
-    ),
-    (
-        "chatroom_create",
+        ("chatroom_create", "chatroom_fork"),
         TooManyRooms("You have 200 chatrooms, the maximum of your plan. Delete one first."),
     ),
     (
-        "chatroom_undo",
+        ("chatroom_send", "chatroom_undo"),
         InvalidRequest("An Idempotency-Key must have 1 to 255 visible ASCII characters."),
-    ),
-    (
-        "chatroom_fork",
-        TooManyRooms("You have 200 chatrooms, the maximum of your plan. Delete one first."),
     ),
     (
         "chatroom_fork",
@@ -346,21 +336,17 @@ PROBLEMS: list[tuple[str, AppError]] = [
         ),
     ),
     (
-        "chatroom_send",
-        InvalidRequest("An Idempotency-Key must have 1 to 255 visible ASCII characters."),
-    ),
-    (
         "chatroom_",
         QuotaExceeded(
-            f"The basic plan allows 5 prompts per day and they are used up. The quota resets at"
-            f" {MIDNIGHT}; the pro plan has no daily limit.",
+            f"The basic plan's 5 prompts per day are used up. The quota resets at {MIDNIGHT}; the"
+            " pro plan has no daily limit.",
             extensions={"resetsAt": MIDNIGHT},
         ),
     ),
     (
         "chatroom_",
         SpendingLimit(
-            f"This prompt could exceed your plan's $0.50 per day. Send a shorter one, or this one"
+            "This prompt could exceed your plan's $0.50 per day. Send a shorter one, or this one"
             f" again at {MIDNIGHT}.",
             extensions={"resetsAt": MIDNIGHT},
         ),
@@ -368,7 +354,7 @@ PROBLEMS: list[tuple[str, AppError]] = [
     (
         "chatroom_",
         StageLimit(
-            f"This service has used up its budget for prompts today. Everything else works. The"
+            "This service has used up its budget for prompts today. Everything else works. The"
             f" budget resets at {MIDNIGHT}.",
             extensions={"resetsAt": MIDNIGHT},
         ),
@@ -398,14 +384,14 @@ PROBLEMS: list[tuple[str, AppError]] = [
     (
         "chatroom_",
         TooManyRequests(
-            f"At most 20 prompts are accepted in 10 s. Send this one again at {LATER}.",
+            f"At most 20 prompts are accepted per 10 s. Send this one again at {LATER}.",
             extensions={"resetsAt": LATER},
         ),
     ),
     ("subscription_", billing.RequestLimit(left=0, seconds=900).refusal()),
     ("subscription_", AlreadySubscribed(billing.explain_ongoing("past_due"))),
-    ("webhook_", InvalidRequest("This is not a Stripe event.")),
-    ("webhook_", WrongMode("This endpoint accepts only live events.")),
+    ("webhook_", InvalidRequest("The request body is not a Stripe event.")),
+    ("webhook_", WrongMode("This endpoint accepts live events only.")),
 ]
 """Example texts of errors whose class has none, by the beginning of the function's folder."""
 
@@ -424,7 +410,7 @@ def answers(route: str, kind: type, status: int) -> dict[str, Any]:
 def problems(kind: type[AppError], endpoint: Endpoint) -> dict[str, AppError]:
     """Return examples of an error as an endpoint answers it, by name. Raises LookupError."""
     shown = _find_rejections(endpoint.body[0], kind) if endpoint.body else {}
-    texts = [error for folder, error in PROBLEMS if endpoint.name.startswith(folder)]
+    texts = [error for folders, error in PROBLEMS if endpoint.name.startswith(folders)]
     listed = [error for error in texts if type(error) is kind]
     if kind is TooManyRequests and endpoint.method == "GET":
         listed = [READS_REFUSAL]

@@ -38,28 +38,7 @@ class Step:
 TOKENS = {"token": "answer.data.token", "refreshToken": "answer.data.refreshToken"}
 LIMITS = ("RateLimit", "RateLimit-Policy")
 
-AREA_CODES = [
-    201,
-    202,
-    206,
-    212,
-    213,
-    214,
-    215,
-    303,
-    305,
-    310,
-    312,
-    313,
-    404,
-    408,
-    415,
-    503,
-    512,
-    602,
-    617,
-    619,
-]
+AREA_CODES = [201, 202, 206, 212, 213, 214, 303, 305, 310, 312, 404, 415, 503, 512, 602, 617]
 """Some area codes of the United States, where the numbers 555-01xx are reserved for fiction."""
 
 # Reserved addresses and numbers: example.com (RFC 2606), and +1 ... 555 01xx.

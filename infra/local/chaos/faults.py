@@ -77,8 +77,8 @@ class Faults:
         ]
         self._cards = [card for card in cards if card[0] not in spared]
 
-    async def happen(self, until: float) -> None:
-        """Draw cards until a time on the monotonic clock; the deck is shuffled again and again."""
+    async def run(self, until: float) -> None:
+        """Draw cards until a time on the monotonic clock; an empty deck is shuffled again."""
         due = time.monotonic()
         gap = min(self._gap, (until - due) / (len(self._cards) + 1))
         while True:

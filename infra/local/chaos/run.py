@@ -1,4 +1,4 @@
-"""`make chaos`: use a running stack while it breaks, and audit what is left of it."""
+"""`make chaos`: use a running stack while parts of it fail, and audit the result."""
 
 import asyncio
 import json
@@ -54,8 +54,8 @@ async def chaos(
 ) -> Report:
     """Run users and faults, wait until every prompt has ended, and return the report.
 
-    `hurry` is called every few seconds at the end, for those who cannot wait for the schedule of
-    the sweep. The faults in `spared` are left out. Raises CommandError without stand-ins.
+    `hurry` is called every few seconds at the end, so that a test need not wait for the sweep's
+    schedule. The faults in `spared` are left out. Raises CommandError without stand-ins.
     """
     if stack.gemini is None or stack.stripe is None:
         raise CommandError(
@@ -76,9 +76,9 @@ async def chaos(
         page = asyncio.create_task(_show(world, faults, seed, show))
         people = asyncio.create_task(inhabit(world, seed, LIVES))
         try:
-            await _first_prompt(world, time.monotonic() + WARM_WITHIN)
+            await _wait_for_first_prompt(world, time.monotonic() + WARM_WITHIN)
             world.until = time.monotonic() + 60 * minutes
-            await asyncio.gather(people, faults.happen(world.until))
+            await asyncio.gather(people, faults.run(world.until))
         finally:
             people.cancel()
             await faults.end()
@@ -94,8 +94,8 @@ async def chaos(
         return Report(counts, faults.happened, problems)
 
 
-async def _first_prompt(world: World, deadline: float) -> None:
-    """Wait until a prompt was accepted, so that no fault meets functions that never ran."""
+async def _wait_for_first_prompt(world: World, deadline: float) -> None:
+    """Wait until a prompt was accepted, so that no fault occurs before the functions have run."""
     while not any(prompt.id for user in world.people for prompt in user.prompts):
         if time.monotonic() > deadline:
             return
@@ -182,7 +182,7 @@ async def _show(world: World, faults: Faults, seed: int, show: Callable[[list[st
 
 
 class Page:
-    """A page on the terminal, which replaces itself; in a file, two of its lines."""
+    """A page on the terminal, which replaces itself; in a file, each page follows the last."""
 
     def __init__(self) -> None:
         self._height = 0

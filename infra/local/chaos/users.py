@@ -234,7 +234,7 @@ def _code(answer: httpx.Response) -> str:
 
 
 async def inhabit(world: World, seed: int, lives_at_once: int) -> None:
-    """Run users until the world's end, some at a time, one after the other."""
+    """Run users in parallel lanes, one after another in each lane, until the run ends."""
 
     async def lane(number: int) -> None:
         generator = random.Random(f"{seed} users {number}")

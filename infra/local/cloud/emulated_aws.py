@@ -4,7 +4,7 @@
 
 - Every write to a table or to SSM is in a journal before it is answered, and repeated at the next
   start: MiniStack itself writes its state only when it stops, so a kill would lose everything.
-  `POST /_save` writes the state now, and it and a stop empty the journal. Queues are in the state
+  `POST /_save` writes the state now; saving and stopping empty the journal. Queues are in the state
   only: after a kill the sweep recovers their prompts.
 - The code of a function and each layer are unpacked once, not once per process.
 - With `--sources`, a saved file under functions/ or layers/core/ replaces the deployed one within

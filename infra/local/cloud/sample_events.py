@@ -18,11 +18,11 @@ from typing import Any
 
 from infra.local.client import Api
 from infra.local.cloud.http_events import Event, http_event, set_route
+from infra.local.conversation import PASSWORD
 from infra.paths import ROOT
 from infra.template import load, routes_of
 
 EVENTS = Path(__file__).with_suffix(".toml")
-PASSWORD = "correct horse battery staple"  # noqa: S105 (a throwaway account's)
 PATH_PARAMETERS = {"id": "{{chatroomId}}", "messageId": "{{messageId}}", "file": "start.js"}
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 

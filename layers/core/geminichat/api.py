@@ -466,18 +466,13 @@ def _is_json(content_type: str) -> bool:
 
 def _success(response: Response[Any], request_id: str) -> dict[str, Any]:
     headers = {"x-request-id": request_id, **response.headers}
+    answer = {"statusCode": response.status, "headers": headers}
     if isinstance(response.body, bytes):
-        body = _document_base64(response.body)
-        return {
-            "statusCode": response.status,
-            "headers": headers,
-            "body": body,
-            "isBase64Encoded": True,
-        }
+        return {**answer, "body": _document_base64(response.body), "isBase64Encoded": True}
     if response.body is not None:
-        return {"statusCode": response.status, "headers": headers, "body": response.body}
+        return {**answer, "body": response.body}
     if response.status in (204, 304):
-        return {"statusCode": response.status, "headers": headers}
+        return answer
     envelope = {
         "success": response.status < 400,
         "message": response.message,
@@ -485,8 +480,7 @@ def _success(response: Response[Any], request_id: str) -> dict[str, Any]:
         **response.extensions,
     }
     headers.setdefault("content-type", "application/json")
-    body = msgspec.json.encode(envelope).decode()
-    return {"statusCode": response.status, "headers": headers, "body": body}
+    return {**answer, "body": msgspec.json.encode(envelope).decode()}
 
 
 def problem_answer(error: AppError, request_id: str) -> dict[str, Any]:

@@ -216,7 +216,7 @@ class Conflict(AppError):
 
 
 class Contended(Conflict):
-    """Other requests were changing the same data all the time; retrying is safe."""
+    """Other requests kept changing the same data; retrying is safe."""
 
     code = "concurrent-requests"
     detail = "Other requests are changing the same data. Try again in a moment."

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from infra.local.cloud import sample_events
+from infra.local.conversation import PASSWORD
 from tests.support import document
 from tests.support.lambdas import Api, invoke, reply_of
 from tests.support.template import FUNCTIONS, routes_of
@@ -32,7 +33,7 @@ REFUSED: Mapping[str, tuple[int, str]] = {
 def person(api: Api) -> Mapping[str, str]:
     """A person with a room and a prompt: the values of the events' placeholders."""
     email, new_email = (f"{secrets.token_hex(6)}@example.com" for _ in range(2))
-    account = api.post("/auth/signup", {"email": email, "password": sample_events.PASSWORD}).data
+    account = api.post("/auth/signup", {"email": email, "password": PASSWORD}).data
     token = account["token"]
     room = api.post("/chatroom", {"title": "Sample"}, token=token).data["id"]
     sent = api.post(f"/chatroom/{room}/message", {"content": "Hello"}, token=token).data

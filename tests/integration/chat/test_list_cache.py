@@ -151,7 +151,7 @@ def test_a_list_read_during_a_change_is_not_cached_without_it(
 def test_a_list_is_cached_only_after_both_of_two_pending_changes(basic_user: Person) -> None:
     rooms = [basic_user.open_room(title=title) for title in ("One", "Two")]
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
-    change = room_list_cache.update_notice(rooms[0], moment)
+    change = room_list_cache.notice("changed", rooms[0], moment)
     room_list_cache.announce(change, basic_user.id)
     basic_user.send(rooms[1])
     assert [list_rooms(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
@@ -167,8 +167,8 @@ def test_a_room_being_created_prevents_caching_only_of_pages_that_could_show_it(
     for number in range(3):
         basic_user.open_room(title=str(number))
     list_rooms(basic_user)
-    to_come = room_list_cache.creation_notice(
-        ids.new("r"), datetime.now(UTC) - timedelta(minutes=1)
+    to_come = room_list_cache.notice(
+        "created", ids.new("r"), datetime.now(UTC) - timedelta(minutes=1)
     )
     room_list_cache.announce(to_come, basic_user.id)  # it will be the last of the list
     assert [list_rooms(basic_user, "?limit=2")[0] for _ in range(2)] == ["miss", "hit"]

@@ -138,7 +138,7 @@ def draw_faults(seed: int) -> list[Any]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
             urls = Urls("http://aws", "http://gemini", "http://stripe")
             faults = Faults(stack, urls, http, random.Random(f"{seed} faults"), gap=0)
-            tasks.append(asyncio.create_task(faults.happen(math.inf)))
+            tasks.append(asyncio.create_task(faults.run(math.inf)))
             with contextlib.suppress(asyncio.CancelledError):
                 await tasks[0]
 

@@ -4,8 +4,8 @@ protocol.py  form parameters, errors, pages of lists, idempotency keys
 ledger.py    customers, prices, Checkout sessions, subscriptions, invoices, and their rules
 events.py    events, their signatures, and their delivery with retries
 api.py       the operations of the Stripe API
-browser.py   what a person does in Checkout and the billing portal; pages.py has the HTML
-controls.py  what only a test can do
+browser.py   a person's actions in Checkout and the billing portal; pages.py has the HTML
+controls.py  actions that only a test can take
 app.py       all of it as one web application, with faults and persistence
 driver.py    a client for tests
 """

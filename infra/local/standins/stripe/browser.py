@@ -1,4 +1,4 @@
-"""The pages of Checkout and the billing portal, and what a person does on them.
+"""The pages of Checkout and the billing portal, and a person's actions on them.
 
 After a form was sent, its result is shown on the next page, so that a reload repeats nothing.
 """

@@ -1,9 +1,9 @@
 """The objects of a Stripe account, in Stripe's shapes, and the rules by which they change.
 
 `emit(type, object, previous)` is called for each change about which Stripe sends an event. The
-ledger has its own clock, which a test can move ahead. Everything that becomes due happens in the
-order of time: renewals, retries of failed payments, ends of cancelled subscriptions, expiry of
-Checkout sessions.
+ledger has its own clock, which a test can move ahead. Changes that become due are applied in the
+order of their times: renewals, retries of failed payments, ends of cancelled subscriptions, and the
+expiry of Checkout sessions.
 """
 
 import calendar
@@ -78,7 +78,7 @@ class Ledger:
         return time.time() + self._ahead
 
     def advance(self, seconds: float) -> None:
-        """Move the clock ahead, and apply everything that becomes due in its order."""
+        """Move the clock ahead, and apply the changes that become due."""
         target = self._ahead + seconds
         while due := self._next_due(time.time() + target):
             object_id, at = due
@@ -87,7 +87,7 @@ class Ledger:
         self._ahead = target
 
     def catch_up(self) -> None:
-        """Apply everything that is due."""
+        """Apply the changes that are due."""
         self.advance(0)
 
     def _next_due(self, until: float) -> tuple[str, int] | None:

@@ -54,7 +54,6 @@ MISSING = "resource_missing"
 """Stripe's error code for an object that does not exist."""
 IN_PROGRESS = ("idempotency_key_in_use", "lock_timeout")
 """Stripe's error codes for a request that conflicts with another one on its key or object."""
-FAILED = "The payment provider did not respond as expected. Try again in a moment."
 
 _clients: dict[tuple[str, float, int], "stripe.StripeClient"] = {}
 _unset_until: dict[str, float] = {}
@@ -502,5 +501,5 @@ def _translate_errors(*, keyed: bool = False) -> Iterator[None]:
             raise PaymentInProgress() from error
         spent = isinstance(error, stripe.IdempotencyError) or (error.http_status or 0) >= 500
         if keyed and spent:
-            raise KeySpent(FAILED) from error
-        raise PaymentProviderFailed(FAILED) from error
+            raise KeySpent() from error
+        raise PaymentProviderFailed() from error

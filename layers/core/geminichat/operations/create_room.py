@@ -20,7 +20,7 @@ def create(caller: Claims, new: NewRoom, now: datetime) -> Room:
     Raises TooManyRooms, and Unauthorized if the session has ended.
     """
     room_id = ids.new("r")
-    room_list_cache.announce(room_list_cache.creation_notice(room_id, now), caller.user_id)
+    room_list_cache.announce(room_list_cache.notice("created", room_id, now), caller.user_id)
     room, put_room = chatrooms.put_room(caller.user_id, room_id, new, now)
     commit(caller, now, put_room)
     return room

@@ -16,7 +16,7 @@ def delete(caller: Claims, room_id: str, now: datetime) -> None:
     Raises NotFound, and Unauthorized if the session has ended.
     """
     user_id = caller.user_id
-    room_list_cache.announce(room_list_cache.deletion_notice(room_id, now), user_id)
+    room_list_cache.announce(room_list_cache.notice("deleted", room_id, now), user_id)
     try:
         users.transact_as(
             caller,

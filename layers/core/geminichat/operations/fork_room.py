@@ -43,7 +43,7 @@ def fork(
     _begin(caller, fork_id, now)
     last = forks.copy_line(room_id, hidden, seq + 1, fork_id)
 
-    room_list_cache.announce(room_list_cache.creation_notice(fork_id, now), user_id)
+    room_list_cache.announce(room_list_cache.notice("created", fork_id, now), user_id)
     copy, put_room = chatrooms.put_copy(room, fork_id, last, now)
     writes = [put_room, tombstones.delete_tombstone(fork_id)]
     if request:

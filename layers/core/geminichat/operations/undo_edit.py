@@ -27,7 +27,7 @@ def undo(caller: Claims, room_id: str, idempotency_key: str | None, now: datetim
         return chatrooms.view(room)
     undone, write = chatrooms.undo_edit(room, now)
 
-    room_list_cache.announce(room_list_cache.update_notice(room_id, now), user_id)
+    room_list_cache.announce(room_list_cache.notice("changed", room_id, now), user_id)
     writes = [write]
     if request:
         writes.append(idempotency_keys.put_key(user_id, request, room_id, now))

@@ -12,6 +12,7 @@ One page per user is cached, the last one that was asked for, with a MAC over it
 import secrets
 import time
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -69,6 +70,14 @@ local function announce(list, notices, notice, seconds, now)
 end
 """
 """A Lua function for scripts that announce a change; see `announce`."""
+
+
+type Kind = Literal["created", "active", "changed", "titled", "deleted"]
+"""The kind of a change to a room.
+
+`active` moves its latest activity to the change's time unless it is later, `changed` sets it to
+that time, and `titled` leaves the room's place in the list.
+"""
 
 
 class Notices(msgspec.Struct, frozen=True):
@@ -156,32 +165,8 @@ def announce_arguments(notice: str) -> list[str | int]:
     return [notice, NOTICE_LIFETIME, int(time.time())]
 
 
-def creation_notice(room_id: str, now: datetime) -> str:
-    """Return the notice that a room is created."""
-    return _notice("created", room_id, now)
-
-
-def activity_notice(room_id: str, now: datetime) -> str:
-    """Return the notice that a room's latest activity moves to `now` unless it is later."""
-    return _notice("active", room_id, now)
-
-
-def update_notice(room_id: str, now: datetime) -> str:
-    """Return the notice that a room is changed, and its latest activity is `now`."""
-    return _notice("changed", room_id, now)
-
-
-def title_notice(room_id: str, now: datetime) -> str:
-    """Return the notice that a room gets a title; its place in the list stays."""
-    return _notice("titled", room_id, now)
-
-
-def deletion_notice(room_id: str, now: datetime) -> str:
-    """Return the notice that a room is deleted."""
-    return _notice("deleted", room_id, now)
-
-
-def _notice(kind: str, room_id: str, now: datetime) -> str:
+def notice(kind: Kind, room_id: str, now: datetime) -> str:
+    """Return the notice of a change to a room at `now`."""
     return f"{kind} {room_id} {secrets.token_hex(4)} {times.text(now)}"
 
 
