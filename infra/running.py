@@ -47,7 +47,6 @@ class Aws(Part, frozen=True):
         }
 
     def client(self, service: str, config: "Config | None" = None) -> Any:
-        """Return a boto3 client of a service."""
         import boto3
 
         connect: Any = boto3.client

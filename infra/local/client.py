@@ -60,11 +60,9 @@ class Api:
         return self._call("POST", "/chatroom", {"title": title})
 
     def send(self, room: str, content: str) -> Answer:
-        """Send a prompt."""
         return self._call("POST", f"/chatroom/{room}/message", {"content": content})
 
     def message(self, room: str, message: str) -> Answer:
-        """Return a message."""
         return self._call("GET", f"/chatroom/{room}/message/{message}")
 
     def stop(self, room: str, message: str) -> Answer:

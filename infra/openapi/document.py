@@ -44,7 +44,6 @@ class _Document:
         self._schemas = _schemas(_structs_of(found))
 
     def whole(self) -> Json:
-        """Return the document."""
         paths: dict[str, Json] = {}
         for endpoint in self._endpoints:
             verbs = paths.setdefault(endpoint.path, {})

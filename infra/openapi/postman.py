@@ -115,7 +115,6 @@ class _Operation:
         }
 
     def request(self, step: Step) -> Json:
-        """Return the request of a step."""
         request: Json = {
             "method": self._method,
             "description": self._operation["description"],

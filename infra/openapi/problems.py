@@ -72,7 +72,6 @@ def _meaning(error: type[AppError]) -> str:
 
 
 def _headers_of(error: type[AppError]) -> Iterable[str]:
-    """Return the headers that come with an error."""
     limits = LIMITS if issubclass(error, TooManyRequests | InvalidCredentials) else ()
     return {*error("").headers, *limits}
 

@@ -212,7 +212,6 @@ def find(stage: Stage, named: str) -> str:
 
 
 def ask(stage: Stage, question: Mapping[str, Any]) -> Any:
-    """Return the answer to a question."""
     return invoke(stage, SHOW, {"request": json.dumps(question)})
 
 

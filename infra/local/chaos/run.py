@@ -188,7 +188,6 @@ class Page:
         self._height = 0
 
     def show(self, page: list[str]) -> None:
-        """Print the page."""
         if not sys.stdout.isatty():
             print("\n".join(page), flush=True)
             return

@@ -237,7 +237,6 @@ async def change(faults: Faults, method: str, receive: Receive) -> tuple[int, An
 
 
 async def answer(send: Send, status: int, body: Any = None) -> None:
-    """Send an answer."""
     kind = [(b"content-type", b"application/json")] if body is not None else []
     await send({"type": "http.response.start", "status": status, "headers": kind})
     text = b"" if body is None else json.dumps(body).encode()

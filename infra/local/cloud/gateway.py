@@ -70,7 +70,6 @@ class Gateway:
         self._live_api_id = live_api_id
 
     def create_app(self) -> web.Application:
-        """Return the application to serve."""
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_too_large])
         app.add_routes(admin_routes(self._sockets.faults, self._sockets.journal))
         app.router.add_route("*", CONNECTIONS, self._manage)

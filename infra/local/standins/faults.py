@@ -110,7 +110,6 @@ class Faults:
         self._pending.clear()
 
     def list_pending(self) -> list[dict[str, Any]]:
-        """Return the pending faults."""
         return [fault.to_json() for fault in self._pending]
 
     def _parse(self, spec: Any) -> Fault:

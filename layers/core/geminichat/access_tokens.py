@@ -17,7 +17,6 @@ class Expired(Unauthorized):
     """The access token is genuine but has expired; `session` is the session that it names."""
 
     def __init__(self, session: Claims) -> None:
-        """Keep the session."""
         super().__init__(EXPIRED)
         self.session = session
 
@@ -44,9 +43,8 @@ def verify(token: str, keys: Mapping[str, bytes], now: datetime) -> Claims:
     except jwt_codec.InvalidToken as error:
         raise Unauthorized() from error
     expires, user_id, session_id = claims["exp"], claims["sub"], claims["sid"]
-    if not isinstance(expires, int) or not isinstance(user_id, str):
-        raise Unauthorized()
-    if not isinstance(session_id, str):
+    is_valid = isinstance(user_id, str) and isinstance(session_id, str)
+    if not is_valid or not isinstance(expires, int):
         raise Unauthorized()
     session = Claims(user_id=user_id, session_id=session_id)
     if now.timestamp() >= expires:

@@ -65,7 +65,6 @@ def burst_limit() -> "Burst":
 
 
 def plan_limits() -> dict[Plan, "PlanLimits"]:
-    """Return the limits of each plan."""
     from geminichat.domain.quota import PlanLimits
 
     return {

@@ -127,7 +127,6 @@ class _Stripe:
             self._saved = text
 
     def routes(self) -> list[web.RouteDef]:
-        """Return all routes."""
         api = Api(self.ledger)
         return [
             *admin_routes(self._faults, self._journal),

@@ -159,7 +159,6 @@ class Ledger:
     # Customers, products, prices
 
     def create_customer(self, email: str | None, name: str | None, metadata: Json) -> Json:
-        """Create a customer."""
         customer = self._add(
             "cus",
             {
@@ -180,7 +179,6 @@ class Ledger:
         return customer
 
     def update_email(self, customer: Json, email: str) -> Json:
-        """Set a customer's email."""
         return self._change(customer, email=email)
 
     def delete_customer(self, customer: Json) -> Json:
@@ -201,7 +199,6 @@ class Ledger:
                 self._due.pop(object_id, None)
 
     def create_product(self, name: str, object_id: str) -> Json:
-        """Create a product."""
         product = {
             "object": "product",
             "active": True,
@@ -221,7 +218,6 @@ class Ledger:
         interval: str,
         object_id: str | None = None,
     ) -> Json:
-        """Create a price."""
         price = {
             "object": "price",
             "active": True,

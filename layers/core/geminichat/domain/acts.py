@@ -1,4 +1,4 @@
-"""Acts of operators, with their values, and questions of operators, which change nothing."""
+"""Acts and questions of operators: an act may change something, a question does not."""
 
 import re
 from datetime import date, datetime

@@ -84,7 +84,7 @@ class CodeSent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class SentCode(msgspec.Struct, frozen=True):
-    """A code as a table keeps it."""
+    """A sent code as the table stores it."""
 
     challenge: str
     digest: str
@@ -118,7 +118,7 @@ class NewCode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """A verified code, which the transaction that acts on it uses up."""
+    """A verified code; the transaction that relies on it uses it up."""
 
     identity: Identity
     challenge: str

@@ -41,6 +41,6 @@ KEPT = (
     "Log lines without content and without your email or number, until they expire.",
     "Parts of replies for an hour; codes, counters and queued work for 14 days at most.",
     "A record of what our support did with your account and why, under the account's id.",
-    "An email or mobile number that you replaced within the last 7 days, until these are over.",
+    "An email or mobile number that you replaced, until 7 days after you did.",
 )
 """The answer to a request for deletion lists these."""

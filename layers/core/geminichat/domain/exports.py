@@ -81,7 +81,6 @@ class RoomMessage(Message, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, message: Message, chatroom_id: str) -> "RoomMessage":
-        """Return the message of a room."""
         return cls(**msgspec.structs.asdict(message), chatroom_id=chatroom_id)
 
 

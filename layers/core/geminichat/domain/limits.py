@@ -1,7 +1,8 @@
 """Limits on actions that guard a secret or cost money, counted in the limits table.
 
 There are two kinds. A *window* allows a number of events in each hour or day. A *pause* counts
-failures in a row: after the free ones each failure is followed by a pause, which doubles.
+failures in a row: after some free ones, each failure is followed by a pause, twice as long as the
+one before.
 """
 
 import math

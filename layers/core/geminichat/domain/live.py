@@ -74,7 +74,6 @@ class GrowingText:
     """An attempt's text as its worker stores it in pieces and shows it in frames."""
 
     def __init__(self, message_id: str, attempt: int) -> None:
-        """Begin without text."""
         self._message_id, self._attempt = message_id, attempt
         self._last = Piece(0, "")
         self._fresh: list[str] = []
@@ -83,7 +82,6 @@ class GrowingText:
         """The number of characters so far."""
 
     def add(self, text: str) -> None:
-        """Add text."""
         self._fresh.append(text)
         self.size += len(text)
 

@@ -72,7 +72,6 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     output_tokens: int
 
     def __add__(self, other: "TokenUsage") -> "TokenUsage":
-        """Return the sum of both."""
         return TokenUsage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,

@@ -228,7 +228,6 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @classmethod
     def of(cls, catalogue: Catalogue, plan: Plan, today: date) -> Self:
-        """Return the catalogue for a user of this plan."""
         listed = [
             ListedModel(
                 id=model.id,

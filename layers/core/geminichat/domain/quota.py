@@ -100,7 +100,6 @@ class Burst(msgspec.Struct, frozen=True):
         return 0 < self.prompts < attempts
 
     def window_start(self, now: datetime) -> datetime:
-        """Return the start of the current window."""
         return datetime.fromtimestamp(int(now.timestamp()) // self.seconds * self.seconds, UTC)
 
     def window_end(self, now: datetime) -> datetime:

@@ -18,7 +18,6 @@ class ReadCounts:
     """The reads of the current minute by user."""
 
     def __init__(self) -> None:
-        """Begin without reads."""
         self._window = 0
         self._counts: Counter[str] = Counter()
 

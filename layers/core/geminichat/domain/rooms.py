@@ -124,5 +124,4 @@ class RoomWithMessages(Room, frozen=True, kw_only=True, rename="camel"):
 
     @classmethod
     def of(cls, room: Room, messages: list[Message], next_cursor: str | None) -> Self:
-        """Return the room with a page of its messages."""
         return cls(**msgspec.structs.asdict(room), messages=messages, next_cursor=next_cursor)

@@ -73,7 +73,6 @@ class GeneratedText:
         return kept
 
     def __str__(self) -> str:
-        """Return the text so far."""
         return "".join(self._kept)
 
 

@@ -91,9 +91,8 @@ def verify(text: str, stage: str, keys: Mapping[str, bytes], now: datetime) -> T
         ticket = msgspec.json.decode(payload, type=Ticket)
     except (KeyError, binascii.Error, ValueError, msgspec.DecodeError) as error:
         raise InvalidTicket() from error
-    if ticket.audience != AUDIENCE or ticket.stage != stage:
-        raise InvalidTicket()
-    if now.timestamp() >= ticket.expires_at:
+    is_ours = ticket.audience == AUDIENCE and ticket.stage == stage
+    if not is_ours or now.timestamp() >= ticket.expires_at:
         raise InvalidTicket()
     return ticket
 

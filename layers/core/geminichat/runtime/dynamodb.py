@@ -95,7 +95,6 @@ class SharedModel(Model):
 
     @classmethod
     def table_name(cls) -> str:
-        """Return the table's name."""
         return str(cls._get_connection().table_name)
 
     @classmethod

@@ -59,7 +59,7 @@ DUE = "due"
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt's reserved position, its reply's being the next, and the room at that moment."""
+    """A reserved turn: the position of its prompt, and the room's settings at that moment."""
 
     user_id: str
     chatroom_id: str

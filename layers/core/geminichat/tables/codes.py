@@ -36,7 +36,6 @@ class UsedCode(Table):
 
 
 def key_of(identity: Identity) -> Key:
-    """Return the key of the codes of an identity."""
     return Key(Codes, identity.key)
 
 

@@ -33,7 +33,6 @@ class IdentityRecord(Table):
 
 
 def key_of(identity: Identity) -> Key:
-    """Return the key of an identity's record."""
     return Key(IdentityRecord, identity.key)
 
 

@@ -39,7 +39,7 @@ def key_of(limit: Limit) -> Key:
 
 
 def add_counts[L: Limit](limits: Sequence[L], items: Sequence[Any], now: datetime) -> list[L]:
-    """Return the limits with the counts of their items, which `key_of` named."""
+    """Return the limits with the counts of their items, in the same order."""
     return [_add_count(limit, item, now) for limit, item in zip(limits, items, strict=True)]
 
 

@@ -32,7 +32,6 @@ class Session(Table):
 
 
 def key_of(user_id: str, session_id: str) -> Key:
-    """Return the key of a session's item."""
     return Key(Session, user_id, session_id)
 
 

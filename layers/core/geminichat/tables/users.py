@@ -77,7 +77,6 @@ def find(user_id: str) -> User | None:
 
 
 def key_of(user_id: str) -> Key:
-    """Return the key of a user's item."""
     return Key(User, user_id)
 
 
@@ -147,7 +146,6 @@ def transact_as(claims: Claims, now: datetime, *writes: Write) -> None:
 
 
 def has_proven_identity(user: User) -> bool:
-    """Return whether an identity of the user is proven."""
     return bool(user.email_verified or user.mobile_verified)
 
 

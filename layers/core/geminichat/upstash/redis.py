@@ -34,7 +34,6 @@ class Redis(Commands):
     """
 
     def __init__(self, url: str, token: str) -> None:
-        """Keep the database's URL and token."""
         self._url = url
         headers = make_headers(token, "base64", allow_telemetry=False)
         self._headers = {**headers, "content-type": "application/json"}
@@ -85,7 +84,6 @@ def evaluate(script: str, keys: list[str], arguments: list[str | int]) -> Any:
 
 
 def is_reachable() -> bool:
-    """Return whether Redis is reachable."""
     close_circuit()
     return bool(evaluate("return 1", [], []) == 1)
 

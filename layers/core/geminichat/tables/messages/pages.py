@@ -24,7 +24,7 @@ PAGE_LENGTH = 1_000_000
 """Characters of a page after which no further messages are read to fill it up."""
 
 type Page = tuple[list[dict[str, Any]], bool]
-"""Messages by attribute, and whether more may follow."""
+"""Messages as mappings of attributes, and whether more may follow."""
 
 
 def read_newest(
