@@ -39,7 +39,7 @@ def test_the_identities_held_before_are_notified_when_one_is_restored(ann: Perso
     link(ann, thief, ann, NOW + timedelta(minutes=1))
     ann.prove(at=NOW + timedelta(days=1))
     for one in (number, thief):
-        assert "restored it and removed what replaced it" in one.messages()[-1]
+        assert "was restored with a code" in one.messages()[-1]
         assert "If this was not you" in one.messages()[-1]
 
 
