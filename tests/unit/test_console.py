@@ -127,12 +127,12 @@ def shown_by_python(frames: Sequence[Mapping[str, Any]]) -> list[str | int]:
     [
         ({"limit": 5, "used": 1, "remaining": 4}, "4 of 5 prompts left today"),
         ({"limit": 1, "used": 0, "remaining": 1}, "1 of 1 prompt left today"),
-        ({"limit": 5, "used": 5, "remaining": 0}, "No prompts left until Nov 26, 12:00 AM"),
+        ({"limit": 5, "used": 5, "remaining": 0}, "No prompts left until Jan 1, 12:00 AM"),
         ({"limit": None, "used": 1, "remaining": None}, "1 prompt sent today"),
     ],
 )
 def test_usage_is_told_in_plain_words(usage: dict[str, Any], words: str) -> None:
-    given = usage | {"resetsAt": "2026-11-26T00:00:00.000Z"}
+    given = usage | {"resetsAt": "2100-01-01T00:00:00.000Z"}
     assert in_node("format.js", "it.usageInWords(given)", given).replace("\u202f", " ") == words
 
 
