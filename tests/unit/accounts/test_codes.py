@@ -123,7 +123,7 @@ def test_headers_show_the_callers_own_requests_only() -> None:
 
 def test_a_code_of_an_hour_ago_is_not_counted_while_its_item_is_still_there() -> None:
     sent = send_codes(ME, 3_600, 100)
-    assert codes.within_hour(sent, NOON) == sent[1:]
+    assert codes.select_recent(sent, NOON) == sent[1:]
     assert codes.headers(sent, ME, NOON)["ratelimit"] == '"pause";r=1;t=0, "hour";r=4;t=3500'
 
 
