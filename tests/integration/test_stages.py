@@ -1,6 +1,7 @@
 """Commands on a stage, against the emulated AWS."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -13,11 +14,12 @@ from uuid import uuid4
 
 import boto3
 import pytest
+from aiohttp import web
 from botocore.exceptions import WaiterError
 
 from geminichat.domain.signing import StoredKeys
 from infra.command import CommandError
-from infra.local.serving import free_port
+from infra.local.serving import free_port, served
 from infra.paths import ROOT
 from infra.stages import deploy, destroy, put_secrets, stack
 from infra.stages.put_secrets import Secret
@@ -259,14 +261,38 @@ def test_without_a_terminal_secrets_come_from_the_environment(
 # ── How operators log in ─────────────────────────────────────────────────────────────────────────
 
 
+CONFIG = """
+[profile ops]
+region = eu-west-1
+
+[profile ops-role]
+region = eu-west-1
+role_arn = arn:aws:iam::000000000000:role/Operator
+source_profile = ops
+
+[profile ops-sso]
+region = eu-west-1
+sso_session = company
+sso_account_id = 000000000000
+sso_role_name = Operator
+
+[sso-session company]
+sso_region = eu-west-1
+sso_start_url = https://company.awsapps.com/start
+sso_registration_scopes = sso:account:access
+"""
+KEYS = "[ops]\naws_access_key_id = a\naws_secret_access_key = s\n"
+
+
 def run(
     command: str, *arguments: str, home: Path, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as somebody with a profile and no credentials in the environment."""
-    (home / "config").write_text("[profile ops]\nregion = eu-west-1\n")
-    (home / "credentials").write_text("[ops]\naws_access_key_id = a\naws_secret_access_key = s\n")
+    """Run a command as somebody with profiles and no credentials in the environment."""
+    (home / "config").write_text(CONFIG)
+    (home / "credentials").write_text(KEYS)
     env = {
         "PATH": os.environ["PATH"],
+        "HOME": str(home),
         "PYTHONPATH": "layers/core",
         "PYTHONDONTWRITEBYTECODE": "1",
         "AWS_PROFILE": "ops",
@@ -286,26 +312,76 @@ def run(
 
 
 @pytest.mark.parametrize(
-    ("variables", "region"),
+    "command",
     [
-        ({}, "eu-west-1"),
-        ({"AWS_DEFAULT_REGION": "eu-north-1"}, "eu-north-1"),
-        ({"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": "eu-north-1"}, "us-west-2"),
+        ["admin", "dev", "redrive", "--reason", "fixed"],
+        ["deploy", "dev"],
+        ["destroy", "dev"],
+        ["logs", "dev"],
+        ["reconcile", "dev"],
+        ["restore", "dev", "2026-11-25T12:00:00Z"],
+        ["rotate_signing_keys", "dev"],
+        ["status", "dev"],
     ],
-    ids=["profile", "AWS_DEFAULT_REGION", "AWS_REGION"],
-)
-@pytest.mark.parametrize(
-    "command", ["reconcile", "rotate_signing_keys", "destroy", "logs", "status"]
+    ids=lambda command: command[0],
 )
 def test_account_and_region_are_shown_before_anything_else(
-    command: str, variables: dict[str, str], region: str, tmp_path: Path
+    command: list[str], tmp_path: Path
 ) -> None:
-    done = run(command, "dev", home=tmp_path, **variables)
-    assert done.stdout.startswith(
-        f"Stage dev: stack geminichat-dev in account 000000000000, region {region}\n"
-    )
+    done = run(*command, home=tmp_path)
+    assert done.stdout.startswith(SHOWN % "eu-west-1")
     assert done.returncode == 1
-    assert re.search(r"There is no stack geminichat-dev|does not exist here", done.stderr)
+    assert re.search(
+        r"There is no |does not exist here|samconfig.toml still contains YOUR",
+        done.stderr,
+    )
+
+
+SHOWN = "Stage dev: stack geminichat-dev in account 000000000000, region %s\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "region"),
+    [
+        ({"AWS_DEFAULT_REGION": "eu-north-1"}, "eu-north-1"),
+        ({"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": "eu-north-1"}, "us-west-2"),
+        ({"AWS_PROFILE": "ops-role"}, "eu-west-1"),
+        ({"AWS_PROFILE": "ops-role", "AWS_REGION": "us-west-2"}, "us-west-2"),
+    ],
+    ids=["AWS_DEFAULT_REGION", "AWS_REGION", "role", "role and AWS_REGION"],
+)
+def test_a_command_uses_the_role_and_the_region_of_the_environment(
+    variables: dict[str, str], region: str, tmp_path: Path
+) -> None:
+    assert run("status", "dev", home=tmp_path, **variables).stdout == SHOWN % region
+
+
+def test_a_command_uses_the_session_of_aws_sso_login(tmp_path: Path) -> None:
+    sso = {"AWS_PROFILE": "ops-sso"}
+    ended = run("status", "dev", home=tmp_path, **sso)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("AWS does not accept your credentials (Error loading SSO Token")
+    assert "aws sso login" in ended.stderr
+
+    async def credentials(request: web.Request) -> web.Response:
+        assert request.headers["x-amz-sso_bearer_token"] == "sso-token"
+        keys = {"accessKeyId": "a", "secretAccessKey": "s", "sessionToken": "t"}
+        return web.json_response({"roleCredentials": keys | {"expiration": 4_102_444_800_000}})
+
+    cache = tmp_path / ".aws" / "sso" / "cache"
+    cache.mkdir(parents=True)
+    token = {"accessToken": "sso-token", "expiresAt": "2100-01-01T00:00:00Z"}
+    name = hashlib.sha1(b"company", usedforsecurity=False).hexdigest()
+    (cache / f"{name}.json").write_text(json.dumps(token))
+
+    def portal() -> web.Application:
+        app = web.Application()
+        app.router.add_get("/federation/credentials", credentials)
+        return app
+
+    with served(portal) as url:
+        done = run("status", "dev", home=tmp_path, AWS_ENDPOINT_URL_SSO=url, **sso)
+    assert done.stdout == SHOWN % "eu-west-1"
 
 
 def test_an_unknown_stage_and_a_missing_region_are_errors_of_one_line(tmp_path: Path) -> None:
