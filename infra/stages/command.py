@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,10 @@ def command(main: Command) -> Callable[[list[str]], int]:
     def run(arguments: list[str]) -> int:
         try:
             main(arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:  # a reader such as `head` has closed it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141  # as after SIGPIPE
         except EXPECTED as error:
             print(error, file=sys.stderr)
             return 1

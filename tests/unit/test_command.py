@@ -1,9 +1,14 @@
 """The exit status and the message of a command on a stage."""
 
+import subprocess
+import sys
+from subprocess import PIPE
+
 import pytest
 from botocore.exceptions import NoCredentialsError
 
 from infra.command import CommandError
+from infra.paths import ROOT
 from infra.stages.command import command, parser
 
 
@@ -37,6 +42,18 @@ def test_a_bug_is_not_hidden() -> None:
 
     with pytest.raises(LookupError):
         main([])
+
+
+def test_a_reader_that_closes_the_output_early_causes_no_traceback() -> None:
+    code = "command(lambda _: print('x' * 200_000))([])"
+    script = f"import sys; from infra.stages.command import command; sys.exit({code})"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=PIPE, stderr=PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.close()
+        assert process.stderr
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
 
 
 def test_only_commands_for_the_local_stage_have_a_data_folder() -> None:

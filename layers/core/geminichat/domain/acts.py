@@ -66,11 +66,11 @@ class Act(
 
     def details(self) -> dict[str, Any]:
         """Return the values of the act beyond those that every act has."""
-        values = {
+        return {
             name: times.text(value) if isinstance(value, datetime) else value
             for name, value in msgspec.structs.asdict(self).items()
+            if name not in UserAct.__struct_fields__
         }
-        return {name: values[name] for name in values.keys() - set(UserAct.__struct_fields__)}
 
 
 class UserAct(Act, frozen=True, kw_only=True):
