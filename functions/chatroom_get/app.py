@@ -2,7 +2,7 @@
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import ids
-from geminichat.domain.rooms import RoomWithMessages
+from geminichat.domain.conversations import RoomWithMessages
 from geminichat.errors import InvalidRequest, NotFound
 from geminichat.tables.messages import pages
 

@@ -6,7 +6,7 @@ from geminichat.domain.rooms import Room, RoomChange
 from geminichat.errors import ModelNotIncluded, NotFound
 from geminichat.operations import choose_model
 from geminichat.tables import chatrooms, users
-from geminichat.upstash import room_list_cache
+from geminichat.upstash import change_notices
 
 
 @endpoint(errors=[NotFound, ModelNotIncluded])
@@ -17,8 +17,8 @@ def handler(request: Request) -> Response[Room]:
     users.current(request.caller, request.now)
     choose_model.require(request.caller, change.model, request.now)
 
-    notice = room_list_cache.notice("changed", room_id, request.now)
-    room_list_cache.announce(notice, request.user_id)
+    notice = change_notices.notice("changed", room_id, request.now)
+    change_notices.announce(notice, request.user_id)
     room = chatrooms.change(request.user_id, room_id, change, request.now)
 
     return ok(room, "Chatroom changed.")

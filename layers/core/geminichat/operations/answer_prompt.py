@@ -20,9 +20,8 @@ from geminichat.domain.messages import (
 )
 from geminichat.domain.models import Thinking
 from geminichat.operations import finish_prompt
-from geminichat.operations.live_reply import LEASE, LiveReply
+from geminichat.operations.live_reply import LEASE, LiveReply, find_watchers
 from geminichat.runtime import log
-from geminichat.tables import live
 from geminichat.tables.messages import leases, pages
 from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
 from geminichat.tables.messages.pages import Past
@@ -54,8 +53,7 @@ def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> i
         _send_dead_letter(prompt, UNAVAILABLE, "every attempt broke off")
         return None
     try:
-        turn = (prompt.chatroom_id, prompt.seq)
-        watchers = live.find_watchers(prompt.user_id, times.now(), turn)
+        watchers = find_watchers(prompt)
         if watchers.hides_prompt:
             finish_prompt.stop_hidden(prompt, times.now())
             return None

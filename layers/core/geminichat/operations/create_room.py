@@ -11,7 +11,7 @@ from geminichat.domain.sessions import Claims
 from geminichat.errors import TooManyRooms
 from geminichat.tables import chatrooms, subscriptions, usage, users
 from geminichat.tables.table import ConditionsFailed, Write
-from geminichat.upstash import room_list_cache
+from geminichat.upstash import change_notices
 
 
 def create(caller: Claims, new: NewRoom, now: datetime) -> Room:
@@ -20,7 +20,7 @@ def create(caller: Claims, new: NewRoom, now: datetime) -> Room:
     Raises TooManyRooms, and Unauthorized if the session has ended.
     """
     room_id = ids.new("r")
-    room_list_cache.announce(room_list_cache.notice("created", room_id, now), caller.user_id)
+    change_notices.announce(change_notices.notice("created", room_id, now), caller.user_id)
     room, put_room = chatrooms.put_room(caller.user_id, room_id, new, now)
     commit(caller, now, put_room)
     return room

@@ -7,7 +7,7 @@ from geminichat.errors import NotFound
 from geminichat.tables import chatrooms, usage, users
 from geminichat.tables.messages import tombstones
 from geminichat.tables.table import ConditionsFailed
-from geminichat.upstash import room_list_cache
+from geminichat.upstash import change_notices
 
 
 def delete(caller: Claims, room_id: str, now: datetime) -> None:
@@ -16,7 +16,7 @@ def delete(caller: Claims, room_id: str, now: datetime) -> None:
     Raises NotFound, and Unauthorized if the session has ended.
     """
     user_id = caller.user_id
-    room_list_cache.announce(room_list_cache.notice("deleted", room_id, now), user_id)
+    change_notices.announce(change_notices.notice("deleted", room_id, now), user_id)
     try:
         users.transact_as(
             caller,

@@ -12,7 +12,7 @@ from geminichat.tables import chatrooms, idempotency_keys, usage
 from geminichat.tables.idempotency_keys import KeyedRequest
 from geminichat.tables.messages import forks, stored, tombstones
 from geminichat.tables.table import ConditionsFailed
-from geminichat.upstash import room_list_cache
+from geminichat.upstash import change_notices
 
 
 def fork(
@@ -43,7 +43,7 @@ def fork(
     _begin(caller, fork_id, now)
     last = forks.copy_line(room_id, hidden, seq + 1, fork_id)
 
-    room_list_cache.announce(room_list_cache.notice("created", fork_id, now), user_id)
+    change_notices.announce(change_notices.notice("created", fork_id, now), user_id)
     copy, put_room = chatrooms.put_copy(room, fork_id, last, now)
     writes = [put_room, tombstones.delete_tombstone(fork_id)]
     if request:

@@ -12,6 +12,8 @@ from threading import Condition, Event
 from types import TracebackType
 from typing import Self
 
+from msgspec.structs import replace
+
 from geminichat import metrics
 from geminichat.clients import connections
 from geminichat.clients.connections import Posted
@@ -20,8 +22,8 @@ from geminichat.domain import ids, live, times
 from geminichat.domain.live import AgainFrame, EndedFrame, Frame, GrowingText
 from geminichat.domain.messages import Reply, Status
 from geminichat.runtime import log
+from geminichat.tables import chatrooms, pieces
 from geminichat.tables import live as live_table
-from geminichat.tables import pieces
 from geminichat.tables.live import Watchers
 from geminichat.tables.messages import leases
 from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
@@ -40,6 +42,15 @@ FAST_FOR = 2.0
 """Seconds after the first frame during which frames are sent at the first pace."""
 MOST_SLOWDOWN = 16
 """The factor up to which the time between two frames doubles while posts are refused."""
+
+
+def find_watchers(prompt: LeasedPrompt) -> Watchers:
+    """Return the watchers of a prompt's reply, and whether nobody may read it; one call."""
+    room_key = chatrooms.key_of(prompt.user_id, prompt.chatroom_id)
+    watchers, [room] = live_table.read_watchers(prompt.user_id, times.now(), room_key)
+    if room and chatrooms.line_of(room).hidden.has_position(prompt.seq):
+        return replace(watchers, hides_prompt=True)
+    return watchers
 
 
 class LiveReply:
@@ -132,8 +143,7 @@ class LiveReply:
                 self._generation.stop()
 
     def _look(self) -> None:
-        turn = (self._prompt.chatroom_id, self._prompt.seq)
-        watchers = live_table.find_watchers(self._prompt.user_id, times.now(), turn)
+        watchers = find_watchers(self._prompt)
         self._stop |= self._message_id in watchers.stops or watchers.hides_prompt
         self._watchers = watchers
         self._start_posters()

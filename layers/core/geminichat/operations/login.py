@@ -129,7 +129,7 @@ def confirm(
     if fresh.current_otp is not None:
         held = users.identities_of(user)
         proof = one_time_codes.confirm(held, fresh.current_otp, claims.session_id, source, now)
-        return {}, [codes_table.use(proof, now)._replace(name="confirmation")]
+        return {}, [msgspec.structs.replace(codes_table.use(proof, now), name="confirmation")]
     pauses = login_limits.of_session(claims.session_id)
     counters = batch_get(*map(limits_table.key_of, pauses))
     pauses = limits_table.add_counts(pauses, counters, now)

@@ -41,7 +41,7 @@ from geminichat.tables.chatrooms import Chatroom, Turn
 from geminichat.tables.idempotency_keys import KeyedRequest, Use
 from geminichat.tables.messages import prompts, stored, views
 from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
-from geminichat.upstash import prompt_limits, room_list_cache
+from geminichat.upstash import change_notices, prompt_limits
 
 if TYPE_CHECKING:
     from geminichat.domain.models import Choice
@@ -140,7 +140,7 @@ def _send(
     is read again for each further try.
     """
     room_id, user_id = room.chatroom_id, caller.user_id
-    allowance = _admit(user_id, now, room_list_cache.notice("active", room_id, now))
+    allowance = _admit(user_id, now, change_notices.notice("active", room_id, now))
 
     def store(room: Chatroom) -> tuple[Turn, Allowance]:
         turn, turn_write = reserve(room)
@@ -226,7 +226,7 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
             prompts.retry_prompt(prompt.turn, choice, reservation, generation, now),
         ]
 
-    allowance = _admit(user_id, now, room_list_cache.notice("changed", room_id, now))
+    allowance = _admit(user_id, now, change_notices.notice("changed", room_id, now))
     try:
         allowance = _store(caller, allowance, prompt.turn, prompt.content, write)
     except Exception as error:

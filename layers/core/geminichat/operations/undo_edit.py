@@ -8,7 +8,7 @@ from geminichat.errors import ChangedMeanwhile, KeyInUse, NotFound
 from geminichat.tables import chatrooms, idempotency_keys, users
 from geminichat.tables.idempotency_keys import KeyedRequest
 from geminichat.tables.table import ConditionsFailed
-from geminichat.upstash import room_list_cache
+from geminichat.upstash import change_notices
 
 
 def undo(caller: Claims, room_id: str, idempotency_key: str | None, now: datetime) -> Room:
@@ -27,7 +27,7 @@ def undo(caller: Claims, room_id: str, idempotency_key: str | None, now: datetim
         return chatrooms.view(room)
     undone, write = chatrooms.undo_edit(room, now)
 
-    room_list_cache.announce(room_list_cache.notice("changed", room_id, now), user_id)
+    change_notices.announce(change_notices.notice("changed", room_id, now), user_id)
     writes = [write]
     if request:
         writes.append(idempotency_keys.put_key(user_id, request, room_id, now))

@@ -19,7 +19,7 @@ from geminichat.domain import tickets, times
 from geminichat.domain.sessions import Claims
 from geminichat.domain.tickets import TicketUsed
 from geminichat.errors import Contended
-from geminichat.tables import chatrooms, users
+from geminichat.tables import users
 from geminichat.tables.table import Key, Table, batch_get, update_if
 from geminichat.tables.users import User
 
@@ -76,26 +76,28 @@ def key_of(user_id: str) -> Key:
     return Key(Live, user_id)
 
 
-def find_watchers(user_id: str, now: datetime, prompt: tuple[str, int] | None = None) -> Watchers:
-    """Return a user's connections whose session has not ended, and the prompts to stop.
+def find_watchers(user_id: str, now: datetime) -> Watchers:
+    """Return a user's connections whose session has not ended, and the prompts to stop."""
+    return read_watchers(user_id, now)[0]
 
-    With a prompt's room and position, also whether nobody may read its reply. One network call,
-    which reads the user, too: a session ends with one write there, and from then on its connections
+
+def read_watchers(user_id: str, now: datetime, *also: Key) -> tuple[Watchers, list[Any]]:
+    """Return a user's watchers, and the items with further keys, by one network call.
+
+    It reads the user, too: a session ends with one write there, and from then on its connections
     receive nothing.
     """
-    room_key = [chatrooms.key_of(user_id, prompt[0])] if prompt else []
-    user, live, *rooms = batch_get(users.key_of(user_id), key_of(user_id), *room_key)
-    hides_prompt = bool(user and user.banned_at) or any(
-        room and prompt and chatrooms.line_of(room).hidden.has_position(prompt[1]) for room in rooms
-    )
+    user, live, *others = batch_get(users.key_of(user_id), key_of(user_id), *also)
+    is_banned = bool(user and user.banned_at)
     if live is None:
-        return Watchers(hides_prompt=hides_prompt)
-    return Watchers(
+        return Watchers(hides_prompt=is_banned), others
+    watchers = Watchers(
         connections=tuple(_list_counting(user, live, now)),
         stops=frozenset(live.stops or ()),
         polls=bool(live.polls_until and live.polls_until > now.timestamp()),
-        hides_prompt=hides_prompt,
+        hides_prompt=is_banned,
     )
+    return watchers, others
 
 
 def open_connection(

@@ -8,8 +8,9 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import batched
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import msgspec
 from pynamodb.exceptions import PutError, TransactWriteError, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -51,7 +52,7 @@ class Table(SharedModel):
         return setting(name)
 
 
-class Key(NamedTuple):
+class Key(msgspec.Struct, frozen=True):
     """The key of one item of a table."""
 
     table: type[Table]
@@ -75,8 +76,8 @@ def batch_get(*keys: Key) -> list[Any]:
     """
     requests: dict[str, dict[str, Any]] = {}
     wanted: list[tuple[str, dict[str, Any]]] = []
-    for table, hash_key, range_key in keys:
-        name, key = table.table_name(), table.item_key(hash_key, range_key)
+    for one in keys:
+        name, key = one.table.table_name(), one.table.item_key(one.hash_key, one.range_key)
         request = requests.setdefault(name, {"ConsistentRead": True, "Keys": []})
         if key not in request["Keys"]:
             request["Keys"].append(key)
@@ -96,8 +97,11 @@ def batch_get(*keys: Key) -> list[Any]:
         raise Unavailable()
 
     return [
-        next((table.from_raw_data(dict(item)) for item in found[name] if _has_key(item, key)), None)
-        for (table, _, _), (name, key) in zip(keys, wanted, strict=True)
+        next(
+            (one.table.from_raw_data(dict(item)) for item in found[name] if _has_key(item, key)),
+            None,
+        )
+        for one, (name, key) in zip(keys, wanted, strict=True)
     ]
 
 
@@ -194,7 +198,7 @@ def _write_if(write: Callable[[], object]) -> bool:
     return _retry_conflicts(attempt)
 
 
-class Write(NamedTuple):
+class Write(msgspec.Struct, frozen=True):
     """One named write of a transaction; callers ask by its name whether its condition failed."""
 
     name: str

@@ -13,7 +13,7 @@ from geminichat import config
 from geminichat.domain import times
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import DAILY_PROMPTS, Allowance
-from geminichat.upstash import redis, room_list_cache, signed_values
+from geminichat.upstash import change_notices, redis, signed_values
 
 VERSION = 2
 """The version of the keys' format, so that old and new code can run at the same time."""
@@ -24,7 +24,7 @@ NOTE_LIFETIME = 5
 """Seconds for which a refusal that the table confirmed is not confirmed again."""
 
 _ADMIT = (
-    room_list_cache.ANNOUNCE
+    change_notices.ANNOUNCE
     + """
 announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 local quota, refusal, burst = KEYS[3], KEYS[4], KEYS[5]
@@ -92,8 +92,8 @@ def admit(user_id: str, now: datetime, notice: str) -> Allowance | None:
     limits += [int(replace(empty, plan=plan).has_burst_limit) for plan in (Plan.BASIC, Plan.PRO)]
     answer = redis.evaluate(
         _ADMIT,
-        [*room_list_cache.list_keys(user_id), *_all_keys(empty)],
-        [*room_list_cache.announce_arguments(notice), *limits],
+        [*change_notices.list_keys(user_id), *_all_keys(empty)],
+        [*change_notices.announce_arguments(notice), *limits],
     )
     match answer:
         case ["admitted", "basic" | "pro" as plan, int(counted), int(sent)]:

@@ -9,25 +9,17 @@ that could not be announced, because Redis was unreachable, may be missing for t
 One page per user is cached, the last one that was asked for, with a MAC over it and its user.
 """
 
-import secrets
 import time
-from datetime import datetime
-from typing import Literal
 
 import msgspec
 
 from geminichat import metrics
-from geminichat.domain import times
 from geminichat.domain.rooms import RoomPage, RoomSummary
 from geminichat.upstash import redis, signed_values
-
-VERSION = 2
-"""The version of the keys' format, so that old and new code can run at the same time."""
+from geminichat.upstash.change_notices import NOTICE_LIFETIME, VERSION, list_keys
 
 LIFETIME = 600
 """Seconds for which a list is cached."""
-NOTICE_LIFETIME = 15
-"""Seconds; longer than the time-out of every function that reads or changes rooms."""
 FILL_TIMEOUT = 2
 """Seconds for which one reader fills the cache while the others wait for it."""
 MAX_SIZE = 24_000
@@ -57,28 +49,6 @@ redis.call('EXPIRE', KEYS[1], ARGV[3], 'LT')
 return 1
 """
 
-ANNOUNCE = """
-local function announce(list, notices, notice, seconds, now)
-  redis.call('DEL', list)
-  local count = redis.pcall('HLEN', notices)
-  if type(count) == 'table' or count > 50 then
-    redis.call('DEL', notices)
-    redis.call('HSET', notices, 'more', now)
-  end
-  redis.call('HSET', notices, notice, now, 'latest', notice)
-  redis.call('EXPIRE', notices, seconds)
-end
-"""
-"""A Lua function for scripts that announce a change; see `announce`."""
-
-
-type Kind = Literal["created", "active", "changed", "titled", "deleted"]
-"""The kind of a change to a room.
-
-`active` moves its latest activity to the change's time unless it is later, `changed` sets it to
-that time, and `titled` leaves the room's place in the list.
-"""
-
 
 class Notices(msgspec.Struct, frozen=True):
     """The change notices that a reader found; it needs them to fill the cache."""
@@ -89,11 +59,6 @@ class Notices(msgspec.Struct, frozen=True):
     """Changes that may still be written, or were written and not seen yet."""
     expired: list[str]
     """Changes whose function must have timed out by now."""
-
-
-def list_keys(user_id: str) -> list[str]:
-    """Return the keys of a user's cached list and of its change notices."""
-    return [f"rooms:{VERSION}:{user_id}", f"room-notices:{VERSION}:{user_id}"]
 
 
 def _keys(user_id: str) -> list[str]:
@@ -152,22 +117,6 @@ def store_rooms(user_id: str, limit: int, page: RoomPage, notices: Notices | Non
         _keys(user_id),
         [limit, value, LIFETIME, notices.latest, *notices.expired, *seen],
     )
-
-
-def announce(notice: str, user_id: str) -> None:
-    """Drop a user's cached list, and store none until the change shows. Call before the change."""
-    script = f"{ANNOUNCE} announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]) return 1"
-    redis.evaluate(script, list_keys(user_id), announce_arguments(notice))
-
-
-def announce_arguments(notice: str) -> list[str | int]:
-    """Return the arguments that the Lua function `announce` takes after the keys."""
-    return [notice, NOTICE_LIFETIME, int(time.time())]
-
-
-def notice(kind: Kind, room_id: str, now: datetime) -> str:
-    """Return the notice of a change to a room at `now`."""
-    return f"{kind} {room_id} {secrets.token_hex(4)} {times.text(now)}"
 
 
 def drop_list(user_id: str) -> None:

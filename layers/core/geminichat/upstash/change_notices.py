@@ -1,0 +1,61 @@
+"""Change notices in Redis: each announces a change to a user's list of rooms, before it is written.
+
+A notice drops the cached list; `room_list_cache` says when the next one may be stored.
+"""
+
+import secrets
+import time
+from datetime import datetime
+from typing import Literal
+
+from geminichat.domain import times
+from geminichat.upstash import redis
+
+VERSION = 2
+"""The version of the keys' format, so that old and new code can run at the same time."""
+
+NOTICE_LIFETIME = 15
+"""Seconds; longer than the time-out of every function that reads or changes rooms."""
+
+ANNOUNCE = """
+local function announce(list, notices, notice, seconds, now)
+  redis.call('DEL', list)
+  local count = redis.pcall('HLEN', notices)
+  if type(count) == 'table' or count > 50 then
+    redis.call('DEL', notices)
+    redis.call('HSET', notices, 'more', now)
+  end
+  redis.call('HSET', notices, notice, now, 'latest', notice)
+  redis.call('EXPIRE', notices, seconds)
+end
+"""
+"""A Lua function for scripts that announce a change; see `announce`."""
+
+
+type Kind = Literal["created", "active", "changed", "titled", "deleted"]
+"""The kind of a change to a room.
+
+`active` moves its latest activity to the change's time unless it is later, `changed` sets it to
+that time, and `titled` leaves the room's place in the list.
+"""
+
+
+def list_keys(user_id: str) -> list[str]:
+    """Return the keys of a user's cached list and of its change notices."""
+    return [f"rooms:{VERSION}:{user_id}", f"room-notices:{VERSION}:{user_id}"]
+
+
+def announce(notice: str, user_id: str) -> None:
+    """Drop a user's cached list, and store none until the change shows. Call before the change."""
+    script = f"{ANNOUNCE} announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]) return 1"
+    redis.evaluate(script, list_keys(user_id), announce_arguments(notice))
+
+
+def announce_arguments(notice: str) -> list[str | int]:
+    """Return the arguments that the Lua function `announce` takes after the keys."""
+    return [notice, NOTICE_LIFETIME, int(time.time())]
+
+
+def notice(kind: Kind, room_id: str, now: datetime) -> str:
+    """Return the notice of a change to a room at `now`."""
+    return f"{kind} {room_id} {secrets.token_hex(4)} {times.text(now)}"
