@@ -111,7 +111,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     try:
-        with locked(options.quiet):
+        with lock(options.quiet):
             set_up(options.only, options.quiet)
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)
@@ -386,7 +386,7 @@ def progress(text: str, quiet: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(quiet: bool) -> Iterator[None]:
+def lock(quiet: bool) -> Iterator[None]:
     """Hold the lock of this checkout's set-up."""
     LOCAL.mkdir(exist_ok=True)
     with (LOCAL / "setup.lock").open("w") as lock:

@@ -90,7 +90,7 @@ def _plan(act: Change, user: User, now: datetime) -> Plan:
 
 
 def _plan_give_back(act: GiveBack, user: User, now: datetime) -> Plan:
-    """Return the plan that gives back as many of the prompts as have ended. Raises Conflict."""
+    """Return the plan that gives back prompts of today that have ended. Raises Conflict."""
     if not users.has_proven_identity(user):
         raise Conflict(
             f"{user.user_id} has no verified email or mobile number, and no daily quota."

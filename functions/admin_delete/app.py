@@ -1,7 +1,7 @@
-"""make admin: delete an account as its user could, after a grace period in which a login keeps it.
+"""make admin: delete an account after the grace period, in which a login keeps the account.
 
 A notice goes to its identities. The account and the audit item change in one transaction. Payments
-end before it, and the purge ends them again.
+are ended before the transaction, and once more by the purge.
 """
 
 from datetime import datetime

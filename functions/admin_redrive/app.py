@@ -27,7 +27,7 @@ from geminichat.tables.table import transact_if
 LONGEST = 800.0
 """Seconds after which no further prompt is handled, before the function times out."""
 SHOWN = 1_000
-"""Prompts that the outcome lists; it counts all."""
+"""The most prompts that the outcome lists; its counts include all prompts."""
 
 DONE = {
     "queued": "queued again",
@@ -39,7 +39,7 @@ DONE = {
 
 
 class Redriven(Outcome, frozen=True, kw_only=True):
-    """A line with the outcome of each prompt, and the number of each outcome."""
+    """The outcome of each prompt, a line each, and the number of prompts per outcome."""
 
     lines: Sequence[str] = ()
     counts: Mapping[str, int] = {}
@@ -76,7 +76,7 @@ def _summary(done: Counter[str], queued: Counter[str]) -> str:
 
 
 def _redrive_all(act: Redrive, operator: str, now: datetime) -> Iterator[tuple[str, str, str]]:
-    """Yield the name, the outcome and the reason of the failure of each prompt, each once."""
+    """Yield the name, the outcome and the reason of failure of each prompt."""
     reasons = {act.failure} if act.failure else set(REDRIVABLE)
     seen: set[tuple[str, int]] = set()
     for letter in prompt_queue.take_dead_letters(kept=act.dry_run):

@@ -23,13 +23,13 @@ from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.table import batch_get
 
 RECENT_ROOMS = 10
-"""The rooms, latest activity first, that are searched for failed prompts."""
+"""The number of rooms, latest activity first, in which failed prompts are searched."""
 RECENT_MESSAGES = 40
-"""The newest messages of each of these rooms that are searched."""
+"""The number of newest messages that are searched in each of these rooms."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The user with a name."""
+    """The user whom a name identifies."""
 
     user_id: str
 

@@ -23,7 +23,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _handle(record: dict[str, Any], until: float) -> bool:
-    """Write the archive that a queue message names, and return whether it needs no other try."""
+    """Write the archive that a queue message names, and return whether the message is done."""
     job = export_queue.read(record["body"])
     try:
         write_export.write(job, times.now(), until)

@@ -56,7 +56,7 @@ def answer_in_order(
 ) -> None:
     """Answer one room's prompts in order.
 
-    All prompts after one that must wait are postponed for as long, so that none overtakes it.
+    If a prompt must wait, all later ones wait for the same time, so that none overtakes it.
     """
     for index, record in enumerate(records):
         pause = _answer(record, background, deadline, first=index == 0)

@@ -7,7 +7,7 @@ from geminichat.websocket import Connection, route
 
 @route
 def handler(connection: Connection) -> None:
-    """Close the connection unless it still counts; its client then asks for a new address."""
+    """Prolong the connection, or close it; a client whose connection is closed opens another."""
     renewed = live.renew_connection(
         connection.user_id, connection.id, connection.session_id, connection.now
     )

@@ -25,7 +25,7 @@ from geminichat.tables.table import ConditionsFailed, batch_get, transact, trans
 from geminichat.upstash import change_notices
 
 POSTS_DEADLINE = 2.0
-"""Seconds to show the room to those who are connected."""
+"""Seconds for showing the room to its user's connections."""
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
 
 
 def _handle(record: dict[str, Any]) -> bool:
-    """Title the room that a queue message names, and return whether it needs no other try."""
+    """Title the room that a queue message names, and return whether the message is done."""
     try:
         give_title(title_queue.read(record["body"]), times.now())
     except Exception:

@@ -1,7 +1,7 @@
 """Schedule rate(5 minutes): delete the users whose deletion is due.
 
-These have asked for it, or are unproven and have expired or been replaced. Each step may be
-repeated, and the purge's own item goes last, so the next run continues after a crash.
+These users asked for the deletion, or are unproven and have expired or been replaced. Each step may
+be repeated, and the purge's own item is deleted last, so the next run continues after a crash.
 """
 
 import time

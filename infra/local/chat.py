@@ -40,7 +40,7 @@ def chat(url: str, email: str | None, password: str | None) -> None:
 
 
 def _answer(api: Api, room: str, prompt: str, email: str, password: str) -> str:
-    """Show the reply to a prompt as it grows; return the rest of it, or why there is none."""
+    """Show the reply to a prompt as it grows; return its unshown part, or why it failed."""
     try:
         try:
             sent = api.send(room, prompt)

@@ -47,7 +47,7 @@ class DataFolder:
         draft.replace(self.path / running.DESCRIPTION)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Hold the lock of the folder; delete the description before and after.
 
         Raises CommandError if another `make up` holds it, or the folder cannot be written.

@@ -83,7 +83,7 @@ class Options:
 async def up(options: Options) -> None:
     """Start everything and serve until cancelled. Raises CommandError."""
     folder = options.folder
-    with folder.locked():
+    with folder.lock():
         if options.fresh:
             shutil.rmtree(folder.data, ignore_errors=True)
         async with AsyncExitStack() as exits:
@@ -207,7 +207,7 @@ class _System:
         self, cloud: deploy.Cloud, parameters: Mapping[str, str]
     ) -> running.Resources:
         """Build and deploy if anything changed; return the names of the template's resources."""
-        async with build.locked():
+        async with build.lock():
             if not build.is_built():
                 with _step("Building functions and layers"):
                     await build.build(self._folder.logs / "sam-build.log")

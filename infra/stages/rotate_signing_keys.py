@@ -1,8 +1,8 @@
 """Replace the signing key of a stage, one of two steps per run: `make rotate-keys`.
 
 The first run adds a key, which signs tokens ten minutes later, when every sandbox has read it. The
-second run, once every token of the old key has expired, removes the old key; too early, it changes
-nothing. No key is ever printed.
+second run, once every token of the old key has expired, removes the old key; before that, it
+changes nothing. No key is ever printed.
 """
 
 import secrets

@@ -70,7 +70,7 @@ def prepare() -> Trees:
 
 
 async def _build() -> None:
-    async with build.locked():
+    async with build.lock():
         if not build.is_built():
             print("Building functions and layers …", flush=True)
             await build.build(HOME / "sam-build.log")

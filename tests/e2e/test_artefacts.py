@@ -40,7 +40,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Build if anything changed."""
 
     async def make() -> None:
-        async with build.locked():
+        async with build.lock():
             if not build.is_built():
                 await build.build(tmp_path_factory.mktemp("build") / "sam-build.log")
 

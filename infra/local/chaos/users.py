@@ -53,7 +53,7 @@ class World:
 
 
 class User:
-    """One user, whose actions follow from a generator."""
+    """One user, whose actions a random generator chooses."""
 
     def __init__(self, world: World, email: str, generator: random.Random) -> None:
         self.email = email

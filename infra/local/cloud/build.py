@@ -49,7 +49,7 @@ def is_built() -> bool:
 
 
 @contextlib.asynccontextmanager
-async def locked() -> AsyncIterator[None]:
+async def lock() -> AsyncIterator[None]:
     """Hold the lock of the build: several stacks may run on one checkout."""
     TOOLS.mkdir(exist_ok=True)
     with BUILD_LOCK.open("w") as lock:

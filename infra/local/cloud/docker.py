@@ -63,7 +63,7 @@ async def reachable_ports(ports: Collection[int]) -> AsyncIterator[list[str]]:
 def bridge_address(config: str) -> str:
     """Return the engine's address on a network with this configuration (JSON).
 
-    An older engine does not name its address, which is the first one of the subnet then. Raises
+    An older engine does not name its address; it is the first one of the subnet. Raises
     CommandError.
     """
     for network in json.loads(config) or []:

@@ -75,7 +75,7 @@ def main() -> None:
     for name, service in services.items():
         service.handle_request = wrap_handler(name, direct[name], journal, faults)
     emulator.save_all = clear_after_save(journal, emulator.save_all)
-    emulator.app = with_controls(emulator.app, journal, faults)
+    emulator.app = add_controls(emulator.app, journal, faults)
     unpacked = Unpacked(Path(rest[1]) if rest else None)
     lambda_runtime.zipfile = SimpleNamespace(
         ZipFile=unpacked.archive,
@@ -119,7 +119,7 @@ class Journal:
 
 
 def clear_after_save(journal: Journal, save_all: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return MiniStack's function that writes its state, with clearing the journal after it."""
+    """Return a function that writes MiniStack's state, and then clears the journal."""
 
     def save(services: Any) -> None:
         save_all(services)
@@ -183,7 +183,7 @@ def copy_message(body: bytes) -> bytes:
     return json.dumps(message).encode()
 
 
-def with_controls(served: Any, journal: Journal, faults: Faults) -> Any:
+def add_controls(served: Any, journal: Journal, faults: Faults) -> Any:
     """Return MiniStack's application with `/_save` and `/_faults`, which repeats the journal."""
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:

@@ -60,7 +60,7 @@ async def invoke(folder: DataFolder, function: str, event: Path | None) -> int:
 
 async def _sam(folder: DataFolder, stack: Stack, command: str, arguments: list[str]) -> int:
     docker.check()
-    async with build.locked():
+    async with build.lock():
         if not build.is_built():
             print("Building functions and layers …", file=sys.stderr, flush=True)
             await build.build(folder.logs / "sam-build.log")

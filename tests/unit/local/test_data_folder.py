@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> DataFolder:
 
 
 def test_the_description_is_written_in_camel_case_and_read_back(folder: DataFolder) -> None:
-    with folder.locked():
+    with folder.lock():
         folder.write(DESCRIPTION)
         written = json.loads((folder.path / "stack.json").read_text())
         assert running.find(folder.path) == running.get(folder.path) == DESCRIPTION
@@ -31,7 +31,7 @@ def test_the_description_is_written_in_camel_case_and_read_back(folder: DataFold
 
 def test_no_stack_is_found_before_and_after_a_run(folder: DataFolder) -> None:
     assert running.find(folder.path) is None
-    with folder.locked():
+    with folder.lock():
         assert running.find(folder.path) is None
         folder.write(DESCRIPTION)
     assert not (folder.path / "stack.json").exists()
@@ -43,23 +43,23 @@ def test_the_description_of_a_killed_run_is_ignored_and_deleted(folder: DataFold
     folder.path.mkdir()
     folder.write(DESCRIPTION)
     assert running.find(folder.path) is None
-    with folder.locked():
+    with folder.lock():
         assert not (folder.path / "stack.json").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     says = f"The data folder {tmp_path}/file/data cannot be written: Not a directory. Change its"
-    with pytest.raises(CommandError, match=says), DataFolder(tmp_path / "file/data").locked():
+    with pytest.raises(CommandError, match=says), DataFolder(tmp_path / "file/data").lock():
         pass
 
 
 def test_a_second_run_is_refused_with_the_address_of_the_first(folder: DataFolder) -> None:
-    with folder.locked():
+    with folder.lock():
         with pytest.raises(CommandError, match=rf"still starting \(process {os.getpid()}\)"):
-            folder.locked().__enter__()
+            folder.lock().__enter__()
         folder.write(DESCRIPTION)
         with pytest.raises(CommandError, match=r"already running at http://127\.0\.0\.1:8000"):
-            folder.locked().__enter__()
-    with folder.locked():
+            folder.lock().__enter__()
+    with folder.lock():
         assert (folder.path / "up.lock").read_text() == str(os.getpid())

@@ -23,7 +23,7 @@ _s3 = aws_client.Client(
 
 
 def address(user_id: str, export_id: str, now: datetime) -> str:
-    """Return the address of an archive, which permits everyone who has it to fetch the archive."""
+    """Return an address at which anyone can fetch the archive until the address expires."""
     url = setting("EXPORTS_URL").rstrip("/") + _path(user_id, export_id)
     seconds = int(ADDRESS_LIFETIME.total_seconds())
     return aws_client.presign("s3", url, seconds, now.timestamp())

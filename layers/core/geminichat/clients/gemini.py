@@ -383,7 +383,7 @@ _DECLINED = {"SAFETY", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"}
 
 
 def _name(reason: str | int | None, names: Sequence[str]) -> str:
-    """Return the name of a reason, which may be given by its number; "" if it says nothing."""
+    """Return a reason's name, also if its number is given; "" for an unspecified reason."""
     if isinstance(reason, int):
         return names[reason] if 0 <= reason < len(names) else str(reason)
     return "" if reason is None or reason.endswith("_UNSPECIFIED") else reason

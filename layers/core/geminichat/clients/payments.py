@@ -174,7 +174,7 @@ def require_customer(customer_id: str) -> None:
 
 
 def find_customer(user_id: str, attempt: int, *, other_than: str | None) -> str | None:
-    """Return the customer that was created for a user, other than a forgotten one, or None.
+    """Return a customer that was created for a user, but not `other_than`; None if there is none.
 
     Stripe's search is a minute behind, so the newest customers are listed too: an earlier attempt
     that seemed to fail may have created the customer. In countries without search only that list is
@@ -444,7 +444,7 @@ def _get(client: "stripe.StripeClient", path: str, params: Mapping[str, Any] | N
 def _post(
     client: "stripe.StripeClient", path: str, params: Mapping[str, Any], key: str | None = None
 ) -> Any:
-    """Return Stripe's response (`data` and `headers`); `key` is the idempotency key."""
+    """Send a POST with this idempotency key, and return the response (`data` and `headers`)."""
     keyed = {"idempotency_key": key} if key else {}
     return client.raw_request("post", path, **params, **keyed)
 

@@ -54,7 +54,7 @@ HEARTBEAT = 8.0
 TAKEN_FOR = 60
 """Seconds for which a dead letter is hidden from other readers while it is handled."""
 PATIENCE = TAKEN_FOR + 10.0
-"""Seconds for which dead letters are waited for that other readers have received."""
+"""Seconds to wait for dead letters that other readers have received."""
 
 _sqs = aws_client.Client("sqs", connect=1, read=2, attempts=2)
 
@@ -162,9 +162,9 @@ def find_queue(arn: str) -> str:
 class Delivery:
     """The messages of one invocation, hidden from other workers until each is done or postponed.
 
-    The queue's own visibility timeout must be longer than the function's, so that a worker that
-    died would hold its messages for minutes. Therefore they are hidden for a short time only, which
-    a thread prolongs.
+    The queue's own visibility timeout must be longer than the function's timeout. With it, the
+    messages of a worker that died would stay hidden for minutes. So they are hidden for a short
+    time only, and a thread prolongs it.
     """
 
     def __init__(self, queue_url: str, receipt_handles: Mapping[str, str]) -> None:

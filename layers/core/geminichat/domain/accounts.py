@@ -111,7 +111,7 @@ class FreshProof(
     current_otp: Otp | None = None
 
     def __post_init__(self) -> None:
-        """Require exactly one of both, and reject a text that cannot be a password."""
+        """Require exactly one of the two, and reject a text that cannot be a password."""
         if self.current_password is not None:
             check_form("/currentPassword", self.current_password)
         if (self.current_password is None) == (self.current_otp is None):
@@ -169,7 +169,7 @@ CHANGE_NOTICE = (
 
 
 def departure_notice(purge_at: str, *, may_return: bool) -> str:
-    """Return the notice of an account that is to be deleted; the user of a banned one stays out."""
+    """Return the notice of a deletion, which a login prevents if the user may return."""
     day = purge_at[:10]
     if not may_return:
         return f"Your suspended Gemini Chat account will be deleted on {day} with all its data."
@@ -189,7 +189,7 @@ def export_notice(now: datetime) -> str:
 
 
 def reset_notice(removed: Iterable[Identity]) -> str:
-    """Return the notice of a reset, which names the kinds of the identities that it removed."""
+    """Return the notice of a password reset; it names the kinds of the removed identities."""
     lost = " and ".join(KINDS[one.kind] for one in removed)
     return (
         "Your Gemini Chat password was reset with a code."
@@ -211,7 +211,7 @@ KINDS = {"email": "email address", "mobile": "mobile number"}
 
 
 def identity_notice(kind: str, before: str | None) -> str:
-    """Return the notice of an added or replaced identity, for the identities held before it."""
+    """Return the notice of an added or replaced identity, sent to the earlier identities."""
     name = KINDS[kind]
     if before is None:
         return (

@@ -45,7 +45,7 @@ class Act(
     def __post_init__(self) -> None:
         """Refuse an identity in the reason: audit items are kept when their user is deleted.
 
-        A line break or control character is refused too: printed, it could pass for another act.
+        A line break or control character is refused too: in a printed list it could fake an act.
         """
         if not self.reason.isprintable() or not self.reason.strip():
             raise InvalidRequest("The reason is one line of printable text.")
@@ -125,7 +125,7 @@ type Change = GrantPro | RevokePro | GiveBack | EndSessions | Ban | Unban
 
 
 class Redrive(Act, frozen=True, kw_only=True, tag="redrive"):
-    """Queue again the prompts that failed for a reason, or for any not caused by their users."""
+    """Queue failed prompts again: those with this code, or all that no user caused to fail."""
 
     failure: str | None = None
     """The code of the failure."""

@@ -37,7 +37,7 @@ MOST_SENDS = 60
 """From this many codes per identity and hour on, only callers with a device token get one."""
 
 TRIES = 5
-"""Tries per challenge, and per caller and hour without one."""
+"""Tries per challenge; for tries without a challenge, per caller and hour."""
 TRIES_OF_CALLER = 9
 """Tries per caller, identity and hour with challenges."""
 TRIES_OF_DEVICE = 20

@@ -18,7 +18,7 @@ type DeviceToken = Annotated[str, Meta(max_length=200)]
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """A device as a token names it, genuine or not."""
+    """The device that a token names; the token may be forged."""
 
     user_id: str
     id: str

@@ -1,7 +1,7 @@
 """Exports: the archive of everything that an account holds, and its state as the API shows it.
 
 An archive is a zip of JSON lines, one file per kind of record. Its records are those of the API's
-own answers, so that both show the same; a record that no answer has is defined here.
+own answers, so that both show the same; the others are defined here.
 """
 
 from datetime import datetime, timedelta

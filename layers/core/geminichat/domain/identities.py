@@ -103,7 +103,7 @@ NO_COUNTRY = "001"
 
 
 def either_of(required: dict[str, list[str]]) -> dict[str, Any]:
-    """Return the JSON Schema that requires exactly one of these fields, and those it needs."""
+    """Return the JSON Schema that requires one of these fields with its list, and no other one."""
     return {
         "oneOf": [
             {

@@ -14,8 +14,8 @@ FREE_OF_DEVICE = 10
 FREE_OF_ADDRESS = 20
 """Wrong passwords from one address at all identities: many people may share an address."""
 FREE_OF_IDENTITY = 99
-"""One more in a row, over all addresses, switches passwords off for a day (NIST SP 800-63B,
-5.2.2), except for devices that have logged in before."""
+"""After one more wrong password in a row, from any addresses, the password is refused for a day,
+except from devices that have logged in before (NIST SP 800-63B, 5.2.2)."""
 
 
 def of_stranger(identity: Identity, source: str) -> list[Pause]:

@@ -151,7 +151,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     unproven_used: int = 0
     """Prompts that were counted for this identity while it was unproven."""
     unproven_left: int = 0
-    """Prompts that the limits of an unproven identity, and of all of these, allow the user."""
+    """Prompts left under the limits of an unproven identity, and of all of these together."""
 
     @property
     def limits(self) -> PlanLimits:

@@ -71,7 +71,7 @@ class RoomChange(
 
 
 class Regeneration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request for another reply, by another model for this turn only or by the room's."""
+    """A request for another reply; `model` replaces the room's model for this turn only."""
 
     model: ModelName | None = None
 

@@ -273,7 +273,7 @@ def _forget_wrong_passwords(identity: Identity, source: str) -> list[Write]:
 
 
 def is_left_behind(record: IdentityRecord) -> bool:
-    """Return whether a replaced identity is free: it cannot be restored, its user was deleted."""
+    """Return whether an identity is replaced and its user deleted, so that it is free."""
     return record.replaced and users.find(record.user_id) is None
 
 

@@ -53,7 +53,7 @@ def _create_customer(known: Subscription, email: str | None, *, other_than: str 
 
 
 def _require_no_subscription(known: Subscription, customer_id: str, now: datetime) -> None:
-    """Raise AlreadySubscribed if the user would pay twice; this also makes up for lost events."""
+    """Sync the subscription, as events may be lost. Raises AlreadySubscribed if it is ongoing."""
     synced = sync_subscription.sync(known, customer_id, now)
     status = synced.state.status if synced else subscriptions.load(known.user_id).status
     if status in billing.ONGOING:

@@ -57,7 +57,7 @@ class LiveReply:
     """One attempt's reply while Gemini writes it."""
 
     def __init__(self, prompt: LeasedPrompt, watchers: Watchers, background: Executor) -> None:
-        """Keep the attempt and who is there; `background` runs the keeper and the posters."""
+        """Keep the attempt and its watchers; `background` runs the keeper and the posters."""
         self._prompt = prompt
         self._message_id = ids.message_id(prompt.chatroom_id, prompt.seq)
         self._watchers = watchers

@@ -26,7 +26,7 @@ from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
 from geminichat.tables.users import User
 
 NOBODY = "u_nobody"
-"""The key that is read if there is no user, so that it takes as long as if there is one."""
+"""The key that is read for an unknown user: the answer must take as long as for a known one."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +110,7 @@ def begin_session(attempt: Attempt, user: User) -> OpenSession:
             return session
         except ConditionsFailed as error:
             if not error.of("user") and not error.of("purge"):
-                raise _overtaken() from error
+                raise _build_refusal() from error
         found = users.find(user.user_id)
         if found is None or found.password_hash != user.password_hash:
             raise InvalidCredentials()
@@ -154,11 +154,11 @@ def _count(attempt: Attempt, detail: str) -> InvalidCredentials:
     try:
         limits_table.count_failures(attempt.pauses, attempt.now)
     except ConditionsFailed as error:
-        raise _overtaken() from error
+        raise _build_refusal() from error
     after = [pause.count_failure(attempt.now) for pause in attempt.pauses]
     return InvalidCredentials(detail, headers=limits.headers(after, attempt.now))
 
 
-def _overtaken() -> TooManyRequests:
-    """Return the error for a guess that meets a limit which parallel guesses have reached."""
+def _build_refusal() -> TooManyRequests:
+    """Return the error for a password whose limit was reached by parallel requests."""
     return TooManyRequests("Too many wrong passwords. Try again in a moment.", retry_after=1)

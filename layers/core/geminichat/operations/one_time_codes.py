@@ -255,7 +255,7 @@ def _send_windows(identity: Identity, source: str, now: datetime) -> list[Window
 
 
 def text_windows(identity: Identity, now: datetime) -> list[Window]:
-    """Return the limit on the stage's texts per day if a message to the identity is one."""
+    """Return the limit on the stage's texts per day, if the identity is a mobile number."""
     if identity.kind == "email":
         return []
     return [limits.window(TEXTS, "stage", config.number("TEXTS_PER_DAY"), limits.DAY, now)]

@@ -96,7 +96,7 @@ def replace_turns(
 ) -> SentPrompt:
     """Send a prompt in place of the one at a position, and hide that and the turns after it.
 
-    Without a `content` it has the same one; `model` is for this turn only. One transaction hides,
+    Without a `content` it has the same text; `model` is for this turn only. One transaction hides,
     stores and counts. Raises NotFound, ChangedMeanwhile, TooManyEdits, TooManyRequests, KeyInUse,
     KeyReused, and Unauthorized if the session has ended.
     """

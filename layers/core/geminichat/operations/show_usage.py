@@ -1,6 +1,6 @@
 """Show a user's account or subscription together with today's usage, by one call.
 
-The usage of an account without a proof takes one more.
+For an account without a proven identity, this takes one more call.
 """
 
 from datetime import datetime

@@ -211,7 +211,7 @@ def _signature(
 def presign(service: str, url: str, seconds: int, now: float) -> str:
     """Return the URL with a query that permits a GET of it for some seconds from `now` on.
 
-    It ends earlier if the credentials of the environment do.
+    It expires earlier if the credentials of the environment do.
     """
     stamp = _stamp(now)
     query = {

@@ -11,7 +11,7 @@ _ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Make every call of the block in this thread end within this time; an earlier end stays."""
+    """Limit the calls of the block in this thread to this time; an outer block may end earlier."""
     token = _ends_at.set(min(_ends_at.get(), time.monotonic() + seconds))
     try:
         yield

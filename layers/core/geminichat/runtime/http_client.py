@@ -141,7 +141,7 @@ class Stream:
         self.headers: Mapping[str, str] = {}
 
     def begin(self) -> None:
-        """Read status and headers, nothing if it was closed. Raises as `stream` does."""
+        """Read status and headers, unless the stream was closed. Raises as `stream` does."""
         with self._translate_errors():
             self._response.begin()
             if self._response.status < 200:
@@ -195,7 +195,7 @@ def stream(
     silence: float,
     whole: float,
 ) -> Stream:
-    """Send a POST and return its answer, which is still to be begun and read.
+    """Send a POST, and return its answer, of which nothing is read yet.
 
     It can be closed from another thread while its beginning is awaited. `silence` is the longest
     wait for a piece of the answer, `whole` the time for all of it, both in seconds. Raises
@@ -257,7 +257,7 @@ _overlapped: ContextVar[_Overlapped[Any] | None] = ContextVar("overlapped", defa
 
 
 class _DeadlineResponse(HTTPResponse):
-    """A response that is read until a moment; a socket's own time-out restarts at every byte."""
+    """A response with one deadline; a socket's own time-out restarts at every byte."""
 
     def __init__(
         self, sock: socket.socket, method: str, ends_at: float, silence: float = math.inf
@@ -267,7 +267,7 @@ class _DeadlineResponse(HTTPResponse):
 
 
 class _DeadlineReader(io.RawIOBase):
-    """A socket's data until a moment. Raises TimeoutError after it."""
+    """A reader of a socket with one deadline, after which it raises TimeoutError."""
 
     def __init__(
         self, raw: io.RawIOBase, sock: socket.socket, ends_at: float, silence: float

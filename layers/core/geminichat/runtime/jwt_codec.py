@@ -1,4 +1,4 @@
-"""JSON Web Tokens (RFC 7519) signed with HS256, with everything pinned that can be (RFC 8725)."""
+"""JSON Web Tokens (RFC 7519) signed with HS256; the algorithm is pinned (RFC 8725)."""
 
 import base64
 from collections.abc import Mapping

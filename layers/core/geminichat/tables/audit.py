@@ -18,7 +18,7 @@ from geminichat.tables.table import Key, Table, Write, put
 
 
 class ByDay(GlobalSecondaryIndex["Audit"]):
-    """All acts of a UTC day, in their order; a part of an act has no day and is not in it."""
+    """All acts of a UTC day, in their order; an item for one prompt of an act is not in it."""
 
     class Meta:
         index_name = "by-day"

@@ -90,7 +90,7 @@ def read_allowance(user_id: str, now: datetime) -> Allowance:
 
 
 def limit_unproven(user: User, allowance: Allowance) -> Allowance:
-    """Return the allowance; a user who has proven nothing and pays nothing takes one more call."""
+    """Return the allowance, limited by one more call if the user has proven and pays nothing."""
     if users.has_proven_identity(user) or allowance.plan is not Plan.BASIC:
         return allowance
     identity = user.email or user.mobile or user.user_id
@@ -102,8 +102,8 @@ def limit_unproven(user: User, allowance: Allowance) -> Allowance:
 def unproven_keys(identity: str, now: datetime) -> list[Key]:
     """Return the keys of the prompts of an unproven identity, and of all unproven users today.
 
-    They are counted per identity and not per user: another sign-up with the same identity brings
-    no fresh ones.
+    They are counted per identity and not per user: another sign-up with the same identity gives
+    no further prompts.
     """
     return [
         Key(Usage, f"unproven {fingerprint(identity)}", "all"),
@@ -226,7 +226,7 @@ def check_rooms(user_id: str, limit: int) -> Write:
 
 
 def count_fork(user_id: str, now: datetime) -> Write:
-    """Return the write "forks", which counts one more fork if there were fewer than a day's."""
+    """Return the write "forks", which counts one more fork if the day's limit allows it."""
     return update(
         "forks",
         Usage(user_id, times.day(now)),
@@ -297,7 +297,8 @@ def read_counted(user_id: str, now: datetime) -> tuple[int, int]:
 def give_back(user_id: str, prompts: int, in_flight: int, now: datetime) -> Write:
     """Return the write "day", which takes prompts off today's count, and off the attempts.
 
-    Those in flight may be refunded yet, so its condition fails unless as many more are counted.
+    A prompt in flight may still be refunded, so only prompts that have ended can be given back: the
+    condition fails if there are fewer.
     """
     actions = [Usage.prompts.add(-prompts), Usage.attempts.add(-prompts)]
     enough = (Usage.prompts >= prompts + in_flight) & (Usage.in_flight <= in_flight)

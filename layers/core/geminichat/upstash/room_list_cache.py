@@ -3,7 +3,7 @@
 Every change to the list is announced by a *change notice* before it is written to the table. The
 notice drops the cached list, and no list is stored until a reader has seen the change in the table
 or the notice has expired; a reader who read the table before the notice stores nothing either. So a
-cached list is never older than an answered change, however slow or dead a caller is. Only a change
+cached list is never older than an answered change, even if a caller is slow or dies. Only a change
 that could not be announced, because Redis was unreachable, may be missing for the ten minutes.
 
 One page per user is cached, the last one that was asked for, with a MAC over it and its user.

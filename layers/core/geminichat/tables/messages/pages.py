@@ -105,7 +105,7 @@ def read_past(chatroom_id: str, before: int, limit: int, hidden: Hidden) -> Past
 
 
 def list_failures(chatroom_id: str, limit: int) -> list[tuple[int, str, str]]:
-    """Return position, time and code of the failed ones of a room's newest messages.
+    """Return position, time and failure code of the failed prompts in a room's newest messages.
 
     No content is read.
     """
