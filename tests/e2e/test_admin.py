@@ -1,7 +1,6 @@
 """`make admin` on the running stack: as the command, and as people with and without its policy."""
 
 import json
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -47,9 +46,7 @@ def test_the_command_shows_bans_and_unbans_a_user_and_lists_who_did_it(
     room = ann.open_room()
     ann.wait(room, ann.ask(room))
     run(stack, "ban", email, "--reason", "spam, ticket 41")
-    banned_at = time.monotonic()
     problem(ann.send(room, "Am I banned?"), 403, "account-suspended")
-    assert time.monotonic() - banned_at < 2
     assert not [one for one in stack.gemini.requests() if "Am I banned?" in json.dumps(one)]
     twice = stack.run("admin", "ban", email, "--reason", "spam")
     assert (twice.returncode, twice.stdout.count("\n")) == (1, 1)

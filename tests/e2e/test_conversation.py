@@ -12,7 +12,7 @@ def test_a_prompt_is_sent_with_the_rooms_history(stack: RunningStack) -> None:
         sent = user.send(room, prompt)
         assert sent.status == 202
         assert sent.data["status"] == "queued"
-        message = user.wait(room, sent.data["messageId"], seconds=30)
+        message = user.wait(room, sent.data["messageId"])
         assert message["status"] == "answered"
         contents.append({"role": "user", "parts": [{"text": prompt}]})
         assert message["reply"]["content"] == reply_to(contents)

@@ -169,7 +169,7 @@ def test_health_needs_no_token_and_its_deep_form_names_failing_dependencies(
 def test_the_log_has_no_token_password_title_or_prompt(stack: RunningStack) -> None:
     user = stack.new_user()
     room = user.open_room("The title of a room")
-    user.wait(room, user.ask(room, "The content of a prompt"), 60)
+    user.wait(room, user.ask(room, "The content of a prompt"))
     stack.http.get("/chatroom", headers={"authorization": "Bearer stolen.token.here"})
 
     logged = json.dumps(stack.logged())

@@ -47,7 +47,7 @@ def test_a_stack_is_deployed_again_updated_and_deleted(own: RunningStack, tmp_pa
     user = own.new_user()
     room = user.open_room("Kept")
     message = user.ask(room, "Remember me")
-    assert user.wait(room, message, seconds=30)["status"] == "answered"
+    assert user.wait(room, message)["status"] == "answered"
     parameters, before = parameters_of(own), resources(own)
 
     output = sam_deploy(own, parameters, tmp_path / "again.log")

@@ -22,7 +22,7 @@ def test_data_survives_a_restart_but_not_a_fresh_start_with_keys_of_google_and_s
         user = first.new_user()
         room = user.open_room("Kept")
         sent = user.ask(room, "Remember me")
-        user.wait(room, sent, seconds=60)
+        user.wait(room, sent)
     assert is_quiet(first)
 
     with run_system(tmp_path / "home") as second:
@@ -30,7 +30,7 @@ def test_data_survives_a_restart_but_not_a_fresh_start_with_keys_of_google_and_s
         assert user.log_in().status == 200
         kept = user.look(room, sent)
         assert kept["reply"]["content"] == "You said: Remember me (turn 1)"
-        answer = user.wait(room, user.ask(room, "Still there?"), 60)
+        answer = user.wait(room, user.ask(room, "Still there?"))
         assert "before that: Remember me" in answer["reply"]["content"]
 
         os.kill(second.description.pid, signal.SIGKILL)
