@@ -229,7 +229,8 @@ def limits(users: int) -> list[Limit]:
             rate * WRITES["UsageTable"],
             TABLE_QUOTA,
             "units/s",
-            f"a new one takes {NEW_TABLE:,}; [quotas]({DYNAMODB}/ServiceQuotas.html)",
+            f"a new one takes [{NEW_TABLE:,}]({DYNAMODB}/on-demand-capacity-mode.html); "
+            f"[quotas]({DYNAMODB}/ServiceQuotas.html)",
         ),
         Limit(
             "the index `unfinished`",
