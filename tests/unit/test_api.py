@@ -75,7 +75,7 @@ def test_an_error_is_problem_json_with_success_and_message() -> None:
     assert problem["instance"] == "req-1"
     assert problem["success"] is False
     assert problem["message"] == problem["detail"]
-    assert problem["errors"] == [{"pointer": "/content", "detail": "Expected str, got int"}]
+    assert problem["errors"] == [{"pointer": "/content", "detail": "Expected string, got integer"}]
 
 
 @pytest.mark.parametrize(

@@ -390,7 +390,15 @@ def _field_problem(error: msgspec.ValidationError) -> FieldProblem:
         escaped = named[1].replace("~", "~0").replace("/", "~1")
         pointer = f"{pointer}/{escaped[:100]}"
         detail = "Unknown field" if "unknown" in detail else "This field is required"
-    return FieldProblem(pointer, detail[:200].replace("`", ""))
+    return FieldProblem(pointer, re.sub(r"`([^`]*)`", _json_types, detail)[:200])
+
+
+def _json_types(types: re.Match[str]) -> str:
+    """Return msgspec's "`str | null`" in JSON Schema's words: "string or null"."""
+    return " or ".join(_JSON_TYPES.get(name, name) for name in types[1].split(" | "))
+
+
+_JSON_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
 def _read(event: Event, request_id: str) -> Request:
