@@ -36,7 +36,7 @@ def handler(act: Delete, operator: str, now: datetime) -> Outcome:
         notices.send(user.user_id, users.identities_of(user), notice, now)
     message = f"{user.user_id} is deleted on {times.text(purge_at)}"
     if may_return:
-        message += "; a login before keeps it"
+        message += "; a login before that time keeps it"
     if user.banned_at:
         message += ". That ends the ban, too: the email or number may then sign up again"
     details = {"purgeAt": times.text(purge_at)}

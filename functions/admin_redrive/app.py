@@ -31,7 +31,7 @@ SHOWN = 1_000
 
 DONE = {
     "queued": "queued again",
-    "waiting": "left to the sweep, it has not ended",
+    "waiting": "not queued, it has not ended: the sweep recovers it",
     "ended": "not queued, it was answered, retried or deleted since, or failed for another reason",
     "foreign": "removed, it names no prompt",
 }

@@ -79,7 +79,7 @@ def give_title(job: TitleJob, now: datetime) -> None:
     writes = usage.correct_title(job.user_id, price, tokens)
     if title:
         writes.append(chatrooms.finish_title(job.user_id, job.chatroom_id, title_id, title))
-    while writes:  # each without those whose user, room or default title is gone
+    while writes:  # again without those whose user, room or default title is gone
         try:
             transact(*writes)
             break

@@ -94,7 +94,7 @@ async def _run(arguments: list[str], stack: Stack) -> int:
         stdin=asyncio.subprocess.PIPE,
         env=inherited | credentials | settings,
         cwd=ROOT,
-        start_new_session=True,  # one signal only, from us: after two, SAM leaves its containers
+        start_new_session=True,  # no Ctrl-C: after a second signal, SAM leaves its containers
     )
 
     def stop() -> None:

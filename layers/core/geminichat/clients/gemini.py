@@ -365,7 +365,7 @@ class _Chunk(msgspec.Struct, rename="camel"):
 _CHUNK = msgspec.json.Decoder(_Chunk)
 
 _FINISH_REASONS = (
-    "",  # not said
+    "",  # unspecified
     "STOP",
     "MAX_TOKENS",
     "SAFETY",

@@ -76,7 +76,7 @@ def mobile(text: str) -> Identity:
 
     Refuses numbers that cannot receive a text, by the numbering plan of their country.
     """
-    import phonenumbers  # 24 ms, which a request with an email does not pay
+    import phonenumbers  # takes 24 ms; requests with an email do not need it
     from phonenumbers import PhoneNumberType
 
     visible = "".join(char for char in text if unicodedata.category(char) != "Cf").strip()

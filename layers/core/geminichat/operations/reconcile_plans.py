@@ -39,7 +39,7 @@ def reconcile(until: float, *, dry_run: bool) -> tuple[dict[str, int], list[str]
             counts["left"] += 1
             continue
         try:
-            if may_be_other_account:  # whose key would end every plan
+            if may_be_other_account:  # with its key, every plan would seem to have ended
                 payments.require_customer(customer_id)
             if change := _fix(times.now(), user_id, customer_id, dry_run=dry_run):
                 changes.append(change)

@@ -332,7 +332,7 @@ def correct_title(user_id: str, price: "Reservation", tokens: "TokenUsage") -> l
 
 def read_days(user_id: str) -> Iterator[UsageOfDay]:
     """Yield the user's counts of each day that is kept, the oldest first."""
-    for day in Usage.query(user_id, Usage.day < "a", consistent_read=True):  # no window, no rooms
+    for day in Usage.query(user_id, Usage.day < "a", consistent_read=True):  # days only
         yield UsageOfDay(
             day=day.day,
             prompts=int(day.prompts),
