@@ -317,7 +317,9 @@ def describe_acts(acts: list[Mapping[str, Any]]) -> Iterator[str]:
     if not acts:
         yield "No act."
     for one in acts:
-        given = ", ".join(f"{name} {value}" for name, value in one["details"].items() if value)
+        given = ", ".join(
+            f"{name} {value}" for name, value in one["details"].items() if value is not None
+        )
         user = "" if one["userId"] == "stage" else one["userId"]
         named = " ".join(filter(None, [one["act"], user, given and f"({given})"]))
         yield f"{one['at']}  {named}  by {one['operator']}: {one['reason']}"

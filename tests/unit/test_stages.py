@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.command import CommandError
-from infra.stages import deploy, put_secrets
+from infra.stages import admin, deploy, put_secrets
 from infra.stages import stage as stages
 from infra.stages.put_secrets import SECRETS
 from infra.stages.stage import Stage
@@ -123,3 +123,17 @@ def test_the_summary_has_the_next_steps() -> None:
 
 def test_after_a_declined_plan_the_summary_says_that_nothing_was_deployed() -> None:
     assert deploy.summary(stages.read("dev"), {}) == "Nothing was deployed."
+
+
+def test_an_act_without_a_user_is_listed_without_empty_values() -> None:
+    entry = {
+        "at": "2026-11-25T12:00:00.000Z",
+        "act": "redrive",
+        "userId": "stage",
+        "operator": "arn:aws:iam::1:user/ann",
+        "reason": "ticket 41",
+        "details": {"failure": None, "hours": 24.0},
+    }
+    assert list(admin.describe_acts([entry])) == [
+        "2026-11-25T12:00:00.000Z  redrive (hours 24.0)  by arn:aws:iam::1:user/ann: ticket 41"
+    ]
