@@ -15,7 +15,13 @@ set_environment()
 
 OWN_SYSTEM = ("test_artefacts.py", "test_lifecycle.py", "test_restart.py")
 """Files of end-to-end tests that do not use a system that others share."""
-SECOND_SYSTEM = ("test_console.py", "test_live.py", "test_prompts.py", "test_subscription.py")
+SECOND_SYSTEM = (
+    "test_console.py",
+    "test_docs_page.py",
+    "test_live.py",
+    "test_prompts.py",
+    "test_subscription.py",
+)
 """Files of end-to-end tests that take as long as all others and share a second system."""
 
 
