@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.standins import Call, depth, marshalled
+from tests.bench.standins import Call, depth, marshal
 from tests.bench.subjects import Settings
 from tests.support.template import TABLES
 
@@ -95,7 +95,7 @@ def _units(call: Call, settings: Settings) -> tuple[float, float]:
             return _batch_units(request, reply), 0
         case "Query" | "Scan":
             # a projection saves bytes, not units: rows are counted as they lie in the table
-            rows = [_stored(settings, request["TableName"]) | row for row in reply["Items"]]
+            rows = [_item_of(settings, request["TableName"]) | row for row in reply["Items"]]
             return _read_units(rows, consistent=request.get("ConsistentRead", False)), 0
         case "TransactWriteItems":
             return 0, sum(
@@ -121,16 +121,16 @@ def _batch_units(request: Wire, reply: Wire) -> float:
     return units
 
 
-def _stored(settings: Settings, table: str) -> dict[str, Any]:
+def _item_of(settings: Settings, table: str) -> dict[str, Any]:
     name = table.rpartition("/")[2]
     for logical, item in settings.samples.items():
         if settings.values.refs[logical] == name:
-            return marshalled(item)
+            return marshal(item)
     return {}
 
 
 def _write_units(kind: str, action: Wire, settings: Settings, *, doubled: bool) -> float:
-    item = action["Item"] if kind == "Put" else _stored(settings, action["TableName"])
+    item = action["Item"] if kind == "Put" else _item_of(settings, action["TableName"])
     base = max(1, math.ceil(size(item) / 1024)) * (2 if doubled else 1)
     if kind == "ConditionCheck":
         return base
@@ -152,8 +152,8 @@ def _index_writes(kind: str, action: Wire, item: Wire, keys: set[str]) -> int:
         return 1 if keys <= set(item) else 0
     names = action.get("ExpressionAttributeNames", {})
     expression = action.get("UpdateExpression", "")
-    removed = _named(expression, "REMOVE", names)
-    changed = _named(expression, "SET", names) | _named(expression, "ADD", names)
+    removed = _names_in(expression, "REMOVE", names)
+    changed = _names_in(expression, "SET", names) | _names_in(expression, "ADD", names)
     if keys & removed:
         return 1
     if keys & changed:
@@ -161,7 +161,7 @@ def _index_writes(kind: str, action: Wire, item: Wire, keys: set[str]) -> int:
     return 0
 
 
-def _named(expression: str, clause: str, names: Mapping[str, str]) -> set[str]:
+def _names_in(expression: str, clause: str, names: Mapping[str, str]) -> set[str]:
     """Return the attributes that a clause of an update changes."""
     found: set[str] = set()
     current = ""

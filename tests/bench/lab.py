@@ -91,7 +91,7 @@ class Lab:
         plan = json.dumps(
             {
                 "uses": _uses(name, calls),
-                "calls": [_replayed(c) for c in calls],
+                "calls": [_replay(c) for c in calls],
                 "hashes": ask.hashes,
                 "verifies": ask.event is None and not ask.public,
                 "issues": ask.issues,
@@ -204,7 +204,7 @@ def _uses(name: str, calls: Sequence[Call]) -> list[str]:
     return sorted(uses)
 
 
-def _replayed(call: Call) -> list[Any]:
+def _replay(call: Call) -> list[Any]:
     """Return a recorded call in the form in which the floor repeats it."""
     request = call.request
     if call.service == "sns":

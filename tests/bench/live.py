@@ -18,7 +18,7 @@ from tests.bench.host import BenchError, Function
 from tests.bench.lab import Contender, Lab, require_success
 from tests.bench.memory import BATCH, DELAYS
 from tests.bench.standins import Call, Item, World
-from tests.bench.throttle import throttled
+from tests.bench.throttle import throttle
 
 CHUNKS, BETWEEN = streaming.CHUNKS, 0.05
 SECONDS = CHUNKS * BETWEEN
@@ -87,7 +87,7 @@ def _measure(lab: Lab, worker: Contender) -> Figures:
             _answer(lab, function, world, BATCH)  # opens the connections
         unwatched = [_answer(lab, function, unwatched_world) for _ in range(TIMES)]
         watched = [_answer(lab, function, watched_world) for _ in range(TIMES)]
-        with throttled(function.process, share_of(memory_of(WORKER))):
+        with throttle(function.process, share_of(memory_of(WORKER))):
             first = sorted(_answer(lab, function, short).first_text() for _ in range(FIRST_TEXTS))
             one = [_answer(lab, function, watched_world).seconds() for _ in range(BATCHES)]
             ten = [_answer(lab, function, watched_world, BATCH).seconds() for _ in range(BATCHES)]

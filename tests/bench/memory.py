@@ -33,7 +33,7 @@ from tests.bench.cost.model import (
 from tests.bench.host import BenchError, Function
 from tests.bench.lab import Contender, Lab, require_success
 from tests.bench.standins import World
-from tests.bench.throttle import PERIOD, throttled
+from tests.bench.throttle import PERIOD, throttle
 
 ROUNDS = 3
 TIMES = 6
@@ -141,7 +141,7 @@ def _run(lab: Lab, contender: Contender, memory: int) -> tuple[Times, Times, flo
     world = replace(contender.world, pauses={one: min(DELAYS[one], WAITED) for one in DELAYS})
     with lab.started(contender, world) as function:
         init = function.ready() - function.started
-        with throttled(function.process, share_of(memory)) as rest:
+        with throttle(function.process, share_of(memory)) as rest:
             first = _took(lab, function, world)
             warm, full = [], []
             for _ in range(TIMES_OF.get(function.name, TIMES)):

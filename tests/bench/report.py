@@ -163,7 +163,7 @@ def goal_table(results: Results) -> str:
     return table(["what", "goal", "figure", "met"], rows)
 
 
-def measured(results: Results) -> dict[str, model.Measured]:
+def read_results(results: Results) -> dict[str, model.Measured]:
     """Return the measurements for the cost model."""
     found = {}
     for name, sizes_of_it in results.curve.figures.items():
@@ -331,7 +331,9 @@ def _warm_table(results: Results) -> str:
 
 def _live(results: Results) -> str:
     it = results.live
-    dollars = model.watched(measured(results), live.SECONDS, it.posts, it.reads, it.writes)
+    dollars = model.watched_exchange(
+        read_results(results), live.SECONDS, it.posts, it.reads, it.writes
+    )
     return (
         f"The worker with a reply of {live.CHUNKS} pieces in {live.SECONDS:.0f} s, over TLS: "
         f"{it.unwatched:.1f} ms of CPU in all if nobody watches, {it.watched:.1f} ms on one "
@@ -396,7 +398,7 @@ def _fairness(results: Results) -> str:
 
 
 def _cost(results: Results) -> list[str]:
-    known = measured(results)
+    known = read_results(results)
     rows = []
     for memory in (*model.MEMORIES, None):
         one, ten = (
@@ -427,7 +429,7 @@ def _cost(results: Results) -> list[str]:
             f"leave ${still.after_free_tiers:.2f}."
         ),
         (
-            f"With traffic, X-Ray adds up to ${model.traced(model.SECONDS):.2f} per month for the "
+            f"With traffic, X-Ray adds up to ${model.price_of_traces(model.SECONDS):.2f} per month for the "
             "first invocation of each second and a share of the others, and custom metrics up to "
             f"${model.written(math.inf):.2f}."
         ),
@@ -440,19 +442,19 @@ def _cost(results: Results) -> list[str]:
         "![Dollars per month by exchanges per month](tests/bench/cost/cost.svg)",
         (
             "Prices, with date and source, are in [prices.toml](tests/bench/cost/prices.toml); no page "
-            f"confirms those of {', '.join(model.unchecked())}."
+            f"confirms those of {', '.join(model.list_unchecked())}."
         ),
     ]
 
 
 def _crossings(only: float, whole: float, dollars_of: Callable[[float], float]) -> str:
     """Return the sentence on the loads at which a month costs as much as the container."""
-    later = f"{model.crossing(whole, dollars_of):,} exchanges per month"
+    later = f"{model.find_crossing(whole, dollars_of):,} exchanges per month"
     if dollars_of(0) > only:
         return (
             f"The first is less than this costs while idle; the second line is crossed at {later}"
         )
-    return f"The lines cross at {model.crossing(only, dollars_of):,} and {later}"
+    return f"The lines cross at {model.find_crossing(only, dollars_of):,} and {later}"
 
 
 def _by_size(name: str, cells: Mapping[int, str]) -> list[str]:
@@ -463,7 +465,7 @@ def _by_size(name: str, cells: Mapping[int, str]) -> list[str]:
 
 
 def _memory(results: Results) -> list[str]:
-    known, assumed = measured(results), model.ASSUMED
+    known, assumed = read_results(results), model.ASSUMED
     warm, cold, costs = [], [], []
     for name, figures in results.curve.figures.items():
         peak = f"{results.curve.peaks[name]:.0f}"
@@ -476,7 +478,7 @@ def _memory(results: Results) -> list[str]:
         people = 10 if name == model.FULL else 1
         paid = {at: f"{model.compute(known[name], at) * model.MILLION:.2f}" for at in figures}
         for before, at in pairwise(figures):
-            hourly = model.hour_spared(known[name], before, at, people)
+            hourly = model.price_of_saved_hour(known[name], before, at, people)
             paid[at] += " (–)" if hourly is None else f" ({max(0.0, hourly) * 100:.1f} ¢)"
         costs.append([name, *_by_size(name, paid)])
     heads = [f"{memory:,} MB" for memory in model.MEMORIES]
@@ -524,6 +526,6 @@ def _size_table(results: Results) -> str:
 
 def cost_plot(results: Results) -> str:
     """Return the plot of the cost, an SVG."""
-    known = measured(results)
+    known = read_results(results)
     dollars_of = functools.partial(model.monthly, model.exchange(known).total, model.idle(known))
     return model.plot(dollars_of, *model.container())

@@ -145,7 +145,7 @@ class Answer:
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def marshalled(item: Item) -> dict[str, Any]:
+def marshal(item: Item) -> dict[str, Any]:
     """Return an item in DynamoDB's JSON."""
     return {name: _value(value) for name, value in item.items() if value is not None}
 
@@ -167,7 +167,7 @@ def _value(value: Any) -> dict[str, Any]:
         case list():
             return {"L": [_value(one) for one in value]}
         case dict():
-            return {"M": marshalled(value)}
+            return {"M": marshal(value)}
     return {"S": str(value)}
 
 
@@ -175,7 +175,7 @@ def _found(world: World, table: str, key: Mapping[str, Any]) -> dict[str, Any] |
     name = table.rpartition("/")[2]
     if name in world.missing:
         return None
-    return marshalled(world.tables[name]) | dict(key)
+    return marshal(world.tables[name]) | dict(key)
 
 
 def _dynamodb(world: World, operation: str, request: Any) -> Any:
@@ -225,7 +225,7 @@ def _rows(world: World, request: Any) -> list[dict[str, Any]]:
                 row |= {"sender": "ai", "status": None}
                 row |= {"input_tokens": 300, "output_tokens": 200}
         shown = {name: row[name] for name in wanted if name in row} if wanted else row
-        rows.append(marshalled(shown))
+        rows.append(marshal(shown))
     return rows if request.get("ScanIndexForward", True) else rows[::-1]
 
 

@@ -41,14 +41,14 @@ MEASURE = """
 import os, statistics, sys, time, warnings
 warnings.simplefilter("ignore")
 {ask}
-def measured():
+def measure_reply():
     began = time.process_time_ns()
     text = ask().strip()
     assert len(text) == {length}, len(text)
     return time.process_time_ns() - began
 
 ask()
-print(statistics.median(measured() for _ in range({times})) / 1e6)
+print(statistics.median(measure_reply() for _ in range({times})) / 1e6)
 """
 
 

@@ -54,7 +54,7 @@ class Quota:
 
 
 @contextmanager
-def throttled(
+def throttle(
     process: int, share: float, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[], None]]:
     """Give a process this share of one CPU while the block runs, and then all of it.

@@ -66,7 +66,7 @@ def prepare() -> Trees:
     shutil.rmtree(REFERENCES, ignore_errors=True)
     shutil.copytree(Path(__file__).parent / "references", REFERENCES)
     release.compile_functions(REFERENCES)
-    return Trees(_copied(), HOME / "shipped")
+    return Trees(_copy(), HOME / "shipped")
 
 
 async def _build() -> None:
@@ -76,7 +76,7 @@ async def _build() -> None:
             await build.build(HOME / "sam-build.log")
 
 
-def _copied() -> Path:
+def _copy() -> Path:
     """Copy the build, because another one may replace it during the measurement."""
     kept = HOME / "build"
     mark = kept / "fingerprint"

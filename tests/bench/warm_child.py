@@ -21,7 +21,7 @@ _lock = threading.Lock()
 _depth = threading.local()
 
 
-def _measured(call: Callable[..., Any]) -> Callable[..., Any]:
+def _exclude_time(call: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap an SDK's call, whose CPU time does not count as the function's own."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -41,7 +41,7 @@ def _measured(call: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _unmeasured(run: Callable[..., Any]) -> Callable[..., Any]:
+def _include_time(run: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a call that runs while an SDK waits, whose CPU time counts as the function's own."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -77,10 +77,10 @@ def _watch() -> None:
         kind = getattr(sys.modules[module], holder, None)
         if kind is None or not hasattr(kind, name):
             raise RuntimeError(f"{module}.{holder}.{name} does not exist: name what makes calls.")
-        setattr(kind, name, _measured(getattr(kind, name)))
+        setattr(kind, name, _exclude_time(getattr(kind, name)))
     if "geminichat.runtime.http_client" in sys.modules:
         overlapped = sys.modules["geminichat.runtime.http_client"]._Overlapped
-        overlapped.run = _unmeasured(overlapped.run)
+        overlapped.run = _include_time(overlapped.run)
 
 
 def main() -> None:

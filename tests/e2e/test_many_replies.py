@@ -17,6 +17,7 @@ import pytest
 from functions.docs_asset import live_reader
 from infra.local.chaos.processes import kill_function
 from tests.support.deployed import RunningStack
+from tests.support.gemini_events import whole
 from tests.support.parallel import wait_until
 
 REPLIES = int(os.environ.get("LIVE_REPLIES", "20"))
@@ -39,20 +40,15 @@ class Watched:
         self.room = self.person.open_room("Many replies")
         texts = [f"{self.room[2:6]} {number} 😀 " for number in range(PIECES)]
         self.expected = "".join(texts).strip()
-        self._events = [
-            {"candidates": [{"content": {"parts": [{"text": text}]}}]} for text in texts
-        ]
+        self._events = whole(texts)
         self.message = ""
         self.shown: list[str] = []
 
     def send(self, stack: RunningStack) -> None:
         """Send the prompt; half of the readers lose their socket, and posts fail."""
-        done = {
-            "candidates": [{"finishReason": "STOP"}],
-            "usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 60},
-        }
-        events = [*self._events, done]
-        stack.gemini.fault("answer", events=events, pause=PAUSE, match=self.room, times="always")
+        stack.gemini.fault(
+            "answer", events=self._events, pause=PAUSE, match=self.room, times="always"
+        )
         self.message = self.person.ask(self.room, f"Tell me ({self.room})")
         failing = [place for place in range(100) if random.random() < 0.3]
         for others, place in enumerate(failing):
@@ -83,7 +79,7 @@ class Watched:
 
 
 def play(stack: RunningStack, watched: list[Watched], *, kill: bool) -> list[float]:
-    """Send the prompts and check the replies; return the seconds until each killed one goes on."""
+    """Send the prompts and check the replies; return the seconds from a kill to a new attempt."""
 
     async def watch() -> list[dict[str, Any]]:
         return list(await asyncio.gather(*(one.watch(stack) for one in watched)))

@@ -22,7 +22,7 @@ def test_the_catalogue_is_shown_and_a_retired_models_replacement_answers(
     assert reply["usage"]["outputTokens"] > 256
 
 
-def test_the_daily_check_reads_google_s_list_from_its_own_layer(stack: RunningStack) -> None:
+def test_the_daily_check_reads_googles_list_with_the_sdk_of_its_layer(stack: RunningStack) -> None:
     name = stack.description.functions["ModelsCheck"]
     answer = stack.aws("lambda").invoke(FunctionName=name, Payload=b"{}")
     assert "FunctionError" not in answer

@@ -11,6 +11,7 @@ import pytest
 
 from infra.local.standins.stripe.events import sign
 from tests.support.deployed import RunningStack, run_system
+from tests.support.parallel import wait_until
 from tests.support.person import Person
 
 
@@ -23,7 +24,7 @@ def test_data_survives_a_restart_but_not_a_fresh_start_with_keys_of_google_and_s
         room = user.open_room("Kept")
         sent = user.ask(room, "Remember me")
         user.wait(room, sent)
-    assert is_quiet(first)
+    wait_until_quiet(first)
 
     with run_system(tmp_path / "home") as second:
         assert second.url == first.url
@@ -34,7 +35,7 @@ def test_data_survives_a_restart_but_not_a_fresh_start_with_keys_of_google_and_s
         assert "before that: Remember me" in answer["reply"]["content"]
 
         os.kill(second.description.pid, signal.SIGKILL)
-        assert is_quiet(second)
+        wait_until_quiet(second)
 
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
@@ -66,20 +67,19 @@ def check_google_and_stripe_are_used(stack: RunningStack) -> None:
         assert answer.status_code == status, answer.text
 
 
-def is_quiet(stack: RunningStack, within: float = 30.0) -> bool:
-    """Return whether all ports are closed and all processes have ended within the time."""
+def wait_until_quiet(stack: RunningStack) -> None:
+    """Wait until all ports are closed and all processes have ended."""
     described = stack.description
     urls = [described.api_url, described.aws.endpoint_url, described.upstash.url, stack.gemini.url]
     ports = [urlsplit(url).port or 0 for url in urls] + [described.valkey.port]
-    deadline = time.monotonic() + within
-    while any(map(answers, ports)) or processes_of(stack.folder):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+    wait_until(
+        lambda: not any(map(is_open, ports)) and not processes_of(stack.folder),
+        seconds=30,
+        every=0.1,
+    )
 
 
-def answers(port: int) -> bool:
+def is_open(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -14,6 +14,7 @@ from selenium.webdriver.support import expected_conditions as see
 
 from tests.support.browser import Browser
 from tests.support.deployed import RunningStack
+from tests.support.parallel import wait_until
 from tests.support.person import Person, new_mobile
 
 AT_ONCE = 2.0
@@ -22,13 +23,10 @@ CALLS = 5
 """On a busy machine it may take twice as long as this many calls."""
 
 
-def becomes(user: Person, wanted: object, what: str = "plan") -> Mapping[str, Any]:
-    """Wait until a field of the user's subscription status has this value."""
-    deadline = time.monotonic() + 60
-    while (told := user.status())[what] != wanted:
-        assert time.monotonic() < deadline, f"still {told}"
-        time.sleep(0.1)
-    return told
+def wait_for(user: Person, value: object, field: str = "plan") -> Mapping[str, Any]:
+    """Wait until a field of the user's subscription status has this value; return the status."""
+    wait_until(lambda: user.status()[field] == value, seconds=60, every=0.1)
+    return user.status()
 
 
 def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
@@ -41,7 +39,7 @@ def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
     assert page["url"].startswith(stack.stripe.url)
     assert httpx.get(page["url"], trust_env=False).status_code == 200
     stack.stripe.act(page["data"]["sessionId"], "pay")
-    becomes(user, "pro")
+    wait_for(user, "pro")
 
     room = user.open_room("Plenty")
     sent = [user.send(room, f"Prompt {number}").status for number in range(7)]
@@ -57,7 +55,7 @@ def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
     back = urlsplit(session["success_url"])
     assert stack.http.get(back.path).status_code == 200
     stack.stripe.move(session["subscription"], "cancel")
-    becomes(user, "basic")
+    wait_for(user, "basic")
 
 
 def test_a_lost_event_is_recovered_with_make_reconcile(stack: RunningStack) -> None:
@@ -104,7 +102,7 @@ def warm(stack: RunningStack) -> None:
     """Warm the functions: somebody else has just subscribed."""
     other = stack.new_proven_user()
     stack.stripe.act(checkout_of(other)["sessionId"], "pay")
-    becomes(other, "pro")
+    wait_for(other, "pro")
 
 
 @pytest.mark.usefixtures("warm")
@@ -124,7 +122,7 @@ def test_a_payment_grants_pro_at_once_and_a_cancellation_ends_it_with_the_period
         assert user.status()["plan"] == "basic"
     clicked = time.monotonic()
     click(browser, "pay")
-    becomes(user, "pro")
+    wait_for(user, "pro")
     assert time.monotonic() - clicked < max(AT_ONCE, 2 * (clicked - began))
     browser.until(see.url_to_be(f"{stack.url}/subscription/success?session_id={page['sessionId']}"))
     assert browser.driver.find_element(By.TAG_NAME, "h1").text == "Thank you"
@@ -134,7 +132,7 @@ def test_a_payment_grants_pro_at_once_and_a_cancellation_ends_it_with_the_period
     browser.open(portal["url"])
     click(browser, "cancel")
     assert "ends with its period" in text_of(browser, "status")
-    told = becomes(user, True, "cancelAtPeriodEnd")
+    told = wait_for(user, True, "cancelAtPeriodEnd")
     assert told["plan"] == "pro"
     ends = datetime.fromisoformat(told["currentPeriodEnd"]).timestamp()
 
@@ -142,7 +140,7 @@ def test_a_payment_grants_pro_at_once_and_a_cancellation_ends_it_with_the_period
     assert user.status()["plan"] == "pro"
     assert user.send(room, "The seventh").status == 202
     stack.stripe.advance(61)
-    assert becomes(user, "basic")["status"] == "canceled"
+    assert wait_for(user, "basic")["status"] == "canceled"
     assert user.send(room, "One more").status == 429
 
     click(browser, "back")
@@ -170,6 +168,6 @@ def test_a_person_whose_card_is_declined_stays_on_basic_and_can_use_another_card
 
     focus.active_element.send_keys(Keys.TAB)
     focus.active_element.send_keys(Keys.ENTER)  # in the field that kept the address
-    becomes(user, "pro")
+    wait_for(user, "pro")
     browser.open(page["url"])
     assert "already paid" in browser.driver.find_element(By.TAG_NAME, "h1").text

@@ -1,4 +1,4 @@
-"""The time after a failure: redelivery, the sweep, and the invariants."""
+"""Recovery after a failure: redelivery, the sweep, and the invariants that must then hold."""
 
 import time
 from collections import Counter

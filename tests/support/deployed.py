@@ -89,19 +89,14 @@ class RunningStack:
             self.api, self.stripe if self.description.stripe else None, identity
         )
 
-    def dead_letters(self) -> list[dict[str, Any]]:
-        """Return the dead letters, and leave them in their queue."""
+    def rooms_of_dead_letters(self) -> set[str]:
+        """Return the rooms of the dead letters, which stay in their queue."""
         answer = self.aws("sqs").receive_message(
             QueueUrl=self.description.queues["DeadLettersQueue"].url,
             MaxNumberOfMessages=10,
             VisibilityTimeout=0,
-            MessageAttributeNames=["All"],
         )
-        return [
-            json.loads(letter["Body"])
-            | {"reason": letter["MessageAttributes"]["reason"]["StringValue"]}
-            for letter in answer.get("Messages", [])
-        ]
+        return {json.loads(letter["Body"])["chatroomId"] for letter in answer.get("Messages", [])}
 
     def kill_redis(self) -> None:
         """Kill Valkey, which is started again, empty, after a few seconds."""

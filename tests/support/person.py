@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -21,6 +22,8 @@ from tests.support.http_api import Client, Reply
 
 PASSWORD = "correct horse battery"
 OTHER_PASSWORD = "staple staple staple"
+PROOF = {"currentPassword": PASSWORD}
+"""A fresh proof by the password of `Person.sign_up`."""
 
 
 def new_email() -> Identity:
@@ -49,6 +52,7 @@ class Person:
         self.token = ""
         """The access token of the newest sign-up or login; in process, none is needed."""
         self.refresh_token = ""
+        self.device_token = ""
         self.undelivered: list[str] = []
         """The ids of Stripe events about this person that were not delivered yet."""
         self.second: Person | None = None
@@ -71,6 +75,18 @@ class Person:
         """Return someone with a new account and a verified identity."""
         person = cls(api, identity, stripe)
         person.prove()
+        return person
+
+    @classmethod
+    def with_password(
+        cls, api: Client, stripe: Stripe | None = None, at: datetime | None = None
+    ) -> Self:
+        """Return someone with a new account, a verified email and a password."""
+        person = cls(api, stripe=stripe)
+        person.sign_up(at=at)
+        person.ask_for_code(at=at)
+        reply = person.verify(person.code(), at=at, token=person.token)
+        assert reply.status == 200, reply.text
         return person
 
     def request(self, method: str, url: str, *, at: datetime | None = None, **more: Any) -> Reply:
@@ -158,6 +174,20 @@ class Person:
         body = self.named | {"otp": otp, "newPassword": password}
         return self.api.post("/auth/reset-password", body, **more)
 
+    def change_password(self, new: str, proof: Mapping[str, str], **more: Any) -> Reply:
+        """Change the password with a fresh proof, and keep the new session."""
+        body = {"newPassword": new, **proof}
+        return self.remember(self.post("/auth/change-password", body, **more))
+
+    def add_identity(
+        self, second: "Person", proof: Mapping[str, str] | None = None, at: datetime | None = None
+    ) -> Reply:
+        """Add an identity to the account, with a code as the fresh proof unless one is given."""
+        assert second.ask_for_code("link", at=at).status == 200
+        code = {"otp": second.code()}
+        body = second.named | code | dict(self.confirm(at) if proof is None else proof)
+        return self.post("/user/identity", body, at=at)
+
     def me(self, token: str | None = None, **more: Any) -> Reply:
         """Request the user of a token, by default of the person's own."""
         if token is None:
@@ -181,6 +211,7 @@ class Person:
             claims = jwt.decode(token, options={"verify_signature": False})
             self.id, self.session_id = claims["sub"], claims["sid"]
             self.token, self.refresh_token = token, reply.data["refreshToken"]
+            self.device_token = reply.data["deviceToken"]
         return reply
 
     # ── Chatrooms ──
@@ -227,7 +258,7 @@ class Person:
         return self.post(f"/chatroom/{room}/fork", {"upTo": up_to}, **more)
 
     def look(self, room: str, message: str) -> Any:
-        """Return a message as the API shows it."""
+        """Return a message from GET /chatroom/{id}/message/{messageId}."""
         reply = self.get(f"/chatroom/{room}/message/{message}")
         assert reply.status == 200, reply.text
         return reply.data
@@ -237,6 +268,15 @@ class Person:
         reply = self.get(f"/chatroom/{room}/message?limit=100")
         assert reply.status == 200, reply.text
         return reply.data["messages"]
+
+    def pages(self, url: str) -> Iterator[Any]:
+        """Yield the data of each page of a list, from the first one on."""
+        cursor: str | None = ""
+        while cursor is not None:
+            reply = self.get(f"{url}&cursor={cursor}")
+            assert reply.status == 200, reply.text
+            yield reply.data
+            cursor = reply.data["nextCursor"]
 
     def wait(self, room: str, message: str, seconds: float = 90.0) -> Any:
         """Poll a prompt until its status is final, and return it."""
@@ -281,6 +321,18 @@ class Person:
     def move(self, move: str) -> None:
         """Change the subscription at Stripe; its events are not delivered yet."""
         self.undelivered += self.stripe.move(self.subscription_id(), move)
+
+    def buy(self) -> str:
+        """Subscribe, deliver the events, and return the plan."""
+        self.pay()
+        self.deliver_events()
+        return self.plan()
+
+    def change(self, move: str) -> str:
+        """Change the subscription at Stripe, deliver the events, and return the plan."""
+        self.move(move)
+        self.deliver_events()
+        return self.plan()
 
     def deliver_events(self) -> None:
         """Deliver every event that was not delivered yet."""

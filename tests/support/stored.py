@@ -24,6 +24,7 @@ from tests.support import archives
 
 NO_ROOM = "r_" + "a" * 26
 """An id that no room has."""
+NO_MESSAGE = f"m_{'a' * 26}_1"
 
 
 def record_of(identity: Identity) -> IdentityRecord | None:

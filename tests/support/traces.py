@@ -13,7 +13,7 @@ from tests.support.template import BUCKETS, QUEUES, TABLES
 
 
 def find_traces(texts: dict[str, str], valkey: ValkeyServer, now: datetime) -> dict[str, set[str]]:
-    """Return the names of the texts that each resource of the template or Redis holds.
+    """Return the names of the texts that were found, by resource of the template; Redis is one.
 
     What has expired by `now` is not counted. A message that is received here is hidden from other
     readers for a second.

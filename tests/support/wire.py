@@ -23,12 +23,21 @@ from tests.support.cloud import DYNAMODB_LOCAL
 
 ALWAYS = 1_000_000
 
+GET, BATCH_GET, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
+PUT, UPDATE, DELETE = "dynamodb.PutItem", "dynamodb.UpdateItem", "dynamodb.DeleteItem"
+TRANSACT, BATCH_WRITE = "dynamodb.TransactWriteItems", "dynamodb.BatchWriteItem"
+SEND, RECEIVE = "sqs.SendMessage", "sqs.ReceiveMessage"
+HIDE = "sqs.ChangeMessageVisibilityBatch"
+"""Called by the worker's thread `HIDES` at the beginning and every eight seconds."""
+SECRET = "ssm.GetParameter"
+"""Called once per sandbox, and again after minutes."""
+
 SHORT_PAUSES = 358_411
 """A seed of `random` with which the pause before a second try is almost zero."""
 
 
 HIDES = "visibility"
-"""The thread that hides a worker's messages: its calls come at any time."""
+"""The name of the thread that hides a worker's messages, and makes its calls at any time."""
 
 
 class Died(BaseException):

@@ -38,7 +38,7 @@ ROWS = {
 }
 
 
-def test_every_alarm_has_a_row_that_says_how_clients_are_kept_from_it() -> None:
+def test_every_alarm_has_a_row_that_says_why_no_client_can_raise_it() -> None:
     assert set(ROWS) == {alarm.name for alarm in alarms()}
 
 
@@ -72,7 +72,7 @@ def test_the_address_of_one_client_raises_no_alarm_on_sign_ups_or_texts() -> Non
     assert not alarm("texts").is_ringing({ours("TextsShare"): [share]})
 
 
-def test_one_users_money_is_far_from_the_alarm_on_spending() -> None:
+def test_the_spending_of_one_user_raises_no_alarm() -> None:
     for plan in ("BasicDailyDollars", "ProDailyDollars"):
         share = 100 * default(plan) / default("StageDailyDollars")
         assert not alarm("spending").is_ringing({ours("SpendingShare"): [share]})

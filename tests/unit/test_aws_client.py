@@ -210,7 +210,7 @@ def test_the_trace_header_is_sent_unsigned(monkeypatch: pytest.MonkeyPatch) -> N
     assert "trace" not in signed["authorization"]
 
 
-# ── Where ───────────────────────────────────────────────────────────────────────────────────────
+# ── Endpoints ────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_a_client_with_one_attempt_does_not_retry(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(("attempts", "seconds"), [(1, 20), (2, 240)])
-def test_a_call_that_is_not_retried_only_reuses_a_recent_connection(
+def test_a_call_without_retries_reuses_only_a_recent_connection(
     attempts: int, seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, client = serve(monkeypatch, answer(200), attempts=attempts)

@@ -323,7 +323,7 @@ def test_architecture_shows_the_layer_rule_as_it_is_checked() -> None:
     assert shown == LAYERS | {"functions": set()}, "functions may import everything"
 
 
-def test_the_import_graph_of_the_package_has_no_circle() -> None:
+def test_the_import_graph_of_the_package_has_no_cycle() -> None:
     graph = {
         name: imports_of(PACKAGE / (name.replace(".", "/") + ".py")) - {name} for name in modules()
     }

@@ -267,7 +267,7 @@ def test_an_overlapped_call_is_sent_before_the_first_is_answered() -> None:
     assert found == (200, 201)
 
 
-def test_the_first_of_two_overlapped_calls_has_its_whole_deadline_after_the_second() -> None:
+def test_the_deadline_of_a_call_begins_after_the_call_that_overlaps_it() -> None:
     first_waits = Event()
 
     def talk(connection: socket.socket, number: int) -> None:

@@ -96,7 +96,9 @@ def test_every_policy_of_the_template_names_its_actions_and_resources() -> None:
     assert [line for name in policies for line in unclear(name, TRANSLATED)] == []
 
 
-def test_a_schedules_role_invokes_its_function_and_codedeploys_moves_aliases() -> None:
+def test_a_schedules_role_only_invokes_its_function_and_codedeploys_role_only_moves_aliases() -> (
+    None
+):
     others = iam.roles(TRANSLATED, VALUES)
     for function in FUNCTIONS:
         del others[f"{function}Role"]

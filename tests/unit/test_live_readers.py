@@ -151,7 +151,7 @@ async def in_javascript(server: Server) -> list[str]:
 
 @pytest.mark.parametrize("reader", [in_python, in_javascript], ids=["Python", "JavaScript"])
 @pytest.mark.parametrize("way", ["lossy", "cut", "refused"])
-def test_an_example_reader_shows_only_beginnings_and_at_last_the_reply(
+def test_an_example_reader_shows_only_beginnings_and_finally_the_whole_reply(
     reader: Any, way: str
 ) -> None:
     server = Server(way)

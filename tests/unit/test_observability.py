@@ -1,4 +1,4 @@
-"""Alarms and dashboard: they use metrics that exist, and go off when they must and only then."""
+"""Alarms and dashboard: their metrics exist, and each alarm goes off exactly when it must."""
 
 import json
 import re

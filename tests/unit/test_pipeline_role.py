@@ -217,7 +217,8 @@ def test_of_another_stage_a_pipeline_may_change_only_apis_and_the_tags_of_mappin
     )
 
 
-def test_a_stages_name_has_no_hyphen_so_that_no_stages_names_begin_with_anothers() -> None:
+def test_a_stages_name_has_no_hyphen() -> None:
+    """Otherwise the names of one stage's resources could begin like those of another stage."""
     [pattern] = {
         made["Parameters"]["Stage"]["AllowedPattern"] for made in (TEMPLATE, PIPELINE_TEMPLATE)
     }
@@ -261,7 +262,7 @@ def test_every_role_of_the_stack_has_the_boundary() -> None:
     assert TEMPLATE["Parameters"]["Bounded"]["Default"] == "false"
 
 
-def test_the_boundary_in_the_stack_and_the_one_of_its_pipeline_are_the_same() -> None:
+def test_the_stack_and_its_pipeline_have_the_same_boundary() -> None:
     """tests/unit/test_least_privilege.py reads the one in the stack."""
     inside, outside = (
         {one["Sid"]: dict(one) for one in statements_in(made["Boundary"]["Properties"])}

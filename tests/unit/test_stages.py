@@ -46,7 +46,7 @@ def test_a_stage_must_not_have_the_parameters_of_another(tmp_path: Path) -> None
         stages.read("qa", samconfig)
 
 
-def test_a_stack_must_have_the_name_by_which_its_roles_name_its_resources(tmp_path: Path) -> None:
+def test_a_stack_must_be_named_after_its_stage(tmp_path: Path) -> None:
     samconfig = tmp_path / "samconfig.toml"
     samconfig.write_text(
         '[qa.deploy.parameters]\nstack_name = "q"\nparameter_overrides = ["Stage=qa"]\n'

@@ -1,4 +1,4 @@
-"""Old and new code at the same time, as in a gradual deployment, a rollback or after a restore.
+"""Items of other releases, as in a gradual deployment, in a rollback or after a restore.
 
 stored_forms.json has the items of the previous release: the required attributes, and all of them.
 """

@@ -98,7 +98,7 @@ def compute(it: Measured, memory: int) -> float:
     return float(billed / 1e3 * memory / 1024 * PRICES["lambda"]["gb_second"])
 
 
-def hour_spared(it: Measured, memory: int, more: int, people: int = 1) -> float | None:
+def price_of_saved_hour(it: Measured, memory: int, more: int, people: int = 1) -> float | None:
     """Return the dollars of a larger size per hour of waiting that it saves.
 
     None if it saves less than half a per cent, which is noise.
@@ -138,7 +138,7 @@ def exchange(
     return send + polls + (answer + moved) * (0.1 if together else 1)
 
 
-def watched(
+def watched_exchange(
     measured: Mapping[str, Measured], seconds: float, posts: int, reads: float, writes: float
 ) -> float:
     """Return the dollars of one exchange, as deployed, whose reply is watched for some seconds.
@@ -192,7 +192,7 @@ class Idle:
         return self.reads + max(0.0, self.alarms - float(free))
 
 
-def scheduled() -> float:
+def scheduled_invocations() -> float:
     """Return the number of times per month that a schedule of the template invokes a function."""
     runs = 0.0
     for function in FUNCTIONS:
@@ -205,7 +205,7 @@ def scheduled() -> float:
 
 def idle(measured: Mapping[str, Measured]) -> Idle:
     """Return the cost of a month without a single request; every scheduled run costs a sweep."""
-    runs = scheduled()
+    runs = scheduled_invocations()
     queues = len(of_type("AWS::Lambda::EventSourceMapping"))
     polls = queues * ASSUMED["pollers"] * SECONDS / ASSUMED["poll_seconds"]
     once = invocation(measured[SWEEP], memory_of(SWEEP), http=False)
@@ -217,13 +217,13 @@ def idle(measured: Mapping[str, Measured]) -> Idle:
         schedules=runs * (once.total + PRICES["scheduler"]["invocation"]),
         alarms=sum(len(alarm.metrics) for alarm in alarms()) * PRICES["alarms"]["month"],
         dashboard=dashboards * PRICES["dashboards"]["month"],
-        traces=traced(runs),
+        traces=price_of_traces(runs),
         metrics=ASSUMED["idle_metrics"] * PRICES["metrics"]["month"],
         reads=runs * once.tables,
     )
 
 
-def traced(invocations: float) -> float:
+def price_of_traces(invocations: float) -> float:
     """Return the dollars per month for X-Ray: the first invocation of a second, and a share."""
     first = min(invocations, SECONDS)
     recorded = first + PRICES["xray"]["share"] * (invocations - first)
@@ -239,8 +239,8 @@ def written(exchanges: float) -> float:
 
 def monthly(unit: float, still: Idle, exchanges: float) -> float:
     """Return the dollars of a month with that many exchanges at `unit` dollars each."""
-    invocations = scheduled() + exchanges * (2 + ASSUMED["polls"])
-    watching = traced(invocations) - still.traces + written(exchanges)
+    invocations = scheduled_invocations() + exchanges * (2 + ASSUMED["polls"])
+    watching = price_of_traces(invocations) - still.traces + written(exchanges)
     return still.total + unit * exchanges + watching
 
 
@@ -321,7 +321,7 @@ def plot(dollars_of: Callable[[float], float], only: float, whole: float) -> str
             parts.append(
                 text(WIDTH - RIGHT + 8, y(price) + 18, "smallest MongoDB", 'fill="#b35900"')
             )
-        met = crossing(price, dollars_of)
+        met = find_crossing(price, dollars_of)
         if met < 10**X_FROM:  # left of the plot
             continue
         parts.append(f'<circle cx="{x(met):.1f}" cy="{y(price):.1f}" r="4" fill="#0b62d6"/>')
@@ -336,7 +336,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "
     )
 
 
-def crossing(price: float, dollars_of: Callable[[float], float]) -> int:
+def find_crossing(price: float, dollars_of: Callable[[float], float]) -> int:
     """Return the exchanges per month above which a fixed price is lower, to two digits."""
     low, high = 0.0, 10.0**X_TO
     while high - low > 1:
@@ -346,6 +346,6 @@ def crossing(price: float, dollars_of: Callable[[float], float]) -> int:
     return int(round(high / size) * size)
 
 
-def unchecked() -> Sequence[str]:
+def list_unchecked() -> Sequence[str]:
     """Return the names of the prices that no stored page confirms."""
     return [name for name, one in PRICES.items() if one.get("checked") is False]

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from geminichat.domain import ids, times
-from geminichat.domain.identities import Identity
 from geminichat.errors import AccountSuspended
 from geminichat.operations import login
 from geminichat.tables import subscriptions, users
@@ -21,9 +20,9 @@ from tests.support import operators
 from tests.support.every_route import requests_with
 from tests.support.lambdas import Api, invoke
 from tests.support.parallel import repeat_at_once
-from tests.support.person import PASSWORD, Person, new_mobile, problem
+from tests.support.person import PROOF, Person, new_mobile, problem
 from tests.support.stored import prompts
-from tests.support.wire import ALWAYS, WIRE, Died
+from tests.support.wire import ALWAYS, SEND, TRANSACT, WIRE, Died
 
 NOW = datetime.now(UTC)
 UNTIL = times.text(NOW + timedelta(days=30))
@@ -43,11 +42,7 @@ ONCE = ["grant", "give-back", "end-sessions", "ban", "delete", "export"]
 
 @pytest.fixture
 def ann(api: Api) -> Person:
-    """A user with a proven email and a password."""
-    person = Person.new(api)
-    person.ask_for_code()
-    person.verify(person.code(), token=person.token)
-    return person
+    return Person.with_password(api)
 
 
 def prepare(name: str, api: Api) -> Person:
@@ -73,23 +68,14 @@ def state(user_id: str) -> tuple[Any, ...]:
 
 
 def test_an_operator_finds_a_user_by_id_email_number_and_customer(ann: Person) -> None:
-    second = Identity("mobile", new_mobile().value)
-    ann.second = Person(ann.api, second)
-    ann.second.ask_for_code("link")
-    body = second_body(ann) | {"currentPassword": PASSWORD}
-    assert ann.post("/user/identity", body).status == 200
+    second = Person(ann.api, new_mobile())
+    assert ann.add_identity(second, PROOF).status == 200
     customer = f"cus_{ids.new('x')}"
     subscriptions.store_customer(ann.id, customer)
-    number = second.value
+    number = second.identity.value
     spelled = f"{number[:2]} ({number[2:5]}) {number[5:8]}-{number[8:]}"
     for named in (ann.id, ann.identity.value.upper(), number, spelled, customer):
         assert operators.ask(ask="who", named=f" {named} ") == {"data": {"userId": ann.id}}
-
-
-def second_body(ann: Person) -> dict[str, str]:
-    """Return a person's second identity with a code that was sent to it."""
-    assert ann.second
-    return ann.second.named | {"otp": ann.second.code()}
 
 
 @pytest.mark.parametrize(
@@ -263,7 +249,7 @@ def test_of_eight_parallel_bans_one_takes_effect(api: Api) -> None:
         ("promote", {}, "bad-request"),
     ],
 )
-def test_an_act_that_makes_no_sense_is_refused_and_not_recorded(
+def test_an_invalid_act_is_refused_and_not_recorded(
     api: Api, name: str, wrong: dict[str, Any], code: str
 ) -> None:
     ann = prepare("grant", api)
@@ -318,14 +304,12 @@ def test_prompts_given_back_by_an_operator_can_be_sent_at_once(ann: Person) -> N
 def test_an_export_is_announced_to_every_identity_and_only_its_user_can_fetch_it(
     ann: Person,
 ) -> None:
-    ann.second = Person(ann.api, new_mobile())
-    ann.second.ask_for_code("link")
-    body = second_body(ann) | {"currentPassword": PASSWORD}
-    assert ann.post("/user/identity", body).status == 200
+    second = Person(ann.api, new_mobile())
+    assert ann.add_identity(second, PROOF).status == 200
     said = operators.act("export", ann.id)
     assert "http" not in str(said), "no address for operators"
-    assert "copy of all data" in ann.messages()[-1]
-    assert "copy of all data" in ann.second.messages()[-1]
+    for identity in (ann, second):
+        assert "copy of all data" in identity.messages()[-1]
     assert ann.get("/user/export").data["status"] == "preparing"
     twice = operators.send(operators.new_act("export", ann.id))
     assert (twice["error"], len(operators.read_audit(ann.id))) == ("too-many-requests", 1)
@@ -350,7 +334,7 @@ def test_the_deletion_of_a_banned_account_promises_no_way_back(ann: Person) -> N
 def test_no_export_is_stored_of_a_user_who_is_deleted_meanwhile(api: Api) -> None:
     ann = prepare("export", api)
     WIRE.cut(
-        "dynamodb.TransactWriteItems",
+        TRANSACT,
         "meanwhile",
         do=lambda: User(ann.id).delete(),
         holding=("export_id",),
@@ -365,7 +349,7 @@ def test_an_export_that_cannot_be_queued_is_withdrawn_and_may_be_requested_again
     api: Api,
 ) -> None:
     ann = prepare("export", api)
-    WIRE.cut("sqs.SendMessage", "failing", times=ALWAYS)
+    WIRE.cut(SEND, "failing", times=ALWAYS)
     assert operators.send(operators.new_act("export", ann.id))["error"] == "unavailable"
     WIRE.breaks.clear()
     assert operators.act("export", ann.id)["doneBefore"] is False
@@ -498,7 +482,7 @@ def test_a_banned_user_is_refused_by_every_route_and_every_way_in_until_the_ban_
     assert ann.send(room).status == 202
 
 
-def test_a_ban_between_the_password_and_its_session_wins(ann: Person) -> None:
+def test_no_session_begins_if_a_ban_follows_the_check_of_the_password(ann: Person) -> None:
     attempt = login.admit(ann.identity, None, "10.0.0.1", datetime.now(UTC))
     user = users.find(ann.id)
     assert user

@@ -19,7 +19,7 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
 from tests.support.person import OTHER_PASSWORD, Person, new_email, new_mobile, problem
-from tests.support.stored import NO_ROOM, messages_in
+from tests.support.stored import NO_MESSAGE, NO_ROOM, messages_in
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(hours=2)
@@ -34,7 +34,7 @@ class Stranger:
     person: Person
     tokens: dict[str, str] = field(default_factory=dict)
     room: str = NO_ROOM
-    message: str = NO_ROOM.replace("r_", "m_") + "_1"
+    message: str = NO_MESSAGE
 
 
 def sign_up(owner: Person, password: str | None) -> Stranger:
@@ -91,10 +91,7 @@ def add_to_an_account(owner: Person) -> None:
     """Add the identity to an account that its owner has under another identity."""
     first = Person(owner.api)
     first.prove(at=NOW)
-    owner.ask_for_code("link", at=LATER)
-    body = owner.named | {"otp": owner.code()} | first.confirm(at=LATER)
-    reply = owner.api.post("/user/identity", body, token=first.token_at(LATER), at=LATER)
-    assert reply.status == 200, reply.text
+    assert first.add_identity(owner, at=LATER).status == 200
     owner.id, owner.session_id, owner.token = first.id, first.session_id, first.token_at(LATER)
 
 
@@ -118,7 +115,7 @@ ROWS = [
     ROWS,
     ids=[f"{way}, {hold.__name__}, {path.__name__}" for way, hold, path in ROWS],
 )
-def test_a_stranger_who_signed_up_first_reads_and_writes_nothing_of_the_owner(
+def test_a_stranger_who_signed_up_first_neither_reads_nor_changes_the_owners_data(
     api: Api, way: str, hold: Callable[[Stranger], None], path: Callable[[Person], None]
 ) -> None:
     new, password = WAYS_IN[way]
@@ -209,11 +206,9 @@ def attack(api: Api, identity: Person, requests: int, addresses: int) -> None:
 def test_the_owner_can_log_in_by_password_and_by_code_during_an_attack(
     api: Api, requests: int, addresses: int, holds: str
 ) -> None:
-    ann = Person(api)
-    token = ann.sign_up(at=NOW).data["token"]
-    ann.ask_for_code(at=NOW)
-    device = ann.verify(ann.code(), at=NOW, token=token).data["deviceToken"]
-    own = device if holds == "a device token" else None
+    ann = Person.with_password(api, at=NOW)
+    token = ann.token
+    own = ann.device_token if holds == "a device token" else None
     attack(api, ann, requests, addresses)
 
     assert ann.log_in(at=LATER, device_token=own).status == 200
@@ -227,10 +222,8 @@ def test_the_owner_can_log_in_by_password_and_by_code_during_an_attack(
 
 def test_a_hundred_addresses_switch_codes_and_passwords_off_for_strangers_only(api: Api) -> None:
     """Even after the strongest attack, the owner's device can still log in."""
-    ann = Person(api)
-    token = ann.sign_up(at=NOW).data["token"]
-    ann.ask_for_code(at=NOW)
-    device = ann.verify(ann.code(), at=NOW, token=token).data["deviceToken"]
+    ann = Person.with_password(api, at=NOW)
+    device = ann.device_token
     for n in range(100):
         source = f"198.19.{n}.1"
         ann.log_in("wrong password", at=LATER, source=source)

@@ -10,7 +10,7 @@ from geminichat.domain.identities import Identity
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
 from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, new_email, new_mobile, problem
-from tests.support.stored import purge_of, record_of, sessions_of, user_of, users_named
+from tests.support.stored import purge_of, record_of, sessions_of, users_named
 
 pytestmark = pytest.mark.any_write_order
 either = pytest.mark.parametrize("new", [new_email, new_mobile], ids=["email", "mobile"])
@@ -23,20 +23,6 @@ STRANGERS = "the stranger's password"
 def in_two_hours() -> datetime:
     """Return a moment at which an unproven sign-up of today no longer counts as in use."""
     return datetime.now(UTC) + timedelta(hours=2)
-
-
-@either
-def test_a_strangers_password_and_sessions_end_when_the_owner_verifies(api: Api, new: New) -> None:
-    someone = Person(api, new())
-    stranger = someone.sign_up(STRANGERS, at=NOW).data
-    assert someone.me(stranger["token"]).status == 200
-
-    owner = someone.prove(at=LATER)
-    problem(someone.me(stranger["token"]), 401, "unauthorized")
-    problem(someone.refresh(stranger["refreshToken"]), 401, "unauthorized")
-    problem(someone.log_in(STRANGERS), 401, "invalid-credentials")
-    assert someone.me(owner["token"]).status == 200
-    assert user_of(someone.identity).password_hash is None
 
 
 @either
@@ -92,8 +78,11 @@ def test_the_first_proof_makes_a_new_account_and_shows_nothing_of_the_unproven_o
     problem(owner.get(f"/chatroom/{room}"), 404, "not-found")
     for method, path in [("GET", "/auth/me"), ("GET", "/chatroom"), ("GET", f"/chatroom/{room}")]:
         problem(api.request(method, path, token=theirs["token"]), 401, "unauthorized")
+    problem(owner.refresh(theirs["refreshToken"]), 401, "unauthorized")
+    problem(owner.log_in(STRANGERS), 401, "invalid-credentials")
     [user] = users_named(identity)
     assert user.user_id == mine["user"]["id"]
+    assert user.password_hash is None
 
 
 @either

@@ -8,9 +8,9 @@ import pytest
 from geminichat.domain.identities import Identity
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
-from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, new_email, new_mobile
+from tests.support.person import OTHER_PASSWORD, PASSWORD, PROOF, Person, new_email, new_mobile
 from tests.support.stored import purge_of, record_of, users_named
-from tests.support.wire import ALWAYS, WIRE, Died
+from tests.support.wire import ALWAYS, BATCH_GET, TRANSACT, UPDATE, WIRE, Died
 
 NOW = datetime.now(UTC) + timedelta(hours=3)
 """Later than every record that these tests store by the real clock."""
@@ -19,7 +19,7 @@ LATER = NOW + timedelta(minutes=1)
 LATEST = NOW + timedelta(minutes=2)
 
 WAYS = ["refused", "lost", "conflict", "dies before", "dies after"]
-MAY_CONFLICT = {"dynamodb.UpdateItem", "dynamodb.TransactWriteItems"}
+MAY_CONFLICT = {UPDATE, TRANSACT}
 STEPS = [
     "sign up",
     "sign up over an unproven user",
@@ -38,14 +38,13 @@ STEPS = [
     "log out",
     "log out everywhere",
 ]
-CLEANUP = [("log out", "dynamodb.BatchGetItem"), ("log out everywhere", "dynamodb.BatchGetItem")]
+CLEANUP = [("log out", BATCH_GET), ("log out everywhere", BATCH_GET)]
 """Calls that follow the change and may fail: they look for connections of ended sessions."""
 TRANSACTIONS = [step for step in STEPS if step != "refresh"]
 
 
 def prepare(step: str, ann: Person) -> Callable[[], Reply]:
     """Prepare someone for the step, and return the function that takes it."""
-    api = ann.api
     match step:
         case "sign up":
             return lambda: ann.sign_up(at=LATER)
@@ -82,27 +81,24 @@ def prepare(step: str, ann: Person) -> Callable[[], Reply]:
         case "refresh":
             return lambda: ann.refresh(tokens["refreshToken"], at=LATER)
         case "change password":
-            body = {"newPassword": PASSWORD, **ann.confirm(at=NOW)}
-            token = ann.token_at(LATER)
-            return lambda: api.post("/auth/change-password", body, token=token, at=LATER)
+            proof = ann.confirm(at=NOW)
+            return lambda: ann.change_password(PASSWORD, proof, at=LATER)
         case "log out":
-            return lambda: api.post("/auth/logout", {}, token=ann.token_at(LATER), at=LATER)
+            return lambda: ann.post("/auth/logout", {}, at=LATER)
         case "log out everywhere":
-            everywhere = {"everywhere": True}
-            return lambda: api.post("/auth/logout", everywhere, token=ann.token_at(LATER), at=LATER)
-    second = Person(api, new_email() if step.startswith("add") else new_mobile())
+            return lambda: ann.post("/auth/logout", {"everywhere": True}, at=LATER)
+    second = Person(ann.api, new_email() if step.startswith("add") else new_mobile())
     ann.second = second
     if step.endswith("claims"):
         second.sign_up("the stranger's password", at=NOW)
+    if step == "restore a replaced identity":
+        assert ann.add_identity(second, at=NOW).status == 200
+        ann.ask_for_code(at=LATER)
+        code = ann.code()
+        return lambda: ann.verify(code, at=LATER)
     second.ask_for_code("link", at=NOW)
     body = second.named | {"otp": second.code()} | ann.confirm(at=NOW)
-    token = ann.token_at(LATER)
-    if step != "restore a replaced identity":
-        return lambda: api.post("/user/identity", body, token=token, at=LATER)
-    assert api.post("/user/identity", body, token=token, at=NOW).status == 200
-    ann.ask_for_code(at=LATER)
-    code = ann.code()
-    return lambda: ann.verify(code, at=LATER)
+    return lambda: ann.post("/user/identity", body, at=LATER)
 
 
 def calls_of(step: str, api: Api) -> list[str]:
@@ -193,10 +189,10 @@ def assert_whole(ann: Person) -> None:
 def test_a_retried_transaction_is_byte_for_byte_the_same(api: Api, step: str) -> None:
     """DynamoDB refuses another request under the same client request token."""
     act = prepare(step, Person(api, new_mobile()))
-    WIRE.cut("dynamodb.TransactWriteItems", "conflict", times=3)
+    WIRE.cut(TRANSACT, "conflict", times=3)
     with WIRE.watch() as tries:
         assert act().status in (200, 201)
-    asked = [seen.body for seen in tries if seen.call == "dynamodb.TransactWriteItems"]
+    asked = [seen.body for seen in tries if seen.call == TRANSACT]
     assert len(set(asked[:4])) == 1
 
 
@@ -204,7 +200,7 @@ def test_a_lost_answer_to_a_refresh_does_not_count_as_reuse(api: Api) -> None:
     """The SDK tries again by itself: that second try is the same request, not a thief's."""
     ann = Person(api)
     tokens = ann.sign_up(at=NOW).data
-    WIRE.cut("dynamodb.UpdateItem", "lost")
+    WIRE.cut(UPDATE, "lost")
     reply = ann.refresh(tokens["refreshToken"], at=LATER)
     assert reply.status == 200
     assert ann.refresh(reply.data["refreshToken"], at=LATER).status == 200
@@ -212,16 +208,15 @@ def test_a_lost_answer_to_a_refresh_does_not_count_as_reuse(api: Api) -> None:
 
 def test_a_password_change_is_stored_even_if_dynamodbs_answer_is_lost(api: Api) -> None:
     ann = Person(api)
-    token = ann.sign_up(at=NOW).data["token"]
-    WIRE.cut("dynamodb.TransactWriteItems", "lost")
-    body = {"currentPassword": PASSWORD, "newPassword": OTHER_PASSWORD}
-    assert api.post("/auth/change-password", body, token=token, at=LATER).status == 200
+    ann.sign_up(at=NOW)
+    WIRE.cut(TRANSACT, "lost")
+    assert ann.change_password(OTHER_PASSWORD, PROOF, at=LATER).status == 200
     assert ann.log_in(OTHER_PASSWORD, at=LATER).status == 200
 
 
 def test_a_stored_code_is_sent_once_and_valid_if_the_tables_answer_was_lost(api: Api) -> None:
     ann = Person(api, new_mobile())
-    WIRE.cut("dynamodb.TransactWriteItems", "lost")
+    WIRE.cut(TRANSACT, "lost")
     assert ann.ask_for_code(at=NOW).status == 200
     assert len(ann.messages()) == 1
     assert ann.verify(ann.code(), at=NOW).status == 200

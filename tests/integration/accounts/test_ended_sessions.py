@@ -12,7 +12,7 @@ from geminichat.tables.purges import Purge
 from tests.support import operators
 from tests.support.every_route import requests_with
 from tests.support.lambdas import Api
-from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, problem
+from tests.support.person import OTHER_PASSWORD, PROOF, Person, problem
 from tests.support.stored import messages_in
 
 NOW = datetime.now(UTC)
@@ -32,8 +32,7 @@ def log_out_everywhere(ann: Person) -> None:
 def change_the_password(ann: Person) -> None:
     other = Person(ann.api, ann.identity)
     other.log_in(at=NOW)
-    body = {"currentPassword": PASSWORD, "newPassword": OTHER_PASSWORD}
-    assert other.post("/auth/change-password", body).status == 200
+    assert other.change_password(OTHER_PASSWORD, PROOF).status == 200
 
 
 def reset_the_password(ann: Person) -> None:
@@ -42,11 +41,9 @@ def reset_the_password(ann: Person) -> None:
 
 
 def replace_the_identity(ann: Person) -> None:
-    other, fresh = Person(ann.api, ann.identity), Person(ann.api)
+    other = Person(ann.api, ann.identity)
     other.log_in(at=NOW)
-    fresh.ask_for_code("link", at=NOW)
-    body = fresh.named | {"otp": fresh.code(), "currentPassword": PASSWORD}
-    assert other.post("/user/identity", body, at=NOW).status == 200
+    assert other.add_identity(Person(ann.api), PROOF, NOW).status == 200
 
 
 def reuse_a_refresh_token(ann: Person) -> None:
@@ -75,18 +72,10 @@ def prove_the_identity(ann: Person) -> None:
     Person(ann.api, ann.identity).prove(at=LATER)
 
 
-def reset_as_the_owner(ann: Person) -> None:
-    ann.forget_password(at=NOW)
-    assert ann.reset(ann.code(), at=NOW).status == 200
-
-
 def add_the_identity_elsewhere(ann: Person) -> None:
-    owner, claimed = Person(ann.api), Person(ann.api, ann.identity)
+    owner = Person(ann.api)
     owner.prove(at=NOW)
-    claimed.ask_for_code("link", at=NOW)
-    body = claimed.named | {"otp": claimed.code()} | owner.confirm(at=LATER)
-    reply = ann.api.post("/user/identity", body, token=owner.token_at(LATER), at=LATER)
-    assert reply.status == 200
+    assert owner.add_identity(Person(ann.api, ann.identity), at=LATER).status == 200
 
 
 def sign_up_two_hours_later(ann: Person) -> None:
@@ -103,7 +92,7 @@ def wait_seven_days(ann: Person) -> None:
 UNPROVEN = [
     log_out,
     prove_the_identity,
-    reset_as_the_owner,
+    reset_the_password,
     add_the_identity_elsewhere,
     sign_up_two_hours_later,
     wait_seven_days,

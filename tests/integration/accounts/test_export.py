@@ -19,15 +19,14 @@ from tests.support import archives, fresh_process
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import repeat_at_once
-from tests.support.person import PASSWORD, Person, new_mobile, problem
+from tests.support.person import PROOF, Person, new_mobile, problem
 from tests.support.stored import fill_room
 from tests.support.template import Values
-from tests.support.wire import ALWAYS, WIRE, Died
+from tests.support.wire import ALWAYS, QUERY, SEND, WIRE, Died
 
 NOW = datetime.now(UTC)
 EARLIER = NOW - timedelta(minutes=5)
 DAY = timedelta(days=1)
-PROOF = {"currentPassword": PASSWORD}
 
 
 @pytest.fixture
@@ -38,12 +37,7 @@ def writer(values: Values) -> Poller:
 
 @pytest.fixture
 def ann(api: Api) -> Person:
-    """A user with a proven email and a password."""
-    ann = Person(api)
-    token = ann.sign_up(at=EARLIER).data["token"]
-    ann.ask_for_code(at=EARLIER)
-    assert ann.verify(ann.code(), at=EARLIER, token=token).status == 200
-    return ann
+    return Person.with_password(api, at=EARLIER)
 
 
 def request(user: Person, proof: dict[str, str] | None = None, at: datetime = NOW) -> Reply:
@@ -70,9 +64,7 @@ def show(user: Person, at: datetime = NOW) -> dict[str, Any]:
 
 def test_an_archive_equals_what_the_api_shows(ann: Person, worker: Poller, writer: Poller) -> None:
     number = Person(ann.api, new_mobile())
-    number.ask_for_code("link", at=NOW)
-    body = number.named | {"otp": number.code()} | PROOF
-    assert ann.post("/user/identity", body, at=NOW).status == 200
+    assert ann.add_identity(number, PROOF, NOW).status == 200
     ann.subscribe()
     rooms = [ann.open_room("Plans", systemInstruction="Be brief."), ann.open_room("Empty")]
     first = ann.ask(rooms[0], "Zürich 🏔\n\n" * 40)
@@ -120,7 +112,7 @@ def test_an_archive_is_complete_while_rooms_change(
         "a room is opened": lambda: ann.open_room("New"),
     }
     messages = (values.refs["MessagesTable"],)
-    WIRE.cut("dynamodb.Query", "meanwhile", do=acts[change], holding=messages)
+    WIRE.cut(QUERY, "meanwhile", do=acts[change], holding=messages)
     found = archives.read(make_export(ann, writer)["url"])
     assert {kept, changed} == {room["id"] for room in found["rooms"]}
     assert prompts[0] in [message["id"] for message in found["messages"]]
@@ -226,14 +218,14 @@ def test_of_two_requests_at_once_one_is_accepted(ann: Person, writer: Poller) ->
 def test_an_export_that_could_not_be_queued_can_be_requested_again(
     ann: Person, writer: Poller
 ) -> None:
-    WIRE.cut("sqs.SendMessage", "refused", times=ALWAYS)
+    WIRE.cut(SEND, "refused", times=ALWAYS)
     problem(request(ann), 503, "unavailable")
     WIRE.breaks.clear()
     assert make_export(ann, writer)["status"] == "ready"
 
 
 def test_an_export_whose_message_was_lost_has_failed_after_an_hour(ann: Person) -> None:
-    WIRE.cut("sqs.SendMessage", "dies before")
+    WIRE.cut(SEND, "dies before")
     with suppress(Died):
         request(ann)
     later = NOW + timedelta(hours=1)
@@ -318,7 +310,7 @@ def test_a_message_that_is_delivered_twice_at_once_leaves_one_archive(
 # ── Deletion ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("call", ["dynamodb.Query", "s3.CompleteMultipartUpload"])
+@pytest.mark.parametrize("call", [QUERY, "s3.CompleteMultipartUpload"])
 def test_a_request_for_deletion_ends_an_export(ann: Person, writer: Poller, call: str) -> None:
     def leave() -> None:
         reply = ann.request("DELETE", "/user", json=PROOF, at=NOW)

@@ -6,18 +6,10 @@ import pytest
 
 from tests.support.lambdas import Api
 from tests.support.person import OTHER_PASSWORD, Person, new_mobile
-from tests.support.wire import ALWAYS, Wire
+from tests.support.wire import ALWAYS, BATCH_GET, Wire
 
 NOW = datetime(2026, 6, 1, 9, tzinfo=UTC)
 WEEK = timedelta(days=7)
-
-
-def link(ann: Person, second: Person, proof: Person, at: datetime) -> None:
-    """Add an identity to someone's account, with a code to `proof` as the fresh proof."""
-    second.ask_for_code("link", at=at)
-    body = second.named | {"otp": second.code()} | proof.confirm(at=at)
-    reply = ann.api.post("/user/identity", body, token=ann.token_at(at), at=at)
-    assert reply.status == 200, reply.text
 
 
 def reset(ann: Person, at: datetime) -> int:
@@ -35,8 +27,8 @@ def ann(api: Api) -> Person:
 
 def test_the_identities_held_before_are_notified_when_one_is_restored(ann: Person) -> None:
     number, thief = Person(ann.api, new_mobile()), Person(ann.api)
-    link(ann, number, ann, NOW - WEEK + timedelta(minutes=1))
-    link(ann, thief, ann, NOW + timedelta(minutes=1))
+    assert ann.add_identity(number, at=NOW - WEEK + timedelta(minutes=1)).status == 200
+    assert ann.add_identity(thief, at=NOW + timedelta(minutes=1)).status == 200
     ann.prove(at=NOW + timedelta(days=1))
     for one in (number, thief):
         assert "was restored with a code" in one.messages()[-1]
@@ -45,7 +37,7 @@ def test_the_identities_held_before_are_notified_when_one_is_restored(ann: Perso
 
 def test_the_notice_of_a_reset_says_what_it_removed(ann: Person) -> None:
     number = Person(ann.api, new_mobile())
-    link(ann, number, ann, NOW)
+    assert ann.add_identity(number, at=NOW).status == 200
     assert reset(ann, NOW + timedelta(minutes=1)) == 200
     for one in (ann, number):
         notice = one.messages()[-1]
@@ -62,7 +54,7 @@ def test_a_notice_that_cannot_be_sent_is_sent_again(ann: Person, wire: Wire, how
     assert "was reset with a code" in ann.messages()[-1]
 
 
-@pytest.mark.parametrize("call", ["ses.SendEmail", "dynamodb.BatchGetItem"])
+@pytest.mark.parametrize("call", ["ses.SendEmail", BATCH_GET])
 def test_a_lost_notice_is_counted_and_changes_no_answer(
     ann: Person,
     wire: Wire,

@@ -12,24 +12,21 @@ from geminichat.tables.limits import Counter
 from geminichat.tables.table import transact
 from geminichat.upstash.redis import evaluate
 from infra.local.standins.faults import StandIn
-from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
-from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, new_mobile, problem
+from tests.support.person import OTHER_PASSWORD, PASSWORD, PROOF, Person, new_mobile, problem
 from tests.support.stored import user_of
-from tests.support.wire import Wire
+from tests.support.wire import TRANSACT, Wire
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(minutes=1)
 
 
-def test_a_user_who_came_by_code_sets_a_password_and_logs_in_with_it(api: Api) -> None:
+def test_a_user_who_logged_in_by_code_sets_a_password_and_logs_in_with_it(api: Api) -> None:
     ann = Person(api, new_mobile())
     mine = ann.prove(at=NOW)
-    bare = api.post("/auth/change-password", {"newPassword": PASSWORD}, token=mine["token"])
-    problem(bare, 400, "bad-request")
-    body = {"newPassword": PASSWORD, **ann.confirm(at=LATER)}
-    reply = api.post("/auth/change-password", body, token=mine["token"], at=LATER)
+    problem(ann.change_password(PASSWORD, {}), 400, "bad-request")
+    reply = ann.change_password(PASSWORD, ann.confirm(at=LATER), at=LATER)
     assert reply.status == 200
     assert reply.headers["cache-control"] == "no-store"
     problem(ann.me(mine["token"]), 401, "unauthorized")
@@ -40,33 +37,26 @@ def test_a_user_who_came_by_code_sets_a_password_and_logs_in_with_it(api: Api) -
 
 def test_a_password_is_changed_with_the_current_one(api: Api) -> None:
     ann = Person(api)
-    token = ann.sign_up().data["token"]
-    body = {"newPassword": OTHER_PASSWORD, "currentPassword": "not it, really"}
-    problem(api.post("/auth/change-password", body, token=token), 401, "invalid-credentials")
-    assert ann.me(token).status == 200
+    ann.sign_up()
+    wrong = ann.change_password(OTHER_PASSWORD, {"currentPassword": "not it, really"})
+    problem(wrong, 401, "invalid-credentials")
+    assert ann.me().status == 200
     problem(ann.log_in(OTHER_PASSWORD), 401, "invalid-credentials")
-    body = {"newPassword": OTHER_PASSWORD, "currentPassword": PASSWORD}
-    assert api.post("/auth/change-password", body, token=token).status == 200
+    assert ann.change_password(OTHER_PASSWORD, PROOF).status == 200
     assert ann.log_in(OTHER_PASSWORD).status == 200
     problem(ann.log_in(PASSWORD), 401, "invalid-credentials")
 
 
-def test_an_account_without_a_password_has_no_current_one(api: Api) -> None:
-    token = Person(api).prove()["token"]
-    body = {"currentPassword": "", "newPassword": PASSWORD}
-    problem(api.post("/auth/change-password", body, token=token), 401, "invalid-credentials")
+def test_an_account_without_a_password_accepts_no_current_password(api: Api) -> None:
+    reply = Person.new_proven(api).change_password(PASSWORD, {"currentPassword": ""})
+    problem(reply, 401, "invalid-credentials")
 
 
 def test_of_two_parallel_password_changes_one_wins(api: Api) -> None:
     ann = Person(api)
-    token = ann.sign_up().data["token"]
+    ann.sign_up()
     wanted = ["first new password", "second new password"]
-
-    def change_to(new: str) -> Reply:
-        body = {"currentPassword": PASSWORD, "newPassword": new}
-        return api.post("/auth/change-password", body, token=token)
-
-    replies = at_once([partial(change_to, new) for new in wanted])
+    replies = at_once([partial(ann.change_password, new, PROOF) for new in wanted])
     assert sorted(reply.status for reply in replies) == [200, 401]
     winner = next(n for n, reply in enumerate(replies) if reply.status == 200)
     assert ann.me(replies[winner].data["token"]).status == 200
@@ -75,10 +65,9 @@ def test_of_two_parallel_password_changes_one_wins(api: Api) -> None:
 
 def test_a_new_password_that_is_common_or_the_identity_is_refused(api: Api) -> None:
     ann = Person(api)
-    token = ann.sign_up().data["token"]
+    ann.sign_up()
     for weak in (ann.identity.value, ann.identity.value.upper(), "password1", "short"):
-        body = {"currentPassword": PASSWORD, "newPassword": weak}
-        reply = problem(api.post("/auth/change-password", body, token=token), 400, "weak-password")
+        reply = problem(ann.change_password(weak, PROOF), 400, "weak-password")
         assert reply.json["errors"][0]["pointer"] == "/newPassword"
         assert weak not in reply.json["detail"]
 
@@ -143,24 +132,21 @@ def test_of_two_parallel_resets_with_one_code_one_wins(api: Api) -> None:
 
 def test_a_code_of_another_purpose_confirms_nothing(api: Api) -> None:
     ann = Person(api)
-    token = ann.prove(at=NOW)["token"]
+    ann.prove(at=NOW)
     for n, purpose in enumerate(("login", "link", "reset"), start=1):
         at = NOW + timedelta(seconds=30 * n)
         asked = (
             ann.forget_password(at=at) if purpose == "reset" else ann.ask_for_code(purpose, at=at)
         )
         assert asked.status == 200
-        body = {"newPassword": PASSWORD, "currentOtp": ann.code()}
-        reply = api.post("/auth/change-password", body, token=token, at=at)
+        reply = ann.change_password(PASSWORD, {"currentOtp": ann.code()}, at=at)
         assert problem(reply, 400, "invalid-code").json["errors"][0]["pointer"] == "/currentOtp"
 
 
 def test_a_code_to_an_identity_of_another_account_confirms_nothing(api: Api) -> None:
     ann, eve = Person(api), Person(api)
-    token = ann.prove(at=NOW)["token"]
-    body = {"newPassword": PASSWORD, **eve.confirm(at=NOW)}
-    reply = api.post("/auth/change-password", body, token=token, at=NOW)
-    problem(reply, 400, "invalid-code")
+    ann.prove(at=NOW)
+    problem(ann.change_password(PASSWORD, eve.confirm(at=NOW), at=NOW), 400, "invalid-code")
 
 
 def test_a_session_has_five_tries_per_day_at_the_confirming_code(api: Api) -> None:
@@ -170,12 +156,10 @@ def test_a_session_has_five_tries_per_day_at_the_confirming_code(api: Api) -> No
         at = START + timedelta(hours=1 + hour)
         right = ann.confirm(at=at)
         wrong = {"currentOtp": f"{(int(right['currentOtp']) + 1) % 1_000_000:06}"}
-        body = {"newPassword": PASSWORD} | (wrong if hour < 5 else right)
-        reply = api.post("/auth/change-password", body, token=ann.token_at(at), at=at)
+        reply = ann.change_password(PASSWORD, wrong if hour < 5 else right, at=at)
         problem(reply, 400, "invalid-code")
     at = START + timedelta(days=1)
-    body = {"newPassword": PASSWORD, **ann.confirm(at=at)}
-    assert api.post("/auth/change-password", body, token=ann.token_at(at), at=at).status == 200
+    assert ann.change_password(PASSWORD, ann.confirm(at=at), at=at).status == 200
 
 
 def test_codes_requested_by_strangers_do_not_make_the_confirming_code_easier_to_guess(
@@ -191,46 +175,34 @@ def test_codes_requested_by_strangers_do_not_make_the_confirming_code_easier_to_
 
     own, of_device = confirm(api.source), confirm("198.51.100.90", mine["deviceToken"])
     *older, newest = [confirm(f"198.51.100.{n}") for n in range(4)]
-    statuses = []
-    for code in [older[0], older[1], own, of_device, newest]:
-        body = {"newPassword": PASSWORD, "currentOtp": code}
-        reply = api.post("/auth/change-password", body, token=ann.token_at(LATER), at=LATER)
-        statuses.append(reply.status)
-        ann.remember(reply)
+    statuses = [
+        ann.change_password(PASSWORD, {"currentOtp": code}, at=LATER).status
+        for code in [older[0], older[1], own, of_device, newest]
+    ]
     assert statuses == [400, 400, 200, 200, 200]
 
 
 def test_a_confirming_code_is_used_up_by_the_change(api: Api) -> None:
     ann = Person(api)
-    token = ann.prove(at=NOW)["token"]
+    ann.prove(at=NOW)
     proof = ann.confirm(at=LATER)
-    body = {"newPassword": PASSWORD, **proof}
-    token = api.post("/auth/change-password", body, token=token, at=LATER).data["token"]
-    body = {"newPassword": OTHER_PASSWORD, **proof}
-    reply = api.post("/auth/change-password", body, token=token, at=LATER)
-    problem(reply, 400, "invalid-code")
+    assert ann.change_password(PASSWORD, proof, at=LATER).status == 200
+    problem(ann.change_password(OTHER_PASSWORD, proof, at=LATER), 400, "invalid-code")
 
 
-@pytest.mark.parametrize(
-    "proof", [{}, {"currentPassword": PASSWORD, "currentOtp": "123456"}], ids=["none", "both"]
-)
+@pytest.mark.parametrize("proof", [{}, {**PROOF, "currentOtp": "123456"}], ids=["none", "both"])
 def test_a_change_requires_exactly_one_fresh_proof(api: Api, proof: dict[str, str]) -> None:
-    token = Person(api).sign_up().data["token"]
-    body = {"newPassword": OTHER_PASSWORD, **proof}
-    reply = problem(api.post("/auth/change-password", body, token=token), 400, "bad-request")
+    reply = problem(Person.new(api).change_password(PASSWORD, proof), 400, "bad-request")
     pointers = [error["pointer"] for error in reply.json["errors"]]
     assert pointers == ["/currentPassword", "/currentOtp"]
 
 
 def test_a_password_change_notifies_every_identity(api: Api) -> None:
     ann, number = Person(api), Person(api, new_mobile())
-    token = ann.prove(at=NOW)["token"]
-    number.ask_for_code("link", at=LATER)
-    body = number.named | {"otp": number.code()} | ann.confirm(at=LATER)
-    assert api.post("/user/identity", body, token=token, at=LATER).status == 200
+    ann.prove(at=NOW)
+    assert ann.add_identity(number, at=LATER).status == 200
     at = LATER + timedelta(minutes=1)
-    body = {"newPassword": PASSWORD, **ann.confirm(at=at)}
-    assert api.post("/auth/change-password", body, token=token, at=at).status == 200
+    assert ann.change_password(PASSWORD, ann.confirm(at=at), at=at).status == 200
     for one in (ann, number):
         assert "password of your Gemini Chat account was changed" in one.messages()[-1]
     number.forget_password(at=at)
@@ -289,7 +261,7 @@ def test_beyond_the_limit_a_right_parallel_guess_gets_the_answer_of_a_wrong_one(
             for n in range(100):
                 ann.log_in("wrong password", at=at, source=f"198.18.8.{n}")
 
-        wire.cut("dynamodb.TransactWriteItems", "meanwhile", do=guess_from_elsewhere)
+        wire.cut(TRANSACT, "meanwhile", do=guess_from_elsewhere)
         reply = problem(ann.log_in(guess, at=now), 429, "too-many-requests")
         assert reply.json["detail"] == "Too many wrong passwords. Try again in a moment."
 
@@ -343,15 +315,13 @@ def test_right_passwords_from_one_address_are_never_delayed_however_many(api: Ap
 
 def test_wrong_current_passwords_count_against_the_session_only(api: Api) -> None:
     ann = Person(api)
-    token = ann.sign_up().data["token"]
-    body = {"currentPassword": "wrong password", "newPassword": OTHER_PASSWORD}
+    ann.sign_up()
+    wrong = {"currentPassword": "wrong password"}
     for _ in range(6):
-        reply = api.post("/auth/change-password", body, token=token)
-        problem(reply, 401, "invalid-credentials")
-    problem(api.post("/auth/change-password", body, token=token), 429, "too-many-requests")
-    mine = ann.log_in().data["token"]
-    body["currentPassword"] = PASSWORD
-    assert api.post("/auth/change-password", body, token=mine).status == 200
+        problem(ann.change_password(OTHER_PASSWORD, wrong), 401, "invalid-credentials")
+    problem(ann.change_password(OTHER_PASSWORD, wrong), 429, "too-many-requests")
+    ann.log_in()
+    assert ann.change_password(OTHER_PASSWORD, PROOF).status == 200
 
 
 def test_a_reset_or_a_login_by_code_ends_the_pause_after_wrong_passwords(api: Api) -> None:
@@ -372,11 +342,8 @@ def test_a_reset_or_a_login_by_code_ends_the_pause_after_wrong_passwords(api: Ap
 
 
 def test_a_hundred_wrong_passwords_in_a_row_switch_passwords_off_for_a_day(api: Api) -> None:
-    ann = Person(api)
-    ann.sign_up(at=START)
-    device = ann.log_in(at=START).data["deviceToken"]
-    ann.ask_for_code(at=START)
-    ann.verify(ann.code(), at=START, token=ann.token)
+    ann = Person.with_password(api, at=START)
+    device = ann.device_token
     for n in range(100):
         reply = ann.log_in("wrong password", at=START, source=f"198.18.7.{n}")
         problem(reply, 401, "invalid-credentials")
@@ -398,10 +365,7 @@ def test_a_device_that_logged_in_before_has_limits_of_its_own(api: Api) -> None:
 
 def restore_the_email(ann: Person, at: datetime) -> None:
     """Replace the email by another one, as a thief would, and restore it."""
-    other = Person(ann.api)
-    other.ask_for_code("link", at=at)
-    body = other.named | {"otp": other.code()} | ann.confirm(at=at)
-    assert ann.post("/user/identity", body, at=at).status == 200
+    assert ann.add_identity(Person(ann.api), at=at).status == 200
     ann.prove(at=at + timedelta(minutes=1))
 
 
@@ -411,10 +375,8 @@ def reset_the_password(ann: Person, at: datetime) -> None:
 
 
 def change_the_password(ann: Person, at: datetime) -> None:
-    body = {"newPassword": PASSWORD, **ann.confirm(at=at)}
-    reply = ann.post("/auth/change-password", body, at=at)
-    assert reply.status == 200
-    assert is_known_device(ann, reply.data["deviceToken"], at)
+    assert ann.change_password(PASSWORD, ann.confirm(at=at), at=at).status == 200
+    assert is_known_device(ann, ann.device_token, at)
 
 
 def end_sessions_as_the_operator(ann: Person, at: datetime) -> None:

@@ -14,7 +14,7 @@ from tests.support.lambdas import Api, Poller, invoke
 from tests.support.person import PASSWORD, Person, new_mobile, problem
 from tests.support.stored import forget_purges, items_of, purge_of, record_of, users_named
 from tests.support.template import Values
-from tests.support.wire import ALWAYS, WIRE, Died
+from tests.support.wire import ALWAYS, TRANSACT, WIRE, Died
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -73,7 +73,7 @@ def test_an_unproven_user_expires_after_seven_days(api: Api) -> None:
 
 
 @pytest.mark.both_engines
-def test_a_purge_that_the_index_still_shows_is_not_begun_again(api: Api, values: Values) -> None:
+def test_a_purge_that_a_lagging_index_still_shows_is_not_repeated(api: Api, values: Values) -> None:
     stranger = Person(api)
     stranger.sign_up(at=NOW)
     with delay_index(WIRE, values, "PurgesTable", "by-due-date"):
@@ -120,7 +120,7 @@ def test_a_proof_during_a_purge_keeps_the_owner_logged_in(api: Api) -> None:
     ann.ask_for_code(at=late)
     code = ann.code()
     WIRE.cut(
-        "dynamodb.TransactWriteItems",
+        TRANSACT,
         "meanwhile",
         nth=2,
         do=lambda: run_purge(NOW + WEEK),
@@ -167,7 +167,7 @@ def test_a_room_opened_while_its_user_is_removed_is_refused_or_purged(api: Api) 
     owner = Person(api, new_mobile())
     stranger = Person(api, owner.identity)
     stranger.sign_up(PASSWORD, at=NOW)
-    WIRE.cut("dynamodb.TransactWriteItems", "meanwhile", do=lambda: owner.prove(at=LATER))
+    WIRE.cut(TRANSACT, "meanwhile", do=lambda: owner.prove(at=LATER))
     reply = stranger.post("/chatroom", {"title": "Late"})
     problem(reply, 401, "unauthorized")
     assert list(Chatroom.query(stranger.id)) == []

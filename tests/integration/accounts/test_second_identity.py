@@ -19,12 +19,7 @@ LATEST = NOW + timedelta(minutes=2)
 
 
 def add(ann: Person, second: Person, at: datetime = LATER, **proof: str) -> Reply:
-    """Add an identity to someone's account, with a fresh proof unless one is given."""
-    if second.ask_for_code("link", at=at).status == 429:
-        at += timedelta(seconds=30)
-        assert second.ask_for_code("link", at=at).status == 200
-    body = second.named | {"otp": second.code()} | (proof or ann.confirm(at=at))
-    return ann.api.post("/user/identity", body, token=ann.token_at(at), at=at)
+    return ann.add_identity(second, proof or None, at)
 
 
 def new_proven(api: Api, at: datetime = NOW, new: Any = new_email) -> Person:
@@ -47,8 +42,7 @@ def test_a_user_can_log_in_with_either_identity(api: Api) -> None:
     assert (user["email"], user["emailVerified"]) == (email.identity.value, True)
     assert (user["mobile"], user["mobileVerified"]) == (mobile.identity.value, True)
     at = LATEST + timedelta(minutes=1)
-    body = {"newPassword": PASSWORD} | email.confirm(at=at)
-    assert api.post("/auth/change-password", body, token=email.token_at(at), at=at).status == 200
+    assert email.change_password(PASSWORD, email.confirm(at=at), at=at).status == 200
     for one in (email, mobile):
         assert one.me(one.log_in().data["token"]).data == user
         problem(one.sign_up(at=at + timedelta(minutes=2)), 409, "identity-taken")
@@ -81,10 +75,7 @@ def test_adding_an_identity_requires_a_fresh_proof(api: Api) -> None:
 
 
 def test_the_password_is_accepted_as_a_fresh_proof(api: Api) -> None:
-    ann, second = Person(api), Person(api, new_mobile())
-    token = ann.sign_up(at=NOW).data["token"]
-    ann.ask_for_code(at=NOW)
-    assert ann.verify(ann.code(), at=NOW, token=token).status == 200
+    ann, second = Person.with_password(api, at=NOW), Person(api, new_mobile())
     assert add(ann, second, currentPassword=PASSWORD).status == 200
 
 
@@ -293,10 +284,8 @@ def test_a_session_that_has_ended_cannot_add_an_identity(api: Api) -> None:
 
 
 def test_of_two_numbers_added_in_parallel_one_is_kept(api: Api) -> None:
-    ann, numbers = Person(api), [Person(api, new_mobile()) for _ in range(3)]
-    token = ann.sign_up(at=NOW).data["token"]
-    ann.ask_for_code(at=NOW)
-    ann.verify(ann.code(), at=NOW, token=token)
+    ann = Person.with_password(api, at=NOW)
+    numbers = [Person(api, new_mobile()) for _ in range(3)]
     replies = at_once([partial(add, ann, one, currentPassword=PASSWORD) for one in numbers])
     assert {reply.status for reply in replies} <= {200, 409}
     kept = ann.me().data["mobile"]

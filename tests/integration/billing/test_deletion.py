@@ -26,7 +26,7 @@ from tests.support.environment import VALUES
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import at_once
-from tests.support.person import PASSWORD, Person, new_mobile, problem
+from tests.support.person import PROOF, Person, new_mobile, problem
 from tests.support.stored import (
     forget_purges,
     items_of,
@@ -37,7 +37,7 @@ from tests.support.stored import (
 )
 from tests.support.template import TEMPLATE
 from tests.support.traces import find_traces
-from tests.support.wire import WIRE, Died
+from tests.support.wire import TRANSACT, UPDATE, WIRE, Died
 
 NOW = datetime.now(UTC)
 GRACE = timedelta(days=14)
@@ -52,29 +52,15 @@ def no_other_purge() -> None:
 
 
 def delete(user: Person, body: dict[str, str] | None = None, at: datetime = NOW) -> Reply:
-    proof = {"currentPassword": PASSWORD} if body is None else body
-    return user.request("DELETE", "/user", json=proof, at=at)
-
-
-def new_user(api: Api, stripe: Stripe) -> Person:
-    """Return a proven user with a password."""
-    user = Person(api, stripe=stripe)
-    token = user.sign_up(at=EARLIER).data["token"]
-    user.ask_for_code(at=EARLIER)
-    assert user.verify(user.code(), at=EARLIER, token=token).status == 200
-    return user
+    return user.request("DELETE", "/user", json=PROOF if body is None else body, at=at)
 
 
 def new_full_user(api: Api, stripe: Stripe) -> tuple[Person, str]:
     """Return a user who has everything that a user can have, and the id of its room."""
-    user = new_user(api, stripe)
-    number = Person(api, new_mobile())
-    number.ask_for_code("link")
-    proof = {"currentPassword": PASSWORD, "otp": number.code()}
-    assert user.post("/user/identity", number.named | proof).status == 200
-    user.second = number
-    user.pay()
-    user.deliver_events()
+    user = Person.with_password(api, stripe, EARLIER)
+    user.second = Person(api, new_mobile())
+    assert user.add_identity(user.second, PROOF).status == 200
+    user.buy()
     room = user.open_room("Secret plans")
     user.ask(room, key="once")
     live.open_connection(user.id, "c1", user.session_id, "nonce", NOW)
@@ -84,7 +70,7 @@ def new_full_user(api: Api, stripe: Stripe) -> tuple[Person, str]:
 
 def export(user: Person) -> None:
     """Export the user's account."""
-    reply = user.post("/user/export", {"currentPassword": PASSWORD}, at=NOW)
+    reply = user.post("/user/export", PROOF, at=NOW)
     assert reply.status == 202, reply.text
     Poller([VALUES.refs["ExportsQueue"]], "ExportsWrite", batch_size=1).drain()
 
@@ -255,7 +241,7 @@ def leave_unfinished(user: Person, room: str, canary: str, worker: Poller, googl
     parts = [{"candidates": [{"content": {"parts": [{"text": f"{canary} "}]}}]}] * 10
     google.fault("answer", events=parts, pause=0.25, match="slowly")
     cut_off = user.ask(user.open_room(canary), f"{canary} slowly")
-    WIRE.cut("dynamodb.TransactWriteItems", "dies before", holding=(canary,))
+    WIRE.cut(TRANSACT, "dies before", holding=(canary,))
     with suppress(Died):
         worker.poll()
     WIRE.breaks.clear()
@@ -332,9 +318,9 @@ def test_a_login_within_the_grace_period_keeps_the_account(
 
 @pytest.mark.parametrize("move", [None, "fail-payment", "pause", "cancel-at-period-end"])
 def test_nothing_is_billed_after_the_request(api: Api, stripe: Stripe, move: str | None) -> None:
-    user = new_user(api, stripe)
-    subscription = user.pay()
-    user.deliver_events()
+    user = Person.with_password(api, stripe, EARLIER)
+    user.buy()
+    subscription = user.subscription_id()
     if move:
         user.move(move)
     assert delete(user).status == 202
@@ -356,11 +342,11 @@ def paid_invoices(stripe: Stripe, customer: str) -> int:
 def test_a_checkout_page_made_during_the_request_is_closed_a_minute_later(
     api: Api, stripe: Stripe
 ) -> None:
-    user = new_user(api, stripe)
+    user = Person.with_password(api, stripe, EARLIER)
     assert user.checkout().status == 200
     page: dict[str, Any] = {}
     WIRE.cut(
-        "dynamodb.TransactWriteItems",
+        TRANSACT,
         "meanwhile",
         do=lambda: page.update(user.checkout().data),
         holding=("kept_until",),
@@ -374,8 +360,8 @@ def test_a_checkout_page_made_during_the_request_is_closed_a_minute_later(
 def test_a_customer_that_a_crash_left_unstored_is_deleted_at_stripe(
     api: Api, stripe: Stripe, *, has_search: bool
 ) -> None:
-    user = new_user(api, stripe)
-    WIRE.cut("dynamodb.UpdateItem", "dies before", holding=("cus_",))
+    user = Person.with_password(api, stripe, EARLIER)
+    WIRE.cut(UPDATE, "dies before", holding=("cus_",))
     with pytest.raises(Died):
         user.checkout()
     WIRE.breaks.clear()
@@ -390,7 +376,7 @@ def test_a_customer_that_a_crash_left_unstored_is_deleted_at_stripe(
 
 
 def test_a_user_is_purged_where_payments_were_never_on(api: Api, stripe: Stripe) -> None:
-    user = new_user(api, stripe)
+    user = Person.with_password(api, stripe, EARLIER)
     set_secrets(key="unset")
     assert delete(user).status == 202
     run_purge(AFTER)
@@ -403,13 +389,13 @@ def test_a_user_is_purged_where_payments_were_never_on(api: Api, stripe: Stripe)
         ({}, 400, "bad-request"),
         ({"currentPassword": "not the password"}, 401, "invalid-credentials"),
         ({"currentOtp": "000000"}, 400, "invalid-code"),
-        ({"currentPassword": PASSWORD, "currentOtp": "000000"}, 400, "bad-request"),
+        ({**PROOF, "currentOtp": "000000"}, 400, "bad-request"),
     ],
 )
 def test_a_deletion_requires_a_fresh_proof(
     api: Api, stripe: Stripe, body: dict[str, str], status: int, code: str
 ) -> None:
-    user = new_user(api, stripe)
+    user = Person.with_password(api, stripe, EARLIER)
     problem(delete(user, body), status, code)
     assert user.me(at=NOW).status == 200
     assert purge_of(user.id) is None
@@ -451,7 +437,7 @@ def test_a_login_during_the_purge_keeps_the_account_or_finds_it_deleted(
 ) -> None:
     user, room = new_leaver(api, stripe)
     WIRE.cut(
-        "dynamodb.TransactWriteItems",
+        TRANSACT,
         "meanwhile",
         do=lambda: run_purge(AFTER),
         holding=("sessions",),
@@ -471,7 +457,7 @@ def test_a_second_request_during_the_purge_has_a_grace_period_of_its_own(
         assert delete(user, at=BEFORE).status == 202
 
     WIRE.cut(
-        "dynamodb.TransactWriteItems",
+        TRANSACT,
         "meanwhile",
         do=return_and_leave_again,
         holding=("started",),
@@ -486,11 +472,8 @@ def test_a_replaced_identity_of_a_deleted_user_is_free(
     way: str, api: Api, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DELETION_GRACE_DAYS", "0")
-    user = new_user(api, stripe)
-    new = Person(api)
-    new.ask_for_code("link")
-    proof = {"currentPassword": PASSWORD, "otp": new.code()}
-    assert user.post("/user/identity", new.named | proof, at=NOW).status == 200
+    user = Person.with_password(api, stripe, EARLIER)
+    assert user.add_identity(Person(api), PROOF, NOW).status == 200
     assert delete(user).status == 202
     run_purge(NOW + timedelta(minutes=2))
 
@@ -517,7 +500,7 @@ def test_a_replaced_identity_of_a_deleted_user_is_free(
 
 
 def test_codes_of_a_deleted_user_expire(api: Api, stripe: Stripe) -> None:
-    user = new_user(api, stripe)
+    user = Person.with_password(api, stripe, EARLIER)
     for item in Codes.query(user.identity.key):
         assert int(item.expires_at) < (NOW + timedelta(hours=3)).timestamp()
     assert subscriptions.load(user.id).stripe_customer_id is None

@@ -41,9 +41,7 @@ def name_of(fault: dict[str, object]) -> str:
 
 def assert_can_pay_once(payer: Person) -> None:
     """Check that the user can pay once, and that there is one of each object."""
-    payer.pay()
-    payer.deliver_events()
-    assert payer.plan() == "pro"
+    assert payer.buy() == "pro"
     assert len(payer.customers()) == 1
     sessions = payer.stripe.get("/v1/checkout/sessions", customer=payer.customer_id(), limit=100)
     assert len([one for one in sessions["data"] if one["status"] != "expired"]) == 1
@@ -191,12 +189,12 @@ def test_cancel_and_resume_survive_failures_of_stripe(
     subscriber: Person, fault: dict[str, object], call: str, verb: str
 ) -> None:
     if verb == "resume":
-        subscriber.request("POST", "/subscription/cancel")
+        subscriber.post("/subscription/cancel")
     subscriber.stripe.fault(**fault, match=call)  # type: ignore[arg-type]
-    reply = subscriber.request("POST", f"/subscription/{verb}")
+    reply = subscriber.post(f"/subscription/{verb}")
     assert reply.status in (200, 502), reply.text
     subscriber.stripe.reset()
-    again = subscriber.request("POST", f"/subscription/{verb}")
+    again = subscriber.post(f"/subscription/{verb}")
     assert (again.status, again.data["cancelAtPeriodEnd"]) == (200, verb == "cancel")
     assert subscriber.plan() == "pro"
 
@@ -204,9 +202,9 @@ def test_cancel_and_resume_survive_failures_of_stripe(
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
 def test_the_portal_is_502_while_stripe_fails(subscriber: Person, fault: dict[str, object]) -> None:
     subscriber.stripe.fault(**fault, match="billing_portal", times="always")  # type: ignore[arg-type]
-    assert subscriber.request("POST", "/subscription/portal").status == 502
+    assert subscriber.post("/subscription/portal").status == 502
     subscriber.stripe.reset()
-    assert subscriber.request("POST", "/subscription/portal").status == 200
+    assert subscriber.post("/subscription/portal").status == 200
 
 
 @pytest.mark.parametrize(
@@ -222,8 +220,7 @@ def test_an_object_that_another_request_has_locked_at_stripe_is_a_409(
     payer: Person, route: str, call: str
 ) -> None:
     if route != "/subscribe/pro":
-        payer.pay()
-        payer.deliver_events()
+        payer.buy()
     payer.stripe.fault("error", status=429, code="lock_timeout", match=call, times=2)
     problem(payer.post(route), 409, "payment-in-progress")
     payer.stripe.reset()
@@ -244,6 +241,4 @@ def test_a_customer_that_the_index_does_not_show_yet_gets_the_plan(
     payer: Person, wire: Wire, values: Values
 ) -> None:
     with delay_index(wire, values, "SubscriptionsTable", "by-customer"):
-        payer.pay()
-        payer.deliver_events()
-        assert payer.plan() == "pro"
+        assert payer.buy() == "pro"

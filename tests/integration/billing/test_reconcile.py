@@ -86,8 +86,7 @@ def test_a_subscription_that_the_index_does_not_show_yet_is_not_reported(
 
 
 def test_an_ended_subscription_is_not_written(subscriber: Person) -> None:
-    subscriber.move("cancel")
-    subscriber.deliver_events()
+    subscriber.change("cancel")
     before = subscriber.subscription()
     assert reconcile()["fixed"] == 0
     assert subscriber.subscription().revision == before.revision
@@ -110,8 +109,7 @@ def test_a_lost_item_is_stored_again(subscriber: Person) -> None:
 
 
 def test_a_concurrent_event_is_not_overwritten(subscriber: Person) -> None:
-    subscriber.move("cancel")
-    subscriber.deliver_events()
+    subscriber.change("cancel")
     assert reconcile()["fixed"] == 0
     assert subscriber.plan() == "basic"
 
@@ -156,8 +154,7 @@ def test_a_plan_ends_if_stripe_knows_other_customers_but_not_this_one(
     subscriber: Person, payer: Person
 ) -> None:
     other = Person.new_proven(payer.api, payer.stripe)
-    other.pay()
-    other.deliver_events()
+    other.buy()
     subscriber.stripe.forget_customer(subscriber.customer_id())
     assert reconcile()["fixed"] == 1
     assert (subscriber.plan(), other.plan()) == ("basic", "pro")

@@ -27,7 +27,7 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Api, invoke
 from tests.support.parallel import wait_until
 from tests.support.person import Person, problem
-from tests.support.wire import ALWAYS, Wire
+from tests.support.wire import ALWAYS, GET, PUT, QUERY, TRANSACT, Wire
 
 NOW = datetime.now(UTC)
 
@@ -82,8 +82,7 @@ def test_a_test_event_in_live_mode_is_rejected_without_a_call(
     set_secrets(key="sk_live_integration")
     body = event(livemode=False)
     with no_calls(wire, stripe):
-        reply = post(api, body, sign_body(body))
-    assert (reply.status, reply.json["type"]) == (400, "urn:geminichat:problem:wrong-mode")
+        problem(post(api, body, sign_body(body)), 400, "wrong-mode")
 
 
 def test_a_body_that_is_not_base64_is_rejected(stripe: Stripe, wire: Wire) -> None:
@@ -200,7 +199,7 @@ def test_an_event_is_handled_once(payer: Person, wire: Wire) -> None:
     payer.stripe.ask("DELETE", "/_requests")
     with wire.watch() as seen:
         assert deliver(payer.api, payer.stripe, event_id).status == 200
-    assert [one.call for one in seen] == ["dynamodb.GetItem"]
+    assert [one.call for one in seen] == [GET]
     assert payer.stripe.requests() == []
     assert payer.subscription().revision == revision
     noted = HandledEvent.get(event_id)
@@ -215,7 +214,7 @@ def test_an_event_needs_three_dynamodb_calls_and_one_stripe_call(payer: Person, 
     with wire.watch() as seen:
         deliver(payer.api, payer.stripe, event_id)
     calls = [one.call for one in seen if one.call.startswith("dynamodb")]
-    assert calls == ["dynamodb.GetItem", "dynamodb.Query", "dynamodb.TransactWriteItems"]
+    assert calls == [GET, QUERY, TRANSACT]
     assert [call["path"] for call in payer.stripe.requests()] == ["/v1/subscriptions"]
 
 
@@ -242,8 +241,7 @@ def test_only_an_event_that_changes_the_plan_deletes_it_from_redis(
 def test_a_renewal_extends_the_period(subscriber: Person) -> None:
     before = subscriber.status()["currentPeriodEnd"]
     subscriber.stripe.advance(60)
-    subscriber.move("end-period")
-    subscriber.deliver_events()
+    subscriber.change("end-period")
     assert subscriber.status()["currentPeriodEnd"] > before
     assert subscriber.plan() == "pro"
 
@@ -255,8 +253,7 @@ def test_without_the_event_of_a_renewal_pro_lasts_two_more_days(subscriber: Pers
 
 
 def test_an_overdue_payment_keeps_pro_through_the_grace_period(subscriber: Person) -> None:
-    subscriber.move("fail-payment")
-    subscriber.deliver_events()
+    subscriber.change("fail-payment")
     assert subscriber.status()["status"] == "past_due"
     grace = timedelta(days=config.number("GRACE_DAYS"))
     assert grace == timedelta(days=7)
@@ -264,8 +261,7 @@ def test_an_overdue_payment_keeps_pro_through_the_grace_period(subscriber: Perso
     began = datetime.fromtimestamp(item["current_period_start"], UTC)
     assert subscriber.plan(began + grace - timedelta(seconds=1)) == "pro"
     assert subscriber.plan(began + grace) == "basic"
-    subscriber.move("pay-up")
-    subscriber.deliver_events()
+    subscriber.change("pay-up")
     assert subscriber.plan(began + grace) == "pro"
 
 
@@ -273,34 +269,27 @@ def test_an_overdue_payment_keeps_pro_through_the_grace_period(subscriber: Perso
 def test_a_subscription_that_stripe_gives_up_on_is_basic(subscriber: Person, end: str) -> None:
     subscriber.stripe.ask("PATCH", "/_ledger", {"givesUp": end})
     subscriber.move("fail-payment")
-    subscriber.move("give-up")
-    subscriber.deliver_events()
+    subscriber.change("give-up")
     assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", end)
 
 
 def test_a_paused_subscription_is_basic_and_a_resumed_one_is_pro(subscriber: Person) -> None:
-    subscriber.move("pause")
-    subscriber.deliver_events()
+    subscriber.change("pause")
     assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", "paused")
-    subscriber.move("resume")
-    subscriber.deliver_events()
-    assert subscriber.plan() == "pro"
+    assert subscriber.change("resume") == "pro"
 
 
 def test_while_collection_is_paused_pro_ends_with_the_paid_period(subscriber: Person) -> None:
-    subscriber.move("pause-collection")
-    subscriber.deliver_events()
+    subscriber.change("pause-collection")
     paid_until = subscriber.period_end()
     assert subscriber.plan(paid_until - timedelta(seconds=1)) == "pro"
     assert subscriber.plan(paid_until) == "basic"
 
-    subscriber.move("end-period")
-    subscriber.deliver_events()
+    subscriber.change("end-period")
     now = datetime.fromtimestamp(subscriber.stripe.now(), UTC)  # other tests move this clock
     assert subscriber.plan(now) == "basic"
     assert subscriber.status()["status"] == "active"
-    subscriber.move("resume-collection")
-    subscriber.deliver_events()
+    subscriber.change("resume-collection")
     assert subscriber.plan(now) == "pro"
 
 
@@ -467,7 +456,7 @@ def test_after_a_failure_of_stripe_the_event_is_retried(
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
     payer.stripe.fault(**fault, match="GET /v1/subscriptions")  # type: ignore[arg-type]
     reply = deliver_in_time(payer, event_id)
-    assert (reply.status, reply.json["type"]) == (502, "urn:geminichat:problem:payment-provider")
+    problem(reply, 502, "payment-provider")
     assert payer.plan() == "basic"
     assert deliver(payer.api, payer.stripe, event_id).status == 200
     assert payer.plan() == "pro"
@@ -501,7 +490,7 @@ def test_a_slow_stripe_is_answered_within_three_seconds(payer: Person, slow: str
     assert payer.plan() == "pro"
 
 
-HANDLING = ["dynamodb.GetItem", "dynamodb.Query", "dynamodb.TransactWriteItems"]
+HANDLING = [GET, QUERY, TRANSACT]
 
 
 @pytest.mark.parametrize("how", ["refused", "lost", "failing", "late"])
@@ -518,9 +507,7 @@ def test_after_a_failure_of_a_table_the_event_is_retried(
         assert deliver(payer.api, payer.stripe, event_id).status == 200
     wire.deliver_late()
     assert payer.plan() == "pro"
-    payer.move("cancel")
-    payer.deliver_events()
-    assert payer.plan() == "basic"
+    assert payer.change("cancel") == "basic"
 
 
 @pytest.mark.parametrize("call", HANDLING)
@@ -550,14 +537,14 @@ def test_unreadable_secrets_are_503_within_three_seconds(
 
 def test_a_transaction_conflict_is_retried(payer: Person, wire: Wire) -> None:
     payer.pay()
-    wire.cut("dynamodb.TransactWriteItems", "conflict", times=3)
+    wire.cut(TRANSACT, "conflict", times=3)
     payer.deliver_events()
     assert payer.plan() == "pro"
 
 
 def test_a_conflict_is_retried_when_an_event_is_marked_as_handled(wire: Wire) -> None:
     marked = StripeEvent("evt_1", "invoice.paid", livemode=False, created=0)
-    wire.cut("dynamodb.PutItem", "conflict", times=3)
+    wire.cut(PUT, "conflict", times=3)
     stripe_events.mark_handled(marked)
     assert stripe_events.is_handled(marked)
 
@@ -567,8 +554,8 @@ def test_concurrent_copies_of_an_event_are_accepted_despite_conflicts(
 ) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
-    wire.cut("dynamodb.TransactWriteItems", "conflict", times=20)
-    wire.cut("dynamodb.PutItem", "conflict", times=10)
+    wire.cut(TRANSACT, "conflict", times=20)
+    wire.cut(PUT, "conflict", times=10)
     deliveries = [Delivery(payer, event_id) for _ in range(6)]
     assert [one.join_status() for one in deliveries] == [200] * 6
     assert payer.plan() == "pro"
@@ -579,7 +566,7 @@ def test_a_lasting_conflict_is_a_409_and_counts_as_no_failed_event(
 ) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
-    wire.cut("dynamodb.TransactWriteItems", "conflict", times=ALWAYS)
+    wire.cut(TRANSACT, "conflict", times=ALWAYS)
     capsys.readouterr()
     problem(deliver_in_time(payer, event_id), 409, "concurrent-requests")
     assert "WebhooksFailed" not in capsys.readouterr().out

@@ -18,16 +18,9 @@ from tests.support.lambdas import Poller
 from tests.support.person import Person
 from tests.support.stored import prompts
 from tests.support.template import Values
-from tests.support.wire import Wire
+from tests.support.wire import BATCH_GET, HIDE, QUERY, RECEIVE, SECRET, SEND, TRANSACT, UPDATE, Wire
 
-BATCH_GET, QUERY = "dynamodb.BatchGetItem", "dynamodb.Query"
-UPDATE, TRANSACT = "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
-SEND = "sqs.SendMessage"
-HIDE, DONE = "sqs.ChangeMessageVisibilityBatch", "sqs.DeleteMessage"
-"""The first is called by a thread, at the beginning and every eight seconds."""
-
-SECRET = "ssm.GetParameter"
-"""Called once per sandbox, and again after minutes."""
+DONE = "sqs.DeleteMessage"
 
 
 @dataclass(frozen=True)
@@ -193,7 +186,7 @@ def test_stopping_a_prompt_takes_three_calls(
 
 def test_a_sweep_with_nothing_to_do_takes_ten_calls(calls_of: Counter) -> None:
     run_sweep()
-    assert calls_of(run_sweep) == Calls(["sqs.ReceiveMessage", BATCH_GET, *[QUERY] * 8])
+    assert calls_of(run_sweep) == Calls([RECEIVE, BATCH_GET, *[QUERY] * 8])
 
 
 def test_a_prompt_takes_the_writes_and_the_metrics_that_scale_and_cost_assume(

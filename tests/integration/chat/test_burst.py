@@ -18,12 +18,11 @@ from tests.support.moments import MIDNIGHT, NOON
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person
 from tests.support.stored import prompts
-from tests.support.wire import Wire
+from tests.support.wire import BATCH_GET, SEND, TRANSACT, Wire
 
 MOST, WINDOW = 20, timedelta(seconds=10)
 LAST = NOON + WINDOW - timedelta(milliseconds=1)
 NEXT = NOON + WINDOW
-READ = "dynamodb.BatchGetItem"
 
 
 def check_refusal(reply: Reply, at: datetime, most: int = MOST, others: str = "") -> None:
@@ -274,17 +273,17 @@ def test_the_burst_limit_takes_no_further_call_and_a_known_refusal_takes_two(
     wire.reset()
     for _ in range(MOST - 1):
         pro_user.ask(room, at=NOON)
-    each = [READ, "dynamodb.TransactWriteItems", "sqs.SendMessage"]
+    each = [BATCH_GET, TRANSACT, SEND]
     assert wire.calls() == each * (MOST - 1)
     assert len(redis.requests()) == MOST - 1
 
     redis.reset()
     wire.reset()
     check_refusal(pro_user.send(room, at=NOON), NOON)
-    assert (len(redis.requests()), wire.calls()) == (2, [READ, READ])
+    assert (len(redis.requests()), wire.calls()) == (2, [BATCH_GET, BATCH_GET])
     for _ in range(5):
         check_refusal(pro_user.send(room, at=NOON), NOON)
-    assert (len(redis.requests()), wire.calls()) == (7, [READ] * 7)
+    assert (len(redis.requests()), wire.calls()) == (7, [BATCH_GET] * 7)
 
 
 def test_the_burst_limit_is_the_templates_default() -> None:

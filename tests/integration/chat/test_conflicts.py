@@ -12,11 +12,10 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person, problem
 from tests.support.stored import messages_in, prompts
-from tests.support.wire import ALWAYS, Wire
+from tests.support.wire import ALWAYS, TRANSACT, UPDATE, Wire
 
 pytestmark = pytest.mark.both_engines
 
-TRANSACT, UPDATE = "dynamodb.TransactWriteItems", "dynamodb.UpdateItem"
 
 REQUESTS: dict[str, tuple[str, int, Callable[[Person, str, str], Reply]]] = {
     "send": (TRANSACT, 202, lambda user, room, _: user.send(room)),

@@ -4,14 +4,12 @@ After redelivery, pauses, leases and the sweep, invariants 1 to 3 of ARCHITECTUR
 accepted prompt is lost, none is answered twice, and the counts equal what is stored.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 
 from geminichat.domain.live import Piece
@@ -21,13 +19,26 @@ from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.usage import Usage
 from geminichat.upstash import redis as redis_client
 from infra.local.standins.faults import StandIn
+from tests.support import queues
 from tests.support.aftermath import bring_to_rest, check, list_waiting, run_sweep
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
 from tests.support.stored import end_leases, messages_in, prompts
-from tests.support.template import Values
-from tests.support.wire import Died, Wire
+from tests.support.wire import (
+    BATCH_GET,
+    BATCH_WRITE,
+    DELETE,
+    GET,
+    HIDE,
+    QUERY,
+    RECEIVE,
+    SEND,
+    TRANSACT,
+    UPDATE,
+    Died,
+    Wire,
+)
 
 SOON = timedelta(minutes=15)
 
@@ -39,7 +50,6 @@ class Scene:
     user: Person
     worker: Poller
     google: StandIn
-    values: Values
     room: str = ""
     accepted: list[str] = field(default_factory=list)
     line: list[Any] = field(default_factory=list)
@@ -58,10 +68,6 @@ class Scene:
     def prompt(self) -> StoredMessage:
         """Return the room's newest prompt."""
         return list(prompts(self.room))[-1]
-
-    def queue(self, name: str) -> str:
-        """Return a queue's URL."""
-        return str(self.values.refs[name])
 
 
 # ── The paths: preparation, action and calls ─────────────────────────────────────────────────────
@@ -86,7 +92,7 @@ def room_with_a_queued_prompt(scene: Scene) -> None:
 def room_with_a_lost_prompt(scene: Scene) -> None:
     room(scene)
     scene.note(scene.user.send(scene.room))
-    boto3.client("sqs").purge_queue(QueueUrl=scene.queue("PromptsQueue"))
+    queues.purge("PromptsQueue")
 
 
 def room_with_a_failed_prompt(scene: Scene) -> None:
@@ -134,13 +140,13 @@ def prompt_to_stop_whose_worker_died(scene: Scene) -> None:
 
 def lost_prompt_to_stop(scene: Scene) -> None:
     prompt_to_stop_whose_worker_died(scene)
-    boto3.client("sqs").purge_queue(QueueUrl=scene.queue("PromptsQueue"))
+    queues.purge("PromptsQueue")
 
 
 def room_with_a_prompt_that_was_not_queued(scene: Scene) -> None:
     room(scene)
     scene.note(scene.user.send(scene.room, "Who was Ada?"))
-    boto3.client("sqs").purge_queue(QueueUrl=scene.queue("PromptsQueue"))
+    queues.purge("PromptsQueue")
     scene.note(scene.user.send(scene.room, "And Grace?"))
 
 
@@ -157,13 +163,7 @@ def room_with_a_prompt_out_of_attempts_in_the_queue(scene: Scene) -> None:
 
 def room_with_a_dead_letter(scene: Scene) -> None:
     room_with_a_lost_prompt(scene)
-    job = {"chatroomId": scene.room, "seq": int(scene.prompt().seq)}
-    boto3.client("sqs").send_message(
-        QueueUrl=scene.queue("DeadLettersQueue"),
-        MessageBody=json.dumps(job),
-        MessageGroupId=scene.room,
-        MessageDeduplicationId=scene.room,
-    )
+    queues.send_dead_letter(queues.job_of(scene.room, int(scene.prompt().seq)))
 
 
 def deleted_room(scene: Scene) -> None:
@@ -280,12 +280,6 @@ class Path:
     gemini: int = 0
 
 
-GET, BATCH_GET, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
-UPDATE, TRANSACT = "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
-DELETE, BATCH_WRITE = "dynamodb.DeleteItem", "dynamodb.BatchWriteItem"
-SEND, RECEIVE = "sqs.SendMessage", "sqs.ReceiveMessage"
-POSTPONE = "sqs.ChangeMessageVisibilityBatch"
-
 PATHS = {
     "send": Path(room, send, [BATCH_GET, BATCH_GET, TRANSACT, SEND], redis=2),
     "send with a key": Path(
@@ -295,7 +289,7 @@ PATHS = {
     "retry": Path(room_with_a_failed_prompt, retry, [BATCH_GET, TRANSACT, SEND], redis=1),
     "answer": Path(room_with_a_queued_prompt, poll, [UPDATE, BATCH_GET, QUERY, TRANSACT], gemini=1),
     "try again": Path(
-        queued_prompt_with_gemini_down, poll, [UPDATE, BATCH_GET, QUERY, UPDATE, POSTPONE], gemini=1
+        queued_prompt_with_gemini_down, poll, [UPDATE, BATCH_GET, QUERY, UPDATE, HIDE], gemini=1
     ),
     "fail": Path(
         queued_prompt_that_gemini_blocks, poll, [UPDATE, BATCH_GET, QUERY, TRANSACT], gemini=1
@@ -326,7 +320,7 @@ PATHS = {
         ],
         gemini=2,
     ),
-    "leave to another": Path(prompt_leased_by_another_worker, poll, [UPDATE, GET, POSTPONE]),
+    "leave to another": Path(prompt_leased_by_another_worker, poll, [UPDATE, GET, HIDE]),
     "sweep, queue": Path(room_with_a_lost_prompt, sweep, [RECEIVE, QUERY, GET, UPDATE, SEND]),
     "sweep, fail": Path(
         room_with_a_prompt_out_of_attempts, sweep, [RECEIVE, QUERY, GET, UPDATE, TRANSACT], redis=1
@@ -343,7 +337,7 @@ PATHS = {
     "purge": Path(deleted_room, sweep, [RECEIVE, QUERY, BATCH_WRITE, DELETE]),
 }
 
-ANONYMOUS = {RECEIVE, POSTPONE, QUERY}
+ANONYMOUS = {RECEIVE, HIDE, QUERY}
 """Calls whose requests need not name a user or a room."""
 
 WAYS = {
@@ -361,8 +355,8 @@ HALVES = ("refused", "lost once", "dies after"), ("lost", "late", "dies before")
 
 
 @pytest.fixture
-def new_scene(api: Api, worker: Poller, google: StandIn, values: Values) -> Callable[[], Scene]:
-    return lambda: Scene(Person(api), worker, google, values)
+def new_scene(api: Api, worker: Poller, google: StandIn) -> Callable[[], Scene]:
+    return lambda: Scene(Person(api), worker, google)
 
 
 @pytest.mark.parametrize("name", PATHS)

@@ -1,7 +1,6 @@
 """DynamoDB at its limits: large items and pages, unprocessed keys, a lagging index."""
 
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -17,20 +16,18 @@ from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.messages.tombstones import purge
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, run_sweep
+from tests.support.gemini_events import last
 from tests.support.lagging_index import delay_index
 from tests.support.lambdas import Poller
 from tests.support.person import Person, problem
 from tests.support.stored import fill_room, messages_in
 from tests.support.template import Values
-from tests.support.wire import ALWAYS, Wire
+from tests.support.wire import ALWAYS, BATCH_GET, BATCH_WRITE, GET, UPDATE, Wire
 
 pytestmark = pytest.mark.both_engines
 
-BATCH_GET, BATCH_WRITE = "dynamodb.BatchGetItem", "dynamodb.BatchWriteItem"
-GET, UPDATE = "dynamodb.GetItem", "dynamodb.UpdateItem"
 ITEM_LIMIT = 400 * 1024
 """Bytes of an item, names of attributes included (DynamoDB's documentation, "Quotas")."""
-ANSWERED = {"content": {"parts": [{"text": "ß" * 300_000}]}, "finishReason": "STOP"}
 SIZE, MANY = 60_000, 40
 """Bytes of a message, and messages of a room that takes three pages of a megabyte."""
 
@@ -51,7 +48,7 @@ def test_a_longer_reply_than_an_item_may_hold_is_cut_and_stored(
     pro_user: Person, worker: Poller, google: StandIn
 ) -> None:
     room = pro_user.open_room(systemInstruction="😀" * 4_000)
-    google.fault("answer", events=[{"candidates": [ANSWERED]}])
+    google.fault("answer", events=[last("ß" * 300_000)])
     message = pro_user.ask(room, "😀" * CONTENT_LENGTH)
     worker.drain()
     look = pro_user.look(room, message)
@@ -62,27 +59,20 @@ def test_a_longer_reply_than_an_item_may_hold_is_cut_and_stored(
 def test_pages_that_end_at_a_megabyte_hold_each_message_once(
     basic_user: Person, large_room: str
 ) -> None:
-    def shown(url: str, key: Callable[[Any], str | None]) -> list[list[str]]:
-        found: list[list[str]] = []
-        following: str | None = ""
-        while following is not None:
-            data = basic_user.get(url + following).data
-            found.append([message["content"][:10].rstrip("x") for message in data["messages"]])
-            following = key(data)
-        return found
+    def contents(messages: list[Any]) -> list[str]:
+        return [message["content"][:10].rstrip("x") for message in messages]
 
     expected = [f"message {number}" for number in range(1, MANY + 1)]
-    back = shown(
-        f"/chatroom/{large_room}?limit=100",
-        lambda data: f"&cursor={data['nextCursor']}" if data["nextCursor"] else None,
-    )
+    url = f"/chatroom/{large_room}"
+    back = [page["messages"] for page in basic_user.pages(f"{url}?limit=100")]
     assert len(back) >= 3
-    assert [content for page in reversed(back) for content in page] == expected
-    forth = shown(
-        f"/chatroom/{large_room}/message?limit=100",
-        lambda data: f"&after={data['messages'][-1]['id']}" if len(data["messages"]) else None,
-    )
-    assert [content for page in forth for content in page] == expected
+    assert [content for page in reversed(back) for content in contents(page)] == expected
+    forth: list[Any] = []
+    while more := basic_user.get(
+        f"{url}/message?limit=100&after={forth[-1]['id'] if forth else ''}"
+    ).data["messages"]:
+        forth += more
+    assert contents(forth) == expected
     exported = pages.read_all(large_room, Hidden())
     assert [message.content[:10].rstrip("x") for message in exported] == expected
 

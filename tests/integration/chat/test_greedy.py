@@ -25,7 +25,7 @@ def dollars(user_id: str) -> float:
     return float(usage.committed) / 1e6
 
 
-def test_blocked_prompts_count_so_they_give_no_free_calls_to_gemini(
+def test_blocked_prompts_are_counted_so_that_no_call_to_gemini_is_free(
     basic_user: Person, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked", times="always")

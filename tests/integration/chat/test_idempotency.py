@@ -10,11 +10,10 @@ from tests.support.lambdas import Api, Poller
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person
 from tests.support.stored import prompts
-from tests.support.wire import Wire
+from tests.support.wire import SEND, Wire
 
 pytestmark = pytest.mark.any_write_order
 
-SEND = "sqs.SendMessage"
 TODAY = datetime.now(UTC).replace(hour=12)
 
 

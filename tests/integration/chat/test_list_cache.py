@@ -16,9 +16,7 @@ from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.person import Person
-from tests.support.wire import Died, Wire
-
-QUERY = "dynamodb.Query"
+from tests.support.wire import BATCH_GET, QUERY, Died, Wire
 
 
 def titles(reply: Reply) -> list[str]:
@@ -46,7 +44,7 @@ def test_the_second_request_for_a_list_of_rooms_is_a_cache_hit(
     assert list_rooms(basic_user) == ("miss", ["One"])
     wire.reset()
     assert list_rooms(basic_user) == ("hit", ["One"])
-    assert wire.calls() == ["dynamodb.BatchGetItem"], "which reads the session"
+    assert wire.calls() == [BATCH_GET], "which reads the session"
 
 
 def test_a_list_is_cached_for_ten_minutes(basic_user: Person, valkey: ValkeyServer) -> None:
@@ -161,7 +159,7 @@ def test_a_list_is_cached_only_after_both_of_two_pending_changes(basic_user: Per
     assert list_rooms(basic_user) == ("hit", ["1", "Two"])
 
 
-def test_a_room_being_created_prevents_caching_only_of_pages_that_could_show_it(
+def test_a_pending_new_room_prevents_caching_only_of_pages_that_could_show_it(
     basic_user: Person,
 ) -> None:
     for number in range(3):
@@ -194,7 +192,7 @@ def test_fifty_parallel_misses_take_one_table_read(basic_user: Person, wire: Wir
     assert wire.calls().count(QUERY) == 1
 
 
-def test_readers_that_wait_for_a_crashed_reader_read_the_table_themselves(
+def test_readers_read_the_table_themselves_after_a_reader_crashed(
     basic_user: Person, wire: Wire
 ) -> None:
     wire.cut(QUERY, "dies before")

@@ -44,7 +44,7 @@ from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
 from tests.support.stored import end_leases
 from tests.support.template import PROMPT_QUEUES, QUEUES, Values
-from tests.support.wire import Wire
+from tests.support.wire import SEND, Wire
 
 ATTEMPTS, DAILY, BURST, WINDOW = 2, 5, 4, 10
 TURNS = 20
@@ -55,7 +55,6 @@ SWEEP_EVERY = timedelta(minutes=15)
 """Longer than every lease."""
 STALE_AFTER_OUTAGE = timedelta(minutes=10)
 """The time for which Redis may hold an old list after an outage (DECISIONS.md)."""
-SEND = "sqs.SendMessage"
 
 CONTENTS = st.sampled_from(["Hello", "And now?", "Do harm"])
 REDIS = st.sampled_from(

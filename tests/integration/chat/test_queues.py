@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-import boto3
 import pytest
 
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
 from tests.support.lambdas import Poller
 from tests.support.person import Person
+from tests.support.queues import count_messages, purge
 from tests.support.template import PROMPT_QUEUES, Values
 
 PRO_QUEUE = "ProPromptsQueue"
@@ -33,7 +33,6 @@ def test_sent_repeated_retried_and_recovered_prompts_use_the_queue_of_the_plan(
     pro_user: Person,
     pollers: dict[str, Poller],
     google: StandIn,
-    values: Values,
 ) -> None:
     user, queue = (pro_user, PRO_QUEUE) if plan == "pro" else (basic_user, "PromptsQueue")
     room = user.open_room()
@@ -43,24 +42,17 @@ def test_sent_repeated_retried_and_recovered_prompts_use_the_queue_of_the_plan(
     assert poll_each(pollers) == [queue]
 
     assert user.retry(room, message).status == 202
-    boto3.client("sqs").purge_queue(QueueUrl=values.refs[queue])
+    purge(queue)
     assert run_sweep(timedelta(hours=1))["queued"] == 1
     assert poll_each(pollers) == [queue]
     assert user.look(room, message)["status"] == "answered"
 
 
 def test_a_pro_prompt_is_postponed_in_its_own_queue(
-    pro_user: Person, pollers: dict[str, Poller], google: StandIn, values: Values
+    pro_user: Person, pollers: dict[str, Poller], google: StandIn
 ) -> None:
     google.fault("error", status=503)
     pro_user.ask(pro_user.open_room())
     assert len(pollers[PRO_QUEUE].poll().failed) == 1
-    assert hidden(values, PRO_QUEUE) == 1
+    assert count_messages(PRO_QUEUE) == (0, 1)
     assert pollers[PRO_QUEUE].poll().bodies == [], "its pause is not over"
-
-
-def hidden(values: Values, queue: str) -> int:
-    answer = boto3.client("sqs").get_queue_attributes(
-        QueueUrl=values.refs[queue], AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
-    )
-    return int(answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"])

@@ -1,11 +1,9 @@
 """A redrive: prompts that failed in Gemini's outage are answered and not counted again."""
 
-import json
 import time
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 import pytest
 
 from geminichat.domain import ids, times
@@ -21,9 +19,10 @@ from tests.support.aftermath import bring_to_rest
 from tests.support.lagging_index import delay_index
 from tests.support.lambdas import Poller
 from tests.support.person import Person
+from tests.support.queues import count_messages, job_of, send_dead_letter
 from tests.support.stored import NO_ROOM, messages_in, prompts
 from tests.support.template import Values
-from tests.support.wire import Died, Wire
+from tests.support.wire import SEND, TRANSACT, Died, Wire
 
 
 @pytest.fixture(autouse=True)
@@ -51,13 +50,9 @@ def failed_prompt(basic_user: Person, worker: Poller, google: StandIn) -> tuple[
     return room, message
 
 
-def letters(values: Values) -> int:
+def letters() -> int:
     """Return the number of dead letters."""
-    attributes = boto3.client("sqs").get_queue_attributes(
-        QueueUrl=values.refs["DeadLettersQueue"], AttributeNames=["All"]
-    )["Attributes"]
-    hidden = int(attributes["ApproximateNumberOfMessagesNotVisible"])
-    return int(attributes["ApproximateNumberOfMessages"]) + hidden
+    return sum(count_messages("DeadLettersQueue"))
 
 
 def run(**options: Any) -> tuple[dict[str, int], str]:
@@ -68,13 +63,13 @@ def run(**options: Any) -> tuple[dict[str, int], str]:
 
 
 def test_a_redriven_prompt_is_answered_and_not_counted_again(
-    basic_user: Person, failed_prompt: tuple[str, str], worker: Poller, values: Values
+    basic_user: Person, failed_prompt: tuple[str, str], worker: Poller
 ) -> None:
     room, message = failed_prompt
     done, said = run()
     assert done == {"queued": 1}
     assert said == f"{message}: queued again\n1 of 1 queued again: gemini-unavailable 1."
-    assert letters(values) == 0
+    assert letters() == 0
     assert basic_user.look(room, message)["status"] == "queued"
     worker.drain()
     end = basic_user.look(room, message)
@@ -88,7 +83,6 @@ def test_a_redriven_prompt_that_fails_again_is_not_refunded_twice(
     failed_prompt: tuple[str, str],
     worker: Poller,
     google: StandIn,
-    values: Values,
 ) -> None:
     room, message = failed_prompt
     basic_user.ask(room, "another")
@@ -98,27 +92,27 @@ def test_a_redriven_prompt_that_fails_again_is_not_refunded_twice(
     worker.drain()
     assert basic_user.look(room, message)["status"] == "failed"
     assert basic_user.count_prompts() == 1
-    assert letters(values) == 0
+    assert letters() == 0
     assert run()[0] == {"queued": 1}
 
 
 @pytest.mark.any_write_order
 def test_prompts_that_were_retried_answered_or_deleted_are_not_redriven(
-    basic_user: Person, worker: Poller, google: StandIn, values: Values
+    basic_user: Person, worker: Poller, google: StandIn
 ) -> None:
     google.fault("error", status=503, times=3)
     rooms = [basic_user.open_room() for _ in range(3)]
     messages = [basic_user.ask(room) for room in rooms]
     worker.drain()
     for room in rooms:
-        send_dead_letter(values, json.dumps({"chatroomId": room, "seq": 1}))
+        send_dead_letter(job_of(room))
     assert basic_user.retry(rooms[0], messages[0]).status == 202
     assert basic_user.retry(rooms[1], messages[1]).status == 202
     worker.drain()
     basic_user.delete(rooms[2])
     assert purge(rooms[2], time.monotonic() + 60)
     assert run()[0] == {"ended": 3}
-    assert letters(values) == 0
+    assert letters() == 0
     assert basic_user.count_prompts() == 2
 
 
@@ -148,7 +142,7 @@ def test_a_prompt_that_is_answered_after_the_redrive_has_read_it_is_not_queued_a
         assert basic_user.retry(room, message).status == 202
         worker.drain()
 
-    wire.cut("dynamodb.TransactWriteItems", "meanwhile", do=answer, holding=(room,))
+    wire.cut(TRANSACT, "meanwhile", do=answer, holding=(room,))
     assert run()[0] == {"ended": 1}
     assert basic_user.look(room, message)["status"] == "answered"
 
@@ -192,51 +186,49 @@ def test_the_cost_of_a_redriven_prompt_is_counted(basic_user: Person, worker: Po
 
 
 def test_a_blocked_prompt_is_not_redriven(
-    basic_user: Person, worker: Poller, google: StandIn, values: Values
+    basic_user: Person, worker: Poller, google: StandIn
 ) -> None:
     room = basic_user.open_room()
     google.fault("blocked")
     basic_user.ask(room)
     worker.drain()
-    send_dead_letter(values, json.dumps({"chatroomId": room, "seq": 1}))
+    send_dead_letter(job_of(room))
     assert run()[0] == {"ended": 1}
     assert next(prompts(room)).status == "failed"
 
 
-def test_an_unfinished_prompt_is_not_redriven(
-    basic_user: Person, values: Values, worker: Poller
-) -> None:
+def test_an_unfinished_prompt_is_not_redriven(basic_user: Person, worker: Poller) -> None:
     room = basic_user.open_room()
     basic_user.ask(room)
-    send_dead_letter(values, json.dumps({"chatroomId": room, "seq": 1}))
+    send_dead_letter(job_of(room))
     assert run()[0] == {"waiting": 1}
     worker.drain()
     assert next(prompts(room)).status == "answered"
 
 
-@pytest.mark.parametrize("body", ["no job", json.dumps({"chatroomId": NO_ROOM, "seq": 1})])
-def test_a_dead_letter_that_names_no_prompt_is_removed(body: str, values: Values) -> None:
-    send_dead_letter(values, body)
+@pytest.mark.parametrize("body", ["no job", job_of(NO_ROOM)])
+def test_a_dead_letter_that_names_no_prompt_is_removed(body: str) -> None:
+    send_dead_letter(body)
     assert sum(run()[0].values()) == 1
-    assert letters(values) == 0
+    assert letters() == 0
 
 
 def test_a_dry_run_of_redrive_prints_the_same_and_changes_nothing(
-    basic_user: Person, failed_prompt: tuple[str, str], values: Values
+    basic_user: Person, failed_prompt: tuple[str, str]
 ) -> None:
     room, message = failed_prompt
-    send_dead_letter(values, json.dumps({"chatroomId": NO_ROOM, "seq": 1}))
+    send_dead_letter(job_of(NO_ROOM))
     before = [vars(item) for item in messages_in(room)]
     done, said = run(dryRun=True)
     assert done == {"ended": 1, "queued": 1}
     assert said.endswith("1 of 2 queued again: gemini-unavailable 1.")
     assert [vars(item) for item in messages_in(room)] == before
-    assert letters(values) == 1
+    assert letters() == 1
     assert run() == (done, said)
     assert basic_user.look(room, message)["status"] == "queued"
 
 
-@pytest.mark.parametrize("call", ["dynamodb.TransactWriteItems", "sqs.SendMessage"])
+@pytest.mark.parametrize("call", [TRANSACT, SEND])
 @pytest.mark.parametrize("how", ["dies before", "dies after"])
 def test_an_aborted_redrive_loses_no_prompt(
     call: str,
@@ -252,26 +244,17 @@ def test_an_aborted_redrive_loses_no_prompt(
         run()
     wire.reset()
     bring_to_rest(worker, [room])
-    was_queued = (call, how) != ("dynamodb.TransactWriteItems", "dies before")
+    was_queued = (call, how) != (TRANSACT, "dies before")
     assert basic_user.look(room, message)["status"] == ("answered" if was_queued else "failed")
     assert len(operators.read_audit(basic_user.id)) == was_queued
     assert basic_user.count_prompts() == 0
-
-
-def send_dead_letter(values: Values, body: str) -> None:
-    boto3.client("sqs").send_message(
-        QueueUrl=values.refs["DeadLettersQueue"],
-        MessageBody=body,
-        MessageGroupId="test",
-        MessageDeduplicationId=ids.new("x"),
-    )
 
 
 def test_a_redrive_is_recorded_before_the_first_prompt_is_queued_and_happens_once(
     failed_prompt: tuple[str, str], basic_user: Person, wire: Wire
 ) -> None:
     act = {"act": "redrive", "id": ids.new("a"), "reason": "the outage is over", "hours": 1.0}
-    wire.cut("dynamodb.TransactWriteItems", "dies before", holding=(failed_prompt[1],))
+    wire.cut(TRANSACT, "dies before", holding=(failed_prompt[1],))
     with pytest.raises(Died):
         operators.send(act)
     wire.reset()

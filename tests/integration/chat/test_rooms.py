@@ -8,7 +8,7 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person, problem
-from tests.support.wire import Wire
+from tests.support.wire import GET, TRANSACT, Wire
 
 
 @pytest.fixture(autouse=True)
@@ -48,12 +48,12 @@ def test_a_deleted_room_allows_exactly_one_new_room(basic_user: Person) -> None:
 def test_the_plan_is_read_only_at_the_limit_of_the_basic_plan(pro_user: Person, wire: Wire) -> None:
     for _ in range(3):
         pro_user.open_room()
-    assert "dynamodb.GetItem" not in wire.calls()
+    assert GET not in wire.calls()
     pro_user.open_room()
     assert wire.calls()[-3:] == [
-        "dynamodb.TransactWriteItems",
-        "dynamodb.GetItem",
-        "dynamodb.TransactWriteItems",
+        TRANSACT,
+        GET,
+        TRANSACT,
     ]
 
 

@@ -91,7 +91,7 @@ def clean_stage(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.usefixtures("three_worst_cases")
 @pytest.mark.parametrize("redis_is", ["up", "down", "too low", "too high"])
-def test_of_fifty_parallel_prompts_exactly_as_many_are_accepted_as_the_cap_can_pay(
+def test_of_fifty_parallel_prompts_exactly_the_three_that_the_cap_can_pay_are_accepted(
     redis_is: str, basic_user: Person, redis: StandIn, valkey: ValkeyServer
 ) -> None:
     rooms = [basic_user.open_room() for _ in range(50)]
@@ -268,7 +268,7 @@ def test_a_retry_is_refused_by_the_limits_of_a_prompt(
 # ── Settlement ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_failed_attempt_that_is_billed_is_reserved_in_addition_to_the_next_one(
+def test_the_cost_of_a_failed_attempt_is_added_to_the_reservation(
     basic_user: Person,
 ) -> None:
     room = basic_user.open_room()

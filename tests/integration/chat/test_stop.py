@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 
 from geminichat.domain import ids
@@ -19,22 +18,17 @@ from geminichat.tables.messages.prompts import request_stop
 from geminichat.tables.messages.stored import StoredMessage
 from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check, run_sweep
+from tests.support.gemini_events import last, piece
 from tests.support.http_api import Reply
 from tests.support.lambdas import Batch, Poller
 from tests.support.moments import NOON
+from tests.support.parallel import wait_until
 from tests.support.person import Person
+from tests.support.queues import purge
 from tests.support.stored import end_leases, messages_in, prompts
-from tests.support.template import Values
-from tests.support.wire import Wire
+from tests.support.wire import BATCH_GET, Wire
 
-DONE = {
-    "candidates": [{"content": {"parts": [{"text": "The end."}]}, "finishReason": "STOP"}],
-    "usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 20},
-}
-
-
-def piece_of(number: int) -> dict[str, Any]:
-    return {"candidates": [{"content": {"parts": [{"text": f"piece {number} "}]}}]}
+PIECES = [piece(f"piece {number} ") for number in range(200)]
 
 
 @pytest.fixture
@@ -60,13 +54,6 @@ def partial(user: Person, room: str, message: str, start: int = 0) -> Any:
     return shown.data.get("partial")
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
-
-
 def test_a_queued_prompt_is_stopped_and_refunded_and_never_sent_to_gemini(
     basic_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
@@ -86,7 +73,7 @@ def test_a_queued_prompt_is_stopped_and_refunded_and_never_sent_to_gemini(
 def test_a_generating_prompt_is_stopped_and_keeps_its_text(
     basic_user: Person, room: str, google: StandIn, run_worker: Callable[[], Future[Batch]]
 ) -> None:
-    google.fault("answer", events=[piece_of(n) for n in range(200)], pause=0.05)
+    google.fault("answer", events=PIECES, pause=0.05)
     message = basic_user.ask(room)
     work = run_worker()
     wait_until(lambda: (partial(basic_user, room, message) or {}).get("text"))
@@ -133,7 +120,7 @@ def test_a_generating_prompt_that_is_hidden_is_stopped(
     if act == "undo":
         worker.drain()
         message = basic_user.regenerate(room, message).data["messageId"]
-    google.fault("answer", events=[piece_of(n) for n in range(200)], pause=0.05)
+    google.fault("answer", events=PIECES, pause=0.05)
     work = run_worker()
     wait_until(lambda: basic_user.look(room, message)["status"] == "generating")
     began = time.monotonic()
@@ -168,7 +155,7 @@ def test_a_stopped_reply_is_part_of_the_history(
     basic_user: Person, room: str, google: StandIn, worker: Poller,
     run_worker: Callable[[], Future[Batch]],
 ) -> None:  # fmt: skip
-    google.fault("answer", events=[piece_of(0), piece_of(1)], hold=30)
+    google.fault("answer", events=PIECES[:2], hold=30)
     message = basic_user.ask(room, "one")
     work = run_worker()
     wait_until(lambda: (partial(basic_user, room, message) or {}).get("text"))
@@ -193,13 +180,13 @@ def lease_and_die(user: Person, room: str, text: str = "") -> str:
 
 @pytest.mark.parametrize("by", ["worker", "sweep"])
 def test_a_stop_is_honoured_after_the_workers_death(
-    by: str, basic_user: Person, room: str, worker: Poller, google: StandIn, values: Values
+    by: str, basic_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     message = lease_and_die(basic_user, room, "The text so far")
     assert stop(basic_user, room, message).status == 202
     end_leases(room)
     if by == "sweep":
-        boto3.client("sqs").purge_queue(QueueUrl=values.refs["PromptsQueue"])
+        purge("PromptsQueue")
         run_sweep(timedelta(hours=1))
     else:
         worker.drain()
@@ -215,7 +202,7 @@ def test_a_stop_marked_on_the_prompt_only_is_honoured_after_a_failed_attempt(
     message = basic_user.ask(room)
     google.fault("error", status=503)
     wire.cut(
-        "dynamodb.BatchGetItem",
+        BATCH_GET,
         "meanwhile",
         do=lambda: request_stop(room, 1),
         holding=(live.Live.table_name(),),
@@ -236,7 +223,7 @@ def test_a_stop_that_races_the_end_has_one_outcome(
     rooms = [pro_user.open_room() for _ in range(RACES)]
     outcomes = set()
     for number, room in enumerate(rooms):
-        google.fault("answer", events=[piece_of(0), DONE], pause=0.02, match=room)
+        google.fault("answer", events=[PIECES[0], last("The end.")], pause=0.02, match=room)
         message = pro_user.ask(room, f"Hello ({room})")
         with ThreadPoolExecutor() as pool:
             work = pool.submit(worker.poll)
@@ -274,8 +261,8 @@ def test_a_poll_returns_the_text_from_its_offset_on(
     start: int, text: str, basic_user: Person, room: str
 ) -> None:
     message = lease_and_die(basic_user, room)
-    for offset, piece in ((0, "a\U0001f600"), (3, "bc"), (5, "d")):
-        pieces.put_piece(room, 1, 1, Piece(offset, piece), datetime.now(UTC))
+    for offset, text_so_far in ((0, "a\U0001f600"), (3, "bc"), (5, "d")):
+        pieces.put_piece(room, 1, 1, Piece(offset, text_so_far), datetime.now(UTC))
     assert partial(basic_user, room, message, start) == {"attempt": 1, "from": start, "text": text}
     assert partial(basic_user, room, message, start + 50)["from"] == 6
     assert "partial" not in basic_user.look(room, message)

@@ -13,24 +13,15 @@ from geminichat.domain import times, titles
 from geminichat.domain.rooms import TITLE_LENGTH
 from geminichat.tables.usage import Usage
 from infra.local.standins.faults import StandIn
+from tests.support.gemini_events import piece
 from tests.support.lambdas import Poller
 from tests.support.parallel import at_once
 from tests.support.person import Person
 from tests.support.template import Values
-from tests.support.wire import Died, Wire
+from tests.support.wire import BATCH_GET, SEND, TRANSACT, Died, Wire
 
-BATCH_GET, TRANSACT, SEND = (
-    "dynamodb.BatchGetItem",
-    "dynamodb.TransactWriteItems",
-    "sqs.SendMessage",
-)
 PROMPT = "What is a queue good for?"
 WORDS, GENERATED = PROMPT, "Chat about What is a"
-ANSWERED = {
-    "candidates": [
-        {"content": {"parts": [{"text": "Late"}]}, "finishReason": 1},
-    ]
-}
 
 
 @pytest.fixture
@@ -112,7 +103,7 @@ def test_a_title_does_not_move_its_room_in_the_list(
         *({"kind": kind} for kind in ("drop", "garbage", "blocked", "finish", "empty", "no-text")),
         {"kind": "max-tokens"},
         {"kind": "answer", "body": {"candidates": []}},
-        {"kind": "answer", "events": [ANSWERED], "pause": 0.5, "repeat": 20},  # 10 s
+        {"kind": "answer", "events": [piece("Late")], "pause": 0.5, "repeat": 20},  # 10 s
     ],
     ids=str,
 )
@@ -133,7 +124,7 @@ def test_without_gemini_the_prompts_words_are_the_title(
 def test_a_title_that_arrives_byte_by_byte_is_given_up_after_three_seconds(
     basic_user: Person, room: str, titler: Poller, google: StandIn
 ) -> None:
-    google.fault("answer", events=[ANSWERED] * 8, pause=1)
+    google.fault("answer", events=[piece("Late")] * 8, pause=1)
     began = time.monotonic()
     titler.poll()
     assert 2.9 < time.monotonic() - began < 4
@@ -191,7 +182,7 @@ def test_without_budget_the_prompts_words_remain_the_title(
 
 @pytest.mark.parametrize("title", ["Mine", "New Chat", WORDS])
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_rename_before_or_while_a_title_is_generated_wins(
+def test_a_title_that_is_generated_during_a_rename_replaces_nothing(
     nth: int, title: str, basic_user: Person, room: str, titler: Poller, wire: Wire
 ) -> None:
     wire.cut(TRANSACT, "meanwhile", nth=nth, do=lambda: rename(basic_user, room, title))

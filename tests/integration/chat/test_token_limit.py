@@ -10,7 +10,7 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Poller
 from tests.support.person import Person
 from tests.support.stored import prompts
-from tests.support.wire import Wire
+from tests.support.wire import BATCH_GET, SEND, TRANSACT, Wire
 
 LIMIT = 20
 POLICY = f'"tokens";q={LIMIT};w=86400, "burst";q=20;w=10'
@@ -86,7 +86,7 @@ def test_a_refusal_for_tokens_takes_two_reads(pro_user: Person, wire: Wire) -> N
     for _ in range(3):
         wire.reset()
         check_refusal(pro_user.send(room))
-        assert wire.calls() == ["dynamodb.BatchGetItem"] * 2
+        assert wire.calls() == [BATCH_GET] * 2
 
 
 @pytest.mark.usefixtures("limited")
@@ -96,9 +96,9 @@ def test_the_token_limit_takes_no_further_call(pro_user: Person, wire: Wire) -> 
     wire.reset()
     pro_user.ask(room)
     assert wire.calls() == [
-        "dynamodb.BatchGetItem",
-        "dynamodb.TransactWriteItems",
-        "sqs.SendMessage",
+        BATCH_GET,
+        TRANSACT,
+        SEND,
     ]
 
 

@@ -96,7 +96,7 @@ def test_there_are_never_more_than_eight_connections_when_many_open_at_once(ann:
     assert len({one for each in closed for one in each}) == 16 - MOST_CONNECTIONS
 
 
-def test_a_connection_that_no_longer_counts_makes_room(ann: Person) -> None:
+def test_opening_a_connection_returns_the_ones_that_have_expired(ann: Person) -> None:
     old, new = new_id(), new_id()
     open_connection(ann, old)
     assert open_connection(ann, new, NOW + timedelta(minutes=16)) == (old,)

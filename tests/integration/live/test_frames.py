@@ -1,4 +1,4 @@
-"""Frames and pieces: what a worker sends and stores while a reply grows, and what it does not."""
+"""The frames that a worker posts and the pieces that it stores while a reply grows."""
 
 import logging
 import secrets
@@ -15,21 +15,14 @@ from geminichat.operations import live_reply
 from geminichat.tables import live, pieces
 from geminichat.tables.messages.stored import StoredMessage
 from infra.local.standins.faults import StandIn
+from tests.support.gemini_events import whole as whole_reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
 from tests.support.sockets import Connections, Socket
 from tests.support.template import Values
-from tests.support.wire import ALWAYS, Wire
+from tests.support.wire import ALWAYS, BATCH_GET, PUT, TRANSACT, UPDATE, Wire
 
-PUT, READ = "dynamodb.PutItem", "dynamodb.BatchGetItem"
 PAUSE = 0.05
-
-
-def events(texts: list[str]) -> list[dict[str, Any]]:
-    """Return the events of a reply of these texts."""
-    parts = [{"candidates": [{"content": {"parts": [{"text": text}]}}]} for text in texts]
-    usage = {"promptTokenCount": 8, "totalTokenCount": 60}
-    return [*parts, {"candidates": [{"finishReason": "STOP"}], "usageMetadata": usage}]
 
 
 WORDS = [f"word{number} " for number in range(50)]
@@ -58,7 +51,7 @@ def answer(
     person: Person, room: str, google: StandIn, worker: Poller, texts: list[str] = WORDS
 ) -> tuple[str, float]:
     """Send a prompt and answer it; return its id and the seconds that this took."""
-    google.fault("answer", events=events(texts), pause=PAUSE)
+    google.fault("answer", events=whole_reply(texts), pause=PAUSE)
     message = person.ask(room)
     began = time.monotonic()
     worker.poll()
@@ -72,10 +65,10 @@ def test_nothing_is_written_or_posted_while_nobody_watches(
     _, seconds = answer(ann, room, google, worker)
     calls = wire.calls()
     assert calls.count(PUT) == 0
-    assert calls.count("dynamodb.TransactWriteItems") == 2, "the prompt's beginning and its end"
+    assert calls.count(TRANSACT) == 2, "the prompt's beginning and its end"
     assert connections.posted == []
     reads = wire.calls(about=(live.Live.table_name(),))
-    assert 2 <= reads.count(READ) <= seconds + 2, "the first look, and one per second"
+    assert 2 <= reads.count(BATCH_GET) <= seconds + 2, "the first look, and one per second"
 
 
 @pytest.fixture
@@ -96,7 +89,7 @@ def test_a_watched_reply_costs_a_put_and_a_read_per_second_and_four_posts(
     _, api, calls = watched_reply
     seconds = api.times[-1] - api.times[0]
     assert 1 <= calls.count(PUT) <= seconds + 1
-    assert calls.count(READ) <= seconds + 2
+    assert calls.count(BATCH_GET) <= seconds + 2
     assert 5 <= len(api.times) <= 4 * seconds + 2
 
 
@@ -178,7 +171,7 @@ def test_a_connection_that_is_removed_while_gemini_is_silent_receives_nothing_mo
     ann: Person, room: str, google: StandIn, worker: Poller, connections: Connections
 ) -> None:
     connection = connect(ann)
-    google.fault("answer", events=events(WORDS[:4]), pause=2.5)
+    google.fault("answer", events=whole_reply(WORDS[:4]), pause=2.5)
     ann.ask(room)
     with ThreadPoolExecutor() as pool:
         work = pool.submit(worker.poll)
@@ -207,7 +200,7 @@ def test_another_attempt_is_announced_and_its_frames_name_it(
 def test_a_poll_makes_the_worker_store_pieces_as_a_connection_does(
     ann: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
-    google.fault("answer", events=events(WORDS), pause=PAUSE)
+    google.fault("answer", events=whole_reply(WORDS), pause=PAUSE)
     message = ann.ask(room)
     assert ann.get(f"/chatroom/{room}/message/{message}?from=0").data["status"] == "queued"
     assert live.find_watchers(ann.id, datetime.now(UTC)).is_anyone_there
@@ -228,7 +221,7 @@ def test_the_lease_and_the_messages_are_prolonged_while_gemini_is_silent(
     wire.reset()
     worker.poll()
     assert ann.look(room, message)["status"] == "answered"
-    assert wire.calls().count("dynamodb.UpdateItem") >= 3, "the lease, and two prolongations"
+    assert wire.calls().count(UPDATE) >= 3, "the lease, and two prolongations"
 
 
 def test_an_attempt_that_lost_its_lease_stops_asking_gemini(
@@ -240,7 +233,7 @@ def test_an_attempt_that_lost_its_lease_stops_asking_gemini(
     ann.ask(room)
     wire.reset()
     wire.cut(
-        "dynamodb.UpdateItem",
+        UPDATE,
         "meanwhile",
         nth=2,
         do=lambda: StoredMessage(room, 1).update([StoredMessage.lease.set("l_other")]),
@@ -270,7 +263,7 @@ def test_no_ticket_token_or_text_of_a_reply_reaches_a_log(
     caplog.set_level(logging.INFO)
     connections.refused = 0.3
     mark = secrets.token_hex(8)
-    whole = events([f"{mark} {number} " for number in range(24)])
+    whole = whole_reply([f"{mark} {number} " for number in range(24)])
     secret = [mark]
     for way in SAID:
         person = Person.new(api)
@@ -290,7 +283,7 @@ def test_no_ticket_token_or_text_of_a_reply_reaches_a_log(
             case "no pieces":
                 wire.cut(PUT, "failing", times=ALWAYS, holding=(room,))
             case "not stored":
-                wire.cut("dynamodb.TransactWriteItems", "failing", nth=2, times=8, holding=(room,))
+                wire.cut(TRANSACT, "failing", nth=2, times=8, holding=(room,))
         google.fault("answer", events=sent, pause=PAUSE, match=f"{way} {mark}")
         message = person.ask(room, f"{way} {mark}")
         assert person.get(f"/chatroom/{room}/message/{message}?from=0").status == 200

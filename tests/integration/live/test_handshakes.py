@@ -213,10 +213,8 @@ def test_replacing_and_restoring_an_identity_closes_the_connections_of_ended_ses
     other = Socket(address(ann))
     ann.prove(at=now - timedelta(minutes=2))
     own = Socket(address(ann))
-    second.ask_for_code("link")
     proof = ann.confirm(at=now - timedelta(minutes=1))
-    body = second.named | {"otp": second.code()} | proof
-    assert ann.post("/user/identity", body).status == 200
+    assert ann.add_identity(second, proof).status == 200
     assert connections.closed == [other.id]
     assert connections_of(ann) == {own.id}
     ann.prove()

@@ -21,7 +21,7 @@ def test_an_address_is_counted_as_the_network_of_one_customer(source: str, count
     assert network(source) == counted_as
 
 
-def test_an_ipv6_address_belongs_to_a_device_a_household_and_a_company() -> None:
+def test_an_ipv6_address_counts_for_its_64_its_56_and_its_48() -> None:
     found = networks("2001:db8:1:2ff::5")
     assert [(one.name, one.factor) for one in found] == [
         ("2001:db8:1:2ff::/64", 1),

@@ -1,4 +1,4 @@
-"""One-time codes: drawn, hashed, matched, and how often they are sent."""
+"""One-time codes: how they are generated, hashed and compared, and how often they are sent."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -106,7 +106,7 @@ def test_ten_other_callers_codes_do_not_use_up_a_callers_own_limit() -> None:
     codes.require_sendable([*others, *send_codes("device:d", 40)], "device:d", NOON)
 
 
-def test_no_number_of_callers_gets_more_than_sixty_codes_per_hour_to_an_identity() -> None:
+def test_an_identity_is_sent_at_most_sixty_codes_per_hour_from_all_networks_together() -> None:
     others = [one for n in range(60) for one in send_codes(f"network:{n}", 100)]
     with pytest.raises(TooManyRequests):
         codes.require_sendable(others, ME, NOON)

@@ -157,7 +157,7 @@ def test_a_hash_is_argon2id_at_owasps_cost_and_matches_its_password_only() -> No
     assert not hashing.is_match("correct horse battery", "no hash at all")
 
 
-def test_a_letter_matches_in_every_unicode_form() -> None:
+def test_a_password_matches_in_every_unicode_form() -> None:
     hashed = hashing.hash_password("caf\u00e9 au lait")
     assert hashing.is_match("cafe\u0301 au lait", hashed)
 

@@ -13,7 +13,7 @@ from tests.support.alarms import alarms
 GB_SECOND = 0.0000133334
 
 
-def of(warm: dict[int, float], cold: dict[int, float] | None = None) -> Measured:
+def build(warm: dict[int, float], cold: dict[int, float] | None = None) -> Measured:
     return Measured(warm, cold or warm, {}, 0.0, 0.0)
 
 
@@ -24,37 +24,37 @@ def test_a_functions_share_of_a_cpu_grows_with_its_memory_up_to_a_whole_one() ->
 
 
 def test_compute_is_billed_by_memory_and_by_milliseconds_rounded_up() -> None:
-    assert model.compute(of({512: 99.2}), 512) == pytest.approx(0.1 * 0.5 * GB_SECOND)
-    assert model.compute(of({1024: 100.0}), 1024) == pytest.approx(0.1 * GB_SECOND)
+    assert model.compute(build({512: 99.2}), 512) == pytest.approx(0.1 * 0.5 * GB_SECOND)
+    assert model.compute(build({1024: 100.0}), 1024) == pytest.approx(0.1 * GB_SECOND)
 
 
 def test_one_percent_of_the_requests_is_a_cold_start() -> None:
-    it = of({512: 100.0}, {512: 1100.0})
+    it = build({512: 100.0}, {512: 1100.0})
     assert model.milliseconds(it, 512) == pytest.approx(110.0)
     assert model.compute(it, 512) == pytest.approx(0.110 * 0.5 * GB_SECOND)
 
 
 def test_the_price_of_a_saved_hour_is_the_larger_sizes_extra_cost() -> None:
-    it = of({512: 100.0, 1024: 64.0})
+    it = build({512: 100.0, 1024: 64.0})
     more = (0.064 - 0.1 * 0.5) * GB_SECOND
-    assert model.hour_spared(it, 512, 1024) == pytest.approx(more / 0.036 * 3600)
-    assert model.hour_spared(it, 512, 1024, people=10) == pytest.approx(more / 0.36 * 3600)
+    assert model.price_of_saved_hour(it, 512, 1024) == pytest.approx(more / 0.036 * 3600)
+    assert model.price_of_saved_hour(it, 512, 1024, people=10) == pytest.approx(more / 0.36 * 3600)
 
 
 def test_a_faster_size_at_the_same_cost_saves_hours_for_free() -> None:
-    hourly = model.hour_spared(of({128: 400.0, 256: 190.0}), 128, 256)
+    hourly = model.price_of_saved_hour(build({128: 400.0, 256: 190.0}), 128, 256)
     assert hourly is not None
     assert hourly < 0
 
 
 @pytest.mark.parametrize("warm", [100.0, 99.7, 104.0])
 def test_a_size_that_is_not_faster_saves_no_time(warm: float) -> None:
-    assert model.hour_spared(of({512: 100.0, 1024: warm}), 512, 1024) is None
+    assert model.price_of_saved_hour(build({512: 100.0, 1024: warm}), 512, 1024) is None
 
 
 def test_the_cost_of_a_full_batch_is_split_among_its_ten_prompts() -> None:
     walls = dict.fromkeys(model.MEMORIES, 1000.0)
-    known = {name: of(walls) for name in (model.SEND, model.POLL, model.WORKER, model.FULL)}
+    known = {name: build(walls) for name in (model.SEND, model.POLL, model.WORKER, model.FULL)}
     single, together = (model.exchange(known, 512, together=full) for full in (False, True))
     worker = 0.5 * GB_SECOND
     assert single.compute - together.compute == pytest.approx(0.9 * worker)
@@ -62,7 +62,7 @@ def test_the_cost_of_a_full_batch_is_split_among_its_ten_prompts() -> None:
 
 def test_the_cost_model_gives_the_worker_at_least_its_minimum_memory() -> None:
     walls = dict.fromkeys(model.MEMORIES, 1000.0)
-    known = {name: of(walls) for name in (model.SEND, model.POLL, model.WORKER)}
+    known = {name: build(walls) for name in (model.SEND, model.POLL, model.WORKER)}
     others = 1 + model.ASSUMED["polls"]
     compute = model.exchange(known, 128).compute
     assert compute == pytest.approx((others * 128 + 256) / 1024 * GB_SECOND)
@@ -70,11 +70,11 @@ def test_the_cost_model_gives_the_worker_at_least_its_minimum_memory() -> None:
 
 def test_a_watched_exchange_pays_for_frames_and_a_share_of_its_connection() -> None:
     walls = dict.fromkeys(model.MEMORIES, 1000.0)
-    known = {name: of(walls) for name in (model.SEND, model.POLL, model.WORKER)}
+    known = {name: build(walls) for name in (model.SEND, model.POLL, model.WORKER)}
     seconds = model.ASSUMED["model_seconds"]
 
     def dollars(posts: int, reads: float, writes: float) -> float:
-        return model.watched(known, seconds, posts, reads, writes)
+        return model.watched_exchange(known, seconds, posts, reads, writes)
 
     assert dollars(10, 0, 0) - dollars(0, 0, 0) == pytest.approx(10e-6)
     assert dollars(0, 8, 4) - dollars(0, 0, 0) == pytest.approx(8 * 0.125e-6 + 4 * 0.625e-6)
@@ -82,13 +82,13 @@ def test_a_watched_exchange_pays_for_frames_and_a_share_of_its_connection() -> N
     connection = (8 * poll + 4e-6 + 20 * 0.25e-6) / 10
     unwatched = model.exchange(known).total
     assert dollars(0, 0, 0) == pytest.approx(unwatched - poll + connection)
-    longer = model.watched(known, seconds + 4, 0, 0, 0)
+    longer = model.watched_exchange(known, seconds + 4, 0, 0, 0)
     assert longer - dollars(0, 0, 0) == pytest.approx(GB_SECOND)
 
 
 def idle() -> model.Idle:
     """Return the idle cost if a sweep takes no time and makes no calls."""
-    return model.idle({model.SWEEP: of({model.memory_of(model.SWEEP): 0.0})})
+    return model.idle({model.SWEEP: build({model.memory_of(model.SWEEP): 0.0})})
 
 
 def test_the_idle_cost_counts_every_metric_of_every_alarm_the_dashboard_and_the_traces() -> None:
@@ -96,15 +96,17 @@ def test_the_idle_cost_counts_every_metric_of_every_alarm_the_dashboard_and_the_
     assert watched > 10
     assert idle().alarms == pytest.approx(watched * 0.10)
     assert idle().dashboard == pytest.approx(3.00)
-    assert idle().traces == pytest.approx(model.scheduled() * 5e-6)
+    assert idle().traces == pytest.approx(model.scheduled_invocations() * 5e-6)
     assert idle().metrics == pytest.approx(0.30), "the sweep writes SpendingShare"
-    assert model.scheduled() > 43_800, "the sweep runs every minute"
+    assert model.scheduled_invocations() > 43_800, "the sweep runs every minute"
     assert idle().after_free_tiers == pytest.approx((watched - 10) * 0.10)
 
 
 def test_x_ray_records_the_first_invocation_per_second_and_a_share_of_the_others() -> None:
-    assert model.traced(1_000_000) == pytest.approx(5.00)
-    assert model.traced(model.SECONDS + 1_000_000) == pytest.approx(model.SECONDS * 5e-6 + 0.25)
+    assert model.price_of_traces(1_000_000) == pytest.approx(5.00)
+    assert model.price_of_traces(model.SECONDS + 1_000_000) == pytest.approx(
+        model.SECONDS * 5e-6 + 0.25
+    )
 
 
 def test_a_month_costs_the_idle_cost_plus_its_exchanges_traces_and_metrics() -> None:
@@ -114,7 +116,7 @@ def test_a_month_costs_the_idle_cost_plus_its_exchanges_traces_and_metrics() -> 
 
 
 def test_break_even_is_the_load_at_which_a_month_costs_the_fixed_price() -> None:
-    assert model.crossing(10.0, lambda exchanges: 1 + exchanges * 30e-6) == 300_000
+    assert model.find_crossing(10.0, lambda exchanges: 1 + exchanges * 30e-6) == 300_000
 
 
 BENCHMARKS = (ROOT / "BENCHMARKS.md").read_text()
@@ -151,7 +153,7 @@ def test_the_readme_says_what_the_last_bench_measured() -> None:
     assert batch == pytest.approx(0.1, abs=0.02)
 
 
-def test_a_figure_has_the_medians_and_the_95th_percentile_of_several_starts() -> None:
+def test_a_figure_has_the_medians_and_the_95th_percentile_of_all_starts() -> None:
     starts = [Times(0.1, 0.3, [n / 1e3 for n in range(1, 11)])] * 2
     starts.append(Times(0.5, 0.9, []))
     figure = Figure.of(starts)

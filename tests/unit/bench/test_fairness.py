@@ -8,7 +8,7 @@ WORKERS = default("WorkerConcurrency")
 
 
 @pytest.mark.parametrize("limit", ["BasicInFlight", "ProInFlight", "UnprovenInFlight"])
-def test_neither_one_user_nor_all_unproven_users_occupy_more_than_half_of_the_workers(
+def test_one_user_and_all_unproven_users_each_occupy_at_most_half_of_the_workers(
     limit: str,
 ) -> None:
     assert default(limit) <= WORKERS // 2

@@ -1,4 +1,4 @@
-"""SCALE.md: its tables are those of the model, and the simulation does what a queue does."""
+"""SCALE.md: its tables equal the model's, and the simulated queue behaves like a queue."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.bench import scale
 PAGE = scale.PAGE.read_text()
 
 
-def test_the_tables_of_the_page_are_those_of_the_model() -> None:
+def test_the_tables_of_the_page_equal_the_models() -> None:
     assert scale.update(PAGE, scale.tables()) == PAGE, "run `python -m tests.bench.scale`"
 
 
@@ -26,7 +26,7 @@ def test_the_page_names_the_users_at_which_one_queue_has_too_few_workers() -> No
     assert float(found[1]) == pytest.approx(most / 1e6, abs=0.05)
 
 
-def test_prompts_wait_for_nothing_while_workers_are_idle() -> None:
+def test_prompts_do_not_wait_while_workers_are_idle() -> None:
     waits = scale.simulate(0.2, 50)
     assert (waits.slow, waits.batch) == (0, 1)
 
@@ -37,12 +37,12 @@ def test_batches_are_larger_the_more_prompts_wait() -> None:
     assert few.median < many.median
 
 
-def test_waits_grow_with_time_beyond_what_full_batches_answer() -> None:
+def test_waits_grow_while_more_prompts_come_than_full_batches_answer() -> None:
     rate = 2 * scale.full_worker_rate() * 10
     short, long = (scale.simulate(rate, 10, seconds=seconds) for seconds in (120, 480))
     assert long.median > 3 * short.median
     assert long.batch == pytest.approx(scale.BATCH, abs=0.5)
 
 
-def test_a_part_of_a_large_queue_waits_like_the_whole() -> None:
+def test_prompts_wait_as_long_in_a_queue_scaled_down_with_its_load() -> None:
     assert scale.simulate(5_000, 10_000).slow == pytest.approx(scale.simulate(49, 98).slow, rel=0.5)

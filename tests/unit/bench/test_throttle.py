@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.bench.throttle import PERIOD, Quota, cpu_of, throttled
+from tests.bench.throttle import PERIOD, Quota, cpu_of, throttle
+from tests.support import parallel
 
 
 def run(quota: Quota, until: float, needs: Callable[[float], bool]) -> list[tuple[float, float]]:
@@ -52,7 +53,7 @@ def test_an_unused_cpu_share_is_lost_at_the_end_of_the_period() -> None:
 
 def test_a_cpu_overrun_is_deducted_from_the_next_periods() -> None:
     quota = Quota(0.25, 0.0, 0.0)
-    used = 0.25 * PERIOD * 3.5  # the look came late
+    used = 0.25 * PERIOD * 3.5  # the process was checked too late
     looks = [quota.update(period * PERIOD, used)[0] for period in (0.9, 1, 2, 3, 4)]
     assert looks == [False, False, False, True, True]
     may, pause = quota.update(4.1 * PERIOD, used + 0.26 * PERIOD)
@@ -85,44 +86,40 @@ def state(process: subprocess.Popen[bytes]) -> str:
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def until(met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not met():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+wait_until = partial(parallel.wait_until, seconds=30, every=0.002)
 
 
 def test_a_process_that_has_used_its_quota_is_stopped_until_the_next_period(
     busy: subprocess.Popen[bytes],
 ) -> None:
     now = 0.0
-    with throttled(busy.pid, 0.25, clock=lambda: now):
-        until(lambda: state(busy) == "T")
+    with throttle(busy.pid, 0.25, clock=lambda: now):
+        wait_until(lambda: state(busy) == "T")
         used = cpu_of(busy.pid)
         now = 20 * PERIOD
-        until(lambda: cpu_of(busy.pid) > used)  # it went on
-        until(lambda: state(busy) == "T")
+        wait_until(lambda: cpu_of(busy.pid) > used)  # it went on
+        wait_until(lambda: state(busy) == "T")
         assert cpu_of(busy.pid) - used >= 0.2 * PERIOD  # not more often than it had to
 
 
 def test_a_process_has_the_whole_cpu_again_after_the_throttled_block(
     busy: subprocess.Popen[bytes],
 ) -> None:
-    with throttled(busy.pid, 0.1, clock=lambda: 0.0):
-        until(lambda: state(busy) == "T")
+    with throttle(busy.pid, 0.1, clock=lambda: 0.0):
+        wait_until(lambda: state(busy) == "T")
     assert state(busy) != "T"
     used = cpu_of(busy.pid)
-    until(lambda: cpu_of(busy.pid) > used + 10 * PERIOD)
+    wait_until(lambda: cpu_of(busy.pid) > used + 10 * PERIOD)
 
 
 def test_a_process_with_a_whole_cpu_is_never_stopped(busy: subprocess.Popen[bytes]) -> None:
-    with throttled(busy.pid, 1.0, clock=lambda: 0.0):
+    with throttle(busy.pid, 1.0, clock=lambda: 0.0):
         used = cpu_of(busy.pid)
-        until(lambda: cpu_of(busy.pid) > used + 10 * PERIOD)
+        wait_until(lambda: cpu_of(busy.pid) > used + 10 * PERIOD)
 
 
 def test_a_process_that_ends_while_it_is_throttled_causes_no_error() -> None:
     process = subprocess.Popen([sys.executable, "-c", "pass"])
-    with throttled(process.pid, 0.5) as rest:
+    with throttle(process.pid, 0.5) as rest:
         process.wait()
         rest()

@@ -109,7 +109,6 @@ def test_a_cursor_with_another_payload_is_refused() -> None:
 
 
 def test_a_cursors_scope_cannot_end_in_a_forged_position() -> None:
-    """Otherwise a chosen scope could end in a forged position."""
     written = write(1, scope="a")
     check_refused(written, kind=int, scope='a\0"1"')
     check_refused(write("x", scope="a\0b"), kind=str, scope="a")

@@ -204,7 +204,7 @@ class Life(RuleBasedStateMachine):
         self.shown = shown
 
     @invariant()
-    def what_is_shown_is_a_beginning_of_its_attempts_text(self) -> None:
+    def shown_text_is_a_beginning_of_its_attempts_text(self) -> None:
         if self.is_whole:
             assert self.shown.text == self.reply
         elif self.shown.attempt:
@@ -268,5 +268,5 @@ def live_at_random(life: Life, chance: random.Random) -> None:
                 life.ask_to_stop()
             case 11 if chance.random() < 0.2 and life.is_alive:
                 life.end(is_lost)
-        life.what_is_shown_is_a_beginning_of_its_attempts_text()
+        life.shown_text_is_a_beginning_of_its_attempts_text()
     life.teardown()

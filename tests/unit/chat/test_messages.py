@@ -109,7 +109,7 @@ def messages_of(*statuses: Status | None) -> list[Message]:
         ([Status.GENERATING, Status.ANSWERED, None], None),
     ],
 )
-def test_polling_continues_before_the_first_unfinished_prompt(
+def test_the_next_poll_begins_with_the_first_unfinished_prompt(
     statuses: list[Status | None], after: str | None
 ) -> None:
     assert MessagePage.of(messages_of(*statuses), None, None).poll_after == after

@@ -1,4 +1,4 @@
-"""Prompt limits: the one that is reached first, and what headers and refusals report of it."""
+"""Prompt limits: which one is reached first, and how headers and refusals report it."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

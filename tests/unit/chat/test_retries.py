@@ -42,7 +42,7 @@ def test_pauses_double_up_to_15_minutes(attempt: int, jitter: float, seconds: in
         (1e12, 21_600),
     ],
 )
-def test_a_pause_is_at_least_the_one_that_gemini_names_up_to_six_hours(
+def test_a_pause_is_at_least_geminis_retry_delay_up_to_six_hours(
     named: float, seconds: int
 ) -> None:
     assert pause(1, 4, named, 0.0) == seconds

@@ -1,4 +1,4 @@
-"""Titles: the question to Gemini, the prompt's first words, and cleaned generated titles."""
+"""Titles: the request to Gemini, the prompt's first words, and the cleaning of generated titles."""
 
 import math
 from datetime import UTC, datetime

@@ -44,7 +44,7 @@ def test_cors_rules_are_renamed_to_the_fields_of_api_gateways_api(origins: Any) 
     assert cors_of(body) == {"AllowOrigins": ["http://a", "http://b"], "MaxAge": 60}
 
 
-def test_a_template_without_cors_rules_gives_the_api_none() -> None:
+def test_a_template_without_cors_rules_gives_the_api_no_cors_rules() -> None:
     assert cors_of({"paths": {}}) == {}
 
 

@@ -1,4 +1,4 @@
-"""What the emulated AWS of `make up` does beyond MiniStack: its journal, faults and saved code."""
+"""The additions of `make up` to MiniStack: a journal, faults, and the reload of saved code."""
 
 import asyncio
 import functools
@@ -101,7 +101,7 @@ async def test_a_killed_emulator_restores_every_write_exactly_once(
 
 
 @in_loop
-async def test_faults_of_calls_happen_as_often_as_ordered(
+async def test_faults_of_calls_happen_as_often_as_requested(
     folder: DataFolder, aws: running.Aws
 ) -> None:
     dynamodb, sqs = aws.client("dynamodb", ONCE), aws.client("sqs", ONCE)

@@ -50,5 +50,5 @@ def test_a_text_that_is_too_long_is_an_error() -> None:
         parse("ModelsPatch={" + "x" * 800 + "}")
 
 
-def test_what_up_sets_itself_are_parameters_of_the_template() -> None:
+def test_the_parameters_that_make_up_sets_exist_in_the_template() -> None:
     assert set(OWN) <= set(load()["Parameters"])

@@ -1,4 +1,4 @@
-"""Every function has a sample event that agrees with the template."""
+"""Every function has a sample event with the route or source in the template."""
 
 import json
 import tomllib

@@ -103,7 +103,7 @@ def test_without_npm_the_set_up_of_newman_fails_with_one_line(
     ]
 
 
-def test_tools_get_another_home_if_the_users_cannot_be_written(checkout: Checkout) -> None:
+def test_tools_get_another_home_if_the_users_home_cannot_be_written(checkout: Checkout) -> None:
     done, calls = checkout.set_up("--only", "dev", HOME="/proc/none")
     assert (done.returncode, done.stderr) == (0, "")
     home = checkout.root / ".local" / "home"

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from infra.local.standins.stripe.driver import Stripe
 from infra.local.standins.stripe.events import OLD_API_VERSION
 from infra.local.standins.stripe.ledger import months_later
 from infra.local.standins.stripe.protocol import parse_form
+from tests.support.parallel import wait_until
 
 KEY = "sk_test_local"
 SECRET = "whsec_local"
@@ -151,14 +152,14 @@ def test_a_key_in_use_is_a_conflict_until_the_first_request_ends(standin: Stripe
 
     first = threading.Thread(target=create, args=(0,))
     first.start()
-    wait_for(lambda: standin.holds() == ["first"])
+    wait_until(lambda: standin.holds() == ["first"])
     with pytest.raises(stripe.APIError) as conflict:
         create(0)
     assert conflict.value.http_status == 409
 
     second = threading.Thread(target=create, args=(3,))
     second.start()
-    wait_for(lambda: len(standin.calls("POST", "/v1/customers")) >= 3)
+    wait_until(lambda: len(standin.calls("POST", "/v1/customers")) >= 3)
     standin.release("first")
     first.join()
     second.join()
@@ -191,7 +192,7 @@ def test_a_held_answer_shows_the_state_at_the_time_of_the_call(standin: Stripe) 
         target=lambda: seen.append(client.v1.subscriptions.retrieve(subscription.id).status)
     )
     thread.start()
-    wait_for(lambda: standin.holds() == ["old"])
+    wait_until(lambda: standin.holds() == ["old"])
     standin.move(subscription.id, "cancel")
     standin.release("old")
     thread.join()
@@ -427,6 +428,28 @@ def test_a_portal_shows_only_its_own_customers_subscription(
     assert answer.status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("first", "before", "then", "after"),
+    [
+        ("fail-payment", "past_due", "pay-up", "active"),
+        ("pause", "paused", "resume", "active"),
+        ("cancel-at-period-end", "active", "end-period", "canceled"),
+    ],
+)
+def test_a_test_can_move_a_subscription_from_one_status_to_the_next(
+    client: stripe.StripeClient,
+    standin: Stripe,
+    first: str,
+    before: str,
+    then: str,
+    after: str,
+) -> None:
+    subscription = subscribe(client, standin)
+    for move, status in ((first, before), (then, after)):
+        standin.move(subscription.id, move)
+        assert client.v1.subscriptions.retrieve(subscription.id).status == status
+
+
 @pytest.mark.parametrize("end", ["canceled", "unpaid", "past_due"])
 def test_a_failed_renewal_is_retried_until_stripe_gives_up(
     client: stripe.StripeClient, standin: Stripe, end: str
@@ -438,33 +461,6 @@ def test_a_failed_renewal_is_retried_until_stripe_gives_up(
     assert client.v1.subscriptions.retrieve(subscription.id).status == "past_due"
     standin.advance(16 * DAY)
     assert client.v1.subscriptions.retrieve(subscription.id).status == end
-
-
-def test_a_payment_makes_a_past_due_subscription_active_again(
-    client: stripe.StripeClient, standin: Stripe
-) -> None:
-    subscription = subscribe(client, standin)
-    standin.move(subscription.id, "fail-payment")
-    assert client.v1.subscriptions.retrieve(subscription.id).status == "past_due"
-    standin.move(subscription.id, "pay-up")
-    assert client.v1.subscriptions.retrieve(subscription.id).status == "active"
-
-
-def test_a_test_can_end_a_period(client: stripe.StripeClient, standin: Stripe) -> None:
-    subscription = subscribe(client, standin)
-    standin.move(subscription.id, "cancel-at-period-end")
-    standin.move(subscription.id, "end-period")
-    assert client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
-
-
-def test_a_subscription_can_be_paused_and_resumed(
-    client: stripe.StripeClient, standin: Stripe
-) -> None:
-    subscription = subscribe(client, standin)
-    standin.move(subscription.id, "pause")
-    assert client.v1.subscriptions.retrieve(subscription.id).status == "paused"
-    standin.move(subscription.id, "resume")
-    assert client.v1.subscriptions.retrieve(subscription.id).status == "active"
 
 
 def test_while_collection_is_paused_a_subscription_renews_with_void_invoices(
@@ -516,20 +512,11 @@ def inbox(standin: Stripe) -> Iterator[Inbox]:
         standin.endpoint(url="")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
-    pause = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        if condition():
-            return
-        pause.wait(0.02)
-    raise AssertionError("The condition did not become true")
-
-
 def test_events_carry_a_signature_that_the_sdk_accepts(
     client: stripe.StripeClient, inbox: Inbox
 ) -> None:
     new_customer(client)
-    wait_for(lambda: len(inbox.got) == 1)
+    wait_until(lambda: len(inbox.got) == 1)
     event = stripe.Webhook.construct_event(*inbox.got[0], SECRET)
     assert event.type == "customer.created"
     assert event.data.object["metadata"]["user_id"] == "u_1"
@@ -541,7 +528,7 @@ def test_both_secrets_sign_during_a_rotation(
 ) -> None:
     standin.endpoint(secrets=["whsec_new", SECRET])
     new_customer(client)
-    wait_for(lambda: len(inbox.got) == 1)
+    wait_until(lambda: len(inbox.got) == 1)
     for secret in ("whsec_new", SECRET):
         stripe.Webhook.construct_event(*inbox.got[0], secret)
 
@@ -551,8 +538,8 @@ def test_an_event_that_is_not_accepted_is_retried(
 ) -> None:
     inbox.answers = [500]
     new_customer(client)
-    wait_for(lambda: len(inbox.got) == 2)
-    wait_for(lambda: standin.events()[0]["answers"] == [500, 200])
+    wait_until(lambda: len(inbox.got) == 2)
+    wait_until(lambda: standin.events()[0]["answers"] == [500, 200])
 
 
 def test_events_can_be_held_back(
@@ -606,7 +593,7 @@ def test_the_state_is_kept_in_a_file_and_undelivered_events_are_delivered_later(
             kept = sdk(after).v1.subscriptions.retrieve(subscription.id)
             assert kept.to_dict() == subscription.to_dict()
             assert after.ask("GET", "/_clock")["now"] >= began + 3600
-            wait_for(lambda: len(inbox.got) == 8)
+            wait_until(lambda: len(inbox.got) == 8)
     with served(lambda: create_app(KEY, kept_in=file)) as url:
         assert Stripe(url, KEY).events() == []
 
@@ -627,7 +614,7 @@ def test_the_endpoint_subscribes_to_the_events_that_the_webhook_handles(
     assert set(EVENTS) == CHANGES_PLAN
     standin.endpoint(types=EVENTS)
     subscribe(client, standin)
-    wait_for(lambda: len(inbox.got) == 3)
+    wait_until(lambda: len(inbox.got) == 3)
     assert {json.loads(body)["type"] for body, _ in inbox.got} == {
         "customer.subscription.created",
         "invoice.paid",

@@ -129,7 +129,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def shown(room: dict) -> Room:
+def show_room(room: dict) -> Room:
     return Room(
         id=room["chatroom_id"],
         title=room["title"],
@@ -173,7 +173,7 @@ def create_room(wanted: NewRoom) -> RoomAnswer:
     }
     redis().delete(f"rooms:{owner}")
     rooms.put_item(Item=room)
-    return RoomAnswer(message="Chatroom created.", data=shown(room))
+    return RoomAnswer(message="Chatroom created.", data=show_room(room))
 
 
 @app.get("/chatroom")
@@ -188,7 +188,7 @@ def list_rooms() -> RoomsAnswer:
         Limit=20,
         ScanIndexForward=False,
     )
-    answer = RoomsAnswer(message="Chatrooms.", data=[shown(room) for room in found["Items"]])
+    answer = RoomsAnswer(message="Chatrooms.", data=[show_room(room) for room in found["Items"]])
     redis().set(f"rooms:{owner}", answer.model_dump_json(by_alias=True), ex=600)
     return answer
 
