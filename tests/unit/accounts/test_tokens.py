@@ -166,6 +166,14 @@ def test_an_access_token_is_valid_for_fifteen_minutes(kid: str) -> None:
         access_tokens.verify(issued, KEYS, NOON + timedelta(minutes=15))
 
 
+@pytest.mark.parametrize("keys", [{}, {"k1": b"x" * 32}], ids=["removed", "replaced"])
+def test_a_token_verified_before_is_refused_once_its_key_is_gone(keys: dict[str, bytes]) -> None:
+    issued = access_tokens.issue(ANN, "k1", KEYS["k1"], NOON)
+    assert access_tokens.verify(issued, KEYS, NOON) == ANN
+    with pytest.raises(Unauthorized):
+        access_tokens.verify(issued, keys, NOON)
+
+
 def test_a_token_has_the_claims_of_the_contract_and_no_more() -> None:
     issued = access_tokens.issue(ANN, "k1", KEYS["k1"], NOON)
     header, body, _ = issued.split(".")

@@ -3,8 +3,9 @@
 PynamoDB gives each model its own connection, and so its own TLS handshake, on botocore's client.
 """
 
+import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -115,8 +116,9 @@ class SharedModel(Model):
         return hash_key, range_key
 
     @classmethod
-    def _key_attributes(cls) -> Iterator[tuple[str, Attribute[Any]]]:
-        """Yield the name and attribute of the hash key, then of the range key if there is one."""
+    @functools.cache
+    def _key_attributes(cls) -> list[tuple[str, Attribute[Any]]]:
+        """Return the name and attribute of the hash key, then of the range key if there is one."""
         attributes = cls.get_attributes().items()
-        yield from (item for item in attributes if item[1].is_hash_key)
-        yield from (item for item in attributes if item[1].is_range_key)
+        hash_key = [item for item in attributes if item[1].is_hash_key]
+        return hash_key + [item for item in attributes if item[1].is_range_key]
