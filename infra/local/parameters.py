@@ -35,7 +35,7 @@ def parse(text: str) -> dict[str, str]:
         if not equals:
             raise CommandError(f'{word} has no value: PARAMETERS="{word}=…".')
         if name not in declared:
-            raise CommandError(_unknown(name, declared))
+            raise CommandError(_explain_unknown(name, declared))
         if name in OWN:
             raise CommandError(f"{name} cannot be set: `make up` sets it itself.")
         if problem := _problem(value, declared[name]):
@@ -44,7 +44,7 @@ def parse(text: str) -> dict[str, str]:
     return values
 
 
-def _unknown(name: str, declared: Collection[str]) -> str:
+def _explain_unknown(name: str, declared: Collection[str]) -> str:
     spelled = {known.lower(): known for known in declared}
     close = [spelled[one] for one in difflib.get_close_matches(name.lower(), spelled, cutoff=0.5)]
     hint = f"Did you mean {' or '.join(close)}?" if close else "It declares them under Parameters."

@@ -40,7 +40,7 @@ def reconcile(**event: bool) -> dict[str, Any]:
 
 def deliver(api: Client, stripe: Stripe, event_id: str, **more: Any) -> Reply:
     """Deliver an event to the webhook."""
-    body, signature = stripe.signed(event_id)
+    body, signature = stripe.sign(event_id)
     return post(api, body.encode(), signature, **more)
 
 

@@ -41,7 +41,7 @@ class Tables:
         return {room: self.query("MessagesTable", "chatroom_id", room) for room in user.rooms}
 
 
-def stored_prompts(tables: Tables, people: Iterable[User]) -> tuple[int, int]:
+def count_prompts(tables: Tables, people: Iterable[User]) -> tuple[int, int]:
     """Return the number of prompts that have not ended, and of those that were refunded."""
     prompts = [
         message

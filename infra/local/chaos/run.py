@@ -111,7 +111,7 @@ async def _settle(
         if hurry:
             await hurry()
         await asyncio.gather(*(user.look() for user in world.people))
-        left, refunded = await asyncio.to_thread(audit.stored_prompts, tables, world.people)
+        left, refunded = await asyncio.to_thread(audit.count_prompts, tables, world.people)
         world.counts["refunded"] = refunded
         if not left:
             await asyncio.gather(*(user.look() for user in world.people))

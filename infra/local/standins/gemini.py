@@ -193,19 +193,23 @@ class _Gemini:
         try:
             self._check_key(request)
         except _Refused as refused:
-            return _json(refused.body, refused.status)
+            return web.json_response(refused.body, status=refused.status)
         first = int(request.query.get("pageToken", "0"))
         after = first + int(request.query.get("pageSize", "50"))
         page: Json = {"models": [_describe_model(name) for name in self._models[first:after]]}
         if after < len(self._models):
             page["nextPageToken"] = str(after)
-        return _json(page, 200)
+        return web.json_response(page)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one generateContent or streamGenerateContent."""
         model, _, method = request.match_info["call"].partition(":")
         streamed = method == "streamGenerateContent"
         sse = request.query.get("alt") == "sse"
+
+        def refuse(body: Json, status: int) -> web.Response:
+            return web.json_response([body] if streamed and not sse else body, status=status)
+
         try:
             self._check_key(request)
             if not MODEL.fullmatch(model) or method not in (
@@ -217,7 +221,7 @@ class _Gemini:
                 )
             asked = _parse(await request.read())
         except _Refused as refused:
-            return _json(_listed(refused.body, streamed and not sse), refused.status)
+            return refuse(refused.body, refused.status)
 
         contents, instruction = asked["contents"], _instruction(asked)
         prompt = _text(contents[-1])
@@ -239,13 +243,12 @@ class _Gemini:
         if fault and fault.kind == "stall":
             await asyncio.sleep(fault.settings.get("seconds", 3600))
         if fault and fault.kind == "answer":
-            return await _send_as_told(request, fault.settings, streamed=streamed)
+            return await _send_described(request, fault.settings, streamed=streamed)
         if fault and fault.kind == "retired":
-            retired = _error(404, RETIRED.format(model=model), None)
-            return _json(_listed(retired, streamed and not sse), 404)
+            return refuse(_error(404, RETIRED.format(model=model), None), 404)
         if fault and fault.kind == "error":
             status = fault.settings.get("status", 503)
-            return _json(_listed(_fault_error(fault, status), streamed and not sse), status)
+            return refuse(_fault_error(fault, status), status)
         if fault and fault.kind == "page":
             status = fault.settings.get("status", 502)
             kind = fault.settings.get("type", "text/html")
@@ -404,7 +407,7 @@ async def _send(
     return response
 
 
-async def _send_as_told(
+async def _send_described(
     request: web.Request, told: Mapping[str, Any], *, streamed: bool
 ) -> web.StreamResponse:
     """Send the answer that a fault describes, with its pauses."""
@@ -465,14 +468,6 @@ def _error(status: int, message: str, details: list[Json] | None) -> Json:
 
 def _details(kind: str, **fields: Any) -> Json:
     return {"@type": f"type.googleapis.com/google.rpc.{kind}", **fields}
-
-
-def _listed(body: Json, streamed: bool) -> Json | list[Json]:
-    return [body] if streamed else body
-
-
-def _json(body: Json | list[Json], status: int) -> web.Response:
-    return web.json_response(body, status=status)
 
 
 def _instruction(asked: Json) -> str:

@@ -161,7 +161,7 @@ def test_both_secrets_are_accepted_during_a_rotation(payer: Person) -> None:
 
 def test_a_body_in_base64_is_accepted(payer: Person) -> None:
     payer.pay()
-    [body, header] = payer.stripe.signed(
+    [body, header] = payer.stripe.sign(
         of_type(payer.stripe, "checkout.session.completed", payer.undelivered)
     )
     request = http_event("POST", "/webhook/stripe", headers={"stripe-signature": header})
@@ -428,7 +428,7 @@ def test_all_events_at_once_end_with_the_newest_state(payer: Person) -> None:
 
 def deliver_in_time(payer: Person, event_id: str) -> Reply:
     """Deliver an event, and return the answer, which must arrive within three seconds."""
-    body, header = payer.stripe.signed(event_id)
+    body, header = payer.stripe.sign(event_id)
     began = time.monotonic()
     reply = post(payer.api, body.encode(), header)
     assert time.monotonic() - began < 3

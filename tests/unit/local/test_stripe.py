@@ -549,7 +549,7 @@ def test_events_can_be_held_back(
     new_customer(client)
     [sent] = standin.events()
     assert (sent["answers"], inbox.got) == ([], [])
-    body, header = standin.signed(sent["event"]["id"])
+    body, header = standin.sign(sent["event"]["id"])
     assert stripe.Webhook.construct_event(body, header, SECRET).id == sent["event"]["id"]
 
 

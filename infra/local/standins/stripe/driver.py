@@ -54,7 +54,7 @@ class Stripe(StandIn):
         found: list[Json] = self.ask("GET", "/_events")["events"]
         return found
 
-    def signed(self, event_id: str) -> tuple[str, str]:
+    def sign(self, event_id: str) -> tuple[str, str]:
         """Return an event's body and its signature at this moment."""
         signed = self.ask("GET", f"/_events/{event_id}/signed")
         return signed["body"], signed["signature"]
