@@ -212,7 +212,7 @@ def _envelope(data: type | None, extensions: Mapping[str, Json], *, succeeded: b
 
 
 def _summary(endpoint: Endpoint) -> str:
-    """Return the sentence that a handler's docstring opens with, after its route."""
+    """Return what a handler's docstring says in its first sentence, after "METHOD /path: "."""
     module = inspect.getmodule(inspect.unwrap(endpoint.handler))
     opening, _, said = " ".join((inspect.getdoc(module) or "").split("\n\n")[0].split()).partition(
         ": "

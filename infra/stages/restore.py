@@ -92,7 +92,7 @@ def choose(names: dict[str, str], chosen: Sequence[str]) -> dict[str, str]:
 def restore(
     tables: Sequence[str], moment: datetime, show: Callable[[str], Any], *, dry_run: bool = False
 ) -> dict[str, Differences]:
-    """Restore these tables' items of a moment, and return the differences of each table.
+    """Restore tables to a moment in the past, and return what that changed in each of them.
 
     A dry run changes nothing, and keeps the copies for the run that follows it.
     """

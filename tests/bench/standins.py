@@ -278,7 +278,7 @@ _GEMINI_MODELS = {
 
 
 def _gemini_events(text: str, count: int) -> list[str]:
-    """Return the events of a streamed reply, of which each but the last is of the same length."""
+    """Return the events of a streamed reply: of the same length, the last may be shorter."""
     size = math.ceil(len(text) / count)
     answers = [_gemini_answer(text[at : at + size]) for at in range(0, len(text), size)]
     for answer in answers[:-1]:

@@ -107,7 +107,7 @@ def _replied(name: str, *, finish: str = "complete", thoughts: int = 0, **more: 
 
 
 def _answered(name: str, outcome: Outcome, googles: Outcome, fault: Mapping[str, Any]) -> Case:
-    """Return the case of an answer without a reply, whose prompt was counted."""
+    """Return a case: Gemini answers, counts the prompt's tokens, and sends no reply."""
     return Case(name, _with_tokens(outcome, _spent(name), 0), googles, fault)
 
 

@@ -145,7 +145,7 @@ def test_lambda_polls_the_queue_of_a_function_with_the_functions_grants() -> Non
 
 
 @every_function
-def test_administrator_access_is_found_at_any_function(function: str) -> None:
+def test_administrator_access_is_found_on_every_function(function: str) -> None:
     name = f"{function}Role"
     role = copy.deepcopy(TRANSLATED[name])
     role["Properties"]["ManagedPolicyArns"].append(f"{iam.AWS}AdministratorAccess")

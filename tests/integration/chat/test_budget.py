@@ -100,7 +100,7 @@ def test_sending_a_prompt_takes_a_read_a_transaction_one_queue_message_and_one_r
     assert replayed == Calls([BATCH_GET, BATCH_GET, SEND])
 
 
-def test_sending_a_prompt_on_the_pro_plan_takes_the_same_calls(
+def test_a_prompt_on_the_pro_plan_takes_as_many_calls_as_one_on_the_basic_plan(
     pro_user: Person, calls_of: Counter
 ) -> None:
     room = pro_user.open_room()

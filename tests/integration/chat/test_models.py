@@ -210,7 +210,7 @@ def test_the_daily_check_finds_nothing_in_the_shipped_catalogue(
     assert '"ModelConcerns":[0]' in capsys.readouterr().out
 
 
-def test_the_daily_check_counts_its_concerns(
+def test_the_daily_check_reports_and_counts_models_that_will_stop_working(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     today = datetime.now(UTC).date().isoformat()

@@ -348,7 +348,7 @@ def test_nothing_stays_reserved_for_the_prompts_of_a_deleted_room(
     check_settled(basic_user.id, times.day(now()))
 
 
-def test_a_prompt_whose_users_counts_were_deleted_ends_and_is_settled_for_the_stage(
+def test_a_prompt_of_a_deleted_user_is_settled_in_the_counts_of_the_stage(
     clean_stage: str, basic_user: Person
 ) -> None:
     rooms = [basic_user.open_room() for _ in range(2)]

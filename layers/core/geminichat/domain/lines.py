@@ -73,7 +73,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
         return Hidden.of((*self.gone, *self.edits))
 
     def hide_from(self, position: int, last: int) -> "Line":
-        """Return the line without the positions from this one to the room's last one.
+        """Return the line that ends before `position`; `last` is the room's last position.
 
         The oldest edits can no longer be undone when there are too many ranges. Raises
         TooManyEdits.

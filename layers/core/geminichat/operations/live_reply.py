@@ -77,7 +77,7 @@ class LiveReply:
     # ── The worker's thread ──
 
     def __enter__(self) -> Self:
-        """Start the keeper, and a poster for each connection that is there."""
+        """Start the keeper, and a poster for each of the user's open connections."""
         self._background.submit(self._keep)
         self._start_posters()
         return self

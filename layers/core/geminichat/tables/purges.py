@@ -27,7 +27,7 @@ class ByDueDate(GlobalSecondaryIndex["Purge"]):
 
 
 class Purge(Table):
-    """The purge of a user: one who asked for it, or an unproven one, expired or replaced."""
+    """The purge of a user who asked to be deleted, or who is unproven and expired or replaced."""
 
     class Meta:
         setting = "PURGES_TABLE"
