@@ -46,7 +46,7 @@ def ann(api: Api) -> Person:
 
 
 def prepare(name: str, api: Api) -> Person:
-    """Return a user to whom an act can be done, with three prompts counted today."""
+    """Return a user on whom the act works, with three prompts counted today."""
     person = Person(api)
     assert person.me().status == 200
     Usage(person.id, times.day(NOW), prompts=3, attempts=4).save()

@@ -67,7 +67,7 @@ class GeminiError(Exception):
     def __init__(
         self, reason: str, failure: Failure | None = None, after: float | None = None
     ) -> None:
-        """Store the reason, which is logged, and a failure that replaces the class's own."""
+        """Store the reason for the log, and the failure if it is not the usual one of the class."""
         super().__init__(reason)
         self.after = after
         self.tokens: TokenUsage | None = None
