@@ -212,7 +212,7 @@ def _envelope(data: type | None, extensions: Mapping[str, Json], *, succeeded: b
 
 
 def _summary(endpoint: Endpoint) -> str:
-    """Return what a handler's docstring says in its first sentence, after "METHOD /path: "."""
+    """Return the first sentence of a handler's docstring, without "METHOD /path: "."""
     module = inspect.getmodule(inspect.unwrap(endpoint.handler))
     opening, _, said = " ".join((inspect.getdoc(module) or "").split("\n\n")[0].split()).partition(
         ": "
