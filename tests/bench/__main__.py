@@ -51,7 +51,7 @@ def main() -> int:
     try:
         ready = trees.prepare()
         host = Host(World({}, {}))
-        with host.running():
+        with host.run():
             lab = Lab(host, ready, subjects.settings(host.url))
             found = _measure(lab, options)
     except (BenchError, CommandError) as error:

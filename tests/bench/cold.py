@@ -59,7 +59,7 @@ def measure(
 
     A round before the first one brings every file into the system's cache.
     """
-    with lab.secured() as secured:
+    with lab.use_tls() as secured:
         started = contenders(lab, secured, calls)
         taken: dict[str, list[Cold]] = {name: [] for name in started}
         for number in range(rounds + 1):

@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from tests.bench.standins import World, made
+from tests.bench.standins import World, record
 from tests.bench.throttle import cpu_of
 
 TIMEOUT = 60.0
@@ -128,7 +128,7 @@ class Host:
         sent = answer.body()
 
         def reply() -> None:
-            world.calls.append(made(answer, len(body), sent, began))
+            world.calls.append(record(answer, len(body), sent, began))
             http.send(answer.head(sent) + (_chunk(sent) if answer.more else sent))
             for number, part in enumerate(answer.more, 1):
                 end = b"0\r\n\r\n" if number == len(answer.more) else b""
@@ -142,7 +142,7 @@ class Host:
             reply()
 
     @contextmanager
-    def running(self, port: int = 0) -> Iterator["Host"]:
+    def run(self, port: int = 0) -> Iterator["Host"]:
         """Run while the block runs."""
         self._thread.start()
         _, self.port = self.listen(self._serve, port)
@@ -153,7 +153,7 @@ class Host:
             self._thread.join(TIMEOUT)
 
     @contextmanager
-    def secured(self, tls: ssl.SSLContext) -> Iterator[int]:
+    def serve_tls(self, tls: ssl.SSLContext) -> Iterator[int]:
         """Answer over TLS too while the block runs, on the port that it yields."""
         server, port = self.listen(self._serve, tls=tls)
         try:

@@ -56,7 +56,7 @@ class Lab:
         return Contender(subject, self.settings.world(name))
 
     @contextmanager
-    def secured(self) -> Iterator["Lab"]:
+    def use_tls(self) -> Iterator["Lab"]:
         """Give a lab whose services answer over TLS while the block runs.
 
         Functions find its certificate in the core layer's hashed folder, next to all the others.
@@ -69,7 +69,7 @@ class Lab:
             [made] = hashed.iterdir()
             (trusted / made.name).write_bytes(made.read_bytes())
         try:
-            with self.host.secured(context) as port:
+            with self.host.serve_tls(context) as port:
                 settings = subjects.settings(f"https://127.0.0.1:{port}")
                 yield replace(self, settings=settings)
         finally:
@@ -158,7 +158,7 @@ class Lab:
             yield function
 
     @contextmanager
-    def started(self, contender: Contender, world: World) -> Iterator[Function]:
+    def start(self, contender: Contender, world: World) -> Iterator[Function]:
         """Start a contender in a world and run it while the block runs, without a request."""
         self.host.world = world
         runtime = self.trees.package("runtime")
@@ -205,7 +205,7 @@ def _uses(name: str, calls: Sequence[Call]) -> list[str]:
 
 
 def _replay(call: Call) -> list[Any]:
-    """Return a recorded call in the form in which the floor repeats it."""
+    """Return a recorded call as the arguments with which the floor repeats it."""
     request = call.request
     if call.service == "sns":
         request = {"PhoneNumber": request["PhoneNumber"], "Message": request["Message"]}

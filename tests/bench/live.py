@@ -68,7 +68,7 @@ class Answered:
 
 def measure(lab: Lab) -> Figures:
     """Return the figures of the worker, as it is built."""
-    with lab.secured() as secured:
+    with lab.use_tls() as secured:
         return _measure(secured, secured.ours(WORKER))
 
 
@@ -82,7 +82,7 @@ def _measure(lab: Lab, worker: Contender) -> Figures:
     item = {**unwatched_world.tables[table], **_connection()}
     watched_world = replace(unwatched_world, tables={**unwatched_world.tables, table: item})
     short = replace(watched_world, chunks=4)
-    with lab.started(worker, unwatched_world) as function:
+    with lab.start(worker, unwatched_world) as function:
         for world in (unwatched_world, short):
             _answer(lab, function, world, BATCH)  # opens the connections
         unwatched = [_answer(lab, function, unwatched_world) for _ in range(TIMES)]

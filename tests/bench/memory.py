@@ -112,7 +112,7 @@ def sizes_of(function: str) -> Sequence[int]:
 
 def measure(lab: Lab, rounds: int = ROUNDS) -> Curve:
     """Start every function once a round at every size, and return the figures and the peaks."""
-    with lab.secured() as secured:
+    with lab.use_tls() as secured:
         return _measure(secured, rounds)
 
 
@@ -139,18 +139,18 @@ def _measure(lab: Lab, rounds: int) -> Curve:
 def _run(lab: Lab, contender: Contender, memory: int) -> tuple[Times, Times, float]:
     """Start a function at a size; return its times, those of a full batch, and its peak memory."""
     world = replace(contender.world, pauses={one: min(DELAYS[one], WAITED) for one in DELAYS})
-    with lab.started(contender, world) as function:
+    with lab.start(contender, world) as function:
         init = function.ready() - function.started
         with throttle(function.process, share_of(memory)) as rest:
-            first = _took(lab, function, world)
+            first = _seconds_of(lab, function, world)
             warm, full = [], []
             for _ in range(TIMES_OF.get(function.name, TIMES)):
                 _pause(function, rest)
-                warm.append(_took(lab, function, world))
+                warm.append(_seconds_of(lab, function, world))
             if function.name == WORKER:
                 for _ in range(TIMES_FULL):
                     _pause(function, rest)
-                    full.append(_took(lab, function, world, rooms=BATCH))
+                    full.append(_seconds_of(lab, function, world, rooms=BATCH))
         return Times(init, first, warm), Times(init, first, full), function.peak()
 
 
@@ -161,7 +161,7 @@ def _pause(function: Function, rest: Callable[[], None]) -> None:
     time.sleep(random.uniform(0, PERIOD))
 
 
-def _took(lab: Lab, function: Function, world: World, rooms: int = 1) -> float:
+def _seconds_of(lab: Lab, function: Function, world: World, rooms: int = 1) -> float:
     """Return the seconds of a request, the assumed times of services included."""
     lab.host.world = now = replace(world, calls=[], asked=0)
     event = subjects.sqs_event(rooms) if rooms > 1 else None
@@ -192,7 +192,7 @@ def _fullest(lab: Lab, worker: Contender) -> float:
         reply="x" * REPLY_SIZE,
         pauses={"gemini": WAITED},  # so that all are at it at once
     )
-    with lab.started(worker, world) as function:
+    with lab.start(worker, world) as function:
         for _ in range(3):
-            _took(lab, function, world, BATCH)
+            _seconds_of(lab, function, world, BATCH)
         return function.peak()

@@ -272,7 +272,7 @@ def machine() -> str:
 
 
 def versions(requirements: Sequence[Path]) -> str:
-    """Return the versions of what is measured, ours and the references'."""
+    """Return the versions of the packages that we and the references use."""
     wanted = [
         *("awslambdaric", "aws-lambda-powertools", "boto3", "botocore", "fastapi", "httpx"),
         *("google-generativeai", "mangum", "msgspec", "pydantic", "pyjwt", "pynamodb"),

@@ -292,7 +292,7 @@ def _gemini_answer(text: str) -> dict[str, Any]:
     return {"candidates": [candidate | {"index": 0}], "usageMetadata": usage}
 
 
-def made(answer: Answer, bytes_out: int, body: bytes, began: float) -> Call:
+def record(answer: Answer, bytes_out: int, body: bytes, began: float) -> Call:
     """Return the record of a call that has just been answered."""
     return Call(
         answer.service,

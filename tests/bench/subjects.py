@@ -79,7 +79,7 @@ def _act(name: str) -> dict[str, Any]:
     return {"request": json.dumps(act), "proof": {"authorization": signed}}
 
 
-def _sent(purpose: codes.Purpose) -> list[Item]:
+def _sent_codes(purpose: codes.Purpose) -> list[Item]:
     """Return the codes of an identity: one for this purpose."""
     return [
         {
@@ -115,7 +115,7 @@ def _items() -> dict[str, Item]:
         },
         "CodesTable": {
             "identity": ANN.key,
-            "sent": _sent(codes.Purpose.LOGIN),
+            "sent": _sent_codes(codes.Purpose.LOGIN),
             "version": 1,
             "expires_at": int((NOW + timedelta(hours=1)).timestamp()),
         },
@@ -308,7 +308,7 @@ ASKS: dict[str, Ask] = {
         "/auth/reset-password",
         {"email": ANN.value, "otp": OTP, "newPassword": f"{PASSWORD} staple"},
         public=True,
-        items={"CodesTable": {"sent": _sent(codes.Purpose.RESET)}},
+        items={"CodesTable": {"sent": _sent_codes(codes.Purpose.RESET)}},
         usual="login",
         hashes=1,
     ),
@@ -344,7 +344,7 @@ ASKS: dict[str, Ask] = {
         "/user/identity",
         {"email": ANN.value, "otp": OTP, "currentPassword": PASSWORD},
         missing=["IdentitiesTable"],
-        items={"CodesTable": {"sent": _sent(codes.Purpose.LINK)}},
+        items={"CodesTable": {"sent": _sent_codes(codes.Purpose.LINK)}},
         usual="login",
         hashes=1,
     ),

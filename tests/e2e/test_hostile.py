@@ -168,7 +168,7 @@ def test_the_log_has_no_token_password_title_or_prompt(stack: RunningStack) -> N
     user.wait(room, user.ask(room, "The content of a prompt"))
     stack.http.get("/chatroom", headers={"authorization": "Bearer stolen.token.here"})
 
-    logged = json.dumps(stack.logged())
+    logged = json.dumps(stack.read_log())
     assert room in logged, "the log is not empty"
     for secret in (
         user.token,

@@ -143,7 +143,7 @@ def test_a_prompt_leaves_a_dead_letter_if_gemini_refuses_the_service(
     sweep = stack.description.functions["PromptsSweep"]
     stack.aws("lambda").invoke(FunctionName=sweep, Payload=b"{}")
     metric = alarm["MetricName"]
-    counted = [max(line[metric]) for line in stack.logged() if metric in line]
+    counted = [max(line[metric]) for line in stack.read_log() if metric in line]
     assert max(counted) >= alarm["Threshold"], "the alarm for dead letters would not fire"
 
 
@@ -217,7 +217,7 @@ def test_a_function_without_a_grant_fails_with_access_denied(stack: RunningStack
         refused = stack.http.post("/chatroom", json={}, headers=user.headers)
         assert refused.status_code == 500
         assert "AccessDenied" not in refused.text
-        logged = json.dumps(stack.logged("ChatroomCreate"))
+        logged = json.dumps(stack.read_log("ChatroomCreate"))
         assert refused.headers["x-request-id"] in logged
         assert "AccessDenied" in logged
         assert "dynamodb:PutItem" in logged

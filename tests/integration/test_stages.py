@@ -454,7 +454,7 @@ Outputs:
 
 @pytest.fixture
 def on_aws() -> Iterator[None]:
-    """A stack of the stage dev with a log group and an address without a server."""
+    """A stack of the stage dev with a log group, and an API address at which nothing listens."""
     stacks = boto3.client("cloudformation", region_name="eu-west-1")
     body = STACK % f"http://127.0.0.1:{free_port()}"
     stacks.create_stack(StackName="geminichat-dev", TemplateBody=body)

@@ -140,7 +140,7 @@ class RunningStack:
         """Return every line of the log."""
         return [message for _, message in sorted(logs.entries(self.description))]
 
-    def logged(self, function: str | None = None) -> list[Mapping[str, Any]]:
+    def read_log(self, function: str | None = None) -> list[Mapping[str, Any]]:
         """Return the structured log lines of one function, or of all."""
         lines: list[Mapping[str, Any]] = []
         for line in self.log_lines():

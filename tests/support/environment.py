@@ -17,7 +17,7 @@ ACCOUNT = "000000000000"
 
 
 def _local_values() -> Values:
-    """Return values for the template in which every resource is new and on this machine."""
+    """Return values for the template whose resources are all new and on this machine."""
     suffix = uuid4().hex[:8]
     aws, front, redis, gemini, stripe = (f"http://127.0.0.1:{free_port()}" for _ in range(5))
     refs = {name: spec.get("Default") for name, spec in TEMPLATE["Parameters"].items()}

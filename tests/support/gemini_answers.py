@@ -60,22 +60,22 @@ class Case:
 # ── Outcomes ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _failed(kind: str, code: str, after: float | None = None) -> Outcome:
+def _failure(kind: str, code: str, after: float | None = None) -> Outcome:
     return ["error", kind, code, after, None]
 
 
 def _unavailable(after: float | None = None) -> Outcome:
-    return _failed("Unavailable", "gemini-unavailable", after)
+    return _failure("Unavailable", "gemini-unavailable", after)
 
 
-KEY_REFUSED = _failed("KeyRefused", "service-refused")
-REFUSED = _failed("Refused", "service-refused")
-RETIRED = _failed("Retired", "model-retired")
-NOT_ACCEPTED = _failed("Declined", "not-accepted")
-TOO_LONG = _failed("Declined", "prompt-too-long")
+KEY_REFUSED = _failure("KeyRefused", "service-refused")
+REFUSED = _failure("Refused", "service-refused")
+RETIRED = _failure("Retired", "model-retired")
+NOT_ACCEPTED = _failure("Declined", "not-accepted")
+TOO_LONG = _failure("Declined", "prompt-too-long")
 
 
-def _raised(name: str) -> Outcome:
+def _exception(name: str) -> Outcome:
     return ["raised", name]
 
 
@@ -83,7 +83,7 @@ def _with_tokens(outcome: Outcome, spent: int, output: int) -> Outcome:
     return [*outcome[:4], [spent, output]]
 
 
-def _spent(name: str) -> int:
+def _tokens(name: str) -> int:
     texts = (SAID, REPLIED, Case(name, [], []).prompt, INSTRUCTION)
     return sum(tokens(text) for text in texts)
 
@@ -91,7 +91,7 @@ def _spent(name: str) -> int:
 # ── Cases ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _replied(name: str, *, finish: str = "complete", thoughts: int = 0, **more: Any) -> Case:
+def _reply(name: str, *, finish: str = "complete", thoughts: int = 0, **more: Any) -> Case:
     prompt = Case(name, [], []).prompt
     said = [("user", SAID), ("model", REPLIED), ("user", prompt)]
     contents = [{"role": role, "parts": [{"text": text}]} for role, text in said]
@@ -100,22 +100,22 @@ def _replied(name: str, *, finish: str = "complete", thoughts: int = 0, **more: 
     if finish == "length":
         counted //= 2
         text = text[: counted * gemini.CHARACTERS_A_TOKEN]
-    outcome = ["reply", text, _spent(name), counted + thoughts, finish, MODEL]
+    outcome = ["reply", text, _tokens(name), counted + thoughts, finish, MODEL]
     shown = gemini.THOUGHT + text if thoughts else text
     reason = "MAX_TOKENS" if finish == "length" else "STOP"
-    return Case(name, outcome, ["reply", shown, reason, _spent(name), counted], **more)
+    return Case(name, outcome, ["reply", shown, reason, _tokens(name), counted], **more)
 
 
-def _answered(name: str, outcome: Outcome, googles: Outcome, fault: Mapping[str, Any]) -> Case:
+def _empty(name: str, outcome: Outcome, googles: Outcome, fault: Mapping[str, Any]) -> Case:
     """Return a case: Gemini answers, counts the prompt's tokens, and sends no reply."""
-    return Case(name, _with_tokens(outcome, _spent(name), 0), googles, fault)
+    return Case(name, _with_tokens(outcome, _tokens(name), 0), googles, fault)
 
 
-def _blocked(reason: str) -> Case:
+def _block(reason: str) -> Case:
     name = f"blocked {reason}"
     fault = {"kind": "blocked", "reason": reason}
-    googles = ["reply", "", f"blocked {reason}", _spent(name), 0]
-    return _answered(name, _failed("Declined", "blocked"), googles, fault)
+    googles = ["reply", "", f"blocked {reason}", _tokens(name), 0]
+    return _empty(name, _failure("Declined", "blocked"), googles, fault)
 
 
 def _finish(reason: str) -> Case:
@@ -123,26 +123,26 @@ def _finish(reason: str) -> Case:
     outcome = {
         "STOP": _unavailable(),
         "OTHER": _unavailable(),
-        "MAX_TOKENS": _failed("Declined", "reply-too-long"),
-        "RECITATION": _failed("Recited", "recitation"),
-    }.get(reason, _failed("Declined", "blocked"))
-    googles = ["reply", "", reason, _spent(name), 0]
-    return _answered(name, outcome, googles, {"kind": "finish", "reason": reason})
+        "MAX_TOKENS": _failure("Declined", "reply-too-long"),
+        "RECITATION": _failure("Recited", "recitation"),
+    }.get(reason, _failure("Declined", "blocked"))
+    googles = ["reply", "", reason, _tokens(name), 0]
+    return _empty(name, outcome, googles, {"kind": "finish", "reason": reason})
 
 
 def _error(status: int, outcome: Outcome, googles: str, **more: Any) -> Case:
-    return _failing("error", status, outcome, googles, more)
+    return _status("error", status, outcome, googles, more)
 
 
 def _page(status: int, outcome: Outcome, googles: str, **more: Any) -> Case:
-    return _failing("page", status, outcome, googles, more)
+    return _status("page", status, outcome, googles, more)
 
 
-def _failing(
+def _status(
     kind: str, status: int, outcome: Outcome, googles: str, more: Mapping[str, Any]
 ) -> Case:
     fault = {"kind": kind, "status": status, "times": "always", **more}
-    return Case(" ".join([kind, str(status), *more.values()]), outcome, _raised(googles), fault)
+    return Case(" ".join([kind, str(status), *more.values()]), outcome, _exception(googles), fault)
 
 
 def _answer(name: str, outcome: Outcome, googles: Outcome, **fault: Any) -> Case:
@@ -166,16 +166,16 @@ USED = {"promptTokenCount": 8, "totalTokenCount": 20, "candidatesTokenCount": 12
 DONE = {**_chunk("end", finishReason="STOP"), "usageMetadata": USED}
 
 CASES = [
-    _replied("reply"),
-    _replied("thought", thoughts=100, fault={"kind": "thought"}),
-    _replied("cut off", finish="length", fault={"kind": "max-tokens"}),
-    *map(_blocked, BLOCK_REASONS),
+    _reply("reply"),
+    _reply("thought", thoughts=100, fault={"kind": "thought"}),
+    _reply("cut off", finish="length", fault={"kind": "max-tokens"}),
+    *map(_block, BLOCK_REASONS),
     *map(_finish, FINISH_REASONS),
-    _answered(
-        "no text", _unavailable(), ["reply", "", "STOP", _spent("no text"), 0], {"kind": "no-text"}
+    _empty(
+        "no text", _unavailable(), ["reply", "", "STOP", _tokens("no text"), 0], {"kind": "no-text"}
     ),
-    _answered("empty", _unavailable(), ["reply", "", "", _spent("empty"), 0], {"kind": "empty"}),
-    Case("retired", RETIRED, _raised("NotFound"), {"kind": "retired", "times": "always"}),
+    _empty("empty", _unavailable(), ["reply", "", "", _tokens("empty"), 0], {"kind": "empty"}),
+    Case("retired", RETIRED, _exception("NotFound"), {"kind": "retired", "times": "always"}),
     _error(400, NOT_ACCEPTED, "BadRequest"),
     _error(
         400, TOO_LONG, "BadRequest", message="Request payload size exceeds the limit: 20971520."
@@ -200,27 +200,34 @@ CASES = [
     _page(503, _unavailable(), "ServiceUnavailable"),
     _page(503, _unavailable(), "ServiceUnavailable", type="application/octet-stream"),
     _page(504, _unavailable(), "GatewayTimeout"),
-    _answer("nothing 400", NOT_ACCEPTED, _raised("BadRequest"), status=400),
-    _answer("nothing 402", REFUSED, _raised("GoogleAPICallError"), status=402),
-    _answer("nothing 413", TOO_LONG, _raised("GoogleAPICallError"), status=413),
-    _answer("nothing 429", _unavailable(), _raised("TooManyRequests"), status=429),
-    _answer("nothing 503", _unavailable(), _raised("ServiceUnavailable"), status=503),
-    _answer("a string 503", _unavailable(), _raised("AttributeError"), status=503, body='"busy"'),
-    _answer("nothing 200", _unavailable(), _raised("ParseError")),
-    Case("garbage", _unavailable(), _raised("ParseError"), {"kind": "garbage", "times": "always"}),
+    _answer("nothing 400", NOT_ACCEPTED, _exception("BadRequest"), status=400),
+    _answer("nothing 402", REFUSED, _exception("GoogleAPICallError"), status=402),
+    _answer("nothing 413", TOO_LONG, _exception("GoogleAPICallError"), status=413),
+    _answer("nothing 429", _unavailable(), _exception("TooManyRequests"), status=429),
+    _answer("nothing 503", _unavailable(), _exception("ServiceUnavailable"), status=503),
+    _answer(
+        "a string 503", _unavailable(), _exception("AttributeError"), status=503, body='"busy"'
+    ),
+    _answer("nothing 200", _unavailable(), _exception("ParseError")),
     Case(
-        "drop", _unavailable(), _raised("ChunkedEncodingError"), {"kind": "drop", "times": "always"}
+        "garbage", _unavailable(), _exception("ParseError"), {"kind": "garbage", "times": "always"}
+    ),
+    Case(
+        "drop",
+        _unavailable(),
+        _exception("ChunkedEncodingError"),
+        {"kind": "drop", "times": "always"},
     ),
     _input(
         "code-exec-parts",
         ["reply", "It is 42.", 8, 12, "complete", "gemini-2.5-flash"],
         ["reply", "It is 42.", "STOP", 8, 12],
     ),
-    _input("daily-quota-429", REFUSED, _raised("TooManyRequests")),
+    _input("daily-quota-429", REFUSED, _exception("TooManyRequests")),
     _input("error-in-200", _unavailable(), ["reply", "", "", 0, 0]),
-    _input("list400", NOT_ACCEPTED, _raised("AttributeError")),
-    _input("list429", _unavailable(9.0), _raised("AttributeError")),
-    _input("location-400", REFUSED, _raised("BadRequest")),
+    _input("list400", NOT_ACCEPTED, _exception("AttributeError")),
+    _input("list429", _unavailable(9.0), _exception("AttributeError")),
+    _input("location-400", REFUSED, _exception("BadRequest")),
     _input(
         "max-tokens-cut",
         ["reply", "The first half of an answer that was cut", 8, 12, "length", "gemini-2.5-flash"],
@@ -228,10 +235,10 @@ CASES = [
     ),
     _input(
         "max-tokens-only-thoughts",
-        _with_tokens(_failed("Declined", "reply-too-long"), 1706, 2999),
+        _with_tokens(_failure("Declined", "reply-too-long"), 1706, 2999),
         ["reply", "", "MAX_TOKENS", 1706, 0],
     ),
-    _input("model-retired-404", RETIRED, _raised("NotFound")),
+    _input("model-retired-404", RETIRED, _exception("NotFound")),
     _input(
         "nul-in-reply",
         ["reply", "beforeafter", 8, 12, "complete", "gemini-2.5-flash"],
@@ -258,12 +265,12 @@ CASES = [
         _with_tokens(_unavailable(), 8, 12),
         ["reply", "\u200b\u2060", "STOP", 8, 12],
     ),
-    Case("refused connection", _unavailable(), _raised("ConnectionError"), key=NO_SERVERS_KEY),
-    Case("wrong key", KEY_REFUSED, _raised("BadRequest"), key=WRONG_KEY),
-    _replied("reply over TLS", key=TLS_KEY),
-    Case("another host's certificate", _unavailable(), _raised("SSLError"), key=IMPOSTORS_KEY),
-    _replied("reply to the right key again"),
-    Case("an unknown model", RETIRED, _raised("NotFound"), model="gpt-5"),
+    Case("refused connection", _unavailable(), _exception("ConnectionError"), key=NO_SERVERS_KEY),
+    Case("wrong key", KEY_REFUSED, _exception("BadRequest"), key=WRONG_KEY),
+    _reply("reply over TLS", key=TLS_KEY),
+    Case("another host's certificate", _unavailable(), _exception("SSLError"), key=IMPOSTORS_KEY),
+    _reply("reply to the right key again"),
+    Case("an unknown model", RETIRED, _exception("NotFound"), model="gpt-5"),
 ]
 """The cases for both clients."""
 
@@ -327,7 +334,7 @@ STREAMED = [
     replace(
         _answer(
             "a drip without end",
-            _failed("TooSlow", "reply-too-slow"),
+            _failure("TooSlow", "reply-too-slow"),
             [],
             events=[_chunk("x")],
             pause=0.05,
@@ -339,7 +346,7 @@ STREAMED = [
     replace(
         _answer(
             "a stall after half",
-            _failed("Silent", "timed-out"),
+            _failure("Silent", "timed-out"),
             [],
             events=[_chunk("Half of it")],
             hold=30,
@@ -349,7 +356,7 @@ STREAMED = [
     ),
     Case(
         "a stall before anything",
-        _failed("Silent", "timed-out"),
+        _failure("Silent", "timed-out"),
         [],
         {"kind": "stall", "seconds": 2, "times": "always"},
         silence=0.4,

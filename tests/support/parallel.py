@@ -7,7 +7,7 @@ from functools import partial
 
 
 def at_once[T](acts: Sequence[Callable[[], T]]) -> list[T]:
-    """Do everything at the same moment, and return the results in order."""
+    """Run the functions at the same moment; return their results in order."""
     with ThreadPoolExecutor(max_workers=len(acts)) as pool:
         return [task.result() for task in [pool.submit(act) for act in acts]]
 

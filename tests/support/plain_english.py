@@ -96,14 +96,14 @@ def findings(name: str, root: Path = ROOT) -> list[Finding]:
     """Return the violations of the house style in a file."""
     text = (root / name).read_text()
     if name.endswith(".py"):
-        found = [*_banned(_comments(text)), *_in_python(ast.parse(text))]
+        found = [*_find_banned(_comments(text)), *_in_python(ast.parse(text))]
     else:
-        found = list(_banned(DECLARATION.sub("", text) if name.endswith(".js") else text))
+        found = list(_find_banned(DECLARATION.sub("", text) if name.endswith(".js") else text))
     allowed = ALLOWED.get(name, {})
     return sorted(each for each in found if "" not in allowed and each.found not in allowed)
 
 
-def _banned(text: str, line: int = 1) -> Iterator[Finding]:
+def _find_banned(text: str, line: int = 1) -> Iterator[Finding]:
     for reason, pattern in BANNED.items():
         for match in pattern.finditer(text):
             if match[0] == "alone" and re.search(r"\bleav\w+ [^.]{1,40}$", text[: match.start()]):
@@ -126,10 +126,10 @@ def _in_python(tree: ast.Module) -> Iterator[Finding]:
     for node in ast.walk(tree):
         match node:
             case ast.Constant(value=str(text)):
-                yield from _banned(text, node.lineno)
+                yield from _find_banned(text, node.lineno)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 if node.name.startswith("test_"):
-                    yield from _banned(node.name.replace("_", " "), node.lineno)
+                    yield from _find_banned(node.name.replace("_", " "), node.lineno)
                 elif not _is_a_thing(node):
                     yield from _summary(node)
 

@@ -34,11 +34,11 @@ def collect_secrets(into: set[str]) -> Iterator[None]:
         into.update(secret for secret in secrets if len(secret) >= SHORTEST)
 
     def send(self: httpx.Client, request: httpx.Request, **more: Any) -> httpx.Response:
-        note(_secrets_in(_parsed(request.content)))
+        note(_secrets_in(_parse(request.content)))
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         note([token] if scheme == "Bearer" else [])
         answer = original(self, request, **more)
-        note(_secrets_in(_parsed(answer.content)))
+        note(_secrets_in(_parse(answer.content)))
         return answer
 
     with pytest.MonkeyPatch.context() as patch:
@@ -61,7 +61,7 @@ def find_in(text: str, secrets: Iterable[str]) -> list[str]:
     ]
 
 
-def _parsed(content: bytes) -> Any:
+def _parse(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):

@@ -89,7 +89,7 @@ def _read(path: Path) -> Module:
     tree = ast.parse(path.read_text())
     code: dict[str, list[ast.stmt]] = {"": []}
     for statement in tree.body:
-        for defined in _defined(statement) or [""]:
+        for defined in _names_of(statement) or [""]:
             code.setdefault(defined, []).append(statement)
     imported: dict[str, Definition] = {}
     for node in ast.walk(tree):
@@ -100,7 +100,7 @@ def _read(path: Path) -> Module:
     return Module(code, imported)
 
 
-def _defined(statement: ast.stmt) -> list[str]:
+def _names_of(statement: ast.stmt) -> list[str]:
     match statement:
         case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
             return [name]

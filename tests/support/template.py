@@ -107,7 +107,7 @@ class Values:
             case {"Fn::GetAtt": [resource, attribute]}:
                 return self.attributes[f"{resource}.{attribute}"]
             case {"Fn::Sub": str(text)}:
-                return re.sub(r"\$\{([^}]*)\}", lambda name: self._named(name[1]), text)
+                return re.sub(r"\$\{([^}]*)\}", lambda name: self._name_of(name[1]), text)
             case {"Fn::Sub": [str(text), dict(names)]}:
                 local = Values({**self.refs, **self.resolve(names)}, self.attributes)
                 return local.resolve({"Fn::Sub": text})
@@ -139,5 +139,5 @@ class Values:
                 return [self.resolve(item) for item in value]
         return value
 
-    def _named(self, name: str) -> str:
+    def _name_of(self, name: str) -> str:
         return str(self.attributes[name] if "." in name else self.refs[name])

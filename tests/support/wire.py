@@ -214,9 +214,9 @@ class Wire:
             case "conflict":
                 return _conflict(request)
             case "over capacity":  # a transaction that DynamoDB throttles
-                return _cancelled("ThrottlingError")
+                return _cancel("ThrottlingError")
             case "unprocessed":  # no effect
-                return _unprocessed(request)
+                return _process_nothing(request)
         raise AssertionError(f"unknown fault: {one.how}")
 
 
@@ -235,16 +235,16 @@ def _conflict(request: Request) -> Answer:
     """Return DynamoDB's answer to a conflict of transactions, which MiniStack never gives."""
     if not request.call.endswith(".TransactWriteItems"):
         return _answer(400, "TransactionConflictException")
-    return _cancelled("TransactionConflict")
+    return _cancel("TransactionConflict")
 
 
-def _cancelled(reason: str) -> Answer:
+def _cancel(reason: str) -> Answer:
     """Return DynamoDB's answer to a transaction that it cancels for a reason."""
     reasons = f'[{{"Code": "None"}}, {{"Code": "{reason}", "Message": "a fault"}}]'
     return _answer(400, "TransactionCanceledException", f', "CancellationReasons": {reasons}')
 
 
-def _unprocessed(request: Request) -> Answer:
+def _process_nothing(request: Request) -> Answer:
     """Return DynamoDB's answer to a batch of which it processes nothing."""
     asked = json.loads(request.body)["RequestItems"]
     left = "UnprocessedKeys" if request.call.endswith(".BatchGetItem") else "UnprocessedItems"

@@ -184,10 +184,10 @@ def test_an_event_from_the_gateway_with_missing_parts_is_answered(missing: str) 
 
 def test_an_error_carries_its_headers_and_extensions() -> None:
     @endpoint(public=True)
-    def refusing(_: Request) -> Response:
+    def refuse(_: Request) -> Response:
         raise QuotaExceeded("No more.", retry_after=0, extensions={"resetsAt": "then"})
 
-    reply = refusing(event(), None)
+    reply = refuse(event(), None)
     assert reply["statusCode"] == 429
     assert reply["headers"]["retry-after"] == "1"
     assert json.loads(reply["body"])["resetsAt"] == "then"
@@ -195,28 +195,28 @@ def test_an_error_carries_its_headers_and_extensions() -> None:
 
 def test_a_204_has_no_body() -> None:
     @endpoint(public=True)
-    def silent(_: Request) -> Response:
+    def send_nothing(_: Request) -> Response:
         return no_content()
 
-    assert silent(event(), None) == {
+    assert send_nothing(event(), None) == {
         "statusCode": 204,
         "headers": SECURITY_HEADERS | {"x-request-id": "req-1"},
     }
 
 
 @endpoint(public=True)
-def tagged(request: Request) -> Response[Echo]:
+def send_tagged(request: Request) -> Response[Echo]:
     return unchanged_or(ok(Echo("a"), "Same."), request)
 
 
-TAG = tagged(event(), None)["headers"]["etag"]
+TAG = send_tagged(event(), None)["headers"]["etag"]
 
 
 @pytest.mark.parametrize(
     "known", ["{}", "W/{}", '"x", {}', '{}, "x"', '"x",W/{} , "y"', " {} ", "*", " * "]
 )
 def test_a_known_etag_may_be_weak_in_a_list_or_a_star_and_is_answered_with_304(known: str) -> None:
-    again = tagged(event(headers={"If-None-Match": known.format(TAG)}), None)
+    again = send_tagged(event(headers={"If-None-Match": known.format(TAG)}), None)
     assert (again["statusCode"], again["headers"]["etag"]) == (304, TAG)
     assert "body" not in again
 
@@ -225,7 +225,7 @@ def test_a_known_etag_may_be_weak_in_a_list_or_a_star_and_is_answered_with_304(k
     "known", ["", '""', '"x"', "W/", "x", '"*"', ",", '"x", "y"', "*, *", TAG.strip('"')]
 )
 def test_an_outdated_or_malformed_etag_is_answered_with_200(known: str) -> None:
-    assert tagged(event(headers={"If-None-Match": known}), None)["statusCode"] == 200
+    assert send_tagged(event(headers={"If-None-Match": known}), None)["statusCode"] == 200
 
 
 @pytest.mark.parametrize(
@@ -233,39 +233,39 @@ def test_an_outdated_or_malformed_etag_is_answered_with_200(known: str) -> None:
 )
 def test_a_limit_that_is_not_1_to_100_is_a_400(limit: str) -> None:
     @endpoint(public=True)
-    def paged(request: Request) -> Response[int]:
+    def send_page(request: Request) -> Response[int]:
         return ok(request.limit(), "Paged.")
 
-    assert paged(event(queryStringParameters={"limit": limit}), None)["statusCode"] == 400
+    assert send_page(event(queryStringParameters={"limit": limit}), None)["statusCode"] == 400
 
 
 def test_an_empty_query_value_counts_as_absent() -> None:
     @endpoint(public=True)
-    def paged(request: Request) -> Response[int]:
+    def send_page(request: Request) -> Response[int]:
         return ok(request.limit() + request.after("r_1"), "Paged.")
 
     empty = event(queryStringParameters={"limit": "", "after": ""})
-    assert json.loads(paged(empty, None)["body"])["data"] == 20
+    assert json.loads(send_page(empty, None)["body"])["data"] == 20
 
 
 def test_the_time_of_a_request_comes_from_the_gateway() -> None:
     @endpoint(public=True)
-    def timed(request: Request) -> Response[datetime]:
+    def tell_time(request: Request) -> Response[datetime]:
         return ok(request.now, "Timed.")
 
     moment = datetime.fromtimestamp(1_795_426_245.678, UTC)
-    assert json.loads(timed(event(), None)["body"])["data"] == moment.isoformat().replace(
+    assert json.loads(tell_time(event(), None)["body"])["data"] == moment.isoformat().replace(
         "+00:00", "Z"
     )
 
 
 def test_a_room_may_be_opened_with_an_empty_body_or_an_empty_object() -> None:
     @endpoint(public=True)
-    def opening(request: Request) -> Response[NewRoom]:
+    def open_room(request: Request) -> Response[NewRoom]:
         return ok(request.body(NewRoom, optional=True), "Read.")
 
     for body in (None, "{}", '{"title": "  ", "systemInstruction": null}'):
-        data = json.loads(opening(event(body), None)["body"])["data"]
+        data = json.loads(open_room(event(body), None)["body"])["data"]
         assert data == dict.fromkeys(("title", "systemInstruction", "model", "thinking"))
 
 
@@ -282,7 +282,7 @@ def test_a_room_may_be_opened_with_an_empty_body_or_an_empty_object() -> None:
 )
 def test_an_invalid_change_of_a_room_is_a_400(body: str) -> None:
     @endpoint(public=True)
-    def changing(request: Request) -> Response[RoomChange]:
+    def change_room(request: Request) -> Response[RoomChange]:
         return ok(request.body(RoomChange), "Read.")
 
-    assert changing(event(body), None)["statusCode"] == 400
+    assert change_room(event(body), None)["statusCode"] == 400

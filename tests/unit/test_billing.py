@@ -160,7 +160,7 @@ def test_the_subscription_item_with_the_longest_period_decides() -> None:
         ({"cancel_at": 1_761_000_000}, 1_761_000_000),
     ],
 )
-def test_an_end_is_parsed_as_the_api_sets_it_and_as_the_portal_sets_it(
+def test_the_end_of_a_subscription_is_read_whether_the_api_or_the_portal_set_it(
     fields: dict[str, Any], end: int | None
 ) -> None:
     expected = None if end is None else datetime.fromtimestamp(end, UTC)

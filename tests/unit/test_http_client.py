@@ -360,7 +360,7 @@ def test_calls_within_a_request_deadline_share_its_time() -> None:
         assert post(url).status == 200
 
 
-def test_nested_request_deadlines_end_with_the_earlier_one() -> None:
+def test_the_earlier_of_two_nested_request_deadlines_applies() -> None:
     assert deadlines.time_left() == math.inf
     with deadlines.within(5), deadlines.within(60):
         assert deadlines.time_left() <= 5

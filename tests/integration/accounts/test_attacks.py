@@ -220,7 +220,9 @@ def test_the_owner_can_log_in_by_password_and_by_code_during_an_attack(
     assert len(ann.messages()) <= 2 + 1 + addresses
 
 
-def test_a_hundred_addresses_switch_codes_and_passwords_off_for_strangers_only(api: Api) -> None:
+def test_attacks_from_a_hundred_addresses_block_codes_and_passwords_for_strangers_only(
+    api: Api,
+) -> None:
     """Even after the strongest attack, the owner's device can still log in."""
     ann = Person.with_password(api, at=NOW)
     device = ann.device_token

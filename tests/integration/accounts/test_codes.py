@@ -39,9 +39,9 @@ def test_a_user_is_created_when_the_code_is_verified_and_not_before(api: Api, ne
     assert user[f"{ann.identity.kind}Verified"] is True
     assert user["plan"] == "basic"
     assert ann.me(reply.data["token"]).data == user
-    claim = record_of(ann.identity)
-    assert claim
-    assert claim.proven
+    record = record_of(ann.identity)
+    assert record
+    assert record.proven
 
 
 @either
@@ -448,10 +448,10 @@ def test_of_parallel_wrong_codes_exactly_a_hundred_in_a_row_are_compared(api: Ap
     assert wrong_codes(ann.identity, at=later) == 100
     next_day = later + timedelta(days=1)
     problem(ann.verify("000000", at=next_day), 400, "invalid-code")
-    assert ann.prove(at=next_day), "one more wrong code does not switch them off again"
+    assert ann.prove(at=next_day), "one more wrong code does not block them again"
 
 
-def test_a_login_by_password_switches_codes_on_again(api: Api) -> None:
+def test_codes_are_accepted_again_after_a_login_by_password(api: Api) -> None:
     day = datetime(2026, 3, 3, 9, tzinfo=UTC)
     ann = Person.with_password(api, at=day)
     enter_wrong_codes(ann, 100, day)

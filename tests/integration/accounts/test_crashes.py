@@ -31,7 +31,7 @@ STEPS = [
     "first proof by a reset",
     "change password",
     "add an identity",
-    "add an identity that an unproven user claims",
+    "add an identity that an unproven user has",
     "replace an identity",
     "restore a replaced identity",
     "refresh",
@@ -89,7 +89,7 @@ def prepare(step: str, ann: Person) -> Callable[[], Reply]:
             return lambda: ann.post("/auth/logout", {"everywhere": True}, at=LATER)
     second = Person(ann.api, new_email() if step.startswith("add") else new_mobile())
     ann.second = second
-    if step.endswith("claims"):
+    if step.endswith("unproven user has"):
         second.sign_up("the stranger's password", at=NOW)
     if step == "restore a replaced identity":
         assert ann.add_identity(second, at=NOW).status == 200

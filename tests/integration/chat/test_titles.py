@@ -75,16 +75,16 @@ def test_a_room_gets_its_title_after_its_first_answered_turn(
 def test_the_cached_list_shows_a_new_title(
     basic_user: Person, room: str, titler: Poller, wire: Wire
 ) -> None:
-    def listed() -> str:
+    def title_in_list() -> str:
         return str(basic_user.get("/chatroom").data["chatrooms"][0]["title"])
 
     seen: list[str] = []
     assert room
-    assert [listed(), listed()] == ["New Chat"] * 2
-    wire.cut(TRANSACT, "meanwhile", times=2, do=lambda: seen.append(listed()))
+    assert [title_in_list(), title_in_list()] == ["New Chat"] * 2
+    wire.cut(TRANSACT, "meanwhile", times=2, do=lambda: seen.append(title_in_list()))
     titler.poll()
     assert seen == ["New Chat", WORDS]
-    assert listed() == GENERATED
+    assert title_in_list() == GENERATED
 
 
 def test_a_title_does_not_move_its_room_in_the_list(
@@ -205,13 +205,15 @@ def race(user: Person, worker: Poller, titler: Poller, after: float) -> str:
     return title_of(user, room)
 
 
-def test_a_rename_wins_every_race(pro_user: Person, worker: Poller, titler: Poller) -> None:
+def test_a_rename_replaces_the_generated_title_in_every_race(
+    pro_user: Person, worker: Poller, titler: Poller
+) -> None:
     ends = [race(pro_user, worker, titler, random.uniform(0, 0.15)) for _ in range(5)]
     assert ends == ["Mine"] * 5
 
 
 @pytest.mark.soak
-def test_a_rename_wins_200_races(
+def test_a_rename_replaces_the_generated_title_in_200_races(
     api: Any, worker: Poller, titler: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BURST_PROMPTS", "0")

@@ -144,7 +144,7 @@ def five_send_at_once(api: Api) -> tuple[list[Person], list[Reply]]:
     return strangers, repeat_at_once(lambda number: strangers[number].send(rooms[number]), 5)
 
 
-def test_all_unproven_accounts_share_a_number_of_prompts_in_flight(
+def test_all_unproven_accounts_share_one_limit_of_prompts_in_flight(
     api: Api, basic_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNPROVEN_IN_FLIGHT", "3")
@@ -160,7 +160,7 @@ def test_all_unproven_accounts_share_a_number_of_prompts_in_flight(
     assert Usage.get("unproven", times.day(times.now()), consistent_read=True).in_flight == 0
 
 
-def test_all_unproven_accounts_share_a_daily_number_of_prompts(
+def test_all_unproven_accounts_share_one_daily_limit_of_prompts(
     api: Api, basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNPROVEN_DAILY_PROMPTS", "3")

@@ -656,24 +656,24 @@ def test_the_history_has_only_answered_turns_within_its_limits(
         pro_user.ask(room, content)
         work(event((room, 2 * number + 1)))
 
-    def prompts_sent() -> list[str]:
+    def sent_prompts() -> list[str]:
         turns = google.requests()[-1]["contents"]
         return [turn["parts"][0]["text"] for turn in turns if turn["role"] == "user"]
 
-    assert prompts_sent() == ["one", "two", "three", "four"]
+    assert sent_prompts() == ["one", "two", "three", "four"]
     monkeypatch.setenv("HISTORY_TURNS", "2")
     pro_user.ask(room, "five")
     work(event((room, 11)))
-    assert prompts_sent() == ["three", "four", "five"]
+    assert sent_prompts() == ["three", "four", "five"]
     monkeypatch.setenv("HISTORY_CHARACTERS", "40")
     pro_user.ask(room, "six")
     work(event((room, 13)))
-    assert prompts_sent() == ["five", "six"]
+    assert sent_prompts() == ["five", "six"]
     assert google.requests()[-1]["contents"][1]["parts"][0]["text"].startswith(history.CUT)
     monkeypatch.setenv("HISTORY_TURNS", "0")
     pro_user.ask(room, "seven")
     work(event((room, 15)))
-    assert prompts_sent() == ["seven"]
+    assert sent_prompts() == ["seven"]
 
 
 def test_the_history_of_a_retried_prompt_ends_before_it(

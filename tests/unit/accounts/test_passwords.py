@@ -21,7 +21,7 @@ MOBILE = "+14155550100"
 
 
 def code_at(kind: type, body: dict[str, Any]) -> tuple[str, list[str]]:
-    """Return the code of the refusal of a body, and its pointers."""
+    """Return the code and the pointers of the error with which a body is refused."""
     with pytest.raises(InvalidRequest) as caught:
         parse_json(json.dumps(body).encode(), kind)
     assert caught.value.status == 400

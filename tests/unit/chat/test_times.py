@@ -38,7 +38,9 @@ def test_a_written_time_is_read_to_the_millisecond(moment: datetime) -> None:
 
 
 @given(MOMENTS, MOMENTS)
-def test_texts_sort_like_their_times(one: datetime, other: datetime) -> None:
+def test_timestamps_sort_as_texts_in_the_order_of_their_times(
+    one: datetime, other: datetime
+) -> None:
     if times.text(one) < times.text(other):
         assert one < other
     if one < other:

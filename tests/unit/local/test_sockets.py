@@ -18,7 +18,7 @@ from infra.local.serving import serve
 POSTS = "/_aws/execute-api/live1/live/@connections/c1"
 
 
-class Behind:
+class EchoServer:
     """A replacement for MiniStack with one connection, which echoes messages."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ type Socket = aiohttp.ClientWebSocketResponse
 class Front:
     """The front, and a client of it."""
 
-    def __init__(self, behind: Behind, url: str, http: aiohttp.ClientSession) -> None:
+    def __init__(self, behind: EchoServer, url: str, http: aiohttp.ClientSession) -> None:
         self.behind, self.url, self.http = behind, url, http
 
     async def connect(self, **more: Any) -> Socket:
@@ -79,7 +79,7 @@ class Front:
 
 @asynccontextmanager
 async def open_front(limits: Limits | None = None) -> AsyncIterator[Front]:
-    behind = Behind()
+    behind = EchoServer()
     below, aws_url = await serve(behind.create_app())
     gateway = Gateway(aws_url, limits=limits)
     gateway.open("api1", "live1")

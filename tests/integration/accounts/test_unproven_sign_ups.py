@@ -157,25 +157,25 @@ def test_a_proven_identity_is_taken(api: Api, new: New) -> None:
 
 
 @either
-@pytest.mark.parametrize("claimed", [False, True], ids=["new", "claimed before"])
+@pytest.mark.parametrize("signed_up", [False, True], ids=["new", "signed up before"])
 def test_of_ten_parallel_sign_ups_one_succeeds_and_none_is_stored_in_part(
-    api: Api, new: New, claimed: bool
+    api: Api, new: New, signed_up: bool
 ) -> None:
     someone = Person(api, new())
-    if claimed:
+    if signed_up:
         someone.sign_up(STRANGERS)
-    moment = in_two_hours() if claimed else datetime.now(UTC)
+    moment = in_two_hours() if signed_up else datetime.now(UTC)
     replies = at_once([lambda: someone.sign_up(PASSWORD, at=moment)] * 10)
     [owner] = [reply.data for reply in replies if reply.status == 201]
     assert {reply.status for reply in replies} <= {201, 409, 429}
     [user] = users_named(someone.identity)
-    claim = record_of(someone.identity)
-    assert claim
-    assert user.user_id == claim.user_id == owner["user"]["id"]
+    record = record_of(someone.identity)
+    assert record
+    assert user.user_id == record.user_id == owner["user"]["id"]
     assert len(sessions_of(user.user_id)) == 1
     assert someone.log_in(PASSWORD).status == 200
     if someone.identity.kind == "mobile":
-        assert len(someone.messages()) == (2 if claimed else 1)
+        assert len(someone.messages()) == (2 if signed_up else 1)
 
 
 def test_a_proof_during_a_strangers_sign_up_keeps_the_owner_logged_in(api: Api) -> None:
