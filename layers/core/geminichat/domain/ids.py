@@ -11,8 +11,8 @@ import secrets
 
 from geminichat.errors import NotFound
 
-_ROOM = re.compile(r"r_[a-z2-7]{26}")
-_SEQ = re.compile(r"[1-9][0-9]{0,14}")
+_ROOM = r"r_[a-z2-7]{26}"
+_SEQ = r"[1-9][0-9]{0,14}"
 
 
 def new(kind: str) -> str:
@@ -22,7 +22,7 @@ def new(kind: str) -> str:
 
 def parse_room(text: str) -> str:
     """Return `text` if it is a well-formed room id. Raises NotFound."""
-    if not _ROOM.fullmatch(text):
+    if not re.fullmatch(_ROOM, text):
         raise NotFound()
     return text
 
@@ -36,7 +36,7 @@ def message_seq(chatroom_id: str, text: str) -> int:
     """Return the position in the room that a message id names. Raises NotFound."""
     prefix = f"m_{chatroom_id.removeprefix('r_')}_"
     seq = text.removeprefix(prefix)
-    if not text.startswith(prefix) or not _SEQ.fullmatch(seq):
+    if not text.startswith(prefix) or not re.fullmatch(_SEQ, seq):
         raise NotFound()
     return int(seq)
 

@@ -14,8 +14,8 @@ _INVISIBLE = (
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
     r"\u2800"  # Braille without dots; the rest is Unicode's Default_Ignorable_Code_Point
 )
-_INVISIBLE_RUN = re.compile(f"[{_INVISIBLE}]+")
-_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
+_INVISIBLE_RUN = f"[{_INVISIBLE}]+"
+_BLANK_LINES = r"\A(?:[^\S\n]*\n)+"
 
 NO_NUL = r"^[^\x00]*$"
 VISIBLE = rf"^[^\x00]*[^{_INVISIBLE}][^\x00]*$"
@@ -34,7 +34,7 @@ def trim(text: str, field: str) -> str:
 def trim_lines(text: str, field: str) -> str:
     """Return the text as `trim` does, but keep the first line's indentation: it may be code."""
     _refuse_nul(text, field)
-    return "" if _is_invisible(text) else _BLANK_LINES.sub("", text).rstrip()
+    return "" if _is_invisible(text) else re.sub(_BLANK_LINES, "", text).rstrip()
 
 
 class GeneratedText:
@@ -62,7 +62,7 @@ class GeneratedText:
             if _is_invisible(text):
                 self._held_back = text
                 return ""
-            text = _BLANK_LINES.sub("", text)
+            text = re.sub(_BLANK_LINES, "", text)
         grown = text.rstrip()
         self._held_back = text[len(grown) :]
         kept = truncate(grown, self._left)
@@ -82,12 +82,12 @@ def _refuse_nul(text: str, field: str) -> None:
 
 
 def _is_invisible(text: str) -> bool:
-    return not text or _INVISIBLE_RUN.fullmatch(text) is not None
+    return not text or re.fullmatch(_INVISIBLE_RUN, text) is not None
 
 
 def one_line(text: str) -> str:
     """Return the text in one line: white space becomes spaces, invisible characters are removed."""
-    return _INVISIBLE_RUN.sub(lambda run: " " if re.search(r"\s", run[0]) else "", text).strip()
+    return re.sub(_INVISIBLE_RUN, lambda run: " " if re.search(r"\s", run[0]) else "", text).strip()
 
 
 def shorten(text: str, length: int) -> str:

@@ -22,7 +22,7 @@ TIMEOUT = 0.5
 """Seconds for one call; a healthy one takes a few milliseconds."""
 BREAK = 5.0
 """Seconds for which no call is made after one failed."""
-UNAVAILABLE = re.compile(r"\bexceeded\b|^(?:WRONGPASS|NOAUTH)\b")
+UNAVAILABLE = r"\bexceeded\b|^(?:WRONGPASS|NOAUTH)\b"
 """Errors that every command gets: the plan's limits are spent, or the token is not valid."""
 
 
@@ -74,7 +74,7 @@ def evaluate(script: str, keys: list[str], arguments: list[str | int]) -> Any:
         return _client().eval(script, keys=keys, args=[str(argument) for argument in arguments])
     except Exception as error:  # the token's parameter may be missing, too
         reason = str(error)[:200] if isinstance(error, UpstashError) else type(error).__name__
-        if isinstance(error, UpstashError) and not UNAVAILABLE.search(reason):
+        if isinstance(error, UpstashError) and not re.search(UNAVAILABLE, reason):
             log.warning("redis refused", error=reason)
             return None
         _broken_until = time.monotonic() + BREAK
