@@ -64,7 +64,7 @@ def http_with_floor(results: Results) -> list[str]:
 
 
 def _usual_cold(results: Results, name: str) -> float:
-    """Return the CPU of the faster usual way of doing a function's kind of work."""
+    """Return the CPU time of the faster reference for a function's kind of work."""
     kind = subjects.ask_of(name).usual
     return min(results.cold[f"{way} {kind}"].cpu for way in USUAL)
 

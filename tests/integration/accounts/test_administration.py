@@ -377,9 +377,7 @@ SIGNATURE = f"Signature={'0' * 64}"
         {"x-amz-security-token": "a\nb"},
     ],
 )
-def test_an_act_without_a_signature_that_is_bound_to_it_is_refused(
-    api: Api, proof: dict[str, str]
-) -> None:
+def test_an_act_is_refused_without_a_signature_of_that_act(api: Api, proof: dict[str, str]) -> None:
     ann = prepare("ban", api)
     refused = operators.send(operators.new_act("ban", ann.id), **proof)
     assert refused["error"] == "unauthorized"

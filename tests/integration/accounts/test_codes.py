@@ -423,7 +423,7 @@ def enter_wrong_codes(ann: Person, times: int, at: datetime) -> list[int]:
     ]
 
 
-def test_a_hundred_wrong_codes_in_a_row_switch_codes_off_for_a_day(api: Api) -> None:
+def test_codes_are_refused_for_a_day_after_a_hundred_wrong_ones_in_a_row(api: Api) -> None:
     ann, bob = Person(api), Person(api)
     day = datetime(2026, 3, 1, 9, tzinfo=UTC)
     for n in range(4):  # over days: they are counted in a row

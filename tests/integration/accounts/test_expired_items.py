@@ -39,7 +39,7 @@ def test_a_replaced_identity_cannot_be_restored_after_seven_days(identity: Ident
     assert identities.find(identity, NOW + WEEK) is None
 
 
-def test_expired_wrong_passwords_are_not_counted(identity: Identity) -> None:
+def test_wrong_passwords_whose_items_have_expired_are_not_counted(identity: Identity) -> None:
     limit = codes.wrong_in_a_row(identity)
 
     def count_at(at: datetime) -> int:

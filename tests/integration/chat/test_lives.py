@@ -206,7 +206,7 @@ class Lives(RuleBasedStateMachine):
         return stored.plan
 
     def end(self, prompt: Prompt, status: str, *, refunded: bool = False) -> None:
-        """Finish a prompt; a refunded one is taken off its day."""
+        """Finish a prompt; a refunded one is subtracted from its day's count."""
         prompt.status, prompt.lease = status, None
         if refunded and prompt.counted_on:
             self.counted[prompt.counted_on] -= 1

@@ -196,7 +196,7 @@ def test_a_stop_is_honoured_after_the_workers_death(
     check(basic_user, [room], [message])
 
 
-def test_a_stop_marked_on_the_prompt_only_is_honoured_after_a_failed_attempt(
+def test_a_stop_that_only_the_prompt_records_ends_it_after_a_failed_attempt(
     basic_user: Person, room: str, google: StandIn, worker: Poller, wire: Wire
 ) -> None:
     message = basic_user.ask(room)

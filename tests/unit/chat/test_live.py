@@ -35,7 +35,7 @@ def text_frame(attempt: int, start: int, text: str) -> TextFrame:
         (EndedFrame(message_id="m_1", status="failed"), {"type": "ended", "status": "failed"}),
     ],
 )
-def test_a_frame_has_its_type_and_the_names_of_the_contract(
+def test_a_frame_has_its_type_and_the_field_names_of_the_contract(
     frame: Frame, expected: dict[str, object]
 ) -> None:
     assert msgspec.json.decode(live.encode(frame)) == {"messageId": "m_1"} | expected
