@@ -289,7 +289,7 @@ class _DeadlineReader(io.RawIOBase):
         super().close()
 
 
-@functools.cache
+@functools.lru_cache(maxsize=128)  # paths at Stripe contain ids
 def _parse_url(url: str) -> _Address:
     parts = urlsplit(url)
     secure = parts.scheme == "https"
