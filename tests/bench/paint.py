@@ -45,7 +45,7 @@ def measure(settings: Mapping[str, str]) -> Mapping[str, float]:
     ):
         browser.open(url)
         loads = [_load(browser, url) for _ in range(LOADS)]
-        sizes = browser.loaded()
+        sizes = browser.file_sizes()
     return {
         "first paint, ms": statistics.median(paint for paint, _ in loads),
         "ready to sign in, ms": statistics.median(ready for _, ready in loads),

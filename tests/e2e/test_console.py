@@ -409,8 +409,10 @@ def test_the_first_page_load_is_small_and_the_second_uses_the_browsers_cache(
 ) -> None:
     def load() -> dict[str, int]:
         console.find("Send me a code")
-        console.until(lambda: any(url.endswith("icon.svg") for url in window.loaded()), "no icon")
-        return window.loaded()
+        console.until(
+            lambda: any(url.endswith("icon.svg") for url in window.file_sizes()), "no icon"
+        )
+        return window.file_sizes()
 
     window.forget()
     console.open()

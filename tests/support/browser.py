@@ -64,7 +64,7 @@ class Browser:
         """Empty the cache."""
         self._cdp("Network.clearBrowserCache", {})
 
-    def loaded(self) -> dict[str, int]:
+    def file_sizes(self) -> dict[str, int]:
         """Return the bytes that each file of the page took on the wire, by its address."""
         script = (
             "return performance.getEntries().filter((each) => each.transferSize !== undefined)"
