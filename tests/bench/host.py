@@ -98,7 +98,7 @@ class Host:
     """The loop on which the stand-ins and the functions' Runtime APIs answer."""
 
     def __init__(self, world: World) -> None:
-        """Answer with the contents of this world, which may be replaced between two calls."""
+        """Answer as `world` says; the attribute may be replaced between two calls."""
         self.world = world
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -143,7 +143,7 @@ class Host:
 
     @contextmanager
     def run(self, port: int = 0) -> Iterator["Host"]:
-        """Run while the block runs."""
+        """Answer requests while the block runs."""
         self._thread.start()
         _, self.port = self.listen(self._serve, port)
         try:

@@ -278,8 +278,8 @@ EFFECTS: Mapping[Purpose, str] = {
 }
 CAUTION = " It expires in 10 minutes. Do not share this code."
 NO_ACCOUNT_TEXT = (
-    "Someone requested a password reset for Gemini Chat here, but there is no account with this "
-    "identity. If it was you, sign up."
+    "Someone requested a password reset for this contact, but Gemini Chat has no account with it. "
+    "If it was you, sign up."
 )
 
 
