@@ -72,15 +72,16 @@ def console(stack: RunningStack, window: Browser) -> Iterator[Console]:
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:")
 
 
-LATE = """
+def late(path: str) -> str:
+    """Return a script that delivers the answers to requests whose URL ends so 1.5 s late."""
+    return f"""
 const ask = window.fetch;
-window.fetch = async (url, settings) => {
+window.fetch = async (url, settings) => {{
     const answer = await ask(url, settings);
-    if (url.endsWith("limit=50")) await new Promise((resolve) => setTimeout(resolve, 1500));
+    if (url.endsWith("{path}")) await new Promise((resolve) => setTimeout(resolve, 1500));
     return answer;
-};
+}};
 """
-"""Delivers the messages of a chat 1.5 s late."""
 
 
 DEAF = """
@@ -90,18 +91,21 @@ window.fetch = (url, settings) => (url.includes("?from=") ? never : ask(url, set
 """
 """Answers no question about a single prompt."""
 
-RELOADED = """
-document.dispatchEvent(new Event("visibilitychange"));
-setTimeout(() => arguments[0](document.querySelectorAll(".reply .markdown").length === 2), 300);
-"""
-"""Loads the messages, as on return to the page, and tells whether there are two replies."""
+RETURN = 'document.dispatchEvent(new Event("visibilitychange"));'
+"""Loads the messages again, as when a person returns to the page."""
+
+
+def shows_after_return(console: Console, many: int) -> bool:
+    """Load the messages again, and return whether this many replies are shown."""
+    console.driver.execute_script(RETURN)
+    return len(console.replies()) == many
 
 
 def test_a_prompt_stays_when_a_page_without_it_arrives_later(
     stack: RunningStack, console: Console
 ) -> None:
     console.sign_in(stack.new_proven_user())
-    console.driver.execute_script(LATE)
+    console.driver.execute_script(late("limit=50"))
     console.ask("Hello")
     assert "Hello" in console.wait_for_replies(1)
     assert console.texts(".prompt .bubble") == ["Hello"]
@@ -199,7 +203,7 @@ def test_a_reply_that_a_new_page_of_messages_brings_is_announced(
     console.driver.execute_script(DEAF)
     console.ask("And then?")
     console.see("Gemini is answering", "[role=status]")
-    console.until(partial(console.driver.execute_async_script, RELOADED), "no second reply")
+    console.until(partial(shows_after_return, console, 2), "no second reply")
     console.see("You said: And then?", "[role=status]")
 
 
@@ -240,13 +244,20 @@ def test_whatever_goes_wrong_is_told_in_plain_words(
 
     first = window.driver.current_window_handle
     window.driver.execute_script("window.open(location.href)")
-    window.driver.switch_to.window(window.driver.window_handles[-1])
+    second = window.driver.window_handles[-1]
+    window.driver.switch_to.window(second)
     console.press(person.identity.value)
+    console.find("Sign out")
+    window.driver.execute_script(late("/auth/logout"))
     console.press("Sign out")
+    console.until(lambda: person.get("/auth/me").status == 401, "the session has not ended")
+    window.driver.switch_to.window(first)
+    window.driver.execute_script(RETURN)
+    console.see("You signed out in another tab", "[role=alert]")
+    window.driver.switch_to.window(second)
     console.find("Send me a code")
     window.driver.close()
     window.driver.switch_to.window(first)
-    console.see("You signed out in another tab", "[role=alert]")
 
     person = stack.new_proven_user()
     console.sign_in(person)

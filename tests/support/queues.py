@@ -28,10 +28,11 @@ def job_of(room: str, seq: int = 1) -> str:
 
 
 def send_dead_letter(body: str) -> None:
-    """Send a message to the dead-letter queue of prompts."""
+    """Send a message to the dead-letter queue of prompts, in a group of its own."""
+    name = ids.new("x")
     boto3.client("sqs").send_message(
         QueueUrl=VALUES.refs["DeadLettersQueue"],
         MessageBody=body,
-        MessageGroupId="test",
-        MessageDeduplicationId=ids.new("x"),
+        MessageGroupId=name,
+        MessageDeduplicationId=name,
     )

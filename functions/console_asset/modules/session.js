@@ -10,12 +10,14 @@ const REFRESH_TOKEN = "geminichat.refreshToken";
 const DEVICE_TOKEN = "geminichat.deviceToken"; // no login; it only exempts from limits for strangers
 const MARGIN = 30_000; // milliseconds before the expiry in which an access token is replaced
 const ENDED = "Your session has ended. Sign in again to continue.";
+const SIGNED_OUT = "You signed out in another tab.";
 
 export const session = createStore({ status: "restoring", notice: "" });
 
 const tabs = new BroadcastChannel("geminichat.session");
 let access = null;
 let refreshing = null;
+let isEndingElsewhere = false;
 
 export function deviceToken() {
   return localStorage.getItem(DEVICE_TOKEN) ?? undefined;
@@ -25,6 +27,7 @@ export function begin(tokens) {
   access = { token: tokens.token, until: Date.now() + tokens.expiresIn * 1000 - MARGIN };
   sessionStorage.setItem(REFRESH_TOKEN, tokens.refreshToken);
   localStorage.setItem(DEVICE_TOKEN, tokens.deviceToken);
+  isEndingElsewhere = false;
   if (session.get().status !== "in") session.set({ status: "in", notice: "" });
 }
 
@@ -39,7 +42,7 @@ export async function restore() {
 
 // Sends a request of the signed-in user.
 export async function call(method, path, options = {}) {
-  if (!access || Date.now() > access.until) await refresh();
+  await refreshExpired();
   try {
     return await send(method, path, { ...options, token: access.token });
   } catch (problem) {
@@ -49,13 +52,16 @@ export async function call(method, path, options = {}) {
   try {
     return await send(method, path, { ...options, token: access.token });
   } catch (problem) {
-    if (problem.code === "unauthorized") end(ENDED);
+    if (problem.code === "unauthorized") expire(ENDED);
     throw problem;
   }
 }
 
+// Other tabs are told before, too: they may notice the end of the session before this tab's answer.
 export async function signOut(everywhere = false) {
+  await refreshExpired();
   const token = sessionStorage.getItem(REFRESH_TOKEN);
+  tabs.postMessage({ ending: token });
   await call("POST", "/auth/logout", { body: { everywhere } });
   tabs.postMessage({ ended: token });
   leave("");
@@ -67,6 +73,10 @@ export function leave(notice) {
   end(notice);
 }
 
+async function refreshExpired() {
+  if (!access || Date.now() > access.until) await refresh();
+}
+
 function refresh() {
   refreshing ??= exchange().finally(() => {
     refreshing = null;
@@ -76,19 +86,26 @@ function refresh() {
 
 async function exchange() {
   const spent = sessionStorage.getItem(REFRESH_TOKEN);
+  if (!spent) throw new Problem(401, { detail: ENDED }, new Headers());
   try {
     const tokens = await send("POST", "/auth/refresh", { body: { refreshToken: spent } });
     tabs.postMessage({ spent, tokens });
     begin(tokens);
   } catch (problem) {
     const notice = problem.code === "account-suspended" ? problem.message : ENDED;
-    if (problem instanceof Problem && problem.status < 429) end(notice);
+    if (problem instanceof Problem && problem.status < 429) expire(notice);
     throw problem;
   }
 }
 
+// Ends the session after a refused request, unless it has ended already, with a notice of its own.
+function expire(notice) {
+  if (sessionStorage.getItem(REFRESH_TOKEN)) end(isEndingElsewhere ? SIGNED_OUT : notice);
+}
+
 function end(notice) {
   access = null;
+  isEndingElsewhere = false;
   sessionStorage.removeItem(REFRESH_TOKEN);
   session.set({ status: "out", notice });
 }
@@ -96,5 +113,6 @@ function end(notice) {
 tabs.onmessage = ({ data }) => {
   const token = sessionStorage.getItem(REFRESH_TOKEN);
   if (token && token === data.spent) begin(data.tokens);
-  if (token && token === data.ended) end("You signed out in another tab.");
+  if (token && token === data.ending) isEndingElsewhere = true;
+  if (token && token === data.ended) end(SIGNED_OUT);
 };

@@ -102,7 +102,7 @@ def test_a_reset_for_an_unknown_identity_gets_the_same_answer_and_creates_no_use
     assert replies[0].data.keys() == replies[1].data.keys()
     assert replies[0].headers.keys() == replies[1].headers.keys()
     assert len(nobody.messages()) == 1
-    assert "there is no account" in nobody.messages()[0]
+    assert "has no account with it" in nobody.messages()[0]
 
 
 def test_a_reset_code_of_an_unknown_identity_resets_nothing(
