@@ -146,8 +146,8 @@ def test_the_readme_says_what_the_last_bench_measured() -> None:
     deploying = (ROOT / "DEPLOYING.md").read_text()
     assert f"AWS's free tiers leave about ${float(left):.0f}." in deploying
     low, high, _ = goal("Cold start, over the usual way")
-    assert "a fifth to two fifths of the CPU of the usual stacks" in " ".join(README.split())
-    assert (round(low, 1), round(high, 1)) == (0.2, 0.4)
+    assert "a fifth to a third of the CPU of the usual stacks" in " ".join(README.split())
+    assert (round(low, 1), round(high, 1)) == (0.2, 0.3)
     [batch] = goal("A batch of ten rooms, over one room after another")
     assert "A batch of ten rooms is answered in the time of one" in " ".join(README.split())
     assert batch == pytest.approx(0.1, abs=0.02)
