@@ -15,6 +15,7 @@ from geminichat.domain import deletion, times
 from geminichat.errors import Unavailable
 from geminichat.tables import live, subscriptions
 from geminichat.tables.codes import Codes
+from geminichat.tables.usage import Usage
 from infra.local.standins.faults import StandIn
 from infra.local.standins.stripe.driver import Stripe
 from tests.support import operators, queues
@@ -99,6 +100,24 @@ def purge_whole(worker: Poller, at: datetime = AFTER) -> None:
     worker.drain()
     run_sweep(GRACE + timedelta(hours=1))
     run_purge(at + timedelta(hours=2))
+
+
+def test_a_deletion_that_fails_at_stripe_or_at_a_limit_changes_nothing(
+    api: Api, stripe: Stripe
+) -> None:
+    user, _ = new_full_user(api, stripe)
+    stripe.fault("error", status=429, code="lock_timeout", match="/v1/", times="always")
+    problem(delete(user), 409, "payment-in-progress")
+    stripe.reset()
+    stripe.fault("error", status=500, match="/v1/", times="always")
+    problem(delete(user), 502, "payment-provider")
+    stripe.reset()
+    hour = Usage(user.id, f"stripe {int(NOW.timestamp()) // 3600}")
+    hour.update([Usage.requests.set(1_000)])
+    problem(delete(user), 429, "too-many-requests")
+    hour.delete()
+    assert purge_of(user.id) is None
+    assert delete(user).status == 202
 
 
 def test_a_deleted_user_leaves_nothing_behind(api: Api, stripe: Stripe, worker: Poller) -> None:
