@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.keys import Keys
@@ -44,12 +45,13 @@ class Console:
         self.browser.open(f"{self.url}/#/{f'chat/{page}' if page.startswith('r_') else page}")
 
     def sign_in(self, person: Person, page: str = "") -> None:
-        """Open the console in the session of somebody who has signed in."""
+        """Open the console in the session of somebody who has signed in, and wait for its data."""
         self.open(page)
         store = "sessionStorage.setItem('geminichat.refreshToken', arguments[0])"
         self.driver.execute_script(store, person.refresh_token)
         self.driver.refresh()
         self.find("Show the list of chats" if self._is_narrow() else "New chat")
+        self.until(self._has_loaded, "the account, the models or the chats are missing")
 
     def find(self, name: str) -> WebElement:
         """Return the control with this name once it can be used, the last one of several."""
@@ -166,6 +168,10 @@ class Console:
                 return
             self.driver.switch_to.active_element.send_keys(Keys.TAB)
         raise AssertionError(f"{control.accessible_name} cannot be reached with Tab")
+
+    def _has_loaded(self) -> bool:
+        paths = {urlsplit(url).path for url in self.browser.file_sizes()}
+        return {"/user/me", "/models", "/chatroom"} <= paths
 
     def _is_narrow(self) -> bool:
         return bool(self.driver.execute_script("return innerWidth <= 760"))
