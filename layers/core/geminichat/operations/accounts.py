@@ -115,38 +115,61 @@ def _begin_session(
     since = int(now.timestamp()) if record.replaced else int(user.devices_since)
     session = OpenSession.begin(user.user_id, now, since)
     session_id = session.refresh.session_id
-    writes = [sessions.begin(session.refresh, now), *used]
     if record.replaced:
-        writes += [
-            identities.prove(identity, user.user_id, record, now),
-            users.restore_identity(user, identity, removed, now, session_id=session_id),
-            *_free(removed, user),
-            *purges.cancel_departure(user),
-        ]
+        changes = _restore(user, identity, record, removed, now, session_id=session_id)
+        changes += purges.cancel_departure(user)
     elif record.proven:
-        writes += [
-            users.begin_session(user, session_id, now),
-            *purges.cancel_departure(user),
-        ]
+        changes = [users.begin_session(user, session_id, now), *purges.cancel_departure(user)]
     else:
-        actions = users.prove(identity)
-        claims = caller if caller and caller.user_id == user.user_id else None
-        writes += [
-            users.begin_session(user, session_id, now, *actions, claims=claims),
-            identities.prove(identity, user.user_id, record, now),
-            purges.cancel(user.user_id),
-        ]
-    transact(*writes)
+        changes = _prove_first(user, identity, record, caller, session_id, now)
+    transact(sessions.begin(session.refresh, now), *changes, *used)
     if record.replaced:
         live_connections.close_ended(user.user_id, now)
+    proven = users.copy_with_identity(user, identity, removed)
     allowance = usage.allowance_of(user.user_id, subscription, counted, now)
     return CodeLogin(
-        account=show_usage.view_account(
-            users.copy_with_identity(user, identity, removed), allowance
-        ),
+        account=show_usage.view_account(proven, allowance),
         session=session,
         restored_from=users.identities_of(user) if record.replaced else (),
     )
+
+
+def _prove_first(
+    user: User,
+    identity: Identity,
+    record: IdentityRecord,
+    caller: OptionalCaller | None,
+    session_id: str,
+    now: datetime,
+) -> list[Write]:
+    """Return the writes that begin a session and keep an unproven user as the identity's owner."""
+    claims = caller if caller and caller.user_id == user.user_id else None
+    actions = users.prove(identity)
+    return [
+        users.begin_session(user, session_id, now, *actions, claims=claims),
+        identities.prove(identity, user.user_id, record, now),
+        purges.cancel(user.user_id),
+    ]
+
+
+def _restore(
+    user: User,
+    identity: Identity,
+    record: IdentityRecord,
+    removed: Sequence[Identity],
+    now: datetime,
+    *,
+    session_id: str | None = None,
+    password_hash: str | None = None,
+) -> list[Write]:
+    """Return the writes that give a user a replaced identity back, and free the removed ones."""
+    return [
+        identities.prove(identity, user.user_id, record, now),
+        users.restore_identity(
+            user, identity, removed, now, session_id=session_id, password_hash=password_hash
+        ),
+        *_free(removed, user),
+    ]
 
 
 def reset_password(proof: Proof, password_hash: str, source: str, now: datetime) -> Reset:
@@ -162,41 +185,57 @@ def reset_password(proof: Proof, password_hash: str, source: str, now: datetime)
         record = identities.find(identity, now)
         if record is None:
             raise InvalidCode()
-        user = users.find(record.user_id)
         try:
             if not record.proven:
-                fresh = users.new(identity, now, verified=True)
-                fresh.password_hash = password_hash
-                transact(
-                    users.create(fresh),
-                    identities.prove(identity, fresh.user_id, record, now),
-                    *remove_unproven(record, now),
-                    *used,
-                )
-                return Reset(user_id=fresh.user_id)
-            if user is None:
-                raise InvalidCode() if record.replaced else Contended()
-            users.require_not_banned(user)
-            removed = _find_added_after(record, user, now)
-            if not record.replaced:
-                reset = [users.reset_password(user, password_hash, removed, now)]
-            elif _can_restore(identity, removed):
-                reset = [
-                    users.restore_identity(
-                        user, identity, removed, now, password_hash=password_hash
-                    ),
-                    identities.prove(identity, user.user_id, record, now),
-                ]
-            else:
-                raise InvalidCode()
-            transact(*reset, *_free(removed, user), *used)
-            live_connections.close_ended(user.user_id, now)
-            held = users.identities_of(user)
-            return Reset(user_id=user.user_id, held=held, removed=removed)
+                return _register_with_password(identity, record, password_hash, used, now)
+            return _reset(identity, record, password_hash, used, now)
         except ConditionsFailed as error:
             if error.of("code"):
                 raise InvalidCode() from error
     raise Contended()
+
+
+def _register_with_password(
+    identity: Identity,
+    seen: IdentityRecord,
+    password_hash: str,
+    used: Sequence[Write],
+    now: datetime,
+) -> Reset:
+    """Make a new user with a password, in place of the unproven user who claimed the identity."""
+    user = users.new(identity, now, verified=True)
+    user.password_hash = password_hash
+    transact(
+        users.create(user),
+        identities.prove(identity, user.user_id, seen, now),
+        *remove_unproven(seen, now),
+        *used,
+    )
+    return Reset(user_id=user.user_id)
+
+
+def _reset(
+    identity: Identity,
+    record: IdentityRecord,
+    password_hash: str,
+    used: Sequence[Write],
+    now: datetime,
+) -> Reset:
+    """Set the password of a known user; restore a replaced identity, and free the removed ones."""
+    user = users.find(record.user_id)
+    if user is None:
+        raise InvalidCode() if record.replaced else Contended()
+    users.require_not_banned(user)
+    removed = _find_added_after(record, user, now)
+    if not record.replaced:
+        changes = [users.reset_password(user, password_hash, removed, now), *_free(removed, user)]
+    elif _can_restore(identity, removed):
+        changes = _restore(user, identity, record, removed, now, password_hash=password_hash)
+    else:
+        raise InvalidCode()
+    transact(*changes, *used)
+    live_connections.close_ended(user.user_id, now)
+    return Reset(user_id=user.user_id, held=users.identities_of(user), removed=removed)
 
 
 def add_identity(
