@@ -1,7 +1,7 @@
 """make admin: grant pro, give prompts back, end the sessions of a user, or ban a user.
 
-An act and its audit item are one transaction. Caches are invalidated and connections are closed
-after it, and again when the act is sent again.
+An act and its audit item are stored in one transaction. After that, caches are invalidated and
+connections are closed; a repeated act does only this.
 """
 
 from datetime import datetime, timedelta
@@ -38,59 +38,61 @@ def handler(act: Change, operator: str, now: datetime) -> Outcome:
         return DONE_BEFORE
     if user is None:
         raise NotFound(f"There is no user {act.user_id}.")
-    plan = _plan(act, user, now)
+    prepared = _prepare(act, user, now)
     if not act.dry_run:
         try:
-            transact(*plan.writes, audit.put_act(plan.act, operator, now))
+            transact(*prepared.writes, audit.put_act(prepared.act, operator, now))
         except ConditionsFailed as error:
             raise Contended() from error
         _clean_up(act, now)
-    return Outcome(message=plan.message, details=plan.act.details())
+    return Outcome(message=prepared.message, details=prepared.act.details())
 
 
-class Plan(NamedTuple):
-    """An act as it is performed, the sentence that reports it, and its writes."""
+class PreparedAct(NamedTuple):
+    """The act to record, the sentence that reports it to the operator, and its writes."""
 
     act: Change
     message: str
     writes: list[Write]
 
 
-def _plan(act: Change, user: User, now: datetime) -> Plan:
-    """Return the plan of an act. Raises InvalidRequest, Conflict."""
+def _prepare(act: Change, user: User, now: datetime) -> PreparedAct:
+    """Return the writes of an act, and its report. Raises InvalidRequest, Conflict."""
     user_id = user.user_id
     match act:
         case GrantPro(until=until):
             if not now < until <= now + timedelta(days=LONGEST_GRANT):
-                raise InvalidRequest("A grant ends in the future, within ten years.")
+                raise InvalidRequest("The grant must end in the future, within ten years.")
             grant = subscriptions.grant(user_id, until)
             message = f"{user_id} has pro until {times.text(until)}."
-            return Plan(act, message, [users.exists(user_id), grant])
+            return PreparedAct(act, message, [users.exists(user_id), grant])
         case RevokePro():
             granted_until = subscriptions.load(user_id).granted_until
             if granted_until is None:
                 raise Conflict(f"{user_id} has no grant.")
             message = f"The grant of {user_id} until {granted_until} ends now."
-            return Plan(act, message, [users.exists(user_id), subscriptions.revoke(user_id)])
+            writes = [users.exists(user_id), subscriptions.revoke(user_id)]
+            return PreparedAct(act, message, writes)
         case GiveBack():
-            return _plan_give_back(act, user, now)
+            return _prepare_give_back(act, user, now)
         case EndSessions():
             ended = len(users.sessions_of(user))
             message = f"{ended} sessions of {user_id} end."
-            return Plan(act, message, [users.end_all_sessions(user_id, now)])
+            return PreparedAct(act, message, [users.end_all_sessions(user_id, now)])
         case Ban():
             if user.banned_at:
                 raise Conflict(f"{user_id} has been banned since {user.banned_at}.")
             message = f"{user_id} is banned: no login, no prompt."
-            return Plan(act, message, [users.ban(user_id, now)])
+            return PreparedAct(act, message, [users.ban(user_id, now)])
         case Unban():
             if not user.banned_at:
                 raise Conflict(f"{user_id} is not banned.")
-            return Plan(act, f"{user_id} may log in again.", [users.unban(user_id)])
+            message = f"{user_id} may log in again."
+            return PreparedAct(act, message, [users.unban(user_id)])
 
 
-def _plan_give_back(act: GiveBack, user: User, now: datetime) -> Plan:
-    """Return the plan that gives back prompts of today that have ended. Raises Conflict."""
+def _prepare_give_back(act: GiveBack, user: User, now: datetime) -> PreparedAct:
+    """Return the act with the number of prompts that it can give back. Raises Conflict."""
     if not users.has_proven_identity(user):
         raise Conflict(
             f"{user.user_id} has no verified email or mobile number, and no daily quota."
@@ -104,11 +106,11 @@ def _plan_give_back(act: GiveBack, user: User, now: datetime) -> Plan:
         users.exists(user.user_id),
         usage.give_back(user.user_id, prompts, in_flight, now),
     ]
-    return Plan(msgspec.structs.replace(act, prompts=prompts), message, writes)
+    return PreparedAct(msgspec.structs.replace(act, prompts=prompts), message, writes)
 
 
 def _clean_up(act: Change, now: datetime) -> None:
-    """Drop the cached limits, or close the connections of ended sessions. May be repeated."""
+    """Delete the cached limits, or close the connections of ended sessions."""
     match act:
         case GrantPro() | RevokePro() | GiveBack():
             prompt_limits.forget(act.user_id, now)

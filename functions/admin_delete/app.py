@@ -1,7 +1,7 @@
 """make admin: delete an account after the grace period, in which a login keeps the account.
 
-A notice goes to its identities. The account and the audit item change in one transaction. Payments
-are ended before the transaction, and once more by the purge.
+A notice is sent to the account's identities. The account and the audit item change in one
+transaction. Payments are ended before the transaction, and once more by the purge.
 """
 
 from datetime import datetime
@@ -27,17 +27,18 @@ def handler(act: Delete, operator: str, now: datetime) -> Outcome:
         raise NotFound(f"There is no user {act.user_id}.")
     may_return = users.has_proven_identity(user) and not user.banned_at
     if user.purge_at is not None:
-        raise Conflict(f"{user.user_id} is deleted on {times.of_epoch(user.purge_at)} already.")
+        due = times.of_epoch(user.purge_at)
+        raise Conflict(f"{user.user_id} will already be deleted on {due}.")
     if act.dry_run:
         purge_at = delete_account.compute_purge_time(user, now)
     else:
         purge_at = delete_account.request(user, None, [audit.put_act(act, operator, now)], now)
         notice = texts.departure_notice(times.text(purge_at), may_return=may_return)
         notices.send(user.user_id, users.identities_of(user), notice, now)
-    message = f"{user.user_id} is deleted on {times.text(purge_at)}"
+    message = f"{user.user_id} will be deleted on {times.text(purge_at)}"
     if may_return:
-        message += "; a login before that time keeps it"
+        message += "; a login before that time keeps the account"
     if user.banned_at:
-        message += ". That ends the ban, too: the email or number may then sign up again"
+        message += ". The deletion ends the ban: the email or number may then sign up again"
     details = {"purgeAt": times.text(purge_at)}
     return Outcome(message=f"{message}.", details=details)

@@ -1,6 +1,7 @@
-"""make admin: collect the data of an account; only its user, logged in, can fetch the archive.
+"""make admin: export the data of an account; only its user can fetch the archive, after a login.
 
-A notice goes to its identities. The request and the audit item are stored in one transaction.
+A notice is sent to the account's identities. The request and the audit item are stored in one
+transaction.
 """
 
 from datetime import datetime
@@ -39,6 +40,6 @@ def handler(act: Export, operator: str, now: datetime) -> Outcome:
         identities = users.identities_of(user)
         notices.send(user.user_id, identities, texts.export_notice(now), now)
     return Outcome(
-        message=f"The data of {user.user_id} is collected. Its user can fetch it for 24 hours, on "
-        "the console's account page or from GET /user/export."
+        message=f"The data of {user.user_id} is being collected. The user can fetch it for 24 "
+        "hours, on the console's account page or from GET /user/export."
     )

@@ -1,9 +1,9 @@
 """make admin: queue failed prompts again once the cause is fixed, and remove dead letters.
 
 These are the prompts that failed because Gemini was unavailable, the model was retired or Gemini
-refused this service. Each is queued as if it had just been sent, and is not counted a second time.
-The act's audit item is stored before the first one is queued, and each prompt changes in the same
-transaction as an audit item of its user. It may be run again at any time.
+refused this service. Each is queued like a new prompt, and is not counted a second time. The act's
+audit item is stored before the first prompt is queued, and each prompt changes in the same
+transaction as an audit item of its user. The command may be repeated at any time.
 """
 
 import secrets
@@ -31,15 +31,15 @@ SHOWN = 1_000
 
 DONE = {
     "queued": "queued again",
-    "waiting": "not queued, it has not ended: the sweep recovers it",
-    "ended": "not queued, it was answered, retried or deleted since, or failed for another reason",
-    "foreign": "removed, it names no prompt",
+    "waiting": "not queued: it has not ended, and the sweep recovers it",
+    "ended": "not queued: it was answered, retried or deleted, or failed for another reason",
+    "foreign": "removed: the message names no prompt",
 }
 """The text for each outcome of a prompt."""
 
 
 class Redriven(Outcome, frozen=True, kw_only=True):
-    """The outcome of each prompt, a line each, and the number of prompts per outcome."""
+    """The outcome of the act: a line per prompt, and the number of prompts per outcome."""
 
     lines: Sequence[str] = ()
     counts: Mapping[str, int] = {}
@@ -47,25 +47,25 @@ class Redriven(Outcome, frozen=True, kw_only=True):
 
 @performs(Redrive)
 def handler(act: Redrive, operator: str, now: datetime) -> Redriven:
-    """Redrive the prompts that failed for the act's reason within its hours."""
+    """Redrive the prompts that failed for the act's reason within the hours that it names."""
     if not act.dry_run and not transact_if(audit.put_act(act, operator, now)):
         return Redriven(message=DONE_BEFORE.message, done_before=True)
     until = time.monotonic() + LONGEST
     lines: list[str] = []
     done: Counter[str] = Counter()
     queued: Counter[str] = Counter()
-    is_whole = True
+    is_complete = True
     for name, outcome, reason in _redrive_all(act, operator, now):
         done[outcome] += 1
         queued[reason] += outcome == "queued"
         if len(lines) < SHOWN:
             lines.append(f"{name}: {DONE[outcome]}")
         if time.monotonic() > until:
-            is_whole = False
+            is_complete = False
             break
     message = _summary(done, queued) if done else "Nothing to redrive."
-    if not is_whole:
-        message += " More are left: run it again."
+    if not is_complete:
+        message += " More prompts are left: run the command again."
     return Redriven(message=message, lines=lines, counts=dict(done))
 
 
@@ -76,7 +76,7 @@ def _summary(done: Counter[str], queued: Counter[str]) -> str:
 
 
 def _redrive_all(act: Redrive, operator: str, now: datetime) -> Iterator[tuple[str, str, str]]:
-    """Yield the name, the outcome and the reason of failure of each prompt."""
+    """Yield each prompt's name, its outcome and the reason of its failure."""
     reasons = {act.failure} if act.failure else set(REDRIVABLE)
     seen: set[tuple[str, int]] = set()
     for letter in prompt_queue.take_dead_letters(kept=act.dry_run):

@@ -1,4 +1,4 @@
-"""make admin: find a user, describe an account, and list what operators did. It changes nothing.
+"""make admin: find a user, describe an account, and list the acts of operators, all read-only.
 
 No content of messages, no title and no secret is read.
 """
@@ -29,7 +29,7 @@ RECENT_MESSAGES = 40
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The user whom a name identifies."""
+    """The user who has an id, an email, a mobile number or a Stripe customer."""
 
     user_id: str
 
@@ -50,15 +50,15 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     stripe_customer_id: str | None
     banned_at: str | None
     purge_at: str | None
-    """When the account is deleted, if its user or an operator asked for it."""
+    """The time of the account's deletion, if its user or an operator requested one."""
     sessions: dict[str, str]
-    """When each session began, by its id."""
+    """The beginning of each session, by session id."""
     connections: int
     attempts: int
-    """Prompts and retries of today."""
+    """The number of today's prompts, retries included."""
     in_flight: int
     failures: list[FailedPrompt]
-    """Prompts in the latest rooms that are still failed, newest first."""
+    """Failed prompts in the latest rooms, newest first."""
 
 
 class Acts(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
 
 @answers(WhoIs | Describe | ListActs)
 def handler(question: WhoIs | Describe | ListActs, now: datetime) -> msgspec.Struct:
-    """Answer the question. Raises NotFound, InvalidRequest."""
+    """Return the user, the account or the acts in question. Raises NotFound, InvalidRequest."""
     match question:
         case WhoIs(named=named):
             return Found(user_id=_find(named.strip(), now))

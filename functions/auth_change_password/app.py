@@ -1,4 +1,4 @@
-"""POST /auth/change-password: set a new password, with a fresh proof; the other sessions end."""
+"""POST /auth/change-password: set a new password and end all other sessions."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import accounts as texts
@@ -13,7 +13,7 @@ from geminichat.tables import users
 
 @endpoint(errors=[InvalidCode, InvalidCredentials, TooManyRequests, WeakPassword])
 def handler(request: Request) -> Response[Tokens]:
-    """Answer 200 with the tokens of a new session; all others have ended."""
+    """Answer 200 with the tokens of a new session; requires a fresh proof."""
     change = request.body(PasswordChange)
     [user] = users.current(request.caller, request.now)
     check_strength("/newPassword", change.new_password, user.email, user.mobile)

@@ -1,4 +1,4 @@
-"""POST /auth/logout: end this session, or all of the user's."""
+"""POST /auth/logout: end this session, or all sessions of the user."""
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain.sessions import Logout
@@ -8,7 +8,7 @@ from geminichat.tables import users
 
 @endpoint
 def handler(request: Request) -> Response:
-    """Answer 200. A session that has already ended cannot end the others."""
+    """Answer 200, or 401 if this session has already ended."""
     asked = request.body(Logout, optional=True)
 
     if asked.everywhere:

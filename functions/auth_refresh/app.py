@@ -1,4 +1,4 @@
-"""POST /auth/refresh: exchange a refresh token for the next pair; the token is spent."""
+"""POST /auth/refresh: exchange a refresh token for a new access token and refresh token."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.sessions import RefreshRequest, RefreshToken
@@ -9,7 +9,7 @@ from geminichat.operations import refresh_session
 
 @endpoint(public=True, errors=[AccountSuspended, TokenReused, Unauthorized])
 def handler(request: Request) -> Response[Tokens]:
-    """Answer 200 with new tokens, or with those that replaced the token within the last 20 s."""
+    """Answer 200 with new tokens; a repeat within 20 s gets the same refresh token."""
     spent = RefreshToken.read(request.body(RefreshRequest).refresh_token)
 
     session = refresh_session.refresh(spent, request.now)

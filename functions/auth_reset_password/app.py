@@ -1,7 +1,7 @@
 """POST /auth/reset-password: set a new password with a code; every session ends.
 
-An email or a mobile number that was added to the account after this one, within the last seven
-days, is removed: someone else may have added it. A device token is no longer accepted.
+Identities that were added within the last seven days, and after the one that received the code, are
+removed: someone else may have added them. Earlier device tokens are no longer accepted.
 """
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
@@ -15,7 +15,7 @@ from geminichat.operations import accounts, notices, one_time_codes
 
 @endpoint(public=True, errors=[AccountSuspended, InvalidCode, TooManyRequests, WeakPassword])
 def handler(request: Request) -> Response:
-    """Answer 200; log in with the new password to begin a session."""
+    """Answer 200 without a session: the user logs in with the new password."""
     given = request.body(NewPassword)
 
     proof = one_time_codes.verify(

@@ -8,7 +8,7 @@ from geminichat.operations import one_time_codes
 
 @endpoint(public=True, errors=[DeliveryFailed, TooManyRequests])
 def handler(request: Request) -> Response[CodeSent]:
-    """Answer 200 in the same way, after the same work, whether or not there is an account."""
+    """Answer 200 with the same body, after the same work, whether or not the account exists."""
     asked = request.body(CodeRequest)
 
     sent, limits = one_time_codes.send(

@@ -1,7 +1,7 @@
-"""POST /auth/verify-otp: exchange a code for a session's tokens; an unknown identity gets a user.
+"""POST /auth/verify-otp: exchange a code for a session's tokens, and create a user if none exists.
 
-A request that carries the access token of the unproven account with this identity proves that
-account. Any other first proof creates a new account and deletes the unproven one.
+An unproven account with the identity is deleted and replaced by a new one. It is kept only if the
+request carries its access token, or if it has neither a password nor a session.
 """
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok

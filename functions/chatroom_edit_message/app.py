@@ -12,8 +12,9 @@ from geminichat.operations import send_prompt
 def handler(request: Request) -> Response[AcceptedPrompt]:
     """Answer 202: a new turn replaces the prompt's turn and all turns after it.
 
-    These are hidden, not deleted: `POST /chatroom/{id}/undo` brings them back. One that has no
-    reply yet is stopped, and refunded if it was still queued. The new prompt counts like any other.
+    The replaced turns are hidden, not deleted: `POST /chatroom/{id}/undo` shows them again. A
+    hidden prompt without a reply is stopped, and refunded if it was still queued. The new prompt
+    counts like any other.
     """
     room_id = ids.parse_room(request.path["id"])
     seq = ids.message_seq(room_id, request.path["messageId"])

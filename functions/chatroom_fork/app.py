@@ -1,4 +1,4 @@
-"""POST /chatroom/{id}/fork: copy a room's messages up to one of them into a new room."""
+"""POST /chatroom/{id}/fork: copy a room's messages, up to a given one, into a new room."""
 
 from geminichat.api import Request, Response, created, endpoint
 from geminichat.domain import ids
@@ -30,9 +30,9 @@ from geminichat.operations import fork_room
     within=8,
 )
 def handler(request: Request) -> Response[Room]:
-    """Answer 201 with the new room: the same settings, and the turns up to the one of `upTo`.
+    """Answer 201 with the new room: the same settings, and the turns up to the message `upTo`.
 
-    Hidden turns are not copied. The copies do not count as prompts; the room counts as a room.
+    Hidden turns are not copied. The copies do not count as prompts, but the new room counts.
     """
     room_id = ids.parse_room(request.path["id"])
     up_to = request.body(Fork).up_to

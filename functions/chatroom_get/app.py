@@ -1,4 +1,4 @@
-"""GET /chatroom/{id}: a room with a page of its messages, newest page first."""
+"""GET /chatroom/{id}: a room with a page of its messages, the newest page first."""
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import ids
@@ -9,7 +9,7 @@ from geminichat.tables.messages import pages
 
 @endpoint(errors=[InvalidRequest, NotFound])
 def handler(request: Request) -> Response[RoomWithMessages]:
-    """Answer 200 with the room; within a page, messages are in the order they have in the room."""
+    """Answer 200 with the room; a page has its oldest message first."""
     room_id = ids.parse_room(request.path["id"])
     scope = f"messages of {room_id}"
     limit, before = request.page(scope, int)

@@ -8,7 +8,7 @@ from geminichat.tables.messages import partials
 
 @endpoint(errors=[InvalidRequest, NotFound])
 def handler(request: Request) -> Response[Message]:
-    """Answer 200 with the message; if `from` is given, also with the text generated so far."""
+    """Answer 200 with the message; with `from`, also with the reply's text generated so far."""
     room_id, message_id = request.path["id"], request.path["messageId"]
     message = partials.get(request.caller, room_id, message_id, request.now, request.start())
     return ok(message, "Message found.")

@@ -31,8 +31,8 @@ def handler(request: Request) -> Response[AcceptedPrompt]:
     """Answer 202: a new turn replaces the message's turn and all turns after it.
 
     The message may be a prompt or its reply. The replaced turns are hidden, not deleted:
-    `POST /chatroom/{id}/undo` brings them back. One that has no reply yet is stopped, and refunded
-    if it was still queued. The new prompt counts like any other.
+    `POST /chatroom/{id}/undo` shows them again. A hidden prompt without a reply is stopped, and
+    refunded if it was still queued. The new prompt counts like any other.
     """
     room_id = ids.parse_room(request.path["id"])
     seq = ids.prompt_seq(room_id, request.path["messageId"])

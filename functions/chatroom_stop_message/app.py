@@ -9,7 +9,7 @@ from geminichat.operations import stop_prompt
 
 @endpoint(errors=[NotFound, NotGenerating])
 def handler(request: Request) -> Response[StopRequest]:
-    """Answer 202: a queued prompt is stopped, a generating one keeps its text so far."""
+    """Answer 202: a queued prompt ends without a reply, a generating one with the text so far."""
     room_id, message_id = ids.parse_room(request.path["id"]), request.path["messageId"]
 
     status = stop_prompt.stop(request.caller, room_id, message_id, request.now)

@@ -18,8 +18,8 @@ from geminichat.operations import undo_edit
 def handler(request: Request) -> Response[Room]:
     """Answer 200 with the room, which shows the messages from before the edit or regeneration.
 
-    It shows the hidden turns again, and hides the turns that replaced them; one of these that has
-    no reply yet is stopped. Another undo reverses the edit before that.
+    The turns since then are hidden, and a prompt among them without a reply is stopped. A second
+    undo reverses the edit before that one.
     """
     room_id = ids.parse_room(request.path["id"])
 

@@ -1,7 +1,7 @@
 """GET /console/{file}: the assets of the chat console.
 
-Our own modules are one script, so that a browser makes few requests and never runs modules of two
-deployments together. Libraries have their version in their names and never change.
+Our own modules are joined into one script, so that a browser makes few requests and never mixes
+modules of two deployments. A library's file has its version in its name and never changes.
 """
 
 import re
@@ -40,7 +40,7 @@ def handler(request: Request) -> Response:
 
 
 def join(modules: Mapping[str, str]) -> str:
-    """Return one ES module made of several; each follows those that it imports.
+    """Return one ES module made of several; each comes after the modules that it imports.
 
     They share one scope: a name that two modules define is a syntax error in the browser.
     """

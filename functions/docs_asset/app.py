@@ -1,4 +1,4 @@
-"""GET /docs/{file}: the assets of the documentation page, a Postman collection, examples."""
+"""GET /docs/{file}: the documentation page's assets, a Postman collection and examples."""
 
 import functools
 from pathlib import Path
@@ -20,7 +20,7 @@ FILES = {
 
 COLLECTION = "postman.json"
 EXAMPLE_URL = "http://127.0.0.1:8000"
-"""The address in the collection, which is replaced by the one at which it is requested."""
+"""The API's URL in the stored collection; an answer has this stage's URL in its place."""
 
 
 @endpoint(public=True, errors=[NotFound])

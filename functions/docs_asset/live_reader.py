@@ -1,7 +1,7 @@
 """Show a reply as it grows: an example to copy, which requires aiohttp.
 
-A socket may lose, double or reorder frames. Missing text is fetched, so the text is right with any
-socket, and without one.
+A socket may lose, repeat or reorder frames. Missing text is fetched, so the text is complete in any
+case, even without a socket.
 """
 
 import asyncio

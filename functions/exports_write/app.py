@@ -12,11 +12,11 @@ from geminichat.operations import write_export
 from geminichat.runtime import log
 
 MARGIN = 30.0
-"""Seconds at the end of the invocation for giving up an archive that is too large."""
+"""Seconds at the end of the invocation that are reserved to give up an unfinished archive."""
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Return the messages to deliver again: those that failed for a reason on our side."""
+    """Return the queue messages to deliver again (a partial batch failure)."""
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
     failed = [record["messageId"] for record in event["Records"] if not _handle(record, until)]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

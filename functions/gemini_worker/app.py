@@ -1,8 +1,9 @@
-"""SQS PromptsQueue and SQS ProPromptsQueue: answer each prompt by Gemini once, in its room's order.
+"""SQS PromptsQueue and SQS ProPromptsQueue: answer each prompt once, in the order of its room.
 
-A batch's groups, one per room, run in parallel, each in its own order. A prompt that must wait
-stays in the queue until its pause is over, and so do the later prompts of its room. Rooms do not
-wait for each other: a prompt's message is deleted as soon as the prompt has ended.
+The rooms of a batch are handled in parallel, and the prompts of a room one after the other. A
+prompt that must wait stays in the queue until its pause is over, and so do the later prompts of its
+room. A prompt's queue message is deleted as soon as the prompt has ended, so that no room waits for
+another.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -32,7 +33,7 @@ type Record = dict[str, Any]
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Return the messages to deliver again (a partial batch failure)."""
+    """Return the queue messages to deliver again (a partial batch failure)."""
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000
     records = sorted(event["Records"], key=_group)  # stable: a group's order is preserved
     rooms = [list(group) for _, group in groupby(records, key=_group)]

@@ -1,4 +1,4 @@
-"""GET /health: whether the API is up, and with `?deep=1` whether its dependencies are."""
+"""GET /health: whether the API is up; with `?deep=1`, also whether its dependencies are up."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,10 @@ def handler(request: Request) -> Response[Health]:
 
 
 def _dependencies() -> dict[str, Callable[[], bool]]:
-    """Return the check of each dependency; their imports would delay the plain check."""
+    """Return the check of each dependency by name.
+
+    The modules are imported here, since their imports would delay the plain check.
+    """
     from geminichat.clients import prompt_queue
     from geminichat.tables import usage
     from geminichat.upstash import redis
@@ -39,7 +42,7 @@ def _dependencies() -> dict[str, Callable[[], bool]]:
 
 
 def _check(name: str, check: Callable[[], bool]) -> str:
-    """Return "ok" or "down"; the error itself goes to the log and is not published."""
+    """Return "ok" or "down"; only the log says why a dependency is down."""
     try:
         healthy = check()
     except Exception as error:

@@ -8,7 +8,7 @@ from geminichat.websocket import Handshake, authorizer
 
 @authorizer
 def handler(handshake: Handshake) -> Ticket:
-    """Return the ticket's contents. Raises InvalidTicket, and ForeignOrigin for a web page."""
+    """Return the ticket's contents. Raises InvalidTicket, ForeignOrigin."""
     allowed = [*config.setting("CORS_ORIGINS").split(","), config.setting("API_URL")]
     origins.require_allowed(handshake.origin, allowed)
 

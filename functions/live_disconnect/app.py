@@ -6,5 +6,5 @@ from geminichat.websocket import Connection, route
 
 @route
 def handler(connection: Connection) -> None:
-    """Remove the connection; API Gateway usually calls this, but not always."""
+    """Remove the connection; API Gateway calls this for most connections, not for all."""
     live.close_connection(connection.user_id, connection.id)

@@ -9,7 +9,7 @@ from geminichat.tables import users
 
 @endpoint
 def handler(request: Request) -> Response[LiveAddress]:
-    """Answer 200 with the address of a WebSocket, and a ticket in it that opens it once."""
+    """Answer 200 with the address of a WebSocket; its ticket opens one connection."""
     users.current(request.caller, request.now)
 
     signing = config.signing_keys()

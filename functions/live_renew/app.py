@@ -7,7 +7,7 @@ from geminichat.websocket import Connection, route
 
 @route
 def handler(connection: Connection) -> None:
-    """Prolong the connection, or close it; a client whose connection is closed opens another."""
+    """Prolong the connection, or close it: its client then opens another one."""
     renewed = live.renew_connection(
         connection.user_id, connection.id, connection.session_id, connection.now
     )

@@ -1,6 +1,6 @@
 """Schedule cron(41 5 * * ? *): compare the catalogue of models with Google's list.
 
-Each concern is a line in the log, their number a metric with an alarm (RUNBOOK.md, models).
+Each concern is logged, and their number is a metric with an alarm (RUNBOOK.md, models).
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from geminichat.runtime import log
 
 
 def handler(_event: dict[str, Any], _context: Any) -> dict[str, list[str]]:
-    """Return the changes that an operator has to make in the catalogue, a sentence each."""
+    """Return the concerns: a sentence per change that the operator should make."""
     try:
         served = gemini_sdk.list_served(config.secret("GEMINI_KEY_PARAMETER"))
     except Exception as error:

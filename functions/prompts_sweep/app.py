@@ -1,8 +1,8 @@
 """Schedule rate(1 minute): recover prompts whose queue message was lost, and purge deleted rooms.
 
 Prompts that were never queued are queued. Prompts that used up their retries, or are in the
-dead-letter queue, are failed and refunded; those whose worker died after their users stopped them
-are stopped. Messages of deleted rooms are deleted.
+dead-letter queue, are failed and refunded. A prompt that its user stopped before its worker died is
+stopped. Messages of deleted rooms are deleted.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -27,7 +27,7 @@ from geminichat.tables.messages import leases, stored, tombstones, unfinished
 from geminichat.tables.messages.leases import LeaseLost
 
 MARGIN = 10.0
-"""Seconds before the function's time-out after which nothing new is started."""
+"""Seconds at the end of the invocation in which nothing new is started."""
 
 
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
@@ -98,7 +98,7 @@ def _fail_dead_letter(letter: Job, now: datetime) -> Verdict:
 
 
 def _recover(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Verdict:
-    """Queue an unfinished prompt again or fail it, and return which."""
+    """Queue an unfinished prompt again, stop it or fail it, and return what was done."""
     prompt = unfinished.find_unfinished(chatroom_id, seq)
     if prompt is None:
         return Verdict.WAIT

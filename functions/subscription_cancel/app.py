@@ -1,4 +1,4 @@
-"""POST /subscription/cancel: end the subscription with its current period."""
+"""POST /subscription/cancel: cancel the subscription at the end of its current period."""
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.clients import payments
@@ -24,6 +24,6 @@ def handler(request: Request) -> Response[SubscriptionStatus]:
     status = renewal.cancel(request.caller, request.now)
     return ok(
         status,
-        "The subscription ends with its period. You keep the pro plan until then.",
+        "The subscription will not renew. You keep the pro plan until its period ends.",
         headers=limit.headers(),
     )

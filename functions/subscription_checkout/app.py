@@ -29,7 +29,7 @@ from geminichat.tables import subscriptions, usage, users
     ],
 )
 def handler(request: Request) -> Response[CheckoutPage]:
-    """Answer 200 with the page; an open one is returned again instead of a second one."""
+    """Answer 200 with the page; a user who has an open page gets that page again."""
     key = subscriptions.key_of(request.user_id)
     user, known = users.current(request.caller, request.now, key)
     if not users.has_proven_identity(user):

@@ -15,14 +15,14 @@ from geminichat.runtime import log
 MARGIN = 15.0
 """Seconds at the end of the invocation in which no further user is synced."""
 SHOWN = 1_000
-"""The number of changes that the answer lists; the log has all of them."""
+"""The most changes that the result lists; the log has all of them."""
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Return the numbers of users compared, fixed, failed and paying twice, and the changes.
 
-    Raises RuntimeError if some failed: the next night tries them again, and the error raises the
-    alarm.
+    Raises RuntimeError, which raises an alarm, if some users failed or were not reached. The next
+    run compares all users again.
     """
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
     dry_run = event.get("dryRun") is True

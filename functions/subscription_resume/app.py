@@ -1,4 +1,4 @@
-"""POST /subscription/resume: renew a subscription that would end with its period."""
+"""POST /subscription/resume: undo the cancellation of a subscription before its period ends."""
 
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.clients import payments

@@ -1,7 +1,7 @@
-"""SQS TitlesQueue: title a room by its answered turn, unless its user has named it.
+"""SQS TitlesQueue: title a room after an answered prompt, unless its user has named it.
 
-The room gets the prompt's first words, and then Gemini's title. Gemini is asked once: if it fails,
-the words stay.
+The title is first the prompt's first words, and then Gemini's title. Gemini is asked once: if it
+fails, the words stay.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -25,11 +25,11 @@ from geminichat.tables.table import ConditionsFailed, batch_get, transact, trans
 from geminichat.upstash import change_notices
 
 POSTS_DEADLINE = 2.0
-"""Seconds for showing the room to its user's connections."""
+"""Seconds for all posts of the new title to the user's connections."""
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    """Return the messages to deliver again: those that failed for a reason on our side."""
+    """Return the queue messages to deliver again (a partial batch failure)."""
     failed = [record["messageId"] for record in event["Records"] if not _handle(record)]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
@@ -47,7 +47,7 @@ def _handle(record: dict[str, Any]) -> bool:
 def give_title(job: TitleJob, now: datetime) -> None:
     """Title the job's room if its title is still the default and its user is not banned.
 
-    The most that the title can cost is charged before Gemini is asked, and corrected afterwards.
+    The highest possible price is charged before Gemini is asked, and corrected afterwards.
     """
     user, room, prompt, reply, subscription = batch_get(
         users.key_of(job.user_id),
@@ -79,7 +79,7 @@ def give_title(job: TitleJob, now: datetime) -> None:
     writes = usage.correct_title(job.user_id, price, tokens)
     if title:
         writes.append(chatrooms.finish_title(job.user_id, job.chatroom_id, title_id, title))
-    while writes:  # again without those whose user, room or default title is gone
+    while writes:  # without the writes that failed: a user, room or default title is gone
         try:
             transact(*writes)
             break
@@ -89,7 +89,7 @@ def give_title(job: TitleJob, now: datetime) -> None:
 
 
 def _show_room(job: TitleJob) -> None:
-    """Post the room's frame to the user's connections, each once."""
+    """Tell the user's connections, once each, that the room has a new title."""
     frame = msgspec.json.encode(RoomFrame(chatroom_id=job.chatroom_id))
     with deadlines.within(POSTS_DEADLINE):
         for connection_id in live.find_watchers(job.user_id, times.now()).connections:
@@ -97,7 +97,7 @@ def _show_room(job: TitleJob) -> None:
 
 
 def _ask(model: Model, question: str, job: TitleJob) -> tuple[str | None, TokenUsage]:
-    """Return Gemini's title, or None, and its tokens."""
+    """Return Gemini's title, or None if there is none, and the tokens to bill."""
     try:
         answer = gemini_sdk.generate_title(
             config.secret("GEMINI_KEY_PARAMETER"),

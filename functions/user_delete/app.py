@@ -1,4 +1,4 @@
-"""DELETE /user: delete the account after a grace period, with a fresh proof."""
+"""DELETE /user: delete the account after a grace period; requires a fresh proof."""
 
 from geminichat.api import NO_STORE, Request, Response, accepted, endpoint
 from geminichat.clients import payments

@@ -1,4 +1,4 @@
-"""GET /user/export: show the newest export of the account, with a fresh address if it is ready."""
+"""GET /user/export: the newest export of the account, with the archive's address if it is ready."""
 
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain.exports import Export

@@ -7,6 +7,6 @@ from geminichat.operations.show_usage import show_account
 
 @endpoint
 def handler(request: Request) -> Response[Account]:
-    """Answer 200 with the user, its plan and the prompts left today."""
+    """Answer 200 with the user, the plan and the prompts left today."""
     account = show_account(request.caller, request.now)
     return ok(account, "This is your account.", headers=NO_STORE)

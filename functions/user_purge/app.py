@@ -1,6 +1,6 @@
 """Schedule rate(5 minutes): delete the users whose deletion is due.
 
-These users asked for the deletion, or are unproven and have expired or been replaced. Each step may
+These users asked for the deletion, or are unproven and have expired or were replaced. Each step may
 be repeated, and the purge's own item is deleted last, so the next run continues after a crash.
 """
 
@@ -25,7 +25,7 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
 
 
 def purge_due(now: datetime, until: float) -> dict[str, int]:
-    """Purge the users that are due; begin none after `until` (monotonic clock)."""
+    """Purge the users whose deletion is due; begin no purge after `until` (monotonic clock)."""
     counts = {"purged": 0, "failed": 0}
     for purge in purges.find_due(now):
         if time.monotonic() > until:

@@ -1,4 +1,4 @@
-"""POST /webhook/stripe: Stripe reports a change, and the current state is fetched and stored."""
+"""POST /webhook/stripe: fetch and store a customer's current state when Stripe reports a change."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from geminichat.errors import (
 from geminichat.operations import sync_subscription
 
 WITHIN = 2.5
-"""Seconds for all calls together: Stripe expects a quick answer, and sends the event again."""
+"""Seconds for all calls together: Stripe sends an event again if the answer is late."""
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def _count_failures() -> Iterator[None]:
         metrics.emit(WebhooksRefused=1)
         raise
     except (Contended, PaymentInProgress):
-        raise  # concurrent copies of an event, or requests of its customer: it comes again
+        raise  # another request changes the same customer: Stripe sends the event again
     except Exception:
         metrics.emit(WebhooksFailed=1)
         raise

@@ -1,8 +1,8 @@
-"""Build one layer: install its wheels, add our packages, leave out what is never used, compile.
+"""Build one layer: install its wheels, copy our packages, delete unused files, and compile.
 
-SAM copies a layer's folder to a scratch place and runs `build.py ARCHITECTURE FOLDER` there by way
-of the Makefile in the folder of that architecture; each layer's folder links to this file, so that
-SAM's cache knows when it changes. The same input gives the same bytes, so that a second deploy
+SAM copies the layer's folder, and runs `build.py ARCHITECTURE FOLDER` in the copy through the
+Makefile of that architecture. Each layer's folder has a link to this file, so that SAM builds the
+layers again when this file changes. The same input gives the same bytes, so that a second deploy
 finds no change.
 """
 
@@ -18,7 +18,7 @@ from py_compile import PycInvalidationMode
 # Lambda's python3.13 is Amazon Linux 2023 with glibc 2.34; wheels for 2.28 run on older hosts too.
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 PLATFORM = "LAYER_PLATFORM"
-"""Names another platform: functions of the emulated cloud run on the machine itself."""
+"""The variable that replaces the platform: functions of the emulated cloud run on this machine."""
 
 NEVER_USED = ["*.dist-info", "*.pth", ".lock", "bin", "**/tests", "**/*.pyi", "**/py.typed"]
 
@@ -38,7 +38,7 @@ def build(architecture: str, folder: Path) -> None:
 
 
 def install(platform: str, folder: Path) -> None:
-    """Install the layer's pinned wheels for the platform it will run on."""
+    """Install the layer's pinned wheels for the platform that it will run on."""
     if not shutil.which("uv"):
         sys.exit("uv is not on PATH. Run `make setup`, then PATH=.local/bin:$PATH sam build")
     command = ["uv", "pip", "install", "--quiet", "--no-config", "--link-mode", "copy"]
@@ -60,7 +60,7 @@ def leave_out(folder: Path, patterns: list[str]) -> None:
 
 
 def compile_all(folder: Path) -> None:
-    """Write byte-code that holds whatever happens to the files' times, with Lambda's own paths."""
+    """Write byte-code that stays valid if file times change, and that names Lambda's paths."""
     compiled = compileall.compile_dir(
         folder,
         quiet=1,

@@ -1,7 +1,7 @@
 """Make a folder of trusted certificates in which OpenSSL finds each one by its subject's hash.
 
-TLS then reads the one certificate that a server's chain ends with, instead of a whole bundle. The
-folder is what `openssl rehash` makes (openssl-rehash(1)), without a need for that program.
+OpenSSL then reads only the certificate at the end of a server's chain, instead of a whole bundle.
+The folder is the one that `openssl rehash` would make: see openssl-rehash(1).
 """
 
 import hashlib
@@ -22,49 +22,47 @@ TEXTS = {
     0x1C: "utf-32-be",  # UniversalString
     0x1E: "utf-16-be",  # BMPString
 }
-"""Tags of ASN.1's types."""
+"""The encoding of each ASN.1 string type, by its tag."""
 
 
 def make_hashed_folder(bundle: Path, folder: Path) -> None:
     """Write each certificate of a PEM file to `<hash of its subject>.<number>` in a new folder."""
     folder.mkdir()
     for pem in CERTIFICATE.findall(bundle.read_text()):
-        name = subject_hash(ssl.PEM_cert_to_DER_cert(pem))
+        name = hash_subject(ssl.PEM_cert_to_DER_cert(pem))
         number = len(list(folder.glob(f"{name}.*")))
         (folder / f"{name}.{number}").write_text(pem)
 
 
-def subject_hash(certificate: bytes) -> str:
+def hash_subject(certificate: bytes) -> str:
     """Return the hash of a DER certificate's subject, as `openssl x509 -subject_hash` prints it."""
-    [(_, parts)] = elements(certificate)
-    (_, signed), *_ = elements(parts)
-    fields = [content for tag, content in elements(signed) if tag != VERSION]
+    [(_, parts)] = split(certificate)
+    (_, signed), *_ = split(parts)
+    fields = [content for tag, content in split(signed) if tag != VERSION]
     _serial, _algorithm, _issuer, _validity, subject, *_ = fields
     names = b"".join(
-        element(
-            SET, b"".join(sorted(canonical(attribute) for _, attribute in elements(attributes)))
-        )
-        for _, attributes in elements(subject)
+        encode(SET, b"".join(sorted(normalize(attribute) for _, attribute in split(attributes))))
+        for _, attributes in split(subject)
     )
     return hashlib.sha1(names, usedforsecurity=False).digest()[3::-1].hex()
 
 
-def canonical(attribute: bytes) -> bytes:
-    """Return an attribute of a name, its text in UTF-8, lower case and single spaces."""
-    (kind, identifier), (tag, value) = elements(attribute)
+def normalize(attribute: bytes) -> bytes:
+    """Return an attribute with its text in UTF-8, in lower case and with single spaces."""
+    (kind, identifier), (tag, value) = split(attribute)
     if tag in TEXTS:
         text = value.decode(TEXTS[tag]).encode()
         tag, value = UTF8_STRING, b" ".join(text.lower().split())
-    return element(SEQUENCE, element(kind, identifier) + element(tag, value))
+    return encode(SEQUENCE, encode(kind, identifier) + encode(tag, value))
 
 
-def elements(der: bytes) -> Iterator[tuple[int, bytes]]:
+def split(der: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the tag and the content of each DER element."""
     at = 0
     while at < len(der):
         tag, length = der[at], der[at + 1]
         at += 2
-        if length >= 0x80:  # the length of the length
+        if length >= 0x80:  # the low bits are the number of bytes of the length
             octets = length - 0x80
             length = int.from_bytes(der[at : at + octets])
             at += octets
@@ -72,8 +70,8 @@ def elements(der: bytes) -> Iterator[tuple[int, bytes]]:
         at += length
 
 
-def element(tag: int, content: bytes) -> bytes:
-    """Return a DER element."""
+def encode(tag: int, content: bytes) -> bytes:
+    """Return the DER element with a tag and a content."""
     length = len(content)
     if length < 0x80:
         return bytes([tag, length]) + content

@@ -131,7 +131,7 @@ def test_a_payment_grants_pro_at_once_and_a_cancellation_ends_it_with_the_period
     portal = stack.http.post("/subscription/portal", headers=user.headers).json()["data"]
     browser.open(portal["url"])
     click(browser, "cancel")
-    assert "ends with its period" in text_of(browser, "status")
+    assert "will not renew" in text_of(browser, "status")
     told = wait_for(user, True, "cancelAtPeriodEnd")
     assert told["plan"] == "pro"
     ends = datetime.fromisoformat(told["currentPeriodEnd"]).timestamp()

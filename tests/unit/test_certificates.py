@@ -9,7 +9,7 @@ import certifi
 import pytest
 from cryptography import x509
 
-from certificates import CERTIFICATE, make_hashed_folder, subject_hash
+from certificates import CERTIFICATE, hash_subject, make_hashed_folder
 
 BUNDLE = Path(certifi.where())
 
@@ -57,5 +57,5 @@ def test_certificates_with_the_same_subject_are_numbered(tmp_path: Path) -> None
     [first, *_] = CERTIFICATE.findall(BUNDLE.read_text())
     (tmp_path / "twice.pem").write_text(f"# a comment\n{first}\n{first}")
     make_hashed_folder(tmp_path / "twice.pem", tmp_path / "made")
-    name = subject_hash(ssl.PEM_cert_to_DER_cert(first))
+    name = hash_subject(ssl.PEM_cert_to_DER_cert(first))
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [f"{name}.0", f"{name}.1"]

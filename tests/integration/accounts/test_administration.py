@@ -326,7 +326,7 @@ def test_the_deletion_of_a_banned_account_promises_no_way_back(ann: Person) -> N
     operators.act("ban", ann.id)
     said = operators.act("delete", ann.id)["message"]
     assert "a login" not in said
-    assert said.endswith("That ends the ban, too: the email or number may then sign up again.")
+    assert said.endswith("The deletion ends the ban: the email or number may then sign up again.")
     assert "Your suspended Gemini Chat account will be deleted on " in ann.messages()[-1]
     assert "log in" not in ann.messages()[-1]
 

@@ -162,7 +162,7 @@ def test_an_operator_deletes_an_account_as_its_user_could(api: Api, stripe: Stri
     assert "will be deleted" in user.messages()[-1]
     assert "will be deleted" in user.second.messages()[-1]
     purge_at = operators.describe(user.id)["purgeAt"]
-    assert f"{user.id} is deleted on {purge_at[:10]}" in message
+    assert f"{user.id} will be deleted on {purge_at[:10]}" in message
     twice = operators.send(operators.new_act("delete", user.id))
     assert (twice["error"], len(operators.read_audit(user.id))) == ("conflict", 1)
     assert user.log_in().status == 200
