@@ -309,19 +309,26 @@ def _store(
         except ConditionsFailed as error:
             if not error.only(*(count.name for count in counts)):
                 raise
-            failed = error
-        was_unproven = bool(allowance.unproven)
-        allowance = usage.read_allowance(allowance.user_id, now)
-        if failed.of("unproven") or failed.of("unproven stage"):
-            raise _unproven_refusal(allowance) from failed
-        if failed.of("session") and bool(allowance.unproven) == was_unproven:
-            raise Unauthorized(ENDED) from failed
-        if replace(allowance, amount=reservation.amount).reached:
-            raise replace(allowance, amount=reservation.amount).refusal()
-        if failed.of("stage"):
-            raise _stage_refusal(now)
-        allowance = allowance.count_prompt()
+            allowance = _count_again(allowance, error)
     raise Contended()
+
+
+def _count_again(allowance: Allowance, failed: ConditionsFailed) -> Allowance:
+    """Return the allowance in the tables with this prompt counted, after a count's write failed.
+
+    Raises Unauthorized, TooManyRequests, IdentityNotProven.
+    """
+    current = usage.read_allowance(allowance.user_id, allowance.now)
+    if failed.of("unproven") or failed.of("unproven stage"):
+        raise _unproven_refusal(current) from failed
+    if failed.of("session") and bool(current.unproven) == bool(allowance.unproven):
+        raise Unauthorized(ENDED) from failed
+    priced = replace(current, amount=allowance.amount)
+    if priced.reached:
+        raise priced.refusal()
+    if failed.of("stage"):
+        raise _stage_refusal(allowance.now)
+    return current.count_prompt()
 
 
 def _reserve(allowance: Allowance, turn: Turn, content: str, choice: "Choice") -> Reservation:
