@@ -1,4 +1,4 @@
-"""Measure everything, print one table, and write BENCHMARKS.md.
+"""Measure everything, print the table of goals, and write BENCHMARKS.md.
 
 python -m tests.bench [--rounds 11] [--only Function …] [--part calls cold warm live memory …]
 """
@@ -41,7 +41,7 @@ PLOT = Path(__file__).parent / "cost" / "cost.svg"
 
 
 def main() -> int:
-    """Run the bench; return the exit status."""
+    """Run the bench; return the exit status, 1 if a part could not be measured."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=cold.ROUNDS)
     parser.add_argument("--only", nargs="+", default=list(FUNCTIONS), metavar="FUNCTION")
@@ -58,7 +58,7 @@ def main() -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     if options.part != list(PARTS) or options.only != list(FUNCTIONS):
-        print("This was a part of the bench: BENCHMARKS.md stays as it is.")
+        print("Only a part of the bench ran: BENCHMARKS.md was not changed.")
         return 0
     results = report.Results(
         **found,
@@ -72,7 +72,7 @@ def main() -> int:
     PLOT.write_text(report.cost_plot(results))
     scale.main()
     print(report.goal_table(results))
-    print(f"\nBENCHMARKS.md has it all; it took {results.minutes:.0f} minutes.")
+    print(f"\nBENCHMARKS.md was written; the bench took {results.minutes:.0f} minutes.")
     return 0
 
 
@@ -80,7 +80,7 @@ def _measure(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     names, parts = options.only, options.part
     if "queue" in parts:  # first, while nothing else runs
-        found["queue"] = _queue()
+        found["queue"] = _measure_queue()
         _show({f"{run['rooms']} rooms": run for run in found["queue"]["runs"]})
     if "console" in parts:
         found["console"] = paint.measure(lab.settings.environment)
@@ -113,8 +113,8 @@ def _measure(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def _queue() -> dict[str, Any]:
-    """Measure the queue in a process of its own, since tables take their names when imported."""
+def _measure_queue() -> dict[str, Any]:
+    """Measure the queue in a new process, because a process keeps the table names it has read."""
     env = {**os.environ, "PYTHONPATH": str(ROOT / "layers" / "core")}
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.queueing"],

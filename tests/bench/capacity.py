@@ -1,8 +1,9 @@
-"""The resources that a request needs: calls, the longest chain of them, bytes, DynamoDB's units.
+"""The resources that a request uses: network calls, their longest chain, bytes, DynamoDB's units.
 
-Units follow DynamoDB's published rules. A write counts per KB and a read per 4 KB, both rounded up;
-an eventually consistent read counts half, a transaction double. An item in an index is written once
-more, or twice if its index key changes; a transaction does not double this.
+Units follow DynamoDB's published rules. A write takes one unit per KB and a read one per 4 KB, both
+rounded up; an eventually consistent read takes half, a write in a transaction double. An index
+takes one more unit if it gains or loses the item, two if the item's key in the index changes; a
+transaction does not double these.
 """
 
 import math
@@ -28,12 +29,12 @@ BUDGET = {
     "GeminiWorker": 7,
     "WebhookStripe": 4,
 }
-"""The network calls that ARCHITECTURE.md allows a warm request, where it names a number."""
+"""The most network calls of a warm request, for the functions that ARCHITECTURE.md lists."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """The demand of one request."""
+    """The resources that one request uses."""
 
     calls: int
     depth: int
@@ -45,7 +46,7 @@ class Demand:
 
 
 def demand(calls: Sequence[Call], settings: Settings) -> Demand:
-    """Return the sums of these calls."""
+    """Return the resources that a request with these calls uses."""
     services: dict[str, int] = {}
     for call in calls:
         services[call.service] = services.get(call.service, 0) + 1
@@ -94,7 +95,7 @@ def _units(call: Call, settings: Settings) -> tuple[float, float]:
         case "BatchGetItem":
             return _batch_units(request, reply), 0
         case "Query" | "Scan":
-            # a projection saves bytes, not units: rows are counted as they lie in the table
+            # a projection saves bytes, not units: rows are counted in full
             rows = [_item_of(settings, request["TableName"]) | row for row in reply["Items"]]
             return _read_units(rows, consistent=request.get("ConsistentRead", False)), 0
         case "TransactWriteItems":

@@ -14,7 +14,7 @@ ROUNDS = 11
 
 @dataclass(frozen=True)
 class Figure:
-    """The medians of several cold starts: milliseconds, milliseconds, MB."""
+    """Medians of several cold starts: milliseconds of wall and CPU time, and peak memory in MB."""
 
     wall: float
     cpu: float
@@ -22,7 +22,7 @@ class Figure:
 
     @classmethod
     def of(cls, colds: Sequence[Cold]) -> "Figure":
-        """Return the medians."""
+        """Return the medians of these cold starts."""
         return cls(
             statistics.median(cold.wall for cold in colds) * 1e3,
             statistics.median(cold.cpu for cold in colds) * 1e3,
@@ -31,7 +31,7 @@ class Figure:
 
 
 def contenders(lab: Lab, secured: Lab, calls: Mapping[str, Sequence[Call]]) -> dict[str, Contender]:
-    """Return everything that is started, by its name in the results."""
+    """Return the functions and references to start, by their names in the results."""
     found = {"bare": lab.bare()}
     found["gemini import, as shipped"] = lab.gemini_import()
     for way in USUAL:
@@ -48,16 +48,16 @@ def contenders(lab: Lab, secured: Lab, calls: Mapping[str, Sequence[Call]]) -> d
 
 
 def over_tls(name: str) -> str:
-    """Return the name under which the results list a function whose services answer over TLS."""
+    """Return the name in the results of a function with services that answer over TLS."""
     return f"{name} over TLS"
 
 
 def measure(
     lab: Lab, calls: Mapping[str, Sequence[Call]], rounds: int = ROUNDS
 ) -> dict[str, Figure]:
-    """Start everything once per round, in the same order, and return each one's medians.
+    """Start every contender once per round, in the same order, and return its medians.
 
-    A round before the first one brings every file into the system's cache.
+    An extra round at the beginning, which is not counted, brings every file into the disk cache.
     """
     with lab.use_tls() as secured:
         started = contenders(lab, secured, calls)

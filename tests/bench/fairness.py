@@ -1,7 +1,8 @@
-"""How long honest users wait next to users whose prompts are slow, by simulation.
+"""Simulate how long honest users wait while greedy users send slow prompts.
 
-SQS FIFO queues, Lambda's workers and the limits in flight, with the template's numbers. Events are
-simulated one by one, so a run takes a second, has no clock, and is the same each time.
+The simulation has SQS FIFO queues, Lambda's workers and the limits on prompts in flight, with the
+template's numbers. Events are simulated one by one without a clock: a run takes a second and always
+has the same result.
 
     python -m tests.bench.fairness     prints a table for each number of workers
 """
@@ -28,7 +29,7 @@ BEGIN = 60.0
 """Seconds after which the greedy users begin."""
 HORIZON = 1_800.0
 MARGIN = 10.0
-"""The worker's reserve (functions/gemini_worker)."""
+"""Seconds that the worker keeps in reserve (functions/gemini_worker)."""
 
 
 def default(parameter: str) -> int:
@@ -44,7 +45,7 @@ SLOW = float(default("GeminiTimeout"))
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits that greedy users meet: prompts in flight and per day."""
+    """The limits on greedy users' prompts: in flight and per day."""
 
     in_flight: Mapping[str, int] = field(
         default_factory=lambda: {
@@ -56,13 +57,13 @@ class Limits:
     daily: Mapping[str, int] = field(
         default_factory=lambda: {"unproven": 5, "basic": 5, "pro": default("ProAttempts")}
     )
-    strangers_in_flight: int = default("UnprovenInFlight")
-    strangers_daily: int = default("UnprovenDailyPrompts")
+    all_unproven_in_flight: int = default("UnprovenInFlight")
+    all_unproven_daily: int = default("UnprovenDailyPrompts")
 
 
 @dataclass(frozen=True)
 class Waits:
-    """Seconds until honest users' prompts of a plan were started: 95th percentile and maximum."""
+    """Seconds that honest users of a plan waited for a worker: 95th percentile and maximum."""
 
     usual: float
     most: float
@@ -80,7 +81,7 @@ class Prompt:
 
 
 class Simulation:
-    """Queues and workers; `batch` is the number of messages that one worker receives at most."""
+    """Queues and workers; a worker receives at most `batch` messages at once."""
 
     def __init__(
         self,
@@ -104,17 +105,17 @@ class Simulation:
         self._busy: Counter[str] = Counter()
 
     def run(self, greedy: int, kind: str) -> dict[str, Waits]:
-        """Return the waiting times of honest users next to a number of greedy users of a kind."""
+        """Simulate this many greedy users of a kind; return the honest users' waits by plan."""
         for number in range(HONEST):
             plan = "pro" if number % 2 else "basic"
             self._at(self._random.uniform(0, BEGIN), self._honest(f"honest {plan}", number))
-        strangers = {"in flight": 0, "today": 0}
+        all_unproven = {"in flight": 0, "today": 0}
         for number in range(greedy):
             sent = [0]
             for place in range(self._limits.in_flight[kind]):
                 room = (f"greedy {kind}", 1000 * number + place)
                 begin = BEGIN + self._random.uniform(0, 5)
-                self._at(begin, self._greedy(kind, room, sent, strangers))
+                self._at(begin, self._greedy(kind, room, sent, all_unproven))
         while self._events and self._events[0][0] <= HORIZON:
             self.now, _, action = heapq.heappop(self._events)
             action()
@@ -135,26 +136,26 @@ class Simulation:
         return send
 
     def _greedy(
-        self, kind: str, room: tuple[str, int], sent: list[int], strangers: dict[str, int]
+        self, kind: str, room: tuple[str, int], sent: list[int], all_unproven: dict[str, int]
     ) -> Callable[[], None]:
         """Return the action that sends a slow prompt whenever the limits allow one."""
         limits = self._limits
 
         def end() -> None:
-            strangers["in flight"] -= 1
+            all_unproven["in flight"] -= 1
             send()
 
         def send() -> None:
             if sent[0] >= limits.daily[kind]:
                 return
             if kind == "unproven":
-                if strangers["today"] >= limits.strangers_daily:
+                if all_unproven["today"] >= limits.all_unproven_daily:
                     return
-                if strangers["in flight"] >= limits.strangers_in_flight:
+                if all_unproven["in flight"] >= limits.all_unproven_in_flight:
                     self._at(self.now + 5, send)
                     return
-            strangers["today"] += 1
-            strangers["in flight"] += 1
+            all_unproven["today"] += 1
+            all_unproven["in flight"] += 1
             sent[0] += 1
             self._send(Prompt(kind, room, SLOW, self.now, end))
 
@@ -171,7 +172,7 @@ class Simulation:
             self._work(queue, batch)
 
     def _receive(self, queue: str) -> dict[tuple[str, int], list[Prompt]]:
-        """Return the oldest prompts by room; a room with a prompt in flight waits."""
+        """Take the oldest prompts of unlocked rooms off a queue, and lock their rooms."""
         batch: dict[tuple[str, int], list[Prompt]] = {}
         left, kept = self._batch, deque[Prompt]()
         waiting = self._waiting[queue]
@@ -187,9 +188,9 @@ class Simulation:
         return batch
 
     def _work(self, queue: str, batch: dict[tuple[str, int], list[Prompt]]) -> None:
-        """Answer the rooms in parallel; the worker is busy until the slowest one is done.
+        """Answer a batch, its rooms in parallel; the worker is busy until the slowest room is done.
 
-        A room's next prompt does not wait for that, since each message is deleted when it is done.
+        Each room is unlocked when its own prompts are answered.
         """
         ends = []
         for room, prompts in batch.items():
@@ -231,7 +232,7 @@ def _summary(waits: list[float]) -> Waits:
 VARIANTS: Mapping[str, Mapping[str, object]] = {
     "one queue, 20 in flight on pro": {
         "queues": ONE_QUEUE,
-        "limits": Limits({"unproven": 3, "basic": 3, "pro": 20}, strangers_in_flight=10**6),
+        "limits": Limits({"unproven": 3, "basic": 3, "pro": 20}, all_unproven_in_flight=10**6),
     },
     "one queue": {"queues": ONE_QUEUE},
     "one queue, batches of 1": {"queues": ONE_QUEUE, "batch": 1},

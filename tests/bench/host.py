@@ -1,7 +1,7 @@
-"""AWS's side of a function: the Runtime API that gives its process work, and the services.
+"""AWS's side of a function: the Runtime API that gives its process events, and the services.
 
 A function runs as on Lambda: in a fresh process of the runtime's Python under awslambdaric, which
-can import only its own folder and its layers.
+can import only the function's folder and layers.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ type Route = Callable[["_Http", str, str, Mapping[str, str], bytes], None]
 
 
 class BenchError(Exception):
-    """An error of the bench; its message is for the person who runs it."""
+    """A failure of the bench, with a message for the person who runs it."""
 
 
 class _Http(asyncio.Protocol):
-    """A minimal HTTP/1.1 server: kept connections, bodies with a length."""
+    """A minimal HTTP/1.1 server: kept connections, and bodies with a length or in chunks."""
 
     def __init__(self, route: Route) -> None:
         self._route = route
@@ -76,7 +76,7 @@ class _Http(asyncio.Protocol):
 
 
 def _chunks(data: bytes, start: int) -> tuple[int, bytes]:
-    """Return the end of a chunked body (0: it is not complete yet) and its content."""
+    """Return the end of a chunked body (0 if it is not complete yet) and its content."""
     body = b""
     while (line := data.find(b"\r\n", start)) >= 0:
         size = int(data[start:line].split(b";")[0], 16)
@@ -95,10 +95,10 @@ def _chunk(data: bytes) -> bytes:
 
 
 class Host:
-    """The loop on which the stand-ins and the functions' Runtime APIs answer."""
+    """The event loop that serves the stand-ins and the functions' Runtime APIs."""
 
     def __init__(self, world: World) -> None:
-        """Answer as `world` says; the attribute may be replaced between two calls."""
+        """Answer from `world`, an attribute that may be replaced between two calls."""
         self.world = world
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -106,13 +106,13 @@ class Host:
 
     @property
     def url(self) -> str:
-        """The address of every service."""
+        """The URL of all services."""
         return f"http://127.0.0.1:{self.port}"
 
     def listen(
         self, route: Route, port: int = 0, tls: ssl.SSLContext | None = None
     ) -> tuple[asyncio.Server, int]:
-        """Answer on a port (0: any free one) by this route."""
+        """Serve a route on a port (0: any free port); return the server and its port."""
 
         async def start() -> asyncio.Server:
             return await self.loop.create_server(lambda: _Http(route), "127.0.0.1", port, ssl=tls)
@@ -143,7 +143,7 @@ class Host:
 
     @contextmanager
     def run(self, port: int = 0) -> Iterator["Host"]:
-        """Answer requests while the block runs."""
+        """Serve the services while the block runs."""
         self._thread.start()
         _, self.port = self.listen(self._serve, port)
         try:
@@ -154,7 +154,7 @@ class Host:
 
     @contextmanager
     def serve_tls(self, tls: ssl.SSLContext) -> Iterator[int]:
-        """Answer over TLS too while the block runs, on the port that it yields."""
+        """Serve the services over TLS too while the block runs, and yield the port."""
         server, port = self.listen(self._serve, tls=tls)
         try:
             yield port
@@ -164,7 +164,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Subject:
-    """Something that runs as a function: its code, its packages, its settings, its event."""
+    """A function or reference to run: its code, packages, settings and event."""
 
     name: str
     code: Path
@@ -176,19 +176,18 @@ class Subject:
 
 @dataclass(frozen=True)
 class Cold:
-    """One cold start, from the start of the process to the first answer."""
+    """A cold start until the first answer: seconds of wall and CPU time, and peak memory in MB."""
 
     wall: float
     cpu: float
     memory: float
-    """Seconds, seconds, and the peak in MB."""
 
 
 class Function:
-    """A sandbox: the process of one function, and the Runtime API that it asks for work."""
+    """A sandbox: the process of one function, and the Runtime API that gives it events."""
 
     def __init__(self, host: Host, python: Path, runtime: Path, subject: Subject) -> None:
-        """Start the process; `runtime` holds awslambdaric."""
+        """Start the process; `runtime` is the folder of awslambdaric."""
         self._subject = subject
         self._work: Queue[_Http] = Queue()
         self._done: Queue[tuple[float, bytes, bool]] = Queue()
@@ -224,7 +223,7 @@ class Function:
         threading.Thread(target=self._read_log, daemon=True).start()
 
     def invoke(self, event: Mapping[str, Any] | None = None) -> tuple[float, Any]:
-        """Send an event to the function; return the time of its answer, and the answer."""
+        """Send an event to the function; return the moment of its answer, and the answer."""
         http = self._take(self._work)
         body = json.dumps(event or self._subject.event).encode()
         deadline = round((time.time() + self._subject.timeout) * 1000)
@@ -245,25 +244,25 @@ class Function:
             raise BenchError(f"{self._subject.name} answered {read}\n{self.log()}")
         return when, read
 
-    def ready(self) -> float:
-        """Wait until it asks for work; return when it did for the first time."""
+    def wait_until_ready(self) -> float:
+        """Wait until the function asks for an event; return the moment at which it first did."""
         self._work.put(self._take(self._work))
         assert self._initialised is not None
         return self._initialised
 
     @property
     def name(self) -> str:
-        """The subject's name."""
+        """The function's name."""
         return self._subject.name
 
     @property
     def process(self) -> int:
-        """The number of its process."""
+        """The id of the function's process."""
         return self._process.pid
 
     def log(self) -> str:
-        """Return the end of what the process has written."""
-        time.sleep(0.1)  # the last lines may be on their way
+        """Return the end of the process's output."""
+        time.sleep(0.1)  # the last lines may not have been read yet
         return b"".join(self._log).decode(errors="replace")[-3000:]
 
     def cpu(self) -> float:
@@ -313,7 +312,7 @@ class Function:
 
 @contextmanager
 def sandbox(host: Host, python: Path, runtime: Path, subject: Subject) -> Iterator[Function]:
-    """Run the subject while the block runs."""
+    """Run a subject in a sandbox while the block runs."""
     function = Function(host, python, runtime, subject)
     try:
         yield function
@@ -322,7 +321,7 @@ def sandbox(host: Host, python: Path, runtime: Path, subject: Subject) -> Iterat
 
 
 def cold_start(host: Host, python: Path, runtime: Path, subject: Subject) -> tuple[Cold, Any]:
-    """Start the subject and send it one request; return the times, the memory and the answer."""
+    """Start a subject and send it one request; return the cold start and the answer."""
     with sandbox(host, python, runtime, subject) as function:
         when, answer = function.invoke()
         cpu = function.cpu()

@@ -1,4 +1,8 @@
-"""The measured functions, as they are built, and their references."""
+"""The functions as they are built, and the references that they are compared with.
+
+A function's `floor` only makes the same network calls; the `usual` way does the same kind of work
+with common libraries; `bare` does nothing.
+"""
 
 import json
 import tempfile
@@ -18,7 +22,7 @@ from tests.support import certificates
 from tests.support.template import FUNCTIONS
 
 PAUSE = 0.02
-"""Seconds that a stand-in takes, so that parallel calls differ from sequential ones."""
+"""Seconds that a stand-in takes per call, so that parallel calls differ from sequential ones."""
 
 USUAL = ("powertools", "fastapi")
 USUAL_REDIS: Mapping[str, Sequence[Any]] = {"list": [None, "OK"], "send": [1], "create": [1]}
@@ -26,7 +30,7 @@ USUAL_REDIS: Mapping[str, Sequence[Any]] = {"list": [None, "OK"], "send": [1], "
 
 @dataclass(frozen=True)
 class Contender:
-    """A measured function and the contents of its services."""
+    """A function or reference to measure, and the answers of its services."""
 
     subject: Subject
     world: World
@@ -34,14 +38,14 @@ class Contender:
 
 @dataclass(frozen=True)
 class Lab:
-    """Everything that a measurement needs."""
+    """The host, the packages and the settings of all measurements."""
 
     host: Host
     trees: Trees
     settings: Settings
 
     def ours(self, name: str) -> Contender:
-        """Return one of our functions, from its built artefacts."""
+        """Return one of our functions, as it is built."""
         refs = [layer["Ref"] for layer in FUNCTIONS[name].get("Layers", [])]
         others = [ref.removesuffix("Layer").lower() for ref in refs if ref != "CoreLayer"]
         layers = [self.trees.layer(layer) for layer in ["core", *others]]
@@ -57,9 +61,9 @@ class Lab:
 
     @contextmanager
     def use_tls(self) -> Iterator["Lab"]:
-        """Give a lab whose services answer over TLS while the block runs.
+        """Yield a lab with services that answer over TLS while the block runs.
 
-        Functions find its certificate in the core layer's hashed folder, next to all the others.
+        Their certificate is in the core layer's hashed folder, where the functions look for it.
         """
         trusted = self.trees.layer("core") / "certificates"
         with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +80,7 @@ class Lab:
             (trusted / made.name).unlink()
 
     def bare(self) -> Contender:
-        """Return the floor: a handler that does nothing, without layers."""
+        """Return a handler that does nothing, without layers."""
         return self._reference("bare", "bare", [], {})
 
     def gemini_import(self) -> Contender:
@@ -85,7 +89,7 @@ class Lab:
         return self._reference("gemini_import", "gemini_import", layers, {})
 
     def floor(self, name: str, calls: Sequence[Call], *, shipped: bool) -> Contender:
-        """Return the floor of a function: a handler that only repeats its calls with its SDKs."""
+        """Return a function's floor: a handler that only repeats its calls with the same SDKs."""
         ours = self.ours(name)
         ask = subjects.ask_of(name)
         plan = json.dumps(
@@ -117,7 +121,7 @@ class Lab:
         return Contender(subject, ours.world)
 
     def usual(self, way: str, kind: str) -> Contender:
-        """Return the reference function for a kind of work, in an environment of its own."""
+        """Return the handler that does a kind of work in a usual way, one of USUAL."""
         example = {
             "health": "HealthCheck",
             "login": "AuthLogin",
@@ -148,7 +152,7 @@ class Lab:
 
     @contextmanager
     def warm(self, contender: Contender, pause: float = 0.0) -> Iterator[Function]:
-        """Run a contender while the block runs; it has answered one request."""
+        """Run a contender while the block runs, after a first request."""
         self.host.world = replace(contender.world, calls=[], asked=0, pause=0.0)
         runtime = self.trees.package("runtime")
         with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:
@@ -159,19 +163,19 @@ class Lab:
 
     @contextmanager
     def start(self, contender: Contender, world: World) -> Iterator[Function]:
-        """Start a contender in a world and run it while the block runs, without a request."""
+        """Run a contender in this world while the block runs, without a first request."""
         self.host.world = world
         runtime = self.trees.package("runtime")
         with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:
             yield function
 
     def first_calls(self, contender: Contender) -> list[Call]:
-        """Return the network calls of a cold start."""
+        """Return the network calls of a contender's cold start."""
         self.cold(contender)
         return list(self.host.world.calls)
 
     def warm_calls(self, contender: Contender) -> list[Call]:
-        """Return the network calls of a request to a warm function."""
+        """Return the network calls of a contender's warm request."""
         with self.warm(contender, PAUSE) as function:
             function.invoke()
             return list(self.host.world.calls)
@@ -186,7 +190,7 @@ class Lab:
 
 
 def require_success(name: str, answer: Any) -> None:
-    """Raise BenchError if a function did not do its work."""
+    """Raise BenchError if an answer is an error or leaves prompts unanswered."""
     if isinstance(answer, dict) and int(answer.get("statusCode", 200)) >= 400:
         raise BenchError(f"{name} refused the bench's request: {answer}")
     if isinstance(answer, dict) and answer.get("batchItemFailures"):
@@ -194,7 +198,7 @@ def require_success(name: str, answer: Any) -> None:
 
 
 def _uses(name: str, calls: Sequence[Call]) -> list[str]:
-    """Return the SDKs that a function uses to make these calls."""
+    """Return the services of these calls, and "jwt" and "argon2" if the function uses them."""
     ask = subjects.ask_of(name)
     uses = {call.service for call in calls}
     if ask.event is None and (ask.issues or not ask.public):

@@ -1,7 +1,7 @@
-"""Live replies: what they cost the worker, how soon their text comes, and ten rooms next to one.
+"""Live replies: the worker's CPU time, the delay of the first text, and ten rooms in one batch.
 
-The services answer over TLS after the time that cost/prices.toml assumes. Times are measured at the
-worker's memory size, CPU with a whole one.
+Services answer over TLS, with the delays that cost/prices.toml assumes. The worker has the share of
+a CPU that its memory size gives it, or a whole CPU while its CPU time is measured.
 """
 
 import statistics
@@ -29,25 +29,27 @@ BATCHES = 5
 
 @dataclass(frozen=True)
 class Figures:
-    """Medians: milliseconds of CPU per reply, seconds until its first text and until its end."""
+    """Medians, except `first_text_95` (a 95th percentile), `posts`, `reads` and `writes`."""
 
     unwatched: float
     watched: float
+    """Milliseconds of CPU per reply."""
     first_text: float
-    """The median from Gemini's first piece to the first post; the next has the 95th percentile."""
     first_text_95: float
+    """Seconds from Gemini's first piece to the first post."""
     one: float
     ten: float
-    """Seconds until the last reply of a batch is stored: one room, and ten rooms."""
+    """Seconds until the last reply of a batch is stored, with one room and with ten."""
     posts: int
-    """The posts of a watched reply; then the read and write units that watching adds."""
+    """The posts of a watched reply."""
     reads: float
     writes: float
+    """The units that a watched reply takes more than an unwatched one."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """One invocation: its CPU in seconds, the moment at which it began, and its calls."""
+    """One invocation: its seconds of CPU, the moment at which it began, and its calls."""
 
     cpu: float
     began: float
@@ -67,7 +69,7 @@ class Answered:
 
 
 def measure(lab: Lab) -> Figures:
-    """Return the figures of the worker, as it is built."""
+    """Return the figures of the built worker, with services that answer over TLS."""
     with lab.use_tls() as secured:
         return _measure(secured, secured.ours(WORKER))
 
@@ -106,7 +108,7 @@ def _measure(lab: Lab, worker: Contender) -> Figures:
 
 
 def _connection() -> Item:
-    """Return the attributes of a user with a connection in the live table."""
+    """Return the attributes that a connection adds to its user's item in the live table."""
     until = subjects.NOW + timedelta(hours=1)
     entry = {
         "session": subjects.SESSION,
@@ -117,13 +119,13 @@ def _connection() -> Item:
 
 
 def _answer(lab: Lab, function: Function, world: World, rooms: int = 1) -> Answered:
-    """Invoke the worker with a batch of rooms, and return what that took."""
+    """Invoke the worker with one prompt from each of this many rooms; return the measurement."""
     lab.host.world = now = replace(world, calls=[], asked=0)
-    function.ready()
+    function.wait_until_ready()
     before, began = function.cpu(), time.monotonic()
     _, answer = function.invoke(subjects.sqs_event(rooms))
     require_success(function.name, answer)
-    function.ready()
+    function.wait_until_ready()
     asked = sum(call.service == "gemini" for call in now.calls)
     if asked != rooms:
         raise BenchError(f"{asked} of {rooms} prompts were answered:\n{function.log()}")

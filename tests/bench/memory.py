@@ -1,9 +1,9 @@
 """The duration of requests at each of Lambda's memory sizes, with the CPU share of that size.
 
-Each function is started as on Lambda, initialised with a whole CPU as Lambda gives it [1], and then
-held to its size's share. Services take the time that cost/prices.toml assumes, over TLS. A slow one
-(Stripe, Gemini) really takes only a part of it, and the rest is added to the result: waiting takes
-the same time at every size.
+Each function is initialised with a whole CPU, as on Lambda [1], and then limited to the share of
+its memory size. Services answer over TLS, with the delays that cost/prices.toml assumes. Of a long
+delay (Stripe, Gemini) only the first WAITED seconds pass; the other seconds are added to the
+result, because waiting takes the same time at every size.
 
 1. hichaelmart.medium.com/shave-99-93-off-your-lambda-bill-with-this-one-weird-trick-33c0acebb2ea,
    and github.com/DataDog/datadog-lambda-extension/issues/191: one vCPU, for ten seconds at most
@@ -37,14 +37,14 @@ from tests.bench.throttle import PERIOD, throttle
 
 ROUNDS = 3
 TIMES = 6
-"""Warm requests after each cold start of functions that wait little."""
+"""Warm requests after each cold start, unless TIMES_OF has another number."""
 TIMES_OF = {"SubscriptionCheckout": 2, "WebhookStripe": 3, SWEEP: 3, WORKER: 2}
 TIMES_FULL = 3
-"""Full batches after these; the first one opens nine more connections."""
+"""Full batches after the worker's warm requests; the first one opens nine more connections."""
 BATCH = 10
 
 WAITED = 0.05
-"""Seconds of a slow service that are really waited for."""
+"""Seconds of a service's delay that really pass, at most."""
 DELAYS: Mapping[str, float] = {
     "dynamodb": ASSUMED["dynamodb_ms"] / 1e3,
     "redis": ASSUMED["redis_ms"] / 1e3,
@@ -69,7 +69,7 @@ MEASURED = (
 
 @dataclass(frozen=True)
 class Times:
-    """The seconds of one start until the function asked for work, and those of each request."""
+    """Seconds of one start: the initialisation, the first request and each warm request."""
 
     init: float
     first: float
@@ -78,7 +78,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Figure:
-    """A function at one size: milliseconds, as medians and (`slow`) 95th percentiles."""
+    """A function's milliseconds at one size: medians, and `slow`, the 95th percentile of `warm`."""
 
     init: float
     first: float
@@ -99,19 +99,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Curve:
-    """The figures by function and memory size, and the peak of each function in MB."""
+    """The figures by function and memory size, and each function's peak memory in MB."""
 
     figures: Mapping[str, Mapping[int, Figure]]
     peaks: Mapping[str, float]
 
 
 def sizes_of(function: str) -> Sequence[int]:
-    """Return the memory sizes at which a function is run."""
+    """Return the memory sizes at which a function is measured."""
     return [memory for memory in MEMORIES if function != WORKER or memory >= WORKER_LEAST]
 
 
 def measure(lab: Lab, rounds: int = ROUNDS) -> Curve:
-    """Start every function once a round at every size, and return the figures and the peaks."""
+    """Start every function once per round at every size; return the figures and the peaks."""
     with lab.use_tls() as secured:
         return _measure(secured, rounds)
 
@@ -132,15 +132,15 @@ def _measure(lab: Lab, rounds: int) -> Curve:
     figures: dict[str, dict[int, Figure]] = {}
     for (name, memory), starts in taken.items():
         figures.setdefault(name, {})[memory] = Figure.of(starts)
-    peaks[FULL] = _fullest(lab, contenders[WORKER])
+    peaks[FULL] = _measure_peak(lab, contenders[WORKER])
     return Curve(figures, peaks)
 
 
 def _run(lab: Lab, contender: Contender, memory: int) -> tuple[Times, Times, float]:
-    """Start a function at a size; return its times, those of a full batch, and its peak memory."""
+    """Start a function at a size; return its times, those of full batches, and its peak memory."""
     world = replace(contender.world, pauses={one: min(DELAYS[one], WAITED) for one in DELAYS})
     with lab.start(contender, world) as function:
-        init = function.ready() - function.started
+        init = function.wait_until_ready() - function.started
         with throttle(function.process, share_of(memory)) as rest:
             first = _seconds_of(lab, function, world)
             warm, full = [], []
@@ -155,17 +155,17 @@ def _run(lab: Lab, contender: Contender, memory: int) -> tuple[Times, Times, flo
 
 
 def _pause(function: Function, rest: Callable[[], None]) -> None:
-    """Wait until the function is idle, and then for a random moment of a period."""
-    function.ready()
+    """Wait until the function is idle, and then for a random part of a period."""
+    function.wait_until_ready()
     rest()
     time.sleep(random.uniform(0, PERIOD))
 
 
 def _seconds_of(lab: Lab, function: Function, world: World, rooms: int = 1) -> float:
-    """Return the seconds of a request, the assumed times of services included."""
+    """Send one request, and return its seconds with the assumed delays of its services."""
     lab.host.world = now = replace(world, calls=[], asked=0)
     event = subjects.sqs_event(rooms) if rooms > 1 else None
-    function.ready()
+    function.wait_until_ready()
     began = time.perf_counter()
     answered, answer = function.invoke(event)
     require_success(function.name, answer)
@@ -173,15 +173,14 @@ def _seconds_of(lab: Lab, function: Function, world: World, rooms: int = 1) -> f
     if function.name == WORKER and counts["gemini"] != rooms:
         raise BenchError(f"{counts['gemini']} of {rooms} prompts were answered:\n{function.log()}")
     slow = {service: whole - WAITED for service, whole in DELAYS.items() if whole > WAITED}
-    # A room asks for one thing after another, rooms side by side.
+    # The calls for one room are sequential; rooms are answered in parallel.
     return answered - began + sum(counts[one] / rooms * rest for one, rest in slow.items())
 
 
-def _fullest(lab: Lab, worker: Contender) -> float:
-    """Return the worker's peak memory with a full batch of rooms with the longest history.
+def _measure_peak(lab: Lab, worker: Contender) -> float:
+    """Return the worker's peak memory with a full batch, the longest histories and replies.
 
-    That is a megabyte per room, which is the most that one query returns, and replies of maximum
-    length.
+    A history has a megabyte, the most that one query returns.
     """
     messages = lab.settings.values.refs["MessagesTable"]
     item = {**worker.world.tables[messages], "content": "x" * 25_000}
@@ -190,7 +189,7 @@ def _fullest(lab: Lab, worker: Contender) -> float:
         tables={**worker.world.tables, messages: item},
         rows=40,
         reply="x" * REPLY_SIZE,
-        pauses={"gemini": WAITED},  # so that all are at it at once
+        pauses={"gemini": WAITED},  # so that all rooms wait for Gemini at the same time
     )
     with lab.start(worker, world) as function:
         for _ in range(3):

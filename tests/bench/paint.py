@@ -1,7 +1,7 @@
 """The console in a browser: the time until it shows something, and the files that it loads.
 
 The page and its assets come from their handlers through a server in this process, so the figures
-are those of the page without a network and without cold starts, which are measured elsewhere.
+include neither a network nor cold starts.
 """
 
 import base64
@@ -25,14 +25,14 @@ LOADS = 9
 
 SHOWN = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 READY = "return document.querySelector('input')"
-"""The field of the sign-in form, which shows that the script has run."""
+"""The first field of the sign-in form, which the script adds."""
 LOADED = "return performance.now()"
 
 
 def measure(settings: Mapping[str, str]) -> Mapping[str, float]:
-    """Return the medians of first paint and of a usable page, and the size of the first load.
+    """Return the median times until first paint and sign-in form, and the size of the first load.
 
-    The functions have these settings as their environment.
+    The handlers have these settings as their environment.
     """
     if not is_installed():
         raise BenchError("The console's first paint needs Chromium with its chromedriver.")

@@ -2,8 +2,8 @@
 
 MiniStack runs only one batch of a FIFO queue at a time, so pollers of our own replace it: each
 receives up to ten messages, passes them to the real handler, and deletes the answered ones.
-MiniStack takes many milliseconds per call and answers one call at a time. Where this is the
-bottleneck, the figures stop growing with the workers.
+MiniStack takes many milliseconds per call and answers one call at a time. Once this is the
+bottleneck, more workers answer no more prompts per second.
 
     python -m tests.bench.queueing     prints its figures as JSON
 """
@@ -41,7 +41,7 @@ WORKER = "GeminiWorker"
 
 @dataclass(frozen=True)
 class Run:
-    """One load: its seconds, and the latency in addition to the model's own time."""
+    """The measurements of one load; latencies are without the model's own time."""
 
     rooms: int
     prompts: int
@@ -54,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Fairness:
-    """Prompts of one room, then one each of many rooms: seconds until the latter are answered."""
+    """The seconds until `singles` rooms are answered, behind `of_the_room` prompts of another."""
 
     singles: int
     of_the_room: int
@@ -64,7 +64,7 @@ class Fairness:
 
 @dataclass(frozen=True)
 class Batches:
-    """Seconds of a batch of several rooms, its groups in parallel and in sequence."""
+    """Seconds for one prompt from each of several rooms: in one batch, and in one batch each."""
 
     rooms: int
     together: float
@@ -75,13 +75,13 @@ class Bench:
     """The queue, its table and the pollers."""
 
     def __init__(self) -> None:
-        """Connect to what is running."""
+        """Connect to the emulated AWS that is running."""
         self._sqs = boto3.client("sqs")
         self._url = VALUES.refs["PromptsQueue"]
         self._handler = handler_of(WORKER)
 
     def fill(self, rooms: Sequence[str], each: int) -> None:
-        """Store and queue that many prompts of each room, in rotation."""
+        """Store and queue `each` prompts per room, the rooms in rotation."""
         moment = times.text(times.now())
         with StoredMessage.batch_write() as batch:
             for room in rooms:
@@ -122,7 +122,7 @@ class Bench:
             )
 
     def run(self, rooms: int, each: int, workers: int) -> Run:
-        """Run the load and return its measurements."""
+        """Queue `each` prompts per room, answer them, and return the measurements."""
         names = [_room() for _ in range(rooms)]
         self.fill(names, each)
         wanted, answered = rooms * each, [0]
@@ -146,7 +146,7 @@ class Bench:
         )
 
     def fairness(self, singles: int, of_the_room: int, workers: int) -> Fairness:
-        """Queue a room's many prompts first and other rooms' one each after it."""
+        """Queue many prompts of one room, then one from each other room; time the other rooms."""
         big, others = _room(), [_room() for _ in range(singles)]
         self.fill([big], of_the_room)
         self.fill(others, 1)
@@ -163,16 +163,16 @@ class Bench:
         return Fairness(singles, of_the_room, workers, ended[0] - began)
 
     def batches(self, rooms: int) -> Batches:
-        """Answer one batch of several rooms, its groups in parallel and then in sequence."""
+        """Answer one prompt from each of several rooms: in one batch, then in one batch each."""
         found = []
-        for alone in (False, True):
+        for separately in (False, True):
             names = [_room() for _ in range(rooms)]
             self.fill(names, 1)
             messages: list[Any] = []
             while len(messages) < rooms:
                 messages += self._receive(2)
             began = time.monotonic()
-            for some in [[one] for one in messages] if alone else [messages]:
+            for some in [[one] for one in messages] if separately else [messages]:
                 self._answer(some)
             found.append(time.monotonic() - began)
         return Batches(rooms, *found)
@@ -208,7 +208,7 @@ class Bench:
         return list(received.get("Messages", []))
 
     def _answer(self, messages: Sequence[Any]) -> list[str]:
-        """Call the handler with a batch; return the groups whose messages are done."""
+        """Call the handler with a batch, delete the answered messages, and return their groups."""
         records = [
             {
                 "messageId": one["MessageId"],
@@ -233,16 +233,16 @@ class Bench:
         return [str(one["Attributes"]["MessageGroupId"]) for one in finished]
 
     def _waits(self, rooms: Sequence[str], each: int, since: datetime) -> list[float]:
-        """Return the sorted latencies of replies, less the model's time.
+        """Return the latencies of replies without the model's time, sorted.
 
-        Raises RuntimeError where a room does not read question, answer, question, answer.
+        Raises RuntimeError if prompts and replies do not alternate in a room.
         """
         found = []
         for room in rooms[:: max(1, len(rooms) // 100)]:
             stored = list(StoredMessage.query(room))
             senders = [one.sender for one in stored]
             if senders != ["user", "ai"] * each:
-                raise RuntimeError(f"The room {room} reads {senders}.")
+                raise RuntimeError(f"The senders in the room {room} are {senders}.")
             for reply in stored[1::2]:
                 waited = (times.parse(reply.created_at) - since).total_seconds()
                 found.append(max(0.0, waited - MODEL_SECONDS))
@@ -254,7 +254,7 @@ def _room() -> str:
 
 
 def main() -> None:
-    """Run everything against services of its own; print the figures."""
+    """Run every load on an emulated AWS that is started for it, and print the figures as JSON."""
     set_environment()
     key = base64.urlsafe_b64encode(bytes(range(32))).decode()
     signing = json.dumps({"current": "k1", "keys": {"k1": key}})
@@ -277,7 +277,7 @@ def main() -> None:
             }
         )
         bench = Bench()
-        bench.run(2, 1, 1)  # connections, imports
+        bench.run(2, 1, 1)  # opens connections and imports modules
         loads = [(1, 5, 1), (10, 2, 1), (10, 2, 2), (100, 1, 1), (100, 1, 2), (100, 1, 4)]
         loads += [(100, 1, 8), (1000, 1, 8)]
         runs = []

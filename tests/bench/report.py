@@ -1,4 +1,4 @@
-"""BENCHMARKS.md: one table of goals, then the figures behind each line."""
+"""BENCHMARKS.md: a table of goals, then the figures behind each goal."""
 
 import functools
 import math
@@ -24,7 +24,7 @@ from tests.bench.warm import Figure as Warm
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that one run has measured."""
+    """The measurements of one run of the bench."""
 
     cold: Mapping[str, Cold]
     warm: Mapping[str, Warm]
@@ -43,7 +43,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Goal:
-    """One line of the first table."""
+    """A row of the table of goals."""
 
     what: str
     goal: str
@@ -52,19 +52,19 @@ class Goal:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
-    """Return a Markdown table, all but the first columns to the right."""
+    """Return a Markdown table; the first `left` columns are aligned left, the others right."""
     rule = ["---" if place < left else "---:" for place in range(len(head))]
     lines = [head, rule, *([str(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def http_with_floor(results: Results) -> list[str]:
-    """Return the HTTP functions that call anything, and so have a practical floor."""
+    """Return the HTTP functions that make network calls, and therefore have a practical floor."""
     return [name for name in subjects.http_functions() if f"floor {name}" in results.cold]
 
 
 def _usual_cold(results: Results, name: str) -> float:
-    """Return the CPU time of the faster reference for a function's kind of work."""
+    """Return the CPU time of a cold start in the faster usual way for a function's kind of work."""
     kind = subjects.ask_of(name).usual
     return min(results.cold[f"{way} {kind}"].cpu for way in USUAL)
 
@@ -81,7 +81,7 @@ def _range(values: Sequence[float], digits: int = 2) -> str:
 
 
 def goals(results: Results) -> list[Goal]:
-    """Return each goal with its figure."""
+    """Return the goals with the measured figures."""
     cold = results.cold
     names = http_with_floor(results)
     over = [cold[name].cpu / cold[f"floor {name}"].cpu for name in names]
@@ -109,35 +109,36 @@ def goals(results: Results) -> list[Goal]:
     found = [
         Goal("Cold start of an HTTP function, over its practical floor", "≤ 1.10", _range(over),
              max(over) <= 1.1),
-        Goal("That floor, over the same SDKs as shipped", "≤ 0.75", _range(lower),
+        Goal("The practical floor, over the same SDKs as shipped", "≤ 0.75", _range(lower),
              max(lower) <= 0.75),
-        Goal("Both: cold start, over the same SDKs as shipped", "≤ 0.83", _range(both),
-             max(both) <= 1.1 * 0.75),
-        Goal("Cold start over TLS, over the same without it", "≤ 1.15", _range(tls),
+        Goal("Cold start of an HTTP function, over the same SDKs as shipped", "≤ 0.83",
+             _range(both), max(both) <= 1.1 * 0.75),
+        Goal("Cold start with services over TLS, over the same without TLS", "≤ 1.15", _range(tls),
              max(tls) <= 1.15),
         Goal("Cold start, over the usual way (the faster of two)", "≤ 0.60", _range(usual),
              max(usual) <= 0.6),
-        Goal("Cold start of the worker, over only `import google.generativeai`; 0.55 when it was "
-             "the worker's client", "≤ 0.33", f"{worker:.2f}", worker <= 0.33),
+        Goal("Cold start of the worker, over only `import google.generativeai`; 0.55 while the "
+             "worker used that client", "≤ 0.33", f"{worker:.2f}", worker <= 0.33),
         Goal(f"CPU of a streamed reply of {streaming.CHUNKS} pieces, {streaming.GOOGLES}: "
              f"{results.stream[streaming.GOOGLES]:.0f} ms", "≤ 5 ms",
              f"{results.stream[streaming.OURS]:.1f} ms", results.stream[streaming.OURS] <= 5),
-        Goal(f"CPU that a watched reply of {live.CHUNKS} pieces costs more, in {live.SECONDS:.0f} s",
+        Goal(f"Additional CPU of a watched reply of {live.CHUNKS} pieces in {live.SECONDS:.0f} s",
              "≤ 5 ms", f"{shown.watched - shown.unwatched:.1f} ms",
              shown.watched - shown.unwatched <= 5),
         Goal("First text of a watched reply after Gemini's first piece, median", "≤ 0.3 s",
              f"{shown.first_text:.3f} s", shown.first_text <= 0.3),
-        Goal("Ten watched rooms of a batch, over one", "≤ 1.1", f"{shown.ten / shown.one:.2f}",
-             shown.ten <= 1.1 * shown.one),
-        Goal("Warm, µs of CPU around the SDKs' calls, no password hashed", "< 400",
+        Goal("A batch of ten watched rooms, over a batch of one", "≤ 1.1",
+             f"{shown.ten / shown.one:.2f}", shown.ten <= 1.1 * shown.one),
+        Goal("Warm request without a password hash, µs of CPU outside the SDKs' calls", "< 400",
              _range(own, 0), max(own) < 400),
-        Goal("The same, over the usual way", "≤ 0.10", _range(tenth), max(tenth) <= 0.1),
+        Goal("Warm request outside the SDKs' calls, over the usual way", "≤ 0.10", _range(tenth),
+             max(tenth) <= 0.1),
         Goal("Network calls within the design's budget", f"{len(within)} of {len(within)}",
              f"{sum(within)} of {len(within)}", all(within)),
         Goal("A batch of ten rooms, over one room after another", "≈ 0.1",
              f"{batches['together'] / batches['in_turn']:.2f}",
              batches["together"] / batches["in_turn"] < 0.15),
-        Goal("Memory of a function, over the most that it used", "≥ 2", f"{min(spare):.1f} at least",
+        Goal("Memory of a function, over its peak", "≥ 2", f"{min(spare):.1f} at least",
              min(spare) >= 2),
     ]  # fmt: skip
     kilobytes, requests = results.console["KB on the wire"], results.console["requests"]
@@ -164,12 +165,12 @@ def goal_table(results: Results) -> str:
 
 
 def read_results(results: Results) -> dict[str, model.Measured]:
-    """Return the measurements for the cost model."""
+    """Return the cost model's measurements by function."""
     found = {}
     for name, sizes_of_it in results.curve.figures.items():
         function, times = (model.WORKER, 10) if name == model.FULL else (name, 1)
         demanded = results.demands[function]
-        # A full batch meets its cold start as a single prompt does, and then takes its own time.
+        # A full batch has the cold start of a single prompt, and then takes its additional time.
         apart = dict.fromkeys(sizes_of_it, 0.0)
         if name == model.FULL:
             one = results.curve.figures[function]
@@ -185,14 +186,15 @@ def read_results(results: Results) -> dict[str, model.Measured]:
 
 
 def document(results: Results, reasons: str) -> str:
-    """Return BENCHMARKS.md; `reasons` says why a goal is not met."""
+    """Return the text of BENCHMARKS.md; `reasons` says why goals are not met."""
     parts = [
         "# Benchmarks",
         (
-            "Made by `make bench`; it shows the last run. Ratios within one run decide, not "
-            "milliseconds: every round starts everything once, in the same order, and the medians of "
-            f"{results.rounds} rounds are compared. Ratios are of CPU time, which neighbours on the "
-            "machine disturb least; at zero delay of the services a cold start is little else."
+            "Generated by `make bench`: the figures of the last run. Compare ratios within the run, "
+            "not milliseconds: every round starts everything once, in the same order, and a ratio "
+            f"compares the medians of {results.rounds} rounds. Ratios are of CPU time, which other "
+            "processes on the machine disturb least; with services that answer at once, a cold start "
+            "takes little other time."
         ),
         f"{results.when}, {results.minutes:.0f} minutes, on {machine()}.",
         versions(results.requirements),
@@ -200,30 +202,30 @@ def document(results: Results, reasons: str) -> str:
         reasons,
         "## Cold starts",
         (
-            "From the start of a process under AWS's runtime client to its first answer, services at "
-            "zero delay, everything with byte-code. *Floor*: a bare handler that makes the same "
-            "network calls with the same SDKs from our layers. *As shipped*: the same from PyPI's "
-            "packages. *Usual way*: the same kind of work (JWT, Upstash, DynamoDB, validated bodies) "
-            "with Powertools' resolver, pydantic and boto3, and with FastAPI and Mangum; the faster "
-            "counts. *Over TLS*: CPU when the services answer over TLS, with a certificate that is in the "
-            "layer's hashed folder. Milliseconds and MB."
+            "From the start of a process under AWS's runtime client to its first answer, with "
+            "byte-code and with services that answer at once. *Floor*: a handler that only makes the "
+            "same network calls, with the same SDKs from our layers. *As shipped*: the floor with "
+            "PyPI's packages. *Usual way*: the same kind of work (JWT, Upstash, DynamoDB, validated "
+            "bodies) with Powertools' resolver, pydantic and boto3, and with FastAPI and Mangum; the "
+            "faster one counts. *Over TLS*: CPU when the services answer over TLS, with a certificate "
+            "that is in the layer's hashed folder. Milliseconds and MB."
         ),
         _cold_table(results),
         _references(results),
         "## Warm requests",
         (
-            "Microseconds of CPU per request. *Own*: outside of the SDKs' calls (a call is what botocore, "
-            "upstash-redis or stripe does to send one request and read its "
-            "answer). *All*: theirs too."
+            "Microseconds of CPU per request. *Own*: outside the SDKs' calls; a call is the work of "
+            "botocore, upstash-redis or stripe to send one request and read its answer. *All*: with "
+            "these calls."
         ),
         _warm_table(results),
         "## Live replies",
         _live(results),
         "## Calls and capacity",
         (
-            "A request to a warm function, from a recording client. *In a row*: calls that wait for "
-            "one another. Read and write units are computed from what is sent and found, by DynamoDB's "
-            "rules, indexes included. Budgets are the design's, where it has one."
+            "A request to a warm function, as recorded. *In a row*: the longest chain of calls that "
+            "wait for one another. Read and write units are computed from the requests and answers, by "
+            "DynamoDB's rules, indexes included. Budgets are those of ARCHITECTURE.md."
         ),
         _calls_table(results),
         "## The console",
@@ -234,11 +236,11 @@ def document(results: Results, reasons: str) -> str:
         table(["what", "figure"], [(name, f"{it:.0f}") for name, it in results.console.items()]),
         "## The queue",
         (
-            "The worker's handler on the emulated AWS, Gemini's stand-in takes 1 s per reply. "
-            "*Beyond the model*: from the moment the load was queued to the stored reply, less that "
-            "second. A room's prompts are answered one after another, since each sees the replies before it; "
-            "rooms are answered in parallel, ten per batch. The emulated AWS answers one call at a time, and is what "
-            "limits the last lines."
+            "The worker's handler on the emulated AWS; Gemini's stand-in takes 1 s per reply. *Beyond "
+            "the model*: the time from queueing the load to storing the reply, without that second. A "
+            "room's prompts are answered one after another, since each is sent with the replies before "
+            "it; rooms are answered in parallel, ten per batch. The emulated AWS answers one call at a "
+            "time, which limits the last rows."
         ),
         _queue_table(results),
         _fairness(results),
@@ -339,9 +341,9 @@ def _live(results: Results) -> str:
         f"{it.unwatched:.1f} ms of CPU in all if nobody watches, {it.watched:.1f} ms on one "
         f"connection, with {it.posts} posts. At {model.memory_of(model.WORKER)} MB, "
         f"{live.FIRST_TEXTS} first texts were posted {it.first_text * 1e3:.0f} ms after Gemini's "
-        f"first piece (median; 95 % {it.first_text_95 * 1e3:.0f} ms), and the last of ten watched "
-        f"rooms of a batch was answered after {it.ten:.2f} s, of one {it.one:.2f} s.\n\n"
-        f"A million watched exchanges cost **${dollars * model.MILLION:.2f}**, Gemini aside: a reply "
+        f"first piece (median; 95 % {it.first_text_95 * 1e3:.0f} ms). A batch of ten watched rooms "
+        f"was answered after {it.ten:.2f} s, a batch of one after {it.one:.2f} s.\n\n"
+        f"A million watched exchanges cost **${dollars * model.MILLION:.2f}** without Gemini: a reply "
         f"of {live.SECONDS:.0f} s, {model.ASSUMED['fetches']:.0f} requests in place of the polls, "
         f"and {model.ASSUMED['watched_replies']:.0f} replies per connection of "
         f"{model.ASSUMED['connection_minutes']:.0f} minutes."
@@ -389,11 +391,11 @@ def _queue_table(results: Results) -> str:
 def _fairness(results: Results) -> str:
     fair, batches = results.queue["fairness"], results.queue["batches"]
     return (
-        f"Fairness: {fair['of_the_room']} prompts of one room were queued first, then one each of "
-        f"{fair['singles']} rooms; with {fair['workers']} workers the {fair['singles']} were all "
-        f"answered after {fair['seconds']:.1f} s. A batch of {batches['rooms']} rooms took "
-        f"{batches['together']:.2f} s with its groups side by side, {batches['in_turn']:.1f} s one "
-        "after another; the worker is paid by the second."
+        f"Fairness: {fair['of_the_room']} prompts of one room were queued first, then one prompt from "
+        f"each of {fair['singles']} other rooms; {fair['workers']} workers had answered these "
+        f"{fair['singles']} after {fair['seconds']:.1f} s. {batches['rooms']} rooms took "
+        f"{batches['together']:.2f} s in one batch, {batches['in_turn']:.1f} s in one batch each; the "
+        "worker is billed for this time."
     )
 
 
@@ -414,11 +416,11 @@ def _cost(results: Results) -> list[str]:
     assumed = model.ASSUMED
     return [
         (
-            "Dollars per million exchanges, free tiers and Gemini aside: a prompt is sent, asked for "
-            f"{assumed['polls']:.0f} times, and answered in {assumed['model_seconds']:.0f} s, "
-            f"{assumed['cold_share']:.0%} of the invocations cold. *Total* has one prompt per "
-            "batch, *ten together* a full batch. All functions at one size, though the worker at "
-            f"{model.WORKER_LEAST} MB at least; then as the template has it."
+            "Dollars per million exchanges, without free tiers and without Gemini: a prompt is sent, "
+            f"polled {assumed['polls']:.0f} times, and answered in {assumed['model_seconds']:.0f} s; "
+            f"{assumed['cold_share']:.0%} of the invocations are cold. *Total* has one prompt per "
+            "batch, *ten together* a full batch. All functions have the same size, but the worker at "
+            f"least {model.WORKER_LEAST} MB; the last row has the template's sizes."
         ),
         table([*head, "ten together"], rows),
         (
@@ -429,9 +431,9 @@ def _cost(results: Results) -> list[str]:
             f"leave ${still.after_free_tiers:.2f}."
         ),
         (
-            f"With traffic, X-Ray adds up to ${model.price_of_traces(model.SECONDS):.2f} per month for the "
+            f"With traffic, X-Ray costs up to ${model.price_of_traces(model.SECONDS):.2f} more per month for the "
             "first invocation of each second and a share of the others, and custom metrics up to "
-            f"${model.written(math.inf):.2f}."
+            f"${model.price_of_metrics(math.inf):.2f}."
         ),
         (
             f"The Express original at its smallest always-on size costs ${only:.2f} per month for "
@@ -448,13 +450,13 @@ def _cost(results: Results) -> list[str]:
 
 
 def _crossings(only: float, whole: float, dollars_of: Callable[[float], float]) -> str:
-    """Return the sentence on the loads at which a month costs as much as the container."""
+    """Return the sentence on the loads at which the stack costs as much as the container."""
     later = f"{model.find_crossing(whole, dollars_of):,} exchanges per month"
     if dollars_of(0) > only:
         return (
-            f"The first is less than this costs while idle; the second line is crossed at {later}"
+            f"This stack costs more than the first while idle, and as much as the second at {later}"
         )
-    return f"The lines cross at {model.find_crossing(only, dollars_of):,} and {later}"
+    return f"This stack costs as much at {model.find_crossing(only, dollars_of):,} and {later}"
 
 
 def _by_size(name: str, cells: Mapping[int, str]) -> list[str]:
@@ -484,26 +486,26 @@ def _memory(results: Results) -> list[str]:
     heads = [f"{memory:,} MB" for memory in model.MEMORIES]
     return [
         (
-            "Functions held to the CPU that Lambda gives a memory size: in proportion, a whole one at "
-            "1,769 MB, by a quota for every 20 ms; initialised with a whole one, as on Lambda "
-            "([throttle.py](tests/bench/throttle.py) and [memory.py](tests/bench/memory.py) name the "
-            "sources). A CPU of this machine stands for one of Lambda's. Services answer over TLS "
+            "Functions with the CPU share that Lambda gives a memory size: in proportion, with a whole "
+            "CPU at 1,769 MB, by a quota for every 20 ms. They are initialised with a whole CPU, as on "
+            "Lambda ([throttle.py](tests/bench/throttle.py) and [memory.py](tests/bench/memory.py) name "
+            "the sources). A CPU of this machine stands for one of Lambda's. Services answer over TLS "
             f"after an assumed time: DynamoDB {assumed['dynamodb_ms']:.0f} ms, Redis "
             f"{assumed['redis_ms']:.0f}, SQS {assumed['sqs_ms']:.0f}, SSM {assumed['ssm_ms']:.0f}, "
-            f"Stripe {assumed['stripe_ms']:.0f}, Gemini {assumed['model_seconds']:.0f} s. Bold is what "
-            "the template deploys. Milliseconds of a warm request, median / 95 %, and the most MB that "
-            "the function had at any size; with ten rooms, of a megabyte of history each:"
+            f"Stripe {assumed['stripe_ms']:.0f}, Gemini {assumed['model_seconds']:.0f} s. The deployed "
+            "size is bold. Milliseconds of a warm request, median / 95 %, and the peak MB at any size; "
+            "each of the ten rooms has a megabyte of history for this peak:"
         ),
         table(["warm", *heads, "peak MB"], warm),
         (
-            "Milliseconds of a cold start to its first answer, from the start of the process; the "
-            "initialisation, a part of it, is the same at every size:"
+            "Milliseconds of a cold start, from the start of the process to the first answer. They "
+            "include the initialisation, which is the same at every size:"
         ),
         table(["cold", "initialisation", *heads], cold),
         (
-            f"Dollars of compute per million requests, {assumed['cold_share']:.0%} of them cold; in "
-            "brackets the extra cost over the next smaller size per hour of waiting that it saves "
-            "(–: it saves none):"
+            f"Dollars of compute per million requests, {assumed['cold_share']:.0%} of them cold. In "
+            "brackets: the extra cost per hour of waiting that the size saves over the next smaller "
+            "one (–: no time is saved):"
         ),
         table(["compute", *heads], costs),
     ]
@@ -525,7 +527,7 @@ def _size_table(results: Results) -> str:
 
 
 def cost_plot(results: Results) -> str:
-    """Return the plot of the cost, an SVG."""
+    """Return the plot of the monthly cost as an SVG."""
     known = read_results(results)
     dollars_of = functools.partial(model.monthly, model.exchange(known).total, model.idle(known))
     return model.plot(dollars_of, *model.container())

@@ -1,7 +1,7 @@
-"""CPU that each file of runtime/ saves per cold start: `python -m tests.bench.savings`.
+"""The CPU time that each file of runtime/ saves per cold start: `python -m tests.bench.savings`.
 
-Each library is imported in fresh processes, from the packages as PyPI ships them, with and without
-our file; the lowest CPU time of each counts. runtime/README.md shows the result.
+Our code and the library's code run in fresh processes, with the packages as PyPI ships them; the
+lowest CPU time of each is compared. runtime/README.md shows the result.
 """
 
 import os
@@ -48,11 +48,11 @@ PAIRS = {
         f"{TRIM}import jwt",
     ),
 }
-"""By file or function: code that uses it, and code that would replace it."""
+"""By file or function: code that uses it, and the code that would replace it."""
 
 
 def main() -> None:
-    """Print the milliseconds of CPU with and without each file, and the difference."""
+    """Print the milliseconds of CPU with and without each file or function, and the difference."""
     ready = trees.prepare()
     packages = [ROOT / "layers" / "core", *map(ready.package, ("core", "stripe", "powertools"))]
     path = os.pathsep.join(map(str, packages))

@@ -1,6 +1,6 @@
-"""The model behind SCALE.md: which limits meet how many users, and how long prompts wait.
+"""The model behind SCALE.md: the limits at several numbers of users, and how long prompts wait.
 
-`python -m tests.bench.scale` writes the tables of SCALE.md again; a test compares them.
+`python -m tests.bench.scale` rewrites the tables of SCALE.md; a test compares them.
 """
 
 import functools
@@ -26,37 +26,37 @@ CATALOGUE = ROOT / "layers/core/geminichat/domain/models.toml"
 LEVELS = (1_000, 100_000, 10_000_000)
 """Users per day."""
 
-# ── What users do (assumptions) ───────────────────────────────────────────────────────────────────
+# ── Assumptions about users ───────────────────────────────────────────────────────────────────────
 
 PROMPTS = 10
-"""Per user and day."""
+"""Prompts per user and day."""
 REQUESTS = 2 + model.ASSUMED["polls"]
-"""Per prompt: it is sent, asked for, and a room or a list is read."""
+"""Requests per prompt: one sends it, some poll it, and one reads a room or a list."""
 BUSIEST_HOUR = 0.1
-"""The share of a day's prompts."""
+"""The share of a day's prompts that is sent in the busiest hour."""
 BURST = 2.0
-"""How much more the busiest seconds have than their hour."""
+"""The rate in the busiest seconds, as a multiple of their hour's mean rate."""
 VISITS = 2
 """Connections that a user opens per day."""
 TEXTS = 1 / 30
-"""Per user and day: a refresh token lasts thirty days."""
+"""Text messages per user and day: a refresh token lasts thirty days."""
 TOKENS = (1_500, 400)
 """The tokens of a prompt with its history, and of its reply."""
 ANSWER = 5.0
-"""Seconds of a reply, on average; their logarithms are normally distributed."""
+"""The mean seconds of a reply; their logarithms are normally distributed."""
 SPREAD = 0.6
 REQUEST_SECONDS = 0.05
-"""Seconds of a function that answers a request."""
+"""The seconds that a function takes to answer a request."""
 
-# ── What a prompt takes (test_budget.py compares the writes with what is sent) ────────────────────
+# ── Write units per prompt (test_budget.py compares them with the requests) ───────────────────────
 
 WRITES = {"MessagesTable": 7, "UsageTable": 8}
-"""Units per prompt, until it is answered: two per write of a transaction, one per other write; a
-pro user's burst window takes two more of the usage table."""
+"""Until a prompt is answered: two units per write in a transaction, one per other write. A pro
+user's burst window takes two more of the usage table."""
 INDEX_WRITES = 2
-"""A prompt enters the index of unfinished prompts, and leaves it."""
+"""One when a prompt enters the index of unfinished prompts, and one when it leaves the index."""
 STAGE_WRITES = 4
-"""It is reserved in one of the stage's items, and settled there."""
+"""Two when a prompt's price is reserved in one of the stage's items, and two when it is settled."""
 PARTITION, NEW_TABLE, TABLE_QUOTA = 1_000, 4_000, 40_000
 """Write units per second."""
 
@@ -66,7 +66,7 @@ BATCH, MOST_WORKERS = 10, 1_000
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit, the demand on it at the busiest time, and where its number is from."""
+    """A limit, the demand at the busiest time, and the source of the limit's number."""
 
     name: str
     demand: float
@@ -91,13 +91,13 @@ def default_of(parameter: str) -> float:
 
 
 def prompt_dollars() -> float:
-    """Return the price of an average prompt by the model that new rooms use."""
+    """Return the price of an average prompt to the default model."""
     default = Catalogue.read(tomllib.loads(CATALOGUE.read_text())).default()
     return default.cost(*TOKENS) / MILLION
 
 
 def monthly_dollars(users: float) -> float:
-    """Return the price of a month's prompts."""
+    """Return the dollars that Gemini costs per month with this many users per day."""
     return users * PROMPTS * prompt_dollars() * 30
 
 
@@ -106,7 +106,7 @@ def monthly_dollars(users: float) -> float:
 
 @dataclass(frozen=True)
 class Waits:
-    """The waits of one queue's prompts for a worker, and the mean size of its batches."""
+    """Seconds that the prompts of one queue wait for a worker, and the mean size of a batch."""
 
     median: float
     slow: float
@@ -119,11 +119,12 @@ def _answer(dice: random.Random) -> float:
 
 
 def simulate(rate: float, workers: int, seconds: float = 120, seed: int = 1) -> Waits:
-    """Return the waits of prompts that arrive at random at a rate per second, once it is steady.
+    """Return the waits in a queue where this many prompts per second arrive, at random moments.
 
-    A free worker takes what waits, ten prompts at most, answers them at the same time, and is free
-    again after the longest answer. Each prompt is of another room. A large queue is simulated by
-    a part of it with as many workers in proportion, which waits a little longer.
+    A free worker takes the waiting prompts, ten at most, answers them in parallel, and is free
+    again after the longest answer. Each prompt is from another room. The first half of the prompts
+    is not counted. Of a large queue, a fraction of the prompts and workers is simulated, in which
+    prompts wait a little longer.
     """
     parts = max(1, int(rate // 50))
     rate, workers = rate / parts, workers // parts
@@ -150,14 +151,14 @@ def simulate(rate: float, workers: int, seconds: float = 120, seed: int = 1) -> 
 
 @functools.cache
 def full_worker_rate() -> float:
-    """Return the prompts per second of a worker whose batches are full."""
+    """Return the prompts per second that a worker answers in full batches."""
     dice = random.Random(1)
     longest = [max(_answer(dice) for _ in range(BATCH)) for _ in range(20_000)]
     return BATCH / statistics.mean(longest)
 
 
 def count_workers(rate: float) -> int:
-    """Return the number of workers with which only one prompt in twenty waits for over a second."""
+    """Return the workers with which at most one prompt in twenty waits for over a second."""
     choices = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
     return next(
         one for one in choices if one * full_worker_rate() > rate and simulate(rate, one).slow < 1
@@ -173,12 +174,12 @@ DYNAMODB = f"{DOCS}/amazondynamodb/latest/developerguide"
 SQS = f"{DOCS}/AWSSimpleQueueService/latest/SQSDeveloperGuide"
 PARTITIONS = f"[partitions]({DYNAMODB}/bp-partition-key-design.html)"
 GEMINI = "[2.5 Flash](https://discuss.ai.google.dev/t/reached-the-rate-limit-again/104465)"
-"""Google publishes no limits of later models; AI Studio shows a project's own."""
+"""Google publishes no limits of later models; AI Studio shows those of a project."""
 BILLING = "[billing](https://ai.google.dev/gemini-api/docs/billing)"
 
 
 def limits(users: int) -> list[Limit]:
-    """Return the limits that one parameter cannot raise, the one that is met first at the front."""
+    """Return the limits that no parameter of the template raises, the highest share first."""
     rate = peak(users)
     stage_items = spending.StageCap(int(default_of("StageDailyDollars") * MILLION)).shards
     return _sort(
@@ -187,7 +188,7 @@ def limits(users: int) -> list[Limit]:
             rate * 60,
             10_000,
             "per minute",
-            f"tier 3 of {GEMINI}, once published",
+            f"tier 3 of {GEMINI}, as last published",
         ),
         Limit(
             "Gemini's spending cap",
@@ -229,7 +230,7 @@ def limits(users: int) -> list[Limit]:
             rate * WRITES["UsageTable"],
             TABLE_QUOTA,
             "units/s",
-            f"a new one takes [{NEW_TABLE:,}]({DYNAMODB}/on-demand-capacity-mode.html); "
+            f"a new table takes [{NEW_TABLE:,}]({DYNAMODB}/on-demand-capacity-mode.html); "
             f"[quotas]({DYNAMODB}/ServiceQuotas.html)",
         ),
         Limit(
@@ -271,7 +272,7 @@ def limits(users: int) -> list[Limit]:
 
 
 def limits_as_deployed(users: int) -> list[Limit]:
-    """Return all limits with the template's defaults and the quotas of an ordinary account."""
+    """Return all limits with the template's defaults and an ordinary account's quotas."""
     rate = peak(users)
     workers, texts = default_of("WorkerConcurrency"), default_of("TextsPerDay")
     throttle = RESOURCES["Api"]["Properties"]["DefaultRouteSettings"]["ThrottlingRateLimit"]
@@ -298,7 +299,7 @@ def limits_as_deployed(users: int) -> list[Limit]:
             rate * 60,
             1_000,
             "per minute",
-            f"tier 1 of {GEMINI}, once published",
+            f"tier 1 of {GEMINI}, as last published",
         ),
         Limit(
             "Gemini's spending cap",
@@ -312,7 +313,7 @@ def limits_as_deployed(users: int) -> list[Limit]:
 
 
 def _first(found: list[Limit]) -> list[Limit]:
-    """Return the limits that are exceeded, and the first five in any case."""
+    """Return the exceeded limits, and at least the first five."""
     return [one for place, one in enumerate(found) if place < 5 or one.share > 1]
 
 
@@ -328,7 +329,7 @@ def _number(value: float) -> str:
 
 
 def limit_table(found: list[Limit]) -> str:
-    """Return a table of these limits."""
+    """Return a Markdown table of these limits."""
     return table(
         ("limit", "given by", "demand", "limit is", "share"),
         [
@@ -346,7 +347,7 @@ def limit_table(found: list[Limit]) -> str:
 
 
 def worker_table() -> str:
-    """Return the table of simulated waits, with all prompts of a level in one queue."""
+    """Return the table of simulated waits by users per day, with all prompts in one queue."""
     rows = []
     for users in LEVELS:
         rate = peak(users)
@@ -386,7 +387,7 @@ def cost_table() -> str:
 
 
 def tables() -> dict[str, str]:
-    """Return the page's tables by the name in the comment that precedes each."""
+    """Return the tables of SCALE.md by the name in the comment before each."""
     small, medium, large = LEVELS
     return {
         f"{small:,} users": limit_table(_first(limits_as_deployed(small))),
@@ -398,7 +399,7 @@ def tables() -> dict[str, str]:
 
 
 def update(page: str, made: dict[str, str]) -> str:
-    """Return the page with these tables."""
+    """Return the page with these tables in place of the old ones."""
     for name, text in made.items():
         begins = f"<!-- {name} -->\n"
         before, found, after = page.partition(begins)
@@ -408,7 +409,7 @@ def update(page: str, made: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Write the tables of the page again."""
+    """Rewrite the tables of SCALE.md."""
     PAGE.write_text(update(PAGE.read_text(), tables()))
 
 

@@ -1,4 +1,4 @@
-"""The size of each layer and function, unzipped and zipped, and the size of the left-out files."""
+"""The size of each layer, of its packages as shipped, and of each function."""
 
 import zipfile
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Size:
 
 
 def of(folder: Path) -> Size:
-    """Return the size of what is in a folder."""
+    """Return the size of a folder's files."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -32,7 +32,7 @@ def of(folder: Path) -> Size:
 
 
 def measure(lab: Lab) -> dict[str, Size]:
-    """Return the sizes of layers, of the same packages as shipped, and of functions."""
+    """Return the sizes of layers, of their packages as shipped, and of functions, by name."""
     found = {}
     for name in GOALS:
         found[name] = of(lab.trees.layer(name))

@@ -1,8 +1,8 @@
-"""Stand-ins that answer every call at once with a fixed, valid reply, and record it.
+"""Stand-ins that answer every call with a fixed, valid reply, and record the call.
 
 They store nothing, because only our own cost is measured: every read returns the table's sample
-item, whatever its key. `pause` is the time that each call takes, so that parallel calls can be told
-from sequential ones; `pauses` has a time of its own for each service.
+item, with the requested key. They answer at once, or after a `pause` by which parallel calls can be
+told from sequential ones.
 """
 
 import base64
@@ -51,11 +51,11 @@ class World:
     """The number of items that a query without a smaller limit finds."""
     pause: float = 0.0
     pauses: Mapping[str, float] = field(default_factory=dict)
-    """Seconds that a service takes, where it is not `pause`."""
+    """Seconds per call by service; `pause` is for the other services."""
     missing: frozenset[str] = frozenset()
     """Tables in which nothing is found."""
     redis: list[Any] = field(default_factory=list)
-    """Redis's results, repeated in this order; 1 if there are none."""
+    """Redis's results, repeated in this order; every result is 1 if the list is empty."""
     asked: int = 0
     reply: str = REPLY
     """The model's reply."""
@@ -64,7 +64,7 @@ class World:
     between: float = 0.0
     """Seconds from one event to the next."""
     stripe: Mapping[str, Any] = field(default_factory=dict)
-    """Stripe's answers by "METHOD /path"; the longest path that fits counts."""
+    """Stripe's answers by "METHOD /path"; the longest matching beginning counts."""
     calls: list[Call] = field(default_factory=list)
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> "Answer":
@@ -114,7 +114,7 @@ class World:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of a stand-in, and its request."""
+    """A request and the stand-in's answer."""
 
     service: str
     operation: str
@@ -125,7 +125,7 @@ class Answer:
     """The parts that follow, each after a pause."""
 
     def body(self) -> bytes:
-        """Return the answer as it is sent."""
+        """Return the first part of the body as bytes."""
         if isinstance(self.reply, str):
             return self.reply.encode()
         return json.dumps(self.reply, separators=(",", ":")).encode()
@@ -278,7 +278,7 @@ _GEMINI_MODELS = {
 
 
 def _gemini_events(text: str, count: int) -> list[str]:
-    """Return the events of a streamed reply: of the same length, the last may be shorter."""
+    """Return the events of a streamed reply, its text divided into equal pieces."""
     size = math.ceil(len(text) / count)
     answers = [_gemini_answer(text[at : at + size]) for at in range(0, len(text), size)]
     for answer in answers[:-1]:
@@ -293,7 +293,7 @@ def _gemini_answer(text: str) -> dict[str, Any]:
 
 
 def record(answer: Answer, bytes_out: int, body: bytes, began: float) -> Call:
-    """Return the record of a call that has just been answered."""
+    """Return the record of a call that is answered now."""
     return Call(
         answer.service,
         answer.operation,
@@ -307,7 +307,7 @@ def record(answer: Answer, bytes_out: int, body: bytes, began: float) -> Call:
 
 
 def depth(calls: Sequence[Call]) -> int:
-    """Return the length of the longest chain of calls that waited for one another."""
+    """Return the length of the longest chain of calls, each begun after the previous one ended."""
     chain: list[tuple[float, int]] = []
     for call in sorted(calls, key=lambda call: call.began):
         before = max((length for ended, length in chain if ended <= call.began), default=0)

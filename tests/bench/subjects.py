@@ -1,4 +1,4 @@
-"""One ordinary request for each function, and the world in which it is answered."""
+"""One ordinary request for each function, and the answers of the services that it calls."""
 
 import base64
 import hmac
@@ -45,7 +45,7 @@ STRIPE_SECRETS = {
 
 @dataclass(frozen=True)
 class Ask:
-    """A request of a function: its event, and the contents of its services."""
+    """A request to a function, and the answers of the services that it calls."""
 
     path: str = ""
     body: Any = None
@@ -56,14 +56,14 @@ class Ask:
     missing: Sequence[str] = ()
     """Tables (by logical id) in which nothing is found."""
     items: Mapping[str, Item] = field(default_factory=dict)
-    """Tables (by logical id) whose item is another than usual."""
+    """Attributes to change in a table's sample item, by the table's logical id."""
     redis: Sequence[Any] = ()
     usual: str = "get"
-    """The route of the references in the usual way that does the same kind of work."""
+    """The kind of work, by which a reference in the usual way is chosen."""
     hashes: int = 0
     """The number of passwords that the function hashes, which is slow on purpose."""
     issues: bool = False
-    """Whether its answer carries an access token."""
+    """Whether the answer contains an access token."""
 
 
 def _moment(days: float = 0.0) -> str:
@@ -71,7 +71,7 @@ def _moment(days: float = 0.0) -> str:
 
 
 def _act(name: str) -> dict[str, Any]:
-    """Return an invocation with an act of an operator."""
+    """Return the event of an operator's act."""
     act = {"act": name, "id": f"a_{'h' * 26}", "reason": "ticket 41"}
     if name != "redrive":
         act["userId"] = USER
@@ -80,7 +80,7 @@ def _act(name: str) -> dict[str, Any]:
 
 
 def _sent_codes(purpose: codes.Purpose) -> list[Item]:
-    """Return the codes of an identity: one for this purpose."""
+    """Return an identity's sent codes: a single code for this purpose."""
     return [
         {
             "challenge": CHALLENGE,
@@ -222,7 +222,7 @@ def _items() -> dict[str, Item]:
 
 
 def sqs_event(prompts: int) -> Mapping[str, Any]:
-    """Return a batch with one prompt from each of that many rooms, ten at most."""
+    """Return the event of a batch with one prompt from each of up to ten rooms."""
     rooms = [f"r_{letter:a>26}" for letter in "abcdefghij"[:prompts]]
     return {
         "Records": [
@@ -241,14 +241,14 @@ def sqs_event(prompts: int) -> Mapping[str, Any]:
 
 
 def _connection(route: str) -> Mapping[str, Any]:
-    """Return a WebSocket connection's event."""
+    """Return the event of a WebSocket route."""
     authorizer = {"principalId": USER, "sessionId": SESSION, "nonce": "nonce"}
     context = {"routeKey": route, "connectionId": "c1", "authorizer": authorizer}
     return {"requestContext": {**context, "requestTimeEpoch": NOW.timestamp() * 1000}}
 
 
 def _handshake() -> Mapping[str, Any]:
-    """Return the event of a request for a WebSocket connection."""
+    """Return the event of a WebSocket authorizer."""
     key = base64.urlsafe_b64decode(KEY)
     return {
         "methodArn": "arn:aws:execute-api:us-east-1:123456789012:api/live/$connect",
@@ -424,7 +424,7 @@ ASKS: dict[str, Ask] = {
 
 
 def _stripe(*, paying: bool) -> dict[str, Any]:
-    """Return Stripe's answers, by the beginning of the request."""
+    """Return Stripe's answers, by the method and the beginning of the path."""
     moment = int(NOW.timestamp())
     subscription = {
         "id": "sub_1",
@@ -477,20 +477,20 @@ def _stripe(*, paying: bool) -> dict[str, Any]:
 
 
 def http_functions() -> list[str]:
-    """Return the functions behind the API, by logical id."""
+    """Return the logical ids of the functions behind the HTTP API."""
     return [name for name in FUNCTIONS if routes_of(name)]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The values of the template's references in a run of the bench."""
+    """The template's resolved values, the functions' environment, and the tables' sample items."""
 
     values: Values
     environment: Mapping[str, str]
     samples: Mapping[str, Item]
 
     def world(self, function: str) -> World:
-        """Return the world in which a function's ordinary request is answered."""
+        """Return the answers of the services for a function's ordinary request."""
         ask = ask_of(function)
         tables = {
             self.values.refs[table]: {**item, **ask.items.get(table, {})}
@@ -511,7 +511,7 @@ class Settings:
 def ask_of(function: str) -> Ask:
     """Return a function's ordinary request. Raises BenchError if there is none."""
     if function not in ASKS:
-        raise BenchError(f"tests/bench/subjects.py has no request for {function}: write one down.")
+        raise BenchError(f"tests/bench/subjects.py has no request for {function}.")
     return ASKS[function]
 
 
@@ -538,7 +538,7 @@ def event_of(function: str) -> Mapping[str, Any]:
 
 
 def settings(url: str) -> Settings:
-    """Return the functions' settings, with every service behind one address of this machine."""
+    """Return the settings with which all services are behind one URL. Raises BenchError."""
     refs = {name: spec.get("Default") for name, spec in TEMPLATE["Parameters"].items()}
     refs |= {"AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws"}
     refs |= {name: url for name in refs if name.endswith("Endpoint")}

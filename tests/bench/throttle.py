@@ -1,12 +1,12 @@
-"""A share of one CPU for a process, as Lambda gives it to a function by its memory size.
+"""Limit a process to a share of one CPU, as Lambda limits a function by its memory size.
 
 Lambda gives CPU in proportion to memory, one whole CPU at 1,769 MB [1], by Linux's bandwidth
-control: a quota for each period of 20 ms [2], from which the excess of the period before is
-deducted. A cgroup would do the same, but ordinary users rarely may create one. So the process is
-stopped once it has used up its quota, and continues with the next period.
+control: a quota for each period of 20 ms [2], from which the excess of the previous period is
+deducted. A cgroup would do the same, but ordinary users can rarely create one. So the process is
+stopped once it has used up its quota, and continues in the next period.
 
 1. docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
-2. github.com/pwrdrvr/lambda-throttling, which has measured it on Lambda at these sizes
+2. github.com/pwrdrvr/lambda-throttling has measured this on Lambda at these sizes
 """
 
 import os
@@ -35,14 +35,14 @@ class Quota:
         self._left = self._quota
 
     @property
-    def in_debt(self) -> bool:
+    def is_used_up(self) -> bool:
         """Whether the quota was used up at the last update."""
         return self._left < LEAST
 
     def update(self, now: float, used: float) -> tuple[bool, float]:
-        """Update the quota; return whether the process may run, and for how long that is certain.
+        """Update the quota; return whether the process may run, and the seconds to the next update.
 
-        Unused time is lost at the end of a period; excess time is owed.
+        Unused time is lost at the end of a period; excess time is deducted from the next periods.
         """
         self._left -= used - self._used
         self._used = used
@@ -50,17 +50,16 @@ class Quota:
         self._began += periods * self._period
         self._left = min(self._quota, self._left + periods * self._quota)
         ends = self._began + self._period - now
-        return not self.in_debt, ends if self.in_debt else min(self._left, ends)
+        return not self.is_used_up, ends if self.is_used_up else min(self._left, ends)
 
 
 @contextmanager
 def throttle(
     process: int, share: float, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[], None]]:
-    """Give a process this share of one CPU while the block runs, and then all of it.
+    """Limit a process to this share of one CPU while the block runs.
 
-    Yields a function that waits until no excess is left, as after Lambda's pause between two
-    requests.
+    Yields a function that waits until the process may run, as after a pause between two requests.
     """
     if share >= 1:
         yield lambda: None
@@ -99,5 +98,5 @@ def throttle(
 
 
 def cpu_of(process: int) -> float:
-    """Return the seconds of CPU that a process has used. Raises OSError where it has ended."""
+    """Return the seconds of CPU that a process has used. Raises OSError if it has ended."""
     return time.clock_gettime(((~process) << 3) | 2)  # Linux: that process's clock

@@ -20,7 +20,7 @@ HOME = TOOLS / "bench"
 PYTHON = (TOOLS / "bin" / "python3.13").resolve()
 REQUIREMENTS = Path(__file__).parent / "requirements"
 REFERENCES = HOME / "references"
-"""Copies with byte-code; the functions have theirs too."""
+"""Copies of the references with byte-code, which the built functions have too."""
 
 AS_SHIPPED = {
     "core": [ROOT / "layers" / "core" / "requirements.txt"],
@@ -40,7 +40,7 @@ class Trees:
     built: Path
     """The output of `sam build`: one folder per function and layer."""
     shipped: Path
-    """Packages as shipped, one folder each of AS_SHIPPED."""
+    """Packages as shipped: one folder per name in AS_SHIPPED."""
 
     def layer(self, name: str) -> Path:
         """Return the packages of one of our layers, as Lambda has them under /opt/python."""
@@ -51,12 +51,12 @@ class Trees:
         return self.built / name
 
     def package(self, name: str) -> Path:
-        """Return a tree of packages as shipped."""
+        """Return the folder of packages as shipped, by a name in AS_SHIPPED."""
         return self.shipped / name
 
 
 def prepare() -> Trees:
-    """Build every function and layer that changed. Raises BenchError, CommandError."""
+    """Build the functions and layers, and install the packages. Raises BenchError, CommandError."""
     if not PYTHON.exists():
         raise BenchError("Python 3.13 is not set up here: run `make setup`.")
     HOME.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ async def _build() -> None:
 
 
 def _copy() -> Path:
-    """Copy the build, because another one may replace it during the measurement."""
+    """Copy the build, which another build may replace during the measurement; return the copy."""
     kept = HOME / "build"
     mark = kept / "fingerprint"
     wanted = (BUILD / "fingerprint").read_text()

@@ -1,4 +1,4 @@
-"""Warm requests: the CPU that our code takes around its SDKs' calls, and that of the usual way."""
+"""Warm requests: the CPU time outside the SDKs' calls, for our functions and the usual way."""
 
 import json
 import os
@@ -19,14 +19,14 @@ HASHING_TIMES = 15
 
 @dataclass(frozen=True)
 class Figure:
-    """Microseconds of CPU per request: outside of the SDKs' calls, and in all."""
+    """Microseconds of CPU per request: outside the SDKs' calls, and in all."""
 
     own: float
     whole: float
 
 
 def measure(lab: Lab, names: Sequence[str], rounds: int = ROUNDS) -> dict[str, Figure]:
-    """Return the median of some runs of each function and each reference, interleaved."""
+    """Return the median figures of each function and reference over some rounds."""
     found: dict[str, Contender] = {"bare": lab.bare()}
     for way in USUAL:
         for kind in sorted({subjects.ask_of(name).usual for name in subjects.http_functions()}):

@@ -1,6 +1,6 @@
-"""Measure how much CPU a warm request takes outside its SDKs' calls, in the function's packages.
+"""Measure how much CPU a warm request takes outside the SDKs' calls, with a function's packages.
 
-Reads the function's event and the number of runs from its environment; prints JSON.
+The function's event and the number of runs are in the environment; the result is printed as JSON.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _depth = threading.local()
 
 
 def _exclude_time(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap an SDK's call, whose CPU time does not count as the function's own."""
+    """Wrap an SDK's call so that its CPU time does not count as the function's own."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         global _inside
@@ -42,7 +42,7 @@ def _exclude_time(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _include_time(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a call that runs while an SDK waits, whose CPU time counts as the function's own."""
+    """Wrap a call that runs while an SDK waits, so that it counts as the function's own."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         global _inside
@@ -76,7 +76,7 @@ def _watch() -> None:
             continue
         kind = getattr(sys.modules[module], holder, None)
         if kind is None or not hasattr(kind, name):
-            raise RuntimeError(f"{module}.{holder}.{name} does not exist: name what makes calls.")
+            raise RuntimeError(f"{module}.{holder}.{name} does not exist: update SDK_CALLS.")
         setattr(kind, name, _exclude_time(getattr(kind, name)))
     if "geminichat.runtime.http_client" in sys.modules:
         overlapped = sys.modules["geminichat.runtime.http_client"]._Overlapped
@@ -84,7 +84,7 @@ def _watch() -> None:
 
 
 def main() -> None:
-    """Measure, and print the microseconds per request: the function's own, and all."""
+    """Print the microseconds of CPU per request: the function's own, and all."""
     global _inside
     event = json.loads(os.environ["BENCH_EVENT"])
     times = int(os.environ["BENCH_TIMES"])

@@ -1,7 +1,7 @@
 """The cost model: dollars per exchange (a prompt, its polls, its reply) and per month.
 
-Units and milliseconds are measured, milliseconds at each memory size. Prices and assumptions are in
-prices.toml; resources are counted in the templates.
+DynamoDB's units are measured, and milliseconds at each memory size. Prices and assumptions are in
+prices.toml; queues, schedules, alarms and dashboards are counted in the templates.
 """
 
 import math
@@ -34,7 +34,7 @@ SECONDS = ASSUMED["hours_a_month"] * 3600
 
 
 def share_of(memory: int) -> float:
-    """Return the share of one CPU that a function with this memory in MB has."""
+    """Return the share of one CPU that a function has at this memory size in MB."""
     return min(1.0, memory / float(PRICES["lambda"]["full_cpu_mb"]))
 
 
@@ -44,7 +44,7 @@ class Measured:
 
     warm_ms: Mapping[int, float]
     cold_ms: Mapping[int, float]
-    """Of a cold start: its initialisation and its first request."""
+    """Milliseconds of a cold start: the initialisation and the first request together."""
     services: Mapping[str, int]
     reads: float
     writes: float
@@ -52,7 +52,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Parts:
-    """Dollars by the AWS service that is paid."""
+    """Dollars by the service that is paid."""
 
     requests: float = 0.0
     compute: float = 0.0
@@ -70,7 +70,7 @@ class Parts:
         return Parts(*(value * times for value in self.values()))
 
     def values(self) -> tuple[float, ...]:
-        """Return the parts."""
+        """Return the dollars of each service, in the order of the fields."""
         return (self.requests, self.compute, self.tables, self.redis, self.queue, self.logs)
 
     @property
@@ -92,16 +92,16 @@ def milliseconds(it: Measured, memory: int) -> float:
 
 
 def compute(it: Measured, memory: int) -> float:
-    """Return the dollars that an invocation's time costs: each begun millisecond counts."""
+    """Return the dollars of an invocation's duration, which is rounded up to a millisecond."""
     cold = ASSUMED["cold_share"]
     billed = (1 - cold) * math.ceil(it.warm_ms[memory]) + cold * math.ceil(it.cold_ms[memory])
     return float(billed / 1e3 * memory / 1024 * PRICES["lambda"]["gb_second"])
 
 
 def price_of_saved_hour(it: Measured, memory: int, more: int, people: int = 1) -> float | None:
-    """Return the dollars of a larger size per hour of waiting that it saves.
+    """Return the extra dollars of a larger memory size per hour of waiting that it saves.
 
-    None if it saves less than half a per cent, which is noise.
+    None if it saves less than 0.5 % of the duration, which is noise.
     """
     spared = milliseconds(it, memory) - milliseconds(it, more)
     if spared < 0.005 * milliseconds(it, memory):
@@ -110,7 +110,7 @@ def price_of_saved_hour(it: Measured, memory: int, more: int, people: int = 1) -
 
 
 def invocation(it: Measured, memory: int, *, http: bool) -> Parts:
-    """Return the cost of one invocation."""
+    """Return the cost of one invocation, with API Gateway's request if it comes by HTTP."""
     return Parts(
         requests=PRICES["lambda"]["request"] + (PRICES["http_api"]["request"] if http else 0.0),
         compute=compute(it, memory),
@@ -125,26 +125,27 @@ def invocation(it: Measured, memory: int, *, http: bool) -> Parts:
 def exchange(
     measured: Mapping[str, Measured], memory: int | None = None, *, together: bool = False
 ) -> Parts:
-    """Return the cost of one exchange with every function at this size (None: as deployed).
+    """Return the cost of one exchange with all functions at a memory size (None: as deployed).
 
-    The worker has WORKER_LEAST MB at least. Its batch has one prompt, or ten if `together`.
+    The worker has at least WORKER_LEAST MB. Its batch has one prompt, or ten if `together`.
     """
     send = invocation(measured[SEND], memory or memory_of(SEND), http=True)
     polls = invocation(measured[POLL], memory or memory_of(POLL), http=True) * ASSUMED["polls"]
     batch = measured[FULL if together else WORKER]
     worker_memory = max(memory, WORKER_LEAST) if memory else memory_of(WORKER)
     answer = invocation(batch, worker_memory, http=False)
-    moved = Parts(queue=2 * PRICES["sqs"]["request"])  # received and deleted, by the batch
+    moved = Parts(queue=2 * PRICES["sqs"]["request"])  # one receive and one delete per batch
     return send + polls + (answer + moved) * (0.1 if together else 1)
 
 
 def watched_exchange(
     measured: Mapping[str, Measured], seconds: float, posts: int, reads: float, writes: float
 ) -> float:
-    """Return the dollars of one exchange, as deployed, whose reply is watched for some seconds.
+    """Return the dollars of one exchange with a reply that is watched for some seconds.
 
-    `posts`, `reads` and `writes` are what watching adds. A connection's functions (its ticket,
-    three of API Gateway's events, a renewal every five minutes) are taken to cost what a poll does.
+    `posts`, `reads` and `writes` are those that a watched reply adds. A connection takes one
+    invocation for its ticket, three for API Gateway's events and one every five minutes to renew
+    it; each is assumed to cost as much as a poll.
     """
     poll = invocation(measured[POLL], memory_of(POLL), http=True).total
     prices, minutes = PRICES["websocket"], ASSUMED["connection_minutes"]
@@ -167,17 +168,17 @@ class Idle:
     """Dollars per month without any traffic."""
 
     polling: float
-    """Lambda's long polls of the prompts queue."""
+    """Lambda's long polls of the queues."""
     schedules: float
     """The sweep every minute, and the other functions with a schedule."""
     alarms: float
     dashboard: float
     traces: float
-    """X-Ray's traces of these runs."""
+    """X-Ray's traces of the scheduled runs."""
     metrics: float
-    """The custom metrics that they write."""
+    """The custom metrics that the scheduled runs write."""
     reads: float
-    """Their reads, a part of `schedules`: on-demand tables have no free tier."""
+    """The tables' part of `schedules`: on-demand tables have no free tier."""
 
     @property
     def total(self) -> float:
@@ -187,13 +188,13 @@ class Idle:
 
     @property
     def after_free_tiers(self) -> float:
-        """The part that AWS's free tiers do not cover in an account with nothing else in it."""
+        """The dollars that AWS's free tiers leave, in an account with nothing else in it."""
         free = PRICES["alarms"]["free"] * PRICES["alarms"]["month"]
         return self.reads + max(0.0, self.alarms - float(free))
 
 
 def scheduled_invocations() -> float:
-    """Return the number of times per month that a schedule of the template invokes a function."""
+    """Return the number of scheduled invocations per month, of all functions together."""
     runs = 0.0
     for function in FUNCTIONS:
         for event in events_of(function, "ScheduleV2"):
@@ -204,7 +205,7 @@ def scheduled_invocations() -> float:
 
 
 def idle(measured: Mapping[str, Measured]) -> Idle:
-    """Return the cost of a month without a single request; every scheduled run costs a sweep."""
+    """Return the cost of a month without requests; a scheduled run is assumed to cost a sweep."""
     runs = scheduled_invocations()
     queues = len(of_type("AWS::Lambda::EventSourceMapping"))
     polls = queues * ASSUMED["pollers"] * SECONDS / ASSUMED["poll_seconds"]
@@ -224,13 +225,16 @@ def idle(measured: Mapping[str, Measured]) -> Idle:
 
 
 def price_of_traces(invocations: float) -> float:
-    """Return the dollars per month for X-Ray: the first invocation of a second, and a share."""
+    """Return the dollars per month for X-Ray's traces.
+
+    It records the first invocation of each second, and a share of the others.
+    """
     first = min(invocations, SECONDS)
     recorded = first + PRICES["xray"]["share"] * (invocations - first)
     return float(recorded * PRICES["xray"]["trace"])
 
 
-def written(exchanges: float) -> float:
+def price_of_metrics(exchanges: float) -> float:
     """Return the dollars per month for custom metrics, billed for each hour with an exchange."""
     hours = ASSUMED["hours_a_month"]
     share = 1 - math.exp(-exchanges / hours)
@@ -238,17 +242,17 @@ def written(exchanges: float) -> float:
 
 
 def monthly(unit: float, still: Idle, exchanges: float) -> float:
-    """Return the dollars of a month with that many exchanges at `unit` dollars each."""
+    """Return the dollars of a month with this many exchanges at `unit` dollars each."""
     invocations = scheduled_invocations() + exchanges * (2 + ASSUMED["polls"])
-    watching = price_of_traces(invocations) - still.traces + written(exchanges)
+    watching = price_of_traces(invocations) - still.traces + price_of_metrics(exchanges)
     return still.total + unit * exchanges + watching
 
 
 def container() -> tuple[float, float]:
-    """Return dollars per month of the Express original's smallest always-on form.
+    """Return the dollars per month of the Express original, always on and at its smallest size.
 
-    First only its container, then with an address and the smallest MongoDB. Its Redis and its
-    monitoring are not counted.
+    The first figure is its container; the second adds an address and the smallest MongoDB. Redis
+    and monitoring are not counted.
     """
     fargate, hours = PRICES["fargate"], ASSUMED["hours_a_month"]
     hourly = fargate["cpus"] * fargate["cpu_hour"] + fargate["gbs"] * fargate["gb_hour"]
@@ -265,7 +269,8 @@ X_FROM, X_TO, Y_FROM, Y_TO = 3, 7, -2, 3
 def plot(dollars_of: Callable[[float], float], only: float, whole: float) -> str:
     """Return an SVG: dollars per month over exchanges per month, both logarithmic.
 
-    `dollars_of` gives our cost of a month; `only` and `whole` are the container's.
+    `dollars_of` returns our dollars for a number of exchanges; `container` returns `only` and
+    `whole`.
     """
 
     def x(exchanges: float) -> float:
@@ -308,7 +313,7 @@ def plot(dollars_of: Callable[[float], float], only: float, whole: float) -> str
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in curve)
     parts.append(f'<polyline points="{points}" fill="none" stroke="#0b62d6" stroke-width="2.5"/>')
     label = 'fill="#0b62d6" font-weight="600"'
-    parts.append(text(curve[-1][0] + 8, curve[-1][1] + 12, "this, on Lambda", label))
+    parts.append(text(curve[-1][0] + 8, curve[-1][1] + 12, "this backend, on Lambda", label))
     for price, words in ((whole, "container, address,"), (only, "only its container")):
         parts.append(_line(LEFT, y(price), WIDTH - RIGHT, y(price), "#b35900", 'stroke-width="2"'))
         parts.append(text(WIDTH - RIGHT + 8, y(price) + 4, words, 'fill="#b35900"'))
@@ -337,7 +342,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "
 
 
 def find_crossing(price: float, dollars_of: Callable[[float], float]) -> int:
-    """Return the exchanges per month above which a fixed price is lower, to two digits."""
+    """Return the exchanges per month above which a fixed price is cheaper, to two digits."""
     low, high = 0.0, 10.0**X_TO
     while high - low > 1:
         middle = (low + high) / 2
@@ -347,5 +352,5 @@ def find_crossing(price: float, dollars_of: Callable[[float], float]) -> int:
 
 
 def list_unchecked() -> Sequence[str]:
-    """Return the names of the prices that no stored page confirms."""
+    """Return the names of the prices that no page confirms."""
     return [name for name, one in PRICES.items() if one.get("checked") is False]

@@ -65,7 +65,7 @@ def test_a_process_with_a_cpu_overrun_is_checked_again_when_the_period_ends() ->
     quota = Quota(0.25, 0.0, 0.0)
     may, pause = quota.update(0.3 * PERIOD, 0.25 * PERIOD)
     assert not may
-    assert quota.in_debt
+    assert quota.is_used_up
     assert pause == pytest.approx(0.7 * PERIOD)
 
 

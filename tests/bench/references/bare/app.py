@@ -1,4 +1,4 @@
-"""The floor: a handler that does nothing."""
+"""A handler that does nothing, which has the shortest possible cold start."""
 
 
 def handler(_event, _context):

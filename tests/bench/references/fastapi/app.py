@@ -1,4 +1,4 @@
-"""The usual way with FastAPI under Mangum, pydantic, boto3, PyJWT and Upstash.
+"""The usual way: FastAPI under Mangum, with pydantic, boto3, PyJWT and Upstash.
 
 One file, one router, and clients that are created at import, as in tutorials.
 """

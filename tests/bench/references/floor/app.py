@@ -1,8 +1,8 @@
-"""The practical floor: the network calls of one of our functions by the same SDK clients, bare.
+"""The practical floor of a function: only its network calls, by the same SDK clients.
 
-No validation, rules, logs or errors. FLOOR_PLAN is JSON: `uses` names the SDKs, `calls` has the
-function's recorded calls, and the other fields say how often it hashes a password and whether it
-verifies and issues a token. FLOOR_CLIENTS is "shipped" for the packages as PyPI has them, "ours"
+It has no validation, rules, logs or errors. FLOOR_PLAN is JSON: `uses` names the SDKs, `calls` has
+the function's recorded calls, and the other fields say how often it hashes a password and whether
+it verifies and issues a token. FLOOR_CLIENTS is "shipped" for the packages as PyPI has them, "ours"
 for the same packages imported as our functions import them, over our HTTP client.
 """
 
@@ -66,8 +66,8 @@ if "dynamodb" in USES:
         text = UnicodeAttribute(null=True)
 
 
-def made(service):
-    """Make the client of a service."""
+def create_client(service):
+    """Return a new client of a service."""
     if service == "redis":
         url = os.environ["UPSTASH_URL"]
         return Redis(url, "t") if OURS else Redis(url=url, token="t", rest_retries=0)
@@ -84,14 +84,14 @@ def made(service):
 
 
 def client(service):
-    """Return the client of a service, made at its first call."""
+    """Return the client of a service, which is created for its first call."""
     if service not in clients:
-        clients[service] = made(service)
+        clients[service] = create_client(service)
     return clients[service]
 
 
 def call(service, operation, request):
-    """Make one call as it was recorded."""
+    """Repeat one recorded call."""
     if service == "redis":
         client(service).execute(request)
     elif service == "stripe":

@@ -1,6 +1,6 @@
-"""The usual way with Powertools: its resolver with validation, pydantic, boto3, PyJWT, Upstash.
+"""The usual way: Powertools' resolver with validation, pydantic, boto3, PyJWT and Upstash.
 
-One file, one router, and clients that are created at import, as in its documentation.
+One file, one router, and clients that are created at import, as in Powertools' documentation.
 """
 
 import base64
