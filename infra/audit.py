@@ -39,11 +39,11 @@ LICENCES = {
     "MIT-0",
     "PSF-2.0",
 }
-"""The licences that are allowed in the layers: they only require a notice."""
+"""The licences that every package in the layers may have: they only require a notice."""
 
 LICENCES_OF_SOME = {
-    ("certifi", "Mozilla Public License 2.0 (MPL 2.0)"): "its file of certificates, unchanged",
-    ("tqdm", "MPL-2.0"): "unchanged; google-generativeai requires it, and we never call it",
+    ("certifi", "Mozilla Public License 2.0 (MPL 2.0)"): "we ship its certificates unchanged",
+    ("tqdm", "MPL-2.0"): "unchanged; google-generativeai requires tqdm, and we never call it",
 }
 """Licences that are allowed for one package only, each with the reason."""
 
@@ -79,14 +79,14 @@ def _measure(check: Callable[[], Outcome]) -> tuple[Outcome, float]:
     return check(), time.monotonic() - began
 
 
-def templates() -> Outcome:
+def check_templates() -> Outcome:
     """Check the templates with Checkov; .checkov.yaml has the exceptions."""
     done = _run("checkov", "--config-file", ".checkov.yaml", "-o", "json", "-f", *TEMPLATES)
     return of_checkov(done.stdout, done.stderr)
 
 
 def of_checkov(output: str, errors: str = "") -> Outcome:
-    """Return the outcome in Checkov's report; a template that it could not read is a finding."""
+    """Return the outcome in Checkov's report; a template that is not valid is a finding."""
     report = _parse(output)
     if not isinstance(report, dict) or "results" not in report:
         return Outcome([f"Checkov failed: {_last_line(errors or output)}"])
@@ -101,7 +101,7 @@ def of_checkov(output: str, errors: str = "") -> Outcome:
     return Outcome(unread + failed)
 
 
-def code() -> Outcome:
+def check_code() -> Outcome:
     """Check our code with Bandit; pyproject.toml has the exceptions."""
     done = _run("bandit", "-q", "-c", "pyproject.toml", "-f", "json", "-r", *CODE)
     report = _parse(done.stdout)
@@ -117,8 +117,8 @@ def code() -> Outcome:
     )
 
 
-def workflows() -> Outcome:
-    """Check the workflows with those rules of zizmor that need no network."""
+def check_workflows() -> Outcome:
+    """Check the workflows with the rules of zizmor that need no network."""
     done = _run("zizmor", "--offline", "--quiet", "--format", "json-v1", ".github/workflows")
     return of_zizmor(done.stdout, done.stderr)
 
@@ -132,14 +132,14 @@ def of_zizmor(output: str, errors: str = "") -> Outcome:
 
 
 def _place(finding: Any) -> str:
-    """Return the file and line of a finding by zizmor."""
+    """Return the file and line of a finding in zizmor's report."""
     places = finding["locations"]
     primary = next((one for one in places if one["symbolic"]["kind"] == "Primary"), places[0])
     [file] = primary["symbolic"]["key"]["Local"].values()
     return f"{file}:{primary['concrete']['location']['start_point']['row'] + 1}"
 
 
-def licences() -> Outcome:
+def check_licences() -> Outcome:
     """Check that the licence of every package in the layers is allowed."""
     names = list_shipped()
     python = ROOT / ".venv" / "bin" / "python"
@@ -147,7 +147,7 @@ def licences() -> Outcome:
     report = _parse(done.stdout)
     if not isinstance(report, list):
         return Outcome([f"pip-licenses failed: {_last_line(done.stderr)}"])
-    found = {canonical(one["Name"]): str(one["License"]) for one in report}
+    found = {normalise(one["Name"]): str(one["License"]) for one in report}
     missing = [f"{name}: not installed, run `make setup`" for name in names if name not in found]
     return Outcome(
         missing
@@ -160,7 +160,7 @@ def licences() -> Outcome:
 
 
 def is_allowed(package: str, licence: str) -> bool:
-    """Return whether a package may have this licence, an SPDX expression or classifiers."""
+    """Return whether a package may have this licence (an SPDX expression or classifiers)."""
     every = re.split(r"; | AND ", licence)
     return all(
         any(
@@ -171,8 +171,8 @@ def is_allowed(package: str, licence: str) -> bool:
     )
 
 
-def vulnerabilities() -> Outcome:
-    """Check with PyPI whether a version in the layers has a known vulnerability."""
+def check_vulnerabilities() -> Outcome:
+    """Check with PyPI whether a package in the layers has a known vulnerability."""
     files = [argument for file in REQUIREMENTS for argument in ("--requirement", file)]
     ignored = [argument for one in VULNERABILITIES for argument in ("--ignore-vuln", one)]
     settings = ["--disable-pip", "--require-hashes", "--progress-spinner", "off", "-f", "json"]
@@ -181,7 +181,7 @@ def vulnerabilities() -> Outcome:
 
 
 def of_pip_audit(output: str, errors: str = "") -> Outcome:
-    """Return the outcome in pip-audit's report; a package that it did not find is not approved."""
+    """Return the outcome in pip-audit's report: skipped if PyPI has no data for a package."""
     report = _parse(output)
     if not isinstance(report, dict):
         last = _last_line(errors)
@@ -208,17 +208,17 @@ def list_shipped() -> list[str]:
     return sorted(set(re.findall(r"(?m)^([A-Za-z0-9._-]+)==", text)))
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """Return a package's normalised name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 ALL = {
-    "templates": templates,
-    "code": code,
-    "workflows": workflows,
-    "licences": licences,
-    "vulnerabilities": vulnerabilities,
+    "templates": check_templates,
+    "code": check_code,
+    "workflows": check_workflows,
+    "licences": check_licences,
+    "vulnerabilities": check_vulnerabilities,
 }
 
 

@@ -11,7 +11,7 @@ from geminichat.errors import NotFound
 
 PAGE = Path(__file__).with_name("page.html").read_text()
 IMPORT_MAP = re.compile(r'<script type="importmap">(.*?)</script>', re.DOTALL)
-"""The only inline script; the policy names its hash."""
+"""The page's only inline script; the policy allows it by its hash."""
 
 
 @endpoint(public=True, errors=[NotFound])
@@ -33,7 +33,7 @@ POLICY = (
     "connect-src 'self' {sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types dompurify"
 )
-"""Everything comes from this origin, except WebSockets if their API has its own address.
+"""Allow only this origin, and the address of the WebSocket API if it is another one.
 
 Only DOMPurify may turn a text into HTML.
 """

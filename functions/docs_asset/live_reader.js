@@ -1,9 +1,9 @@
 // Shows a reply as it grows: an example to copy, for browsers and Node, without packages.
 //
-// A socket may lose, double or reorder frames. What is missing is fetched, so the text is right with
-// any socket, and with none.
+// A socket may lose, repeat or reorder frames. Missing text is fetched, so the text is complete in any
+// case, even without a socket.
 
-// Calls `show` with the reply's text whenever it grows; resolves to the prompt when it has ended.
+// Calls `show` with the reply's text whenever it grows; resolves to the prompt that has ended.
 // `call(method, path)` sends a request with an access token, and resolves to the answer's `data`.
 export async function watch(call, room, message, show) {
   let [attempt, text] = [0, ""];
@@ -16,7 +16,7 @@ export async function watch(call, room, message, show) {
 
   // Adds a piece of text, and returns whether text before it is missing.
   function take(piece) {
-    if (piece.attempt > attempt) [attempt, text] = [piece.attempt, ""]; // the reply begins again
+    if (piece.attempt > attempt) [attempt, text] = [piece.attempt, ""]; // another attempt
     if (piece.attempt < attempt || piece.text === undefined) return false;
     if (piece.from > text.length) return true;
     const longer = text.slice(0, piece.from) + piece.text;

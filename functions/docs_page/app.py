@@ -1,4 +1,4 @@
-"""GET /docs: a page that shows the OpenAPI document and can send its requests."""
+"""GET /docs: a page that shows the OpenAPI document and can call the API."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ PAGE = Path(__file__).with_name("page.html").read_text()
 HEADERS = {
     "content-type": "text/html; charset=utf-8",
     "cache-control": "public, max-age=300",
-    # The page may load and request only what is at its own origin.
+    # The page may load files from its own origin only, and may call only that origin.
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data:; connect-src 'self'; "

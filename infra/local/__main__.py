@@ -24,7 +24,7 @@ type Command = Callable[[DataFolder, argparse.Namespace], int | None]
 
 def main() -> int:
     """Run one of the commands and return the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends every command but `up` at once
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends every command at once, except `up`
     options = _parser().parse_args()
     folder = DataFolder(options.data_folder.resolve())
     try:
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE…",
         help="parameters of template.yaml, such as 'SignupsPerAddress=20 Titles=false'",
     )
-    up.add_argument("--no-reload", action="store_true", help="ignore changes of the code")
+    up.add_argument("--no-reload", action="store_true", help="ignore code that is saved later")
     up.add_argument("--no-conversation", action="store_true", help="skip the first conversation")
     up.add_argument(
         "--gemini-delay",
@@ -81,12 +81,12 @@ def _parser() -> argparse.ArgumentParser:
 
     chat = add("chat", _chat, "chat in the terminal")
     chat.add_argument("--email", help="log in with this account (default: create one)")
-    chat.add_argument("--password", help="the password of that account")
+    chat.add_argument("--password", help="password of the account --email")
 
-    chaos = add("chaos", _chaos, "break the running system under load, and audit it")
-    chaos.add_argument("--seed", help="repeat the run that printed this seed (default: a new one)")
+    chaos = add("chaos", _chaos, "use the running system while parts fail, and audit it")
+    chaos.add_argument("--seed", help="repeat the run with this seed (default: a new seed)")
     chaos.add_argument(
-        "--minutes", type=float, default=2, help="duration of load and faults (default: 2)"
+        "--minutes", type=float, default=2, help="minutes of requests and faults (default: 2)"
     )
 
     add("status", _status, "show the addresses of the running system")
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         "event",
         nargs="?",
         type=Path,
-        help="file with the event (default: the sample event of the function)",
+        help="file with the event (default: the function's sample event)",
     )
 
     return parser

@@ -40,14 +40,14 @@ def chat(url: str, email: str | None, password: str | None) -> None:
 
 
 def _answer(api: Api, room: str, prompt: str, email: str, password: str) -> str:
-    """Show the reply to a prompt as it grows; return its unshown part, or why it failed."""
+    """Show the reply to a prompt as it grows; return the text still to print, or an error."""
     try:
         try:
             sent = api.send(room, prompt)
         except ApiError as refused:
             if refused.status != 401:
                 raise
-            api.log_in(email, password)  # the token had expired
+            api.log_in(email, password)  # the access token had expired
             sent = api.send(room, prompt)
         shown = Shown()
         message = asyncio.run(_watch(api, room, sent.data["messageId"], shown))
@@ -70,11 +70,14 @@ class Shown:
         self._text = ""
 
     def show(self, text: str) -> None:
-        """Show a longer text of the reply."""
+        """Print the part of this text that is not on the screen yet."""
         print(self.rest(text), end="", flush=True)
 
     def rest(self, text: str) -> str:
-        """Return the part not on the screen yet; all of it, on a new line, if it begins again."""
+        """Return the part of this text that is not on the screen yet.
+
+        If the text does not continue the shown one, return all of it, on a new line.
+        """
         before, self._text = self._text, text
         return text.removeprefix(before) if text.startswith(before) else f"\n{text}"
 
@@ -89,7 +92,7 @@ async def _watch(api: Api, room: str, message: str, shown: Shown) -> Json:
     stops: list[asyncio.Future[None]] = []
 
     def stop() -> None:
-        with contextlib.suppress(ApiError):  # it has ended
+        with contextlib.suppress(ApiError):  # the prompt has ended
             api.stop(room, message)
 
     try:
@@ -100,7 +103,7 @@ async def _watch(api: Api, room: str, message: str, shown: Shown) -> Json:
         raise Unreachable(str(error)) from error
     finally:
         loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the program again
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # from now on Ctrl-C ends the chat
         await asyncio.gather(*stops)
 
 

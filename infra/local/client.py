@@ -44,7 +44,7 @@ class Api:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header that carries the access token, if there is one."""
+        """The header with the access token; empty before the user has logged in."""
         return {"authorization": f"Bearer {self._token}"} if self._token else {}
 
     def sign_up(self, email: str, password: str) -> Answer:

@@ -22,12 +22,12 @@ class DataFolder:
 
     @property
     def data(self) -> Path:
-        """The folder that survives a restart."""
+        """The folder with the data that survives a restart."""
         return self.path / "data"
 
     @property
     def ports(self) -> Path:
-        """The ports of the previous run: stored items contain addresses."""
+        """The file with the last run's ports, kept because stored items contain addresses."""
         return self.data / "ports.json"
 
     @property
@@ -41,16 +41,16 @@ class DataFolder:
         return self.path / "logs"
 
     def write(self, stack: Stack) -> None:
-        """Write the description of the running stack in one step."""
+        """Write the description of the running stack atomically."""
         draft = self.path / "stack.tmp"
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(stack), indent=2) + b"\n")
         draft.replace(self.path / running.DESCRIPTION)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the lock of the folder; delete the description before and after.
+        """Hold the folder's lock while the block runs; delete the description before and after.
 
-        Raises CommandError if another `make up` holds it, or the folder cannot be written.
+        Raises CommandError if another `make up` holds the lock, or the folder cannot be written.
         """
         description = self.path / running.DESCRIPTION
         try:

@@ -1,4 +1,4 @@
-"""The log lines and crashes of a local stack's functions."""
+"""The log entries and the crashes of a local stack's functions."""
 
 import re
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ CRASH = re.compile(r"(?m)^(?P<at>\S+ \S+) (?P<level>ERROR|WARNING) \[lambda\w*\]
 
 
 def lines(stack: Stack, function: str | None, count: int) -> list[str]:
-    """Return the newest entries, oldest first, of all functions or of a logical id.
+    """Return the newest entries, oldest first, of all functions or of the one with a logical id.
 
-    Raises CommandError if there is no such function.
+    Raises CommandError if no function has this logical id.
     """
     name = function_named(function, stack.functions) if function else ""
     crashes = _crashes(Path(stack.logs) / "ministack.log")
@@ -27,10 +27,10 @@ def lines(stack: Stack, function: str | None, count: int) -> list[str]:
 
 
 def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
-    """Yield every entry of the stack's log groups with its time, oldest first in each group.
+    """Yield every log entry of the stack with its time, group by group, oldest first.
 
-    MiniStack's FilterLogEvents has no second page, so the next request starts at the last entry's
-    millisecond, whose entries are left to it.
+    MiniStack's FilterLogEvents has no second page. So the next request starts at the millisecond of
+    the last entry, and only the next request yields the entries of that millisecond.
     """
     client = stack.aws.client("logs")
     for group in stack.log_groups.values():

@@ -19,11 +19,11 @@ OWN = (
     "StripeEndpoint",
     "StripePrice",
 )
-"""Parameters that follow from what runs on this machine."""
+"""Parameters that `make up` sets itself."""
 
 
 def parse(text: str) -> dict[str, str]:
-    """Return the values by name. Raises CommandError for what the template does not accept."""
+    """Return the values by name. Raises CommandError for names and values that are not valid."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -47,7 +47,7 @@ def parse(text: str) -> dict[str, str]:
 def _explain_unknown(name: str, declared: Collection[str]) -> str:
     spelled = {known.lower(): known for known in declared}
     close = [spelled[one] for one in difflib.get_close_matches(name.lower(), spelled, cutoff=0.5)]
-    hint = f"Did you mean {' or '.join(close)}?" if close else "It declares them under Parameters."
+    hint = f"Did you mean {' or '.join(close)}?" if close else "See its section Parameters."
     return f"template.yaml has no parameter {name}. {hint}"
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 HOST = "127.0.0.1"
 STOP_TIMEOUT = 1.0
-"""Seconds that running requests get when a server stops."""
+"""Seconds that a stopping server waits for running requests."""
 
 
 async def serve(
@@ -37,7 +37,7 @@ async def serve(
 def served(
     create: Callable[[], web.Application], port: int = 0, tls: ssl.SSLContext | None = None
 ) -> Iterator[str]:
-    """Serve from another thread while the block runs; yield the URL."""
+    """Serve an application from another thread while the block runs; yield the URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -47,7 +47,7 @@ def served(
 
     async def stop() -> None:
         await runner.cleanup()
-        left = asyncio.all_tasks() - {asyncio.current_task()}  # responses without a reader
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # responses that nobody reads
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)

@@ -21,7 +21,7 @@ def test_nothing_is_lost_doubled_or_miscounted_while_almost_everything_breaks_on
         name = stack.description.functions["PromptsSweep"]
         await asyncio.to_thread(stack.aws("lambda").invoke, FunctionName=name, Qualifier="live")
 
-    run = chaos(stack.description, SEED, SECONDS / 60, lambda _: None, hurry=sweep, spared=SLOW)
+    run = chaos(stack.description, SEED, SECONDS / 60, lambda _: None, sweep=sweep, spared=SLOW)
     report = asyncio.run(run)
     assert report.problems == [], report
     assert report.counts["accepted"] >= 3  # more on a machine with less to do

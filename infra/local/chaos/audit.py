@@ -18,7 +18,7 @@ _read = TypeDeserializer().deserialize
 
 
 class Tables:
-    """The stored items, read past our own code."""
+    """The stored items, read without the code under test."""
 
     def __init__(self, stack: Stack) -> None:
         self._dynamodb = stack.aws.client("dynamodb")
@@ -42,7 +42,7 @@ class Tables:
 
 
 def count_prompts(tables: Tables, people: Iterable[User]) -> tuple[int, int]:
-    """Return the number of prompts that have not ended, and of those that were refunded."""
+    """Return the number of prompts that have not ended, and the number of refunded prompts."""
     prompts = [
         message
         for user in people
@@ -55,7 +55,7 @@ def count_prompts(tables: Tables, people: Iterable[User]) -> tuple[int, int]:
 
 
 def problems_of(user: User, tables: Tables) -> Iterator[str]:
-    """Yield the prompts of a user that are lost, doubled or miscounted."""
+    """Yield the problems of a user, such as prompts that were lost, doubled or miscounted."""
     yield from user.problems
     stored: defaultdict[str, list[Json]] = defaultdict(list)
     counted: Counter[str] = Counter()
@@ -81,16 +81,16 @@ def problems_of(user: User, tables: Tables) -> Iterator[str]:
         if prompt.id and copies == 0:
             yield f"lost: {content!r}, accepted as {prompt.id}"
         if prompt.status == "refused" and copies:
-            yield f"{content!r} was refused, and is stored"
+            yield f"{content!r} was refused, but is stored"
         if copies > 1:
             yield f"doubled: {content!r} is stored {copies} times"
     for content in stored:
-        yield f"{content!r} is stored, and nobody sent it"
+        yield f"{content!r} is stored, but nobody sent it"
     usage = {item["day"]: item for item in tables.query("UsageTable", "user_id", user.id)}
     for day in sorted(days):
         item = usage.get(day, {})
         if int(item.get("prompts", 0)) != counted[day]:
-            yield f"miscounted: {item.get('prompts')} prompts on {day}, {counted[day]} are right"
+            yield f"miscounted: {item.get('prompts')} prompts on {day} instead of {counted[day]}"
         for name in ("reserved", "in_flight"):
             if has_ended and item.get(name):
                 yield f"{name} is {item[name]} on {day}, although every prompt has ended"
@@ -102,36 +102,36 @@ def problem_of(prompt: Json, reply: Json | None) -> str | None:
     if status not in FINAL:
         return f"it is still {status}"
     if status == "answered" and reply is None:
-        return "it is answered without a reply"
+        return "it is answered, but has no reply"
     if status == "failed" and reply:
-        return "it failed and has a reply"
+        return "it failed, but has a reply"
     if status == "stopped" and reply and not prompt.get("counted_on"):
-        return "it was refunded and has a reply"
+        return "it was refunded, but has a reply"
     if reply and not is_reply_to(reply["content"], prompt["content"]):
-        return f"its reply is another prompt's: {reply['content']!r}"
+        return f"its reply belongs to another prompt: {reply['content']!r}"
     return None
 
 
 def is_reply_to(reply: str, prompt: str) -> bool:
-    """Return whether a text is the stand-in's answer to a prompt, or the beginning of it."""
+    """Return whether a text is the stand-in's reply to a prompt, or the beginning of that reply."""
     whole = f"You said: {prompt} ("
     return reply.startswith(whole) or whole.startswith(reply) or "".join(DRIP).startswith(reply)
 
 
 def is_counted(prompt: Json) -> bool:
-    """Return whether a prompt that has ended counts towards the day's usage."""
+    """Return whether a prompt that has ended counts towards the daily quota."""
     if prompt["status"] == "failed":
         return prompt.get("error_code") not in REFUNDED
     return prompt["status"] != "stopped" or bool(prompt.get("counted_on"))
 
 
 async def shown_problems(user: User, today: str, counted: int) -> list[str]:
-    """Return the differences between the API and the tables about a user."""
+    """Return the prompts and the usage of a user that the API and the tables show differently."""
     under_way = [prompt for prompt in user.prompts if prompt.is_under_way]
     problems = [f"the API shows {prompt.id} as {prompt.status}" for prompt in under_way]
     answer, _ = await user.request("GET", "/auth/me")
     if answer is None or not answer.is_success:
-        return [*problems, "GET /auth/me is not answered"]
+        return [*problems, "GET /auth/me was not answered"]
     used = answer.json()["data"]["usage"]["used"]
     if used != counted:
         problems.append(f"the API shows {used} prompts on {today}, the table {counted}")
@@ -139,7 +139,7 @@ async def shown_problems(user: User, today: str, counted: int) -> list[str]:
 
 
 async def plan_problems(user: User, stripe: httpx.AsyncClient, customers: list[Json]) -> list[str]:
-    """Return the differences between a user's plan and Stripe."""
+    """Return the contradictions between a user's plan and the subscriptions at Stripe."""
     own = [one for one in customers if one["metadata"].get("user_id") == user.id]
     if len(own) > 1:
         return [f"{len(own)} customers at Stripe"]
@@ -151,7 +151,7 @@ async def plan_problems(user: User, stripe: httpx.AsyncClient, customers: list[J
         return [f"pays {len(active)} times at Stripe"]
     answer, _ = await user.request("GET", "/subscription/status")
     if answer is None or not answer.is_success:
-        return ["GET /subscription/status is not answered"]
+        return ["GET /subscription/status was not answered"]
     shown = answer.json()["data"]
     ends = bool(active) and (
         active[0]["cancel_at_period_end"] or active[0]["cancel_at"] is not None

@@ -14,18 +14,18 @@ from infra.local.chaos import processes
 from infra.running import Stack
 
 GAP = 4.0
-"""Seconds between two faults, less in a run that is too short for the whole deck."""
+"""Seconds between two faults; fewer in a run that is too short for the whole deck."""
 RESTARTED_WITHIN = 60.0
-"""Seconds within which AWS answers again after it was killed."""
+"""Seconds within which the emulated AWS answers again after a kill."""
 DRIP = ("A reply ", "that drips.")
-"""The pieces of a reply that comes slowly."""
+"""The pieces of a slow reply."""
 
 Json = dict[str, Any]
 type Card = Callable[[random.Random], Awaitable[object]]
 
 
 class Urls(NamedTuple):
-    """The addresses at which faults are ordered."""
+    """The addresses to which faults are posted."""
 
     aws: str
     gemini: str
@@ -33,7 +33,7 @@ class Urls(NamedTuple):
 
 
 class Faults:
-    """The faults of a stack, and the number of times that each happened."""
+    """The faults of a stack, and how often each one happened."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Faults:
         self._cards = [card for card in cards if card[0] not in spared]
 
     async def run(self, until: float) -> None:
-        """Draw cards until a time on the monotonic clock; an empty deck is shuffled again."""
+        """Cause faults until a time on the monotonic clock; each round has a new order."""
         due = time.monotonic()
         gap = min(self._gap, (until - due) / (len(self._cards) + 1))
         while True:
@@ -90,7 +90,7 @@ class Faults:
                     return
                 self.latest = name
                 choose = random.Random(self._choose.random())
-                with contextlib.suppress(httpx.HTTPError):  # AWS is just being restarted
+                with contextlib.suppress(httpx.HTTPError):  # AWS is restarting
                     await card(choose)
                     self.happened[name] += 1
 
@@ -120,13 +120,13 @@ class Faults:
         return lambda _: asyncio.to_thread(processes.kill_function, self._stack, logical_id)
 
     async def _lose_events(self, _choose: random.Random) -> None:
-        """Lose the events of a second: those that are held back are never released."""
+        """Hold back Stripe's events of one second, and never deliver them."""
         await self._http.patch(f"{self._urls.stripe}/_endpoint", json={"held": True})
         await asyncio.sleep(1)
         await self._http.patch(f"{self._urls.stripe}/_endpoint", json={"held": False})
 
     async def _double_events(self, choose: random.Random) -> None:
-        """Deliver some of the latest events again, in a different order."""
+        """Deliver some of Stripe's latest events again, in a different order."""
         events = (await self._http.get(f"{self._urls.stripe}/_events")).json()["events"][-8:]
         for sent in choose.sample(events, min(4, len(events))):
             signed = await self._http.get(
@@ -141,7 +141,7 @@ class Faults:
 
 
 def _drip() -> list[Json]:
-    """Return Gemini's events for a reply in pieces."""
+    """Return the events of Gemini's stream for a slow reply."""
     events: list[Json] = [
         {"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}]}
         for text in DRIP

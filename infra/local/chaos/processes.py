@@ -1,4 +1,4 @@
-"""The processes of a running stack, killed as a crash would end them."""
+"""Kill processes of a running stack, as a crash does."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ WRAPPER = Path(run_until_parent_exits.__file__).name
 
 
 def kill_valkey(stack: Stack) -> bool:
-    """Kill Valkey, which `make up` restarts, empty, after a few seconds."""
+    """Kill Valkey; `make up` restarts it after a few seconds, without its data."""
     return _kill("valkey-server", f":{stack.valkey.port}")
 
 
@@ -24,13 +24,13 @@ def kill_emulated_aws(stack: Stack) -> bool:
 
 
 def kill_function(stack: Stack, logical_id: str) -> bool:
-    """Kill the processes of a function; the next call starts one."""
+    """Kill the processes of a function; the next call starts a new process."""
     folder = str(Path(stack.logs).parent / "tmp")
     return _kill(folder, f"ministack-lambda-{stack.functions[logical_id]}-")
 
 
 def _kill(*texts: str) -> bool:
-    """Kill the processes whose command contains these texts; return whether there was one."""
+    """Kill all processes with these texts in their command; return whether any was killed."""
     found = False
     for pid, command in _commands():
         if WRAPPER not in command and all(text in command for text in texts):

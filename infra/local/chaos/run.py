@@ -19,25 +19,25 @@ import httpx
 from infra.command import CommandError
 from infra.local.chaos import audit
 from infra.local.chaos.faults import Faults, Urls
-from infra.local.chaos.users import World, inhabit
+from infra.local.chaos.users import World, run_users
 from infra.local.client import FINAL
 from infra.running import Stack
 
-LIVES = 4
-"""Users who act at the same time: functions are processes of this machine."""
+USERS = 4
+"""Users who act at the same time; few, because each request may start a process."""
 SETTLED_WITHIN = 600.0
-"""Seconds within which every prompt ends once nothing breaks any more. A killed worker's room waits
-for the queue's visibility timeout, five minutes, and the sweep needs several rounds."""
+"""Seconds within which every prompt ends after the last fault. A killed worker's room waits for the
+queue's visibility timeout, five minutes, and the sweep needs several rounds."""
 WARM_WITHIN = 120.0
-"""Seconds within which the first prompt is accepted; the time of the run begins then."""
+"""Seconds to wait for the first accepted prompt; the run's minutes begin with it."""
 PAGE_EVERY = 1.0
 LINE_EVERY = 15.0
-"""Seconds between two pages in a terminal, and between two lines in a file."""
+"""Seconds between two pages, in a terminal and in a file."""
 
 
 @dataclass
 class Report:
-    """The counts of a run, and the problems that its audit found."""
+    """The counts of a run, how often each fault happened, and the problems that the audit found."""
 
     counts: Counter[str] = field(default_factory=Counter)
     happened: Counter[str] = field(default_factory=Counter)
@@ -49,13 +49,14 @@ async def chaos(
     seed: int,
     minutes: float,
     show: Callable[[list[str]], None],
-    hurry: Callable[[], Awaitable[object]] | None = None,
+    sweep: Callable[[], Awaitable[object]] | None = None,
     spared: Collection[str] = (),
 ) -> Report:
     """Run users and faults, wait until every prompt has ended, and return the report.
 
-    `hurry` is called every few seconds at the end, so that a test need not wait for the sweep's
-    schedule. The faults in `spared` are left out. Raises CommandError without stand-ins.
+    While prompts end, `sweep` is called every few seconds, so that a test need not wait for the
+    sweep's schedule. The faults in `spared` are left out. Raises CommandError if the stack has no
+    stand-ins.
     """
     if stack.gemini is None or stack.stripe is None:
         raise CommandError(
@@ -74,7 +75,7 @@ async def chaos(
         urls = Urls(stack.aws.endpoint_url, stack.gemini.url, stack.stripe.url)
         faults = Faults(stack, urls, controls, random.Random(f"{seed} faults"), spared=spared)
         page = asyncio.create_task(_show(world, faults, seed, show))
-        people = asyncio.create_task(inhabit(world, seed, LIVES))
+        people = asyncio.create_task(run_users(world, seed, USERS))
         try:
             await _wait_for_first_prompt(world, time.monotonic() + WARM_WITHIN)
             world.until = time.monotonic() + 60 * minutes
@@ -83,19 +84,19 @@ async def chaos(
             people.cancel()
             await faults.end()
         tables = audit.Tables(stack)
-        await _settle(world, tables, hurry)
+        await _settle(world, tables, sweep)
         page.cancel()
         await asyncio.to_thread(_reconcile, stack)
         problems = [found async for found in _audit(world, tables, stripe)]
         counts = counts_of(world)
         if not counts["accepted"]:
-            problems.append("no prompt was accepted, so this run shows nothing")
-        show(lines(world, faults, seed))
+            problems.append("no prompt was accepted, so this run proves nothing")
+        show(describe(world, faults, seed))
         return Report(counts, faults.happened, problems)
 
 
 async def _wait_for_first_prompt(world: World, deadline: float) -> None:
-    """Wait until a prompt was accepted, so that no fault occurs before the functions have run."""
+    """Wait for the first accepted prompt, so that no fault occurs before the functions have run."""
     while not any(prompt.id for user in world.people for prompt in user.prompts):
         if time.monotonic() > deadline:
             return
@@ -103,18 +104,18 @@ async def _wait_for_first_prompt(world: World, deadline: float) -> None:
 
 
 async def _settle(
-    world: World, tables: audit.Tables, hurry: Callable[[], Awaitable[object]] | None
+    world: World, tables: audit.Tables, sweep: Callable[[], Awaitable[object]] | None
 ) -> None:
-    """Wait until every prompt has ended, in the tables and as the API shows it."""
+    """Wait until every prompt has ended, in the tables and in the API's answers."""
     deadline = time.monotonic() + SETTLED_WITHIN
     while time.monotonic() < deadline:
-        if hurry:
-            await hurry()
-        await asyncio.gather(*(user.look() for user in world.people))
+        if sweep:
+            await sweep()
+        await asyncio.gather(*(user.poll() for user in world.people))
         left, refunded = await asyncio.to_thread(audit.count_prompts, tables, world.people)
         world.counts["refunded"] = refunded
         if not left:
-            await asyncio.gather(*(user.look() for user in world.people))
+            await asyncio.gather(*(user.poll() for user in world.people))
             return
         await asyncio.sleep(3)
 
@@ -129,7 +130,7 @@ def _reconcile(stack: Stack) -> None:
 
 
 async def _audit(world: World, tables: audit.Tables, stripe: httpx.AsyncClient) -> Any:
-    """Yield every problem, with the user who has it."""
+    """Yield every problem of every user, each after the user's email."""
     customers = await audit.customers_of(stripe)
     today = datetime.now(UTC).date().isoformat()
     for user in world.people:
@@ -143,7 +144,7 @@ async def _audit(world: World, tables: audit.Tables, stripe: httpx.AsyncClient) 
 
 
 def counts_of(world: World) -> Counter[str]:
-    """Return the numbers of requests and prompts by their outcome."""
+    """Return the numbers of users, and of requests and prompts by outcome."""
     prompts = [prompt for user in world.people for prompt in user.prompts]
     counts = world.counts + Counter(prompt.status for prompt in prompts if prompt.status in FINAL)
     counts["users"] = len(world.people)
@@ -152,18 +153,18 @@ def counts_of(world: World) -> Counter[str]:
     return counts
 
 
-def lines(world: World, faults: Faults, seed: int) -> list[str]:
-    """Return the page: prompts and requests by outcome, and faults."""
+def describe(world: World, faults: Faults, seed: int) -> list[str]:
+    """Return the lines of the page: prompts and requests by outcome, and faults."""
     counts = counts_of(world)
     refused = {name: n for name, n in sorted(counts.items()) if name.startswith("refused")}
     prompts = ["accepted", *FINAL, "under way"]
-    if "refunded" in counts:  # known once the tables were read
+    if "refunded" in counts:  # counted at the end of a run
         prompts.append("refunded")
     answers = ["requests", "without an answer", "answered 5xx", "given up"]
     left = world.until - time.monotonic()
     state = "waiting for the first prompt"
     if math.isfinite(left):
-        state = f"{left:.0f} s left" if left > 0 else "no more faults, waiting for all to end"
+        state = f"{left:.0f} s left" if left > 0 else "no more faults, waiting for prompts to end"
     return [
         f"seed {seed}, {counts['users']} users, {state}",
         "prompts   " + ", ".join(f"{counts[name]} {name}" for name in prompts),
@@ -177,12 +178,12 @@ def lines(world: World, faults: Faults, seed: int) -> list[str]:
 async def _show(world: World, faults: Faults, seed: int, show: Callable[[list[str]], None]) -> None:
     every = PAGE_EVERY if sys.stdout.isatty() else LINE_EVERY
     while True:
-        show(lines(world, faults, seed))
+        show(describe(world, faults, seed))
         await asyncio.sleep(every)
 
 
 class Page:
-    """A page on the terminal, which replaces itself; in a file, each page follows the last."""
+    """A page that replaces the previous page on a terminal, and follows it in a file."""
 
     def __init__(self) -> None:
         self._height = 0

@@ -14,7 +14,7 @@ import httpx
 from infra.local.client import FINAL
 
 PATIENCE = 40.0
-"""Seconds for which a request without an answer is repeated."""
+"""Seconds during which an unanswered request is repeated."""
 Json = dict[str, Any]
 
 
@@ -24,15 +24,15 @@ class Prompt:
 
     room: str
     content: str
-    """A text that no other prompt of the run has."""
+    """A text that is unique in the run."""
     id: str = ""
-    """The message's id; empty until a 202 names it."""
+    """The message's id; empty until the prompt is accepted."""
     status: str = "sent"
-    """sent, unknown (no answer), refused, or a status of the API."""
+    """One of sent, unknown (no answer), refused, and the statuses of the API."""
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the prompt was accepted and has not ended as far as its sender knows."""
+        """Whether the prompt was accepted and, as far as its sender knows, has not ended."""
         return bool(self.id) and self.status not in FINAL
 
 
@@ -43,17 +43,17 @@ class World:
     api: httpx.AsyncClient
     stripe: httpx.AsyncClient
     run: str
-    """A text in all emails of this run."""
+    """A part of every user's email address in this run."""
     until: float
-    """The time on the monotonic clock after which users begin no further action."""
+    """The time on the monotonic clock after which no user begins an action."""
     longest_pause: float = 2.0
-    """Seconds between two actions of a user."""
+    """The most seconds between two actions of a user."""
     people: "list[User]" = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
 
 class User:
-    """One user, whose actions a random generator chooses."""
+    """One user; a random generator chooses the actions."""
 
     def __init__(self, world: World, email: str, generator: random.Random) -> None:
         self.email = email
@@ -61,15 +61,15 @@ class User:
         self.rooms: list[str] = []
         self.prompts: list[Prompt] = []
         self.problems: list[str] = []
-        """Answers that the API should never give."""
+        """Descriptions of answers that the API should never give."""
         self.subscription = ""
         """The id of the newest subscription at Stripe."""
         self._world = world
         self._generator = generator
         self._tokens: Json = {}
 
-    async def live(self) -> None:
-        """Sign up, act for a while, and leave."""
+    async def act(self) -> None:
+        """Sign up, create rooms, and take a random number of actions."""
         choose = self._generator
         pays, rooms, actions = choose.random() < 0.6, choose.randint(1, 3), choose.randint(4, 14)
         plan = [choose.choices(ACTIONS, WEIGHTS)[0] for _ in range(actions)]
@@ -80,13 +80,13 @@ class User:
             if opened := await self._data("POST", "/chatroom", {}):
                 self.rooms.append(opened["id"])
         begin: list[Action] = [User.send, User.subscribe] if pays else [User.send]
-        for act in [*begin, *plan]:
+        for action in [*begin, *plan]:
             pause, seed = choose.uniform(0, self._world.longest_pause), choose.random()
             await asyncio.sleep(pause)
             if time.monotonic() > self._world.until or not self.rooms:
                 return
-            await act(self, random.Random(seed))
-            await self.look()
+            await action(self, random.Random(seed))
+            await self.poll()
 
     async def send(self, choose: random.Random) -> None:
         """Send prompts to some rooms at the same time."""
@@ -108,7 +108,7 @@ class User:
             await self._prompt("PATCH", f"/chatroom/{one.room}/message/{one.id}", one.room)
 
     async def read(self, choose: random.Random) -> None:
-        """Read the list of rooms, one room, and the usage, which never exceeds its limit."""
+        """Read the list of rooms, one room, and the account; usage over the quota is a problem."""
         await self.request("GET", "/chatroom")
         await self.request("GET", f"/chatroom/{choose.choice(self.rooms)}")
         me = await self._data("GET", "/auth/me")
@@ -132,7 +132,7 @@ class User:
                 self.subscription = paid.json()["subscription"] or self.subscription
 
     async def cancel(self, choose: random.Random) -> None:
-        """Cancel the subscription at its end, resume it, or end it at once at Stripe."""
+        """Cancel the subscription at the period's end, undo that, or end it now at Stripe."""
         path = choose.choice(["/subscription/cancel", "/subscription/resume", "at Stripe"])
         if path != "at Stripe":
             await self.request("POST", path)
@@ -140,8 +140,8 @@ class User:
             with contextlib.suppress(httpx.HTTPError):
                 await self._world.stripe.post(f"/_subscriptions/{self.subscription}/cancel")
 
-    async def look(self) -> None:
-        """Ask for the status of every prompt that has not ended."""
+    async def poll(self) -> None:
+        """Poll every prompt that has not ended, and store its status."""
         for one in [one for one in self.prompts if one.is_under_way]:
             if found := await self._data("GET", f"/chatroom/{one.room}/message/{one.id}"):
                 one.status = found["status"]
@@ -154,7 +154,7 @@ class User:
     async def request(
         self, method: str, path: str, body: Json | None = None, key: str = ""
     ) -> tuple[httpx.Response | None, bool]:
-        """Send a request until it is answered; return the answer, and whether it was repeated."""
+        """Send a request until it is answered; return the answer and whether there were repeats."""
         counts = self._world.counts
         counts["requests"] += 1
         deadline = time.monotonic() + PATIENCE
@@ -180,7 +180,7 @@ class User:
         return None, True
 
     async def _data(self, method: str, path: str, body: Json | None = None) -> Json | None:
-        """Return the data of a successful answer, None for any other."""
+        """Return the data of a successful answer, or None for any other answer."""
         answer, _ = await self.request(method, path, body)
         if answer is None or not answer.is_success:
             return None
@@ -227,22 +227,22 @@ WEIGHTS = [12, 3, 3, 3, 1, 2]
 
 
 def _code(answer: httpx.Response) -> str:
-    """Return the code of a problem, or the status."""
+    """Return the code of an error response, or its status if there is no code."""
     with contextlib.suppress(ValueError, AttributeError):
         return str(answer.json().get("type") or answer.status_code).rpartition(":")[2]
     return str(answer.status_code)
 
 
-async def inhabit(world: World, seed: int, lives_at_once: int) -> None:
-    """Run users in parallel lanes, one after another in each lane, until the run ends."""
+async def run_users(world: World, seed: int, at_a_time: int) -> None:
+    """Run this many users at the same time until the run ends; a new one follows each."""
 
     async def lane(number: int) -> None:
         generator = random.Random(f"{seed} users {number}")
-        life = 0
+        user = 0
         while time.monotonic() < world.until:
-            life += 1
-            email = f"chaos-{world.run}-{number}-{life}@example.com"
-            await User(world, email, random.Random(generator.random())).live()
+            user += 1
+            email = f"chaos-{world.run}-{number}-{user}@example.com"
+            await User(world, email, random.Random(generator.random())).act()
             await asyncio.sleep(0.1)
 
-    await asyncio.gather(*(lane(number) for number in range(lives_at_once)))
+    await asyncio.gather(*(lane(number) for number in range(at_a_time)))

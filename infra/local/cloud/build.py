@@ -19,11 +19,11 @@ from infra.paths import BUILD, BUILD_CACHE, BUILD_LOCK, ROOT, SAM, TOOLS, displa
 from infra.stages import release
 
 LONGEST_ERROR = 400
-"""Characters of an error that are shown; the log has the rest."""
+"""The most characters of an error that are shown; the log has the whole error."""
 
 FINGERPRINT = BUILD / "fingerprint"
 MACOS = {"arm64": "aarch64-apple-darwin", "x86_64": "x86_64-apple-darwin"}
-"""On macOS functions run on macOS, so layers/build/build.py installs wheels for this platform."""
+"""Platforms by machine. On macOS, layers/build/build.py installs wheels for macOS, not Linux."""
 
 INPUTS = ["template.yaml", "functions", "layers", "infra/*.yaml", "infra/requirements/*.txt"]
 LEFT_OUT = "__pycache__"
@@ -35,7 +35,7 @@ def architecture() -> str:
 
 
 def fingerprint() -> str:
-    """Return a digest of everything that a build reads."""
+    """Return a digest of all inputs of a build."""
     digest = hashlib.sha256(f"{architecture()} {sys.version_info[:2]}".encode())
     for path in sorted(_inputs()):
         digest.update(f"\0{path.relative_to(ROOT)}\0".encode())
@@ -44,13 +44,13 @@ def fingerprint() -> str:
 
 
 def is_built() -> bool:
-    """Return whether the last build is up to date with the sources."""
+    """Return whether the last build had the current inputs."""
     return FINGERPRINT.exists() and FINGERPRINT.read_text() == fingerprint()
 
 
 @contextlib.asynccontextmanager
 async def lock() -> AsyncIterator[None]:
-    """Hold the lock of the build: several stacks may run on one checkout."""
+    """Hold the build's lock while the block runs: several stacks may run on one checkout."""
     TOOLS.mkdir(exist_ok=True)
     with BUILD_LOCK.open("w") as lock:
         while True:
@@ -106,7 +106,7 @@ async def run_sam(arguments: list[str | Path], env: dict[str, str], log: Path) -
 
 
 def error_in(output: str) -> str:
-    """Return the text after the last "Error:" in a tool's output, or all of it, as one line."""
+    """Return the text after the last "Error:" in an output, or the whole output, as one line."""
     *_, reason = re.split(r"(?m)^Error: ", output)
     return textwrap.shorten(reason, LONGEST_ERROR, placeholder=" …") or "it printed nothing"
 

@@ -1,4 +1,4 @@
-"""Deploy the template into MiniStack: `sam deploy`, secrets, and what MiniStack leaves out."""
+"""Deploy the template to MiniStack: `sam deploy`, secrets, and the parts that MiniStack ignores."""
 
 import asyncio
 import base64
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 STACK = "geminichat-local"
 STAGE = "local"
 DEPLOYED = f"/infra-local/{STACK}/deployed"
-"""An SSM parameter with the digest of what is deployed, stored in MiniStack's state."""
+"""An SSM parameter in MiniStack with the digest of the current deployment."""
 
 MAIL_FROM = "no-reply@geminichat.example"
 FINISHED = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
@@ -53,29 +53,29 @@ def routes_of(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def cors_of(body: Mapping[str, Any]) -> "CorsTypeDef":
-    """Return an OpenAPI body's CORS rules in the format of API Gateway's own API."""
+    """Return an OpenAPI body's CORS rules in the format of API Gateway's API."""
     rules = body.get("x-amazon-apigateway-cors", {})
     cors: Any = {name[0].upper() + name[1:]: value for name, value in rules.items()}
     origins = cors.get("AllowOrigins")
-    if isinstance(origins, str):  # SAM's translator leaves a CommaDelimitedList as it is
+    if isinstance(origins, str):  # a CommaDelimitedList, which SAM does not split
         cors["AllowOrigins"] = [origin.strip() for origin in origins.split(",")]
     result: CorsTypeDef = cors
     return result
 
 
 def select_declared(template: Path, values: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of parameters that the template declares."""
+    """Return the values without those of parameters that the template does not declare."""
     parameters = load(template)["Parameters"]
     return {name: value for name, value in values.items() if name in parameters}
 
 
 def digest(*parts: str) -> str:
-    """Return the digest of a deployment of these parts."""
+    """Return the digest of a deployment that consists of these parts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 class Cloud:
-    """The emulated AWS, used as its root user."""
+    """The emulated AWS, called as the root user of its account."""
 
     def __init__(self, aws: Aws) -> None:
         self.aws = aws
@@ -88,7 +88,7 @@ class Cloud:
         self._iam = aws.client("iam", config)
 
     def put_secrets(self, given: Mapping[str, str]) -> str:
-        """Store these secrets, and create those that are missing; return Upstash's token."""
+        """Store these secrets, and create the other ones once; return Upstash's token."""
         for purpose, value in given.items():
             self._secret(purpose, value, always=True)
         kid = secrets.token_hex(4)
@@ -111,11 +111,11 @@ class Cloud:
         return deployed == wanted and stack["StackStatus"] in FINISHED
 
     def save(self) -> None:
-        """Write MiniStack's state to disk: its journal has only the writes to tables and SSM."""
+        """Write MiniStack's state to disk, because its journal only covers tables and SSM."""
         httpx.post(f"{self.aws.endpoint_url}/_save", timeout=60, trust_env=False).raise_for_status()
 
     def store_digest(self, digest: str) -> None:
-        """Store the digest of what is deployed."""
+        """Store the digest of the current deployment."""
         self._ssm.put_parameter(Name=DEPLOYED, Value=digest, Type="String", Overwrite=True)
 
     def resources(self) -> Resources:
@@ -146,7 +146,7 @@ class Cloud:
     def create_routes(self, resources: Resources) -> None:
         """Create the template's routes and CORS rules in the API.
 
-        MiniStack takes neither from an HTTP API's OpenAPI body.
+        MiniStack ignores both in the OpenAPI body of an HTTP API.
         """
         processed = self._stacks.get_template(StackName=STACK, TemplateStage="Processed")
         template: Any = processed["TemplateBody"]
@@ -200,9 +200,9 @@ class Cloud:
         return Queue(name=arn.rsplit(":", 1)[1], url=url, arn=arn)
 
     def _secret(self, purpose: str, value: str, *, always: bool = False) -> str:
-        """Store a secret unless there is one; return the stored value.
+        """Store a secret unless it exists; return the stored value.
 
-        `always` replaces another value.
+        With `always`, replace an existing value that differs.
         """
         name = f"/geminichat/{STAGE}/{purpose}"
         known: str | None = None
@@ -215,12 +215,12 @@ class Cloud:
 
 
 def _quote(value: str) -> str:
-    """Return a value as `sam deploy` reads it; "" is a value too."""
+    """Return a parameter's value in quotes, so that `sam deploy` accepts spaces and ""."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 async def deploy(cloud: Cloud, parameters: Mapping[str, str], log: Path) -> None:
-    """Deploy the build. Raises CommandError."""
+    """Deploy the last build with these parameters. Raises CommandError."""
     aws, template = cloud.aws, BUILD / "template.yaml"
     release.stamp(template, parameters)
     arguments: list[str | Path] = ["deploy", "--template-file", template]

@@ -1,4 +1,4 @@
-"""The Docker engine, in whose containers `sam local` runs functions."""
+"""The Docker engine: `sam local` runs functions in its containers."""
 
 import asyncio
 import errno
@@ -26,7 +26,7 @@ def check() -> None:
 
 
 def has_image(image: str) -> bool:
-    """Return whether the image is stored here and need not be pulled."""
+    """Return whether the image is on this machine, so that it need not be pulled."""
     try:
         _docker("image", "inspect", image)
     except CommandError:
@@ -38,9 +38,9 @@ def has_image(image: str) -> bool:
 async def reachable_ports(ports: Collection[int]) -> AsyncIterator[list[str]]:
     """Forward these ports from HOST_NAME in containers to our loopback while the block runs.
 
-    Yields the arguments that SAM needs for it. An engine on this machine has an address on its
-    containers' bridge, and we listen only there. An engine in a virtual machine, such as Docker
-    Desktop, has none; it resolves HOST_NAME to our loopback.
+    Yields SAM's arguments for HOST_NAME. An engine on this machine has an address on the bridge to
+    its containers, and we listen only at that address. An engine in a virtual machine, such as
+    Docker Desktop, needs no forwarding: it resolves HOST_NAME to our loopback.
     """
     bridge = bridge_address(_docker("network", "inspect", "bridge", "-f", "{{json .IPAM.Config}}"))
     async with AsyncExitStack() as exits:
@@ -51,7 +51,7 @@ async def reachable_ports(ports: Collection[int]) -> AsyncIterator[list[str]]:
                 if error.errno == errno.EADDRNOTAVAIL:
                     yield []
                     return
-                if error.errno != errno.EADDRINUSE:  # another `sam local` forwards it already
+                if error.errno != errno.EADDRINUSE:  # another `sam local` forwards this port
                     raise
             else:
                 forward = functools.partial(_forward, port)
@@ -63,8 +63,8 @@ async def reachable_ports(ports: Collection[int]) -> AsyncIterator[list[str]]:
 def bridge_address(config: str) -> str:
     """Return the engine's address on a network with this configuration (JSON).
 
-    An older engine does not name its address; it is the first one of the subnet. Raises
-    CommandError.
+    An older engine does not name its address, but always has the first address of the subnet.
+    Raises CommandError if there is no IPv4 address.
     """
     for network in json.loads(config) or []:
         subnet = ipaddress.ip_network(network["Subnet"])

@@ -2,13 +2,13 @@
 
     python -P infra/local/cloud/emulated_aws.py STATE [--sources CHECKOUT]
 
-- Every write to a table or to SSM is in a journal before it is answered, and repeated at the next
-  start: MiniStack itself writes its state only when it stops, so a kill would lose everything.
-  `POST /_save` writes the state now; saving and stopping empty the journal. Queues are in the state
-  only: after a kill the sweep recovers their prompts.
+- Every write to a table or to SSM is stored in a journal before it is answered, and repeated at the
+  next start: MiniStack itself writes its state only when it stops, so a kill would lose all writes.
+  `POST /_save` writes the state now; a save or a stop clears the journal. Queue messages are not in
+  the journal: after a kill the sweep recovers their prompts.
 - The code of a function and each layer are unpacked once, not once per process.
-- With `--sources`, a saved file under functions/ or layers/core/ replaces the deployed one within
-  a second, and all functions start again with it.
+- With `--sources`, a file saved under functions/ or layers/core/ replaces the deployed file within
+  a second, and all functions start again.
 - Faults of calls to the services dynamodb, sqs and ssm, on demand (`POST /_faults`, see
   standins/faults.py; `match` is searched in "SERVICE.Operation body"):
 
@@ -16,8 +16,8 @@
     throttled   AWS's answer to too many calls; nothing happens
     failing     500; nothing happens
     lost        500, although the call was executed
-    swallow     a queue's answer to a message that it does not store
-    double      a message is stored twice
+    swallow     a queue accepts a message, but does not store it
+    double      a queue stores a message twice
 """
 
 import asyncio
@@ -55,7 +55,7 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
 OF_MESSAGES = {"swallow", "double"}
 
 EVERY = 0.5
-"""Seconds between two looks at the sources."""
+"""Seconds between two searches for changed sources."""
 
 type Answer = tuple[int, dict[str, str], bytes | str]
 type Handle = Callable[[str, str, dict[str, str], bytes, dict[str, Any]], Awaitable[Answer]]
@@ -67,7 +67,7 @@ type Receive = Callable[[], Awaitable[Message]]
 def main() -> None:
     """Run MiniStack until it is stopped."""
     state, *rest = sys.argv[1:]
-    sys.argv = sys.argv[:1]  # MiniStack reads them too
+    sys.argv = sys.argv[:1]  # MiniStack would read our arguments
     services = {"dynamodb": dynamodb, "ssm": ssm, "sqs": sqs}
     direct = {name: service.handle_request for name, service in services.items()}
     journal = Journal(Path(state) / "journal.jsonl", direct)
@@ -90,7 +90,7 @@ class Journal:
     """The writes since MiniStack's state was last saved, a line each."""
 
     def __init__(self, path: Path, direct: Mapping[str, Handle]) -> None:
-        """Use the file; `direct` are MiniStack's handlers by service."""
+        """Use the file; `direct` has MiniStack's own handler of each service."""
         self._path = path
         self._direct = direct
 
@@ -106,15 +106,15 @@ class Journal:
             headers = {"x-amz-target": target}
             status, _, told = await self._direct[service]("POST", "/", headers, text.encode(), {})
             if status != 200:
-                print(f"A write in the journal failed: {target}, {told!r}", flush=True)
+                print(f"A write in the journal was not repeated: {target}, {told!r}", flush=True)
 
     def _read(self) -> Iterator[list[str]]:
         if self._path.exists():
-            for line in self._path.read_text().split("\n")[:-1]:  # the last one may be incomplete
+            for line in self._path.read_text().split("\n")[:-1]:  # the last line may be incomplete
                 yield json.loads(line)
 
     def clear(self) -> None:
-        """Forget the writes, which the saved state contains."""
+        """Delete all writes, because the saved state contains them."""
         self._path.unlink(missing_ok=True)
 
 
@@ -129,7 +129,7 @@ def clear_after_save(journal: Journal, save_all: Callable[[Any], None]) -> Calla
 
 
 def wrap_handler(service: str, direct: Handle, journal: Journal, faults: Faults) -> Handle:
-    """Return a service's handler with the journal and the faults."""
+    """Return a service's handler that applies faults and adds writes to the journal."""
 
     async def handle(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
@@ -141,7 +141,7 @@ def wrap_handler(service: str, direct: Handle, journal: Journal, faults: Faults)
             lambda one: one.kind not in OF_MESSAGES or operation == "SendMessage",
         )
         if fault and fault.kind not in ("lost", "double"):
-            return refusal(fault, operation, body)
+            return refuse(fault, operation, body)
         if fault and fault.kind == "double":
             await direct(method, path, headers, copy_message(body), query)
         answer = await direct(method, path, headers, body, query)
@@ -152,8 +152,8 @@ def wrap_handler(service: str, direct: Handle, journal: Journal, faults: Faults)
     return handle
 
 
-def refusal(fault: Fault, operation: str, body: bytes) -> Answer:
-    """Return the answer to a call that is not executed."""
+def refuse(fault: Fault, operation: str, body: bytes) -> Answer:
+    """Return the answer to a call that a fault prevents."""
     match fault.kind:
         case "conflict" if operation == "TransactWriteItems":
             reason = {"Code": "TransactionConflict", "Message": "Transaction is ongoing"}
@@ -170,7 +170,7 @@ def refusal(fault: Fault, operation: str, body: bytes) -> Answer:
 
 
 def error(status: int, code: str, **more: Any) -> Answer:
-    """Return an error as AWS's JSON protocol has it."""
+    """Return an error response in AWS's JSON protocol."""
     headers = {"Content-Type": "application/x-amz-json-1.0", "x-amzn-errortype": code}
     return status, headers, json.dumps({"__type": code, "message": "a fault", **more})
 
@@ -184,7 +184,7 @@ def copy_message(body: bytes) -> bytes:
 
 
 def add_controls(served: Any, journal: Journal, faults: Faults) -> Any:
-    """Return MiniStack's application with `/_save` and `/_faults`, which repeats the journal."""
+    """Return MiniStack's application with `/_save` and `/_faults`; it repeats the journal first."""
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         async def begin(message: Message) -> None:
@@ -199,7 +199,7 @@ def add_controls(served: Any, journal: Journal, faults: Faults) -> Any:
             await save(served)
             await answer(send, 204)
         elif path == "/_faults":
-            await answer(send, *await change(faults, scope["method"], receive))
+            await answer(send, *await manage_faults(faults, scope["method"], receive))
         else:
             await served(scope, receive, send)
 
@@ -207,7 +207,7 @@ def add_controls(served: Any, journal: Journal, faults: Faults) -> Any:
 
 
 async def save(served: Any) -> None:
-    """Write MiniStack's state by its shutdown handler, which has no other effect here."""
+    """Write MiniStack's state by calling its shutdown handler, which does nothing else here."""
 
     async def end() -> Message:
         return {"type": "lifespan.shutdown"}
@@ -218,8 +218,8 @@ async def save(served: Any) -> None:
     await served({"type": "lifespan"}, end, ended)
 
 
-async def change(faults: Faults, method: str, receive: Receive) -> tuple[int, Any]:
-    """Add, list or delete faults; return the status and the body of the answer."""
+async def manage_faults(faults: Faults, method: str, receive: Receive) -> tuple[int, Any]:
+    """Add, list or delete faults; return the answer's status and body."""
     if method == "DELETE":
         faults.clear()
         return 204, None
@@ -244,17 +244,17 @@ async def answer(send: Send, status: int, body: Any = None) -> None:
 
 
 class Unpacked:
-    """Functions and layers, each unpacked once, and the sources that replace their files."""
+    """Functions and layers, each unpacked once, and the source folders that replace them."""
 
     def __init__(self, sources: Path | None) -> None:
         self._sources = sources
         self._folder = Path(tempfile.gettempdir()) / "unpacked"
         self._replaced: dict[Path, Path] = {}
-        """The sources by the unpacked folder that gets them."""
+        """The source folders by the unpacked folders that they replace."""
         self._lock = threading.Lock()
 
     def archive(self, path: str) -> zipfile.ZipFile:
-        """Return an archive that links to its unpacked content."""
+        """Return an archive that is unpacked once, and linked from then on."""
         unpacked = self
 
         class Archive(zipfile.ZipFile):
@@ -264,7 +264,7 @@ class Unpacked:
         return Archive(path)
 
     def link(self, archive: Path, place: Path, extract: Callable[[Path], None]) -> None:
-        """Make `place` a link to the content of the archive, and delete the archive."""
+        """Make `place` a link to the unpacked content of the archive, and delete the archive."""
         owner = place.parent.name if place.name == "code" else ""
         name = function_of(owner) or "layer"
         with self._lock:
@@ -279,7 +279,7 @@ class Unpacked:
         place.symlink_to(shared)
 
     def _prepare(self, name: str, draft: Path, shared: Path) -> None:
-        """Note which sources belong to unpacked content, and copy those that have changed."""
+        """Store which source folder belongs to unpacked content, and copy its changed files."""
         if self._sources is None:
             return
         package, source = draft, self._sources / "functions" / name
@@ -291,7 +291,7 @@ class Unpacked:
             self._replaced[shared / package.relative_to(draft)] = source
 
     def watch_sources(self) -> None:
-        """Copy every source that is saved, and end all processes of functions."""
+        """Copy every source file that is saved, and end all processes of functions."""
         seen = self._times()
         while True:
             time.sleep(EVERY)
@@ -314,7 +314,7 @@ class Unpacked:
 
 
 def copy_changed(source: Path, package: Path) -> None:
-    """Copy the files that are new or differ, and delete their compiled form."""
+    """Copy the source files that are new or differ, and delete their compiled versions."""
     for path in files(source):
         old = package / path.relative_to(source)
         if old.exists() and old.read_bytes() == path.read_bytes():
@@ -326,15 +326,15 @@ def copy_changed(source: Path, package: Path) -> None:
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder, without compiled ones."""
+    """Yield the files in a folder, except compiled files."""
     for path in folder.rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path
 
 
 def function_of(process: str) -> str:
-    """Return the folder of the function that runs in MiniStack's folder of this name, or ""."""
-    found = re.search(r"-([A-Z]\w+|admin-\w+)-", process)  # the template names those of admin
+    """Return the source folder of the function in one of MiniStack's folders, or "" if unknown."""
+    found = re.search(r"-([A-Z]\w+|admin-\w+)-", process)  # the template names admin functions
     return re.sub(r"(?<=.)([A-Z])", r"_\1", found[1]).lower().replace("-", "_") if found else ""
 
 

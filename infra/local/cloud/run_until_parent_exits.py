@@ -1,8 +1,8 @@
 """Run a command that ends with its parent: `python run_until_parent_exits.py COMMAND...`.
 
 The command gets a process group of its own. When our standard input ends, because the parent closed
-it or died, the command is asked to terminate, and killed after a grace period; whatever is left in
-its group is killed too. Ctrl-C in a terminal reaches neither process.
+it or died, the command is asked to terminate, and killed after a grace period. Then the remaining
+processes of its group are killed. Ctrl-C in a terminal does not stop the command.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import sys
 import threading
 
 GRACE = 20.0
-"""Seconds from the request to terminate to the kill: MiniStack writes its state to disk."""
+"""Seconds between SIGTERM and SIGKILL; MiniStack needs them to write its state to disk."""
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def stop_at_end_of_input(command: subprocess.Popen[bytes]) -> None:
-    """Wait for the end of our input, then stop the command."""
+    """Wait for the end of our standard input, then stop the command."""
     while os.read(0, 1024):
         pass
     command.terminate()
@@ -41,12 +41,12 @@ def stop_at_end_of_input(command: subprocess.Popen[bytes]) -> None:
 
 def kill_group(group: int) -> None:
     """Kill the remaining processes of a group."""
-    with contextlib.suppress(OSError):  # nothing is left
+    with contextlib.suppress(OSError):  # no process is left
         os.killpg(group, signal.SIGKILL)
 
 
 def wrap(*command: object) -> list[str]:
-    """Return the command line that runs a command under this module."""
+    """Return the command line that runs a command by this module."""
     return [sys.executable, "-I", "-S", __file__, *map(str, command)]
 
 

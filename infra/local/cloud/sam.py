@@ -1,7 +1,7 @@
 """`sam local` with a running local stack: functions in containers, everything else as in `make up`.
 
-The containers run the code on disk, with the settings of the deployed functions; addresses in them
-are changed to ones that a container can reach.
+The containers run the code on disk with the settings of the deployed functions. The addresses in
+the settings are replaced by addresses that a container can reach.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from infra.template import load
 
 OUR_LOOPBACK = re.compile(r"^(https?://)(?:127\.0\.0\.1|localhost)(?=:)")
 PATIENCE = "60"
-"""Seconds that SAM waits for a container, whose first start imports many modules."""
+"""Seconds that SAM waits for a container; the first start imports many modules."""
 
 
 async def start_api(folder: DataFolder, port: int) -> int:
@@ -52,7 +52,7 @@ async def invoke(folder: DataFolder, function: str, event: Path | None) -> int:
     except (ValueError, KeyError) as error:
         raise CommandError(f"{source} is not a valid event: {error}") from error
     except (ApiError, Unreachable) as error:
-        raise CommandError(f"{source} needs a user, and none could be created: {error}") from error
+        raise CommandError(f"{source} needs a user, but none could be created: {error}") from error
     draft = folder.path / "event.json"
     draft.write_text(json.dumps(content))
     return await _sam(folder, stack, "invoke", [function, "--event", str(draft)])
@@ -76,7 +76,7 @@ async def _sam(folder: DataFolder, stack: Stack, command: str, arguments: list[s
 
 
 async def _run(arguments: list[str], stack: Stack) -> int:
-    """Run the SAM CLI on this terminal until it or this process ends."""
+    """Run the SAM CLI on this terminal; it ends with this process at the latest."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     credentials = {
         name: value
@@ -94,7 +94,7 @@ async def _run(arguments: list[str], stack: Stack) -> int:
         stdin=asyncio.subprocess.PIPE,
         env=inherited | credentials | settings,
         cwd=ROOT,
-        start_new_session=True,  # no Ctrl-C: after a second signal, SAM leaves its containers
+        start_new_session=True,  # without Ctrl-C: a second signal makes SAM leave its containers
     )
 
     def stop() -> None:
@@ -108,7 +108,7 @@ async def _run(arguments: list[str], stack: Stack) -> int:
 
 
 def image() -> str:
-    """Return the image in which SAM runs our functions."""
+    """Return the name of the image in which SAM runs our functions."""
     runtime = load()["Globals"]["Function"]["Runtime"]
     version = runtime.removeprefix("python")
     return f"public.ecr.aws/lambda/python:{version}-{build.architecture()}"
@@ -122,7 +122,7 @@ def ports(stack: Stack) -> list[int]:
 
 
 def environment(stack: Stack) -> dict[str, dict[str, str]]:
-    """Return the deployed functions' settings, reachable from a container, for `--env-vars`."""
+    """Return SAM's `--env-vars`: the deployed functions' settings, with reachable addresses."""
     functions = stack.aws.client("lambda")
     found = {}
     for logical_id, name in stack.functions.items():
@@ -132,7 +132,7 @@ def environment(stack: Stack) -> dict[str, dict[str, str]]:
 
 
 def make_reachable(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings with addresses of our loopback that a container can reach."""
+    """Return the settings with HOST_NAME in place of our loopback's address."""
     outside = rf"\g<1>{docker.HOST_NAME}"
     return {name: OUR_LOOPBACK.sub(outside, value) for name, value in settings.items()}
 

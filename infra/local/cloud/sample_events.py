@@ -1,10 +1,10 @@
 """A sample event for every function, with its {{placeholders}} filled in.
 
-The template has the route, the OpenAPI document says whether it needs a token, and
-sample_events.toml has the rest.
+The route comes from the template, the need for a token from the OpenAPI document, everything else
+from sample_events.toml.
 
-A placeholder stands for a token, a room or the like, which is created on the running system when
-it is first used. The time of the request is now.
+A placeholder stands for a value such as a token or a room's id. The running system creates the
+value when it is first needed. The time of the request is now.
 """
 
 import functools
@@ -53,23 +53,23 @@ def _request(route: str, sample: Mapping[str, Any]) -> Event:
 
 
 def fill_in(text: str, value_of: Callable[[str], str], now: float) -> Event:
-    """Return an event with the value of each placeholder, as of `now` (epoch seconds).
+    """Return the event in a text, with values for its placeholders and the time `now` (Unix time).
 
-    Raises ValueError if the text is not a JSON object, and what `value_of` raises.
+    Raises ValueError if the text is not a JSON object, and the errors of `value_of`.
     """
     event = json.loads(PLACEHOLDER.sub(lambda found: value_of(found[1]), text))
     if not isinstance(event, dict):
-        raise ValueError("An event is a JSON object.")
+        raise ValueError("An event must be a JSON object.")
     if "requestContext" in event:
         event["requestContext"]["timeEpoch"] = round(now * 1000)
     return event
 
 
 class Guest:
-    """A new user of the running system, whose data replaces the placeholders."""
+    """A new user of the running system, with a value for each placeholder."""
 
     def __init__(self, url: str) -> None:
-        """Prepare a user of the API at the URL, who signs up when a value is first needed."""
+        """Prepare a user of the API at the URL; the user signs up when a value is first needed."""
         self._api = Api(url)
         self._values: Mapping[str, Callable[[], str]] = {
             "newEmail": _email,
@@ -87,7 +87,7 @@ class Guest:
         return set(self._values)
 
     def value_of(self, name: str) -> str:
-        """Return a placeholder's value. Raises KeyError if unknown, ApiError, Unreachable."""
+        """Return a placeholder's value. Raises KeyError if it is unknown, ApiError, Unreachable."""
         return self._values[name]()
 
     @functools.cached_property

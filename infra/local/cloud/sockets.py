@@ -1,17 +1,17 @@
-"""The front's WebSockets: carried to MiniStack and back, within the limits of AWS's WebSocket APIs.
+"""The front's WebSockets: connections to MiniStack, within the limits of AWS's WebSocket APIs.
 
 MiniStack has none of these limits. The front counts a message as one frame, since clients send
-small ones. Functions post to connections through the front, so it can fail on request:
+small messages. Functions post to connections through the front, so it can cause faults on request:
 
     {"kind": "refuse", "status": 410}    answer a post with this status
     {"kind": "silent"}                   never answer a post, and forward nothing
     {"kind": "lose"}                     do not send a message to its client
-    {"kind": "double"}                   send it twice
-    {"kind": "delay", "seconds": 2}      send it later; messages after it overtake it
-    {"kind": "cut"}                      cut the connection instead
+    {"kind": "double"}                   send a message twice
+    {"kind": "delay", "seconds": 2}      send a message later; the next messages overtake it
+    {"kind": "cut"}                      cut the connection instead of sending a message
     {"kind": "refuse-connect"}           refuse a new connection, as some networks do
 
-`match` is compared with the message, and with the empty text for a new connection.
+`match` is searched in the message. A new connection has the empty text as its message.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ MAX_MESSAGE = 128 * 1024
 """Bytes."""
 STAGE = "live"
 SILENCE = 60.0
-"""Seconds after which a post without an answer ends; no caller waits for so long."""
+"""Seconds after which an unanswered post ends; every caller gives up earlier."""
 OF_POSTS = {"refuse", "silent"}
 OF_MESSAGES = {"lose", "double", "delay", "cut"}
 OF_CONNECTIONS = {"refuse-connect"}
@@ -48,14 +48,14 @@ ERRORS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """The longest time of a connection without a message, and its longest life, in seconds."""
+    """A connection's longest time without a message and longest duration, in seconds."""
 
     idle: float = 600.0
     life: float = 7200.0
 
 
-class _Line:
-    """A client's connection, joined to one to MiniStack."""
+class _Pair:
+    """A client's connection to the front, and the front's connection to MiniStack for it."""
 
     def __init__(
         self,
@@ -72,9 +72,9 @@ class _Line:
         self._late: set[asyncio.Task[None]] = set()
 
     async def carry(self) -> int | None:
-        """Carry messages until one side closes or a limit is reached.
+        """Carry messages both ways until one side closes or a limit is reached.
 
-        Return the code with which to close, None if the connection is cut.
+        Return the close code for the client, or None if a fault cuts the connection.
         """
         tasks = {asyncio.create_task(each) for each in (self._up(), self._down(), self._expire())}
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -136,7 +136,7 @@ class Sockets:
     async def connect(
         self, request: web.Request, api_id: str, http: aiohttp.ClientSession
     ) -> web.StreamResponse:
-        """Open a connection to an API and carry it until it ends."""
+        """Connect a client to an API, and carry messages until the connection ends."""
         if self.faults.take("", lambda one: one.kind in OF_CONNECTIONS):
             return _error(503)
         url = f"{self._aws_url}/_aws/execute-api/{api_id}/{STAGE}?{request.query_string}"
@@ -149,7 +149,7 @@ class Sockets:
             return _error(503)
         client = web.WebSocketResponse(max_msg_size=MAX_MESSAGE)
         await client.prepare(request)
-        code = await _Line(client, behind, self._limits, self.faults).carry()
+        code = await _Pair(client, behind, self._limits, self.faults).carry()
         if code is None and request.transport:
             request.transport.abort()
         elif code is not None:
@@ -157,7 +157,7 @@ class Sockets:
         return client
 
     async def manage(self, request: web.Request, http: aiohttp.ClientSession) -> web.Response:
-        """Forward a call of the @connections API, unless a fault replaces it."""
+        """Forward a call of the @connections API, or apply a fault instead."""
         body = await request.read()
         answer = await self._answer(request, body, http)
         entry = {

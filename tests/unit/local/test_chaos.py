@@ -1,4 +1,4 @@
-"""`make chaos`: the audit finds what it looks for, and a seed repeats a run."""
+"""`make chaos`: the audit finds each kind of problem, and a seed repeats a run."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from infra.command import CommandError
 from infra.local.chaos import audit
 from infra.local.chaos.faults import Faults, Urls
 from infra.local.chaos.run import chaos
-from infra.local.chaos.users import Prompt, User, World, inhabit
+from infra.local.chaos.users import Prompt, User, World, run_users
 from tests.support.descriptions import DESCRIPTION
 
 DAY = "2026-11-25"
@@ -55,7 +55,7 @@ def problems(
     return list(audit.problems_of(user, cast(audit.Tables, Stored(list(messages), usage))))
 
 
-def test_a_sound_room_has_no_problem() -> None:
+def test_the_audit_finds_no_problem_in_a_correct_room() -> None:
     assert problems(PROMPT, REPLY) == []
     refunded = {**PROMPT, "status": "failed", "error_code": "gemini-unavailable"}
     assert problems(refunded, usage={**USAGE, "prompts": 0}) == []
@@ -72,19 +72,19 @@ def test_a_sound_room_has_no_problem() -> None:
     [
         (problems(), "lost: 'a 0', accepted as m_1_1"),
         (problems({**PROMPT, "status": "generating"}), "r_1 1: it is still generating"),
-        (problems(PROMPT), "r_1 1: it is answered without a reply"),
+        (problems(PROMPT), "r_1 1: it is answered, but has no reply"),
         (
             problems({**PROMPT, "status": "failed", "error_code": "blocked"}, REPLY),
-            "r_1 1: it failed and has a reply",
+            "r_1 1: it failed, but has a reply",
         ),
         (
             problems(PROMPT, {**REPLY, "content": "You said: b 0 (turn 1)"}),
-            "r_1 1: its reply is another prompt's: 'You said: b 0 (turn 1)'",
+            "r_1 1: its reply belongs to another prompt: 'You said: b 0 (turn 1)'",
         ),
         (problems(PROMPT, REPLY, {**REPLY, "seq": 4}), "r_1 4: a reply without a prompt"),
         (
             problems(PROMPT, REPLY, sent=[Prompt("r_1", "a 0", "", "refused")]),
-            "'a 0' was refused, and is stored",
+            "'a 0' was refused, but is stored",
         ),
         (
             problems(PROMPT, REPLY, {**PROMPT, "seq": 3}, {**REPLY, "seq": 4}),
@@ -92,11 +92,11 @@ def test_a_sound_room_has_no_problem() -> None:
         ),
         (
             problems(PROMPT, REPLY, sent=[Prompt("r_1", "b 0", "", "refused")]),
-            "'a 0' is stored, and nobody sent it",
+            "'a 0' is stored, but nobody sent it",
         ),
         (
             problems(PROMPT, REPLY, usage={**USAGE, "prompts": 2}),
-            f"miscounted: 2 prompts on {DAY}, 1 are right",
+            f"miscounted: 2 prompts on {DAY} instead of 1",
         ),
         (
             problems(PROMPT, REPLY, usage={**USAGE, "in_flight": 1}),
@@ -108,17 +108,17 @@ def test_the_audit_names_each_kind_of_problem(found: list[str], says: str) -> No
     assert says in found
 
 
-def test_without_stand_ins_the_command_says_how_to_start_them() -> None:
+def test_make_chaos_without_stand_ins_says_how_to_start_them() -> None:
     with pytest.raises(CommandError, match="start `make up` without their keys"):
         asyncio.run(chaos(DESCRIPTION, 1, 1, show=lambda _: None))
 
 
 FIRST = 40
-"""Requests that are compared."""
+"""The number of requests that a test compares."""
 
 
-def draw_faults(seed: int) -> list[Any]:
-    """Return the faults and the first requests of a short run, without the time between them."""
+def run_faults(seed: int) -> list[Any]:
+    """Return the first requests by which a run causes its faults, without pauses between them."""
     asked: list[Any] = []
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -147,12 +147,12 @@ def draw_faults(seed: int) -> list[Any]:
     return asked
 
 
-def test_a_seed_repeats_the_faults_and_another_one_does_not() -> None:
-    assert draw_faults(1) == draw_faults(1) != draw_faults(2)
+def test_the_same_seed_repeats_the_faults_and_another_seed_changes_them() -> None:
+    assert run_faults(1) == run_faults(1) != run_faults(2)
 
 
-def live(seed: int) -> list[str]:
-    """Return the requests of the first lives of a run against an API that accepts everything."""
+def act(seed: int) -> list[str]:
+    """Return the requests of the first users of a run to an API that accepts everything."""
     asked: list[str] = []
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -169,9 +169,9 @@ def live(seed: int) -> list[str]:
     transport = httpx.MockTransport(answer)
     http = httpx.AsyncClient(transport=transport, base_url="http://api")
     world = World(http, http, "x", math.inf, longest_pause=0.001)
-    asyncio.run(inhabit(world, seed, 1))
+    asyncio.run(run_users(world, seed, 1))
     return asked
 
 
-def test_a_seed_repeats_what_users_do_and_another_one_does_not() -> None:
-    assert live(1) == live(1) != live(2)
+def test_the_same_seed_repeats_the_users_requests_and_another_seed_changes_them() -> None:
+    assert act(1) == act(1) != act(2)

@@ -28,7 +28,7 @@ UNKNOWN = "template.yaml has no parameter"
             "SignUpPerAddress=1",
             f"{UNKNOWN} SignUpPerAddress. Did you mean SignupsPerAddress or CodesPerAddress?",
         ),
-        ("Zzz=1", f"{UNKNOWN} Zzz. It declares them under Parameters."),
+        ("Zzz=1", f"{UNKNOWN} Zzz. See its section Parameters."),
         ("Titles", 'Titles has no value: PARAMETERS="Titles=…".'),
         ("Stage=dev", "Stage cannot be set: `make up` sets it itself."),
         ("Titles=no", "Titles=no is not valid: it must be one of true, false."),
