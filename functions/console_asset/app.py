@@ -4,6 +4,7 @@ Our own modules are joined into one script, so that a browser makes few requests
 modules of two deployments. A library's file has its version in its name and never changes.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
@@ -28,7 +29,7 @@ EXPORT = re.compile(r"^export (?:\{[^}]*\};\n)?", re.MULTILINE)
 def handler(request: Request) -> Response:
     """Answer 200 with the file, or 304 if the client has it."""
     name = request.path["file"]
-    if not config.has_console() or name not in FILES:
+    if not config.has_console() or name not in files():
         raise NotFound()
     suffix = Path(name).suffix
     is_library = suffix == ".mjs"
@@ -36,7 +37,7 @@ def handler(request: Request) -> Response:
         "content-type": TYPES[suffix],
         "cache-control": "public, max-age=31536000, immutable" if is_library else "no-cache",
     }
-    return document(FILES[name], headers, request)
+    return document(files()[name], headers, request)
 
 
 def join(modules: Mapping[str, str]) -> str:
@@ -48,9 +49,16 @@ def join(modules: Mapping[str, str]) -> str:
     return "\n".join(EXPORT.sub("", IMPORT.sub("", modules[name])) for name in order.static_order())
 
 
+@functools.cache
+def files() -> dict[str, str]:
+    """Return the text of each file by its name."""
+    return {**_read(FOLDER), **_read(FOLDER / "vendor"), "start.js": join(modules())}
+
+
+def modules() -> dict[str, str]:
+    """Return the text of each of our modules by its name."""
+    return {name.removesuffix(".js"): text for name, text in _read(FOLDER / "modules").items()}
+
+
 def _read(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir() if path.suffix in TYPES}
-
-
-MODULES = {name.removesuffix(".js"): text for name, text in _read(FOLDER / "modules").items()}
-FILES = {**_read(FOLDER), **_read(FOLDER / "vendor"), "start.js": join(MODULES)}

@@ -1,6 +1,7 @@
 """GET /: the chat console, a page that is a client of this API."""
 
 import base64
+import functools
 import hashlib
 import re
 from pathlib import Path
@@ -9,7 +10,6 @@ from geminichat import config
 from geminichat.api import Request, Response, document, endpoint
 from geminichat.errors import NotFound
 
-PAGE = Path(__file__).with_name("page.html").read_text()
 IMPORT_MAP = re.compile(r'<script type="importmap">(.*?)</script>', re.DOTALL)
 """The page's only inline script; the policy allows it by its hash."""
 
@@ -19,17 +19,24 @@ def handler(request: Request) -> Response:
     """Answer 200 with the page, or 304 if the client has it."""
     if not config.has_console():
         raise NotFound()
-    policy = POLICY.format(sockets=config.setting("LIVE_URL"))
-    return document(PAGE, {**HEADERS, "content-security-policy": policy}, request)
+    headers = {**HEADERS, "content-security-policy": policy(sockets=config.setting("LIVE_URL"))}
+    return document(page(), headers, request)
 
 
-def _hashes(page: str) -> str:
-    digests = (hashlib.sha256(text.encode()).digest() for text in IMPORT_MAP.findall(page))
-    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+@functools.cache
+def page() -> str:
+    return Path(__file__).with_name("page.html").read_text()
+
+
+def policy(sockets: str) -> str:
+    """Return the content security policy; `sockets` is the address of another WebSocket API."""
+    digests = (hashlib.sha256(text.encode()).digest() for text in IMPORT_MAP.findall(page()))
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    return POLICY.format(hashes=hashes, sockets=sockets)
 
 
 POLICY = (
-    f"default-src 'none'; script-src 'self' {_hashes(PAGE)}; style-src 'self'; img-src 'self'; "
+    "default-src 'none'; script-src 'self' {hashes}; style-src 'self'; img-src 'self'; "
     "connect-src 'self' {sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types dompurify"
 )

@@ -12,12 +12,6 @@ TYPES = {
     ".json": "application/json",
     ".py": "text/x-python; charset=utf-8",
 }
-FILES = {
-    path.name: path
-    for path in Path(__file__).parent.iterdir()
-    if path.suffix in TYPES and path != Path(__file__)
-}
-
 COLLECTION = "postman.json"
 EXAMPLE_URL = "http://127.0.0.1:8000"
 """The API's URL in the stored collection; an answer has this stage's URL in its place."""
@@ -26,7 +20,7 @@ EXAMPLE_URL = "http://127.0.0.1:8000"
 @endpoint(public=True, errors=[NotFound])
 def handler(request: Request) -> Response:
     """Answer 200 with the file, or 304 if the client has it."""
-    path = FILES.get(request.path["file"])
+    path = files().get(request.path["file"])
     if path is None:
         raise NotFound()
     headers = {
@@ -37,6 +31,15 @@ def handler(request: Request) -> Response:
     if path.name == COLLECTION:
         text = text.replace(EXAMPLE_URL, request.origin)
     return document(text, headers, request)
+
+
+@functools.cache
+def files() -> dict[str, Path]:
+    """Return the path of each file by its name."""
+    here = Path(__file__)
+    return {
+        path.name: path for path in here.parent.iterdir() if path.suffix in TYPES and path != here
+    }
 
 
 @functools.cache

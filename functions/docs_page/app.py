@@ -1,10 +1,10 @@
 """GET /docs: a page that shows the OpenAPI document and can call the API."""
 
+import functools
 from pathlib import Path
 
 from geminichat.api import Request, Response, document, endpoint
 
-PAGE = Path(__file__).with_name("page.html").read_text()
 HEADERS = {
     "content-type": "text/html; charset=utf-8",
     "cache-control": "public, max-age=300",
@@ -22,4 +22,9 @@ HEADERS = {
 @endpoint(public=True)
 def handler(request: Request) -> Response:
     """Answer 200 with the page, or 304 if the client has it."""
-    return document(PAGE, HEADERS, request)
+    return document(page(), HEADERS, request)
+
+
+@functools.cache
+def page() -> str:
+    return Path(__file__).with_name("page.html").read_text()
