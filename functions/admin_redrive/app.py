@@ -17,9 +17,10 @@ import msgspec
 from geminichat.administration import DONE_BEFORE, Outcome, performs
 from geminichat.clients import prompt_queue
 from geminichat.clients.prompt_queue import Job
-from geminichat.domain import ids, times
+from geminichat.domain import ids
 from geminichat.domain.acts import Redrive
 from geminichat.domain.messages import REDRIVABLE
+from geminichat.runtime import clock
 from geminichat.tables import audit
 from geminichat.tables.messages import prompts, unfinished
 from geminichat.tables.table import transact_if
@@ -105,7 +106,7 @@ def _redrive(
     if prompt is None or prompt.reason not in reasons:
         return "ended", ""
     if not act.dry_run:
-        generation, now = secrets.token_hex(4), times.now()
+        generation, now = secrets.token_hex(4), clock.now()
         prompt_id = ids.message_id(chatroom_id, seq)
         if not transact_if(
             prompts.redrive_prompt(chatroom_id, seq, prompt.generation, generation, now),

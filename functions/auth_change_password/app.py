@@ -1,10 +1,11 @@
 """POST /auth/change-password: set a new password and end all other sessions."""
 
+from geminichat import config
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import accounts as texts
 from geminichat.domain import hashing
 from geminichat.domain.accounts import PasswordChange
-from geminichat.domain.passwords import check_strength
+from geminichat.domain.passwords import check_strength, check_uncommon
 from geminichat.domain.tokens import Tokens
 from geminichat.errors import InvalidCode, InvalidCredentials, TooManyRequests, WeakPassword
 from geminichat.operations import accounts, login, notices
@@ -15,6 +16,7 @@ from geminichat.tables import users
 def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with the tokens of a new session; requires a fresh proof."""
     change = request.body(PasswordChange)
+    check_uncommon("/newPassword", change.new_password, config.common_passwords())
     [user] = users.current(request.caller, request.now)
     check_strength("/newPassword", change.new_password, user.email, user.mobile)
 

@@ -4,11 +4,13 @@ Identities that were added within the last seven days, and after the one that re
 removed: someone else may have added them. Earlier device tokens are no longer accepted.
 """
 
+from geminichat import config
 from geminichat.api import NO_STORE, Request, Response, endpoint, ok
 from geminichat.domain import accounts as texts
 from geminichat.domain import hashing
 from geminichat.domain.accounts import NewPassword
 from geminichat.domain.codes import Purpose
+from geminichat.domain.passwords import check_uncommon
 from geminichat.errors import AccountSuspended, InvalidCode, TooManyRequests, WeakPassword
 from geminichat.operations import accounts, notices, one_time_codes
 
@@ -17,6 +19,7 @@ from geminichat.operations import accounts, notices, one_time_codes
 def handler(request: Request) -> Response:
     """Answer 200 without a session: the user logs in with the new password."""
     given = request.body(NewPassword)
+    check_uncommon("/newPassword", given.new_password, config.common_passwords())
 
     proof = one_time_codes.verify(
         given.identity, Purpose.RESET, given.otp, given.challenge, request.source, request.now

@@ -6,10 +6,9 @@ import time
 from typing import Any
 
 from geminichat.clients import export_queue
-from geminichat.domain import times
 from geminichat.domain.exports import ATTEMPTS
 from geminichat.operations import write_export
-from geminichat.runtime import log
+from geminichat.runtime import clock, log
 
 MARGIN = 30.0
 """Seconds at the end of the invocation that are reserved to give up an unfinished archive."""
@@ -26,7 +25,7 @@ def _handle(record: dict[str, Any], until: float) -> bool:
     """Write the archive that a queue message names, and return whether the message is done."""
     job = export_queue.read(record["body"])
     try:
-        write_export.write(job, times.now(), until)
+        write_export.write(job, clock.now(), until)
     except Exception:
         log.exception("export not written", user_id=job.user_id)
         if int(record["attributes"]["ApproximateReceiveCount"]) >= ATTEMPTS:

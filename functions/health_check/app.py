@@ -5,9 +5,8 @@ from collections.abc import Callable
 from geminichat import config
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.config import VERSION
-from geminichat.domain import times
 from geminichat.domain.health import Health
-from geminichat.runtime import log
+from geminichat.runtime import clock, log
 
 
 @endpoint(public=True)
@@ -35,7 +34,7 @@ def _dependencies() -> dict[str, Callable[[], bool]]:
 
     return {
         "secrets": lambda: bool(config.signing_keys().keys),
-        "tables": lambda: bool(usage.read_allowance("health", times.now())),
+        "tables": lambda: bool(usage.read_allowance("health", clock.now())),
         "queue": prompt_queue.is_reachable,
         "redis": redis.is_reachable,
     }

@@ -7,8 +7,7 @@ from typing import Any
 
 from geminichat import config, metrics, startup  # noqa: F401
 from geminichat.clients import gemini_sdk
-from geminichat.domain import times
-from geminichat.runtime import log
+from geminichat.runtime import clock, log
 
 
 def handler(_event: dict[str, Any], _context: Any) -> dict[str, list[str]]:
@@ -19,7 +18,7 @@ def handler(_event: dict[str, Any], _context: Any) -> dict[str, list[str]]:
         log.exception("models not listed", error=type(error).__name__)
         concerns = ["Google's list of models could not be read."]
     else:
-        concerns = config.catalogue().concerns(served, times.now().date())
+        concerns = config.catalogue().concerns(served, clock.now().date())
     for concern in concerns:
         log.warning("model concern", concern=concern)
     metrics.emit(ModelConcerns=len(concerns))

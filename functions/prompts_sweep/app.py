@@ -17,11 +17,11 @@ from typing import Any
 from geminichat import config, metrics
 from geminichat.clients import prompt_queue
 from geminichat.clients.prompt_queue import Job
-from geminichat.domain import ids, retries, times
+from geminichat.domain import ids, retries
 from geminichat.domain.messages import UNAVAILABLE
 from geminichat.domain.retries import Verdict
 from geminichat.operations import finish_prompt, purge_room
-from geminichat.runtime import log
+from geminichat.runtime import clock, log
 from geminichat.tables import usage
 from geminichat.tables.messages import leases, stored, tombstones, unfinished
 from geminichat.tables.messages.leases import LeaseLost
@@ -33,7 +33,7 @@ MARGIN = 10.0
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
     """Return the numbers of prompts queued and failed, and of rooms purged."""
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
-    return sweep(times.now(), until)
+    return sweep(clock.now(), until)
 
 
 def sweep(now: datetime, until: float) -> dict[str, int]:
@@ -134,9 +134,9 @@ def _end(job: Job, now: datetime) -> bool:
         return False
     try:
         if prompt.stop:
-            finish_prompt.stop(prompt, times.now())
+            finish_prompt.stop(prompt, clock.now())
             return True
-        finish_prompt.fail(prompt, UNAVAILABLE, times.now())
+        finish_prompt.fail(prompt, UNAVAILABLE, clock.now())
     except LeaseLost:
         return False
     log.error("prompt given up", chatroom_id=job.chatroom_id, job_id=job.id)

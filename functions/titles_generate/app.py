@@ -14,11 +14,11 @@ import msgspec
 from geminichat import config, metrics
 from geminichat.clients import connections, gemini_sdk, title_queue
 from geminichat.clients.title_queue import TitleJob
-from geminichat.domain import ids, times, titles
+from geminichat.domain import ids, titles
 from geminichat.domain.live import RoomFrame
 from geminichat.domain.messages import NO_TOKENS, TokenUsage
 from geminichat.domain.models import Model
-from geminichat.runtime import deadlines, log
+from geminichat.runtime import clock, deadlines, log
 from geminichat.tables import chatrooms, live, subscriptions, usage, users
 from geminichat.tables.messages import stored
 from geminichat.tables.table import ConditionsFailed, batch_get, transact, transact_if
@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
 def _handle(record: dict[str, Any]) -> bool:
     """Title the room that a queue message names, and return whether the message is done."""
     try:
-        give_title(title_queue.read(record["body"]), times.now())
+        give_title(title_queue.read(record["body"]), clock.now())
     except Exception:
         log.exception("not titled", sqs_message_id=record["messageId"])
         return False
@@ -92,7 +92,7 @@ def _show_room(job: TitleJob) -> None:
     """Tell the user's connections, once each, that the room has a new title."""
     frame = msgspec.json.encode(RoomFrame(chatroom_id=job.chatroom_id))
     with deadlines.within(POSTS_DEADLINE):
-        for connection_id in live.find_watchers(job.user_id, times.now()).connections:
+        for connection_id in live.find_watchers(job.user_id, clock.now()).connections:
             connections.post(connection_id, frame)
 
 

@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from geminichat import metrics, startup  # noqa: F401
-from geminichat.domain import times
 from geminichat.operations import purge_user
-from geminichat.runtime import log
+from geminichat.runtime import clock, log
 from geminichat.tables import purges
 
 MARGIN = 20.0
@@ -21,7 +20,7 @@ MARGIN = 20.0
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
     """Return the numbers of users purged and failed; those that failed are retried."""
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN
-    return purge_due(times.now(), until)
+    return purge_due(clock.now(), until)
 
 
 def purge_due(now: datetime, until: float) -> dict[str, int]:

@@ -13,6 +13,7 @@ from geminichat.domain import ids, times
 from geminichat.domain.identities import Identity
 from geminichat.domain.messages import FINAL
 from geminichat.domain.sessions import Claims
+from geminichat.runtime import clock
 from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.users import User
@@ -121,7 +122,7 @@ class Person:
     def _store(self) -> None:
         """Store the person with a session and a proven identity, as a login by code would."""
         sessions = {self.session_id: int(time.time())}
-        created_at = times.text(times.now())
+        created_at = times.text(clock.now())
         User(self.id, created_at=created_at, sessions=sessions, email_verified=True).save()
         self._is_stored = True
 

@@ -14,10 +14,9 @@ from typing import Any
 import msgspec
 
 from geminichat.clients import operators
-from geminichat.domain import times
 from geminichat.domain.acts import Act, Question
 from geminichat.errors import AppError, InvalidRequest
-from geminichat.runtime import log
+from geminichat.runtime import clock, log
 
 
 class Invocation(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +46,7 @@ def answers[Q: Question](kind: Any) -> Callable[[Callable[[Q, datetime], Any]], 
     def turn(answer: Callable[[Q, datetime], Any]) -> Handler:
         def handle(invocation: Invocation, _account: str) -> Any:
             question: Q = _decode(invocation.request, kind)
-            return answer(question, times.now())
+            return answer(question, clock.now())
 
         return _handler(answer, handle)
 
@@ -61,7 +60,7 @@ def performs[A: Act](kind: Any) -> Callable[[Callable[[A, str, datetime], Outcom
         def handle(invocation: Invocation, account: str) -> Outcome:
             act: A = _decode(invocation.request, kind)
             operator = operators.identify(invocation.request, invocation.proof, account)
-            outcome = perform(act, operator, times.now())
+            outcome = perform(act, operator, clock.now())
             log.info(
                 "act performed",
                 act=act.kind,

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from geminichat.domain import times
 from geminichat.domain.money import MILLION
 from geminichat.domain.plans import Plan
 from geminichat.domain.signing import SigningKeys, StoredKeys
+from geminichat.runtime import clock
 
 if TYPE_CHECKING:
     from geminichat.domain.models import Catalogue
@@ -101,6 +101,16 @@ def catalogue() -> "Catalogue":
     return models.Catalogue.read(content, msgspec.json.decode(patch) if patch else None)
 
 
+@functools.cache
+def common_passwords() -> frozenset[str]:
+    """Return the most common passwords, in lower case."""
+    from pathlib import Path
+
+    path = Path(__file__).with_name("domain") / "common_passwords.txt"
+    lines = path.read_text("ascii").splitlines()
+    return frozenset(line for line in lines if not line.startswith("#"))
+
+
 class _Fetched(msgspec.Struct, frozen=True):
     value: str
     until: float
@@ -151,4 +161,4 @@ def signing_keys() -> SigningKeys:
     raw = secret("SIGNING_KEYS_PARAMETER")
     if _signing_keys is None or _signing_keys[0] != raw:
         _signing_keys = (raw, StoredKeys.read(raw))
-    return _signing_keys[1].select(times.now())
+    return _signing_keys[1].select(clock.now())

@@ -340,11 +340,11 @@ WRITE = """
 import geminichat.startup, re, time
 from pathlib import Path
 from geminichat.clients.export_queue import ExportJob
-from geminichat.domain import times
 from geminichat.operations import write_export
+from geminichat.runtime import clock
 
 job = ExportJob(user_id={user_id!r}, export_id={export_id!r})
-write_export.write(job, times.now(), time.monotonic() + 600)
+write_export.write(job, clock.now(), time.monotonic() + 600)
 [peak] = re.findall(r"VmHWM:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())
 print(int(peak) // 1024, time.process_time())
 """

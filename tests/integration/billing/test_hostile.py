@@ -91,8 +91,8 @@ def test_an_event_about_an_unknown_customer_is_retried(api: Api) -> None:
 
 def test_the_contents_of_an_event_are_not_trusted(subscriber: Person) -> None:
     subscriber.move("cancel")
-    claims = {"object": "subscription", "customer": subscriber.customer_id(), "status": "active"}
-    body = event(data={"object": claims})
+    untrue = {"object": "subscription", "customer": subscriber.customer_id(), "status": "active"}
+    body = event(data={"object": untrue})
     assert post(subscriber.api, body, sign_body(body)).status == 200
     assert subscriber.plan() == "basic"
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from geminichat.domain import times
 from geminichat.operations import sync_subscription
+from geminichat.runtime import clock
 from geminichat.tables.users import User
 from infra.local.standins.stripe.driver import Stripe
 from tests.support.lambdas import Api
@@ -254,7 +254,7 @@ def test_cancel_and_resume_sync_again_after_a_concurrent_sync(
     customer = subscriber.customer_id()
 
     def sync_concurrently() -> None:
-        sync_subscription.sync(subscriber.subscription(), customer, times.now())
+        sync_subscription.sync(subscriber.subscription(), customer, clock.now())
 
     raced = wire.cut(UPDATE, "meanwhile", do=sync_concurrently, holding=("revision",))
     assert subscriber.post(f"/subscription/{verb}").data["cancelAtPeriodEnd"] is ends

@@ -8,6 +8,7 @@ import pytest
 from geminichat import config
 from geminichat.domain import times
 from geminichat.domain.quota import UNPROVEN_PROMPTS
+from geminichat.runtime import clock
 from geminichat.tables.usage import Usage
 from infra.local.standins.faults import StandIn
 from tests.support import worst_cost
@@ -20,7 +21,7 @@ DAILY_PROMPTS = 5
 
 def dollars(user_id: str) -> float:
     """Return the dollars that a user's prompts of today cost or may still cost."""
-    usage = Usage.get(user_id, times.day(times.now()), consistent_read=True)
+    usage = Usage.get(user_id, times.day(clock.now()), consistent_read=True)
     assert usage.committed is not None
     return float(usage.committed) / 1e6
 
@@ -49,7 +50,7 @@ def test_the_accounts_that_one_address_creates_get_few_prompts_together(
     sign_ups = 3
     monkeypatch.setenv("SIGNUPS_PER_ADDRESS", str(sign_ups))
     monkeypatch.setenv("UNPROVEN_IN_FLIGHT", str(VALUES.refs["UnprovenInFlight"]))
-    Usage("unproven", times.day(times.now())).delete()
+    Usage("unproven", times.day(clock.now())).delete()
     strangers: list[Person] = []
     while (stranger := Person(api)).sign_up().status == 201:
         strangers.append(stranger)
@@ -60,6 +61,6 @@ def test_the_accounts_that_one_address_creates_get_few_prompts_together(
             worker.drain()
     asked = google.requests()
     assert len(asked) == sign_ups * UNPROVEN_PROMPTS
-    assert {one["model"] for one in asked} == {config.catalogue().cheapest(times.now().date()).id}
+    assert {one["model"] for one in asked} == {config.catalogue().cheapest(clock.now().date()).id}
     for stranger in strangers:
         assert dollars(stranger.id) <= UNPROVEN_PROMPTS * worst_cost.unproven_prompt()

@@ -8,6 +8,7 @@ import pytest
 
 from geminichat.domain import ids, times
 from geminichat.domain.messages import REDRIVABLE
+from geminichat.runtime import clock
 from geminichat.tables.audit import Audit
 from geminichat.tables.messages.prompts import list_failed
 from geminichat.tables.messages.stored import StoredMessage
@@ -180,7 +181,7 @@ def test_prompts_are_redriven_by_the_reason_and_the_time_of_their_failure(
 def test_the_cost_of_a_redriven_prompt_is_counted(basic_user: Person, worker: Poller) -> None:
     run()
     worker.drain()
-    usage = Usage.get(basic_user.id, times.day(times.now()), consistent_read=True)
+    usage = Usage.get(basic_user.id, times.day(clock.now()), consistent_read=True)
     assert (usage.reserved, usage.in_flight) == (0, 0)
     assert usage.committed > 0
 

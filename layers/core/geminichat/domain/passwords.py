@@ -1,7 +1,6 @@
 """Passwords: a new one must be long enough and not easily guessed."""
 
-from functools import cache
-from pathlib import Path
+from collections.abc import Set
 from typing import Annotated
 
 from msgspec import Meta
@@ -37,14 +36,18 @@ def check_strength(pointer: str, password: str, *identities: str | None) -> None
         raise WeakPassword.at({pointer: "A password must not be one character repeated"})
     if _is_sequence(folded):
         raise WeakPassword.at({pointer: "A password must not be a sequence or a short repetition"})
-    if not _variations(folded).isdisjoint(_common()):
-        raise WeakPassword.at({pointer: "This password is one of the most common ones"})
     for identity in filter(None, identities):
         local = identity.partition("@")[0]
         if _is_built_from(folded, identity) or _is_built_from(folded, local):
             raise WeakPassword.at({pointer: "A password must not be built from the identity"})
     if any(_is_built_from(folded, name) for name in PRODUCT_NAMES):
         raise WeakPassword.at({pointer: "A password must not be built from the product's name"})
+
+
+def check_uncommon(pointer: str, password: str | None, common: Set[str]) -> None:
+    """Check that a new password, if there is one, is not a common one. Raises WeakPassword."""
+    if password and not common.isdisjoint(_variations(password.strip().casefold())):
+        raise WeakPassword.at({pointer: "This password is one of the most common ones"})
 
 
 PRODUCT_NAMES = ("gemini chat", "gemini")
@@ -106,9 +109,3 @@ def _is_built_from(folded: str, text: str) -> bool:
 
 def _squeeze(text: str) -> str:
     return "".join(filter(str.isalnum, text.casefold()))
-
-
-@cache
-def _common() -> frozenset[str]:
-    listed = Path(__file__).with_name("common_passwords.txt").read_text("ascii")
-    return frozenset(line for line in listed.splitlines() if not line.startswith("#"))

@@ -4,11 +4,6 @@ import math
 from datetime import UTC, datetime, timedelta
 
 
-def now() -> datetime:
-    """Return the current time. HTTP handlers use the request's own time instead."""
-    return datetime.now(UTC)
-
-
 def text(moment: datetime) -> str:
     """Return the time as `2026-11-23T09:30:00.000Z`; such texts sort like their times."""
     # isoformat takes a fifth of strftime's time.

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from geminichat import config, metrics
 from geminichat.clients import gemini, prompt_queue, title_queue
 from geminichat.clients.prompt_queue import Job
-from geminichat.domain import history, ids, retries, times
+from geminichat.domain import history, ids, retries
 from geminichat.domain.history import PastTurn
 from geminichat.domain.messages import (
     NO_TOKENS,
@@ -21,7 +21,7 @@ from geminichat.domain.messages import (
 from geminichat.domain.models import Thinking
 from geminichat.operations import finish_prompt
 from geminichat.operations.live_reply import LEASE, LiveReply, find_watchers
-from geminichat.runtime import log
+from geminichat.runtime import clock, log
 from geminichat.tables.messages import leases, pages
 from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
 from geminichat.tables.messages.pages import Past
@@ -43,11 +43,11 @@ def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> i
     left = deadline - time.monotonic() - MARGIN
     if left < (1 if first else timeout):
         return 0
-    prompt = leases.lease_prompt(job.chatroom_id, job.seq, ids.new("l"), times.now(), LEASE)
+    prompt = leases.lease_prompt(job.chatroom_id, job.seq, ids.new("l"), clock.now(), LEASE)
     if prompt is None:
-        return leases.find_wait(job.chatroom_id, job.seq, times.now())
+        return leases.find_wait(job.chatroom_id, job.seq, clock.now())
     if prompt.stop:
-        finish_prompt.stop(prompt, times.now())
+        finish_prompt.stop(prompt, clock.now())
         return None
     if prompt.attempts > config.number("MAX_ATTEMPTS"):
         _send_dead_letter(prompt, UNAVAILABLE, "every attempt broke off")
@@ -55,7 +55,7 @@ def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> i
     try:
         watchers = find_watchers(prompt)
         if watchers.hides_prompt:
-            finish_prompt.stop_hidden(prompt, times.now())
+            finish_prompt.stop_hidden(prompt, clock.now())
             return None
         past = _read_past(prompt)
         if past.unfinished:
@@ -119,7 +119,7 @@ def _generate(
     except gemini.GeminiError as error:
         return _retry_or_fail(prompt, error, shown)
     seconds_taken = time.monotonic() - start
-    now = times.now()
+    now = clock.now()
     finish_prompt.answer(prompt, reply, now)
     if reply.finish is Finish.STOPPED:
         shown.end(Status.STOPPED)
@@ -144,7 +144,7 @@ def _ask(prompt: LeasedPrompt, past: list[PastTurn], seconds: float, shown: Live
     """Return the reply of the prompt's model, or of its replacement if Google retired the model."""
     deadline = time.monotonic() + seconds
     catalogue = config.catalogue()
-    model = catalogue.find_serving(prompt.model, times.now().date())
+    model = catalogue.find_serving(prompt.model, clock.now().date())
     while True:
         question = gemini.Question(
             model=model.id,
@@ -187,15 +187,15 @@ def _retry_or_fail(prompt: LeasedPrompt, error: gemini.GeminiError, shown: LiveR
         if finish_prompt.release(prompt, tokens, less):
             first = config.number("RETRY_PAUSE")
             return retries.pause(prompt.attempts, first, error.after, random.random())
-        if leases.prolong_lease(prompt, times.now(), LEASE):  # it is to be stopped
+        if leases.prolong_lease(prompt, clock.now(), LEASE):  # it is to be stopped
             reply = Reply(shown.text, tokens, prompt.model, Finish.STOPPED)
-            finish_prompt.answer(prompt, reply, times.now())
+            finish_prompt.answer(prompt, reply, clock.now())
             shown.end(Status.STOPPED)
             return None
     if isinstance(error, gemini.Refused):
         _send_dead_letter(prompt, error.failure, type(error).__name__, tokens)
     else:
-        finish_prompt.fail(prompt, error.failure, times.now(), tokens)
+        finish_prompt.fail(prompt, error.failure, clock.now(), tokens)
     shown.end(Status.FAILED)
     return None
 
@@ -204,7 +204,7 @@ def _send_dead_letter(
     prompt: LeasedPrompt, failure: Failure, reason: str, tokens: TokenUsage = NO_TOKENS
 ) -> None:
     """Fail a prompt that a redrive may answer later."""
-    finish_prompt.fail(prompt, failure, times.now(), tokens)
+    finish_prompt.fail(prompt, failure, clock.now(), tokens)
     log.error("prompt given up", **names(prompt), reason=reason)
     prompt_queue.send_dead_letter(
         Job(chatroom_id=prompt.chatroom_id, seq=prompt.seq, generation=prompt.generation), reason

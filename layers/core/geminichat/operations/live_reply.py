@@ -18,10 +18,10 @@ from geminichat import metrics
 from geminichat.clients import connections
 from geminichat.clients.connections import Posted
 from geminichat.clients.gemini import Generation
-from geminichat.domain import ids, live, times
+from geminichat.domain import ids, live
 from geminichat.domain.live import AgainFrame, EndedFrame, Frame, GrowingText
 from geminichat.domain.messages import Reply, Status
-from geminichat.runtime import log
+from geminichat.runtime import clock, log
 from geminichat.tables import chatrooms, pieces
 from geminichat.tables import live as live_table
 from geminichat.tables.live import Watchers
@@ -47,7 +47,7 @@ MOST_SLOWDOWN = 16
 def find_watchers(prompt: LeasedPrompt) -> Watchers:
     """Return the watchers of a prompt's reply, and whether nobody may read it; one call."""
     room_key = chatrooms.key_of(prompt.user_id, prompt.chatroom_id)
-    watchers, [room] = live_table.read_watchers(prompt.user_id, times.now(), room_key)
+    watchers, [room] = live_table.read_watchers(prompt.user_id, clock.now(), room_key)
     if room and chatrooms.line_of(room).hidden.has_position(prompt.seq):
         return replace(watchers, hides_prompt=True)
     return watchers
@@ -100,7 +100,7 @@ class LiveReply:
             with self._changed:
                 self._text.add(text)
                 self._changed.notify_all()
-            self.first_text_at = self.first_text_at or times.now()
+            self.first_text_at = self.first_text_at or clock.now()
         if self._lost:
             raise LeaseLost()
         return generation.reply()
@@ -132,7 +132,7 @@ class LiveReply:
             try:
                 if time.monotonic() >= heartbeat:
                     heartbeat += HEARTBEAT
-                    self._stop |= leases.prolong_lease(self._prompt, times.now(), LEASE)
+                    self._stop |= leases.prolong_lease(self._prompt, clock.now(), LEASE)
                 self._store_piece()
                 self._look()
             except LeaseLost:
@@ -157,7 +157,7 @@ class LiveReply:
         if piece is None:
             return
         prompt = self._prompt
-        pieces.put_piece(prompt.chatroom_id, prompt.seq, prompt.attempt, piece, times.now())
+        pieces.put_piece(prompt.chatroom_id, prompt.seq, prompt.attempt, piece, clock.now())
         with self._changed:
             self._text.note_stored(piece)
 
@@ -218,6 +218,6 @@ class LiveReply:
     def _close(self, connection_id: str) -> None:
         """Remove a connection that is gone, unless it was only just opened."""
         try:
-            live_table.close_connection(self._prompt.user_id, connection_id, gone_at=times.now())
+            live_table.close_connection(self._prompt.user_id, connection_id, gone_at=clock.now())
         except Exception as error:
             log.warning("connection not removed", error=type(error).__name__)

@@ -14,7 +14,7 @@ from geminichat.domain import times
 from geminichat.domain.billing import CustomerState
 from geminichat.errors import AppError
 from geminichat.operations import sync_subscription
-from geminichat.runtime import log
+from geminichat.runtime import clock, log
 from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
 
@@ -41,7 +41,7 @@ def reconcile(until: float, *, dry_run: bool) -> tuple[dict[str, int], list[str]
         try:
             if may_be_other_account:  # with its key, every plan would seem to have ended
                 payments.require_customer(customer_id)
-            if change := _fix(times.now(), user_id, customer_id, dry_run=dry_run):
+            if change := _fix(clock.now(), user_id, customer_id, dry_run=dry_run):
                 changes.append(change)
         except AppError as error:
             log.warning("not compared", user_id=user_id, error=error.code)

@@ -6,6 +6,7 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
 from geminichat.domain import times
 from geminichat.domain.webhooks import StripeEvent
+from geminichat.runtime import clock
 from geminichat.tables.table import Table, Write, find_item, put, put_if
 
 KEPT = timedelta(days=30)
@@ -40,7 +41,7 @@ def mark_handled(event: StripeEvent) -> None:
 
 
 def _new_item(event: StripeEvent) -> HandledEvent:
-    now = times.now()
+    now = clock.now()
     return HandledEvent(
         event.id,
         type=event.type,
