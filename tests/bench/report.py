@@ -275,7 +275,7 @@ def machine() -> str:
 
 def versions(requirements: Sequence[Path]) -> str:
     """Return the versions of the packages that we and the references use."""
-    wanted = [
+    shown = [
         *("awslambdaric", "aws-lambda-powertools", "boto3", "botocore", "fastapi", "httpx"),
         *("google-generativeai", "mangum", "msgspec", "pydantic", "pyjwt", "pynamodb"),
         *("stripe", "upstash-redis"),
@@ -284,7 +284,7 @@ def versions(requirements: Sequence[Path]) -> str:
     for path in requirements:
         for line in path.read_text().splitlines():
             name, _, version = line.partition("==")
-            if version and name in wanted:
+            if version and name in shown:
                 found[name] = version.split(" ")[0]
     return "Versions: " + ", ".join(f"{name} {found[name]}" for name in sorted(found)) + "."
 

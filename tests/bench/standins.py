@@ -196,8 +196,8 @@ def _dynamodb(world: World, operation: str, request: Any) -> Any:
             return {"Items": items, "Count": len(items), "ScannedCount": len(items)}
         case "UpdateItem":
             found = _found(world, request["TableName"], request["Key"]) or dict(request["Key"])
-            wants = request.get("ReturnValues", "NONE") != "NONE"
-            return {"Attributes": found} if wants else {}
+            has_answer = request.get("ReturnValues", "NONE") != "NONE"
+            return {"Attributes": found} if has_answer else {}
         case "BatchWriteItem":
             return {"UnprocessedItems": {}}
         case "TransactGetItems":
@@ -215,7 +215,7 @@ def _rows(world: World, request: Any) -> list[dict[str, Any]]:
     sample = world.tables[name]
     count = min(world.rows, request.get("Limit", world.rows))
     names = request.get("ExpressionAttributeNames", {})
-    wanted = [names.get(one.strip(), one.strip()) for one in _projection(request)]
+    named = [names.get(one.strip(), one.strip()) for one in _projection(request)]
     rows = []
     for place in range(1, count + 1):
         row = dict(sample)
@@ -224,7 +224,7 @@ def _rows(world: World, request: Any) -> list[dict[str, Any]]:
             if place % 2 == 0:
                 row |= {"sender": "ai", "status": None}
                 row |= {"input_tokens": 300, "output_tokens": 200}
-        shown = {name: row[name] for name in wanted if name in row} if wanted else row
+        shown = {name: row[name] for name in named if name in row} if named else row
         rows.append(marshal(shown))
     return rows if request.get("ScanIndexForward", True) else rows[::-1]
 

@@ -80,19 +80,19 @@ def _copy() -> Path:
     """Copy the build, which another build may replace during the measurement; return the copy."""
     kept = HOME / "build"
     mark = kept / "fingerprint"
-    wanted = (BUILD / "fingerprint").read_text()
-    if not mark.exists() or mark.read_text() != wanted:
+    expected = (BUILD / "fingerprint").read_text()
+    if not mark.exists() or mark.read_text() != expected:
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(BUILD, kept, symlinks=True, ignore=shutil.ignore_patterns("fingerprint"))
-        mark.write_text(wanted)
+        mark.write_text(expected)
     return kept
 
 
 def _install(name: str, requirements: list[Path]) -> None:
     folder = HOME / "shipped" / name
     mark = folder / ".complete"
-    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in requirements)).hexdigest()
-    if mark.exists() and mark.read_text() == wanted:
+    expected = hashlib.sha256(b"".join(path.read_bytes() for path in requirements)).hexdigest()
+    if mark.exists() and mark.read_text() == expected:
         return
     print(f"Installing {name} as it is shipped …", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
@@ -111,4 +111,4 @@ def _install(name: str, requirements: list[Path]) -> None:
     if subprocess.run(command).returncode:
         raise BenchError(f"{name} could not be installed: see uv's message above.")
     compile_all(folder)
-    mark.write_text(wanted)
+    mark.write_text(expected)

@@ -108,9 +108,9 @@ def test_a_second_identity_is_added_to_an_account_and_one_of_its_kind_replaced(
     mine = post(ann, "signup", 201, password=FIRST)
     post(ann, "send-otp")
     post(ann, "verify-otp", token=mine["token"], otp=ann.code())
-    claimed = Person(stack.api)
-    stranger = post(claimed, "signup", 201, password=SECOND)
-    for added in (Person(stack.api, new_mobile()), claimed):
+    contested = Person(stack.api)
+    stranger = post(contested, "signup", 201, password=SECOND)
+    for added in (Person(stack.api, new_mobile()), contested):
         post(added, "send-otp", purpose="link")
         answer = stack.http.post(
             "/user/identity",

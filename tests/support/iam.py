@@ -108,7 +108,7 @@ def evaluate(
 
 def _applies(statement: Statement, resource: str, context: Mapping[str, str]) -> bool:
     return _matches(statement, "Resource", resource) and all(
-        _holds(operator, context.get(key), as_list(values))
+        _is_met(operator, context.get(key), as_list(values))
         for operator, keys in statement.get("Condition", {}).items()
         for key, values in keys.items()
     )
@@ -119,7 +119,7 @@ def _matches(statement: Statement, element: str, text: str) -> bool:
     return any(_pattern(one).fullmatch(text) for one in patterns) == (element in statement)
 
 
-def _holds(operator: str, value: str | None, expected: Sequence[str]) -> bool:
+def _is_met(operator: str, value: str | None, expected: Sequence[str]) -> bool:
     if value is None:
         return operator.endswith("IfExists")
     match operator.removesuffix("IfExists"):

@@ -157,8 +157,8 @@ async def plan_problems(user: User, stripe: httpx.AsyncClient, customers: list[J
         active[0]["cancel_at_period_end"] or active[0]["cancel_at"] is not None
     )
     found = (shown["plan"], bool(shown["cancelAtPeriodEnd"]))
-    wanted = ("pro" if active else "basic", ends)
-    return [] if found == wanted else [f"plan {found}, at Stripe {wanted}"]
+    expected = ("pro" if active else "basic", ends)
+    return [] if found == expected else [f"plan {found}, at Stripe {expected}"]
 
 
 async def customers_of(stripe: httpx.AsyncClient) -> list[Json]:

@@ -101,14 +101,14 @@ class Cloud:
         with suppress(self._ses.exceptions.AlreadyExistsException):
             self._ses.create_email_identity(EmailIdentity=MAIL_FROM)
 
-    def is_deployed(self, wanted: str) -> bool:
+    def is_deployed(self, expected: str) -> bool:
         """Return whether the deployment with this digest is complete."""
         try:
             deployed = self._ssm.get_parameter(Name=DEPLOYED)["Parameter"]["Value"]
             stack = self._stacks.describe_stacks(StackName=STACK)["Stacks"][0]
         except ClientError:
             return False
-        return deployed == wanted and stack["StackStatus"] in FINISHED
+        return deployed == expected and stack["StackStatus"] in FINISHED
 
     def save(self) -> None:
         """Write MiniStack's state to disk, because its journal only covers tables and SSM."""
@@ -165,7 +165,7 @@ class Cloud:
                 of_type[resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
         return made
 
-    def _update_routes(self, resources: Resources, wanted: Mapping[str, str]) -> None:
+    def _update_routes(self, resources: Resources, expected: Mapping[str, str]) -> None:
         api_id = resources.api_id
         integrations = {
             found["IntegrationUri"]: found["IntegrationId"]
@@ -174,9 +174,9 @@ class Cloud:
         routes = {
             route["RouteKey"]: route for route in self._apis.get_routes(ApiId=api_id)["Items"]
         }
-        for key in routes.keys() - wanted.keys():
+        for key in routes.keys() - expected.keys():
             self._apis.delete_route(ApiId=api_id, RouteId=routes[key]["RouteId"])
-        for key, function in wanted.items():
+        for key, function in expected.items():
             arn = resources.aliases.get(function) or self._arn(resources.functions[function])
             if arn not in integrations:
                 integrations[arn] = self._apis.create_integration(

@@ -23,11 +23,11 @@ def identity(api: Api) -> Identity:
 
 
 def test_the_identity_of_an_expired_sign_up_is_free(identity: Identity) -> None:
-    transact(identities.claim(identity, "u_1", None, NOW))
-    assert not transact_if(identities.claim(identity, "u_2", None, NOW + WEEK - timedelta(1)))
+    transact(identities.register(identity, "u_1", None, NOW))
+    assert not transact_if(identities.register(identity, "u_2", None, NOW + WEEK - timedelta(1)))
     assert identities.find(identity, NOW + WEEK) is None
     assert identities.find_all([identity], NOW + WEEK) == [None]
-    assert transact_if(identities.claim(identity, "u_2", None, NOW + WEEK))
+    assert transact_if(identities.register(identity, "u_2", None, NOW + WEEK))
 
 
 def test_a_replaced_identity_cannot_be_restored_after_seven_days(identity: Identity) -> None:

@@ -227,5 +227,5 @@ def check_refused(pointers: str | list[str], kind: type, body: Any) -> None:
     """Check that a body is refused at these pointers, and that the error repeats no input."""
     with pytest.raises(InvalidRequest) as caught:
         parse_json(json.dumps(body).encode(), kind)
-    wanted = [pointers] if isinstance(pointers, str) else pointers
-    assert [problem.pointer for problem in caught.value.errors] == wanted
+    expected = [pointers] if isinstance(pointers, str) else pointers
+    assert [problem.pointer for problem in caught.value.errors] == expected

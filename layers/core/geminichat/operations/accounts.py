@@ -72,7 +72,7 @@ def log_in_by_code(
 def _register(
     identity: Identity, seen: IdentityRecord | None, used: Sequence[Write], now: datetime
 ) -> CodeLogin:
-    """Make a new user of a proven identity, and delete the unproven user who claimed it.
+    """Make a new user of a proven identity, and delete the unproven user who signed up with it.
 
     `seen` may also be a replaced identity that cannot be restored: its former user loses it.
     """

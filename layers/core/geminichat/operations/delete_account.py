@@ -34,7 +34,7 @@ def request(
         writes = [
             users.remove(user.user_id, user),
             purges.schedule(user.user_id, purge_at),
-            *(identities.remove(one, user.user_id) for one in users.claimed_identities_of(user)),
+            *(identities.remove(one, user.user_id) for one in users.all_identities_of(user)),
         ]
     try:
         transact(*writes, exports.withdraw(user.user_id), *confirmed)

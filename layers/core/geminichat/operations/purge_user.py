@@ -57,8 +57,8 @@ def _begin(purge: Purge) -> bool:
     """Delete the user and free its identities, unless the user is to be kept or has changed."""
     user = users.find(purge.user_id)
     removal = [purges.start(purge), users.remove(purge.user_id, user)]
-    claimed = users.claimed_identities_of(user) if user else []
-    freed = [identities.remove(one, purge.user_id) for one in claimed]
+    held = users.all_identities_of(user) if user else []
+    freed = [identities.remove(one, purge.user_id) for one in held]
     try:
         transact(*removal, *freed)
     except ConditionsFailed as error:

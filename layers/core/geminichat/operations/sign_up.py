@@ -106,7 +106,7 @@ def _store(
     """Store the user, its session and its code, in place of an earlier unproven user."""
     seen = admitted.seen
     writes = [
-        identities.claim(identity, user.user_id, seen, now),
+        identities.register(identity, user.user_id, seen, now),
         purges.schedule(user.user_id, now + identities.UNPROVEN_LIFETIME),
         *(limits_table.count_event(window, now) for window in admitted.windows),
     ]

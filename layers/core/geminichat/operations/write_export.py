@@ -111,7 +111,7 @@ def _records(user: User, now: datetime) -> Iterator[tuple[str, Iterable[msgspec.
 
 def _identities(user: User) -> Iterator[HeldIdentity]:
     proven = {one.key for one in users.identities_of(user)}
-    for one in users.claimed_identities_of(user):
+    for one in users.all_identities_of(user):
         yield HeldIdentity(kind=one.kind, value=one.value, verified=one.key in proven)
 
 

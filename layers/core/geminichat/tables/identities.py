@@ -17,7 +17,7 @@ WAY_BACK = timedelta(days=7)
 
 
 class IdentityRecord(Table):
-    """The user of an identity: proven by a code, or only claimed at sign-up."""
+    """The user of an identity: proven by a code, or unproven since its sign-up."""
 
     class Meta:
         setting = "IDENTITIES_TABLE"
@@ -28,7 +28,7 @@ class IdentityRecord(Table):
     replaced = BooleanAttribute(default=False)
     """Another identity has replaced this one, which can be restored until it expires."""
     since = UnicodeAttribute()
-    """When it was claimed or first proven; a replaced and restored identity keeps it."""
+    """When it was registered or first proven; a replaced and restored identity keeps it."""
     expires_at = NumberAttribute(null=True)
 
 
@@ -41,9 +41,9 @@ def find(identity: Identity, now: datetime) -> IdentityRecord | None:
     return drop_expired(find_item(IdentityRecord, identity.key), now)
 
 
-def find_all(wanted: Sequence[Identity], now: datetime) -> list[IdentityRecord | None]:
+def find_all(identities: Sequence[Identity], now: datetime) -> list[IdentityRecord | None]:
     """Return the record of each identity, None for one that is free."""
-    items = batch_get(*map(key_of, wanted)) if wanted else []
+    items = batch_get(*map(key_of, identities)) if identities else []
     return [drop_expired(item, now) for item in items]
 
 
@@ -54,8 +54,8 @@ def drop_expired(record: IdentityRecord | None, now: datetime) -> IdentityRecord
     return None
 
 
-def claim(identity: Identity, user_id: str, seen: IdentityRecord | None, now: datetime) -> Write:
-    """Return the write "identity", which claims an identity for a user without proof.
+def register(identity: Identity, user_id: str, seen: IdentityRecord | None, now: datetime) -> Write:
+    """Return the write "identity", which registers an unproven identity for a user.
 
     Its condition fails if the record is not as it was seen.
     """

@@ -75,13 +75,13 @@ def batch_get(*keys: Key) -> list[Any]:
     unprocessed three times.
     """
     requests: dict[str, dict[str, Any]] = {}
-    wanted: list[tuple[str, dict[str, Any]]] = []
+    requested: list[tuple[str, dict[str, Any]]] = []
     for one in keys:
         name, key = one.table.table_name(), one.table.item_key(one.hash_key, one.range_key)
         request = requests.setdefault(name, {"ConsistentRead": True, "Keys": []})
         if key not in request["Keys"]:
             request["Keys"].append(key)
-        wanted.append((name, key))
+        requested.append((name, key))
 
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in requests}
     for attempt in range(3):
@@ -101,7 +101,7 @@ def batch_get(*keys: Key) -> list[Any]:
             (one.table.from_raw_data(dict(item)) for item in found[name] if _has_key(item, key)),
             None,
         )
-        for one, (name, key) in zip(keys, wanted, strict=True)
+        for one, (name, key) in zip(keys, requested, strict=True)
     ]
 
 

@@ -330,7 +330,7 @@ def identities_of(user: User) -> list[Identity]:
     return found
 
 
-def claimed_identities_of(user: User) -> list[Identity]:
+def all_identities_of(user: User) -> list[Identity]:
     """Return the identities of the user, proven or not."""
     return [one for kind in ("email", "mobile") if (one := identity_of(user, kind))]
 

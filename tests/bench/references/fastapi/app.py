@@ -161,10 +161,10 @@ def health() -> dict:
 
 @app.post("/auth/login")
 def login(given: Credentials) -> dict:
-    claim = identities.get_item(Key={"identity": f"email:{given.email}"}).get("Item")
-    if claim is None:
+    record = identities.get_item(Key={"identity": f"email:{given.email}"}).get("Item")
+    if record is None:
         raise HTTPException(401, "Unauthorized")
-    user = users.get_item(Key={"user_id": claim["user_id"]})["Item"]
+    user = users.get_item(Key={"user_id": record["user_id"]})["Item"]
     hasher.verify(user["password_hash"], given.password)
     session_id = uuid.uuid4().hex
     sessions.put_item(Item={"user_id": user["user_id"], "session_id": session_id})
@@ -174,13 +174,13 @@ def login(given: Credentials) -> dict:
 
 
 @app.post("/chatroom")
-def create_room(wanted: NewRoom, owner: Owner) -> RoomAnswer:
+def create_room(new: NewRoom, owner: Owner) -> RoomAnswer:
     moment = now()
     room = {
         "user_id": owner,
         "chatroom_id": uuid.uuid4().hex,
-        "title": wanted.title or "New Chat",
-        "model": wanted.model or "gemini-3.6-flash",
+        "title": new.title or "New Chat",
+        "model": new.model or "gemini-3.6-flash",
         "last_seq": 0,
         "created_at": moment,
         "updated_at": moment,
