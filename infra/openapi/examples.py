@@ -429,7 +429,7 @@ def _find_rejections(body: type, kind: type[AppError]) -> dict[str, AppError]:
     good = next(iter(of(body).values()))
     wrong = {"missingField": {}, "unknownField": good | {"colour": "blue"}}
     for name in {"password", "newPassword"} & good.keys():
-        wrong["weakPassword"] = good | {name: "password1"}
+        wrong["weakPassword"] = good | {name: "12345678"}
     found: dict[str, AppError] = {}
     for name, invalid in wrong.items():
         try:
