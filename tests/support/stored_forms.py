@@ -1,4 +1,4 @@
-"""Items of every table, and texts within them and in queues, as a release stores them.
+"""Attributes of every table, and texts within them and in queues, as a release stores them.
 
 `python -m tests.support.stored_forms` writes those of this release to stored_forms.json. Run it
 when a release is tagged: the next ones are compared with it.
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from geminichat import tables
+from geminichat import tables as package
 from geminichat.clients.prompt_queue import Job
 from geminichat.clients.title_queue import TitleJob
 from geminichat.domain.lines import Line
@@ -24,7 +24,8 @@ from geminichat.tables.table import Table
 FILE = Path(__file__).with_suffix(".json")
 ROOM = "r_" + "a" * 26
 
-type RawItem = dict[str, dict[str, Any]]
+type Types = dict[str, str]
+"""DynamoDB's type of each attribute, by name."""
 
 VALUES: Mapping[str, Any] = {
     "S": "text",
@@ -56,26 +57,23 @@ TEXTS = (
 
 def models() -> dict[str, type[Table]]:
     """Return the model of every table by its name."""
-    for module in pkgutil.walk_packages(tables.__path__, f"{tables.__name__}."):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
     return {model.__name__: model for model in Table.__subclasses__()}
 
 
-def minimal(model: type[Table]) -> RawItem:
-    """Return an item with the required attributes only."""
-    return {
-        attribute.attr_name: {attribute.attr_type: VALUES[attribute.attr_type]}
-        for attribute in model.get_attributes().values()
-        if not attribute.null and attribute.default is None
-    }
+def types(model: type[Table]) -> dict[str, Types]:
+    """Return the types of a table's `required` attributes, and of its `optional` ones."""
+    found: dict[str, Types] = {"optional": {}, "required": {}}
+    for one in model.get_attributes().values():
+        is_optional = one.null or one.default is not None
+        found["optional" if is_optional else "required"][one.attr_name] = one.attr_type
+    return found
 
 
-def whole(model: type[Table]) -> RawItem:
-    """Return an item that has every attribute."""
-    return {
-        attribute.attr_name: {attribute.attr_type: VALUES[attribute.attr_type]}
-        for attribute in model.get_attributes().values()
-    }
+def item(types: Types) -> dict[str, dict[str, Any]]:
+    """Return an item with these attributes, as DynamoDB has it."""
+    return {name: {kind: VALUES[kind]} for name, kind in types.items()}
 
 
 def texts() -> dict[str, Any]:
@@ -85,8 +83,9 @@ def texts() -> dict[str, Any]:
 
 def main() -> None:
     """Write the forms of this release."""
-    items = {name: [minimal(model), whole(model)] for name, model in sorted(models().items())}
-    FILE.write_text(json.dumps({"items": items, "texts": texts()}, indent=1, sort_keys=True) + "\n")
+    tables = {name: types(model) for name, model in models().items()}
+    forms = {"tables": tables, "texts": texts()}
+    FILE.write_text(json.dumps(forms, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
