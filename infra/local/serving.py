@@ -1,11 +1,7 @@
 """Serve an aiohttp application on an address of this machine."""
 
-import asyncio
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from aiohttp import web
 
@@ -31,35 +27,6 @@ async def serve(
         raise
     address = runner.addresses[0]
     return runner, f"{'https' if tls else 'http'}://{HOST}:{address[1]}"
-
-
-@contextmanager
-def served(
-    create: Callable[[], web.Application], port: int = 0, tls: ssl.SSLContext | None = None
-) -> Iterator[str]:
-    """Serve an application from another thread while the block runs; yield the URL."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    async def start() -> tuple[web.AppRunner, str]:
-        return await serve(create(), port, tls)
-
-    async def stop() -> None:
-        await runner.cleanup()
-        left = asyncio.all_tasks() - {asyncio.current_task()}  # responses that nobody reads
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-
-    runner, url = asyncio.run_coroutine_threadsafe(start(), loop).result(timeout=10)
-    try:
-        yield url
-    finally:
-        asyncio.run_coroutine_threadsafe(stop(), loop).result(timeout=10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=10)
-        loop.close()
 
 
 def is_free(port: int) -> bool:

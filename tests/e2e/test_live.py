@@ -19,11 +19,11 @@ from functions.docs_asset import live_reader
 from infra.local.cloud.gateway import Gateway
 from infra.local.cloud.sockets import Limits
 from infra.local.serving import serve
-from infra.local.standins.faults import StandIn
 from infra.paths import ROOT
 from tests.support.deployed import RunningStack
 from tests.support.gemini_events import whole
 from tests.support.person import OTHER_PASSWORD, PASSWORD, Person
+from tests.support.standins import StandIn
 
 SHORT = Limits(idle=2, life=5)
 USERS, FRAMES = 4, 20

@@ -2,12 +2,12 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from infra.paths import ROOT, TOOLS
+from tests.support import stage_commands
 from tests.support.deployed import RunningStack
 
 SETTINGS = {
@@ -22,22 +22,20 @@ class Operator:
 
     def __init__(self, checkout: Path, stack: RunningStack) -> None:
         self.checkout = checkout
-        self._env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": "layers/core", "HOME": str(checkout)}
-        self._env |= stack.description.aws.environment | SECRETS
+        self._environment = {"PATH": "/usr/bin:/bin", "HOME": str(checkout)}
+        self._environment |= stack.description.aws.environment | SECRETS
 
     def run(self, command: str, *options: str, answer: str = "") -> tuple[int, str]:
         """Run a command, and return its status and what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", f"infra.stages.{command}", "dev", *options],
+        done = stage_commands.run(
+            command,
+            "dev",
+            *options,
+            environment=self._environment,
             cwd=self.checkout,
-            env=self._env,
-            input=answer,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
+            answer=answer,
         )
-        return done.returncode, done.stdout
+        return done.returncode, done.stdout + done.stderr
 
     def edit(self, file: str, before: str, after: str) -> None:
         """Replace a text in a file of the checkout."""

@@ -4,12 +4,12 @@ import os
 import subprocess
 from pathlib import Path
 
-from infra.local.standins.stripe.driver import Stripe
 from infra.paths import TOOLS
 from infra.running import Stripe as StandIn
 from tests.support.http_api import HttpApi
 from tests.support.parallel import wait_until
 from tests.support.person import Person
+from tests.support.standins import Stripe
 
 HERE = Path(__file__).parent
 SCHEMATHESIS = TOOLS / "schemathesis" / "bin" / "schemathesis"

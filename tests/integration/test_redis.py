@@ -5,7 +5,7 @@ import json
 import pytest
 
 from geminichat.upstash import redis as client
-from infra.local.standins.faults import StandIn
+from tests.support.standins import StandIn
 
 SPENT = (
     "ERR max requests limit exceeded. Limit: 500000, Usage: 500000. See "

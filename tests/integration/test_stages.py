@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +18,12 @@ from botocore.exceptions import WaiterError
 
 from geminichat.domain.signing import StoredKeys
 from infra.command import CommandError
-from infra.local.serving import free_port, served
-from infra.paths import ROOT
+from infra.local.serving import free_port
 from infra.stages import deploy, destroy, put_secrets, stack
 from infra.stages.put_secrets import Secret
 from infra.stages.stage import Stage
+from tests.support import stage_commands
+from tests.support.standins import served
 
 TOKEN = "AXhyASQgNjE2ODk0YzUtZmI4"
 GIVEN = {"upstash-token": TOKEN, "gemini-api-key": "AIzaSyD-aaaaaaaaaaaaaaaaaaaa"}
@@ -290,25 +290,15 @@ def run(
     """Run a command as somebody with profiles and no credentials in the environment."""
     (home / "config").write_text(CONFIG)
     (home / "credentials").write_text(KEYS)
-    env = {
+    environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
-        "PYTHONPATH": "layers/core",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "AWS_PROFILE": "ops",
         "AWS_CONFIG_FILE": str(home / "config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(home / "credentials"),
         "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
-        **variables,
     }
-    return subprocess.run(
-        [sys.executable, "-m", f"infra.stages.{command}", *arguments],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        input="",
-    )
+    return stage_commands.run(command, *arguments, environment=environment | variables)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from geminichat import config
 from geminichat.clients import payments
-from infra.local.standins.stripe.driver import Stripe
 from infra.local.standins.stripe.events import sign
 from tests.support import cloud
 from tests.support.http_api import Client, Reply
 from tests.support.lambdas import invoke
+from tests.support.standins import Stripe
 
 HOOK = "/webhook/stripe"
 KEY = "sk_test_integration"

@@ -19,11 +19,11 @@ from geminichat.domain.identities import Identity
 from infra import running as description
 from infra.local import logs
 from infra.local.chaos import processes
-from infra.local.standins.faults import StandIn
-from infra.local.standins.stripe.driver import Stripe
 from infra.paths import ROOT
+from tests.support import stage_commands
 from tests.support.http_api import HttpApi
 from tests.support.person import Person
+from tests.support.standins import StandIn, Stripe
 
 START_TIMEOUT = 300.0
 """Seconds that a start may take; most of them are for a first build."""
@@ -104,15 +104,7 @@ class RunningStack:
 
     def run(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
         """Run a command of infra/stages on this stage, as `make` does, and return its result."""
-        arguments = ["local", "--data-folder", str(self.folder), *options]
-        return subprocess.run(
-            [sys.executable, "-m", f"infra.stages.{command}", *arguments],
-            cwd=ROOT,
-            env={"PATH": "", "PYTHONPATH": "layers/core", "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
+        return stage_commands.run(command, "local", "--data-folder", str(self.folder), *options)
 
     def live_settings(self, function: str) -> dict[str, str]:
         """Return the environment of the version behind a function's alias."""

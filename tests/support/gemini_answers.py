@@ -16,11 +16,11 @@ from typing import Any
 
 from aiohttp import web
 
-from infra.local.serving import HOST, free_port, served
+from infra.local.serving import HOST, free_port
 from infra.local.standins import gemini
-from infra.local.standins.faults import StandIn
 from infra.local.standins.gemini import BLOCK_REASONS, FINISH_REASONS, reply_to, tokens
 from tests.support import certificates
+from tests.support.standins import StandIn, served
 
 KEY, WRONG_KEY, NO_SERVERS_KEY = "right-key", "wrong-key", "key-without-server"
 TLS_KEY, IMPOSTORS_KEY = "key-for-tls", "key-for-another-host"

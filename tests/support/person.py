@@ -17,9 +17,9 @@ from geminichat.runtime import clock
 from geminichat.tables import subscriptions
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.users import User
-from infra.local.standins.stripe.driver import Stripe
 from tests.support import billing, outbox, stored
 from tests.support.http_api import Client, Reply
+from tests.support.standins import Stripe
 
 PASSWORD = "correct horse battery"
 OTHER_PASSWORD = "staple staple staple"

@@ -7,11 +7,11 @@ import pytest
 from geminichat.clients import gemini_sdk
 from infra.command import CommandError
 from infra.local import up
-from infra.local.serving import served
 from infra.local.standins import gemini
 from infra.stages import check_models, deploy
 from infra.stages import stage as stages
 from infra.stages.stage import Stage
+from tests.support.standins import served
 
 KEY = "a-key"
 WITHOUT_37 = [name for name in gemini.MODELS if name != "gemini-3.7-flash"]

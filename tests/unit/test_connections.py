@@ -8,7 +8,7 @@ from aiohttp import web
 
 from geminichat.clients import connections
 from geminichat.clients.connections import Posted
-from infra.local.serving import served
+from tests.support.standins import served
 
 CONNECTION = "L0SM9cOFvHcCIhw="
 

@@ -14,9 +14,7 @@ from aiohttp import web
 from geminichat.clients import gemini as client
 from geminichat.domain.messages import Reply
 from geminichat.domain.text import trim_lines
-from infra.local.serving import served
 from infra.local.standins import gemini
-from infra.local.standins.faults import StandIn
 from infra.local.standins.gemini import ERRORS, FAULTS
 from infra.template import ROOT
 from tests.support.gemini_answers import (
@@ -28,6 +26,7 @@ from tests.support.gemini_answers import (
     ask_googles,
     ask_ours,
 )
+from tests.support.standins import StandIn, served
 
 PYTHON = [sys.executable, "-W", "ignore"]
 

@@ -49,32 +49,6 @@ class Fault:
         return own | self.settings
 
 
-class StandIn:
-    """A test's client of a stand-in: its address, its faults and its journal."""
-
-    def __init__(self, url: str) -> None:
-        import httpx
-
-        self.url = url
-        self._http = httpx.Client(base_url=url, trust_env=False, verify=False)  # noqa: S501 # nosec B501 (http)
-
-    def fault(self, kind: str, **settings: Any) -> None:
-        """Add one fault."""
-        answer = self._http.post("/_faults", json={"kind": kind} | settings)
-        if answer.status_code != 201:
-            raise BadFault(answer.json()["error"])
-
-    def requests(self) -> list[dict[str, Any]]:
-        """Return the received requests, oldest first."""
-        seen: list[dict[str, Any]] = self._http.get("/_requests").json()["requests"]
-        return seen
-
-    def reset(self) -> None:
-        """Delete all faults and the journal."""
-        self._http.delete("/_faults")
-        self._http.delete("/_requests")
-
-
 class Faults:
     """The pending faults of a stand-in; `kinds` has the settings of each kind."""
 

@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 
 from geminichat.domain.identities import Identity
-from infra.local.standins.faults import StandIn
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
 from tests.support.person import PASSWORD, Person, new_email, new_mobile, problem
+from tests.support.standins import StandIn
 from tests.support.stored import codes_of, record_of, sessions_of, users_named, wrong_codes
 
 either = pytest.mark.parametrize("new", [new_email, new_mobile], ids=["email", "mobile"])

@@ -11,10 +11,10 @@ from geminichat.tables import users
 from geminichat.tables.limits import Counter
 from geminichat.tables.table import transact
 from geminichat.upstash.redis import evaluate
-from infra.local.standins.faults import StandIn
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
 from tests.support.person import OTHER_PASSWORD, PASSWORD, PROOF, Person, new_mobile, problem
+from tests.support.standins import StandIn
 from tests.support.stored import user_of
 from tests.support.wire import TRANSACT, Wire
 

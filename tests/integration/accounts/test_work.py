@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
-from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.person import PASSWORD, Person, new_email, new_mobile
+from tests.support.standins import StandIn
 from tests.support.wire import BATCH_GET, GET, TRANSACT, UPDATE, WIRE
 
 NOW = datetime.now(UTC)

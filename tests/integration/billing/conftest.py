@@ -5,12 +5,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra.local.serving import served
 from infra.local.standins.stripe import Endpoint, create_app
-from infra.local.standins.stripe.driver import Stripe
 from tests.support.billing import KEY, SECRET, set_secrets
 from tests.support.lambdas import Api
 from tests.support.person import Person
+from tests.support.standins import Stripe, served
 from tests.support.template import Values
 
 

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from infra.local.standins.stripe.driver import Stripe
 from tests.support.lambdas import Api
 from tests.support.person import PASSWORD, Person, new_mobile, problem
+from tests.support.standins import Stripe
 
 
 def test_a_user_who_registered_by_code_sets_a_password_subscribes_and_logs_in_with_it(

@@ -16,8 +16,6 @@ from geminichat.errors import Unavailable
 from geminichat.tables import live, subscriptions
 from geminichat.tables.codes import Codes
 from geminichat.tables.usage import Usage
-from infra.local.standins.faults import StandIn
-from infra.local.standins.stripe.driver import Stripe
 from tests.support import operators, queues
 from tests.support.aftermath import run_purge, run_sweep
 from tests.support.billing import set_secrets
@@ -27,6 +25,7 @@ from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import at_once
 from tests.support.person import PROOF, Person, new_mobile, problem
+from tests.support.standins import StandIn, Stripe
 from tests.support.stored import (
     forget_purges,
     items_of,

@@ -7,11 +7,11 @@ from itertools import count
 
 import pytest
 
-from infra.local.standins.stripe.driver import Stripe
 from tests.support.billing import deliver
 from tests.support.http_api import Reply
 from tests.support.lagging_index import delay_index
 from tests.support.person import Person, problem
+from tests.support.standins import Stripe
 from tests.support.template import Values
 from tests.support.wire import Died, Wire
 
@@ -135,7 +135,7 @@ def test_a_closed_page_with_the_same_idempotency_key_is_not_returned(payer: Pers
     first = payer.checkout().data["sessionId"]
     stored = payer.subscription()
     stored.update([type(stored).checkout_attempt.set(0)])  # as if the attempt was not stored
-    payer.stripe._api.post(f"/v1/checkout/sessions/{first}/expire").raise_for_status()
+    payer.stripe.api.post(f"/v1/checkout/sessions/{first}/expire").raise_for_status()
     assert payer.checkout().data["sessionId"] != first
 
 

@@ -8,18 +8,18 @@ import pytest
 
 from geminichat.clients import payments
 from infra.local.standins.stripe import PRO_PRICE
-from infra.local.standins.stripe.driver import Stripe
 from tests.support.billing import deliver, event, post, reconcile, sign_body
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import wait_until
 from tests.support.person import Person, problem
+from tests.support.standins import Stripe
 
 
 def customer(stripe: Stripe, **metadata: str) -> str:
     """Create a customer at Stripe without our API."""
     form = {f"metadata[{name}]": value for name, value in metadata.items()}
-    made = stripe._api.post("/v1/customers", data=form)
+    made = stripe.api.post("/v1/customers", data=form)
     return str(made.raise_for_status().json()["id"])
 
 
@@ -32,7 +32,7 @@ def buy(stripe: Stripe, customer_id: str, **metadata: str) -> dict[str, str]:
         "success_url": "https://front.example",
     }
     form |= {f"subscription_data[metadata][{name}]": text for name, text in metadata.items()}
-    session = stripe._api.post("/v1/checkout/sessions", data=form).raise_for_status().json()
+    session = stripe.api.post("/v1/checkout/sessions", data=form).raise_for_status().json()
     return stripe.act(session["id"], "pay")
 
 
@@ -165,7 +165,7 @@ def dearer(stripe: Stripe, monkeypatch: pytest.MonkeyPatch) -> str:
         "unit_amount": 1900,
         "recurring[interval]": "month",
     }
-    price: str = stripe._api.post("/v1/prices", data=form).raise_for_status().json()["id"]
+    price: str = stripe.api.post("/v1/prices", data=form).raise_for_status().json()["id"]
     monkeypatch.setenv("STRIPE_PRICE", price)
     return price
 
@@ -247,7 +247,7 @@ def test_a_user_who_never_paid_cannot_cancel_or_resume(payer: Person, verb: str)
 
 
 def test_a_customer_deleted_at_stripe_has_no_portal_and_no_subscription(subscriber: Person) -> None:
-    subscriber.stripe._api.delete(f"/v1/customers/{subscriber.customer_id()}").raise_for_status()
+    subscriber.stripe.api.delete(f"/v1/customers/{subscriber.customer_id()}").raise_for_status()
     for path, code in (("portal", "no-customer"), ("cancel", "no-subscription")):
         reply = subscriber.post(f"/subscription/{path}")
         assert (reply.status, reply.json["type"]) == (409, f"urn:geminichat:problem:{code}")

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from geminichat.domain.billing import REQUESTS_PER_HOUR
-from infra.local.standins.stripe.driver import Stripe
 from tests.support.lambdas import Api
 from tests.support.person import Person, problem
+from tests.support.standins import Stripe
 from tests.support.stored import set_stripe_requests
 
 ROUTES = [

@@ -20,9 +20,9 @@ from geminichat.domain.plans import Plan
 from geminichat.tables import subscriptions
 from geminichat.tables.table import transact
 from infra.local.standins.stripe import PRO_PRICE
-from infra.local.standins.stripe.driver import Stripe
 from tests.support.billing import deliver
 from tests.support.lambdas import Api
+from tests.support.standins import Stripe
 
 GIVES_PRO = {"active": True, "trialing": True, "past_due": True}
 
@@ -74,7 +74,7 @@ class Life:
             assert row.status in states
 
     def _post(self, path: str, form: dict[str, str]) -> dict[str, str]:
-        answer = self.stripe._api.post(path, data=form)
+        answer = self.stripe.api.post(path, data=form)
         answer.raise_for_status()
         made: dict[str, str] = answer.json()
         return made

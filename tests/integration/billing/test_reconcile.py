@@ -6,12 +6,12 @@ import pytest
 
 from geminichat.domain import times
 from geminichat.tables.subscriptions import Subscription
-from infra.local.serving import served
 from infra.local.standins.stripe import create_app
 from tests.support.billing import reconcile, set_secrets
 from tests.support.lagging_index import delay_index
 from tests.support.lambdas import invoke
 from tests.support.person import Person
+from tests.support.standins import served
 from tests.support.template import Values
 from tests.support.wire import Wire
 

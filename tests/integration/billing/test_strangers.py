@@ -10,10 +10,10 @@ import pytest
 
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.users import User
-from infra.local.standins.stripe.driver import Stripe
 from tests.support.aftermath import run_purge
 from tests.support.lambdas import Api
 from tests.support.person import Person, problem
+from tests.support.standins import Stripe
 from tests.support.stored import purge_of
 
 NOW = datetime.now(UTC)

@@ -8,9 +8,9 @@ import pytest
 from geminichat.operations import sync_subscription
 from geminichat.runtime import clock
 from geminichat.tables.users import User
-from infra.local.standins.stripe.driver import Stripe
 from tests.support.lambdas import Api
 from tests.support.person import Person, problem
+from tests.support.standins import Stripe
 from tests.support.wire import UPDATE, Wire
 
 
@@ -69,7 +69,7 @@ def test_an_open_page_is_returned_again(payer: Person) -> None:
 def test_an_expired_page_is_replaced_by_a_new_one(payer: Person) -> None:
     first = payer.checkout().data
     payer.stripe.ask("POST", "/_clock", {"advance": 0})
-    payer.stripe._api.post(f"/v1/checkout/sessions/{first['sessionId']}/expire")
+    payer.stripe.api.post(f"/v1/checkout/sessions/{first['sessionId']}/expire")
     second = payer.checkout().data
     assert second["sessionId"] != first["sessionId"]
     assert payer.checkout().data == second
@@ -157,7 +157,7 @@ def test_a_customer_without_an_email_gets_the_one_that_was_verified_later(
 def test_a_customer_deleted_at_stripe_is_replaced_by_a_new_one(subscriber: Person) -> None:
     first = subscriber.customer_id()
     before = len(subscriber.stripe.events())
-    subscriber.stripe._api.delete(f"/v1/customers/{first}").raise_for_status()
+    subscriber.stripe.api.delete(f"/v1/customers/{first}").raise_for_status()
     subscriber.undelivered = [one["event"]["id"] for one in subscriber.stripe.events()[before:]]
     subscriber.deliver_events()
     assert subscriber.plan() == "basic"
@@ -220,7 +220,7 @@ def test_a_cancellation_in_the_portal_can_be_undone_by_the_api(subscriber: Perso
     url = subscriber.post("/subscription/portal").data["url"]
     before = len(subscriber.stripe.events())
     form = {"do": "cancel", "subscription": subscriber.subscription_id()}
-    assert subscriber.stripe._api.post(url, data=form).status_code == 303
+    assert subscriber.stripe.api.post(url, data=form).status_code == 303
     subscriber.undelivered = [one["event"]["id"] for one in subscriber.stripe.events()[before:]]
     subscriber.deliver_events()
     assert subscriber.status()["cancelAtPeriodEnd"] is True

@@ -20,13 +20,13 @@ from geminichat.tables.stripe_events import HandledEvent
 from geminichat.tables.subscriptions import Subscription
 from geminichat.upstash import prompt_limits
 from infra.local.cloud.http_events import http_event
-from infra.local.standins.stripe.driver import Stripe
 from infra.local.standins.stripe.events import OLD_API_VERSION
 from tests.support.billing import KEY, SECRET, deliver, event, of_type, post, set_secrets, sign_body
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, invoke
 from tests.support.parallel import wait_until
 from tests.support.person import Person, problem
+from tests.support.standins import Stripe
 from tests.support.wire import ALWAYS, GET, PUT, QUERY, TRANSACT, Wire
 
 NOW = datetime.now(UTC)
@@ -143,7 +143,7 @@ def test_an_event_of_another_type_is_accepted_without_a_call(
 
 
 def test_an_event_about_a_foreign_customer_changes_nothing(api: Api, stripe: Stripe) -> None:
-    foreign = stripe._api.post("/v1/customers", data={"metadata[user_id]": "u_else"}).json()["id"]
+    foreign = stripe.api.post("/v1/customers", data={"metadata[user_id]": "u_else"}).json()["id"]
     body = event(data={"object": {"object": "subscription", "customer": foreign}})
     assert post(api, body, sign_body(body)).status == 200
 

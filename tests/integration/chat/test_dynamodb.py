@@ -14,12 +14,12 @@ from geminichat.runtime import deadlines
 from geminichat.tables.messages import pages
 from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.messages.tombstones import purge
-from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, run_sweep
 from tests.support.gemini_events import last
 from tests.support.lagging_index import delay_index
 from tests.support.lambdas import Poller
 from tests.support.person import Person, problem
+from tests.support.standins import StandIn
 from tests.support.stored import fill_room, messages_in
 from tests.support.template import Values
 from tests.support.wire import ALWAYS, BATCH_GET, BATCH_WRITE, GET, UPDATE, Wire

@@ -10,11 +10,11 @@ from geminichat.domain import times
 from geminichat.domain.quota import UNPROVEN_PROMPTS
 from geminichat.runtime import clock
 from geminichat.tables.usage import Usage
-from infra.local.standins.faults import StandIn
 from tests.support import worst_cost
 from tests.support.environment import VALUES
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person, problem
+from tests.support.standins import StandIn
 
 DAILY_PROMPTS = 5
 

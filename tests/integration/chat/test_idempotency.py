@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from infra.local.standins.faults import StandIn
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person
+from tests.support.standins import StandIn
 from tests.support.stored import prompts
 from tests.support.wire import SEND, Wire
 

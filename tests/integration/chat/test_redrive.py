@@ -14,13 +14,13 @@ from geminichat.tables.messages.prompts import list_failed
 from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.messages.tombstones import purge
 from geminichat.tables.usage import Usage
-from infra.local.standins.faults import StandIn
 from tests.support import operators
 from tests.support.aftermath import bring_to_rest
 from tests.support.lagging_index import delay_index
 from tests.support.lambdas import Poller
 from tests.support.person import Person
 from tests.support.queues import count_messages, job_of, send_dead_letter
+from tests.support.standins import StandIn
 from tests.support.stored import NO_ROOM, messages_in, prompts
 from tests.support.template import Values
 from tests.support.wire import SEND, TRANSACT, Died, Wire

@@ -27,11 +27,11 @@ from geminichat.tables.messages.leases import LeasedPrompt
 from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.usage import Usage, delete_all
 from geminichat.upstash import prompt_limits
-from infra.local.standins.faults import StandIn
 from tests.support.aftermath import check_settled, run_sweep
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person, problem
+from tests.support.standins import StandIn
 from tests.support.stored import prompts
 
 LEASE = timedelta(minutes=10)

@@ -16,7 +16,6 @@ from geminichat.tables import live, pieces
 from geminichat.tables.messages import leases
 from geminichat.tables.messages.prompts import request_stop
 from geminichat.tables.messages.stored import StoredMessage
-from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check, run_sweep
 from tests.support.gemini_events import last, piece
 from tests.support.http_api import Reply
@@ -25,6 +24,7 @@ from tests.support.moments import NOON
 from tests.support.parallel import wait_until
 from tests.support.person import Person
 from tests.support.queues import purge
+from tests.support.standins import StandIn
 from tests.support.stored import end_leases, messages_in, prompts
 from tests.support.wire import BATCH_GET, Wire
 

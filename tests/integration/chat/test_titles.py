@@ -12,11 +12,11 @@ from geminichat.clients import title_queue
 from geminichat.domain import times, titles
 from geminichat.domain.rooms import TITLE_LENGTH
 from geminichat.tables.usage import Usage
-from infra.local.standins.faults import StandIn
 from tests.support.gemini_events import piece
 from tests.support.lambdas import Poller
 from tests.support.parallel import at_once
 from tests.support.person import Person
+from tests.support.standins import StandIn
 from tests.support.template import Values
 from tests.support.wire import BATCH_GET, SEND, TRANSACT, Died, Wire
 

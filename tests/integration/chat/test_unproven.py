@@ -12,11 +12,11 @@ from geminichat.runtime import clock
 from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.usage import Usage
 from geminichat.upstash import prompt_limits
-from infra.local.standins.faults import StandIn
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import repeat_at_once
 from tests.support.person import Person, problem
+from tests.support.standins import StandIn
 from tests.support.wire import Wire
 
 

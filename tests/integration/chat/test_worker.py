@@ -19,13 +19,13 @@ from geminichat.operations import finish_prompt
 from geminichat.tables.messages import leases
 from geminichat.tables.messages.leases import LeaseLost
 from geminichat.tables.messages.stored import StoredMessage
-from infra.local.standins.faults import StandIn
 from tests.support.aftermath import bring_to_rest, check, run_sweep
 from tests.support.gemini_answers import INPUTS
 from tests.support.gemini_events import last, piece
 from tests.support.lambdas import Context, Poller, handler_of
 from tests.support.person import Person
 from tests.support.queues import count_messages, job_of, purge, send_dead_letter
+from tests.support.standins import StandIn
 from tests.support.stored import NO_ROOM, count_prompts, end_leases, messages_in, prompts
 from tests.support.template import Values
 from tests.support.wire import HIDE, HIDES, SEND, TRANSACT, UPDATE, Died, Wire

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra.local.serving import served
 from tests.support.sockets import Connections
+from tests.support.standins import served
 from tests.support.template import Values
 
 

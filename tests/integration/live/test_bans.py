@@ -8,13 +8,13 @@ import pytest
 
 from geminichat.domain.live import EndedFrame
 from geminichat.tables import live
-from infra.local.standins.faults import StandIn
 from tests.support import operators
 from tests.support.gemini_events import piece
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import wait_until
 from tests.support.person import Person, problem
 from tests.support.sockets import Connections, Socket
+from tests.support.standins import StandIn
 from tests.support.stored import prompts
 
 PIECE = piece("more and more ")

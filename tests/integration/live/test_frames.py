@@ -14,11 +14,11 @@ from geminichat.domain.live import MAX_FRAME, AgainFrame, EndedFrame, LookFrame,
 from geminichat.operations import live_reply
 from geminichat.tables import live, pieces
 from geminichat.tables.messages.stored import StoredMessage
-from infra.local.standins.faults import StandIn
 from tests.support.gemini_events import whole as whole_reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
 from tests.support.sockets import Connections, Socket
+from tests.support.standins import StandIn
 from tests.support.template import Values
 from tests.support.wire import ALWAYS, BATCH_GET, PUT, TRANSACT, UPDATE, Wire
 

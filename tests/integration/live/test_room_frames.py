@@ -3,10 +3,10 @@
 import json
 from collections.abc import Sequence
 
-from infra.local.standins.faults import StandIn
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
 from tests.support.sockets import Connections, Socket
+from tests.support.standins import StandIn
 from tests.support.template import Values
 
 

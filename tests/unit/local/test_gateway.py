@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from infra.local.cloud.gateway import IN_FLIGHT, MAX_BODY, Gateway
-from infra.local.serving import served
+from tests.support.standins import served
 
 PREFIX = "/_aws/execute-api/api1/$default"
 

@@ -11,10 +11,9 @@ from google.api_core import exceptions
 from google.generativeai.types import GenerateContentResponse, RequestOptions
 
 from geminichat.domain import titles
-from infra.local.serving import served
 from infra.local.standins import gemini
-from infra.local.standins.faults import StandIn
 from infra.local.standins.gemini import reply_to, tokens
+from tests.support.standins import StandIn, served
 
 MODEL = "gemini-2.5-flash"
 PATIENCE = RequestOptions(timeout=2, retry=None)

@@ -14,13 +14,12 @@ import stripe
 from aiohttp import web
 
 from geminichat.domain.webhooks import CHANGES_PLAN
-from infra.local.serving import served
 from infra.local.standins.stripe import EVENTS, PRO_PRICE, Endpoint, create_app
-from infra.local.standins.stripe.driver import Stripe
 from infra.local.standins.stripe.events import OLD_API_VERSION
 from infra.local.standins.stripe.ledger import months_later
 from infra.local.standins.stripe.protocol import parse_form
 from tests.support.parallel import wait_until
+from tests.support.standins import Stripe, served
 
 KEY = "sk_test_local"
 SECRET = "whsec_local"

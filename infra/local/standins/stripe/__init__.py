@@ -7,7 +7,6 @@ api.py       the operations of the Stripe API
 browser.py   a person's actions in Checkout and the billing portal; pages.py has the HTML
 controls.py  actions that only a test can take
 app.py       all of it as one web application, with faults and persistence
-driver.py    a client for tests
 """
 
 from infra.local.standins.stripe.app import create_app

@@ -1,25 +1,80 @@
-"""A client of the stand-in for tests: the test controls in addition to Stripe's API."""
+"""Servers that run in a test's process, and clients of the stand-ins."""
 
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
+from aiohttp import web
 
-from infra.local.standins.faults import StandIn
+from infra.local.serving import serve
+from infra.local.standins.faults import BadFault
 from infra.local.standins.stripe.protocol import Json
 
 
+@contextmanager
+def served(
+    create: Callable[[], web.Application], port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """Serve an application from another thread while the block runs; yield the URL."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def start() -> tuple[web.AppRunner, str]:
+        return await serve(create(), port, tls)
+
+    async def stop() -> None:
+        await runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # responses that nobody reads
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    runner, url = asyncio.run_coroutine_threadsafe(start(), loop).result(timeout=10)
+    try:
+        yield url
+    finally:
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(timeout=10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=10)
+        loop.close()
+
+
+class StandIn:
+    """A test's client of a stand-in: its address, its faults and its journal."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=url, trust_env=False, verify=False)  # noqa: S501 # nosec B501 (http)
+
+    def fault(self, kind: str, **settings: Any) -> None:
+        """Add one fault."""
+        answer = self._http.post("/_faults", json={"kind": kind} | settings)
+        if answer.status_code != 201:
+            raise BadFault(answer.json()["error"])
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return the received requests, oldest first."""
+        seen: list[dict[str, Any]] = self._http.get("/_requests").json()["requests"]
+        return seen
+
+    def reset(self) -> None:
+        """Delete all faults and the journal."""
+        self._http.delete("/_faults")
+        self._http.delete("/_requests")
+
+
 class Stripe(StandIn):
-    """A running stand-in."""
+    """Stripe's stand-in: its test controls in addition to Stripe's API."""
 
     def __init__(self, url: str, secret_key: str) -> None:
         super().__init__(url)
         self.secret_key = secret_key
-        self._api = httpx.Client(
-            base_url=url,
-            auth=(secret_key, ""),
-            trust_env=False,
-            verify=False,  # noqa: S501 # nosec B501 (http)
-        )
+        self.api = httpx.Client(base_url=url, auth=(secret_key, ""), trust_env=False, verify=False)  # noqa: S501
 
     def ask(self, method: str, path: str, body: Json | None = None) -> Any:
         """Call a test control and return its answer."""
@@ -29,7 +84,7 @@ class Stripe(StandIn):
 
     def get(self, path: str, **params: Any) -> Any:
         """Return the API's answer."""
-        answer = self._api.get(path, params=params)
+        answer = self.api.get(path, params=params)
         answer.raise_for_status()
         return answer.json()
 
