@@ -1,6 +1,6 @@
 """GET /chatroom/{id}/message: a room's messages after a given one, for polling."""
 
-from geminichat.api import Request, Response, endpoint, ok, unchanged_or
+from geminichat.api import Request, Response, add_etag, endpoint, ok
 from geminichat.domain import ids
 from geminichat.domain.messages import MessagePage
 from geminichat.errors import InvalidRequest, NotFound
@@ -19,4 +19,4 @@ def handler(request: Request) -> Response[MessagePage]:
 
     after = ids.message_id(room_id, start) if start else None
     page = MessagePage.of(found, after, request.cursor(scope, last), reload=is_hidden)
-    return unchanged_or(ok(page, "Messages found."), request)
+    return add_etag(ok(page, "Messages found."), request)

@@ -63,7 +63,7 @@ def give_title(job: TitleJob, now: datetime) -> None:
     model = config.catalogue().cheapest(now.date())
     question = titles.question(prompt.content, reply.content)
     cap = config.plan_limits()[subscriptions.plan_of(subscription, now)].spending
-    price = titles.price(model, question, job.chatroom_id, now, cap, config.stage_cap())
+    price = titles.reserve(model, question, job.chatroom_id, now, cap, config.stage_cap())
     title_id, words = ids.new("t"), titles.first_words(prompt.content)
 
     change_notices.announce(change_notices.notice("titled", room.chatroom_id, now), job.user_id)

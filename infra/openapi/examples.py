@@ -347,8 +347,8 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     (
         "chatroom_",
         SpendingLimit(
-            "This prompt could exceed your plan's $0.50 per day. Send a shorter one, or this one"
-            f" again at {MIDNIGHT}.",
+            "This prompt could exceed your plan's $0.50 per day. Send a shorter one, or send this"
+            f" one again at {MIDNIGHT}.",
             extensions={"resetsAt": MIDNIGHT},
         ),
     ),

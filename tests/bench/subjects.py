@@ -88,7 +88,7 @@ def _sent_codes(purpose: codes.Purpose) -> list[Item]:
             "kid": "k1",
             "purpose": str(purpose),
             "sent_at": times.millis(NOW - timedelta(minutes=1)),
-            "sender": codes.sender("203.0.113.7", None),
+            "sender": codes.name_caller("203.0.113.7", None),
         }
     ]
 

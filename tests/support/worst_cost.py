@@ -82,7 +82,7 @@ def title() -> float:
     plain = titles.question("a" * CONTENT_LENGTH, "a" * CONTENT_LENGTH)
     now, cap = datetime(2026, 1, 1, tzinfo=UTC), spending.StageCap(0)
     model = CATALOGUE.cheapest(date.min)
-    prices = [titles.price(model, asked, "r", now, 0, cap) for asked in (longest, plain)]
+    prices = [titles.reserve(model, asked, "r", now, 0, cap) for asked in (longest, plain)]
     return max(price.amount for price in prices) / MILLION
 
 

@@ -13,11 +13,11 @@ from geminichat.api import (
     SECURITY_HEADERS,
     Request,
     Response,
+    add_etag,
     created,
     endpoint,
     no_content,
     ok,
-    unchanged_or,
 )
 from geminichat.domain.messages import NewPrompt
 from geminichat.domain.rooms import NewRoom, RoomChange
@@ -206,7 +206,7 @@ def test_a_204_has_no_body() -> None:
 
 @endpoint(public=True)
 def send_tagged(request: Request) -> Response[Echo]:
-    return unchanged_or(ok(Echo("a"), "Same."), request)
+    return add_etag(ok(Echo("a"), "Same."), request)
 
 
 TAG = send_tagged(event(), None)["headers"]["etag"]

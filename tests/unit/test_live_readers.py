@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from functions.docs_asset import live_reader
-from geminichat.domain.live import TextFrame, encode, rest, utf16_length
+from geminichat.domain.live import TextFrame, encode, skip_units, utf16_length
 from infra.local.serving import serve
 from infra.paths import ROOT
 from tests.support.reader_rule import beginning
@@ -66,7 +66,7 @@ class Server:
     async def _send(self, before: str) -> None:
         common = beginning(before, utf16_length(before)) if self.text.startswith(before) else ""
         start = utf16_length(common)
-        text = rest(self.text, start)
+        text = skip_units(self.text, start)
         frame = TextFrame(message_id="m", attempt=self.attempt, start=start, text=text)
         await self._post(encode(frame).decode())
 
@@ -90,7 +90,7 @@ class Server:
         start = int(request.query["from"])
         prompt: dict[str, Any] = {"id": "m", "status": self.status}
         if self.status == "generating":
-            text = rest(self.text, start)
+            text = skip_units(self.text, start)
             prompt["partial"] = {"attempt": self.attempt, "from": start, "text": text}
         if self.status == "answered":
             prompt["reply"] = {"content": REPLIES[-1]}

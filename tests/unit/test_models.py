@@ -106,7 +106,7 @@ def test_a_thinking_level_unknown_to_the_model_becomes_the_next_higher_one() -> 
         ({"models": {"gemini-3.6-flash": {"replacedBy": "gpt-5"}}}, "replaced by gpt-5"),
         (
             {"models": {"gemini-3.6-flash": {"replacedBy": "gemini-2.5-flash"}}},
-            "which is no later model",
+            "which is unknown or leads back to it",
         ),
         ({"models": {"gemini-3.6-flash": {"price": 1}}}, "unknown field `price`"),
         ({"models": {"gemini-3.6-flash": {"input": "free"}}}, "Expected `float`"),

@@ -1,6 +1,6 @@
-"""The edge of administration: read a question or an operator's act from `make admin`'s invocation.
+"""The administration edge: turn an invocation by `make admin` into a Question or an Act.
 
-IAM decides who may invoke these functions, which have no route. An act is performed only for an
+These functions have no route; IAM decides who may invoke them. An act is performed only for an
 operator whom STS has identified.
 """
 
@@ -20,14 +20,14 @@ from geminichat.runtime import clock, log
 
 
 class Invocation(msgspec.Struct, frozen=True, kw_only=True):
-    """An invocation: a request in JSON, and for an act the headers that identify its operator."""
+    """A request in JSON and, for an act, the signed headers that identify the operator."""
 
     request: str
     proof: Mapping[str, str] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The outcome of an act or of its dry run, as a sentence and in values."""
+    """The outcome of an act or of its dry run: a sentence and the values behind it."""
 
     message: str
     details: Mapping[str, Any] = {}
@@ -35,13 +35,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Whether an earlier invocation performed the act."""
 
 
-DONE_BEFORE = Outcome(message="This was done before.", done_before=True)
+DONE_BEFORE = Outcome(message="This act was performed before.", done_before=True)
 
 type Handler = Callable[[dict[str, Any], Any], Any]
 
 
 def answers[Q: Question](kind: Any) -> Callable[[Callable[[Q, datetime], Any]], Handler]:
-    """Turn a function that answers questions of this kind into a Lambda handler."""
+    """Turn a function that answers questions of the type `kind` into a Lambda handler."""
 
     def turn(answer: Callable[[Q, datetime], Any]) -> Handler:
         def handle(invocation: Invocation, _account: str) -> Any:
@@ -54,7 +54,7 @@ def answers[Q: Question](kind: Any) -> Callable[[Callable[[Q, datetime], Any]], 
 
 
 def performs[A: Act](kind: Any) -> Callable[[Callable[[A, str, datetime], Outcome]], Handler]:
-    """Turn a function that performs acts of this kind for an operator into a Lambda handler."""
+    """Turn a function that performs acts of the type `kind` into a Lambda handler."""
 
     def turn(perform: Callable[[A, str, datetime], Outcome]) -> Handler:
         def handle(invocation: Invocation, account: str) -> Outcome:
@@ -78,9 +78,9 @@ def performs[A: Act](kind: Any) -> Callable[[Callable[[A, str, datetime], Outcom
 
 
 def _handler(function: Callable[..., Any], handle: Callable[[Invocation, str], Any]) -> Handler:
-    """Return a handler that answers `{"data": …}`, or `{"error": code, "message": …}`.
+    """Return a handler that answers `{"data": …}`; an AppError is `{"error": code, "message": …}`.
 
-    Any other exception fails the invocation, and its traceback is in the log.
+    Any other exception makes the invocation fail; Lambda logs the traceback.
     """
 
     @functools.wraps(function)

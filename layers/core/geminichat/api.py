@@ -1,9 +1,9 @@
 """The HTTP edge: turn API Gateway's event into a Request, and a handler's Response into an answer.
 
-`@endpoint` authenticates unless told `public=True`, and turns an AppError into problem+json (RFC
-9457) and any other exception into a bare 500 that tells the caller nothing but the request id.
-`within` limits the total seconds of a request's network calls, for endpoints whose calls have
-deadlines that add up to more than a caller waits.
+`@endpoint` authenticates the caller unless `public=True`. It turns an AppError into problem+json
+(RFC 9457), and any other exception into a 500 that tells the caller only the request id. `within`
+limits the seconds of all network calls of a request together, because the deadlines of single
+calls can add up to more than a caller waits.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from geminichat.domain.tokens import Tokens
 
 MAX_BODY = 256 * 1024
-"""The largest body, in bytes: each text within its own limit fits, however it is escaped."""
+"""Bytes of the largest request body; the longest prompt fits, even with every character escaped."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -76,7 +76,7 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """The API's own address, as the caller reached it."""
+        """The scheme and host of the URL that the caller requested."""
         scheme = self.headers.get("x-forwarded-proto", "https")
         return f"{scheme}://{self.headers.get('host', 'localhost')}"
 
@@ -88,7 +88,7 @@ class Request(msgspec.Struct, frozen=True):
         return self.claims
 
     def body[T](self, kind: type[T], *, optional: bool = False) -> T:
-        """Return the body as `kind`; an `optional` body that is missing has the defaults of `kind`.
+        """Return the body as `kind`, or the defaults of `kind` if an `optional` body is missing.
 
         Raises InvalidRequest with a pointer, BodyTooLarge, UnsupportedMedia.
         """
@@ -119,7 +119,7 @@ class Request(msgspec.Struct, frozen=True):
         return key
 
     def page[T](self, scope: str, kind: type[T]) -> tuple[int, T | None]:
-        """Return `?limit=` and the position in `?cursor=`, None for the first page.
+        """Return `?limit=` and the position in `?cursor=`; the position is None for the first page.
 
         `scope` names the list. Raises InvalidRequest for a cursor of another list or another user.
         """
@@ -149,7 +149,7 @@ class Request(msgspec.Struct, frozen=True):
         return None if text is None else int(text)
 
     def cursor(self, scope: str, position: object) -> str | None:
-        """Return the cursor for the page that begins at `position`; None for None."""
+        """Return a signed cursor that holds `position`, or None if `position` is None."""
         if position is None:
             return None
         signing = config.signing_keys()
@@ -157,7 +157,7 @@ class Request(msgspec.Struct, frozen=True):
         return cursors.write(position, f"{self.user_id} {scope}", signing.current, key)
 
     def tokens(self, session: OpenSession) -> "Tokens":
-        """Return the session's pair of tokens, and its device's token."""
+        """Return the session's access token, refresh token and device token."""
         from geminichat import access_tokens
         from geminichat.domain import devices
         from geminichat.domain.tokens import Tokens
@@ -177,9 +177,10 @@ class Request(msgspec.Struct, frozen=True):
         return Tokens.pair(session, access_token, device_token, self.now)
 
     def optional_caller(self) -> OptionalCaller | None:
-        """Return the session of a public request's access token, or None without a valid one.
+        """Return the session that a public request's access token names, or None.
 
-        An invalid token is ignored, since old clients may send one with every request.
+        An expired token still names its session. An invalid token is ignored, because old clients
+        may send one with every request.
         """
         from geminichat import access_tokens
 
@@ -193,10 +194,10 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Response[T = None](msgspec.Struct, frozen=True):
-    """One answer; `data` is a msgspec struct or None, `body` replaces the whole envelope.
+    """An answer; `data` is a msgspec struct or None, `body` replaces the whole JSON envelope.
 
-    A body is one of a few documents: its ETag and encodings are computed once per sandbox. The
-    handler's annotation names the struct of `data`; the OpenAPI document reads it there.
+    Use `body` only for a few fixed documents: a sandbox caches the ETag and encoding of each. The
+    OpenAPI document reads the type of `data` from the handler's return annotation.
     """
 
     status: int
@@ -234,24 +235,24 @@ def no_content() -> Response:
 
 
 def document(text: str, headers: Mapping[str, str], request: Request) -> Response:
-    """Return a text, in gzip if the client accepts that, or a 304 if the client has it."""
+    """Return the text, gzipped if the client accepts gzip, or a 304 if the client has the text."""
     headers = {**headers, "vary": "accept-encoding"}
     codings = request.headers.get("accept-encoding", "").lower()
     if not re.search(r"\bgzip\b(?!\s*;\s*q=0)", codings):
-        return unchanged_or(Response(200, headers=headers, body=text), request)
+        return add_etag(Response(200, headers=headers, body=text), request)
     headers["content-encoding"] = "gzip"
-    return unchanged_or(Response(200, headers=headers, body=_gzip(text)), request)
+    return add_etag(Response(200, headers=headers, body=_gzip(text)), request)
 
 
 @functools.cache
 def _gzip(text: str) -> bytes:
-    import gzip  # two functions use it
+    import gzip  # most functions do not need it
 
     return gzip.compress(text.encode(), mtime=0)
 
 
-def unchanged_or[T](response: Response[T], request: Request) -> Response[T]:
-    """Return the 200 with an ETag, or a 304 if `If-None-Match` has that ETag (RFC 9110, 13.1.2)."""
+def add_etag[T](response: Response[T], request: Request) -> Response[T]:
+    """Return the response with an ETag, or a 304 if `If-None-Match` has it (RFC 9110, 13.1.2)."""
     if response.body is None:
         etag = _etag(msgspec.json.encode(response.data))
     else:
@@ -297,8 +298,8 @@ def endpoint(
 ) -> Callable[..., Any]:
     """Turn a function from Request to Response into a Lambda handler.
 
-    `errors` declares the errors that the endpoint can answer; the OpenAPI document and the tests
-    read them. Errors that every endpoint of its kind has are implied (infra/openapi/endpoints.py).
+    `errors` declares the errors that the endpoint can answer, for the OpenAPI document and the
+    tests. infra/openapi/endpoints.py adds the errors that all endpoints of the same kind have.
     """
     if handler is None:
         return functools.partial(endpoint, public=public, errors=errors, within=within)
@@ -460,7 +461,7 @@ def _limit_reads(request: Request) -> None:
 
 def _is_json(content_type: str) -> bool:
     """Return whether a content type is JSON in UTF-8 (RFC 8259; RFC 6839 for `+json`)."""
-    if "," in content_type:  # sent twice, which API Gateway joins
+    if "," in content_type:  # API Gateway joins a header that was sent twice
         return all(_is_json(one) for one in content_type.split(","))
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     for parameter in parameters:
@@ -492,7 +493,7 @@ def _success(response: Response[Any], request_id: str) -> dict[str, Any]:
 
 
 def problem_answer(error: AppError, request_id: str) -> dict[str, Any]:
-    """Return an error's answer in API Gateway's format."""
+    """Return the problem+json answer to an error, in API Gateway's format."""
     problem: dict[str, Any] = {
         "type": PROBLEM_TYPE + error.code,
         "title": error.title,

@@ -1,8 +1,8 @@
 """Settings and secrets, read once per sandbox.
 
 A setting is an environment variable that the template declares. A secret is an SSM SecureString
-parameter whose name is a setting; it is fetched at first use, one call per parameter, and again
-after five minutes so that a rotated key is picked up.
+parameter, and a setting holds the parameter's name. A secret is fetched at first use, one call per
+parameter, and again after five minutes, so that a sandbox learns of a rotated key.
 """
 
 import functools
@@ -26,11 +26,11 @@ VERSION = "0.1.0"
 """The version of this release; pyproject.toml says the same."""
 
 SECRET_LIFETIME = 300.0
-"""Seconds a fetched secret is used before it is read again."""
+"""Seconds for which a fetched secret is used before it is fetched again."""
 
 
 def setting(name: str) -> str:
-    """Return the environment variable `name`. Raises RuntimeError where it is missing."""
+    """Return the environment variable `name`. Raises RuntimeError if it is missing."""
     value = os.environ.get(name)
     if value is None:
         raise RuntimeError(f"The setting {name} is missing: declare it in template.yaml.")
@@ -58,8 +58,8 @@ def console_link(page: str) -> str:
 
 
 def burst_limit() -> "Burst":
-    """Return the number of prompts that a user may send per short window."""
-    from geminichat.domain.quota import Burst  # most functions know no limits of prompts
+    """Return the limit on a user's prompts per short window."""
+    from geminichat.domain.quota import Burst  # most functions do not need limits on prompts
 
     return Burst(prompts=number("BURST_PROMPTS"), seconds=number("BURST_SECONDS"))
 
@@ -82,7 +82,7 @@ def plan_limits() -> dict[Plan, "PlanLimits"]:
 
 
 def stage_cap() -> "StageCap":
-    """Return the most that all users together may spend on a day."""
+    """Return the limit on the daily spending of all users together."""
     from geminichat.domain.spending import StageCap
 
     return StageCap(micro_dollars("STAGE_DAILY_DOLLARS"))
@@ -90,7 +90,10 @@ def stage_cap() -> "StageCap":
 
 @functools.cache
 def catalogue() -> "Catalogue":
-    """Return the catalogue of models, with the operator's changes. Raises ValueError."""
+    """Return the catalogue of models with the operator's changes.
+
+    Raises ValueError if the changed catalogue is invalid.
+    """
     import tomllib  # few functions need these
     from pathlib import Path
 
@@ -120,9 +123,9 @@ _fetched: dict[str, _Fetched] = {}
 
 
 def secret(setting_name: str) -> str:
-    """Return the secret whose SSM parameter the setting names, from memory while it is fresh.
+    """Return the secret in the SSM parameter that the setting names, cached for five minutes.
 
-    When SSM fails, a value that is already known remains in use.
+    If SSM fails, the last known value remains in use.
     """
     parameter = setting(setting_name)
     known = _fetched.get(parameter)
@@ -140,12 +143,12 @@ def secret(setting_name: str) -> str:
 
 
 def forget_secrets() -> None:
-    """Drop all known secrets, so that the next use reads them."""
+    """Drop all cached secrets, so that the next use fetches them."""
     _fetched.clear()
 
 
 def _read_parameter(name: str) -> str:
-    from geminichat.runtime import aws_client  # pages that need no secret do not import it
+    from geminichat.runtime import aws_client  # functions without secrets do not need it
 
     ssm = aws_client.Client("ssm", connect=1, read=2, attempts=3)
     answer = ssm.call("GetParameter", {"Name": name, "WithDecryption": True})

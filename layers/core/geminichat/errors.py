@@ -1,7 +1,7 @@
-"""Every error that a caller may see; each knows its HTTP status and its stable code.
+"""Every error that a caller may see; each has an HTTP status and a stable code.
 
     AppError                      500  internal-error
-    ├── InvalidRequest            400  bad-request (with pointers where the body is at fault)
+    ├── InvalidRequest            400  bad-request (with pointers if the body is invalid)
     │   ├── WeakPassword          400  weak-password
     │   ├── InvalidCode           400  invalid-code
     │   ├── InvalidSignature      400  invalid-signature
@@ -46,8 +46,8 @@
     │   └── PaymentProviderFailed 502  payment-provider
     └── Unavailable               503  unavailable
 
-A class's docstring describes its code in the OpenAPI document; `detail` is what the caller reads.
-`geminichat.api` writes them as RFC 9457 problem details.
+A class's docstring describes its code in the OpenAPI document; `detail` is a sentence for the
+caller. `geminichat.api` turns an error into problem details (RFC 9457).
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ PROBLEM_TYPE = "urn:geminichat:problem:"
 
 
 class FieldProblem(msgspec.Struct, frozen=True):
-    """One problem in a body: where (a JSON pointer, RFC 6901) and what."""
+    """A problem in a request body: its place (a JSON pointer, RFC 6901) and its explanation."""
 
     pointer: str
     detail: str
@@ -70,7 +70,7 @@ class InvalidField(ValueError):
     """A field of a body breaks a rule; raised while the body is parsed."""
 
     def __init__(self, name: str, detail: str) -> None:
-        """Keep the field's name on the wire, and what is wrong with it."""
+        """Keep the field's name on the wire, and the explanation of the problem."""
         super().__init__(detail)
         self.name = name
 
@@ -93,7 +93,7 @@ class AppError(Exception):
         headers: Mapping[str, str] | None = None,
         extensions: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep the details of this case; the rest comes from the class."""
+        """Keep the details of this case; status, title and code come from the class."""
         self.detail = self.detail if detail is None else detail
         super().__init__(self.detail)
         self.errors = errors or self.errors
@@ -110,7 +110,7 @@ class InvalidRequest(AppError):
 
     @classmethod
     def at(cls, problems: Mapping[str, str]) -> Self:
-        """Return the error for the problems at these pointers."""
+        """Return the error with these problems: explanations by JSON pointer."""
         listed = [FieldProblem(pointer, detail) for pointer, detail in problems.items()]
         first = listed[0]
         return cls(f"The request body is invalid. {first.pointer}: {first.detail}.", errors=listed)
@@ -138,7 +138,7 @@ class InvalidSignature(InvalidRequest):
 
 
 class WrongMode(InvalidRequest):
-    """A test event was sent to an endpoint for live mode, or the other way round."""
+    """A test event was sent to a live endpoint, or a live event to a test endpoint."""
 
     code = "wrong-mode"
 
@@ -237,7 +237,7 @@ class IdentityNotVerified(Conflict):
     """The identity that the account signed up with is not verified yet."""
 
     code = "identity-not-verified"
-    detail = "Verify the identity that you signed up with first."
+    detail = "First verify the identity that you signed up with."
 
 
 class KeyInUse(Conflict):
@@ -262,7 +262,7 @@ class NotGenerating(Conflict):
 
 
 class ChangedMeanwhile(Conflict):
-    """The room's line has changed, or hides the message: load the room again."""
+    """The room has changed, or the message is hidden: load the room again."""
 
     code = "changed-meanwhile"
     detail = "The conversation has changed meanwhile. Load the chatroom again."
@@ -306,7 +306,7 @@ class TooManyRooms(Conflict):
 
 
 class AlreadySubscribed(Conflict):
-    """The user has a subscription already; `detail` says what to do about it."""
+    """The user already has a subscription; `detail` says how to proceed."""
 
     code = "already-subscribed"
     detail = "You already have a subscription. See GET /subscription/status."
@@ -411,7 +411,7 @@ class TooManyInFlight(TooManyRequests):
 
 
 class StageLimit(TooManyRequests):
-    """All users together have used up the service's budget of the day for prompts."""
+    """All users together have used up the service's daily budget for prompts."""
 
     code = "service-limit"
 

@@ -1,8 +1,8 @@
 """Metrics: numbers that CloudWatch reads from log lines (its embedded metric format).
 
-No call is made. Powertools' metrics are not imported: they cost most functions 2 ms.
+No network call is made. Powertools' metrics are not imported: in most functions, that takes 2 ms.
 
-Every metric is named here. infra/observability.yaml draws them and raises alarms on them.
+This module names every metric; infra/observability.yaml has the dashboard and the alarms.
 """
 
 import time
@@ -17,25 +17,25 @@ NAMESPACE = "geminichat"
 
 
 class Values(TypedDict, total=False):
-    """The metrics: counts, and seconds where the name ends in Seconds."""
+    """The metrics: seconds if the name ends in Seconds, percent if in Share, otherwise counts."""
 
     PromptsAccepted: int
     PromptsRefused: int
     """Prompts that were refused because a limit was reached."""
     SpendingShare: int
-    """How much of the stage's daily cap is spent or reserved, in percent, at a sweep."""
+    """The part of the stage's daily cap that is spent or reserved at a sweep."""
     StageLimitRefusals: int
     """Prompts that were refused because all users together have reached the stage's daily cap."""
     PromptsAnswered: int
     PromptsStopped: int
     """Prompts that their users stopped, queued ones included."""
     PromptsFailed: int
-    """Prompts that ended with an error, which their users can read."""
+    """Prompts that failed, with an error that the user can read."""
     TitlesGenerated: int
     TitlesFailed: int
-    """Titles that Gemini did not generate: the prompt's first words stay."""
+    """Titles that Gemini did not generate; the room's title remains the prompt's first words."""
     PromptsRequeued: int
-    """Prompts whose queue message was lost, found by the sweep."""
+    """Prompts that the sweep queued again, because their queue message was lost."""
     DeadLetters: int
     """The number of dead letters at a sweep."""
     InputTokens: int
@@ -51,9 +51,9 @@ class Values(TypedDict, total=False):
     GeminiSeconds: float
     """The time that Gemini took for a reply."""
     GeminiFailures: int
-    """Attempts that failed because Gemini was down or overloaded, whatever the prompt was."""
+    """Attempts that failed because Gemini was down or overloaded, not because of the prompt."""
     GeminiRefusals: int
-    """Attempts that failed because the operator has to act: key, billing, location, a model."""
+    """Attempts that failed because of the key, billing, location or model: operators must act."""
     ModelConcerns: int
     """Models that retire soon or that Google does not serve, as of the daily check."""
     WorkerErrors: int
@@ -69,11 +69,11 @@ class Values(TypedDict, total=False):
     PlansFixed: int
     """Plans that the nightly comparison with Stripe corrected after a lost event."""
     ConnectionsOpened: int
-    """WebSockets on which replies are watched."""
+    """WebSockets that clients opened for live replies."""
     ConnectionsRefused: int
     """WebSockets that were refused because their ticket or their origin was invalid."""
     ConnectionsFailed: int
-    """Handshakes and messages that failed for a reason on our side."""
+    """WebSocket handshakes and messages that failed for a reason on our side."""
     SignUps: int
     LoginsFailed: int
     """Wrong passwords."""
@@ -82,10 +82,10 @@ class Values(TypedDict, total=False):
     NoticesFailed: int
     """Notices about changed login factors that could not be sent."""
     TextsShare: int
-    """Texts sent today, in percent of the stage's daily limit."""
+    """The part of the stage's daily limit on text messages (SMS) that is used."""
     UsersPurged: int
     PurgesFailed: int
-    """Purges of users that failed at a step; the next run repeats it."""
+    """Purges of users that failed at a step; the next run repeats that step."""
     ExportsReady: int
     ExportsFailed: int
     """Archives that could not be written: too large, or failed at each attempt."""
@@ -99,7 +99,7 @@ def emit(**values: Unpack[Values]) -> None:
 
 
 def emit_code_sent(kind: str, country: str) -> None:
-    """Count a code that is sent, by the kind of its identity and its country."""
+    """Count a sent code, by the kind and the country of its identity."""
     _write({"kind": kind, "country": country or "-"}, {"CodesSent": 1})
 
 

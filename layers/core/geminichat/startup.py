@@ -1,7 +1,7 @@
-"""Prepare the interpreter before other imports; no other module acts when it is imported."""
+"""Make garbage collection rare before other imports; no other module has effects when imported."""
 
 import gc
 
-# Nothing that a function imports is garbage; looking for garbage takes 3 % of a cold start.
-# Requests leave little of it behind, so rare collections are enough later, too.
+# Imports leave no garbage, but looking for it takes 3 % of a cold start. Requests leave little
+# garbage, so rare collections are enough after the cold start, too.
 gc.set_threshold(50_000)

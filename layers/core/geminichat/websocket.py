@@ -1,6 +1,6 @@
 """The WebSocket edge: turn API Gateway's events into a Handshake or a Connection, and log them.
 
-Nothing of an event is logged but its route and its ids: the query of a handshake is a ticket.
+Only the route and the ids of an event are logged, because the query of a handshake holds a ticket.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)
@@ -22,11 +22,11 @@ type Event = dict[str, Any]
 
 
 class Handshake(msgspec.Struct, frozen=True):
-    """A request for a connection, before the client is known."""
+    """A request for a connection, before its ticket is verified."""
 
     ticket: str
     origin: str | None
-    """The web page that asks; None if the client is no browser."""
+    """The origin of the web page that connects; None if the client is not a browser."""
     now: datetime
 
 
@@ -43,7 +43,8 @@ class Connection(msgspec.Struct, frozen=True):
 def authorizer(verify: Callable[[Handshake], Ticket]) -> Callable[..., Any]:
     """Turn a function that verifies a handshake into the authorizer of $connect.
 
-    API Gateway keeps what the ticket says, and passes it with every event of the connection.
+    API Gateway stores the user, the session and the nonce of the ticket, and passes them with
+    every event of the connection.
     """
 
     @functools.wraps(verify)
@@ -76,7 +77,10 @@ def authorizer(verify: Callable[[Handshake], Ticket]) -> Callable[..., Any]:
 
 
 def route(handle: Callable[[Connection], None]) -> Callable[..., Any]:
-    """Turn a function of a connection into the handler of a route; an error refuses the event."""
+    """Turn a function that handles a connection's event into a route's Lambda handler.
+
+    An error is logged and answered with its status only.
+    """
 
     @functools.wraps(handle)
     def answer(event: Event, _context: Any = None) -> dict[str, Any]:

@@ -31,8 +31,8 @@ PASSWORD = "correct horse battery"
     ],
 )
 def test_an_email_is_kept_in_lower_case(written: str, kept: str) -> None:
-    assert identities.email(written) == Identity("email", kept)
-    assert identities.email(written).key == f"email:{kept}"
+    assert identities.parse_email(written) == Identity("email", kept)
+    assert identities.parse_email(written).key == f"email:{kept}"
 
 
 HOSTILE_EMAILS = {
@@ -98,7 +98,7 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("written", SPELLINGS)
 def test_every_spelling_of_a_number_is_one_identity(written: str) -> None:
-    assert identities.mobile(written) == Identity("mobile", "+14155550100", "US")
+    assert identities.parse_mobile(written) == Identity("mobile", "+14155550100", "US")
 
 
 TRUNK_ZEROS = {
@@ -120,8 +120,8 @@ TRUNK_ZEROS = {
 @pytest.mark.parametrize(("country", "number"), TRUNK_ZEROS.items(), ids=TRUNK_ZEROS.keys())
 def test_a_trunk_zero_is_dropped_from_the_number(country: str, number: tuple[str, str]) -> None:
     written, kept = number
-    assert identities.mobile(written) == Identity("mobile", kept, country)
-    assert identities.mobile(kept) == Identity("mobile", kept, country)
+    assert identities.parse_mobile(written) == Identity("mobile", kept, country)
+    assert identities.parse_mobile(kept) == Identity("mobile", kept, country)
 
 
 HOSTILE_MOBILES = {
@@ -201,26 +201,26 @@ def test_a_body_names_exactly_one_identity(body: dict[str, Any]) -> None:
 @given(st.text())
 def test_every_accepted_email_is_short_ascii_and_normalised(text: str) -> None:
     try:
-        taken = identities.email(text)
+        taken = identities.parse_email(text)
     except ValueError:
         return
     assert taken.value.isascii()
     assert taken.value.isprintable()
     assert len(taken.value) <= 254
-    assert identities.email(taken.value) == taken
+    assert identities.parse_email(taken.value) == taken
 
 
 @given(st.text(alphabet="+0123456789 -\n\u0661"))
 def test_every_accepted_number_is_normalised_e164(text: str) -> None:
     try:
-        taken = identities.mobile(text)
+        taken = identities.parse_mobile(text)
     except ValueError:
         return
     assert taken.value[0] == "+"
     assert taken.value[1:].isascii()
     assert taken.value[1:].isdigit()
     assert 8 <= len(taken.value) <= 16
-    assert identities.mobile(taken.value) == taken
+    assert identities.parse_mobile(taken.value) == taken
 
 
 def check_refused(pointers: str | list[str], kind: type, body: Any) -> None:

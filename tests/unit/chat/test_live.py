@@ -93,4 +93,4 @@ def test_offsets_count_utf_16_code_units() -> None:
 def test_a_text_is_cut_at_an_offset_as_javascript_would_cut_it(first: str, second: str) -> None:
     units = live.utf16_length(first)
     assert reader_rule.beginning(first + second, units) == first
-    assert live.rest(first + second, units) == second
+    assert live.skip_units(first + second, units) == second

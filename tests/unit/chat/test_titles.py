@@ -85,7 +85,7 @@ def test_every_generated_title_is_valid_as_a_rooms_title(content: str) -> None:
 def test_the_price_of_a_title_is_the_most_that_its_tokens_cost() -> None:
     now = datetime(2026, 11, 25, tzinfo=UTC)
     model = CATALOGUE.cheapest(now.date())
-    price = titles.price(model, "a" * 1_000, "r_1", now, 5, StageCap(100_000_000))
+    price = titles.reserve(model, "a" * 1_000, "r_1", now, 5, StageCap(100_000_000))
     assert (price.day, price.cap) == ("2026-11-25", 5)
     input_tokens = (len(titles.INSTRUCTION) + 1_000) / 2
     most = input_tokens * model.price_in + titles.MAX_OUTPUT_TOKENS * model.price_out

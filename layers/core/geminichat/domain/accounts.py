@@ -74,7 +74,7 @@ class SignedUp(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class GivenCode(Identified, frozen=True, kw_only=True):
-    """An identity, the code that was sent to it, and the challenge of that request."""
+    """An identity, the code that was sent to it, and the code's challenge."""
 
     otp: Otp
     challenge: Challenge | None = None
@@ -111,7 +111,7 @@ class FreshProof(
     current_otp: Otp | None = None
 
     def __post_init__(self) -> None:
-        """Require exactly one of the two, and reject a text that cannot be a password."""
+        """Require either a password or a code, and reject a text that cannot be a password."""
         if self.current_password is not None:
             check_form("/currentPassword", self.current_password)
         if (self.current_password is None) == (self.current_otp is None):
@@ -139,7 +139,7 @@ class PasswordChange(FreshProof, frozen=True, kw_only=True):
 
 
 class ScheduledPurge(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """When an account will be deleted with everything it holds, and what is kept."""
+    """The time at which an account is deleted with all its data, and the data that is kept."""
 
     purge_at: str
     kept: Sequence[str]
@@ -169,7 +169,7 @@ CHANGE_NOTICE = (
 
 
 def departure_notice(purge_at: str, *, may_return: bool) -> str:
-    """Return the notice of a deletion, which a login prevents if the user may return."""
+    """Return the notice of a scheduled deletion; if `may_return`, a login before it cancels it."""
     day = purge_at[:10]
     if not may_return:
         return f"Your suspended Gemini Chat account will be deleted on {day} with all its data."
@@ -189,7 +189,7 @@ def export_notice(now: datetime) -> str:
 
 
 def reset_notice(removed: Iterable[Identity]) -> str:
-    """Return the notice of a password reset; it names the kinds of the removed identities."""
+    """Return the notice of a password reset, which names the kinds of the removed identities."""
     lost = " and ".join(KINDS[one.kind] for one in removed)
     return (
         "Your Gemini Chat password was reset with a code."
@@ -216,7 +216,7 @@ def identity_notice(kind: str, before: str | None) -> str:
     if before is None:
         return (
             f"A new {name} was added to your Gemini Chat account. If this was not you, reset your "
-            "password now with a code: this removes it."
+            f"password now with a code: this removes the new {name}."
         )
     return (
         f"The {name} of your Gemini Chat account was replaced. If this was not you, log in with a "

@@ -20,7 +20,7 @@ MOST_HOURS = 336
 """The most hours since the failure of a redriven prompt: the lifetime of a dead letter."""
 
 STAGE = "stage"
-"""The user id in the audit item of an act that concerns no single user; no user has it."""
+"""The user id in the audit items of acts that concern no single user; it is no real user's id."""
 
 _PERSONAL = re.compile(r"\S@\S|\+\s*\d(?:[\s()./-]*\d){5}")
 
@@ -36,27 +36,27 @@ class Act(
     forbid_unknown_fields=True,
     tag_field="act",
 ):
-    """An act of an operator; its id makes it happen once, however often it is sent."""
+    """An operator's act; an act that is sent again with the same id is performed only once."""
 
     id: ActId
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an identity in the reason: audit items are kept when their user is deleted.
+        """Refuse a reason with an identity, because audit items outlive the user's account.
 
-        A line break or control character is refused too: in a printed list it could fake an act.
+        Refuse line breaks and control characters too: they could fake an act in a printed list.
         """
         if not self.reason.isprintable() or not self.reason.strip():
-            raise InvalidRequest("The reason is one line of printable text.")
+            raise InvalidRequest("The reason must be one line of printable text.")
         if _PERSONAL.search(self.reason):
             raise InvalidRequest(
-                "The reason is kept for good: leave out email addresses and numbers of users."
+                "The reason is never deleted: leave out users' email addresses and mobile numbers."
             )
 
     @property
     def about(self) -> str:
-        """The user whom the act concerns, or STAGE."""
+        """The id of the user that the act concerns, or STAGE."""
         return STAGE
 
     @property
@@ -65,7 +65,7 @@ class Act(
         return str(type(self).__struct_config__.tag)
 
     def details(self) -> dict[str, Any]:
-        """Return the values of the act beyond those that every act has."""
+        """Return the fields that only this kind of act has, with times as text."""
         return {
             name: times.text(value) if isinstance(value, datetime) else value
             for name, value in msgspec.structs.asdict(self).items()
@@ -80,44 +80,44 @@ class UserAct(Act, frozen=True, kw_only=True):
 
     @property
     def about(self) -> str:
-        """The user whom the act concerns."""
+        """The id of the user that the act concerns."""
         return self.user_id
 
 
 class GrantPro(UserAct, frozen=True, kw_only=True, tag="grant"):
-    """Give pro until a time, whatever Stripe reports."""
+    """Give the user the pro plan until a time, whatever Stripe reports."""
 
     until: Annotated[datetime, Meta(tz=True)]
 
 
 class RevokePro(UserAct, frozen=True, kw_only=True, tag="revoke"):
-    """End a grant."""
+    """End a grant of the pro plan."""
 
 
 class GiveBack(UserAct, frozen=True, kw_only=True, tag="give-back"):
-    """Subtract prompts from today's count."""
+    """Subtract prompts from the number that the user has sent today."""
 
     prompts: Annotated[int, Meta(ge=1, le=MOST_PROMPTS)]
 
 
 class EndSessions(UserAct, frozen=True, kw_only=True, tag="end-sessions"):
-    """End every session."""
+    """End all sessions of the user."""
 
 
 class Ban(UserAct, frozen=True, kw_only=True, tag="ban"):
-    """Suspend the account."""
+    """Suspend the user's account."""
 
 
 class Unban(UserAct, frozen=True, kw_only=True, tag="unban"):
-    """Allow the account to be used again."""
+    """End the suspension of the user's account."""
 
 
 class Delete(UserAct, frozen=True, kw_only=True, tag="delete"):
-    """Delete the account after the grace period."""
+    """Delete the user's account after the grace period."""
 
 
 class Export(UserAct, frozen=True, kw_only=True, tag="export"):
-    """Collect the account's data for its user."""
+    """Collect all data of the user's account in an archive for the user."""
 
 
 type Change = GrantPro | RevokePro | GiveBack | EndSessions | Ban | Unban
@@ -125,19 +125,19 @@ type Change = GrantPro | RevokePro | GiveBack | EndSessions | Ban | Unban
 
 
 class Redrive(Act, frozen=True, kw_only=True, tag="redrive"):
-    """Queue failed prompts again: those with this code, or all that no user caused to fail."""
+    """Queue failed prompts again: those with one failure code, or with any of REDRIVABLE."""
 
     failure: str | None = None
-    """The code of the failure."""
+    """The failure code."""
     hours: Annotated[float, Meta(ge=0, le=MOST_HOURS)] = 24
-    """The time since the failure."""
+    """The most hours since the failure."""
 
     def __post_init__(self) -> None:
-        """Refuse a failure whose prompts cannot be queued again."""
+        """Refuse a failure code whose prompts cannot be redriven."""
         super().__post_init__()
         if self.failure and self.failure not in REDRIVABLE:
             known = ", ".join(sorted(REDRIVABLE))
-            raise InvalidRequest(f"Prompts that failed for one of these are redriven: {known}.")
+            raise InvalidRequest(f"Only prompts with these failure codes are redriven: {known}.")
 
 
 class Question(
@@ -148,7 +148,7 @@ class Question(
     forbid_unknown_fields=True,
     tag_field="ask",
 ):
-    """A question of an operator, which changes nothing."""
+    """An operator's question, which changes nothing."""
 
 
 class WhoIs(Question, frozen=True, kw_only=True, tag="who"):

@@ -1,10 +1,10 @@
-"""Source addresses, and the networks by which limits count them."""
+"""The networks by which limits count the IP addresses of callers."""
 
 from typing import NamedTuple
 
 
 class Network(NamedTuple):
-    """A network that is counted as one caller, and the factor by which its limits are larger."""
+    """A network that counts as one caller; its limits are `factor` times as high."""
 
     name: str
     prefix: str
@@ -17,9 +17,9 @@ IPV6_FACTORS = {64: 1, 56: 4, 48: 16}
 
 
 def networks(source: str) -> list[Network]:
-    """Return the networks that an address belongs to, the narrowest one first.
+    """Return the networks that an IP address belongs to, the narrowest first.
 
-    An IPv4 address is one network; a text that is no address belongs to the network "unknown".
+    An IPv4 address is one network; a text that is not an address belongs to the network "unknown".
     """
     import ipaddress  # most functions count no address
 
@@ -38,5 +38,5 @@ def networks(source: str) -> list[Network]:
 
 
 def network(source: str) -> str:
-    """Return the name of the narrowest network that an address belongs to."""
+    """Return the name of the narrowest network that an IP address belongs to."""
     return networks(source)[0].name

@@ -11,7 +11,7 @@ from geminichat.domain.quota import Usage
 from geminichat.errors import PaymentProviderFailed, TooManyRequests
 
 RENEWAL_SLACK = timedelta(days=2)
-"""How long a period counts as paid after its end: the renewal's event may be late."""
+"""The time for which a period counts as paid after its end, because the next event may be late."""
 
 REQUESTS_PER_HOUR = 30
 """The requests that call Stripe, per user and hour; each makes up to five calls."""
@@ -32,9 +32,9 @@ class StripeSubscription(msgspec.Struct, frozen=True, kw_only=True):
     period_start: datetime
     period_end: datetime
     ends_at: datetime | None
-    """When it ends without further action; None if it renews."""
+    """The time at which the subscription ends; None if it renews."""
     paid_until: datetime | None = None
-    """The end of the last paid period, while the collection of payments is paused; else None."""
+    """The end of the last paid period if the collection of payments is paused, else None."""
 
 
 class SubscriptionState(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class SubscriptionState(msgspec.Struct, frozen=True, kw_only=True):
     status: str = NONE
     period_end: datetime | None = None
     ends: bool = False
-    """Whether it ends with the period instead of renewing."""
+    """Whether the subscription ends with its period instead of renewing."""
     pro_until: datetime | None = None
 
 
@@ -52,7 +52,7 @@ class CustomerState(msgspec.Struct, frozen=True, kw_only=True):
     """A Stripe customer in the nightly comparison."""
 
     user_id: str | None
-    """The user named in a subscription's metadata; None if this stage did not create it."""
+    """The user id in the metadata of a subscription; None if this stage created no subscription."""
     state: SubscriptionState
     renewing: int
     """The number of the customer's subscriptions that renew; at most one should."""
@@ -63,7 +63,7 @@ class RequestLimit(msgspec.Struct, frozen=True, kw_only=True):
 
     left: int
     seconds: int
-    """Until the next hour."""
+    """Seconds until the next hour."""
 
     def headers(self) -> dict[str, str]:
         """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
@@ -140,9 +140,9 @@ def build_portal_return_url(front_end: str, origin: str) -> str:
 
 
 def parse_subscription(raw: Mapping[str, Any]) -> StripeSubscription:
-    """Return Stripe's subscription object, in the current or an older API version's shape.
+    """Parse Stripe's subscription object, of the current or an older API version.
 
-    The current version has the periods on the items, an older one on the subscription.
+    In the current version the items have the periods, in older versions the subscription.
     """
     items = (raw.get("items") or {}).get("data") or []
     starts = [item["current_period_start"] for item in items if "current_period_start" in item]
@@ -183,11 +183,11 @@ def _parse_time(seconds: int) -> datetime:
 
 
 def compute_pro_until(subscription: StripeSubscription, grace: timedelta) -> datetime | None:
-    """Return the time until which a subscription grants the pro plan; None if it does not.
+    """Return the time until which a subscription grants the pro plan, or None if it grants none.
 
-    While the last payment is overdue, that is the grace period, counted from the period's start.
-    While the collection of payments is paused, it is the end of the last paid period.
-    A subscription that ends never grants pro beyond its end. An unknown status grants nothing.
+    While a payment is overdue, this is `grace` after the period's start. While the collection of
+    payments is paused, this is the end of the last paid period. It is never after the
+    end of the subscription. An unknown status grants no plan.
     """
     if subscription.status in PAID and subscription.paid_until:
         until = subscription.paid_until
@@ -201,10 +201,7 @@ def compute_pro_until(subscription: StripeSubscription, grace: timedelta) -> dat
 
 
 def combine(subscriptions: Iterable[StripeSubscription], grace: timedelta) -> SubscriptionState:
-    """Return the state that follows from all of a customer's subscriptions.
-
-    The subscription that grants pro the longest decides.
-    """
+    """Return the state of the customer's subscription that grants the pro plan for longest."""
 
     def rank(one: StripeSubscription) -> tuple[bool, bool, datetime, datetime]:
         until = compute_pro_until(one, grace)
@@ -236,8 +233,8 @@ def create_once[T](
 ) -> T:
     """Create an object at Stripe under the idempotency key of an attempt, and return it.
 
-    If Stripe has an error stored under that key, the attempt is spent, and the next attempt's key
-    is tried. Raises KeySpent if that fails in the same way.
+    If Stripe has stored an error under that key, the attempt is spent, and the key of the next
+    attempt is used. Raises KeySpent if Stripe has stored an error under the second key too.
     """
     try:
         return create(attempt)

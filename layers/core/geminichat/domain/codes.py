@@ -1,7 +1,7 @@
 """One-time codes: six digits that prove an identity, for one purpose, once.
 
 An identity has several codes at a time, one per request, so that no request invalidates the code
-of another caller. A request is named by its challenge, which its caller sends back with the code.
+of another caller. A request is identified by its challenge, which the caller sends with the code.
 """
 
 import hashlib
@@ -32,19 +32,19 @@ HOUR = timedelta(hours=1)
 SENDS = 5
 """Codes that one caller may request for an identity per hour, with a pause between them."""
 SENDS_OF_ALL = 10
-"""From this many codes per identity and hour on, a caller without a device token gets only one."""
+"""After this many codes per identity and hour, a caller without a device token gets only one."""
 MOST_SENDS = 60
-"""From this many codes per identity and hour on, only callers with a device token get one."""
+"""After this many codes per identity and hour, only callers with a device token get a code."""
 
 TRIES = 5
-"""Tries per challenge; for tries without a challenge, per caller and hour."""
+"""Tries per challenge. Without a challenge: tries per caller, identity and hour."""
 TRIES_OF_CALLER = 9
-"""Tries per caller, identity and hour with challenges."""
+"""Tries with challenges per caller, identity and hour."""
 TRIES_OF_DEVICE = 20
 """Tries per device token and hour."""
 WRONG_IN_A_ROW = 100
-"""This many wrong codes in a row from callers without a device token switch codes off for a day
-(NIST SP 800-63B, 5.2.2)."""
+"""After this many wrong codes in a row from callers without a device token, an identity's codes are
+switched off for a day (NIST SP 800-63B, 5.2.2)."""
 
 CHALLENGE = r"c_[a-z2-7]{26}"
 
@@ -93,7 +93,7 @@ class SentCode(msgspec.Struct, frozen=True):
     sent_at: int
     """Milliseconds since 1970."""
     sender: str
-    """The caller who requested it: see `sender`."""
+    """The caller who requested the code, as `name_caller` returns it."""
 
     def is_unexpired(self, now: datetime) -> bool:
         """Return whether the code has not expired."""
@@ -101,13 +101,13 @@ class SentCode(msgspec.Struct, frozen=True):
 
     @property
     def device_id(self) -> str | None:
-        """The device whose token came with the request, None without one."""
+        """The id of the device that requested the code; None if the caller had no device token."""
         kind, _, device_id = self.sender.partition(":")
         return device_id if kind == "device" else None
 
 
 class NewCode(msgspec.Struct, frozen=True, kw_only=True):
-    """A code that is sent once it is stored."""
+    """A new code, which is stored first and then sent."""
 
     identity: Identity
     purpose: Purpose
@@ -118,14 +118,14 @@ class NewCode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """A verified code; the transaction that relies on it uses it up."""
+    """A verified code; the transaction that relies on the proof marks the code as used."""
 
     identity: Identity
     challenge: str
 
 
-def sender(source: str, device_id: str | None) -> str:
-    """Return the name of a caller in the list of sent codes; it does not contain the address."""
+def name_caller(source: str, device_id: str | None) -> str:
+    """Return a name for a caller: the device's id, or a hash of the network of the IP address."""
     if device_id:
         return f"device:{device_id}"
     return f"network:{hashlib.sha256(network(source).encode()).hexdigest()[:16]}"
@@ -207,11 +207,11 @@ def find_match(
 def candidates(
     sent: Sequence[SentCode], purpose: Purpose, challenge: str | None, caller: str, now: datetime
 ) -> list[SentCode]:
-    """Return the codes that a try is compared with.
+    """Return the sent codes that a try may match.
 
-    With a challenge, this is the code of that request. Without one, these are the newest code and
-    the codes that the same caller or a device of the account requested: codes that strangers
-    request do not make guessing easier.
+    With a challenge, this is the code of that challenge. Without a challenge, these are the newest
+    code and the codes that the same caller or a device of the account requested, so that codes
+    requested by strangers do not make guessing easier.
     """
     valid = [one for one in sent if one.purpose == purpose and one.is_unexpired(now)]
     if challenge is not None:
@@ -253,10 +253,10 @@ def select_recent(sent: Iterable[SentCode], now: datetime) -> list[SentCode]:
 
 
 def message(purpose: Purpose, code: str, *, known: bool) -> tuple[str, str]:
-    """Return a message's subject and text; the text fits into one SMS.
+    """Return the subject and text of the message with a code; the text fits into one SMS.
 
-    An identity without an account gets a message about a reset too: the caller learns nothing
-    from the answer, and the owner learns that there is no account.
+    After a reset request, an identity without an account (not `known`) gets a message too: the API
+    does not tell the caller whether there is an account, but the message tells the owner.
     """
     text = EFFECTS[purpose].format(code=code) + CAUTION
     if purpose is Purpose.RESET and not known:

@@ -1,4 +1,4 @@
-"""A chatroom together with its messages, as the wire shows it."""
+"""A chatroom together with its messages, as the API shows it."""
 
 from typing import Self
 
@@ -9,7 +9,7 @@ from geminichat.domain.rooms import Room
 
 
 class RoomWithMessages(Room, frozen=True, kw_only=True, rename="camel"):
-    """A room and a page of its messages: newest page first, oldest message of a page first."""
+    """A room and a page of its messages, oldest first; the first page has the newest messages."""
 
     messages: list[Message]
     next_cursor: str | None

@@ -1,6 +1,6 @@
-"""Cursors: opaque, signed positions in lists; a forged one, or another user's, is a 400.
+"""Cursors: opaque, signed positions in lists. A forged cursor or another user's is a 400.
 
-Their key is derived from the token signing key; a cursor is valid as long as that key is.
+The key is derived from the token signing key, and a cursor is valid for as long as that key.
 """
 
 import base64
@@ -23,7 +23,7 @@ def write(position: object, scope: str, kid: str, key: bytes) -> str:
 
 
 def read[T](cursor: str, kind: type[T], scope: str, keys: dict[str, bytes]) -> T:
-    """Return the position in a cursor. Raises InvalidRequest if it is forged or of another list."""
+    """Return the position in a cursor. Raises InvalidRequest if it was not written for `scope`."""
     kid, _, text = cursor.partition(".")
     try:
         blob = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -1,6 +1,6 @@
 """The deletion of an account: which resources may hold data of its user, and what happens to each.
 
-A test compares the table with the template, so that no new resource is forgotten.
+A test compares FATES with the template, so that no new resource is forgotten.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ FATES: Mapping[str, str] = {
     "DeadLettersQueue": "a message names a room, and expires after 14 days",
     "LogGroup": "expires after LogRetention days; holds ids, no content and no identity",
 }
-"""By logical id: deleted, or how long it is kept and why."""
+"""By logical id of a resource: whether the user's data is deleted, or how long it is kept."""
 
 KEPT = (
     "Invoices and payments at Stripe, as the law requires.",
@@ -43,4 +43,4 @@ KEPT = (
     "A record of what our support did with your account and why, under the account's id.",
     "An email or mobile number that you replaced, until 7 days after you did.",
 )
-"""The answer to a request for deletion lists these."""
+"""The data that the answer to a request for deletion lists as kept."""

@@ -1,9 +1,9 @@
 """Device tokens: a proof that a device has logged in to an account before, and nothing else.
 
 They are the "device cookies" that OWASP describes. A device with a token has limits of its own, so
-that wrong passwords and codes from strangers do not slow it down. Tokens are stored nowhere: each
-carries a keyed hash over the user, the device and the time since which the user's devices are
-known. A reset or a change of the password sets that time, which ends all earlier tokens.
+that wrong passwords and codes from strangers do not slow it down. No table stores tokens: each
+token contains a keyed hash over the user, the device and a time that the user's record holds. A
+reset or a change of the password updates that time, which invalidates all earlier tokens.
 """
 
 import hmac
@@ -26,13 +26,13 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, token: str | None) -> Self | None:
-        """Return the device that a token names; None for a text without a token's form."""
+        """Return the device that a token names; None if the text has not the form of a token."""
         form = r"(u_[a-z2-7]{26})\.(d_[a-z2-7]{26})\.[0-9a-f]{64}"
         found = re.fullmatch(form, token or "", re.ASCII)
         return cls(user_id=found[1], id=found[2], token=found[0]) if found else None
 
     def is_genuine(self, since: int, keys: Iterable[bytes]) -> bool:
-        """Return whether this token was issued to the user since that time."""
+        """Return whether the token was issued to this user, and not before `since`."""
         return any(
             hmac.compare_digest(self.token, _token(self.user_id, self.id, since, key))
             for key in keys

@@ -1,7 +1,7 @@
 """Exports: the archive of everything that an account holds, and its state as the API shows it.
 
-An archive is a zip of JSON lines, one file per kind of record. Its records are those of the API's
-own answers, so that both show the same; the others are defined here.
+An archive is a zip of JSON lines, one file per kind of record. Records that the API also answers
+have the same form as there; the forms of the other records are defined here.
 """
 
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ KEPT = DAY
 ATTEMPTS = 3
 """Attempts to write an archive before its message becomes a dead letter."""
 LONGEST = timedelta(hours=1)
-"""An export that is not ready after this time has failed; all attempts together are shorter."""
+"""An export that is not ready after this time has failed; all attempts together take less time."""
 
 
 class ExportStatus(StrEnum):
@@ -37,16 +37,16 @@ class Export(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     status: ExportStatus
     requested_at: str
     kept_until: str
-    """Until then the archive can be fetched, and another is refused unless this one failed."""
+    """Until then the archive can be fetched. Unless this export failed, a new one is refused."""
     size: int | None = None
-    """Bytes of the archive once it is ready."""
+    """The bytes of a ready archive."""
     url: str | None = None
-    """The address of the archive once it is ready; each request for it returns a new one."""
+    """The address of a ready archive; each answer has a new address."""
     url_expires_at: str | None = None
 
 
 def window(requested_at: datetime | None, now: datetime) -> Window:
-    """Return the limit of one export per day; `requested_at` is the time of the one that counts."""
+    """Return the limit of one export per day; `requested_at` is the time of the counted export."""
     span = int(KEPT.total_seconds())
     return Window(
         name="export",
@@ -75,7 +75,7 @@ class HeldSession(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class RoomMessage(Message, frozen=True, kw_only=True):
-    """A message as the API shows it, and its room; a hidden one says so."""
+    """A message as the API shows it, with the id of its room; hidden messages are marked."""
 
     chatroom_id: str
 
@@ -99,7 +99,7 @@ rooms.jsonl         your chats, as GET /chatroom/{id} shows them
 messages.jsonl      your prompts and the replies, in the order of each chat; "chatroomId" names the
                     chat, and "hidden": true marks what you have edited, regenerated or undone
 
-Not included: your password and the codes sent to you, of which only digests are stored, and your
-invoices, which Stripe's billing page shows.
+Not included: your password and the codes sent to you (only digests of them are stored), and your
+invoices (Stripe's billing page shows them).
 """
-"""The text file in the archive that describes the others."""
+"""The text file in the archive that describes the other files."""

@@ -1,7 +1,7 @@
 """Argon2id over passwords.
 
-A password is normalised first (NFC, RFC 8265), so that it is the same whichever keyboard composed
-its letters.
+A password is normalised first (NFC, RFC 8265), because keyboards compose the same letter from
+different characters.
 """
 
 import unicodedata
@@ -26,7 +26,7 @@ DUMMY = (
 
 
 def is_match(password: str, hashed: str | None) -> bool:
-    """Return whether the password has this hash; for None, return False after the same time."""
+    """Return whether the password has this hash; without a hash, False after the same time."""
     try:
         _hasher.verify(hashed or DUMMY, unicodedata.normalize("NFC", password))
     except (VerificationError, InvalidHashError):

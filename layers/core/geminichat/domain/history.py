@@ -1,4 +1,4 @@
-"""The part of a room's past that is sent to Gemini with a prompt."""
+"""The earlier turns of a room that are sent to Gemini with a prompt."""
 
 from collections.abc import Sequence
 
@@ -22,8 +22,8 @@ LEAST = 4 * len(CUT)
 def select_turns(turns: Sequence[PastTurn], characters: int) -> list[PastTurn]:
     """Return the turns to send with a prompt, oldest first, of at most `characters` together.
 
-    The latest turns are sent whole while they fit. The characters that are left go to the end of
-    the next earlier turn. The prompt's previous turn gets at least half of all characters.
+    Turns that fit are sent whole, the latest first. The remaining characters go to the end of the
+    latest turn that does not fit. At least half of all characters are for the last turn.
     """
     kept: dict[int, PastTurn] = {}
     too_long: int | None = None

@@ -1,8 +1,8 @@
 """Identities: the email address or the mobile number of an account.
 
-Both are brought into one normal form first, so that another spelling evades no limit and makes no
-second account. An address is ASCII only: one that merely looks like another is refused. An
-internationalised domain is written in its `xn--` form.
+Both are normalised first, so that a different spelling cannot evade a limit or create a second
+account. An email address is in ASCII, because other letters can look the same; an internationalised
+domain is written in its `xn--` form.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from geminichat.errors import InvalidRequest
 
 EMAIL_LENGTH = 254
 LOCAL_LENGTH = 64
-"""RFC 5321, 4.5.3.1: the limit of a path, less its brackets, and of a local part."""
+"""The limits on a path without its brackets and on a local part (RFC 5321, 4.5.3.1)."""
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -30,7 +30,7 @@ _MOBILE = r"[\s(]*(?:[+\uff0b]|00|tel:\+)[^a-zA-Z;,]+"
 _MOBILE_LENGTH = 60
 """Characters of a number as people write it."""
 
-# `Identified` checks both and words the errors; the schema tells clients the rules.
+# `Identified` validates both and explains the problem; the schema tells clients the rules.
 type Email = Annotated[
     str,
     Meta(extra_json_schema={"format": "email", "maxLength": EMAIL_LENGTH, "pattern": _EMAIL}),
@@ -45,12 +45,12 @@ type Mobile = Annotated[
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """An address or a number in its normal form; a table knows whether it is proven."""
+    """A normalised email address or mobile number, proven or not."""
 
     kind: Literal["email", "mobile"]
     value: str
     country: str = ""
-    """The country of a number (ISO 3166), where it was parsed."""
+    """The country of a parsed number (ISO 3166), otherwise empty."""
 
     @property
     def key(self) -> str:
@@ -59,22 +59,22 @@ class Identity(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """A digest of the identity for the keys of limits, so that these do not show it."""
+        """A digest of the identity, for keys that must not show the identity itself."""
         return hashlib.sha256(self.key.encode()).hexdigest()[:32]
 
 
-def email(text: str) -> Identity:
-    """Return the address in lower case. Raises ValueError with the reason."""
+def parse_email(text: str) -> Identity:
+    """Return the email address in lower case. Raises ValueError with the reason."""
     text = text.strip()
     if len(text) > EMAIL_LENGTH or not re.fullmatch(_EMAIL, text):
         raise ValueError("Expected an email address such as ann@example.com, in ASCII")
     return Identity("email", text.lower())
 
 
-def mobile(text: str) -> Identity:
-    """Return the number in E.164, whatever way it is written. Raises ValueError with the reason.
+def parse_mobile(text: str) -> Identity:
+    """Return the mobile number in E.164. Raises ValueError with the reason.
 
-    Refuses numbers that cannot receive a text, by the numbering plan of their country.
+    A number is refused if its country's numbering plan shows that it cannot receive an SMS.
     """
     import phonenumbers  # takes 24 ms; requests with an email do not need it
     from phonenumbers import PhoneNumberType
@@ -103,7 +103,10 @@ NO_COUNTRY = "001"
 
 
 def either_of(required: dict[str, list[str]]) -> dict[str, Any]:
-    """Return the JSON Schema that requires one of these fields with its list, and no other one."""
+    """Return a JSON Schema for a body with exactly one of the keys of `required`.
+
+    The values of `required` are the fields that the body must have with each key.
+    """
     return {
         "oneOf": [
             {
@@ -127,17 +130,17 @@ class Identified(
     json_schema: ClassVar[dict[str, Any]] = either_of({"email": ["email"], "mobile": ["mobile"]})
 
     def __post_init__(self) -> None:
-        """Check the identity. Raises InvalidRequest with a pointer to it."""
+        """Validate the identity. Raises InvalidRequest with a pointer to the field."""
         _ = self.identity
 
     @property
     def identity(self) -> Identity:
-        """The identity in its normal form."""
+        """The normalised identity. Raises InvalidRequest with a pointer to the field."""
         match self.email, self.mobile:
             case str(), None:
-                return _parse("/email", email, self.email)
+                return _parse("/email", parse_email, self.email)
             case None, str():
-                return _parse("/mobile", mobile, self.mobile)
+                return _parse("/mobile", parse_mobile, self.mobile)
         either = "Expected either an email or a mobile"
         raise InvalidRequest.at({"/email": either, "/mobile": either})
 

@@ -1,7 +1,7 @@
-"""Identifiers: opaque strings on the wire, validated before any table is read; fingerprints.
+"""Identifiers, which are opaque to clients and validated before any table is read; fingerprints.
 
 A user is `u_…`, a room `r_…`, a session `s_…`: 128 random bits in lower-case base32. A message id
-holds its room and its position in it, so that one read finds the message.
+contains the room's id and the message's position, so that one read finds the message.
 """
 
 import base64
@@ -42,16 +42,16 @@ def message_seq(chatroom_id: str, text: str) -> int:
 
 
 def prompt_seq(chatroom_id: str, text: str) -> int:
-    """Return the position of the prompt of a turn that a message id names. Raises NotFound.
+    """Return the position of a turn's prompt. Raises NotFound for an id of another form or room.
 
-    The id may be the prompt's or its reply's: prompts have odd positions.
+    The message id may be that of the prompt or of its reply: prompts have odd positions.
     """
     seq = message_seq(chatroom_id, text)
     return seq if seq % 2 else seq - 1
 
 
 def fingerprint(*parts: str) -> str:
-    """Return a digest of a request's parts; lists that differ have different digests."""
+    """Return a digest of a request's parts; ("ab", "c") and ("a", "bc") have different digests."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(len(part).to_bytes(4, "big") + part.encode())

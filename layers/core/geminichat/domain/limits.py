@@ -1,8 +1,8 @@
 """Limits on actions that guard a secret or cost money, counted in the limits table.
 
 There are two kinds. A *window* allows a number of events in each hour or day. A *pause* counts
-failures in a row: after some free ones, each failure is followed by a pause, twice as long as the
-one before.
+failures in a row: after the first few failures, each failure starts a pause, which is twice as long
+as the previous pause.
 """
 
 import math
@@ -19,18 +19,18 @@ DAY = timedelta(days=1)
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """One count and what it allows; `name` is unique among the limits of a request."""
+    """A count of events and its quota; `name` is unique among the limits of a request."""
 
     name: str
     key: str
-    """The key of its item in the table."""
+    """The key of the count in the limits table."""
     quota: int
     count: int = 0
     """The events that were counted so far."""
     at: int = 0
-    """The epoch second of the latest one."""
+    """The epoch second of the latest event."""
     policy: str = ""
-    """The name in RateLimit-Policy; empty for a limit that other callers use up as well."""
+    """The name in RateLimit-Policy; empty for a limit that several callers share."""
 
     def wait(self, now: datetime) -> int:
         """Return the seconds until another event is allowed."""
@@ -56,7 +56,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Window(Limit, frozen=True, kw_only=True):
-    """A limit on the events in a window of time; the key names the window."""
+    """A limit on the events in a window of time; the key contains the window's number."""
 
     ends_at: int
     """An epoch second."""
@@ -71,7 +71,7 @@ class Window(Limit, frozen=True, kw_only=True):
 
     @property
     def expires_at(self) -> int:
-        """The epoch second after which its count is deleted."""
+        """The epoch second after which the count is deleted."""
         return self.ends_at + self.span
 
     @property
@@ -80,10 +80,10 @@ class Window(Limit, frozen=True, kw_only=True):
 
 
 class Pause(Limit, frozen=True, kw_only=True):
-    """A limit on failures in a row; a failure beyond the quota is followed by a pause."""
+    """A limit on failures in a row; each failure beyond the quota starts a pause."""
 
     first: int
-    """Seconds of the first pause; each further one is twice as long."""
+    """Seconds of the first pause; each later pause is twice as long as the previous one."""
     longest: int
     kept: int
     """Seconds without a failure after which the count starts at zero again."""
@@ -94,11 +94,11 @@ class Pause(Limit, frozen=True, kw_only=True):
 
     @property
     def is_single(self) -> bool:
-        """Whether all pauses are equally long; after one, the count starts at zero again."""
+        """Whether all pauses are equally long; then the count restarts at zero after a pause."""
         return self.first == self.longest
 
     def is_over(self, now: datetime) -> bool:
-        """Return whether the pause of a limit with `is_single` has passed."""
+        """Return whether `is_single` is true and a pause has passed since the last failure."""
         return self.is_single and self.count > self.quota and not self.wait(now)
 
     def count_failure(self, now: datetime) -> Self:
@@ -114,7 +114,7 @@ class Pause(Limit, frozen=True, kw_only=True):
         return max(0, self.at + self.kept - int(now.timestamp())) if self.count else 0
 
     def expiry(self, now: datetime) -> int:
-        """Return the epoch second until which a count that changes now is kept."""
+        """Return the epoch second at which the count expires if it changes at `now`."""
         return int(now.timestamp()) + self.kept
 
     @property
@@ -143,7 +143,7 @@ def address_windows(
 ) -> list[Window]:
     """Return the limits on requests from an address; none if the quota is 0.
 
-    An IPv6 address is counted by its /64, /56 and /48; the headers show only the narrowest.
+    An IPv6 address is counted by its /64, /56 and /48 network; the headers show only the /64.
     """
     if not quota:
         return []
@@ -159,7 +159,7 @@ def address_windows(
 def headers(limits: Iterable[Limit], now: datetime) -> Mapping[str, str]:
     """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10).
 
-    They show the caller's own share only.
+    Limits that several callers share are left out.
     """
     shown = [limit for limit in limits if limit.policy]
     if not shown:
@@ -175,6 +175,6 @@ def headers(limits: Iterable[Limit], now: datetime) -> Mapping[str, str]:
 
 
 def join_headers(*headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return RateLimit and RateLimit-Policy with the limits of all of these."""
+    """Return RateLimit and RateLimit-Policy that list the limits of all `headers`."""
     names = {name: None for one in headers for name in one}
     return {name: ", ".join(filter(None, (one.get(name) for one in headers))) for name in names}

@@ -1,9 +1,9 @@
-"""A room's line: the turns that it shows, which are its positions less its hidden ranges.
+"""A room's line: the turns that the room shows, which are those outside its hidden ranges.
 
-An edit or a regeneration hides the turns from a position on, and its own turn comes after them. An
-undo restores exactly the line before it: it shows these turns again, and hides what came after
-them. So the line before a shown turn never changes, and the ranges at the time when a prompt was
-sent are enough to know its history.
+An edit or a regeneration hides the turns from a position on and adds its own turn at the end. An
+undo restores the previous line: it shows the hidden turns again and hides the later ones. So the
+line before a shown turn never changes, and a prompt's history follows from the hidden ranges at the
+time when the prompt was sent.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ import msgspec
 from geminichat.errors import NothingToUndo, TooManyEdits
 
 MAX_RANGES = 50
-"""The most ranges that an edit may leave hidden; each later prompt of the room holds them."""
+"""The most hidden ranges in a room; each prompt's item contains those of its time."""
 
 type Range = tuple[int, int]
 """The first and the last position of a range."""
@@ -40,19 +40,19 @@ class Hidden(msgspec.Struct, frozen=True):
         return any(first <= position <= last for first, last in self.ranges)
 
     def skip_back(self, position: int) -> int:
-        """Return the last position up to this one that is not hidden; 0 for none."""
+        """Return the last position up to `position` that is not hidden, or 0 if all are hidden."""
         return next(
             (first - 1 for first, last in self.ranges if first <= position <= last), position
         )
 
     def skip_forward(self, position: int) -> int:
-        """Return the first position from this one on that is not hidden."""
+        """Return the first position from `position` on that is not hidden."""
         return next(
             (last + 1 for first, last in self.ranges if first <= position <= last), position
         )
 
     def iterate_shown(self, last: int) -> Iterator[Range]:
-        """Yield the ranges up to a position that are not hidden."""
+        """Yield the ranges of shown positions, up to the position `last`."""
         start = 1
         for first, end in (*self.ranges, (last + 1, last)):
             if start <= min(first - 1, last):
@@ -61,22 +61,22 @@ class Hidden(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The hidden ranges of a room: those that an undo shows again, and those hidden for good."""
+    """The hidden ranges of a room: an undo can show `edits` again, but not `gone`."""
 
     edits: tuple[Range, ...] = ()
-    """One range per edit or regeneration, the latest last."""
+    """One range per edit or regeneration, oldest first."""
     gone: tuple[Range, ...] = ()
 
     @property
     def hidden(self) -> Hidden:
-        """The positions that are not in the line."""
+        """All hidden ranges, merged."""
         return Hidden.of((*self.gone, *self.edits))
 
     def hide_from(self, position: int, last: int) -> "Line":
         """Return the line that ends before `position`; `last` is the room's last position.
 
-        The oldest edits can no longer be undone when there are too many ranges. Raises
-        TooManyEdits.
+        If there are too many ranges, the oldest edits can no longer be undone. Raises TooManyEdits
+        if this is not enough.
         """
         edits, gone = [*self.edits, (position, last)], self.gone
         while len(edits) + len(gone) > MAX_RANGES and len(edits) > 1:

@@ -1,7 +1,7 @@
 """Live replies: the frames that show a reply as it grows, and the text that they are cut from.
 
-Frames may be lost, doubled or overtake each other. Offsets count UTF-16 code units, as JavaScript's
-strings do.
+Frames may be lost, repeated or reordered. Offsets count UTF-16 code units, as in JavaScript's
+strings.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class LookFrame(_Frame, frozen=True, tag="look"):
 
 
 class AgainFrame(_Frame, frozen=True, kw_only=True, tag="again"):
-    """Another attempt has begun: its text replaces that of all earlier ones."""
+    """A new attempt has begun: its text replaces the text of all earlier attempts."""
 
     message_id: str
     attempt: int
@@ -46,7 +46,7 @@ class EndedFrame(_Frame, frozen=True, kw_only=True, tag="ended"):
 
 
 class RoomFrame(_Frame, frozen=True, kw_only=True, tag="room"):
-    """A room has changed, its title for example: fetch the room."""
+    """The room has changed, for example its title: fetch the room."""
 
     chatroom_id: str
 
@@ -56,7 +56,7 @@ type Frame = PromptFrame | RoomFrame
 
 
 class Partial(msgspec.Struct, frozen=True, kw_only=True):
-    """The text of a reply that is being generated, from an offset on, as a request fetches it."""
+    """The text so far of a reply that is being generated, from an offset on."""
 
     attempt: int
     start: int = msgspec.field(name="from")
@@ -77,7 +77,7 @@ class GrowingText:
         self._message_id, self._attempt = message_id, attempt
         self._last = Piece(0, "")
         self._fresh: list[str] = []
-        """The text that follows the last piece."""
+        """The text after the last stored piece."""
         self.size = 0
         """The number of characters so far."""
 
@@ -86,7 +86,7 @@ class GrowingText:
         self.size += len(text)
 
     def next_piece(self) -> Piece | None:
-        """Return the piece to store now, None without new text."""
+        """Return the piece to store now, or None if there is no new text."""
         if not self._fresh:
             return None
         self._fresh = ["".join(self._fresh)]
@@ -98,7 +98,7 @@ class GrowingText:
         del self._fresh[0]
 
     def frame(self) -> TextFrame:
-        """Return the frame to send now: everything since the last piece but one."""
+        """Return the frame to send now: the last stored piece and the text after it."""
         return TextFrame(
             message_id=self._message_id,
             attempt=self._attempt,
@@ -108,14 +108,14 @@ class GrowingText:
 
 
 def join(attempt: int, pieces: Sequence[Piece], start: int) -> Partial:
-    """Return an attempt's text from an offset on, or from its end if that comes first.
+    """Return an attempt's text from offset `start` on, or from its end if it is shorter.
 
-    The first of the pieces begins at the offset or before it.
+    The first piece must begin at `start` or before.
     """
     first = pieces[0].start if pieces else 0
     text = "".join(piece.text for piece in pieces)
     start = min(start, first + utf16_length(text))
-    return Partial(attempt=attempt, start=start, text=rest(text, start - first))
+    return Partial(attempt=attempt, start=start, text=skip_units(text, start - first))
 
 
 def encode(frame: Frame) -> bytes:
@@ -131,8 +131,8 @@ def utf16_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 
-def rest(text: str, units: int) -> str:
-    """Return a text without its first code units, which must end at a whole character."""
+def skip_units(text: str, units: int) -> str:
+    """Return the text after its first UTF-16 code units, which must end with a whole character."""
     if text.isascii():
         return text[units:]
     return text.encode("utf-16-le")[2 * units :].decode("utf-16-le", errors="ignore")

@@ -9,13 +9,13 @@ from geminichat.domain.limits import Pause
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 FREE = 5
-"""Wrong passwords at an identity from one address before the first pause; also per session."""
+"""Wrong passwords per identity and IP address, or per session, before the first pause."""
 FREE_OF_DEVICE = 10
 FREE_OF_ADDRESS = 20
-"""Wrong passwords from one address at all identities: many people may share an address."""
+"""Wrong passwords per IP address, for all identities together; many people may share an address."""
 FREE_OF_IDENTITY = 99
-"""After one more wrong password in a row, from any addresses, the password is refused for a day,
-except from devices that have logged in before (NIST SP 800-63B, 5.2.2)."""
+"""Wrong passwords in a row per identity, from all IP addresses. After one more, the password is
+refused for a day, except from devices that have logged in before (NIST SP 800-63B, 5.2.2)."""
 
 
 def of_stranger(identity: Identity, source: str) -> list[Pause]:

@@ -16,7 +16,7 @@ REPLY_SIZE = 350_000
 
 
 class Status(StrEnum):
-    """A prompt's state; all but the first two are final."""
+    """A prompt's state; queued and generating are not final."""
 
     QUEUED = "queued"
     GENERATING = "generating"
@@ -32,10 +32,10 @@ FINAL = frozenset({Status.ANSWERED, Status.STOPPED, Status.FAILED})
 
 
 def read_member[Member: StrEnum](kind: type[Member], stored: str) -> Member:
-    """Return a stored value as a member of its enumeration, or as it is if it is unknown.
+    """Return a stored value as a member of `kind`, or unchanged if `kind` has no such member.
 
-    A later release may have added it: a gradual deployment and a rollback run the earlier release
-    on data that the later one has stored.
+    A later release may have stored an unknown value: during a gradual deployment and after a
+    rollback, an earlier release reads its data.
     """
     return kind(stored) if stored in kind else cast(Member, stored)
 
@@ -63,9 +63,9 @@ class EditedPrompt(NewPrompt, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The tokens that Gemini billed for a reply, attempts without a reply included.
+    """The tokens that Gemini billed for a reply, failed attempts included.
 
-    Output includes thinking.
+    Output tokens include thinking.
     """
 
     input_tokens: int
@@ -82,7 +82,7 @@ NO_TOKENS = TokenUsage(input_tokens=0, output_tokens=0)
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Why a prompt has no reply: a code for programs, a sentence for its user."""
+    """The reason why a prompt has no reply: a code for programs and a sentence for the user."""
 
     code: str
     message: str
@@ -134,7 +134,7 @@ SERVICE_REFUSED = Failure(
     code="service-refused",
     message=(
         "This service cannot use Gemini at the moment; your prompt is not the reason. "
-        "It was not counted; try it again later."
+        "The prompt was not counted; try it again later."
     ),
 )
 
@@ -142,11 +142,11 @@ REFUNDED = frozenset(failure.code for failure in (UNAVAILABLE, MODEL_RETIRED, SE
 """The codes of failures whose prompts are refunded: no user can cause them at will."""
 
 REDRIVABLE = REFUNDED
-"""The failure codes of prompts that a redrive queues again once the cause is fixed."""
+"""The failure codes of prompts that a redrive can queue again after the cause is fixed."""
 
 
 class Finish(StrEnum):
-    """The way a reply ended: complete, at its maximum length, or stopped by its reader."""
+    """The way a reply ended: complete, cut at the maximum length, or stopped by the user."""
 
     COMPLETE = "complete"
     LENGTH = "length"
@@ -154,7 +154,7 @@ class Finish(StrEnum):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A reply of Gemini, the tokens billed for this attempt, and the model that answered."""
+    """Gemini's reply, the tokens billed for this attempt, and the model that answered."""
 
     content: str
     tokens: TokenUsage
@@ -163,7 +163,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A message as the wire shows it; fields that its kind lacks are left out."""
+    """A message as the API shows it; fields that do not apply are left out."""
 
     id: str
     sender: Literal["user", "ai"]
@@ -171,8 +171,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     created_at: str
     status: Status | UnsetType = UNSET
     hidden: bool | UnsetType = UNSET
-    """True if an edit, a regeneration or an undo has hidden the message; only in answers for one
-    message, since lists leave it out."""
+    """True if an edit, a regeneration or an undo has hidden the message. Lists leave out hidden
+    messages, so only answers for one message have this field."""
     error: Failure | UnsetType | None = UNSET
     reply: "Message | UnsetType | None" = UNSET
     partial: Partial | UnsetType = UNSET
@@ -185,7 +185,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @classmethod
     def new_prompt(cls, message_id: str, content: str, created_at: str) -> Self:
-        """Return a prompt that was just stored."""
+        """Return a queued prompt, as the answer to its sender shows it."""
         return cls(
             id=message_id,
             sender="user",
@@ -204,8 +204,8 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     poll_after: str | None
     """The message to name in the next poll's `after`: all prompts up to it are final."""
     reload: bool
-    """Whether the message in `after` is hidden by an edit, a regeneration or an undo: load the room
-    again, since messages before this page have changed too."""
+    """True if an edit, a regeneration or an undo has hidden the message in `after`: load the room
+    again, because messages before this page have changed too."""
 
     @classmethod
     def of(
@@ -218,9 +218,9 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ) -> Self:
         """Return the page of messages after `start`.
 
-        A reply's position is next to its prompt's, however late it comes. A client that asked for
-        messages after the newest one would miss the replies to earlier prompts, so `poll_after`
-        names the last message before the first unfinished prompt.
+        A late reply still has the position after its prompt. A client that polled after the newest
+        message would miss late replies to earlier prompts, so `poll_after` names the last message
+        before the first unfinished prompt.
         """
         poll_after = start
         for message in messages:

@@ -11,10 +11,10 @@ from geminichat.domain.money import MILLION, price
 from geminichat.domain.plans import Plan
 
 DEFAULT = "fast"
-"""The alias for rooms whose user chose no model; models.toml names its model."""
+"""The alias for rooms without a chosen model; models.toml says which model it names."""
 
 NOTICE = timedelta(days=30)
-"""The checks report a model that rooms may choose this long before it retires."""
+"""The daily check reports that a model retires this long before, if rooms may choose the model."""
 
 
 class Thinking(StrEnum):
@@ -27,7 +27,7 @@ class Thinking(StrEnum):
 
     @classmethod
     def read(cls, stored: str | None) -> Self | None:
-        """Return a stored level; None, which leaves the choice to the model, for an unknown one."""
+        """Return a stored level, or None for an unknown level: the model then decides."""
         return cls(stored) if stored and stored in cls else None
 
 
@@ -53,9 +53,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return self.retires is not None and self.retires <= today
 
     def nearest_thinking(self, level: Thinking | None) -> Thinking | None:
-        """Return the level, or the next higher one that the model knows, or its highest.
+        """Return the level, else the next higher level that the model has, else its highest level.
 
-        Returns None, which leaves the choice to the model, for None and for a model without levels.
+        Return None, so that the model decides, for no level and for a model without levels.
         """
         if level is None or not self.thinking:
             return None
@@ -66,14 +66,14 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The model that a prompt is sent to, and the bound of its reply, thinking included."""
+    """The model for a prompt, and the most output tokens of its reply, thinking included."""
 
     model: Model
     max_output_tokens: int
 
 
 class Catalogue(msgspec.Struct, frozen=True):
-    """The models by id, the aliases, and the bound of a reply by plan."""
+    """The models by id, the aliases, and the most output tokens of a reply by plan."""
 
     models: Mapping[str, Model]
     aliases: Mapping[str, str]
@@ -83,7 +83,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     def read(cls, content: Mapping[str, Any], patch: Mapping[str, Any] | None = None) -> Self:
         """Return the catalogue of models.toml's content, changed by a JSON Merge Patch (RFC 7396).
 
-        Raises ValueError if the result contradicts itself.
+        Raises ValueError if the result is malformed or contradicts itself.
         """
         try:
             given = msgspec.convert(_merge(content, patch or {}), _File)
@@ -111,7 +111,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     def cheapest(self, today: date) -> Model:
         """Return the model with the lowest output price among those that every plan may choose.
 
-        A retired one is left out, unless all are.
+        Retired models are left out, unless all of these are retired.
         """
         open_to_all = [one for one in self.models.values() if one.plans >= set(Plan)]
         serving = [one for one in open_to_all if not one.is_retired(today)]
@@ -127,10 +127,10 @@ class Catalogue(msgspec.Struct, frozen=True):
         return model is not None and plan in self._plans_of(model, today)
 
     def choose(self, name: str, plan: Plan, today: date) -> Choice:
-        """Return the model to ask for a room that names `name`.
+        """Return the model that answers in a room with the model or alias `name`.
 
-        For a model that the catalogue no longer has, or that the plan does not include, this is
-        the default model; for a retired one, its replacement.
+        If the catalogue no longer has that model, or the plan does not include it, this is the
+        default model. If Google no longer serves the model, this is its replacement.
         """
         model = self.find(name)
         if model is None or plan not in self._plans_of(model, today):
@@ -139,19 +139,19 @@ class Catalogue(msgspec.Struct, frozen=True):
         return Choice(model, min(model.max_output_tokens, self.max_output_tokens[plan]))
 
     def choose_cheapest(self, today: date) -> Choice:
-        """Return the cheapest model that every plan may use, with the basic plan's bound."""
+        """Return the cheapest model that every plan may use, with the basic plan's reply limit."""
         model = self.cheapest(today)
         return Choice(model, min(model.max_output_tokens, self.max_output_tokens[Plan.BASIC]))
 
     def find_serving(self, model_id: str, today: date) -> Model:
-        """Return the model to ask for a prompt that was stored for `model_id`."""
+        """Return the model `model_id`, or its replacement if Google no longer serves it."""
         model = self.find(model_id) or self.default()
         while model.is_retired(today) and (following := self.replacement(model)):
             model = following
         return model
 
     def concerns(self, served: Collection[str], today: date) -> list[str]:
-        """Return the changes that an operator has to make, a sentence each."""
+        """Return the problems that an operator has to fix, one sentence each."""
         found = []
         for model in self.models.values():
             if model.plans and model.id not in served:
@@ -165,7 +165,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         return found
 
     def _plans_of(self, model: Model, today: date) -> frozenset[Plan]:
-        """Return the plans that may choose a model; a retired model has its replacement's."""
+        """Return the plans that may choose a model, or its replacement if the model is retired."""
         while not model.plans or model.is_retired(today):
             following = self.replacement(model)
             if following is None:
@@ -176,13 +176,13 @@ class Catalogue(msgspec.Struct, frozen=True):
     def _problems(self) -> Iterator[str]:
         for alias, name in self.aliases.items():
             if name not in self.models:
-                yield f"the alias {alias} names {name}, which is no model"
+                yield f"the alias {alias} names {name}, which is not a model"
         for name in self.models:
             met = {name}
             following = self.models[name].replaced_by
             while following is not None:
                 if following not in self.models or following in met:
-                    yield f"{name} is replaced by {following}, which is no later model"
+                    yield f"{name} is replaced by {following}, which is unknown or leads back to it"
                     break
                 met.add(following)
                 following = self.models[following].replaced_by
@@ -191,7 +191,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         elif self.default().plans != set(Plan):
             yield f"the model of the alias {DEFAULT} is not open to every plan"
         if self.max_output_tokens.keys() != set(Plan):
-            yield "not every plan has its maxOutputTokens"
+            yield "a plan has no maxOutputTokens"
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,26 +202,26 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListedModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A model as the wire shows it."""
+    """A model as the API shows it."""
 
     id: str
     name: str
     aliases: list[str]
-    """Names that a room may use in place of the id; they move on to newer models."""
+    """Names that a room may use instead of the id; an alias can move to a newer model."""
     price: Price
     thinking: list[Thinking]
     """The levels that a room may choose; empty if the model decides on its own."""
     max_output_tokens: int
-    """The longest reply on this plan, thinking included."""
+    """The most tokens of a reply on the user's plan, thinking included."""
     available: bool
-    """Whether this plan may choose it."""
+    """Whether the user's plan may choose the model."""
     retires: str | None
-    """The day from which the replacement answers in its place."""
+    """The day from which the replacement answers instead of the model."""
     replaced_by: str | None
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The catalogue as the wire shows it; `default` is the alias of rooms that name no model."""
+    """The catalogue as the API shows it; `default` is the alias of rooms that name no model."""
 
     models: list[ListedModel]
     default: str

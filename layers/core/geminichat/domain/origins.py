@@ -17,8 +17,8 @@ class ForeignOrigin(AppError):
 def require_allowed(origin: str | None, allowed: Collection[str]) -> None:
     """Check the origin that a browser sends; other clients send none. Raises ForeignOrigin.
 
-    As in the CORS rules of API Gateway, "*" allows every origin and "https://*" every one with
-    this scheme.
+    As in the CORS rules of API Gateway, "*" allows every origin, and "https://*" allows every
+    origin with the scheme https.
     """
     if origin is None or "*" in allowed or origin in allowed:
         return

@@ -17,7 +17,7 @@ type Password = Annotated[str, Meta(max_length=LONGEST, extra_json_schema={"patt
 type ChosenPassword = Annotated[
     str, Meta(max_length=LONGEST, extra_json_schema={"pattern": _FORM, "minLength": SHORTEST})
 ]
-"""A new password; `check_strength` gives the error its code."""
+"""A new password; `check_strength` raises WeakPassword if the password is too short."""
 
 
 def check_form(pointer: str, password: str) -> None:
@@ -66,7 +66,7 @@ _SHORTEST_UNIT = 4
 
 
 def _is_sequence(folded: str) -> bool:
-    """Return whether a password is little more than rows of the alphabet or the keyboard."""
+    """Return whether a password is a short repetition, or mostly alphabet or keyboard rows."""
     if len(_unit(folded)) < _SHORTEST_UNIT:
         return True
     own, start = 0, 0
@@ -85,12 +85,12 @@ def _is_run(text: str) -> bool:
 
 
 def _unit(text: str) -> str:
-    """Return the shortest part of which a text is a repetition; all of it if there is none."""
+    """Return the shortest text that makes up this text when repeated, or else the whole text."""
     return text[: (text + text).find(text, 1)]
 
 
 def _variations(folded: str) -> set[str]:
-    """Return simpler forms of a password, without digits at its ends or look-alikes."""
+    """Return simpler forms of a password, such as without digits at its ends, or reversed."""
     spelt = {folded, _squeeze(folded), folded.strip(_ENDS), folded.rstrip(_ENDS)}
     spelt |= {one.translate(_LEET) for one in spelt}
     spelt |= {_unit(one) for one in spelt}

@@ -14,9 +14,9 @@ class Plan(StrEnum):
 
 
 def plan_at(now: datetime, *pro_until: str | None) -> Plan:
-    """Return the plan at `now` of a user who has pro until the latest of these times.
+    """Return a user's plan at `now`: pro until the latest time in `pro_until`, then basic.
 
-    The subscription gives one, an operator's grant another; None gives nothing.
+    The subscription and an operator's grant each give such a time, or None for no pro plan.
     """
     moment = times.text(now)
     return Plan.PRO if any(until and until > moment for until in pro_until) else Plan.BASIC

@@ -1,4 +1,4 @@
-"""Limits of prompts: per day and short window, in flight, and in money; and their headers."""
+"""Limits on prompts (per day, per short window, in flight, in money) and the RateLimit headers."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,10 +22,10 @@ from geminichat.errors import (
 )
 
 UNPROVEN_PROMPTS = 5
-"""Prompts that an account without a proven identity may send in all."""
+"""Prompts that an account without a proven identity may send in total."""
 
 DAILY_FORKS = 20
-"""Rooms that a user may fork per day: each writes as much as thousands of prompts."""
+"""Forks per user and day, because a fork writes as much as thousands of prompts."""
 
 REFUSALS: list[type[AppError]] = [
     IdentityNotProven,
@@ -37,13 +37,13 @@ REFUSALS: list[type[AppError]] = [
     TooManyInFlight,
     TooManyRequests,
 ]
-"""The errors by which a limit refuses a prompt."""
+"""The errors with which a limit can refuse a prompt."""
 
 DAILY_PROMPTS: dict[Plan, int | None] = {Plan.BASIC: 5, Plan.PRO: None}
 DAY = 86_400
 
 SOON = timedelta(seconds=5)
-"""The pause until the next try where prompts in flight use up a limit."""
+"""The time after which to try again if prompts in flight use up a limit."""
 
 
 def remaining(plan: Plan, counted: int) -> int | None:
@@ -53,18 +53,18 @@ def remaining(plan: Plan, counted: int) -> int | None:
 
 
 class PlanLimits(msgspec.Struct, frozen=True):
-    """The limits of a plan that an operator sets."""
+    """The limits that an operator sets for a plan."""
 
     attempts: int
     """Prompts and retries per day; they are never refunded."""
     in_flight: int
-    """Prompts that are neither answered nor failed."""
+    """Unfinished prompts at the same time."""
     spending: int
     """Micro-dollars per day."""
 
 
 class Usage(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """A user's usage of this UTC day as the wire shows it; a null limit means no limit."""
+    """A user's usage of this UTC day as the API shows it; a null limit means no limit."""
 
     limit: int | None
     used: int
@@ -89,14 +89,14 @@ class UsageOfDay(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Burst(msgspec.Struct, frozen=True):
-    """The prompts that a user may send per window of `seconds`; windows follow each other."""
+    """The prompts that a user may send per window of `seconds`; windows do not overlap."""
 
     prompts: int
     """0 means no limit."""
     seconds: int
 
     def is_effective(self, attempts: int) -> bool:
-        """Return whether the limit is below a day's attempts, so that it can be reached."""
+        """Return whether the limit can be reached, because it is below the day's `attempts`."""
         return 0 < self.prompts < attempts
 
     def window_start(self, now: datetime) -> datetime:
@@ -108,7 +108,7 @@ class Burst(msgspec.Struct, frozen=True):
 
 
 class Limit(StrEnum):
-    """The limits; RateLimit headers show three of them under these names."""
+    """The limits on prompts; RateLimit headers show three of them under these names."""
 
     TOKENS = "tokens"
     SPENDING = "spending"
@@ -121,7 +121,7 @@ class Limit(StrEnum):
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     """A user's plan, limits and counts at `now`.
 
-    The counts of the day other than `counted` are 0 if only the cache was read.
+    If only the cache was read, all counts of the day except `counted` are 0.
     """
 
     user_id: str
@@ -147,11 +147,11 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     amount: int = 0
     """Micro-dollars to reserve for the prompt that is being sent."""
     unproven: str = ""
-    """A digest of the identity of a user who has proven none and pays nothing, else ""."""
+    """A digest of the user's unproven identity; "" for a user with a proven one or on pro."""
     unproven_used: int = 0
     """Prompts that were counted for this identity while it was unproven."""
     unproven_left: int = 0
-    """Prompts left under the limits of an unproven identity, and of all of these together."""
+    """Prompts left under the limits of this identity and of all unproven identities together."""
 
     @property
     def limits(self) -> PlanLimits:
@@ -203,7 +203,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         return self.amount > self.limits.spending
 
     def reset_time(self, limit: Limit) -> datetime:
-        """Return the time at which a limit resets, or may no longer be reached."""
+        """Return the time at which a limit resets, or at which trying again makes sense."""
         match limit:
             case Limit.BURST:
                 return self.burst.window_end(self.now)
@@ -228,7 +228,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def usage(self) -> Usage:
-        """Return the day's usage as the wire shows it."""
+        """Return the day's usage as the API shows it."""
         return Usage(
             limit=self.limit,
             used=self.unproven_used if self.unproven else self.counted,
@@ -284,7 +284,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
             case Limit.SPENDING:
                 return SpendingLimit, (
                     f"This prompt could exceed your plan's ${self.limits.spending / MILLION:.2f} "
-                    f"per day. Send a shorter one, or this one again at {resets_at}."
+                    f"per day. Send a shorter one, or send this one again at {resets_at}."
                 )
             case Limit.ATTEMPTS:
                 return TooManyAttempts, (

@@ -1,8 +1,8 @@
 """The limit of reads per user, counted in the memory of one sandbox.
 
-It needs no network call and works without Redis. Every sandbox of every function counts on its own,
-so the limit is only approximate. It is many times as high as a client needs, and keeps one user
-from reading the tables as fast as the API allows.
+Counting needs no network call and works without Redis. Every sandbox of every function has its own
+counts, so the limit is only approximate. The limit is far above the needs of a client, and prevents
+one user from reading the tables as fast as the API allows.
 """
 
 from collections import Counter

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 MAX_AGE = timedelta(hours=24)
-"""A prompt without a reply is failed after this time, whatever the cause."""
+"""A prompt without a reply fails after this time, whatever the cause."""
 
 MAX_PAUSE = 15 * 60.0
 """Seconds; the longest pause that we choose."""
@@ -18,7 +18,7 @@ def pause(attempt: int, first: float, named: float | None, jitter: float) -> int
     """Return the whole seconds to wait after attempt number `attempt` failed.
 
     The pause starts at `first` and doubles, up to 15 minutes; `jitter` (0 to 1) adds up to a
-    quarter. It is never shorter than the pause that Gemini named, up to six hours.
+    quarter. The pause is at least as long as the one that Gemini named, up to six hours.
     """
     growing = first * 2.0 ** min(attempt - 1, 20) * (1 + 0.25 * jitter)
     least = min((named or 0) + jitter, MAX_NAMED_PAUSE)
@@ -43,7 +43,7 @@ def decide(
     max_attempts: int,
     now: datetime,
 ) -> Verdict:
-    """Return the verdict on an unfinished prompt, whose worker may hold a lease."""
+    """Return the sweep's verdict on an unfinished prompt; a leased prompt has to wait."""
     if leased_until and leased_until >= now:
         return Verdict.WAIT
     if stop:

@@ -102,7 +102,7 @@ class Room(RoomSummary, frozen=True, kw_only=True, rename="camel"):
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """The position at which a page of rooms ends."""
+    """The last room of a page, after which the next page begins."""
 
     chatroom_id: str
     updated_at: str

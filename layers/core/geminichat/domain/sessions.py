@@ -1,12 +1,12 @@
-"""Sessions: one family of refresh tokens, each spent when it is used.
+"""Sessions: each is a family of refresh tokens, and a token is spent when it is used.
 
-A refresh token names its session and carries two secrets: the family's, the same in every token of
-the session, and its own. Tables keep a hash of each. A token with the family's secret is genuine:
-if its own secret is not the current one, it was spent before, so it was stolen or copied and the
-session ends. A token without the family's secret ends nothing.
+A refresh token names its session and contains two secrets: the family's secret, which all tokens of
+the session share, and its own secret. The sessions table stores a hash of each. A token with the
+family's secret is genuine. If its own secret is not the current one, it was spent before: it was
+stolen or copied, and the session ends. A token without the family's secret ends nothing.
 
-The next secret is a keyed hash of the one before. So a spent token that is sent again at once (two
-tabs, a lost answer) yields the same pair, which no table keeps.
+The next token's secret is a keyed hash of the spent token. So a spent token that is sent again
+within seconds (two tabs, a lost answer) yields the same pair again, although no table stores it.
 """
 
 import base64
@@ -33,7 +33,7 @@ SESSION_LIFETIME = timedelta(days=90)
 REUSE_GRACE = timedelta(seconds=20)
 """The time for which a spent token yields the pair that replaced it."""
 MOST_SESSIONS = 20
-"""Sessions per user; a further one replaces the oldest."""
+"""Sessions per user; a new session replaces the oldest."""
 
 ENDED = "The session has ended. Log in again."
 EXPIRED = "The access token has expired. Get a new one from POST /auth/refresh."
@@ -49,13 +49,13 @@ class Claims(msgspec.Struct, frozen=True):
 
 
 class OptionalCaller(Claims, frozen=True, kw_only=True):
-    """The user and the session of a token that came with a public request."""
+    """The user and the session of a token that came with a public request, expired or not."""
 
     is_expired: bool = False
 
 
 class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A refresh token, parsed."""
+    """A parsed refresh token."""
 
     user_id: str
     session_id: str
@@ -69,7 +69,7 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the token that a client sent. Raises Unauthorized for any other text."""
+        """Parse the token that a client sent. Raises Unauthorized for a malformed text."""
         found = re.fullmatch(_FORM, text, re.ASCII)
         if not found:
             raise Unauthorized(ENDED)
@@ -77,7 +77,7 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
         return cls(user_id=user_id, session_id=session_id, family=family, secret=secret)
 
     def derive_next(self, key: bytes) -> Self:
-        """Return the token that replaces this one, the same whenever it is asked for."""
+        """Return the token that replaces this one, the same in every call with the same key."""
         derived = hmac.digest(key, b"geminichat refresh", "sha256")
         secret = hmac.digest(derived, self.text().encode(), "sha256")
         encoded = base64.urlsafe_b64encode(secret).decode().rstrip("=")
@@ -99,12 +99,12 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def access_token_id(self) -> str:
-        """The `jti` of the access token of this pair."""
+        """The `jti` of the access token that is issued together with this refresh token."""
         digest = hashlib.sha256(f"access {self.secret}".encode()).digest()
         return f"t_{base64.b32encode(digest[:16]).decode().rstrip('=').lower()}"
 
     def is_of_family(self, family_hash: str) -> bool:
-        """Return whether the token is, or was, a genuine one of the session with this hash."""
+        """Return whether the token, current or spent, belongs to the session with this hash."""
         return hmac.compare_digest(self.family_hash, family_hash)
 
     def has_secret(self, secret_hash: str | None) -> bool:
@@ -113,13 +113,13 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
-    """A session whose client gets a pair of tokens."""
+    """A session, with the refresh token that its client gets."""
 
     refresh: RefreshToken
     issued_at: datetime
-    """When the pair was issued; a pair that is asked for again keeps its time."""
+    """The time at which the pair of tokens was issued; a repeated refresh does not change it."""
     expires_at: int
-    """The epoch second at which the refresh token expires, with its session at the latest."""
+    """The epoch second at which the refresh token expires, not after the session's end."""
     devices_since: int
     """See `domain.devices`."""
 
@@ -140,7 +140,7 @@ def expiry(began: datetime, now: datetime) -> int:
 
 
 def is_valid(began_at: int | None, now: datetime) -> bool:
-    """Return whether a session is known, and has not ended by its age; `began_at` in seconds."""
+    """Return whether a session exists and is not too old; `began_at` is an epoch second or None."""
     return began_at is not None and now.timestamp() < began_at + SESSION_LIFETIME.total_seconds()
 
 
@@ -153,6 +153,6 @@ class RefreshRequest(
 
 
 class Logout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The sessions to end: this one, or all of the user's."""
+    """The sessions to end: the current one, or all sessions of the user."""
 
     everywhere: bool = False

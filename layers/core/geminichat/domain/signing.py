@@ -18,7 +18,10 @@ SPREAD = timedelta(minutes=10)
 """The time from adding a key to signing with it: twice as long as a sandbox keeps a secret."""
 
 LONGEST_USE = ACCESS_LIFETIME + SPREAD
-"""The time for which the old key is needed after the new one signs, slow sandboxes included."""
+"""The time for which the old key is needed after the switch to the new key.
+
+This is the lifetime of a token and the delay of the slowest sandbox.
+"""
 
 
 class SigningKeys(msgspec.Struct, frozen=True):
@@ -43,7 +46,7 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the keys in a text. Raises ValueError."""
+        """Parse the keys as SSM stores them. Raises ValueError."""
         stored = msgspec.json.decode(text, type=cls)
         if stored.current not in stored.keys or not all(map(_bytes, stored.keys.values())):
             raise ValueError("The signing keys are malformed.")
@@ -54,7 +57,7 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         return msgspec.json.encode(self).decode()
 
     def select(self, now: datetime) -> SigningKeys:
-        """Return the keys as they are used at `now`."""
+        """Return the keys in use at `now`."""
         early = self.current_from is not None and times.text(now) < self.current_from
         signer = self.previous if early and self.previous in self.keys else self.current
         return SigningKeys(
@@ -63,7 +66,7 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         )
 
     def add(self, kid: str, key: bytes, now: datetime) -> Self:
-        """Return the keys with a new one, which signs once every sandbox has read it."""
+        """Return the keys with a new key, which signs after every sandbox has read it."""
         return msgspec.structs.replace(
             self,
             current=kid,
@@ -73,7 +76,7 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         )
 
     def removable_from(self) -> datetime | None:
-        """Return the time from which nothing needs the previous key; None if there is none."""
+        """Return the time from which the previous key is not needed, or None if there is none."""
         if self.previous is None or self.current_from is None:
             return None
         return times.parse(self.current_from) + LONGEST_USE
@@ -91,5 +94,5 @@ def _bytes(text: str) -> bytes:
     either = text.replace("+", "-").replace("/", "_") + "=" * (-len(text) % 4)
     key = base64.b64decode(either, altchars=b"-_", validate=True)
     if len(key) < 32:
-        raise ValueError("A signing key has at least 32 bytes (RFC 7518, 3.2).")
+        raise ValueError("A signing key must have at least 32 bytes (RFC 7518, 3.2).")
     return key

@@ -1,7 +1,7 @@
 """Money: the most that a prompt can cost, and the reservation of that amount.
 
-All amounts are whole micro-dollars. The amount is reserved when a prompt is stored and settled when
-it ends, both at the prices when it was sent.
+All amounts are whole micro-dollars. An amount is reserved when a prompt is stored and settled when
+the prompt ends, both at the prices of the time when the prompt was sent.
 """
 
 import binascii
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from geminichat.domain.models import Choice, Model
 
 CHARACTERS_PER_TOKEN = 4
-"""The characters per token of a reply on average (Google's rule for English text)."""
+"""The average number of characters per token of a reply (Google's rule for English text)."""
 
 SHARDS = 16
-"""The most items over which a stage's daily spending is spread: one item takes few writes."""
+"""The most items over which a stage's daily spending is spread, as one item allows few writes."""
 
 SHARD_CAP = 5 * MILLION
-"""The smallest share of the stage's cap per item: well above the cost of one prompt."""
+"""The smallest part of the stage's cap per item, which is far above the cost of one prompt."""
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,13 +35,13 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """Micro-dollars per million tokens."""
     price_out: int
     shard: int
-    """The stage's item of the day that the amount is reserved in."""
+    """The number of the stage's item in which the amount is reserved."""
     cap: int
     """The most that the user may spend on the day."""
     plan: Plan = Plan.BASIC
     """The user's plan, which decides the queue."""
     unproven: str = ""
-    """The fingerprint of the identity of a user who has proven none; else empty."""
+    """A digest of the user's unproven identity, otherwise empty."""
 
     def cost(self, tokens: TokenUsage) -> int:
         """Return the cost of tokens in micro-dollars, rounded up."""
@@ -49,7 +49,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StageCap(msgspec.Struct, frozen=True):
-    """The most that all users together may spend on a day, spread over equal shards."""
+    """The limit on the daily spending of all users together, spread over equal shards."""
 
     amount: int
 
@@ -60,7 +60,7 @@ class StageCap(msgspec.Struct, frozen=True):
 
     @property
     def per_shard(self) -> int:
-        """The share of one item."""
+        """The part of the cap for one item."""
         return self.amount // self.shards
 
 
@@ -79,8 +79,8 @@ def reserve(
 ) -> Reservation:
     """Return the reservation of the most that a prompt can cost.
 
-    `texts` are the prompt and the room's instruction. The history is not read for it: its length is
-    bounded by `history_characters`, and by the room's earlier turns.
+    `texts` are the prompt and the room's instruction. The history is not read: the limits on its
+    length are `history_characters` and the number of earlier turns.
     """
     turn = CONTENT_LENGTH + CHARACTERS_PER_TOKEN * choice.max_output_tokens
     history = min(history_characters, seq // 2 * turn)
@@ -107,7 +107,7 @@ def reserve_tokens(
     cap: int,
     stage_cap: StageCap,
 ) -> Reservation:
-    """Return a reservation of these tokens' price, in the shard that belongs to the prompt's id."""
+    """Return a reservation of the price of tokens, in the shard for the id `prompt`."""
     return Reservation(
         day=day,
         amount=model.cost(input_tokens, output_tokens),
@@ -119,7 +119,7 @@ def reserve_tokens(
 
 
 def without_amount(model: "Model", day: str) -> Reservation:
-    """Return the prices and the day of a prompt for which nothing was reserved."""
+    """Return a reservation of no amount, with the day and the model's prices."""
     return Reservation(
         day=day, amount=0, price_in=model.price_in, price_out=model.price_out, shard=0, cap=0
     )
@@ -128,6 +128,7 @@ def without_amount(model: "Model", day: str) -> Reservation:
 def estimate_tokens(text: str) -> int:
     """Return an upper estimate of a text's tokens: one for every two bytes of UTF-8.
 
-    Gemini counts about four bytes of English text as a token, and two to three of most others.
+    Gemini counts about four bytes of English text as a token, and two to three bytes of text in
+    most other languages.
     """
     return -(-len(text.encode()) // 2)

@@ -1,4 +1,4 @@
-"""Text that people type: trimmed, and validated before a rule reads it."""
+"""Trim, validate and shorten texts that people type or that Gemini generates."""
 
 import re
 from typing import Any
@@ -19,7 +19,7 @@ _BLANK_LINES = r"\A(?:[^\S\n]*\n)+"
 
 NO_NUL = r"^[^\x00]*$"
 VISIBLE = rf"^[^\x00]*[^{_INVISIBLE}][^\x00]*$"
-"""A text that `trim` does not empty, as a JSON Schema pattern (ECMA-262)."""
+"""The JSON Schema pattern (ECMA-262) of a text with a visible character and without NUL."""
 
 
 def trim(text: str, field: str) -> str:
@@ -51,10 +51,10 @@ class GeneratedText:
         self._kept: list[str] = []
         self._held_back = ""
         self.is_cut = False
-        """Whether some of the text did not fit."""
+        """Whether the end of the text was cut off."""
 
     def add(self, piece: str) -> str:
-        """Add a piece, and return the text that this has added to the whole."""
+        """Add a piece, and return the text by which the kept text has grown."""
         if self.is_cut:
             return ""
         text = self._held_back + piece.replace("\0", "")
@@ -91,7 +91,7 @@ def one_line(text: str) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """Return the text, or its first whole words and an ellipsis if it has more characters."""
+    """Return the text, or its first words and an ellipsis if it is longer than `length`."""
     if len(text) <= length:
         return text
     words, _, _ = text[:length].rpartition(" ")
@@ -107,5 +107,5 @@ def trim_field(struct: Any, field: str) -> None:
 
 
 def truncate(text: str, size: int) -> str:
-    """Return the longest beginning of the text that has at most `size` bytes of UTF-8."""
+    """Return the text, cut to at most `size` bytes of UTF-8 at the end of a character."""
     return text.encode()[:size].decode(errors="ignore")

@@ -1,7 +1,8 @@
 """Tickets: each opens one WebSocket connection of a session, once, within a minute.
 
-A ticket is no access token, and an access token is no ticket: their keys, forms and audiences
-differ. It is verified without a network call; `tables.live` keeps the nonces that were used.
+A ticket cannot serve as an access token, and an access token cannot serve as a ticket: their keys,
+forms and audiences differ. A ticket is verified without a network call; `tables.live` stores the
+used nonces.
 """
 
 import base64
@@ -27,13 +28,13 @@ PING_AFTER = timedelta(minutes=5)
 
 
 class InvalidTicket(Unauthorized):
-    """The ticket is forged, malformed or expired, or of another stage."""
+    """The ticket is forged, malformed or expired, or belongs to another stage."""
 
     code = "invalid-ticket"
 
 
 class TicketUsed(InvalidTicket):
-    """The ticket has opened a connection already."""
+    """The ticket has already opened a connection."""
 
     code = "ticket-used"
 
@@ -47,7 +48,7 @@ class LiveAddress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @classmethod
     def of(cls, url: str, ticket: str) -> Self:
-        """Return the address of a ticket's connection."""
+        """Return the address that contains the ticket, with the lifetimes."""
         return cls(
             url=f"{url}?ticket={ticket}",
             expires_in=int(LIFETIME.total_seconds()),
@@ -56,7 +57,7 @@ class LiveAddress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """The session that a connection will belong to."""
+    """The contents of a ticket: the session of its connection, a stage, an end and a nonce."""
 
     audience: str = AUDIENCE
     stage: str

@@ -1,4 +1,4 @@
-"""Times as the wire and the tables write them: RFC 3339, UTC, milliseconds, `Z`."""
+"""Times as the API and the tables write them: RFC 3339, UTC, milliseconds, `Z`."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ def text(moment: datetime) -> str:
 
 
 def of_epoch(second: float) -> str:
-    """Return the text of an epoch second."""
+    """Return an epoch second as `text` writes it."""
     return text(datetime.fromtimestamp(second, UTC))
 
 
@@ -21,7 +21,7 @@ def millis(moment: datetime) -> int:
 
 
 def parse(written: str) -> datetime:
-    """Return the time in a text that `text` has returned."""
+    """Return the time that a text of `text` stands for."""
     return datetime.fromisoformat(written)
 
 

@@ -1,6 +1,6 @@
-"""Titles of rooms: the question to Gemini, and titles from its answer or from the prompt's words.
+"""Titles of rooms: the text for Gemini to title, and the titles that result.
 
-A room titled by default first gets the first words of a prompt, then Gemini's title.
+A room with the default title first gets the prompt's first words as its title, then Gemini's title.
 """
 
 from datetime import datetime
@@ -19,7 +19,7 @@ INSTRUCTION = "Title this chat in its language: at most six words, no quotes."
 MAX_OUTPUT_TOKENS = 24
 
 EXCERPT = 500
-"""Characters of the prompt and of the reply that are sent; fewer if they take more tokens."""
+"""The most characters of the prompt and of the reply in the text to title; fewer outside ASCII."""
 
 WORDS_LENGTH = 60
 """Characters of a title that repeats the prompt's first words."""
@@ -28,20 +28,20 @@ _DECORATION = " \"'`*_#.“”„«»"
 
 
 def question(prompt: str, reply: str) -> str:
-    """Return the text to title: the beginnings of a prompt and of its reply."""
+    """Return the text for Gemini to title: the beginnings of a prompt and of its reply."""
     return f"{_excerpt(prompt)}\n---\n{_excerpt(reply)}"
 
 
 def _excerpt(content: str) -> str:
     """Return the beginning of a text: at most 500 characters, and about 125 tokens.
 
-    Gemini counts four characters of ASCII as a token, and of other text at most two bytes.
+    Four ASCII characters, or two bytes of other text, are estimated as one token.
     """
     sizes = (1 if character.isascii() else 2 * len(character.encode()) for character in content)
     return content[: sum(size <= EXCERPT for size in accumulate(sizes))]
 
 
-def price(
+def reserve(
     model: "Model", asked: str, chatroom_id: str, now: datetime, cap: int, stage_cap: StageCap
 ) -> Reservation:
     """Return the reservation of the most that the title of a room can cost."""
@@ -62,5 +62,5 @@ def first_words(prompt: str) -> str:
 
 
 def clean(generated: str) -> str | None:
-    """Return a generated title without its quotes and marks, or None if no text is left."""
+    """Return a generated title without quotes and Markdown around it, or None if it is empty."""
     return text.shorten(text.one_line(generated).strip(_DECORATION), TITLE_LENGTH) or None

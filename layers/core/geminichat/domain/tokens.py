@@ -9,7 +9,7 @@ from geminichat.domain.sessions import ACCESS_LIFETIME, OpenSession
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A session's current pair of tokens, with lifetimes in seconds, and its device's token."""
+    """A session's access token and refresh token, with lifetimes in seconds, and a device token."""
 
     token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
@@ -22,7 +22,7 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def pair(
         cls, session: OpenSession, access_token: str, device_token: str, now: datetime
     ) -> "Tokens":
-        """Return the pair with its remaining lifetimes, which never exceed the session's."""
+        """Return the tokens with their remaining lifetimes, at most that of the session."""
         moment = int(now.timestamp())
         access_until = int((session.issued_at + ACCESS_LIFETIME).timestamp())
         return cls(

@@ -1,4 +1,4 @@
-"""Users, as the wire shows them."""
+"""Users, as the API shows them."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from geminichat.domain.quota import Usage
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A user as the wire shows it."""
+    """A user as the API shows it."""
 
     id: str
     email: str | None

@@ -10,7 +10,7 @@ import msgspec
 from geminichat.errors import InvalidRequest, InvalidSignature, WrongMode
 
 TOLERANCE = 300
-"""Seconds between signing and receiving, in both directions."""
+"""The most seconds by which Stripe's time of signing may differ from ours."""
 MAX_BODY = 256 * 1024
 """Bytes; Stripe's events have a few thousand."""
 
@@ -31,9 +31,9 @@ CHANGES_PLAN = frozenset(
 
 
 class StripeEvent(msgspec.Struct, frozen=True):
-    """The trusted part of an event: something changed for this customer.
+    """The part of Stripe's event that is used: it says that this customer has changed.
 
-    The change itself is fetched from Stripe, because events arrive late, twice and in any order.
+    The change is fetched from Stripe, because events may arrive late, twice and in any order.
     """
 
     id: str

@@ -86,7 +86,7 @@ def issue(
     require_room(windows, now)
 
     is_known = known_devices.is_known(device, record, user)
-    caller = codes.sender(source, device.id if device and is_known else None)
+    caller = codes.name_caller(source, device.id if device and is_known else None)
     codes.require_sendable(codes_table.list_recent(item, now), caller, now)
     code = codes.generate(identity, purpose, caller, now)
     return Issue(code=code, item=item, record=record, windows=windows)
@@ -148,7 +148,7 @@ def verify(
     wrong = codes.wrong_in_a_row(identity)
     item, counter = batch_get(codes_table.key_of(identity), limits_table.key_of(wrong))
     [wrong] = limits_table.add_counts([wrong], [counter], now)
-    caller = codes.sender(source, None)
+    caller = codes.name_caller(source, None)
     sent = codes_table.list_recent(item, now)
     found = codes.candidates(sent, purpose, challenge, caller, now)
 
@@ -177,7 +177,7 @@ def confirm(
         *_address_tries(source, now),
     ]
     _take_try(tries, None, now)
-    caller = codes.sender(source, None)
+    caller = codes.name_caller(source, None)
     for identity, item in zip(held, items, strict=True):
         sent = codes_table.list_recent(item, now)
         found = codes.candidates(sent, Purpose.CONFIRM, None, caller, now)

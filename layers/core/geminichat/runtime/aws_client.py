@@ -1,8 +1,8 @@
-"""Client for AWS's services: signed requests in their JSON, with deadlines and botocore's retries.
+"""Client for AWS services: signed requests with deadlines and the retries of botocore.
 
-A call takes the arguments of botocore's client methods and raises their exceptions, without
-botocore's client and its models of the services; README.md says what that saves. Requests are
-signed with Signature Version 4, which a test compares with botocore's own.
+A call takes the same arguments and raises the same exceptions as botocore's client, but does not
+import that client and its service models; README.md says how much time this saves. A test compares
+the signatures (Signature Version 4) with botocore's.
 """
 
 import functools
@@ -28,10 +28,10 @@ from geminichat.runtime import deadlines, http_client
 from geminichat.runtime.http_client import Answer
 
 TARGETS = {"dynamodb": "DynamoDB_20120810", "sqs": "AmazonSQS", "ssm": "AmazonSSM"}
-"""Services that speak the JSON protocol, and the prefix of their operations' names."""
+"""Services with the JSON protocol, and the prefix of the names of their operations."""
 
 HOSTS = {"ses": "email"}
-"""Services whose host name differs from their name."""
+"""The host names of services that differ from the service's name."""
 
 TRANSIENT = {500, 502, 503, 504}
 """Statuses that are retried."""
@@ -56,11 +56,11 @@ THROTTLED = {
 """Error codes that are retried, as in botocore's standard mode."""
 
 MAX_PAUSE = 20.0
-"""Seconds between two attempts."""
+"""The most seconds between two attempts."""
 
 
 class Client:
-    """A client of one service: its deadlines in seconds, and the attempts that a call may take."""
+    """A client of one service, with deadlines in seconds and a number of attempts per call."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Client:
     ) -> Answer:
         """Send a signed request and return the answer. Raises as `call` does.
 
-        A query in `path` is encoded and in the order of its names.
+        A query in `path` must be encoded and sorted by name.
         """
         for attempt in range(1, self._attempts + 1):
             attempt_headers = {
@@ -159,7 +159,7 @@ def transport(
 
 @functools.cache
 def endpoint(service: str) -> str:
-    """Return a service's URL: the environment's, else AWS's."""
+    """Return a service's URL: the one in the environment, or else the one of AWS."""
     given = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
     given = given or os.environ.get("AWS_ENDPOINT_URL")
     if given:
@@ -209,9 +209,9 @@ def _signature(
 
 
 def presign(service: str, url: str, seconds: int, now: float) -> str:
-    """Return the URL with a query that permits a GET of it for some seconds from `now` on.
+    """Return the URL with a query that permits a GET for some seconds from `now` on.
 
-    It expires earlier if the credentials of the environment do.
+    The permission ends earlier if the credentials of the environment expire.
     """
     stamp = _stamp(now)
     query = {
@@ -231,9 +231,9 @@ def presign(service: str, url: str, seconds: int, now: float) -> str:
 def _mac(
     method: str, service: str, url: str, headers: Mapping[str, str], digest: str, stamp: str
 ) -> str:
-    """Return the signature of a request; its headers are in the order of their names.
+    """Return the signature of a request; `headers` must be sorted by name.
 
-    The path is encoded once more for the signature than it is sent, except for S3.
+    Except for S3, the signature is over the path encoded once more than in the request.
     """
     path, _, query = url.partition("://")[2].partition("/")[2].partition("?")
     canonical = "\n".join(
@@ -292,7 +292,7 @@ def _read_error(answer: Answer, operation: str, retries: int) -> tuple[str, Clie
     try:
         decoded = msgspec.json.decode(answer.body)
         body = decoded if isinstance(decoded, dict) else {}
-    except msgspec.DecodeError:  # XML of SNS, or a proxy's page
+    except msgspec.DecodeError:  # XML from SNS, or a proxy's page
         text = answer.body.decode(errors="replace")
         for name in ("Code", "Message"):
             if found := re.search(f"<{name}>([^<]*)</{name}>", text):

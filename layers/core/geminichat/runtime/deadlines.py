@@ -11,7 +11,10 @@ _ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Limit the calls of the block in this thread to this time; an outer block may end earlier."""
+    """Limit all network calls of this thread in the block together to `seconds`.
+
+    An outer block's deadline still applies.
+    """
     token = _ends_at.set(min(_ends_at.get(), time.monotonic() + seconds))
     try:
         yield
@@ -20,5 +23,5 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def time_left() -> float:
-    """Return the seconds that calls may still take, infinity without a deadline."""
+    """Return the seconds that calls may still take, or infinity without a deadline."""
     return _ends_at.get() - time.monotonic()

@@ -1,6 +1,6 @@
 """PynamoDB on `aws_client`: one connection for all models, table names read at first use.
 
-PynamoDB gives each model its own connection, and so its own TLS handshake, on botocore's client.
+By default, PynamoDB gives each model a connection of botocore's client, with its own TLS handshake.
 """
 
 import functools
@@ -32,11 +32,11 @@ OUTAGES = {
     "RequestLimitExceeded",
     "ThrottlingException",
 }
-"""Error codes of a fault that is DynamoDB's, not the request's."""
+"""Error codes that blame DynamoDB, not the request."""
 
 
 class SharedConnection(Connection):
-    """PynamoDB's connection on our AWS client; safe to use from threads.
+    """A PynamoDB connection that uses our AWS client; safe to use from threads.
 
     Raises the error that `unavailable` returns when DynamoDB does not answer or is overloaded; a
     write may have taken effect then.
@@ -65,9 +65,9 @@ class SharedConnection(Connection):
             raise
 
     def attach(self, table: TableConnection) -> TableConnection:
-        """Make a table's connection use this one, and return it."""
+        """Make `table` use this connection, and return `table`."""
         if table.connection is not self:
-            with suppress(ValueError):  # another thread has added it
+            with suppress(ValueError):  # another thread has added the table
                 self.add_meta_table(table.get_meta_table())
             table.connection = self
         return table
@@ -76,8 +76,8 @@ class SharedConnection(Connection):
 class SharedModel(Model):
     """A base class for models that share a connection.
 
-    `Meta.setting` names the setting that holds a table's name. It is read at the model's first use:
-    no model reads the environment when its module is imported.
+    `Meta.setting` names the setting that holds the table's name. The setting is read at the model's
+    first use: no model reads the environment when its module is imported.
     """
 
     shared: ClassVar[SharedConnection]
@@ -108,7 +108,7 @@ class SharedModel(Model):
         }
 
     def key_values(self) -> tuple[Any, Any]:
-        """Return the item's hash key and its range key, None if the table has none."""
+        """Return the item's hash key and range key; the range key is None if the table has none."""
         hash_key, range_key, *_ = [
             *(getattr(self, name) for name, _ in self._key_attributes()),
             None,

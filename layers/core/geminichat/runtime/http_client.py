@@ -1,7 +1,7 @@
-"""HTTP client: kept connections, a deadline for the whole answer, one TLS context.
+"""HTTP client: reused connections, a deadline for the whole answer, one TLS context.
 
-No request is sent twice. The deadline of the request that a function serves (`deadlines`) shortens
-all others. Built on the standard library; README.md says what it replaces and saves.
+No request is sent twice. The deadline of `deadlines.within` shortens all others. The client uses
+only the standard library; README.md says what it replaces and how much time it saves.
 """
 
 import functools
@@ -28,12 +28,12 @@ from geminichat.runtime import deadlines
 IDLE_LIMIT = 240.0
 """Seconds after which an idle connection is not reused."""
 IDLE_LIMIT_ONE_ATTEMPT = 20.0
-"""The same in seconds for requests that are never retried: a lost connection would fail them.
+"""The same for requests that are never retried, because a closed connection would fail them.
 
-A sandbox that was frozen may not have noticed yet that the other side has closed.
+A sandbox that was frozen may not know yet that the other side has closed the connection.
 """
 MAX_IDLE = 32
-"""Idle connections to one host."""
+"""The most idle connections to one host."""
 PIECE = 65_536
 """The most bytes of a streamed answer that are read at once."""
 
@@ -42,7 +42,7 @@ CERTIFICATES = Path(__file__).parents[2] / "certificates"
 
 
 class RequestFailed(Exception):
-    """No answer arrived. The request may have taken effect, unless a subclass says otherwise."""
+    """No complete answer arrived. Only NotConnected excludes that the request took effect."""
 
 
 class NotConnected(RequestFailed):
@@ -54,7 +54,7 @@ class TimedOut(RequestFailed):
 
 
 class Silent(TimedOut):
-    """A streamed answer was silent for longer than its caller waits for a piece."""
+    """The next piece of a streamed answer did not arrive in time."""
 
 
 class Answer(NamedTuple):
@@ -71,7 +71,7 @@ class _Address(NamedTuple):
     port: int
     path: str
     name: str
-    """The host and, unless it is the usual one, the port."""
+    """The host, with its port unless that is the scheme's default."""
 
 
 _idle: dict[tuple[bool, str, int], list[tuple[HTTPConnection, float]]] = {}
@@ -128,12 +128,12 @@ def request(
 
 
 class Stream:
-    """An answer that is read piece by piece: begin, iterate it once, and close it in the end."""
+    """An answer that is read piece by piece: call `begin`, iterate once, then call `close`."""
 
     def __init__(
         self, address: _Address, connection: HTTPConnection, silence: float, ends_at: float
     ) -> None:
-        """Keep the connection, on which a POST was sent; see `stream`."""
+        """Keep the connection; `stream` then sends a POST on it."""
         self._address, self._connection, self._ends_at = address, connection, ends_at
         self._response = _DeadlineResponse(connection.sock, "POST", ends_at, silence)
         self._closed = False
@@ -141,7 +141,7 @@ class Stream:
         self.headers: Mapping[str, str] = {}
 
     def begin(self) -> None:
-        """Read status and headers, unless the stream was closed. Raises as `stream` does."""
+        """Read the status and headers, unless the stream was closed. Raises as `stream` does."""
         with self._translate_errors():
             self._response.begin()
             if self._response.status < 200:
@@ -152,7 +152,7 @@ class Stream:
         self.headers = {name.lower(): value for name, value in self._response.getheaders()}
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the body's pieces as they come; a closed stream ends. Raises as `begin` does."""
+        """Yield pieces of the body until its end or until `close`. Raises as `stream` does."""
         with self._translate_errors():
             while piece := self._response.read1(PIECE):
                 yield piece
@@ -195,11 +195,11 @@ def stream(
     silence: float,
     whole: float,
 ) -> Stream:
-    """Send a POST, and return its answer, of which nothing is read yet.
+    """Send a POST once, and return the answer before anything of it is read.
 
-    It can be closed from another thread while its beginning is awaited. `silence` is the longest
-    wait for a piece of the answer, `whole` the time for all of it, both in seconds. Raises
-    NotConnected, TimedOut, Silent, RequestFailed. Nothing is sent twice.
+    Another thread can close the answer while `begin` waits. `silence` is the longest wait for a
+    piece of the answer, `whole` the longest time for the whole answer, both in seconds. Raises
+    NotConnected, TimedOut, Silent, RequestFailed.
     """
     address = _parse_url(url)
     whole = min(whole, deadlines.time_left())
@@ -215,8 +215,8 @@ def stream(
 def overlap[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
     """Return the results of two independent calls, waiting only for the longer one.
 
-    `second` runs in this thread while the answer to `first`'s first request is awaited. Raises
-    what `first` raises, else what `second` raises.
+    `second` runs in this thread while `first` waits for the answer to its first request. Raises
+    the exception of `first`, or else that of `second`.
     """
     other = _Overlapped(second)
     token = _overlapped.set(other)
@@ -228,7 +228,7 @@ def overlap[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B
 
 
 class _Overlapped[T]:
-    """The call that runs once a request has been sent; it runs once and keeps its result."""
+    """A call that runs after a request was sent, only once, and keeps its result."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
@@ -257,7 +257,7 @@ _overlapped: ContextVar[_Overlapped[Any] | None] = ContextVar("overlapped", defa
 
 
 class _DeadlineResponse(HTTPResponse):
-    """A response with one deadline; a socket's own time-out restarts at every byte."""
+    """A response with one deadline, unlike a socket's time-out, which restarts at every byte."""
 
     def __init__(
         self, sock: socket.socket, method: str, ends_at: float, silence: float = math.inf
@@ -307,8 +307,8 @@ def _send(
 ) -> None:
     """Send a request in one piece: one system call, packet and TLS record.
 
-    http.client sends head and body apart and takes twice the time. Raises ValueError for a line
-    break in a header.
+    http.client sends head and body separately, which takes twice the time. Raises ValueError for a
+    line break in a header.
     """
     lines = [f"{method} {address.path} HTTP/1.1", "accept-encoding: identity"]
     if "host" not in headers:
@@ -323,14 +323,14 @@ def _send(
 
 
 def _break_off(connection: HTTPConnection) -> None:
-    """Close a connection whose answer is not complete; this wakes a thread that reads it."""
+    """Close a connection before its answer is complete; this wakes a thread that reads from it."""
     with suppress(OSError):
         connection.sock.shutdown(socket.SHUT_RDWR)
     connection.close()
 
 
 def _take_idle(address: _Address, idle: float) -> HTTPConnection | None:
-    """Return the idle connection that was used last and is still open, None if there is none."""
+    """Return the most recently used idle connection that is still open, or None."""
     while True:
         with _lock:
             kept = _idle.get(address[:3])
@@ -343,7 +343,7 @@ def _take_idle(address: _Address, idle: float) -> HTTPConnection | None:
 
 
 def _is_closed(connection: HTTPConnection) -> bool:
-    """Return whether the other side has closed: nothing else makes an idle connection readable."""
+    """Return whether the other side has closed the connection, which then becomes readable."""
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))
@@ -353,7 +353,7 @@ def _keep_idle(address: _Address, connection: HTTPConnection) -> None:
     with _lock:
         kept = _idle.setdefault(address[:3], [])
         if len(kept) < MAX_IDLE:
-            # By the wall clock: the monotonic one may stop while a sandbox is frozen.
+            # Use the wall clock: the monotonic clock may stop while a sandbox is frozen.
             kept.append((connection, time.time()))
             return
     connection.close()
@@ -380,7 +380,7 @@ def _connect(address: _Address, timeout: float) -> HTTPConnection:
 
 
 def _proxy(host: str) -> tuple[str, int] | None:
-    """Return the proxy that the environment names for a host, None if there is none."""
+    """Return the host and port of the proxy that the environment names for a host, or None."""
     if not (os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")):
         return None
     from urllib.request import getproxies, proxy_bypass
@@ -395,8 +395,8 @@ def _proxy(host: str) -> tuple[str, int] | None:
 def tls() -> ssl.SSLContext:
     """Return the TLS context, which trusts the environment's bundle, else certifi's certificates.
 
-    A handshake reads the one certificate that it needs from the folder that the build made. A
-    checkout has no such folder, so certifi's whole file is read.
+    A handshake reads only the certificate that it needs from the folder CERTIFICATES. In a
+    checkout without that folder, certifi's whole file is read.
     """
     bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
     if not bundle and not CERTIFICATES.is_dir() and find_spec("certifi"):

@@ -24,7 +24,7 @@ class _Header(msgspec.Struct):
 
 
 def encode(claims: Mapping[str, Any], kid: str, key: bytes) -> str:
-    """Return the claims as a token signed with the key, whose id is in the header."""
+    """Return a token with the claims, signed with the key, and with `kid` in its header."""
     return jwt.encode(dict(claims), key, algorithm=ALGORITHM, headers={"kid": kid})
 
 
@@ -53,8 +53,8 @@ def _verify(
 ) -> Mapping[str, Any]:
     """Return the claims of a token that the key signed. Raises jwt.InvalidTokenError.
 
-    Clients send the same token for many requests, and PyJWT takes a fifth of a warm one. Nothing
-    that changes with time is cached: the caller chooses the key and checks the expiry each time.
+    The result is cached: clients send the same token with many requests, and PyJWT takes a fifth of
+    the time of a warm call. The caller still chooses the key and checks the expiry each time.
     """
     claims: Mapping[str, Any] = jwt.decode(
         token,
@@ -68,7 +68,7 @@ def _verify(
 
 
 def _kid(token: str) -> str:
-    """Return the id of the key that signed a token; PyJWT would parse the whole token twice."""
+    """Return the `kid` of a token without PyJWT, which would parse the whole token twice."""
     header = token.partition(".")[0]
     decoded = base64.urlsafe_b64decode(header + "=" * (-len(header) % 4))
     return msgspec.json.decode(decoded, type=_Header).kid

@@ -28,7 +28,7 @@ def error(event: str, /, **fields: object) -> None:
 
 
 def exception(event: str, /, **fields: object) -> None:
-    """Log the exception that is being handled, with its stack."""
+    """Log an event with the exception that is being handled and its traceback."""
     _logger().exception(event, stacklevel=_CALLER, extra=fields)
 
 

@@ -1,9 +1,9 @@
-"""Imports of five libraries without modules that are never used here, which slow cold starts down.
+"""Skip modules of five libraries that are not used here, because importing them slows cold starts.
 
-An SDK's module imports many others. While a `with` block imports a library, each skipped module is
-replaced by a placeholder. It has the given names, and loads the real module when another name is
-used. No package is changed, and a later import gets the real module. README.md
-says what each block saves, and how to do without it.
+While a `with` block imports a library, a placeholder replaces each skipped module. The placeholder
+has the given names, and loads the real module when another name is used. No package is changed, and
+a later import gets the real module. README.md says how much time each block saves, and how to
+remove it.
 
 Python 3.15 makes this module unnecessary (PYTHON_LAZY_IMPORTS).
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 
 def trim_pynamodb() -> AbstractContextManager[None]:
-    """Import PynamoDB without botocore's client, which `aws_client` replaces."""
+    """Skip botocore's client while PynamoDB is imported; `aws_client` replaces it."""
     from botocore.exceptions import ClientError
 
     return skip_modules(
@@ -31,21 +31,21 @@ def trim_pynamodb() -> AbstractContextManager[None]:
 
 
 def trim_upstash_redis() -> AbstractContextManager[None]:
-    """Import upstash-redis without its HTTP client, which `http_client` replaces."""
+    """Skip httpx and asyncio while upstash-redis is imported; `http_client` replaces httpx."""
     return skip_modules({"asyncio": {}, "httpx": {}})
 
 
 def trim_stripe() -> AbstractContextManager[None]:
-    """Import Stripe's SDK without asyncio, which its methods for asynchronous callers need."""
+    """Skip asyncio while Stripe's SDK is imported; only asynchronous methods need it."""
     return skip_modules({"asyncio": {}})
 
 
 def trim_powertools_logger() -> AbstractContextManager[None]:
-    """Import Powertools' Logger without the other utilities that its package imports."""
+    """Skip the other utilities of Powertools while its Logger is imported."""
     return skip_modules(
         {
             "aws_lambda_powertools.metrics": {"Metrics": None, "single_metric": None},
-            # It registers a user agent with botocore's client, which is not used here.
+            # This registers a user agent with botocore's client, which is not used here.
             "aws_lambda_powertools.shared.user_agent": {"inject_user_agent": lambda: None},
             "aws_lambda_powertools.tracing": {"Tracer": None},
             "aws_lambda_powertools.utilities.jmespath_utils": {},
@@ -54,15 +54,15 @@ def trim_powertools_logger() -> AbstractContextManager[None]:
 
 
 def trim_pyjwt() -> AbstractContextManager[None]:
-    """Import PyJWT without its HTTP client of key sets."""
+    """Skip the HTTP client for key sets while PyJWT is imported."""
     return skip_modules({"jwt.jwks_client": {"PyJWKClient": None}})
 
 
 @contextmanager
 def skip_modules(modules: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
-    """Import placeholders with these names in the modules' place while the block runs.
+    """Replace modules by placeholders with the given names while the block runs.
 
-    Modules that are already imported stay as they are.
+    Modules that are already imported are not replaced.
     """
     placeholders = {
         name: _placeholder(name, given)
@@ -97,7 +97,7 @@ def _placeholder(name: str, given: Mapping[str, Any]) -> ModuleType:
 
 
 def _remove(name: str, module: ModuleType) -> None:
-    """Remove a placeholder from the imported modules and from its package."""
+    """Remove a placeholder from `sys.modules` and from its package."""
     del sys.modules[name]
     parent, _, child = name.rpartition(".")
     if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:

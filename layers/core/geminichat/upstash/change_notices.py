@@ -1,6 +1,6 @@
 """Change notices in Redis: each announces a change to a user's list of rooms, before it is written.
 
-A notice drops the cached list; `room_list_cache` says when the next one may be stored.
+A notice drops the cached list; `room_list_cache` says when a list may be cached again.
 """
 
 import secrets
@@ -35,8 +35,8 @@ end
 type Kind = Literal["created", "active", "changed", "titled", "deleted"]
 """The kind of a change to a room.
 
-`active` moves its latest activity to the change's time unless it is later, `changed` sets it to
-that time, and `titled` leaves the room's place in the list.
+`active` moves the room's latest activity forward to the time of the change, `changed` sets it to
+that time, and `titled` does not change it.
 """
 
 
@@ -46,7 +46,10 @@ def list_keys(user_id: str) -> list[str]:
 
 
 def announce(notice: str, user_id: str) -> None:
-    """Drop a user's cached list, and store none until the change shows. Call before the change."""
+    """Drop a user's cached list, and cache none until the change is seen in the table.
+
+    Call this before the change is written.
+    """
     script = f"{ANNOUNCE} announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]) return 1"
     redis.evaluate(script, list_keys(user_id), announce_arguments(notice))
 

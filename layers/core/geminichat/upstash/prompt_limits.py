@@ -1,8 +1,9 @@
 """Prompt counts in Redis in front of the usage table, so that most refusals read only the session.
 
-Redis may only refuse what the table refuses. The first refusal is confirmed by the table, which
-leaves an authenticated note; while the note is fresh, Redis may refuse. An admission is only a
-forecast: the conditions of the transaction that stores the prompt decide.
+Redis refuses only prompts that the table refuses too. The usage table confirms the first refusal,
+and a signed note of it is stored in Redis. While the note is fresh, Redis refuses without the
+table. An admission is only a forecast: the conditions of the transaction that stores the prompt
+decide.
 """
 
 from datetime import datetime, timedelta
@@ -73,10 +74,10 @@ _FORGET = "return redis.call('DEL', KEYS[1], KEYS[2])"
 
 
 def admit(user_id: str, now: datetime, notice: str) -> Allowance | None:
-    """Count one more prompt and return the allowance with it; None if only the table can tell.
+    """Count one more prompt and return the new allowance, or None if only the table can decide.
 
     The same call announces the change notice to the cache of the user's list of rooms. Raises
-    TooManyRequests if a limit is reached and the table confirmed that a moment ago.
+    TooManyRequests if a limit is reached and a fresh note confirms the refusal.
     """
     empty = Allowance(
         user_id=user_id,
@@ -106,19 +107,19 @@ def admit(user_id: str, now: datetime, notice: str) -> Allowance | None:
 
 
 def undo(allowance: Allowance) -> None:
-    """Take an admitted prompt that was not stored off the counts."""
+    """Subtract an admitted prompt from the counts, because it was not stored."""
     redis.evaluate(_UNDO, _all_keys(allowance), [])
 
 
 def store(allowance: Allowance, *, refused: bool = False) -> None:
-    """Replace the cached counts by the table's; `refused` leaves the note that confirms it."""
+    """Replace the cached counts by the table's; if `refused`, also store a note of the refusal."""
     note = signed_values.sign(_refusal(allowance), times.text(allowance.now)) if refused else ""
     counts = [allowance.plan.value, allowance.counted, LIFETIME, note, NOTE_LIFETIME]
     redis.evaluate(_STORE, _all_keys(allowance), [*counts, allowance.sent, allowance.burst.seconds])
 
 
 def forget_day(user_id: str, day: str) -> None:
-    """Delete the cached count of a day, from which the table has refunded a prompt."""
+    """Delete the cached count of a day after the table has refunded one of its prompts."""
     redis.evaluate(_FORGET, _keys(user_id, day), [])
 
 
@@ -128,7 +129,7 @@ def forget(user_id: str, now: datetime) -> None:
 
 
 def _is_genuine(note: str, cached: Allowance) -> bool:
-    """Return whether the table refused this user for the limit that Redis reports, a moment ago."""
+    """Return whether a note is signed for the limit that Redis reports, and is fresh."""
     moment = signed_values.verify(_refusal(cached), note)
     if moment is None:
         return False
@@ -136,14 +137,14 @@ def _is_genuine(note: str, cached: Allowance) -> bool:
 
 
 def _refusal(refused: Allowance) -> str:
-    """Return the context of a refusal's note: the user, the limit and its reset time."""
+    """Return the context of a refusal's note: the user, the limit and the limit's reset time."""
     limit = refused.reached
     resets = times.text(refused.reset_time(limit)) if limit else ""
     return f"refusal {refused.user_id} {limit} until {resets}"
 
 
 def quota_key(user_id: str, day: str) -> str:
-    """Return the key of a user's plan and count of a day."""
+    """Return the key of a user's plan and prompt count on a day."""
     return f"quota:{VERSION}:{user_id}:{day}"
 
 
@@ -153,7 +154,7 @@ def refusal_key(user_id: str, day: str) -> str:
 
 
 def burst_key(user_id: str, window_start: datetime) -> str:
-    """Return the key of a user's count in a burst window."""
+    """Return the key of a user's prompt count in a burst window."""
     return f"burst:{VERSION}:{user_id}:{int(window_start.timestamp())}"
 
 

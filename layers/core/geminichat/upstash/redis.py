@@ -1,6 +1,6 @@
 """The Upstash Redis client of a sandbox: short deadlines, no retries, a circuit breaker.
 
-Redis holds nothing that may not be lost: when it fails, callers get None and go on.
+Redis holds only data that may be lost: when it fails, callers get None and continue.
 """
 
 import re
@@ -23,14 +23,14 @@ TIMEOUT = 0.5
 BREAK = 5.0
 """Seconds for which no call is made after one failed."""
 UNAVAILABLE = r"\bexceeded\b|^(?:WRONGPASS|NOAUTH)\b"
-"""Errors that every command gets: the plan's limits are spent, or the token is not valid."""
+"""Errors that every command gets: a limit of Upstash's plan is reached, or the token is wrong."""
 
 
 class Redis(Commands):
-    """Upstash-redis's commands over our HTTP client.
+    """The commands of upstash-redis over our HTTP client.
 
-    Its own client has no deadline, cannot be given another transport, and drops idle connections
-    after five seconds.
+    The library's own client has no deadline, cannot use another transport, and drops idle
+    connections after five seconds.
     """
 
     def __init__(self, url: str, token: str) -> None:
@@ -89,6 +89,6 @@ def is_reachable() -> bool:
 
 
 def close_circuit() -> None:
-    """Make the next call ask Redis again, even if a call has just failed."""
+    """Allow the next call to reach Redis, even if a call has just failed."""
     global _broken_until
     _broken_until = 0.0

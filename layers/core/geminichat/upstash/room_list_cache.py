@@ -6,7 +6,8 @@ or the notice has expired; a reader who read the table before the notice stores 
 cached list is never older than an answered change, even if a caller is slow or dies. Only a change
 that could not be announced, because Redis was unreachable, may be missing for the ten minutes.
 
-One page per user is cached, the last one that was asked for, with a MAC over it and its user.
+Per user, only the first page with the last requested limit is cached, with a MAC over the page and
+the user.
 """
 
 import time
@@ -56,9 +57,9 @@ class Notices(msgspec.Struct, frozen=True):
     latest: str
     """The latest notice, or ""."""
     pending: list[str]
-    """Changes that may still be written, or were written and not seen yet."""
+    """Notices of changes that may still be written, or were written and not seen yet."""
     expired: list[str]
-    """Changes whose function must have timed out by now."""
+    """Notices of changes by functions that must have timed out by now."""
 
 
 def _keys(user_id: str) -> list[str]:
@@ -107,7 +108,7 @@ def store_rooms(user_id: str, limit: int, page: RoomPage, notices: Notices | Non
     """
     if notices is None:
         return
-    value = ""  # stores nothing, but ends the wait of the others
+    value = ""  # stores nothing, but ends the wait of other readers
     encoded = msgspec.json.encode(page)
     if len(encoded) <= MAX_SIZE and all(_is_unaffected(page, one) for one in notices.pending):
         value = signed_values.sign(_context(user_id, limit), encoded.decode())
@@ -134,7 +135,7 @@ def _parse_notices(fields: list[str]) -> Notices:
 
 
 def _has_change(page: RoomPage, notice: str) -> bool:
-    """Return whether a page proves that the change was written."""
+    """Return whether a page proves that the change of a notice was written."""
     kind, room_id, _, moment = _parts(notice)
     room = next((room for room in page.chatrooms if room.id == room_id), None)
     match kind, room:
@@ -165,5 +166,5 @@ def _is_unaffected(page: RoomPage, notice: str) -> bool:
 
 
 def _parts(notice: str) -> list[str]:
-    """Return a notice's kind, room, random part and time; empty if one is missing."""
+    """Return a notice's kind, room, random part and time; a missing part is empty."""
     return [*notice.split(" "), "", "", ""][:4]

@@ -1,4 +1,4 @@
-"""Signed values in Redis: each is valid only for the user and the purpose it was signed for."""
+"""Signed values in Redis: each is valid only for the user and the purpose of its signature."""
 
 import hmac
 
@@ -6,13 +6,13 @@ from geminichat import config
 
 
 def sign(context: str, text: str) -> str:
-    """Return the text with a MAC over it and its context, which names its purpose and user."""
+    """Return the text with a MAC over the text and `context`, which names a purpose and a user."""
     signing = config.signing_keys()
     return f"{signing.current} {_mac(signing.keys[signing.current], context, text)} {text}"
 
 
 def verify(context: str, value: str) -> str | None:
-    """Return the text of a value that was signed for this context, None for any other value."""
+    """Return the text of a value that was signed for this context, or None for any other value."""
     kid, _, rest = value.partition(" ")
     mac, _, text = rest.partition(" ")
     key = config.signing_keys().keys.get(kid)
