@@ -90,7 +90,7 @@ def _find(named: str, now: datetime) -> str:
         user_id = known.user_id if known else None
     else:
         try:
-            identity = rules.email(named) if "@" in named else rules.mobile(named)
+            identity = rules.parse_email(named) if "@" in named else rules.parse_mobile(named)
         except ValueError as error:
             raise InvalidRequest(f"{named}: {error}.") from error
         record = identities.find(identity, now)
