@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 FRAME = re.compile(r"(START|END|REPORT) RequestId: ")
-"""The lines that Lambda writes before and after an invocation."""
+"""The beginnings of lines that Lambda writes before and after an invocation."""
 
 METRICS = '"CloudWatchMetrics"'
-"""A part of lines that only contain metrics."""
+"""A text in every line that only contains metrics."""
 
 SHOWN_SEPARATELY = {"timestamp", "level", "message", "service", "exception", "stack_trace"}
 
@@ -26,14 +26,14 @@ class Line:
 
 
 def parse(entries: Iterable[tuple[datetime, str]]) -> Iterator[Line]:
-    """Yield the functions' own entries."""
+    """Yield the functions' own entries, without Lambda's and without metrics."""
     for at, message in entries:
         if not FRAME.match(message) and METRICS not in message:
             yield _line(at, message)
 
 
 def newest(lines: Iterable[Line], function: str, count: int) -> list[str]:
-    """Return the newest lines, oldest first, of functions whose name contains `function`."""
+    """Return the newest lines, oldest first, of functions with `function` in their name."""
     found = [line for line in sorted(lines) if function in line.function]
     return [f"{line.at:%H:%M:%S} {line.text}" for line in found[-count:]]
 

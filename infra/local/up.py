@@ -29,7 +29,7 @@ from infra.local.standins import gemini, stripe, upstash
 from infra.paths import BUILD, ROOT, display_path
 
 PORTS = {"api": 8000, "aws": 4566, "upstash": 8079, "gemini": 8081, "stripe": 8082}
-"""The default ports; only the API's must be free, the others may change."""
+"""The default ports; a port that is taken is replaced, except the API's."""
 
 SHORT_PAUSES = {
     "GeminiTimeout": "60",
@@ -41,18 +41,18 @@ SHORT_PAUSES = {
 """Parameters with shorter pauses than on AWS, because a developer is waiting."""
 
 REDIS_PAUSE = 5.0
-"""Seconds after which Valkey is restarted if it ended."""
+"""Seconds between the end of Valkey and its restart."""
 VALKEY_ENDED = f"The API works without Redis; Valkey restarts empty in {REDIS_PAUSE:.0f} s."
 MINISTACK_ENDED = (
-    "It restarts with all that was stored; queue messages are lost, and the sweep queues their "
-    "prompts again."
+    "It restarts with all stored data, but without queue messages; the sweep queues their prompts "
+    "again."
 )
 
 GEMINI_KEY, STRIPE_KEY = "local-stand-in", "sk_test_stand_in"
 """The only keys that the stand-ins accept."""
 
 NETWORK = ["HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
-"""Settings of a company's network, which functions need to reach Google or Stripe."""
+"""Environment variables that functions need to reach Google or Stripe from a company's network."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class StripeAccount:
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a start; port 0 selects free ports, and the same ones next time."""
+    """Options of a start; port 0 selects a free port, and the same port at the next start."""
 
     folder: DataFolder
     port: int = PORTS["api"]
@@ -74,7 +74,7 @@ class Options:
     converse: bool = True
     parameters: Mapping[str, str] = field(default_factory=dict)
     reload: bool = True
-    """Whether saved code replaces the deployed one at once."""
+    """Whether saved code replaces the deployed code at once."""
     gemini_delay: float = 1.5
     gemini_key: str | None = None
     stripe: StripeAccount | None = None
@@ -101,7 +101,7 @@ async def up(options: Options) -> None:
 
 
 class _System:
-    """The started parts of the system, which stop when `exits` closes."""
+    """The started parts of the system; all stop when `exits` closes."""
 
     def __init__(self, options: Options, exits: AsyncExitStack) -> None:
         self._options = options
@@ -150,8 +150,8 @@ class _System:
             "StripeEndpoint": stripe_url,
             "StripePrice": account.price,
             "MailFrom": deploy.MAIL_FROM,
-            "OtpDelivery": "response",  # no message leaves this machine, so responses show the code
-            "CodesPerAddress": "0",  # all requests come from one address
+            "OtpDelivery": "response",  # no message leaves this machine
+            "CodesPerAddress": "0",  # no limit: all requests come from one address
             "SignupsPerAddress": "0",
             **SHORT_PAUSES,
             **self._options.parameters,
@@ -174,9 +174,9 @@ class _System:
         )
 
     async def wait(self) -> None:
-        """Restart Valkey, empty, and MiniStack, with its tables, whenever one of them ends.
+        """Restart Valkey and MiniStack whenever one of them ends: only MiniStack keeps its data.
 
-        Raises CommandError if one does not start again.
+        Raises CommandError if a restart fails.
         """
         await asyncio.gather(
             self._restart(self._ministack, self._start_ministack, 0, MINISTACK_ENDED),
@@ -194,7 +194,7 @@ class _System:
             program = await start()
 
     def explain(self, error: CommandError) -> CommandError:
-        """Return the error, or a clearer one if a program's end was its cause."""
+        """Return the error, or a clearer error if one of the programs has ended."""
         for program in self._programs:
             if program.status is not None:
                 return CommandError(
@@ -206,7 +206,7 @@ class _System:
     async def _deploy(
         self, cloud: deploy.Cloud, parameters: Mapping[str, str]
     ) -> running.Resources:
-        """Build and deploy if anything changed; return the names of the template's resources."""
+        """Build and deploy after a change; return the names of the template's resources."""
         async with build.lock():
             if not build.is_built():
                 with _step("Building functions and layers"):
@@ -250,8 +250,8 @@ class _System:
         if self._options.stripe:
             return ""
         endpoint = stripe.Endpoint(webhook, [account.webhook_secret], types=stripe.EVENTS)
-        kept_in = self._folder.data / "stripe.json"
-        app = stripe.create_app(STRIPE_KEY, endpoint, kept_in=kept_in)
+        file = self._folder.data / "stripe.json"
+        app = stripe.create_app(STRIPE_KEY, endpoint, file=file)
         return await self._serve(app, self._ports.choose("stripe"))
 
     async def _serve(self, app: web.Application, port: int) -> str:
@@ -293,7 +293,7 @@ class _System:
 
 
 class _Ports:
-    """The ports of a data folder, the same in every run as long as they are free."""
+    """The ports of a stack: each run takes the ports of the last run if they are free."""
 
     def __init__(self, folder: DataFolder, usual: Mapping[str, int]) -> None:
         self._file = folder.ports
@@ -302,7 +302,7 @@ class _Ports:
             self._ports |= json.loads(self._file.read_text())
 
     def choose(self, name: str) -> int:
-        """Return a free port, and store it for the next run."""
+        """Return a free port for this purpose, and store it for the next run."""
         self._ports[name] = free_port(self._ports.get(name, 0))
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(self._ports))
@@ -330,8 +330,8 @@ async def _welcome(stack: running.Stack, *, converse: bool) -> None:
 
 
 def _show_models() -> None:
-    """Print the models that the key in GEMINI_API_KEY may use, and warn about the others."""
-    sys.path.append(str(ROOT / "layers" / "core"))  # in this process only: functions have layers
+    """Print our catalogue of models, and warn about models that the Gemini key may not use."""
+    sys.path.append(str(ROOT / "layers" / "core"))  # for check_models
     from infra.stages import check_models
 
     catalogue = check_models.read_catalogue({})
@@ -340,7 +340,8 @@ def _show_models() -> None:
     except CommandError as error:
         print(f"\nWarning: {error}", flush=True)
         return
-    print(f"\nThe models, with this Gemini key:\n{check_models.describe(catalogue, served)}")
+    print("\nThe models, and whether this Gemini key may use them:")
+    print(check_models.describe(catalogue, served))
     for concern in catalogue.concerns(served, datetime.now(UTC).date()):
         print(f"Warning: {concern}")
     sys.stdout.flush()
@@ -352,7 +353,7 @@ def _show(line: str) -> None:
 
 @contextmanager
 def _step(text: str) -> Iterator[None]:
-    """Print a step, and after it the seconds that it took."""
+    """Print a step, run the block, and print the seconds that the block took."""
     print(f"{text} … ", end="", flush=True)
     started = time.monotonic()
     try:

@@ -1,4 +1,7 @@
-"""Write the API's documents: `python -m infra.openapi`; with `--check`, list stale ones."""
+"""Write the OpenAPI document and the Postman collection; with `--check`, only list stale files.
+
+Run it as `python -m infra.openapi`.
+"""
 
 import argparse
 import json
@@ -14,7 +17,7 @@ COLLECTION = ROOT / "functions" / "docs_asset" / "postman.json"
 
 
 def documents() -> dict[Path, str]:
-    """Return the content of each file."""
+    """Return the content of each document by its path."""
     made = document()
     return {DOCUMENT: _text(made), COLLECTION: _text(collection(made))}
 
@@ -24,9 +27,9 @@ def _text(value: object) -> str:
 
 
 def main() -> int:
-    """Write the documents that changed; return the exit status."""
+    """Write the documents that have changed; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.openapi", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument("--check", action="store_true", help="only list stale files")
     options = parser.parse_args()
     try:
         expected = documents()

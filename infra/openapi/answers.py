@@ -110,7 +110,7 @@ ANSWERS: Mapping[str, Answers] = {
         raw_body=True,
     ),
 }
-"""Endpoints that need no line here answer 200 with the envelope and no header of their own."""
+"""An endpoint without an entry answers 200 with the envelope, and has no headers of its own."""
 
 
 def answers_of(route: str) -> Answers:

@@ -23,11 +23,11 @@ REF = "#/components/schemas/{name}"
 
 
 class DocumentError(Exception):
-    """A part of the document is missing; the message names it and its place."""
+    """A part of the document is missing; the message names the part and the place to add it."""
 
 
 def document() -> Json:
-    """Return the whole document. Raises DocumentError."""
+    """Return the OpenAPI document as JSON. Raises DocumentError."""
     return _Document(endpoints()).whole()
 
 
@@ -82,7 +82,7 @@ class _Document:
 
     def _operation(self, endpoint: Endpoint) -> Json:
         if endpoint.area not in words.AREAS:
-            raise DocumentError(f"infra/openapi/words.py: AREAS does not know '{endpoint.area}'")
+            raise DocumentError(f"infra/openapi/words.py: AREAS does not contain '{endpoint.area}'")
         operation: Json = {
             "operationId": operation_id(endpoint),
             "tags": [words.AREAS[endpoint.area]],
@@ -145,7 +145,7 @@ class _Document:
         return answer
 
     def _component(self, name: str, response: Json) -> str:
-        """Return the reference to a response, which is stored once however many use it."""
+        """Store a response unless an equal one is stored; return the reference to it."""
         for number in count(1):
             numbered = f"{name}-{number}" if number > 1 else name
             if self._responses.setdefault(numbered, response) == response:
@@ -219,7 +219,7 @@ def _summary(endpoint: Endpoint) -> str:
     )
     if opening != endpoint.route or not said:
         raise DocumentError(
-            f"functions/{endpoint.name}/app.py must open with '{endpoint.route}: what it does.'"
+            f"functions/{endpoint.name}/app.py must begin with '{endpoint.route}: SUMMARY.'"
         )
     return said[0].upper() + said[1:].removesuffix(".")
 
@@ -231,7 +231,7 @@ def _examples(endpoint: Endpoint, status: int) -> dict[str, Any]:
 
 
 def _schemas(structs: Iterable[type]) -> dict[str, Json]:
-    """Return the components for these structs and those in their fields, by name."""
+    """Return the schemas of these structs, and of the structs in their fields, by name."""
     ordered = sorted(structs, key=lambda struct: struct.__name__)
     _, components = msgspec.json.schema_components(ordered, ref_template=REF)
     for struct in _structs_within(ordered):
@@ -240,7 +240,7 @@ def _schemas(structs: Iterable[type]) -> dict[str, Json]:
         schema["description"] = " ".join(schema.get("description", "").split())
         fields = schema["properties"]
         for name, description in _descriptions(struct).items():
-            fields[name]["description"] = description  # 3.1 allows it next to a $ref
+            fields[name]["description"] = description  # OpenAPI 3.1 allows this next to $ref
         if struct.__struct_config__.forbid_unknown_fields:
             for field in fields.values():
                 _describe_default(field)
@@ -252,7 +252,7 @@ def _schemas(structs: Iterable[type]) -> dict[str, Json]:
 def _union(schema: Json) -> Json:
     """Return an object with alternatives as a union of whole objects.
 
-    Generators of clients give a model to each alternative, with only the fields that it names.
+    Client generators then make a separate model of each alternative.
     """
     return {
         "title": schema["title"],
@@ -274,7 +274,7 @@ def _union(schema: Json) -> Json:
 
 
 def _narrow(field: Json, to: Json) -> Json:
-    """Return the member of a union that has a type, or the field as it is."""
+    """Return the member of a field's union that has the type of `to`, or the unchanged field."""
     members = field.get("anyOf", [])
     return next((one for one in members if one.get("type") == to.get("type")), field)
 

@@ -1,4 +1,4 @@
-"""The API's endpoints: the template's routes, and what each handler declares."""
+"""The API's endpoints: the template's routes and the handlers' declarations."""
 
 import importlib
 import inspect
@@ -27,7 +27,7 @@ from infra.template import load, settings
 
 DOCSTRING = re.compile(r'""".*?"""', re.DOTALL)
 BODY = re.compile(r"request\.body\(\s*(?P<struct>\w+)(?P<optional>,\s*optional=True)?,?\s*\)")
-"""The pattern of a handler's call that reads its body."""
+"""The pattern of the call by which a handler reads the request's body."""
 MESSAGE = re.compile(r'"([A-Z][^"\n]*\.)"')
 """The pattern of a message text in a handler's code."""
 
@@ -41,37 +41,37 @@ class Endpoint:
     name: str
     module: ModuleType
     policies: str
-    """Its role's statements, as JSON."""
+    """The policies of the function's role, as JSON."""
 
     @property
     def route(self) -> str:
-        """Method and path, as API Gateway names them."""
+        """The method and the path, in API Gateway's notation."""
         return f"{self.method} {self.path}"
 
     @property
     def area(self) -> str:
-        """The first part of its function's folder."""
+        """The first part of the name of the function's folder."""
         return self.name.partition("_")[0]
 
     @property
     def handler(self) -> Callable[..., Any]:
-        """The Lambda handler that `@endpoint` made."""
+        """The function's Lambda handler, which `@endpoint` has wrapped."""
         handler: Callable[..., Any] = self.module.handler
         return handler
 
     @property
     def is_public(self) -> bool:
-        """Whether it answers without an access token."""
+        """Whether the endpoint answers requests without an access token."""
         return bool(vars(self.handler)["public"])
 
     @property
     def has_optional_caller(self) -> bool:
-        """Whether it is public, and takes an access token into account."""
+        """Whether the endpoint is public, but uses an access token if a request has one."""
         return "request.optional_caller()" in self._code
 
     @cached_property
     def body(self) -> tuple[type, bool] | None:
-        """The struct that the handler takes from the body, and whether the body may be missing."""
+        """The struct of the request's body, and whether the body is optional; None without body."""
         found = BODY.search(self._code)
         if not found and "request.body(" in self._code:
             raise LookupError(f"functions/{self.name}/app.py: write request.body(TheStruct)")
@@ -79,7 +79,7 @@ class Endpoint:
 
     @property
     def data(self) -> type | None:
-        """The struct in a success's `data`, from the handler's annotation; None for none."""
+        """The struct in the `data` of a success, from the handler's annotation, or None."""
         hints = typing.get_type_hints(inspect.unwrap(self.handler))
         return next(iter(typing.get_args(hints["return"])), None)
 
@@ -97,7 +97,7 @@ class Endpoint:
 
     @property
     def errors(self) -> set[type[AppError]]:
-        """Every error that it can answer: the declared ones, and those of all similar endpoints."""
+        """Every error that the endpoint can answer: the declared errors, and the implied ones."""
         implied: set[type[AppError]] = {AppError}
         if not self.is_public:
             implied |= {AccountSuspended, Unauthorized}
@@ -130,7 +130,7 @@ def _endpoints(template: dict[str, Any]) -> Iterator[Endpoint]:
             continue
         properties = resource["Properties"]
         for event in properties.get("Events", {}).values():
-            # HEAD answers as GET does, without the body, and is not described on its own.
+            # HEAD routes answer like GET routes, but without a body, and are not described.
             if event["Type"] == "HttpApi" and event["Properties"]["Method"].upper() != "HEAD":
                 name = properties["CodeUri"].removeprefix("functions/").rstrip("/")
                 yield Endpoint(

@@ -1,4 +1,4 @@
-"""Examples of every body and every error, made from the types themselves."""
+"""Examples of every body and every error, as objects of the types that the API uses."""
 
 from typing import Any
 
@@ -291,7 +291,7 @@ ONLY = {
 """Routes that answer with only some of the examples of their type."""
 
 UNSUCCESSFUL = {"degraded"}
-"""Examples in the usual envelope whose status is an error."""
+"""Examples of answers that have the usual envelope and an error status."""
 
 PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     ("", AppError("Something went wrong on our side.")),
@@ -394,7 +394,7 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     ("webhook_", InvalidRequest("The request body is not a Stripe event.")),
     ("webhook_", WrongMode("This endpoint accepts live events only.")),
 ]
-"""Example texts of errors whose class has none, by the beginning of the function's folder."""
+"""Example texts of errors without a standard text, by the beginning of the folder's name."""
 
 READS_REFUSAL = TooManyRequests(f"At most {READS} reads are answered per minute. Try again in 9 s.")
 

@@ -1,6 +1,6 @@
 """One user's journey through the API, for the Postman collection.
 
-The requests in order, with the expected answers and the values that later requests use.
+Each step is a request with the expected answer and the values to save for later requests.
 """
 
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One request. The document's first example fills in the parts that are not given."""
+    """One request. A step without `example` and `body` sends the document's first example."""
 
     says: str
     operation: str
-    """Its `operationId`."""
+    """The operation's `operationId`."""
     status: int
     code: str | None = None
-    """The error's code, where it is one."""
+    """The error's code, or None for a success."""
     example: str | None = None
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -28,9 +28,9 @@ class Step:
     shows: tuple[str, ...] = ()
     """Headers that the answer must have."""
     saves: Mapping[str, str] = field(default_factory=dict)
-    """The variables to set: expressions over `answer`, `header(name)` and `kept(name)`."""
+    """The variables to set: expressions with `answer`, `header(name)` and `kept(name)`, by name."""
     expects: Mapping[str, str] = field(default_factory=dict)
-    """The checks of the answer: a name, and an expression that must be true."""
+    """The checks of the answer: expressions that must be true, by the check's name."""
     until: str | None = None
     """An expression; the request is repeated until it is true, for at most a minute."""
 
@@ -90,10 +90,10 @@ JOURNEY = [
             "otp": "answer.data.otp || kept('otp')",
             "challenge": "answer.data.challenge",
         },
-        expects={"it is valid for ten minutes": "answer.data.expiresIn === 600"},
+        expects={"the code is valid for ten minutes": "answer.data.expiresIn === 600"},
     ),
     Step(
-        says="Request another one at once",
+        says="Request another code at once",
         operation="authSendOtp",
         status=429,
         code="too-many-requests",
@@ -117,7 +117,7 @@ JOURNEY = [
         status=200,
         expects={
             "the number is verified": "answer.data.user.mobileVerified === true",
-            "it is a second user, without an email": "answer.data.user.email === null",
+            "the answer has a second user, without an email": "answer.data.user.email === null",
         },
     ),
     Step(
@@ -125,8 +125,8 @@ JOURNEY = [
         operation="authMe",
         status=200,
         expects={
-            "it is the user who logged in": "answer.data.email === kept('email')",
-            "no prompt is used": "answer.data.usage.used === 0",
+            "the account is the one that logged in": "answer.data.email === kept('email')",
+            "no prompt was sent today": "answer.data.usage.used === 0",
         },
     ),
     Step(
@@ -149,7 +149,7 @@ JOURNEY = [
         status=200,
         query={"limit": "1"},
         shows=("x-cache",),
-        expects={"the room is in it": "answer.data.chatrooms[0].id === kept('roomId')"},
+        expects={"the list contains the room": "answer.data.chatrooms[0].id === kept('roomId')"},
     ),
     Step(
         says="Send an empty body",
@@ -165,18 +165,18 @@ JOURNEY = [
         headers={"Idempotency-Key": "{{idempotencyKey}}"},
         shows=("Location", *LIMITS),
         saves={"messageId": "answer.data.messageId"},
-        expects={"it is queued": "answer.data.status === 'queued'"},
+        expects={"the prompt is queued": "answer.data.status === 'queued'"},
     ),
     Step(
-        says="Send it again, with the same Idempotency-Key",
+        says="Send the prompt again with the same Idempotency-Key",
         operation="chatroomSendMessage",
         status=202,
         headers={"Idempotency-Key": "{{idempotencyKey}}"},
         shows=("Idempotency-Replayed",),
-        expects={"it is the same prompt": "answer.data.messageId === kept('messageId')"},
+        expects={"the prompt has the same id": "answer.data.messageId === kept('messageId')"},
     ),
     Step(
-        says="Send another prompt with that Idempotency-Key",
+        says="Send another prompt with the same Idempotency-Key",
         operation="chatroomSendMessage",
         status=422,
         code="key-reused",
@@ -184,12 +184,12 @@ JOURNEY = [
         body={"content": "Something else?"},
     ),
     Step(
-        says="Poll until it is answered",
+        says="Poll until the prompt is answered",
         operation="chatroomGetMessage",
         status=200,
         until="['answered', 'failed'].includes(answer.data.status)",
         expects={
-            "it is answered": "answer.data.status === 'answered'",
+            "the prompt is answered": "answer.data.status === 'answered'",
             "the reply names its prompt": "answer.data.reply.replyTo === answer.data.id",
         },
     ),
@@ -200,7 +200,7 @@ JOURNEY = [
         shows=("ETag",),
         saves={"etag": "header('ETag')"},
         expects={
-            "first the prompt": "answer.data.messages.map((m) => m.sender).join() === 'user,ai'"
+            "the prompt is first": "answer.data.messages.map((m) => m.sender).join() === 'user,ai'"
         },
     ),
     Step(
@@ -224,21 +224,21 @@ JOURNEY = [
         saves={"firstId": "kept('messageId')", "messageId": "answer.data.messageId"},
     ),
     Step(
-        says="Poll until that is answered",
+        says="Poll until the new prompt is answered",
         operation="chatroomGetMessage",
         status=200,
         until="['answered', 'failed'].includes(answer.data.status)",
-        expects={"it is a prompt of its own": "answer.data.id !== kept('firstId')"},
+        expects={"the new prompt has another id": "answer.data.id !== kept('firstId')"},
     ),
     Step(
-        says="Undo that: the room shows the first reply again",
+        says="Undo the regeneration: the room shows the first reply again",
         operation="chatroomUndo",
         status=200,
         saves={"messageId": "kept('firstId')"},
         expects={"nothing else can be undone": "answer.data.canUndo === false"},
     ),
     Step(
-        says="Undo once more",
+        says="Undo again with nothing to undo",
         operation="chatroomUndo",
         status=409,
         code="nothing-to-undo",
@@ -249,26 +249,26 @@ JOURNEY = [
         status=201,
         body={"upTo": "{{messageId}}"},
         shows=("Location",),
-        expects={"it is another room": "answer.data.id !== kept('roomId')"},
+        expects={"the fork is another room": "answer.data.id !== kept('roomId')"},
     ),
     Step(
         says="Rename the room",
         operation="chatroomUpdate",
         status=200,
-        expects={"it has its new title": "answer.data.title === 'Queues and logs'"},
+        expects={"the room has the new title": "answer.data.title === 'Queues and logs'"},
     ),
     Step(
         says="Read the room",
         operation="chatroomGet",
         status=200,
-        expects={"both messages are in it": "answer.data.messages.length === 2"},
+        expects={"the room has both messages": "answer.data.messages.length === 2"},
     ),
     Step(
         says="Edit the prompt",
         operation="chatroomEditMessage",
         status=202,
         shows=("Location", *LIMITS),
-        expects={"it is queued": "answer.data.status === 'queued'"},
+        expects={"the edited prompt is queued": "answer.data.status === 'queued'"},
     ),
     Step(
         says="Use up the daily quota of five prompts",
@@ -284,7 +284,7 @@ JOURNEY = [
         status=429,
         code="quota-exceeded",
         shows=("Retry-After", *LIMITS),
-        expects={"it names the time of the reset": "answer.resetsAt > new Date().toISOString()"},
+        expects={"the error names the reset": "answer.resetsAt > new Date().toISOString()"},
     ),
     Step(
         says="Cancel without a subscription",
@@ -323,7 +323,7 @@ JOURNEY = [
         status=200,
         saves={"checkout": "answer.url"},
         expects={
-            "it is the address of a page": "/^https?:/.test(answer.url)",
+            "the answer has the address of a page": "/^https?:/.test(answer.url)",
             "the envelope repeats the address": "answer.url === answer.data.url",
         },
     ),
@@ -331,14 +331,14 @@ JOURNEY = [
         says="Subscribe again and get the same page",
         operation="subscriptionCheckout",
         status=200,
-        expects={"there is no second page": "answer.url === kept('checkout')"},
+        expects={"the page is the same": "answer.url === kept('checkout')"},
     ),
     Step(
         says="Read the plan before the payment",
         operation="subscriptionStatus",
         status=200,
         expects={
-            "it is basic": "answer.data.plan === 'basic'",
+            "the plan is basic": "answer.data.plan === 'basic'",
             "the quota is used up": "answer.data.usage.remaining === 0",
         },
     ),
@@ -356,10 +356,10 @@ JOURNEY = [
         status=202,
         body={"currentPassword": "{{password}}"},
         shows=LIMITS,
-        expects={"it is being prepared": "answer.data.status === 'preparing'"},
+        expects={"the export is being prepared": "answer.data.status === 'preparing'"},
     ),
     Step(
-        says="Request another one on the same day",
+        says="Request another export on the same day",
         operation="userExport",
         status=429,
         code="too-many-requests",
@@ -367,15 +367,23 @@ JOURNEY = [
         shows=("Retry-After", *LIMITS),
     ),
     Step(
-        says="Poll until it is ready",
+        says="Poll until the export is ready",
         operation="userGetExport",
         status=200,
         until="answer.data.status === 'ready'",
-        expects={"it has an address": "/^https?:/.test(answer.data.url)"},
+        expects={"the export has an address": "/^https?:/.test(answer.data.url)"},
     ),
     Step(says="Log out", operation="authLogout", status=200),
-    Step(says="Use the ended session", operation="authMe", status=401, code="unauthorized"),
     Step(
-        says="Refresh the ended session", operation="authRefresh", status=401, code="unauthorized"
+        says="Use the access token of the ended session",
+        operation="authMe",
+        status=401,
+        code="unauthorized",
+    ),
+    Step(
+        says="Use the refresh token of the ended session",
+        operation="authRefresh",
+        status=401,
+        code="unauthorized",
     ),
 ]

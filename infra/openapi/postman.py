@@ -15,10 +15,11 @@ type Json = dict[str, Any]
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
 DESCRIPTION = """\
-Made from the API's OpenAPI document. Run the folder **Journey** from its first request: each one
-checks its answer and stores the values that later ones use. The variable `baseUrl` is the address
-from which the collection was loaded. Where `OtpDelivery` is `response`, the answer contains the
-one-time code; elsewhere set `mobile` to your own number, and `otp` to the code that was sent to it.
+Generated from the API's OpenAPI document. Run the folder **Journey** from its first request: each
+one checks its answer and stores values for later requests. The variable `baseUrl` is the address
+from which the collection was loaded. If the API's parameter `OtpDelivery` is `response`, answers
+contain the one-time code; otherwise set `mobile` to your own number, and `otp` to the code that you
+receive.
 
 The other folders contain every endpoint and use the variables that the journey has set.
 """
@@ -42,7 +43,7 @@ VARIABLES = {
 }
 
 BODY_FIELDS = ("email", "mobile", "password", "otp", "challenge", "refreshToken")
-"""Fields of bodies whose values are variables of the same name."""
+"""Fields of bodies that get their value from the variable of the same name."""
 
 PATH = {"id": "{{roomId}}", "messageId": "{{messageId}}", "file": "start.js"}
 
@@ -53,10 +54,10 @@ HELPERS = {
     "header": "(name) => pm.response.headers.get(name)",
     "kept": "(name) => pm.collectionVariables.get(name)",
 }
-"""Functions for the scripts of a step."""
+"""JavaScript functions for the scripts of a step, by name."""
 
 EVERY_ANSWER = """\
-pm.test("it has a request id", () => pm.response.to.have.header("x-request-id"));
+pm.test("the answer has a request id", () => pm.response.to.have.header("x-request-id"));
 """
 
 
@@ -108,7 +109,7 @@ class _Operation:
         return str(self._operation["tags"][0])
 
     def item(self) -> Json:
-        """Return the endpoint on its own, with optional parameters disabled."""
+        """Return the collection's item for the endpoint, with optional parameters disabled."""
         return {
             "name": self._operation["summary"],
             "request": self.request(Step(says="", operation="", status=0)),
@@ -168,7 +169,7 @@ class _Operation:
         return [one for one in self._operation.get("parameters", []) if one["in"] == where]
 
     def _example(self, step: Step) -> Any:
-        """Return the example of its body, with the journey's variables in their fields."""
+        """Return the example of the request's body, with variables in the fields of their names."""
         content = self._operation.get("requestBody", {}).get("content", {})
         examples = content.get("application/json", {}).get("examples")
         if not examples:
@@ -198,7 +199,7 @@ class _Operation:
             if kind not in narrower["properties"]["type"]["enum"]:
                 raise DocumentError(f"{where}{step.code} is not documented")
             yield "const answer = pm.response.json();"
-            yield from _has_fields("it is a problem", "answer", problem["required"])
+            yield from _has_fields("the answer is a problem", "answer", problem["required"])
             yield f'pm.test("{step.code}", () => pm.expect(answer.type).to.equal("{kind}"));'
         elif "content" in answer:
             schema = answer["content"]["application/json"]["schema"]
@@ -251,7 +252,7 @@ def _checks(step: Step, operation: _Operation) -> Iterator[str]:
 
 
 def _until(holds: str, checks: list[str]) -> Iterator[str]:
-    """Yield the lines that repeat the request, and those that check its last answer."""
+    """Yield the script that repeats the request, and checks the last answer."""
     yield 'const asked = Number(kept("asked")) + 1;'
     yield f"const waiting = ({{ answer }}) => !({holds});"
     yield f"if (pm.response.code < 300 && asked < {ASKED_AT_MOST}"
@@ -262,7 +263,7 @@ def _until(holds: str, checks: list[str]) -> Iterator[str]:
     yield "} else {"
     yield '  pm.collectionVariables.set("asked", 0);'
     yield from (f"  {check}" for check in checks)
-    yield '  pm.test("within a minute", () =>'
+    yield '  pm.test("the answer came within a minute", () =>'
     yield f"    pm.expect(asked).to.be.below({ASKED_AT_MOST}));"
     yield "}"
 

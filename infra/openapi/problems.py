@@ -17,9 +17,9 @@ type Json = dict[str, Any]
 
 
 def responses(endpoint: Endpoint) -> Mapping[int, tuple[str, Json]]:
-    """Return the response for each status of an error, under a name made of the errors' codes.
+    """Return the response and its name (the errors' codes) for each error status.
 
-    Raises LookupError where an error has no example.
+    Raises LookupError if an error has no example.
     """
     ordered = sorted(endpoint.errors, key=lambda error: (error.status, error.code))
     return {
@@ -29,7 +29,7 @@ def responses(endpoint: Endpoint) -> Mapping[int, tuple[str, Json]]:
 
 
 def _response(errors: list[type[AppError]], endpoint: Endpoint) -> tuple[str, Json]:
-    """Return the response for the errors of one status."""
+    """Return the name of the response for the errors of one status, and the response."""
     shown = {
         name: _problem(error)
         for kind in errors
@@ -86,10 +86,10 @@ EXTENSIONS: dict[str, Json] = {
     "resetsAt": {
         "type": "string",
         "format": "date-time",
-        "description": "When the limit resets; daily quotas reset at midnight UTC.",
+        "description": "The time at which the limit resets; daily quotas reset at midnight UTC.",
     },
 }
-"""Fields that some errors carry beyond RFC 9457's."""
+"""Fields that some errors have in addition to those of RFC 9457."""
 
 SCHEMAS: dict[str, Json] = {
     "FieldProblem": {
@@ -102,7 +102,7 @@ SCHEMAS: dict[str, Json] = {
                 "format": "json-pointer",
                 "description": "The place in the body (RFC 6901).",
             },
-            "detail": {"type": "string", "description": "What is wrong there."},
+            "detail": {"type": "string", "description": "One sentence about the problem."},
         },
     },
     "Problem": {
@@ -123,7 +123,7 @@ SCHEMAS: dict[str, Json] = {
             "message": {"type": "string", "description": "The same as `detail`."},
             "errors": {
                 "type": "array",
-                "description": "The problems in the body, where it is invalid.",
+                "description": "The problems in the body, if it is invalid.",
                 "items": {"$ref": "#/components/schemas/FieldProblem"},
             },
         },

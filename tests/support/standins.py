@@ -83,7 +83,7 @@ class Stripe(StandIn):
         return answer.json() if answer.content else None
 
     def get(self, path: str, **params: Any) -> Any:
-        """Return the API's answer."""
+        """Return the API's answer to a GET request for this path."""
         answer = self.api.get(path, params=params)
         answer.raise_for_status()
         return answer.json()
@@ -115,15 +115,15 @@ class Stripe(StandIn):
         return signed["body"], signed["signature"]
 
     def move(self, subscription_id: str, move: str) -> dict[str, str]:
-        """Change a subscription, and return the events of the change in order: types by id."""
+        """Change a subscription; return the types of the resulting events by id, in order."""
         return self._events(self.ask("POST", f"/_subscriptions/{subscription_id}/{move}"))
 
     def forget_customer(self, customer_id: str) -> None:
-        """Remove a customer, as if the account never had it."""
+        """Remove a customer completely: Stripe then knows nothing of the id."""
         self.ask("DELETE", f"/_customers/{customer_id}")
 
     def act(self, session_id: str, action: str, email: str = "payer@example.com") -> dict[str, str]:
-        """Act on a Checkout page as a person, and return the events of the change: types by id."""
+        """Act on a Checkout page as a person; return the types of the resulting events by id."""
         return self._events(self.ask("POST", f"/_sessions/{session_id}/{action}", {"email": email}))
 
     def now(self) -> float:

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 JOURNAL_LENGTH = 5_000
 
 type Rule = type[str] | type[float] | type[list[Any]] | type[object] | Collection[object]
-"""The values that a setting may have: strings, numbers, lists, anything, or a collection."""
+"""The allowed values of a setting: strings, numbers, lists, anything, or those in a collection."""
 
 
 class BadFault(ValueError):
-    """A fault that this stand-in does not know; the message names the valid ones."""
+    """The posted fault is not valid; the message names the valid kinds, settings or values."""
 
 
 @dataclass
 class Fault:
-    """One fault, and how often it still applies (None: always)."""
+    """One fault; `times` is how often it still applies (None: always)."""
 
     kind: str
     match: str = ""
@@ -43,7 +43,7 @@ class Fault:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fault in the form in which a test posts it."""
+        """Return the fault as the JSON that a test posts."""
         times = "always" if self.times is None else self.times
         own = {"kind": self.kind, "match": self.match, "after": self.after, "times": times}
         return own | self.settings
@@ -57,14 +57,14 @@ class Faults:
         self._pending: list[Fault] = []
 
     def add(self, spec: Any) -> None:
-        """Add a posted fault or list of faults, all or none. Raises BadFault."""
+        """Add a posted fault or a list of them; if one is invalid, add none and raise BadFault."""
         specs = spec if isinstance(spec, list) else [spec]
         self._pending += [self._parse(one) for one in specs]
 
     def take(self, text: str, applies: Callable[[Fault], bool] = lambda _: True) -> Fault | None:
-        """Return the fault that applies to a request, if any, and count it.
+        """Return the fault that applies to a request, or None, and count the request.
 
-        A fault for which `applies` returns False is skipped.
+        A fault is skipped if `applies` returns False for it.
         """
         for fault in self._pending:
             if fault.match not in text or not applies(fault):
@@ -88,7 +88,7 @@ class Faults:
 
     def _parse(self, spec: Any) -> Fault:
         if not isinstance(spec, dict):
-            raise BadFault("A fault is a JSON object with a kind")
+            raise BadFault("A fault must be a JSON object with a kind")
         settings = dict(spec)
         kind = settings.pop("kind", None)
         match = settings.pop("match", "")
@@ -128,15 +128,15 @@ class Journal:
         self._entries: deque[Mapping[str, Any]] = deque(maxlen=JOURNAL_LENGTH)
 
     def note(self, entry: Mapping[str, Any]) -> None:
-        """Add a request."""
+        """Add an entry for a request."""
         self._entries.append(entry)
 
     def entries(self) -> list[Mapping[str, Any]]:
-        """Return the requests."""
+        """Return all entries, oldest first."""
         return list(self._entries)
 
     def clear(self) -> None:
-        """Delete the requests."""
+        """Delete all entries."""
         self._entries.clear()
 
 

@@ -4,20 +4,21 @@ The reply follows from the request, so a test knows it beforehand (`reply_to`):
 
     You said: What is a queue? (turn 2; before that: Hello; told: Be brief.)
 
-`turn` counts the user's messages in the request, `before that` is the user's message before the
-last one, and `told` the system instruction; the last two are left out where there are none. An
-instruction that begins with "Title" is followed: `Chat about What is a`, three words. Four
-characters count as one token, and `maxOutputTokens` cuts a longer reply off.
+`turn` is the number of the user's messages in the request, `before that` the user's message before
+the last one, and `told` the system instruction. `before that` and `told` are left out if the
+request has none. To an instruction that begins with "Title", the reply is a title with the first
+three words of the prompt: `Chat about What is a`. Four characters count as one token, and
+`maxOutputTokens` cuts off a longer reply.
 
-A request that names a thinking level is billed for thoughts (`THOUGHTS`) as Google does: they count
+A request that names a thinking level is billed for thoughts (`THOUGHTS`) as at Google: they count
 in totalTokenCount, and towards maxOutputTokens.
 
-Faults (see faults.py; `match` looks at the last user message, and `model`, which every fault may
-name, at the beginning of the model's id):
+Faults (see faults.py; `match` is searched in the last user message; a fault of any kind may name a
+`model`, and then applies only to models whose id begins with that name):
 
-    answer      any `status` (200 by default) and any `body` (a string as it is, other JSON as
-                JSON) with the content type `type`; or a list of `events`, each sent after `pause`
-                seconds, the list `repeat` times, and the answer ends after `hold` more seconds
+    answer      any `status` (200 by default), any `body` (a string is sent as it is, other values
+                as JSON) and any content type (`type`); or a list of `events` that is sent `repeat`
+                times, with `pause` seconds before each event and `hold` seconds before the end
     retired     Google's 404 for a model that it no longer serves
     error       status 400, 401, 403, 404, 429, 500, 503 or 504; retryDelay ("7s") for 429 and 503
     stall       answers after `seconds` (an hour by default)
@@ -69,7 +70,7 @@ RETIRED = (
     "a newer model for the latest features and improvements."
 )
 
-# Google's error statuses by HTTP status, and what it says with them.
+# Google's error status and message by HTTP status.
 ERRORS: Mapping[int, tuple[str, str]] = {
     400: ("INVALID_ARGUMENT", "Request contains an invalid argument."),
     401: ("UNAUTHENTICATED", "Request had invalid authentication credentials."),
@@ -81,7 +82,8 @@ ERRORS: Mapping[int, tuple[str, str]] = {
     504: ("DEADLINE_EXCEEDED", "The request timed out. Please try again."),
 }
 
-# google-generativeai asks for numbers ($alt=json;enum-encoding=int), others get the names.
+# Answers have an enumeration's numbers for google-generativeai ($alt=json;enum-encoding=int), and
+# its names for other clients.
 FINISH_REASONS: Mapping[str, int] = {
     "STOP": 1,
     "MAX_TOKENS": 2,
@@ -147,7 +149,7 @@ def create_app(api_key: str, delay: float = 0.0, models: Sequence[str] = MODELS)
 
 
 def reply_to(contents: list[Json], instruction: str = "") -> str:
-    """Return the reply to a conversation, by the rule above."""
+    """Return the reply to a conversation, as the module's docstring describes it."""
     said = [_text(content) for content in contents if content.get("role", "user") == "user"]
     if instruction.startswith("Title"):
         return " ".join(["Chat about", *said[-1].partition("\n---\n")[0].split()[:3]])
@@ -165,7 +167,7 @@ def tokens(text: str) -> int:
 
 
 class _Refused(Exception):
-    """Google answers the request with an error."""
+    """The error with which Google answers a request."""
 
     def __init__(self, status: int, message: str = "", details: list[Json] | None = None) -> None:
         super().__init__(message)
@@ -189,7 +191,7 @@ class _Gemini:
         self._journal = journal
 
     async def list_models(self, request: web.Request) -> web.Response:
-        """Answer a page of the models that this key may use."""
+        """Answer with a page of the models that this key may use."""
         try:
             self._check_key(request)
         except _Refused as refused:
@@ -202,7 +204,7 @@ class _Gemini:
         return web.json_response(page)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer one generateContent or streamGenerateContent."""
+        """Answer one call of generateContent or streamGenerateContent."""
         model, _, method = request.match_info["call"].partition(":")
         streamed = method == "streamGenerateContent"
         sse = request.query.get("alt") == "sse"
@@ -284,7 +286,7 @@ class _Gemini:
 
 
 def _parse(body: bytes) -> Json:
-    """Return the request, its contents checked as Google checks them."""
+    """Return a request's JSON. Raises _Refused if Google would reject its contents."""
     try:
         asked: Json = json.loads(body)
         contents = asked.get("contents")
@@ -356,7 +358,7 @@ def _answer(asked: Json, model: str, fault: Fault | None) -> Json:
 
 
 def _cut(answer: Json) -> list[Json]:
-    """Return the answer as the pieces of a stream: the text in three, usage with the last."""
+    """Return the answer as the chunks of a stream: the text in three, the usage in the last."""
     candidates = answer.get("candidates", [])
     parts = candidates[0].get("content", {}).get("parts", []) if candidates else []
     text = parts[-1].get("text", "") if parts else ""
@@ -389,7 +391,7 @@ def _event(chunk: Any) -> bytes:
 async def _send(
     request: web.Request, body: list[bytes], kind: str, *, dropped: bool, pause: float
 ) -> web.StreamResponse:
-    """Send the pieces of an answer, each after a pause."""
+    """Send the parts of an answer, with a pause before each one."""
     response = web.StreamResponse(headers={"content-type": kind})
     if len(body) == 1:
         response.content_length = len(body[0])

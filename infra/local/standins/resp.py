@@ -1,7 +1,7 @@
 """A client of Redis' protocol (RESP2) that returns replies and errors unchanged.
 
-The usual clients change both: SET returns True, and `ERR` is cut from an error. The stand-in for
-Upstash must pass on the server's own replies.
+The usual clients change replies and errors: SET returns True, and `ERR` is removed from an error.
+The stand-in for Upstash must pass on the server's own replies.
 """
 
 import asyncio

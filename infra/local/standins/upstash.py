@@ -18,7 +18,7 @@ Faults (see faults.py; `match` is compared with the command's words, joined by s
     error    400 with the error `message`, the command is not run
     lie      200 with the result `result` (default null), the command is not run
 
-If Valkey is not reachable, the response is that of `status`.
+If Valkey is not reachable, the response is the same as for the fault `status`.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class _Upstash:
         self._pool.close()
 
     async def command(self, request: web.Request) -> web.StreamResponse:
-        """Run the command in a body or in a path."""
+        """Run the command in the request's body or path."""
         try:
             if request.method not in ("GET", "HEAD", "POST", "PUT"):
                 raise _Refused(405, "ERR method not allowed")

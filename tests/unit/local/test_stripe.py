@@ -580,20 +580,20 @@ def test_the_state_is_kept_in_a_file_and_undelivered_events_are_delivered_later(
 ) -> None:
     began = int(time.time())
     file = tmp_path / "data" / "stripe.json"
-    with served(lambda: create_app(KEY, kept_in=file)) as url:
+    with served(lambda: create_app(KEY, file=file)) as url:
         before = Stripe(url, KEY)
         subscription = subscribe(sdk(before), before)
         before.advance(3600)
     inbox = Inbox()
     with served(inbox.create_app) as hook:
         endpoint = Endpoint(f"{hook}/hook", [SECRET])
-        with served(lambda: create_app(KEY, endpoint, kept_in=file)) as url:
+        with served(lambda: create_app(KEY, endpoint, file=file)) as url:
             after = Stripe(url, KEY)
             kept = sdk(after).v1.subscriptions.retrieve(subscription.id)
             assert kept.to_dict() == subscription.to_dict()
             assert after.ask("GET", "/_clock")["now"] >= began + 3600
             wait_until(lambda: len(inbox.got) == 8)
-    with served(lambda: create_app(KEY, kept_in=file)) as url:
+    with served(lambda: create_app(KEY, file=file)) as url:
         assert Stripe(url, KEY).events() == []
 
 
@@ -622,12 +622,12 @@ def test_the_endpoint_subscribes_to_the_events_that_the_webhook_handles(
 
 
 def test_the_clock_continues_in_the_next_run(tmp_path: Path) -> None:
-    kept_in = tmp_path / "stripe.json"
-    with served(lambda: create_app(KEY, kept_in=kept_in)) as url:
+    file = tmp_path / "stripe.json"
+    with served(lambda: create_app(KEY, file=file)) as url:
         standin = Stripe(url, KEY)
         standin.advance(DAY)
         before = subscribe(sdk(standin), standin)
-    with served(lambda: create_app(KEY, kept_in=kept_in)) as url:
+    with served(lambda: create_app(KEY, file=file)) as url:
         standin = Stripe(url, KEY)
         standin.advance(32 * DAY)
         renewed = sdk(standin).v1.subscriptions.retrieve(before.id)

@@ -61,13 +61,13 @@ type Answer = tuple[int, Json]
 
 
 def create_app(
-    secret_key: str, endpoint: Endpoint | None = None, *, kept_in: Path | None = None
+    secret_key: str, endpoint: Endpoint | None = None, *, file: Path | None = None
 ) -> web.Application:
     """Return the stand-in for the account with this secret key; `sk_live_` means live mode.
 
-    The file `kept_in` persists everything between two runs.
+    If a `file` is named, it keeps the state from one run to the next.
     """
-    stand_in = _Stripe(secret_key, endpoint or Endpoint(), kept_in)
+    stand_in = _Stripe(secret_key, endpoint or Endpoint(), file)
     app = web.Application(client_max_size=1024 * 1024)
     app.cleanup_ctx.append(stand_in.events.run)
     app.cleanup_ctx.append(stand_in.run)
@@ -184,7 +184,7 @@ class _Stripe:
         *,
         replayed: bool = False,
     ) -> web.StreamResponse:
-        """Execute the call before or after its fault happens, and store its answer."""
+        """Return the answer to a call after its fault happened; store the answer if executed."""
         kind = fault.kind if fault else ""
         settings = fault.settings if fault else {}
         answer: Answer | None = None

@@ -1,6 +1,6 @@
-"""The pages of Checkout and the billing portal, and a person's actions on them.
+"""The pages of Checkout and the billing portal, and a person's actions on these pages.
 
-After a form was sent, its result is shown on the next page, so that a reload repeats nothing.
+The result of a form is shown by the page after it, so that a reload does not send the form again.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ class Browser:
     async def show_checkout(self, request: web.Request) -> web.Response:
         session = self._get("checkout.session", request)
         if session["status"] != "open":
-            return _html(pages.finished(_fill_success_url(session)))
+            return _html(pages.closed_checkout(_fill_success_url(session)))
         customer = self.ledger.get("customer", session["customer"])
         price = self.ledger.get("price", session["_price"])
         product = self.ledger.get("product", price["product"])["name"]
@@ -44,7 +44,7 @@ class Browser:
         action, email = str(form.get("do", "")), str(form.get("email", "")) or None
         if session["status"] == "open":
             check_out(self.ledger, session, action, email)
-        if session["status"] == "complete":  # by this click, or by one just before it
+        if session["status"] == "complete":  # by this click or an earlier one
             raise web.HTTPSeeOther(_fill_success_url(session)["success_url"])
         if session["status"] == "open":
             session |= {"_result": ("alert", "Your card was declined."), "_email": email}
@@ -65,7 +65,7 @@ class Browser:
         portal = self._get("billing_portal.session", request)
         subscription = self.ledger.find(str(form.get("subscription")))
         if subscription is None or subscription.get("customer") != portal["customer"]:
-            raise web.HTTPNotFound(text="This customer has no such subscription")
+            raise web.HTTPNotFound(text="The customer does not have this subscription")
         end = subscription["items"]["data"][0]["current_period_end"]
         ledger = self.ledger
         actions: Mapping[str, tuple[Callable[[Json], Any], str]] = {

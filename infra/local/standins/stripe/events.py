@@ -20,7 +20,7 @@ from infra.local.standins.stripe.protocol import Json
 
 API_VERSION = "2026-10-28.endive"
 OLD_API_VERSION = "2024-06-20"
-"""A version with the periods on the subscription, and an invoice's subscription at its top."""
+"""A version in which a subscription has its period, and an invoice its subscription, as a field."""
 
 EVENTS = (
     "checkout.session.completed",
@@ -39,7 +39,7 @@ EVENTS = (
 TIMEOUT = 20.0
 """Seconds within which the endpoint must answer."""
 RETRIES = (1, 2, 4, 8, 16, 32, 60, 60, 60)
-"""Seconds before each retry; Stripe itself waits hours."""
+"""Seconds before each retry; Stripe waits hours."""
 
 
 @dataclass
@@ -51,13 +51,13 @@ class Endpoint:
     held: bool = False
     """Whether events are held back until a test releases them."""
     types: Sequence[str] = ()
-    """The event types that are delivered; all if it is empty."""
+    """The event types that are delivered; empty for all types."""
     api_version: str = API_VERSION
 
 
 @dataclass
 class SentEvent:
-    """An event and the status of each delivery's answer, 0 for no answer."""
+    """An event and the status of the answer to each delivery (0: no answer)."""
 
     event: Json
     answers: list[int] = field(default_factory=list)
@@ -115,7 +115,7 @@ class EventLog:
             self._send(sent)
 
     def list_undelivered(self) -> list[Json]:
-        """Return the events that the endpoint has not accepted yet, for a file."""
+        """Return the events that the endpoint has not accepted yet, as JSON."""
         return [sent.event for sent in self._list_unaccepted()]
 
     def _list_unaccepted(self) -> list[SentEvent]:
@@ -145,7 +145,7 @@ class EventLog:
         return list(self._events.values())
 
     def sign(self, sent: SentEvent) -> tuple[str, str]:
-        """Return an event's body, and a Stripe-Signature with the current time."""
+        """Return an event's body, and a Stripe-Signature header with the current time."""
         body = json.dumps(sent.event, indent=2)
         return body, sign(body, self.endpoint.secrets, int(time.time()))
 

@@ -22,11 +22,11 @@ PRO_PRODUCT = "prod_local_pro"
 
 DEFAULT_CARD = "4242"
 DECLINING_CARD = "0341"
-"""The last four digits of two test cards: one pays, one is declined at later payments."""
+"""The last four digits of test cards. The declining card pays once; later payments are declined."""
 
 SESSION_LIFETIME = DAY
 RETRY_AFTER = (3 * DAY, 5 * DAY, 7 * DAY)
-"""Seconds from a failed payment to each retry; after the last one Stripe gives up."""
+"""Seconds from a failed payment to each retry; after the last retry Stripe gives up."""
 SEARCH_DELAY = 60
 """Seconds until search finds a new object, as documented by Stripe."""
 
@@ -47,7 +47,7 @@ class Ledger:
     def __init__(self, *, livemode: bool, emit: Emit) -> None:
         self.livemode = livemode
         self.gives_up = "canceled"
-        """The status of a subscription whose last retry failed: canceled, unpaid or past_due."""
+        """A subscription's status after the last failed retry: canceled, unpaid or past_due."""
         self._emit = emit
         self._ahead = 0.0
         self._objects: dict[str, Json] = {}
@@ -56,11 +56,11 @@ class Ledger:
         self.create_price(PRO_PRODUCT, "usd", 900, "month", PRO_PRICE)
 
     def state(self) -> Json:
-        """Return everything, for a file."""
+        """Return the clock and all objects as JSON."""
         return {"ahead": self._ahead, "objects": self._objects, "due": self._due}
 
     def restore(self, state: Json) -> None:
-        """Restore a state that `state` returned."""
+        """Restore the clock and all objects from the result of `state()`."""
         self._ahead = state["ahead"]
         self._objects = state["objects"]
         self._due = state["due"]
@@ -113,7 +113,7 @@ class Ledger:
         return self._objects.get(object_id)
 
     def get(self, kind: str, object_id: str, param: str = "id") -> Json:
-        """Return the object of that kind. Raises Rejected: 404, or 400 if a parameter names it."""
+        """Return an object. Raises Rejected: 404, or 400 if the id came from a parameter."""
         found = self._objects.get(object_id)
         if found is None or found["object"] != kind:
             raise not_found(kind, object_id, param, 404 if param == "id" else 400)
@@ -140,7 +140,7 @@ class Ledger:
         ]
 
     def search_customers(self, query: str) -> list[Json]:
-        """Return the customers, at least a minute old, whose metadata matches a query."""
+        """Return the customers that match a query for metadata and are at least a minute old."""
         terms = re.split(r"\s+AND\s+", query.strip())
         metadata = {}
         for term in terms:
@@ -182,7 +182,7 @@ class Ledger:
         return self._change(customer, email=email)
 
     def delete_customer(self, customer: Json) -> Json:
-        """Delete a customer and cancel the subscriptions; the id then returns `deleted`."""
+        """Delete a customer and cancel the subscriptions; the id stays, marked as `deleted`."""
         for subscription in self.ongoing_subscriptions(customer["id"]):
             self.cancel(subscription)
         self._emit("customer.deleted", customer, None)
@@ -191,7 +191,7 @@ class Ledger:
         return gone
 
     def forget_customer(self, customer_id: str) -> None:
-        """Remove a customer with all objects, as if the account never had it."""
+        """Remove a customer and its objects completely; the ids are then unknown."""
         self.get_customer(customer_id)
         for object_id, thing in list(self._objects.items()):
             if customer_id in (object_id, thing.get("customer")):
@@ -415,7 +415,7 @@ class Ledger:
         return subscription
 
     def cancel_at_period_end(self, subscription: Json) -> Json:
-        """End the subscription with its period, as `cancel_at_period_end` does."""
+        """Schedule the subscription's end for the end of its period, with both API fields."""
         self.require_ongoing(subscription)
         return self._change(
             subscription,
@@ -425,14 +425,14 @@ class Ledger:
         )
 
     def cancel_at(self, subscription: Json, moment: int) -> Json:
-        """End the subscription at a moment; the portal does this with the period's end."""
+        """Schedule the subscription's end; the portal uses this for the end of the period."""
         self.require_ongoing(subscription)
         self._change(subscription, cancel_at=moment, canceled_at=self.now)
         self._due[subscription["id"]] = min(moment, _item(subscription)["current_period_end"])
         return subscription
 
     def keep(self, subscription: Json) -> Json:
-        """Undo a cancellation."""
+        """Undo a scheduled cancellation."""
         self.require_ongoing(subscription)
         self._due[subscription["id"]] = _item(subscription)["current_period_end"]
         return self._change(
@@ -456,7 +456,7 @@ class Ledger:
         return subscription
 
     def pause(self, subscription: Json) -> Json:
-        """Pause the subscription, as happens when a trial without a card ends."""
+        """Pause the subscription, as Stripe does when a trial without a card ends."""
         self.require_ongoing(subscription)
         previous = {"status": subscription["status"]}
         self._due.pop(subscription["id"], None)
@@ -476,7 +476,7 @@ class Ledger:
         return subscription
 
     def pause_collection(self, subscription: Json) -> Json:
-        """Stop collecting payments: the subscription stays active, its invoices become void."""
+        """Stop collecting payments: the subscription stays active, and its invoices become void."""
         self.require_ongoing(subscription)
         paused = {"behavior": "void", "resumes_at": None}
         return self._change(subscription, pause_collection=paused)
@@ -570,7 +570,7 @@ class Ledger:
         self._change(subscription, status="active")
 
     def card_of(self, subscription: Json) -> str:
-        """Return the last digits of a subscription's card."""
+        """Return the last four digits of a subscription's card."""
         method = self.get("payment_method", subscription["default_payment_method"])
         last4: str = method["card"]["last4"]
         return last4
@@ -752,7 +752,7 @@ def _item(subscription: Json) -> Json:
 
 
 def months_later(start: int, months: int) -> int:
-    """Return the same day and time a number of months later, or a shorter month's last day."""
+    """Return the same day and time some months later; in a shorter month, the last day."""
     moment = datetime.fromtimestamp(start, UTC)
     years, month = divmod(moment.month - 1 + months, 12)
     year, month = moment.year + years, month + 1

@@ -1,6 +1,6 @@
 """The HTML of the Checkout page and the billing portal: plain forms.
 
-They work without the script, which only shows that a form was sent.
+The forms work without the script; it only shows that a form was sent.
 """
 
 from collections.abc import Sequence
@@ -62,14 +62,14 @@ def checkout(session: Json, price: Json, product: str, email: str | None, result
 {_button("pay", "Pay", first=True)}
 <h2>Or try what happens if</h2>
 {_button("decline", "the card is declined", skips_validation=True)}
-{_button("pay-once", "it pays, and every later payment is declined")}
+{_button("pay-once", "the card pays once, and later payments are declined")}
 {_button("debit", "a bank debit is settled later")}
 </form>
 {_back(session["cancel_url"])}""",
     )
 
 
-def finished(session: Json) -> str:
+def closed_checkout(session: Json) -> str:
     """Return the Checkout page of a session that is no longer open."""
     if session["status"] == "complete":
         return _page("You have already paid", _back(session["success_url"]))
@@ -110,8 +110,8 @@ def _subscription(subscription: Json, last4: str) -> str:
     line = f"cancels on {_moment(cancel_at)}" if cancel_at else f"renews on {_moment(ends)}"
     owes = subscription["status"] in ("past_due", "unpaid")
     buttons = [
-        _button("pay", "Pay what is open", first=True) if owes else "",
-        _button("keep", "Don't cancel plan") if cancel_at else _button("cancel", "Cancel plan"),
+        _button("pay", "Pay open invoices", first=True) if owes else "",
+        _button("keep", "Keep plan") if cancel_at else _button("cancel", "Cancel plan"),
         _button("good-card", "Use a card that pays"),
         _button("bad-card", "Use a card that is declined"),
         "<h2>Or try what happens if</h2>",
@@ -139,7 +139,7 @@ def _page(heading: str, body: str) -> str:
 
 
 def _message(result: Result) -> str:
-    """Return a message that receives the focus, for keyboards and screen readers."""
+    """Return the HTML of a message that receives the focus, for keyboards and screen readers."""
     if result is None:
         return ""
     role, text = result

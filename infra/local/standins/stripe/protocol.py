@@ -43,7 +43,7 @@ def not_found(kind: str, object_id: str, param: str = "id", status: int = 404) -
 
 
 def parse_form(encoded: str) -> Json:
-    """Return form parameters as the tree that their brackets describe: `a[b][0]=c`, `a[]=c`."""
+    """Return form parameters as a tree: the brackets in `a[b][0]=c` and `a[]=c` nest them."""
     tree: Json = {}
     for name, value in parse_qsl(encoded, keep_blank_values=True):
         head, brackets = re.match(r"([^\[]*)(.*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
@@ -58,7 +58,7 @@ def parse_form(encoded: str) -> Json:
 
 
 def _to_lists(value: Any) -> Any:
-    """Turn hashes that count from 0 into lists."""
+    """Convert hashes with the keys 0, 1, 2 and so on to lists."""
     if not isinstance(value, dict):
         return value
     if value and list(value) == [str(number) for number in range(len(value))]:
@@ -67,7 +67,7 @@ def _to_lists(value: Any) -> Any:
 
 
 class Params:
-    """A call's parameters; reading one validates it, and unread ones are refused as unknown."""
+    """A call's parameters: a parameter is validated when it is read, and rejected if it is not."""
 
     def __init__(self, tree: Json) -> None:
         self._tree = dict(tree)
@@ -130,7 +130,7 @@ class Params:
 
 
 def paginate(url: str, found: Iterable[Json], params: Params) -> Json:
-    """Return the page of the objects (newest first) that `limit` and `starting_after` select."""
+    """Return the page of these objects, newest first, that `limit` and `starting_after` select."""
     limit = params.number("limit", 10) or 0
     if not 1 <= limit <= MAX_LIMIT:
         raise Rejected(
@@ -156,7 +156,7 @@ class _Saved:
 
 
 class IdempotencyKeys:
-    """Answers by idempotency key: a key repeats its answer for a day, even if it is a 500."""
+    """Answers by idempotency key: each answer, even a 500, is repeated for a day."""
 
     def __init__(self) -> None:
         self._saved: dict[str, _Saved] = {}
@@ -164,7 +164,7 @@ class IdempotencyKeys:
     def begin(
         self, key: str, method: str, path: str, body: str, now: float
     ) -> tuple[int, Json] | None:
-        """Return the answer stored for a key; None for a new key, which is reserved.
+        """Return the answer stored for a key, or reserve a new key and return None.
 
         Raises Rejected if the key is in use or was used with other parameters.
         """
