@@ -1,4 +1,4 @@
-"""Connections of the WebSocket API: frames are posted to them (API Gateway's @connections)."""
+"""Connections of the WebSocket API: post frames to them and close them (`@connections`)."""
 
 from enum import Enum
 from urllib.parse import quote
@@ -9,7 +9,7 @@ from geminichat.config import setting
 from geminichat.runtime import aws_client, deadlines, log
 
 DEADLINE = 1.0
-"""Seconds for a request, the connection to API Gateway included."""
+"""Seconds for a request, including the connection to API Gateway."""
 
 _api = aws_client.Client(
     "execute-api",
@@ -21,17 +21,17 @@ _api = aws_client.Client(
 
 
 class Posted(Enum):
-    """The result of a post."""
+    """The result of posting a frame."""
 
     SENT = "sent"
     GONE = "gone"
     """The connection is closed, or is not open yet."""
     REFUSED = "refused"
-    """Throttled, failed or without an answer in time."""
+    """API Gateway throttled the post, failed, or did not answer in time."""
 
 
 def post(connection_id: str, frame: bytes) -> Posted:
-    """Send a frame to a connection within a second, once."""
+    """Send a frame to a connection within a second, without a retry."""
     headers = {"content-type": "application/json"}
     try:
         with deadlines.within(DEADLINE):
@@ -44,7 +44,7 @@ def post(connection_id: str, frame: bytes) -> Posted:
 
 
 def close(connection_id: str) -> None:
-    """Close a connection within a second, unless it is closed; a failure is only logged."""
+    """Close a connection within a second, if it is open; a failure is only logged."""
     try:
         with deadlines.within(DEADLINE):
             _api.send("DELETE", "DeleteConnection", _path(connection_id), {}, b"")

@@ -1,7 +1,7 @@
-"""The exports bucket: archives that are written as a stream, fetched by address, and deleted.
+"""The exports bucket: upload archives in parts, sign their addresses, and delete them.
 
-An archive is uploaded in parts, so that only one part is in memory. The bucket's lifecycle deletes
-the parts that a crash leaves.
+Only one part of an archive is in memory. The bucket's lifecycle deletes the parts that a crash
+leaves.
 """
 
 import re
@@ -15,15 +15,15 @@ from geminichat.domain.exports import ADDRESS_LIFETIME
 from geminichat.runtime import aws_client
 
 PART = 8 * 1024 * 1024
-"""Bytes of a part: S3 takes 5 MiB at least, and 10,000 parts."""
+"""Bytes of a part: S3 requires 5 MiB at least, and allows 10,000 parts."""
 
 _s3 = aws_client.Client(
     "s3", connect=1, read=60, attempts=4, url=lambda: setting("EXPORTS_URL").rstrip("/")
 )
 
 
-def address(user_id: str, export_id: str, now: datetime) -> str:
-    """Return an address at which anyone can fetch the archive until the address expires."""
+def sign_address(user_id: str, export_id: str, now: datetime) -> str:
+    """Return a signed URL of an archive, which anyone can fetch until the signature expires."""
     url = setting("EXPORTS_URL").rstrip("/") + _path(user_id, export_id)
     seconds = int(ADDRESS_LIFETIME.total_seconds())
     return aws_client.presign("s3", url, seconds, now.timestamp())
@@ -35,7 +35,7 @@ def delete(user_id: str, export_id: str) -> None:
 
 
 def delete_all(user_id: str) -> None:
-    """Delete every archive of a user: one per day, and the bucket keeps them for a day or two."""
+    """Delete every archive of a user: there are few, since the bucket keeps them for two days."""
     path = f"/?list-type=2&prefix={quote(user_id + '/', safe='')}"
     listed = _s3.send("GET", "ListObjectsV2", path, {}, b"").body.decode()
     for key in re.findall(r"<Key>([\w/.-]+)</Key>", listed):
@@ -43,10 +43,10 @@ def delete_all(user_id: str) -> None:
 
 
 class Upload:
-    """A file-like object that uploads what is written to it; aborted unless it is completed."""
+    """A file-like object that uploads an archive; it is aborted unless `complete` is called."""
 
     def __init__(self, user_id: str, export_id: str, file_name: str) -> None:
-        """Keep the names; nothing is sent before the block begins."""
+        """Store the names; the upload begins when the `with` block is entered."""
         self._path = _path(user_id, export_id)
         self._file_name = file_name
         self._query = ""
@@ -70,7 +70,7 @@ class Upload:
         return self
 
     def write(self, data: bytes) -> int:
-        """Upload a part as soon as there is enough for one, and return the length of `data`."""
+        """Add data, upload a part when there is enough for one, and return the length of `data`."""
         self._buffer += data
         self.size += len(data)
         if len(self._buffer) >= PART:
@@ -84,7 +84,7 @@ class Upload:
         """Do nothing: `complete` ends the upload."""
 
     def complete(self) -> None:
-        """Upload the rest, and make the object of all parts."""
+        """Upload the last part, and join all parts into the archive."""
         self._send_part()
         parts = "".join(
             f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
@@ -93,7 +93,7 @@ class Upload:
         body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
         path = f"{self._path}?{self._query}"
         answer = _s3.send("POST", "CompleteMultipartUpload", path, {}, body)
-        if b"<Error>" in answer.body:  # S3 may find it after it has begun to answer 200
+        if b"<Error>" in answer.body:  # S3 may fail after it has begun to answer 200
             raise ValueError("S3 did not complete the upload.")
         self._is_complete = True
 

@@ -1,4 +1,4 @@
-"""The exports queue: a standard SQS queue of the archives that are to be written."""
+"""The exports queue: a standard SQS queue of the archives to write."""
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError

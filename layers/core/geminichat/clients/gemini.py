@@ -1,12 +1,13 @@
-"""Google Gemini over REST: a prompt and its history in, a reply or an error out.
+"""Google Gemini over REST: send a prompt with its history, and read the reply or the error.
 
-GeminiError           an attempt that brought no reply
+GeminiError           an attempt without a reply
 ├── Unavailable       temporary: 429, 5xx, no connection; try again after a pause
-├── Silent            our own deadline for a piece; try again once, with less thinking
-├── TooSlow           our own deadline for the whole answer, which would be missed again
-├── Recited           Gemini stopped because it recited; try again twice
+├── Silent            no text before our deadline; try again once, with less thinking
+├── TooSlow           no complete reply before our deadline; do not try again
+├── Recited           the reply repeated published text; try again twice
 ├── Declined          the prompt's fault: it is blocked or too long
-└── Refused           for the operator: key, billing, location, spent daily quota
+└── Refused           the operator's task: key, billing, location, spent daily quota
+    ├── KeyRefused    Google rejects the key; try again after a pause
     └── Retired       the model is not served any more
 """
 
@@ -28,7 +29,7 @@ from geminichat.runtime import http_client
 
 GOOGLE = "https://generativelanguage.googleapis.com"
 CONNECT = 5.0
-"""Seconds for a connection to Gemini."""
+"""Seconds to connect to Gemini."""
 
 MAX_EVENT = 8 * 1024 * 1024
 """Bytes of one event, or of an answer that is not streamed."""
@@ -57,8 +58,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 class GeminiError(Exception):
     """An attempt without a reply; `failure` ends the prompt if no attempt is left.
 
-    `max_attempts` is the largest number of attempts that the prompt may have, `after` the pause in
-    seconds that Gemini asked for, `tokens` the tokens that are billed nevertheless.
+    `max_attempts` is the largest number of attempts that the prompt may have, `after` is the pause
+    in seconds that Gemini asked for, and `tokens` are the tokens that are billed without a reply.
     """
 
     failure: Failure = messages.UNAVAILABLE
@@ -67,7 +68,7 @@ class GeminiError(Exception):
     def __init__(
         self, reason: str, failure: Failure | None = None, after: float | None = None
     ) -> None:
-        """Store the reason for the log, and the failure if it is not the usual one of the class."""
+        """Store the reason for the log, and a failure that replaces the one of the class."""
         super().__init__(reason)
         self.after = after
         self.tokens: TokenUsage | None = None
@@ -79,25 +80,25 @@ class Unavailable(GeminiError):
     """Gemini is unreachable or overloaded, or its answer is empty: a later attempt may succeed."""
 
     is_outage = False
-    """Whether every prompt would fail; a 500, a 504 or an empty reply may be the prompt's fault."""
+    """Whether other prompts fail, too; a 500, a 504 or an empty reply may be the prompt's fault."""
 
 
 class Silent(GeminiError):
-    """Gemini was silent for longer than we wait, before its reply or within it."""
+    """Gemini sent nothing until a deadline passed, before its reply or within it."""
 
     failure = messages.TIMED_OUT
     max_attempts = 2
 
 
 class TooSlow(GeminiError):
-    """Gemini needed more time for its reply than it may take, and would need it again."""
+    """Gemini did not complete its reply before the deadline; another attempt would not, either."""
 
     failure = messages.REPLY_TOO_SLOW
     max_attempts = 1
 
 
 class Recited(GeminiError):
-    """Gemini stopped because its answer repeated published text; the next one may not."""
+    """Gemini stopped because its reply repeated published text; another attempt may succeed."""
 
     failure = messages.RECITED
     max_attempts = 3
@@ -124,13 +125,13 @@ class KeyRefused(Refused):
 
 
 class Retired(Refused):
-    """The model is not served, or not to this key."""
+    """The model is not served, or not for this key."""
 
     failure = messages.MODEL_RETIRED
 
 
 class Generation:
-    """One answer while Gemini writes it: iterate for its pieces of text, then ask for the reply."""
+    """One answer while Gemini writes it: iterate over its pieces of text, then call `reply`."""
 
     def __init__(self, question: Question, *, silence: float, whole: float) -> None:
         """Store the question and the deadlines; iterating sends the question.
@@ -172,19 +173,19 @@ class Generation:
                 self._stream.close()
 
     def stop(self) -> None:
-        """End the connection and the iteration, at any moment; safe to call from another thread."""
+        """Close the connection, which ends the iteration; safe to call from another thread."""
         self._stopped = True
         if self._stream:
             self._stream.close()
 
     @property
     def text(self) -> str:
-        """The text so far."""
+        """The reply's text so far."""
         return str(self._text)
 
     @property
     def tokens(self) -> TokenUsage:
-        """The tokens that Gemini has reported; an upper estimate if it was stopped before that."""
+        """The tokens that Gemini has reported; an upper estimate if Gemini was stopped earlier."""
         if self._usage.total_token_count or not self._is_stopped:
             return self._usage.count_billed()
         question = self._question
@@ -200,9 +201,9 @@ class Generation:
         return self._stopped and not self._ended
 
     def reply(self) -> Reply:
-        """Return the reply after the iteration, or its beginning if it was stopped.
+        """Return the reply after the iteration, or its text so far if Gemini was stopped.
 
-        Raises GeminiError if there is none.
+        Raises GeminiError if there is no reply.
         """
         content = self.text
         if self._is_stopped:
@@ -216,7 +217,7 @@ class Generation:
         return Reply(content, self.tokens, self._model, finish)
 
     def _error(self, content: str) -> GeminiError | None:
-        """Return the error if this is not a reply, else None."""
+        """Return the error if the answer is not a reply, else None."""
         if self._is_stopped:
             return None
         if self._blocked:
@@ -250,14 +251,14 @@ class Generation:
         if self._stopped:
             return
         if answer.status != 200:
-            raise self._classify(answer.status, _read_error(_whole(answer)))
+            raise self._classify(answer.status, _read_error(_read_whole(answer)))
         if answer.headers.get("content-type", "").startswith("text/event-stream"):
-            for event in _events(answer):
+            for event in _read_events(answer):
                 yield from self._take(_CHUNK.decode(event))
             if not (self._finish or self._blocked or self._stopped):
                 raise Unavailable("the stream ended before the reply did")
-        else:  # a proxy has put the stream together
-            for chunk in _chunks(_whole(answer)):
+        else:  # a proxy has joined the stream's pieces
+            for chunk in _parse_chunks(_read_whole(answer)):
                 yield from self._take(chunk)
 
     def _take(self, chunk: "_Chunk") -> Iterator[str]:
@@ -269,17 +270,17 @@ class Generation:
         if chunk.model_version:
             self._model = chunk.model_version.removeprefix("models/")[:64]
         if chunk.prompt_feedback:
-            self._blocked = _name(chunk.prompt_feedback.block_reason, _BLOCK_REASONS)
+            self._blocked = _name_reason(chunk.prompt_feedback.block_reason, _BLOCK_REASONS)
         for candidate in (chunk.candidates or [])[:1]:
             self._candidates = True
-            self._finish = _name(candidate.finish_reason, _FINISH_REASONS) or self._finish
+            self._finish = _name_reason(candidate.finish_reason, _FINISH_REASONS) or self._finish
             for part in (candidate.content and candidate.content.parts) or ():
                 if part.text and not part.thought and (grown := self._text.add(part.text)):
                     yield grown
 
     def _classify(self, status: int, error: "_Error") -> GeminiError:
         if self._key:
-            error.message = error.message.replace(self._key, "[key]")  # Google names it at times
+            error.message = error.message.replace(self._key, "[key]")  # Google sometimes quotes it
         return _classify(status, error)
 
     def _with_usage(self, error: GeminiError) -> GeminiError:
@@ -288,7 +289,7 @@ class Generation:
         return error
 
 
-# ── What goes over the wire ─────────────────────────────────────────────────────────────────────
+# ── Requests and answers ────────────────────────────────────────────────────────────────────────
 
 
 def _body(question: Question) -> dict[str, Any]:
@@ -333,7 +334,7 @@ class _Usage(msgspec.Struct, rename="camel"):
     total_token_count: int = 0
 
     def count_billed(self) -> TokenUsage:
-        """Return the billed tokens: all but the prompt's are output, thinking included."""
+        """Return the billed tokens: the prompt's as input, all others (also thinking) as output."""
         prompt, total = (
             min(max(0, count), MOST_TOKENS)
             for count in (self.prompt_token_count, self.total_token_count)
@@ -377,20 +378,20 @@ _FINISH_REASONS = (
     "SPII",
 )
 _BLOCK_REASONS = ("", "SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT")
-"""The names in the order of the numbers that some proxies send instead."""
+"""The names of the reasons, in the order of the numbers that some proxies send instead."""
 
 _DECLINED = {"SAFETY", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"}
 
 
-def _name(reason: str | int | None, names: Sequence[str]) -> str:
-    """Return a reason's name, also if its number is given; "" for an unspecified reason."""
+def _name_reason(reason: str | int | None, names: Sequence[str]) -> str:
+    """Return the name of a reason, given as name or number; "" for an unspecified reason."""
     if isinstance(reason, int):
         return names[reason] if 0 <= reason < len(names) else str(reason)
     return "" if reason is None or reason.endswith("_UNSPECIFIED") else reason
 
 
-def _events(answer: http_client.Stream) -> Iterator[bytes]:
-    """Yield the data of each server-sent event (WHATWG HTML, 9.2.6): Google's have one line."""
+def _read_events(answer: http_client.Stream) -> Iterator[bytes]:
+    """Yield the data of each server-sent event (WHATWG HTML, 9.2.6), one line per event."""
     pending = bytearray()
     for piece in answer:
         pending += piece
@@ -405,7 +406,7 @@ def _events(answer: http_client.Stream) -> Iterator[bytes]:
         yield bytes(pending[5:])
 
 
-def _whole(answer: http_client.Stream) -> bytes:
+def _read_whole(answer: http_client.Stream) -> bytes:
     body = bytearray()
     for piece in answer:
         body += piece
@@ -414,8 +415,8 @@ def _whole(answer: http_client.Stream) -> bytes:
     return bytes(body)
 
 
-def _chunks(body: bytes) -> list[_Chunk]:
-    """Return the pieces of an answer that is one JSON object, or an array of them."""
+def _parse_chunks(body: bytes) -> list[_Chunk]:
+    """Return the chunks of an answer that is one JSON object or an array of objects."""
     found = msgspec.json.decode(body)
     return msgspec.convert(found if isinstance(found, list) else [found], list[_Chunk])
 
@@ -424,9 +425,9 @@ def _chunks(body: bytes) -> list[_Chunk]:
 
 
 def _read_error(body: bytes) -> _Error:
-    """Return the error in a body, which may be an object, an array of one or plain text."""
+    """Return the error in a body, which may be an object, an array of objects or plain text."""
     try:
-        for chunk in _chunks(body):
+        for chunk in _parse_chunks(body):
             if chunk.error:
                 return chunk.error
     except (msgspec.DecodeError, ValueError):
@@ -435,7 +436,7 @@ def _read_error(body: bytes) -> _Error:
 
 
 def _classify(status: int, error: _Error) -> GeminiError:
-    """Return the error for a status and the error that Google described."""
+    """Return our error for the status and the error of an answer from Google."""
     reason = f"{status} {error.status} {error.message[:300]}".strip()
     match status:
         case 404:
@@ -448,7 +449,7 @@ def _classify(status: int, error: _Error) -> GeminiError:
             return Refused(reason)
         case 400 if error.status == "FAILED_PRECONDITION":  # the location, or billing
             return Refused(reason)
-        case 429 if _is_of_the_day(error):
+        case 429 if _is_daily_quota_spent(error):
             return Refused(reason)
         case 413:
             return Declined(reason, messages.PROMPT_TOO_LONG)
@@ -462,8 +463,8 @@ def _classify(status: int, error: _Error) -> GeminiError:
             return unavailable
 
 
-def _is_of_the_day(error: _Error) -> bool:
-    """Return whether a daily quota is spent: the pause that Google names is far too short then."""
+def _is_daily_quota_spent(error: _Error) -> bool:
+    """Return whether a daily quota is spent: then the pause that Google names is too short."""
     return any(
         "PerDay" in str(violation.get("quotaId"))
         for detail in error.details
@@ -472,7 +473,7 @@ def _is_of_the_day(error: _Error) -> bool:
 
 
 def _find_pause(error: _Error) -> float | None:
-    """Return google.rpc.RetryInfo's delay in seconds, if the error carries a valid one."""
+    """Return the delay of google.rpc.RetryInfo in seconds, or None without a valid one."""
     for detail in error.details:
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?s", detail.retry_delay):
             return float(detail.retry_delay[:-1])

@@ -1,7 +1,7 @@
 """Calls through google-generativeai: list Google's models, and generate titles.
 
-Its support has ended. It cannot set a model's thinking and has no deadline for a whole answer, so
-prompts are answered by `gemini`.
+Google no longer supports this package. It cannot set a model's thinking and has no deadline for a
+whole answer, so prompts are sent by the module `gemini`.
 """
 
 import functools
@@ -28,7 +28,7 @@ TITLE_TIMEOUT = 3.0
 
 
 class GeneratedTitle(msgspec.Struct, frozen=True):
-    """Gemini's answer; `text` is empty unless it is complete."""
+    """Gemini's title and the tokens to bill; `text` is empty unless the answer is complete."""
 
     text: str
     tokens: TokenUsage
@@ -50,7 +50,7 @@ def list_served(key: str) -> set[str]:
 def generate_title(
     key: str, model_id: str, instruction: str, question: str, max_output_tokens: int
 ) -> GeneratedTitle:
-    """Return the title that a model gives. Raises Google's errors, and TimeoutError."""
+    """Return the title that a model generates. Raises Google's errors, and TimeoutError."""
     _connect(key, os.environ.get("GEMINI_ENDPOINT"))
     model = genai.GenerativeModel(
         model_id,
@@ -58,7 +58,7 @@ def generate_title(
         generation_config={"max_output_tokens": max_output_tokens},
     )
     options = RequestOptions(timeout=TITLE_TIMEOUT, retry=None)
-    answer = _within(
+    answer = _call_within(
         TITLE_TIMEOUT, lambda: model.generate_content(question, request_options=options)
     )
     usage = answer.usage_metadata
@@ -74,16 +74,16 @@ def generate_title(
 
 @functools.lru_cache(maxsize=1)
 def _connect(key: str, endpoint: str | None) -> None:
-    """Configure the package with a key; calls with the same key share their connections."""
+    """Configure the package with a key; calls with the same key share connections."""
     options = {"api_endpoint": endpoint} if endpoint else None
     genai.configure(api_key=key, transport="rest", client_options=options)
 
 
-def _within[T](seconds: float, call: Callable[[], T]) -> T:
-    """Return the call's result. Raises TimeoutError after that time, and the call's errors.
+def _call_within[T](seconds: float, call: Callable[[], T]) -> T:
+    """Return the call's result. Raises TimeoutError after `seconds`, and the call's errors.
 
-    The package's own deadline applies to each read. A call that takes longer goes on in its thread,
-    and its result is dropped.
+    The package's own deadline applies to each read only. A call that takes longer continues in its
+    thread, and its result is dropped.
     """
     result: Future[T] = Future()
 

@@ -1,4 +1,4 @@
-"""Messages to an identity: texts by SNS, emails by SES."""
+"""Send messages to an identity: texts by SNS, emails by SES."""
 
 from urllib.parse import urlencode
 
@@ -10,21 +10,21 @@ from geminichat.domain.identities import Identity
 from geminichat.errors import DeliveryFailed, InvalidRequest
 from geminichat.runtime import aws_client, log
 
-# One attempt: a message that was sent and whose answer was lost must not be sent again.
+# One attempt: a message must not be sent twice if only the answer was lost.
 _sns = aws_client.Client("sns", connect=1, read=4, attempts=1)
 _ses = aws_client.Client("ses", connect=1, read=4, attempts=1)
 
 
 def send(identity: Identity, subject: str, text: str, *, ignore_failure: bool = False) -> None:
-    """Send a message to an identity; `ignore_failure` only logs that it could not be sent.
+    """Send a message to an identity; with `ignore_failure`, a failure is only logged.
 
     Raises DeliveryFailed, and InvalidRequest for a number that SNS rejects.
     """
     try:
         if identity.kind == "mobile":
-            _text(identity.value, text)
+            _send_text(identity.value, text)
         else:
-            _mail(identity.value, subject, text)
+            _send_mail(identity.value, subject, text)
     except (ClientError, BotoCoreError) as error:
         reason = type(error).__name__
         if isinstance(error, ClientError):
@@ -38,7 +38,7 @@ def send(identity: Identity, subject: str, text: str, *, ignore_failure: bool = 
             raise DeliveryFailed() from error
 
 
-def _text(number: str, text: str) -> None:
+def _send_text(number: str, text: str) -> None:
     attribute = "MessageAttributes.entry.1"
     asked = {
         "Action": "Publish",
@@ -53,7 +53,7 @@ def _text(number: str, text: str) -> None:
     _sns.post("Publish", "/", kind, urlencode(asked).encode())
 
 
-def _mail(address: str, subject: str, text: str) -> None:
+def _send_mail(address: str, subject: str, text: str) -> None:
     asked = {
         "FromEmailAddress": setting("MAIL_FROM"),
         "Destination": {"ToAddresses": [address]},

@@ -1,9 +1,9 @@
 """STS: identify the operator who signed a request.
 
-A Lambda function is not told who invokes it, and a name in its payload could be forged. So the
-operator signs a GetCallerIdentity request to STS, and sends the signature along, as HashiCorp Vault
-and EKS do. The function sends that request, and STS answers with the identity that signed it. The
-signature covers a digest of the act and the stage, so it is invalid for any other act.
+A Lambda function does not learn who invokes it, and a name in its payload could be forged. So the
+operator signs a GetCallerIdentity request to STS and sends the signature with the act, as with
+HashiCorp Vault and EKS. The function sends that request, and STS answers with the identity that
+signed it. The signature covers a digest of the act and the stage, so it is invalid for other acts.
 """
 
 import hashlib
@@ -24,23 +24,24 @@ PROOF = {
     "x-amz-date": r"\d{8}T\d{6}Z",
     "x-amz-security-token": r"[!-~]+",
 }
-"""The headers that the operator sends along, and the pattern that each must match.
+"""The headers that the operator sends with the act, and the pattern that each must match.
 
-In any other form, STS could read other signed headers than those that are checked here.
+If other forms passed, STS could read other signed headers than those that are checked here.
 """
 
 UNPROVEN = "Your AWS identity could not be verified. Check your credentials and your clock."
 
 
 def digest(request: str, stage: str) -> str:
-    """Return the digest to which the operator's signature is bound."""
+    """Return the digest of a request and a stage, which the operator's signature covers."""
     return hashlib.sha256(f"{stage}\n{request}".encode()).hexdigest()
 
 
 def identify(request: str, proof: Mapping[str, str], account: str) -> str:
-    """Return the ARN of the identity that signed a request, which must be of this account.
+    """Return the ARN of the identity that signed a request.
 
-    Raises Unauthorized, and Unavailable if STS does not answer.
+    Raises Unauthorized, also for an identity of another AWS account, and Unavailable if STS does
+    not answer.
     """
     headers = {name: proof[name] for name in PROOF if name in proof}
     forms = {name: re.fullmatch(PROOF[name], value, re.ASCII) for name, value in headers.items()}
@@ -69,5 +70,5 @@ def identify(request: str, proof: Mapping[str, str], account: str) -> str:
     arn = found[1]
     if arn.split(":")[4] != account:
         log.warning("operator of another account", operator=arn)
-        raise Unauthorized("Your AWS identity is of another account than this stage.")
+        raise Unauthorized("Your AWS identity belongs to another account than this stage.")
     return arn

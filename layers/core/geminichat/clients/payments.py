@@ -1,8 +1,8 @@
-"""The client for Stripe: short deadlines, idempotency keys on creations, one kind of failure.
+"""The client for Stripe, with short deadlines, idempotency keys and our own errors.
 
-Stripe's SDK sends requests, retries and parses errors. Plain paths of the API are requested with
-`raw_request`, because the SDK's resource classes add 15 ms to a cold start. Nothing here imports
-stripe before it is called, so a request that is refused earlier does not pay for the import.
+Stripe's SDK sends requests, retries and parses errors. The API's paths are requested with
+`raw_request`, because the SDK's resource classes add 15 ms to a cold start. Only calls import
+`stripe`, so that a request that is refused before a call does not wait for the import.
 """
 
 import re
@@ -38,22 +38,22 @@ WITHIN = 25.0
 """Seconds for all calls of a request for which a person waits; API Gateway allows thirty."""
 
 UNSET_FOR = 60.0
-"""Seconds for which a missing secret is not requested again."""
+"""Seconds for which a missing secret is not read again."""
 RECENT = timedelta(minutes=10)
-"""Search may not find customers created this recently, so the list is read too."""
+"""The time for which Stripe's search may not find a new customer, so the list is read, too."""
 LAST_MINUTE = timedelta(minutes=1)
-"""A Checkout session with less time left is not returned to the user."""
+"""The time before a Checkout session expires in which it is no longer returned to its user."""
 
 SUBSCRIPTIONS, CUSTOMERS = "/v1/subscriptions", "/v1/customers"
 SESSIONS = "/v1/checkout/sessions"
 """Paths of the Stripe API."""
 
 WITH_INVOICE: Mapping[str, Any] = {"expand": ["data.latest_invoice"]}
-"""The parameter by which subscriptions are returned with their last invoice."""
+"""The parameter that makes Stripe return subscriptions with their last invoice."""
 MISSING = "resource_missing"
 """Stripe's error code for an object that does not exist."""
 IN_PROGRESS = ("idempotency_key_in_use", "lock_timeout")
-"""Stripe's error codes for a request that conflicts with another one on its key or object."""
+"""Stripe's error codes for a request while another one uses the same key or object."""
 
 _clients: dict[tuple[str, float, int], "stripe.StripeClient"] = {}
 _unset_until: dict[str, float] = {}
@@ -62,7 +62,7 @@ _unset_until: dict[str, float] = {}
 def webhook_secrets() -> list[str]:
     """Return the secrets that may sign events: one, or two during a rotation.
 
-    Raises PaymentsOff if none is set.
+    Raises PaymentsOff if no secret is set.
     """
     found = re.findall(r"whsec_[^\s,]+", _secret("STRIPE_WEBHOOK_SECRET_PARAMETER"))
     if not found:
@@ -71,12 +71,12 @@ def webhook_secrets() -> list[str]:
 
 
 def is_live_mode() -> bool:
-    """Return whether our key is for live mode. Raises PaymentsOff if none is set."""
+    """Return whether our key is for live mode. Raises PaymentsOff if no key is set."""
     return _key().startswith(("sk_live_", "rk_live_"))
 
 
 def fetch_state(customer_id: str) -> SubscriptionState:
-    """Return the state of a customer's subscriptions together. Raises PaymentProviderFailed.
+    """Return the combined state of a customer's subscriptions. Raises PaymentProviderFailed.
 
     This is the webhook's only call to Stripe.
     """
@@ -87,7 +87,7 @@ def fetch_state(customer_id: str) -> SubscriptionState:
 
 
 def _list_subscriptions(client: "stripe.StripeClient", customer_id: str) -> list[dict[str, Any]]:
-    """Return all subscriptions of a customer, ended ones too; none for an unknown customer."""
+    """Return all subscriptions of a customer, also ended ones; none for an unknown customer."""
     from geminichat.clients.stripe_sdk import stripe
 
     try:
@@ -102,14 +102,14 @@ def _list_subscriptions(client: "stripe.StripeClient", customer_id: str) -> list
 def _is_of_unknown_customer(
     error: "stripe.InvalidRequestError", client: "stripe.StripeClient", customer_id: str
 ) -> bool:
-    """Return whether a call was rejected because its customer was deleted or never existed."""
+    """Return whether Stripe rejected a call because its customer was deleted or never existed."""
     return error.code == MISSING and not _is_known(client, customer_id)
 
 
 def fetch_all_states() -> dict[str, CustomerState]:
-    """Return the state of every customer who has a subscription that is not cancelled.
+    """Return the state of each customer with a subscription that is not cancelled, by customer id.
 
-    Too slow for a request. Raises PaymentProviderFailed.
+    Takes too long for a request. Raises PaymentProviderFailed.
     """
     grace = timedelta(days=number("GRACE_DAYS"))
     found: dict[str, list[StripeSubscription]] = {}
@@ -174,11 +174,11 @@ def require_customer(customer_id: str) -> None:
 
 
 def find_customer(user_id: str, attempt: int, *, other_than: str | None) -> str | None:
-    """Return a customer that was created for a user, but not `other_than`; None if there is none.
+    """Return a customer that was created for a user, except `other_than`; None if there is none.
 
-    Stripe's search is a minute behind, so the newest customers are listed too: an earlier attempt
-    that seemed to fail may have created the customer. In countries without search only that list is
-    read, and an older customer that was never stored stays unused.
+    After a first attempt, which may have created the customer although it seemed to fail, the
+    newest customers are listed, too, since Stripe's search is a minute behind. In countries without
+    search only the newest customers are found.
     """
     with _translate_errors():
         found = _find_customers(_client(PATIENT, retries=1), user_id, recent=bool(attempt))
@@ -186,7 +186,7 @@ def find_customer(user_id: str, attempt: int, *, other_than: str | None) -> str 
 
 
 def _find_customers(client: "stripe.StripeClient", user_id: str, *, recent: bool) -> Iterator[str]:
-    """Yield the customers created for a user; one may come twice, and may be deleted by now."""
+    """Yield the ids of the customers created for a user, some of them twice or deleted by now."""
     ours = _metadata(user_id)
     found = _search_customers(client, ours)
     listed: Iterator[dict[str, Any]] = iter(())
@@ -201,7 +201,7 @@ def _find_customers(client: "stripe.StripeClient", user_id: str, *, recent: bool
 def _search_customers(
     client: "stripe.StripeClient", metadata: Mapping[str, str]
 ) -> list[dict[str, Any]] | None:
-    """Return the customers with this metadata; None if the account's country has no search."""
+    """Return the customers with this metadata; None if Stripe has no search in our country."""
     from geminichat.clients.stripe_sdk import stripe
 
     query = " AND ".join(f"metadata['{name}']:'{value}'" for name, value in metadata.items())
@@ -278,8 +278,8 @@ def create_checkout(
 ) -> CheckoutPage:
     """Create a Checkout session, once per attempt. Raises KeySpent, PaymentProviderFailed.
 
-    KeySpent is also raised if an earlier request created a session with the same key, and that
-    session is no longer open.
+    KeySpent is also raised if an earlier request of the attempt created a session that is no
+    longer open.
     """
     ours = _metadata(user_id)
     params: Any = {
@@ -321,18 +321,21 @@ def create_portal(customer_id: str, return_url: str) -> PortalPage | None:
 
 
 def cancel_renewal(customer_id: str) -> None:
-    """End all of a customer's subscriptions with their periods. Raises PaymentProviderFailed."""
+    """Cancel all subscriptions of a customer at the end of their periods.
+
+    Raises PaymentProviderFailed.
+    """
     client = _client(PATIENT, retries=1)
     with _translate_errors():
         for raw in _list_subscriptions(client, customer_id):
-            if raw["status"] in billing.ONGOING and not _ends(raw):
+            if raw["status"] in billing.ONGOING and not _is_ending(raw):
                 _update(client, raw["id"], cancel_at_period_end=True)
 
 
 def end_billing(customer_id: str) -> None:
-    """Make sure that a customer is billed for nothing more. Raises PaymentProviderFailed.
+    """Cancel everything that Stripe could still bill to a customer. Raises PaymentProviderFailed.
 
-    Paid subscriptions end with their periods, and unpaid ones now, so that Stripe does not retry
+    Paid subscriptions end with their periods. Unpaid ones end now, so that Stripe does not retry
     their payments. Open Checkout sessions expire.
     """
     client = _client(PATIENT, retries=1)
@@ -340,7 +343,7 @@ def end_billing(customer_id: str) -> None:
         if not _is_known(client, customer_id):
             return
         for raw in _list_subscriptions(client, customer_id):
-            if raw["status"] in billing.PAID and not _ends(raw):
+            if raw["status"] in billing.PAID and not _is_ending(raw):
                 _update(client, raw["id"], cancel_at_period_end=True)
             elif raw["status"] in billing.ONGOING and raw["status"] not in billing.PAID:
                 client.raw_request("delete", _path(SUBSCRIPTIONS, raw["id"]))
@@ -348,9 +351,9 @@ def end_billing(customer_id: str) -> None:
 
 
 def resume_renewal(customer_id: str) -> None:
-    """Renew the customer's main subscription if it would end; others still end.
+    """Undo the cancellation of a customer's main subscription, and of no other one.
 
-    The portal sets `cancel_at` where the API sets `cancel_at_period_end` (flexible billing).
+    With flexible billing, the portal sets `cancel_at` where the API sets `cancel_at_period_end`.
     Raises PaymentProviderFailed.
     """
     client = _client(PATIENT, retries=1)
@@ -370,7 +373,7 @@ def _update(client: "stripe.StripeClient", subscription_id: str, **params: Any) 
     _post(client, _path(SUBSCRIPTIONS, subscription_id), params)
 
 
-def _ends(raw: dict[str, Any]) -> bool:
+def _is_ending(raw: dict[str, Any]) -> bool:
     return bool(raw.get("cancel_at_period_end") or raw.get("cancel_at"))
 
 
@@ -386,7 +389,7 @@ def _page(raw: dict[str, Any]) -> CheckoutPage:
 
 
 def _metadata(user_id: str) -> dict[str, str]:
-    """Return the metadata that identifies our objects; stages may share a Stripe account."""
+    """Return the metadata that marks objects of this stage; stages may share a Stripe account."""
     return {"user_id": user_id, "stage": setting("STAGE")}
 
 
@@ -413,7 +416,7 @@ def _key() -> str:
 
 
 def _secret(setting_name: str) -> str:
-    """Return a secret, or "" if it is missing; a missing one is requested once per minute.
+    """Return a secret, or "" if it is missing; a missing secret is read once per minute.
 
     Raises Unavailable if SSM does not respond.
     """
@@ -433,7 +436,7 @@ def _secret(setting_name: str) -> str:
 
 
 def forget_missing_secrets() -> None:
-    """Request missing secrets again at their next use."""
+    """Read missing secrets again when they are used next."""
     _unset_until.clear()
 
 
@@ -463,7 +466,7 @@ def _get_all(
 
 
 def _path(*parts: str) -> str:
-    """Return the path of an object below a path such as CUSTOMERS, with its id escaped."""
+    """Return the path of an object: the first part, such as CUSTOMERS, and the escaped others."""
     first, *others = parts
     return "/".join([first, *(quote(part, safe="") for part in others)])
 
@@ -483,13 +486,13 @@ def _client(timeout: float, retries: int = 0) -> "stripe.StripeClient":
 
 @contextmanager
 def _translate_errors(*, keyed: bool = False) -> Iterator[None]:
-    """Raise our errors for Stripe's, and log them for the operator without a customer's data."""
+    """Raise our errors in place of Stripe's, and log them without a customer's data."""
     from geminichat.clients.stripe_sdk import stripe
 
     try:
         yield
     except stripe.StripeError as error:
-        code = error.error.code if error.error else None  # the SDK's errors do not all have it
+        code = error.error.code if error.error else None  # `error.code` is not on every SDK error
         log.warning(
             "stripe failed",
             error=type(error).__name__,

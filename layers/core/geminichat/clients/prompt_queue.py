@@ -1,6 +1,6 @@
-"""The queues of prompts: SQS FIFO, one group per room, so that its prompts are answered in order.
+"""The queues of prompts: SQS FIFO with a group per room, which keeps a room's prompts in order.
 
-Prompts of the pro plan have a queue and workers of their own, so that those of the free basic plan
+Prompts of the pro plan have their own queue and workers, so that prompts of the free basic plan
 never delay them. A message only names a prompt; the content stays in the table.
 """
 
@@ -26,15 +26,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     chatroom_id: Annotated[str, msgspec.Meta(pattern="^r_[a-z2-7]{26}$")]
     seq: Annotated[int, msgspec.Meta(ge=1, lt=10**15)]
     generation: str = "0"
-    """The number of the retry of the prompt; "0" is the first try."""
+    """Which retry of the prompt this is; "0" is the first try."""
     again: int = 0
     """The number of times that the sweep has queued this generation."""
     plan: Plan = Plan.BASIC
-    """The plan under which it was sent, which decides the queue."""
+    """The plan under which the prompt was sent, which decides the queue."""
 
     @property
     def id(self) -> str:
-        """The job's id, which is its deduplication id."""
+        """The job's id, which is its deduplication id in SQS."""
         return f"{self.prompt_id}-{self.generation}-{self.again}"
 
     @property
@@ -49,7 +49,7 @@ QUEUES = {Plan.BASIC: "PROMPTS_QUEUE_URL", Plan.PRO: "PRO_PROMPTS_QUEUE_URL"}
 HIDDEN_FOR = 20
 """Seconds for which a worker hides its messages at a time: as long as a lease."""
 HEARTBEAT = 8.0
-"""Seconds after which it hides them again, early enough that one call may fail."""
+"""Seconds after which a worker hides its messages again: soon enough that one call may fail."""
 
 TAKEN_FOR = 60
 """Seconds for which a dead letter is hidden from other readers while it is handled."""
@@ -60,7 +60,7 @@ _sqs = aws_client.Client("sqs", connect=1, read=2, attempts=2)
 
 
 def send(job: Job) -> None:
-    """Queue the job; SQS drops another copy of it within five minutes.
+    """Queue a job; SQS drops further copies of it for five minutes.
 
     A failure is only logged: the prompt is stored, and the sweep queues it.
     """
@@ -79,9 +79,9 @@ def send(job: Job) -> None:
 
 
 def list_dead_letters(until: float) -> list[Job]:
-    """Return the dead letters and leave them in their queue for an operator.
+    """Return the jobs of the dead letters that are received before `until` (monotonic clock).
 
-    Stops at `until`, a time of the monotonic clock.
+    The letters stay in their queue for an operator.
     """
     jobs, count = [], 0
     while time.monotonic() < until:
@@ -104,9 +104,9 @@ def list_dead_letters(until: float) -> list[Job]:
 
 
 def take_dead_letters(*, kept: bool) -> Iterator[str]:
-    """Yield the body of each dead letter, and delete the letter after it unless it is `kept`.
+    """Yield the body of each dead letter, and then delete that letter unless it is `kept`.
 
-    Letters that the sweep or an interrupted call has received are waited for, at most PATIENCE.
+    Waits at most PATIENCE for letters that the sweep or an interrupted call has received.
     """
     queue, ends = setting("DEAD_LETTERS_QUEUE_URL"), time.monotonic() + PATIENCE
     taken: dict[str, str] = {}
@@ -132,7 +132,7 @@ def take_dead_letters(*, kept: bool) -> Iterator[str]:
 
 
 def _count_dead_letters(queue: str) -> int:
-    """Return the number of dead letters, those included that a reader has received."""
+    """Return the number of dead letters, including those that a reader has received."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     asked = {"QueueUrl": queue, "AttributeNames": names}
     found = _sqs.call("GetQueueAttributes", asked)["Attributes"]
@@ -140,7 +140,7 @@ def _count_dead_letters(queue: str) -> int:
 
 
 def is_reachable() -> bool:
-    """Return True if the queues answer. Raises botocore's errors."""
+    """Return whether the queues are reachable. Raises botocore's errors."""
     for name in QUEUES.values():
         asked = {"QueueUrl": setting(name), "AttributeNames": ["ApproximateNumberOfMessages"]}
         _sqs.call("GetQueueAttributes", asked)
@@ -153,7 +153,7 @@ def read(body: str) -> Job:
 
 
 def find_queue(arn: str) -> str:
-    """Return the URL of the queue that delivered a message, by its ARN."""
+    """Return the URL of the queue with this ARN."""
     pro = setting(QUEUES[Plan.PRO])
     is_pro = arn.rpartition(":")[2] == pro.rpartition("/")[2]
     return pro if is_pro else setting(QUEUES[Plan.BASIC])
@@ -162,13 +162,13 @@ def find_queue(arn: str) -> str:
 class Delivery:
     """The messages of one invocation, hidden from other workers until each is done or postponed.
 
-    The queue's own visibility timeout must be longer than the function's timeout. With it, the
-    messages of a worker that died would stay hidden for minutes. So they are hidden for a short
-    time only, and a thread prolongs it.
+    The queue's own visibility timeout must be longer than the function's timeout, and would hide
+    the messages of a worker that died for minutes. So a thread hides the messages for a short time
+    only, again and again.
     """
 
     def __init__(self, queue_url: str, receipt_handles: Mapping[str, str]) -> None:
-        """Keep the queue, and the receipt handle of each message by its id."""
+        """Store the queue's URL, and each message's receipt handle by message id."""
         self._queue_url = queue_url
         self._held = dict(receipt_handles)
         self._lock = Lock()
@@ -178,19 +178,19 @@ class Delivery:
         """The ids of the messages that SQS must deliver again."""
 
     def __enter__(self) -> Self:
-        """Begin to hide the messages."""
+        """Start the thread that hides the messages."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop prolonging the time for which they are hidden."""
+        """Stop the thread that hides the messages."""
         self._ended.set()
         self._thread.join()
 
     def delete(self, message_id: str) -> None:
         """Delete a message that is done, so that SQS delivers the next one of its group.
 
-        After a failure, Lambda deletes it when the function returns.
+        If the call fails, Lambda deletes the message when the function returns.
         """
         handle = self._held.pop(message_id)
         request = {"QueueUrl": self._queue_url, "ReceiptHandle": handle}
@@ -213,7 +213,7 @@ class Delivery:
                 return
 
     def _hide(self, handles: Mapping[str, str], seconds: int) -> None:
-        """Hide messages in one call; a batch of SQS has ten at most, as this one has."""
+        """Hide messages in one call, which takes up to ten: as many as an invocation has."""
         if not handles:
             return
         entries = [
@@ -231,7 +231,7 @@ class Delivery:
 
 
 def send_dead_letter(job: Job, reason: str) -> None:
-    """Send the job to the dead-letter queue, with the reason, for an operator."""
+    """Send a job to the dead-letter queue, with the reason for the operator."""
     _sqs.call(
         "SendMessage",
         {

@@ -1,7 +1,7 @@
-"""Stripe's SDK over our own HTTP client.
+"""Stripe's SDK on our own HTTP client.
 
-The SDK's HTTP client has a deadline per read instead of one for the whole response, and ignores the
-deadline of the request that it serves.
+The SDK's own client has a deadline per read instead of one per response, and ignores the deadline
+of the API request that it works for.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ __all__ = ["create_client", "stripe"]
 
 
 def create_client(key: str, *, endpoint: str, read: float, retries: int) -> stripe.StripeClient:
-    """Return a client that waits `read` seconds for a response, and retries `retries` times.
+    """Return a client that waits `read` seconds for a response and retries `retries` times.
 
-    Only idempotent calls may have retries. An empty `endpoint` means Stripe itself.
+    Only idempotent calls may have retries. An empty `endpoint` means Stripe's own.
     """
     return stripe.StripeClient(
         key,

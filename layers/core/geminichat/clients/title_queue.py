@@ -1,4 +1,4 @@
-"""The titles queue: a standard SQS queue of rooms titled by default, each with an answered turn."""
+"""The titles queue: a standard SQS queue of rooms that are still titled by default."""
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,9 +19,9 @@ _sqs = aws_client.Client("sqs", connect=0.5, read=0.5, attempts=1)
 
 
 def send(user_id: str, chatroom_id: str, seq: int) -> None:
-    """Queue a room by its answered prompt, unless titles are turned off.
+    """Queue a room and its answered prompt, unless this stage generates no titles.
 
-    A failure is only logged: the room's next answered prompt sends another job.
+    A failure is only logged: the room's next answered prompt queues it again.
     """
     url = setting("TITLES_QUEUE_URL")
     if not url:

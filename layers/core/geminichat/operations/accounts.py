@@ -1,7 +1,7 @@
-"""Accounts: each change of a user, an identity or a password is one transaction over its tables.
+"""Accounts: change users, identities and passwords, each change in one transaction.
 
-Only a verified code proves an identity. Until then its record and its user are unproven: the first
-proof deletes that user and makes a new one, unless the request comes from a session of that user.
+Only a verified code proves an identity. Until then its record and its user are unproven. The first
+proof deletes that user and creates a new one, unless the request comes from the user's own session.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from geminichat.tables.users import User
 
 
 class CodeLogin(msgspec.Struct, frozen=True, kw_only=True):
-    """A login by code."""
+    """The result of a login by code."""
 
     account: Account
     session: OpenSession
@@ -40,7 +40,7 @@ class CodeLogin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reset(msgspec.Struct, frozen=True, kw_only=True):
-    """A reset password: the identities that the user had before, and those removed by it."""
+    """The result of a password reset: the identities held before it, and those that it removed."""
 
     user_id: str
     held: Sequence[Identity] = ()
@@ -50,11 +50,11 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True):
 def log_in_by_code(
     proof: Proof, caller: OptionalCaller | None, source: str, now: datetime
 ) -> CodeLogin:
-    """Begin a session of a proven identity's user; if there is none, create one.
+    """Begin a session of a proven identity's user, and create the user if there is none.
 
-    `caller` is the session that the request came with. Raises InvalidCode if the code was used in
-    the meantime, AccountSuspended, and Unauthorized if the unproven user's own token has expired:
-    with a fresh token the user keeps the account's data.
+    `caller` is the session of the request, if it has one. Raises InvalidCode if the code was used
+    in the meantime, AccountSuspended, and Unauthorized if the unproven user's own access token has
+    expired: with a new one the user keeps the account's data.
     """
     used = [*one_time_codes.use(proof, now), *_forget_wrong_passwords(proof.identity, source)]
     for _ in range(3):
@@ -72,9 +72,10 @@ def log_in_by_code(
 def _register(
     identity: Identity, seen: IdentityRecord | None, used: Sequence[Write], now: datetime
 ) -> CodeLogin:
-    """Make a new user of a proven identity, and delete the unproven user who signed up with it.
+    """Create a user with a proven identity, and delete the unproven user who signed up with it.
 
-    `seen` may also be a replaced identity that cannot be restored: its former user loses it.
+    `seen` may also be the record of a replaced identity that cannot be restored: then its former
+    user loses the identity.
     """
     user = users.new(identity, now, verified=True)
     session = OpenSession.begin(user.user_id, now)
@@ -98,7 +99,7 @@ def _begin_session(
     used: Sequence[Write],
     now: datetime,
 ) -> CodeLogin:
-    """Begin a session of a known user: at a login, a first proof, or a restored identity."""
+    """Begin a session of a known user; prove or restore the identity if that is not done yet."""
     user, counted, subscription = batch_get(
         users.key_of(record.user_id),
         usage.key_of(record.user_id, now),
@@ -142,7 +143,7 @@ def _prove_first(
     session_id: str,
     now: datetime,
 ) -> list[Write]:
-    """Return the writes that begin a session and keep an unproven user as the identity's owner."""
+    """Return the writes that begin a session and prove the identity for its unproven user."""
     claims = caller if caller and caller.user_id == user.user_id else None
     actions = users.prove(identity)
     return [
@@ -162,7 +163,7 @@ def _restore(
     session_id: str | None = None,
     password_hash: str | None = None,
 ) -> list[Write]:
-    """Return the writes that give a user a replaced identity back, and free the removed ones."""
+    """Return the writes that restore a replaced identity of a user, and free the removed ones."""
     return [
         identities.prove(identity, user.user_id, record, now),
         users.restore_identity(
@@ -173,11 +174,11 @@ def _restore(
 
 
 def reset_password(proof: Proof, password_hash: str, source: str, now: datetime) -> Reset:
-    """Set the password of the user of a proven identity, and end every session.
+    """Set the password of the user with a proven identity, and end every session.
 
-    Identities that were added after this one within the last seven days are removed: someone else
-    may have added them. Raises AccountSuspended, and InvalidCode if there is no such user, or the
-    code was used in the meantime.
+    Identities that were added after this one, within the last seven days, are removed: someone
+    else may have added them. Raises AccountSuspended, and InvalidCode if there is no such user or
+    the code was used in the meantime.
     """
     identity = proof.identity
     used = [*one_time_codes.use(proof, now), *_forget_wrong_passwords(identity, source)]
@@ -202,7 +203,7 @@ def _register_with_password(
     used: Sequence[Write],
     now: datetime,
 ) -> Reset:
-    """Make a new user with a password, in place of the unproven user who claimed the identity."""
+    """Create a user with a password, in place of the unproven user of the identity."""
     user = users.new(identity, now, verified=True)
     user.password_hash = password_hash
     transact(
@@ -221,7 +222,7 @@ def _reset(
     used: Sequence[Write],
     now: datetime,
 ) -> Reset:
-    """Set the password of a known user; restore a replaced identity, and free the removed ones."""
+    """Set the password of a known user, restore a replaced identity and free the removed ones."""
     user = users.find(record.user_id)
     if user is None:
         raise InvalidCode() if record.replaced else Contended()
@@ -241,11 +242,11 @@ def _reset(
 def add_identity(
     proof: Proof, claims: Claims, confirmed: Sequence[Write], now: datetime
 ) -> tuple[Account, User]:
-    """Make a proven identity the user's, in place of another of its kind.
+    """Add a proven identity to the user, in place of the one of its kind.
 
-    Return the user as it is now, and as it was before. Raises IdentityNotVerified for a user
-    without a proven identity, IdentityTaken, Unauthorized, and InvalidCode if a code was used in
-    the meantime.
+    Returns the user after and before the change. Raises IdentityNotVerified for a user without a
+    proven identity, IdentityTaken, Unauthorized, and InvalidCode if a code was used in the
+    meantime.
     """
     identity = proof.identity
     for _ in range(3):
@@ -287,7 +288,7 @@ def change_password(
     """Set the user's password, end every session and begin a new one.
 
     Raises Unauthorized if this session has ended in the meantime, and InvalidCode if the code that
-    confirms the change was used.
+    confirms the change was used in the meantime.
     """
     session = OpenSession.begin(claims.user_id, now, int(now.timestamp()))
     session_id = session.refresh.session_id
@@ -306,13 +307,13 @@ def change_password(
 
 
 def _forget_wrong_passwords(identity: Identity, source: str) -> list[Write]:
-    """Return the writes that set the wrong passwords back to zero: another factor was proven."""
+    """Return the writes that reset the counts of wrong passwords, since a code was right."""
     own, total, *_ = login_limits.of_stranger(identity, source)
     return [limits_table.forget(own), limits_table.forget(total)]
 
 
 def is_left_behind(record: IdentityRecord) -> bool:
-    """Return whether an identity is replaced and its user deleted, so that it is free."""
+    """Return whether a replaced identity is free because its former user was deleted."""
     return record.replaced and users.find(record.user_id) is None
 
 
@@ -322,7 +323,7 @@ def remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:
 
 
 def _find_added_after(record: IdentityRecord, user: User, now: datetime) -> list[Identity]:
-    """Return the user's identities that were proven after this one, within the last seven days."""
+    """Return the user's identities that were proven after the record's, in the last seven days."""
     others = [one for one in users.identities_of(user) if one.key != record.identity]
     since = max(record.since, times.text(now - identities.WAY_BACK))
     known = zip(others, identities.find_all(others, now), strict=True)
@@ -330,7 +331,7 @@ def _find_added_after(record: IdentityRecord, user: User, now: datetime) -> list
 
 
 def _can_restore(identity: Identity, removed: Sequence[Identity]) -> bool:
-    """Return whether a replaced identity is older than the one in use, which it then replaces."""
+    """Return whether an identity of the same kind is removed, so that this one can return."""
     return any(one.kind == identity.kind for one in removed)
 
 
@@ -342,8 +343,9 @@ def _free(removed: Sequence[Identity], user: User) -> list[Write]:
 def _can_adopt(record: IdentityRecord, caller: OptionalCaller | None, now: datetime) -> bool:
     """Return whether the first proof keeps the unproven user.
 
-    It does if the caller has a session of the user. It also does if the user never had a session:
-    then the account cannot contain a stranger's data.
+    The user is kept if the caller has a session of the user, or if there is neither a password nor
+    a session: then the account cannot contain a stranger's data. Raises Unauthorized if the
+    caller's access token has expired.
     """
     user = users.find(record.user_id)
     if user is None:

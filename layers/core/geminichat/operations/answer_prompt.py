@@ -1,4 +1,4 @@
-"""Answer a prompt: lease it, ask Gemini with the room's past, show the reply, and store it."""
+"""Answer a prompt: lease it, ask Gemini, and show and store the reply."""
 
 import random
 import time
@@ -27,17 +27,18 @@ from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
 from geminichat.tables.messages.pages import Past
 
 MARGIN = 10.0
-"""Seconds of the invocation's time that are reserved for the work after Gemini's answer."""
+"""Seconds of the invocation that are reserved for the work after Gemini's answer."""
 
 LEAST_TURNS = 10
-"""Turns that are searched for earlier unfinished prompts, even if fewer are sent to Gemini."""
+"""The least number of earlier turns that are searched for unfinished prompts."""
 
 
 def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> int | None:
     """Answer or fail a prompt and return None, or return the seconds until its next attempt.
 
-    `deadline` is the invocation's end by the monotonic clock. Except for a room's first prompt, an
-    attempt is only started if Gemini can have its full time. Raises LeaseLost.
+    `deadline` is the invocation's end by the monotonic clock. Unless the prompt is the `first` of
+    its room in the batch, an attempt starts only if Gemini can have its full time. Raises
+    LeaseLost.
     """
     timeout = config.number("GEMINI_TIMEOUT")
     left = deadline - time.monotonic() - MARGIN
@@ -71,7 +72,7 @@ def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> i
 
 
 def names(prompt: Job | LeasedPrompt) -> dict[str, str]:
-    """Return the ids that log lines about a prompt carry."""
+    """Return the ids of a prompt for its log lines."""
     message_id = ids.message_id(prompt.chatroom_id, prompt.seq)
     return {"chatroom_id": prompt.chatroom_id, "message_id": message_id}
 
@@ -89,9 +90,10 @@ def _read_past(prompt: LeasedPrompt) -> Past:
 def _answer_earlier_first(
     job: Job, unfinished: list[int], deadline: float, background: Executor
 ) -> int | None:
-    """Answer earlier prompts of the room, whose queue messages are late or lost, and then this one.
+    """Answer the room's unfinished earlier prompts, and then this one.
 
-    This prompt's queue message keeps others of the room from being delivered meanwhile.
+    The queue messages of the earlier prompts are late or lost. Until this prompt's message is
+    deleted, SQS delivers no other message of the room.
     """
     for seq in unfinished:
         earlier = Job(chatroom_id=job.chatroom_id, seq=seq)
@@ -112,7 +114,7 @@ def _generate(
     shown: LiveReply,
     background: Executor,
 ) -> int | None:
-    """Ask Gemini and store its reply; see `answer` for the result."""
+    """Ask Gemini and store the reply; see `answer` for the result."""
     start = time.monotonic()
     try:
         reply = _ask(prompt, past, seconds, shown)
@@ -141,7 +143,7 @@ def _generate(
 
 
 def _ask(prompt: LeasedPrompt, past: list[PastTurn], seconds: float, shown: LiveReply) -> Reply:
-    """Return the reply of the prompt's model, or of its replacement if Google retired the model."""
+    """Return the reply of the prompt's model, or of the replacement of a retired model."""
     deadline = time.monotonic() + seconds
     catalogue = config.catalogue()
     model = catalogue.find_serving(prompt.model, clock.now().date())
@@ -203,7 +205,7 @@ def _retry_or_fail(prompt: LeasedPrompt, error: gemini.GeminiError, shown: LiveR
 def _send_dead_letter(
     prompt: LeasedPrompt, failure: Failure, reason: str, tokens: TokenUsage = NO_TOKENS
 ) -> None:
-    """Fail a prompt that a redrive may answer later."""
+    """Fail a prompt, and send it to the dead-letter queue for a later redrive."""
     finish_prompt.fail(prompt, failure, clock.now(), tokens)
     log.error("prompt given up", **names(prompt), reason=reason)
     prompt_queue.send_dead_letter(

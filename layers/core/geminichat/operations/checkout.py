@@ -18,17 +18,17 @@ def open_page(
 ) -> CheckoutPage:
     """Return the user's open page, or a new one. Raises AlreadySubscribed, PaymentProviderFailed.
 
-    `return_urls` are the URLs to which Stripe redirects after a payment and a cancellation.
+    `return_urls` are the URLs to which Stripe redirects after a payment and after a cancellation.
     """
     known, customer_id = _ensure_customer(stored or Subscription(user.user_id), user)
-    # In this order: a page that is paid meanwhile is no longer open, but its subscription exists.
+    # Find the page first: if it is paid after that, the sync finds its subscription.
     page = payments.find_checkout(customer_id, now)
     _require_no_subscription(known, customer_id, now)
     return page or _create_page(known, customer_id, return_urls, now)
 
 
 def _ensure_customer(known: Subscription, user: User) -> tuple[Subscription, str]:
-    """Return the user's item and a customer that Stripe knows, created if there is none."""
+    """Return the user's item and a customer that exists at Stripe; create one if there is none."""
     email = user.email if user.email_verified else None
     customer_id = known.stripe_customer_id
     if customer_id and payments.update_customer(customer_id, email):
@@ -40,7 +40,7 @@ def _ensure_customer(known: Subscription, user: User) -> tuple[Subscription, str
 
 
 def _create_customer(known: Subscription, email: str | None, *, other_than: str | None) -> str:
-    """Return the user's customer at Stripe, created unless an earlier request created it."""
+    """Create the user's customer at Stripe, or find the one that an earlier request created."""
     user_id = known.user_id
 
     def create(attempt: int) -> str:
@@ -53,7 +53,7 @@ def _create_customer(known: Subscription, email: str | None, *, other_than: str 
 
 
 def _require_no_subscription(known: Subscription, customer_id: str, now: datetime) -> None:
-    """Sync the subscription, as events may be lost. Raises AlreadySubscribed if it is ongoing."""
+    """Sync the subscription, since events may be lost. Raises AlreadySubscribed."""
     synced = sync_subscription.sync(known, customer_id, now)
     status = synced.state.status if synced else subscriptions.load(known.user_id).status
     if status in billing.ONGOING:
@@ -68,7 +68,7 @@ def _create_page(
     first = int(known.checkout_attempt)
 
     def create(attempt: int) -> tuple[CheckoutPage, int]:
-        # An attempt that ended in an error may have opened a page nevertheless.
+        # An earlier attempt may have opened a page although it ended in an error.
         found = payments.find_checkout(customer_id, now) if attempt > first else None
         page = found or payments.create_checkout(
             known.user_id, customer_id, attempt, success_url=success, cancel_url=cancel

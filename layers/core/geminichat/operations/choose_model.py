@@ -1,4 +1,4 @@
-"""Choose a room's model: the catalogue must have it, and the user's plan must include it."""
+"""Check the choice of a model: the catalogue must have it, and the user's plan must include it."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from geminichat.tables import subscriptions
 def require(caller: Claims, name: str | UnsetType | None, now: datetime) -> None:
     """Require that the user may choose the model. Raises InvalidRequest, ModelNotIncluded.
 
-    The plan is only read for a model that not every plan includes; then Unauthorized is raised if
+    The plan is read only for a model that not every plan includes. Then Unauthorized is raised if
     the session has ended.
     """
     if not isinstance(name, str):

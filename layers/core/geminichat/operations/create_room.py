@@ -32,11 +32,11 @@ def commit(
     *writes: Write,
     count: Callable[[str, int], Write] = usage.count_room,
 ) -> None:
-    """Commit a new room's writes if the user may have one room more, and count it.
+    """Commit a new room's writes if the user may have one more room, and count the room.
 
     The plan is read only for users who have as many rooms as the basic plan allows. Raises
-    TooManyRooms, Unauthorized if the session has ended, and ConditionsFailed if one of the writes
-    failed.
+    TooManyRooms, Unauthorized if the session has ended, and ConditionsFailed if a condition of
+    `writes` failed.
     """
     user_id = caller.user_id
     limit = config.number("BASIC_ROOMS")
@@ -50,7 +50,7 @@ def commit(
 
 
 def _commit(caller: Claims, now: datetime, *writes: Write) -> bool:
-    """Commit the writes, and return whether the number of rooms allowed it."""
+    """Commit the writes; return False if the user has too many rooms."""
     try:
         users.transact_as(caller, now, *writes)
     except ConditionsFailed as error:

@@ -1,4 +1,4 @@
-"""Delete an account at its user's request, after a grace period in which a login keeps it."""
+"""Delete an account after a grace period, in which a login keeps the account."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -17,11 +17,12 @@ from geminichat.tables.users import User
 def request(
     user: User, claims: Claims | None, confirmed: Sequence[Write], now: datetime
 ) -> datetime:
-    """End payments, sessions and an export, schedule the purge, and return its time.
+    """End payments and sessions, delete the export, schedule the purge, and return its time.
 
-    `claims` is the session that asks; an operator has none. An account without a proven identity is
-    removed at once. Raises Unauthorized if this session has ended in the meantime, InvalidCode if
-    the code that confirms the deletion was used, Contended, and PaymentProviderFailed.
+    `claims` are those of the user's session, or None for an operator. An account without a proven
+    identity is removed at once. Raises Unauthorized if the session has ended in the meantime,
+    InvalidCode if the code that confirms the deletion was used, Contended, and
+    PaymentProviderFailed.
     """
     end_billing(user.user_id)
     purge_at = compute_purge_time(user, now)
@@ -47,17 +48,17 @@ def request(
 
 
 def compute_purge_time(user: User, now: datetime) -> datetime:
-    """Return when the account is deleted if its deletion is requested now."""
+    """Return the time at which a deletion that is requested now takes place."""
     grace = timedelta(days=config.number("DELETION_GRACE_DAYS"))
     is_kept = users.has_proven_identity(user)
     return now + (max(grace, purges.LONGEST_REQUEST) if is_kept else purges.LONGEST_REQUEST)
 
 
 def end_billing(user_id: str) -> None:
-    """Make sure that the user is billed for nothing more. Raises PaymentProviderFailed."""
+    """Cancel everything that Stripe could still bill to the user. Raises PaymentProviderFailed."""
     customer_id = subscriptions.load(user_id).stripe_customer_id
     try:
         if customer_id is not None:
             payments.end_billing(customer_id)
-    except PaymentsOff:  # the purge repeats it, and raises an alarm
+    except PaymentsOff:  # the purge tries again, and raises an alarm
         log.error("billing not ended: payments are off", user_id=user_id)

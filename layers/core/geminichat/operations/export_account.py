@@ -1,4 +1,4 @@
-"""Export an account: request an archive of all that it holds, show it, and delete it."""
+"""Export an account: request an archive of its data, show the export, and delete it."""
 
 from datetime import datetime
 
@@ -18,26 +18,26 @@ from geminichat.tables.table import ConditionsFailed, Write, transact, transact_
 
 
 def check_daily_limit(export: StoredExport | None, now: datetime) -> Window:
-    """Return the limit of one export per day, with a new one counted. Raises TooManyRequests."""
+    """Return the limit of one export per day, counting a new one. Raises TooManyRequests."""
     limit = rules.window(exports.find_request_time(export, now), now)
     if limit.wait(now):
-        raise _refusal(limit, now)
+        raise _build_refusal(limit, now)
     return limit.count_events(1)
 
 
 def request(user_id: str, now: datetime, *more: Write) -> Export:
-    """Store and queue an export of a user together with further writes, and return it.
+    """Store an export of a user together with further writes, queue it, and return it.
 
-    Raises TooManyRequests if there was one within a day, Unavailable if it cannot be queued,
-    Unauthorized and InvalidCode if the writes "session" and "confirmation" fail, and
-    ConditionsFailed for other ones.
+    Raises TooManyRequests if the user had an export within a day, Unavailable if it cannot be
+    queued, Unauthorized if the condition of the write "session" fails, InvalidCode for the write
+    "confirmation", and ConditionsFailed for any other write.
     """
     job = ExportJob(user_id=user_id, export_id=ids.new("e"))
     try:
         transact(exports.request(user_id, job.export_id, now), *more)
     except ConditionsFailed as error:
         if error.of("export"):
-            raise _refusal(rules.window(now, now), now) from error
+            raise _build_refusal(rules.window(now, now), now) from error
         if error.of("confirmation"):
             raise InvalidCode() from error
         if error.of("session"):
@@ -52,7 +52,7 @@ def request(user_id: str, now: datetime, *more: Write) -> Export:
 
 
 def show(export: StoredExport | None, now: datetime) -> Export:
-    """Return an export as clients see it. Raises NotFound if there was none within a day."""
+    """Return an export as clients see it. Raises NotFound if it is older than a day or missing."""
     if export is None or times.parse(export.requested_at) <= now - KEPT:
         raise NotFound()
     status, requested_at = exports.status_of(export, now), times.parse(export.requested_at)
@@ -61,7 +61,7 @@ def show(export: StoredExport | None, now: datetime) -> Export:
     return msgspec.structs.replace(
         _view(status, requested_at),
         size=int(export.size or 0),
-        url=export_files.address(export.user_id, export.export_id, now),
+        url=export_files.sign_address(export.user_id, export.export_id, now),
         url_expires_at=times.text(now + ADDRESS_LIFETIME),
     )
 
@@ -69,7 +69,7 @@ def show(export: StoredExport | None, now: datetime) -> Export:
 def delete_all(user_id: str) -> None:
     """Delete a user's export and its archives.
 
-    The item goes first: a worker that completes an archive without it deletes the archive.
+    The item is deleted first: then a worker that completes an archive deletes the archive.
     """
     transact(exports.withdraw(user_id))
     export_files.delete_all(user_id)
@@ -83,7 +83,7 @@ def _view(status: ExportStatus, requested_at: datetime) -> Export:
     )
 
 
-def _refusal(limit: Window, now: datetime) -> TooManyRequests:
+def _build_refusal(limit: Window, now: datetime) -> TooManyRequests:
     seconds = limit.seconds(now)
     return TooManyRequests(
         f"The data of an account can be exported once a day. Try again in {seconds} s.",

@@ -1,4 +1,4 @@
-"""Finish a prompt: store its reply or its failure, and settle what was reserved for it."""
+"""Finish a prompt: store its reply or its failure, and settle its reservation."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 
 def answer(prompt: LeasedPrompt, reply: Reply, now: datetime) -> None:
-    """Store the reply, mark the prompt answered and settle it in one transaction.
+    """Store the reply, mark the prompt as answered and settle it in one transaction.
 
-    A reply that was stopped stops the prompt; without text it is not stored. Raises LeaseLost.
+    If the reply was stopped, the prompt is marked as stopped, and a reply without text is not
+    stored. Raises LeaseLost.
     """
     tokens = prompt.tokens + reply.tokens
     stored = [
@@ -41,12 +42,12 @@ def answer(prompt: LeasedPrompt, reply: Reply, now: datetime) -> None:
 
 
 def stop(prompt: LeasedPrompt, now: datetime) -> None:
-    """Stop a prompt whose worker died, with the text that the attempt before this one left behind.
+    """Stop a prompt after its worker died; the reply is the text that the worker stored.
 
     Raises LeaseLost.
     """
-    left = pieces.read_text(prompt.chatroom_id, prompt.seq, prompt.attempt - 1, 0)
-    answer(prompt, Reply(left.text, NO_TOKENS, prompt.model, Finish.STOPPED), now)
+    written = pieces.read_text(prompt.chatroom_id, prompt.seq, prompt.attempt - 1, 0)
+    answer(prompt, Reply(written.text, NO_TOKENS, prompt.model, Finish.STOPPED), now)
     live.clear_stop(prompt.user_id, ids.message_id(prompt.chatroom_id, prompt.seq))
 
 
@@ -75,10 +76,10 @@ def stop_hidden(prompt: LeasedPrompt, now: datetime) -> None:
 def fail(
     prompt: LeasedPrompt, failure: Failure, now: datetime, tokens: TokenUsage = NO_TOKENS
 ) -> None:
-    """Mark the prompt failed and settle it in one transaction.
+    """Mark the prompt as failed and settle it in one transaction.
 
-    It is refunded to its day's quota unless its user could cause the failure. `tokens` are the last
-    attempt's. Raises LeaseLost.
+    The prompt is refunded unless its user could have caused the failure. `tokens` are those of the
+    last attempt. Raises LeaseLost.
     """
     refunded = prompt.counted_on is not None and failure.code in REFUNDED
     failed = leases.mark_failed(prompt, failure, now, refunded=refunded)
@@ -87,11 +88,11 @@ def fail(
 
 
 def release(prompt: LeasedPrompt, tokens: TokenUsage, thinking: "Thinking | None" = None) -> bool:
-    """Queue the prompt for a later attempt.
+    """Release the prompt for a later attempt.
 
-    Returns False if the caps do not allow one, the prompt is to be stopped or the lease was lost.
-    `tokens` are those of the attempt that failed: the later one may cost as much again, so their
-    cost is reserved in addition. `thinking` replaces the prompt's level.
+    Returns False if the caps do not allow another attempt, the prompt is to be stopped or the lease
+    was lost. `tokens` are those of the attempt that failed. Their cost is reserved in addition,
+    since the next attempt may cost as much again. `thinking` replaces the prompt's thinking level.
     """
     if tokens == NO_TOKENS:
         return leases.release_prompt(prompt, thinking)
@@ -113,7 +114,7 @@ def _end(
 ) -> None:
     """Commit the write that ends a prompt without a reply, and settle it. Raises LeaseLost.
 
-    A prompt that is not counted on any day is never refunded.
+    A prompt that counts on no day, such as a redriven one, is never refunded.
     """
     refunded = refunded and prompt.counted_on is not None
     reservation = _reservation_of(prompt, now)
@@ -123,7 +124,7 @@ def _end(
 
 
 def _reservation_of(prompt: LeasedPrompt | StoppablePrompt, now: datetime) -> Reservation:
-    """Return the prompt's reservation; for a prompt without one, its prices and the day."""
+    """Return the prompt's reservation; for a prompt without one, a reservation of no amount."""
     if prompt.reservation:
         return prompt.reservation
     model = config.catalogue().find_serving(prompt.model, now.date())
@@ -131,7 +132,7 @@ def _reservation_of(prompt: LeasedPrompt | StoppablePrompt, now: datetime) -> Re
 
 
 def _commit(*writes: Write) -> None:
-    """Commit a prompt's end; without its user's counts if they were deleted with the user."""
+    """Commit the writes that end a prompt, except its user's counts if these were deleted."""
     try:
         transact(*writes)
     except ConditionsFailed as error:

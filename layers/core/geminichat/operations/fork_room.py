@@ -18,12 +18,12 @@ from geminichat.upstash import change_notices
 def fork(
     caller: Claims, room_id: str, seq: int, idempotency_key: str | None, now: datetime
 ) -> Room:
-    """Copy the room's line up to the turn at a position into a new room; return that.
+    """Copy the room's line, up to the turn at a position, into a new room; return the new room.
 
-    The new room appears when all is copied. Until then it has a tombstone, so that the sweep
-    deletes the messages of a fork that broke off. Raises NotFound, ChangedMeanwhile,
-    StillGenerating, RoomTooLong, TooManyRooms, TooManyRequests, KeyInUse, KeyReused, Unavailable,
-    and Unauthorized if the session has ended.
+    The new room appears when everything is copied. Until then it has a tombstone, so that the sweep
+    deletes the messages of an incomplete fork. Raises NotFound, ChangedMeanwhile, StillGenerating,
+    RoomTooLong, TooManyRooms, TooManyRequests, KeyInUse, KeyReused, Unavailable, and Unauthorized
+    if the session has ended.
     """
     user_id = caller.user_id
     request = KeyedRequest.of(idempotency_key, room_id, "fork", str(seq))
@@ -56,7 +56,7 @@ def fork(
 
 
 def _begin(caller: Claims, fork_id: str, now: datetime) -> None:
-    """Count the fork on the user's day if one more room is allowed, and store its tombstone."""
+    """Count the fork and store its tombstone. Raises TooManyRooms, TooManyRequests."""
     try:
         create_room.commit(
             caller,

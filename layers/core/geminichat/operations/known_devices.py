@@ -1,4 +1,4 @@
-"""Devices that have logged in to an account before: strangers' guesses do not slow them down."""
+"""Recognize devices that have logged in before: strangers' guesses do not slow them down."""
 
 from geminichat import config
 from geminichat.domain.devices import Device
@@ -9,7 +9,7 @@ from geminichat.tables.users import User
 def is_known(device: Device | None, record: IdentityRecord | None, user: User | None) -> bool:
     """Return whether a device has logged in to the account of a proven identity.
 
-    `record` is the identity's, `user` the one that the device's token names.
+    `record` is the identity's record, and `user` is the one that the device token names.
     """
     return (
         device is not None

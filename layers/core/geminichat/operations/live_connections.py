@@ -1,4 +1,4 @@
-"""Close the connections on which a user watched replies."""
+"""Close a user's WebSocket connections."""
 
 from datetime import datetime
 
@@ -9,9 +9,10 @@ from geminichat.tables import live
 
 
 def close_ended(user_id: str, now: datetime) -> None:
-    """Close a user's connections whose sessions have ended.
+    """Close the connections of a user's ended sessions.
 
-    They receive nothing any more, closed or not; so a failure does not fail the request.
+    A failure does not fail the request, since these connections receive nothing even if they stay
+    open.
     """
     try:
         ended = live.close_ended(user_id, now)
@@ -23,6 +24,6 @@ def close_ended(user_id: str, now: datetime) -> None:
 
 
 def close_all(user_id: str) -> None:
-    """Close every connection of a user, and delete what the table holds of them."""
+    """Close every connection of a user, and delete the user's item in the live table."""
     for connection_id in live.close_all(user_id):
         connections.close(connection_id)

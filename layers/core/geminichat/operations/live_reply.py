@@ -1,8 +1,8 @@
-"""Show a reply to its readers while Gemini writes it, and stop it when its user asks for that.
+"""Show a reply to its readers while Gemini writes it, and stop it at its user's request.
 
-Three kinds of threads share one attempt. The worker's own reads what Gemini writes. A keeper
-prolongs the lease; each second it stores new text as a piece and reads who is watching. Each
-connection has a poster, which sends the newest text only: a slow reader delays nobody.
+Three kinds of threads share one attempt. The worker's thread reads the text from Gemini. The
+keeper prolongs the lease; each second it stores new text as a piece and reads who is watching. Each
+connection has a poster, which sends only the newest text, so that a slow reader delays no other.
 """
 
 import time
@@ -29,23 +29,23 @@ from geminichat.tables.messages import leases
 from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
 
 LEASE = timedelta(seconds=20)
-"""The time for which a prompt is leased at a time; a crash delays it for no longer."""
+"""The duration of a lease, and so the longest delay of a prompt after a crash."""
 HEARTBEAT = 8.0
-"""Seconds after which the lease is prolonged, early enough that one call may fail."""
+"""Seconds after which the lease is prolonged: soon enough that one call may fail."""
 
 LOOK = 1.0
 """Seconds between two reads of who is watching."""
 
 FAST, SLOW = 0.25, 0.5
-"""Seconds between two frames: at first, and later."""
+"""Seconds between two frames to a connection: at first, and later."""
 FAST_FOR = 2.0
-"""Seconds after the first frame during which frames are sent at the first pace."""
+"""Seconds after the first frame for which FAST applies."""
 MOST_SLOWDOWN = 16
-"""The factor up to which the time between two frames doubles while posts are refused."""
+"""The largest factor of the time between two frames, which doubles while posts are refused."""
 
 
 def find_watchers(prompt: LeasedPrompt) -> Watchers:
-    """Return the watchers of a prompt's reply, and whether nobody may read it; one call."""
+    """Return the watchers of a prompt, and whether nobody may read its reply, by one call."""
     room_key = chatrooms.key_of(prompt.user_id, prompt.chatroom_id)
     watchers, [room] = live_table.read_watchers(prompt.user_id, clock.now(), room_key)
     if room and chatrooms.line_of(room).hidden.has_position(prompt.seq):
@@ -54,10 +54,10 @@ def find_watchers(prompt: LeasedPrompt) -> Watchers:
 
 
 class LiveReply:
-    """One attempt's reply while Gemini writes it."""
+    """The reply of one attempt while Gemini writes it."""
 
     def __init__(self, prompt: LeasedPrompt, watchers: Watchers, background: Executor) -> None:
-        """Keep the attempt and its watchers; `background` runs the keeper and the posters."""
+        """Store the prompt and its watchers; `background` runs the keeper and the posters."""
         self._prompt = prompt
         self._message_id = ids.message_id(prompt.chatroom_id, prompt.seq)
         self._watchers = watchers
@@ -72,7 +72,7 @@ class LiveReply:
         self._status: Status | None = None
         self._text = GrowingText(self._message_id, prompt.attempt)
         self.first_text_at: datetime | None = None
-        """The time at which Gemini's first text came."""
+        """The time at which Gemini's first text arrived."""
 
     # ── The worker's thread ──
 
@@ -107,11 +107,11 @@ class LiveReply:
 
     @property
     def text(self) -> str:
-        """The text so far."""
+        """The reply's text so far."""
         return self._generation.text if self._generation else ""
 
     def end(self, status: Status | None) -> None:
-        """End the attempt, and tell readers the prompt's status if that is final."""
+        """End the attempt, and send readers the prompt's final status, if it has one."""
         if self._over.is_set():
             return
         with self._changed:
@@ -149,7 +149,7 @@ class LiveReply:
         self._start_posters()
 
     def _store_piece(self) -> None:
-        """Store the text that follows the last piece, if somebody is there to read it."""
+        """Store the text that follows the last piece, if anyone is watching."""
         if not self._watchers.is_anyone_there:
             return
         with self._changed:
@@ -170,7 +170,7 @@ class LiveReply:
                 self._background.submit(self._post_all, connection_id)
 
     def _post_all(self, connection_id: str) -> None:
-        """Post frames to a connection until the attempt is over or the connection has gone."""
+        """Post frames to a connection until the attempt or the connection has ended."""
         sent = refused = 0
         shown, first_at, slowdown = 0, 0.0, 1
         again = self._prompt.attempt > 1
@@ -200,7 +200,7 @@ class LiveReply:
         self._posting.discard(connection_id)
 
     def _wait(self, since: float, pause: float) -> None:
-        """Wait for a pause after a post; once the attempt has ended, only for the shortest one."""
+        """Wait until `pause` seconds after a post, but only FAST seconds once the attempt ends."""
         self._over.wait(since + pause - time.monotonic())
         if (rest := since + FAST - time.monotonic()) > 0:
             time.sleep(rest)
@@ -209,14 +209,14 @@ class LiveReply:
         return AgainFrame(message_id=self._message_id, attempt=self._prompt.attempt)
 
     def _newest_frame(self) -> Frame | None:
-        """Return the frame to post now; None at the end of an attempt that another one follows."""
+        """Return the frame to post now, or None after an attempt without a final status."""
         if self._over.is_set():
             status = self._status
             return EndedFrame(message_id=self._message_id, status=status) if status else None
         return self._text.frame()
 
     def _close(self, connection_id: str) -> None:
-        """Remove a connection that is gone, unless it was only just opened."""
+        """Remove a connection that is gone, unless it was opened a moment ago."""
         try:
             live_table.close_connection(self._prompt.user_id, connection_id, gone_at=clock.now())
         except Exception as error:

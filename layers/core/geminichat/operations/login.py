@@ -1,8 +1,8 @@
-"""Count wrong passwords against their caller, and begin sessions.
+"""Limit wrong passwords, and begin sessions.
 
-A password is compared only if none of its limits has a pause. A wrong one is counted afterwards, a
-right one begins a session, and both transactions require that no limit was reached meanwhile: so
-parallel guesses beyond a limit all get the same answer.
+A password is compared only if none of its limits has a pause. A wrong password is then counted, and
+a right one begins a session. Both transactions require that no limit was reached meanwhile, so that
+all parallel guesses beyond a limit get the same answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,26 +26,26 @@ from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
 from geminichat.tables.users import User
 
 NOBODY = "u_nobody"
-"""The key that is read for an unknown user: the answer must take as long as for a known one."""
+"""The id that is read for an unknown user, so that the answer takes as long as for a known one."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A password that may be compared, and the limits that it counts against."""
+    """A password that may be compared, and the limits on wrong ones."""
 
     user_id: str
     pauses: Sequence[Pause]
     now: datetime
     wrong_codes: Pause | None = None
-    """The count of wrong codes that the right password resets, if there are any."""
+    """The count of wrong codes that the right password resets, or None if there is none."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """RateLimit and RateLimit-Policy."""
+        """The headers RateLimit and RateLimit-Policy."""
         return limits.headers(self.pauses, self.now)
 
 
 def admit(identity: Identity, device_token: str | None, source: str, now: datetime) -> Attempt:
-    """Return the attempt if its caller may try a password. Raises TooManyRequests."""
+    """Return an attempt with a password if the caller may make one. Raises TooManyRequests."""
     device = Device.read(device_token)
     as_stranger = login_limits.of_stranger(identity, source)
     as_device = login_limits.of_device(device.id) if device else []
@@ -60,7 +60,7 @@ def admit(identity: Identity, device_token: str | None, source: str, now: dateti
     counted = limits_table.add_counts(all_pauses, counters, now)
     is_known = known_devices.is_known(device, record, user)
     pauses = counted[len(as_stranger) :] if is_known else counted[: len(as_stranger)]
-    # The password of an unproven account may be a stranger's, who must not get more tries by it.
+    # The password of an unproven account may be a stranger's, and must not give more tries.
     resets = has_wrong_codes and record and record.proven
     attempt = Attempt(
         user_id=record.user_id if record else NOBODY,
@@ -75,18 +75,18 @@ def admit(identity: Identity, device_token: str | None, source: str, now: dateti
 def reject(attempt: Attempt) -> InvalidCredentials:
     """Count a wrong password, and return the error for it.
 
-    Raises TooManyRequests if wrong passwords in parallel have reached a limit: `begin_session`
-    does so, too, so that the answer to a guess beyond the limits does not depend on the password.
+    Raises TooManyRequests if parallel wrong passwords have reached a limit. So does
+    `begin_session`: the answer to a guess beyond the limits does not depend on the password.
     """
     metrics.emit(LoginsFailed=1)
     return _count(attempt, InvalidCredentials.detail)
 
 
 def begin_session(attempt: Attempt, user: User) -> OpenSession:
-    """Begin a session of the user whose password was right.
+    """Begin a session of a user after the right password.
 
-    Raises AccountSuspended, TooManyRequests if wrong passwords in parallel have reached a limit,
-    and InvalidCredentials if the password has changed.
+    Raises AccountSuspended, TooManyRequests if parallel wrong passwords have reached a limit, and
+    InvalidCredentials if the password has changed.
     """
     now = attempt.now
     session = OpenSession.begin(user.user_id, now, int(user.devices_since))
@@ -121,9 +121,9 @@ def begin_session(attempt: Attempt, user: User) -> OpenSession:
 def confirm(
     user: User, fresh: FreshProof, claims: Claims, source: str, now: datetime
 ) -> tuple[Mapping[str, str], list[Write]]:
-    """Require a fresh proof of a user who is logged in: the current password, or a code.
+    """Require a fresh proof of a logged-in user: the current password, or a code.
 
-    Return the headers of its limit, and the writes that use the code up.
+    Returns the headers of the limit on wrong passwords, and the writes that use the code up.
     Raises InvalidCredentials, InvalidCode, TooManyRequests.
     """
     if fresh.current_otp is not None:
@@ -160,5 +160,5 @@ def _count(attempt: Attempt, detail: str) -> InvalidCredentials:
 
 
 def _build_refusal() -> TooManyRequests:
-    """Return the error for a password whose limit was reached by parallel requests."""
+    """Return the error for a password after parallel requests have reached its limit."""
     return TooManyRequests("Too many wrong passwords. Try again in a moment.", retry_after=1)

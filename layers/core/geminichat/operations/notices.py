@@ -1,4 +1,4 @@
-"""Notices: tell the identities of an account that a way to log in to it was changed."""
+"""Send notices to an account's identities after a change of the ways to log in to it."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,21 +15,21 @@ from geminichat.tables.table import ConditionsFailed, batch_get, transact
 
 SUBJECT = "Your Gemini Chat account"
 PER_DAY = 10
-"""Notices per identity and day, so that no user spends the stage's texts by changing a password."""
+"""Notices per identity and day, so that no user exhausts the stage's limit of texts."""
 WITHIN = 6.0
 """Seconds for all notices of a request, since its function ends after ten."""
 
 
 def send(user_id: str, identities: Iterable[Identity], text: str, now: datetime) -> None:
-    """Send a notice to each identity; one that fails is logged and raises an alarm.
+    """Send a notice to each identity; a failure is only logged and raises an alarm.
 
-    The change is stored already, so that a failure must not change the request's answer.
+    The change is already stored, so a failure must not change the request's answer.
     """
     with deadlines.within(WITHIN):
         for identity in identities:
             try:
                 _send(identity, text, now)
-            except InvalidRequest as error:  # its owner has refused texts, for example
+            except InvalidRequest as error:  # for example, its owner has refused texts
                 log.warning("notice refused", user_id=user_id, reason=error.detail)
             except AppError as error:
                 metrics.emit(NoticesFailed=1)
@@ -37,15 +37,15 @@ def send(user_id: str, identities: Iterable[Identity], text: str, now: datetime)
 
 
 def _send(identity: Identity, text: str, now: datetime) -> None:
-    """Count a notice and send it, unless the identity has had its notices of the day."""
+    """Count a notice and send it, unless the identity has reached its limit of the day."""
     own = limits.window("notices", identity.digest, PER_DAY, limits.DAY, now)
-    windows = [own, *one_time_codes.text_windows(identity, now)]
+    windows = [own, *one_time_codes.list_text_windows(identity, now)]
     counters = batch_get(*map(limits_table.key_of, windows))
     windows = limits_table.add_counts(windows, counters, now)
     if not windows[0].left:
         log.warning("notice left out", by=identity.kind)
         return
-    one_time_codes.require_room(windows, now)
+    one_time_codes.require_capacity(windows, now)
     try:
         transact(*(limits_table.count_event(window, now) for window in windows))
     except ConditionsFailed as error:

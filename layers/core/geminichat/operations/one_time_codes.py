@@ -1,8 +1,8 @@
 """Issue, store and verify one-time codes, and require one as a fresh proof.
 
-A try is counted before the code is compared, so that parallel requests share a caller's tries. They
-count against the caller and its address; only the count of wrong codes in a row is shared by all
-callers of an identity, and devices that have logged in before are exempt from it.
+A try is counted before the code is compared, so that parallel requests share a caller's tries. It
+counts against the caller and the caller's address. All callers of an identity share only the count
+of wrong codes in a row; devices that have logged in before are exempt from this count.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,11 @@ from geminichat.tables.identities import IdentityRecord
 from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
 
 TEXTS = "texts"
-"""The limit of texts per stage and day."""
+"""The name of the limit of texts per stage and day."""
 
 
 class Issue(msgspec.Struct, frozen=True, kw_only=True):
-    """A code that may be sent once it is stored, and the records on which that decision rests."""
+    """A code that may be stored and sent, and the records that were read to allow it."""
 
     code: NewCode
     item: Codes | None
@@ -40,7 +40,7 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     windows: Sequence[Window]
 
     def headers(self) -> Mapping[str, str]:
-        """Return the headers RateLimit and RateLimit-Policy, with this code counted."""
+        """Return the headers RateLimit and RateLimit-Policy, counting this code."""
         now, sent = self.code.now, codes_table.list_recent(self.item, self.code.now)
         mine = SentCode("", "", "", self.code.purpose, times.millis(now), self.code.sender)
         own = codes.headers([*sent, mine], self.code.sender, now)
@@ -51,28 +51,29 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
 def send(
     identity: Identity, purpose: Purpose, source: str, device_token: str | None, now: datetime
 ) -> tuple[CodeSent, Mapping[str, str]]:
-    """Send a new code, and return what its caller learns of it, and the headers of its limits.
+    """Send a new code; return the answer to the caller, and the headers of the limits.
 
-    It does the same work whether or not there is an account. Raises TooManyRequests,
+    The work is the same whether or not there is an account. Raises TooManyRequests,
     DeliveryFailed, and InvalidRequest for a number that gets no texts.
     """
     code = issue(identity, purpose, source, device_token, now)
     try:
         transact(*writes(code))
     except ConditionsFailed as error:
-        raise refusal(code, error) from error
+        raise build_refusal(code, error) from error
     return CodeSent(challenge=code.code.challenge, otp=deliver(code)), code.headers()
 
 
 def issue(
     identity: Identity, purpose: Purpose, source: str, device_token: str | None, now: datetime
 ) -> Issue:
-    """Return a new code for an identity, if its caller and address may have one sent.
+    """Return a new code for an identity, which is not stored yet.
 
-    Raises TooManyRequests, and InvalidRequest for a number in a country that gets no texts.
+    Raises TooManyRequests if the caller or the address has reached a limit, and InvalidRequest for
+    a number in a country that gets no texts.
     """
     _require_country(identity)
-    windows = _send_windows(identity, source, now)
+    windows = _list_send_windows(identity, source, now)
     device = Device.read(device_token)
     keys = [
         codes_table.key_of(identity),
@@ -83,7 +84,7 @@ def issue(
     counters, user = more[: len(windows)], more[-1] if device else None
     record = identities.drop_expired(record, now)
     windows = limits_table.add_counts(windows, counters, now)
-    require_room(windows, now)
+    require_capacity(windows, now)
 
     is_known = known_devices.is_known(device, record, user)
     caller = codes.name_caller(source, device.id if device and is_known else None)
@@ -117,14 +118,14 @@ def deliver(issue: Issue) -> str | UnsetType:
 
 
 def report_texts(windows: Sequence[Window]) -> None:
-    """Emit how much of the stage's daily limit of texts is used, if one more was counted."""
+    """Emit the used percentage of the stage's daily limit of texts, after one more text."""
     for window in windows:
         if window.name == TEXTS:
             metrics.emit(TextsShare=round(100 * (window.count + 1) / window.quota))
 
 
-def refusal(issue: Issue, error: ConditionsFailed) -> TooManyRequests:
-    """Return the error for a request whose code another request has replaced."""
+def build_refusal(issue: Issue, error: ConditionsFailed) -> TooManyRequests:
+    """Return the error for a code that parallel requests kept from being stored."""
     for window in issue.windows:
         if error.of(window.name):
             return _too_many(window, issue.code.now)
@@ -141,9 +142,9 @@ def verify(
 ) -> Proof:
     """Count a try, and return the proof if the code is right.
 
-    Raises InvalidCode for a code that is wrong, expired or used, or whose tries are used up, and
-    TooManyRequests for an address with too many tries and for an identity whose codes are switched
-    off.
+    Raises InvalidCode for a code that is wrong, expired or used, or has no tries left. Raises
+    TooManyRequests for an address with too many tries, and for an identity with too many wrong
+    codes in a row.
     """
     wrong = codes.wrong_in_a_row(identity)
     item, counter = batch_get(codes_table.key_of(identity), limits_table.key_of(wrong))
@@ -155,7 +156,7 @@ def verify(
     device_id = found[0].device_id if challenge and found else None
     if device_id is None and (wait := wrong.wait(now)):
         raise codes.refusal(wait)
-    tries = _tries(identity, challenge, device_id, source, now)
+    tries = _list_tries(identity, challenge, device_id, source, now)
     _take_try(tries, None if device_id else wrong, now)
     match = codes.find_match(found, otp, identity, config.signing_keys().keys)
     if match is None:
@@ -174,7 +175,7 @@ def confirm(
     items = batch_get(*map(codes_table.key_of, held)) if held else []
     tries = [
         limits.window("session tries", session_id, codes.TRIES, limits.DAY, now),
-        *_address_tries(source, now),
+        *_list_address_tries(source, now),
     ]
     _take_try(tries, None, now)
     caller = codes.name_caller(source, None)
@@ -188,14 +189,14 @@ def confirm(
 
 
 def use(proof: Proof, now: datetime) -> list[Write]:
-    """Return the writes that use a proof up; the one named "code" fails if it was used before."""
+    """Return the writes that use a proof up; the write "code" fails if it was used before."""
     return [
         codes_table.use(proof, now),
         limits_table.forget(codes.wrong_in_a_row(proof.identity)),
     ]
 
 
-def _tries(
+def _list_tries(
     identity: Identity,
     challenge: str | None,
     device_id: str | None,
@@ -209,16 +210,16 @@ def _tries(
         who = f"{identity.digest}@{addresses.network(source)}"
         own = limits.window("own tries", who, quota, limits.HOUR, now)
     of_challenge = [codes.tries_of(challenge, now)] if challenge else []
-    return [own, *of_challenge, *([] if device_id else _address_tries(source, now))]
+    return [own, *of_challenge, *([] if device_id else _list_address_tries(source, now))]
 
 
-def _address_tries(source: str, now: datetime) -> list[Window]:
+def _list_address_tries(source: str, now: datetime) -> list[Window]:
     quota = 2 * config.number("CODES_PER_ADDRESS")
     return limits.address_windows("tries", source, quota, limits.HOUR, now)
 
 
 def _take_try(tries: Sequence[Window], wrong: Pause | None, now: datetime) -> None:
-    """Count one more try, before the code is compared. Raises InvalidCode, TooManyRequests."""
+    """Count one more try before the code is compared. Raises InvalidCode, TooManyRequests."""
     counts = [limits_table.count_event(window, now) for window in tries]
     try:
         limits_table.count_failures([wrong] if wrong else [], now, *counts)
@@ -231,7 +232,7 @@ def _take_try(tries: Sequence[Window], wrong: Pause | None, now: datetime) -> No
         raise InvalidCode() from error
 
 
-def require_room(windows: Sequence[Window], now: datetime) -> None:
+def require_capacity(windows: Sequence[Window], now: datetime) -> None:
     """Check that each limit allows one more event. Raises TooManyRequests."""
     for window in windows:
         if window.wait(now):
@@ -247,15 +248,15 @@ def _too_many(window: Limit, now: datetime) -> TooManyRequests:
     return TooManyRequests(detail, retry_after=seconds, headers=limits.headers([full], now))
 
 
-def _send_windows(identity: Identity, source: str, now: datetime) -> list[Window]:
-    """Return the limits of an address per hour, and of the stage's texts per day."""
+def _list_send_windows(identity: Identity, source: str, now: datetime) -> list[Window]:
+    """Return the hourly limits of an address, and the daily limit of the stage's texts."""
     quota = config.number("CODES_PER_ADDRESS")
     windows = limits.address_windows("codes", source, quota, limits.HOUR, now)
-    return [*windows, *text_windows(identity, now)]
+    return [*windows, *list_text_windows(identity, now)]
 
 
-def text_windows(identity: Identity, now: datetime) -> list[Window]:
-    """Return the limit on the stage's texts per day, if the identity is a mobile number."""
+def list_text_windows(identity: Identity, now: datetime) -> list[Window]:
+    """Return the daily limit of the stage's texts for a mobile number, nothing for an email."""
     if identity.kind == "email":
         return []
     return [limits.window(TEXTS, "stage", config.number("TEXTS_PER_DAY"), limits.DAY, now)]

@@ -15,8 +15,8 @@ ROOM_DELETED = Failure(code="room-deleted", message="The chatroom was deleted.")
 def purge(room_id: str, now: datetime, until: float) -> bool:
     """Delete a deleted room's messages; return False if a later call must continue.
 
-    Prompts in flight are failed first, so that nothing stays reserved for them. A prompt that a
-    worker is answering is left to a later call. `until` is a time of the monotonic clock.
+    Prompts in flight are failed first, so that nothing stays reserved for them. While a worker
+    answers one of them, a later call must continue. `until` is a time of the monotonic clock.
     """
     for seq in tombstones.list_prompts_in_flight(room_id):
         prompt = leases.lease_prompt(room_id, seq, ids.new("l"), now, timedelta(seconds=30))

@@ -1,4 +1,4 @@
-"""Delete a user with everything: Stripe's customer, exports, rooms, usage, keys, sessions."""
+"""Delete a user with all data: the customer at Stripe, exports, rooms, usage, keys, sessions."""
 
 from datetime import datetime
 
@@ -23,10 +23,9 @@ from geminichat.tables.table import ConditionsFailed, transact, transact_if
 def continue_purge(purge: Purge, now: datetime) -> bool:
     """Delete a user's remaining data, and return whether all of it is deleted.
 
-    Each step may be repeated.
-
-    The user's item goes first: from then on no request of the user is accepted. A user who has
-    rooms is purged in two runs, since a worker may be answering a prompt in one of them.
+    Each step may be repeated. The user's item is deleted first: from then on no request of the user
+    is accepted. A user who has rooms is purged in two runs, since a worker may be answering a
+    prompt in a room.
     """
     if purge.kept_until is not None and purge.kept_until > now.timestamp():
         delete_account.end_billing(purge.user_id)
@@ -54,7 +53,7 @@ def continue_purge(purge: Purge, now: datetime) -> bool:
 
 
 def _begin(purge: Purge) -> bool:
-    """Delete the user and free its identities, unless the user is to be kept or has changed."""
+    """Delete the user and free its identities; return False if the user is kept or has changed."""
     user = users.find(purge.user_id)
     removal = [purges.start(purge), users.remove(purge.user_id, user)]
     held = users.all_identities_of(user) if user else []
@@ -64,7 +63,7 @@ def _begin(purge: Purge) -> bool:
     except ConditionsFailed as error:
         if error.of("purge") or error.of("removed user"):
             return False
-        # An identity that expired or was replaced belongs to another user by now.
+        # An identity that expired or was replaced may belong to another user by now.
         transact(*removal, *(write for write in freed if not error.of(write.name)))
     return True
 
@@ -72,8 +71,8 @@ def _begin(purge: Purge) -> bool:
 def _delete_customers(purge: Purge) -> None:
     """Delete the user's customers at Stripe, which ends every subscription.
 
-    A crash may have left a customer that was never stored. Only a user with a proven identity, who
-    asked for the purge, can have one.
+    A crash may have left a customer that was never stored. Only a user with a proven identity can
+    have a customer, and such a user is purged only on request.
     """
     stored: str | None = subscriptions.load(purge.user_id).stripe_customer_id
     if stored or purge.kept_until is not None:

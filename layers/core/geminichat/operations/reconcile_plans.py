@@ -1,7 +1,7 @@
 """Compare all paying users with Stripe, and sync those who differ.
 
-Both sides are read page by page, and users are synced in the way of the webhook, so it may run at
-any time, also during events, and twice.
+Both sides are read page by page, and users are synced as the webhook does it. So a run may overlap
+with events and with another run.
 """
 
 import time
@@ -22,7 +22,7 @@ from geminichat.tables.subscriptions import Subscription
 def reconcile(until: float, *, dry_run: bool) -> tuple[dict[str, int], list[str]]:
     """Return the numbers of users compared, fixed, failed, left and paying twice, and the changes.
 
-    Users who would be synced after `until` (monotonic clock) are left.
+    Users who are not reached before `until` (monotonic clock) are counted as left.
     """
     at_stripe = payments.fetch_all_states()
     stored = {known.stripe_customer_id: known for known in subscriptions.iterate_customers()}
@@ -39,7 +39,7 @@ def reconcile(until: float, *, dry_run: bool) -> tuple[dict[str, int], list[str]
             counts["left"] += 1
             continue
         try:
-            if may_be_other_account:  # with its key, every plan would seem to have ended
+            if may_be_other_account:  # there, every subscription would seem to have ended
                 payments.require_customer(customer_id)
             if change := _fix(clock.now(), user_id, customer_id, dry_run=dry_run):
                 changes.append(change)
@@ -52,7 +52,7 @@ def reconcile(until: float, *, dry_run: bool) -> tuple[dict[str, int], list[str]
 def _find_differences(
     stored: Mapping[str, Subscription], at_stripe: Mapping[str, CustomerState]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the users, with their customers, for whom the two sides differ."""
+    """Yield the user id and the customer id of each user for whom the two sides differ."""
     for customer_id, known in stored.items():
         found = at_stripe.get(customer_id)
         if not subscriptions.has_state(known, found.state if found else None):
@@ -63,7 +63,7 @@ def _find_differences(
 
 
 def _fix(now: datetime, user_id: str, customer_id: str, *, dry_run: bool) -> str | None:
-    """Store a user's current state; return what that changed, or None."""
+    """Store a user's current state; return a line that describes the change, or None."""
     known = subscriptions.load(user_id)
     if not known.stripe_customer_id and payments.find_owner(customer_id) != user_id:
         return None
@@ -92,7 +92,7 @@ def _describe_plan(pro_until: str | None) -> str:
 
 
 def _has_two_renewals(known: Subscription, at_stripe: Mapping[str, CustomerState]) -> bool:
-    """Return whether a user has two subscriptions that renew; one was not created by our API."""
+    """Return whether a user has two subscriptions that renew, and log an error if so."""
     found = at_stripe.get(known.stripe_customer_id or "")
     twice = found is not None and found.renewing > 1
     if twice:

@@ -14,10 +14,11 @@ from geminichat.tables.table import batch_get
 
 
 def refresh(token: RefreshToken, now: datetime) -> OpenSession:
-    """Return the session with its next token; for 20 s, the spent token yields the same again.
+    """Return the session with its next refresh token.
 
-    Raises Unauthorized, AccountSuspended, and TokenReused for a genuine token that was spent
-    earlier: that ends the session.
+    A token that was spent within the last 20 s gets the same next token again. A genuine token that
+    was spent earlier ends the session, and raises TokenReused. Raises Unauthorized,
+    AccountSuspended.
     """
     signing = config.signing_keys()
     for _ in range(2):

@@ -14,12 +14,12 @@ from geminichat.tables import subscriptions, users
 
 
 def cancel(caller: Claims, now: datetime) -> SubscriptionStatus:
-    """End the subscription with its period, and return its status. Raises NoSubscription."""
+    """Cancel the subscription at the period's end; return its status. Raises NoSubscription."""
     return _change(caller, now, payments.cancel_renewal)
 
 
 def resume(caller: Claims, now: datetime) -> SubscriptionStatus:
-    """Renew a subscription that would end, and return its status. Raises NoSubscription."""
+    """Undo the cancellation, and return the subscription's status. Raises NoSubscription."""
     return _change(caller, now, payments.resume_renewal)
 
 

@@ -1,6 +1,6 @@
-"""Send a prompt, also in place of earlier turns, or retry a failed one.
+"""Send a prompt, replace turns by a new prompt, or retry a failed prompt.
 
-A prompt is admitted, then stored and counted by one transaction, then queued.
+A prompt is admitted, then stored and counted in one transaction, then queued.
 """
 
 import random
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 
 
 ROOM_TRIES = 24
-"""Tries to take a room's next turn while other prompts of the room take theirs."""
+"""Tries to reserve a room's next turn while other prompts of the room reserve theirs."""
 ROOM_PAUSE = 0.01
-"""Seconds that each further try adds to the longest pause before it."""
+"""Seconds by which the longest pause before a try grows with each try."""
 
 
 class SentPrompt(msgspec.Struct, frozen=True):
-    """A stored prompt, its job, and the headers that report its address and the limits."""
+    """A stored prompt, the id of its job, and the headers with its address and the limits."""
 
     message: Message
     job_id: str
@@ -94,11 +94,11 @@ def replace_turns(
     idempotency_key: str | None,
     now: datetime,
 ) -> SentPrompt:
-    """Send a prompt in place of the one at a position, and hide that and the turns after it.
+    """Send a prompt that replaces the turn at a position and all later turns, which are hidden.
 
-    Without a `content` it has the same text; `model` is for this turn only. One transaction hides,
-    stores and counts. Raises NotFound, ChangedMeanwhile, TooManyEdits, TooManyRequests, KeyInUse,
-    KeyReused, and Unauthorized if the session has ended.
+    Without `content` the new prompt has the same text; `model` applies to this turn only. One
+    transaction hides the turns and stores and counts the prompt. Raises NotFound, ChangedMeanwhile,
+    TooManyEdits, TooManyRequests, KeyInUse, KeyReused, and Unauthorized if the session has ended.
     """
     request = KeyedRequest.of(
         idempotency_key, room_id, "replace", str(seq), content or "", model or ""
@@ -134,10 +134,10 @@ def _send(
     *,
     tries: int = 1,
 ) -> SentPrompt:
-    """Admit a prompt, reserve its turn, store and count it in one transaction, and queue it.
+    """Admit a prompt, store and count it with its turn in one transaction, and queue it.
 
     `reserve` returns the turn, and the write "room" that reserves it. If the room has changed, it
-    is read again for each further try.
+    is read again before the next try.
     """
     room_id, user_id = room.chatroom_id, caller.user_id
     allowance = _admit(user_id, now, change_notices.notice("active", room_id, now))
@@ -176,8 +176,8 @@ def _send(
 def _retry_changed[T](room: Chatroom, store: Callable[[Chatroom], T], tries: int) -> T:
     """Call `store` with the room; if the room has changed, read it and call `store` again.
 
-    If the room's last position is behind its messages, it is corrected before the next call.
-    Raises NotFound if the room was deleted, and ConditionsFailed.
+    If the room's last position is behind its messages, the position is corrected first. Raises
+    NotFound if the room was deleted, and ConditionsFailed.
     """
     changes = 0
     while True:
@@ -197,9 +197,9 @@ def _retry_changed[T](room: Chatroom, store: Callable[[Chatroom], T], tries: int
 
 
 def _correct_last(room: Chatroom) -> bool:
-    """Set the room's last position to that of its messages; return False if the room has changed.
+    """Set a room's last position to that of its messages; return False if the room has changed.
 
-    It is behind them after its table was restored to an earlier moment.
+    The room is behind its messages after the chatrooms table was restored to an earlier moment.
     """
     last = stored.find_last(room.chatroom_id)
     log.warning("last position corrected", chatroom_id=room.chatroom_id, last=last)
@@ -241,7 +241,7 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
 
 
 def _replay(caller: Claims, use: Use, now: datetime) -> SentPrompt:
-    """Return the prompt that the same request stored before, and queue it if it still waits."""
+    """Return the prompt that the same request stored before; queue it again if it is queued."""
     room_id = use.chatroom_id
     message = views.get(caller, room_id, ids.message_id(room_id, use.seq), now)
     headers = {"idempotency-replayed": "true"}
@@ -249,10 +249,10 @@ def _replay(caller: Claims, use: Use, now: datetime) -> SentPrompt:
 
 
 def _admit(user_id: str, now: datetime, notice: str) -> Allowance:
-    """Return the user's allowance with one more prompt counted. Raises TooManyRequests.
+    """Return the user's allowance, counting one more prompt. Raises TooManyRequests.
 
-    Redis decides if it can, else the table. Redis knows the limits per day and per burst window
-    only: a refusal for another one is not cached.
+    Redis decides if it can, else the table. A refusal is cached only for the limits per day and per
+    burst window, since Redis knows no others.
     """
     try:
         admitted = prompt_limits.admit(user_id, now, notice)
@@ -262,14 +262,14 @@ def _admit(user_id: str, now: datetime, notice: str) -> Allowance:
         if allowance.reached in (Limit.DAY, Limit.BURST):
             prompt_limits.store(allowance, refused=True)
         if allowance.unproven and not allowance.unproven_left:
-            raise _unproven_refusal(allowance)
+            raise _build_unproven_refusal(allowance)
         if allowance.reached:
             raise allowance.refusal()
     except (IdentityNotProven, TooManyRequests):
         metrics.emit(PromptsRefused=1)
         raise
     allowance = allowance.count_prompt()
-    if not allowance.unproven:  # Redis knows nothing of proofs: these users always ask the table
+    if not allowance.unproven:  # Redis does not store proofs: the table decides for unproven users
         prompt_limits.store(allowance)
     return allowance
 
@@ -281,12 +281,12 @@ def _store(
     content: str,
     write: Callable[["Choice", Reservation], list[Write]],
 ) -> Allowance:
-    """Commit a prompt's writes together with its count; return the tables' allowance.
+    """Commit a prompt's writes together with its count; return the allowance under which it counts.
 
-    The transaction checks the limits, and that the subscription gives pro where the allowance says
-    so, or that the user has proven an identity: whatever Redis answered, only the tables admit a
-    prompt. Raises ConditionsFailed if one of the prompt's writes failed, Unauthorized,
-    TooManyRequests, IdentityNotProven.
+    Whatever Redis answered, only the tables admit a prompt. The transaction checks the limits, and
+    also the subscription of a pro user, or the proof of a basic user's identity. Raises
+    ConditionsFailed if one of the prompt's writes failed, Unauthorized, TooManyRequests,
+    IdentityNotProven.
     """
     now = allowance.now
     for _ in range(3):
@@ -314,20 +314,20 @@ def _store(
 
 
 def _count_again(allowance: Allowance, failed: ConditionsFailed) -> Allowance:
-    """Return the allowance in the tables with this prompt counted, after a count's write failed.
+    """Return the allowance in the tables, counting this prompt, after the write of a count failed.
 
     Raises Unauthorized, TooManyRequests, IdentityNotProven.
     """
     current = usage.read_allowance(allowance.user_id, allowance.now)
     if failed.of("unproven") or failed.of("unproven stage"):
-        raise _unproven_refusal(current) from failed
+        raise _build_unproven_refusal(current) from failed
     if failed.of("session") and bool(current.unproven) == bool(allowance.unproven):
         raise Unauthorized(ENDED) from failed
     priced = replace(current, amount=allowance.amount)
     if priced.reached:
         raise priced.refusal()
     if failed.of("stage"):
-        raise _stage_refusal(allowance.now)
+        raise _build_stage_refusal(allowance.now)
     return current.count_prompt()
 
 
@@ -346,10 +346,10 @@ def _reserve(allowance: Allowance, turn: Turn, content: str, choice: "Choice") -
     )
 
 
-def _unproven_refusal(allowance: Allowance) -> AppError:
+def _build_unproven_refusal(allowance: Allowance) -> AppError:
     """Return the error for a prompt of an account that has proven no identity.
 
-    If the day's quota is used up, it is the error of that quota.
+    A spent daily quota takes precedence over the limits of unproven accounts.
     """
     if allowance.reached is Limit.DAY:
         return allowance.refusal()
@@ -360,16 +360,16 @@ def _unproven_refusal(allowance: Allowance) -> AppError:
     else:
         return TooManyInFlight(
             "Too many prompts of accounts without a verified email or mobile number are being "
-            "answered. Send this one again in a moment, or verify yours.",
+            "answered. Try again in a moment, or verify your email or mobile number.",
             retry_after=SOON.seconds,
         )
     return IdentityNotProven(
-        f"Accounts without a verified email or mobile number have used up {prompts}. Verify yours "
-        "to continue: POST /auth/send-otp, then POST /auth/verify-otp."
+        f"Accounts without a verified email or mobile number have used up {prompts}. To continue, "
+        "verify yours: POST /auth/send-otp, then POST /auth/verify-otp."
     )
 
 
-def _stage_refusal(now: datetime) -> StageLimit:
+def _build_stage_refusal(now: datetime) -> StageLimit:
     """Return the error for a prompt that the stage's cap does not allow."""
     metrics.emit(StageLimitRefusals=1)
     resets = times.next_day(now)
@@ -393,7 +393,7 @@ def _take_back(allowance: Allowance, error: Exception) -> None:
 def _queue(
     room_id: str, message: Message, plan: Plan, generation: str, headers: Mapping[str, str]
 ) -> SentPrompt:
-    """Queue the prompt unless a worker has begun to answer it."""
+    """Queue a prompt unless a worker has begun to answer it, and return it with its headers."""
     seq = ids.message_seq(room_id, message.id)
     job = Job(chatroom_id=room_id, seq=seq, generation=generation, plan=plan)
     if message.status == Status.QUEUED:

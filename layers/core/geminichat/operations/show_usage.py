@@ -1,6 +1,6 @@
-"""Show a user's account or subscription together with today's usage, by one call.
+"""Show a user's account or subscription together with today's usage.
 
-For an account without a proven identity, this takes one more call.
+The items are read by one call, and by one more for an account without a proven identity.
 """
 
 from datetime import datetime
@@ -36,7 +36,7 @@ def account_of(
 
 
 def view_account(user: User, allowance: Allowance) -> Account:
-    """Return a user as clients see it, with its allowance."""
+    """Return a user as clients see it, with this allowance."""
     return Account(
         id=user.user_id,
         email=user.email,
@@ -60,7 +60,7 @@ def subscription_of(
 def compute_allowance(
     user: User, subscription: Subscription | None, counts: Usage | None, now: datetime
 ) -> Allowance:
-    """Return the allowance of a user today, from its items in the tables."""
+    """Return a user's allowance of today, from its items in the tables."""
     allowance = usage.allowance_of(user.user_id, subscription, counts, now)
     return usage.limit_unproven(user, allowance)
 

@@ -23,12 +23,12 @@ from geminichat.tables.identities import IdentityRecord
 from geminichat.tables.table import ConditionsFailed, batch_get, transact
 from geminichat.tables.users import User
 
-KEEPS_ITS_IDENTITY = timedelta(hours=1)
-"""The time for which a session keeps an unproven user from being replaced by another sign-up."""
+IN_USE_FOR = timedelta(hours=1)
+"""The time after the start of a session in which no other sign-up replaces an unproven user."""
 
 
 class NewUser(msgspec.Struct, frozen=True, kw_only=True):
-    """A user who has signed up; with a session if it has a password."""
+    """A user who has signed up, with a session if there is a password."""
 
     account: Account
     session: OpenSession | None
@@ -38,34 +38,34 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
 
 
-class _Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """A sign-up that is allowed, and the records on which that decision rests."""
+class _Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """The records that were read to allow a sign-up."""
 
     seen: IdentityRecord | None
-    """The record that it replaces: unproven, or left behind by a deleted user."""
+    """The record that the sign-up replaces: unproven, or left behind by a deleted user."""
     windows: Sequence[Window]
     allowance: Allowance
 
 
 def sign_up(identity: Identity, password: str | None, source: str, now: datetime) -> NewUser:
-    """Store a new, unproven user in place of an earlier one of the identity.
+    """Store a new, unproven user, in place of an earlier unproven user of the identity.
 
-    Raises IdentityTaken for an identity that is proven, and for one that was signed up within the
-    last hour and is in use; TooManyRequests, DeliveryFailed.
+    Raises IdentityTaken for an identity that is proven or that an unproven user has used within the
+    last hour, TooManyRequests, and DeliveryFailed.
     """
     user = users.new(identity, now, verified=False)
-    admitted = _admit(user, identity, source, now)
+    admission = _admit(user, identity, source, now)
     user.password_hash = hashing.hash_password(password) if password else None
     session = OpenSession.begin(user.user_id, now) if password else None
     code = None
     if identity.kind == "mobile":
         code = one_time_codes.issue(identity, Purpose.LOGIN, source, None, now)
 
-    _store(user, identity, session, code, admitted, now)
+    _store(user, identity, session, code, admission, now)
     metrics.emit(SignUps=1)
-    of_address = limits.headers([window.count_events(1) for window in admitted.windows], now)
+    of_address = limits.headers([window.count_events(1) for window in admission.windows], now)
     return NewUser(
-        account=show_usage.view_account(user, admitted.allowance),
+        account=show_usage.view_account(user, admission.allowance),
         session=session,
         challenge=code.code.challenge if code else None,
         otp=one_time_codes.deliver(code) if code else UNSET,
@@ -73,8 +73,8 @@ def sign_up(identity: Identity, password: str | None, source: str, now: datetime
     )
 
 
-def _admit(user: User, identity: Identity, source: str, now: datetime) -> _Admitted:
-    """Check that the identity is free and that its address has not had too many sign-ups."""
+def _admit(user: User, identity: Identity, source: str, now: datetime) -> _Admission:
+    """Check that the identity is free. Raises IdentityTaken, TooManyRequests for the address."""
     quota = config.number("SIGNUPS_PER_ADDRESS")
     windows = limits.address_windows("sign-ups", source, quota, limits.HOUR, now)
     record, *items = batch_get(
@@ -92,7 +92,7 @@ def _admit(user: User, identity: Identity, source: str, now: datetime) -> _Admit
         raise IdentityTaken()
     allowance = usage.allowance_of(user.user_id, None, None, now)
     allowance = usage.apply_unproven_counts(allowance, identity.value, *counts)
-    return _Admitted(seen=seen, windows=windows, allowance=allowance)
+    return _Admission(seen=seen, windows=windows, allowance=allowance)
 
 
 def _store(
@@ -100,15 +100,15 @@ def _store(
     identity: Identity,
     session: OpenSession | None,
     code: Issue | None,
-    admitted: _Admitted,
+    admission: _Admission,
     now: datetime,
 ) -> None:
     """Store the user, its session and its code, in place of an earlier unproven user."""
-    seen = admitted.seen
+    seen = admission.seen
     writes = [
         identities.register(identity, user.user_id, seen, now),
         purges.schedule(user.user_id, now + identities.UNPROVEN_LIFETIME),
-        *(limits_table.count_event(window, now) for window in admitted.windows),
+        *(limits_table.count_event(window, now) for window in admission.windows),
     ]
     if session:
         users.add_first_session(user, session.refresh.session_id, now)
@@ -121,23 +121,23 @@ def _store(
     try:
         transact(*writes)
     except ConditionsFailed as error:
-        for window in admitted.windows:
+        for window in admission.windows:
             if error.of(window.name):
                 raise _too_many_sign_ups(window, now) from error
         if code and not error.of("identity"):
-            raise one_time_codes.refusal(code, error) from error
+            raise one_time_codes.build_refusal(code, error) from error
         raise IdentityTaken() from error
 
 
 def _is_kept(record: IdentityRecord, now: datetime) -> bool:
     """Return whether the identity is proven, or its unproven user is in use.
 
-    Such a user signed up at the same time, or has a session that began within the last hour.
+    A user is in use if it signed up just now, or has a session that began within the last hour.
     """
     if record.proven or record.since >= times.text(now):
         return True
     user = users.find(record.user_id)
-    hour_ago = (now - KEEPS_ITS_IDENTITY).timestamp()
+    hour_ago = (now - IN_USE_FOR).timestamp()
     return user is not None and any(at > hour_ago for at in users.sessions_of(user).values())
 
 

@@ -11,15 +11,15 @@ from geminichat.tables import live
 from geminichat.tables.messages import prompts
 
 ATTEMPTS = 5
-"""Reads of the prompt, whose status may change between a read and the write that follows it."""
+"""Attempts, since the prompt's status may change between the read and the write."""
 
 
 def stop(caller: Claims, room_id: str, message_id: str, now: datetime) -> Status:
     """Stop a prompt of the user's room, and return its status.
 
-    A queued prompt is stopped and refunded. A generating one is marked, and the user's item in
-    the live table says so to its worker, which reads that each second. Raises NotFound,
-    NotGenerating, and Unauthorized if the session has ended.
+    A queued prompt is stopped and refunded. A generating one is marked for its worker, which reads
+    the user's item in the live table each second. Raises NotFound, NotGenerating, and Unauthorized
+    if the session has ended.
     """
     seq = ids.message_seq(room_id, message_id)
     for _ in range(ATTEMPTS):

@@ -1,6 +1,6 @@
 """Sync a user's stored subscription with Stripe: fetch the current state and store it.
 
-Every step that learns of a change at Stripe, or that needs the current state, syncs.
+Every operation that learns of a change at Stripe or requires the current state does this.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Synced(NamedTuple):
 
 
 def handle_event(event: StripeEvent, customer_id: str, now: datetime) -> bool:
-    """Sync the customer that an event names, once per event; return whether anything was done.
+    """Sync an event's customer, once per event; return False if there was nothing to do.
 
     Events of customers that this stage did not create are ignored. Raises PaymentProviderFailed.
     """
@@ -50,7 +50,7 @@ def _find_owner(customer_id: str) -> Subscription | None:
 
 
 def can_have_customer(known: Subscription, customer_id: str) -> bool:
-    """Return whether a user has this customer or none yet; log an error for a second customer."""
+    """Return whether a user has this customer or none; log an error for a second customer."""
     if known.stripe_customer_id in (None, customer_id):
         return True
     log.error("user has a second customer", user_id=known.user_id)
@@ -60,12 +60,12 @@ def can_have_customer(known: Subscription, customer_id: str) -> bool:
 def sync(
     known: Subscription, customer_id: str, now: datetime, *, mark: Write | None = None
 ) -> Synced | None:
-    """Store the customer's current state, and return what that replaced and what was stored.
+    """Store a customer's current state; return it with the item that it replaced.
 
-    `mark` is the write that marks an event as handled in the same transaction.
-    Returns None if concurrent syncs stored a state that was fetched after this call began, and if
-    the customer was replaced or the item deleted. If the plan changed, the plan that Redis
-    remembers is dropped. Raises PaymentProviderFailed.
+    `mark` is the write that marks an event as handled in the same transaction. Returns None if
+    concurrent syncs stored a state that was fetched after this call began, or if the customer was
+    replaced or the item deleted. If the plan has changed, the plan in Redis is deleted. Raises
+    PaymentProviderFailed.
     """
     synced = store_newest(
         known,
@@ -87,13 +87,13 @@ def store_newest(
     load: Callable[[str], Subscription],
     store: Callable[[Subscription, str, SubscriptionState], bool],
 ) -> Synced | None:
-    """Fetch the state and store it over the revision that was known before the fetch began.
+    """Fetch the state, and store it if the item has the revision that it had before the fetch.
 
-    So each stored state was fetched after the one before it was stored: an older state never
-    replaces a newer one, whichever answer arrives first, and no clock is trusted.
+    Thus each state is fetched after its predecessor was stored: an older state never replaces a
+    newer one, whichever answer arrives first, and no clock is required.
 
-    If a concurrent sync stores its state first, this one reads the item again and repeats, three
-    times at most. By then the stored state was fetched after this call began, so it is recent
+    If a concurrent sync stores its state first, this call reads the item again and repeats, three
+    times at most. After that, the stored state was fetched after this call began, which is recent
     enough.
     """
     for _ in range(3):

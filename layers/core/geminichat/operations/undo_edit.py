@@ -12,7 +12,9 @@ from geminichat.upstash import change_notices
 
 
 def undo(caller: Claims, room_id: str, idempotency_key: str | None, now: datetime) -> Room:
-    """Restore the room's line before its latest edit, once per idempotency key; return the room.
+    """Restore a room's line from before its latest edit, once per idempotency key.
+
+    Returns the room.
 
     Raises NotFound, NothingToUndo, ChangedMeanwhile, KeyInUse, KeyReused, and Unauthorized if the
     session has ended.

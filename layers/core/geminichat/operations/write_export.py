@@ -1,7 +1,7 @@
-"""Write the archive of an account: a zip of JSON lines, uploaded as it is made.
+"""Write the archive of an account: a zip of JSON lines, which is uploaded while it is written.
 
-The records are those of the API's answers. However much an account holds, only a page of messages
-and a part of the archive are in memory.
+The records have the form of the API's answers. Only a page of messages and a part of the archive
+are in memory, whatever the size of the account.
 """
 
 import time
@@ -32,9 +32,9 @@ class TooLarge(Exception):
 
 
 def write(job: ExportJob, now: datetime, until: float) -> None:
-    """Write an archive, unless it is ready or was withdrawn; it may be repeated after a crash.
+    """Write an archive, unless it is ready or was withdrawn. May be repeated after a crash.
 
-    An archive that is not complete at `until` (monotonic clock) is given up.
+    An export that is not complete at `until` (monotonic clock) is marked as too large.
     """
     user, export = batch_get(users.key_of(job.user_id), exports.key_of(job.user_id))
     if user is None or not _is_current(job, export):
@@ -86,10 +86,10 @@ def _upload(job: ExportJob, user: User, now: datetime, until: float) -> int:
 
 
 def _records(user: User, now: datetime) -> Iterator[tuple[str, Iterable[msgspec.Struct]]]:
-    """Yield the kinds of records of a user, each with its records.
+    """Yield each kind of a user's records, with the records of that kind.
 
-    Messages follow when all rooms are written, since one file of an archive is written at a time. A
-    room that is deleted in between has no messages.
+    An archive's files are written one after the other, so messages follow after all rooms. A room
+    that is deleted in between has no messages.
     """
     user_id = user.user_id
     subscription, counts = batch_get(subscriptions.key_of(user_id), usage.key_of(user_id, now))
