@@ -1,4 +1,4 @@
-"""Recovery after a failure: redelivery, the sweep, and the invariants that must then hold."""
+"""Recovery after a failure by redelivery and the sweep, and the rules that must hold afterwards."""
 
 import time
 from collections import Counter
@@ -19,17 +19,17 @@ HOURS = (1, 2, 4)
 
 
 def run_sweep(after: timedelta = timedelta(0), seconds: float = 60) -> dict[str, int]:
-    """Sweep as of a later time, within this number of seconds."""
+    """Sweep at the moment `after` from now, for at most `seconds`; return the counts."""
     return sweep(datetime.now(UTC) + after, time.monotonic() + seconds)
 
 
 def run_purge(at: datetime) -> dict[str, int]:
-    """Purge the users that are due at a time."""
+    """Run the purges that are due at a moment; return the counts."""
     return purge_due(at, time.monotonic() + 60)
 
 
 def bring_to_rest(worker: Poller, rooms: Iterable[str]) -> None:
-    """Redeliver, end leases and sweep until nothing changes."""
+    """Redeliver messages, end leases and sweep until the sweep finds nothing to do."""
     rooms = list(rooms)
     for hours in HOURS:
         for room in rooms:
@@ -42,7 +42,7 @@ def bring_to_rest(worker: Poller, rooms: Iterable[str]) -> None:
 
 
 def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> None:
-    """Assert invariants 1, 2 and 3 of the tables, after `bring_to_rest`."""
+    """Assert rules 1 to 3 of "What must always hold" in ARCHITECTURE.md, after `bring_to_rest`."""
     prompts_of: dict[str, StoredMessage] = {}
     expected: Counter[str] = Counter()
     days: set[str] = set()
@@ -51,11 +51,11 @@ def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> N
         for seq, message in messages.items():
             if message.sender == "ai":
                 ended = (Status.ANSWERED, Status.STOPPED)
-                assert messages[seq - 1].status in ended, "a reply without its prompt"
+                assert messages[seq - 1].status in ended, "a reply to an unfinished prompt"
             elif message.sender == "user":
                 prompts_of[f"m_{room.removeprefix('r_')}_{seq}"] = message
         for prompt in prompts(room):
-            assert prompt.status in FINAL, f"left {prompt.status}"
+            assert prompt.status in FINAL, f"the prompt is still {prompt.status}"
             assert not prompt.unfinished_since, "finished, and still in the index"
             assert not prompt.lease, "finished, and still leased"
             if prompt.status == Status.ANSWERED:
@@ -74,7 +74,7 @@ def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> N
                 if not refunded:
                     expected[str(prompt.counted_on)] += 1
             assert not prompt.reservation, "finished, and still reserved"
-            if prompt.generation:  # tests retry a prompt once, and only one that was blocked
+            if prompt.generation:  # tests retry only blocked prompts, and each of them once
                 expected[prompt.created_at[:10]] += 1
             days.add(prompt.created_at[:10])
     assert set(accepted) <= set(prompts_of), "accepted and lost"
@@ -86,7 +86,7 @@ def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> N
 
 
 def check_settled(user_id: str, day: str) -> None:
-    """Assert that nothing is reserved and no prompt in flight on the user's day."""
+    """Assert that the user has no reserved dollars and no prompt in flight on a day."""
     try:
         usage = Usage.get(user_id, day, consistent_read=True)
     except Usage.DoesNotExist:
@@ -95,7 +95,7 @@ def check_settled(user_id: str, day: str) -> None:
 
 
 def list_waiting(rooms: Iterable[str]) -> list[tuple[str, int]]:
-    """Return these rooms' entries in the index of unfinished prompts."""
+    """Return the rooms and positions of these rooms' prompts in the index `unfinished`."""
     mine = set(rooms)
     return [
         (key.chatroom_id, int(key.seq))

@@ -51,7 +51,7 @@ class Metric:
 
     @classmethod
     def of(cls, stat: Properties) -> "Metric":
-        """Return the metric of a resolved part of an alarm."""
+        """Return the metric that these properties of an alarm name."""
         found = sorted((each["Name"], str(each["Value"])) for each in stat.get("Dimensions", []))
         return cls(stat["Namespace"], stat["MetricName"], tuple(found))
 
@@ -63,7 +63,7 @@ type Recorded = Mapping[Metric, Minutes]
 
 @dataclass(frozen=True)
 class Alarm:
-    """An alarm of infra/observability.yaml, its references resolved."""
+    """An alarm of infra/observability.yaml, with resolved references."""
 
     logical_id: str
     properties: Properties
@@ -75,7 +75,7 @@ class Alarm:
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Its metrics by the id that its expression uses; "m" if it has no expression."""
+        """The alarm's metrics by their ids in its expression, or by "m" if it has none."""
         if "MetricName" in self.properties:
             return {"m": Metric.of(self.properties)}
         return {
@@ -85,7 +85,7 @@ class Alarm:
         }
 
     def is_ringing(self, recorded: Recorded) -> bool:
-        """Return whether the alarm is in ALARM after these minutes."""
+        """Return whether the alarm is in state ALARM after the recorded minutes."""
         periods = int(self.properties["EvaluationPeriods"])
         needed = int(self.properties.get("DatapointsToAlarm") or periods)
         return sum(self._is_breach(recorded, back) for back in range(periods)) >= needed
@@ -115,7 +115,7 @@ class Alarm:
 
 
 def alarms() -> list[Alarm]:
-    """Return every alarm."""
+    """Return every alarm of infra/observability.yaml."""
     return [
         Alarm(name, VALUES.resolve(resource["Properties"]))
         for name, resource in NESTED["Resources"].items()
@@ -145,9 +145,9 @@ ARITHMETIC: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
 
 
 def evaluate(expression: str, values: Mapping[str, float | None]) -> float | None:
-    """Return the value of a metric math expression for a period; None for no data.
+    """Return the value of a metric math expression for a period; None if there is no data.
 
-    Supports what the alarms use: numbers, metrics, + - * /, comparisons, IF and FILL.
+    The alarms use numbers, metrics, + - * /, comparisons, IF and FILL; nothing else is supported.
     """
 
     def of(node: ast.expr) -> float | None:

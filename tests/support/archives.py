@@ -14,7 +14,7 @@ BUCKET = str(VALUES.refs["ExportsBucket"])
 
 
 def fetch(url: str) -> httpx.Response:
-    """Return the answer of S3 to a GET of an address."""
+    """Fetch an archive by its address, and return S3's answer."""
     return httpx.get(url, trust_env=False, timeout=60)
 
 

@@ -16,15 +16,15 @@ from selenium.webdriver.support.ui import WebDriverWait
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = (
     "--headless",
-    "--no-sandbox",  # root has none
+    "--no-sandbox",  # root has no sandbox
     "--disable-gpu",
     "--disable-quic",
-    "--disable-dev-shm-usage",  # it is small in a container
+    "--disable-dev-shm-usage",  # /dev/shm is small in a container
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # It reaches only this machine: a request to any other host fails and is logged.
+    # The browser reaches only this machine: a request to any other host fails and is logged.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
 PATIENCE = 60.0
@@ -32,7 +32,7 @@ PATIENCE = 60.0
 
 
 class Browser:
-    """One window; `driver` is Selenium's, to find and click elements."""
+    """A browser window; `driver` is the Selenium driver that finds and clicks elements."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
@@ -51,12 +51,12 @@ class Browser:
         )
 
     def prefer(self, scheme: str) -> None:
-        """Set the colour scheme that the person prefers, "light" or "dark"."""
+        """Set the preferred colour scheme, "light" or "dark"."""
         preferred = {"name": "prefers-color-scheme", "value": scheme}
         self._cdp("Emulation.setEmulatedMedia", {"features": [preferred]})
 
     def go_offline(self, *, offline: bool = True) -> None:
-        """Cut the window off from the network, or connect it again."""
+        """Disconnect the window from the network, or connect it again."""
         throughput = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         self._cdp("Network.emulateNetworkConditions", {"offline": offline, **throughput})
 
@@ -65,7 +65,7 @@ class Browser:
         self._cdp("Network.clearBrowserCache", {})
 
     def file_sizes(self) -> dict[str, int]:
-        """Return the bytes that each file of the page took on the wire, by its address."""
+        """Return the transferred bytes of each file of the page, by its URL."""
         script = (
             "return performance.getEntries().filter((each) => each.transferSize !== undefined)"
             ".map((each) => [each.name, each.transferSize])"
@@ -77,7 +77,7 @@ class Browser:
         return base64.b64decode(self._cdp("Page.captureScreenshot", {"format": "png"})["data"])
 
     def requests(self) -> list[str]:
-        """Return the URLs requested since the previous call, those of failed requests too."""
+        """Return the URLs requested since the previous call, failed requests included."""
         events = (json.loads(line["message"])["message"] for line in self._log("performance"))
         urls = [
             event["params"]["request"]["url"]
@@ -99,7 +99,7 @@ class Browser:
 
 
 def is_installed() -> bool:
-    """Return whether there is a Chromium with its chromedriver."""
+    """Return whether Chromium and its chromedriver are installed."""
     return bool(_find_chromium() and shutil.which("chromedriver"))
 
 
@@ -109,7 +109,7 @@ def _find_chromium() -> str | None:
 
 @contextmanager
 def open_browser(profile: Path) -> Iterator[Browser]:
-    """Open a browser with a profile in this new folder; skip the test without a browser."""
+    """Open a browser with its profile in a new folder; skip the test if none is installed."""
     found = _find_chromium()
     driver = shutil.which("chromedriver")
     if not found or not driver:

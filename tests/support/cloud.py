@@ -3,7 +3,7 @@
 With ENGINE=dynamodb-local the tables are in DynamoDB Local, AWS's own engine, instead.
 
 IAM is not enforced, because handlers run in the test's process without a role. The end-to-end
-tests enforce it.
+tests enforce IAM.
 """
 
 import contextlib
@@ -140,7 +140,7 @@ def create_tables(values: Values) -> None:
 
 
 def create_table(name: str, table: str, values: Values) -> None:
-    """Create a table as the template describes one, under a name."""
+    """Create a table under this name, with the keys and indexes of a table of the template."""
     given = {
         setting: TABLES[table][setting] for setting in TABLE_SETTINGS if setting in TABLES[table]
     }
@@ -175,7 +175,7 @@ def _attributes(properties: Properties, names: Sequence[str], values: Values) ->
 
 
 def put_secrets(secrets: Mapping[str, str]) -> None:
-    """Store secrets in SSM; a secret's key is the setting with the name of its parameter."""
+    """Store secrets in SSM, given by the settings that name their parameters."""
     ssm = boto3.client("ssm")
     for setting, value in secrets.items():
         ssm.put_parameter(

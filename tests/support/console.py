@@ -41,21 +41,21 @@ class Console:
         self._by_keyboard = by_keyboard
 
     def open(self, page: str = "") -> None:
-        """Load the console at a page: "account" or a chat's id."""
+        """Load a page of the console: "account", a chat's id, or "" for the first page."""
         self.browser.open(f"{self.url}/#/{f'chat/{page}' if page.startswith('r_') else page}")
 
     def sign_in(self, person: Person, page: str = "") -> None:
-        """Open the console in the session of somebody who has signed in, and wait for its data."""
+        """Open the console in a person's session, and wait until the person's data is loaded."""
         self.open(page)
         store = "sessionStorage.setItem('geminichat.refreshToken', arguments[0])"
         self.driver.execute_script(store, person.refresh_token)
         self.driver.refresh()
         self.find("Show the list of chats" if self._is_narrow() else "New chat")
-        self.until(self._has_loaded, "the account, the models or the chats are missing")
+        self.until(self._has_loaded, "the account, the models or the chats were not loaded")
 
     def find(self, name: str) -> WebElement:
-        """Return the control with this name once it can be used, the last one of several."""
-        found: list[WebElement] = self.until(lambda: self.controls(name), f"no {name}")
+        """Wait for a usable control with this name, and return the last such control."""
+        found: list[WebElement] = self.until(lambda: self.controls(name), f"no control {name}")
         return found[-1]
 
     def controls(self, name: str) -> list[WebElement]:
@@ -73,7 +73,7 @@ class Console:
             control.click()
 
     def fill(self, name: str, text: str, *end: str) -> None:
-        """Replace the text of a field, and press the keys in `end` there."""
+        """Replace the text of a field, then press the keys in `end`."""
         field = self.find(name)
         if self._by_keyboard:
             self._focus(field)
@@ -99,7 +99,7 @@ class Console:
         )
 
     def until[T](self, condition: Callable[[], T], otherwise: str) -> T:
-        """Wait until a condition holds, and return its value; a failure quotes the page."""
+        """Wait until a condition holds, and return its value; a failure shows the page's text."""
         try:
             return self.browser.until(lambda _: condition())
         except TimeoutException as error:
@@ -117,7 +117,7 @@ class Console:
     def watch_growth(self, times: int, *, beyond: str = "") -> str:
         """Wait until the growing reply has changed this many times, and return its text.
 
-        With `beyond`, also wait until it is longer than that.
+        With `beyond`, also wait until the reply is longer than this text.
         """
         seen = [""]
 
@@ -132,33 +132,33 @@ class Console:
         return seen[-1]
 
     def watch_status(self) -> None:
-        """Note every change of the status region from now on."""
+        """Record every change of the status region from now on."""
         self.driver.execute_script(WATCH_STATUS)
 
     def heard(self) -> list[str]:
-        """Return the texts of the status region since `watch_status`."""
+        """Return the texts that the status region has shown since `watch_status`."""
         heard: list[str] = self.driver.execute_script("return window.heard")
         return heard
 
     def show_all(self, more: str, selector: str, least: int) -> None:
-        """Press a button that shows more until this many elements are there."""
+        """Press a button that shows more until at least this many elements are there."""
         self.find(more)
         while (shown := len(self.texts(selector))) < least:
             self.press(more)
-            self.until(partial(self._has_more, selector, shown), f"{more} shows nothing")
+            self.until(partial(self._has_more, selector, shown), f"{more} shows nothing more")
 
     def _has_more(self, selector: str, before: int) -> bool:
         return len(self.texts(selector)) > before
 
     def complaints(self) -> list[str]:
-        """Return the browser's warnings and errors, but for refused requests and sockets."""
+        """Return the browser's warnings and errors, except about refused requests and sockets."""
         expected = ("responded with a status of 4", "WebSocket connection to")
         return [
             line for line in self.browser.complaints() if not any(part in line for part in expected)
         ]
 
     def show(self, width: int, scheme: str, height: int = 800) -> None:
-        """Set the width of the screen and the colour scheme."""
+        """Set the size of the screen and the colour scheme."""
         self.browser.resize(width, height)
         self.browser.prefer(scheme)
 
@@ -178,7 +178,7 @@ class Console:
 
 
 def violations(console: Console, axe: str) -> list[Any]:
-    """Return a line for each accessibility violation that axe-core finds in the page."""
+    """Return the rule and the elements of each violation that axe-core finds in the page."""
     if not console.driver.execute_script("return Boolean(window.axe)"):
         console.driver.execute_script(axe)
     found = console.driver.execute_async_script(

@@ -11,12 +11,12 @@ recorded: set[tuple[str, ...]] = set()
 
 
 def note(route: str, code: str) -> None:
-    """Record that a test got the error of this code from a route."""
+    """Record that a route answered a test with the error of this code."""
     recorded.add((route, code))
 
 
 def list_unprovoked(provoked: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return the declared errors that are not among those provoked, one line each."""
+    """Return a line for each declared error that no test provoked."""
     from infra.openapi.endpoints import endpoints
 
     known = set(provoked)

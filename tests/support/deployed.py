@@ -1,4 +1,4 @@
-"""The deployed system as end-to-end tests use it: `python -m infra.local up` and what it serves."""
+"""The stack that `python -m infra.local up` runs for the end-to-end tests."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ STOP_TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class RunningStack:
-    """The running system, and clients of its parts."""
+    """A running stack, and clients of its parts."""
 
     folder: Path
     description: description.Stack
@@ -99,8 +99,8 @@ class RunningStack:
         return {json.loads(letter["Body"])["chatroomId"] for letter in answer.get("Messages", [])}
 
     def kill_redis(self) -> None:
-        """Kill Valkey, which is started again, empty, after a few seconds."""
-        assert processes.kill_valkey(self.description), "no Valkey runs on that port"
+        """Kill Valkey; the stack starts an empty one after a few seconds."""
+        assert processes.kill_valkey(self.description), "no Valkey runs on the described port"
 
     def run(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
         """Run a command of infra/stages on this stage, as `make` does, and return its result."""
@@ -115,7 +115,7 @@ class RunningStack:
         return variables
 
     def stored_secrets(self) -> set[str]:
-        """Return the stage's secrets in SSM, and every signing key among them."""
+        """Return the stage's secrets in SSM, with each signing key as a secret of its own."""
         ssm = self.aws("ssm")
         found: set[str] = set()
         pages = ssm.get_paginator("get_parameters_by_path").paginate(
@@ -129,7 +129,7 @@ class RunningStack:
         return found
 
     def log_lines(self) -> list[str]:
-        """Return every line of the log."""
+        """Return every line of the stack's log, in order of time."""
         return [message for _, message in sorted(logs.entries(self.description))]
 
     def read_log(self, function: str | None = None) -> list[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""The description of a running stack, as `make up` writes it."""
+"""An example of the description that `make up` writes of a running stack."""
 
 from infra import running
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document for tests: whether an answer is as documented."""
+"""The OpenAPI document, and a check that answers are as documented."""
 
 import functools
 import json
@@ -27,11 +27,11 @@ PAGES = {
     "x-content-type-options",
     "apigw-requestid",
 }
-"""Prefixes of headers for browsers, and of the gateway's own."""
+"""Prefixes of headers that are not documented: those for browsers, and the gateway's own."""
 
 
 def operation_of(method: str, path: str) -> tuple[str, Mapping[str, Any]] | None:
-    """Return the route of a request and its operation; None for an unknown one."""
+    """Return the route of a request and its operation; None if no route matches."""
     for template in sorted(DOCUMENT["paths"], key=lambda template: str(template).count("{")):
         pattern = re.sub(r"\{\w+\}", "[^/]+", template)
         operation = DOCUMENT["paths"][template].get(method.lower())
@@ -63,10 +63,10 @@ def resolve(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check(method: str, path: str, status: int, headers: Mapping[str, str], text: str) -> None:
-    """Compare an answer of a known route with the document. Raises AssertionError."""
+    """Assert that an answer is as documented; the gateway's own answers are ignored."""
     found = operation_of(method, path)
     if found is None or "x-request-id" not in headers:
-        return  # from the gateway itself
+        return  # the gateway itself answered
     route, operation = found
     assert str(status) in operation["responses"], f"{route} answers {status}, undocumented: {text}"
     answer = resolve(operation["responses"][str(status)])
@@ -108,7 +108,7 @@ def _body(route: str, status: int, kind: str) -> jsonschema_rs.Draft202012Valida
 
 
 def validator(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
-    """Return a validator of a schema of the document."""
+    """Return a validator for a schema of the document."""
     return jsonschema_rs.Draft202012Validator(
         {**schema, "components": DOCUMENT["components"]}, validate_formats=True
     )

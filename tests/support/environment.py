@@ -1,7 +1,7 @@
 """The environment that the template gives its functions, with every resource on this machine.
 
-It is set before any of our modules is imported. The services behind it are started by
-tests/integration; a unit test that calls one is refused.
+It is set before any of our modules is imported. The integration tests start the services that it
+names; for unit tests no service runs, so that a call to one fails.
 """
 
 import os
@@ -17,7 +17,7 @@ ACCOUNT = "000000000000"
 
 
 def _local_values() -> Values:
-    """Return values for the template whose resources are all new and on this machine."""
+    """Return values for the template's references: new resource names, and free local ports."""
     suffix = uuid4().hex[:8]
     aws, front, redis, gemini, stripe = (f"http://127.0.0.1:{free_port()}" for _ in range(5))
     refs = {name: spec.get("Default") for name, spec in TEMPLATE["Parameters"].items()}
@@ -73,7 +73,7 @@ def _environment() -> dict[str, str]:
 
 
 def set_environment() -> None:
-    """Set the environment, without the credentials that the test run has."""
+    """Set the functions' environment, and remove real credentials from it."""
     for name in (
         "AWS_PROFILE",
         "AWS_SESSION_TOKEN",

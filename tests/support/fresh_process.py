@@ -1,4 +1,4 @@
-"""Python code in a process of its own, for what can be seen only once: imports and starts."""
+"""Python code in a new process, for events that a process sees only once, such as an import."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from infra.template import ROOT
 
 
 def run(code: str, **environment: str) -> str:
-    """Run code that may import our package, and return what it prints; fail if it fails."""
+    """Run code that may import our package, and return its output. Raises AssertionError."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -1,7 +1,8 @@
 """Each kind of Gemini answer, with the outcome in our client and in google-generativeai.
 
-Our client is asked over the wire in a fresh process, with the packages of a checkout or of a built
-layer; google-generativeai as it is shipped. So the stand-in is known to speak Google's protocol.
+Both clients call the stand-in over HTTP from a fresh process: our client with the packages of a
+checkout or of a built layer, google-generativeai as it is shipped. The outcomes of the latter prove
+that the stand-in speaks Google's protocol.
 """
 
 import json
@@ -24,7 +25,7 @@ from tests.support.standins import StandIn, served
 
 KEY, WRONG_KEY, NO_SERVERS_KEY = "right-key", "wrong-key", "key-without-server"
 TLS_KEY, IMPOSTORS_KEY = "key-for-tls", "key-for-another-host"
-"""The API key of a case also selects the server that is asked."""
+"""The API key of a case also selects the server that the client calls."""
 
 MODEL = "gemini-3.6-flash"
 INSTRUCTION = "Be brief."
@@ -32,7 +33,7 @@ SAID, REPLIED = "What is a queue?", "A line."
 WHOLE, SILENCE = 20.0, 10.0
 
 INPUTS = Path(__file__).with_name("gemini_inputs")
-"""Real answers by Google that were once handled wrongly, and some that must stay correct."""
+"""Real answers by Google; our client once handled some of them wrongly."""
 
 type Outcome = list[Any]
 """The reply or error of a client, as JSON."""
@@ -40,7 +41,7 @@ type Outcome = list[Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One prompt, the fault that Gemini shows, and both clients' outcomes."""
+    """A prompt, the stand-in's fault, and the expected outcomes of both clients."""
 
     name: str
     outcome: Outcome
@@ -107,7 +108,7 @@ def _reply(name: str, *, finish: str = "complete", thoughts: int = 0, **more: An
 
 
 def _empty(name: str, outcome: Outcome, googles: Outcome, fault: Mapping[str, Any]) -> Case:
-    """Return a case: Gemini answers, counts the prompt's tokens, and sends no reply."""
+    """Return a case in which Gemini counts the prompt's tokens, but sends no reply."""
     return Case(name, _with_tokens(outcome, _tokens(name), 0), googles, fault)
 
 
@@ -150,7 +151,7 @@ def _answer(name: str, outcome: Outcome, googles: Outcome, **fault: Any) -> Case
 
 
 def _input(name: str, outcome: Outcome, googles: Outcome) -> Case:
-    """Return the case of one of the files in `INPUTS`."""
+    """Return a case with a recorded answer, which is a file in `INPUTS`."""
     told = json.loads((INPUTS / f"{name}.json").read_text())
     if told["status"] == 200:
         return _answer(name, outcome, googles, events=[told["body"]])
@@ -370,7 +371,7 @@ STREAMED = [
     ),
     _answer("an event of 9 MB", _unavailable(), [], events=[_chunk("x" * 9_000_000), DONE]),
 ]
-"""The cases that only a stream can have, for our client."""
+"""The cases that only a streamed reply can have, for our client only."""
 
 OURS = """
 import json, os, ssl, sys
@@ -452,22 +453,22 @@ print(json.dumps({"outcomes": found, "modules": sorted(sys.modules), "read": 0})
 
 @dataclass(frozen=True)
 class Asked:
-    """The outcomes in one process."""
+    """The outcomes of all cases in one process."""
 
     outcomes: Mapping[str, Outcome]
     modules: frozenset[str]
-    """The modules that were imported in the end."""
+    """The modules that were imported by the end."""
     certificates_read: int
     """The number of times that the trusted certificates were read."""
 
 
 def ask_ours(python: Sequence[str | Path], path: Sequence[Path]) -> Asked:
-    """Ask every case of our client, in a fresh process with these packages."""
+    """Send every prompt by our client, in a fresh process with these packages."""
     return _ask(OURS, python, path, [*CASES, *STREAMED])
 
 
 def ask_googles(python: Sequence[str | Path]) -> Asked:
-    """Ask every case of google-generativeai, unchanged, in a fresh process."""
+    """Send every prompt by google-generativeai, unchanged, in a fresh process."""
     return _ask(GOOGLES, python, [], CASES)
 
 
@@ -500,7 +501,7 @@ def _ask(
 
 
 def _without_bundles() -> dict[str, str]:
-    """Return the environment without the certificates that it may name for requests."""
+    """Return the environment without the variables that name certificate bundles."""
     return {name: os.environ[name] for name in os.environ if "CA_BUNDLE" not in name}
 
 

@@ -1,4 +1,4 @@
-"""Events of a streamed reply, which the stand-in for Gemini sends by its fault "answer"."""
+"""Events of a streamed reply, for the fault "answer" of the stand-in for Gemini."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,12 +10,12 @@ def piece(text: str) -> dict[str, Any]:
 
 
 def last(text: str = "") -> dict[str, Any]:
-    """Return the last event of a reply, with its text if it has any; 8 tokens in, 12 out."""
+    """Return the last event of a reply, with a piece if any; it counts 8 + 12 tokens."""
     [candidate] = piece(text)["candidates"] if text else [{}]
     usage = {"promptTokenCount": 8, "totalTokenCount": 20}
     return {"candidates": [candidate | {"finishReason": "STOP"}], "usageMetadata": usage}
 
 
 def whole(texts: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the events of a reply in these pieces."""
+    """Return all events of a reply in these pieces."""
     return [*map(piece, texts), last()]

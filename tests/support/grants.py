@@ -45,7 +45,7 @@ OBJECT_ACTIONS = {
 }
 """The permissions that calls for an object require."""
 BY_ADDRESS = "s3:GetObject"
-"""The action that a presigned address permits; the function that signs it does not call it."""
+"""The action that a presigned address permits; the function that signs one does not call S3."""
 METHODS = {"PostToConnection": "POST", "DeleteConnection": "DELETE"}
 """The calls of the @connections API; a grant names the method, and no connection."""
 ANY = "any"
@@ -83,7 +83,7 @@ POLLING = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
 
 
 def list_polling() -> set[Use]:
-    """Return the rights that functions need only because a queue invokes them."""
+    """Return the permissions that functions need only because a queue invokes them."""
     return {
         Use(function, action, queue_of(mapping))
         for function in FUNCTIONS
@@ -100,8 +100,8 @@ def list_refused() -> set[Use]:
 def list_unused(uses: Iterable[tuple[str, ...]]) -> list[str]:
     """Return a line for each function and each grant that is not among these uses.
 
-    A secret is fetched once per process, so tests/unit/test_house.py checks the grants of secrets;
-    tests/e2e checks that of archives, which are fetched by address.
+    Two kinds of grants are left out: those of secrets, which are fetched once per process, are
+    checked by tests/unit/test_house.py, and that of archives, fetched by address, by tests/e2e.
     """
     known = set(uses)
     untested = sorted(set(FUNCTIONS) - {function for function, *_ in known})
@@ -114,7 +114,7 @@ def list_unused(uses: Iterable[tuple[str, ...]]) -> list[str]:
 
 @functools.cache
 def list_grants() -> set[Use]:
-    """Return the rights that the template's policies name; NotAction and NotResource name none."""
+    """Return the permissions that the template's policies name by Action and Resource."""
     return {
         Use(function, action, resource)
         for function, properties in FUNCTIONS.items()
@@ -180,7 +180,7 @@ def uses(call: str, body: bytes, url: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _calling_function() -> str | None:
-    """Return the function whose code makes this call; None if a test makes it."""
+    """Return the template's function that makes this call; None if a test makes it."""
     frame: FrameType | None = sys._getframe()
     while frame:
         caller = _caller(frame.f_code.co_filename, frame.f_code.co_name)
@@ -194,7 +194,7 @@ def _calling_function() -> str | None:
 
 @functools.cache
 def _caller(file: str, name: str) -> str | None:
-    """Return the function of a handler's code, INVOKED or A_TEST; None for all other code."""
+    """Return the function that a handler's file belongs to, INVOKED, A_TEST, or None."""
     path = Path(file)
     if path.name == "app.py" and path.parent.name in FOLDERS:
         return FOLDERS[path.parent.name]
@@ -207,7 +207,7 @@ _start_thread = threading.Thread.start
 
 
 def _start(thread: threading.Thread) -> None:
-    """Start a thread, which calls for the function whose code starts it."""
+    """Start a thread, and attribute its calls to the function that starts it."""
     thread.function = _calling_function()  # type: ignore[attr-defined]
     _start_thread(thread)
 

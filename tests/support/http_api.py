@@ -1,4 +1,4 @@
-"""The API as a client sees it: requests and replies, over HTTP or without it."""
+"""The API as a client sees it: requests and replies, over HTTP or in process."""
 
 import json as json_
 from abc import ABC, abstractmethod
@@ -30,7 +30,7 @@ class Reply:
 
 
 class Request(NamedTuple):
-    """A request; in process, `at` is when the gateway received it, and `source` the address."""
+    """A request; the moment `at` and the caller's address `source` are for the API in process."""
 
     method: str
     url: str
@@ -41,10 +41,10 @@ class Request(NamedTuple):
 
 
 class Client(ABC):
-    """Something that sends requests to the API."""
+    """A client of the API, over HTTP or in process."""
 
     aws_url: str | None = None
-    """The address of this API's emulated AWS; None: the environment has it."""
+    """The URL of the emulated AWS; None if the environment names it."""
 
     def get(self, url: str, **more: Any) -> Reply:
         """Send a GET; see `request`."""
@@ -95,6 +95,6 @@ class HttpApi(Client):
 
     def _send(self, request: Request) -> Reply:
         method, url, body, headers, at, source = request
-        assert (at, source) == (None, None), "a deployed API has a clock and sees real addresses"
+        assert (at, source) == (None, None), "only the API in process accepts `at` and `source`"
         answer = self._http.request(method, url, content=body, headers=headers)
         return Reply(answer.status_code, answer.headers, answer.text)

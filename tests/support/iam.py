@@ -51,7 +51,7 @@ ARNS = {
     "AWS::Scheduler::Schedule": "scheduler:{region}:{account}:schedule/default/"
     "geminichat-{stage}-{id}",
 }
-"""The ARNs that AWS gives to resources of these types, without their beginning."""
+"""The ARNs that AWS gives to resources of these types, without "arn:aws:"."""
 
 
 def arn_of(kind: str, logical_id: str, stage: str) -> str:
@@ -94,7 +94,7 @@ type Requests = Mapping[str, Sequence[str]]
 def evaluate(
     statements: Iterable[Statement], requests: Requests, context: Mapping[str, str] | None = None
 ) -> set[tuple[str, str]]:
-    """Return the actions and resources that statements allow; a Deny outweighs every Allow."""
+    """Return the actions and resources that statements allow; a Deny overrides every Allow."""
     found = set()
     given = {"aws:ResourceAccount": ACCOUNT, **(context or {})}
     for action, resources in requests.items():
@@ -158,7 +158,7 @@ AWS_POLICIES = {
 
 @dataclass(frozen=True)
 class Role:
-    """A role of the stack: statements of the template, of AWS's policies, and of its boundary."""
+    """A role of the stack: statements of our policies, of AWS's policies, and of the boundary."""
 
     own: Sequence[Statement]
     attached: Sequence[Statement]
@@ -170,7 +170,7 @@ class Role:
 
 
 def roles(resources: Resources, values: Values) -> dict[str, Role]:
-    """Return the roles of a translated template; an unknown policy of AWS allows everything."""
+    """Return a translated template's roles; an AWS policy not in AWS_POLICIES allows everything."""
     policies = {
         values.refs[name]: list(statements_in(values.resolve(one["Properties"])))
         for name, one in resources.items()
@@ -195,7 +195,7 @@ def roles(resources: Resources, values: Values) -> dict[str, Role]:
     return found
 
 
-# ── What functions call ───────────────────────────────────────────────────────────────────────────
+# ── Actions and resources ─────────────────────────────────────────────────────────────────────────
 
 ACTIONS = {
     "dynamodb": "BatchGetItem BatchWriteItem ConditionCheckItem CreateTable DeleteItem DeleteTable "
@@ -278,7 +278,7 @@ FOREIGN: dict[str, list[str]] = {
 
 
 def requests(stage: str, other: str) -> Requests:
-    """Return actions, each on resources of the stage, of another stage, and of another system."""
+    """Return the resources of both stages and of another system, by action."""
     own, others = resources_of(stage), resources_of(other)
     return {
         f"{service}:{name}": [*dict.fromkeys(own[service] + others[service] + FOREIGN[service])]
@@ -298,7 +298,7 @@ def secret_arn(stage: str, secret: str) -> str:
 
 
 def mail_arns(address: str) -> list[str]:
-    """Return the ARNs of an address's and its domain's identities."""
+    """Return the ARNs of the SES identities of an address and its domain."""
     names = [address, address.partition("@")[2]]
     return [f"arn:aws:ses:{REGION}:{ACCOUNT}:identity/{name}" for name in names]
 
@@ -318,7 +318,7 @@ SECRETS = sorted({use.resource for use in grants.list_grants() if use.action == 
 
 
 def logs_and_traces(stage: str) -> set[tuple[str, str]]:
-    """Return the actions and the resources that every function has from AWS's policies."""
+    """Return the actions and resources that AWS's policies allow every function."""
     return {
         ("logs:CreateLogStream", log_stream_arn(f"/geminichat/{stage}")),
         ("logs:PutLogEvents", log_stream_arn(f"/geminichat/{stage}")),
@@ -328,7 +328,7 @@ def logs_and_traces(stage: str) -> set[tuple[str, str]]:
 
 
 def list_grants(function: str, stage: str) -> set[tuple[str, str]]:
-    """Return the actions and the resources on AWS that the template grants to a function."""
+    """Return the actions, and the ARNs of resources, that the template grants to a function."""
     return {
         (use.action, arn)
         for use in grants.list_grants()

@@ -1,4 +1,4 @@
-"""Operators: the requests of `make admin`, to functions that run in this process."""
+"""The requests of `make admin`, sent to functions that run in this process."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ def describe(user_id: str) -> Any:
 
 
 def new_act(name: str, user_id: str, **values: Any) -> dict[str, Any]:
-    """Return an act to send, with an id of its own."""
+    """Return an act to send, with a new id."""
     act = {"act": name, "id": ids.new("a"), "userId": user_id, "reason": "ticket 41"}
     return act | values
 

@@ -1,4 +1,4 @@
-"""The messages that were given to SNS and SES, as MiniStack stores them."""
+"""The text messages and emails that functions have sent, as MiniStack stores them."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def _ask(aws: str | None, path: str) -> Any:
 
 
 def _records(found: Any, name: str) -> list[Any]:
-    """Return the list with a name at any depth."""
+    """Return the records in the lists with this name, at any depth."""
     if isinstance(found, dict):
         if isinstance(found.get(name), list):
             return list(found[name])

@@ -1,4 +1,4 @@
-"""Things that happen at the same moment, and waiting for one to happen."""
+"""Run functions at the same moment, and wait for a condition."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -32,14 +32,14 @@ def new_email() -> Identity:
 
 
 def new_mobile() -> Identity:
-    """Return a number that its numbering plan assigns, and that no other test has."""
+    """Return a valid mobile number that no other test uses."""
     return Identity("mobile", f"+1415{secrets.choice('23456789')}{secrets.randbelow(10**6):06}")
 
 
 class Person:
     """Someone with an identity, and, after a sign-up or a login, with an account.
 
-    Where a request takes `at`, that is the moment when the gateway received it.
+    `at` is the moment when the gateway receives a request.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Person:
         return person
 
     def request(self, method: str, url: str, *, at: datetime | None = None, **more: Any) -> Reply:
-        """Send a request with the person's token, or one that is issued for that moment."""
+        """Send a request with the person's token, or with a new one for the moment `at`."""
         token = self.token if self.token and at is None else self._issue(at or datetime.now(UTC))
         return self.api.request(method, url, at=at, token=token, **more)
 
@@ -130,7 +130,7 @@ class Person:
 
     @property
     def named(self) -> dict[str, str]:
-        """The identity as bodies name it."""
+        """The identity as a field of a request body."""
         return {self.identity.kind: self.identity.value}
 
     def sign_up(self, password: str | None = PASSWORD, **more: Any) -> Reply:
@@ -156,7 +156,7 @@ class Person:
         return self.remember(self.api.post("/auth/verify-otp", body, **more))
 
     def confirm(self, at: datetime | None = None) -> dict[str, str]:
-        """Return a fresh proof: a code that is sent to this identity."""
+        """Return a fresh proof: a code that was sent to this identity."""
         assert self.ask_for_code("confirm", at=at).status == 200
         return {"currentOtp": self.code()}
 
@@ -183,14 +183,14 @@ class Person:
     def add_identity(
         self, second: "Person", proof: Mapping[str, str] | None = None, at: datetime | None = None
     ) -> Reply:
-        """Add an identity to the account, with a code as the fresh proof unless one is given."""
+        """Add the identity of `second` to the account; without `proof`, a code is sent as one."""
         assert second.ask_for_code("link", at=at).status == 200
         code = {"otp": second.code()}
         body = second.named | code | dict(self.confirm(at) if proof is None else proof)
         return self.post("/user/identity", body, at=at)
 
     def me(self, token: str | None = None, **more: Any) -> Reply:
-        """Request the user of a token, by default of the person's own."""
+        """Send GET /auth/me with a token, by default the person's own."""
         if token is None:
             return self.get("/auth/me", **more)
         return self.api.get("/auth/me", token=token, **more)
@@ -207,7 +207,7 @@ class Person:
         return outbox.messages_to(self.identity.value, self.api.aws_url)
 
     def remember(self, reply: Reply) -> Reply:
-        """Keep the session that a reply opens, if it opens one."""
+        """Keep the session of a reply that opens one; return the reply."""
         if reply.status in (200, 201) and (token := reply.data.get("token")):
             claims = jwt.decode(token, options={"verify_signature": False})
             self.id, self.session_id = claims["sub"], claims["sid"]
@@ -246,7 +246,7 @@ class Person:
         )
 
     def regenerate(self, room: str, message: str, model: str | None = None, **more: Any) -> Reply:
-        """Ask for another reply."""
+        """Request another reply to a prompt."""
         body = {} if model is None else {"model": model}
         return self.post(f"/chatroom/{room}/message/{message}/regenerate", body, **more)
 
@@ -259,7 +259,7 @@ class Person:
         return self.post(f"/chatroom/{room}/fork", {"upTo": up_to}, **more)
 
     def look(self, room: str, message: str) -> Any:
-        """Return a message from GET /chatroom/{id}/message/{messageId}."""
+        """Return a message, fetched by GET /chatroom/{id}/message/{messageId}."""
         reply = self.get(f"/chatroom/{room}/message/{message}")
         assert reply.status == 200, reply.text
         return reply.data
@@ -292,7 +292,7 @@ class Person:
         return self.request("DELETE", f"/chatroom/{room}")
 
     def count_prompts(self, at: datetime | None = None) -> int:
-        """Return the prompts that the table counts on the day."""
+        """Return the number of prompts that the usage table counts on a day."""
         return stored.count_prompts(self.id, times.day(at or datetime.now(UTC)))
 
     # ── The subscription ──
@@ -300,7 +300,7 @@ class Person:
     @property
     def stripe(self) -> Stripe:
         """The stand-in at which the person pays."""
-        assert self._stripe, "this person was given no Stripe"
+        assert self._stripe, "this person has no stand-in for Stripe"
         return self._stripe
 
     def subscribe(self, *, lasting: timedelta = timedelta(days=30)) -> None:
@@ -308,11 +308,11 @@ class Person:
         Subscription(self.id, pro_until=times.text(datetime.now(UTC) + lasting)).save()
 
     def checkout(self) -> Reply:
-        """Request a page to pay on."""
+        """Request a Stripe page for a payment."""
         return self.post("/subscribe/pro")
 
     def pay(self, action: str = "pay") -> str:
-        """Subscribe, and return the subscription's id; its events are not delivered yet."""
+        """Subscribe without delivering Stripe's events; return the subscription's id."""
         reply = self.checkout()
         assert reply.status == 200, reply.text
         self.undelivered += self.stripe.act(reply.data["sessionId"], action)
@@ -320,7 +320,7 @@ class Person:
         return str(session["subscription"])
 
     def move(self, move: str) -> None:
-        """Change the subscription at Stripe; its events are not delivered yet."""
+        """Change the subscription at Stripe without delivering the events."""
         self.undelivered += self.stripe.move(self.subscription_id(), move)
 
     def buy(self) -> str:
@@ -385,7 +385,7 @@ class Person:
 
 
 def problem(reply: Reply, status: int, code: str) -> Reply:
-    """Return the reply, which must be this problem."""
+    """Assert that a reply is this problem, and return it."""
     found = (reply.status, reply.json.get("type"))
     assert found == (status, f"urn:geminichat:problem:{code}"), reply.text
     return reply

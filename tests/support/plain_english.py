@@ -12,7 +12,7 @@ from infra.paths import ROOT
 
 
 class Finding(NamedTuple):
-    """One banned phrase, or one docstring whose summary is not in the imperative."""
+    """A banned phrase, or a docstring with a summary that is not imperative."""
 
     line: int
     found: str
@@ -72,7 +72,7 @@ ALLOWED: Mapping[str, Mapping[str, str]] = {
 """The words that are allowed in a file, each with the reason; "" allows every word."""
 
 DECLARATION = re.compile(r"^ *let ", re.MULTILINE)
-"""The word is a variable in JavaScript there."""
+"""The declaration of a variable in JavaScript, where the banned word is allowed."""
 
 NOT_IMPERATIVE = re.compile(
     r"(?:what|who|whom|whose|whether|where|when|how|why|which|the|an?|all|every|each|it|its|this|that"

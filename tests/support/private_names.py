@@ -53,7 +53,7 @@ def uses(package: Path) -> dict[str, set[str]]:
 
 
 def definitions(tree: ast.Module) -> Iterator[str]:
-    """Yield the private names that a module defines: functions, classes, variables, attributes."""
+    """Yield the names that a module defines: functions, classes, variables, attributes."""
     for node in ast.walk(tree):
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
@@ -83,7 +83,7 @@ def is_library(module: str) -> bool:
 
 
 def find_accesses(tree: ast.Module, defined: set[str]) -> Iterator[str]:
-    """Yield private attributes that our package does not define, or takes from `super()`."""
+    """Yield the private attributes that are read from `super()` or not defined in our package."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr):
             of_base = isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()"

@@ -1,4 +1,4 @@
-"""Queues of the emulated AWS: their messages by number, and dead letters."""
+"""Queues of the emulated AWS: count, delete and send messages."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.support.environment import VALUES
 
 
 def count_messages(queue: str) -> tuple[int, int]:
-    """Return the numbers of messages that wait in a queue, and that are received or hidden."""
+    """Return the number of visible messages in a queue, and that of received or hidden ones."""
     found = boto3.client("sqs").get_queue_attributes(
         QueueUrl=VALUES.refs[queue], AttributeNames=["All"]
     )["Attributes"]

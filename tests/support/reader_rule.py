@@ -1,6 +1,6 @@
 """The rule by which a reader shows a live reply, as the API's documentation describes it.
 
-The console, and the examples in functions/docs_asset, are compared with it.
+Tests compare the console, and the examples in functions/docs_asset, with this rule.
 """
 
 import msgspec
@@ -17,16 +17,16 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    """The request that a reader makes after a frame: the message, with its text from an offset."""
+    """A reader's request for the message, with its text from an offset."""
 
     start: int
 
 
 def read(shown: Shown, frame: PromptFrame | Partial) -> Shown | Fetch:
-    """Return a reader's text after a frame or a fetch, or the fetch that it must make.
+    """Return a reader's state after a frame or the answer to a fetch, or the reader's next fetch.
 
-    This is the whole rule of a reader. It also fetches when it opens a connection and after five
-    seconds without a frame, and ignores frames of a reply that it has fetched whole.
+    A reader also fetches when it opens a connection and after five seconds without a frame. It
+    ignores frames of a reply that it has fetched whole.
     """
     length = live.utf16_length(shown.text)
     match frame:
@@ -58,7 +58,7 @@ class _Kind(msgspec.Struct):
 
 
 def beginning(text: str, units: int) -> str:
-    """Return the first code units of a text; half of a surrogate pair is left out."""
+    """Return the first UTF-16 code units of a text, without half of a surrogate pair."""
     if text.isascii():
         return text[:units]
     return text.encode("utf-16-le")[: 2 * units].decode("utf-16-le", errors="ignore")

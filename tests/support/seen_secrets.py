@@ -1,4 +1,4 @@
-"""Collect every secret in requests and responses, to search the log for them."""
+"""Collect the secrets in requests and responses, to search the log for them."""
 
 import json
 import re
@@ -47,9 +47,9 @@ def collect_secrets(into: set[str]) -> Iterator[None]:
 
 
 def find_in(text: str, secrets: Iterable[str]) -> list[str]:
-    """Return the secrets in a text, but not six digits of a longer number or id.
+    """Return the secrets that a text contains, but not those within a longer number or id.
 
-    Only those whose words all occur in the text are searched for: there are thousands of secrets.
+    To be fast with thousands of secrets, this searches only for those with all words in the text.
     """
     words = set(WORD.findall(text))
     return [

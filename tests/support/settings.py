@@ -1,4 +1,4 @@
-"""The functions that read each setting, found in the code that a handler can reach."""
+"""Find the settings that a function reads, in the code that its handler can reach."""
 
 import ast
 import functools
@@ -11,7 +11,7 @@ from infra.paths import ROOT
 PACKAGE = ROOT / "layers" / "core" / "geminichat"
 
 type Definition = tuple[str, str]
-"""A module of our package and a name that it defines at its top level; "" is all other code."""
+"""A module of our package and a name that it defines at its top level, "" for all other code."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Module:
 
 
 def settings_of(handler: Path, names: set[str]) -> set[str]:
-    """Return the settings that are named in code that a handler can reach."""
+    """Return the settings, among these names, that occur in code which a handler can reach."""
     start = _read(handler)
     found: set[str] = set()
     seen: set[Definition] = set()
@@ -44,7 +44,7 @@ def settings_of(handler: Path, names: set[str]) -> set[str]:
 
 @functools.cache
 def _content(definition: Definition) -> tuple[set[str], list[Definition]]:
-    """Return the texts in a definition, and the definitions that it names or runs after."""
+    """Return the strings in a definition, and the definitions that it names or depends on."""
     name, what = definition
     module = _module(name)
     if module is None:

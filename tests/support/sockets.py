@@ -20,7 +20,7 @@ METHOD_ARN = "arn:aws:execute-api:us-east-1:000000000000:live-api/live/$connect"
 
 
 def handlers() -> dict[str, str]:
-    """Return the function behind each route, and behind "authorizer"."""
+    """Return the function of each WebSocket route, and of "authorizer"."""
     [api] = of_type("AWS::Serverless::WebSocketApi").values()
     targets = {name: route["FunctionArn"] for name, route in api["Routes"].items()}
     targets["authorizer"] = api["Auth"]["AuthArn"]
@@ -57,7 +57,7 @@ class Socket:
         self.status = self.send("$connect", at, **handshake)
 
     def send(self, route: str, at: datetime | None = None, **more: Any) -> int:
-        """Send the event of a route, and return the status of the answer."""
+        """Invoke the function of a route, and return the status of its answer."""
         event = {"requestContext": self._context(route, at), "isBase64Encoded": False, **more}
         return int(invoke(HANDLERS[route], event)["statusCode"])
 
@@ -79,7 +79,7 @@ NEVER = 504
 
 
 class Connections:
-    """The @connections API: records what is posted, and which connections are closed."""
+    """A stand-in for the @connections API, which records the posts and the closed connections."""
 
     def __init__(self) -> None:
         """Begin without posts."""

@@ -1,4 +1,4 @@
-"""Readers of stored people, their sessions and their rooms."""
+"""Read and change stored users, their sessions and their rooms."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ def users_named(identity: Identity) -> list[User]:
 
 
 def user_of(identity: Identity) -> User:
-    """Return the user whose identity this is."""
+    """Return the user that this identity's record names."""
     record = record_of(identity)
     assert record
     found = users.find(record.user_id)
@@ -58,7 +58,7 @@ def purge_of(user_id: str) -> Purge | None:
 
 
 def items_of(user_id: str, room: str) -> dict[str, Any]:
-    """Return the items that the tables hold of a user and a room, by kind; no kind is empty."""
+    """Return the stored items of a user and a room by kind, without empty kinds."""
     found = {
         "rooms": list(Chatroom.query(user_id)),
         "messages": [message for message in messages_in(room) if int(message.seq)],
@@ -81,7 +81,7 @@ def forget_purges() -> None:
 
 
 def wrong_codes(identity: Identity, at: datetime | None = None) -> int:
-    """Return the wrong codes in a row that are counted for an identity."""
+    """Return the number of wrong codes in a row that is counted for an identity."""
     limit = codes.wrong_in_a_row(identity)
     found = next(iter(Counter.query(limit.key, consistent_read=True)), None)
     return limits.add_counts([limit], [found], at or datetime.now(UTC))[0].count
@@ -92,7 +92,7 @@ def codes_of(identity: Identity) -> Codes:
 
 
 def count_prompts(user_id: str, day: str) -> int:
-    """Return the prompts that the table counts for a user on a day."""
+    """Return the number of prompts that the usage table counts for a user on a day."""
     try:
         return int(Usage.get(user_id, day, consistent_read=True).prompts)
     except Usage.DoesNotExist:
@@ -100,7 +100,7 @@ def count_prompts(user_id: str, day: str) -> int:
 
 
 def messages_in(room: str) -> list[StoredMessage]:
-    """Return everything that the table holds of a room, in order."""
+    """Return every item of a room in the messages table, in order of position."""
     return list(StoredMessage.query(room, consistent_read=True))
 
 
@@ -110,14 +110,14 @@ def prompts(room: str) -> Iterator[StoredMessage]:
 
 
 def end_leases(room: str) -> None:
-    """Make every lease in the room end in the past, as after a worker's death."""
+    """Set the end of every lease in the room to the past, as after a worker's death."""
     for prompt in prompts(room):
         if prompt.leased_until:
             prompt.update([StoredMessage.leased_until.set("2000-01-01T00:00:00.000Z")])
 
 
 def fill_room(user_id: str, room: str, many: int, padding: Callable[[], str] = str) -> None:
-    """Store that many messages, all of them answered prompts and their replies."""
+    """Store `many` messages in a room: answered prompts and their replies."""
     now = times.text(datetime.now(UTC))
     Chatroom(user_id, room).update([Chatroom.last_seq.set(many)])
     with StoredMessage.batch_write() as batch:
@@ -138,5 +138,5 @@ def fill_room(user_id: str, room: str, many: int, padding: Callable[[], str] = s
 
 
 def set_stripe_requests(user_id: str, at: datetime, requests: int) -> None:
-    """Set how many requests that call Stripe a user has sent in the hour of a moment."""
+    """Set a user's count of requests that call Stripe, for the hour of a moment."""
     Usage(user_id, f"stripe {int(at.timestamp()) // 3600}", requests=requests).save()

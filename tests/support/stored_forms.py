@@ -1,7 +1,7 @@
-"""Attributes of every table, and texts within them and in queues, as a release stores them.
+"""The attributes of each table, and the JSON in items and queues, as a release stores them.
 
-`python -m tests.support.stored_forms` writes those of this release to stored_forms.json. Run it
-when a release is tagged: the next ones are compared with it.
+`python -m tests.support.stored_forms` writes this release's forms to stored_forms.json. Run it
+when a release is tagged: a test compares later releases with this file.
 """
 
 import importlib
@@ -77,7 +77,7 @@ def item(types: Types) -> dict[str, dict[str, Any]]:
 
 
 def texts() -> dict[str, Any]:
-    """Return the JSON of each struct's value."""
+    """Return the parsed JSON of each value in TEXTS, by its struct's name."""
     return {type(text).__name__: json.loads(msgspec.json.encode(text)) for text in TEXTS}
 
 

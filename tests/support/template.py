@@ -53,7 +53,7 @@ def queue_of(mapping: Properties) -> str:
 
 
 def routes_of(function: str) -> list[str]:
-    """Return a function's routes, such as "GET /chatroom/{id}", without HEAD next to GET."""
+    """Return a function's routes, such as "GET /chatroom/{id}", except those of HEAD."""
     routes = template.routes_of(FUNCTIONS[function])
     return [route for route in routes if not route.startswith("HEAD ")]
 
@@ -77,7 +77,7 @@ def head_routes() -> dict[str, str]:
 
 
 def statements_in(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every policy statement in a piece of the template."""
+    """Yield every policy statement in a part of the template."""
     if isinstance(value, dict):
         if "Effect" in value:
             yield value
@@ -88,7 +88,7 @@ def statements_in(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return the value as a list; CloudFormation accepts a single item for a list."""
+    """Return a list, or a single item in a list; CloudFormation accepts both forms."""
     return value if isinstance(value, list) else [value]
 
 

@@ -1,4 +1,4 @@
-"""Traces of a person: where the system still holds a text that names or belongs to somebody."""
+"""Find the places where the system still stores a text that names or belongs to a person."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -13,10 +13,10 @@ from tests.support.template import BUCKETS, QUEUES, TABLES
 
 
 def find_traces(texts: dict[str, str], valkey: ValkeyServer, now: datetime) -> dict[str, set[str]]:
-    """Return the names of the texts that were found, by resource of the template; Redis is one.
+    """Return the names of the texts that each table, queue and bucket contains, and "Redis".
 
-    What has expired by `now` is not counted. A message that is received here is hidden from other
-    readers for a second.
+    Items and keys that have expired by `now` do not count. This search receives the messages of the
+    queues, which hides them from other consumers for a second.
     """
     held = {table: _items(table, now) for table in TABLES}
     held |= {queue: _bodies(queue) for queue in QUEUES}

@@ -36,7 +36,7 @@ def translate_template(**given: str) -> Mapping[str, Any]:
 
 
 def translate(template: dict[str, Any], given: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return a template's translated resources by logical id; the template is changed."""
+    """Return a template's translated resources by logical id. Changes the given template."""
     for resource in template["Resources"].values():
         properties = resource["Properties"]
         properties.update({name: UPLOADED[name] for name in UPLOADED.keys() & properties.keys()})

@@ -1,6 +1,6 @@
-"""Checks at the end of a run of all integration tests, on what the tests did together.
+"""Checks at the end of a run of all integration tests, on the records of all tests together.
 
-With pytest-xdist the processes hand their records to the one that reports.
+With pytest-xdist, the worker processes hand their records to the process that reports.
 """
 
 from pathlib import Path
@@ -17,21 +17,21 @@ WHOLE = ("not soak", "not exhaustive and not soak")
 
 RECORDS = {"errors": declared_errors.recorded, "uses": grants.recorded}
 CHECKS = {"errors": declared_errors.list_unprovoked, "uses": grants.list_unused}
-"""Functions that return a line for everything that is missing in a record."""
+"""Functions that return a line for each entry that is missing in a record."""
 
 _missing = pytest.StashKey[list[str]]()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over the records of another process."""
+    """Add the records of a worker process to those of this process."""
     output = getattr(node, "workeroutput", {})
     for name, record in RECORDS.items():
         record.update(tuple(entry) for entry in output.get(name, []))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand the records over, or fail the run in which something is missing."""
+    """Hand over a worker process's records; elsewhere, fail a whole run with missing entries."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output.update({name: [[*entry] for entry in record] for name, record in RECORDS.items()})

@@ -1,6 +1,6 @@
-"""The calls to AWS: recorded, and broken on demand.
+"""Record the calls to AWS, and make calls fail on demand.
 
-It replaces `aws_client.transport`, through which every signed request is sent.
+`Wire` replaces `aws_client.transport`, through which every signed request is sent.
 Calls are named by service and operation: "dynamodb.UpdateItem", "sqs.SendMessage".
 """
 
@@ -33,7 +33,7 @@ SECRET = "ssm.GetParameter"
 """Called once per sandbox, and again after minutes."""
 
 SHORT_PAUSES = 358_411
-"""A seed of `random` with which the pause before a second try is almost zero."""
+"""A seed of `random` that makes the pause before a second try almost zero."""
 
 
 HIDES = "visibility"
@@ -46,7 +46,7 @@ class Died(BaseException):
 
 @dataclass
 class Break:
-    """A fault: how the `nth` matching call and the following ones, `times` in all, fail."""
+    """A fault of the `nth` matching call and the following ones, `times` in all."""
 
     call: str
     how: str
@@ -61,7 +61,7 @@ class Break:
 
 
 class Request(NamedTuple):
-    """One try before it is sent: the arguments of `aws_client.transport`."""
+    """One try of a call: the arguments of `aws_client.transport`."""
 
     call: str
     url: str
@@ -81,7 +81,7 @@ class Seen:
     body: str
     attempt: int
     thread: str
-    """The name of the thread that made it."""
+    """The name of the thread that made the call."""
     answer: dict[str, Any] = field(default_factory=dict)
 
 
@@ -107,7 +107,7 @@ class Wire:
         self.breaks, self.tries, self._late, self.edits = [], [], [], {}
 
     def cut(self, call: str, how: str, **more: Any) -> Break:
-        """Add a fault for a call; `_break` has the values of `how`."""
+        """Add a fault for a call and return it; `_break` lists the values of `how`."""
         one = Break(call, how, **more)
         self.breaks.append(one)
         return one
@@ -116,18 +116,18 @@ class Wire:
         """Change every answer to a call before our code receives it."""
         self.edits[call] = change
 
-    def calls(self, *about_nobody: str, about: tuple[str, ...] = ("",)) -> list[str]:
-        """Return the calls so far, in order, without second tries, and without HIDES.
+    def calls(self, *always: str, about: tuple[str, ...] = ("",)) -> list[str]:
+        """Return the recorded calls in order, without second tries and the thread HIDES's calls.
 
-        With `about`, return those whose bodies contain one of these texts, and the calls named in
-        `about_nobody`.
+        With `about`, return the calls with one of these texts in their bodies, and the calls named
+        in `always`.
         """
         return [
             seen.call
             for seen in self.tries
             if seen.attempt == 1
             and seen.thread != HIDES
-            and (seen.call in about_nobody or any(text in seen.body for text in about))
+            and (seen.call in always or any(text in seen.body for text in about))
         ]
 
     @contextmanager
@@ -140,7 +140,7 @@ class Wire:
             self.tries = before + self.tries
 
     def deliver_late(self) -> None:
-        """Send the requests that were held back, after their senders have given up."""
+        """Send the requests that were held back by the fault "late"."""
         late, self._late = self._late, []
         for request in late:
             self._direct(*request)
@@ -245,7 +245,7 @@ def _cancel(reason: str) -> Answer:
 
 
 def _process_nothing(request: Request) -> Answer:
-    """Return DynamoDB's answer to a batch of which it processes nothing."""
+    """Return DynamoDB's answer to a batch when it processes none of the entries."""
     asked = json.loads(request.body)["RequestItems"]
     left = "UnprocessedKeys" if request.call.endswith(".BatchGetItem") else "UnprocessedItems"
     return Answer(200, {}, json.dumps({"Responses": {}, left: asked}).encode())

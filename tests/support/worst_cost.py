@@ -28,7 +28,7 @@ PAGE, READ_UNIT, WRITE_UNIT = 1024 * 1024, 4096, 1024
 INVOCATIONS = 2 + int(PRICES["assumed"]["polls"])
 """The functions that serve a prompt: the request that sends it, the polls, the worker."""
 LONGEST = "\U0001f600"
-"""A character with the most bytes in UTF-8, and so with the most tokens by the estimate."""
+"""A character with the most bytes in UTF-8, and therefore with the most estimated tokens."""
 
 CATALOGUE = models.Catalogue.read(
     tomllib.loads((ROOT / "layers/core/geminichat/domain/models.toml").read_text())
@@ -51,7 +51,7 @@ def timeout_of(function: str) -> int:
 
 def prompt(plan: Plan) -> float:
     """Return the dollars that are reserved for the most expensive prompt of a plan."""
-    day = date.min  # on which no model is retired
+    day = date.min  # no model is retired then
     names = [name for name in CATALOGUE.models if CATALOGUE.is_open_to(name, plan, day)]
     return max(reserve(CATALOGUE.choose(name, plan, day)) for name in names)
 
@@ -128,7 +128,7 @@ def bounds() -> Iterator[tuple[str, str, str]]:
     yield (
         "one prompt: unproven, basic, pro",
         f"${unproven_prompt():.2f}, ${prompt(Plan.BASIC):.2f}, ${prompt(Plan.PRO):.2f}",
-        "the dearest model of the plan (the cheapest of all while unproven), `HistoryCharacters`",
+        "the plan's most expensive model (the cheapest of all while unproven), `HistoryCharacters`",
     )
     yield (
         "the title of a room",
@@ -140,7 +140,7 @@ def bounds() -> Iterator[tuple[str, str, str]]:
     yield (
         "a user's export",
         f"${export():.4f}",
-        f"one per day; its transfer from S3 is ${PRICES['s3']['transfer_gb']:.2f} per GB more",
+        f"one per day; its transfer from S3 adds ${PRICES['s3']['transfer_gb']:.2f} per GB",
     )
     yield (
         "an anonymous address at Gemini",
@@ -168,7 +168,7 @@ def bounds() -> Iterator[tuple[str, str, str]]:
 
 
 def routes() -> Iterator[tuple[str, str, str, str]]:
-    """Yield routes by the size and timeout of their functions, with their dollars per million."""
+    """Yield a memory size, a timeout, their dollars per million requests, and their routes."""
     sizes: dict[tuple[int, int], list[str]] = {}
     for function in FUNCTIONS:
         if routes_of(function):
@@ -192,10 +192,10 @@ def items() -> Iterator[tuple[str, str, str]]:
     prompt_size = content + instruction
     page = units(PAGE, READ_UNIT)
     message = units(prompt_size, READ_UNIT) + units(REPLY_SIZE, READ_UNIT)
-    # A transaction's writes count twice; the prompt is put once, and changed twice until it ends.
+    # A write in a transaction counts twice; a prompt is put once, and changed twice until it ends.
     stored = 2 * units(prompt_size, WRITE_UNIT)
     ended = units(prompt_size, WRITE_UNIT) + stored + 2 * units(REPLY_SIZE, WRITE_UNIT)
-    room = 2 * units(instruction, WRITE_UNIT)  # the room is moved up its user's list
+    room = 2 * units(instruction, WRITE_UNIT)  # the room is updated
     for what, count, price in (
         ("a page of messages, 1 MB", page, read),
         ("a prompt with its reply", message, read),

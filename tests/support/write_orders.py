@@ -1,4 +1,4 @@
-"""Orders of a transaction's writes, on which no answer may depend."""
+"""Orders of the writes in a transaction; no answer may depend on the order."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
