@@ -72,7 +72,7 @@ def handler(question: WhoIs | Describe | ListActs, now: datetime) -> msgspec.Str
     """Return the user, the account or the acts in question. Raises NotFound, InvalidRequest."""
     match question:
         case WhoIs(named=named):
-            return Found(user_id=_find(named.strip(), now))
+            return Found(user_id=_get_user_id(named.strip(), now))
         case Describe(user_id=user_id):
             return _describe(user_id, now)
         case ListActs(user_id=str(user_id)):
@@ -81,7 +81,7 @@ def handler(question: WhoIs | Describe | ListActs, now: datetime) -> msgspec.Str
             return Acts(acts=list(audit.list_of_day(day or now.date())))
 
 
-def _find(named: str, now: datetime) -> str:
+def _get_user_id(named: str, now: datetime) -> str:
     if named.startswith("u_"):
         user = users_table.find(named)
         user_id = user.user_id if user else None
@@ -123,7 +123,7 @@ def _describe(user_id: str, now: datetime) -> Described:
             session_id: times.of_epoch(began)
             for session_id, began in users_table.sessions_of(user).items()
         },
-        connections=len(live.find_watchers(user_id, now).connections),
+        connections=len(live.read_watchers(user_id, now).connections),
         attempts=allowance.attempts,
         in_flight=allowance.in_flight,
         failures=sorted(failures, key=lambda failure: failure.failed_at, reverse=True),

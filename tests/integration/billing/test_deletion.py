@@ -147,7 +147,7 @@ def test_every_session_and_connection_ends_with_the_request(api: Api, stripe: St
     assert delete(user).status == 202
     problem(user.me(at=NOW), 401, "unauthorized")
     problem(user.refresh(user.refresh_token, at=NOW), 401, "unauthorized")
-    assert live.find_watchers(user.id, NOW).connections == ()
+    assert live.read_watchers(user.id, NOW).connections == ()
     assert "will be deleted" in user.messages()[-1]
 
 
@@ -156,7 +156,7 @@ def test_an_operator_deletes_an_account_as_its_user_could(api: Api, stripe: Stri
     message = operators.act("delete", user.id)["message"]
     assert user.at_stripe()[0]["cancel_at_period_end"] is True
     problem(user.me(), 401, "unauthorized")
-    assert live.find_watchers(user.id, NOW).connections == ()
+    assert live.read_watchers(user.id, NOW).connections == ()
     assert user.second
     assert "will be deleted" in user.messages()[-1]
     assert "will be deleted" in user.second.messages()[-1]

@@ -90,7 +90,7 @@ def test_a_generating_prompt_is_stopped_and_keeps_its_text(
     assert end["reply"]["usage"]["outputTokens"] > 0
     assert basic_user.count_prompts() == 1
     check(basic_user, [room], [message])
-    assert live.find_watchers(basic_user.id, datetime.now(UTC)).stops == frozenset()
+    assert live.read_watchers(basic_user.id, datetime.now(UTC)).stops == frozenset()
 
 
 def test_an_edit_stops_and_refunds_a_queued_prompt_that_it_hides(

@@ -56,7 +56,7 @@ def test_a_ban_stops_a_generating_prompt_and_its_connection_is_closed_and_silent
         operators.act("ban", ann.id)
         banned_at = time.monotonic()
         assert connections.closed == [socket.id]
-        assert live.find_watchers(ann.id, datetime.now(UTC)).connections == ()
+        assert live.read_watchers(ann.id, datetime.now(UTC)).connections == ()
         assert work.result(timeout=10).failed == []
         assert time.monotonic() - banned_at < 5
     assert statuses(room) == ["stopped"]

@@ -27,7 +27,7 @@ def open_connection(person: Person, connection_id: str, at: datetime = NOW) -> t
 
 
 def connections_of(person: Person, at: datetime = NOW) -> set[str]:
-    return set(live.find_watchers(person.id, at).connections)
+    return set(live.read_watchers(person.id, at).connections)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def ann(api: Api) -> Person:
 
 
 def test_nobody_watches_a_user_who_never_connected(ann: Person) -> None:
-    assert live.find_watchers(ann.id, NOW) == Watchers()
+    assert live.read_watchers(ann.id, NOW) == Watchers()
     assert live.close_all(ann.id) == ()
 
 
@@ -124,7 +124,7 @@ def test_a_connection_receives_nothing_once_its_session_has_ended(ann: Person) -
     transact(users.end_all_sessions(ann.id, datetime.now(UTC)))
     assert connections_of(ann) == set()
     assert live.close_all(ann.id) == (laptop,)
-    assert live.find_watchers(ann.id, NOW) == Watchers()
+    assert live.read_watchers(ann.id, NOW) == Watchers()
 
 
 def test_a_new_connection_that_is_not_ready_yet_is_kept(ann: Person) -> None:
@@ -139,11 +139,11 @@ def test_a_new_connection_that_is_not_ready_yet_is_kept(ann: Person) -> None:
 def test_a_stop_is_seen_until_it_is_cleared(ann: Person) -> None:
     live.request_stop(ann.id, "m_a_1", NOW)
     live.request_stop(ann.id, "m_b_1", NOW)
-    assert live.find_watchers(ann.id, NOW) == Watchers((), frozenset({"m_a_1", "m_b_1"}))
+    assert live.read_watchers(ann.id, NOW) == Watchers((), frozenset({"m_a_1", "m_b_1"}))
     open_connection(ann, new_id())
     live.clear_stop(ann.id, "m_a_1")
     live.clear_stop(ann.id, "m_unknown_1")
-    assert live.find_watchers(ann.id, NOW).stops == {"m_b_1"}
+    assert live.read_watchers(ann.id, NOW).stops == {"m_b_1"}
 
 
 def test_a_logout_removes_the_connections_of_its_session_and_no_other(ann: Person) -> None:

@@ -163,7 +163,7 @@ def test_a_connection_that_is_gone_is_removed_unless_it_was_only_just_opened(
     connection = connect(ann, timedelta(seconds=age))
     connections.status = 410
     answer(ann, room, google, worker)
-    watchers = live.find_watchers(ann.id, datetime.now(UTC)).connections
+    watchers = live.read_watchers(ann.id, datetime.now(UTC)).connections
     assert watchers == ((connection,) if kept else ())
 
 
@@ -203,8 +203,8 @@ def test_a_poll_makes_the_worker_store_pieces_as_a_connection_does(
     google.fault("answer", events=whole_reply(WORDS), pause=PAUSE)
     message = ann.ask(room)
     assert ann.get(f"/chatroom/{room}/message/{message}?from=0").data["status"] == "queued"
-    assert live.find_watchers(ann.id, datetime.now(UTC)).is_anyone_there
-    assert not live.find_watchers(ann.id, datetime.now(UTC) + timedelta(minutes=1)).is_anyone_there
+    assert live.read_watchers(ann.id, datetime.now(UTC)).is_anyone_there
+    assert not live.read_watchers(ann.id, datetime.now(UTC) + timedelta(minutes=1)).is_anyone_there
     worker.poll()
     kept = pieces.read_text(room, 1, 1, 0).text
     assert kept

@@ -32,7 +32,7 @@ def address(person: Person, at: datetime | None = None) -> str:
 
 
 def connections_of(person: Person) -> set[str]:
-    return set(live.find_watchers(person.id, datetime.now(UTC)).connections)
+    return set(live.read_watchers(person.id, datetime.now(UTC)).connections)
 
 
 def with_ticket(url: str, ticket: str) -> str:

@@ -152,7 +152,7 @@ def read(body: str) -> Job:
     return msgspec.json.decode(body, type=Job)
 
 
-def find_queue(arn: str) -> str:
+def choose_queue(arn: str) -> str:
     """Return the URL of the queue with this ARN."""
     pro = setting(QUEUES[Plan.PRO])
     is_pro = arn.rpartition(":")[2] == pro.rpartition("/")[2]

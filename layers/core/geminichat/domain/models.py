@@ -135,7 +135,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         model = self.find(name)
         if model is None or plan not in self._plans_of(model, today):
             model = self.default()
-        model = self.find_serving(model.id, today)
+        model = self.choose_serving(model.id, today)
         return Choice(model, min(model.max_output_tokens, self.max_output_tokens[plan]))
 
     def choose_cheapest(self, today: date) -> Choice:
@@ -143,7 +143,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         model = self.cheapest(today)
         return Choice(model, min(model.max_output_tokens, self.max_output_tokens[Plan.BASIC]))
 
-    def find_serving(self, model_id: str, today: date) -> Model:
+    def choose_serving(self, model_id: str, today: date) -> Model:
         """Return the model `model_id`, or its replacement if Google no longer serves it."""
         model = self.find(model_id) or self.default()
         while model.is_retired(today) and (following := self.replacement(model)):

@@ -20,7 +20,7 @@ from geminichat.domain.messages import (
 )
 from geminichat.domain.models import Thinking
 from geminichat.operations import finish_prompt
-from geminichat.operations.live_reply import LEASE, LiveReply, find_watchers
+from geminichat.operations.live_reply import LEASE, LiveReply, read_watchers
 from geminichat.runtime import clock, log
 from geminichat.tables.messages import leases, pages
 from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
@@ -54,7 +54,7 @@ def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> i
         _send_dead_letter(prompt, UNAVAILABLE, "every attempt broke off")
         return None
     try:
-        watchers = find_watchers(prompt)
+        watchers = read_watchers(prompt)
         if watchers.hides_prompt:
             finish_prompt.stop_hidden(prompt, clock.now())
             return None
@@ -146,7 +146,7 @@ def _ask(prompt: LeasedPrompt, past: list[PastTurn], seconds: float, shown: Live
     """Return the reply of the prompt's model, or of the replacement of a retired model."""
     deadline = time.monotonic() + seconds
     catalogue = config.catalogue()
-    model = catalogue.find_serving(prompt.model, clock.now().date())
+    model = catalogue.choose_serving(prompt.model, clock.now().date())
     while True:
         question = gemini.Question(
             model=model.id,

@@ -54,7 +54,7 @@ def _commit(caller: Claims, now: datetime, *writes: Write) -> bool:
     try:
         users.transact_as(caller, now, *writes)
     except ConditionsFailed as error:
-        if not error.only("rooms"):
+        if not error.has_only("rooms"):
             raise
         return False
     return True

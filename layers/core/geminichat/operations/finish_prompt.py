@@ -127,7 +127,7 @@ def _reservation_of(prompt: LeasedPrompt | StoppablePrompt, now: datetime) -> Re
     """Return the prompt's reservation; for a prompt without one, a reservation of no amount."""
     if prompt.reservation:
         return prompt.reservation
-    model = config.catalogue().find_serving(prompt.model, now.date())
+    model = config.catalogue().choose_serving(prompt.model, now.date())
     return spending.without_amount(model, prompt.counted_on or times.day(now))
 
 
@@ -136,7 +136,7 @@ def _commit(*writes: Write) -> None:
     try:
         transact(*writes)
     except ConditionsFailed as error:
-        if not error.only("day"):
+        if not error.has_only("day"):
             raise LeaseLost() from error
         if not transact_if(*(write for write in writes if write.name != "day")):
             raise LeaseLost() from error

@@ -44,10 +44,10 @@ MOST_SLOWDOWN = 16
 """The largest factor of the time between two frames, which doubles while posts are refused."""
 
 
-def find_watchers(prompt: LeasedPrompt) -> Watchers:
+def read_watchers(prompt: LeasedPrompt) -> Watchers:
     """Return the watchers of a prompt, and whether nobody may read its reply, by one call."""
     room_key = chatrooms.key_of(prompt.user_id, prompt.chatroom_id)
-    watchers, [room] = live_table.read_watchers(prompt.user_id, clock.now(), room_key)
+    watchers, [room] = live_table.read_watchers_with(prompt.user_id, clock.now(), room_key)
     if room and chatrooms.line_of(room).hidden.has_position(prompt.seq):
         return replace(watchers, hides_prompt=True)
     return watchers
@@ -143,7 +143,7 @@ class LiveReply:
                 self._generation.stop()
 
     def _look(self) -> None:
-        watchers = find_watchers(self._prompt)
+        watchers = read_watchers(self._prompt)
         self._stop |= self._message_id in watchers.stops or watchers.hides_prompt
         self._watchers = watchers
         self._start_posters()

@@ -227,7 +227,7 @@ def _take_try(tries: Sequence[Window], wrong: Pause | None, now: datetime) -> No
         for window in tries:
             if error.of(window.name) and window.name.startswith("tries"):
                 raise _too_many(window, now) from error
-        if wrong and error.only(wrong.name):
+        if wrong and error.has_only(wrong.name):
             raise codes.refusal(wrong.longest) from error
         raise InvalidCode() from error
 

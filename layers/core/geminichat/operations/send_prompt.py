@@ -201,7 +201,7 @@ def _correct_last(room: Chatroom) -> bool:
 
     The room is behind its messages after the chatrooms table was restored to an earlier moment.
     """
-    last = stored.find_last(room.chatroom_id)
+    last = stored.read_last_position(room.chatroom_id)
     log.warning("last position corrected", chatroom_id=room.chatroom_id, last=last)
     return chatrooms.correct_last(room, last)
 
@@ -307,7 +307,7 @@ def _store(
             transact(*writes, *counts)
             return allowance
         except ConditionsFailed as error:
-            if not error.only(*(count.name for count in counts)):
+            if not error.has_only(*(count.name for count in counts)):
                 raise
             allowance = _count_again(allowance, error)
     raise Contended()

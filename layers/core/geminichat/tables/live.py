@@ -1,7 +1,7 @@
 """The live table: the connections that show a user's replies, and the prompts to stop.
 
 One item per user, so that a worker learns everything in one read. A connection counts as long as
-its session has not ended, whether its entry was removed or not: see `find_watchers`.
+its session has not ended, whether its entry was removed or not: see `read_watchers`.
 """
 
 import math
@@ -76,12 +76,12 @@ def key_of(user_id: str) -> Key:
     return Key(Live, user_id)
 
 
-def find_watchers(user_id: str, now: datetime) -> Watchers:
+def read_watchers(user_id: str, now: datetime) -> Watchers:
     """Return a user's connections whose session has not ended, and the prompts to stop."""
-    return read_watchers(user_id, now)[0]
+    return read_watchers_with(user_id, now)[0]
 
 
-def read_watchers(user_id: str, now: datetime, *also: Key) -> tuple[Watchers, list[Any]]:
+def read_watchers_with(user_id: str, now: datetime, *also: Key) -> tuple[Watchers, list[Any]]:
     """Return a user's watchers, and the items with further keys, by one network call.
 
     It reads the user, too: a session ends with one write there, and from then on its connections

@@ -242,7 +242,7 @@ class ConditionsFailed(Exception):
         """Return whether the condition of the write with this name failed."""
         return name in self.names
 
-    def only(self, *names: str) -> bool:
+    def has_only(self, *names: str) -> bool:
         """Return whether all failed conditions belong to the writes with these names."""
         return self.names <= set(names)
 

@@ -104,7 +104,7 @@ def find(chatroom_id: str, seq: int) -> StoredMessage | None:
     return find_item(StoredMessage, chatroom_id, seq)
 
 
-def find_last(chatroom_id: str) -> int:
+def read_last_position(chatroom_id: str) -> int:
     """Return the position of the last prompt's reply, which may not be stored yet; 0 for none."""
     newest = StoredMessage.query(
         chatroom_id,
