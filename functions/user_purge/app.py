@@ -26,7 +26,7 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
 def purge_due(now: datetime, until: float) -> dict[str, int]:
     """Purge the users whose deletion is due; begin no purge after `until` (monotonic clock)."""
     counts = {"purged": 0, "failed": 0}
-    for purge in purges.find_due(now):
+    for purge in purges.list_due(now):
         if time.monotonic() > until:
             break
         try:

@@ -410,7 +410,7 @@ def answers(route: str, kind: type, status: int) -> dict[str, Any]:
 
 def problems(kind: type[AppError], endpoint: Endpoint) -> dict[str, AppError]:
     """Return examples of an error as an endpoint answers it, by name. Raises LookupError."""
-    shown = _find_rejections(endpoint.body[0], kind) if endpoint.body else {}
+    shown = _list_rejections(endpoint.body[0], kind) if endpoint.body else {}
     texts = [error for folders, error in PROBLEMS if endpoint.name.startswith(folders)]
     listed = [error for error in texts if type(error) is kind]
     if kind is TooManyRequests and endpoint.method == "GET":
@@ -424,7 +424,7 @@ def problems(kind: type[AppError], endpoint: Endpoint) -> dict[str, AppError]:
     return shown
 
 
-def _find_rejections(body: type, kind: type[AppError]) -> dict[str, AppError]:
+def _list_rejections(body: type, kind: type[AppError]) -> dict[str, AppError]:
     """Return the errors of this kind for invalid bodies, by the name of the problem."""
     good = next(iter(of(body).values()))
     wrong = {"missingField": {}, "unknownField": good | {"colour": "blue"}}

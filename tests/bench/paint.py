@@ -19,7 +19,7 @@ from infra.local.cloud.http_events import http_event, set_route
 from tests.bench.host import BenchError
 from tests.support.browser import Browser, is_installed, open_browser
 from tests.support.lambdas import Context, handler_of
-from tests.support.standins import served
+from tests.support.standins import run_app
 
 LOADS = 9
 
@@ -40,7 +40,7 @@ def measure(settings: Mapping[str, str]) -> Mapping[str, float]:
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.dict(os.environ, settings),
-        served(_create_app) as url,
+        run_app(_create_app) as url,
         open_browser(Path(folder) / "profile") as browser,
     ):
         browser.open(url)

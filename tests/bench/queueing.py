@@ -32,7 +32,7 @@ from infra.local.standins import gemini, upstash
 from tests.support import cloud
 from tests.support.environment import VALUES, set_environment
 from tests.support.lambdas import Context, handler_of
-from tests.support.standins import served
+from tests.support.standins import run_app
 
 MODEL_SECONDS = 1.0
 BATCH = 10
@@ -265,8 +265,8 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         cloud.ministack(VALUES.refs["AwsEndpoint"], Path(folder)),
         ValkeyServer(data_dir=Path(folder) / "valkey") as valkey,
-        served(lambda: upstash.create_app(valkey.host, valkey.port, UPSTASH_TOKEN), redis_port),
-        served(lambda: gemini.create_app(GEMINI_KEY, MODEL_SECONDS), gemini_port),
+        run_app(lambda: upstash.create_app(valkey.host, valkey.port, UPSTASH_TOKEN), redis_port),
+        run_app(lambda: gemini.create_app(GEMINI_KEY, MODEL_SECONDS), gemini_port),
     ):
         cloud.create_tables(VALUES)
         cloud.create_queues(VALUES)

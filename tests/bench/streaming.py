@@ -10,7 +10,7 @@ from aiohttp import web
 from tests.bench import trees
 from tests.bench.host import BenchError
 from tests.bench.lab import Lab
-from tests.support.standins import served
+from tests.support.standins import run_app
 
 CHUNKS = 60
 TIMES = 30
@@ -54,7 +54,7 @@ print(statistics.median(measure_reply() for _ in range({times})) / 1e6)
 
 def measure(lab: Lab) -> dict[str, float]:
     """Return the milliseconds of CPU per reply of `CHUNKS` pieces, by client."""
-    with served(_app) as url:
+    with run_app(_app) as url:
         return {
             OURS: _run(ASK_OURS, [lab.trees.layer("core")], url),
             GOOGLES: _run(

@@ -18,7 +18,7 @@ from infra.local.serving import free_port
 from infra.local.standins import gemini, upstash
 from tests.support import cloud, grants, write_orders
 from tests.support.lambdas import Api, Poller
-from tests.support.standins import StandIn, served
+from tests.support.standins import StandIn, run_app
 from tests.support.template import PROMPT_QUEUES, QUEUES, Values
 from tests.support.wire import WIRE, Wire
 
@@ -92,7 +92,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 def redis_url(valkey: ValkeyServer, values: Values) -> Iterator[str]:
     """The URL of the stand-in for Upstash."""
     port = urlsplit(values.refs["UpstashUrl"]).port or 0
-    with served(lambda: upstash.create_app(valkey.host, valkey.port, UPSTASH_TOKEN), port) as url:
+    with run_app(lambda: upstash.create_app(valkey.host, valkey.port, UPSTASH_TOKEN), port) as url:
         yield url
 
 
@@ -100,7 +100,7 @@ def redis_url(valkey: ValkeyServer, values: Values) -> Iterator[str]:
 def gemini_url(values: Values) -> Iterator[str]:
     """The URL of the stand-in for Gemini."""
     port = urlsplit(values.refs["GeminiEndpoint"]).port or 0
-    with served(lambda: gemini.create_app(GEMINI_KEY), port) as url:
+    with run_app(lambda: gemini.create_app(GEMINI_KEY), port) as url:
         yield url
 
 

@@ -23,7 +23,7 @@ from infra.stages import deploy, destroy, put_secrets, stack
 from infra.stages.put_secrets import Secret
 from infra.stages.stage import Stage
 from tests.support import stage_commands
-from tests.support.standins import served
+from tests.support.standins import run_app
 
 TOKEN = "AXhyASQgNjE2ODk0YzUtZmI4"
 GIVEN = {"upstash-token": TOKEN, "gemini-api-key": "AIzaSyD-aaaaaaaaaaaaaaaaaaaa"}
@@ -369,7 +369,7 @@ def test_a_command_uses_the_session_of_aws_sso_login(tmp_path: Path) -> None:
         app.router.add_get("/federation/credentials", credentials)
         return app
 
-    with served(portal) as url:
+    with run_app(portal) as url:
         done = run("status", "dev", home=tmp_path, AWS_ENDPOINT_URL_SSO=url, **sso)
     assert done.stdout == SHOWN % "eu-west-1"
 

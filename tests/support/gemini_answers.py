@@ -21,7 +21,7 @@ from infra.local.serving import HOST, free_port
 from infra.local.standins import gemini
 from infra.local.standins.gemini import BLOCK_REASONS, FINISH_REASONS, reply_to, tokens
 from tests.support import certificates
-from tests.support.standins import StandIn, served
+from tests.support.standins import StandIn, run_app
 
 KEY, WRONG_KEY, NO_SERVERS_KEY = "right-key", "wrong-key", "key-without-server"
 TLS_KEY, IMPOSTORS_KEY = "key-for-tls", "key-for-another-host"
@@ -528,11 +528,11 @@ def _services() -> Iterator[_Services]:
 
     with (
         TemporaryDirectory() as folder,
-        served(lambda: gemini.create_app(KEY)) as google,
-        served(
+        run_app(lambda: gemini.create_app(KEY)) as google,
+        run_app(
             lambda: gemini.create_app(TLS_KEY), tls=certificates.make(Path(folder, "it"))
         ) as tls,
-        served(ssm) as parameters,
+        run_app(ssm) as parameters,
     ):
         yield _Services(
             google=StandIn(google),

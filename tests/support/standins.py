@@ -16,7 +16,7 @@ from infra.local.standins.stripe.protocol import Json
 
 
 @contextmanager
-def served(
+def run_app(
     create: Callable[[], web.Application], port: int = 0, tls: ssl.SSLContext | None = None
 ) -> Iterator[str]:
     """Serve an application from another thread while the block runs; yield the URL."""

@@ -11,7 +11,7 @@ from infra.local.standins import gemini
 from infra.stages import check_models, deploy
 from infra.stages import stage as stages
 from infra.stages.stage import Stage
-from tests.support.standins import served
+from tests.support.standins import run_app
 
 KEY = "a-key"
 WITHOUT_37 = [name for name in gemini.MODELS if name != "gemini-3.7-flash"]
@@ -25,7 +25,7 @@ def google(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_models_that_answer_prompts_are_read_from_googles_list(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with served(lambda: gemini.create_app(KEY)) as url:
+    with run_app(lambda: gemini.create_app(KEY)) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         assert gemini_sdk.list_served(KEY) == set(gemini.MODELS) - {"gemini-embedding-2"}
 
@@ -34,7 +34,7 @@ def test_only_models_that_answer_prompts_are_read_from_googles_list(
 def test_a_catalogue_that_google_serves_passes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with served(lambda: gemini.create_app(KEY)) as url:
+    with run_app(lambda: gemini.create_app(KEY)) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         assert check_models.main([]) == 0
     shown = capsys.readouterr().out
@@ -46,7 +46,7 @@ def test_a_catalogue_that_google_serves_passes(
 def test_a_model_that_is_not_served_fails_and_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with served(lambda: gemini.create_app(KEY, models=WITHOUT_37)) as url:
+    with run_app(lambda: gemini.create_app(KEY, models=WITHOUT_37)) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         assert check_models.main([]) == 1
     printed = capsys.readouterr()
@@ -61,7 +61,7 @@ def test_a_model_that_is_not_served_fails_and_is_named(
 def test_a_list_that_cannot_be_read_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with served(lambda: gemini.create_app("another-key")) as url:
+    with run_app(lambda: gemini.create_app("another-key")) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         assert check_models.main([]) == 1
     assert "API key not valid" in capsys.readouterr().err
@@ -93,7 +93,7 @@ def test_a_patch_that_makes_the_catalogue_invalid_stops_a_deployment(patch: str)
 def test_make_up_shows_the_models_and_warns_of_those_that_a_real_key_may_not_use(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with served(lambda: gemini.create_app(KEY, models=WITHOUT_37)) as url:
+    with run_app(lambda: gemini.create_app(KEY, models=WITHOUT_37)) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         up._show_models()
         monkeypatch.setenv("GEMINI_API_KEY", "another-key")

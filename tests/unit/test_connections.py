@@ -8,7 +8,7 @@ from aiohttp import web
 
 from geminichat.clients import connections
 from geminichat.clients.connections import Posted
-from tests.support.standins import served
+from tests.support.standins import run_app
 
 CONNECTION = "L0SM9cOFvHcCIhw="
 
@@ -40,14 +40,14 @@ def app(status: int, delay: float = 0) -> web.Application:
 def test_a_frame_is_posted_once_whatever_the_answer_is(
     status: int, expected: Posted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with served(lambda: app(status)) as url:
+    with run_app(lambda: app(status)) as url:
         monkeypatch.setenv("LIVE_CONNECTIONS_URL", f"{url}/live")
         assert connections.post(CONNECTION, b"{}") is expected
     assert requests == [("POST", "/live/%40connections/L0SM9cOFvHcCIhw%3D", b"{}")]
 
 
 def test_a_post_without_an_answer_takes_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(lambda: app(200, delay=3)) as url:
+    with run_app(lambda: app(200, delay=3)) as url:
         monkeypatch.setenv("LIVE_CONNECTIONS_URL", f"{url}/live")
         began = time.monotonic()
         assert connections.post(CONNECTION, b"{}") is Posted.REFUSED
@@ -62,7 +62,7 @@ def test_a_connection_is_closed_unless_it_is_gone(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with served(lambda: app(status)) as url:
+    with run_app(lambda: app(status)) as url:
         monkeypatch.setenv("LIVE_CONNECTIONS_URL", f"{url}/live")
         connections.close(CONNECTION)
     assert requests == [("DELETE", "/live/%40connections/L0SM9cOFvHcCIhw%3D", b"")]

@@ -26,7 +26,7 @@ from tests.support.gemini_answers import (
     ask_googles,
     ask_ours,
 )
-from tests.support.standins import StandIn, served
+from tests.support.standins import StandIn, run_app
 
 PYTHON = [sys.executable, "-W", "ignore"]
 
@@ -139,7 +139,7 @@ def test_tokens_are_counted_as_billed_in_1000_random_exchanges_with_thoughts(
         made.router.add_post("/v1beta/models/{call}", answer)
         return made
 
-    with served(app) as url:
+    with run_app(app) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         for _, text, billed in exchanges:
             question = client.Question(model="gemini-3.6-flash", prompt="Hello")
@@ -150,7 +150,7 @@ def test_tokens_are_counted_as_billed_in_1000_random_exchanges_with_thoughts(
 
 @pytest.mark.usefixtures("key")
 def test_a_stopped_generation_keeps_the_text_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(lambda: gemini.create_app("key")) as url:
+    with run_app(lambda: gemini.create_app("key")) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         events = [_event({"text": f"{number} "}) for number in range(50)]
         StandIn(url).fault("answer", events=events, pause=0.05)
@@ -169,7 +169,7 @@ def test_a_stopped_generation_keeps_the_text_so_far(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("key")
 def test_a_generation_is_stopped_before_its_first_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(lambda: gemini.create_app("key")) as url, ThreadPoolExecutor() as pool:
+    with run_app(lambda: gemini.create_app("key")) as url, ThreadPoolExecutor() as pool:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         StandIn(url).fault("stall", seconds=5)
         question = client.Question(model="gemini-3.6-flash", prompt="Hello")
@@ -184,7 +184,7 @@ def test_a_generation_is_stopped_before_its_first_piece(monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("key")
 def test_a_stop_after_the_end_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(lambda: gemini.create_app("key")) as url:
+    with run_app(lambda: gemini.create_app("key")) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         question = client.Question(model="gemini-3.6-flash", prompt="Hello")
         generation = client.Generation(question, silence=5, whole=10)
@@ -201,7 +201,7 @@ def test_a_stop_after_the_end_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
 def test_an_absurd_token_count_is_bounded(
     prompt: int, total: int, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with served(lambda: gemini.create_app("key")) as url:
+    with run_app(lambda: gemini.create_app("key")) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         event = _event({"text": "Hello."})
         event["candidates"][0]["finishReason"] = "STOP"
@@ -217,7 +217,7 @@ def test_the_reason_does_not_contain_an_api_key_that_google_repeats(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client, "secret", lambda _: "AIzaSecret")
-    with served(lambda: gemini.create_app("AIzaSecret")) as url:
+    with run_app(lambda: gemini.create_app("AIzaSecret")) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         message = "Consumer 'api_key:AIzaSecret' has been suspended."
         StandIn(url).fault("error", status=403, message=message)

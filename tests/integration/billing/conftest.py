@@ -9,14 +9,14 @@ from infra.local.standins.stripe import Endpoint, create_app
 from tests.support.billing import KEY, SECRET, set_secrets
 from tests.support.lambdas import Api
 from tests.support.person import Person
-from tests.support.standins import Stripe, served
+from tests.support.standins import Stripe, run_app
 from tests.support.template import Values
 
 
 @pytest.fixture(scope="session")
 def stripe_url(values: Values) -> Iterator[str]:
     port = urlsplit(values.refs["StripeEndpoint"]).port or 0
-    with served(lambda: create_app(KEY, Endpoint(secrets=[SECRET])), port) as url:
+    with run_app(lambda: create_app(KEY, Endpoint(secrets=[SECRET])), port) as url:
         yield url
 
 

@@ -11,7 +11,7 @@ from tests.support.billing import reconcile, set_secrets
 from tests.support.lagging_index import delay_index
 from tests.support.lambdas import invoke
 from tests.support.person import Person
-from tests.support.standins import served
+from tests.support.standins import run_app
 from tests.support.template import Values
 from tests.support.wire import Wire
 
@@ -142,7 +142,7 @@ def test_a_stripe_key_of_another_account_ends_no_plan(
 ) -> None:
     """The operator configured a key that knows no customer: every user keeps the plan."""
     other_key = "sk_test_other_account"
-    with served(lambda: create_app(other_key)) as url:
+    with run_app(lambda: create_app(other_key)) as url:
         monkeypatch.setenv("STRIPE_ENDPOINT", url)
         set_secrets(key=other_key)
         with pytest.raises(RuntimeError, match="not compared"):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.sockets import Connections
-from tests.support.standins import served
+from tests.support.standins import run_app
 from tests.support.template import Values
 
 
@@ -14,5 +14,5 @@ from tests.support.template import Values
 def connections(values: Values) -> Iterator[Connections]:
     """The @connections API without posts."""
     api = Connections()
-    with served(api.create_app, urlsplit(values.refs["GatewayEndpoint"]).port or 0):
+    with run_app(api.create_app, urlsplit(values.refs["GatewayEndpoint"]).port or 0):
         yield api

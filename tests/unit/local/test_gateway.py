@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from infra.local.cloud.gateway import IN_FLIGHT, MAX_BODY, Gateway
-from tests.support.standins import served
+from tests.support.standins import run_app
 
 PREFIX = "/_aws/execute-api/api1/$default"
 
@@ -62,11 +62,11 @@ def behind() -> Behind:
 
 @pytest.fixture
 def front(behind: Behind) -> Iterator[httpx.Client]:
-    with served(behind.create_app) as aws_url:
+    with run_app(behind.create_app) as aws_url:
         gateway = Gateway(aws_url, timeout=1.0)
         gateway.open("api1", "live1")
         with (
-            served(gateway.create_app) as url,
+            run_app(gateway.create_app) as url,
             httpx.Client(base_url=url, timeout=10, trust_env=False) as client,
         ):
             yield client
@@ -74,8 +74,8 @@ def front(behind: Behind) -> Iterator[httpx.Client]:
 
 def test_before_the_front_is_opened_it_answers_that_the_system_is_starting(behind: Behind) -> None:
     with (
-        served(behind.create_app) as aws_url,
-        served(Gateway(aws_url).create_app) as url,
+        run_app(behind.create_app) as aws_url,
+        run_app(Gateway(aws_url).create_app) as url,
     ):
         answer = httpx.get(url, trust_env=False)
     assert answer.status_code == 503

@@ -13,7 +13,7 @@ from google.generativeai.types import GenerateContentResponse, RequestOptions
 from geminichat.domain import titles
 from infra.local.standins import gemini
 from infra.local.standins.gemini import reply_to, tokens
-from tests.support.standins import StandIn, served
+from tests.support.standins import StandIn, run_app
 
 MODEL = "gemini-2.5-flash"
 PATIENCE = RequestOptions(timeout=2, retry=None)
@@ -303,7 +303,7 @@ def test_a_title_has_the_first_words_of_the_prompt_and_none_of_the_reply() -> No
 
 
 def test_every_answer_waits_for_the_configured_delay(api_key: str) -> None:
-    with served(lambda: gemini.create_app(api_key, delay=0.3)) as url:
+    with run_app(lambda: gemini.create_app(api_key, delay=0.3)) as url:
         connect(StandIn(url), api_key)
         started = time.monotonic()
         assert ask("Hello").text == "You said: Hello (turn 1)"

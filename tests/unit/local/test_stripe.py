@@ -19,7 +19,7 @@ from infra.local.standins.stripe.events import OLD_API_VERSION
 from infra.local.standins.stripe.ledger import months_later
 from infra.local.standins.stripe.protocol import parse_form
 from tests.support.parallel import wait_until
-from tests.support.standins import Stripe, served
+from tests.support.standins import Stripe, run_app
 
 KEY = "sk_test_local"
 SECRET = "whsec_local"
@@ -28,7 +28,7 @@ DAY = 86_400
 
 @pytest.fixture
 def standin() -> Iterator[Stripe]:
-    with served(lambda: create_app(KEY)) as url:
+    with run_app(lambda: create_app(KEY)) as url:
         yield Stripe(url, KEY)
 
 
@@ -505,7 +505,7 @@ class Inbox:
 @pytest.fixture
 def inbox(standin: Stripe) -> Iterator[Inbox]:
     inbox = Inbox()
-    with served(inbox.create_app) as url:
+    with run_app(inbox.create_app) as url:
         standin.endpoint(url=f"{url}/hook", secrets=[SECRET])
         yield inbox
         standin.endpoint(url="")
@@ -566,7 +566,7 @@ def test_an_endpoint_of_an_older_api_version_receives_older_shapes(
 
 
 def test_a_live_mode_key_creates_live_mode_objects() -> None:
-    with served(lambda: create_app("sk_live_local")) as url:
+    with run_app(lambda: create_app("sk_live_local")) as url:
         live = Stripe(url, "sk_live_local")
         assert new_customer(sdk(live, "sk_live_local")).livemode
         assert live.events()[0]["event"]["livemode"] is True
@@ -580,26 +580,26 @@ def test_the_state_is_kept_in_a_file_and_undelivered_events_are_delivered_later(
 ) -> None:
     began = int(time.time())
     file = tmp_path / "data" / "stripe.json"
-    with served(lambda: create_app(KEY, file=file)) as url:
+    with run_app(lambda: create_app(KEY, file=file)) as url:
         before = Stripe(url, KEY)
         subscription = subscribe(sdk(before), before)
         before.advance(3600)
     inbox = Inbox()
-    with served(inbox.create_app) as hook:
+    with run_app(inbox.create_app) as hook:
         endpoint = Endpoint(f"{hook}/hook", [SECRET])
-        with served(lambda: create_app(KEY, endpoint, file=file)) as url:
+        with run_app(lambda: create_app(KEY, endpoint, file=file)) as url:
             after = Stripe(url, KEY)
             kept = sdk(after).v1.subscriptions.retrieve(subscription.id)
             assert kept.to_dict() == subscription.to_dict()
             assert after.ask("GET", "/_clock")["now"] >= began + 3600
             wait_until(lambda: len(inbox.got) == 8)
-    with served(lambda: create_app(KEY, file=file)) as url:
+    with run_app(lambda: create_app(KEY, file=file)) as url:
         assert Stripe(url, KEY).events() == []
 
 
 def test_stalled_answers_do_not_delay_the_shutdown() -> None:
     began = time.monotonic()
-    with served(lambda: create_app(KEY)) as url:
+    with run_app(lambda: create_app(KEY)) as url:
         standin = Stripe(url, KEY)
         standin.fault("stall", match="GET /v1/customers")
         with pytest.raises(stripe.APIConnectionError):
@@ -623,11 +623,11 @@ def test_the_endpoint_subscribes_to_the_events_that_the_webhook_handles(
 
 def test_the_clock_continues_in_the_next_run(tmp_path: Path) -> None:
     file = tmp_path / "stripe.json"
-    with served(lambda: create_app(KEY, file=file)) as url:
+    with run_app(lambda: create_app(KEY, file=file)) as url:
         standin = Stripe(url, KEY)
         standin.advance(DAY)
         before = subscribe(sdk(standin), standin)
-    with served(lambda: create_app(KEY, file=file)) as url:
+    with run_app(lambda: create_app(KEY, file=file)) as url:
         standin = Stripe(url, KEY)
         standin.advance(32 * DAY)
         renewed = sdk(standin).v1.subscriptions.retrieve(before.id)

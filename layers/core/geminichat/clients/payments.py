@@ -181,11 +181,11 @@ def find_customer(user_id: str, attempt: int, *, other_than: str | None) -> str 
     search only the newest customers are found.
     """
     with _translate_errors():
-        found = _find_customers(_client(PATIENT, retries=1), user_id, recent=bool(attempt))
+        found = _list_customers(_client(PATIENT, retries=1), user_id, recent=bool(attempt))
         return next((customer_id for customer_id in found if customer_id != other_than), None)
 
 
-def _find_customers(client: "stripe.StripeClient", user_id: str, *, recent: bool) -> Iterator[str]:
+def _list_customers(client: "stripe.StripeClient", user_id: str, *, recent: bool) -> Iterator[str]:
     """Yield the ids of the customers created for a user, some of them twice or deleted by now."""
     ours = _metadata(user_id)
     found = _search_customers(client, ours)
@@ -231,7 +231,7 @@ def delete_customers(user_id: str, stored: str | None) -> None:
     client = _client(PATIENT, retries=1)
     with _translate_errors():
         known = [stored] if stored else []
-        for customer_id in sorted({*known, *_find_customers(client, user_id, recent=True)}):
+        for customer_id in sorted({*known, *_list_customers(client, user_id, recent=True)}):
             if _is_known(client, customer_id):
                 _expire_checkouts(client, customer_id)
                 client.raw_request("delete", _path(CUSTOMERS, customer_id))

@@ -9,7 +9,7 @@ from collections import Counter
 from datetime import datetime
 
 READS = 600
-"""Reads per user, minute and sandbox; a client that polls four times a second sends 240."""
+"""Reads per user, minute and sandbox; a client that polls four times per second sends 240."""
 WINDOW = 60
 """Seconds."""
 

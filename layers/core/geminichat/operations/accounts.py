@@ -110,7 +110,7 @@ def _begin_session(
     if user is None:
         raise Contended()
     users.require_not_banned(user)
-    removed = _find_added_after(record, user, now) if record.replaced else []
+    removed = _list_added_after(record, user, now) if record.replaced else []
     if record.replaced and not _can_restore(identity, removed):
         return _register(identity, record, used, now)
     since = int(now.timestamp()) if record.replaced else int(user.devices_since)
@@ -227,7 +227,7 @@ def _reset(
     if user is None:
         raise InvalidCode() if record.replaced else Contended()
     users.require_not_banned(user)
-    removed = _find_added_after(record, user, now)
+    removed = _list_added_after(record, user, now)
     if not record.replaced:
         changes = [users.reset_password(user, password_hash, removed, now), *_free(removed, user)]
     elif _can_restore(identity, removed):
@@ -322,7 +322,7 @@ def remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:
     return [users.remove(record.user_id), purges.schedule_soon(record.user_id, now)]
 
 
-def _find_added_after(record: IdentityRecord, user: User, now: datetime) -> list[Identity]:
+def _list_added_after(record: IdentityRecord, user: User, now: datetime) -> list[Identity]:
     """Return the user's identities that were proven after the record's, in the last seven days."""
     others = [one for one in users.identities_of(user) if one.key != record.identity]
     since = max(record.since, times.text(now - identities.WAY_BACK))

@@ -179,7 +179,7 @@ class LiveReply:
                 self._changed.wait_for(
                     lambda: again or self._text.size > shown or self._over.is_set()  # noqa: B023
                 )
-                frame = self._again() if again else self._newest_frame()
+                frame = self._again_frame() if again else self._newest_frame()
                 size = shown if again else self._text.size
             if frame is None or connection_id not in self._watchers.connections:
                 break
@@ -205,7 +205,7 @@ class LiveReply:
         if (rest := since + FAST - time.monotonic()) > 0:
             time.sleep(rest)
 
-    def _again(self) -> Frame:
+    def _again_frame(self) -> Frame:
         return AgainFrame(message_id=self._message_id, attempt=self._prompt.attempt)
 
     def _newest_frame(self) -> Frame | None:

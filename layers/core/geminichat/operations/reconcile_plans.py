@@ -34,7 +34,7 @@ def reconcile(until: float, *, dry_run: bool) -> tuple[dict[str, int], list[str]
     }
     changes: list[str] = []
     may_be_other_account = stored.keys().isdisjoint(at_stripe)
-    for user_id, customer_id in _find_differences(stored, at_stripe):
+    for user_id, customer_id in _list_differences(stored, at_stripe):
         if time.monotonic() > until:
             counts["left"] += 1
             continue
@@ -49,7 +49,7 @@ def reconcile(until: float, *, dry_run: bool) -> tuple[dict[str, int], list[str]
     return {**counts, "fixed": len(changes)}, changes
 
 
-def _find_differences(
+def _list_differences(
     stored: Mapping[str, Subscription], at_stripe: Mapping[str, CustomerState]
 ) -> Iterator[tuple[str, str]]:
     """Yield the user id and the customer id of each user for whom the two sides differ."""

@@ -105,7 +105,7 @@ def finish(user_id: str) -> None:
     Purge(user_id).delete()
 
 
-def find_due(now: datetime) -> list[Purge]:
+def list_due(now: datetime) -> list[Purge]:
     """Return purges that are due, the oldest first, as many as one call yields."""
     page = Purge.by_due_date.query(ALL, Purge.due_at <= int(now.timestamp()), limit=100)
     return list(page)
