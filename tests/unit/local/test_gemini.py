@@ -36,15 +36,6 @@ def ask(
     return asked.generate_content(contents, request_options=PATIENCE)
 
 
-def test_the_reply_repeats_the_prompt() -> None:
-    answer = ask("Hello")
-    assert answer.text == "You said: Hello (turn 1)"
-    assert answer.candidates[0].finish_reason.name == "STOP"
-    assert answer.usage_metadata.prompt_token_count == tokens("Hello") == 2
-    assert answer.usage_metadata.candidates_token_count == tokens(answer.text)
-    assert answer.usage_metadata.total_token_count == 2 + tokens(answer.text)
-
-
 def test_the_reply_shows_history_and_system_instruction() -> None:
     history = [
         {"role": "user", "parts": ["Hello"]},
@@ -75,13 +66,6 @@ def test_a_longer_reply_than_allowed_is_cut_off() -> None:
     assert answer.candidates[0].finish_reason.name == "MAX_TOKENS"
 
 
-def test_a_wrong_key_is_refused_as_google_does(google: StandIn) -> None:
-    connect(google, "guess")
-    with pytest.raises(exceptions.BadRequest, match="API key not valid") as refused:
-        ask("Hello")
-    assert refused.value.details[0]["reason"] == "API_KEY_INVALID"
-
-
 def test_a_missing_key_is_forbidden_and_a_key_in_the_query_is_accepted(
     google: StandIn, api_key: str
 ) -> None:
@@ -91,11 +75,6 @@ def test_a_missing_key_is_forbidden_and_a_key_in_the_query_is_accepted(
     answer = httpx.post(url, json=body, params={"key": api_key})
     assert answer.status_code == 200
     assert answer.json()["candidates"][0]["finishReason"] == "STOP"
-
-
-def test_an_unknown_model_is_not_found() -> None:
-    with pytest.raises(exceptions.NotFound, match="models/gpt-5 is not found"):
-        ask("Hello", model="gpt-5")
 
 
 @pytest.mark.parametrize(
@@ -137,43 +116,6 @@ def test_the_stand_in_for_gemini_records_the_requests(google: StandIn) -> None:
 class TestFaults:
     """The faults of the stand-in as the SDK reports them."""
 
-    def test_a_fault_429_names_its_retry_delay(self, google: StandIn) -> None:
-        google.fault("error", status=429, retryDelay="7s")
-        with pytest.raises(exceptions.TooManyRequests) as refused:
-            ask("Hello")
-        [details] = refused.value.details
-        assert details == {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7s"}
-        assert ask("Hello").text == "You said: Hello (turn 1)"
-
-    @pytest.mark.parametrize(
-        ("status", "error"),
-        [
-            (400, exceptions.BadRequest),
-            (403, exceptions.Forbidden),
-            (404, exceptions.NotFound),
-            (500, exceptions.InternalServerError),
-            (503, exceptions.ServiceUnavailable),
-            (504, exceptions.GatewayTimeout),
-        ],
-    )
-    def test_the_sdk_raises_every_other_error_status(
-        self, google: StandIn, status: int, error: type[Exception]
-    ) -> None:
-        google.fault("error", status=status, message="So it goes.")
-        with pytest.raises(error, match=r"So it goes\."):
-            ask("Hello")
-
-    def test_a_stall_outlasts_the_deadline(self, google: StandIn) -> None:
-        google.fault("stall", seconds=1)
-        asked = genai.GenerativeModel(MODEL)
-        with pytest.raises(requests.exceptions.ReadTimeout):
-            asked.generate_content("Hello", request_options=RequestOptions(timeout=0.3, retry=None))
-
-    def test_a_dropped_connection_breaks_the_answer(self, google: StandIn) -> None:
-        google.fault("drop")
-        with pytest.raises(requests.exceptions.RequestException):
-            ask("Hello")
-
     def test_a_dropped_stream_breaks_after_its_first_piece(self, google: StandIn) -> None:
         google.fault("drop")
         asked = genai.GenerativeModel(MODEL)
@@ -182,43 +124,6 @@ class TestFaults:
         assert next(chunks).text == "You said"
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             next(chunks)
-
-    def test_the_fault_garbage_is_not_json(self, google: StandIn) -> None:
-        google.fault("garbage")
-        with pytest.raises(Exception, match=r"Failed to load JSON|Expecting value"):
-            ask("Hello")
-
-    def test_a_blocked_prompt_has_no_candidate(self, google: StandIn) -> None:
-        google.fault("blocked", reason="PROHIBITED_CONTENT")
-        answer = ask("Hello")
-        assert list(answer.candidates) == []
-        assert answer.prompt_feedback.block_reason.name == "PROHIBITED_CONTENT"
-
-    def test_a_safety_finish_has_no_text(self, google: StandIn) -> None:
-        google.fault("finish")
-        answer = ask("Hello")
-        assert answer.candidates[0].finish_reason.name == "SAFETY"
-        assert list(answer.candidates[0].content.parts) == []
-
-    def test_an_empty_answer_of_the_stand_in_names_no_reason(self, google: StandIn) -> None:
-        google.fault("empty")
-        answer = ask("Hello")
-        assert list(answer.candidates) == []
-        assert answer.prompt_feedback.block_reason == 0
-
-    def test_the_fault_no_text_answers_a_candidate_without_parts(self, google: StandIn) -> None:
-        google.fault("no-text")
-        answer = ask("Hello")
-        assert answer.candidates[0].finish_reason.name == "STOP"
-        assert list(answer.candidates[0].content.parts) == []
-
-    def test_a_thought_is_a_part_that_the_sdk_shows_as_text(self, google: StandIn) -> None:
-        google.fault("thought", tokens=661)
-        answer = ask("Hello")
-        parts = answer.candidates[0].content.parts
-        assert [part.text for part in parts] == [gemini.THOUGHT, "You said: Hello (turn 1)"]
-        used = answer.usage_metadata
-        assert used.total_token_count == tokens("Hello") + 661 + used.candidates_token_count
 
     def test_a_fault_that_names_a_model_affects_that_model_only(self, google: StandIn) -> None:
         google.fault("retired", model="gemini-2.5", times="always")
@@ -246,12 +151,6 @@ class TestFaults:
             began = time.monotonic()
             assert httpx.post(url, json=body, headers=key, params=sse).text == text
             assert time.monotonic() - began >= 0.3
-
-    def test_the_fault_max_tokens_cuts_the_reply_off(self, google: StandIn) -> None:
-        google.fault("max-tokens")
-        answer = ask("Hello")
-        assert "You said: Hello (turn 1)".startswith(answer.text)
-        assert answer.candidates[0].finish_reason.name == "MAX_TOKENS"
 
     def test_a_fault_with_a_match_affects_one_room_only(self, google: StandIn) -> None:
         google.fault("error", match="Hello, room 2", times="always")
