@@ -124,66 +124,6 @@ def test_a_second_identity_is_added_to_an_account_and_one_of_its_kind_replaced(
     assert "was replaced" in ann.messages()[-1]
 
 
-PAIR = ("token", "refreshToken")
-
-
-def test_a_refresh_token_yields_one_pair_and_ends_its_session_when_it_is_reused_later(
-    stack: RunningStack,
-) -> None:
-    ann = Person(stack.api)
-    first = post(ann, "signup", 201, password=FIRST)
-    second = send(stack.api, "refresh", {"refreshToken": first["refreshToken"]})
-    same = send(stack.api, "refresh", {"refreshToken": first["refreshToken"]})
-    assert [same[name] for name in PAIR] == [second[name] for name in PAIR]
-    assert me(stack, second["token"]).status_code == 200
-    third = send(stack.api, "refresh", {"refreshToken": second["refreshToken"]})
-    reused = send(stack.api, "refresh", {"refreshToken": first["refreshToken"]}, 401)
-    assert reused["type"].endswith(":token-reused")
-    send(stack.api, "refresh", {"refreshToken": third["refreshToken"]}, 401)
-    assert me(stack, third["token"]).status_code == 401
-
-
-def test_logout_ends_one_session_or_all(stack: RunningStack) -> None:
-    ann = Person(stack.api)
-    here = post(ann, "signup", 201, password=FIRST)
-    there, elsewhere = (post(ann, "login", password=FIRST) for _ in range(2))
-    send(stack.api, "logout", token=here["token"])
-    assert me(stack, here["token"]).status_code == 401
-    assert me(stack, there["token"]).status_code == 200
-    send(stack.api, "logout", {"everywhere": True}, token=there["token"])
-    assert me(stack, elsewhere["token"]).status_code == 401
-
-
-def test_wrong_passwords_are_followed_by_pauses_except_for_a_known_device(
-    stack: RunningStack,
-) -> None:
-    ann = Person(stack.api)
-    post(ann, "send-otp")
-    device = post(ann, "verify-otp", otp=ann.code())["deviceToken"]
-    for _ in range(6):
-        post(ann, "login", 401, password=SECOND)
-    answer = stack.http.post("/auth/login", json=ann.named | {"password": FIRST})
-    assert answer.status_code == 429
-    assert int(answer.headers["retry-after"]) >= 1
-    post(ann, "login", 401, password=SECOND, deviceToken=device)
-
-
-@pytest.mark.parametrize(
-    ("body", "pointers"),
-    [
-        ({"mobile": {"$gt": ""}}, ["/mobile"]),
-        ({"email": "\u0430nn@example.com", "password": FIRST}, ["/email"]),
-        ({"email": "ann@example.com", "password": "correct\0horse"}, ["/password"]),
-        ({}, ["/email", "/mobile"]),
-    ],
-)
-def test_an_invalid_sign_up_is_a_400_with_a_pointer(
-    stack: RunningStack, body: dict[str, Any], pointers: list[str]
-) -> None:
-    problem = send(stack.api, "signup", body, 400)
-    assert [error["pointer"] for error in problem["errors"]] == pointers
-
-
 def test_a_signing_key_is_added_without_ending_a_session(stack: RunningStack, ann: Person) -> None:
     token = post(ann, "signup", 201, password=FIRST)["token"]
     done = stack.run("rotate_signing_keys")

@@ -138,21 +138,6 @@ def test_frames_of_interleaved_users_reach_their_own_sockets_only(stack: Running
     asyncio.run(run())
 
 
-def test_the_ninth_connection_closes_the_first(stack: RunningStack) -> None:
-    ann = stack.new_user()
-
-    async def run() -> None:
-        async with aiohttp.ClientSession(stack.url) as http:
-            sockets = [await http.ws_connect(await address_of(http, ann)) for _ in range(9)]
-            assert (await sockets[0].receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
-            assert len(connection_of(stack, ann)) == 8
-            for socket in sockets[1:]:
-                assert not socket.closed
-                await socket.close()
-
-    asyncio.run(run())
-
-
 @pytest.mark.parametrize("how", ["logout", "password", "deletion"])
 def test_an_ended_session_receives_no_frame_after_two_seconds(
     stack: RunningStack, how: str

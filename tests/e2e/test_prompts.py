@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 
-import pytest
-
 from tests.support.deployed import RunningStack
 from tests.support.parallel import wait_until
 from tests.support.person import Person
@@ -147,39 +145,6 @@ def test_a_prompt_leaves_a_dead_letter_if_gemini_refuses_the_service(
     assert max(counted) >= alarm["Threshold"], "the alarm for dead letters would not fire"
 
 
-def test_the_rooms_instruction_is_sent_with_its_prompts(stack: RunningStack) -> None:
-    user = stack.new_proven_user()
-    answer = stack.http.post(
-        "/chatroom",
-        json={"systemInstruction": "Be brief.", "model": "gemini-3.6-flash"},
-        headers=user.headers,
-    )
-    room = answer.json()["data"]["id"]
-    message = user.wait(room, user.ask(room, "Hello"))
-    assert message["reply"]["content"] == "You said: Hello (turn 1; told: Be brief.)"
-    assert message["reply"]["model"] == "gemini-3.6-flash"
-    assert message["reply"]["usage"]["outputTokens"] > 0
-
-
-def test_a_sixth_prompt_of_the_day_is_refused(stack: RunningStack) -> None:
-    user = stack.new_user()
-    room = user.open_room("Six")
-    answers = []
-    for number in range(6):
-        body = {"content": f"{number}"}
-        answers.append(
-            stack.http.post(f"/chatroom/{room}/message", json=body, headers=user.headers)
-        )
-        if answers[-1].status_code == 202:
-            user.wait(room, answers[-1].json()["data"]["messageId"])
-    assert [answer.status_code for answer in answers] == [202] * 5 + [429]
-    problem = answers[-1].json()
-    assert problem["type"].endswith("quota-exceeded")
-    assert problem["resetsAt"].endswith("T00:00:00.000Z")
-    assert int(answers[-1].headers["retry-after"]) > 0
-    assert answers[-1].headers["ratelimit"].startswith('"day";r=0;')
-
-
 @contextmanager
 def without_grant(stack: RunningStack, function: str, action: str) -> Iterator[None]:
     """Remove one action from a deployed function's role within the block."""
@@ -222,16 +187,3 @@ def test_a_function_without_a_grant_fails_with_access_denied(stack: RunningStack
         assert "AccessDenied" in logged
         assert "dynamodb:PutItem" in logged
     assert stack.http.post("/chatroom", json={}, headers=user.headers).status_code == 201
-
-
-@pytest.mark.parametrize("fault", ["blocked", "finish"])
-def test_a_declined_prompt_fails_at_once_and_leaves_no_dead_letter(
-    stack: RunningStack, fault: str
-) -> None:
-    user = stack.new_user()
-    room = user.open_room("Declined")
-    stack.gemini.fault(fault)
-    message = user.wait(room, user.ask(room, "Do harm"))
-    assert message["error"]["code"] == "blocked"
-    assert len(stack.gemini.requests()) == 1
-    assert room not in stack.rooms_of_dead_letters()
