@@ -14,7 +14,7 @@ sys.dont_write_bytecode = True  # a __pycache__ in layers/ would look like a cha
 set_environment()
 
 OWN_SYSTEM = ("test_artefacts.py", "test_lifecycle.py", "test_restart.py")
-"""Files of end-to-end tests that do not use a system that others share."""
+"""End-to-end test files that start a system of their own."""
 SECOND_SYSTEM = (
     "test_console.py",
     "test_docs_page.py",
@@ -22,7 +22,7 @@ SECOND_SYSTEM = (
     "test_prompts.py",
     "test_subscription.py",
 )
-"""Files of end-to-end tests that take as long as all others and share a second system."""
+"""End-to-end test files that share a second system; they take as long as all other files."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -39,14 +39,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Refuse parameters in a set: each process would order them in its own way."""
+    """Refuse parameters in a set, because each process would order them differently."""
     for mark in item.iter_markers("parametrize"):
         if isinstance(mark.args[1], set | frozenset):
             raise pytest.UsageError(f"{item.nodeid}: take a list of parameters, not a set.")
 
 
 def scope_of(test: str) -> str:
-    """Return the tests that one process runs as a whole: one test, or all of a shared system."""
+    """Return the name of the group of tests that one process runs: one test or a shared system."""
     path = test.partition("::")[0]
     if not path.startswith("tests/e2e/") or path.endswith(OWN_SYSTEM):
         return test

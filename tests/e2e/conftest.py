@@ -1,4 +1,4 @@
-"""The deployed stack, started once per run on free ports, with a data folder of its own."""
+"""The deployed stack, started once per run on free ports in a new data folder."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def system(
 ) -> Iterator[RunningStack]:
     """The whole system, deployed from the template; Gemini replies without a delay.
 
-    At the end its log is searched for every secret of the run.
+    At the end its log must contain no secret of the run.
     """
     folder = tmp_path_factory.mktemp("stack") / "with a space"
     with run_system(folder, "--gemini-delay", "0") as found:
@@ -43,7 +43,7 @@ def assert_no_secret_is_logged(system: RunningStack, secrets_used: set[str]) -> 
 
 @pytest.fixture
 def stack(system: RunningStack, secrets_used: set[str]) -> Iterator[RunningStack]:
-    """The system with stand-ins that have no faults when the test begins."""
+    """The system; faults that earlier tests set in its stand-ins are removed."""
     system.front.reset()
     system.gemini.reset()
     system.upstash.reset()
@@ -54,6 +54,6 @@ def stack(system: RunningStack, secrets_used: set[str]) -> Iterator[RunningStack
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
-    """A new headless Chromium; without one the test is skipped."""
+    """A new headless Chromium; the test is skipped if Chromium is not installed."""
     with open_browser(tmp_path / "profile") as found:
         yield found

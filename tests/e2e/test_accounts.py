@@ -17,7 +17,7 @@ SECOND = f"second {secrets.token_hex(8)} password"
 
 
 def post(ann: Person, path: str, status: int = 200, token: str | None = None, **body: Any) -> Any:
-    """Send a body that names the identity; return the data of the reply, or the problem."""
+    """Send a body with ann's identity; return the answer's data or its problem."""
     return send(ann.api, path, ann.named | body, status, token)
 
 
@@ -35,7 +35,7 @@ def me(stack: RunningStack, token: str, path: str = "/auth/me") -> httpx.Respons
 
 @pytest.fixture(params=["email", "mobile"])
 def ann(request: pytest.FixtureRequest, stack: RunningStack) -> Person:
-    """Somebody new."""
+    """A person who has not signed up."""
     return Person(stack.api, new_email() if request.param == "email" else new_mobile())
 
 
@@ -56,7 +56,7 @@ def test_an_identity_is_proven_by_the_code_that_was_sent_to_it(
     assert 0 < int(again.headers["retry-after"]) <= 30
 
 
-def test_a_stranger_who_signed_up_first_shares_nothing_with_the_owner(
+def test_a_stranger_who_signed_up_first_loses_the_account_when_the_owner_proves_the_identity(
     stack: RunningStack, ann: Person
 ) -> None:
     stranger = post(ann, "signup", 201, password=FIRST)
@@ -101,7 +101,7 @@ def test_a_forgotten_password_is_reset(stack: RunningStack) -> None:
     assert me(stack, post(ann, "login", password=SECOND)["token"]).status_code == 200
 
 
-def test_a_second_identity_is_added_to_an_account_and_one_of_its_kind_replaced(
+def test_a_mobile_number_is_added_to_an_account_and_its_email_is_replaced(
     stack: RunningStack,
 ) -> None:
     ann = Person(stack.api)
@@ -133,7 +133,9 @@ def test_a_signing_key_is_added_without_ending_a_session(stack: RunningStack, an
     assert me(stack, token).status_code == 200
 
 
-def test_an_account_is_exported_by_functions_with_their_own_roles(stack: RunningStack) -> None:
+def test_an_export_becomes_ready_under_the_roles_of_the_deployed_functions(
+    stack: RunningStack,
+) -> None:
     ann = stack.new_user()
     room = ann.open_room()
     ann.wait(room, ann.ask(room))
@@ -148,6 +150,6 @@ def test_an_account_is_exported_by_functions_with_their_own_roles(stack: Running
     assert [message["id"] for message in found["messages"]] == [
         message["id"] for message in ann.page(room)
     ]
-    assert archives.fetch(url.partition("?")[0]).status_code == 403, "the bucket is private"
+    assert archives.fetch(url.partition("?")[0]).status_code == 403, "the bucket is public"
     signature = url.partition("X-Amz-Signature=")[2]
     assert not [line for line in stack.log_lines() if signature in line]

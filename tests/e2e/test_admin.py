@@ -1,4 +1,4 @@
-"""`make admin` on the running stack: as the command, and as people with and without its policy."""
+"""`make admin` on the running stack, as the root user and as IAM users with limited rights."""
 
 import json
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ ADMINISTRATION = [name for name in FUNCTIONS if name.startswith("Admin")]
 
 
 def run(stack: RunningStack, *arguments: str) -> str:
-    """Run the command, which must succeed, and return its output."""
+    """Run `make admin`, check that it succeeds, and return its output."""
     done = stack.run("admin", *arguments)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
 
 
-def test_the_command_shows_bans_and_unbans_a_user_and_lists_who_did_it(
+def test_an_operator_shows_a_user_bans_and_unbans_it_and_the_audit_names_the_operator(
     stack: RunningStack,
 ) -> None:
     ann = stack.new_proven_user()
@@ -63,7 +63,7 @@ def test_the_command_shows_bans_and_unbans_a_user_and_lists_who_did_it(
     assert f"unban {ann.id}  by {operators.ROOT}: a mistake\n" in by_day
 
 
-def test_a_grant_and_returned_prompts_are_used_at_once(stack: RunningStack) -> None:
+def test_a_grant_and_prompts_that_were_given_back_take_effect_at_once(stack: RunningStack) -> None:
     ann = stack.new_proven_user()
     run(stack, "grant", ann.id, "--until", "2035-12-31", "--reason", "a gift")
     status = ann.status()
@@ -87,7 +87,7 @@ def test_a_grant_and_returned_prompts_are_used_at_once(stack: RunningStack) -> N
         (["promote", "u_1"], 2, "invalid choice: 'promote'"),
     ],
 )
-def test_a_wrong_argument_is_an_error_without_a_traceback(
+def test_a_wrong_argument_of_make_admin_is_an_error_without_a_traceback(
     stack: RunningStack, arguments: list[str], status: int, said: str
 ) -> None:
     done = stack.run("admin", *arguments)
@@ -96,11 +96,11 @@ def test_a_wrong_argument_is_an_error_without_a_traceback(
     assert "Traceback" not in done.stderr
 
 
-class Helper:
-    """An IAM user, whose credentials this process uses."""
+class IamUser:
+    """An IAM user and its access key."""
 
     def __init__(self, stack: RunningStack, name: str) -> None:
-        """Create the user, without any policy."""
+        """Create the user without a policy."""
         self._iam, self.name = stack.aws("iam"), name
         self.arn = self._iam.create_user(UserName=name)["User"]["Arn"]
         self.key = self._iam.create_access_key(UserName=name)["AccessKey"]
@@ -118,14 +118,14 @@ class Helper:
 
 
 @pytest.fixture
-def helper(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Helper]:
-    """An IAM user without a policy, as whom this process calls AWS."""
-    made = Helper(stack, "support-ann")
+def iam_user(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[IamUser]:
+    """An IAM user without a policy; this process calls AWS with its access key."""
+    made = IamUser(stack, "support-ann")
     for name, value in stack.description.aws.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", made.key["AccessKeyId"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", made.key["SecretAccessKey"])
-    boto3.setup_default_session()  # without the credentials of an earlier one
+    boto3.setup_default_session()  # forgets the credentials of an earlier session
     aws_client.endpoint.cache_clear()
     yield made
     boto3.setup_default_session()
@@ -133,8 +133,8 @@ def helper(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hel
     made.delete()
 
 
-def code_of(stack: RunningStack, function: str, alias: str = ":live") -> str:
-    """Invoke a function, and return the code of AWS's error, or "" if it is invoked."""
+def invoke(stack: RunningStack, function: str, alias: str = ":live") -> str:
+    """Invoke a function; return the code of AWS's error, or "" if there is no error."""
     name = f"{stack.description.functions[function]}{alias}"
     try:
         boto3.client("lambda").invoke(FunctionName=name, Payload=b"{}")
@@ -143,39 +143,39 @@ def code_of(stack: RunningStack, function: str, alias: str = ":live") -> str:
     return ""
 
 
-def test_only_the_policy_opens_administration_and_it_opens_nothing_else(
-    stack: RunningStack, helper: Helper
+def test_the_support_policy_allows_the_functions_of_make_admin_and_nothing_else(
+    stack: RunningStack, iam_user: IamUser
 ) -> None:
     denied = "AccessDeniedException"
-    assert {name: code_of(stack, name) for name in ADMINISTRATION} == dict.fromkeys(
+    assert {name: invoke(stack, name) for name in ADMINISTRATION} == dict.fromkeys(
         ADMINISTRATION, denied
     )
     with pytest.raises(CommandError, match=r"may not invoke .* Ask for the stage's policy Support"):
         admin.get_user_id(LOCAL, "ann@example.com")
 
-    helper.attach(stack.description.outputs["SupportPolicy"])
-    assert {name: code_of(stack, name) for name in ADMINISTRATION} == dict.fromkeys(
+    iam_user.attach(stack.description.outputs["SupportPolicy"])
+    assert {name: invoke(stack, name) for name in ADMINISTRATION} == dict.fromkeys(
         ADMINISTRATION, ""
     )
-    assert code_of(stack, "AdminChange", alias="") == denied, "an unpublished version"
-    assert {code_of(stack, name) for name in ("UserPurge", "ChatroomGet")} == {denied}
+    assert invoke(stack, "AdminChange", alias="") == denied, "an unpublished version"
+    assert {invoke(stack, name) for name in ("UserPurge", "ChatroomGet")} == {denied}
     with pytest.raises(ClientError, match="AccessDenied"):
         boto3.client("dynamodb").scan(TableName=stack.description.tables["UsersTable"])
 
 
-def test_an_act_is_recorded_under_the_identity_that_signed_it(
-    stack: RunningStack, helper: Helper, monkeypatch: pytest.MonkeyPatch
+def test_an_act_is_recorded_with_the_iam_user_that_signed_it(
+    stack: RunningStack, iam_user: IamUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann: Person = stack.new_user()
-    helper.attach(stack.description.outputs["SupportPolicy"])
+    iam_user.attach(stack.description.outputs["SupportPolicy"])
     act = operators.new_act("end-sessions", ann.id)
     assert admin.perform(LOCAL, admin.CHANGE, act)["doneBefore"] is False
     [recorded] = admin.ask(LOCAL, {"ask": "audit", "userId": ann.id})["acts"]
-    assert recorded["operator"] == helper.arn
+    assert recorded["operator"] == iam_user.arn
     assert ann.me().status == 401
     assert ann.log_in(PASSWORD).status == 200
 
-    # A proof of this act, and of this stage, proves nothing about another one.
+    # A proof is valid for one act on one stage only.
     other = json.dumps(operators.new_act("ban", ann.id))
     for proof in (admin.prove(json.dumps(act), "local"), admin.prove(other, "prod")):
         with pytest.raises(CommandError, match="could not be verified"):
@@ -183,7 +183,7 @@ def test_an_act_is_recorded_under_the_identity_that_signed_it(
     stolen = admin.prove(other, "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "guessed")
     forged = admin.prove(other, "local")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", helper.key["SecretAccessKey"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", iam_user.key["SecretAccessKey"])
     with pytest.raises(CommandError, match="could not be verified"):
         admin.invoke(LOCAL, admin.CHANGE, {"request": other, "proof": forged})
     assert ann.me().status == 200

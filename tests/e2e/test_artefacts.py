@@ -37,7 +37,7 @@ assert __import__("os").path.exists(compiled), f"{compiled} is missing: no byte-
 
 @pytest.fixture(scope="module", autouse=True)
 def built(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Build if anything changed."""
+    """Run `sam build` if anything has changed since the last build."""
 
     async def make() -> None:
         async with build.lock():
@@ -50,7 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_handler_imports_only_from_the_built_artefacts(function: str) -> None:
     done = subprocess.run(
-        [*PYTHON, "-c", IMPORT_ONE, *places_of(function)],
+        [*PYTHON, "-c", IMPORT_ONE, *list_module_folders(function)],
         capture_output=True,
         text=True,
         env=os.environ,
@@ -58,19 +58,19 @@ def test_a_handler_imports_only_from_the_built_artefacts(function: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def places_of(function: str) -> list[Path]:
-    """Return the folders of a function's modules: its own and those of its layers."""
+def list_module_folders(function: str) -> list[Path]:
+    """Return the folders with a function's modules: its own folder and its layers' folders."""
     layers = ["CoreLayer", *(layer["Ref"] for layer in FUNCTIONS[function].get("Layers", []))]
     return [BUILD / function, *(BUILD / layer / "python" for layer in layers)]
 
 
 @functools.cache
 def ask_layers() -> Asked:
-    return ask_ours(PYTHON, places_of("GeminiWorker"))
+    return ask_ours(PYTHON, list_module_folders("GeminiWorker"))
 
 
 @pytest.mark.parametrize("case", [*CASES, *STREAMED], ids=lambda case: case.name)
-def test_every_answer_gives_the_expected_reply_or_error_with_the_layers_packages(
+def test_every_gemini_answer_gives_the_expected_reply_or_error_with_the_layers_packages(
     case: Case,
 ) -> None:
     assert ask_layers().outcomes[case.name] == case.outcome
@@ -83,11 +83,11 @@ def test_a_layer_is_within_its_size_limit(layer: str) -> None:
 
 
 def test_no_layer_repeats_a_package_of_the_core_layer() -> None:
-    core = names_in(BUILD / "CoreLayer" / "python")
+    core = list_packages(BUILD / "CoreLayer" / "python")
     for layer in set(LAYERS) - {"CoreLayer"}:
-        assert names_in(BUILD / layer / "python") & core == set()
+        assert list_packages(BUILD / layer / "python") & core == set()
 
 
-def names_in(folder: Path) -> set[str]:
-    """Return the packages in a layer."""
+def list_packages(folder: Path) -> set[str]:
+    """Return the names of the packages in a folder."""
     return {path.name for path in folder.iterdir()} - {"__pycache__"}

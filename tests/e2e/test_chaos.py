@@ -1,4 +1,4 @@
-"""A short `make chaos`: almost everything breaks under load, and nothing is lost or miscounted."""
+"""A short run of `make chaos`: almost every process fails once under load."""
 
 import asyncio
 
@@ -10,11 +10,11 @@ from tests.support.deployed import RunningStack
 SECONDS = 24.0
 SEED = 32
 SLOW = ["AWS killed", "worker killed"]
-"""All functions would start again, and a room would wait five minutes for its queue message."""
+"""Faults that take too long: cold starts of all functions, or five minutes until redelivery."""
 
 
 @pytest.mark.timeout(400)
-def test_nothing_is_lost_doubled_or_miscounted_while_almost_everything_breaks_once(
+def test_a_short_chaos_run_loses_doubles_and_miscounts_nothing(
     stack: RunningStack,
 ) -> None:
     async def sweep() -> None:
@@ -24,5 +24,5 @@ def test_nothing_is_lost_doubled_or_miscounted_while_almost_everything_breaks_on
     run = chaos(stack.description, SEED, SECONDS / 60, lambda _: None, sweep=sweep, spared=SLOW)
     report = asyncio.run(run)
     assert report.problems == [], report
-    assert report.counts["accepted"] >= 3  # more on a machine with less to do
+    assert report.counts["accepted"] >= 3  # more on an idle machine
     assert len(report.happened) >= 15

@@ -31,32 +31,32 @@ print("Hello")
 """
 
 
-def event(text: str, **more: Any) -> dict[str, Any]:
+def make_chunk(text: str, **more: Any) -> dict[str, Any]:
     """Return a chunk of a Gemini stream."""
     part = {"content": {"role": "model", "parts": [{"text": text}]}, **more}
     usage = {"promptTokenCount": 3, "candidatesTokenCount": 5, "totalTokenCount": 8}
     return {"candidates": [part], "usageMetadata": usage}
 
 
-STORY = [event(f"Part {number} of the story. ") for number in range(100)]
+STORY = [make_chunk(f"Part {number} of the story. ") for number in range(100)]
 
 
 def set_answer(stack: RunningStack, text: str, match: str) -> None:
-    """Set the answer to the next prompt that contains a text."""
-    chunks = [event(text), event("", finishReason="STOP")]
+    """Set Gemini's answer to the next prompt that contains the text `match`."""
+    chunks = [make_chunk(text), make_chunk("", finishReason="STOP")]
     stack.gemini.fault("answer", events=chunks, match=match)
 
 
 @pytest.fixture(scope="module")
 def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One Chromium for the tests of this file."""
+    """A Chromium that the tests of this file share."""
     with open_browser(tmp_path_factory.mktemp("chromium") / "profile") as found:
         yield found
 
 
 @pytest.fixture
 def console(stack: RunningStack, window: Browser) -> Iterator[Console]:
-    """The console at its first page, signed out, in a wide light window."""
+    """The console, signed out, in a wide window with light colours."""
     console = Console(window, stack.url)
     console.show(1280, "light")
     window.open(f"{stack.url}/health")
@@ -72,8 +72,8 @@ def console(stack: RunningStack, window: Browser) -> Iterator[Console]:
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:")
 
 
-def late(path: str) -> str:
-    """Return a script that delivers the answers to requests whose URL ends so 1.5 s late."""
+def delay_answers(path: str) -> str:
+    """Return a script that delays the answers of URLs that end with `path` by 1.5 s."""
     return f"""
 const ask = window.fetch;
 window.fetch = async (url, settings) => {{
@@ -89,23 +89,23 @@ const ask = window.fetch;
 const never = new Promise(() => {});
 window.fetch = (url, settings) => (url.includes("?from=") ? never : ask(url, settings));
 """
-"""Answers no question about a single prompt."""
+"""A script that leaves the polls of single prompts without an answer."""
 
 RETURN = 'document.dispatchEvent(new Event("visibilitychange"));'
-"""Loads the messages again, as when a person returns to the page."""
+"""A script that loads the messages again, as a person's return to the page does."""
 
 
-def shows_after_return(console: Console, many: int) -> bool:
-    """Load the messages again, and return whether this many replies are shown."""
+def has_replies_after_reload(console: Console, many: int) -> bool:
+    """Load the messages again, and return whether `many` replies are shown."""
     console.driver.execute_script(RETURN)
     return len(console.replies()) == many
 
 
-def test_a_prompt_stays_when_a_page_without_it_arrives_later(
+def test_a_prompt_stays_visible_when_an_older_page_of_messages_arrives_late(
     stack: RunningStack, console: Console
 ) -> None:
     console.sign_in(stack.new_proven_user())
-    console.driver.execute_script(late("limit=50"))
+    console.driver.execute_script(delay_answers("limit=50"))
     console.ask("Hello")
     assert "Hello" in console.wait_for_replies(1)
     assert console.texts(".prompt .bubble") == ["Hello"]
@@ -113,7 +113,7 @@ def test_a_prompt_stays_when_a_page_without_it_arrives_later(
 
 @pytest.mark.timeout(300)  # in a new system every function starts cold
 @pytest.mark.parametrize("hand", ["mouse", "keyboard"])
-def test_a_person_signs_in_chats_uses_up_the_day_buys_pro_and_signs_out(
+def test_a_person_signs_in_chats_uses_up_the_daily_quota_buys_pro_and_signs_out(
     stack: RunningStack, window: Browser, console: Console, hand: str
 ) -> None:
     console = Console(window, stack.url, by_keyboard=hand == "keyboard")
@@ -173,14 +173,15 @@ def test_a_person_signs_in_chats_uses_up_the_day_buys_pro_and_signs_out(
     assert console.complaints() == []
 
 
-def test_the_status_region_tells_that_gemini_is_answering_and_then_the_reply_once(
+def test_the_status_region_announces_that_gemini_is_answering_and_then_each_reply_once(
     stack: RunningStack, console: Console
 ) -> None:
     console.sign_in(stack.new_proven_user())
     console.ask("Hello")
     console.wait_for_replies(1)
     console.until(
-        lambda: console.replies()[0] in console.texts("[role=status]"), "the first is not announced"
+        lambda: console.replies()[0] in console.texts("[role=status]"),
+        "the first reply is not announced",
     )
     console.watch_status()
     stack.gemini.fault("stall", seconds=1, times=2, match="Prompt")
@@ -193,7 +194,7 @@ def test_the_status_region_tells_that_gemini_is_answering_and_then_the_reply_onc
     assert console.heard() == [answering, first, answering, second]
 
 
-def test_a_reply_that_a_new_page_of_messages_brings_is_announced(
+def test_a_reply_that_arrives_with_a_reload_of_the_messages_is_announced(
     stack: RunningStack, console: Console
 ) -> None:
     stack.front.fault("refuse-connect", times=100)
@@ -203,11 +204,11 @@ def test_a_reply_that_a_new_page_of_messages_brings_is_announced(
     console.driver.execute_script(DEAF)
     console.ask("And then?")
     console.see("Gemini is answering", "[role=status]")
-    console.until(partial(shows_after_return, console, 2), "no second reply")
+    console.until(partial(has_replies_after_reload, console, 2), "no second reply")
     console.see("You said: And then?", "[role=status]")
 
 
-def test_a_reply_arrives_by_polling_where_the_network_refuses_websockets(
+def test_a_reply_arrives_by_polling_when_the_network_refuses_websockets(
     stack: RunningStack, console: Console
 ) -> None:
     stack.front.fault("refuse-connect", times=100)
@@ -216,7 +217,7 @@ def test_a_reply_arrives_by_polling_where_the_network_refuses_websockets(
     assert console.wait_for_replies(1) == "You said: Hello (turn 1)"
 
 
-def test_whatever_goes_wrong_is_told_in_plain_words(
+def test_the_console_explains_each_failure_in_plain_words(
     stack: RunningStack, window: Browser, console: Console
 ) -> None:
     person = stack.new_proven_user()
@@ -248,7 +249,7 @@ def test_whatever_goes_wrong_is_told_in_plain_words(
     window.driver.switch_to.window(second)
     console.press(person.identity.value)
     console.find("Sign out")
-    window.driver.execute_script(late("/auth/logout"))
+    window.driver.execute_script(delay_answers("/auth/logout"))
     console.press("Sign out")
     console.until(lambda: person.get("/auth/me").status == 401, "the session has not ended")
     window.driver.switch_to.window(first)
@@ -289,7 +290,7 @@ HOSTILE = [
 ]
 
 
-def test_hostile_texts_run_nothing_load_nothing_and_leave_no_complaint(
+def test_hostile_texts_run_no_script_load_no_file_and_cause_no_error(
     stack: RunningStack, console: Console
 ) -> None:
     assert len(HOSTILE) >= 200
@@ -321,9 +322,9 @@ def test_hostile_texts_run_nothing_load_nothing_and_leave_no_complaint(
 
 
 def store_hostile_texts(stack: RunningStack, person: Person) -> str:
-    """Store every hostile text as prompt, reply and title, and many as instructions.
+    """Store every hostile text as a prompt, a reply and a title; return the prompts' room id.
 
-    Items are copies of stored ones. Returns the id of the room with the prompts and replies.
+    The texts are written to copies of stored items. The room's instruction holds the first ones.
     """
     room = person.open_room("Hostile", systemInstruction="\n\n".join(HOSTILE)[:4000])
     person.wait(room, person.ask(room))
@@ -359,14 +360,14 @@ def store_hostile_texts(stack: RunningStack, person: Person) -> str:
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    """Return the source of axe-core; the first use installs it."""
+    """The source of axe-core, which the first use installs."""
     if not shutil.which("npm"):
         pytest.skip("axe-core needs npm, which comes with Node.js 20 or newer")
     subprocess.run([sys.executable, ROOT / "infra/setup.py", "--only", "axe"], check=True)
     return (TOOLS / "axe" / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
-def test_no_state_has_an_accessibility_violation(
+def test_the_console_has_no_accessibility_violation_in_any_state(
     stack: RunningStack, console: Console, axe: str
 ) -> None:
     def check(state: str) -> None:
@@ -437,7 +438,7 @@ def test_the_first_page_load_is_small_and_the_second_uses_the_browsers_cache(
 
 
 HEADERS_ONLY = 300
-"""Bytes that the browser counts for a 304; for a kept file it counts none."""
+"""The most bytes that the browser counts for a 304; it counts none for a cached file."""
 
 PICTURE = ROOT / "tests" / "e2e" / "console.png"
 

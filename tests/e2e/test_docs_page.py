@@ -13,13 +13,13 @@ SEND = "#operations-Chatrooms-chatroomSendMessage"
 
 
 def open_page(browser: Browser, stack: RunningStack) -> list[Any]:
-    """Open the page, and return its operations once all are shown."""
+    """Open /docs, wait until its operations are shown, and return them."""
     browser.open(f"{stack.url}/docs")
     browser.until(see.presence_of_element_located((By.CSS_SELECTOR, SEND)))
     return browser.driver.find_elements(By.CSS_SELECTOR, ".opblock")
 
 
-def test_the_page_shows_every_operation_and_sends_requests_only_to_its_own_origin(
+def test_the_docs_page_shows_every_operation_and_sends_requests_only_to_its_own_origin(
     stack: RunningStack, browser: Browser
 ) -> None:
     operations = open_page(browser, stack)
@@ -37,7 +37,7 @@ def test_the_page_shows_every_operation_and_sends_requests_only_to_its_own_origi
     assert browser.complaints() == []
 
 
-def test_on_a_phone_the_page_is_no_wider_than_the_screen(
+def test_the_docs_page_is_no_wider_than_the_screen_of_a_phone(
     stack: RunningStack, browser: Browser
 ) -> None:
     browser.resize(390, 844)

@@ -16,7 +16,7 @@ from tests.support.deployed import RunningStack
 
 @pytest.fixture(scope="module")
 def newman() -> Path:
-    """Return the command that runs a Postman collection; the first use installs it."""
+    """The path of newman, which runs Postman collections; the first use installs it."""
     if not shutil.which("npm"):
         pytest.skip("newman needs npm, which comes with Node.js 16 or newer")
     subprocess.run([sys.executable, ROOT / "infra/setup.py", "--only", "newman"], check=True)
@@ -24,7 +24,7 @@ def newman() -> Path:
 
 
 @pytest.mark.timeout(300)
-def test_the_whole_journey_of_the_postman_collection_passes_in_newman(
+def test_the_journey_of_the_postman_collection_passes_in_newman(
     stack: RunningStack, newman: Path, tmp_path: Path
 ) -> None:
     collection, report = tmp_path / "postman.json", tmp_path / "report.json"

@@ -21,7 +21,7 @@ MODULES = ["--target", "es2022", "--module", "nodenext", "--moduleResolution", "
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command without a proxy and return its output; on failure, show all of it."""
+    """Run a command without a proxy, check that it succeeds, and return its output."""
     path = f"{PYTHON_CLIENT}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "NO_PROXY": "127.0.0.1,localhost"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
@@ -30,14 +30,14 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def install(tool: str) -> None:
-    """Install a generator; only the first use takes time."""
+    """Install a generator unless it is installed."""
     setup = [sys.executable, str(ROOT / "infra" / "setup.py"), "--quiet", "--only", tool]
     subprocess.run(setup, check=True)
 
 
 @pytest.fixture
 def document(stack: RunningStack, tmp_path: Path) -> Path:
-    """Return the document as the API serves it."""
+    """A file with the OpenAPI document that the API serves."""
     path = tmp_path / "openapi.json"
     path.write_text(stack.http.get("/openapi.json").raise_for_status().text)
     return path
@@ -55,7 +55,7 @@ def check(seen: Any) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_a_generated_python_client_has_every_answer_and_error_as_a_type(
+def test_a_generated_python_client_has_a_type_for_every_answer_and_error(
     stack: RunningStack, document: Path
 ) -> None:
     install("python-client")

@@ -11,8 +11,8 @@ from tests.support.person import PASSWORD
 ROOM = "/chatroom/r_" + "a" * 26
 
 
-def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
-    """Return the response's problem, which must have the documented shape."""
+def check_problem(answer: Any, status: int, code: str) -> dict[str, Any]:
+    """Check the problem's documented fields, status and code, and return its body."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
@@ -33,7 +33,7 @@ def test_another_users_room_looks_like_one_that_does_not_exist(stack: RunningSta
         body = {"content": "a"} if method == "POST" and path.endswith("/message") else None
         body = {"title": "b"} if method == "PATCH" else body
         answer = stack.http.request(method, path, json=body, headers=stranger.headers)
-        found = problem(answer, 404, "not-found")
+        found = check_problem(answer, 404, "not-found")
         return {name: value for name, value in found.items() if name != "instance"}
 
     other = message.replace(room[2:], "a" * 26)
@@ -63,10 +63,10 @@ def test_an_unknown_path_gets_the_gateways_own_404(stack: RunningStack, path: st
 def test_a_room_id_with_escaped_characters_is_a_404(stack: RunningStack) -> None:
     user = stack.new_user()
     for room in ("%00", "r_%2e%2e"):
-        problem(stack.http.get(f"/chatroom/{room}", headers=user.headers), 404, "not-found")
+        check_problem(stack.http.get(f"/chatroom/{room}", headers=user.headers), 404, "not-found")
 
 
-def test_health_needs_no_token_and_its_deep_form_names_failing_dependencies(
+def test_the_health_check_needs_no_token_and_its_deep_form_names_failing_dependencies(
     stack: RunningStack,
 ) -> None:
     assert stack.http.get("/health").json()["data"]["status"] == "ok"
@@ -87,7 +87,7 @@ def test_the_log_has_no_token_password_title_or_prompt(stack: RunningStack) -> N
     stack.http.get("/chatroom", headers={"authorization": "Bearer stolen.token.here"})
 
     logged = json.dumps(stack.read_log())
-    assert room in logged, "the log is not empty"
+    assert room in logged, "the log has no line about the room"
     for secret in (
         user.token,
         PASSWORD,

@@ -13,12 +13,12 @@ from tests.support.deployed import RunningStack, run_system
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """A stack for this module, which deletes it."""
+    """A stack that only this module uses and deletes."""
     with run_system(tmp_path_factory.mktemp("own") / "home", "--gemini-delay", "0") as found:
         yield found
 
 
-def parameters_of(stack: RunningStack) -> dict[str, str]:
+def read_parameters(stack: RunningStack) -> dict[str, str]:
     """Return the parameters of the deployed stack."""
     [found] = stack.aws("cloudformation").describe_stacks(StackName=deploy.STACK)["Stacks"]
     given = {each["ParameterKey"]: each["ParameterValue"] for each in found["Parameters"]}
@@ -26,14 +26,14 @@ def parameters_of(stack: RunningStack) -> dict[str, str]:
 
 
 def sam_deploy(stack: RunningStack, parameters: Mapping[str, str], log: Path) -> str:
-    """Deploy the build, and return the output."""
+    """Deploy the build, and return the output of `sam deploy`."""
     cloud = deploy.Cloud(stack.description.aws)
     asyncio.run(deploy.deploy(cloud, parameters, log))
     return log.read_text()
 
 
-def resources(stack: RunningStack) -> dict[str, Any]:
-    """Return the type and the physical name of the stack's resources by logical id."""
+def list_resources(stack: RunningStack) -> dict[str, Any]:
+    """Return the stack's resources: type and physical name by logical id."""
     pages = stack.aws("cloudformation").get_paginator("list_stack_resources")
     return {
         one["LogicalResourceId"]: (one["ResourceType"], one["PhysicalResourceId"])
@@ -48,18 +48,18 @@ def test_a_stack_is_deployed_again_updated_and_deleted(own: RunningStack, tmp_pa
     room = user.open_room("Kept")
     message = user.ask(room, "Remember me")
     assert user.wait(room, message)["status"] == "answered"
-    parameters, before = parameters_of(own), resources(own)
+    parameters, before = read_parameters(own), list_resources(own)
 
     output = sam_deploy(own, parameters, tmp_path / "again.log")
     assert "No changes to deploy" in output
-    assert resources(own) == before
+    assert list_resources(own) == before
 
     changed = parameters | {"HistoryTurns": "3"}
     assert "UPDATE_COMPLETE" in sam_deploy(own, changed, tmp_path / "update.log")
-    after = resources(own)
+    after = list_resources(own)
     kept = {name: made for name, made in before.items() if made[0] != "AWS::Lambda::Version"}
-    assert {name: after.get(name) for name in kept} == kept, "an update only replaces code"
-    assert settings_of(own, "HISTORY_TURNS") == {"3"}
+    assert {name: after.get(name) for name in kept} == kept, "an update changed more than code"
+    assert read_settings(own, "HISTORY_TURNS") == {"3"}
     assert user.log_in().status == 200
     [prompt, reply] = user.page(room)
     assert (prompt["content"], prompt["status"]) == ("Remember me", "answered")
@@ -67,12 +67,12 @@ def test_a_stack_is_deployed_again_updated_and_deleted(own: RunningStack, tmp_pa
 
     delete(own)
     tables = {name for kind, name in after.values() if kind == "AWS::DynamoDB::Table"}
-    assert remaining_resources(own) <= tables, "only tables are kept, with their data"
+    assert list_remaining_resources(own) <= tables, "something other than tables is left"
     assert "CREATE_COMPLETE" in sam_deploy(own, changed, tmp_path / "second.log")
 
 
-def settings_of(stack: RunningStack, variable: str) -> set[str]:
-    """Return a variable's value in every function that has it, in the version behind the alias."""
+def read_settings(stack: RunningStack, variable: str) -> set[str]:
+    """Return the values of an environment variable in the functions' live versions."""
     variables = [stack.live_settings(name) for name in stack.description.functions]
     return {each[variable] for each in variables if variable in each}
 
@@ -86,8 +86,8 @@ def delete(stack: RunningStack) -> None:
     )
 
 
-def remaining_resources(stack: RunningStack) -> set[str]:
-    """Return the names of all remaining resources but the deployment's bucket and secrets."""
+def list_remaining_resources(stack: RunningStack) -> set[str]:
+    """Return the names of all resources except the deployment's bucket and the secrets."""
     listed: list[tuple[str, str, str, str]] = [
         ("lambda", "list_functions", "Functions", "FunctionName"),
         ("lambda", "list_layers", "Layers", "LayerName"),

@@ -1,4 +1,4 @@
-"""Live replies over real sockets, with shortened limits of AWS."""
+"""Live replies over real WebSockets, with shorter limits than those of AWS."""
 
 import asyncio
 import json
@@ -27,11 +27,11 @@ from tests.support.standins import StandIn
 
 SHORT = Limits(idle=2, life=5)
 USERS, FRAMES = 4, 20
-"""A run by hand had 20 users and 500 frames each."""
+"""LIVE_USERS and LIVE_FRAMES set other numbers; a run by hand used 20 and 500."""
 
 
 def reply_slowly(stack: RunningStack, seconds: float, match: str) -> str:
-    """Make Gemini's stand-in reply piece by piece, and return the whole reply."""
+    """Make Gemini's stand-in send its reply piece by piece; return the whole reply."""
     texts = [f"piece {number} 🐘 " for number in range(round(seconds * 4))]
     stack.gemini.fault("answer", events=whole(texts), pause=0.25, match=match)
     return "".join(texts).strip()
@@ -39,7 +39,7 @@ def reply_slowly(stack: RunningStack, seconds: float, match: str) -> str:
 
 @asynccontextmanager
 async def front(stack: RunningStack, limits: Limits) -> AsyncIterator[str]:
-    """Serve a second front of the system with these limits, and yield its address."""
+    """Serve a second front of the system with the limits, and yield its URL."""
     gateway = Gateway(stack.description.aws.endpoint_url, limits=limits)
     gateway.open(stack.description.api_id, stack.description.live_api_id)
     runner, url = await serve(gateway.create_app())
@@ -50,7 +50,7 @@ async def front(stack: RunningStack, limits: Limits) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("how", ["over sockets", "without Redis", "by polling"])
-def test_a_long_reply_arrives_whole_over_a_front_with_short_limits(
+def test_a_long_reply_arrives_whole_despite_short_limits_of_connections(
     stack: RunningStack, how: str
 ) -> None:
     ann = stack.new_proven_user()
@@ -75,25 +75,25 @@ def test_a_long_reply_arrives_whole_over_a_front_with_short_limits(
     assert prompt["reply"]["content"] == expected
     assert all(expected.startswith(text.strip()) for text in shown)
     assert [len(text) for text in shown] == sorted({len(text) for text in shown})
-    assert len(shown) >= 2, "it grows"
+    assert len(shown) >= 2, "the reply did not grow"
 
 
-async def address_of(http: aiohttp.ClientSession, person: Person) -> str:
+async def request_address(http: aiohttp.ClientSession, person: Person) -> str:
     async with http.post("/live", headers=person.headers) as answer:
         assert answer.status == 200
         return str((await answer.json())["data"]["url"])
 
 
-def connection_of(stack: RunningStack, person: Person) -> list[str]:
-    """Return the ids of a user's connections, the newest last."""
+def list_connections(stack: RunningStack, person: Person) -> list[str]:
+    """Return the ids of a user's connections, the oldest first."""
     table = stack.description.tables["LiveTable"]
     answer = stack.aws("dynamodb").get_item(TableName=table, Key={"user_id": {"S": person.id}})
     found = answer.get("Item", {}).get("connections", {}).get("M", {})
     return sorted(found, key=lambda one: int(found[one]["M"]["opened"]["N"]))
 
 
-def management(stack: RunningStack) -> Any:
-    """Return a client of the @connections API, as the stage's root user."""
+def open_connections_api(stack: RunningStack) -> Any:
+    """Return a client of the @connections API with the credentials of the root user."""
     import boto3
 
     aws, live = stack.description.aws, stack.description.live_api_id
@@ -106,16 +106,18 @@ def management(stack: RunningStack) -> Any:
     )
 
 
-def test_frames_of_interleaved_users_reach_their_own_sockets_only(stack: RunningStack) -> None:
+def test_frames_that_are_posted_to_many_users_in_turn_reach_only_their_own_user(
+    stack: RunningStack,
+) -> None:
     users = int(os.environ.get("LIVE_USERS", USERS))
     frames = int(os.environ.get("LIVE_FRAMES", FRAMES))
     people = [stack.new_user() for _ in range(users)]
-    api = management(stack)
+    api = open_connections_api(stack)
 
     async def run() -> None:
         async with aiohttp.ClientSession(stack.url) as http:
-            sockets = [await http.ws_connect(await address_of(http, one)) for one in people]
-            ids = [connection_of(stack, one)[-1] for one in people]
+            sockets = [await http.ws_connect(await request_address(http, one)) for one in people]
+            ids = [list_connections(stack, one)[-1] for one in people]
             assert len(set(ids)) == users
 
             def post() -> None:
@@ -139,12 +141,12 @@ def test_frames_of_interleaved_users_reach_their_own_sockets_only(stack: Running
 
 
 @pytest.mark.parametrize("how", ["logout", "password", "deletion"])
-def test_an_ended_session_receives_no_frame_after_two_seconds(
+def test_a_session_receives_no_frame_later_than_two_seconds_after_its_end(
     stack: RunningStack, how: str
 ) -> None:
     ann = stack.new_user()
     room = ann.open_room()
-    reply_slowly(stack, 7, match=how)  # the next prompt waits until it has ended
+    reply_slowly(stack, 7, match=how)  # a later prompt of the room waits for this reply
 
     def end() -> None:
         match how:
@@ -160,7 +162,7 @@ def test_an_ended_session_receives_no_frame_after_two_seconds(
     async def run() -> tuple[int, int]:
         before = after = 0
         async with aiohttp.ClientSession(stack.url) as http:
-            socket = await http.ws_connect(await address_of(http, ann))
+            socket = await http.ws_connect(await request_address(http, ann))
             await asyncio.to_thread(lambda: ann.ask(room, f"Until the {how}"))
             while before < 3:
                 before += (await socket.receive(timeout=30)).type is aiohttp.WSMsgType.TEXT
@@ -178,26 +180,28 @@ def test_an_ended_session_receives_no_frame_after_two_seconds(
     assert asyncio.run(run()) == (3, 0)
 
 
-def test_functions_may_post_only_by_the_methods_that_they_are_granted(
+def test_a_logout_closes_the_socket_with_the_granted_methods_of_the_connections_api(
     stack: RunningStack,
 ) -> None:
-    """MiniStack enforces the grants: without CloseConnections, a logout would leave the socket."""
+    """MiniStack enforces grants: without CloseConnections the socket would stay open."""
     ann = stack.new_user()
 
     async def run() -> None:
         async with aiohttp.ClientSession(stack.url) as http:
-            socket = await http.ws_connect(await address_of(http, ann))
-            [connection_id] = connection_of(stack, ann)
+            socket = await http.ws_connect(await request_address(http, ann))
+            [connection_id] = list_connections(stack, ann)
             ann.post("/auth/logout")
             assert (await socket.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
             with pytest.raises(ClientError, match="Gone"):
-                management(stack).post_to_connection(ConnectionId=connection_id, Data=b"{}")
+                open_connections_api(stack).post_to_connection(
+                    ConnectionId=connection_id, Data=b"{}"
+                )
 
     asyncio.run(run())
-    assert connection_of(stack, ann) == []
+    assert list_connections(stack, ann) == []
 
 
-def test_ctrl_c_stops_the_reply_in_a_chat_and_not_the_chat(stack: RunningStack) -> None:
+def test_ctrl_c_in_make_chat_stops_the_reply_and_the_chat_continues(stack: RunningStack) -> None:
     reply_slowly(stack, 30, match="Count")
     chat = subprocess.Popen(
         [sys.executable, "-m", "infra.local", "chat", "--data-folder", str(stack.folder)],

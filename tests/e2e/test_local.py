@@ -14,8 +14,8 @@ from tests.support.deployed import RunningStack
 from tests.support.person import PASSWORD
 
 
-def local(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command with this input, and return its result."""
+def run_local(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command of the local stack with the typed input, and return its result."""
     return subprocess.run(
         [sys.executable, "-m", "infra.local", *arguments],
         cwd=ROOT,
@@ -26,8 +26,10 @@ def local(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_second_up_is_refused_with_the_address_of_the_first(stack: RunningStack) -> None:
-    second = local("up", "--data-folder", str(stack.folder))
+def test_make_up_is_refused_with_the_address_of_a_stack_that_runs_already(
+    stack: RunningStack,
+) -> None:
+    second = run_local("up", "--data-folder", str(stack.folder))
     assert second.returncode == 1
     assert second.stdout == ""
     assert stack.url in second.stderr
@@ -35,9 +37,11 @@ def test_a_second_up_is_refused_with_the_address_of_the_first(stack: RunningStac
     assert second.stderr.count("\n") == 1
 
 
-def test_up_suggests_another_port_if_its_own_is_in_use(stack: RunningStack, tmp_path: Path) -> None:
+def test_make_up_suggests_another_port_if_the_port_is_in_use(
+    stack: RunningStack, tmp_path: Path
+) -> None:
     port = urlsplit(stack.url).port or 0
-    other = local("up", "--data-folder", str(tmp_path / "home"), "--port", str(port))
+    other = run_local("up", "--data-folder", str(tmp_path / "home"), "--port", str(port))
     assert other.returncode == 1
     assert other.stderr == (
         f"Port {port} is in use. Stop the program that uses it, or choose another port: "
@@ -46,22 +50,22 @@ def test_up_suggests_another_port_if_its_own_is_in_use(stack: RunningStack, tmp_
 
 
 @pytest.mark.parametrize("command", ["status", "chat", "logs", "sam-local", "sam-invoke X"])
-def test_without_a_stack_commands_say_how_to_start_one(command: str, tmp_path: Path) -> None:
-    done = local(*command.split(), "--data-folder", str(tmp_path / "nowhere"))
+def test_commands_without_a_running_stack_say_how_to_start_it(command: str, tmp_path: Path) -> None:
+    done = run_local(*command.split(), "--data-folder", str(tmp_path / "nowhere"))
     assert done.returncode == 1
     assert done.stderr == "Nothing is running: start it with `make up`.\n"
 
 
-def test_status_shows_the_addresses(stack: RunningStack) -> None:
-    done = local("status", "--data-folder", str(stack.folder))
+def test_make_status_shows_the_addresses_of_the_stack(stack: RunningStack) -> None:
+    done = run_local("status", "--data-folder", str(stack.folder))
     assert done.returncode == 0
     for address in (stack.url, stack.description.aws.endpoint_url, stack.gemini.url):
         assert address in done.stdout
 
 
-def test_logs_show_the_lines_of_a_function_and_no_secret(stack: RunningStack) -> None:
+def test_make_logs_shows_the_lines_of_a_function_and_no_secret(stack: RunningStack) -> None:
     stack.new_user()
-    done = local("logs", "--data-folder", str(stack.folder), "AuthSignup", "-n", "5")
+    done = run_local("logs", "--data-folder", str(stack.folder), "AuthSignup", "-n", "5")
     assert done.returncode == 0
     assert "INFO    request" in done.stdout
     assert "route=POST /auth/signup status=201" in done.stdout
@@ -69,15 +73,17 @@ def test_logs_show_the_lines_of_a_function_and_no_secret(stack: RunningStack) ->
     assert stack.description.upstash.token not in done.stdout
 
 
-def test_logs_of_an_unknown_function_is_an_error_with_the_known_ones(stack: RunningStack) -> None:
-    done = local("logs", "--data-folder", str(stack.folder), "Nonsense")
+def test_make_logs_of_an_unknown_function_is_an_error_that_names_the_known_functions(
+    stack: RunningStack,
+) -> None:
+    done = run_local("logs", "--data-folder", str(stack.folder), "Nonsense")
     assert done.returncode == 1
     assert "GeminiWorker" in done.stderr
 
 
-def test_a_chat_answers_each_line_until_the_quota_is_used_up(stack: RunningStack) -> None:
+def test_make_chat_answers_each_line_until_the_daily_quota_is_used_up(stack: RunningStack) -> None:
     typed = "\n".join(["Hello", "", "How are you?", "3", "4", "5", "6"])
-    done = local("chat", "--data-folder", str(stack.folder), typed=typed)
+    done = run_local("chat", "--data-folder", str(stack.folder), typed=typed)
     assert done.returncode == 0, done.stderr
     replies = done.stdout.splitlines()
     assert replies[:2] == [
@@ -88,18 +94,20 @@ def test_a_chat_answers_each_line_until_the_quota_is_used_up(stack: RunningStack
     assert re.search(r"5 prompts per day", replies[5])
 
 
-def test_a_chat_logs_in_to_an_existing_account(stack: RunningStack) -> None:
+def test_make_chat_logs_in_to_an_existing_account(stack: RunningStack) -> None:
     email = stack.new_user().identity.value
     chat = ["chat", "--data-folder", str(stack.folder), "--email", email]
-    known = local(*chat, "--password", PASSWORD, typed="Hello")
+    known = run_local(*chat, "--password", PASSWORD, typed="Hello")
     assert known.stdout == "You said: Hello (turn 1)\n"
-    wrong = local(*chat, "--password", "something else entirely", typed="Hello")
+    wrong = run_local(*chat, "--password", "something else entirely", typed="Hello")
     assert wrong.returncode == 1
     assert wrong.stdout == ""
     assert wrong.stderr.count("\n") == 1
 
 
-def test_the_printed_commands_continue_the_conversation(stack: RunningStack) -> None:
+def test_the_commands_after_the_first_conversation_continue_it(
+    stack: RunningStack,
+) -> None:
     shown: list[str] = []
     held = conversation.hold(stack.url, shown.append)
     assert [line.split()[:2] for line in shown] == [

@@ -1,6 +1,6 @@
-"""Many replies of the deployed stack: killed workers, cut sockets, and refused posts.
+"""Many live replies on the deployed stack while workers are killed and connections fail.
 
-LIVE_REPLIES=200 takes about ten minutes, most of them after kills.
+LIVE_REPLIES sets their number. 200 replies take about ten minutes.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from tests.support.parallel import wait_until
 
 REPLIES = int(os.environ.get("LIVE_REPLIES", "20"))
 ROUND = 10
-"""Prompts at a time: a batch of the queue."""
+"""Prompts that are sent at once: as many as a batch of the queue."""
 PIECES, PAUSE = 20, 0.15
 LONGEST = 100.0
-"""Seconds until a prompt must have ended."""
+"""Seconds within which a prompt must end."""
 REFUSALS: list[Any] = [
     *({"kind": "refuse", "status": status} for status in (410, 429, 500)),
     {"kind": "silent"},
 ]
 
 
-class Watched:
-    """A prompt whose reply a reader shows while it grows."""
+class LivePrompt:
+    """A prompt and the growing text of its reply that a reader shows."""
 
     def __init__(self, stack: RunningStack) -> None:
         self.person = stack.new_proven_user()
@@ -45,7 +45,7 @@ class Watched:
         self.shown: list[str] = []
 
     def send(self, stack: RunningStack) -> None:
-        """Send the prompt; half of the readers lose their socket, and posts fail."""
+        """Send the prompt; 30 % of its posts fail, and its socket is cut with a chance of 50 %."""
         stack.gemini.fault(
             "answer", events=self._events, pause=PAUSE, match=self.room, times="always"
         )
@@ -57,29 +57,31 @@ class Watched:
             stack.front.fault("cut", match=self.message, after=random.randrange(6))
 
     async def watch(self, stack: RunningStack) -> dict[str, Any]:
-        """Show the reply by the documented reader, and return the prompt when it has ended."""
+        """Show the reply with the documented reader; return the prompt when the reply has ended."""
         async with aiohttp.ClientSession(stack.url, headers=self.person.headers) as http:
             watching = live_reader.watch(http, self.room, self.message, self.shown.append)
             return await asyncio.wait_for(watching, LONGEST)
 
     def list_request_times(self, stack: RunningStack) -> list[float]:
-        """Return the times at which Gemini was asked for this reply."""
+        """Return the times of the requests to Gemini for this reply, in seconds since the epoch."""
         return [
             float(request["time"])
             for request in stack.gemini.requests()
             if self.room in str(request["contents"][-1])
         ]
 
-    def attempts(self, stack: RunningStack) -> int:
-        """Return the number of the prompt's attempts, as its item counts them."""
+    def count_attempts(self, stack: RunningStack) -> int:
+        """Return the number of attempts that the prompt's item records."""
         key = {"chatroom_id": {"S": self.room}, "seq": {"N": "1"}}
         table = stack.description.tables["MessagesTable"]
         item = stack.aws("dynamodb").get_item(TableName=table, Key=key)["Item"]
         return int(item["attempt"]["N"])
 
 
-def play(stack: RunningStack, watched: list[Watched], *, kill: bool) -> list[float]:
-    """Send the prompts and check the replies; return the seconds from a kill to a new attempt."""
+def answer_while_failing(
+    stack: RunningStack, watched: list[LivePrompt], *, kill: bool
+) -> list[float]:
+    """Send the prompts and check the replies; return the seconds from the kill to each retry."""
 
     async def watch() -> list[dict[str, Any]]:
         return list(await asyncio.gather(*(one.watch(stack) for one in watched)))
@@ -103,22 +105,24 @@ def play(stack: RunningStack, watched: list[Watched], *, kill: bool) -> list[flo
         assert all(one.expected.startswith(text.strip()) for text in one.shown)
         assert [message["sender"] for message in one.person.page(one.room)] == ["user", "ai"]
         asked = one.list_request_times(stack)
-        assert len(asked) == one.attempts(stack) <= 1 + kill
+        assert len(asked) == one.count_attempts(stack) <= 1 + kill
         pauses += [again - killed for again in asked[1:]]
     return pauses
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_every_reader_shows_the_whole_reply_whatever_breaks(stack: RunningStack) -> None:
+def test_every_reader_shows_the_whole_reply_despite_kills_and_lost_connections(
+    stack: RunningStack,
+) -> None:
     pauses: list[float] = []
     posts = refused = 0
     for sent in range(0, REPLIES, ROUND):
         stack.gemini.reset()
         stack.front.reset()
         with ThreadPoolExecutor(ROUND) as pool:
-            watched = list(pool.map(lambda _: Watched(stack), range(ROUND)))
-        pauses += play(stack, watched, kill=len(pauses) <= sent / 2)
+            watched = list(pool.map(lambda _: LivePrompt(stack), range(ROUND)))
+        pauses += answer_while_failing(stack, watched, kill=len(pauses) <= sent / 2)
         answers = [entry["status"] for entry in stack.front.requests() if entry["method"] == "POST"]
         posts, refused = posts + len(answers), refused + sum(one != 200 for one in answers)
         print(

@@ -1,4 +1,4 @@
-"""Models on the deployed stack: the catalogue, a retired model, the daily check."""
+"""Models on the deployed stack: the catalogue, a retired model and the daily check."""
 
 import json
 
@@ -7,7 +7,7 @@ import httpx
 from tests.support.deployed import RunningStack
 
 
-def test_the_catalogue_is_shown_and_a_retired_models_replacement_answers(
+def test_the_model_catalogue_is_listed_and_the_replacement_of_a_retired_model_answers(
     stack: RunningStack,
 ) -> None:
     user = stack.new_proven_user()
@@ -22,20 +22,22 @@ def test_the_catalogue_is_shown_and_a_retired_models_replacement_answers(
     assert reply["usage"]["outputTokens"] > 256
 
 
-def test_the_daily_check_reads_googles_list_with_the_sdk_of_its_layer(stack: RunningStack) -> None:
+def test_the_daily_check_of_models_reads_googles_list_with_the_sdk_in_its_layer(
+    stack: RunningStack,
+) -> None:
     name = stack.description.functions["ModelsCheck"]
     answer = stack.aws("lambda").invoke(FunctionName=name, Payload=b"{}")
     assert "FunctionError" not in answer
     assert json.loads(answer["Payload"].read()) == {"concerns": []}
 
 
-def test_head_answers_without_a_body(stack: RunningStack) -> None:
+def test_a_head_request_is_answered_without_a_body(stack: RunningStack) -> None:
     for path in ("/health", "/docs", "/openapi.json"):
         answer = stack.http.head(path)
         assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_a_preflight_with_tracing_headers_passes(stack: RunningStack) -> None:
+def test_a_cors_preflight_with_tracing_headers_is_allowed(stack: RunningStack) -> None:
     asked = "authorization,content-type,sentry-trace,baggage,traceparent"
     answer: httpx.Response = stack.http.options(
         "/chatroom",

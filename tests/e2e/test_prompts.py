@@ -1,4 +1,4 @@
-"""Prompts through the deployed stack: in parallel, and with Gemini failing."""
+"""Prompts on the deployed stack: many in parallel, and some while Gemini fails."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.support.template import TEMPLATE
 
 
 def make_pro(stack: RunningStack, user: Person) -> None:
-    """Store the pro plan in the table, without Stripe."""
+    """Store the pro plan for a user in the table, without Stripe."""
     stack.aws("dynamodb").update_item(
         TableName=stack.description.tables["SubscriptionsTable"],
         Key={"user_id": {"S": user.id}},
@@ -68,10 +68,10 @@ def test_parallel_prompts_to_one_room_are_each_answered_once_and_in_order(
     assert len(asked) == len(set(asked)) == many
     answered = [message["createdAt"] for message in messages[1::2]]
     order = [content for _, content in sorted(zip(answered, in_queue, strict=True))]
-    assert asked == order, "a reply was stored in another order than it was asked for"
+    assert asked == order, "the replies were stored in another order than Gemini was asked"
 
 
-def test_a_room_without_a_name_is_titled_after_its_first_answer(stack: RunningStack) -> None:
+def test_a_room_without_a_title_gets_one_after_its_first_reply(stack: RunningStack) -> None:
     user = stack.new_user()
     room = user.open_room()
     user.wait(room, user.ask(room, "What is a queue good for?"))
@@ -125,7 +125,7 @@ def test_a_prompt_fails_if_gemini_stays_down_and_other_rooms_are_not_affected(
     assert dead_room not in stack.rooms_of_dead_letters()
 
 
-def test_a_prompt_leaves_a_dead_letter_if_gemini_refuses_the_service(
+def test_a_prompt_fails_with_a_dead_letter_if_gemini_refuses_access_with_a_403(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()
@@ -147,7 +147,7 @@ def test_a_prompt_leaves_a_dead_letter_if_gemini_refuses_the_service(
 
 @contextmanager
 def without_grant(stack: RunningStack, function: str, action: str) -> Iterator[None]:
-    """Remove one action from a deployed function's role within the block."""
+    """Remove one action from the role of a deployed function during the block."""
     iam = stack.aws("iam")
     name = stack.description.functions[function]
     role = stack.aws("lambda").get_function_configuration(FunctionName=name)["Role"].split("/")[-1]

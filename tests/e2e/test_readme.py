@@ -1,4 +1,4 @@
-"""README's conversation, pasted into a shell as it stands."""
+"""The README's conversation, pasted into a shell."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ from infra.paths import ROOT
 from tests.support.deployed import RunningStack
 
 
-def test_the_conversation_works_as_it_stands_and_when_it_is_repeated(stack: RunningStack) -> None:
+def test_the_conversation_in_the_readme_works_twice_in_a_row(stack: RunningStack) -> None:
     readme = (ROOT / "README.md").read_text()
     [block] = re.findall(r"```bash\n(api=.*?)```", readme, re.DOTALL)
     here = block.replace("http://127.0.0.1:8000", stack.url)

@@ -1,10 +1,10 @@
-"""Redis is killed during a run and restarts empty: no prompt is lost and no limit exceeded."""
+"""Redis is killed during a run and restarts empty: no prompt is lost and no limit is exceeded."""
 
 from tests.support.deployed import RunningStack
 from tests.support.parallel import wait_until
 
 
-def test_no_prompt_is_lost_and_no_limit_exceeded_when_redis_is_killed(
+def test_no_prompt_is_lost_and_no_limit_is_exceeded_when_redis_is_killed(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()
@@ -13,9 +13,9 @@ def test_no_prompt_is_lost_and_no_limit_exceeded_when_redis_is_killed(
     user.wait(room, sent[1])
     stack.kill_redis()
 
-    wait_until(lambda: redis_state(stack) == "down")
+    wait_until(lambda: get_redis_state(stack) == "down")
     sent += [user.ask(room, f"Prompt {number}") for number in (3, 4)]
-    wait_until(lambda: redis_state(stack) == "ok", seconds=30, every=0.3)
+    wait_until(lambda: get_redis_state(stack) == "ok", seconds=30, every=0.3)
     user.wait(room, sent[3])
     sent.append(user.ask(room, "Prompt 5"))
     assert user.send(room, "Prompt 6").status == 429
@@ -23,6 +23,6 @@ def test_no_prompt_is_lost_and_no_limit_exceeded_when_redis_is_killed(
         assert user.wait(room, message)["status"] == "answered"
 
 
-def redis_state(stack: RunningStack) -> str:
-    """Return the state of Redis that the deep health check reports."""
+def get_redis_state(stack: RunningStack) -> str:
+    """Return the state of Redis according to the deep health check."""
     return str(stack.http.get("/health?deep=1").json()["data"]["dependencies"]["redis"])

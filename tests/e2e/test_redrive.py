@@ -4,14 +4,14 @@ from tests.support.deployed import RunningStack
 
 
 def redrive(stack: RunningStack, *options: str) -> str:
-    """Run the command and return its output."""
+    """Run `make admin redrive`; return its output without the first line."""
     done = stack.run("admin", "redrive", "--reason", "the outage is over", *options)
     assert (done.returncode, done.stderr) == (0, "")
     _, _, said = done.stdout.partition("\n")
     return said
 
 
-def test_prompts_that_failed_in_geminis_outage_are_answered_and_counted_once_by_redrive(
+def test_a_redrive_answers_a_prompt_that_failed_in_geminis_outage_without_counting_it(
     stack: RunningStack,
 ) -> None:
     user = stack.new_user()

@@ -1,4 +1,4 @@
-"""The system after a stop, a kill and a restart, and with keys for Google and Stripe."""
+"""The system after a stop, a kill and a fresh start with keys of Google and Stripe."""
 
 import os
 import signal
@@ -15,8 +15,8 @@ from tests.support.parallel import wait_until
 from tests.support.person import Person
 
 
-@pytest.mark.timeout(600)  # three starts, two of which deploy
-def test_data_survives_a_restart_but_not_a_fresh_start_with_keys_of_google_and_stripe(
+@pytest.mark.timeout(600)  # the system starts three times and is deployed twice
+def test_data_survives_a_restart_and_a_fresh_start_deletes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with run_system(tmp_path / "home") as first:
@@ -53,7 +53,7 @@ KEYS = {
 
 
 def check_google_and_stripe_are_used(stack: RunningStack) -> None:
-    """Check the settings of a start with keys; without accounts, no request can be tested."""
+    """Check that the functions are set to call Google and Stripe instead of the stand-ins."""
     assert (stack.description.gemini, stack.description.stripe) == (None, None)
     live = {name: stack.live_settings(name) for name in stack.description.functions}
     assert live["GeminiWorker"]["GEMINI_ENDPOINT"] == ""
@@ -73,7 +73,7 @@ def wait_until_quiet(stack: RunningStack) -> None:
     urls = [described.api_url, described.aws.endpoint_url, described.upstash.url, stack.gemini.url]
     ports = [urlsplit(url).port or 0 for url in urls] + [described.valkey.port]
     wait_until(
-        lambda: not any(map(is_open, ports)) and not processes_of(stack.folder),
+        lambda: not any(map(is_open, ports)) and not list_processes(stack.folder),
         seconds=30,
         every=0.1,
     )
@@ -84,8 +84,8 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def processes_of(folder: Path) -> list[int]:
-    """Return the processes that have the folder in command, environment or directory (on Linux)."""
+def list_processes(folder: Path) -> list[int]:
+    """Return the ids of processes with the folder in command, environment or working directory."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""What each function's role allows, called with the role's own credentials on the emulated AWS."""
+"""The rights of each function's role, tested with the role's credentials on the emulated AWS."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.iam import INDEXES, SECRETS
 from tests.support.template import BUCKETS, FUNCTIONS, QUEUES, TABLES
 
 FOREIGN = "orders"
-"""The name of resources that belong to another system of the same account."""
+"""The name of the resources of another system in the same AWS account."""
 LOGS = "LogGroup"
 
 ON_TABLES = [
@@ -47,8 +47,8 @@ ON_QUEUES = [
 OF_EVERY_FUNCTION = {("logs:CreateLogStream", LOGS), ("logs:PutLogEvents", LOGS)}
 
 
-def every_request() -> Iterator[tuple[str, str]]:
-    """Yield each action on each resource, by the names that `grants` uses, and on foreign ones."""
+def list_requests() -> Iterator[tuple[str, str]]:
+    """Yield each action with the name of each resource of the stage and of each foreign one."""
     for table in (*TABLES, FOREIGN):
         yield from ((f"dynamodb:{action}", table) for action in ON_TABLES)
     for table, index in INDEXES:
@@ -72,7 +72,7 @@ def every_request() -> Iterator[tuple[str, str]]:
     yield from (("cloudwatch:PutMetricData", ANY), ("iam:CreateRole", FOREIGN))
 
 
-REQUESTS = list(every_request())
+REQUESTS = list(list_requests())
 
 
 def list_grants(function: str) -> set[tuple[str, str]]:
@@ -81,10 +81,11 @@ def list_grants(function: str) -> set[tuple[str, str]]:
     return own | OF_EVERY_FUNCTION
 
 
-def some_requests(function: str) -> list[tuple[str, str]]:
-    """Return each grant, and for each action one resource of the stage without it and the foreign.
+def select_requests(function: str) -> list[tuple[str, str]]:
+    """Return the function's grants, and a sample of the requests that its role must deny.
 
-    Of every service at least one action that the function is not granted is among them.
+    The sample has each granted action on another resource and on a foreign one, and one action of
+    each service.
     """
     own = list_grants(function)
     without: dict[tuple[str, bool], tuple[str, str]] = {}
@@ -101,11 +102,11 @@ def some_requests(function: str) -> list[tuple[str, str]]:
     return sorted(own) + refused
 
 
-class Caller:
-    """Calls of AWS with a role's credentials, which break off after the check of the role."""
+class RoleCaller:
+    """Calls AWS with a role's credentials, with too few parameters to change anything."""
 
     def __init__(self, stack: RunningStack) -> None:
-        """Use this stack; `assume` chooses a role of it."""
+        """Prepare calls on the stack; `assume` chooses the role."""
         self.stack = stack
         self._made = deploy.Cloud(stack.description.aws).list_resources()
         self._credentials = Credentials("", "")
@@ -114,11 +115,11 @@ class Caller:
         self._clients: dict[str, Any] = {}
 
     def load_credentials(self) -> Credentials:
-        """Return the credentials of every client, which change with the role."""
+        """Return the credentials of the current role, which all clients share."""
         return self._credentials
 
-    def assume(self, function: str) -> "Caller":
-        """Call with a function's role from now on."""
+    def assume(self, function: str) -> "RoleCaller":
+        """Use the role of a function for the next calls."""
         name = self._made["AWS::IAM::Role"][f"{function}Role"]
         role = self.stack.aws("iam").get_role(RoleName=name)["Role"]["Arn"]
         given = self.stack.aws("sts").assume_role(RoleArn=role, RoleSessionName="test")
@@ -129,7 +130,7 @@ class Caller:
         return self
 
     def client(self, service: str) -> Any:
-        """Return a client that sends incomplete requests, too."""
+        """Return a client that does not validate parameters, so that it sends incomplete calls."""
         if service not in self._clients:
             aws = self.stack.description.aws
             url = aws.endpoint_url
@@ -144,7 +145,7 @@ class Caller:
         return self._clients[service]
 
     def can_call(self, action: str, resource: str) -> bool:
-        """Return whether the role may call an action; the call itself is incomplete."""
+        """Return whether the role may call an action on a resource."""
         try:
             self.call(action, resource)
         except ClientError as error:
@@ -152,7 +153,7 @@ class Caller:
         return True
 
     def call(self, action: str, resource: str) -> None:
-        """Call an action on a resource, without its other required parameters."""
+        """Call an action on a resource without the other required parameters."""
         service, _, name = action.partition(":")
         described = self.stack.description
         match service:
@@ -226,8 +227,8 @@ def is_denial(error: ClientError) -> bool:
 
 
 @pytest.fixture(scope="module")
-def caller(system: RunningStack) -> Caller:
-    """Calls of the system's AWS, in which foreign resources exist."""
+def caller(system: RunningStack) -> RoleCaller:
+    """A caller on the system's AWS, which also holds resources of another system."""
     system.aws("dynamodb").create_table(
         TableName=FOREIGN,
         BillingMode="PAY_PER_REQUEST",
@@ -238,22 +239,22 @@ def caller(system: RunningStack) -> Caller:
     system.aws("ssm").put_parameter(Name=FOREIGN, Value="x", Type="String")
     system.aws("sns").create_topic(Name=FOREIGN)
     system.aws("s3").create_bucket(Bucket=FOREIGN)
-    return Caller(system)
+    return RoleCaller(system)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_role_may_call_what_the_template_grants_and_not_its_neighbours(
-    function: str, caller: Caller
+def test_a_role_allows_its_grants_and_denies_a_sample_of_other_calls(
+    function: str, caller: RoleCaller
 ) -> None:
     role = caller.assume(function)
-    asked = some_requests(function)
+    asked = select_requests(function)
     assert {each for each in asked if role.can_call(*each)} == list_grants(function)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_role_may_call_nothing_else(function: str, caller: Caller) -> None:
-    """Every action on every resource takes minutes."""
+def test_a_role_denies_every_call_that_is_not_granted(function: str, caller: RoleCaller) -> None:
+    """This takes minutes, because it calls every action on every resource."""
     role = caller.assume(function)
     assert list_grants(function) <= set(REQUESTS)
     assert {each for each in REQUESTS if role.can_call(*each)} == list_grants(function)

@@ -23,7 +23,7 @@ START_TIMEOUT = 120.0
 
 
 def skip_without_docker() -> None:
-    """Skip the test without Docker or the functions' image, which a test does not pull."""
+    """Skip the test if Docker or the functions' image is missing."""
     try:
         docker.check()
     except CommandError as error:
@@ -32,20 +32,23 @@ def skip_without_docker() -> None:
         pytest.skip(f"The image {sam.image()} is missing: `docker pull` it.")
 
 
-def command(stack: RunningStack, *arguments: str) -> list[str]:
+def build_command(stack: RunningStack, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "infra.local", "--data-folder", str(stack.folder), *arguments]
 
 
 @pytest.fixture
 def in_containers(stack: RunningStack, tmp_path: Path) -> Iterator[str]:
-    """The URL of the API as `make sam-local` serves it."""
+    """The URL of the API in containers that `make sam-local` starts."""
     skip_without_docker()
-    before = containers()
+    before = list_containers()
     port, log = free_port(), tmp_path / "sam.log"
     url = f"http://127.0.0.1:{port}"
     with log.open("w") as output:
         served = subprocess.Popen(
-            command(stack, "sam-local", "--port", str(port)), cwd=ROOT, stdout=output, stderr=output
+            build_command(stack, "sam-local", "--port", str(port)),
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
         )
     try:
         deadline = time.monotonic() + START_TIMEOUT
@@ -54,15 +57,15 @@ def in_containers(stack: RunningStack, tmp_path: Path) -> Iterator[str]:
                 pytest.fail(f"`sam local` does not answer:\n{log.read_text()}")
             time.sleep(0.2)
         yield url
-        own = containers() - before
+        own = list_containers() - before
     finally:
         served.send_signal(signal.SIGINT)
         served.wait(60)
     assert not answers(url)
-    assert not containers() & own, "the containers outlived the command"
+    assert not list_containers() & own, "containers are left after the end of the command"
 
 
-def containers() -> set[str]:
+def list_containers() -> set[str]:
     """Return the ids of the running containers."""
     command = ["docker", "ps", "--quiet", "--no-trunc"]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
@@ -88,14 +91,14 @@ def test_a_prompt_sent_to_a_container_is_answered_by_the_emulated_worker(
     assert answer["reply"]["content"] == "You said: Hello from a container (turn 1)"
     outside = Person(stack.api, user.identity)
     assert outside.log_in().status == 200
-    assert outside.look(room, sent)["reply"] == answer["reply"], "both APIs use the same tables"
+    assert outside.look(room, sent)["reply"] == answer["reply"], "the two APIs use different tables"
 
 
 @pytest.mark.timeout(200)
-def test_a_function_is_invoked_with_its_sample_event(stack: RunningStack) -> None:
+def test_sam_invoke_runs_a_function_with_its_sample_event(stack: RunningStack) -> None:
     skip_without_docker()
     done = subprocess.run(
-        command(stack, "sam-invoke", "ChatroomCreate"),
+        build_command(stack, "sam-invoke", "ChatroomCreate"),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -107,9 +110,11 @@ def test_a_function_is_invoked_with_its_sample_event(stack: RunningStack) -> Non
     assert json.loads(reply["body"])["data"]["title"] == "Queues"
 
 
-def test_an_unknown_function_is_an_error_with_the_known_ones(stack: RunningStack) -> None:
+def test_sam_invoke_of_an_unknown_function_is_an_error_that_names_the_known_functions(
+    stack: RunningStack,
+) -> None:
     done = subprocess.run(
-        command(stack, "sam-invoke", "Nonsense"), cwd=ROOT, capture_output=True, text=True
+        build_command(stack, "sam-invoke", "Nonsense"), cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 1
     known = "The functions are: AdminChange, "

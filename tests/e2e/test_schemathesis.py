@@ -1,4 +1,4 @@
-"""The OpenAPI document against the running API, by Schemathesis."""
+"""A test of the running API by Schemathesis, which reads the OpenAPI document."""
 
 import subprocess
 import sys
@@ -14,8 +14,8 @@ from tests.support.deployed import RunningStack
 
 
 @pytest.fixture
-def leaves_no_limits(stack: RunningStack) -> Iterator[None]:
-    """Clear the limits and wait for the queue at the end, so that later tests are not affected."""
+def clean_up(stack: RunningStack) -> Iterator[None]:
+    """Clear Redis and wait until the queue is empty after the test, for the tests that follow."""
     yield
     valkey = stack.description.valkey
     Valkey(valkey.host, valkey.port).flushdb()
@@ -36,7 +36,7 @@ SECONDS = 50
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.usefixtures("leaves_no_limits")
+@pytest.mark.usefixtures("clean_up")
 def test_schemathesis_finds_no_undocumented_answer(stack: RunningStack) -> None:
     subprocess.run([sys.executable, ROOT / "infra/setup.py", "--only", "schemathesis"], check=True)
     user = new_user(stack.url, stack.description.stripe)

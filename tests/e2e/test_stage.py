@@ -1,4 +1,4 @@
-"""A stage's first day and last: secrets, deployments, a refused one, and its end, by `make`."""
+"""A stage on the emulated AWS: secrets, deployments, a refused deployment, and its deletion."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ SECRETS = {"UPSTASH_TOKEN": "t" * 28, "GEMINI_API_KEY": "k" * 39}
 
 
 class Operator:
-    """Somebody who has cloned the repository and runs its commands on the stage dev."""
+    """A person who runs the commands of a clone of the repository on the stage dev."""
 
     def __init__(self, checkout: Path, stack: RunningStack) -> None:
         self.checkout = checkout
@@ -26,7 +26,7 @@ class Operator:
         self._environment |= stack.description.aws.environment | SECRETS
 
     def run(self, command: str, *options: str, answer: str = "") -> tuple[int, str]:
-        """Run a command, and return its status and what it printed."""
+        """Run a command, and return its exit status and its output."""
         done = stage_commands.run(
             command,
             "dev",
@@ -47,7 +47,7 @@ class Operator:
 
 @pytest.fixture
 def operator(stack: RunningStack, tmp_path: Path) -> Operator:
-    """An operator whose checkout has the settings of dev filled in."""
+    """An operator with a clone in which the settings of dev are complete."""
     checkout = tmp_path / "a clone"
     files = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
@@ -64,7 +64,7 @@ def operator(stack: RunningStack, tmp_path: Path) -> Operator:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-def test_an_operator_deploys_a_stage_corrects_it_and_destroys_it(
+def test_an_operator_deploys_a_stage_after_errors_and_destroys_it(
     operator: Operator, stack: RunningStack
 ) -> None:
     status, output = operator.run("deploy", "--yes")

@@ -1,4 +1,4 @@
-"""The pro plan, bought on the stand-in's page and followed by its events."""
+"""The pro plan, bought on the Checkout page of Stripe's stand-in."""
 
 import time
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ from tests.support.parallel import wait_until
 from tests.support.person import Person, new_mobile
 
 AT_ONCE = 2.0
-"""Seconds from the click on Pay until the plan is pro, in functions that are warm."""
+"""Seconds from the click on Pay until the plan is pro, when the functions are warm."""
 CALLS = 5
-"""On a busy machine it may take twice as long as this many calls."""
+"""On a busy machine the change may take twice as long as this number of calls."""
 
 
 def wait_for(user: Person, value: object, field: str = "plan") -> Mapping[str, Any]:
-    """Wait until a field of the user's subscription status has this value; return the status."""
+    """Wait until a field of the user's subscription status has the value; return the status."""
     wait_until(lambda: user.status()[field] == value, seconds=60, every=0.1)
     return user.status()
 
@@ -61,7 +61,7 @@ def test_a_paid_checkout_lifts_the_daily_limit_until_the_subscription_ends(
 def test_a_lost_event_is_recovered_with_make_reconcile(stack: RunningStack) -> None:
     user = stack.new_proven_user()
     stack.stripe.endpoint(held=True)
-    stack.stripe.act(checkout_of(user)["sessionId"], "pay")
+    stack.stripe.act(open_checkout(user)["sessionId"], "pay")
     stack.stripe.endpoint(held=False)
 
     preview = stack.run("reconcile", "--dry-run").stdout
@@ -78,8 +78,8 @@ def test_a_lost_event_is_recovered_with_make_reconcile(stack: RunningStack) -> N
 # ── In a browser ─────────────────────────────────────────────────────────────────────────────────
 
 
-def checkout_of(user: Person) -> Mapping[str, Any]:
-    """Return the page that POST /subscribe/pro answers with."""
+def open_checkout(user: Person) -> Mapping[str, Any]:
+    """Request a Checkout page for the user, and return its id and URL."""
     reply = user.checkout()
     assert reply.status == 200, reply.text
     page: Mapping[str, Any] = reply.data
@@ -87,11 +87,11 @@ def checkout_of(user: Person) -> Mapping[str, Any]:
 
 
 def click(browser: Browser, button: str) -> None:
-    """Click the element with this id as soon as it is clickable."""
+    """Click the element with the id `button` as soon as it is clickable."""
     browser.until(see.element_to_be_clickable((By.ID, button))).click()
 
 
-def text_of(browser: Browser, role: str) -> str:
+def wait_for_text(browser: Browser, role: str) -> str:
     """Wait for a text in an element with this role, and return it."""
     found = browser.until(see.visibility_of_element_located((By.CSS_SELECTOR, f"[role={role}]")))
     return str(found.text)
@@ -99,14 +99,14 @@ def text_of(browser: Browser, role: str) -> str:
 
 @pytest.fixture
 def warm(stack: RunningStack) -> None:
-    """Warm the functions: somebody else has just subscribed."""
+    """Warm the functions up with the subscription of another user."""
     other = stack.new_proven_user()
-    stack.stripe.act(checkout_of(other)["sessionId"], "pay")
+    stack.stripe.act(open_checkout(other)["sessionId"], "pay")
     wait_for(other, "pro")
 
 
 @pytest.mark.usefixtures("warm")
-def test_a_payment_grants_pro_at_once_and_a_cancellation_ends_it_with_the_period(
+def test_a_payment_gives_pro_at_once_and_a_cancelled_subscription_is_pro_until_its_period_ends(
     stack: RunningStack, browser: Browser
 ) -> None:
     user = stack.new_proven_user()
@@ -115,7 +115,7 @@ def test_a_payment_grants_pro_at_once_and_a_cancellation_ends_it_with_the_period
         user.wait(room, user.ask(room, "Hello"))
     assert user.send(room, "One more").status == 429
 
-    page = checkout_of(user)
+    page = open_checkout(user)
     browser.open(page["url"])
     began = time.monotonic()
     for _ in range(CALLS):
@@ -131,7 +131,7 @@ def test_a_payment_grants_pro_at_once_and_a_cancellation_ends_it_with_the_period
     portal = stack.http.post("/subscription/portal", headers=user.headers).json()["data"]
     browser.open(portal["url"])
     click(browser, "cancel")
-    assert "will not renew" in text_of(browser, "status")
+    assert "will not renew" in wait_for_text(browser, "status")
     told = wait_for(user, True, "cancelAtPeriodEnd")
     assert told["plan"] == "pro"
     ends = datetime.fromisoformat(told["currentPeriodEnd"]).timestamp()
@@ -150,21 +150,23 @@ def test_a_payment_grants_pro_at_once_and_a_cancellation_ends_it_with_the_period
     assert browser.complaints() == []
 
 
-def test_a_person_whose_card_is_declined_stays_on_basic_and_can_use_another_card(
+def test_a_declined_card_keeps_the_basic_plan_and_another_card_can_be_used(
     stack: RunningStack, browser: Browser
 ) -> None:
     user = stack.new_proven_user(new_mobile())
-    page = checkout_of(user)
+    page = open_checkout(user)
     browser.resize(390, 844)
     browser.open(page["url"])
     focus = browser.driver.switch_to
     focus.active_element.send_keys("ada@example.com")
     click(browser, "decline")
-    assert "declined" in text_of(browser, "alert")
-    assert "declined" in focus.active_element.text, "screen readers are led there"
+    assert "declined" in wait_for_text(browser, "alert")
+    assert "declined" in focus.active_element.text, (
+        "the focus is not on the error, so a screen reader does not read it"
+    )
     assert browser.driver.execute_script("return document.body.scrollWidth") <= 390
     assert user.status()["plan"] == "basic"
-    assert checkout_of(user) == page
+    assert open_checkout(user) == page
 
     focus.active_element.send_keys(Keys.TAB)
     focus.active_element.send_keys(Keys.ENTER)  # in the field that kept the address

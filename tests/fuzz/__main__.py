@@ -1,8 +1,9 @@
-"""Test the API from its own document with all of Schemathesis's checks: `python -m tests.fuzz`.
+"""Test the API against its OpenAPI document with all of Schemathesis's checks.
 
-Tests the running local stack as a user on the pro plan, or another one (`--url`) as a user on the
-basic plan. The exit status is 0 if every answer was as documented. Afterwards the API rejects
-passwords from this address for up to 15 minutes, because the run sends many wrong ones.
+`python -m tests.fuzz` tests the running local stack as a user on the pro plan. With `--url` it
+tests another API as a user on the basic plan. The exit status is 0 if every answer was as
+documented. Afterwards the API rejects passwords from this address for up to 15 minutes, because
+the run sends many wrong passwords.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The users of Schemathesis: one whose token is refreshed, and new ones for one request each."""
+"""The access tokens that Schemathesis sends: those of a main user, and of new users."""
 
 import os
 import secrets
@@ -15,7 +15,7 @@ ONE_USER_EACH = {
     "POST /user/export",
     "POST /user/identity",
 }
-"""Operations that may end their session, throttle their user's logins, or work only once."""
+"""Operations that may end a session, throttle a user's logins, or work only once per user."""
 
 
 def _user_of(_case: Any, context: Any) -> str:
@@ -23,16 +23,16 @@ def _user_of(_case: Any, context: Any) -> str:
     return label if label in ONE_USER_EACH else "main"
 
 
-# A token is valid for 15 minutes. A rejected one is replaced early.
+# A token is valid for 15 minutes; a rejected token is replaced earlier.
 @schemathesis.auth(refresh_interval=600, cache_by_key=_user_of)
 class Account:
-    """Refreshes the main user's session, because wrong passwords may throttle a login."""
+    """Refreshes the main user's session instead of a login, which may be throttled."""
 
     def __init__(self) -> None:
         self._refresh_token = os.environ["FUZZ_REFRESH_TOKEN"]
 
     def get(self, case: Any, context: Any) -> str:
-        """Return an access token."""
+        """Return the token of a new user if the operation is in ONE_USER_EACH, or the main user's."""
         if _user_of(case, context) != "main":
             email = f"fuzz-{secrets.token_hex(8)}@example.com"
             body = {"email": email, "password": secrets.token_urlsafe()}
@@ -42,7 +42,7 @@ class Account:
         return str(pair["token"])
 
     def set(self, case: Any, token: str, _context: Any) -> None:
-        """Send the token with the request."""
+        """Add the token to the headers of the request."""
         case.headers = {**(case.headers or {}), "Authorization": f"Bearer {token}"}
 
 

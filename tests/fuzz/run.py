@@ -18,9 +18,9 @@ PATIENCE = 30.0
 
 
 def new_user(url: str, stand_in: StandIn | None) -> Person:
-    """Return someone with a new account, on the pro plan if there is a stand-in to pay at.
+    """Return a new proven user, on the pro plan if there is a stand-in of Stripe to pay at.
 
-    On the pro plan there is no limit of five prompts per day.
+    The pro plan has no limit of five prompts per day.
     """
     stripe = Stripe(stand_in.url, stand_in.secret_key) if stand_in else None
     user = Person.new_proven(HttpApi(url), stripe)

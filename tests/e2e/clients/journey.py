@@ -1,6 +1,6 @@
-"""A user's journey with the client that openapi-python-client makes from the document.
+"""A user's journey with the client that openapi-python-client generates from the API's document.
 
-Run with the API's address as the argument; writes what it saw as JSON.
+The argument is the API's address. Prints the statuses and problems of the journey as JSON.
 """
 
 import json

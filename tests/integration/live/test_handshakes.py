@@ -151,7 +151,9 @@ def test_a_ticket_of_a_session_that_has_ended_opens_nothing(ann: Person) -> None
     assert Socket(url).status == 401
 
 
-def test_the_ninth_connection_closes_the_first(ann: Person, connections: Connections) -> None:
+def test_the_ninth_connection_of_a_user_closes_the_first(
+    ann: Person, connections: Connections
+) -> None:
     sockets = [Socket(address(ann)) for _ in range(9)]
     assert connections.closed == [sockets[0].id]
     assert connections_of(ann) == {one.id for one in sockets[1:]}
