@@ -32,7 +32,7 @@ class Account:
         self._refresh_token = os.environ["FUZZ_REFRESH_TOKEN"]
 
     def get(self, case: Any, context: Any) -> str:
-        """Return the token of a new user if the operation is in ONE_USER_EACH, or the main user's."""
+        """Return the main user's token, or a new user's if the operation is in ONE_USER_EACH."""
         if _user_of(case, context) != "main":
             email = f"fuzz-{secrets.token_hex(8)}@example.com"
             body = {"email": email, "password": secrets.token_urlsafe()}

@@ -1,4 +1,4 @@
-"""The services for handlers in this process: MiniStack, Valkey and the stand-in for Gemini."""
+"""The services that handlers in this process call: MiniStack, Valkey and the stand-ins."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ from tests.support.template import PROMPT_QUEUES, QUEUES, Values
 from tests.support.wire import WIRE, Wire
 
 COLLECTED: list[datetime] = []
-"""When all test modules had been imported."""
+"""The time at which all test modules had been imported."""
 UPSTASH_TOKEN = "upstash-token"
 GEMINI_KEY = "gemini-key"
 
@@ -58,11 +58,11 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def moments(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Move a module's moments that follow from the clock, such as NOW, to when its tests begin.
+    """Add the time since collection to a module's moments, such as NOW, before its tests begin.
 
-    They are never in the future, since all modules were imported before `COLLECTED`. Tokens that
-    are issued at the time of collection expire in a run of a quarter of an hour. A moment of whole
-    milliseconds, such as NOON, was chosen and stays.
+    Otherwise tokens that are issued at NOW would have expired after 15 minutes of a run. The new
+    moments are not in the future, because all modules were imported before `COLLECTED`. A moment
+    in whole milliseconds, such as NOON, was not read from the clock and stays the same.
     """
     late = datetime.now(UTC) - COLLECTED[0]
 
@@ -82,7 +82,7 @@ def moments(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    """The Redis behind the stand-in for Upstash; it keeps its port when restarted."""
+    """The Redis behind the stand-in for Upstash; its port is the same after a restart."""
     folder = tmp_path_factory.mktemp("valkey")
     with ValkeyServer(port=free_port(), data_dir=folder) as server:
         yield server
@@ -106,7 +106,7 @@ def gemini_url(values: Values) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def redis(redis_url: str, valkey: ValkeyServer) -> StandIn:
-    """The stand-in for Upstash, empty and without faults; our client has forgotten its failures."""
+    """The stand-in for Upstash, empty and without faults; the client's circuit is closed."""
     from geminichat.upstash import redis as client
 
     stand_in = StandIn(redis_url)
@@ -118,12 +118,12 @@ def redis(redis_url: str, valkey: ValkeyServer) -> StandIn:
 
 @pytest.fixture(autouse=True)
 def wire() -> Iterator[Wire]:
-    """The calls to AWS, without faults when a test begins and when it ends; each has its grant."""
+    """The calls to AWS, without faults; the test fails if a call is not granted in the template."""
     before = grants.list_refused()
     WIRE.reset()
     yield WIRE
     WIRE.reset()
-    assert grants.list_refused() - before == set(), "template.yaml lacks these grants"
+    assert grants.list_refused() - before == set(), "template.yaml does not have these grants"
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +136,7 @@ def google(gemini_url: str) -> StandIn:
 
 @pytest.fixture(scope="session")
 def sqs() -> Any:
-    """A client of SQS; a message that a test sends itself is noted too."""
+    """A client of SQS, which also sets `WIRE.has_queued` when a test sends a message."""
 
     def note(**_: Any) -> None:
         WIRE.has_queued = True
@@ -149,7 +149,7 @@ def sqs() -> Any:
 
 @pytest.fixture(autouse=True)
 def queues(values: Values, sqs: Any) -> None:
-    """Empty every queue when a test begins, if an earlier test has used one."""
+    """Empty all queues before the test if an earlier test has sent a message."""
     if WIRE.has_queued:
         for queue in QUEUES:
             sqs.purge_queue(QueueUrl=values.refs[queue])
@@ -158,25 +158,25 @@ def queues(values: Values, sqs: Any) -> None:
 
 @pytest.fixture(scope="session")
 def api() -> Api:
-    """The API in this process."""
+    """The API, which runs the handlers in this process."""
     return Api()
 
 
 @pytest.fixture(autouse=True)
 def source(api: Api) -> str:
-    """The address that this test's requests come from, which no other test has."""
+    """The IP address that this test's requests come from; no other test has the same."""
     api.source = f"10.{'.'.join(str(secrets.randbelow(256)) for _ in range(3))}"
     return api.source
 
 
 @pytest.fixture
 def worker(values: Values) -> Poller:
-    """The poller of the queues of prompts, which runs the Gemini worker when it is polled."""
+    """A poller of the prompt queues, which runs the Gemini worker on their messages."""
     return Poller([values.refs[queue] for queue in PROMPT_QUEUES], "GeminiWorker")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that is marked `any_write_order` once for each order of a transaction's writes."""
+    """Run a test with the mark `any_write_order` once per order of a transaction's writes."""
     if metafunc.definition.get_closest_marker("any_write_order"):
         metafunc.parametrize("write_order", write_orders.ORDERS, indirect=True)
 
@@ -190,7 +190,7 @@ def write_order(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def high_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Raise the limits of prompts in flight and of spending, which only their own tests reach."""
+    """Raise the limits of spending and of prompts in flight; their own tests lower them."""
     for name in ("BASIC_IN_FLIGHT", "PRO_IN_FLIGHT", "PRO_ATTEMPTS"):
         monkeypatch.setenv(name, "1000")
     monkeypatch.setenv("BASIC_ATTEMPTS", "20")

@@ -4,7 +4,7 @@ from tests.support.lambdas import Api
 from tests.support.person import problem
 
 
-def test_an_asset_is_served_and_an_unknown_name_is_a_404(api: Api) -> None:
+def test_an_asset_of_the_docs_page_is_served_and_an_unknown_name_is_a_404(api: Api) -> None:
     for name in ("swagger-ui.css", "live_reader.js", "live_reader.py"):
         assert api.get(f"/docs/{name}").status == 200
     collection = api.get("/docs/postman.json", headers={"host": "api.example"}).json

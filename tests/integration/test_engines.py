@@ -22,11 +22,11 @@ LARGE = 390_000
 """Bytes of an attribute: three such items take more than a megabyte."""
 
 
-class Room:
-    """A room's items in a table of their own, through boto3."""
+class RoomsTable:
+    """A table of rooms that only one test uses, through boto3."""
 
     def __init__(self, table: str) -> None:
-        """Use the table."""
+        """Open the table of this name."""
         self.dynamodb = boto3.client("dynamodb")
         self.table: Any = {"TableName": table}
 
@@ -46,15 +46,15 @@ class Room:
 
 
 @pytest.fixture
-def rooms(values: Values) -> Iterator[Room]:
+def rooms(values: Values) -> Iterator[RoomsTable]:
     name = f"Engine-{uuid4().hex[:8]}"
     cloud.create_table(name, "ChatroomsTable", values)
-    yield Room(name)
+    yield RoomsTable(name)
     boto3.client("dynamodb").delete_table(TableName=name)
 
 
-def refusal(call: Callable[[], object]) -> str:
-    """Return the code of the error that a call gets, or "accepted"."""
+def get_error_code(call: Callable[[], object]) -> str:
+    """Return the error code of a call, or "accepted" if there is no error."""
     try:
         call()
     except ClientError as error:
@@ -66,10 +66,10 @@ REFUSED = "ValidationException" if cloud.DYNAMODB_LOCAL else "accepted"
 
 
 @both_engines
-def test_two_actions_of_an_update_on_one_path(rooms: Room) -> None:
+def test_dynamodb_local_refuses_an_update_with_two_actions_on_one_path(rooms: RoomsTable) -> None:
     update = "SET title = :t, title = :t"
     assert (
-        refusal(
+        get_error_code(
             lambda: rooms.dynamodb.update_item(
                 **rooms.table,
                 Key=rooms.key("r"),
@@ -82,10 +82,10 @@ def test_two_actions_of_an_update_on_one_path(rooms: Room) -> None:
 
 
 @both_engines
-def test_a_filter_on_a_key_attribute(rooms: Room) -> None:
+def test_dynamodb_local_refuses_a_filter_on_a_key_attribute(rooms: RoomsTable) -> None:
     found = {":u": {"S": "u"}, ":r": {"S": "r"}}
     assert (
-        refusal(
+        get_error_code(
             lambda: rooms.query(
                 FilterExpression="chatroom_id > :r", ExpressionAttributeValues=found
             )
@@ -95,7 +95,9 @@ def test_a_filter_on_a_key_attribute(rooms: Room) -> None:
 
 
 @both_engines
-def test_an_attribute_that_a_global_index_does_not_project(values: Values) -> None:
+def test_dynamodb_local_refuses_to_read_an_attribute_that_is_not_in_a_global_index(
+    values: Values,
+) -> None:
     query = lambda: boto3.client("dynamodb").query(  # noqa: E731
         TableName=values.refs["MessagesTable"],
         IndexName="failed",
@@ -103,11 +105,11 @@ def test_an_attribute_that_a_global_index_does_not_project(values: Values) -> No
         ExpressionAttributeValues={":c": {"S": "none"}},
         ProjectionExpression="content",
     )
-    assert refusal(query) == REFUSED
+    assert get_error_code(query) == REFUSED
 
 
 @both_engines
-def test_a_page_ends_at_about_a_megabyte_and_reports_its_units(rooms: Room) -> None:
+def test_a_page_ends_at_about_a_megabyte_and_reports_its_units(rooms: RoomsTable) -> None:
     for number in range(4):
         rooms.put(f"r{number}", title={"S": "x" * LARGE})
     page = rooms.query(ConsistentRead=True, ReturnConsumedCapacity="TOTAL")
@@ -117,7 +119,7 @@ def test_a_page_ends_at_about_a_megabyte_and_reports_its_units(rooms: Room) -> N
 
 
 @both_engines
-def test_transactions_that_meet_on_one_item_are_never_cancelled(rooms: Room) -> None:
+def test_parallel_transactions_on_one_item_are_all_committed(rooms: RoomsTable) -> None:
     update = {
         **rooms.table,
         "Key": rooms.key("r"),
@@ -131,7 +133,7 @@ def test_transactions_that_meet_on_one_item_are_never_cancelled(rooms: Room) -> 
 
 
 @both_engines
-def test_an_expired_item_is_still_there(rooms: Room) -> None:
+def test_an_expired_item_is_still_returned(rooms: RoomsTable) -> None:
     ttl = {"Enabled": True, "AttributeName": "expires_at"}
     rooms.dynamodb.update_time_to_live(**rooms.table, TimeToLiveSpecification=ttl)  # type: ignore[arg-type]
     rooms.put("r", expires_at={"N": "1"})
@@ -140,14 +142,14 @@ def test_an_expired_item_is_still_there(rooms: Room) -> None:
 
 @both_engines
 @pytest.mark.parametrize("size", [409_600, 399_000])
-def test_an_item_may_have_400_kb(rooms: Room, size: int) -> None:
-    refused = refusal(lambda: rooms.put("r", title={"S": "x" * size}))
+def test_an_item_of_more_than_400_kb_is_refused(rooms: RoomsTable, size: int) -> None:
+    refused = get_error_code(lambda: rooms.put("r", title={"S": "x" * size}))
     assert refused == ("ValidationException" if size > 400_000 else "accepted")
 
 
 @pytest.mark.skipif(cloud.DYNAMODB_LOCAL, reason="this run is on the second engine")
 @pytest.mark.timeout(300)
-def test_the_marked_tests_pass_on_dynamodb_local() -> None:
+def test_the_tests_marked_both_engines_pass_on_dynamodb_local() -> None:
     files = sorted((ROOT / "tests" / "integration").rglob("test_*.py"))
     marked = [str(file) for file in files if "both_engines" in file.read_text()]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The pages and documents that need no table, through their handlers."""
+"""Web pages and documents: handlers that read no table."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_a_page_is_served_without_an_access_token(api: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/console/start.js"])
-def test_the_console_is_a_404_where_the_operator_has_switched_it_off(
+def test_the_console_is_a_404_when_the_operator_has_switched_it_off(
     api: Api, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONSOLE", "false")
@@ -38,7 +38,9 @@ def test_an_unknown_asset_of_the_console_is_a_404(api: Api) -> None:
         problem(api.get(f"/console/{name}"), 404, "not-found")
 
 
-def test_libraries_are_kept_for_a_year_and_everything_else_is_validated(api: Api) -> None:
+def test_browsers_cache_the_consoles_libraries_for_a_year_and_revalidate_other_files(
+    api: Api,
+) -> None:
     library = api.get("/console/htm-3.1.1.mjs")
     assert library.headers["cache-control"] == "public, max-age=31536000, immutable"
     script = api.get("/console/start.js")
@@ -47,6 +49,6 @@ def test_libraries_are_kept_for_a_year_and_everything_else_is_validated(api: Api
     assert (again.status, again.text) == (304, "")
 
 
-def test_the_pages_to_which_stripe_returns_people_lead_back_to_the_console(api: Api) -> None:
+def test_the_pages_that_stripe_returns_people_to_have_a_link_to_the_console(api: Api) -> None:
     assert 'href="/#/account/paid"' in api.get("/subscription/success").text
     assert 'href="/#/account"' in api.get("/subscription/cancel").text

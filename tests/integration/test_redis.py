@@ -1,4 +1,4 @@
-"""The Redis client: errors of the database itself open the circuit, errors of a command do not."""
+"""The Redis client: an error of the database opens the circuit, an error of a command does not."""
 
 import json
 

@@ -31,19 +31,19 @@ GIVEN = {"upstash-token": TOKEN, "gemini-api-key": "AIzaSyD-aaaaaaaaaaaaaaaaaaaa
 
 @pytest.fixture(autouse=True)
 def tables_of_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look for tables where stacks have theirs: in MiniStack, whatever engine the run has."""
+    """Read tables from MiniStack, which has those of stacks even in a run on DynamoDB Local."""
     monkeypatch.delenv("AWS_ENDPOINT_URL_DYNAMODB", raising=False)
 
 
 @pytest.fixture
 def stage() -> Stage:
-    """A new stage."""
+    """A stage with a new name."""
     name = f"s{uuid4().hex[:8]}"
     return Stage(name, f"geminichat-{name}", {"Stage": name})
 
 
-def answer(given: dict[str, str]) -> put_secrets.Ask:
-    """Return a function that enters these secrets."""
+def answer_with(given: dict[str, str]) -> put_secrets.Ask:
+    """Return a function that answers the question for each secret from `given`."""
 
     def ask(secret: Secret, _is_there: bool) -> str:
         return given.get(secret.name, "")
@@ -59,8 +59,8 @@ def read_secret(stage: Stage, name: str) -> str:
     return found["Value"]
 
 
-def test_secrets_are_stored_and_never_printed(stage: Stage) -> None:
-    lines = list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
+def test_make_secrets_stores_secrets_and_does_not_print_them(stage: Stage) -> None:
+    lines = list(put_secrets.store(boto3.client("ssm"), stage, answer_with(GIVEN)))
     assert lines == [
         "signing-keys: created",
         "upstash-token: stored",
@@ -74,20 +74,22 @@ def test_secrets_are_stored_and_never_printed(stage: Stage) -> None:
     assert not any(value in output for value in [*GIVEN.values(), *keys.keys.values()])
 
 
-def test_a_second_run_replaces_only_the_secrets_that_are_entered(stage: Stage) -> None:
+def test_a_second_run_of_make_secrets_replaces_only_the_secrets_that_are_entered(
+    stage: Stage,
+) -> None:
     ssm = boto3.client("ssm")
-    list(put_secrets.store(ssm, stage, answer(GIVEN)))
+    list(put_secrets.store(ssm, stage, answer_with(GIVEN)))
     keys = read_secret(stage, "signing-keys")
-    lines = list(put_secrets.store(ssm, stage, answer({"upstash-token": TOKEN[::-1]})))
+    lines = list(put_secrets.store(ssm, stage, answer_with({"upstash-token": TOKEN[::-1]})))
     assert lines[:2] == ["upstash-token: stored", "gemini-api-key: kept"]
     assert read_secret(stage, "upstash-token") == TOKEN[::-1]
     assert read_secret(stage, "gemini-api-key") == GIVEN["gemini-api-key"]
     assert read_secret(stage, "signing-keys") == keys
 
 
-def test_a_missing_required_secret_is_an_error(stage: Stage) -> None:
+def test_make_secrets_without_a_required_secret_is_an_error(stage: Stage) -> None:
     with pytest.raises(CommandError, match=r"Still missing: gemini-api-key\. Run this"):
-        list(put_secrets.store(boto3.client("ssm"), stage, answer({"upstash-token": TOKEN})))
+        list(put_secrets.store(boto3.client("ssm"), stage, answer_with({"upstash-token": TOKEN})))
 
 
 def test_a_deployment_without_a_required_secret_is_refused(stage: Stage) -> None:
@@ -95,7 +97,7 @@ def test_a_deployment_without_a_required_secret_is_refused(stage: Stage) -> None
         CommandError, match=f"gemini-api-key yet. Run `make secrets STAGE={stage.name}`"
     ):
         deploy.check(stage)
-    list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
+    list(put_secrets.store(boto3.client("ssm"), stage, answer_with(GIVEN)))
     deploy.check(stage)
 
 
@@ -116,13 +118,13 @@ Resources:
 
 @pytest.fixture
 def deployed(stage: Stage) -> Iterator[Stage]:
-    """A stage with secrets and a stack whose table and bucket are retained."""
+    """A stage with secrets and with a stack that retains its table and bucket."""
     stacks = boto3.client("cloudformation")
     stacks.create_stack(StackName=stage.stack, TemplateBody=RETAINED)
     stacks.get_waiter("stack_create_complete").wait(
         StackName=stage.stack, WaiterConfig={"Delay": 1}
     )
-    list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
+    list(put_secrets.store(boto3.client("ssm"), stage, answer_with(GIVEN)))
     yield stage
     stacks.delete_stack(StackName=stage.stack)
 
@@ -159,7 +161,7 @@ OTHER_KEY = RETAINED.replace("AttributeName: id", "AttributeName: other")
     ],
     ids=["key", "local index", "removed"],
 )
-def test_a_change_set_that_replaces_or_removes_a_table_is_refused_unless_it_is_named(
+def test_a_change_set_that_replaces_or_removes_a_table_is_refused_unless_the_table_is_named(
     template: str, why: str, deployed: Stage
 ) -> None:
     stacks, change_set = boto3.client("cloudformation"), plan_update(deployed, template)
@@ -168,14 +170,16 @@ def test_a_change_set_that_replaces_or_removes_a_table_is_refused_unless_it_is_n
     stack.refuse_data_loss(stacks, change_set, ["Kept"])
 
 
-def test_a_change_set_that_adds_a_global_index_passes(deployed: Stage) -> None:
+def test_a_change_set_that_adds_a_global_index_is_accepted(deployed: Stage) -> None:
     stacks = boto3.client("cloudformation")
     added = WITH_DAY.rstrip() + INDEX.replace("Local", "Global")
     stack.refuse_data_loss(stacks, plan_update(deployed, added))
 
 
-def test_the_stack_policy_denies_replacing_and_removing_what_holds_data(deployed: Stage) -> None:
-    """MiniStack stores a stack policy and does not enforce it."""
+def test_the_stack_policy_denies_replacing_and_removing_tables_buckets_and_queues(
+    deployed: Stage,
+) -> None:
+    """The test reads the policy, because MiniStack does not enforce it."""
     stacks = boto3.client("cloudformation")
     stack.protect(stacks, deployed.stack)
     stored = json.loads(stacks.get_stack_policy(StackName=deployed.stack)["StackPolicyBody"])
@@ -193,7 +197,7 @@ def test_the_stack_policy_denies_replacing_and_removing_what_holds_data(deployed
     assert "Resource" not in stored["Statement"][1]
 
 
-def test_the_empty_stack_of_a_failed_first_deployment_is_deleted_after_the_reason_was_given(
+def test_a_failed_first_deployment_is_explained_and_its_empty_stack_is_deleted(
     stage: Stage,
 ) -> None:
     stacks = boto3.client("cloudformation")
@@ -247,7 +251,7 @@ def test_destroy_refuses_prod(capsys: pytest.CaptureFixture[str]) -> None:
     assert "does not delete prod" in capsys.readouterr().err
 
 
-def test_without_a_terminal_secrets_come_from_the_environment(
+def test_make_secrets_without_a_terminal_reads_environment_variables(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("UPSTASH_TOKEN", TOKEN)
@@ -284,10 +288,10 @@ sso_registration_scopes = sso:account:access
 KEYS = "[ops]\naws_access_key_id = a\naws_secret_access_key = s\n"
 
 
-def run(
+def run_command(
     command: str, *arguments: str, home: Path, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as somebody with profiles and no credentials in the environment."""
+    """Run a command with AWS profiles in files and no credentials in the environment."""
     (home / "config").write_text(CONFIG)
     (home / "credentials").write_text(KEYS)
     environment = {
@@ -315,10 +319,10 @@ def run(
     ],
     ids=lambda command: command[0],
 )
-def test_account_and_region_are_shown_before_anything_else(
+def test_every_stage_command_first_shows_the_account_and_the_region(
     command: list[str], tmp_path: Path
 ) -> None:
-    done = run(*command, home=tmp_path)
+    done = run_command(*command, home=tmp_path)
     assert done.stdout.startswith(SHOWN % "eu-west-1")
     assert done.returncode == 1
     assert re.search(
@@ -340,15 +344,15 @@ SHOWN = "Stage dev: stack geminichat-dev in account 000000000000, region %s\n"
     ],
     ids=["AWS_DEFAULT_REGION", "AWS_REGION", "role", "role and AWS_REGION"],
 )
-def test_a_command_uses_the_role_and_the_region_of_the_environment(
+def test_a_stage_command_uses_the_role_and_the_region_of_the_environment(
     variables: dict[str, str], region: str, tmp_path: Path
 ) -> None:
-    assert run("status", "dev", home=tmp_path, **variables).stdout == SHOWN % region
+    assert run_command("status", "dev", home=tmp_path, **variables).stdout == SHOWN % region
 
 
-def test_a_command_uses_the_session_of_aws_sso_login(tmp_path: Path) -> None:
+def test_a_stage_command_uses_the_session_of_aws_sso_login(tmp_path: Path) -> None:
     sso = {"AWS_PROFILE": "ops-sso"}
-    ended = run("status", "dev", home=tmp_path, **sso)
+    ended = run_command("status", "dev", home=tmp_path, **sso)
     assert ended.returncode == 1
     assert ended.stderr.startswith("AWS does not accept your credentials (Error loading SSO Token")
     assert "aws sso login" in ended.stderr
@@ -370,21 +374,23 @@ def test_a_command_uses_the_session_of_aws_sso_login(tmp_path: Path) -> None:
         return app
 
     with run_app(portal) as url:
-        done = run("status", "dev", home=tmp_path, AWS_ENDPOINT_URL_SSO=url, **sso)
+        done = run_command("status", "dev", home=tmp_path, AWS_ENDPOINT_URL_SSO=url, **sso)
     assert done.stdout == SHOWN % "eu-west-1"
 
 
-def test_an_unknown_stage_and_a_missing_region_are_errors_of_one_line(tmp_path: Path) -> None:
-    unknown = run("reconcile", "qa", home=tmp_path)
+def test_an_unknown_stage_or_a_missing_region_is_an_error_with_a_clear_message(
+    tmp_path: Path,
+) -> None:
+    unknown = run_command("reconcile", "qa", home=tmp_path)
     assert unknown.stderr.startswith("samconfig.toml has no stage 'qa'. It has: dev, prod.")
-    nowhere = run("reconcile", "dev", home=tmp_path, AWS_CONFIG_FILE=os.devnull)
+    nowhere = run_command("reconcile", "dev", home=tmp_path, AWS_CONFIG_FILE=os.devnull)
     assert nowhere.stderr.startswith("No AWS region is set.")
     assert unknown.returncode == nowhere.returncode == 1
 
 
-def test_secrets_are_stored_in_the_region_of_aws_region(tmp_path: Path) -> None:
+def test_make_secrets_uses_the_region_in_aws_region(tmp_path: Path) -> None:
     given = {"UPSTASH_TOKEN": TOKEN, "GEMINI_API_KEY": GIVEN["gemini-api-key"]}
-    done = run("put_secrets", "dev", home=tmp_path, AWS_REGION="ap-south-1", **given)
+    done = run_command("put_secrets", "dev", home=tmp_path, AWS_REGION="ap-south-1", **given)
     assert done.returncode == 0, done.stderr
     found = boto3.client("ssm", region_name="ap-south-1").get_parameters_by_path(
         Path="/geminichat/dev"
@@ -392,12 +398,12 @@ def test_secrets_are_stored_in_the_region_of_aws_region(tmp_path: Path) -> None:
     assert {each["Name"].rpartition("/")[2] for each in found["Parameters"]} >= set(GIVEN)
 
 
-def test_admin_shows_account_and_region_and_says_that_nothing_is_deployed(tmp_path: Path) -> None:
-    done = run("admin", "dev", "show", "ann@example.com", home=tmp_path)
+def test_make_admin_on_a_stage_that_is_not_deployed_says_so(tmp_path: Path) -> None:
+    done = run_command("admin", "dev", "show", "ann@example.com", home=tmp_path)
     shown = "Stage dev: stack geminichat-dev in account 000000000000, region eu-west-1\n"
     assert (done.returncode, done.stdout) == (1, shown)
     assert done.stderr == "There is no geminichat-dev-admin-show here: dev is not deployed.\n"
-    for_programs = run("admin", "dev", "show", "--json", "ann@example.com", home=tmp_path)
+    for_programs = run_command("admin", "dev", "show", "--json", "ann@example.com", home=tmp_path)
     assert (for_programs.returncode, for_programs.stderr) == (1, shown + done.stderr)
     assert json.loads(for_programs.stdout) == {
         "type": "urn:geminichat:problem:not-deployed",
@@ -413,10 +419,10 @@ def test_admin_shows_account_and_region_and_says_that_nothing_is_deployed(tmp_pa
         (["qa", "show", "u_1"], 1, "failed", "has no stage 'qa'"),
     ],
 )
-def test_admin_prints_an_error_for_programs_as_one_json_object(
+def test_make_admin_with_json_prints_an_error_as_one_json_object(
     arguments: list[str], status: int, code: str, detail: str, tmp_path: Path
 ) -> None:
-    done = run("admin", *arguments, "--json", home=tmp_path)
+    done = run_command("admin", *arguments, "--json", home=tmp_path)
     problem = json.loads(done.stdout)
     assert (done.returncode, problem["type"]) == (status, f"urn:geminichat:problem:{code}")
     assert detail in problem["detail"]
@@ -424,7 +430,7 @@ def test_admin_prints_an_error_for_programs_as_one_json_object(
 
 
 def test_destroy_removes_the_secrets_of_a_stage_that_was_never_deployed(stage: Stage) -> None:
-    list(put_secrets.store(boto3.client("ssm"), stage, answer(GIVEN)))
+    list(put_secrets.store(boto3.client("ssm"), stage, answer_with(GIVEN)))
     lines = list(destroy.destroy(stage, lambda _: stage.name))
     assert lines[-1] == "3 secrets: deleted"
     assert put_secrets.list_stored(boto3.client("ssm"), stage) == set()
@@ -444,7 +450,7 @@ Outputs:
 
 @pytest.fixture
 def on_aws() -> Iterator[None]:
-    """A stack of the stage dev with a log group, and an API address at which nothing listens."""
+    """A stack of the stage dev with a log group, and with an API address that does not answer."""
     stacks = boto3.client("cloudformation", region_name="eu-west-1")
     body = STACK % f"http://127.0.0.1:{free_port()}"
     stacks.create_stack(StackName="geminichat-dev", TemplateBody=body)
@@ -456,15 +462,15 @@ def on_aws() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("on_aws")
-def test_status_shows_the_stack_and_an_api_that_does_not_answer(tmp_path: Path) -> None:
-    done = run("status", "dev", home=tmp_path)
+def test_make_status_shows_the_stack_and_an_api_that_does_not_answer(tmp_path: Path) -> None:
+    done = run_command("status", "dev", home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Stack    CREATE_COMPLETE" in done.stdout
     assert "Health   no answer" in done.stdout
 
 
 @pytest.mark.usefixtures("on_aws")
-def test_logs_show_the_newest_lines_of_a_stage(tmp_path: Path) -> None:
+def test_make_logs_shows_the_newest_lines_of_a_stage(tmp_path: Path) -> None:
     logs = boto3.client("logs", region_name="eu-west-1")
     logs.create_log_stream(logGroupName="/geminichat/dev", logStreamName="s")
     now = round(time.time() * 1000)
@@ -478,8 +484,8 @@ def test_logs_show_the_newest_lines_of_a_stage(tmp_path: Path) -> None:
             for number, message in enumerate(messages)
         ],
     )
-    done = run("logs", "dev", "-n", "1", home=tmp_path)
+    done = run_command("logs", "dev", "-n", "1", home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1].endswith("INFO    request status=201")
-    unknown = run("logs", "dev", "Nonsense", home=tmp_path)
+    unknown = run_command("logs", "dev", "Nonsense", home=tmp_path)
     assert unknown.stderr.startswith("There is no function Nonsense.")

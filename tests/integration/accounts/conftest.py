@@ -1,4 +1,4 @@
-"""A small table of users, which these tests search by identity."""
+"""A small table of users, because these tests search it by identity."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from geminichat.tables.users import User
 
 @pytest.fixture(scope="module", autouse=True)
 def few_users() -> None:
-    """Delete the users of earlier modules: `users_named` reads the whole table."""
+    """Delete the users of earlier modules, because `users_named` reads the whole table."""
     with User.batch_write() as batch:
         for user in User.scan(attributes_to_get=["user_id"]):
             batch.delete(user)

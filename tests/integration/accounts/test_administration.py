@@ -1,4 +1,4 @@
-"""Questions and acts of operators: audit items, crashes, repetitions and signatures."""
+"""Operators' queries and acts: audit items, crashes, repeated requests and signatures."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ ACTS: dict[str, dict[str, Any]] = {
     "export": {},
 }
 ONCE = ["grant", "give-back", "end-sessions", "ban", "delete", "export"]
-"""The acts that can be done to anyone."""
+"""The acts that work on a user in any state."""
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def ann(api: Api) -> Person:
 
 
 def prepare(name: str, api: Api) -> Person:
-    """Return a user on whom the act works, with three prompts counted today."""
+    """Return a user that the act can be applied to, with three prompts counted today."""
     person = Person(api)
     assert person.me().status == 200
     Usage(person.id, times.day(NOW), prompts=3, attempts=4).save()
@@ -57,8 +57,8 @@ def prepare(name: str, api: Api) -> Person:
     return person
 
 
-def state(user_id: str) -> tuple[Any, ...]:
-    """Return everything that an act may change."""
+def read_state(user_id: str) -> tuple[Any, ...]:
+    """Return everything that an act may change about a user."""
     user, [today] = users.find(user_id), list(Usage.query(user_id))
     assert user
     granted = subscriptions.load(user_id).granted_until
@@ -88,13 +88,15 @@ def test_an_operator_finds_a_user_by_id_email_number_and_customer(ann: Person) -
         ("ann@", "bad-request"),
     ],
 )
-def test_an_unknown_user_name_gets_a_clear_message(named: str, code: str) -> None:
+def test_an_unknown_or_malformed_user_name_gets_a_message_that_names_it(
+    named: str, code: str
+) -> None:
     answer = operators.ask(ask="who", named=named)
     assert answer["error"] == code
     assert named in answer["message"]
 
 
-def test_an_account_is_described_without_content_titles_and_secrets(ann: Person) -> None:
+def test_the_description_of_an_account_has_no_content_title_or_secret(ann: Person) -> None:
     room = ann.open_room("A secret title")
     failed = ann.ask(room, "A secret question")
     [prompt] = prompts(room)
@@ -123,10 +125,10 @@ def test_an_account_is_described_without_content_titles_and_secrets(ann: Person)
 @pytest.mark.parametrize("name", ACTS)
 def test_an_act_is_recorded_with_its_operator_time_and_reason(api: Api, name: str) -> None:
     ann = prepare(name, api)
-    before, began = state(ann.id), times.text(datetime.now(UTC))
+    before, began = read_state(ann.id), times.text(datetime.now(UTC))
     act = operators.new_act(name, ann.id, **ACTS[name])
     assert operators.send(act)["data"]["doneBefore"] is False
-    assert state(ann.id) != before
+    assert read_state(ann.id) != before
     entry = Audit.get(ann.id, act["id"])
     assert (entry.act, entry.operator, entry.reason) == (name, operators.ROOT, "ticket 41")
     assert began <= entry.at <= times.text(datetime.now(UTC))
@@ -142,9 +144,9 @@ def test_an_act_is_recorded_with_its_operator_time_and_reason(api: Api, name: st
 
 
 @pytest.mark.parametrize("name", ACTS)
-def test_a_dry_run_of_an_act_reports_the_same_and_changes_nothing(api: Api, name: str) -> None:
+def test_a_dry_run_of_an_act_has_the_same_message_and_changes_nothing(api: Api, name: str) -> None:
     ann = prepare(name, api)
-    before, recorded = state(ann.id), len(operators.read_audit(ann.id))
+    before, recorded = read_state(ann.id), len(operators.read_audit(ann.id))
     with WIRE.watch() as tries:
         said = operators.act(name, ann.id, **ACTS[name], dryRun=True)["message"]
     assert {seen.call.partition(".")[2] for seen in tries} <= {
@@ -152,14 +154,14 @@ def test_a_dry_run_of_an_act_reports_the_same_and_changes_nothing(api: Api, name
         "BatchGetItem",
         "GetItem",
     }
-    assert (state(ann.id), len(operators.read_audit(ann.id))) == (before, recorded)
+    assert (read_state(ann.id), len(operators.read_audit(ann.id))) == (before, recorded)
     done = operators.act(name, ann.id, **ACTS[name])["message"]
     assert re.sub(r":\d\d\.\d{3}Z", "", done) == re.sub(r":\d\d\.\d{3}Z", "", said)
 
 
 @pytest.mark.parametrize("how", ["lost", "dies before", "dies after"])
 @pytest.mark.parametrize("name", ACTS)
-def test_an_interrupted_act_is_recorded_only_if_it_was_done_and_can_be_sent_again(
+def test_an_interrupted_act_is_recorded_only_if_it_took_effect_and_can_be_repeated(
     api: Api, name: str, how: str
 ) -> None:
     other = prepare(name, api).id
@@ -168,7 +170,7 @@ def test_an_interrupted_act_is_recorded_only_if_it_was_done_and_can_be_sent_agai
     calls = [seen.call for seen in tries if seen.call != "sts.GetCallerIdentity"]
     for place, call in enumerate(calls):
         ann = prepare(name, api)
-        before = state(ann.id)
+        before = read_state(ann.id)
         act = operators.new_act(name, ann.id, **ACTS[name])
         WIRE.cut(call, how, nth=calls[: place + 1].count(call))
         died = False
@@ -179,18 +181,18 @@ def test_an_interrupted_act_is_recorded_only_if_it_was_done_and_can_be_sent_agai
         WIRE.breaks.clear()
         assert died == how.startswith("dies")
         recorded = [one for one in operators.read_audit(ann.id) if one.act_id == act["id"]]
-        assert (state(ann.id) != before) == bool(recorded), call
+        assert (read_state(ann.id) != before) == bool(recorded), call
 
         operators.send(act)
-        after = state(ann.id)
+        after = read_state(ann.id)
         assert after != before
         assert operators.send(act)["data"]["doneBefore"] is True
-        assert state(ann.id) == after
+        assert read_state(ann.id) == after
         assert [one.act_id for one in operators.read_audit(ann.id)].count(act["id"]) == 1
 
 
 @pytest.mark.parametrize("name", ONCE)
-def test_an_act_sent_eight_times_at_once_happens_once(api: Api, name: str) -> None:
+def test_an_act_that_is_sent_eight_times_at_once_takes_effect_once(api: Api, name: str) -> None:
     ann = prepare(name, api)
     act = operators.new_act(name, ann.id, **ACTS[name])
     answers = repeat_at_once(lambda _: operators.send(act), 8)
@@ -198,16 +200,16 @@ def test_an_act_sent_eight_times_at_once_happens_once(api: Api, name: str) -> No
     assert done.count(False) == 1
     assert len(operators.read_audit(ann.id)) == 1
     if name == "give-back":
-        assert state(ann.id)[1] == (1, 2)
+        assert read_state(ann.id)[1] == (1, 2)
 
 
-def test_eight_operators_at_once_give_each_prompt_back_once(api: Api) -> None:
+def test_eight_parallel_acts_give_each_prompt_back_at_most_once(api: Api) -> None:
     ann = prepare("give-back", api)
     answers = repeat_at_once(
         lambda _: operators.send(operators.new_act("give-back", ann.id, prompts=1)), 8
     )
     done = [one for one in answers if "data" in one]
-    counts = state(ann.id)[1]
+    counts = read_state(ann.id)[1]
     assert counts == (3 - len(done), 4 - len(done))
     assert 1 <= len(done) == len(operators.read_audit(ann.id)) <= 3
 
@@ -253,9 +255,9 @@ def test_an_invalid_act_is_refused_and_not_recorded(
     api: Api, name: str, wrong: dict[str, Any], code: str
 ) -> None:
     ann = prepare("grant", api)
-    before = state(ann.id)
+    before = read_state(ann.id)
     assert operators.send(operators.new_act(name, ann.id, **wrong))["error"] == code
-    assert (state(ann.id), operators.read_audit(ann.id)) == (before, [])
+    assert (read_state(ann.id), operators.read_audit(ann.id)) == (before, [])
 
 
 @pytest.mark.parametrize(
@@ -265,14 +267,14 @@ def test_an_invalid_act_is_refused_and_not_recorded(
         ({}, "The request is invalid. Object missing required field `prompts`."),
     ],
 )
-def test_an_act_with_a_wrong_value_is_refused_by_the_name_of_the_value(
+def test_the_refusal_of_an_act_names_the_wrong_field(
     ann: Person, wrong: dict[str, Any], message: str
 ) -> None:
     refused = operators.send(operators.new_act("give-back", ann.id, **wrong))
     assert (refused["error"], refused["message"]) == ("bad-request", message)
 
 
-def test_an_operator_cannot_give_back_prompts_in_flight_or_not_counted(
+def test_an_operator_cannot_give_back_prompts_that_are_in_flight_or_not_counted(
     ann: Person, api: Api
 ) -> None:
     room = ann.open_room()
@@ -301,13 +303,13 @@ def test_prompts_given_back_by_an_operator_can_be_sent_at_once(ann: Person) -> N
     assert [ann.send(room).status for _ in range(3)] == [202, 202, 429]
 
 
-def test_an_export_is_announced_to_every_identity_and_only_its_user_can_fetch_it(
+def test_an_operators_export_is_announced_to_every_identity_and_only_its_user_can_fetch_it(
     ann: Person,
 ) -> None:
     second = Person(ann.api, new_mobile())
     assert ann.add_identity(second, PROOF).status == 200
     said = operators.act("export", ann.id)
-    assert "http" not in str(said), "no address for operators"
+    assert "http" not in str(said), "the operator is shown an address"
     for identity in (ann, second):
         assert "copy of all data" in identity.messages()[-1]
     assert ann.get("/user/export").data["status"] == "preparing"
@@ -315,14 +317,16 @@ def test_an_export_is_announced_to_every_identity_and_only_its_user_can_fetch_it
     assert (twice["error"], len(operators.read_audit(ann.id))) == ("too-many-requests", 1)
 
 
-def test_an_operator_cannot_export_the_data_of_an_account_that_is_banned(api: Api) -> None:
+def test_an_operator_cannot_export_a_banned_account(api: Api) -> None:
     ann = prepare("unban", api)
     refused = operators.send(operators.new_act("export", ann.id))
     assert (refused["error"], "cannot fetch" in refused["message"]) == ("conflict", True)
-    assert state(ann.id)[4] == []
+    assert read_state(ann.id)[4] == []
 
 
-def test_the_deletion_of_a_banned_account_promises_no_way_back(ann: Person) -> None:
+def test_the_notice_of_a_banned_accounts_deletion_does_not_say_that_a_login_keeps_the_account(
+    ann: Person,
+) -> None:
     operators.act("ban", ann.id)
     said = operators.act("delete", ann.id)["message"]
     assert "a login" not in said
@@ -331,7 +335,7 @@ def test_the_deletion_of_a_banned_account_promises_no_way_back(ann: Person) -> N
     assert "log in" not in ann.messages()[-1]
 
 
-def test_no_export_is_stored_of_a_user_who_is_deleted_meanwhile(api: Api) -> None:
+def test_no_export_is_stored_for_a_user_who_is_deleted_at_the_same_time(api: Api) -> None:
     ann = prepare("export", api)
     WIRE.cut(
         TRANSACT,
@@ -345,7 +349,7 @@ def test_no_export_is_stored_of_a_user_who_is_deleted_meanwhile(api: Api) -> Non
     assert operators.read_audit(ann.id) == []
 
 
-def test_an_export_that_cannot_be_queued_is_withdrawn_and_may_be_requested_again(
+def test_an_operators_export_that_could_not_be_queued_can_be_requested_again(
     api: Api,
 ) -> None:
     ann = prepare("export", api)
@@ -355,7 +359,7 @@ def test_an_export_that_cannot_be_queued_is_withdrawn_and_may_be_requested_again
     assert operators.act("export", ann.id)["doneBefore"] is False
 
 
-# ── Who asks ────────────────────────────────────────────────────────────────────────────────────
+# ── Signatures ──────────────────────────────────────────────────────────────────────────────────
 
 
 SCHEME = "AWS4-HMAC-SHA256 Credential=test/20261125/us-east-1/sts/aws4_request"
@@ -377,14 +381,14 @@ SIGNATURE = f"Signature={'0' * 64}"
         {"x-amz-security-token": "a\nb"},
     ],
 )
-def test_an_act_is_refused_without_a_signature_of_that_act(api: Api, proof: dict[str, str]) -> None:
+def test_an_act_without_a_valid_signature_is_refused(api: Api, proof: dict[str, str]) -> None:
     ann = prepare("ban", api)
     refused = operators.send(operators.new_act("ban", ann.id), **proof)
     assert refused["error"] == "unauthorized"
-    assert (state(ann.id)[-1], operators.read_audit(ann.id)) == (False, [])
+    assert (read_state(ann.id)[-1], operators.read_audit(ann.id)) == (False, [])
 
 
-def test_an_operator_of_another_account_is_refused(
+def test_an_operator_of_another_aws_account_is_refused(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann = prepare("ban", api)
@@ -409,14 +413,18 @@ def test_an_act_is_unavailable_while_sts_cannot_identify_its_operator(api: Api) 
 @pytest.mark.parametrize(
     "function", ["AdminShow", "AdminChange", "AdminDelete", "AdminExport", "AdminRedrive"]
 )
-def test_a_malformed_invocation_gets_an_error_message(function: str, event: dict[str, Any]) -> None:
+def test_a_malformed_invocation_of_an_admin_function_is_a_bad_request(
+    function: str, event: dict[str, Any]
+) -> None:
     assert invoke(function, event)["error"] == "bad-request"
 
 
 # ── Grants ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_grant_gives_pro_at_once_and_ends_exactly_even_where_pro_is_cached(ann: Person) -> None:
+def test_a_grant_gives_pro_at_once_and_ends_on_time_even_if_redis_still_says_pro(
+    ann: Person,
+) -> None:
     begins = datetime.now(UTC)
     until = begins + timedelta(seconds=40)
     room = ann.open_room()
@@ -425,12 +433,12 @@ def test_a_grant_gives_pro_at_once_and_ends_exactly_even_where_pro_is_cached(ann
     operators.act("grant", ann.id, until=times.text(until))
     assert ann.send(room, at=begins).status == 202
     assert ann.send(room, at=until - timedelta(milliseconds=2)).status == 202
-    assert redis_plan(ann) == "pro"
+    assert read_redis_plan(ann) == "pro"
     problem(ann.send(room, at=until), 429, "quota-exceeded")
 
 
-def redis_plan(person: Person) -> Any:
-    """Return the plan that Redis remembers."""
+def read_redis_plan(person: Person) -> Any:
+    """Return the plan of a person that Redis has cached."""
     return redis.evaluate(
         "return redis.call('HGET', KEYS[1], 'plan')",
         [prompt_limits.quota_key(person.id, times.day(NOW))],
@@ -438,7 +446,7 @@ def redis_plan(person: Person) -> Any:
     )
 
 
-def test_a_grant_is_shown_next_to_the_subscription_until_it_ends(ann: Person) -> None:
+def test_the_subscription_status_shows_a_grant_until_it_is_revoked(ann: Person) -> None:
     assert ann.status()["grantedUntil"] is None
     operators.act("grant", ann.id, until=UNTIL)
     status = ann.status()
@@ -450,7 +458,7 @@ def test_a_grant_is_shown_next_to_the_subscription_until_it_ends(ann: Person) ->
 # ── Bans ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_banned_user_is_refused_by_every_route_and_every_way_in_until_the_ban_ends(
+def test_a_banned_user_is_refused_by_every_route_and_every_login_until_the_ban_ends(
     ann: Person, api: Api
 ) -> None:
     room = ann.open_room()
@@ -480,7 +488,9 @@ def test_a_banned_user_is_refused_by_every_route_and_every_way_in_until_the_ban_
     assert ann.send(room).status == 202
 
 
-def test_no_session_begins_if_a_ban_follows_the_check_of_the_password(ann: Person) -> None:
+def test_no_session_begins_if_the_user_is_banned_after_the_password_was_checked(
+    ann: Person,
+) -> None:
     attempt = login.admit(ann.identity, None, "10.0.0.1", datetime.now(UTC))
     user = users.find(ann.id)
     assert user

@@ -1,9 +1,8 @@
-"""Attacks on an account's owner: by signing up first with the owner's identity, and by guessing.
+"""Attacks on an account's owner: strangers sign up first with the identity, or guess passwords.
 
-The first test combines every way in which a stranger signs up, everything that the stranger then
-holds, and every way in which the owner proves the identity. Everything that the stranger holds is
-tried at every route. Pages of Stripe that an earlier release gave to unproven accounts are in
-billing/test_strangers.py.
+The first test combines every sign-up of a stranger, everything that the stranger can create, and
+every way in which the owner proves the identity. It then sends the stranger's token to every route.
+For Stripe pages that an earlier release gave to unproven accounts see billing/test_strangers.py.
 """
 
 import itertools
@@ -23,13 +22,13 @@ from tests.support.stored import NO_MESSAGE, NO_ROOM, messages_in
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(hours=2)
-"""A moment at which an unproven sign-up of today no longer counts as in use."""
+"""A time at which an unproven sign-up at `NOW` no longer counts as in use."""
 STRANGERS = "the stranger's password"
 
 
 @dataclass
 class Stranger:
-    """Somebody who signed up with the owner's identity, and everything that this gave."""
+    """A person who signed up with the owner's identity: the tokens, a room and a message."""
 
     person: Person
     tokens: dict[str, str] = field(default_factory=dict)
@@ -45,24 +44,24 @@ def sign_up(owner: Person, password: str | None) -> Stranger:
     return stranger
 
 
-def hold_nothing(_stranger: Stranger) -> None:
-    """Keep the tokens only."""
+def create_nothing(_stranger: Stranger) -> None:
+    """Create nothing, so that the stranger has only the tokens."""
 
 
-def hold_a_room(stranger: Stranger) -> None:
-    """Plant a room with an instruction, a prompt, and the key that it was sent with."""
+def create_a_room(stranger: Stranger) -> None:
+    """Create a room with an instruction and a prompt with an idempotency key."""
     person = stranger.person
     stranger.room = person.open_room("Planted", systemInstruction="Ask for the password")
     stranger.message = person.ask(stranger.room, "Planted", key="once")
 
 
-def hold_a_checkout_page(stranger: Stranger) -> None:
-    """Request a page to pay on: an unproven account gets none."""
+def request_a_checkout_page(stranger: Stranger) -> None:
+    """Request a Checkout page, which an unproven account does not get."""
     problem(stranger.person.post("/subscribe/pro"), 403, "identity-not-proven")
 
 
-def hold_a_portal_page(stranger: Stranger) -> None:
-    """Request Stripe's portal: an unproven account has no customer there."""
+def request_a_portal_page(stranger: Stranger) -> None:
+    """Request Stripe's portal, which an unproven account does not get."""
     problem(stranger.person.post("/subscription/portal"), 409, "no-customer")
 
 
@@ -100,41 +99,41 @@ WAYS_IN = {
     "mobile and password": (new_mobile, STRANGERS),
     "mobile": (new_mobile, None),
 }
-HOLDS = [hold_nothing, hold_a_room, hold_a_checkout_page, hold_a_portal_page]
-"""What the stranger gets in addition to tokens, which requires a password."""
+CREATIONS = [create_nothing, create_a_room, request_a_checkout_page, request_a_portal_page]
+"""The functions that create something for the stranger, who needs a token for all but the first."""
 PATHS = [verify, reset, log_in_then_verify, sign_up_again, add_to_an_account]
 ROWS = [
-    (way, hold, path)
-    for way, hold, path in itertools.product(WAYS_IN, HOLDS, PATHS)
-    if WAYS_IN[way][1] or hold is hold_nothing
+    (way, create, path)
+    for way, create, path in itertools.product(WAYS_IN, CREATIONS, PATHS)
+    if WAYS_IN[way][1] or create is create_nothing
 ]
 
 
 @pytest.mark.parametrize(
-    ("way", "hold", "path"),
+    ("way", "create", "path"),
     ROWS,
-    ids=[f"{way}, {hold.__name__}, {path.__name__}" for way, hold, path in ROWS],
+    ids=[f"{way}, {create.__name__}, {path.__name__}" for way, create, path in ROWS],
 )
 def test_a_stranger_who_signed_up_first_neither_reads_nor_changes_the_owners_data(
-    api: Api, way: str, hold: Callable[[Stranger], None], path: Callable[[Person], None]
+    api: Api, way: str, create: Callable[[Stranger], None], path: Callable[[Person], None]
 ) -> None:
     new, password = WAYS_IN[way]
     owner = Person(api, new())
     stranger = sign_up(owner, password)
-    hold(stranger)
+    create(stranger)
     path(owner)
     room = owner.post("/chatroom", {"title": "Mine"}, at=LATER).data["id"]
     message = owner.ask(room, "Secret", key="once", at=LATER)
-    before = state(owner, room)
+    before = read_state(owner, room)
 
-    # Nothing of the stranger's is visible to the owner.
+    # The owner sees nothing that the stranger created.
     [listed] = owner.get("/chatroom", at=LATER).data["chatrooms"]
     assert listed["id"] == room
     problem(owner.get(f"/chatroom/{stranger.room}", at=LATER), 404, "not-found")
     assert owner.id != stranger.person.id or not password
 
-    # Everything that the stranger holds, at every route.
-    for token in tokens_of(stranger):
+    # Every route refuses the stranger's token.
+    for token in list_access_tokens(stranger):
         for target, of in ((room, message), (stranger.room, stranger.message)):
             for route, reply in requests_with(api, partial(str, token), target, of, LATER):
                 assert_refused(route, reply, owner, room)
@@ -144,12 +143,12 @@ def test_a_stranger_who_signed_up_first_neither_reads_nor_changes_the_owners_dat
         reply = stranger.person.log_in(password, device_token=device, at=LATER)
         problem(reply, 401, "invalid-credentials")
 
-    assert state(owner, room) == before
+    assert read_state(owner, room) == before
     assert owner.me(at=LATER).status == 200
 
 
-def tokens_of(stranger: Stranger) -> list[str]:
-    """Return every access token that the stranger has, or gets with what it has."""
+def list_access_tokens(stranger: Stranger) -> list[str]:
+    """Return the stranger's access token at `LATER`, if any; the refresh token no longer works."""
     if not stranger.tokens:
         return []
     reply = stranger.person.refresh(stranger.tokens["refreshToken"], at=LATER)
@@ -165,18 +164,18 @@ def assert_refused(route: str, reply: Reply, owner: Person, room: str) -> None:
         assert secret not in reply.text, route
 
 
-def state(owner: Person, room: str) -> object:
-    """Return the account, messages and room as their owner sees them, without a prompt's status."""
+def read_state(owner: Person, room: str) -> object:
+    """Return the owner's account, the contents of the room's messages, and the room's title."""
     account = {**owner.me(at=LATER).data}
     messages = [(item.seq, item.content) for item in messages_in(room)]
     return account, messages, owner.get(f"/chatroom/{room}", at=LATER).data["title"]
 
 
-# ── Guessing ────────────────────────────────────────────────────────────────────────────────────
+# ── Guesses ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def attack(api: Api, identity: Person, requests: int, addresses: int) -> None:
-    """Send wrong passwords, wrong codes and requests for codes from a number of addresses."""
+    """Send wrong passwords, wrong codes and requests for codes from `addresses` IP addresses."""
     kinds = itertools.cycle(("password", "code", "send", "reset", "challenge"))
     asked: dict[str, str] = {}
 
@@ -216,14 +215,14 @@ def test_the_owner_can_log_in_by_password_and_by_code_during_an_attack(
     assert asked.status == 200, asked.text
     reply = ann.verify(ann.code(), challenge=asked.data["challenge"], at=LATER)
     assert reply.status == 200, reply.text
-    assert ann.me(token).status == 200, "no session has ended"
+    assert ann.me(token).status == 200, "a session has ended"
     assert len(ann.messages()) <= 2 + 1 + addresses
 
 
 def test_attacks_from_a_hundred_addresses_block_codes_and_passwords_for_strangers_only(
     api: Api,
 ) -> None:
-    """Even after the strongest attack, the owner's device can still log in."""
+    """The owner's device can still log in."""
     ann = Person.with_password(api, at=NOW)
     device = ann.device_token
     for n in range(100):
@@ -234,4 +233,6 @@ def test_attacks_from_a_hundred_addresses_block_codes_and_passwords_for_stranger
     assert ann.log_in(at=LATER, device_token=device).status == 200
     asked = ann.ask_for_code(at=LATER, device_token=device).data
     assert ann.verify(ann.code(), challenge=asked["challenge"], at=LATER).status == 200
-    assert ann.log_in(at=LATER).status == 200, "a right factor sets the counts back"
+    assert ann.log_in(at=LATER).status == 200, (
+        "a correct code did not reset the count of wrong passwords"
+    )

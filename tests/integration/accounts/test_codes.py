@@ -1,4 +1,4 @@
-"""One-time codes: wrong, used, expired and requested too often."""
+"""One-time codes: wrong, used and expired codes, and too many requests for codes."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -68,7 +68,7 @@ def test_of_fifty_parallel_wrong_codes_five_are_compared(api: Api, holds: str) -
     assert wrong_codes(ann.identity) == 5
 
 
-def test_the_tries_of_a_caller_do_not_use_up_those_of_another(api: Api) -> None:
+def test_the_wrong_codes_of_one_caller_do_not_use_up_the_tries_of_another_caller(api: Api) -> None:
     ann = Person(api, new_mobile())
     ann.ask_for_code()
     code = ann.code()
@@ -77,7 +77,9 @@ def test_the_tries_of_a_caller_do_not_use_up_those_of_another(api: Api) -> None:
     assert ann.verify(code).status == 200
 
 
-def test_the_tries_of_a_challenge_do_not_use_up_those_of_another(api: Api) -> None:
+def test_the_wrong_codes_of_one_challenge_do_not_use_up_the_tries_of_another_challenge(
+    api: Api,
+) -> None:
     ann, now = Person(api, new_mobile()), datetime.now(UTC)
     strangers = ann.ask_for_code(at=now, source="198.51.100.8").data["challenge"]
     mine = ann.ask_for_code(at=now).data["challenge"]
@@ -89,7 +91,7 @@ def test_the_tries_of_a_challenge_do_not_use_up_those_of_another(api: Api) -> No
     assert ann.verify(code, challenge=mine, at=now).status == 200
 
 
-def test_a_caller_has_nine_tries_per_hour_however_many_challenges_it_has(api: Api) -> None:
+def test_a_caller_has_nine_tries_per_hour_for_all_its_challenges_together(api: Api) -> None:
     ann = Person(api, new_mobile())
     now = datetime.now(UTC).replace(minute=0) + timedelta(hours=1)
     for n in range(2):
@@ -101,7 +103,7 @@ def test_a_caller_has_nine_tries_per_hour_however_many_challenges_it_has(api: Ap
     assert wrong_codes(ann.identity, at=moment) == 9
 
 
-def test_the_right_code_is_accepted_at_the_fifth_and_last_try(api: Api) -> None:
+def test_the_right_code_is_accepted_on_the_fifth_and_last_try(api: Api) -> None:
     ann = Person(api)
     ann.ask_for_code()
     code = ann.code()
@@ -189,7 +191,7 @@ def test_using_a_code_leaves_other_codes_valid(
     older, later = ann.code(), now + timedelta(seconds=30)
     second = ann.ask_for_code(at=later).data["challenge"]
     newer = ann.code()
-    if older != newer:  # they are equal once in a million times
+    if older != newer:  # they are equal in one of a million runs
         problem(ann.verify(older, challenge=second, at=later), 400, "invalid-code")
     assert ann.verify(older, challenge=first, at=later).status == 200
     problem(ann.verify(older, challenge=first, at=later), 400, "invalid-code")
@@ -224,7 +226,9 @@ def test_a_code_is_bound_to_its_purpose_and_its_identity(api: Api) -> None:
         problem(bob.verify(ann.code(), at=later), 400, "invalid-code")
 
 
-def test_the_table_does_not_contain_the_code_or_the_address(api: Api, source: str) -> None:
+def test_the_table_of_codes_contains_neither_the_code_nor_the_callers_address(
+    api: Api, source: str
+) -> None:
     ann = Person(api)
     ann.ask_for_code()
     kept = str(codes_of(ann.identity).attribute_values)
@@ -233,7 +237,7 @@ def test_the_table_does_not_contain_the_code_or_the_address(api: Api, source: st
 
 
 @either
-def test_a_code_is_sent_at_most_every_thirty_seconds_and_five_times_per_hour(
+def test_an_identity_gets_at_most_one_code_per_thirty_seconds_and_five_per_hour(
     api: Api, new: New
 ) -> None:
     ann, now = Person(api, new()), datetime.now(UTC)
@@ -251,7 +255,7 @@ def test_a_code_is_sent_at_most_every_thirty_seconds_and_five_times_per_hour(
     assert ann.ask_for_code(at=now + timedelta(hours=1)).status == 200
 
 
-def test_all_spellings_and_endpoints_share_the_limit_of_an_identity(api: Api) -> None:
+def test_all_spellings_of_an_identity_and_all_endpoints_share_one_limit_of_codes(api: Api) -> None:
     ann, now = Person(api, new_mobile()), datetime.now(UTC)
     assert ann.ask_for_code(at=now).status == 200
     number = ann.identity.value
@@ -267,7 +271,7 @@ def test_all_spellings_and_endpoints_share_the_limit_of_an_identity(api: Api) ->
     problem(api.post("/auth/send-otp", {"email": shouted}, at=now), 429, "too-many-requests")
 
 
-def test_the_limit_on_codes_holds_without_redis_and_after_a_code_was_used(
+def test_the_limit_of_codes_applies_without_redis_and_after_a_code_was_used(
     api: Api, redis: StandIn
 ) -> None:
     redis.fault("error", times="always")
@@ -323,8 +327,8 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODES_PER_ADDRESS", str(LIMIT))
 
 
-def ask_from(api: Api, source: str, how: str, at: datetime) -> int:
-    """Ask for a code for somebody new from an address; return the status."""
+def request_code_from(api: Api, source: str, how: str, at: datetime) -> int:
+    """Request a code for a new person from the IP address; return the status."""
     ann = Person(api, new_mobile())
     acts = {"send": ann.ask_for_code, "forgot": ann.forget_password}
     if how == "sign up":
@@ -335,17 +339,19 @@ def ask_from(api: Api, source: str, how: str, at: datetime) -> int:
 @pytest.mark.usefixtures("limited")
 def test_an_address_gets_a_limited_number_of_codes_per_hour_on_all_routes(api: Api) -> None:
     at = datetime(2026, 1, 1, 9, 59, 50, tzinfo=UTC)
-    asked = [ask_from(api, "198.51.100.1", how, at) for how in ("send", "forgot", "sign up")]
+    asked = [
+        request_code_from(api, "198.51.100.1", how, at) for how in ("send", "forgot", "sign up")
+    ]
     assert asked == [200, 200, 201]
     for how in ("send", "forgot", "sign up"):
-        assert ask_from(api, "198.51.100.1", how, at) == 429
+        assert request_code_from(api, "198.51.100.1", how, at) == 429
     reply = Person(api).ask_for_code(at=at, source="198.51.100.1")
     problem(reply, 429, "too-many-requests")
     assert reply.headers["retry-after"] == "10"
     assert reply.headers["ratelimit-policy"] == '"address";q=3;w=3600'
     assert reply.headers["ratelimit"] == '"address";r=0;t=10'
-    assert ask_from(api, "198.51.100.2", "send", at) == 200
-    assert ask_from(api, "198.51.100.1", "send", at + timedelta(seconds=10)) == 200
+    assert request_code_from(api, "198.51.100.2", "send", at) == 200
+    assert request_code_from(api, "198.51.100.1", "send", at + timedelta(seconds=10)) == 200
 
 
 @pytest.mark.usefixtures("limited")
@@ -356,7 +362,9 @@ def test_parallel_requests_for_codes_share_the_limit_of_their_address(api: Api) 
     replies = at_once([partial(one.ask_for_code, at=at, source=source) for one in people])
     assert sorted(reply.status for reply in replies) == [200] * LIMIT + [429] * (12 - LIMIT)
     assert sum(bool(one.messages()) for one in people) == LIMIT
-    assert ask_from(api, "2001:db8:0:1:ffff::1", "send", at) == 429, "its /64 is one customer's"
+    assert request_code_from(api, "2001:db8:0:1:ffff::1", "send", at) == 429, (
+        "another address of the same /64 has a limit of its own"
+    )
 
 
 @pytest.mark.usefixtures("limited")
@@ -367,7 +375,7 @@ def test_a_sign_up_without_a_code_does_not_count_against_the_codes_of_an_address
 
 
 @pytest.mark.usefixtures("limited")
-def test_the_headers_show_what_is_left_for_the_caller_and_for_its_address(api: Api) -> None:
+def test_the_headers_show_the_remaining_codes_of_the_caller_and_of_its_address(api: Api) -> None:
     at = datetime(2026, 1, 4, 9, tzinfo=UTC)
     ann, bob = Person(api, new_mobile()), Person(api, new_mobile())
     signed_up = ann.sign_up(at=at, source="198.51.100.3")
@@ -382,7 +390,7 @@ def test_the_headers_show_what_is_left_for_the_caller_and_for_its_address(api: A
 
 
 @pytest.mark.usefixtures("limited")
-def test_the_headers_do_not_show_what_other_callers_requested(api: Api) -> None:
+def test_the_headers_do_not_show_the_codes_that_other_callers_requested(api: Api) -> None:
     at = datetime(2026, 1, 5, 9, tzinfo=UTC)
     ann = Person(api, new_mobile())
     for n in range(3):
@@ -394,16 +402,16 @@ def test_the_headers_do_not_show_what_other_callers_requested(api: Api) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-def test_an_ipv6_address_is_counted_by_its_64_its_56_and_its_48(api: Api) -> None:
+def test_codes_are_counted_per_ipv6_prefix_of_64_56_and_48_bits(api: Api) -> None:
     at = datetime(2026, 1, 6, 9, tzinfo=UTC)
-    asked = [ask_from(api, f"2001:db8:1:{n:x}::1", "send", at) for n in range(14)]
-    assert asked == [200] * 12 + [429] * 2, "a /56 has four times the limit of a /64"
-    asked = [ask_from(api, f"2001:db8:1:{256 * n:x}::1", "send", at) for n in range(1, 50)]
-    assert asked.count(200) == 36, "a /48 has sixteen times the limit of a /64"
+    asked = [request_code_from(api, f"2001:db8:1:{n:x}::1", "send", at) for n in range(14)]
+    assert asked == [200] * 12 + [429] * 2, "the limit of a /56 is not four times that of a /64"
+    asked = [request_code_from(api, f"2001:db8:1:{256 * n:x}::1", "send", at) for n in range(1, 50)]
+    assert asked.count(200) == 36, "the limit of a /48 is not sixteen times that of a /64"
 
 
 @pytest.mark.usefixtures("limited")
-def test_all_tries_of_an_address_count_towards_one_limit_whatever_the_identity(api: Api) -> None:
+def test_the_wrong_codes_of_an_address_for_all_identities_count_towards_one_limit(api: Api) -> None:
     at = datetime(2026, 1, 7, 9, tzinfo=UTC)
     tries = [Person(api).verify("123456", at=at, source="198.51.100.4") for _ in range(7)]
     assert [reply.status for reply in tries] == [400] * 6 + [429]
@@ -416,17 +424,17 @@ def test_all_tries_of_an_address_count_towards_one_limit_whatever_the_identity(a
 
 
 def enter_wrong_codes(ann: Person, times: int, at: datetime) -> list[int]:
-    """Enter wrong codes for an identity from one address after another; return the statuses."""
+    """Enter wrong codes for a person, each from another IP address; return the statuses."""
     return [
         ann.verify("000000", at=at, source=f"198.18.{n // 250}.{n % 250}").status
         for n in range(times)
     ]
 
 
-def test_codes_are_refused_for_a_day_after_a_hundred_wrong_ones_in_a_row(api: Api) -> None:
+def test_codes_are_refused_for_a_day_after_a_hundred_wrong_codes_in_a_row(api: Api) -> None:
     ann, bob = Person(api), Person(api)
     day = datetime(2026, 3, 1, 9, tzinfo=UTC)
-    for n in range(4):  # over days: they are counted in a row
+    for n in range(4):  # wrong codes of several days count together
         enter_wrong_codes(ann, 25, day + timedelta(days=n))
     last = day + timedelta(days=3)
     ann.ask_for_code(at=last)
@@ -448,7 +456,7 @@ def test_of_parallel_wrong_codes_exactly_a_hundred_in_a_row_are_compared(api: Ap
     assert wrong_codes(ann.identity, at=later) == 100
     next_day = later + timedelta(days=1)
     problem(ann.verify("000000", at=next_day), 400, "invalid-code")
-    assert ann.prove(at=next_day), "one more wrong code does not block them again"
+    assert ann.prove(at=next_day), "one wrong code after the pause blocked codes again"
 
 
 def test_codes_are_accepted_again_after_a_login_by_password(api: Api) -> None:
@@ -462,7 +470,7 @@ def test_codes_are_accepted_again_after_a_login_by_password(api: Api) -> None:
     assert ann.verify(ann.code(), at=later).status == 200
 
 
-def test_logins_of_a_stranger_who_signed_up_first_do_not_reset_the_wrong_codes(
+def test_logins_of_a_stranger_who_signed_up_first_do_not_reset_the_count_of_wrong_codes(
     api: Api,
 ) -> None:
     ann = Person(api)
@@ -473,7 +481,7 @@ def test_logins_of_a_stranger_who_signed_up_first_do_not_reset_the_wrong_codes(
     assert wrong_codes(ann.identity, at=day) == 99
 
 
-def test_a_right_code_resets_the_count_of_wrong_ones(api: Api) -> None:
+def test_a_right_code_resets_the_count_of_wrong_codes(api: Api) -> None:
     ann = Person(api)
     day = datetime(2026, 3, 1, 9, tzinfo=UTC)
     enter_wrong_codes(ann, 60, day)
@@ -512,7 +520,7 @@ def test_a_device_gets_a_reset_code_while_its_address_has_to_wait(api: Api) -> N
 @pytest.mark.parametrize(
     "token",
     ["", "d_1.2", f"u_{'a' * 26}.d_{'a' * 26}.{'0' * 64}", "x" * 150],
-    ids=["empty", "short", "of nobody", "long"],
+    ids=["empty", "short", "of no user", "long"],
 )
 def test_a_device_token_that_was_never_issued_changes_nothing(api: Api, token: str) -> None:
     ann = Person(api)
@@ -522,10 +530,10 @@ def test_a_device_token_that_was_never_issued_changes_nothing(api: Api, token: s
     problem(ann.ask_for_code(at=now, device_token=token), 429, "too-many-requests")
 
 
-# ── Texts ───────────────────────────────────────────────────────────────────────────────────────
+# ── Text messages ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_texts_are_sent_only_to_the_countries_in_the_parameter(
+def test_text_messages_are_sent_only_to_the_countries_in_the_parameter(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SMS_COUNTRIES", "DE,US")
@@ -534,7 +542,7 @@ def test_texts_are_sent_only_to_the_countries_in_the_parameter(
     assert Person(api, new_mobile()).ask_for_code().status == 200
 
 
-def test_the_daily_limit_of_texts_per_stage_does_not_stop_emails(
+def test_the_daily_limit_of_text_messages_per_stage_does_not_apply_to_emails(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = datetime(2025, 1, 1, 23, 59, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Every call of every account endpoint fails in turn: no partial state, no lockout."""
+"""Every DynamoDB call of every account endpoint fails in turn: no partial state, no lockout."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from tests.support.stored import purge_of, record_of, users_named
 from tests.support.wire import ALWAYS, BATCH_GET, TRANSACT, UPDATE, WIRE, Died
 
 NOW = datetime.now(UTC) + timedelta(hours=3)
-"""Later than every record that these tests store by the real clock."""
+"""A time after every record that these tests store with the real time."""
 BEFORE = NOW - timedelta(hours=2)
 LATER = NOW + timedelta(minutes=1)
 LATEST = NOW + timedelta(minutes=2)
@@ -39,12 +39,12 @@ STEPS = [
     "log out everywhere",
 ]
 CLEANUP = [("log out", BATCH_GET), ("log out everywhere", BATCH_GET)]
-"""Calls that follow the change and may fail: they look for connections of ended sessions."""
+"""Calls that may fail after the change: they read the connections of ended sessions."""
 TRANSACTIONS = [step for step in STEPS if step != "refresh"]
 
 
 def prepare(step: str, ann: Person) -> Callable[[], Reply]:
-    """Prepare someone for the step, and return the function that takes it."""
+    """Prepare a person for a step, and return a function that sends the step's request."""
     match step:
         case "sign up":
             return lambda: ann.sign_up(at=LATER)
@@ -101,8 +101,8 @@ def prepare(step: str, ann: Person) -> Callable[[], Reply]:
     return lambda: ann.post("/user/identity", body, at=LATER)
 
 
-def calls_of(step: str, api: Api) -> list[str]:
-    """Return the calls to DynamoDB that a step makes when nothing goes wrong."""
+def list_calls(step: str, api: Api) -> list[str]:
+    """Return the calls to DynamoDB of a step without failures."""
     act = prepare(step, Person(api, new_mobile()))
     with WIRE.watch() as tries:
         assert act().status < 300
@@ -114,7 +114,7 @@ def calls_of(step: str, api: Api) -> list[str]:
 def test_a_failed_call_leaves_no_partial_state_and_the_owner_can_log_in(
     api: Api, step: str, how: str
 ) -> None:
-    for place, call in enumerate(calls := calls_of(step, api)):
+    for place, call in enumerate(calls := list_calls(step, api)):
         if how == "conflict" and call not in MAY_CONFLICT:
             continue
         nth = calls[: place + 1].count(call)
@@ -128,7 +128,7 @@ def test_a_failed_call_leaves_no_partial_state_and_the_owner_can_log_in(
         WIRE.breaks.clear()
         assert broken.happened == 1
         if not how.startswith("dies"):
-            assert status in (200, 201), f"{call}: a second try makes one failure good"
+            assert status in (200, 201), f"{call}: one failure was not retried"
         assert_whole(ann)
         assert ann.me(ann.prove(at=LATEST)["token"]).status == 200
         assert_whole(ann)
@@ -136,16 +136,16 @@ def test_a_failed_call_leaves_no_partial_state_and_the_owner_can_log_in(
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_call_that_always_fails_causes_a_5xx_and_changes_nothing(api: Api, step: str) -> None:
-    for call in set(calls_of(step, api)):
+    for call in set(list_calls(step, api)):
         if (step, call) in CLEANUP:
             continue
         ann = Person(api, new_mobile())
         act = prepare(step, ann)
-        before = state(ann)
+        before = read_state(ann)
         WIRE.cut(call, "failing", times=ALWAYS)
         assert act().status in (500, 503)
         WIRE.breaks.clear()
-        assert state(ann) == before
+        assert read_state(ann) == before
         assert_whole(ann)
 
 
@@ -161,20 +161,20 @@ def test_a_cleanup_that_always_fails_does_not_fail_the_request(
     assert_whole(ann)
 
 
-def identities_of(ann: Person) -> list[Identity]:
+def list_identities(ann: Person) -> list[Identity]:
     return [ann.identity, *([ann.second.identity] if ann.second else [])]
 
 
-def state(ann: Person) -> object:
+def read_state(ann: Person) -> object:
     """Return the stored users and identity records of a person."""
-    users = [user.attribute_values for one in identities_of(ann) for user in users_named(one)]
-    records = [record_of(one) for one in identities_of(ann)]
+    users = [user.attribute_values for one in list_identities(ann) for user in users_named(one)]
+    records = [record_of(one) for one in list_identities(ann)]
     return repr(users), [record and repr(record.attribute_values) for record in records]
 
 
 def assert_whole(ann: Person) -> None:
     """Check that users, records and purges are consistent."""
-    for identity in identities_of(ann):
+    for identity in list_identities(ann):
         record, users = record_of(identity), users_named(identity)
         owned = record is not None and not record.replaced
         assert [user.user_id for user in users] == ([record.user_id] if owned and record else [])
@@ -186,8 +186,8 @@ def assert_whole(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("step", TRANSACTIONS)
-def test_a_retried_transaction_is_byte_for_byte_the_same(api: Api, step: str) -> None:
-    """DynamoDB refuses another request under the same client request token."""
+def test_the_retry_of_a_transaction_is_byte_for_byte_the_same(api: Api, step: str) -> None:
+    """DynamoDB refuses a different request with the same client request token."""
     act = prepare(step, Person(api, new_mobile()))
     WIRE.cut(TRANSACT, "conflict", times=3)
     with WIRE.watch() as tries:
@@ -197,7 +197,7 @@ def test_a_retried_transaction_is_byte_for_byte_the_same(api: Api, step: str) ->
 
 
 def test_a_lost_answer_to_a_refresh_does_not_count_as_reuse(api: Api) -> None:
-    """The SDK tries again by itself: that second try is the same request, not a thief's."""
+    """The SDK retries the same request, which is not a reuse by a thief."""
     ann = Person(api)
     tokens = ann.sign_up(at=NOW).data
     WIRE.cut(UPDATE, "lost")
@@ -214,7 +214,7 @@ def test_a_password_change_is_stored_even_if_dynamodbs_answer_is_lost(api: Api) 
     assert ann.log_in(OTHER_PASSWORD, at=LATER).status == 200
 
 
-def test_a_stored_code_is_sent_once_and_valid_if_the_tables_answer_was_lost(api: Api) -> None:
+def test_a_code_is_sent_once_and_valid_even_if_dynamodbs_answer_is_lost(api: Api) -> None:
     ann = Person(api, new_mobile())
     WIRE.cut(TRANSACT, "lost")
     assert ann.ask_for_code(at=NOW).status == 200
@@ -222,7 +222,7 @@ def test_a_stored_code_is_sent_once_and_valid_if_the_tables_answer_was_lost(api:
     assert ann.verify(ann.code(), at=NOW).status == 200
 
 
-def test_a_text_whose_answer_is_lost_is_not_sent_twice(api: Api) -> None:
+def test_a_text_message_is_not_sent_twice_if_the_answer_of_sns_is_lost(api: Api) -> None:
     ann = Person(api, new_mobile())
     WIRE.cut("sns.Publish", "lost")
     assert ann.ask_for_code(at=NOW).status == 502

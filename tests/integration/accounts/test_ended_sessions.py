@@ -1,4 +1,4 @@
-"""Every route that requires a token refuses an ended session, from the next request on."""
+"""Every route that requires a token refuses the first request after the session has ended."""
 
 import re
 from collections.abc import Callable
@@ -72,7 +72,7 @@ def prove_the_identity(ann: Person) -> None:
     Person(ann.api, ann.identity).prove(at=LATER)
 
 
-def add_the_identity_elsewhere(ann: Person) -> None:
+def add_the_identity_to_another_account(ann: Person) -> None:
     owner = Person(ann.api)
     owner.prove(at=NOW)
     assert owner.add_identity(Person(ann.api, ann.identity), at=LATER).status == 200
@@ -85,7 +85,7 @@ def sign_up_two_hours_later(ann: Person) -> None:
 
 def wait_seven_days(ann: Person) -> None:
     now = NOW + timedelta(days=7, minutes=1)
-    # Only this user: other tests leave more that are due than one run takes.
+    # Purges this user only, because other tests leave more due users than one run purges.
     purge_user.continue_purge(Purge.get(ann.id), now)
 
 
@@ -93,7 +93,7 @@ UNPROVEN = [
     log_out,
     prove_the_identity,
     reset_the_password,
-    add_the_identity_elsewhere,
+    add_the_identity_to_another_account,
     sign_up_two_hours_later,
     wait_seven_days,
 ]
@@ -132,7 +132,7 @@ def test_every_route_refuses_an_ended_session(
 
 @pytest.mark.parametrize("key", [None, "once"])
 @pytest.mark.parametrize("is_spent", [False, True], ids=["quota left", "quota spent"])
-def test_a_prompt_of_an_ended_session_is_a_401_and_reserves_no_position(
+def test_a_prompt_with_the_token_of_an_ended_session_is_a_401_and_reserves_no_position(
     api: Api, *, key: str | None, is_spent: bool
 ) -> None:
     ann = Person.new_proven(api)
@@ -150,7 +150,7 @@ def test_a_prompt_of_an_ended_session_is_a_401_and_reserves_no_position(
     assert [one.attribute_values for one in Chatroom.query(ann.id)] == [before]
 
 
-def test_no_route_refuses_a_session_that_has_not_ended(api: Api) -> None:
+def test_every_route_accepts_the_token_of_a_session_that_has_not_ended(api: Api) -> None:
     ann = Person(api)
     ann.sign_up(at=NOW)
     room = ann.open_room("Mine")

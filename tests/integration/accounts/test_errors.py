@@ -1,4 +1,4 @@
-"""Declared errors that the other tests do not provoke at these endpoints."""
+"""Errors that these endpoints declare and that no other test provokes."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.support.person import Person, new_mobile, problem
 from tests.support.wire import Wire
 
 
-def test_every_endpoint_that_sends_a_code_answers_502_if_it_cannot_be_sent(
+def test_a_request_for_a_code_is_a_502_if_the_code_cannot_be_sent(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAIL_FROM", "nobody@unverified.example")
@@ -15,7 +15,7 @@ def test_every_endpoint_that_sends_a_code_answers_502_if_it_cannot_be_sent(
     problem(Person(api).forget_password(), 502, "delivery-failed")
 
 
-def test_a_sign_up_whose_text_message_cannot_be_sent_is_a_502(api: Api, wire: Wire) -> None:
+def test_a_sign_up_is_a_502_if_its_text_message_cannot_be_sent(api: Api, wire: Wire) -> None:
     wire.cut("sns.Publish", "refused", times=2)
     problem(Person(api, new_mobile()).sign_up(), 502, "delivery-failed")
 
@@ -25,7 +25,7 @@ def test_a_sign_up_with_a_weak_password_is_a_400(api: Api, password: str) -> Non
     problem(Person(api).sign_up(password), 400, "weak-password")
 
 
-def test_wrong_current_passwords_are_limited_when_an_identity_is_added(api: Api) -> None:
+def test_wrong_current_passwords_in_requests_to_add_an_identity_are_limited(api: Api) -> None:
     ann = Person(api)
     token = ann.sign_up().data["token"]
     wrong = {"mobile": new_mobile().value, "otp": "000000", "currentPassword": "wrong password"}

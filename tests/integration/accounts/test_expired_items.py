@@ -1,4 +1,4 @@
-"""Expired items count as missing although DynamoDB still has them: it deletes within days."""
+"""Expired items count as missing, because DynamoDB deletes them only after some days."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -22,7 +22,7 @@ def identity(api: Api) -> Identity:
     return Person(api).identity
 
 
-def test_the_identity_of_an_expired_sign_up_is_free(identity: Identity) -> None:
+def test_an_identity_is_free_after_its_sign_up_has_expired(identity: Identity) -> None:
     transact(identities.register(identity, "u_1", None, NOW))
     assert not transact_if(identities.register(identity, "u_2", None, NOW + WEEK - timedelta(1)))
     assert identities.find(identity, NOW + WEEK) is None
@@ -39,7 +39,7 @@ def test_a_replaced_identity_cannot_be_restored_after_seven_days(identity: Ident
     assert identities.find(identity, NOW + WEEK) is None
 
 
-def test_wrong_passwords_whose_items_have_expired_are_not_counted(identity: Identity) -> None:
+def test_expired_counts_of_wrong_passwords_are_ignored(identity: Identity) -> None:
     limit = codes.wrong_in_a_row(identity)
 
     def count_at(at: datetime) -> int:

@@ -1,4 +1,4 @@
-"""Exports: what an archive holds, who may fetch it and until when, and what a crash leaves."""
+"""Exports of an account: the contents of the archive, access to it, limits and crashes."""
 
 import secrets
 import time
@@ -31,7 +31,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def writer(values: Values) -> Poller:
-    """The poller of the exports queue, which writes one archive when it is polled."""
+    """A poller of the exports queue; each poll writes one archive."""
     return Poller([values.refs["ExportsQueue"]], "ExportsWrite", batch_size=1)
 
 
@@ -40,29 +40,31 @@ def ann(api: Api) -> Person:
     return Person.with_password(api, at=EARLIER)
 
 
-def request(user: Person, proof: dict[str, str] | None = None, at: datetime = NOW) -> Reply:
+def request_export(user: Person, proof: dict[str, str] | None = None, at: datetime = NOW) -> Reply:
     return user.post("/user/export", PROOF if proof is None else proof, at=at)
 
 
 def make_export(user: Person, writer: Poller) -> dict[str, Any]:
-    """Return a new export of a user, which is ready."""
-    assert request(user).status == 202
+    """Request an export for the user, wait until it is ready, and return it."""
+    assert request_export(user).status == 202
     writer.drain()
-    return show(user)
+    return get_export(user)
 
 
-def show(user: Person, at: datetime = NOW) -> dict[str, Any]:
-    """Return the user's export as GET /user/export shows it."""
+def get_export(user: Person, at: datetime = NOW) -> dict[str, Any]:
+    """Return the user's export from GET /user/export."""
     reply = user.get("/user/export", at=at)
     assert reply.status == 200, reply.text
     export: dict[str, Any] = reply.data
     return export
 
 
-# ── What it holds ─────────────────────────────────────────────────────────────────────────────────
+# ── Contents ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_archive_equals_what_the_api_shows(ann: Person, worker: Poller, writer: Poller) -> None:
+def test_an_archive_has_the_same_data_as_the_api(
+    ann: Person, worker: Poller, writer: Poller
+) -> None:
     number = Person(ann.api, new_mobile())
     assert ann.add_identity(number, PROOF, NOW).status == 200
     ann.subscribe()
@@ -83,25 +85,25 @@ def test_an_archive_equals_what_the_api_shows(ann: Person, worker: Poller, write
     assert ann.session_id in [one["id"] for one in found["sessions"]]
     assert [(one["day"], one["prompts"]) for one in found["usage"]] == [(NOW.date().isoformat(), 2)]
     assert sorted(found["rooms"], key=lambda room: str(room["id"])) == [
-        without(ann.get(f"/chatroom/{room}").data, "messages", "nextCursor")
+        remove_fields(ann.get(f"/chatroom/{room}").data, "messages", "nextCursor")
         for room in sorted(rooms)
     ]
     assert len(found["messages"]) == 4
     for message in found["messages"]:
         assert message.pop("chatroomId") == rooms[0]
-        assert message == without(ann.look(rooms[0], message["id"]), "reply")
+        assert message == remove_fields(ann.look(rooms[0], message["id"]), "reply")
     visible = [message for message in found["messages"] if "hidden" not in message]
     assert visible == ann.page(rooms[0])
     assert visible[0]["id"] == edited
     assert [message["hidden"] for message in found["messages"][:2]] == [True, True]
 
 
-def without(data: dict[str, Any], *names: str) -> dict[str, Any]:
+def remove_fields(data: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name not in names}
 
 
 @pytest.mark.parametrize("change", ["a room is deleted", "a prompt is sent", "a room is opened"])
-def test_an_archive_is_complete_while_rooms_change(
+def test_an_archive_has_every_room_even_if_rooms_change_while_it_is_written(
     ann: Person, writer: Poller, values: Values, change: str
 ) -> None:
     kept, changed = ann.open_room("Kept"), ann.open_room("Changed")
@@ -118,7 +120,7 @@ def test_an_archive_is_complete_while_rooms_change(
     assert prompts[0] in [message["id"] for message in found["messages"]]
 
 
-# ── Who may fetch it ──────────────────────────────────────────────────────────────────────────────
+# ── Access ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_address_of_an_archive_is_valid_for_15_minutes(ann: Person, writer: Poller) -> None:
@@ -126,41 +128,41 @@ def test_the_address_of_an_archive_is_valid_for_15_minutes(ann: Person, writer: 
     assert export["urlExpiresAt"][:16] == (NOW + timedelta(minutes=15)).isoformat()[:16]
     assert archives.fetch(export["url"]).headers["content-type"] == "application/zip"
     real = datetime.now(UTC)
-    younger = show(ann, real - timedelta(minutes=14))["url"]
+    younger = get_export(ann, real - timedelta(minutes=14))["url"]
     assert archives.fetch(younger).status_code == 200
-    older = show(ann, real - timedelta(minutes=16))["url"]
+    older = get_export(ann, real - timedelta(minutes=16))["url"]
     refused = archives.fetch(older)
     assert (refused.status_code, "expired" in refused.text) == (403, True)
     longer = archives.fetch(older.replace("X-Amz-Expires=900", "X-Amz-Expires=9000"))
     assert (longer.status_code, "SignatureDoesNotMatch" in longer.text) == (403, True)
 
 
-def test_another_users_export_is_not_found(ann: Person, writer: Poller, api: Api) -> None:
+def test_an_export_of_another_user_is_not_found(ann: Person, writer: Poller, api: Api) -> None:
     make_export(ann, writer)
     problem(Person.new(api).get("/user/export"), 404, "not-found")
 
 
 def test_an_export_is_shown_for_a_day(ann: Person, writer: Poller) -> None:
     make_export(ann, writer)
-    assert show(ann, NOW + timedelta(hours=23))["status"] == "ready"
+    assert get_export(ann, NOW + timedelta(hours=23))["status"] == "ready"
     problem(ann.get("/user/export", at=NOW + DAY), 404, "not-found")
 
 
-def test_an_export_takes_as_many_calls_as_the_table_of_calls_says(
+def test_an_export_takes_the_number_of_calls_in_architecture_md(
     ann: Person, writer: Poller
 ) -> None:
     ann.ask(ann.open_room())
 
-    def calls_of(act: Callable[[], object]) -> Counter[str]:
+    def count_calls(act: Callable[[], object]) -> Counter[str]:
         with WIRE.watch() as tries:
             act()
         return Counter(seen.call.partition(".")[0] for seen in tries)
 
     notice = Counter(dynamodb=2, ses=1)
-    assert calls_of(lambda: request(ann)) == Counter(dynamodb=3, sqs=1) + notice
+    assert count_calls(lambda: request_export(ann)) == Counter(dynamodb=3, sqs=1) + notice
     rooms = 1
-    assert calls_of(writer.drain) == Counter(dynamodb=5 + rooms, s3=3)
-    assert calls_of(lambda: show(ann)) == Counter(dynamodb=1)
+    assert count_calls(writer.drain) == Counter(dynamodb=5 + rooms, s3=3)
+    assert count_calls(lambda: get_export(ann)) == Counter(dynamodb=1)
 
 
 @pytest.mark.parametrize(
@@ -174,42 +176,44 @@ def test_an_export_takes_as_many_calls_as_the_table_of_calls_says(
 def test_an_export_requires_a_fresh_proof(
     ann: Person, body: dict[str, str], status: int, code: str
 ) -> None:
-    problem(request(ann, body), status, code)
+    problem(request_export(ann, body), status, code)
     problem(ann.get("/user/export", at=NOW), 404, "not-found")
 
 
 def test_every_proven_identity_is_notified_of_an_export(ann: Person) -> None:
-    assert request(ann, ann.confirm(NOW)).status == 202
+    assert request_export(ann, ann.confirm(NOW)).status == 202
     notice = ann.messages()[-1]
     assert "A copy of all data of your Gemini Chat account was requested" in notice
-    assert len(notice) <= 160, "one text"
+    assert len(notice) <= 160, "the notice is longer than one text message"
 
 
-def test_an_unproven_account_is_exported_by_its_password(api: Api, writer: Poller) -> None:
+def test_an_unproven_account_can_be_exported_with_its_password(api: Api, writer: Poller) -> None:
     stranger = Person(api)
     stranger.sign_up(at=NOW)
-    told = len(stranger.messages())
+    before = len(stranger.messages())
     [identity] = archives.read(make_export(stranger, writer)["url"])["identities"]
     assert (identity["value"], identity["verified"]) == (stranger.identity.value, False)
-    assert len(stranger.messages()) == told, "nobody has shown that the address is theirs"
+    assert len(stranger.messages()) == before, "an unproven identity was notified"
 
 
-# ── How often ─────────────────────────────────────────────────────────────────────────────────────
+# ── Limits ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_one_export_per_day_is_accepted(ann: Person, writer: Poller) -> None:
-    accepted = request(ann)
+    accepted = request_export(ann)
     assert accepted.data["status"] == "preparing"
     assert '"export";r=0;t=86400' in accepted.headers["ratelimit"]
-    again = problem(request(ann, at=NOW + timedelta(minutes=50)), 429, "too-many-requests")
+    again = problem(request_export(ann, at=NOW + timedelta(minutes=50)), 429, "too-many-requests")
     assert int(again.headers["retry-after"]) in (83_399, 83_400)
     writer.drain()
-    problem(request(ann, at=NOW + timedelta(hours=23)), 429, "too-many-requests")
-    assert request(ann, at=NOW + DAY).status == 202
+    problem(request_export(ann, at=NOW + timedelta(hours=23)), 429, "too-many-requests")
+    assert request_export(ann, at=NOW + DAY).status == 202
 
 
-def test_of_two_requests_at_once_one_is_accepted(ann: Person, writer: Poller) -> None:
-    replies = repeat_at_once(lambda _: request(ann), 2)
+def test_of_two_parallel_requests_for_an_export_one_is_accepted(
+    ann: Person, writer: Poller
+) -> None:
+    replies = repeat_at_once(lambda _: request_export(ann), 2)
     assert sorted(reply.status for reply in replies) == [202, 429]
     assert len(writer.poll().bodies) == 1
     assert writer.poll().bodies == []
@@ -219,26 +223,26 @@ def test_an_export_that_could_not_be_queued_can_be_requested_again(
     ann: Person, writer: Poller
 ) -> None:
     WIRE.cut(SEND, "refused", times=ALWAYS)
-    problem(request(ann), 503, "unavailable")
+    problem(request_export(ann), 503, "unavailable")
     WIRE.breaks.clear()
     assert make_export(ann, writer)["status"] == "ready"
 
 
-def test_an_export_whose_message_was_lost_has_failed_after_an_hour(ann: Person) -> None:
+def test_an_export_fails_after_an_hour_if_its_queue_message_was_lost(ann: Person) -> None:
     WIRE.cut(SEND, "dies before")
     with suppress(Died):
-        request(ann)
+        request_export(ann)
     later = NOW + timedelta(hours=1)
-    assert show(ann)["status"] == "preparing"
-    assert show(ann, later)["status"] == "failed"
-    assert request(ann, at=later).status == 202
+    assert get_export(ann)["status"] == "preparing"
+    assert get_export(ann, later)["status"] == "failed"
+    assert request_export(ann, at=later).status == 202
 
 
 # ── Crashes ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("how", ["dies before", "dies after"])
-def test_an_archive_is_ready_after_a_crash_at_any_call(
+def test_an_export_becomes_ready_after_a_crash_at_any_call(
     ann: Person, writer: Poller, how: str
 ) -> None:
     ann.ask(ann.open_room())
@@ -259,40 +263,40 @@ def test_an_archive_is_ready_after_a_crash_at_any_call(
             writer.poll()
         writer.redeliver()
         writer.drain()
-        export = show(ann)
+        export = get_export(ann)
         assert export["status"] == "ready", call
         assert len(archives.read(export["url"])["messages"]) == 1, call
 
 
-def test_an_export_has_failed_after_three_attempts(
-    ann: Person, writer: Poller, values: Values
-) -> None:
-    assert request(ann).status == 202
+def test_an_export_fails_after_three_attempts(ann: Person, writer: Poller, values: Values) -> None:
+    assert request_export(ann).status == 202
     WIRE.cut("s3.UploadPart", "failing", times=ALWAYS)
     for attempt in (1, 2, 3):
-        assert show(ann)["status"] == "preparing", attempt
+        assert get_export(ann)["status"] == "preparing", attempt
         assert len(writer.poll().failed) == 1
         writer.redeliver()
-    assert show(ann)["status"] == "failed"
+    assert get_export(ann)["status"] == "failed"
     assert writer.poll().bodies == []
     url = values.refs["ExportDeadLettersQueue"]
     assert len(boto3.client("sqs").receive_message(QueueUrl=url)["Messages"]) == 1
-    assert f"{ann.id}/" not in "".join(archives.list_unfinished()), "failed uploads are aborted"
+    assert f"{ann.id}/" not in "".join(archives.list_unfinished()), (
+        "a failed upload was not aborted"
+    )
     WIRE.breaks.clear()
     assert make_export(ann, writer)["status"] == "ready"
 
 
-def test_an_export_too_large_for_one_invocation_fails_with_a_message(
+def test_an_export_that_takes_too_long_for_one_invocation_is_too_large(
     ann: Person, writer: Poller
 ) -> None:
-    assert request(ann).status == 202
+    assert request_export(ann).status == 202
     assert writer.poll(seconds=30).failed == []
-    assert show(ann)["status"] == "too-large"
-    problem(request(ann), 429, "too-many-requests")
+    assert get_export(ann)["status"] == "too-large"
+    problem(request_export(ann), 429, "too-many-requests")
     assert archives.keys_of(ann.id) == []
 
 
-def test_a_message_that_is_delivered_twice_at_once_leaves_one_archive(
+def test_an_export_message_that_is_delivered_twice_at_once_leaves_one_archive(
     ann: Person, writer: Poller
 ) -> None:
     def write_again() -> None:
@@ -311,12 +315,14 @@ def test_a_message_that_is_delivered_twice_at_once_leaves_one_archive(
 
 
 @pytest.mark.parametrize("call", [QUERY, "s3.CompleteMultipartUpload"])
-def test_a_request_for_deletion_ends_an_export(ann: Person, writer: Poller, call: str) -> None:
+def test_a_request_to_delete_the_account_deletes_its_export(
+    ann: Person, writer: Poller, call: str
+) -> None:
     def leave() -> None:
         reply = ann.request("DELETE", "/user", json=PROOF, at=NOW)
         assert reply.status == 202, reply.text
 
-    assert request(ann).status == 202
+    assert request_export(ann).status == 202
     WIRE.cut(call, "meanwhile", do=leave)
     writer.drain()
     assert archives.keys_of(ann.id) == []
@@ -325,10 +331,10 @@ def test_a_request_for_deletion_ends_an_export(ann: Person, writer: Poller, call
     problem(ann.get("/user/export", at=NOW), 404, "not-found")
 
 
-def test_an_export_in_the_queue_of_a_user_who_has_left_is_not_written(
+def test_a_queued_export_is_not_written_after_a_request_to_delete_the_account(
     ann: Person, writer: Poller
 ) -> None:
-    assert request(ann).status == 202
+    assert request_export(ann).status == 202
     assert ann.request("DELETE", "/user", json=PROOF, at=NOW).status == 202
     writer.drain()
     assert archives.keys_of(ann.id) == []
@@ -348,20 +354,20 @@ write_export.write(job, clock.now(), time.monotonic() + 600)
 [peak] = re.findall(r"VmHWM:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())
 print(int(peak) // 1024, time.process_time())
 """
-"""Writes an archive in a process of its own, and prints its megabytes and seconds of CPU."""
+"""A script that writes an archive and prints its peak of memory in MB and seconds of CPU."""
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_an_account_of_100_mb_is_exported_within_512_mb(ann: Person) -> None:
+def test_an_account_of_100_mb_is_exported_with_less_than_512_mb_of_memory(ann: Person) -> None:
     rooms, many, length = 10, 640, 16_000
     for room in [ann.open_room(f"Room {number}") for number in range(rooms)]:
         fill_room(ann.id, room, many, lambda: secrets.token_hex(length // 2))
-    assert request(ann).status == 202
+    assert request_export(ann).status == 202
     export = exports.find(ann.id)
     assert export
     code = WRITE.format(user_id=ann.id, export_id=export.export_id)
     megabytes, seconds = map(float, fresh_process.run(code).splitlines()[-1].split())
-    print(f"{megabytes:.0f} MB, {seconds:.1f} s of CPU, an archive of {show(ann)['size']:,} bytes")
+    print(f"{megabytes:.0f} MB, {seconds:.1f} s of CPU, archive {get_export(ann)['size']:,} bytes")
     assert megabytes < 512
-    assert len(archives.read(show(ann)["url"])["messages"]) == rooms * many
+    assert len(archives.read(get_export(ann)["url"])["messages"]) == rooms * many

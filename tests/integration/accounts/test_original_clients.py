@@ -1,4 +1,4 @@
-"""Clients of the original backend, which know neither challenges nor device tokens."""
+"""Clients of the original backend, which send no challenge and no device token."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,10 +11,10 @@ from tests.support.person import OTHER_PASSWORD, PASSWORD, new_mobile
 NOW = datetime(2026, 7, 1, 9, tzinfo=UTC)
 
 
-def test_the_fields_of_the_original_are_enough_for_every_way_in(
+def test_an_original_client_can_sign_up_log_in_and_reset_and_change_a_password(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answers contain the codes, as the original's did."""
+    """The client reads the codes from the answers."""
     monkeypatch.setenv("OTP_DELIVERY", "response")
     named = {"mobile": new_mobile().value}
 

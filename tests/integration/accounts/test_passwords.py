@@ -1,4 +1,4 @@
-"""Passwords: set, changed, reset and guessed at."""
+"""Passwords: setting, changing, resetting and guessing them."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -47,7 +47,7 @@ def test_a_password_is_changed_with_the_current_one(api: Api) -> None:
     problem(ann.log_in(PASSWORD), 401, "invalid-credentials")
 
 
-def test_an_account_without_a_password_accepts_no_current_password(api: Api) -> None:
+def test_an_account_without_a_password_refuses_an_empty_current_password(api: Api) -> None:
     reply = Person.new_proven(api).change_password(PASSWORD, {"currentPassword": ""})
     problem(reply, 401, "invalid-credentials")
 
@@ -63,7 +63,7 @@ def test_of_two_parallel_password_changes_one_wins(api: Api) -> None:
     assert ann.log_in(chosen[winner]).status == 200
 
 
-def test_a_new_password_that_is_common_or_the_identity_is_refused(api: Api) -> None:
+def test_a_new_password_that_is_weak_or_equals_the_identity_is_refused(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     for weak in (ann.identity.value, ann.identity.value.upper(), "password1", "short"):
@@ -144,13 +144,13 @@ def test_a_password_is_not_changed_with_a_code_for_another_purpose(api: Api) -> 
         assert problem(reply, 400, "invalid-code").json["errors"][0]["pointer"] == "/currentOtp"
 
 
-def test_a_code_to_an_identity_of_another_account_confirms_nothing(api: Api) -> None:
+def test_a_code_that_was_sent_to_another_account_is_no_fresh_proof(api: Api) -> None:
     ann, eve = Person(api), Person(api)
     ann.prove(at=NOW)
     problem(ann.change_password(PASSWORD, eve.confirm(at=NOW), at=NOW), 400, "invalid-code")
 
 
-def test_a_session_has_five_tries_per_day_at_the_confirming_code(api: Api) -> None:
+def test_a_session_has_five_wrong_confirming_codes_per_day(api: Api) -> None:
     ann = Person(api)
     ann.prove(at=START)
     for hour in range(6):
@@ -192,7 +192,9 @@ def test_a_confirming_code_is_used_up_by_the_change(api: Api) -> None:
 
 
 @pytest.mark.parametrize("proof", [{}, {**PROOF, "currentOtp": "123456"}], ids=["none", "both"])
-def test_a_change_requires_exactly_one_fresh_proof(api: Api, proof: dict[str, str]) -> None:
+def test_a_password_change_requires_exactly_one_fresh_proof(
+    api: Api, proof: dict[str, str]
+) -> None:
     reply = problem(Person.new(api).change_password(PASSWORD, proof), 400, "bad-request")
     pointers = [error["pointer"] for error in reply.json["errors"]]
     assert pointers == ["/currentPassword", "/currentOtp"]
@@ -250,7 +252,7 @@ def test_parallel_wrong_passwords_reach_the_limit_and_begin_no_session(api: Api)
     problem(ann.log_in(), 429, "too-many-requests")
 
 
-def test_beyond_the_limit_a_right_parallel_guess_gets_the_answer_of_a_wrong_one(
+def test_a_right_and_a_wrong_guess_get_the_same_answer_when_others_reach_the_limit(
     api: Api, wire: Wire
 ) -> None:
     ann = Person(api)
@@ -267,7 +269,9 @@ def test_beyond_the_limit_a_right_parallel_guess_gets_the_answer_of_a_wrong_one(
         assert reply.json["detail"] == "Too many wrong passwords. Try again in a moment."
 
 
-def test_a_pause_applies_to_one_caller_and_one_identity_in_every_spelling(api: Api) -> None:
+def test_a_pause_after_wrong_passwords_applies_to_one_caller_and_all_spellings_of_one_identity(
+    api: Api,
+) -> None:
     ann, bob = Person(api), Person(api)
     ann.sign_up()
     bob.sign_up()
@@ -279,7 +283,7 @@ def test_a_pause_applies_to_one_caller_and_one_identity_in_every_spelling(api: A
     assert ann.log_in(source="198.51.100.77").status == 200
 
 
-def test_wrong_passwords_at_many_accounts_from_one_address_are_paused_too(api: Api) -> None:
+def test_wrong_passwords_for_many_accounts_from_one_address_are_limited(api: Api) -> None:
     replies = [Person(api).log_in("wrong password", at=START) for _ in range(22)]
     assert [reply.status for reply in replies] == [401] * 21 + [429]
     left = [reply.headers["ratelimit"] for reply in replies]
@@ -287,7 +291,9 @@ def test_wrong_passwords_at_many_accounts_from_one_address_are_paused_too(api: A
     assert {reply.headers["ratelimit-policy"] for reply in replies} == {policy}
     assert left[0] == '"passwords";r=4;t=86400, "address";r=19;t=3600'
     assert left[20] == '"passwords";r=4;t=86400, "address";r=0;t=3600'
-    assert left[21] == '"passwords";r=5;t=0, "address";r=0;t=3600', "nothing was tried"
+    assert left[21] == '"passwords";r=5;t=0, "address";r=0;t=3600', (
+        "the refused login was counted for the identity"
+    )
 
 
 def test_the_headers_do_not_show_the_wrong_passwords_of_other_callers(api: Api) -> None:
@@ -299,7 +305,7 @@ def test_the_headers_do_not_show_the_wrong_passwords_of_other_callers(api: Api) 
     assert reply.headers["ratelimit"] == '"passwords";r=5;t=0, "address";r=20;t=0'
 
 
-def test_a_right_password_resets_the_count_of_wrong_ones(api: Api) -> None:
+def test_a_right_password_resets_the_count_of_wrong_passwords(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     for _ in range(4):
@@ -308,13 +314,13 @@ def test_a_right_password_resets_the_count_of_wrong_ones(api: Api) -> None:
         assert ann.log_in().status == 200
 
 
-def test_right_passwords_from_one_address_are_never_delayed_however_many(api: Api) -> None:
+def test_any_number_of_right_passwords_from_one_address_is_accepted(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     assert [ann.log_in().status for _ in range(30)] == [200] * 30
 
 
-def test_wrong_current_passwords_count_against_the_session_only(api: Api) -> None:
+def test_wrong_current_passwords_are_counted_for_their_session_only(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     wrong = {"currentPassword": "wrong password"}
@@ -325,7 +331,7 @@ def test_wrong_current_passwords_count_against_the_session_only(api: Api) -> Non
     assert ann.change_password(OTHER_PASSWORD, PROOF).status == 200
 
 
-def test_a_reset_or_a_login_by_code_ends_the_pause_after_wrong_passwords(api: Api) -> None:
+def test_a_reset_and_a_login_by_code_end_the_pause_after_wrong_passwords(api: Api) -> None:
     for factor in ("reset", "code"):
         ann = Person(api)
         ann.prove(at=START)
@@ -342,7 +348,7 @@ def test_a_reset_or_a_login_by_code_ends_the_pause_after_wrong_passwords(api: Ap
             problem(ann.log_in(at=now), 401, "invalid-credentials")
 
 
-def test_a_hundred_wrong_passwords_in_a_row_switch_passwords_off_for_a_day(api: Api) -> None:
+def test_passwords_are_refused_for_a_day_after_a_hundred_wrong_passwords_in_a_row(api: Api) -> None:
     ann = Person.with_password(api, at=START)
     device = ann.device_token
     for n in range(100):
@@ -354,7 +360,7 @@ def test_a_hundred_wrong_passwords_in_a_row_switch_passwords_off_for_a_day(api: 
     assert ann.log_in(at=START + timedelta(hours=24)).status == 200
 
 
-def test_a_device_that_logged_in_before_has_limits_of_its_own(api: Api) -> None:
+def test_a_device_that_logged_in_before_has_separate_limits(api: Api) -> None:
     ann = Person(api)
     device = ann.prove(at=START)["deviceToken"]
     for _ in range(11):
@@ -365,7 +371,7 @@ def test_a_device_that_logged_in_before_has_limits_of_its_own(api: Api) -> None:
 
 
 def restore_the_email(ann: Person, at: datetime) -> None:
-    """Replace the email by another one, as a thief would, and restore it."""
+    """Replace the email address, as a thief would, and restore it."""
     assert ann.add_identity(Person(ann.api), at=at).status == 200
     ann.prove(at=at + timedelta(minutes=1))
 
@@ -385,7 +391,7 @@ def end_sessions_as_the_operator(ann: Person, at: datetime) -> None:
 
 
 def is_known_device(ann: Person, device_token: str, at: datetime) -> bool:
-    """Return whether the device has limits of its own at a login."""
+    """Return whether a login with the device token has separate limits."""
     reply = ann.log_in("not the password", device_token=device_token, at=at)
     return '"passwords";q=10' in reply.headers["ratelimit-policy"]
 
@@ -395,7 +401,7 @@ def is_known_device(ann: Person, device_token: str, at: datetime) -> bool:
     [reset_the_password, change_the_password, restore_the_email, end_sessions_as_the_operator],
     ids=lambda end: end.__name__,
 )
-def test_a_device_token_ends_with_a_reset_and_every_change_of_the_password(
+def test_a_device_token_ends_with_a_new_password_a_restored_identity_or_an_act_of_an_operator(
     api: Api, end: Callable[[Person, datetime], None]
 ) -> None:
     ann = Person(api)
@@ -406,7 +412,7 @@ def test_a_device_token_ends_with_a_reset_and_every_change_of_the_password(
     assert not is_known_device(ann, stolen, at)
     asked = ann.ask_for_code(device_token=stolen, at=at)
     problem(ann.ask_for_code(at=at), 429, "too-many-requests")
-    assert asked.status == 200, "it counts as any other caller of this address"
+    assert asked.status == 200, "the ended device token was not treated like no token"
     device = ann.verify(ann.code(), at=at).data["deviceToken"]
     assert is_known_device(ann, device, at)
 
@@ -422,7 +428,7 @@ def test_a_logout_keeps_the_device_token(api: Api) -> None:
 def broken_redis(
     request: pytest.FixtureRequest, redis: StandIn, valkey: ValkeyServer
 ) -> Iterator[str]:
-    """A Redis whose memory is full, that is stopped, or that answers nonsense to every command."""
+    """A Redis that is full, is stopped, or answers every command with a wrong value."""
     match request.param:
         case "full":
             valkey.client().config_set("maxmemory", "1")
@@ -436,7 +442,7 @@ def broken_redis(
     valkey.client().config_set("maxmemory", "0")
 
 
-def test_the_seventh_wrong_password_of_an_address_is_refused_whatever_redis_does(
+def test_a_caller_is_refused_after_six_wrong_passwords_even_if_redis_fails(
     api: Api, broken_redis: str
 ) -> None:
     answer = evaluate("return redis.call('SET', KEYS[1], '1')", ["a key"], [])
@@ -450,7 +456,7 @@ def test_the_seventh_wrong_password_of_an_address_is_refused_whatever_redis_does
     assert ann.log_in(at=START, source="198.51.100.79").status == 200
 
 
-def test_no_key_in_the_limits_table_shows_an_identity(api: Api) -> None:
+def test_no_key_in_the_limits_table_contains_an_identity(api: Api) -> None:
     ann = Person(api)
     for _ in range(3):
         ann.log_in("wrong password")

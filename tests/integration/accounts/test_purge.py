@@ -1,4 +1,4 @@
-"""Unproven users that expired or were replaced: deleted with everything they have."""
+"""The purge of unproven users that expired or were replaced."""
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -26,8 +26,8 @@ def no_other_purge() -> None:
     forget_purges()
 
 
-def a_busy_stranger(api: Api, identity: Person) -> tuple[str, str]:
-    """Sign up with someone's identity and use everything; return the user's id and its room."""
+def sign_up_stranger(api: Api, identity: Person) -> tuple[str, str]:
+    """Sign up with a person's identity and use the API; return the ids of the user and its room."""
     stranger = Person(api, identity.identity)
     stranger.sign_up(PASSWORD, at=NOW)
     room = stranger.open_room("Planted")
@@ -36,9 +36,9 @@ def a_busy_stranger(api: Api, identity: Person) -> tuple[str, str]:
     return stranger.id, room
 
 
-def test_a_replaced_user_is_deleted_with_everything(api: Api, worker: Poller) -> None:
+def test_a_replaced_user_is_purged_with_all_its_data(api: Api, worker: Poller) -> None:
     owner = Person(api, new_mobile())
-    user_id, room = a_busy_stranger(api, owner)
+    user_id, room = sign_up_stranger(api, owner)
     owner.prove(at=LATER)
     assert set(items_of(user_id, room)) == {
         "rooms",
@@ -58,9 +58,9 @@ def test_a_replaced_user_is_deleted_with_everything(api: Api, worker: Poller) ->
     assert purge_of(owner.id) is None
 
 
-def test_an_unproven_user_expires_after_seven_days(api: Api) -> None:
+def test_an_unproven_user_is_purged_after_seven_days(api: Api) -> None:
     ann = Person(api)
-    user_id, room = a_busy_stranger(api, ann)
+    user_id, room = sign_up_stranger(api, ann)
     run_purge(NOW + WEEK - timedelta(minutes=1))
     assert [user.user_id for user in users_named(ann.identity)] == [user_id]
     run_purge(NOW + WEEK)
@@ -83,7 +83,7 @@ def test_a_purge_that_a_lagging_index_still_shows_is_not_repeated(api: Api, valu
     assert purge_of(stranger.id) is None
 
 
-def test_the_schedule_purges_the_users_that_are_due(api: Api) -> None:
+def test_the_scheduled_function_purges_all_users_that_are_due(api: Api) -> None:
     ann = Person(api)
     ann.sign_up(at=datetime.now(UTC) - timedelta(days=8))
     while invoke("UserPurge", {})["purged"]:
@@ -93,9 +93,9 @@ def test_the_schedule_purges_the_users_that_are_due(api: Api) -> None:
     assert record_of(ann.identity) is None
 
 
-def test_an_expired_identity_is_free_before_its_user_is_purged(api: Api) -> None:
+def test_an_expired_identity_can_be_proven_before_its_user_is_purged(api: Api) -> None:
     ann = Person(api)
-    first, _ = a_busy_stranger(api, ann)
+    first, _ = sign_up_stranger(api, ann)
     assert ann.prove(at=NOW + WEEK)["user"]["id"] != first
     run_purge(NOW + WEEK)
     assert ann.me(at=NOW + WEEK).status == 200
@@ -136,10 +136,10 @@ def test_a_proof_during_a_purge_keeps_the_owner_logged_in(api: Api) -> None:
 
 @pytest.mark.parametrize("how", ["dies before", "dies after", "refused"])
 def test_the_next_run_continues_a_purge_that_crashed_at_any_step(api: Api, how: str) -> None:
-    calls = calls_of_a_purge(api)
+    calls = list_purge_calls(api)
     for place, call in enumerate(calls):
         owner = Person(api, new_mobile())
-        user_id, room = a_busy_stranger(api, owner)
+        user_id, room = sign_up_stranger(api, owner)
         owner.prove(at=LATER)
         times = ALWAYS if how == "refused" else 1
         WIRE.cut(call, how, nth=calls[: place + 1].count(call), times=times)
@@ -153,17 +153,17 @@ def test_the_next_run_continues_a_purge_that_crashed_at_any_step(api: Api, how: 
         assert owner.me(at=LATER).status == 200
 
 
-def calls_of_a_purge(api: Api) -> list[str]:
+def list_purge_calls(api: Api) -> list[str]:
     run_purge(LATER + timedelta(minutes=2))
     owner = Person(api, new_mobile())
-    a_busy_stranger(api, owner)
+    sign_up_stranger(api, owner)
     owner.prove(at=LATER)
     with WIRE.watch() as tries:
         run_purge(LATER + timedelta(minutes=2))
     return [seen.call for seen in tries if seen.call.startswith("dynamodb.")]
 
 
-def test_a_room_opened_while_its_user_is_removed_is_refused_or_purged(api: Api) -> None:
+def test_a_room_cannot_be_created_while_its_user_is_replaced(api: Api) -> None:
     owner = Person(api, new_mobile())
     stranger = Person(api, owner.identity)
     stranger.sign_up(PASSWORD, at=NOW)

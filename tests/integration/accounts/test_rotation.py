@@ -1,4 +1,4 @@
-"""The rotation of signing keys in SSM, and functions that use the new key."""
+"""The rotation of signing keys in SSM, and tokens with the old and the new key."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 def parameter(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A signing-keys parameter of its own, with a first key."""
+    """The name of a new SSM parameter with one signing key."""
     name = f"/geminichat/rotation-{uuid4().hex[:8]}/signing-keys"
     monkeypatch.setenv("SIGNING_KEYS_PARAMETER", name)
     rotate_signing_keys.step(boto3.client("ssm"), name, NOW)
@@ -40,7 +40,7 @@ def test_tokens_signed_with_the_old_key_are_valid_until_it_is_removed(
     by_old = ann.sign_up().data["token"]
     first = read_keys(parameter)
 
-    # Eleven minutes ago, so that the new key signs by now.
+    # Adds the new key eleven minutes ago, so that it signs now.
     said = rotate_signing_keys.step(ssm, parameter, NOW - timedelta(minutes=11))
     assert said.startswith("Step 1 of 2")
     config.forget_secrets()
@@ -62,7 +62,9 @@ def test_tokens_signed_with_the_old_key_are_valid_until_it_is_removed(
     assert ann.me(by_new).status == 200
 
 
-def test_a_new_key_does_not_sign_before_every_function_knows_it(api: Api, parameter: str) -> None:
+def test_a_new_signing_key_does_not_sign_before_every_function_has_read_it(
+    api: Api, parameter: str
+) -> None:
     ann = Person(api)
     rotate_signing_keys.step(boto3.client("ssm"), parameter, datetime.now(UTC))
     unaware = ann.sign_up().data["token"]
@@ -71,7 +73,9 @@ def test_a_new_key_does_not_sign_before_every_function_knows_it(api: Api, parame
     assert unaware.partition(".")[0] == aware.partition(".")[0]
 
 
-def test_refresh_tokens_and_codes_outlive_a_rotation(api: Api, parameter: str) -> None:
+def test_refresh_tokens_and_codes_stay_valid_after_a_rotation_of_signing_keys(
+    api: Api, parameter: str
+) -> None:
     ssm, ann = boto3.client("ssm"), Person(api)
     tokens = ann.sign_up().data
     ann.ask_for_code()
@@ -87,7 +91,7 @@ def test_refresh_tokens_and_codes_outlive_a_rotation(api: Api, parameter: str) -
     problem(ann.refresh(tokens["refreshToken"]), 401, "unauthorized")  # ended by the first proof
 
 
-def test_no_step_of_a_rotation_prints_a_key(parameter: str) -> None:
+def test_no_step_of_a_rotation_prints_a_signing_key(parameter: str) -> None:
     ssm = boto3.client("ssm")
     said = [rotate_signing_keys.step(ssm, parameter, NOW)]
     keys = list(read_keys(parameter).keys.values())
@@ -97,7 +101,7 @@ def test_no_step_of_a_rotation_prints_a_key(parameter: str) -> None:
     assert not any(key in text for key in keys for text in said)
 
 
-def test_rotating_keys_without_a_running_stack_prints_one_line(
+def test_rotating_signing_keys_without_a_running_stack_says_how_to_start_it(
     capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     assert (

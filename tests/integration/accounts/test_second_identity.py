@@ -1,4 +1,4 @@
-"""An account with both an email and a mobile number: how a second one is added or replaced."""
+"""Accounts with an email address and a mobile number: adding, replacing and restoring them."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,21 +23,21 @@ def add(ann: Person, second: Person, at: datetime = LATER, **proof: str) -> Repl
 
 
 def new_proven(api: Api, at: datetime = NOW, new: Any = new_email) -> Person:
-    """Return someone who has proven an identity."""
+    """Return a person who has proven an identity."""
     ann = Person(api, new())
     ann.prove(at=at)
     return ann
 
 
-def with_two_identities(api: Api) -> tuple[Person, Person]:
-    """Return someone's email and their mobile number, which one account has."""
+def new_with_two_identities(api: Api) -> tuple[Person, Person]:
+    """Return two persons, one per identity of a new account with an email and a mobile number."""
     email, mobile = new_proven(api), Person(api, new_mobile())
     assert add(email, mobile).status == 200
     return email, mobile
 
 
 def test_a_user_can_log_in_with_either_identity(api: Api) -> None:
-    email, mobile = with_two_identities(api)
+    email, mobile = new_with_two_identities(api)
     user = email.me().data
     assert (user["email"], user["emailVerified"]) == (email.identity.value, True)
     assert (user["mobile"], user["mobileVerified"]) == (mobile.identity.value, True)
@@ -49,7 +49,7 @@ def test_a_user_can_log_in_with_either_identity(api: Api) -> None:
 
 
 def test_a_reset_by_either_identity_sets_the_same_password(api: Api) -> None:
-    email, mobile = with_two_identities(api)
+    email, mobile = new_with_two_identities(api)
     mobile.forget_password(at=LATEST)
     assert mobile.reset(mobile.code(), OTHER_PASSWORD, at=LATEST).status == 200
     problem(email.me(), 401, "unauthorized")
@@ -79,7 +79,7 @@ def test_the_password_is_accepted_as_a_fresh_proof(api: Api) -> None:
     assert add(ann, second, currentPassword=PASSWORD).status == 200
 
 
-def test_a_login_code_adds_no_identity(api: Api) -> None:
+def test_a_code_for_a_login_adds_no_identity(api: Api) -> None:
     ann, second = new_proven(api), Person(api, new_mobile())
     second.ask_for_code(at=LATER)
     body = second.named | {"otp": second.code()} | ann.confirm(at=LATER)
@@ -87,7 +87,7 @@ def test_a_login_code_adds_no_identity(api: Api) -> None:
     problem(reply, 400, "invalid-code")
 
 
-def test_a_code_that_adds_an_identity_does_not_log_in(api: Api) -> None:
+def test_a_code_for_adding_an_identity_does_not_log_in(api: Api) -> None:
     second = Person(api, new_mobile())
     second.ask_for_code("link", at=LATER)
     problem(second.verify(second.code(), at=LATER), 400, "invalid-code")
@@ -101,9 +101,7 @@ def test_a_proven_identity_of_another_account_cannot_be_added(api: Api) -> None:
 
 
 @pytest.mark.parametrize("has_room", [False, True], ids=["without a room", "with a room"])
-def test_adding_a_proven_identity_deletes_an_unproven_sign_up_of_it(
-    api: Api, has_room: bool
-) -> None:
+def test_adding_an_identity_deletes_its_unproven_sign_up(api: Api, has_room: bool) -> None:
     ann, someone = new_proven(api), Person(api, new_mobile())
     stranger = someone.sign_up("the stranger's password", at=NOW).data
     if has_room:
@@ -126,7 +124,7 @@ def test_an_account_without_a_proven_identity_cannot_add_one(api: Api) -> None:
 
 
 @pytest.mark.parametrize("new", [new_email, new_mobile])
-def test_an_added_identity_replaces_the_one_of_the_same_kind(api: Api, new: Any) -> None:
+def test_an_added_identity_replaces_the_identity_of_the_same_kind(api: Api, new: Any) -> None:
     old, fresh = new_proven(api, new=new), Person(api, new())
     reply = add(old, fresh, at=LATEST)
     assert reply.data[fresh.identity.kind] == fresh.identity.value
@@ -146,7 +144,7 @@ def test_replacing_an_identity_ends_every_other_session(api: Api) -> None:
 
 @pytest.mark.parametrize("by", ["code", "reset"])
 def test_a_replaced_identity_can_be_restored_within_seven_days(api: Api, by: str) -> None:
-    """A stolen session and password are no permanent takeover."""
+    """So a thief with a session and a password cannot take over the account for good."""
     ann, thief = new_proven(api), Person(api)
     assert add(ann, thief).status == 200
     stolen = ann.token_at(LATEST)
@@ -167,17 +165,19 @@ def test_a_replaced_identity_can_be_restored_within_seven_days(api: Api, by: str
 
 @pytest.mark.parametrize("by", ["code", "reset"])
 @pytest.mark.parametrize("moves", ["onwards", "back and onwards", "back"])
-def test_an_identity_that_a_thief_added_cannot_be_restored(api: Api, moves: str, by: str) -> None:
-    """Only an identity that is older than the one in use can be restored."""
+def test_an_identity_that_a_thief_added_and_then_replaced_cannot_be_restored(
+    api: Api, moves: str, by: str
+) -> None:
+    """An identity can be restored only if the account had it before its current identity."""
     ann, thief, other = new_proven(api), Person(api), Person(api)
     at = LATER
     steps = {"onwards": [thief, other], "back": [thief, ann]}.get(moves, [thief, ann, other])
     held = ann
     for step in steps:
-        code = step.named | {"otp": step_code(step, "link", at)} | held_proof(held, at)
+        code = step.named | {"otp": request_code(step, "link", at)} | request_proof(held, at)
         assert api.post("/user/identity", code, token=ann.token_at(at), at=at).status == 200
         held, at = step, at + timedelta(minutes=40)
-    take_back(ann, by, at)
+    log_in_or_reset(ann, by, at)
     at += timedelta(hours=2)
     for one in (thief, other):
         one.prove(at=at)
@@ -187,18 +187,20 @@ def test_an_identity_that_a_thief_added_cannot_be_restored(api: Api, moves: str,
 
 @pytest.mark.parametrize("by", ["code", "reset"])
 @pytest.mark.parametrize("first", ["added", "replaced"])
-def test_a_restored_identity_removes_what_was_added_after_it(api: Api, first: str, by: str) -> None:
+def test_the_restoration_of_an_identity_removes_every_identity_that_was_added_later(
+    api: Api, first: str, by: str
+) -> None:
     ann, thief, number = new_proven(api), Person(api), Person(api, new_mobile())
     pairs = [(number, LATER), (thief, LATER + timedelta(minutes=40))]
     if first == "replaced":
         pairs = [(thief, LATER), (number, LATER + timedelta(minutes=40))]
     held = ann
     for step, at in pairs:
-        code = step.named | {"otp": step_code(step, "link", at)} | held_proof(held, at)
+        code = step.named | {"otp": request_code(step, "link", at)} | request_proof(held, at)
         assert api.post("/user/identity", code, token=ann.token_at(at), at=at).status == 200
         held = thief if thief.identity.kind == step.identity.kind else held
     at = LATER + timedelta(hours=2)
-    take_back(ann, by, at)
+    log_in_or_reset(ann, by, at)
     user = ann.me(ann.prove(at=at + timedelta(minutes=1))["token"]).data
     assert (user["email"], user["mobile"]) == (ann.identity.value, None)
     number.prove(at=at + timedelta(minutes=1))
@@ -206,11 +208,11 @@ def test_a_restored_identity_removes_what_was_added_after_it(api: Api, first: st
 
 
 def test_a_reset_removes_an_identity_that_was_added_within_seven_days(api: Api) -> None:
-    """Its notice says to reset the password if someone else has added it."""
+    """The notice of an added identity says to reset the password if someone else has added it."""
     ann, number = new_proven(api), Person(api, new_mobile())
     assert add(ann, number).status == 200
     assert "reset your password now" in ann.messages()[-1]
-    take_back(ann, "reset", LATEST)
+    log_in_or_reset(ann, "reset", LATEST)
     assert ann.me(ann.prove(at=LATEST + timedelta(minutes=1))["token"]).data["mobile"] is None
     number.prove(at=LATEST + timedelta(minutes=1))
     assert number.id != ann.id
@@ -220,29 +222,29 @@ def test_a_reset_keeps_an_identity_that_was_added_more_than_seven_days_ago(api: 
     ann, number = new_proven(api), Person(api, new_mobile())
     assert add(ann, number).status == 200
     later = LATEST + timedelta(days=7)
-    take_back(ann, "reset", later)
+    log_in_or_reset(ann, "reset", later)
     assert number.prove(at=later)["user"]["id"] == ann.id
 
 
-def test_a_reset_by_an_added_identity_keeps_the_first_one(api: Api) -> None:
-    email, mobile = with_two_identities(api)
-    take_back(mobile, "reset", LATEST)
+def test_a_reset_by_an_added_identity_keeps_the_first_identity(api: Api) -> None:
+    email, mobile = new_with_two_identities(api)
+    log_in_or_reset(mobile, "reset", LATEST)
     assert email.prove(at=LATEST + timedelta(minutes=1))["user"]["id"] == email.id
 
 
-def step_code(person: Person, purpose: str, at: datetime) -> str:
-    """Return a code that is sent to someone for a purpose."""
+def request_code(person: Person, purpose: str, at: datetime) -> str:
+    """Request a code for a purpose, and return it."""
     assert person.ask_for_code(purpose, at=at).status == 200
     return person.code()
 
 
-def held_proof(held: Person, at: datetime) -> dict[str, str]:
-    """Return a fresh proof by an identity, whatever code it was sent last."""
+def request_proof(held: Person, at: datetime) -> dict[str, str]:
+    """Return a fresh proof of an identity, 31 s later so that another code may be sent."""
     return held.confirm(at=at + timedelta(seconds=31))
 
 
-def take_back(ann: Person, by: str, at: datetime) -> None:
-    """Log in by code, or reset the password by one."""
+def log_in_or_reset(ann: Person, by: str, at: datetime) -> None:
+    """Log in by code, or reset the password if `by` is "reset"."""
     if by == "code":
         assert ann.prove(at=at)["user"]["id"] == ann.id
         return
@@ -250,7 +252,7 @@ def take_back(ann: Person, by: str, at: datetime) -> None:
     assert ann.reset(ann.code(), OTHER_PASSWORD, at=at).status == 200
 
 
-def test_a_replaced_identity_is_free_after_seven_days(api: Api) -> None:
+def test_a_replaced_identity_can_be_used_for_a_new_account_after_seven_days(api: Api) -> None:
     ann, fresh = new_proven(api), Person(api)
     assert add(ann, fresh).status == 200
     first = ann.id
@@ -260,7 +262,7 @@ def test_a_replaced_identity_is_free_after_seven_days(api: Api) -> None:
     assert fresh.prove(at=late)["user"]["id"] == first
 
 
-def test_adding_an_identity_requires_its_code_and_uses_it_up(api: Api) -> None:
+def test_a_code_for_adding_an_identity_is_required_and_is_valid_once(api: Api) -> None:
     ann, second = new_proven(api), Person(api, new_mobile())
     second.ask_for_code("link", at=LATER)
     code, proof = second.code(), ann.confirm(at=LATER)

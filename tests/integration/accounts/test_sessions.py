@@ -1,4 +1,4 @@
-"""Sessions: refreshed, copied, ended."""
+"""Sessions: refreshes, reused and forged refresh tokens, expiry and logouts."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -36,7 +36,7 @@ def test_a_refresh_token_is_exchanged_for_the_next_pair(api: Api) -> None:
     assert ann.refresh(reply.data["refreshToken"]).status == 200
 
 
-def test_a_refresh_token_used_again_after_twenty_seconds_ends_its_family_and_no_other(
+def test_reuse_of_a_refresh_token_after_twenty_seconds_ends_its_session_family_only(
     api: Api,
 ) -> None:
     ann = Person(api)
@@ -53,7 +53,7 @@ def test_a_refresh_token_used_again_after_twenty_seconds_ends_its_family_and_no_
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 19.9])
-def test_a_refresh_token_used_again_within_twenty_seconds_yields_the_same_pair(
+def test_reuse_of_a_refresh_token_within_twenty_seconds_yields_the_same_pair(
     api: Api, seconds: float
 ) -> None:
     ann = Person(api)
@@ -68,7 +68,7 @@ def test_a_refresh_token_used_again_within_twenty_seconds_yields_the_same_pair(
     assert ann.refresh(again.data["refreshToken"], at=NOW + timedelta(seconds=40)).status == 200
 
 
-def test_a_spent_token_yields_nothing_once_its_session_has_ended(api: Api) -> None:
+def test_a_spent_refresh_token_is_a_401_after_the_session_has_ended(api: Api) -> None:
     ann = Person(api)
     first = ann.sign_up(at=NOW).data
     pair = ann.refresh(first["refreshToken"], at=NOW).data
@@ -87,7 +87,7 @@ def test_two_tabs_that_refresh_at_once_both_stay_logged_in(api: Api) -> None:
     assert ann.me(replies[0].data["token"]).status == 200
 
 
-def test_a_token_spent_several_refreshes_ago_ends_its_family_too(api: Api) -> None:
+def test_reuse_of_a_refresh_token_after_several_refreshes_ends_its_session_family(api: Api) -> None:
     ann = Person(api)
     first = newest = ann.sign_up().data["refreshToken"]
     for _ in range(4):
@@ -142,7 +142,7 @@ def test_an_access_token_expires_after_fifteen_minutes(api: Api) -> None:
     assert "expired" in reply.json["detail"]
 
 
-def test_a_session_ends_after_ninety_days_however_often_it_was_used(api: Api) -> None:
+def test_a_session_ends_after_ninety_days_even_if_it_is_used(api: Api) -> None:
     ann = Person(api)
     newest = ann.sign_up(at=NOW).data
     for day in range(10, 90, 10):
@@ -156,7 +156,7 @@ def test_a_session_ends_after_ninety_days_however_often_it_was_used(api: Api) ->
     problem(ann.refresh(newest["refreshToken"], at=last), 401, "unauthorized")
 
 
-def test_a_twenty_first_session_ends_the_oldest(api: Api) -> None:
+def test_the_twenty_first_session_of_a_user_ends_the_oldest(api: Api) -> None:
     ann = Person(api)
     ann.sign_up(at=NOW)
     logins = [ann.log_in(at=NOW + timedelta(seconds=n)) for n in range(1, 23)]
@@ -178,7 +178,7 @@ def test_parallel_logins_do_not_exceed_twenty_sessions(api: Api) -> None:
     assert len(sessions_of(ann.id)) == 20
 
 
-def test_no_token_is_stored_in_a_table(api: Api) -> None:
+def test_the_table_of_sessions_contains_no_refresh_token(api: Api) -> None:
     ann = Person(api)
     first = ann.sign_up().data["refreshToken"]
     second = ann.refresh(first).data["refreshToken"]
@@ -189,7 +189,7 @@ def test_no_token_is_stored_in_a_table(api: Api) -> None:
         assert token.family not in kept
 
 
-def test_logout_ends_this_session_only(api: Api) -> None:
+def test_logout_ends_the_session_of_its_token_only(api: Api) -> None:
     ann = Person(api)
     here, there = ann.sign_up().data, ann.log_in().data
     reply = api.post("/auth/logout", token=here["token"])
@@ -210,7 +210,7 @@ def test_logout_everywhere_ends_every_session(api: Api) -> None:
     assert ann.me(ann.log_in().data["token"]).status == 200
 
 
-def test_a_session_that_has_ended_cannot_end_the_others(api: Api) -> None:
+def test_an_ended_session_cannot_end_other_sessions(api: Api) -> None:
     ann = Person(api)
     stolen, mine = ann.sign_up().data, ann.log_in().data
     api.post("/auth/logout", token=stolen["token"])
@@ -244,7 +244,7 @@ def test_a_stolen_access_token_is_refused_after_a_password_change(api: Api) -> N
     assert ann.refresh(reply.data["refreshToken"]).status == 200
 
 
-def test_every_route_but_the_public_ones_requires_a_token(api: Api) -> None:
+def test_every_route_that_is_not_public_requires_a_token(api: Api) -> None:
     for token in ("x", ""):
         for _, reply in requests_with(api, partial(str, token), NO_ROOM, NO_MESSAGE, NOW):
             problem(reply, 401, "unauthorized")

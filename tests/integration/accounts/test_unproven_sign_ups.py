@@ -1,4 +1,4 @@
-"""Unproven sign-ups: they never share data with the owner's account, nor block the owner."""
+"""Unproven sign-ups: they share no data with the owner's account and do not block the owner."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -20,8 +20,8 @@ LATER = NOW + timedelta(minutes=1)
 STRANGERS = "the stranger's password"
 
 
-def in_two_hours() -> datetime:
-    """Return a moment at which an unproven sign-up of today no longer counts as in use."""
+def add_two_hours() -> datetime:
+    """Return a time at which an unproven sign-up of now no longer counts as in use."""
     return datetime.now(UTC) + timedelta(hours=2)
 
 
@@ -40,10 +40,12 @@ def test_a_strangers_password_and_sessions_end_when_the_owner_resets(api: Api, n
 
 
 @either
-def test_an_unproven_sign_up_is_replaced_by_the_next_one_and_deleted(api: Api, new: New) -> None:
+def test_an_unproven_sign_up_that_is_not_in_use_is_replaced_by_the_next_sign_up_and_deleted(
+    api: Api, new: New
+) -> None:
     someone = Person(api, new())
     stranger = someone.sign_up(STRANGERS).data
-    owner = someone.sign_up(PASSWORD, at=in_two_hours()).data
+    owner = someone.sign_up(PASSWORD, at=add_two_hours()).data
     assert owner["user"]["id"] != stranger["user"]["id"]
     problem(someone.me(stranger["token"]), 401, "unauthorized")
     problem(someone.refresh(stranger["refreshToken"]), 401, "unauthorized")
@@ -53,7 +55,7 @@ def test_an_unproven_sign_up_is_replaced_by_the_next_one_and_deleted(api: Api, n
 
 
 @either
-def test_a_sign_up_in_use_is_not_replaced_by_another_one_within_the_hour(
+def test_an_unproven_sign_up_is_not_replaced_by_another_within_an_hour_of_its_last_use(
     api: Api, new: New
 ) -> None:
     ann = Person(api, new())
@@ -65,7 +67,7 @@ def test_a_sign_up_in_use_is_not_replaced_by_another_one_within_the_hour(
 
 
 @either
-def test_the_first_proof_makes_a_new_account_and_shows_nothing_of_the_unproven_one(
+def test_the_first_proof_creates_a_new_account_without_the_data_of_the_unproven_account(
     api: Api, new: New
 ) -> None:
     stranger, owner = Person(api, identity := new()), Person(api, identity)
@@ -86,7 +88,9 @@ def test_the_first_proof_makes_a_new_account_and_shows_nothing_of_the_unproven_o
 
 
 @either
-def test_the_owner_of_an_unproven_account_keeps_it_with_its_own_token(api: Api, new: New) -> None:
+def test_the_owner_of_an_unproven_account_keeps_it_by_a_proof_with_its_token(
+    api: Api, new: New
+) -> None:
     ann = Person(api, new())
     mine = ann.sign_up(at=NOW).data
     room = ann.open_room("Mine")
@@ -99,10 +103,10 @@ def test_the_owner_of_an_unproven_account_keeps_it_with_its_own_token(api: Api, 
     assert purge_of(mine["user"]["id"]) is None
 
 
-def test_an_expired_token_of_the_unproven_account_is_refused_and_its_code_stays_valid(
+def test_a_proof_with_an_expired_token_of_the_account_is_refused_and_the_code_stays_valid(
     api: Api,
 ) -> None:
-    """Otherwise an honest user would lose the rooms without notice."""
+    """Otherwise the owner would get a new account and lose the rooms without notice."""
     ann = Person(api)
     mine = ann.sign_up(at=NOW).data
     late = NOW + timedelta(minutes=20)
@@ -113,7 +117,7 @@ def test_an_expired_token_of_the_unproven_account_is_refused_and_its_code_stays_
     assert ann.verify(code, at=late, token=fresh).data["user"]["id"] == mine["user"]["id"]
 
 
-def test_an_expired_token_of_another_account_does_not_keep_a_user_from_logging_in(
+def test_a_user_can_log_in_by_code_with_an_expired_token_of_another_account(
     api: Api,
 ) -> None:
     ann, old = Person(api), Person(api).sign_up(at=NOW).data["token"]
@@ -124,7 +128,9 @@ def test_an_expired_token_of_another_account_does_not_keep_a_user_from_logging_i
 
 @either
 @pytest.mark.parametrize("holds", ["an ended session", "another account's token"])
-def test_another_token_does_not_adopt_an_unproven_account(api: Api, new: New, holds: str) -> None:
+def test_a_proof_with_an_ended_or_another_accounts_token_does_not_keep_the_unproven_account(
+    api: Api, new: New, holds: str
+) -> None:
     stranger, owner = Person(api, identity := new()), Person(api, identity)
     theirs = stranger.sign_up(STRANGERS, at=NOW).data
     if holds == "an ended session":
@@ -147,7 +153,7 @@ def test_a_sign_up_that_began_before_another_was_stored_is_refused(api: Api, new
 
 
 @either
-def test_a_proven_identity_is_taken(api: Api, new: New) -> None:
+def test_a_sign_up_with_a_proven_identity_is_refused(api: Api, new: New) -> None:
     ann = Person(api, new())
     tokens = ann.prove(at=NOW)
     reply = problem(ann.sign_up(STRANGERS, at=LATER), 409, "identity-taken")
@@ -158,13 +164,13 @@ def test_a_proven_identity_is_taken(api: Api, new: New) -> None:
 
 @either
 @pytest.mark.parametrize("signed_up", [False, True], ids=["new", "signed up before"])
-def test_of_ten_parallel_sign_ups_one_succeeds_and_none_is_stored_in_part(
+def test_of_ten_parallel_sign_ups_one_succeeds_and_the_others_store_nothing(
     api: Api, new: New, signed_up: bool
 ) -> None:
     someone = Person(api, new())
     if signed_up:
         someone.sign_up(STRANGERS)
-    moment = in_two_hours() if signed_up else datetime.now(UTC)
+    moment = add_two_hours() if signed_up else datetime.now(UTC)
     replies = at_once([lambda: someone.sign_up(PASSWORD, at=moment)] * 10)
     [owner] = [reply.data for reply in replies if reply.status == 201]
     assert {reply.status for reply in replies} <= {201, 409, 429}
@@ -213,7 +219,7 @@ def test_a_sign_up_with_a_number_and_a_password_returns_tokens_and_sends_a_code(
     assert len(ann.messages()) == 1
 
 
-def test_a_sign_up_with_an_email_sends_nothing(api: Api) -> None:
+def test_a_sign_up_with_an_email_sends_no_message(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     assert ann.messages() == []

@@ -1,4 +1,4 @@
-"""The work of a request, in calls and hashes: the same whether or not an account exists."""
+"""The calls and hashes per request, which are the same whether or not the account exists."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,17 +21,17 @@ MAIL, TEXT, REDIS = "ses.SendEmail", "sns.Publish", "redis"
 
 @dataclass
 class Work:
-    """The calls that were made, in order, and the passwords that were hashed."""
+    """The calls in their order, and the number of passwords that were hashed."""
 
     calls: list[str]
     hashes: int = 0
 
 
-class Counter:
-    """Counts the requests to the services, and the passwords that argon2 hashes."""
+class WorkCounter:
+    """Counts the calls to AWS and Redis, and the passwords that argon2 hashes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, redis: StandIn) -> None:
-        """Start to count; secrets are read before."""
+        """Patch argon2 so that its hashes are counted."""
         self._redis = redis
         self._hashes = 0
         for name in ("hash", "verify"):
@@ -45,7 +45,7 @@ class Counter:
 
     @contextmanager
     def count(self) -> Iterator[Work]:
-        """Yield the record of the work that the block does."""
+        """Yield the work that the block does."""
         work = Work([])
         asked, hashed = len(self._redis.requests()), self._hashes
         with WIRE.watch() as tries:
@@ -56,18 +56,18 @@ class Counter:
 
 
 @pytest.fixture
-def counter(monkeypatch: pytest.MonkeyPatch, redis: StandIn, api: Api) -> Counter:
-    """Counts; the sandbox is warm."""
+def counter(monkeypatch: pytest.MonkeyPatch, redis: StandIn, api: Api) -> WorkCounter:
+    """A counter; the handlers have read their secrets before."""
     for new in (new_email, new_mobile):
         warm = Person(api, new())
         warm.ask_for_code()
         warm.log_in()
-    return Counter(monkeypatch, redis)
+    return WorkCounter(monkeypatch, redis)
 
 
-@pytest.fixture(params=["a password", "only codes", "unproven", "nobody"])
+@pytest.fixture(params=["a password", "only codes", "unproven", "no account"])
 def someone(request: pytest.FixtureRequest, api: Api) -> Person:
-    """An identity, with or without an account."""
+    """A person with a password, with codes only, with an unproven account or without an account."""
     ann = Person(api)
     match request.param:
         case "a password":
@@ -79,8 +79,8 @@ def someone(request: pytest.FixtureRequest, api: Api) -> Person:
     return ann
 
 
-def test_a_wrong_password_takes_the_same_calls_for_every_identity(
-    counter: Counter, someone: Person
+def test_a_wrong_password_takes_the_same_calls_with_or_without_an_account(
+    counter: WorkCounter, someone: Person
 ) -> None:
     with counter.count() as work:
         assert someone.log_in("wrong password").status == 401
@@ -88,16 +88,16 @@ def test_a_wrong_password_takes_the_same_calls_for_every_identity(
 
 
 @pytest.mark.parametrize("request_code", [Person.ask_for_code, Person.forget_password])
-def test_a_request_for_a_code_takes_the_same_calls_for_every_identity(
-    counter: Counter, someone: Person, request_code: Callable[..., Reply]
+def test_a_request_for_a_code_takes_the_same_calls_with_or_without_an_account(
+    counter: WorkCounter, someone: Person, request_code: Callable[..., Reply]
 ) -> None:
     with counter.count() as work:
         assert request_code(someone, at=NOW).status == 200
     assert work == Work([BATCH_GET, TRANSACT, MAIL], hashes=0)
 
 
-def test_a_wrong_code_takes_the_same_calls_for_every_identity(
-    counter: Counter, someone: Person
+def test_a_wrong_code_takes_the_same_calls_with_or_without_an_account(
+    counter: WorkCounter, someone: Person
 ) -> None:
     someone.ask_for_code(at=NOW)
     wrong = f"{(int(someone.code()) + 1) % 1_000_000:06}"
@@ -107,7 +107,9 @@ def test_a_wrong_code_takes_the_same_calls_for_every_identity(
         assert work == Work([BATCH_GET, TRANSACT], hashes=0)
 
 
-def test_each_endpoint_makes_no_more_calls_than_it_needs(counter: Counter, api: Api) -> None:
+def test_each_account_endpoint_takes_its_expected_calls_and_hashes(
+    counter: WorkCounter, api: Api
+) -> None:
     ann, bob = Person(api), Person(api, new_mobile())
     with counter.count() as work:
         mine = ann.sign_up(at=NOW).data
@@ -118,7 +120,7 @@ def test_each_endpoint_makes_no_more_calls_than_it_needs(counter: Counter, api: 
     with counter.count() as work:
         assert bob.verify(bob.code(), at=NOW).status == 200
     assert work == Work([BATCH_GET, TRANSACT, GET, GET, BATCH_GET, TRANSACT], hashes=0), (
-        "the first proof of a mobile number"
+        "the first proof of a mobile number takes other calls"
     )
     later = NOW + timedelta(minutes=1)
     bob.ask_for_code(at=later)
@@ -134,7 +136,9 @@ def test_each_endpoint_makes_no_more_calls_than_it_needs(counter: Counter, api: 
         assert work == Work([BATCH_GET])
         with counter.count() as work:
             assert ann.get(path).status == 200
-        assert work == Work([BATCH_GET, BATCH_GET]), "what an unproven identity has left"
+        assert work == Work([BATCH_GET, BATCH_GET]), (
+            "the second read is for the remaining prompts of an unproven identity"
+        )
     with counter.count() as work:
         assert ann.refresh(mine["refreshToken"], at=NOW).status == 200
     assert work == Work([BATCH_GET, UPDATE])
@@ -146,7 +150,7 @@ def test_each_endpoint_makes_no_more_calls_than_it_needs(counter: Counter, api: 
     assert work == Work([])
 
 
-def test_an_invalid_body_takes_no_call(counter: Counter, api: Api) -> None:
+def test_an_invalid_login_or_sign_up_takes_no_call(counter: WorkCounter, api: Api) -> None:
     bodies: list[dict[str, Any]] = [
         {"mobile": {"$gt": ""}, "password": PASSWORD},
         {"email": "ann@example com", "password": PASSWORD},
