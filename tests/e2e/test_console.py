@@ -95,8 +95,8 @@ RETURN = 'document.dispatchEvent(new Event("visibilitychange"));'
 """A script that loads the messages again, as a person's return to the page does."""
 
 
-def has_replies_after_reload(console: Console, many: int) -> bool:
-    """Load the messages again, and return whether `many` replies are shown."""
+def reload_and_compare(console: Console, many: int) -> bool:
+    """Load the messages again; return True if `many` replies are shown."""
     console.driver.execute_script(RETURN)
     return len(console.replies()) == many
 
@@ -204,7 +204,7 @@ def test_a_reply_that_arrives_with_a_reload_of_the_messages_is_announced(
     console.driver.execute_script(DEAF)
     console.ask("And then?")
     console.see("Gemini is answering", "[role=status]")
-    console.until(partial(has_replies_after_reload, console, 2), "no second reply")
+    console.until(partial(reload_and_compare, console, 2), "no second reply")
     console.see("You said: And then?", "[role=status]")
 
 
