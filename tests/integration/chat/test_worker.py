@@ -23,6 +23,7 @@ from tests.support.aftermath import bring_to_rest, check, run_sweep
 from tests.support.gemini_answers import INPUTS
 from tests.support.gemini_events import last, piece
 from tests.support.lambdas import Context, Poller, handler_of
+from tests.support.parallel import wait_until
 from tests.support.person import Person
 from tests.support.queues import count_messages, job_of, purge, send_dead_letter
 from tests.support.standins import StandIn
@@ -102,11 +103,11 @@ def room(pro_user: Person) -> str:
 
 def test_rooms_are_answered_in_parallel(pro_user: Person, worker: Poller, google: StandIn) -> None:
     rooms = [pro_user.open_room() for _ in range(5)]
-    google.fault("stall", seconds=0.6, times=5)
+    google.fault("stall", seconds=1.5, times=5)
     sent = {room: pro_user.ask(room) for room in rooms}
-    began = time.monotonic()
     worker.poll()
-    assert time.monotonic() - began < 5 * 0.6
+    asked = [request["time"] for request in google.requests()]
+    assert max(asked) - min(asked) < 1.5, "the last one was asked for before the first reply"
     for room, message in sent.items():
         assert pro_user.look(room, message)["status"] == "answered"
 
@@ -137,10 +138,8 @@ def test_a_rooms_next_prompt_does_not_wait_for_another_room_of_the_batch(
         while pro_user.look(quick, first)["status"] != "answered":
             time.sleep(0.02)
         second = pro_user.ask(quick, "two")
-        answered = time.monotonic()
         other = Poller([values.refs["ProPromptsQueue"]], "GeminiWorker")
-        while not other.poll().bodies:
-            assert time.monotonic() - answered < 1
+        wait_until(lambda: other.poll().bodies, seconds=30)
         assert pro_user.look(quick, second)["status"] == "answered"
         assert count_messages("ProPromptsQueue") == (0, 1)
         assert not batch.done()
@@ -452,10 +451,10 @@ def test_an_attempt_ends_at_geminis_deadline(
 ) -> None:
     monkeypatch.setenv("GEMINI_TIMEOUT", "1")
     pro_user.ask(room)
-    google.fault("stall", seconds=10)
+    google.fault("stall", seconds=60)
     began = time.monotonic()
     assert work(event((room, 1))) == ["0"]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
 
 
 # ── Gemini's answers ──────────────────────────────────────────────────────────────────────────────
@@ -571,7 +570,7 @@ def test_endless_silent_and_huge_answers_do_not_stop_the_answers_of_other_rooms(
         sent[name] = pro_user.ask(rooms[name], name)
     began = time.monotonic()
     waiting = work(event(*((room, 1) for room in rooms.values())))
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 30
     assert len(waiting) == 1
     ends = {name: pro_user.look(rooms[name], message) for name, message in sent.items()}
     assert {name: end["status"] for name, end in ends.items()} == {
