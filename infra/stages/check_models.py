@@ -9,19 +9,15 @@ import argparse
 import json
 import os
 import sys
-import tomllib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 from geminichat.clients import gemini_sdk
-from geminichat.domain import models
+from geminichat.domain.catalogue import SHIPPED
 from geminichat.domain.models import Catalogue
 from infra.command import CommandError
 from infra.stages import stage as stages
 from infra.stages.command import command
-
-SHIPPED = Path(models.__file__).with_suffix(".toml")
 
 
 @command
@@ -46,9 +42,7 @@ def read_catalogue(parameters: Mapping[str, str]) -> Catalogue:
     """Return the catalogue with a stage's changes. Raises CommandError if they are no catalogue."""
     patch = parameters.get("ModelsPatch", "").strip("'")
     try:
-        return Catalogue.read(
-            tomllib.loads(SHIPPED.read_text()), json.loads(patch) if patch else None
-        )
+        return Catalogue.read(SHIPPED, json.loads(patch) if patch else None)
     except ValueError as error:
         raise CommandError(
             f"ModelsPatch in samconfig.toml makes the catalogue invalid: {error}."

@@ -9,10 +9,10 @@ import math
 import random
 import re
 import statistics
-import tomllib
 from dataclasses import dataclass
 
 from geminichat.domain import spending
+from geminichat.domain.catalogue import SHIPPED
 from geminichat.domain.models import Catalogue
 from geminichat.domain.money import MILLION
 from geminichat.tables.messages.stored import SHARDS as INDEX_SHARDS
@@ -22,7 +22,6 @@ from tests.bench.report import table
 from tests.support.template import RESOURCES, TEMPLATE
 
 PAGE = ROOT / "SCALE.md"
-CATALOGUE = ROOT / "layers/core/geminichat/domain/models.toml"
 LEVELS = (1_000, 100_000, 10_000_000)
 """Users per day."""
 
@@ -92,7 +91,7 @@ def default_of(parameter: str) -> float:
 
 def prompt_dollars() -> float:
     """Return the price of an average prompt to the default model."""
-    default = Catalogue.read(tomllib.loads(CATALOGUE.read_text())).default()
+    default = Catalogue.read(SHIPPED).default()
     return default.cost(*TOKENS) / MILLION
 
 

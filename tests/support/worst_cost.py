@@ -3,18 +3,17 @@
 `python -m tests.support.worst_cost` prints the tables for RUNBOOK.md.
 """
 
-import tomllib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import get_args
 
 from geminichat.domain import models, spending, titles
+from geminichat.domain.catalogue import SHIPPED
 from geminichat.domain.exports import ATTEMPTS
 from geminichat.domain.messages import CONTENT_LENGTH, REPLY_SIZE
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import UNPROVEN_PROMPTS
 from geminichat.domain.rooms import Instruction
-from infra.paths import ROOT
 from tests.bench.cost.model import MILLION, PRICES, memory_of
 from tests.support.template import FUNCTIONS, TEMPLATE, mappings_of, of_type, routes_of
 
@@ -30,9 +29,7 @@ INVOCATIONS = 2 + int(PRICES["assumed"]["polls"])
 LONGEST = "\U0001f600"
 """A character with the most bytes in UTF-8, and therefore with the most estimated tokens."""
 
-CATALOGUE = models.Catalogue.read(
-    tomllib.loads((ROOT / "layers/core/geminichat/domain/models.toml").read_text())
-)
+CATALOGUE = models.Catalogue.read(SHIPPED)
 GB_SECOND = float(PRICES["lambda"]["gb_second"])
 PER_REQUEST = float(PRICES["http_api"]["request"] + PRICES["lambda"]["request"])
 LOGS = float(PRICES["assumed"]["log_bytes"] / 1e9 * PRICES["logs"]["gb"])

@@ -151,7 +151,7 @@ def test_a_kept_connection_that_the_server_has_closed_is_not_reused() -> None:
         for _ in range(3):
             assert post(url).status == 200
             [(kept, _)] = http_client._idle[http_client._parse_url(url)[:3]]
-            assert kept.sock.recv(1, socket.MSG_PEEK) == b"", "the server's end has arrived"
+            assert kept.recv(1, socket.MSG_PEEK) == b"", "the server's end has arrived"
 
 
 def test_a_connection_that_was_idle_for_too_long_is_not_reused() -> None:

@@ -1,20 +1,17 @@
 """The catalogue of models: names, prices and replacements."""
 
-import tomllib
 from collections.abc import Iterator
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from geminichat import config
-from geminichat.domain import models
+from geminichat.domain.catalogue import SHIPPED
 from geminichat.domain.models import DEFAULT, Catalogue, Thinking
 from geminichat.domain.plans import Plan
 
-CONTENT = tomllib.loads(Path(models.__file__).with_suffix(".toml").read_text())
 TODAY = date(2026, 11, 25)
 
 
@@ -26,29 +23,29 @@ def fresh_catalogue() -> Iterator[None]:
 
 
 def patch(**changes: Any) -> Catalogue:
-    return Catalogue.read(CONTENT, {"models": changes})
+    return Catalogue.read(SHIPPED, {"models": changes})
 
 
 def test_the_shipped_catalogue_is_valid_and_raises_no_concern() -> None:
-    catalogue = Catalogue.read(CONTENT)
+    catalogue = Catalogue.read(SHIPPED)
     assert catalogue.concerns(catalogue.models.keys(), TODAY) == []
 
 
 def test_prices_are_micro_dollars_per_million_tokens() -> None:
-    lite = Catalogue.read(CONTENT).models["gemini-3.5-flash-lite"]
+    lite = Catalogue.read(SHIPPED).models["gemini-3.5-flash-lite"]
     assert (lite.price_in, lite.price_out) == (300_000, 2_500_000)
     assert lite.cost(1_000_000, 1_000_000) == 2_800_000
     assert lite.cost(1, 0) == 1, "a part of a micro-dollar counts as one"
 
 
 def test_an_alias_and_an_id_name_the_same_model() -> None:
-    catalogue = Catalogue.read(CONTENT)
+    catalogue = Catalogue.read(SHIPPED)
     assert catalogue.find(DEFAULT) is catalogue.find("gemini-3.5-flash-lite")
     assert catalogue.find("gpt-5") is None
 
 
 def test_every_plan_may_choose_the_default_and_the_cheapest_model() -> None:
-    catalogue = Catalogue.read(CONTENT)
+    catalogue = Catalogue.read(SHIPPED)
     for model in (catalogue.default(), catalogue.cheapest(TODAY)):
         assert all(catalogue.is_open_to(model.id, plan, TODAY) for plan in Plan)
     assert not catalogue.is_open_to("best", Plan.BASIC, TODAY)
@@ -57,7 +54,7 @@ def test_every_plan_may_choose_the_default_and_the_cheapest_model() -> None:
 
 
 def test_the_cheapest_model_is_one_that_is_not_retired() -> None:
-    catalogue = Catalogue.read(CONTENT)
+    catalogue = Catalogue.read(SHIPPED)
     first = catalogue.cheapest(TODAY)
     retiring = {**catalogue.models, first.id: replace(first, retires=TODAY)}
     after = replace(catalogue, models=retiring)
@@ -66,7 +63,7 @@ def test_the_cheapest_model_is_one_that_is_not_retired() -> None:
 
 
 def test_a_room_that_names_a_retired_model_gets_its_replacement_from_that_day_on() -> None:
-    catalogue = Catalogue.read(CONTENT)
+    catalogue = Catalogue.read(SHIPPED)
     before, after = date(2026, 11, 30), date(2026, 12, 1)
     assert catalogue.choose("gemini-2.5-flash", Plan.BASIC, before).model.id == "gemini-2.5-flash"
     assert catalogue.choose("gemini-2.5-flash", Plan.BASIC, after).model.id == "gemini-3.6-flash"
@@ -76,7 +73,7 @@ def test_a_room_that_names_a_retired_model_gets_its_replacement_from_that_day_on
 
 
 def test_the_default_answers_for_a_model_missing_from_the_plan_or_the_catalogue() -> None:
-    catalogue = Catalogue.read(CONTENT)
+    catalogue = Catalogue.read(SHIPPED)
     for name in ("best", "gemini-2.5-pro", "gemini-1.0-pro"):
         assert catalogue.choose(name, Plan.BASIC, TODAY).model is catalogue.default()
 
@@ -88,7 +85,7 @@ def test_a_replys_length_is_limited_by_the_plan_and_by_the_model() -> None:
 
 
 def test_a_thinking_level_unknown_to_the_model_becomes_the_next_higher_one() -> None:
-    catalogue = Catalogue.read(CONTENT)
+    catalogue = Catalogue.read(SHIPPED)
     best, old = catalogue.models["gemini-3.8-flash"], catalogue.models["gemini-2.5-pro"]
     assert best.nearest_thinking(Thinking.MINIMAL) is Thinking.LOW
     assert best.nearest_thinking(Thinking.HIGH) is Thinking.HIGH
@@ -116,11 +113,11 @@ def test_a_catalogue_that_contradicts_itself_is_refused(
     patch: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(ValueError, match=problem):
-        Catalogue.read(CONTENT, patch)
+        Catalogue.read(SHIPPED, patch)
 
 
 def test_a_retirement_within_thirty_days_is_a_concern() -> None:
-    served = set(CONTENT["models"])
+    served = set(SHIPPED["models"])
     for days_left, concerned in ((31, False), (30, True), (-1, True)):
         retires = date.fromordinal(TODAY.toordinal() + days_left).isoformat()
         catalogue = patch(**{"gemini-3.6-flash": {"retires": retires}})
@@ -131,7 +128,7 @@ def test_a_retirement_within_thirty_days_is_a_concern() -> None:
 
 
 def test_a_model_that_google_does_not_serve_is_a_concern() -> None:
-    catalogue = Catalogue.read(CONTENT)
+    catalogue = Catalogue.read(SHIPPED)
     served = catalogue.models.keys() - {"gemini-3.7-flash", "gemini-2.5-flash"}
     [concern] = catalogue.concerns(served, TODAY)
     assert "gemini-3.7-flash" in concern

@@ -94,14 +94,11 @@ def catalogue() -> "Catalogue":
 
     Raises ValueError if the changed catalogue is invalid.
     """
-    import tomllib  # few functions need these
-    from pathlib import Path
+    from geminichat.domain.catalogue import SHIPPED  # few functions need these
+    from geminichat.domain.models import Catalogue
 
-    from geminichat.domain import models
-
-    content = tomllib.loads(Path(models.__file__).with_suffix(".toml").read_text())
     patch = setting("MODELS_PATCH")
-    return models.Catalogue.read(content, msgspec.json.decode(patch) if patch else None)
+    return Catalogue.read(SHIPPED, msgspec.json.decode(patch) if patch else None)
 
 
 @functools.cache

@@ -12,6 +12,9 @@ from geminichat.runtime import deadlines, http_client, trimmed_imports
 with trimmed_imports.trim_stripe():
     import stripe
 
+stripe.enable_telemetry = False
+"""With telemetry, the SDK starts a process (`uname`) before its first request."""
+
 CONNECT_TIMEOUT = 1.0
 
 __all__ = ["create_client", "stripe"]

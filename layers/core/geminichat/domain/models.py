@@ -11,7 +11,7 @@ from geminichat.domain.money import MILLION, price
 from geminichat.domain.plans import Plan
 
 DEFAULT = "fast"
-"""The alias for rooms without a chosen model; models.toml says which model it names."""
+"""The alias for rooms without a chosen model; the catalogue says which model it names."""
 
 NOTICE = timedelta(days=30)
 """The daily check reports that a model retires this long before, if rooms may choose the model."""
@@ -81,7 +81,7 @@ class Catalogue(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, content: Mapping[str, Any], patch: Mapping[str, Any] | None = None) -> Self:
-        """Return the catalogue of models.toml's content, changed by a JSON Merge Patch (RFC 7396).
+        """Return the catalogue of `catalogue.SHIPPED`, changed by a JSON Merge Patch (RFC 7396).
 
         Raises ValueError if the result is malformed or contradicts itself.
         """
@@ -246,7 +246,7 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class _Entry(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """A model in models.toml; prices are in US dollars per million tokens."""
+    """A model in catalogue.py; prices are in US dollars per million tokens."""
 
     name: str
     input: float

@@ -31,8 +31,17 @@ def trim_pynamodb() -> AbstractContextManager[None]:
 
 
 def trim_upstash_redis() -> AbstractContextManager[None]:
-    """Skip httpx and asyncio while upstash-redis is imported; `http_client` replaces httpx."""
-    return skip_modules({"asyncio": {}, "httpx": {}})
+    """Skip httpx, asyncio and search while upstash-redis is imported.
+
+    `http_client` replaces httpx. Other commands name the classes of search only in annotations.
+    """
+    names = (
+        "CountResult DataType FieldType HighlightOptions Language Order Schema ScoreFunc "
+        "ScoreByMultipleFields deserialize_aggregate_response deserialize_describe_response "
+        "deserialize_query_response"
+    )
+    search = dict.fromkeys(names.split(), object)
+    return skip_modules({"asyncio": {}, "httpx": {}, "upstash_redis.search": search})
 
 
 def trim_stripe() -> AbstractContextManager[None]:
