@@ -16,19 +16,19 @@ ROWS = {
     "dead-letters": "Google's refusals of the service, and attempts that crashed",
     "title-dead-letters": "only a message that crashed the function again and again",
     "exports-failed": "a user may fill an account, which takes weeks, and export it once per day",
-    "spending": "it is money that is spent; one user's cap is far below",
-    "oldest-prompt": "age counts while no prompt ends; one pro user's take under an hour",
-    "worker-errors": "a conflict of a user's own requests and a slow reply are no worker errors",
+    "spending": "one user's cap is far below the threshold",
+    "oldest-prompt": "age counts only while no prompt ends; a pro user's end within an hour",
+    "worker-errors": "conflicts of a user's own requests and slow replies are not worker errors",
     "sweep-stopped": "no client invokes or delays the sweep",
     "gemini-failing": "only outages count, which no prompt causes",
     "gemini-refuses": "key, billing, location, daily quota or a retired model: never a prompt",
     "models": "a daily check of the catalogue",
-    "redis-down": "only failed calls and spent plans count; no request chooses what is sent",
+    "redis-down": "only failed calls and a used-up Redis plan count; no request selects calls",
     "webhook-failures": "unsigned bodies and conflicts do not count",
-    "reconcile-failed": "a schedule, no client",
+    "reconcile-failed": "only a schedule invokes it",
     "texts": "an attack that its operator must see: an address needs hours for it",
     "notices-failed": "a notice goes to a proven identity, which received a code before",
-    "purge-failed": "a schedule; one purge that fails delays no other",
+    "purge-failed": "only a schedule invokes it; one purge that fails delays no other",
     "logins-failed": "an attack that its operator must see: it needs many addresses",
     "codes-failed": "an attack that its operator must see: it needs many addresses",
     "sign-ups": "an attack that its operator must see: one address may sign up SignupsPerAddress",
@@ -56,7 +56,7 @@ def ours(name: str) -> Metric:
 
 
 def test_one_pro_users_prompts_in_one_room_are_answered_before_their_age_raises_an_alarm() -> None:
-    times = 3  # a prompt that Gemini answers by reciting is asked for at most three times
+    times = 3  # a prompt is sent to Gemini at most three times while the reply is a recitation
     longest = default("ProInFlight") * times * default("GeminiTimeout")
     age = Metric(
         "AWS/SQS", "ApproximateAgeOfOldestMessage", (("QueueName", "ProPromptsQueueName"),)
@@ -66,7 +66,7 @@ def test_one_pro_users_prompts_in_one_room_are_answered_before_their_age_raises_
     )
 
 
-def test_the_address_of_one_client_raises_no_alarm_on_sign_ups_or_texts() -> None:
+def test_a_client_with_one_address_raises_no_alarm_on_sign_ups_or_texts() -> None:
     assert not alarm("sign-ups").is_ringing({ours("SignUps"): [default("SignupsPerAddress")]})
     share = 100 * default("CodesPerAddress") / default("TextsPerDay")
     assert not alarm("texts").is_ringing({ours("TextsShare"): [share]})

@@ -33,7 +33,7 @@ def test_packages_without_known_vulnerabilities_pass() -> None:
     assert audit.of_pip_audit(pip_audit(SOUND)) == Outcome()
 
 
-def test_a_package_without_data_is_not_approved() -> None:
+def test_a_package_without_vulnerability_data_is_not_approved() -> None:
     outcome = audit.of_pip_audit(pip_audit(SOUND, UNKNOWN))
     assert outcome == Outcome(
         skipped="the package index has no vulnerability data for 1 of 2 packages"
@@ -105,7 +105,7 @@ def test_a_failed_check_or_an_unreadable_template_is_a_finding(
         ("a", "MPL-2.0 AND MIT", False),
     ],
 )
-def test_a_licence_is_allowed_if_all_its_parts_are(
+def test_a_licence_is_allowed_if_all_its_parts_are_allowed(
     package: str, licence: str, allowed: bool
 ) -> None:
     assert audit.is_allowed(package, licence) == allowed

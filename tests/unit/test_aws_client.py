@@ -28,7 +28,7 @@ from geminichat.runtime import aws_client
 from geminichat.runtime.http_client import Answer, NotConnected, RequestFailed, TimedOut
 
 NO_PAUSE = 358_411
-"""A seed by which the pause before a second try is next to nothing."""
+"""A seed that makes the pause before a second try almost zero."""
 MOMENTS = st.integers(min_value=0, max_value=4_000_000_000)
 TOKENS = st.text("abcXYZ019+/=", max_size=40)
 PATHS = st.sampled_from(
@@ -44,7 +44,7 @@ HEADERS = st.dictionaries(
 
 @dataclass
 class Service:
-    """Answers each try with the next of `answers`, or raises it."""
+    """A transport that answers each try with the next of `answers`, or raises that exception."""
 
     answers: list[Answer | Exception]
     tries: list[tuple[str, str, Mapping[str, str], bytes]] = field(default_factory=list)

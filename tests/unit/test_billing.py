@@ -141,7 +141,7 @@ OLD = {
 }
 
 
-def test_periods_are_parsed_from_the_items_and_from_the_older_shape() -> None:
+def test_periods_are_parsed_from_subscription_items_and_from_the_older_format() -> None:
     assert parse_subscription(NEW) == parse_subscription(OLD)
     assert parse_subscription(NEW).period_end == datetime.fromtimestamp(1_762_592_000, UTC)
 
@@ -205,7 +205,7 @@ def test_stripe_redirects_to_the_front_end_or_to_the_apis_own_pages() -> None:
     )
 
 
-def test_a_spent_key_is_followed_by_exactly_one_more_attempt() -> None:
+def test_a_used_up_idempotency_key_at_stripe_is_followed_by_exactly_one_more_attempt() -> None:
     attempts: list[int] = []
 
     def create(attempt: int) -> str:

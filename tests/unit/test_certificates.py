@@ -18,7 +18,7 @@ HASHES = {
     "CN=Amazon Root CA 1,O=Amazon,C=US": "ce5e74ef",
     "CN=GTS Root R1,O=Google Trust Services LLC,C=US": "1001acf7",
 }
-"""As OpenSSL prints them."""
+"""Subjects, and their hashes as OpenSSL prints them."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_the_certificates_of_aws_google_and_stripe_have_the_names_that_openssl_l
         assert found.subject.rfc4514_string() == subject
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="compares with the openssl program")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
 def test_every_certificate_has_the_hash_that_openssl_computes(folder: Path, tmp_path: Path) -> None:
     """`openssl rehash` adds to each certificate a link that is named by its hash."""
     for path in folder.iterdir():

@@ -46,7 +46,7 @@ def test_a_frame_is_posted_once_whatever_the_answer_is(
     assert requests == [("POST", "/live/%40connections/L0SM9cOFvHcCIhw%3D", b"{}")]
 
 
-def test_a_post_without_an_answer_takes_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_post_without_an_answer_ends_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     with run_app(lambda: app(200, delay=3)) as url:
         monkeypatch.setenv("LIVE_CONNECTIONS_URL", f"{url}/live")
         began = time.monotonic()

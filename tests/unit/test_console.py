@@ -24,7 +24,7 @@ MODULES = ROOT / "functions" / "console_asset" / "modules"
 node = pytest.mark.skipif(not shutil.which("node"), reason="no Node.js")
 
 
-def test_vendored_files_are_those_whose_hashes_are_written_down() -> None:
+def test_vendored_files_have_the_recorded_hashes() -> None:
     folder = ROOT / "functions" / "console_asset"
     written = (folder / "VENDORED.md").read_text()
     hashes = re.findall(r"^ {4}([0-9a-f]{64})  (\S+)$", written, re.MULTILINE)
@@ -50,7 +50,7 @@ def test_the_policy_allows_one_inline_script_by_its_hash_and_nothing_unsafe() ->
     assert "require-trusted-types-for 'script'; trusted-types dompurify" in policy
 
 
-def test_modules_are_joined_each_after_those_that_it_imports() -> None:
+def test_a_module_of_the_console_is_joined_after_the_modules_that_it_imports() -> None:
     joined = assets.join(
         {
             "app": 'import { one } from "./one.js";\nimport {\n  two\n} from "./two.js";\none();\n',
@@ -64,7 +64,7 @@ def test_modules_are_joined_each_after_those_that_it_imports() -> None:
 
 
 def in_node(module: str, code: str, given: object) -> Any:
-    """Return the JSON that JavaScript prints after it imported all of a module of the console."""
+    """Return the value of a JavaScript expression on `given`, and on a console module as `it`."""
     script = f"import * as it from {json.dumps((MODULES / module).as_uri())};"
     script += f"const given = {json.dumps(given)}; console.log(JSON.stringify({code}));"
     command = ["node", "--input-type=module", "-"]
@@ -89,7 +89,7 @@ def test_the_console_reads_frames_by_the_same_rule_as_the_example_in_python() ->
 
 
 def a_frame(random: Random, texts: Mapping[int, str]) -> dict[str, Any]:
-    """Return a frame as the worker may send it, at any time and in any order."""
+    """Return a random frame, such as a worker may send."""
     kind = random.choices(["text", "again", "look", "ended"], [20, 2, 1, 1])[0]
     attempt = random.choice([1, 1, 2, 3])
     text = texts[attempt]
@@ -107,7 +107,7 @@ def a_frame(random: Random, texts: Mapping[int, str]) -> dict[str, Any]:
 
 
 def shown_by_python(frames: Sequence[Mapping[str, Any]]) -> list[str | int]:
-    """Return the shown text after each frame, or the offset from which it fetches."""
+    """Return the text that a reader shows after each frame, or the offset from which it fetches."""
     shown, seen = reader_rule.Shown(), list[str | int]()
     for each in frames:
         frame = reader_rule.decode(json.dumps(each))
@@ -131,13 +131,13 @@ def shown_by_python(frames: Sequence[Mapping[str, Any]]) -> list[str | int]:
         ({"limit": None, "used": 1, "remaining": None}, "1 prompt sent today"),
     ],
 )
-def test_usage_is_told_in_plain_words(usage: dict[str, Any], words: str) -> None:
+def test_the_console_states_usage_in_plain_words(usage: dict[str, Any], words: str) -> None:
     given = usage | {"resetsAt": "2100-01-01T00:00:00.000Z"}
     assert in_node("format.js", "it.usageInWords(given)", given).replace("\u202f", " ") == words
 
 
 @node
-def test_the_joined_script_is_valid(tmp_path: Path) -> None:
+def test_the_joined_script_is_valid_javascript(tmp_path: Path) -> None:
     script = tmp_path / "console.mjs"
     script.write_text(assets.files()["start.js"])
     assert not re.search(r'^export|from "\./', script.read_text(), re.MULTILINE)

@@ -15,11 +15,11 @@ from tests.support.template import BUCKETS, FUNCTIONS, QUEUES, of_type
 
 MEGABYTE = 1024 * 1024
 LEAST = 5 * MEGABYTE
-"""Bytes of a part that is not the last one, for S3."""
+"""The least bytes that S3 accepts in a part, except the last part."""
 
 
 class Bucket:
-    """S3, which counts the bytes of each part and keeps none."""
+    """A stand-in for S3 that records the size of each part."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
@@ -45,7 +45,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
     return bucket
 
 
-def test_only_a_part_of_an_archive_is_in_memory(bucket: Bucket) -> None:
+def test_memory_holds_only_a_part_of_an_archive_at_a_time(bucket: Bucket) -> None:
     piece = os.urandom(50_000)
     tracemalloc.start()
     with export_files.Upload("u_1", "e_1", "archive.zip") as upload:

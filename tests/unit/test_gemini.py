@@ -1,4 +1,4 @@
-"""The client of Gemini over the wire: each answer's outcome, next to google-generativeai's."""
+"""Our client of Gemini over HTTP: its outcome for each answer, and google-generativeai's."""
 
 import functools
 import json
@@ -73,7 +73,7 @@ def test_our_client_imports_no_sdk() -> None:
 
 
 def random_exchange(chance: random.Random) -> tuple[list[dict[str, Any]], str, tuple[int, int]]:
-    """Return a stream's events, the text in them, and the tokens that Google bills for it."""
+    """Return the events of a random stream, their text, and the tokens that Google bills."""
     spent, thoughts, written = (chance.randrange(0, 5_000) for _ in range(3))
     thought = {"text": "I think.", "thought": True, "thoughtSignature": "c2ln"}
     events, text = [_event(thought) for _ in range(chance.randrange(0, 4))], ""
@@ -81,7 +81,7 @@ def random_exchange(chance: random.Random) -> tuple[list[dict[str, Any]], str, t
         piece = "".join(chance.choices("aé漢🙂 \n", k=chance.randrange(1, 30)))
         text += piece
         events.append(_event({"text": piece}))
-        if chance.random() < 0.3:  # Google counts as it goes
+        if chance.random() < 0.3:  # Google sometimes sends intermediate counts
             events[-1]["usageMetadata"] = {"promptTokenCount": spent, "totalTokenCount": spent + 1}
     text += "."
     events.append(_event({"text": "."}))
@@ -89,7 +89,7 @@ def random_exchange(chance: random.Random) -> tuple[list[dict[str, Any]], str, t
     usage = {"promptTokenCount": spent, "totalTokenCount": spent + thoughts + written}
     if thoughts:
         usage["thoughtsTokenCount"] = thoughts
-    if chance.random() < 0.9:  # left out at times
+    if chance.random() < 0.9:  # Google sometimes leaves it out
         usage["candidatesTokenCount"] = written
     events[-1]["usageMetadata"] = usage
     return events, text, (spent, thoughts + written)
@@ -213,7 +213,7 @@ def test_an_absurd_token_count_is_bounded(
 
 
 @pytest.mark.usefixtures("key")
-def test_the_reason_does_not_contain_an_api_key_that_google_repeats(
+def test_the_reason_of_an_error_does_not_contain_the_api_key_that_google_repeats(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client, "secret", lambda _: "AIzaSecret")

@@ -1,4 +1,4 @@
-"""The house rules: the template and the folders agree, layers, private names, plain English."""
+"""The house rules: folders and template, layers and imports, private names, plain English."""
 
 import ast
 import graphlib
@@ -46,7 +46,7 @@ def test_every_folder_is_deployed_once_and_every_function_has_its_folder() -> No
 
 
 def test_every_layer_is_built_by_the_one_build_script() -> None:
-    """A link, because SAM copies only the layer's folder, and a copy would become outdated."""
+    """Each layer has a link to it, because SAM copies only the layer's own folder."""
     for layer in ("core", "gemini", "stripe"):
         link = ROOT / "layers" / layer / "build.py"
         assert link.is_symlink(), link
@@ -81,7 +81,7 @@ def callers_of(function: str) -> Iterator[str]:
 ADMINISTRATION = [function for function in FUNCTIONS if function.startswith("Admin")]
 
 
-def test_administration_has_no_event_and_no_url_and_exactly_support_may_invoke_it() -> None:
+def test_no_event_or_url_invokes_administration_and_only_the_support_policy_allows_it() -> None:
     assert ADMINISTRATION
     for function in ADMINISTRATION:
         assert not {"Events", "FunctionUrlConfig"} & set(FUNCTIONS[function])
@@ -111,7 +111,7 @@ NOT_READ_BY_OUR_CODE = {"POWERTOOLS_LOG_LEVEL", "PARAMETERS_DIGEST"}
 
 
 FEW = 6
-"""Readers up to which a setting may be declared in their blocks: all variables have 4 KB."""
+"""The most readers of a setting that may be declared per function: all variables have 4 KB."""
 
 
 def test_a_setting_is_declared_for_all_functions_or_in_the_blocks_of_its_few_readers() -> None:
@@ -148,7 +148,7 @@ def test_a_function_may_read_a_secret_if_and_only_if_its_code_does(setting: str)
 
 
 def test_the_environment_of_every_function_is_within_lambdas_limit_of_4_kb() -> None:
-    """The names are as long as AWS makes them, and ModelsPatch has its maximum length."""
+    """Resource names have the length that AWS gives them, and ModelsPatch its maximum length."""
     parameters = TEMPLATE["Parameters"]
     for function in FUNCTIONS.values():
         variables = variables_of(GLOBALS) | variables_of(function)
@@ -162,7 +162,7 @@ def test_the_environment_of_every_function_is_within_lambdas_limit_of_4_kb() -> 
 
 
 VALUE_LENGTH = 60
-"""Characters of a value that is no number: a table has 50, a queue 110, most others fewer."""
+"""The assumed characters of a text value: a table's has 50, a queue's 110, most others fewer."""
 
 
 def variables_of(properties: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def variables_of(properties: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_every_parameter_is_in_one_group_of_the_console_in_the_order_of_declaration() -> None:
+def test_every_parameter_is_in_one_group_of_the_aws_console_in_the_order_of_declaration() -> None:
     groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     assert [name for group in groups for name in group["Parameters"]] == list(
         TEMPLATE["Parameters"]
@@ -345,7 +345,7 @@ def test_no_module_or_handler_reads_a_setting_or_opens_anything_when_it_is_impor
         env={"PYTHONPATH": f"{PACKAGE.parent}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [], "the module, and what it does"
+    assert done.stdout.splitlines() == [], "the modules, and their effects when they are imported"
 
 
 def test_a_module_that_has_an_effect_when_it_is_imported_is_found(tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_only_the_listed_private_names_of_libraries_are_used() -> None:
     assert private_names.uses(PACKAGE) == PRIVATE_NAMES
 
 
-def test_no_private_name_of_a_librarys_class_is_overridden_but_those_listed() -> None:
+def test_only_the_listed_private_names_of_a_librarys_class_are_overridden() -> None:
     found = {name: private_names.find_overrides(f"geminichat.{name}") for name in modules()}
     assert {
         name: more for name in found if (more := found[name] - PRIVATE_NAMES.get(name, set()))
@@ -495,7 +495,7 @@ def test_no_test_module_is_imported_and_none_imports_from_a_conftest() -> None:
         for name in absolute_imports(path)
         if pattern.match(name)
     }
-    assert found == set(), "move what they share to tests/support"
+    assert found == set(), "move shared code to tests/support"
 
 
 @pytest.mark.parametrize("where", ["stages", "openapi", "*.py"])
@@ -511,9 +511,9 @@ NOT_AT_THE_START = ["boto3", "aws_xray_sdk", "phonenumbers"]
 """Packages that no handler may import when it starts, even if they are installed."""
 
 IN_A_LAYER = {"cryptography": None, "google": "GeminiLayer", "stripe": "StripeLayer"}
-"""Packages that functions lack unless they have this layer; the test hides them.
+"""Packages, and the layer without which a function lacks them; None if no layer has the package.
 
-None: no layer has the package.
+The test hides the packages that a function lacks.
 """
 
 IMPORT_ALL = """
@@ -545,7 +545,7 @@ def test_no_http_handler_imports_a_slow_module() -> None:
         env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {}, "what is loaded, and the handler that brought it"
+    assert json.loads(done.stdout) == {}, "the loaded packages, and the handlers that load them"
 
 
 def layers_of(function: str) -> list[str]:

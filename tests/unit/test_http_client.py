@@ -56,7 +56,7 @@ def server(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[str]:
 
 
 def request(connection: socket.socket) -> bytes:
-    """Read one request with its body; empty if none comes."""
+    """Return the next request with its body, or b"" if the client has closed the connection."""
     read = b""
     while b"\r\n\r\n" not in read:
         part = connection.recv(65536)
@@ -201,7 +201,7 @@ def test_a_silent_server_raises_timed_out() -> None:
         with pytest.raises(http_client.TimedOut):
             post(url)
         assert not http_client._idle.get(http_client._parse_url(url)[:3]), (
-            "its late answer is no later request's"
+            "a later request would read the late answer"
         )
 
 
@@ -275,7 +275,7 @@ def test_the_deadline_of_a_call_begins_after_the_call_that_overlaps_it() -> None
         if number == 1:
             assert first_waits.wait(5)
         else:
-            time.sleep(0.4)  # longer than the first may take
+            time.sleep(0.4)  # longer than the first call may take
             first_waits.set()
         connection.sendall(OK)
 
@@ -296,7 +296,7 @@ def test_of_two_overlapped_calls_the_first_ones_error_is_raised() -> None:
             http_client.overlap(lambda: refuse("first"), lambda: refuse("second"))
         with pytest.raises(ValueError, match="second"):
             http_client.overlap(lambda: post(url), lambda: refuse("second"))
-        assert post(url).status == 200  # and no later call has anything to do with it
+        assert post(url).status == 200  # a later call is not affected
 
 
 def test_an_overlapped_call_runs_once_however_many_requests_the_first_sends() -> None:
@@ -492,7 +492,7 @@ def tunnel() -> Iterator[tuple[str, list[bytes]]]:
             pump(connection, beyond)
             with suppress(OSError):
                 beyond.shutdown(socket.SHUT_RDWR)
-            back.join()  # a socket that is closed under its reader may be someone else's next
+            back.join()  # the number of a closed socket may be reused while a thread reads from it
 
     def pump(source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
@@ -578,7 +578,7 @@ def test_a_streamed_answer_comes_piece_by_piece_and_its_connection_is_kept() -> 
     assert numbers == [1]
 
 
-def test_a_stream_that_falls_silent_ends_after_the_silence() -> None:
+def test_a_stream_without_data_ends_after_the_allowed_silence() -> None:
     began = time.monotonic()
     with server(stream_chunks([b"one", b"two"], pause=5)) as url:
         pieces = iter(stream(url, silence=0.2, whole=5))
@@ -632,7 +632,7 @@ def test_closing_a_stream_ends_a_wait_for_its_next_piece_in_another_thread() -> 
             assert read.result(timeout=1) == [b"one"]
 
 
-def test_a_stream_obeys_the_deadline_of_the_request_it_is_made_for() -> None:
+def test_a_stream_ends_at_the_deadline_of_the_request_that_it_serves() -> None:
     with (
         server(stream_chunks([b"x"] * 200, pause=0.05)) as url,
         deadlines.within(0.3),

@@ -71,7 +71,7 @@ CONNECTIONS = [
 
 
 def on_aws(value: Any) -> Any:
-    """Return the resource on AWS where a condition tells it from the emulator's."""
+    """Return the resource on AWS if the template has another one for the emulator."""
     match value:
         case {"Fn::If": ["Emulated", _, otherwise]}:
             return otherwise
@@ -141,7 +141,7 @@ def test_lambda_polls_the_queue_of_a_function_with_the_functions_grants() -> Non
     assert grants.list_polling() <= grants.list_grants()
 
 
-# ── A grant in excess is found ────────────────────────────────────────────────────────────────────
+# ── Excess grants are found ───────────────────────────────────────────────────────────────────────
 
 
 @every_function
@@ -153,7 +153,7 @@ def test_administrator_access_is_found_on_every_function(function: str) -> None:
     assert f"{name} attaches {iam.AWS}AdministratorAccess" in found
     assert f"{function} may also dynamodb:Scan on {iam.table_arn(STAGE, 'UsersTable')}" in found
     elsewhere = [line for line in found if "orders" in line or "dev2" in line]
-    assert elsewhere == [], "the boundary ends at the stage"
+    assert elsewhere == [], "the boundary allows only the stage's resources"
 
 
 TABLE = {"Fn::GetAtt": ["UsersTable", "Arn"]}
@@ -172,7 +172,7 @@ EXCESSES: dict[str, Any] = {
 
 @functools.cache
 def with_excesses() -> Mapping[str, Any]:
-    """Return the translated template with a grant in excess at some functions."""
+    """Return the translated template with an excess grant for some functions."""
     template = load()
     for function, policy in EXCESSES.items():
         template["Resources"][function]["Properties"].setdefault("Policies", []).append(policy)
@@ -185,9 +185,9 @@ def with_excesses() -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("function", [*EXCESSES, "DocsPage"])
-def test_a_grant_in_excess_is_found_in_every_form(function: str) -> None:
+def test_an_excess_grant_is_found_in_every_form(function: str) -> None:
     assert problems(with_excesses(), function)
 
 
-def test_an_excess_of_one_function_is_not_reported_at_another() -> None:
+def test_an_excess_grant_is_reported_only_for_its_own_function() -> None:
     assert problems(with_excesses(), "ChatroomList") == []

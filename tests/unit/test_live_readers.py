@@ -1,4 +1,4 @@
-"""The example readers in the documentation show the right text over any socket, or none."""
+"""The example readers in the documentation show the right text with any socket, or without one."""
 
 import asyncio
 import json
@@ -151,14 +151,14 @@ async def in_javascript(server: Server) -> list[str]:
 
 @pytest.mark.parametrize("reader", [in_python, in_javascript], ids=["Python", "JavaScript"])
 @pytest.mark.parametrize("way", ["lossy", "cut", "refused"])
-def test_an_example_reader_shows_only_beginnings_and_finally_the_whole_reply(
+def test_an_example_reader_shows_only_beginnings_of_the_reply_and_finally_the_whole_reply(
     reader: Any, way: str
 ) -> None:
     server = Server(way)
     *shown, stored = asyncio.run(asyncio.wait_for(reader(server), 30))
     assert stored == REPLIES[-1]
     places = [(n, len(text)) for text in shown for n in (1, 2) if REPLIES[n].startswith(text)]
-    assert len(places) == len(shown), "each text is the beginning of an attempt's"
-    assert places == sorted(set(places)), "attempts never go back, and texts only grow"
+    assert len(places) == len(shown), "each text is the beginning of an attempt's text"
+    assert places == sorted(set(places)), "no earlier attempt is shown again, and texts only grow"
     assert len(shown) > (20 if way == "lossy" else 0)
     assert server.opened > 1 or way == "lossy"

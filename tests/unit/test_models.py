@@ -53,7 +53,7 @@ def test_every_plan_may_choose_the_default_and_the_cheapest_model() -> None:
     assert not catalogue.is_open_to("gpt-5", Plan.PRO, TODAY)
 
 
-def test_the_cheapest_model_is_one_that_is_not_retired() -> None:
+def test_the_cheapest_model_is_chosen_among_those_not_retired() -> None:
     catalogue = Catalogue.read(SHIPPED)
     first = catalogue.cheapest(TODAY)
     retiring = {**catalogue.models, first.id: replace(first, retires=TODAY)}
@@ -62,7 +62,7 @@ def test_the_cheapest_model_is_one_that_is_not_retired() -> None:
     assert after.cheapest(TODAY).id != first.id
 
 
-def test_a_room_that_names_a_retired_model_gets_its_replacement_from_that_day_on() -> None:
+def test_a_room_with_a_retired_model_gets_the_replacement_from_the_day_of_retirement_on() -> None:
     catalogue = Catalogue.read(SHIPPED)
     before, after = date(2026, 11, 30), date(2026, 12, 1)
     assert catalogue.choose("gemini-2.5-flash", Plan.BASIC, before).model.id == "gemini-2.5-flash"
@@ -72,7 +72,7 @@ def test_a_room_that_names_a_retired_model_gets_its_replacement_from_that_day_on
     )
 
 
-def test_the_default_answers_for_a_model_missing_from_the_plan_or_the_catalogue() -> None:
+def test_the_default_model_replaces_a_model_missing_from_the_plan_or_the_catalogue() -> None:
     catalogue = Catalogue.read(SHIPPED)
     for name in ("best", "gemini-2.5-pro", "gemini-1.0-pro"):
         assert catalogue.choose(name, Plan.BASIC, TODAY).model is catalogue.default()
@@ -84,7 +84,7 @@ def test_a_replys_length_is_limited_by_the_plan_and_by_the_model() -> None:
     assert bounds == [8_192, 9_000]
 
 
-def test_a_thinking_level_unknown_to_the_model_becomes_the_next_higher_one() -> None:
+def test_a_thinking_level_unknown_to_the_model_becomes_the_next_higher_level() -> None:
     catalogue = Catalogue.read(SHIPPED)
     best, old = catalogue.models["gemini-3.8-flash"], catalogue.models["gemini-2.5-pro"]
     assert best.nearest_thinking(Thinking.MINIMAL) is Thinking.LOW

@@ -53,10 +53,10 @@ HOUR: Minutes = [None] * 60
 SWEEPS: dict[Metric, Minutes] = {of_function("Invocations", "SweepName"): [1] * 60}
 
 GOES_OFF: list[tuple[str, str, dict[Metric, Minutes]]] = [
-    ("dead-letters", "one letter", {ours("DeadLetters"): [*HOUR, 1]}),
+    ("dead-letters", "one dead letter", {ours("DeadLetters"): [*HOUR, 1]}),
     (
         "title-dead-letters",
-        "one letter",
+        "one dead letter",
         {of_queue("ApproximateNumberOfMessagesVisible", "TitleDeadLettersQueueName"): [0, 1]},
     ),
     ("exports-failed", "too large", {ours("ExportsFailed"): [1]}),
@@ -108,7 +108,7 @@ GOES_OFF: list[tuple[str, str, dict[Metric, Minutes]]] = [
 ]
 
 STAYS_OK: list[tuple[str, str, dict[Metric, Minutes]]] = [
-    ("dead-letters", "looked after", {ours("DeadLetters"): [3, None]}),
+    ("dead-letters", "none in the last minute", {ours("DeadLetters"): [3, None]}),
     (
         "dead-letters",
         "another stage",
@@ -116,11 +116,11 @@ STAYS_OK: list[tuple[str, str, dict[Metric, Minutes]]] = [
     ),
     (
         "title-dead-letters",
-        "a prompt's letter",
+        "a prompt's dead letter",
         {of_queue("ApproximateNumberOfMessagesVisible", "DeadLettersQueueName"): [1]},
     ),
     ("exports-failed", "ready", {ours("ExportsReady"): [9]}),
-    ("spending", "less than that", {ours("SpendingShare"): [79, 79]}),
+    ("spending", "79 % of the budget", {ours("SpendingShare"): [79, 79]}),
     ("oldest-prompt", "14 minutes", {age_in("PromptsQueueName"): [899]}),
     (
         "oldest-prompt",
@@ -194,7 +194,7 @@ def test_the_dashboard_shows_every_metric_of_the_namespace_and_only_existing_one
 
 
 def shown_metrics() -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield every metric of the dashboard, its dots expanded."""
+    """Yield every metric of the dashboard, with "." and "..." replaced by the line before."""
     body = VALUES.resolve(NESTED["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
     for widget in json.loads(body)["widgets"]:
         before: list[Any] = []

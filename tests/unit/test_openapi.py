@@ -54,7 +54,7 @@ def test_every_endpoint_requires_a_token_unless_its_handler_is_public() -> None:
     assert DOCUMENT["security"] == [{"bearer": []}]
 
 
-def test_every_error_class_is_in_the_tree_and_answered_by_an_endpoint() -> None:
+def test_every_error_class_is_in_the_tree_of_errors_and_answered_by_an_endpoint() -> None:
     def below(kind: type[AppError]) -> Iterator[type[AppError]]:
         yield kind
         for child in kind.__subclasses__():
@@ -214,7 +214,7 @@ def test_polling_documents_all_its_parameters() -> None:
     assert "ETag" in operation["responses"]["304"]["headers"]
 
 
-# ── The document as such ────────────────────────────────────────────────────────────────────────
+# ── The whole document ────────────────────────────────────────────────────────────────────────────
 
 
 def parts(value: Any, place: str = "#") -> Iterator[tuple[str, Any]]:

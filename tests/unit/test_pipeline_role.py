@@ -34,7 +34,7 @@ WITHOUT_A_NAME = {
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 }
-"""Actions for which AWS knows no resource but "*"."""
+"""Actions that AWS allows only on the resource "*"."""
 
 OF_THE_STAGE = ("geminichat-${Stage}", "geminichat/${Stage}")
 RANDOM_IDS = (
@@ -46,7 +46,7 @@ RANDOM_IDS = (
     ":key/*",
     ":alarm:*",
 )
-"""Resources with a random id, or AWS's own: here the service is the limit."""
+"""Resources with a random id, or AWS's own; a grant can only be limited to their service."""
 SAMS = ("stack/aws-sam-cli-managed-default/", "aws:transform/Serverless-")
 ELSEWHERE = {"Texts": "sns:Publish", "Mails": "ses:SendEmail"}
 """Texts and emails have no resource of the stage; each function's role limits the sender."""
@@ -184,7 +184,7 @@ def resources_of(stage: str) -> dict[str, str]:
 
 
 def list_allowed(stage: str, other: str) -> set[tuple[str, str]]:
-    """Return the actions of a stage's pipeline on another's resources, with their types."""
+    """Return the actions, and the types of another stage's resources, of a stage's pipeline."""
     context = {
         "iam:PermissionsBoundary": BOUNDARY + stage,
         "iam:PassedToService": "lambda.amazonaws.com",
@@ -204,10 +204,10 @@ def test_a_pipeline_may_create_each_resource_of_its_own_stage() -> None:
 
 
 @pytest.mark.parametrize(("stage", "other"), [("dev", "prod"), ("dev", "dev2"), ("dev2", "dev")])
-def test_of_another_stage_a_pipeline_may_change_only_apis_and_the_tags_of_mappings(
+def test_a_pipeline_may_change_only_apis_and_the_tags_of_mappings_of_another_stage(
     stage: str, other: str
 ) -> None:
-    """AWS gives these random ids and no inherited tags; so a pipeline's account has one stage."""
+    """They have random ids and inherit no tags; therefore a pipeline's account has one stage."""
     found = {kind for action, kind in list_allowed(stage, other) if "tag" not in action.lower()}
     assert found == {kind for kind in MAKES if kind.startswith("AWS::ApiGatewayV2::")}
     tagged = {kind for action, kind in list_allowed(stage, other) if "tag" in action.lower()}
@@ -263,7 +263,7 @@ def test_every_role_of_the_stack_has_the_boundary() -> None:
 
 
 def test_the_stack_and_its_pipeline_have_the_same_boundary() -> None:
-    """tests/unit/test_least_privilege.py reads the one in the stack."""
+    """tests/unit/test_least_privilege.py checks the boundary in the stack."""
     inside, outside = (
         {one["Sid"]: dict(one) for one in statements_in(made["Boundary"]["Properties"])}
         for made in (RESOURCES, PIPELINE)

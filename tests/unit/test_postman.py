@@ -12,7 +12,7 @@ from tests.support.document import DOCUMENT
 
 
 def requests(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the requests in a folder, or the item itself if it is one."""
+    """Yield an item if it is a request, or the requests in it if it is a folder."""
     if "request" in item:
         yield item
     for inner in item.get("item", []):

@@ -38,7 +38,7 @@ class World:
 
 
 class Handler:
-    """A handler in a thread, which continues when it is told to; it acts as Stripe and table."""
+    """A handler in a thread that runs one `step` at a time; it acts as Stripe and as the table."""
 
     def __init__(self, world: World, *, stale: bool) -> None:
         self._world = world
@@ -50,7 +50,7 @@ class Handler:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Run up to the first step."""
+        """Start the thread, which stops before its first step."""
         self._thread.start()
         self._stopped.acquire()
 
@@ -101,11 +101,10 @@ class Handler:
 
 
 def play(choose: Callable[[int], int], *, events: int, more: int = 0, stale: bool = False) -> World:
-    """Run a world in which the state changes `events` times, each with a handler.
+    """Run a world in which the state changes `events` times with a handler, then `more` times.
 
-    Then it changes `more` times without an event. `choose` gets the number of those that can
-    continue, and returns the index of the one that does. With `stale`, the first look of each
-    handler returns an outdated item, as an index may.
+    `choose` gets the number of possible next steps, and returns the index of one. With `stale`,
+    each handler first reads an outdated item, as from an index.
     """
     world = World()
     handlers: list[Handler] = []
@@ -125,7 +124,7 @@ def play(choose: Callable[[int], int], *, events: int, more: int = 0, stale: boo
 
 
 def play_every_order(*, events: int, more: int = 0, stale: bool = False) -> Iterator[World]:
-    """Play every possible order."""
+    """Play every possible order, and yield the world after each."""
     choices: list[int] = []
     while True:
         widths: list[int] = []
@@ -147,7 +146,7 @@ def play_every_order(*, events: int, more: int = 0, stale: bool = False) -> Iter
 def check(world: World, events: int) -> None:
     assert world.history[-1] >= events, "the stored state contains every change"
     assert world.history == sorted(world.history), "an older state never replaced a newer one"
-    assert world.replaced == list(pairwise([0, *world.history])), "each knows what it replaced"
+    assert world.replaced == list(pairwise([0, *world.history])), "each sync names what it replaced"
 
 
 @pytest.mark.parametrize("stale", [False, True])
@@ -189,7 +188,7 @@ def test_more_events_in_any_order_end_with_the_newest_state(
 
 
 class Losing:
-    """A table in which another request is always first."""
+    """A table in which another request always stores its state first."""
 
     def __init__(self, customer_id: str | None = CUSTOMER) -> None:
         self.fetches = 0

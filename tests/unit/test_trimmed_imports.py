@@ -1,4 +1,4 @@
-"""Libraries imported without some of their modules, in fresh processes: imports last."""
+"""Libraries imported without some of their modules, each in a fresh process."""
 
 import pytest
 

@@ -17,11 +17,11 @@ from geminichat.domain.addresses import network, networks
         ("quota:u_1", "unknown"),
     ],
 )
-def test_an_address_is_counted_as_the_network_of_one_customer(source: str, counted_as: str) -> None:
+def test_an_address_is_counted_as_its_network(source: str, counted_as: str) -> None:
     assert network(source) == counted_as
 
 
-def test_an_ipv6_address_counts_for_its_64_its_56_and_its_48() -> None:
+def test_an_ipv6_address_counts_for_its_networks_of_64_56_and_48_bits() -> None:
     found = networks("2001:db8:1:2ff::5")
     assert [(one.name, one.factor) for one in found] == [
         ("2001:db8:1:2ff::/64", 1),

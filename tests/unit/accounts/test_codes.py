@@ -45,13 +45,13 @@ def test_a_code_has_six_digits_and_may_be_any_of_a_million(number: int, code: st
     assert asked == [1_000_000]
 
 
-def test_codes_and_challenges_differ() -> None:
+def test_generated_codes_and_challenges_differ() -> None:
     drawn = [codes.generate(ANN, Purpose.LOGIN, ME, NOON) for _ in range(100)]
     assert len({one.code for one in drawn}) > 90
     assert len({one.challenge for one in drawn}) == 100
 
 
-def test_the_hash_is_bound_to_code_purpose_identity_challenge_and_key() -> None:
+def test_a_codes_hash_depends_on_code_purpose_identity_challenge_and_key() -> None:
     kept = codes.digest("123456", Purpose.LOGIN, ANN, CHALLENGE, KEY)
     assert "123456" not in kept
     others = [
@@ -98,7 +98,7 @@ def test_a_code_within_the_callers_limits_is_sent(mine: list[float]) -> None:
     codes.require_sendable(send_codes(ME, *mine), ME, NOON)
 
 
-def test_ten_other_callers_codes_do_not_use_up_a_callers_own_limit() -> None:
+def test_codes_of_other_callers_do_not_use_up_a_callers_limit() -> None:
     others = [one for n in range(10) for one in send_codes(f"network:{n}", 100, 90, 80, 70, 60)]
     codes.require_sendable(others, ME, NOON)
     with pytest.raises(TooManyRequests):
@@ -113,7 +113,7 @@ def test_an_identity_is_sent_at_most_sixty_codes_per_hour_from_all_networks_toge
     codes.require_sendable(others, "device:d", NOON)
 
 
-def test_headers_show_the_callers_own_requests_only() -> None:
+def test_limit_headers_count_only_the_callers_own_codes() -> None:
     sent = [*send_codes(ME, 100, 40), *send_codes(OTHER, 30, 20, 10)]
     assert codes.headers(sent, ME, NOON) == {
         "ratelimit-policy": '"pause";q=1;w=30, "hour";q=5;w=3600',
@@ -121,13 +121,13 @@ def test_headers_show_the_callers_own_requests_only() -> None:
     }
 
 
-def test_a_code_of_an_hour_ago_is_not_counted_while_its_item_is_still_there() -> None:
+def test_a_code_sent_an_hour_ago_is_not_counted() -> None:
     sent = send_codes(ME, 3_600, 100)
     assert codes.select_recent(sent, NOON) == sent[1:]
     assert codes.headers(sent, ME, NOON)["ratelimit"] == '"pause";r=1;t=0, "hour";r=4;t=3500'
 
 
-def test_without_a_challenge_a_try_is_compared_with_the_callers_codes_and_the_newest() -> None:
+def test_without_a_challenge_a_try_is_compared_with_the_callers_codes_and_the_newest_code() -> None:
     sent = [
         *send_codes(ME, 700, 300),
         *send_codes(OTHER, 200, 100),
@@ -137,7 +137,7 @@ def test_without_a_challenge_a_try_is_compared_with_the_callers_codes_and_the_ne
     assert [one.challenge for one in found] == ["c_network:me_300", "c_network:other_100"]
 
 
-def test_with_a_challenge_a_try_is_compared_with_its_code_only() -> None:
+def test_with_a_challenge_a_try_is_compared_only_with_the_code_of_that_challenge() -> None:
     sent = send_codes(ME, 300, 200)
     found = codes.candidates(sent, Purpose.LOGIN, "c_network:me_300", OTHER, NOON)
     assert [one.challenge for one in found] == ["c_network:me_300"]

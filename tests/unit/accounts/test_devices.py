@@ -1,4 +1,4 @@
-"""Device tokens: a malformed or foreign one is ignored, never an error."""
+"""Device tokens: one that is malformed or of another user is ignored without an error."""
 
 import pytest
 
@@ -26,5 +26,5 @@ def test_a_device_token_is_genuine_only_with_its_own_time_and_key() -> None:
 @pytest.mark.parametrize(
     "token", [None, "", "é", f"{ANN}.d_{'a' * 26}.é", GENUINE + "\n", "\ud800", "\uff11"]
 )
-def test_a_malformed_device_token_names_no_device(token: str | None) -> None:
+def test_a_malformed_device_token_identifies_no_device(token: str | None) -> None:
     assert Device.read(token) is None

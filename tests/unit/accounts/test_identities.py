@@ -30,7 +30,7 @@ PASSWORD = "correct horse battery"
         ("ann@example.com\r\n", "ann@example.com"),
     ],
 )
-def test_an_email_is_kept_in_lower_case(written: str, kept: str) -> None:
+def test_an_email_is_normalised_to_lower_case(written: str, kept: str) -> None:
     assert identities.parse_email(written) == Identity("email", kept)
     assert identities.parse_email(written).key == f"email:{kept}"
 
@@ -97,7 +97,7 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("written", SPELLINGS)
-def test_every_spelling_of_a_number_is_one_identity(written: str) -> None:
+def test_all_spellings_of_a_mobile_number_are_one_identity(written: str) -> None:
     assert identities.parse_mobile(written) == Identity("mobile", "+14155550100", "US")
 
 
@@ -118,7 +118,9 @@ TRUNK_ZEROS = {
 
 
 @pytest.mark.parametrize(("country", "number"), TRUNK_ZEROS.items(), ids=TRUNK_ZEROS.keys())
-def test_a_trunk_zero_is_dropped_from_the_number(country: str, number: tuple[str, str]) -> None:
+def test_a_trunk_prefix_is_removed_from_a_mobile_number(
+    country: str, number: tuple[str, str]
+) -> None:
     written, kept = number
     assert identities.parse_mobile(written) == Identity("mobile", kept, country)
     assert identities.parse_mobile(kept) == Identity("mobile", kept, country)
@@ -194,7 +196,7 @@ def test_an_object_in_place_of_an_identity_is_refused_with_a_pointer(
     ],
     ids=["neither", "null", "both null", "both"],
 )
-def test_a_body_names_exactly_one_identity(body: dict[str, Any]) -> None:
+def test_a_body_must_name_exactly_one_identity(body: dict[str, Any]) -> None:
     check_refused(["/email", "/mobile"], CodeRequest, body)
 
 
@@ -211,7 +213,7 @@ def test_every_accepted_email_is_short_ascii_and_normalised(text: str) -> None:
 
 
 @given(st.text(alphabet="+0123456789 -\n\u0661"))
-def test_every_accepted_number_is_normalised_e164(text: str) -> None:
+def test_every_accepted_number_is_in_e164_format(text: str) -> None:
     try:
         taken = identities.parse_mobile(text)
     except ValueError:

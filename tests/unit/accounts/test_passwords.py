@@ -134,7 +134,7 @@ def test_a_text_that_cannot_be_a_password_is_refused_before_it_is_hashed(passwor
 
 @pytest.mark.parametrize("password", ["short", "password"])
 def test_a_weak_password_is_accepted_at_login(password: str) -> None:
-    """A user who set it under other rules is not locked out, and a stranger learns no rule."""
+    """A user who set it under older rules is not locked out, and a stranger learns no rule."""
     body = json.dumps({"email": EMAIL, "password": password}).encode()
     assert parse_json(body, Credentials).password == password
 
@@ -175,5 +175,5 @@ def test_a_password_matches_in_every_unicode_form() -> None:
     assert hashing.is_match("cafe\u0301 au lait", hashed)
 
 
-def test_the_dummy_hash_has_the_same_cost_as_every_hash() -> None:
+def test_the_dummy_hash_has_the_same_cost_as_every_other_hash() -> None:
     assert not hashing._hasher.check_needs_rehash(hashing.DUMMY)

@@ -59,7 +59,7 @@ JUNK = {
     "a newline": RefreshToken.generate(ANN).text() + "\n",
     "another kind of id": f"{ids.new('r')}.{ids.new('s')}.{'a' * 43}.{'a' * 43}",
     "an operator": '{"$gt": ""}',
-    "letters that only look so": f"{ANN}.{ids.new('s')}.{'\u0430' * 43}.{'a' * 43}",
+    "Cyrillic letters": f"{ANN}.{ids.new('s')}.{'\u0430' * 43}.{'a' * 43}",
 }
 
 

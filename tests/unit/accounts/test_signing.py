@@ -47,7 +47,7 @@ def test_malformed_signing_keys_are_refused(held: str) -> None:
         StoredKeys.read(held)
 
 
-def test_a_new_key_signs_when_every_sandbox_has_read_it() -> None:
+def test_a_new_signing_key_is_used_once_every_sandbox_has_read_it() -> None:
     stored = StoredKeys.create("k1", OLD).add("k2", NEW, NOON)
     assert stored.select(NOON).current == "k1"
     assert stored.select(NOON + timedelta(seconds=SECRET_LIFETIME)).current == "k1"
@@ -55,7 +55,7 @@ def test_a_new_key_signs_when_every_sandbox_has_read_it() -> None:
 
 
 def test_a_rotation_refuses_no_token_until_the_old_key_is_removed() -> None:
-    """One sandbox reads the keys at once, the other as late as it may."""
+    """One sandbox reads the new keys at once, another as late as possible."""
     before = StoredKeys.create("k1", OLD)
     during = before.add("k2", NEW, NOON)
     removable = during.removable_from()

@@ -17,7 +17,7 @@ def build(warm: dict[int, float], cold: dict[int, float] | None = None) -> Measu
     return Measured(warm, cold or warm, {}, 0.0, 0.0)
 
 
-def test_a_functions_share_of_a_cpu_grows_with_its_memory_up_to_a_whole_one() -> None:
+def test_a_functions_share_of_a_cpu_grows_with_its_memory_up_to_a_whole_cpu() -> None:
     assert model.share_of(1769) == 1.0
     assert model.share_of(3538) == 1.0
     assert model.share_of(512) == pytest.approx(0.2894, abs=0.0001)
@@ -68,7 +68,7 @@ def test_the_cost_model_gives_the_worker_at_least_its_minimum_memory() -> None:
     assert compute == pytest.approx((others * 128 + 256) / 1024 * GB_SECOND)
 
 
-def test_a_watched_exchange_pays_for_frames_and_a_share_of_its_connection() -> None:
+def test_a_watched_exchange_costs_its_posts_and_a_share_of_a_connection() -> None:
     walls = dict.fromkeys(model.MEMORIES, 1000.0)
     known = {name: build(walls) for name in (model.SEND, model.POLL, model.WORKER)}
     seconds = model.ASSUMED["model_seconds"]
@@ -135,7 +135,7 @@ def test_the_documents_state_the_idle_cost_of_the_deployed_stack() -> None:
 
 
 def goal(what: str) -> list[float]:
-    """Return the figures of a line of the table of goals."""
+    """Return the measured figures of a row in the table of goals."""
     [figures] = re.findall(rf"\| {what}[^|]*\|[^|]*\| ([^|]+)", BENCHMARKS)
     return [float(one) for one in re.findall(r"[\d.]+", figures)]
 

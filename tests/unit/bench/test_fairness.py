@@ -1,4 +1,4 @@
-"""A simulation of how long honest users wait next to greedy ones, with the template's limits."""
+"""How long honest users wait next to greedy users, simulated with the template's limits."""
 
 import pytest
 
@@ -8,7 +8,7 @@ WORKERS = default("WorkerConcurrency")
 
 
 @pytest.mark.parametrize("limit", ["BasicInFlight", "ProInFlight", "UnprovenInFlight"])
-def test_one_user_and_all_unproven_users_each_occupy_at_most_half_of_the_workers(
+def test_one_user_or_all_unproven_users_together_occupy_at_most_half_of_the_workers(
     limit: str,
 ) -> None:
     assert default(limit) <= WORKERS // 2

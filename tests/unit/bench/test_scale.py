@@ -1,4 +1,4 @@
-"""SCALE.md: its tables equal the model's, and the simulated queue behaves like a queue."""
+"""SCALE.md: its tables are those of the model, and the simulated queue behaves like a queue."""
 
 import re
 
@@ -9,17 +9,17 @@ from tests.bench import scale
 PAGE = scale.PAGE.read_text()
 
 
-def test_the_tables_of_the_page_equal_the_models() -> None:
+def test_the_tables_of_scale_md_equal_those_of_the_model() -> None:
     assert scale.update(PAGE, scale.tables()) == PAGE, "run `python -m tests.bench.scale`"
 
 
-def test_every_level_has_at_least_five_limits() -> None:
+def test_scale_md_has_at_least_five_limits_for_each_number_of_users() -> None:
     for users in scale.LEVELS:
         rows = PAGE.partition(f"<!-- {users:,} users -->")[2].partition("\n\n")[0].splitlines()
         assert len(rows) >= 2 + 5
 
 
-def test_the_page_names_the_users_at_which_one_queue_has_too_few_workers() -> None:
+def test_scale_md_names_the_number_of_users_at_which_one_queue_has_too_few_workers() -> None:
     most = scale.MOST_WORKERS * scale.full_worker_rate() / scale.peak(1)
     found = re.search(r"at about ([\d.]+) million users per day", PAGE)
     assert found

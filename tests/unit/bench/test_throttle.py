@@ -13,7 +13,7 @@ from tests.support import parallel
 
 
 def run(quota: Quota, until: float, needs: Callable[[float], bool]) -> list[tuple[float, float]]:
-    """Run a process that needs the CPU at these times under a quota; return when it ran."""
+    """Simulate a process under a quota; return the moments at which it ran, and how long."""
     now, used = 0.0, 0.0
     ran = []
     while now < until:
@@ -97,9 +97,9 @@ def test_a_process_that_has_used_its_quota_is_stopped_until_the_next_period(
         wait_until(lambda: state(busy) == "T")
         used = cpu_of(busy.pid)
         now = 20 * PERIOD
-        wait_until(lambda: cpu_of(busy.pid) > used)  # it went on
+        wait_until(lambda: cpu_of(busy.pid) > used)  # it continued
         wait_until(lambda: state(busy) == "T")
-        assert cpu_of(busy.pid) - used >= 0.2 * PERIOD  # not more often than it had to
+        assert cpu_of(busy.pid) - used >= 0.2 * PERIOD  # it was not stopped too often
 
 
 def test_a_process_has_the_whole_cpu_again_after_the_throttled_block(

@@ -39,7 +39,7 @@ def test_a_written_cursor_is_read_as_the_same_position(
 
 
 @given(st.integers(1, 10**15))
-def test_a_cursor_for_a_number_needs_no_escaping_in_a_query(seq: int) -> None:
+def test_a_cursor_of_a_number_needs_no_escaping_in_a_query(seq: int) -> None:
     cursor = write(seq)
     assert cursors.read(cursor, int, SCOPE, KEYS) == seq
     assert set(cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
@@ -100,7 +100,7 @@ def test_a_genuine_cursor_of_another_type_is_refused() -> None:
     check_refused(write(7.5), kind=int)
 
 
-def test_a_cursor_with_another_payload_is_refused() -> None:
+def test_a_cursor_with_a_replaced_position_is_refused() -> None:
     kid, _, text = write(7).partition(".")
     blob = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     for payload in (b"8", b"77", json.dumps(None).encode(), b""):
@@ -108,7 +108,7 @@ def test_a_cursor_with_another_payload_is_refused() -> None:
         check_refused(f"{kid}.{forged}", kind=int)
 
 
-def test_a_cursors_scope_cannot_end_in_a_forged_position() -> None:
+def test_a_scope_that_contains_a_separator_does_not_match_another_scope() -> None:
     written = write(1, scope="a")
     check_refused(written, kind=int, scope='a\0"1"')
     check_refused(write("x", scope="a\0b"), kind=str, scope="a")

@@ -18,7 +18,7 @@ def test_a_history_that_fits_exactly_is_sent_whole() -> None:
     assert select_turns(TURNS, 20) == TURNS
 
 
-def test_the_oldest_turn_is_dropped_if_one_character_is_too_many() -> None:
+def test_the_oldest_turn_is_dropped_if_the_history_is_one_character_too_long() -> None:
     assert select_turns(TURNS, 19) == TURNS[1:]
 
 

@@ -1,4 +1,4 @@
-"""Identifiers, of which only well-formed ones reach a table, and fingerprints."""
+"""Ids, which reach a table only if they are well-formed, and fingerprints."""
 
 import pytest
 from hypothesis import given
@@ -87,10 +87,12 @@ def test_the_position_in_a_message_id_is_a_number_of_at_most_fifteen_digits(seq:
 
 
 @given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
-def test_two_fingerprints_are_equal_only_if_the_parts_are(one: list[str], other: list[str]) -> None:
+def test_two_fingerprints_are_equal_only_if_their_parts_are_equal(
+    one: list[str], other: list[str]
+) -> None:
     assert (fingerprint(*one) == fingerprint(*other)) == (one == other)
 
 
-def test_fingerprints_of_parts_with_other_boundaries_differ() -> None:
+def test_fingerprints_differ_if_the_same_text_is_divided_differently() -> None:
     assert fingerprint("ab", "c") != fingerprint("a", "bc") != fingerprint("abc")
     assert fingerprint("a", "") != fingerprint("a")

@@ -17,7 +17,7 @@ def positions(ranges: list[Range]) -> set[int]:
 
 
 @given(RANGES, st.integers(1, 50))
-def test_merged_ranges_hide_the_same_positions(ranges: list[Range], position: int) -> None:
+def test_merged_hidden_ranges_hide_the_same_positions(ranges: list[Range], position: int) -> None:
     hidden, covered = Hidden.of(ranges), positions(ranges)
     assert positions(list(hidden.ranges)) == covered
     assert all(a[1] + 1 < b[0] for a, b in zip(hidden.ranges, hidden.ranges[1:], strict=False))
@@ -75,11 +75,11 @@ def test_undos_restore_the_line_before_each_edit(steps: list[tuple[str, int]]) -
 def test_the_oldest_edits_become_final_and_too_many_hidden_ranges_are_refused() -> None:
     line, last = Line(), 0
     for _ in range(MAX_RANGES):
-        last += 4  # two turns, of which the second is asked again
+        last += 4  # two turns; the second is edited
         line = line.hide_from(last - 1, last)
         last += 2
     assert (len(line.hidden.ranges), line.gone) == (MAX_RANGES, ())
-    again = line.hide_from(last - 1, last)  # its range touches the one before
+    again = line.hide_from(last - 1, last)  # the range touches the previous one
     assert len(again.hidden.ranges) == MAX_RANGES
     assert again.edits == ((last - 1, last),)
     assert again.undo(last + 2).hidden.skip_back(last + 2) == last

@@ -78,7 +78,7 @@ def test_a_text_too_large_for_a_frame_is_announced_by_a_look_frame(character: st
         (EndedFrame(message_id="m_1", status="answered"), Fetch(4)),
     ],
 )
-def test_a_reader_who_has_four_characters_of_the_second_attempt_follows_the_rule(
+def test_a_reader_with_four_characters_of_the_second_attempt_follows_the_reader_rule(
     frame: live.PromptFrame | Partial, expected: Shown | Fetch
 ) -> None:
     assert reader_rule.read(Shown(2, "abcd"), frame) == expected

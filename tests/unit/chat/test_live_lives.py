@@ -46,7 +46,7 @@ class Attempt:
 
 
 class Life(RuleBasedStateMachine):
-    """A prompt, its attempts, the stored pieces, the frames under way, and a reader."""
+    """A prompt, its attempts, the stored pieces, the undelivered frames, and a reader."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Life(RuleBasedStateMachine):
         piece = self.current.growing.next_piece()
         if piece is None:
             return
-        if outcome in ("stored", "lost"):  # a lost answer: the worker puts it again
+        if outcome in ("stored", "lost"):  # "lost" is the answer: the worker puts the piece again
             self.put(self.current, piece)
         if outcome == "late":
             self.current.late_puts.append(piece)
@@ -111,7 +111,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: not self.is_alive and self.reply is None)
     @rule(is_lost=ONE_IN_FIVE)
     def take_over(self, is_lost: bool) -> None:
-        """Lease the prompt again; after a stop, finish it with the text that was left behind."""
+        """Lease the prompt again; if it is to stop, finish it with the stored text."""
         left = self.read_partial(0)
         self.attempts.append(Attempt(self.current.number + 1))
         self.stored[self.current.number] = {}
@@ -185,7 +185,7 @@ class Life(RuleBasedStateMachine):
             return
         seen = reader_rule.read(self.shown, self.read_partial(start))
         if isinstance(seen, Fetch):
-            assert seen.start < start, "a fetch that repeats itself"
+            assert seen.start < start, "the reader repeats its fetch"
             self.fetch(seen.start)
         else:
             self.show(seen)
@@ -198,9 +198,9 @@ class Life(RuleBasedStateMachine):
         return msgspec.json.decode(msgspec.json.encode(found), type=Partial)
 
     def show(self, shown: Shown) -> None:
-        assert shown.attempt >= self.shown.attempt, "an attempt went back"
+        assert shown.attempt >= self.shown.attempt, "an earlier attempt is shown again"
         if shown.attempt == self.shown.attempt:
-            assert len(shown.text) >= len(self.shown.text), "a text became shorter"
+            assert len(shown.text) >= len(self.shown.text), "the shown text became shorter"
         self.shown = shown
 
     @invariant()
@@ -211,7 +211,7 @@ class Life(RuleBasedStateMachine):
             assert self.attempts[self.shown.attempt - 1].text.startswith(self.shown.text)
 
     def teardown(self) -> None:
-        """End the random sequence: every reader must show the stored reply."""
+        """End the random sequence: the reader must show the stored reply."""
         if self.reply is None:
             if not self.is_alive:
                 self.take_over(is_lost=False)
@@ -223,7 +223,7 @@ class Life(RuleBasedStateMachine):
         assert self.shown.text == self.reply
 
 
-def test_a_reader_only_shows_beginnings_of_the_reply_and_finally_all_of_it() -> None:
+def test_a_reader_shows_only_beginnings_of_the_reply_and_finally_the_whole_reply() -> None:
     run_state_machine_as_test(
         Life,
         settings=settings(
@@ -237,13 +237,13 @@ def test_a_reader_only_shows_beginnings_of_the_reply_and_finally_all_of_it() -> 
 
 @pytest.mark.parametrize("lives", [2_000, pytest.param(100_000, marks=pytest.mark.soak)])
 def test_random_lives_of_a_live_reply_end_with_the_stored_reply(lives: int) -> None:
-    """The same state machine without Hypothesis, which would take most of the time."""
+    """The same state machine, but without Hypothesis, which would take most of the time."""
     chance = random.Random()
     for _ in range(lives):
-        live_at_random(Life(), chance)
+        run_random_events(Life(), chance)
 
 
-def live_at_random(life: Life, chance: random.Random) -> None:
+def run_random_events(life: Life, chance: random.Random) -> None:
     for _ in range(chance.randrange(30)):
         is_lost = chance.random() < 0.2
         text = chance.choice(["a", "bc ", "\U0001f600", "\u0430", "x" * 40])

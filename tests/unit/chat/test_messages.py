@@ -72,7 +72,7 @@ def test_an_invalid_content_is_refused_with_a_pointer_to_it(content: Any) -> Non
     assert [problem.pointer for problem in error.value.errors] == ["/content"]
 
 
-def test_every_failure_has_a_code_of_its_own_and_a_sentence_for_its_user() -> None:
+def test_every_failure_has_its_own_code_and_a_message_for_the_user() -> None:
     failures = [value for value in vars(messages).values() if isinstance(value, Failure)]
     assert len({failure.code for failure in failures}) == len(failures) == 10
     for failure in failures:
@@ -88,7 +88,7 @@ def test_an_accepted_prompt_has_its_ids_and_status() -> None:
 
 
 def messages_of(*statuses: Status | None) -> list[Message]:
-    """Return messages m_1, m_2 …: a prompt for each status, a reply for None."""
+    """Return messages m_1, m_2 …: a prompt for each status, and a reply for each None."""
     return [
         Message(id=f"m_{n}", sender="user", content="Hi", created_at="then", status=status)
         if status

@@ -33,7 +33,7 @@ def allowance(plan: Plan = Plan.PRO, counted: int = 0, **more: Any) -> Allowance
 
 
 @pytest.mark.parametrize(("counted", "left"), [(0, 5), (4, 1), (5, 0), (6, 0)])
-def test_basic_has_five_prompts_per_day_and_never_a_negative_number_left(
+def test_the_basic_plan_has_five_prompts_per_day_and_the_remaining_number_is_never_negative(
     counted: int, left: int
 ) -> None:
     assert remaining(Plan.BASIC, counted) == left

@@ -94,7 +94,7 @@ def test_a_prompt_fails_after_its_last_attempt_or_a_day() -> None:
     assert decide_for(age=MAX_AGE + MILLISECOND) is Verdict.FAIL
 
 
-def test_a_prompt_that_is_to_be_stopped_is_stopped_when_its_worker_has_died() -> None:
+def test_a_prompt_with_a_stop_request_is_stopped_if_its_worker_has_died() -> None:
     assert decide_for(stop=True, attempts=6) is Verdict.STOP
     assert decide_for(stop=True, leased_for=MILLISECOND) is Verdict.WAIT
 

@@ -1,4 +1,4 @@
-"""Money: the most that a prompt can cost, and how a stage's spending is spread."""
+"""Spending: the most that a prompt can cost, and the shards of a stage's spending."""
 
 import pytest
 from hypothesis import given

@@ -68,7 +68,7 @@ def test_a_text_generated_in_pieces_is_trimmed_like_a_whole_one(
 
 
 @given(st.lists(st.text(" \n\0\u200bab😀")), st.integers(1, 40))
-def test_a_growing_text_is_always_a_beginning_of_the_stored_one(
+def test_a_growing_text_is_always_a_beginning_of_the_stored_text(
     pieces: list[str], size: int
 ) -> None:
     whole = trim_lines("".join(pieces).replace("\0", ""), "content")
