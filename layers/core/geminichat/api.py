@@ -380,7 +380,7 @@ def parse_json[T](raw: bytes, kind: type[T]) -> T:
 
 
 def _field_problem(error: msgspec.ValidationError) -> FieldProblem:
-    """Turn msgspec's "… - at `$.a[0].b`" into a pointer and a sentence."""
+    """Return msgspec's message "… - at `$.a[0].b`" as a pointer and a sentence."""
     detail, _, place = str(error).partition(" - at `")
     pointer = re.sub(r"\[(\d+|\.\.\.)\]", r"/\1", place.rstrip("`").removeprefix("$"))
     pointer = pointer.replace(".", "/")

@@ -224,12 +224,12 @@ class Contended(Conflict):
 
 
 class IdentityTaken(Conflict):
-    """The identity belongs to an account already."""
+    """The identity already belongs to an account."""
 
     code = "identity-taken"
     detail = (
-        "This identity belongs to an account already. If it is yours, log in with its password "
-        "or with a code from POST /auth/send-otp."
+        "This identity already belongs to an account. If the account is yours, log in with its "
+        "password or with a code from POST /auth/send-otp."
     )
 
 
@@ -276,7 +276,7 @@ class NothingToUndo(Conflict):
 
 
 class TooManyEdits(Conflict):
-    """The room has been edited in 50 places, the maximum; a fork of it starts with none."""
+    """The room has been edited in 50 places, which is the maximum; a fork starts without edits."""
 
     code = "too-many-edits"
     detail = (

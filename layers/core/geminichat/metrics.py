@@ -80,9 +80,9 @@ class Values(TypedDict, total=False):
     CodesFailed: int
     """Wrong codes."""
     NoticesFailed: int
-    """Notices about changed login factors that could not be sent."""
+    """Undelivered notices about a changed password or identity."""
     TextsShare: int
-    """The part of the stage's daily limit on text messages (SMS) that is used."""
+    """The used part of the stage's daily limit on text messages (SMS)."""
     UsersPurged: int
     PurgesFailed: int
     """Purges of users that failed at a step; the next run repeats that step."""

@@ -31,7 +31,7 @@ class Handshake(msgspec.Struct, frozen=True):
 
 
 class Connection(msgspec.Struct, frozen=True):
-    """A connection whose ticket was verified."""
+    """A connection with a verified ticket."""
 
     id: str
     user_id: str

@@ -169,7 +169,7 @@ CHANGE_NOTICE = (
 
 
 def departure_notice(purge_at: str, *, may_return: bool) -> str:
-    """Return the notice of a scheduled deletion; if `may_return`, a login before it cancels it."""
+    """Return the notice of a scheduled deletion; if `may_return`, it says how to cancel."""
     day = purge_at[:10]
     if not may_return:
         return f"Your suspended Gemini Chat account will be deleted on {day} with all its data."

@@ -12,7 +12,7 @@ from geminichat.domain.messages import REDRIVABLE
 from geminichat.errors import InvalidRequest
 
 LONGEST_GRANT = 3_660
-"""Days; a longer grant is refused as a typing error."""
+"""The most days of a grant; more are refused as a typing error."""
 MOST_PROMPTS = 1_000
 """The most prompts that one act gives back; more are refused as a typing error."""
 
@@ -133,7 +133,7 @@ class Redrive(Act, frozen=True, kw_only=True, tag="redrive"):
     """The most hours since the failure."""
 
     def __post_init__(self) -> None:
-        """Refuse a failure code whose prompts cannot be redriven."""
+        """Refuse a failure code that is not in REDRIVABLE."""
         super().__post_init__()
         if self.failure and self.failure not in REDRIVABLE:
             known = ", ".join(sorted(REDRIVABLE))
@@ -164,7 +164,7 @@ class Describe(Question, frozen=True, kw_only=True, tag="show"):
 
 
 class ListActs(Question, frozen=True, kw_only=True, tag="audit"):
-    """List the acts that concern a user, or those of a day."""
+    """List the acts that concern a user, or the acts of a day."""
 
     user_id: UserId | None = None
     day: date | None = None

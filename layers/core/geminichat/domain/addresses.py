@@ -21,7 +21,7 @@ def networks(source: str) -> list[Network]:
 
     An IPv4 address is one network; a text that is not an address belongs to the network "unknown".
     """
-    import ipaddress  # most functions count no address
+    import ipaddress  # most functions do not need it
 
     try:
         address = ipaddress.ip_address(source)

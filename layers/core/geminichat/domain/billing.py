@@ -11,10 +11,10 @@ from geminichat.domain.quota import Usage
 from geminichat.errors import PaymentProviderFailed, TooManyRequests
 
 RENEWAL_SLACK = timedelta(days=2)
-"""The time for which a period counts as paid after its end, because the next event may be late."""
+"""The time for which a period counts as paid after its end: the renewal's event may be late."""
 
 REQUESTS_PER_HOUR = 30
-"""The requests that call Stripe, per user and hour; each makes up to five calls."""
+"""Requests that call Stripe, per user and hour; each request makes up to five calls."""
 
 NONE = "none"
 """The status of a user who never had a subscription."""
@@ -142,7 +142,7 @@ def build_portal_return_url(front_end: str, origin: str) -> str:
 def parse_subscription(raw: Mapping[str, Any]) -> StripeSubscription:
     """Parse Stripe's subscription object, of the current or an older API version.
 
-    In the current version the items have the periods, in older versions the subscription.
+    In the current version the periods are on the items, in older versions on the subscription.
     """
     items = (raw.get("items") or {}).get("data") or []
     starts = [item["current_period_start"] for item in items if "current_period_start" in item]
@@ -168,8 +168,8 @@ def _parse_paid_until(
 ) -> datetime | None:
     """Return the end of the last paid period if `pause_collection` is set.
 
-    The status stays "active" then and periods continue, but their invoices are not paid. Only an
-    expanded invoice shows whether the current period was paid.
+    With `pause_collection`, the status stays "active" and periods continue, but their invoices are
+    not paid. Only an expanded invoice shows whether the current period was paid.
     """
     if not raw.get("pause_collection"):
         return None
@@ -186,8 +186,8 @@ def compute_pro_until(subscription: StripeSubscription, grace: timedelta) -> dat
     """Return the time until which a subscription grants the pro plan, or None if it grants none.
 
     While a payment is overdue, this is `grace` after the period's start. While the collection of
-    payments is paused, this is the end of the last paid period. It is never after the
-    end of the subscription. An unknown status grants no plan.
+    payments is paused, this is the end of the last paid period. The time is never after the end of
+    the subscription. An unknown status grants no plan.
     """
     if subscription.status in PAID and subscription.paid_until:
         until = subscription.paid_until

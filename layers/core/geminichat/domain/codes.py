@@ -193,7 +193,7 @@ def digest(code: str, purpose: str, identity: Identity, challenge: str, key: byt
 def find_match(
     candidates: Iterable[SentCode], otp: str, identity: Identity, keys: Mapping[str, bytes]
 ) -> SentCode | None:
-    """Return the sent code that equals the given one, or None; compares in constant time."""
+    """Return the sent code that `otp` matches, or None; compares in constant time."""
     digits = otp.replace(" ", "")
     for sent in candidates:
         key = keys.get(sent.kid)

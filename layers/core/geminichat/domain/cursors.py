@@ -1,6 +1,6 @@
 """Cursors: opaque, signed positions in lists. A forged cursor or another user's is a 400.
 
-The key is derived from the token signing key, and a cursor is valid for as long as that key.
+A cursor's key is derived from the token signing key, so both are valid for the same time.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""The deletion of an account: which resources may hold data of its user, and what happens to each.
+"""The deletion of an account: the resources that may hold the user's data, and the data's fate.
 
 A test compares FATES with the template, so that no new resource is forgotten.
 """
@@ -41,6 +41,6 @@ KEPT = (
     "Log lines without content and without your email or number, until they expire.",
     "Parts of replies for an hour; codes, counters and queued work for 14 days at most.",
     "A record of what our support did with your account and why, under the account's id.",
-    "An email or mobile number that you replaced, until 7 days after you did.",
+    "An email or mobile number that you replaced, for 7 days after its replacement.",
 )
 """The data that the answer to a request for deletion lists as kept."""

@@ -26,7 +26,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, token: str | None) -> Self | None:
-        """Return the device that a token names; None if the text has not the form of a token."""
+        """Return the device that a token names; None if the text is not in the form of a token."""
         form = r"(u_[a-z2-7]{26})\.(d_[a-z2-7]{26})\.[0-9a-f]{64}"
         found = re.fullmatch(form, token or "", re.ASCII)
         return cls(user_id=found[1], id=found[2], token=found[0]) if found else None

@@ -1,7 +1,7 @@
 """Exports: the archive of everything that an account holds, and its state as the API shows it.
 
-An archive is a zip of JSON lines, one file per kind of record. Records that the API also answers
-have the same form as there; the forms of the other records are defined here.
+An archive is a zip of JSON lines, one file per kind of record. Records that the API also returns
+have the same form as in its answers; the forms of the other records are defined here.
 """
 
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ LONGEST = timedelta(hours=1)
 
 
 class ExportStatus(StrEnum):
-    """The state of an export; only a failed one may be requested again within the day."""
+    """The state of an export; only a failed export may be requested again within the day."""
 
     PREPARING = "preparing"
     READY = "ready"
@@ -37,9 +37,9 @@ class Export(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     status: ExportStatus
     requested_at: str
     kept_until: str
-    """Until then the archive can be fetched. Unless this export failed, a new one is refused."""
+    """Until then, the archive can be fetched, and a new export is refused unless this failed."""
     size: int | None = None
-    """The bytes of a ready archive."""
+    """The size of a ready archive in bytes."""
     url: str | None = None
     """The address of a ready archive; each answer has a new address."""
     url_expires_at: str | None = None

@@ -22,7 +22,7 @@ DUMMY = (
     "$argon2id$v=19$m=19456,t=2,p=1$vQMsSVPmBwDacugbuevjuQ$"
     "u7AW6+0U/eq0H8tbqNGPwfObP7gZ9ioGmknD7w+Zsko"
 )
-"""The hash of a random password that was not kept, at the same cost as any other."""
+"""The hash of a random password that nobody knows, with the same cost as every other hash."""
 
 
 def is_match(password: str, hashed: str | None) -> bool:

@@ -13,7 +13,7 @@ class PastTurn(msgspec.Struct, frozen=True):
 
 
 CUT = "[…]\n"
-"""The mark at the beginning of a text whose beginning was cut off."""
+"""The mark at the start of a text that was cut at its start."""
 
 LEAST = 4 * len(CUT)
 """The end of a turn is sent only if it has at least this many characters."""
@@ -23,7 +23,7 @@ def select_turns(turns: Sequence[PastTurn], characters: int) -> list[PastTurn]:
     """Return the turns to send with a prompt, oldest first, of at most `characters` together.
 
     Turns that fit are sent whole, the latest first. The remaining characters go to the end of the
-    latest turn that does not fit. At least half of all characters are for the last turn.
+    latest turn that does not fit. At least half of all characters are for the room's latest turn.
     """
     kept: dict[int, PastTurn] = {}
     too_long: int | None = None

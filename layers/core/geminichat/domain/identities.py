@@ -105,7 +105,7 @@ NO_COUNTRY = "001"
 def either_of(required: dict[str, list[str]]) -> dict[str, Any]:
     """Return a JSON Schema for a body with exactly one of the keys of `required`.
 
-    The values of `required` are the fields that the body must have with each key.
+    Each value of `required` lists the fields that the body must have with that key.
     """
     return {
         "oneOf": [

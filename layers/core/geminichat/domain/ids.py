@@ -42,9 +42,9 @@ def message_seq(chatroom_id: str, text: str) -> int:
 
 
 def prompt_seq(chatroom_id: str, text: str) -> int:
-    """Return the position of a turn's prompt. Raises NotFound for an id of another form or room.
+    """Return the position of the prompt in the turn that a message id names. Raises NotFound.
 
-    The message id may be that of the prompt or of its reply: prompts have odd positions.
+    The id may be that of the prompt or of its reply: prompts have odd positions.
     """
     seq = message_seq(chatroom_id, text)
     return seq if seq % 2 else seq - 1

@@ -98,7 +98,7 @@ class Pause(Limit, frozen=True, kw_only=True):
         return self.first == self.longest
 
     def is_over(self, now: datetime) -> bool:
-        """Return whether `is_single` is true and a pause has passed since the last failure."""
+        """Return whether `is_single` is true and the pause after the last failure is over."""
         return self.is_single and self.count > self.quota and not self.wait(now)
 
     def count_failure(self, now: datetime) -> Self:

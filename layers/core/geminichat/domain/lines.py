@@ -1,4 +1,4 @@
-"""A room's line: the turns that the room shows, which are those outside its hidden ranges.
+"""A room's line: the turns that the room shows, which are all turns outside its hidden ranges.
 
 An edit or a regeneration hides the turns from a position on and adds its own turn at the end. An
 undo restores the previous line: it shows the hidden turns again and hides the later ones. So the
@@ -13,14 +13,14 @@ import msgspec
 from geminichat.errors import NothingToUndo, TooManyEdits
 
 MAX_RANGES = 50
-"""The most hidden ranges in a room; each prompt's item contains those of its time."""
+"""The most hidden ranges in a room; each prompt's item has a copy of the room's ranges."""
 
 type Range = tuple[int, int]
 """The first and the last position of a range."""
 
 
 class Hidden(msgspec.Struct, frozen=True):
-    """Hidden ranges, in order and merged: none overlaps or touches another."""
+    """Hidden ranges, in order and merged: no two ranges overlap or touch."""
 
     ranges: tuple[Range, ...] = ()
 
@@ -76,7 +76,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
         """Return the line that ends before `position`; `last` is the room's last position.
 
         If there are too many ranges, the oldest edits can no longer be undone. Raises TooManyEdits
-        if this is not enough.
+        if too many ranges remain.
         """
         edits, gone = [*self.edits, (position, last)], self.gone
         while len(edits) + len(gone) > MAX_RANGES and len(edits) > 1:

@@ -93,7 +93,7 @@ class GrowingText:
         return Piece(self._last.start + utf16_length(self._last.text), self._fresh[0])
 
     def note_stored(self, piece: Piece) -> None:
-        """Note that the next piece was stored; text may have been added meanwhile."""
+        """Note that a piece was stored; text may have been added since `next_piece`."""
         self._last = piece
         del self._fresh[0]
 
@@ -108,7 +108,7 @@ class GrowingText:
 
 
 def join(attempt: int, pieces: Sequence[Piece], start: int) -> Partial:
-    """Return an attempt's text from offset `start` on, or from its end if it is shorter.
+    """Return an attempt's text from `start` on; a `start` beyond the text is moved to its end.
 
     The first piece must begin at `start` or before.
     """

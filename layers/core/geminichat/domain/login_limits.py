@@ -19,7 +19,7 @@ refused for a day, except from devices that have logged in before (NIST SP 800-6
 
 
 def of_stranger(identity: Identity, source: str) -> list[Pause]:
-    """Return the limits of a caller without a device token."""
+    """Return the limits on wrong passwords from a caller without a device token."""
     around = networks(source)
     own = Pause(
         name="passwords",
@@ -46,7 +46,7 @@ def of_stranger(identity: Identity, source: str) -> list[Pause]:
 
 
 def of_identity(identity: Identity) -> Pause:
-    """Return the limit of an identity over all callers without a device token."""
+    """Return the limit on an identity's wrong passwords from all callers without a device token."""
     return Pause(
         name="all passwords",
         key=f"passwords:{identity.digest}",
@@ -58,7 +58,7 @@ def of_identity(identity: Identity) -> Pause:
 
 
 def of_device(device_id: str) -> list[Pause]:
-    """Return the limits of a device that has logged in before."""
+    """Return the limits on wrong passwords from a device that has logged in before."""
     return [
         Pause(
             name="passwords",
@@ -73,6 +73,6 @@ def of_device(device_id: str) -> list[Pause]:
 
 
 def of_session(session_id: str) -> list[Pause]:
-    """Return the limits of a session in which the current password is entered."""
+    """Return the limits on wrong passwords in a session, in which they confirm a change."""
     [limit] = of_device(session_id)
     return [msgspec.structs.replace(limit, quota=FREE, longest=HOUR)]

@@ -139,7 +139,7 @@ SERVICE_REFUSED = Failure(
 )
 
 REFUNDED = frozenset(failure.code for failure in (UNAVAILABLE, MODEL_RETIRED, SERVICE_REFUSED))
-"""The codes of failures whose prompts are refunded: no user can cause them at will."""
+"""The failure codes of refunded prompts; no user can cause these failures on purpose."""
 
 REDRIVABLE = REFUNDED
 """The failure codes of prompts that a redrive can queue again after the cause is fixed."""

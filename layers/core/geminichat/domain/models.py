@@ -14,7 +14,7 @@ DEFAULT = "fast"
 """The alias for rooms without a chosen model; the catalogue says which model it names."""
 
 NOTICE = timedelta(days=30)
-"""The daily check reports that a model retires this long before, if rooms may choose the model."""
+"""The daily check reports a model this long before it retires, if rooms may choose the model."""
 
 
 class Thinking(StrEnum):
@@ -55,7 +55,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     def nearest_thinking(self, level: Thinking | None) -> Thinking | None:
         """Return the level, else the next higher level that the model has, else its highest level.
 
-        Return None, so that the model decides, for no level and for a model without levels.
+        Without a level, and for a model without levels, return None: the model then decides.
         """
         if level is None or not self.thinking:
             return None
@@ -111,14 +111,14 @@ class Catalogue(msgspec.Struct, frozen=True):
     def cheapest(self, today: date) -> Model:
         """Return the model with the lowest output price among those that every plan may choose.
 
-        Retired models are left out, unless all of these are retired.
+        A retired model is returned only if all of them are retired.
         """
         open_to_all = [one for one in self.models.values() if one.plans >= set(Plan)]
         serving = [one for one in open_to_all if not one.is_retired(today)]
         return min(serving or open_to_all, key=lambda one: (one.price_out, one.price_in, one.id))
 
     def replacement(self, model: Model) -> Model | None:
-        """Return the model that replaces this one when Google no longer serves it, or None."""
+        """Return the model that replaces `model` after its retirement, or None."""
         return self.models[model.replaced_by] if model.replaced_by else None
 
     def is_open_to(self, name: str, plan: Plan, today: date) -> bool:

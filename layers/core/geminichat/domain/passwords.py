@@ -1,4 +1,4 @@
-"""Passwords: a new one must be long enough and not easily guessed."""
+"""Passwords: a new password must be long enough and not easily guessed."""
 
 from collections.abc import Set
 from typing import Annotated
@@ -45,7 +45,7 @@ def check_strength(pointer: str, password: str, *identities: str | None) -> None
 
 
 def check_uncommon(pointer: str, password: str | None, common: Set[str]) -> None:
-    """Check that a new password, if there is one, is not a common one. Raises WeakPassword."""
+    """Check that a new password is not a common one; None is allowed. Raises WeakPassword."""
     if password and not common.isdisjoint(_variations(password.strip().casefold())):
         raise WeakPassword.at({pointer: "This password is one of the most common ones"})
 
@@ -60,7 +60,7 @@ _ENDS = "0123456789 .,;:!?*#+-_@$&%"
 _ROWS = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")
 _SEQUENCES = [*_ROWS, *(row[::-1] for row in _ROWS), "qwertzuiop", "azertyuiop"]
 _SHORTEST_RUN = 3
-"""A run of neighbouring or equal characters counts from this length on."""
+"""The fewest neighbouring or equal characters that count as a run."""
 _SHORTEST_UNIT = 4
 """A password needs at least this many characters outside of runs, and before it repeats itself."""
 

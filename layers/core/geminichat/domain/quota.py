@@ -147,7 +147,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     amount: int = 0
     """Micro-dollars to reserve for the prompt that is being sent."""
     unproven: str = ""
-    """A digest of the user's unproven identity; "" for a user with a proven one or on pro."""
+    """A digest of the user's unproven identity; "" if the user has a proven one or is on pro."""
     unproven_used: int = 0
     """Prompts that were counted for this identity while it was unproven."""
     unproven_left: int = 0
@@ -247,7 +247,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
         tomorrow = times.seconds_until(self.reset_time(Limit.DAY), self.now)
         if self.has_token_limit:
             policies.append(f'"{Limit.TOKENS}";q={self.token_limit};w={DAY}')
-            if self.reached is Limit.TOKENS:  # the tokens left are unknown otherwise
+            if self.reached is Limit.TOKENS:  # else the number of tokens left is unknown
                 limits.append(f'"{Limit.TOKENS}";r=0;t={tomorrow}')
         if self.limit is not None:
             policies.append(f'"{Limit.DAY}";q={self.limit};w={DAY}')

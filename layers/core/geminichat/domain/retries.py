@@ -1,4 +1,4 @@
-"""The times at which a prompt is tried again, and the action of the sweep on an unfinished one."""
+"""The pauses between the attempts at a prompt, and the sweep's action on an unfinished prompt."""
 
 import math
 from datetime import datetime, timedelta

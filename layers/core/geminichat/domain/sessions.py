@@ -49,7 +49,7 @@ class Claims(msgspec.Struct, frozen=True):
 
 
 class OptionalCaller(Claims, frozen=True, kw_only=True):
-    """The user and the session of a token that came with a public request, expired or not."""
+    """The user and the session of a public request's access token, which may have expired."""
 
     is_expired: bool = False
 

@@ -25,7 +25,7 @@ This is the lifetime of a token and the delay of the slowest sandbox.
 
 
 class SigningKeys(msgspec.Struct, frozen=True):
-    """The keys in use: `current` names the one that signs, all of them verify."""
+    """The keys in use: `current` is the id of the key that signs, and all keys verify."""
 
     current: str
     keys: dict[str, bytes]
@@ -76,7 +76,7 @@ class StoredKeys(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
         )
 
     def removable_from(self) -> datetime | None:
-        """Return the time from which the previous key is not needed, or None if there is none."""
+        """Return the time from which the previous key is not needed, or None without one."""
         if self.previous is None or self.current_from is None:
             return None
         return times.parse(self.current_from) + LONGEST_USE

@@ -27,7 +27,7 @@ SHARD_CAP = 5 * MILLION
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
-    """The amount that is reserved for an unfinished prompt, its day and its prices."""
+    """The amount that is reserved for an unfinished prompt, with the day and the prices."""
 
     day: str
     amount: int

@@ -24,7 +24,7 @@ MAC_BYTES = 32
 
 
 PING_AFTER = timedelta(minutes=5)
-"""Clients renew connections after this time; API Gateway closes those idle for ten minutes."""
+"""Clients renew a connection after this time; API Gateway closes it after ten idle minutes."""
 
 
 class InvalidTicket(Unauthorized):
@@ -57,7 +57,7 @@ class LiveAddress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """The contents of a ticket: the session of its connection, a stage, an end and a nonce."""
+    """The contents of a ticket: a user's session, the stage, the expiry time and a nonce."""
 
     audience: str = AUDIENCE
     stage: str

@@ -21,7 +21,7 @@ def millis(moment: datetime) -> int:
 
 
 def parse(written: str) -> datetime:
-    """Return the time that a text of `text` stands for."""
+    """Parse a time that `text` wrote."""
     return datetime.fromisoformat(written)
 
 

@@ -22,7 +22,7 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def pair(
         cls, session: OpenSession, access_token: str, device_token: str, now: datetime
     ) -> "Tokens":
-        """Return the tokens with their remaining lifetimes, at most that of the session."""
+        """Return the tokens with their remaining lifetimes, which the end of the session limits."""
         moment = int(now.timestamp())
         access_until = int((session.issued_at + ACCESS_LIFETIME).timestamp())
         return cls(

@@ -12,7 +12,7 @@ from geminichat.errors import InvalidRequest, InvalidSignature, WrongMode
 TOLERANCE = 300
 """The most seconds by which Stripe's time of signing may differ from ours."""
 MAX_BODY = 256 * 1024
-"""Bytes; Stripe's events have a few thousand."""
+"""The most bytes of an event; Stripe's events have a few thousand."""
 
 CHANGES_PLAN = frozenset(
     {
@@ -41,13 +41,13 @@ class StripeEvent(msgspec.Struct, frozen=True):
     livemode: bool
     created: int
     customer_id: str | None = None
-    """The customer whose plan may have changed; None if the event changes no plan."""
+    """The customer's id if the event may change the customer's plan, else None."""
 
 
 def parse_event(
     body: bytes | None, signature: str, secrets: Sequence[str], *, live: bool, now: datetime
 ) -> StripeEvent | None:
-    """Return the event in a body that one of the secrets signed; None for another kind of object.
+    """Return the event in a body that one of the secrets signed, or None for another object.
 
     Nothing is parsed from a body that is not signed. Raises InvalidRequest, InvalidSignature,
     WrongMode.

@@ -159,7 +159,7 @@ def transport(
 
 @functools.cache
 def endpoint(service: str) -> str:
-    """Return a service's URL: the one in the environment, or else the one of AWS."""
+    """Return a service's URL from the environment, or else AWS's URL."""
     given = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
     given = given or os.environ.get("AWS_ENDPOINT_URL")
     if given:
@@ -233,7 +233,7 @@ def _mac(
 ) -> str:
     """Return the signature of a request; `headers` must be sorted by name.
 
-    Except for S3, the signature is over the path encoded once more than in the request.
+    For the signature, the path is encoded twice, except for S3.
     """
     path, _, query = url.partition("://")[2].partition("/")[2].partition("?")
     canonical = "\n".join(

@@ -1,8 +1,8 @@
-"""The clock. HTTP handlers use the request's own time instead."""
+"""The current time; HTTP handlers use the time of their request instead."""
 
 from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """Return the current time."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""One deadline for all network calls of a request, which shortens their own deadlines."""
+"""One deadline for all network calls of a request; it shortens the deadlines of single calls."""
 
 import math
 import time

@@ -1,6 +1,6 @@
 """PynamoDB on `aws_client`: one connection for all models, table names read at first use.
 
-By default, PynamoDB gives each model a connection of botocore's client, with its own TLS handshake.
+By default, each PynamoDB model has its own connection, with its own TLS handshake.
 """
 
 import functools
@@ -38,8 +38,8 @@ OUTAGES = {
 class SharedConnection(Connection):
     """A PynamoDB connection that uses our AWS client; safe to use from threads.
 
-    Raises the error that `unavailable` returns when DynamoDB does not answer or is overloaded; a
-    write may have taken effect then.
+    A call raises the error that `unavailable` returns if DynamoDB is overloaded or does not answer;
+    a write may have taken effect then.
     """
 
     def __init__(self, client: aws_client.Client, unavailable: Callable[[], Exception]) -> None:
@@ -53,7 +53,7 @@ class SharedConnection(Connection):
         return self._aws_client
 
     def dispatch(self, operation_name: str, operation_kwargs: dict[str, Any]) -> Any:
-        # PynamoDB would ask for the consumed capacity, only to log it.
+        # By default, PynamoDB requests the consumed capacity, but only logs it.
         operation_kwargs.setdefault("ReturnConsumedCapacity", "NONE")
         try:
             return super().dispatch(operation_name, operation_kwargs)

@@ -42,7 +42,7 @@ CERTIFICATES = Path(__file__).parents[2] / "certificates"
 
 
 class RequestFailed(Exception):
-    """No complete answer arrived. Only NotConnected excludes that the request took effect."""
+    """No complete answer arrived. The request may have taken effect, except for NotConnected."""
 
 
 class NotConnected(RequestFailed):
@@ -216,7 +216,7 @@ def overlap[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B
     """Return the results of two independent calls, waiting only for the longer one.
 
     `second` runs in this thread while `first` waits for the answer to its first request. Raises
-    the exception of `first`, or else that of `second`.
+    the exception of `first`, or else the exception of `second`.
     """
     other = _Overlapped(second)
     token = _overlapped.set(other)
@@ -228,7 +228,7 @@ def overlap[A, B](first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B
 
 
 class _Overlapped[T]:
-    """A call that runs after a request was sent, only once, and keeps its result."""
+    """A call that runs once, after a request was sent, and keeps its result."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call

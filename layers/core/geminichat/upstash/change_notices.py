@@ -1,4 +1,4 @@
-"""Change notices in Redis: each announces a change to a user's list of rooms, before it is written.
+"""Change notices in Redis: each announces a change to a user's list of rooms before the change.
 
 A notice drops the cached list; `room_list_cache` says when a list may be cached again.
 """

@@ -129,7 +129,7 @@ def forget(user_id: str, now: datetime) -> None:
 
 
 def _is_genuine(note: str, cached: Allowance) -> bool:
-    """Return whether a note is signed for the limit that Redis reports, and is fresh."""
+    """Return whether a note is fresh and was signed for the limit that Redis reports."""
     moment = signed_values.verify(_refusal(cached), note)
     if moment is None:
         return False
