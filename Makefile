@@ -32,7 +32,7 @@ up: setup-up local-only ## Run the whole system on this machine (PORT=8000; FRES
 chat: setup-up local-only ## Chat with the running system in the terminal
 	@$(RUN_UP) infra.local chat
 
-chaos: setup-up local-only ## Break the running system under load, and audit it (MINUTES=2, SEED=…)
+chaos: setup-up local-only ## Use the running system while parts of it fail, and audit it (MINUTES=2, SEED=…)
 	@PYTHONPATH=layers/core $(RUN_UP) infra.local chaos $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)')
 
 logs: setup-up ## Show the newest log lines (FN=ChatroomCreate for one function; STAGE=local)
@@ -53,8 +53,8 @@ local-only:
 ##@ Check and change it
 
 # End-to-end tests mostly wait, so two of three test processes run them, each with a system of its
-# own, and join the third when they are done. All other tests keep a core busy each. With ARGS there
-# is one process, which starts a few tests sooner; ARGS="-n 2 -x" has two.
+# own, and then help the third, which runs the other tests: each of these keeps a core busy. With
+# ARGS there is one process, which starts a few tests sooner; ARGS="-n 2 -x" has two.
 PROCESSES = 2
 test e2e: PROCESSES = 3
 PARALLEL = $(if $(ARGS),,-n $(PROCESSES))
@@ -62,7 +62,7 @@ PARALLEL = $(if $(ARGS),,-n $(PROCESSES))
 test: setup ## Run all tests (ARGS="tests/unit/test_api.py -k json" for some)
 	@$(RUN) pytest $(PARALLEL) $(ARGS)
 
-soak: setup ## Run what is too long for every run: random sequences, new ones each time, and complete ones
+soak: setup ## Run the long tests: new random sequences, and all sequences up to a length
 	@$(RUN) pytest tests -m soak $(ARGS)
 
 check: lint typecheck audit ## Run lint, typecheck, audit, and the faster unit and integration tests
@@ -71,7 +71,7 @@ check: lint typecheck audit ## Run lint, typecheck, audit, and the faster unit a
 unit integration e2e: setup ## Run the unit tests; also: make integration, make e2e (ARGS="-k quota"; ENGINE=dynamodb-local)
 	@$(if $(ENGINE),ENGINE=$(ENGINE)) $(RUN) pytest tests/$@ $(PARALLEL) $(ARGS)
 
-engines: setup ## Run the integration tests on both engines of the tables (ARGS="-k quota")
+engines: setup ## Run the integration tests on MiniStack and on DynamoDB Local (ARGS="-k quota")
 	@$(MAKE) integration && $(MAKE) integration ENGINE=dynamodb-local ARGS='$(PARALLEL) -m "not exhaustive and not soak" $(ARGS)'
 
 lint: setup ## Check the format, the code and the templates
@@ -96,7 +96,7 @@ bench: setup ## Measure speed, size and cost, and write BENCHMARKS.md (12 minute
 openapi: setup ## Generate openapi.json and the Postman collection from the code
 	@$(RUN_WITH_CORE) infra.openapi
 
-newman: setup-up ## Run the Postman collection's journey (URL=…; without it, on `make up`)
+newman: setup-up ## Run the journey of the Postman collection (URL=…; default: the running system)
 	@$(PYTHON) infra/setup.py --only newman
 	@url=$(or $(URL),$$($(RUN_UP) infra.local url)) && \
 	  .local/newman/node_modules/.bin/newman run functions/docs_asset/postman.json --folder Journey --bail --env-var "baseUrl=$$url"
@@ -110,7 +110,7 @@ schemathesis: setup ## Fuzz the API from its OpenAPI document (MINUTES=10, URL=�
 secrets: setup ## Store a stage's secrets in SSM without showing them (STAGE=dev)
 	@$(RUN_WITH_CORE) infra.stages.put_secrets $(or $(STAGE),dev)
 
-deploy: setup ## Show the plan, ask, and deploy a stage to AWS (STAGE=dev; YES=1 skips the question)
+deploy: setup ## Show the changes, ask, and deploy a stage to AWS (STAGE=dev; YES=1 skips the question)
 	@$(RUN_WITH_CORE) infra.stages.deploy $(or $(STAGE),dev) $(if $(YES),--yes) $(if $(ROLE),--role $(ROLE)) $(if $(REPLACE),--replace $(REPLACE))
 
 destroy: setup ## Delete a stage, except prod, with all its data from AWS (STAGE=dev)

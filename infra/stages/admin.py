@@ -1,8 +1,8 @@
 """Help a user without touching tables: `make admin ARGS="show ann@example.com" STAGE=prod`.
 
-A user is named by email, mobile number, id or Stripe customer id. Acts need a reason, which is kept
-together with your AWS identity. Invokes the stage's functions and needs nothing but their policy,
-Support (DEPLOYING.md).
+A user is named by email, mobile number, id or Stripe customer id. An act requires a reason, which
+is stored with your AWS identity. This command only invokes functions of the stage, and requires no
+more than the policy Support (DEPLOYING.md).
 """
 
 import argparse
@@ -27,14 +27,14 @@ from infra.stages.command import EXPECTED, command, parser
 from infra.stages.stage import Stage
 
 PATIENT = Config(read_timeout=70)
-"""Longer than the functions' timeouts; a retry repeats the act's id, so it happens once."""
+"""A timeout longer than the functions'. A retry has the same act id, so the act happens once."""
 VERY_PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
 """The settings for a redrive, which takes minutes."""
 
 SHOW, CHANGE = "admin-show", "admin-change"
 REDRIVE = "admin-redrive"
 OTHERS = {"delete": "admin-delete", "export": "admin-export"}
-"""The functions, by the end of their names; those of acts that need other grants by their act."""
+"""The ends of the functions' names; OTHERS has the acts that have a function of their own."""
 
 
 @command
@@ -65,23 +65,23 @@ def _answer(options: argparse.Namespace) -> Any:
 
 
 class ParserForPrograms(argparse.ArgumentParser):
-    """A parser that prints a mistake in the arguments as JSON, too."""
+    """A parser that also prints errors in the arguments as JSON."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the mistake, and exit with status 2."""
+        """Print the error as JSON and as text, and exit with status 2."""
         print_problem("usage", message)
         super().error(message)
 
 
 def print_problem(code: str, detail: str) -> None:
-    """Print an error on stdout, where a program reads: `make` writes to stderr itself."""
+    """Print an error as JSON on stdout, because `make` adds its own lines to stderr."""
     from geminichat.errors import PROBLEM_TYPE
 
     print_json({"type": PROBLEM_TYPE + code, "detail": detail})
 
 
 def print_json(answer: Any) -> None:
-    """Print an answer for programs."""
+    """Print an answer as JSON."""
     print(json.dumps(answer, indent=2, ensure_ascii=False))
 
 
@@ -97,43 +97,45 @@ def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
         made = commands.add_parser(
             name, prog=name, help=about, description=f"{about[0].upper()}{about[1:]}."
         )
-        made.add_argument("--json", action="store_true", help="print JSON for programs, errors too")
+        made.add_argument("--json", action="store_true", help="print JSON, also for errors")
         made.set_defaults(run=run, describe=describe)
         return made
 
     def add_act(name: str, about: str) -> argparse.ArgumentParser:
         made = add(name, about, act, describe_outcome)
         made.add_argument("user", help="email, mobile number, id or Stripe customer id")
-        made.add_argument("--reason", required=True, help="why; kept for good, without identities")
-        made.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        made.add_argument(
+            "--reason", required=True, help="never deleted: name no email or mobile number"
+        )
+        made.add_argument("--dry-run", action="store_true", help="only print what would happen")
         made.set_defaults(act=name)
         return made
 
-    shown = add("show", "show the state of an account, without any content", show, describe_user)
+    shown = add("show", "show the state of an account, without messages", show, describe_user)
     shown.add_argument("user", help="email, mobile number, id or Stripe customer id")
     grant = add_act("grant", "give the pro plan until a date, whatever Stripe reports")
     grant.add_argument("--until", required=True, type=end_of, metavar="DATE", help="2027-03-31")
     add_act("revoke", "end a granted pro plan")
-    give_back = add_act("give-back", "give today's prompts back")
-    give_back.add_argument("--prompts", type=int, default=1, help="how many (default: 1)")
-    add_act("end-sessions", "end every session, for example of a stolen device")
+    give_back = add_act("give-back", "return prompts to today's quota")
+    give_back.add_argument("--prompts", type=int, default=1, help="number (default: 1)")
+    add_act("end-sessions", "end all sessions, for example after a device was stolen")
     add_act("ban", "suspend an account: no login, no prompt, no live reply")
     add_act("unban", "allow a suspended account to log in again")
-    add_act("export", "collect an account's data, which its user can fetch")
+    add_act("export", "prepare an export of an account's data for its user")
     add_act("delete", "delete an account; a login within the grace period keeps it")
     redrive = add("redrive", "queue failed prompts again", redrive_prompts, describe_redrive)
-    redrive.add_argument("--failure", metavar="CODE", help="only those that failed for this reason")
-    redrive.add_argument("--hours", type=float, default=24, help="since the failure (default: 24)")
-    redrive.add_argument("--reason", required=True, help="why; kept for good")
-    redrive.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    audit = add("audit", "list the acts that concern a user, or of a day", list_acts, describe_acts)
-    audit.add_argument("user", nargs="?", help="a user; without one, the acts of --day")
+    redrive.add_argument("--failure", metavar="CODE", help="only prompts with this error code")
+    redrive.add_argument("--hours", type=float, default=24, help="hours to look back (default: 24)")
+    redrive.add_argument("--reason", required=True, help="never deleted")
+    redrive.add_argument("--dry-run", action="store_true", help="only print what would happen")
+    audit = add("audit", "list the acts on a user, or of a day", list_acts, describe_acts)
+    audit.add_argument("user", nargs="?", help="a user (default: the acts of --day)")
     audit.add_argument("--day", type=day_of, metavar="DATE", help="a UTC day (default: today)")
     return known
 
 
 def day_of(text: str) -> date:
-    """Return the day. Raises ArgumentTypeError."""
+    """Return the day in a text such as 2027-03-31. Raises ArgumentTypeError."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -141,7 +143,7 @@ def day_of(text: str) -> date:
 
 
 def end_of(text: str) -> datetime:
-    """Return the last millisecond of a UTC day, or the moment. Raises ArgumentTypeError."""
+    """Return the moment in a text, or the last one of its UTC day. Raises ArgumentTypeError."""
     with contextlib.suppress(ValueError):
         moment = datetime.fromisoformat(text)
         if len(text) > len("2027-03-31"):
@@ -159,11 +161,11 @@ def show(stage: Stage, options: argparse.Namespace) -> Any:
 
 
 def list_acts(stage: Stage, options: argparse.Namespace) -> Any:
-    """Return the acts that concern a user, or those of a day. Raises CommandError."""
+    """Return the acts on a user, or the acts of a day. Raises CommandError."""
     if options.user and options.day:
         raise CommandError("Name either a user or a day.")
     if options.user:
-        # The id of a user who was deleted names no account, but the acts are kept.
+        # An id is not looked up, because the acts on a deleted user are kept.
         is_id = re.fullmatch("u_[a-z2-7]{26}", options.user)
         user_id = options.user if is_id else get_user_id(stage, options.user)
         return ask(stage, {"ask": "audit", "userId": user_id})["acts"]
@@ -192,7 +194,7 @@ def act(stage: Stage, options: argparse.Namespace) -> Any:
 
 
 def redrive_prompts(stage: Stage, options: argparse.Namespace) -> Any:
-    """Queue failed prompts again, and return the outcome."""
+    """Queue failed prompts again, and return the outcome of each."""
     from geminichat.domain import ids
 
     request = {
@@ -207,7 +209,7 @@ def redrive_prompts(stage: Stage, options: argparse.Namespace) -> Any:
 
 
 def get_user_id(stage: Stage, named: str) -> str:
-    """Return the id of the user with this name. Raises CommandError."""
+    """Return the id of the user with this email, number or id. Raises CommandError."""
     return str(ask(stage, {"ask": "who", "named": named})["userId"])
 
 
@@ -216,19 +218,24 @@ def ask(stage: Stage, question: Mapping[str, Any]) -> Any:
 
 
 def perform(stage: Stage, function: str, request: Mapping[str, Any]) -> Any:
-    """Send an act with a proof of its operator, and return its outcome."""
+    """Send an act with a proof of the operator's identity, and return the outcome."""
     text = json.dumps(request)
     return invoke(stage, function, {"request": text, "proof": prove(text, stage.name)})
 
 
 def prove(request: str, stage: str) -> dict[str, str]:
-    """Sign a request to STS that names this process's AWS identity; clients.operators sends it."""
+    """Return the headers of a signed request to STS, which clients.operators sends.
+
+    STS's answer proves this process's AWS identity.
+    """
     from geminichat.clients import operators
     from geminichat.runtime import aws_client
 
     found = boto3.Session().get_credentials()
     if found is None:
-        raise CommandError("AWS finds no credentials here. Log in, and name the profile.")
+        raise CommandError(
+            "No AWS credentials were found. Log in, and name the profile with AWS_PROFILE."
+        )
     headers = {
         "content-type": operators.FORM,
         operators.BOUND_TO: operators.digest(request, stage),
@@ -260,7 +267,7 @@ def invoke(stage: Stage, function: str, event: Mapping[str, Any]) -> Any:
         ) from error
     result = json.loads(answer["Payload"].read())
     if answer.get("FunctionError"):
-        raise CommandError(f"{name} failed: {result.get('errorMessage')}. Its log says why.")
+        raise CommandError(f"{name} failed: {result.get('errorMessage')}. Look at its log.")
     if "error" in result:
         raise CommandError(result["message"], result["error"])
     return result["data"]
@@ -270,14 +277,14 @@ def invoke(stage: Stage, function: str, event: Mapping[str, Any]) -> Any:
 
 
 def describe_outcome(outcome: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines that report an act."""
+    """Yield the lines that describe the outcome of an act."""
     yield outcome["message"]
     if outcome["dryRun"]:
         yield "This was a dry run. Nothing was changed."
 
 
 def describe_redrive(outcome: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line per prompt, and the summary."""
+    """Yield a line per prompt, and the outcome of the redrive."""
     yield from outcome["lines"]
     if left := sum(outcome["counts"].values()) - len(outcome["lines"]):
         yield f"… and {left} more"
@@ -285,7 +292,7 @@ def describe_redrive(outcome: Mapping[str, Any]) -> Iterator[str]:
 
 
 def describe_user(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of an account."""
+    """Yield the lines that describe an account."""
     account, subscription = found["account"], found["subscription"]
     usage = account["usage"]
     yield from _table(

@@ -1,8 +1,8 @@
 """Compare the catalogue of models with Google's list: `make models`.
 
-With STAGE=dev that stage's ModelsPatch is applied. Google is asked with the key in GEMINI_API_KEY;
-without one only the dates are checked. Fails if a model that rooms may choose retires within 30
-days or is not served.
+STAGE=dev applies the ModelsPatch of that stage. Google's list is read with the key in
+GEMINI_API_KEY; without a key, only the dates are checked. The command fails if a model that rooms
+may choose retires within 30 days or is not served.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from infra.stages.command import command
 def main(arguments: list[str]) -> None:
     """Print every model. Raises CommandError with the necessary changes, if any."""
     parser = argparse.ArgumentParser(prog="make models", description=__doc__)
-    parser.add_argument("stage", nargs="?", help="a stage whose ModelsPatch is applied")
+    parser.add_argument("stage", nargs="?", help="apply the ModelsPatch of this stage")
     name = parser.parse_args(arguments).stage
     catalogue = read_catalogue(stages.read(name).parameters if name else {})
     served = list_served() if os.environ.get("GEMINI_API_KEY") else None
@@ -33,13 +33,13 @@ def main(arguments: list[str]) -> None:
         catalogue.models.keys() if served is None else served, datetime.now(UTC).date()
     )
     if served is None:
-        print("Google was not asked: set GEMINI_API_KEY to compare with its list.")
+        print("Google's list was not read: set GEMINI_API_KEY to compare with it.")
     if concerns:
         raise CommandError("\n".join(concerns))
 
 
 def read_catalogue(parameters: Mapping[str, str]) -> Catalogue:
-    """Return the catalogue with a stage's changes. Raises CommandError if they are no catalogue."""
+    """Return the catalogue with a stage's patch. Raises CommandError if the result is invalid."""
     patch = parameters.get("ModelsPatch", "").strip("'")
     try:
         return Catalogue.read(SHIPPED, json.loads(patch) if patch else None)

@@ -1,4 +1,4 @@
-"""The arguments and the exit status that all commands on a stage share."""
+"""The parser and the error handling that all commands on a stage share."""
 
 import argparse
 import functools
@@ -25,7 +25,7 @@ def parser(
     local: bool = False,
     kind: type[argparse.ArgumentParser] = argparse.ArgumentParser,
 ) -> argparse.ArgumentParser:
-    """Return the parser of `make name`; `local`: the stage may be the stack of `make up`."""
+    """Return the parser of `make NAME`. With `local`, the stage may be the stack of `make up`."""
     made = kind(prog=f"make {name}", description=about)
     stages = "`local` for the stack of `make up`, or a stage on AWS" if local else None
     made.add_argument("stage", help=stages)
@@ -35,14 +35,14 @@ def parser(
 
 
 def command(main: Command) -> Callable[[list[str]], int]:
-    """Return a function that runs a command, prints an expected error, and returns the status."""
+    """Return a function that runs a command, prints expected errors, and returns a status."""
 
     @functools.wraps(main)
     def run(arguments: list[str]) -> int:
         try:
             main(arguments)
             sys.stdout.flush()
-        except BrokenPipeError:  # a reader such as `head` has closed it
+        except BrokenPipeError:  # a reader such as `head` has closed stdout
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141  # as after SIGPIPE
         except EXPECTED as error:

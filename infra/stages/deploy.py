@@ -1,9 +1,9 @@
 """Deploy a stage to AWS: `make deploy STAGE=dev`.
 
-Checks that the stage has all settings and secrets, builds, shows CloudFormation's change set, asks
-for confirmation, and deploys. YES=1 skips the question, as in CI; ROLE=arn:… makes CloudFormation
-assume that role (infra/pipeline-role.yaml). A change that would replace or remove a table, a
-queue or a bucket is refused unless REPLACE names it.
+The command checks that the stage has all settings and secrets, builds, shows CloudFormation's
+change set, asks for confirmation, and deploys. YES=1 skips the question, as in CI; ROLE=arn:… makes
+CloudFormation assume that role (infra/pipeline-role.yaml). A change that would replace or remove a
+table, a queue or a bucket is refused unless REPLACE names the resource.
 """
 
 import os
@@ -25,11 +25,11 @@ BUILT = ROOT / ".aws-sam" / "build" / "template.yaml"
 
 @command
 def main(arguments: list[str]) -> None:
-    """Deploy a stage and print where it answers."""
+    """Deploy a stage and print its addresses."""
     known = parser("deploy", __doc__)
     known.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     known.add_argument("--role", metavar="ARN", help="the role that CloudFormation assumes")
-    known.add_argument("--replace", default="", help="resources that may be replaced, as A,B")
+    known.add_argument("--replace", default="", help="logical ids that may be replaced, as A,B")
     options = known.parse_args(arguments)
     stage = stages.connect(options.stage)
     check(stage)
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
     try:
         sam("deploy", *common, *unasked)
     except CommandError as error:
-        raise CommandError(explanation(stage, error, newest)) from error
+        raise CommandError(explain(stage, error, newest)) from error
     finally:
         if stack.status(stacks, stage.stack) not in (None, "ROLLBACK_COMPLETE"):
             stack.protect(stacks, stage.stack)
@@ -71,15 +71,15 @@ def check_changes(stage: Stage, arguments: Sequence[str], replaceable: Sequence[
             stacks.delete_change_set(ChangeSetName=change_set)
 
 
-def explanation(stage: Stage, error: CommandError, newest: str) -> str:
-    """Return the failure of a deployment that began after an event, and the next step."""
+def explain(stage: Stage, error: CommandError, newest: str) -> str:
+    """Return why a deployment that began after the event `newest` failed, and the next step."""
     stacks = boto3.client("cloudformation")
     state = stack.status(stacks, stage.stack)
     failure = stack.failure(stacks, stage.stack, newest) if state else None
     if failure is None:
         return str(error)
     now = {
-        "ROLLBACK_COMPLETE": "Everything that it had created is deleted.",
+        "ROLLBACK_COMPLETE": "All resources that it had created were deleted.",
         "UPDATE_ROLLBACK_COMPLETE": "The stage is as it was before.",
     }
     return (
@@ -103,13 +103,13 @@ def check(stage: Stage) -> None:
 
 
 def sam(*arguments: str, quiet: bool = False) -> None:
-    """Run the SAM CLI on this terminal, `quiet` unless it fails. Raises CommandError if it does."""
+    """Run the SAM CLI. With `quiet`, print its output only after a failure. Raises CommandError."""
     path = os.pathsep.join([str(TOOLS / "bin"), os.environ.get("PATH", os.defpath)])
     env = os.environ | {"PATH": path, "SAM_CLI_TELEMETRY": "0"}
     done = subprocess.run([SAM, *arguments], cwd=ROOT, env=env, capture_output=quiet, text=True)
     if done.returncode:
         print(done.stdout or "", done.stderr or "", flush=True)
-        raise CommandError(f"sam {arguments[0]} failed; its output above says why.")
+        raise CommandError(f"sam {arguments[0]} failed; the output above has the reason.")
 
 
 def summary(stage: Stage, outputs: dict[str, str]) -> str:

@@ -15,11 +15,13 @@ from infra.stages.stage import Stage
 
 @command
 def main(arguments: list[str]) -> None:
-    """Print the newest lines, oldest first."""
+    """Print the newest log lines of a stage, oldest first."""
     known = parser("logs", __doc__)
     known.add_argument("function", nargs="?", help="logical id of a function (default: all)")
-    known.add_argument("-n", type=int, default=50, metavar="LINES", help="how many (default: 50)")
-    known.add_argument("--minutes", type=int, default=15, help="how far back (default: 15)")
+    known.add_argument(
+        "-n", type=int, default=50, metavar="LINES", help="number of lines (default: 50)"
+    )
+    known.add_argument("--minutes", type=int, default=15, help="minutes to look back (default: 15)")
     options = known.parse_args(arguments)
     stage = stages.connect(options.stage)
     functions = stages.resources(stage, "AWS::Lambda::Function")

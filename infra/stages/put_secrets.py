@@ -1,8 +1,9 @@
 """Store a stage's secrets in SSM: `make secrets STAGE=dev`. No value is ever shown or logged.
 
-Each secret is read without an echo; Enter keeps the stored value. Without a terminal they are read
-from the environment: UPSTASH_TOKEN, GEMINI_API_KEY, STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET. The
-keys that sign tokens are created here, once; `make rotate-keys` replaces them.
+Each secret is read without an echo; Enter keeps the stored value. Without a terminal, the secrets
+are read from the environment: UPSTASH_TOKEN, GEMINI_API_KEY, STRIPE_SECRET_KEY,
+STRIPE_WEBHOOK_SECRET. The first run also creates the key that signs tokens; `make rotate-keys`
+replaces it.
 """
 
 import getpass
@@ -35,13 +36,13 @@ class Secret:
     name: str
     variable: str
     pattern: str
-    """The pattern of a whole value; most wrong pastes do not match it."""
+    """The pattern of the whole value, which rejects most mistakes."""
     where: str
     required: bool = True
 
 
 type Ask = Callable[[Secret, bool], str]
-"""Returns a secret, "" for none; its second argument says whether one is stored."""
+"""A function that returns a secret, or "". Its second argument: whether the secret is stored."""
 
 SECRETS = [
     Secret(
@@ -71,7 +72,7 @@ SECRETS = [
 
 @command
 def main(arguments: list[str]) -> None:
-    """Ask for each secret and store it at once, so that an interrupted run keeps those entered."""
+    """Ask for each secret and store it at once, so that an interrupted run loses none."""
     stage = stages.connect(parser("secrets", __doc__).parse_args(arguments).stage)
     ask = _prompt if sys.stdin.isatty() else _read_environment
     for line in store(boto3.client("ssm"), stage, ask):
@@ -79,10 +80,9 @@ def main(arguments: list[str]) -> None:
 
 
 def store(ssm: "SSMClient", stage: Stage, ask: Ask) -> Iterator[str]:
-    """Store the answer of `ask` for each secret, unless it is ""; yield what was done.
+    """Store the answer of `ask` for each secret, unless it is ""; yield a line per secret.
 
-    Raises CommandError for a value that cannot be right, and at the end if a required secret is
-    missing.
+    Raises CommandError for an invalid value, and at the end if a required secret is missing.
     """
     known = list_stored(ssm, stage)
     if SIGNING_KEYS not in known:
@@ -106,7 +106,7 @@ def store(ssm: "SSMClient", stage: Stage, ask: Ask) -> Iterator[str]:
 
 
 def check(secret: Secret, value: str, stage: Stage) -> None:
-    """Raise CommandError if the value cannot be right; the error does not contain the value."""
+    """Raise CommandError if the value is not valid; the message does not contain the value."""
     if not re.fullmatch(secret.pattern, value):
         raise CommandError(f"That is not a {secret.name}. Find it in {secret.where}.")
     if stage.name == "prod" and "_test_" in value[:12]:
@@ -129,7 +129,7 @@ def list_stored(ssm: "SSMClient", stage: Stage) -> set[str]:
 
 
 def _prompt(secret: Secret, is_stored: bool) -> str:
-    otherwise = "keep the stored one" if is_stored else "skip it for now"
+    otherwise = "keep the stored secret" if is_stored else "skip this secret"
     print(f"\n{secret.name}: {secret.where}")
     return getpass.getpass(f"  (not shown; press Enter to {otherwise}) ")
 

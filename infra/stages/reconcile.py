@@ -1,7 +1,7 @@
 """Compare every subscription with Stripe now, instead of at night: `make reconcile`.
 
-Invokes the stage's own function, with that function's grants and secrets, and prints what changed
-for which user. It may be run at any time and any number of times.
+The command invokes the function SubscriptionReconcile of the stage, which has the grants and the
+secrets, and prints each change with its user. It may be run at any time and any number of times.
 """
 
 import json
@@ -17,12 +17,12 @@ from infra.stages.command import command, parser
 
 FUNCTION = "SubscriptionReconcile"
 PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
-"""Longer than the function's timeout; a retry would only run it twice."""
+"""A timeout longer than the function's, and no retry, which would run the function twice."""
 
 
 @command
 def main(arguments: list[str]) -> None:
-    """Reconcile a stage and print what changed."""
+    """Compare a stage's subscriptions with Stripe, and print each change."""
     known = parser("reconcile", __doc__, local=True)
     known.add_argument("--dry-run", action="store_true", help="only print what would change")
     options = known.parse_args(arguments)

@@ -1,11 +1,11 @@
-"""Add to a build what `sam build` leaves out: byte-code of functions, and a parameter digest.
+"""Add byte-code and a digest of the parameters to a build of SAM.
 
-SAM copies a function's folder as it is, and Lambda cannot write into it: without byte-code, every
-cold start compiles the handler again.
+SAM copies a function's folder without byte-code, and Lambda cannot write to the folder: without
+this step, every cold start would compile the handler again.
 
-The digest changes when a parameter does. SAM publishes a new version of a function only when its
-code or its text in the template changes, and a parameter's new value changes neither: the alias
-would stay on the version with the old value.
+SAM publishes a new version of a function only if the function's code or its text in the template
+changes. The new value of a parameter changes neither, and the alias would stay on the version with
+the old value. So each function has the digest, which changes with every parameter.
 """
 
 import compileall
@@ -18,7 +18,7 @@ from py_compile import PycInvalidationMode
 from infra.template import load
 
 MARK = "PARAMETERS_DIGEST"
-"""The variable of every function that holds the digest."""
+"""The environment variable that holds the digest in every function."""
 
 
 def compile_functions(built: Path) -> None:
@@ -34,7 +34,7 @@ def compile_functions(built: Path) -> None:
 
 
 def stamp(template: Path, parameters: Mapping[str, str]) -> None:
-    """Write a digest of all parameters, defaults included, into a built template."""
+    """Write the digest of all parameters, including defaults, to a built template."""
     declared = load(template)["Parameters"]
     values = {name: str(spec.get("Default", "")) for name, spec in declared.items()}
     values.update(parameters)

@@ -1,8 +1,8 @@
 """Restore tables of a stage to an earlier moment: `make restore`.
 
-Point-in-time recovery restores a table under another name, without indexes. The differences
-are then written into the stage's own table, and the copy is deleted. Stop the stage before, and
-reconcile it afterwards: RUNBOOK.md, "Backup and restore". An interrupted run may be repeated.
+Point-in-time recovery restores a table as a copy with another name, without indexes. This command
+then writes the differences to the stage's own table, and deletes the copy. Stop the stage before,
+and reconcile it afterwards: RUNBOOK.md, "Backup and restore". An interrupted run may be repeated.
 """
 
 import argparse
@@ -31,17 +31,17 @@ NOT_WITH_ALL = {
     "PurgesTable",
     "StripeEventsTable",
 }
-"""Tables that are restored only if they are named: their items expire within days, guard a secret,
-record the acts of operators, or (purges) list the users who still have to be deleted."""
+"""Tables that are restored only if an argument names them: their items expire within days, protect
+a secret, record the acts of operators, or (purges) list the users who are still to be deleted."""
 
 BATCH = 100
-"""Keys of a BatchGetItem."""
+"""The most keys in one BatchGetItem."""
 PATIENCE = {"Delay": 20, "MaxAttempts": 3 * 60 * 24}
 """A restore takes twenty minutes, or hours for a large table."""
 
 
 class Differences(NamedTuple):
-    """The numbers of items of a table that differ from the earlier moment."""
+    """The numbers of a table's items that were changed, deleted and added since a moment."""
 
     changed: int
     deleted: int
@@ -53,16 +53,16 @@ class Differences(NamedTuple):
 
 @command
 def main(arguments: list[str]) -> None:
-    """Restore the tables after a confirmation, and print how each differed."""
+    """Restore the tables after a confirmation, and print the differences of each."""
     known = parser("restore", __doc__)
     known.add_argument("moment", type=parse_moment, help="such as 2026-11-25T12:00:00Z")
-    known.add_argument("tables", nargs="*", help="such as ChatroomsTable; without one, all")
+    known.add_argument("tables", nargs="*", help="logical ids (default: tables with lasting data)")
     known.add_argument("--dry-run", action="store_true", help="only print the differences")
-    known.add_argument("--yes", action="store_true", help="do not ask")
+    known.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     options = known.parse_args(arguments)
     stage = stages.connect(options.stage)
     tables = choose(stages.resources(stage, "AWS::DynamoDB::Table"), options.tables)
-    print(f"{', '.join(tables)}: back to {options.moment:%Y-%m-%d %H:%M:%S} UTC.")
+    print(f"Tables: {', '.join(tables)}. Moment: {options.moment:%Y-%m-%d %H:%M:%S} UTC.")
     if not (options.dry_run or options.yes) and input("Is the stage stopped? [y/N] ") != "y":
         raise CommandError("Nothing was changed. RUNBOOK.md says how to stop a stage.")
     restore(list(tables.values()), options.moment, print, dry_run=options.dry_run)
@@ -80,7 +80,7 @@ def parse_moment(text: str) -> datetime:
 
 
 def choose(names: dict[str, str], chosen: Sequence[str]) -> dict[str, str]:
-    """Return the tables' names by logical id: the chosen ones, or all that hold lasting data.
+    """Return the names of the chosen tables by logical id; without a choice, those to restore.
 
     Raises CommandError.
     """
@@ -92,9 +92,9 @@ def choose(names: dict[str, str], chosen: Sequence[str]) -> dict[str, str]:
 def restore(
     tables: Sequence[str], moment: datetime, show: Callable[[str], Any], *, dry_run: bool = False
 ) -> dict[str, Differences]:
-    """Restore tables to a moment in the past, and return what that changed in each of them.
+    """Restore tables to a moment in the past, and return the differences of each table.
 
-    A dry run changes nothing, and keeps the copies for the run that follows it.
+    A dry run changes nothing, and keeps the copies for a later run.
     """
     dynamodb = boto3.client("dynamodb")
     copies = {table: _start(table, moment) for table in tables}
@@ -109,7 +109,7 @@ def restore(
 
 
 def _start(table: str, moment: datetime) -> str:
-    """Start to restore a table under another name, unless an earlier run did; return that name."""
+    """Start to restore a table as a copy, unless an earlier run has; return the copy's name."""
     copy = f"{table[:230]}-at-{moment:%Y%m%dT%H%M%SZ}"
     try:
         boto3.client("dynamodb").restore_table_to_point_in_time(
@@ -126,7 +126,7 @@ def _start(table: str, moment: datetime) -> str:
 
 
 def _copy(source: str, target: str, *, dry_run: bool) -> Differences:
-    """Make the items of a table equal to those of another, and return the differences."""
+    """Make the items of `target` equal to those of `source`, and return the differences."""
     table = boto3.resource("dynamodb").Table(target)
     names = [key["AttributeName"] for key in table.key_schema]
 

@@ -1,7 +1,7 @@
 """Replace the signing key of a stage, one of two steps per run: `make rotate-keys`.
 
-The first run adds a key, which signs tokens ten minutes later, when every sandbox has read it. The
-second run, once every token of the old key has expired, removes the old key; before that, it
+The first run adds a key, which signs tokens from ten minutes later on, when every sandbox has read
+it. The second run removes the old key once every token that it signed has expired; before that, it
 changes nothing. No key is ever printed.
 """
 
@@ -24,12 +24,12 @@ KEY_BYTES = 32
 
 
 class TooEarly(CommandError):
-    """The old key is still needed."""
+    """The old key cannot be removed yet."""
 
 
 @command
 def main(arguments: list[str]) -> None:
-    """Take the step that is due and print it."""
+    """Take the step that is due, and print a sentence about it."""
     options = parser("rotate-keys", __doc__, local=True).parse_args(arguments)
     stage = stages.connect(options.stage, options.data_folder)
     ssm, name = boto3.client("ssm"), f"{stage.secrets_path}/signing-keys"
@@ -43,9 +43,9 @@ def main(arguments: list[str]) -> None:
 
 
 def step(ssm: "SSMClient", name: str, now: datetime) -> str:
-    """Take the step that is due at `now`, or create the first key; return what was done.
+    """Take the step that is due at `now`, or create the first key; return a sentence about it.
 
-    Raises TooEarly.
+    Raises TooEarly if the old key is still needed.
     """
     kid, key = secrets.token_hex(4), secrets.token_bytes(KEY_BYTES)
     try:

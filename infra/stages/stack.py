@@ -1,7 +1,7 @@
-"""A stage's stack in CloudFormation: the reason of a failure, and resources not to be replaced.
+"""A stage's stack in CloudFormation: its state, its failures, and the protection of its data.
 
-An update replaces a table whose key or local index has changed: the functions would start on an
-empty one. The same is true of a queue that becomes another kind, and of a bucket.
+CloudFormation replaces a table if its key or a local index changes, and the functions would start
+with an empty table. Some changes also replace a queue or a bucket.
 """
 
 import json
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
 HOLD_DATA = ["AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue"]
-"""The types of resources that are not replaced and not removed."""
+"""The types of resources with data: a deployment must not replace or remove them."""
 
 FIXED = ("KeySchema", "LocalSecondaryIndexes")
-"""Properties of a table that only a new table can have: CloudFormation would replace it."""
+"""Properties that a table cannot change: for a new value, CloudFormation replaces the table."""
 
 STARTED = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS")
 STUCK = ("DELETE_FAILED", "ROLLBACK_FAILED", "UPDATE_ROLLBACK_FAILED")
@@ -27,7 +27,7 @@ STUCK = ("DELETE_FAILED", "ROLLBACK_FAILED", "UPDATE_ROLLBACK_FAILED")
 
 
 def status(stacks: "CloudFormationClient", name: str) -> str | None:
-    """Return the state of a stack; None if there is none, or only a change set for one."""
+    """Return the state of a stack, or None if it does not exist or only has a change set."""
     try:
         [stack] = stacks.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
@@ -45,7 +45,7 @@ def newest_event(stacks: "CloudFormationClient", name: str) -> str:
 
 
 def failure(stacks: "CloudFormationClient", name: str, after: str = "") -> str | None:
-    """Return why the last change of a stack failed, or None if it did not.
+    """Return why the last change of a stack failed, or None if it did not fail.
 
     With `after`, ignore changes that began before the event with this id.
     """
@@ -63,7 +63,8 @@ def failure(stacks: "CloudFormationClient", name: str, after: str = "") -> str |
 def delete_if_creation_failed(stacks: "CloudFormationClient", name: str) -> Iterator[str]:
     """Delete the empty stack that a failed first deployment leaves, and yield each step.
 
-    CloudFormation cannot update such a stack. Raises CommandError if it cannot delete it either.
+    CloudFormation cannot update such a stack. Raises CommandError for a stack that a person must
+    repair.
     """
     state = status(stacks, name)
     if state in STUCK:
@@ -73,7 +74,7 @@ def delete_if_creation_failed(stacks: "CloudFormationClient", name: str) -> Iter
         )
     if state == "ROLLBACK_COMPLETE":
         yield f"The first deployment of {name} failed: {failure(stacks, name)}"
-        yield "Everything that it had created is deleted. Deleting the empty stack too …"
+        yield "All resources that it had created were deleted. Deleting the empty stack …"
         stacks.delete_stack(StackName=name)
         stacks.get_waiter("stack_delete_complete").wait(StackName=name)
 
@@ -82,7 +83,7 @@ def delete_if_creation_failed(stacks: "CloudFormationClient", name: str) -> Iter
 
 
 def policy(replaceable: Sequence[str] = ()) -> str:
-    """Return the stack policy that denies replacing and removing data, except these resources."""
+    """Return the stack policy that protects resources with data, except the `replaceable` ones."""
     denied = [f"LogicalResourceId/{name}" for name in replaceable]
     every = {"Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*"}
     forbidden = {
@@ -96,7 +97,7 @@ def policy(replaceable: Sequence[str] = ()) -> str:
 
 
 def protect(stacks: "CloudFormationClient", name: str, replaceable: Sequence[str] = ()) -> None:
-    """Set the stack policy, unless it is set. A pipeline may not set it, so it cannot lift it."""
+    """Set the stack policy unless it is set already: a pipeline has no grant to change it."""
     required = policy(replaceable)
     current = stacks.get_stack_policy(StackName=name).get("StackPolicyBody")
     if current is None or json.loads(current) != json.loads(required):
@@ -112,15 +113,15 @@ def change_sets(stacks: "CloudFormationClient", name: str) -> set[str]:
 def refuse_data_loss(
     stacks: "CloudFormationClient", change_set: str, replaceable: Sequence[str] = ()
 ) -> None:
-    """Raise CommandError if a change set replaces or removes data, except in these resources."""
+    """Raise CommandError if a change set replaces or removes data, except `replaceable` ones."""
     pages = stacks.get_paginator("describe_change_set").paginate(ChangeSetName=change_set)
     changes = [each["ResourceChange"] for page in pages for each in page["Changes"]]
     found = {name: why for name, why in _losses(changes) if name not in replaceable}
     if found:
         lines = "\n".join(f"  {name}: {why}" for name, why in found.items())
         raise CommandError(
-            "Nothing was deployed, because the functions would start on empty resources, without "
-            f"the data that these hold now:\n{lines}\n"
+            "Nothing was deployed, because the functions would start with empty resources and lose "
+            f"the data in these:\n{lines}\n"
             'DEPLOYING.md, "A table that must be replaced", says how to keep the data. '
             f"Then deploy with REPLACE={','.join(found)}"
         )
@@ -131,7 +132,7 @@ def _losses(changes: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
         if change["ResourceType"] not in HOLD_DATA:
             continue
         if change["Action"] == "Remove":
-            yield change["LogicalResourceId"], "is not in the template any more"
+            yield change["LogicalResourceId"], "is no longer in the template"
             continue
         targets = [detail["Target"] for detail in change["Details"]]
         names = dict.fromkeys(target.get("Name", target["Attribute"]) for target in targets)

@@ -33,12 +33,12 @@ class Stage:
 
     @property
     def secrets_path(self) -> str:
-        """The prefix of its secrets' names in SSM."""
+        """The prefix of the names of the stage's secrets in SSM."""
         return f"/geminichat/{self.name}"
 
 
 def read(name: str, samconfig: Path = SAMCONFIG) -> Stage:
-    """Return a stage. Raises CommandError if samconfig has none of that name."""
+    """Return a stage. Raises CommandError if samconfig.toml has no valid stage of this name."""
     config = tomllib.loads(samconfig.read_text())
     stages = {
         section: settings["deploy"]["parameters"]
@@ -56,7 +56,7 @@ def read(name: str, samconfig: Path = SAMCONFIG) -> Stage:
         raise CommandError(
             f'In samconfig.toml, [{name}.deploy.parameters] must contain "Stage={name}".'
         )
-    if settings["stack_name"] != f"geminichat-{name}":  # roles name resources by it
+    if settings["stack_name"] != f"geminichat-{name}":  # roles use this name
         raise CommandError(
             f"In samconfig.toml, [{name}.deploy.parameters] must contain "
             f'stack_name="geminichat-{name}".'
@@ -65,11 +65,10 @@ def read(name: str, samconfig: Path = SAMCONFIG) -> Stage:
 
 
 def connect(name: str, data_folder: Path | None = None) -> Stage:
-    """Return a stage after pointing this process at its AWS, which is printed.
+    """Connect this process to the AWS account and region of a stage, and return the stage.
 
-    From here on boto3, SAM and our own AWS client use the same account and region. The stage
-    `local` is the stack that runs in the data folder, for commands that have one. Raises
-    CommandError.
+    Prints the account and the region, which boto3, SAM and our own AWS client use from now on. With
+    a data folder, the stage `local` is the stack that runs there. Raises CommandError.
     """
     if data_folder and name == LOCAL:
         stack = running.get(data_folder)
@@ -105,7 +104,7 @@ def outputs(stage: Stage) -> dict[str, str] | None:
 
 
 def resources(stage: Stage, kind: str = "") -> dict[str, str]:
-    """Return the physical ids of the stack's resources, all or of one type, by logical id.
+    """Return the physical ids of the stack's resources (all, or of one type) by logical id.
 
     Raises CommandError if there is no stack.
     """

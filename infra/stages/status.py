@@ -13,12 +13,12 @@ from infra.stages import stage as stages
 from infra.stages.command import command, parser
 
 PATIENCE = 35.0
-"""Seconds; longer than API Gateway waits for a function."""
+"""Seconds to wait for an answer: API Gateway waits for a function for 30."""
 
 
 @command
 def main(arguments: list[str]) -> None:
-    """Print the state of a stage. Raises CommandError if it is not deployed."""
+    """Print the state of a stage. Raises CommandError if the stage is not deployed."""
     stage = stages.connect(parser("status", __doc__).parse_args(arguments).stage)
     outputs = stages.outputs(stage)
     if outputs is None:

@@ -157,7 +157,7 @@ OTHER_KEY = RETAINED.replace("AttributeName: id", "AttributeName: other")
     [
         (OTHER_KEY, "because of .*KeySchema"),
         (WITH_DAY.rstrip() + INDEX, "because of .*LocalSecondaryIndexes"),
-        (RETAINED.replace("Kept:", "Renamed:"), "is not in the template any more"),
+        (RETAINED.replace("Kept:", "Renamed:"), "is no longer in the template"),
     ],
     ids=["key", "local index", "removed"],
 )
@@ -218,9 +218,9 @@ def test_a_failed_first_deployment_is_explained_and_its_empty_stack_is_deleted(
         )
     assert stack.status(stacks, stage.stack) == "ROLLBACK_COMPLETE"
 
-    explained = deploy.explanation(stage, CommandError("sam deploy failed"), "")
+    explained = deploy.explain(stage, CommandError("sam deploy failed"), "")
     assert explained.startswith("The deployment failed: Broken: ")
-    assert "Everything that it had created is deleted." in explained
+    assert "All resources that it had created were deleted." in explained
 
     lines = list(stack.delete_if_creation_failed(stacks, stage.stack))
     assert lines[0].startswith(f"The first deployment of {stage.stack} failed: Broken: ")

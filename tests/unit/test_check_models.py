@@ -71,7 +71,7 @@ def test_without_a_key_only_the_dates_are_checked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert check_models.main([]) == 0
-    assert "Google was not asked" in capsys.readouterr().out
+    assert "Google's list was not read" in capsys.readouterr().out
     soon = datetime.now(UTC).date().isoformat()
     patch = f'{{"models": {{"gemini-3.6-flash": {{"retires": "{soon}"}}}}}}'
     stage = Stage("dev", "geminichat-dev", {"Stage": "dev", "ModelsPatch": f"'{patch}'"})

@@ -17,7 +17,7 @@ def test_the_shown_error_is_the_text_after_the_last_error_marker() -> None:
     )
 
 
-def test_output_without_an_error_is_cut_to_one_line() -> None:
+def test_output_without_an_error_marker_is_shown_as_one_line() -> None:
     assert error_in("Traceback\nValueError: x\n") == "Traceback ValueError: x"
     assert error_in("") == "it printed nothing"
     assert len(error_in("Error: " + "word " * 1000)) <= LONGEST_ERROR

@@ -47,14 +47,16 @@ def test_the_description_of_a_killed_run_is_ignored_and_deleted(folder: DataFold
         assert not (folder.path / "stack.json").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_named_with_the_reason(tmp_path: Path) -> None:
+def test_the_error_names_a_data_folder_that_cannot_be_written_and_the_reason(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "file").write_text("")
     says = f"The data folder {tmp_path}/file/data cannot be written: Not a directory. Change its"
     with pytest.raises(CommandError, match=says), DataFolder(tmp_path / "file/data").lock():
         pass
 
 
-def test_a_second_run_is_refused_with_the_address_of_the_first(folder: DataFolder) -> None:
+def test_a_second_make_up_is_refused_with_the_address_of_the_first(folder: DataFolder) -> None:
     with folder.lock():
         with pytest.raises(CommandError, match=rf"still starting \(process {os.getpid()}\)"):
             folder.lock().__enter__()

@@ -1,4 +1,4 @@
-"""The routes and CORS rules in the processed template, which MiniStack leaves out."""
+"""The routes and CORS rules in the processed template, which MiniStack ignores."""
 
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ def operation(function: str) -> dict[str, Any]:
     return {"x-amazon-apigateway-integration": {"type": "aws_proxy", "uri": uri}}
 
 
-def test_a_route_may_lead_to_an_alias() -> None:
+def test_a_route_to_an_alias_has_the_aliass_logical_id() -> None:
     integration = {"uri": {"Fn::Sub": f"{URI}${{ChatroomListAliaslive}}/invocations"}}
     body = {"paths": {"/chatroom": {"get": {"x-amazon-apigateway-integration": integration}}}}
     assert routes_of(body) == {"GET /chatroom": "ChatroomListAliaslive"}
 
 
-def test_each_route_leads_to_its_function() -> None:
+def test_each_route_has_the_logical_id_of_its_function() -> None:
     body = {
         "paths": {
             "/chatroom": {"get": operation("ChatroomList"), "post": operation("ChatroomCreate")},
@@ -48,7 +48,7 @@ def test_a_template_without_cors_rules_gives_the_api_no_cors_rules() -> None:
     assert cors_of({"paths": {}}) == {}
 
 
-def test_only_declared_parameters_are_passed(tmp_path: Path) -> None:
+def test_parameters_that_the_template_does_not_declare_are_left_out(tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     template.write_text("Parameters:\n  Stage: {Type: String}\nResources:\n  A: !Ref Stage\n")
     assert select_declared(template, {"Stage": "local", "StripeEndpoint": "x"}) == {

@@ -102,7 +102,7 @@ async def test_a_killed_emulator_restores_every_write_exactly_once(
 
 
 @in_loop
-async def test_faults_of_calls_happen_as_often_as_requested(
+async def test_a_fault_of_the_emulated_aws_happens_as_often_as_requested(
     folder: DataFolder, aws: running.Aws
 ) -> None:
     dynamodb, sqs = aws.client("dynamodb", ONCE), aws.client("sqs", ONCE)
@@ -149,7 +149,7 @@ HANDLER = "def handler(event, context):\n    return {!r}\n"
     ("function", "code"), [("EchoWord-1A2B", "echo_word"), ("admin-echo", "admin_echo")]
 )
 @in_loop
-async def test_saved_code_of_a_function_is_live_within_five_seconds(
+async def test_saved_code_of_a_function_runs_within_five_seconds(
     function: str, code: str, folder: DataFolder, aws: running.Aws, tmp_path: Path
 ) -> None:
     source = tmp_path / "checkout" / "functions" / code / "app.py"

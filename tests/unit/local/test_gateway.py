@@ -1,4 +1,4 @@
-"""The front forwards requests unchanged, and has API Gateway's limits."""
+"""The front forwards requests unchanged, and enforces API Gateway's limits."""
 
 import asyncio
 import json
@@ -125,7 +125,9 @@ def test_the_front_adds_only_forwarding_headers(front: httpx.Client, behind: Beh
     assert names == {"host", "content-length", "x-forwarded-for", "x-forwarded-proto"}
 
 
-def test_repeated_headers_stay_repeated(front: httpx.Client, behind: Behind) -> None:
+def test_repeated_headers_of_a_response_are_forwarded_unchanged(
+    front: httpx.Client, behind: Behind
+) -> None:
     front.get("/", headers=[("x-many", "a"), ("x-many", "b")])
     assert [value for name, value in behind.seen[0]["headers"] if name == "x-many"] == ["a", "b"]
 
@@ -143,13 +145,13 @@ def test_ministacks_own_headers_are_removed(front: httpx.Client, behind: Behind)
     assert "x-amzn-requestid" not in answer.headers
 
 
-def test_a_compressed_response_stays_compressed(front: httpx.Client, behind: Behind) -> None:
+def test_a_compressed_response_is_forwarded_unchanged(front: httpx.Client, behind: Behind) -> None:
     behind.answer = web.Response(body=b"not really gzip", headers={"content-encoding": "gzip"})
     with front.stream("GET", "/") as answer:
         assert b"".join(answer.iter_raw()) == b"not really gzip"
 
 
-def test_ten_megabytes_are_accepted_and_one_byte_more_is_too_large(
+def test_a_body_of_ten_megabytes_is_accepted_and_a_larger_body_is_a_413(
     front: httpx.Client, behind: Behind
 ) -> None:
     assert front.post("/", content=b"x" * MAX_BODY).status_code == 200
@@ -159,7 +161,7 @@ def test_ten_megabytes_are_accepted_and_one_byte_more_is_too_large(
     assert len(behind.seen) == 1
 
 
-def test_a_function_that_raises_is_an_internal_server_error(
+def test_an_exception_in_a_function_is_answered_with_500(
     front: httpx.Client, behind: Behind
 ) -> None:
     raised = {"errorMessage": "secret detail", "errorType": "Runtime.Error"}
@@ -169,20 +171,22 @@ def test_a_function_that_raises_is_an_internal_server_error(
     assert answer.json() == {"message": "Internal Server Error"}
 
 
-def test_a_502_that_a_function_answers_is_passed_on(front: httpx.Client, behind: Behind) -> None:
+def test_a_502_that_a_function_answers_is_forwarded_unchanged(
+    front: httpx.Client, behind: Behind
+) -> None:
     problem = {"title": "Payment provider", "status": 502}
     behind.answer = web.Response(status=502, body=json.dumps(problem).encode())
     assert front.get("/").json() == problem
 
 
-def test_a_timeout_is_a_503(front: httpx.Client, behind: Behind) -> None:
+def test_a_request_that_times_out_is_answered_with_503(front: httpx.Client, behind: Behind) -> None:
     behind.pause = 1.5
     answer = front.get("/")
     assert answer.status_code == 503
     assert answer.json() == {"message": "Service Unavailable"}
 
 
-def test_a_burst_of_requests_is_forwarded_a_few_at_a_time_and_fully_answered(
+def test_a_burst_of_requests_is_forwarded_a_few_at_a_time_and_all_are_answered(
     front: httpx.Client, behind: Behind
 ) -> None:
     behind.pause = 0.02

@@ -50,7 +50,7 @@ def test_the_reply_shows_history_and_system_instruction() -> None:
     assert answer.text == reply_to(wire, "Be brief.")
 
 
-def test_a_stream_comes_in_pieces_with_the_usage_at_its_end() -> None:
+def test_a_stream_has_several_chunks_and_the_usage_in_the_last_one() -> None:
     asked = genai.GenerativeModel(MODEL)
     stream = asked.generate_content("Hello", stream=True, request_options=PATIENCE)
     pieces = [chunk.text for chunk in stream]
@@ -60,7 +60,7 @@ def test_a_stream_comes_in_pieces_with_the_usage_at_its_end() -> None:
     assert stream.candidates[0].finish_reason.name == "STOP"
 
 
-def test_a_longer_reply_than_allowed_is_cut_off() -> None:
+def test_a_reply_that_is_longer_than_its_limit_is_cut_off() -> None:
     answer = ask("Hello", max_output_tokens=3)
     assert answer.text == "You said: He"
     assert answer.candidates[0].finish_reason.name == "MAX_TOKENS"
@@ -90,7 +90,7 @@ def test_a_missing_key_is_forbidden_and_a_key_in_the_query_is_accepted(
         b'{"contents": [{"role": "model", "parts": [{"text": "Hello"}]}]}',
     ],
 )
-def test_a_request_google_would_refuse_is_refused(
+def test_a_request_that_google_would_refuse_is_refused(
     google: StandIn, api_key: str, body: bytes
 ) -> None:
     url = f"{google.url}/v1beta/models/{MODEL}:generateContent"
@@ -116,7 +116,7 @@ def test_the_stand_in_for_gemini_records_the_requests(google: StandIn) -> None:
 class TestFaults:
     """The faults of the stand-in as the SDK reports them."""
 
-    def test_a_dropped_stream_breaks_after_its_first_piece(self, google: StandIn) -> None:
+    def test_the_fault_drop_cuts_off_a_stream_after_its_first_chunk(self, google: StandIn) -> None:
         google.fault("drop")
         asked = genai.GenerativeModel(MODEL)
         stream = asked.generate_content("Hello", stream=True, request_options=PATIENCE)
@@ -152,7 +152,7 @@ class TestFaults:
             assert httpx.post(url, json=body, headers=key, params=sse).text == text
             assert time.monotonic() - began >= 0.3
 
-    def test_a_fault_with_a_match_affects_one_room_only(self, google: StandIn) -> None:
+    def test_a_fault_with_a_match_affects_matching_prompts_only(self, google: StandIn) -> None:
         google.fault("error", match="Hello, room 2", times="always")
         assert ask("Hello, room 1").text == "You said: Hello, room 1 (turn 1)"
         for _ in range(3):
@@ -174,7 +174,7 @@ class TestFaults:
 
 
 @pytest.mark.parametrize(("level", "thoughts"), gemini.THOUGHTS.items())
-def test_thoughts_are_billed_by_their_level(
+def test_thoughts_are_billed_by_thinking_level(
     google: StandIn, api_key: str, level: str, thoughts: int
 ) -> None:
     url = f"{google.url}/v1beta/models/{MODEL}:generateContent"

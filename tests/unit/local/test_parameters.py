@@ -1,4 +1,4 @@
-"""The parameters that `make up` takes, and what it says about others."""
+"""The parameters that `make up` takes, and its errors for invalid ones."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from infra.local.parameters import OWN, parse
 from infra.template import load
 
 
-def test_parameters_are_read_as_a_shell_reads_words() -> None:
+def test_parameters_are_split_like_the_words_of_a_shell_command() -> None:
     text = "SignupsPerAddress=20 FrontendUrl=https://x ModelsPatch='{\"aliases\": {}}'"
     assert parse(text) == {
         "SignupsPerAddress": "20",
@@ -45,7 +45,7 @@ def test_a_value_that_the_template_does_not_accept_is_an_error(text: str, says: 
     assert str(refused.value) == says
 
 
-def test_a_text_that_is_too_long_is_an_error() -> None:
+def test_a_parameter_value_that_is_too_long_is_an_error() -> None:
     with pytest.raises(CommandError, match="it may have 800 characters"):
         parse("ModelsPatch={" + "x" * 800 + "}")
 

@@ -10,7 +10,7 @@ from infra.setup import REQUIREMENTS
 
 OURS = {"infra", "functions", "geminichat"}
 WITH_A_GEMINI_KEY = "geminichat.clients.gemini_sdk"
-"""Imported only if GEMINI_API_KEY is set; then the commands run in the developers' environment."""
+"""A module for runs with GEMINI_API_KEY; they use the environment of `make setup` instead."""
 
 
 def list_imports(module: str) -> Iterator[str]:

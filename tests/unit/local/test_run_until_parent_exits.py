@@ -60,7 +60,7 @@ def test_the_end_of_the_input_stops_the_command_and_its_children() -> None:
     assert all_end(family)
 
 
-def test_children_of_a_command_that_has_ended_are_stopped() -> None:
+def test_the_children_of_a_command_are_stopped_when_the_command_ends() -> None:
     process = start(["bash", "-c", "sleep 1000 & echo $$ $!"])
     family = family_of(process)
     assert process.wait(5) == 0

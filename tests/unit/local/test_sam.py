@@ -23,7 +23,7 @@ esac
 PING, PONG = b"ping", b"pong"
 
 
-def test_loopback_addresses_are_replaced_by_ones_that_a_container_reaches() -> None:
+def test_loopback_addresses_are_replaced_by_addresses_that_a_container_can_reach() -> None:
     settings = {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
         "PROMPTS_QUEUE_URL": "http://localhost:4566/000000000000/p.fifo",
@@ -66,7 +66,7 @@ def test_a_bridge_without_an_ipv4_address_is_an_error(config: str) -> None:
 
 
 def put_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, gateway: str) -> None:
-    """Put a `docker` command on PATH that only knows its bridge."""
+    """Put a `docker` command on PATH that can only describe its bridge network."""
     config = json.dumps([{"Subnet": f"{gateway}/8", "Gateway": gateway}])
     command = folder / "docker"
     command.write_text(DOCKER % config.replace(f"{gateway}/8", "0.0.0.0/0"))
@@ -130,7 +130,7 @@ def test_docker_that_does_not_answer_is_an_error_of_one_line(
     assert not docker.has_image("python")
 
 
-def test_without_docker_the_error_names_a_command_that_does_not_need_it(
+def test_the_error_without_docker_says_that_make_up_does_not_need_docker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

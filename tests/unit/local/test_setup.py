@@ -76,7 +76,7 @@ def test_only_the_named_environments_are_installed(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize("tool", ["axe", "newman", "typescript-client"])
-def test_a_node_tool_is_installed_as_pinned_once_and_only_on_demand(
+def test_a_node_tool_is_installed_once_as_pinned_and_only_on_demand(
     checkout: Checkout, tool: str
 ) -> None:
     npm = checkout.root / "npm"
@@ -103,7 +103,7 @@ def test_without_npm_the_set_up_of_newman_fails_with_one_line(
     ]
 
 
-def test_tools_get_another_home_if_the_users_home_cannot_be_written(checkout: Checkout) -> None:
+def test_tools_get_another_home_folder_if_the_users_cannot_be_written(checkout: Checkout) -> None:
     done, calls = checkout.set_up("--only", "dev", HOME="/proc/none")
     assert (done.returncode, done.stderr) == (0, "")
     home = checkout.root / ".local" / "home"

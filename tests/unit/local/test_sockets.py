@@ -1,4 +1,4 @@
-"""The front carries WebSockets unchanged, has AWS's limits, and fails on request."""
+"""The front forwards WebSockets unchanged, enforces AWS's limits, and causes faults on request."""
 
 import asyncio
 import time
@@ -113,7 +113,7 @@ async def read_close_code(socket: Socket) -> int | None:
 
 
 @in_loop
-async def test_messages_are_carried_unchanged_in_both_directions() -> None:
+async def test_messages_are_forwarded_unchanged_in_both_directions() -> None:
     async with open_front() as front:
         socket = await front.connect(origin="https://page.example")
         [handshake] = front.behind.handshakes
@@ -137,7 +137,7 @@ async def test_a_refused_handshake_keeps_its_status() -> None:
 
 
 @in_loop
-async def test_a_connection_that_the_api_closes_is_closed() -> None:
+async def test_the_clients_connection_is_closed_when_the_api_closes_it() -> None:
     async with open_front() as front:
         socket = await front.connect()
         await front.behind.close()
@@ -189,7 +189,7 @@ async def test_an_idle_connection_is_closed_and_a_message_keeps_it_open() -> Non
 
 
 @in_loop
-async def test_a_connection_ends_after_its_life_however_busy_it_is() -> None:
+async def test_even_a_busy_connection_ends_after_its_longest_duration() -> None:
     async with open_front(Limits(idle=5, life=0.5)) as front:
         socket = await front.connect()
         ends = asyncio.create_task(read_close_code(socket))
@@ -247,7 +247,7 @@ async def test_messages_are_lost_doubled_and_delayed_on_request() -> None:
 
 
 @in_loop
-async def test_a_connection_is_cut_in_place_of_a_message() -> None:
+async def test_a_connection_can_be_cut_instead_of_sending_a_message() -> None:
     async with open_front() as front:
         socket = await front.connect()
         await front.fault("cut", match="b")

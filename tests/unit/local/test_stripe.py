@@ -90,7 +90,7 @@ def test_form_parameters_are_nested_by_their_brackets() -> None:
     }
 
 
-def test_a_wrong_key_is_an_authentication_error(standin: Stripe) -> None:
+def test_a_wrong_api_key_is_an_authentication_error(standin: Stripe) -> None:
     with pytest.raises(stripe.AuthenticationError):
         new_customer(sdk(standin, "sk_test_other"))
 
@@ -105,7 +105,7 @@ def test_unknown_and_missing_parameters_are_rejected(client: stripe.StripeClient
     assert missing.value.code == "parameter_missing"
 
 
-def test_an_unknown_object_is_resource_missing(client: stripe.StripeClient) -> None:
+def test_an_unknown_object_is_answered_with_resource_missing(client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.InvalidRequestError) as lost:
         client.v1.subscriptions.retrieve("sub_none")
     assert (lost.value.http_status, lost.value.code) == (404, "resource_missing")
@@ -114,7 +114,7 @@ def test_an_unknown_object_is_resource_missing(client: stripe.StripeClient) -> N
     assert (parameter.value.http_status, parameter.value.param) == (400, "customer")
 
 
-def test_an_idempotency_key_creates_one_customer(
+def test_repeated_requests_with_one_idempotency_key_create_one_customer(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     made = [client.v1.customers.create({"name": "Ann"}, {"idempotency_key": "k"}) for _ in range(2)]
@@ -141,7 +141,9 @@ def test_a_500_is_replayed_and_a_rejected_request_is_not(
     assert client.v1.customers.list().data == []
 
 
-def test_a_key_in_use_is_a_conflict_until_the_first_request_ends(standin: Stripe) -> None:
+def test_an_idempotency_key_in_use_is_a_conflict_until_the_first_request_ends(
+    standin: Stripe,
+) -> None:
     standin.fault("hold", name="first", match="POST /v1/customers")
     made: list[str] = []
 
@@ -199,7 +201,7 @@ def test_a_held_answer_shows_the_state_at_the_time_of_the_call(standin: Stripe) 
     assert client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
 
 
-def test_lists_have_pages_newest_first(client: stripe.StripeClient) -> None:
+def test_lists_have_pages_with_the_newest_object_first(client: stripe.StripeClient) -> None:
     made = [client.v1.customers.create({"name": str(number)}).id for number in range(5)]
     page = client.v1.customers.list({"limit": 2})
     assert [customer.id for customer in page.data] == made[:2:-1]
@@ -256,7 +258,7 @@ def test_paying_creates_an_active_subscription(
     assert "already paid" in httpx.get(f"{standin.url}/c/pay/{session.id}").text
 
 
-def test_a_second_click_on_pay_redirects_like_the_first(client: stripe.StripeClient) -> None:
+def test_a_second_click_on_pay_redirects_like_the_first_click(client: stripe.StripeClient) -> None:
     session = new_session(client, new_customer(client).id)
     answers = [httpx.post(str(session.url), data={"do": "pay"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [303, 303]
@@ -264,7 +266,7 @@ def test_a_second_click_on_pay_redirects_like_the_first(client: stripe.StripeCli
     assert len(client.v1.subscriptions.list().data) == 1
 
 
-def test_a_declined_card_keeps_the_typed_email(
+def test_the_form_keeps_the_typed_email_after_a_declined_card(
     client: stripe.StripeClient,
 ) -> None:
     session = new_session(client, client.v1.customers.create({}).id)
@@ -298,7 +300,7 @@ def test_an_open_session_expires_after_a_day(client: stripe.StripeClient, standi
 # Subscriptions and time
 
 
-def test_a_month_is_shortened_to_its_last_day() -> None:
+def test_a_period_ends_on_the_last_day_of_a_month_that_is_too_short() -> None:
     january_31 = 1_769_860_800
     assert months_later(january_31, 1) - january_31 == 28 * DAY
     assert months_later(january_31, 12) - january_31 == 365 * DAY
@@ -342,7 +344,7 @@ def test_the_portal_pays_open_invoices_with_the_current_card(
     assert last_event(standin, "invoice.paid")["billing_reason"] == "subscription_cycle"
 
 
-def test_a_portal_shows_only_its_own_customers_subscription(
+def test_the_portal_shows_only_subscriptions_of_its_customer(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     other = subscribe(client, standin)
@@ -468,7 +470,7 @@ def test_a_live_mode_key_creates_live_mode_objects() -> None:
 # Persistence
 
 
-def test_the_state_is_kept_in_a_file_and_undelivered_events_are_delivered_later(
+def test_the_state_is_kept_and_undelivered_events_are_delivered_in_the_next_run(
     tmp_path: Path,
 ) -> None:
     began = int(time.time())
@@ -514,7 +516,7 @@ def test_the_endpoint_subscribes_to_the_events_that_the_webhook_handles(
     }
 
 
-def test_the_clock_continues_in_the_next_run(tmp_path: Path) -> None:
+def test_the_clock_of_the_stripe_stand_in_continues_in_the_next_run(tmp_path: Path) -> None:
     file = tmp_path / "stripe.json"
     with run_app(lambda: create_app(KEY, file=file)) as url:
         standin = Stripe(url, KEY)

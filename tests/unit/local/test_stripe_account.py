@@ -15,21 +15,25 @@ def use(monkeypatch: pytest.MonkeyPatch, *values: str) -> StripeAccount | None:
     return _stripe_account()
 
 
-def test_without_a_key_the_stand_in_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_stripe_key_the_stand_in_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert use(monkeypatch, "", "whsec_1", "price_1") is None
 
 
 @pytest.mark.parametrize("key", ["sk_test_1", "rk_test_1"])
-def test_a_test_mode_key_selects_its_account(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+def test_a_test_mode_key_selects_the_account_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
     assert use(monkeypatch, key, "whsec_1", "price_1") == StripeAccount(key, "whsec_1", "price_1")
 
 
-def test_a_key_needs_a_webhook_secret_and_a_price(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stripe_key_requires_a_webhook_secret_and_a_price(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(CommandError, match=r"WEBHOOK_SECRET and STRIPE_PRICE must be set"):
         use(monkeypatch, "sk_test_1", "", "")
 
 
 @pytest.mark.parametrize("key", ["sk_live_1", "rk_live_1", "pk_test_1", "nonsense"])
-def test_a_key_of_live_mode_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+def test_a_stripe_key_of_live_mode_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     with pytest.raises(CommandError, match="test-mode"):
         use(monkeypatch, key, "whsec_1", "price_1")

@@ -24,7 +24,7 @@ def redis(redis_front: StandIn, token: str, request: pytest.FixtureRequest) -> I
 
 
 @pytest.fixture
-def plain(redis_front: StandIn, token: str) -> Iterator[httpx.Client]:
+def http(redis_front: StandIn, token: str) -> Iterator[httpx.Client]:
     """HTTP without the SDK, for unchanged responses."""
     headers = {"authorization": f"Bearer {token}"}
     with httpx.Client(base_url=redis_front.url, headers=headers) as client:
@@ -46,7 +46,7 @@ def test_every_type_of_redis_reply_reaches_the_client(redis: Redis) -> None:
     assert redis.hgetall("hash") == {"a": "1", "b": "2"}
 
 
-def test_a_script_runs_with_its_keys_and_arguments(redis: Redis) -> None:
+def test_a_lua_script_gets_its_keys_and_arguments(redis: Redis) -> None:
     script = "redis.call('INCRBY', KEYS[1], ARGV[1]) return {redis.call('GET', KEYS[1]), 7, false}"
     assert redis.eval(script, keys=["count"], args=["5"]) == ["5", 7, None]
 
@@ -68,7 +68,7 @@ def test_a_failed_command_raises_the_servers_message(redis: Redis) -> None:
         redis.execute(["NONSENSE", "x"])
 
 
-def test_a_wrong_token_is_refused(redis_front: StandIn) -> None:
+def test_a_wrong_upstash_token_is_refused(redis_front: StandIn) -> None:
     with (
         Redis(redis_front.url, "guess", rest_retries=0) as client,
         pytest.raises(UpstashError, match=r"^WRONGPASS"),
@@ -80,7 +80,7 @@ def test_a_wrong_token_is_refused(redis_front: StandIn) -> None:
     "headers", [{}, {"authorization": "Bearer guess"}, {"authorization": "Basic local-token"}]
 )
 @pytest.mark.parametrize("path", ["/", "/pipeline", "/multi-exec", "/get/name"])
-def test_no_path_answers_without_the_token(
+def test_every_path_requires_the_token(
     redis_front: StandIn, path: str, headers: dict[str, str]
 ) -> None:
     answer = httpx.post(redis_front.url + path, headers=headers, json=["PING"])
@@ -96,9 +96,9 @@ def test_a_pipeline_answers_each_command(redis: Redis) -> None:
     assert pipeline.exec() == [True, 2, "2"]
 
 
-def test_a_pipeline_continues_after_an_error(plain: httpx.Client) -> None:
+def test_a_pipeline_continues_after_an_error(http: httpx.Client) -> None:
     commands = [["SET", "a", "many"], ["INCR", "a"], ["GET", "a"]]
-    answer = plain.post("/pipeline", json=commands)
+    answer = http.post("/pipeline", json=commands)
     assert answer.status_code == 200
     assert answer.json() == [
         {"result": "OK"},
@@ -114,38 +114,38 @@ def test_a_transaction_answers_each_command(redis: Redis) -> None:
     assert transaction.exec() == [1, 2]
 
 
-def test_transactions_do_not_interleave(plain: httpx.Client) -> None:
+def test_transactions_do_not_interleave(http: httpx.Client) -> None:
     commands = [["INCR", "a"]] * 20
 
     def run(_number: int) -> list[int]:
-        return [reply["result"] for reply in plain.post("/multi-exec", json=commands).json()]
+        return [reply["result"] for reply in http.post("/multi-exec", json=commands).json()]
 
     with ThreadPoolExecutor(8) as pool:
         runs = sorted(pool.map(run, range(16)))
     assert [number for run in runs for number in run] == list(range(1, 321))
 
 
-def test_a_transaction_with_an_unknown_command_does_nothing(plain: httpx.Client) -> None:
-    answer = plain.post("/multi-exec", json=[["SET", "a", "1"], ["NONSENSE"]])
+def test_a_transaction_with_an_unknown_command_does_nothing(http: httpx.Client) -> None:
+    answer = http.post("/multi-exec", json=[["SET", "a", "1"], ["NONSENSE"]])
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("ERR unknown command")
-    assert plain.get("/get/a").json() == {"result": None}
+    assert http.get("/get/a").json() == {"result": None}
 
 
-def test_a_command_may_be_in_the_path(plain: httpx.Client, token: str) -> None:
-    assert plain.get("/set/foo/b%20a%2Fr/EX/100").json() == {"result": "OK"}
-    assert plain.get("/get/foo").json() == {"result": "b a/r"}
-    assert plain.post("/set/bar?EX=100", content=b'{"a": 1}').json() == {"result": "OK"}
-    assert plain.get("/get/bar").json() == {"result": '{"a": 1}'}
-    assert 90 < plain.get("/ttl/bar").json()["result"] <= 100
-    without_header = httpx.get(f"{plain.base_url}/get/foo", params={"_token": token})
+def test_a_command_may_be_in_the_path(http: httpx.Client, token: str) -> None:
+    assert http.get("/set/foo/b%20a%2Fr/EX/100").json() == {"result": "OK"}
+    assert http.get("/get/foo").json() == {"result": "b a/r"}
+    assert http.post("/set/bar?EX=100", content=b'{"a": 1}').json() == {"result": "OK"}
+    assert http.get("/get/bar").json() == {"result": '{"a": 1}'}
+    assert 90 < http.get("/ttl/bar").json()["result"] <= 100
+    without_header = httpx.get(f"{http.base_url}/get/foo", params={"_token": token})
     assert without_header.json() == {"result": "b a/r"}
 
 
-def test_binary_values_are_complete_only_in_base64(plain: httpx.Client) -> None:
-    plain.post("/set/raw", content=b"\xff\x00")
-    assert plain.get("/get/raw").json() == {"result": "�\x00"}
-    encoded = plain.get("/get/raw", headers={"upstash-encoding": "base64"})
+def test_binary_values_are_unchanged_only_in_base64(http: httpx.Client) -> None:
+    http.post("/set/raw", content=b"\xff\x00")
+    assert http.get("/get/raw").json() == {"result": "�\x00"}
+    encoded = http.get("/get/raw", headers={"upstash-encoding": "base64"})
     assert encoded.json() == {"result": "/wA="}
 
 
@@ -163,17 +163,17 @@ def test_binary_values_are_complete_only_in_base64(plain: httpx.Client) -> None:
         ("/multi-exec", b"nonsense"),
     ],
 )
-def test_a_broken_body_is_a_400(plain: httpx.Client, path: str, body: bytes) -> None:
-    answer = plain.post(path, content=body)
+def test_an_invalid_redis_command_is_a_400(http: httpx.Client, path: str, body: bytes) -> None:
+    answer = http.post(path, content=body)
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("ERR failed to parse")
 
 
-def test_other_verbs_are_not_allowed(plain: httpx.Client) -> None:
-    assert plain.delete("/get/a").status_code == 405
+def test_other_http_methods_are_not_allowed(http: httpx.Client) -> None:
+    assert http.delete("/get/a").status_code == 405
 
 
-def test_a_stopped_server_is_a_503_until_it_is_restarted(tmp_path: Path, token: str) -> None:
+def test_a_stopped_valkey_is_a_503_until_it_is_restarted(tmp_path: Path, token: str) -> None:
     server = ValkeyServer(port=free_port(), data_dir=tmp_path)
     server.start()
     host, port = server.host, server.port
@@ -194,27 +194,33 @@ def test_a_stopped_server_is_a_503_until_it_is_restarted(tmp_path: Path, token: 
 
 
 class TestFaults:
-    """Faults of the stand-in."""
+    """The faults of the stand-in."""
 
-    def test_a_dropped_command_is_not_run(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_the_fault_drop_does_not_run_the_command(
+        self, redis_front: StandIn, redis: Redis
+    ) -> None:
         redis_front.fault("drop")
         with pytest.raises(httpx.TransportError):
             redis.incr("a")
         assert redis.incr("a") == 1
 
-    def test_a_lost_answer_leaves_the_command_run(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_the_fault_lost_runs_the_command_and_loses_the_answer(
+        self, redis_front: StandIn, redis: Redis
+    ) -> None:
         redis_front.fault("lost")
         with pytest.raises(httpx.TransportError):
             redis.incr("a")
         assert redis.incr("a") == 2
 
-    def test_a_slow_command_is_delayed(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_the_fault_slow_delays_the_command(self, redis_front: StandIn, redis: Redis) -> None:
         redis_front.fault("slow", seconds=0.3)
         started = time.monotonic()
         assert redis.incr("a") == 1
         assert time.monotonic() - started >= 0.3
 
-    def test_an_error_of_a_proxy_is_not_json(self, redis_front: StandIn, redis: Redis) -> None:
+    def test_the_fault_status_answers_with_text_that_is_not_json(
+        self, redis_front: StandIn, redis: Redis
+    ) -> None:
         redis_front.fault("status", status=502)
         with pytest.raises(ValueError, match="Expecting value"):
             redis.incr("a")
@@ -226,7 +232,7 @@ class TestFaults:
         with pytest.raises(UpstashError, match="max daily request limit"):
             redis.incr("a")
 
-    def test_the_fault_lie_returns_its_value_as_the_result(
+    def test_the_fault_lie_answers_with_its_result(
         self, redis_front: StandIn, redis: Redis
     ) -> None:
         redis_front.fault("lie", result=41)
