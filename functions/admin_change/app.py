@@ -65,13 +65,13 @@ def _prepare(act: Change, user: User, now: datetime) -> PreparedAct:
                 raise InvalidRequest("The grant must end in the future, within ten years.")
             grant = subscriptions.grant(user_id, until)
             message = f"{user_id} has pro until {times.text(until)}."
-            return PreparedAct(act, message, [users.exists(user_id), grant])
+            return PreparedAct(act, message, [users.require_user(user_id), grant])
         case RevokePro():
             granted_until = subscriptions.load(user_id).granted_until
             if granted_until is None:
                 raise Conflict(f"{user_id} has no grant.")
             message = f"The grant of {user_id} until {granted_until} ends now."
-            writes = [users.exists(user_id), subscriptions.revoke(user_id)]
+            writes = [users.require_user(user_id), subscriptions.revoke(user_id)]
             return PreparedAct(act, message, writes)
         case GiveBack():
             return _prepare_give_back(act, user, now)
@@ -103,7 +103,7 @@ def _prepare_give_back(act: GiveBack, user: User, now: datetime) -> PreparedAct:
         raise Conflict(f"{user.user_id} has no finished prompt counted today.")
     message = f"{user.user_id} gets {prompts} of today's {counted} prompts back."
     writes = [
-        users.exists(user.user_id),
+        users.require_user(user.user_id),
         usage.give_back(user.user_id, prompts, in_flight, now),
     ]
     return PreparedAct(msgspec.structs.replace(act, prompts=prompts), message, writes)

@@ -32,7 +32,7 @@ def handler(act: Export, operator: str, now: datetime) -> Outcome:
         raise Conflict(f"{user.user_id} is banned and cannot fetch an export: end the ban first.")
     export_account.check_daily_limit(known, now)
     if not act.dry_run:
-        writes = users.exists(user.user_id), audit.put_act(act, operator, now)
+        writes = users.require_user(user.user_id), audit.put_act(act, operator, now)
         try:
             export_account.request(user.user_id, now, *writes)
         except ConditionsFailed as error:

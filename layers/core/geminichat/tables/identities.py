@@ -1,4 +1,4 @@
-"""The identities table: the user of each email address and mobile number; it makes them unique."""
+"""The identities table: the user of each identity. Its key makes identities unique."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -26,9 +26,9 @@ class IdentityRecord(Table):
     user_id = UnicodeAttribute()
     proven = BooleanAttribute(default=False)
     replaced = BooleanAttribute(default=False)
-    """Another identity has replaced this one, which can be restored until it expires."""
+    """Whether another identity has replaced this one; it can be restored until `expires_at`."""
     since = UnicodeAttribute()
-    """When it was registered or first proven; a replaced and restored identity keeps it."""
+    """When the identity was registered or first proven; a restored identity keeps this time."""
     expires_at = NumberAttribute(null=True)
 
 
@@ -42,7 +42,7 @@ def find(identity: Identity, now: datetime) -> IdentityRecord | None:
 
 
 def find_all(identities: Sequence[Identity], now: datetime) -> list[IdentityRecord | None]:
-    """Return the record of each identity, None for one that is free."""
+    """Return the record of each identity, or None for a free one."""
     items = batch_get(*map(key_of, identities)) if identities else []
     return [drop_expired(item, now) for item in items]
 
@@ -57,7 +57,7 @@ def drop_expired(record: IdentityRecord | None, now: datetime) -> IdentityRecord
 def register(identity: Identity, user_id: str, seen: IdentityRecord | None, now: datetime) -> Write:
     """Return the write "identity", which registers an unproven identity for a user.
 
-    Its condition fails if the record is not as it was seen.
+    Its condition fails if the record has changed since it was `seen`.
     """
     record = IdentityRecord(
         identity.key,
@@ -69,9 +69,9 @@ def register(identity: Identity, user_id: str, seen: IdentityRecord | None, now:
 
 
 def prove(identity: Identity, user_id: str, seen: IdentityRecord | None, now: datetime) -> Write:
-    """Return the write "identity", which stores that an identity is proven to be the user's.
+    """Return the write "identity", which stores that the user has proven an identity.
 
-    Its condition fails if the record is not as it was seen.
+    Its condition fails if the record has changed since it was `seen`.
     """
     was_mine = seen is not None and seen.proven and seen.user_id == user_id
     since = seen.since if seen and was_mine else times.text(now)
@@ -80,7 +80,7 @@ def prove(identity: Identity, user_id: str, seen: IdentityRecord | None, now: da
 
 
 def replace(record: IdentityRecord, now: datetime) -> Write:
-    """Return the write "replaced identity", which keeps an identity only to restore it."""
+    """Return the write "replaced identity", which marks a replaced identity as restorable."""
     user_id = record.user_id
     record = IdentityRecord(
         record.identity,

@@ -1,4 +1,4 @@
-"""The limits table: counts of events that are limited. Items expire by themselves."""
+"""The limits table: counts of limited events, such as tries of a code. Its items expire."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -39,7 +39,7 @@ def key_of(limit: Limit) -> Key:
 
 
 def add_counts[L: Limit](limits: Sequence[L], items: Sequence[Any], now: datetime) -> list[L]:
-    """Return the limits with the counts of their items, in the same order."""
+    """Return the limits with the counts from their items, in the same order."""
     return [_add_count(limit, item, now) for limit, item in zip(limits, items, strict=True)]
 
 
@@ -51,7 +51,7 @@ def _add_count[L: Limit](limit: L, item: Counter | None, now: datetime) -> L:
 
 
 def count_event(limit: Window, now: datetime) -> Write:
-    """Return the write that counts one more event; its condition fails at the quota."""
+    """Return the write that counts one more event; its condition fails if the quota is reached."""
     counter = Counter(limit.key)
     below = Counter.count_.does_not_exist() | (Counter.count_ < limit.quota)
     return update(
@@ -69,7 +69,8 @@ def count_event(limit: Window, now: datetime) -> Write:
 def count_failures(limits: Sequence[Pause], now: datetime, *more: Write) -> None:
     """Count one more failure in a row at each limit, together with further writes.
 
-    Raises ConditionsFailed, for a limit if failures in parallel have started a pause of it.
+    Raises ConditionsFailed if parallel failures have started a pause of a limit, or if the
+    condition of another write failed.
     """
     try:
         transact(*more, *(_count_failure(limit, now) for limit in limits))
@@ -84,8 +85,8 @@ def count_failures(limits: Sequence[Pause], now: datetime, *more: Write) -> None
 def _count_failure(limit: Pause, now: datetime) -> Write:
     """Return the write that counts one more failure in a row.
 
-    Its condition fails if a pause has begun since the limit was read, or, for a count of zero, if
-    another failure has started to count.
+    Its condition fails if a pause has begun since the limit was read. For a count of zero, it also
+    fails if another failure was counted.
     """
     is_started = limit.count > 0
     actions = [
@@ -98,17 +99,17 @@ def _count_failure(limit: Pause, now: datetime) -> Write:
 
 
 def require_unpaused(limit: Pause, now: datetime) -> Write:
-    """Return the write that fails if a failure since the read has started a pause."""
+    """Return the write that fails if a pause has begun since the limit was read."""
     return check(limit.name, Counter(limit.key), _is_unpaused(limit, now))
 
 
 def forget_unpaused(limit: Pause, now: datetime) -> Write:
-    """Return the write that sets a count back to zero, unless a failure has started a pause."""
+    """Return the write that resets a count; it fails if a pause has begun since the last read."""
     return delete(limit.name, Counter(limit.key), _is_unpaused(limit, now))
 
 
 def forget(limit: Limit) -> Write:
-    """Return the write that sets a count back to zero."""
+    """Return the write that resets a count."""
     return delete(limit.name, Counter(limit.key))
 
 
@@ -119,7 +120,7 @@ def _is_unpaused(limit: Pause, now: datetime) -> Condition:
 
 
 def _is_at_zero(limit: Pause, now: datetime) -> Condition:
-    """Return the condition that nothing is counted, or that the count starts at zero again."""
+    """Return the condition that nothing is counted, or that the count has expired."""
     moment = int(now.timestamp())
     at_zero: Condition = Counter.count_.does_not_exist() | (Counter.expires_at <= moment)
     if limit.is_single:

@@ -1,7 +1,7 @@
 """The live table: the connections that show a user's replies, and the prompts to stop.
 
-One item per user, so that a worker learns everything in one read. A connection counts as long as
-its session has not ended, whether its entry was removed or not: see `read_watchers`.
+There is one item per user, so that a worker reads everything at once. A connection stops counting
+when its session ends, even if its entry is still in the item: see `read_watchers`.
 """
 
 import math
@@ -24,24 +24,24 @@ from geminichat.tables.table import Key, Table, batch_get, update_if
 from geminichat.tables.users import User
 
 MOST_CONNECTIONS = 8
-"""Connections per user; a further one closes the oldest."""
+"""The most connections per user; a further one closes the oldest."""
 RENEWED_FOR = timedelta(minutes=15)
 """The time for which a connection counts after it was opened or renewed."""
 POLL_COUNTS = timedelta(seconds=20)
-"""The time after a poll for a reply's text during which the user counts as present."""
+"""The time after a poll for a reply's text for which the user counts as present."""
 KEPT = timedelta(days=1)
-"""The time after which an unchanged item expires."""
+"""The time after its last change at which an item expires."""
 SETTLES = timedelta(seconds=10)
-"""The time for which a new connection may seem to be gone because it is not ready yet."""
+"""The time after which a new connection is ready; before that, a post may find it gone."""
 ATTEMPTS = 16
-"""Attempts to add a connection while others of the user are added."""
+"""Attempts to add a connection while other connections of the user are added."""
 
 
 class Live(Table):
     """A user's connections, the nonces of the tickets that opened them, and the prompts to stop.
 
     `connections` maps the id of each connection to its `session`, the epoch second `until` which
-    it counts, and the millisecond `opened`; `nonces` maps each nonce to its expiry.
+    it counts, and the millisecond at which it was `opened`. `nonces` maps each nonce to its expiry.
     """
 
     class Meta:
@@ -56,18 +56,18 @@ class Live(Table):
 
 
 class Watchers(msgspec.Struct, frozen=True):
-    """The connections of a user that count, and the ids of the prompts to stop."""
+    """The connections on which a user receives frames, and the ids of the prompts to stop."""
 
     connections: tuple[str, ...] = ()
     stops: frozenset[str] = frozenset()
     polls: bool = False
     """Whether the user has polled for the text of a reply within the last seconds."""
     hides_prompt: bool = False
-    """Whether nobody may read the prompt's reply: the room has hidden it, or its user is banned."""
+    """Whether nobody may read the reply, because the prompt is hidden or its user is banned."""
 
     @property
     def is_anyone_there(self) -> bool:
-        """Whether somebody reads the text while it is generated."""
+        """Whether the user has a connection or polls, and so reads text while it is generated."""
         return bool(self.connections) or self.polls
 
 
@@ -77,15 +77,15 @@ def key_of(user_id: str) -> Key:
 
 
 def read_watchers(user_id: str, now: datetime) -> Watchers:
-    """Return a user's connections whose session has not ended, and the prompts to stop."""
+    """Return a user's connections, without those of ended sessions, and the prompts to stop."""
     return read_watchers_with(user_id, now)[0]
 
 
 def read_watchers_with(user_id: str, now: datetime, *also: Key) -> tuple[Watchers, list[Any]]:
     """Return a user's watchers, and the items with further keys, by one network call.
 
-    It reads the user, too: a session ends with one write there, and from then on its connections
-    receive nothing.
+    The call also reads the user's item: a session ends with one write of this item, and from then
+    on its connections receive nothing.
     """
     user, live, *others = batch_get(users.key_of(user_id), key_of(user_id), *also)
     is_banned = bool(user and user.banned_at)
@@ -103,10 +103,10 @@ def read_watchers_with(user_id: str, now: datetime, *also: Key) -> tuple[Watcher
 def open_connection(
     user_id: str, connection_id: str, session_id: str, nonce: str, now: datetime
 ) -> tuple[str, ...]:
-    """Store a connection and the nonce of its ticket; return the connections that must be closed.
+    """Store a connection and the nonce of its ticket; return the connections to close.
 
-    These are the oldest if the user has too many, and those that no longer count. Raises
-    Unauthorized if the session has ended, TicketUsed.
+    These are the oldest ones if the user has too many, and those that no longer count. Raises
+    TicketUsed, and Unauthorized if the session has ended.
     """
     entry = {
         "session": session_id,
@@ -152,7 +152,7 @@ def open_connection(
 
 
 def renew_connection(user_id: str, connection_id: str, session_id: str, now: datetime) -> bool:
-    """Prolong a connection by 15 minutes; return False if it or its session has ended."""
+    """Prolong a connection by 15 minutes; return False if the session or the connection ended."""
     user = users.find(user_id)
     if user is None or not users.has_valid_session(user, session_id, now):
         return False
@@ -167,7 +167,7 @@ def close_connection(user_id: str, connection_id: str, *, gone_at: datetime | No
     """Remove a connection.
 
     `gone_at` is the time at which a post found the connection gone. A connection that was opened
-    just before may not be ready yet, so it stays.
+    just before that time may not be ready yet, so it is kept.
     """
     connection = Live.connections[connection_id]
     condition: Condition = connection.exists()
@@ -196,9 +196,9 @@ def close_all(user_id: str) -> tuple[str, ...]:
 
 
 def note_poll(user_id: str, live: Live | None, now: datetime) -> None:
-    """Note that a user polls for the text of a reply, and so counts as present for a while.
+    """Note that a user polls for the text of a reply, and counts as present for POLL_COUNTS.
 
-    `live` is the user's item: most polls find a recent note and write nothing.
+    `live` is the user's item. Most polls find a recent note in it and write nothing.
     """
     known = live.polls_until if live else None
     if known is None or known < (now + POLL_COUNTS / 2).timestamp():
@@ -212,13 +212,13 @@ def request_stop(user_id: str, message_id: str, now: datetime) -> None:
 
 
 def clear_stop(user_id: str, message_id: str) -> None:
-    """Remove the request to stop a prompt, which has ended."""
+    """Remove the request to stop a prompt, after the prompt has ended."""
     requested = Live.stops.contains(message_id)
     update_if(Live(user_id), [Live.stops.delete({message_id})], requested)
 
 
 def _list_counting(user: User | None, live: Live | None, now: datetime) -> list[str]:
-    """Return the connections that count, the oldest first."""
+    """Return the ids of the connections that have neither expired nor lost their session."""
     known = _connections(live)
     return [
         connection_id

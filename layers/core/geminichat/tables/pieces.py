@@ -1,7 +1,7 @@
-"""The pieces table: the text of a reply while it is generated, piece by piece, for an hour.
+"""The pieces table: the text of a reply while it is generated, in pieces that are kept for an hour.
 
-Each attempt has a partition of its own, so a worker that lost its lease disturbs no other. A piece
-begins where the one before it ends.
+Each attempt has its own partition, so that a worker that lost its lease does not disturb the next
+one. A piece begins where the previous one ends.
 """
 
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from geminichat.tables.table import Table, put_if
 KEPT = timedelta(hours=1)
 
 NEWEST = 10
-"""Pieces that are read first; one per second is stored, so readers who keep up need no more."""
+"""Pieces per read: one is stored per second, so a reader who polls often requires one read."""
 
 
 class StoredPiece(Table):
@@ -32,9 +32,9 @@ class StoredPiece(Table):
 
 
 def put_piece(chatroom_id: str, seq: int, attempt: int, piece: Piece, now: datetime) -> None:
-    """Store a piece, unless a longer one from the same offset on is stored already.
+    """Store a piece, unless a longer one with the same offset is stored.
 
-    A put that seems to have failed may take effect late, when its text has grown.
+    A put that seems to have failed may take effect late, after a longer piece was stored.
     """
     stored = StoredPiece(
         _key(chatroom_id, seq, attempt),
@@ -47,7 +47,7 @@ def put_piece(chatroom_id: str, seq: int, attempt: int, piece: Piece, now: datet
 
 
 def read_text(chatroom_id: str, seq: int, attempt: int, start: int) -> Partial:
-    """Return the text of an attempt from an offset on, or from its end if that comes first."""
+    """Return the text of an attempt from an offset on, or from its end if the text is shorter."""
     found: list[Piece] = []
     stored = StoredPiece.query(
         _key(chatroom_id, seq, attempt),

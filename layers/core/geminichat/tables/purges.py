@@ -1,4 +1,4 @@
-"""The purges table: the users to delete with all their data, and when to delete them."""
+"""The purges table: the users to delete with all their data, and the times of their deletion."""
 
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from geminichat.tables.users import User
 ALL = "all"
 LONGEST_REQUEST = timedelta(seconds=60)
 LONGEST_PROMPT = timedelta(minutes=10)
-"""The time after which no worker answers a prompt of a deleted room any more."""
+"""The time after which no worker still answers a prompt of a deleted room."""
 
 
 class ByDueDate(GlobalSecondaryIndex["Purge"]):
@@ -27,7 +27,7 @@ class ByDueDate(GlobalSecondaryIndex["Purge"]):
 
 
 class Purge(Table):
-    """The purge of a user who asked to be deleted, or who is unproven and expired or replaced."""
+    """The purge of a user who asked for the deletion, or of an unproven user."""
 
     class Meta:
         setting = "PURGES_TABLE"
@@ -37,29 +37,30 @@ class Purge(Table):
     due_at = NumberAttribute()
     """An epoch second."""
     kept_until = NumberAttribute(null=True)
-    """The epoch second until which a login keeps a user who asked to be deleted."""
+    """The epoch second until which a login keeps a user who asked for the deletion."""
     started = BooleanAttribute(default=False)
     by_due_date = ByDueDate()
 
 
 def schedule(user_id: str, due: datetime) -> Write:
-    """Return the write "purge", which deletes a user at this time."""
+    """Return the write "purge", which schedules the deletion of a user."""
     return put("purge", Purge(user_id, due_at=int(due.timestamp())))
 
 
 def schedule_departure(user_id: str, kept_until: datetime, now: datetime) -> Write:
-    """Return the write "purge" of a user who asked for it and may log in again until then.
+    """Return the write "purge", which schedules the deletion of a user whom a login still keeps.
 
-    It begins soon, to end payments for requests that were under way at the same time.
+    The purge is due soon, to end payments that parallel requests have begun. It is then postponed
+    to `kept_until`.
     """
     soon, until = now + LONGEST_REQUEST, int(kept_until.timestamp())
     return put("purge", Purge(user_id, due_at=int(soon.timestamp()), kept_until=until))
 
 
 def schedule_soon(user_id: str, now: datetime) -> Write:
-    """Return the write "purge of another", which deletes the data of a removed user.
+    """Return the write "purge of another", which schedules the deletion of a removed user's data.
 
-    It begins when no request of that user can be running any more.
+    The purge is due when no request of that user can still be running.
     """
     return put("purge of another", Purge(user_id, due_at=int((now + LONGEST_REQUEST).timestamp())))
 
@@ -71,14 +72,15 @@ def cancel(user_id: str) -> Write:
 
 
 def cancel_departure(user: User) -> list[Write]:
-    """Return the write "purge" that keeps a user who logs in, if the user asked to be deleted."""
+    """Return the write "purge" that keeps a user at a login; none if no deletion was requested."""
     return [] if user.purge_at is None else [cancel(user.user_id)]
 
 
 def start(purge: Purge) -> Write:
-    """Return the write "purge", which begins one; its condition fails if it was cancelled.
+    """Return the write "purge", which begins a purge. Its condition fails if it was cancelled.
 
-    It also fails if the user returned and asked again: then another grace period has begun.
+    The condition also fails if the user has logged in and has requested the deletion again: then
+    another grace period has begun.
     """
     kept_until = Purge.kept_until
     same: Condition = (
@@ -89,23 +91,23 @@ def start(purge: Purge) -> Write:
 
 
 def postpone_to_deadline(purge: Purge) -> None:
-    """Postpone a purge to the time until which a login keeps the user, unless it is cancelled."""
+    """Postpone a purge to its `kept_until`, unless it was cancelled."""
     due = Purge.due_at.set(purge.kept_until)
     update_if(Purge(purge.user_id), [due], Purge.kept_until == purge.kept_until)
 
 
 def postpone(user_id: str, now: datetime) -> None:
-    """Postpone a purge: a worker may still write into a deleted room of the user."""
+    """Postpone a purge, since a worker may still write into a deleted room of the user."""
     later = int((now + LONGEST_PROMPT).timestamp())
     Purge(user_id).update([Purge.due_at.set(later)])
 
 
 def finish(user_id: str) -> None:
-    """Remove the purge of a user who is deleted."""
+    """Delete the purge of a user who is completely deleted."""
     Purge(user_id).delete()
 
 
 def list_due(now: datetime) -> list[Purge]:
-    """Return purges that are due, the oldest first, as many as one call yields."""
+    """Return up to 100 purges that are due, the oldest first."""
     page = Purge.by_due_date.query(ALL, Purge.due_at <= int(now.timestamp()), limit=100)
     return list(page)

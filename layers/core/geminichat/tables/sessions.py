@@ -1,6 +1,6 @@
 """The sessions table: the hashes of each session's refresh tokens.
 
-Whether a session has ended is on its user's item: see `tables.users`.
+The user's item tells whether a session has ended: see `tables.users`.
 """
 
 from datetime import UTC, datetime
@@ -51,7 +51,7 @@ def begin(refresh: RefreshToken, now: datetime) -> Write:
 def spend(
     session: Session, spent: RefreshToken, following: RefreshToken, kid: str, now: datetime
 ) -> bool:
-    """Replace a refresh token by the following one, and return whether it was still current."""
+    """Replace a refresh token by the next one; return False if it was no longer current."""
     return update_if(
         Session(session.user_id, session.session_id),
         [
@@ -66,7 +66,7 @@ def spend(
 
 
 def find_spent_at(session: Session, token: RefreshToken, now: datetime) -> datetime | None:
-    """Return the time at which the token was spent, or None if that is past the grace period."""
+    """Return the time at which the token was spent, if that was within the last 20 s, else None."""
     if not token.has_secret(session.spent_hash):
         return None
     spent_at = datetime.fromtimestamp(int(session.spent_at or 0) / 1000, UTC)

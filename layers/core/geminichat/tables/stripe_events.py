@@ -1,4 +1,4 @@
-"""The Stripe events table: which events were handled, kept for thirty days."""
+"""The Stripe events table: the events that were handled within the last thirty days."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from geminichat.runtime import clock
 from geminichat.tables.table import Table, Write, find_item, put, put_if
 
 KEPT = timedelta(days=30)
-"""Stripe retries an event for three days; it can be resent by hand for thirty."""
+"""Stripe retries an event for three days, and an operator can resend it for thirty."""
 
 
 class HandledEvent(Table):
@@ -31,12 +31,12 @@ def is_handled(event: StripeEvent) -> bool:
 
 
 def put_handled(event: StripeEvent) -> Write:
-    """Return the write "event", which marks an event as handled in a transaction."""
+    """Return the write "event", which marks an event as handled."""
     return put("event", _new_item(event))
 
 
 def mark_handled(event: StripeEvent) -> None:
-    """Mark an event as handled. Raises Contended while other transactions lock the item."""
+    """Mark an event as handled. Raises Contended if other transactions lock the item for long."""
     put_if(_new_item(event), None)
 
 

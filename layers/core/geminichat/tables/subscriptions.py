@@ -26,7 +26,7 @@ from geminichat.tables.table import (
 
 
 class ByCustomer(GlobalSecondaryIndex["Subscription"]):
-    """The users who have a Stripe customer, by customer."""
+    """The users who have a Stripe customer, by customer id."""
 
     class Meta:
         index_name = "by-customer"
@@ -36,11 +36,11 @@ class ByCustomer(GlobalSecondaryIndex["Subscription"]):
 
 
 class Subscription(Table):
-    """A user's subscription. Without an item, or after both times, the plan is basic.
+    """A user's subscription. The plan is pro until `pro_until` or `granted_until`, else basic.
 
-    `pro_until` comes from Stripe. `granted_until` comes from an operator, and nothing that Stripe
-    reports changes it. `revision` counts how often a state fetched from Stripe was stored. The
-    attempts number the idempotency keys under which objects are created at Stripe.
+    `pro_until` comes from Stripe. `granted_until` comes from an operator, and Stripe never changes
+    it. `revision` counts how often a state from Stripe was stored. `customer_attempt` and
+    `checkout_attempt` are parts of the idempotency keys for objects that are created at Stripe.
     """
 
     class Meta:
@@ -67,7 +67,7 @@ def load(user_id: str) -> Subscription:
 
 
 def key_of(user_id: str) -> Key:
-    """Return the key of the user's item, for a batch_get together with other items."""
+    """Return the key of the user's item, to read it together with other items."""
     return Key(Subscription, user_id)
 
 
@@ -93,14 +93,14 @@ def delete(user_id: str) -> None:
 
 
 def plan_of(subscription: Subscription | None, now: datetime) -> Plan:
-    """Return the plan that an item, or its absence, gives at `now`."""
+    """Return the plan that an item gives at `now`; without an item, the basic plan."""
     if subscription is None:
         return Plan.BASIC
     return plan_at(now, subscription.pro_until, subscription.granted_until)
 
 
 def has_other_plan(before: Subscription, state: SubscriptionState, now: datetime) -> bool:
-    """Return whether a state gives another plan at `now` than the state that it replaced."""
+    """Return whether a new state gives another plan at `now` than the item before it."""
     after = plan_at(now, _text(state.pro_until), before.granted_until)
     return after is not plan_of(before, now)
 
@@ -119,13 +119,13 @@ def grant(user_id: str, until: datetime) -> Write:
 
 
 def revoke(user_id: str) -> Write:
-    """Return the write "grant", which ends a grant. Its condition fails if there is none."""
+    """Return the write "grant", which ends a grant. Its condition fails if there is no grant."""
     granted_until = Subscription.granted_until
     return update("grant", Subscription(user_id), [granted_until.remove()], granted_until.exists())
 
 
 def store_customer(user_id: str, customer_id: str) -> str:
-    """Store the user's Stripe customer unless one is stored, and return the stored one."""
+    """Store the user's Stripe customer unless one is stored; return the stored customer."""
     stored = Subscription.stripe_customer_id
     free = stored.does_not_exist() | (stored == customer_id)
     if update_if(Subscription(user_id), [stored.set(customer_id)], free):
@@ -167,9 +167,9 @@ def store_state(
     state: SubscriptionState,
     mark: Write | None = None,
 ) -> bool:
-    """Replace the state in `before`, in one transaction with `mark` if that is given.
+    """Replace the state of the item `before`, in one transaction with the write `mark`, if given.
 
-    Returns False if the stored item has another revision or customer by now, or was deleted.
+    Returns False if the stored item now has another revision or customer, or was deleted.
     """
     revision = int(before.revision)
     same = Subscription.revision == revision

@@ -1,6 +1,6 @@
-"""The usage table: prompts and spending per UTC day, of each user and of all, and rooms.
+"""The usage table: prompts and spending per UTC day, per user and in total, and rooms per user.
 
-Its conditions decide all limits; Redis only answers earlier.
+The conditions of its writes decide about all limits; Redis only answers sooner.
 """
 
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ ROOMS = "rooms"
 class Usage(Table):
     """The counts of a user's day or burst window, of a shard of the stage's day, or of rooms.
 
-    `committed` is the sum of spent and reserved money, since a condition cannot add.
+    `committed` is the sum of the spent and the reserved money, since a condition cannot add them.
     """
 
     class Meta:
@@ -73,12 +73,12 @@ class Usage(Table):
 
 
 def key_of(user_id: str, now: datetime) -> Key:
-    """Return the key of a user's counts of a day."""
+    """Return the key of a user's counts of the day."""
     return Key(Usage, user_id, times.day(now))
 
 
 def read_allowance(user_id: str, now: datetime) -> Allowance:
-    """Return the user's allowance as the tables have it, by one call."""
+    """Return the user's allowance in the tables, read by one call, or two for unproven users."""
     user, subscription, usage, window = batch_get(
         users.key_of(user_id),
         subscriptions.key_of(user_id),
@@ -90,20 +90,23 @@ def read_allowance(user_id: str, now: datetime) -> Allowance:
 
 
 def limit_unproven(user: User, allowance: Allowance) -> Allowance:
-    """Return the allowance, limited by one more call if the user has proven and pays nothing."""
+    """Return the allowance, which has further limits on the basic plan without a proven identity.
+
+    The counts for these limits are read by one more call.
+    """
     if users.has_proven_identity(user) or allowance.plan is not Plan.BASIC:
         return allowance
     identity = user.email or user.mobile or user.user_id
     return apply_unproven_counts(
-        allowance, identity, *batch_get(*unproven_keys(identity, allowance.now))
+        allowance, identity, *batch_get(*list_unproven_keys(identity, allowance.now))
     )
 
 
-def unproven_keys(identity: str, now: datetime) -> list[Key]:
-    """Return the keys of the prompts of an unproven identity, and of all unproven users today.
+def list_unproven_keys(identity: str, now: datetime) -> list[Key]:
+    """Return the keys of two counts: an unproven identity's, and today's of all unproven users.
 
-    They are counted per identity and not per user: another sign-up with the same identity gives
-    no further prompts.
+    Prompts are counted per identity and not per user, so that another sign-up with the same
+    identity gives no further prompts.
     """
     return [
         Key(Usage, f"unproven {fingerprint(identity)}", "all"),
@@ -114,7 +117,10 @@ def unproven_keys(identity: str, now: datetime) -> list[Key]:
 def apply_unproven_counts(
     allowance: Allowance, identity: str, own: Usage | None, stage: Usage | None
 ) -> Allowance:
-    """Return the allowance of a user who has proven no identity; the items are `unproven_keys`."""
+    """Return the allowance with the limits of a user who has proven no identity.
+
+    `own` and `stage` are the items with the keys of `list_unproven_keys`.
+    """
     used = int(own.prompts) if own else 0
     left_to_all = config.number("UNPROVEN_DAILY_PROMPTS") - (int(stage.prompts) if stage else 0)
     return replace(
@@ -132,7 +138,7 @@ def allowance_of(
     now: datetime,
     window: Usage | None = None,
 ) -> Allowance:
-    """Return the allowance that these items give; a missing item counts as empty."""
+    """Return the allowance from these items; a missing item counts as empty."""
     today = usage or Usage(user_id)
     return Allowance(
         user_id=user_id,
@@ -156,14 +162,14 @@ def allowance_of(
 def count_prompt(allowance: Allowance, reservation: "Reservation") -> list[Write]:
     """Return the writes "day", "burst" and "stage", which count one prompt if the limits allow it.
 
-    They reserve the most that the prompt can cost. Tokens are counted when a reply comes: prompts
-    sent before they ran out are still answered.
+    The writes reserve the highest possible cost of the prompt. Tokens are counted with the reply,
+    so prompts that were sent before the tokens were used up are still answered.
     """
     user_id, now, limits = allowance.user_id, allowance.now, allowance.limits
     condition = (
         _is_below(Usage.attempts, limits.attempts)
         & _is_below(Usage.in_flight, limits.in_flight)
-        & _has_room(reservation.amount, limits.spending)
+        & _is_within_cap(reservation.amount, limits.spending)
     )
     if allowance.limit is not None:
         condition &= _is_below(Usage.prompts, allowance.limit)
@@ -191,22 +197,21 @@ def count_prompt(allowance: Allowance, reservation: "Reservation") -> list[Write
 def _count_unproven(allowance: Allowance) -> list[Write]:
     """Return the writes "unproven" and "unproven stage", which count an unproven account's prompt.
 
-    The prompts in flight of all unproven accounts together are limited, so that workers remain free
-    for others.
+    The total of their prompts in flight is limited, so that workers remain free for other accounts.
     """
     actions = [Usage.prompts.add(1), _expire(allowance.now + KEPT)]
     identity = Usage(f"unproven {allowance.unproven}", "all")
-    has_room = _is_below(Usage.prompts, config.number("UNPROVEN_DAILY_PROMPTS"))
-    has_room &= _is_below(Usage.in_flight, config.number("UNPROVEN_IN_FLIGHT"))
+    is_below = _is_below(Usage.prompts, config.number("UNPROVEN_DAILY_PROMPTS"))
+    is_below &= _is_below(Usage.in_flight, config.number("UNPROVEN_IN_FLIGHT"))
     in_flight = [*actions, Usage.in_flight.add(1)]
     return [
         update("unproven", identity, actions, _is_below(Usage.prompts, UNPROVEN_PROMPTS)),
-        update("unproven stage", Usage(UNPROVEN, allowance.day), in_flight, has_room),
+        update("unproven stage", Usage(UNPROVEN, allowance.day), in_flight, is_below),
     ]
 
 
 def read_stage_share(now: datetime) -> int:
-    """Return the percentage of the stage's cap of today that is spent or reserved, by one call."""
+    """Return the percentage of today's stage cap that is spent or reserved, by one call."""
     cap = config.stage_cap()
     shards = [Key(Usage, f"stage {shard}", times.day(now)) for shard in range(cap.shards)]
     committed = sum(int(usage.committed) for usage in batch_get(*shards) if usage)
@@ -236,7 +241,7 @@ def count_fork(user_id: str, now: datetime) -> Write:
 
 
 def uncount_room(user_id: str) -> Write:
-    """Return the write "rooms", which takes a deleted room off the count."""
+    """Return the write "rooms", which subtracts a deleted room from the count."""
     return update("rooms", Usage(user_id, ROOMS), [Usage.rooms.add(-1)])
 
 
@@ -244,7 +249,7 @@ def reserve_more(user_id: str, reservation: "Reservation", amount: int) -> list[
     """Return the writes "day" and "stage", which reserve more for a prompt if the caps allow it."""
     day = Usage(user_id, reservation.day)
     return [
-        update("day", day, _reserve(amount), _has_room(amount, reservation.cap)),
+        update("day", day, _reserve(amount), _is_within_cap(amount, reservation.cap)),
         _reserve_of_stage(reservation, amount),
     ]
 
@@ -254,10 +259,10 @@ def settle_prompt(
 ) -> list[Write]:
     """Return the writes "day", "stage" and, if unproven, "unproven stage", which settle a prompt.
 
-    They replace the reservation by the cost of the tokens. The prompt is no longer in flight, and a
-    refunded one is taken off the day's prompts, and off those of an unproven identity (the write
-    "unproven"), though never off the attempts. The condition of "day" fails if the counts that the
-    prompt was reserved in were deleted with their user.
+    The writes replace the reservation by the cost of the tokens, and the prompt is no longer in
+    flight. A refunded prompt is subtracted from the day's prompts, and from those of its unproven
+    identity (the write "unproven"), but never from the attempts. The condition of "day" fails if
+    the user's counts were deleted with the user.
     """
     settled = [
         Usage.committed.add(reservation.cost(tokens) - reservation.amount),
@@ -289,16 +294,16 @@ def settle_prompt(
 
 
 def read_counted(user_id: str, now: datetime) -> tuple[int, int]:
-    """Return the prompts that are counted today, and those of them that are in flight."""
+    """Return the number of prompts that are counted today, and how many of them are in flight."""
     [today] = batch_get(key_of(user_id, now))
     return (int(today.prompts), int(today.in_flight)) if today else (0, 0)
 
 
 def give_back(user_id: str, prompts: int, in_flight: int, now: datetime) -> Write:
-    """Return the write "day", which takes prompts off today's count, and off the attempts.
+    """Return the write "day", which subtracts prompts from today's prompts and attempts.
 
-    A prompt in flight may still be refunded, so only prompts that have ended can be given back: the
-    condition fails if there are fewer.
+    A prompt in flight may still be refunded, so only finished prompts can be given back. The
+    condition fails if there are fewer of them than `prompts`.
     """
     actions = [Usage.prompts.add(-prompts), Usage.attempts.add(-prompts)]
     enough = (Usage.prompts >= prompts + in_flight) & (Usage.in_flight <= in_flight)
@@ -313,8 +318,10 @@ def charge_title(user_id: str, price: "Reservation") -> list[Write]:
     spend = [Usage.committed.add(price.amount), _expire_after(price.day)]
     stage_cap = config.stage_cap().per_shard
     return [
-        update("day", Usage(user_id, price.day), spend, _has_room(price.amount, price.cap)),
-        update("stage", Usage(_stage(price), price.day), spend, _has_room(price.amount, stage_cap)),
+        update("day", Usage(user_id, price.day), spend, _is_within_cap(price.amount, price.cap)),
+        update(
+            "stage", Usage(_stage(price), price.day), spend, _is_within_cap(price.amount, stage_cap)
+        ),
     ]
 
 
@@ -331,7 +338,7 @@ def correct_title(user_id: str, price: "Reservation", tokens: "TokenUsage") -> l
 
 
 def read_days(user_id: str) -> Iterator[UsageOfDay]:
-    """Yield the user's counts of each day that is kept, the oldest first."""
+    """Yield the user's counts of each stored day, the oldest first."""
     for day in Usage.query(user_id, Usage.day < "a", consistent_read=True):  # days only
         yield UsageOfDay(
             day=day.day,
@@ -349,7 +356,7 @@ def delete_all(user_id: str) -> None:
 
 
 def count_stripe_request(user_id: str, now: datetime) -> RequestLimit:
-    """Count a request that calls Stripe, and return what is left of the user's hourly limit.
+    """Count a request that calls Stripe; return the user's hourly limit with the requests left.
 
     Raises TooManyRequests.
     """
@@ -367,12 +374,12 @@ def _reserve_of_stage(reservation: "Reservation", amount: int) -> Write:
         "stage",
         Usage(_stage(reservation), reservation.day),
         [*_reserve(amount), _expire_after(reservation.day)],
-        _has_room(amount, cap),
+        _is_within_cap(amount, cap),
     )
 
 
 def _stage(reservation: "Reservation") -> str:
-    """Return the hash key of a shard of the stage's spending, which no user id equals."""
+    """Return the hash key of a shard of the stage's counts, which is never a user id."""
     return f"stage {reservation.shard}"
 
 
@@ -393,11 +400,11 @@ def _is_below(counter: NumberAttribute, limit: int) -> Condition:
     return below
 
 
-def _has_room(amount: int, cap: int) -> Condition:
-    room: Condition = Usage.committed <= cap - amount
-    return room if amount > cap else room | Usage.committed.does_not_exist()
+def _is_within_cap(amount: int, cap: int) -> Condition:
+    within: Condition = Usage.committed <= cap - amount
+    return within if amount > cap else within | Usage.committed.does_not_exist()
 
 
 def _window(burst: Burst, now: datetime) -> str:
-    """Return the range key of a burst window's item; other items have their day there."""
+    """Return the range key of a burst window's item."""
     return f"burst {times.text(burst.window_start(now))}"

@@ -36,7 +36,7 @@ from geminichat.tables.table import (
 class User(Table):
     """An account. `sessions` maps the id of each session to the epoch second of its beginning.
 
-    A session that is not in the map has ended, whatever its own item says; so one write ends all.
+    A session that is not in `sessions` has ended, so that one write can end all sessions.
     """
 
     class Meta:
@@ -50,16 +50,16 @@ class User(Table):
     password_hash = UnicodeAttribute(null=True)
     sessions: MapAttribute[str, Any] = MapAttribute(default=dict)
     devices_since = NumberAttribute(default=0)
-    """The epoch second from which on device tokens are genuine: see `domain.devices`."""
+    """The epoch second before which all device tokens are invalid: see `domain.devices`."""
     purge_at = NumberAttribute(null=True)
-    """The epoch second at which the user, who asked for it, is deleted; a login clears it."""
+    """The epoch second of the requested deletion of the account; a login removes it."""
     banned_at = UnicodeAttribute(null=True)
-    """When an operator suspended the account: it has no session, and a login is refused."""
+    """When an operator suspended the account, which then has no session and cannot begin one."""
     created_at = UnicodeAttribute()
 
 
 def new(identity: Identity, now: datetime, *, verified: bool) -> User:
-    """Return a new user to store, without a session."""
+    """Return a new user, which is not stored yet and has no session."""
     user = User(ids.new("u"), created_at=times.text(now), sessions={})
     setattr(user, identity.kind, identity.value)
     setattr(user, f"{identity.kind}_verified", verified)
@@ -81,9 +81,9 @@ def key_of(user_id: str) -> Key:
 
 
 def current(claims: Claims, now: datetime, *also: Key) -> list[Any]:
-    """Return the user of a session that has not ended, and the items with further keys.
+    """Return the user of a session, and the items with further keys, by one network call.
 
-    One network call (see `batch_get`). Raises Unauthorized.
+    Raises Unauthorized if the session has ended, and AccountSuspended.
     """
     user, *others = batch_get(key_of(claims.user_id), *also)
     require_session(user, claims.session_id, now)
@@ -91,7 +91,7 @@ def current(claims: Claims, now: datetime, *also: Key) -> list[Any]:
 
 
 def require_session(user: User | None, session_id: str, now: datetime) -> None:
-    """Check that a session of the user has not ended. Raises Unauthorized, AccountSuspended."""
+    """Require that the session has not ended. Raises Unauthorized, AccountSuspended."""
     if user is None:
         raise Unauthorized(ENDED)
     require_not_banned(user)
@@ -100,33 +100,33 @@ def require_session(user: User | None, session_id: str, now: datetime) -> None:
 
 
 def require_not_banned(user: User) -> None:
-    """Check that an operator has not suspended the account. Raises AccountSuspended."""
+    """Require that no operator has suspended the account. Raises AccountSuspended."""
     if user.banned_at:
         raise AccountSuspended()
 
 
 def has_valid_session(user: User, session_id: str, now: datetime) -> bool:
-    """Return whether a session of the user has not ended."""
+    """Return whether the user has this session, and it has not ended."""
     return sessions.is_valid(sessions_of(user).get(session_id), now)
 
 
 def sessions_of(user: User) -> dict[str, int]:
-    """Return the beginning of each of the user's sessions by its id, the oldest first."""
+    """Return the epoch second at which each session began, by session id, the oldest first."""
     began = user.sessions.as_dict() if user.sessions else {}
     return {key: int(began[key]) for key in sorted(began, key=lambda key: int(began[key]))}
 
 
 def has_session(claims: Claims, now: datetime) -> Condition:
-    """Return the condition that a session of a user has not ended."""
+    """Return the condition that the session has not ended."""
     oldest = int((now - sessions.SESSION_LIFETIME).timestamp())
     valid: Condition = User.sessions[claims.session_id] > oldest
     return valid
 
 
 def check_session(claims: Claims, now: datetime, *, proven: bool = False) -> Write:
-    """Return the write "session", whose condition fails if the session has ended.
+    """Return the write "session"; its condition fails if the session has ended.
 
-    With `proven`, it also fails if no identity of the user is proven.
+    With `proven`, the condition also fails if the user has proven no identity.
     """
     condition = has_session(claims, now)
     if proven:
@@ -150,7 +150,7 @@ def has_proven_identity(user: User) -> bool:
 
 
 def create(user: User) -> Write:
-    """Return the write "user" of a new user."""
+    """Return the write "user", which stores a new user."""
     return put("user", user, User.user_id.does_not_exist())
 
 
@@ -159,8 +159,8 @@ def begin_session(
 ) -> Write:
     """Return the write "user", which adds a session, in place of the oldest if there are 20.
 
-    Its condition fails if another session was added in the meantime, or the password changed, or
-    the account was suspended, or the session that asks (`claims`) has ended.
+    Its condition fails if the password has changed in the meantime, another session has taken the
+    last place, the account was suspended, or the session of `claims` has ended.
     """
     began = list(sessions_of(user))
     actions = [User.sessions[session_id].set(int(now.timestamp())), *more]
@@ -179,9 +179,9 @@ def begin_session(
 
 
 def remove(user_id: str, seen: User | None = None) -> Write:
-    """Return the write "removed user", which deletes a user: every session ends with it.
+    """Return the write "removed user", which deletes a user, and so ends every session.
 
-    If the user was `seen`, its condition fails if an identity was proven or changed since.
+    With `seen`, its condition fails if an identity was proven or changed since that read.
     """
     if seen is None:
         return delete("removed user", User(user_id))
@@ -192,9 +192,10 @@ def remove(user_id: str, seen: User | None = None) -> Write:
 
 
 def leave(user_id: str, claims: Claims | None, purge_at: datetime, now: datetime) -> Write:
-    """Return the write "user", which ends every session until a login keeps the account.
+    """Return the write "user", which ends every session and notes the time of the deletion.
 
-    Its condition fails if the session that asks has ended, or the user is gone.
+    Its condition fails if the session of `claims` has ended, or, without `claims`, if there is no
+    such user.
     """
     actions = [User.purge_at.set(int(purge_at.timestamp())), *_end_others({}, now)]
     condition = has_session(claims, now) if claims else User.user_id.exists()
@@ -202,15 +203,15 @@ def leave(user_id: str, claims: Claims | None, purge_at: datetime, now: datetime
 
 
 def end_session(claims: Claims, now: datetime) -> None:
-    """End a session. Raises Unauthorized if it has ended already."""
+    """End a session. Raises Unauthorized if it has already ended."""
     actions = [User.sessions[claims.session_id].remove()]
-    # In a transaction, a second try after a lost answer is the same request.
+    # A transaction's retry has the same token, so it succeeds if only the answer was lost.
     if not transact_if(update("user", User(claims.user_id), actions, has_session(claims, now))):
         raise Unauthorized(ENDED)
 
 
-def exists(user_id: str) -> Write:
-    """Return the write "user", which checks that there is such a user."""
+def require_user(user_id: str) -> Write:
+    """Return the write "user", which requires that the user exists."""
     return check("user", User(user_id), User.user_id.exists())
 
 
@@ -222,7 +223,7 @@ def end_all_sessions(user_id: str, now: datetime) -> Write:
 def ban(user_id: str, now: datetime) -> Write:
     """Return the write "user", which suspends an account and ends its sessions and device tokens.
 
-    Its condition fails if it is suspended.
+    Its condition fails if the account is already suspended.
     """
     actions = [User.banned_at.set(times.text(now)), *_end_others({}, now)]
     is_free = User.user_id.exists() & User.banned_at.does_not_exist()
@@ -230,21 +231,21 @@ def ban(user_id: str, now: datetime) -> Write:
 
 
 def unban(user_id: str) -> Write:
-    """Return the write "user", which ends a suspension. Its condition fails if there is none."""
+    """Return the write "user", which ends a ban. Its condition fails if there is no ban."""
     return update("user", User(user_id), [User.banned_at.remove()], User.banned_at.exists())
 
 
 def end_sessions_from(claims: Claims, now: datetime) -> None:
-    """End every session of the user whose session this is. Raises Unauthorized if it has ended."""
+    """End every session of this session's user. Raises Unauthorized if this session has ended."""
     actions = [User.sessions.set({})]
     if not transact_if(update("user", User(claims.user_id), actions, has_session(claims, now))):
         raise Unauthorized(ENDED)
 
 
 def change_password(claims: Claims, password_hash: str, session_id: str, now: datetime) -> Write:
-    """Return the write "user", which sets the password and leaves one new session only.
+    """Return the write "user", which sets the password and ends all sessions but a new one.
 
-    Its condition fails if the session that asks has ended.
+    Its condition fails if the session of `claims` has ended.
     """
     kept = {session_id: int(now.timestamp())}
     actions = [User.password_hash.set(password_hash), *_end_others(kept, now)]
@@ -256,7 +257,7 @@ def reset_password(
 ) -> Write:
     """Return the write "user", which sets the password, ends every session and removes identities.
 
-    Its condition fails if one of these has changed meanwhile.
+    Its condition fails if one of these identities has changed in the meantime.
     """
     actions = [User.password_hash.set(password_hash), *_end_others({}, now)]
     condition: Condition = User.user_id.exists()
@@ -267,16 +268,16 @@ def reset_password(
 
 
 def prove(identity: Identity) -> list[Action]:
-    """Return the actions that make an identity the user's proven one of its kind."""
+    """Return the actions that set the user's identity of a kind, as proven."""
     value, verified = _attributes(identity)
     return [value.set(identity.value), verified.set(True)]
 
 
 def set_identity(user: User, identity: Identity, claims: Claims, now: datetime) -> Write:
-    """Return the write "user", which makes a proven identity the user's.
+    """Return the write "user", which sets the user's identity of a kind, as proven.
 
-    If it replaces another one, every session but this one ends. Its condition fails if the session
-    has ended, or the identity of its kind has changed meanwhile.
+    If the identity replaces another one, all other sessions end. Its condition fails if the session
+    has ended, or the identity of this kind has changed in the meantime.
     """
     value, _ = _attributes(identity)
     before = getattr(user, identity.kind)
@@ -300,9 +301,9 @@ def restore_identity(
 ) -> Write:
     """Return the write "user", which restores a replaced identity in place of the removed ones.
 
-    Every session ends, and the password is set or removed: the one who replaced the identity may
-    know it. Its condition fails if a removed identity has changed meanwhile, or the account was
-    suspended.
+    Every session ends, and the password is set or removed, since the person who replaced the
+    identity may know it. The condition fails if a removed identity has changed in the meantime, or
+    the account was suspended.
     """
     password = User.password_hash
     actions = [
@@ -336,7 +337,7 @@ def all_identities_of(user: User) -> list[Identity]:
 
 
 def identity_of(user: User, kind: str) -> Identity | None:
-    """Return the user's identity of a kind, proven or not, or None."""
+    """Return the user's identity of a kind, proven or not, or None if there is none."""
     value = getattr(user, kind)
     return Identity(kind, value) if value else None  # type: ignore[arg-type]
 
@@ -359,7 +360,7 @@ def _attributes(identity: Identity) -> tuple[UnicodeAttribute, BooleanAttribute]
 
 
 def _end_others(kept: dict[str, int], now: datetime) -> list[Action]:
-    """Return the actions that end every session but those kept, and every device token."""
+    """Return the actions that end every device token, and every session except `kept`."""
     return [User.sessions.set(kept), User.devices_since.set(int(now.timestamp()))]
 
 

@@ -1,4 +1,4 @@
-"""The copy of a room's line in a fork."""
+"""Copy a room's line to a fork."""
 
 from geminichat.domain.lines import Hidden
 from geminichat.domain.messages import Status
@@ -8,7 +8,7 @@ from geminichat.tables.table import batch_put
 
 FORK_TURNS = 1_000
 FORK_SIZE = 4_000_000
-"""Bytes that one partition of DynamoDB accepts in four seconds."""
+"""The bytes that one partition of DynamoDB accepts in four seconds."""
 
 COPIED = [
     "user_id",
@@ -27,13 +27,13 @@ COPIED = [
     "input_tokens",
     "output_tokens",
 ]
-"""The attributes of a message that its copy in a fork has too."""
+"""The attributes of a message that are copied to a fork."""
 
 
 def copy_line(chatroom_id: str, hidden: Hidden, last: int, target: str) -> int:
-    """Copy a room's line up to a position to another room; return the last position there.
+    """Copy a room's line, up to a position, to another room; return the last position there.
 
-    The copied prompts are final and not counted, and a redrive leaves failed ones out. Raises
+    The copies of prompts do not count, and a redrive does not queue those that failed. Raises
     StillGenerating for a prompt that is not final, RoomTooLong, and Unavailable.
     """
     ranges = list(hidden.iterate_shown(last))

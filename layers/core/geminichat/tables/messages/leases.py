@@ -1,4 +1,4 @@
-"""A prompt that a worker has leased: answered, released for a later attempt, or failed."""
+"""Lease a prompt, prolong the lease, and release or finish the leased prompt."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ class LeaseLost(Exception):
 
 
 class LeasedPrompt(msgspec.Struct, frozen=True):
-    """A prompt that one worker holds until its lease ends; `lease` is the fencing token."""
+    """A prompt that one worker may answer until its lease ends; `lease` is the fencing token."""
 
     user_id: str
     chatroom_id: str
@@ -35,9 +35,9 @@ class LeasedPrompt(msgspec.Struct, frozen=True):
     system_instruction: str | None
     attempts: int
     attempt: int
-    """The number of this attempt, which only grows: those before a retry are counted, too."""
+    """The number of this attempt, counting all attempts, also those before a retry."""
     stop: bool
-    """Whether its user has asked to stop it."""
+    """Whether the user has asked to stop the prompt."""
     tokens: TokenUsage
     """The tokens of earlier attempts."""
     lease: str
@@ -47,7 +47,7 @@ class LeasedPrompt(msgspec.Struct, frozen=True):
     sent: datetime
     generation: str
     hidden: Hidden
-    """The ranges that its room hid when it was sent."""
+    """The ranges that the room hid when the prompt was sent."""
     title_due: bool
     """Whether the room was titled by default when the prompt was sent."""
 
@@ -55,7 +55,7 @@ class LeasedPrompt(msgspec.Struct, frozen=True):
 def lease_prompt(
     chatroom_id: str, seq: int, lease: str, now: datetime, duration: timedelta
 ) -> LeasedPrompt | None:
-    """Lease a queued prompt, or one whose lease has ended, and count the attempt.
+    """Lease a prompt that is queued or has an expired lease, and count the attempt.
 
     Returns None if the prompt is missing, final or leased by another worker.
     """
@@ -63,7 +63,7 @@ def lease_prompt(
     prompt = StoredMessage(chatroom_id, seq)
     available = (StoredMessage.status == Status.QUEUED) | (
         (StoredMessage.status == Status.GENERATING)
-        # The same lease is there if the answer to the first try of this call was lost.
+        # The prompt already has this lease if the answer to the first try of this call was lost.
         & ((StoredMessage.leased_until < moment) | (StoredMessage.lease == lease))
     )
     if not update_if(
@@ -91,11 +91,11 @@ def lease_prompt(
         attempts=int(prompt.attempts or 0),
         attempt=int(prompt.attempt or 0),
         stop=bool(prompt.stop),
-        tokens=stored.token_usage(prompt.input_tokens, prompt.output_tokens),
+        tokens=stored.read_tokens(prompt.input_tokens, prompt.output_tokens),
         lease=lease,
         counted_on=prompt.counted_on,
         reservation=stored.decode_reservation(prompt.reservation),
-        sent=stored.sent_at(prompt),
+        sent=stored.read_sent_at(prompt),
         generation=prompt.generation or FIRST,
         hidden=stored.hidden_of(prompt),
         title_due=bool(prompt.title_due),
@@ -112,15 +112,16 @@ def prolong_lease(prompt: LeasedPrompt, now: datetime, duration: timedelta) -> b
 
 
 def return_prompt(prompt: LeasedPrompt) -> None:
-    """Queue a leased prompt whose attempt was not begun, and take the attempt off its count."""
+    """Queue a leased prompt before Gemini was asked, and subtract the attempt from its count."""
     item = StoredMessage(prompt.chatroom_id, prompt.seq)
     update_if(item, [*_release(None), StoredMessage.attempts.add(-1)], _is_leased(prompt))
 
 
 def release_prompt(prompt: LeasedPrompt, thinking: Thinking | None = None) -> bool:
-    """Queue a leased prompt for a later attempt; return False if the lease was lost.
+    """Queue a leased prompt for a later attempt.
 
-    Also False if the prompt is to be stopped. `thinking` replaces its level.
+    Returns False if the lease was lost or the prompt is to be stopped. `thinking` replaces the
+    prompt's thinking level.
     """
     item = StoredMessage(prompt.chatroom_id, prompt.seq)
     return update_if(item, _release(thinking), _may_continue(prompt))
@@ -134,7 +135,7 @@ def release_charged(
 ) -> Write:
     """Return the write "prompt", which queues a leased prompt for a later attempt.
 
-    `tokens` are those of the attempt that failed; they are settled when the prompt ends.
+    `tokens` are those of the attempt that failed, which are settled when the prompt ends.
     """
     actions = [
         *_release(thinking),
@@ -177,7 +178,7 @@ def put_reply(
     finish: Finish,
     now: datetime,
 ) -> Write:
-    """Return the write "reply", which stores the reply to a prompt, by the model that answered."""
+    """Return the write "reply", which stores the reply to a prompt."""
     reply = StoredMessage(
         prompt.chatroom_id,
         prompt.seq + 1,
@@ -201,13 +202,16 @@ def mark_answered(prompt: LeasedPrompt, finish: Finish) -> Write:
 
 
 def mark_hidden(prompt: LeasedPrompt) -> Write:
-    """Return the write "prompt", which stops a leased prompt; it no longer counts."""
+    """Return the write "prompt", which marks a leased prompt as stopped and not counted."""
     actions = [StoredMessage.status.set(Status.STOPPED), StoredMessage.counted_on.remove()]
     return _finish(prompt, actions)
 
 
 def mark_failed(prompt: LeasedPrompt, failure: Failure, now: datetime, *, refunded: bool) -> Write:
-    """Return the write "prompt", which fails a leased prompt; a refunded one no longer counts."""
+    """Return the write "prompt", which marks a leased prompt as failed.
+
+    A `refunded` prompt no longer counts.
+    """
     actions = [
         StoredMessage.status.set(Status.FAILED),
         StoredMessage.error_code.set(failure.code),

@@ -1,4 +1,4 @@
-"""Reading messages: a page of a room's line, and the turns before a prompt."""
+"""Read pages of a room's line, and the turns before a prompt."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -21,7 +21,7 @@ from geminichat.tables.table import overlap, read_page
 LARGEST_PAGE = 1_000
 """Messages per page when a whole room is read; a page has a megabyte at most."""
 PAGE_LENGTH = 1_000_000
-"""Characters of a page after which no further messages are read to fill it up."""
+"""The number of characters from which on a page is not filled up by further messages."""
 
 type Page = tuple[list[dict[str, Any]], bool]
 """Messages as mappings of attributes, and whether more may follow."""
@@ -32,7 +32,7 @@ def read_newest(
 ) -> tuple[Room, list[Message], int | None]:
     """Return the user's room, up to `limit` messages before a position, and where to continue.
 
-    The messages are the newest ones, oldest first. Raises NotFound, and Unauthorized if the
+    These are the newest messages before it, oldest first. Raises NotFound, and Unauthorized if the
     session has ended.
     """
     (room, hidden), first = overlap(
@@ -67,7 +67,7 @@ def read_after(
 
 
 def read_all(chatroom_id: str, hidden: Hidden) -> Iterator[Message]:
-    """Yield every message of a room in its order, page by page; hidden ones say so."""
+    """Yield every message of a room in order, page by page; hidden messages have `hidden` set."""
     position: int | None = 0
     while position is not None:
         items, more = _read_page(chatroom_id, StoredMessage.seq > position, LARGEST_PAGE)
@@ -87,7 +87,7 @@ class Past(msgspec.Struct, frozen=True):
 
 
 def read_past(chatroom_id: str, before: int, limit: int, hidden: Hidden) -> Past:
-    """Return the last `limit` turns before a position that are not hidden."""
+    """Return the last `limit` turns before a position, without hidden turns."""
     attributes = ["seq", "sender", "status", "content"]
     start = hidden.skip_back(before - 1) + 1
     first = _read_back(chatroom_id, start, 2 * limit, attributes)
@@ -105,7 +105,7 @@ def read_past(chatroom_id: str, before: int, limit: int, hidden: Hidden) -> Past
 
 
 def list_failures(chatroom_id: str, limit: int) -> list[tuple[int, str, str]]:
-    """Return position, time and failure code of the failed prompts in a room's newest messages.
+    """Return the position, time and code of each failure in a room's newest messages.
 
     No content is read.
     """
@@ -144,9 +144,9 @@ def _fill_back(
 
 
 def _fill(first: Page, limit: int, hidden: Hidden, read: Callable[[int, int], Page]) -> Page:
-    """Return a page without its hidden messages, filled up from the messages that follow.
+    """Return a page without its hidden messages, filled up with the messages that follow.
 
-    `read` takes a position and a number, and returns at most as many messages that follow it. A
+    `read` takes a position and a limit, and returns up to that many messages after the position. A
     page may stay shorter if its messages are long.
     """
     (page, more), asked = first, limit

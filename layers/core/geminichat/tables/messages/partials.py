@@ -1,4 +1,4 @@
-"""A message together with its reply's text so far."""
+"""Read a message with the text of its reply that is generated so far."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ def get(
 ) -> Message:
     """Return a message of the user's room; a prompt with its reply.
 
-    A prompt that is being answered comes with its reply's text from `start` on, if that is given.
+    With `start`, a prompt that is being answered has its reply's text so far from `start` on.
     Raises NotFound, and Unauthorized if the session has ended.
     """
     if start is None:

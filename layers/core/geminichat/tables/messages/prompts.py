@@ -1,4 +1,4 @@
-"""A prompt that no worker has leased: sent, retried, redriven, or stopped by its user."""
+"""Store, retry, redrive or stop a prompt that no worker has leased."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -43,7 +43,7 @@ def put_prompt(
         attempts=0,
         counted_on=reservation.day,
         reservation=stored.encode_reservation(reservation),
-        unfinished_shard=stored.shard(turn.chatroom_id),
+        unfinished_shard=stored.shard_of(turn.chatroom_id),
         unfinished_since=moment,
     )
     return put("prompt", prompt, StoredMessage.seq.does_not_exist())
@@ -108,13 +108,13 @@ def retry_prompt(
 
 
 def list_failed(code: str, since: datetime) -> Iterator[tuple[str, int]]:
-    """Yield room and position of the prompts that failed with a code since a time, oldest first."""
+    """Yield the room and position of each prompt that failed with a code since a time, in order."""
     for key in StoredMessage.failed.query(code, StoredMessage.failed_at >= times.text(since)):
         yield key.chatroom_id, int(key.seq)
 
 
 class RedrivablePrompt(msgspec.Struct, frozen=True):
-    """A prompt that failed for a reason that has nothing to do with its user."""
+    """A prompt that failed for a reason in REDRIVABLE, which its user did not cause."""
 
     user_id: str
     generation: str
@@ -135,8 +135,8 @@ def redrive_prompt(
 ) -> Write:
     """Return the write "prompt", which queues a prompt that failed for a reason in REDRIVABLE.
 
-    The prompt is not counted again, though its price is. Its condition fails for any other
-    generation: a prompt that was retried or deleted meanwhile stays unchanged.
+    The prompt is not counted again, but its cost is. The write's condition fails for any other
+    generation, so that a prompt that was retried or deleted in the meantime stays unchanged.
     """
     same = StoredMessage.generation == generation
     if generation == FIRST:
@@ -164,7 +164,7 @@ def _requeue(chatroom_id: str, generation: str, now: datetime) -> list[Action]:
         StoredMessage.failed_at.remove(),
         StoredMessage.input_tokens.remove(),  # counted when the prompt failed
         StoredMessage.output_tokens.remove(),
-        StoredMessage.unfinished_shard.set(stored.shard(chatroom_id)),
+        StoredMessage.unfinished_shard.set(stored.shard_of(chatroom_id)),
         StoredMessage.unfinished_since.set(moment),
     ]
 
@@ -178,7 +178,7 @@ class StoppablePrompt(msgspec.Struct, frozen=True):
     status: str
     attempt: int
     tokens: TokenUsage
-    """The tokens of its attempts."""
+    """The tokens of the prompt's attempts."""
     model: str
     counted_on: str | None
     reservation: Reservation | None
@@ -196,7 +196,7 @@ def get_stoppable(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> 
         seq=seq,
         status=prompt.status or Status.QUEUED,
         attempt=int(prompt.attempt or 0),
-        tokens=stored.token_usage(prompt.input_tokens, prompt.output_tokens),
+        tokens=stored.read_tokens(prompt.input_tokens, prompt.output_tokens),
         model=prompt.model,
         counted_on=prompt.counted_on,
         reservation=stored.decode_reservation(prompt.reservation),
@@ -204,7 +204,7 @@ def get_stoppable(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> 
 
 
 def mark_stopped(prompt: StoppablePrompt) -> Write:
-    """Return the write "prompt", which ends a queued prompt that no worker has leased since."""
+    """Return the write "prompt", which stops a queued prompt, unless a worker has leased it."""
     same: Condition = StoredMessage.attempt == prompt.attempt
     if not prompt.attempt:
         same = StoredMessage.attempt.does_not_exist()
@@ -221,7 +221,7 @@ def mark_stopped(prompt: StoppablePrompt) -> Write:
 
 
 def request_stop(chatroom_id: str, seq: int) -> bool:
-    """Ask the worker that generates a reply to stop; return False if no worker is generating it."""
+    """Ask a prompt's worker to stop; return False if no worker is generating the reply."""
     return update_if(
         StoredMessage(chatroom_id, seq),
         [StoredMessage.stop.set(True)],

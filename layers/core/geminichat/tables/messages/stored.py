@@ -1,8 +1,8 @@
 """The messages table: a room's prompts and replies by their position (`seq`).
 
-A prompt has position n and its reply n+1, so a prompt has at most one reply and a room always reads
-prompt, reply, prompt, reply. Unfinished prompts (neither answered nor failed) are in the sparse
-index `unfinished`, where the sweep finds them. Position 0 is a deleted room's tombstone.
+A prompt has position n and its reply n+1, so a prompt has at most one reply, and prompts and
+replies alternate. Unfinished prompts (queued or generating) are in the sparse index `unfinished`,
+where the sweep finds them. Position 0 is a deleted room's tombstone.
 """
 
 import binascii
@@ -24,7 +24,7 @@ FIRST = "0"
 """The generation of a prompt that was never retried."""
 
 SHARDS = 8
-"""Partitions of the index of unfinished prompts, which spread its writes."""
+"""The number of partitions over which the index of unfinished prompts spreads its writes."""
 
 
 class Unfinished(GlobalSecondaryIndex["StoredMessage"]):
@@ -50,7 +50,7 @@ class Failed(GlobalSecondaryIndex["StoredMessage"]):
 
 
 class StoredMessage(Table):
-    """A prompt or a reply. A prompt keeps the room's settings of the time it was sent."""
+    """A prompt or a reply. A prompt keeps the settings that the room had when it was sent."""
 
     class Meta:
         setting = "MESSAGES_TABLE"
@@ -65,10 +65,10 @@ class StoredMessage(Table):
 
     status = UnicodeAttribute(null=True)
     system_instruction = UnicodeAttribute(null=True)
-    hidden = UnicodeAttribute(null=True)  # JSON: the ranges that its room hid then
+    hidden = UnicodeAttribute(null=True)  # JSON: the ranges that the room hid then
     attempts = NumberAttribute(null=True)
-    attempt = NumberAttribute(null=True)  # the number of the latest one, retries included
-    stop = BooleanAttribute(null=True)  # its user has asked to stop it
+    attempt = NumberAttribute(null=True)  # the number of the latest attempt, retries included
+    stop = BooleanAttribute(null=True)  # the user has asked to stop the prompt
     generation = UnicodeAttribute(null=True)
     retried_at = UnicodeAttribute(null=True)
     requeued = NumberAttribute(null=True)
@@ -85,7 +85,7 @@ class StoredMessage(Table):
     thinking = UnicodeAttribute(null=True)
     max_output_tokens = NumberAttribute(null=True)
     finish = UnicodeAttribute(null=True)
-    input_tokens = NumberAttribute(null=True)  # a prompt's: of attempts that brought no reply
+    input_tokens = NumberAttribute(null=True)  # of a prompt: the tokens of attempts without a reply
     output_tokens = NumberAttribute(null=True)
     reservation = UnicodeAttribute(null=True)  # a Reservation in JSON
     title_due = BooleanAttribute(null=True)  # the room was titled by default
@@ -105,7 +105,7 @@ def find(chatroom_id: str, seq: int) -> StoredMessage | None:
 
 
 def read_last_position(chatroom_id: str) -> int:
-    """Return the position of the last prompt's reply, which may not be stored yet; 0 for none."""
+    """Return the position of the last prompt's reply, stored or not; 0 if there is no prompt."""
     newest = StoredMessage.query(
         chatroom_id,
         StoredMessage.seq > 0,
@@ -118,8 +118,8 @@ def read_last_position(chatroom_id: str) -> int:
     return last + last % 2
 
 
-def token_usage(input_tokens: Any, output_tokens: Any) -> TokenUsage:
-    """Return the tokens of a message, from two of its attributes."""
+def read_tokens(input_tokens: Any, output_tokens: Any) -> TokenUsage:
+    """Return the tokens that the two attributes of a message hold."""
     return TokenUsage(input_tokens=int(input_tokens or 0), output_tokens=int(output_tokens or 0))
 
 
@@ -130,13 +130,13 @@ def hidden_of(prompt: StoredMessage) -> Hidden:
     return Hidden.of(msgspec.json.decode(prompt.hidden, type=list[Range]))
 
 
-def sent_at(prompt: StoredMessage) -> datetime:
-    """Return when the prompt was sent or last retried."""
+def read_sent_at(prompt: StoredMessage) -> datetime:
+    """Return the time at which the prompt was sent or last retried."""
     return times.parse(prompt.retried_at or prompt.created_at)
 
 
 def encode_reservation(reservation: Reservation) -> str:
-    """Return the attribute `reservation` of a prompt."""
+    """Return the value of a prompt's attribute `reservation`."""
     return msgspec.json.encode(reservation).decode()
 
 
@@ -145,13 +145,13 @@ def decode_reservation(reservation: str | None) -> Reservation | None:
     return msgspec.json.decode(reservation, type=Reservation) if reservation else None
 
 
-def shard(chatroom_id: str) -> int:
+def shard_of(chatroom_id: str) -> int:
     """Return the shard of the unfinished index that holds a room's prompts."""
     return binascii.crc32(chatroom_id.encode()) % SHARDS
 
 
 def end_prompt() -> list[Action]:
-    """Return the actions on a prompt that is final."""
+    """Return the actions that remove the lease and the reservation of a prompt that ends."""
     return [
         StoredMessage.lease.remove(),
         StoredMessage.leased_until.remove(),

@@ -13,14 +13,14 @@ from geminichat.tables.table import BATCH, Write, batch_delete, delete, put, rea
 TOMBSTONE_SEQ = 0
 
 PURGE_AFTER = timedelta(seconds=60)
-"""Age at which a tombstone's messages are deleted: longer than any request takes."""
+"""The time after which the sweep deletes a room's messages: longer than any request takes."""
 
 
 def put_tombstone(user_id: str, chatroom_id: str, now: datetime) -> Write:
-    """Return the write "tombstone", by which the sweep deletes a deleted room's messages.
+    """Return the write "tombstone", which makes the sweep delete a deleted room's messages.
 
-    It is due only after the longest request, so that the sweep also deletes a prompt that is being
-    stored now.
+    The tombstone is due after PURGE_AFTER, so that the sweep also deletes a prompt that another
+    request is storing now.
     """
     tombstone = StoredMessage(
         chatroom_id,
@@ -30,23 +30,23 @@ def put_tombstone(user_id: str, chatroom_id: str, now: datetime) -> Write:
         content="",
         model="",
         created_at=times.text(now),
-        unfinished_shard=stored.shard(chatroom_id),
+        unfinished_shard=stored.shard_of(chatroom_id),
         unfinished_since=times.text(now + PURGE_AFTER),
     )
     return put("tombstone", tombstone)
 
 
 def delete_tombstone(chatroom_id: str) -> Write:
-    """Return the write "tombstone", which keeps a room's messages from the sweep.
+    """Return the write "tombstone", which deletes a tombstone, so that the messages are kept.
 
-    Its condition fails if the sweep has deleted them.
+    Its condition fails if the sweep has already deleted the messages.
     """
     tombstone = StoredMessage(chatroom_id, TOMBSTONE_SEQ)
     return delete("tombstone", tombstone, StoredMessage.seq.exists())
 
 
 def list_prompts_in_flight(chatroom_id: str) -> Iterator[int]:
-    """Yield the positions of a room's prompts that are neither answered nor failed."""
+    """Yield the positions of a room's unfinished prompts."""
     in_flight = StoredMessage.unfinished_since.exists()
     for prompt in StoredMessage.query(
         chatroom_id,
@@ -59,10 +59,10 @@ def list_prompts_in_flight(chatroom_id: str) -> Iterator[int]:
 
 
 def purge(chatroom_id: str, until: float) -> bool:
-    """Delete a deleted room's messages, its tombstone last; return False if time ran out before.
+    """Delete a deleted room's messages and then its tombstone; return False if `until` came first.
 
-    `until` is a time of the monotonic clock. Repeats until a query finds nothing, since a worker
-    may store a reply meanwhile; it cannot once the reply's prompt is deleted.
+    `until` is a time of the monotonic clock. The query is repeated until it finds nothing, since a
+    worker may store a reply until its prompt is deleted.
     """
     while positions := _read_positions(chatroom_id):
         for some in batched(positions, BATCH, strict=False):
@@ -74,7 +74,7 @@ def purge(chatroom_id: str, until: float) -> bool:
 
 
 def _read_positions(chatroom_id: str) -> list[int]:
-    """Return the positions of a room's first messages, as many as one call yields."""
+    """Return the positions of a room's first messages, up to 500."""
     items, _ = read_page(
         StoredMessage.query(
             chatroom_id,

@@ -1,4 +1,4 @@
-"""Unfinished prompts, which the sweep queues again or ends."""
+"""Read the unfinished prompts, which the sweep queues again or ends."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from geminichat.tables.table import update_if
 
 
 class UnfinishedPrompt(msgspec.Struct, frozen=True):
-    """A prompt that is neither answered nor failed; `sent` is when it was sent or last retried."""
+    """A queued or generating prompt; `sent` is when it was sent or last retried."""
 
     sent: datetime
     attempts: int
@@ -26,7 +26,7 @@ class UnfinishedPrompt(msgspec.Struct, frozen=True):
 
 
 def list_unfinished(shard: int, before: datetime) -> Iterator[tuple[str, int]]:
-    """Yield room and position of a shard's prompts and tombstones that are due before a time."""
+    """Yield the room and position of a shard's prompts and tombstones that are due."""
     due = StoredMessage.unfinished_since < times.text(before)
     for key in StoredMessage.unfinished.query(shard, due):
         yield key.chatroom_id, int(key.seq)
@@ -39,7 +39,7 @@ def find_unfinished(chatroom_id: str, seq: int) -> UnfinishedPrompt | None:
         return None
     reservation = stored.decode_reservation(prompt.reservation)
     return UnfinishedPrompt(
-        sent=stored.sent_at(prompt),
+        sent=stored.read_sent_at(prompt),
         attempts=int(prompt.attempts or 0),
         leased_until=times.parse(prompt.leased_until) if prompt.leased_until else None,
         stop=bool(prompt.stop),
@@ -53,9 +53,9 @@ def find_unfinished(chatroom_id: str, seq: int) -> UnfinishedPrompt | None:
 def note_requeue(
     chatroom_id: str, seq: int, known: UnfinishedPrompt, now: datetime, pause: timedelta
 ) -> bool:
-    """Note that the sweep queues a prompt again; the time until it is due again doubles.
+    """Note that the sweep queues a prompt again, and double the time until it is due again.
 
-    Returns False if another sweep was faster or the prompt is finished.
+    Returns False if another sweep was faster or the prompt has ended.
     """
     due = now + pause * (2 ** min(known.requeued, 8) - 1)
     return update_if(

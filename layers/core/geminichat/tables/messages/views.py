@@ -1,4 +1,4 @@
-"""Messages as the wire shows them, and reading one of them."""
+"""Read a message, and convert messages to the form of the API."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,7 +28,7 @@ def get(caller: Claims, chatroom_id: str, message_id: str, now: datetime) -> Mes
 def read(
     caller: Claims, chatroom_id: str, message_id: str, now: datetime, *also: Key
 ) -> tuple[Message, StoredMessage, list[Any]]:
-    """Return a message as `get` does, its item, and the items with further keys; one call."""
+    """Return a message as `get` does, with its item and the items of further keys, by one call."""
     seq = ids.message_seq(ids.parse_room(chatroom_id), message_id)
     _, room, message, following, *others = users.current(
         caller,
@@ -49,7 +49,7 @@ def read(
 
 
 def view(item: Mapping[str, Any]) -> Message:
-    """Return a message as the wire shows it, from its attributes by name."""
+    """Return a message as the API shows it, from its attributes by name."""
     room_id, seq = item["chatroom_id"], int(item["seq"])
     if item["sender"] == "ai":
         return Message(
@@ -61,7 +61,7 @@ def view(item: Mapping[str, Any]) -> Message:
             model=item["model"],
             requested_model=item.get("requested_model") or UNSET,
             finish=read_member(Finish, item.get("finish") or Finish.COMPLETE),
-            usage=stored.token_usage(item.get("input_tokens"), item.get("output_tokens")),
+            usage=stored.read_tokens(item.get("input_tokens"), item.get("output_tokens")),
         )
     status = read_member(Status, item.get("status") or Status.QUEUED)
     failure = None
