@@ -54,7 +54,7 @@ type Event = dict[str, Any]
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One HTTP request, parsed as far as all handlers need it."""
+    """An HTTP request; its methods parse and validate the parts that a handler needs."""
 
     id: str
     method: str

@@ -110,7 +110,7 @@ class InvalidRequest(AppError):
 
     @classmethod
     def at(cls, problems: Mapping[str, str]) -> Self:
-        """Return the error with these problems: explanations by JSON pointer."""
+        """Return the error for `problems`: explanations by JSON pointer."""
         listed = [FieldProblem(pointer, detail) for pointer, detail in problems.items()]
         first = listed[0]
         return cls(f"The request body is invalid. {first.pointer}: {first.detail}.", errors=listed)

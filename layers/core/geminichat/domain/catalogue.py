@@ -1,7 +1,7 @@
 """The catalogue of Gemini models: their names, prices, plans and replacements.
 
-It is data, which `models.Catalogue` reads. The template's parameter ModelsPatch changes it without
-a deployment of code (DECISIONS.md).
+`models.Catalogue` reads this data. The template's parameter ModelsPatch changes the catalogue
+without a deployment of code (DECISIONS.md).
 """
 
 from collections.abc import Mapping

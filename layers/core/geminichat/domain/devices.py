@@ -1,7 +1,7 @@
 """Device tokens: a proof that a device has logged in to an account before, and nothing else.
 
-They are the "device cookies" that OWASP describes. A device with a token has limits of its own, so
-that wrong passwords and codes from strangers do not slow it down. No table stores tokens: each
+OWASP describes them as "device cookies". A device with a token has its own limits, so that wrong
+passwords and codes from strangers do not slow the device down. No table stores tokens: each
 token contains a keyed hash over the user, the device and a time that the user's record holds. A
 reset or a change of the password updates that time, which invalidates all earlier tokens.
 """

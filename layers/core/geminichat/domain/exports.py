@@ -15,7 +15,7 @@ from geminichat.domain.messages import Message
 ADDRESS_LIFETIME = timedelta(minutes=15)
 """The time for which the address of an archive is valid."""
 KEPT = DAY
-"""The time for which an archive can be fetched, and after which another one can be requested."""
+"""The time for which an archive can be fetched and no new export can be requested."""
 ATTEMPTS = 3
 """Attempts to write an archive before its message becomes a dead letter."""
 LONGEST = timedelta(hours=1)

@@ -132,7 +132,7 @@ def utf16_length(text: str) -> int:
 
 
 def skip_units(text: str, units: int) -> str:
-    """Return the text after its first UTF-16 code units, which must end with a whole character."""
+    """Return the text without its first `units` UTF-16 code units, which form whole characters."""
     if text.isascii():
         return text[units:]
     return text.encode("utf-16-le")[2 * units :].decode("utf-16-le", errors="ignore")

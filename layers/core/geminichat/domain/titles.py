@@ -22,7 +22,7 @@ EXCERPT = 500
 """The most characters of the prompt and of the reply in the text to title; fewer outside ASCII."""
 
 WORDS_LENGTH = 60
-"""Characters of a title that repeats the prompt's first words."""
+"""The most characters of a title that repeats the prompt's first words."""
 
 _DECORATION = " \"'`*_#.“”„«»"
 

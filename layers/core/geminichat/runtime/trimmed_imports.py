@@ -1,4 +1,4 @@
-"""Skip modules of five libraries that are not used here, because importing them slows cold starts.
+"""Skip unused modules of five libraries, because importing them would slow cold starts down.
 
 While a `with` block imports a library, a placeholder replaces each skipped module. The placeholder
 has the given names, and loads the real module when another name is used. No package is changed, and
@@ -31,9 +31,9 @@ def trim_pynamodb() -> AbstractContextManager[None]:
 
 
 def trim_upstash_redis() -> AbstractContextManager[None]:
-    """Skip httpx, asyncio and search while upstash-redis is imported.
+    """Skip httpx, asyncio and the search commands while upstash-redis is imported.
 
-    `http_client` replaces httpx. Other commands name the classes of search only in annotations.
+    `http_client` replaces httpx. Other commands use the search classes only in annotations.
     """
     names = (
         "CountResult DataType FieldType HighlightOptions Language Order Schema ScoreFunc "

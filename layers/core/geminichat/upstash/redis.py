@@ -21,7 +21,7 @@ with trimmed_imports.trim_upstash_redis():
 TIMEOUT = 0.5
 """Seconds for one call; a healthy one takes a few milliseconds."""
 BREAK = 5.0
-"""Seconds for which no call is made after one failed."""
+"""Seconds for which no call is made after a failed call."""
 UNAVAILABLE = r"\bexceeded\b|^(?:WRONGPASS|NOAUTH)\b"
 """Errors that every command gets: a limit of Upstash's plan is reached, or the token is wrong."""
 
