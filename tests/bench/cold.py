@@ -48,7 +48,7 @@ def contenders(lab: Lab, secured: Lab, calls: Mapping[str, Sequence[Call]]) -> d
 
 
 def over_tls(name: str) -> str:
-    """Return the name in the results of a function with services that answer over TLS."""
+    """Return a function's name in the results when its services answer over TLS."""
     return f"{name} over TLS"
 
 

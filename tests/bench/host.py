@@ -1,4 +1,4 @@
-"""AWS's side of a function: the Runtime API that gives its process events, and the services.
+"""AWS's side of a function: the Runtime API that sends events to it, and the called services.
 
 A function runs as on Lambda: in a fresh process of the runtime's Python under awslambdaric, which
 can import only the function's folder and layers.
@@ -184,7 +184,7 @@ class Cold:
 
 
 class Function:
-    """A sandbox: the process of one function, and the Runtime API that gives it events."""
+    """A sandbox: the process of one function, and the Runtime API that sends events to it."""
 
     def __init__(self, host: Host, python: Path, runtime: Path, subject: Subject) -> None:
         """Start the process; `runtime` is the folder of awslambdaric."""

@@ -89,7 +89,7 @@ class Lab:
         return self._reference("gemini_import", "gemini_import", layers, {})
 
     def floor(self, name: str, calls: Sequence[Call], *, shipped: bool) -> Contender:
-        """Return a function's floor: a handler that only repeats its calls with the same SDKs."""
+        """Return a function's floor: a handler that only repeats these calls with the same SDKs."""
         ours = self.ours(name)
         ask = subjects.ask_of(name)
         plan = json.dumps(
@@ -121,7 +121,7 @@ class Lab:
         return Contender(subject, ours.world)
 
     def usual(self, way: str, kind: str) -> Contender:
-        """Return the handler that does a kind of work in a usual way, one of USUAL."""
+        """Return the reference that does a kind of work in a usual way, one of USUAL."""
         example = {
             "health": "HealthCheck",
             "login": "AuthLogin",

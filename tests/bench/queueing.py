@@ -1,8 +1,8 @@
 """The queue: the worker on the emulated AWS, with one second per Gemini reply.
 
-MiniStack runs only one batch of a FIFO queue at a time, so pollers of our own replace it: each
-receives up to ten messages, passes them to the real handler, and deletes the answered ones.
-MiniStack takes many milliseconds per call and answers one call at a time. Once this is the
+MiniStack runs only one batch of a FIFO queue at a time, so our own pollers replace MiniStack's.
+Each receives up to ten messages, passes them to the real handler, and deletes the answered ones.
+MiniStack takes many milliseconds per call and answers one call at a time. Once MiniStack is the
 bottleneck, more workers answer no more prompts per second.
 
     python -m tests.bench.queueing     prints its figures as JSON
@@ -65,7 +65,7 @@ class Fairness:
 
 @dataclass(frozen=True)
 class Batches:
-    """Seconds for one prompt from each of several rooms: in one batch, and in one batch each."""
+    """Seconds for one prompt from each of several rooms: in one batch, and in a batch per room."""
 
     rooms: int
     together: float
@@ -164,7 +164,7 @@ class Bench:
         return Fairness(singles, of_the_room, workers, ended[0] - began)
 
     def batches(self, rooms: int) -> Batches:
-        """Answer one prompt from each of several rooms: in one batch, then in one batch each."""
+        """Answer one prompt from each of several rooms: in one batch, then in a batch per room."""
         found = []
         for separately in (False, True):
             names = [_room() for _ in range(rooms)]

@@ -394,8 +394,8 @@ def _fairness(results: Results) -> str:
         f"Fairness: {fair['of_the_room']} prompts of one room were queued first, then one prompt from "
         f"each of {fair['singles']} other rooms; {fair['workers']} workers had answered these "
         f"{fair['singles']} after {fair['seconds']:.1f} s. {batches['rooms']} rooms took "
-        f"{batches['together']:.2f} s in one batch, {batches['in_turn']:.1f} s in one batch each; the "
-        "worker is billed for this time."
+        f"{batches['together']:.2f} s in one batch, {batches['in_turn']:.1f} s in a batch per room; "
+        "the worker is billed for this time."
     )
 
 

@@ -1,6 +1,6 @@
 """The model behind SCALE.md: the limits at several numbers of users, and how long prompts wait.
 
-`python -m tests.bench.scale` rewrites the tables of SCALE.md; a test compares them.
+`python -m tests.bench.scale` rewrites the tables of SCALE.md; a test checks that they are current.
 """
 
 import functools
@@ -157,7 +157,7 @@ def full_worker_rate() -> float:
 
 
 def count_workers(rate: float) -> int:
-    """Return the workers with which at most one prompt in twenty waits for over a second."""
+    """Return a number of workers with which 19 of 20 prompts wait for less than a second."""
     choices = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
     return next(
         one for one in choices if one * full_worker_rate() > rate and simulate(rate, one).slow < 1

@@ -538,7 +538,7 @@ def event_of(function: str) -> Mapping[str, Any]:
 
 
 def settings(url: str) -> Settings:
-    """Return the settings with which all services are behind one URL. Raises BenchError."""
+    """Return settings with one URL for all services. Raises BenchError if a sample is missing."""
     refs = {name: spec.get("Default") for name, spec in TEMPLATE["Parameters"].items()}
     refs |= {"AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws"}
     refs |= {name: url for name in refs if name.endswith("Endpoint")}

@@ -1,6 +1,7 @@
-"""Measure how much CPU a warm request takes outside the SDKs' calls, with a function's packages.
+"""Measure how much CPU a warm request takes outside the SDKs' calls.
 
-The function's event and the number of runs are in the environment; the result is printed as JSON.
+This process has a function's packages. The event and the number of runs are in the environment; the
+result is printed as JSON.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Archives of exports, as their user fetches them."""
+"""Archives of exports, as users fetch them."""
 
 import io
 import json

@@ -175,7 +175,7 @@ def _attributes(properties: Properties, names: Sequence[str], values: Values) ->
 
 
 def put_secrets(secrets: Mapping[str, str]) -> None:
-    """Store secrets in SSM, given by the settings that name their parameters."""
+    """Store secrets in SSM, each under the parameter that its setting names."""
     ssm = boto3.client("ssm")
     for setting, value in secrets.items():
         ssm.put_parameter(

@@ -56,7 +56,7 @@ class RunningStack:
 
     @cached_property
     def front(self) -> StandIn:
-        """The front: its faults of WebSockets."""
+        """The front: its faults for WebSockets."""
         return StandIn(self.url)
 
     @cached_property

@@ -16,7 +16,7 @@ ROUTES = sorted(
 
 
 def body_of(method: str, path: str) -> Any:
-    """Return the document's first example of a route's body, None if it has none."""
+    """Return the document's first example of a route's body, or None."""
     content = DOCUMENT["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
     examples = content.get("application/json", {}).get("examples", {})
     return next((example["value"] for example in examples.values()), None)

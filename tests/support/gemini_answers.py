@@ -1,8 +1,8 @@
 """Each kind of Gemini answer, with the outcome in our client and in google-generativeai.
 
 Both clients call the stand-in over HTTP from a fresh process: our client with the packages of a
-checkout or of a built layer, google-generativeai as it is shipped. The outcomes of the latter prove
-that the stand-in speaks Google's protocol.
+checkout or of a built layer, google-generativeai as it is shipped. The outcomes in Google's client
+show that the stand-in speaks Google's protocol.
 """
 
 import json

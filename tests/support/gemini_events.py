@@ -10,7 +10,7 @@ def piece(text: str) -> dict[str, Any]:
 
 
 def last(text: str = "") -> dict[str, Any]:
-    """Return the last event of a reply, with a piece if any; it counts 8 + 12 tokens."""
+    """Return the last event of a reply, with `text` if any: 8 input tokens, 12 output tokens."""
     [candidate] = piece(text)["candidates"] if text else [{}]
     usage = {"promptTokenCount": 8, "totalTokenCount": 20}
     return {"candidates": [candidate | {"finishReason": "STOP"}], "usageMetadata": usage}

@@ -100,8 +100,8 @@ def list_refused() -> set[Use]:
 def list_unused(uses: Iterable[tuple[str, ...]]) -> list[str]:
     """Return a line for each function and each grant that is not among these uses.
 
-    Two kinds of grants are left out: those of secrets, which are fetched once per process, are
-    checked by tests/unit/test_house.py, and that of archives, fetched by address, by tests/e2e.
+    Grants of secrets, which a process fetches only once, are checked by tests/unit/test_house.py
+    instead, and the grant of archives, which are fetched by address, by tests/e2e.
     """
     known = set(uses)
     untested = sorted(set(FUNCTIONS) - {function for function, *_ in known})
@@ -194,7 +194,7 @@ def _calling_function() -> str | None:
 
 @functools.cache
 def _caller(file: str, name: str) -> str | None:
-    """Return the function that a handler's file belongs to, INVOKED, A_TEST, or None."""
+    """Return the function of a handler's file, or INVOKED, A_TEST or None for other code."""
     path = Path(file)
     if path.name == "app.py" and path.parent.name in FOLDERS:
         return FOLDERS[path.parent.name]

@@ -1,8 +1,8 @@
 """Find settings read, files opened and sockets made by our modules while they are imported.
 
-Run as a script with names of modules, it imports them and prints each effect as a line of JSON: the
+The script imports the modules that its arguments name. It prints each effect as a line of JSON: the
 module, and the effect. An effect belongs to the module that causes it by its own code and calls,
-not to one that imports that module.
+not to a module that imports that module.
 """
 
 import importlib

@@ -109,7 +109,7 @@ class Person:
         return self.request("POST", url, json=json, **more)
 
     def token_at(self, moment: datetime) -> str:
-        """Return an access token of the newest session that is valid at a moment."""
+        """Return an access token of the newest session, issued at a moment."""
         return self._issue(moment)
 
     def _issue(self, moment: datetime) -> str:
@@ -183,7 +183,7 @@ class Person:
     def add_identity(
         self, second: "Person", proof: Mapping[str, str] | None = None, at: datetime | None = None
     ) -> Reply:
-        """Add the identity of `second` to the account; without `proof`, a code is sent as one."""
+        """Add the identity of `second` to the account; the default fresh proof is a code."""
         assert second.ask_for_code("link", at=at).status == 200
         code = {"otp": second.code()}
         body = second.named | code | dict(self.confirm(at) if proof is None else proof)
@@ -207,7 +207,7 @@ class Person:
         return outbox.messages_to(self.identity.value, self.api.aws_url)
 
     def remember(self, reply: Reply) -> Reply:
-        """Keep the session of a reply that opens one; return the reply."""
+        """Keep the session that a reply has opened, if any; return the reply."""
         if reply.status in (200, 201) and (token := reply.data.get("token")):
             claims = jwt.decode(token, options={"verify_signature": False})
             self.id, self.session_id = claims["sub"], claims["sid"]
@@ -271,7 +271,7 @@ class Person:
         return reply.data["messages"]
 
     def pages(self, url: str) -> Iterator[Any]:
-        """Yield the data of each page of a list, from the first one on."""
+        """Yield the data of each page of a list, from the first page on."""
         cursor: str | None = ""
         while cursor is not None:
             reply = self.get(f"{url}&cursor={cursor}")

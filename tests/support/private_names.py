@@ -1,8 +1,8 @@
 """Find the private names of libraries that our package uses: names that begin with one underscore.
 
-Four uses are found: an import of a private module or name, a placeholder for a private module, an
-attribute of an object that is not defined in our package, and a method that a library calls or
-inherits, which our class defines under the library's private name.
+Four uses are found: an import of a private module or name, a placeholder for a private module, a
+private attribute that our package does not define, and a private name in one of our classes that
+only a library uses.
 """
 
 import ast

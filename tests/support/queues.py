@@ -9,7 +9,7 @@ from tests.support.environment import VALUES
 
 
 def count_messages(queue: str) -> tuple[int, int]:
-    """Return the number of visible messages in a queue, and that of received or hidden ones."""
+    """Return the numbers of visible and of hidden (received or delayed) messages in a queue."""
     found = boto3.client("sqs").get_queue_attributes(
         QueueUrl=VALUES.refs[queue], AttributeNames=["All"]
     )["Attributes"]

@@ -49,7 +49,7 @@ def collect_secrets(into: set[str]) -> Iterator[None]:
 def find_in(text: str, secrets: Iterable[str]) -> list[str]:
     """Return the secrets that a text contains, but not those within a longer number or id.
 
-    To be fast with thousands of secrets, this searches only for those with all words in the text.
+    There are thousands of secrets, so only those with all their words in the text are searched for.
     """
     words = set(WORD.findall(text))
     return [

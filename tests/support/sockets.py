@@ -20,7 +20,7 @@ METHOD_ARN = "arn:aws:execute-api:us-east-1:000000000000:live-api/live/$connect"
 
 
 def handlers() -> dict[str, str]:
-    """Return the function of each WebSocket route, and of "authorizer"."""
+    """Return the function of each WebSocket route, and the authorizer's as "authorizer"."""
     [api] = of_type("AWS::Serverless::WebSocketApi").values()
     targets = {name: route["FunctionArn"] for name, route in api["Routes"].items()}
     targets["authorizer"] = api["Auth"]["AuthArn"]

@@ -15,7 +15,7 @@ def run(
     cwd: Path = ROOT,
     answer: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command with no other environment than this one, and return its result."""
+    """Run a command with only this environment, and return its result."""
     own = {"PATH": "", "PYTHONPATH": "layers/core", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         [sys.executable, "-m", f"infra.stages.{command}", *arguments],

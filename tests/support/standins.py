@@ -69,7 +69,7 @@ class StandIn:
 
 
 class Stripe(StandIn):
-    """Stripe's stand-in: its test controls in addition to Stripe's API."""
+    """A client of the stand-in for Stripe: Stripe's API, and the controls for tests."""
 
     def __init__(self, url: str, secret_key: str) -> None:
         super().__init__(url)
@@ -95,7 +95,7 @@ class Stripe(StandIn):
             self.release(name)
 
     def calls(self, method: str, path: str) -> list[Json]:
-        """Return the API calls with this method and path so far."""
+        """Return the API calls so far with this method and path."""
         return [
             call for call in self.requests() if call["method"] == method and call["path"] == path
         ]
@@ -119,7 +119,7 @@ class Stripe(StandIn):
         return self._events(self.ask("POST", f"/_subscriptions/{subscription_id}/{move}"))
 
     def forget_customer(self, customer_id: str) -> None:
-        """Remove a customer completely: Stripe then knows nothing of the id."""
+        """Remove a customer completely, so that Stripe does not know the id afterwards."""
         self.ask("DELETE", f"/_customers/{customer_id}")
 
     def act(self, session_id: str, action: str, email: str = "payer@example.com") -> dict[str, str]:
@@ -132,7 +132,7 @@ class Stripe(StandIn):
         return now
 
     def advance(self, seconds: float) -> None:
-        """Move the stand-in's time ahead."""
+        """Advance the stand-in's time."""
         self.ask("POST", "/_clock", {"advance": seconds})
 
     def holds(self) -> list[str]:

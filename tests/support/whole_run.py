@@ -31,7 +31,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand over a worker process's records; elsewhere, fail a whole run with missing entries."""
+    """Hand over a worker process's records, or fail a whole run in which entries are missing."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output.update({name: [[*entry] for entry in record] for name, record in RECORDS.items()})
@@ -49,7 +49,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _is_whole(session: pytest.Session) -> bool:
-    """Return whether every integration test ran, and all tests that ran passed."""
+    """Return whether every integration test was run and no test failed."""
     option = session.config.option
     paths = [(session.config.invocation_params.dir / arg).resolve() for arg in session.config.args]
     return (

@@ -41,7 +41,7 @@ HIDES = "visibility"
 
 
 class Died(BaseException):
-    """The process was killed at this point."""
+    """A simulated death of the process."""
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Wire:
         self.edits[call] = change
 
     def calls(self, *always: str, about: tuple[str, ...] = ("",)) -> list[str]:
-        """Return the recorded calls in order, without second tries and the thread HIDES's calls.
+        """Return the recorded calls in order, without second tries and the calls of thread HIDES.
 
         With `about`, return the calls with one of these texts in their bodies, and the calls named
         in `always`.

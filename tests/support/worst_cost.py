@@ -109,7 +109,7 @@ def workers() -> float:
 
 
 def export() -> float:
-    """Return the dollars of an export that takes as long as its function may run, each time."""
+    """Return the dollars of an export with every attempt running until the function's timeout."""
     memory = memory_of("ExportsWrite") / 1024
     return float(ATTEMPTS * timeout_of("ExportsWrite") * memory * GB_SECOND)
 

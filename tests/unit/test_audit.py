@@ -40,7 +40,7 @@ def test_a_package_without_vulnerability_data_is_not_approved() -> None:
     )
 
 
-def test_without_a_network_the_check_is_skipped_with_the_reason() -> None:
+def test_without_a_network_the_check_is_skipped_with_a_reason() -> None:
     last = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='index.example')"
     outcome = audit.of_pip_audit("", f"Traceback …\n{last}\n\n")
     assert outcome.findings == []

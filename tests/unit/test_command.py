@@ -35,7 +35,7 @@ def test_an_expected_error_prints_one_line_and_sets_the_exit_status(
     assert capsys.readouterr().err == message
 
 
-def test_a_bug_is_not_hidden() -> None:
+def test_an_unexpected_exception_is_not_hidden() -> None:
     @command
     def main(_arguments: list[str]) -> None:
         raise LookupError("bug")
@@ -44,7 +44,7 @@ def test_a_bug_is_not_hidden() -> None:
         main([])
 
 
-def test_a_reader_that_closes_the_output_early_causes_no_traceback() -> None:
+def test_an_output_that_is_closed_early_causes_no_traceback() -> None:
     code = "command(lambda _: print('x' * 200_000))([])"
     script = f"import sys; from infra.stages.command import command; sys.exit({code})"
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The console's page, its script, and the libraries that are kept with it."""
+"""The console's page, its script, and its vendored libraries."""
 
 import base64
 import hashlib
@@ -78,7 +78,7 @@ def in_node(module: str, code: str, given: object) -> Any:
 def test_the_console_reads_frames_by_the_same_rule_as_the_example_in_python() -> None:
     random = Random(17)
     texts = {attempt: "".join(random.choices("ab🙂é\n", k=40)) for attempt in (1, 2, 3)}
-    lives = [[a_frame(random, texts) for _ in range(30)] for _ in range(200)]
+    lives = [[random_frame(random, texts) for _ in range(30)] for _ in range(200)]
     expected = [shown_by_python(frames) for frames in lives]
     code = """given.map((frames) => frames.reduce(
         ([shown, seen], frame) => {
@@ -88,7 +88,7 @@ def test_the_console_reads_frames_by_the_same_rule_as_the_example_in_python() ->
     assert in_node("reader.js", code, lives) == expected
 
 
-def a_frame(random: Random, texts: Mapping[int, str]) -> dict[str, Any]:
+def random_frame(random: Random, texts: Mapping[int, str]) -> dict[str, Any]:
     """Return a random frame, such as a worker may send."""
     kind = random.choices(["text", "again", "look", "ended"], [20, 2, 1, 1])[0]
     attempt = random.choice([1, 1, 2, 3])

@@ -67,7 +67,7 @@ def test_a_decision_is_dated_complete_and_at_most_fifteen_lines(title: str, entr
         assert part in entry
 
 
-def test_a_superseded_decision_names_the_one_that_replaced_it() -> None:
+def test_a_superseded_decision_names_the_decision_that_replaced_it() -> None:
     titles = {title.partition(" — ")[2]: title[:10] for title, _ in DECISIONS}
     named = re.findall(r'\*\*Superseded\*\* by "(.+?)" \((.+?)\)', "\n".join(ENTRIES))
     assert named

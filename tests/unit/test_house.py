@@ -46,7 +46,7 @@ def test_every_folder_is_deployed_once_and_every_function_has_its_folder() -> No
 
 
 def test_every_layer_is_built_by_the_one_build_script() -> None:
-    """Each layer has a link to it, because SAM copies only the layer's own folder."""
+    """Each layer has a link to the script, because SAM copies only the layer's own folder."""
     for layer in ("core", "gemini", "stripe"):
         link = ROOT / "layers" / layer / "build.py"
         assert link.is_symlink(), link
@@ -81,7 +81,7 @@ def callers_of(function: str) -> Iterator[str]:
 ADMINISTRATION = [function for function in FUNCTIONS if function.startswith("Admin")]
 
 
-def test_no_event_or_url_invokes_administration_and_only_the_support_policy_allows_it() -> None:
+def test_administration_has_no_event_and_no_url_and_only_the_support_policy_may_invoke_it() -> None:
     assert ADMINISTRATION
     for function in ADMINISTRATION:
         assert not {"Events", "FunctionUrlConfig"} & set(FUNCTIONS[function])
@@ -132,7 +132,7 @@ def test_a_setting_is_declared_for_all_functions_or_in_the_blocks_of_its_few_rea
 @pytest.mark.parametrize(
     "setting", [name for name in settings(TEMPLATE) if name.endswith("_PARAMETER")]
 )
-def test_a_function_may_read_a_secret_if_and_only_if_its_code_does(setting: str) -> None:
+def test_a_function_may_read_a_secret_if_and_only_if_its_code_reads_it(setting: str) -> None:
     secret = settings(TEMPLATE)[setting]["Fn::Sub"].rpartition("/")[2]
     granted = {
         use.function
@@ -148,7 +148,7 @@ def test_a_function_may_read_a_secret_if_and_only_if_its_code_does(setting: str)
 
 
 def test_the_environment_of_every_function_is_within_lambdas_limit_of_4_kb() -> None:
-    """Resource names have the length that AWS gives them, and ModelsPatch its maximum length."""
+    """Resource names count with AWS's lengths, and ModelsPatch with its maximum length."""
     parameters = TEMPLATE["Parameters"]
     for function in FUNCTIONS.values():
         variables = variables_of(GLOBALS) | variables_of(function)
@@ -422,12 +422,12 @@ IMPURE_MODULES = {
     *("pathlib", "select", "selectors", "shutil", "signal", "socket", "ssl", "subprocess"),
     *("sys", "tempfile", "threading", "time"),
 }
-"""Modules of the standard library by which a rule would read, write, wait or see the clock."""
+"""Modules of the standard library that read, write, wait or use the clock."""
 IMPURE_CALLS = {"input", "now", "open", "print", "sleep", "today", "utcnow"}
 
 
-def impure_uses(tree: ast.Module) -> set[str]:
-    """Return the imports and calls of a module that a pure rule does not need."""
+def find_impure_uses(tree: ast.Module) -> set[str]:
+    """Return the imports and calls in a module that a pure rule must not have."""
     found = set()
     for node in ast.walk(tree):
         match node:
@@ -449,7 +449,7 @@ def is_impure(module: str) -> bool:
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "domain").glob("*.py")), ids=lambda p: p.stem)
 def test_the_domain_has_no_aws_no_http_no_environment_no_files_and_no_clock(path: Path) -> None:
-    assert impure_uses(ast.parse(path.read_text())) == set()
+    assert find_impure_uses(ast.parse(path.read_text())) == set()
 
 
 def test_a_rule_that_is_not_pure_is_found() -> None:
@@ -462,10 +462,10 @@ def rule(path):
     return datetime.now(), open(path), json.loads("{}")
 """
     expected = {"urllib.request", "pynamodb.models", "time", "sleep", "now", "open"}
-    assert impure_uses(ast.parse(code)) == expected
+    assert find_impure_uses(ast.parse(code)) == expected
 
 
-def test_find_returns_none_or_a_collection_and_get_never_returns_none() -> None:
+def test_a_find_function_may_return_none_and_a_get_function_never_does() -> None:
     wrong = []
     for path in [*PACKAGE.rglob("*.py"), *(ROOT / "functions").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -478,7 +478,7 @@ def test_find_returns_none_or_a_collection_and_get_never_returns_none() -> None:
             if name.startswith("get") and "None" in result:
                 wrong.append(f"{path.relative_to(ROOT)}: {node.name} returns {result}")
     assert wrong == [], (
-        "get raises NotFound, find returns None; other functions are named otherwise"
+        "`get` raises NotFound, and `find` returns None or a collection: rename other functions"
     )
 
 

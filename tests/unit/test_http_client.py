@@ -27,7 +27,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX-Seen: Yes\r\n\r\n{}"
 
 @contextmanager
 def server(talk: Talk, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Serve on a free port, each connection in a thread of its own."""
+    """Serve each connection in a new thread while the block runs; yield the URL."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:
@@ -206,7 +206,7 @@ def test_a_silent_server_raises_timed_out() -> None:
 
 
 def drip(answer: bytes, every: float = 0.1) -> Talk:
-    """Answer byte by byte, each well before a socket's time-out."""
+    """Answer byte by byte, with pauses shorter than the socket's time-out."""
 
     def talk(connection: socket.socket, _: int) -> None:
         request(connection)
@@ -248,7 +248,7 @@ def test_an_answer_without_a_length_is_read_to_its_end() -> None:
         assert len(post(url).body) == 100_000
 
 
-def test_an_overlapped_call_is_sent_before_the_first_is_answered() -> None:
+def test_an_overlapped_call_is_sent_before_the_first_call_is_answered() -> None:
     second_is_here = Event()
 
     def talk(connection: socket.socket, _: int) -> None:
@@ -286,7 +286,7 @@ def test_the_deadline_of_a_call_begins_after_the_call_that_overlaps_it() -> None
         assert http_client.overlap(lambda: ask(0.3), lambda: ask(5)) == (200, 200)
 
 
-def test_of_two_overlapped_calls_the_first_ones_error_is_raised() -> None:
+def test_the_error_of_the_first_of_two_overlapped_calls_is_raised() -> None:
     def refuse(what: str) -> None:
         post(url)
         raise ValueError(what)
@@ -299,7 +299,7 @@ def test_of_two_overlapped_calls_the_first_ones_error_is_raised() -> None:
         assert post(url).status == 200  # a later call is not affected
 
 
-def test_an_overlapped_call_runs_once_however_many_requests_the_first_sends() -> None:
+def test_an_overlapped_call_runs_once_however_many_requests_the_first_call_sends() -> None:
     done = []
 
     def twice() -> None:
@@ -312,7 +312,7 @@ def test_an_overlapped_call_runs_once_however_many_requests_the_first_sends() ->
     assert done == ["no call", "two calls"]
 
 
-def test_an_overlapped_call_runs_even_if_the_first_is_never_answered() -> None:
+def test_an_overlapped_call_runs_even_if_the_first_call_is_never_answered() -> None:
     done = []
 
     def talk(connection: socket.socket, number: int) -> None:
@@ -381,7 +381,7 @@ def test_the_earlier_of_two_nested_request_deadlines_applies() -> None:
     ],
     ids=["nothing", "half a body", "no HTTP", "too many headers", "interim, and no more"],
 )
-def test_an_incomplete_or_malformed_answer_raises_failed(answer: bytes) -> None:
+def test_an_incomplete_or_malformed_answer_raises_request_failed(answer: bytes) -> None:
     def talk(connection: socket.socket, _: int) -> None:
         request(connection)
         connection.sendall(answer)
@@ -433,7 +433,7 @@ def test_a_trusted_certificate_is_accepted(
 
 @pytest.fixture
 def folder(certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A hashed folder, as the build makes it, of certifi's certificates and the test's own."""
+    """A hashed folder, as the build makes it, with certifi's certificates and the test's own."""
     bundle = tmp_path / "bundle.pem"
     bundle.write_text(Path(certifi.where()).read_text() + certificate.read_text())
     made = tmp_path / "certificates"

@@ -35,7 +35,7 @@ console.log(JSON.stringify(prompt.reply.content));
 
 
 class Server:
-    """An API with one prompt, whose reply grows; its sockets lose, double and reorder frames."""
+    """An API with one growing reply; its sockets lose, double and reorder frames."""
 
     def __init__(self, way: str, seed: int = 1) -> None:
         self.way, self.random = way, random.Random(seed)

@@ -194,7 +194,7 @@ def test_the_dashboard_shows_every_metric_of_the_namespace_and_only_existing_one
 
 
 def shown_metrics() -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield every metric of the dashboard, with "." and "..." replaced by the line before."""
+    """Yield every metric of the dashboard; "." and "..." repeat words of the previous metric."""
     body = VALUES.resolve(NESTED["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
     for widget in json.loads(body)["widgets"]:
         before: list[Any] = []

@@ -9,7 +9,7 @@ from geminichat.clients import payments
 
 
 class _Pages:
-    """A Stripe client whose lists have `length` items, served in pages."""
+    """A Stripe client with lists of `length` items, served in pages."""
 
     def __init__(self, length: int) -> None:
         self.items = [{"id": f"sub_{number}"} for number in range(length)]

@@ -178,13 +178,13 @@ def statements_of(stage: str) -> list[iam.Statement]:
 
 
 def resources_of(stage: str) -> dict[str, str]:
-    """Return the ARN of a stage's resource of each type."""
+    """Return the ARN of one resource per type, of a stage."""
     made = {**OBSERVABILITY, **translate_template(GradualDeployment="true")}
     return {one["Type"]: iam.arn_of(one["Type"], name, stage) for name, one in made.items()}
 
 
 def list_allowed(stage: str, other: str) -> set[tuple[str, str]]:
-    """Return the actions, and the types of another stage's resources, of a stage's pipeline."""
+    """Return the actions that a stage's pipeline may perform, and on which types of resources."""
     context = {
         "iam:PermissionsBoundary": BOUNDARY + stage,
         "iam:PassedToService": "lambda.amazonaws.com",
@@ -207,7 +207,7 @@ def test_a_pipeline_may_create_each_resource_of_its_own_stage() -> None:
 def test_a_pipeline_may_change_only_apis_and_the_tags_of_mappings_of_another_stage(
     stage: str, other: str
 ) -> None:
-    """They have random ids and inherit no tags; therefore a pipeline's account has one stage."""
+    """APIs and mappings have random ids and inherit no tags, so each pipeline needs an account."""
     found = {kind for action, kind in list_allowed(stage, other) if "tag" not in action.lower()}
     assert found == {kind for kind in MAKES if kind.startswith("AWS::ApiGatewayV2::")}
     tagged = {kind for action, kind in list_allowed(stage, other) if "tag" in action.lower()}

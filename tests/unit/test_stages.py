@@ -32,12 +32,12 @@ def test_prod_deploys_gradually_and_sends_alarms() -> None:
     assert {"AlertEmail", "MonthlyBudget", "CorsOrigins"} <= set(parameters)
 
 
-def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_stage_is_refused_with_a_list_of_the_known_stages() -> None:
     with pytest.raises(CommandError, match=r"no stage 'staging'. It has: dev, prod"):
         stages.read("staging")
 
 
-def test_a_stage_must_not_have_the_parameters_of_another(tmp_path: Path) -> None:
+def test_a_stage_must_not_have_the_parameters_of_another_stage(tmp_path: Path) -> None:
     samconfig = tmp_path / "samconfig.toml"
     samconfig.write_text(
         '[qa.deploy.parameters]\nstack_name = "q"\nparameter_overrides = ["Stage=dev"]\n'

@@ -20,7 +20,7 @@ MODELS = models()
 
 
 def missing(model: type[Table], stored: Types) -> list[str]:
-    """Return the attributes that a model must have and an item lacks, or has in another type."""
+    """Return the attributes that a model requires and an item lacks or has with another type."""
     now = types(model)
     return [name for name in now["required"] if name not in stored] + [
         name
@@ -43,7 +43,7 @@ def test_items_of_the_previous_release_are_read(table: str) -> None:
 
 
 @pytest.mark.parametrize("table", sorted(TABLES))
-def test_the_previous_release_reads_the_items_of_this_one(table: str) -> None:
+def test_the_previous_release_reads_the_items_of_this_release(table: str) -> None:
     assert table in MODELS, "the previous release still reads this table"
     before, now = TABLES[table], types(MODELS[table])
     assert before["required"].items() <= now["required"].items(), "remove it a release later"

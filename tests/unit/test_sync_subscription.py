@@ -1,6 +1,6 @@
 """`sync_subscription.store_newest` in every order in which concurrent syncs can interleave.
 
-The steps of several handlers (look, fetch, store) run one at a time, in every possible order, while
+The steps of several handlers (load, fetch, store) run one at a time, in every possible order, while
 the state at Stripe changes between them. Each handler runs in a thread that stops before each step;
 a list of choices decides which one continues, and all lists are tried.
 """
@@ -158,7 +158,7 @@ def test_two_events_in_every_order_end_with_the_newest_state(stale: bool) -> Non
     assert orders >= 10
 
 
-def test_two_events_end_with_the_newest_state_if_it_changes_between_them() -> None:
+def test_two_events_and_a_change_without_an_event_end_with_the_newest_state() -> None:
     for world in play_every_order(events=2, more=1):
         check(world, 2)
 

@@ -10,7 +10,7 @@ from geminichat.runtime.trimmed_imports import skip_modules
 with skip_modules({'json': {'seven': 7}}):"""
 
 
-def test_a_skipped_module_is_not_loaded_and_has_its_given_names() -> None:
+def test_a_skipped_module_is_not_loaded_and_has_the_given_names() -> None:
     assert run(f"{SKIP} import json\nprint(json.seven, 'json.decoder' in sys.modules)") == "7 False"
 
 

@@ -1,4 +1,4 @@
-"""RUNBOOK's page on the worst case has the numbers that the template and the prices give."""
+"""RUNBOOK.md: the tables of the worst case equal those computed from template and prices."""
 
 import pytest
 

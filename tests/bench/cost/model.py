@@ -110,7 +110,7 @@ def price_of_saved_hour(it: Measured, memory: int, more: int, people: int = 1) -
 
 
 def invocation(it: Measured, memory: int, *, http: bool) -> Parts:
-    """Return the cost of one invocation, with API Gateway's request if it comes by HTTP."""
+    """Return the cost of one invocation; with `http`, including API Gateway's request."""
     return Parts(
         requests=PRICES["lambda"]["request"] + (PRICES["http_api"]["request"] if http else 0.0),
         compute=compute(it, memory),
@@ -144,8 +144,8 @@ def watched_exchange(
     """Return the dollars of one exchange with a reply that is watched for some seconds.
 
     `posts`, `reads` and `writes` are those that a watched reply adds. A connection takes one
-    invocation for its ticket, three for API Gateway's events and one every five minutes to renew
-    it; each is assumed to cost as much as a poll.
+    invocation for its ticket, three for API Gateway's events and one every five minutes for its
+    renewal; each of these invocations is assumed to cost as much as a poll.
     """
     poll = invocation(measured[POLL], memory_of(POLL), http=True).total
     prices, minutes = PRICES["websocket"], ASSUMED["connection_minutes"]
@@ -227,7 +227,7 @@ def idle(measured: Mapping[str, Measured]) -> Idle:
 def price_of_traces(invocations: float) -> float:
     """Return the dollars per month for X-Ray's traces.
 
-    It records the first invocation of each second, and a share of the others.
+    X-Ray records the first invocation of each second, and a share of the others.
     """
     first = min(invocations, SECONDS)
     recorded = first + PRICES["xray"]["share"] * (invocations - first)
@@ -342,7 +342,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "
 
 
 def find_crossing(price: float, dollars_of: Callable[[float], float]) -> int:
-    """Return the exchanges per month above which a fixed price is cheaper, to two digits."""
+    """Return the exchanges per month above which a fixed price is cheaper, in two digits."""
     low, high = 0.0, 10.0**X_TO
     while high - low > 1:
         middle = (low + high) / 2

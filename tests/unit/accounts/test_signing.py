@@ -47,7 +47,7 @@ def test_malformed_signing_keys_are_refused(held: str) -> None:
         StoredKeys.read(held)
 
 
-def test_a_new_signing_key_is_used_once_every_sandbox_has_read_it() -> None:
+def test_a_new_signing_key_is_used_after_every_sandbox_has_read_it() -> None:
     stored = StoredKeys.create("k1", OLD).add("k2", NEW, NOON)
     assert stored.select(NOON).current == "k1"
     assert stored.select(NOON + timedelta(seconds=SECRET_LIFETIME)).current == "k1"

@@ -167,7 +167,9 @@ def test_an_access_token_is_valid_for_fifteen_minutes(kid: str) -> None:
 
 
 @pytest.mark.parametrize("keys", [{}, {"k1": b"x" * 32}], ids=["removed", "replaced"])
-def test_a_token_verified_before_is_refused_once_its_key_is_gone(keys: dict[str, bytes]) -> None:
+def test_a_token_verified_before_is_refused_after_its_key_was_removed(
+    keys: dict[str, bytes],
+) -> None:
     issued = access_tokens.issue(ANN, "k1", KEYS["k1"], NOON)
     assert access_tokens.verify(issued, KEYS, NOON) == ANN
     with pytest.raises(Unauthorized):

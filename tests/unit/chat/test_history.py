@@ -32,7 +32,7 @@ def test_only_the_end_of_a_too_long_latest_turn_is_sent_and_marked_as_cut() -> N
     assert cut == PastTurn("continue", CUT + "x" * 21 + "the end")
 
 
-def test_earlier_short_turns_are_sent_with_the_end_of_a_long_one() -> None:
+def test_earlier_short_turns_are_sent_with_the_end_of_a_long_turn() -> None:
     ada, long = turn(0), PastTurn("Write a long text.", "a" * 60_000 + "b" * 12_800)
     first, cut = select_turns([ada, long], 60_000)
     assert first == ada
@@ -77,7 +77,7 @@ TEXTS = st.text(min_size=1, max_size=40)
     st.lists(st.builds(PastTurn, prompt=TEXTS, reply=TEXTS), min_size=1, max_size=20),
     st.integers(0, 200),
 )
-def test_the_sent_turns_are_in_order_within_the_limit_and_include_the_latest(
+def test_the_sent_turns_are_in_order_within_the_limit_and_include_the_latest_turn(
     turns: list[PastTurn], characters: int
 ) -> None:
     kept = select_turns(turns, characters)

@@ -42,7 +42,7 @@ def test_a_frame_has_its_type_and_the_field_names_of_the_contract(
     assert reader_rule.decode(live.encode(frame)) == frame
 
 
-def test_a_frame_about_a_room_names_it() -> None:
+def test_a_frame_about_a_room_names_the_room() -> None:
     frame = RoomFrame(chatroom_id="r_1")
     assert msgspec.json.decode(live.encode(frame)) == {"type": "room", "chatroomId": "r_1"}
 

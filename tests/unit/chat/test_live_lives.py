@@ -36,7 +36,7 @@ ONE_IN_FIVE = st.integers(0, 4).map(lambda number: number == 0)
 
 
 class Attempt:
-    """One worker's attempt; it may go on after another worker has taken over."""
+    """One worker's attempt; it may continue after another worker has taken over."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -111,7 +111,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: not self.is_alive and self.reply is None)
     @rule(is_lost=ONE_IN_FIVE)
     def take_over(self, is_lost: bool) -> None:
-        """Lease the prompt again; if it is to stop, finish it with the stored text."""
+        """Lease the prompt again; after a request to stop, finish it with the stored text."""
         left = self.read_partial(0)
         self.attempts.append(Attempt(self.current.number + 1))
         self.stored[self.current.number] = {}
@@ -124,7 +124,7 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.attempts) > 1)
     @rule(text=TEXTS)
-    def go_on_without_a_lease(self, text: str) -> None:
+    def continue_without_a_lease(self, text: str) -> None:
         """Write, store and post once more as a worker that has lost its lease."""
         attempt = self.attempts[-2]
         attempt.text += text
@@ -261,7 +261,7 @@ def run_random_events(life: Life, chance: random.Random) -> None:
             case 8 if life.reply is None:
                 life.take_over(is_lost)
             case 9 if len(life.attempts) > 1:
-                life.go_on_without_a_lease(text)
+                life.continue_without_a_lease(text)
             case 10:
                 chance.choice([life.apply_late_puts, life.reconnect, life.fetch_text])()
             case 11 if chance.random() < 0.2 and life.reply is None:

@@ -124,7 +124,7 @@ def test_headers_report_the_daily_limit_on_basic_and_the_burst_limit_on_pro() ->
     assert allowance(burst=NO_LIMIT).headers() == {}
 
 
-def test_the_token_limit_is_reported_only_once_it_is_reached() -> None:
+def test_the_token_limit_is_not_reported_before_it_is_reached() -> None:
     policy = '"tokens";q=9;w=86400, "burst";q=20;w=10'
     assert allowance(output_tokens=8, token_limit=9).headers() == {
         "ratelimit-policy": policy,

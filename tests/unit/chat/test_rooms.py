@@ -57,12 +57,12 @@ def test_a_nul_an_unknown_thinking_level_and_an_unknown_field_are_refused_with_a
     assert pointers(parse, title="a", userId="u_1") == ["/userId"]
 
 
-def test_a_change_needs_at_least_one_field() -> None:
+def test_a_change_of_a_room_needs_at_least_one_field() -> None:
     assert pointers(change) == [""]
     assert change(model=None).model is None
 
 
-def test_an_absent_field_differs_from_null() -> None:
+def test_an_absent_field_of_a_change_differs_from_null() -> None:
     changed = change(title=None)
     assert changed.title is None
     assert changed.system_instruction is msgspec.UNSET

@@ -1,4 +1,4 @@
-"""Texts: trimmed, validated, truncated."""
+"""How texts are trimmed, validated and truncated."""
 
 import pytest
 from hypothesis import given
@@ -60,7 +60,7 @@ def test_a_text_is_truncated_between_characters(text: str, size: int) -> None:
         (["\n  ", "  if x:\n", "\n\n", "    y"], ["", "    if x:", "", "\n\n\n    y"]),
     ],
 )
-def test_a_text_generated_in_pieces_is_trimmed_like_a_whole_one(
+def test_a_text_generated_in_pieces_is_trimmed_like_a_whole_text(
     pieces: list[str], kept: list[str]
 ) -> None:
     text = GeneratedText(100)
