@@ -44,7 +44,7 @@ HEADERS = st.dictionaries(
 
 @dataclass
 class Service:
-    """A transport that returns the next of `answers` for each try, or raises it if it is an error."""
+    """A transport that answers each try with the next of `answers`: an answer or an exception."""
 
     answers: list[Answer | Exception]
     tries: list[tuple[str, str, Mapping[str, str], bytes]] = field(default_factory=list)
