@@ -135,7 +135,7 @@ class Lab:
         subject = Subject(
             f"{way}-{kind}",
             REFERENCES / way,
-            [self.trees.package(way)],
+            [self.trees.package(way), REFERENCES / "usual"],
             self.settings.environment,
             subjects.event_of(example),
         )

@@ -1,96 +1,24 @@
-"""The usual way: FastAPI under Mangum, with pydantic, boto3, PyJWT and Upstash.
+"""The usual way with FastAPI under Mangum; work.py has what its routes do.
 
-One file, one router, and clients that are created at import, as in tutorials.
+One router, and clients that are created at import, as in tutorials.
 """
 
-import base64
 import json
 import logging
 import os
 import time
-import uuid
-from datetime import UTC, datetime
 from typing import Annotated
 
 import boto3
-import jwt
-from argon2 import PasswordHasher
-from boto3.dynamodb.conditions import Key
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from mangum import Mangum
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
-from upstash_redis import Redis
+from work import Credentials, MessageAnswer, NewPrompt, NewRoom, RoomAnswer, RoomsAnswer, Work
 
 logger = logging.getLogger()
 logger.setLevel(logging.INFO)
 app = FastAPI()
-dynamodb = boto3.resource("dynamodb")
-users = dynamodb.Table(os.environ["USERS_TABLE"])
-identities = dynamodb.Table(os.environ["IDENTITIES_TABLE"])
-sessions = dynamodb.Table(os.environ["SESSIONS_TABLE"])
-rooms = dynamodb.Table(os.environ["CHATROOMS_TABLE"])
-messages = dynamodb.Table(os.environ["MESSAGES_TABLE"])
-sqs = boto3.client("sqs")
 ssm = boto3.client("ssm")
-hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
-
-
-class NewRoom(Model):
-    title: str | None = Field(default=None, max_length=120)
-    system_instruction: str | None = Field(default=None, max_length=4000)
-    model: str | None = None
-
-
-class NewPrompt(Model):
-    content: str = Field(min_length=1, max_length=16000)
-
-
-class Credentials(Model):
-    email: str = Field(max_length=254)
-    password: str = Field(min_length=8, max_length=128)
-
-
-class Room(Model):
-    id: str
-    title: str
-    system_instruction: str | None
-    model: str
-    created_at: str
-    updated_at: str
-
-
-class Message(Model):
-    id: str
-    sender: str
-    content: str
-    created_at: str
-    status: str | None = None
-
-
-class RoomAnswer(Model):
-    success: bool = True
-    message: str
-    data: Room
-
-
-class RoomsAnswer(Model):
-    success: bool = True
-    message: str
-    data: list[Room]
-
-
-class MessageAnswer(Model):
-    success: bool = True
-    message: str
-    data: Message
-
-
 _secrets: dict[str, tuple[float, str]] = {}
 
 
@@ -103,55 +31,19 @@ def secret(name: str) -> str:
     return value
 
 
-_redis: Redis | None = None
-
-
-def redis() -> Redis:
-    global _redis
-    if _redis is None:
-        _redis = Redis(url=os.environ["UPSTASH_URL"], token=secret("UPSTASH_TOKEN_PARAMETER"))
-    return _redis
-
-
-def signing_key(kid: str) -> bytes:
-    keys = json.loads(secret("SIGNING_KEYS_PARAMETER"))["keys"]
-    return base64.urlsafe_b64decode(keys[kid])
+work = Work(secret)
 
 
 def user_id(
     credentials: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())],
 ) -> str:
-    token = credentials.credentials
-    try:
-        kid = jwt.get_unverified_header(token)["kid"]
-        claims = jwt.decode(
-            token,
-            signing_key(kid),
-            algorithms=["HS256"],
-            audience="geminichat-api",
-            issuer="geminichat",
-        )
-    except (jwt.InvalidTokenError, KeyError) as error:
-        raise HTTPException(401, "Unauthorized") from error
-    return str(claims["sub"])
+    user = work.user_of(credentials.credentials)
+    if user is None:
+        raise HTTPException(401, "Unauthorized")
+    return user
 
 
 Owner = Annotated[str, Depends(user_id)]
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def show_room(room: dict) -> Room:
-    return Room(
-        id=room["chatroom_id"],
-        title=room["title"],
-        system_instruction=room.get("system_instruction"),
-        model=room["model"],
-        created_at=room["created_at"],
-        updated_at=room["updated_at"],
-    )
 
 
 @app.get("/health")
@@ -161,103 +53,33 @@ def health() -> dict:
 
 @app.post("/auth/login")
 def login(given: Credentials) -> dict:
-    record = identities.get_item(Key={"identity": f"email:{given.email}"}).get("Item")
-    if record is None:
+    answer = work.log_in(given)
+    if answer is None:
         raise HTTPException(401, "Unauthorized")
-    user = users.get_item(Key={"user_id": record["user_id"]})["Item"]
-    hasher.verify(user["password_hash"], given.password)
-    session_id = uuid.uuid4().hex
-    sessions.put_item(Item={"user_id": user["user_id"], "session_id": session_id})
-    claims = {"sub": user["user_id"], "sid": session_id, "exp": int(time.time()) + 900}
-    token = jwt.encode(claims, signing_key("k1"), algorithm="HS256", headers={"kid": "k1"})
-    return {"success": True, "message": "Logged in.", "data": {"token": token}}
+    return answer
 
 
 @app.post("/chatroom")
 def create_room(new: NewRoom, owner: Owner) -> RoomAnswer:
-    moment = now()
-    room = {
-        "user_id": owner,
-        "chatroom_id": uuid.uuid4().hex,
-        "title": new.title or "New Chat",
-        "model": new.model or "gemini-3.6-flash",
-        "last_seq": 0,
-        "created_at": moment,
-        "updated_at": moment,
-    }
-    redis().delete(f"rooms:{owner}")
-    rooms.put_item(Item=room)
-    return RoomAnswer(message="Chatroom created.", data=show_room(room))
+    return work.create_room(owner, new)
 
 
 @app.get("/chatroom")
 def list_rooms(owner: Owner) -> RoomsAnswer:
-    kept = redis().get(f"rooms:{owner}")
-    if isinstance(kept, str):
-        return RoomsAnswer.model_validate_json(kept)
-    found = rooms.query(
-        IndexName="by-activity",
-        KeyConditionExpression=Key("user_id").eq(owner),
-        Limit=20,
-        ScanIndexForward=False,
-    )
-    answer = RoomsAnswer(message="Chatrooms.", data=[show_room(room) for room in found["Items"]])
-    redis().set(f"rooms:{owner}", answer.model_dump_json(by_alias=True), ex=600)
-    return answer
+    return work.list_rooms(owner)
 
 
 @app.get("/chatroom/{room_id}/message/{message_id}")
 def get_message(room_id: str, message_id: str, owner: Owner) -> MessageAnswer:
-    seq = int(message_id.rpartition("_")[2])
-    room = rooms.get_item(Key={"user_id": owner, "chatroom_id": room_id}).get("Item")
-    found = messages.get_item(Key={"chatroom_id": room_id, "seq": seq}).get("Item")
-    if room is None or found is None:
+    answer = work.get_message(owner, room_id, message_id)
+    if answer is None:
         raise HTTPException(404, "Not found")
-    return MessageAnswer(
-        message="Message found.",
-        data=Message(
-            id=message_id,
-            sender=found["sender"],
-            content=found["content"],
-            created_at=found["created_at"],
-            status=found.get("status"),
-        ),
-    )
+    return answer
 
 
 @app.post("/chatroom/{room_id}/message", status_code=202)
 def send_message(room_id: str, prompt: NewPrompt, owner: Owner) -> dict:
-    moment = now()
-    redis().incr(f"quota:{owner}:{moment[:10]}")
-    room = rooms.update_item(
-        Key={"user_id": owner, "chatroom_id": room_id},
-        UpdateExpression="ADD last_seq :two SET updated_at = :now",
-        ConditionExpression="attribute_exists(chatroom_id)",
-        ExpressionAttributeValues={":two": 2, ":now": moment},
-        ReturnValues="ALL_NEW",
-    )["Attributes"]
-    seq = int(room["last_seq"]) - 1
-    messages.put_item(
-        Item={
-            "chatroom_id": room_id,
-            "seq": seq,
-            "user_id": owner,
-            "sender": "user",
-            "content": prompt.content,
-            "model": room["model"],
-            "status": "queued",
-            "created_at": moment,
-        },
-        ConditionExpression="attribute_not_exists(seq)",
-    )
-    job = uuid.uuid4().hex
-    sqs.send_message(
-        QueueUrl=os.environ["PROMPTS_QUEUE_URL"],
-        MessageBody=json.dumps({"chatroomId": room_id, "seq": seq}),
-        MessageGroupId=room_id,
-        MessageDeduplicationId=job,
-    )
-    return {"success": True, "message": "Accepted.", "data": {"messageId": seq, "jobId": job}}
+    return work.send_message(owner, room_id, prompt)
 
 
 _mangum = Mangum(app, lifespan="off")

@@ -1,143 +1,33 @@
-"""The usual way: Powertools' resolver with validation, pydantic, boto3, PyJWT and Upstash.
+"""The usual way with Powertools' resolver and its validation; work.py has what its routes do.
 
-One file, one router, and clients that are created at import, as in Powertools' documentation.
+One router, and clients that are created at import, as in its documentation.
 """
 
-import base64
-import json
 import os
-import time
-import uuid
-from datetime import UTC, datetime
 
-import boto3
-import jwt
-from argon2 import PasswordHasher
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError, UnauthorizedError
 from aws_lambda_powertools.utilities import parameters
-from boto3.dynamodb.conditions import Key
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
-from upstash_redis import Redis
+from work import Credentials, MessageAnswer, NewPrompt, NewRoom, RoomAnswer, RoomsAnswer, Work
 
 logger = Logger(service="usual")
 app = APIGatewayHttpResolver(enable_validation=True)
-dynamodb = boto3.resource("dynamodb")
-users = dynamodb.Table(os.environ["USERS_TABLE"])
-identities = dynamodb.Table(os.environ["IDENTITIES_TABLE"])
-sessions = dynamodb.Table(os.environ["SESSIONS_TABLE"])
-rooms = dynamodb.Table(os.environ["CHATROOMS_TABLE"])
-messages = dynamodb.Table(os.environ["MESSAGES_TABLE"])
-sqs = boto3.client("sqs")
-hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
-
-
-class NewRoom(Model):
-    title: str | None = Field(default=None, max_length=120)
-    system_instruction: str | None = Field(default=None, max_length=4000)
-    model: str | None = None
-
-
-class NewPrompt(Model):
-    content: str = Field(min_length=1, max_length=16000)
-
-
-class Credentials(Model):
-    email: str = Field(max_length=254)
-    password: str = Field(min_length=8, max_length=128)
-
-
-class Room(Model):
-    id: str
-    title: str
-    system_instruction: str | None
-    model: str
-    created_at: str
-    updated_at: str
-
-
-class Message(Model):
-    id: str
-    sender: str
-    content: str
-    created_at: str
-    status: str | None = None
-
-
-class RoomAnswer(Model):
-    success: bool = True
-    message: str
-    data: Room
-
-
-class RoomsAnswer(Model):
-    success: bool = True
-    message: str
-    data: list[Room]
-
-
-class MessageAnswer(Model):
-    success: bool = True
-    message: str
-    data: Message
 
 
 def secret(name: str) -> str:
     return str(parameters.get_parameter(os.environ[name], decrypt=True, max_age=300))
 
 
-_redis: Redis | None = None
-
-
-def redis() -> Redis:
-    global _redis
-    if _redis is None:
-        _redis = Redis(url=os.environ["UPSTASH_URL"], token=secret("UPSTASH_TOKEN_PARAMETER"))
-    return _redis
-
-
-def signing_key(kid: str) -> bytes:
-    keys = json.loads(secret("SIGNING_KEYS_PARAMETER"))["keys"]
-    return base64.urlsafe_b64decode(keys[kid])
+work = Work(secret)
 
 
 def user_id() -> str:
     scheme, _, token = app.current_event.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
+    user = work.user_of(token) if scheme.lower() == "bearer" else None
+    if user is None:
         raise UnauthorizedError("Unauthorized")
-    try:
-        kid = jwt.get_unverified_header(token)["kid"]
-        claims = jwt.decode(
-            token,
-            signing_key(kid),
-            algorithms=["HS256"],
-            audience="geminichat-api",
-            issuer="geminichat",
-        )
-    except (jwt.InvalidTokenError, KeyError) as error:
-        raise UnauthorizedError("Unauthorized") from error
-    return str(claims["sub"])
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def show_room(room: dict) -> Room:
-    return Room(
-        id=room["chatroom_id"],
-        title=room["title"],
-        system_instruction=room.get("system_instruction"),
-        model=room["model"],
-        created_at=room["created_at"],
-        updated_at=room["updated_at"],
-    )
+    return user
 
 
 @app.get("/health")
@@ -147,105 +37,33 @@ def health() -> dict:
 
 @app.post("/auth/login")
 def login(given: Credentials) -> dict:
-    record = identities.get_item(Key={"identity": f"email:{given.email}"}).get("Item")
-    if record is None:
+    answer = work.log_in(given)
+    if answer is None:
         raise UnauthorizedError("Unauthorized")
-    user = users.get_item(Key={"user_id": record["user_id"]})["Item"]
-    hasher.verify(user["password_hash"], given.password)
-    session_id = uuid.uuid4().hex
-    sessions.put_item(Item={"user_id": user["user_id"], "session_id": session_id})
-    claims = {"sub": user["user_id"], "sid": session_id, "exp": int(time.time()) + 900}
-    token = jwt.encode(claims, signing_key("k1"), algorithm="HS256", headers={"kid": "k1"})
-    return {"success": True, "message": "Logged in.", "data": {"token": token}}
+    return answer
 
 
 @app.post("/chatroom")
 def create_room(new: NewRoom) -> RoomAnswer:
-    owner, moment = user_id(), now()
-    room = {
-        "user_id": owner,
-        "chatroom_id": uuid.uuid4().hex,
-        "title": new.title or "New Chat",
-        "model": new.model or "gemini-3.6-flash",
-        "last_seq": 0,
-        "created_at": moment,
-        "updated_at": moment,
-    }
-    redis().delete(f"rooms:{owner}")
-    rooms.put_item(Item=room)
-    return RoomAnswer(message="Chatroom created.", data=show_room(room))
+    return work.create_room(user_id(), new)
 
 
 @app.get("/chatroom")
 def list_rooms() -> RoomsAnswer:
-    owner = user_id()
-    kept = redis().get(f"rooms:{owner}")
-    if isinstance(kept, str):
-        return RoomsAnswer.model_validate_json(kept)
-    found = rooms.query(
-        IndexName="by-activity",
-        KeyConditionExpression=Key("user_id").eq(owner),
-        Limit=20,
-        ScanIndexForward=False,
-    )
-    answer = RoomsAnswer(message="Chatrooms.", data=[show_room(room) for room in found["Items"]])
-    redis().set(f"rooms:{owner}", answer.model_dump_json(by_alias=True), ex=600)
-    return answer
+    return work.list_rooms(user_id())
 
 
 @app.get("/chatroom/<room_id>/message/<message_id>")
 def get_message(room_id: str, message_id: str) -> MessageAnswer:
-    owner = user_id()
-    seq = int(message_id.rpartition("_")[2])
-    room = rooms.get_item(Key={"user_id": owner, "chatroom_id": room_id}).get("Item")
-    found = messages.get_item(Key={"chatroom_id": room_id, "seq": seq}).get("Item")
-    if room is None or found is None:
+    answer = work.get_message(user_id(), room_id, message_id)
+    if answer is None:
         raise NotFoundError("Not found")
-    return MessageAnswer(
-        message="Message found.",
-        data=Message(
-            id=message_id,
-            sender=found["sender"],
-            content=found["content"],
-            created_at=found["created_at"],
-            status=found.get("status"),
-        ),
-    )
+    return answer
 
 
 @app.post("/chatroom/<room_id>/message")
 def send_message(room_id: str, prompt: NewPrompt) -> Response[dict]:
-    owner, moment = user_id(), now()
-    redis().incr(f"quota:{owner}:{moment[:10]}")
-    room = rooms.update_item(
-        Key={"user_id": owner, "chatroom_id": room_id},
-        UpdateExpression="ADD last_seq :two SET updated_at = :now",
-        ConditionExpression="attribute_exists(chatroom_id)",
-        ExpressionAttributeValues={":two": 2, ":now": moment},
-        ReturnValues="ALL_NEW",
-    )["Attributes"]
-    seq = int(room["last_seq"]) - 1
-    messages.put_item(
-        Item={
-            "chatroom_id": room_id,
-            "seq": seq,
-            "user_id": owner,
-            "sender": "user",
-            "content": prompt.content,
-            "model": room["model"],
-            "status": "queued",
-            "created_at": moment,
-        },
-        ConditionExpression="attribute_not_exists(seq)",
-    )
-    job = uuid.uuid4().hex
-    sqs.send_message(
-        QueueUrl=os.environ["PROMPTS_QUEUE_URL"],
-        MessageBody=json.dumps({"chatroomId": room_id, "seq": seq}),
-        MessageGroupId=room_id,
-        MessageDeduplicationId=job,
-    )
-    body = {"success": True, "message": "Accepted.", "data": {"messageId": seq, "jobId": job}}
+    body = work.send_message(user_id(), room_id, prompt)
     return Response(status_code=202, content_type=content_types.APPLICATION_JSON, body=body)
 
 
