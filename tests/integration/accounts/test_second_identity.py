@@ -277,14 +277,6 @@ def test_a_code_for_adding_an_identity_is_required_and_is_valid_once(api: Api) -
     problem(post(code), 400, "invalid-code")
 
 
-def test_a_session_that_has_ended_cannot_add_an_identity(api: Api) -> None:
-    ann, second = new_proven(api), Person(api, new_mobile())
-    proof = ann.confirm(at=LATER)
-    api.post("/auth/logout", {}, token=ann.token)
-    problem(add(ann, second, LATER, **proof), 401, "unauthorized")
-    assert record_of(second.identity) is None
-
-
 def test_of_two_numbers_added_in_parallel_one_is_kept(api: Api) -> None:
     ann = Person.with_password(api, at=NOW)
     numbers = [Person(api, new_mobile()) for _ in range(3)]

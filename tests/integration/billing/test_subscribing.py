@@ -229,16 +229,6 @@ def test_a_cancellation_in_the_portal_can_be_undone_by_the_api(subscriber: Perso
     assert subscriber.plan(subscriber.period_end()) == "pro"
 
 
-@pytest.mark.parametrize("verb", ["portal", "cancel", "resume"])
-def test_an_ended_session_cannot_change_a_subscription(subscriber: Person, verb: str) -> None:
-    """Its access token is still valid, but not for a payment."""
-    before = subscriber.subscription().attribute_values
-    assert subscriber.post("/auth/logout", {"everywhere": True}).status == 200
-    reply = subscriber.post(f"/subscription/{verb}")
-    problem(reply, 401, "unauthorized")
-    assert subscriber.subscription().attribute_values == before
-
-
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
 def test_repeating_cancel_or_resume_changes_nothing(subscriber: Person, verb: str) -> None:
     replies = [subscriber.post(f"/subscription/{verb}") for _ in range(2)]

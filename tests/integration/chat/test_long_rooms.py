@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -69,31 +68,6 @@ def test_a_page_after_a_given_message_begins_with_the_next_one(
     after = ids.message_id(long_room, 1_950)
     every = read_pages(owner, f"/chatroom/{long_room}/message?limit=20&after={after}", wire)
     assert [number for page in every for number in numbers(page)] == list(range(1_951, MANY + 1))
-
-
-def test_a_page_that_dynamodb_ends_at_a_megabyte_continues_in_the_next(
-    owner: Person, long_room: str, wire: Wire
-) -> None:
-    """The messages are short, so the test truncates the answer."""
-    wire.edit(QUERY, cut_after(7))
-    reply = owner.get(f"/chatroom/{long_room}/message?limit=20")
-    assert numbers(reply.data["messages"]) == list(range(1, 8))
-    wire.reset()
-    cursor = reply.data["nextCursor"]
-    reply = owner.get(f"/chatroom/{long_room}/message?limit=20&cursor={cursor}")
-    assert numbers(reply.data["messages"]) == list(range(8, 28))
-
-
-def cut_after(items: int) -> Callable[[dict[str, Any]], None]:
-    """Return a function that truncates a query's answer like a full page."""
-
-    def cut(answer: dict[str, Any]) -> None:
-        answer["Items"] = answer["Items"][:items]
-        answer["Count"] = answer["ScannedCount"] = items
-        last = answer["Items"][-1]
-        answer["LastEvaluatedKey"] = {"chatroom_id": last["chatroom_id"], "seq": last["seq"]}
-
-    return cut
 
 
 @pytest.mark.any_write_order
