@@ -28,7 +28,7 @@ def handler(act: Delete, operator: str, now: datetime) -> Outcome:
     may_return = users.has_proven_identity(user) and not user.banned_at
     if user.purge_at is not None:
         due = times.of_epoch(user.purge_at)
-        raise Conflict(f"{user.user_id} will already be deleted on {due}.")
+        raise Conflict(f"The deletion of {user.user_id} is already scheduled for {due}.")
     if act.dry_run:
         purge_at = delete_account.compute_purge_time(user, now)
     else:

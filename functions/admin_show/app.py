@@ -23,7 +23,7 @@ from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.table import batch_get
 
 RECENT_ROOMS = 10
-"""The number of rooms, latest activity first, in which failed prompts are searched."""
+"""The number of rooms, latest activity first, that are searched for failed prompts."""
 RECENT_MESSAGES = 40
 """The number of newest messages that are searched in each of these rooms."""
 

@@ -9,7 +9,7 @@ from geminichat.operations import refresh_session
 
 @endpoint(public=True, errors=[AccountSuspended, TokenReused, Unauthorized])
 def handler(request: Request) -> Response[Tokens]:
-    """Answer 200 with new tokens; a repeat within 20 s gets the same refresh token."""
+    """Answer 200 with new tokens; a repeated request within 20 s gets the same refresh token."""
     spent = RefreshToken.read(request.body(RefreshRequest).refresh_token)
 
     session = refresh_session.refresh(spent, request.now)

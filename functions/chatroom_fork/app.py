@@ -32,7 +32,8 @@ from geminichat.operations import fork_room
 def handler(request: Request) -> Response[Room]:
     """Answer 201 with the new room: the same settings, and the turns up to the message `upTo`.
 
-    Hidden turns are not copied. The copies do not count as prompts, but the new room counts.
+    Hidden turns are not copied. The copies do not count as prompts, but the new room counts
+    towards the number of rooms that the plan allows.
     """
     room_id = ids.parse_room(request.path["id"])
     up_to = request.body(Fork).up_to

@@ -10,7 +10,7 @@ from geminichat.operations import send_prompt
 
 @endpoint(errors=[KeyInUse, KeyReused, NotFound, *REFUSALS])
 def handler(request: Request) -> Response[AcceptedPrompt]:
-    """Answer 202: the prompt will be answered or fail."""
+    """Answer 202; the reply follows, or the prompt fails."""
     room_id = ids.parse_room(request.path["id"])
     prompt = request.body(NewPrompt)
     key = request.idempotency_key()

@@ -82,7 +82,7 @@ def _answer(record: Record, background: Executor, deadline: float, *, first: boo
         return None
     except Exception as error:
         log.exception("attempt failed", **answer_prompt.names(job))
-        if not isinstance(error, Contended):  # which requests of the user can cause
+        if not isinstance(error, Contended):  # the user's own requests can cause it
             metrics.emit(WorkerErrors=1)
         received = int(record["attributes"].get("ApproximateReceiveCount", "1"))
         return retries.pause(received, config.number("RETRY_PAUSE"), None, random.random())

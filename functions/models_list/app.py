@@ -1,4 +1,4 @@
-"""GET /models: the models that rooms may name."""
+"""GET /models: the models that a room may use."""
 
 from geminichat import config
 from geminichat.api import Request, Response, endpoint, ok

@@ -1,7 +1,7 @@
 """SQS TitlesQueue: title a room after an answered prompt, unless its user has named it.
 
-The title is first the prompt's first words, and then Gemini's title. Gemini is asked once: if it
-fails, the words stay.
+The room gets the prompt's first words as its title, and then Gemini's title. Gemini is asked only
+once: if it fails, the words stay.
 """
 
 import geminichat.startup  # noqa: F401  # isort: skip (before all other imports)

@@ -18,7 +18,7 @@ from py_compile import PycInvalidationMode
 # Lambda's python3.13 is Amazon Linux 2023 with glibc 2.34; wheels for 2.28 run on older hosts too.
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 PLATFORM = "LAYER_PLATFORM"
-"""The variable that replaces the platform: functions of the emulated cloud run on this machine."""
+"""The environment variable that sets another platform, for the emulated cloud on this machine."""
 
 NEVER_USED = ["*.dist-info", "*.pth", ".lock", "bin", "**/tests", "**/*.pyi", "**/py.typed"]
 

@@ -1,4 +1,4 @@
-"""Connections of the WebSocket API: post frames to them and close them (`@connections`)."""
+"""Post frames to WebSocket connections, and close connections, through API Gateway."""
 
 from enum import Enum
 from urllib.parse import quote

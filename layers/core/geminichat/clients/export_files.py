@@ -65,7 +65,7 @@ class Upload:
         answer = _s3.send("POST", "CreateMultipartUpload", path, headers, b"")
         found = re.search(r"<UploadId>([^<]+)</UploadId>", answer.body.decode())
         if not found:
-            raise ValueError("S3 began no upload.")
+            raise ValueError("S3 did not begin the upload.")
         self._query = f"uploadId={quote(found[1], safe='')}"
         return self
 

@@ -6,7 +6,7 @@ GeminiError           an attempt without a reply
 ├── TooSlow           no complete reply before our deadline; do not try again
 ├── Recited           the reply repeated published text; try again twice
 ├── Declined          the prompt's fault: it is blocked or too long
-└── Refused           the operator's task: key, billing, location, spent daily quota
+└── Refused           for the operator to fix: key, billing, location, spent daily quota
     ├── KeyRefused    Google rejects the key; try again after a pause
     └── Retired       the model is not served any more
 """
@@ -56,7 +56,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GeminiError(Exception):
-    """An attempt without a reply; `failure` ends the prompt if no attempt is left.
+    """An attempt without a reply; the prompt fails with `failure` if no attempt is left.
 
     `max_attempts` is the largest number of attempts that the prompt may have, `after` is the pause
     in seconds that Gemini asked for, and `tokens` are the tokens that are billed without a reply.
@@ -151,7 +151,7 @@ class Generation:
         self._text = GeneratedText(messages.REPLY_SIZE)
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the reply's text piece by piece, trimmed as it is stored. Raises GeminiError."""
+        """Yield the reply's text piece by piece, trimmed like the reply. Raises GeminiError."""
         try:
             yield from self._read()
             self._ended = not self._stopped

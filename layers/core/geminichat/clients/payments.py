@@ -269,7 +269,7 @@ def _expire_checkouts(client: "stripe.StripeClient", customer_id: str) -> None:
 def _expire(client: "stripe.StripeClient", session_id: str) -> None:
     from geminichat.clients.stripe_sdk import stripe
 
-    with suppress(stripe.InvalidRequestError):  # it was paid or has expired in the meantime
+    with suppress(stripe.InvalidRequestError):  # the session was paid or has expired
         _post(client, _path(SESSIONS, session_id, "expire"), {})
 
 

@@ -162,9 +162,9 @@ def choose_queue(arn: str) -> str:
 class Delivery:
     """The messages of one invocation, hidden from other workers until each is done or postponed.
 
-    The queue's own visibility timeout must be longer than the function's timeout, and would hide
-    the messages of a worker that died for minutes. So a thread hides the messages for a short time
-    only, again and again.
+    The queue's own visibility timeout must be longer than the function's timeout: it would hide a
+    dead worker's messages for minutes. Instead, a thread hides them for a short time, again and
+    again.
     """
 
     def __init__(self, queue_url: str, receipt_handles: Mapping[str, str]) -> None:

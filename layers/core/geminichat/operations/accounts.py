@@ -242,7 +242,7 @@ def _reset(
 def add_identity(
     proof: Proof, claims: Claims, confirmed: Sequence[Write], now: datetime
 ) -> tuple[Account, User]:
-    """Add a proven identity to the user, in place of the one of its kind.
+    """Add a proven identity to the user, in place of an earlier one of its kind.
 
     Returns the user after and before the change. Raises IdentityNotVerified for a user without a
     proven identity, IdentityTaken, Unauthorized, and InvalidCode if a code was used in the
@@ -323,7 +323,7 @@ def remove_unproven(record: IdentityRecord, now: datetime) -> list[Write]:
 
 
 def _list_added_after(record: IdentityRecord, user: User, now: datetime) -> list[Identity]:
-    """Return the user's identities that were proven after the record's, in the last seven days."""
+    """Return the user's identities that were proven later, and within the last seven days."""
     others = [one for one in users.identities_of(user) if one.key != record.identity]
     since = max(record.since, times.text(now - identities.WAY_BACK))
     known = zip(others, identities.find_all(others, now), strict=True)
@@ -331,7 +331,7 @@ def _list_added_after(record: IdentityRecord, user: User, now: datetime) -> list
 
 
 def _can_restore(identity: Identity, removed: Sequence[Identity]) -> bool:
-    """Return whether an identity of the same kind is removed, so that this one can return."""
+    """Return whether an identity of the same kind is removed, so that this one can be restored."""
     return any(one.kind == identity.kind for one in removed)
 
 

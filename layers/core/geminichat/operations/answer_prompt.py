@@ -189,7 +189,7 @@ def _retry_or_fail(prompt: LeasedPrompt, error: gemini.GeminiError, shown: LiveR
         if finish_prompt.release(prompt, tokens, less):
             first = config.number("RETRY_PAUSE")
             return retries.pause(prompt.attempts, first, error.after, random.random())
-        if leases.prolong_lease(prompt, clock.now(), LEASE):  # it is to be stopped
+        if leases.prolong_lease(prompt, clock.now(), LEASE):  # the prompt is to be stopped
             reply = Reply(shown.text, tokens, prompt.model, Finish.STOPPED)
             finish_prompt.answer(prompt, reply, clock.now())
             shown.end(Status.STOPPED)

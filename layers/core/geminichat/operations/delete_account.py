@@ -48,7 +48,7 @@ def request(
 
 
 def compute_purge_time(user: User, now: datetime) -> datetime:
-    """Return the time at which a deletion that is requested now takes place."""
+    """Return the time of the deletion if it is requested now."""
     grace = timedelta(days=config.number("DELETION_GRACE_DAYS"))
     is_kept = users.has_proven_identity(user)
     return now + (max(grace, purges.LONGEST_REQUEST) if is_kept else purges.LONGEST_REQUEST)

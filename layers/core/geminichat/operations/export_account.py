@@ -18,7 +18,7 @@ from geminichat.tables.table import ConditionsFailed, Write, transact, transact_
 
 
 def check_daily_limit(export: StoredExport | None, now: datetime) -> Window:
-    """Return the limit of one export per day, counting a new one. Raises TooManyRequests."""
+    """Return the limit of one export per day after a new export. Raises TooManyRequests."""
     limit = rules.window(exports.find_request_time(export, now), now)
     if limit.wait(now):
         raise _build_refusal(limit, now)

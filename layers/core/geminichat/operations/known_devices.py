@@ -9,7 +9,7 @@ from geminichat.tables.users import User
 def is_known(device: Device | None, record: IdentityRecord | None, user: User | None) -> bool:
     """Return whether a device has logged in to the account of a proven identity.
 
-    `record` is the identity's record, and `user` is the one that the device token names.
+    `record` is the identity's record, and `user` is the user that the device token names.
     """
     return (
         device is not None

@@ -45,7 +45,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def admit(identity: Identity, device_token: str | None, source: str, now: datetime) -> Attempt:
-    """Return an attempt with a password if the caller may make one. Raises TooManyRequests."""
+    """Return an attempt if the caller may try a password. Raises TooManyRequests."""
     device = Device.read(device_token)
     as_stranger = login_limits.of_stranger(identity, source)
     as_device = login_limits.of_device(device.id) if device else []

@@ -1,8 +1,8 @@
 """Issue, store and verify one-time codes, and require one as a fresh proof.
 
 A try is counted before the code is compared, so that parallel requests share a caller's tries. It
-counts against the caller and the caller's address. All callers of an identity share only the count
-of wrong codes in a row; devices that have logged in before are exempt from this count.
+counts against the caller and the caller's address. Only the count of wrong codes in a row is shared
+by all callers of an identity; devices that have logged in before are exempt from this count.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     windows: Sequence[Window]
 
     def headers(self) -> Mapping[str, str]:
-        """Return the headers RateLimit and RateLimit-Policy, counting this code."""
+        """Return the headers RateLimit and RateLimit-Policy after this code."""
         now, sent = self.code.now, codes_table.list_recent(self.item, self.code.now)
         mine = SentCode("", "", "", self.code.purpose, times.millis(now), self.code.sender)
         own = codes.headers([*sent, mine], self.code.sender, now)
@@ -125,7 +125,7 @@ def report_texts(windows: Sequence[Window]) -> None:
 
 
 def build_refusal(issue: Issue, error: ConditionsFailed) -> TooManyRequests:
-    """Return the error for a code that parallel requests kept from being stored."""
+    """Return the error for a code that was not stored because of parallel requests."""
     for window in issue.windows:
         if error.of(window.name):
             return _too_many(window, issue.code.now)
@@ -168,7 +168,7 @@ def verify(
 def confirm(
     held: Sequence[Identity], otp: str, session_id: str, source: str, now: datetime
 ) -> Proof:
-    """Count a try of the session, and return the proof if the code was sent to the user.
+    """Count a try of the session, and return the proof if the code is right for an identity.
 
     Raises InvalidCode, TooManyRequests.
     """

@@ -1,7 +1,7 @@
 """Compare all paying users with Stripe, and sync those who differ.
 
-Both sides are read page by page, and users are synced as the webhook does it. So a run may overlap
-with events and with another run.
+Both sides are read page by page, and users are synced in the same way as by the webhook, so a run
+may overlap with events and with another run.
 """
 
 import time
@@ -39,7 +39,7 @@ def reconcile(until: float, *, dry_run: bool) -> tuple[dict[str, int], list[str]
             counts["left"] += 1
             continue
         try:
-            if may_be_other_account:  # there, every subscription would seem to have ended
+            if may_be_other_account:  # in another account, all plans seem to have ended
                 payments.require_customer(customer_id)
             if change := _fix(clock.now(), user_id, customer_id, dry_run=dry_run):
                 changes.append(change)

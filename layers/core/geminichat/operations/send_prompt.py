@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 ROOM_TRIES = 24
-"""Tries to reserve a room's next turn while other prompts of the room reserve theirs."""
+"""The number of tries to reserve a room's next turn while other prompts reserve theirs."""
 ROOM_PAUSE = 0.01
 """Seconds by which the longest pause before a try grows with each try."""
 
@@ -241,7 +241,7 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
 
 
 def _replay(caller: Claims, use: Use, now: datetime) -> SentPrompt:
-    """Return the prompt that the same request stored before; queue it again if it is queued."""
+    """Return the prompt that the same request stored before; queue it if no worker has begun."""
     room_id = use.chatroom_id
     message = views.get(caller, room_id, ids.message_id(room_id, use.seq), now)
     headers = {"idempotency-replayed": "true"}
@@ -249,7 +249,7 @@ def _replay(caller: Claims, use: Use, now: datetime) -> SentPrompt:
 
 
 def _admit(user_id: str, now: datetime, notice: str) -> Allowance:
-    """Return the user's allowance, counting one more prompt. Raises TooManyRequests.
+    """Return the user's allowance after one more prompt. Raises TooManyRequests.
 
     Redis decides if it can, else the table. A refusal is cached only for the limits per day and per
     burst window, since Redis knows no others.
@@ -281,7 +281,7 @@ def _store(
     content: str,
     write: Callable[["Choice", Reservation], list[Write]],
 ) -> Allowance:
-    """Commit a prompt's writes together with its count; return the allowance under which it counts.
+    """Commit a prompt's writes and its count; return the allowance under which the prompt counts.
 
     Whatever Redis answered, only the tables admit a prompt. The transaction checks the limits, and
     also the subscription of a pro user, or the proof of a basic user's identity. Raises
@@ -314,7 +314,7 @@ def _store(
 
 
 def _count_again(allowance: Allowance, failed: ConditionsFailed) -> Allowance:
-    """Return the allowance in the tables, counting this prompt, after the write of a count failed.
+    """Read the allowance after a count's write failed, and return it with this prompt counted.
 
     Raises Unauthorized, TooManyRequests, IdentityNotProven.
     """

@@ -1,4 +1,4 @@
-"""Stop a prompt: a queued one at once, a generating one by its worker."""
+"""Stop a prompt: a queued one at once, a generating one through its worker."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from geminichat.tables import live
 from geminichat.tables.messages import prompts
 
 ATTEMPTS = 5
-"""Attempts, since the prompt's status may change between the read and the write."""
+"""The number of attempts, since the status may change between the read and the write."""
 
 
 def stop(caller: Claims, room_id: str, message_id: str, now: datetime) -> Status:

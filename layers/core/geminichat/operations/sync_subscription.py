@@ -1,6 +1,6 @@
 """Sync a user's stored subscription with Stripe: fetch the current state and store it.
 
-Every operation that learns of a change at Stripe or requires the current state does this.
+Every operation that learns of a change at Stripe, or that requires the current state, syncs.
 """
 
 from collections.abc import Callable

@@ -14,10 +14,8 @@ from geminichat.upstash import change_notices
 def undo(caller: Claims, room_id: str, idempotency_key: str | None, now: datetime) -> Room:
     """Restore a room's line from before its latest edit, once per idempotency key.
 
-    Returns the room.
-
-    Raises NotFound, NothingToUndo, ChangedMeanwhile, KeyInUse, KeyReused, and Unauthorized if the
-    session has ended.
+    Returns the room. Raises NotFound, NothingToUndo, ChangedMeanwhile, KeyInUse, KeyReused, and
+    Unauthorized if the session has ended.
     """
     user_id = caller.user_id
     request = KeyedRequest.of(idempotency_key, room_id, "undo")

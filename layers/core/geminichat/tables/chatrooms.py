@@ -84,7 +84,7 @@ def ids_of(user_id: str) -> list[str]:
 
 
 def list_latest_ids(user_id: str, limit: int) -> list[str]:
-    """Return the ids of a user's rooms with the latest activity; no title is read."""
+    """Return the ids of a user's rooms, latest activity first; no title is read."""
     found = Chatroom.by_activity.query(
         user_id, scan_index_forward=False, limit=limit, attributes_to_get=["chatroom_id"]
     )
@@ -282,7 +282,7 @@ def _encode(line: Line) -> str:
 
 
 def note_activity(user_id: str, chatroom_id: str, now: datetime) -> Write:
-    """Return the write "room", which notes an activity in the user's room and requires the room."""
+    """Return the write "room", which notes an activity and requires that the user's room exists."""
     room = Chatroom(user_id, chatroom_id)
     activity = Chatroom.updated_at.set(times.text(now))
     return update("room", room, [activity], Chatroom.chatroom_id.exists())
@@ -314,7 +314,7 @@ def change(user_id: str, chatroom_id: str, change: rooms.RoomChange, now: dateti
 
 
 def start_title(user_id: str, chatroom_id: str, title_id: str, words: str) -> Write:
-    """Return the write "room", which titles a room by a prompt's first words for the time being.
+    """Return the write "room", which titles a room by a prompt's first words until Gemini answers.
 
     Its condition fails unless the room is titled by default.
     """

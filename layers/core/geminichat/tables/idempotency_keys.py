@@ -79,9 +79,10 @@ def put_key(
     seq: int = 0,
     plan: Plan | None = None,
 ) -> Write:
-    """Return the write "idempotency key", which stores a key. Its condition fails if it is in use.
+    """Return the write "idempotency key", which stores a key.
 
-    DynamoDB deletes expired items late, so an expired key may be replaced.
+    Its condition fails if the key is in use. DynamoDB deletes expired items late, so an expired key
+    may be replaced.
     """
     item = IdempotencyKey(
         user_id,

@@ -1,4 +1,4 @@
-"""The identities table: the user of each identity. Its key makes identities unique."""
+"""The identities table: the user of each identity. The table's key makes identities unique."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

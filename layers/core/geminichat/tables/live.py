@@ -34,7 +34,7 @@ KEPT = timedelta(days=1)
 SETTLES = timedelta(seconds=10)
 """The time after which a new connection is ready; before that, a post may find it gone."""
 ATTEMPTS = 16
-"""Attempts to add a connection while other connections of the user are added."""
+"""The number of attempts to add a connection while others of the user are added."""
 
 
 class Live(Table):
@@ -196,9 +196,9 @@ def close_all(user_id: str) -> tuple[str, ...]:
 
 
 def note_poll(user_id: str, live: Live | None, now: datetime) -> None:
-    """Note that a user polls for the text of a reply, and counts as present for POLL_COUNTS.
+    """Record that a user polls for the text of a reply, and counts as present for POLL_COUNTS.
 
-    `live` is the user's item. Most polls find a recent note in it and write nothing.
+    `live` is the user's item. Most polls find a recent record in it and write nothing.
     """
     known = live.polls_until if live else None
     if known is None or known < (now + POLL_COUNTS / 2).timestamp():
@@ -218,7 +218,7 @@ def clear_stop(user_id: str, message_id: str) -> None:
 
 
 def _list_counting(user: User | None, live: Live | None, now: datetime) -> list[str]:
-    """Return the ids of the connections that have neither expired nor lost their session."""
+    """Return the ids of the connections that still count, the oldest first."""
     known = _connections(live)
     return [
         connection_id

@@ -48,7 +48,7 @@ def schedule(user_id: str, due: datetime) -> Write:
 
 
 def schedule_departure(user_id: str, kept_until: datetime, now: datetime) -> Write:
-    """Return the write "purge", which schedules the deletion of a user whom a login still keeps.
+    """Return the write "purge", which schedules a deletion that a login can still cancel.
 
     The purge is due soon, to end payments that parallel requests have begun. It is then postponed
     to `kept_until`.
@@ -66,21 +66,21 @@ def schedule_soon(user_id: str, now: datetime) -> Write:
 
 
 def cancel(user_id: str) -> Write:
-    """Return the write "purge", which keeps a user; its condition fails if the purge has begun."""
+    """Return the write "purge", which cancels a purge; its condition fails if that has begun."""
     kept = Purge.user_id.does_not_exist() | (Purge.started == False)  # noqa: E712
     return delete("purge", Purge(user_id), kept)
 
 
 def cancel_departure(user: User) -> list[Write]:
-    """Return the write "purge" that keeps a user at a login; none if no deletion was requested."""
+    """Return the write that cancels a requested deletion at a login; none without a request."""
     return [] if user.purge_at is None else [cancel(user.user_id)]
 
 
 def start(purge: Purge) -> Write:
-    """Return the write "purge", which begins a purge. Its condition fails if it was cancelled.
+    """Return the write "purge", which begins a purge.
 
-    The condition also fails if the user has logged in and has requested the deletion again: then
-    another grace period has begun.
+    Its condition fails if the purge was cancelled, also if the user has then requested the deletion
+    again: then another grace period has begun.
     """
     kept_until = Purge.kept_until
     same: Condition = (

@@ -65,7 +65,7 @@ class Usage(Table):
     reserved = NumberAttribute(default=0)
     input_tokens = NumberAttribute(default=0)
     output_tokens = NumberAttribute(default=0)
-    tokens = NumberAttribute(default=0)  # the sum of both
+    tokens = NumberAttribute(default=0)  # input and output
     rooms = NumberAttribute(default=0)
     forks = NumberAttribute(default=0)
     requests = NumberAttribute(default=0)
@@ -103,7 +103,7 @@ def limit_unproven(user: User, allowance: Allowance) -> Allowance:
 
 
 def list_unproven_keys(identity: str, now: datetime) -> list[Key]:
-    """Return the keys of two counts: an unproven identity's, and today's of all unproven users.
+    """Return the keys of two counts: of an unproven identity, and of all unproven users today.
 
     Prompts are counted per identity and not per user, so that another sign-up with the same
     identity gives no further prompts.
@@ -197,7 +197,7 @@ def count_prompt(allowance: Allowance, reservation: "Reservation") -> list[Write
 def _count_unproven(allowance: Allowance) -> list[Write]:
     """Return the writes "unproven" and "unproven stage", which count an unproven account's prompt.
 
-    The total of their prompts in flight is limited, so that workers remain free for other accounts.
+    The number of all such prompts in flight is limited, so that workers remain free for others.
     """
     actions = [Usage.prompts.add(1), _expire(allowance.now + KEPT)]
     identity = Usage(f"unproven {allowance.unproven}", "all")
@@ -339,7 +339,7 @@ def correct_title(user_id: str, price: "Reservation", tokens: "TokenUsage") -> l
 
 def read_days(user_id: str) -> Iterator[UsageOfDay]:
     """Yield the user's counts of each stored day, the oldest first."""
-    for day in Usage.query(user_id, Usage.day < "a", consistent_read=True):  # days only
+    for day in Usage.query(user_id, Usage.day < "a", consistent_read=True):  # only days
         yield UsageOfDay(
             day=day.day,
             prompts=int(day.prompts),

@@ -268,16 +268,16 @@ def reset_password(
 
 
 def prove(identity: Identity) -> list[Action]:
-    """Return the actions that set the user's identity of a kind, as proven."""
+    """Return the actions that set a proven email or mobile number of the user."""
     value, verified = _attributes(identity)
     return [value.set(identity.value), verified.set(True)]
 
 
 def set_identity(user: User, identity: Identity, claims: Claims, now: datetime) -> Write:
-    """Return the write "user", which sets the user's identity of a kind, as proven.
+    """Return the write "user", which sets a proven email or mobile number of the user.
 
-    If the identity replaces another one, all other sessions end. Its condition fails if the session
-    has ended, or the identity of this kind has changed in the meantime.
+    If it replaces another one, all other sessions end. The write's condition fails if the session
+    has ended, or the email or number has changed in the meantime.
     """
     value, _ = _attributes(identity)
     before = getattr(user, identity.kind)

@@ -21,7 +21,7 @@ from geminichat.tables.table import overlap, read_page
 LARGEST_PAGE = 1_000
 """Messages per page when a whole room is read; a page has a megabyte at most."""
 PAGE_LENGTH = 1_000_000
-"""The number of characters from which on a page is not filled up by further messages."""
+"""A page with more characters is not filled up with further messages."""
 
 type Page = tuple[list[dict[str, Any]], bool]
 """Messages as mappings of attributes, and whether more may follow."""
@@ -83,7 +83,7 @@ class Past(msgspec.Struct, frozen=True):
     turns: list[PastTurn]
     """The turns with a reply, oldest first."""
     unfinished: list[int]
-    """The positions of the prompts that are neither answered nor failed, oldest first."""
+    """The positions of the unfinished prompts, oldest first."""
 
 
 def read_past(chatroom_id: str, before: int, limit: int, hidden: Hidden) -> Past:

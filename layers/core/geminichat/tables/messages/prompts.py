@@ -108,7 +108,7 @@ def retry_prompt(
 
 
 def list_failed(code: str, since: datetime) -> Iterator[tuple[str, int]]:
-    """Yield the room and position of each prompt that failed with a code since a time, in order."""
+    """Yield room and position of the prompts with a failure code since a time, oldest first."""
     for key in StoredMessage.failed.query(code, StoredMessage.failed_at >= times.text(since)):
         yield key.chatroom_id, int(key.seq)
 
@@ -119,7 +119,7 @@ class RedrivablePrompt(msgspec.Struct, frozen=True):
     user_id: str
     generation: str
     reason: str
-    """The code of its failure."""
+    """The code of the failure."""
 
 
 def find_redrivable(chatroom_id: str, seq: int) -> RedrivablePrompt | None:

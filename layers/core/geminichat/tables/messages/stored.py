@@ -65,7 +65,7 @@ class StoredMessage(Table):
 
     status = UnicodeAttribute(null=True)
     system_instruction = UnicodeAttribute(null=True)
-    hidden = UnicodeAttribute(null=True)  # JSON: the ranges that the room hid then
+    hidden = UnicodeAttribute(null=True)  # JSON: the ranges that the room hid
     attempts = NumberAttribute(null=True)
     attempt = NumberAttribute(null=True)  # the number of the latest attempt, retries included
     stop = BooleanAttribute(null=True)  # the user has asked to stop the prompt

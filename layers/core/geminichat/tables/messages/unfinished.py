@@ -53,7 +53,7 @@ def find_unfinished(chatroom_id: str, seq: int) -> UnfinishedPrompt | None:
 def note_requeue(
     chatroom_id: str, seq: int, known: UnfinishedPrompt, now: datetime, pause: timedelta
 ) -> bool:
-    """Note that the sweep queues a prompt again, and double the time until it is due again.
+    """Record that the sweep queues a prompt again, and double the time until it is due again.
 
     Returns False if another sweep was faster or the prompt has ended.
     """
