@@ -23,6 +23,7 @@ type Talk = Callable[[socket.socket, int], None]
 """A function that serves a connection, given its number."""
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX-Seen: Yes\r\n\r\n{}"
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 @contextmanager
@@ -371,6 +372,32 @@ def test_the_earlier_of_two_nested_request_deadlines_applies() -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [b"2\r\n{}\r\n0\r\n\r\n", b"1;x=y\r\n{\r\n01\r\n}\r\n0\r\nx-end: yes\r\n\r\n"],
+    ids=["one chunk", "extensions and trailers"],
+)
+def test_a_chunked_answer_is_read_to_its_end_and_its_connection_kept(body: bytes) -> None:
+    with server(answer_all(CHUNKED + body)) as url:
+        assert [post(url).body, post(url).body] == [b"{}", b"{}"]
+        assert len(http_client._idle[http_client._parse_url(url)[:3]]) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "kept"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        (b"HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n", False),
+        (b"HTTP/1.0 200\r\ncontent-length: 0\r\nconnection: Keep-Alive\r\n\r\n", True),
+    ],
+    ids=["without content", "HTTP/1.0", "kept HTTP/1.0"],
+)
+def test_a_connection_is_kept_only_if_the_server_keeps_it(head: bytes, *, kept: bool) -> None:
+    with server(answer_all(head)) as url:
+        assert post(url).body == b""
+        assert bool(http_client._idle.get(http_client._parse_url(url)[:3])) is kept
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         b"",
@@ -378,8 +405,30 @@ def test_the_earlier_of_two_nested_request_deadlines_applies() -> None:
         b"no HTTP at all\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200 + b"\r\n",
         b"HTTP/1.1 103 Early Hints\r\n\r\n",
+        b"HTTP/2 200 OK\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000 + b"\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: y",
+        CHUNKED + b"-1\r\n{}\r\n0\r\n\r\n",
+        CHUNKED + b"2\r\n{}x\r\n0\r\n\r\n",
+        CHUNKED + b"2\r\n{}\r\n0\r\n",
     ],
-    ids=["nothing", "half a body", "no HTTP", "too many headers", "interim, and no more"],
+    ids=[
+        "nothing",
+        "half a body",
+        "no HTTP",
+        "too many headers",
+        "interim, and no more",
+        "another version",
+        "no length",
+        "no header",
+        "too long a line",
+        "half a head",
+        "no length of a chunk",
+        "too long a chunk",
+        "no end of the chunks",
+    ],
 )
 def test_an_incomplete_or_malformed_answer_raises_request_failed(answer: bytes) -> None:
     def talk(connection: socket.socket, _: int) -> None:

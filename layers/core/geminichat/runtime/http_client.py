@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -35,7 +34,11 @@ A sandbox that was frozen may not know yet that the other side has closed the co
 MAX_IDLE = 32
 """The most idle connections to one host."""
 PIECE = 65_536
-"""The most bytes of a streamed answer that are read at once."""
+"""The most bytes of an answer's body that are read at once."""
+LONGEST_LINE = 65_536
+"""Bytes of a line of an answer's head."""
+MOST_HEADERS = 100
+"""Lines of an answer's head, and of a chunked body's end."""
 
 CERTIFICATES = Path(__file__).parents[2] / "certificates"
 """A folder in the layer, made by layers/build/certificates.py: files named by OpenSSL's hashes."""
@@ -105,16 +108,13 @@ def request(
         if other := _overlapped.get():
             other.run()
             read = max(0.001, min(read, deadlines.time_left()))  # less time may be left now
-        response = _DeadlineResponse(connection, method, time.monotonic() + read)
+        response = _Response(connection, time.monotonic() + read)
         response.begin()
-        if response.status < 200:  # the final answer follows, and the next request would read it
-            raise HTTPException(f"an interim answer, {response.status}")
         content = response.read()
-        found = {name.lower(): value for name, value in response.getheaders()}
     except TimeoutError as error:
         _break_off(connection)
         raise TimedOut(f"{address.host} did not answer within {read:.3g} s") from error
-    except (OSError, HTTPException) as error:
+    except (OSError, _Malformed) as error:
         _break_off(connection)
         raise RequestFailed(f"{address.host} broke off: {type(error).__name__}") from error
     except BaseException:
@@ -124,7 +124,7 @@ def request(
         connection.close()
     else:
         _keep_idle(address, connection)
-    return Answer(response.status, found, content)
+    return Answer(response.status, response.headers, content)
 
 
 class Stream:
@@ -135,7 +135,7 @@ class Stream:
     ) -> None:
         """Keep the connection; `stream` then sends a POST on it."""
         self._address, self._connection, self._ends_at = address, connection, ends_at
-        self._response = _DeadlineResponse(connection, "POST", ends_at, silence)
+        self._response = _Response(connection, ends_at, silence)
         self._closed = False
         self.status = 0
         self.headers: Mapping[str, str] = {}
@@ -144,20 +144,15 @@ class Stream:
         """Read the status and headers, unless the stream was closed. Raises as `stream` does."""
         with self._translate_errors():
             self._response.begin()
-            if self._response.status < 200:
-                raise HTTPException("an interim answer")
         if self._closed:
             return
-        self.status = self._response.status
-        self.headers = {name.lower(): value for name, value in self._response.getheaders()}
+        self.status, self.headers = self._response.status, self._response.headers
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield pieces of the body until its end or until `close`. Raises as `stream` does."""
         with self._translate_errors():
-            while piece := self._response.read1(PIECE):
+            while piece := self._response.read_piece():
                 yield piece
-            if self._response.length:
-                raise HTTPException("the answer is not complete")
         if not self._closed and not self._response.will_close:
             _keep_idle(self._address, self._connection)
             self._closed = True
@@ -179,7 +174,7 @@ class Stream:
             if time.monotonic() < self._ends_at:
                 raise Silent(f"{host} fell silent") from error
             raise TimedOut(f"{host} did not finish its answer in time") from error
-        except (OSError, HTTPException, ValueError, AttributeError) as error:
+        except (OSError, ValueError, _Malformed) as error:
             closed_by_us = self._closed
             self.close()
             if not closed_by_us:
@@ -256,23 +251,115 @@ class _Overlapped[T]:
 _overlapped: ContextVar[_Overlapped[Any] | None] = ContextVar("overlapped", default=None)
 
 
-class _DeadlineResponse(HTTPResponse):
-    """A response with one deadline, unlike a socket's time-out, which restarts at every byte."""
+class _Malformed(Exception):
+    """An answer that is no HTTP/1.1 (RFC 9112), or that ends too early."""
 
-    def __init__(
-        self, sock: socket.socket, method: str, ends_at: float, silence: float = math.inf
-    ) -> None:
-        super().__init__(sock, method=method)
-        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock, ends_at, silence))
+
+class _Response:
+    """Reads an answer from a socket: first `begin`, then `read`, or `read_piece` until it is b"".
+
+    `http.client` would do the same; its import, with the email package, takes 6 % of a cold start.
+    """
+
+    def __init__(self, sock: socket.socket, ends_at: float, silence: float = math.inf) -> None:
+        self._file = io.BufferedReader(_DeadlineReader(sock, ends_at, silence))
+        self._left: int | None = None
+        """The bytes of the body, or of its chunk, that follow; None: until the connection ends."""
+        self._chunked = self._in_chunk = False
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.will_close = False
+        """Whether the connection cannot be used again."""
+
+    def begin(self) -> None:
+        """Read the status and the headers. Raises _Malformed, OSError."""
+        version, _, rest = self._read_line().partition(" ")
+        status = rest.partition(" ")[0]
+        if version not in ("HTTP/1.1", "HTTP/1.0") or len(status) != 3 or not _is_number(status):
+            raise _Malformed("the status line")
+        self.status = int(status)
+        if self.status < 200:  # the final answer follows, and the next request would read it
+            raise _Malformed(f"an interim answer, {self.status}")
+        for line in self._read_lines():
+            name, colon, value = line.partition(":")
+            if not colon:
+                raise _Malformed("a header")
+            self.headers[name.lower()] = value.strip()
+        self._chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
+        length = self.headers.get("content-length")
+        if self._chunked or self.status in (204, 304):
+            self._left = 0
+        elif length is not None:
+            if not _is_number(length):
+                raise _Malformed("the length")
+            self._left = int(length)
+        options = self.headers.get("connection", "").lower()
+        keeps = "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
+        self.will_close = not keeps or self._left is None
+
+    def read(self) -> bytes:
+        """Return the whole body. Raises _Malformed, OSError."""
+        return b"".join(iter(self.read_piece, b""))
+
+    def read_piece(self) -> bytes:
+        """Return the next bytes of the body, b"" at its end. Raises _Malformed, OSError."""
+        if self._chunked and not self._left:
+            self._left = self._begin_chunk()
+        if self._left == 0:
+            return b""
+        piece = self._file.read1(PIECE if self._left is None else min(PIECE, self._left))
+        if self._left is not None:
+            if not piece:
+                raise _Malformed("the body is not complete")
+            self._left -= len(piece)
+        return piece
+
+    def _begin_chunk(self) -> int:
+        """Return the length of the next chunk; read the end of the body if it is 0."""
+        if self._in_chunk and self._read_line():
+            raise _Malformed("the end of a chunk")
+        self._in_chunk = True
+        size = self._read_line().partition(";")[0].strip()
+        if not re.fullmatch("[0-9A-Fa-f]+", size):
+            raise _Malformed("the length of a chunk")
+        length = int(size, 16)
+        if not length:
+            self._chunked = False
+            for _ in self._read_lines():
+                pass
+        return length
+
+    def _read_lines(self) -> Iterator[str]:
+        """Yield the lines before the next empty one."""
+        for _ in range(MOST_HEADERS + 1):
+            line = self._read_line()
+            if not line:
+                return
+            yield line
+        raise _Malformed("too many headers")
+
+    def _read_line(self) -> str:
+        line = self._file.readline(LONGEST_LINE + 1)
+        if not line.endswith(b"\n"):
+            raise _Malformed("a line is too long or not complete")
+        return line.rstrip(b"\r\n").decode("latin-1")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 class _DeadlineReader(io.RawIOBase):
-    """A reader of a socket with one deadline, after which it raises TimeoutError."""
+    """A reader of a socket with one deadline, after which it raises TimeoutError.
 
-    def __init__(
-        self, raw: io.RawIOBase, sock: socket.socket, ends_at: float, silence: float
-    ) -> None:
-        self._raw, self._sock, self._ends_at, self._silence = raw, sock, ends_at, silence
+    A socket's own time-out restarts at every byte.
+    """
+
+    def __init__(self, sock: socket.socket, ends_at: float, silence: float) -> None:
+        self._sock, self._ends_at, self._silence = sock, ends_at, silence
+        # The socket's number is not given to another one before this is closed, too: another
+        # thread may close the socket during a read.
+        self._raw = sock.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
         return True
@@ -307,7 +394,7 @@ def _send(
 ) -> None:
     """Send a request in one piece: one system call, packet and TLS record.
 
-    http.client sends head and body separately, which takes twice the time. Raises ValueError for a
+    Sending head and body separately takes twice the time. Raises ValueError for a
     line break in a header.
     """
     lines = [f"{method} {address.path} HTTP/1.1", "accept-encoding: identity"]
@@ -376,6 +463,8 @@ def _connect(address: _Address, timeout: float) -> socket.socket:
 
 def _open_tunnel(address: _Address, proxy: tuple[str, int], timeout: float) -> socket.socket:
     """Return a connection to the address by way of a proxy. Raises OSError."""
+    from http.client import HTTPSConnection  # no function has a proxy on Lambda
+
     tunnel = HTTPSConnection(*proxy, timeout=timeout, context=tls())
     tunnel.set_tunnel(address.host, address.port)
     try:
