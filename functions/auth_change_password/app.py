@@ -17,7 +17,7 @@ def handler(request: Request) -> Response[Tokens]:
     """Answer 200 with the tokens of a new session; requires a fresh proof."""
     change = request.body(PasswordChange)
     check_uncommon("/newPassword", change.new_password, config.common_passwords())
-    [user] = users.current(request.caller, request.now)
+    [user] = users.read_current(request.caller, request.now)
     check_strength("/newPassword", change.new_password, user.email, user.mobile)
 
     limits, used = login.confirm(user, change, request.caller, request.source, request.now)

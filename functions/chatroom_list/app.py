@@ -11,7 +11,7 @@ from geminichat.upstash import room_list_cache
 def handler(request: Request) -> Response[RoomPage]:
     """Answer 200 with the page and whether it came from the cache."""
     limit, after = request.page("rooms", Position)
-    users.current(request.caller, request.now)
+    users.read_current(request.caller, request.now)
 
     first = after is None
     cached, notices = room_list_cache.find_rooms(request.user_id, limit) if first else (None, None)

@@ -14,7 +14,7 @@ def handler(request: Request) -> Response[Room]:
     """Answer 200 with the changed room."""
     change = request.body(RoomChange)
     room_id = ids.parse_room(request.path["id"])
-    users.current(request.caller, request.now)
+    users.read_current(request.caller, request.now)
     choose_model.require(request.caller, change.model, request.now)
 
     notice = change_notices.notice("changed", room_id, request.now)

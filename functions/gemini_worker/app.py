@@ -78,10 +78,10 @@ def _answer(record: Record, background: Executor, deadline: float, *, first: boo
     try:
         return answer_prompt.answer(job, deadline, background, first=first)
     except LeaseLost:
-        log.warning("lease lost", **answer_prompt.names(job))
+        log.warning("lease lost", **answer_prompt.identify(job))
         return None
     except Exception as error:
-        log.exception("attempt failed", **answer_prompt.names(job))
+        log.exception("attempt failed", **answer_prompt.identify(job))
         if not isinstance(error, Contended):  # the user's own requests can cause it
             metrics.emit(WorkerErrors=1)
         received = int(record["attributes"].get("ApproximateReceiveCount", "1"))

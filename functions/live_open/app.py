@@ -10,7 +10,7 @@ from geminichat.tables import users
 @endpoint
 def handler(request: Request) -> Response[LiveAddress]:
     """Answer 200 with the address of a WebSocket; its ticket opens one connection."""
-    users.current(request.caller, request.now)
+    users.read_current(request.caller, request.now)
 
     signing = config.signing_keys()
     ticket = tickets.issue(

@@ -31,7 +31,7 @@ from geminichat.tables import subscriptions, usage, users
 def handler(request: Request) -> Response[CheckoutPage]:
     """Answer 200 with the page; a user who has an open page gets that page again."""
     key = subscriptions.key_of(request.user_id)
-    user, known = users.current(request.caller, request.now, key)
+    user, known = users.read_current(request.caller, request.now, key)
     if not users.has_proven_identity(user):
         raise IdentityNotProven()
     limit = usage.count_stripe_request(request.user_id, request.now)

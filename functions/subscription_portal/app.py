@@ -22,7 +22,7 @@ from geminichat.tables import subscriptions, usage, users
 def handler(request: Request) -> Response[PortalPage]:
     """Answer 200 with the URL of a portal session."""
     key = subscriptions.key_of(request.user_id)
-    _, known = users.current(request.caller, request.now, key)
+    _, known = users.read_current(request.caller, request.now, key)
     customer_id = known.stripe_customer_id if known else None
     if customer_id is None:
         raise NoCustomer()

@@ -22,7 +22,7 @@ from geminichat.tables import users
 def handler(request: Request) -> Response[Account]:
     """Answer 200 with the user; POST /auth/send-otp with the purpose "link" sends the code."""
     given = request.body(NewIdentity)
-    [user] = users.current(request.caller, request.now)
+    [user] = users.read_current(request.caller, request.now)
 
     fresh = given.fresh_proof
     limits, used = login.confirm(user, fresh, request.caller, request.source, request.now)

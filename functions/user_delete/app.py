@@ -34,7 +34,7 @@ def handler(request: Request) -> Response[ScheduledPurge]:
     A login before that time keeps the account.
     """
     fresh = request.body(Departure)
-    [user] = users.current(request.caller, request.now)
+    [user] = users.read_current(request.caller, request.now)
 
     limits, used = login.confirm(user, fresh, request.caller, request.source, request.now)
     usage.count_stripe_request(request.user_id, request.now)

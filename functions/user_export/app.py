@@ -15,7 +15,7 @@ def handler(request: Request) -> Response[Export]:
     """Answer 202; GET /user/export returns the archive's address when it is ready."""
     fresh = request.body(ExportRequest)
     key = exports.key_of(request.user_id)
-    user, known = users.current(request.caller, request.now, key)
+    user, known = users.read_current(request.caller, request.now, key)
     limit = export_account.check_daily_limit(known, request.now)
 
     tries, used = login.confirm(user, fresh, request.caller, request.source, request.now)

@@ -11,6 +11,6 @@ from geminichat.tables import exports, users
 def handler(request: Request) -> Response[Export]:
     """Answer 200 with the export of the last 24 hours; its address is valid for 15 minutes."""
     key = exports.key_of(request.user_id)
-    _, known = users.current(request.caller, request.now, key)
+    _, known = users.read_current(request.caller, request.now, key)
     export = export_account.show(known, request.now)
     return ok(export, "This is your export.", headers=NO_STORE)

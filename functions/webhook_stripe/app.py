@@ -54,7 +54,7 @@ def handler(request: Request) -> Response:
     event = webhooks.parse_event(
         request.raw,
         request.headers.get("stripe-signature", ""),
-        payments.webhook_secrets(),
+        payments.read_webhook_secrets(),
         live=payments.is_live_mode(),
         now=request.now,
     )

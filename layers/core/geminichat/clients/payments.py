@@ -42,7 +42,7 @@ UNSET_FOR = 60.0
 RECENT = timedelta(minutes=10)
 """The time for which Stripe's search may not find a new customer, so the list is read, too."""
 LAST_MINUTE = timedelta(minutes=1)
-"""The time before a Checkout session expires in which it is no longer returned to its user."""
+"""A Checkout session that expires within this time is not returned to the user."""
 
 SUBSCRIPTIONS, CUSTOMERS = "/v1/subscriptions", "/v1/customers"
 SESSIONS = "/v1/checkout/sessions"
@@ -59,7 +59,7 @@ _clients: dict[tuple[str, float, int], "stripe.StripeClient"] = {}
 _unset_until: dict[str, float] = {}
 
 
-def webhook_secrets() -> list[str]:
+def read_webhook_secrets() -> list[str]:
     """Return the secrets that may sign events: one, or two during a rotation.
 
     Raises PaymentsOff if no secret is set.

@@ -251,7 +251,7 @@ def add_identity(
     identity = proof.identity
     for _ in range(3):
         keys = usage.key_of(claims.user_id, now), subscriptions.key_of(claims.user_id)
-        user, counted, subscription = users.current(claims, now, *keys)
+        user, counted, subscription = users.read_current(claims, now, *keys)
         before = users.identity_of(user, identity.kind)
         others = [before] if before and before.value != identity.value else []
         record, *replaced = identities.find_all([identity, *others], now)

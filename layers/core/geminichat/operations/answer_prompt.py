@@ -71,7 +71,7 @@ def answer(job: Job, deadline: float, background: Executor, *, first: bool) -> i
         raise
 
 
-def names(prompt: Job | LeasedPrompt) -> dict[str, str]:
+def identify(prompt: Job | LeasedPrompt) -> dict[str, str]:
     """Return the ids of a prompt for its log lines."""
     message_id = ids.message_id(prompt.chatroom_id, prompt.seq)
     return {"chatroom_id": prompt.chatroom_id, "message_id": message_id}
@@ -97,7 +97,7 @@ def _answer_earlier_first(
     """
     for seq in unfinished:
         earlier = Job(chatroom_id=job.chatroom_id, seq=seq)
-        log.warning("earlier prompt answered first", **names(earlier))
+        log.warning("earlier prompt answered first", **identify(earlier))
         try:
             pause = answer(earlier, deadline, background, first=False)
         except LeaseLost:
@@ -125,10 +125,10 @@ def _generate(
     finish_prompt.answer(prompt, reply, now)
     if reply.finish is Finish.STOPPED:
         shown.end(Status.STOPPED)
-        log.info("prompt stopped", **names(prompt), attempt=prompt.attempts)
+        log.info("prompt stopped", **identify(prompt), attempt=prompt.attempts)
         return None
     shown.end(Status.ANSWERED)
-    log.info("prompt answered", **names(prompt), attempt=prompt.attempts, model=reply.model)
+    log.info("prompt answered", **identify(prompt), attempt=prompt.attempts, model=reply.model)
     metrics.emit(
         PromptsAnswered=1,
         InputTokens=reply.tokens.input_tokens,
@@ -174,7 +174,7 @@ def _retry_or_fail(prompt: LeasedPrompt, error: gemini.GeminiError, shown: LiveR
     """Return the seconds until the next attempt, or fail the prompt and return None."""
     log.warning(
         "gemini failed",
-        **names(prompt),
+        **identify(prompt),
         error=type(error).__name__,
         reason=str(error),
         attempt=prompt.attempts,
@@ -207,7 +207,7 @@ def _send_dead_letter(
 ) -> None:
     """Fail a prompt, and send it to the dead-letter queue for a later redrive."""
     finish_prompt.fail(prompt, failure, clock.now(), tokens)
-    log.error("prompt given up", **names(prompt), reason=reason)
+    log.error("prompt given up", **identify(prompt), reason=reason)
     prompt_queue.send_dead_letter(
         Job(chatroom_id=prompt.chatroom_id, seq=prompt.seq, generation=prompt.generation), reason
     )

@@ -39,7 +39,7 @@ LOOK = 1.0
 FAST, SLOW = 0.25, 0.5
 """Seconds between two frames to a connection: at first, and later."""
 FAST_FOR = 2.0
-"""Seconds after the first frame for which FAST applies."""
+"""Seconds for which the time between frames is FAST, from the first frame on."""
 MOST_SLOWDOWN = 16
 """The largest factor of the time between two frames, which doubles while posts are refused."""
 

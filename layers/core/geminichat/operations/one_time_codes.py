@@ -58,7 +58,7 @@ def send(
     """
     code = issue(identity, purpose, source, device_token, now)
     try:
-        transact(*writes(code))
+        transact(*build_writes(code))
     except ConditionsFailed as error:
         raise build_refusal(code, error) from error
     return CodeSent(challenge=code.code.challenge, otp=deliver(code)), code.headers()
@@ -93,8 +93,8 @@ def issue(
     return Issue(code=code, item=item, record=record, windows=windows)
 
 
-def writes(issue: Issue) -> list[Write]:
-    """Return the writes that store a code and count it."""
+def build_writes(issue: Issue) -> list[Write]:
+    """Return the writes that store a code and count the code."""
     code, signing = issue.code, config.signing_keys()
     key = signing.keys[signing.current]
     digest = codes.digest(code.code, code.purpose, code.identity, code.challenge, key)
@@ -128,7 +128,7 @@ def build_refusal(issue: Issue, error: ConditionsFailed) -> TooManyRequests:
     """Return the error for a code that was not stored because of parallel requests."""
     for window in issue.windows:
         if error.of(window.name):
-            return _too_many(window, issue.code.now)
+            return _build_too_many(window, issue.code.now)
     return TooManyRequests("Another code was sent at the same moment. Try again.", retry_after=1)
 
 
@@ -226,7 +226,7 @@ def _take_try(tries: Sequence[Window], wrong: Pause | None, now: datetime) -> No
     except ConditionsFailed as error:
         for window in tries:
             if error.of(window.name) and window.name.startswith("tries"):
-                raise _too_many(window, now) from error
+                raise _build_too_many(window, now) from error
         if wrong and error.has_only(wrong.name):
             raise codes.refusal(wrong.longest) from error
         raise InvalidCode() from error
@@ -236,10 +236,10 @@ def require_capacity(windows: Sequence[Window], now: datetime) -> None:
     """Check that each limit allows one more event. Raises TooManyRequests."""
     for window in windows:
         if window.wait(now):
-            raise _too_many(window, now)
+            raise _build_too_many(window, now)
 
 
-def _too_many(window: Limit, now: datetime) -> TooManyRequests:
+def _build_too_many(window: Limit, now: datetime) -> TooManyRequests:
     seconds = window.wait(now) or window.seconds(now)
     full = window.count_events(window.quota)
     detail = f"Too many code requests from your IP address. Try again in {seconds} s."

@@ -26,7 +26,7 @@ def resume(caller: Claims, now: datetime) -> SubscriptionStatus:
 def _change(
     caller: Claims, now: datetime, change_at_stripe: Callable[[str], None]
 ) -> SubscriptionStatus:
-    _, known = users.current(caller, now, subscriptions.key_of(caller.user_id))
+    _, known = users.read_current(caller, now, subscriptions.key_of(caller.user_id))
     if known is None or known.stripe_customer_id is None:
         raise NoSubscription()
 

@@ -67,4 +67,4 @@ def compute_allowance(
 
 def _read(caller: Claims, now: datetime) -> list[Any]:
     keys = subscriptions.key_of(caller.user_id), usage.key_of(caller.user_id, now)
-    return users.current(caller, now, *keys)
+    return users.read_current(caller, now, *keys)

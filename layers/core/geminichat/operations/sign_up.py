@@ -24,7 +24,7 @@ from geminichat.tables.table import ConditionsFailed, batch_get, transact
 from geminichat.tables.users import User
 
 IN_USE_FOR = timedelta(hours=1)
-"""The time after the start of a session in which no other sign-up replaces an unproven user."""
+"""For this time after an unproven user's session began, no other sign-up replaces the user."""
 
 
 class NewUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ def _admit(user: User, identity: Identity, source: str, now: datetime) -> _Admis
     windows = limits_table.add_counts(windows, counters, now)
     for window in windows:
         if window.wait(now):
-            raise _too_many_sign_ups(window, now)
+            raise _build_too_many_sign_ups(window, now)
     seen = identities.drop_expired(record, now)
     if seen and not accounts.is_left_behind(seen) and _is_kept(seen, now):
         raise IdentityTaken()
@@ -117,13 +117,13 @@ def _store(
     if seen and not seen.proven:
         writes += accounts.remove_unproven(seen, now)
     if code:
-        writes += one_time_codes.writes(code)
+        writes += one_time_codes.build_writes(code)
     try:
         transact(*writes)
     except ConditionsFailed as error:
         for window in admission.windows:
             if error.of(window.name):
-                raise _too_many_sign_ups(window, now) from error
+                raise _build_too_many_sign_ups(window, now) from error
         if code and not error.of("identity"):
             raise one_time_codes.build_refusal(code, error) from error
         raise IdentityTaken() from error
@@ -141,7 +141,7 @@ def _is_kept(record: IdentityRecord, now: datetime) -> bool:
     return user is not None and any(at > hour_ago for at in users.sessions_of(user).values())
 
 
-def _too_many_sign_ups(window: Window, now: datetime) -> TooManyRequests:
+def _build_too_many_sign_ups(window: Window, now: datetime) -> TooManyRequests:
     seconds = window.seconds(now)
     full = window.count_events(window.quota)
     return TooManyRequests(

@@ -142,7 +142,7 @@ def get(caller: Claims, chatroom_id: str, now: datetime) -> tuple[rooms.Room, Hi
     Raises NotFound, and Unauthorized if the session has ended.
     """
     key = key_of(caller.user_id, chatroom_id)
-    _, room = users.current(caller, now, key)
+    _, room = users.read_current(caller, now, key)
     if room is None:
         raise NotFound()
     return view(room), line_of(room).hidden

@@ -58,7 +58,7 @@ def read(caller: Claims, request: KeyedRequest | None, now: datetime, *also: Key
     They are read by one call. Raises KeyReused, and Unauthorized if the session has ended.
     """
     mine = [Key(IdempotencyKey, caller.user_id, request.key)] if request else []
-    _, *items = users.current(caller, now, *mine, *also)
+    _, *items = users.read_current(caller, now, *mine, *also)
     if request is None:
         return [None, *items]
     found, *others = items

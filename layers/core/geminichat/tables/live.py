@@ -28,9 +28,9 @@ MOST_CONNECTIONS = 8
 RENEWED_FOR = timedelta(minutes=15)
 """The time for which a connection counts after it was opened or renewed."""
 POLL_COUNTS = timedelta(seconds=20)
-"""The time after a poll for a reply's text for which the user counts as present."""
+"""The time for which a user counts as present after polling for a reply's text."""
 KEPT = timedelta(days=1)
-"""The time after its last change at which an item expires."""
+"""The time from an item's last change until it expires."""
 SETTLES = timedelta(seconds=10)
 """The time after which a new connection is ready; before that, a post may find it gone."""
 ATTEMPTS = 16
@@ -116,7 +116,7 @@ def open_connection(
     nonce_expiry = int((now + tickets.LIFETIME).timestamp()) + 1
     for attempt in range(ATTEMPTS):
         time.sleep(random.uniform(0, 0.02 * attempt))
-        user, live = users.current(Claims(user_id, session_id), now, key_of(user_id))
+        user, live = users.read_current(Claims(user_id, session_id), now, key_of(user_id))
         known = _connections(live)
         if nonce in _nonces(live):
             raise TicketUsed()

@@ -73,7 +73,7 @@ def key_of(user_id: str) -> Key:
 
 def read_plan(caller: Claims, now: datetime) -> Plan:
     """Return the user's plan. Raises Unauthorized if the session has ended."""
-    _, known = users.current(caller, now, key_of(caller.user_id))
+    _, known = users.read_current(caller, now, key_of(caller.user_id))
     return plan_of(known, now)
 
 

@@ -80,7 +80,7 @@ def key_of(user_id: str) -> Key:
     return Key(User, user_id)
 
 
-def current(claims: Claims, now: datetime, *also: Key) -> list[Any]:
+def read_current(claims: Claims, now: datetime, *also: Key) -> list[Any]:
     """Return the user of a session, and the items with further keys, by one network call.
 
     Raises Unauthorized if the session has ended, and AccountSuspended.

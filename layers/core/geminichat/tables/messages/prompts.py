@@ -83,7 +83,7 @@ def _get_prompt(
     caller: Claims, chatroom_id: str, seq: int, now: datetime
 ) -> tuple[chatrooms.Chatroom, StoredMessage]:
     keys = chatrooms.key_of(caller.user_id, chatroom_id), stored.key_of(chatroom_id, seq)
-    _, room, prompt = users.current(caller, now, *keys)
+    _, room, prompt = users.read_current(caller, now, *keys)
     if room is None or prompt is None or prompt.sender != "user":
         raise NotFound()
     return room, prompt

@@ -30,7 +30,7 @@ def read(
 ) -> tuple[Message, StoredMessage, list[Any]]:
     """Return a message as `get` does, with its item and the items of further keys, by one call."""
     seq = ids.message_seq(ids.parse_room(chatroom_id), message_id)
-    _, room, message, following, *others = users.current(
+    _, room, message, following, *others = users.read_current(
         caller,
         now,
         chatrooms.key_of(caller.user_id, chatroom_id),
