@@ -55,7 +55,7 @@ UNREACHABLE = re.compile(r"requests\.exceptions\.|Could not connect|not redirect
 
 @dataclass(frozen=True)
 class Outcome:
-    """The findings of a check, one line each, or the reason why it was skipped."""
+    """The findings of a check, one line each, or the reason why the check was skipped."""
 
     findings: Sequence[str] = field(default_factory=list)
     skipped: str = ""
@@ -82,10 +82,10 @@ def _measure(check: Callable[[], Outcome]) -> tuple[Outcome, float]:
 def check_templates() -> Outcome:
     """Check the templates with Checkov; .checkov.yaml has the exceptions."""
     done = _run("checkov", "--config-file", ".checkov.yaml", "-o", "json", "-f", *TEMPLATES)
-    return of_checkov(done.stdout, done.stderr)
+    return read_checkov_report(done.stdout, done.stderr)
 
 
-def of_checkov(output: str, errors: str = "") -> Outcome:
+def read_checkov_report(output: str, errors: str = "") -> Outcome:
     """Return the outcome in Checkov's report; a template that is not valid is a finding."""
     report = _parse(output)
     if not isinstance(report, dict) or "results" not in report:
@@ -120,10 +120,10 @@ def check_code() -> Outcome:
 def check_workflows() -> Outcome:
     """Check the workflows with the rules of zizmor that need no network."""
     done = _run("zizmor", "--offline", "--quiet", "--format", "json-v1", ".github/workflows")
-    return of_zizmor(done.stdout, done.stderr)
+    return read_zizmor_report(done.stdout, done.stderr)
 
 
-def of_zizmor(output: str, errors: str = "") -> Outcome:
+def read_zizmor_report(output: str, errors: str = "") -> Outcome:
     """Return the outcome in zizmor's report."""
     report = _parse(output)
     if not isinstance(report, list):
@@ -177,10 +177,10 @@ def check_vulnerabilities() -> Outcome:
     ignored = [argument for one in VULNERABILITIES for argument in ("--ignore-vuln", one)]
     settings = ["--disable-pip", "--require-hashes", "--progress-spinner", "off", "-f", "json"]
     done = _run("pip-audit", *settings, *files, *ignored)
-    return of_pip_audit(done.stdout, done.stderr)
+    return read_pip_audit_report(done.stdout, done.stderr)
 
 
-def of_pip_audit(output: str, errors: str = "") -> Outcome:
+def read_pip_audit_report(output: str, errors: str = "") -> Outcome:
     """Return the outcome in pip-audit's report: skipped if PyPI has no data for a package."""
     report = _parse(output)
     if not isinstance(report, dict):

@@ -12,8 +12,8 @@ class CommandError(Exception):
         self.code = code
 
 
-def function_named(logical_id: str, functions: Mapping[str, str]) -> str:
-    """Return the name of a function. Raises CommandError that lists the logical ids."""
+def get_function_name(logical_id: str, functions: Mapping[str, str]) -> str:
+    """Return a function's name by its logical id. Raises CommandError for an unknown id."""
     if logical_id not in functions:
         known = ", ".join(sorted(functions))
         raise CommandError(f"There is no function {logical_id}. The functions are: {known}")

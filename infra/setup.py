@@ -47,7 +47,7 @@ NODE_TOOLS = {
 }
 """The tools that npm installs, each into the folder of .local with its name."""
 ON_DEMAND = {"run", "checks", "schemathesis", "python-client", "java", *NODE_TOOLS}
-"""What commands and tests install with --only when they need it."""
+"""The tools that commands and tests install with --only when they need them."""
 
 PYTHON_PLACES = [
     "~/.pyenv/versions/3.13*/bin",
@@ -171,7 +171,7 @@ def npm_install(name: str, quiet: bool) -> None:
 
 
 def pip_install(requirements: Path, folder: Path) -> None:
-    """Install hash-pinned requirements into a folder with the first Python that has pip."""
+    """Find a Python that has pip, and install hash-pinned requirements into a folder with it."""
     to_folder = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
     to_folder += ["--target", str(folder), "--requirement", str(requirements)]
     pythons = [sys.executable]
@@ -317,7 +317,7 @@ def read_stamp(folder: Path) -> list[str]:
 
 
 def stamp(folder: Path, lines: list[str]) -> None:
-    """Write a folder's stamp: its lines say what was installed; without lines it is incomplete."""
+    """Write the stamp of a folder: lines about its content, or none if it is incomplete."""
     (folder / ".set-up").write_text("\n".join(lines))
 
 

@@ -1,4 +1,4 @@
-// Shows the document that this origin serves; it sends no request to another origin.
+// Shows this origin's OpenAPI document, and sends no request to another origin.
 window.ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#document",

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE…",
         help="parameters of template.yaml, such as 'SignupsPerAddress=20 Titles=false'",
     )
-    up.add_argument("--no-reload", action="store_true", help="ignore code that is saved later")
+    up.add_argument("--no-reload", action="store_true", help="do not reload saved code")
     up.add_argument("--no-conversation", action="store_true", help="skip the first conversation")
     up.add_argument(
         "--gemini-delay",
@@ -81,10 +81,10 @@ def _parser() -> argparse.ArgumentParser:
 
     chat = add("chat", _chat, "chat in the terminal")
     chat.add_argument("--email", help="log in with this account (default: create one)")
-    chat.add_argument("--password", help="password of the account --email")
+    chat.add_argument("--password", help="password for --email")
 
     chaos = add("chaos", _chaos, "use the running system while parts fail, and audit it")
-    chaos.add_argument("--seed", help="repeat the run with this seed (default: a new seed)")
+    chaos.add_argument("--seed", help="repeat the run with this seed (default: a new run)")
     chaos.add_argument(
         "--minutes", type=float, default=2, help="minutes of requests and faults (default: 2)"
     )

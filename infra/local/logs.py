@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from infra.command import function_named
+from infra.command import get_function_name
 from infra.log_lines import Line, newest, parse
 from infra.running import Stack
 
@@ -17,11 +17,11 @@ CRASH = re.compile(r"(?m)^(?P<at>\S+ \S+) (?P<level>ERROR|WARNING) \[lambda\w*\]
 
 
 def lines(stack: Stack, function: str | None, count: int) -> list[str]:
-    """Return the newest entries, oldest first, of all functions or of the one with a logical id.
+    """Return the newest entries, oldest first, of all functions, or of one (a logical id).
 
     Raises CommandError if no function has this logical id.
     """
-    name = function_named(function, stack.functions) if function else ""
+    name = get_function_name(function, stack.functions) if function else ""
     crashes = _crashes(Path(stack.logs) / "ministack.log")
     return newest([*parse(entries(stack)), *crashes], name, count)
 
@@ -30,7 +30,7 @@ def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
     """Yield every log entry of the stack with its time, group by group, oldest first.
 
     MiniStack's FilterLogEvents has no second page. So the next request starts at the millisecond of
-    the last entry, and only the next request yields the entries of that millisecond.
+    the last entry, and the entries of that millisecond are taken from its answer only.
     """
     client = stack.aws.client("logs")
     for group in stack.log_groups.values():

@@ -13,7 +13,7 @@ STOP_TIMEOUT = 1.0
 async def serve(
     app: web.Application, port: int = 0, tls: ssl.SSLContext | None = None
 ) -> tuple[web.AppRunner, str]:
-    """Serve on a port (0: any free one); return a runner, whose `cleanup()` stops it, and the URL.
+    """Serve on a port (0: any free port); return the runner, which has `cleanup()`, and the URL.
 
     Raises OSError if the port is taken.
     """
@@ -41,7 +41,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return the preferred port if it is free, else any free one."""
+    """Return the preferred port if it is free, else any free port."""
     if preferred and is_free(preferred):
         return preferred
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -212,7 +212,7 @@ def _envelope(data: type | None, extensions: Mapping[str, Json], *, succeeded: b
 
 
 def _summary(endpoint: Endpoint) -> str:
-    """Return the first sentence of a handler's docstring, without "METHOD /path: "."""
+    """Return the first sentence of a module's docstring, without "METHOD /path: "."""
     module = inspect.getmodule(inspect.unwrap(endpoint.handler))
     opening, _, said = " ".join((inspect.getdoc(module) or "").split("\n\n")[0].split()).partition(
         ": "
@@ -250,7 +250,7 @@ def _schemas(structs: Iterable[type]) -> dict[str, Json]:
 
 
 def _union(schema: Json) -> Json:
-    """Return an object with alternatives as a union of whole objects.
+    """Return the schema of an object with alternatives as a union of complete objects.
 
     Client generators then make a separate model of each alternative.
     """

@@ -400,7 +400,7 @@ READS_REFUSAL = TooManyRequests(f"At most {READS} reads are answered per minute.
 
 
 def answers(route: str, kind: type, status: int) -> dict[str, Any]:
-    """Return the examples of a route's answers with a status. Raises LookupError."""
+    """Return the examples of a route's answers with this status. Raises LookupError."""
     return {
         name: value
         for name, value in of(kind).items()

@@ -112,7 +112,7 @@ JOURNEY = [
         ),
     ),
     Step(
-        says="Verify the code: a new number becomes a user",
+        says="Verify the code: a new number gets an account",
         operation="authVerifyOtp",
         status=200,
         expects={
@@ -238,7 +238,7 @@ JOURNEY = [
         expects={"nothing else can be undone": "answer.data.canUndo === false"},
     ),
     Step(
-        says="Undo again with nothing to undo",
+        says="Undo again: there is nothing to undo",
         operation="chatroomUndo",
         status=409,
         code="nothing-to-undo",

@@ -20,13 +20,13 @@ Accounts, chatrooms, prompts that Gemini answers asynchronously, and a paid plan
   `message` (= `detail`) serve clients that read the envelope. A bug is answered with a 500 that
   contains only the request's id.
 - **Tokens**: send the access token as `Authorization: Bearer …`. It is valid for 15 minutes; a
-  refresh token is valid for 30 days and can be used once (`POST /auth/refresh`). Using it again
-  ends its session, except within 20 seconds, when the same pair is returned. A session ends after
-  90 days. A `deviceToken` does not log in. Send it with a login or with a request for a code: a
-  device that has logged in before is then exempt from limits that strangers have used up.
+  refresh token is valid for 30 days and can be used once (`POST /auth/refresh`). A second use ends
+  the session, except within 20 seconds, when the same pair is returned. A session ends after 90
+  days. A `deviceToken` does not log in. Send it with a login or with a request for a code: a device
+  that has logged in before is then exempt from limits that strangers have used up.
 - **Codes** serve one purpose each: `login`, `link` (add an identity), `confirm` (a fresh proof for
-  a change) or the reset of a password. Send the code together with the `challenge` from the answer
-  to your request for it: the code then has five tries of its own.
+  a change) or the reset of a password. Send the code together with the `challenge` that you
+  received when you requested the code: the code then has five tries of its own.
 - **Ids** are opaque strings. Times are RFC 3339 in UTC with milliseconds, ending in `Z`.
 - **Lists are pages**: `limit` (1 to 100, default 20) and `cursor`, which is the `nextCursor` of the
   previous page; `nextCursor` is null on the last page. A cursor is valid only for its own list.
@@ -58,8 +58,9 @@ with the same `Idempotency-Key`.
 with its offset in UTF-16 code units), `again` (another attempt replaces the text so far), `look`
 (fetch the prompt), `ended` (the prompt has ended, fetch it) or `room` (a room has changed, fetch
 it). Ignore other types. Send `{"action": "renew"}` every `pingAfter` seconds: a connection counts
-for 15 minutes, and an idle connection is closed after ten. Any connection may be closed at any
-time: request another address. A user has at most eight connections; the next one closes the oldest.
+for 15 minutes, and an idle connection is closed after ten minutes. Any connection may be closed at
+any time: request another address. A user has at most eight connections; the next one closes the
+oldest.
 
 Frames may be lost, repeated or reordered. Ignore a frame of an older `attempt`; a newer attempt
 starts with an empty text. If `from` is beyond the end of your text, fetch the prompt with the
@@ -84,9 +85,9 @@ A failed prompt's `error` has a `code`. After `blocked`, `recitation`, `not-acce
 the cause of `timed-out`, `gemini-unavailable`, `service-refused` and `model-retired`. New codes may
 be added.
 
-A room has the name of a model in `GET /models`, or an alias that later stands for newer models.
-After Google has retired a model, its replacement answers: a reply's `model` is the model that
-answered, and `requestedModel` is the room's, if it is another one.
+A room names a model of `GET /models`, or an alias, which moves to newer models. After Google has
+retired a model, its replacement answers: a reply's `model` is the model that answered, and
+`requestedModel` is the model of the room, if that was another model.
 
 [postman.json](docs/postman.json) is a Postman collection of every endpoint, with a journey through
 the API.
@@ -138,11 +139,11 @@ QUERY: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
     },
     "cursor": {
-        "description": "The `nextCursor` of the previous page; without it, the first page.",
+        "description": "The `nextCursor` of the previous page; leave it out for the first page.",
         "schema": {"type": "string"},
     },
     "after": {
-        "description": "Return only the messages after this message's id; without it, return all.",
+        "description": "Return only the messages after the message with this id (default: all).",
         "schema": {"type": "string"},
     },
     "from": {
@@ -185,7 +186,7 @@ RAW_BODY: dict[str, Any] = {
     "description": "A Stripe event, exactly as Stripe signed it.",
     "content": {"application/json": {"schema": {"type": "object"}}},
 }
-"""The description of a body that must not change by a byte."""
+"""The description of a body that the handler uses unchanged."""
 
 ANSWER_HEADERS: dict[str, dict[str, Any]] = {
     "x-request-id": {

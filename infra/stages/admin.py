@@ -29,7 +29,7 @@ from infra.stages.stage import Stage
 PATIENT = Config(read_timeout=70)
 """A timeout longer than the functions'. A retry has the same act id, so the act happens once."""
 VERY_PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
-"""The settings for a redrive, which takes minutes."""
+"""A timeout for a redrive, which takes minutes, and no retry."""
 
 SHOW, CHANGE = "admin-show", "admin-change"
 REDRIVE = "admin-redrive"
@@ -86,7 +86,7 @@ def print_json(answer: Any) -> None:
 
 
 def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Return the parser, with a command for each act and question."""
+    """Return the parser, with a subcommand for each act and each question."""
     known = parser("admin", __doc__, local=True, kind=kind)
     known.usage = 'make admin ARGS="COMMAND …" STAGE=…'
     commands = known.add_subparsers(metavar="COMMAND", required=True)
@@ -105,7 +105,9 @@ def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
         made = add(name, about, act, describe_outcome)
         made.add_argument("user", help="email, mobile number, id or Stripe customer id")
         made.add_argument(
-            "--reason", required=True, help="never deleted: name no email or mobile number"
+            "--reason",
+            required=True,
+            help="the reason; never deleted, so without emails or numbers",
         )
         made.add_argument("--dry-run", action="store_true", help="only print what would happen")
         made.set_defaults(act=name)
@@ -114,10 +116,10 @@ def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     shown = add("show", "show the state of an account, without messages", show, describe_user)
     shown.add_argument("user", help="email, mobile number, id or Stripe customer id")
     grant = add_act("grant", "give the pro plan until a date, whatever Stripe reports")
-    grant.add_argument("--until", required=True, type=end_of, metavar="DATE", help="2027-03-31")
+    grant.add_argument("--until", required=True, type=end_of, metavar="DATE", help="the last day")
     add_act("revoke", "end a granted pro plan")
     give_back = add_act("give-back", "return prompts to today's quota")
-    give_back.add_argument("--prompts", type=int, default=1, help="number (default: 1)")
+    give_back.add_argument("--prompts", type=int, default=1, help="number of prompts (default: 1)")
     add_act("end-sessions", "end all sessions, for example after a device was stolen")
     add_act("ban", "suspend an account: no login, no prompt, no live reply")
     add_act("unban", "allow a suspended account to log in again")
@@ -126,7 +128,7 @@ def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     redrive = add("redrive", "queue failed prompts again", redrive_prompts, describe_redrive)
     redrive.add_argument("--failure", metavar="CODE", help="only prompts with this error code")
     redrive.add_argument("--hours", type=float, default=24, help="hours to look back (default: 24)")
-    redrive.add_argument("--reason", required=True, help="never deleted")
+    redrive.add_argument("--reason", required=True, help="the reason; never deleted")
     redrive.add_argument("--dry-run", action="store_true", help="only print what would happen")
     audit = add("audit", "list the acts on a user, or of a day", list_acts, describe_acts)
     audit.add_argument("user", nargs="?", help="a user (default: the acts of --day)")
@@ -143,7 +145,10 @@ def day_of(text: str) -> date:
 
 
 def end_of(text: str) -> datetime:
-    """Return the moment in a text, or the last one of its UTC day. Raises ArgumentTypeError."""
+    """Return the moment in a text; a day stands for its last millisecond in UTC.
+
+    Raises ArgumentTypeError.
+    """
     with contextlib.suppress(ValueError):
         moment = datetime.fromisoformat(text)
         if len(text) > len("2027-03-31"):
@@ -322,7 +327,7 @@ def describe_user(found: Mapping[str, Any]) -> Iterator[str]:
 def describe_acts(acts: list[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a line per act."""
     if not acts:
-        yield "No act."
+        yield "There are no acts."
     for one in acts:
         given = ", ".join(
             f"{name} {value}" for name, value in one["details"].items() if value is not None

@@ -27,7 +27,8 @@ def parser(
 ) -> argparse.ArgumentParser:
     """Return the parser of `make NAME`. With `local`, the stage may be the stack of `make up`."""
     made = kind(prog=f"make {name}", description=about)
-    stages = "`local` for the stack of `make up`, or a stage on AWS" if local else None
+    on_aws = "a stage on AWS, such as dev"
+    stages = f"`local` for the stack of `make up`, or {on_aws}" if local else on_aws
     made.add_argument("stage", help=stages)
     if local:
         made.add_argument("--data-folder", type=Path, default=TOOLS, help=argparse.SUPPRESS)

@@ -20,7 +20,7 @@ from infra.stages.stage import Stage
 
 @command
 def main(arguments: list[str]) -> None:
-    """Show the resources to delete, ask, and delete them."""
+    """Show the resources to delete, ask for confirmation, and delete them."""
     options = parser("destroy", __doc__).parse_args(arguments)
     if options.stage == "prod":
         raise CommandError("This command does not delete prod, and prod's tables are protected.")

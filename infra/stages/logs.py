@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import boto3
 
 from infra import log_lines
-from infra.command import function_named
+from infra.command import get_function_name
 from infra.stages import stage as stages
 from infra.stages.command import command, parser
 from infra.stages.stage import Stage
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
     options = known.parse_args(arguments)
     stage = stages.connect(options.stage)
     functions = stages.resources(stage, "AWS::Lambda::Function")
-    name = function_named(options.function, functions) if options.function else ""
+    name = get_function_name(options.function, functions) if options.function else ""
     since = datetime.now(UTC) - timedelta(minutes=options.minutes)
     for line in log_lines.newest(log_lines.parse(entries(stage, since)), name, options.n):
         print(line)

@@ -72,7 +72,7 @@ SECRETS = [
 
 @command
 def main(arguments: list[str]) -> None:
-    """Ask for each secret and store it at once, so that an interrupted run loses none."""
+    """Ask for each secret and store it at once, so that an interrupted run loses nothing."""
     stage = stages.connect(parser("secrets", __doc__).parse_args(arguments).stage)
     ask = _prompt if sys.stdin.isatty() else _read_environment
     for line in store(boto3.client("ssm"), stage, ask):

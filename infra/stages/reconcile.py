@@ -1,7 +1,7 @@
 """Compare every subscription with Stripe now, instead of at night: `make reconcile`.
 
 The command invokes the function SubscriptionReconcile of the stage, which has the grants and the
-secrets, and prints each change with its user. It may be run at any time and any number of times.
+secrets, and prints each change with its user. You may run it at any time, and repeatedly.
 """
 
 import json

@@ -55,7 +55,7 @@ class Differences(NamedTuple):
 def main(arguments: list[str]) -> None:
     """Restore the tables after a confirmation, and print the differences of each."""
     known = parser("restore", __doc__)
-    known.add_argument("moment", type=parse_moment, help="such as 2026-11-25T12:00:00Z")
+    known.add_argument("moment", type=parse_moment, help="a time such as 2026-11-25T12:00:00Z")
     known.add_argument("tables", nargs="*", help="logical ids (default: tables with lasting data)")
     known.add_argument("--dry-run", action="store_true", help="only print the differences")
     known.add_argument("--yes", action="store_true", help="do not ask for confirmation")
@@ -80,7 +80,7 @@ def parse_moment(text: str) -> datetime:
 
 
 def choose(names: dict[str, str], chosen: Sequence[str]) -> dict[str, str]:
-    """Return the names of the chosen tables by logical id; without a choice, those to restore.
+    """Return the names of the chosen tables by logical id; the default is all with lasting data.
 
     Raises CommandError.
     """

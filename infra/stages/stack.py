@@ -23,7 +23,7 @@ FIXED = ("KeySchema", "LocalSecondaryIndexes")
 
 STARTED = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS")
 STUCK = ("DELETE_FAILED", "ROLLBACK_FAILED", "UPDATE_ROLLBACK_FAILED")
-"""States that a person must resolve."""
+"""States of a stack that a person must resolve."""
 
 
 def status(stacks: "CloudFormationClient", name: str) -> str | None:

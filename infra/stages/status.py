@@ -13,7 +13,7 @@ from infra.stages import stage as stages
 from infra.stages.command import command, parser
 
 PATIENCE = 35.0
-"""Seconds to wait for an answer: API Gateway waits for a function for 30."""
+"""Seconds to wait for an answer; API Gateway's own limit is 30."""
 
 
 @command

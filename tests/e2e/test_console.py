@@ -121,7 +121,7 @@ def test_a_person_signs_in_chats_uses_up_the_daily_quota_buys_pro_and_signs_out(
     email = new_email().value
     console.fill("Email or mobile number", email)
     console.press("Send me a code")
-    console.press("Fill it in")
+    console.press("Fill in the code")
     console.press("Sign in")
 
     stack.gemini.fault("answer", events=STORY, pause=0.8, match="Tell me a story")
@@ -382,7 +382,7 @@ def test_the_console_has_no_accessibility_violation_in_any_state(
     check("signing in")
     console.fill("Email or mobile number", new_email().value)
     console.press("Send me a code")
-    console.find("Fill it in")
+    console.find("Fill in the code")
     check("entering a code")
 
     person = stack.new_proven_user()

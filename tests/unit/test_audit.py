@@ -26,15 +26,15 @@ HURT = {
 
 def test_a_known_vulnerability_is_a_finding_even_if_other_packages_are_unknown() -> None:
     found = Outcome(["hurt 1.0: PYSEC-1, fixed in 1.1"])
-    assert audit.of_pip_audit(pip_audit(SOUND, HURT, UNKNOWN)) == found
+    assert audit.read_pip_audit_report(pip_audit(SOUND, HURT, UNKNOWN)) == found
 
 
 def test_packages_without_known_vulnerabilities_pass() -> None:
-    assert audit.of_pip_audit(pip_audit(SOUND)) == Outcome()
+    assert audit.read_pip_audit_report(pip_audit(SOUND)) == Outcome()
 
 
 def test_a_package_without_vulnerability_data_is_not_approved() -> None:
-    outcome = audit.of_pip_audit(pip_audit(SOUND, UNKNOWN))
+    outcome = audit.read_pip_audit_report(pip_audit(SOUND, UNKNOWN))
     assert outcome == Outcome(
         skipped="the package index has no vulnerability data for 1 of 2 packages"
     )
@@ -42,15 +42,15 @@ def test_a_package_without_vulnerability_data_is_not_approved() -> None:
 
 def test_without_a_network_the_check_is_skipped_with_a_reason() -> None:
     last = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='index.example')"
-    outcome = audit.of_pip_audit("", f"Traceback …\n{last}\n\n")
+    outcome = audit.read_pip_audit_report("", f"Traceback …\n{last}\n\n")
     assert outcome.findings == []
     assert "PyPI is not reachable" in outcome.skipped
 
 
 def test_a_tool_that_fails_is_a_finding() -> None:
-    broken = audit.of_pip_audit("", "error: no such option: --x\n")
+    broken = audit.read_pip_audit_report("", "error: no such option: --x\n")
     assert broken == Outcome(["pip-audit failed: error: no such option: --x"])
-    assert audit.of_checkov("", "KeyError") == Outcome(["Checkov failed: KeyError"])
+    assert audit.read_checkov_report("", "KeyError") == Outcome(["Checkov failed: KeyError"])
 
 
 def test_a_finding_in_a_workflow_has_its_line() -> None:
@@ -63,8 +63,8 @@ def test_a_finding_in_a_workflow_has_its_line() -> None:
     places = [place("Hidden", 1), place("Primary", 20)]
     found = {"ident": "unpinned-uses", "desc": "unpinned action reference", "locations": places}
     lines = ["a.yml:21 unpinned action reference (unpinned-uses)"]
-    assert audit.of_zizmor(json.dumps([found])).findings == lines
-    assert audit.of_zizmor("[]") == Outcome()
+    assert audit.read_zizmor_report(json.dumps([found])).findings == lines
+    assert audit.read_zizmor_report("[]") == Outcome()
 
 
 FAILED = {
@@ -88,7 +88,7 @@ def test_a_failed_check_or_an_unreadable_template_is_a_finding(
     failed: list[Any], unread: int, findings: list[str]
 ) -> None:
     report = {"results": {"failed_checks": failed}, "summary": {"parsing_errors": unread}}
-    assert audit.of_checkov(json.dumps(report)).findings == findings
+    assert audit.read_checkov_report(json.dumps(report)).findings == findings
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-// The text of the page's only status region: what a screen reader is told.
+// The text of the page's only status region, which screen readers read aloud.
 
 import { createStore } from "./store.js";
 

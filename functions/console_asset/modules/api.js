@@ -15,18 +15,18 @@ export class Problem extends Error {
   }
 }
 
-// Details that name requests or exact times are for programs; people read these.
+// Texts for people. The API's own texts name requests and exact times, because programs read them.
 function inWords(code, { resetsAt }) {
   const texts = {
     "identity-not-proven": "Verify your email or mobile number first, on the page of your account.",
-    "identity-taken": "There is an account with this identity. If it is yours, sign in with its password or a code.",
+    "identity-taken": "Another account has this email or mobile number. If that account is yours, sign in with its password or a code.",
     "invalid-code": "The code is wrong or has expired.",
     "no-customer": "You have no subscription yet.",
     "no-subscription": "You have no subscription.",
     "already-subscribed": "You have a subscription already. Manage it in the billing portal.",
     "quota-exceeded": `Your prompts for today are used up. You get new ones at ${time(resetsAt)}; Pro has no daily limit.`,
     "token-limit": `Your tokens for today are used up. You get new ones at ${time(resetsAt)}.`,
-    "too-many-attempts": `You have sent as many prompts and retries as one day allows. Continue at ${time(resetsAt)}.`,
+    "too-many-attempts": `You have reached the limit of prompts and retries per day. Continue at ${time(resetsAt)}.`,
   };
   return texts[code];
 }

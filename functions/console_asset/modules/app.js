@@ -1,4 +1,4 @@
-// The console: who is signed in, and which page the address names.
+// The console: the form to sign in, or the page that the address names.
 
 import { html, render, useEffect, useState } from "./html.js";
 import { announcement } from "./announcer.js";
@@ -28,7 +28,7 @@ function App() {
 
 function Connection() {
   const isOnline = useStore(connection);
-  return !isOnline && html`<p class="offline" role="alert">You are offline. This page continues when you are back.</p>`;
+  return !isOnline && html`<p class="offline" role="alert">You are offline. This page continues when you are online again.</p>`;
 }
 
 function Console() {
@@ -73,7 +73,7 @@ function skip(event) {
   document.querySelector("#main textarea, #main h1")?.focus();
 }
 
-// The next person at this browser sees nothing of this one.
+// Clears the user's data: the next user of this browser must not see it.
 function forget() {
   account.set(null);
   rooms.set(NO_ROOMS);

@@ -13,7 +13,7 @@ import { RoomSettings } from "./room_settings.js";
 import { createRoom } from "./rooms.js";
 import { useStore } from "./store.js";
 
-// A chat that exists; its `key` is its id, so that another chat is another component.
+// An existing chat. The `key` is the chat's id, so that each chat is a component of its own.
 export function Chat({ roomId, header }) {
   const kept = useRef();
   kept.current ??= openConversation(roomId);
@@ -104,7 +104,7 @@ function Transcript({ state, actions }) {
   `;
 }
 
-// A chat that begins with its first prompt.
+// A new chat; its room is created with the first prompt.
 export function NewChat({ header }) {
   const [settings, change] = useState({});
   const [areSettingsOpen, openSettings] = useState(false);

@@ -1,4 +1,4 @@
-// One-time codes: asking for one, and the field to enter it.
+// One-time codes: the request for a code, and the field to enter it.
 
 import { html, useRef } from "./html.js";
 import { send } from "./api.js";
@@ -28,7 +28,7 @@ export function CodeField({ sent, label = "Code", name = "otp", onAgain }) {
       autocomplete="one-time-code" pattern="[0-9 ]{6,11}" title="Six digits" />
     ${sent.otp && html`<p class="hint">
       This stage is for development and shows the code: <strong class="code-shown">${sent.otp}</strong>
-      <button type="button" class="link" onClick=${fill}>Fill it in</button>
+      <button type="button" class="link" onClick=${fill}>Fill in the code</button>
     </p>`}
     <button type="button" class="link" disabled=${isBusy} onClick=${again}>Send another code</button>
     <${Trouble} problem=${problem} />

@@ -7,7 +7,7 @@ import { IconButton } from "./icons.js";
 
 const LONGEST = 16_000; // characters
 
-// `stop` stops the reply that is being written; without one, it is null.
+// `stop` stops the unfinished reply; it is null if there is none.
 export function Composer({ roomId, send, stop }) {
   const [text, type] = useState(draftOf(roomId).text);
   const [submit, isBusy, problem] = useAction(async () => {
@@ -50,7 +50,7 @@ export function Composer({ roomId, send, stop }) {
         ${(!stop || text.trim()) &&
         html`<${IconButton} icon="send" label="Send" type="submit" disabled=${isBusy || !text.trim()} />`}
       </div>
-      <p class="hint">Enter sends, Shift+Enter starts a new line, Escape stops a reply. Gemini can be wrong: check what matters.</p>
+      <p class="hint">Enter sends, Shift+Enter starts a new line, Escape stops a reply. Gemini can be wrong: check important answers.</p>
     </form>
   `;
 }

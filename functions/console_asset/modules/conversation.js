@@ -1,7 +1,7 @@
 // One open chat: its messages, and the replies that are being written.
 //
-// A reply arrives in two ways: as frames over the socket, which may be lost, and by polling, which is
-// right without a socket, too. Polling asks about a prompt that was not heard of for a while.
+// A reply arrives in two ways: as frames over the socket, which may be lost, and by polling, which
+// works without a socket. A prompt is polled if nothing has arrived for it for a while.
 
 import { Problem } from "./api.js";
 import { announce } from "./announcer.js";
@@ -27,19 +27,19 @@ export function isUnfinished(message) {
 export function openConversation(roomId) {
   const path = `/chatroom/${roomId}`;
   const store = createStore({ status: "loading", room: null, messages: [], earlier: null, texts: {} });
-  const heard = new Map(); // by prompt: when something was heard of it
+  const heard = new Map(); // by prompt: the time of its last frame or poll
   const keys = new Map(); // by request: its idempotency key, until an answer arrives
-  const awaited = new Set(); // prompts whose reply is not announced yet
+  const awaited = new Set(); // prompts without an announced reply
   const stopListening = live.listen(receive);
   const timer = setInterval(poll, TICK);
   let isClosed = false;
-  let changes = 0; // that the API has made for us, and replies that were finished
+  let changes = 0; // the number of our changes and of finished replies
 
   async function load() {
     try {
       const known = changes;
       const { messages, nextCursor, ...room } = await call("GET", `${path}?limit=${PAGE}`);
-      if (known !== changes) return load(); // the page may lack what was changed or finished meanwhile
+      if (known !== changes) return load(); // the page may be older than a change or a finished reply
       store.update({ status: "ready", room, ...joined(messages, nextCursor) });
       announceReplies();
     } catch (problem) {
@@ -61,7 +61,7 @@ export function openConversation(roomId) {
     store.update({ messages: [...page.messages, ...store.get().messages], earlier: page.nextCursor });
   }
 
-  // A chat that was deleted meanwhile is shown as such.
+  // Shows that the chat was deleted, or could not be loaded.
   function note(problem) {
     if (isClosed) return;
     if (problem instanceof Problem && problem.status === 404) {
@@ -76,7 +76,7 @@ export function openConversation(roomId) {
     return store.get().messages.find((message) => message.id === id);
   }
 
-  // Announces that Gemini is answering, and each reply once, whichever request brought it.
+  // Announces that Gemini is answering, and each reply once.
   function announceReplies() {
     if (isClosed) return;
     const { messages } = store.get();
@@ -99,7 +99,7 @@ export function openConversation(roomId) {
     if (store.get().room?.title === UNTITLED) setTimeout(refreshRoom, TITLED);
   }
 
-  // Shows a prompt as the API has it now; an answer that was overtaken by a newer one is ignored.
+  // Shows a prompt as the API answered it, unless a newer answer is shown already.
   function show({ reply, partial, hidden, ...prompt }) {
     const before = find(prompt.id);
     if (!before || isClosed || (isUnfinished(prompt) && !isUnfinished(before))) return;
@@ -149,7 +149,7 @@ export function openConversation(roomId) {
     if (room.id) store.update({ room });
   }
 
-  // Sends a change; if its answer is lost, the same change has the same key again and counts once.
+  // Sends a change. If its answer is lost, a repetition has the same idempotency key and counts once.
   async function change(method, suffix, body) {
     const name = JSON.stringify([method, suffix, body]);
     if (!keys.has(name)) keys.set(name, crypto.randomUUID());
@@ -169,7 +169,7 @@ export function openConversation(roomId) {
     live.connect();
     const { message } = await change("POST", "/message", { content });
     if (!find(message.id)) store.update({ messages: [...store.get().messages, message] });
-    else awaited.add(message.id); // a page with it came first
+    else awaited.add(message.id); // a page with the prompt arrived first
     announceReplies();
     loadRooms();
   }
@@ -180,7 +180,7 @@ export function openConversation(roomId) {
     announceReplies();
   }
 
-  // Changes which turns are visible: the messages are loaded again.
+  // Changes the visible turns, and loads the messages again.
   async function replace(method, suffix, body) {
     await change(method, suffix, body);
     await load();

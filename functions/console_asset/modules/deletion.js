@@ -1,4 +1,4 @@
-// Deleting the account, which its user can undo by signing in before it is purged.
+// The deletion of the account. Its user can undo it by signing in before the purge.
 
 import { html } from "./html.js";
 import { date } from "./format.js";
@@ -13,7 +13,7 @@ export function AccountDeletion({ user }) {
   return html`
     <section class="card" aria-labelledby="deletion">
       <h2 id="deletion">Delete the account</h2>
-      <p>This ends your subscription and deletes your chats. Until the date that you are told you can sign in to undo it.</p>
+      <p>This ends your subscription and deletes your chats. You will see a date: sign in before that date to keep your account.</p>
       <${ProvenAction} user=${user} action=${remove} label="Delete my account" cancel="Keep my account" style="danger" />
     </section>
   `;

@@ -1,4 +1,4 @@
-// A modal dialog; the browser keeps the focus inside and gives it back.
+// A modal dialog; the browser keeps the focus inside, and returns it when the dialog closes.
 
 import { html, useEffect, useId, useRef } from "./html.js";
 import { IconButton } from "./icons.js";

@@ -1,4 +1,4 @@
-// Texts that were typed and not sent yet, per chat ("" for a new one).
+// Texts that were typed but not sent yet, by the chat's id ("" for a new chat).
 
 const drafts = new Map();
 
@@ -6,7 +6,7 @@ export function draftOf(roomId) {
   return drafts.get(roomId) ?? { text: "", isReady: false };
 }
 
-// A draft that is ready is sent as soon as its chat is open.
+// A draft with `isReady` is sent as soon as its chat is open.
 export function keepDraft(roomId, text, isReady = false) {
   drafts.set(roomId, { text, isReady });
 }

@@ -6,7 +6,7 @@ import { Trouble, useAction } from "./forms.js";
 import { ProvenAction } from "./proof.js";
 import { call } from "./session.js";
 
-const PAUSE = 2_000; // milliseconds between two looks at an export that is prepared
+const PAUSE = 2_000; // milliseconds between two polls of an unfinished export
 
 export function AccountExport({ user }) {
   const [state, show] = useState(null);
@@ -34,11 +34,11 @@ const STATES = {
   none: "You get an archive of your account, your chats and everything you sent, once a day.",
   preparing: html`<span role="alert">Your data is being collected. This takes a few minutes.</span>`,
   ready: html`<span role="alert">Your archive is ready.</span>`,
-  failed: html`<span role="alert">The archive could not be made. Try again.</span>`,
-  "too-large": "Your data is too large for an archive. Ask the operator of this service for it.",
+  failed: html`<span role="alert">The archive could not be created. Try again.</span>`,
+  "too-large": "Your data is too large for an archive. Ask the operator of this service for your data.",
 };
 
-// Returns the newest export, null if there is none.
+// Returns the newest export, or null if there is none.
 async function findExport() {
   try {
     return await call("GET", "/user/export");
@@ -48,7 +48,7 @@ async function findExport() {
   }
 }
 
-// An address is valid for minutes, so each download asks for a new one.
+// The archive's address is valid for minutes only, so each download requests a new address.
 function Download({ keptUntil }) {
   const [download, isBusy, problem] = useAction(async () => location.assign((await call("GET", "/user/export")).url));
   return html`

@@ -18,10 +18,10 @@ export function Trouble({ problem }) {
   return problem && html`<p class="trouble" role="alert">${problem.message}</p>`;
 }
 
-// Returns [run, isBusy, problem]: `run` calls the action unless it is running, and keeps its problem.
+// Returns [run, isBusy, problem]: `run` calls the action unless it is running; `problem` is its error.
 export function useAction(action) {
   const [state, show] = useState({ isBusy: false, problem: null });
-  const isRunning = useRef(false); // at once, which the state is only after the next render
+  const isRunning = useRef(false); // set at once; the state changes only with the next render
   async function run(...values) {
     if (isRunning.current) return;
     isRunning.current = true;

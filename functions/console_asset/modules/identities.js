@@ -58,7 +58,7 @@ function Verification({ identity, step, go, done }) {
   return html`<${Form} action=${verify} submit="Verify"><${CodeField} sent=${step.sent} onAgain=${again} /><//>`;
 }
 
-// The identity of the account that receives the code by which a change is confirmed.
+// Returns the verified identity to which the code that confirms a change is sent.
 export function provenIdentity({ email, emailVerified, mobile }) {
   return emailVerified ? { email } : { mobile };
 }
@@ -73,7 +73,7 @@ function Replacement({ user, kind, name, field, go }) {
   return html`
     <${Form} action=${ask} submit="Send the codes">
       <${Field} label="New ${name}" name="value" required autofocus ...${field}
-        hint="We send one code there, and one to ${Object.values(provenIdentity(user))[0]}." />
+        hint="We send a code to the new ${name}, and another code to ${Object.values(provenIdentity(user))[0]}." />
     <//>
   `;
 }

@@ -1,6 +1,6 @@
-// The socket that carries replies while they grow. Without one, conversations poll.
+// The socket that receives replies while they grow. Without a socket, conversations poll.
 //
-// It is opened when a reply is expected, and closed when none was for a while.
+// The socket is opened when a reply is expected, and closed when no reply was expected for a while.
 
 import { call, session } from "./session.js";
 
@@ -17,13 +17,13 @@ let notBefore = 0;
 export const live = {
   isOpen: () => socket?.readyState === WebSocket.OPEN,
 
-  // Opens the socket unless there is one, or it failed a moment ago.
+  // Opens the socket, unless it is open or failed a moment ago.
   connect() {
     neededUntil = Date.now() + IDLE;
     if (!socket && !isOpening && Date.now() >= notBefore) openSocket();
   },
 
-  // Calls the listener with each frame, and with { type: "open" }; returns how to stop that.
+  // Calls the listener with each frame, and with { type: "open" }; returns a function that stops this.
   listen(listener) {
     listeners.add(listener);
     return () => listeners.delete(listener);

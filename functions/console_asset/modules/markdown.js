@@ -1,4 +1,4 @@
-// Replies are Markdown. Their HTML is shown as text, their images as links, and whatever is left is
+// Replies are Markdown. Their HTML is shown as text, their images as links, and the result is
 // sanitised: nothing in a reply runs, loads or looks like a part of the page.
 
 import { Marked } from "marked";
@@ -76,7 +76,7 @@ function languageOf(block) {
   return block.querySelector("code")?.className.match(/language-([\w+#-]+)/)?.[1] ?? "";
 }
 
-// Colours the code of a finished reply; the highlighter is loaded when the first one has code.
+// Colours the code of a finished reply; the highlighter is loaded with the first code.
 export async function highlight(root) {
   const blocks = [...root.querySelectorAll("pre > code")].filter((code) => languageOf(code.parentNode));
   if (!blocks.length) return;

@@ -47,7 +47,7 @@ function Editor({ message, actions, close }) {
       <div class="row">
         <button class="small primary" disabled=${isBusy || !text.trim()} onClick=${save}>Send again</button>
         <button class="small" onClick=${close}>Cancel</button>
-        <span class="hint">This replaces the messages after it. You can undo it.</span>
+        <span class="hint">This replaces the prompt and all later messages. You can undo the change.</span>
       </div>
     </div>
   `;

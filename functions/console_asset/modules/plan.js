@@ -1,4 +1,4 @@
-// The plan: what it allows, what is used today, buying Pro and cancelling it.
+// The plan: its limit, today's usage, and the purchase and cancellation of Pro.
 
 import { html, useEffect, useState } from "./html.js";
 import { changeSubscription, loadAccount, loadSubscription, subscription, visit } from "./account.js";
@@ -6,7 +6,7 @@ import { date, time, usageInWords } from "./format.js";
 import { Trouble, useAction } from "./forms.js";
 import { useStore } from "./store.js";
 
-const CONFIRMATION = 30; // seconds in which a payment's event arrives, as a rule
+const CONFIRMATION = 30; // seconds in which the event of a payment usually arrives
 
 export function PlanCard({ user, hasPaid }) {
   const state = useStore(subscription);
@@ -50,7 +50,7 @@ function Choices({ state, isPro }) {
   `;
 }
 
-// Asks until the payment has arrived.
+// Polls until the event of the payment has arrived.
 function Confirmation() {
   const [seconds, wait] = useState(0);
   useEffect(() => {

@@ -1,7 +1,7 @@
-// The reader's rule: make the right text of frames that may be lost, doubled or out of order.
+// The reader's rule: build the right text from frames that may be lost, repeated or out of order.
 //
-// `shown` is { attempt, text }, and offsets count UTF-16 code units, as JavaScript does. Returns what
-// is shown after a frame or a fetched text, or { fetch } with the offset from which to fetch the rest.
+// `shown` is { attempt, text }, and offsets count UTF-16 code units, as JavaScript does. Returns the
+// next `shown` after a frame or a fetched text, or { fetch } with the offset from which to fetch text.
 
 export const NOTHING = { attempt: 0, text: "" };
 

@@ -9,7 +9,7 @@ import { useStore } from "./store.js";
 
 const LEVELS = { minimal: "Minimal", low: "Low", medium: "Medium", high: "High" };
 
-// A room without an id is one that is not created yet.
+// A room without an id is not created yet.
 export function RoomSettings({ room, saved, close }) {
   const [model, choose] = useState(room.model ?? "");
   const listed = useStore(models);
@@ -32,10 +32,10 @@ export function RoomSettings({ room, saved, close }) {
         <${Field} label="Model" as="select" name="model" value=${model} onChange=${(event) => choose(event.target.value)}
           options=${modelOptions(listed, room.id)} />
         ${chosen?.thinking.length > 0 && html`<${Field} label="Thinking" as="select" name="thinking" value=${room.thinking ?? ""}
-          hint="More thinking gives better answers to hard questions, later."
-          options=${[["", "As the model decides"], ...chosen.thinking.map((level) => [level, LEVELS[level] ?? level])].map(option)} />`}
+          hint="More thinking gives better answers to hard questions, but takes longer."
+          options=${[["", "The model decides"], ...chosen.thinking.map((level) => [level, LEVELS[level] ?? level])].map(option)} />`}
         <${Field} label="Instruction" as="textarea" name="systemInstruction" rows="4" maxlength="4000" value=${room.systemInstruction ?? ""}
-          hint="Gemini follows it in every reply of this chat, for example: Answer briefly." />
+          hint="Gemini follows this text in every reply of this chat, for example: Answer briefly." />
       <//>
       ${room.id && html`<${Deletion} room=${room} />`}
     <//>
@@ -65,7 +65,7 @@ function Deletion({ room }) {
       ${isSure
         ? html`<span>Delete this chat with all its messages?</span>
             <button class="danger" disabled=${isBusy} onClick=${remove}>Delete</button>
-            <button onClick=${() => ask(false)}>Keep it</button>`
+            <button onClick=${() => ask(false)}>Keep the chat</button>`
         : html`<button class="danger" onClick=${() => ask(true)}>Delete this chat</button>`}
     </div>
     <${Trouble} problem=${problem} />

@@ -6,7 +6,7 @@ import { call } from "./session.js";
 export const NO_ROOMS = { items: null, next: null };
 export const rooms = createStore(NO_ROOMS);
 
-// Loads the first page; a failure leaves the list as it is.
+// Loads the first page; a failure leaves the list unchanged.
 export async function loadRooms() {
   const page = await call("GET", "/chatroom?limit=50").catch(() => null);
   if (page) rooms.set({ items: page.chatrooms, next: page.nextCursor });

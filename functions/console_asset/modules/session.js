@@ -7,8 +7,8 @@ import { Problem, send } from "./api.js";
 import { createStore } from "./store.js";
 
 const REFRESH_TOKEN = "geminichat.refreshToken";
-const DEVICE_TOKEN = "geminichat.deviceToken"; // no login; it only exempts from limits for strangers
-const MARGIN = 30_000; // milliseconds before the expiry in which an access token is replaced
+const DEVICE_TOKEN = "geminichat.deviceToken"; // does not sign in; it only exempts this device from limits for strangers
+const MARGIN = 30_000; // milliseconds; an access token is replaced this long before it expires
 const ENDED = "Your session has ended. Sign in again to continue.";
 const SIGNED_OUT = "You signed out in another tab.";
 
@@ -57,7 +57,8 @@ export async function call(method, path, options = {}) {
   }
 }
 
-// Other tabs are told before, too: they may notice the end of the session before this tab's answer.
+// Tells the other tabs before the request, too: they may notice the end of the session before it is
+// answered here.
 export async function signOut(everywhere = false) {
   await refreshExpired();
   const token = sessionStorage.getItem(REFRESH_TOKEN);
@@ -67,7 +68,7 @@ export async function signOut(everywhere = false) {
   leave("");
 }
 
-// Shows the first page; the session has ended at the service.
+// Shows the first page, after the service has ended the session.
 export function leave(notice) {
   location.hash = "#/";
   end(notice);
@@ -98,7 +99,7 @@ async function exchange() {
   }
 }
 
-// Ends the session after a refused request, unless it has ended already, with a notice of its own.
+// Ends the session after a refused request. A session that has ended already keeps its notice.
 function expire(notice) {
   if (sessionStorage.getItem(REFRESH_TOKEN)) end(isEndingElsewhere ? SIGNED_OUT : notice);
 }

@@ -1,4 +1,4 @@
-// The list of chats, what is left of the day's prompts, and the way to the account.
+// The list of chats, today's usage, and the link to the account.
 
 import { html, useEffect, useRef } from "./html.js";
 import { account } from "./account.js";
@@ -8,7 +8,7 @@ import { Icon, IconButton } from "./icons.js";
 import { loadMoreRooms, rooms } from "./rooms.js";
 import { useStore } from "./store.js";
 
-// On a narrow screen it covers the page while it is open.
+// On a narrow screen, the open sidebar covers the page.
 export function Sidebar({ current, isOpen, close }) {
   const closing = useRef();
   const { items, next } = useStore(rooms);

@@ -126,7 +126,7 @@ def is_counted(prompt: Json) -> bool:
 
 
 async def shown_problems(user: User, today: str, counted: int) -> list[str]:
-    """Return the prompts and the usage of a user that the API and the tables show differently."""
+    """Return the contradictions between the API and the tables for a user."""
     under_way = [prompt for prompt in user.prompts if prompt.is_under_way]
     problems = [f"the API shows {prompt.id} as {prompt.status}" for prompt in under_way]
     answer, _ = await user.request("GET", "/auth/me")

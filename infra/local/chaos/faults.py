@@ -78,7 +78,7 @@ class Faults:
         self._cards = [card for card in cards if card[0] not in spared]
 
     async def run(self, until: float) -> None:
-        """Cause faults until a time on the monotonic clock; each round has a new order."""
+        """Cause all faults in a random order, again and again, until a time (monotonic clock)."""
         due = time.monotonic()
         gap = min(self._gap, (until - due) / (len(self._cards) + 1))
         while True:

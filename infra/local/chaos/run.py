@@ -29,10 +29,10 @@ SETTLED_WITHIN = 600.0
 """Seconds within which every prompt ends after the last fault. A killed worker's room waits for the
 queue's visibility timeout, five minutes, and the sweep needs several rounds."""
 WARM_WITHIN = 120.0
-"""Seconds to wait for the first accepted prompt; the run's minutes begin with it."""
+"""Seconds to wait for the first accepted prompt, before the run's minutes begin."""
 PAGE_EVERY = 1.0
 LINE_EVERY = 15.0
-"""Seconds between two pages, in a terminal and in a file."""
+"""Seconds between two pages, on a terminal and (LINE_EVERY) in a file."""
 
 
 @dataclass
@@ -130,7 +130,7 @@ def _reconcile(stack: Stack) -> None:
 
 
 async def _audit(world: World, tables: audit.Tables, stripe: httpx.AsyncClient) -> Any:
-    """Yield every problem of every user, each after the user's email."""
+    """Yield every problem, with the email of its user."""
     customers = await audit.customers_of(stripe)
     today = datetime.now(UTC).date().isoformat()
     for user in world.people:

@@ -234,7 +234,7 @@ def _code(answer: httpx.Response) -> str:
 
 
 async def run_users(world: World, seed: int, at_a_time: int) -> None:
-    """Run this many users at the same time until the run ends; a new one follows each."""
+    """Run this many users at the same time; until the run ends, a new user replaces each."""
 
     async def lane(number: int) -> None:
         generator = random.Random(f"{seed} users {number}")

@@ -106,7 +106,7 @@ async def run_sam(arguments: list[str | Path], env: dict[str, str], log: Path) -
 
 
 def error_in(output: str) -> str:
-    """Return the text after the last "Error:" in an output, or the whole output, as one line."""
+    """Return a tool's last error (the text after "Error:"), or all its output, as one line."""
     *_, reason = re.split(r"(?m)^Error: ", output)
     return textwrap.shorten(reason, LONGEST_ERROR, placeholder=" …") or "it printed nothing"
 

@@ -64,7 +64,7 @@ def cors_of(body: Mapping[str, Any]) -> "CorsTypeDef":
 
 
 def select_declared(template: Path, values: Mapping[str, str]) -> dict[str, str]:
-    """Return the values without those of parameters that the template does not declare."""
+    """Return only the values of parameters that the template declares."""
     parameters = load(template)["Parameters"]
     return {name: value for name, value in values.items() if name in parameters}
 

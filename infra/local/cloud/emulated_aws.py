@@ -87,7 +87,7 @@ def main() -> None:
 
 
 class Journal:
-    """The writes since MiniStack's state was last saved, a line each."""
+    """The writes since MiniStack's state was last saved, one line each."""
 
     def __init__(self, path: Path, direct: Mapping[str, Handle]) -> None:
         """Use the file; `direct` has MiniStack's own handler of each service."""
@@ -184,7 +184,7 @@ def copy_message(body: bytes) -> bytes:
 
 
 def add_controls(served: Any, journal: Journal, faults: Faults) -> Any:
-    """Return MiniStack's application with `/_save` and `/_faults`; it repeats the journal first."""
+    """Return MiniStack with `/_save` and `/_faults`; when it starts, it repeats the journal."""
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         async def begin(message: Message) -> None:
@@ -254,7 +254,7 @@ class Unpacked:
         self._lock = threading.Lock()
 
     def archive(self, path: str) -> zipfile.ZipFile:
-        """Return an archive that is unpacked once, and linked from then on."""
+        """Return an archive; it is unpacked the first time, and only linked later."""
         unpacked = self
 
         class Archive(zipfile.ZipFile):
@@ -333,7 +333,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def function_of(process: str) -> str:
-    """Return the source folder of the function in one of MiniStack's folders, or "" if unknown."""
+    """Return the folder under functions/ of the function in a process's folder, or ""."""
     found = re.search(r"-([A-Z]\w+|admin-\w+)-", process)  # the template names admin functions
     return re.sub(r"(?<=.)([A-Z])", r"_\1", found[1]).lower().replace("-", "_") if found else ""
 

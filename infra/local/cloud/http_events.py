@@ -11,7 +11,7 @@ from uuid import uuid4
 type Event = dict[str, Any]
 
 SOURCE = "203.0.113.7"
-"""The address of a client (RFC 5737)."""
+"""A client's IP address, reserved for documentation (RFC 5737)."""
 
 
 def http_event(
@@ -23,7 +23,7 @@ def http_event(
     at: datetime | None = None,
     source: str = SOURCE,
 ) -> Event:
-    """Return the event of a request without its route; names of headers are lower case."""
+    """Return the event of a request without its route; header names are in lower case."""
     parts = urlsplit(url)
     sent = {"host": "api.example", "user-agent": "curl/8"}
     if body is not None:
@@ -66,7 +66,7 @@ def http_event(
 
 
 def set_route(event: Event, route: str) -> bool:
-    """Set the route ("GET /chatroom/{id}") of an event if it matches; return whether it does."""
+    """Set the route of an event, such as "GET /chatroom/{id}"; return whether the route matches."""
     method, path = route.split(" ")
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
     found = re.fullmatch(pattern, event["rawPath"])

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from infra import running
-from infra.command import CommandError, function_named
+from infra.command import CommandError, get_function_name
 from infra.local.client import ApiError, Unreachable
 from infra.local.cloud import build, docker, run_until_parent_exits, sample_events
 from infra.local.data_folder import DataFolder
@@ -41,7 +41,7 @@ async def invoke(folder: DataFolder, function: str, event: Path | None) -> int:
     Raises CommandError.
     """
     stack = running.get(folder.path)
-    function_named(function, stack.functions)
+    get_function_name(function, stack.functions)
     source = display_path(event) if event else f"The sample event of {function}"
     guest = sample_events.Guest(stack.api_url)
     try:

@@ -6,11 +6,11 @@
     GET    /_requests   list the received requests, oldest first
     DELETE /_requests   delete them
 
-A fault applies to requests whose text contains its `match` (to any request without one): it skips
-`after` of them (default 0) and then applies `times` times (default 1, or "always"). The first
-pending fault that fits is used. The other fields depend on the kind.
+A fault applies to requests that contain its `match` (default: all requests). It skips `after` of
+them (default 0), and then applies `times` times (default 1, or "always"). The first pending fault
+that applies is used. The other fields depend on the kind.
 
-`Faults` needs the standard library only: the emulated AWS uses it in a Python of its own.
+`Faults` only needs the standard library, because MiniStack's Python uses it, too.
 """
 
 import json

@@ -6,8 +6,8 @@ The reply follows from the request, so a test knows it beforehand (`reply_to`):
 
 `turn` is the number of the user's messages in the request, `before that` the user's message before
 the last one, and `told` the system instruction. `before that` and `told` are left out if the
-request has none. To an instruction that begins with "Title", the reply is a title with the first
-three words of the prompt: `Chat about What is a`. Four characters count as one token, and
+request has none. If the instruction begins with "Title", the reply is a title with the first three
+words of the prompt: `Chat about What is a`. Four characters count as one token, and
 `maxOutputTokens` cuts off a longer reply.
 
 A request that names a thinking level is billed for thoughts (`THOUGHTS`) as at Google: they count
@@ -29,7 +29,7 @@ Faults (see faults.py; `match` is searched in the last user message; a fault of 
     blocked     no candidate, promptFeedback.blockReason = `reason` (SAFETY by default)
     finish      a candidate without text, finishReason = `reason` (SAFETY by default)
     empty       no candidates at all, and no reason
-    no-text     a candidate whose content has no parts
+    no-text     a candidate with content, but without parts
     thought     an ordinary reply after a part marked as thought, with a thoughtSignature, and
                 `tokens` of thoughts (100 by default)
     max-tokens  the reply is cut off, finishReason MAX_TOKENS
@@ -162,7 +162,7 @@ def reply_to(contents: list[Json], instruction: str = "") -> str:
 
 
 def tokens(text: str) -> int:
-    """Return the number of tokens that a text counts as."""
+    """Return the number of tokens in a text."""
     return math.ceil(len(text) / CHARACTERS_A_TOKEN)
 
 

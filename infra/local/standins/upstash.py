@@ -6,7 +6,7 @@
     POST /multi-exec    [["INCR", "k"], ["GET", "k"]]   several in one transaction
 
 Results and statuses are Upstash's: 200 {"result": …}, 400 {"error": …} for a command that failed,
-401 for a wrong token (`Authorization: Bearer` or `?_token=`), 405 for another verb. With
+401 for a wrong token (`Authorization: Bearer` or `?_token=`), 405 for another method. With
 `Upstash-Encoding: base64` every string but "OK" is in base64.
 
 Faults (see faults.py; `match` is compared with the command's words, joined by spaces):
@@ -63,7 +63,7 @@ def create_app(host: str, port: int, token: str) -> web.Application:
 
 
 class _Refused(Exception):
-    """A request that gets an error response."""
+    """The request gets an error response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

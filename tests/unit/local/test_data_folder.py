@@ -17,7 +17,9 @@ def folder(tmp_path: Path) -> DataFolder:
     return DataFolder(tmp_path / "data")
 
 
-def test_the_description_is_written_in_camel_case_and_read_back(folder: DataFolder) -> None:
+def test_the_description_of_a_stack_is_written_in_camel_case_and_read_back(
+    folder: DataFolder,
+) -> None:
     with folder.lock():
         folder.write(DESCRIPTION)
         written = json.loads((folder.path / "stack.json").read_text())

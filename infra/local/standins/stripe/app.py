@@ -184,7 +184,7 @@ class _Stripe:
         *,
         replayed: bool = False,
     ) -> web.StreamResponse:
-        """Return the answer to a call after its fault happened; store the answer if executed."""
+        """Return the answer to a call with a fault; store the answer if the call was executed."""
         kind = fault.kind if fault else ""
         settings = fault.settings if fault else {}
         answer: Answer | None = None

@@ -1,6 +1,6 @@
 """The pages of Checkout and the billing portal, and a person's actions on these pages.
 
-The result of a form is shown by the page after it, so that a reload does not send the form again.
+A form redirects to the page that shows its result, so that a reload does not send the form again.
 """
 
 from collections.abc import Callable, Mapping

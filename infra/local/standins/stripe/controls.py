@@ -5,8 +5,8 @@ PATCH  /_endpoint                    {"url", "secrets", "held", "types", "apiVer
 GET    /_events                      all events, with the status of each delivery's answer
 GET    /_events/{id}/signed          an event's body and its signature at this moment
 GET    /_holds                       the names of the answers that are held
-DELETE /_holds/{name}                release one
-POST   /_subscriptions/{id}/{move}   a step in its life, see MOVES; answers the events' ids
+DELETE /_holds/{name}                release this answer
+POST   /_subscriptions/{id}/{move}   change a subscription, see MOVES; answers the events' ids
 POST   /_sessions/{id}/{action}      pay, pay-once, debit, decline; debit-paid, debit-failed
 PATCH  /_ledger                      {"givesUp": the status after the last failed payment}
 """

@@ -20,7 +20,7 @@ from infra.local.standins.stripe.protocol import Json
 
 API_VERSION = "2026-10-28.endive"
 OLD_API_VERSION = "2024-06-20"
-"""A version in which a subscription has its period, and an invoice its subscription, as a field."""
+"""A version with the period on the subscription, and the subscription's id on the invoice."""
 
 EVENTS = (
     "checkout.session.completed",

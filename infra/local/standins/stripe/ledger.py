@@ -277,7 +277,7 @@ class Ledger:
         return session
 
     def pay(self, session: Json, card: str, email: str | None) -> Json:
-        """Complete an open session with a card, which pays at least the first time."""
+        """Complete an open session with a card; the first payment always succeeds."""
         subscription = self._complete(session, card, email, "active")
         invoice = self._bill(subscription, "subscription_create")
         session.update(payment_status="paid", invoice=invoice["id"])
@@ -415,7 +415,7 @@ class Ledger:
         return subscription
 
     def cancel_at_period_end(self, subscription: Json) -> Json:
-        """Schedule the subscription's end for the end of its period, with both API fields."""
+        """Schedule the subscription's end for its period's end; set `cancel_at_period_end`."""
         self.require_ongoing(subscription)
         return self._change(
             subscription,

@@ -87,7 +87,7 @@ def portal(
     invoices: Sequence[Json],
     result: Result,
 ) -> str:
-    """Return the billing portal with subscriptions, their cards' last digits, and invoices."""
+    """Return the billing portal; each subscription comes with the last digits of its card."""
     plans = "".join(_subscription(*one) for one in subscriptions)
     rows = "".join(
         f"<tr><td>{_day(invoice['created'])}<td>{escape(invoice['status'])}"

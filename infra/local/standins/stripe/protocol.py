@@ -67,7 +67,7 @@ def _to_lists(value: Any) -> Any:
 
 
 class Params:
-    """A call's parameters: a parameter is validated when it is read, and rejected if it is not."""
+    """A call's parameters: reading one validates it; `reject_unknown` rejects those never read."""
 
     def __init__(self, tree: Json) -> None:
         self._tree = dict(tree)
