@@ -117,7 +117,7 @@ def _answer(dice: random.Random) -> float:
     return dice.lognormvariate(math.log(ANSWER) - SPREAD**2 / 2, SPREAD)
 
 
-def simulate(rate: float, workers: int, seconds: float = 120, seed: int = 1) -> Waits:
+def simulate(rate: float, workers: int, seconds: float = 120) -> Waits:
     """Return the waits in a queue where this many prompts per second arrive, at random moments.
 
     A free worker takes the waiting prompts, ten at most, answers them in parallel, and is free
@@ -127,7 +127,7 @@ def simulate(rate: float, workers: int, seconds: float = 120, seed: int = 1) -> 
     """
     parts = max(1, int(rate // 50))
     rate, workers = rate / parts, workers // parts
-    dice = random.Random(seed)
+    dice = random.Random(1)
     arrivals: list[float] = []
     at = 0.0
     while (at := at + dice.expovariate(rate)) < seconds:

@@ -26,10 +26,9 @@ LEAST = 1e-9
 class Quota:
     """The CPU time that a process may still use. Times are in seconds, of any clock."""
 
-    def __init__(self, share: float, now: float, used: float, period: float = PERIOD) -> None:
+    def __init__(self, share: float, now: float, used: float) -> None:
         """Begin a period; `used` is the CPU time that the process has used before."""
-        self._quota = share * period
-        self._period = period
+        self._quota = share * PERIOD
         self._began = now
         self._used = used
         self._left = self._quota
@@ -46,10 +45,10 @@ class Quota:
         """
         self._left -= used - self._used
         self._used = used
-        periods = int((now - self._began + LEAST) / self._period)
-        self._began += periods * self._period
+        periods = int((now - self._began + LEAST) / PERIOD)
+        self._began += periods * PERIOD
         self._left = min(self._quota, self._left + periods * self._quota)
-        ends = self._began + self._period - now
+        ends = self._began + PERIOD - now
         return not self.is_used_up, ends if self.is_used_up else min(self._left, ends)
 
 

@@ -157,9 +157,9 @@ class Console:
             line for line in self.browser.complaints() if not any(part in line for part in expected)
         ]
 
-    def show(self, width: int, scheme: str, height: int = 800) -> None:
+    def show(self, width: int, scheme: str) -> None:
         """Set the size of the screen and the colour scheme."""
-        self.browser.resize(width, height)
+        self.browser.resize(width, 800)
         self.browser.prefer(scheme)
 
     def _focus(self, control: WebElement) -> None:

@@ -97,6 +97,10 @@ class Batch:
     failed: Sequence[str]
 
 
+POLLS = 20
+"""The most batches that `Poller.drain` receives."""
+
+
 class Poller:
     """Lambda's poller of queues, which deletes messages that are not reported as failed."""
 
@@ -109,8 +113,8 @@ class Poller:
         self._in_flight: dict[str, tuple[str, str]] = {}
         """The queue and the receipt handle of each received message by its id."""
 
-    def poll(self, *, wait: int = 0, seconds: float | None = None) -> Batch:
-        """Receive one batch within `wait` seconds, and invoke the function with it.
+    def poll(self, *, seconds: float | None = None) -> Batch:
+        """Receive one batch, and invoke the function with it.
 
         The batch comes from the first queue that has a message.
         """
@@ -118,7 +122,7 @@ class Poller:
             received = self._sqs.receive_message(
                 QueueUrl=url,
                 MaxNumberOfMessages=self._size,
-                WaitTimeSeconds=wait,
+                WaitTimeSeconds=0,
                 AttributeNames=["All"],
                 MessageAttributeNames=["All"],
             )
@@ -161,9 +165,9 @@ class Poller:
                 )
         self._in_flight.clear()
 
-    def drain(self, *, polls: int = 20) -> None:
+    def drain(self) -> None:
         """Poll until no message is visible."""
-        for _ in range(polls):
+        for _ in range(POLLS):
             if not self.poll().bodies:
                 return
-        raise AssertionError(f"{self._function} still has messages after {polls} polls")
+        raise AssertionError(f"{self._function} still has messages after {POLLS} polls")

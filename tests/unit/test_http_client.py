@@ -206,14 +206,14 @@ def test_a_silent_server_raises_timed_out() -> None:
         )
 
 
-def drip(answer: bytes, every: float = 0.1) -> Talk:
+def drip(answer: bytes) -> Talk:
     """Answer byte by byte, with pauses shorter than the socket's time-out."""
 
     def talk(connection: socket.socket, _: int) -> None:
         request(connection)
         for at in range(len(answer)):
             connection.sendall(answer[at : at + 1])
-            time.sleep(every)
+            time.sleep(0.1)
 
     return talk
 

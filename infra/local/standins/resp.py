@@ -7,7 +7,6 @@ The stand-in for Upstash must pass on the server's own replies.
 import asyncio
 from collections.abc import Sequence
 
-type Word = str | bytes
 type Reply = bytes | int | RespError | list[Reply] | None
 
 
@@ -22,7 +21,7 @@ class Pool:
         self._address = host, port
         self._idle: list[_Connection] = []
 
-    async def run(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+    async def run(self, commands: Sequence[Sequence[str]]) -> list[Reply]:
         """Send the commands together on one connection; return a reply or RespError for each.
 
         Raises OSError or EOFError if the server is not reachable.
@@ -61,7 +60,7 @@ class _Connection:
     def close(self) -> None:
         self._writer.close()
 
-    async def run(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+    async def run(self, commands: Sequence[Sequence[str]]) -> list[Reply]:
         self._writer.write(b"".join(_pack(command) for command in commands))
         await self._writer.drain()
         return [await self._reply() for _ in commands]
@@ -84,6 +83,6 @@ class _Connection:
         raise ConnectionError(f"The server does not speak RESP2: {line!r}")
 
 
-def _pack(command: Sequence[Word]) -> bytes:
-    words = [word.encode() if isinstance(word, str) else word for word in command]
+def _pack(command: Sequence[str]) -> bytes:
+    words = [word.encode() for word in command]
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)

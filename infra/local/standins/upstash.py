@@ -1,13 +1,12 @@
 """A stand-in for Upstash Redis: its REST protocol in front of a real Valkey.
 
     POST /              ["SET", "k", "v"]               one command
-    GET or POST /SET/k/v, PUT /SET/k with a body        the same, arguments in the path
     POST /pipeline      [["INCR", "k"], ["GET", "k"]]   several, each with a result or an error
     POST /multi-exec    [["INCR", "k"], ["GET", "k"]]   several in one transaction
 
 Results and statuses are Upstash's: 200 {"result": …}, 400 {"error": …} for a command that failed,
-401 for a wrong token (`Authorization: Bearer` or `?_token=`), 405 for another method. With
-`Upstash-Encoding: base64` every string but "OK" is in base64.
+401 for a wrong token. With `Upstash-Encoding: base64` every string but "OK" is in base64. Commands
+in the path of a URL, which Upstash also accepts, are left out: upstash-redis sends none.
 
 Faults (see faults.py; `match` is compared with the command's words, joined by spaces):
 
@@ -27,12 +26,11 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
 
 from aiohttp import web
 
 from infra.local.standins.faults import Fault, Faults, Journal, Rule, admin_routes
-from infra.local.standins.resp import Pool, Reply, RespError, Word
+from infra.local.standins.resp import Pool, Reply, RespError
 
 FAULTS: Mapping[str, Mapping[str, Rule]] = {
     "drop": {},
@@ -46,7 +44,7 @@ FAULTS: Mapping[str, Mapping[str, Rule]] = {
 WRONG_TOKEN = "WRONGPASS invalid or missing auth token"  # noqa: S105 (what Upstash answers)
 MAX_BODY = 10 * 1024 * 1024
 
-Command = list[Word]
+Command = list[str]
 
 
 def create_app(host: str, port: int, token: str) -> web.Application:
@@ -57,7 +55,7 @@ def create_app(host: str, port: int, token: str) -> web.Application:
     app.add_routes(admin_routes(faults, journal))
     app.router.add_post("/pipeline", stand_in.pipeline)
     app.router.add_post("/multi-exec", stand_in.transaction)
-    app.router.add_route("*", "/{path:.*}", stand_in.command)
+    app.router.add_post("/", stand_in.command)
     app.on_cleanup.append(stand_in.close)
     return app
 
@@ -82,12 +80,11 @@ class _Upstash:
         self._pool.close()
 
     async def command(self, request: web.Request) -> web.StreamResponse:
-        """Run the command in the request's body or path."""
+        """Run the command in the request's body."""
+        broken = "ERR failed to parse command"
         try:
-            if request.method not in ("GET", "HEAD", "POST", "PUT"):
-                raise _Refused(405, "ERR method not allowed")
             self._check_token(request)
-            command = await _command_of(request)
+            command = _parse_command(_json(await request.read(), broken), broken)
         except _Refused as refused:
             return refused.response
         return await self._answer(request, [command], single=True)
@@ -110,9 +107,7 @@ class _Upstash:
 
     def _check_token(self, request: web.Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            token = request.query.get("_token", "")
-        if token != self._token:
+        if scheme.lower() != "bearer" or token != self._token:
             raise _Refused(401, WRONG_TOKEN)
 
     async def _answer(
@@ -123,7 +118,7 @@ class _Upstash:
         single: bool = False,
         atomic: bool = False,
     ) -> web.StreamResponse:
-        text = "\n".join(" ".join(_word(part) for part in command) for command in commands)
+        text = "\n".join(" ".join(command) for command in commands)
         self._journal.note({"time": time.time(), "path": request.path, "commands": text})
         fault = self._faults.take(text)
         if fault and fault.kind == "slow":
@@ -160,21 +155,6 @@ class _Upstash:
         raise next(reply for reply in replies if isinstance(reply, RespError))
 
 
-async def _command_of(request: web.Request) -> Command:
-    """Return the command in a JSON array, or in the path, the body and the query."""
-    words: Command = [unquote(part) for part in request.rel_url.raw_path.split("/") if part]
-    body = await request.read()
-    if not words:
-        broken = "ERR failed to parse command"
-        return _parse_command(_json(body, broken), broken)
-    if body:
-        words.append(body)
-    for name, value in request.rel_url.query.items():
-        if name != "_token":
-            words += [name, value] if value else [name]
-    return words
-
-
 def _commands(body: bytes, kind: str) -> list[Command]:
     broken = f"ERR failed to parse {kind} request"
     listed = _json(body, broken)
@@ -196,10 +176,6 @@ def _parse_command(command: Any, broken: str) -> Command:
     if not all(isinstance(word, str | int | float) for word in command):
         raise _Refused(400, broken)
     return [word if isinstance(word, str) else json.dumps(word) for word in command]
-
-
-def _word(word: str | bytes) -> str:
-    return word.decode(errors="replace") if isinstance(word, bytes) else word
 
 
 def _result(reply: Reply, *, encoded: bool) -> dict[str, Any]:

@@ -36,8 +36,8 @@ def is_running(pid: int) -> bool:
     return not status.stdout.startswith("Z") and bool(status.stdout)
 
 
-def all_end(pids: list[int], within: float = 5.0) -> bool:
-    deadline = time.monotonic() + within
+def all_end(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 10
     while any(is_running(pid) for pid in pids):
         if time.monotonic() > deadline:
             return False

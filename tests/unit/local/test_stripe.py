@@ -48,8 +48,8 @@ def client(standin: Stripe) -> stripe.StripeClient:
     return sdk(standin)
 
 
-def new_customer(client: stripe.StripeClient, email: str = "ann@example.com") -> stripe.Customer:
-    return client.v1.customers.create({"email": email, "metadata": {"user_id": "u_1"}})
+def new_customer(client: stripe.StripeClient) -> stripe.Customer:
+    return client.v1.customers.create({"email": "ann@example.com", "metadata": {"user_id": "u_1"}})
 
 
 def new_session(client: stripe.StripeClient, customer: str, **more: Any) -> stripe.checkout.Session:

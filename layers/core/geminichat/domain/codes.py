@@ -137,14 +137,13 @@ def generate(
     caller: str,
     now: datetime,
     below: Callable[[int], int] = secrets.randbelow,
-    new_id: Callable[[str], str] = ids.new,
 ) -> NewCode:
     """Return a new random code."""
     return NewCode(
         identity=identity,
         purpose=purpose,
         code=f"{below(10**DIGITS):0{DIGITS}}",
-        challenge=new_id("c"),
+        challenge=ids.new("c"),
         sender=caller,
         now=now,
     )

@@ -122,9 +122,7 @@ class Pause(Limit, frozen=True, kw_only=True):
         return self.kept
 
 
-def window(
-    purpose: str, who: str, quota: int, span: timedelta, now: datetime, policy: str = ""
-) -> Window:
+def window(purpose: str, who: str, quota: int, span: timedelta, now: datetime) -> Window:
     """Return a limit per hour or day for one caller, identity or stage."""
     length = int(span.total_seconds())
     number = int(now.timestamp()) // length
@@ -134,7 +132,6 @@ def window(
         quota=quota,
         ends_at=(number + 1) * length,
         span=length,
-        policy=policy,
     )
 
 
