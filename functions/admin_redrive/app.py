@@ -28,7 +28,7 @@ from geminichat.tables.table import transact_if
 LONGEST = 800.0
 """Seconds after which no further prompt is handled, before the function times out."""
 SHOWN = 1_000
-"""The most prompts that the outcome lists; its counts include all prompts."""
+"""The maximum number of prompts that the outcome lists; its counts include all prompts."""
 
 DONE = {
     "queued": "queued again",

@@ -41,7 +41,7 @@ def handler(request: Request) -> Response:
 
 
 def join(modules: Mapping[str, str]) -> str:
-    """Return one ES module made of several; each comes after the modules that it imports.
+    """Return one ES module made of several; a module comes after those that it imports.
 
     They share one scope: a name that two modules define is a syntax error in the browser.
     """

@@ -27,7 +27,7 @@ from geminichat.runtime import log
 from geminichat.tables.messages.leases import LeaseLost
 
 BACKGROUND = 100
-"""The most threads that show replies: a keeper and eight posters for each of ten prompts."""
+"""Threads that show replies: at most a keeper and eight posters for each of ten prompts."""
 
 type Record = dict[str, Any]
 

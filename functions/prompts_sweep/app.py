@@ -1,4 +1,4 @@
-"""Schedule rate(1 minute): recover prompts whose queue message was lost, and purge deleted rooms.
+"""Schedule rate(1 minute): recover prompts with a lost queue message, and purge deleted rooms.
 
 Prompts that were never queued are queued. Prompts that used up their retries, or are in the
 dead-letter queue, are failed and refunded. A prompt that its user stopped before its worker died is

@@ -15,7 +15,7 @@ from geminichat.runtime import log
 MARGIN = 15.0
 """Seconds at the end of the invocation in which no further user is synced."""
 SHOWN = 1_000
-"""The most changes that the result lists; the log has all of them."""
+"""The maximum number of changes that the result lists; the log has all of them."""
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Schedule rate(5 minutes): delete the users whose deletion is due.
+"""Schedule rate(5 minutes): delete the users who are due for deletion.
 
 These users asked for the deletion, or are unproven and have expired or were replaced. Each step may
 be repeated, and the purge's own item is deleted last, so the next run continues after a crash.
@@ -24,7 +24,7 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
 
 
 def purge_due(now: datetime, until: float) -> dict[str, int]:
-    """Purge the users whose deletion is due; begin no purge after `until` (monotonic clock)."""
+    """Purge the users who are due; begin no purge after `until` (monotonic clock)."""
     counts = {"purged": 0, "failed": 0}
     for purge in purges.list_due(now):
         if time.monotonic() > until:

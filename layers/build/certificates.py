@@ -1,7 +1,7 @@
 """Make a folder of trusted certificates in which OpenSSL finds each one by its subject's hash.
 
 OpenSSL then reads only the certificate at the end of a server's chain, instead of a whole bundle.
-The folder is the one that `openssl rehash` would make: see openssl-rehash(1).
+The folder is the same as that of `openssl rehash`: see openssl-rehash(1).
 """
 
 import hashlib

@@ -8,7 +8,7 @@ GeminiError           an attempt without a reply
 ├── Declined          the prompt's fault: it is blocked or too long
 └── Refused           for the operator to fix: key, billing, location, spent daily quota
     ├── KeyRefused    Google rejects the key; try again after a pause
-    └── Retired       the model is not served any more
+    └── Retired       the model is no longer served
 """
 
 import math
@@ -32,13 +32,13 @@ CONNECT = 5.0
 """Seconds to connect to Gemini."""
 
 MAX_EVENT = 8 * 1024 * 1024
-"""Bytes of one event, or of an answer that is not streamed."""
+"""The maximum number of bytes of an event, or of an answer that is not streamed."""
 
 OUTAGES = {429, 502, 503}
 """HTTP statuses of a service that is down or overloaded, which no prompt can cause."""
 
 MOST_TOKENS = 10_000_000
-"""The most tokens that an answer may report: no model reads or writes more.
+"""The maximum number of tokens that an answer may report: no model reads or writes more.
 
 A wrong figure must not use up the stage's daily cap.
 """
@@ -68,7 +68,7 @@ class GeminiError(Exception):
     def __init__(
         self, reason: str, failure: Failure | None = None, after: float | None = None
     ) -> None:
-        """Store the reason for the log, and a failure that replaces the one of the class."""
+        """Store the reason for the log; `failure` replaces the failure of the class."""
         super().__init__(reason)
         self.after = after
         self.tokens: TokenUsage | None = None
@@ -91,7 +91,7 @@ class Silent(GeminiError):
 
 
 class TooSlow(GeminiError):
-    """Gemini did not complete its reply before the deadline; another attempt would not, either."""
+    """Gemini did not complete its reply before the deadline; another attempt would take as long."""
 
     failure = messages.REPLY_TOO_SLOW
     max_attempts = 1

@@ -15,7 +15,7 @@ from geminichat.upstash import change_notices
 
 
 def create(caller: Claims, new: NewRoom, now: datetime) -> Room:
-    """Store a new room, counted in the same transaction.
+    """Store a new room and count it in one transaction.
 
     Raises TooManyRooms, and Unauthorized if the session has ended.
     """

@@ -19,9 +19,9 @@ def request(
 ) -> datetime:
     """End payments and sessions, delete the export, schedule the purge, and return its time.
 
-    `claims` are those of the user's session, or None for an operator. An account without a proven
-    identity is removed at once. Raises Unauthorized if the session has ended in the meantime,
-    InvalidCode if the code that confirms the deletion was used, Contended, and
+    `claims` are the claims of the user's session, or None for an operator. An account without a
+    proven identity is removed at once. Raises Unauthorized if the session has ended in the
+    meantime, InvalidCode if the code that confirms the deletion was used, Contended, and
     PaymentProviderFailed.
     """
     end_billing(user.user_id)

@@ -78,8 +78,8 @@ def fail(
 ) -> None:
     """Mark the prompt as failed and settle it in one transaction.
 
-    The prompt is refunded unless its user could have caused the failure. `tokens` are those of the
-    last attempt. Raises LeaseLost.
+    The prompt is refunded unless its user could have caused the failure. `tokens` are the tokens of
+    the last attempt. Raises LeaseLost.
     """
     refunded = prompt.counted_on is not None and failure.code in REFUNDED
     failed = leases.mark_failed(prompt, failure, now, refunded=refunded)
@@ -91,7 +91,7 @@ def release(prompt: LeasedPrompt, tokens: TokenUsage, thinking: "Thinking | None
     """Release the prompt for a later attempt.
 
     Returns False if the caps do not allow another attempt, the prompt is to be stopped or the lease
-    was lost. `tokens` are those of the attempt that failed. Their cost is reserved in addition,
+    was lost. `tokens` are the tokens of the failed attempt. Their cost is reserved in addition,
     since the next attempt may cost as much again. `thinking` replaces the prompt's thinking level.
     """
     if tokens == NO_TOKENS:

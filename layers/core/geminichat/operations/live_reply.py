@@ -1,4 +1,4 @@
-"""Show a reply to its readers while Gemini writes it, and stop it at its user's request.
+"""Show a reply to its readers while Gemini writes it, and stop it at the user's request.
 
 Three kinds of threads share one attempt. The worker's thread reads the text from Gemini. The
 keeper prolongs the lease; each second it stores new text as a piece and reads who is watching. Each

@@ -75,8 +75,8 @@ def admit(identity: Identity, device_token: str | None, source: str, now: dateti
 def reject(attempt: Attempt) -> InvalidCredentials:
     """Count a wrong password, and return the error for it.
 
-    Raises TooManyRequests if parallel wrong passwords have reached a limit. So does
-    `begin_session`: the answer to a guess beyond the limits does not depend on the password.
+    Raises TooManyRequests if parallel wrong passwords have reached a limit. `begin_session` raises
+    the same error, so the answer to a guess beyond the limits does not depend on the password.
     """
     metrics.emit(LoginsFailed=1)
     return _count(attempt, InvalidCredentials.detail)

@@ -26,7 +26,7 @@ class Codes(Table):
 
 
 class UsedCode(Table):
-    """A used code; its key is `used:` with its challenge, which no identity has as its key."""
+    """A used code; its key is `used:` with its challenge, and differs from every identity's key."""
 
     class Meta:
         setting = "CODES_TABLE"

@@ -24,7 +24,7 @@ from geminichat.tables.table import Key, Table, batch_get, update_if
 from geminichat.tables.users import User
 
 MOST_CONNECTIONS = 8
-"""The most connections per user; a further one closes the oldest."""
+"""The maximum number of connections per user; a further one closes the oldest."""
 RENEWED_FOR = timedelta(minutes=15)
 """The time for which a connection counts after it was opened or renewed."""
 POLL_COUNTS = timedelta(seconds=20)

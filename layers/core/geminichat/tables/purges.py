@@ -66,7 +66,7 @@ def schedule_soon(user_id: str, now: datetime) -> Write:
 
 
 def cancel(user_id: str) -> Write:
-    """Return the write "purge", which cancels a purge; its condition fails if that has begun."""
+    """Return the write "purge", which cancels a purge. Its condition fails if the purge began."""
     kept = Purge.user_id.does_not_exist() | (Purge.started == False)  # noqa: E712
     return delete("purge", Purge(user_id), kept)
 

@@ -14,7 +14,7 @@ KEPT = timedelta(days=30)
 
 
 class HandledEvent(Table):
-    """An event whose change is stored in the subscriptions table."""
+    """An event that was handled: its change is stored in the subscriptions table."""
 
     class Meta:
         setting = "STRIPE_EVENTS_TABLE"

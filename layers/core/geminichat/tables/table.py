@@ -35,7 +35,7 @@ THROTTLED = {"ThrottlingError", "ProvisionedThroughputExceeded"}
 """Cancellation reasons of a transaction that may succeed when it is retried."""
 
 BATCH = 25
-"""The most writes in one BatchWriteItem."""
+"""The maximum number of writes in one BatchWriteItem."""
 
 _client = aws_client.Client(
     "dynamodb", connect=CONNECT_TIMEOUT, read=READ_TIMEOUT, attempts=ATTEMPTS

@@ -135,7 +135,7 @@ def release_charged(
 ) -> Write:
     """Return the write "prompt", which queues a leased prompt for a later attempt.
 
-    `tokens` are those of the attempt that failed, which are settled when the prompt ends.
+    `tokens` are the tokens of the failed attempt; they are settled when the prompt ends.
     """
     actions = [
         *_release(thinking),

@@ -136,7 +136,7 @@ def read_sent_at(prompt: StoredMessage) -> datetime:
 
 
 def encode_reservation(reservation: Reservation) -> str:
-    """Return the value of a prompt's attribute `reservation`."""
+    """Return a reservation as the value of a prompt's attribute `reservation`."""
     return msgspec.json.encode(reservation).decode()
 
 
