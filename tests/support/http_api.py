@@ -20,7 +20,7 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The parsed body."""
+        """The parsed JSON body."""
         return json_.loads(self.text)
 
     @property

@@ -308,7 +308,7 @@ class Person:
         Subscription(self.id, pro_until=times.text(datetime.now(UTC) + lasting)).save()
 
     def checkout(self) -> Reply:
-        """Request a Stripe page for a payment."""
+        """Request a Checkout page at Stripe."""
         return self.post("/subscribe/pro")
 
     def pay(self, action: str = "pay") -> str:

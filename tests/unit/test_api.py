@@ -117,7 +117,7 @@ def test_a_body_of_exactly_256_kib_is_read_and_one_byte_more_is_a_413() -> None:
     assert answer(event('{"content": "a"}' + " " * (padding + 1)))[0] == 413
 
 
-def test_head_answers_as_get_does_without_the_body() -> None:
+def test_a_head_request_is_answered_like_get_but_without_a_body() -> None:
     @endpoint(public=True)
     def shown(_: Request) -> Response:
         return Response(200, body="text", headers={"etag": '"1"'})
@@ -233,7 +233,7 @@ def test_an_outdated_or_malformed_etag_is_answered_with_200(known: str) -> None:
 @pytest.mark.parametrize(
     "limit", ["0", "101", "-1", "1.5", "null", "abc", "१", "1e2", "+5", "1" * 400]
 )
-def test_a_limit_that_is_not_1_to_100_is_a_400(limit: str) -> None:
+def test_a_page_limit_that_is_not_1_to_100_is_a_400(limit: str) -> None:
     @endpoint(public=True)
     def send_page(request: Request) -> Response[int]:
         return ok(request.limit(), "Paged.")

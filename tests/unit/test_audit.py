@@ -29,7 +29,7 @@ def test_a_known_vulnerability_is_a_finding_even_if_other_packages_are_unknown()
     assert audit.read_pip_audit_report(pip_audit(SOUND, HURT, UNKNOWN)) == found
 
 
-def test_packages_without_known_vulnerabilities_pass() -> None:
+def test_packages_without_known_vulnerabilities_pass_the_audit() -> None:
     assert audit.read_pip_audit_report(pip_audit(SOUND)) == Outcome()
 
 
@@ -47,13 +47,13 @@ def test_without_a_network_the_check_is_skipped_with_a_reason() -> None:
     assert "PyPI is not reachable" in outcome.skipped
 
 
-def test_a_tool_that_fails_is_a_finding() -> None:
+def test_an_audit_tool_that_fails_is_a_finding() -> None:
     broken = audit.read_pip_audit_report("", "error: no such option: --x\n")
     assert broken == Outcome(["pip-audit failed: error: no such option: --x"])
     assert audit.read_checkov_report("", "KeyError") == Outcome(["Checkov failed: KeyError"])
 
 
-def test_a_finding_in_a_workflow_has_its_line() -> None:
+def test_a_finding_in_a_workflow_names_its_line() -> None:
     def place(kind: str, row: int) -> dict[str, Any]:
         return {
             "symbolic": {"key": {"Local": {"verbatim_path": "a.yml"}}, "kind": kind},
@@ -105,7 +105,7 @@ def test_a_failed_check_or_an_unreadable_template_is_a_finding(
         ("a", "MPL-2.0 AND MIT", False),
     ],
 )
-def test_a_licence_is_allowed_if_all_its_parts_are_allowed(
+def test_a_licence_is_allowed_if_allowed_licences_satisfy_it(
     package: str, licence: str, allowed: bool
 ) -> None:
     assert audit.is_allowed(package, licence) == allowed

@@ -228,7 +228,7 @@ def test_the_trace_header_is_sent_unsigned(monkeypatch: pytest.MonkeyPatch) -> N
         ("sqs", {"AWS_ENDPOINT_URL": ""}, "https://sqs.us-east-1.amazonaws.com"),
     ],
 )
-def test_a_services_endpoint_follows_the_environment(
+def test_a_services_endpoint_comes_from_the_environment(
     service: str, settings: dict[str, str], url: str, environment: pytest.MonkeyPatch
 ) -> None:
     for name, value in settings.items():
@@ -239,7 +239,7 @@ def test_a_services_endpoint_follows_the_environment(
 # ── Answers ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_call_names_its_operation_and_returns_the_decoded_answer(
+def test_a_call_to_aws_names_its_operation_and_returns_the_decoded_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     service, client = serve(monkeypatch, answer(200, {"Item": {"a": {"S": "é"}}}))

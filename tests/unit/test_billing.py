@@ -48,7 +48,7 @@ def test_an_overdue_payment_grants_pro_for_the_grace_period() -> None:
 
 
 @pytest.mark.parametrize("status", ["unpaid", "paused", "incomplete", *ENDED, "new_one"])
-def test_no_other_status_grants_pro(status: str) -> None:
+def test_only_the_statuses_active_trialing_and_past_due_grant_pro(status: str) -> None:
     assert compute_pro_until(subscription(status), GRACE) is None
 
 
@@ -56,7 +56,7 @@ def test_without_subscriptions_the_status_is_none() -> None:
     assert combine([], GRACE) == SubscriptionState()
 
 
-def test_an_ended_subscription_does_not_hide_an_active_one() -> None:
+def test_an_ended_subscription_does_not_hide_an_active_subscription() -> None:
     old = subscription("canceled", id="sub_old", created=END)
     both = combine([old, subscription()], GRACE)
     assert (both.subscription_id, both.status) == ("sub_1", "active")
@@ -83,7 +83,9 @@ subscriptions = st.lists(
 
 
 @given(subscriptions)
-def test_the_subscription_that_grants_pro_longest_decides(found: list[StripeSubscription]) -> None:
+def test_the_subscription_that_grants_pro_longest_decides_the_plan(
+    found: list[StripeSubscription],
+) -> None:
     best = max((until for one in found if (until := compute_pro_until(one, GRACE))), default=None)
     assert combine(found, GRACE).pro_until == best
 
@@ -97,7 +99,7 @@ def test_the_order_of_subscriptions_at_stripe_does_not_change_the_plan(
 
 
 @given(subscriptions)
-def test_an_ongoing_subscription_is_never_hidden_by_an_ended_one(
+def test_an_ongoing_subscription_is_never_hidden_by_an_ended_subscription(
     found: list[StripeSubscription],
 ) -> None:
     if any(one.status in ONGOING for one in found):
@@ -146,7 +148,7 @@ def test_periods_are_parsed_from_subscription_items_and_from_the_older_format() 
     assert parse_subscription(NEW).period_end == datetime.fromtimestamp(1_762_592_000, UTC)
 
 
-def test_the_subscription_item_with_the_longest_period_decides() -> None:
+def test_the_subscription_item_with_the_longest_period_decides_the_period() -> None:
     items = [*NEW["items"]["data"], {"current_period_start": 1, "current_period_end": 2}]  # type: ignore[index]
     assert parse_subscription({**NEW, "items": {"data": items}}) == parse_subscription(NEW)
 

@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_the_folder_holds_every_certificate_of_the_bundle_once(folder: Path) -> None:
+def test_the_hashed_folder_holds_every_certificate_of_the_bundle_once(folder: Path) -> None:
     given = CERTIFICATE.findall(BUNDLE.read_text())
     assert sorted(path.read_text() for path in folder.iterdir()) == sorted(given)
 

@@ -67,7 +67,7 @@ def test_the_check_fails_if_googles_list_cannot_be_read(
     assert "API key not valid" in capsys.readouterr().err
 
 
-def test_without_a_key_only_the_dates_are_checked(
+def test_without_a_gemini_key_only_the_dates_of_models_are_checked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert check_models.main([]) == 0
@@ -90,7 +90,7 @@ def test_a_patch_that_makes_the_catalogue_invalid_stops_a_deployment(patch: str)
 
 
 @pytest.mark.usefixtures("google")
-def test_make_up_shows_the_models_and_warns_of_those_that_a_real_key_may_not_use(
+def test_make_up_shows_the_models_and_warns_of_models_that_a_real_key_may_not_use(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with run_app(lambda: gemini.create_app(KEY, models=WITHOUT_37)) as url:

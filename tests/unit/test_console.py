@@ -35,12 +35,12 @@ def test_vendored_files_have_the_recorded_hashes() -> None:
     assert {name: digest for digest, name in hashes} == found
 
 
-def test_the_page_names_assets_that_exist() -> None:
+def test_the_console_page_names_assets_that_exist() -> None:
     named = set(re.findall(r'["/]console/([\w.-]+)"', page.page()))
     assert named == assets.files().keys() - {f"{name}.js" for name in assets.modules()}
 
 
-def test_the_policy_allows_one_inline_script_by_its_hash_and_nothing_unsafe() -> None:
+def test_the_content_security_policy_allows_one_inline_script_by_hash_and_nothing_unsafe() -> None:
     policy = page.policy(sockets="")
     [script] = re.findall(r"<script[^>]*>([^<]+)</script>", page.page())
     json.loads(script)

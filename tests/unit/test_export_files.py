@@ -76,7 +76,7 @@ def test_an_error_of_s3_within_a_200_answer_is_raised(bucket: Bucket) -> None:
     assert bucket.calls[-1][0] == "AbortMultipartUpload"
 
 
-def test_the_bucket_is_private_and_encrypted_and_deletes_everything_after_a_day() -> None:
+def test_the_bucket_of_exports_is_private_and_encrypted_and_deletes_all_after_a_day() -> None:
     bucket = BUCKETS["ExportsBucket"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
@@ -88,7 +88,7 @@ def test_the_bucket_is_private_and_encrypted_and_deletes_everything_after_a_day(
     assert "LoggingConfiguration" not in bucket, "a log would contain the addresses"
 
 
-def test_the_bucket_refuses_requests_without_tls() -> None:
+def test_the_bucket_of_exports_refuses_requests_without_tls() -> None:
     [policy] = of_type("AWS::S3::BucketPolicy").values()
     [statement] = policy["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")

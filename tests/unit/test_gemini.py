@@ -149,7 +149,7 @@ def test_tokens_are_counted_as_billed_in_1000_random_exchanges_with_thoughts(
 
 
 @pytest.mark.usefixtures("key")
-def test_a_stopped_generation_keeps_the_text_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_reply_keeps_the_text_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     with run_app(lambda: gemini.create_app("key")) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         events = [_event({"text": f"{number} "}) for number in range(50)]
@@ -168,7 +168,7 @@ def test_a_stopped_generation_keeps_the_text_so_far(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("key")
-def test_a_generation_is_stopped_before_its_first_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reply_is_stopped_before_its_first_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     with run_app(lambda: gemini.create_app("key")) as url, ThreadPoolExecutor() as pool:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         StandIn(url).fault("stall", seconds=5)

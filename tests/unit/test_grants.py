@@ -12,7 +12,7 @@ from tests.support.template import FUNCTIONS
 TABLE = str(VALUES.refs["ChatroomsTable"])
 
 
-def test_a_grant_that_no_test_uses_is_named() -> None:
+def test_a_grant_that_no_test_uses_is_reported() -> None:
     uses = {Use(function, "", "") for function in FUNCTIONS} | grants.list_grants()
     assert grants.list_unused(uses - grants.list_polling()) == [], "Lambda itself polls queues"
     assert grants.list_unused(uses - {Use("ChatroomGet", "dynamodb:Query", "MessagesTable")}) == [
@@ -20,7 +20,7 @@ def test_a_grant_that_no_test_uses_is_named() -> None:
     ]
 
 
-def test_a_function_that_no_test_invokes_is_named() -> None:
+def test_a_function_that_no_test_invokes_is_reported() -> None:
     uses = {use for use in grants.list_grants() if use.function != "DocsPage"}
     uses |= {Use(function, "", "") for function in FUNCTIONS if function != "DocsPage"}
     assert grants.list_unused(uses) == ["DocsPage: no integration test invokes it"]
@@ -56,7 +56,7 @@ def test_a_function_that_no_test_invokes_is_named() -> None:
         ("execute-api.DeleteConnection", {}, (grants.CONNECTIONS, "DELETE")),
     ],
 )
-def test_a_call_is_read_as_the_permission_that_it_requires(
+def test_an_aws_call_is_read_as_the_permission_that_it_requires(
     call: str, request_body: dict[str, object], use: tuple[str, str]
 ) -> None:
     url = f"http://s3.example/{VALUES.refs['ExportsBucket']}/u_1/e_1.zip"

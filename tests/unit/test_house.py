@@ -45,7 +45,7 @@ def test_every_folder_is_deployed_once_and_every_function_has_its_folder() -> No
     assert sorted(folder_of(function) for function in FUNCTIONS) == sorted(folders)
 
 
-def test_every_layer_is_built_by_the_one_build_script() -> None:
+def test_every_layer_is_built_by_the_same_build_script() -> None:
     """Each layer has a link to the script, because SAM copies only the layer's own folder."""
     for layer in ("core", "gemini", "stripe"):
         link = ROOT / "layers" / layer / "build.py"
@@ -487,7 +487,7 @@ def test_no_function_imports_another() -> None:
         assert not re.search(r"^\s*(import|from) functions\b", path.read_text(), re.MULTILINE), path
 
 
-def test_no_test_module_is_imported_and_none_imports_from_a_conftest() -> None:
+def test_no_test_module_is_imported_or_imports_from_a_conftest() -> None:
     pattern = re.compile(r"tests\..*\b(test_\w+|conftest)\b|tests\.conftest")
     found = {
         f"{path.relative_to(ROOT)} imports {name}"

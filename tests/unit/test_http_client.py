@@ -108,7 +108,7 @@ def test_an_answer_has_status_headers_and_body() -> None:
     assert b"accept: x" in seen[0]
 
 
-def test_head_and_body_of_a_request_are_sent_in_one_piece() -> None:
+def test_head_and_body_of_a_request_are_sent_together() -> None:
     seen: list[bytes] = []
 
     def talk(connection: socket.socket, _: int) -> None:

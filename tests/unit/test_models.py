@@ -53,7 +53,7 @@ def test_every_plan_may_choose_the_default_and_the_cheapest_model() -> None:
     assert not catalogue.is_open_to("gpt-5", Plan.PRO, TODAY)
 
 
-def test_the_cheapest_model_is_chosen_among_those_not_retired() -> None:
+def test_the_cheapest_model_is_never_a_retired_model() -> None:
     catalogue = Catalogue.read(SHIPPED)
     first = catalogue.cheapest(TODAY)
     retiring = {**catalogue.models, first.id: replace(first, retires=TODAY)}

@@ -186,7 +186,7 @@ def assert_measured(namespace: str, name: str, dimensions: Mapping[str, str]) ->
         assert name in AWS_METRICS[namespace]
 
 
-def test_the_dashboard_shows_every_metric_of_the_namespace_and_only_existing_ones() -> None:
+def test_the_dashboard_shows_every_metric_of_the_namespace_and_only_existing_metrics() -> None:
     shown = list(shown_metrics())
     for namespace, name, dimensions in shown:
         assert_measured(namespace, name, dimensions)
@@ -263,7 +263,7 @@ def test_a_metric_is_one_line_in_the_embedded_metric_format(
         ("FILL(a, 0) - FILL(b, 0)", {"a": 5.0, "b": None}, 5),
     ],
 )
-def test_metric_math_is_computed(
+def test_metric_math_is_evaluated_as_cloudwatch_does(
     expression: str, values: dict[str, float | None], result: float | None
 ) -> None:
     assert evaluate(expression, values) == result

@@ -41,7 +41,7 @@ def test_the_generated_documents_are_up_to_date() -> None:
     assert not stale, "run `make openapi`"
 
 
-def test_every_route_of_the_template_is_documented_and_no_other() -> None:
+def test_every_route_of_the_template_is_documented_and_no_other_route() -> None:
     assert set(OPERATIONS) == {route for function in FUNCTIONS for route in routes_of(function)}
 
 
@@ -165,7 +165,7 @@ def test_an_endpoint_that_answers_503_itself_documents_no_problem_with_that_stat
     assert codes_of("GET", "/health") == {"internal-error"}
 
 
-def test_an_endpoint_documents_its_declared_errors_and_those_of_its_kind() -> None:
+def test_an_endpoint_documents_its_declared_errors_and_the_errors_of_its_kind() -> None:
     assert codes_of("POST", "/chatroom/{id}/message") == {
         "account-suspended",
         "bad-request",
@@ -228,21 +228,21 @@ def parts(value: Any, place: str = "#") -> Iterator[tuple[str, Any]]:
             yield from parts(item, f"{place}/{number}")
 
 
-def test_every_reference_resolves() -> None:
+def test_every_reference_in_the_document_resolves() -> None:
     references = {part["$ref"] for _, part in parts(DOCUMENT) if isinstance(part.get("$ref"), str)}
     assert references
     for reference in references:
         assert resolve({"$ref": reference})
 
 
-def test_every_component_is_used() -> None:
+def test_every_component_of_the_document_is_used() -> None:
     used = {part["$ref"] for _, part in parts(DOCUMENT) if isinstance(part.get("$ref"), str)}
     for kind in ("schemas", "responses", "headers"):
         for name in DOCUMENT["components"][kind]:
             assert f"#/components/{kind}/{name}" in used, name
 
 
-def test_every_schema_is_valid() -> None:
+def test_every_schema_of_the_document_is_valid() -> None:
     for name, schema in DOCUMENT["components"]["schemas"].items():
         assert jsonschema_rs.meta.is_valid(schema), name
 

@@ -57,7 +57,7 @@ def actions_of(*names: str) -> set[str]:
     return {action for name in names for one in GRANTS[name] for action in as_list(one["Action"])}
 
 
-def test_only_the_environment_of_the_stages_own_repository_may_assume_the_role() -> None:
+def test_only_the_environment_of_the_stages_own_repository_may_assume_the_pipelines_role() -> None:
     [trust] = PIPELINE["Pipeline"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert trust["Condition"] == {
@@ -71,13 +71,17 @@ def test_only_the_environment_of_the_stages_own_repository_may_assume_the_role()
 
 
 @every_statement
-def test_a_statement_names_its_actions_without_a_wildcard(statement: Mapping[str, Any]) -> None:
+def test_a_statement_of_the_pipeline_names_its_actions_without_a_wildcard(
+    statement: Mapping[str, Any],
+) -> None:
     assert statement["Effect"] == ("Deny" if statement["Sid"] == "AuditItemsStay" else "Allow")
     assert not [action for action in as_list(statement["Action"]) if "*" in action]
 
 
 @every_statement
-def test_a_statement_covers_only_resources_of_the_stage(statement: Mapping[str, Any]) -> None:
+def test_a_statement_of_the_pipeline_covers_only_resources_of_its_stage(
+    statement: Mapping[str, Any],
+) -> None:
     actions = set(as_list(statement["Action"]))
     for resource in as_list(statement.get("Resource", [])):
         text = json.dumps(resource)
@@ -284,7 +288,7 @@ LONGEST_POLICY = 6144
 
 
 @pytest.mark.parametrize("policy", [*DEPLOYMENT, "Boundary"])
-def test_a_policy_is_short_enough_for_aws(policy: str) -> None:
+def test_a_policy_of_the_pipeline_is_short_enough_for_aws(policy: str) -> None:
     refs = {"AWS::Partition": "aws-us-gov", "AWS::Region": "ap-southeast-1"}
     refs |= {
         "AWS::URLSuffix": "amazonaws.com.cn",

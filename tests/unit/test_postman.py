@@ -45,7 +45,7 @@ def test_public_endpoints_are_requested_without_a_token() -> None:
             assert (one["request"].get("auth") == {"type": "noauth"}) == public, path
 
 
-def test_every_step_checks_its_status_and_sets_only_known_variables() -> None:
+def test_every_step_of_the_journey_checks_its_status_and_sets_only_known_variables() -> None:
     for step in requests(JOURNEY):
         scripts = {event["listen"]: event["script"]["exec"] for event in step["event"]}
         assert any("to.have.status(" in line for line in scripts["test"]), step["name"]
@@ -64,6 +64,6 @@ def test_every_step_checks_its_status_and_sets_only_known_variables() -> None:
     ],
     ids=lambda step: step.says,
 )
-def test_a_step_that_contradicts_the_document_is_rejected(step: Step) -> None:
+def test_a_step_of_the_journey_that_contradicts_the_document_is_rejected(step: Step) -> None:
     with pytest.raises(DocumentError):
         collection(dict(DOCUMENT), [step])

@@ -18,7 +18,7 @@ BY_NAME = {secret.name: secret for secret in SECRETS}
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
-def test_every_stage_sets_only_known_parameters_and_all_required_ones(name: str) -> None:
+def test_every_stage_sets_only_known_parameters_and_all_required_parameters(name: str) -> None:
     stage = stages.read(name)
     required = {n for n, spec in TEMPLATE["Parameters"].items() if "Default" not in spec}
     assert set(stage.parameters) <= set(TEMPLATE["Parameters"])
@@ -115,7 +115,7 @@ def test_a_stripe_key_of_test_mode_is_allowed_outside_prod() -> None:
     put_secrets.check(BY_NAME["stripe-secret-key"], "sk_test_51abcdefghij", stages.read("dev"))
 
 
-def test_the_summary_has_the_next_steps() -> None:
+def test_the_summary_of_a_deployment_has_the_next_steps() -> None:
     said = deploy.summary(stages.read("dev"), {"ApiUrl": "https://x.example"})
     assert "https://x.example/webhook/stripe" in said
     assert re.search(r"health\?deep=1", said)

@@ -50,7 +50,7 @@ def check_rejected(body: bytes | None, header: str, **more: Any) -> str:
     return error.value.code
 
 
-def test_a_signed_event_is_parsed() -> None:
+def test_a_signed_stripe_event_is_parsed() -> None:
     event = parse(body_of(), sign(body_of()))
     assert event is not None
     assert (event.id, event.customer_id) == ("evt_1", "cus_1")
@@ -123,7 +123,7 @@ def test_a_random_text_as_the_signature_header_is_rejected(header: str) -> None:
 
 
 @given(st.data())
-def test_a_changed_body_is_rejected(data: st.DataObject) -> None:
+def test_a_changed_webhook_body_is_rejected(data: st.DataObject) -> None:
     body = body_of()
     at = data.draw(st.integers(0, len(body) - 1))
     flipped = body[:at] + bytes([body[at] ^ data.draw(st.integers(1, 255))]) + body[at + 1 :]
@@ -136,14 +136,14 @@ def test_without_a_secret_no_signature_is_accepted() -> None:
         webhooks.parse_event(body_of(), sign(body_of(), ""), [], live=False, now=NOW)
 
 
-def test_a_body_that_is_too_large_or_not_base64_is_rejected() -> None:
+def test_a_webhook_body_that_is_too_large_or_not_base64_is_rejected() -> None:
     large = b" " * (MAX_BODY + 1)
     assert check_rejected(large, sign(large)) == "bad-request"
     assert check_rejected(None, GOOD) == "bad-request"
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_an_event_of_the_other_mode_is_rejected(live: bool) -> None:
+def test_a_stripe_event_of_the_other_mode_is_rejected(live: bool) -> None:
     body = body_of(livemode=not live)
     assert check_rejected(body, sign(body), live=live) == "wrong-mode"
     assert parse(body_of(livemode=live), sign(body_of(livemode=live)), live=live)
@@ -169,7 +169,7 @@ def test_a_signed_body_that_is_not_an_event_is_rejected_as_bad_request(text: byt
 
 
 @pytest.mark.parametrize("kind", ["payout.paid", "customer.created", "v9.unknown", ""])
-def test_events_of_other_types_change_no_plan(kind: str) -> None:
+def test_stripe_events_of_unhandled_types_change_no_plan(kind: str) -> None:
     body = body_of(type=kind, data={"object": {"customer": {"id": ["cus_1"]}}})
     event = parse(body, sign(body))
     assert event is not None
@@ -182,7 +182,7 @@ def test_a_thin_stripe_event_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("data", [{}, {"object": {}}, {"object": {"customer": None}}])
-def test_an_event_without_a_customer_changes_no_plan(data: dict[str, Any]) -> None:
+def test_a_stripe_event_without_a_customer_changes_no_plan(data: dict[str, Any]) -> None:
     body = body_of(data=data)
     event = parse(body, sign(body))
     assert event is not None

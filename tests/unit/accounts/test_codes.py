@@ -34,7 +34,7 @@ def send_codes(caller: str, *seconds_ago: float, purpose: str = "login") -> list
 
 
 @pytest.mark.parametrize(("number", "code"), [(0, "000000"), (7, "000007"), (999_999, "999999")])
-def test_a_code_has_six_digits_and_may_be_any_of_a_million(number: int, code: str) -> None:
+def test_a_code_is_one_of_a_million_numbers_with_six_digits(number: int, code: str) -> None:
     asked = []
 
     def below(limit: int) -> int:

@@ -9,7 +9,7 @@ from tests.bench import scale
 PAGE = scale.PAGE.read_text()
 
 
-def test_the_tables_of_scale_md_equal_those_of_the_model() -> None:
+def test_scale_md_has_the_tables_of_the_model() -> None:
     assert scale.update(PAGE, scale.tables()) == PAGE, "run `python -m tests.bench.scale`"
 
 

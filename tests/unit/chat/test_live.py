@@ -84,7 +84,7 @@ def test_a_reader_with_four_characters_of_the_second_attempt_follows_the_reader_
     assert reader_rule.read(Shown(2, "abcd"), frame) == expected
 
 
-def test_offsets_count_utf_16_code_units() -> None:
+def test_offsets_in_frames_count_utf_16_code_units() -> None:
     assert live.utf16_length(f"a{FACE}b") == 4
     assert reader_rule.read(Shown(1, f"a{FACE}"), text_frame(1, 3, "b")) == Shown(1, f"a{FACE}b")
 

@@ -92,7 +92,7 @@ def test_a_burst_limit_applies_only_if_it_is_below_the_daily_attempts(
 @pytest.mark.parametrize(
     ("seconds_past", "left"), [(0, 10), (0.001, 10), (1, 9), (9, 1), (9.999, 1), (10, 10)]
 )
-def test_the_seconds_left_of_a_window_are_rounded_up(seconds_past: float, left: int) -> None:
+def test_the_seconds_left_of_a_burst_window_are_rounded_up(seconds_past: float, left: int) -> None:
     known = allowance(sent=1, now=NOON + timedelta(seconds=seconds_past))
     assert known.headers()["ratelimit"] == f'"burst";r=19;t={left}'
 
@@ -101,7 +101,7 @@ def test_the_seconds_left_of_a_window_are_rounded_up(seconds_past: float, left: 
     moment=st.timedeltas(timedelta(0), timedelta(days=80_000)).map(lambda later: NOON + later),
     seconds=st.integers(1, 3600),
 )
-def test_every_moment_is_in_exactly_one_window(moment: datetime, seconds: int) -> None:
+def test_every_moment_is_in_exactly_one_burst_window(moment: datetime, seconds: int) -> None:
     burst = Burst(1, seconds)
     start, end = burst.window_start(moment), burst.window_end(moment)
     assert start <= moment < end
@@ -187,7 +187,7 @@ def test_the_daily_quota_resets_at_midnight_utc(now: datetime, seconds: int) -> 
     assert refusal.extensions["resetsAt"] == MIDNIGHT
 
 
-def test_a_prompt_is_counted_on_the_day_and_in_the_window() -> None:
+def test_a_prompt_is_counted_on_the_day_and_in_the_burst_window() -> None:
     known = allowance(Plan.BASIC, 4, sent=1).count_prompt()
     assert (known.counted, known.sent, known.usage().remaining) == (5, 2, 0)
 

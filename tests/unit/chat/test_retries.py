@@ -26,7 +26,9 @@ MILLISECOND = timedelta(milliseconds=1)
         (1_000_000, 1.0, 900),
     ],
 )
-def test_pauses_double_up_to_15_minutes(attempt: int, jitter: float, seconds: int) -> None:
+def test_pauses_between_attempts_double_up_to_15_minutes(
+    attempt: int, jitter: float, seconds: int
+) -> None:
     assert pause(attempt, 4, None, jitter) == seconds
 
 

@@ -36,7 +36,7 @@ def test_visible_characters_are_kept(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", " \0 ", "\u200b\0"])
-def test_a_nul_character_is_refused(text: str) -> None:
+def test_a_text_with_a_nul_character_is_refused(text: str) -> None:
     with pytest.raises(InvalidField) as error:
         trim(text, "title")
     assert error.value.name == "title"
