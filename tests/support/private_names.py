@@ -1,8 +1,8 @@
 """Find the private names of libraries that our package uses: names that begin with one underscore.
 
 Four uses are found: an import of a private module or name, a placeholder for a private module, a
-private attribute that our package does not define, and a private name in one of our classes that
-only a library uses.
+private attribute that our package does not define or that belongs to an imported name (also by
+`getattr` or as a keyword), and a private name in one of our classes that only a library uses.
 """
 
 import ast
@@ -14,11 +14,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-MODULE = re.compile(r"[a-z]\w*(\.\w+)*\.(_[a-z]\w*)(\.\w+)*")
+MODULE = re.compile(r"[a-z]\w*(\.\w+)*\.(_[A-Za-z]\w*)(\.\w+)*")
 """A dotted name of which one part is private."""
 
 OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
 """Names that are public in spite of their underscore."""
+
+ACCESSORS = {"delattr", "getattr", "hasattr", "setattr"}
 
 NOT_LIBRARIES = {*sys.stdlib_module_names, *dir(builtins), "geminichat"}
 
@@ -56,7 +58,9 @@ def definitions(tree: ast.Module) -> Iterator[str]:
     """Yield the names that a module defines: functions, classes, variables, attributes."""
     for node in ast.walk(tree):
         match node:
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.ClassDef(name=name) | ast.arg(arg=name):
                 yield name
             case ast.Name(id=name, ctx=ast.Store()):
                 yield name
@@ -83,12 +87,28 @@ def is_library(module: str) -> bool:
 
 
 def find_accesses(tree: ast.Module, defined: set[str]) -> Iterator[str]:
-    """Yield the private attributes that are read from `super()` or not defined in our package."""
+    """Yield the private names of libraries and `super()`, and those not defined in our package."""
+    owners = {*imported_names(tree), "super()"}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and is_private(node.attr):
-            of_base = isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()"
-            if of_base or node.attr not in defined:
-                yield node.attr
+        match node:
+            case ast.Attribute(attr=name, value=value) if is_private(name):
+                if name not in defined or ast.unparse(value) in owners:
+                    yield name
+            case ast.keyword(arg=str(name)) if is_private(name) and name not in defined:
+                yield name
+            case ast.Call(func=ast.Name(id=called), args=[_, ast.Constant(value=str(name)), *_]):
+                if called in ACCESSORS and is_private(name) and name not in defined:
+                    yield name
+
+
+def imported_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names by which a module knows libraries, and what it imports from them."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names) if is_library(module):
+                yield from (name.asname or name.name for name in names)
+            case ast.Import(names=names):
+                yield from (name.asname or name.name for name in names if is_library(name.name))
 
 
 def in_classes(tree: ast.Module) -> Iterator[str]:

@@ -382,6 +382,7 @@ PRIVATE_NAMES = {
 
 def test_only_the_listed_private_names_of_libraries_are_used() -> None:
     assert private_names.uses(PACKAGE) == PRIVATE_NAMES
+    assert private_names.uses(ROOT / "functions") == {}
 
 
 def test_only_the_listed_private_names_of_a_librarys_class_are_overridden() -> None:
@@ -401,6 +402,11 @@ class Ours(Model):
     _called_by_the_library = 2
     def _get_connection(self):
         return super()._get_connection() if self._own else self._hash_keyname
+    async def _in_thread(self):
+        setattr(self, "_by_name", Ours(_by_keyword=1))
+        return pynamodb._own, getattr(self, "_own")
+import pynamodb
+from pynamodb.models import _Future
 """)
     assert private_names.uses(tmp_path) == {
         "bad": {
@@ -411,6 +417,11 @@ class Ours(Model):
             "_called_by_the_library",
             "_get_connection",
             "_hash_keyname",
+            "_in_thread",
+            "_by_name",
+            "_by_keyword",
+            "_own",
+            "pynamodb.models._Future",
         }
     }
 
