@@ -12,7 +12,9 @@ RUNBOOK = (ROOT / "RUNBOOK.md").read_text()
 
 @pytest.mark.parametrize("table", worst_cost.tables(), ids=["bounds", "routes", "items"])
 def test_the_runbook_has_the_tables_of_the_worst_case(table: str) -> None:
-    assert table in RUNBOOK, "run `python -m tests.support.worst_cost` and copy its tables"
+    assert table in RUNBOOK, (
+        "`PYTHONPATH=layers/core .venv/bin/python -m tests.support.worst_cost` prints the tables"
+    )
 
 
 def test_every_route_has_its_price_per_million_requests() -> None:

@@ -10,7 +10,9 @@ PAGE = scale.PAGE.read_text()
 
 
 def test_scale_md_has_the_tables_of_the_model() -> None:
-    assert scale.update(PAGE, scale.tables()) == PAGE, "run `python -m tests.bench.scale`"
+    assert scale.update(PAGE, scale.tables()) == PAGE, (
+        "run `PYTHONPATH=layers/core .venv/bin/python -m tests.bench.scale`"
+    )
 
 
 def test_scale_md_has_at_least_five_limits_for_each_number_of_users() -> None:
