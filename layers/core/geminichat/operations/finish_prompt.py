@@ -14,7 +14,6 @@ from geminichat.tables.messages import leases, prompts
 from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
 from geminichat.tables.messages.prompts import StoppablePrompt
 from geminichat.tables.table import ConditionsFailed, Write, transact, transact_if
-from geminichat.upstash import prompt_limits
 
 if TYPE_CHECKING:
     from geminichat.domain.models import Thinking
@@ -120,6 +119,8 @@ def _end(
     reservation = _reservation_of(prompt, now)
     _commit(mark, *usage.settle_prompt(prompt.user_id, reservation, tokens, refunded=refunded))
     if refunded and prompt.counted_on:
+        from geminichat.upstash import prompt_limits  # few prompts are refunded
+
         prompt_limits.forget_day(prompt.user_id, prompt.counted_on)
 
 

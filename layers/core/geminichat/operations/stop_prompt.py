@@ -6,9 +6,9 @@ from geminichat.domain import ids
 from geminichat.domain.messages import UNFINISHED, Status
 from geminichat.domain.sessions import Claims
 from geminichat.errors import NotGenerating, Unavailable
+from geminichat.operations import finish_prompt
 from geminichat.tables import live
 from geminichat.tables.messages import prompts
-from geminichat.tables.messages.prompts import StoppablePrompt
 
 ATTEMPTS = 5
 """The number of attempts, since the status may change between the read and the write."""
@@ -26,16 +26,9 @@ def stop(caller: Claims, room_id: str, message_id: str, now: datetime) -> Status
         prompt = prompts.get_stoppable(caller, room_id, seq, now)
         if prompt.status not in UNFINISHED:
             raise NotGenerating()
-        if prompt.status == Status.QUEUED and _stop_queued(prompt, now):
+        if prompt.status == Status.QUEUED and finish_prompt.stop_queued(prompt, now):
             return Status.STOPPED
         if prompt.status == Status.GENERATING and prompts.request_stop(room_id, seq):
             live.request_stop(caller.user_id, message_id, now)
             return Status.GENERATING
     raise Unavailable()
-
-
-def _stop_queued(prompt: StoppablePrompt, now: datetime) -> bool:
-    # Most prompts that are stopped are generating, and this import takes a tenth of a cold start.
-    from geminichat.operations import finish_prompt
-
-    return finish_prompt.stop_queued(prompt, now)

@@ -15,7 +15,6 @@ from geminichat.runtime import log
 from geminichat.tables import stripe_events, subscriptions
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.table import Write
-from geminichat.upstash import prompt_limits
 
 
 class Synced(NamedTuple):
@@ -75,6 +74,8 @@ def sync(
         store=partial(subscriptions.store_state, mark=mark),
     )
     if synced and subscriptions.has_other_plan(synced.before, synced.state, now):
+        from geminichat.upstash import prompt_limits  # few syncs change the plan
+
         prompt_limits.forget(known.user_id, now)
     return synced
 
