@@ -29,8 +29,8 @@ def lines(stack: Stack, function: str | None, count: int) -> list[str]:
 def entries(stack: Stack) -> Iterator[tuple[datetime, str]]:
     """Yield every log entry of the stack with its time, group by group, oldest first.
 
-    MiniStack's FilterLogEvents has no second page. So the next request starts at the millisecond of
-    the last entry, and the entries of that millisecond are taken from its answer only.
+    MiniStack's FilterLogEvents has no second page, so the next request starts with the millisecond
+    of the last entry. A full answer therefore yields only the entries before that millisecond.
     """
     client = stack.aws.client("logs")
     for group in stack.log_groups.values():

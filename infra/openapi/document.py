@@ -214,14 +214,14 @@ def _envelope(data: type | None, extensions: Mapping[str, Json], *, succeeded: b
 def _summary(endpoint: Endpoint) -> str:
     """Return the first sentence of a module's docstring, without "METHOD /path: "."""
     module = inspect.getmodule(inspect.unwrap(endpoint.handler))
-    opening, _, said = " ".join((inspect.getdoc(module) or "").split("\n\n")[0].split()).partition(
-        ": "
-    )
-    if opening != endpoint.route or not said:
+    opening, _, summary = " ".join(
+        (inspect.getdoc(module) or "").split("\n\n")[0].split()
+    ).partition(": ")
+    if opening != endpoint.route or not summary:
         raise DocumentError(
             f"functions/{endpoint.name}/app.py must begin with '{endpoint.route}: SUMMARY.'"
         )
-    return said[0].upper() + said[1:].removesuffix(".")
+    return summary[0].upper() + summary[1:].removesuffix(".")
 
 
 def _examples(endpoint: Endpoint, status: int) -> dict[str, Any]:

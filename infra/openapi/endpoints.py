@@ -97,7 +97,7 @@ class Endpoint:
 
     @property
     def errors(self) -> set[type[AppError]]:
-        """Every error that the endpoint can answer: the declared errors, and the implied ones."""
+        """The declared errors, and those that the endpoint's method, body and tables imply."""
         implied: set[type[AppError]] = {AppError}
         if not self.is_public:
             implied |= {AccountSuspended, Unauthorized}

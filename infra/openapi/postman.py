@@ -139,12 +139,14 @@ class _Operation:
         path = re.sub(r"\{(\w+)\}", r":\1", self._path)
         query = [
             {
-                "key": said["name"],
-                "value": step.query.get(said["name"], str(said["schema"].get("default", ""))),
-                "description": said["description"],
-                "disabled": said["name"] not in step.query,
+                "key": parameter["name"],
+                "value": step.query.get(
+                    parameter["name"], str(parameter["schema"].get("default", ""))
+                ),
+                "description": parameter["description"],
+                "disabled": parameter["name"] not in step.query,
             }
-            for said in self._parameters("query")
+            for parameter in self._parameters("query")
         ]
         asked = "&".join(f"{one['key']}={one['value']}" for one in query if not one["disabled"])
         return {
@@ -156,13 +158,13 @@ class _Operation:
         }
 
     def _headers(self, step: Step) -> Iterator[Json]:
-        for said in self._parameters("header"):
-            name = said["name"]
+        for parameter in self._parameters("header"):
+            name = parameter["name"]
             yield {
                 "key": name,
                 "value": step.headers.get(name, ""),
-                "description": said["description"],
-                "disabled": name not in step.headers and not said.get("required", False),
+                "description": parameter["description"],
+                "disabled": name not in step.headers and not parameter.get("required", False),
             }
 
     def _parameters(self, where: str) -> list[Json]:

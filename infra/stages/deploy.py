@@ -79,7 +79,7 @@ def explain(stage: Stage, error: CommandError, newest: str) -> str:
     if failure is None:
         return str(error)
     now = {
-        "ROLLBACK_COMPLETE": "All resources that it had created were deleted.",
+        "ROLLBACK_COMPLETE": "All resources of the deployment were deleted.",
         "UPDATE_ROLLBACK_COMPLETE": "The stage is as it was before.",
     }
     return (

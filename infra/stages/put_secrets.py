@@ -63,8 +63,8 @@ SECRETS = [
         "stripe-webhook-secret",
         "STRIPE_WEBHOOK_SECRET",
         r"whsec_[^\s,]{10,}(,whsec_[^\s,]{10,})?",
-        "Stripe's dashboard, Developers, Webhooks, your endpoint; whsec_…, two with a comma "
-        "between them while one is rotated",
+        "Stripe's dashboard, Developers, Webhooks, your endpoint; it begins with whsec_; during a "
+        "rotation enter both secrets with a comma between them",
         required=False,
     ),
 ]

@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> None:
 
 
 def parse_moment(text: str) -> datetime:
-    """Return the moment that an RFC 3339 text names. Raises ArgumentTypeError."""
+    """Return the moment in an RFC 3339 text. Raises ArgumentTypeError."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

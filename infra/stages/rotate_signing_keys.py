@@ -1,8 +1,8 @@
 """Replace the signing key of a stage, one of two steps per run: `make rotate-keys`.
 
-The first run adds a key, which signs tokens from ten minutes later on, when every sandbox has read
-it. The second run removes the old key once every token that it signed has expired; before that, it
-changes nothing. No key is ever printed.
+The first run adds a key. After ten minutes, when every sandbox has read the key, it signs tokens.
+The second run removes the old key if all tokens of the old key have expired; before that, the
+command changes nothing. No key is ever printed.
 """
 
 import secrets

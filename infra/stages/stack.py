@@ -74,7 +74,7 @@ def delete_if_creation_failed(stacks: "CloudFormationClient", name: str) -> Iter
         )
     if state == "ROLLBACK_COMPLETE":
         yield f"The first deployment of {name} failed: {failure(stacks, name)}"
-        yield "All resources that it had created were deleted. Deleting the empty stack …"
+        yield "All resources of the deployment were deleted. Deleting the empty stack …"
         stacks.delete_stack(StackName=name)
         stacks.get_waiter("stack_delete_complete").wait(StackName=name)
 

@@ -76,7 +76,7 @@ def test_an_operator_deploys_a_stage_after_errors_and_destroys_it(
     status, output = operator.run("deploy", "--yes")
     assert status == 1, "the emulated AWS refuses alarms on metric math"
     assert "The deployment failed: Observability" in output
-    assert "All resources that it had created were deleted." in output
+    assert "All resources of the deployment were deleted." in output
     endpoint = stack.description.aws.endpoint_url
     operator.edit("samconfig.toml", '"Stage=dev",', f'"Stage=dev", "AwsEndpoint={endpoint}",')
     status, output = operator.run("deploy", "--yes")

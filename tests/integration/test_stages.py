@@ -220,7 +220,7 @@ def test_a_failed_first_deployment_is_explained_and_its_empty_stack_is_deleted(
 
     explained = deploy.explain(stage, CommandError("sam deploy failed"), "")
     assert explained.startswith("The deployment failed: Broken: ")
-    assert "All resources that it had created were deleted." in explained
+    assert "All resources of the deployment were deleted." in explained
 
     lines = list(stack.delete_if_creation_failed(stacks, stage.stack))
     assert lines[0].startswith(f"The first deployment of {stage.stack} failed: Broken: ")

@@ -32,7 +32,7 @@ WARM_WITHIN = 120.0
 """Seconds to wait for the first accepted prompt, before the run's minutes begin."""
 PAGE_EVERY = 1.0
 LINE_EVERY = 15.0
-"""Seconds between two pages, on a terminal and (LINE_EVERY) in a file."""
+"""Seconds between two pages on a terminal (PAGE_EVERY) and in a file (LINE_EVERY)."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ async def chaos(
 ) -> Report:
     """Run users and faults, wait until every prompt has ended, and return the report.
 
-    While prompts end, `sweep` is called every few seconds, so that a test need not wait for the
+    During the wait, `sweep` is called every few seconds, so that a test need not wait for the
     sweep's schedule. The faults in `spared` are left out. Raises CommandError if the stack has no
     stand-ins.
     """

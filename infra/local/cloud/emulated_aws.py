@@ -104,9 +104,9 @@ class Journal:
         """Execute every write again, in order."""
         for service, target, text in self._read():
             headers = {"x-amz-target": target}
-            status, _, told = await self._direct[service]("POST", "/", headers, text.encode(), {})
+            status, _, answer = await self._direct[service]("POST", "/", headers, text.encode(), {})
             if status != 200:
-                print(f"A write in the journal was not repeated: {target}, {told!r}", flush=True)
+                print(f"A write in the journal was not repeated: {target}, {answer!r}", flush=True)
 
     def _read(self) -> Iterator[list[str]]:
         if self._path.exists():

@@ -13,8 +13,8 @@ words of the prompt: `Chat about What is a`. Four characters count as one token,
 A request that names a thinking level is billed for thoughts (`THOUGHTS`) as at Google: they count
 in totalTokenCount, and towards maxOutputTokens.
 
-Faults (see faults.py; `match` is searched in the last user message; a fault of any kind may name a
-`model`, and then applies only to models whose id begins with that name):
+Faults (see faults.py; `match` is searched in the last user message; any fault may have a `model`,
+and then applies only to the models with an id that begins with `model`):
 
     answer      any `status` (200 by default), any `body` (a string is sent as it is, other values
                 as JSON) and any content type (`type`); or a list of `events` that is sent `repeat`
@@ -410,25 +410,26 @@ async def _send(
 
 
 async def _send_described(
-    request: web.Request, told: Mapping[str, Any], *, streamed: bool
+    request: web.Request, settings: Mapping[str, Any], *, streamed: bool
 ) -> web.StreamResponse:
     """Send the answer that a fault describes, with its pauses."""
-    events = told.get("events")
+    events = settings.get("events")
     sse = request.query.get("alt") == "sse"
     usual = EVENT_STREAM if sse and events else JSON
     response = web.StreamResponse(
-        status=int(told.get("status", 200)), headers={"content-type": told.get("type", usual)}
+        status=int(settings.get("status", 200)),
+        headers={"content-type": settings.get("type", usual)},
     )
     with contextlib.suppress(ConnectionError):  # the client has gone
         await response.prepare(request)
         if events is None:
-            body = told.get("body", "")
+            body = settings.get("body", "")
             await response.write((body if isinstance(body, str) else json.dumps(body)).encode())
         else:
             sent = 0
-            for _ in range(int(told.get("repeat", 1))):
+            for _ in range(int(settings.get("repeat", 1))):
                 for event in events:
-                    await asyncio.sleep(told.get("pause", 0))
+                    await asyncio.sleep(settings.get("pause", 0))
                     before = (b"," if sent else b"[") if streamed and not sse else b""
                     await response.write(
                         _event(event) if sse else before + json.dumps(event).encode()
@@ -436,7 +437,7 @@ async def _send_described(
                     sent += 1
             if streamed and not sse:
                 await response.write(b"]")
-        await asyncio.sleep(told.get("hold", 0))
+        await asyncio.sleep(settings.get("hold", 0))
         await response.write_eof()
     return response
 

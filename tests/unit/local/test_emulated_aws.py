@@ -28,7 +28,7 @@ from tests.support.standins import StandIn
 
 
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an asynchronous test."""
+    """Return an asynchronous test as a synchronous test."""
 
     @functools.wraps(test)
     def run(**fixtures: Any) -> None:
@@ -119,7 +119,7 @@ async def test_a_fault_of_the_emulated_aws_happens_as_often_as_requested(
             with pytest.raises(ClientError) as failed:
                 dynamodb.update_item(**COUNT)
             assert failed.value.response["Error"]["Code"] == code
-        assert read_count(aws) == "1", "only the call whose answer was lost was executed"
+        assert read_count(aws) == "1", "only the call with the lost answer was executed"
         faults.fault("conflict", match="dynamodb.TransactWriteItems")
         with pytest.raises(ClientError) as failed:
             dynamodb.transact_write_items(TransactItems=[{"Update": COUNT}])

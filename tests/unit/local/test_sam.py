@@ -97,7 +97,7 @@ def test_connections_to_the_bridge_are_forwarded_to_our_loopback(
             assert options == ["--add-host", "host.docker.internal:127.0.0.2"]
             assert await ask(port) == PONG
             async with docker.reachable_ports([port]) as same:
-                assert same == options, "another command forwards it already"
+                assert same == options, "another command forwards the port already"
             assert await ask(port) == PONG
         with pytest.raises(ConnectionRefusedError):
             await ask(port)

@@ -93,7 +93,7 @@ async def open_front(limits: Limits | None = None) -> AsyncIterator[Front]:
 
 
 def in_loop(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """Run an asynchronous test; one that hangs fails after ten seconds."""
+    """Return an asynchronous test as a synchronous test that fails after ten seconds."""
 
     def run() -> None:
         asyncio.run(asyncio.wait_for(test(), 10))

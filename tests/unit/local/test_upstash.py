@@ -51,7 +51,7 @@ def test_a_lua_script_gets_its_keys_and_arguments(redis: Redis) -> None:
     assert redis.eval(script, keys=["count"], args=["5"]) == ["5", 7, None]
 
 
-def test_numbers_in_commands_are_accepted(redis: Redis) -> None:
+def test_numbers_in_redis_commands_are_accepted(redis: Redis) -> None:
     assert redis.set("short", "lived", ex=100)
     assert 90 < redis.ttl("short") <= 100
     redis.execute(["SET", "half", 0.5])
@@ -152,7 +152,7 @@ def test_an_invalid_redis_command_is_a_400(http: httpx.Client, path: str, body: 
     assert answer.json()["error"].startswith("ERR failed to parse")
 
 
-def test_a_stopped_valkey_is_a_503_until_it_is_restarted(tmp_path: Path, token: str) -> None:
+def test_requests_get_503_until_a_stopped_valkey_is_restarted(tmp_path: Path, token: str) -> None:
     server = ValkeyServer(port=free_port(), data_dir=tmp_path)
     server.start()
     host, port = server.host, server.port

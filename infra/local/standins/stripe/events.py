@@ -68,7 +68,7 @@ class SentEvent:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether a delivery was accepted."""
+        """Whether the endpoint has accepted the event."""
         return any(200 <= status < 300 for status in self.answers)
 
 
