@@ -131,7 +131,7 @@ def test_a_payment_gives_pro_at_once_and_a_cancelled_subscription_is_pro_until_i
     portal = stack.http.post("/subscription/portal", headers=user.headers).json()["data"]
     browser.open(portal["url"])
     click(browser, "cancel")
-    assert "will not renew" in wait_for_text(browser, "status")
+    assert "ends with its period" in wait_for_text(browser, "status")
     told = wait_for(user, True, "cancelAtPeriodEnd")
     assert told["plan"] == "pro"
     ends = datetime.fromisoformat(told["currentPeriodEnd"]).timestamp()
