@@ -63,7 +63,7 @@ def test_a_signature_by_stripes_sdk_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("secret", [SECRET, OTHER])
-def test_both_secrets_are_accepted_during_a_rotation(secret: str) -> None:
+def test_the_old_and_the_new_webhook_secret_are_accepted_during_a_rotation(secret: str) -> None:
     assert parse(body_of(), sign(body_of(), secret), [SECRET, OTHER])
 
 

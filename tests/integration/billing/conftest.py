@@ -1,4 +1,4 @@
-"""The stand-in for Stripe behind the handlers, and users who pay."""
+"""The stand-in for Stripe that the handlers call, and users with and without a subscription."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ def stripe_url(values: Values) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def stripe(stripe_url: str) -> Stripe:
-    """The stand-in, without faults; events wait until a test delivers them."""
+    """The stand-in for Stripe, without faults; it sends no events, a test delivers them."""
     set_secrets()
     stand_in = Stripe(stripe_url, KEY)
     stand_in.reset()
@@ -33,12 +33,12 @@ def stripe(stripe_url: str) -> Stripe:
 
 @pytest.fixture
 def payer(api: Api, stripe: Stripe) -> Person:
-    """A person on the basic plan."""
+    """A user on the basic plan with a proven identity."""
     return Person.new_proven(api, stripe)
 
 
 @pytest.fixture
 def subscriber(payer: Person) -> Person:
-    """A person who has paid, on the pro plan."""
+    """A user who has paid for the pro plan."""
     assert payer.buy() == "pro"
     return payer

@@ -1,4 +1,4 @@
-"""Users who registered with a one-time code can subscribe."""
+"""Subscriptions of users who signed up with a one-time code."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ from tests.support.person import PASSWORD, Person, new_mobile
 from tests.support.standins import Stripe
 
 
-def test_a_user_who_registered_by_code_sets_a_password_subscribes_and_logs_in_with_it(
+def test_a_user_who_signed_up_by_code_sets_a_password_subscribes_and_logs_in_by_password(
     api: Api, stripe: Stripe
 ) -> None:
     ann = Person(api, new_mobile(), stripe)
@@ -23,7 +23,7 @@ def test_a_user_who_registered_by_code_sets_a_password_subscribes_and_logs_in_wi
     assert seen["usage"]["limit"] is None
 
 
-def test_a_user_without_an_email_enters_it_in_checkout(api: Api, stripe: Stripe) -> None:
+def test_a_user_without_an_email_address_enters_one_in_checkout(api: Api, stripe: Stripe) -> None:
     payer = Person(api, new_mobile(), stripe)
     payer.prove()
     payer.checkout()

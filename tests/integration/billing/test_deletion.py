@@ -1,4 +1,4 @@
-"""Deletion at a user's request: immediate effects, a login that keeps the account, the purge."""
+"""Deletion of accounts: immediate effects, logins that keep the account, and the purge."""
 
 import os
 import secrets
@@ -55,7 +55,7 @@ def delete(user: Person, body: dict[str, str] | None = None, at: datetime = NOW)
 
 
 def new_full_user(api: Api, stripe: Stripe) -> tuple[Person, str]:
-    """Return a user who has everything that a user can have, and the id of its room."""
+    """Return a user with items in every table, and the id of the user's room."""
     user = Person.with_password(api, stripe, EARLIER)
     user.second = Person(api, new_mobile())
     assert user.add_identity(user.second, PROOF).status == 200
@@ -63,19 +63,19 @@ def new_full_user(api: Api, stripe: Stripe) -> tuple[Person, str]:
     room = user.open_room("Secret plans")
     user.ask(room, key="once")
     live.open_connection(user.id, "c1", user.session_id, "nonce", NOW)
-    export(user)
+    export_account(user)
     return user, room
 
 
-def export(user: Person) -> None:
+def export_account(user: Person) -> None:
     """Export the user's account."""
     reply = user.post("/user/export", PROOF, at=NOW)
     assert reply.status == 202, reply.text
     Poller([VALUES.refs["ExportsQueue"]], "ExportsWrite", batch_size=1).drain()
 
 
-def items_left(user: Person, room: str) -> dict[str, Any]:
-    """Return the items that the tables hold of a user, by kind."""
+def list_items(user: Person, room: str) -> dict[str, Any]:
+    """Return the user's items in all tables by kind."""
     assert user.second
     found = {
         "user": users_named(user.identity),
@@ -86,15 +86,15 @@ def items_left(user: Person, room: str) -> dict[str, Any]:
 
 
 def new_leaver(api: Api, stripe: Stripe) -> tuple[Person, str]:
-    """Return a user who has everything and has asked to be deleted, and the id of its room."""
+    """Return a full user who has requested the deletion, and the id of the user's room."""
     user, room = new_full_user(api, stripe)
     assert delete(user).status == 202
     run_purge(NOW + timedelta(minutes=2))
     return user, room
 
 
-def purge_whole(worker: Poller, at: datetime = AFTER) -> None:
-    """Run the schedule and the sweep of the following hours, so that everything due is purged."""
+def purge_all(worker: Poller, at: datetime = AFTER) -> None:
+    """Run the scheduled purge, the worker and the sweep until everything due is purged."""
     run_purge(at)
     worker.drain()
     run_sweep(GRACE + timedelta(hours=1))
@@ -119,30 +119,34 @@ def test_a_deletion_that_fails_at_stripe_or_at_a_limit_changes_nothing(
     assert delete(user).status == 202
 
 
-def test_a_deleted_user_leaves_nothing_behind(api: Api, stripe: Stripe, worker: Poller) -> None:
+def test_a_purge_deletes_every_item_of_a_user_and_the_customer_at_stripe(
+    api: Api, stripe: Stripe, worker: Poller
+) -> None:
     user, room = new_full_user(api, stripe)
     customer_id = user.customer_id()
-    assert len(items_left(user, room)) == 12, "everything but a purge"
+    assert len(list_items(user, room)) == 12, (
+        "the user does not have an item of every kind except a purge"
+    )
     reply = delete(user)
     assert (reply.status, reply.data["kept"]) == (202, list(deletion.KEPT))
     assert reply.data["purgeAt"][:10] == (NOW + GRACE).date().isoformat()
     run_purge(BEFORE)
-    assert users_named(user.identity), "the grace period is not over"
+    assert users_named(user.identity), "the user was purged before the grace period ended"
 
-    purge_whole(worker)
-    assert items_left(user, room) == {}
+    purge_all(worker)
+    assert list_items(user, room) == {}
     assert stripe.get(f"/v1/customers/{customer_id}")["deleted"] is True
     deliver_again(user, customer_id)
     worker.redeliver()
     worker.drain()
     run_sweep(GRACE + timedelta(days=1))
-    assert items_left(user, room) == {}, "nothing comes back"
+    assert list_items(user, room) == {}, "an item was stored again"
 
     again = Person(api, user.identity)
     assert again.prove(at=AFTER + timedelta(hours=3))["user"]["id"] != user.id
 
 
-def test_every_session_and_connection_ends_with_the_request(api: Api, stripe: Stripe) -> None:
+def test_a_request_for_deletion_ends_every_session_and_connection(api: Api, stripe: Stripe) -> None:
     user, _ = new_full_user(api, stripe)
     assert delete(user).status == 202
     problem(user.me(at=NOW), 401, "unauthorized")
@@ -151,7 +155,9 @@ def test_every_session_and_connection_ends_with_the_request(api: Api, stripe: St
     assert "will be deleted" in user.messages()[-1]
 
 
-def test_an_operator_deletes_an_account_as_its_user_could(api: Api, stripe: Stripe) -> None:
+def test_a_deletion_by_an_operator_has_the_same_effects_as_one_by_the_user(
+    api: Api, stripe: Stripe
+) -> None:
     user, _ = new_full_user(api, stripe)
     message = operators.act("delete", user.id)["message"]
     assert user.at_stripe()[0]["cancel_at_period_end"] is True
@@ -182,7 +188,7 @@ def test_an_operators_deletion_removes_an_unproven_account_at_once(
 @pytest.mark.parametrize(
     ("rooms", "turns"), [(2, 2), pytest.param(30, 40, marks=pytest.mark.soak)], ids=["few", "many"]
 )
-def test_no_trace_of_a_deleted_user_is_left(
+def test_no_trace_of_a_purged_user_is_left_except_the_id_in_the_audit(
     api: Api,
     stripe: Stripe,
     worker: Poller,
@@ -207,7 +213,7 @@ def test_no_trace_of_a_deleted_user_is_left(
         "canary": canary,
     }
     for number in range(rooms):
-        assert user.log_in().status == 200, "an access token may be too old by now"
+        assert user.log_in().status == 200, "the login to replace an expired access token failed"
         room = user.open_room(f"{canary} {number}", systemInstruction=f"Think of {canary}.")
         for turn in range(turns):
             message = user.ask(room, f"{canary} {turn}", key=f"{canary}-{number}-{turn}")
@@ -219,17 +225,17 @@ def test_no_trace_of_a_deleted_user_is_left(
     assert user.get("/chatroom").status == 200
     operators.act("grant", user.id, until=times.text(AFTER + timedelta(days=1)))
     traces = find_traces(texts, valkey, NOW)
-    assert traces.keys() >= HOLDERS, "the search finds what is there"
+    assert traces.keys() >= HOLDERS, "the search missed a resource"
     assert set.union(*traces.values()) == set(texts)
 
     assert delete(user).status == 202
     run_purge(NOW + timedelta(minutes=2))
     worker.redeliver()
     for hours in (0, 1, 2):
-        purge_whole(worker, AFTER + timedelta(hours=hours))
+        purge_all(worker, AFTER + timedelta(hours=hours))
     assert find_traces(texts, valkey, AFTER + timedelta(days=1)) == {"AuditTable": {"id"}}
     written = f"{capsys.readouterr().out} {caplog.text} {[vars(one) for one in caplog.records]}"
-    assert user.id in written, "the logs are captured"
+    assert user.id in written, "the logs were not captured"
     assert [name for name in ("email", "mobile", "canary") if texts[name] in written] == []
 
 
@@ -249,11 +255,11 @@ HOLDERS = {
     "AuditTable",
     "Redis",
 }
-"""The resources that name a user who has one of everything, or hold the user's texts."""
+"""The resources that hold the id, an identity or a text of a full user."""
 
 
 def leave_unfinished(user: Person, room: str, canary: str, worker: Poller, google: StandIn) -> None:
-    """Leave a prompt whose watched reply was cut off, a dead letter, and a prompt in the queue."""
+    """Leave a prompt with pieces of an unfinished reply, a dead letter and a queued prompt."""
     live.open_connection(user.id, "c2", user.session_id, "another nonce", datetime.now(UTC))
     google.fault("answer", events=[piece(f"{canary} ")] * 10, pause=0.25, match="slowly")
     cut_off = user.ask(user.open_room(canary), f"{canary} slowly")
@@ -266,7 +272,7 @@ def leave_unfinished(user: Person, room: str, canary: str, worker: Poller, googl
 
 
 def deliver_again(user: Person, customer_id: str) -> None:
-    """Deliver every event of the user's customer once more."""
+    """Deliver every event about the user's customer again."""
     events = [one["event"] for one in user.stripe.events()]
     user.undelivered = [event["id"] for event in events if customer_id in str(event)]
     user.deliver_events()
@@ -276,7 +282,7 @@ RACES = int(os.environ.get("PURGE_RACES", "3"))
 
 
 @pytest.mark.timeout(60 + 10 * RACES)
-def test_nothing_of_a_purged_user_comes_back(
+def test_parallel_requests_and_events_store_nothing_of_a_purged_user(
     api: Api, stripe: Stripe, worker: Poller, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DELETION_GRACE_DAYS", "0")
@@ -306,7 +312,7 @@ def test_nothing_of_a_purged_user_comes_back(
             worker.drain()
             run_sweep(timedelta(hours=hours))
             run_purge(begun + timedelta(hours=hours))
-        assert items_left(user, room) == {}
+        assert list_items(user, room) == {}
         assert find_traces({"id": user.id}, valkey, begun + timedelta(days=1)) == {}
 
 
@@ -320,14 +326,16 @@ def test_a_login_within_the_grace_period_keeps_the_account(
         assert user.log_in(at=BEFORE).status == 200
     else:
         assert (user if way == "code" else user.second).prove(at=BEFORE)["user"]["id"] == user.id
-    purge_whole(worker)
+    purge_all(worker)
     known = user.me(at=AFTER) if way != "the other identity" else user.second.me(at=AFTER)
     assert known.data["id"] == user.id
-    assert {"rooms", "messages", "email", "number"} <= items_left(user, room).keys()
+    assert {"rooms", "messages", "email", "number"} <= list_items(user, room).keys()
 
 
 @pytest.mark.parametrize("move", [None, "fail-payment", "pause", "cancel-at-period-end"])
-def test_nothing_is_billed_after_the_request(api: Api, stripe: Stripe, move: str | None) -> None:
+def test_a_user_is_not_billed_after_the_request_for_deletion(
+    api: Api, stripe: Stripe, move: str | None
+) -> None:
     user = Person.with_password(api, stripe, EARLIER)
     user.buy()
     subscription = user.subscription_id()
@@ -335,21 +343,21 @@ def test_nothing_is_billed_after_the_request(api: Api, stripe: Stripe, move: str
         user.move(move)
     assert delete(user).status == 202
     customer = user.customer_id()
-    paid = paid_invoices(stripe, customer)
+    paid = count_paid_invoices(stripe, customer)
     stripe.advance(YEAR)
     try:
         assert stripe.get(f"/v1/subscriptions/{subscription}")["status"] == "canceled"
     finally:
         stripe.advance(-YEAR)
-    assert paid_invoices(stripe, customer) == paid
+    assert count_paid_invoices(stripe, customer) == paid
 
 
-def paid_invoices(stripe: Stripe, customer: str) -> int:
+def count_paid_invoices(stripe: Stripe, customer: str) -> int:
     events = [one["event"] for one in stripe.events() if customer in str(one["event"])]
     return sum(event["type"] == "invoice.paid" for event in events)
 
 
-def test_a_checkout_page_made_during_the_request_is_closed_a_minute_later(
+def test_a_checkout_page_that_is_created_during_the_request_for_deletion_expires(
     api: Api, stripe: Stripe
 ) -> None:
     user = Person.with_password(api, stripe, EARLIER)
@@ -367,7 +375,7 @@ def test_a_checkout_page_made_during_the_request_is_closed_a_minute_later(
 
 
 @pytest.mark.parametrize("has_search", [True, False])
-def test_a_customer_that_a_crash_left_unstored_is_deleted_at_stripe(
+def test_a_purge_deletes_a_customer_at_stripe_that_a_crash_left_unstored(
     api: Api, stripe: Stripe, *, has_search: bool
 ) -> None:
     user = Person.with_password(api, stripe, EARLIER)
@@ -385,7 +393,7 @@ def test_a_customer_that_a_crash_left_unstored_is_deleted_at_stripe(
     assert (user.customers(), purge_of(user.id)) == ([], None)
 
 
-def test_a_user_is_purged_where_payments_were_never_on(api: Api, stripe: Stripe) -> None:
+def test_a_user_is_purged_on_a_stage_without_payments(api: Api, stripe: Stripe) -> None:
     user = Person.with_password(api, stripe, EARLIER)
     set_secrets(key="unset")
     assert delete(user).status == 202
@@ -411,7 +419,7 @@ def test_a_deletion_requires_a_fresh_proof(
     assert purge_of(user.id) is None
 
 
-def test_an_unproven_account_is_deleted_at_once(api: Api) -> None:
+def test_an_unproven_account_is_deleted_without_a_grace_period(api: Api) -> None:
     stranger = Person(api)
     stranger.sign_up(at=NOW)
     room = stranger.open_room()
@@ -425,12 +433,12 @@ def test_an_unproven_account_is_deleted_at_once(api: Api) -> None:
     assert purge_of(stranger.id) is None
 
 
-def test_a_purge_that_crashed_at_any_step_continues(
+def test_a_purge_continues_after_a_crash_at_any_step(
     api: Api, stripe: Stripe, worker: Poller
 ) -> None:
     user, room = new_leaver(api, stripe)
     with WIRE.watch() as tries:
-        purge_whole(worker)
+        purge_all(worker)
     calls = [seen.call for seen in tries if seen.call.startswith(("dynamodb.", "s3."))][:12]
     for place, call in enumerate(calls):
         user, room = new_leaver(api, stripe)
@@ -438,13 +446,11 @@ def test_a_purge_that_crashed_at_any_step_continues(
         with suppress(Died, ConnectionError, Unavailable):
             run_purge(AFTER)
         WIRE.breaks.clear()
-        purge_whole(worker, AFTER + timedelta(minutes=1))
-        assert items_left(user, room) == {}, call
+        purge_all(worker, AFTER + timedelta(minutes=1))
+        assert list_items(user, room) == {}, call
 
 
-def test_a_login_during_the_purge_keeps_the_account_or_finds_it_deleted(
-    api: Api, stripe: Stripe, worker: Poller
-) -> None:
+def test_a_login_during_the_purge_is_a_401(api: Api, stripe: Stripe, worker: Poller) -> None:
     user, room = new_leaver(api, stripe)
     WIRE.cut(
         TRANSACT,
@@ -453,11 +459,11 @@ def test_a_login_during_the_purge_keeps_the_account_or_finds_it_deleted(
         holding=("sessions",),
     )
     problem(user.log_in(at=BEFORE), 401, "invalid-credentials")
-    purge_whole(worker)
-    assert items_left(user, room) == {}
+    purge_all(worker)
+    assert list_items(user, room) == {}
 
 
-def test_a_second_request_during_the_purge_has_a_grace_period_of_its_own(
+def test_a_second_request_for_deletion_during_the_purge_starts_a_new_grace_period(
     api: Api, stripe: Stripe
 ) -> None:
     user, _ = new_leaver(api, stripe)
@@ -473,7 +479,7 @@ def test_a_second_request_during_the_purge_has_a_grace_period_of_its_own(
         holding=("started",),
     )
     run_purge(AFTER)
-    assert users_named(user.identity), "a login may keep the account for 14 days"
+    assert users_named(user.identity), "the user was purged before the new grace period ended"
     assert user.log_in(at=AFTER).status == 200
 
 
@@ -516,7 +522,7 @@ def test_codes_of_a_deleted_user_expire(api: Api, stripe: Stripe) -> None:
     assert subscriptions.load(user.id).stripe_customer_id is None
 
 
-def test_the_map_of_deletion_names_every_resource_that_holds_data() -> None:
+def test_the_deletion_rules_name_every_resource_of_the_template_that_holds_data() -> None:
     kinds = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::S3::Bucket", "AWS::Logs::LogGroup")
     holding = {name for name, one in TEMPLATE["Resources"].items() if one["Type"] in kinds}
     assert holding == set(deletion.FATES)

@@ -1,4 +1,4 @@
-"""Failures of Stripe, and crashes at every step of a purchase, leave nothing half done."""
+"""Failures of Stripe and crashes at every step of a purchase: the user can pay exactly once."""
 
 import threading
 import time
@@ -35,12 +35,12 @@ FAULTS = [
 ]
 
 
-def name_of(fault: dict[str, object]) -> str:
+def name_fault(fault: dict[str, object]) -> str:
     return "-".join(str(value) for value in fault.values())
 
 
 def assert_can_pay_once(payer: Person) -> None:
-    """Check that the user can pay once, and that there is one of each object."""
+    """Check that the user can pay, with one customer, one Checkout page and one subscription."""
     assert payer.buy() == "pro"
     assert len(payer.customers()) == 1
     sessions = payer.stripe.get("/v1/checkout/sessions", customer=payer.customer_id(), limit=100)
@@ -48,9 +48,9 @@ def assert_can_pay_once(payer: Person) -> None:
     assert len(payer.at_stripe()) == 1
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=name_of)
+@pytest.mark.parametrize("fault", FAULTS, ids=name_fault)
 @pytest.mark.parametrize("call", CALLS)
-def test_one_failure_of_stripe_leaves_nothing_half_done(
+def test_a_user_can_pay_once_after_a_failure_of_any_call_to_stripe(
     payer: Person, call: str, fault: dict[str, object]
 ) -> None:
     payer.stripe.fault(**fault, match=call)  # type: ignore[arg-type]
@@ -62,8 +62,8 @@ def test_one_failure_of_stripe_leaves_nothing_half_done(
     assert_can_pay_once(payer)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=name_of)
-def test_an_outage_of_stripe_is_502_and_the_next_request_after_it_succeeds(
+@pytest.mark.parametrize("fault", FAULTS, ids=name_fault)
+def test_a_checkout_is_a_502_during_an_outage_of_stripe_and_succeeds_after_it(
     payer: Person, fault: dict[str, object]
 ) -> None:
     payer.stripe.fault(**fault, match="/v1/", times="always")  # type: ignore[arg-type]
@@ -79,21 +79,23 @@ def test_an_outage_of_stripe_is_502_and_the_next_request_after_it_succeeds(
 
 @pytest.mark.parametrize("done", [True, False])
 @pytest.mark.parametrize("call", ["POST /v1/customers", "POST /v1/checkout/sessions"])
-def test_a_slow_creation_at_stripe_is_409_until_it_ends_and_its_object_is_found(
+def test_a_checkout_is_a_409_while_stripe_creates_an_object_slowly(
     payer: Person, call: str, done: bool
 ) -> None:
     payer.stripe.fault("stall", seconds=30, done=done, match=call)
     began = time.monotonic()
     reply = payer.checkout()
-    assert reply.status == (200 if done else 409)  # the retry finds the object, or its key in use
+    assert reply.status == (
+        200 if done else 409
+    )  # the retry finds the object, or the idempotency key is in use
     assert time.monotonic() - began < 20
-    if not done:  # the key is in use until the first request ends
+    if not done:  # the idempotency key is in use until the first request ends
         problem(payer.checkout(), 409, "payment-in-progress")
     assert len(payer.customers()) <= 1
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_an_answer_that_arrives_byte_by_byte_meets_the_deadline(payer: Person, call: str) -> None:
+def test_a_checkout_ends_in_time_if_stripe_answers_byte_by_byte(payer: Person, call: str) -> None:
     payer.stripe.fault("drip", match=call)
     began = time.monotonic()
     assert payer.checkout().status in (200, 409, 502)
@@ -103,9 +105,11 @@ def test_an_answer_that_arrives_byte_by_byte_meets_the_deadline(payer: Person, c
 
 
 @pytest.mark.exhaustive
-def test_the_sum_of_all_delays_stays_below_api_gateways_limit(payer: Person) -> None:
+def test_the_sum_of_all_delays_in_a_checkout_stays_below_the_limit_of_api_gateway(
+    payer: Person,
+) -> None:
     for call in CALLS:
-        if call != "GET /v1/subscriptions":  # which has one try and a short deadline
+        if call != "GET /v1/subscriptions":  # this call has one try and a short deadline
             payer.stripe.fault("stall", seconds=9, done=True, match=call)
         payer.stripe.fault("stall", seconds=1.2 if "subsc" in call else 3.5, done=True, match=call)
     began = time.monotonic()
@@ -115,31 +119,35 @@ def test_the_sum_of_all_delays_stays_below_api_gateways_limit(payer: Person) -> 
     assert_can_pay_once(payer)
 
 
-def test_a_customer_that_a_failed_call_created_is_found(payer: Person) -> None:
+def test_a_customer_that_a_failed_call_created_is_used(payer: Person) -> None:
     payer.stripe.fault("error", status=500, done=True, match="POST /v1/customers")
     assert payer.checkout().status == 200
     assert len(payer.customers()) == 1
 
 
-def test_a_customer_that_was_not_stored_is_found_a_day_later(payer: Person) -> None:
+def test_a_customer_that_was_not_stored_is_found_after_the_idempotency_key_expired(
+    payer: Person,
+) -> None:
     payer.checkout()
     first = payer.customer_id()
     payer.subscription().delete()
-    payer.stripe.advance(2 * 86_400)  # by then the idempotency key is forgotten
+    payer.stripe.advance(2 * 86_400)  # Stripe has forgotten the idempotency key
     assert payer.checkout().status == 200
     assert payer.customer_id() == first
     assert len(payer.customers()) == 1
 
 
-def test_a_closed_page_with_the_same_idempotency_key_is_not_returned(payer: Person) -> None:
+def test_an_expired_page_with_the_same_idempotency_key_is_not_returned(payer: Person) -> None:
     first = payer.checkout().data["sessionId"]
     stored = payer.subscription()
-    stored.update([type(stored).checkout_attempt.set(0)])  # as if the attempt was not stored
+    stored.update(
+        [type(stored).checkout_attempt.set(0)]
+    )  # simulates that the attempt was not stored
     payer.stripe.api.post(f"/v1/checkout/sessions/{first}/expire").raise_for_status()
     assert payer.checkout().data["sessionId"] != first
 
 
-def test_concurrent_requests_create_one_customer_and_one_page(payer: Person) -> None:
+def test_concurrent_checkouts_create_one_customer_and_one_page(payer: Person) -> None:
     replies: list[Reply] = []
     threads = [threading.Thread(target=lambda: replies.append(payer.checkout())) for _ in range(8)]
     for thread in threads:
@@ -153,7 +161,7 @@ def test_concurrent_requests_create_one_customer_and_one_page(payer: Person) -> 
 
 
 def list_calls(payer: Person, wire: Wire) -> Iterator[tuple[str, int]]:
-    """Yield the name and the number of each DynamoDB call of a purchase."""
+    """Yield each DynamoDB call of a checkout: its name, and its number among calls of that name."""
     with wire.watch() as seen:
         assert payer.checkout().status == 200
     counted: dict[str, Iterator[int]] = {}
@@ -163,7 +171,7 @@ def list_calls(payer: Person, wire: Wire) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("how", ["dies before", "dies after", "refused", "lost", "late"])
-def test_a_crash_at_any_step_leaves_nothing_half_done(
+def test_a_user_can_pay_once_after_a_failure_of_any_dynamodb_call(
     payer: Person, stripe: Stripe, wire: Wire, how: str
 ) -> None:
     steps = list(list_calls(payer, wire))
@@ -184,8 +192,8 @@ def test_a_crash_at_any_step_leaves_nothing_half_done(
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
 @pytest.mark.parametrize("call", ["GET /v1/subscriptions", "POST /v1/subscriptions/"])
-@pytest.mark.parametrize("fault", FAULTS, ids=name_of)
-def test_cancel_and_resume_survive_failures_of_stripe(
+@pytest.mark.parametrize("fault", FAULTS, ids=name_fault)
+def test_cancel_and_resume_succeed_after_a_failure_of_stripe(
     subscriber: Person, fault: dict[str, object], call: str, verb: str
 ) -> None:
     if verb == "resume":
@@ -199,8 +207,10 @@ def test_cancel_and_resume_survive_failures_of_stripe(
     assert subscriber.plan() == "pro"
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=name_of)
-def test_the_portal_is_502_while_stripe_fails(subscriber: Person, fault: dict[str, object]) -> None:
+@pytest.mark.parametrize("fault", FAULTS, ids=name_fault)
+def test_the_portal_is_a_502_while_stripe_fails(
+    subscriber: Person, fault: dict[str, object]
+) -> None:
     subscriber.stripe.fault(**fault, match="billing_portal", times="always")  # type: ignore[arg-type]
     assert subscriber.post("/subscription/portal").status == 502
     subscriber.stripe.reset()
@@ -216,7 +226,7 @@ def test_the_portal_is_502_while_stripe_fails(subscriber: Person, fault: dict[st
         ("/subscription/resume", "GET /v1/subscriptions"),
     ],
 )
-def test_an_object_that_another_request_has_locked_at_stripe_is_a_409(
+def test_a_request_is_a_409_while_its_object_is_locked_at_stripe(
     payer: Person, route: str, call: str
 ) -> None:
     if route != "/subscribe/pro":
@@ -237,7 +247,7 @@ def test_an_event_about_an_object_that_is_locked_at_stripe_is_retried(payer: Per
 
 
 @pytest.mark.both_engines
-def test_a_customer_that_the_index_does_not_show_yet_gets_the_plan(
+def test_a_payment_gives_pro_even_if_the_index_does_not_show_the_customer_yet(
     payer: Person, wire: Wire, values: Values
 ) -> None:
     with delay_index(wire, values, "SubscriptionsTable", "by-customer"):

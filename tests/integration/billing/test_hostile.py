@@ -1,4 +1,4 @@
-"""Attempts to get pro without paying, and accidents of users who pay."""
+"""Attempts to get pro without paying, and mishaps of users who pay."""
 
 import threading
 from datetime import timedelta
@@ -16,15 +16,15 @@ from tests.support.person import Person, problem
 from tests.support.standins import Stripe
 
 
-def customer(stripe: Stripe, **metadata: str) -> str:
-    """Create a customer at Stripe without our API."""
+def create_customer(stripe: Stripe, **metadata: str) -> str:
+    """Create a customer at Stripe without the API, and return its id."""
     form = {f"metadata[{name}]": value for name, value in metadata.items()}
     made = stripe.api.post("/v1/customers", data=form)
     return str(made.raise_for_status().json()["id"])
 
 
 def buy(stripe: Stripe, customer_id: str, **metadata: str) -> dict[str, str]:
-    """Subscribe a customer without our API; return the events: types by id."""
+    """Subscribe a customer without the API; return the events: types by id."""
     form = {
         "mode": "subscription",
         "customer": customer_id,
@@ -36,15 +36,17 @@ def buy(stripe: Stripe, customer_id: str, **metadata: str) -> dict[str, str]:
     return stripe.act(session["id"], "pay")
 
 
-def ours(user_id: str) -> dict[str, str]:
-    """Return the metadata of the objects that our API creates for a user."""
+def api_metadata(user_id: str) -> dict[str, str]:
+    """Return the metadata that the API gives to the objects of a user."""
     return payments._metadata(user_id)
 
 
 # ── Other users ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_payment_on_another_users_page_counts_for_that_user(api: Api, stripe: Stripe) -> None:
+def test_a_payment_with_another_users_email_counts_for_the_user_of_the_page(
+    api: Api, stripe: Stripe
+) -> None:
     ann, bob = Person.new_proven(api, stripe), Person.new_proven(api, stripe)
     bob.checkout()
     ann.undelivered += stripe.act(ann.checkout().data["sessionId"], "pay", "bob@example.com")
@@ -52,9 +54,11 @@ def test_a_payment_on_another_users_page_counts_for_that_user(api: Api, stripe: 
     assert (ann.plan(), bob.plan()) == ("pro", "basic")
 
 
-def test_metadata_of_a_foreign_customer_grants_nothing(subscriber: Person, stripe: Stripe) -> None:
+def test_the_metadata_of_a_foreign_customer_changes_no_plan(
+    subscriber: Person, stripe: Stripe
+) -> None:
     before = subscriber.status()
-    stranger = customer(stripe, **ours(subscriber.id))
+    stranger = create_customer(stripe, **api_metadata(subscriber.id))
     events = buy(stripe, stranger)
     [subscription] = stripe.get("/v1/subscriptions", customer=stranger)["data"]
     events |= stripe.move(subscription["id"], "cancel")
@@ -65,31 +69,35 @@ def test_metadata_of_a_foreign_customer_grants_nothing(subscriber: Person, strip
     assert subscriber.customer_id() != stranger
 
 
-def test_metadata_of_a_foreign_subscription_grants_nothing(payer: Person, stripe: Stripe) -> None:
-    for event_id in buy(stripe, customer(stripe), **ours(payer.id)):
+def test_the_metadata_of_a_foreign_subscription_changes_no_plan(
+    payer: Person, stripe: Stripe
+) -> None:
+    for event_id in buy(stripe, create_customer(stripe), **api_metadata(payer.id)):
         assert deliver(payer.api, stripe, event_id).status == 200
     reconcile()
     assert payer.plan() == "basic"
     assert payer.subscription().stripe_customer_id is None
 
 
-def test_a_customer_of_another_stage_on_the_same_account_is_ignored(
+def test_a_customer_of_another_stage_on_the_same_stripe_account_is_ignored(
     payer: Person, stripe: Stripe
 ) -> None:
     other = {"user_id": payer.id, "stage": "other"}
-    for event_id in buy(stripe, customer(stripe, **other), **other):
+    for event_id in buy(stripe, create_customer(stripe, **other), **other):
         assert deliver(payer.api, stripe, event_id).status == 200
     reconcile()
     assert payer.plan() == "basic"
 
 
 def test_an_event_about_an_unknown_customer_is_retried(api: Api) -> None:
-    """The operator configured another account's key; the event must not be lost."""
+    """Stripe must keep the event, because the operator may have set another account's key."""
     body = event(data={"object": {"object": "subscription", "customer": "cus_unknown"}})
     problem(post(api, body, sign_body(body)), 502, "payment-provider")
 
 
-def test_the_contents_of_an_event_are_not_trusted(subscriber: Person) -> None:
+def test_the_plan_follows_the_subscription_at_stripe_and_not_the_contents_of_an_event(
+    subscriber: Person,
+) -> None:
     subscriber.move("cancel")
     untrue = {"object": "subscription", "customer": subscriber.customer_id(), "status": "active"}
     body = event(data={"object": untrue})
@@ -97,7 +105,7 @@ def test_the_contents_of_an_event_are_not_trusted(subscriber: Person) -> None:
     assert subscriber.plan() == "basic"
 
 
-def test_replayed_events_of_an_ended_subscription_grant_nothing(subscriber: Person) -> None:
+def test_replayed_events_of_an_ended_subscription_do_not_give_pro(subscriber: Person) -> None:
     subscriber.change("cancel")
     for one in subscriber.stripe.events():
         if subscriber.customer_id() in str(one["event"]):
@@ -106,7 +114,7 @@ def test_replayed_events_of_an_ended_subscription_grant_nothing(subscriber: Pers
 
 
 @pytest.mark.parametrize("kind", ["charge.refunded", "charge.dispute.created"])
-def test_a_refund_changes_no_plan_while_the_subscription_is_active(
+def test_a_refund_or_a_dispute_does_not_end_pro_while_the_subscription_is_active(
     subscriber: Person, kind: str
 ) -> None:
     body = event(type=kind, data={"object": {"customer": subscriber.customer_id()}})
@@ -119,7 +127,7 @@ def test_a_refund_changes_no_plan_while_the_subscription_is_active(
 
 @pytest.fixture
 def twice(subscriber: Person) -> Person:
-    """A person with two subscriptions, one of them created in the dashboard."""
+    """A user with two subscriptions, one of them created without the API."""
     subscriber.stripe.advance(60)
     subscriber.undelivered += buy(subscriber.stripe, subscriber.customer_id())
     subscriber.deliver_events()
@@ -127,7 +135,7 @@ def twice(subscriber: Person) -> Person:
     return subscriber
 
 
-def test_cancel_ends_both_of_two_subscriptions(twice: Person) -> None:
+def test_cancel_ends_both_subscriptions_of_a_user_with_two(twice: Person) -> None:
     reply = twice.post("/subscription/cancel")
     assert (reply.status, reply.data["cancelAtPeriodEnd"]) == (200, True)
     assert [one["cancel_at_period_end"] for one in twice.at_stripe()] == [True, True]
@@ -135,7 +143,7 @@ def test_cancel_ends_both_of_two_subscriptions(twice: Person) -> None:
     assert twice.plan(twice.period_end() + timedelta(seconds=1)) == "basic"
 
 
-def test_resume_renews_one_of_two_subscriptions(twice: Person) -> None:
+def test_resume_renews_one_subscription_of_a_user_with_two(twice: Person) -> None:
     twice.post("/subscription/cancel")
     reply = twice.post("/subscription/resume")
     assert (reply.status, reply.data["cancelAtPeriodEnd"]) == (200, False)
@@ -144,7 +152,7 @@ def test_resume_renews_one_of_two_subscriptions(twice: Person) -> None:
     assert sorted(one["cancel_at_period_end"] for one in twice.at_stripe()) == [False, True]
 
 
-def test_the_end_of_one_of_two_subscriptions_keeps_pro(twice: Person) -> None:
+def test_a_user_with_two_subscriptions_keeps_pro_when_one_ends(twice: Person) -> None:
     assert twice.change("cancel") == "pro"
 
 
@@ -157,7 +165,7 @@ def test_a_user_who_pays_twice_is_reported_to_the_operator(twice: Person) -> Non
 
 @pytest.fixture
 def dearer(stripe: Stripe, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A new price for the pro plan."""
+    """The id of a new price for the pro plan, which is in use."""
     old = stripe.get(f"/v1/prices/{PRO_PRICE}")
     form: dict[str, Any] = {
         "product": old["product"],
@@ -180,7 +188,7 @@ def test_a_subscription_at_an_older_price_stays_pro(
     assert subscriber.checkout().status == 409
 
 
-def test_a_page_at_an_older_price_expires_when_a_new_one_is_opened(
+def test_a_page_at_an_older_price_expires_when_a_new_page_is_opened(
     payer: Person, request: pytest.FixtureRequest
 ) -> None:
     old = payer.checkout().data["sessionId"]
@@ -214,7 +222,7 @@ def test_an_older_page_that_is_paid_at_the_last_moment_leaves_one_subscription(
     assert len(payer.at_stripe()) == 1
 
 
-def test_a_user_with_an_unpaid_subscription_pays_it_instead_of_a_second_one(
+def test_a_user_with_an_unpaid_subscription_cannot_buy_a_second_one(
     subscriber: Person,
 ) -> None:
     subscriber.stripe.ask("PATCH", "/_ledger", {"givesUp": "unpaid"})
@@ -231,7 +239,7 @@ def test_a_user_with_an_unpaid_subscription_pays_it_instead_of_a_second_one(
 
 
 @pytest.mark.parametrize(("verb", "ends"), [("cancel", True), ("resume", False)])
-def test_a_purchase_whose_event_has_not_arrived_can_be_cancelled_and_resumed(
+def test_a_purchase_can_be_cancelled_and_resumed_before_its_event_has_arrived(
     payer: Person, verb: str, ends: bool
 ) -> None:
     payer.pay()
@@ -246,7 +254,9 @@ def test_a_user_who_never_paid_cannot_cancel_or_resume(payer: Person, verb: str)
     assert payer.post(f"/subscription/{verb}").status == 409
 
 
-def test_a_customer_deleted_at_stripe_has_no_portal_and_no_subscription(subscriber: Person) -> None:
+def test_a_customer_that_was_deleted_at_stripe_has_no_portal_and_no_subscription(
+    subscriber: Person,
+) -> None:
     subscriber.stripe.api.delete(f"/v1/customers/{subscriber.customer_id()}").raise_for_status()
     for path, code in (("portal", "no-customer"), ("cancel", "no-subscription")):
         reply = subscriber.post(f"/subscription/{path}")
@@ -255,10 +265,10 @@ def test_a_customer_deleted_at_stripe_has_no_portal_and_no_subscription(subscrib
     assert subscriber.buy() == "pro"
 
 
-def test_a_customer_that_stripe_does_not_know_is_replaced_by_a_new_one(
+def test_a_customer_that_stripe_does_not_have_is_replaced_by_a_new_one(
     subscriber: Person, stripe: Stripe
 ) -> None:
-    """This happens after a switch from test to live mode, or to another Stripe account."""
+    """Stripe does not have it after a switch to live mode or to another account."""
     first = subscriber.customer_id()
     stripe.forget_customer(first)
     problem(subscriber.post("/subscription/portal"), 409, "no-customer")
@@ -268,7 +278,9 @@ def test_a_customer_that_stripe_does_not_know_is_replaced_by_a_new_one(
     assert subscriber.customer_id() != first
 
 
-def test_a_customer_of_the_other_mode_counts_as_unknown(subscriber: Person, stripe: Stripe) -> None:
+def test_a_customer_of_test_mode_is_replaced_in_live_mode(
+    subscriber: Person, stripe: Stripe
+) -> None:
     first = subscriber.customer_id()
     message = (
         f"No such customer: '{first}'; a similar object exists in test mode, but a live mode key "
@@ -284,7 +296,7 @@ def test_a_customer_of_the_other_mode_counts_as_unknown(subscriber: Person, stri
 
 
 @pytest.mark.parametrize("status", [400, 403])
-def test_without_search_in_the_merchants_country_a_customer_is_created_once(
+def test_a_customer_is_created_once_even_if_stripes_search_is_unavailable(
     payer: Person, stripe: Stripe, status: int
 ) -> None:
     stripe.fault("error", status=status, match="GET /v1/customers/search", times="always")

@@ -1,4 +1,4 @@
-"""The hourly limit of requests that call Stripe, per user."""
+"""The limit of requests per user and hour that call Stripe."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -37,12 +37,14 @@ def test_a_user_may_call_stripe_a_limited_number_of_times_per_hour(
     assert subscriber.post(route, at=now + timedelta(hours=1)).status in (200, 409)
 
 
-def test_answers_show_what_is_left_of_the_limit(payer: Person) -> None:
+def test_answers_show_the_remaining_requests_that_may_call_stripe(payer: Person) -> None:
     left = [payer.checkout().headers["ratelimit"].partition(";t=")[0] for _ in range(2)]
     assert left == [f'"stripe";r={REQUESTS_PER_HOUR - used}' for used in (1, 2)]
 
 
-def test_one_users_requests_do_not_limit_another_user(api: Api, stripe: Stripe) -> None:
+def test_the_limit_of_requests_that_call_stripe_is_counted_per_user(
+    api: Api, stripe: Stripe
+) -> None:
     ann, bob = Person.new_proven(api, stripe), Person.new_proven(api, stripe)
     set_stripe_requests(ann.id, datetime.now(UTC), REQUESTS_PER_HOUR)
     assert ann.checkout().status == 429

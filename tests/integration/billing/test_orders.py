@@ -1,8 +1,7 @@
-"""A subscription's events in every order: the stored plan always equals Stripe's in the end.
+"""A subscription's events in every order: in the end the stored plan equals the plan at Stripe.
 
-Deliveries go to the real handler, tables and stand-in. Before an event is delivered, the
-subscription has changed only as far as needed for the event to exist, so that each handler sees as
-few changes as possible.
+The subscription at Stripe changes step by step. Before a test delivers an event, it applies only
+the changes up to the change that causes the event.
 """
 
 import random
@@ -29,7 +28,7 @@ GIVES_PRO = {"active": True, "trialing": True, "past_due": True}
 
 @dataclass
 class Life:
-    """A customer whose subscription changes step by step; a test delivers the events."""
+    """A customer with a subscription that changes step by step; a test delivers the events."""
 
     api: Api
     stripe: Stripe
@@ -37,13 +36,13 @@ class Life:
     subscription: str = ""
 
     def __post_init__(self) -> None:
-        """Create and store the customer as POST /subscribe/pro does."""
+        """Create the customer at Stripe and store it, as POST /subscribe/pro does."""
         made = self._post("/v1/customers", {"metadata[user_id]": self.user_id})
         self.customer: str = made["id"]
         subscriptions.store_customer(self.user_id, self.customer)
 
     def change(self, move: str) -> dict[str, str]:
-        """Change the subscription, and return the events: types by id."""
+        """Change the subscription at Stripe, and return the new events: types by id."""
         if move != "pay":
             return self.stripe.move(self.subscription, move)
         session = self._post(
@@ -60,12 +59,12 @@ class Life:
         return made
 
     def deliver(self, event_id: str) -> None:
-        """Deliver an event, which must be accepted."""
+        """Deliver an event, and check that it is accepted."""
         reply = deliver(self.api, self.stripe, event_id)
         assert reply.status == 200, reply.text
 
     def check(self) -> None:
-        """Check that the stored state is the one at Stripe."""
+        """Check that the stored plan and status equal those at Stripe."""
         params = {"customer": self.customer, "status": "all", "limit": 100}
         states = [one["status"] for one in self.stripe.get("/v1/subscriptions", **params)["data"]]
         row = subscriptions.load(self.user_id)
@@ -80,7 +79,7 @@ class Life:
         return made
 
 
-# The changes, and which of their events are delivered.
+# Pairs of a change (or "") and the type of an event that is delivered.
 ONE_LIFE = [
     ("pay", "customer.subscription.created"),
     ("", "checkout.session.completed"),
@@ -105,9 +104,9 @@ def replay(
     again: int,
     before_each: Callable[[int], None] = lambda _place: None,
 ) -> None:
-    """Deliver a story's events in an order; one of them three times.
+    """Deliver a story's events in an order, and the event at place `again` three times.
 
-    `before_each` is called with the place of each delivery, and after the last one.
+    `before_each` is called with the place of each delivery, and once after all places.
     """
     happened: list[str] = []
     made: dict[str, str] = {}
@@ -140,7 +139,7 @@ ORDERS = list(permutations(range(len(ONE_LIFE))))
     [ORDERS[::7], pytest.param(ORDERS, marks=pytest.mark.soak)],
     ids=["every seventh", "all"],
 )
-def test_six_events_of_one_subscription_end_with_stripes_state_in_every_order(
+def test_any_order_of_six_events_of_a_subscription_stores_the_state_at_stripe(
     api: Api, stripe: Stripe, orders: Sequence[Sequence[int]]
 ) -> None:
     for number, order in enumerate(orders):
@@ -151,7 +150,7 @@ def test_six_events_of_one_subscription_end_with_stripes_state_in_every_order(
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
-def test_events_of_an_ended_and_a_second_subscription_end_with_stripes_state_in_every_order(
+def test_any_order_of_events_of_an_ended_and_a_new_subscription_stores_the_state_at_stripe(
     api: Api, stripe: Stripe, length: int
 ) -> None:
     for number, order in enumerate(permutations(range(length))):
@@ -163,9 +162,10 @@ def test_events_of_an_ended_and_a_second_subscription_end_with_stripes_state_in_
 def replay_with_grant(
     api: Api, stripe: Stripe, order: Sequence[int], changes: Collection[int]
 ) -> None:
-    """Grant pro and revoke it, in turn, before these places of the order.
+    """Replay the events, and grant or revoke pro in turn before the places in `changes`.
 
-    At every place, the grant is as the operator left it, and the plan is pro if one gives it.
+    At every place, events have not changed the grant, and the plan is pro if the grant or the
+    subscription gives it.
     """
     life, until = Life(api, stripe), datetime.now(UTC) + timedelta(days=400)
     granted: str | None = None
@@ -194,7 +194,7 @@ def replay_with_grant(
 
 @pytest.mark.parametrize("length", [2, 3, 4])
 @pytest.mark.parametrize("first", [0, 1])
-def test_no_order_of_events_changes_a_grant_that_begins_and_ends_between_them(
+def test_a_grant_that_begins_or_ends_between_events_is_not_changed_by_them_in_any_order(
     api: Api, stripe: Stripe, length: int, first: int
 ) -> None:
     for order in permutations(range(length)):
@@ -225,7 +225,7 @@ MOVES = [
     names=st.lists(st.sampled_from(["change", "deliver", "repeat"]), min_size=7, max_size=25),
     seed=st.integers(0, 2**32),
 )
-def test_longer_histories_with_duplicates_end_with_stripes_state_in_any_order(
+def test_random_changes_with_repeated_events_in_any_order_store_the_state_at_stripe(
     api: Api, stripe: Stripe, names: list[str], seed: int
 ) -> None:
     life, chance = Life(api, stripe), random.Random(seed)  # the number of events may vary

@@ -1,4 +1,4 @@
-"""A stage without a Stripe key: the routes that need Stripe answer 409."""
+"""A stage without a Stripe key."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.support.person import Person, problem
     "route",
     ["/subscribe/pro", "/subscription/portal", "/subscription/cancel", "/subscription/resume"],
 )
-def test_without_a_stripe_key_every_route_that_needs_it_answers_409(
+def test_every_route_that_calls_stripe_answers_409_without_a_stripe_key(
     subscriber: Person, route: str
 ) -> None:
     set_secrets(key="unset")

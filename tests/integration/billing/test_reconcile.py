@@ -1,4 +1,4 @@
-"""The nightly comparison with Stripe, and the differences that it fixes."""
+"""The nightly comparison of stored subscriptions with Stripe, which fixes differences."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,19 +17,21 @@ from tests.support.wire import Wire
 
 
 @pytest.fixture(autouse=True)
-def _all_is_known() -> None:
-    """Fix the differences that other tests left."""
+def _no_difference() -> None:
+    """Fix the differences that earlier tests left."""
     reconcile()
 
 
-def test_a_purchase_whose_event_was_lost_is_fixed(payer: Person) -> None:
+def test_reconcile_gives_pro_to_a_user_if_the_event_of_the_purchase_was_lost(payer: Person) -> None:
     payer.pay()
     assert payer.plan() == "basic"
     assert reconcile()["fixed"] == 1
     assert payer.plan() == "pro"
 
 
-def test_the_end_of_a_subscription_whose_event_was_lost_is_fixed(subscriber: Person) -> None:
+def test_reconcile_ends_pro_if_the_event_of_the_subscriptions_end_was_lost(
+    subscriber: Person,
+) -> None:
     reconcile()
     subscriber.move("cancel")
     assert subscriber.plan() == "pro"
@@ -38,7 +40,7 @@ def test_the_end_of_a_subscription_whose_event_was_lost_is_fixed(subscriber: Per
 
 
 @pytest.mark.parametrize("move", ["cancel-at-period-end", "fail-payment", "pause", "end-period"])
-def test_every_change_whose_event_was_lost_is_fixed(subscriber: Person, move: str) -> None:
+def test_reconcile_stores_every_change_if_its_event_was_lost(subscriber: Person, move: str) -> None:
     subscriber.stripe.advance(60)
     subscriber.move(move)
     assert reconcile()["fixed"] == 1
@@ -48,7 +50,7 @@ def test_every_change_whose_event_was_lost_is_fixed(subscriber: Person, move: st
     assert subscriber.status()["currentPeriodEnd"] == times.text(subscriber.period_end())
 
 
-def test_a_dry_run_reports_the_differences_and_changes_nothing(
+def test_a_dry_run_of_reconcile_reports_the_differences_and_changes_nothing(
     payer: Person, subscriber: Person
 ) -> None:
     other = Person.new_proven(payer.api, payer.stripe)
@@ -66,7 +68,7 @@ def test_a_dry_run_reports_the_differences_and_changes_nothing(
     assert (other.plan(), subscriber.plan()) == ("pro", "basic")
 
 
-def test_an_item_without_differences_is_not_written(subscriber: Person) -> None:
+def test_reconcile_does_not_write_an_item_without_differences(subscriber: Person) -> None:
     reconcile()
     before = subscriber.subscription()
     assert reconcile()["fixed"] == 0
@@ -74,7 +76,7 @@ def test_an_item_without_differences_is_not_written(subscriber: Person) -> None:
 
 
 @pytest.mark.both_engines
-def test_a_subscription_that_the_index_does_not_show_yet_is_not_reported(
+def test_reconcile_does_not_report_a_subscription_that_the_index_does_not_show_yet(
     payer: Person, wire: Wire, values: Values
 ) -> None:
     with delay_index(wire, values, "SubscriptionsTable", "by-customer"):
@@ -85,14 +87,14 @@ def test_a_subscription_that_the_index_does_not_show_yet_is_not_reported(
     assert payer.plan() == "pro"
 
 
-def test_an_ended_subscription_is_not_written(subscriber: Person) -> None:
+def test_reconcile_does_not_write_an_ended_subscription(subscriber: Person) -> None:
     subscriber.change("cancel")
     before = subscriber.subscription()
     assert reconcile()["fixed"] == 0
     assert subscriber.subscription().revision == before.revision
 
 
-def test_pro_ends_if_stripe_does_not_know_the_subscription(payer: Person) -> None:
+def test_reconcile_ends_pro_if_stripe_does_not_have_the_subscription(payer: Person) -> None:
     payer.checkout()
     until = times.text(datetime.now(UTC) + timedelta(days=300))
     payer.subscription().update([Subscription.pro_until.set(until)])
@@ -101,20 +103,20 @@ def test_pro_ends_if_stripe_does_not_know_the_subscription(payer: Person) -> Non
     assert payer.plan() == "basic"
 
 
-def test_a_lost_item_is_stored_again(subscriber: Person) -> None:
+def test_reconcile_stores_a_lost_item_again(subscriber: Person) -> None:
     subscriber.subscription().delete()
     assert subscriber.plan() == "basic"
     assert reconcile()["fixed"] == 1
     assert subscriber.plan() == "pro"
 
 
-def test_a_concurrent_event_is_not_overwritten(subscriber: Person) -> None:
+def test_reconcile_does_not_change_a_plan_that_an_event_has_ended(subscriber: Person) -> None:
     subscriber.change("cancel")
     assert reconcile()["fixed"] == 0
     assert subscriber.plan() == "basic"
 
 
-def test_an_error_with_one_user_does_not_stop_the_comparison_of_others(
+def test_reconcile_compares_other_users_after_an_error_with_one_user(
     subscriber: Person, payer: Person
 ) -> None:
     other = Person.new_proven(payer.api, payer.stripe)
@@ -130,17 +132,17 @@ def test_an_error_with_one_user_does_not_stop_the_comparison_of_others(
     assert subscriber.plan() == "basic"
 
 
-def test_an_outage_of_stripe_changes_nothing(subscriber: Person) -> None:
+def test_reconcile_changes_nothing_during_an_outage_of_stripe(subscriber: Person) -> None:
     subscriber.stripe.fault("error", status=503, match="/v1/", times="always")
     with pytest.raises(Exception, match="payment provider"):
         reconcile()
     assert subscriber.plan() == "pro"
 
 
-def test_a_stripe_key_of_another_account_ends_no_plan(
+def test_reconcile_with_a_stripe_key_of_another_account_ends_no_plan(
     subscriber: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The operator configured a key that knows no customer: every user keeps the plan."""
+    """With such a key Stripe finds none of the stage's customers."""
     other_key = "sk_test_other_account"
     with run_app(lambda: create_app(other_key)) as url:
         monkeypatch.setenv("STRIPE_ENDPOINT", url)
@@ -150,7 +152,7 @@ def test_a_stripe_key_of_another_account_ends_no_plan(
     assert subscriber.plan() == "pro"
 
 
-def test_a_plan_ends_if_stripe_knows_other_customers_but_not_this_one(
+def test_reconcile_ends_a_plan_if_stripe_has_other_customers_but_not_this_one(
     subscriber: Person, payer: Person
 ) -> None:
     other = Person.new_proven(payer.api, payer.stripe)
@@ -160,7 +162,7 @@ def test_a_plan_ends_if_stripe_knows_other_customers_but_not_this_one(
     assert (subscriber.plan(), other.plan()) == ("basic", "pro")
 
 
-def test_users_for_whom_no_time_is_left_are_reported(subscriber: Person) -> None:
+def test_reconcile_reports_the_number_of_users_that_it_had_no_time_for(subscriber: Person) -> None:
     subscriber.move("cancel")
     with pytest.raises(RuntimeError, match=r"'left': [1-9]"):
         invoke("SubscriptionReconcile", {}, seconds=0)

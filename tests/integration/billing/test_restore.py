@@ -1,7 +1,7 @@
-"""The restore drill: tables go back to an earlier moment, and the stage is reconciled afterwards.
+"""The restore drill: tables are restored to an earlier time, and the stage is reconciled.
 
-MiniStack restores a table to its present state, whatever moment is named: `Past` gives the restored
-copy the items that the moment had. All else is as on AWS.
+MiniStack restores a table only to its present state. Therefore `Past` gives the restored copy the
+items of the earlier time. Everything else is as on AWS.
 """
 
 import time
@@ -29,25 +29,25 @@ CALL = "after-call.dynamodb.RestoreTableToPointInTime"
 
 
 class Past:
-    """The items of all tables at a moment, and the way back to it."""
+    """The items of all tables at an earlier time, to which it restores tables."""
 
     def __init__(self, values: Values) -> None:
-        """Name the tables."""
+        """Read the names of the tables."""
         self._names = {table: values.refs[table] for table in TABLES}
 
     def remember(self) -> None:
-        """Make this moment the one to which tables are restored."""
+        """Remember the items of all tables; `restore` restores this state."""
         self.moment = datetime.now(UTC)
         self._items = {name: list(scan(name)) for name in self._names.values()}
 
     def restore(self, *tables: str, dry_run: bool = False) -> dict[str, tuple[int, int, int]]:
-        """Restore these tables, or all that hold lasting data; return how each one differed."""
+        """Restore the tables, or all with lasting data; return the differences by table."""
         chosen = choose(self._names, tables)
         found = restore(list(chosen.values()), self.moment, print, dry_run=dry_run)
         return {table: found[name] for table, name in chosen.items() if any(found[name])}
 
     def replace_items(self, parsed: Any, **_: Any) -> None:
-        """Give a restored copy the items that its table had at the moment."""
+        """Give a restored copy of a table the remembered items."""
         if "TableDescription" not in parsed:
             return
         name = parsed["TableDescription"]["TableName"]
@@ -65,7 +65,7 @@ class Past:
 
 @pytest.fixture
 def past(values: Values) -> Iterator[Past]:
-    """The past of the tables."""
+    """A `Past` that replaces the items of every restored copy."""
     past = Past(values)
     assert boto3.DEFAULT_SESSION
     boto3.DEFAULT_SESSION.events.register(CALL, past.replace_items)
@@ -73,8 +73,8 @@ def past(values: Values) -> Iterator[Past]:
     boto3.DEFAULT_SESSION.events.unregister(CALL, past.replace_items)
 
 
-def prompts_shown(user: Person, room: str) -> list[str]:
-    """Return the prompts that the room shows, and the status of each one that has no reply."""
+def list_shown_prompts(user: Person, room: str) -> list[str]:
+    """Return the prompts that the room shows, each with its status unless it is answered."""
     return [
         one["content"] if one["status"] == "answered" else f"{one['content']} {one['status']}"
         for one in user.page(room)
@@ -82,7 +82,7 @@ def prompts_shown(user: Person, room: str) -> list[str]:
     ]
 
 
-def test_after_a_restore_of_only_the_rooms_a_prompt_follows_the_last_message(
+def test_a_prompt_follows_the_last_message_after_only_the_rooms_were_restored(
     payer: Person, worker: Poller, past: Past
 ) -> None:
     room, deleted = payer.open_room("Kept"), payer.open_room("Deleted")
@@ -99,14 +99,14 @@ def test_after_a_restore_of_only_the_rooms_a_prompt_follows_the_last_message(
     assert past.restore("ChatroomsTable") == {}
     titles = [one["title"] for one in payer.get("/chatroom?limit=100").data["chatrooms"]]
     assert sorted(titles) == ["Deleted", "Kept"]
-    assert prompts_shown(payer, room) == ["one", "two"]
+    assert list_shown_prompts(payer, room) == ["one", "two"]
     payer.ask(room, "three")
     bring_to_rest(worker, [room])
-    assert prompts_shown(payer, room) == ["one", "two", "three"]
+    assert list_shown_prompts(payer, room) == ["one", "two", "three"]
     check(payer, [room])
 
 
-def test_after_a_restore_of_all_tables_stripe_the_queue_and_deletions_are_reconciled(
+def test_a_restored_stage_is_reconciled_with_stripe_the_queue_and_deletions(
     payer: Person, worker: Poller, past: Past
 ) -> None:
     forget_purges()
@@ -135,17 +135,17 @@ def test_after_a_restore_of_all_tables_stripe_the_queue_and_deletions_are_reconc
         "UsageTable",
         "UsersTable",
     }
-    assert prompts_shown(payer, room) == ["one", "two queued"]
+    assert list_shown_prompts(payer, room) == ["one", "two queued"]
     assert payer.plan() == "basic"
 
     assert reconcile()["fixed"] == 1
     assert payer.plan() == "pro"
-    bring_to_rest(worker, [room])  # the queue still names "three", and no longer "two"
-    assert prompts_shown(payer, room) == ["one", "two"]
+    bring_to_rest(worker, [room])  # the queue has a message for "three" and none for "two"
+    assert list_shown_prompts(payer, room) == ["one", "two"]
     check(payer, [room])
     payer.ask(room, "three", key="k-1")
     bring_to_rest(worker, [room])
-    assert prompts_shown(payer, room) == ["one", "two", "three"]
+    assert list_shown_prompts(payer, room) == ["one", "two", "three"]
     check(payer, [room])
 
     later = datetime.now(UTC) + timedelta(days=15)
@@ -156,7 +156,7 @@ def test_after_a_restore_of_all_tables_stripe_the_queue_and_deletions_are_reconc
     assert items_of(leaver.id, secret) == {}
 
 
-def test_a_restore_of_only_the_messages_answers_again_and_leaves_a_gap(
+def test_restored_messages_without_their_room_are_answered_again_and_leave_a_gap(
     payer: Person, worker: Poller, past: Past
 ) -> None:
     room = payer.open_room("Kept")
@@ -166,15 +166,15 @@ def test_a_restore_of_only_the_messages_answers_again_and_leaves_a_gap(
     payer.ask(room, "two")
     worker.drain()
     past.restore("MessagesTable")
-    assert prompts_shown(payer, room) == ["one queued"]
+    assert list_shown_prompts(payer, room) == ["one queued"]
     bring_to_rest(worker, [room])
     payer.ask(room, "three")
     bring_to_rest(worker, [room])
-    assert prompts_shown(payer, room) == ["one", "three"]
+    assert list_shown_prompts(payer, room) == ["one", "three"]
     assert [int(one.seq) for one in messages_in(room)] == [1, 2, 5, 6]
 
 
-def test_tables_of_a_stage_are_chosen_by_logical_id() -> None:
+def test_the_tables_to_restore_are_chosen_by_logical_id() -> None:
     names = {table: f"dev-{table}" for table in TABLES}
     assert set(names) - set(choose(names, [])) == NOT_WITH_ALL
     assert choose(names, ["UsageTable"]) == {"UsageTable": "dev-UsageTable"}
@@ -182,7 +182,7 @@ def test_tables_of_a_stage_are_chosen_by_logical_id() -> None:
         choose(names, ["Usage"])
 
 
-def test_a_moment_has_a_zone() -> None:
+def test_the_time_to_restore_must_have_a_time_zone() -> None:
     assert parse_moment("2026-11-25T13:00:00+01:00") == datetime(2026, 11, 25, 12, tzinfo=UTC)
     for text, why in (("2026-11-25T12:00:00", "needs a zone"), ("noon", "is no time")):
         with pytest.raises(ArgumentTypeError, match=why):

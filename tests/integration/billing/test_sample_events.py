@@ -1,4 +1,4 @@
-"""The sample events are accepted by their functions."""
+"""Every function accepts its sample event."""
 
 import secrets
 import time
@@ -26,12 +26,12 @@ REFUSED: Mapping[str, tuple[int, str]] = {
     "SubscriptionResume": (409, "no-subscription"),
     "WebhookStripe": (400, "invalid-signature"),
 }
-"""Functions that refuse their valid sample event, because it lacks a code, a proof or the like."""
+"""The status and error code of functions that refuse their sample event, which is valid."""
 
 
 @pytest.fixture
 def person(api: Api) -> Mapping[str, str]:
-    """A person with a room and a prompt: the values of the events' placeholders."""
+    """The values for the placeholders of the sample events: a new user with a room and a prompt."""
     email, new_email = (f"{secrets.token_hex(6)}@example.com" for _ in range(2))
     account = api.post("/auth/signup", {"email": email, "password": PASSWORD}).data
     token = account["token"]

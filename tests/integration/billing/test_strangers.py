@@ -1,6 +1,6 @@
 """Stripe objects of an unproven account: the purge deletes them, and the owner never gets them.
 
-An unproven account gets no Stripe page today. One from an earlier release may have a customer.
+An unproven account gets no Stripe page today, but may have a customer from an earlier release.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -20,8 +20,8 @@ NOW = datetime.now(UTC)
 SOON = NOW + timedelta(minutes=1)
 
 
-def stranger_with_a_customer(owner: Person, stripe: Stripe) -> tuple[Person, str]:
-    """Return a stranger with the owner's email, and the id of the open Checkout page."""
+def new_stranger_with_a_customer(owner: Person, stripe: Stripe) -> tuple[Person, str]:
+    """Return a stranger with the owner's email address, and the id of an open Checkout page."""
     stranger = Person(owner.api, owner.identity, stripe)
     stranger.sign_up(at=NOW)
     User(stranger.id).update([User.email_verified.set(True)])
@@ -31,11 +31,11 @@ def stranger_with_a_customer(owner: Person, stripe: Stripe) -> tuple[Person, str
     return stranger, page
 
 
-def test_the_purge_of_a_stranger_deletes_the_customer_its_pages_and_its_subscription(
+def test_the_purge_of_a_stranger_deletes_the_customer_and_cancels_the_subscription(
     api: Api, stripe: Stripe
 ) -> None:
     owner = Person(api, stripe=stripe)
-    stranger, page = stranger_with_a_customer(owner, stripe)
+    stranger, page = new_stranger_with_a_customer(owner, stripe)
     customer_id = stranger.customer_id()
     stripe.act(page, "pay")
     [paid] = stranger.at_stripe()
@@ -52,7 +52,7 @@ def test_the_purge_of_a_stranger_deletes_the_customer_its_pages_and_its_subscrip
     stranger.undelivered = [one["id"] for one in events if customer_id in str(one)]
     assert len(stranger.undelivered) > 3
     stranger.deliver_events()
-    assert list(Subscription.query(stranger.id)) == [], "no event stores it again"
+    assert list(Subscription.query(stranger.id)) == [], "an event stored the subscription again"
     assert owner.plan() == "basic"
     owner.buy()
     assert (owner.plan(), owner.customer_id() != customer_id) == ("pro", True)
@@ -60,7 +60,7 @@ def test_the_purge_of_a_stranger_deletes_the_customer_its_pages_and_its_subscrip
 
 def test_an_open_checkout_page_of_a_purged_user_cannot_be_paid(api: Api, stripe: Stripe) -> None:
     owner = Person(api, stripe=stripe)
-    stranger, page = stranger_with_a_customer(owner, stripe)
+    stranger, page = new_stranger_with_a_customer(owner, stripe)
     customer_id = stranger.customer_id()
     owner.prove(at=SOON)
     run_purge(SOON + timedelta(minutes=2))
@@ -72,11 +72,11 @@ def test_an_open_checkout_page_of_a_purged_user_cannot_be_paid(api: Api, stripe:
 
 @pytest.mark.parametrize("done", [False, True], ids=["refused", "lost"])
 @pytest.mark.parametrize("call", ["GET /v1/customers", "POST /v1/checkout", "DELETE /v1/customers"])
-def test_the_next_run_continues_a_purge_that_stripe_broke_off(
+def test_the_next_run_continues_a_purge_that_failed_at_stripe(
     api: Api, stripe: Stripe, call: str, *, done: bool
 ) -> None:
     owner = Person(api, stripe=stripe)
-    stranger, page = stranger_with_a_customer(owner, stripe)
+    stranger, page = new_stranger_with_a_customer(owner, stripe)
     customer_id = stranger.customer_id()
     owner.prove(at=SOON)
     stripe.fault("drop", match=call, times="always", **({"done": True} if done else {}))

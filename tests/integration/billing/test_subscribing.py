@@ -1,4 +1,4 @@
-"""Subscribing, cancelling and resuming."""
+"""Checkout, payments, the portal, and cancelling and resuming a subscription."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from tests.support.standins import Stripe
 from tests.support.wire import UPDATE, Wire
 
 
-def test_a_payment_grants_the_pro_plan(payer: Person) -> None:
+def test_a_payment_gives_the_pro_plan(payer: Person) -> None:
     reply = payer.checkout()
     assert reply.status == 200
     assert reply.headers["cache-control"] == "no-store"
@@ -40,7 +40,7 @@ def test_a_payment_grants_the_pro_plan(payer: Person) -> None:
     assert status["usage"]["limit"] is None
 
 
-def test_pro_ends_the_daily_limit_at_once(payer: Person) -> None:
+def test_the_daily_limit_ends_at_once_when_pro_begins(payer: Person) -> None:
     room = payer.open_room()
     assert [payer.send(room).status for _ in range(6)] == [202] * 5 + [429]
     payer.buy()
@@ -54,7 +54,7 @@ def test_the_daily_limit_applies_again_at_once_when_pro_ends(subscriber: Person)
     assert subscriber.send(room).status == 429
 
 
-def test_an_open_page_is_returned_again(payer: Person) -> None:
+def test_a_second_checkout_returns_the_same_open_page(payer: Person) -> None:
     assert payer.checkout().data == payer.checkout().data
     assert (
         len(
@@ -66,7 +66,7 @@ def test_an_open_page_is_returned_again(payer: Person) -> None:
     )
 
 
-def test_an_expired_page_is_replaced_by_a_new_one(payer: Person) -> None:
+def test_an_expired_checkout_page_is_replaced_by_a_new_one(payer: Person) -> None:
     first = payer.checkout().data
     payer.stripe.ask("POST", "/_clock", {"advance": 0})
     payer.stripe.api.post(f"/v1/checkout/sessions/{first['sessionId']}/expire")
@@ -75,7 +75,7 @@ def test_an_expired_page_is_replaced_by_a_new_one(payer: Person) -> None:
     assert payer.checkout().data == second
 
 
-def test_a_declined_card_keeps_basic(payer: Person) -> None:
+def test_a_declined_card_does_not_change_the_basic_plan(payer: Person) -> None:
     reply = payer.checkout()
     payer.undelivered += payer.stripe.act(reply.data["sessionId"], "decline")
     payer.deliver_events()
@@ -91,7 +91,7 @@ def test_a_user_who_has_just_paid_cannot_pay_again_before_the_event_arrives(paye
     payer.pay()
     assert payer.plan() == "basic"
     assert payer.checkout().status == 409
-    assert payer.plan() == "pro"  # the request made up for the missing event
+    assert payer.plan() == "pro"  # the request has synced the subscription
     assert len(payer.at_stripe()) == 1
 
 
@@ -105,7 +105,7 @@ def test_a_user_with_an_overdue_or_paused_subscription_cannot_subscribe(
     assert "POST /subscription/portal" in reply.json["detail"]
 
 
-def test_a_user_can_subscribe_again_with_the_same_customer(subscriber: Person) -> None:
+def test_a_user_subscribes_again_with_the_same_customer(subscriber: Person) -> None:
     customer = subscriber.customer_id()
     assert subscriber.change("cancel") == "basic"
     assert subscriber.buy() == "pro"
@@ -113,7 +113,7 @@ def test_a_user_can_subscribe_again_with_the_same_customer(subscriber: Person) -
     assert len(subscriber.customers()) == 1
 
 
-def test_late_events_about_an_ended_subscription_do_not_end_the_next_one(
+def test_late_events_about_an_ended_subscription_do_not_end_the_next_subscription(
     subscriber: Person,
 ) -> None:
     subscriber.move("cancel")
@@ -129,14 +129,14 @@ def test_a_user_without_a_verified_identity_cannot_subscribe(api: Api, stripe: S
     assert stripe.requests() == []
 
 
-def test_checkout_does_not_ask_for_an_email_that_was_verified(payer: Person) -> None:
+def test_checkout_does_not_ask_for_the_email_address_if_it_is_verified(payer: Person) -> None:
     page = payer.checkout().data["url"]
     [customer] = payer.customers()
     assert customer["email"] == payer.identity.value
     assert 'name="email"' not in httpx.get(page).text
 
 
-def test_a_customer_without_an_email_gets_the_one_that_was_verified_later(
+def test_a_customer_without_an_email_gets_the_email_that_is_verified_later(
     payer: Person, stripe: Stripe
 ) -> None:
     email = payer.identity.value
@@ -154,7 +154,7 @@ def test_a_customer_without_an_email_gets_the_one_that_was_verified_later(
     assert stripe.calls("POST", f"/v1/customers/{payer.customer_id()}") == []
 
 
-def test_a_customer_deleted_at_stripe_is_replaced_by_a_new_one(subscriber: Person) -> None:
+def test_a_customer_that_was_deleted_at_stripe_is_replaced_by_a_new_one(subscriber: Person) -> None:
     first = subscriber.customer_id()
     before = len(subscriber.stripe.events())
     subscriber.stripe.api.delete(f"/v1/customers/{first}").raise_for_status()
@@ -165,7 +165,9 @@ def test_a_customer_deleted_at_stripe_is_replaced_by_a_new_one(subscriber: Perso
     assert subscriber.customer_id() != first
 
 
-def test_every_creation_at_stripe_has_an_idempotency_key(payer: Person) -> None:
+def test_every_request_that_creates_an_object_at_stripe_has_an_idempotency_key(
+    payer: Person,
+) -> None:
     payer.stripe.reset()
     payer.pay()
     for path in ("/v1/customers", "/v1/checkout/sessions"):
@@ -173,7 +175,7 @@ def test_every_creation_at_stripe_has_an_idempotency_key(payer: Person) -> None:
         assert payer.id in call["idempotencyKey"]
 
 
-def test_a_bank_debit_grants_pro_when_it_settles(payer: Person) -> None:
+def test_a_bank_debit_gives_pro_when_it_settles(payer: Person) -> None:
     reply = payer.checkout()
     session = reply.data["sessionId"]
     payer.undelivered += payer.stripe.act(session, "debit")
@@ -185,7 +187,7 @@ def test_a_bank_debit_grants_pro_when_it_settles(payer: Person) -> None:
     assert payer.plan() == "pro"
 
 
-def test_a_failed_bank_debit_keeps_basic(payer: Person) -> None:
+def test_a_failed_bank_debit_does_not_change_the_basic_plan(payer: Person) -> None:
     session = payer.checkout().data["sessionId"]
     payer.undelivered += payer.stripe.act(session, "debit")
     payer.undelivered += payer.stripe.act(session, "debit-failed")
@@ -194,7 +196,7 @@ def test_a_failed_bank_debit_keeps_basic(payer: Person) -> None:
     assert payer.checkout().status == 200
 
 
-# The portal, cancel and resume
+# ── The portal, cancel and resume ────────────────────────────────────────────────────────────────
 
 
 def test_a_cancelled_subscription_is_pro_until_its_period_ends(subscriber: Person) -> None:
@@ -203,20 +205,20 @@ def test_a_cancelled_subscription_is_pro_until_its_period_ends(subscriber: Perso
     assert (reply.data["plan"], reply.data["cancelAtPeriodEnd"]) == ("pro", True)
     ends = subscriber.period_end()
     assert subscriber.plan(ends - timedelta(seconds=1)) == "pro"
-    assert subscriber.plan(ends) == "basic"  # without an event
+    assert subscriber.plan(ends) == "basic"  # although no event has arrived
     room = subscriber.open_room()
     sent = [subscriber.send(room, at=ends).status for _ in range(6)]
     assert sent == [202] * 5 + [429]
 
 
-def test_a_resumed_subscription_renews(subscriber: Person) -> None:
+def test_a_resumed_subscription_is_renewed(subscriber: Person) -> None:
     subscriber.post("/subscription/cancel")
     reply = subscriber.post("/subscription/resume")
     assert (reply.status, reply.data["cancelAtPeriodEnd"]) == (200, False)
     assert subscriber.plan(subscriber.period_end()) == "pro"
 
 
-def test_a_cancellation_in_the_portal_can_be_undone_by_the_api(subscriber: Person) -> None:
+def test_a_cancellation_in_the_portal_can_be_undone_with_the_api(subscriber: Person) -> None:
     url = subscriber.post("/subscription/portal").data["url"]
     before = len(subscriber.stripe.events())
     form = {"do": "cancel", "subscription": subscriber.subscription_id()}
@@ -230,7 +232,7 @@ def test_a_cancellation_in_the_portal_can_be_undone_by_the_api(subscriber: Perso
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
-def test_repeating_cancel_or_resume_changes_nothing(subscriber: Person, verb: str) -> None:
+def test_a_repeated_cancel_or_resume_has_the_same_result(subscriber: Person, verb: str) -> None:
     replies = [subscriber.post(f"/subscription/{verb}") for _ in range(2)]
     assert [reply.status for reply in replies] == [200, 200]
     assert replies[0].data == replies[1].data
@@ -253,7 +255,7 @@ def test_cancel_and_resume_sync_again_after_a_concurrent_sync(
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
-def test_without_a_subscription_cancel_and_resume_are_409(payer: Person, verb: str) -> None:
+def test_cancel_and_resume_without_a_subscription_are_a_409(payer: Person, verb: str) -> None:
     problem(payer.post(f"/subscription/{verb}"), 409, "no-subscription")
 
 
@@ -267,11 +269,11 @@ def test_cancel_and_resume_detect_a_subscription_that_ended_without_an_event(
     assert subscriber.plan() == "basic"
 
 
-def test_without_a_customer_the_portal_is_409(payer: Person) -> None:
+def test_the_portal_without_a_customer_is_a_409(payer: Person) -> None:
     problem(payer.post("/subscription/portal"), 409, "no-customer")
 
 
-def test_stripe_redirects_to_the_apis_own_pages(api: Api, payer: Person) -> None:
+def test_stripe_redirects_to_pages_of_the_api(api: Api, payer: Person) -> None:
     asked = payer.checkout().data["sessionId"]
     session = payer.stripe.get(f"/v1/checkout/sessions/{asked}")
     assert session["success_url"] == (
@@ -295,7 +297,7 @@ def test_stripe_redirects_to_the_apis_own_pages(api: Api, payer: Person) -> None
         ("/subscription/resume", 409, "no-subscription"),
     ],
 )
-def test_an_unproven_user_gets_no_page_of_stripe_and_causes_no_call_to_it(
+def test_an_unproven_user_gets_no_stripe_page_and_causes_no_call_to_stripe(
     path: str, status: int, code: str, api: Api, stripe: Stripe
 ) -> None:
     stranger = Person.new(api, stripe)

@@ -1,4 +1,4 @@
-"""POST /webhook/stripe: forged bodies, failures, and concurrent events."""
+"""POST /webhook/stripe: forged, genuine and concurrent events, and failures."""
 
 import base64
 import threading
@@ -33,8 +33,8 @@ NOW = datetime.now(UTC)
 
 
 @contextmanager
-def no_calls(wire: Wire, stripe: Stripe) -> Iterator[None]:
-    """Check that the block calls neither a table nor Stripe."""
+def check_no_calls(wire: Wire, stripe: Stripe) -> Iterator[None]:
+    """Check that the block does not call DynamoDB or Stripe."""
     stripe.ask("DELETE", "/_requests")
     with wire.watch() as seen:
         yield
@@ -61,11 +61,11 @@ FORGERIES: dict[str, tuple[bytes, Callable[[], str | None]]] = {
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_a_forged_event_is_rejected_without_a_call(
+def test_a_forged_event_is_rejected_without_a_call_to_a_service(
     api: Api, stripe: Stripe, wire: Wire, forgery: str
 ) -> None:
     body, header = FORGERIES[forgery]
-    with no_calls(wire, stripe):
+    with check_no_calls(wire, stripe):
         reply = post(api, body, header())
     assert reply.status == 400
     assert reply.headers["content-type"] == "application/problem+json"
@@ -76,19 +76,19 @@ def test_a_forged_event_is_rejected_without_a_call(
     )
 
 
-def test_a_test_event_in_live_mode_is_rejected_without_a_call(
+def test_an_event_of_test_mode_is_rejected_in_live_mode_without_a_call_to_a_service(
     api: Api, stripe: Stripe, wire: Wire
 ) -> None:
     set_secrets(key="sk_live_integration")
     body = event(livemode=False)
-    with no_calls(wire, stripe):
+    with check_no_calls(wire, stripe):
         problem(post(api, body, sign_body(body)), 400, "wrong-mode")
 
 
-def test_without_a_secret_the_endpoint_is_off(api: Api, stripe: Stripe, wire: Wire) -> None:
+def test_the_webhook_is_off_without_a_secret(api: Api, stripe: Stripe, wire: Wire) -> None:
     for unset in ("unset", "changeme"):
         set_secrets(webhook=unset)
-        with no_calls(wire, stripe):
+        with check_no_calls(wire, stripe):
             assert post(api, GENUINE, sign_body(GENUINE, "")).status == 409
             assert post(api, GENUINE, sign_body(GENUINE, unset)).status == 409
 
@@ -99,7 +99,7 @@ def test_a_missing_ssm_parameter_turns_the_webhook_off_and_is_requested_only_onc
     monkeypatch.setenv("STRIPE_WEBHOOK_SECRET_PARAMETER", "/geminichat/none/stripe-webhook-secret")
     config.forget_secrets()
     payments.forget_missing_secrets()
-    with no_calls(wire, stripe), wire.watch() as seen:
+    with check_no_calls(wire, stripe), wire.watch() as seen:
         for _ in range(3):
             reply = post(api, GENUINE, sign_body(GENUINE))
             assert (reply.status, reply.json["type"]) == (
@@ -112,7 +112,7 @@ def test_a_missing_ssm_parameter_turns_the_webhook_off_and_is_requested_only_onc
 def test_an_anonymous_call_never_counts_as_a_failed_event(
     api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Failed events raise an alarm, so that anyone could raise it."""
+    """Otherwise anyone could raise the alarm for failed events."""
     for body, header in FORGERIES.values():
         post(api, body, header())
     set_secrets(webhook="unset")
@@ -125,12 +125,12 @@ def test_an_anonymous_call_never_counts_as_a_failed_event(
 # ── Genuine events ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_event_of_another_type_is_accepted_without_a_call(
+def test_an_event_of_another_type_is_accepted_without_a_call_to_a_service(
     api: Api, stripe: Stripe, wire: Wire
 ) -> None:
     for kind in ("customer.created", "invoice.finalized", "v9.unknown"):
         body = event(type=kind)
-        with no_calls(wire, stripe):
+        with check_no_calls(wire, stripe):
             reply = post(api, body, sign_body(body))
         assert (reply.status, reply.json["received"]) == (200, True)
 
@@ -141,7 +141,7 @@ def test_an_event_about_a_foreign_customer_changes_nothing(api: Api, stripe: Str
     assert post(api, body, sign_body(body)).status == 200
 
 
-def test_both_secrets_are_accepted_during_a_rotation(payer: Person) -> None:
+def test_the_old_and_the_new_webhook_secret_are_accepted_during_a_rotation(payer: Person) -> None:
     payer.pay()
     set_secrets(webhook=f"whsec_next,{SECRET}")
     payer.deliver_events()
@@ -152,7 +152,7 @@ def test_both_secrets_are_accepted_during_a_rotation(payer: Person) -> None:
     assert payer.plan() == "basic"
 
 
-def test_a_body_in_base64_is_accepted(payer: Person) -> None:
+def test_a_webhook_body_in_base64_is_accepted(payer: Person) -> None:
     payer.pay()
     [body, header] = payer.stripe.sign(
         of_type(payer.stripe, "checkout.session.completed", payer.undelivered)
@@ -177,14 +177,14 @@ def test_an_event_of_an_older_api_version_is_accepted(payer: Person) -> None:
 @pytest.mark.parametrize(
     "kind", ["checkout.session.completed", "customer.subscription.created", "invoice.paid"]
 )
-def test_any_single_event_of_a_purchase_grants_pro(payer: Person, kind: str) -> None:
+def test_any_single_event_of_a_purchase_gives_pro(payer: Person, kind: str) -> None:
     payer.pay()
     deliver(payer.api, payer.stripe, of_type(payer.stripe, kind, payer.undelivered))
     assert payer.plan() == "pro"
 
 
 @pytest.mark.any_write_order
-def test_an_event_is_handled_once(payer: Person, wire: Wire) -> None:
+def test_a_repeated_event_is_handled_once(payer: Person, wire: Wire) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
     assert deliver(payer.api, payer.stripe, event_id).status == 200
@@ -200,7 +200,9 @@ def test_an_event_is_handled_once(payer: Person, wire: Wire) -> None:
     assert timedelta(days=29) < kept <= timedelta(days=30)
 
 
-def test_an_event_needs_three_dynamodb_calls_and_one_stripe_call(payer: Person, wire: Wire) -> None:
+def test_an_event_takes_three_calls_to_dynamodb_and_one_to_stripe(
+    payer: Person, wire: Wire
+) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
     payer.stripe.ask("DELETE", "/_requests")
@@ -211,7 +213,7 @@ def test_an_event_needs_three_dynamodb_calls_and_one_stripe_call(payer: Person, 
     assert [call["path"] for call in payer.stripe.requests()] == ["/v1/subscriptions"]
 
 
-def test_only_an_event_that_changes_the_plan_deletes_it_from_redis(
+def test_an_event_deletes_the_plan_from_redis_only_if_it_changes_the_plan(
     payer: Person, valkey: ValkeyServer
 ) -> None:
     redis = valkey.client()
@@ -231,7 +233,7 @@ def test_only_an_event_that_changes_the_plan_deletes_it_from_redis(
     assert payer.plan() == "basic"
 
 
-def test_a_renewal_extends_the_period(subscriber: Person) -> None:
+def test_the_event_of_a_renewal_extends_the_period(subscriber: Person) -> None:
     before = subscriber.status()["currentPeriodEnd"]
     subscriber.stripe.advance(60)
     subscriber.change("end-period")
@@ -239,13 +241,15 @@ def test_a_renewal_extends_the_period(subscriber: Person) -> None:
     assert subscriber.plan() == "pro"
 
 
-def test_without_the_event_of_a_renewal_pro_lasts_two_more_days(subscriber: Person) -> None:
+def test_pro_lasts_two_more_days_if_the_event_of_a_renewal_does_not_arrive(
+    subscriber: Person,
+) -> None:
     ends = subscriber.period_end()
     assert subscriber.plan(ends + timedelta(days=2) - timedelta(seconds=1)) == "pro"
     assert subscriber.plan(ends + timedelta(days=2)) == "basic"
 
 
-def test_an_overdue_payment_keeps_pro_through_the_grace_period(subscriber: Person) -> None:
+def test_a_user_with_an_overdue_payment_keeps_pro_for_the_grace_period(subscriber: Person) -> None:
     subscriber.change("fail-payment")
     assert subscriber.status()["status"] == "past_due"
     grace = timedelta(days=config.number("GRACE_DAYS"))
@@ -259,37 +263,41 @@ def test_an_overdue_payment_keeps_pro_through_the_grace_period(subscriber: Perso
 
 
 @pytest.mark.parametrize("end", ["canceled", "unpaid"])
-def test_a_subscription_that_stripe_gives_up_on_is_basic(subscriber: Person, end: str) -> None:
+def test_pro_ends_when_stripe_gives_up_on_a_payment(subscriber: Person, end: str) -> None:
     subscriber.stripe.ask("PATCH", "/_ledger", {"givesUp": end})
     subscriber.move("fail-payment")
     subscriber.change("give-up")
     assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", end)
 
 
-def test_a_paused_subscription_is_basic_and_a_resumed_one_is_pro(subscriber: Person) -> None:
+def test_pro_ends_with_a_pause_of_the_subscription_and_begins_again_with_its_resumption(
+    subscriber: Person,
+) -> None:
     subscriber.change("pause")
     assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", "paused")
     assert subscriber.change("resume") == "pro"
 
 
-def test_while_collection_is_paused_pro_ends_with_the_paid_period(subscriber: Person) -> None:
+def test_pro_ends_with_the_paid_period_while_collection_is_paused(subscriber: Person) -> None:
     subscriber.change("pause-collection")
     paid_until = subscriber.period_end()
     assert subscriber.plan(paid_until - timedelta(seconds=1)) == "pro"
     assert subscriber.plan(paid_until) == "basic"
 
     subscriber.change("end-period")
-    now = datetime.fromtimestamp(subscriber.stripe.now(), UTC)  # other tests move this clock
+    now = datetime.fromtimestamp(
+        subscriber.stripe.now(), UTC
+    )  # other tests advance the stand-in's clock
     assert subscriber.plan(now) == "basic"
     assert subscriber.status()["status"] == "active"
     subscriber.change("resume-collection")
     assert subscriber.plan(now) == "pro"
 
 
-def test_an_event_about_a_stored_customer_that_stripe_does_not_know_ends_pro(
+def test_an_event_ends_pro_if_stripe_does_not_have_the_stored_customer(
     subscriber: Person,
 ) -> None:
-    """This happens after a switch from test to live mode."""
+    """Stripe has no customers of test mode after a switch to live mode."""
     subscriber.stripe.forget_customer(subscriber.customer_id())
     body = event(data={"object": {"object": "subscription", "customer": subscriber.customer_id()}})
     assert post(subscriber.api, body, sign_body(body)).status == 200
@@ -309,7 +317,7 @@ def test_a_customer_that_was_not_stored_is_found_by_its_metadata(payer: Person) 
 
 
 class Delivery(threading.Thread):
-    """An event that is delivered concurrently with others."""
+    """A thread that delivers an event while others deliver theirs."""
 
     def __init__(self, payer: Person, event_id: str) -> None:
         super().__init__(daemon=True)
@@ -321,7 +329,7 @@ class Delivery(threading.Thread):
         self.reply = deliver(self._payer.api, self._payer.stripe, self._event_id)
 
     def join_status(self) -> int:
-        """Wait for the answer, and return its status."""
+        """Wait for the answer for 10 s at most, and return its status."""
         self.join(10)
         assert self.reply
         return self.reply.status
@@ -329,7 +337,7 @@ class Delivery(threading.Thread):
 
 @pytest.mark.any_write_order
 @pytest.mark.parametrize("first_answer", ["older", "newer"])
-def test_of_two_concurrent_fetches_the_newer_state_is_kept(
+def test_of_two_concurrent_syncs_the_newer_state_is_stored(
     subscriber: Person, first_answer: str
 ) -> None:
     stripe = subscriber.stripe
@@ -354,7 +362,7 @@ def test_of_two_concurrent_fetches_the_newer_state_is_kept(
 
 
 @pytest.mark.parametrize("synced", [True, False])
-def test_an_item_that_is_deleted_during_a_fetch_is_not_stored_again(
+def test_a_subscription_that_is_deleted_during_a_sync_is_not_stored_again(
     payer: Person, synced: bool
 ) -> None:
     payer.pay()
@@ -371,7 +379,7 @@ def test_an_item_that_is_deleted_during_a_fetch_is_not_stored_again(
     assert Subscription.count(payer.id, consistent_read=True) == 0
 
 
-def test_a_plan_that_changed_between_two_tries_is_deleted_from_redis(
+def test_a_plan_is_deleted_from_redis_if_another_sync_has_changed_it_meanwhile(
     subscriber: Person, valkey: ValkeyServer
 ) -> None:
     stripe = subscriber.stripe
@@ -382,7 +390,9 @@ def test_a_plan_that_changed_between_two_tries_is_deleted_from_redis(
     wait_until(lambda: stripe.holds() == ["paused"])
     subscriber.move("resume")
     stripe.fault("hold", name="resumed", match=customer)
-    resumed = Delivery(subscriber, subscriber.undelivered[-1])  # it finds the pro plan stored
+    resumed = Delivery(
+        subscriber, subscriber.undelivered[-1]
+    )  # reads the stored pro plan before Stripe answers
     wait_until(lambda: len(stripe.holds()) == 2)
 
     stripe.release("paused")
@@ -405,7 +415,7 @@ def test_concurrent_copies_of_an_event_are_accepted(payer: Person) -> None:
     assert payer.plan() == "pro"
 
 
-def test_all_events_at_once_end_with_the_newest_state(payer: Person) -> None:
+def test_events_that_are_delivered_all_at_once_store_the_newest_state(payer: Person) -> None:
     payer.pay()
     payer.move("cancel-at-period-end")
     payer.move("keep")
@@ -420,7 +430,7 @@ def test_all_events_at_once_end_with_the_newest_state(payer: Person) -> None:
 
 
 def deliver_in_time(payer: Person, event_id: str) -> Reply:
-    """Deliver an event, and return the answer, which must arrive within three seconds."""
+    """Deliver an event, check that the answer takes less than three seconds, and return it."""
     body, header = payer.stripe.sign(event_id)
     began = time.monotonic()
     reply = post(payer.api, body.encode(), header)
@@ -442,7 +452,7 @@ def deliver_in_time(payer: Person, event_id: str) -> Reply:
     ],
     ids=lambda fault: "-".join(str(value) for value in fault.values()),
 )
-def test_after_a_failure_of_stripe_the_event_is_retried(
+def test_an_event_is_retried_after_a_failure_of_stripe(
     payer: Person, fault: dict[str, object]
 ) -> None:
     payer.pay()
@@ -470,9 +480,11 @@ SLOW_AT_STRIPE: dict[str, list[dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("slow", SLOW_AT_STRIPE)
-def test_a_slow_stripe_is_answered_within_three_seconds(payer: Person, slow: str) -> None:
+def test_an_event_is_answered_within_three_seconds_if_stripe_is_slow(
+    payer: Person, slow: str
+) -> None:
     payer.pay()
-    payer.subscription().delete()  # so that the owner is looked up first
+    payer.subscription().delete()  # so that the handler asks Stripe for the customer's owner first
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
     for fault in SLOW_AT_STRIPE[slow]:
         payer.stripe.fault(**fault)  # type: ignore[arg-type]
@@ -488,12 +500,12 @@ HANDLING = [GET, QUERY, TRANSACT]
 
 @pytest.mark.parametrize("how", ["refused", "lost", "failing", "late"])
 @pytest.mark.parametrize("call", HANDLING)
-def test_after_a_failure_of_a_table_the_event_is_retried(
+def test_an_event_is_retried_after_a_failure_of_dynamodb(
     payer: Person, wire: Wire, call: str, how: str
 ) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
-    wire.cut(call, how, times=2)  # a call has two tries
+    wire.cut(call, how, times=2)  # the SDK tries a call twice
     reply = deliver(payer.api, payer.stripe, event_id)
     if reply.status != 200:
         assert reply.status in (500, 503)
@@ -504,7 +516,7 @@ def test_after_a_failure_of_a_table_the_event_is_retried(
 
 
 @pytest.mark.parametrize("call", HANDLING)
-def test_a_slow_table_is_answered_within_three_seconds(
+def test_an_event_is_answered_within_three_seconds_if_dynamodb_is_slow(
     payer: Person, wire: Wire, call: str
 ) -> None:
     payer.pay()
@@ -517,25 +529,25 @@ def test_a_slow_table_is_answered_within_three_seconds(
     assert payer.plan() == "pro"
 
 
-def test_unreadable_secrets_are_503_within_three_seconds(
+def test_an_event_is_a_503_within_three_seconds_if_the_secrets_cannot_be_read(
     api: Api, stripe: Stripe, wire: Wire
 ) -> None:
     config.forget_secrets()
     wire.cut("ssm.GetParameter", "silent", times=ALWAYS)
     began = time.monotonic()
-    with no_calls(wire, stripe):
+    with check_no_calls(wire, stripe):
         assert post(api, GENUINE, sign_body(GENUINE)).status == 503
     assert time.monotonic() - began < 3
 
 
-def test_a_transaction_conflict_is_retried(payer: Person, wire: Wire) -> None:
+def test_an_event_is_stored_after_a_short_transaction_conflict(payer: Person, wire: Wire) -> None:
     payer.pay()
     wire.cut(TRANSACT, "conflict", times=3)
     payer.deliver_events()
     assert payer.plan() == "pro"
 
 
-def test_a_conflict_is_retried_when_an_event_is_marked_as_handled(wire: Wire) -> None:
+def test_an_event_is_marked_as_handled_after_a_short_conflict(wire: Wire) -> None:
     marked = StripeEvent("evt_1", "invoice.paid", livemode=False, created=0)
     wire.cut(PUT, "conflict", times=3)
     stripe_events.mark_handled(marked)
@@ -554,7 +566,7 @@ def test_concurrent_copies_of_an_event_are_accepted_despite_conflicts(
     assert payer.plan() == "pro"
 
 
-def test_a_lasting_conflict_is_a_409_and_counts_as_no_failed_event(
+def test_an_event_is_a_409_during_a_lasting_conflict_and_not_counted_as_failed(
     payer: Person, wire: Wire, capsys: pytest.CaptureFixture[str]
 ) -> None:
     payer.pay()
@@ -568,13 +580,15 @@ def test_a_lasting_conflict_is_a_409_and_counts_as_no_failed_event(
     assert payer.plan() == "pro"
 
 
-def test_the_plan_changes_without_redis(payer: Person, request: pytest.FixtureRequest) -> None:
+def test_an_event_changes_the_plan_while_redis_fails(
+    payer: Person, request: pytest.FixtureRequest
+) -> None:
     payer.pay()
     request.getfixturevalue("redis").fault("error", times="always")
     payer.deliver_events()
     assert payer.plan() == "pro"
 
 
-def test_the_configured_key_is_in_test_mode(stripe: Stripe) -> None:
+def test_the_key_of_the_stand_in_is_in_test_mode(stripe: Stripe) -> None:
     assert stripe.secret_key == KEY
     assert payments.is_live_mode() is False

@@ -1,4 +1,4 @@
-"""The @connections API, to which functions post."""
+"""A stand-in for the @connections API."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from tests.support.template import Values
 
 @pytest.fixture
 def connections(values: Values) -> Iterator[Connections]:
-    """The @connections API without posts."""
+    """A new stand-in for the @connections API, which records posts and closed connections."""
     api = Connections()
     with run_app(api.create_app, urlsplit(values.refs["GatewayEndpoint"]).port or 0):
         yield api

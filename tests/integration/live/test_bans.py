@@ -25,7 +25,7 @@ def ann(api: Api) -> Person:
     return Person.new_proven(api)
 
 
-def statuses(room: str) -> list[str | None]:
+def list_statuses(room: str) -> list[str | None]:
     return [prompt.status for prompt in prompts(room)]
 
 
@@ -39,11 +39,11 @@ def test_queued_prompts_of_a_banned_user_are_refunded_and_never_sent_to_gemini(
     operators.act("ban", ann.id)
     problem(ann.send(rooms[0]), 403, "account-suspended")
     worker.drain()
-    assert [statuses(room) for room in rooms] == [["stopped"], ["stopped"]]
+    assert [list_statuses(room) for room in rooms] == [["stopped"], ["stopped"]]
     assert (google.requests(), ann.count_prompts()) == ([], 0)
 
 
-def test_a_ban_stops_a_generating_prompt_and_its_connection_is_closed_and_silent(
+def test_a_ban_stops_a_generating_prompt_and_closes_the_users_connection(
     ann: Person, worker: Poller, google: StandIn, connections: Connections
 ) -> None:
     socket = Socket(ann.post("/live").data["url"])
@@ -59,6 +59,6 @@ def test_a_ban_stops_a_generating_prompt_and_its_connection_is_closed_and_silent
         assert live.read_watchers(ann.id, datetime.now(UTC)).connections == ()
         assert work.result(timeout=10).failed == []
         assert time.monotonic() - banned_at < 5
-    assert statuses(room) == ["stopped"]
+    assert list_statuses(room) == ["stopped"]
     *_, last = connections.frames(socket.id)
-    assert not isinstance(last, EndedFrame), "no frame reports the end"
+    assert not isinstance(last, EndedFrame), "a frame about the end was posted"

@@ -40,7 +40,7 @@ def room(ann: Person) -> str:
 
 
 def connect(person: Person, ago: timedelta = timedelta(0)) -> str:
-    """Open a connection at an earlier time, and return its id."""
+    """Open a connection that is `ago` old, and return its id."""
     connection_id = secrets.token_urlsafe(10) + "="
     opened = datetime.now(UTC) - ago
     live.open_connection(person.id, connection_id, person.session_id, secrets.token_hex(8), opened)
@@ -50,7 +50,7 @@ def connect(person: Person, ago: timedelta = timedelta(0)) -> str:
 def answer(
     person: Person, room: str, google: StandIn, worker: Poller, texts: list[str] = WORDS
 ) -> tuple[str, float]:
-    """Send a prompt and answer it; return its id and the seconds that this took."""
+    """Send a prompt and run the worker; return the prompt's id and the worker's seconds."""
     google.fault("answer", events=whole_reply(texts), pause=PAUSE)
     message = person.ask(room)
     began = time.monotonic()
@@ -58,24 +58,28 @@ def answer(
     return message, time.monotonic() - began
 
 
-def test_nothing_is_written_or_posted_while_nobody_watches(
+def test_a_reply_that_nobody_watches_causes_no_pieces_and_no_posts(
     ann: Person, room: str, google: StandIn, worker: Poller, wire: Wire, connections: Connections
 ) -> None:
     wire.reset()
     _, seconds = answer(ann, room, google, worker)
     calls = wire.calls()
     assert calls.count(PUT) == 0
-    assert calls.count(TRANSACT) == 2, "the prompt's beginning and its end"
+    assert calls.count(TRANSACT) == 2, (
+        "the prompt took other transactions than its start and its end"
+    )
     assert connections.posted == []
     reads = wire.calls(about=(live.Live.table_name(),))
-    assert 2 <= reads.count(BATCH_GET) <= seconds + 2, "the first look, and one per second"
+    assert 2 <= reads.count(BATCH_GET) <= seconds + 2, (
+        "the live table was read more often than once per second"
+    )
 
 
 @pytest.fixture
 def watched_reply(
     ann: Person, room: str, google: StandIn, worker: Poller, wire: Wire, connections: Connections
 ) -> tuple[str, Connections, list[str]]:
-    """A connection that watched a reply of 2.5 seconds, the posts, and the calls meanwhile."""
+    """A connection that watched a reply of 2.5 seconds, the posts to it, and the calls to AWS."""
     connection = connect(ann)
     wire.reset()
     answer(ann, room, google, worker)
@@ -83,7 +87,7 @@ def watched_reply(
     return connection, connections, calls
 
 
-def test_a_watched_reply_costs_a_put_and_a_read_per_second_and_four_posts(
+def test_a_watched_reply_takes_a_put_a_read_and_at_most_four_posts_per_second(
     watched_reply: tuple[str, Connections, list[str]],
 ) -> None:
     _, api, calls = watched_reply
@@ -93,7 +97,7 @@ def test_a_watched_reply_costs_a_put_and_a_read_per_second_and_four_posts(
     assert 5 <= len(api.times) <= 4 * seconds + 2
 
 
-def test_frames_show_a_growing_text_that_overlaps_and_then_its_end(
+def test_frames_have_overlapping_parts_of_the_reply_and_then_report_its_end(
     watched_reply: tuple[str, Connections, list[str]],
 ) -> None:
     connection, api, _ = watched_reply
@@ -107,12 +111,14 @@ def test_frames_show_a_growing_text_that_overlaps_and_then_its_end(
     starts = [frame.start for frame in texts if isinstance(frame, TextFrame)]
     ends = [frame.start + len(frame.text) for frame in texts if isinstance(frame, TextFrame)]
     assert starts == sorted(starts)
-    assert starts[-1] > 0, "only what follows the last piece but one"
+    assert starts[-1] > 0, "the last frame has the whole text"
     assert ends == sorted(ends)
-    assert all(start < end for start, end in zip(starts[1:], ends, strict=False)), "they overlap"
+    assert all(start < end for start, end in zip(starts[1:], ends, strict=False)), (
+        "the frames do not overlap"
+    )
 
 
-def test_a_reader_that_does_not_read_does_not_delay_the_reply(
+def test_slow_posts_do_not_delay_the_reply(
     ann: Person, room: str, google: StandIn, worker: Poller, connections: Connections
 ) -> None:
     answer(ann, room, google, worker)
@@ -126,7 +132,7 @@ def test_a_reader_that_does_not_read_does_not_delay_the_reply(
         message, _ = answer(ann, room, google, worker)
         reply = ann.look(room, message)["reply"]
         seconds.append((datetime.fromisoformat(reply["createdAt"]) - sent).total_seconds())
-    assert seconds[1] - seconds[0] < 0.8, "waiting for one post would take a second"
+    assert seconds[1] - seconds[0] < 0.8, "the reply waited for a post"
 
 
 @pytest.mark.parametrize("character", ["x", "\U0001f600", "\n", "\u0430"])
@@ -149,14 +155,14 @@ def test_posts_slow_down_while_they_are_refused(
     connections.status = 429
     answer(ann, room, google, worker)
     *pauses, _ = (after - before for before, after in pairwise(connections.times))
-    assert pauses, "a post after a refused one, and the end"
+    assert pauses, "no post followed a refused post"
     for number, pause in enumerate(pauses, 1):
         slowdown = min(2**number, live_reply.MOST_SLOWDOWN)
         assert pause > 0.8 * live_reply.FAST * slowdown
 
 
 @pytest.mark.parametrize(("age", "kept"), [(0, True), (60, False)])
-def test_a_connection_that_is_gone_is_removed_unless_it_was_only_just_opened(
+def test_a_connection_that_is_gone_is_removed_unless_it_was_opened_just_before(
     age: int, kept: bool, ann: Person, room: str, google: StandIn, worker: Poller,
     connections: Connections,
 ) -> None:  # fmt: skip
@@ -167,7 +173,7 @@ def test_a_connection_that_is_gone_is_removed_unless_it_was_only_just_opened(
     assert watchers == ((connection,) if kept else ())
 
 
-def test_a_connection_that_is_removed_while_gemini_is_silent_receives_nothing_more(
+def test_a_connection_that_is_removed_while_gemini_is_silent_receives_no_more_frames(
     ann: Person, room: str, google: StandIn, worker: Poller, connections: Connections
 ) -> None:
     connection = connect(ann)
@@ -182,14 +188,14 @@ def test_a_connection_that_is_removed_while_gemini_is_silent_receives_nothing_mo
     assert len(connections.posted) == 1
 
 
-def test_another_attempt_is_announced_and_its_frames_name_it(
+def test_a_frame_announces_the_second_attempt_of_a_prompt(
     ann: Person, room: str, google: StandIn, worker: Poller, connections: Connections
 ) -> None:
     connection = connect(ann)
     google.fault("error", status=503)
     message = ann.ask(room)
     worker.poll()
-    assert connections.posted == [], "the attempt had no text, and its prompt has not ended"
+    assert connections.posted == [], "a frame was posted for an attempt without text"
     worker.redeliver()
     worker.poll()
     again, *_, end = connections.frames(connection)
@@ -197,7 +203,7 @@ def test_another_attempt_is_announced_and_its_frames_name_it(
     assert end == EndedFrame(message_id=message, status="answered")
 
 
-def test_a_poll_makes_the_worker_store_pieces_as_a_connection_does(
+def test_the_worker_stores_pieces_for_a_reader_that_polls(
     ann: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("answer", events=whole_reply(WORDS), pause=PAUSE)
@@ -211,7 +217,7 @@ def test_a_poll_makes_the_worker_store_pieces_as_a_connection_does(
     assert "".join(WORDS).startswith(kept)
 
 
-def test_the_lease_and_the_messages_are_prolonged_while_gemini_is_silent(
+def test_the_worker_prolongs_the_lease_of_a_prompt_while_gemini_is_silent(
     ann: Person, room: str, google: StandIn, worker: Poller, wire: Wire,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -221,10 +227,10 @@ def test_the_lease_and_the_messages_are_prolonged_while_gemini_is_silent(
     wire.reset()
     worker.poll()
     assert ann.look(room, message)["status"] == "answered"
-    assert wire.calls().count(UPDATE) >= 3, "the lease, and two prolongations"
+    assert wire.calls().count(UPDATE) >= 3, "the lease was not prolonged twice"
 
 
-def test_an_attempt_that_lost_its_lease_stops_asking_gemini(
+def test_an_attempt_that_lost_its_lease_stops_its_request_to_gemini(
     ann: Person, room: str, google: StandIn, worker: Poller, wire: Wire,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -253,10 +259,10 @@ SAID = {
     "not stored": "attempt failed",
     "titled": "prompt answered",
 }
-"""Replies that break in different ways, and a line that the log then has."""
+"""Ways in which a reply ends, and a line that the log then has."""
 
 
-def test_no_ticket_token_or_text_of_a_reply_reaches_a_log(
+def test_no_ticket_token_or_text_of_a_reply_is_logged(
     api: Api, google: StandIn, worker: Poller, values: Values, wire: Wire,
     connections: Connections, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -270,7 +276,7 @@ def test_no_ticket_token_or_text_of_a_reply_reaches_a_log(
         url = str(person.post("/live").data["url"])
         socket = Socket(url)
         assert socket.status == 200
-        assert Socket(url).status == 401, "the ticket was used"
+        assert Socket(url).status == 401, "a used ticket was accepted"
         room = person.open_room(None if way == "titled" else way)
         sent: list[Any] = whole
         match way:

@@ -24,26 +24,26 @@ def ann(api: Api) -> Person:
     return Person.new(api)
 
 
-def address(person: Person, at: datetime | None = None) -> str:
-    """Ask for an address, and return its URL."""
+def request_url(person: Person, at: datetime | None = None) -> str:
+    """Request the URL of a WebSocket with POST /live, and return it."""
     reply = person.post("/live", at=at)
     assert reply.status == 200, reply.text
     return str(reply.data["url"])
 
 
-def connections_of(person: Person) -> set[str]:
+def list_connections(person: Person) -> set[str]:
     return set(live.read_watchers(person.id, datetime.now(UTC)).connections)
 
 
-def with_ticket(url: str, ticket: str) -> str:
+def replace_ticket(url: str, ticket: str) -> str:
     return f"{url.partition('?')[0]}?ticket={ticket}"
 
 
-def ticket_of(url: str) -> str:
+def read_ticket(url: str) -> str:
     return parse_qs(urlsplit(url).query)["ticket"][0]
 
 
-def test_an_address_is_a_websocket_with_a_ticket_at_the_apis_own_host(ann: Person) -> None:
+def test_post_live_returns_the_url_of_a_websocket_with_a_ticket(ann: Person) -> None:
     reply = ann.post("/live")
     assert reply.headers["cache-control"] == "no-store"
     assert reply.data["url"].startswith("wss://api.example/live?ticket=")
@@ -54,29 +54,29 @@ def test_an_address_is_a_websocket_with_a_ticket_at_the_apis_own_host(ann: Perso
     problem(ann.api.post("/live", token=token), 401, "unauthorized")
 
 
-def test_a_ticket_opens_a_connection_once(ann: Person) -> None:
-    url = address(ann)
+def test_a_ticket_is_refused_after_it_has_opened_a_connection(ann: Person) -> None:
+    url = request_url(ann)
     socket = Socket(url)
     assert socket.status == 200
-    assert connections_of(ann) == {socket.id}
+    assert list_connections(ann) == {socket.id}
     assert Socket(url).status == 401
-    assert connections_of(ann) == {socket.id}
+    assert list_connections(ann) == {socket.id}
     assert socket.send("$disconnect") == 200
-    assert connections_of(ann) == set()
+    assert list_connections(ann) == set()
     assert Socket(url).status == 401
 
 
 def test_a_ticket_expires_after_a_minute(ann: Person) -> None:
-    assert Socket(address(ann, NOW), at=NOW + timedelta(seconds=59)).status == 200
-    assert Socket(address(ann, NOW), at=NOW + timedelta(seconds=60)).status == 403
+    assert Socket(request_url(ann, NOW), at=NOW + timedelta(seconds=59)).status == 200
+    assert Socket(request_url(ann, NOW), at=NOW + timedelta(seconds=60)).status == 403
 
 
-def test_a_handshake_without_a_ticket_calls_no_function() -> None:
+def test_a_handshake_without_a_ticket_is_a_401() -> None:
     assert Socket("wss://api.example/live").status == 401
 
 
 def forge(ticket: str, **changes: str | int) -> str:
-    """Return a ticket with another content and the old signature."""
+    """Return a ticket with changed contents and the old signature."""
     kid, _, text = ticket.partition(".")
     blob = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     content = json.loads(blob[tickets.MAC_BYTES :]) | changes
@@ -85,8 +85,8 @@ def forge(ticket: str, **changes: str | int) -> str:
 
 
 def test_a_forged_ticket_is_refused(ann: Person) -> None:
-    url = address(ann)
-    ticket = ticket_of(url)
+    url = request_url(ann)
+    ticket = read_ticket(url)
     bob = Person.new(ann.api)
     invalid = [
         "x",
@@ -100,26 +100,26 @@ def test_a_forged_ticket_is_refused(ann: Person) -> None:
         "." * 3000,
     ]
     for one in invalid:
-        assert Socket(with_ticket(url, one)).status == 403, one[:80]
-    assert connections_of(ann) == connections_of(bob) == set()
+        assert Socket(replace_ticket(url, one)).status == 403, one[:80]
+    assert list_connections(ann) == list_connections(bob) == set()
     assert Socket(url).status == 200
 
 
 def test_a_ticket_of_another_stage_is_refused(ann: Person) -> None:
-    url = address(ann)
+    url = request_url(ann)
     signing = config.signing_keys()
     claims = Claims(ann.id, ann.session_id)
     for stage, status in (("prod", 403), (config.setting("STAGE"), 200)):
         ticket = tickets.issue(claims, stage, signing.current, signing.keys["k1"], NOW)
-        assert Socket(with_ticket(url, ticket), at=NOW).status == status
+        assert Socket(replace_ticket(url, ticket), at=NOW).status == status
 
 
 def test_an_access_token_is_no_ticket_and_a_ticket_is_no_access_token(ann: Person) -> None:
-    url = address(ann)
-    assert Socket(with_ticket(url, ann.token)).status == 403
-    problem(ann.me(ticket_of(url)), 401, "unauthorized")
-    problem(ann.api.post("/live", token=ticket_of(url)), 401, "unauthorized")
-    problem(ann.refresh(ticket_of(url)), 401, "unauthorized")
+    url = request_url(ann)
+    assert Socket(replace_ticket(url, ann.token)).status == 403
+    problem(ann.me(read_ticket(url)), 401, "unauthorized")
+    problem(ann.api.post("/live", token=read_ticket(url)), 401, "unauthorized")
+    problem(ann.refresh(read_ticket(url)), 401, "unauthorized")
 
 
 @pytest.mark.parametrize(
@@ -137,16 +137,16 @@ def test_an_access_token_is_no_ticket_and_a_ticket_is_no_access_token(ann: Perso
         ("https://*", "http://anywhere.example", 403),
     ],
 )
-def test_only_web_pages_of_allowed_origins_may_connect(
+def test_a_web_page_can_connect_only_from_an_allowed_origin(
     ann: Person, monkeypatch: pytest.MonkeyPatch, allowed: str, origin: str | None, status: int
 ) -> None:
     monkeypatch.setenv("CORS_ORIGINS", allowed)
     monkeypatch.setenv("API_URL", "https://api.example")
-    assert Socket(address(ann), origin=origin).status == status
+    assert Socket(request_url(ann), origin=origin).status == status
 
 
-def test_a_ticket_of_a_session_that_has_ended_opens_nothing(ann: Person) -> None:
-    url = address(ann)
+def test_a_ticket_of_an_ended_session_opens_no_connection(ann: Person) -> None:
+    url = request_url(ann)
     assert ann.post("/auth/logout").status == 200
     assert Socket(url).status == 401
 
@@ -154,15 +154,15 @@ def test_a_ticket_of_a_session_that_has_ended_opens_nothing(ann: Person) -> None
 def test_the_ninth_connection_of_a_user_closes_the_first(
     ann: Person, connections: Connections
 ) -> None:
-    sockets = [Socket(address(ann)) for _ in range(9)]
+    sockets = [Socket(request_url(ann)) for _ in range(9)]
     assert connections.closed == [sockets[0].id]
-    assert connections_of(ann) == {one.id for one in sockets[1:]}
+    assert list_connections(ann) == {one.id for one in sockets[1:]}
 
 
-def test_a_renewal_prolongs_a_connection_and_closes_one_that_was_removed(
+def test_a_renewal_is_accepted_and_closes_a_connection_that_was_removed(
     ann: Person, connections: Connections
 ) -> None:
-    socket = Socket(address(ann))
+    socket = Socket(request_url(ann))
     assert socket.send("renew") == 200
     assert connections.closed == []
     live.close_connection(ann.id, socket.id)
@@ -173,24 +173,24 @@ def test_a_renewal_prolongs_a_connection_and_closes_one_that_was_removed(
 def test_a_logout_closes_the_connections_of_its_session(
     ann: Person, connections: Connections
 ) -> None:
-    phone = Socket(address(ann))
+    phone = Socket(request_url(ann))
     ann.log_in()
-    laptop = Socket(address(ann))
+    laptop = Socket(request_url(ann))
     assert ann.post("/auth/logout").status == 200
     assert connections.closed == [laptop.id]
-    assert connections_of(ann) == {phone.id}
+    assert list_connections(ann) == {phone.id}
     assert phone.send("renew") == 200
     assert connections.closed == [laptop.id]
 
 
 @pytest.mark.parametrize("how", ["everywhere", "change", "reset", "deletion"])
-def test_a_connection_of_an_ended_session_is_closed_and_receives_nothing(
+def test_a_connection_is_closed_when_its_session_ends(
     api: Api, connections: Connections, how: str
 ) -> None:
     ann = Person(api)
     ann.prove(at=datetime.now(UTC) - timedelta(minutes=1))
-    socket = Socket(address(ann))
-    assert connections_of(ann) == {socket.id}
+    socket = Socket(request_url(ann))
+    assert list_connections(ann) == {socket.id}
     match how:
         case "everywhere":
             assert ann.post("/auth/logout", {"everywhere": True}).status == 200
@@ -202,7 +202,7 @@ def test_a_connection_of_an_ended_session_is_closed_and_receives_nothing(
             assert ann.reset(ann.code(), PASSWORD).status == 200
         case "deletion":
             assert ann.request("DELETE", "/user", json=ann.confirm()).status == 202
-    assert connections_of(ann) == set()
+    assert list_connections(ann) == set()
     assert connections.closed == [socket.id]
 
 
@@ -212,16 +212,16 @@ def test_replacing_and_restoring_an_identity_closes_the_connections_of_ended_ses
     ann, second = Person(api), Person(api)
     now = datetime.now(UTC)
     ann.prove(at=now - timedelta(minutes=3))
-    other = Socket(address(ann))
+    other = Socket(request_url(ann))
     ann.prove(at=now - timedelta(minutes=2))
-    own = Socket(address(ann))
+    own = Socket(request_url(ann))
     proof = ann.confirm(at=now - timedelta(minutes=1))
     assert ann.add_identity(second, proof).status == 200
     assert connections.closed == [other.id]
-    assert connections_of(ann) == {own.id}
+    assert list_connections(ann) == {own.id}
     ann.prove()
     assert connections.closed == [other.id, own.id]
-    assert connections_of(ann) == set()
+    assert list_connections(ann) == set()
 
 
 def test_no_ticket_is_logged(
@@ -230,14 +230,14 @@ def test_no_ticket_is_logged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.INFO)
-    url = address(ann)
+    url = request_url(ann)
     socket = Socket(url, origin="https://page.example")
     assert [socket.status, Socket(url).status] == [200, 401]
-    assert Socket(with_ticket(url, forge(ticket_of(url), stage="x"))).status == 403
+    assert Socket(replace_ticket(url, forge(read_ticket(url), stage="x"))).status == 403
     socket.send("renew")
     socket.send("$disconnect")
     logged = [record.getMessage() for record in caplog.records]
     assert (logged.count("handshake"), logged.count("connection")) == (3, 4)
     written = "".join([*capsys.readouterr(), *(repr(vars(record)) for record in caplog.records)])
-    for secret in (ticket_of(url), ticket_of(url).partition(".")[2][40:80], ann.token):
+    for secret in (read_ticket(url), read_ticket(url).partition(".")[2][40:80], ann.token):
         assert secret not in written

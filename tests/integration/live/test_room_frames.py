@@ -1,4 +1,4 @@
-"""The frame that tells a user's connections about a room's new title."""
+"""The frame about a new title of a room."""
 
 import json
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ def connect(person: Person) -> Socket:
 def post_title(
     api: Api, worker: Poller, values: Values, connections: Connections
 ) -> tuple[str, Sequence[str], list[tuple[str, object]]]:
-    """Title a room of a user with two connections; return room, connections and posts."""
+    """Title the room of a user with two connections; return the room, connections and posts."""
     ann, other = Person.new(api), Person.new(api)
     mine = [connect(ann).id, connect(ann).id]
     connect(other)
     room = ann.open_room()
     ann.ask(room)
     worker.drain()
-    connections.posted.clear()  # the reply's frames
+    connections.posted.clear()  # the frames of the reply
     Poller([values.refs["TitlesQueue"]], "TitlesGenerate", batch_size=1).drain()
     return room, mine, [(one, json.loads(frame)) for one, frame in connections.posted]
 
 
-def test_a_title_is_shown_to_its_users_connections_and_to_no_other(
+def test_a_frame_about_a_new_title_is_posted_only_to_the_connections_of_the_rooms_user(
     api: Api, worker: Poller, values: Values, connections: Connections
 ) -> None:
     room, mine, posts = post_title(api, worker, values, connections)
@@ -39,7 +39,7 @@ def test_a_title_is_shown_to_its_users_connections_and_to_no_other(
     assert [frame for _, frame in posts] == [{"type": "room", "chatroomId": room}] * 2
 
 
-def test_a_title_is_shown_when_gemini_gave_none(
+def test_a_frame_about_a_new_title_is_posted_even_if_gemini_fails(
     api: Api, worker: Poller, values: Values, connections: Connections, google: StandIn
 ) -> None:
     google.fault("error", match="---", times="always")
