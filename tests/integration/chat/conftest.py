@@ -1,4 +1,4 @@
-"""Persons on each plan."""
+"""Users on each plan, and the poller of the titles queue."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.support.template import Values
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_unfinished() -> None:
-    """Delete unfinished prompts that earlier modules left, so that no sweep finds them."""
+    """Delete the unfinished prompts of earlier modules, so that no sweep finds them."""
     for shard in range(SHARDS):
         for key in list(StoredMessage.unfinished.query(shard)):
             StoredMessage(key.chatroom_id, int(key.seq)).delete()
@@ -18,13 +18,13 @@ def nothing_unfinished() -> None:
 
 @pytest.fixture
 def titler(values: Values) -> Poller:
-    """The poller of the titles queue, which titles one room when it is polled."""
+    """A poller of the titles queue; each poll titles one room."""
     return Poller([values.refs["TitlesQueue"]], "TitlesGenerate", batch_size=1)
 
 
 @pytest.fixture
 def basic_user(api: Api) -> Person:
-    """A user on the basic plan, with no prompt counted today."""
+    """A user on the basic plan who has sent no prompt."""
     return Person(api)
 
 

@@ -1,4 +1,4 @@
-"""Network calls per request: at most what ARCHITECTURE.md allows, counted on the wire."""
+"""Network calls per request, counted on the wire; ARCHITECTURE.md states their numbers."""
 
 import collections
 import json
@@ -25,7 +25,7 @@ DONE = "sqs.DeleteMessage"
 
 @dataclass(frozen=True)
 class Calls:
-    """The calls of a piece of work: to AWS in order, the number of those to Redis and Gemini."""
+    """The calls to AWS in their order, and the numbers of calls to Redis and Gemini."""
 
     aws: list[str]
     redis: int = 0
@@ -33,10 +33,10 @@ class Calls:
 
 
 @pytest.fixture
-def calls_of(
+def count_calls(
     wire: Wire, redis: StandIn, google: StandIn
 ) -> Callable[[Callable[[], object]], Calls]:
-    """A function that returns the calls of a piece of work."""
+    """A function that does some work and returns the calls that it caused."""
 
     def count(work: Callable[[], object]) -> Calls:
         redis.reset()
@@ -58,102 +58,104 @@ def room(basic_user: Person) -> str:
 
 
 def test_creating_changing_or_deleting_a_room_takes_one_write(
-    basic_user: Person, room: str, calls_of: Counter
+    basic_user: Person, room: str, count_calls: Counter
 ) -> None:
     url = f"/chatroom/{room}"
-    assert calls_of(basic_user.open_room) == Calls([TRANSACT], redis=1)
-    patch = calls_of(lambda: basic_user.request("PATCH", url, json={"title": "x"}))
+    assert count_calls(basic_user.open_room) == Calls([TRANSACT], redis=1)
+    patch = count_calls(lambda: basic_user.request("PATCH", url, json={"title": "x"}))
     assert patch == Calls([BATCH_GET, UPDATE], redis=1)
-    assert calls_of(lambda: basic_user.delete(room)) == Calls([TRANSACT], redis=1)
+    assert count_calls(lambda: basic_user.delete(room)) == Calls([TRANSACT], redis=1)
 
 
 def test_a_cached_list_of_rooms_takes_only_the_read_of_the_session(
-    basic_user: Person, room: str, calls_of: Counter
+    basic_user: Person, room: str, count_calls: Counter
 ) -> None:
     assert room
-    assert calls_of(lambda: basic_user.get("/chatroom")) == Calls([BATCH_GET, QUERY], redis=2)
-    assert calls_of(lambda: basic_user.get("/chatroom")) == Calls([BATCH_GET], redis=1)
+    assert count_calls(lambda: basic_user.get("/chatroom")) == Calls([BATCH_GET, QUERY], redis=2)
+    assert count_calls(lambda: basic_user.get("/chatroom")) == Calls([BATCH_GET], redis=1)
 
 
-def test_reading_a_room_takes_two_reads_and_reading_a_message_one(
-    basic_user: Person, room: str, calls_of: Counter
+def test_reading_a_room_takes_two_reads_and_reading_a_message_takes_one(
+    basic_user: Person, room: str, count_calls: Counter
 ) -> None:
     message = basic_user.ask(room)
     for url in (f"/chatroom/{room}", f"/chatroom/{room}/message"):
-        made = calls_of(lambda url=url: basic_user.get(url))  # type: ignore[misc]
+        made = count_calls(lambda url=url: basic_user.get(url))  # type: ignore[misc]
         assert sorted(made.aws) == [BATCH_GET, QUERY]
         assert (made.redis, made.gemini) == (0, 0)
-    one = calls_of(lambda: basic_user.get(f"/chatroom/{room}/message/{message}"))
+    one = count_calls(lambda: basic_user.get(f"/chatroom/{room}/message/{message}"))
     assert one == Calls([BATCH_GET])
 
 
 def test_sending_a_prompt_takes_a_read_a_transaction_one_queue_message_and_one_redis_call(
-    basic_user: Person, room: str, calls_of: Counter
+    basic_user: Person, room: str, count_calls: Counter
 ) -> None:
-    first = calls_of(lambda: basic_user.ask(room))
+    first = count_calls(lambda: basic_user.ask(room))
     sent = [BATCH_GET, TRANSACT, SEND]
     assert first == Calls([BATCH_GET, *sent], redis=2)  # the plan is not cached
-    assert calls_of(lambda: basic_user.ask(room)) == Calls(sent, redis=1)
-    keyed = calls_of(lambda: basic_user.ask(room, key="k-1"))
+    assert count_calls(lambda: basic_user.ask(room)) == Calls(sent, redis=1)
+    keyed = count_calls(lambda: basic_user.ask(room, key="k-1"))
     assert keyed == Calls(sent, redis=1)
-    replayed = calls_of(lambda: basic_user.ask(room, key="k-1"))
+    replayed = count_calls(lambda: basic_user.ask(room, key="k-1"))
     assert replayed == Calls([BATCH_GET, BATCH_GET, SEND])
 
 
-def test_a_prompt_on_the_pro_plan_takes_as_many_calls_as_one_on_the_basic_plan(
-    pro_user: Person, calls_of: Counter
+def test_a_prompt_takes_the_same_calls_on_the_pro_plan_as_on_the_basic_plan(
+    pro_user: Person, count_calls: Counter
 ) -> None:
     room = pro_user.open_room()
     pro_user.ask(room)
     sent = [BATCH_GET, TRANSACT, SEND]
-    assert calls_of(lambda: pro_user.ask(room)) == Calls(sent, redis=1)
+    assert count_calls(lambda: pro_user.ask(room)) == Calls(sent, redis=1)
 
 
-def test_an_invalid_request_takes_no_call(basic_user: Person, room: str, calls_of: Counter) -> None:
+def test_an_invalid_request_about_rooms_or_prompts_takes_no_call(
+    basic_user: Person, room: str, count_calls: Counter
+) -> None:
     elsewhere = f"/chatroom/{ids.new('r')}"
-    assert calls_of(lambda: basic_user.get("/chatroom/r_1/message/m_1_1")) == Calls([])
-    assert calls_of(lambda: basic_user.get(f"/chatroom/{room}/message/m_1_1")) == Calls([])
-    assert calls_of(lambda: basic_user.send(room, " ")) == Calls([])
-    assert calls_of(lambda: basic_user.send("r_1")) == Calls([])
-    assert calls_of(lambda: basic_user.get("/chatroom?cursor=x")) == Calls([])
-    assert len(calls_of(lambda: basic_user.get(elsewhere)).aws) == 2
+    assert count_calls(lambda: basic_user.get("/chatroom/r_1/message/m_1_1")) == Calls([])
+    assert count_calls(lambda: basic_user.get(f"/chatroom/{room}/message/m_1_1")) == Calls([])
+    assert count_calls(lambda: basic_user.send(room, " ")) == Calls([])
+    assert count_calls(lambda: basic_user.send("r_1")) == Calls([])
+    assert count_calls(lambda: basic_user.get("/chatroom?cursor=x")) == Calls([])
+    assert len(count_calls(lambda: basic_user.get(elsewhere)).aws) == 2
 
 
 def test_answering_a_prompt_that_nobody_watches_takes_at_most_four_table_calls(
-    basic_user: Person, room: str, worker: Poller, calls_of: Counter
+    basic_user: Person, room: str, worker: Poller, count_calls: Counter
 ) -> None:
     basic_user.ask(room)
-    first = calls_of(worker.poll)
-    assert first == Calls(in_turn(first, UPDATE, BATCH_GET, TRANSACT, DONE), gemini=1)
+    first = count_calls(worker.poll)
+    assert first == Calls(add_hide(first, UPDATE, BATCH_GET, TRANSACT, DONE), gemini=1)
     basic_user.ask(room)
-    second = calls_of(worker.poll)
-    assert second == Calls(in_turn(second, UPDATE, BATCH_GET, QUERY, TRANSACT, DONE), gemini=1)
+    second = count_calls(worker.poll)
+    assert second == Calls(add_hide(second, UPDATE, BATCH_GET, QUERY, TRANSACT, DONE), gemini=1)
 
 
-def in_turn(made: Calls, *calls: str) -> list[str]:
-    """Return these calls, with the call that hides the batch in the place where it was made."""
+def add_hide(made: Calls, *calls: str) -> list[str]:
+    """Return the calls with HIDE in the same place as in `made`."""
     found = list(calls)
     found.insert(made.aws.index(HIDE), HIDE)
     return found
 
 
 def test_titling_a_room_takes_four_table_calls_and_one_redis_call(
-    basic_user: Person, worker: Poller, titler: Poller, calls_of: Counter
+    basic_user: Person, worker: Poller, titler: Poller, count_calls: Counter
 ) -> None:
     basic_user.ask(basic_user.open_room())
-    assert SEND in calls_of(worker.poll).aws
-    assert calls_of(titler.poll) == Calls(
+    assert SEND in count_calls(worker.poll).aws
+    assert count_calls(titler.poll) == Calls(
         [BATCH_GET, TRANSACT, TRANSACT, BATCH_GET], redis=1, gemini=1
     )
 
 
 def test_answering_ten_prompts_in_parallel_takes_three_table_calls_each(
-    pro_user: Person, worker: Poller, calls_of: Counter
+    pro_user: Person, worker: Poller, count_calls: Counter
 ) -> None:
     rooms = [pro_user.open_room("Named") for _ in range(10)]
     for room in rooms:
         pro_user.ask(room)
-    made = calls_of(worker.poll)
+    made = count_calls(worker.poll)
     assert sorted(made.aws) == sorted([HIDE, *[UPDATE, BATCH_GET, TRANSACT, DONE] * 10])
     assert made.gemini == 10
 
@@ -169,27 +171,27 @@ def test_failing_a_prompt_takes_two_writes(
     assert writes == [UPDATE, TRANSACT]
 
 
-def test_stopping_a_prompt_takes_three_calls(
-    basic_user: Person, room: str, calls_of: Counter
+def test_stopping_a_prompt_takes_three_calls_at_most(
+    basic_user: Person, room: str, count_calls: Counter
 ) -> None:
     message = basic_user.ask(room)
-    queued = calls_of(lambda: basic_user.post(f"/chatroom/{room}/message/{message}/stop"))
+    queued = count_calls(lambda: basic_user.post(f"/chatroom/{room}/message/{message}/stop"))
     assert queued == Calls([BATCH_GET, TRANSACT], redis=1)
     message = basic_user.ask(room)
     list(prompts(room))[-1].update([StoredMessage.status.set(Status.GENERATING)])
-    generating = calls_of(lambda: basic_user.post(f"/chatroom/{room}/message/{message}/stop"))
+    generating = count_calls(lambda: basic_user.post(f"/chatroom/{room}/message/{message}/stop"))
     assert generating == Calls([BATCH_GET, UPDATE, UPDATE])
     polled = f"/chatroom/{room}/message/{message}?from=0"
-    assert calls_of(lambda: basic_user.get(polled)) == Calls([BATCH_GET, UPDATE, QUERY])
-    assert calls_of(lambda: basic_user.get(polled)) == Calls([BATCH_GET, QUERY])
+    assert count_calls(lambda: basic_user.get(polled)) == Calls([BATCH_GET, UPDATE, QUERY])
+    assert count_calls(lambda: basic_user.get(polled)) == Calls([BATCH_GET, QUERY])
 
 
-def test_a_sweep_with_nothing_to_do_takes_ten_calls(calls_of: Counter) -> None:
+def test_a_sweep_with_nothing_to_do_takes_ten_calls(count_calls: Counter) -> None:
     run_sweep()
-    assert calls_of(run_sweep) == Calls([RECEIVE, BATCH_GET, *[QUERY] * 8])
+    assert count_calls(run_sweep) == Calls([RECEIVE, BATCH_GET, *[QUERY] * 8])
 
 
-def test_a_prompt_takes_the_writes_and_the_metrics_that_scale_and_cost_assume(
+def test_a_prompt_takes_the_writes_and_metrics_that_the_models_of_scale_and_cost_assume(
     basic_user: Person,
     room: str,
     worker: Poller,

@@ -1,4 +1,4 @@
-"""The burst limit: twenty prompts per ten seconds, whatever Redis answers."""
+"""The burst limit of twenty prompts per ten seconds, with right and wrong data in Redis."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -26,7 +26,7 @@ NEXT = NOON + WINDOW
 
 
 def check_refusal(reply: Reply, at: datetime, most: int = MOST, others: str = "") -> None:
-    """Assert that a 429 is as the contract says and ends with the window."""
+    """Check the headers and the problem of a 429, which ends with the window."""
     ends = NEXT if at < NEXT else NEXT + WINDOW
     left = -(-(ends - at) // timedelta(seconds=1))
     assert reply.status == 429, reply.text
@@ -40,22 +40,22 @@ def check_refusal(reply: Reply, at: datetime, most: int = MOST, others: str = ""
 
 @pytest.fixture
 def room(pro_user: Person) -> str:
-    """A room that was created at noon, whatever the time of day."""
+    """A room that was created at NOON."""
     return open_rooms(pro_user, 1)[0]
 
 
 def open_rooms(user: Person, many: int) -> list[str]:
-    """Create rooms at noon.
+    """Create `many` rooms at NOON, and return their ids.
 
-    More than 20 prompts that are accepted at once need several: a prompt gives up when 24 others
-    of its room were stored before it, which happens on an engine that commits one by one.
+    Tests that send more than 20 prompts at once use several rooms, because a prompt fails when 24
+    other prompts of its room are stored before it.
     """
     replies = [user.request("POST", "/chatroom", json={}, at=NOON) for _ in range(many)]
     return [str(reply.data["id"]) for reply in replies]
 
 
 def send_most(user: Person, room: str, at: datetime = NOON) -> None:
-    """Use up a window."""
+    """Send as many prompts as a window allows."""
     replies = repeat_at_once(lambda _: user.send(room, at=at), MOST)
     assert Counter(reply.status for reply in replies) == {202: MOST}
 
@@ -63,7 +63,7 @@ def send_most(user: Person, room: str, at: datetime = NOON) -> None:
 # ── The limit ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_accepted_prompt_reports_the_prompts_left_in_the_window_and_its_reset(
+def test_an_accepted_prompt_reports_the_prompts_left_in_the_burst_window_and_its_end(
     pro_user: Person, room: str
 ) -> None:
     for left in (19, 18):
@@ -74,7 +74,7 @@ def test_an_accepted_prompt_reports_the_prompts_left_in_the_window_and_its_reset
 
 
 @pytest.mark.parametrize("redis_is", ["there", "gone"])
-def test_of_fifty_parallel_prompts_exactly_twenty_are_accepted(
+def test_of_fifty_parallel_prompts_on_pro_exactly_twenty_are_accepted(
     redis_is: str, pro_user: Person, room: str, redis: StandIn
 ) -> None:
     if redis_is == "gone":
@@ -87,7 +87,7 @@ def test_of_fifty_parallel_prompts_exactly_twenty_are_accepted(
     assert pro_user.count_prompts(NOON) == len(list(prompts(room))) == 20
 
 
-def test_the_twenty_first_prompt_is_refused_until_the_next_window(
+def test_the_twenty_first_prompt_of_a_burst_window_is_refused_until_the_next_window(
     pro_user: Person, room: str
 ) -> None:
     send_most(pro_user, room)
@@ -97,7 +97,7 @@ def test_the_twenty_first_prompt_is_refused_until_the_next_window(
     assert (reply.status, reply.headers["ratelimit"]) == (202, '"burst";r=19;t=10')
 
 
-def test_parallel_prompts_of_two_burst_windows_are_counted_in_their_own_window(
+def test_parallel_prompts_of_two_burst_windows_are_counted_separately(
     pro_user: Person,
 ) -> None:
     rooms = open_rooms(pro_user, 5)
@@ -114,7 +114,7 @@ def test_a_burst_window_ends_at_midnight(pro_user: Person, room: str) -> None:
 
 
 @pytest.mark.any_write_order
-def test_a_retry_is_counted_and_a_failed_prompt_is_not_refunded_to_its_window(
+def test_retries_and_failed_prompts_count_towards_the_burst_limit(
     pro_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked", match="the first", times=2)
@@ -130,7 +130,7 @@ def test_a_retry_is_counted_and_a_failed_prompt_is_not_refunded_to_its_window(
     assert pro_user.look(room, failed)["status"] == "failed"
 
 
-def test_a_prompt_to_an_unknown_room_is_not_counted_in_the_window(
+def test_a_prompt_to_an_unknown_room_does_not_count_towards_the_burst_limit(
     pro_user: Person, room: str
 ) -> None:
     for _ in range(MOST + 5):
@@ -138,7 +138,9 @@ def test_a_prompt_to_an_unknown_room_is_not_counted_in_the_window(
     assert pro_user.send(room, at=NOON).headers["ratelimit"] == '"burst";r=19;t=10'
 
 
-def test_a_replayed_prompt_is_not_counted_in_the_window(pro_user: Person, room: str) -> None:
+def test_a_replayed_prompt_does_not_count_towards_the_burst_limit(
+    pro_user: Person, room: str
+) -> None:
     first = pro_user.ask(room, key="k-1", at=NOON)
     for _ in range(MOST - 1):
         pro_user.ask(room, at=NOON)
@@ -147,7 +149,7 @@ def test_a_replayed_prompt_is_not_counted_in_the_window(pro_user: Person, room: 
     assert pro_user.send(room, key="k-2", at=NEXT).status == 202
 
 
-def test_the_burst_limit_0_means_no_limit(
+def test_a_burst_limit_of_0_turns_the_limit_off(
     pro_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BURST_PROMPTS", "0")
@@ -185,7 +187,7 @@ def test_a_burst_limit_below_the_daily_limit_applies_to_a_basic_user(
 
 
 def plant(value: Any, *, seconds: int | None = None) -> Callable[[Any, str], None]:
-    """Return a function that stores a window's count in Redis, without a TTL by default."""
+    """Return a function that stores a count of the window in Redis, without a TTL by default."""
 
     def put(client: Any, user_id: str) -> None:
         client.set(_key(user_id), value, ex=seconds)
@@ -197,27 +199,27 @@ def _key(user_id: str) -> str:
     return prompt_limits.burst_key(user_id, NOON)
 
 
-def another_type(client: Any, user_id: str) -> None:
+def plant_another_type(client: Any, user_id: str) -> None:
     client.delete(_key(user_id))
     client.lpush(_key(user_id), "5")
 
 
 HOLDINGS: dict[str, Callable[[Any, str], None]] = {
     "at the limit": plant(MOST),
-    "at the limit, with an end": plant(MOST, seconds=10),
+    "at the limit, with a TTL": plant(MOST, seconds=10),
     "far too high": plant(10**7),
-    "beyond numbers": plant(10**15),
+    "too large a number": plant(10**15),
     "too low": plant(0),
-    "below nothing": plant(-3),
+    "negative": plant(-3),
     "no number": plant("many"),
     "not a number": plant("nan"),
     "nothing": plant(""),
-    "another type": another_type,
+    "another type": plant_another_type,
 }
 
 
 @pytest.mark.parametrize("holding", HOLDINGS)
-def test_exactly_twenty_prompts_are_accepted_whatever_count_redis_holds(
+def test_exactly_twenty_prompts_are_accepted_with_a_wrong_count_in_redis(
     holding: str, pro_user: Person, room: str, valkey: ValkeyServer
 ) -> None:
     lie, client = HOLDINGS[holding], valkey.client()
@@ -234,7 +236,7 @@ def test_exactly_twenty_prompts_are_accepted_whatever_count_redis_holds(
         assert 0 < client.ttl(key) <= 10, key
 
 
-def test_the_burst_limit_holds_after_redis_lost_its_data(
+def test_the_burst_limit_applies_after_redis_has_lost_its_data(
     pro_user: Person, room: str, valkey: ValkeyServer
 ) -> None:
     send_most(pro_user, room)
@@ -243,11 +245,11 @@ def test_the_burst_limit_holds_after_redis_lost_its_data(
         check_refusal(pro_user.send(room, at=NOON), NOON)
 
 
-def test_the_note_of_a_refusal_is_not_valid_for_another_limit_or_window(
+def test_the_cached_refusal_of_a_burst_limit_is_not_used_for_another_limit_or_window(
     pro_user: Person, room: str, valkey: ValkeyServer
 ) -> None:
     send_most(pro_user, room, LAST)
-    for _ in range(2):  # the transaction refuses the first, the table the second
+    for _ in range(2):  # the transaction refuses the first prompt, a read of the table the second
         check_refusal(pro_user.send(room, at=LAST), LAST)
     client = valkey.client()
     genuine = client.get(prompt_limits.refusal_key(pro_user.id, times.day(NOON)))
@@ -265,7 +267,7 @@ def test_the_note_of_a_refusal_is_not_valid_for_another_limit_or_window(
 # ── Calls ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_burst_limit_takes_no_further_call_and_a_known_refusal_takes_two(
+def test_the_burst_limit_takes_no_extra_call_and_a_cached_refusal_takes_two_calls(
     pro_user: Person, room: str, redis: StandIn, wire: Wire
 ) -> None:
     pro_user.ask(room, at=NOON)
@@ -286,6 +288,6 @@ def test_the_burst_limit_takes_no_further_call_and_a_known_refusal_takes_two(
     assert (len(redis.requests()), wire.calls()) == (7, [BATCH_GET] * 7)
 
 
-def test_the_burst_limit_is_the_templates_default() -> None:
+def test_the_burst_limit_of_these_tests_is_the_default_in_the_template() -> None:
     burst = config.burst_limit()
     assert (burst.prompts, burst.seconds) == (MOST, WINDOW.seconds)

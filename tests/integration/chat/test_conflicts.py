@@ -1,4 +1,4 @@
-"""Transactions that conflict or are throttled, injected: both engines commit one by one."""
+"""Conflicting and throttled transactions, which the tests inject: no engine causes them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ def user(api: Api) -> Person:
     return Person(api)
 
 
-def room_with_a_failed_prompt(user: Person, worker: Poller, google: StandIn) -> tuple[str, str]:
+def fail_prompt(user: Person, worker: Poller, google: StandIn) -> tuple[str, str]:
     room = user.open_room()
     google.fault("blocked", match=room)
     failed = user.ask(room, f"Hello ({room})")
@@ -48,7 +48,7 @@ def test_a_short_transaction_conflict_is_retried(
     name: str, user: Person, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     call, status, ask = REQUESTS[name]
-    room, failed = room_with_a_failed_prompt(user, worker, google)
+    room, failed = fail_prompt(user, worker, google)
     conflict = wire.cut(call, "conflict", times=4, holding=(room,))
     assert ask(user, room, failed).status == status
     assert conflict.happened == 4
@@ -62,7 +62,7 @@ def test_a_lasting_transaction_conflict_is_a_409_and_stores_nothing(
     api: Api, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     users = {name: Person(api) for name in REQUESTS}
-    rooms = {name: room_with_a_failed_prompt(user, worker, google) for name, user in users.items()}
+    rooms = {name: fail_prompt(user, worker, google) for name, user in users.items()}
     before = {name: [vars(item) for item in messages_in(room)] for name, (room, _) in rooms.items()}
 
     def ask(name: str) -> Reply:
@@ -79,11 +79,11 @@ def test_a_lasting_transaction_conflict_is_a_409_and_stores_nothing(
         problem(reply, 409, "concurrent-requests")
         assert reply.headers["retry-after"] == "1"
         assert [vars(item) for item in messages_in(room)] == before[name], name
-        assert users[name].count_prompts() == 1, "only the blocked prompt"
+        assert users[name].count_prompts() == 1, "a refused request was counted"
         assert users[name].get(f"/chatroom/{room}").data["title"] == "New Chat"
 
 
-def test_a_throttled_transaction_is_retried_and_ends_in_a_503(user: Person, wire: Wire) -> None:
+def test_a_throttled_transaction_is_retried_and_finally_a_503(user: Person, wire: Wire) -> None:
     room = user.open_room()
     fault = wire.cut(TRANSACT, "over capacity", times=4, holding=(room,))
     assert (user.send(room).status, fault.happened) == (202, 4)
@@ -93,7 +93,7 @@ def test_a_throttled_transaction_is_retried_and_ends_in_a_503(user: Person, wire
     assert len(list(prompts(room))) == user.count_prompts() == 1
 
 
-def test_a_prompt_is_answered_later_after_a_lasting_conflict_in_the_worker(
+def test_a_prompt_is_answered_after_a_lasting_conflict_in_the_worker_has_ended(
     user: Person, worker: Poller, wire: Wire, capsys: pytest.CaptureFixture[str]
 ) -> None:
     room = user.open_room()
@@ -107,7 +107,7 @@ def test_a_prompt_is_answered_later_after_a_lasting_conflict_in_the_worker(
     assert user.look(room, sent)["status"] == "answered"
 
 
-def test_the_worker_retries_a_conflict_of_each_of_its_writes(
+def test_the_worker_retries_each_write_after_a_conflict(
     user: Person, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     room = user.open_room()

@@ -1,7 +1,7 @@
-"""A crash at every network call on a prompt's path: before or after the call.
+"""A failure or a crash at every network call that handles a prompt.
 
-After redelivery, pauses, leases and the sweep, invariants 1 to 3 of ARCHITECTURE.md hold: no
-accepted prompt is lost, none is answered twice, and the counts equal what is stored.
+When redelivery, pauses, leases and the sweep have ended, invariants 1 to 3 of ARCHITECTURE.md hold:
+no accepted prompt is lost, none is answered twice, and the counts equal the stored prompts.
 """
 
 from collections.abc import Callable, Iterable
@@ -45,7 +45,7 @@ SOON = timedelta(minutes=15)
 
 @dataclass
 class Scene:
-    """A user's room and the services that its prompts need."""
+    """A user with one room, the worker and Gemini's stand-in, and the expected state."""
 
     user: Person
     worker: Poller
@@ -53,14 +53,14 @@ class Scene:
     room: str = ""
     accepted: list[str] = field(default_factory=list)
     line: list[Any] = field(default_factory=list)
-    """What the room showed before the action."""
+    """The messages that the room showed before the action."""
     deleted: bool = False
     one_prompt: bool = False
     verify: Callable[[], None] = lambda: None
-    """A check of its own when nothing changes any more."""
+    """An extra check of the path, when no prompt is unfinished."""
 
-    def note(self, reply: Reply) -> Reply:
-        """Remember an accepted prompt."""
+    def record(self, reply: Reply) -> Reply:
+        """Remember the prompt of a reply if it was accepted, and return the reply."""
         if reply.status == 202:
             self.accepted.append(reply.data["messageId"])
         return reply
@@ -73,53 +73,53 @@ class Scene:
 # ── The paths: preparation, action and calls ─────────────────────────────────────────────────────
 
 
-def room(scene: Scene) -> None:
+def open_room(scene: Scene) -> None:
     scene.room = scene.user.open_room("Named")
 
 
-def room_on_pro(scene: Scene) -> None:
+def open_room_on_pro(scene: Scene) -> None:
     scene.user.subscribe()
-    room(scene)
+    open_room(scene)
 
 
-def room_with_a_queued_prompt(scene: Scene) -> None:
-    room(scene)
-    scene.note(scene.user.send(scene.room, "Who was Ada?"))
+def queue_prompt(scene: Scene) -> None:
+    open_room(scene)
+    scene.record(scene.user.send(scene.room, "Who was Ada?"))
     scene.worker.drain()
-    scene.note(scene.user.send(scene.room, f"And Grace? ({scene.room})"))
+    scene.record(scene.user.send(scene.room, f"And Grace? ({scene.room})"))
 
 
-def room_with_a_lost_prompt(scene: Scene) -> None:
-    room(scene)
-    scene.note(scene.user.send(scene.room))
+def lose_queue_message(scene: Scene) -> None:
+    open_room(scene)
+    scene.record(scene.user.send(scene.room))
     queues.purge("PromptsQueue")
 
 
-def room_with_a_failed_prompt(scene: Scene) -> None:
-    room(scene)
+def fail_prompt(scene: Scene) -> None:
+    open_room(scene)
     scene.google.fault("blocked", match=scene.room)
-    scene.note(scene.user.send(scene.room, f"Hello ({scene.room})"))
+    scene.record(scene.user.send(scene.room, f"Hello ({scene.room})"))
     scene.worker.drain()
     assert scene.prompt().status == Status.FAILED
 
 
-def queued_prompt_with_gemini_down(scene: Scene) -> None:
-    room_with_a_queued_prompt(scene)
+def queue_prompt_with_gemini_down(scene: Scene) -> None:
+    queue_prompt(scene)
     scene.google.fault("error", status=503, match=scene.room)
 
 
-def queued_prompt_that_gemini_blocks(scene: Scene) -> None:
-    room_with_a_queued_prompt(scene)
+def queue_prompt_that_gemini_blocks(scene: Scene) -> None:
+    queue_prompt(scene)
     scene.google.fault("blocked", match=scene.room)
 
 
-def queued_prompt_with_one_attempt_left(scene: Scene) -> None:
-    queued_prompt_with_gemini_down(scene)
+def queue_prompt_with_one_attempt_left(scene: Scene) -> None:
+    queue_prompt_with_gemini_down(scene)
     scene.prompt().update([StoredMessage.attempts.set(5)])
 
 
-def prompt_leased_by_another_worker(scene: Scene) -> None:
-    room_with_a_queued_prompt(scene)
+def lease_prompt_to_another_worker(scene: Scene) -> None:
+    queue_prompt(scene)
     scene.prompt().update(
         [
             StoredMessage.status.set(Status.GENERATING),
@@ -129,8 +129,8 @@ def prompt_leased_by_another_worker(scene: Scene) -> None:
     )
 
 
-def prompt_to_stop_whose_worker_died(scene: Scene) -> None:
-    prompt_leased_by_another_worker(scene)
+def request_stop_after_a_crash(scene: Scene) -> None:
+    lease_prompt_to_another_worker(scene)
     prompt = scene.prompt()
     prompt.update([StoredMessage.stop.set(True), StoredMessage.attempt.set(1)])
     end_leases(scene.room)
@@ -138,60 +138,60 @@ def prompt_to_stop_whose_worker_died(scene: Scene) -> None:
     pieces.put_piece(scene.room, int(prompt.seq), 1, Piece(0, "The text so far."), now)
 
 
-def lost_prompt_to_stop(scene: Scene) -> None:
-    prompt_to_stop_whose_worker_died(scene)
+def request_stop_of_a_lost_prompt(scene: Scene) -> None:
+    request_stop_after_a_crash(scene)
     queues.purge("PromptsQueue")
 
 
-def room_with_a_prompt_that_was_not_queued(scene: Scene) -> None:
-    room(scene)
-    scene.note(scene.user.send(scene.room, "Who was Ada?"))
+def queue_only_the_second_prompt(scene: Scene) -> None:
+    open_room(scene)
+    scene.record(scene.user.send(scene.room, "Who was Ada?"))
     queues.purge("PromptsQueue")
-    scene.note(scene.user.send(scene.room, "And Grace?"))
+    scene.record(scene.user.send(scene.room, "And Grace?"))
 
 
-def room_with_a_prompt_out_of_attempts(scene: Scene) -> None:
-    room_with_a_lost_prompt(scene)
+def use_up_attempts_of_a_lost_prompt(scene: Scene) -> None:
+    lose_queue_message(scene)
     scene.prompt().update([StoredMessage.attempts.set(6)])
 
 
-def room_with_a_prompt_out_of_attempts_in_the_queue(scene: Scene) -> None:
-    room(scene)
-    scene.note(scene.user.send(scene.room))
+def use_up_attempts_of_a_queued_prompt(scene: Scene) -> None:
+    open_room(scene)
+    scene.record(scene.user.send(scene.room))
     scene.prompt().update([StoredMessage.attempts.set(6)])
 
 
-def room_with_a_dead_letter(scene: Scene) -> None:
-    room_with_a_lost_prompt(scene)
+def leave_dead_letter(scene: Scene) -> None:
+    lose_queue_message(scene)
     queues.send_dead_letter(queues.job_of(scene.room, int(scene.prompt().seq)))
 
 
-def deleted_room(scene: Scene) -> None:
-    room(scene)
-    scene.note(scene.user.send(scene.room))
+def delete_room(scene: Scene) -> None:
+    open_room(scene)
+    scene.record(scene.user.send(scene.room))
     scene.worker.drain()
     assert scene.user.delete(scene.room).status == 204
     scene.deleted = True
 
 
 def send(scene: Scene) -> None:
-    scene.note(scene.user.send(scene.room))
+    scene.record(scene.user.send(scene.room))
 
 
 def send_until_accepted(scene: Scene) -> None:
-    """Send one prompt, with an Idempotency-Key, until it is accepted."""
+    """Send one prompt with an Idempotency-Key, again and again until it is accepted."""
     scene.one_prompt = True
     for _ in range(5):
         with suppress(Died):
-            reply = scene.note(scene.user.send(scene.room, key="k-1"))
+            reply = scene.record(scene.user.send(scene.room, key="k-1"))
             if reply.status == 202:
                 return
             assert reply.status in (409, 500, 503), reply.text
-    raise AssertionError("never accepted")
+    raise AssertionError("the prompt was never accepted")
 
 
 def retry(scene: Scene) -> None:
-    scene.note(scene.user.retry(scene.room, scene.accepted[0]))
+    scene.record(scene.user.retry(scene.room, scene.accepted[0]))
 
 
 def stop(scene: Scene) -> None:
@@ -203,40 +203,42 @@ def read_line(scene: Scene) -> list[Any]:
     return [(one["sender"], one["content"]) for one in scene.user.page(scene.room)]
 
 
-def room_with_two_turns(scene: Scene) -> None:
-    room(scene)
+def answer_two_prompts(scene: Scene) -> None:
+    open_room(scene)
     for content in ("one", "two"):
-        scene.note(scene.user.send(scene.room, content))
+        scene.record(scene.user.send(scene.room, content))
         scene.worker.drain()
     scene.line = read_line(scene)
 
 
-def room_with_an_edit(scene: Scene) -> None:
-    room_with_two_turns(scene)
+def answer_an_edit(scene: Scene) -> None:
+    answer_two_prompts(scene)
     edit(scene)
     scene.worker.drain()
     scene.line = read_line(scene)
 
 
 def edit(scene: Scene) -> None:
-    """Edit the first prompt: the room shows it, or both turns as before."""
+    """Edit the first prompt; afterwards the room shows the edit or the two turns before it."""
     scene.verify = lambda: check_line(scene, ["ONE"])
-    scene.note(scene.user.edit(scene.room, scene.accepted[0], "ONE"))
+    scene.record(scene.user.edit(scene.room, scene.accepted[0], "ONE"))
 
 
 def undo(scene: Scene) -> None:
-    """Undo the edit: the room shows both turns, or the edit as before."""
+    """Undo the edit; afterwards the room shows the two turns or still the edit."""
     scene.verify = lambda: check_line(scene, ["one", "two"])
     scene.user.undo(scene.room)
 
 
 def check_line(scene: Scene, changed: list[str]) -> None:
     now = read_line(scene)
-    assert now == scene.line or [content for _, content in now][::2] == changed, "a third line"
+    assert now == scene.line or [content for _, content in now][::2] == changed, (
+        "the room shows neither the old nor the new messages"
+    )
 
 
 def fork(scene: Scene) -> None:
-    """Fork the room: there is a whole copy, or none and nothing is left of it."""
+    """Fork the room; afterwards there is a complete copy or no trace of one."""
     scene.verify = lambda: check_fork(scene)
     scene.user.fork(scene.room, scene.accepted[-1])
 
@@ -246,10 +248,14 @@ def check_fork(scene: Scene) -> None:
     assert scene.room in rooms
     line = read_line(scene)
     for one in rooms:
-        assert [(m["sender"], m["content"]) for m in scene.user.page(one)] == line, "half a room"
+        assert [(m["sender"], m["content"]) for m in scene.user.page(one)] == line, (
+            "a fork is incomplete"
+        )
     mine = StoredMessage.scan(StoredMessage.user_id == scene.user.id, consistent_read=True)
-    assert {message.chatroom_id for message in mine} == set(rooms), "left of a fork"
-    assert Usage.get(scene.user.id, "rooms").rooms == len(rooms), "counted wrongly"
+    assert {message.chatroom_id for message in mine} == set(rooms), (
+        "messages of an incomplete fork are left"
+    )
+    assert Usage.get(scene.user.id, "rooms").rooms == len(rooms), "the count of rooms is wrong"
 
 
 def poll(scene: Scene) -> None:
@@ -260,18 +266,18 @@ def sweep(_scene: Scene) -> None:
     run_sweep(SOON)
 
 
-def delete_until_gone(scene: Scene) -> None:
+def delete_until_deleted(scene: Scene) -> None:
     for _ in range(5):
         with suppress(Died):
             if scene.user.delete(scene.room).status in (204, 404):
                 scene.deleted = True
                 return
-    raise AssertionError("never deleted")
+    raise AssertionError("the room was never deleted")
 
 
 @dataclass(frozen=True)
 class Path:
-    """A path through the system: the preparation, the action, and its calls in order."""
+    """An action with its preparation and the calls that it makes, in order."""
 
     before: Callable[[Scene], None]
     act: Callable[[Scene], None]
@@ -281,64 +287,64 @@ class Path:
 
 
 PATHS = {
-    "send": Path(room, send, [BATCH_GET, BATCH_GET, TRANSACT, SEND], redis=2),
+    "send": Path(open_room, send, [BATCH_GET, BATCH_GET, TRANSACT, SEND], redis=2),
     "send with a key": Path(
-        room, send_until_accepted, [BATCH_GET, BATCH_GET, TRANSACT, SEND], redis=2
+        open_room, send_until_accepted, [BATCH_GET, BATCH_GET, TRANSACT, SEND], redis=2
     ),
-    "send on pro": Path(room_on_pro, send, [BATCH_GET, BATCH_GET, TRANSACT, SEND], redis=2),
-    "retry": Path(room_with_a_failed_prompt, retry, [BATCH_GET, TRANSACT, SEND], redis=1),
-    "answer": Path(room_with_a_queued_prompt, poll, [UPDATE, BATCH_GET, QUERY, TRANSACT], gemini=1),
+    "send on pro": Path(open_room_on_pro, send, [BATCH_GET, BATCH_GET, TRANSACT, SEND], redis=2),
+    "retry": Path(fail_prompt, retry, [BATCH_GET, TRANSACT, SEND], redis=1),
+    "answer": Path(queue_prompt, poll, [UPDATE, BATCH_GET, QUERY, TRANSACT], gemini=1),
     "try again": Path(
-        queued_prompt_with_gemini_down, poll, [UPDATE, BATCH_GET, QUERY, UPDATE, HIDE], gemini=1
+        queue_prompt_with_gemini_down, poll, [UPDATE, BATCH_GET, QUERY, UPDATE, HIDE], gemini=1
     ),
     "fail": Path(
-        queued_prompt_that_gemini_blocks, poll, [UPDATE, BATCH_GET, QUERY, TRANSACT], gemini=1
+        queue_prompt_that_gemini_blocks, poll, [UPDATE, BATCH_GET, QUERY, TRANSACT], gemini=1
     ),
     "give up": Path(
-        queued_prompt_with_one_attempt_left,
+        queue_prompt_with_one_attempt_left,
         poll,
         [UPDATE, BATCH_GET, QUERY, TRANSACT],
         redis=1,
         gemini=1,
     ),
     "give up after crashes": Path(
-        room_with_a_prompt_out_of_attempts_in_the_queue, poll, [UPDATE, TRANSACT, SEND], redis=1
+        use_up_attempts_of_a_queued_prompt, poll, [UPDATE, TRANSACT, SEND], redis=1
     ),
-    "stop, queued": Path(room_with_a_queued_prompt, stop, [BATCH_GET, TRANSACT], redis=1),
-    "stop, generating": Path(prompt_leased_by_another_worker, stop, [BATCH_GET, UPDATE, UPDATE]),
-    "stop after a crash": Path(
-        prompt_to_stop_whose_worker_died, poll, [UPDATE, QUERY, TRANSACT, UPDATE]
+    "stop, queued": Path(queue_prompt, stop, [BATCH_GET, TRANSACT], redis=1),
+    "stop, generating": Path(lease_prompt_to_another_worker, stop, [BATCH_GET, UPDATE, UPDATE]),
+    "stop after a crash": Path(request_stop_after_a_crash, poll, [UPDATE, QUERY, TRANSACT, UPDATE]),
+    "sweep, stop": Path(
+        request_stop_of_a_lost_prompt, sweep, [RECEIVE, QUERY, GET, UPDATE, TRANSACT]
     ),
-    "sweep, stop": Path(lost_prompt_to_stop, sweep, [RECEIVE, QUERY, GET, UPDATE, TRANSACT]),
     "answer an earlier one first": Path(
-        room_with_a_prompt_that_was_not_queued,
+        queue_only_the_second_prompt,
         poll,
         [
-            *(UPDATE, BATCH_GET, QUERY, UPDATE),  # it is given back
+            *(UPDATE, BATCH_GET, QUERY, UPDATE),  # the second prompt is released
             *(UPDATE, BATCH_GET, TRANSACT),
             *(UPDATE, BATCH_GET, QUERY, TRANSACT),
         ],
         gemini=2,
     ),
-    "leave to another": Path(prompt_leased_by_another_worker, poll, [UPDATE, GET, HIDE]),
-    "sweep, queue": Path(room_with_a_lost_prompt, sweep, [RECEIVE, QUERY, GET, UPDATE, SEND]),
+    "leave to another": Path(lease_prompt_to_another_worker, poll, [UPDATE, GET, HIDE]),
+    "sweep, queue": Path(lose_queue_message, sweep, [RECEIVE, QUERY, GET, UPDATE, SEND]),
     "sweep, fail": Path(
-        room_with_a_prompt_out_of_attempts, sweep, [RECEIVE, QUERY, GET, UPDATE, TRANSACT], redis=1
+        use_up_attempts_of_a_lost_prompt, sweep, [RECEIVE, QUERY, GET, UPDATE, TRANSACT], redis=1
     ),
     "sweep, dead letter": Path(
-        room_with_a_dead_letter, sweep, [RECEIVE, GET, UPDATE, TRANSACT, QUERY], redis=1
+        leave_dead_letter, sweep, [RECEIVE, GET, UPDATE, TRANSACT, QUERY], redis=1
     ),
-    "edit": Path(room_with_two_turns, edit, [BATCH_GET, TRANSACT, SEND], redis=1),
-    "undo": Path(room_with_an_edit, undo, [BATCH_GET, TRANSACT], redis=1),
+    "edit": Path(answer_two_prompts, edit, [BATCH_GET, TRANSACT, SEND], redis=1),
+    "undo": Path(answer_an_edit, undo, [BATCH_GET, TRANSACT], redis=1),
     "fork": Path(
-        room_with_two_turns, fork, [BATCH_GET, TRANSACT, QUERY, BATCH_WRITE, TRANSACT], redis=1
+        answer_two_prompts, fork, [BATCH_GET, TRANSACT, QUERY, BATCH_WRITE, TRANSACT], redis=1
     ),
-    "delete": Path(room_with_a_queued_prompt, delete_until_gone, [TRANSACT], redis=1),
-    "purge": Path(deleted_room, sweep, [RECEIVE, QUERY, BATCH_WRITE, DELETE]),
+    "delete": Path(queue_prompt, delete_until_deleted, [TRANSACT], redis=1),
+    "purge": Path(delete_room, sweep, [RECEIVE, QUERY, BATCH_WRITE, DELETE]),
 }
 
 ANONYMOUS = {RECEIVE, HIDE, QUERY}
-"""Calls whose requests need not name a user or a room."""
+"""Calls that may name no user and no room in their requests."""
 
 WAYS = {
     "refused": ("refused", 2),
@@ -348,10 +354,10 @@ WAYS = {
     "dies before": ("dies before", 1),
     "dies after": ("dies after", 1),
 }
-"""The ways in which a call breaks (see Wire), and the times; the client tries twice."""
+"""The ways in which a call fails (see Wire) and how often; the client tries each call twice."""
 
 HALVES = ("refused", "lost once", "dies after"), ("lost", "late", "dies before")
-"""The ways for every other call of a path, and for the calls between them."""
+"""The ways for the first, third, fifth … call of a path, and for the calls between them."""
 
 
 @pytest.fixture
@@ -360,7 +366,7 @@ def new_scene(api: Api, worker: Poller, google: StandIn) -> Callable[[], Scene]:
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_the_crash_tests_list_every_call_of_each_path(
+def test_the_list_of_calls_of_each_path_is_complete(
     name: str, new_scene: Callable[[], Scene], wire: Wire, redis: StandIn, google: StandIn
 ) -> None:
     path, scene = PATHS[name], new_scene()
@@ -379,7 +385,7 @@ def test_the_crash_tests_list_every_call_of_each_path(
     "ways", [HALVES, pytest.param((WAYS, WAYS), marks=pytest.mark.soak)], ids=["half", "all"]
 )
 @pytest.mark.parametrize("name", PATHS)
-def test_no_prompt_is_lost_or_answered_twice_whichever_call_fails(
+def test_no_prompt_is_lost_or_answered_twice_when_any_call_fails(
     name: str, ways: tuple[Iterable[str], Iterable[str]], new_scene: Callable[[], Scene], wire: Wire
 ) -> None:
     path = PATHS[name]
@@ -402,7 +408,7 @@ def test_no_prompt_is_lost_or_answered_twice_whichever_call_fails(
 
 
 def find_violations(scenes: dict[str, Scene]) -> dict[str, str]:
-    """Wait until nothing changes, and return the violated invariants by broken call."""
+    """Wait until no prompt is unfinished, and return the violated invariants by failed call."""
     rooms = [scene.room for scene in scenes.values()]
     bring_to_rest(next(iter(scenes.values())).worker, rooms)
     left = list_waiting(rooms)
@@ -410,12 +416,14 @@ def find_violations(scenes: dict[str, Scene]) -> dict[str, str]:
     for case, scene in scenes.items():
         try:
             if scene.deleted:
-                assert messages_in(scene.room) == [], "deleted, and still there"
+                assert messages_in(scene.room) == [], "a deleted room has messages"
             else:
                 check(scene.user, [scene.room], scene.accepted)
-            assert all(room != scene.room for room, _ in left), "still in the unfinished index"
+            assert all(room != scene.room for room, _ in left), (
+                "a prompt is in the index of unfinished prompts"
+            )
             if scene.one_prompt:
-                assert len(list(prompts(scene.room))) == 1, "one key, and two prompts"
+                assert len(list(prompts(scene.room))) == 1, "one key stored several prompts"
             scene.verify()
         except AssertionError as error:
             wrong[case] = str(error).partition("\n")[0]
@@ -434,7 +442,7 @@ REDIS_WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", ["send", "retry", "edit", "give up", "delete"])
-def test_no_request_fails_and_no_prompt_is_lost_whatever_redis_does(
+def test_no_request_fails_and_no_prompt_is_lost_when_redis_fails(
     name: str, new_scene: Callable[[], Scene], redis: StandIn
 ) -> None:
     path = PATHS[name]
@@ -471,16 +479,16 @@ GEMINI_WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_prompt_gets_one_reply_or_a_reason_whatever_gemini_does(
+def test_every_prompt_gets_one_reply_or_an_error_when_gemini_fails(
     new_scene: Callable[[], Scene], google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GEMINI_TIMEOUT", "1")
     scenes: dict[str, Scene] = {}
     for way, fault in GEMINI_WAYS.items():
         scene = scenes[way] = new_scene()
-        room(scene)
+        open_room(scene)
         google.fault(**fault, match=scene.room)
-        scene.note(scene.user.send(scene.room, f"Hello ({scene.room})"))
+        scene.record(scene.user.send(scene.room, f"Hello ({scene.room})"))
     poll(next(iter(scenes.values())))
     wrong = find_violations(scenes)
     assert not wrong, f"{len(wrong)} of {len(scenes)}"

@@ -1,4 +1,4 @@
-"""A forged cursor, or one of another list or user, is a 400."""
+"""Cursors: the next page, and a 400 for a forged cursor and for one of another list or user."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ every_list = pytest.mark.parametrize("name", LISTS)
 
 @pytest.fixture
 def room(basic_user: Person) -> str:
-    """The user's latest room of five, with six messages."""
+    """The newest of five rooms, with six messages."""
     return furnish(basic_user)
 
 
@@ -44,7 +44,7 @@ def ask(user: Person, name: str, room: str, cursor: str | None = None) -> Reply:
     return user.get(f"{LISTS[name].format(room=room)}?{text}")
 
 
-def cursor_of(user: Person, name: str, room: str) -> str:
+def get_cursor(user: Person, name: str, room: str) -> str:
     reply = ask(user, name, room)
     assert reply.status == 200, reply.text
     assert reply.data["nextCursor"]
@@ -59,8 +59,10 @@ def check_refusal(reply: Reply) -> None:
 
 
 @every_list
-def test_a_cursor_returns_the_next_page_each_time(name: str, basic_user: Person, room: str) -> None:
-    cursor = cursor_of(basic_user, name, room)
+def test_a_cursor_can_be_used_repeatedly_and_returns_the_same_next_page(
+    name: str, basic_user: Person, room: str
+) -> None:
+    cursor = get_cursor(basic_user, name, room)
     following = ask(basic_user, name, room, cursor)
     assert following.status == 200
     assert ask(basic_user, name, room, cursor).data == following.data
@@ -71,7 +73,7 @@ def test_a_cursor_returns_the_next_page_each_time(name: str, basic_user: Person,
 def test_a_forged_cursor_is_refused_without_a_table_call(
     name: str, basic_user: Person, room: str, wire: Wire
 ) -> None:
-    genuine = cursor_of(basic_user, name, room)
+    genuine = get_cursor(basic_user, name, room)
     wire.reset()
     kid, _, text = genuine.partition(".")
     unsigned = base64.urlsafe_b64encode(b"\0" * cursors.MAC_BYTES + b"1").decode().rstrip("=")
@@ -87,10 +89,10 @@ def test_a_forged_cursor_is_refused_without_a_table_call(
 
 @every_list
 @pytest.mark.parametrize("other", LISTS)
-def test_a_cursor_of_one_list_is_refused_by_the_others(
+def test_a_cursor_of_one_list_is_refused_by_other_lists(
     name: str, other: str, basic_user: Person, room: str
 ) -> None:
-    reply = ask(basic_user, name, room, cursor_of(basic_user, other, room))
+    reply = ask(basic_user, name, room, get_cursor(basic_user, other, room))
     if name == other:
         assert reply.status == 200
     else:
@@ -98,26 +100,26 @@ def test_a_cursor_of_one_list_is_refused_by_the_others(
 
 
 @pytest.mark.parametrize("name", ["room", "messages"])
-def test_a_cursor_of_one_room_is_refused_by_another(
+def test_a_cursor_of_one_room_is_refused_by_another_room(
     name: str, basic_user: Person, room: str
 ) -> None:
-    check_refusal(ask(basic_user, name, furnish(basic_user), cursor_of(basic_user, name, room)))
+    check_refusal(ask(basic_user, name, furnish(basic_user), get_cursor(basic_user, name, room)))
 
 
 @every_list
-def test_another_users_cursor_is_refused(
+def test_a_cursor_of_another_user_is_refused(
     name: str, api: Api, basic_user: Person, room: str
 ) -> None:
     other = Person(api)
-    stolen = cursor_of(basic_user, name, room)
+    stolen = get_cursor(basic_user, name, room)
     check_refusal(ask(other, name, furnish(other), stolen))
     check_refusal(ask(other, name, room, stolen))
 
 
-def test_a_signed_cursor_into_another_users_rooms_lists_only_the_callers_own(
+def test_a_signed_cursor_to_another_users_room_lists_only_the_callers_rooms(
     api: Api, room: str
 ) -> None:
-    """Even with the signing key a caller reads only their own list."""
+    """So a leaked signing key would not show the rooms of others."""
     other = Person(api)
     own = furnish(other)
     place = Position(chatroom_id=room, updated_at="9999-01-01T00:00:00.000Z")
@@ -129,25 +131,25 @@ def test_a_signed_cursor_into_another_users_rooms_lists_only_the_callers_own(
 
 
 @every_list
-def test_a_cursor_is_valid_as_long_as_its_key_is_accepted(
+def test_a_cursor_is_valid_while_its_signing_key_is_accepted(
     name: str, basic_user: Person, room: str
 ) -> None:
-    cursor = cursor_of(basic_user, name, room)
+    cursor = get_cursor(basic_user, name, room)
     following = ask(basic_user, name, room, cursor).data
-    with signing_keys("k2", keep=True):
+    with sign_with("k2", keep=True):
         kept = ask(basic_user, name, room, cursor)
         assert kept.status == 200
-        room_list_cache.drop_list(basic_user.id)  # its cursor was signed before
-        assert cursor_of(basic_user, name, room).startswith("k2.")
+        room_list_cache.drop_list(basic_user.id)  # the cached cursor was signed with the old key
+        assert get_cursor(basic_user, name, room).startswith("k2.")
     key = "chatrooms" if name == "rooms" else "messages"
     assert kept.data[key] == following[key]
-    with signing_keys("k2", keep=False):
+    with sign_with("k2", keep=False):
         check_refusal(ask(basic_user, name, room, cursor))
 
 
 @contextmanager
-def signing_keys(kid: str, *, keep: bool) -> Iterator[None]:
-    """Sign with a new key in the block; `keep` accepts the old key as well."""
+def sign_with(kid: str, *, keep: bool) -> Iterator[None]:
+    """Sign with a new key during the block; with `keep` the old key is still accepted."""
     ssm = boto3.client("ssm")
     name = config.setting("SIGNING_KEYS_PARAMETER")
     before = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
@@ -184,7 +186,7 @@ def test_an_empty_query_value_counts_as_absent(name: str, basic_user: Person, ro
     assert basic_user.get(f"{path}?limit=&cursor=&after=").data == whole.data
 
 
-def test_an_after_parameter_that_names_no_message_of_the_room_is_a_400_that_names_it(
+def test_an_after_parameter_that_is_no_message_of_the_room_is_a_400(
     api: Api, basic_user: Person, room: str
 ) -> None:
     other = Person(api)

@@ -1,4 +1,4 @@
-"""DynamoDB at its limits: large items and pages, unprocessed keys, a lagging index."""
+"""The limits of DynamoDB: large items and pages, unprocessed keys and a lagging index."""
 
 from collections import Counter
 from datetime import timedelta
@@ -27,9 +27,9 @@ from tests.support.wire import ALWAYS, BATCH_GET, BATCH_WRITE, GET, UPDATE, Wire
 pytestmark = pytest.mark.both_engines
 
 ITEM_LIMIT = 400 * 1024
-"""Bytes of an item, names of attributes included (DynamoDB's documentation, "Quotas")."""
+"""Bytes of an item with its attribute names (DynamoDB's documentation, "Quotas")."""
 SIZE, MANY = 60_000, 40
-"""Bytes of a message, and messages of a room that takes three pages of a megabyte."""
+"""Bytes of a message, and messages of a room that is three pages of a megabyte long."""
 
 
 @pytest.fixture
@@ -39,12 +39,12 @@ def room(basic_user: Person) -> str:
 
 @pytest.fixture
 def large_room(basic_user: Person, room: str) -> str:
-    """A room with more messages than a page of a megabyte holds."""
+    """A room with several megabytes of messages."""
     fill_room(basic_user.id, room, MANY, padding=lambda: "x" * SIZE)
     return room
 
 
-def test_a_longer_reply_than_an_item_may_hold_is_cut_and_stored(
+def test_a_reply_that_is_too_long_for_an_item_is_cut_and_stored(
     pro_user: Person, worker: Poller, google: StandIn
 ) -> None:
     room = pro_user.open_room(systemInstruction="😀" * 4_000)
@@ -56,7 +56,7 @@ def test_a_longer_reply_than_an_item_may_hold_is_cut_and_stored(
     assert ITEM_LIMIT * 0.8 < len(look["reply"]["content"].encode()) < ITEM_LIMIT
 
 
-def test_pages_that_end_at_a_megabyte_hold_each_message_once(
+def test_pages_that_dynamodb_ends_at_a_megabyte_hold_each_message_once(
     basic_user: Person, large_room: str
 ) -> None:
     def contents(messages: list[Any]) -> list[str]:
@@ -98,7 +98,7 @@ def test_a_room_of_several_megabytes_is_purged(large_room: str, wire: Wire) -> N
     assert Counter(wire.calls())[BATCH_WRITE] == 4 + 3, "one per page, and the first again"
 
 
-def test_unprocessed_keys_are_read_again_and_end_in_a_503(
+def test_unprocessed_keys_are_read_again_and_finally_cause_a_503(
     basic_user: Person, room: str, wire: Wire
 ) -> None:
     fault = wire.cut(BATCH_GET, "unprocessed", times=2)
@@ -108,7 +108,7 @@ def test_unprocessed_keys_are_read_again_and_end_in_a_503(
     problem(basic_user.get(f"/chatroom/{room}"), 503, "unavailable")
 
 
-def test_a_sweep_that_reads_a_lagging_index_queues_and_fails_nothing_wrongly(
+def test_a_sweep_does_not_change_prompts_that_a_lagging_index_shows_as_unfinished(
     basic_user: Person,
     room: str,
     worker: Poller,
@@ -127,7 +127,9 @@ def test_a_sweep_that_reads_a_lagging_index_queues_and_fails_nothing_wrongly(
         wire.reset()
         assert run_sweep(timedelta(hours=1))["queued"] == 0
         assert run_sweep(timedelta(days=2))["failed"] == 0
-        assert wire.calls(about=(room, deleted)) == [GET] * 4, "two prompts in two sweeps"
+        assert wire.calls(about=(room, deleted)) == [GET] * 4, (
+            "the two sweeps did not read two prompts each"
+        )
         assert [vars(message) for message in messages_in(room)] == before
         assert "not swept" not in capsys.readouterr().out
     bring_to_rest(worker, [room])

@@ -1,6 +1,6 @@
-"""The attacks that would cost the most without limits, and what they cost with them.
+"""The costs of the most expensive attacks, which the limits keep low.
 
-Slow prompts are in tests/unit/bench/test_fairness.py, which simulates how long others wait.
+For slow prompts see tests/unit/bench/test_fairness.py, which simulates the waiting of others.
 """
 
 import pytest
@@ -19,14 +19,14 @@ from tests.support.standins import StandIn
 DAILY_PROMPTS = 5
 
 
-def dollars(user_id: str) -> float:
-    """Return the dollars that a user's prompts of today cost or may still cost."""
+def get_committed_dollars(user_id: str) -> float:
+    """Return the dollars that are spent on or reserved for a user's prompts of today."""
     usage = Usage.get(user_id, times.day(clock.now()), consistent_read=True)
     assert usage.committed is not None
     return float(usage.committed) / 1e6
 
 
-def test_blocked_prompts_are_counted_so_that_no_call_to_gemini_is_free(
+def test_blocked_prompts_and_their_retries_count_towards_the_daily_quota(
     basic_user: Person, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked", times="always")
@@ -40,11 +40,11 @@ def test_blocked_prompts_are_counted_so_that_no_call_to_gemini_is_free(
         problem(basic_user.retry(room, message), 429, "quota-exceeded")
     asked = google.requests()
     assert len(asked) == DAILY_PROMPTS
-    assert dollars(basic_user.id) <= DAILY_PROMPTS * worst_cost.unproven_prompt()
+    assert get_committed_dollars(basic_user.id) <= DAILY_PROMPTS * worst_cost.unproven_prompt()
 
 
 @pytest.mark.usefixtures("source")
-def test_the_accounts_that_one_address_creates_get_few_prompts_together(
+def test_accounts_from_one_address_are_few_and_get_five_prompts_each_by_the_cheapest_model(
     api: Api, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_ups = 3
@@ -63,4 +63,4 @@ def test_the_accounts_that_one_address_creates_get_few_prompts_together(
     assert len(asked) == sign_ups * UNPROVEN_PROMPTS
     assert {one["model"] for one in asked} == {config.catalogue().cheapest(clock.now().date()).id}
     for stranger in strangers:
-        assert dollars(stranger.id) <= UNPROVEN_PROMPTS * worst_cost.unproven_prompt()
+        assert get_committed_dollars(stranger.id) <= UNPROVEN_PROMPTS * worst_cost.unproven_prompt()

@@ -1,4 +1,4 @@
-"""An Idempotency-Key stores at most one prompt."""
+"""Idempotency keys: requests with the same key store one prompt."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ TODAY = datetime.now(UTC).replace(hour=12)
 
 
 @pytest.mark.parametrize("redis_is", ["there", "gone"])
-def test_twenty_parallel_requests_with_one_key_store_and_count_one_prompt(
+def test_twenty_parallel_requests_with_one_idempotency_key_store_and_count_one_prompt(
     redis_is: str, basic_user: Person, redis: StandIn
 ) -> None:
     room = basic_user.open_room()
@@ -41,7 +41,7 @@ def test_twenty_parallel_requests_with_one_key_store_and_count_one_prompt(
 
 
 @pytest.mark.parametrize("other", ["content", "room"])
-def test_a_key_that_is_reused_for_another_request_is_a_422_and_stores_nothing(
+def test_an_idempotency_key_of_another_request_is_a_422_and_stores_nothing(
     other: str, basic_user: Person
 ) -> None:
     room, second = basic_user.open_room(), basic_user.open_room()
@@ -53,7 +53,7 @@ def test_a_key_that_is_reused_for_another_request_is_a_422_and_stores_nothing(
     assert list(prompts(second)) == []
 
 
-def test_requests_that_differ_only_in_surrounding_space_are_the_same(basic_user: Person) -> None:
+def test_requests_with_one_key_may_differ_in_surrounding_space(basic_user: Person) -> None:
     room = basic_user.open_room()
     first = basic_user.ask(room, "Hello", key="k-1")
     assert basic_user.ask(room, "\n \nHello \n", key="k-1") == first
@@ -62,7 +62,7 @@ def test_requests_that_differ_only_in_surrounding_space_are_the_same(basic_user:
 @pytest.mark.parametrize(
     "key", ["", " ", "a b", "a\r\nx: y", "a\tb", "é", "\x7f", "k" * 256], ids=repr
 )
-def test_a_key_that_is_not_1_to_255_visible_characters_is_a_400(
+def test_an_idempotency_key_that_is_not_1_to_255_visible_characters_is_a_400(
     key: str, basic_user: Person
 ) -> None:
     room = basic_user.open_room()
@@ -72,13 +72,13 @@ def test_a_key_that_is_not_1_to_255_visible_characters_is_a_400(
     assert list(prompts(room)) == []
 
 
-def test_a_key_of_255_characters_is_valid(basic_user: Person) -> None:
+def test_an_idempotency_key_of_255_characters_is_valid(basic_user: Person) -> None:
     room = basic_user.open_room()
     key = "~" * 255
     assert basic_user.ask(room, key=key) == basic_user.ask(room, key=key)
 
 
-def test_two_users_may_use_the_same_key(api: Api, basic_user: Person) -> None:
+def test_two_users_may_use_the_same_idempotency_key(api: Api, basic_user: Person) -> None:
     other = Person(api)
     rooms = {user.id: user.open_room() for user in (basic_user, other)}
     sent = [user.ask(rooms[user.id], key="k-1") for user in (basic_user, other)]
@@ -94,7 +94,7 @@ def test_a_replay_is_accepted_after_the_daily_quota_is_used_up(basic_user: Perso
     assert basic_user.ask(room, key="k-1", at=TODAY) == first
 
 
-def test_a_refused_request_leaves_its_key_unused(basic_user: Person) -> None:
+def test_the_idempotency_key_of_a_refused_request_is_still_unused(basic_user: Person) -> None:
     room = basic_user.open_room()
     for _ in range(5):
         basic_user.ask(room, at=TODAY)
@@ -105,7 +105,7 @@ def test_a_refused_request_leaves_its_key_unused(basic_user: Person) -> None:
 
 
 @pytest.mark.both_engines
-def test_a_key_is_valid_for_24_hours(basic_user: Person) -> None:
+def test_an_idempotency_key_is_valid_for_24_hours(basic_user: Person) -> None:
     room = basic_user.open_room()
     first = basic_user.ask(room, key="k-1", at=TODAY)
     kept = TODAY + timedelta(hours=23, minutes=59)
@@ -113,7 +113,7 @@ def test_a_key_is_valid_for_24_hours(basic_user: Person) -> None:
     assert basic_user.ask(room, key="k-1", at=TODAY + timedelta(hours=24)) != first
 
 
-def test_a_replay_queues_a_prompt_whose_queue_message_was_lost(
+def test_a_replay_queues_a_prompt_again_if_its_queue_message_was_lost(
     basic_user: Person, worker: Poller, wire: Wire
 ) -> None:
     room = basic_user.open_room()

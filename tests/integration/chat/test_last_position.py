@@ -1,4 +1,4 @@
-"""A room whose last position is behind its messages, as after only its table was restored."""
+"""A room item with a last position that is too low, as after a restore of only its table."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ WAYS: dict[str, tuple[list[str], Callable[[Person, str, str], Reply]]] = {
 
 @pytest.fixture
 def room(pro_user: Person, worker: Poller) -> str:
-    """A room with the answered prompts "one" and "two"; its item knows of none."""
+    """A room with the answered prompts "one" and "two"; its item has the last position 0."""
     room = pro_user.open_room("Named")
     for content in ("one", "two"):
         pro_user.ask(room, content)
@@ -43,7 +43,7 @@ def set_last(user: Person, room: str, last: int) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_prompt_takes_the_position_after_the_last_message(
+def test_a_prompt_takes_the_position_after_the_last_message_if_the_rooms_is_too_low(
     way: str, pro_user: Person, room: str, worker: Poller, wire: Wire
 ) -> None:
     said, ask = WAYS[way]
@@ -64,7 +64,7 @@ def test_a_prompt_takes_the_position_after_the_last_message(
     assert [seen.call for seen in tries] == [BATCH_GET, TRANSACT, SEND]
 
 
-def test_a_repeated_request_with_a_key_has_the_result_of_the_first(
+def test_a_replay_has_the_result_of_the_first_request_even_if_the_last_position_is_too_low(
     pro_user: Person, room: str
 ) -> None:
     first = pro_user.ask(room, key="k-1")
@@ -73,7 +73,7 @@ def test_a_repeated_request_with_a_key_has_the_result_of_the_first(
     assert len(list(prompts(room))) == 3
 
 
-def test_a_prompt_without_a_reply_keeps_the_position_of_its_reply(
+def test_the_position_after_an_unanswered_prompt_is_kept_for_its_reply(
     pro_user: Person, room: str, worker: Poller
 ) -> None:
     pro_user.ask(room, "three")

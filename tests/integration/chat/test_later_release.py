@@ -1,4 +1,4 @@
-"""Values stored by a later release, which a gradual deployment or a rollback reads."""
+"""Stored values of a later release, which this one reads after a rollback."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.support.stored import messages_in
 
 @pytest.fixture
 def later(pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A room with values that this release does not know, in every field that is an enumeration."""
+    """A room and messages with unknown values in every enumeration field."""
     room = pro_user.open_room()
     pro_user.ask(room, "one")
     worker.drain()
@@ -20,7 +20,7 @@ def later(pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch) -> 
     prompt.update([StoredMessage.status.set("postponed"), StoredMessage.thinking.set("extreme")])
     reply.update([StoredMessage.finish.set("folded")])
     Chatroom(pro_user.id, room).update([Chatroom.thinking.set("extreme")])
-    monkeypatch.setattr(document, "check", lambda *_: None)  # it lists the known values only
+    monkeypatch.setattr(document, "check", lambda *_: None)  # the document lists only known values
     return room
 
 
@@ -37,11 +37,13 @@ def test_every_route_shows_the_messages_of_a_later_release(pro_user: Person, lat
     assert room["thinking"] is None
 
 
-def test_polling_waits_at_a_prompt_with_an_unknown_status(pro_user: Person, later: str) -> None:
+def test_poll_after_does_not_pass_a_prompt_with_an_unknown_status(
+    pro_user: Person, later: str
+) -> None:
     assert pro_user.get(f"/chatroom/{later}/message").data["pollAfter"] is None
 
 
-def test_a_prompt_of_a_later_release_is_answered_with_its_history(
+def test_a_prompt_in_a_room_of_a_later_release_is_answered_with_its_history(
     pro_user: Person, later: str, worker: Poller
 ) -> None:
     message = pro_user.ask(later, "two")
@@ -49,9 +51,9 @@ def test_a_prompt_of_a_later_release_is_answered_with_its_history(
     worker.drain()
     reply = pro_user.look(later, message)["reply"]
     assert reply["content"] == "You said: two (turn 2; before that: one)"
-    assert pro_user.retry(later, stored_id(pro_user, later)).status == 409
+    assert pro_user.retry(later, get_first_id(pro_user, later)).status == 409
 
 
-def stored_id(user: Person, room: str) -> str:
+def get_first_id(user: Person, room: str) -> str:
     """Return the id of the room's first prompt."""
     return str(user.get(f"/chatroom/{room}/message").data["messages"][0]["id"])

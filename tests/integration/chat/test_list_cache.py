@@ -1,4 +1,4 @@
-"""The room list cache: a cached list is never older than an answered change."""
+"""The room list cache: a cached list shows every change that was answered before."""
 
 import json
 from collections.abc import Callable
@@ -19,21 +19,21 @@ from tests.support.standins import StandIn
 from tests.support.wire import BATCH_GET, QUERY, Died, Wire
 
 
-def titles(reply: Reply) -> list[str]:
+def list_titles(reply: Reply) -> list[str]:
     assert reply.status == 200, reply.text
     return [room["title"] for room in reply.data["chatrooms"]]
 
 
 def list_rooms(user: Person, query: str = "") -> tuple[str, list[str]]:
-    """Return "hit" or "miss", and the titles of a user's list."""
+    """Request a user's rooms; return "hit" or "miss", and their titles."""
     reply = user.get(f"/chatroom{query}")
     where = {"hit": "Chatrooms from cache.", "miss": "Chatrooms from DB."}
     assert reply.json["message"] == where[reply.headers["x-cache"]]
-    return reply.headers["x-cache"], titles(reply)
+    return reply.headers["x-cache"], list_titles(reply)
 
 
-def list_key(user: Person) -> str:
-    """Return the key of a user's cached list."""
+def get_list_key(user: Person) -> str:
+    """Return the Redis key of a user's cached list."""
     return change_notices.list_keys(user.id)[0]
 
 
@@ -44,12 +44,12 @@ def test_the_second_request_for_a_list_of_rooms_is_a_cache_hit(
     assert list_rooms(basic_user) == ("miss", ["One"])
     wire.reset()
     assert list_rooms(basic_user) == ("hit", ["One"])
-    assert wire.calls() == [BATCH_GET], "which reads the session"
+    assert wire.calls() == [BATCH_GET], "a cache hit made more calls than the read of the session"
 
 
-def test_a_list_is_cached_for_ten_minutes(basic_user: Person, valkey: ValkeyServer) -> None:
+def test_a_room_list_is_cached_for_ten_minutes(basic_user: Person, valkey: ValkeyServer) -> None:
     list_rooms(basic_user)
-    assert 595 <= valkey.client().ttl(list_key(basic_user)) <= 600
+    assert 595 <= valkey.client().ttl(get_list_key(basic_user)) <= 600
 
 
 CHANGES: dict[str, tuple[Callable[[Person, str], Reply], list[str]]] = {
@@ -67,7 +67,7 @@ CHANGES: dict[str, tuple[Callable[[Person, str], Reply], list[str]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_next_list_after_a_change_shows_it_and_is_cached(
+def test_the_next_room_list_after_a_change_shows_the_change_and_is_cached(
     change: str, basic_user: Person
 ) -> None:
     room = basic_user.open_room(title="One")
@@ -82,7 +82,7 @@ def test_the_next_list_after_a_change_shows_it_and_is_cached(
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("how", ["dies before", "dies after", "lost"])
-def test_an_aborted_change_leaves_no_stale_list(
+def test_an_aborted_change_leaves_no_stale_room_list(
     change: str, how: str, basic_user: Person, wire: Wire
 ) -> None:
     room = basic_user.open_room(title="One")
@@ -93,13 +93,13 @@ def test_an_aborted_change_leaves_no_stale_list(
     with suppress(Died):
         CHANGES[change][0](basic_user, room)
     wire.reset()
-    fresh = titles(basic_user.get("/chatroom?limit=50"))
+    fresh = list_titles(basic_user.get("/chatroom?limit=50"))
     for _ in range(2):
         assert list_rooms(basic_user)[1] == fresh
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_reader_from_before_a_change_cannot_cache_the_old_list(
+def test_a_room_list_that_was_read_before_a_change_is_not_cached_after_it(
     change: str, basic_user: Person, wire: Wire
 ) -> None:
     room = basic_user.open_room(title="One")
@@ -126,10 +126,10 @@ def test_a_reader_from_before_a_change_cannot_cache_the_old_list(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_list_read_during_a_change_is_not_cached_without_it(
+def test_a_room_list_that_is_read_during_a_change_is_not_cached(
     change: str, basic_user: Person, wire: Wire
 ) -> None:
-    """The list is read after the change notice and before the write."""
+    """The test reads the list after the change notice and before the write."""
     room = basic_user.open_room(title="One")
     basic_user.open_room(title="Two")
     seen: list[tuple[str, list[str]]] = []
@@ -146,7 +146,7 @@ def test_a_list_read_during_a_change_is_not_cached_without_it(
     assert list_rooms(basic_user) == ("hit", after)
 
 
-def test_a_list_is_cached_only_after_both_of_two_pending_changes(basic_user: Person) -> None:
+def test_a_room_list_is_cached_only_after_both_of_two_pending_changes(basic_user: Person) -> None:
     rooms = [basic_user.open_room(title=title) for title in ("One", "Two")]
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
     change = change_notices.notice("changed", rooms[0], moment)
@@ -159,7 +159,7 @@ def test_a_list_is_cached_only_after_both_of_two_pending_changes(basic_user: Per
     assert list_rooms(basic_user) == ("hit", ["1", "Two"])
 
 
-def test_a_pending_new_room_prevents_caching_only_of_pages_that_could_show_it(
+def test_a_pending_new_room_prevents_the_caching_of_only_those_pages_that_would_show_it(
     basic_user: Person,
 ) -> None:
     for number in range(3):
@@ -168,12 +168,12 @@ def test_a_pending_new_room_prevents_caching_only_of_pages_that_could_show_it(
     to_come = change_notices.notice(
         "created", ids.new("r"), datetime.now(UTC) - timedelta(minutes=1)
     )
-    change_notices.announce(to_come, basic_user.id)  # it will be the last of the list
+    change_notices.announce(to_come, basic_user.id)  # the new room will be the last of the list
     assert [list_rooms(basic_user, "?limit=2")[0] for _ in range(2)] == ["miss", "hit"]
     assert [list_rooms(basic_user)[0] for _ in range(2)] == ["miss", "miss"]
 
 
-def test_a_rooms_latest_activity_never_decreases(basic_user: Person) -> None:
+def test_the_time_of_a_rooms_latest_activity_never_decreases(basic_user: Person) -> None:
     room = basic_user.open_room()
     now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     basic_user.ask(room, at=now)
@@ -181,7 +181,7 @@ def test_a_rooms_latest_activity_never_decreases(basic_user: Person) -> None:
     assert basic_user.get(f"/chatroom/{room}").data["updatedAt"] == times.text(now)
 
 
-def test_fifty_parallel_misses_take_one_table_read(basic_user: Person, wire: Wire) -> None:
+def test_fifty_parallel_cache_misses_take_one_table_read(basic_user: Person, wire: Wire) -> None:
     basic_user.open_room(title="One")
     list_rooms(basic_user)
     room_list_cache.drop_list(basic_user.id)
@@ -192,16 +192,14 @@ def test_fifty_parallel_misses_take_one_table_read(basic_user: Person, wire: Wir
     assert wire.calls().count(QUERY) == 1
 
 
-def test_readers_read_the_table_themselves_after_a_reader_crashed(
-    basic_user: Person, wire: Wire
-) -> None:
+def test_a_reader_does_not_wait_for_a_reader_that_crashed(basic_user: Person, wire: Wire) -> None:
     wire.cut(QUERY, "dies before")
     with pytest.raises(Died):
         list_rooms(basic_user)
     assert list_rooms(basic_user) == ("miss", [])
 
 
-def test_each_user_has_a_cached_list_of_their_own(api: Api, basic_user: Person) -> None:
+def test_each_user_has_a_separate_cached_list(api: Api, basic_user: Person) -> None:
     basic_user.open_room(title="Mine")
     other = Person(api)
     assert list_rooms(other) == ("miss", [])
@@ -221,54 +219,54 @@ def test_each_user_has_a_cached_list_of_their_own(api: Api, basic_user: Person) 
     ],
     ids=repr,
 )
-def test_a_malformed_cached_list_is_read_from_the_table(
+def test_a_room_list_is_read_from_the_table_if_the_cached_list_is_malformed(
     kept: Any, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     basic_user.open_room(title="One")
     list_rooms(basic_user)
-    valkey.client().hset(list_key(basic_user), "20", kept)
+    valkey.client().hset(get_list_key(basic_user), "20", kept)
     assert list_rooms(basic_user) == ("miss", ["One"])
     redis.close_circuit()
     assert list_rooms(basic_user)[1] == ["One"]
 
 
-def test_a_cached_list_of_another_user_is_read_from_the_table(
+def test_a_room_list_is_read_from_the_table_if_the_cached_list_is_another_users(
     api: Api, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     basic_user.open_room(title="Secret")
     list_rooms(basic_user)
     other = Person(api)
     client = valkey.client()
-    client.hset(list_key(other), mapping=client.hgetall(list_key(basic_user)))
+    client.hset(get_list_key(other), mapping=client.hgetall(get_list_key(basic_user)))
     assert list_rooms(other) == ("miss", [])
-    assert not client.exists(list_key(other))
+    assert not client.exists(get_list_key(other))
 
 
-def test_a_page_of_another_size_than_the_cached_one_is_read_from_the_table(
+def test_a_room_list_is_read_from_the_table_if_the_cached_page_has_another_size(
     basic_user: Person, valkey: ValkeyServer
 ) -> None:
     basic_user.open_room(title="One")
     list_rooms(basic_user)
     client = valkey.client()
-    client.hset(list_key(basic_user), "5", client.hget(list_key(basic_user), "20"))
+    client.hset(get_list_key(basic_user), "5", client.hget(get_list_key(basic_user), "20"))
     assert list_rooms(basic_user, "?limit=5") == ("miss", ["One"])
 
 
-def test_a_page_above_the_size_limit_is_not_cached(
+def test_a_page_of_rooms_above_the_size_limit_is_not_cached(
     basic_user: Person, valkey: ValkeyServer
 ) -> None:
     for _ in range(40):
         basic_user.open_room("\N{SLICE OF PIZZA}" * 120)
     list_rooms(basic_user, "?limit=40")
-    assert valkey.client().hkeys(list_key(basic_user)) == []
+    assert valkey.client().hkeys(get_list_key(basic_user)) == []
     list_rooms(basic_user, "?limit=30")
-    assert valkey.client().hkeys(list_key(basic_user)) == [b"30"]
+    assert valkey.client().hkeys(get_list_key(basic_user)) == [b"30"]
 
 
-def test_one_page_is_cached_per_user(basic_user: Person, valkey: ValkeyServer) -> None:
+def test_one_page_of_rooms_is_cached_per_user(basic_user: Person, valkey: ValkeyServer) -> None:
     for limit in range(1, 30):
         basic_user.get(f"/chatroom?limit={limit}")
-    assert valkey.client().hlen(list_key(basic_user)) == 1
+    assert valkey.client().hlen(get_list_key(basic_user)) == 1
 
 
 def test_the_number_of_change_notices_is_bounded(basic_user: Person, valkey: ValkeyServer) -> None:
@@ -280,30 +278,32 @@ def test_the_number_of_change_notices_is_bounded(basic_user: Person, valkey: Val
     assert valkey.client().ttl(notices) <= 15
 
 
-def test_later_pages_are_read_from_the_table(basic_user: Person, redis: StandIn) -> None:
+def test_later_pages_of_rooms_are_read_from_the_table(basic_user: Person, redis: StandIn) -> None:
     for number in range(5):
         basic_user.open_room(title=str(number))
     first = basic_user.get("/chatroom?limit=2")
     redis.reset()
     second = basic_user.get(f"/chatroom?limit=2&cursor={first.data['nextCursor']}")
     third = basic_user.get(f"/chatroom?limit=2&cursor={second.data['nextCursor']}")
-    assert [titles(page) for page in (first, second, third)] == [["4", "3"], ["2", "1"], ["0"]]
+    assert [list_titles(page) for page in (first, second, third)] == [["4", "3"], ["2", "1"], ["0"]]
     assert third.data["nextCursor"] is None
     assert redis.requests() == []
 
 
-def test_a_list_is_read_from_the_table_without_redis(basic_user: Person, redis: StandIn) -> None:
+def test_a_room_list_is_read_from_the_table_while_redis_is_down(
+    basic_user: Person, redis: StandIn
+) -> None:
     redis.fault("drop", times="always")
     basic_user.open_room(title="One")
     assert [list_rooms(basic_user) for _ in range(2)] == [("miss", ["One"])] * 2
 
 
-def test_a_cached_page_has_the_cursor_of_the_next_page(basic_user: Person) -> None:
+def test_a_cached_page_of_rooms_has_the_cursor_of_the_next_page(basic_user: Person) -> None:
     for number in range(3):
         basic_user.open_room(title=str(number))
     basic_user.get("/chatroom?limit=2")
     cached = basic_user.get("/chatroom?limit=2")
     assert cached.headers["x-cache"] == "hit"
     reply = basic_user.get(f"/chatroom?limit=2&cursor={cached.data['nextCursor']}")
-    assert titles(reply) == ["0"]
+    assert list_titles(reply) == ["0"]
     assert json.loads(reply.text)["data"]["nextCursor"] is None

@@ -1,8 +1,7 @@
-"""Random sequences of events in a user's rooms, compared with a plain model after every step.
+"""Random sequences of events in a user's rooms, compared with a simple model after every step.
 
-The model is a few lists in memory without crashes and caches. The API's answers and the tables'
-counts must equal the model after every request and every run of the worker and the sweep, whatever
-Redis and Gemini do meanwhile.
+The model is a few lists in memory without crashes and caches. The API's answers and the counts in
+the tables must equal the model after every step, even while Redis or Gemini fails.
 """
 
 import json
@@ -48,20 +47,20 @@ from tests.support.wire import SEND, Wire
 
 ATTEMPTS, DAILY, BURST, WINDOW = 2, 5, 4, 10
 TURNS = 20
-"""The setting HistoryTurns: the number of turns whose state a worker reads."""
+"""The setting HistoryTurns: the number of turns that a worker reads."""
 SWEEP_AFTER, MAX_AGE = timedelta(seconds=300), timedelta(hours=24)
 LEASE = timedelta(minutes=10)
 SWEEP_EVERY = timedelta(minutes=15)
 """Longer than every lease."""
 STALE_AFTER_OUTAGE = timedelta(minutes=10)
-"""The time for which Redis may hold an old list after an outage (DECISIONS.md)."""
+"""The time for which Redis may have an old room list after an outage (DECISIONS.md)."""
 
 CONTENTS = st.sampled_from(["Hello", "And now?", "Do harm"])
 REDIS = st.sampled_from(
     ["as it is"] * 4
     + ["empty", "of other types", "basic 0 0", "basic 5 0", "pro 0 0", "pro 0 4", "gold many -1"]
 )
-"""The data to plant in Redis: a plan, the day's count and the window's count."""
+"""The data to store in Redis: a plan, the count of the day and the count of the window."""
 
 
 # ── The model ─────────────────────────────────────────────────────────────────────────────────────
@@ -69,7 +68,7 @@ REDIS = st.sampled_from(
 
 @dataclass(eq=False)
 class Prompt:
-    """An accepted prompt and its state."""
+    """An accepted prompt and its expected state."""
 
     id: str
     room: "Room"
@@ -90,33 +89,33 @@ class Prompt:
         return int(self.id.rpartition("_")[2])
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.status in ("answered", "failed")
 
     @property
-    def free(self) -> bool:
-        """Whether a worker may lease it."""
+    def is_free(self) -> bool:
+        """Return whether a worker may lease the prompt."""
         return self.status == "queued" or (self.status == "generating" and self.lease_over)
 
 
 @dataclass(eq=False)
 class Room:
-    """A room and its group in the queue."""
+    """A room, its prompts and its messages in the queues."""
 
     id: str
     title: str
     active: datetime
     prompts: list[Prompt] = field(default_factory=list)
     queues: dict[Plan, list[Prompt]] = field(default_factory=lambda: {plan: [] for plan in Plan})
-    """Its prompts in the queue of each plan, in the order in which the test polls these."""
+    """The prompts in the queue of each plan, in the order in which the test polls the queues."""
     deleted: bool = False
     purged: bool = False
 
-    def unfinished_before(self, prompt: Prompt) -> list[Prompt]:
-        """Return the prompts that a worker answers first, of the turns that it reads."""
+    def list_unfinished_before(self, prompt: Prompt) -> list[Prompt]:
+        """Return the unfinished prompts that a worker reads and answers before a prompt."""
         before = [one for one in self.prompts if one.place < prompt.place]
         shown = [one for one in before for _ in range(2 if one.status == "answered" else 1)]
-        return [one for one in before if one in shown[-2 * TURNS :] and not one.ended]
+        return [one for one in before if one in shown[-2 * TURNS :] and not one.has_ended]
 
 
 @dataclass
@@ -132,12 +131,12 @@ class World:
 
 
 class Lives(RuleBasedStateMachine):
-    """One user's rooms, prompts and days."""
+    """The events in one user's rooms, as rules of Hypothesis."""
 
     rooms: Bundle[Room] = Bundle("rooms")
     prompts: Bundle[Prompt] = Bundle("prompts")
     dead: Bundle[tuple[Prompt, LeasedPrompt]] = Bundle("dead")
-    """Prompts that were leased by workers that stopped."""
+    """Prompts with the leases of workers that stopped."""
 
     world: ClassVar[World]
 
@@ -160,13 +159,13 @@ class Lives(RuleBasedStateMachine):
         self.sent: Counter[int] = Counter()
         self.keys: dict[str, tuple[datetime, str, Prompt]] = {}
         self.queued: set[tuple[str, str]] = set()
-        """Jobs that the queue deduplicates within five minutes."""
-        self.redis_is(gone=False)
+        """Jobs that the queue has accepted; it drops another message with the same job."""
+        self.set_redis(gone=False)
 
-    # What the rules share.
+    # Helpers of the rules.
 
     def tick(self) -> datetime:
-        """Return the next request's time."""
+        """Advance the clock by 1 ms, and return the time of the next request."""
         self.clock += timedelta(milliseconds=1)
         return self.clock
 
@@ -178,8 +177,8 @@ class Lives(RuleBasedStateMachine):
     def window(self) -> int:
         return int(self.clock.timestamp()) // WINDOW
 
-    def refusal(self) -> str | None:
-        """Return the code of the limit that is reached."""
+    def find_limit(self) -> str | None:
+        """Return the error code of the limit that is reached, if any."""
         if not self.pro and self.counted[self.day] >= DAILY:
             return "quota-exceeded"
         return "too-many-requests" if self.sent[self.window] >= BURST else None
@@ -188,7 +187,7 @@ class Lives(RuleBasedStateMachine):
         self.counted[self.day] += 1
         self.sent[self.window] += 1
 
-    def live(self) -> list[Room]:
+    def list_rooms(self) -> list[Room]:
         rooms = [room for room in self.all_rooms if not room.deleted]
         return sorted(rooms, key=lambda room: room.active, reverse=True)
 
@@ -199,28 +198,28 @@ class Lives(RuleBasedStateMachine):
             prompt.room.queues[prompt.plan].append(prompt)
 
     @staticmethod
-    def plan_of(prompt: Prompt) -> Plan:
-        """Return the plan under which a prompt was stored; wrong data in Redis may say basic."""
+    def read_plan(prompt: Prompt) -> Plan:
+        """Return the plan that was stored with a prompt; wrong data in Redis can make it basic."""
         stored = unfinished.find_unfinished(prompt.room.id, prompt.place)
         assert stored
         return stored.plan
 
     def end(self, prompt: Prompt, status: str, *, refunded: bool = False) -> None:
-        """Finish a prompt; a refunded one is subtracted from its day's count."""
+        """Finish a prompt, and subtract it from the count of its day if it is refunded."""
         prompt.status, prompt.lease = status, None
         if refunded and prompt.counted_on:
             self.counted[prompt.counted_on] -= 1
             prompt.counted_on = None
 
     def attempt(self, prompt: Prompt) -> bool:
-        """Apply a worker's attempt; return whether the prompt's message is deleted."""
-        if prompt.ended or prompt.room.purged:
+        """Apply a worker's attempt to the model; return whether its queue message is deleted."""
+        if prompt.has_ended or prompt.room.purged:
             return True
-        if not prompt.free:
+        if not prompt.is_free:
             return False
         prompt.attempts += 1
         prompt.lease = None
-        earlier = prompt.room.unfinished_before(prompt)
+        earlier = prompt.room.list_unfinished_before(prompt)
         if prompt.attempts > ATTEMPTS:
             self.end(prompt, "failed", refunded=True)
         elif earlier:
@@ -241,7 +240,7 @@ class Lives(RuleBasedStateMachine):
             self.end(prompt, "failed", refunded=True)
         else:
             prompt.status = "queued"
-        return prompt.ended
+        return prompt.has_ended
 
     def check_refusal(self, reply: Reply, code: str) -> None:
         assert (reply.status, reply.json["type"].rpartition(":")[2]) == (429, code), reply.text
@@ -250,7 +249,7 @@ class Lives(RuleBasedStateMachine):
     # Rooms.
 
     @initialize(target=rooms)
-    def a_first_room(self) -> Room:
+    def open_first_room(self) -> Room:
         return self.open("First")
 
     @precondition(lambda self: len(self.all_rooms) < 4)
@@ -275,7 +274,7 @@ class Lives(RuleBasedStateMachine):
         if not room.deleted:
             room.title, room.active = title, now
 
-    @precondition(lambda self: len(self.live()) > 1)
+    @precondition(lambda self: len(self.list_rooms()) > 1)
     @rule(room=rooms)
     def delete(self, room: Room) -> None:
         url = f"/chatroom/{room.id}"
@@ -294,14 +293,12 @@ class Lives(RuleBasedStateMachine):
         return self.ask(room, content, key=key)
 
     @rule(target=prompts, room=rooms, content=CONTENTS, key=st.sampled_from([None, "k-1"]))
-    def send_and_lose_it_on_the_way_to_the_queue(
-        self, room: Room, content: str, key: str | None
-    ) -> Any:
+    def send_without_queue_message(self, room: Room, content: str, key: str | None) -> Any:
         self.world.wire.cut(SEND, "refused", times=2, holding=(room.id,))
         return self.ask(room, content, key=key, lost=True)
 
     @rule(target=prompts, room=rooms, many=st.integers(2, 6), redis=REDIS)
-    def send_some(self, room: Room, many: int, redis: str) -> Any:
+    def send_several(self, room: Room, many: int, redis: str) -> Any:
         sent = [self.ask(room, f"Number {n}", redis=redis) for n in range(many)]
         return multiple(*(one for one in sent if isinstance(one, Prompt)))
 
@@ -314,19 +311,17 @@ class Lives(RuleBasedStateMachine):
         lost: bool = False,
         redis: str = "as it is",
     ) -> Any:
-        """Send a prompt; return it, or None if it is refused or a replay."""
+        """Send a prompt; return it, or an empty result if it is refused or a replay."""
         now = self.tick()
-        self.redis_turns(redis)
+        self.corrupt_redis(redis)
         reply = self.user.send(room.id, content, key=key, at=now)
         self.world.wire.reset()
         used = self.keys.get(key or "")
         if used and now < used[0]:
             self.check_replay(reply, room, content, used, lost=lost)
             return multiple()
-        limit = self.refusal()
-        if (
-            room.deleted and reply.status == 404
-        ):  # either error is correct if a limit is reached as well
+        limit = self.find_limit()
+        if room.deleted and reply.status == 404:  # a 404 is correct even if a limit is reached, too
             return multiple()
         if limit:
             self.check_refusal(reply, limit)
@@ -335,7 +330,7 @@ class Lives(RuleBasedStateMachine):
         assert not room.deleted
         self.count()
         prompt = Prompt(str(reply.data["messageId"]), room, content, now, now, self.day)
-        prompt.plan = self.plan_of(prompt)
+        prompt.plan = self.read_plan(prompt)
         room.prompts.append(prompt)
         room.active = now
         if key:
@@ -368,19 +363,19 @@ class Lives(RuleBasedStateMachine):
 
     @precondition(lambda self: self.list_failed())
     @rule(pick=st.integers(0, 99), redis=REDIS)
-    def retry_a_failed_one(self, pick: int, redis: str) -> None:
+    def retry_failed(self, pick: int, redis: str) -> None:
         failed = self.list_failed()
         self.retry(failed[pick % len(failed)], redis)
 
     def list_failed(self) -> list[Prompt]:
-        return [one for room in self.live() for one in room.prompts if one.status == "failed"]
+        return [one for room in self.list_rooms() for one in room.prompts if one.status == "failed"]
 
     @rule(prompt=prompts, redis=REDIS)
     def retry(self, prompt: Prompt, redis: str) -> None:
         now = self.tick()
-        self.redis_turns(redis)
+        self.corrupt_redis(redis)
         reply = self.user.retry(prompt.room.id, prompt.id, at=now)
-        limit = self.refusal()
+        limit = self.find_limit()
         if prompt.room.deleted and reply.status == 404:
             return
         if prompt.status != "failed" and reply.status == 409:
@@ -395,14 +390,14 @@ class Lives(RuleBasedStateMachine):
             self.count()
             prompt.status, prompt.attempts, prompt.requeued = "queued", 0, 0
             prompt.sent = prompt.since = prompt.room.active = now
-            prompt.counted_on, prompt.plan = self.day, self.plan_of(prompt)
+            prompt.counted_on, prompt.plan = self.day, self.read_plan(prompt)
             self.enqueue(prompt, tried=str(reply.data["jobId"]))
 
     # The worker and the sweep.
 
     @rule(down=st.sampled_from([False, False, True]))
     def work(self, down: bool) -> None:
-        """End all pauses and poll until the queue is empty."""
+        """End all pauses, and run the worker until the queues are empty."""
         self.down = down
         self.world.google.reset()
         self.world.google.fault("blocked", match="harm", times="always")
@@ -426,11 +421,11 @@ class Lives(RuleBasedStateMachine):
         prompt.room.queues[Plan.BASIC].append(prompt)
 
     @rule(target=dead, prompt=prompts)
-    def worker_stops(self, prompt: Prompt) -> Any:
-        """Lease a prompt for a worker that continues much later or never."""
+    def stop_worker(self, prompt: Prompt) -> Any:
+        """Lease a prompt to a worker that continues much later or never."""
         lease, now = ids.new("l"), datetime.now(UTC)
         leased = leases.lease_prompt(prompt.room.id, prompt.place, lease, now, LEASE)
-        assert (leased is not None) == (prompt.free and not prompt.room.purged)
+        assert (leased is not None) == (prompt.is_free and not prompt.room.purged)
         if leased is None:
             return multiple()
         prompt.status, prompt.lease, prompt.lease_over = "generating", lease, False
@@ -444,9 +439,9 @@ class Lives(RuleBasedStateMachine):
             prompt.lease_over = prompt.status == "generating"
 
     @rule(lost=dead, well=st.booleans())
-    def stopped_worker_continues(self, lost: tuple[Prompt, LeasedPrompt], well: bool) -> None:
+    def continue_stopped_worker(self, lost: tuple[Prompt, LeasedPrompt], well: bool) -> None:
         prompt, leased = lost
-        mine = prompt.lease == leased.lease and not prompt.ended and not prompt.room.purged
+        mine = prompt.lease == leased.lease and not prompt.has_ended and not prompt.room.purged
         try:
             if well:
                 used = TokenUsage(input_tokens=1, output_tokens=1)
@@ -474,7 +469,7 @@ class Lives(RuleBasedStateMachine):
         expected: dict[tuple[str, int], Prompt] = {}
         for room in self.all_rooms:
             for prompt in room.prompts:
-                if prompt.ended or room.purged or prompt.since >= now - SWEEP_AFTER:
+                if prompt.has_ended or room.purged or prompt.since >= now - SWEEP_AFTER:
                     continue
                 if prompt.attempts >= ATTEMPTS or now - prompt.sent > MAX_AGE:
                     self.end(prompt, "failed", refunded=True)
@@ -487,10 +482,10 @@ class Lives(RuleBasedStateMachine):
         for key in queued:
             expected[key].room.queues[expected[key].plan].append(expected[key])
 
-    # The world around it.
+    # Redis, the clock and the plan.
 
     @rule(gone=st.booleans())
-    def redis_is(self, gone: bool) -> None:
+    def set_redis(self, gone: bool) -> None:
         if self.redis_gone and not gone:
             self.clock += STALE_AFTER_OUTAGE
             self.world.valkey.client().delete(*change_notices.list_keys(self.user.id))
@@ -500,8 +495,8 @@ class Lives(RuleBasedStateMachine):
             self.world.redis.fault("drop", times="always")
         redis.close_circuit()
 
-    def redis_turns(self, how: str) -> None:
-        """Empty Redis or plant wrong data in it."""
+    def corrupt_redis(self, how: str) -> None:
+        """Empty Redis, or store wrong data in it."""
         client = self.world.valkey.client()
         quota = prompt_limits.quota_key(self.user.id, self.day)
         refusal = prompt_limits.refusal_key(self.user.id, self.day)
@@ -525,7 +520,7 @@ class Lives(RuleBasedStateMachine):
         client.set(refusal, f"k1 {times.text(self.clock)} {'0' * 64}")
 
     @rule(midnight=st.sampled_from([False, False, True]))
-    def time_passes(self, midnight: bool) -> None:
+    def advance_clock(self, midnight: bool) -> None:
         if midnight:
             self.clock = times.next_day(self.clock)
         else:
@@ -533,20 +528,22 @@ class Lives(RuleBasedStateMachine):
 
     @rule(pro=st.booleans())
     def change_plan(self, pro: bool) -> None:
-        """Change the plan like the webhook does."""
+        """Change the plan in the table and in Redis, as the webhook does."""
         self.pro = pro
         until = "2999-01-01T00:00:00.000Z" if pro else "2000-01-01T00:00:00.000Z"
         Subscription(self.user.id, pro_until=until).save()
         prompt_limits.forget(self.user.id, self.clock)
 
-    # What holds after every step.
+    # Invariants after every step.
 
     @invariant()
     def list_of_rooms_equals_the_model(self) -> None:
         reply = self.user.get("/chatroom", at=self.clock)
         assert reply.status == 200, reply.text
         shown = [(room["id"], room["title"], room["updatedAt"]) for room in reply.data["chatrooms"]]
-        assert shown == [(room.id, room.title, times.text(room.active)) for room in self.live()]
+        assert shown == [
+            (room.id, room.title, times.text(room.active)) for room in self.list_rooms()
+        ]
 
     @invariant()
     def counts_equal_the_accepted_prompts_less_refunds(self) -> None:
@@ -575,14 +572,14 @@ class Lives(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """End all faults, and check that every accepted prompt is finished."""
-        self.redis_is(gone=False)
+        self.set_redis(gone=False)
         for _ in range(3):
             for room in self.all_rooms:
                 self.leases_end(room)
             self.work(down=False)
             self.clock += MAX_AGE
             self.sweep()
-        assert all(prompt.ended for room in self.live() for prompt in room.prompts)
+        assert all(prompt.has_ended for room in self.list_rooms() for prompt in room.prompts)
         self.messages_equal_the_model()
         self.counts_equal_the_accepted_prompts_less_refunds()
 
@@ -609,7 +606,7 @@ def world(
     wire: Wire,
     monkeypatch: pytest.MonkeyPatch,
 ) -> World:
-    """Fixtures with low limits."""
+    """The fixtures of the state machine, with low limits."""
     monkeypatch.setenv("MAX_ATTEMPTS", str(ATTEMPTS))
     monkeypatch.setenv("BURST_PROMPTS", str(BURST))
     monkeypatch.setenv("RETRY_PAUSE", "60")
@@ -624,8 +621,8 @@ def test_random_sequences_of_events_match_the_reference_model(world: World) -> N
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_many_long_random_sequences_of_events_match_the_reference_model(world: World) -> None:
-    """Each run uses new sequences; a failure's report says how to repeat it."""
+def test_many_random_sequences_of_events_match_the_reference_model(world: World) -> None:
+    """Each run uses new sequences; the report of a failure says how to repeat its sequence."""
     many = settings(COMMON, derandomize=False, max_examples=60, stateful_step_count=60)
     Lives.world = world
     run_state_machine_as_test(Lives, settings=many)

@@ -1,4 +1,4 @@
-"""Long rooms: of 2,000 messages a page reads only its own, and a purge deletes all."""
+"""Rooms of 2,000 messages: a page reads only its own messages, and a purge deletes all."""
 
 import time
 from collections import Counter
@@ -32,7 +32,7 @@ def long_room(owner: Person) -> str:
 
 
 def read_pages(owner: Person, url: str, wire: Wire) -> list[list[Any]]:
-    """Return the messages of each page; assert that only they were read."""
+    """Return the messages of each page, and check that DynamoDB read no other messages."""
     with wire.watch() as tries:
         pages = [page["messages"] for page in owner.pages(url)]
     assert Counter(seen.call for seen in tries) == {BATCH_GET: len(pages), QUERY: len(pages)}
@@ -42,7 +42,7 @@ def read_pages(owner: Person, url: str, wire: Wire) -> list[list[Any]]:
     return pages
 
 
-def numbers(messages: list[Any]) -> list[int]:
+def list_numbers(messages: list[Any]) -> list[int]:
     return [int(message["content"].removeprefix("message ")) for message in messages]
 
 
@@ -50,7 +50,7 @@ def test_the_pages_of_a_room_hold_each_message_once_and_in_order(
     owner: Person, long_room: str, wire: Wire
 ) -> None:
     every = read_pages(owner, f"/chatroom/{long_room}?limit=100", wire)
-    joined = [number for page in reversed(every) for number in numbers(page)]
+    joined = [number for page in reversed(every) for number in list_numbers(page)]
     assert joined == list(range(1, MANY + 1))
     assert [len(page) for page in every] == [100] * 20
 
@@ -59,19 +59,21 @@ def test_the_pages_of_a_message_list_hold_each_message_once_and_in_order(
     owner: Person, long_room: str, wire: Wire
 ) -> None:
     every = read_pages(owner, f"/chatroom/{long_room}/message?limit=97", wire)
-    assert [number for page in every for number in numbers(page)] == list(range(1, MANY + 1))
+    assert [number for page in every for number in list_numbers(page)] == list(range(1, MANY + 1))
 
 
-def test_a_page_after_a_given_message_begins_with_the_next_one(
+def test_a_page_after_a_message_begins_with_the_next_message(
     owner: Person, long_room: str, wire: Wire
 ) -> None:
     after = ids.message_id(long_room, 1_950)
     every = read_pages(owner, f"/chatroom/{long_room}/message?limit=20&after={after}", wire)
-    assert [number for page in every for number in numbers(page)] == list(range(1_951, MANY + 1))
+    assert [number for page in every for number in list_numbers(page)] == list(
+        range(1_951, MANY + 1)
+    )
 
 
 @pytest.mark.any_write_order
-def test_a_deleted_room_is_not_found_at_once_and_its_messages_are_purged_later(
+def test_a_deleted_room_is_a_404_at_once_and_its_messages_are_purged_later(
     basic_user: Person, wire: Wire
 ) -> None:
     room = basic_user.open_room()
@@ -100,12 +102,14 @@ def test_a_purge_that_runs_out_of_time_continues_in_the_next_sweep(basic_user: P
     assert basic_user.delete(room).status == 204
     sizes = [len(messages_in(room))]
     while sizes[-1]:
-        assert len(sizes) < 100, "no progress"
-        gone = purge(room, time.monotonic() + 0.02 * len(sizes))  # enough on a busy machine, too
+        assert len(sizes) < 100, "the purge made no progress"
+        gone = purge(
+            room, time.monotonic() + 0.02 * len(sizes)
+        )  # grows, so that a busy machine makes progress, too
         sizes.append(len(messages_in(room)))
         assert gone == (sizes[-1] == 0)
     assert sizes[0] == 301
-    assert len(set(sizes)) > 2, "it had time for all of it"
+    assert len(set(sizes)) > 2, "one call deleted all messages"
     assert sizes == sorted(sizes, reverse=True)
     assert not list_waiting([room])
 

@@ -1,4 +1,4 @@
-"""Models: the names that rooms may use, the model that answers, and retired models."""
+"""Models: the catalogue, retired models, the daily check, and the counts of tokens."""
 
 import json
 from collections.abc import Iterator
@@ -30,14 +30,16 @@ def patch_catalogue(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     config.catalogue.cache_clear()
 
 
-def ends_of(user: Person, rooms: list[str], messages: list[str]) -> list[dict[str, Any]]:
+def look_at_all(user: Person, rooms: list[str], messages: list[str]) -> list[dict[str, Any]]:
     return [user.look(room, message) for room, message in zip(rooms, messages, strict=True)]
 
 
 # ── The catalogue ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_list_shows_what_a_plan_includes(basic_user: Person, pro_user: Person) -> None:
+def test_the_list_of_models_shows_which_models_a_plan_includes(
+    basic_user: Person, pro_user: Person
+) -> None:
     basic, pro = (user.get("/models").data for user in (basic_user, pro_user))
     assert basic["default"] == "fast"
     by_id = {model["id"]: model for model in basic["models"]}
@@ -76,13 +78,13 @@ def test_a_model_that_the_plan_does_not_include_cannot_be_chosen(
         assert pro_user.request("POST", "/chatroom", json={"model": name}).status == 201
 
 
-def test_a_model_that_the_catalogue_does_not_have_is_a_400(pro_user: Person) -> None:
+def test_a_room_with_a_model_that_is_not_in_the_catalogue_is_a_400(pro_user: Person) -> None:
     reply = pro_user.request("POST", "/chatroom", json={"model": "gpt-5"})
     assert reply.status == 400
     assert reply.json["errors"][0]["pointer"] == "/model"
 
 
-def test_a_room_is_answered_by_the_default_after_its_users_plan_ended(
+def test_a_room_is_answered_by_the_default_model_if_the_plan_no_longer_includes_its_model(
     pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = pro_user.open_room(model="best")
@@ -93,7 +95,7 @@ def test_a_room_is_answered_by_the_default_after_its_users_plan_ended(
     assert (reply["model"], reply["requestedModel"]) == ("gemini-3.5-flash-lite", "best")
 
 
-def test_the_thinking_level_and_the_token_bound_are_sent_and_thoughts_are_counted(
+def test_the_thinking_level_and_the_token_limit_are_sent_and_thought_tokens_are_counted(
     pro_user: Person, worker: Poller, google: StandIn
 ) -> None:
     room = pro_user.open_room(model="best", thinking="minimal")
@@ -103,7 +105,7 @@ def test_the_thinking_level_and_the_token_bound_are_sent_and_thoughts_are_counte
     assert request["model"] == "gemini-3.8-flash"
     assert request["generationConfig"] == {
         "maxOutputTokens": 32_768,
-        "thinkingConfig": {"thinkingLevel": "low"},  # 3.8 does not know minimal
+        "thinkingConfig": {"thinkingLevel": "low"},  # Gemini 3.8 has no level minimal
     }
     used = pro_user.look(room, message)["reply"]["usage"]
     assert used["outputTokens"] == gemini.THOUGHTS["low"] + gemini.tokens("You said: 1234 (turn 1)")
@@ -122,7 +124,7 @@ def test_the_default_model_changes_with_the_catalogue(
 # ── Retired models ──────────────────────────────────────────────────────────────────────────────
 
 
-def test_100_prompts_to_retired_models_are_answered_by_their_replacements_in_one_attempt(
+def test_100_prompts_to_retired_models_are_answered_by_the_replacements_in_one_attempt(
     pro_user: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BURST_PROMPTS", "0")
@@ -136,7 +138,7 @@ def test_100_prompts_to_retired_models_are_answered_by_their_replacements_in_one
     rooms = [pro_user.open_room(model=name) for name in names]
     sent = [pro_user.ask(room) for room in rooms]
     worker.drain()
-    for name, room, end in zip(names, rooms, ends_of(pro_user, rooms, sent), strict=True):
+    for name, room, end in zip(names, rooms, look_at_all(pro_user, rooms, sent), strict=True):
         assert end["status"] == "answered"
         assert end["reply"]["model"] == replacements[name]
         assert end["reply"]["requestedModel"] == name
@@ -144,7 +146,7 @@ def test_100_prompts_to_retired_models_are_answered_by_their_replacements_in_one
     assert pro_user.count_prompts() == 100
 
 
-def test_prompts_to_retired_models_without_replacement_are_refunded_and_raise_the_alarm(
+def test_prompts_to_retired_models_without_a_replacement_are_refunded_and_counted_as_refusals(
     pro_user: Person,
     worker: Poller,
     google: StandIn,
@@ -163,7 +165,7 @@ def test_prompts_to_retired_models_without_replacement_are_refunded_and_raise_th
     capsys.readouterr()
     worker.drain()
     logged = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "{" in line]
-    for end in ends_of(pro_user, rooms, sent):
+    for end in look_at_all(pro_user, rooms, sent):
         assert (end["status"], end["error"]["code"]) == ("failed", "model-retired")
         assert "hange it and send it" not in end["error"]["message"]
     assert pro_user.count_prompts() == 0
@@ -173,7 +175,7 @@ def test_prompts_to_retired_models_without_replacement_are_refunded_and_raise_th
     assert all("is no longer available to new users" in reason for reason in reasons)
 
 
-def test_from_the_retirement_day_on_a_models_replacement_is_asked_directly(
+def test_the_replacement_of_a_model_answers_from_the_day_of_retirement_on(
     pro_user: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     today = datetime.now(UTC).date().isoformat()
@@ -183,7 +185,7 @@ def test_from_the_retirement_day_on_a_models_replacement_is_asked_directly(
     assert [request["model"] for request in google.requests()] == ["gemini-3.6-flash"]
 
 
-def test_a_room_whose_model_left_the_catalogue_is_answered_by_the_default(
+def test_a_room_is_answered_by_the_default_if_its_model_is_no_longer_in_the_catalogue(
     pro_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = pro_user.open_room(model="gemini-3.7-flash")
@@ -202,14 +204,14 @@ def test_a_room_whose_model_left_the_catalogue_is_answered_by_the_default(
 # ── The daily check ─────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_daily_check_finds_nothing_in_the_shipped_catalogue(
+def test_the_daily_check_of_models_has_no_concern_about_the_shipped_catalogue(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert invoke("ModelsCheck", {}) == {"concerns": []}
     assert '"ModelConcerns":[0]' in capsys.readouterr().out
 
 
-def test_the_daily_check_reports_and_counts_models_that_will_stop_working(
+def test_the_daily_check_of_models_reports_and_counts_models_that_will_stop_working(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     today = datetime.now(UTC).date().isoformat()
@@ -227,7 +229,9 @@ def test_the_daily_check_reports_and_counts_models_that_will_stop_working(
     assert '"ModelConcerns":[2]' in capsys.readouterr().out
 
 
-def test_a_list_that_cannot_be_read_is_a_concern(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_daily_check_of_models_reports_that_googles_list_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("GEMINI_KEY_PARAMETER", config.setting("UPSTASH_TOKEN_PARAMETER"))
     assert len(invoke("ModelsCheck", {})["concerns"]) == 1
 
@@ -235,7 +239,7 @@ def test_a_list_that_cannot_be_read_is_a_concern(monkeypatch: pytest.MonkeyPatch
 # ── Tokens ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_tokens_of_attempts_without_a_reply_are_counted_when_the_prompt_ends(
+def test_the_tokens_of_attempts_without_a_reply_are_counted_when_the_prompt_ends(
     pro_user: Person, worker: Poller, google: StandIn
 ) -> None:
     room = pro_user.open_room()
@@ -246,16 +250,16 @@ def test_tokens_of_attempts_without_a_reply_are_counted_when_the_prompt_ends(
     worker.poll()
     worker.redeliver()
     worker.poll()
-    assert today_of(pro_user) == (0, 0)
+    assert get_tokens_today(pro_user) == (0, 0)
     worker.redeliver()
     worker.drain()
     reply = pro_user.look(room, message)["reply"]
     own = gemini.tokens("You said: 1234 (turn 1)")
     assert reply["usage"] == {"inputTokens": 201, "outputTokens": 600 + own}
-    assert today_of(pro_user) == (201, 600 + own)
+    assert get_tokens_today(pro_user) == (201, 600 + own)
 
 
-def test_tokens_of_a_failed_prompt_are_counted(
+def test_the_tokens_of_a_failed_prompt_are_counted(
     pro_user: Person, worker: Poller, google: StandIn
 ) -> None:
     room = pro_user.open_room()
@@ -267,11 +271,11 @@ def test_tokens_of_a_failed_prompt_are_counted(
     end = pro_user.look(room, message)
     assert (end["status"], end["error"]["code"]) == ("failed", "reply-too-long")
     assert len(google.requests()) == 1
-    assert today_of(pro_user) == (1_706, 2_999)
+    assert get_tokens_today(pro_user) == (1_706, 2_999)
 
 
-def today_of(user: Person) -> tuple[int, int]:
-    """Return the tokens, in and out, that the user's day counts."""
+def get_tokens_today(user: Person) -> tuple[int, int]:
+    """Return the input and output tokens that are counted for the user today."""
     today = datetime.now(UTC).date().isoformat()
     try:
         item = usage.Usage.get(user.id, today, consistent_read=True)

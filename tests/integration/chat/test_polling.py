@@ -1,4 +1,4 @@
-"""Polling: 304 exactly while nothing changes."""
+"""Polling with ETags and `pollAfter`: a poll is a 304 if the messages have not changed."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -63,7 +63,7 @@ def test_polling_answers_200_after_a_failure_and_a_retry(
     assert (again.status, again.headers["etag"]) == (200, queued)
 
 
-def test_a_room_of_another_user_or_a_deleted_one_is_a_404_with_any_etag(
+def test_a_poll_of_a_deleted_room_or_another_users_room_is_a_404_with_any_etag(
     pro_user: Person, basic_user: Person, room: str
 ) -> None:
     tag = poll(pro_user, room).headers["etag"]
@@ -82,7 +82,7 @@ def test_two_rooms_with_equal_messages_have_different_etags(pro_user: Person, ro
     assert poll(pro_user, room).headers["etag"] != poll(pro_user, other).headers["etag"]
 
 
-def test_polling_finds_the_reply_of_a_prompt_whose_queue_message_was_lost_in_its_place(
+def test_polling_with_poll_after_returns_a_late_reply_before_later_turns(
     pro_user: Person, room: str, worker: Poller, wire: Wire
 ) -> None:
     pro_user.ask(room, "zero")
@@ -124,19 +124,21 @@ def test_polling_with_poll_after_returns_every_reply(
     assert sorted(seen.values()) == ["a reply"] * 6 + ["answered"] * 6 + ["failed"]
 
 
-def test_a_user_who_reads_without_end_is_refused_until_the_next_minute(
+def test_a_user_with_too_many_reads_is_refused_until_the_next_minute(
     basic_user: Person, api: Api
 ) -> None:
     moment = datetime.now(UTC).replace(second=10, microsecond=0) + timedelta(minutes=1)
     token = basic_user.token_at(moment)
 
     def read(at: datetime) -> Reply:
-        return api.get("/chatroom/r_1/message/m_1_1", token=token, at=at)  # takes no call
+        return api.get("/chatroom/r_1/message/m_1_1", token=token, at=at)  # needs no table
 
     assert {read(moment).status for _ in range(READS)} == {404}
     refused = problem(read(moment), 429, "too-many-requests")
     assert refused.headers["retry-after"] == "50"
     assert refused.headers["ratelimit"] == '"reads";r=0;t=50'
-    assert basic_user.post("/chatroom", {}, at=moment).status == 201, "no read"
-    assert Person(api).get("/chatroom", at=moment).status == 200, "another user"
+    assert basic_user.post("/chatroom", {}, at=moment).status == 201, "a write was refused"
+    assert Person(api).get("/chatroom", at=moment).status == 200, (
+        "the reads of another user were refused"
+    )
     assert read(moment + timedelta(minutes=1)).status == 404

@@ -1,4 +1,4 @@
-"""Prompts of the pro plan have a queue of their own."""
+"""Prompts of the basic plan and of the pro plan use two queues."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,17 +17,17 @@ PRO_QUEUE = "ProPromptsQueue"
 
 @pytest.fixture
 def pollers(values: Values) -> dict[str, Poller]:
-    """A poller for each queue."""
+    """A poller per prompt queue, by the queue's logical id."""
     return {name: Poller([values.refs[name]], "GeminiWorker") for name in PROMPT_QUEUES}
 
 
 def poll_each(pollers: dict[str, Poller]) -> Sequence[str]:
-    """Poll each queue once, and return the names of those that had a message."""
+    """Poll each queue once, and return the logical ids of the queues that had a message."""
     return [name for name, poller in pollers.items() if poller.poll().bodies]
 
 
 @pytest.mark.parametrize("plan", ["basic", "pro"])
-def test_sent_repeated_retried_and_recovered_prompts_use_the_queue_of_the_plan(
+def test_new_replayed_retried_and_recovered_prompts_use_the_queue_of_the_plan(
     plan: str,
     basic_user: Person,
     pro_user: Person,
@@ -48,11 +48,11 @@ def test_sent_repeated_retried_and_recovered_prompts_use_the_queue_of_the_plan(
     assert user.look(room, message)["status"] == "answered"
 
 
-def test_a_pro_prompt_is_postponed_in_its_own_queue(
+def test_a_prompt_on_pro_is_paused_in_the_queue_of_the_pro_plan(
     pro_user: Person, pollers: dict[str, Poller], google: StandIn
 ) -> None:
     google.fault("error", status=503)
     pro_user.ask(pro_user.open_room())
     assert len(pollers[PRO_QUEUE].poll().failed) == 1
     assert count_messages(PRO_QUEUE) == (0, 1)
-    assert pollers[PRO_QUEUE].poll().bodies == [], "its pause is not over"
+    assert pollers[PRO_QUEUE].poll().bodies == [], "the prompt was received during its pause"

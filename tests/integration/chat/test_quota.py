@@ -1,4 +1,4 @@
-"""The daily quota: exactly five prompts on the basic plan, whatever Redis answers."""
+"""The daily quota of five prompts on the basic plan, with right and wrong data in Redis."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from tests.support.wire import BATCH_GET, Wire
 
 
 def check_refusal(reply: Reply, at: datetime) -> None:
-    """Assert that a 429 is as the contract says."""
+    """Check the headers and the problem of a 429, which ends at midnight."""
     seconds = round((MIDNIGHT - at).total_seconds())
     resets_at = MIDNIGHT.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     assert reply.status == 429, reply.text
@@ -39,37 +39,38 @@ def check_refusal(reply: Reply, at: datetime) -> None:
 # ── Wrong data in Redis ──────────────────────────────────────────────────────────────────────────
 
 
-def day(at: datetime = NOON) -> str:
+def format_day(at: datetime = NOON) -> str:
     return f"{at:%Y-%m-%d}"
 
 
-def counts(plan: str, counted: Any) -> Callable[[Any, str], None]:
+def plant_counts(plan: str, counted: Any) -> Callable[[Any, str], None]:
     """Return a function that stores a plan and a count in Redis, without a TTL."""
 
     def plant(redis: Any, user_id: str) -> None:
-        redis.delete(prompt_limits.quota_key(user_id, day()))
+        redis.delete(prompt_limits.quota_key(user_id, format_day()))
         redis.hset(
-            prompt_limits.quota_key(user_id, day()), mapping={"plan": plan, "counted": counted}
+            prompt_limits.quota_key(user_id, format_day()),
+            mapping={"plan": plan, "counted": counted},
         )
 
     return plant
 
 
-def note(text: str) -> Callable[[Any, str], None]:
-    """Return a function that stores a note of a refusal in Redis."""
+def plant_refusal(text: str) -> Callable[[Any, str], None]:
+    """Return a function that stores a cached refusal in Redis."""
 
     def plant(redis: Any, user_id: str) -> None:
-        counts("basic", 5)(redis, user_id)
-        redis.set(prompt_limits.refusal_key(user_id, day()), text)
+        plant_counts("basic", 5)(redis, user_id)
+        redis.set(prompt_limits.refusal_key(user_id, format_day()), text)
 
     return plant
 
 
-def other_types(redis: Any, user_id: str) -> None:
-    """Store every key with a wrong type."""
+def plant_other_types(redis: Any, user_id: str) -> None:
+    """Store every Redis key of the user with a wrong type."""
     quota, refusal = (
-        prompt_limits.quota_key(user_id, day()),
-        prompt_limits.refusal_key(user_id, day()),
+        prompt_limits.quota_key(user_id, format_day()),
+        prompt_limits.refusal_key(user_id, format_day()),
     )
     rooms, notices = change_notices.list_keys(user_id)
     redis.delete(quota, refusal, rooms, notices)
@@ -80,23 +81,25 @@ def other_types(redis: Any, user_id: str) -> None:
 
 
 HOLDINGS: dict[str, Callable[[Any, str], None]] = {
-    "too high": counts("basic", 5),
-    "far too high": counts("basic", 10**15),
-    "too low": counts("basic", 0),
-    "below nothing": counts("basic", -3),
-    "pro": counts("pro", 0),
-    "an unknown plan": counts("gold", 0),
-    "no number": counts("basic", "many"),
-    "half a number": counts("basic", "3.5"),
-    "a hexadecimal": counts("basic", "0x3"),
-    "not a number": counts("basic", "nan"),
-    "infinity": counts("basic", "inf"),
-    "nothing": counts("basic", ""),
-    "other types": other_types,
-    "a forged note": note("1"),
-    "a note in three words": note(f"k1 {day()}T12:00:00.000Z {'0' * 64}"),
-    "a note beyond ASCII": note(f"k1 {day()}T12:00:00.000Z é"),
-    "a note of an unknown key": note(f"k9 {day()}T12:00:00.000Z {'0' * 64}"),
+    "too high": plant_counts("basic", 5),
+    "far too high": plant_counts("basic", 10**15),
+    "too low": plant_counts("basic", 0),
+    "negative": plant_counts("basic", -3),
+    "pro": plant_counts("pro", 0),
+    "an unknown plan": plant_counts("gold", 0),
+    "no number": plant_counts("basic", "many"),
+    "half a number": plant_counts("basic", "3.5"),
+    "a hexadecimal": plant_counts("basic", "0x3"),
+    "not a number": plant_counts("basic", "nan"),
+    "infinity": plant_counts("basic", "inf"),
+    "nothing": plant_counts("basic", ""),
+    "other types": plant_other_types,
+    "a forged refusal": plant_refusal("1"),
+    "a refusal with a wrong signature": plant_refusal(
+        f"k1 {format_day()}T12:00:00.000Z {'0' * 64}"
+    ),
+    "a refusal with a letter beyond ASCII": plant_refusal(f"k1 {format_day()}T12:00:00.000Z é"),
+    "a refusal of an unknown key": plant_refusal(f"k9 {format_day()}T12:00:00.000Z {'0' * 64}"),
 }
 
 
@@ -123,7 +126,7 @@ def test_of_fifty_parallel_prompts_exactly_five_are_accepted(
     assert basic_user.count_prompts(NOON) == len(list(prompts(room))) == 5
 
 
-def test_parallel_prompts_on_both_sides_of_midnight_are_counted_on_their_own_days(
+def test_parallel_prompts_before_and_after_midnight_are_counted_on_two_days(
     basic_user: Person,
 ) -> None:
     room = basic_user.open_room()
@@ -134,7 +137,7 @@ def test_parallel_prompts_on_both_sides_of_midnight_are_counted_on_their_own_day
 
 
 @pytest.mark.any_write_order
-def test_the_sixth_prompt_is_refused_until_midnight(basic_user: Person) -> None:
+def test_the_sixth_prompt_on_basic_is_refused_until_midnight(basic_user: Person) -> None:
     room = basic_user.open_room()
     for left in (4, 3, 2, 1, 0):
         reply = basic_user.send(room, at=NOON)
@@ -153,11 +156,11 @@ def test_two_rooms_share_the_daily_quota(basic_user: Person) -> None:
     assert Counter(reply.status for reply in replies) == {202: 5, 429: 11}
 
 
-# ── Wrong data in Redis, an outage, a lost Redis ──────────────────────────────────────────────────
+# ── Wrong data in Redis, and an outage of Redis ───────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("holding", HOLDINGS)
-def test_five_prompts_are_accepted_whatever_redis_holds_and_wrong_data_expires(
+def test_five_prompts_are_accepted_with_wrong_data_in_redis_which_expires(
     holding: str, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()
@@ -179,13 +182,13 @@ def test_a_pro_user_is_accepted_if_redis_says_that_the_quota_is_used_up(
     pro_user: Person, valkey: ValkeyServer
 ) -> None:
     room = pro_user.open_room()
-    counts("basic", 5)(valkey.client(), pro_user.id)
+    plant_counts("basic", 5)(valkey.client(), pro_user.id)
     reply = pro_user.send(room, at=NOON)
     assert reply.status == 202
     assert '"day"' not in reply.headers["ratelimit"]
 
 
-def test_the_note_of_a_refusal_is_not_valid_for_another_user_or_day(
+def test_the_cached_refusal_of_the_daily_quota_is_not_used_for_another_user_or_day(
     api: Api, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()
@@ -193,11 +196,11 @@ def test_the_note_of_a_refusal_is_not_valid_for_another_user_or_day(
     replies = [basic_user.send(room, at=late) for _ in range(6)]
     assert replies[-1].status == 429
     client = valkey.client()
-    genuine = client.get(prompt_limits.refusal_key(basic_user.id, day()))
+    genuine = client.get(prompt_limits.refusal_key(basic_user.id, format_day()))
     assert genuine
 
-    other, tomorrow = Person(api), day(MIDNIGHT)
-    for user_id, its_day in ((other.id, day()), (basic_user.id, tomorrow)):
+    other, tomorrow = Person(api), format_day(MIDNIGHT)
+    for user_id, its_day in ((other.id, format_day()), (basic_user.id, tomorrow)):
         client.hset(
             prompt_limits.quota_key(user_id, its_day), mapping={"plan": "basic", "counted": 5}
         )
@@ -206,7 +209,7 @@ def test_the_note_of_a_refusal_is_not_valid_for_another_user_or_day(
     assert basic_user.send(room, at=MIDNIGHT + timedelta(seconds=1)).status == 202
 
 
-def test_the_daily_quota_holds_while_redis_is_down_and_after_it_restarts_empty(
+def test_the_daily_quota_applies_while_redis_is_down_and_after_it_restarts_empty(
     basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()
@@ -241,7 +244,7 @@ def test_redis_is_not_called_for_a_while_after_a_failure(
 # ── Calls of a refusal, and refunds ───────────────────────────────────────────────────────────────
 
 
-def test_a_repeated_refusal_takes_one_redis_call_and_the_read_of_the_session(
+def test_a_repeated_quota_refusal_takes_one_redis_call_and_the_read_of_the_session(
     basic_user: Person, redis: StandIn, wire: Wire
 ) -> None:
     room = basic_user.open_room()
@@ -259,7 +262,7 @@ def test_a_repeated_refusal_takes_one_redis_call_and_the_read_of_the_session(
     assert len(wire.calls()) == 14
 
 
-def test_a_refusal_without_redis_takes_two_reads_and_no_write(
+def test_a_quota_refusal_without_redis_takes_two_reads_and_no_write(
     basic_user: Person, redis: StandIn, wire: Wire
 ) -> None:
     room = basic_user.open_room()
@@ -294,7 +297,7 @@ def test_tokens_of_yesterdays_prompt_do_not_count_as_a_prompt_of_today(
     yesterday = datetime.now(UTC) - timedelta(days=1)
     room = basic_user.open_room()
     assert basic_user.send(room, at=yesterday).status == 202
-    worker.drain()  # the tokens are counted today, the prompt yesterday
+    worker.drain()  # counts the tokens today; the prompt was counted yesterday
     replies = [basic_user.send(room) for _ in range(6)]
     assert [reply.status for reply in replies] == [202] * 5 + [429]
 
@@ -302,7 +305,7 @@ def test_tokens_of_yesterdays_prompt_do_not_count_as_a_prompt_of_today(
 # ── The pro plan ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_pro_has_no_daily_limit_in_its_headers(pro_user: Person) -> None:
+def test_the_headers_of_a_prompt_on_pro_have_no_daily_limit(pro_user: Person) -> None:
     room = pro_user.open_room()
     for _ in range(7):
         reply = pro_user.send(room)

@@ -1,4 +1,4 @@
-"""A redrive: prompts that failed in Gemini's outage are answered and not counted again."""
+"""A redrive answers prompts that failed in an outage of Gemini and does not count them again."""
 
 import time
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_failed_prompt() -> None:
-    """Delete the prompts that failed in earlier tests."""
+    """Delete the failed prompts of earlier tests."""
     for code in REDRIVABLE:
         for room, seq in list(list_failed(code, datetime(2000, 1, 1, tzinfo=UTC))):
             StoredMessage(room, seq).delete()
@@ -41,7 +41,7 @@ def no_failed_prompt() -> None:
 
 @pytest.fixture
 def failed_prompt(basic_user: Person, worker: Poller, google: StandIn) -> tuple[str, str]:
-    """A room and its prompt that failed while Gemini was down."""
+    """A room and its prompt, which failed while Gemini was down."""
     room = basic_user.open_room()
     google.fault("error", status=503)
     message = basic_user.ask(room)
@@ -51,13 +51,13 @@ def failed_prompt(basic_user: Person, worker: Poller, google: StandIn) -> tuple[
     return room, message
 
 
-def letters() -> int:
+def count_dead_letters() -> int:
     """Return the number of dead letters."""
     return sum(count_messages("DeadLettersQueue"))
 
 
-def run(**options: Any) -> tuple[dict[str, int], str]:
-    """Redrive; return the number of prompts per outcome, and what the operator reads."""
+def redrive(**options: Any) -> tuple[dict[str, int], str]:
+    """Run a redrive; return the number of prompts per outcome, and the operator's output."""
     act = {"act": "redrive", "id": ids.new("a"), "reason": "the outage is over"} | options
     outcome = operators.send(act)["data"]
     return outcome["counts"], "\n".join([*outcome["lines"], outcome["message"]])
@@ -67,16 +67,16 @@ def test_a_redriven_prompt_is_answered_and_not_counted_again(
     basic_user: Person, failed_prompt: tuple[str, str], worker: Poller
 ) -> None:
     room, message = failed_prompt
-    done, said = run()
+    done, said = redrive()
     assert done == {"queued": 1}
     assert said == f"{message}: queued again\n1 of 1 queued again: gemini-unavailable 1."
-    assert letters() == 0
+    assert count_dead_letters() == 0
     assert basic_user.look(room, message)["status"] == "queued"
     worker.drain()
     end = basic_user.look(room, message)
     assert (end["status"], end["error"]) == ("answered", None)
     assert basic_user.count_prompts() == 0
-    assert run() == ({}, "Nothing to redrive.")
+    assert redrive() == ({}, "Nothing to redrive.")
 
 
 def test_a_redriven_prompt_that_fails_again_is_not_refunded_twice(
@@ -88,17 +88,17 @@ def test_a_redriven_prompt_that_fails_again_is_not_refunded_twice(
     room, message = failed_prompt
     basic_user.ask(room, "another")
     worker.drain()
-    run()
+    redrive()
     google.fault("error", status=503)
     worker.drain()
     assert basic_user.look(room, message)["status"] == "failed"
     assert basic_user.count_prompts() == 1
-    assert letters() == 0
-    assert run()[0] == {"queued": 1}
+    assert count_dead_letters() == 0
+    assert redrive()[0] == {"queued": 1}
 
 
 @pytest.mark.any_write_order
-def test_prompts_that_were_retried_answered_or_deleted_are_not_redriven(
+def test_prompts_that_users_have_retried_or_deleted_are_not_redriven(
     basic_user: Person, worker: Poller, google: StandIn
 ) -> None:
     google.fault("error", status=503, times=3)
@@ -112,13 +112,13 @@ def test_prompts_that_were_retried_answered_or_deleted_are_not_redriven(
     worker.drain()
     basic_user.delete(rooms[2])
     assert purge(rooms[2], time.monotonic() + 60)
-    assert run()[0] == {"ended": 3}
-    assert letters() == 0
+    assert redrive()[0] == {"ended": 3}
+    assert count_dead_letters() == 0
     assert basic_user.count_prompts() == 2
 
 
 @pytest.mark.both_engines
-def test_a_prompt_that_a_lagging_index_shows_as_failed_is_not_redriven(
+def test_an_answered_prompt_is_not_redriven_if_a_lagging_index_still_shows_it_as_failed(
     basic_user: Person,
     failed_prompt: tuple[str, str],
     worker: Poller,
@@ -130,11 +130,11 @@ def test_a_prompt_that_a_lagging_index_shows_as_failed_is_not_redriven(
         assert basic_user.retry(room, message).status == 202
         worker.drain()
         for options in ({"dryRun": True}, {}):
-            assert run(**options)[0] == {"ended": 1}
+            assert redrive(**options)[0] == {"ended": 1}
     assert basic_user.look(room, message)["status"] == "answered"
 
 
-def test_a_prompt_that_is_answered_after_the_redrive_has_read_it_is_not_queued_again(
+def test_a_prompt_that_is_answered_during_a_redrive_is_not_queued_again(
     basic_user: Person, failed_prompt: tuple[str, str], worker: Poller, wire: Wire
 ) -> None:
     room, message = failed_prompt
@@ -144,7 +144,7 @@ def test_a_prompt_that_is_answered_after_the_redrive_has_read_it_is_not_queued_a
         worker.drain()
 
     wire.cut(TRANSACT, "meanwhile", do=answer, holding=(room,))
-    assert run()[0] == {"ended": 1}
+    assert redrive()[0] == {"ended": 1}
     assert basic_user.look(room, message)["status"] == "answered"
 
 
@@ -155,31 +155,33 @@ def test_a_retried_prompt_that_fails_again_is_redriven_once(
     google.fault("error", status=503)
     basic_user.retry(room, message)
     worker.drain()
-    assert run()[0] == {"queued": 1}
+    assert redrive()[0] == {"queued": 1}
 
 
 @pytest.mark.usefixtures("failed_prompt")
-def test_prompts_are_redriven_by_the_reason_and_the_time_of_their_failure(
+def test_an_operator_chooses_the_prompts_to_redrive_by_time_and_reason_of_the_failure(
     basic_user: Person, worker: Poller, google: StandIn
 ) -> None:
     google.fault("error", status=403, match="billing")
     refused = basic_user.ask(basic_user.open_room(), "billing")
     worker.drain()
-    done, said = run(hours=0)
-    assert done == {"queued": 1}, "only the dead letter"
+    done, said = redrive(hours=0)
+    assert done == {"queued": 1}, "more than the dead letter was redriven"
     assert said.splitlines() == [
         f"{refused}: queued again",
         "1 of 1 queued again: service-refused 1.",
     ]
-    assert run(failure="model-retired")[0] == {}
-    done, said = run(failure="gemini-unavailable")
+    assert redrive(failure="model-retired")[0] == {}
+    done, said = redrive(failure="gemini-unavailable")
     assert done == {"queued": 1}
     assert said.endswith("1 of 1 queued again: gemini-unavailable 1.")
 
 
 @pytest.mark.usefixtures("failed_prompt")
-def test_the_cost_of_a_redriven_prompt_is_counted(basic_user: Person, worker: Poller) -> None:
-    run()
+def test_the_cost_of_a_redriven_prompt_is_added_to_the_users_spending(
+    basic_user: Person, worker: Poller
+) -> None:
+    redrive()
     worker.drain()
     usage = Usage.get(basic_user.id, times.day(clock.now()), consistent_read=True)
     assert (usage.reserved, usage.in_flight) == (0, 0)
@@ -194,7 +196,7 @@ def test_a_blocked_prompt_is_not_redriven(
     basic_user.ask(room)
     worker.drain()
     send_dead_letter(job_of(room))
-    assert run()[0] == {"ended": 1}
+    assert redrive()[0] == {"ended": 1}
     assert next(prompts(room)).status == "failed"
 
 
@@ -202,30 +204,30 @@ def test_an_unfinished_prompt_is_not_redriven(basic_user: Person, worker: Poller
     room = basic_user.open_room()
     basic_user.ask(room)
     send_dead_letter(job_of(room))
-    assert run()[0] == {"waiting": 1}
+    assert redrive()[0] == {"waiting": 1}
     worker.drain()
     assert next(prompts(room)).status == "answered"
 
 
 @pytest.mark.parametrize("body", ["no job", job_of(NO_ROOM)])
-def test_a_dead_letter_that_names_no_prompt_is_removed(body: str) -> None:
+def test_a_redrive_removes_a_dead_letter_that_names_no_prompt(body: str) -> None:
     send_dead_letter(body)
-    assert sum(run()[0].values()) == 1
-    assert letters() == 0
+    assert sum(redrive()[0].values()) == 1
+    assert count_dead_letters() == 0
 
 
-def test_a_dry_run_of_redrive_prints_the_same_and_changes_nothing(
+def test_a_dry_run_of_a_redrive_has_the_same_output_and_changes_nothing(
     basic_user: Person, failed_prompt: tuple[str, str]
 ) -> None:
     room, message = failed_prompt
     send_dead_letter(job_of(NO_ROOM))
     before = [vars(item) for item in messages_in(room)]
-    done, said = run(dryRun=True)
+    done, said = redrive(dryRun=True)
     assert done == {"ended": 1, "queued": 1}
     assert said.endswith("1 of 2 queued again: gemini-unavailable 1.")
     assert [vars(item) for item in messages_in(room)] == before
-    assert letters() == 1
-    assert run() == (done, said)
+    assert count_dead_letters() == 1
+    assert redrive() == (done, said)
     assert basic_user.look(room, message)["status"] == "queued"
 
 
@@ -242,7 +244,7 @@ def test_an_aborted_redrive_loses_no_prompt(
     room, message = failed_prompt
     wire.cut(call, how, holding=(message,) if call.startswith("dynamodb") else ("",))
     with pytest.raises(Died):
-        run()
+        redrive()
     wire.reset()
     bring_to_rest(worker, [room])
     was_queued = (call, how) != (TRANSACT, "dies before")
@@ -251,7 +253,7 @@ def test_an_aborted_redrive_loses_no_prompt(
     assert basic_user.count_prompts() == 0
 
 
-def test_a_redrive_is_recorded_before_the_first_prompt_is_queued_and_happens_once(
+def test_a_redrive_is_recorded_before_the_first_prompt_is_queued_and_takes_effect_once(
     failed_prompt: tuple[str, str], basic_user: Person, wire: Wire
 ) -> None:
     act = {"act": "redrive", "id": ids.new("a"), "reason": "the outage is over", "hours": 1.0}
@@ -263,8 +265,8 @@ def test_a_redrive_is_recorded_before_the_first_prompt_is_queued_and_happens_onc
     assert (entry.act, entry.operator, entry.reason) == ("redrive", operators.ROOT, act["reason"])
     assert operators.send(act)["data"]["doneBefore"] is True
     assert basic_user.look(*failed_prompt)["status"] == "failed"
-    assert run()[0] == {"queued": 1}
-    assert run()[0] == {}
+    assert redrive()[0] == {"queued": 1}
+    assert redrive()[0] == {}
     [of_user] = operators.ask(ask="audit", userId=basic_user.id)["data"]["acts"]
     assert (of_user["act"], of_user["operator"]) == ("redrive", operators.ROOT)
     assert of_user["details"] == {"prompt": failed_prompt[1], "failure": "gemini-unavailable"}

@@ -1,4 +1,4 @@
-"""Rooms: their number per user is limited, and lists leave their instructions out."""
+"""Rooms: the limit per user, and lists without instructions."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ from tests.support.wire import GET, TRANSACT, Wire
 
 @pytest.fixture(autouse=True)
 def few_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three rooms on the basic plan and five on pro."""
+    """Limit rooms to three on the basic plan and five on pro."""
     monkeypatch.setenv("BASIC_ROOMS", "3")
     monkeypatch.setenv("PRO_ROOMS", "5")
 
@@ -23,7 +23,7 @@ def create(user: Person) -> Reply:
 
 
 @pytest.mark.parametrize(("plan", "limit"), [("basic", 3), ("pro", 5)])
-def test_of_ten_parallel_requests_only_the_plans_number_of_rooms_is_created(
+def test_ten_parallel_requests_create_only_as_many_rooms_as_the_plan_allows(
     plan: str, limit: int, api: Api
 ) -> None:
     user = Person(api)
@@ -45,7 +45,9 @@ def test_a_deleted_room_allows_exactly_one_new_room(basic_user: Person) -> None:
     problem(create(basic_user), 409, "too-many-rooms")
 
 
-def test_the_plan_is_read_only_at_the_limit_of_the_basic_plan(pro_user: Person, wire: Wire) -> None:
+def test_a_new_room_reads_the_plan_only_at_the_limit_of_the_basic_plan(
+    pro_user: Person, wire: Wire
+) -> None:
     for _ in range(3):
         pro_user.open_room()
     assert GET not in wire.calls()
@@ -58,7 +60,7 @@ def test_the_plan_is_read_only_at_the_limit_of_the_basic_plan(pro_user: Person, 
 
 
 @pytest.mark.parametrize("source", ["miss", "hit"])
-def test_a_list_has_no_instructions(source: str, basic_user: Person) -> None:
+def test_a_list_of_rooms_has_no_instructions(source: str, basic_user: Person) -> None:
     room = basic_user.open_room("One", systemInstruction="Be brief.")
     if source == "hit":
         basic_user.get("/chatroom")

@@ -1,4 +1,4 @@
-"""Money and attempts: the caps hold exactly, whatever happens at the same time or goes wrong."""
+"""Limits of spending, attempts and prompts in flight, under parallel prompts and failures."""
 
 import random
 import time
@@ -37,21 +37,21 @@ from tests.support.stored import prompts
 LEASE = timedelta(minutes=10)
 MODEL = config.catalogue().default()
 WORST = MODEL.cost(3, config.catalogue().max_output_tokens["basic"])  # type: ignore[index]
-"""Micro-dollars of a room's first prompt of five letters, "Hello", at most."""
+"""The highest cost of a room's first prompt "Hello", in micro-dollars."""
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def usage_of(user_id: str, day: str | None = None) -> Usage:
+def get_usage(user_id: str, day: str | None = None) -> Usage:
     try:
         return Usage.get(user_id, day or times.day(now()), consistent_read=True)
     except Usage.DoesNotExist:
         return Usage(user_id)
 
 
-def dollars(micro_dollars: int) -> str:
+def format_dollars(micro_dollars: int) -> str:
     return f"{micro_dollars / MILLION:.6f}"
 
 
@@ -74,14 +74,14 @@ def plant_counts(client: Any, user_id: str, counted: int) -> None:
 
 @pytest.fixture
 def three_worst_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cap per user for exactly three prompts of the highest price, and no daily quota."""
-    monkeypatch.setenv("BASIC_DAILY_DOLLARS", dollars(3 * WORST))
+    """Set the cap per user to exactly three prompts of the highest cost."""
+    monkeypatch.setenv("BASIC_DAILY_DOLLARS", format_dollars(3 * WORST))
 
 
 @pytest.fixture
 def clean_stage(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A day on which nothing was spent, in one shard."""
-    monkeypatch.setenv("STAGE_DAILY_DOLLARS", dollars(3 * WORST))
+    """The key of the stage's only shard, in which nothing was spent today."""
+    monkeypatch.setenv("STAGE_DAILY_DOLLARS", format_dollars(3 * WORST))
     Usage("stage 0", times.day(now())).delete()
     return "stage 0"
 
@@ -91,7 +91,7 @@ def clean_stage(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.usefixtures("three_worst_cases")
 @pytest.mark.parametrize("redis_is", ["up", "down", "too low", "too high"])
-def test_of_fifty_parallel_prompts_exactly_the_three_that_the_cap_can_pay_are_accepted(
+def test_of_fifty_parallel_prompts_the_spending_cap_admits_exactly_three(
     redis_is: str, basic_user: Person, redis: StandIn, valkey: ValkeyServer
 ) -> None:
     rooms = [basic_user.open_room() for _ in range(50)]
@@ -104,23 +104,23 @@ def test_of_fifty_parallel_prompts_exactly_the_three_that_the_cap_can_pay_are_ac
     for reply in replies:
         if reply.status == 429:
             problem(reply, 429, "spending-limit")
-    assert (usage_of(basic_user.id).committed, usage_of(basic_user.id).reserved) == (
+    assert (get_usage(basic_user.id).committed, get_usage(basic_user.id).reserved) == (
         3 * WORST,
         3 * WORST,
     )
 
-    # Each of two answers costs half a worst case: there is room for exactly one more prompt.
+    # Two answers cost half of WORST each, so the cap allows exactly one more prompt.
     half = TokenUsage(input_tokens=0, output_tokens=WORST * MILLION // MODEL.price_out // 2 - 1)
     accepted = [room for room in rooms if list(prompts(room))]
     for room in accepted[:2]:
         answer(room, half)
     statuses = [basic_user.send(basic_user.open_room()).status for _ in range(2)]
     assert statuses == [202, 429]
-    assert usage_of(basic_user.id).committed <= 3 * WORST
+    assert get_usage(basic_user.id).committed <= 3 * WORST
 
 
 @pytest.mark.parametrize("redis_is", ["up", "down"])
-def test_the_stages_cap_is_exact_for_fifty_parallel_users(
+def test_of_fifty_parallel_users_the_stages_spending_cap_admits_exactly_three(
     redis_is: str, clean_stage: str, api: Api, redis: StandIn
 ) -> None:
     users = [Person(api) for _ in range(50)]
@@ -132,7 +132,7 @@ def test_the_stages_cap_is_exact_for_fifty_parallel_users(
     refused = next(reply for reply in replies if reply.status == 429)
     problem(refused, 429, "service-limit")
     assert int(refused.headers["retry-after"]) > 0
-    assert usage_of(clean_stage).reserved == 3 * WORST
+    assert get_usage(clean_stage).reserved == 3 * WORST
     assert users[0].get("/chatroom").status == 200
     assert users[0].open_room()
 
@@ -140,19 +140,19 @@ def test_the_stages_cap_is_exact_for_fifty_parallel_users(
         for prompt in prompts(room):
             answer(room, TokenUsage(input_tokens=1, output_tokens=1))
             assert prompt.user_id == user.id
-    assert usage_of(clean_stage).reserved == 0
-    assert usage_of(clean_stage).committed == 3 * MODEL.cost(1, 1)
+    assert get_usage(clean_stage).reserved == 0
+    assert get_usage(clean_stage).committed == 3 * MODEL.cost(1, 1)
 
 
-def test_a_prompt_that_could_exceed_the_cap_by_itself_is_refused(
+def test_a_prompt_that_could_cost_more_than_the_spending_cap_is_refused(
     basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = basic_user.open_room()
-    monkeypatch.setenv("BASIC_DAILY_DOLLARS", dollars(WORST - 1))
+    monkeypatch.setenv("BASIC_DAILY_DOLLARS", format_dollars(WORST - 1))
     reply = problem(basic_user.send(room), 429, "spending-limit")
     assert "Send a shorter one" in reply.text
     assert list(prompts(room)) == []
-    monkeypatch.setenv("BASIC_DAILY_DOLLARS", dollars(WORST))
+    monkeypatch.setenv("BASIC_DAILY_DOLLARS", format_dollars(WORST))
     assert basic_user.send(basic_user.open_room()).status == 202
 
 
@@ -185,7 +185,7 @@ def test_of_fifty_parallel_prompts_exactly_three_are_in_flight_on_basic(
     check_settled(basic_user.id, times.day(now()))
 
 
-def test_attempts_are_limited_though_failed_prompts_are_refunded(
+def test_attempts_are_limited_although_failed_prompts_are_refunded(
     basic_user: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BASIC_ATTEMPTS", "15")
@@ -203,7 +203,7 @@ def test_attempts_are_limited_though_failed_prompts_are_refunded(
     assert len(google.requests()) == 15
     for reply in (basic_user.send(room), basic_user.retry(room, message)):
         assert "15 prompts and retries" in problem(reply, 429, "too-many-attempts").text
-    assert usage_of(basic_user.id).attempts == 15
+    assert get_usage(basic_user.id).attempts == 15
 
 
 @pytest.mark.parametrize(
@@ -241,12 +241,12 @@ def test_only_failures_that_no_user_can_cause_are_refunded(
 @pytest.mark.parametrize(
     ("setting", "value", "code"),
     [
-        ("BASIC_DAILY_DOLLARS", dollars(WORST - 1), "spending-limit"),
-        ("STAGE_DAILY_DOLLARS", dollars(WORST - 1), "service-limit"),
+        ("BASIC_DAILY_DOLLARS", format_dollars(WORST - 1), "spending-limit"),
+        ("STAGE_DAILY_DOLLARS", format_dollars(WORST - 1), "service-limit"),
         ("BASIC_IN_FLIGHT", "1", "too-many-in-flight"),
     ],
 )
-def test_a_retry_is_refused_by_the_limits_of_a_prompt(
+def test_a_retry_is_refused_by_the_limits_of_spending_and_of_prompts_in_flight(
     setting: str,
     value: str,
     code: str,
@@ -276,17 +276,17 @@ def test_the_cost_of_a_failed_attempt_is_added_to_the_reservation(
     tokens = TokenUsage(input_tokens=100, output_tokens=200)
     assert finish_prompt.release(lease(room), tokens)
     cost = MODEL.cost(100, 200)
-    assert usage_of(basic_user.id).reserved == usage_of(basic_user.id).committed == WORST + cost
+    assert get_usage(basic_user.id).reserved == get_usage(basic_user.id).committed == WORST + cost
     answer(room, tokens)
-    assert usage_of(basic_user.id).reserved == 0
-    assert usage_of(basic_user.id).committed == MODEL.cost(200, 400)
-    assert usage_of(basic_user.id).output_tokens == 400
+    assert get_usage(basic_user.id).reserved == 0
+    assert get_usage(basic_user.id).committed == MODEL.cost(200, 400)
+    assert get_usage(basic_user.id).output_tokens == 400
 
 
-def test_a_prompt_is_not_tried_again_if_the_cap_cannot_pay_for_it(
+def test_a_prompt_is_not_retried_if_another_attempt_could_exceed_the_spending_cap(
     basic_user: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BASIC_DAILY_DOLLARS", dollars(WORST))
+    monkeypatch.setenv("BASIC_DAILY_DOLLARS", format_dollars(WORST))
     google.fault("finish", reason="RECITATION", times="always")
     room = basic_user.open_room()
     basic_user.ask(room)
@@ -296,7 +296,7 @@ def test_a_prompt_is_not_tried_again_if_the_cap_cannot_pay_for_it(
     check_settled(basic_user.id, times.day(now()))
 
 
-def test_a_prompt_is_settled_at_the_price_at_which_it_was_sent(
+def test_a_prompt_is_charged_at_the_price_of_the_time_it_was_sent(
     basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = basic_user.open_room()
@@ -308,14 +308,14 @@ def test_a_prompt_is_settled_at_the_price_at_which_it_was_sent(
         answer(room, TokenUsage(input_tokens=10, output_tokens=20))
     finally:
         config.catalogue.cache_clear()
-    assert usage_of(basic_user.id).committed == MODEL.cost(10, 20)
+    assert get_usage(basic_user.id).committed == MODEL.cost(10, 20)
 
 
-def test_the_sweep_measures_the_share_of_the_stages_cap(
+def test_the_sweep_reports_the_used_share_of_the_stages_spending_cap(
     clean_stage: str, basic_user: Person, capsys: pytest.CaptureFixture[str]
 ) -> None:
     basic_user.ask(basic_user.open_room())
-    assert usage_of(clean_stage).reserved == WORST
+    assert get_usage(clean_stage).reserved == WORST
     capsys.readouterr()
     run_sweep()
     assert '"SpendingShare":[33]' in capsys.readouterr().out
@@ -348,7 +348,7 @@ def test_nothing_stays_reserved_for_the_prompts_of_a_deleted_room(
     check_settled(basic_user.id, times.day(now()))
 
 
-def test_a_prompt_of_a_deleted_user_is_settled_in_the_counts_of_the_stage(
+def test_a_prompt_of_a_deleted_user_is_settled_in_the_spending_of_the_stage(
     clean_stage: str, basic_user: Person
 ) -> None:
     rooms = [basic_user.open_room() for _ in range(2)]
@@ -359,16 +359,16 @@ def test_a_prompt_of_a_deleted_user_is_settled_in_the_counts_of_the_stage(
     finish_prompt.fail(lease(rooms[1]), BLOCKED, now())
     assert [next(prompts(room)).status for room in rooms] == ["answered", "failed"]
     assert list(Usage.query(basic_user.id, consistent_read=True)) == []
-    assert usage_of(clean_stage).reserved == 0
-    assert usage_of(clean_stage).committed == MODEL.cost(10, 20)
+    assert get_usage(clean_stage).reserved == 0
+    assert get_usage(clean_stage).committed == MODEL.cost(10, 20)
 
 
-def test_usage_equals_the_cost_of_all_replies_after_a_thousand_random_exchanges(
+def test_spending_equals_the_cost_of_a_thousand_prompts_with_random_outcomes(
     clean_stage: str, api: Api, monkeypatch: pytest.MonkeyPatch, redis: StandIn
 ) -> None:
     for name in ("BASIC_DAILY_DOLLARS", "PRO_DAILY_DOLLARS"):
         monkeypatch.setenv(name, "1000")
-    monkeypatch.setenv("STAGE_DAILY_DOLLARS", "4.99")  # one shard, and never reached
+    monkeypatch.setenv("STAGE_DAILY_DOLLARS", "4.99")  # one shard, and too high to be reached
     monkeypatch.setenv("BURST_PROMPTS", "0")
     redis.fault("drop", times="always")
     users = [Person(api) for _ in range(4)]
@@ -403,7 +403,7 @@ def test_usage_equals_the_cost_of_all_replies_after_a_thousand_random_exchanges(
     for _ in range(1_000):
         user = chance.choice(users)
         room = rooms[user.id]
-        sent = _send(user, room)
+        sent = send_without_http(user, room)
         if sent is None:
             refused += 1
             continue
@@ -412,14 +412,14 @@ def test_usage_equals_the_cost_of_all_replies_after_a_thousand_random_exchanges(
     day = times.day(now())
     for user in users:
         check_settled(user.id, day)
-        assert usage_of(user.id, day).committed == cost[user.id]
-    assert usage_of(clean_stage, day).reserved == 0
-    assert usage_of(clean_stage, day).committed == cost.total()
+        assert get_usage(user.id, day).committed == cost[user.id]
+    assert get_usage(clean_stage, day).reserved == 0
+    assert get_usage(clean_stage, day).committed == cost.total()
     assert refused < 1_000
 
 
-def _send(user: Person, room: str) -> int | None:
-    """Send a prompt without HTTP, and return its position; None if the stage's cap refuses it."""
+def send_without_http(user: Person, room: str) -> int | None:
+    """Send a prompt without HTTP; return its position, or None if the stage's cap refuses it."""
     from geminichat.errors import StageLimit
 
     try:

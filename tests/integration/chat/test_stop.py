@@ -1,4 +1,4 @@
-"""Stopping a prompt, queued or generating, and its text while it is generated."""
+"""Stopping queued and generating prompts, and reading a reply while it is generated."""
 
 import os
 import time
@@ -38,7 +38,7 @@ def room(basic_user: Person) -> str:
 
 @pytest.fixture
 def run_worker(worker: Poller) -> Iterator[Callable[[], Future[Batch]]]:
-    """A function that runs the worker in another thread."""
+    """A function that starts the worker in another thread."""
     with ThreadPoolExecutor() as pool:
         yield lambda: pool.submit(worker.poll)
 
@@ -47,8 +47,8 @@ def stop(user: Person, room: str, message: str) -> Reply:
     return user.post(f"/chatroom/{room}/message/{message}/stop")
 
 
-def partial(user: Person, room: str, message: str, start: int = 0) -> Any:
-    """Return the text that a poll shows, None before the prompt is generating."""
+def get_partial(user: Person, room: str, message: str, start: int = 0) -> Any:
+    """Return the partial reply of a prompt, or None if the prompt is not generating."""
     shown = user.get(f"/chatroom/{room}/message/{message}?from={start}")
     assert shown.status == 200, shown.text
     return shown.data.get("partial")
@@ -70,14 +70,14 @@ def test_a_queued_prompt_is_stopped_and_refunded_and_never_sent_to_gemini(
     assert stop(basic_user, room, message).json["type"].endswith("not-generating")
 
 
-def test_a_generating_prompt_is_stopped_and_keeps_its_text(
+def test_a_generating_prompt_is_stopped_and_keeps_the_text_of_its_reply(
     basic_user: Person, room: str, google: StandIn, run_worker: Callable[[], Future[Batch]]
 ) -> None:
     google.fault("answer", events=PIECES, pause=0.05)
     message = basic_user.ask(room)
     work = run_worker()
-    wait_until(lambda: (partial(basic_user, room, message) or {}).get("text"))
-    shown = partial(basic_user, room, message)
+    wait_until(lambda: (get_partial(basic_user, room, message) or {}).get("text"))
+    shown = get_partial(basic_user, room, message)
     assert (shown["attempt"], shown["from"]) == (1, 0)
     assert stop(basic_user, room, message).data["status"] == "generating"
     assert work.result(timeout=20).failed == []
@@ -91,7 +91,7 @@ def test_a_generating_prompt_is_stopped_and_keeps_its_text(
     assert live.read_watchers(basic_user.id, datetime.now(UTC)).stops == frozenset()
 
 
-def test_an_edit_stops_and_refunds_a_queued_prompt_that_it_hides(
+def test_an_edit_stops_and_refunds_queued_prompts_that_it_hides(
     basic_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     hidden = [basic_user.ask(room, content) for content in ("one", "two")]
@@ -106,7 +106,7 @@ def test_an_edit_stops_and_refunds_a_queued_prompt_that_it_hides(
 
 
 @pytest.mark.parametrize("act", ["edit", "undo"])
-def test_a_generating_prompt_that_is_hidden_is_stopped(
+def test_an_edit_or_an_undo_stops_a_generating_prompt_that_it_hides(
     act: str,
     basic_user: Person,
     room: str,
@@ -133,7 +133,7 @@ def test_a_generating_prompt_that_is_hidden_is_stopped(
     check(basic_user, [room])
 
 
-def test_a_stop_ends_the_wait_for_the_first_text(
+def test_a_prompt_is_stopped_while_it_waits_for_the_first_text_of_gemini(
     basic_user: Person, room: str, google: StandIn, run_worker: Callable[[], Future[Batch]]
 ) -> None:
     google.fault("stall", seconds=30)
@@ -154,7 +154,7 @@ def test_a_stopped_reply_is_part_of_the_history(
     google.fault("answer", events=PIECES[:2], hold=30)
     message = basic_user.ask(room, "one")
     work = run_worker()
-    wait_until(lambda: (partial(basic_user, room, message) or {}).get("text"))
+    wait_until(lambda: (get_partial(basic_user, room, message) or {}).get("text"))
     stop(basic_user, room, message)
     work.result(timeout=20)
     second = basic_user.ask(room, "two")
@@ -165,7 +165,7 @@ def test_a_stopped_reply_is_part_of_the_history(
 
 
 def lease_and_die(user: Person, room: str, text: str = "") -> str:
-    """Send a prompt whose worker dies after some text; return the message's id."""
+    """Send a prompt, and lease it to a worker that dies after some text; return its id."""
     message = user.ask(room)
     prompt = leases.lease_prompt(room, 1, "l_dead", datetime.now(UTC), timedelta(seconds=20))
     assert prompt
@@ -175,7 +175,7 @@ def lease_and_die(user: Person, room: str, text: str = "") -> str:
 
 
 @pytest.mark.parametrize("by", ["worker", "sweep"])
-def test_a_stop_is_honoured_after_the_workers_death(
+def test_a_stop_takes_effect_after_the_worker_has_died(
     by: str, basic_user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
     message = lease_and_die(basic_user, room, "The text so far")
@@ -192,7 +192,7 @@ def test_a_stop_is_honoured_after_the_workers_death(
     check(basic_user, [room], [message])
 
 
-def test_a_stop_that_only_the_prompt_records_ends_it_after_a_failed_attempt(
+def test_a_stop_that_only_the_prompts_item_has_ends_the_prompt_after_a_failed_attempt(
     basic_user: Person, room: str, google: StandIn, worker: Poller, wire: Wire
 ) -> None:
     message = basic_user.ask(room)
@@ -212,7 +212,7 @@ RACES = int(os.environ.get("STOP_RACES", "20"))
 """The number of races between a stop and the end of the reply."""
 
 
-def test_a_stop_that_races_the_end_has_one_outcome(
+def test_a_stop_at_the_end_of_a_reply_leaves_one_consistent_outcome(
     pro_user: Person, google: StandIn, worker: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BURST_PROMPTS", "0")
@@ -240,44 +240,48 @@ def test_a_stop_that_races_the_end_has_one_outcome(
     assert len(outcomes) > 1
 
 
-def test_a_stop_finds_only_prompts_of_the_users_own_rooms(
+def test_a_stop_of_another_users_prompt_or_of_no_prompt_is_a_404(
     basic_user: Person, pro_user: Person, room: str, worker: Poller
 ) -> None:
     message = basic_user.ask(room)
     assert stop(pro_user, room, message).status == 404
     assert stop(basic_user, room, ids.message_id(room, 7)).status == 404
     worker.drain()
-    assert stop(basic_user, room, ids.message_id(room, 2)).status == 404, "it is a reply"
+    assert stop(basic_user, room, ids.message_id(room, 2)).status == 404, "a reply was stopped"
     answered = stop(basic_user, room, message)
     assert answered.status == 409
 
 
 @pytest.mark.parametrize(("start", "text"), [(0, "a\U0001f600bcd"), (3, "bcd"), (5, "d"), (6, "")])
-def test_a_poll_returns_the_text_from_its_offset_on(
+def test_a_poll_returns_the_partial_reply_from_an_offset_on(
     start: int, text: str, basic_user: Person, room: str
 ) -> None:
     message = lease_and_die(basic_user, room)
     for offset, text_so_far in ((0, "a\U0001f600"), (3, "bc"), (5, "d")):
         pieces.put_piece(room, 1, 1, Piece(offset, text_so_far), datetime.now(UTC))
-    assert partial(basic_user, room, message, start) == {"attempt": 1, "from": start, "text": text}
-    assert partial(basic_user, room, message, start + 50)["from"] == 6
+    assert get_partial(basic_user, room, message, start) == {
+        "attempt": 1,
+        "from": start,
+        "text": text,
+    }
+    assert get_partial(basic_user, room, message, start + 50)["from"] == 6
     assert "partial" not in basic_user.look(room, message)
 
 
 @pytest.mark.parametrize("start", ["-1", "x", "1.5", "1" * 10, "null"])
-def test_an_invalid_offset_is_a_400(start: str, basic_user: Person, room: str) -> None:
+def test_a_poll_with_an_invalid_offset_is_a_400(start: str, basic_user: Person, room: str) -> None:
     message = basic_user.ask(room)
     assert basic_user.get(f"/chatroom/{room}/message/{message}?from={start}").status == 400
     assert basic_user.get(f"/chatroom/{room}/message/{message}?from=").status == 200
 
 
-def test_a_shorter_piece_that_arrives_late_replaces_nothing(room: str) -> None:
+def test_a_late_shorter_piece_does_not_replace_a_longer_one(room: str) -> None:
     pieces.put_piece(room, 1, 1, Piece(0, "a longer text"), NOON)
     pieces.put_piece(room, 1, 1, Piece(0, "a"), NOON)
     assert pieces.read_text(room, 1, 1, 0).text == "a longer text"
 
 
-def test_a_retried_prompts_attempts_continue_the_numbering(
+def test_the_attempts_of_a_retried_prompt_are_numbered_on(
     basic_user: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("blocked")

@@ -19,7 +19,7 @@ POLICY = f'"tokens";q={LIMIT};w=86400, "burst";q=20;w=10'
 
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token limit is set."""
+    """Set the token limit of the pro plan."""
     monkeypatch.setenv("PRO_DAILY_TOKENS", str(LIMIT))
 
 
@@ -41,7 +41,7 @@ def check_refusal(reply: Reply) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_prompt_is_refused_after_replies_used_up_the_tokens(
+def test_a_prompt_on_pro_is_refused_after_a_reply_has_used_up_the_daily_tokens(
     pro_user: Person, worker: Poller
 ) -> None:
     room = pro_user.open_room()
@@ -55,7 +55,9 @@ def test_a_prompt_is_refused_after_replies_used_up_the_tokens(
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_prompt_is_accepted_with_one_token_left_and_refused_with_none(pro_user: Person) -> None:
+def test_a_prompt_is_accepted_with_one_daily_token_left_and_refused_with_none(
+    pro_user: Person,
+) -> None:
     room = pro_user.open_room()
     spend(pro_user, LIMIT - 1)
     assert pro_user.send(room).status == 202
@@ -65,7 +67,7 @@ def test_a_prompt_is_accepted_with_one_token_left_and_refused_with_none(pro_user
 
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("redis_is", ["up", "forgetful", "down"])
-def test_the_token_limit_holds_whatever_redis_does(
+def test_the_token_limit_applies_with_and_without_redis(
     pro_user: Person, redis: StandIn, valkey: ValkeyServer, redis_is: str
 ) -> None:
     room = pro_user.open_room()
@@ -81,7 +83,7 @@ def test_the_token_limit_holds_whatever_redis_does(
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_refusal_for_tokens_takes_two_reads(pro_user: Person, wire: Wire) -> None:
+def test_a_refusal_by_the_token_limit_takes_two_reads(pro_user: Person, wire: Wire) -> None:
     room = pro_user.open_room()
     spend(pro_user, LIMIT)
     for _ in range(3):
@@ -91,7 +93,7 @@ def test_a_refusal_for_tokens_takes_two_reads(pro_user: Person, wire: Wire) -> N
 
 
 @pytest.mark.usefixtures("limited")
-def test_the_token_limit_takes_no_further_call(pro_user: Person, wire: Wire) -> None:
+def test_the_token_limit_takes_no_extra_call(pro_user: Person, wire: Wire) -> None:
     room = pro_user.open_room()
     pro_user.ask(room)
     wire.reset()
@@ -112,7 +114,7 @@ def test_the_token_limit_does_not_apply_to_the_basic_plan(basic_user: Person) ->
     assert replies[-1].json["type"].endswith(":quota-exceeded")
 
 
-def test_no_prompt_is_refused_without_a_token_limit(pro_user: Person) -> None:
+def test_no_prompt_is_refused_for_its_tokens_without_a_token_limit(pro_user: Person) -> None:
     room = pro_user.open_room()
     spend(pro_user, 10_000_000)
     reply = pro_user.send(room)
@@ -121,7 +123,7 @@ def test_no_prompt_is_refused_without_a_token_limit(pro_user: Person) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_retry_is_refused_after_the_tokens_are_used_up(
+def test_a_retry_is_refused_after_the_daily_tokens_are_used_up(
     pro_user: Person, google: StandIn, worker: Poller
 ) -> None:
     room = pro_user.open_room()

@@ -1,7 +1,7 @@
-"""Random edits, regenerations, undos and forks, compared with a plain model of what a room shows.
+"""Random edits, regenerations, undos and forks, compared with a simple model of the rooms.
 
-The model of a room is the list of its prompts, copied before every edit. Every page must equal it,
-and every request to Gemini must carry exactly the answered prompts that the room showed before.
+The model of a room is the list of its prompts, copied before every edit. Every page must equal the
+model, and every request to Gemini must contain exactly the answered prompts that the room showed.
 """
 
 import random
@@ -32,17 +32,17 @@ NUMBERS = st.integers(0, 10_000)
 
 @dataclass(eq=False)
 class Prompt:
-    """An accepted prompt, and the line before it at that moment."""
+    """An accepted prompt, and the line before it when it was accepted."""
 
     id: str
     content: str
     past: list["Prompt"]
     reply: str | None = None
     failed: bool = False
-    """Whether it ended without a reply: failed, or stopped because it was hidden."""
+    """True for a prompt that ended without a reply: it failed, or was hidden and stopped."""
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.failed or self.reply is not None
 
     @property
@@ -62,11 +62,11 @@ class Room:
     line: list[Prompt] = field(default_factory=list)
     before: list[list[Prompt]] = field(default_factory=list)
     prompts: list[Prompt] = field(default_factory=list)
-    """All prompts, hidden ones too."""
+    """All prompts, also the hidden ones."""
 
 
 class TurnLives(RuleBasedStateMachine):
-    """One user's rooms."""
+    """The events in one user's rooms, as rules of Hypothesis."""
 
     api: ClassVar[Api]
     google: ClassVar[StandIn]
@@ -141,7 +141,7 @@ class TurnLives(RuleBasedStateMachine):
         room = self.pick(number)
         copied = room.line[: at % len(room.line) + 1]
         reply = self.user.fork(room.id, copied[-1].id)
-        if not all(prompt.ended for prompt in copied):
+        if not all(prompt.has_ended for prompt in copied):
             problem(reply, 409, "still-generating")
             return
         assert reply.status == 201, reply.text
@@ -158,7 +158,7 @@ class TurnLives(RuleBasedStateMachine):
     @precondition(lambda self: any(room.line for room in self.rooms))
     @rule(number=NUMBERS, at=NUMBERS)
     def refuse_hidden(self, number: int, at: int) -> None:
-        """Name a hidden prompt."""
+        """Check that a hidden prompt cannot be edited and that a poll after it says reload."""
         room = self.pick(number)
         hidden = [prompt for prompt in room.prompts if prompt not in room.line]
         if not hidden:
@@ -177,20 +177,20 @@ class TurnLives(RuleBasedStateMachine):
     def delete(self, number: int) -> None:
         room = self.rooms.pop(number % len(self.rooms))
         assert self.user.delete(room.id).status == 204
-        for prompt in room.prompts:  # the worker answers them as long as the sweep has not come
+        for prompt in room.prompts:  # until the sweep purges the room, the worker may answer them
             prompt.failed = True
 
     @rule()
     def work(self) -> None:
-        """Answer what rooms show, stop what they hide, and compare each request to Gemini."""
-        waiting = [prompt for room in self.rooms for prompt in room.line if not prompt.ended]
+        """Run the worker, update the model, and check each request to Gemini."""
+        waiting = [prompt for room in self.rooms for prompt in room.line if not prompt.has_ended]
         self.google.reset()
         self.google.fault("blocked", match="harm", times="always")
         self.worker.drain()
         for room in self.rooms:
             found = {int(message.seq): message for message in messages_in(room.id)}
             for prompt in room.prompts:
-                if prompt.ended:
+                if prompt.has_ended:
                     continue
                 status = found[prompt.position].status
                 prompt.failed = status != "answered"
@@ -202,16 +202,16 @@ class TurnLives(RuleBasedStateMachine):
                     assert prompt.content.startswith("harm")
                 else:
                     prompt.reply = found[prompt.position + 1].content
-        pasts = [self.past_of(prompt) for prompt in waiting]
+        pasts = [self.list_expected_texts(prompt) for prompt in waiting]
         contents = {prompt.content for room in self.rooms for prompt in room.prompts}
         for request in self.google.requests():
             texts = [one["parts"][0]["text"] for one in request["contents"]]
-            if texts[-1] in contents:  # not of a deleted room
+            if texts[-1] in contents:  # skips prompts of deleted rooms
                 assert texts in pasts
                 TurnLives.requests += 1
 
-    def past_of(self, prompt: Prompt) -> list[str]:
-        """Return the history that Gemini must receive with a prompt."""
+    def list_expected_texts(self, prompt: Prompt) -> list[str]:
+        """Return the texts that Gemini must receive: the history and the prompt."""
         texts: list[str] = []
         for earlier in prompt.past:
             if earlier.reply is not None:
@@ -219,7 +219,7 @@ class TurnLives(RuleBasedStateMachine):
         return [*texts, prompt.content]
 
     def pick(self, number: int) -> Room:
-        """Return a room that shows prompts."""
+        """Return one of the rooms that show prompts."""
         filled = [room for room in self.rooms if room.line]
         return filled[number % len(filled)]
 
@@ -243,9 +243,9 @@ class TurnLives(RuleBasedStateMachine):
         assert self.user.count_prompts() == self.counted
 
     def teardown(self) -> None:
-        """Answer what waits: every accepted prompt ends."""
+        """Run the worker, and check that every accepted prompt has ended."""
         self.work()
-        assert all(prompt.ended for room in self.rooms for prompt in room.prompts)
+        assert all(prompt.has_ended for room in self.rooms for prompt in room.prompts)
 
 
 COMMON = settings(
@@ -266,22 +266,22 @@ def world(api: Api, google: StandIn, values: Values, monkeypatch: pytest.MonkeyP
     TurnLives.worker = Poller([values.refs["ProPromptsQueue"]], "GeminiWorker")
 
 
-def test_random_edits_and_undos_match_the_model_of_the_line() -> None:
+def test_random_edits_undos_and_forks_match_the_model_of_the_line() -> None:
     once = settings(COMMON, max_examples=4, stateful_step_count=20)
     run_state_machine_as_test(TurnLives, settings=once)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_many_random_edits_and_undos_match_the_model_of_the_line() -> None:
-    """Each run uses new sequences; a failure's report says how to repeat it."""
+def test_many_random_edits_undos_and_forks_match_the_model_of_the_line() -> None:
+    """Each run uses new sequences; the report of a failure says how to repeat its sequence."""
     many = settings(COMMON, derandomize=False, max_examples=50, stateful_step_count=40)
     run_state_machine_as_test(TurnLives, settings=many)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
-def test_hidden_turns_are_in_none_of_ten_thousand_requests_to_gemini() -> None:
+def test_none_of_ten_thousand_requests_to_gemini_contains_a_hidden_turn() -> None:
     TurnLives.requests = 0
     while TurnLives.requests < 10_000:
         lives = TurnLives()

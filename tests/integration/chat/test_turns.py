@@ -1,4 +1,4 @@
-"""Edits, regenerations, undos and forks: the shown messages and the stored ones."""
+"""Edits, regenerations, undos and forks: the messages that a room shows and stores."""
 
 import json
 import time
@@ -38,17 +38,17 @@ def room(user: Person, worker: Poller) -> str:
     return room
 
 
-def ids_of(user: Person, room: str) -> list[str]:
+def list_ids(user: Person, room: str) -> list[str]:
     return [message["id"] for message in user.page(room)]
 
 
-def prompts_shown(user: Person, room: str) -> list[str]:
+def list_shown_prompts(user: Person, room: str) -> list[str]:
     """Return the prompts that the room shows."""
     return [one["content"] for one in user.page(room) if one["sender"] == "user"]
 
 
-def texts(request: Any) -> list[str]:
-    """Return the texts of a request to Gemini, the prompt last."""
+def list_texts(request: Any) -> list[str]:
+    """Return the texts of a request to Gemini; the last one is the prompt."""
     return [one["parts"][0]["text"] for one in request["contents"]]
 
 
@@ -60,41 +60,43 @@ def test_an_edit_replaces_a_prompt_and_all_turns_after_it(
     reply = user.edit(room, before[2]["id"], "2")
     assert (reply.status, reply.data["status"]) == (202, "queued")
     assert reply.headers["location"].endswith(reply.data["messageId"])
-    assert prompts_shown(user, room) == ["one", "2"]
+    assert list_shown_prompts(user, room) == ["one", "2"]
     worker.drain()
     after = user.page(room)
     assert after[:2] == before[:2]
     assert [one["sender"] for one in after[2:]] == ["user", "ai"]
     [asked] = google.requests()
-    assert texts(asked) == ["one", before[1]["content"], "2"]
+    assert list_texts(asked) == ["one", before[1]["content"], "2"]
 
 
 @pytest.mark.parametrize("named", ["prompt", "reply"])
-def test_a_regeneration_asks_the_same_prompt_again(
+def test_a_regeneration_sends_the_same_prompt_to_another_model(
     named: str, user: Person, room: str, worker: Poller
 ) -> None:
     before = user.page(room)
     reply = user.regenerate(room, before[2 if named == "prompt" else 3]["id"], "best")
     assert (reply.status, reply.data["message"]["content"]) == (202, "two")
     worker.drain()
-    assert prompts_shown(user, room) == ["one", "two"]
+    assert list_shown_prompts(user, room) == ["one", "two"]
     assert user.page(room)[3]["model"] == "gemini-3.8-flash"
     user.ask(room, "three")
     worker.drain()
     assert user.page(room)[5]["model"] != "gemini-3.8-flash"
 
 
-def test_no_item_is_changed_or_deleted(user: Person, room: str, worker: Poller) -> None:
+def test_edits_regenerations_and_undos_change_or_delete_no_stored_message(
+    user: Person, room: str, worker: Poller
+) -> None:
     before = [one.attribute_values for one in messages_in(room)]
-    assert user.edit(room, ids_of(user, room)[0], "1").status == 202
-    assert user.regenerate(room, ids_of(user, room)[0]).status == 202
+    assert user.edit(room, list_ids(user, room)[0], "1").status == 202
+    assert user.regenerate(room, list_ids(user, room)[0]).status == 202
     assert user.undo(room).status == 200
     assert [one.attribute_values for one in messages_in(room)][: len(before)] == before
     worker.drain()
     assert [one.attribute_values for one in messages_in(room)][: len(before)] == before
 
 
-def test_undo_restores_each_page_byte_for_byte(user: Person, room: str, worker: Poller) -> None:
+def test_an_undo_restores_each_page_byte_for_byte(user: Person, room: str, worker: Poller) -> None:
     seen = []
 
     def look() -> list[str]:
@@ -102,7 +104,7 @@ def test_undo_restores_each_page_byte_for_byte(user: Person, room: str, worker: 
 
     for number in range(3):
         seen.append(look())
-        assert user.edit(room, ids_of(user, room)[2 * (2 - number)], "again").status == 202
+        assert user.edit(room, list_ids(user, room)[2 * (2 - number)], "again").status == 202
         user.ask(room, "and more")
         worker.drain()
     for before in reversed(seen):
@@ -112,22 +114,22 @@ def test_undo_restores_each_page_byte_for_byte(user: Person, room: str, worker: 
         assert reply.data["canUndo"] == (before is not seen[0])
     problem(user.undo(room), 409, "nothing-to-undo")
     user.ask(room, "four")
-    assert prompts_shown(user, room) == ["one", "two", "three", "four"]
+    assert list_shown_prompts(user, room) == ["one", "two", "three", "four"]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
-def test_pages_of_every_size_show_the_line(
+def test_pages_of_every_size_show_the_line_after_regenerations(
     limit: int, user: Person, room: str, worker: Poller
 ) -> None:
     for turn, times in ((1, 1), (2, 3), (3, 2)):
         for _ in range(times):
-            message = ids_of(user, room)[2 * (turn - 1)]
+            message = list_ids(user, room)[2 * (turn - 1)]
             assert user.regenerate(room, message).status == 202
             worker.drain()
         user.ask(room, f"next {turn}")
         worker.drain()
     line = user.page(room)
-    assert prompts_shown(user, room) == ["one", "next 1", "next 2", "next 3"]
+    assert list_shown_prompts(user, room) == ["one", "next 1", "next 2", "next 3"]
     back = [page["messages"] for page in user.pages(f"/chatroom/{room}?limit={limit}")]
     assert all(back)
     assert [message for page in reversed(back) for message in page] == line
@@ -136,7 +138,7 @@ def test_pages_of_every_size_show_the_line(
 
 
 def test_a_poll_after_a_hidden_message_asks_for_a_reload(user: Person, room: str) -> None:
-    line = ids_of(user, room)
+    line = list_ids(user, room)
     edited = user.edit(room, line[2], "2").data["messageId"]
     for after, reload in ((line[1], False), (line[2], True), (line[5], True)):
         page = user.get(f"/chatroom/{room}/message?after={after}").data
@@ -145,7 +147,7 @@ def test_a_poll_after_a_hidden_message_asks_for_a_reload(user: Person, room: str
 
 
 def test_a_hidden_message_is_marked_as_hidden(user: Person, room: str) -> None:
-    line = ids_of(user, room)
+    line = list_ids(user, room)
     user.edit(room, line[2], "2")
     assert [user.look(room, one).get("hidden") for one in line] == [None] * 2 + [True] * 4
     user.undo(room)
@@ -158,7 +160,7 @@ def test_a_hidden_message_cannot_be_edited_regenerated_retried_or_forked(
     google.fault("blocked")
     failed = user.ask(room, "four")
     worker.drain()
-    user.edit(room, ids_of(user, room)[4], "3")
+    user.edit(room, list_ids(user, room)[4], "3")
     for reply in (
         user.edit(room, failed, "x"),
         user.regenerate(room, failed),
@@ -171,7 +173,7 @@ def test_a_hidden_message_cannot_be_edited_regenerated_retried_or_forked(
 
 def test_only_a_prompt_of_the_room_can_be_edited(user: Person, room: str) -> None:
     other = user.ask(user.open_room())
-    reply = ids_of(user, room)[1]
+    reply = list_ids(user, room)[1]
     for message in (other, reply, "m_1", reply[:-1] + "99"):
         problem(user.edit(room, message, "x"), 404, "not-found")
     for message in (other, "m_1", reply[:-1] + "99"):
@@ -181,16 +183,16 @@ def test_only_a_prompt_of_the_room_can_be_edited(user: Person, room: str) -> Non
 
 @pytest.mark.any_write_order
 @pytest.mark.parametrize("act", ["edit", "regenerate", "undo", "fork"])
-def test_a_request_with_an_idempotency_key_is_performed_once(
+def test_an_edit_regeneration_undo_or_fork_with_an_idempotency_key_is_done_once(
     act: str, user: Person, room: str
 ) -> None:
-    line = ids_of(user, room)
+    line = list_ids(user, room)
     user.edit(room, line[4], "x")
     user.regenerate(room, line[0])
 
     def send(key: str) -> Any:
         headers = {"idempotency-key": key}
-        target = ids_of(user, room)[0]
+        target = list_ids(user, room)[0]
         if act == "edit":
             return user.edit(room, first, "y", headers=headers)
         if act == "regenerate":
@@ -199,25 +201,25 @@ def test_a_request_with_an_idempotency_key_is_performed_once(
             return user.undo(room, headers=headers)
         return user.fork(room, target, headers=headers)
 
-    first = ids_of(user, room)[0]
+    first = list_ids(user, room)[0]
     if act == "fork":
         user.undo(room)
     once = send("k-1")
     assert once.status in (200, 201, 202), once.text
-    shown, messages = prompts_shown(user, room), len(messages_in(room))
+    shown, messages = list_shown_prompts(user, room), len(messages_in(room))
     again = send("k-1")
     assert again.status == once.status
     for name in ("id", "messageId"):
         assert again.data.get(name) == once.data.get(name)
-    assert (prompts_shown(user, room), len(messages_in(room))) == (shown, messages)
+    assert (list_shown_prompts(user, room), len(messages_in(room))) == (shown, messages)
     problem(user.send(room, "another", key="k-1"), 422, "key-reused")
 
 
 @pytest.mark.any_write_order
-def test_fifty_parallel_edits_leave_one_line_and_every_accepted_prompt_ends(
+def test_of_fifty_parallel_edits_of_a_prompt_one_is_accepted(
     user: Person, room: str, worker: Poller
 ) -> None:
-    target = ids_of(user, room)[2]
+    target = list_ids(user, room)[2]
     replies = repeat_at_once(lambda number: user.edit(room, target, f"edit {number}"), 50)
     statuses = Counter(reply.status for reply in replies)
     assert statuses == {202: 1, 409: 49}
@@ -225,20 +227,20 @@ def test_fifty_parallel_edits_leave_one_line_and_every_accepted_prompt_ends(
         if reply.status == 409:
             problem(reply, 409, "changed-meanwhile")
     [accepted] = [reply.data["message"] for reply in replies if reply.status == 202]
-    assert prompts_shown(user, room) == ["one", accepted["content"]]
+    assert list_shown_prompts(user, room) == ["one", accepted["content"]]
     worker.drain()
     assert user.look(room, accepted["id"])["status"] == "answered"
 
 
 @pytest.mark.any_write_order
-def test_an_edit_counts_as_a_prompt_and_a_refused_one_hides_nothing(
+def test_an_edit_counts_as_a_prompt_and_a_refused_edit_hides_nothing(
     basic_user: Person, worker: Poller
 ) -> None:
     room = basic_user.open_room()
     for content in "abcd":
         basic_user.ask(room, content)
     worker.drain()
-    first = ids_of(basic_user, room)[0]
+    first = list_ids(basic_user, room)[0]
     assert basic_user.edit(room, first, "e").status == 202
     assert basic_user.count_prompts() == 5
     basic_user.undo(room)
@@ -252,7 +254,7 @@ def test_an_edit_counts_as_a_prompt_and_a_refused_one_hides_nothing(
 def test_a_fork_copies_the_shown_turns_and_is_independent_of_its_original(
     user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
-    user.edit(room, ids_of(user, room)[2], "2")
+    user.edit(room, list_ids(user, room)[2], "2")
     google.fault("blocked", match="no")
     user.ask(room, "no")
     worker.drain()
@@ -274,20 +276,20 @@ def test_a_fork_copies_the_shown_turns_and_is_independent_of_its_original(
     google.reset()
     user.ask(fork.data["id"], "on")
     worker.drain()
-    assert texts(google.requests()[0])[::2] == ["one", "2", "on"]
+    assert list_texts(google.requests()[0])[::2] == ["one", "2", "on"]
     assert user.page(room) == line
 
 
 def test_a_prompt_that_is_being_answered_cannot_be_forked(user: Person, room: str) -> None:
     waiting = user.ask(room, "four")
     problem(user.fork(room, waiting), 409, "still-generating")
-    assert user.fork(room, ids_of(user, room)[5]).status == 201
+    assert user.fork(room, list_ids(user, room)[5]).status == 201
 
 
-def test_an_edit_takes_four_calls_and_an_undo_three(
+def test_an_edit_takes_four_calls_and_an_undo_takes_three(
     user: Person, room: str, wire: Wire, redis: StandIn
 ) -> None:
-    line = ids_of(user, room)
+    line = list_ids(user, room)
 
     def check(act: Callable[[], Any], calls: list[str]) -> None:
         redis.reset()
@@ -301,7 +303,7 @@ def test_an_edit_takes_four_calls_and_an_undo_three(
     check(lambda: user.regenerate(room, line[1]), [BATCH_GET, TRANSACT, SEND])
 
 
-def test_an_edit_writes_as_much_at_message_3_of_2000_as_at_the_last(
+def test_an_edit_writes_as_many_bytes_at_message_3_of_2000_as_at_the_last_message(
     user: Person, wire: Wire
 ) -> None:
     room = user.open_room()
@@ -321,7 +323,7 @@ def test_an_edit_writes_as_much_at_message_3_of_2000_as_at_the_last(
     assert all(abs(first - last) < 100 for first, last in zip(sizes[0], sizes[2], strict=True))
 
 
-def test_a_room_of_2000_messages_is_forked_within_the_functions_time(
+def test_a_room_of_2000_messages_is_forked_in_less_than_10_seconds(
     user: Person, wire: Wire
 ) -> None:
     room = user.open_room()
@@ -339,7 +341,9 @@ def test_a_room_of_2000_messages_is_forked_within_the_functions_time(
 
 
 @pytest.mark.parametrize("long", ["messages", "texts"])
-def test_a_fork_that_is_too_long_is_refused_and_leaves_nothing(long: str, user: Person) -> None:
+def test_a_fork_of_too_many_or_too_long_messages_is_refused_and_stores_nothing(
+    long: str, user: Person
+) -> None:
     room, last = user.open_room(), 2_002 if long == "messages" else 26
     fill_room(user.id, room, last)
     if long == "texts":
@@ -352,7 +356,7 @@ def test_a_fork_that_is_too_long_is_refused_and_leaves_nothing(long: str, user: 
     assert [one["id"] for one in user.get("/chatroom").data["chatrooms"]] == [room]
 
 
-def test_forks_are_limited_by_rooms_and_per_day(
+def test_forks_are_limited_by_the_number_of_rooms_and_of_forks_per_day(
     basic_user: Person, monkeypatch: pytest.MonkeyPatch, worker: Poller
 ) -> None:
     room = basic_user.open_room()
@@ -407,20 +411,22 @@ def test_edits_and_regenerations_count_as_prompts_of_an_unproven_account(api: Ap
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_a_key_that_is_invalid_or_was_used_for_another_request_is_refused(
+def test_an_edit_with_an_invalid_or_reused_idempotency_key_is_refused(
     act: str, user: Person, room: str
 ) -> None:
-    user.edit(room, ids_of(user, room)[4], "x", headers={"idempotency-key": "k-1"})
-    first = ids_of(user, room)[0]
+    user.edit(room, list_ids(user, room)[4], "x", headers={"idempotency-key": "k-1"})
+    first = list_ids(user, room)[0]
     used, invalid = {"idempotency-key": "k-1"}, {"idempotency-key": "a b"}
     problem(ACTS[act](user, room, first, headers=used), 422, "key-reused")
     problem(ACTS[act](user, room, first, headers=invalid), 400, "bad-request")
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_parallel_requests_with_one_key_have_one_effect(act: str, user: Person, room: str) -> None:
-    user.edit(room, ids_of(user, room)[4], "x")
-    first = ids_of(user, room)[0]
+def test_parallel_edits_undos_or_forks_with_one_idempotency_key_take_effect_once(
+    act: str, user: Person, room: str
+) -> None:
+    user.edit(room, list_ids(user, room)[4], "x")
+    first = list_ids(user, room)[0]
     headers = {"idempotency-key": "k-1"}
     replies = repeat_at_once(lambda _: ACTS[act](user, room, first, headers=headers), 10)
     refused = [reply for reply in replies if reply.status == 409]
@@ -431,9 +437,9 @@ def test_parallel_requests_with_one_key_have_one_effect(act: str, user: Person, 
     assert len(user.get("/chatroom").data["chatrooms"]) == (2 if act == "fork" else 1)
 
 
-def test_parallel_undos_each_undo_another_edit(user: Person, room: str) -> None:
+def test_parallel_undos_undo_one_edit_each(user: Person, room: str) -> None:
     for content in ("x", "y", "z"):
-        user.edit(room, ids_of(user, room)[4], content)
+        user.edit(room, list_ids(user, room)[4], content)
     replies = repeat_at_once(lambda _: user.undo(room), 10)
     done = [reply for reply in replies if reply.status == 200]
     for reply in replies:
@@ -442,10 +448,10 @@ def test_parallel_undos_each_undo_another_edit(user: Person, room: str) -> None:
     codes = {reply.json["type"].rpartition(":")[2] for reply in replies if reply.status == 409}
     assert "changed-meanwhile" in codes
     expected = ["three", "x", "y", "z"][3 - len(done)]
-    assert prompts_shown(user, room) == ["one", "two", expected]
+    assert list_shown_prompts(user, room) == ["one", "two", expected]
 
 
-def test_an_edit_in_a_51st_place_is_refused_but_possible_in_a_fork(user: Person) -> None:
+def test_the_51st_edit_of_a_room_is_refused_but_possible_in_a_fork(user: Person) -> None:
     room = user.open_room()
     fill_room(user.id, room, 210)
     gone = [[4 * n + 1, 4 * n + 2] for n in range(50)]
@@ -459,7 +465,7 @@ def test_an_edit_in_a_51st_place_is_refused_but_possible_in_a_fork(user: Person)
     assert user.edit(fork, ids.message_id(fork, 109), "x").status == 202
 
 
-def test_a_regeneration_needs_a_model_of_the_plan(basic_user: Person, worker: Poller) -> None:
+def test_a_regeneration_requires_a_model_of_the_plan(basic_user: Person, worker: Poller) -> None:
     room = basic_user.open_room()
     message = basic_user.ask(room)
     worker.drain()
@@ -468,5 +474,5 @@ def test_a_regeneration_needs_a_model_of_the_plan(basic_user: Person, worker: Po
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_a_room_that_does_not_exist_is_a_404(act: str, user: Person) -> None:
+def test_an_edit_undo_or_fork_of_an_unknown_room_is_a_404(act: str, user: Person) -> None:
     problem(ACTS[act](user, NO_ROOM, ids.message_id(NO_ROOM, 1)), 404, "not-found")

@@ -1,4 +1,4 @@
-"""Accounts without a proven identity: five prompts in all, by the cheapest model."""
+"""Unproven accounts get five prompts per identity, answered by the cheapest model."""
 
 from collections import Counter
 from datetime import timedelta
@@ -22,13 +22,13 @@ from tests.support.wire import Wire
 
 @pytest.fixture
 def stranger(api: Api) -> Person:
-    """Someone who has signed up and verified nothing."""
+    """A user who has signed up and not proven the identity."""
     return Person.new(api)
 
 
 @pytest.fixture(autouse=True)
 def no_other_stranger() -> None:
-    """No prompt of an unproven account is counted today."""
+    """Reset the count of today's prompts of all unproven accounts."""
     Usage("unproven", times.day(clock.now())).delete()
 
 
@@ -48,7 +48,7 @@ def test_of_fifty_parallel_prompts_exactly_five_are_accepted(
     assert set(counts) <= {202, 403, 429}
 
 
-def test_the_sixth_prompt_is_refused_on_every_day_until_an_identity_is_proven(
+def test_the_sixth_prompt_of_an_unproven_account_is_refused_on_the_same_and_the_next_day(
     stranger: Person, worker: Poller
 ) -> None:
     room = stranger.open_room()
@@ -61,7 +61,7 @@ def test_the_sixth_prompt_is_refused_on_every_day_until_an_identity_is_proven(
     worker.drain()
 
 
-def test_a_prompt_that_failed_in_geminis_outage_does_not_count_towards_the_five(
+def test_prompts_of_an_unproven_account_that_failed_in_an_outage_are_not_counted(
     stranger: Person, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_ATTEMPTS", "1")
@@ -76,7 +76,7 @@ def test_a_prompt_that_failed_in_geminis_outage_does_not_count_towards_the_five(
     worker.drain()
 
 
-def test_a_retry_counts_as_one_of_the_five_prompts(
+def test_a_retry_counts_as_one_of_the_five_prompts_of_an_unproven_account(
     stranger: Person, worker: Poller, google: StandIn
 ) -> None:
     google.fault("blocked")
@@ -90,7 +90,7 @@ def test_a_retry_counts_as_one_of_the_five_prompts(
     worker.drain()
 
 
-def test_an_account_shows_the_prompts_that_its_unproven_identity_has_left(
+def test_an_unproven_account_shows_the_remaining_prompts_of_its_identity(
     api: Api, stranger: Person, basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def usage(person: Person) -> tuple[int, int, int]:
@@ -118,7 +118,7 @@ def test_an_account_shows_the_prompts_that_its_unproven_identity_has_left(
     assert usage(basic_user)[2] == 5
 
 
-def test_the_prompts_are_counted_per_identity_and_not_per_account(
+def test_the_count_of_an_unproven_identitys_prompts_does_not_contain_the_identity(
     stranger: Person, wire: Wire
 ) -> None:
     stranger.ask(stranger.open_room())
@@ -138,8 +138,8 @@ def test_an_unproven_account_is_answered_by_the_cheapest_model(
     assert request["model"] == config.catalogue().cheapest(clock.now().date()).id
 
 
-def five_send_at_once(api: Api) -> tuple[list[Person], list[Reply]]:
-    """Return five strangers and the answers to a prompt of each, all sent at once."""
+def send_five_at_once(api: Api) -> tuple[list[Person], list[Reply]]:
+    """Send one prompt of each of five strangers at once; return the strangers and the replies."""
     strangers = [Person.new(api) for _ in range(5)]
     rooms = [stranger.open_room() for stranger in strangers]
     return strangers, repeat_at_once(lambda number: strangers[number].send(rooms[number]), 5)
@@ -149,7 +149,7 @@ def test_all_unproven_accounts_share_one_limit_of_prompts_in_flight(
     api: Api, basic_user: Person, worker: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNPROVEN_IN_FLIGHT", "3")
-    strangers, replies = five_send_at_once(api)
+    strangers, replies = send_five_at_once(api)
     assert Counter(reply.status for reply in replies) == {202: 3, 429: 2}
     refused = next(reply for reply in replies if reply.status == 429)
     problem(refused, 429, "too-many-in-flight")
@@ -165,7 +165,7 @@ def test_all_unproven_accounts_share_one_daily_limit_of_prompts(
     api: Api, basic_user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNPROVEN_DAILY_PROMPTS", "3")
-    _, replies = five_send_at_once(api)
+    _, replies = send_five_at_once(api)
     assert Counter(reply.status for reply in replies) == {202: 3, 403: 2}
     refused = next(reply for reply in replies if reply.status == 403)
     assert "all prompts of today" in problem(refused, 403, "identity-not-proven").text

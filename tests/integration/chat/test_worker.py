@@ -1,4 +1,4 @@
-"""The worker: rooms in parallel, prompts in order, one reply per prompt, growing pauses."""
+"""The worker: parallel rooms, ordered prompts, leases, retries with pauses, and the history."""
 
 import json
 import os
@@ -32,8 +32,8 @@ from tests.support.template import Values
 from tests.support.wire import HIDE, HIDES, SEND, TRANSACT, UPDATE, Died, Wire
 
 
-def event(*jobs: tuple[str, int] | str, received: int = 1) -> dict[str, Any]:
-    """Return the event of a batch of jobs (room and position) or other message bodies."""
+def make_event(*jobs: tuple[str, int] | str, received: int = 1) -> dict[str, Any]:
+    """Return the SQS event of a batch: jobs (room and position), or other message bodies."""
     records = []
     for number, job in enumerate(jobs):
         body = job if isinstance(job, str) else job_of(*job)
@@ -58,8 +58,8 @@ def work(batch: dict[str, Any], seconds: float = 270) -> list[str]:
     return [one["itemIdentifier"].split("-")[1] for one in answer["batchItemFailures"]]
 
 
-def pauses(wire: Wire) -> list[int]:
-    """Return the seconds for which messages were hidden."""
+def list_pauses(wire: Wire) -> list[int]:
+    """Return the seconds of the pauses for which the worker hid messages."""
     return [
         entry["VisibilityTimeout"]
         for seen in wire.tries
@@ -68,7 +68,7 @@ def pauses(wire: Wire) -> list[int]:
     ]
 
 
-def dead_letters(values: Values) -> Iterator[tuple[dict[str, Any], str]]:
+def read_dead_letters(values: Values) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield each dead letter's body and reason."""
     received = boto3.client("sqs").receive_message(
         QueueUrl=values.refs["DeadLettersQueue"],
@@ -83,12 +83,12 @@ def dead_letters(values: Values) -> Iterator[tuple[dict[str, Any], str]]:
 HALF, DONE = piece("Half of it. "), last("Done.")
 
 
-def refusal(name: str) -> dict[str, Any]:
-    """Return the fault that sends one of Google's real error answers."""
+def load_refusal(name: str) -> dict[str, Any]:
+    """Return the stand-in's fault that sends a recorded error answer of Google."""
     return {"kind": "answer", **json.loads((INPUTS / f"{name}.json").read_text())}
 
 
-def reply(content: str) -> Reply:
+def make_reply(content: str) -> Reply:
     tokens = TokenUsage(input_tokens=1, output_tokens=1)
     return Reply(content, tokens, "gemini-3.6-flash", Finish.COMPLETE)
 
@@ -101,13 +101,17 @@ def room(pro_user: Person) -> str:
 # ── Order ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_rooms_are_answered_in_parallel(pro_user: Person, worker: Poller, google: StandIn) -> None:
+def test_the_rooms_of_a_batch_are_answered_in_parallel(
+    pro_user: Person, worker: Poller, google: StandIn
+) -> None:
     rooms = [pro_user.open_room() for _ in range(5)]
     google.fault("stall", seconds=1.5, times=5)
     sent = {room: pro_user.ask(room) for room in rooms}
     worker.poll()
     asked = [request["time"] for request in google.requests()]
-    assert max(asked) - min(asked) < 1.5, "the last one was asked for before the first reply"
+    assert max(asked) - min(asked) < 1.5, (
+        "Gemini was asked for the last reply after the first one had arrived"
+    )
     for room, message in sent.items():
         assert pro_user.look(room, message)["status"] == "answered"
 
@@ -126,7 +130,7 @@ def test_a_rooms_prompts_are_answered_in_order_with_their_history(
     assert senders == ["user", "ai"] * 6
 
 
-def test_a_rooms_next_prompt_does_not_wait_for_another_room_of_the_batch(
+def test_a_rooms_next_prompt_does_not_wait_for_a_slow_room_of_the_batch(
     pro_user: Person, worker: Poller, google: StandIn, values: Values
 ) -> None:
     slow, quick = pro_user.open_room(), pro_user.open_room()
@@ -146,7 +150,7 @@ def test_a_rooms_next_prompt_does_not_wait_for_another_room_of_the_batch(
     assert count_messages("ProPromptsQueue") == (0, 0)
 
 
-def test_a_prompt_whose_queue_message_was_lost_is_answered_before_the_rooms_next_one(
+def test_prompts_with_lost_queue_messages_are_answered_before_the_rooms_next_prompt(
     pro_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     wire.cut(SEND, "refused", times=4)
@@ -159,7 +163,7 @@ def test_a_prompt_whose_queue_message_was_lost_is_answered_before_the_rooms_next
     assert [int(prompt.attempts) for prompt in prompts(room)] == [1, 1, 1]
 
 
-def test_a_prompt_waits_while_an_earlier_one_of_its_room_is_paused(
+def test_a_prompt_waits_while_an_earlier_prompt_with_a_lost_queue_message_is_paused(
     pro_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     wire.cut(SEND, "refused", times=2)
@@ -168,22 +172,22 @@ def test_a_prompt_waits_while_an_earlier_one_of_its_room_is_paused(
     wire.reset()
     assert len(worker.poll().failed) == 1
     assert [int(prompt.attempts) for prompt in prompts(room)] == [1, 0]
-    assert 4 <= pauses(wire)[0] <= 6
+    assert 4 <= list_pauses(wire)[0] <= 6
     worker.redeliver()
     worker.drain()
     assert [pro_user.look(room, one)["status"] for one in sent] == ["answered", "answered"]
     assert [len(request["contents"]) for request in google.requests()] == [1, 1, 3]
 
 
-def test_later_prompts_of_a_room_wait_for_one_that_is_paused(
+def test_later_prompts_of_a_room_wait_for_a_prompt_that_is_paused(
     pro_user: Person, room: str, worker: Poller, google: StandIn, wire: Wire
 ) -> None:
     google.fault("error", status=503)
     sent = [pro_user.ask(room, f"prompt {number}") for number in range(3)]
     wire.reset()
     assert len(worker.poll().failed) == 3
-    assert len(set(pauses(wire))) == 1
-    assert len(pauses(wire)) == 3
+    assert len(set(list_pauses(wire))) == 1
+    assert len(list_pauses(wire)) == 3
     assert len(google.requests()) == 1
     statuses = [pro_user.look(room, message)["status"] for message in sent]
     assert statuses == ["queued"] * 3
@@ -226,7 +230,7 @@ def test_a_failure_in_one_room_does_not_affect_other_rooms(
     check(pro_user, rooms.values(), [message for sent in ends.values() for message in sent])
 
 
-def test_only_the_group_with_an_error_is_delivered_again(
+def test_only_the_room_with_an_error_is_delivered_again(
     pro_user: Person, worker: Poller, wire: Wire
 ) -> None:
     rooms = [pro_user.open_room() for _ in range(3)]
@@ -255,11 +259,11 @@ def test_only_the_group_with_an_error_is_delivered_again(
         f'{{"chatroomId": "{NO_ROOM}", "seq": 12}}',
     ],
 )
-def test_a_queue_message_that_is_not_a_job_is_dropped_and_delays_no_other(
+def test_a_queue_message_that_is_not_a_job_is_dropped_and_does_not_delay_other_messages(
     body: str, pro_user: Person, room: str
 ) -> None:
     message = pro_user.ask(room)
-    assert work(event(body, (room, 1))) == []
+    assert work(make_event(body, (room, 1))) == []
     assert pro_user.look(room, message)["status"] == "answered"
     if body:  # SQS accepts no empty body
         send_dead_letter(body)
@@ -273,13 +277,13 @@ def test_a_queue_message_that_is_not_a_job_is_dropped_and_delays_no_other(
 
 
 @pytest.mark.any_write_order
-def test_two_workers_on_one_prompt_store_one_reply(
+def test_parallel_workers_on_one_prompt_store_one_reply(
     pro_user: Person, room: str, google: StandIn
 ) -> None:
     message = pro_user.ask(room)
     google.fault("stall", seconds=0.3)
     with ThreadPoolExecutor(4) as pool:
-        kept = list(pool.map(lambda _: work(event((room, 1))), range(4)))
+        kept = list(pool.map(lambda _: work(make_event((room, 1))), range(4)))
     assert len(google.requests()) == 1
     assert sorted(kept) == [[], ["0"], ["0"], ["0"]]
     check(pro_user, [room], [message])
@@ -299,13 +303,13 @@ def test_a_worker_that_lost_its_lease_neither_answers_nor_fails_the_prompt(
     assert fast
     assert fast.attempts == 2
     with pytest.raises(LeaseLost):
-        finish_prompt.answer(slow, reply("slow"), now)
+        finish_prompt.answer(slow, make_reply("slow"), now)
     with pytest.raises(LeaseLost):
         finish_prompt.fail(slow, Failure(code="x", message="x"), now)
     leases.release_prompt(slow)
-    finish_prompt.answer(fast, reply("fast"), now)
+    finish_prompt.answer(fast, make_reply("fast"), now)
     with pytest.raises(LeaseLost):
-        finish_prompt.answer(fast, reply("again"), now)
+        finish_prompt.answer(fast, make_reply("again"), now)
     assert pro_user.look(room, message)["reply"]["content"] == "fast"
     assert pro_user.count_prompts() == 1
 
@@ -318,11 +322,11 @@ def test_a_prompt_of_a_crashed_worker_is_answered_after_the_lease_ends(
     with pytest.raises(Died):
         worker.poll()
     wire.reset()
-    assert work(event((room, 1))) == ["0"]
-    [pause] = pauses(wire)
+    assert work(make_event((room, 1))) == ["0"]
+    [pause] = list_pauses(wire)
     assert 15 < pause <= 20
     end_leases(room)
-    assert work(event((room, 1))) == []
+    assert work(make_event((room, 1))) == []
     assert pro_user.look(room, message)["status"] == "answered"
 
 
@@ -330,29 +334,29 @@ def test_a_redelivered_prompt_is_answered_once(
     pro_user: Person, room: str, google: StandIn
 ) -> None:
     pro_user.ask(room)
-    batch = event((room, 1), (room, 1), received=3)
+    batch = make_event((room, 1), (room, 1), received=3)
     assert work(batch) == []
     assert work(batch) == []
     assert len(google.requests()) == 1
     assert [message.sender for message in messages_in(room)] == ["user", "ai"]
 
 
-def test_an_attempt_that_raises_releases_its_prompt(
+def test_an_attempt_that_raises_an_error_releases_its_prompt(
     pro_user: Person, room: str, wire: Wire
 ) -> None:
     """Otherwise the next attempt would wait for the lease to end."""
     message = pro_user.ask(room)
     wire.cut(TRANSACT, "failing", times=2)
-    assert work(event((room, 1))) == ["0"]
+    assert work(make_event((room, 1))) == ["0"]
     assert pro_user.look(room, message)["status"] == "queued"
-    assert work(event((room, 1))) == []
+    assert work(make_event((room, 1))) == []
     assert pro_user.look(room, message)["status"] == "answered"
 
 
 # ── Pauses, attempts and time ─────────────────────────────────────────────────────────────────────
 
 
-def test_pauses_double_and_the_last_attempt_fails_the_prompt_without_a_dead_letter(
+def test_pauses_double_and_a_prompt_fails_without_a_dead_letter_after_the_last_attempt(
     basic_user: Person, google: StandIn, wire: Wire, values: Values
 ) -> None:
     room = basic_user.open_room()
@@ -360,18 +364,18 @@ def test_pauses_double_and_the_last_attempt_fails_the_prompt_without_a_dead_lett
     google.fault("error", status=503, times="always")
     wire.reset()
     for _ in range(5):
-        assert work(event((room, 1))) == ["0"]
-    grown = pauses(wire)
+        assert work(make_event((room, 1))) == ["0"]
+    grown = list_pauses(wire)
     for number, pause in enumerate(grown):
         assert 4 * 2**number <= pause <= 4 * 2**number * 1.25 + 1
     assert basic_user.count_prompts() == 1
-    assert work(event((room, 1))) == []
+    assert work(make_event((room, 1))) == []
     end = basic_user.look(room, message)
     assert (end["status"], end["error"]["code"]) == ("failed", "gemini-unavailable")
     assert "try it again" in end["error"]["message"]
     assert basic_user.count_prompts() == 0
     assert len(google.requests()) == 6
-    assert list(dead_letters(values)) == []
+    assert list(read_dead_letters(values)) == []
 
 
 def test_a_dead_letter_names_the_generation_of_a_retried_prompt(
@@ -383,8 +387,8 @@ def test_a_dead_letter_names_the_generation_of_a_retried_prompt(
     worker.drain()
     assert basic_user.retry(room, message).status == 202
     next(prompts(room)).update([StoredMessage.attempts.set(6)])
-    work(event((room, 1)))  # a message of the first generation
-    [(job, _)] = dead_letters(values)
+    work(make_event((room, 1)))  # a message of the first generation
+    [(job, _)] = read_dead_letters(values)
     assert job["generation"] == str(messages_in(room)[0].generation) != "0"
 
 
@@ -397,15 +401,15 @@ def test_a_dead_letter_names_the_generation_of_a_retried_prompt(
         *((429, malformed, 4, 6) for malformed in ("", "-5s", "nans", "infs", "1e9s", "5")),
     ],
 )
-def test_a_prompt_is_paused_for_the_retry_delay_of_gemini_or_longer(
+def test_a_prompt_is_paused_for_at_least_the_retry_delay_that_gemini_names(
     status: int, named: str, least: int, most: int, room: str, pro_user: Person, google: StandIn,
     wire: Wire,
 ) -> None:  # fmt: skip
     pro_user.ask(room)
     google.fault("error", status=status, retryDelay=named)
     wire.reset()
-    assert work(event((room, 1))) == ["0"]
-    [pause] = pauses(wire)
+    assert work(make_event((room, 1))) == ["0"]
+    [pause] = list_pauses(wire)
     assert least <= pause <= most
 
 
@@ -415,10 +419,10 @@ def test_a_prompt_fails_after_all_attempts_crashed(
     room = basic_user.open_room()
     message = basic_user.ask(room)
     next(prompts(room)).update([StoredMessage.attempts.set(6)])
-    assert work(event((room, 1))) == []
+    assert work(make_event((room, 1))) == []
     assert basic_user.look(room, message)["status"] == "failed"
     assert google.requests() == []
-    [(_, reason)] = dead_letters(values)
+    [(_, reason)] = read_dead_letters(values)
     assert reason == "every attempt broke off"
     assert basic_user.count_prompts() == 0
 
@@ -428,32 +432,32 @@ def test_an_attempt_is_not_started_without_enough_time(
 ) -> None:
     pro_user.ask(room)
     wire.reset()
-    assert work(event((room, 1)), seconds=10.5) == ["0"]
-    assert pauses(wire) == [0]
+    assert work(make_event((room, 1)), seconds=10.5) == ["0"]
+    assert list_pauses(wire) == [0]
     assert google.requests() == []
     assert not next(prompts(room)).attempts
 
 
-def test_a_later_prompt_of_a_batch_is_started_only_with_geminis_full_time_left(
+def test_a_later_prompt_of_a_batch_is_started_only_if_the_full_timeout_of_gemini_is_left(
     pro_user: Person, room: str, google: StandIn
 ) -> None:
     for _ in range(2):
         pro_user.ask(room)
-    seconds = config.number("GEMINI_TIMEOUT") + 9  # less than that and the margin
-    assert work(event((room, 1), (room, 3)), seconds) == ["1"]
+    seconds = config.number("GEMINI_TIMEOUT") + 9  # less than the timeout and the margin
+    assert work(make_event((room, 1), (room, 3)), seconds) == ["1"]
     assert [int(prompt.attempts or 0) for prompt in prompts(room)] == [1, 0]
-    assert work(event((room, 3)), seconds) == []
+    assert work(make_event((room, 3)), seconds) == []
     assert len(google.requests()) == 2
 
 
-def test_an_attempt_ends_at_geminis_deadline(
+def test_an_attempt_ends_at_the_timeout_of_gemini(
     pro_user: Person, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GEMINI_TIMEOUT", "1")
     pro_user.ask(room)
     google.fault("stall", seconds=60)
     began = time.monotonic()
-    assert work(event((room, 1))) == ["0"]
+    assert work(make_event((room, 1))) == ["0"]
     assert time.monotonic() - began < 30
 
 
@@ -467,11 +471,11 @@ def test_a_declined_prompt_fails_at_once_without_a_dead_letter(
     room = basic_user.open_room()
     message = basic_user.ask(room)
     google.fault("finish", reason=reason)
-    assert work(event((room, 1))) == []
+    assert work(make_event((room, 1))) == []
     end = basic_user.look(room, message)
     assert (end["status"], end["error"]["code"], end["reply"]) == ("failed", "blocked", None)
     assert basic_user.count_prompts() == 1
-    assert list(dead_letters(values)) == []
+    assert list(read_dead_letters(values)) == []
 
 
 @pytest.mark.parametrize(
@@ -487,15 +491,15 @@ def test_a_declined_prompt_fails_at_once_without_a_dead_letter(
             1,
             0,
         ),
-        (refusal("daily-quota-429"), 1, "service-refused", 0, 1),
-        (refusal("location-400"), 1, "service-refused", 0, 1),
-        (refusal("list400"), 1, "not-accepted", 1, 0),
-        (refusal("list429"), 6, "gemini-unavailable", 0, 0),
+        (load_refusal("daily-quota-429"), 1, "service-refused", 0, 1),
+        (load_refusal("location-400"), 1, "service-refused", 0, 1),
+        (load_refusal("list400"), 1, "not-accepted", 1, 0),
+        (load_refusal("list429"), 6, "gemini-unavailable", 0, 0),
         ({"kind": "error", "status": 403}, 6, "service-refused", 0, 1),
         ({"kind": "finish", "reason": "MAX_TOKENS"}, 1, "reply-too-long", 1, 0),
     ],
 )
-def test_each_error_has_its_number_of_attempts_and_its_message(
+def test_each_error_of_gemini_has_its_number_of_attempts_and_its_error_code(
     fault: dict[str, Any],
     attempts: int,
     code: str,
@@ -512,12 +516,12 @@ def test_each_error_has_its_number_of_attempts_and_its_message(
     message = basic_user.ask(room)
     google.fault(**fault, times="always")
     for number in range(1, attempts + 1):
-        assert work(event((room, 1))) == (["0"] if number < attempts else [])
+        assert work(make_event((room, 1))) == (["0"] if number < attempts else [])
     end = basic_user.look(room, message)
     assert (end["status"], end["error"]["code"]) == ("failed", code)
     assert len(google.requests()) == attempts
     assert basic_user.count_prompts() == counted
-    assert len(list(dead_letters(values))) == letters
+    assert len(list(read_dead_letters(values))) == letters
 
 
 def test_a_prompt_is_retried_with_the_least_thinking_after_gemini_was_silent(
@@ -527,8 +531,8 @@ def test_a_prompt_is_retried_with_the_least_thinking_after_gemini_was_silent(
     room = pro_user.open_room(model="gemini-3.6-flash", thinking="high")
     message = pro_user.ask(room)
     google.fault("stall", seconds=2.5)
-    assert work(event((room, 1))) == ["0"]
-    assert work(event((room, 1))) == []
+    assert work(make_event((room, 1))) == ["0"]
+    assert work(make_event((room, 1))) == []
     assert pro_user.look(room, message)["status"] == "answered"
     levels = [
         request["generationConfig"]["thinkingConfig"]["thinkingLevel"]
@@ -537,21 +541,21 @@ def test_a_prompt_is_retried_with_the_least_thinking_after_gemini_was_silent(
     assert levels == ["high", "minimal"]
 
 
-def test_an_answer_may_take_longer_than_gemini_may_be_silent(
+def test_an_answer_may_take_longer_than_the_limit_of_silence(
     pro_user: Person, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """150 s with 60 s of silence at most, on a scale of 1 to 60."""
+    """The limits are those of the template, 60 times shorter."""
     monkeypatch.setenv("GEMINI_SILENCE", "1")
     monkeypatch.setenv("GEMINI_TIMEOUT", "3")
     google.fault("answer", events=[HALF] * 9 + [DONE], pause=0.25)
     message = pro_user.ask(room)
-    assert work(event((room, 1))) == []
+    assert work(make_event((room, 1))) == []
     reply = pro_user.look(room, message)["reply"]
     assert reply["content"] == "Half of it. " * 9 + "Done."
     assert reply["usage"] == {"inputTokens": 8, "outputTokens": 12}
 
 
-def test_endless_silent_and_huge_answers_do_not_stop_the_answers_of_other_rooms(
+def test_endless_silent_and_huge_answers_do_not_delay_other_rooms(
     pro_user: Person, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GEMINI_SILENCE", "1")
@@ -569,7 +573,7 @@ def test_endless_silent_and_huge_answers_do_not_stop_the_answers_of_other_rooms(
             google.fault(**fault, match=name)
         sent[name] = pro_user.ask(rooms[name], name)
     began = time.monotonic()
-    waiting = work(event(*((room, 1) for room in rooms.values())))
+    waiting = work(make_event(*((room, 1) for room in rooms.values())))
     assert time.monotonic() - began < 30
     assert len(waiting) == 1
     ends = {name: pro_user.look(rooms[name], message) for name, message in sent.items()}
@@ -591,7 +595,7 @@ def test_the_history_keeps_the_end_of_a_long_reply_and_earlier_short_turns(
         ["My name is Ada and I live in Oslo.", "Write a very long text", "continue"]
     ):
         pro_user.ask(room, content)
-        work(event((room, 2 * number + 1)))
+        work(make_event((room, 2 * number + 1)))
     texts = [turn["parts"][0]["text"] for turn in google.requests()[-1]["contents"]]
     assert texts[0] == "My name is Ada and I live in Oslo."
     assert texts[2] == "Write a very long text"
@@ -606,14 +610,14 @@ def test_a_prompt_is_retried_after_a_wrong_api_key(
     message = pro_user.ask(room)
     right = config.setting("GEMINI_KEY_PARAMETER")
     monkeypatch.setenv("GEMINI_KEY_PARAMETER", config.setting("UPSTASH_TOKEN_PARAMETER"))
-    assert work(event((room, 1))) == ["0"]
+    assert work(make_event((room, 1))) == ["0"]
     assert pro_user.look(room, message)["status"] == "queued"
     monkeypatch.setenv("GEMINI_KEY_PARAMETER", right)
-    assert work(event((room, 1))) == []
+    assert work(make_event((room, 1))) == []
     assert pro_user.look(room, message)["status"] == "answered"
 
 
-def test_a_prompt_uses_the_rooms_settings_of_the_time_it_was_sent(
+def test_a_prompt_uses_the_settings_that_its_room_had_when_it_was_sent(
     pro_user: Person, google: StandIn
 ) -> None:
     room = pro_user.open_room(
@@ -622,7 +626,7 @@ def test_a_prompt_uses_the_rooms_settings_of_the_time_it_was_sent(
     pro_user.ask(room)
     change = {"systemInstruction": None, "model": "gemini-3.6-flash", "thinking": "high"}
     pro_user.request("PATCH", f"/chatroom/{room}", json=change)
-    work(event((room, 1)))
+    work(make_event((room, 1)))
     [request] = google.requests()
     assert (request["model"], request["systemInstruction"]) == ("gemini-3.7-flash", "Be brief.")
     assert request["generationConfig"] == {
@@ -634,9 +638,11 @@ def test_a_prompt_uses_the_rooms_settings_of_the_time_it_was_sent(
     assert not reply.requested_model
 
 
-def test_a_reply_names_its_prompt_and_its_tokens(pro_user: Person, room: str) -> None:
+def test_a_reply_has_the_id_of_its_prompt_the_model_and_the_tokens(
+    pro_user: Person, room: str
+) -> None:
     message = pro_user.ask(room, "1234")
-    work(event((room, 1)))
+    work(make_event((room, 1)))
     reply = pro_user.look(room, message)["reply"]
     assert reply["replyTo"] == message
     assert (reply["sender"], reply["model"]) == ("ai", "gemini-3.5-flash-lite")
@@ -646,14 +652,14 @@ def test_a_reply_names_its_prompt_and_its_tokens(pro_user: Person, room: str) ->
     assert pro_user.look(room, reply["id"]) == reply
 
 
-def test_the_history_has_only_answered_turns_within_its_limits(
+def test_the_history_has_only_answered_turns_within_the_limits_of_the_settings(
     pro_user: Person, room: str, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     google.fault("blocked", match="never")
     said = ["one", "never", "two", "three", "four"]
     for number, content in enumerate(said):
         pro_user.ask(room, content)
-        work(event((room, 2 * number + 1)))
+        work(make_event((room, 2 * number + 1)))
 
     def sent_prompts() -> list[str]:
         turns = google.requests()[-1]["contents"]
@@ -662,20 +668,20 @@ def test_the_history_has_only_answered_turns_within_its_limits(
     assert sent_prompts() == ["one", "two", "three", "four"]
     monkeypatch.setenv("HISTORY_TURNS", "2")
     pro_user.ask(room, "five")
-    work(event((room, 11)))
+    work(make_event((room, 11)))
     assert sent_prompts() == ["three", "four", "five"]
     monkeypatch.setenv("HISTORY_CHARACTERS", "40")
     pro_user.ask(room, "six")
-    work(event((room, 13)))
+    work(make_event((room, 13)))
     assert sent_prompts() == ["five", "six"]
     assert google.requests()[-1]["contents"][1]["parts"][0]["text"].startswith(history.CUT)
     monkeypatch.setenv("HISTORY_TURNS", "0")
     pro_user.ask(room, "seven")
-    work(event((room, 15)))
+    work(make_event((room, 15)))
     assert sent_prompts() == ["seven"]
 
 
-def test_the_history_of_a_retried_prompt_ends_before_it(
+def test_the_history_of_a_retried_prompt_has_only_earlier_turns(
     pro_user: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("blocked", match="two")
@@ -694,13 +700,13 @@ def test_a_job_of_a_deleted_room_is_dropped(pro_user: Person, room: str) -> None
     pro_user.ask(room)
     pro_user.delete(room)
     run_sweep(timedelta(hours=1))
-    assert work(event((room, 1))) == []
+    assert work(make_event((room, 1))) == []
     assert messages_in(room) == []
 
 
 def test_a_finished_prompt_is_never_leased_again(pro_user: Person, room: str) -> None:
     pro_user.ask(room)
-    work(event((room, 1)))
+    work(make_event((room, 1)))
     [prompt, _] = messages_in(room)
     assert prompt.status == Status.ANSWERED
     assert leases.lease_prompt(room, 1, "l_x", datetime.now(UTC), timedelta(minutes=1)) is None
