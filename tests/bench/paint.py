@@ -36,7 +36,7 @@ def measure(settings: Mapping[str, str]) -> Mapping[str, float]:
     """
     if not is_installed():
         raise BenchError("The console's first paint needs Chromium with its chromedriver.")
-    logging.disable(logging.INFO)  # a line per request
+    logging.disable(logging.INFO)  # else the server logs a line per request
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.dict(os.environ, settings),

@@ -157,7 +157,7 @@ def create_queues(values: Values) -> None:
             Attributes=_attributes(properties, QUEUE_SETTINGS, values),
         )
         assert made["QueueUrl"] == values.refs[queue]
-    for queue, properties in QUEUES.items():  # after the dead-letter queues
+    for queue, properties in QUEUES.items():  # now that the dead-letter queues exist
         redrive = _attributes(properties, ["RedrivePolicy"], values)
         sqs.set_queue_attributes(QueueUrl=values.refs[queue], Attributes=redrive)
 

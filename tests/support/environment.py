@@ -35,7 +35,7 @@ def _local_values() -> Values:
         "StripeEndpoint": stripe,
         "StripePrice": PRO_PRICE,
         "MailFrom": "no-reply@geminichat.example",
-        "CodesPerAddress": 0,  # all tests have one address
+        "CodesPerAddress": 0,  # no limit, because all tests have the same address
         "SignupsPerAddress": 0,
         "TextsPerDay": 1_000_000,
     }

@@ -30,13 +30,13 @@ def is_private(name: str) -> bool:
     return bool(re.match("_[^_]", name)) and name not in OF_NAMED_TUPLES
 
 
-def uses(package: Path) -> dict[str, set[str]]:
+def find_uses(package: Path) -> dict[str, set[str]]:
     """Return the private names that each module of a package uses, by the module's name."""
     trees = {
         ".".join(path.relative_to(package).with_suffix("").parts): ast.parse(path.read_text())
         for path in sorted(package.rglob("*.py"))
     }
-    defined = {name for tree in trees.values() for name in definitions(tree)}
+    defined = {name for tree in trees.values() for name in find_definitions(tree)}
     read = {
         node.attr if isinstance(node, ast.Attribute) else node.id
         for tree in trees.values()
@@ -47,14 +47,14 @@ def uses(package: Path) -> dict[str, set[str]]:
         module: {
             *find_imports(tree),
             *find_accesses(tree, defined),
-            *(name for name in in_classes(tree) if name not in read),
+            *(name for name in find_in_classes(tree) if name not in read),
         }
         for module, tree in trees.items()
     }
     return {module: names for module, names in found.items() if names}
 
 
-def definitions(tree: ast.Module) -> Iterator[str]:
+def find_definitions(tree: ast.Module) -> Iterator[str]:
     """Yield the names that a module defines: functions, classes, variables, attributes."""
     for node in ast.walk(tree):
         match node:
@@ -111,17 +111,17 @@ def imported_names(tree: ast.Module) -> Iterator[str]:
                 yield from (name.asname or name.name for name in names if is_library(name.name))
 
 
-def in_classes(tree: ast.Module) -> Iterator[str]:
+def find_in_classes(tree: ast.Module) -> Iterator[str]:
     """Yield the private names that the bodies of a module's classes define."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
-            yield from filter(is_private, definitions(ast.Module(node.body, [])))
+            yield from filter(is_private, find_definitions(ast.Module(node.body, [])))
 
 
 def find_overrides(module: str) -> set[str]:
     """Return the private names of libraries' classes that a module's classes override."""
     loaded = importlib.import_module(module)
-    written = set(in_classes(ast.parse(inspect.getsource(loaded))))
+    written = set(find_in_classes(ast.parse(inspect.getsource(loaded))))
     return {
         name
         for kind in vars(loaded).values()

@@ -148,7 +148,7 @@ class Wire:
     def _transport(self, *arguments: Any) -> Answer:
         request = Request(*arguments)
         attempt = int(request.headers["amz-sdk-request"].partition("attempt=")[2][:1])
-        text = request.body.decode(errors="replace")  # a part of an archive is no text
+        text = request.body.decode(errors="replace")  # a part of an archive is not text
         seen = Seen(request.call, text, attempt, threading.current_thread().name)
         with self._lock:
             self.tries.append(seen)
@@ -159,7 +159,7 @@ class Wire:
             request = self._from_copy(request)
         if (
             DYNAMODB_LOCAL and not broken
-        ):  # it commits one transaction after another, each in 10 to 40 ms
+        ):  # which commits one transaction after another, each in 10 to 40 ms
             request = request._replace(read=request.read * 5)
         answer = self._break(broken, request) if broken else self._direct(*request)
         seen.answer = json.loads(answer.body) if answer.body[:1] == b"{" else {}

@@ -63,7 +63,7 @@ def test_a_module_of_the_console_is_joined_after_the_modules_that_it_imports() -
     )
 
 
-def in_node(module: str, code: str, given: object) -> Any:
+def run_in_node(module: str, code: str, given: object) -> Any:
     """Return the value of a JavaScript expression on `given`, and on a console module as `it`."""
     script = f"import * as it from {json.dumps((MODULES / module).as_uri())};"
     script += f"const given = {json.dumps(given)}; console.log(JSON.stringify({code}));"
@@ -79,13 +79,13 @@ def test_the_console_reads_frames_by_the_same_rule_as_the_example_in_python() ->
     random = Random(17)
     texts = {attempt: "".join(random.choices("ab🙂é\n", k=40)) for attempt in (1, 2, 3)}
     lives = [[random_frame(random, texts) for _ in range(30)] for _ in range(200)]
-    expected = [shown_by_python(frames) for frames in lives]
+    expected = [read_in_python(frames) for frames in lives]
     code = """given.map((frames) => frames.reduce(
         ([shown, seen], frame) => {
           const next = it.read(shown, frame);
           return "fetch" in next ? [shown, [...seen, next.fetch]] : [next, [...seen, next.text]];
         }, [it.NOTHING, []])[1])"""
-    assert in_node("reader.js", code, lives) == expected
+    assert run_in_node("reader.js", code, lives) == expected
 
 
 def random_frame(random: Random, texts: Mapping[int, str]) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def random_frame(random: Random, texts: Mapping[int, str]) -> dict[str, Any]:
     return named
 
 
-def shown_by_python(frames: Sequence[Mapping[str, Any]]) -> list[str | int]:
+def read_in_python(frames: Sequence[Mapping[str, Any]]) -> list[str | int]:
     """Return the text that a reader shows after each frame, or the offset from which it fetches."""
     shown, seen = reader_rule.Shown(), list[str | int]()
     for each in frames:
@@ -133,7 +133,7 @@ def shown_by_python(frames: Sequence[Mapping[str, Any]]) -> list[str | int]:
 )
 def test_the_console_states_usage_in_plain_words(usage: dict[str, Any], words: str) -> None:
     given = usage | {"resetsAt": "2100-01-01T00:00:00.000Z"}
-    assert in_node("format.js", "it.usageInWords(given)", given).replace("\u202f", " ") == words
+    assert run_in_node("format.js", "it.usageInWords(given)", given).replace("\u202f", " ") == words
 
 
 @node

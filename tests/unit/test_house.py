@@ -381,8 +381,8 @@ PRIVATE_NAMES = {
 
 
 def test_only_the_listed_private_names_of_libraries_are_used() -> None:
-    assert private_names.uses(PACKAGE) == PRIVATE_NAMES
-    assert private_names.uses(ROOT / "functions") == {}
+    assert private_names.find_uses(PACKAGE) == PRIVATE_NAMES
+    assert private_names.find_uses(ROOT / "functions") == {}
 
 
 def test_only_the_listed_private_names_of_a_librarys_class_are_overridden() -> None:
@@ -408,7 +408,7 @@ class Ours(Model):
 import pynamodb
 from pynamodb.models import _Future
 """)
-    assert private_names.uses(tmp_path) == {
+    assert private_names.find_uses(tmp_path) == {
         "bad": {
             "pynamodb._schema",
             "pynamodb._util",

@@ -22,13 +22,13 @@ REQUESTS = iam.requests(STAGE, "dev2")
 every_function = pytest.mark.parametrize("function", FUNCTIONS)
 
 
-def problems(resources: Mapping[str, Any], function: str) -> list[str]:
+def list_problems(resources: Mapping[str, Any], function: str) -> list[str]:
     """Return a line for each difference between a function's role and its grants."""
     role = iam.roles(resources, VALUES)[f"{function}Role"]
     own, allowed = iam.evaluate(role.own, REQUESTS), role.evaluate(REQUESTS)
     granted = iam.list_grants(function, STAGE) | iam.logs_and_traces(STAGE)
     return [
-        *unclear(f"{function}Role", resources),
+        *list_unclear(f"{function}Role", resources),
         *(
             f"{function} may also {action} on {arn}"
             for action, arn in sorted((own | allowed) - granted)
@@ -37,7 +37,7 @@ def problems(resources: Mapping[str, Any], function: str) -> list[str]:
     ]
 
 
-def unclear(name: str, resources: Mapping[str, Any]) -> Iterator[str]:
+def list_unclear(name: str, resources: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each statement of a role or policy that grants more than it names."""
     properties = resources[name]["Properties"]
     for arn in properties.get("ManagedPolicyArns", []):
@@ -49,7 +49,9 @@ def unclear(name: str, resources: Mapping[str, Any]) -> Iterator[str]:
         if not set(statement) <= {"Effect", "Action", "Resource", "Condition"}:
             yield f"{name}: {statement}"
             continue
-        named_resources = [on_aws(one) for one in as_list(statement["Resource"]) if one != OBJECTS]
+        named_resources = [
+            select_aws(one) for one in as_list(statement["Resource"]) if one != OBJECTS
+        ]
         named = [*as_list(statement["Action"]), *named_resources]
         yield from (f"{name}: {text}" for text in map(json.dumps, named) if "*" in text)
 
@@ -70,7 +72,7 @@ CONNECTIONS = [
 """A connection gets its id when it opens, so these grants name the API and the method only."""
 
 
-def on_aws(value: Any) -> Any:
+def select_aws(value: Any) -> Any:
     """Return the resource on AWS if the template has another one for the emulator."""
     match value:
         case {"Fn::If": ["Emulated", _, otherwise]}:
@@ -82,7 +84,7 @@ def on_aws(value: Any) -> Any:
 def test_a_role_allows_what_the_template_grants_its_function_and_nothing_else(
     function: str,
 ) -> None:
-    assert problems(TRANSLATED, function) == []
+    assert list_problems(TRANSLATED, function) == []
 
 
 def test_every_policy_of_the_template_names_its_actions_and_resources() -> None:
@@ -93,7 +95,7 @@ def test_every_policy_of_the_template_names_its_actions_and_resources() -> None:
     ]
     policies.remove("Boundary")
     assert len(policies) > 5
-    assert [line for name in policies for line in unclear(name, TRANSLATED)] == []
+    assert [line for name in policies for line in list_unclear(name, TRANSLATED)] == []
 
 
 def test_a_schedules_role_only_invokes_its_function_and_codedeploys_role_only_moves_aliases() -> (
@@ -149,7 +151,7 @@ def test_administrator_access_is_found_on_every_function(function: str) -> None:
     name = f"{function}Role"
     role = copy.deepcopy(TRANSLATED[name])
     role["Properties"]["ManagedPolicyArns"].append(f"{iam.AWS}AdministratorAccess")
-    found = problems({**TRANSLATED, name: role}, function)
+    found = list_problems({**TRANSLATED, name: role}, function)
     assert f"{name} attaches {iam.AWS}AdministratorAccess" in found
     assert f"{function} may also dynamodb:Scan on {iam.table_arn(STAGE, 'UsersTable')}" in found
     elsewhere = [line for line in found if "orders" in line or "dev2" in line]
@@ -171,7 +173,7 @@ EXCESSES: dict[str, Any] = {
 
 
 @functools.cache
-def with_excesses() -> Mapping[str, Any]:
+def translate_with_excesses() -> Mapping[str, Any]:
     """Return the translated template with an excess grant for some functions."""
     template = load()
     for function, policy in EXCESSES.items():
@@ -186,8 +188,8 @@ def with_excesses() -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("function", [*EXCESSES, "DocsPage"])
 def test_an_excess_grant_is_found_in_every_form(function: str) -> None:
-    assert problems(with_excesses(), function)
+    assert list_problems(translate_with_excesses(), function)
 
 
 def test_an_excess_grant_is_reported_only_for_its_own_function() -> None:
-    assert problems(with_excesses(), "ChatroomList") == []
+    assert list_problems(translate_with_excesses(), "ChatroomList") == []

@@ -123,7 +123,7 @@ async def serve_api(server: Server) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def in_python(server: Server) -> list[str]:
+async def read_in_python(server: Server) -> list[str]:
     """Return the texts that the reader in Python shows; the last one is the stored reply."""
     shown: list[str] = []
     async with serve_api(server) as url, aiohttp.ClientSession(url) as http:
@@ -131,7 +131,7 @@ async def in_python(server: Server) -> list[str]:
     return [*shown, prompt["reply"]["content"]]
 
 
-async def in_javascript(server: Server) -> list[str]:
+async def read_in_javascript(server: Server) -> list[str]:
     """Return the texts that the reader in JavaScript shows; the last one is the stored reply."""
     module = str(ROOT / "functions" / "docs_asset" / "live_reader.js")
     async with serve_api(server) as url:
@@ -149,7 +149,9 @@ async def in_javascript(server: Server) -> list[str]:
     return [json.loads(line) for line in output.decode().splitlines()]
 
 
-@pytest.mark.parametrize("reader", [in_python, in_javascript], ids=["Python", "JavaScript"])
+@pytest.mark.parametrize(
+    "reader", [read_in_python, read_in_javascript], ids=["Python", "JavaScript"]
+)
 @pytest.mark.parametrize("way", ["lossy", "cut", "refused"])
 def test_an_example_reader_shows_only_beginnings_of_the_reply_and_finally_the_whole_reply(
     reader: Any, way: str

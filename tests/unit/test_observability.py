@@ -187,13 +187,13 @@ def assert_measured(namespace: str, name: str, dimensions: Mapping[str, str]) ->
 
 
 def test_the_dashboard_shows_every_metric_of_the_namespace_and_only_existing_metrics() -> None:
-    shown = list(shown_metrics())
+    shown = list(list_shown_metrics())
     for namespace, name, dimensions in shown:
         assert_measured(namespace, name, dimensions)
     assert OURS - {name for _, name, _ in shown} <= {"DeadLetters"}, "add it to the dashboard"
 
 
-def shown_metrics() -> Iterator[tuple[str, str, dict[str, str]]]:
+def list_shown_metrics() -> Iterator[tuple[str, str, dict[str, str]]]:
     """Yield every metric of the dashboard; "." and "..." repeat words of the previous metric."""
     body = VALUES.resolve(NESTED["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
     for widget in json.loads(body)["widgets"]:

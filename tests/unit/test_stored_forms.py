@@ -19,7 +19,7 @@ TABLES: dict[str, dict[str, Types]] = BEFORE["tables"]
 MODELS = models()
 
 
-def missing(model: type[Table], stored: Types) -> list[str]:
+def find_missing(model: type[Table], stored: Types) -> list[str]:
     """Return the attributes that a model requires and an item lacks or has with another type."""
     now = types(model)
     return [name for name in now["required"] if name not in stored] + [
@@ -33,7 +33,7 @@ def missing(model: type[Table], stored: Types) -> list[str]:
 def test_items_of_the_previous_release_are_read(table: str) -> None:
     required, optional = TABLES[table]["required"], TABLES[table]["optional"]
     for stored in (required, required | optional):
-        assert missing(MODELS[table], stored) == [], "give it null=True or a default"
+        assert find_missing(MODELS[table], stored) == [], "give it null=True or a default"
         read = MODELS[table].from_raw_data(json.loads(json.dumps(item(stored))))
         known = {one.attr_name for one in MODELS[table].get_attributes().values()}
         again = read.serialize()
@@ -76,5 +76,5 @@ def test_an_attribute_without_default_that_old_items_lack_is_found() -> None:
         added = UnicodeAttribute()
         allowed = UnicodeAttribute(null=True)
 
-    assert missing(Later, {"user_id": "S"}) == ["added"]
-    assert missing(Later, {"user_id": "N", "added": "S"}) == ["user_id"]
+    assert find_missing(Later, {"user_id": "S"}) == ["added"]
+    assert find_missing(Later, {"user_id": "N", "added": "S"}) == ["user_id"]

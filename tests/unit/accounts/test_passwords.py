@@ -21,7 +21,7 @@ EMAIL = "ann.bell@example.com"
 MOBILE = "+14155550100"
 
 
-def code_at(kind: type, body: dict[str, Any]) -> tuple[str, list[str]]:
+def catch_refusal(kind: type, body: dict[str, Any]) -> tuple[str, list[str]]:
     """Return the code and the pointers of the error with which a body is refused."""
     with pytest.raises(InvalidRequest) as caught:
         parse_json(json.dumps(body).encode(), kind)
@@ -86,9 +86,9 @@ def test_a_long_uncommon_password_needs_no_special_characters(password: str) -> 
 )
 def test_a_weak_or_malformed_password_is_refused(password: str, code: str) -> None:
     account = {"email": EMAIL, "password": password}
-    assert code_at(NewAccount, account) == (code, ["/password"])
+    assert catch_refusal(NewAccount, account) == (code, ["/password"])
     reset = {"email": EMAIL, "otp": "123456", "newPassword": password}
-    assert code_at(NewPassword, reset) == (code, ["/newPassword"])
+    assert catch_refusal(NewPassword, reset) == (code, ["/newPassword"])
 
 
 @pytest.mark.parametrize(
@@ -114,22 +114,22 @@ def test_a_common_password_is_refused_in_each_of_its_variations(password: str) -
 
 @pytest.mark.parametrize("password", [MOBILE, "14155550100", "+1 415-555-0100"])
 def test_a_password_must_not_be_the_users_own_number_in_any_spelling(password: str) -> None:
-    assert code_at(NewAccount, {"mobile": MOBILE, "password": password})[0] == "weak-password"
+    assert catch_refusal(NewAccount, {"mobile": MOBILE, "password": password})[0] == "weak-password"
 
 
 def test_a_change_to_a_weak_password_is_refused() -> None:
     change = {"currentPassword": "x", "newPassword": "abcdefgh"}
-    assert code_at(PasswordChange, change) == ("weak-password", ["/newPassword"])
+    assert catch_refusal(PasswordChange, change) == ("weak-password", ["/newPassword"])
 
 
 @pytest.mark.parametrize("password", ["x" * 129, "a\0b"])
 def test_a_text_that_cannot_be_a_password_is_refused_before_it_is_hashed(password: str) -> None:
-    assert code_at(Credentials, {"email": EMAIL, "password": password}) == (
+    assert catch_refusal(Credentials, {"email": EMAIL, "password": password}) == (
         "bad-request",
         ["/password"],
     )
     change = {"currentPassword": password, "newPassword": "correct horse battery"}
-    assert code_at(PasswordChange, change) == ("bad-request", ["/currentPassword"])
+    assert catch_refusal(PasswordChange, change) == ("bad-request", ["/currentPassword"])
 
 
 @pytest.mark.parametrize("password", ["short", "password"])
@@ -140,7 +140,7 @@ def test_a_weak_password_is_accepted_at_login(password: str) -> None:
 
 
 def test_only_a_sign_up_with_an_email_requires_a_password() -> None:
-    assert code_at(NewAccount, {"email": EMAIL}) == ("bad-request", ["/password"])
+    assert catch_refusal(NewAccount, {"email": EMAIL}) == ("bad-request", ["/password"])
     assert parse_json(json.dumps({"mobile": MOBILE}).encode(), NewAccount).password is None
 
 
@@ -149,7 +149,7 @@ def test_only_a_sign_up_with_an_email_requires_a_password() -> None:
     ["", "12345", "1234567", "12345a", "123456\n", "\uff11\uff12\uff13\uff14\uff15\uff16", 123456],
 )
 def test_a_code_is_six_ascii_digits(otp: Any) -> None:
-    assert code_at(GivenCode, {"email": EMAIL, "otp": otp}) == ("bad-request", ["/otp"])
+    assert catch_refusal(GivenCode, {"email": EMAIL, "otp": otp}) == ("bad-request", ["/otp"])
 
 
 def test_the_shipped_list_has_the_most_common_passwords_in_lower_case() -> None:

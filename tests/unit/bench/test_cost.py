@@ -134,7 +134,7 @@ def test_the_documents_state_the_idle_cost_of_the_deployed_stack() -> None:
         assert f"about ${stated:.0f} per month while idle" in (ROOT / name).read_text(), name
 
 
-def goal(what: str) -> list[float]:
+def read_goal(what: str) -> list[float]:
     """Return the measured figures of a row in the table of goals."""
     [figures] = re.findall(rf"\| {what}[^|]*\|[^|]*\| ([^|]+)", BENCHMARKS)
     return [float(one) for one in re.findall(r"[\d.]+", figures)]
@@ -145,10 +145,10 @@ def test_the_readme_says_what_the_last_bench_measured() -> None:
     assert f"about ${float(left):.0f} of it beyond AWS's free tiers" in README
     deploying = (ROOT / "DEPLOYING.md").read_text()
     assert f"AWS's free tiers leave about ${float(left):.0f}." in deploying
-    low, high, _ = goal("Cold start, over the usual way")
+    low, high, _ = read_goal("Cold start, over the usual way")
     assert "a fifth to a third of the CPU of the usual stacks" in " ".join(README.split())
     assert (round(low, 1), round(high, 1)) == (0.2, 0.3)
-    [batch] = goal("A batch of ten rooms, over one room after another")
+    [batch] = read_goal("A batch of ten rooms, over one room after another")
     assert "A batch of ten rooms is answered in the time of one" in " ".join(README.split())
     assert batch == pytest.approx(0.1, abs=0.02)
 
