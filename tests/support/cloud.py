@@ -82,12 +82,8 @@ def dynamodb_local(folder: Path) -> Iterator[None]:
     [jar] = (ROOT / ".local" / "dynamodb-local").rglob("DynamoDBLocal.jar")
     [java] = (ROOT / ".local" / "java").rglob("bin/java")
     port = str(free_port())
-    command = [
-        str(java),
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-        "-Xmx512m",
-    ]  # starts faster
+    fast_start = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx512m"]
+    command = [str(java), *fast_start]
     command += ["-Djava.library.path=DynamoDBLocal_lib", "-jar", str(jar)]
     command += ["-inMemory", "-sharedDb", "-disableTelemetry", "-port", port]
     url = f"http://127.0.0.1:{port}"
