@@ -62,7 +62,7 @@ PARALLEL = $(if $(ARGS),,-n $(PROCESSES))
 test: setup ## Run all tests (ARGS="tests/unit/test_api.py -k json" for some)
 	@$(RUN) pytest $(PARALLEL) $(ARGS)
 
-soak: setup ## Run the long tests: new random sequences, and all sequences up to a length
+soak: setup ## Run the long tests that `make test` leaves out: new random sequences, all orders, large data
 	@$(RUN) pytest tests -m soak $(ARGS)
 
 check: lint typecheck audit ## Run lint, typecheck, audit, and the faster unit and integration tests

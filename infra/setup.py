@@ -171,7 +171,7 @@ def npm_install(name: str, quiet: bool) -> None:
 
 
 def pip_install(requirements: Path, folder: Path) -> None:
-    """Find a Python that has pip, and install hash-pinned requirements into a folder with it."""
+    """Install hash-pinned requirements into a folder, by the first Python that has pip."""
     to_folder = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
     to_folder += ["--target", str(folder), "--requirement", str(requirements)]
     pythons = [sys.executable]

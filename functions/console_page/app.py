@@ -40,7 +40,7 @@ POLICY = (
     "connect-src 'self' {sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types dompurify"
 )
-"""Allow only this origin, and the address of the WebSocket API if it is another one.
+"""Allow only this origin, and the address of the WebSocket API if that has another origin.
 
 Only DOMPurify may turn a text into HTML.
 """

@@ -76,7 +76,7 @@ class Shown:
     def rest(self, text: str) -> str:
         """Return the part of this text that is not on the screen yet.
 
-        If the text does not continue the shown one, return all of it, on a new line.
+        If the text does not continue the shown text, return all of it, on a new line.
         """
         before, self._text = self._text, text
         return text.removeprefix(before) if text.startswith(before) else f"\n{text}"

@@ -76,7 +76,7 @@ another reply. Both send a new prompt, which counts like any other. It replaces 
 turns after it. The replaced turns are hidden, not deleted: lists and Gemini do not get them, and
 `POST /chatroom/{id}/undo` shows them again, and hides the turns that replaced them. If a poll's
 page has `reload: true`, messages before the page have changed: load the room again.
-`POST /chatroom/{id}/fork` copies the visible turns of a room, up to one of them, to a new room.
+`POST /chatroom/{id}/fork` copies the visible turns of a room, up to a message, to a new room.
 
 ## Failures and models
 

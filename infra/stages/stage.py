@@ -48,7 +48,7 @@ def read(name: str, samconfig: Path = SAMCONFIG) -> Stage:
     if name not in stages:
         raise CommandError(
             f"samconfig.toml has no stage {name!r}. It has: {', '.join(sorted(stages))}. "
-            f"To add one, add the section [{name}.deploy.parameters]."
+            f"To add a stage, add the section [{name}.deploy.parameters]."
         )
     settings = stages[name]
     parameters = dict(text.split("=", 1) for text in settings["parameter_overrides"])

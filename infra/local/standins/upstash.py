@@ -8,7 +8,7 @@ Results and statuses are Upstash's: 200 {"result": …}, 400 {"error": …} for 
 401 for a wrong token. With `Upstash-Encoding: base64` every string but "OK" is in base64. Commands
 in the path of a URL, which Upstash also accepts, are left out: upstash-redis sends none.
 
-Faults (see faults.py; `match` is compared with the command's words, joined by spaces):
+Faults (see faults.py; `match` is searched in the command's words, joined by spaces):
 
     drop     the connection is closed, the command is not run
     lost     the command is run, then the connection is closed
