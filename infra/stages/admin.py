@@ -141,7 +141,7 @@ def day_of(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2027-03-31") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2027-03-31") from None
 
 
 def end_of(text: str) -> datetime:
@@ -154,7 +154,7 @@ def end_of(text: str) -> datetime:
         if len(text) > len("2027-03-31"):
             return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return datetime(moment.year, moment.month, moment.day, 23, 59, 59, 999_000, UTC)
-    raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2027-03-31")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2027-03-31")
 
 
 # ── Requests to the functions ────────────────────────────────────────────────────────────────

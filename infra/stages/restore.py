@@ -73,7 +73,7 @@ def parse_moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is no time: {error}.") from error
+        raise argparse.ArgumentTypeError(f"{text} is not a time: {error}.") from error
     if moment.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text} needs a zone, such as Z.")
     return moment.astimezone(UTC)

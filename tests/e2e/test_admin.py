@@ -83,7 +83,7 @@ def test_a_grant_and_prompts_that_were_given_back_take_effect_at_once(stack: Run
         (["show", "nobody@example.com"], 1, "No user is named nobody@example.com.\n"),
         (["show", "cus_none"], 1, "No user is named cus_none.\n"),
         (["ban", "u_1"], 2, "the following arguments are required: --reason\n"),
-        (["grant", "u_1", "--reason", "x", "--until", "soon"], 2, "'soon' is no date such as "),
+        (["grant", "u_1", "--reason", "x", "--until", "soon"], 2, "'soon' is not a date such as "),
         (["promote", "u_1"], 2, "invalid choice: 'promote'"),
     ],
 )

@@ -184,6 +184,6 @@ def test_the_tables_to_restore_are_chosen_by_logical_id() -> None:
 
 def test_the_time_to_restore_must_have_a_time_zone() -> None:
     assert parse_moment("2026-11-25T13:00:00+01:00") == datetime(2026, 11, 25, 12, tzinfo=UTC)
-    for text, why in (("2026-11-25T12:00:00", "needs a zone"), ("noon", "is no time")):
+    for text, why in (("2026-11-25T12:00:00", "needs a zone"), ("noon", "is not a time")):
         with pytest.raises(ArgumentTypeError, match=why):
             parse_moment(text)
