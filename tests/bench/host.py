@@ -1,4 +1,4 @@
-"""AWS's side of a function: the Runtime API that sends events to it, and the called services.
+"""AWS's side of a function: the Runtime API that sends it events, and the services that it calls.
 
 A function runs as on Lambda: in a fresh process of the runtime's Python under awslambdaric, which
 can import only the function's folder and layers.

@@ -15,7 +15,7 @@ LOOPBACK = x509.IPAddress(IPv4Address("127.0.0.1"))
 
 
 def make(path: Path, host: x509.GeneralName = LOCALHOST) -> ssl.SSLContext:
-    """Write a new certificate for a host, with the key; return the server's TLS context."""
+    """Write a new certificate for a host, with its key; return the server's TLS context."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.datetime.now(datetime.UTC)

@@ -87,8 +87,8 @@ def is_library(module: str) -> bool:
 
 
 def find_accesses(tree: ast.Module, defined: set[str]) -> Iterator[str]:
-    """Yield the private names of libraries and `super()`, and those not defined in our package."""
-    owners = {*imported_names(tree), "super()"}
+    """Yield private names that are read from libraries or `super()`, or not defined by us."""
+    owners = {*find_library_names(tree), "super()"}
     for node in ast.walk(tree):
         match node:
             case ast.Attribute(attr=name, value=value) if is_private(name):
@@ -101,8 +101,8 @@ def find_accesses(tree: ast.Module, defined: set[str]) -> Iterator[str]:
                     yield name
 
 
-def imported_names(tree: ast.Module) -> Iterator[str]:
-    """Yield the names by which a module knows libraries, and what it imports from them."""
+def find_library_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names under which a module imports libraries, and names from libraries."""
     for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(module=str(module), names=names) if is_library(module):

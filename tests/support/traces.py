@@ -15,8 +15,8 @@ from tests.support.template import BUCKETS, QUEUES, TABLES
 def find_traces(texts: dict[str, str], valkey: ValkeyServer, now: datetime) -> dict[str, set[str]]:
     """Return the names of the texts that are still stored, by table, queue, bucket or "Redis".
 
-    Items and keys that have expired by `now` do not count. This search receives the messages of the
-    queues, which hides them from other consumers for a second.
+    Items and keys that have expired by `now` do not count. The search receives the messages of the
+    queues, so the messages are hidden from other consumers for a second.
     """
     held = {table: _items(table, now) for table in TABLES}
     held |= {queue: _bodies(queue) for queue in QUEUES}

@@ -376,7 +376,7 @@ def test_the_earlier_of_two_nested_request_deadlines_applies() -> None:
     [b"2\r\n{}\r\n0\r\n\r\n", b"1;x=y\r\n{\r\n01\r\n}\r\n0\r\nx-end: yes\r\n\r\n"],
     ids=["one chunk", "extensions and trailers"],
 )
-def test_a_chunked_answer_is_read_to_its_end_and_its_connection_kept(body: bytes) -> None:
+def test_a_chunked_answer_is_read_to_its_end_and_its_connection_is_kept(body: bytes) -> None:
     with server(answer_all(CHUNKED + body)) as url:
         assert [post(url).body, post(url).body] == [b"{}", b"{}"]
         assert len(http_client._idle[http_client._parse_url(url)[:3]]) == 1

@@ -182,13 +182,13 @@ def statements_of(stage: str) -> list[iam.Statement]:
 
 
 def resources_of(stage: str) -> dict[str, str]:
-    """Return the ARN of one resource per type, of a stage."""
+    """Return the ARN of one of a stage's resources of each type."""
     made = {**OBSERVABILITY, **translate_template(GradualDeployment="true")}
     return {one["Type"]: iam.arn_of(one["Type"], name, stage) for name, one in made.items()}
 
 
 def list_allowed(stage: str, other: str) -> set[tuple[str, str]]:
-    """Return the actions that a stage's pipeline may perform, and on which types of resources."""
+    """Return each action that a pipeline may perform on another stage, with the resource type."""
     context = {
         "iam:PermissionsBoundary": BOUNDARY + stage,
         "iam:PassedToService": "lambda.amazonaws.com",
@@ -211,7 +211,7 @@ def test_a_pipeline_may_create_each_resource_of_its_own_stage() -> None:
 def test_a_pipeline_may_change_only_apis_and_the_tags_of_mappings_of_another_stage(
     stage: str, other: str
 ) -> None:
-    """APIs and mappings have random ids and inherit no tags, so each pipeline needs an account."""
+    """APIs and mappings have random ids and no inherited tags: use one account per pipeline."""
     found = {kind for action, kind in list_allowed(stage, other) if "tag" not in action.lower()}
     assert found == {kind for kind in MAKES if kind.startswith("AWS::ApiGatewayV2::")}
     tagged = {kind for action, kind in list_allowed(stage, other) if "tag" in action.lower()}

@@ -110,7 +110,7 @@ def price_of_saved_hour(it: Measured, memory: int, more: int, people: int = 1) -
 
 
 def invocation(it: Measured, memory: int, *, http: bool) -> Parts:
-    """Return the cost of one invocation; with `http`, including API Gateway's request."""
+    """Return the cost of one invocation, including API Gateway's request if `http` is true."""
     return Parts(
         requests=PRICES["lambda"]["request"] + (PRICES["http_api"]["request"] if http else 0.0),
         compute=compute(it, memory),
@@ -342,7 +342,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "
 
 
 def find_crossing(price: float, dollars_of: Callable[[float], float]) -> int:
-    """Return the exchanges per month above which a fixed price is cheaper, in two digits."""
+    """Return the exchanges per month, to two digits, above which a fixed price is cheaper."""
     low, high = 0.0, 10.0**X_TO
     while high - low > 1:
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""The usual way with FastAPI under Mangum; work.py has what its routes do.
+"""The usual way with FastAPI under Mangum; its routes call work.py.
 
 One router, and clients that are created at import, as in tutorials.
 """

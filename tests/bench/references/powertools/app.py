@@ -1,6 +1,6 @@
-"""The usual way with Powertools' resolver and its validation; work.py has what its routes do.
+"""The usual way with Powertools' resolver and its validation; the routes call work.py.
 
-One router, and clients that are created at import, as in its documentation.
+One router, and clients that are created at import, as in Powertools' documentation.
 """
 
 import os

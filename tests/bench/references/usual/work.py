@@ -1,4 +1,4 @@
-"""What both usual ways do behind their routes, with pydantic, boto3, PyJWT and Upstash."""
+"""The work behind the routes of both usual ways, with pydantic, boto3, PyJWT and Upstash."""
 
 import base64
 import json
@@ -81,7 +81,7 @@ class MessageAnswer(Model):
 
 
 class Work:
-    """The routes' work; `secret` returns a parameter of SSM by the variable that names it."""
+    """The work of each route; `secret` returns the SSM parameter that a variable names."""
 
     def __init__(self, secret: Callable[[str], str]) -> None:
         self._secret = secret
