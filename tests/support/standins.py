@@ -73,7 +73,6 @@ class Stripe(StandIn):
 
     def __init__(self, url: str, secret_key: str) -> None:
         super().__init__(url)
-        self.secret_key = secret_key
         self.api = httpx.Client(base_url=url, auth=(secret_key, ""), trust_env=False, verify=False)  # noqa: S501
 
     def ask(self, method: str, path: str, body: Json | None = None) -> Any:

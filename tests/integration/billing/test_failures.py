@@ -119,12 +119,6 @@ def test_the_sum_of_all_delays_in_a_checkout_stays_below_the_limit_of_api_gatewa
     assert_can_pay_once(payer)
 
 
-def test_a_customer_that_a_failed_call_created_is_used(payer: Person) -> None:
-    payer.stripe.fault("error", status=500, done=True, match="POST /v1/customers")
-    assert payer.checkout().status == 200
-    assert len(payer.customers()) == 1
-
-
 def test_a_customer_that_was_not_stored_is_found_after_the_idempotency_key_expired(
     payer: Person,
 ) -> None:

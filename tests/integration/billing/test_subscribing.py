@@ -154,17 +154,6 @@ def test_a_customer_without_an_email_gets_the_email_that_is_verified_later(
     assert stripe.calls("POST", f"/v1/customers/{payer.customer_id()}") == []
 
 
-def test_a_customer_that_was_deleted_at_stripe_is_replaced_by_a_new_one(subscriber: Person) -> None:
-    first = subscriber.customer_id()
-    before = len(subscriber.stripe.events())
-    subscriber.stripe.api.delete(f"/v1/customers/{first}").raise_for_status()
-    subscriber.undelivered = [one["event"]["id"] for one in subscriber.stripe.events()[before:]]
-    subscriber.deliver_events()
-    assert subscriber.plan() == "basic"
-    assert subscriber.buy() == "pro"
-    assert subscriber.customer_id() != first
-
-
 def test_every_request_that_creates_an_object_at_stripe_has_an_idempotency_key(
     payer: Person,
 ) -> None:

@@ -21,7 +21,7 @@ from geminichat.tables.subscriptions import Subscription
 from geminichat.upstash import prompt_limits
 from infra.local.cloud.http_events import http_event
 from infra.local.standins.stripe.events import OLD_API_VERSION
-from tests.support.billing import KEY, SECRET, deliver, event, of_type, post, set_secrets, sign_body
+from tests.support.billing import SECRET, deliver, event, of_type, post, set_secrets, sign_body
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, invoke
 from tests.support.parallel import wait_until
@@ -133,12 +133,6 @@ def test_an_event_of_another_type_is_accepted_without_a_call_to_a_service(
         with check_no_calls(wire, stripe):
             reply = post(api, body, sign_body(body))
         assert (reply.status, reply.json["received"]) == (200, True)
-
-
-def test_an_event_about_a_foreign_customer_changes_nothing(api: Api, stripe: Stripe) -> None:
-    foreign = stripe.api.post("/v1/customers", data={"metadata[user_id]": "u_else"}).json()["id"]
-    body = event(data={"object": {"object": "subscription", "customer": foreign}})
-    assert post(api, body, sign_body(body)).status == 200
 
 
 def test_the_old_and_the_new_webhook_secret_are_accepted_during_a_rotation(payer: Person) -> None:
@@ -406,15 +400,6 @@ def test_a_plan_is_deleted_from_redis_if_another_sync_has_changed_it_meanwhile(
     assert not valkey.client().exists(key)
 
 
-@pytest.mark.any_write_order
-def test_concurrent_copies_of_an_event_are_accepted(payer: Person) -> None:
-    payer.pay()
-    event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
-    deliveries = [Delivery(payer, event_id) for _ in range(6)]
-    assert [one.join_status() for one in deliveries] == [200] * 6
-    assert payer.plan() == "pro"
-
-
 def test_events_that_are_delivered_all_at_once_store_the_newest_state(payer: Person) -> None:
     payer.pay()
     payer.move("cancel-at-period-end")
@@ -540,13 +525,6 @@ def test_an_event_is_a_503_within_three_seconds_if_the_secrets_cannot_be_read(
     assert time.monotonic() - began < 3
 
 
-def test_an_event_is_stored_after_a_short_transaction_conflict(payer: Person, wire: Wire) -> None:
-    payer.pay()
-    wire.cut(TRANSACT, "conflict", times=3)
-    payer.deliver_events()
-    assert payer.plan() == "pro"
-
-
 def test_an_event_is_marked_as_handled_after_a_short_conflict(wire: Wire) -> None:
     marked = StripeEvent("evt_1", "invoice.paid", livemode=False, created=0)
     wire.cut(PUT, "conflict", times=3)
@@ -554,13 +532,16 @@ def test_an_event_is_marked_as_handled_after_a_short_conflict(wire: Wire) -> Non
     assert stripe_events.is_handled(marked)
 
 
-def test_concurrent_copies_of_an_event_are_accepted_despite_conflicts(
-    payer: Person, wire: Wire
+@pytest.mark.any_write_order
+@pytest.mark.parametrize("conflicts", [0, 10])
+def test_concurrent_copies_of_an_event_are_accepted(
+    payer: Person, wire: Wire, conflicts: int
 ) -> None:
     payer.pay()
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
-    wire.cut(TRANSACT, "conflict", times=20)
-    wire.cut(PUT, "conflict", times=10)
+    if conflicts:
+        wire.cut(TRANSACT, "conflict", times=2 * conflicts)
+        wire.cut(PUT, "conflict", times=conflicts)
     deliveries = [Delivery(payer, event_id) for _ in range(6)]
     assert [one.join_status() for one in deliveries] == [200] * 6
     assert payer.plan() == "pro"
@@ -587,8 +568,3 @@ def test_an_event_changes_the_plan_while_redis_fails(
     request.getfixturevalue("redis").fault("error", times="always")
     payer.deliver_events()
     assert payer.plan() == "pro"
-
-
-def test_the_key_of_the_stand_in_is_in_test_mode(stripe: Stripe) -> None:
-    assert stripe.secret_key == KEY
-    assert payments.is_live_mode() is False
