@@ -52,6 +52,14 @@ def list_texts(request: Any) -> list[str]:
     return [one["parts"][0]["text"] for one in request["contents"]]
 
 
+ACTS: dict[str, Callable[..., Any]] = {
+    "edit": lambda user, room, message, **more: user.edit(room, message, "x", **more),
+    "regenerate": lambda user, room, message, **more: user.regenerate(room, message, **more),
+    "undo": lambda user, room, _, **more: user.undo(room, **more),
+    "fork": lambda user, room, message, **more: user.fork(room, message, **more),
+}
+
+
 def test_an_edit_replaces_a_prompt_and_all_turns_after_it(
     user: Person, room: str, worker: Poller, google: StandIn
 ) -> None:
@@ -182,7 +190,7 @@ def test_only_a_prompt_of_the_room_can_be_edited(user: Person, room: str) -> Non
 
 
 @pytest.mark.any_write_order
-@pytest.mark.parametrize("act", ["edit", "regenerate", "undo", "fork"])
+@pytest.mark.parametrize("act", ACTS)
 def test_an_edit_regeneration_undo_or_fork_with_an_idempotency_key_is_done_once(
     act: str, user: Person, room: str
 ) -> None:
@@ -190,24 +198,13 @@ def test_an_edit_regeneration_undo_or_fork_with_an_idempotency_key_is_done_once(
     user.edit(room, line[4], "x")
     user.regenerate(room, line[0])
 
-    def send(key: str) -> Any:
-        headers = {"idempotency-key": key}
-        target = list_ids(user, room)[0]
-        if act == "edit":
-            return user.edit(room, first, "y", headers=headers)
-        if act == "regenerate":
-            return user.regenerate(room, first, headers=headers)
-        if act == "undo":
-            return user.undo(room, headers=headers)
-        return user.fork(room, target, headers=headers)
-
-    first = list_ids(user, room)[0]
     if act == "fork":
         user.undo(room)
-    once = send("k-1")
+    first, headers = list_ids(user, room)[0], {"idempotency-key": "k-1"}
+    once = ACTS[act](user, room, first, headers=headers)
     assert once.status in (200, 201, 202), once.text
     shown, messages = list_shown_prompts(user, room), len(messages_in(room))
-    again = send("k-1")
+    again = ACTS[act](user, room, first, headers=headers)
     assert again.status == once.status
     for name in ("id", "messageId"):
         assert again.data.get(name) == once.data.get(name)
@@ -371,12 +368,6 @@ def test_forks_are_limited_by_the_number_of_rooms_and_of_forks_per_day(
     assert int(refused.headers["retry-after"]) > 0
 
 
-ACTS: dict[str, Callable[..., Any]] = {
-    "edit": lambda user, room, message, **more: user.edit(room, message, "x", **more),
-    "regenerate": lambda user, room, message, **more: user.regenerate(room, message, **more),
-    "undo": lambda user, room, _, **more: user.undo(room, **more),
-    "fork": lambda user, room, message, **more: user.fork(room, message, **more),
-}
 NEW_TURNS = ["edit", "regenerate"]
 
 LIMITS = {
