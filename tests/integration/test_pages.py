@@ -1,4 +1,4 @@
-"""Web pages and documents: handlers that read no table."""
+"""Web pages, documents and health: routes that require no access token."""
 
 import pytest
 
@@ -52,3 +52,24 @@ def test_browsers_cache_the_consoles_libraries_for_a_year_and_revalidate_other_f
 def test_the_pages_that_stripe_returns_people_to_have_a_link_to_the_console(api: Api) -> None:
     assert 'href="/#/account/paid"' in api.get("/subscription/success").text
     assert 'href="/#/account"' in api.get("/subscription/cancel").text
+
+
+def test_an_asset_of_the_docs_page_is_served_and_an_unknown_name_is_a_404(api: Api) -> None:
+    for name in ("swagger-ui.css", "live_reader.js", "live_reader.py"):
+        assert api.get(f"/docs/{name}").status == 200
+    collection = api.get("/docs/postman.json", headers={"host": "api.example"}).json
+    assert {"key": "baseUrl", "value": "https://api.example"} in collection["variable"]
+    for name in ("none.css", "app.py", "%2e%2e"):
+        problem(api.get(f"/docs/{name}"), 404, "not-found")
+
+
+def test_health_answers_without_a_dependency(api: Api) -> None:
+    reply = api.get("/health")
+    assert reply.status == 200
+    assert reply.data["status"] == "ok"
+    assert reply.headers["x-request-id"]
+
+
+def test_every_dependency_answers(api: Api) -> None:
+    reply = api.get("/health?deep=1")
+    assert (reply.status, set(reply.data["dependencies"].values())) == (200, {"ok"})

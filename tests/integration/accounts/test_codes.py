@@ -12,6 +12,7 @@ from tests.support.parallel import at_once
 from tests.support.person import PASSWORD, Person, new_email, new_mobile, problem
 from tests.support.standins import StandIn
 from tests.support.stored import codes_of, record_of, sessions_of, users_named, wrong_codes
+from tests.support.wire import Wire
 
 either = pytest.mark.parametrize("new", [new_email, new_mobile], ids=["email", "mobile"])
 type New = Callable[[], Identity]
@@ -287,6 +288,12 @@ def test_a_code_that_cannot_be_sent_is_a_502(api: Api, monkeypatch: pytest.Monke
     reply = problem(ann.ask_for_code(), 502, "delivery-failed")
     assert "30 seconds" in reply.json["detail"]
     assert ann.messages() == []
+    problem(Person(api).forget_password(), 502, "delivery-failed")
+
+
+def test_a_sign_up_is_a_502_if_its_text_message_cannot_be_sent(api: Api, wire: Wire) -> None:
+    wire.cut("sns.Publish", "refused", times=2)
+    problem(Person(api, new_mobile()).sign_up(), 502, "delivery-failed")
 
 
 def test_answers_show_no_code_unless_the_stage_is_for_development(

@@ -234,6 +234,15 @@ def test_wrong_passwords_are_followed_by_growing_pauses(api: Api) -> None:
     assert ann.log_in(at=now).status == 200
 
 
+def test_wrong_current_passwords_in_requests_to_add_an_identity_are_limited(api: Api) -> None:
+    ann = Person(api)
+    ann.sign_up()
+    wrong = {"mobile": new_mobile().value, "otp": "000000", "currentPassword": "wrong password"}
+    for _ in range(6):
+        problem(ann.post("/user/identity", wrong), 401, "invalid-credentials")
+    problem(ann.post("/user/identity", wrong), 429, "too-many-requests")
+
+
 def test_a_pause_never_lasts_longer_than_an_hour(api: Api) -> None:
     ann, now = Person(api), START
     for _ in range(16):

@@ -305,15 +305,6 @@ def test_tokens_of_yesterdays_prompt_do_not_count_as_a_prompt_of_today(
 # ── The pro plan ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_headers_of_a_prompt_on_pro_have_no_daily_limit(pro_user: Person) -> None:
-    room = pro_user.open_room()
-    for _ in range(7):
-        reply = pro_user.send(room)
-        assert reply.status == 202
-        assert reply.headers["ratelimit-policy"] == '"burst";q=20;w=10'
-    assert pro_user.count_prompts() == 7
-
-
 @pytest.mark.any_write_order
 def test_the_daily_limit_applies_after_pro_ended_even_if_redis_still_says_pro(
     basic_user: Person,
