@@ -1,4 +1,4 @@
-"""The error in a tool's output, as one line."""
+"""The error in a tool's output is shown as one line."""
 
 from infra.local.cloud.build import LONGEST_ERROR, error_in
 

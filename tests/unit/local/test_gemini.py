@@ -21,7 +21,7 @@ PATIENCE = RequestOptions(timeout=2, retry=None)
 
 @pytest.fixture(autouse=True)
 def configured(google: StandIn, api_key: str) -> None:
-    """The SDK, pointed at the stand-in."""
+    """The SDK of Google, connected to the stand-in."""
     connect(google, api_key)
 
 

@@ -24,7 +24,7 @@ esac
 
 @dataclass(frozen=True)
 class Checkout:
-    """A checkout in which uv is the stand-in, which records its calls."""
+    """A checkout with a stand-in for uv that records its calls."""
 
     root: Path
 

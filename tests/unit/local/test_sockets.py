@@ -60,7 +60,7 @@ type Socket = aiohttp.ClientWebSocketResponse
 
 
 class Front:
-    """The front, and a client of it."""
+    """The front, and an HTTP client that is connected to it."""
 
     def __init__(self, behind: EchoServer, url: str, http: aiohttp.ClientSession) -> None:
         self.behind, self.url, self.http = behind, url, http

@@ -1,4 +1,4 @@
-"""The Stripe account that `make up` uses: the stand-in's, or the one in the environment."""
+"""The Stripe account that `make up` uses: the stand-in's, or an account in the environment."""
 
 import pytest
 
