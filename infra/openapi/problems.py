@@ -29,7 +29,7 @@ def responses(endpoint: Endpoint) -> Mapping[int, tuple[str, Json]]:
 
 
 def _response(errors: list[type[AppError]], endpoint: Endpoint) -> tuple[str, Json]:
-    """Return the name of the response for the errors of one status, and the response."""
+    """Return the name and the content of the response for errors with one status."""
     shown = {
         name: _problem(error)
         for kind in errors
@@ -100,7 +100,7 @@ SCHEMAS: dict[str, Json] = {
             "pointer": {
                 "type": "string",
                 "format": "json-pointer",
-                "description": "The place in the body (RFC 6901).",
+                "description": "The place of the problem in the body (a JSON Pointer, RFC 6901).",
             },
             "detail": {"type": "string", "description": "One sentence about the problem."},
         },

@@ -34,7 +34,7 @@ VERY_PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
 SHOW, CHANGE = "admin-show", "admin-change"
 REDRIVE = "admin-redrive"
 OTHERS = {"delete": "admin-delete", "export": "admin-export"}
-"""The ends of the functions' names; OTHERS has the acts that have a function of their own."""
+"""The functions' names without the stage; OTHERS has the acts with a function of their own."""
 
 
 @command
