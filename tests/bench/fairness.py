@@ -138,7 +138,7 @@ class Simulation:
     def _greedy(
         self, kind: str, room: tuple[str, int], sent: list[int], all_unproven: dict[str, int]
     ) -> Callable[[], None]:
-        """Return the action that sends a slow prompt whenever the limits allow one."""
+        """Return the action that sends a slow prompt whenever the limits allow it."""
         limits = self._limits
 
         def end() -> None:

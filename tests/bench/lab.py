@@ -89,7 +89,7 @@ class Lab:
         return self._reference("gemini_import", "gemini_import", layers, {})
 
     def floor(self, name: str, calls: Sequence[Call], *, shipped: bool) -> Contender:
-        """Return a function's floor: a handler that only repeats these calls with the same SDKs."""
+        """Return a function's floor, which only repeats the recorded calls with the same SDKs."""
         ours = self.ours(name)
         ask = subjects.ask_of(name)
         plan = json.dumps(

@@ -137,7 +137,7 @@ def _measure(lab: Lab, rounds: int) -> Curve:
 
 
 def _run(lab: Lab, contender: Contender, memory: int) -> tuple[Times, Times, float]:
-    """Start a function at a size; return its times, those of full batches, and its peak memory."""
+    """Start a function at a size; return its times, its times with full batches, and its peak."""
     world = replace(contender.world, pauses={one: min(DELAYS[one], WAITED) for one in DELAYS})
     with lab.start(contender, world) as function:
         init = function.wait_until_ready() - function.started

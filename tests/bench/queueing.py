@@ -1,7 +1,7 @@
 """The queue: the worker on the emulated AWS, with one second per Gemini reply.
 
 MiniStack runs only one batch of a FIFO queue at a time, so our own pollers replace MiniStack's.
-Each receives up to ten messages, passes them to the real handler, and deletes the answered ones.
+Each receives up to ten messages, passes them to the real handler, and deletes answered messages.
 MiniStack takes many milliseconds per call and answers one call at a time. Once MiniStack is the
 bottleneck, more workers answer no more prompts per second.
 
@@ -147,7 +147,7 @@ class Bench:
         )
 
     def fairness(self, singles: int, of_the_room: int, workers: int) -> Fairness:
-        """Queue many prompts of one room, then one from each other room; time the other rooms."""
+        """Queue many prompts of one room, then one prompt from each other room; time these."""
         big, others = _room(), [_room() for _ in range(singles)]
         self.fill([big], of_the_room)
         self.fill(others, 1)

@@ -186,7 +186,7 @@ def read_results(results: Results) -> dict[str, model.Measured]:
 
 
 def document(results: Results, reasons: str) -> str:
-    """Return the text of BENCHMARKS.md; `reasons` says why goals are not met."""
+    """Return the text of BENCHMARKS.md; `reasons` says why some goals are not met."""
     parts = [
         "# Benchmarks",
         (

@@ -51,7 +51,7 @@ class Metric:
 
     @classmethod
     def of(cls, stat: Properties) -> "Metric":
-        """Return the metric that these properties of an alarm name."""
+        """Return the metric that is named in these properties of an alarm."""
         found = sorted((each["Name"], str(each["Value"])) for each in stat.get("Dimensions", []))
         return cls(stat["Namespace"], stat["MetricName"], tuple(found))
 

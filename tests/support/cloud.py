@@ -145,7 +145,7 @@ def create_table(name: str, table: str, values: Values) -> None:
 
 
 def create_queues(values: Values) -> None:
-    """Create every queue of the template, at the URL that the settings contain."""
+    """Create every queue of the template, each at its URL in the settings."""
     sqs = boto3.client("sqs")
     for queue, properties in QUEUES.items():
         made = sqs.create_queue(

@@ -1,4 +1,4 @@
-"""The AWS actions that each function calls in tests, compared with those that its role allows.
+"""The AWS actions that each function calls in tests, compared with the actions its role allows.
 
 A call without a grant fails the test that made it. A grant that no test uses and a function that
 no test invokes fail a run of all integration tests.
@@ -72,7 +72,7 @@ def note_invocation(function: str) -> None:
 
 
 def note(call: str, body: bytes, url: str) -> None:
-    """Record an AWS call such as "dynamodb.PutItem" for the function whose code makes it."""
+    """Record an AWS call such as "dynamodb.PutItem" for the function that makes the call."""
     function = _calling_function()
     if function:
         recorded.update(Use(function, *use) for use in uses(call, body, url))

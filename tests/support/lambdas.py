@@ -59,7 +59,7 @@ class Api(Client):
     """
 
     def __init__(self) -> None:
-        """Read the template's routes; those without parameters take precedence."""
+        """Read the template's routes; routes without parameters take precedence."""
         routes = [(route, function) for function in FUNCTIONS for route in routes_of(function)]
         self.source = SOURCE
         """The address that requests come from unless they name another."""
@@ -91,7 +91,7 @@ def reply_of(answer: Any) -> Reply:
 
 @dataclass(frozen=True)
 class Batch:
-    """The result of one poll: message bodies, and the ids of those that were reported as failed."""
+    """The result of one poll: message bodies, and the ids of the messages reported as failed."""
 
     bodies: Sequence[str]
     failed: Sequence[str]

@@ -140,7 +140,7 @@ def _in_python(tree: ast.Module) -> Iterator[Finding]:
                 yield from _find_banned(text, node.lineno)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield from _in_name(node.name, node.lineno)
-                if not node.name.startswith("test_") and not _is_a_thing(node):
+                if not node.name.startswith("test_") and not _is_read_as_value(node):
                     yield from _summary(node)
             case ast.ClassDef(name=name) | ast.arg(arg=name):
                 yield from _in_name(name, node.lineno)
@@ -152,7 +152,7 @@ def _in_name(name: str, line: int) -> Iterator[Finding]:
     return _find_banned(HUMP.sub(" ", name).replace("_", " "), line)
 
 
-def _is_a_thing(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+def _is_read_as_value(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Return whether a function is read as a value: a property, or a fixture of pytest."""
     names = " ".join(ast.unparse(decorator) for decorator in node.decorator_list)
     return bool(re.search(r"property|fixture", names))

@@ -47,9 +47,9 @@ def collect_secrets(into: set[str]) -> Iterator[None]:
 
 
 def find_in(text: str, secrets: Iterable[str]) -> list[str]:
-    """Return the secrets that a text contains, but not those within a longer number or id.
+    """Return the secrets that a text contains, except within a longer number or id.
 
-    There are thousands of secrets, so only those with all their words in the text are searched for.
+    There are thousands of secrets. Only secrets with all their words in the text are searched for.
     """
     words = set(WORD.findall(text))
     return [

@@ -63,7 +63,7 @@ def models() -> dict[str, type[Table]]:
 
 
 def types(model: type[Table]) -> dict[str, Types]:
-    """Return the types of a table's `required` attributes, and of its `optional` ones."""
+    """Return the types of a table's `required` and `optional` attributes."""
     found: dict[str, Types] = {"optional": {}, "required": {}}
     for one in model.get_attributes().values():
         is_optional = one.null or one.default is not None

@@ -53,13 +53,13 @@ def queue_of(mapping: Properties) -> str:
 
 
 def routes_of(function: str) -> list[str]:
-    """Return a function's routes, such as "GET /chatroom/{id}", except those of HEAD."""
+    """Return a function's routes, such as "GET /chatroom/{id}", except HEAD routes."""
     routes = template.routes_of(FUNCTIONS[function])
     return [route for route in routes if not route.startswith("HEAD ")]
 
 
 def socket_routes_of(function: str) -> list[str]:
-    """Return the routes of the WebSocket API that a function handles, or "authorizer"."""
+    """Return the WebSocket routes that a function handles; "authorizer" is the authorizer's."""
     alias = {"Ref": f"{function}.Alias"}
     [api] = of_type("AWS::Serverless::WebSocketApi").values()
     routes = [name for name, route in api["Routes"].items() if route["FunctionArn"] == alias]

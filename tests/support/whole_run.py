@@ -24,7 +24,7 @@ _missing = pytest.StashKey[list[str]]()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Add the records of a worker process to those of this process."""
+    """Add the records of a worker process to this process's records."""
     output = getattr(node, "workeroutput", {})
     for name, record in RECORDS.items():
         record.update(tuple(entry) for entry in output.get(name, []))

@@ -493,7 +493,7 @@ def test_a_find_function_may_return_none_and_a_get_function_never_does() -> None
     )
 
 
-def test_no_function_imports_another() -> None:
+def test_no_lambda_function_imports_another_function() -> None:
     for path in (ROOT / "functions").rglob("*.py"):
         assert not re.search(r"^\s*(import|from) functions\b", path.read_text(), re.MULTILINE), path
 

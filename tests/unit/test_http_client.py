@@ -527,7 +527,7 @@ def test_without_a_hashed_folder_certifis_certificates_are_trusted(
 
 @pytest.fixture
 def tunnel() -> Iterator[tuple[str, list[bytes]]]:
-    """A proxy that connects every host to this machine, and the requests that it received."""
+    """The URL of a proxy that connects every host to this machine, and the received requests."""
     asked: list[bytes] = []
 
     def talk(connection: socket.socket, _: int) -> None:

@@ -1,4 +1,4 @@
-"""The example readers in the documentation show the right text with any socket, or without one."""
+"""The example readers in the documentation show the right text with and without sockets."""
 
 import asyncio
 import json

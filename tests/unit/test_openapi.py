@@ -31,7 +31,7 @@ OPERATIONS = {
 every_operation = pytest.mark.parametrize("route", OPERATIONS)
 
 
-def test_the_code_of_every_failure_is_described() -> None:
+def test_the_document_describes_the_code_of_every_failure() -> None:
     codes = {value.code for value in vars(messages).values() if isinstance(value, Failure)}
     assert {code for code in codes if f"`{code}`" not in words.DESCRIPTION} == set()
 
@@ -260,7 +260,8 @@ def test_every_example_is_valid_under_its_schema() -> None:
 
 
 def test_generated_clients_can_tell_errors_apart_by_their_status() -> None:
-    # openapi-python-client drops an error body whose status is an integer here, a const there.
+    # openapi-python-client drops an error body if some schemas have an integer as the status and
+    # others a const.
     for name, response in DOCUMENT["components"]["responses"].items():
         [content] = response["content"].values()
         status = content["schema"]["allOf"][1]["properties"]["status"]

@@ -1,4 +1,4 @@
-"""RUNBOOK.md: the tables of the worst case equal those computed from template and prices."""
+"""RUNBOOK.md: the tables of the worst case are computed from the template and the prices."""
 
 import pytest
 

@@ -143,7 +143,7 @@ def watched_exchange(
 ) -> float:
     """Return the dollars of one exchange with a reply that is watched for some seconds.
 
-    `posts`, `reads` and `writes` are those that a watched reply adds. A connection takes one
+    A watched reply adds these `posts`, `reads` and `writes`. A connection takes one
     invocation for its ticket, three for API Gateway's events and one every five minutes for its
     renewal; each of these invocations is assumed to cost as much as a poll.
     """

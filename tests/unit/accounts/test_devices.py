@@ -1,4 +1,4 @@
-"""Device tokens: one that is malformed or of another user is ignored without an error."""
+"""Device tokens: malformed tokens and tokens of other users are ignored without an error."""
 
 import pytest
 

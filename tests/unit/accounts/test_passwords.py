@@ -22,7 +22,7 @@ MOBILE = "+14155550100"
 
 
 def catch_refusal(kind: type, body: dict[str, Any]) -> tuple[str, list[str]]:
-    """Return the code and the pointers of the error with which a body is refused."""
+    """Return the code and the pointers of the error that refuses a body."""
     with pytest.raises(InvalidRequest) as caught:
         parse_json(json.dumps(body).encode(), kind)
     assert caught.value.status == 400

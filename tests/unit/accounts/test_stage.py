@@ -1,4 +1,4 @@
-"""The delivery of codes that the template allows in each stage."""
+"""The stages in which the template shows codes in answers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""SCALE.md: its tables are those of the model, and the simulated queue behaves like a queue."""
+"""SCALE.md has the tables of the model, and the simulated queue behaves like a queue."""
 
 import re
 

@@ -39,7 +39,7 @@ def test_a_written_cursor_is_read_as_the_same_position(
 
 
 @given(st.integers(1, 10**15))
-def test_a_cursor_of_a_number_needs_no_escaping_in_a_query(seq: int) -> None:
+def test_a_cursor_with_a_numeric_position_needs_no_escaping_in_a_query(seq: int) -> None:
     cursor = write(seq)
     assert cursors.read(cursor, int, SCOPE, KEYS) == seq
     assert set(cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")

@@ -7,7 +7,7 @@ from geminichat.domain.history import CUT, LEAST, PastTurn, select_turns
 
 
 def turn(number: int, length: int = 4) -> PastTurn:
-    """Return a turn whose two texts have `length` characters together."""
+    """Return a turn with `length` characters in its two texts together."""
     return PastTurn(prompt=str(number), reply="x" * (length - len(str(number))))
 
 
