@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from geminichat.domain.money import MILLION
-from geminichat.domain.plans import Plan
 from geminichat.domain.signing import SigningKeys, StoredKeys
 from geminichat.runtime import clock
 
 if TYPE_CHECKING:
     from geminichat.domain.models import Catalogue
+    from geminichat.domain.plans import Plan
     from geminichat.domain.quota import Burst, PlanLimits
     from geminichat.domain.spending import StageCap
 
@@ -44,6 +43,8 @@ def number(name: str) -> int:
 
 def micro_dollars(name: str) -> int:
     """Return the setting `name`, an amount in US dollars, in micro-dollars."""
+    from geminichat.domain.money import MILLION  # few functions need amounts
+
     return round(float(setting(name)) * MILLION)
 
 
@@ -64,7 +65,8 @@ def burst_limit() -> "Burst":
     return Burst(prompts=number("BURST_PROMPTS"), seconds=number("BURST_SECONDS"))
 
 
-def plan_limits() -> dict[Plan, "PlanLimits"]:
+def plan_limits() -> dict["Plan", "PlanLimits"]:
+    from geminichat.domain.plans import Plan
     from geminichat.domain.quota import PlanLimits
 
     return {
