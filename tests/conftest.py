@@ -34,7 +34,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadScopeScheduling
 
     scheduling = LoadScopeScheduling(config, log)
-    scheduling._split_scope = scope_of
+    scheduling._split_scope = get_scope
     return scheduling
 
 
@@ -45,8 +45,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
             raise pytest.UsageError(f"{item.nodeid}: take a list of parameters, not a set.")
 
 
-def scope_of(test: str) -> str:
-    """Return the name of the group of tests that one process runs: one test or a shared system."""
+def get_scope(test: str) -> str:
+    """Return the group that a test runs in: the test itself, or the name of a shared system."""
     path = test.partition("::")[0]
     if not path.startswith("tests/e2e/") or path.endswith(OWN_SYSTEM):
         return test

@@ -1,4 +1,4 @@
-"""Hostile requests to the deployed API, and its log after them."""
+"""Hostile requests to the deployed API, and secrets that its log must not contain."""
 
 import json
 from typing import Any

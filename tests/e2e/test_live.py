@@ -38,7 +38,7 @@ def reply_slowly(stack: RunningStack, seconds: float, match: str) -> str:
 
 
 @asynccontextmanager
-async def front(stack: RunningStack, limits: Limits) -> AsyncIterator[str]:
+async def serve_front(stack: RunningStack, limits: Limits) -> AsyncIterator[str]:
     """Serve a second front of the system with the limits, and yield its URL."""
     gateway = Gateway(stack.description.aws.endpoint_url, limits=limits)
     gateway.open(stack.description.api_id, stack.description.live_api_id)
@@ -63,7 +63,7 @@ def test_a_long_reply_arrives_whole_despite_short_limits_of_connections(
     shown: list[str] = []
 
     async def watch() -> dict[str, Any]:
-        async with front(stack, SHORT) as url:
+        async with serve_front(stack, SHORT) as url:
             control = StandIn(url)
             if how == "by polling":
                 await asyncio.to_thread(lambda: control.fault("refuse-connect", times="always"))

@@ -16,7 +16,7 @@ from tests.support.person import Person
 
 
 @pytest.mark.timeout(600)  # the system starts three times and is deployed twice
-def test_data_survives_a_restart_and_a_fresh_start_deletes_it(
+def test_a_restart_keeps_all_data_and_a_fresh_start_deletes_all_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with run_system(tmp_path / "home") as first:

@@ -48,7 +48,7 @@ OF_EVERY_FUNCTION = {("logs:CreateLogStream", LOGS), ("logs:PutLogEvents", LOGS)
 
 
 def list_requests() -> Iterator[tuple[str, str]]:
-    """Yield each action with the name of each resource of the stage and of each foreign one."""
+    """Yield every pair of an action and a resource, of the stage or of another system."""
     for table in (*TABLES, FOREIGN):
         yield from ((f"dynamodb:{action}", table) for action in ON_TABLES)
     for table, index in INDEXES:

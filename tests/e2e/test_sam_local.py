@@ -52,7 +52,7 @@ def in_containers(stack: RunningStack, tmp_path: Path) -> Iterator[str]:
         )
     try:
         deadline = time.monotonic() + START_TIMEOUT
-        while not answers(url):
+        while not is_answering(url):
             if served.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"`sam local` does not answer:\n{log.read_text()}")
             time.sleep(0.2)
@@ -61,7 +61,7 @@ def in_containers(stack: RunningStack, tmp_path: Path) -> Iterator[str]:
     finally:
         served.send_signal(signal.SIGINT)
         served.wait(60)
-    assert not answers(url)
+    assert not is_answering(url)
     assert not list_containers() & own, "containers are left after the end of the command"
 
 
@@ -71,7 +71,7 @@ def list_containers() -> set[str]:
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
-def answers(url: str) -> bool:
+def is_answering(url: str) -> bool:
     try:
         httpx.get(url, trust_env=False)
     except httpx.TransportError:

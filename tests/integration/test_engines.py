@@ -1,4 +1,4 @@
-"""The differences between the engines in ENGINES.md, and the marked tests on DynamoDB Local."""
+"""The differences between the two engines (ENGINES.md), and the tests that run on both."""
 
 import os
 import re

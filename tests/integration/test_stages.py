@@ -31,7 +31,7 @@ GIVEN = {"upstash-token": TOKEN, "gemini-api-key": "AIzaSyD-aaaaaaaaaaaaaaaaaaaa
 
 @pytest.fixture(autouse=True)
 def tables_of_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read tables from MiniStack, which has those of stacks even in a run on DynamoDB Local."""
+    """Read tables from MiniStack, where stacks create them even in a run on DynamoDB Local."""
     monkeypatch.delenv("AWS_ENDPOINT_URL_DYNAMODB", raising=False)
 
 
@@ -398,7 +398,7 @@ def test_make_secrets_uses_the_region_in_aws_region(tmp_path: Path) -> None:
     assert {each["Name"].rpartition("/")[2] for each in found["Parameters"]} >= set(GIVEN)
 
 
-def test_make_admin_on_a_stage_that_is_not_deployed_says_so(tmp_path: Path) -> None:
+def test_make_admin_says_that_a_stage_is_not_deployed(tmp_path: Path) -> None:
     done = run_command("admin", "dev", "show", "ann@example.com", home=tmp_path)
     shown = "Stage dev: stack geminichat-dev in account 000000000000, region eu-west-1\n"
     assert (done.returncode, done.stdout) == (1, shown)

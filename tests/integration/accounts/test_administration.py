@@ -67,7 +67,7 @@ def read_state(user_id: str) -> tuple[Any, ...]:
     return granted, counts, users.sessions_of(user), user.purge_at, export, bool(user.banned_at)
 
 
-def test_an_operator_finds_a_user_by_id_email_number_and_customer(ann: Person) -> None:
+def test_an_operator_finds_a_user_by_id_email_number_or_customer_id(ann: Person) -> None:
     second = Person(ann.api, new_mobile())
     assert ann.add_identity(second, PROOF).status == 200
     customer = f"cus_{ids.new('x')}"
@@ -123,7 +123,9 @@ def test_the_description_of_an_account_has_no_content_title_or_secret(ann: Perso
 
 
 @pytest.mark.parametrize("name", ACTS)
-def test_an_act_is_recorded_with_its_operator_time_and_reason(api: Api, name: str) -> None:
+def test_the_audit_records_the_operator_the_time_and_the_reason_of_an_act(
+    api: Api, name: str
+) -> None:
     ann = prepare(name, api)
     before, began = read_state(ann.id), times.text(datetime.now(UTC))
     act = operators.new_act(name, ann.id, **ACTS[name])

@@ -148,7 +148,7 @@ def test_a_stranger_who_signed_up_first_neither_reads_nor_changes_the_owners_dat
 
 
 def list_access_tokens(stranger: Stranger) -> list[str]:
-    """Return the stranger's access token at `LATER`, if any; the refresh token no longer works."""
+    """Return the stranger's access token in a list, and check that the refresh token is refused."""
     if not stranger.tokens:
         return []
     reply = stranger.person.refresh(stranger.tokens["refreshToken"], at=LATER)

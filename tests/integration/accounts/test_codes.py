@@ -18,7 +18,7 @@ either = pytest.mark.parametrize("new", [new_email, new_mobile], ids=["email", "
 type New = Callable[[], Identity]
 
 
-def wrong(code: str, step: int = 1) -> str:
+def make_wrong_code(code: str, step: int = 1) -> str:
     return f"{(int(code) + step) % 1_000_000:06}"
 
 
@@ -61,7 +61,7 @@ def test_of_fifty_parallel_wrong_codes_five_are_compared(api: Api, holds: str) -
     asked = ann.ask_for_code().data
     more = {"challenge": asked["challenge"]} if holds == "a challenge" else {}
     code = ann.code()
-    replies = at_once([partial(ann.verify, wrong(code, n), **more) for n in range(1, 51)])
+    replies = at_once([partial(ann.verify, make_wrong_code(code, n), **more) for n in range(1, 51)])
     for reply in replies:
         problem(reply, 400, "invalid-code")
     problem(ann.verify(code, **more), 400, "invalid-code")
@@ -74,7 +74,7 @@ def test_the_wrong_codes_of_one_caller_do_not_use_up_the_tries_of_another_caller
     ann.ask_for_code()
     code = ann.code()
     for step in range(1, 9):
-        problem(ann.verify(wrong(code, step), source="198.51.100.7"), 400, "invalid-code")
+        problem(ann.verify(make_wrong_code(code, step), source="198.51.100.7"), 400, "invalid-code")
     assert ann.verify(code).status == 200
 
 
@@ -86,7 +86,9 @@ def test_the_wrong_codes_of_one_challenge_do_not_use_up_the_tries_of_another_cha
     mine = ann.ask_for_code(at=now).data["challenge"]
     code = ann.code()
     for step in range(1, 6):
-        reply = ann.verify(wrong(code, step), challenge=strangers, source="198.51.100.8", at=now)
+        reply = ann.verify(
+            make_wrong_code(code, step), challenge=strangers, source="198.51.100.8", at=now
+        )
         problem(reply, 400, "invalid-code")
     problem(ann.verify(code, challenge=strangers, at=now), 400, "invalid-code")
     assert ann.verify(code, challenge=mine, at=now).status == 200
@@ -100,7 +102,7 @@ def test_a_caller_has_nine_tries_per_hour_for_all_its_challenges_together(api: A
         challenge = ann.ask_for_code(at=moment).data["challenge"]
         code = ann.code()
         for step in range(1, 6):
-            ann.verify(wrong(code, step), challenge=challenge, at=moment)
+            ann.verify(make_wrong_code(code, step), challenge=challenge, at=moment)
     assert wrong_codes(ann.identity, at=moment) == 9
 
 
@@ -109,7 +111,7 @@ def test_the_right_code_is_accepted_on_the_fifth_and_last_try(api: Api) -> None:
     ann.ask_for_code()
     code = ann.code()
     for step in range(1, 5):
-        problem(ann.verify(wrong(code, step)), 400, "invalid-code")
+        problem(ann.verify(make_wrong_code(code, step)), 400, "invalid-code")
     assert ann.verify(code).status == 200
 
 
@@ -149,7 +151,7 @@ def test_wrong_expired_used_and_unknown_codes_get_the_same_answer(api: Api) -> N
     burnt.ask_for_code(at=now)
     right = burnt.code()
     for _ in range(5):
-        burnt.verify(wrong(right), at=now)
+        burnt.verify(make_wrong_code(right), at=now)
 
     guessed = Person(api)
     guessed.ask_for_code(at=now)
@@ -158,7 +160,7 @@ def test_wrong_expired_used_and_unknown_codes_get_the_same_answer(api: Api) -> N
         used.verify(spent, at=now),
         late.verify(late.code(), at=now + timedelta(minutes=10)),
         burnt.verify(right, at=now),
-        guessed.verify(wrong(guessed.code()), at=now),
+        guessed.verify(make_wrong_code(guessed.code()), at=now),
         Person(api).verify("123456", at=now),
     ]
     shown = set()

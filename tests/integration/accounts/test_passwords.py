@@ -35,7 +35,7 @@ def test_a_user_who_logged_in_by_code_sets_a_password_and_logs_in_with_it(api: A
     assert ann.me(logged_in.data["token"]).data["id"] == mine["user"]["id"]
 
 
-def test_a_password_is_changed_with_the_current_one(api: Api) -> None:
+def test_a_password_is_changed_with_the_current_password(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     wrong = ann.change_password(OTHER_PASSWORD, {"currentPassword": "not it, really"})
@@ -150,7 +150,7 @@ def test_a_code_that_was_sent_to_another_account_is_no_fresh_proof(api: Api) -> 
     problem(ann.change_password(PASSWORD, eve.confirm(at=NOW), at=NOW), 400, "invalid-code")
 
 
-def test_a_session_has_five_wrong_confirming_codes_per_day(api: Api) -> None:
+def test_a_session_may_send_five_wrong_confirming_codes_per_day(api: Api) -> None:
     ann = Person(api)
     ann.prove(at=START)
     for hour in range(6):
@@ -183,7 +183,7 @@ def test_codes_requested_by_strangers_do_not_make_the_confirming_code_easier_to_
     assert statuses == [400, 400, 200, 200, 200]
 
 
-def test_a_confirming_code_is_used_up_by_the_change(api: Api) -> None:
+def test_a_confirming_code_is_valid_for_one_password_change(api: Api) -> None:
     ann = Person(api)
     ann.prove(at=NOW)
     proof = ann.confirm(at=LATER)
@@ -410,7 +410,7 @@ def is_known_device(ann: Person, device_token: str, at: datetime) -> bool:
     [reset_the_password, change_the_password, restore_the_email, end_sessions_as_the_operator],
     ids=lambda end: end.__name__,
 )
-def test_a_device_token_ends_with_a_new_password_a_restored_identity_or_an_act_of_an_operator(
+def test_a_new_password_a_restored_identity_and_an_act_of_an_operator_end_device_tokens(
     api: Api, end: Callable[[Person, datetime], None]
 ) -> None:
     ann = Person(api)

@@ -33,7 +33,7 @@ def read_keys(name: str) -> StoredKeys:
     return StoredKeys.read(value["Parameter"]["Value"])
 
 
-def test_tokens_signed_with_the_old_key_are_valid_until_it_is_removed(
+def test_access_tokens_signed_with_the_old_key_are_valid_until_the_key_is_removed(
     api: Api, parameter: str
 ) -> None:
     ssm, ann = boto3.client("ssm"), Person(api)

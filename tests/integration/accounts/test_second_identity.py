@@ -1,4 +1,4 @@
-"""Accounts with an email address and a mobile number: adding, replacing and restoring them."""
+"""An account's email address and mobile number: adding, replacing and restoring them."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -115,8 +115,8 @@ def test_adding_an_identity_deletes_its_unproven_sign_up(api: Api, has_room: boo
     assert purge_of(stranger["user"]["id"])
 
 
-def test_an_account_without_a_proven_identity_cannot_add_one(api: Api) -> None:
-    """Otherwise the two identities of an unproven account could have two owners."""
+def test_an_account_without_a_proven_identity_cannot_add_a_second_identity(api: Api) -> None:
+    """The two identities of an unproven account could have different owners."""
     ann, second = Person(api), Person(api, new_mobile())
     ann.sign_up(at=NOW)
     problem(add(ann, second, currentPassword=PASSWORD), 409, "identity-not-verified")
@@ -144,7 +144,7 @@ def test_replacing_an_identity_ends_every_other_session(api: Api) -> None:
 
 @pytest.mark.parametrize("by", ["code", "reset"])
 def test_a_replaced_identity_can_be_restored_within_seven_days(api: Api, by: str) -> None:
-    """So a thief with a session and a password cannot take over the account for good."""
+    """A thief with a session and a password cannot take over the account for good."""
     ann, thief = new_proven(api), Person(api)
     assert add(ann, thief).status == 200
     stolen = ann.token_at(LATEST)
@@ -239,7 +239,7 @@ def request_code(person: Person, purpose: str, at: datetime) -> str:
 
 
 def request_proof(held: Person, at: datetime) -> dict[str, str]:
-    """Return a fresh proof of an identity, 31 s later so that another code may be sent."""
+    """Request a code for an identity 31 s later, and return it as a fresh proof."""
     return held.confirm(at=at + timedelta(seconds=31))
 
 

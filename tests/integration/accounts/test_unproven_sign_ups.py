@@ -26,7 +26,9 @@ def add_two_hours() -> datetime:
 
 
 @either
-def test_a_strangers_password_and_sessions_end_when_the_owner_resets(api: Api, new: New) -> None:
+def test_a_strangers_password_and_sessions_end_when_the_owner_resets_the_password(
+    api: Api, new: New
+) -> None:
     someone = Person(api, new())
     stranger = someone.sign_up(STRANGERS, at=NOW).data
     assert someone.forget_password(at=LATER).status == 200
@@ -88,9 +90,7 @@ def test_the_first_proof_creates_a_new_account_without_the_data_of_the_unproven_
 
 
 @either
-def test_the_owner_of_an_unproven_account_keeps_it_by_a_proof_with_its_token(
-    api: Api, new: New
-) -> None:
+def test_an_unproven_account_is_kept_by_a_proof_with_the_accounts_token(api: Api, new: New) -> None:
     ann = Person(api, new())
     mine = ann.sign_up(at=NOW).data
     room = ann.open_room("Mine")
@@ -106,7 +106,7 @@ def test_the_owner_of_an_unproven_account_keeps_it_by_a_proof_with_its_token(
 def test_a_proof_with_an_expired_token_of_the_account_is_refused_and_the_code_stays_valid(
     api: Api,
 ) -> None:
-    """Otherwise the owner would get a new account and lose the rooms without notice."""
+    """A new account would not have the rooms that the owner has created."""
     ann = Person(api)
     mine = ann.sign_up(at=NOW).data
     late = NOW + timedelta(minutes=20)
@@ -128,7 +128,7 @@ def test_a_user_can_log_in_by_code_with_an_expired_token_of_another_account(
 
 @either
 @pytest.mark.parametrize("holds", ["an ended session", "another account's token"])
-def test_a_proof_with_an_ended_or_another_accounts_token_does_not_keep_the_unproven_account(
+def test_a_proof_with_the_token_of_an_ended_session_or_another_account_creates_a_new_account(
     api: Api, new: New, holds: str
 ) -> None:
     stranger, owner = Person(api, identity := new()), Person(api, identity)

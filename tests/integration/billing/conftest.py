@@ -22,7 +22,7 @@ def stripe_url(values: Values) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def stripe(stripe_url: str) -> Stripe:
-    """The stand-in for Stripe, without faults; it sends no events, a test delivers them."""
+    """The stand-in for Stripe, without faults; tests deliver its events."""
     set_secrets()
     stand_in = Stripe(stripe_url, KEY)
     stand_in.reset()

@@ -1,4 +1,4 @@
-"""Attempts to get pro without paying, and mishaps of users who pay."""
+"""Attempts to get pro without paying, and unusual cases of paying users."""
 
 import threading
 from datetime import timedelta
@@ -36,7 +36,7 @@ def buy(stripe: Stripe, customer_id: str, **metadata: str) -> dict[str, str]:
     return stripe.act(session["id"], "pay")
 
 
-def api_metadata(user_id: str) -> dict[str, str]:
+def make_metadata(user_id: str) -> dict[str, str]:
     """Return the metadata that the API gives to the objects of a user."""
     return payments._metadata(user_id)
 
@@ -58,7 +58,7 @@ def test_the_metadata_of_a_foreign_customer_changes_no_plan(
     subscriber: Person, stripe: Stripe
 ) -> None:
     before = subscriber.status()
-    stranger = create_customer(stripe, **api_metadata(subscriber.id))
+    stranger = create_customer(stripe, **make_metadata(subscriber.id))
     events = buy(stripe, stranger)
     [subscription] = stripe.get("/v1/subscriptions", customer=stranger)["data"]
     events |= stripe.move(subscription["id"], "cancel")
@@ -72,7 +72,7 @@ def test_the_metadata_of_a_foreign_customer_changes_no_plan(
 def test_the_metadata_of_a_foreign_subscription_changes_no_plan(
     payer: Person, stripe: Stripe
 ) -> None:
-    for event_id in buy(stripe, create_customer(stripe), **api_metadata(payer.id)):
+    for event_id in buy(stripe, create_customer(stripe), **make_metadata(payer.id)):
         assert deliver(payer.api, stripe, event_id).status == 200
     reconcile()
     assert payer.plan() == "basic"
@@ -250,7 +250,7 @@ def test_a_user_who_never_paid_cannot_cancel_or_resume(payer: Person, verb: str)
 def test_a_customer_that_stripe_does_not_have_is_replaced_by_a_new_one(
     subscriber: Person, stripe: Stripe, is_deleted: bool
 ) -> None:
-    """Stripe does not have it after a switch to live mode or to another account."""
+    """Stripe has other customers after a switch to live mode or to another account."""
     first = subscriber.customer_id()
     if is_deleted:
         stripe.api.delete(f"/v1/customers/{first}").raise_for_status()

@@ -106,7 +106,7 @@ def replay(
 ) -> None:
     """Deliver a story's events in an order, and the event at place `again` three times.
 
-    `before_each` is called with the place of each delivery, and once after all places.
+    `before_each` is called with the place of each delivery, and finally with the number of events.
     """
     happened: list[str] = []
     made: dict[str, str] = {}

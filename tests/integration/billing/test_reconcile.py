@@ -133,7 +133,7 @@ def test_reconcile_changes_nothing_during_an_outage_of_stripe(subscriber: Person
 def test_reconcile_with_a_stripe_key_of_another_account_ends_no_plan(
     subscriber: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With such a key Stripe finds none of the stage's customers."""
+    """With a key of another account Stripe finds none of the stage's customers."""
     other_key = "sk_test_other_account"
     with run_app(lambda: create_app(other_key)) as url:
         monkeypatch.setenv("STRIPE_ENDPOINT", url)

@@ -29,7 +29,7 @@ CALL = "after-call.dynamodb.RestoreTableToPointInTime"
 
 
 class Past:
-    """The items of all tables at an earlier time, to which it restores tables."""
+    """Restores tables to the items that they had at an earlier time."""
 
     def __init__(self, values: Values) -> None:
         """Read the names of the tables."""
@@ -156,7 +156,7 @@ def test_a_restored_stage_is_reconciled_with_stripe_the_queue_and_deletions(
     assert items_of(leaver.id, secret) == {}
 
 
-def test_restored_messages_without_their_room_are_answered_again_and_leave_a_gap(
+def test_prompts_are_answered_again_after_only_the_messages_were_restored(
     payer: Person, worker: Poller, past: Past
 ) -> None:
     room = payer.open_room("Kept")

@@ -124,7 +124,7 @@ def test_late_events_about_an_ended_subscription_do_not_end_the_next_subscriptio
     assert subscriber.plan() == "pro"
 
 
-def test_a_user_without_a_verified_identity_cannot_subscribe(api: Api, stripe: Stripe) -> None:
+def test_a_user_without_a_proven_identity_cannot_subscribe(api: Api, stripe: Stripe) -> None:
     problem(Person.new(api, stripe).checkout(), 403, "identity-not-proven")
     assert stripe.requests() == []
 
@@ -188,7 +188,9 @@ def test_a_failed_bank_debit_does_not_change_the_basic_plan(payer: Person) -> No
 # ── The portal, cancel and resume ────────────────────────────────────────────────────────────────
 
 
-def test_a_cancelled_subscription_is_pro_until_its_period_ends(subscriber: Person) -> None:
+def test_a_user_keeps_pro_until_the_period_of_a_cancelled_subscription_ends(
+    subscriber: Person,
+) -> None:
     reply = subscriber.post("/subscription/cancel")
     assert reply.status == 200
     assert (reply.data["plan"], reply.data["cancelAtPeriodEnd"]) == ("pro", True)

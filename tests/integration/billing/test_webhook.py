@@ -112,7 +112,7 @@ def test_a_missing_ssm_parameter_turns_the_webhook_off_and_is_requested_only_onc
 def test_an_anonymous_call_never_counts_as_a_failed_event(
     api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Otherwise anyone could raise the alarm for failed events."""
+    """Failed events raise an alarm, which anonymous calls must not be able to raise."""
     for body, header in FORGERIES.values():
         post(api, body, header())
     set_secrets(webhook="unset")
@@ -264,7 +264,7 @@ def test_pro_ends_when_stripe_gives_up_on_a_payment(subscriber: Person, end: str
     assert (subscriber.plan(), subscriber.status()["status"]) == ("basic", end)
 
 
-def test_pro_ends_with_a_pause_of_the_subscription_and_begins_again_with_its_resumption(
+def test_pro_ends_when_a_subscription_is_paused_and_begins_again_when_it_is_resumed(
     subscriber: Person,
 ) -> None:
     subscriber.change("pause")

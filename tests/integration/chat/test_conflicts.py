@@ -83,7 +83,9 @@ def test_a_lasting_transaction_conflict_is_a_409_and_stores_nothing(
         assert users[name].get(f"/chatroom/{room}").data["title"] == "New Chat"
 
 
-def test_a_throttled_transaction_is_retried_and_finally_a_503(user: Person, wire: Wire) -> None:
+def test_a_throttled_transaction_is_retried_and_finally_causes_a_503(
+    user: Person, wire: Wire
+) -> None:
     room = user.open_room()
     fault = wire.cut(TRANSACT, "over capacity", times=4, holding=(room,))
     assert (user.send(room).status, fault.happened) == (202, 4)

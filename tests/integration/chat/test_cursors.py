@@ -119,7 +119,7 @@ def test_a_cursor_of_another_user_is_refused(
 def test_a_signed_cursor_to_another_users_room_lists_only_the_callers_rooms(
     api: Api, room: str
 ) -> None:
-    """So a leaked signing key would not show the rooms of others."""
+    """A leaked signing key must not show the rooms of other users."""
     other = Person(api)
     own = furnish(other)
     place = Position(chatroom_id=room, updated_at="9999-01-01T00:00:00.000Z")

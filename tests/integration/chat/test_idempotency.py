@@ -53,7 +53,9 @@ def test_an_idempotency_key_of_another_request_is_a_422_and_stores_nothing(
     assert list(prompts(second)) == []
 
 
-def test_requests_with_one_key_may_differ_in_surrounding_space(basic_user: Person) -> None:
+def test_requests_with_one_idempotency_key_may_differ_in_space_around_the_content(
+    basic_user: Person,
+) -> None:
     room = basic_user.open_room()
     first = basic_user.ask(room, "Hello", key="k-1")
     assert basic_user.ask(room, "\n \nHello \n", key="k-1") == first

@@ -43,7 +43,7 @@ def set_last(user: Person, room: str, last: int) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_prompt_takes_the_position_after_the_last_message_if_the_rooms_is_too_low(
+def test_a_prompt_follows_the_last_message_even_if_the_last_position_of_the_room_is_too_low(
     way: str, pro_user: Person, room: str, worker: Poller, wire: Wire
 ) -> None:
     said, ask = WAYS[way]

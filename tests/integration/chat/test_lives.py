@@ -433,7 +433,7 @@ class Lives(RuleBasedStateMachine):
         return prompt, leased
 
     @rule(room=rooms)
-    def leases_end(self, room: Room) -> None:
+    def expire_leases(self, room: Room) -> None:
         end_leases(room.id)
         for prompt in room.prompts:
             prompt.lease_over = prompt.status == "generating"
@@ -575,7 +575,7 @@ class Lives(RuleBasedStateMachine):
         self.set_redis(gone=False)
         for _ in range(3):
             for room in self.all_rooms:
-                self.leases_end(room)
+                self.expire_leases(room)
             self.work(down=False)
             self.clock += MAX_AGE
             self.sweep()

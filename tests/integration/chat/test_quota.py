@@ -107,7 +107,7 @@ HOLDINGS: dict[str, Callable[[Any, str], None]] = {
 
 
 @pytest.mark.parametrize("holding", [None, "gone", "too high", "too low", "pro", "other types"])
-def test_of_fifty_parallel_prompts_exactly_five_are_accepted(
+def test_of_fifty_parallel_prompts_on_basic_exactly_five_are_accepted(
     holding: str | None, basic_user: Person, valkey: ValkeyServer, redis: StandIn
 ) -> None:
     room = basic_user.open_room()
@@ -160,7 +160,7 @@ def test_two_rooms_share_the_daily_quota(basic_user: Person) -> None:
 
 
 @pytest.mark.parametrize("holding", HOLDINGS)
-def test_five_prompts_are_accepted_with_wrong_data_in_redis_which_expires(
+def test_exactly_five_prompts_are_accepted_with_wrong_data_in_redis_and_the_data_expires(
     holding: str, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     room = basic_user.open_room()

@@ -165,7 +165,7 @@ def test_a_stopped_reply_is_part_of_the_history(
 
 
 def lease_and_die(user: Person, room: str, text: str = "") -> str:
-    """Send a prompt, and lease it to a worker that dies after some text; return its id."""
+    """Send a prompt, lease it to a worker that dies after some text, and return the prompt's id."""
     message = user.ask(room)
     prompt = leases.lease_prompt(room, 1, "l_dead", datetime.now(UTC), timedelta(seconds=20))
     assert prompt
@@ -192,7 +192,7 @@ def test_a_stop_takes_effect_after_the_worker_has_died(
     check(basic_user, [room], [message])
 
 
-def test_a_stop_that_only_the_prompts_item_has_ends_the_prompt_after_a_failed_attempt(
+def test_a_stop_that_is_stored_only_in_the_prompts_item_takes_effect_after_a_failed_attempt(
     basic_user: Person, room: str, google: StandIn, worker: Poller, wire: Wire
 ) -> None:
     message = basic_user.ask(room)
@@ -281,7 +281,7 @@ def test_a_late_shorter_piece_does_not_replace_a_longer_one(room: str) -> None:
     assert pieces.read_text(room, 1, 1, 0).text == "a longer text"
 
 
-def test_the_attempts_of_a_retried_prompt_are_numbered_on(
+def test_the_attempt_numbers_of_a_retried_prompt_continue(
     basic_user: Person, room: str, google: StandIn, worker: Poller
 ) -> None:
     google.fault("blocked")

@@ -1,4 +1,4 @@
-"""Titles, which Gemini generates, or which are the prompt's words if Gemini fails."""
+"""Titles of rooms, which Gemini generates; if Gemini fails, they are the prompt's words."""
 
 import random
 import time
@@ -192,7 +192,7 @@ def test_a_generated_title_does_not_replace_a_rename_during_its_generation(
 
 
 def race(user: Person, worker: Poller, titler: Poller, after: float) -> str:
-    """Rename a room `after` seconds of the generation of its title; return the final title."""
+    """Rename a room `after` seconds after its title job has started; return the final title."""
     room = user.open_room()
     user.ask(room, PROMPT)
     worker.drain()

@@ -158,7 +158,7 @@ class TurnLives(RuleBasedStateMachine):
     @precondition(lambda self: any(room.line for room in self.rooms))
     @rule(number=NUMBERS, at=NUMBERS)
     def refuse_hidden(self, number: int, at: int) -> None:
-        """Check that a hidden prompt cannot be edited and that a poll after it says reload."""
+        """Check that a hidden prompt cannot be edited, and that polls after it ask for a reload."""
         room = self.pick(number)
         hidden = [prompt for prompt in room.prompts if prompt not in room.line]
         if not hidden:

@@ -59,7 +59,7 @@ def work(batch: dict[str, Any], seconds: float = 270) -> list[str]:
 
 
 def list_pauses(wire: Wire) -> list[int]:
-    """Return the seconds of the pauses for which the worker hid messages."""
+    """Return the seconds for which the worker hid messages after failed attempts."""
     return [
         entry["VisibilityTimeout"]
         for seen in wire.tries
@@ -344,7 +344,7 @@ def test_a_redelivered_prompt_is_answered_once(
 def test_an_attempt_that_raises_an_error_releases_its_prompt(
     pro_user: Person, room: str, wire: Wire
 ) -> None:
-    """Otherwise the next attempt would wait for the lease to end."""
+    """Without the release, the next attempt would wait until the lease ends."""
     message = pro_user.ask(room)
     wire.cut(TRANSACT, "failing", times=2)
     assert work(make_event((room, 1))) == ["0"]

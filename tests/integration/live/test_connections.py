@@ -120,7 +120,7 @@ def test_a_connection_that_is_reported_gone_in_its_first_seconds_is_kept(ann: Pe
     assert list_connections(ann) == set()
 
 
-def test_a_stop_is_seen_until_it_is_cleared(ann: Person) -> None:
+def test_a_request_to_stop_a_prompt_is_found_until_it_is_cleared(ann: Person) -> None:
     live.request_stop(ann.id, "m_a_1", NOW)
     live.request_stop(ann.id, "m_b_1", NOW)
     assert live.read_watchers(ann.id, NOW) == Watchers((), frozenset({"m_a_1", "m_b_1"}))
