@@ -85,7 +85,7 @@ def _watch() -> None:
 
 
 def main() -> None:
-    """Print the microseconds of CPU per request: the function's own, and all."""
+    """Print the microseconds of CPU per request: the function's own, and the total."""
     global _inside
     event = json.loads(os.environ["BENCH_EVENT"])
     times = int(os.environ["BENCH_TIMES"])

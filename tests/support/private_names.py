@@ -119,7 +119,7 @@ def find_in_classes(tree: ast.Module) -> Iterator[str]:
 
 
 def find_overrides(module: str) -> set[str]:
-    """Return the private names of libraries' classes that a module's classes override."""
+    """Return the private names of library classes that the classes of a module override."""
     loaded = importlib.import_module(module)
     written = set(find_in_classes(ast.parse(inspect.getsource(loaded))))
     return {

@@ -1,4 +1,4 @@
-"""The networks that limits count as one caller."""
+"""The networks that count as one caller for limits."""
 
 import pytest
 
