@@ -244,6 +244,8 @@ def _schemas(structs: Iterable[type]) -> dict[str, Json]:
         if struct.__struct_config__.forbid_unknown_fields:
             for field in fields.values():
                 _describe_default(field)
+        else:
+            _require_defaults(schema)
         if "oneOf" in schema:
             components[struct.__name__] = _union(schema)
     return dict(sorted(components.items()))
@@ -288,6 +290,16 @@ def _describe_default(field: Json) -> None:
     if default is not None:
         text = f"{field.get('description', '')} Default: `{json.dumps(default)}`."
         field["description"] = text.strip()
+
+
+def _require_defaults(schema: Json) -> None:
+    """Require the fields of an answer that have a default: an answer always contains them."""
+    always = {name for name, field in schema["properties"].items() if "default" in field}
+    schema["required"] = [
+        name for name in schema["properties"] if name in always | {*schema["required"]}
+    ]
+    for name in always:
+        del schema["properties"][name]["default"]
 
 
 def _descriptions(struct: type) -> dict[str, str]:
