@@ -8,8 +8,8 @@ from geminichat.websocket import Connection, route
 @route
 def handler(connection: Connection) -> None:
     """Prolong the connection, or close it: its client then opens another one."""
-    renewed = live.renew_connection(
+    is_prolonged = live.prolong_connection(
         connection.user_id, connection.id, connection.session_id, connection.now
     )
-    if not renewed:
+    if not is_prolonged:
         connections.close(connection.id)

@@ -40,22 +40,24 @@ def test_a_user_who_never_connected_has_no_watchers(ann: Person) -> None:
     assert live.close_all(ann.id) == ()
 
 
-def test_a_connection_counts_for_fifteen_minutes_from_its_opening_or_renewal(ann: Person) -> None:
+def test_a_connection_counts_for_fifteen_minutes_from_its_opening_or_prolongation(
+    ann: Person,
+) -> None:
     first, second = new_id(), new_id()
     open_connection(ann, first)
     open_connection(ann, second)
     later = NOW + timedelta(minutes=14)
-    assert live.renew_connection(ann.id, second, ann.session_id, later)
+    assert live.prolong_connection(ann.id, second, ann.session_id, later)
     assert list_connections(ann, later) == {first, second}
     assert list_connections(ann, NOW + timedelta(minutes=15)) == {second}
     assert list_connections(ann, later + timedelta(minutes=15)) == set()
 
 
-def test_a_removed_connection_cannot_be_renewed(ann: Person) -> None:
+def test_a_removed_connection_cannot_be_prolonged(ann: Person) -> None:
     one = new_id()
     open_connection(ann, one)
     live.close_connection(ann.id, one)
-    assert not live.renew_connection(ann.id, one, ann.session_id, NOW)
+    assert not live.prolong_connection(ann.id, one, ann.session_id, NOW)
     assert list_connections(ann) == set()
 
 
@@ -100,7 +102,7 @@ def test_a_connection_does_not_count_after_its_session_has_ended(ann: Person) ->
     open_connection(ann, laptop)
     users.end_session(Claims(ann.id, session_of_phone), datetime.now(UTC))
     assert list_connections(ann) == {laptop}
-    assert not live.renew_connection(ann.id, phone, session_of_phone, NOW)
+    assert not live.prolong_connection(ann.id, phone, session_of_phone, NOW)
     with pytest.raises(Unauthorized):
         live.open_connection(ann.id, new_id(), session_of_phone, new_id(), NOW)
     assert live.close_ended(ann.id, NOW) == (phone,)

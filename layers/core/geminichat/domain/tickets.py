@@ -24,7 +24,7 @@ MAC_BYTES = 32
 
 
 PING_AFTER = timedelta(minutes=5)
-"""Clients renew a connection after this time; API Gateway closes it after ten idle minutes."""
+"""Clients prolong a connection after this time; API Gateway closes it after ten idle minutes."""
 
 
 class InvalidTicket(Unauthorized):

@@ -25,8 +25,8 @@ from geminichat.tables.users import User
 
 MOST_CONNECTIONS = 8
 """The maximum number of connections per user; a further one closes the oldest."""
-RENEWED_FOR = timedelta(minutes=15)
-"""The time for which a connection counts after it was opened or renewed."""
+CONNECTION_LIFETIME = timedelta(minutes=15)
+"""The time for which a connection counts after it was opened or prolonged."""
 POLL_COUNTS = timedelta(seconds=20)
 """The time for which a user counts as present after polling for a reply's text."""
 KEPT = timedelta(days=1)
@@ -110,7 +110,7 @@ def open_connection(
     """
     entry = {
         "session": session_id,
-        "until": int((now + RENEWED_FOR).timestamp()),
+        "until": int((now + CONNECTION_LIFETIME).timestamp()),
         "opened": times.millis(now),
     }
     nonce_expiry = int((now + tickets.LIFETIME).timestamp()) + 1
@@ -151,13 +151,13 @@ def open_connection(
     raise Contended()
 
 
-def renew_connection(user_id: str, connection_id: str, session_id: str, now: datetime) -> bool:
+def prolong_connection(user_id: str, connection_id: str, session_id: str, now: datetime) -> bool:
     """Prolong a connection by 15 minutes; return False if the session or the connection ended."""
     user = users.find(user_id)
     if user is None or not users.has_valid_session(user, session_id, now):
         return False
     connection = Live.connections[connection_id]
-    until = int((now + RENEWED_FOR).timestamp())
+    until = int((now + CONNECTION_LIFETIME).timestamp())
     return update_if(
         Live(user_id), [connection["until"].set(until), _expiry(now)], connection.exists()
     )
