@@ -157,7 +157,9 @@ def test_the_support_policy_allows_the_functions_of_make_admin_and_nothing_else(
     assert {name: invoke(stack, name) for name in ADMINISTRATION} == dict.fromkeys(
         ADMINISTRATION, ""
     )
-    assert invoke(stack, "AdminChange", alias="") == denied, "an unpublished version"
+    assert invoke(stack, "AdminChange", alias="") == denied, (
+        "the policy allows a version without the alias"
+    )
     assert {invoke(stack, name) for name in ("UserPurge", "ChatroomGet")} == {denied}
     with pytest.raises(ClientError, match="AccessDenied"):
         boto3.client("dynamodb").scan(TableName=stack.description.tables["UsersTable"])

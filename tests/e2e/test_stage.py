@@ -74,7 +74,7 @@ def test_an_operator_deploys_a_stage_after_errors_and_destroys_it(
     assert not any(secret in output for secret in SECRETS.values())
 
     status, output = operator.run("deploy", "--yes")
-    assert status == 1, "the emulated AWS refuses alarms on metric math"
+    assert status == 1, "the emulated AWS accepted alarms on metric math"
     assert "The deployment failed: Observability" in output
     assert "All resources of the deployment were deleted." in output
     endpoint = stack.description.aws.endpoint_url

@@ -1,5 +1,5 @@
-// A user's journey with openapi-fetch and the types that openapi-typescript makes of the document.
-// Run with the API's address as the argument; writes what it saw as JSON.
+// A user's journey with openapi-fetch and the types that openapi-typescript generates.
+// The argument is the API's address. Prints the statuses and problems of the journey as JSON.
 
 import createClient from "openapi-fetch";
 
@@ -67,7 +67,7 @@ async function main(baseUrl: string): Promise<object> {
     assert(more.data, more.error);
   }
   const exceeded = await send("And then?", "last");
-  // Both narrow the union of all errors to those of their status.
+  // Each of the two assertions on `status` narrows the union of errors to one status.
   assert(exceeded.error?.status === 429, exceeded);
   const quota: QuotaProblem = exceeded.error;
   const taken = await api.POST("/auth/signup", { body: account });

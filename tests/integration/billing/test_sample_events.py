@@ -26,7 +26,7 @@ REFUSED: Mapping[str, tuple[int, str]] = {
     "SubscriptionResume": (409, "no-subscription"),
     "WebhookStripe": (400, "invalid-signature"),
 }
-"""The status and error code of functions that refuse their sample event, which is valid."""
+"""The answers of functions that refuse their sample event, although it is valid."""
 
 
 @pytest.fixture

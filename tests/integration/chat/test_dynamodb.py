@@ -95,7 +95,9 @@ def test_a_room_of_several_megabytes_is_purged(large_room: str, wire: Wire) -> N
     fault = wire.cut(BATCH_WRITE, "unprocessed", times=4)
     assert purge(large_room, float("inf"))
     assert (messages_in(large_room), fault.happened) == ([], 4)
-    assert Counter(wire.calls())[BATCH_WRITE] == 4 + 3, "one per page, and the first again"
+    assert Counter(wire.calls())[BATCH_WRITE] == 4 + 3, (
+        "the purge did not write one batch per page and four retries"
+    )
 
 
 def test_unprocessed_keys_are_read_again_and_finally_cause_a_503(

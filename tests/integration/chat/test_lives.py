@@ -51,7 +51,7 @@ TURNS = 20
 SWEEP_AFTER, MAX_AGE = timedelta(seconds=300), timedelta(hours=24)
 LEASE = timedelta(minutes=10)
 SWEEP_EVERY = timedelta(minutes=15)
-"""Longer than every lease."""
+"""The time between two sweeps, which is longer than a lease."""
 STALE_AFTER_OUTAGE = timedelta(minutes=10)
 """The time for which Redis may have an old room list after an outage (DECISIONS.md)."""
 

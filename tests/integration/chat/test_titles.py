@@ -103,7 +103,7 @@ def test_a_title_does_not_move_its_room_in_the_list(
         *({"kind": kind} for kind in ("drop", "garbage", "blocked", "finish", "empty", "no-text")),
         {"kind": "max-tokens"},
         {"kind": "answer", "body": {"candidates": []}},
-        {"kind": "answer", "events": [piece("Late")], "pause": 0.5, "repeat": 120},  # a minute
+        {"kind": "answer", "events": [piece("Late")], "pause": 0.5, "repeat": 120},  # for a minute
     ],
     ids=str,
 )

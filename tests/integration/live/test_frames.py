@@ -26,7 +26,7 @@ PAUSE = 0.05
 
 
 WORDS = [f"word{number} " for number in range(50)]
-"""A reply of 2.5 seconds."""
+"""The pieces of a reply that takes 2.5 seconds."""
 
 
 @pytest.fixture
