@@ -12,7 +12,6 @@ from geminichat.errors import (
     InvalidRequest,
     InvalidSignature,
     PaymentInProgress,
-    PaymentProviderFailed,
     PaymentsOff,
     WrongMode,
 )
@@ -39,14 +38,7 @@ def _count_failures() -> Iterator[None]:
 @endpoint(
     public=True,
     within=WITHIN,
-    errors=[
-        InvalidRequest,
-        InvalidSignature,
-        PaymentInProgress,
-        PaymentProviderFailed,
-        PaymentsOff,
-        WrongMode,
-    ],
+    errors=[InvalidRequest, InvalidSignature, WrongMode, *payments.FAILURES],
 )
 @_count_failures()
 def handler(request: Request) -> Response:

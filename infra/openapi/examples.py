@@ -389,7 +389,12 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
             extensions={"resetsAt": LATER},
         ),
     ),
-    ("subscription_", billing.RequestLimit(left=0, seconds=900).refusal()),
+    (
+        "subscription_",
+        TooManyRequests(
+            "At most 30 requests per hour are accepted for subscriptions. Try again in 900 s."
+        ),
+    ),
     ("subscription_", AlreadySubscribed(billing.explain_ongoing("past_due"))),
     ("webhook_", InvalidRequest("The request body is not a Stripe event.")),
     ("webhook_", WrongMode("This endpoint accepts live events only.")),

@@ -24,7 +24,13 @@ from geminichat.domain.billing import (
     StripeSubscription,
     SubscriptionState,
 )
-from geminichat.errors import PaymentInProgress, PaymentProviderFailed, PaymentsOff, Unavailable
+from geminichat.errors import (
+    AppError,
+    PaymentInProgress,
+    PaymentProviderFailed,
+    PaymentsOff,
+    Unavailable,
+)
 from geminichat.runtime import clock, log
 
 if TYPE_CHECKING:
@@ -36,6 +42,9 @@ PATIENT = 4.0
 """Seconds for one response while a person waits for it."""
 WITHIN = 25.0
 """Seconds for all calls of a request for which a person waits; API Gateway allows thirty."""
+
+FAILURES: list[type[AppError]] = [PaymentInProgress, PaymentProviderFailed, PaymentsOff]
+"""The errors with which a call to Stripe can fail."""
 
 UNSET_FOR = 60.0
 """Seconds for which a missing secret is not read again."""

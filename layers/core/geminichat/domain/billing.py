@@ -8,7 +8,7 @@ import msgspec
 
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import Usage
-from geminichat.errors import PaymentProviderFailed, TooManyRequests
+from geminichat.errors import PaymentProviderFailed
 
 RENEWAL_SLACK = timedelta(days=2)
 """The time for which a period counts as paid after its end: the renewal's event may be late."""
@@ -56,30 +56,6 @@ class CustomerState(msgspec.Struct, frozen=True, kw_only=True):
     state: SubscriptionState
     renewing: int
     """The number of the customer's subscriptions that renew; at most one should."""
-
-
-class RequestLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """The number of requests to Stripe that a user has left in this hour."""
-
-    left: int
-    seconds: int
-    """Seconds until the next hour."""
-
-    def headers(self) -> dict[str, str]:
-        """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
-        return {
-            "ratelimit-policy": f'"stripe";q={REQUESTS_PER_HOUR};w=3600',
-            "ratelimit": f'"stripe";r={self.left};t={self.seconds}',
-        }
-
-    def refusal(self) -> TooManyRequests:
-        """Return the error for a user who has no request left."""
-        return TooManyRequests(
-            f"At most {REQUESTS_PER_HOUR} requests per hour are accepted for subscriptions. "
-            f"Try again in {self.seconds} s.",
-            retry_after=self.seconds,
-            headers=self.headers(),
-        )
 
 
 class SubscriptionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

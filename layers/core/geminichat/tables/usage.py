@@ -3,7 +3,7 @@
 The conditions of its writes decide about all limits; Redis only answers sooner.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,12 @@ from pynamodb.expressions.update import Action
 
 from geminichat import config
 from geminichat.domain import times
-from geminichat.domain.billing import REQUESTS_PER_HOUR, RequestLimit
+from geminichat.domain.billing import REQUESTS_PER_HOUR
 from geminichat.domain.ids import fingerprint
 from geminichat.domain.money import MILLION
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import DAILY_FORKS, UNPROVEN_PROMPTS, Allowance, Burst, UsageOfDay
+from geminichat.errors import TooManyRequests
 from geminichat.tables import subscriptions, users
 from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.table import (
@@ -355,17 +356,25 @@ def delete_all(user_id: str) -> None:
     delete_partition(Usage, user_id)
 
 
-def count_stripe_request(user_id: str, now: datetime) -> RequestLimit:
-    """Count a request that calls Stripe; return the user's hourly limit with the requests left.
+def count_stripe_request(user_id: str, now: datetime) -> Mapping[str, str]:
+    """Count a request that calls Stripe; return the headers of the user's hourly limit.
 
     Raises TooManyRequests.
     """
-    hour, since = divmod(int(now.timestamp()), 3600)
-    window = Usage(user_id, f"stripe {hour}")
-    actions: list[Action] = [Usage.requests.add(1), Usage.expires_at.set((hour + 2) * 3600)]
-    if not update_if(window, actions, _is_below(Usage.requests, REQUESTS_PER_HOUR)):
-        raise RequestLimit(left=0, seconds=3600 - since).refusal()
-    return RequestLimit(left=REQUESTS_PER_HOUR - int(window.requests), seconds=3600 - since)
+    from geminichat.domain import limits  # most functions do not need it
+
+    quota = REQUESTS_PER_HOUR
+    limit = limits.window("stripe", user_id, quota, limits.HOUR, now, policy="stripe")
+    hour = Usage(user_id, f"stripe {int(now.timestamp()) // limit.span}")
+    actions: list[Action] = [Usage.requests.add(1), Usage.expires_at.set(limit.expires_at)]
+    if update_if(hour, actions, _is_below(Usage.requests, quota)):
+        return limits.headers([limit.count_events(int(hour.requests))], now)
+    raise TooManyRequests(
+        f"At most {quota} requests per hour are accepted for subscriptions. "
+        f"Try again in {limit.seconds(now)} s.",
+        retry_after=limit.seconds(now),
+        headers=limits.headers([limit.count_events(quota)], now),
+    )
 
 
 def _reserve_of_stage(reservation: "Reservation", amount: int) -> Write:
