@@ -1,8 +1,11 @@
 """POST /chatroom/{id}/undo: undo the latest edit or regeneration."""
 
+from datetime import datetime
+
 from geminichat.api import Request, Response, endpoint, ok
 from geminichat.domain import ids
 from geminichat.domain.rooms import Room
+from geminichat.domain.sessions import Claims
 from geminichat.errors import (
     ChangedMeanwhile,
     InvalidRequest,
@@ -11,7 +14,10 @@ from geminichat.errors import (
     NotFound,
     NothingToUndo,
 )
-from geminichat.operations import undo_edit
+from geminichat.tables import chatrooms, idempotency_keys, users
+from geminichat.tables.idempotency_keys import KeyedRequest
+from geminichat.tables.table import ConditionsFailed
+from geminichat.upstash import change_notices
 
 
 @endpoint(errors=[ChangedMeanwhile, InvalidRequest, KeyInUse, KeyReused, NotFound, NothingToUndo])
@@ -22,7 +28,30 @@ def handler(request: Request) -> Response[Room]:
     undo reverses the edit before that one.
     """
     room_id = ids.parse_room(request.path["id"])
+    keyed = KeyedRequest.of(request.idempotency_key(), room_id, "undo")
 
-    room = undo_edit.undo(request.caller, room_id, request.idempotency_key(), request.now)
+    room = _undo(request.caller, room_id, keyed, request.now)
 
     return ok(room, "The conversation is as it was before.")
+
+
+def _undo(caller: Claims, room_id: str, request: KeyedRequest | None, now: datetime) -> Room:
+    """Restore a room's line from before its latest edit, once per idempotency key.
+
+    Returns the room.
+    """
+    key = chatrooms.key_of(caller.user_id, room_id)
+    use, room = idempotency_keys.read(caller, request, now, key)
+    if room is None:
+        raise NotFound()
+    if use:
+        return chatrooms.view(room)
+    undone, write = chatrooms.undo_edit(room, now)
+
+    change_notices.announce(change_notices.notice("changed", room_id, now), caller.user_id)
+    put_key = idempotency_keys.put_key(caller.user_id, request, room_id, now)
+    try:
+        users.transact_as(caller, now, write, *put_key)
+    except ConditionsFailed as error:
+        raise (KeyInUse() if error.of("idempotency key") else ChangedMeanwhile()) from error
+    return undone

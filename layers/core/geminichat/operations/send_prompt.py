@@ -146,14 +146,11 @@ def _send(
         turn, turn_write = reserve(room)
 
         def write(choice: "Choice", reservation: Reservation) -> list[Write]:
-            writes = [turn_write, prompts.put_prompt(turn, content, choice, reservation, now)]
-            if request:
-                writes.append(
-                    idempotency_keys.put_key(
-                        user_id, request, room_id, now, seq=turn.seq, plan=reservation.plan
-                    )
-                )
-            return writes
+            put_prompt = prompts.put_prompt(turn, content, choice, reservation, now)
+            put_key = idempotency_keys.put_key(
+                user_id, request, room_id, now, seq=turn.seq, plan=reservation.plan
+            )
+            return [turn_write, put_prompt, *put_key]
 
         return turn, _store(caller, allowance, turn, content, write)
 

@@ -72,18 +72,20 @@ def read(caller: Claims, request: KeyedRequest | None, now: datetime, *also: Key
 
 def put_key(
     user_id: str,
-    request: KeyedRequest,
+    request: KeyedRequest | None,
     chatroom_id: str,
     now: datetime,
     *,
     seq: int = 0,
     plan: Plan | None = None,
-) -> Write:
-    """Return the write "idempotency key", which stores a key.
+) -> list[Write]:
+    """Return the write "idempotency key", which stores a request's key; none without a key.
 
     Its condition fails if the key is in use. DynamoDB deletes expired items late, so an expired key
     may be replaced.
     """
+    if request is None:
+        return []
     item = IdempotencyKey(
         user_id,
         request.key,
@@ -96,7 +98,7 @@ def put_key(
     unused = IdempotencyKey.key.does_not_exist() | (
         IdempotencyKey.expires_at <= int(now.timestamp())
     )
-    return put("idempotency key", item, unused)
+    return [put("idempotency key", item, unused)]
 
 
 def delete_all(user_id: str) -> None:
