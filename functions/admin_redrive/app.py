@@ -19,10 +19,10 @@ from geminichat.clients import prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids
 from geminichat.domain.acts import Redrive
-from geminichat.domain.messages import REDRIVABLE
+from geminichat.domain.messages import REDRIVABLE, Status
 from geminichat.runtime import clock
 from geminichat.tables import audit
-from geminichat.tables.messages import prompts, unfinished
+from geminichat.tables.messages import prompts
 from geminichat.tables.table import transact_if
 
 LONGEST = 800.0
@@ -100,18 +100,18 @@ def _redrive(
     act: Redrive, operator: str, chatroom_id: str, seq: int, reasons: set[str]
 ) -> tuple[str, str]:
     """Queue a failed prompt again; return the outcome and the reason of the failure."""
-    if unfinished.find_unfinished(chatroom_id, seq):
+    prompt = prompts.find(chatroom_id, seq)
+    if prompt and prompt.unfinished_since:
         return "waiting", ""
-    prompt = prompts.find_redrivable(chatroom_id, seq)
-    if prompt is None or prompt.reason not in reasons:
+    if prompt is None or prompt.status != Status.FAILED or prompt.error_code not in reasons:
         return "ended", ""
     if not act.dry_run:
         generation, now = secrets.token_hex(4), clock.now()
-        prompt_id = ids.message_id(chatroom_id, seq)
+        prompt_id, reason = ids.message_id(chatroom_id, seq), prompt.error_code
         if not transact_if(
-            prompts.redrive_prompt(chatroom_id, seq, prompt.generation, generation, now),
-            audit.put_redriven_prompt(act, operator, prompt.user_id, prompt_id, prompt.reason, now),
+            prompts.redrive_prompt(prompt, generation, now),
+            audit.put_redriven_prompt(act, operator, prompt.user_id, prompt_id, reason, now),
         ):
             return "ended", ""
         prompt_queue.send(Job(chatroom_id=chatroom_id, seq=seq, generation=generation))
-    return "queued", prompt.reason
+    return "queued", prompt.error_code

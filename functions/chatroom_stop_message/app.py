@@ -34,7 +34,7 @@ def _stop(caller: Claims, room_id: str, message_id: str, now: datetime) -> Statu
     """
     seq = ids.message_seq(room_id, message_id)
     for _ in range(ATTEMPTS):
-        prompt = prompts.get_stoppable(caller, room_id, seq, now)
+        _, prompt = prompts.get(caller, room_id, seq, now)
         if prompt.status not in UNFINISHED:
             raise NotGenerating()
         if prompt.status == Status.QUEUED and finish_prompt.stop_queued(prompt, now):

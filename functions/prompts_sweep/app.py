@@ -120,7 +120,7 @@ def _recover(chatroom_id: str, seq: int, now: datetime, pause: timedelta) -> Ver
     if verdict in (Verdict.FAIL, Verdict.STOP) and not _end(job, now):
         return Verdict.WAIT
     if verdict is Verdict.QUEUE:
-        if not unfinished.note_requeue(chatroom_id, seq, prompt, now, pause):
+        if not unfinished.note_requeue(prompt, now, pause):
             return Verdict.WAIT
         prompt_queue.send(job)
         metrics.emit(PromptsRequeued=1)

@@ -12,7 +12,7 @@ from geminichat.domain.spending import Reservation
 from geminichat.tables import live, pieces, usage
 from geminichat.tables.messages import leases, prompts
 from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
-from geminichat.tables.messages.prompts import StoppablePrompt
+from geminichat.tables.messages.prompts import Prompt
 from geminichat.tables.table import ConditionsFailed, Write, transact, transact_if
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def stop(prompt: LeasedPrompt, now: datetime) -> None:
     live.clear_stop(prompt.user_id, ids.message_id(prompt.chatroom_id, prompt.seq))
 
 
-def stop_queued(prompt: StoppablePrompt, now: datetime) -> bool:
+def stop_queued(prompt: Prompt, now: datetime) -> bool:
     """Stop a queued prompt and refund it in one transaction.
 
     Returns False if a worker has leased it in the meantime.
@@ -104,12 +104,7 @@ def release(prompt: LeasedPrompt, tokens: TokenUsage, thinking: "Thinking | None
 
 
 def _end(
-    prompt: LeasedPrompt | StoppablePrompt,
-    mark: Write,
-    tokens: TokenUsage,
-    now: datetime,
-    *,
-    refunded: bool = True,
+    prompt: Prompt, mark: Write, tokens: TokenUsage, now: datetime, *, refunded: bool = True
 ) -> None:
     """Commit the write that ends a prompt without a reply, and settle it. Raises LeaseLost.
 
@@ -124,7 +119,7 @@ def _end(
         prompt_limits.forget_day(prompt.user_id, prompt.counted_on)
 
 
-def _reservation_of(prompt: LeasedPrompt | StoppablePrompt, now: datetime) -> Reservation:
+def _reservation_of(prompt: Prompt, now: datetime) -> Reservation:
     """Return the prompt's reservation; for a prompt without one, a reservation of no amount."""
     if prompt.reservation:
         return prompt.reservation

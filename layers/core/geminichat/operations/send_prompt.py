@@ -211,8 +211,9 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
     """
     user_id = caller.user_id
     generation = secrets.token_hex(4)
-    prompt = prompts.get_prompt(caller, room_id, ids.message_seq(room_id, message_id), now)
-    if prompt.is_hidden:
+    seq = ids.message_seq(room_id, message_id)
+    room, prompt = prompts.get(caller, room_id, seq, now)
+    if chatrooms.line_of(room).hidden.has_position(seq):
         raise ChangedMeanwhile()
     if prompt.status != Status.FAILED:
         raise NotFailed()

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import msgspec
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from geminichat.domain import times
-from geminichat.domain.lines import Hidden
 from geminichat.domain.messages import UNFINISHED, Failure, Finish, Status, TokenUsage
 from geminichat.domain.models import Thinking
 from geminichat.domain.spending import Reservation
-from geminichat.tables.messages import stored
-from geminichat.tables.messages.stored import FIRST, StoredMessage
+from geminichat.tables.messages import prompts, stored
+from geminichat.tables.messages.prompts import Prompt
+from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.table import Write, put, update, update_if
 
 
@@ -21,35 +20,8 @@ class LeaseLost(Exception):
     """Another worker has leased the prompt since, or it is final."""
 
 
-class LeasedPrompt(msgspec.Struct, frozen=True):
+class LeasedPrompt(Prompt, frozen=True, kw_only=True):
     """A prompt that one worker may answer until its lease ends; `lease` is the fencing token."""
-
-    user_id: str
-    chatroom_id: str
-    seq: int
-    content: str
-    model: str
-    requested_model: str
-    thinking: Thinking | None
-    max_output_tokens: int | None
-    system_instruction: str | None
-    attempts: int
-    attempt: int
-    """The number of this attempt, counting all attempts, also those before a retry."""
-    stop: bool
-    """Whether the user has asked to stop the prompt."""
-    tokens: TokenUsage
-    """The tokens of earlier attempts."""
-    lease: str
-    counted_on: str | None
-    reservation: Reservation | None
-    """None for a prompt that was redriven: nothing is reserved for it."""
-    sent: datetime
-    generation: str
-    hidden: Hidden
-    """The ranges that the room hid when the prompt was sent."""
-    title_due: bool
-    """Whether the room was titled by default when the prompt was sent."""
 
 
 def lease_prompt(
@@ -78,28 +50,7 @@ def lease_prompt(
         available,
     ):
         return None
-    return LeasedPrompt(
-        user_id=prompt.user_id,
-        chatroom_id=chatroom_id,
-        seq=seq,
-        content=prompt.content,
-        model=prompt.model,
-        requested_model=prompt.requested_model or prompt.model,
-        thinking=Thinking.read(prompt.thinking),
-        max_output_tokens=int(prompt.max_output_tokens) if prompt.max_output_tokens else None,
-        system_instruction=prompt.system_instruction,
-        attempts=int(prompt.attempts or 0),
-        attempt=int(prompt.attempt or 0),
-        stop=bool(prompt.stop),
-        tokens=stored.read_tokens(prompt.input_tokens, prompt.output_tokens),
-        lease=lease,
-        counted_on=prompt.counted_on,
-        reservation=stored.decode_reservation(prompt.reservation),
-        sent=stored.read_sent_at(prompt),
-        generation=prompt.generation or FIRST,
-        hidden=stored.hidden_of(prompt),
-        title_due=bool(prompt.title_due),
-    )
+    return prompts.read(prompt, LeasedPrompt)
 
 
 def prolong_lease(prompt: LeasedPrompt, now: datetime, duration: timedelta) -> bool:
@@ -161,12 +112,12 @@ def _release(thinking: Thinking | None) -> list[Action]:
 
 def find_wait(chatroom_id: str, seq: int, now: datetime) -> int | None:
     """Return the seconds until an unfinished prompt may be leased; None for any other message."""
-    prompt = stored.find(chatroom_id, seq)
+    prompt = prompts.find(chatroom_id, seq)
     if prompt is None or prompt.status not in UNFINISHED:
         return None
     if prompt.status == Status.QUEUED or not prompt.leased_until:
         return 1
-    return max(1, times.seconds_until(times.parse(prompt.leased_until), now))
+    return max(1, times.seconds_until(prompt.leased_until, now))
 
 
 def put_reply(

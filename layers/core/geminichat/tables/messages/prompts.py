@@ -1,4 +1,4 @@
-"""Store, retry, redrive or stop a prompt that no worker has leased."""
+"""Read a prompt, and store, retry, redrive or stop one that no worker has leased."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -8,16 +8,18 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from geminichat.domain import times
+from geminichat.domain.lines import Hidden, Range
 from geminichat.domain.messages import REDRIVABLE, Status, TokenUsage, read_member
-from geminichat.domain.models import Choice
+from geminichat.domain.models import Choice, Thinking
+from geminichat.domain.plans import Plan
 from geminichat.domain.sessions import Claims
 from geminichat.domain.spending import Reservation
 from geminichat.errors import NotFound
 from geminichat.tables import chatrooms, users
-from geminichat.tables.chatrooms import Turn
+from geminichat.tables.chatrooms import Chatroom, Turn
 from geminichat.tables.messages import stored
 from geminichat.tables.messages.stored import FIRST, StoredMessage
-from geminichat.tables.table import Write, put, update, update_if
+from geminichat.tables.table import Write, find_item, put, update, update_if
 
 
 def put_prompt(
@@ -49,44 +51,115 @@ def put_prompt(
     return put("prompt", prompt, StoredMessage.seq.does_not_exist())
 
 
-class SentBefore(msgspec.Struct, frozen=True):
-    """A prompt that was sent before, with the room's settings of that time."""
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored prompt, with the settings that its room had when it was sent."""
 
-    turn: Turn
+    user_id: str
+    chatroom_id: str
+    seq: int
     content: str
     created_at: str
+    sent: datetime
+    """When the prompt was sent or last retried."""
+    model: str
+    requested_model: str
+    thinking: Thinking | None
+    max_output_tokens: int | None
+    system_instruction: str | None
+    hidden: Hidden
+    """The ranges that the room hid when the prompt was sent."""
+    title_due: bool
+    """Whether the room was titled by default when the prompt was sent."""
     status: Status
-    is_hidden: bool
+    error_code: str
+    """The code of the failure; "" unless the prompt has failed."""
+    generation: str
+    attempts: int
+    attempt: int
+    """The number of the latest attempt, counting all attempts, also those before a retry."""
+    lease: str
+    leased_until: datetime | None
+    stop: bool
+    """Whether the user has asked to stop the prompt."""
+    tokens: TokenUsage
+    """The tokens of attempts without a reply."""
+    counted_on: str | None
+    reservation: Reservation | None
+    """None for a prompt that was redriven: nothing is reserved for it."""
+    requeued: int
+    """The number of times that the sweep has queued this generation."""
+    unfinished_since: str | None
+    """None for a prompt that has ended."""
+
+    @property
+    def plan(self) -> Plan:
+        """The plan under which the prompt was sent, which decides the queue."""
+        return self.reservation.plan if self.reservation else Plan.BASIC
+
+    @property
+    def turn(self) -> Turn:
+        """The prompt's turn, with which it can be stored again."""
+        return Turn(
+            user_id=self.user_id,
+            chatroom_id=self.chatroom_id,
+            seq=self.seq,
+            model=self.requested_model,
+            thinking=self.thinking,
+            system_instruction=self.system_instruction,
+            hidden=self.hidden,
+        )
 
 
-def get_prompt(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> SentBefore:
-    """Return a prompt of the user's room.
+def read[P: Prompt](item: StoredMessage, kind: type[P]) -> P:
+    """Return the prompt that an item holds."""
+    ranges = msgspec.json.decode(item.hidden, type=list[Range]) if item.hidden else []
+    reservation = item.reservation
+    return kind(
+        user_id=item.user_id,
+        chatroom_id=item.chatroom_id,
+        seq=int(item.seq),
+        content=item.content,
+        created_at=item.created_at,
+        sent=times.parse(item.retried_at or item.created_at),
+        model=item.model,
+        requested_model=item.requested_model or item.model,
+        thinking=Thinking.read(item.thinking),
+        max_output_tokens=int(item.max_output_tokens) if item.max_output_tokens else None,
+        system_instruction=item.system_instruction,
+        hidden=Hidden.of(ranges),
+        title_due=bool(item.title_due),
+        status=read_member(Status, item.status or Status.QUEUED),
+        error_code=item.error_code or "",
+        generation=item.generation or FIRST,
+        attempts=int(item.attempts or 0),
+        attempt=int(item.attempt or 0),
+        lease=item.lease or "",
+        leased_until=times.parse(item.leased_until) if item.leased_until else None,
+        stop=bool(item.stop),
+        tokens=stored.read_tokens(item.input_tokens, item.output_tokens),
+        counted_on=item.counted_on,
+        reservation=msgspec.json.decode(reservation, type=Reservation) if reservation else None,
+        requeued=int(item.requeued or 0),
+        unfinished_since=item.unfinished_since,
+    )
+
+
+def find(chatroom_id: str, seq: int) -> Prompt | None:
+    """Return a prompt; None for any other message."""
+    item = find_item(StoredMessage, chatroom_id, seq)
+    return read(item, Prompt) if item and item.sender == "user" else None
+
+
+def get(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> tuple[Chatroom, Prompt]:
+    """Return the user's room, and a prompt of it.
 
     Raises NotFound, and Unauthorized if the session has ended.
     """
-    room, prompt = _get_prompt(caller, chatroom_id, seq, now)
-    turn = Turn(
-        user_id=caller.user_id,
-        chatroom_id=chatroom_id,
-        seq=seq,
-        model=prompt.requested_model or prompt.model,
-        thinking=prompt.thinking,
-        system_instruction=prompt.system_instruction,
-        hidden=stored.hidden_of(prompt),
-    )
-    is_hidden = chatrooms.line_of(room).hidden.has_position(seq)
-    status = read_member(Status, prompt.status)
-    return SentBefore(turn, prompt.content, prompt.created_at, status, is_hidden)
-
-
-def _get_prompt(
-    caller: Claims, chatroom_id: str, seq: int, now: datetime
-) -> tuple[chatrooms.Chatroom, StoredMessage]:
     keys = chatrooms.key_of(caller.user_id, chatroom_id), stored.key_of(chatroom_id, seq)
-    _, room, prompt = users.read_current(caller, now, *keys)
-    if room is None or prompt is None or prompt.sender != "user":
+    _, room, item = users.read_current(caller, now, *keys)
+    if room is None or item is None or item.sender != "user":
         raise NotFound()
-    return room, prompt
+    return room, read(item, Prompt)
 
 
 def retry_prompt(
@@ -113,38 +186,19 @@ def list_failed(code: str, since: datetime) -> Iterator[tuple[str, int]]:
         yield key.chatroom_id, int(key.seq)
 
 
-class RedrivablePrompt(msgspec.Struct, frozen=True):
-    """A prompt that failed for a reason in REDRIVABLE, which its user did not cause."""
-
-    user_id: str
-    generation: str
-    reason: str
-    """The code of the failure."""
-
-
-def find_redrivable(chatroom_id: str, seq: int) -> RedrivablePrompt | None:
-    """Return a prompt that failed for a reason in REDRIVABLE; None for any other message."""
-    prompt = stored.find(chatroom_id, seq)
-    if prompt and prompt.status == Status.FAILED and prompt.error_code in REDRIVABLE:
-        return RedrivablePrompt(prompt.user_id, prompt.generation or FIRST, prompt.error_code)
-    return None
-
-
-def redrive_prompt(
-    chatroom_id: str, seq: int, generation: str, new_generation: str, now: datetime
-) -> Write:
+def redrive_prompt(prompt: Prompt, generation: str, now: datetime) -> Write:
     """Return the write "prompt", which queues a prompt that failed for a reason in REDRIVABLE.
 
     The prompt is not counted again, but its cost is. The write's condition fails for any other
     generation, so that a prompt that was retried or deleted in the meantime stays unchanged.
     """
-    same = StoredMessage.generation == generation
-    if generation == FIRST:
+    same = StoredMessage.generation == prompt.generation
+    if prompt.generation == FIRST:
         same |= StoredMessage.generation.does_not_exist()
     return update(
         "prompt",
-        StoredMessage(chatroom_id, seq),
-        _requeue(chatroom_id, new_generation, now),
+        StoredMessage(prompt.chatroom_id, prompt.seq),
+        _requeue(prompt.chatroom_id, generation, now),
         (StoredMessage.status == Status.FAILED)
         & StoredMessage.error_code.is_in(*REDRIVABLE)
         & same,
@@ -169,41 +223,7 @@ def _requeue(chatroom_id: str, generation: str, now: datetime) -> list[Action]:
     ]
 
 
-class StoppablePrompt(msgspec.Struct, frozen=True):
-    """A prompt of a user's room that may be stopped."""
-
-    user_id: str
-    chatroom_id: str
-    seq: int
-    status: str
-    attempt: int
-    tokens: TokenUsage
-    """The tokens of the prompt's attempts."""
-    model: str
-    counted_on: str | None
-    reservation: Reservation | None
-
-
-def get_stoppable(caller: Claims, chatroom_id: str, seq: int, now: datetime) -> StoppablePrompt:
-    """Return a prompt of the user's room, whatever its status.
-
-    Raises NotFound, and Unauthorized if the session has ended.
-    """
-    _, prompt = _get_prompt(caller, chatroom_id, seq, now)
-    return StoppablePrompt(
-        user_id=caller.user_id,
-        chatroom_id=chatroom_id,
-        seq=seq,
-        status=prompt.status or Status.QUEUED,
-        attempt=int(prompt.attempt or 0),
-        tokens=stored.read_tokens(prompt.input_tokens, prompt.output_tokens),
-        model=prompt.model,
-        counted_on=prompt.counted_on,
-        reservation=stored.decode_reservation(prompt.reservation),
-    )
-
-
-def mark_stopped(prompt: StoppablePrompt) -> Write:
+def mark_stopped(prompt: Prompt) -> Write:
     """Return the write "prompt", which stops a queued prompt, unless a worker has leased it."""
     same: Condition = StoredMessage.attempt == prompt.attempt
     if not prompt.attempt:

@@ -6,7 +6,6 @@ where the sweep finds them. Position 0 is a deleted room's tombstone.
 """
 
 import binascii
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -14,11 +13,9 @@ from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttrib
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
-from geminichat.domain import times
-from geminichat.domain.lines import Hidden, Range
 from geminichat.domain.messages import TokenUsage
 from geminichat.domain.spending import Reservation
-from geminichat.tables.table import Key, Table, find_item
+from geminichat.tables.table import Key, Table
 
 FIRST = "0"
 """The generation of a prompt that was never retried."""
@@ -99,11 +96,6 @@ def key_of(chatroom_id: str, seq: int) -> Key:
     return Key(StoredMessage, chatroom_id, seq)
 
 
-def find(chatroom_id: str, seq: int) -> StoredMessage | None:
-    """Return a message, or None."""
-    return find_item(StoredMessage, chatroom_id, seq)
-
-
 def read_last_position(chatroom_id: str) -> int:
     """Return the position of the last prompt's reply, stored or not; 0 if there is no prompt."""
     newest = StoredMessage.query(
@@ -123,26 +115,9 @@ def read_tokens(input_tokens: Any, output_tokens: Any) -> TokenUsage:
     return TokenUsage(input_tokens=int(input_tokens or 0), output_tokens=int(output_tokens or 0))
 
 
-def hidden_of(prompt: StoredMessage) -> Hidden:
-    """Return the ranges that the room hid when the prompt was sent."""
-    if not prompt.hidden:
-        return Hidden()
-    return Hidden.of(msgspec.json.decode(prompt.hidden, type=list[Range]))
-
-
-def read_sent_at(prompt: StoredMessage) -> datetime:
-    """Return the time at which the prompt was sent or last retried."""
-    return times.parse(prompt.retried_at or prompt.created_at)
-
-
 def encode_reservation(reservation: Reservation) -> str:
     """Return a reservation as the value of a prompt's attribute `reservation`."""
     return msgspec.json.encode(reservation).decode()
-
-
-def decode_reservation(reservation: str | None) -> Reservation | None:
-    """Return the reservation that the attribute `reservation` holds."""
-    return msgspec.json.decode(reservation, type=Reservation) if reservation else None
 
 
 def shard_of(chatroom_id: str) -> int:
