@@ -30,7 +30,5 @@ def handler(request: Request) -> Response[AcceptedPrompt]:
     )
 
     return accepted(
-        AcceptedPrompt.of(sent.message, sent.job_id),
-        "The edited prompt was accepted; the reply will follow.",
-        headers=sent.headers,
+        sent.prompt, "The edited prompt was accepted; the reply will follow.", headers=sent.headers
     )

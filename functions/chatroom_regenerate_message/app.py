@@ -49,7 +49,7 @@ def handler(request: Request) -> Response[AcceptedPrompt]:
     )
 
     return accepted(
-        AcceptedPrompt.of(sent.message, sent.job_id),
+        sent.prompt,
         "The prompt was accepted again; another reply will follow.",
         headers=sent.headers,
     )

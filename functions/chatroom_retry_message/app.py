@@ -16,7 +16,5 @@ def handler(request: Request) -> Response[AcceptedPrompt]:
     sent = send_prompt.retry(request.caller, room_id, request.path["messageId"], request.now)
 
     return accepted(
-        AcceptedPrompt.of(sent.message, sent.job_id),
-        "The prompt was accepted again; the reply will follow.",
-        headers=sent.headers,
+        sent.prompt, "The prompt was accepted again; the reply will follow.", headers=sent.headers
     )

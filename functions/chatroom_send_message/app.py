@@ -18,7 +18,5 @@ def handler(request: Request) -> Response[AcceptedPrompt]:
     sent = send_prompt.send(request.caller, room_id, prompt, key, request.now)
 
     return accepted(
-        AcceptedPrompt.of(sent.message, sent.job_id),
-        "The prompt was accepted; the reply will follow.",
-        headers=sent.headers,
+        sent.prompt, "The prompt was accepted; the reply will follow.", headers=sent.headers
     )

@@ -64,7 +64,6 @@ MISSING = "resource_missing"
 IN_PROGRESS = ("idempotency_key_in_use", "lock_timeout")
 """Stripe's error codes for a request while another one uses the same key or object."""
 
-_clients: dict[tuple[str, float, int], "stripe.StripeClient"] = {}
 _unset_until: dict[str, float] = {}
 
 
@@ -90,8 +89,8 @@ def fetch_state(customer_id: str) -> SubscriptionState:
     This is the webhook's only call to Stripe.
     """
     grace = timedelta(days=number("GRACE_DAYS"))
-    with _translate_errors():
-        found = _list_subscriptions(_client(QUICK), customer_id)
+    with _connect(QUICK, retries=0) as client:
+        found = _list_subscriptions(client, customer_id)
         return billing.combine(map(billing.parse_subscription, found), grace)
 
 
@@ -123,8 +122,8 @@ def fetch_all_states() -> dict[str, CustomerState]:
     grace = timedelta(days=number("GRACE_DAYS"))
     found: dict[str, list[StripeSubscription]] = {}
     owners: dict[str, str | None] = {}
-    with _translate_errors():
-        for raw in _get_all(_client(PATIENT, retries=2), SUBSCRIPTIONS, WITH_INVOICE):
+    with _connect(retries=2) as client:
+        for raw in _get_all(client, SUBSCRIPTIONS, WITH_INVOICE):
             found.setdefault(raw["customer"], []).append(billing.parse_subscription(raw))
             if _is_ours(raw):
                 owners[raw["customer"]] = raw["metadata"].get("user_id")
@@ -140,15 +139,14 @@ def fetch_all_states() -> dict[str, CustomerState]:
 
 def find_owner(customer_id: str) -> str | None:
     """Return the user for whom this stage created a customer, or None."""
-    with _translate_errors():
-        raw = _get(_client(QUICK), _path(CUSTOMERS, customer_id))
+    with _connect(QUICK, retries=0) as client:
+        raw = _get(client, _path(CUSTOMERS, customer_id))
     return raw["metadata"].get("user_id") if _is_ours(raw) else None
 
 
 def update_customer(customer_id: str, email: str | None) -> bool:
     """Store the user's email if the customer has none; return whether Stripe knows the customer."""
-    client = _client(PATIENT, retries=1)
-    with _translate_errors():
+    with _connect() as client:
         customer = _find_by_id(client, customer_id)
         if customer and email and not customer.get("email"):
             _post(client, _path(CUSTOMERS, customer_id), {"email": email})
@@ -178,8 +176,8 @@ def _find_by_id(client: "stripe.StripeClient", customer_id: str) -> dict[str, An
 
 def require_customer(customer_id: str) -> None:
     """Raise PaymentProviderFailed if a customer never existed in this Stripe account."""
-    with _translate_errors():
-        _get(_client(PATIENT, retries=1), _path(CUSTOMERS, customer_id))
+    with _connect() as client:
+        _get(client, _path(CUSTOMERS, customer_id))
 
 
 def find_customer(user_id: str, attempt: int, *, other_than: str | None) -> str | None:
@@ -189,8 +187,8 @@ def find_customer(user_id: str, attempt: int, *, other_than: str | None) -> str 
     newest customers are listed, too, since Stripe's search is a minute behind. In countries without
     search only the newest customers are found.
     """
-    with _translate_errors():
-        found = _list_customers(_client(PATIENT, retries=1), user_id, recent=bool(attempt))
+    with _connect() as client:
+        found = _list_customers(client, user_id, recent=bool(attempt))
         return next((customer_id for customer_id in found if customer_id != other_than), None)
 
 
@@ -226,9 +224,8 @@ def create_customer(user_id: str, email: str | None, attempt: int) -> str:
     params: Any = {"metadata": _metadata(user_id)}
     if email:
         params["email"] = email
-    with _translate_errors(keyed=True):
-        key = _idempotency_key("customer", user_id, attempt)
-        created = _post(_client(PATIENT, retries=1), CUSTOMERS, params, key)
+    with _connect(keyed=True) as client:
+        created = _post(client, CUSTOMERS, params, _idempotency_key("customer", user_id, attempt))
     return str(created.data["id"])
 
 
@@ -237,8 +234,7 @@ def delete_customers(user_id: str, stored: str | None) -> None:
 
     Their subscriptions end, and their open Checkout sessions expire.
     """
-    client = _client(PATIENT, retries=1)
-    with _translate_errors():
+    with _connect() as client:
         known = [stored] if stored else []
         for customer_id in sorted({*known, *_list_customers(client, user_id, recent=True)}):
             if _is_known(client, customer_id):
@@ -252,9 +248,8 @@ def find_checkout(customer_id: str, now: datetime) -> CheckoutPage | None:
     Our other open sessions, at an older price or in their last minute, are expired, so that no
     user pays for both an old and a new one.
     """
-    client = _client(PATIENT, retries=1)
     page: CheckoutPage | None = None
-    with _translate_errors():
+    with _connect() as client:
         for raw in _list_open_checkouts(client, customer_id):
             ends = datetime.fromtimestamp(raw["expires_at"], UTC)
             current = (raw.get("metadata") or {}).get("price") == _price()
@@ -301,8 +296,7 @@ def create_checkout(
         "success_url": success_url,
         "cancel_url": cancel_url,
     }
-    client = _client(PATIENT, retries=1)
-    with _translate_errors(keyed=True):
+    with _connect(keyed=True) as client:
         key = _idempotency_key("checkout", user_id, attempt)
         answer = _post(client, SESSIONS, params, key)
         session = answer.data
@@ -317,8 +311,7 @@ def create_portal(customer_id: str, return_url: str) -> PortalPage | None:
     """Create a portal session; None for an unknown customer. Raises PaymentProviderFailed."""
     from geminichat.clients.stripe_sdk import stripe
 
-    client = _client(PATIENT, retries=1)
-    with _translate_errors():
+    with _connect() as client:
         try:
             params = {"customer": customer_id, "return_url": return_url}
             portal = _post(client, "/v1/billing_portal/sessions", params).data
@@ -334,8 +327,7 @@ def cancel_renewal(customer_id: str) -> None:
 
     Raises PaymentProviderFailed.
     """
-    client = _client(PATIENT, retries=1)
-    with _translate_errors():
+    with _connect() as client:
         for raw in _list_subscriptions(client, customer_id):
             if raw["status"] in billing.ONGOING and not _is_ending(raw):
                 _update(client, raw["id"], cancel_at_period_end=True)
@@ -347,8 +339,7 @@ def end_billing(customer_id: str) -> None:
     Paid subscriptions end with their periods. Unpaid ones end now, so that Stripe does not retry
     their payments. Open Checkout sessions expire.
     """
-    client = _client(PATIENT, retries=1)
-    with _translate_errors():
+    with _connect() as client:
         if not _is_known(client, customer_id):
             return
         for raw in _list_subscriptions(client, customer_id):
@@ -365,8 +356,7 @@ def resume_renewal(customer_id: str) -> None:
     With flexible billing, the portal sets `cancel_at` where the API sets `cancel_at_period_end`.
     Raises PaymentProviderFailed.
     """
-    client = _client(PATIENT, retries=1)
-    with _translate_errors():
+    with _connect() as client:
         found = _list_subscriptions(client, customer_id)
         best = billing.combine(map(billing.parse_subscription, found), timedelta(0))
         for raw in found:
@@ -480,26 +470,22 @@ def _path(*parts: str) -> str:
     return "/".join([first, *(quote(part, safe="") for part in others)])
 
 
-def _client(timeout: float, retries: int = 0) -> "stripe.StripeClient":
-    """Return a client with this deadline per response; only idempotent calls may have retries."""
-    from geminichat.clients import stripe_sdk
-
-    key = _key()
-    known = _clients.get((key, timeout, retries))
-    if known is None:
-        endpoint = setting("STRIPE_ENDPOINT")
-        known = stripe_sdk.create_client(key, endpoint=endpoint, read=timeout, retries=retries)
-        _clients[key, timeout, retries] = known
-    return known
-
-
 @contextmanager
-def _translate_errors(*, keyed: bool = False) -> Iterator[None]:
-    """Raise our errors in place of Stripe's, and log them without a customer's data."""
-    from geminichat.clients.stripe_sdk import stripe
+def _connect(
+    timeout: float = PATIENT, *, retries: int = 1, keyed: bool = False
+) -> Iterator["stripe.StripeClient"]:
+    """Yield a client with this deadline per response; only idempotent calls may have retries.
 
+    Raises our errors in place of Stripe's, and logs them without a customer's data. KeySpent is
+    raised only for a call with an idempotency key (`keyed`).
+    """
+    key = _key()
+    from geminichat.clients.stripe_sdk import create_client, stripe
+
+    endpoint = setting("STRIPE_ENDPOINT")
+    client = create_client(key, endpoint=endpoint, read=timeout, retries=retries)
     try:
-        yield
+        yield client
     except stripe.StripeError as error:
         code = error.error.code if error.error else None  # `error.code` is not on every SDK error
         log.warning(

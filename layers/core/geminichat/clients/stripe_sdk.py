@@ -4,6 +4,7 @@ The SDK's own client has a deadline per read instead of one per response, and ig
 of the API request that it works for.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ CONNECT_TIMEOUT = 1.0
 __all__ = ["create_client", "stripe"]
 
 
+@functools.cache
 def create_client(key: str, *, endpoint: str, read: float, retries: int) -> stripe.StripeClient:
     """Return a client that waits `read` seconds for a response and retries `retries` times.
 

@@ -17,7 +17,7 @@ from geminichat import config, metrics
 from geminichat.clients import prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, spending, times
-from geminichat.domain.messages import Message, NewPrompt, Status
+from geminichat.domain.messages import AcceptedPrompt, Message, NewPrompt, Status
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import SOON, UNPROVEN_PROMPTS, Allowance, Limit
 from geminichat.domain.sessions import ENDED, Claims
@@ -54,10 +54,9 @@ ROOM_PAUSE = 0.01
 
 
 class SentPrompt(msgspec.Struct, frozen=True):
-    """A stored prompt, the id of its job, and the headers with its address and the limits."""
+    """An accepted prompt, and the headers with its address and the limits."""
 
-    message: Message
-    job_id: str
+    prompt: AcceptedPrompt
     headers: Mapping[str, str]
 
 
@@ -397,4 +396,4 @@ def _queue(
     if message.status == Status.QUEUED:
         prompt_queue.send(job)
     location = f"/chatroom/{room_id}/message/{message.id}"
-    return SentPrompt(message, job.id, {"location": location, **headers})
+    return SentPrompt(AcceptedPrompt.of(message, job.id), {"location": location, **headers})

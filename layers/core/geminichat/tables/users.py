@@ -166,7 +166,8 @@ def begin_session(
     actions = [User.sessions[session_id].set(int(now.timestamp())), *more]
     if user.purge_at is not None:
         actions.append(User.purge_at.remove())
-    condition = _has_password(user) & User.banned_at.does_not_exist()
+    condition = _has(User.password_hash, user.password_hash) & User.banned_at.does_not_exist()
+    condition &= User.user_id.exists()
     if len(began) >= MOST_SESSIONS:
         oldest = User.sessions[began[0]]
         actions.append(oldest.remove())
@@ -323,12 +324,7 @@ def restore_identity(
 
 def identities_of(user: User) -> list[Identity]:
     """Return the identities that the user has proven."""
-    found = []
-    if user.email and user.email_verified:
-        found.append(Identity("email", user.email))
-    if user.mobile and user.mobile_verified:
-        found.append(Identity("mobile", user.mobile))
-    return found
+    return [one for one in all_identities_of(user) if getattr(user, f"{one.kind}_verified")]
 
 
 def all_identities_of(user: User) -> list[Identity]:
@@ -371,12 +367,4 @@ def _remove(identity: Identity) -> list[Action]:
 
 def _has(attribute: UnicodeAttribute, value: str | None) -> Condition:
     same: Condition = attribute == value if value else attribute.does_not_exist()
-    return same
-
-
-def _has_password(user: User) -> Condition:
-    if not user.password_hash:
-        none: Condition = User.user_id.exists() & User.password_hash.does_not_exist()
-        return none
-    same: Condition = User.password_hash == user.password_hash
     return same
