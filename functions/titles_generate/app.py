@@ -99,13 +99,8 @@ def _show_room(job: TitleJob) -> None:
 def _ask(model: Model, question: str, job: TitleJob) -> tuple[str | None, TokenUsage]:
     """Return Gemini's title, or None if there is none, and the tokens to bill."""
     try:
-        answer = gemini_sdk.generate_title(
-            config.secret("GEMINI_KEY_PARAMETER"),
-            model.id,
-            titles.INSTRUCTION,
-            question,
-            titles.MAX_OUTPUT_TOKENS,
-        )
+        key = config.secret("GEMINI_KEY_PARAMETER")
+        answer = gemini_sdk.generate_title(key, model.id, question)
     except Exception as error:
         log.warning("no title", chatroom_id=job.chatroom_id, error=type(error).__name__)
         metrics.emit(TitlesFailed=1)

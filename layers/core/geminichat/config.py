@@ -154,13 +154,11 @@ def _read_parameter(name: str) -> str:
     return str(answer["Parameter"]["Value"])
 
 
-_signing_keys: tuple[str, StoredKeys] | None = None
-
-
 def signing_keys() -> SigningKeys:
     """Return the keys that sign and verify tokens now."""
-    global _signing_keys
-    raw = secret("SIGNING_KEYS_PARAMETER")
-    if _signing_keys is None or _signing_keys[0] != raw:
-        _signing_keys = (raw, StoredKeys.read(raw))
-    return _signing_keys[1].select(clock.now())
+    return _parse_keys(secret("SIGNING_KEYS_PARAMETER")).select(clock.now())
+
+
+@functools.lru_cache(maxsize=1)
+def _parse_keys(text: str) -> StoredKeys:
+    return StoredKeys.read(text)

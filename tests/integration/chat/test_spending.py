@@ -428,4 +428,4 @@ def send_without_http(user: Person, room: str) -> int | None:
         )
     except StageLimit:
         return None
-    return ids.message_seq(room, sent.message.id)
+    return ids.message_seq(room, sent.prompt.message.id)

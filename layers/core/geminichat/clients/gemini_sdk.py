@@ -13,6 +13,7 @@ from concurrent.futures import Future
 
 import msgspec
 
+from geminichat.domain import titles
 from geminichat.domain.messages import TokenUsage
 
 with warnings.catch_warnings():  # the package warns that its support has ended
@@ -47,15 +48,13 @@ def list_served(key: str) -> set[str]:
     }
 
 
-def generate_title(
-    key: str, model_id: str, instruction: str, question: str, max_output_tokens: int
-) -> GeneratedTitle:
+def generate_title(key: str, model_id: str, question: str) -> GeneratedTitle:
     """Return the title that a model generates. Raises Google's errors, and TimeoutError."""
     _connect(key, os.environ.get("GEMINI_ENDPOINT"))
     model = genai.GenerativeModel(
         model_id,
-        system_instruction=instruction,
-        generation_config={"max_output_tokens": max_output_tokens},
+        system_instruction=titles.INSTRUCTION,
+        generation_config={"max_output_tokens": titles.MAX_OUTPUT_TOKENS},
     )
     options = RequestOptions(timeout=TITLE_TIMEOUT, retry=None)
     answer = _call_within(

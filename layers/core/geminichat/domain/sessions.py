@@ -14,7 +14,6 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
@@ -63,9 +62,10 @@ class RefreshToken(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
 
     @classmethod
-    def generate(cls, user_id: str, random: Callable[[int], str] = secrets.token_urlsafe) -> Self:
+    def generate(cls, user_id: str) -> Self:
         """Return the first token of a new session."""
-        return cls(user_id=user_id, session_id=ids.new("s"), family=random(32), secret=random(32))
+        family, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        return cls(user_id=user_id, session_id=ids.new("s"), family=family, secret=secret)
 
     @classmethod
     def read(cls, text: str) -> Self:

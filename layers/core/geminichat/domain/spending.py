@@ -5,16 +5,13 @@ the prompt ends, both at the prices of the time when the prompt was sent.
 """
 
 import binascii
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from geminichat.domain.messages import CONTENT_LENGTH, TokenUsage
+from geminichat.domain.models import Choice, Model
 from geminichat.domain.money import MILLION, price
 from geminichat.domain.plans import Plan
-
-if TYPE_CHECKING:
-    from geminichat.domain.models import Choice, Model
 
 CHARACTERS_PER_TOKEN = 4
 """The average number of characters per token of a reply (Google's rule for English text)."""
@@ -66,7 +63,7 @@ class StageCap(msgspec.Struct, frozen=True):
 
 def reserve(
     *,
-    choice: "Choice",
+    choice: Choice,
     day: str,
     chatroom_id: str,
     seq: int,
@@ -99,7 +96,7 @@ def reserve(
 
 def reserve_tokens(
     *,
-    model: "Model",
+    model: Model,
     day: str,
     prompt: str,
     input_tokens: int,
@@ -118,7 +115,7 @@ def reserve_tokens(
     )
 
 
-def without_amount(model: "Model", day: str) -> Reservation:
+def without_amount(model: Model, day: str) -> Reservation:
     """Return a reservation of no amount, with the day and the model's prices."""
     return Reservation(
         day=day, amount=0, price_in=model.price_in, price_out=model.price_out, shard=0, cap=0

@@ -5,14 +5,11 @@ A room with the default title first gets the prompt's first words as its title, 
 
 from datetime import datetime
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from geminichat.domain import spending, text, times
+from geminichat.domain.models import Model
 from geminichat.domain.rooms import TITLE_LENGTH
 from geminichat.domain.spending import Reservation, StageCap
-
-if TYPE_CHECKING:
-    from geminichat.domain.models import Model
 
 INSTRUCTION = "Title this chat in its language: at most six words, no quotes."
 
@@ -42,7 +39,7 @@ def _excerpt(content: str) -> str:
 
 
 def reserve(
-    model: "Model", asked: str, chatroom_id: str, now: datetime, cap: int, stage_cap: StageCap
+    model: Model, asked: str, chatroom_id: str, now: datetime, cap: int, stage_cap: StageCap
 ) -> Reservation:
     """Return the reservation of the most that the title of a room can cost."""
     return spending.reserve_tokens(

@@ -88,8 +88,7 @@ def _register(
         *used,
     )
     metrics.emit(SignUps=1)
-    account = show_usage.view_account(user, usage.allowance_of(user.user_id, None, None, now))
-    return CodeLogin(account=account, session=session)
+    return CodeLogin(account=show_usage.account_of(user, None, None, now), session=session)
 
 
 def _begin_session(
@@ -127,9 +126,8 @@ def _begin_session(
     if record.replaced:
         live_connections.close_ended(user.user_id, now)
     proven = users.copy_with_identity(user, identity, removed)
-    allowance = usage.allowance_of(user.user_id, subscription, counted, now)
     return CodeLogin(
-        account=show_usage.view_account(proven, allowance),
+        account=show_usage.account_of(proven, subscription, counted, now),
         session=session,
         restored_from=users.identities_of(user) if record.replaced else (),
     )
@@ -277,8 +275,8 @@ def add_identity(
             continue
         if others:
             live_connections.close_ended(user.user_id, now)
-        allowance = usage.allowance_of(user.user_id, subscription, counted, now)
-        return show_usage.view_account(users.copy_with_identity(user, identity), allowance), user
+        changed = users.copy_with_identity(user, identity)
+        return show_usage.account_of(changed, subscription, counted, now), user
     raise Contended()
 
 

@@ -1,22 +1,19 @@
 """Finish a prompt: store its reply or its failure, and settle its reservation."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from geminichat import config, metrics
 from geminichat.domain import ids, spending, times
 from geminichat.domain.messages import NO_TOKENS, REFUNDED, Failure, Finish, Reply, TokenUsage
+from geminichat.domain.models import Thinking
 from geminichat.domain.spending import Reservation
 from geminichat.tables import live, pieces, usage
 from geminichat.tables.messages import leases, prompts
 from geminichat.tables.messages.leases import LeasedPrompt, LeaseLost
 from geminichat.tables.messages.prompts import Prompt
 from geminichat.tables.table import ConditionsFailed, Write, transact, transact_if
-
-if TYPE_CHECKING:
-    from geminichat.domain.models import Thinking
 
 
 def answer(prompt: LeasedPrompt, reply: Reply, now: datetime) -> None:
@@ -26,13 +23,9 @@ def answer(prompt: LeasedPrompt, reply: Reply, now: datetime) -> None:
     stored. Raises LeaseLost.
     """
     tokens = prompt.tokens + reply.tokens
-    stored = [
-        leases.put_reply(
-            prompt, reply.content, tokens, model=reply.model, finish=reply.finish, now=now
-        )
-    ]
+    put_reply = [leases.put_reply(prompt, reply, tokens, now)] if reply.content else []
     _commit(
-        *(stored if reply.content else []),
+        *put_reply,
         leases.mark_answered(prompt, reply.finish),
         *usage.settle_prompt(prompt.user_id, _reservation_of(prompt, now), tokens, refunded=False),
     )
@@ -86,7 +79,7 @@ def fail(
     metrics.emit(PromptsFailed=1)
 
 
-def release(prompt: LeasedPrompt, tokens: TokenUsage, thinking: "Thinking | None" = None) -> bool:
+def release(prompt: LeasedPrompt, tokens: TokenUsage, thinking: Thinking | None = None) -> bool:
     """Release the prompt for a later attempt.
 
     Returns False if the caps do not allow another attempt, the prompt is to be stopped or the lease

@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +17,7 @@ from geminichat.clients import prompt_queue
 from geminichat.clients.prompt_queue import Job
 from geminichat.domain import ids, spending, times
 from geminichat.domain.messages import AcceptedPrompt, Message, NewPrompt, Status
+from geminichat.domain.models import Choice
 from geminichat.domain.plans import Plan
 from geminichat.domain.quota import SOON, UNPROVEN_PROMPTS, Allowance, Limit
 from geminichat.domain.sessions import ENDED, Claims
@@ -42,10 +42,6 @@ from geminichat.tables.idempotency_keys import KeyedRequest, Use
 from geminichat.tables.messages import prompts, stored, views
 from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
 from geminichat.upstash import change_notices, prompt_limits
-
-if TYPE_CHECKING:
-    from geminichat.domain.models import Choice
-
 
 ROOM_TRIES = 24
 """The number of tries to reserve a room's next turn while other prompts reserve theirs."""
@@ -144,7 +140,7 @@ def _send(
     def store(room: Chatroom) -> tuple[Turn, Allowance]:
         turn, turn_write = reserve(room)
 
-        def write(choice: "Choice", reservation: Reservation) -> list[Write]:
+        def write(choice: Choice, reservation: Reservation) -> list[Write]:
             put_prompt = prompts.put_prompt(turn, content, choice, reservation, now)
             put_key = idempotency_keys.put_key(
                 user_id, request, room_id, now, seq=turn.seq, plan=reservation.plan
@@ -217,7 +213,7 @@ def retry(caller: Claims, room_id: str, message_id: str, now: datetime) -> SentP
     if prompt.status != Status.FAILED:
         raise NotFailed()
 
-    def write(choice: "Choice", reservation: Reservation) -> list[Write]:
+    def write(choice: Choice, reservation: Reservation) -> list[Write]:
         return [
             chatrooms.note_activity(user_id, room_id, now),
             prompts.retry_prompt(prompt.turn, choice, reservation, generation, now),
@@ -276,7 +272,7 @@ def _store(
     allowance: Allowance,
     turn: Turn,
     content: str,
-    write: Callable[["Choice", Reservation], list[Write]],
+    write: Callable[[Choice, Reservation], list[Write]],
 ) -> Allowance:
     """Commit a prompt's writes and its count; return the allowance under which the prompt counts.
 
@@ -328,7 +324,7 @@ def _count_again(allowance: Allowance, failed: ConditionsFailed) -> Allowance:
     return current.count_prompt()
 
 
-def _reserve(allowance: Allowance, turn: Turn, content: str, choice: "Choice") -> Reservation:
+def _reserve(allowance: Allowance, turn: Turn, content: str, choice: Choice) -> Reservation:
     return spending.reserve(
         choice=choice,
         day=allowance.day,

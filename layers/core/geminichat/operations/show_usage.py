@@ -4,7 +4,6 @@ The items are read by one call, and by one more for an account without a proven 
 """
 
 from datetime import datetime
-from typing import Any
 
 from geminichat.domain.billing import SubscriptionStatus
 from geminichat.domain.quota import Allowance
@@ -18,14 +17,12 @@ from geminichat.tables.users import User
 
 def show_account(caller: Claims, now: datetime) -> Account:
     """Return the user as clients see it. Raises Unauthorized if the session has ended."""
-    user, subscription, counts = _read(caller, now)
-    return account_of(user, subscription, counts, now)
+    return account_of(*_read(caller, now), now)
 
 
 def show_subscription(caller: Claims, now: datetime) -> SubscriptionStatus:
     """Return the user's subscription. Raises Unauthorized if the session has ended."""
-    user, subscription, counts = _read(caller, now)
-    return subscription_of(user, subscription, counts, now)
+    return subscription_of(*_read(caller, now), now)
 
 
 def account_of(
@@ -65,6 +62,7 @@ def compute_allowance(
     return usage.limit_unproven(user, allowance)
 
 
-def _read(caller: Claims, now: datetime) -> list[Any]:
+def _read(caller: Claims, now: datetime) -> tuple[User, Subscription | None, Usage | None]:
     keys = subscriptions.key_of(caller.user_id), usage.key_of(caller.user_id, now)
-    return users.read_current(caller, now, *keys)
+    user, subscription, counts = users.read_current(caller, now, *keys)
+    return user, subscription, counts

@@ -3,6 +3,7 @@
 Redis holds only data that may be lost: when it fails, callers get None and continue.
 """
 
+import functools
 import re
 import time
 from typing import Any
@@ -53,16 +54,8 @@ class Redis(Commands):
         return format_response(msgspec.json.decode(answer.body), "base64")
 
 
-_redis: tuple[str, Redis] | None = None
 _broken_until = 0.0
-
-
-def _client() -> Redis:
-    global _redis
-    token = secret("UPSTASH_TOKEN_PARAMETER")
-    if _redis is None or _redis[0] != token:
-        _redis = (token, Redis(setting("UPSTASH_URL"), token))
-    return _redis[1]
+_client = functools.lru_cache(maxsize=1)(Redis)
 
 
 def evaluate(script: str, keys: list[str], arguments: list[str | int]) -> Any:
@@ -71,7 +64,8 @@ def evaluate(script: str, keys: list[str], arguments: list[str | int]) -> Any:
     if time.monotonic() < _broken_until:
         return None
     try:
-        return _client().eval(script, keys=keys, args=[str(argument) for argument in arguments])
+        client = _client(setting("UPSTASH_URL"), secret("UPSTASH_TOKEN_PARAMETER"))
+        return client.eval(script, keys=keys, args=[str(argument) for argument in arguments])
     except Exception as error:  # the token's parameter may be missing, too
         reason = str(error)[:200] if isinstance(error, UpstashError) else type(error).__name__
         if isinstance(error, UpstashError) and not re.search(UNAVAILABLE, reason):

@@ -7,7 +7,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from geminichat.domain import times
-from geminichat.domain.messages import UNFINISHED, Failure, Finish, Status, TokenUsage
+from geminichat.domain.messages import UNFINISHED, Failure, Finish, Reply, Status, TokenUsage
 from geminichat.domain.models import Thinking
 from geminichat.domain.spending import Reservation
 from geminichat.tables.messages import prompts, stored
@@ -120,30 +120,22 @@ def find_wait(chatroom_id: str, seq: int, now: datetime) -> int | None:
     return max(1, times.seconds_until(prompt.leased_until, now))
 
 
-def put_reply(
-    prompt: LeasedPrompt,
-    content: str,
-    tokens: TokenUsage,
-    *,
-    model: str,
-    finish: Finish,
-    now: datetime,
-) -> Write:
-    """Return the write "reply", which stores the reply to a prompt."""
-    reply = StoredMessage(
+def put_reply(prompt: LeasedPrompt, reply: Reply, tokens: TokenUsage, now: datetime) -> Write:
+    """Return the write "reply", which stores a reply with all tokens billed for it."""
+    item = StoredMessage(
         prompt.chatroom_id,
         prompt.seq + 1,
         user_id=prompt.user_id,
         sender="ai",
-        content=content,
-        model=model,
-        requested_model=prompt.requested_model if prompt.requested_model != model else None,
-        finish=finish,
+        content=reply.content,
+        model=reply.model,
+        requested_model=prompt.requested_model if prompt.requested_model != reply.model else None,
+        finish=reply.finish,
         created_at=times.text(now),
         input_tokens=tokens.input_tokens,
         output_tokens=tokens.output_tokens,
     )
-    return put("reply", reply, StoredMessage.seq.does_not_exist())
+    return put("reply", item, StoredMessage.seq.does_not_exist())
 
 
 def mark_answered(prompt: LeasedPrompt, finish: Finish) -> Write:
