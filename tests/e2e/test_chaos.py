@@ -14,7 +14,7 @@ SLOW = ["AWS killed", "worker killed"]
 
 
 @pytest.mark.timeout(400)
-def test_a_short_chaos_run_loses_doubles_and_miscounts_nothing(
+def test_no_prompt_is_lost_or_miscounted_in_a_short_chaos_run(
     stack: RunningStack,
 ) -> None:
     async def sweep() -> None:

@@ -113,7 +113,7 @@ def test_a_prompt_stays_visible_when_an_older_page_of_messages_arrives_late(
 
 @pytest.mark.timeout(300)  # in a new system every function starts cold
 @pytest.mark.parametrize("hand", ["mouse", "keyboard"])
-def test_a_person_signs_in_chats_uses_up_the_daily_quota_buys_pro_and_signs_out(
+def test_a_whole_visit_from_the_sign_in_to_the_pro_plan_and_the_sign_out(
     stack: RunningStack, window: Browser, console: Console, hand: str
 ) -> None:
     console = Console(window, stack.url, by_keyboard=hand == "keyboard")
@@ -290,7 +290,7 @@ HOSTILE = [
 ]
 
 
-def test_hostile_texts_run_no_script_load_no_file_and_cause_no_error(
+def test_hostile_texts_cause_no_script_no_request_and_no_error(
     stack: RunningStack, console: Console
 ) -> None:
     assert len(HOSTILE) >= 200

@@ -43,7 +43,9 @@ def list_resources(stack: RunningStack) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(300)
-def test_a_stack_is_deployed_again_updated_and_deleted(own: RunningStack, tmp_path: Path) -> None:
+def test_a_stack_can_be_deployed_twice_and_updated_and_deleted(
+    own: RunningStack, tmp_path: Path
+) -> None:
     user = own.new_user()
     room = user.open_room("Kept")
     message = user.ask(room, "Remember me")

@@ -193,7 +193,7 @@ def write_order(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def high_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Raise the limits of spending and of prompts in flight; their own tests lower them."""
+    """Raise the limits of spending and of prompts in flight; tests of these limits lower them."""
     for name in ("BASIC_IN_FLIGHT", "PRO_IN_FLIGHT", "PRO_ATTEMPTS"):
         monkeypatch.setenv(name, "1000")
     monkeypatch.setenv("BASIC_ATTEMPTS", "20")

@@ -305,7 +305,7 @@ def test_prompts_given_back_by_an_operator_can_be_sent_at_once(ann: Person) -> N
     assert [ann.send(room).status for _ in range(3)] == [202, 202, 429]
 
 
-def test_an_operators_export_is_announced_to_every_identity_and_only_its_user_can_fetch_it(
+def test_an_export_by_an_operator_is_announced_to_every_identity_and_shown_to_its_user_only(
     ann: Person,
 ) -> None:
     second = Person(ann.api, new_mobile())
@@ -351,7 +351,7 @@ def test_no_export_is_stored_for_a_user_who_is_deleted_at_the_same_time(api: Api
     assert operators.read_audit(ann.id) == []
 
 
-def test_an_operators_export_that_could_not_be_queued_can_be_requested_again(
+def test_an_export_by_an_operator_can_be_requested_again_if_it_could_not_be_queued(
     api: Api,
 ) -> None:
     ann = prepare("export", api)

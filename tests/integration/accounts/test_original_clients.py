@@ -11,7 +11,7 @@ from tests.support.person import OTHER_PASSWORD, PASSWORD, new_mobile
 NOW = datetime(2026, 7, 1, 9, tzinfo=UTC)
 
 
-def test_an_original_client_can_sign_up_log_in_and_reset_and_change_a_password(
+def test_an_original_client_can_use_all_its_account_endpoints(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client reads the codes from the answers."""

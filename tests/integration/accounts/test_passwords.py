@@ -410,7 +410,7 @@ def is_known_device(ann: Person, device_token: str, at: datetime) -> bool:
     [reset_the_password, change_the_password, restore_the_email, end_sessions_as_the_operator],
     ids=lambda end: end.__name__,
 )
-def test_a_new_password_a_restored_identity_and_an_act_of_an_operator_end_device_tokens(
+def test_device_tokens_end_when_the_owner_or_an_operator_secures_the_account(
     api: Api, end: Callable[[Person, datetime], None]
 ) -> None:
     ann = Person(api)

@@ -7,7 +7,7 @@ from tests.support.person import PASSWORD, Person, new_mobile
 from tests.support.standins import Stripe
 
 
-def test_a_user_who_signed_up_by_code_sets_a_password_subscribes_and_logs_in_by_password(
+def test_a_user_who_signed_up_by_code_can_set_a_password_and_subscribe(
     api: Api, stripe: Stripe
 ) -> None:
     ann = Person(api, new_mobile(), stripe)

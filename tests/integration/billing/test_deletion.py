@@ -173,7 +173,7 @@ def test_a_deletion_by_an_operator_has_the_same_effects_as_one_by_the_user(
     assert operators.describe(user.id)["purgeAt"] is None
 
 
-def test_an_operators_deletion_removes_an_unproven_account_at_once(
+def test_an_operator_deletes_an_unproven_account_without_a_grace_period(
     api: Api, stripe: Stripe
 ) -> None:
     user = Person.new(api, stripe)

@@ -95,7 +95,7 @@ def test_a_throttled_transaction_is_retried_and_finally_causes_a_503(
     assert len(list(prompts(room))) == user.count_prompts() == 1
 
 
-def test_a_prompt_is_answered_after_a_lasting_conflict_in_the_worker_has_ended(
+def test_a_prompt_is_answered_after_the_end_of_a_lasting_conflict(
     user: Person, worker: Poller, wire: Wire, capsys: pytest.CaptureFixture[str]
 ) -> None:
     room = user.open_room()
