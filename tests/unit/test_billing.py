@@ -11,7 +11,7 @@ from geminichat.domain import billing
 from geminichat.domain.billing import (
     ONGOING,
     RENEWAL_SLACK,
-    KeySpent,
+    KeyUsedUp,
     StripeSubscription,
     SubscriptionState,
     combine,
@@ -213,11 +213,11 @@ def test_a_used_up_idempotency_key_at_stripe_is_followed_by_exactly_one_more_att
     def create(attempt: int) -> str:
         attempts.append(attempt)
         if attempt < 4:
-            raise KeySpent("no")
+            raise KeyUsedUp("no")
         return "created"
 
     assert billing.create_once(3, create, lambda attempt: attempt + 1) == "created"
     assert attempts == [3, 4]
-    with pytest.raises(KeySpent):
+    with pytest.raises(KeyUsedUp):
         billing.create_once(1, create, lambda attempt: attempt + 1)
     assert attempts == [3, 4, 1, 2]

@@ -6,7 +6,7 @@ GeminiError           an attempt without a reply
 ├── TooSlow           no complete reply before our deadline; do not try again
 ├── Recited           the reply repeated published text; try again twice
 ├── Declined          the prompt's fault: it is blocked or too long
-└── Refused           for the operator to fix: key, billing, location, spent daily quota
+└── Refused           for the operator to fix: key, billing, location, used-up daily quota
     ├── KeyRefused    Google rejects the key; try again after a pause
     └── Retired       the model is no longer served
 """
@@ -449,7 +449,7 @@ def _classify(status: int, error: _Error) -> GeminiError:
             return Refused(reason)
         case 400 if error.status == "FAILED_PRECONDITION":  # the location, or billing
             return Refused(reason)
-        case 429 if _is_daily_quota_spent(error):
+        case 429 if _is_daily_quota_used_up(error):
             return Refused(reason)
         case 413:
             return Declined(reason, messages.PROMPT_TOO_LONG)
@@ -463,8 +463,8 @@ def _classify(status: int, error: _Error) -> GeminiError:
             return unavailable
 
 
-def _is_daily_quota_spent(error: _Error) -> bool:
-    """Return whether a daily quota is spent: then the pause that Google names is too short."""
+def _is_daily_quota_used_up(error: _Error) -> bool:
+    """Return whether a daily quota is used up: then the pause that Google names is too short."""
     return any(
         "PerDay" in str(violation.get("quotaId"))
         for detail in error.details

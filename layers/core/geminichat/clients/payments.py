@@ -19,7 +19,7 @@ from geminichat.domain import billing, times
 from geminichat.domain.billing import (
     CheckoutPage,
     CustomerState,
-    KeySpent,
+    KeyUsedUp,
     PortalPage,
     StripeSubscription,
     SubscriptionState,
@@ -220,7 +220,7 @@ def _search_customers(
 
 
 def create_customer(user_id: str, email: str | None, attempt: int) -> str:
-    """Create the user's customer, once per attempt. Raises KeySpent, PaymentProviderFailed."""
+    """Create the user's customer, once per attempt. Raises KeyUsedUp, PaymentProviderFailed."""
     params: Any = {"metadata": _metadata(user_id)}
     if email:
         params["email"] = email
@@ -280,9 +280,9 @@ def _expire(client: "stripe.StripeClient", session_id: str) -> None:
 def create_checkout(
     user_id: str, customer_id: str, attempt: int, *, success_url: str, cancel_url: str
 ) -> CheckoutPage:
-    """Create a Checkout session, once per attempt. Raises KeySpent, PaymentProviderFailed.
+    """Create a Checkout session, once per attempt. Raises KeyUsedUp, PaymentProviderFailed.
 
-    KeySpent is also raised if an earlier request of the attempt created a session that is no
+    KeyUsedUp is also raised if an earlier request of the attempt created a session that is no
     longer open.
     """
     ours = _metadata(user_id)
@@ -303,7 +303,7 @@ def create_checkout(
         if answer.headers.get("idempotent-replayed") == "true":
             session = _get(client, _path(SESSIONS, session["id"]))
     if session["status"] != "open":
-        raise KeySpent("The Checkout page that was opened before has been used or has expired.")
+        raise KeyUsedUp("The Checkout page that was opened before has been used or has expired.")
     return _page(session)
 
 
@@ -499,5 +499,5 @@ def _connect(
             raise PaymentInProgress() from error
         spent = isinstance(error, stripe.IdempotencyError) or (error.http_status or 0) >= 500
         if keyed and spent:
-            raise KeySpent() from error
+            raise KeyUsedUp() from error
         raise PaymentProviderFailed() from error

@@ -86,7 +86,7 @@ class PortalPage(msgspec.Struct, frozen=True, kw_only=True):
     url: str
 
 
-class KeySpent(PaymentProviderFailed):
+class KeyUsedUp(PaymentProviderFailed):
     """Stripe repeats the error that it first returned for this idempotency key."""
 
 
@@ -205,14 +205,14 @@ def count_renewing(subscriptions: Iterable[StripeSubscription]) -> int:
 
 
 def create_once[T](
-    attempt: int, create: Callable[[int], T], spend_attempt: Callable[[int], int]
+    attempt: int, create: Callable[[int], T], use_up_attempt: Callable[[int], int]
 ) -> T:
     """Create an object at Stripe under the idempotency key of an attempt, and return it.
 
-    If Stripe has stored an error under that key, the attempt is spent, and the key of the next
-    attempt is used. Raises KeySpent if Stripe has stored an error under the second key too.
+    If Stripe has stored an error under that key, the attempt is used up, and the key of the next
+    attempt is used. Raises KeyUsedUp if Stripe has stored an error under the second key too.
     """
     try:
         return create(attempt)
-    except KeySpent:
-        return create(spend_attempt(attempt))
+    except KeyUsedUp:
+        return create(use_up_attempt(attempt))

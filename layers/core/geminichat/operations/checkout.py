@@ -47,8 +47,8 @@ def _create_customer(known: Subscription, email: str | None, *, other_than: str 
         found = payments.find_customer(user_id, attempt, other_than=other_than)
         return found or payments.create_customer(user_id, email, attempt)
 
-    spend_attempt = partial(subscriptions.spend_customer_attempt, user_id)
-    customer_id = billing.create_once(int(known.customer_attempt), create, spend_attempt)
+    use_up_attempt = partial(subscriptions.use_up_customer_attempt, user_id)
+    customer_id = billing.create_once(int(known.customer_attempt), create, use_up_attempt)
     return subscriptions.store_customer(user_id, customer_id)
 
 
@@ -75,7 +75,7 @@ def _create_page(
         )
         return page, attempt
 
-    spend_attempt = partial(subscriptions.spend_checkout_attempt, known.user_id)
-    page, attempt = billing.create_once(first, create, spend_attempt)
-    spend_attempt(attempt)
+    use_up_attempt = partial(subscriptions.use_up_checkout_attempt, known.user_id)
+    page, attempt = billing.create_once(first, create, use_up_attempt)
+    use_up_attempt(attempt)
     return page

@@ -342,7 +342,7 @@ def _reserve(allowance: Allowance, turn: Turn, content: str, choice: Choice) -> 
 def _build_unproven_refusal(allowance: Allowance) -> AppError:
     """Return the error for a prompt of an account that has proven no identity.
 
-    A spent daily quota takes precedence over the limits of unproven accounts.
+    A used-up daily quota takes precedence over the limits of unproven accounts.
     """
     if allowance.reached is Limit.DAY:
         return allowance.refusal()

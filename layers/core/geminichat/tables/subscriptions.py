@@ -142,17 +142,17 @@ def forget_customer(user_id: str, customer_id: str) -> None:
     )
 
 
-def spend_customer_attempt(user_id: str, attempt: int) -> int:
+def use_up_customer_attempt(user_id: str, attempt: int) -> int:
     """Retire the idempotency key of an attempt to create a customer; return the next attempt."""
-    return _spend_attempt(user_id, Subscription.customer_attempt, attempt)
+    return _use_up_attempt(user_id, Subscription.customer_attempt, attempt)
 
 
-def spend_checkout_attempt(user_id: str, attempt: int) -> int:
+def use_up_checkout_attempt(user_id: str, attempt: int) -> int:
     """Retire the idempotency key of an attempt to open Checkout; return the next attempt."""
-    return _spend_attempt(user_id, Subscription.checkout_attempt, attempt)
+    return _use_up_attempt(user_id, Subscription.checkout_attempt, attempt)
 
 
-def _spend_attempt(user_id: str, attribute: NumberAttribute, attempt: int) -> int:
+def _use_up_attempt(user_id: str, attribute: NumberAttribute, attempt: int) -> int:
     """Count an attempt unless a concurrent request has counted it."""
     same = attribute == attempt
     if attempt == 0:
