@@ -1,4 +1,4 @@
-"""Measure everything, print the table of goals, and write BENCHMARKS.md.
+"""Run all measurements, print the table of goals, and write BENCHMARKS.md.
 
 python -m tests.bench [--rounds 11] [--only Function …] [--part calls cold warm live memory …]
 """

@@ -3,7 +3,7 @@
 Units follow DynamoDB's published rules. A write takes one unit per KB and a read one per 4 KB, both
 rounded up; an eventually consistent read takes half, a write in a transaction double. An index
 takes one more unit if it gains or loses the item, two if the item's key in the index changes; a
-transaction does not double these.
+transaction does not double the units of an index.
 """
 
 import math

@@ -48,7 +48,7 @@ def contenders(lab: Lab, secured: Lab, calls: Mapping[str, Sequence[Call]]) -> d
 
 
 def over_tls(name: str) -> str:
-    """Return a function's name in the results when its services answer over TLS."""
+    """Return the name under which the results show a function with services over TLS."""
     return f"{name} over TLS"
 
 

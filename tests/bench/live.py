@@ -44,7 +44,7 @@ class Figures:
     """The posts of a watched reply."""
     reads: float
     writes: float
-    """The units that a watched reply takes more than an unwatched one."""
+    """The additional units of a watched reply."""
 
 
 @dataclass(frozen=True)

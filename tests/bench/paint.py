@@ -55,7 +55,7 @@ def measure(settings: Mapping[str, str]) -> Mapping[str, float]:
 
 
 def _load(browser: Browser, url: str) -> tuple[float, float]:
-    browser.forget()
+    browser.empty_cache()
     browser.open(url)
     browser.until(lambda driver: driver.execute_script(READY))
     ready = float(browser.driver.execute_script(LOADED))

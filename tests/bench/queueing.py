@@ -42,7 +42,7 @@ WORKER = "GeminiWorker"
 
 @dataclass(frozen=True)
 class Run:
-    """The measurements of one load; latencies are without the model's own time."""
+    """The measurements of one load; latencies are without Gemini's second per reply."""
 
     rooms: int
     prompts: int
@@ -55,7 +55,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Fairness:
-    """The seconds until `singles` rooms are answered, behind `of_the_room` prompts of another."""
+    """The seconds until `singles` rooms are answered, behind `of_the_room` prompts of one room."""
 
     singles: int
     of_the_room: int
@@ -234,7 +234,7 @@ class Bench:
         return [str(one["Attributes"]["MessageGroupId"]) for one in finished]
 
     def _waits(self, rooms: Sequence[str], each: int, since: datetime) -> list[float]:
-        """Return the latencies of replies without the model's time, sorted.
+        """Return the latencies of replies without Gemini's second, sorted.
 
         Raises RuntimeError if prompts and replies do not alternate in a room.
         """

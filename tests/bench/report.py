@@ -64,7 +64,7 @@ def http_with_floor(results: Results) -> list[str]:
 
 
 def _usual_cold(results: Results, name: str) -> float:
-    """Return the CPU time of a cold start in the faster usual way for a function's kind of work."""
+    """Return the CPU time of a cold start in the faster of the usual ways for a function's work."""
     kind = subjects.ask_of(name).usual
     return min(results.cold[f"{way} {kind}"].cpu for way in USUAL)
 

@@ -386,7 +386,7 @@ def cost_table() -> str:
 
 
 def tables() -> dict[str, str]:
-    """Return the tables of SCALE.md by the name in the comment before each."""
+    """Return the tables of SCALE.md by the name in the comment before each table."""
     small, medium, large = LEVELS
     return {
         f"{small:,} users": limit_table(_first(limits_as_deployed(small))),

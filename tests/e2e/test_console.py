@@ -58,11 +58,11 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def console(stack: RunningStack, window: Browser) -> Iterator[Console]:
     """The console, signed out, in a wide window with light colours."""
     console = Console(window, stack.url)
-    console.show(1280, "light")
+    console.set_screen(1280, "light")
     window.open(f"{stack.url}/health")
     window.driver.execute_script("sessionStorage.clear(); localStorage.clear();")
     window.requests()
-    window.complaints()
+    window.list_warnings()
     yield console
     window.go_offline(offline=False)
     foreign = [url for url in window.requests() if not url.startswith(LOCAL)]
@@ -130,47 +130,51 @@ def test_a_whole_visit_from_the_sign_in_to_the_pro_plan_and_the_sign_out(
     window.driver.refresh()
     assert console.watch_growth(2, beyond=seen).startswith(seen)
     console.press("Stop the reply")
-    console.see("You stopped this reply", ".reply")
+    console.wait_for_text("You stopped this reply", ".reply")
     assert console.replies()[0].startswith(seen)
 
     console.press("Settings of this chat")
     console.fill("Title", "My first chat")
     console.fill("Instruction", "Be brief.")
     console.press("Save")
-    console.see("My first chat", "nav a")
+    console.wait_for_text("My first chat", "nav a")
 
     console.press("Edit this prompt")
     console.fill("Edit this prompt", "Good morning")
     console.press("Send again")
-    console.see("You said: Good morning (turn 1; told: Be brief.)", ".reply:not(.growing)")
+    console.wait_for_text(
+        "You said: Good morning (turn 1; told: Be brief.)", ".reply:not(.growing)"
+    )
     console.press("Undo the last edit")
-    console.see("You stopped this reply", ".reply")
+    console.wait_for_text("You stopped this reply", ".reply")
     console.press("Ask again")
-    console.see("You said: Tell me a story (turn 1; told: Be brief.)", ".reply:not(.growing)")
+    console.wait_for_text(
+        "You said: Tell me a story (turn 1; told: Be brief.)", ".reply:not(.growing)"
+    )
 
     for many in (2, 3):
         console.ask(f"Prompt {many}")
         console.wait_for_replies(many)
-    console.see("No prompts left until", ".sidebar")
+    console.wait_for_text("No prompts left until", ".sidebar")
     console.ask("The sixth")
-    console.see("Your prompts for today are used up", "[role=alert]")
+    console.wait_for_text("Your prompts for today are used up", "[role=alert]")
 
     console.press("Upgrade to Pro")
     console.press("Get Pro")
     console.press("Pay")
     console.press("Back to the chats")
-    console.see("Pro plan", "h2")
+    console.wait_for_text("Pro plan", "h2")
     console.press("My first chat")
     console.ask("The sixth")
     assert "The sixth" in console.wait_for_replies(4)
 
     console.press(email)
     console.press("Cancel the subscription")
-    console.see("Until then you keep Pro", ".card")
+    console.wait_for_text("Until then you keep Pro", ".card")
     console.press("Sign out")
     console.find("Send me a code")
     assert console.driver.execute_script("return sessionStorage.length") == 0
-    assert console.complaints() == []
+    assert console.list_warnings() == []
 
 
 def test_the_status_region_announces_that_gemini_is_answering_and_then_each_reply_once(
@@ -190,8 +194,10 @@ def test_the_status_region_announces_that_gemini_is_answering_and_then_each_repl
         console.wait_for_replies(many)
     answering = "Gemini is answering"
     first, second = console.replies()[1:]
-    console.until(lambda: len(console.heard()) >= 4, "the second reply is not announced")
-    assert console.heard() == [answering, first, answering, second]
+    console.until(
+        lambda: len(console.list_announcements()) >= 4, "the second reply is not announced"
+    )
+    assert console.list_announcements() == [answering, first, answering, second]
 
 
 def test_a_reply_that_arrives_with_a_reload_of_the_messages_is_announced(
@@ -203,9 +209,9 @@ def test_a_reply_that_arrives_with_a_reload_of_the_messages_is_announced(
     console.wait_for_replies(1)
     console.driver.execute_script(DEAF)
     console.ask("And then?")
-    console.see("Gemini is answering", "[role=status]")
+    console.wait_for_text("Gemini is answering", "[role=status]")
     console.until(partial(reload_and_compare, console, 2), "no second reply")
-    console.see("You said: And then?", "[role=status]")
+    console.wait_for_text("You said: And then?", "[role=status]")
 
 
 def test_a_reply_arrives_by_polling_when_the_network_refuses_websockets(
@@ -226,8 +232,8 @@ def test_the_console_explains_each_failure_in_plain_words(
 
     window.go_offline()
     console.ask("Hello")
-    console.see("The service cannot be reached", "[role=alert]")
-    console.see("You are offline", "[role=alert]")
+    console.wait_for_text("The service cannot be reached", "[role=alert]")
+    console.wait_for_text("You are offline", "[role=alert]")
     window.go_offline(offline=False)
     console.fill("Your prompt", "Hello again", Keys.ENTER)
     console.wait_for_replies(1)
@@ -235,13 +241,13 @@ def test_the_console_explains_each_failure_in_plain_words(
 
     stack.gemini.fault("blocked", match="Something bad")
     console.ask("Something bad")
-    console.see("Gemini declined to answer this prompt", ".failure")
+    console.wait_for_text("Gemini declined to answer this prompt", ".failure")
     console.press("Try again")
     console.wait_for_replies(2)
 
     assert person.delete(room).status == 204
     console.ask("Is anybody there?")
-    console.see("This chat was deleted", "[role=alert]")
+    console.wait_for_text("This chat was deleted", "[role=alert]")
 
     first = window.driver.current_window_handle
     window.driver.execute_script("window.open(location.href)")
@@ -254,7 +260,7 @@ def test_the_console_explains_each_failure_in_plain_words(
     console.until(lambda: person.get("/auth/me").status == 401, "the session has not ended")
     window.driver.switch_to.window(first)
     window.driver.execute_script(RETURN)
-    console.see("You signed out in another tab", "[role=alert]")
+    console.wait_for_text("You signed out in another tab", "[role=alert]")
     window.driver.switch_to.window(second)
     console.find("Send me a code")
     window.driver.close()
@@ -264,7 +270,7 @@ def test_the_console_explains_each_failure_in_plain_words(
     console.sign_in(person)
     assert person.post("/auth/logout", {"everywhere": True}).status == 200
     console.ask("Hello")
-    console.see("Your session has ended", "[role=alert]")
+    console.wait_for_text("Your session has ended", "[role=alert]")
 
 
 def test_the_account_page_exports_the_account(
@@ -275,13 +281,13 @@ def test_the_account_page_exports_the_account(
     console.press("Export my data")
     console.fill("Current password", PASSWORD)
     console.press("Export my data")
-    console.see("Your archive is ready", ".card")
+    console.wait_for_text("Your archive is ready", ".card")
     window.requests()
     console.press("Download the archive")
     console.until(
         lambda: any("X-Amz-Signature=" in url for url in window.requests()), "nothing is fetched"
     )
-    assert console.complaints() == []
+    assert console.list_warnings() == []
 
 
 HOSTILE = [
@@ -318,7 +324,7 @@ def test_hostile_texts_cause_no_script_no_request_and_no_error(
     assert links
     assert {rel for _, rel in links} == {"noopener nofollow noreferrer"}
     assert {href.partition(":")[0] for href, _ in links} <= {"http", "https", "mailto"}
-    assert console.complaints() == []
+    assert console.list_warnings() == []
 
 
 def store_hostile_texts(stack: RunningStack, person: Person) -> str:
@@ -372,7 +378,7 @@ def test_the_console_has_no_accessibility_violation_in_any_state(
 ) -> None:
     def check(state: str) -> None:
         for width, scheme in ((320, "dark"), (1280, "light")):
-            console.show(width, scheme)
+            console.set_screen(width, scheme)
             assert violations(console, axe) == [], f"{state}, {width} pixels, {scheme}"
             size = "const page = document.documentElement; return page.scrollWidth"
             assert console.driver.execute_script(size) <= width, f"{state} is wider than {width}"
@@ -394,7 +400,7 @@ def test_the_console_has_no_accessibility_violation_in_any_state(
     check("a conversation with code")
     stack.gemini.fault("stall", seconds=20, match="Slow")
     console.ask("Slow")
-    console.see("Gemini is", ".growing")
+    console.wait_for_text("Gemini is", ".growing")
     check("a reply that is awaited")
     console.press("Settings of this chat")
     check("the settings of a chat")
@@ -403,16 +409,16 @@ def test_the_console_has_no_accessibility_violation_in_any_state(
     room = person.open_room("Failed")
     person.wait(room, person.ask(room, "Bad"))
     console.open(room)
-    console.see("Gemini declined", ".failure")
+    console.wait_for_text("Gemini declined", ".failure")
     check("a failed prompt")
     console.open("account")
-    console.see("Basic plan")
+    console.wait_for_text("Basic plan")
     check("the account")
     person = stack.new_user()
     assert person.post("/user/export", {"currentPassword": PASSWORD}).status == 202
     console.sign_in(person)
     console.open("account")
-    console.see("Your archive is ready")
+    console.wait_for_text("Your archive is ready")
     check("an account with an export")
 
 
@@ -426,7 +432,7 @@ def test_the_first_page_load_is_small_and_the_second_uses_the_browsers_cache(
         )
         return window.file_sizes()
 
-    window.forget()
+    window.empty_cache()
     console.open()
     first = load()
     assert len(first) <= 12
@@ -454,7 +460,7 @@ def test_the_picture_in_the_readme_shows_the_console(
     console.ask("What is a message queue good for?")
     console.wait_for_replies(1)
     console.find("Copy code")
-    picture = window.picture()
+    picture = window.take_screenshot()
     assert len(picture) < 200_000
     if os.environ.get("PICTURE"):
         PICTURE.write_bytes(picture)

@@ -34,7 +34,7 @@ def test_the_docs_page_shows_every_operation_and_sends_requests_only_to_its_own_
     asked = browser.requests()
     assert f"{stack.url}/openapi.json" in asked
     assert [url for url in asked if not url.startswith(f"{stack.url}/")] == []
-    assert browser.complaints() == []
+    assert browser.list_warnings() == []
 
 
 def test_the_docs_page_is_no_wider_than_the_screen_of_a_phone(

@@ -107,7 +107,7 @@ def test_a_payment_gives_pro_at_once_and_a_cancelled_subscription_is_pro_until_i
     browser.until(see.url_to_be(f"{stack.url}/subscription/success"))
     asked = {urlsplit(url).netloc for url in browser.requests()}
     assert asked == {urlsplit(stack.url).netloc, urlsplit(stack.stripe.url).netloc}
-    assert browser.complaints() == []
+    assert browser.list_warnings() == []
 
 
 def test_a_declined_card_keeps_the_basic_plan_and_another_card_can_be_used(

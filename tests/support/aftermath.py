@@ -19,7 +19,7 @@ HOURS = (1, 2, 4)
 
 
 def run_sweep(after: timedelta = timedelta(0), seconds: float = 60) -> dict[str, int]:
-    """Sweep at the moment `after` from now, for at most `seconds`; return the counts."""
+    """Sweep at the time now + `after`, for at most `seconds`; return the counts."""
     return sweep(datetime.now(UTC) + after, time.monotonic() + seconds)
 
 
@@ -28,7 +28,7 @@ def run_purge(at: datetime) -> dict[str, int]:
     return purge_due(at, time.monotonic() + 60)
 
 
-def bring_to_rest(worker: Poller, rooms: Iterable[str]) -> None:
+def recover(worker: Poller, rooms: Iterable[str]) -> None:
     """Redeliver messages, end leases and sweep until the sweep finds nothing to do."""
     rooms = list(rooms)
     for hours in HOURS:
@@ -42,7 +42,7 @@ def bring_to_rest(worker: Poller, rooms: Iterable[str]) -> None:
 
 
 def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> None:
-    """Assert rules 1 to 3 of "What must always hold" in ARCHITECTURE.md, after `bring_to_rest`."""
+    """Assert rules 1 to 3 of "What must always hold" in ARCHITECTURE.md, after `recover`."""
     prompts_of: dict[str, StoredMessage] = {}
     expected: Counter[str] = Counter()
     days: set[str] = set()
@@ -56,28 +56,32 @@ def check(user: Person, rooms: Iterable[str], accepted: Iterable[str] = ()) -> N
                 prompts_of[f"m_{room.removeprefix('r_')}_{seq}"] = message
         for prompt in prompts(room):
             assert prompt.status in FINAL, f"the prompt is still {prompt.status}"
-            assert not prompt.unfinished_since, "finished, and still in the index"
-            assert not prompt.lease, "finished, and still leased"
+            assert not prompt.unfinished_since, "a finished prompt is still in the index"
+            assert not prompt.lease, "a finished prompt is still leased"
             if prompt.status == Status.ANSWERED:
-                assert messages[int(prompt.seq) + 1].sender == "ai", "answered without a reply"
+                assert messages[int(prompt.seq) + 1].sender == "ai", (
+                    "an answered prompt has no reply"
+                )
                 expected[str(prompt.counted_on)] += 1
             elif prompt.status == Status.STOPPED:
                 if prompt.counted_on:
                     expected[str(prompt.counted_on)] += 1
                 else:
-                    assert int(prompt.seq) + 1 not in messages, "refunded with a reply"
+                    assert int(prompt.seq) + 1 not in messages, "a refunded prompt has a reply"
             else:
-                assert int(prompt.seq) + 1 not in messages, "failed with a reply"
-                assert prompt.error_message, "failed without a reason"
+                assert int(prompt.seq) + 1 not in messages, "a failed prompt has a reply"
+                assert prompt.error_message, "a failed prompt has no reason"
                 refunded = prompt.error_code in REFUNDED
-                assert bool(prompt.counted_on) != refunded, "refunded and counted, or neither"
+                assert bool(prompt.counted_on) != refunded, (
+                    "a failed prompt must be either refunded or counted"
+                )
                 if not refunded:
                     expected[str(prompt.counted_on)] += 1
-            assert not prompt.reservation, "finished, and still reserved"
+            assert not prompt.reservation, "a finished prompt still has a reservation"
             if prompt.generation:  # tests retry only blocked prompts, and each of them once
                 expected[prompt.created_at[:10]] += 1
             days.add(prompt.created_at[:10])
-    assert set(accepted) <= set(prompts_of), "accepted and lost"
+    assert set(accepted) <= set(prompts_of), "an accepted prompt was lost"
     for day in days | set(expected):
         assert count_prompts(user.id, day) == expected[day], (
             "the count differs from the stored prompts"
@@ -91,7 +95,9 @@ def check_settled(user_id: str, day: str) -> None:
         usage = Usage.get(user_id, day, consistent_read=True)
     except Usage.DoesNotExist:
         return
-    assert (usage.reserved, usage.in_flight) == (0, 0), "still reserved or in flight"
+    assert (usage.reserved, usage.in_flight) == (0, 0), (
+        "dollars are still reserved, or a prompt is in flight"
+    )
 
 
 def list_waiting(rooms: Iterable[str]) -> list[tuple[str, int]]:

@@ -84,7 +84,7 @@ class Alarm:
             if "MetricStat" in query
         }
 
-    def is_ringing(self, recorded: Recorded) -> bool:
+    def is_in_alarm(self, recorded: Recorded) -> bool:
         """Return whether the alarm is in state ALARM after the recorded minutes."""
         periods = int(self.properties["EvaluationPeriods"])
         needed = int(self.properties.get("DatapointsToAlarm") or periods)

@@ -60,7 +60,7 @@ class Browser:
         throughput = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         self._cdp("Network.emulateNetworkConditions", {"offline": offline, **throughput})
 
-    def forget(self) -> None:
+    def empty_cache(self) -> None:
         """Empty the cache."""
         self._cdp("Network.clearBrowserCache", {})
 
@@ -72,7 +72,7 @@ class Browser:
         )
         return dict(self.driver.execute_script(script))
 
-    def picture(self) -> bytes:
+    def take_screenshot(self) -> bytes:
         """Return a screenshot as a PNG."""
         return base64.b64decode(self._cdp("Page.captureScreenshot", {"format": "png"})["data"])
 
@@ -86,7 +86,7 @@ class Browser:
         ]
         return [url for url in urls if url.startswith(("http:", "https:", "ws:", "wss:"))]
 
-    def complaints(self) -> list[str]:
+    def list_warnings(self) -> list[str]:
         """Return the console's warnings and errors since the previous call."""
         return [line["message"] for line in self._log("browser")]
 

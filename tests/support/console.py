@@ -91,7 +91,7 @@ class Console:
         found: list[str] = self.driver.execute_script(script, selector)
         return found
 
-    def see(self, text: str, selector: str = "body") -> None:
+    def wait_for_text(self, text: str, selector: str = "body") -> None:
         """Wait until a text is shown in one of the elements that a selector finds."""
         self.until(
             lambda: any(text in shown for shown in self.texts(selector)),
@@ -135,7 +135,7 @@ class Console:
         """Record every change of the status region from now on."""
         self.driver.execute_script(WATCH_STATUS)
 
-    def heard(self) -> list[str]:
+    def list_announcements(self) -> list[str]:
         """Return the texts that the status region has shown since `watch_status`."""
         heard: list[str] = self.driver.execute_script("return window.heard")
         return heard
@@ -150,14 +150,16 @@ class Console:
     def _has_more(self, selector: str, before: int) -> bool:
         return len(self.texts(selector)) > before
 
-    def complaints(self) -> list[str]:
+    def list_warnings(self) -> list[str]:
         """Return the browser's warnings and errors, except about refused requests and sockets."""
         expected = ("responded with a status of 4", "WebSocket connection to")
         return [
-            line for line in self.browser.complaints() if not any(part in line for part in expected)
+            line
+            for line in self.browser.list_warnings()
+            if not any(part in line for part in expected)
         ]
 
-    def show(self, width: int, scheme: str) -> None:
+    def set_screen(self, width: int, scheme: str) -> None:
         """Set the size of the screen and the colour scheme."""
         self.browser.resize(width, 800)
         self.browser.prefer(scheme)

@@ -22,7 +22,7 @@ def body_of(method: str, path: str) -> Any:
     return next((example["value"] for example in examples.values()), None)
 
 
-def requests_with(
+def request_every_route(
     api: Api, token: Callable[[], str], room: str, message: str, at: datetime
 ) -> Iterator[tuple[str, Reply]]:
     """Send a request to every route of ROUTES, and yield the route and the reply."""

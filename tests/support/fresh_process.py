@@ -8,7 +8,7 @@ from infra.template import ROOT
 
 
 def run(code: str, **environment: str) -> str:
-    """Run code that may import our package, and return its output. Raises AssertionError."""
+    """Run code that may import our package, and return its output. Fails if the code fails."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

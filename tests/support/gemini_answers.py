@@ -463,12 +463,12 @@ class Asked:
 
 
 def ask_ours(python: Sequence[str | Path], path: Sequence[Path]) -> Asked:
-    """Send every prompt with our client, in a fresh process with these packages."""
+    """Send every prompt with our client, from a fresh process with these packages."""
     return _ask(OURS, python, path, [*CASES, *STREAMED])
 
 
 def ask_googles(python: Sequence[str | Path]) -> Asked:
-    """Send every prompt with the unchanged google-generativeai, in a fresh process."""
+    """Send every prompt with the unchanged google-generativeai, from a fresh process."""
     return _ask(GOOGLES, python, [], CASES)
 
 

@@ -100,8 +100,8 @@ def list_refused() -> set[Use]:
 def list_unused(uses: Iterable[tuple[str, ...]]) -> list[str]:
     """Return a line for each function and each grant that is not among these uses.
 
-    Grants of secrets, which a process fetches only once, are checked by tests/unit/test_house.py
-    instead, and the grant of archives, which are fetched by address, by tests/e2e.
+    tests/unit/test_house.py checks the grants of secrets, which a process fetches only once;
+    tests/e2e checks the grant of archives, which are fetched by their address.
     """
     known = set(uses)
     untested = sorted(set(FUNCTIONS) - {function for function, *_ in known})

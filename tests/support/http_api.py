@@ -30,7 +30,7 @@ class Reply:
 
 
 class Request(NamedTuple):
-    """A request; the moment `at` and the caller's address `source` are for the API in process."""
+    """A request; only the API in process accepts its moment `at` and its IP address `source`."""
 
     method: str
     url: str

@@ -278,7 +278,7 @@ FOREIGN: dict[str, list[str]] = {
 
 
 def requests(stage: str, other: str) -> Requests:
-    """Return the resources of both stages and of another system, by action."""
+    """Return the resources of two stages and of another system, by action."""
     own, others = resources_of(stage), resources_of(other)
     return {
         f"{service}:{name}": [*dict.fromkeys(own[service] + others[service] + FOREIGN[service])]

@@ -1,4 +1,4 @@
-"""Find settings read, files opened and sockets made by our modules while they are imported.
+"""Find the settings that our modules read, and the files and sockets that they open, on import.
 
 The script imports the modules that its arguments name. It prints each effect as a line of JSON: the
 module, and the effect. An effect belongs to the module that causes it by its own code and calls,

@@ -1,4 +1,4 @@
-"""An index that lags behind its table, as a global index of DynamoDB may by a second or more."""
+"""An index that lags behind its table, as DynamoDB's global indexes may do for seconds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from tests.support.wire import Wire
 
 @contextmanager
 def delay_index(wire: Wire, values: Values, table: str, index: str) -> Iterator[None]:
-    """Answer queries of an index with its present items while the block runs."""
+    """Answer queries of an index with the items that it has now, while the block runs."""
     name, copy = values.refs[table], f"{values.refs[table]}-{uuid4().hex[:8]}"
     dynamodb = boto3.client("dynamodb")
     cloud.create_table(copy, table, values)

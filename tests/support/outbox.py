@@ -38,7 +38,7 @@ def _ask(aws: str | None, path: str) -> Any:
 
 
 def _records(found: Any, name: str) -> list[Any]:
-    """Return the records in the lists with this name, at any depth."""
+    """Return the records in all lists with this name, at any depth of the answer."""
     if isinstance(found, dict):
         if isinstance(found.get(name), list):
             return list(found[name])

@@ -18,7 +18,7 @@ def repeat_at_once[T](act: Callable[[int], T], times: int) -> list[T]:
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 5.0, every: float = 0.005) -> None:
-    """Wait until the condition is true. Raises AssertionError if it takes longer."""
+    """Wait until the condition is true. Fails after this many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not true after {seconds:.0f} s"

@@ -55,7 +55,7 @@ BANNED: Mapping[str, re.Pattern[str]] = {
         ),
     }.items()
 }
-"""The words to write instead, and the pattern of the banned ones."""
+"""The words to write instead, and the pattern of the banned words."""
 
 ALLOWED: Mapping[str, Mapping[str, str]] = {
     "tests/support/plain_english.py": {"": "it names the words"},
@@ -125,7 +125,7 @@ def _find_banned(text: str, line: int = 1) -> Iterator[Finding]:
 
 
 def _comments(text: str) -> str:
-    """Return the comments of a module, each in its line."""
+    """Return the comments of a module, each in the line where it is."""
     lines = [""] * (text.count("\n") + 2)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:

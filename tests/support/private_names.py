@@ -1,8 +1,10 @@
 """Find the private names of libraries that our package uses: names that begin with one underscore.
 
-Four uses are found: an import of a private module or name, a placeholder for a private module, a
-private attribute that our package does not define or that belongs to an imported name (also by
-`getattr` or as a keyword), and a private name in one of our classes that only a library uses.
+Four uses are found:
+- an import of a private module or name, or a placeholder for a private module
+- a private attribute of an imported name
+- a private attribute or keyword that our package does not define, also by `getattr`
+- a private name that our class defines and only a library reads
 """
 
 import ast
@@ -15,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MODULE = re.compile(r"[a-z]\w*(\.\w+)*\.(_[A-Za-z]\w*)(\.\w+)*")
-"""A dotted name of which one part is private."""
+"""A dotted name with a private part."""
 
 OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
 """Names that are public in spite of their underscore."""

@@ -23,10 +23,10 @@ class Fetch(msgspec.Struct, frozen=True):
 
 
 def read(shown: Shown, frame: PromptFrame | Partial) -> Shown | Fetch:
-    """Return a reader's state after a frame or the answer to a fetch, or the reader's next fetch.
+    """Return a reader's state after a frame or a fetched message, or the fetch that follows it.
 
-    A reader also fetches when it opens a connection and after five seconds without a frame. It
-    ignores frames of a reply that it has fetched whole.
+    A reader also fetches when it opens a connection and after five seconds without a frame. A
+    reader ignores the frames of a reply that it has fetched whole.
     """
     length = live.utf16_length(shown.text)
     match frame:

@@ -100,7 +100,7 @@ class Stripe(StandIn):
         ]
 
     def endpoint(self, **changes: Any) -> None:
-        """Change where and how events are delivered."""
+        """Change the address and the settings for the delivery of events."""
         self.ask("PATCH", "/_endpoint", changes)
 
     def events(self) -> list[Json]:

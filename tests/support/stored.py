@@ -75,13 +75,13 @@ def items_of(user_id: str, room: str) -> dict[str, Any]:
 
 
 def forget_purges() -> None:
-    """Delete every purge, so that only the purges of a test are due."""
+    """Delete every purge, so that only the next purges of a test are due."""
     for purge in Purge.scan():
         purge.delete()
 
 
 def wrong_codes(identity: Identity, at: datetime | None = None) -> int:
-    """Return the counted number of consecutive wrong codes for an identity."""
+    """Return the count of consecutive wrong codes for an identity."""
     limit = codes.wrong_in_a_row(identity)
     found = next(iter(Counter.query(limit.key, consistent_read=True)), None)
     return limits.add_counts([limit], [found], at or datetime.now(UTC))[0].count

@@ -46,7 +46,7 @@ class Died(BaseException):
 
 @dataclass
 class Break:
-    """A fault of the `nth` matching call and the following ones, `times` in all."""
+    """A fault of `times` matching calls, from the `nth` one on."""
 
     call: str
     how: str
@@ -95,7 +95,7 @@ class Wire:
         self._late: list[Request] = []
         self.edits: dict[str, Callable[[dict[str, Any]], None]] = {}
         self.copies: dict[tuple[str, str], str] = {}
-        """Copies of tables, read by queries of a lagging index; by table and index."""
+        """The copy of a table for queries of a lagging index, by table and index."""
         self.breaks: list[Break] = []
         self.tries: list[Seen] = []
         self.has_queued = False

@@ -1,8 +1,8 @@
-"""No client drives an alarm to ALARM unless something is wrong on the operator's side.
+"""No client can raise an alarm unless something is wrong on the operator's side.
 
 A table says for every alarm how clients are prevented from raising it. If a limit prevents them, a
-test computes the most that one client can do from the template's own numbers; if only one place in
-the code emits the metric, a test checks that place.
+test computes from the template's numbers how much one client can do. If only one place in the code
+emits the metric, a test checks that place.
 """
 
 import pytest
@@ -61,24 +61,24 @@ def test_one_pro_users_prompts_in_one_room_are_answered_before_their_age_raises_
     age = Metric(
         "AWS/SQS", "ApproximateAgeOfOldestMessage", (("QueueName", "ProPromptsQueueName"),)
     )
-    assert not alarm("oldest-prompt").is_ringing(
+    assert not alarm("oldest-prompt").is_in_alarm(
         {age: [longest], ours("PromptsFailed"): [1, *[None] * 8]}
     )
 
 
 def test_a_client_with_one_address_raises_no_alarm_on_sign_ups_or_texts() -> None:
-    assert not alarm("sign-ups").is_ringing({ours("SignUps"): [default("SignupsPerAddress")]})
+    assert not alarm("sign-ups").is_in_alarm({ours("SignUps"): [default("SignupsPerAddress")]})
     share = 100 * default("CodesPerAddress") / default("TextsPerDay")
-    assert not alarm("texts").is_ringing({ours("TextsShare"): [share]})
+    assert not alarm("texts").is_in_alarm({ours("TextsShare"): [share]})
 
 
 def test_the_spending_of_one_user_raises_no_alarm() -> None:
     for plan in ("BasicDailyDollars", "ProDailyDollars"):
         share = 100 * default(plan) / default("StageDailyDollars")
-        assert not alarm("spending").is_ringing({ours("SpendingShare"): [share]})
-    strangers = default("UnprovenDailyPrompts") * worst_cost.unproven_prompt()
-    share = 100 * strangers / default("StageDailyDollars")
-    assert not alarm("spending").is_ringing({ours("SpendingShare"): [share]})
+        assert not alarm("spending").is_in_alarm({ours("SpendingShare"): [share]})
+    unproven = default("UnprovenDailyPrompts") * worst_cost.unproven_prompt()
+    share = 100 * unproven / default("StageDailyDollars")
+    assert not alarm("spending").is_in_alarm({ours("SpendingShare"): [share]})
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_a_failed_check_or_an_unreadable_template_is_a_finding(
         ("a", "MPL-2.0 AND MIT", False),
     ],
 )
-def test_a_licence_is_allowed_if_allowed_licences_satisfy_it(
+def test_a_licence_expression_is_allowed_if_allowed_licences_satisfy_it(
     package: str, licence: str, allowed: bool
 ) -> None:
     assert audit.is_allowed(package, licence) == allowed

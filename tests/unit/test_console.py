@@ -64,7 +64,7 @@ def test_a_module_of_the_console_is_joined_after_the_modules_that_it_imports() -
 
 
 def run_in_node(module: str, code: str, given: object) -> Any:
-    """Return the value of a JavaScript expression on `given`, and on a console module as `it`."""
+    """Return the value of a JavaScript expression, which uses `given` and a module as `it`."""
     script = f"import * as it from {json.dumps((MODULES / module).as_uri())};"
     script += f"const given = {json.dumps(given)}; console.log(JSON.stringify({code}));"
     command = ["node", "--input-type=module", "-"]

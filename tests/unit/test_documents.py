@@ -42,13 +42,13 @@ def test_readme_has_every_endpoint(function: str) -> None:
     assert f"`{route}" in README or route in PARTS_OF_A_PAGE
 
 
-def test_deploying_names_every_event_type_that_the_webhook_handles() -> None:
+def test_deploying_md_names_every_event_type_that_the_webhook_handles() -> None:
     for event in stripe.EVENTS:
         _, _, last = event.rpartition(".")
         assert f"`{event}`" in DEPLOYING or f"`.{last}`" in DEPLOYING, event
 
 
-def test_every_parameter_that_deploying_names_exists() -> None:
+def test_every_parameter_that_deploying_md_names_exists() -> None:
     assert PLACEHOLDER in SAMCONFIG.read_text()
     named = set(re.findall(r"`\"?([A-Z][a-z]+[A-Za-z]*)(?:=[^`]*)?`", DEPLOYING))
     outputs = {"PipelineRole", "GithubProvider", "SupportPolicy"}

@@ -1,4 +1,4 @@
-"""Our client of Gemini over HTTP: its outcome for each answer, and google-generativeai's."""
+"""The outcome of each Gemini answer in our HTTP client and in google-generativeai."""
 
 import functools
 import json

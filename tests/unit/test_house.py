@@ -92,7 +92,7 @@ def test_administration_has_no_event_and_no_url_and_only_the_support_policy_may_
     assert statement["Resource"] == [{"Ref": f"{name}.Alias"} for name in ADMINISTRATION]
 
 
-def test_no_role_may_change_or_delete_an_audit_item_and_only_acts_put_one() -> None:
+def test_only_acts_may_put_audit_items_and_no_role_may_change_or_delete_them() -> None:
     may = {
         (use.function, use.action.removeprefix("dynamodb:"))
         for use in grants.list_grants()

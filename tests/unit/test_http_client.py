@@ -152,7 +152,7 @@ def test_a_kept_connection_that_the_server_has_closed_is_not_reused() -> None:
         for _ in range(3):
             assert post(url).status == 200
             [(kept, _)] = http_client._idle[http_client._parse_url(url)[:3]]
-            assert kept.recv(1, socket.MSG_PEEK) == b"", "the server's end has arrived"
+            assert kept.recv(1, socket.MSG_PEEK) == b"", "the server has closed the connection"
 
 
 def test_a_connection_that_was_idle_for_too_long_is_not_reused() -> None:
@@ -170,7 +170,7 @@ def test_a_connection_that_was_idle_for_too_long_is_not_reused() -> None:
             http_client._idle[http_client._parse_url(url)[:3]] = [(kept, since - 10)]
 
 
-def test_a_connection_that_the_server_announces_to_close_is_not_kept() -> None:
+def test_a_connection_that_the_server_is_about_to_close_is_not_kept() -> None:
     answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     with server(answer_all(answer)) as url:
         post(url)
@@ -660,7 +660,7 @@ def test_a_streamed_answer_may_take_longer_than_the_longest_silence_in_it() -> N
     ],
     ids=["no end", "no chunk", "too short"],
 )
-def test_a_stream_that_is_cut_off_is_a_failure(talk: Talk) -> None:
+def test_a_stream_that_is_cut_off_raises_request_failed(talk: Talk) -> None:
     def once(connection: socket.socket, number: int) -> None:
         with suppress(OSError):
             connection.settimeout(0.2)

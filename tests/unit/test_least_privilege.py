@@ -73,7 +73,7 @@ CONNECTIONS = [
 
 
 def select_aws(value: Any) -> Any:
-    """Return the resource on AWS if the template has another one for the emulator."""
+    """Return the value for AWS if the template has another value for the emulator."""
     match value:
         case {"Fn::If": ["Emulated", _, otherwise]}:
             return otherwise

@@ -24,7 +24,7 @@ def lines_of(code: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in printed.splitlines()]
 
 
-def test_a_log_line_names_its_level_event_function_caller_and_fields() -> None:
+def test_a_log_line_has_its_level_message_function_line_of_code_and_fields() -> None:
     line, _ = lines_of(CODE)
     assert line["level"] == "INFO"
     assert line["message"] == "request"
@@ -33,7 +33,7 @@ def test_a_log_line_names_its_level_event_function_caller_and_fields() -> None:
     assert (line["route"], line["status"]) == ("GET /x", 200)
 
 
-def test_a_logged_exception_carries_its_stack_and_the_callers_fields() -> None:
+def test_a_logged_exception_has_its_stack_and_the_given_fields() -> None:
     _, line = lines_of(CODE)
     assert line["level"] == "ERROR"
     assert line["location"] == "answer:9"

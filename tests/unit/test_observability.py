@@ -152,14 +152,14 @@ STAYS_OK: list[tuple[str, str, dict[Metric, Minutes]]] = [
 def test_an_alarm_goes_off_in_its_example_case(
     name: str, why: str, recorded: dict[Metric, Minutes]
 ) -> None:
-    assert ALARMS[name].is_ringing(recorded), why
+    assert ALARMS[name].is_in_alarm(recorded), why
 
 
 @pytest.mark.parametrize(("name", "why", "recorded"), STAYS_OK, ids=lambda value: str(value)[:40])
 def test_an_alarm_stays_ok_in_its_counterexample(
     name: str, why: str, recorded: dict[Metric, Minutes]
 ) -> None:
-    assert not ALARMS[name].is_ringing(recorded), why
+    assert not ALARMS[name].is_in_alarm(recorded), why
 
 
 @every_alarm
@@ -169,7 +169,7 @@ def test_every_alarm_has_a_case_in_which_it_goes_off(alarm: Alarm) -> None:
 
 @every_alarm
 def test_only_the_alarm_on_missing_sweeps_goes_off_without_data(alarm: Alarm) -> None:
-    assert alarm.is_ringing({}) == (alarm.name == "sweep-stopped")
+    assert alarm.is_in_alarm({}) == (alarm.name == "sweep-stopped")
 
 
 @every_alarm

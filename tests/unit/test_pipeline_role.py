@@ -182,7 +182,7 @@ def statements_of(stage: str) -> list[iam.Statement]:
 
 
 def resources_of(stage: str) -> dict[str, str]:
-    """Return the ARN of one of a stage's resources of each type."""
+    """Return the ARN of one resource of a stage for each type."""
     made = {**OBSERVABILITY, **translate_template(GradualDeployment="true")}
     return {one["Type"]: iam.arn_of(one["Type"], name, stage) for name, one in made.items()}
 

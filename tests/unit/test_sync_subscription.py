@@ -101,7 +101,7 @@ class Handler:
 
 
 def play(choose: Callable[[int], int], *, events: int, more: int = 0, stale: bool = False) -> World:
-    """Run a world with `events` changes that start a handler each, then `more` without a handler.
+    """Run a world: `events` changes start a handler each, and `more` changes start no handler.
 
     `choose` gets the number of possible next steps, and returns the index of the next step. With
     `stale`, each handler first reads an outdated item, as from an index.

@@ -1,7 +1,7 @@
 """The cost model: dollars per exchange (a prompt, its polls, its reply) and per month.
 
-DynamoDB's units are measured, and milliseconds at each memory size. Prices and assumptions are in
-prices.toml; queues, schedules, alarms and dashboards are counted in the templates.
+The units of DynamoDB and the milliseconds at each memory size are measured. Prices and assumptions
+are in prices.toml; queues, schedules, alarms and dashboards are counted in the templates.
 """
 
 import math
@@ -144,13 +144,13 @@ def watched_exchange(
     """Return the dollars of one exchange with a reply that is watched for some seconds.
 
     A watched reply adds these `posts`, `reads` and `writes`. A connection takes one
-    invocation for its ticket, three for API Gateway's events and one every five minutes for its
-    renewal; each of these invocations is assumed to cost as much as a poll.
+    invocation for its ticket, three for API Gateway's events and one every five minutes to
+    prolong it; each of these invocations is assumed to cost as much as a poll.
     """
     poll = invocation(measured[POLL], memory_of(POLL), http=True).total
     prices, minutes = PRICES["websocket"], ASSUMED["connection_minutes"]
-    renewals = minutes / 5
-    connection = (4 + renewals) * poll + renewals * prices["message"] + minutes * prices["minute"]
+    prolonged = minutes / 5
+    connection = (4 + prolonged) * poll + prolonged * prices["message"] + minutes * prices["minute"]
     longer = (seconds - ASSUMED["model_seconds"]) * memory_of(WORKER) / 1024
     return float(
         exchange(measured).total
@@ -188,7 +188,7 @@ class Idle:
 
     @property
     def after_free_tiers(self) -> float:
-        """The dollars that AWS's free tiers leave, in an account with nothing else in it."""
+        """The dollars to pay after AWS's free tiers, in an account with nothing else in it."""
         free = PRICES["alarms"]["free"] * PRICES["alarms"]["month"]
         return self.reads + max(0.0, self.alarms - float(free))
 
@@ -269,8 +269,8 @@ X_FROM, X_TO, Y_FROM, Y_TO = 3, 7, -2, 3
 def plot(dollars_of: Callable[[float], float], only: float, whole: float) -> str:
     """Return an SVG: dollars per month over exchanges per month, both logarithmic.
 
-    `dollars_of` returns our dollars for a number of exchanges; `container` returns `only` and
-    `whole`.
+    `dollars_of` returns our dollars for a number of exchanges. `only` and `whole` are the two
+    figures of `container`.
     """
 
     def x(exchanges: float) -> float:

@@ -17,7 +17,7 @@ from geminichat.tables.usage import Usage
 from geminichat.tables.users import User
 from geminichat.upstash import prompt_limits, redis
 from tests.support import operators
-from tests.support.every_route import requests_with
+from tests.support.every_route import request_every_route
 from tests.support.lambdas import Api, invoke
 from tests.support.parallel import repeat_at_once
 from tests.support.person import PROOF, Person, new_mobile, problem
@@ -473,7 +473,9 @@ def test_a_banned_user_is_refused_by_every_route_and_every_login_until_the_ban_e
     operators.act("ban", ann.id)
 
     problem(ann.send(room), 403, "account-suspended")
-    for route, reply in requests_with(api, lambda: ann.token, room, message, datetime.now(UTC)):
+    for route, reply in request_every_route(
+        api, lambda: ann.token, room, message, datetime.now(UTC)
+    ):
         assert reply.status in (401, 403), f"{route}: {reply.text}"
         assert reply.json["type"].endswith((":unauthorized", ":account-suspended")), route
     problem(ann.log_in(), 403, "account-suspended")

@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from tests.support.every_route import requests_with
+from tests.support.every_route import request_every_route
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
@@ -135,7 +135,7 @@ def test_a_stranger_who_signed_up_first_neither_reads_nor_changes_the_owners_dat
     # Every route refuses the stranger's token.
     for token in list_access_tokens(stranger):
         for target, of in ((room, message), (stranger.room, stranger.message)):
-            for route, reply in requests_with(api, partial(str, token), target, of, LATER):
+            for route, reply in request_every_route(api, partial(str, token), target, of, LATER):
                 assert_refused(route, reply, owner, room)
     if password:
         problem(stranger.person.log_in(password, at=LATER), 401, "invalid-credentials")

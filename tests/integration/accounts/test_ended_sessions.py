@@ -10,7 +10,7 @@ from geminichat.operations import purge_user
 from geminichat.tables.chatrooms import Chatroom
 from geminichat.tables.purges import Purge
 from tests.support import operators
-from tests.support.every_route import requests_with
+from tests.support.every_route import request_every_route
 from tests.support.lambdas import Api
 from tests.support.person import OTHER_PASSWORD, PROOF, Person, problem
 from tests.support.stored import messages_in
@@ -122,7 +122,7 @@ def test_every_route_refuses_an_ended_session(
     rooms = [one.attribute_values for one in Chatroom.query(ann.id)]
     token = ann.token_at(LATER)
     end(ann)
-    for route, reply in requests_with(api, lambda: token, room, message, LATER):
+    for route, reply in request_every_route(api, lambda: token, room, message, LATER):
         assert reply.status == 401, f"{route}: {reply.text}"
         assert reply.json["type"].endswith(":unauthorized"), route
         assert room not in reply.text
@@ -155,7 +155,7 @@ def test_every_route_accepts_the_token_of_a_session_that_has_not_ended(api: Api)
     ann.sign_up(at=NOW)
     room = ann.open_room("Mine")
     message = ann.ask(room, key="once")
-    for route, reply in requests_with(api, lambda: ann.token_at(LATER), room, message, LATER):
+    for route, reply in request_every_route(api, lambda: ann.token_at(LATER), room, message, LATER):
         if reply.status == 401:
             assert reply.json["type"].endswith(":invalid-credentials"), route
         if route == "POST /auth/logout":

@@ -8,7 +8,7 @@ import pytest
 from geminichat.domain import ids
 from geminichat.domain.sessions import RefreshToken
 from geminichat.tables.sessions import Session
-from tests.support.every_route import requests_with
+from tests.support.every_route import request_every_route
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
 from tests.support.person import OTHER_PASSWORD, PASSWORD, PROOF, Person, problem
@@ -237,5 +237,5 @@ def test_a_stolen_access_token_is_refused_after_a_password_change(api: Api) -> N
 
 def test_every_route_that_is_not_public_requires_a_token(api: Api) -> None:
     for token in ("x", ""):
-        for _, reply in requests_with(api, partial(str, token), NO_ROOM, NO_MESSAGE, NOW):
+        for _, reply in request_every_route(api, partial(str, token), NO_ROOM, NO_MESSAGE, NOW):
             problem(reply, 401, "unauthorized")

@@ -15,7 +15,7 @@ import pytest
 
 from infra.command import CommandError
 from infra.stages.restore import NOT_WITH_ALL, choose, parse_moment, restore, scan
-from tests.support.aftermath import bring_to_rest, check, run_purge, run_sweep
+from tests.support.aftermath import check, recover, run_purge, run_sweep
 from tests.support.billing import reconcile
 from tests.support.cloud import DYNAMODB_LOCAL
 from tests.support.lambdas import Poller
@@ -101,7 +101,7 @@ def test_a_prompt_follows_the_last_message_after_only_the_rooms_were_restored(
     assert sorted(titles) == ["Deleted", "Kept"]
     assert list_shown_prompts(payer, room) == ["one", "two"]
     payer.ask(room, "three")
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     assert list_shown_prompts(payer, room) == ["one", "two", "three"]
     check(payer, [room])
 
@@ -140,11 +140,11 @@ def test_a_restored_stage_is_reconciled_with_stripe_the_queue_and_deletions(
 
     assert reconcile()["fixed"] == 1
     assert payer.plan() == "pro"
-    bring_to_rest(worker, [room])  # the queue has a message for "three" and none for "two"
+    recover(worker, [room])  # the queue has a message for "three" and none for "two"
     assert list_shown_prompts(payer, room) == ["one", "two"]
     check(payer, [room])
     payer.ask(room, "three", key="k-1")
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     assert list_shown_prompts(payer, room) == ["one", "two", "three"]
     check(payer, [room])
 
@@ -167,9 +167,9 @@ def test_prompts_are_answered_again_after_only_the_messages_were_restored(
     worker.drain()
     past.restore("MessagesTable")
     assert list_shown_prompts(payer, room) == ["one queued"]
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     payer.ask(room, "three")
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     assert list_shown_prompts(payer, room) == ["one", "three"]
     assert [int(one.seq) for one in messages_in(room)] == [1, 2, 5, 6]
 

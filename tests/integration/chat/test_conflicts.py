@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from geminichat.runtime import deadlines
-from tests.support.aftermath import bring_to_rest, check
+from tests.support.aftermath import check, recover
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person, problem
@@ -52,7 +52,7 @@ def test_a_short_transaction_conflict_is_retried(
     conflict = wire.cut(call, "conflict", times=4, holding=(room,))
     assert ask(user, room, failed).status == status
     assert conflict.happened == 4
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     if name != "delete":
         check(user, [room])
         assert len(list(prompts(room))) == (2 if name.startswith(("send", "edit")) else 1)
@@ -104,7 +104,7 @@ def test_a_prompt_is_answered_after_the_end_of_a_lasting_conflict(
     assert worker.poll().failed
     assert "WorkerErrors" not in capsys.readouterr().out
     wire.reset()
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     check(user, [room], [sent])
     assert user.look(room, sent)["status"] == "answered"
 
@@ -121,7 +121,7 @@ def test_the_worker_retries_each_write_after_a_conflict(
         wire.cut(UPDATE, "conflict", nth=2, times=2, holding=(room,)),  # the release
         wire.cut(TRANSACT, "conflict", times=2, holding=(room,)),
     ]
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     assert all(conflict.happened for conflict in conflicts)
     check(user, [room], sent)
     ends = [user.look(room, message)["status"] for message in sent]

@@ -19,7 +19,7 @@ from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.usage import Usage
 from geminichat.upstash import redis as redis_client
 from tests.support import queues
-from tests.support.aftermath import bring_to_rest, check, list_waiting, run_sweep
+from tests.support.aftermath import check, list_waiting, recover, run_sweep
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.person import Person
@@ -410,7 +410,7 @@ def test_no_prompt_is_lost_or_answered_twice_when_any_call_fails(
 def find_violations(scenes: dict[str, Scene]) -> dict[str, str]:
     """Wait until no prompt is unfinished, and return the violated invariants by failed call."""
     rooms = [scene.room for scene in scenes.values()]
-    bring_to_rest(next(iter(scenes.values())).worker, rooms)
+    recover(next(iter(scenes.values())).worker, rooms)
     left = list_waiting(rooms)
     wrong: dict[str, str] = {}
     for case, scene in scenes.items():

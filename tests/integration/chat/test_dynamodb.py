@@ -14,7 +14,7 @@ from geminichat.runtime import deadlines
 from geminichat.tables.messages import pages
 from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.messages.tombstones import purge
-from tests.support.aftermath import bring_to_rest, run_sweep
+from tests.support.aftermath import recover, run_sweep
 from tests.support.gemini_events import last
 from tests.support.lagging_index import delay_index
 from tests.support.lambdas import Poller
@@ -134,7 +134,7 @@ def test_a_sweep_does_not_change_prompts_that_a_lagging_index_shows_as_unfinishe
         )
         assert [vars(message) for message in messages_in(room)] == before
         assert "not swept" not in capsys.readouterr().out
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     assert [basic_user.look(room, one)["status"] for one in (answered, late)] == ["answered"] * 2
     assert len(messages_in(room)) == 4
     assert list(StoredMessage.query(deleted, consistent_read=True)) == []

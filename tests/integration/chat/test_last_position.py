@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from geminichat.tables.chatrooms import Chatroom
-from tests.support.aftermath import bring_to_rest, check
+from tests.support.aftermath import check, recover
 from tests.support.http_api import Reply
 from tests.support.lambdas import Poller
 from tests.support.parallel import repeat_at_once
@@ -54,7 +54,7 @@ def test_a_prompt_follows_the_last_message_even_if_the_last_position_of_the_room
     assert reply.data["messageId"].endswith("_5")
     calls = [seen.call for seen in tries if seen.call not in (SEND, SECRET)]
     assert calls[-5:] == [TRANSACT, QUERY, UPDATE, BATCH_GET, TRANSACT]
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     shown = pro_user.page(room)
     assert [one["content"] for one in shown if one["sender"] == "user"] == said
     assert len(shown) == 2 * len(said)
@@ -79,7 +79,7 @@ def test_the_position_after_an_unanswered_prompt_is_kept_for_its_reply(
     pro_user.ask(room, "three")
     set_last(pro_user, room, 2)
     assert pro_user.ask(room, "four").endswith("_7")
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     assert [one.sender for one in messages_in(room)] == ["user", "ai"] * 4
 
 
@@ -89,5 +89,5 @@ def test_prompts_that_are_sent_at_once_take_different_positions(
     replies = repeat_at_once(lambda number: pro_user.send(room, f"{number}"), 8)
     assert [reply.status for reply in replies] == [202] * 8
     assert [int(prompt.seq) for prompt in prompts(room)] == list(range(1, 20, 2))
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     check(pro_user, [room])

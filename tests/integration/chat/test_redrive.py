@@ -15,7 +15,7 @@ from geminichat.tables.messages.stored import StoredMessage
 from geminichat.tables.messages.tombstones import purge
 from geminichat.tables.usage import Usage
 from tests.support import operators
-from tests.support.aftermath import bring_to_rest
+from tests.support.aftermath import recover
 from tests.support.lagging_index import delay_index
 from tests.support.lambdas import Poller
 from tests.support.person import Person
@@ -246,7 +246,7 @@ def test_an_aborted_redrive_loses_no_prompt(
     with pytest.raises(Died):
         redrive()
     wire.reset()
-    bring_to_rest(worker, [room])
+    recover(worker, [room])
     was_queued = (call, how) != (TRANSACT, "dies before")
     assert basic_user.look(room, message)["status"] == ("answered" if was_queued else "failed")
     assert len(operators.read_audit(basic_user.id)) == was_queued

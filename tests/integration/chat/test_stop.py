@@ -16,7 +16,7 @@ from geminichat.tables import live, pieces
 from geminichat.tables.messages import leases
 from geminichat.tables.messages.prompts import request_stop
 from geminichat.tables.messages.stored import StoredMessage
-from tests.support.aftermath import bring_to_rest, check, run_sweep
+from tests.support.aftermath import check, recover, run_sweep
 from tests.support.gemini_events import last, piece
 from tests.support.http_api import Reply
 from tests.support.lambdas import Batch, Poller
@@ -235,7 +235,7 @@ def test_a_stop_at_the_end_of_a_reply_leaves_one_consistent_outcome(
         elif answer.data["status"] == "stopped":
             assert (end["status"], end["reply"]) == ("stopped", None)
         outcomes.add((answer.status, end["status"]))
-    bring_to_rest(worker, rooms)
+    recover(worker, rooms)
     check(pro_user, rooms)
     assert len(outcomes) > 1
 

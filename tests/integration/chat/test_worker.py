@@ -19,7 +19,7 @@ from geminichat.operations import finish_prompt
 from geminichat.tables.messages import leases
 from geminichat.tables.messages.leases import LeaseLost
 from geminichat.tables.messages.stored import StoredMessage
-from tests.support.aftermath import bring_to_rest, check, run_sweep
+from tests.support.aftermath import check, recover, run_sweep
 from tests.support.gemini_answers import INPUTS
 from tests.support.gemini_events import last, piece
 from tests.support.lambdas import Context, Poller, handler_of
@@ -226,7 +226,7 @@ def test_a_failure_in_one_room_does_not_affect_other_rooms(
         "garbage": ["queued", "queued"],
         "cut off": ["queued", "queued"],
     }
-    bring_to_rest(worker, rooms.values())
+    recover(worker, rooms.values())
     check(pro_user, rooms.values(), [message for sent in ends.values() for message in sent])
 
 

@@ -28,7 +28,7 @@ def test_compute_is_billed_by_memory_and_by_milliseconds_rounded_up() -> None:
     assert model.compute(build({1024: 100.0}), 1024) == pytest.approx(0.1 * GB_SECOND)
 
 
-def test_one_percent_of_the_requests_is_a_cold_start() -> None:
+def test_the_mean_duration_assumes_that_one_request_in_a_hundred_is_a_cold_start() -> None:
     it = build({512: 100.0}, {512: 1100.0})
     assert model.milliseconds(it, 512) == pytest.approx(110.0)
     assert model.compute(it, 512) == pytest.approx(0.110 * 0.5 * GB_SECOND)
@@ -91,7 +91,7 @@ def idle() -> model.Idle:
     return model.idle({model.SWEEP: build({model.memory_of(model.SWEEP): 0.0})})
 
 
-def test_the_idle_cost_counts_every_metric_of_every_alarm_the_dashboard_and_the_traces() -> None:
+def test_the_idle_cost_includes_alarms_per_metric_the_dashboard_and_scheduled_runs() -> None:
     watched = sum(len(alarm.metrics) for alarm in alarms())
     assert watched > 10
     assert idle().alarms == pytest.approx(watched * 0.10)
@@ -140,7 +140,7 @@ def read_goal(what: str) -> list[float]:
     return [float(one) for one in re.findall(r"[\d.]+", figures)]
 
 
-def test_the_readme_says_what_the_last_bench_measured() -> None:
+def test_the_documents_have_the_figures_of_the_last_bench() -> None:
     [left] = re.findall(r"always-free tiers leave \$(\d+\.\d+)", BENCHMARKS)
     assert f"about ${float(left):.0f} of it beyond AWS's free tiers" in README
     deploying = (ROOT / "DEPLOYING.md").read_text()

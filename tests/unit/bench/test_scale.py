@@ -33,18 +33,18 @@ def test_prompts_do_not_wait_while_workers_are_idle() -> None:
     assert (waits.slow, waits.batch) == (0, 1)
 
 
-def test_batches_are_larger_the_more_prompts_wait() -> None:
+def test_batches_grow_with_the_number_of_waiting_prompts() -> None:
     few, many = scale.simulate(0.3, 2), scale.simulate(1.2, 2)
     assert 1 <= few.batch < many.batch <= scale.BATCH
     assert few.median < many.median
 
 
-def test_waits_grow_while_more_prompts_come_than_full_batches_answer() -> None:
+def test_waits_grow_while_more_prompts_arrive_than_full_batches_can_answer() -> None:
     rate = 2 * scale.full_worker_rate() * 10
     short, long = (scale.simulate(rate, 10, seconds=seconds) for seconds in (120, 480))
     assert long.median > 3 * short.median
     assert long.batch == pytest.approx(scale.BATCH, abs=0.5)
 
 
-def test_prompts_wait_as_long_in_a_queue_scaled_down_with_its_load() -> None:
+def test_waits_stay_the_same_if_workers_and_load_are_reduced_equally() -> None:
     assert scale.simulate(5_000, 10_000).slow == pytest.approx(scale.simulate(49, 98).slow, rel=0.5)

@@ -1,4 +1,4 @@
-"""Ids, which reach a table only if they are well-formed, and fingerprints."""
+"""Ids and fingerprints; only a well-formed id reaches a table."""
 
 import pytest
 from hypothesis import given

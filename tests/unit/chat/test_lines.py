@@ -1,4 +1,4 @@
-"""A room's line, against a model that copies the line at every step."""
+"""A room's line, compared with a model that copies the line at every step."""
 
 from dataclasses import dataclass, field
 

@@ -52,7 +52,7 @@ def test_a_frame_of_a_later_release_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("character", ["x", '"', FACE, "\u0430"])
-def test_a_text_too_large_for_a_frame_is_announced_by_a_look_frame(character: str) -> None:
+def test_a_text_too_large_for_a_frame_is_replaced_by_a_request_to_fetch_it(character: str) -> None:
     at_most = (MAX_FRAME - 200) // len(msgspec.json.encode(character)[1:-1])
     assert isinstance(
         reader_rule.decode(live.encode(text_frame(1, 0, character * at_most))), TextFrame
@@ -78,7 +78,7 @@ def test_a_text_too_large_for_a_frame_is_announced_by_a_look_frame(character: st
         (EndedFrame(message_id="m_1", status="answered"), Fetch(4)),
     ],
 )
-def test_a_reader_with_four_characters_of_the_second_attempt_follows_the_reader_rule(
+def test_the_reader_rule_for_a_reader_that_shows_four_characters_of_the_second_attempt(
     frame: live.PromptFrame | Partial, expected: Shown | Fetch
 ) -> None:
     assert reader_rule.read(Shown(2, "abcd"), frame) == expected

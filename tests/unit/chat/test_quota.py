@@ -1,4 +1,4 @@
-"""Prompt limits: which one is reached first, and how headers and refusals report it."""
+"""Prompt limits: the limit that is reached first, and its report in headers and refusals."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
