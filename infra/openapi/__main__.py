@@ -23,7 +23,8 @@ def documents() -> dict[Path, str]:
 
 
 def _text(value: object) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    """Return JSON with one value per line, for readable diffs, and no indentation, to be short."""
+    return json.dumps(value, indent=0, ensure_ascii=False) + "\n"
 
 
 def main() -> int:
