@@ -62,7 +62,7 @@ PARALLEL = $(if $(ARGS),,-n $(PROCESSES))
 test: setup ## Run all tests (ARGS="tests/unit/test_api.py -k json" for some)
 	@$(RUN) pytest $(PARALLEL) $(ARGS)
 
-soak: setup ## Run the long tests that `make test` leaves out: new random sequences, all orders, large data
+soak: setup ## Run the tests that are too long for every run: new random sequences, and complete enumerations
 	@$(RUN) pytest tests -m soak $(ARGS)
 
 check: lint typecheck audit ## Run lint, typecheck, audit, and the faster unit and integration tests
@@ -90,7 +90,7 @@ typecheck: setup ## Check the types
 picture: setup ## Take the picture of the console for the README
 	@PICTURE=1 $(RUN) pytest tests/e2e/test_console.py -k picture
 
-bench: setup ## Measure speed, size and cost, and write BENCHMARKS.md (12 minutes)
+bench: setup ## Measure speed, size and cost, and write BENCHMARKS.md (17 minutes)
 	@$(RUN_WITH_CORE) tests.bench $(ARGS)
 
 openapi: setup ## Generate openapi.json and the Postman collection from the code

@@ -8,6 +8,7 @@ import pytest
 from infra.local.standins import stripe
 from infra.stages.stage import PLACEHOLDER, SAMCONFIG
 from infra.template import ROOT
+from tests.support import plain_english
 from tests.support.template import FUNCTIONS, TEMPLATE, routes_of
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob(".github/workflows/*.yml")]
@@ -34,6 +35,19 @@ def test_make_commands_are_found_in_documents() -> None:
 def test_every_file_that_a_document_links_to_exists(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+FILES = [f"/{name}" for name in plain_english.files()]
+PATH = re.compile(r"`([\w.-][\w./-]*(?:/|\.(?:css|html|js|json|md|py|toml|txt|ya?ml)))`")
+"""A folder or a file, named from the root or by the end of its path."""
+
+
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if path.name not in {"DECISIONS.md", "CHANGELOG.md"}]
+)
+def test_every_path_that_a_document_names_exists(document: Path) -> None:
+    named = sorted(set(PATH.findall(document.read_text())))
+    assert [path for path in named if not any(f"/{path}" in name for name in FILES)] == []
 
 
 @pytest.mark.parametrize("function", [name for name in FUNCTIONS if routes_of(name)])
