@@ -39,11 +39,17 @@ LICENCES = {
     "MIT-0",
     "PSF-2.0",
 }
-"""The licences that every package in the layers may have: they only require a notice."""
+"""Licences that are allowed for every package in the layers: they only require a notice."""
 
 LICENCES_OF_SOME = {
-    ("certifi", "Mozilla Public License 2.0 (MPL 2.0)"): "we ship its certificates unchanged",
-    ("tqdm", "MPL-2.0"): "unchanged; google-generativeai requires tqdm, and we never call it",
+    (
+        "certifi",
+        "Mozilla Public License 2.0 (MPL 2.0)",
+    ): "certifi's files are shipped unchanged",
+    (
+        "tqdm",
+        "MPL-2.0",
+    ): "tqdm is shipped unchanged, because google-generativeai requires it",
 }
 """Licences that are allowed for one package only, each with the reason."""
 
@@ -86,7 +92,7 @@ def check_templates() -> Outcome:
 
 
 def read_checkov_report(output: str, errors: str = "") -> Outcome:
-    """Return the outcome in Checkov's report; a template that is not valid is a finding."""
+    """Return the outcome that Checkov's report describes; an invalid template is a finding."""
     report = _parse(output)
     if not isinstance(report, dict) or "results" not in report:
         return Outcome([f"Checkov failed: {_last_line(errors or output)}"])
@@ -124,7 +130,7 @@ def check_workflows() -> Outcome:
 
 
 def read_zizmor_report(output: str, errors: str = "") -> Outcome:
-    """Return the outcome in zizmor's report."""
+    """Return the outcome that zizmor's report (JSON) describes."""
     report = _parse(output)
     if not isinstance(report, list):
         return Outcome([f"zizmor failed: {_last_line(errors)}"])
@@ -181,7 +187,7 @@ def check_vulnerabilities() -> Outcome:
 
 
 def read_pip_audit_report(output: str, errors: str = "") -> Outcome:
-    """Return the outcome in pip-audit's report: skipped if PyPI has no data for a package."""
+    """Return the outcome of pip-audit's report: skipped if PyPI has no data for a package."""
     report = _parse(output)
     if not isinstance(report, dict):
         last = _last_line(errors)

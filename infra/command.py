@@ -1,10 +1,10 @@
-"""CommandError, and the look-up of a function for commands."""
+"""The error that commands raise, and the lookup of a function's name for commands."""
 
 from collections.abc import Mapping
 
 
 class CommandError(Exception):
-    """An expected failure; its message says in a line or two what happened and what to do."""
+    """An expected failure; the message says in a line or two what happened and what to do."""
 
     def __init__(self, message: str, code: str = "failed") -> None:
         """Store the message for people and the error's code for programs."""

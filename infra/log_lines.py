@@ -26,7 +26,7 @@ class Line:
 
 
 def parse(entries: Iterable[tuple[datetime, str]]) -> Iterator[Line]:
-    """Yield the functions' own entries, without Lambda's and without metrics."""
+    """Yield the entries that functions wrote, without Lambda's own lines and metrics."""
     for at, message in entries:
         if not FRAME.match(message) and METRICS not in message:
             yield _line(at, message)

@@ -1,7 +1,7 @@
 """stack.json: the description of a running local stack, for commands and tests.
 
-`make up` writes the file to its data folder once everything answers, and deletes it at the end. A
-running `make up` also holds a lock there, so a file that a killed run left behind is ignored.
+`make up` writes the file to its data folder when all parts answer, and deletes the file at the end.
+A running `make up` also holds a lock in the folder, so the file of a killed run is ignored.
 """
 
 import fcntl

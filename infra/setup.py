@@ -45,7 +45,7 @@ NODE_TOOLS = {
     "typescript-client": "openapi-typescript and TypeScript",
     "dynamodb-local": "DynamoDB Local, AWS's own engine",
 }
-"""The tools that npm installs, each into the folder of .local with its name."""
+"""The tools that npm installs, each into a folder of .local with the same name."""
 ON_DEMAND = {"run", "checks", "schemathesis", "python-client", "java", *NODE_TOOLS}
 """The tools that commands and tests install with --only when they need them."""
 
@@ -71,7 +71,7 @@ PYTHON_TEST = (
 """A script that prints the path of the Python that runs it, if this is a usable CPython 3.13."""
 
 # pip's settings, and uv's variables with the same meaning. By default uv uses the first index that
-# has a package, and pip the best version of all indexes. With pinned hashes both ways are safe.
+# has a package, while pip uses the best version of all indexes. Pinned hashes make both safe.
 PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -94,7 +94,7 @@ PIP_CONFIGURATIONS = [
 
 
 class SetupError(Exception):
-    """An expected failure; its message says in one line what happened and what to do."""
+    """An expected failure; the message says in one line what happened and what to do."""
 
 
 def main() -> int:
@@ -120,7 +120,7 @@ def main() -> int:
         print(f"set-up: {error.filename or LOCAL}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nset-up: interrupted; run it again to continue.", file=sys.stderr)
+        print("\nset-up: interrupted; run the same command again to continue.", file=sys.stderr)
         return 130
     return 0
 
@@ -154,7 +154,7 @@ def install_uv(quiet: bool) -> Path:
 
 
 def npm_install(name: str, quiet: bool) -> None:
-    """Install a Node tool into its folder of .local with the npm on PATH."""
+    """Install a Node tool into .local, with the npm on PATH."""
     npm = shutil.which("npm")
     if not npm:
         raise SetupError(f"{name} needs npm on PATH; it comes with Node.js 20 or newer")
@@ -171,7 +171,7 @@ def npm_install(name: str, quiet: bool) -> None:
 
 
 def pip_install(requirements: Path, folder: Path) -> None:
-    """Install hash-pinned requirements into a folder, by the first Python that has pip."""
+    """Install hash-pinned requirements into a folder with the first Python that has pip."""
     to_folder = ["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
     to_folder += ["--target", str(folder), "--requirement", str(requirements)]
     pythons = [sys.executable]
@@ -192,7 +192,7 @@ def pip_install(requirements: Path, folder: Path) -> None:
     found = shutil.which("uv")
     if not found:
         raise SetupError(
-            "no Python on this machine has pip or venv. Install one of them and run this again; "
+            "no Python on this machine has pip or venv. Install one and run `make setup` again; "
             "on Debian and Ubuntu: apt-get install python3-venv"
         )
     (folder / "bin").mkdir(parents=True)
@@ -254,8 +254,8 @@ def link_python(uv: Path, quiet: bool) -> Path:
                 found = output(find)
     if not found:
         raise SetupError(
-            f"Python {VERSION} was not found and could not be downloaded. Install it and run this "
-            f"again, for example with: pyenv install {VERSION}, brew install python@{VERSION}, "
+            f"Python {VERSION} was not found and could not be downloaded. Install it and run `make "
+            f"setup` again, for example: pyenv install {VERSION}, brew install python@{VERSION}, "
             f"apt-get install python{VERSION}"
         )
     with contextlib.suppress(FileNotFoundError):
@@ -282,7 +282,7 @@ def on_path(name: str) -> Iterator[str]:
 
 
 def base_python(executable: str) -> str | None:
-    """Return the path of an executable's base Python, or None if it is no usable Python 3.13."""
+    """Return the base Python of an executable, or None if this is no usable Python 3.13."""
     return output([executable, "-I", "-c", PYTHON_TEST])
 
 
@@ -306,7 +306,7 @@ def sync(uv: Path, python: Path, folder: Path, requirements: Path, name: str, qu
 
 
 def digest(requirements: Path) -> str:
-    """Return the digest of a file of requirements."""
+    """Return the SHA-256 digest of a file in hexadecimal digits."""
     return hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 
@@ -317,7 +317,7 @@ def read_stamp(folder: Path) -> list[str]:
 
 
 def stamp(folder: Path, lines: list[str]) -> None:
-    """Write the stamp of a folder: lines about its content, or none if it is incomplete."""
+    """Write the stamp of a folder: lines about the content, or [] for an incomplete folder."""
     (folder / ".set-up").write_text("\n".join(lines))
 
 
@@ -344,7 +344,7 @@ def can_run(command: list[str]) -> bool:
 
 
 def output(command: list[str]) -> str | None:
-    """Return the last line of a command's output, or None if it fails."""
+    """Return the last line of a command's output, or None if the command fails."""
     try:
         done = subprocess.run(
             command,
@@ -363,7 +363,7 @@ def output(command: list[str]) -> str | None:
 def environment() -> dict[str, str]:
     """Return the environment without variables that point to another Python's packages.
 
-    Tools write caches to the home folder; if it cannot be written, they get another home folder.
+    Tools write caches to the home folder. If it is not writable, they get another home folder.
     """
     foreign = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH")
     variables = {name: value for name, value in os.environ.items() if name not in foreign}
@@ -375,7 +375,7 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def progress(text: str, quiet: bool) -> Iterator[None]:
-    """Print the text if the block takes more than two seconds."""
+    """Run the block; print the text if the block takes more than two seconds."""
     timer = threading.Timer(2, print, [f"{text} ..."], {"flush": True})
     if not quiet:
         timer.start()

@@ -38,7 +38,7 @@ def load(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
 
 
 def settings(template: dict[str, Any]) -> dict[str, Any]:
-    """Return the environment variables of all functions: the global ones, and each function's."""
+    """Return the environment variables of all functions by name, with the global variables."""
     resources = template["Resources"].values()
     functions = [one["Properties"] for one in resources if one["Type"] == FUNCTION]
     declared: dict[str, Any] = {}

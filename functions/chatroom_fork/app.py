@@ -102,7 +102,7 @@ def _begin(caller: Claims, fork_id: str, now: datetime) -> None:
     except ConditionsFailed as error:
         resets = times.next_day(now)
         raise TooManyRequests(
-            f"At most {DAILY_FORKS} chatrooms can be forked per day. Fork this one again at "
-            f"{times.text(resets)}.",
+            f"At most {DAILY_FORKS} chatrooms can be forked per day. Fork this chatroom at "
+            f"{times.text(resets)} or later.",
             retry_after=times.seconds_until(resets, now),
         ) from error

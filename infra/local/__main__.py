@@ -23,7 +23,7 @@ type Command = Callable[[DataFolder, argparse.Namespace], int | None]
 
 
 def main() -> int:
-    """Run one of the commands and return the exit status."""
+    """Run the command that the arguments name, and return the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends every command at once, except `up`
     options = _parser().parse_args()
     folder = DataFolder(options.data_folder.resolve())
@@ -80,10 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     chat = add("chat", _chat, "chat in the terminal")
-    chat.add_argument("--email", help="log in with this account (default: create one)")
+    chat.add_argument("--email", help="the account to log in to (default: a new account)")
     chat.add_argument("--password", help="password for --email")
 
-    chaos = add("chaos", _chaos, "use the running system while parts fail, and audit it")
+    chaos = add("chaos", _chaos, "use the running system while its parts fail, and audit the data")
     chaos.add_argument("--seed", help="repeat the run with this seed (default: a new run)")
     chaos.add_argument(
         "--minutes", type=float, default=2, help="minutes of requests and faults (default: 2)"
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "function", nargs="?", metavar="FUNCTION", help="logical id of a function (default: all)"
     )
     logs.add_argument(
-        "-n", type=int, default=50, metavar="LINES", help="number of lines (default: 50)"
+        "-n", type=int, default=50, metavar="LINES", help="number of log lines (default: 50)"
     )
 
     api = add("sam-local", _sam_local, "serve the API with `sam local`, in Docker")
@@ -160,7 +160,7 @@ def _up(folder: DataFolder, options: argparse.Namespace) -> None:
 
 
 def _stripe_account() -> "StripeAccount | None":
-    """Return the Stripe account that the environment names, or None."""
+    """Return the Stripe account in the environment, or None. Raises CommandError."""
     from infra.local.up import StripeAccount
 
     names = ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_PRICE"]
@@ -174,7 +174,7 @@ def _stripe_account() -> "StripeAccount | None":
     missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
         raise CommandError(
-            f"STRIPE_SECRET_KEY is set, so {' and '.join(missing)} must be set too "
+            f"STRIPE_SECRET_KEY is set, so {' and '.join(missing)} must also be set "
             "(`stripe listen --forward-to 127.0.0.1:8000/webhook/stripe` prints the secret)."
         )
     return StripeAccount(*values)

@@ -20,7 +20,7 @@ PATIENCE = 180.0
 
 
 def chat(url: str, email: str | None, password: str | None) -> None:
-    """Chat until the input ends, with this account or a new one. Raises CommandError."""
+    """Chat until the input ends, with this account or a new account. Raises CommandError."""
     api = Api(url)
     try:
         if email and password:
@@ -40,7 +40,7 @@ def chat(url: str, email: str | None, password: str | None) -> None:
 
 
 def _answer(api: Api, room: str, prompt: str, email: str, password: str) -> str:
-    """Show the reply to a prompt as it grows; return the text still to print, or an error."""
+    """Send a prompt and show its reply; return the text that is not printed yet, or an error."""
     try:
         try:
             sent = api.send(room, prompt)
@@ -83,7 +83,7 @@ class Shown:
 
 
 async def _watch(api: Api, room: str, message: str, shown: Shown) -> Json:
-    """Show a reply as it grows until it has ended, and return the prompt; Ctrl-C stops the reply.
+    """Show a reply while it is generated, and return the final prompt; Ctrl-C stops the reply.
 
     Raises TimeoutError, Unreachable.
     """

@@ -44,7 +44,7 @@ class Api:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header with the access token; empty before the user has logged in."""
+        """The authorization header with the access token; {} before the log-in."""
         return {"authorization": f"Bearer {self._token}"} if self._token else {}
 
     def sign_up(self, email: str, password: str) -> Answer:
@@ -56,7 +56,7 @@ class Api:
         return self._authenticate("/auth/login", email, password)
 
     def open_room(self, title: str) -> Answer:
-        """Create a chatroom."""
+        """Create a chatroom with this title."""
         return self._call("POST", "/chatroom", {"title": title})
 
     def send(self, room: str, content: str) -> Answer:

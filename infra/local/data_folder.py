@@ -16,7 +16,7 @@ from infra.running import Stack
 
 @dataclass(frozen=True)
 class DataFolder:
-    """The data folder of one local stack: `.local`, unless a command names another one."""
+    """The data folder of one local stack: `.local`, unless a command names another folder."""
 
     path: Path
 
@@ -58,8 +58,8 @@ class DataFolder:
             lock = (self.path / running.LOCK).open("a+")
         except OSError as error:
             raise CommandError(
-                f"The data folder {self.path} cannot be written: {error.strerror}. Change its "
-                "owner or its rights, or work in a copy of this checkout that you may write to."
+                f"The data folder {self.path} cannot be written: {error.strerror}. Change the "
+                "folder's owner or permissions, or use a checkout in a writable folder."
             ) from error
         with lock:
             try:
@@ -81,6 +81,6 @@ class DataFolder:
         where = f"at {stack.api_url}" if stack else "and still starting"
         pid = (self.path / running.LOCK).read_text() or "?"
         return (
-            f"It is already running {where} (process {pid}). "
+            f"`make up` is already running {where} (process {pid}). "
             f"Stop it with Ctrl-C in its terminal, or with `kill {pid}`."
         )

@@ -54,16 +54,16 @@ def _explain_unknown(name: str, declared: Collection[str]) -> str:
 def _problem(value: str, rules: Mapping[str, Any]) -> str | None:
     """Return the reason why CloudFormation would reject a value, or None."""
     if "AllowedValues" in rules and value not in map(str, rules["AllowedValues"]):
-        return f"it must be one of {', '.join(map(str, rules['AllowedValues']))}"
+        return f"the value must be one of {', '.join(map(str, rules['AllowedValues']))}"
     if "AllowedPattern" in rules and not re.fullmatch(rules["AllowedPattern"], value):
-        return f"it must match {rules['AllowedPattern']}"
+        return f"the value must match {rules['AllowedPattern']}"
     if len(value) > rules.get("MaxLength", len(value)):
-        return f"it may have {rules['MaxLength']} characters"
+        return f"the value may have {rules['MaxLength']} characters"
     if rules["Type"] == "Number":
         if not re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):
-            return "it must be a number"
+            return "the value must be a number"
         if float(value) < rules.get("MinValue", 0):
-            return f"it must be at least {rules['MinValue']}"
+            return f"the value must be at least {rules['MinValue']}"
         if float(value) > rules.get("MaxValue", float(value)):
-            return f"it must be at most {rules['MaxValue']}"
+            return f"the value must be at most {rules['MaxValue']}"
     return None

@@ -29,7 +29,7 @@ from infra.local.standins import gemini, stripe, upstash
 from infra.paths import BUILD, ROOT, display_path
 
 PORTS = {"api": 8000, "aws": 4566, "upstash": 8079, "gemini": 8081, "stripe": 8082}
-"""The default ports; a port that is taken is replaced, except the API's."""
+"""The default ports. If a port is in use, another port is chosen, except for the API."""
 
 SHORT_PAUSES = {
     "GeminiTimeout": "60",
@@ -38,14 +38,14 @@ SHORT_PAUSES = {
     "RetryPause": "1",
     "SweepAfter": "20",
 }
-"""Parameters with shorter pauses than on AWS, because a developer is waiting."""
+"""Parameters with shorter timeouts and pauses than on AWS, because a developer waits."""
 
 REDIS_PAUSE = 5.0
 """Seconds between the end of Valkey and its restart."""
 VALKEY_ENDED = f"The API works without Redis; Valkey restarts empty in {REDIS_PAUSE:.0f} s."
 MINISTACK_ENDED = (
-    "It restarts with all stored data, but without queue messages; the sweep queues their prompts "
-    "again."
+    "MiniStack restarts with all stored data, but without queue messages; the sweep queues their "
+    "prompts again."
 )
 
 GEMINI_KEY, STRIPE_KEY = "local-stand-in", "sk_test_stand_in"
@@ -57,7 +57,7 @@ NETWORK = ["HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
 
 @dataclass(frozen=True)
 class StripeAccount:
-    """An account at Stripe, the price sold there, and the secret that signs its events."""
+    """A Stripe account: its API key, the secret that signs its events, and the pro plan's price."""
 
     secret_key: str
     webhook_secret: str
@@ -66,7 +66,7 @@ class StripeAccount:
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a start; port 0 selects a free port, and the same port at the next start."""
+    """Options of `make up`. Port 0 selects a free port, which the next start uses again."""
 
     folder: DataFolder
     port: int = PORTS["api"]
@@ -74,7 +74,7 @@ class Options:
     converse: bool = True
     parameters: Mapping[str, str] = field(default_factory=dict)
     reload: bool = True
-    """Whether saved code replaces the deployed code at once."""
+    """Whether code that the developer saves replaces the deployed code at once."""
     gemini_delay: float = 1.5
     gemini_key: str | None = None
     stripe: StripeAccount | None = None
@@ -101,7 +101,7 @@ async def up(options: Options) -> None:
 
 
 class _System:
-    """The started parts of the system; all stop when `exits` closes."""
+    """The running parts of the system; `exits` stops all parts."""
 
     def __init__(self, options: Options, exits: AsyncExitStack) -> None:
         self._options = options
@@ -174,7 +174,7 @@ class _System:
         )
 
     async def wait(self) -> None:
-        """Restart Valkey and MiniStack whenever one of them ends: only MiniStack keeps its data.
+        """Restart Valkey, without its data, and MiniStack, with its data, whenever they end.
 
         Raises CommandError if a restart fails.
         """
@@ -194,7 +194,7 @@ class _System:
             program = await start()
 
     def explain(self, error: CommandError) -> CommandError:
-        """Return the error, or a clearer error if one of the programs has ended."""
+        """Return the error, or a clearer error if a program has ended."""
         for program in self._programs:
             if program.status is not None:
                 return CommandError(
@@ -206,7 +206,7 @@ class _System:
     async def _deploy(
         self, cloud: deploy.Cloud, parameters: Mapping[str, str]
     ) -> running.Resources:
-        """Build and deploy after a change; return the names of the template's resources."""
+        """Build and deploy the system if it has changed; return the deployed resources."""
         async with build.lock():
             if not build.is_built():
                 with _step("Building functions and layers"):
@@ -230,7 +230,7 @@ class _System:
             return await self._serve(gateway.create_app(), port)
         except PermissionError as error:
             raise CommandError(
-                f"Port {port} needs special rights. Choose one from 1024 on: make up PORT=8000"
+                f"Port {port} needs special rights. Choose a port from 1024 on: make up PORT=8000"
             ) from error
         except OSError as error:
             raise CommandError(
@@ -293,7 +293,7 @@ class _System:
 
 
 class _Ports:
-    """The ports of a stack: each run takes the ports of the last run if they are free."""
+    """The ports of a stack: a run uses the ports of the previous run if they are free."""
 
     def __init__(self, folder: DataFolder, usual: Mapping[str, int]) -> None:
         self._file = folder.ports
@@ -302,7 +302,7 @@ class _Ports:
             self._ports |= json.loads(self._file.read_text())
 
     def choose(self, name: str) -> int:
-        """Return a free port for this purpose, and store it for the next run."""
+        """Return a free port for a part of the stack, and store the port for the next run."""
         self._ports[name] = free_port(self._ports.get(name, 0))
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(self._ports))
@@ -310,7 +310,7 @@ class _Ports:
 
 
 async def _welcome(stack: running.Stack, *, converse: bool) -> None:
-    """Print the addresses, hold a first conversation, and print how to continue it."""
+    """Print the addresses, run a first conversation, and print commands that continue it."""
     url = stack.api_url
     print(f"\nConsole  {url}/ (open it in a browser and chat)\nDocs     {url}/docs", end="")
     print(f"\nAPI      {url}", flush=True)
@@ -323,7 +323,7 @@ async def _welcome(stack: running.Stack, *, converse: bool) -> None:
                 print(
                     "\n(The reply is from a stand-in. Set GEMINI_API_KEY to use Google's Gemini.)"
                 )
-            print(f"\nContinue in another terminal:\n\n{commands}\n\nOr chat there: make chat")
+            print(f"\nContinue in another terminal:\n\n{commands}\n\nOr chat: make chat")
         except CommandError as error:
             print(f"{error}\nThe functions' logs: make logs")
     print(f"\nThe system is at {url}. Press Ctrl-C to stop.", flush=True)
@@ -353,7 +353,7 @@ def _show(line: str) -> None:
 
 @contextmanager
 def _step(text: str) -> Iterator[None]:
-    """Print a step, run the block, and print the seconds that the block took."""
+    """Print the text, run the block, and print the block's duration in seconds."""
     print(f"{text} … ", end="", flush=True)
     started = time.monotonic()
     try:

@@ -1,7 +1,7 @@
 """Statuses, headers and parameters of each endpoint, for the OpenAPI document.
 
-The integration tests compare every answer with the document, so a header or a status that is
-missing here fails the test that first sees it.
+The integration tests compare every answer with the document: a test fails if an answer has a
+status or a header that is missing here.
 """
 
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ type Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """One endpoint's answers other than errors, and its parameters outside of the path."""
+    """One endpoint's answers that are not errors, and its query and header parameters."""
 
     status: int = 200
     also: tuple[int, ...] = ()
     """Further statuses of answers that are not errors."""
     headers: tuple[str, ...] = ()
-    """Headers of these answers; `infra/openapi/words.py` describes them."""
+    """Headers of the answers; `infra/openapi/words.py` has their descriptions."""
     query: tuple[str, ...] = ()
     request_headers: tuple[str, ...] = ()
     content_types: tuple[str, ...] = ()
-    """The content types of a body that is not the usual envelope."""
+    """The content types of an answer's body that is not the usual envelope."""
     extensions: Mapping[str, Json] = field(default_factory=dict)
-    """Fields next to `data` in the envelope."""
+    """Schemas of further fields in the envelope, next to `data`, by name."""
     raw_body: bool = False
-    """Whether the request's body is used byte for byte."""
+    """Whether the handler uses the bytes of the request's body without parsing them."""
 
 
 LIMITS = ("RateLimit", "RateLimit-Policy")
@@ -110,9 +110,9 @@ ANSWERS: Mapping[str, Answers] = {
         raw_body=True,
     ),
 }
-"""An endpoint without an entry answers 200 with the envelope, and has no headers of its own."""
+"""The answers by route; a route without an entry answers 200 with the envelope."""
 
 
 def answers_of(route: str) -> Answers:
-    """Return the statuses, headers and parameters of a route."""
+    """Return the entry of a route in ANSWERS, or the default answers."""
     return ANSWERS.get(route, Answers())

@@ -27,14 +27,14 @@ from infra.template import load, settings
 
 DOCSTRING = re.compile(r'""".*?"""', re.DOTALL)
 BODY = re.compile(r"request\.body\(\s*(?P<struct>\w+)(?P<optional>,\s*optional=True)?,?\s*\)")
-"""The pattern of the call by which a handler reads the request's body."""
+"""The pattern of a handler's call that reads the request's body."""
 MESSAGE = re.compile(r'"([A-Z][^"\n]*\.)"')
 """The pattern of a message text in a handler's code."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One route; `name` is its function's folder."""
+    """One route of the API; `name` is the name of its function's folder."""
 
     method: str
     path: str
@@ -85,19 +85,19 @@ class Endpoint:
 
     @property
     def message(self) -> str:
-        """The first message text in the handler's code, for the document's examples."""
+        """The first message text in the handler's code, used in the document's examples."""
         found = MESSAGE.search(self._code)
         return found[1] if found else "Done."
 
     @property
     def declared(self) -> tuple[type[AppError], ...]:
-        """The errors that the handler declares next to `@endpoint`."""
+        """The errors that the handler declares in `@endpoint(errors=[…])`."""
         errors: tuple[type[AppError], ...] = vars(self.handler)["errors"]
         return errors
 
     @property
     def errors(self) -> set[type[AppError]]:
-        """The declared errors, and those that the endpoint's method, body and tables imply."""
+        """The declared errors, and the errors that the method, the body and the tables imply."""
         implied: set[type[AppError]] = {AppError}
         if not self.is_public:
             implied |= {AccountSuspended, Unauthorized}

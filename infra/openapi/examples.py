@@ -69,7 +69,7 @@ CHALLENGE = "c_mfzwizltorqxg5dfon2gs3thom"
 
 
 def _usage(limit: int | None, used: int, remaining: int | None) -> Usage:
-    """Return the usage of a day on which `used` prompts were sent."""
+    """Return the basic plan's usage after `used` prompts on one day."""
     return Usage(
         limit=limit,
         used=used,
@@ -306,7 +306,7 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     ),
     (
         ("auth_send_otp", "auth_forgot_password", "auth_signup"),
-        TooManyRequests("A code was sent recently. Request another one in 30 s."),
+        TooManyRequests("A code was sent recently. Request another code in 30 s."),
     ),
     (
         ("auth_verify_otp", "auth_reset_password"),
@@ -324,7 +324,7 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     ),
     (
         ("chatroom_create", "chatroom_fork"),
-        TooManyRooms("You have 200 chatrooms, the maximum of your plan. Delete one first."),
+        TooManyRooms("You have 200 chatrooms, the maximum of your plan. Delete a chatroom first."),
     ),
     (
         ("chatroom_send", "chatroom_undo"),
@@ -333,7 +333,8 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     (
         "chatroom_fork",
         TooManyRequests(
-            f"At most 20 chatrooms can be forked per day. Fork this one again at {MIDNIGHT}."
+            "At most 20 chatrooms can be forked per day. Fork this chatroom at"
+            f" {MIDNIGHT} or later."
         ),
     ),
     (
@@ -347,8 +348,8 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     (
         "chatroom_",
         SpendingLimit(
-            "This prompt could exceed your plan's $0.50 per day. Send a shorter one, or send this"
-            f" one again at {MIDNIGHT}.",
+            "This prompt could exceed your plan's $0.50 per day. Send a shorter prompt, or send"
+            f" this prompt again at {MIDNIGHT}.",
             extensions={"resetsAt": MIDNIGHT},
         ),
     ),
@@ -370,7 +371,7 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     (
         "chatroom_",
         TooManyInFlight(
-            "3 of your prompts are being answered. Send this one again when one of them is"
+            "3 of your prompts are being answered. Send this prompt again when one of them has"
             " finished.",
             extensions={"resetsAt": LATER},
         ),
@@ -385,7 +386,7 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     (
         "chatroom_",
         TooManyRequests(
-            f"At most 20 prompts are accepted per 10 s. Send this one again at {LATER}.",
+            f"At most 20 prompts are accepted per 10 s. Send this prompt again at {LATER}.",
             extensions={"resetsAt": LATER},
         ),
     ),
@@ -397,7 +398,7 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     ),
     ("subscription_", AlreadySubscribed(billing.explain_ongoing("past_due"))),
     ("webhook_", InvalidRequest("The request body is not a Stripe event.")),
-    ("webhook_", WrongMode("This endpoint accepts live events only.")),
+    ("webhook_", WrongMode("This endpoint accepts live-mode events only.")),
 ]
 """Example texts of errors without a standard text, by the beginning of the folder's name."""
 
@@ -414,7 +415,7 @@ def answers(route: str, kind: type, status: int) -> dict[str, Any]:
 
 
 def problems(kind: type[AppError], endpoint: Endpoint) -> dict[str, AppError]:
-    """Return examples of an error as an endpoint answers it, by name. Raises LookupError."""
+    """Return examples of an endpoint's errors of this kind, by name. Raises LookupError."""
     shown = _list_rejections(endpoint.body[0], kind) if endpoint.body else {}
     texts = [error for folders, error in PROBLEMS if endpoint.name.startswith(folders)]
     listed = [error for error in texts if type(error) is kind]
@@ -430,7 +431,7 @@ def problems(kind: type[AppError], endpoint: Endpoint) -> dict[str, AppError]:
 
 
 def _list_rejections(body: type, kind: type[AppError]) -> dict[str, AppError]:
-    """Return the errors of this kind for invalid bodies, by the name of the problem."""
+    """Return the errors of this kind that invalid bodies cause, by the name of the problem."""
     good = next(iter(of(body).values()))
     wrong = {"missingField": {}, "unknownField": good | {"colour": "blue"}}
     for name in {"password", "newPassword"} & good.keys():

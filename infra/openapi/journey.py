@@ -28,18 +28,18 @@ class Step:
     shows: tuple[str, ...] = ()
     """Headers that the answer must have."""
     saves: Mapping[str, str] = field(default_factory=dict)
-    """The variables to set: expressions with `answer`, `header(name)` and `kept(name)`, by name."""
+    """The variables to set, by name: expressions of `answer`, `header(name)`, `kept(name)`."""
     expects: Mapping[str, str] = field(default_factory=dict)
     """The checks of the answer: expressions that must be true, by the check's name."""
     until: str | None = None
-    """An expression; the request is repeated until it is true, for at most a minute."""
+    """The request is repeated until this expression is true, for at most a minute."""
 
 
 TOKENS = {"token": "answer.data.token", "refreshToken": "answer.data.refreshToken"}
 LIMITS = ("RateLimit", "RateLimit-Policy")
 
 AREA_CODES = [201, 202, 206, 212, 213, 214, 303, 305, 310, 312, 404, 415, 503, 512, 602, 617]
-"""Some area codes of the United States, where the numbers 555-01xx are reserved for fiction."""
+"""Area codes of the United States; their numbers 555-01xx are reserved for fiction."""
 
 # Reserved addresses and numbers: example.com (RFC 2606), and +1 ... 555 01xx.
 A_NEW_PERSON = (
@@ -125,7 +125,7 @@ JOURNEY = [
         operation="authMe",
         status=200,
         expects={
-            "the account is the one that logged in": "answer.data.email === kept('email')",
+            "the account has the email of the log-in": "answer.data.email === kept('email')",
             "no prompt was sent today": "answer.data.usage.used === 0",
         },
     ),
@@ -190,7 +190,7 @@ JOURNEY = [
         until="['answered', 'failed'].includes(answer.data.status)",
         expects={
             "the prompt is answered": "answer.data.status === 'answered'",
-            "the reply names its prompt": "answer.data.reply.replyTo === answer.data.id",
+            "the reply has the prompt's id": "answer.data.reply.replyTo === answer.data.id",
         },
     ),
     Step(
@@ -284,7 +284,7 @@ JOURNEY = [
         status=429,
         code="quota-exceeded",
         shows=("Retry-After", *LIMITS),
-        expects={"the error names the reset": "answer.resetsAt > new Date().toISOString()"},
+        expects={"the error has the reset time": "answer.resetsAt > new Date().toISOString()"},
     ),
     Step(
         says="Cancel without a subscription",

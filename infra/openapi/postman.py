@@ -16,10 +16,10 @@ SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
 DESCRIPTION = """\
 Generated from the API's OpenAPI document. Run the folder **Journey** from its first request: each
-one checks its answer and stores values for later requests. The variable `baseUrl` is the address
-from which the collection was loaded. If the API's parameter `OtpDelivery` is `response`, answers
-contain the one-time code; otherwise set `mobile` to your own number, and `otp` to the code that you
-receive.
+request checks the answer and stores values for later requests. The variable `baseUrl` is the
+address from which the collection was loaded. If the API's parameter `OtpDelivery` is `response`,
+answers contain the one-time code; otherwise set `mobile` to your own number, and `otp` to the code
+that you receive.
 
 The other folders contain every endpoint and use the variables that the journey has set.
 """
@@ -43,12 +43,12 @@ VARIABLES = {
 }
 
 BODY_FIELDS = ("email", "mobile", "password", "otp", "challenge", "refreshToken")
-"""Fields of bodies that get their value from the variable of the same name."""
+"""The fields of request bodies that get the value of the variable with the same name."""
 
 PATH = {"id": "{{roomId}}", "messageId": "{{messageId}}", "file": "start.js"}
 
 ASKED_AT_MOST = 60
-"""The most repetitions of a step with `until`, one per second."""
+"""The most requests of a step with `until`; a request is sent every second."""
 
 HELPERS = {
     "header": "(name) => pm.response.headers.get(name)",
@@ -254,7 +254,7 @@ def _checks(step: Step, operation: _Operation) -> Iterator[str]:
 
 
 def _until(holds: str, checks: list[str]) -> Iterator[str]:
-    """Yield the script that repeats the request, and checks the last answer."""
+    """Yield the lines of a script that repeats the request and checks the last answer."""
     yield 'const asked = Number(kept("asked")) + 1;'
     yield f"const waiting = ({{ answer }}) => !({holds});"
     yield f"if (pm.response.code < 300 && asked < {ASKED_AT_MOST}"

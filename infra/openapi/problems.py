@@ -89,7 +89,7 @@ EXTENSIONS: dict[str, Json] = {
         "description": "The time at which the limit resets; daily quotas reset at midnight UTC.",
     },
 }
-"""Fields that some errors have in addition to those of RFC 9457."""
+"""Fields that some errors have in addition to the fields of RFC 9457."""
 
 SCHEMAS: dict[str, Json] = {
     "FieldProblem": {
@@ -123,7 +123,7 @@ SCHEMAS: dict[str, Json] = {
             "message": {"type": "string", "description": "The same as `detail`."},
             "errors": {
                 "type": "array",
-                "description": "The problems in the body, if it is invalid.",
+                "description": "The problems in an invalid body.",
                 "items": {"$ref": "#/components/schemas/FieldProblem"},
             },
         },

@@ -72,11 +72,11 @@ five seconds without a frame. Polling shows the same text. [live_reader.js](docs
 ## The line of a room
 
 `PATCH …/message/{messageId}` edits a prompt, `POST …/message/{messageId}/regenerate` asks for
-another reply. Both send a new prompt, which counts like any other. It replaces the turn and all
-turns after it. The replaced turns are hidden, not deleted: lists and Gemini do not get them, and
-`POST /chatroom/{id}/undo` shows them again, and hides the turns that replaced them. If a poll's
-page has `reload: true`, messages before the page have changed: load the room again.
-`POST /chatroom/{id}/fork` copies the visible turns of a room, up to a message, to a new room.
+another reply. Both send a new prompt, which counts like any other. The new prompt replaces the turn
+and all turns after it. The replaced turns are hidden, not deleted: lists and Gemini do not get
+them, and `POST /chatroom/{id}/undo` shows them again, and hides the turns that replaced them. If a
+poll's page has `reload: true`, messages before the page have changed: load the room again. `POST
+/chatroom/{id}/fork` copies the visible turns of a room, up to a message, to a new room.
 
 ## Failures and models
 
@@ -108,7 +108,7 @@ AREAS = {
     "docs": "Service",
     "console": "Service",
 }
-"""The tag of each area: an area is the first part of a folder's name in functions/."""
+"""The tag of each area. An area is the first part of a folder's name in functions/."""
 
 TAGS = {
     "Accounts": "Sign up, verify a number or an address, log in, refresh a session.",
@@ -127,19 +127,19 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "examples": ["m_mfzwizltorqxg5dfon2gs3thom_1"]},
     },
     "file": {
-        "description": "A file of the page; `/docs/postman.json` is the Postman collection.",
+        "description": "The file's name; `/docs/postman.json` is the Postman collection.",
         "schema": {"type": "string", "examples": ["start.js"]},
     },
 }
 
-# All of these allow an empty value, which means the same as no parameter (see document.py).
+# An empty value of one of these parameters means the same as no parameter (see document.py).
 QUERY: dict[str, dict[str, Any]] = {
     "limit": {
         "description": "The maximum number of items to return.",
         "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
     },
     "cursor": {
-        "description": "The `nextCursor` of the previous page; leave it out for the first page.",
+        "description": "The `nextCursor` of the previous page; no `cursor` for the first page.",
         "schema": {"type": "string"},
     },
     "after": {
@@ -153,7 +153,7 @@ QUERY: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
     },
     "deep": {
-        "description": "`1` also checks the dependencies.",
+        "description": "`1` to check the dependencies, too.",
         "schema": {"type": "string", "examples": ["1"]},
     },
 }
@@ -169,7 +169,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "If-None-Match": {
         "name": "If-None-Match",
-        "description": "The `ETag` of an earlier answer. While it is current, the answer is 304.",
+        "description": "The `ETag` of an earlier answer. If nothing changed, the answer is 304.",
         "schema": {"type": "string"},
     },
     "Stripe-Signature": {
@@ -190,7 +190,7 @@ RAW_BODY: dict[str, Any] = {
 
 ANSWER_HEADERS: dict[str, dict[str, Any]] = {
     "x-request-id": {
-        "description": "The request's id; our logs contain it.",
+        "description": "The request's id, which our logs contain.",
         "schema": {"type": "string"},
     },
     "Location": {
@@ -204,7 +204,7 @@ ANSWER_HEADERS: dict[str, dict[str, Any]] = {
         },
     },
     "ETag": {
-        "description": "Identifies this version of the answer; send it back as `If-None-Match`.",
+        "description": "The version of the answer. Send this value as `If-None-Match`.",
         "schema": {"type": "string", "pattern": '^"[^"]+"$'},
     },
     "Cache-Control": {
@@ -216,7 +216,7 @@ ANSWER_HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"enum": ["hit", "miss"]},
     },
     "Idempotency-Replayed": {
-        "description": "`true` if this `Idempotency-Key` was answered before.",
+        "description": "`true` if a request with this `Idempotency-Key` was answered before.",
         "schema": {"const": "true"},
     },
     "RateLimit-Policy": {
@@ -252,7 +252,7 @@ STATUSES = {
 
 
 def headers(names: Iterable[str]) -> dict[str, Any]:
-    """Return references to the headers with these names, in upper or lower case."""
+    """Return references to the headers with these names (in any case), by name."""
     lower = {name.lower() for name in names}
     return {
         name: {"$ref": f"#/components/headers/{name}"}

@@ -27,19 +27,19 @@ from infra.stages.command import EXPECTED, command, parser
 from infra.stages.stage import Stage
 
 PATIENT = Config(read_timeout=70)
-"""A timeout longer than the functions'. A retry has the same act id, so the act happens once."""
+"""A timeout longer than the functions' timeout. A retry with the same id repeats no act."""
 VERY_PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
-"""A timeout for a redrive, which takes minutes, and no retry."""
+"""The read timeout of a redrive, which takes minutes and is not retried."""
 
 SHOW, CHANGE = "admin-show", "admin-change"
 REDRIVE = "admin-redrive"
 OTHERS = {"delete": "admin-delete", "export": "admin-export"}
-"""The functions' names without the stage; OTHERS has the acts with a function of their own."""
+"""The functions' names without the stage; OTHERS has the functions of single acts."""
 
 
 @command
 def main(arguments: list[str]) -> None:
-    """Answer a question or perform an act, and print the outcome."""
+    """Run a query or an act, and print the outcome."""
     for_programs = "--json" in arguments
     kind = ParserForPrograms if for_programs else argparse.ArgumentParser
     options = make_parser(kind).parse_args(arguments)
@@ -86,7 +86,7 @@ def print_json(answer: Any) -> None:
 
 
 def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Return the parser, with a subcommand for each act and each question."""
+    """Return the parser, with a subcommand for each act and each query."""
     known = parser("admin", __doc__, local=True, kind=kind)
     known.usage = 'make admin ARGS="COMMAND …" STAGE=…'
     commands = known.add_subparsers(metavar="COMMAND", required=True)
@@ -107,7 +107,7 @@ def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
         made.add_argument(
             "--reason",
             required=True,
-            help="the reason; never deleted, so without emails or numbers",
+            help="the reason, which is never deleted: do not name emails or numbers",
         )
         made.add_argument("--dry-run", action="store_true", help="only print what would happen")
         made.set_defaults(act=name)
@@ -128,7 +128,7 @@ def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     redrive = add("redrive", "queue failed prompts again", redrive_prompts, describe_redrive)
     redrive.add_argument("--failure", metavar="CODE", help="only prompts with this error code")
     redrive.add_argument("--hours", type=float, default=24, help="hours to look back (default: 24)")
-    redrive.add_argument("--reason", required=True, help="the reason; never deleted")
+    redrive.add_argument("--reason", required=True, help="the reason, which is never deleted")
     redrive.add_argument("--dry-run", action="store_true", help="only print what would happen")
     audit = add("audit", "list the acts on a user, or of a day", list_acts, describe_acts)
     audit.add_argument("user", nargs="?", help="a user (default: all acts of --day)")
@@ -199,7 +199,7 @@ def act(stage: Stage, options: argparse.Namespace) -> Any:
 
 
 def redrive_prompts(stage: Stage, options: argparse.Namespace) -> Any:
-    """Queue failed prompts again, and return the outcome of each."""
+    """Queue failed prompts again, and return the outcome of each prompt."""
     from geminichat.domain import ids
 
     request = {
@@ -218,8 +218,8 @@ def get_user_id(stage: Stage, named: str) -> str:
     return str(ask(stage, {"ask": "who", "named": named})["userId"])
 
 
-def ask(stage: Stage, question: Mapping[str, Any]) -> Any:
-    return invoke(stage, SHOW, {"request": json.dumps(question)})
+def ask(stage: Stage, query: Mapping[str, Any]) -> Any:
+    return invoke(stage, SHOW, {"request": json.dumps(query)})
 
 
 def perform(stage: Stage, function: str, request: Mapping[str, Any]) -> Any:
@@ -229,9 +229,9 @@ def perform(stage: Stage, function: str, request: Mapping[str, Any]) -> Any:
 
 
 def prove(request: str, stage: str) -> dict[str, str]:
-    """Return the headers of a signed request to STS, which clients.operators sends.
+    """Return the headers of a signed request to STS, which proves this process's AWS identity.
 
-    STS's answer proves this process's AWS identity.
+    The function that performs the act sends the request to STS (clients.operators).
     """
     from geminichat.clients import operators
     from geminichat.runtime import aws_client
@@ -272,7 +272,9 @@ def invoke(stage: Stage, function: str, event: Mapping[str, Any]) -> Any:
         ) from error
     result = json.loads(answer["Payload"].read())
     if answer.get("FunctionError"):
-        raise CommandError(f"{name} failed: {result.get('errorMessage')}. Look at its log.")
+        raise CommandError(
+            f"{name} failed: {result.get('errorMessage')}. The function's log has the details."
+        )
     if "error" in result:
         raise CommandError(result["message"], result["error"])
     return result["data"]

@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
         catalogue.models.keys() if served is None else served, datetime.now(UTC).date()
     )
     if served is None:
-        print("Google's list was not read: set GEMINI_API_KEY to compare with it.")
+        print("Google's list was not read: set GEMINI_API_KEY to compare with the list.")
     if concerns:
         raise CommandError("\n".join(concerns))
 
@@ -58,7 +58,7 @@ def list_served() -> set[str]:
 
 
 def describe(catalogue: Catalogue, served: set[str] | None) -> str:
-    """Return a line per model: its aliases, whether Google serves it, and when it retires."""
+    """Return a line per model: aliases, plans, whether Google serves it, and its retirement."""
     lines = []
     for model in catalogue.models.values():
         aliases = [alias for alias, named in catalogue.aliases.items() if named == model.id]

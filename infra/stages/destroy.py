@@ -1,8 +1,8 @@
 """Delete a stage, except prod, from AWS with its data and its secrets: `make destroy STAGE=dev`.
 
 CloudFormation keeps the tables and the bucket of a deleted stack, so that a mistake costs no data.
-This command deletes them too, after you have typed the stage's name. It also deletes the secrets of
-a stage that was never deployed.
+This command also deletes the tables, the bucket and the secrets, after you have typed the stage's
+name. A stage that was never deployed may have secrets, too.
 """
 
 import sys
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
 
 
 def destroy(stage: Stage, ask: Callable[[str], str]) -> Iterator[str]:
-    """Delete a stage with its data and secrets if `ask` returns its name; yield each step."""
+    """Delete a stage with its data and secrets if `ask` returns the name; yield each step."""
     ssm = boto3.client("ssm")
     parameters = [
         f"{stage.secrets_path}/{name}" for name in sorted(put_secrets.list_stored(ssm, stage))

@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> None:
     known = parser("logs", __doc__)
     known.add_argument("function", nargs="?", help="logical id of a function (default: all)")
     known.add_argument(
-        "-n", type=int, default=50, metavar="LINES", help="number of lines (default: 50)"
+        "-n", type=int, default=50, metavar="LINES", help="number of log lines (default: 50)"
     )
     known.add_argument("--minutes", type=int, default=15, help="minutes to look back (default: 15)")
     options = known.parse_args(arguments)

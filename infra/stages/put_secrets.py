@@ -36,13 +36,13 @@ class Secret:
     name: str
     variable: str
     pattern: str
-    """The pattern of the whole value, which rejects most mistakes."""
+    """A pattern that every valid value matches completely."""
     where: str
     required: bool = True
 
 
 type Ask = Callable[[Secret, bool], str]
-"""A function that returns a secret, or "". Its second argument: whether the secret is stored."""
+"""A function of a Secret, and of whether it is stored, that returns the secret's value or ""."""
 
 SECRETS = [
     Secret(
@@ -56,15 +56,15 @@ SECRETS = [
         "stripe-secret-key",
         "STRIPE_SECRET_KEY",
         r"(sk|rk)_(test|live)_\S{10,}",
-        "Stripe's dashboard, Developers, API keys; it begins with sk_ or rk_",
+        "Stripe's dashboard, Developers, API keys; a key begins with sk_ or rk_",
         required=False,
     ),
     Secret(
         "stripe-webhook-secret",
         "STRIPE_WEBHOOK_SECRET",
         r"whsec_[^\s,]{10,}(,whsec_[^\s,]{10,})?",
-        "Stripe's dashboard, Developers, Webhooks, your endpoint; it begins with whsec_; during a "
-        "rotation enter both secrets with a comma between them",
+        "Stripe's dashboard, Developers, Webhooks, your endpoint; a secret begins with whsec_; "
+        "during a rotation enter both secrets with a comma between them",
         required=False,
     ),
 ]
@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> None:
 
 
 def store(ssm: "SSMClient", stage: Stage, ask: Ask) -> Iterator[str]:
-    """Store the answer of `ask` for each secret, unless it is ""; yield a line per secret.
+    """Store the answer of `ask` for each secret, unless the answer is ""; yield a line per secret.
 
     Raises CommandError for an invalid value, and at the end if a required secret is missing.
     """
@@ -102,15 +102,15 @@ def store(ssm: "SSMClient", stage: Stage, ask: Ask) -> Iterator[str]:
         state = "stored" if value else "kept" if secret.name in known else "not set"
         yield f"{secret.name}: {state}"
     if absent := list_missing(ssm, stage):
-        raise CommandError(f"Still missing: {', '.join(absent)}. Run this command again.")
+        raise CommandError(f"Still missing: {', '.join(absent)}. Run `make secrets` again.")
 
 
 def check(secret: Secret, value: str, stage: Stage) -> None:
     """Raise CommandError if the value is not valid; the message does not contain the value."""
     if not re.fullmatch(secret.pattern, value):
-        raise CommandError(f"That is not a {secret.name}. Find it in {secret.where}.")
+        raise CommandError(f"The value is not a {secret.name}. Find the secret in {secret.where}.")
     if stage.name == "prod" and "_test_" in value[:12]:
-        raise CommandError(f"That {secret.name} is from Stripe's test mode; prod needs live mode.")
+        raise CommandError(f"The {secret.name} is from Stripe's test mode; prod needs live mode.")
 
 
 def list_missing(ssm: "SSMClient", stage: Stage) -> list[str]:

@@ -1,7 +1,7 @@
 """Compare every subscription with Stripe now, instead of at night: `make reconcile`.
 
 The command invokes the function SubscriptionReconcile of the stage, which has the grants and the
-secrets, and prints each change with its user. You may run it at any time, and repeatedly.
+secrets, and prints each change with the user's id. You may run it at any time, and repeatedly.
 """
 
 import json
@@ -17,7 +17,7 @@ from infra.stages.command import command, parser
 
 FUNCTION = "SubscriptionReconcile"
 PATIENT = Config(read_timeout=910, retries={"total_max_attempts": 1})
-"""A timeout longer than the function's, and no retry, which would run the function twice."""
+"""The read timeout is longer than the function's. A retry would run the function twice."""
 
 
 @command
@@ -44,7 +44,7 @@ def report(result: dict[str, Any], *, dry_run: bool) -> list[str]:
     changed, twice = result["fixed"], result["twice"]
     lines = list(result["changes"])
     if len(lines) < changed:
-        lines.append(f"… and {changed - len(lines)} more; the function's log has them all")
+        lines.append(f"… and {changed - len(lines)} more; the function's log has all changes")
     if twice:
         lines.append(f"{twice} users pay twice: find `user pays twice` in the function's log.")
     counted = "would be fixed; nothing was changed" if dry_run else "fixed"

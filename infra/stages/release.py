@@ -1,11 +1,11 @@
-"""Add byte-code and a digest of the parameters to a build of SAM.
+"""Add byte-code and a digest of the parameters to the output of `sam build`.
 
 SAM copies a function's folder without byte-code, and Lambda cannot write to the folder: without
 this step, every cold start would compile the handler again.
 
 SAM publishes a new version of a function only if the function's code or its text in the template
-changes. The new value of a parameter changes neither, and the alias would stay on the version with
-the old value. So each function has the digest, which changes with every parameter.
+changes. A parameter's new value changes neither code nor text, so the alias would stay on the
+version with the old value. Therefore each function has a digest of all parameters.
 """
 
 import compileall
@@ -22,7 +22,7 @@ MARK = "PARAMETERS_DIGEST"
 
 
 def compile_functions(built: Path) -> None:
-    """Compile the functions in SAM's build folder, as layers/build/build.py compiles layers."""
+    """Compile the functions in SAM's build folder to byte-code for /var/task."""
     for handler in built.glob("*/app.py"):
         compileall.compile_dir(
             handler.parent,

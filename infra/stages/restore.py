@@ -37,7 +37,7 @@ a secret, record the acts of operators, or (purges) list the users who are still
 BATCH = 100
 """The most keys in one BatchGetItem."""
 PATIENCE = {"Delay": 20, "MaxAttempts": 3 * 60 * 24}
-"""A restore takes twenty minutes, or hours for a large table."""
+"""The wait for a restored table: a check every 20 s for a day. Large tables take hours."""
 
 
 class Differences(NamedTuple):
@@ -53,7 +53,7 @@ class Differences(NamedTuple):
 
 @command
 def main(arguments: list[str]) -> None:
-    """Restore the tables after a confirmation, and print the differences of each."""
+    """Restore the tables after a confirmation, and print the differences of each table."""
     known = parser("restore", __doc__)
     known.add_argument("moment", type=parse_moment, help="a time such as 2026-11-25T12:00:00Z")
     known.add_argument("tables", nargs="*", help="logical ids (default: tables with lasting data)")
@@ -80,7 +80,7 @@ def parse_moment(text: str) -> datetime:
 
 
 def choose(names: dict[str, str], chosen: Sequence[str]) -> dict[str, str]:
-    """Return the names of the chosen tables by logical id; the default is all with lasting data.
+    """Return the names of the chosen tables, or of all with lasting data, by logical id.
 
     Raises CommandError.
     """
@@ -109,7 +109,7 @@ def restore(
 
 
 def _start(table: str, moment: datetime) -> str:
-    """Start to restore a table as a copy, unless an earlier run has; return the copy's name."""
+    """Start to restore a table as a copy, unless the copy exists; return the copy's name."""
     copy = f"{table[:230]}-at-{moment:%Y%m%dT%H%M%SZ}"
     try:
         boto3.client("dynamodb").restore_table_to_point_in_time(
@@ -126,7 +126,7 @@ def _start(table: str, moment: datetime) -> str:
 
 
 def _copy(source: str, target: str, *, dry_run: bool) -> Differences:
-    """Make the items of `target` equal to those of `source`, and return the differences."""
+    """Make the items of `target` equal to the items of `source`, and return the differences."""
     table = boto3.resource("dynamodb").Table(target)
     names = [key["AttributeName"] for key in table.key_schema]
 

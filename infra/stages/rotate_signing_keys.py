@@ -1,6 +1,6 @@
 """Replace the signing key of a stage, one of two steps per run: `make rotate-keys`.
 
-The first run adds a key. After ten minutes, when every sandbox has read the key, it signs tokens.
+The first run adds a key. The key signs tokens after ten minutes, when every sandbox has read it.
 The second run removes the old key if all tokens of the old key have expired; before that, the
 command changes nothing. No key is ever printed.
 """
@@ -29,7 +29,7 @@ class TooEarly(CommandError):
 
 @command
 def main(arguments: list[str]) -> None:
-    """Take the step that is due, and print a sentence about it."""
+    """Take the next step, and print a sentence about the step."""
     options = parser("rotate-keys", __doc__, local=True).parse_args(arguments)
     stage = stages.connect(options.stage, options.data_folder)
     ssm, name = boto3.client("ssm"), f"{stage.secrets_path}/signing-keys"
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
 
 
 def step(ssm: "SSMClient", name: str, now: datetime) -> str:
-    """Take the step that is due at `now`, or create the first key; return a sentence about it.
+    """Create the first key, or take the next step; return a sentence that describes the step.
 
     Raises TooEarly if the old key is still needed.
     """
@@ -61,11 +61,13 @@ def step(ssm: "SSMClient", name: str, now: datetime) -> str:
         _put(ssm, name, added)
         return (
             f"Step 1 of 2: added key {kid}, which signs from {added.current_from} on. "
-            f"Run this again after {_text(added.removable_from())} to remove key {stored.current}."
+            f"Run `make rotate-keys` again after {_text(added.removable_from())} to remove key "
+            f"{stored.current}."
         )
     if now < removable:
         raise TooEarly(
-            f"Key {stored.previous} is still needed: run this again after {_text(removable)}."
+            f"Key {stored.previous} is still needed: run `make rotate-keys` again after "
+            f"{_text(removable)}."
         )
     _put(ssm, name, stored.remove_previous())
     return f"Step 2 of 2: removed key {stored.previous}; {stored.current} is the only key."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
 HOLD_DATA = ["AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue"]
-"""The types of resources with data: a deployment must not replace or remove them."""
+"""The types of resources with data, which a deployment must not replace or remove."""
 
 FIXED = ("KeySchema", "LocalSecondaryIndexes")
 """Properties that a table cannot change: for a new value, CloudFormation replaces the table."""
@@ -27,7 +27,7 @@ STUCK = ("DELETE_FAILED", "ROLLBACK_FAILED", "UPDATE_ROLLBACK_FAILED")
 
 
 def status(stacks: "CloudFormationClient", name: str) -> str | None:
-    """Return the state of a stack, or None if it does not exist or only has a change set."""
+    """Return the state of a stack, or None if the stack does not exist or only has a change set."""
     try:
         [stack] = stacks.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
@@ -69,7 +69,7 @@ def delete_if_creation_failed(stacks: "CloudFormationClient", name: str) -> Iter
     state = status(stacks, name)
     if state in STUCK:
         raise CommandError(
-            f"The stack {name} is in the state {state} ({failure(stacks, name)}). Resolve that in "
+            f"The stack {name} is in the state {state} ({failure(stacks, name)}). Resolve this in "
             "CloudFormation's console (Continue update rollback, or Delete), then deploy again."
         )
     if state == "ROLLBACK_COMPLETE":
@@ -97,7 +97,7 @@ def policy(replaceable: Sequence[str] = ()) -> str:
 
 
 def protect(stacks: "CloudFormationClient", name: str, replaceable: Sequence[str] = ()) -> None:
-    """Set the stack policy unless it is set already: a pipeline has no grant to change it."""
+    """Set the stack policy if it differs: a pipeline has no grant to set the policy."""
     required = policy(replaceable)
     current = stacks.get_stack_policy(StackName=name).get("StackPolicyBody")
     if current is None or json.loads(current) != json.loads(required):
@@ -121,7 +121,7 @@ def refuse_data_loss(
         lines = "\n".join(f"  {name}: {why}" for name, why in found.items())
         raise CommandError(
             "Nothing was deployed, because the functions would start with empty resources and lose "
-            f"the data in these:\n{lines}\n"
+            f"the data in these resources:\n{lines}\n"
             'DEPLOYING.md, "A table that must be replaced", says how to keep the data. '
             f"Then deploy with REPLACE={','.join(found)}"
         )

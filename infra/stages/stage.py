@@ -67,8 +67,8 @@ def read(name: str, samconfig: Path = SAMCONFIG) -> Stage:
 def connect(name: str, data_folder: Path | None = None) -> Stage:
     """Connect this process to the AWS account and region of a stage, and return the stage.
 
-    Prints the account and the region, which boto3, SAM and our own AWS client use from now on. With
-    a data folder, the stage `local` is the stack that runs there. Raises CommandError.
+    Print the account and the region, which boto3, SAM and our own AWS client use from now on. With
+    a data folder, the stage `local` is the stack that runs in the folder. Raises CommandError.
     """
     if data_folder and name == LOCAL:
         stack = running.get(data_folder)
@@ -104,7 +104,7 @@ def outputs(stage: Stage) -> dict[str, str] | None:
 
 
 def resources(stage: Stage, kind: str = "") -> dict[str, str]:
-    """Return the physical ids of the stack's resources (all, or of one type) by logical id.
+    """Return the physical ids of the stack's resources by logical id; `kind` selects a type.
 
     Raises CommandError if there is no stack.
     """

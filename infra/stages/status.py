@@ -13,7 +13,7 @@ from infra.stages import stage as stages
 from infra.stages.command import command, parser
 
 PATIENCE = 35.0
-"""Seconds to wait for an answer; API Gateway's own limit is 30."""
+"""Seconds to wait for the API's answer; API Gateway's limit is 30 s."""
 
 
 @command
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
 
 
 def health(url: str) -> str:
-    """Return the state of the API's dependencies, or the reason why it is unknown."""
+    """Return the state of the API's dependencies, or the reason why the state is unknown."""
     try:
         states = httpx.get(f"{url}/health?deep=1", timeout=PATIENCE).json()["data"]["dependencies"]
     except httpx.TransportError as error:

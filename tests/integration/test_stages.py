@@ -88,7 +88,7 @@ def test_a_second_run_of_make_secrets_replaces_only_the_secrets_that_are_entered
 
 
 def test_make_secrets_without_a_required_secret_is_an_error(stage: Stage) -> None:
-    with pytest.raises(CommandError, match=r"Still missing: gemini-api-key\. Run this"):
+    with pytest.raises(CommandError, match=r"Still missing: gemini-api-key\. Run"):
         list(put_secrets.store(boto3.client("ssm"), stage, answer_with({"upstash-token": TOKEN})))
 
 

@@ -55,7 +55,7 @@ def count_prompts(tables: Tables, people: Iterable[User]) -> tuple[int, int]:
 
 
 def problems_of(user: User, tables: Tables) -> Iterator[str]:
-    """Yield the problems of a user, such as prompts that were lost, doubled or miscounted."""
+    """Yield a line per problem of a user, such as a lost, doubled or miscounted prompt."""
     yield from user.problems
     stored: defaultdict[str, list[Json]] = defaultdict(list)
     counted: Counter[str] = Counter()
@@ -100,15 +100,15 @@ def problem_of(prompt: Json, reply: Json | None) -> str | None:
     """Return the contradiction between a prompt and its reply, or None."""
     status = prompt["status"]
     if status not in FINAL:
-        return f"it is still {status}"
+        return f"the prompt is still {status}"
     if status == "answered" and reply is None:
-        return "it is answered, but has no reply"
+        return "the prompt is answered, but has no reply"
     if status == "failed" and reply:
-        return "it failed, but has a reply"
+        return "the prompt failed, but has a reply"
     if status == "stopped" and reply and not prompt.get("counted_on"):
-        return "it was refunded, but has a reply"
+        return "the prompt was refunded, but has a reply"
     if reply and not is_reply_to(reply["content"], prompt["content"]):
-        return f"its reply belongs to another prompt: {reply['content']!r}"
+        return f"the reply belongs to another prompt: {reply['content']!r}"
     return None
 
 

@@ -16,9 +16,9 @@ from infra.running import Stack
 GAP = 4.0
 """Seconds between two faults; fewer in a run that is too short for the whole deck."""
 RESTARTED_WITHIN = 60.0
-"""Seconds within which the emulated AWS answers again after a kill."""
+"""The most seconds until the emulated AWS answers after a kill."""
 DRIP = ("A reply ", "that drips.")
-"""The pieces of a slow reply."""
+"""The texts that Gemini streams one by one as a slow reply."""
 
 Json = dict[str, Any]
 type Card = Callable[[random.Random], Awaitable[object]]
@@ -78,7 +78,7 @@ class Faults:
         self._cards = [card for card in cards if card[0] not in spared]
 
     async def run(self, until: float) -> None:
-        """Cause all faults in a random order, again and again, until a time (monotonic clock)."""
+        """Cause all faults in a random order, repeatedly, until a time on the monotonic clock."""
         due = time.monotonic()
         gap = min(self._gap, (until - due) / (len(self._cards) + 1))
         while True:

@@ -26,8 +26,8 @@ from infra.running import Stack
 USERS = 4
 """Users who act at the same time; few, because each request may start a process."""
 SETTLED_WITHIN = 600.0
-"""Seconds within which every prompt ends after the last fault. A killed worker's room waits for the
-queue's visibility timeout, five minutes, and the sweep needs several rounds."""
+"""The most seconds from the last fault until every prompt has ended. A killed worker's room waits
+for the queue's visibility timeout, five minutes, and the sweep needs several rounds."""
 WARM_WITHIN = 120.0
 """Seconds to wait for the first accepted prompt, before the run's minutes begin."""
 PAGE_EVERY = 1.0
@@ -54,7 +54,7 @@ async def chaos(
 ) -> Report:
     """Run users and faults, wait until every prompt has ended, and return the report.
 
-    During the wait, `sweep` is called every few seconds, so that a test need not wait for the
+    During the wait, `sweep` is called every few seconds, so that a test does not wait for the
     sweep's schedule. The faults in `spared` are left out. Raises CommandError if the stack has no
     stand-ins.
     """
@@ -90,13 +90,13 @@ async def chaos(
         problems = [found async for found in _audit(world, tables, stripe)]
         counts = counts_of(world)
         if not counts["accepted"]:
-            problems.append("no prompt was accepted, so this run proves nothing")
+            problems.append("no prompt was accepted, so the run tested nothing")
         show(describe(world, faults, seed))
         return Report(counts, faults.happened, problems)
 
 
 async def _wait_for_first_prompt(world: World, deadline: float) -> None:
-    """Wait for the first accepted prompt, so that no fault occurs before the functions have run."""
+    """Wait for the first accepted prompt, which shows that the functions run, or the deadline."""
     while not any(prompt.id for user in world.people for prompt in user.prompts):
         if time.monotonic() > deadline:
             return
@@ -106,7 +106,7 @@ async def _wait_for_first_prompt(world: World, deadline: float) -> None:
 async def _settle(
     world: World, tables: audit.Tables, sweep: Callable[[], Awaitable[object]] | None
 ) -> None:
-    """Wait until every prompt has ended, in the tables and in the API's answers."""
+    """Wait until every prompt has ended in the tables, at most SETTLED_WITHIN; poll each prompt."""
     deadline = time.monotonic() + SETTLED_WITHIN
     while time.monotonic() < deadline:
         if sweep:
@@ -130,7 +130,7 @@ def _reconcile(stack: Stack) -> None:
 
 
 async def _audit(world: World, tables: audit.Tables, stripe: httpx.AsyncClient) -> Any:
-    """Yield every problem, with the email of its user."""
+    """Yield every problem as a line that begins with the user's email."""
     customers = await audit.customers_of(stripe)
     today = datetime.now(UTC).date().isoformat()
     for user in world.people:
@@ -154,7 +154,7 @@ def counts_of(world: World) -> Counter[str]:
 
 
 def describe(world: World, faults: Faults, seed: int) -> list[str]:
-    """Return the lines of the page: prompts and requests by outcome, and faults."""
+    """Return the lines of a page: the numbers of prompts and requests by outcome, and of faults."""
     counts = counts_of(world)
     refused = {name: n for name, n in sorted(counts.items()) if name.startswith("refused")}
     prompts = ["accepted", *FINAL, "under way"]
@@ -183,7 +183,7 @@ async def _show(world: World, faults: Faults, seed: int, show: Callable[[list[st
 
 
 class Page:
-    """A page that replaces the previous page on a terminal, and follows it in a file."""
+    """The output of a run: a terminal shows only the latest page, a file gets all pages."""
 
     def __init__(self) -> None:
         self._height = 0

@@ -14,7 +14,7 @@ import httpx
 from infra.local.client import FINAL
 
 PATIENCE = 40.0
-"""Seconds during which an unanswered request is repeated."""
+"""Seconds for which an unanswered request is repeated."""
 Json = dict[str, Any]
 
 
@@ -28,7 +28,7 @@ class Prompt:
     id: str = ""
     """The message's id; empty until the prompt is accepted."""
     status: str = "sent"
-    """One of sent, unknown (no answer), refused, and the statuses of the API."""
+    """sent, refused, unknown (no answer), or a status that the API reports."""
 
     @property
     def is_under_way(self) -> bool:
@@ -43,7 +43,7 @@ class World:
     api: httpx.AsyncClient
     stripe: httpx.AsyncClient
     run: str
-    """A part of every user's email address in this run."""
+    """The run's id, a part of every user's email address."""
     until: float
     """The time on the monotonic clock after which no user begins an action."""
     longest_pause: float = 2.0
@@ -102,13 +102,13 @@ class User:
             await self.request("POST", f"/chatroom/{one.room}/message/{one.id}/stop")
 
     async def edit(self, choose: random.Random) -> None:
-        """Send one of the prompts again with another text."""
+        """Edit an accepted prompt: send another text in its place."""
         if accepted := [one for one in self.prompts if one.id]:
             one = choose.choice(accepted)
             await self._prompt("PATCH", f"/chatroom/{one.room}/message/{one.id}", one.room)
 
     async def read(self, choose: random.Random) -> None:
-        """Read the list of rooms, one room, and the account; usage over the quota is a problem."""
+        """Read the list of rooms, a room and the account; report usage above the quota."""
         await self.request("GET", "/chatroom")
         await self.request("GET", f"/chatroom/{choose.choice(self.rooms)}")
         me = await self._data("GET", "/auth/me")
@@ -132,7 +132,7 @@ class User:
                 self.subscription = paid.json()["subscription"] or self.subscription
 
     async def cancel(self, choose: random.Random) -> None:
-        """Cancel the subscription at the period's end, undo that, or end it now at Stripe."""
+        """Cancel or resume the subscription by the API, or end the subscription at Stripe."""
         path = choose.choice(["/subscription/cancel", "/subscription/resume", "at Stripe"])
         if path != "at Stripe":
             await self.request("POST", path)
@@ -154,7 +154,7 @@ class User:
     async def request(
         self, method: str, path: str, body: Json | None = None, key: str = ""
     ) -> tuple[httpx.Response | None, bool]:
-        """Send a request until it is answered; return the answer and whether there were repeats."""
+        """Send a request until it is answered; return the answer, and whether it was repeated."""
         counts = self._world.counts
         counts["requests"] += 1
         deadline = time.monotonic() + PATIENCE
@@ -234,7 +234,7 @@ def _code(answer: httpx.Response) -> str:
 
 
 async def run_users(world: World, seed: int, at_a_time: int) -> None:
-    """Run this many users at the same time; until the run ends, a new user replaces each."""
+    """Run this many users at a time; a new user replaces a finished user until the run ends."""
 
     async def lane(number: int) -> None:
         generator = random.Random(f"{seed} users {number}")

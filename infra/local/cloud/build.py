@@ -23,7 +23,7 @@ LONGEST_ERROR = 400
 
 FINGERPRINT = BUILD / "fingerprint"
 MACOS = {"arm64": "aarch64-apple-darwin", "x86_64": "x86_64-apple-darwin"}
-"""Platforms by machine. On macOS, layers/build/build.py installs wheels for macOS, not Linux."""
+"""The platforms, by architecture, for which layers/build/build.py installs wheels on macOS."""
 
 INPUTS = ["template.yaml", "functions", "layers", "infra/*.yaml", "infra/requirements/*.txt"]
 LEFT_OUT = "__pycache__"
@@ -44,7 +44,7 @@ def fingerprint() -> str:
 
 
 def is_built() -> bool:
-    """Return whether the last build had the current inputs."""
+    """Return whether the last build was made from the current inputs."""
     return FINGERPRINT.exists() and FINGERPRINT.read_text() == fingerprint()
 
 
@@ -87,7 +87,7 @@ async def build(log: Path) -> None:
 
 
 async def run_sam(arguments: list[str | Path], env: dict[str, str], log: Path) -> None:
-    """Run the SAM CLI. Raises CommandError with the error in its output."""
+    """Run the SAM CLI. Raises CommandError with the error that the CLI printed."""
     if not SAM.exists():
         raise CommandError("The SAM CLI is not installed yet: run `make setup`.")
     path = os.pathsep.join([str(TOOLS / "bin"), os.environ.get("PATH", os.defpath)])

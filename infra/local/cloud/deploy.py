@@ -70,7 +70,7 @@ def select_declared(template: Path, values: Mapping[str, str]) -> dict[str, str]
 
 
 def digest(*parts: str) -> str:
-    """Return the digest of a deployment that consists of these parts."""
+    """Return the digest of a deployment, which changes with each of its parts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -88,7 +88,7 @@ class Cloud:
         self._iam = aws.client("iam", config)
 
     def put_secrets(self, given: Mapping[str, str]) -> str:
-        """Store these secrets, and create the other ones once; return Upstash's token."""
+        """Store these secrets, and create missing keys; return Upstash's token."""
         for purpose, value in given.items():
             self._secret(purpose, value, always=True)
         kid = secrets.token_hex(4)
@@ -119,7 +119,7 @@ class Cloud:
         self._ssm.put_parameter(Name=DEPLOYED, Value=digest, Type="String", Overwrite=True)
 
     def resources(self) -> Resources:
-        """Return the physical names of the template's resources."""
+        """Return the names and ids of the deployed resources."""
         made = self.list_resources()
         outputs = self._stacks.describe_stacks(StackName=STACK)["Stacks"][0].get("Outputs", [])
         apis = made["AWS::ApiGatewayV2::Api"]

@@ -26,7 +26,7 @@ def check() -> None:
 
 
 def has_image(image: str) -> bool:
-    """Return whether the image is on this machine, so that it need not be pulled."""
+    """Return whether the image is already on this machine."""
     try:
         _docker("image", "inspect", image)
     except CommandError:
@@ -77,7 +77,7 @@ def bridge_address(config: str) -> str:
 
 
 async def _forward(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Forward a container's connection to a port of our loopback, both ways, until it ends."""
+    """Forward a container's connection to a port of our loopback until the connection ends."""
     with suppress(OSError):
         answers, questions = await asyncio.open_connection(HOST, port)
         await asyncio.gather(_pump(reader, questions), _pump(answers, writer))
@@ -108,5 +108,5 @@ def _docker(*arguments: str) -> str:
         raise CommandError(f"Docker did not answer within {ANSWER_TIMEOUT:.0f} s.") from error
     if done.returncode:
         reason = (done.stderr.strip() or "it printed nothing").splitlines()[-1]
-        raise CommandError(f"Docker does not answer: {reason} Start it and try again.")
+        raise CommandError(f"Docker does not answer: {reason} Start Docker and try again.")
     return done.stdout.strip()

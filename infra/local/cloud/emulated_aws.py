@@ -90,12 +90,12 @@ class Journal:
     """The writes since MiniStack's state was last saved, one line each."""
 
     def __init__(self, path: Path, direct: Mapping[str, Handle]) -> None:
-        """Use the file; `direct` has MiniStack's own handler of each service."""
+        """Keep the journal at this path; `direct` has MiniStack's own handler of each service."""
         self._path = path
         self._direct = direct
 
     def note(self, service: str, target: str, body: bytes) -> None:
-        """Append a write that was executed."""
+        """Append an executed write to the journal."""
         line = json.dumps([service, target, body.decode()])
         with self._path.open("a") as lines:
             lines.write(line + "\n")
@@ -184,7 +184,7 @@ def copy_message(body: bytes) -> bytes:
 
 
 def add_controls(served: Any, journal: Journal, faults: Faults) -> Any:
-    """Return MiniStack with `/_save` and `/_faults`; when it starts, it repeats the journal."""
+    """Return MiniStack with `/_save` and `/_faults`, which repeats the journal when it starts."""
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         async def begin(message: Message) -> None:
@@ -207,7 +207,7 @@ def add_controls(served: Any, journal: Journal, faults: Faults) -> Any:
 
 
 async def save(served: Any) -> None:
-    """Write MiniStack's state by calling its shutdown handler, which does nothing else here."""
+    """Write MiniStack's state by a call of its shutdown handler, which does nothing else here."""
 
     async def end() -> Message:
         return {"type": "lifespan.shutdown"}
@@ -244,17 +244,17 @@ async def answer(send: Send, status: int, body: Any = None) -> None:
 
 
 class Unpacked:
-    """Functions and layers, each unpacked once, and the source folders that replace them."""
+    """The unpacked functions and layers, and the source folders of their code."""
 
     def __init__(self, sources: Path | None) -> None:
         self._sources = sources
         self._folder = Path(tempfile.gettempdir()) / "unpacked"
         self._replaced: dict[Path, Path] = {}
-        """The source folders by the unpacked folders that they replace."""
+        """The source folder of each unpacked folder; its files replace the unpacked files."""
         self._lock = threading.Lock()
 
     def archive(self, path: str) -> zipfile.ZipFile:
-        """Return an archive; it is unpacked the first time, and only linked later."""
+        """Return an archive that is unpacked only once; later, `extractall` makes a link."""
         unpacked = self
 
         class Archive(zipfile.ZipFile):
@@ -279,7 +279,7 @@ class Unpacked:
         place.symlink_to(shared)
 
     def _prepare(self, name: str, draft: Path, shared: Path) -> None:
-        """Store which source folder belongs to unpacked content, and copy its changed files."""
+        """Replace the unpacked files in `draft` by their sources, and record the source folder."""
         if self._sources is None:
             return
         package, source = draft, self._sources / "functions" / name
@@ -333,7 +333,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def function_of(process: str) -> str:
-    """Return the folder under functions/ of the function in a process's folder, or ""."""
+    """Return the folder in functions/ for the name of a process's folder, or ""."""
     found = re.search(r"-([A-Z]\w+|admin-\w+)-", process)  # the template names admin functions
     return re.sub(r"(?<=.)([A-Z])", r"_\1", found[1]).lower().replace("-", "_") if found else ""
 

@@ -138,7 +138,7 @@ def _without(headers: CIMultiDictProxy[str], names: Collection[str]) -> CIMultiD
 
 
 def _is_function_error(body: bytes) -> bool:
-    """Return whether a body is MiniStack's message that a function raised or timed out."""
+    """Return whether a body is MiniStack's message about a function that raised or timed out."""
     try:
         error = json.loads(body)
     except ValueError:

@@ -17,7 +17,7 @@ from infra.local.serving import HOST
 from infra.paths import MINISTACK_PYTHON, display_path
 
 READY_TIMEOUT = 60.0
-"""Seconds within which a program must answer after its start."""
+"""The most seconds from the start of a program to its first answer."""
 
 REGION = "us-east-1"
 EMULATED_AWS = Path(__file__).with_name("emulated_aws.py")
@@ -35,7 +35,7 @@ class Program:
     async def start(
         cls, name: str, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path, log: Path
     ) -> "Program":
-        """Start a program; its output replaces the log."""
+        """Start a program; its output overwrites the log file."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
@@ -83,8 +83,8 @@ async def start_ministack(
 ) -> Program:
     """Start MiniStack with IAM enforced and its state in the data folder; wait until it answers.
 
-    Functions inherit MiniStack's environment, so it has no variable of the developer's; `extra` has
-    the variables to add. With `sources`, a checkout, saved changes of its code are used at once.
+    Functions inherit MiniStack's environment. It contains none of the developer's variables, but
+    the variables in `extra`. With a checkout as `sources`, saved code is used at once.
     """
     if not MINISTACK_PYTHON.exists():
         raise CommandError("MiniStack is not installed yet: run `make setup`.")
@@ -108,7 +108,7 @@ async def start_ministack(
         "STATE_DIR": str(state),
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(state / "s3"),
-        "DOCKER_HOST": "unix:///nonexistent",  # keeps it from the developer's containers
+        "DOCKER_HOST": "unix:///nonexistent",  # MiniStack must not use the developer's Docker
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         **extra,

@@ -2,7 +2,7 @@
 
 The command gets a process group of its own. When our standard input ends, because the parent closed
 it or died, the command is asked to terminate, and killed after a grace period. Then the remaining
-processes of its group are killed. Ctrl-C in a terminal does not stop the command.
+processes of the command's group are killed. Ctrl-C in a terminal does not stop the command.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import sys
 import threading
 
 GRACE = 20.0
-"""Seconds between SIGTERM and SIGKILL; MiniStack needs them to write its state to disk."""
+"""Seconds between SIGTERM and SIGKILL; in this time MiniStack writes its state to disk."""
 
 
 def main() -> int:
@@ -46,7 +46,7 @@ def kill_group(group: int) -> None:
 
 
 def wrap(*command: object) -> list[str]:
-    """Return the command line that runs a command by this module."""
+    """Return the command line that runs a command with this module."""
     return [sys.executable, "-I", "-S", __file__, *map(str, command)]
 
 

@@ -52,7 +52,7 @@ async def invoke(folder: DataFolder, function: str, event: Path | None) -> int:
     except (ValueError, KeyError) as error:
         raise CommandError(f"{source} is not a valid event: {error}") from error
     except (ApiError, Unreachable) as error:
-        raise CommandError(f"{source} needs a user, but none could be created: {error}") from error
+        raise CommandError(f"{source} needs a user, but the API failed: {error}") from error
     draft = folder.path / "event.json"
     draft.write_text(json.dumps(content))
     return await _sam(folder, stack, "invoke", [function, "--event", str(draft)])
@@ -76,7 +76,7 @@ async def _sam(folder: DataFolder, stack: Stack, command: str, arguments: list[s
 
 
 async def _run(arguments: list[str], stack: Stack) -> int:
-    """Run the SAM CLI on this terminal; it ends with this process at the latest."""
+    """Run the SAM CLI on this terminal; SAM ends with this process at the latest."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     credentials = {
         name: value
@@ -115,7 +115,7 @@ def image() -> str:
 
 
 def ports(stack: Stack) -> list[int]:
-    """Return the ports of our loopback that functions call."""
+    """Return the ports of the stack's services that functions call."""
     services = [stack.aws.endpoint_url, stack.upstash.url]
     services += [one.url for one in (stack.gemini, stack.stripe) if one]
     return [port for url in services if (port := urlsplit(url).port)]

@@ -4,7 +4,7 @@ The route comes from the template, the need for a token from the OpenAPI documen
 from sample_events.toml.
 
 A placeholder stands for a value such as a token or a room's id. The running system creates the
-value when it is first needed. The time of the request is now.
+value when it is first needed. The request has the current time.
 """
 
 import functools
@@ -87,7 +87,7 @@ class Guest:
         return set(self._values)
 
     def value_of(self, name: str) -> str:
-        """Return a placeholder's value. Raises KeyError if it is unknown, ApiError, Unreachable."""
+        """Return a placeholder's value. Raises KeyError (unknown), ApiError, Unreachable."""
         return self._values[name]()
 
     @functools.cached_property

@@ -1,7 +1,7 @@
 """The front's WebSockets: connections to MiniStack, within the limits of AWS's WebSocket APIs.
 
 MiniStack has none of these limits. The front counts a message as one frame, since clients send
-small messages. Functions post to connections through the front, so it can cause faults on request:
+small messages. Functions post to connections through the front, which causes faults on request:
 
     {"kind": "refuse", "status": 410}    answer a post with this status
     {"kind": "silent"}                   never answer a post, and forward nothing
@@ -11,7 +11,7 @@ small messages. Functions post to connections through the front, so it can cause
     {"kind": "cut"}                      cut the connection instead of sending a message
     {"kind": "refuse-connect"}           refuse a new connection, as some networks do
 
-`match` is searched in the message. A new connection has the empty text as its message.
+`match` is searched in the message; for `refuse-connect`, in the empty text.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from infra.local.standins.faults import Fault, Faults, Journal, Rule
 
 MAX_FRAME = 32 * 1024
 MAX_MESSAGE = 128 * 1024
-"""Bytes."""
+"""API Gateway's limits for a frame and a message, in bytes."""
 STAGE = "live"
 SILENCE = 60.0
-"""Seconds after which an unanswered post ends; every caller gives up earlier."""
+"""Seconds after which the fault `silent` ends a post; every caller gives up earlier."""
 OF_POSTS = {"refuse", "silent"}
 OF_MESSAGES = {"lose", "double", "delay", "cut"}
 OF_CONNECTIONS = {"refuse-connect"}
@@ -48,14 +48,14 @@ ERRORS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """A connection's longest time without a message and longest duration, in seconds."""
+    """The longest time without a message, and the longest duration, of a connection (seconds)."""
 
     idle: float = 600.0
     life: float = 7200.0
 
 
 class _Pair:
-    """A client's connection to the front, and the front's connection to MiniStack for it."""
+    """A client's connection to the front, and the front's own connection to MiniStack."""
 
     def __init__(
         self,

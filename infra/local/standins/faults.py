@@ -2,15 +2,15 @@
 
     POST   /_faults     add a fault or a list: {"kind": "error", "status": 503, "times": 2}
     GET    /_faults     list the pending faults
-    DELETE /_faults     delete them
+    DELETE /_faults     delete the pending faults
     GET    /_requests   list the received requests, oldest first
-    DELETE /_requests   delete them
+    DELETE /_requests   delete this list
 
-A fault applies to requests that contain its `match` (default: all requests). It skips `after` of
-them (default 0), and then applies `times` times (default 1, or "always"). The first pending fault
-that applies is used. The other fields depend on the kind.
+A fault applies to requests that contain its `match` (default: all requests). The fault skips the
+first `after` of these requests (default 0), and then applies `times` times (default 1, or
+"always"). If several faults apply, the oldest fault is used. The other fields depend on the kind.
 
-`Faults` only needs the standard library, because MiniStack's Python uses it, too.
+`Faults` only needs the standard library, because MiniStack's Python also imports this module.
 """
 
 import json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 JOURNAL_LENGTH = 5_000
 
 type Rule = type[str] | type[float] | type[list[Any]] | type[object] | Collection[object]
-"""The allowed values of a setting: strings, numbers, lists, anything, or those in a collection."""
+"""The allowed values of a setting: strings, numbers, lists, anything, or a collection's values."""
 
 
 class BadFault(ValueError):
@@ -34,7 +34,7 @@ class BadFault(ValueError):
 
 @dataclass
 class Fault:
-    """One fault; `times` is how often it still applies (None: always)."""
+    """One fault; `times` is how often the fault still applies (None: always)."""
 
     kind: str
     match: str = ""
@@ -57,12 +57,12 @@ class Faults:
         self._pending: list[Fault] = []
 
     def add(self, spec: Any) -> None:
-        """Add a posted fault or a list of them; if one is invalid, add none and raise BadFault."""
+        """Add a posted fault or list of faults. Raises BadFault and adds none if any is invalid."""
         specs = spec if isinstance(spec, list) else [spec]
         self._pending += [self._parse(one) for one in specs]
 
     def take(self, text: str, applies: Callable[[Fault], bool] = lambda _: True) -> Fault | None:
-        """Return the fault that applies to a request, or None, and count the request.
+        """Return the fault that applies to a request with this text, or None; count the request.
 
         A fault is skipped if `applies` returns False for it.
         """
@@ -122,13 +122,13 @@ def _check(kind: str, name: str, value: Any, rules: Mapping[str, Rule]) -> None:
 
 
 class Journal:
-    """The newest requests to a stand-in, oldest first."""
+    """The newest requests to a stand-in, at most JOURNAL_LENGTH, oldest first."""
 
     def __init__(self) -> None:
         self._entries: deque[Mapping[str, Any]] = deque(maxlen=JOURNAL_LENGTH)
 
     def note(self, entry: Mapping[str, Any]) -> None:
-        """Add an entry for a request."""
+        """Add an entry that describes a request."""
         self._entries.append(entry)
 
     def entries(self) -> list[Mapping[str, Any]]:

@@ -10,8 +10,8 @@ request has none. If the instruction begins with "Title", the reply is a title w
 words of the prompt: `Chat about What is a`. Four characters count as one token, and
 `maxOutputTokens` cuts off a longer reply.
 
-A request that names a thinking level is billed for thoughts (`THOUGHTS`) as at Google: they count
-in totalTokenCount, and towards maxOutputTokens.
+A request that names a thinking level is billed for thoughts (`THOUGHTS`) as at Google: the
+thoughts count in totalTokenCount, and towards maxOutputTokens.
 
 Faults (see faults.py; `match` is searched in the last user message; any fault may have a `model`,
 and then applies only to the models with an id that begins with `model`):
@@ -24,7 +24,7 @@ and then applies only to the models with an id that begins with `model`):
     stall       answers after `seconds` (an hour by default)
     drop        the connection breaks off in the middle of the answer
     garbage     200 with a body that is not JSON
-    page        a proxy's page instead of Google's answer; `status` (502 by default), `type` (its
+    page        a proxy's page instead of Google's answer; `status` (502 by default), `type` (the
                 content type, text/html by default)
     blocked     no candidate, promptFeedback.blockReason = `reason` (SAFETY by default)
     finish      a candidate without text, finishReason = `reason` (SAFETY by default)
@@ -82,8 +82,8 @@ ERRORS: Mapping[int, tuple[str, str]] = {
     504: ("DEADLINE_EXCEEDED", "The request timed out. Please try again."),
 }
 
-# Answers have an enumeration's numbers for google-generativeai ($alt=json;enum-encoding=int), and
-# its names for other clients.
+# An answer has the numbers of these enumerations for google-generativeai
+# ($alt=json;enum-encoding=int), and their names for other clients.
 FINISH_REASONS: Mapping[str, int] = {
     "STOP": 1,
     "MAX_TOKENS": 2,
@@ -103,7 +103,7 @@ BLOCK_REASONS: Mapping[str, int] = {
 }
 
 THOUGHTS: Mapping[str, int] = {"minimal": 0, "low": 16, "medium": 64, "high": 256}
-"""Tokens of thoughts by thinking level."""
+"""The tokens of thoughts that a reply is billed for, by thinking level."""
 
 _OF_A_FAULT: Mapping[str, Mapping[str, Rule]] = {
     "answer": {
@@ -358,7 +358,7 @@ def _answer(asked: Json, model: str, fault: Fault | None) -> Json:
 
 
 def _cut(answer: Json) -> list[Json]:
-    """Return the answer as the chunks of a stream: the text in three, the usage in the last."""
+    """Return the answer as a stream: the text in three chunks, the usage in the last chunk."""
     candidates = answer.get("candidates", [])
     parts = candidates[0].get("content", {}).get("parts", []) if candidates else []
     text = parts[-1].get("text", "") if parts else ""
@@ -391,7 +391,7 @@ def _event(chunk: Any) -> bytes:
 async def _send(
     request: web.Request, body: list[bytes], kind: str, *, dropped: bool, pause: float
 ) -> web.StreamResponse:
-    """Send the parts of an answer, with a pause before each one."""
+    """Send the parts of an answer, with a pause (in seconds) before each part."""
     response = web.StreamResponse(headers={"content-type": kind})
     if len(body) == 1:
         response.content_length = len(body[0])
@@ -412,7 +412,7 @@ async def _send(
 async def _send_described(
     request: web.Request, settings: Mapping[str, Any], *, streamed: bool
 ) -> web.StreamResponse:
-    """Send the answer that a fault describes, with its pauses."""
+    """Send the answer of an `answer` fault, with the pauses in its settings."""
     events = settings.get("events")
     sse = request.query.get("alt") == "sse"
     usual = EVENT_STREAM if sse and events else JSON

@@ -174,7 +174,7 @@ class ModelNotIncluded(AppError):
     status = 403
     title = "Forbidden"
     code = "model-not-included"
-    detail = "Your plan does not include this model. Choose another one, or change your plan."
+    detail = "Your plan does not include this model. Choose another model, or change your plan."
 
 
 class IdentityNotProven(AppError):
@@ -428,7 +428,7 @@ class DeliveryFailed(BadGateway):
     """The one-time code could not be sent."""
 
     code = "delivery-failed"
-    detail = "The code could not be sent. Ask for another one in 30 seconds."
+    detail = "The code could not be sent. Request another code in 30 seconds."
 
 
 class PaymentProviderFailed(BadGateway):

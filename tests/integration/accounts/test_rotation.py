@@ -50,7 +50,7 @@ def test_access_tokens_signed_with_the_old_key_are_valid_until_the_key_is_remove
     for token in (by_old, by_new):
         assert ann.me(token).status == 200
 
-    with pytest.raises(rotate_signing_keys.TooEarly, match="run this again after"):
+    with pytest.raises(rotate_signing_keys.TooEarly, match="run `make rotate-keys` again after"):
         rotate_signing_keys.step(ssm, parameter, NOW)
     assert read_keys(parameter) == during
 

@@ -150,7 +150,7 @@ def test_a_prompt_that_could_cost_more_than_the_spending_cap_is_refused(
     room = basic_user.open_room()
     monkeypatch.setenv("BASIC_DAILY_DOLLARS", format_dollars(WORST - 1))
     reply = problem(basic_user.send(room), 429, "spending-limit")
-    assert "Send a shorter one" in reply.text
+    assert "Send a shorter prompt" in reply.text
     assert list(prompts(room)) == []
     monkeypatch.setenv("BASIC_DAILY_DOLLARS", format_dollars(WORST))
     assert basic_user.send(basic_user.open_room()).status == 202

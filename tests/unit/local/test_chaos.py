@@ -71,15 +71,15 @@ def test_the_audit_finds_no_problem_in_a_correct_room() -> None:
     ("found", "says"),
     [
         (problems(), "lost: 'a 0', accepted as m_1_1"),
-        (problems({**PROMPT, "status": "generating"}), "r_1 1: it is still generating"),
-        (problems(PROMPT), "r_1 1: it is answered, but has no reply"),
+        (problems({**PROMPT, "status": "generating"}), "r_1 1: the prompt is still generating"),
+        (problems(PROMPT), "r_1 1: the prompt is answered, but has no reply"),
         (
             problems({**PROMPT, "status": "failed", "error_code": "blocked"}, REPLY),
-            "r_1 1: it failed, but has a reply",
+            "r_1 1: the prompt failed, but has a reply",
         ),
         (
             problems(PROMPT, {**REPLY, "content": "You said: b 0 (turn 1)"}),
-            "r_1 1: its reply belongs to another prompt: 'You said: b 0 (turn 1)'",
+            "r_1 1: the reply belongs to another prompt: 'You said: b 0 (turn 1)'",
         ),
         (problems(PROMPT, REPLY, {**REPLY, "seq": 4}), "r_1 4: a reply without a prompt"),
         (
@@ -151,7 +151,7 @@ def test_the_same_seed_repeats_the_faults_and_another_seed_changes_them() -> Non
     assert run_faults(1) == run_faults(1) != run_faults(2)
 
 
-def act(seed: int) -> list[str]:
+def act_as_users(seed: int) -> list[str]:
     """Return the requests of the first users of a run to an API that accepts everything."""
     asked: list[str] = []
 
@@ -174,4 +174,4 @@ def act(seed: int) -> list[str]:
 
 
 def test_the_same_seed_repeats_the_users_requests_and_another_seed_changes_them() -> None:
-    assert act(1) == act(1) != act(2)
+    assert act_as_users(1) == act_as_users(1) != act_as_users(2)

@@ -53,7 +53,7 @@ def test_the_error_names_a_data_folder_that_cannot_be_written_and_the_reason(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").write_text("")
-    says = f"The data folder {tmp_path}/file/data cannot be written: Not a directory. Change its"
+    says = f"The data folder {tmp_path}/file/data cannot be written: Not a directory. Change the"
     with pytest.raises(CommandError, match=says), DataFolder(tmp_path / "file/data").lock():
         pass
 

@@ -15,7 +15,7 @@ def operation(function: str) -> dict[str, Any]:
     return {"x-amazon-apigateway-integration": {"type": "aws_proxy", "uri": uri}}
 
 
-def test_a_route_to_an_alias_has_the_aliass_logical_id() -> None:
+def test_a_route_to_an_alias_has_the_logical_id_of_the_alias() -> None:
     integration = {"uri": {"Fn::Sub": f"{URI}${{ChatroomListAliaslive}}/invocations"}}
     body = {"paths": {"/chatroom": {"get": {"x-amazon-apigateway-integration": integration}}}}
     assert routes_of(body) == {"GET /chatroom": "ChatroomListAliaslive"}

@@ -20,7 +20,7 @@ PREFIX = "/_aws/execute-api/api1/$default"
 
 
 @dataclass
-class Behind:
+class Backend:
     """A replacement for MiniStack that records requests and returns a given response."""
 
     answer: web.Response | None = None
@@ -56,12 +56,12 @@ class Behind:
 
 
 @pytest.fixture
-def behind() -> Behind:
-    return Behind()
+def behind() -> Backend:
+    return Backend()
 
 
 @pytest.fixture
-def front(behind: Behind) -> Iterator[httpx.Client]:
+def front(behind: Backend) -> Iterator[httpx.Client]:
     with run_app(behind.create_app) as aws_url:
         gateway = Gateway(aws_url, timeout=1.0)
         gateway.open("api1", "live1")
@@ -72,7 +72,7 @@ def front(behind: Behind) -> Iterator[httpx.Client]:
             yield client
 
 
-def test_before_the_front_is_opened_it_answers_that_the_system_is_starting(behind: Behind) -> None:
+def test_until_it_is_opened_the_front_answers_503(behind: Backend) -> None:
     with (
         run_app(behind.create_app) as aws_url,
         run_app(Gateway(aws_url).create_app) as url,
@@ -84,7 +84,7 @@ def test_before_the_front_is_opened_it_answers_that_the_system_is_starting(behin
 
 
 def test_method_target_headers_and_body_are_forwarded_unchanged(
-    front: httpx.Client, behind: Behind
+    front: httpx.Client, behind: Backend
 ) -> None:
     body = '{"content": "née \\u0000"}'.encode()
     headers = {"content-type": "application/json", "x-own": "yes", "authorization": "Bearer t"}
@@ -105,8 +105,8 @@ def test_method_target_headers_and_body_are_forwarded_unchanged(
     "target",
     ["/", "//double//slash", "/a/../b", "/%2e%2e/%00", "/%F0%9F%90%98", "/a?=&&", "/a%0Ab"],
 )
-def test_odd_paths_are_forwarded_unchanged(
-    front: httpx.Client, behind: Behind, target: str
+def test_unusual_paths_are_forwarded_unchanged(
+    front: httpx.Client, behind: Backend, target: str
 ) -> None:
     url = urlsplit(str(front.base_url))
     with socket.create_connection((url.hostname, url.port), timeout=5) as line:
@@ -116,7 +116,7 @@ def test_odd_paths_are_forwarded_unchanged(
     assert behind.seen[0]["target"] == PREFIX + target
 
 
-def test_the_front_adds_only_forwarding_headers(front: httpx.Client, behind: Behind) -> None:
+def test_the_front_adds_only_forwarding_headers(front: httpx.Client, behind: Backend) -> None:
     url = urlsplit(str(front.base_url))
     with socket.create_connection((url.hostname, url.port), timeout=5) as line:
         line.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
@@ -126,13 +126,13 @@ def test_the_front_adds_only_forwarding_headers(front: httpx.Client, behind: Beh
 
 
 def test_repeated_headers_of_a_response_are_forwarded_unchanged(
-    front: httpx.Client, behind: Behind
+    front: httpx.Client, behind: Backend
 ) -> None:
     front.get("/", headers=[("x-many", "a"), ("x-many", "b")])
     assert [value for name, value in behind.seen[0]["headers"] if name == "x-many"] == ["a", "b"]
 
 
-def test_ministacks_own_headers_are_removed(front: httpx.Client, behind: Behind) -> None:
+def test_ministacks_own_headers_are_removed(front: httpx.Client, behind: Backend) -> None:
     behind.answer = web.Response(status=418, body=b"\x00\xff")
     behind.answer.headers.extend(
         [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x-own", "yes"), ("x-amzn-requestid", "m")]
@@ -145,14 +145,14 @@ def test_ministacks_own_headers_are_removed(front: httpx.Client, behind: Behind)
     assert "x-amzn-requestid" not in answer.headers
 
 
-def test_a_compressed_response_is_forwarded_unchanged(front: httpx.Client, behind: Behind) -> None:
+def test_a_compressed_response_is_forwarded_unchanged(front: httpx.Client, behind: Backend) -> None:
     behind.answer = web.Response(body=b"not really gzip", headers={"content-encoding": "gzip"})
     with front.stream("GET", "/") as answer:
         assert b"".join(answer.iter_raw()) == b"not really gzip"
 
 
 def test_a_body_of_ten_megabytes_is_accepted_and_a_larger_body_is_a_413(
-    front: httpx.Client, behind: Behind
+    front: httpx.Client, behind: Backend
 ) -> None:
     assert front.post("/", content=b"x" * MAX_BODY).status_code == 200
     answer = front.post("/", content=b"x" * (MAX_BODY + 1))
@@ -162,7 +162,7 @@ def test_a_body_of_ten_megabytes_is_accepted_and_a_larger_body_is_a_413(
 
 
 def test_an_exception_in_a_function_is_answered_with_500(
-    front: httpx.Client, behind: Behind
+    front: httpx.Client, behind: Backend
 ) -> None:
     raised = {"errorMessage": "secret detail", "errorType": "Runtime.Error"}
     behind.answer = web.Response(status=502, body=json.dumps(raised).encode())
@@ -172,14 +172,16 @@ def test_an_exception_in_a_function_is_answered_with_500(
 
 
 def test_a_502_that_a_function_answers_is_forwarded_unchanged(
-    front: httpx.Client, behind: Behind
+    front: httpx.Client, behind: Backend
 ) -> None:
     problem = {"title": "Payment provider", "status": 502}
     behind.answer = web.Response(status=502, body=json.dumps(problem).encode())
     assert front.get("/").json() == problem
 
 
-def test_a_request_that_times_out_is_answered_with_503(front: httpx.Client, behind: Behind) -> None:
+def test_a_request_that_times_out_is_answered_with_503(
+    front: httpx.Client, behind: Backend
+) -> None:
     behind.pause = 1.5
     answer = front.get("/")
     assert answer.status_code == 503
@@ -187,7 +189,7 @@ def test_a_request_that_times_out_is_answered_with_503(front: httpx.Client, behi
 
 
 def test_a_burst_of_requests_is_forwarded_a_few_at_a_time_and_all_are_answered(
-    front: httpx.Client, behind: Behind
+    front: httpx.Client, behind: Backend
 ) -> None:
     behind.pause = 0.02
     with ThreadPoolExecutor(50) as pool:

@@ -50,7 +50,7 @@ def test_the_reply_shows_history_and_system_instruction() -> None:
     assert answer.text == reply_to(wire, "Be brief.")
 
 
-def test_a_stream_has_several_chunks_and_the_usage_in_the_last_one() -> None:
+def test_a_stream_has_three_chunks_with_the_reply_and_its_usage() -> None:
     asked = genai.GenerativeModel(MODEL)
     stream = asked.generate_content("Hello", stream=True, request_options=PATIENCE)
     pieces = [chunk.text for chunk in stream]
@@ -66,7 +66,7 @@ def test_a_reply_that_is_longer_than_its_limit_is_cut_off() -> None:
     assert answer.candidates[0].finish_reason.name == "MAX_TOKENS"
 
 
-def test_a_missing_key_is_forbidden_and_a_key_in_the_query_is_accepted(
+def test_a_request_to_gemini_without_a_key_is_refused_and_a_key_in_the_query_is_accepted(
     google: StandIn, api_key: str
 ) -> None:
     url = f"{google.url}/v1beta/models/{MODEL}:generateContent"
@@ -152,7 +152,7 @@ class TestFaults:
             assert httpx.post(url, json=body, headers=key, params=sse).text == text
             assert time.monotonic() - began >= 0.3
 
-    def test_faults_are_used_in_order(self, google: StandIn) -> None:
+    def test_faults_apply_in_the_order_in_which_they_were_added(self, google: StandIn) -> None:
         google.fault("error", status=503, times=2)
         google.fault("error", status=500)
         for error in (
@@ -187,7 +187,7 @@ def test_the_sdk_lists_the_models_that_a_key_may_use(google: StandIn) -> None:
         list(genai.list_models())
 
 
-def test_a_title_has_the_first_words_of_the_prompt_and_none_of_the_reply() -> None:
+def test_a_title_has_the_first_words_of_the_prompt_and_no_words_of_the_reply() -> None:
     question = titles.question("Hello there", "You said: Hello there (turn 1)")
     asked = [{"parts": [{"text": question}]}]
     assert reply_to(asked, titles.INSTRUCTION) == "Chat about Hello there"

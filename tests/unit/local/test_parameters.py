@@ -1,4 +1,4 @@
-"""The parameters that `make up` takes, and its errors for invalid ones."""
+"""The parameters that `make up` takes, and the errors for invalid parameters."""
 
 import pytest
 
@@ -31,11 +31,11 @@ UNKNOWN = "template.yaml has no parameter"
         ("Zzz=1", f"{UNKNOWN} Zzz. See its section Parameters."),
         ("Titles", 'Titles has no value: PARAMETERS="Titles=…".'),
         ("Stage=dev", "Stage cannot be set: `make up` sets it itself."),
-        ("Titles=no", "Titles=no is not valid: it must be one of true, false."),
-        ("FrontendUrl=x", "FrontendUrl=x is not valid: it must match (https?://.+)?."),
-        ("GraceDays=x", "GraceDays=x is not valid: it must be a number."),
-        ("GraceDays=61", "GraceDays=61 is not valid: it must be at most 60."),
-        ("MaxAttempts=0", "MaxAttempts=0 is not valid: it must be at least 1."),
+        ("Titles=no", "Titles=no is not valid: the value must be one of true, false."),
+        ("FrontendUrl=x", "FrontendUrl=x is not valid: the value must match (https?://.+)?."),
+        ("GraceDays=x", "GraceDays=x is not valid: the value must be a number."),
+        ("GraceDays=61", "GraceDays=61 is not valid: the value must be at most 60."),
+        ("MaxAttempts=0", "MaxAttempts=0 is not valid: the value must be at least 1."),
         ("Titles='true", "PARAMETERS cannot be read: No closing quotation."),
     ],
 )
@@ -46,7 +46,7 @@ def test_a_value_that_the_template_does_not_accept_is_an_error(text: str, says: 
 
 
 def test_a_parameter_value_that_is_too_long_is_an_error() -> None:
-    with pytest.raises(CommandError, match="it may have 800 characters"):
+    with pytest.raises(CommandError, match="the value may have 800 characters"):
         parse("ModelsPatch={" + "x" * 800 + "}")
 
 

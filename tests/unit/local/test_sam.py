@@ -125,7 +125,7 @@ def test_docker_that_does_not_answer_is_an_error_of_one_line(
     with pytest.raises(CommandError) as failure:
         docker.check()
     assert str(failure.value) == (
-        "Docker does not answer: Cannot connect to the Docker daemon. Start it and try again."
+        "Docker does not answer: Cannot connect to the Docker daemon. Start Docker and try again."
     )
     assert not docker.has_image("python")
 

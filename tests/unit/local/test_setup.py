@@ -103,7 +103,7 @@ def test_without_npm_the_set_up_of_newman_fails_with_one_line(
     ]
 
 
-def test_tools_get_another_home_folder_if_the_users_cannot_be_written(checkout: Checkout) -> None:
+def test_tools_get_another_home_folder_if_home_is_not_writable(checkout: Checkout) -> None:
     done, calls = checkout.set_up("--only", "dev", HOME="/proc/none")
     assert (done.returncode, done.stderr) == (0, "")
     home = checkout.root / ".local" / "home"
@@ -174,7 +174,7 @@ def test_uv_gets_the_settings_of_pip(
     assert all(call.endswith("index=http://mirror/a b'$x links=/one,/two") for call in calls)
 
 
-def test_uvs_own_settings_take_precedence_over_those_of_pip(checkout: Checkout) -> None:
+def test_uvs_own_settings_take_precedence_over_pips_settings(checkout: Checkout) -> None:
     _, calls = checkout.set_up(
         "--only", "dev", PIP_INDEX_URL="http://pips", UV_DEFAULT_INDEX="http://own"
     )

@@ -6,7 +6,7 @@ events.py    events, their signatures, and their delivery with retries
 api.py       the operations of the Stripe API
 browser.py   a person's actions in Checkout and the billing portal; pages.py has the HTML
 controls.py  actions that only a test can take
-app.py       all of it as one web application, with faults and persistence
+app.py       the web application of all parts, with faults and persistence
 """
 
 from infra.local.standins.stripe.app import create_app

@@ -1,12 +1,12 @@
 """The stand-in as one web application: Stripe's API under /v1, the pages, and the test controls.
 
-Faults (see faults.py; `match` is searched in "METHOD /path parameters"). With `done` the call is
-executed first, so that only its answer is lost:
+Faults (see faults.py; `match` is searched in "METHOD /path parameters"). With `done` the stand-in
+executes the call before the fault, so that only the answer is lost:
 
     error   status 400 to 404, 409, 429, 500 (default), 502 or 503, code, message
     stall   answers after `seconds` (default: one hour)
     drop    closes the connection without an answer
-    drip    sends the answer byte by byte, one every `seconds` (default: 0.1)
+    drip    sends the answer byte by byte, a byte every `seconds` (default: 0.1)
     garbage 200 with a body that is not JSON
     hold    executes the call, and answers when DELETE /_holds/{name} releases it
 """
@@ -65,7 +65,7 @@ def create_app(
 ) -> web.Application:
     """Return the stand-in for the account with this secret key; `sk_live_` means live mode.
 
-    If a `file` is named, it keeps the state from one run to the next.
+    With a `file`, the state is kept in the file for the next run.
     """
     stand_in = _Stripe(secret_key, endpoint or Endpoint(), file)
     app = web.Application(client_max_size=1024 * 1024)
@@ -90,7 +90,7 @@ class _Stripe:
         self.ledger = Ledger(livemode=livemode, emit=self.events.emit)
 
     async def run(self, _app: web.Application) -> AsyncIterator[None]:
-        """Apply due changes and persist the state, every half second."""
+        """Restore the state; then apply due changes and persist the state every 0.5 s."""
         if self._file and self._file.exists():
             state = json.loads(self._file.read_text())
             self.ledger.restore(state["ledger"])

@@ -5,7 +5,8 @@ PATCH  /_endpoint                    {"url", "secrets", "held", "types", "apiVer
 GET    /_events                      all events, with the status of each delivery's answer
 GET    /_events/{id}/signed          an event's body and its signature at this moment
 GET    /_holds                       the names of the answers that are held
-DELETE /_holds/{name}                release this answer
+DELETE /_holds/{name}                send this answer
+DELETE /_customers/{id}              remove a customer completely
 POST   /_subscriptions/{id}/{move}   change a subscription, see MOVES; answers the events' ids
 POST   /_sessions/{id}/{action}      pay, pay-once, debit, decline; debit-paid, debit-failed
 PATCH  /_ledger                      {"givesUp": the status after the last failed payment}
@@ -138,7 +139,7 @@ class Controls:
         return self._run(act)
 
     def _run(self, change: Callable[[], Any]) -> web.Response:
-        """Apply a change, and answer the ids and types of the events that it emitted."""
+        """Apply a change; answer the ids and types of the events that the change emitted."""
         before = len(self.events.all())
         try:
             change()

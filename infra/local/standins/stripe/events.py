@@ -1,7 +1,7 @@
 """Events and their delivery to the webhook: signed as by Stripe, and retried until accepted.
 
 As at Stripe, events are delivered concurrently, so they arrive in any order. A test can also hold
-them back, and deliver them one by one, twice, or in a chosen order.
+events back, and deliver them one by one, twice, or in a chosen order.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from infra.local.standins.stripe.protocol import Json
 
 API_VERSION = "2026-10-28.endive"
 OLD_API_VERSION = "2024-06-20"
-"""A version with the period on the subscription, and the subscription's id on the invoice."""
+"""The API version with the period on the subscription, and the subscription's id on the invoice."""
 
 EVENTS = (
     "checkout.session.completed",
@@ -37,7 +37,7 @@ EVENTS = (
 """The event types that our webhook endpoint subscribes to."""
 
 TIMEOUT = 20.0
-"""Seconds within which the endpoint must answer."""
+"""The most seconds to wait for the endpoint's answer."""
 RETRIES = (1, 2, 4, 8, 16, 32, 60, 60, 60)
 """Seconds before each retry; Stripe waits hours."""
 
@@ -63,7 +63,7 @@ class SentEvent:
     answers: list[int] = field(default_factory=list)
 
     def describe(self) -> Json:
-        """Return the event and its answers."""
+        """Return the event and the statuses of its deliveries as JSON."""
         return {"event": self.event, "answers": self.answers}
 
     @property

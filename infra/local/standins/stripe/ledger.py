@@ -310,7 +310,7 @@ class Ledger:
         return subscription
 
     def settle_debit(self, session: Json, *, paid: bool) -> None:
-        """Settle the bank debit of a completed session, or make it fail."""
+        """Settle the bank debit of a completed session, or make the debit fail."""
         subscription = self.get("subscription", session["subscription"])
         invoice = self.get("invoice", session["invoice"])
         if paid:
@@ -415,7 +415,7 @@ class Ledger:
         return subscription
 
     def cancel_at_period_end(self, subscription: Json) -> Json:
-        """Schedule the subscription's end for its period's end; set `cancel_at_period_end`."""
+        """Schedule the subscription's end for the period's end; set `cancel_at_period_end`."""
         self.require_ongoing(subscription)
         return self._change(
             subscription,
@@ -512,7 +512,7 @@ class Ledger:
         return self.pay_open(subscription)
 
     def pay_open(self, subscription: Json) -> Json:
-        """Pay the open invoices with the current card. Raises Rejected if it is declined."""
+        """Pay the open invoices with the current card. Raises Rejected if the card is declined."""
         for invoice in self._open_invoices(subscription):
             self.pay_invoice(invoice)
         return subscription

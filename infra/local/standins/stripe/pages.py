@@ -1,6 +1,6 @@
 """The HTML of the Checkout page and the billing portal: plain forms.
 
-The forms work without the script; it only shows that a form was sent.
+The forms work without the script, which only shows that a form was sent.
 """
 
 from collections.abc import Sequence

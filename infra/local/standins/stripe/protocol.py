@@ -52,7 +52,7 @@ def parse_form(encoded: str) -> Json:
         for step in path[:-1]:
             place = place.setdefault(step or str(len(place)), {})
             if not isinstance(place, dict):
-                raise Rejected(f"Invalid {head}: it is both a value and a hash", param=head)
+                raise Rejected(f"Invalid {head}: one parameter is both value and hash", param=head)
         place[path[-1] or str(len(place))] = value
     return {name: _to_lists(value) for name, value in tree.items()}
 
@@ -67,7 +67,7 @@ def _to_lists(value: Any) -> Any:
 
 
 class Params:
-    """A call's parameters: reading one validates it; `reject_unknown` rejects those never read."""
+    """A call's parameters. A read validates a parameter; `reject_unknown` rejects unread ones."""
 
     def __init__(self, tree: Json) -> None:
         self._tree = dict(tree)

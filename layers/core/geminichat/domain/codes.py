@@ -164,7 +164,7 @@ def require_sendable(sent: Sequence[SentCode], caller: str, now: datetime) -> No
     if wait > 0:
         seconds = math.ceil(wait / 1000)
         raise TooManyRequests(
-            f"A code was sent recently. Request another one in {seconds} s.",
+            f"A code was sent recently. Request another code in {seconds} s.",
             retry_after=seconds,
             headers=headers(sent, caller, now),
         )

@@ -284,7 +284,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
             case Limit.SPENDING:
                 return SpendingLimit, (
                     f"This prompt could exceed your plan's ${self.limits.spending / MILLION:.2f} "
-                    f"per day. Send a shorter one, or send this one again at {resets_at}."
+                    f"per day. Send a shorter prompt, or send this prompt again at {resets_at}."
                 )
             case Limit.ATTEMPTS:
                 return TooManyAttempts, (
@@ -294,12 +294,12 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
             case Limit.BURST:
                 return TooManyRequests, (
                     f"At most {self.burst.prompts} prompts are accepted per "
-                    f"{self.burst.seconds} s. Send this one again at {resets_at}."
+                    f"{self.burst.seconds} s. Send this prompt again at {resets_at}."
                 )
             case Limit.IN_FLIGHT:
                 return TooManyInFlight, (
                     f"{self.limits.in_flight} of your prompts are being answered. "
-                    "Send this one again when one of them is finished."
+                    "Send this prompt again when one of them has finished."
                 )
         return QuotaExceeded, (
             f"The {self.plan} plan's {self.limit} prompts per day are used up. "

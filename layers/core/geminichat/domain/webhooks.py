@@ -65,7 +65,7 @@ def parse_event(
     except msgspec.DecodeError as error:
         raise _not_an_event() from error
     if event.livemode != live:
-        raise WrongMode(f"This endpoint accepts {'live' if live else 'test'} events only.")
+        raise WrongMode(f"This endpoint accepts {'live' if live else 'test'}-mode events only.")
     return msgspec.structs.replace(event, customer_id=customer_id)
 
 

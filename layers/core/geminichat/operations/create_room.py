@@ -46,7 +46,9 @@ def commit(
         limit = config.number("PRO_ROOMS")
         if _commit(caller, now, *writes, count(user_id, limit)):
             return
-    raise TooManyRooms(f"You have {limit:,} chatrooms, the maximum of your plan. Delete one first.")
+    raise TooManyRooms(
+        f"You have {limit:,} chatrooms, the maximum of your plan. Delete a chatroom first."
+    )
 
 
 def _commit(caller: Claims, now: datetime, *writes: Write) -> bool:
