@@ -245,7 +245,7 @@ class Function:
         return when, read
 
     def wait_until_ready(self) -> float:
-        """Wait until the function asks for an event; return the moment at which it first did."""
+        """Wait until the function asks for an event; return the moment of its first request."""
         self._work.put(self._take(self._work))
         assert self._initialised is not None
         return self._initialised

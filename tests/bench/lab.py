@@ -152,7 +152,7 @@ class Lab:
 
     @contextmanager
     def warm(self, contender: Contender, pause: float = 0.0) -> Iterator[Function]:
-        """Run a contender while the block runs, after a first request."""
+        """Run a contender while the block runs; before the block it answers a first request."""
         self.host.world = replace(contender.world, calls=[], asked=0, pause=0.0)
         runtime = self.trees.package("runtime")
         with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:
@@ -163,7 +163,7 @@ class Lab:
 
     @contextmanager
     def start(self, contender: Contender, world: World) -> Iterator[Function]:
-        """Run a contender in this world while the block runs, without a first request."""
+        """Run a contender with these answers of its services while the block runs."""
         self.host.world = world
         runtime = self.trees.package("runtime")
         with sandbox(self.host, trees.PYTHON, runtime, contender.subject) as function:

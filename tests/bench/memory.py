@@ -155,7 +155,7 @@ def _run(lab: Lab, contender: Contender, memory: int) -> tuple[Times, Times, flo
 
 
 def _pause(function: Function, rest: Callable[[], None]) -> None:
-    """Wait until the function is idle, and then for a random part of a period."""
+    """Wait until the function is idle, and then for a random part of the quota's period."""
     function.wait_until_ready()
     rest()
     time.sleep(random.uniform(0, PERIOD))

@@ -42,7 +42,7 @@ WORKER = "GeminiWorker"
 
 @dataclass(frozen=True)
 class Run:
-    """The measurements of one load; latencies are without Gemini's second per reply."""
+    """The measurements of one load; latencies do not include Gemini's time."""
 
     rooms: int
     prompts: int
@@ -55,7 +55,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Fairness:
-    """The seconds until `singles` rooms are answered, behind `of_the_room` prompts of one room."""
+    """The seconds until `singles` rooms are answered, after `of_the_room` prompts of one room."""
 
     singles: int
     of_the_room: int
@@ -147,7 +147,7 @@ class Bench:
         )
 
     def fairness(self, singles: int, of_the_room: int, workers: int) -> Fairness:
-        """Queue many prompts of one room, then one prompt from each other room; time these."""
+        """Queue many prompts of one room and then one of each other room; time the other rooms."""
         big, others = _room(), [_room() for _ in range(singles)]
         self.fill([big], of_the_room)
         self.fill(others, 1)
@@ -234,7 +234,7 @@ class Bench:
         return [str(one["Attributes"]["MessageGroupId"]) for one in finished]
 
     def _waits(self, rooms: Sequence[str], each: int, since: datetime) -> list[float]:
-        """Return the latencies of replies without Gemini's second, sorted.
+        """Return the sorted latencies of replies, without the time that Gemini takes.
 
         Raises RuntimeError if prompts and replies do not alternate in a room.
         """

@@ -75,7 +75,7 @@ class Alarm:
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """The alarm's metrics by their ids in its expression, or by "m" if it has none."""
+        """The alarm's metrics by their ids in its expression, or by "m" without an expression."""
         if "MetricName" in self.properties:
             return {"m": Metric.of(self.properties)}
         return {

@@ -76,7 +76,7 @@ def ministack(url: str, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def dynamodb_local(folder: Path) -> Iterator[None]:
-    """Run DynamoDB Local, with its log in the folder, and use it for all tables in the block."""
+    """Use DynamoDB Local, with its log in the folder, for all tables while the block runs."""
     setup = ROOT / "infra" / "setup.py"
     subprocess.run([sys.executable, setup, "--only", "java", "dynamodb-local"], check=True)
     [jar] = (ROOT / ".local" / "dynamodb-local").rglob("DynamoDBLocal.jar")
@@ -145,7 +145,7 @@ def create_table(name: str, table: str, values: Values) -> None:
 
 
 def create_queues(values: Values) -> None:
-    """Create every queue of the template, each at its URL in the settings."""
+    """Create every queue of the template, each at the URL that the settings name."""
     sqs = boto3.client("sqs")
     for queue, properties in QUEUES.items():
         made = sqs.create_queue(

@@ -64,7 +64,7 @@ class Console:
         return found
 
     def press(self, name: str) -> None:
-        """Use a button or a link."""
+        """Press a button or a link."""
         control = self.find(name)
         if self._by_keyboard:
             self._focus(control)

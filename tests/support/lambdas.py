@@ -105,7 +105,7 @@ class Poller:
     """Lambda's poller of queues, which deletes messages that are not reported as failed."""
 
     def __init__(self, queue_urls: Sequence[str], function: str, batch_size: int = 10) -> None:
-        """Poll the queues for the function."""
+        """Create a poller of these queues for the function."""
         self._sqs = boto3.client("sqs")
         self._urls = queue_urls
         self._function = function

@@ -15,7 +15,7 @@ ROOT = "arn:aws:iam::000000000000:root"
 
 
 def ask(**question: Any) -> Any:
-    """Ask AdminShow, and return its whole answer."""
+    """Return the whole answer of AdminShow to a question."""
     return invoke("AdminShow", {"request": json.dumps(question)})
 
 

@@ -37,7 +37,7 @@ def new_mobile() -> Identity:
 
 
 class Person:
-    """Someone with an identity, and, after a sign-up or a login, with an account.
+    """Someone with an identity; a sign-up or a login gives the person an account.
 
     `at` is the moment when the gateway receives a request.
     """
@@ -120,7 +120,7 @@ class Person:
         return access_tokens.issue(Claims(self.id, self.session_id), signing.current, key, moment)
 
     def _store(self) -> None:
-        """Store the person with a session and a proven identity, as a login by code would."""
+        """Store the person with a session and a proven identity, as after a login by code."""
         sessions = {self.session_id: int(time.time())}
         created_at = times.text(clock.now())
         User(self.id, created_at=created_at, sessions=sessions, email_verified=True).save()

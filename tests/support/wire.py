@@ -107,7 +107,7 @@ class Wire:
         self.breaks, self.tries, self._late, self.edits = [], [], [], {}
 
     def cut(self, call: str, how: str, **more: Any) -> Break:
-        """Add a fault for a call and return it; `_break` lists the values of `how`."""
+        """Add and return a fault for a call; `_break` lists the values of `how`."""
         one = Break(call, how, **more)
         self.breaks.append(one)
         return one

@@ -165,7 +165,7 @@ def bounds() -> Iterator[tuple[str, str, str]]:
 
 
 def routes() -> Iterator[tuple[str, str, str, str]]:
-    """Yield a memory size, a timeout, their dollars per million requests, and their routes."""
+    """Yield each memory size and timeout with the dollars per million requests and the routes."""
     sizes: dict[tuple[int, int], list[str]] = {}
     for function in FUNCTIONS:
         if routes_of(function):

@@ -42,7 +42,7 @@ def googles() -> Asked:
 
 
 @pytest.mark.parametrize("case", [*CASES, *STREAMED], ids=lambda case: case.name)
-def test_every_answer_gives_the_expected_reply_or_error(case: Case) -> None:
+def test_every_gemini_answer_gives_the_expected_reply_or_error(case: Case) -> None:
     assert ours().outcomes[case.name] == case.outcome
 
 
@@ -51,7 +51,7 @@ def test_googles_sdk_can_read_the_answers_of_the_stand_in(case: Case) -> None:
     assert googles().outcomes[case.name] == case.googles
 
 
-def test_the_cases_cover_every_fault_status_and_reason() -> None:
+def test_the_gemini_cases_cover_every_fault_status_and_reason() -> None:
     met = [case.fault for case in [*CASES, *STREAMED] if case.fault]
     assert {fault["kind"] for fault in met} == set(FAULTS)
     assert {fault["status"] for fault in met if fault["kind"] == "error"} == set(ERRORS)
@@ -68,7 +68,7 @@ def test_the_trusted_certificates_are_read_once_for_all_connections() -> None:
     assert ours().certificates_read == 1
 
 
-def test_our_client_imports_no_sdk() -> None:
+def test_our_gemini_client_imports_no_sdk() -> None:
     assert not {name for name in ours().modules if name.startswith(("google.", "requests", "grpc"))}
 
 
@@ -183,7 +183,7 @@ def test_a_reply_is_stopped_before_its_first_piece(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("key")
-def test_a_stop_after_the_end_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_after_the_end_of_a_reply_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with run_app(lambda: gemini.create_app("key")) as url:
         monkeypatch.setenv("GEMINI_ENDPOINT", url)
         question = client.Question(model="gemini-3.6-flash", prompt="Hello")
@@ -198,7 +198,7 @@ def test_a_stop_after_the_end_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
     [(8, 10**18, (8, 9_999_992)), (10**18, 10**18, (10_000_000, 0)), (-5, -3, (0, 0))],
 )
 @pytest.mark.usefixtures("key")
-def test_an_absurd_token_count_is_bounded(
+def test_an_implausible_token_count_is_limited(
     prompt: int, total: int, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with run_app(lambda: gemini.create_app("key")) as url:

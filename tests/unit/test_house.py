@@ -81,7 +81,9 @@ def callers_of(function: str) -> Iterator[str]:
 ADMINISTRATION = [function for function in FUNCTIONS if function.startswith("Admin")]
 
 
-def test_administration_has_no_event_and_no_url_and_only_the_support_policy_may_invoke_it() -> None:
+def test_the_admin_functions_have_no_event_or_url_and_only_the_support_policy_invokes_them() -> (
+    None
+):
     assert ADMINISTRATION
     for function in ADMINISTRATION:
         assert not {"Events", "FunctionUrlConfig"} & set(FUNCTIONS[function])
@@ -148,7 +150,7 @@ def test_a_function_may_read_a_secret_if_and_only_if_its_code_reads_it(setting: 
 
 
 def test_the_environment_of_every_function_is_within_lambdas_limit_of_4_kb() -> None:
-    """Resource names count with AWS's lengths, and ModelsPatch with its maximum length."""
+    """The assumed lengths are AWS's for resource names, and the maximum for ModelsPatch."""
     parameters = TEMPLATE["Parameters"]
     for function in FUNCTIONS.values():
         variables = variables_of(GLOBALS) | variables_of(function)
@@ -171,7 +173,7 @@ def variables_of(properties: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_every_parameter_is_in_one_group_of_the_aws_console_in_the_order_of_declaration() -> None:
+def test_the_parameter_groups_have_every_parameter_once_in_the_order_of_declaration() -> None:
     groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     assert [name for group in groups for name in group["Parameters"]] == list(
         TEMPLATE["Parameters"]
@@ -224,7 +226,7 @@ def test_exactly_the_functions_that_hash_a_password_have_1024_mb() -> None:
 
 
 @pytest.mark.parametrize("function", [name for name in FUNCTIONS if mappings_of(name)])
-def test_a_queues_function_reports_partial_failures_and_its_queue_has_dead_letters(
+def test_the_function_of_a_queue_reports_partial_failures_and_the_queue_has_a_dead_letter_queue(
     function: str,
 ) -> None:
     for mapping in mappings_of(function):
@@ -463,7 +465,7 @@ def test_the_domain_has_no_aws_no_http_no_environment_no_files_and_no_clock(path
     assert find_impure_uses(ast.parse(path.read_text())) == set()
 
 
-def test_a_rule_that_is_not_pure_is_found() -> None:
+def test_an_impure_rule_of_the_domain_is_found() -> None:
     code = """
 import urllib.request, urllib.parse
 from pynamodb.models import Model

@@ -38,7 +38,7 @@ class World:
 
 
 class Handler:
-    """A handler in a thread that runs one `step` at a time; it acts as Stripe and as the table."""
+    """A handler in a thread, one `step` at a time, and its stand-ins for Stripe and the table."""
 
     def __init__(self, world: World, *, stale: bool) -> None:
         self._world = world

@@ -52,7 +52,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Parts:
-    """Dollars by the service that is paid."""
+    """The dollars for each service."""
 
     requests: float = 0.0
     compute: float = 0.0
@@ -205,7 +205,7 @@ def scheduled_invocations() -> float:
 
 
 def idle(measured: Mapping[str, Measured]) -> Idle:
-    """Return the cost of a month without requests; a scheduled run is assumed to cost a sweep."""
+    """Return the cost of a month without requests; every scheduled run has the cost of a sweep."""
     runs = scheduled_invocations()
     queues = len(of_type("AWS::Lambda::EventSourceMapping"))
     polls = queues * ASSUMED["pollers"] * SECONDS / ASSUMED["poll_seconds"]
@@ -249,10 +249,10 @@ def monthly(unit: float, still: Idle, exchanges: float) -> float:
 
 
 def container() -> tuple[float, float]:
-    """Return the dollars per month of the Express original, always on and at its smallest size.
+    """Return two prices in dollars per month of the original backend on Express.
 
-    The first figure is its container; the second adds an address and the smallest MongoDB. Redis
-    and monitoring are not counted.
+    The first price is for the smallest container, always on. The second price adds an address and
+    the smallest MongoDB. Redis and monitoring are not counted.
     """
     fargate, hours = PRICES["fargate"], ASSUMED["hours_a_month"]
     hourly = fargate["cpus"] * fargate["cpu_hour"] + fargate["gbs"] * fargate["gb_hour"]

@@ -17,7 +17,7 @@ from geminichat.domain.addresses import network, networks
         ("quota:u_1", "unknown"),
     ],
 )
-def test_an_address_is_counted_as_its_network(source: str, counted_as: str) -> None:
+def test_an_ip_address_is_counted_as_its_network(source: str, counted_as: str) -> None:
     assert network(source) == counted_as
 
 

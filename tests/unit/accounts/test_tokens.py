@@ -176,7 +176,7 @@ def test_a_token_verified_before_is_refused_after_its_key_was_removed(
         access_tokens.verify(issued, keys, NOON)
 
 
-def test_a_token_has_the_claims_of_the_contract_and_no_more() -> None:
+def test_an_access_token_has_exactly_the_defined_claims() -> None:
     issued = access_tokens.issue(ANN, "k1", KEYS["k1"], NOON)
     header, body, _ = issued.split(".")
     pad = "=="

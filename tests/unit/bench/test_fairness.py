@@ -22,7 +22,7 @@ def test_one_users_slow_prompts_delay_no_other_user(kind: str) -> None:
 
 @pytest.mark.parametrize("workers", [2, WORKERS])
 @pytest.mark.parametrize("kind", ["unproven", "basic"])
-def test_free_users_never_delay_the_pro_plan_however_many_there_are(
+def test_users_without_the_pro_plan_never_delay_pro_prompts_however_many_there_are(
     kind: str, workers: int
 ) -> None:
     usual = Simulation(workers).run(0, kind)["honest pro"]
