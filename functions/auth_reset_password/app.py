@@ -21,9 +21,7 @@ def handler(request: Request) -> Response:
     given = request.body(NewPassword)
     check_uncommon("/newPassword", given.new_password, config.common_passwords())
 
-    proof = one_time_codes.verify(
-        given.identity, Purpose.RESET, given.otp, given.challenge, request.source, request.now
-    )
+    proof = one_time_codes.verify(given, Purpose.RESET, request.source, request.now)
     password_hash = hashing.hash_password(given.new_password)
     reset = accounts.reset_password(proof, password_hash, request.source, request.now)
     notices.send(reset.user_id, reset.held, texts.reset_notice(reset.removed), request.now)

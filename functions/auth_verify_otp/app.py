@@ -18,9 +18,7 @@ def handler(request: Request) -> Response[LoggedIn]:
     given = request.body(GivenCode)
     caller = request.optional_caller()
 
-    proof = one_time_codes.verify(
-        given.identity, Purpose.LOGIN, given.otp, given.challenge, request.source, request.now
-    )
+    proof = one_time_codes.verify(given, Purpose.LOGIN, request.source, request.now)
     login = accounts.log_in_by_code(proof, caller, request.source, request.now)
     notice = texts.restoration_notice(given.identity.kind)
     notices.send(login.account.id, login.restored_from, notice, request.now)

@@ -26,9 +26,7 @@ def handler(request: Request) -> Response[Account]:
 
     fresh = given.fresh_proof
     limits, used = login.confirm(user, fresh, request.caller, request.source, request.now)
-    proof = one_time_codes.verify(
-        given.identity, Purpose.LINK, given.otp, given.challenge, request.source, request.now
-    )
+    proof = one_time_codes.verify(given, Purpose.LINK, request.source, request.now)
     account, before = accounts.add_identity(proof, request.caller, used, request.now)
     notice = texts.identity_notice(given.identity.kind, getattr(before, given.identity.kind))
     notices.send(before.user_id, users.identities_of(before), notice, request.now)

@@ -7,6 +7,7 @@ by all callers of an identity; devices that have logged in before are exempt fro
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -26,6 +27,9 @@ from geminichat.tables import limits as limits_table
 from geminichat.tables.codes import Codes
 from geminichat.tables.identities import IdentityRecord
 from geminichat.tables.table import ConditionsFailed, Write, batch_get, transact
+
+if TYPE_CHECKING:
+    from geminichat.domain.accounts import GivenCode
 
 TEXTS = "texts"
 """The name of the limit of texts per stage and day."""
@@ -132,20 +136,14 @@ def build_refusal(issue: Issue, error: ConditionsFailed) -> TooManyRequests:
     return TooManyRequests("Another code was sent at the same moment. Try again.", retry_after=1)
 
 
-def verify(
-    identity: Identity,
-    purpose: Purpose,
-    otp: str,
-    challenge: str | None,
-    source: str,
-    now: datetime,
-) -> Proof:
+def verify(given: "GivenCode", purpose: Purpose, source: str, now: datetime) -> Proof:
     """Count a try, and return the proof if the code is right.
 
     Raises InvalidCode for a code that is wrong, expired or used, or has no tries left. Raises
     TooManyRequests for an address with too many tries, and for an identity with too many wrong
     codes in a row.
     """
+    identity, challenge = given.identity, given.challenge
     wrong = codes.wrong_in_a_row(identity)
     item, counter = batch_get(codes_table.key_of(identity), limits_table.key_of(wrong))
     [wrong] = limits_table.add_counts([wrong], [counter], now)
@@ -158,7 +156,7 @@ def verify(
         raise codes.refusal(wait)
     tries = _list_tries(identity, challenge, device_id, source, now)
     _take_try(tries, None if device_id else wrong, now)
-    match = codes.find_match(found, otp, identity, config.signing_keys().keys)
+    match = codes.find_match(found, given.otp, identity, config.signing_keys().keys)
     if match is None:
         metrics.emit(CodesFailed=1)
         raise InvalidCode()
