@@ -14,7 +14,7 @@ from infra.stages import admin
 from infra.stages.stage import Stage
 from tests.support import operators
 from tests.support.deployed import RunningStack
-from tests.support.person import PASSWORD, Person, problem
+from tests.support.person import PASSWORD, Person, check_problem
 from tests.support.template import FUNCTIONS
 
 LOCAL = Stage("local", "geminichat-local", {"Stage": "local"})
@@ -46,7 +46,7 @@ def test_a_ban_by_make_admin_stops_prompts_and_the_audit_names_the_operator(
     room = ann.open_room()
     ann.wait(room, ann.ask(room))
     run(stack, "ban", email, "--reason", "spam, ticket 41")
-    problem(ann.send(room, "Am I banned?"), 403, "account-suspended")
+    check_problem(ann.send(room, "Am I banned?"), 403, "account-suspended")
     assert not [one for one in stack.gemini.requests() if "Am I banned?" in json.dumps(one)]
     twice = stack.run("admin", "ban", email, "--reason", "spam")
     assert (twice.returncode, twice.stdout.count("\n")) == (1, 1)
@@ -72,7 +72,7 @@ def test_a_grant_and_a_give_back_by_make_admin_take_effect_at_once(stack: Runnin
     for _ in range(5):
         ann.wait(room, ann.ask(room))
     run(stack, "revoke", ann.id, "--reason", "ticket 42")
-    problem(ann.send(room), 429, "quota-exceeded")
+    check_problem(ann.send(room), 429, "quota-exceeded")
     run(stack, "give-back", ann.id, "--prompts", "1", "--reason", "ticket 43")
     assert ann.send(room).status == 202
 

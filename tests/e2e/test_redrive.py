@@ -24,7 +24,7 @@ def test_a_redrive_answers_a_prompt_that_failed_in_geminis_outage_without_counti
     said = redrive(stack, "--dry-run")
     assert f"{message_id}: queued again\n" in said
     assert said.endswith("This was a dry run. Nothing was changed.\n")
-    assert user.look(room, message_id)["status"] == "failed"
+    assert user.fetch_message(room, message_id)["status"] == "failed"
 
     said = redrive(stack)
     assert f"{message_id}: queued again\n" in said

@@ -29,7 +29,7 @@ def test_a_restart_keeps_all_data_and_a_fresh_start_deletes_all_data(
     with run_system(tmp_path / "home") as second:
         assert second.url == first.url
         assert user.log_in().status == 200
-        kept = user.look(room, sent)
+        kept = user.fetch_message(room, sent)
         assert kept["reply"]["content"] == "You said: Remember me (turn 1)"
         answer = user.wait(room, user.ask(room, "Still there?"))
         assert "before that: Remember me" in answer["reply"]["content"]

@@ -91,7 +91,9 @@ def test_a_prompt_sent_to_a_container_is_answered_by_the_emulated_worker(
     assert answer["reply"]["content"] == "You said: Hello from a container (turn 1)"
     outside = Person(stack.api, user.identity)
     assert outside.log_in().status == 200
-    assert outside.look(room, sent)["reply"] == answer["reply"], "the two APIs use different tables"
+    assert outside.fetch_message(room, sent)["reply"] == answer["reply"], (
+        "the two APIs use different tables"
+    )
 
 
 @pytest.mark.timeout(200)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.lambdas import Api
-from tests.support.person import problem
+from tests.support.person import check_problem
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ def test_the_console_is_a_404_when_the_operator_has_switched_it_off(
     api: Api, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONSOLE", "false")
-    problem(api.get(path), 404, "not-found")
+    check_problem(api.get(path), 404, "not-found")
     assert "Back to the chats" not in api.get("/subscription/success").text
 
 
 def test_an_unknown_asset_of_the_console_is_a_404(api: Api) -> None:
     for name in ("none.js", "app.py", "%2e%2e", "VENDORED.md"):
-        problem(api.get(f"/console/{name}"), 404, "not-found")
+        check_problem(api.get(f"/console/{name}"), 404, "not-found")
 
 
 def test_browsers_cache_the_consoles_libraries_for_a_year_and_revalidate_other_files(
@@ -60,7 +60,7 @@ def test_an_asset_of_the_docs_page_is_served_and_an_unknown_name_is_a_404(api: A
     collection = api.get("/docs/postman.json", headers={"host": "api.example"}).json
     assert {"key": "baseUrl", "value": "https://api.example"} in collection["variable"]
     for name in ("none.css", "app.py", "%2e%2e"):
-        problem(api.get(f"/docs/{name}"), 404, "not-found")
+        check_problem(api.get(f"/docs/{name}"), 404, "not-found")
 
 
 def test_health_answers_without_a_dependency(api: Api) -> None:

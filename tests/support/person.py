@@ -258,7 +258,7 @@ class Person:
         """Fork a room after the turn of a message."""
         return self.post(f"/chatroom/{room}/fork", {"upTo": up_to}, **more)
 
-    def look(self, room: str, message: str) -> Any:
+    def fetch_message(self, room: str, message: str) -> Any:
         """Return a message, fetched by GET /chatroom/{id}/message/{messageId}."""
         reply = self.get(f"/chatroom/{room}/message/{message}")
         assert reply.status == 200, reply.text
@@ -282,7 +282,7 @@ class Person:
     def wait(self, room: str, message: str, seconds: float = 90.0) -> Any:
         """Poll a prompt until its status is final, and return it."""
         deadline = time.monotonic() + seconds
-        while (prompt := self.look(room, message))["status"] not in FINAL:
+        while (prompt := self.fetch_message(room, message))["status"] not in FINAL:
             assert time.monotonic() < deadline, f"still {prompt['status']}"
             time.sleep(0.25)
         return prompt
@@ -384,7 +384,7 @@ class Person:
         return datetime.fromtimestamp(item["current_period_end"], UTC)
 
 
-def problem(reply: Reply, status: int, code: str) -> Reply:
+def check_problem(reply: Reply, status: int, code: str) -> Reply:
     """Assert that a reply is this problem, and return it."""
     found = (reply.status, reply.json.get("type"))
     assert found == (status, f"urn:geminichat:problem:{code}"), reply.text

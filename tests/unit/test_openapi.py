@@ -375,7 +375,7 @@ SEEN = {"x-request-id": "r", "content-type": "application/json"}
 PROBLEM = SEEN | {"content-type": "application/problem+json"}
 
 
-def problem(error: AppError) -> str:
+def body_of_problem(error: AppError) -> str:
     """Return the body of an error's answer."""
     body: str = api.problem_answer(error, "r")["body"]
     return body
@@ -392,8 +392,8 @@ ROOM = DOCUMENT["paths"]["/chatroom"]["post"]["responses"]["201"]["content"]["ap
         (201, SEEN | {"content-type": "text/plain"}, "{}"),
         (201, SEEN | {"x-undocumented": "1"}, json.dumps(ROOM["examples"]["room"]["value"])),
         (401, SEEN | {"www-authenticate": "Basic"}, "{}"),
-        (401, PROBLEM, problem(TokenReused())),  # declared by POST /auth/refresh only
-        (401, PROBLEM, problem(Unauthorized(extensions={"resetsAt": "now"}))),
+        (401, PROBLEM, body_of_problem(TokenReused())),  # declared by POST /auth/refresh only
+        (401, PROBLEM, body_of_problem(Unauthorized(extensions={"resetsAt": "now"}))),
     ],
 )
 def test_an_undocumented_answer_fails_the_test_that_sees_it(
@@ -402,7 +402,7 @@ def test_an_undocumented_answer_fails_the_test_that_sees_it(
     with pytest.raises(AssertionError):
         document.check("POST", "/chatroom", status, headers, body)
     document.check("POST", "/chatroom", 201, SEEN, json.dumps(ROOM["examples"]["room"]["value"]))
-    document.check("POST", "/chatroom", 401, PROBLEM, problem(Unauthorized()))
+    document.check("POST", "/chatroom", 401, PROBLEM, body_of_problem(Unauthorized()))
 
 
 def test_a_declared_error_that_no_test_provokes_is_reported() -> None:

@@ -20,7 +20,7 @@ from tests.support import operators
 from tests.support.every_route import request_every_route
 from tests.support.lambdas import Api, invoke
 from tests.support.parallel import repeat_at_once
-from tests.support.person import PROOF, Person, new_mobile, problem
+from tests.support.person import PROOF, Person, check_problem, new_mobile
 from tests.support.stored import prompts
 from tests.support.wire import ALWAYS, SEND, TRANSACT, WIRE, Died
 
@@ -300,7 +300,7 @@ def test_the_number_of_prompts_that_were_given_back_is_recorded(api: Api) -> Non
 def test_prompts_given_back_by_an_operator_can_be_sent_at_once(ann: Person) -> None:
     room = ann.open_room()
     Usage(ann.id, times.day(NOW), prompts=5, attempts=5).save()
-    problem(ann.send(room), 429, "quota-exceeded")
+    check_problem(ann.send(room), 429, "quota-exceeded")
     operators.act("give-back", ann.id, prompts=2)
     assert [ann.send(room).status for _ in range(3)] == [202, 202, 429]
 
@@ -431,12 +431,12 @@ def test_a_grant_gives_pro_at_once_and_ends_on_time_even_if_redis_still_says_pro
     until = begins + timedelta(seconds=40)
     room = ann.open_room()
     Usage(ann.id, times.day(begins), prompts=5, attempts=5).save()
-    problem(ann.send(room, at=begins), 429, "quota-exceeded")
+    check_problem(ann.send(room, at=begins), 429, "quota-exceeded")
     operators.act("grant", ann.id, until=times.text(until))
     assert ann.send(room, at=begins).status == 202
     assert ann.send(room, at=until - timedelta(milliseconds=2)).status == 202
     assert read_redis_plan(ann) == "pro"
-    problem(ann.send(room, at=until), 429, "quota-exceeded")
+    check_problem(ann.send(room, at=until), 429, "quota-exceeded")
 
 
 def read_redis_plan(person: Person) -> Any:
@@ -472,22 +472,22 @@ def test_a_banned_user_is_refused_by_every_route_and_every_login_until_the_ban_e
     code = ann.code()
     operators.act("ban", ann.id)
 
-    problem(ann.send(room), 403, "account-suspended")
+    check_problem(ann.send(room), 403, "account-suspended")
     for route, reply in request_every_route(
         api, lambda: ann.token, room, message, datetime.now(UTC)
     ):
         assert reply.status in (401, 403), f"{route}: {reply.text}"
         assert reply.json["type"].endswith((":unauthorized", ":account-suspended")), route
-    problem(ann.log_in(), 403, "account-suspended")
-    problem(ann.log_in("a wrong password"), 401, "invalid-credentials")
-    problem(ann.refresh(ann.refresh_token), 403, "account-suspended")
-    problem(ann.verify(code, **office), 403, "account-suspended")
-    problem(ann.reset(reset_code, **home), 403, "account-suspended")
-    problem(ann.verify("000000", **office), 400, "invalid-code")
+    check_problem(ann.log_in(), 403, "account-suspended")
+    check_problem(ann.log_in("a wrong password"), 401, "invalid-credentials")
+    check_problem(ann.refresh(ann.refresh_token), 403, "account-suspended")
+    check_problem(ann.verify(code, **office), 403, "account-suspended")
+    check_problem(ann.reset(reset_code, **home), 403, "account-suspended")
+    check_problem(ann.verify("000000", **office), 400, "invalid-code")
     assert operators.describe(ann.id)["bannedAt"]
 
     operators.act("unban", ann.id)
-    problem(ann.refresh(ann.refresh_token), 401, "unauthorized")
+    check_problem(ann.refresh(ann.refresh_token), 401, "unauthorized")
     assert ann.log_in().status == 200
     assert ann.send(room).status == 202
 

@@ -17,7 +17,7 @@ from tests.support.every_route import request_every_route
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
-from tests.support.person import OTHER_PASSWORD, Person, new_email, new_mobile, problem
+from tests.support.person import OTHER_PASSWORD, Person, check_problem, new_email, new_mobile
 from tests.support.stored import NO_MESSAGE, NO_ROOM, messages_in
 
 NOW = datetime.now(UTC)
@@ -57,12 +57,12 @@ def create_a_room(stranger: Stranger) -> None:
 
 def request_a_checkout_page(stranger: Stranger) -> None:
     """Request a Checkout page, which an unproven account does not get."""
-    problem(stranger.person.post("/subscribe/pro"), 403, "identity-not-proven")
+    check_problem(stranger.person.post("/subscribe/pro"), 403, "identity-not-proven")
 
 
 def request_a_portal_page(stranger: Stranger) -> None:
     """Request Stripe's portal, which an unproven account does not get."""
-    problem(stranger.person.post("/subscription/portal"), 409, "no-customer")
+    check_problem(stranger.person.post("/subscription/portal"), 409, "no-customer")
 
 
 def verify(owner: Person) -> None:
@@ -76,7 +76,7 @@ def reset(owner: Person) -> None:
 
 
 def log_in_then_verify(owner: Person) -> None:
-    problem(owner.log_in(OTHER_PASSWORD, at=LATER), 401, "invalid-credentials")
+    check_problem(owner.log_in(OTHER_PASSWORD, at=LATER), 401, "invalid-credentials")
     owner.prove(at=LATER)
 
 
@@ -129,7 +129,7 @@ def test_a_stranger_who_signed_up_first_neither_reads_nor_changes_the_owners_dat
     # The owner sees nothing that the stranger created.
     [listed] = owner.get("/chatroom", at=LATER).data["chatrooms"]
     assert listed["id"] == room
-    problem(owner.get(f"/chatroom/{stranger.room}", at=LATER), 404, "not-found")
+    check_problem(owner.get(f"/chatroom/{stranger.room}", at=LATER), 404, "not-found")
     assert owner.id != stranger.person.id or not password
 
     # Every route refuses the stranger's token.
@@ -138,10 +138,10 @@ def test_a_stranger_who_signed_up_first_neither_reads_nor_changes_the_owners_dat
             for route, reply in request_every_route(api, partial(str, token), target, of, LATER):
                 assert_refused(route, reply, owner, room)
     if password:
-        problem(stranger.person.log_in(password, at=LATER), 401, "invalid-credentials")
+        check_problem(stranger.person.log_in(password, at=LATER), 401, "invalid-credentials")
         device = stranger.tokens["deviceToken"]
         reply = stranger.person.log_in(password, device_token=device, at=LATER)
-        problem(reply, 401, "invalid-credentials")
+        check_problem(reply, 401, "invalid-credentials")
 
     assert read_state(owner, room) == before
     assert owner.me(at=LATER).status == 200
@@ -152,7 +152,7 @@ def list_access_tokens(stranger: Stranger) -> list[str]:
     if not stranger.tokens:
         return []
     reply = stranger.person.refresh(stranger.tokens["refreshToken"], at=LATER)
-    problem(reply, 401, "unauthorized")
+    check_problem(reply, 401, "unauthorized")
     token = Person(stranger.person.api)
     token.id, token.session_id, token.token = stranger.person.id, stranger.person.session_id, "-"
     return [token.token_at(LATER)]
@@ -229,7 +229,7 @@ def test_attacks_from_a_hundred_addresses_block_codes_and_passwords_for_stranger
         source = f"198.19.{n}.1"
         ann.log_in("wrong password", at=LATER, source=source)
         ann.verify("000000", at=LATER, source=source)
-    problem(ann.log_in(at=LATER), 429, "too-many-requests")
+    check_problem(ann.log_in(at=LATER), 429, "too-many-requests")
     assert ann.log_in(at=LATER, device_token=device).status == 200
     asked = ann.ask_for_code(at=LATER, device_token=device).data
     assert ann.verify(ann.code(), challenge=asked["challenge"], at=LATER).status == 200

@@ -9,7 +9,7 @@ import pytest
 from geminichat.domain.identities import Identity
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
-from tests.support.person import PASSWORD, Person, new_email, new_mobile, problem
+from tests.support.person import PASSWORD, Person, check_problem, new_email, new_mobile
 from tests.support.standins import StandIn
 from tests.support.stored import codes_of, record_of, sessions_of, users_named, wrong_codes
 from tests.support.wire import Wire
@@ -63,8 +63,8 @@ def test_of_fifty_parallel_wrong_codes_five_are_compared(api: Api, holds: str) -
     code = ann.code()
     replies = at_once([partial(ann.verify, make_wrong_code(code, n), **more) for n in range(1, 51)])
     for reply in replies:
-        problem(reply, 400, "invalid-code")
-    problem(ann.verify(code, **more), 400, "invalid-code")
+        check_problem(reply, 400, "invalid-code")
+    check_problem(ann.verify(code, **more), 400, "invalid-code")
     assert record_of(ann.identity) is None
     assert wrong_codes(ann.identity) == 5
 
@@ -74,7 +74,9 @@ def test_the_wrong_codes_of_one_caller_do_not_use_up_the_tries_of_another_caller
     ann.ask_for_code()
     code = ann.code()
     for step in range(1, 9):
-        problem(ann.verify(make_wrong_code(code, step), source="198.51.100.7"), 400, "invalid-code")
+        check_problem(
+            ann.verify(make_wrong_code(code, step), source="198.51.100.7"), 400, "invalid-code"
+        )
     assert ann.verify(code).status == 200
 
 
@@ -89,8 +91,8 @@ def test_the_wrong_codes_of_one_challenge_do_not_use_up_the_tries_of_another_cha
         reply = ann.verify(
             make_wrong_code(code, step), challenge=strangers, source="198.51.100.8", at=now
         )
-        problem(reply, 400, "invalid-code")
-    problem(ann.verify(code, challenge=strangers, at=now), 400, "invalid-code")
+        check_problem(reply, 400, "invalid-code")
+    check_problem(ann.verify(code, challenge=strangers, at=now), 400, "invalid-code")
     assert ann.verify(code, challenge=mine, at=now).status == 200
 
 
@@ -111,7 +113,7 @@ def test_the_right_code_is_accepted_on_the_fifth_and_last_try(api: Api) -> None:
     ann.ask_for_code()
     code = ann.code()
     for step in range(1, 5):
-        problem(ann.verify(make_wrong_code(code, step)), 400, "invalid-code")
+        check_problem(ann.verify(make_wrong_code(code, step)), 400, "invalid-code")
     assert ann.verify(code).status == 200
 
 
@@ -132,7 +134,7 @@ def test_of_two_parallel_verifications_of_one_code_one_wins(
     assert sorted(reply.status for reply in replies) == [200, 400, 400, 400]
     for reply in replies:
         if reply.status == 400:
-            problem(reply, 400, "invalid-code")
+            check_problem(reply, 400, "invalid-code")
     [user] = users_named(ann.identity)
     assert len(sessions_of(user.user_id)) == before + 1
 
@@ -165,7 +167,7 @@ def test_wrong_expired_used_and_unknown_codes_get_the_same_answer(api: Api) -> N
     ]
     shown = set()
     for reply in replies:
-        body = problem(reply, 400, "invalid-code").json
+        body = check_problem(reply, 400, "invalid-code").json
         assert body["errors"][0]["pointer"] == "/otp"
         shown.add(tuple(sorted((k, str(v)) for k, v in body.items() if k != "instance")))
     assert len(shown) == 1
@@ -188,17 +190,17 @@ def test_using_a_code_leaves_other_codes_valid(
     second = ann.ask_for_code(at=later).data["challenge"]
     newer = ann.code()
     if older != newer:  # they are equal in one of a million runs
-        problem(ann.verify(older, challenge=second, at=later), 400, "invalid-code")
+        check_problem(ann.verify(older, challenge=second, at=later), 400, "invalid-code")
     assert ann.verify(older, challenge=first, at=later).status == 200
-    problem(ann.verify(older, challenge=first, at=later), 400, "invalid-code")
+    check_problem(ann.verify(older, challenge=first, at=later), 400, "invalid-code")
     assert ann.verify(newer, challenge=second, at=later).status == 200
 
 
 @pytest.mark.parametrize("challenge", ["", "c_1", "c_" + "A" * 26, "x" * 1_000])
 def test_a_challenge_that_was_never_issued_is_a_400(api: Api, challenge: str) -> None:
     reply = Person(api).verify("123456", challenge=challenge)
-    assert problem(reply, 400, "bad-request").json["errors"][0]["pointer"] == "/challenge"
-    problem(Person(api).verify("123456", challenge="c_" + "a" * 26), 400, "invalid-code")
+    assert check_problem(reply, 400, "bad-request").json["errors"][0]["pointer"] == "/challenge"
+    check_problem(Person(api).verify("123456", challenge="c_" + "a" * 26), 400, "invalid-code")
 
 
 def test_spaces_in_an_entered_code_are_ignored(api: Api) -> None:
@@ -214,12 +216,12 @@ def test_a_code_is_bound_to_its_purpose_and_its_identity(api: Api) -> None:
     ann.sign_up(at=now)
     ann.forget_password(at=now)
     bob.ask_for_code(at=now)
-    problem(ann.verify(ann.code(), at=now), 400, "invalid-code")
+    check_problem(ann.verify(ann.code(), at=now), 400, "invalid-code")
     later = now + timedelta(seconds=30)
     ann.ask_for_code(at=later)
-    problem(ann.reset(ann.code(), at=later), 400, "invalid-code")
+    check_problem(ann.reset(ann.code(), at=later), 400, "invalid-code")
     if ann.code() != bob.code():
-        problem(bob.verify(ann.code(), at=later), 400, "invalid-code")
+        check_problem(bob.verify(ann.code(), at=later), 400, "invalid-code")
 
 
 def test_the_table_of_codes_contains_neither_the_code_nor_the_callers_address(
@@ -240,12 +242,16 @@ def test_an_identity_gets_at_most_one_code_per_thirty_seconds_and_five_per_hour(
     first = ann.ask_for_code(at=now)
     assert first.headers["ratelimit"] == '"pause";r=0;t=30, "hour";r=4;t=3600'
     assert first.headers["ratelimit-policy"] == '"pause";q=1;w=30, "hour";q=5;w=3600'
-    refused = problem(ann.ask_for_code(at=now + timedelta(seconds=29)), 429, "too-many-requests")
+    refused = check_problem(
+        ann.ask_for_code(at=now + timedelta(seconds=29)), 429, "too-many-requests"
+    )
     assert refused.headers["retry-after"] == "1"
     assert "ratelimit" in refused.headers
     for n in range(1, 5):
         assert ann.ask_for_code(at=now + timedelta(seconds=30 * n)).status == 200
-    refused = problem(ann.ask_for_code(at=now + timedelta(minutes=5)), 429, "too-many-requests")
+    refused = check_problem(
+        ann.ask_for_code(at=now + timedelta(minutes=5)), 429, "too-many-requests"
+    )
     assert refused.headers["retry-after"] == "3300"
     assert len(ann.messages()) == 5
     assert ann.ask_for_code(at=now + timedelta(hours=1)).status == 200
@@ -256,15 +262,15 @@ def test_all_spellings_of_an_identity_and_all_endpoints_share_one_limit_of_codes
     assert ann.ask_for_code(at=now).status == 200
     number = ann.identity.value
     spelt = f"{number[:2]} {number[2:5]}-{number[5:]}"
-    problem(api.post("/auth/send-otp", {"mobile": spelt}, at=now), 429, "too-many-requests")
-    problem(ann.forget_password(at=now), 429, "too-many-requests")
-    problem(ann.sign_up(at=now), 429, "too-many-requests")
+    check_problem(api.post("/auth/send-otp", {"mobile": spelt}, at=now), 429, "too-many-requests")
+    check_problem(ann.forget_password(at=now), 429, "too-many-requests")
+    check_problem(ann.sign_up(at=now), 429, "too-many-requests")
     assert users_named(ann.identity) == []
 
     bob = Person(api)
     assert bob.ask_for_code(at=now).status == 200
     shouted = bob.identity.value.upper()
-    problem(api.post("/auth/send-otp", {"email": shouted}, at=now), 429, "too-many-requests")
+    check_problem(api.post("/auth/send-otp", {"email": shouted}, at=now), 429, "too-many-requests")
 
 
 def test_the_limit_of_codes_applies_without_redis_and_after_a_code_was_used(
@@ -273,7 +279,7 @@ def test_the_limit_of_codes_applies_without_redis_and_after_a_code_was_used(
     redis.fault("error", times="always")
     ann, now = Person(api), datetime.now(UTC)
     ann.prove(at=now)
-    problem(ann.ask_for_code(at=now + timedelta(seconds=5)), 429, "too-many-requests")
+    check_problem(ann.ask_for_code(at=now + timedelta(seconds=5)), 429, "too-many-requests")
 
 
 def test_parallel_requests_for_a_code_send_one_code(api: Api) -> None:
@@ -287,15 +293,15 @@ def test_parallel_requests_for_a_code_send_one_code(api: Api) -> None:
 def test_a_code_that_cannot_be_sent_is_a_502(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIL_FROM", "nobody@unverified.example")
     ann = Person(api)
-    reply = problem(ann.ask_for_code(), 502, "delivery-failed")
+    reply = check_problem(ann.ask_for_code(), 502, "delivery-failed")
     assert "30 seconds" in reply.json["detail"]
     assert ann.messages() == []
-    problem(Person(api).forget_password(), 502, "delivery-failed")
+    check_problem(Person(api).forget_password(), 502, "delivery-failed")
 
 
 def test_a_sign_up_is_a_502_if_its_text_message_cannot_be_sent(api: Api, wire: Wire) -> None:
     wire.cut("sns.Publish", "refused", times=2)
-    problem(Person(api, new_mobile()).sign_up(), 502, "delivery-failed")
+    check_problem(Person(api, new_mobile()).sign_up(), 502, "delivery-failed")
 
 
 def test_answers_show_no_code_unless_the_stage_is_for_development(
@@ -348,7 +354,7 @@ def test_an_address_gets_a_limited_number_of_codes_per_hour_on_all_routes(api: A
     for how in ("send", "forgot", "sign up"):
         assert request_code_from(api, "198.51.100.1", how, at) == 429
     reply = Person(api).ask_for_code(at=at, source="198.51.100.1")
-    problem(reply, 429, "too-many-requests")
+    check_problem(reply, 429, "too-many-requests")
     assert reply.headers["retry-after"] == "10"
     assert reply.headers["ratelimit-policy"] == '"address";q=3;w=3600'
     assert reply.headers["ratelimit"] == '"address";r=0;t=10'
@@ -382,7 +388,7 @@ def test_the_headers_show_the_remaining_codes_of_the_caller_and_of_its_address(a
     ann, bob = Person(api, new_mobile()), Person(api, new_mobile())
     signed_up = ann.sign_up(at=at, source="198.51.100.3")
     assert signed_up.status == 201
-    problem(ann.ask_for_code(at=at, source="198.51.100.3"), 429, "too-many-requests")
+    check_problem(ann.ask_for_code(at=at, source="198.51.100.3"), 429, "too-many-requests")
     second = bob.forget_password(at=at, source="198.51.100.3")
     for reply, left in [(signed_up, 2), (second, 1)]:
         policy = '"pause";q=1;w=30, "hour";q=5;w=3600, "address";q=3;w=3600'
@@ -419,7 +425,7 @@ def test_the_wrong_codes_of_an_address_for_all_identities_count_towards_one_limi
     assert [reply.status for reply in tries] == [400] * 6 + [429]
     assert tries[-1].headers["retry-after"] == "3600"
     reset = Person(api).reset("123456", at=at, source="198.51.100.4")
-    problem(reset, 429, "too-many-requests")
+    check_problem(reset, 429, "too-many-requests")
 
 
 # ── A hundred wrong codes ───────────────────────────────────────────────────────────────────────
@@ -440,7 +446,7 @@ def test_codes_are_refused_for_a_day_after_a_hundred_wrong_codes_in_a_row(api: A
         enter_wrong_codes(ann, 25, day + timedelta(days=n))
     last = day + timedelta(days=3)
     ann.ask_for_code(at=last)
-    problem(ann.verify(ann.code(), at=last), 429, "too-many-requests")
+    check_problem(ann.verify(ann.code(), at=last), 429, "too-many-requests")
     assert bob.prove(at=last)
     later = last + timedelta(days=1)
     assert ann.prove(at=later)["user"]["email"] == ann.identity.value
@@ -457,7 +463,7 @@ def test_of_parallel_wrong_codes_exactly_a_hundred_in_a_row_are_compared(api: Ap
     assert sorted(reply.status for reply in replies) == [400] * 10 + [429] * 20
     assert wrong_codes(ann.identity, at=later) == 100
     next_day = later + timedelta(days=1)
-    problem(ann.verify("000000", at=next_day), 400, "invalid-code")
+    check_problem(ann.verify("000000", at=next_day), 400, "invalid-code")
     assert ann.prove(at=next_day), "one wrong code after the pause blocked codes again"
 
 
@@ -467,7 +473,7 @@ def test_codes_are_accepted_again_after_a_login_by_password(api: Api) -> None:
     enter_wrong_codes(ann, 100, day)
     later = day + timedelta(minutes=5)
     ann.ask_for_code(at=later)
-    problem(ann.verify(ann.code(), at=later), 429, "too-many-requests")
+    check_problem(ann.verify(ann.code(), at=later), 429, "too-many-requests")
     assert ann.log_in(at=later).status == 200
     assert ann.verify(ann.code(), at=later).status == 200
 
@@ -501,7 +507,7 @@ def test_a_device_that_logged_in_before_is_exempt_from_the_wrong_codes_of_strang
     enter_wrong_codes(ann, 100, day)
     later = day + timedelta(hours=1)
     ann.ask_for_code(at=later)
-    problem(ann.verify(ann.code(), at=later), 429, "too-many-requests")
+    check_problem(ann.verify(ann.code(), at=later), 429, "too-many-requests")
     challenge = ann.ask_for_code(at=later, device_token=device).data["challenge"]
     assert ann.verify(ann.code(), challenge=challenge, at=later).status == 200
 
@@ -511,7 +517,7 @@ def test_a_device_gets_a_reset_code_while_its_address_has_to_wait(api: Api) -> N
     device = ann.prove(at=datetime(2026, 3, 1, tzinfo=UTC))["deviceToken"]
     now = datetime.now(UTC)
     assert ann.ask_for_code(at=now).status == 200
-    problem(ann.forget_password(at=now), 429, "too-many-requests")
+    check_problem(ann.forget_password(at=now), 429, "too-many-requests")
     body = ann.named | {"deviceToken": device}
     asked = api.post("/auth/forgot-password", body, at=now)
     assert asked.status == 200
@@ -529,7 +535,7 @@ def test_a_device_token_that_was_never_issued_changes_nothing(api: Api, token: s
     ann.prove(at=datetime(2026, 3, 1, tzinfo=UTC))
     now = datetime.now(UTC)
     assert ann.ask_for_code(at=now, device_token=token).status == 200
-    problem(ann.ask_for_code(at=now, device_token=token), 429, "too-many-requests")
+    check_problem(ann.ask_for_code(at=now, device_token=token), 429, "too-many-requests")
 
 
 # ── Text messages ───────────────────────────────────────────────────────────────────────────────
@@ -540,7 +546,7 @@ def test_text_messages_are_sent_only_to_the_countries_in_the_parameter(
 ) -> None:
     monkeypatch.setenv("SMS_COUNTRIES", "DE,US")
     french = api.post("/auth/send-otp", {"mobile": "+33 6 12 34 56 78"})
-    assert problem(french, 400, "bad-request").json["errors"][0]["pointer"] == "/mobile"
+    assert check_problem(french, 400, "bad-request").json["errors"][0]["pointer"] == "/mobile"
     assert Person(api, new_mobile()).ask_for_code().status == 200
 
 
@@ -552,7 +558,7 @@ def test_the_daily_limit_of_text_messages_per_stage_does_not_apply_to_emails(
     sent = [Person(api, new_mobile()).ask_for_code(at=at).status for _ in range(5)]
     assert sent == [200] * 3 + [429] * 2
     refused = Person(api, new_mobile()).sign_up(at=at)
-    problem(refused, 429, "too-many-requests")
+    check_problem(refused, 429, "too-many-requests")
     assert refused.headers["retry-after"] == "60"
     assert Person(api).ask_for_code(at=at).status == 200
     assert Person(api, new_mobile()).ask_for_code(at=at + timedelta(minutes=1)).status == 200

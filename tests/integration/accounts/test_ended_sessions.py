@@ -12,7 +12,7 @@ from geminichat.tables.purges import Purge
 from tests.support import operators
 from tests.support.every_route import request_every_route
 from tests.support.lambdas import Api
-from tests.support.person import OTHER_PASSWORD, PROOF, Person, problem
+from tests.support.person import OTHER_PASSWORD, PROOF, Person, check_problem
 from tests.support.stored import messages_in
 
 NOW = datetime.now(UTC)
@@ -49,7 +49,7 @@ def replace_the_identity(ann: Person) -> None:
 def reuse_a_refresh_token(ann: Person) -> None:
     ann.refresh(ann.refresh_token, at=NOW)
     late = NOW + timedelta(seconds=30)
-    problem(ann.refresh(ann.refresh_token, at=late), 401, "token-reused")
+    check_problem(ann.refresh(ann.refresh_token, at=late), 401, "token-reused")
 
 
 def end_sessions_as_the_operator(ann: Person) -> None:
@@ -140,13 +140,13 @@ def test_a_prompt_with_the_token_of_an_ended_session_is_a_401_and_reserves_no_po
     for _ in range(5 if is_spent else 1):
         ann.ask(room)
     if is_spent:
-        problem(ann.send(room), 429, "quota-exceeded")
+        check_problem(ann.send(room), 429, "quota-exceeded")
     [before] = [one.attribute_values for one in Chatroom.query(ann.id)]
     ended = ann.token
     ann.post("/auth/logout")
     body, headers = {"content": "Hello"}, {} if key is None else {"idempotency-key": key}
     url = f"/chatroom/{room}/message"
-    problem(api.post(url, body, token=ended, headers=headers), 401, "unauthorized")
+    check_problem(api.post(url, body, token=ended, headers=headers), 401, "unauthorized")
     assert [one.attribute_values for one in Chatroom.query(ann.id)] == [before]
 
 

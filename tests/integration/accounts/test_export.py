@@ -19,7 +19,7 @@ from tests.support import archives, fresh_process
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import repeat_at_once
-from tests.support.person import PROOF, Person, new_mobile, problem
+from tests.support.person import PROOF, Person, check_problem, new_mobile
 from tests.support.stored import fill_room
 from tests.support.template import Values
 from tests.support.wire import ALWAYS, QUERY, SEND, WIRE, Died
@@ -91,7 +91,7 @@ def test_an_archive_has_the_same_data_as_the_api(
     assert len(found["messages"]) == 4
     for message in found["messages"]:
         assert message.pop("chatroomId") == rooms[0]
-        assert message == remove_fields(ann.look(rooms[0], message["id"]), "reply")
+        assert message == remove_fields(ann.fetch_message(rooms[0], message["id"]), "reply")
     visible = [message for message in found["messages"] if "hidden" not in message]
     assert visible == ann.page(rooms[0])
     assert visible[0]["id"] == edited
@@ -139,13 +139,13 @@ def test_the_address_of_an_archive_is_valid_for_15_minutes(ann: Person, writer: 
 
 def test_an_export_of_another_user_is_not_found(ann: Person, writer: Poller, api: Api) -> None:
     make_export(ann, writer)
-    problem(Person.new(api).get("/user/export"), 404, "not-found")
+    check_problem(Person.new(api).get("/user/export"), 404, "not-found")
 
 
 def test_an_export_is_shown_for_a_day(ann: Person, writer: Poller) -> None:
     make_export(ann, writer)
     assert get_export(ann, NOW + timedelta(hours=23))["status"] == "ready"
-    problem(ann.get("/user/export", at=NOW + DAY), 404, "not-found")
+    check_problem(ann.get("/user/export", at=NOW + DAY), 404, "not-found")
 
 
 def test_an_export_takes_the_number_of_calls_in_architecture_md(
@@ -176,8 +176,8 @@ def test_an_export_takes_the_number_of_calls_in_architecture_md(
 def test_an_export_requires_a_fresh_proof(
     ann: Person, body: dict[str, str], status: int, code: str
 ) -> None:
-    problem(request_export(ann, body), status, code)
-    problem(ann.get("/user/export", at=NOW), 404, "not-found")
+    check_problem(request_export(ann, body), status, code)
+    check_problem(ann.get("/user/export", at=NOW), 404, "not-found")
 
 
 def test_every_proven_identity_is_notified_of_an_export(ann: Person) -> None:
@@ -203,10 +203,12 @@ def test_one_export_per_day_is_accepted(ann: Person, writer: Poller) -> None:
     accepted = request_export(ann)
     assert accepted.data["status"] == "preparing"
     assert '"export";r=0;t=86400' in accepted.headers["ratelimit"]
-    again = problem(request_export(ann, at=NOW + timedelta(minutes=50)), 429, "too-many-requests")
+    again = check_problem(
+        request_export(ann, at=NOW + timedelta(minutes=50)), 429, "too-many-requests"
+    )
     assert int(again.headers["retry-after"]) in (83_399, 83_400)
     writer.drain()
-    problem(request_export(ann, at=NOW + timedelta(hours=23)), 429, "too-many-requests")
+    check_problem(request_export(ann, at=NOW + timedelta(hours=23)), 429, "too-many-requests")
     assert request_export(ann, at=NOW + DAY).status == 202
 
 
@@ -223,7 +225,7 @@ def test_an_export_that_could_not_be_queued_can_be_requested_again(
     ann: Person, writer: Poller
 ) -> None:
     WIRE.cut(SEND, "refused", times=ALWAYS)
-    problem(request_export(ann), 503, "unavailable")
+    check_problem(request_export(ann), 503, "unavailable")
     WIRE.breaks.clear()
     assert make_export(ann, writer)["status"] == "ready"
 
@@ -292,7 +294,7 @@ def test_an_export_that_takes_too_long_for_one_invocation_is_too_large(
     assert request_export(ann).status == 202
     assert writer.poll(seconds=30).failed == []
     assert get_export(ann)["status"] == "too-large"
-    problem(request_export(ann), 429, "too-many-requests")
+    check_problem(request_export(ann), 429, "too-many-requests")
     assert archives.keys_of(ann.id) == []
 
 
@@ -326,9 +328,9 @@ def test_a_request_to_delete_the_account_deletes_its_export(
     WIRE.cut(call, "meanwhile", do=leave)
     writer.drain()
     assert archives.keys_of(ann.id) == []
-    problem(ann.get("/user/export", at=NOW), 401, "unauthorized")
+    check_problem(ann.get("/user/export", at=NOW), 401, "unauthorized")
     assert ann.log_in(at=NOW).status == 200
-    problem(ann.get("/user/export", at=NOW), 404, "not-found")
+    check_problem(ann.get("/user/export", at=NOW), 404, "not-found")
 
 
 def test_a_queued_export_is_not_written_after_a_request_to_delete_the_account(

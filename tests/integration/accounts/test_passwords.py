@@ -13,7 +13,7 @@ from geminichat.tables.table import transact
 from geminichat.upstash.redis import evaluate
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
-from tests.support.person import OTHER_PASSWORD, PASSWORD, PROOF, Person, new_mobile, problem
+from tests.support.person import OTHER_PASSWORD, PASSWORD, PROOF, Person, check_problem, new_mobile
 from tests.support.standins import StandIn
 from tests.support.stored import user_of
 from tests.support.wire import TRANSACT, Wire
@@ -25,11 +25,11 @@ LATER = NOW + timedelta(minutes=1)
 def test_a_user_who_logged_in_by_code_sets_a_password_and_logs_in_with_it(api: Api) -> None:
     ann = Person(api, new_mobile())
     mine = ann.prove(at=NOW)
-    problem(ann.change_password(PASSWORD, {}), 400, "bad-request")
+    check_problem(ann.change_password(PASSWORD, {}), 400, "bad-request")
     reply = ann.change_password(PASSWORD, ann.confirm(at=LATER), at=LATER)
     assert reply.status == 200
     assert reply.headers["cache-control"] == "no-store"
-    problem(ann.me(mine["token"]), 401, "unauthorized")
+    check_problem(ann.me(mine["token"]), 401, "unauthorized")
     assert ann.me(reply.data["token"]).data["id"] == mine["user"]["id"]
     logged_in = ann.log_in(PASSWORD)
     assert ann.me(logged_in.data["token"]).data["id"] == mine["user"]["id"]
@@ -39,17 +39,17 @@ def test_a_password_is_changed_with_the_current_password(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     wrong = ann.change_password(OTHER_PASSWORD, {"currentPassword": "not it, really"})
-    problem(wrong, 401, "invalid-credentials")
+    check_problem(wrong, 401, "invalid-credentials")
     assert ann.me().status == 200
-    problem(ann.log_in(OTHER_PASSWORD), 401, "invalid-credentials")
+    check_problem(ann.log_in(OTHER_PASSWORD), 401, "invalid-credentials")
     assert ann.change_password(OTHER_PASSWORD, PROOF).status == 200
     assert ann.log_in(OTHER_PASSWORD).status == 200
-    problem(ann.log_in(PASSWORD), 401, "invalid-credentials")
+    check_problem(ann.log_in(PASSWORD), 401, "invalid-credentials")
 
 
 def test_an_account_without_a_password_refuses_an_empty_current_password(api: Api) -> None:
     reply = Person.new_proven(api).change_password(PASSWORD, {"currentPassword": ""})
-    problem(reply, 401, "invalid-credentials")
+    check_problem(reply, 401, "invalid-credentials")
 
 
 def test_of_two_parallel_password_changes_one_wins(api: Api) -> None:
@@ -67,10 +67,10 @@ def test_a_new_password_that_is_weak_or_equals_the_identity_is_refused(api: Api)
     ann = Person(api)
     ann.sign_up()
     for weak in (ann.identity.value, ann.identity.value.upper(), "password1", "short"):
-        reply = problem(ann.change_password(weak, PROOF), 400, "weak-password")
+        reply = check_problem(ann.change_password(weak, PROOF), 400, "weak-password")
         assert reply.json["errors"][0]["pointer"] == "/newPassword"
         assert weak not in reply.json["detail"]
-    problem(Person(api).sign_up("password1"), 400, "weak-password")
+    check_problem(Person(api).sign_up("password1"), 400, "weak-password")
 
 
 def test_a_forgotten_password_is_reset_and_every_session_ends(api: Api) -> None:
@@ -80,11 +80,11 @@ def test_a_forgotten_password_is_reset_and_every_session_ends(api: Api) -> None:
     code = ann.code()
     reply = ann.reset(code, OTHER_PASSWORD, at=NOW)
     assert (reply.status, reply.data) == (200, None)
-    problem(ann.me(mine["token"]), 401, "unauthorized")
-    problem(ann.refresh(mine["refreshToken"]), 401, "unauthorized")
-    problem(ann.log_in(PASSWORD), 401, "invalid-credentials")
+    check_problem(ann.me(mine["token"]), 401, "unauthorized")
+    check_problem(ann.refresh(mine["refreshToken"]), 401, "unauthorized")
+    check_problem(ann.log_in(PASSWORD), 401, "invalid-credentials")
     assert ann.log_in(OTHER_PASSWORD).status == 200
-    problem(ann.reset(code, "another new password", at=NOW), 400, "invalid-code")
+    check_problem(ann.reset(code, "another new password", at=NOW), 400, "invalid-code")
 
 
 def test_a_reset_with_a_weak_password_does_not_count_as_a_try_of_the_code(api: Api) -> None:
@@ -92,7 +92,7 @@ def test_a_reset_with_a_weak_password_does_not_count_as_a_try_of_the_code(api: A
     ann.sign_up(at=NOW)
     ann.forget_password(at=NOW)
     for _ in range(6):
-        problem(ann.reset(ann.code(), "password1", at=NOW), 400, "weak-password")
+        check_problem(ann.reset(ann.code(), "password1", at=NOW), 400, "weak-password")
     assert ann.reset(ann.code(), OTHER_PASSWORD, at=NOW).status == 200
 
 
@@ -112,9 +112,9 @@ def test_a_reset_code_of_an_unknown_identity_resets_nothing(
     monkeypatch.setenv("OTP_DELIVERY", "response")
     nobody = Person(api)
     code = nobody.forget_password(at=NOW).data["otp"]
-    problem(nobody.reset(code, at=NOW), 400, "invalid-code")
-    problem(nobody.verify(code, at=NOW), 400, "invalid-code")
-    problem(nobody.log_in(OTHER_PASSWORD), 401, "invalid-credentials")
+    check_problem(nobody.reset(code, at=NOW), 400, "invalid-code")
+    check_problem(nobody.verify(code, at=NOW), 400, "invalid-code")
+    check_problem(nobody.log_in(OTHER_PASSWORD), 401, "invalid-credentials")
 
 
 def test_of_two_parallel_resets_with_one_code_one_wins(api: Api) -> None:
@@ -141,13 +141,15 @@ def test_a_password_is_not_changed_with_a_code_for_another_purpose(api: Api) -> 
         )
         assert asked.status == 200
         reply = ann.change_password(PASSWORD, {"currentOtp": ann.code()}, at=at)
-        assert problem(reply, 400, "invalid-code").json["errors"][0]["pointer"] == "/currentOtp"
+        assert (
+            check_problem(reply, 400, "invalid-code").json["errors"][0]["pointer"] == "/currentOtp"
+        )
 
 
 def test_a_code_that_was_sent_to_another_account_is_no_fresh_proof(api: Api) -> None:
     ann, eve = Person(api), Person(api)
     ann.prove(at=NOW)
-    problem(ann.change_password(PASSWORD, eve.confirm(at=NOW), at=NOW), 400, "invalid-code")
+    check_problem(ann.change_password(PASSWORD, eve.confirm(at=NOW), at=NOW), 400, "invalid-code")
 
 
 def test_a_session_may_send_five_wrong_confirming_codes_per_day(api: Api) -> None:
@@ -158,7 +160,7 @@ def test_a_session_may_send_five_wrong_confirming_codes_per_day(api: Api) -> Non
         right = ann.confirm(at=at)
         wrong = {"currentOtp": f"{(int(right['currentOtp']) + 1) % 1_000_000:06}"}
         reply = ann.change_password(PASSWORD, wrong if hour < 5 else right, at=at)
-        problem(reply, 400, "invalid-code")
+        check_problem(reply, 400, "invalid-code")
     at = START + timedelta(days=1)
     assert ann.change_password(PASSWORD, ann.confirm(at=at), at=at).status == 200
 
@@ -188,14 +190,14 @@ def test_a_confirming_code_is_valid_for_one_password_change(api: Api) -> None:
     ann.prove(at=NOW)
     proof = ann.confirm(at=LATER)
     assert ann.change_password(PASSWORD, proof, at=LATER).status == 200
-    problem(ann.change_password(OTHER_PASSWORD, proof, at=LATER), 400, "invalid-code")
+    check_problem(ann.change_password(OTHER_PASSWORD, proof, at=LATER), 400, "invalid-code")
 
 
 @pytest.mark.parametrize("proof", [{}, {**PROOF, "currentOtp": "123456"}], ids=["none", "both"])
 def test_a_password_change_requires_exactly_one_fresh_proof(
     api: Api, proof: dict[str, str]
 ) -> None:
-    reply = problem(Person.new(api).change_password(PASSWORD, proof), 400, "bad-request")
+    reply = check_problem(Person.new(api).change_password(PASSWORD, proof), 400, "bad-request")
     pointers = [error["pointer"] for error in reply.json["errors"]]
     assert pointers == ["/currentPassword", "/currentOtp"]
 
@@ -223,11 +225,11 @@ def test_wrong_passwords_are_followed_by_growing_pauses(api: Api) -> None:
     ann, now, pauses = Person(api), START, []
     ann.sign_up(at=START)
     for guess in range(10):
-        reply = problem(ann.log_in("wrong password", at=now), 401, "invalid-credentials")
+        reply = check_problem(ann.log_in("wrong password", at=now), 401, "invalid-credentials")
         left = max(0, 4 - guess)
         assert reply.headers["ratelimit"].startswith(f'"passwords";r={left};t=86400, "address";')
         if guess >= 5:
-            refused = problem(ann.log_in(PASSWORD, at=now), 429, "too-many-requests")
+            refused = check_problem(ann.log_in(PASSWORD, at=now), 429, "too-many-requests")
             pauses.append(int(refused.headers["retry-after"]))
             now += timedelta(seconds=pauses[-1])
     assert pauses == [30, 60, 120, 240, 480]
@@ -239,8 +241,8 @@ def test_wrong_current_passwords_in_requests_to_add_an_identity_are_limited(api:
     ann.sign_up()
     wrong = {"mobile": new_mobile().value, "otp": "000000", "currentPassword": "wrong password"}
     for _ in range(6):
-        problem(ann.post("/user/identity", wrong), 401, "invalid-credentials")
-    problem(ann.post("/user/identity", wrong), 429, "too-many-requests")
+        check_problem(ann.post("/user/identity", wrong), 401, "invalid-credentials")
+    check_problem(ann.post("/user/identity", wrong), 429, "too-many-requests")
 
 
 def test_a_pause_never_lasts_longer_than_an_hour(api: Api) -> None:
@@ -249,7 +251,7 @@ def test_a_pause_never_lasts_longer_than_an_hour(api: Api) -> None:
         ann.log_in("wrong password", at=now)
         now += timedelta(hours=1)
     ann.log_in("wrong password", at=now)
-    refused = problem(ann.log_in("wrong password", at=now), 429, "too-many-requests")
+    refused = check_problem(ann.log_in("wrong password", at=now), 429, "too-many-requests")
     assert refused.headers["retry-after"] == "3600"
 
 
@@ -258,7 +260,7 @@ def test_parallel_wrong_passwords_reach_the_limit_and_begin_no_session(api: Api)
     ann.sign_up()
     replies = at_once([lambda: ann.log_in("wrong password")] * 30)
     assert sorted(reply.status for reply in replies) == [401] * 6 + [429] * 24
-    problem(ann.log_in(), 429, "too-many-requests")
+    check_problem(ann.log_in(), 429, "too-many-requests")
 
 
 def test_a_right_and_a_wrong_guess_get_the_same_answer_when_others_reach_the_limit(
@@ -274,7 +276,7 @@ def test_a_right_and_a_wrong_guess_get_the_same_answer_when_others_reach_the_lim
                 ann.log_in("wrong password", at=at, source=f"198.18.8.{n}")
 
         wire.cut(TRANSACT, "meanwhile", do=guess_from_elsewhere)
-        reply = problem(ann.log_in(guess, at=now), 429, "too-many-requests")
+        reply = check_problem(ann.log_in(guess, at=now), 429, "too-many-requests")
         assert reply.json["detail"] == "Too many wrong passwords. Try again in a moment."
 
 
@@ -287,7 +289,7 @@ def test_a_pause_after_wrong_passwords_applies_to_one_caller_and_all_spellings_o
     for _ in range(6):
         ann.log_in("wrong password")
     shouted = {"email": f" {ann.identity.value.upper()} ", "password": PASSWORD}
-    problem(api.post("/auth/login", shouted), 429, "too-many-requests")
+    check_problem(api.post("/auth/login", shouted), 429, "too-many-requests")
     assert bob.log_in().status == 200
     assert ann.log_in(source="198.51.100.77").status == 200
 
@@ -319,7 +321,7 @@ def test_a_right_password_resets_the_count_of_wrong_passwords(api: Api) -> None:
     ann.sign_up()
     for _ in range(4):
         for _ in range(4):
-            problem(ann.log_in("wrong password"), 401, "invalid-credentials")
+            check_problem(ann.log_in("wrong password"), 401, "invalid-credentials")
         assert ann.log_in().status == 200
 
 
@@ -334,8 +336,8 @@ def test_wrong_current_passwords_are_counted_for_their_session_only(api: Api) ->
     ann.sign_up()
     wrong = {"currentPassword": "wrong password"}
     for _ in range(6):
-        problem(ann.change_password(OTHER_PASSWORD, wrong), 401, "invalid-credentials")
-    problem(ann.change_password(OTHER_PASSWORD, wrong), 429, "too-many-requests")
+        check_problem(ann.change_password(OTHER_PASSWORD, wrong), 401, "invalid-credentials")
+    check_problem(ann.change_password(OTHER_PASSWORD, wrong), 429, "too-many-requests")
     ann.log_in()
     assert ann.change_password(OTHER_PASSWORD, PROOF).status == 200
 
@@ -347,14 +349,14 @@ def test_a_reset_and_a_login_by_code_end_the_pause_after_wrong_passwords(api: Ap
         now = START + timedelta(minutes=1)
         for _ in range(6):
             ann.log_in("wrong password", at=now)
-        problem(ann.log_in(at=now), 429, "too-many-requests")
+        check_problem(ann.log_in(at=now), 429, "too-many-requests")
         if factor == "reset":
             ann.forget_password(at=now)
             ann.reset(ann.code(), PASSWORD, at=now)
             assert ann.log_in(at=now).status == 200
         else:
             assert ann.prove(at=now)["user"]["email"] == ann.identity.value
-            problem(ann.log_in(at=now), 401, "invalid-credentials")
+            check_problem(ann.log_in(at=now), 401, "invalid-credentials")
 
 
 def test_passwords_are_refused_for_a_day_after_a_hundred_wrong_passwords_in_a_row(api: Api) -> None:
@@ -362,9 +364,9 @@ def test_passwords_are_refused_for_a_day_after_a_hundred_wrong_passwords_in_a_ro
     device = ann.device_token
     for n in range(100):
         reply = ann.log_in("wrong password", at=START, source=f"198.18.7.{n}")
-        problem(reply, 401, "invalid-credentials")
+        check_problem(reply, 401, "invalid-credentials")
     later = START + timedelta(hours=23)
-    problem(ann.log_in(at=later), 429, "too-many-requests")
+    check_problem(ann.log_in(at=later), 429, "too-many-requests")
     assert ann.log_in(at=later, device_token=device).status == 200
     assert ann.log_in(at=START + timedelta(hours=24)).status == 200
 
@@ -374,9 +376,11 @@ def test_a_device_that_logged_in_before_has_separate_limits(api: Api) -> None:
     device = ann.prove(at=START)["deviceToken"]
     for _ in range(11):
         reply = ann.log_in("wrong password", at=START, device_token=device)
-        problem(reply, 401, "invalid-credentials")
-    problem(ann.log_in("wrong password", at=START, device_token=device), 429, "too-many-requests")
-    problem(ann.log_in("wrong password", at=START), 401, "invalid-credentials")
+        check_problem(reply, 401, "invalid-credentials")
+    check_problem(
+        ann.log_in("wrong password", at=START, device_token=device), 429, "too-many-requests"
+    )
+    check_problem(ann.log_in("wrong password", at=START), 401, "invalid-credentials")
 
 
 def restore_the_email(ann: Person, at: datetime) -> None:
@@ -420,7 +424,7 @@ def test_device_tokens_end_when_the_owner_or_an_operator_secures_the_account(
     at = START + timedelta(minutes=10)
     assert not is_known_device(ann, stolen, at)
     asked = ann.ask_for_code(device_token=stolen, at=at)
-    problem(ann.ask_for_code(at=at), 429, "too-many-requests")
+    check_problem(ann.ask_for_code(at=at), 429, "too-many-requests")
     assert asked.status == 200, "the ended device token was not treated like no token"
     device = ann.verify(ann.code(), at=at).data["deviceToken"]
     assert is_known_device(ann, device, at)
@@ -459,9 +463,9 @@ def test_a_caller_is_refused_after_six_wrong_passwords_even_if_redis_fails(
     ann = Person(api)
     ann.sign_up(at=START)
     for _ in range(6):
-        problem(ann.log_in("wrong password", at=START), 401, "invalid-credentials")
-    problem(ann.log_in("wrong password", at=START), 429, "too-many-requests")
-    problem(ann.log_in(at=START), 429, "too-many-requests")
+        check_problem(ann.log_in("wrong password", at=START), 401, "invalid-credentials")
+    check_problem(ann.log_in("wrong password", at=START), 429, "too-many-requests")
+    check_problem(ann.log_in(at=START), 429, "too-many-requests")
     assert ann.log_in(at=START, source="198.51.100.79").status == 200
 
 

@@ -11,7 +11,7 @@ from geminichat.tables.chatrooms import Chatroom
 from tests.support.aftermath import run_purge, run_sweep
 from tests.support.lagging_index import delay_index
 from tests.support.lambdas import Api, Poller, invoke
-from tests.support.person import PASSWORD, Person, new_mobile, problem
+from tests.support.person import PASSWORD, Person, check_problem, new_mobile
 from tests.support.stored import forget_purges, items_of, purge_of, record_of, users_named
 from tests.support.template import Values
 from tests.support.wire import ALWAYS, TRANSACT, WIRE, Died
@@ -169,5 +169,5 @@ def test_a_room_cannot_be_created_while_its_user_is_replaced(api: Api) -> None:
     stranger.sign_up(PASSWORD, at=NOW)
     WIRE.cut(TRANSACT, "meanwhile", do=lambda: owner.prove(at=LATER))
     reply = stranger.post("/chatroom", {"title": "Late"})
-    problem(reply, 401, "unauthorized")
+    check_problem(reply, 401, "unauthorized")
     assert list(Chatroom.query(stranger.id)) == []

@@ -11,7 +11,7 @@ from geminichat import config
 from geminichat.domain.signing import StoredKeys
 from infra.stages import rotate_signing_keys
 from tests.support.lambdas import Api
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 
 NOW = datetime.now(UTC)
 
@@ -58,7 +58,7 @@ def test_access_tokens_signed_with_the_old_key_are_valid_until_the_key_is_remove
     assert said.startswith("Step 2 of 2")
     config.forget_secrets()
     assert set(read_keys(parameter).keys) == {during.current}
-    problem(ann.me(by_old), 401, "unauthorized")
+    check_problem(ann.me(by_old), 401, "unauthorized")
     assert ann.me(by_new).status == 200
 
 
@@ -88,7 +88,9 @@ def test_refresh_tokens_and_codes_stay_valid_after_a_rotation_of_signing_keys(
     rotate_signing_keys.step(ssm, parameter, NOW + timedelta(minutes=30))
     config.forget_secrets()
     assert bob.refresh(refresh).status == 200
-    problem(ann.refresh(tokens["refreshToken"]), 401, "unauthorized")  # ended by the first proof
+    check_problem(
+        ann.refresh(tokens["refreshToken"]), 401, "unauthorized"
+    )  # ended by the first proof
 
 
 def test_no_step_of_a_rotation_prints_a_signing_key(parameter: str) -> None:

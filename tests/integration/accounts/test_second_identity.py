@@ -9,7 +9,14 @@ import pytest
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
-from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, new_email, new_mobile, problem
+from tests.support.person import (
+    OTHER_PASSWORD,
+    PASSWORD,
+    Person,
+    check_problem,
+    new_email,
+    new_mobile,
+)
 from tests.support.stored import purge_of, record_of, users_named
 
 pytestmark = pytest.mark.any_write_order
@@ -45,14 +52,14 @@ def test_a_user_can_log_in_with_either_identity(api: Api) -> None:
     assert email.change_password(PASSWORD, email.confirm(at=at), at=at).status == 200
     for one in (email, mobile):
         assert one.me(one.log_in().data["token"]).data == user
-        problem(one.sign_up(at=at + timedelta(minutes=2)), 409, "identity-taken")
+        check_problem(one.sign_up(at=at + timedelta(minutes=2)), 409, "identity-taken")
 
 
 def test_a_reset_by_either_identity_sets_the_same_password(api: Api) -> None:
     email, mobile = new_with_two_identities(api)
     mobile.forget_password(at=LATEST)
     assert mobile.reset(mobile.code(), OTHER_PASSWORD, at=LATEST).status == 200
-    problem(email.me(), 401, "unauthorized")
+    check_problem(email.me(), 401, "unauthorized")
     assert email.log_in(OTHER_PASSWORD).status == 200
     assert mobile.log_in(OTHER_PASSWORD).status == 200
 
@@ -69,7 +76,7 @@ def test_adding_an_identity_requires_a_fresh_proof(api: Api) -> None:
     ]
     for proof, status, problem_code in wrong:
         reply = api.post("/user/identity", code | proof, token=ann.token_at(LATER), at=LATER)
-        problem(reply, status, problem_code)
+        check_problem(reply, status, problem_code)
     right = code | ann.confirm(at=LATER)
     assert api.post("/user/identity", right, token=ann.token_at(LATER), at=LATER).status == 200
 
@@ -84,18 +91,18 @@ def test_a_code_for_a_login_adds_no_identity(api: Api) -> None:
     second.ask_for_code(at=LATER)
     body = second.named | {"otp": second.code()} | ann.confirm(at=LATER)
     reply = api.post("/user/identity", body, token=ann.token_at(LATER), at=LATER)
-    problem(reply, 400, "invalid-code")
+    check_problem(reply, 400, "invalid-code")
 
 
 def test_a_code_for_adding_an_identity_does_not_log_in(api: Api) -> None:
     second = Person(api, new_mobile())
     second.ask_for_code("link", at=LATER)
-    problem(second.verify(second.code(), at=LATER), 400, "invalid-code")
+    check_problem(second.verify(second.code(), at=LATER), 400, "invalid-code")
 
 
 def test_a_proven_identity_of_another_account_cannot_be_added(api: Api) -> None:
     ann, bob = new_proven(api), new_proven(api, new=new_mobile)
-    problem(add(ann, bob), 409, "identity-taken")
+    check_problem(add(ann, bob), 409, "identity-taken")
     assert bob.me().data["mobile"] == bob.identity.value
     assert ann.me().data["mobile"] is None
 
@@ -108,8 +115,8 @@ def test_adding_an_identity_deletes_its_unproven_sign_up(api: Api, has_room: boo
         someone.open_room("Planted")
     reply = add(ann, someone)
     assert reply.data["mobile"] == someone.identity.value
-    problem(api.get("/chatroom", token=stranger["token"]), 401, "unauthorized")
-    problem(someone.log_in("the stranger's password"), 401, "invalid-credentials")
+    check_problem(api.get("/chatroom", token=stranger["token"]), 401, "unauthorized")
+    check_problem(someone.log_in("the stranger's password"), 401, "invalid-credentials")
     [user] = users_named(someone.identity)
     assert user.user_id == ann.id
     assert purge_of(stranger["user"]["id"])
@@ -119,7 +126,7 @@ def test_an_account_without_a_proven_identity_cannot_add_a_second_identity(api: 
     """The two identities of an unproven account could have different owners."""
     ann, second = Person(api), Person(api, new_mobile())
     ann.sign_up(at=NOW)
-    problem(add(ann, second, currentPassword=PASSWORD), 409, "identity-not-verified")
+    check_problem(add(ann, second, currentPassword=PASSWORD), 409, "identity-not-verified")
     assert record_of(second.identity) is None
 
 
@@ -138,7 +145,7 @@ def test_replacing_an_identity_ends_every_other_session(api: Api) -> None:
     other = ann.token
     ann.prove(at=LATER)
     assert add(ann, second, at=LATEST).status == 200
-    problem(ann.me(other), 401, "unauthorized")
+    check_problem(ann.me(other), 401, "unauthorized")
     assert ann.me(ann.token).status == 200
 
 
@@ -157,7 +164,7 @@ def test_a_replaced_identity_can_be_restored_within_seven_days(api: Api, by: str
         assert ann.log_in(OTHER_PASSWORD, at=later).status == 200
     me = ann.me(at=later).data
     assert (me["email"], me["emailVerified"]) == (ann.identity.value, True)
-    problem(ann.me(stolen, at=LATEST), 401, "unauthorized")
+    check_problem(ann.me(stolen, at=LATEST), 401, "unauthorized")
     assert record_of(thief.identity) is None
     thief.prove(at=later + timedelta(minutes=1))
     assert thief.id != ann.id
@@ -256,7 +263,9 @@ def test_a_replaced_identity_can_be_used_for_a_new_account_after_seven_days(api:
     ann, fresh = new_proven(api), Person(api)
     assert add(ann, fresh).status == 200
     first = ann.id
-    problem(Person(api, ann.identity).sign_up(at=LATER + timedelta(days=6)), 409, "identity-taken")
+    check_problem(
+        Person(api, ann.identity).sign_up(at=LATER + timedelta(days=6)), 409, "identity-taken"
+    )
     late = LATEST + timedelta(days=7)
     assert ann.prove(at=late)["user"]["id"] != first
     assert fresh.prove(at=late)["user"]["id"] == first
@@ -272,9 +281,9 @@ def test_a_code_for_adding_an_identity_is_required_and_is_valid_once(api: Api) -
         body = second.named | {"otp": otp} | proof
         return api.post("/user/identity", body, token=ann.token_at(LATER), at=LATER)
 
-    problem(post(wrong), 400, "invalid-code")
+    check_problem(post(wrong), 400, "invalid-code")
     assert post(code).status == 200
-    problem(post(code), 400, "invalid-code")
+    check_problem(post(code), 400, "invalid-code")
 
 
 def test_of_two_numbers_added_in_parallel_one_is_kept(api: Api) -> None:

@@ -11,7 +11,7 @@ from geminichat.tables.sessions import Session
 from tests.support.every_route import request_every_route
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
-from tests.support.person import OTHER_PASSWORD, PASSWORD, PROOF, Person, problem
+from tests.support.person import OTHER_PASSWORD, PASSWORD, PROOF, Person, check_problem
 from tests.support.stored import NO_MESSAGE, NO_ROOM, sessions_of
 
 NOW = datetime.now(UTC)
@@ -44,10 +44,10 @@ def test_reuse_of_a_refresh_token_after_twenty_seconds_ends_its_session_family_o
     other = ann.log_in(at=NOW).data
     thief = ann.refresh(stolen["refreshToken"], at=NOW).data
     later = NOW + timedelta(seconds=20)
-    problem(ann.refresh(stolen["refreshToken"], at=later), 401, "token-reused")
-    problem(ann.refresh(thief["refreshToken"], at=later), 401, "unauthorized")
-    problem(ann.me(thief["token"]), 401, "unauthorized")
-    problem(ann.me(stolen["token"]), 401, "unauthorized")
+    check_problem(ann.refresh(stolen["refreshToken"], at=later), 401, "token-reused")
+    check_problem(ann.refresh(thief["refreshToken"], at=later), 401, "unauthorized")
+    check_problem(ann.me(thief["token"]), 401, "unauthorized")
+    check_problem(ann.me(stolen["token"]), 401, "unauthorized")
     assert ann.me(other["token"]).status == 200
     assert ann.refresh(other["refreshToken"]).status == 200
 
@@ -73,8 +73,8 @@ def test_a_spent_refresh_token_is_a_401_after_the_session_has_ended(api: Api) ->
     first = ann.sign_up(at=NOW).data
     pair = ann.refresh(first["refreshToken"], at=NOW).data
     assert api.post("/auth/logout", token=pair["token"], at=NOW).status == 200
-    problem(ann.refresh(first["refreshToken"], at=NOW), 401, "unauthorized")
-    problem(ann.refresh(pair["refreshToken"], at=NOW), 401, "unauthorized")
+    check_problem(ann.refresh(first["refreshToken"], at=NOW), 401, "unauthorized")
+    check_problem(ann.refresh(pair["refreshToken"], at=NOW), 401, "unauthorized")
 
 
 def test_two_tabs_that_refresh_at_once_both_stay_logged_in(api: Api) -> None:
@@ -92,8 +92,8 @@ def test_reuse_of_a_refresh_token_after_several_refreshes_ends_its_session_famil
     first = newest = ann.sign_up().data["refreshToken"]
     for _ in range(4):
         newest = ann.refresh(newest).data["refreshToken"]
-    problem(ann.refresh(first), 401, "token-reused")
-    problem(ann.refresh(newest), 401, "unauthorized")
+    check_problem(ann.refresh(first), 401, "token-reused")
+    check_problem(ann.refresh(newest), 401, "unauthorized")
 
 
 def test_a_forged_refresh_token_is_a_401_and_ends_no_session(api: Api) -> None:
@@ -112,15 +112,15 @@ def test_a_forged_refresh_token_is_a_401_and_ends_no_session(api: Api) -> None:
         ),
     ]
     for token in forged:
-        problem(ann.refresh(token.text()), 401, "unauthorized")
+        check_problem(ann.refresh(token.text()), 401, "unauthorized")
     for junk in ("x", data["token"], good.text() + "x"):
-        problem(ann.refresh(junk), 401, "unauthorized")
+        check_problem(ann.refresh(junk), 401, "unauthorized")
     assert ann.refresh(good.text()).status == 200
 
 
 @pytest.mark.parametrize("body", [{}, {"refreshToken": {"$gt": ""}}, {"refreshToken": "x" * 2001}])
 def test_a_malformed_refresh_token_is_a_400_with_a_pointer(api: Api, body: object) -> None:
-    reply = problem(api.post("/auth/refresh", body), 400, "bad-request")
+    reply = check_problem(api.post("/auth/refresh", body), 400, "bad-request")
     assert [error["pointer"] for error in reply.json["errors"]] == ["/refreshToken"]
 
 
@@ -130,7 +130,7 @@ def test_a_session_expires_thirty_days_after_its_last_use(api: Api) -> None:
     used = ann.log_in(at=NOW).data["refreshToken"]
     day_29 = NOW + timedelta(days=29)
     used = ann.refresh(used, at=day_29).data["refreshToken"]
-    problem(ann.refresh(unused, at=NOW + timedelta(days=30)), 401, "unauthorized")
+    check_problem(ann.refresh(unused, at=NOW + timedelta(days=30)), 401, "unauthorized")
     assert ann.refresh(used, at=day_29 + timedelta(days=29)).status == 200
 
 
@@ -138,7 +138,7 @@ def test_an_access_token_expires_after_fifteen_minutes(api: Api) -> None:
     ann = Person(api)
     token = ann.sign_up(at=NOW).data["token"]
     assert ann.me(token, at=NOW + timedelta(minutes=14, seconds=59)).status == 200
-    reply = problem(ann.me(token, at=NOW + timedelta(minutes=15)), 401, "unauthorized")
+    reply = check_problem(ann.me(token, at=NOW + timedelta(minutes=15)), 401, "unauthorized")
     assert "expired" in reply.json["detail"]
 
 
@@ -152,8 +152,8 @@ def test_a_session_ends_after_ninety_days_even_if_it_is_used(api: Api) -> None:
     last = NOW + timedelta(days=90)
     newest = ann.refresh(newest["refreshToken"], at=last - timedelta(minutes=1)).data
     assert (newest["refreshExpiresIn"], newest["expiresIn"]) == (60, 60)
-    problem(ann.me(newest["token"], at=last), 401, "unauthorized")
-    problem(ann.refresh(newest["refreshToken"], at=last), 401, "unauthorized")
+    check_problem(ann.me(newest["token"], at=last), 401, "unauthorized")
+    check_problem(ann.refresh(newest["refreshToken"], at=last), 401, "unauthorized")
 
 
 def test_the_twenty_first_session_of_a_user_ends_the_oldest(api: Api) -> None:
@@ -163,7 +163,7 @@ def test_the_twenty_first_session_of_a_user_ends_the_oldest(api: Api) -> None:
     tokens = [reply.data["token"] for reply in logins]
     assert len(sessions_of(ann.id)) == 20
     for old in tokens[:2]:
-        problem(ann.me(old), 401, "unauthorized")
+        check_problem(ann.me(old), 401, "unauthorized")
     for kept in tokens[2:]:
         assert ann.me(kept).status == 200
 
@@ -194,10 +194,10 @@ def test_logout_ends_the_session_of_its_token_only(api: Api) -> None:
     here, there = ann.sign_up().data, ann.log_in().data
     reply = api.post("/auth/logout", token=here["token"])
     assert (reply.status, reply.data) == (200, None)
-    problem(ann.me(here["token"]), 401, "unauthorized")
-    problem(ann.refresh(here["refreshToken"]), 401, "unauthorized")
+    check_problem(ann.me(here["token"]), 401, "unauthorized")
+    check_problem(ann.refresh(here["refreshToken"]), 401, "unauthorized")
     assert ann.me(there["token"]).status == 200
-    problem(api.post("/auth/logout", {}, token=here["token"]), 401, "unauthorized")
+    check_problem(api.post("/auth/logout", {}, token=here["token"]), 401, "unauthorized")
 
 
 def test_logout_everywhere_ends_every_session(api: Api) -> None:
@@ -205,8 +205,8 @@ def test_logout_everywhere_ends_every_session(api: Api) -> None:
     all_ = [ann.sign_up().data, ann.log_in().data, ann.log_in().data]
     assert api.post("/auth/logout", {"everywhere": True}, token=all_[0]["token"]).status == 200
     for session in all_:
-        problem(ann.me(session["token"]), 401, "unauthorized")
-        problem(ann.refresh(session["refreshToken"]), 401, "unauthorized")
+        check_problem(ann.me(session["token"]), 401, "unauthorized")
+        check_problem(ann.refresh(session["refreshToken"]), 401, "unauthorized")
     assert ann.me(ann.log_in().data["token"]).status == 200
 
 
@@ -215,7 +215,7 @@ def test_logout_everywhere_ends_every_session(api: Api) -> None:
 )
 def test_an_invalid_logout_body_is_a_400(api: Api, body: object, pointer: str) -> None:
     token = Person(api).sign_up().data["token"]
-    reply = problem(api.post("/auth/logout", body, token=token), 400, "bad-request")
+    reply = check_problem(api.post("/auth/logout", body, token=token), 400, "bad-request")
     assert reply.json["errors"][0]["pointer"] == pointer
 
 
@@ -226,11 +226,13 @@ def test_a_stolen_access_token_is_refused_after_a_password_change(api: Api) -> N
     reply = ann.change_password(OTHER_PASSWORD, PROOF)
     assert reply.status == 200
     for path in ("/auth/me", "/user/me"):
-        problem(api.get(path, token=stolen["token"]), 401, "unauthorized")
+        check_problem(api.get(path, token=stolen["token"]), 401, "unauthorized")
     again = {"currentPassword": OTHER_PASSWORD, "newPassword": PASSWORD}
-    problem(api.post("/auth/change-password", again, token=stolen["token"]), 401, "unauthorized")
-    problem(ann.refresh(stolen["refreshToken"]), 401, "unauthorized")
-    problem(ann.me(mine["token"]), 401, "unauthorized")
+    check_problem(
+        api.post("/auth/change-password", again, token=stolen["token"]), 401, "unauthorized"
+    )
+    check_problem(ann.refresh(stolen["refreshToken"]), 401, "unauthorized")
+    check_problem(ann.me(mine["token"]), 401, "unauthorized")
     assert ann.me(reply.data["token"]).status == 200
     assert ann.refresh(reply.data["refreshToken"]).status == 200
 
@@ -238,4 +240,4 @@ def test_a_stolen_access_token_is_refused_after_a_password_change(api: Api) -> N
 def test_every_route_that_is_not_public_requires_a_token(api: Api) -> None:
     for token in ("x", ""):
         for _, reply in request_every_route(api, partial(str, token), NO_ROOM, NO_MESSAGE, NOW):
-            problem(reply, 401, "unauthorized")
+            check_problem(reply, 401, "unauthorized")

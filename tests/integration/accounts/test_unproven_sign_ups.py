@@ -9,7 +9,14 @@ import pytest
 from geminichat.domain.identities import Identity
 from tests.support.lambdas import Api
 from tests.support.parallel import at_once
-from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, new_email, new_mobile, problem
+from tests.support.person import (
+    OTHER_PASSWORD,
+    PASSWORD,
+    Person,
+    check_problem,
+    new_email,
+    new_mobile,
+)
 from tests.support.stored import purge_of, record_of, sessions_of, users_named
 
 pytestmark = pytest.mark.any_write_order
@@ -34,9 +41,9 @@ def test_a_strangers_password_and_sessions_end_when_the_owner_resets_the_passwor
     assert someone.forget_password(at=LATER).status == 200
     assert someone.reset(someone.code(), OTHER_PASSWORD, at=LATER).status == 200
 
-    problem(someone.me(stranger["token"]), 401, "unauthorized")
-    problem(someone.refresh(stranger["refreshToken"]), 401, "unauthorized")
-    problem(someone.log_in(STRANGERS), 401, "invalid-credentials")
+    check_problem(someone.me(stranger["token"]), 401, "unauthorized")
+    check_problem(someone.refresh(stranger["refreshToken"]), 401, "unauthorized")
+    check_problem(someone.log_in(STRANGERS), 401, "invalid-credentials")
     owner = someone.log_in(OTHER_PASSWORD).data
     assert someone.me(owner["token"]).data[f"{someone.identity.kind}Verified"] is True
 
@@ -49,9 +56,9 @@ def test_an_unproven_sign_up_that_is_not_in_use_is_replaced_by_the_next_sign_up_
     stranger = someone.sign_up(STRANGERS).data
     owner = someone.sign_up(PASSWORD, at=add_two_hours()).data
     assert owner["user"]["id"] != stranger["user"]["id"]
-    problem(someone.me(stranger["token"]), 401, "unauthorized")
-    problem(someone.refresh(stranger["refreshToken"]), 401, "unauthorized")
-    problem(someone.log_in(STRANGERS), 401, "invalid-credentials")
+    check_problem(someone.me(stranger["token"]), 401, "unauthorized")
+    check_problem(someone.refresh(stranger["refreshToken"]), 401, "unauthorized")
+    check_problem(someone.log_in(STRANGERS), 401, "invalid-credentials")
     assert someone.log_in(PASSWORD).status == 200
     assert [user.user_id for user in users_named(someone.identity)] == [owner["user"]["id"]]
 
@@ -63,7 +70,7 @@ def test_an_unproven_sign_up_is_not_replaced_by_another_within_an_hour_of_its_la
     ann = Person(api, new())
     mine = ann.sign_up().data
     later = datetime.now(UTC) + timedelta(minutes=59)
-    problem(Person(api, ann.identity).sign_up(STRANGERS, at=later), 409, "identity-taken")
+    check_problem(Person(api, ann.identity).sign_up(STRANGERS, at=later), 409, "identity-taken")
     assert ann.me(mine["token"]).status == 200
     assert ann.log_in().status == 200
 
@@ -79,11 +86,11 @@ def test_the_first_proof_creates_a_new_account_without_the_data_of_the_unproven_
     mine = owner.prove(at=LATER)
     assert mine["user"]["id"] != theirs["user"]["id"]
     assert owner.get("/chatroom").data["chatrooms"] == []
-    problem(owner.get(f"/chatroom/{room}"), 404, "not-found")
+    check_problem(owner.get(f"/chatroom/{room}"), 404, "not-found")
     for method, path in [("GET", "/auth/me"), ("GET", "/chatroom"), ("GET", f"/chatroom/{room}")]:
-        problem(api.request(method, path, token=theirs["token"]), 401, "unauthorized")
-    problem(owner.refresh(theirs["refreshToken"]), 401, "unauthorized")
-    problem(owner.log_in(STRANGERS), 401, "invalid-credentials")
+        check_problem(api.request(method, path, token=theirs["token"]), 401, "unauthorized")
+    check_problem(owner.refresh(theirs["refreshToken"]), 401, "unauthorized")
+    check_problem(owner.log_in(STRANGERS), 401, "invalid-credentials")
     [user] = users_named(identity)
     assert user.user_id == mine["user"]["id"]
     assert user.password_hash is None
@@ -112,7 +119,7 @@ def test_a_proof_with_an_expired_token_of_the_account_is_refused_and_the_code_st
     late = NOW + timedelta(minutes=20)
     ann.ask_for_code(at=late)
     code = ann.code()
-    problem(ann.verify(code, at=late, token=mine["token"]), 401, "unauthorized")
+    check_problem(ann.verify(code, at=late, token=mine["token"]), 401, "unauthorized")
     fresh = ann.refresh(mine["refreshToken"], at=late).data["token"]
     assert ann.verify(code, at=late, token=fresh).data["user"]["id"] == mine["user"]["id"]
 
@@ -148,7 +155,7 @@ def test_a_sign_up_that_began_before_another_was_stored_is_refused(api: Api, new
     someone = Person(api, new())
     before = datetime.now(UTC)
     winner = someone.sign_up(PASSWORD).data
-    problem(someone.sign_up(STRANGERS, at=before), 409, "identity-taken")
+    check_problem(someone.sign_up(STRANGERS, at=before), 409, "identity-taken")
     assert someone.me(winner["token"]).status == 200
 
 
@@ -156,10 +163,10 @@ def test_a_sign_up_that_began_before_another_was_stored_is_refused(api: Api, new
 def test_a_sign_up_with_a_proven_identity_is_refused(api: Api, new: New) -> None:
     ann = Person(api, new())
     tokens = ann.prove(at=NOW)
-    reply = problem(ann.sign_up(STRANGERS, at=LATER), 409, "identity-taken")
+    reply = check_problem(ann.sign_up(STRANGERS, at=LATER), 409, "identity-taken")
     assert ann.identity.value not in reply.text
     assert ann.me(tokens["token"]).status == 200
-    problem(ann.log_in(STRANGERS), 401, "invalid-credentials")
+    check_problem(ann.log_in(STRANGERS), 401, "invalid-credentials")
 
 
 @either
@@ -196,7 +203,7 @@ def test_a_proof_during_a_strangers_sign_up_keeps_the_owner_logged_in(api: Api) 
         assert owner.status == 200
         assert stranger.status in (201, 409)
         assert someone.me(owner.data["token"]).status == 200
-        problem(someone.log_in(STRANGERS), 401, "invalid-credentials")
+        check_problem(someone.log_in(STRANGERS), 401, "invalid-credentials")
         [user] = users_named(someone.identity)
         assert user.user_id == owner.data["user"]["id"]
         assert someone.me(owner.data["token"]).data["emailVerified"] is True

@@ -23,7 +23,7 @@ from tests.support.gemini_events import piece
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import at_once
-from tests.support.person import PROOF, Person, new_mobile, problem
+from tests.support.person import PROOF, Person, check_problem, new_mobile
 from tests.support.standins import StandIn, Stripe
 from tests.support.stored import (
     forget_purges,
@@ -105,14 +105,14 @@ def test_a_deletion_that_fails_at_stripe_or_at_a_limit_changes_nothing(
 ) -> None:
     user, _ = new_full_user(api, stripe)
     stripe.fault("error", status=429, code="lock_timeout", match="/v1/", times="always")
-    problem(delete(user), 409, "payment-in-progress")
+    check_problem(delete(user), 409, "payment-in-progress")
     stripe.reset()
     stripe.fault("error", status=500, match="/v1/", times="always")
-    problem(delete(user), 502, "payment-provider")
+    check_problem(delete(user), 502, "payment-provider")
     stripe.reset()
     hour = Usage(user.id, f"stripe {int(NOW.timestamp()) // 3600}")
     hour.update([Usage.requests.set(1_000)])
-    problem(delete(user), 429, "too-many-requests")
+    check_problem(delete(user), 429, "too-many-requests")
     hour.delete()
     assert purge_of(user.id) is None
     assert delete(user).status == 202
@@ -148,8 +148,8 @@ def test_a_purge_deletes_every_item_of_a_user_and_the_customer_at_stripe(
 def test_a_request_for_deletion_ends_every_session_and_connection(api: Api, stripe: Stripe) -> None:
     user, _ = new_full_user(api, stripe)
     assert delete(user).status == 202
-    problem(user.me(at=NOW), 401, "unauthorized")
-    problem(user.refresh(user.refresh_token, at=NOW), 401, "unauthorized")
+    check_problem(user.me(at=NOW), 401, "unauthorized")
+    check_problem(user.refresh(user.refresh_token, at=NOW), 401, "unauthorized")
     assert live.read_watchers(user.id, NOW).connections == ()
     assert "will be deleted" in user.messages()[-1]
 
@@ -160,7 +160,7 @@ def test_a_deletion_by_an_operator_has_the_same_effects_as_one_by_the_user(
     user, _ = new_full_user(api, stripe)
     message = operators.act("delete", user.id)["message"]
     assert user.at_stripe()[0]["cancel_at_period_end"] is True
-    problem(user.me(), 401, "unauthorized")
+    check_problem(user.me(), 401, "unauthorized")
     assert live.read_watchers(user.id, NOW).connections == ()
     assert user.second
     assert "will be deleted" in user.messages()[-1]
@@ -413,7 +413,7 @@ def test_a_deletion_requires_a_fresh_proof(
     api: Api, stripe: Stripe, body: dict[str, str], status: int, code: str
 ) -> None:
     user = Person.with_password(api, stripe, EARLIER)
-    problem(delete(user, body), status, code)
+    check_problem(delete(user, body), status, code)
     assert user.me(at=NOW).status == 200
     assert purge_of(user.id) is None
 
@@ -457,7 +457,7 @@ def test_a_login_during_the_purge_is_a_401(api: Api, stripe: Stripe, worker: Pol
         do=lambda: run_purge(AFTER),
         holding=("sessions",),
     )
-    problem(user.log_in(at=BEFORE), 401, "invalid-credentials")
+    check_problem(user.log_in(at=BEFORE), 401, "invalid-credentials")
     purge_all(worker)
     assert list_items(user, room) == {}
 
@@ -508,7 +508,7 @@ def test_a_replaced_identity_of_a_deleted_user_is_free(
         assert (reply.status, reply.data["email"]) == (200, former.identity.value)
         return
     former.forget_password(at=later)
-    problem(former.reset(former.code(), at=later), 400, "invalid-code")
+    check_problem(former.reset(former.code(), at=later), 400, "invalid-code")
     later += timedelta(minutes=1)
     assert former.prove(at=later)["user"]["id"] != user.id
     assert former.me(at=later).status == 200

@@ -10,7 +10,7 @@ import pytest
 from tests.support.billing import deliver
 from tests.support.http_api import Reply
 from tests.support.lagging_index import delay_index
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import Stripe
 from tests.support.template import Values
 from tests.support.wire import Died, Wire
@@ -90,7 +90,7 @@ def test_a_checkout_is_a_409_while_stripe_creates_an_object_slowly(
     )  # the retry finds the object, or the idempotency key is in use
     assert time.monotonic() - began < 20
     if not done:  # the idempotency key is in use until the first request ends
-        problem(payer.checkout(), 409, "payment-in-progress")
+        check_problem(payer.checkout(), 409, "payment-in-progress")
     assert len(payer.customers()) <= 1
 
 
@@ -226,7 +226,7 @@ def test_a_request_is_a_409_while_its_object_is_locked_at_stripe(
     if route != "/subscribe/pro":
         payer.buy()
     payer.stripe.fault("error", status=429, code="lock_timeout", match=call, times=2)
-    problem(payer.post(route), 409, "payment-in-progress")
+    check_problem(payer.post(route), 409, "payment-in-progress")
     payer.stripe.reset()
     assert payer.post(route).status == 200
 
@@ -235,7 +235,7 @@ def test_an_event_about_an_object_that_is_locked_at_stripe_is_retried(payer: Per
     payer.pay()
     event_id = payer.undelivered[-1]
     payer.stripe.fault("error", status=429, code="lock_timeout", match="GET /v1/subscriptions")
-    problem(deliver(payer.api, payer.stripe, event_id), 409, "payment-in-progress")
+    check_problem(deliver(payer.api, payer.stripe, event_id), 409, "payment-in-progress")
     assert deliver(payer.api, payer.stripe, event_id).status == 200
     assert payer.plan() == "pro"
 

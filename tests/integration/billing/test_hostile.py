@@ -12,7 +12,7 @@ from tests.support.billing import deliver, event, post, reconcile, sign_body
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import wait_until
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import Stripe
 
 
@@ -92,7 +92,7 @@ def test_a_customer_of_another_stage_on_the_same_stripe_account_is_ignored(
 def test_an_event_about_an_unknown_customer_is_retried(api: Api) -> None:
     """Stripe must keep the event, because the operator may have set another account's key."""
     body = event(data={"object": {"object": "subscription", "customer": "cus_unknown"}})
-    problem(post(api, body, sign_body(body)), 502, "payment-provider")
+    check_problem(post(api, body, sign_body(body)), 502, "payment-provider")
 
 
 def test_the_plan_follows_the_subscription_at_stripe_and_not_the_contents_of_an_event(
@@ -256,8 +256,8 @@ def test_a_customer_that_stripe_does_not_have_is_replaced_by_a_new_one(
         stripe.api.delete(f"/v1/customers/{first}").raise_for_status()
     else:
         stripe.forget_customer(first)
-    problem(subscriber.post("/subscription/portal"), 409, "no-customer")
-    problem(subscriber.post("/subscription/cancel"), 409, "no-subscription")
+    check_problem(subscriber.post("/subscription/portal"), 409, "no-customer")
+    check_problem(subscriber.post("/subscription/cancel"), 409, "no-subscription")
     assert subscriber.plan() == "basic"
     assert subscriber.buy() == "pro"
     assert subscriber.customer_id() != first
@@ -275,7 +275,7 @@ def test_a_customer_of_test_mode_is_replaced_in_live_mode(
     stripe.fault("error", status=404, match=f"GET /v1/customers/{first}", **missing)
     stripe.fault("error", status=400, match="POST /v1/billing_portal", **missing)
     stripe.fault("error", status=400, match=f"GET /v1/subscriptions customer={first}", **missing)
-    problem(subscriber.post("/subscription/portal"), 409, "no-customer")
+    check_problem(subscriber.post("/subscription/portal"), 409, "no-customer")
     assert subscriber.checkout().status == 200
     assert subscriber.customer_id() != first
 

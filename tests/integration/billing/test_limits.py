@@ -6,7 +6,7 @@ import pytest
 
 from geminichat.domain.billing import REQUESTS_PER_HOUR
 from tests.support.lambdas import Api
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import Stripe
 from tests.support.stored import set_stripe_requests
 
@@ -28,7 +28,7 @@ def test_a_user_may_call_stripe_a_limited_number_of_times_per_hour(
     assert last.status in (200, 409)
     stripe.ask("DELETE", "/_requests")
 
-    refused = problem(subscriber.post(route, at=now), 429, "too-many-requests")
+    refused = check_problem(subscriber.post(route, at=now), 429, "too-many-requests")
     seconds = 3600 - int(now.timestamp()) % 3600
     assert refused.headers["retry-after"] == str(seconds)
     assert refused.headers["ratelimit-policy"] == f'"stripe";q={REQUESTS_PER_HOUR};w=3600'

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.billing import set_secrets
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 
 
 @pytest.mark.parametrize(
@@ -14,4 +14,4 @@ def test_every_route_that_calls_stripe_answers_409_without_a_stripe_key(
     subscriber: Person, route: str
 ) -> None:
     set_secrets(key="unset")
-    problem(subscriber.post(route), 409, "payments-off")
+    check_problem(subscriber.post(route), 409, "payments-off")

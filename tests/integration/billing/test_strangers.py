@@ -12,7 +12,7 @@ from geminichat.tables.subscriptions import Subscription
 from geminichat.tables.users import User
 from tests.support.aftermath import run_purge
 from tests.support.lambdas import Api
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import Stripe
 from tests.support.stored import purge_of
 
@@ -42,7 +42,7 @@ def test_the_purge_of_a_stranger_deletes_the_customer_and_cancels_the_subscripti
     assert paid["status"] == "active"
 
     owner.prove(at=SOON)
-    problem(stranger.post("/subscription/portal"), 401, "unauthorized")
+    check_problem(stranger.post("/subscription/portal"), 401, "unauthorized")
     run_purge(SOON + timedelta(minutes=2))
     assert stripe.get(f"/v1/customers/{customer_id}")["deleted"] is True
     assert stripe.get(f"/v1/subscriptions/{paid['id']}")["status"] == "canceled"

@@ -9,7 +9,7 @@ from geminichat.operations import sync_subscription
 from geminichat.runtime import clock
 from geminichat.tables.users import User
 from tests.support.lambdas import Api
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import Stripe
 from tests.support.wire import UPDATE, Wire
 
@@ -84,7 +84,7 @@ def test_a_declined_card_does_not_change_the_basic_plan(payer: Person) -> None:
 
 
 def test_a_subscriber_cannot_pay_again(subscriber: Person) -> None:
-    problem(subscriber.checkout(), 409, "already-subscribed")
+    check_problem(subscriber.checkout(), 409, "already-subscribed")
 
 
 def test_a_user_who_has_just_paid_cannot_pay_again_before_the_event_arrives(payer: Person) -> None:
@@ -125,7 +125,7 @@ def test_late_events_about_an_ended_subscription_do_not_end_the_next_subscriptio
 
 
 def test_a_user_without_a_proven_identity_cannot_subscribe(api: Api, stripe: Stripe) -> None:
-    problem(Person.new(api, stripe).checkout(), 403, "identity-not-proven")
+    check_problem(Person.new(api, stripe).checkout(), 403, "identity-not-proven")
     assert stripe.requests() == []
 
 
@@ -247,7 +247,7 @@ def test_cancel_and_resume_sync_again_after_a_concurrent_sync(
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
 def test_cancel_and_resume_without_a_subscription_are_a_409(payer: Person, verb: str) -> None:
-    problem(payer.post(f"/subscription/{verb}"), 409, "no-subscription")
+    check_problem(payer.post(f"/subscription/{verb}"), 409, "no-subscription")
 
 
 @pytest.mark.parametrize("verb", ["cancel", "resume"])
@@ -261,7 +261,7 @@ def test_cancel_and_resume_detect_a_subscription_that_ended_without_an_event(
 
 
 def test_the_portal_without_a_customer_is_a_409(payer: Person) -> None:
-    problem(payer.post("/subscription/portal"), 409, "no-customer")
+    check_problem(payer.post("/subscription/portal"), 409, "no-customer")
 
 
 def test_stripe_redirects_to_pages_of_the_api(api: Api, payer: Person) -> None:
@@ -293,5 +293,5 @@ def test_an_unproven_user_gets_no_stripe_page_and_causes_no_call_to_stripe(
 ) -> None:
     stranger = Person.new(api, stripe)
     stripe.reset()
-    problem(stranger.post(path), status, code)
+    check_problem(stranger.post(path), status, code)
     assert stripe.requests() == []

@@ -25,7 +25,7 @@ from tests.support.billing import SECRET, deliver, event, of_type, post, set_sec
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, invoke
 from tests.support.parallel import wait_until
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import Stripe
 from tests.support.wire import ALWAYS, GET, PUT, QUERY, TRANSACT, Wire
 
@@ -82,7 +82,7 @@ def test_an_event_of_test_mode_is_rejected_in_live_mode_without_a_call_to_a_serv
     set_secrets(key="sk_live_integration")
     body = event(livemode=False)
     with check_no_calls(wire, stripe):
-        problem(post(api, body, sign_body(body)), 400, "wrong-mode")
+        check_problem(post(api, body, sign_body(body)), 400, "wrong-mode")
 
 
 def test_the_webhook_is_off_without_a_secret(api: Api, stripe: Stripe, wire: Wire) -> None:
@@ -444,7 +444,7 @@ def test_an_event_is_retried_after_a_failure_of_stripe(
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
     payer.stripe.fault(**fault, match="GET /v1/subscriptions")  # type: ignore[arg-type]
     reply = deliver_in_time(payer, event_id)
-    problem(reply, 502, "payment-provider")
+    check_problem(reply, 502, "payment-provider")
     assert payer.plan() == "basic"
     assert deliver(payer.api, payer.stripe, event_id).status == 200
     assert payer.plan() == "pro"
@@ -554,7 +554,7 @@ def test_an_event_is_a_409_during_a_lasting_conflict_and_not_counted_as_failed(
     event_id = of_type(payer.stripe, "invoice.paid", payer.undelivered)
     wire.cut(TRANSACT, "conflict", times=ALWAYS)
     capsys.readouterr()
-    problem(deliver_in_time(payer, event_id), 409, "concurrent-requests")
+    check_problem(deliver_in_time(payer, event_id), 409, "concurrent-requests")
     assert "WebhooksFailed" not in capsys.readouterr().out
     wire.reset()
     payer.deliver_events()

@@ -127,7 +127,7 @@ def test_retries_and_failed_prompts_count_towards_the_burst_limit(
     check_refusal(pro_user.send(room, at=NOON), NOON)
     worker.drain()
     check_refusal(pro_user.retry(room, failed, at=NOON), NOON)
-    assert pro_user.look(room, failed)["status"] == "failed"
+    assert pro_user.fetch_message(room, failed)["status"] == "failed"
 
 
 def test_a_prompt_to_an_unknown_room_does_not_count_towards_the_burst_limit(

@@ -9,7 +9,7 @@ from geminichat.runtime import deadlines
 from tests.support.aftermath import check, recover
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import StandIn
 from tests.support.stored import messages_in, prompts
 from tests.support.wire import ALWAYS, TRANSACT, UPDATE, Wire
@@ -76,7 +76,7 @@ def test_a_lasting_transaction_conflict_is_a_409_and_stores_nothing(
 
     for name, reply in replies.items():
         room, _ = rooms[name]
-        problem(reply, 409, "concurrent-requests")
+        check_problem(reply, 409, "concurrent-requests")
         assert reply.headers["retry-after"] == "1"
         assert [vars(item) for item in messages_in(room)] == before[name], name
         assert users[name].count_prompts() == 1, "a refused request was counted"
@@ -91,7 +91,7 @@ def test_a_throttled_transaction_is_retried_and_finally_causes_a_503(
     assert (user.send(room).status, fault.happened) == (202, 4)
     wire.cut(TRANSACT, "over capacity", times=ALWAYS, holding=(room,))
     with deadlines.within(0.5):
-        problem(user.send(room), 503, "unavailable")
+        check_problem(user.send(room), 503, "unavailable")
     assert len(list(prompts(room))) == user.count_prompts() == 1
 
 
@@ -106,7 +106,7 @@ def test_a_prompt_is_answered_after_the_end_of_a_lasting_conflict(
     wire.reset()
     recover(worker, [room])
     check(user, [room], [sent])
-    assert user.look(room, sent)["status"] == "answered"
+    assert user.fetch_message(room, sent)["status"] == "answered"
 
 
 def test_the_worker_retries_each_write_after_a_conflict(
@@ -124,5 +124,5 @@ def test_the_worker_retries_each_write_after_a_conflict(
     recover(worker, [room])
     assert all(conflict.happened for conflict in conflicts)
     check(user, [room], sent)
-    ends = [user.look(room, message)["status"] for message in sent]
+    ends = [user.fetch_message(room, message)["status"] for message in sent]
     assert ends == ["answered", "failed", "answered"]

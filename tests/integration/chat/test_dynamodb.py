@@ -18,7 +18,7 @@ from tests.support.aftermath import recover, run_sweep
 from tests.support.gemini_events import last
 from tests.support.lagging_index import delay_index
 from tests.support.lambdas import Poller
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import StandIn
 from tests.support.stored import fill_room, messages_in
 from tests.support.template import Values
@@ -51,7 +51,7 @@ def test_a_reply_that_is_too_long_for_an_item_is_cut_and_stored(
     google.fault("answer", events=[last("ß" * 300_000)])
     message = pro_user.ask(room, "😀" * CONTENT_LENGTH)
     worker.drain()
-    look = pro_user.look(room, message)
+    look = pro_user.fetch_message(room, message)
     assert look["reply"]["finish"] == "length"
     assert ITEM_LIMIT * 0.8 < len(look["reply"]["content"].encode()) < ITEM_LIMIT
 
@@ -107,7 +107,7 @@ def test_unprocessed_keys_are_read_again_and_finally_cause_a_503(
     assert basic_user.get(f"/chatroom/{room}").data["title"] == "Named"
     assert fault.happened == 2
     wire.cut(BATCH_GET, "unprocessed", times=ALWAYS)
-    problem(basic_user.get(f"/chatroom/{room}"), 503, "unavailable")
+    check_problem(basic_user.get(f"/chatroom/{room}"), 503, "unavailable")
 
 
 def test_a_sweep_does_not_change_prompts_that_a_lagging_index_shows_as_unfinished(
@@ -135,7 +135,9 @@ def test_a_sweep_does_not_change_prompts_that_a_lagging_index_shows_as_unfinishe
         assert [vars(message) for message in messages_in(room)] == before
         assert "not swept" not in capsys.readouterr().out
     recover(worker, [room])
-    assert [basic_user.look(room, one)["status"] for one in (answered, late)] == ["answered"] * 2
+    assert [basic_user.fetch_message(room, one)["status"] for one in (answered, late)] == [
+        "answered"
+    ] * 2
     assert len(messages_in(room)) == 4
     assert list(StoredMessage.query(deleted, consistent_read=True)) == []
 
@@ -146,5 +148,5 @@ def test_a_prompt_that_is_answered_after_the_sweep_has_read_it_is_not_queued_aga
     message = basic_user.ask(room)
     wire.cut(UPDATE, "meanwhile", do=worker.drain, holding=(room,))
     assert run_sweep(timedelta(hours=1))["queued"] == 0
-    assert basic_user.look(room, message)["status"] == "answered"
+    assert basic_user.fetch_message(room, message)["status"] == "answered"
     assert run_sweep(timedelta(hours=2)) == {"queued": 0, "failed": 0, "purged": 0}

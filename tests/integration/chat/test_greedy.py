@@ -13,7 +13,7 @@ from geminichat.tables.usage import Usage
 from tests.support import worst_cost
 from tests.support.environment import VALUES
 from tests.support.lambdas import Api, Poller
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import StandIn
 
 DAILY_PROMPTS = 5
@@ -35,9 +35,9 @@ def test_blocked_prompts_and_their_retries_count_towards_the_daily_quota(
     while (reply := basic_user.send(room)).status == 202:
         messages.append(reply.data["messageId"])
         worker.drain()
-    problem(reply, 429, "quota-exceeded")
+    check_problem(reply, 429, "quota-exceeded")
     for message in messages:
-        problem(basic_user.retry(room, message), 429, "quota-exceeded")
+        check_problem(basic_user.retry(room, message), 429, "quota-exceeded")
     asked = google.requests()
     assert len(asked) == DAILY_PROMPTS
     assert get_committed_dollars(basic_user.id) <= DAILY_PROMPTS * worst_cost.unproven_prompt()

@@ -124,7 +124,7 @@ def test_a_replay_queues_a_prompt_again_if_its_queue_message_was_lost(
     assert not worker.poll().bodies
     assert basic_user.ask(room, key="k-1") == first
     worker.drain()
-    assert basic_user.look(room, first)["status"] == "answered"
+    assert basic_user.fetch_message(room, first)["status"] == "answered"
 
 
 def test_a_replay_of_a_finished_prompt_returns_its_status_and_queues_nothing(

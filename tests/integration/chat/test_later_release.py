@@ -49,7 +49,7 @@ def test_a_prompt_in_a_room_of_a_later_release_is_answered_with_its_history(
     message = pro_user.ask(later, "two")
     assert messages_in(later)[-1].thinking == "extreme"
     worker.drain()
-    reply = pro_user.look(later, message)["reply"]
+    reply = pro_user.fetch_message(later, message)["reply"]
     assert reply["content"] == "You said: two (turn 2; before that: one)"
     assert pro_user.retry(later, get_first_id(pro_user, later)).status == 409
 

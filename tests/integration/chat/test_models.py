@@ -30,8 +30,10 @@ def patch_catalogue(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     config.catalogue.cache_clear()
 
 
-def look_at_all(user: Person, rooms: list[str], messages: list[str]) -> list[dict[str, Any]]:
-    return [user.look(room, message) for room, message in zip(rooms, messages, strict=True)]
+def fetch_all(user: Person, rooms: list[str], messages: list[str]) -> list[dict[str, Any]]:
+    return [
+        user.fetch_message(room, message) for room, message in zip(rooms, messages, strict=True)
+    ]
 
 
 # ── The catalogue ───────────────────────────────────────────────────────────────────────────────
@@ -91,7 +93,7 @@ def test_a_room_is_answered_by_the_default_model_if_the_plan_no_longer_includes_
     patch_catalogue(monkeypatch, models={"gemini-3.8-flash": {"plans": []}})
     message = pro_user.ask(room)
     worker.drain()
-    reply = pro_user.look(room, message)["reply"]
+    reply = pro_user.fetch_message(room, message)["reply"]
     assert (reply["model"], reply["requestedModel"]) == ("gemini-3.5-flash-lite", "best")
 
 
@@ -107,7 +109,7 @@ def test_the_thinking_level_and_the_token_limit_are_sent_and_thought_tokens_are_
         "maxOutputTokens": 32_768,
         "thinkingConfig": {"thinkingLevel": "low"},  # Gemini 3.8 has no level minimal
     }
-    used = pro_user.look(room, message)["reply"]["usage"]
+    used = pro_user.fetch_message(room, message)["reply"]["usage"]
     assert used["outputTokens"] == gemini.THOUGHTS["low"] + gemini.tokens("You said: 1234 (turn 1)")
 
 
@@ -118,7 +120,7 @@ def test_the_default_model_changes_with_the_catalogue(
     patch_catalogue(monkeypatch, aliases={"fast": "gemini-3.6-flash"})
     message = basic_user.ask(room)
     worker.drain()
-    assert basic_user.look(room, message)["reply"]["model"] == "gemini-3.6-flash"
+    assert basic_user.fetch_message(room, message)["reply"]["model"] == "gemini-3.6-flash"
 
 
 # ── Retired models ──────────────────────────────────────────────────────────────────────────────
@@ -138,7 +140,7 @@ def test_100_prompts_to_retired_models_are_answered_by_the_replacements_in_one_a
     rooms = [pro_user.open_room(model=name) for name in names]
     sent = [pro_user.ask(room) for room in rooms]
     worker.drain()
-    for name, room, end in zip(names, rooms, look_at_all(pro_user, rooms, sent), strict=True):
+    for name, room, end in zip(names, rooms, fetch_all(pro_user, rooms, sent), strict=True):
         assert end["status"] == "answered"
         assert end["reply"]["model"] == replacements[name]
         assert end["reply"]["requestedModel"] == name
@@ -165,7 +167,7 @@ def test_prompts_to_retired_models_without_a_replacement_are_refunded_and_counte
     capsys.readouterr()
     worker.drain()
     logged = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "{" in line]
-    for end in look_at_all(pro_user, rooms, sent):
+    for end in fetch_all(pro_user, rooms, sent):
         assert (end["status"], end["error"]["code"]) == ("failed", "model-retired")
         assert "hange it and send it" not in end["error"]["message"]
     assert pro_user.count_prompts() == 0
@@ -194,7 +196,7 @@ def test_a_room_is_answered_by_the_default_if_its_model_is_no_longer_in_the_cata
     stored_after = pro_user.ask(room, "sent after")
     worker.drain()
     for message in (stored_before, stored_after):
-        reply = pro_user.look(room, message)["reply"]
+        reply = pro_user.fetch_message(room, message)["reply"]
         assert (reply["model"], reply["requestedModel"]) == (
             "gemini-3.5-flash-lite",
             "gemini-3.7-flash",
@@ -253,7 +255,7 @@ def test_the_tokens_of_attempts_without_a_reply_are_counted_when_the_prompt_ends
     assert get_tokens_today(pro_user) == (0, 0)
     worker.redeliver()
     worker.drain()
-    reply = pro_user.look(room, message)["reply"]
+    reply = pro_user.fetch_message(room, message)["reply"]
     own = gemini.tokens("You said: 1234 (turn 1)")
     assert reply["usage"] == {"inputTokens": 201, "outputTokens": 600 + own}
     assert get_tokens_today(pro_user) == (201, 600 + own)
@@ -268,7 +270,7 @@ def test_the_tokens_of_a_failed_prompt_are_counted(
     google.fault("answer", events=[only_thoughts])
     message = pro_user.ask(room)
     worker.drain()
-    end = pro_user.look(room, message)
+    end = pro_user.fetch_message(room, message)
     assert (end["status"], end["error"]["code"]) == ("failed", "reply-too-long")
     assert len(google.requests()) == 1
     assert get_tokens_today(pro_user) == (1_706, 2_999)

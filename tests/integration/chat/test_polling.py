@@ -8,7 +8,7 @@ from geminichat.domain import ids
 from geminichat.domain.reads import READS
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import StandIn
 from tests.support.wire import SEND, Wire
 
@@ -28,7 +28,7 @@ def test_polling_answers_304_until_a_prompts_state_changes(
 ) -> None:
     seen: list[str] = []
 
-    def look() -> Reply:
+    def fetch() -> Reply:
         first = poll(pro_user, room, seen[-1] if seen else None)
         assert first.status == 200
         tag = first.headers["etag"]
@@ -39,14 +39,14 @@ def test_polling_answers_304_until_a_prompts_state_changes(
         seen.append(tag)
         return first
 
-    assert look().data["messages"] == []
+    assert fetch().data["messages"] == []
     message = pro_user.ask(room, "Hello")
-    assert [shown["status"] for shown in look().data["messages"]] == ["queued"]
+    assert [shown["status"] for shown in fetch().data["messages"]] == ["queued"]
     worker.drain()
-    prompt, reply = look().data["messages"]
+    prompt, reply = fetch().data["messages"]
     assert (prompt["status"], reply["replyTo"]) == ("answered", message)
     pro_user.ask(room, "And now?")
-    assert len(look().data["messages"]) == 3
+    assert len(fetch().data["messages"]) == 3
 
 
 def test_polling_answers_200_after_a_failure_and_a_retry(
@@ -134,7 +134,7 @@ def test_a_user_with_too_many_reads_is_refused_until_the_next_minute(
         return api.get("/chatroom/r_1/message/m_1_1", token=token, at=at)  # needs no table
 
     assert {read(moment).status for _ in range(READS)} == {404}
-    refused = problem(read(moment), 429, "too-many-requests")
+    refused = check_problem(read(moment), 429, "too-many-requests")
     assert refused.headers["retry-after"] == "50"
     assert refused.headers["ratelimit"] == '"reads";r=0;t=50'
     assert basic_user.post("/chatroom", {}, at=moment).status == 201, "a write was refused"

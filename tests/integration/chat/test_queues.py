@@ -45,7 +45,7 @@ def test_new_replayed_retried_and_recovered_prompts_use_the_queue_of_the_plan(
     purge(queue)
     assert run_sweep(timedelta(hours=1))["queued"] == 1
     assert poll_each(pollers) == [queue]
-    assert user.look(room, message)["status"] == "answered"
+    assert user.fetch_message(room, message)["status"] == "answered"
 
 
 def test_a_prompt_on_pro_is_paused_in_the_queue_of_the_pro_plan(

@@ -46,7 +46,7 @@ def failed_prompt(basic_user: Person, worker: Poller, google: StandIn) -> tuple[
     google.fault("error", status=503)
     message = basic_user.ask(room)
     worker.drain()
-    assert basic_user.look(room, message)["error"]["code"] == "gemini-unavailable"
+    assert basic_user.fetch_message(room, message)["error"]["code"] == "gemini-unavailable"
     assert basic_user.count_prompts() == 0
     return room, message
 
@@ -71,9 +71,9 @@ def test_a_redriven_prompt_is_answered_and_not_counted_again(
     assert done == {"queued": 1}
     assert said == f"{message}: queued again\n1 of 1 queued again: gemini-unavailable 1."
     assert count_dead_letters() == 0
-    assert basic_user.look(room, message)["status"] == "queued"
+    assert basic_user.fetch_message(room, message)["status"] == "queued"
     worker.drain()
-    end = basic_user.look(room, message)
+    end = basic_user.fetch_message(room, message)
     assert (end["status"], end["error"]) == ("answered", None)
     assert basic_user.count_prompts() == 0
     assert redrive() == ({}, "Nothing to redrive.")
@@ -91,7 +91,7 @@ def test_a_redriven_prompt_that_fails_again_is_not_refunded_twice(
     redrive()
     google.fault("error", status=503)
     worker.drain()
-    assert basic_user.look(room, message)["status"] == "failed"
+    assert basic_user.fetch_message(room, message)["status"] == "failed"
     assert basic_user.count_prompts() == 1
     assert count_dead_letters() == 0
     assert redrive()[0] == {"queued": 1}
@@ -131,7 +131,7 @@ def test_an_answered_prompt_is_not_redriven_if_a_lagging_index_still_shows_it_as
         worker.drain()
         for options in ({"dryRun": True}, {}):
             assert redrive(**options)[0] == {"ended": 1}
-    assert basic_user.look(room, message)["status"] == "answered"
+    assert basic_user.fetch_message(room, message)["status"] == "answered"
 
 
 def test_a_prompt_that_is_answered_during_a_redrive_is_not_queued_again(
@@ -145,7 +145,7 @@ def test_a_prompt_that_is_answered_during_a_redrive_is_not_queued_again(
 
     wire.cut(TRANSACT, "meanwhile", do=answer, holding=(room,))
     assert redrive()[0] == {"ended": 1}
-    assert basic_user.look(room, message)["status"] == "answered"
+    assert basic_user.fetch_message(room, message)["status"] == "answered"
 
 
 def test_a_retried_prompt_that_fails_again_is_redriven_once(
@@ -228,7 +228,7 @@ def test_a_dry_run_of_a_redrive_has_the_same_output_and_changes_nothing(
     assert [vars(item) for item in messages_in(room)] == before
     assert count_dead_letters() == 1
     assert redrive() == (done, said)
-    assert basic_user.look(room, message)["status"] == "queued"
+    assert basic_user.fetch_message(room, message)["status"] == "queued"
 
 
 @pytest.mark.parametrize("call", [TRANSACT, SEND])
@@ -248,7 +248,9 @@ def test_an_aborted_redrive_loses_no_prompt(
     wire.reset()
     recover(worker, [room])
     was_queued = (call, how) != (TRANSACT, "dies before")
-    assert basic_user.look(room, message)["status"] == ("answered" if was_queued else "failed")
+    assert basic_user.fetch_message(room, message)["status"] == (
+        "answered" if was_queued else "failed"
+    )
     assert len(operators.read_audit(basic_user.id)) == was_queued
     assert basic_user.count_prompts() == 0
 
@@ -264,7 +266,7 @@ def test_a_redrive_is_recorded_before_the_first_prompt_is_queued_and_takes_effec
     entry = Audit.get("stage", act["id"])
     assert (entry.act, entry.operator, entry.reason) == ("redrive", operators.ROOT, act["reason"])
     assert operators.send(act)["data"]["doneBefore"] is True
-    assert basic_user.look(*failed_prompt)["status"] == "failed"
+    assert basic_user.fetch_message(*failed_prompt)["status"] == "failed"
     assert redrive()[0] == {"queued": 1}
     assert redrive()[0] == {}
     [of_user] = operators.ask(ask="audit", userId=basic_user.id)["data"]["acts"]

@@ -7,7 +7,7 @@ import pytest
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api
 from tests.support.parallel import repeat_at_once
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.wire import GET, TRANSACT, Wire
 
 
@@ -32,17 +32,17 @@ def test_ten_parallel_requests_create_only_as_many_rooms_as_the_plan_allows(
     replies = repeat_at_once(lambda _: create(user), 10)
     assert Counter(reply.status for reply in replies) == {201: limit, 409: 10 - limit}
     assert len(user.get("/chatroom").data["chatrooms"]) == limit
-    assert f"You have {limit} chatrooms" in problem(create(user), 409, "too-many-rooms").text
+    assert f"You have {limit} chatrooms" in check_problem(create(user), 409, "too-many-rooms").text
 
 
 @pytest.mark.any_write_order
 def test_a_deleted_room_allows_exactly_one_new_room(basic_user: Person) -> None:
     rooms = [basic_user.open_room() for _ in range(3)]
-    problem(create(basic_user), 409, "too-many-rooms")
+    check_problem(create(basic_user), 409, "too-many-rooms")
     assert basic_user.delete(rooms[0]).status == 204
     assert basic_user.delete(rooms[0]).status == 404
     assert create(basic_user).status == 201
-    problem(create(basic_user), 409, "too-many-rooms")
+    check_problem(create(basic_user), 409, "too-many-rooms")
 
 
 def test_a_new_room_reads_the_plan_only_at_the_limit_of_the_basic_plan(

@@ -30,7 +30,7 @@ from geminichat.upstash import prompt_limits
 from tests.support.aftermath import check_settled, run_sweep
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import repeat_at_once
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import StandIn
 from tests.support.stored import prompts
 
@@ -103,7 +103,7 @@ def test_of_fifty_parallel_prompts_the_spending_cap_admits_exactly_three(
     assert Counter(reply.status for reply in replies) == {202: 3, 429: 47}
     for reply in replies:
         if reply.status == 429:
-            problem(reply, 429, "spending-limit")
+            check_problem(reply, 429, "spending-limit")
     assert (get_usage(basic_user.id).committed, get_usage(basic_user.id).reserved) == (
         3 * WORST,
         3 * WORST,
@@ -130,7 +130,7 @@ def test_of_fifty_parallel_users_the_stages_spending_cap_admits_exactly_three(
     replies = repeat_at_once(lambda number: users[number].send(rooms[number]), 50)
     assert Counter(reply.status for reply in replies) == {202: 3, 429: 47}
     refused = next(reply for reply in replies if reply.status == 429)
-    problem(refused, 429, "service-limit")
+    check_problem(refused, 429, "service-limit")
     assert int(refused.headers["retry-after"]) > 0
     assert get_usage(clean_stage).reserved == 3 * WORST
     assert users[0].get("/chatroom").status == 200
@@ -149,7 +149,7 @@ def test_a_prompt_that_could_cost_more_than_the_spending_cap_is_refused(
 ) -> None:
     room = basic_user.open_room()
     monkeypatch.setenv("BASIC_DAILY_DOLLARS", format_dollars(WORST - 1))
-    reply = problem(basic_user.send(room), 429, "spending-limit")
+    reply = check_problem(basic_user.send(room), 429, "spending-limit")
     assert "Send a shorter prompt" in reply.text
     assert list(prompts(room)) == []
     monkeypatch.setenv("BASIC_DAILY_DOLLARS", format_dollars(WORST))
@@ -177,7 +177,7 @@ def test_of_fifty_parallel_prompts_exactly_three_are_in_flight_on_basic(
     replies = repeat_at_once(lambda _: basic_user.send(room), 50)
     assert Counter(reply.status for reply in replies) == {202: 3, 429: 47}
     refused = next(reply for reply in replies if reply.status == 429)
-    problem(refused, 429, "too-many-in-flight")
+    check_problem(refused, 429, "too-many-in-flight")
     assert refused.headers["retry-after"] == "5"
     worker.drain()
     assert [basic_user.send(room).status for _ in range(3)] == [202, 202, 429]
@@ -202,7 +202,7 @@ def test_attempts_are_limited_although_failed_prompts_are_refunded(
     assert basic_user.count_prompts() == 0
     assert len(google.requests()) == 15
     for reply in (basic_user.send(room), basic_user.retry(room, message)):
-        assert "15 prompts and retries" in problem(reply, 429, "too-many-attempts").text
+        assert "15 prompts and retries" in check_problem(reply, 429, "too-many-attempts").text
     assert get_usage(basic_user.id).attempts == 15
 
 
@@ -261,8 +261,8 @@ def test_a_retry_is_refused_by_the_limits_of_spending_and_of_prompts_in_flight(
     worker.drain()
     basic_user.ask(basic_user.open_room())
     monkeypatch.setenv(setting, value)
-    problem(basic_user.retry(room, message), 429, code)
-    assert basic_user.look(room, message)["status"] == "failed"
+    check_problem(basic_user.retry(room, message), 429, code)
+    assert basic_user.fetch_message(room, message)["status"] == "failed"
 
 
 # ── Settlement ──────────────────────────────────────────────────────────────────────────────────

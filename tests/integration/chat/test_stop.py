@@ -61,8 +61,8 @@ def test_a_queued_prompt_is_stopped_and_refunded_and_never_sent_to_gemini(
     assert basic_user.count_prompts() == 1
     stopped = stop(basic_user, room, message)
     assert (stopped.status, stopped.data["status"]) == (202, "stopped")
-    assert basic_user.look(room, message)["status"] == "stopped"
-    assert basic_user.look(room, message)["reply"] is None
+    assert basic_user.fetch_message(room, message)["status"] == "stopped"
+    assert basic_user.fetch_message(room, message)["reply"] is None
     assert basic_user.count_prompts() == 0
     worker.drain()
     assert google.requests() == []
@@ -81,7 +81,7 @@ def test_a_generating_prompt_is_stopped_and_keeps_the_text_of_its_reply(
     assert (shown["attempt"], shown["from"]) == (1, 0)
     assert stop(basic_user, room, message).data["status"] == "generating"
     assert work.result(timeout=20).failed == []
-    end = basic_user.look(room, message)
+    end = basic_user.fetch_message(room, message)
     assert (end["status"], end["reply"]["finish"]) == ("stopped", "stopped")
     assert end["reply"]["content"].startswith(shown["text"].rstrip())
     assert "piece 199" not in end["reply"]["content"]
@@ -98,8 +98,8 @@ def test_an_edit_stops_and_refunds_queued_prompts_that_it_hides(
     edited = basic_user.edit(room, hidden[0], "ONE").data["messageId"]
     assert basic_user.count_prompts() == 3
     worker.drain()
-    assert [basic_user.look(room, one)["status"] for one in hidden] == ["stopped"] * 2
-    assert basic_user.look(room, edited)["status"] == "answered"
+    assert [basic_user.fetch_message(room, one)["status"] for one in hidden] == ["stopped"] * 2
+    assert basic_user.fetch_message(room, edited)["status"] == "answered"
     assert [one["contents"][-1]["parts"][0]["text"] for one in google.requests()] == ["ONE"]
     assert basic_user.count_prompts() == 1
     check(basic_user, [room], [*hidden, edited])
@@ -120,13 +120,13 @@ def test_an_edit_or_an_undo_stops_a_generating_prompt_that_it_hides(
         message = basic_user.regenerate(room, message).data["messageId"]
     google.fault("answer", events=PIECES, pause=0.05)
     work = run_worker()
-    wait_until(lambda: basic_user.look(room, message)["status"] == "generating")
+    wait_until(lambda: basic_user.fetch_message(room, message)["status"] == "generating")
     reply = basic_user.undo(room) if act == "undo" else basic_user.edit(room, message, "ONE")
     assert reply.status in (200, 202)
     work.result(timeout=20)
     google.reset()
     worker.drain()
-    assert basic_user.look(room, message)["status"] == "stopped"
+    assert basic_user.fetch_message(room, message)["status"] == "stopped"
     shown = [one["content"] for one in basic_user.page(room)]
     assert shown[::2] == (["one"] if act == "undo" else ["ONE"])
     assert len(shown) == 2
@@ -139,10 +139,10 @@ def test_a_prompt_is_stopped_while_it_waits_for_the_first_text_of_gemini(
     google.fault("stall", seconds=30)
     message = basic_user.ask(room)
     work = run_worker()
-    wait_until(lambda: basic_user.look(room, message)["status"] == "generating")
+    wait_until(lambda: basic_user.fetch_message(room, message)["status"] == "generating")
     assert stop(basic_user, room, message).status == 202
     work.result(timeout=20)
-    end = basic_user.look(room, message)
+    end = basic_user.fetch_message(room, message)
     assert (end["status"], end["reply"]) == ("stopped", None)
     check(basic_user, [room], [message])
 
@@ -159,7 +159,7 @@ def test_a_stopped_reply_is_part_of_the_history(
     work.result(timeout=20)
     second = basic_user.ask(room, "two")
     worker.drain()
-    assert "before that: one" in basic_user.look(room, second)["reply"]["content"]
+    assert "before that: one" in basic_user.fetch_message(room, second)["reply"]["content"]
     past = google.requests()[-1]["contents"]
     assert past[1]["parts"][0]["text"] == "piece 0 piece 1"
 
@@ -186,7 +186,7 @@ def test_a_stop_takes_effect_after_the_worker_has_died(
         run_sweep(timedelta(hours=1))
     else:
         worker.drain()
-    end = basic_user.look(room, message)
+    end = basic_user.fetch_message(room, message)
     assert (end["status"], end["reply"]["content"]) == ("stopped", "The text so far")
     assert google.requests() == []
     check(basic_user, [room], [message])
@@ -204,7 +204,7 @@ def test_a_stop_that_is_stored_only_in_the_prompts_item_takes_effect_after_a_fai
         holding=(live.Live.table_name(),),
     )
     assert worker.poll().failed == []
-    assert basic_user.look(room, message)["status"] == "stopped"
+    assert basic_user.fetch_message(room, message)["status"] == "stopped"
     check(basic_user, [room], [message])
 
 
@@ -228,7 +228,7 @@ def test_a_stop_at_the_end_of_a_reply_leaves_one_consistent_outcome(
             work.result(timeout=10)
         worker.redeliver()
         worker.drain()
-        end = pro_user.look(room, message)
+        end = pro_user.fetch_message(room, message)
         assert end["status"] in FINAL
         if answer.status == 409:
             assert end["status"] == "answered"
@@ -265,7 +265,7 @@ def test_a_poll_returns_the_partial_reply_from_an_offset_on(
         "text": text,
     }
     assert get_partial(basic_user, room, message, start + 50)["from"] == 6
-    assert "partial" not in basic_user.look(room, message)
+    assert "partial" not in basic_user.fetch_message(room, message)
 
 
 @pytest.mark.parametrize("start", ["-1", "x", "1.5", "1" * 10, "null"])

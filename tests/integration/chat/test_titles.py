@@ -259,7 +259,7 @@ def test_the_job_for_a_title_is_queued_after_the_reply_is_stored(
     room = basic_user.open_room()
     message = basic_user.ask(room)
     seen: list[str] = []
-    look = lambda: seen.append(basic_user.look(room, message)["status"])  # noqa: E731
+    look = lambda: seen.append(basic_user.fetch_message(room, message)["status"])  # noqa: E731
     wire.cut(SEND, "meanwhile", do=look)
     worker.poll()
     assert seen == ["answered"]
@@ -276,7 +276,7 @@ def test_a_title_is_generated_after_the_next_reply_if_its_job_could_not_be_queue
     assert worker.poll().failed == []
     assert time.monotonic() - began < 10
     assert fault.happened == 1
-    assert basic_user.look(room, message)["status"] == "answered"
+    assert basic_user.fetch_message(room, message)["status"] == "answered"
     basic_user.ask(room, PROMPT)
     worker.drain()
     titler.drain()

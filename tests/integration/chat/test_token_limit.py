@@ -49,7 +49,7 @@ def test_a_prompt_on_pro_is_refused_after_a_reply_has_used_up_the_daily_tokens(
     assert first.status == 202
     assert first.headers["ratelimit-policy"] == POLICY
     worker.drain()
-    assert pro_user.look(room, first.data["messageId"])["status"] == "answered"
+    assert pro_user.fetch_message(room, first.data["messageId"])["status"] == "answered"
     check_refusal(pro_user.send(room))
     assert len(list(prompts(room))) == pro_user.count_prompts() == 1
 

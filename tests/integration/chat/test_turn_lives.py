@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import StandIn
 from tests.support.stored import messages_in
 from tests.support.template import Values
@@ -130,7 +130,7 @@ class TurnLives(RuleBasedStateMachine):
         room = self.rooms[number % len(self.rooms)]
         reply = self.user.undo(room.id)
         if not room.before:
-            problem(reply, 409, "nothing-to-undo")
+            check_problem(reply, 409, "nothing-to-undo")
             return
         assert reply.status == 200, reply.text
         room.line = room.before.pop()
@@ -142,7 +142,7 @@ class TurnLives(RuleBasedStateMachine):
         copied = room.line[: at % len(room.line) + 1]
         reply = self.user.fork(room.id, copied[-1].id)
         if not all(prompt.has_ended for prompt in copied):
-            problem(reply, 409, "still-generating")
+            check_problem(reply, 409, "still-generating")
             return
         assert reply.status == 201, reply.text
         fork = Room(reply.data["id"])
@@ -164,8 +164,8 @@ class TurnLives(RuleBasedStateMachine):
         if not hidden:
             return
         prompt = hidden[at % len(hidden)]
-        assert self.user.look(room.id, prompt.id)["hidden"] is True
-        problem(self.user.edit(room.id, prompt.id, "x"), 409, "changed-meanwhile")
+        assert self.user.fetch_message(room.id, prompt.id)["hidden"] is True
+        check_problem(self.user.edit(room.id, prompt.id, "x"), 409, "changed-meanwhile")
         page = self.user.get(f"/chatroom/{room.id}/message?limit=100&after={prompt.id}").data
         assert page["reload"] is True
         position = room.prompts.index(prompt)

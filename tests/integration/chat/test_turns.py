@@ -17,7 +17,7 @@ from tests.support.aftermath import run_sweep
 from tests.support.lambdas import Api, Poller
 from tests.support.moments import NOON
 from tests.support.parallel import repeat_at_once
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import StandIn
 from tests.support.stored import NO_ROOM, fill_room, messages_in, prompts
 from tests.support.wire import BATCH_GET, BATCH_WRITE, SECRET, SEND, TRANSACT, Wire
@@ -107,20 +107,20 @@ def test_edits_regenerations_and_undos_change_or_delete_no_stored_message(
 def test_an_undo_restores_each_page_byte_for_byte(user: Person, room: str, worker: Poller) -> None:
     seen = []
 
-    def look() -> list[str]:
+    def fetch() -> list[str]:
         return [user.get(f"/chatroom/{room}/message?limit={limit}").text for limit in (2, 100)]
 
     for number in range(3):
-        seen.append(look())
+        seen.append(fetch())
         assert user.edit(room, list_ids(user, room)[2 * (2 - number)], "again").status == 202
         user.ask(room, "and more")
         worker.drain()
     for before in reversed(seen):
         reply = user.undo(room)
         assert (reply.status, reply.data["id"]) == (200, room)
-        assert look() == before
+        assert fetch() == before
         assert reply.data["canUndo"] == (before is not seen[0])
-    problem(user.undo(room), 409, "nothing-to-undo")
+    check_problem(user.undo(room), 409, "nothing-to-undo")
     user.ask(room, "four")
     assert list_shown_prompts(user, room) == ["one", "two", "three", "four"]
 
@@ -157,9 +157,9 @@ def test_a_poll_after_a_hidden_message_asks_for_a_reload(user: Person, room: str
 def test_a_hidden_message_is_marked_as_hidden(user: Person, room: str) -> None:
     line = list_ids(user, room)
     user.edit(room, line[2], "2")
-    assert [user.look(room, one).get("hidden") for one in line] == [None] * 2 + [True] * 4
+    assert [user.fetch_message(room, one).get("hidden") for one in line] == [None] * 2 + [True] * 4
     user.undo(room)
-    assert all("hidden" not in user.look(room, one) for one in line)
+    assert all("hidden" not in user.fetch_message(room, one) for one in line)
 
 
 def test_a_hidden_message_cannot_be_edited_regenerated_retried_or_forked(
@@ -175,7 +175,7 @@ def test_a_hidden_message_cannot_be_edited_regenerated_retried_or_forked(
         user.retry(room, failed),
         user.fork(room, failed),
     ):
-        problem(reply, 409, "changed-meanwhile")
+        check_problem(reply, 409, "changed-meanwhile")
     assert len(list(prompts(room))) == 5
 
 
@@ -183,10 +183,10 @@ def test_only_a_prompt_of_the_room_can_be_edited(user: Person, room: str) -> Non
     other = user.ask(user.open_room())
     reply = list_ids(user, room)[1]
     for message in (other, reply, "m_1", reply[:-1] + "99"):
-        problem(user.edit(room, message, "x"), 404, "not-found")
+        check_problem(user.edit(room, message, "x"), 404, "not-found")
     for message in (other, "m_1", reply[:-1] + "99"):
-        problem(user.regenerate(room, message), 404, "not-found")
-        problem(user.fork(room, message), 404, "not-found")
+        check_problem(user.regenerate(room, message), 404, "not-found")
+        check_problem(user.fork(room, message), 404, "not-found")
 
 
 @pytest.mark.any_write_order
@@ -209,7 +209,7 @@ def test_an_edit_regeneration_undo_or_fork_with_an_idempotency_key_is_done_once(
     for name in ("id", "messageId"):
         assert again.data.get(name) == once.data.get(name)
     assert (list_shown_prompts(user, room), len(messages_in(room))) == (shown, messages)
-    problem(user.send(room, "another", key="k-1"), 422, "key-reused")
+    check_problem(user.send(room, "another", key="k-1"), 422, "key-reused")
 
 
 @pytest.mark.any_write_order
@@ -222,11 +222,11 @@ def test_of_fifty_parallel_edits_of_a_prompt_one_is_accepted(
     assert statuses == {202: 1, 409: 49}
     for reply in replies:
         if reply.status == 409:
-            problem(reply, 409, "changed-meanwhile")
+            check_problem(reply, 409, "changed-meanwhile")
     [accepted] = [reply.data["message"] for reply in replies if reply.status == 202]
     assert list_shown_prompts(user, room) == ["one", accepted["content"]]
     worker.drain()
-    assert user.look(room, accepted["id"])["status"] == "answered"
+    assert user.fetch_message(room, accepted["id"])["status"] == "answered"
 
 
 @pytest.mark.any_write_order
@@ -242,8 +242,8 @@ def test_an_edit_counts_as_a_prompt_and_a_refused_edit_hides_nothing(
     assert basic_user.count_prompts() == 5
     basic_user.undo(room)
     before = basic_user.page(room)
-    problem(basic_user.edit(room, first, "f"), 429, "quota-exceeded")
-    problem(basic_user.regenerate(room, first), 429, "quota-exceeded")
+    check_problem(basic_user.edit(room, first, "f"), 429, "quota-exceeded")
+    check_problem(basic_user.regenerate(room, first), 429, "quota-exceeded")
     assert basic_user.page(room) == before
 
 
@@ -279,7 +279,7 @@ def test_a_fork_copies_the_shown_turns_and_is_independent_of_its_original(
 
 def test_a_prompt_that_is_being_answered_cannot_be_forked(user: Person, room: str) -> None:
     waiting = user.ask(room, "four")
-    problem(user.fork(room, waiting), 409, "still-generating")
+    check_problem(user.fork(room, waiting), 409, "still-generating")
     assert user.fork(room, list_ids(user, room)[5]).status == 201
 
 
@@ -346,7 +346,7 @@ def test_a_fork_of_too_many_or_too_long_messages_is_refused_and_stores_nothing(
     if long == "texts":
         for seq in range(2, 27, 2):
             StoredMessage(room, seq).update([StoredMessage.content.set("x" * 350_000)])
-    problem(user.fork(room, ids.message_id(room, last - 1)), 409, "room-too-long")
+    check_problem(user.fork(room, ids.message_id(room, last - 1)), 409, "room-too-long")
     run_sweep(timedelta(minutes=15))
     mine = StoredMessage.scan(StoredMessage.user_id == user.id, consistent_read=True)
     assert {one.chatroom_id for one in mine} == {room}
@@ -360,11 +360,11 @@ def test_forks_are_limited_by_the_number_of_rooms_and_of_forks_per_day(
     message = basic_user.ask(room)
     worker.drain()
     monkeypatch.setenv("BASIC_ROOMS", "1")
-    problem(basic_user.fork(room, message), 409, "too-many-rooms")
+    check_problem(basic_user.fork(room, message), 409, "too-many-rooms")
     monkeypatch.setenv("BASIC_ROOMS", "100")
     for _ in range(DAILY_FORKS):
         assert basic_user.fork(room, message).status == 201
-    refused = problem(basic_user.fork(room, message), 429, "too-many-requests")
+    refused = check_problem(basic_user.fork(room, message), 429, "too-many-requests")
     assert int(refused.headers["retry-after"]) > 0
 
 
@@ -388,7 +388,7 @@ def test_edits_and_regenerations_are_refused_by_the_limits_of_prompts(
     before = user.page(room)
     monkeypatch.setenv(*LIMITS[code])
     for act in NEW_TURNS:
-        problem(ACTS[act](user, room, before[0]["id"], at=NOON), 429, code)
+        check_problem(ACTS[act](user, room, before[0]["id"], at=NOON), 429, code)
     assert user.page(room) == before
 
 
@@ -398,7 +398,9 @@ def test_edits_and_regenerations_count_as_prompts_of_an_unproven_account(api: Ap
     messages = [stranger.ask(room, at=NOON) for _ in range(5)]
     tomorrow = NOON + timedelta(days=1)
     for act in NEW_TURNS:
-        problem(ACTS[act](stranger, room, messages[0], at=tomorrow), 403, "identity-not-proven")
+        check_problem(
+            ACTS[act](stranger, room, messages[0], at=tomorrow), 403, "identity-not-proven"
+        )
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -408,8 +410,8 @@ def test_an_edit_with_an_invalid_or_reused_idempotency_key_is_refused(
     user.edit(room, list_ids(user, room)[4], "x", headers={"idempotency-key": "k-1"})
     first = list_ids(user, room)[0]
     used, invalid = {"idempotency-key": "k-1"}, {"idempotency-key": "a b"}
-    problem(ACTS[act](user, room, first, headers=used), 422, "key-reused")
-    problem(ACTS[act](user, room, first, headers=invalid), 400, "bad-request")
+    check_problem(ACTS[act](user, room, first, headers=used), 422, "key-reused")
+    check_problem(ACTS[act](user, room, first, headers=invalid), 400, "bad-request")
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -423,7 +425,7 @@ def test_parallel_edits_undos_or_forks_with_one_idempotency_key_take_effect_once
     refused = [reply for reply in replies if reply.status == 409]
     assert refused
     for reply in refused:
-        problem(reply, 409, "key-in-use")
+        check_problem(reply, 409, "key-in-use")
     assert len({reply.text for reply in replies if reply.status == 201}) <= 1
     assert len(user.get("/chatroom").data["chatrooms"]) == (2 if act == "fork" else 1)
 
@@ -449,7 +451,7 @@ def test_the_51st_edit_of_a_room_is_refused_but_possible_in_a_fork(user: Person)
     Chatroom(user.id, room).update([Chatroom.line.set(json.dumps({"gone": gone}))])
     message = ids.message_id(room, 209)
     for act in NEW_TURNS:
-        problem(ACTS[act](user, room, message), 409, "too-many-edits")
+        check_problem(ACTS[act](user, room, message), 409, "too-many-edits")
     assert user.send(room, "New prompts are accepted").status == 202
     fork = user.fork(room, message).data["id"]
     assert len(messages_in(fork)) == 110
@@ -460,10 +462,10 @@ def test_a_regeneration_requires_a_model_of_the_plan(basic_user: Person, worker:
     room = basic_user.open_room()
     message = basic_user.ask(room)
     worker.drain()
-    problem(basic_user.regenerate(room, message, "best"), 403, "model-not-included")
-    problem(basic_user.regenerate(room, message, "none"), 400, "bad-request")
+    check_problem(basic_user.regenerate(room, message, "best"), 403, "model-not-included")
+    check_problem(basic_user.regenerate(room, message, "none"), 400, "bad-request")
 
 
 @pytest.mark.parametrize("act", ACTS)
 def test_an_edit_undo_or_fork_of_an_unknown_room_is_a_404(act: str, user: Person) -> None:
-    problem(ACTS[act](user, NO_ROOM, ids.message_id(NO_ROOM, 1)), 404, "not-found")
+    check_problem(ACTS[act](user, NO_ROOM, ids.message_id(NO_ROOM, 1)), 404, "not-found")

@@ -14,7 +14,7 @@ from geminichat.upstash import prompt_limits
 from tests.support.http_api import Reply
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import repeat_at_once
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.standins import StandIn
 from tests.support.wire import Wire
 
@@ -53,9 +53,9 @@ def test_the_sixth_prompt_of_an_unproven_account_is_refused_on_the_same_and_the_
     room = stranger.open_room()
     for _ in range(5):
         stranger.ask(room)
-    problem(stranger.send(room), 429, "quota-exceeded")
+    check_problem(stranger.send(room), 429, "quota-exceeded")
     tomorrow = times.next_day(clock.now())
-    refused = problem(stranger.send(room, at=tomorrow), 403, "identity-not-proven")
+    refused = check_problem(stranger.send(room, at=tomorrow), 403, "identity-not-proven")
     assert "five prompts" in refused.text
     worker.drain()
 
@@ -85,7 +85,7 @@ def test_a_retry_counts_as_one_of_the_five_prompts_of_an_unproven_account(
     for _ in range(4):
         stranger.ask(room)
     refused = stranger.retry(room, message, at=times.next_day(clock.now()))
-    problem(refused, 403, "identity-not-proven")
+    check_problem(refused, 403, "identity-not-proven")
     worker.drain()
 
 
@@ -110,7 +110,7 @@ def test_an_unproven_account_shows_the_remaining_prompts_of_its_identity(
     again.ask(room := again.open_room())
     assert usage(again) == (5, 5, 0)
     before = [one.attribute_values for one in Chatroom.query(again.id)]
-    problem(again.send(room), 403, "identity-not-proven")
+    check_problem(again.send(room), 403, "identity-not-proven")
     assert [one.attribute_values for one in Chatroom.query(again.id)] == before
     monkeypatch.setenv("UNPROVEN_DAILY_PROMPTS", "1")
     assert usage(Person.new(api)) == (5, 0, 0)
@@ -141,7 +141,7 @@ def test_all_unproven_accounts_share_one_limit_of_prompts_in_flight(
     strangers, replies = send_five_at_once(api)
     assert Counter(reply.status for reply in replies) == {202: 3, 429: 2}
     refused = next(reply for reply in replies if reply.status == 429)
-    problem(refused, 429, "too-many-in-flight")
+    check_problem(refused, 429, "too-many-in-flight")
     assert refused.headers["retry-after"] == "5"
     assert basic_user.send(basic_user.open_room()).status == 202
     worker.drain()
@@ -157,5 +157,5 @@ def test_all_unproven_accounts_share_one_daily_limit_of_prompts(
     _, replies = send_five_at_once(api)
     assert Counter(reply.status for reply in replies) == {202: 3, 403: 2}
     refused = next(reply for reply in replies if reply.status == 403)
-    assert "all prompts of today" in problem(refused, 403, "identity-not-proven").text
+    assert "all prompts of today" in check_problem(refused, 403, "identity-not-proven").text
     assert basic_user.send(basic_user.open_room()).status == 202

@@ -113,7 +113,7 @@ def test_the_rooms_of_a_batch_are_answered_in_parallel(
         "Gemini was asked for the last reply after the first one had arrived"
     )
     for room, message in sent.items():
-        assert pro_user.look(room, message)["status"] == "answered"
+        assert pro_user.fetch_message(room, message)["status"] == "answered"
 
 
 def test_a_rooms_prompts_are_answered_in_order_with_their_history(
@@ -139,12 +139,12 @@ def test_a_rooms_next_prompt_does_not_wait_for_a_slow_room_of_the_batch(
     first = pro_user.ask(quick, "one")
     with ThreadPoolExecutor() as pool:
         batch = pool.submit(worker.poll)
-        while pro_user.look(quick, first)["status"] != "answered":
+        while pro_user.fetch_message(quick, first)["status"] != "answered":
             time.sleep(0.02)
         second = pro_user.ask(quick, "two")
         other = Poller([values.refs["ProPromptsQueue"]], "GeminiWorker")
         wait_until(lambda: other.poll().bodies, seconds=30)
-        assert pro_user.look(quick, second)["status"] == "answered"
+        assert pro_user.fetch_message(quick, second)["status"] == "answered"
         assert count_messages("ProPromptsQueue") == (0, 1)
         assert not batch.done()
     assert count_messages("ProPromptsQueue") == (0, 0)
@@ -175,7 +175,7 @@ def test_a_prompt_waits_while_an_earlier_prompt_with_a_lost_queue_message_is_pau
     assert 4 <= list_pauses(wire)[0] <= 6
     worker.redeliver()
     worker.drain()
-    assert [pro_user.look(room, one)["status"] for one in sent] == ["answered", "answered"]
+    assert [pro_user.fetch_message(room, one)["status"] for one in sent] == ["answered", "answered"]
     assert [len(request["contents"]) for request in google.requests()] == [1, 1, 3]
 
 
@@ -189,7 +189,7 @@ def test_later_prompts_of_a_room_wait_for_a_prompt_that_is_paused(
     assert len(set(list_pauses(wire))) == 1
     assert len(list_pauses(wire)) == 3
     assert len(google.requests()) == 1
-    statuses = [pro_user.look(room, message)["status"] for message in sent]
+    statuses = [pro_user.fetch_message(room, message)["status"] for message in sent]
     assert statuses == ["queued"] * 3
     worker.redeliver()
     worker.drain()
@@ -216,7 +216,7 @@ def test_a_failure_in_one_room_does_not_affect_other_rooms(
         ends[name] = [pro_user.ask(rooms[name], f"{name} {which}") for which in ("one", "two")]
     assert len(worker.poll().failed) == 6
     looks = {
-        name: [pro_user.look(rooms[name], message)["status"] for message in messages]
+        name: [pro_user.fetch_message(rooms[name], message)["status"] for message in messages]
         for name, messages in ends.items()
     }
     assert looks == {
@@ -238,7 +238,8 @@ def test_only_the_room_with_an_error_is_delivered_again(
     wire.cut(UPDATE, "failing", times=2, holding=(rooms[1],))
     assert len(worker.poll().failed) == 1
     statuses = [
-        pro_user.look(room, message)["status"] for room, message in zip(rooms, sent, strict=True)
+        pro_user.fetch_message(room, message)["status"]
+        for room, message in zip(rooms, sent, strict=True)
     ]
     assert statuses == ["answered", "queued", "answered"]
 
@@ -264,13 +265,13 @@ def test_a_queue_message_that_is_not_a_job_is_dropped_and_does_not_delay_other_m
 ) -> None:
     message = pro_user.ask(room)
     assert work(make_event(body, (room, 1))) == []
-    assert pro_user.look(room, message)["status"] == "answered"
+    assert pro_user.fetch_message(room, message)["status"] == "answered"
     if body:  # SQS accepts no empty body
         send_dead_letter(body)
         late = pro_user.ask(room)
         purge("ProPromptsQueue")
         assert run_sweep(timedelta(hours=1))["queued"] >= 1
-        assert pro_user.look(room, late)["status"] == "queued"
+        assert pro_user.fetch_message(room, late)["status"] == "queued"
 
 
 # ── Leases ───────────────────────────────────────────────────────────────────────────────────────
@@ -310,7 +311,7 @@ def test_a_worker_that_lost_its_lease_neither_answers_nor_fails_the_prompt(
     finish_prompt.answer(fast, make_reply("fast"), now)
     with pytest.raises(LeaseLost):
         finish_prompt.answer(fast, make_reply("again"), now)
-    assert pro_user.look(room, message)["reply"]["content"] == "fast"
+    assert pro_user.fetch_message(room, message)["reply"]["content"] == "fast"
     assert pro_user.count_prompts() == 1
 
 
@@ -327,7 +328,7 @@ def test_a_prompt_of_a_crashed_worker_is_answered_after_the_lease_ends(
     assert 15 < pause <= 20
     end_leases(room)
     assert work(make_event((room, 1))) == []
-    assert pro_user.look(room, message)["status"] == "answered"
+    assert pro_user.fetch_message(room, message)["status"] == "answered"
 
 
 def test_a_redelivered_prompt_is_answered_once(
@@ -348,9 +349,9 @@ def test_an_attempt_that_raises_an_error_releases_its_prompt(
     message = pro_user.ask(room)
     wire.cut(TRANSACT, "failing", times=2)
     assert work(make_event((room, 1))) == ["0"]
-    assert pro_user.look(room, message)["status"] == "queued"
+    assert pro_user.fetch_message(room, message)["status"] == "queued"
     assert work(make_event((room, 1))) == []
-    assert pro_user.look(room, message)["status"] == "answered"
+    assert pro_user.fetch_message(room, message)["status"] == "answered"
 
 
 # ── Pauses, attempts and time ─────────────────────────────────────────────────────────────────────
@@ -370,7 +371,7 @@ def test_pauses_double_and_a_prompt_fails_without_a_dead_letter_after_the_last_a
         assert 4 * 2**number <= pause <= 4 * 2**number * 1.25 + 1
     assert basic_user.count_prompts() == 1
     assert work(make_event((room, 1))) == []
-    end = basic_user.look(room, message)
+    end = basic_user.fetch_message(room, message)
     assert (end["status"], end["error"]["code"]) == ("failed", "gemini-unavailable")
     assert "try it again" in end["error"]["message"]
     assert basic_user.count_prompts() == 0
@@ -420,7 +421,7 @@ def test_a_prompt_fails_after_all_attempts_crashed(
     message = basic_user.ask(room)
     next(prompts(room)).update([StoredMessage.attempts.set(6)])
     assert work(make_event((room, 1))) == []
-    assert basic_user.look(room, message)["status"] == "failed"
+    assert basic_user.fetch_message(room, message)["status"] == "failed"
     assert google.requests() == []
     [(_, reason)] = read_dead_letters(values)
     assert reason == "every attempt broke off"
@@ -472,7 +473,7 @@ def test_a_declined_prompt_fails_at_once_without_a_dead_letter(
     message = basic_user.ask(room)
     google.fault("finish", reason=reason)
     assert work(make_event((room, 1))) == []
-    end = basic_user.look(room, message)
+    end = basic_user.fetch_message(room, message)
     assert (end["status"], end["error"]["code"], end["reply"]) == ("failed", "blocked", None)
     assert basic_user.count_prompts() == 1
     assert list(read_dead_letters(values)) == []
@@ -517,7 +518,7 @@ def test_each_error_of_gemini_has_its_number_of_attempts_and_its_error_code(
     google.fault(**fault, times="always")
     for number in range(1, attempts + 1):
         assert work(make_event((room, 1))) == (["0"] if number < attempts else [])
-    end = basic_user.look(room, message)
+    end = basic_user.fetch_message(room, message)
     assert (end["status"], end["error"]["code"]) == ("failed", code)
     assert len(google.requests()) == attempts
     assert basic_user.count_prompts() == counted
@@ -533,7 +534,7 @@ def test_a_prompt_is_retried_with_the_least_thinking_after_gemini_was_silent(
     google.fault("stall", seconds=2.5)
     assert work(make_event((room, 1))) == ["0"]
     assert work(make_event((room, 1))) == []
-    assert pro_user.look(room, message)["status"] == "answered"
+    assert pro_user.fetch_message(room, message)["status"] == "answered"
     levels = [
         request["generationConfig"]["thinkingConfig"]["thinkingLevel"]
         for request in google.requests()
@@ -550,7 +551,7 @@ def test_an_answer_may_take_longer_than_the_limit_of_silence(
     google.fault("answer", events=[HALF] * 9 + [DONE], pause=0.25)
     message = pro_user.ask(room)
     assert work(make_event((room, 1))) == []
-    reply = pro_user.look(room, message)["reply"]
+    reply = pro_user.fetch_message(room, message)["reply"]
     assert reply["content"] == "Half of it. " * 9 + "Done."
     assert reply["usage"] == {"inputTokens": 8, "outputTokens": 12}
 
@@ -576,7 +577,7 @@ def test_endless_silent_and_huge_answers_do_not_delay_other_rooms(
     waiting = work(make_event(*((room, 1) for room in rooms.values())))
     assert time.monotonic() - began < 30
     assert len(waiting) == 1
-    ends = {name: pro_user.look(rooms[name], message) for name, message in sent.items()}
+    ends = {name: pro_user.fetch_message(rooms[name], message) for name, message in sent.items()}
     assert {name: end["status"] for name, end in ends.items()} == {
         "drips": "failed",
         "stalls": "queued",
@@ -611,10 +612,10 @@ def test_a_prompt_is_retried_after_a_wrong_api_key(
     right = config.setting("GEMINI_KEY_PARAMETER")
     monkeypatch.setenv("GEMINI_KEY_PARAMETER", config.setting("UPSTASH_TOKEN_PARAMETER"))
     assert work(make_event((room, 1))) == ["0"]
-    assert pro_user.look(room, message)["status"] == "queued"
+    assert pro_user.fetch_message(room, message)["status"] == "queued"
     monkeypatch.setenv("GEMINI_KEY_PARAMETER", right)
     assert work(make_event((room, 1))) == []
-    assert pro_user.look(room, message)["status"] == "answered"
+    assert pro_user.fetch_message(room, message)["status"] == "answered"
 
 
 def test_a_prompt_uses_the_settings_that_its_room_had_when_it_was_sent(
@@ -643,13 +644,13 @@ def test_a_reply_has_the_id_of_its_prompt_the_model_and_the_tokens(
 ) -> None:
     message = pro_user.ask(room, "1234")
     work(make_event((room, 1)))
-    reply = pro_user.look(room, message)["reply"]
+    reply = pro_user.fetch_message(room, message)["reply"]
     assert reply["replyTo"] == message
     assert (reply["sender"], reply["model"]) == ("ai", "gemini-3.5-flash-lite")
     assert (reply["requestedModel"], reply["finish"]) == ("fast", "complete")
     assert reply["usage"]["inputTokens"] == 1
     assert reply["usage"]["outputTokens"] > 1
-    assert pro_user.look(room, reply["id"]) == reply
+    assert pro_user.fetch_message(room, reply["id"]) == reply
 
 
 def test_the_history_has_only_answered_turns_within_the_limits_of_the_settings(

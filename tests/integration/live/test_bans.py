@@ -12,7 +12,7 @@ from tests.support import operators
 from tests.support.gemini_events import piece
 from tests.support.lambdas import Api, Poller
 from tests.support.parallel import wait_until
-from tests.support.person import Person, problem
+from tests.support.person import Person, check_problem
 from tests.support.sockets import Connections, Socket
 from tests.support.standins import StandIn
 from tests.support.stored import prompts
@@ -37,7 +37,7 @@ def test_queued_prompts_of_a_banned_user_are_refunded_and_never_sent_to_gemini(
         ann.ask(room)
     assert ann.count_prompts() == 2
     operators.act("ban", ann.id)
-    problem(ann.send(rooms[0]), 403, "account-suspended")
+    check_problem(ann.send(rooms[0]), 403, "account-suspended")
     worker.drain()
     assert [list_statuses(room) for room in rooms] == [["stopped"], ["stopped"]]
     assert (google.requests(), ann.count_prompts()) == ([], 0)

@@ -130,7 +130,7 @@ def test_slow_posts_do_not_delay_the_reply(
                 connect(ann)
         sent = datetime.now(UTC)
         message, _ = answer(ann, room, google, worker)
-        reply = ann.look(room, message)["reply"]
+        reply = ann.fetch_message(room, message)["reply"]
         seconds.append((datetime.fromisoformat(reply["createdAt"]) - sent).total_seconds())
     assert seconds[1] - seconds[0] < 0.8, "the reply waited for a post"
 
@@ -145,7 +145,7 @@ def test_no_frame_is_larger_than_24_kb(
     frames = connections.frames(connection)
     assert any(isinstance(frame, LookFrame) for frame in frames)
     assert max(len(body.encode()) for _, body in connections.posted) <= MAX_FRAME
-    assert len(ann.look(room, message)["reply"]["content"]) >= 30_000
+    assert len(ann.fetch_message(room, message)["reply"]["content"]) >= 30_000
 
 
 def test_posts_slow_down_while_they_are_refused(
@@ -226,7 +226,7 @@ def test_the_worker_prolongs_the_lease_of_a_prompt_while_gemini_is_silent(
     message = ann.ask(room)
     wire.reset()
     worker.poll()
-    assert ann.look(room, message)["status"] == "answered"
+    assert ann.fetch_message(room, message)["status"] == "answered"
     assert wire.calls().count(UPDATE) >= 3, "the lease was not prolonged twice"
 
 

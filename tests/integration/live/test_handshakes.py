@@ -13,7 +13,7 @@ from geminichat.domain import tickets
 from geminichat.domain.sessions import Claims
 from geminichat.tables import live
 from tests.support.lambdas import Api
-from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, problem
+from tests.support.person import OTHER_PASSWORD, PASSWORD, Person, check_problem
 from tests.support.sockets import Connections, Socket
 
 NOW = datetime.now(UTC)
@@ -48,10 +48,10 @@ def test_post_live_returns_the_url_of_a_websocket_with_a_ticket(ann: Person) -> 
     assert reply.headers["cache-control"] == "no-store"
     assert reply.data["url"].startswith("wss://api.example/live?ticket=")
     assert (reply.data["expiresIn"], reply.data["pingAfter"]) == (60, 300)
-    problem(ann.api.post("/live"), 401, "unauthorized")
+    check_problem(ann.api.post("/live"), 401, "unauthorized")
     token = ann.token
     assert ann.post("/auth/logout").status == 200
-    problem(ann.api.post("/live", token=token), 401, "unauthorized")
+    check_problem(ann.api.post("/live", token=token), 401, "unauthorized")
 
 
 def test_a_ticket_is_refused_after_it_has_opened_a_connection(ann: Person) -> None:
@@ -117,9 +117,9 @@ def test_a_ticket_of_another_stage_is_refused(ann: Person) -> None:
 def test_an_access_token_is_no_ticket_and_a_ticket_is_no_access_token(ann: Person) -> None:
     url = request_url(ann)
     assert Socket(replace_ticket(url, ann.token)).status == 403
-    problem(ann.me(read_ticket(url)), 401, "unauthorized")
-    problem(ann.api.post("/live", token=read_ticket(url)), 401, "unauthorized")
-    problem(ann.refresh(read_ticket(url)), 401, "unauthorized")
+    check_problem(ann.me(read_ticket(url)), 401, "unauthorized")
+    check_problem(ann.api.post("/live", token=read_ticket(url)), 401, "unauthorized")
+    check_problem(ann.refresh(read_ticket(url)), 401, "unauthorized")
 
 
 @pytest.mark.parametrize(
