@@ -126,7 +126,7 @@ def main() -> int:
 
 
 def set_up(names: list[str], quiet: bool) -> None:
-    """Install the environments and tools with these names as their requirements pin them."""
+    """Install the environments and tools with these names, in their pinned versions."""
     for name in NODE_TOOLS:
         if name in names:
             npm_install(name, quiet)
@@ -192,8 +192,8 @@ def pip_install(requirements: Path, folder: Path) -> None:
     found = shutil.which("uv")
     if not found:
         raise SetupError(
-            "no Python on this machine has pip or venv. Install one and run `make setup` again; "
-            "on Debian and Ubuntu: apt-get install python3-venv"
+            "no Python on this machine has pip or venv. Install pip or venv, and run "
+            "`make setup` again; on Debian and Ubuntu: apt-get install python3-venv"
         )
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "uv").symlink_to(found)
@@ -274,7 +274,7 @@ def python_candidates() -> Iterator[str]:
 
 
 def on_path(name: str) -> Iterator[str]:
-    """Yield every executable with this name on PATH: the first may be a shim that does not run."""
+    """Yield all executables with this name on PATH, because the first may be a broken shim."""
     for folder in os.get_exec_path():
         found = os.path.join(folder, name)
         if os.access(found, os.X_OK):
@@ -363,7 +363,7 @@ def output(command: list[str]) -> str | None:
 def environment() -> dict[str, str]:
     """Return the environment without variables that point to another Python's packages.
 
-    Tools write caches to the home folder. If it is not writable, they get another home folder.
+    Tools write caches to the home folder. If HOME is not writable, it is another folder.
     """
     foreign = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH")
     variables = {name: value for name, value in os.environ.items() if name not in foreign}

@@ -174,7 +174,7 @@ def _stripe_account() -> "StripeAccount | None":
     missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
         raise CommandError(
-            f"STRIPE_SECRET_KEY is set, so {' and '.join(missing)} must also be set "
+            f"STRIPE_SECRET_KEY is set, so {' and '.join(missing)} must be set, too "
             "(`stripe listen --forward-to 127.0.0.1:8000/webhook/stripe` prints the secret)."
         )
     return StripeAccount(*values)

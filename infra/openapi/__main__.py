@@ -23,7 +23,7 @@ def documents() -> dict[Path, str]:
 
 
 def _text(value: object) -> str:
-    """Return JSON with one value per line, for readable diffs, and no indentation, to be short."""
+    """Return JSON without indentation and with a line per value, which makes diffs readable."""
     return json.dumps(value, indent=0, ensure_ascii=False) + "\n"
 
 

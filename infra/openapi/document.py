@@ -145,7 +145,7 @@ class _Document:
         return answer
 
     def _component(self, name: str, response: Json) -> str:
-        """Store a response unless an equal one is stored; return the reference to it."""
+        """Store a response unless an equal response is stored; return its reference."""
         for number in count(1):
             numbered = f"{name}-{number}" if number > 1 else name
             if self._responses.setdefault(numbered, response) == response:
@@ -293,7 +293,7 @@ def _describe_default(field: Json) -> None:
 
 
 def _require_defaults(schema: Json) -> None:
-    """Require the fields of an answer that have a default: an answer always contains them."""
+    """Require the fields of an answer that have a default: every answer contains these fields."""
     always = {name for name, field in schema["properties"].items() if "default" in field}
     schema["required"] = [
         name for name in schema["properties"] if name in always | {*schema["required"]}

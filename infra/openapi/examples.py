@@ -319,7 +319,7 @@ PROBLEMS: list[tuple[str | tuple[str, ...], AppError]] = [
     (
         ("chatroom_list", "chatroom_get"),
         InvalidRequest(
-            "The parameter 'cursor' is not valid for this list. Leave it out for the first page."
+            "The parameter 'cursor' is not valid for this list. Omit 'cursor' for the first page."
         ),
     ),
     (

@@ -171,7 +171,7 @@ class _Operation:
         return [one for one in self._operation.get("parameters", []) if one["in"] == where]
 
     def _example(self, step: Step) -> Any:
-        """Return the example of the request's body, with variables in the fields of their names."""
+        """Return the example of the request's body, with variables as the values of BODY_FIELDS."""
         content = self._operation.get("requestBody", {}).get("content", {})
         examples = content.get("application/json", {}).get("examples")
         if not examples:

@@ -124,7 +124,7 @@ def make_parser(kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     add_act("ban", "suspend an account: no login, no prompt, no live reply")
     add_act("unban", "allow a suspended account to log in again")
     add_act("export", "prepare an export of an account's data for its user")
-    add_act("delete", "delete an account; a login within the grace period keeps it")
+    add_act("delete", "delete an account; a login in the grace period keeps the account")
     redrive = add("redrive", "queue failed prompts again", redrive_prompts, describe_redrive)
     redrive.add_argument("--failure", metavar="CODE", help="only prompts with this error code")
     redrive.add_argument("--hours", type=float, default=24, help="hours to look back (default: 24)")

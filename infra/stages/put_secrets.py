@@ -42,7 +42,7 @@ class Secret:
 
 
 type Ask = Callable[[Secret, bool], str]
-"""A function of a Secret, and of whether it is stored, that returns the secret's value or ""."""
+"""`ask(secret, is_stored)` returns the value of a secret, or "" for no value."""
 
 SECRETS = [
     Secret(

@@ -33,7 +33,7 @@ class Urls(NamedTuple):
 
 
 class Faults:
-    """The faults of a stack, and how often each one happened."""
+    """The faults of a stack, and how often each fault happened."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Faults:
         return lambda _: asyncio.to_thread(processes.kill_function, self._stack, logical_id)
 
     async def _lose_events(self, _choose: random.Random) -> None:
-        """Hold back Stripe's events of one second, and never deliver them."""
+        """Prevent the delivery of all Stripe events of one second."""
         await self._http.patch(f"{self._urls.stripe}/_endpoint", json={"held": True})
         await asyncio.sleep(1)
         await self._http.patch(f"{self._urls.stripe}/_endpoint", json={"held": False})

@@ -14,12 +14,12 @@ WRAPPER = Path(run_until_parent_exits.__file__).name
 
 
 def kill_valkey(stack: Stack) -> bool:
-    """Kill Valkey; `make up` restarts it after a few seconds, without its data."""
+    """Kill Valkey; `make up` restarts Valkey without data after a few seconds."""
     return _kill("valkey-server", f":{stack.valkey.port}")
 
 
 def kill_emulated_aws(stack: Stack) -> bool:
-    """Kill MiniStack with all processes of functions; `make up` restarts it."""
+    """Kill MiniStack with all processes of functions; `make up` restarts MiniStack."""
     return _kill("emulated_aws.py", str(Path(stack.logs).parent / "data" / "aws"))
 
 

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Prompt:
-    """A prompt as its sender knows it."""
+    """A prompt of a user, with the status that its sender knows."""
 
     room: str
     content: str
@@ -38,7 +38,7 @@ class Prompt:
 
 @dataclass
 class World:
-    """The state that all users share."""
+    """The state of a run that all its users share."""
 
     api: httpx.AsyncClient
     stripe: httpx.AsyncClient
@@ -154,7 +154,10 @@ class User:
     async def request(
         self, method: str, path: str, body: Json | None = None, key: str = ""
     ) -> tuple[httpx.Response | None, bool]:
-        """Send a request until it is answered; return the answer, and whether it was repeated."""
+        """Send a request until it is answered.
+
+        Return the answer, or None after PATIENCE, and whether the request was repeated.
+        """
         counts = self._world.counts
         counts["requests"] += 1
         deadline = time.monotonic() + PATIENCE

@@ -70,7 +70,7 @@ def select_declared(template: Path, values: Mapping[str, str]) -> dict[str, str]
 
 
 def digest(*parts: str) -> str:
-    """Return the digest of a deployment, which changes with each of its parts."""
+    """Return a digest of these parts of a deployment."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -88,7 +88,7 @@ class Cloud:
         self._iam = aws.client("iam", config)
 
     def put_secrets(self, given: Mapping[str, str]) -> str:
-        """Store these secrets, and create missing keys; return Upstash's token."""
+        """Store these secrets; create missing keys and Upstash's token; return the token."""
         for purpose, value in given.items():
             self._secret(purpose, value, always=True)
         kid = secrets.token_hex(4)
@@ -146,7 +146,7 @@ class Cloud:
     def create_routes(self, resources: Resources) -> None:
         """Create the template's routes and CORS rules in the API.
 
-        MiniStack ignores both in the OpenAPI body of an HTTP API.
+        MiniStack ignores the routes and rules in the OpenAPI body of an HTTP API.
         """
         processed = self._stacks.get_template(StackName=STACK, TemplateStage="Processed")
         template: Any = processed["TemplateBody"]

@@ -176,7 +176,7 @@ def error(status: int, code: str, **more: Any) -> Answer:
 
 
 def copy_message(body: bytes) -> bytes:
-    """Return a copy of a message with another deduplication id, so that a queue stores both."""
+    """Return a copy of a message with another deduplication id, so that a queue accepts it."""
     message = json.loads(body)
     if "MessageDeduplicationId" in message:
         message["MessageDeduplicationId"] = f"again-{message['MessageDeduplicationId']}"
@@ -184,7 +184,7 @@ def copy_message(body: bytes) -> bytes:
 
 
 def add_controls(served: Any, journal: Journal, faults: Faults) -> Any:
-    """Return MiniStack with `/_save` and `/_faults`, which repeats the journal when it starts."""
+    """Return MiniStack with `/_save` and `/_faults`; its start repeats the journal."""
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         async def begin(message: Message) -> None:
@@ -250,7 +250,7 @@ class Unpacked:
         self._sources = sources
         self._folder = Path(tempfile.gettempdir()) / "unpacked"
         self._replaced: dict[Path, Path] = {}
-        """The source folder of each unpacked folder; its files replace the unpacked files."""
+        """The source folder by unpacked folder; the source files replace the unpacked files."""
         self._lock = threading.Lock()
 
     def archive(self, path: str) -> zipfile.ZipFile:

@@ -83,8 +83,8 @@ async def start_ministack(
 ) -> Program:
     """Start MiniStack with IAM enforced and its state in the data folder; wait until it answers.
 
-    Functions inherit MiniStack's environment. It contains none of the developer's variables, but
-    the variables in `extra`. With a checkout as `sources`, saved code is used at once.
+    Functions inherit MiniStack's environment, which contains the variables in `extra`, but none of
+    the developer's. Code that is saved in `sources`, a checkout, replaces the deployed code.
     """
     if not MINISTACK_PYTHON.exists():
         raise CommandError("MiniStack is not installed yet: run `make setup`.")

@@ -1,11 +1,11 @@
 """A stand-in for Google's Gemini API: models, generateContent and streamGenerateContent.
 
-The reply follows from the request, so a test knows it beforehand (`reply_to`):
+The reply follows from the request, so a test can compute the reply (`reply_to`):
 
     You said: What is a queue? (turn 2; before that: Hello; told: Be brief.)
 
 `turn` is the number of the user's messages in the request, `before that` the user's message before
-the last one, and `told` the system instruction. `before that` and `told` are left out if the
+the last message, and `told` the system instruction. `before that` and `told` are left out if the
 request has none. If the instruction begins with "Title", the reply is a title with the first three
 words of the prompt: `Chat about What is a`. Four characters count as one token, and
 `maxOutputTokens` cuts off a longer reply.

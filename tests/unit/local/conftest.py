@@ -1,4 +1,4 @@
-"""The stand-ins, served on free ports in front of a Valkey of their own."""
+"""The stand-ins for Upstash, in front of a real Valkey, and for Gemini, on free ports."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`sam local`: addresses that a container can reach, and how they are forwarded."""
+"""`sam local`: addresses that a container can reach, and the forwarding of ports."""
 
 import asyncio
 import json

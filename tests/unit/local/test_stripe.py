@@ -129,7 +129,7 @@ def test_repeated_requests_with_one_idempotency_key_create_one_customer(
     assert client.v1.customers.create({"name": "Bob"}, {"idempotency_key": "k"}).name == "Bob"
 
 
-def test_a_500_is_replayed_and_a_rejected_request_is_not(
+def test_an_idempotency_key_repeats_a_500_but_no_rejection(
     client: stripe.StripeClient, standin: Stripe
 ) -> None:
     standin.fault("error", status=500, match="POST /v1/customers")

@@ -8,7 +8,7 @@ executes the call before the fault, so that only the answer is lost:
     drop    closes the connection without an answer
     drip    sends the answer byte by byte, a byte every `seconds` (default: 0.1)
     garbage 200 with a body that is not JSON
-    hold    executes the call, and answers when DELETE /_holds/{name} releases it
+    hold    executes the call, and answers after DELETE /_holds/{name}
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The test controls: routes that Stripe does not have.
 
-GET    /_clock                       the time; POST {"advance": seconds} moves it ahead
+GET    /_clock                       the time; POST {"advance": seconds} moves the clock ahead
 PATCH  /_endpoint                    {"url", "secrets", "held", "types", "apiVersion"}
 GET    /_events                      all events, with the status of each delivery's answer
 GET    /_events/{id}/signed          an event's body and its signature at this moment

@@ -93,7 +93,7 @@ class EventLog:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def emit(self, kind: str, thing: Json, previous: Json | None) -> None:
-        """Store an event with the current state of an object, and deliver it."""
+        """Store an event with the current state of an object, and deliver the event."""
         version = self.endpoint.api_version
         shown = json.loads(json.dumps(to_public(thing)))
         data: Json = {"object": _to_old_version(shown) if version == OLD_API_VERSION else shown}

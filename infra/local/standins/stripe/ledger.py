@@ -487,7 +487,7 @@ class Ledger:
         return self._change(subscription, pause_collection=None)
 
     def end_period(self, subscription: Json) -> Json:
-        """End the period now: renew the subscription, or end it if it was cancelled."""
+        """End the period now: renew the subscription, or end a cancelled subscription."""
         self.require_ongoing(subscription)
         _item(subscription)["current_period_end"] = self.now
         if subscription["cancel_at"] is not None:

@@ -43,7 +43,7 @@ def not_found(kind: str, object_id: str, param: str = "id", status: int = 404) -
 
 
 def parse_form(encoded: str) -> Json:
-    """Return form parameters as a tree: the brackets in `a[b][0]=c` and `a[]=c` nest them."""
+    """Return form parameters as a tree: the brackets in `a[b][0]=c` and `a[]=c` nest the values."""
     tree: Json = {}
     for name, value in parse_qsl(encoded, keep_blank_values=True):
         head, brackets = re.match(r"([^\[]*)(.*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
@@ -67,7 +67,7 @@ def _to_lists(value: Any) -> Any:
 
 
 class Params:
-    """A call's parameters. A read validates a parameter; `reject_unknown` rejects unread ones."""
+    """A call's parameters: a read validates a parameter, `reject_unknown` rejects the others."""
 
     def __init__(self, tree: Json) -> None:
         self._tree = dict(tree)

@@ -33,7 +33,7 @@ def read[T](cursor: str, kind: type[T], scope: str, keys: dict[str, bytes]) -> T
     except (KeyError, binascii.Error, ValueError, msgspec.DecodeError):
         pass
     raise InvalidRequest(
-        "The parameter 'cursor' is not valid for this list. Leave it out for the first page."
+        "The parameter 'cursor' is not valid for this list. Omit 'cursor' for the first page."
     )
 
 
