@@ -476,7 +476,7 @@ def _connect(
 ) -> Iterator["stripe.StripeClient"]:
     """Yield a client with this deadline per response; only idempotent calls may have retries.
 
-    Raises our errors in place of Stripe's, and logs them without a customer's data. KeySpent is
+    Raises our errors in place of Stripe's, and logs them without a customer's data. KeyUsedUp is
     raised only for a call with an idempotency key (`keyed`).
     """
     key = _key()
