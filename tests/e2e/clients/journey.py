@@ -49,28 +49,30 @@ def main(url: str) -> dict[str, object]:
         prompt = NewPrompt(content=content)
         return chatroom_send_message.sync(room, client=client, body=prompt, idempotency_key=key)
 
-    sent = send("What is a queue good for?", "first")
-    assert isinstance(sent, ChatroomSendMessageResponse202), sent
+    def ask(content: str, key: str) -> object:
+        """Send a prompt and wait for its end, because only a few may be in flight."""
+        sent = send(content, key)
+        assert isinstance(sent, ChatroomSendMessageResponse202), sent
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = chatroom_get_message.sync(room, sent.data.message_id, client=client)
+            assert isinstance(found, ChatroomGetMessageResponse200), found
+            if found.data.status == "answered" or time.monotonic() > deadline:
+                return found.data.status
+            time.sleep(0.3)
 
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        found = chatroom_get_message.sync(room, sent.data.message_id, client=client)
-        assert isinstance(found, ChatroomGetMessageResponse200), found
-        if found.data.status == "answered" or time.monotonic() > deadline:
-            break
-        time.sleep(0.3)
-
+    status = ask("What is a queue good for?", "first")
     reused = send("Something else?", "first")
     assert isinstance(reused, ChatroomSendMessageResponse422), reused
     for number in range(4):
-        assert isinstance(send("And then?", f"more-{number}"), ChatroomSendMessageResponse202)
+        ask("And then?", f"more-{number}")
     exceeded = send("And then?", "last")
     assert isinstance(exceeded, ChatroomSendMessageResponse429), exceeded
     taken = auth_signup.sync(client=Client(url, timeout=40), body=account)
     assert isinstance(taken, AuthSignupResponse409), taken
 
     return {
-        "status": found.data.status,
+        "status": status,
         "problems": [
             {"status": problem.status, "type": problem.type_}
             for problem in (reused, exceeded, taken)
