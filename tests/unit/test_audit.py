@@ -33,14 +33,14 @@ def test_packages_without_known_vulnerabilities_pass_the_audit() -> None:
     assert audit.read_pip_audit_report(pip_audit(SOUND)) == Outcome()
 
 
-def test_a_package_without_vulnerability_data_is_not_approved() -> None:
+def test_a_package_without_vulnerability_data_does_not_pass_the_audit() -> None:
     outcome = audit.read_pip_audit_report(pip_audit(SOUND, UNKNOWN))
     assert outcome == Outcome(
         skipped="the package index has no vulnerability data for 1 of 2 packages"
     )
 
 
-def test_without_a_network_the_check_is_skipped_with_a_reason() -> None:
+def test_without_a_network_the_audit_skips_a_check_with_a_reason() -> None:
     last = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='index.example')"
     outcome = audit.read_pip_audit_report("", f"Traceback …\n{last}\n\n")
     assert outcome.findings == []
@@ -84,7 +84,7 @@ FAILED = {
         ([], 1, ["1 templates cannot be read"]),
     ],
 )
-def test_a_failed_check_or_an_unreadable_template_is_a_finding(
+def test_a_failed_template_check_or_an_unreadable_template_is_a_finding(
     failed: list[Any], unread: int, findings: list[str]
 ) -> None:
     report = {"results": {"failed_checks": failed}, "summary": {"parsing_errors": unread}}

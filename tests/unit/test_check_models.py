@@ -31,7 +31,7 @@ def test_only_models_that_answer_prompts_are_read_from_googles_list(
 
 
 @pytest.mark.usefixtures("google")
-def test_a_catalogue_of_served_models_passes_the_check(
+def test_a_catalogue_of_served_models_passes_the_model_check(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with run_app(lambda: gemini.create_app(KEY)) as url:
@@ -43,7 +43,7 @@ def test_a_catalogue_of_served_models_passes_the_check(
 
 
 @pytest.mark.usefixtures("google")
-def test_the_check_fails_and_names_a_model_that_is_not_served(
+def test_the_model_check_fails_and_names_a_model_that_is_not_served(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with run_app(lambda: gemini.create_app(KEY, models=WITHOUT_37)) as url:
@@ -58,7 +58,7 @@ def test_the_check_fails_and_names_a_model_that_is_not_served(
 
 
 @pytest.mark.usefixtures("google")
-def test_the_check_fails_if_googles_list_cannot_be_read(
+def test_the_model_check_fails_if_googles_list_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with run_app(lambda: gemini.create_app("another-key")) as url:

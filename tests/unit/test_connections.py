@@ -56,7 +56,7 @@ def test_a_post_without_an_answer_ends_after_a_second(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("status", "logged"), [(204, False), (410, False), (500, True)])
-def test_a_connection_is_closed_unless_it_is_gone(
+def test_a_connection_that_cannot_be_closed_is_logged_unless_it_is_gone(
     status: int,
     logged: bool,
     monkeypatch: pytest.MonkeyPatch,

@@ -350,7 +350,7 @@ def test_no_module_or_handler_reads_a_setting_or_opens_anything_when_it_is_impor
     assert done.stdout.splitlines() == [], "the modules, and their effects when they are imported"
 
 
-def test_a_module_that_has_an_effect_when_it_is_imported_is_found(tmp_path: Path) -> None:
+def test_an_effect_of_an_import_is_found_and_attributed_to_its_module(tmp_path: Path) -> None:
     (tmp_path / "layers" / "core").mkdir(parents=True)
     script = tmp_path / "tests" / "support" / "import_effects.py"
     script.parent.mkdir(parents=True)

@@ -222,7 +222,7 @@ def test_a_pipeline_may_change_only_apis_and_the_tags_of_mappings_of_another_sta
 
 
 def test_a_stages_name_has_no_hyphen() -> None:
-    """Otherwise the names of one stage's resources could begin like those of another stage."""
+    """With a hyphen, resource names of one stage could begin like the names of another stage."""
     [pattern] = {
         made["Parameters"]["Stage"]["AllowedPattern"] for made in (TEMPLATE, PIPELINE_TEMPLATE)
     }
@@ -234,7 +234,7 @@ NAMES = ["Name", "LayerName", "LogGroupName", "AlarmName", "DashboardName", "Bud
 
 
 def test_a_resource_with_a_fixed_name_has_the_stage_in_it() -> None:
-    """Otherwise two stages of one account would conflict."""
+    """Two stages of one account would conflict over the same name."""
     made = [*RESOURCES.values(), *OBSERVABILITY.values()]
     found = [one["Properties"] for one in made if one["Type"] != "AWS::Serverless::Function"]
     found += [properties["Budget"] for properties in found if "Budget" in properties]

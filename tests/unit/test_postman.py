@@ -22,7 +22,7 @@ def requests(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
 JOURNEY, *FOLDERS = collection(dict(DOCUMENT))["item"]
 
 
-def test_every_endpoint_is_in_the_folder_of_its_tag_once() -> None:
+def test_the_postman_collection_has_every_endpoint_once_in_the_folder_of_its_tag() -> None:
     shown = {
         (one["request"]["method"], "/" + "/".join(one["request"]["url"]["path"]))
         for folder in FOLDERS
@@ -36,7 +36,7 @@ def test_every_endpoint_is_in_the_folder_of_its_tag_once() -> None:
     assert [folder["name"] for folder in FOLDERS] == [tag["name"] for tag in DOCUMENT["tags"]]
 
 
-def test_public_endpoints_are_requested_without_a_token() -> None:
+def test_the_postman_collection_requests_public_endpoints_without_a_token() -> None:
     for folder in FOLDERS:
         for one in requests(folder):
             url, method = one["request"]["url"], one["request"]["method"].lower()
@@ -45,7 +45,7 @@ def test_public_endpoints_are_requested_without_a_token() -> None:
             assert (one["request"].get("auth") == {"type": "noauth"}) == public, path
 
 
-def test_every_step_of_the_journey_checks_its_status_and_sets_only_known_variables() -> None:
+def test_a_step_of_the_postman_journey_checks_its_status_and_sets_only_known_variables() -> None:
     for step in requests(JOURNEY):
         scripts = {event["listen"]: event["script"]["exec"] for event in step["event"]}
         assert any("to.have.status(" in line for line in scripts["test"]), step["name"]
@@ -64,6 +64,8 @@ def test_every_step_of_the_journey_checks_its_status_and_sets_only_known_variabl
     ],
     ids=lambda step: step.says,
 )
-def test_a_step_of_the_journey_that_contradicts_the_document_is_rejected(step: Step) -> None:
+def test_a_step_of_the_postman_journey_that_contradicts_the_document_fails(
+    step: Step,
+) -> None:
     with pytest.raises(DocumentError):
         collection(dict(DOCUMENT), [step])

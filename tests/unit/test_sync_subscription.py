@@ -150,7 +150,7 @@ def check(world: World, events: int) -> None:
 
 
 @pytest.mark.parametrize("stale", [False, True])
-def test_two_events_in_every_order_end_with_the_newest_state(stale: bool) -> None:
+def test_two_stripe_events_in_every_order_end_with_the_newest_state(stale: bool) -> None:
     orders = 0
     for world in play_every_order(events=2, stale=stale):
         check(world, 2)
@@ -158,20 +158,20 @@ def test_two_events_in_every_order_end_with_the_newest_state(stale: bool) -> Non
     assert orders >= 10
 
 
-def test_two_events_and_a_change_without_an_event_end_with_the_newest_state() -> None:
+def test_two_stripe_events_and_a_change_without_an_event_end_with_the_newest_state() -> None:
     for world in play_every_order(events=2, more=1):
         check(world, 2)
 
 
-def test_three_events_with_an_outdated_first_read_end_with_the_newest_state() -> None:
-    """The third try is needed: with two, some of these orders lose a change."""
+def test_three_stripe_events_with_an_outdated_first_read_end_with_the_newest_state() -> None:
+    """The third try is needed: with two tries, some orders lose a change."""
     chance = random.Random(1)
     for _ in range(1_500):
         check(play(chance.randrange, events=3, stale=True), 3)
 
 
 @pytest.mark.soak
-def test_three_events_in_every_order_end_with_the_newest_state() -> None:
+def test_three_stripe_events_in_every_order_end_with_the_newest_state() -> None:
     """With two tries, 20 of these 11,550 orders lose a change."""
     for world in play_every_order(events=3, stale=True):
         check(world, 3)
@@ -179,7 +179,7 @@ def test_three_events_in_every_order_end_with_the_newest_state() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data(), st.integers(3, 6), st.booleans())
-def test_more_events_in_any_order_end_with_the_newest_state(
+def test_three_to_six_stripe_events_in_random_orders_end_with_the_newest_state(
     data: st.DataObject, events: int, stale: bool
 ) -> None:
     choices = st.integers(0, 9)

@@ -18,17 +18,17 @@ def test_a_skipped_module_is_loaded_when_a_name_that_was_not_given_is_used() -> 
     assert run(f"{SKIP} import json\nprint(json.dumps([1]), json.seven)") == "[1] 7"
 
 
-def test_an_import_after_the_block_gets_the_real_module() -> None:
+def test_an_import_after_the_skipping_block_gets_the_real_module() -> None:
     code = f"{SKIP} pass\nimport json\nprint(json.dumps([1]), hasattr(json, 'seven'))"
     assert run(code) == "[1] False"
 
 
-def test_a_module_imported_before_the_block_is_not_replaced() -> None:
+def test_a_module_imported_before_the_skipping_block_is_not_replaced() -> None:
     code = f"import json\n{SKIP} import json as again\nprint(again is json, again.dumps(1))"
     assert run(code) == "True 1"
 
 
-def test_a_skipped_submodule_is_not_an_attribute_of_its_package_after_the_block() -> None:
+def test_a_skipped_submodule_is_not_an_attribute_of_its_package_afterwards() -> None:
     code = """
 import xml
 from geminichat.runtime.trimmed_imports import skip_modules

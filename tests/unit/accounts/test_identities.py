@@ -156,7 +156,7 @@ HOSTILE_MOBILES = {
 
 
 @pytest.mark.parametrize("written", HOSTILE_MOBILES.values(), ids=HOSTILE_MOBILES.keys())
-def test_a_number_that_receives_no_texts_is_refused_with_a_pointer_and_a_reason(
+def test_a_phone_number_that_receives_no_texts_is_refused_with_a_pointer_and_a_reason(
     written: str,
 ) -> None:
     check_refused("/mobile", CodeRequest, {"mobile": written})
@@ -213,7 +213,7 @@ def test_every_accepted_email_is_short_ascii_and_normalised(text: str) -> None:
 
 
 @given(st.text(alphabet="+0123456789 -\n\u0661"))
-def test_every_accepted_number_is_in_e164_format(text: str) -> None:
+def test_every_accepted_mobile_number_is_in_e164_format(text: str) -> None:
     try:
         taken = identities.parse_mobile(text)
     except ValueError:

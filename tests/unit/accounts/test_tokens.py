@@ -152,7 +152,7 @@ def test_a_forged_or_changed_token_is_refused(attack: str | Callable[[], str]) -
         access_tokens.verify(attack if isinstance(attack, str) else attack(), KEYS, NOON)
 
 
-def test_the_token_that_the_attacks_change_is_valid() -> None:
+def test_the_token_is_valid_before_an_attack_changes_it() -> None:
     assert access_tokens.verify(GOOD, KEYS, NOON) == ANN
 
 
@@ -185,6 +185,6 @@ def test_an_access_token_has_exactly_the_defined_claims() -> None:
     assert access_tokens.issue(ANN, "k1", KEYS["k1"], NOON) != issued
 
 
-def test_no_hash_of_a_key_is_in_a_token() -> None:
+def test_an_access_token_contains_no_hash_of_its_signing_key() -> None:
     issued = access_tokens.issue(ANN, "k1", KEYS["k1"], NOON)
     assert hashlib.sha256(KEYS["k1"]).hexdigest() not in issued

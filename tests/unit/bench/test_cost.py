@@ -34,21 +34,21 @@ def test_the_mean_duration_assumes_that_one_request_in_a_hundred_is_a_cold_start
     assert model.compute(it, 512) == pytest.approx(0.110 * 0.5 * GB_SECOND)
 
 
-def test_the_price_of_a_saved_hour_is_the_larger_sizes_extra_cost() -> None:
+def test_the_price_of_a_saved_hour_is_the_extra_cost_of_the_larger_memory_size() -> None:
     it = build({512: 100.0, 1024: 64.0})
     more = (0.064 - 0.1 * 0.5) * GB_SECOND
     assert model.price_of_saved_hour(it, 512, 1024) == pytest.approx(more / 0.036 * 3600)
     assert model.price_of_saved_hour(it, 512, 1024, people=10) == pytest.approx(more / 0.36 * 3600)
 
 
-def test_a_faster_size_at_the_same_cost_saves_hours_for_free() -> None:
+def test_a_faster_memory_size_at_the_same_cost_saves_hours_for_free() -> None:
     hourly = model.price_of_saved_hour(build({128: 400.0, 256: 190.0}), 128, 256)
     assert hourly is not None
     assert hourly < 0
 
 
 @pytest.mark.parametrize("warm", [100.0, 99.7, 104.0])
-def test_a_size_that_is_not_faster_saves_no_time(warm: float) -> None:
+def test_a_memory_size_that_is_not_faster_saves_no_time(warm: float) -> None:
     assert model.price_of_saved_hour(build({512: 100.0, 1024: warm}), 512, 1024) is None
 
 
@@ -153,7 +153,7 @@ def test_the_documents_have_the_figures_of_the_last_bench() -> None:
     assert batch == pytest.approx(0.1, abs=0.02)
 
 
-def test_a_figure_has_the_medians_and_the_95th_percentile_of_all_starts() -> None:
+def test_a_bench_figure_has_the_medians_and_the_95th_percentile_of_all_starts() -> None:
     starts = [Times(0.1, 0.3, [n / 1e3 for n in range(1, 11)])] * 2
     starts.append(Times(0.5, 0.9, []))
     figure = Figure.of(starts)

@@ -78,7 +78,7 @@ def test_a_text_too_large_for_a_frame_is_replaced_by_a_request_to_fetch_it(chara
         (EndedFrame(message_id="m_1", status="answered"), Fetch(4)),
     ],
 )
-def test_the_reader_rule_for_a_reader_that_shows_four_characters_of_the_second_attempt(
+def test_a_frame_changes_the_shown_text_or_causes_a_fetch_or_is_ignored(
     frame: live.PromptFrame | Partial, expected: Shown | Fetch
 ) -> None:
     assert reader_rule.read(Shown(2, "abcd"), frame) == expected

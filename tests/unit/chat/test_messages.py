@@ -66,7 +66,7 @@ def test_a_prompt_has_1_to_16_000_characters_after_trimming(content: str, kept: 
     ],
     ids=lambda content: repr(content)[:12],
 )
-def test_invalid_content_is_refused_with_a_pointer(content: Any) -> None:
+def test_a_prompt_with_invalid_content_is_refused_with_a_pointer(content: Any) -> None:
     with pytest.raises(InvalidRequest) as error:
         prompt(content)
     assert [problem.pointer for problem in error.value.errors] == ["/content"]

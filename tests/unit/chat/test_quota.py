@@ -162,7 +162,7 @@ MIDNIGHT = "2026-11-24T00:00:00.000Z"
         ),
     ],
 )
-def test_a_refusal_names_the_limit_and_its_reset(
+def test_the_refusal_of_a_prompt_names_the_limit_and_its_reset(
     known: Allowance, error: type[TooManyRequests], resets_at: str, seconds: int
 ) -> None:
     refusal = known.refusal()

@@ -44,7 +44,7 @@ def test_pauses_between_attempts_double_up_to_15_minutes(
         (1e12, 21_600),
     ],
 )
-def test_a_pause_is_at_least_geminis_retry_delay_up_to_six_hours(
+def test_a_pause_between_attempts_is_at_least_geminis_retry_delay_up_to_six_hours(
     named: float, seconds: int
 ) -> None:
     assert pause(1, 4, named, 0.0) == seconds
@@ -56,7 +56,7 @@ def test_a_pause_is_at_least_geminis_retry_delay_up_to_six_hours(
     named=st.none() | st.floats(0, 1e15),
     jitter=st.floats(0, 1),
 )
-def test_a_pause_is_whole_seconds_within_the_limits_of_sqs(
+def test_a_pause_between_attempts_is_whole_seconds_within_the_limits_of_sqs(
     attempt: int, first: int, named: float | None, jitter: float
 ) -> None:
     seconds = pause(attempt, first, named, jitter)

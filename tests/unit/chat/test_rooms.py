@@ -62,7 +62,7 @@ def test_a_change_of_a_room_needs_at_least_one_field() -> None:
     assert change(model=None).model is None
 
 
-def test_an_absent_field_of_a_change_differs_from_null() -> None:
+def test_an_absent_field_of_a_room_change_differs_from_null() -> None:
     changed = change(title=None)
     assert changed.title is None
     assert changed.system_instruction is msgspec.UNSET

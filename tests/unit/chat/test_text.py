@@ -31,7 +31,7 @@ def test_a_text_without_visible_characters_is_empty(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["a", "0", ".", "é", "\u0301", "👩‍👩‍👧", "🏴\U000e0067\U000e007f", "\ue000", "🫩", "ﷲ"]
 )
-def test_visible_characters_are_kept(text: str) -> None:
+def test_trimming_keeps_visible_characters(text: str) -> None:
     assert trim(f" {text}\n", "x") == text
 
 

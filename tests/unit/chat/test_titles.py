@@ -34,7 +34,7 @@ def test_a_title_takes_at_most_300_tokens_for_text_in_any_script(prompt: str, re
     assert tokens(titles.INSTRUCTION) + tokens(asked) + titles.MAX_OUTPUT_TOKENS <= 300
 
 
-def test_the_first_500_characters_of_prompt_and_reply_are_sent() -> None:
+def test_a_title_request_has_the_first_500_characters_of_prompt_and_reply() -> None:
     prompt, reply = "What is a queue? " * 100, "A queue is a line. " * 100
     assert titles.question(prompt, reply) == f"{prompt[:500]}\n---\n{reply[:500]}"
     assert titles.question("Hello", "Hi") == "Hello\n---\nHi"
