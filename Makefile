@@ -32,7 +32,7 @@ up: setup-up local-only ## Run the whole system on this machine (PORT=8000; FRES
 chat: setup-up local-only ## Chat with the running system in the terminal
 	@$(RUN_UP) infra.local chat
 
-chaos: setup-up local-only ## Use the running system while parts of it fail, and audit it (MINUTES=2, SEED=…)
+chaos: setup-up local-only ## Use the running system while its parts fail, and audit the data (MINUTES=2, SEED=…)
 	@PYTHONPATH=layers/core $(RUN_UP) infra.local chaos $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)')
 
 logs: setup-up ## Show the newest log lines (FN=ChatroomCreate for one function; STAGE=local)

@@ -22,6 +22,6 @@ def test_a_dry_run_of_reconcile_reports_what_would_change() -> None:
 def test_a_reconcile_report_refers_to_the_log_for_further_changes_and_double_payments() -> None:
     lines = report(RESULT | {"fixed": 3, "twice": 2, "changes": ["u_1: …"]}, dry_run=False)
     assert lines[1:3] == [
-        "… and 2 more; the function's log has them all",
+        "… and 2 more; the function's log has all changes",
         "2 users pay twice: find `user pays twice` in the function's log.",
     ]
