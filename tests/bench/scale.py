@@ -122,8 +122,8 @@ def simulate(rate: float, workers: int, seconds: float = 120) -> Waits:
 
     A free worker takes the waiting prompts, ten at most, answers them in parallel, and is free
     again after the longest answer. Each prompt is from another room. The first half of the prompts
-    is not counted. Of a large queue, a fraction of the prompts and workers is simulated, in which
-    prompts wait a little longer.
+    is not counted. A large queue is simulated with a fraction of its prompts and workers, so that
+    the waits are a little longer.
     """
     parts = max(1, int(rate // 50))
     rate, workers = rate / parts, workers // parts

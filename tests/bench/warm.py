@@ -19,7 +19,7 @@ HASHING_TIMES = 15
 
 @dataclass(frozen=True)
 class Figure:
-    """Microseconds of CPU per request: outside the SDKs' calls, and in all."""
+    """Microseconds of CPU per request: outside the SDKs' calls, and in total."""
 
     own: float
     whole: float

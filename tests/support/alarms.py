@@ -70,7 +70,7 @@ class Alarm:
 
     @property
     def name(self) -> str:
-        """The alarm's name without its stage, which is the title of its entry in RUNBOOK.md."""
+        """The alarm's name without the stage: the title of its entry in RUNBOOK.md."""
         return str(self.properties["AlarmName"]).removeprefix(f"geminichat-{STAGE}-")
 
     @property

@@ -25,7 +25,7 @@ def body_of(method: str, path: str) -> Any:
 def request_every_route(
     api: Api, token: Callable[[], str], room: str, message: str, at: datetime
 ) -> Iterator[tuple[str, Reply]]:
-    """Send a request to every route of ROUTES, and yield the route and the reply."""
+    """Send a request to every route of ROUTES, and yield each route with its reply."""
     for method, path in ROUTES:
         url = path.replace("{id}", room).replace("{messageId}", message)
         headers = {"idempotency-key": "once"} if url.endswith("/message") else {}

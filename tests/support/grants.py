@@ -1,4 +1,4 @@
-"""The AWS actions that each function calls in tests, compared with the actions its role allows.
+"""The AWS actions that each function calls in tests, compared with the role's actions.
 
 A call without a grant fails the test that made it. A grant that no test uses and a function that
 no test invokes fail a run of all integration tests.

@@ -29,7 +29,7 @@ def report(effect: str) -> None:
 
 
 def find_cause(frame: FrameType | None) -> str | None:
-    """Return our module that runs in this stack; None if it only imports another module."""
+    """Return our module in this call stack; None if the module only imports another one."""
     while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
         if frame.f_code.co_filename.startswith(OURS):
             return str(frame.f_globals["__name__"])

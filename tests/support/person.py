@@ -385,7 +385,7 @@ class Person:
 
 
 def check_problem(reply: Reply, status: int, code: str) -> Reply:
-    """Assert that a reply is this problem, and return it."""
+    """Assert that a reply is this problem, and return the reply."""
     found = (reply.status, reply.json.get("type"))
     assert found == (status, f"urn:geminichat:problem:{code}"), reply.text
     return reply

@@ -89,7 +89,7 @@ def is_library(module: str) -> bool:
 
 
 def find_accesses(tree: ast.Module, defined: set[str]) -> Iterator[str]:
-    """Yield private names that are read from libraries or `super()`, or not defined by us."""
+    """Yield private names that are read from libraries or `super()`, or that we do not define."""
     owners = {*find_library_names(tree), "super()"}
     for node in ast.walk(tree):
         match node:

@@ -23,7 +23,7 @@ class Fetch(msgspec.Struct, frozen=True):
 
 
 def read(shown: Shown, frame: PromptFrame | Partial) -> Shown | Fetch:
-    """Return a reader's state after a frame or a fetched message, or the fetch that follows it.
+    """Return a reader's state after a frame or a fetched message, or the fetch that must follow.
 
     A reader also fetches when it opens a connection and after five seconds without a frame. A
     reader ignores the frames of a reply that it has fetched whole.

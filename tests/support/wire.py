@@ -117,10 +117,10 @@ class Wire:
         self.edits[call] = change
 
     def calls(self, *always: str, about: tuple[str, ...] = ("",)) -> list[str]:
-        """Return the recorded calls in order, without second tries and the calls of thread HIDES.
+        """Return the recorded calls in order, without second tries and calls of the thread HIDES.
 
-        With `about`, return the calls with one of these texts in their bodies, and the calls named
-        in `always`.
+        With `about`, return only the calls with one of these texts in their bodies, and the calls
+        named in `always`.
         """
         return [
             seen.call

@@ -43,7 +43,7 @@ def test_the_certificates_of_aws_google_and_stripe_have_the_names_that_openssl_l
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
 def test_every_certificate_has_the_hash_that_openssl_computes(folder: Path, tmp_path: Path) -> None:
-    """`openssl rehash` adds to each certificate a link that is named by its hash."""
+    """`openssl rehash` adds for each certificate a link with the certificate's hash as its name."""
     for path in folder.iterdir():
         (tmp_path / f"{path.name}.pem").write_text(path.read_text())
     subprocess.run(["openssl", "rehash", str(tmp_path)], check=True)

@@ -150,7 +150,7 @@ def test_a_function_may_read_a_secret_if_and_only_if_its_code_reads_it(setting: 
 
 
 def test_the_environment_of_every_function_is_within_lambdas_limit_of_4_kb() -> None:
-    """The assumed lengths are AWS's for resource names, and the maximum for ModelsPatch."""
+    """The test assumes AWS's lengths of resource names, and the longest ModelsPatch."""
     parameters = TEMPLATE["Parameters"]
     for function in FUNCTIONS.values():
         variables = variables_of(GLOBALS) | variables_of(function)

@@ -270,7 +270,7 @@ def plot(dollars_of: Callable[[float], float], only: float, whole: float) -> str
     """Return an SVG: dollars per month over exchanges per month, both logarithmic.
 
     `dollars_of` returns our dollars for a number of exchanges. `only` and `whole` are the two
-    figures of `container`.
+    prices of `container`.
     """
 
     def x(exchanges: float) -> float:

@@ -1,4 +1,4 @@
-"""A handler that does nothing, which has the shortest possible cold start."""
+"""A handler that does nothing, for the shortest possible cold start."""
 
 
 def handler(_event, _context):
