@@ -13,7 +13,7 @@ from tests.support import declared_errors, grants
 
 INTEGRATION = ROOT / "tests" / "integration"
 WHOLE = ("not soak", "not exhaustive and not soak")
-"""The marker expressions of `make integration` and `make check`."""
+"""The marker expressions of `make test` and `make check`."""
 
 RECORDS = {"errors": declared_errors.recorded, "uses": grants.recorded}
 CHECKS = {"errors": declared_errors.list_unprovoked, "uses": grants.list_unused}
@@ -55,7 +55,7 @@ def _is_whole(session: pytest.Session) -> bool:
     return (
         not option.keyword
         and option.markexpr.strip() in WHOLE
-        and bool(option.file_or_dir)
+        and not (option.deselect or option.ignore or option.ignore_glob)
         and not option.collectonly
         and not session.testsfailed
         and any(_covers(path) for path in paths)
