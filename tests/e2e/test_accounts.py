@@ -87,7 +87,7 @@ def test_a_forgotten_password_is_reset(stack: RunningStack) -> None:
     assert me(stack, post(ann, "login", password=SECOND)["token"]).status_code == 200
 
 
-def test_a_mobile_number_is_added_to_an_account_and_its_email_is_replaced(
+def test_an_account_gets_a_mobile_number_and_another_email_address(
     stack: RunningStack,
 ) -> None:
     ann = Person(stack.api)

@@ -28,7 +28,7 @@ def run(stack: RunningStack, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_ban_by_make_admin_stops_prompts_and_the_audit_names_the_operator(
+def test_a_ban_by_make_admin_stops_prompts_and_is_recorded_with_its_operator(
     stack: RunningStack,
 ) -> None:
     ann = stack.new_proven_user()
@@ -63,7 +63,7 @@ def test_a_ban_by_make_admin_stops_prompts_and_the_audit_names_the_operator(
     assert f"unban {ann.id}  by {operators.ROOT}: a mistake\n" in by_day
 
 
-def test_a_grant_and_a_give_back_by_make_admin_take_effect_at_once(stack: RunningStack) -> None:
+def test_make_admin_grants_pro_and_gives_prompts_back_at_once(stack: RunningStack) -> None:
     ann = stack.new_proven_user()
     run(stack, "grant", ann.id, "--until", "2035-12-31", "--reason", "a gift")
     status = ann.status()

@@ -70,7 +70,7 @@ def ask_layers() -> Asked:
 
 
 @pytest.mark.parametrize("case", [*CASES, *STREAMED], ids=lambda case: case.name)
-def test_every_gemini_answer_gives_the_expected_reply_or_error_with_the_layers_packages(
+def test_the_built_layers_handle_every_gemini_answer_as_expected(
     case: Case,
 ) -> None:
     assert ask_layers().outcomes[case.name] == case.outcome

@@ -96,12 +96,12 @@ RETURN = 'document.dispatchEvent(new Event("visibilitychange"));'
 
 
 def reload_and_compare(console: Console, many: int) -> bool:
-    """Load the messages again; return True if `many` replies are shown."""
+    """Load the messages again, and return whether `many` replies are shown."""
     console.driver.execute_script(RETURN)
     return len(console.replies()) == many
 
 
-def test_a_prompt_stays_visible_when_an_older_page_of_messages_arrives_late(
+def test_a_prompt_stays_visible_when_a_page_without_it_arrives_late(
     stack: RunningStack, console: Console
 ) -> None:
     console.sign_in(stack.new_proven_user())
@@ -113,7 +113,7 @@ def test_a_prompt_stays_visible_when_an_older_page_of_messages_arrives_late(
 
 @pytest.mark.timeout(300)  # in a new system every function starts cold
 @pytest.mark.parametrize("hand", ["mouse", "keyboard"])
-def test_a_whole_visit_from_the_sign_in_to_the_pro_plan_and_the_sign_out(
+def test_a_new_user_can_sign_in_chat_buy_pro_and_sign_out(
     stack: RunningStack, window: Browser, console: Console, hand: str
 ) -> None:
     console = Console(window, stack.url, by_keyboard=hand == "keyboard")
@@ -330,7 +330,7 @@ def test_hostile_texts_cause_no_script_no_request_and_no_error(
 def store_hostile_texts(stack: RunningStack, person: Person) -> str:
     """Store every hostile text as a prompt, a reply and a title; return the prompts' room id.
 
-    The texts are written to copies of stored items. The room's instruction holds the first ones.
+    The texts are written to copies of stored items. The room's instruction holds the first texts.
     """
     room = person.open_room("Hostile", systemInstruction="\n\n".join(HOSTILE)[:4000])
     person.wait(room, person.ask(room))

@@ -24,7 +24,7 @@ def check_problem(answer: Any, status: int, code: str) -> dict[str, Any]:
     return body
 
 
-def test_another_users_room_looks_like_one_that_does_not_exist(stack: RunningStack) -> None:
+def test_another_users_room_gets_the_same_404_as_an_unknown_room(stack: RunningStack) -> None:
     owner, stranger = stack.new_user(), stack.new_user()
     room = owner.open_room("Mine")
     message = owner.ask(room, "Secret")
@@ -66,7 +66,7 @@ def test_a_room_id_with_escaped_characters_is_a_404(stack: RunningStack) -> None
         check_problem(stack.http.get(f"/chatroom/{room}", headers=user.headers), 404, "not-found")
 
 
-def test_the_health_check_needs_no_token_and_its_deep_form_names_failing_dependencies(
+def test_the_deep_health_check_names_failing_dependencies_without_a_token(
     stack: RunningStack,
 ) -> None:
     assert stack.http.get("/health").json()["data"]["status"] == "ok"

@@ -39,7 +39,7 @@ def reply_slowly(stack: RunningStack, seconds: float, match: str) -> str:
 
 @asynccontextmanager
 async def serve_front(stack: RunningStack, limits: Limits) -> AsyncIterator[str]:
-    """Serve a second front of the system with the limits, and yield its URL."""
+    """Serve a second front of the system with these limits, and yield its URL."""
     gateway = Gateway(stack.description.aws.endpoint_url, limits=limits)
     gateway.open(stack.description.api_id, stack.description.live_api_id)
     runner, url = await serve(gateway.create_app())
@@ -50,7 +50,7 @@ async def serve_front(stack: RunningStack, limits: Limits) -> AsyncIterator[str]
 
 
 @pytest.mark.parametrize("how", ["over sockets", "without Redis", "by polling"])
-def test_a_long_reply_arrives_whole_despite_short_limits_of_connections(
+def test_a_long_reply_arrives_whole_over_several_short_connections(
     stack: RunningStack, how: str
 ) -> None:
     ann = stack.new_proven_user()
@@ -106,7 +106,7 @@ def open_connections_api(stack: RunningStack) -> Any:
     )
 
 
-def test_frames_that_are_posted_to_many_users_in_turn_reach_only_their_own_user(
+def test_frames_posted_to_many_users_in_turn_each_reach_only_their_recipient(
     stack: RunningStack,
 ) -> None:
     users = int(os.environ.get("LIVE_USERS", USERS))
@@ -180,7 +180,7 @@ def test_a_session_receives_no_frame_later_than_two_seconds_after_its_end(
     assert asyncio.run(run()) == (3, 0)
 
 
-def test_a_logout_closes_the_socket_with_the_granted_methods_of_the_connections_api(
+def test_the_template_grants_what_a_logout_needs_to_close_a_socket(
     stack: RunningStack,
 ) -> None:
     """MiniStack enforces grants: without CloseConnections the socket would stay open."""

@@ -26,7 +26,7 @@ def run_local(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[s
     )
 
 
-def test_make_up_is_refused_with_the_address_of_a_stack_that_runs_already(
+def test_make_up_fails_and_shows_the_address_if_the_stack_is_running(
     stack: RunningStack,
 ) -> None:
     second = run_local("up", "--data-folder", str(stack.folder))
@@ -105,7 +105,7 @@ def test_make_chat_logs_in_to_an_existing_account(stack: RunningStack) -> None:
     assert wrong.stderr.count("\n") == 1
 
 
-def test_the_printed_commands_continue_the_first_conversation(
+def test_the_commands_that_make_up_prints_continue_the_first_conversation(
     stack: RunningStack,
 ) -> None:
     shown: list[str] = []

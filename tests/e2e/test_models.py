@@ -7,7 +7,7 @@ import httpx
 from tests.support.deployed import RunningStack
 
 
-def test_the_model_catalogue_is_listed_and_the_replacement_of_a_retired_model_answers(
+def test_a_prompt_to_a_retired_listed_model_is_answered_by_its_replacement(
     stack: RunningStack,
 ) -> None:
     user = stack.new_proven_user()

@@ -48,7 +48,7 @@ OF_EVERY_FUNCTION = {("logs:CreateLogStream", LOGS), ("logs:PutLogEvents", LOGS)
 
 
 def list_requests() -> Iterator[tuple[str, str]]:
-    """Yield every pair of an action and a resource, of the stage or of another system."""
+    """Yield each action with each resource of the stage and with a resource of another system."""
     for table in (*TABLES, FOREIGN):
         yield from ((f"dynamodb:{action}", table) for action in ON_TABLES)
     for table, index in INDEXES:
@@ -84,8 +84,8 @@ def list_grants(function: str) -> set[tuple[str, str]]:
 def select_requests(function: str) -> list[tuple[str, str]]:
     """Return the function's grants, and a sample of the requests that its role must deny.
 
-    The sample has each granted action on another resource and on a foreign one, and one action of
-    each service.
+    The sample has each granted action on another resource of the stage and on a resource of another
+    system, and one action of each service.
     """
     own = list_grants(function)
     without: dict[tuple[str, bool], tuple[str, str]] = {}
@@ -153,7 +153,7 @@ class RoleCaller:
         return True
 
     def call(self, action: str, resource: str) -> None:
-        """Call an action on a resource without the other required parameters."""
+        """Call an action on a resource, and omit its other required parameters."""
         service, _, name = action.partition(":")
         described = self.stack.description
         match service:
@@ -254,7 +254,7 @@ def test_a_role_allows_its_grants_and_denies_a_sample_of_other_calls(
 @pytest.mark.soak
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_role_denies_every_call_that_is_not_granted(function: str, caller: RoleCaller) -> None:
-    """This takes minutes, because it calls every action on every resource."""
+    """The test takes minutes, because it calls every action on every resource."""
     role = caller.assume(function)
     assert list_grants(function) <= set(REQUESTS)
     assert {each for each in REQUESTS if role.can_call(*each)} == list_grants(function)

@@ -64,7 +64,7 @@ def operator(stack: RunningStack, tmp_path: Path) -> Operator:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-def test_an_operator_deploys_a_stage_after_errors_and_destroys_it(
+def test_an_operator_can_correct_errors_deploy_a_stage_and_destroy_it(
     operator: Operator, stack: RunningStack
 ) -> None:
     status, output = operator.run("deploy", "--yes")

@@ -70,7 +70,7 @@ def warm(stack: RunningStack) -> None:
 
 
 @pytest.mark.usefixtures("warm")
-def test_a_payment_gives_pro_at_once_and_a_cancelled_subscription_is_pro_until_its_period_ends(
+def test_pro_lasts_from_the_payment_to_the_end_of_the_cancelled_period(
     stack: RunningStack, browser: Browser
 ) -> None:
     user = stack.new_proven_user()

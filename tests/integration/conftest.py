@@ -185,7 +185,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def write_order(request: pytest.FixtureRequest) -> Iterator[None]:
     """The order of the writes of every transaction: reversed, unless a test is run for each order.
 
-    So no answer of any test depends on it; the end-to-end tests have the order of the code.
+    So no test depends on the order; the end-to-end tests have the order of the code.
     """
     with write_orders.in_order(write_orders.ORDERS[getattr(request, "param", "reversed")]):
         yield

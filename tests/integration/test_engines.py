@@ -109,7 +109,9 @@ def test_dynamodb_local_refuses_to_read_an_attribute_that_is_not_in_a_global_ind
 
 
 @both_engines
-def test_a_page_ends_at_about_a_megabyte_and_reports_its_units(rooms: RoomsTable) -> None:
+def test_a_query_page_ends_at_about_a_megabyte_and_reports_its_read_units(
+    rooms: RoomsTable,
+) -> None:
     for number in range(4):
         rooms.put(f"r{number}", title={"S": "x" * LARGE})
     page = rooms.query(ConsistentRead=True, ReturnConsumedCapacity="TOTAL")

@@ -49,12 +49,12 @@ def test_browsers_cache_the_consoles_libraries_for_a_year_and_revalidate_other_f
     assert (again.status, again.text) == (304, "")
 
 
-def test_the_pages_that_stripe_returns_people_to_have_a_link_to_the_console(api: Api) -> None:
+def test_the_pages_after_a_checkout_link_to_the_console(api: Api) -> None:
     assert 'href="/#/account/paid"' in api.get("/subscription/success").text
     assert 'href="/#/account"' in api.get("/subscription/cancel").text
 
 
-def test_an_asset_of_the_docs_page_is_served_and_an_unknown_name_is_a_404(api: Api) -> None:
+def test_only_the_known_assets_of_the_docs_page_are_served(api: Api) -> None:
     for name in ("swagger-ui.css", "live_reader.js", "live_reader.py"):
         assert api.get(f"/docs/{name}").status == 200
     collection = api.get("/docs/postman.json", headers={"host": "api.example"}).json
@@ -63,13 +63,13 @@ def test_an_asset_of_the_docs_page_is_served_and_an_unknown_name_is_a_404(api: A
         check_problem(api.get(f"/docs/{name}"), 404, "not-found")
 
 
-def test_health_answers_without_a_dependency(api: Api) -> None:
+def test_the_health_check_answers_with_a_request_id(api: Api) -> None:
     reply = api.get("/health")
     assert reply.status == 200
     assert reply.data["status"] == "ok"
     assert reply.headers["x-request-id"]
 
 
-def test_every_dependency_answers(api: Api) -> None:
+def test_the_deep_health_check_reports_every_dependency_as_ok(api: Api) -> None:
     reply = api.get("/health?deep=1")
     assert (reply.status, set(reply.data["dependencies"].values())) == (200, {"ok"})

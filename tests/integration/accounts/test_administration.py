@@ -88,7 +88,7 @@ def test_an_operator_finds_a_user_by_id_email_number_or_customer_id(ann: Person)
         ("ann@", "bad-request"),
     ],
 )
-def test_an_unknown_or_malformed_user_name_gets_a_message_that_names_it(
+def test_an_error_about_an_unknown_or_malformed_user_quotes_the_argument(
     named: str, code: str
 ) -> None:
     answer = operators.ask(ask="who", named=named)
@@ -163,7 +163,7 @@ def test_a_dry_run_of_an_act_has_the_same_message_and_changes_nothing(api: Api, 
 
 @pytest.mark.parametrize("how", ["lost", "dies before", "dies after"])
 @pytest.mark.parametrize("name", ACTS)
-def test_an_interrupted_act_is_recorded_only_if_it_took_effect_and_can_be_repeated(
+def test_an_interrupted_act_can_be_repeated_and_is_recorded_only_if_it_took_effect(
     api: Api, name: str, how: str
 ) -> None:
     other = prepare(name, api).id
@@ -216,7 +216,7 @@ def test_eight_parallel_acts_give_each_prompt_back_at_most_once(api: Api) -> Non
     assert 1 <= len(done) == len(operators.read_audit(ann.id)) <= 3
 
 
-def test_of_eight_parallel_bans_one_takes_effect(api: Api) -> None:
+def test_one_of_eight_parallel_bans_takes_effect(api: Api) -> None:
     ann = prepare("ban", api)
     answers = repeat_at_once(lambda _: operators.send(operators.new_act("ban", ann.id)), 8)
     assert sum("data" in one for one in answers) == 1
@@ -305,7 +305,7 @@ def test_prompts_given_back_by_an_operator_can_be_sent_at_once(ann: Person) -> N
     assert [ann.send(room).status for _ in range(3)] == [202, 202, 429]
 
 
-def test_an_export_by_an_operator_is_announced_to_every_identity_and_shown_to_its_user_only(
+def test_an_export_by_an_operator_is_announced_to_every_identity_and_shown_only_to_the_user(
     ann: Person,
 ) -> None:
     second = Person(ann.api, new_mobile())
@@ -424,7 +424,7 @@ def test_a_malformed_invocation_of_an_admin_function_is_a_bad_request(
 # ── Grants ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_grant_gives_pro_at_once_and_ends_on_time_even_if_redis_still_says_pro(
+def test_a_granted_pro_plan_begins_at_once_and_ends_on_time_even_if_redis_still_says_pro(
     ann: Person,
 ) -> None:
     begins = datetime.now(UTC)
@@ -448,7 +448,7 @@ def read_redis_plan(person: Person) -> Any:
     )
 
 
-def test_the_subscription_status_shows_a_grant_until_it_is_revoked(ann: Person) -> None:
+def test_the_subscription_status_shows_a_granted_pro_plan_until_it_is_revoked(ann: Person) -> None:
     assert ann.status()["grantedUntil"] is None
     operators.act("grant", ann.id, until=UNTIL)
     status = ann.status()

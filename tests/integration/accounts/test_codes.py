@@ -56,7 +56,7 @@ def test_a_later_code_logs_in_the_same_user_and_ends_no_session(api: Api, new: N
 
 
 @pytest.mark.parametrize("holds", ["a challenge", "no challenge"])
-def test_of_fifty_parallel_wrong_codes_five_are_compared(api: Api, holds: str) -> None:
+def test_five_of_fifty_parallel_wrong_codes_are_compared(api: Api, holds: str) -> None:
     ann = Person(api, new_mobile())
     asked = ann.ask_for_code().data
     more = {"challenge": asked["challenge"]} if holds == "a challenge" else {}
@@ -120,7 +120,7 @@ def test_the_right_code_is_accepted_on_the_fifth_and_last_try(api: Api) -> None:
 @pytest.mark.any_write_order
 @either
 @pytest.mark.parametrize("known", [False, True])
-def test_of_two_parallel_verifications_of_one_code_one_wins(
+def test_one_of_two_parallel_verifications_of_a_code_succeeds(
     api: Api, new: New, known: bool
 ) -> None:
     ann = Person(api, new())
@@ -173,7 +173,7 @@ def test_wrong_expired_used_and_unknown_codes_get_the_same_answer(api: Api) -> N
     assert len(shown) == 1
 
 
-def test_an_earlier_code_of_the_same_caller_stays_valid(api: Api) -> None:
+def test_an_earlier_code_stays_valid_when_the_same_caller_requests_another(api: Api) -> None:
     ann, now = Person(api), datetime.now(UTC)
     ann.ask_for_code(at=now)
     older, later = ann.code(), now + timedelta(seconds=30)
@@ -376,7 +376,9 @@ def test_parallel_requests_for_codes_share_the_limit_of_their_address(api: Api) 
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_sign_up_without_a_code_does_not_count_against_the_codes_of_an_address(api: Api) -> None:
+def test_a_sign_up_without_a_code_does_not_count_towards_the_code_limit_of_an_address(
+    api: Api,
+) -> None:
     at = datetime(2026, 1, 3, 9, tzinfo=UTC)
     for _ in range(LIMIT + 1):
         assert Person(api).sign_up(at=at, source="198.51.100.9").status == 201
@@ -453,7 +455,7 @@ def test_codes_are_refused_for_a_day_after_a_hundred_wrong_codes_in_a_row(api: A
     assert wrong_codes(ann.identity, at=later) == 0
 
 
-def test_of_parallel_wrong_codes_exactly_a_hundred_in_a_row_are_compared(api: Api) -> None:
+def test_parallel_wrong_codes_are_refused_after_exactly_a_hundred_in_a_row(api: Api) -> None:
     ann = Person(api)
     day = datetime(2026, 3, 2, 9, tzinfo=UTC)
     enter_wrong_codes(ann, 90, day)
@@ -512,7 +514,7 @@ def test_a_device_that_logged_in_before_is_exempt_from_the_wrong_codes_of_strang
     assert ann.verify(ann.code(), challenge=challenge, at=later).status == 200
 
 
-def test_a_device_gets_a_reset_code_while_its_address_has_to_wait(api: Api) -> None:
+def test_a_known_device_gets_a_reset_code_while_other_callers_have_to_wait(api: Api) -> None:
     ann = Person(api)
     device = ann.prove(at=datetime(2026, 3, 1, tzinfo=UTC))["deviceToken"]
     now = datetime.now(UTC)

@@ -148,7 +148,7 @@ def test_an_export_is_shown_for_a_day(ann: Person, writer: Poller) -> None:
     check_problem(ann.get("/user/export", at=NOW + DAY), 404, "not-found")
 
 
-def test_an_export_takes_the_number_of_calls_in_architecture_md(
+def test_an_export_takes_the_number_of_calls_that_architecture_md_states(
     ann: Person, writer: Poller
 ) -> None:
     ann.ask(ann.open_room())
@@ -212,7 +212,7 @@ def test_one_export_per_day_is_accepted(ann: Person, writer: Poller) -> None:
     assert request_export(ann, at=NOW + DAY).status == 202
 
 
-def test_of_two_parallel_requests_for_an_export_one_is_accepted(
+def test_one_of_two_parallel_requests_for_an_export_is_accepted(
     ann: Person, writer: Poller
 ) -> None:
     replies = repeat_at_once(lambda _: request_export(ann), 2)
@@ -288,7 +288,7 @@ def test_an_export_fails_after_three_attempts(ann: Person, writer: Poller, value
     assert make_export(ann, writer)["status"] == "ready"
 
 
-def test_an_export_that_takes_too_long_for_one_invocation_is_too_large(
+def test_an_export_that_takes_longer_than_one_invocation_fails_as_too_large(
     ann: Person, writer: Poller
 ) -> None:
     assert request_export(ann).status == 202

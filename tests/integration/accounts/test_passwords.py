@@ -52,7 +52,7 @@ def test_an_account_without_a_password_refuses_an_empty_current_password(api: Ap
     check_problem(reply, 401, "invalid-credentials")
 
 
-def test_of_two_parallel_password_changes_one_wins(api: Api) -> None:
+def test_one_of_two_parallel_password_changes_succeeds(api: Api) -> None:
     ann = Person(api)
     ann.sign_up()
     chosen = ["first new password", "second new password"]
@@ -117,7 +117,7 @@ def test_a_reset_code_of_an_unknown_identity_resets_nothing(
     check_problem(nobody.log_in(OTHER_PASSWORD), 401, "invalid-credentials")
 
 
-def test_of_two_parallel_resets_with_one_code_one_wins(api: Api) -> None:
+def test_one_of_two_parallel_resets_with_the_same_code_succeeds(api: Api) -> None:
     ann = Person(api)
     ann.sign_up(at=NOW)
     ann.forget_password(at=NOW)
@@ -263,7 +263,7 @@ def test_parallel_wrong_passwords_reach_the_limit_and_begin_no_session(api: Api)
     check_problem(ann.log_in(), 429, "too-many-requests")
 
 
-def test_a_right_and_a_wrong_guess_get_the_same_answer_when_others_reach_the_limit(
+def test_a_right_and_a_wrong_password_get_the_same_429_if_others_reach_the_limit_meanwhile(
     api: Api, wire: Wire
 ) -> None:
     ann = Person(api)
@@ -425,7 +425,7 @@ def test_device_tokens_end_when_the_owner_or_an_operator_secures_the_account(
     assert not is_known_device(ann, stolen, at)
     asked = ann.ask_for_code(device_token=stolen, at=at)
     check_problem(ann.ask_for_code(at=at), 429, "too-many-requests")
-    assert asked.status == 200, "the ended device token was not treated like no token"
+    assert asked.status == 200, "the ended device token prevented a code"
     device = ann.verify(ann.code(), at=at).data["deviceToken"]
     assert is_known_device(ann, device, at)
 

@@ -286,7 +286,7 @@ def test_a_code_for_adding_an_identity_is_required_and_is_valid_once(api: Api) -
     check_problem(post(code), 400, "invalid-code")
 
 
-def test_of_two_numbers_added_in_parallel_one_is_kept(api: Api) -> None:
+def test_one_of_two_numbers_added_in_parallel_is_kept(api: Api) -> None:
     ann = Person.with_password(api, at=NOW)
     numbers = [Person(api, new_mobile()) for _ in range(3)]
     replies = at_once([partial(add, ann, one, currentPassword=PASSWORD) for one in numbers])

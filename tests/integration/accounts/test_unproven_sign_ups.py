@@ -28,7 +28,7 @@ STRANGERS = "the stranger's password"
 
 
 def add_two_hours() -> datetime:
-    """Return a time at which an unproven sign-up of now no longer counts as in use."""
+    """Return the time in two hours, when an unproven sign-up from now is no longer in use."""
     return datetime.now(UTC) + timedelta(hours=2)
 
 
@@ -171,7 +171,7 @@ def test_a_sign_up_with_a_proven_identity_is_refused(api: Api, new: New) -> None
 
 @either
 @pytest.mark.parametrize("signed_up", [False, True], ids=["new", "signed up before"])
-def test_of_ten_parallel_sign_ups_one_succeeds_and_the_others_store_nothing(
+def test_one_of_ten_parallel_sign_ups_succeeds_and_the_others_store_nothing(
     api: Api, new: New, signed_up: bool
 ) -> None:
     someone = Person(api, new())

@@ -180,7 +180,7 @@ def test_a_subscription_at_an_older_price_stays_pro(
     assert subscriber.checkout().status == 409
 
 
-def test_a_page_at_an_older_price_expires_when_a_new_page_is_opened(
+def test_a_checkout_page_at_an_older_price_expires_when_a_new_page_is_opened(
     payer: Person, request: pytest.FixtureRequest
 ) -> None:
     old = payer.checkout().data["sessionId"]
@@ -196,7 +196,7 @@ def test_a_page_at_an_older_price_expires_when_a_new_page_is_opened(
     assert subscription["items"]["data"][0]["price"]["id"] == dearer
 
 
-def test_an_older_page_that_is_paid_at_the_last_moment_leaves_one_subscription(
+def test_an_older_checkout_page_that_is_paid_at_the_last_moment_leaves_one_subscription(
     payer: Person, request: pytest.FixtureRequest
 ) -> None:
     old = payer.checkout().data["sessionId"]

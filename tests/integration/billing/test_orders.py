@@ -139,7 +139,7 @@ ORDERS = list(permutations(range(len(ONE_LIFE))))
     [ORDERS[::7], pytest.param(ORDERS, marks=pytest.mark.soak)],
     ids=["every seventh", "all"],
 )
-def test_any_order_of_six_events_of_a_subscription_stores_the_state_at_stripe(
+def test_the_stored_state_equals_stripes_after_six_events_in_any_order(
     api: Api, stripe: Stripe, orders: Sequence[Sequence[int]]
 ) -> None:
     for number, order in enumerate(orders):
@@ -150,7 +150,7 @@ def test_any_order_of_six_events_of_a_subscription_stores_the_state_at_stripe(
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
-def test_any_order_of_events_of_an_ended_and_a_new_subscription_stores_the_state_at_stripe(
+def test_the_stored_state_equals_stripes_after_events_of_two_subscriptions_in_any_order(
     api: Api, stripe: Stripe, length: int
 ) -> None:
     for number, order in enumerate(permutations(range(length))):
@@ -194,7 +194,7 @@ def replay_with_grant(
 
 @pytest.mark.parametrize("length", [2, 3, 4])
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_grant_that_begins_or_ends_between_events_is_not_changed_by_them_in_any_order(
+def test_events_in_any_order_do_not_change_a_granted_pro_plan(
     api: Api, stripe: Stripe, length: int, first: int
 ) -> None:
     for order in permutations(range(length)):
@@ -225,7 +225,7 @@ MOVES = [
     names=st.lists(st.sampled_from(["change", "deliver", "repeat"]), min_size=7, max_size=25),
     seed=st.integers(0, 2**32),
 )
-def test_random_changes_with_repeated_events_in_any_order_store_the_state_at_stripe(
+def test_the_stored_state_equals_stripes_after_random_changes_and_repeated_events(
     api: Api, stripe: Stripe, names: list[str], seed: int
 ) -> None:
     life, chance = Life(api, stripe), random.Random(seed)  # the number of events may vary

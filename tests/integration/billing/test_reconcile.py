@@ -100,7 +100,7 @@ def test_reconcile_ends_pro_if_stripe_does_not_have_the_subscription(payer: Pers
     assert payer.plan() == "basic"
 
 
-def test_reconcile_stores_a_lost_item_again(subscriber: Person) -> None:
+def test_reconcile_stores_a_lost_subscription_item_again(subscriber: Person) -> None:
     subscriber.subscription().delete()
     assert subscriber.plan() == "basic"
     assert reconcile()["fixed"] == 1
@@ -143,7 +143,7 @@ def test_reconcile_with_a_stripe_key_of_another_account_ends_no_plan(
     assert subscriber.plan() == "pro"
 
 
-def test_reconcile_ends_a_plan_if_stripe_has_other_customers_but_not_this_one(
+def test_reconcile_ends_the_plan_of_a_customer_that_only_stripe_has_lost(
     subscriber: Person, payer: Person
 ) -> None:
     other = Person.new_proven(payer.api, payer.stripe)

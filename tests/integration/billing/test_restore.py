@@ -106,7 +106,7 @@ def test_a_prompt_follows_the_last_message_after_only_the_rooms_were_restored(
     check(payer, [room])
 
 
-def test_a_restored_stage_is_reconciled_with_stripe_the_queue_and_deletions(
+def test_a_restored_stage_catches_up_with_stripe_the_queue_and_account_deletions(
     payer: Person, worker: Poller, past: Past
 ) -> None:
     forget_purges()

@@ -331,7 +331,7 @@ class Delivery(threading.Thread):
 
 @pytest.mark.any_write_order
 @pytest.mark.parametrize("first_answer", ["older", "newer"])
-def test_of_two_concurrent_syncs_the_newer_state_is_stored(
+def test_the_newer_state_of_two_concurrent_syncs_is_stored(
     subscriber: Person, first_answer: str
 ) -> None:
     stripe = subscriber.stripe

@@ -36,7 +36,7 @@ class Calls:
 def count_calls(
     wire: Wire, redis: StandIn, google: StandIn
 ) -> Callable[[Callable[[], object]], Calls]:
-    """A function that does some work and returns the calls that it caused."""
+    """A function that runs some work, and returns the calls that the work caused."""
 
     def count(work: Callable[[], object]) -> Calls:
         redis.reset()

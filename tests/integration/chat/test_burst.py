@@ -74,7 +74,7 @@ def test_an_accepted_prompt_reports_the_prompts_left_in_the_burst_window_and_its
 
 
 @pytest.mark.parametrize("redis_is", ["there", "gone"])
-def test_of_fifty_parallel_prompts_on_pro_exactly_twenty_are_accepted(
+def test_exactly_twenty_of_fifty_parallel_prompts_on_pro_are_accepted(
     redis_is: str, pro_user: Person, room: str, redis: StandIn
 ) -> None:
     if redis_is == "gone":

@@ -219,7 +219,7 @@ def answer_an_edit(scene: Scene) -> None:
 
 
 def edit(scene: Scene) -> None:
-    """Edit the first prompt; afterwards the room shows the edit or the two turns before it."""
+    """Edit the first prompt; afterwards the room shows the edit or still the two turns."""
     scene.verify = lambda: check_line(scene, ["ONE"])
     scene.record(scene.user.edit(scene.room, scene.accepted[0], "ONE"))
 

@@ -1,4 +1,4 @@
-"""Cursors: the next page, and a 400 for a forged cursor and for one of another list or user."""
+"""Cursors: the next page, and a 400 for a forged cursor or a cursor of another list or user."""
 
 import base64
 import json

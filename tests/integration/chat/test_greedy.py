@@ -1,6 +1,6 @@
 """The costs of the most expensive attacks, which the limits keep low.
 
-For slow prompts see tests/unit/bench/test_fairness.py, which simulates the waiting of others.
+For slow prompts see tests/unit/bench/test_fairness.py, which simulates how long other users wait.
 """
 
 import pytest
@@ -44,7 +44,7 @@ def test_blocked_prompts_and_their_retries_count_towards_the_daily_quota(
 
 
 @pytest.mark.usefixtures("source")
-def test_accounts_from_one_address_are_few_and_get_five_prompts_each_by_the_cheapest_model(
+def test_accounts_from_one_address_are_few_and_get_five_prompts_each_from_the_cheapest_model(
     api: Api, worker: Poller, google: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_ups = 3

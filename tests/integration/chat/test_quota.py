@@ -107,7 +107,7 @@ HOLDINGS: dict[str, Callable[[Any, str], None]] = {
 
 
 @pytest.mark.parametrize("holding", [None, "gone", "too high", "too low", "pro", "other types"])
-def test_of_fifty_parallel_prompts_on_basic_exactly_five_are_accepted(
+def test_exactly_five_of_fifty_parallel_prompts_on_basic_are_accepted(
     holding: str | None, basic_user: Person, valkey: ValkeyServer, redis: StandIn
 ) -> None:
     room = basic_user.open_room()

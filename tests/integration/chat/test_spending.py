@@ -91,7 +91,7 @@ def clean_stage(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.usefixtures("three_worst_cases")
 @pytest.mark.parametrize("redis_is", ["up", "down", "too low", "too high"])
-def test_of_fifty_parallel_prompts_the_spending_cap_admits_exactly_three(
+def test_the_spending_cap_admits_exactly_three_of_fifty_parallel_prompts(
     redis_is: str, basic_user: Person, redis: StandIn, valkey: ValkeyServer
 ) -> None:
     rooms = [basic_user.open_room() for _ in range(50)]
@@ -120,7 +120,7 @@ def test_of_fifty_parallel_prompts_the_spending_cap_admits_exactly_three(
 
 
 @pytest.mark.parametrize("redis_is", ["up", "down"])
-def test_of_fifty_parallel_users_the_stages_spending_cap_admits_exactly_three(
+def test_the_stages_spending_cap_admits_exactly_three_of_fifty_parallel_users(
     redis_is: str, clean_stage: str, api: Api, redis: StandIn
 ) -> None:
     users = [Person(api) for _ in range(50)]
@@ -160,7 +160,7 @@ def test_a_prompt_that_could_cost_more_than_the_spending_cap_is_refused(
 
 
 @pytest.mark.parametrize("redis_is", ["up", "down", "too low", "too high"])
-def test_of_fifty_parallel_prompts_exactly_three_are_in_flight_on_basic(
+def test_exactly_three_of_fifty_parallel_prompts_are_in_flight_on_basic(
     redis_is: str,
     basic_user: Person,
     redis: StandIn,

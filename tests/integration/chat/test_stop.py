@@ -240,7 +240,7 @@ def test_a_stop_at_the_end_of_a_reply_leaves_one_consistent_outcome(
     assert len(outcomes) > 1
 
 
-def test_a_stop_of_another_users_prompt_or_of_no_prompt_is_a_404(
+def test_a_stop_of_another_users_prompt_or_an_unknown_prompt_is_a_404(
     basic_user: Person, pro_user: Person, room: str, worker: Poller
 ) -> None:
     message = basic_user.ask(room)

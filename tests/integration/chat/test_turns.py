@@ -213,7 +213,7 @@ def test_an_edit_regeneration_undo_or_fork_with_an_idempotency_key_is_done_once(
 
 
 @pytest.mark.any_write_order
-def test_of_fifty_parallel_edits_of_a_prompt_one_is_accepted(
+def test_one_of_fifty_parallel_edits_of_a_prompt_is_accepted(
     user: Person, room: str, worker: Poller
 ) -> None:
     target = list_ids(user, room)[2]
@@ -230,7 +230,7 @@ def test_of_fifty_parallel_edits_of_a_prompt_one_is_accepted(
 
 
 @pytest.mark.any_write_order
-def test_an_edit_counts_as_a_prompt_and_a_refused_edit_hides_nothing(
+def test_an_edit_uses_the_daily_quota_and_hides_nothing_if_it_is_refused(
     basic_user: Person, worker: Poller
 ) -> None:
     room = basic_user.open_room()

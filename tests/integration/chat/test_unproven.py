@@ -32,7 +32,7 @@ def no_other_stranger() -> None:
 
 
 @pytest.mark.parametrize("redis_is", ["up", "down", "lying"])
-def test_of_fifty_parallel_prompts_of_an_unproven_account_exactly_five_are_accepted(
+def test_exactly_five_of_fifty_parallel_prompts_of_an_unproven_account_are_accepted(
     redis_is: str, stranger: Person, redis: StandIn, valkey: ValkeyServer
 ) -> None:
     room = stranger.open_room()

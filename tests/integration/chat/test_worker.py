@@ -230,7 +230,7 @@ def test_a_failure_in_one_room_does_not_affect_other_rooms(
     check(pro_user, rooms.values(), [message for sent in ends.values() for message in sent])
 
 
-def test_only_the_room_with_an_error_is_delivered_again(
+def test_only_the_queue_message_of_the_room_with_an_error_is_delivered_again(
     pro_user: Person, worker: Poller, wire: Wire
 ) -> None:
     rooms = [pro_user.open_room() for _ in range(3)]
@@ -357,7 +357,7 @@ def test_an_attempt_that_raises_an_error_releases_its_prompt(
 # ── Pauses, attempts and time ─────────────────────────────────────────────────────────────────────
 
 
-def test_pauses_double_and_a_prompt_fails_without_a_dead_letter_after_the_last_attempt(
+def test_a_prompt_fails_without_a_dead_letter_after_six_attempts_with_doubling_pauses(
     basic_user: Person, google: StandIn, wire: Wire, values: Values
 ) -> None:
     room = basic_user.open_room()
@@ -618,7 +618,7 @@ def test_a_prompt_is_retried_after_a_wrong_api_key(
     assert pro_user.fetch_message(room, message)["status"] == "answered"
 
 
-def test_a_prompt_uses_the_settings_that_its_room_had_when_it_was_sent(
+def test_a_prompt_uses_the_settings_of_its_room_at_the_time_it_was_sent(
     pro_user: Person, google: StandIn
 ) -> None:
     room = pro_user.open_room(

@@ -50,7 +50,7 @@ def connect(person: Person, ago: timedelta = timedelta(0)) -> str:
 def answer(
     person: Person, room: str, google: StandIn, worker: Poller, texts: list[str] = WORDS
 ) -> tuple[str, float]:
-    """Send a prompt and run the worker; return the prompt's id and the worker's seconds."""
+    """Send a prompt and run the worker; return the prompt's id and the worker's run time."""
     google.fault("answer", events=whole_reply(texts), pause=PAUSE)
     message = person.ask(room)
     began = time.monotonic()

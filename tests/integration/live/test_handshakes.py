@@ -1,4 +1,4 @@
-"""POST /live, handshakes and renewals: one ticket opens one connection of a session."""
+"""POST /live, handshakes and prolongations: one ticket opens one connection of a session."""
 
 import base64
 import json
@@ -159,7 +159,7 @@ def test_the_ninth_connection_of_a_user_closes_the_first(
     assert list_connections(ann) == {one.id for one in sockets[1:]}
 
 
-def test_a_renewal_is_accepted_and_closes_a_connection_that_was_removed(
+def test_a_prolongation_closes_a_connection_that_was_removed(
     ann: Person, connections: Connections
 ) -> None:
     socket = Socket(request_url(ann))
