@@ -101,7 +101,7 @@ def reload_and_compare(console: Console, many: int) -> bool:
     return len(console.replies()) == many
 
 
-def test_a_prompt_stays_visible_when_a_page_without_it_arrives_late(
+def test_a_prompt_stays_visible_when_a_page_without_the_prompt_arrives_late(
     stack: RunningStack, console: Console
 ) -> None:
     console.sign_in(stack.new_proven_user())

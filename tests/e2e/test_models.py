@@ -7,7 +7,7 @@ import httpx
 from tests.support.deployed import RunningStack
 
 
-def test_a_prompt_to_a_retired_listed_model_is_answered_by_its_replacement(
+def test_a_prompt_to_a_retired_model_of_the_catalogue_is_answered_by_the_replacement(
     stack: RunningStack,
 ) -> None:
     user = stack.new_proven_user()

@@ -49,7 +49,7 @@ def test_browsers_cache_the_consoles_libraries_for_a_year_and_revalidate_other_f
     assert (again.status, again.text) == (304, "")
 
 
-def test_the_pages_after_a_checkout_link_to_the_console(api: Api) -> None:
+def test_the_pages_after_a_checkout_have_a_link_to_the_console(api: Api) -> None:
     assert 'href="/#/account/paid"' in api.get("/subscription/success").text
     assert 'href="/#/account"' in api.get("/subscription/cancel").text
 

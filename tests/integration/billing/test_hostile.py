@@ -44,7 +44,7 @@ def make_metadata(user_id: str) -> dict[str, str]:
 # ── Other users ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_payment_with_another_users_email_counts_for_the_user_of_the_page(
+def test_a_payment_with_another_users_email_counts_for_the_user_of_the_checkout_page(
     api: Api, stripe: Stripe
 ) -> None:
     ann, bob = Person.new_proven(api, stripe), Person.new_proven(api, stripe)

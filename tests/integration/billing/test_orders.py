@@ -139,7 +139,7 @@ ORDERS = list(permutations(range(len(ONE_LIFE))))
     [ORDERS[::7], pytest.param(ORDERS, marks=pytest.mark.soak)],
     ids=["every seventh", "all"],
 )
-def test_the_stored_state_equals_stripes_after_six_events_in_any_order(
+def test_the_stored_state_equals_the_state_at_stripe_after_six_events_in_any_order(
     api: Api, stripe: Stripe, orders: Sequence[Sequence[int]]
 ) -> None:
     for number, order in enumerate(orders):
@@ -150,7 +150,7 @@ def test_the_stored_state_equals_stripes_after_six_events_in_any_order(
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
-def test_the_stored_state_equals_stripes_after_events_of_two_subscriptions_in_any_order(
+def test_the_stored_state_equals_the_state_at_stripe_after_mixed_events_of_two_subscriptions(
     api: Api, stripe: Stripe, length: int
 ) -> None:
     for number, order in enumerate(permutations(range(length))):
@@ -225,7 +225,7 @@ MOVES = [
     names=st.lists(st.sampled_from(["change", "deliver", "repeat"]), min_size=7, max_size=25),
     seed=st.integers(0, 2**32),
 )
-def test_the_stored_state_equals_stripes_after_random_changes_and_repeated_events(
+def test_the_stored_state_equals_the_state_at_stripe_after_random_and_repeated_events(
     api: Api, stripe: Stripe, names: list[str], seed: int
 ) -> None:
     life, chance = Life(api, stripe), random.Random(seed)  # the number of events may vary

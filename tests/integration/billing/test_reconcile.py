@@ -143,7 +143,7 @@ def test_reconcile_with_a_stripe_key_of_another_account_ends_no_plan(
     assert subscriber.plan() == "pro"
 
 
-def test_reconcile_ends_the_plan_of_a_customer_that_only_stripe_has_lost(
+def test_reconcile_ends_pro_of_the_only_customer_that_stripe_does_not_have(
     subscriber: Person, payer: Person
 ) -> None:
     other = Person.new_proven(payer.api, payer.stripe)

@@ -455,7 +455,7 @@ def test_no_request_fails_and_no_prompt_is_lost_when_redis_fails(
             redis.fault(**fault, after=place)
             path.act(scene)
             if path.act in (send, retry, edit):
-                assert len(scene.accepted) > before, f"refused when Redis did {way}"
+                assert len(scene.accepted) > before, f"refused because of the Redis fault {way!r}"
             redis.reset()
             redis_client.close_circuit()
     wrong = find_violations(scenes)

@@ -230,7 +230,7 @@ def test_a_room_list_is_read_from_the_table_if_the_cached_list_is_malformed(
     assert list_rooms(basic_user)[1] == ["One"]
 
 
-def test_a_room_list_is_read_from_the_table_if_the_cached_list_is_another_users(
+def test_a_room_list_is_read_from_the_table_if_the_cached_list_belongs_to_another_user(
     api: Api, basic_user: Person, valkey: ValkeyServer
 ) -> None:
     basic_user.open_room(title="Secret")

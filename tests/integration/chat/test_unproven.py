@@ -117,7 +117,7 @@ def test_an_unproven_account_shows_the_remaining_prompts_of_its_identity(
     assert usage(basic_user)[2] == 5
 
 
-def test_the_count_of_an_unproven_identitys_prompts_does_not_contain_the_identity(
+def test_the_stored_count_of_unproven_prompts_does_not_contain_the_identity(
     stranger: Person, wire: Wire
 ) -> None:
     stranger.ask(stranger.open_room())
